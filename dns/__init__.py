@@ -1,0 +1,1 @@
+"""The DNS face: ours, and not dnspython, whose import name it shares."""

@@ -1,0 +1,61 @@
+"""Cursors: where a reader stands in the history of every shard. Opaque to clients.
+
+Text form: `<shard>.<epoch>.<revision>` for each shard, joined by `~`; safe in a URL as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from registry_core.domain.events import Position
+from registry_core.errors import ValidationError
+
+MAX_CURSOR_LENGTH: Final = 4096
+_POSITION: Final = re.compile(r"(\d{1,4})\.([A-Za-z0-9]{1,32})\.(\d{1,18})", re.ASCII)
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """One position for each shard, in order of the shards. Empty: the reader has seen nothing."""
+
+    positions: tuple[Position, ...] = ()
+
+    def __str__(self) -> str:
+        return "~".join(f"{p.shard}.{p.epoch}.{p.revision}" for p in self.positions)
+
+    def at(self, shard: int) -> Position | None:
+        """Return the position within `shard`, or None when the reader has seen nothing of it."""
+        return next((p for p in self.positions if p.shard == shard), None)
+
+    def moved_to(self, position: Position) -> Cursor:
+        """Return the cursor with `position` in place of the one that it had for that shard."""
+        rest = [p for p in self.positions if p.shard != position.shard]
+        return cursor_of([*rest, position])
+
+
+def cursor_of(positions: Iterable[Position]) -> Cursor:
+    """Return the cursor made of `positions`, at most one for each shard."""
+    return Cursor(tuple(sorted(positions)))
+
+
+def parse_cursor(text: str, *, field: str = "cursor") -> Cursor:
+    """Return the cursor that `text` stands for; the empty text is the empty cursor.
+
+    Raises ValidationError when the text was not made by a registry.
+    """
+    if not text:
+        return Cursor()
+    matches = [_POSITION.fullmatch(part) for part in text.split("~")] if len(text) <= MAX_CURSOR_LENGTH else [None]
+    positions = [Position(int(m[1]), m[2], int(m[3])) for m in matches if m is not None]
+    shards = {p.shard for p in positions}
+    if len(positions) != len(matches) or len(shards) != len(positions):
+        raise ValidationError(
+            "a cursor is taken from an earlier answer as it is",
+            field=field,
+            provided=text[:100],
+            example="0.5f3a.1042",
+        )
+    return cursor_of(positions)

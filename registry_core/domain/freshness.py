@@ -1,0 +1,64 @@
+"""How old an answer may be, and what to do about it. Never a reason to withhold it."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+
+class Freshness(enum.StrEnum):
+    """The age class of an entry, counted from the last time that upstream confirmed it."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    EXPIRED = "expired"
+
+
+class Refresh(enum.StrEnum):
+    """What is to be done about the age of an entry that was asked for."""
+
+    NONE = "none"
+    BACKGROUND = "background"
+    FIRST = "first"
+
+
+class FreshnessLimits(msgspec.Struct, frozen=True):
+    """Fresh below `fresh_s`, stale up to `stale_s`, expired beyond. Seconds."""
+
+    fresh_s: float = 30.0
+    stale_s: float = 60.0
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """An entry is always served; this says how it is to be labelled, and what to do besides."""
+
+    freshness: Freshness
+    refresh: Refresh
+
+
+DEFAULT_LIMITS = FreshnessLimits()
+
+
+def freshness_of(age_s: float, limits: FreshnessLimits = DEFAULT_LIMITS) -> Freshness:
+    """Return the class of an entry confirmed `age_s` seconds ago."""
+    if age_s < limits.fresh_s:
+        return Freshness.FRESH
+    if age_s <= limits.stale_s:
+        return Freshness.STALE
+    return Freshness.EXPIRED
+
+
+def decide(age_s: float, upstream_reachable: bool, limits: FreshnessLimits = DEFAULT_LIMITS) -> Verdict:
+    """Return how an entry of this age is served.
+
+    Only an expired entry is worth asking first, and only while somebody is there to be asked.
+    """
+    freshness = freshness_of(age_s, limits)
+    match freshness:
+        case Freshness.FRESH:
+            return Verdict(freshness, Refresh.NONE)
+        case Freshness.STALE:
+            return Verdict(freshness, Refresh.BACKGROUND)
+        case Freshness.EXPIRED:
+            return Verdict(freshness, Refresh.FIRST if upstream_reachable else Refresh.BACKGROUND)

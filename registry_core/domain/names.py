@@ -1,0 +1,151 @@
+"""Service names, instance ids, tags and hosts: what is allowed, and which spellings are one name.
+
+This file knows the rules alone. It does not resolve, and it does not ask whether a name is taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from typing import Final
+
+from registry_core.errors import ValidationError
+
+MIN_NAME_LENGTH: Final = 3
+# A DNS label holds 63 octets (RFC 1035 section 2.3.4), and a service name is one label.
+MAX_NAME_LENGTH: Final = 63
+MAX_HOST_LENGTH: Final = 253
+MAX_INSTANCE_ID_LENGTH: Final = 259  # the longest host, a colon, the longest port
+SHORT_ID_LENGTH: Final = 12
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{2,62}", re.ASCII)
+_RESERVED: Final = re.compile(r"i[-_][0-9a-f]{12}", re.ASCII)
+_INSTANCE_ID: Final = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:\[\]-]*", re.ASCII)
+_TAG: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+# RFC 1123 section 2.1 host names, and '_' inside a label, because container names carry it.
+_HOST_LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?", re.ASCII)
+
+NAME_EXAMPLE: Final = "ip_intelligence_service"
+
+
+def check_service_name(name: str, *, field: str = "service_name") -> str:
+    """Return `name` unchanged when it is a valid service name.
+
+    Raises ValidationError, saying which rule the name breaks, when it is not.
+    """
+    problem = _name_problem(name)
+    if problem is not None:
+        raise ValidationError(problem, field=field, provided=name, example=NAME_EXAMPLE)
+    return name
+
+
+def _name_problem(name: str) -> str | None:
+    if not name:
+        return "a service needs a name"
+    if len(name) < MIN_NAME_LENGTH:
+        return f"a service name has at least {MIN_NAME_LENGTH} characters, this one has {len(name)}"
+    if len(name) > MAX_NAME_LENGTH:
+        return (
+            f"a service name has at most {MAX_NAME_LENGTH} characters, because it is one DNS label "
+            f"(RFC 1035); this one has {len(name)}"
+        )
+    if name != name.lower():
+        return "a service name is written in lower case"
+    if name[0] in "_-":
+        return f"a service name starts with a letter or a digit, not with {name[0]!r}"
+    if not _NAME.fullmatch(name):
+        wrong = next((c for c in name if not re.fullmatch(r"[a-z0-9_-]", c, re.ASCII)), name[0])
+        return f"a service name holds a-z, 0-9, '_' and '-' only, not {wrong!r}"
+    if _RESERVED.fullmatch(name):
+        return "names of the form i-<12 hexadecimal digits> are kept for the addresses of instances"
+    return None
+
+
+def label_of(name: str) -> str:
+    """Return the one DNS label that `name` is found under: lower case, '_' written as '-'.
+
+    Two names with the same label are the same service to DNS, so they may not both be registered.
+    """
+    return name.lower().replace("_", "-")
+
+
+def check_instance_id(instance_id: str, *, field: str = "instance_id") -> str:
+    """Return `instance_id` unchanged; raises ValidationError when it could not stand in a URL."""
+    if not instance_id or len(instance_id) > MAX_INSTANCE_ID_LENGTH:
+        problem = f"an instance id has 1 to {MAX_INSTANCE_ID_LENGTH} characters"
+    elif not _INSTANCE_ID.fullmatch(instance_id):
+        problem = "an instance id holds letters, digits and . _ : - [ ] and starts with a letter or digit"
+    else:
+        return instance_id
+    raise ValidationError(problem, field=field, provided=instance_id, example="10.0.0.7:8034")
+
+
+def check_tag(tag: str, *, field: str = "tags") -> str:
+    """Return `tag` unchanged; raises ValidationError when it could not be a DNS label."""
+    if not _TAG.fullmatch(tag):
+        raise ValidationError(
+            "a tag is one DNS label: 1 to 63 of a-z, 0-9 and '-', with '-' neither first nor last",
+            field=field,
+            provided=tag,
+            example="canary",
+        )
+    return tag
+
+
+def check_host(host: str, *, field: str = "host") -> str:
+    """Return `host` in its one spelling: an IP address canonical, a host name in lower case.
+
+    Raises ValidationError for what is neither an IPv4 or IPv6 address, nor a host name of RFC 1123
+    (with '_' allowed inside a label, for container names).
+    """
+    example = "10.0.0.7"
+    if not host or len(host) > MAX_HOST_LENGTH:
+        raise ValidationError(
+            f"a host has 1 to {MAX_HOST_LENGTH} characters", field=field, provided=host, example=example
+        )
+    address = ip_address(host)
+    if address is not None:
+        if address.is_unspecified or address.is_multicast:
+            raise ValidationError(
+                "nobody can connect to an unspecified or multicast address",
+                field=field,
+                provided=host,
+                example=example,
+            )
+        return address.compressed
+    labels = host.split(".")
+    # All digits and dots, but no IPv4 address: "10.0.0" or "300.1.2.3" would resolve to surprises.
+    if labels[-1].isdigit() or not all(_HOST_LABEL.fullmatch(label) for label in labels):
+        raise ValidationError(
+            "a host is an IPv4 or IPv6 address or a host name (RFC 1123), without port or brackets",
+            field=field,
+            provided=host,
+            example=example,
+        )
+    return host.lower()
+
+
+def ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return `host` as an IP address, or None when it is a host name. A scope id is no address."""
+    if "%" in host:
+        return None
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def host_port(host: str, port: int) -> str:
+    """Return `host:port` as a URL writes it, IPv6 in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def short_id(service_name: str, instance_id: str) -> str:
+    """Return the 12 hexadecimal digits that name one instance in DNS (`i-<short>.<zone>`).
+
+    Short, so that SRV answers stay small; 48 bits of BLAKE2 keep 100,000 instances apart with a
+    chance of 1 in 50,000 that any two meet.
+    """
+    key = f"{label_of(service_name)}\0{instance_id}".encode()
+    return hashlib.blake2s(key, digest_size=SHORT_ID_LENGTH // 2).hexdigest()

@@ -1,0 +1,249 @@
+"""What may be registered: the rules for each field, and who owns a name, an id and an address.
+
+`checked` looks at the claim alone; `admitted` looks at it beside what is registered already.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import unquote
+
+import msgspec
+
+from registry_core.domain import names
+from registry_core.domain.catalog import Catalog
+from registry_core.domain.records import Instance, InstanceKey, Registration, Status
+from registry_core.errors import Conflict, Fenced, ValidationError
+
+MAX_PORT: Final = 65535
+MAX_HEALTH_ENDPOINT_LENGTH: Final = 512
+MAX_TAGS: Final = 32
+MAX_ADDRESSES: Final = 16
+MAX_ZONE_LENGTH: Final = 63
+MAX_WEIGHT: Final = 100
+# Above every epoch that a clock in milliseconds gives, below what JSON readers hold exactly.
+MAX_EPOCH: Final = 2**53 - 1
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_ZONE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+# https://semver.org, the pattern that the specification itself suggests.
+_SEMVER: Final = re.compile(
+    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
+    r"(?:-((?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
+    r"(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?",
+    re.ASCII,
+)
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """The bounds that an operator may move."""
+
+    min_port: int = 1024
+    max_metadata_bytes: int = 8192
+    max_metadata_depth: int = 5
+    max_metadata_keys: int = 256
+
+
+DEFAULT_RULES: Final = Rules()
+
+
+def checked(claim: Registration, rules: Rules = DEFAULT_RULES) -> Registration:
+    """Return `claim` with its host, addresses and tags in their one spelling.
+
+    Raises ValidationError for the first field that breaks a rule.
+    """
+    names.check_service_name(claim.service_name)
+    check_port(claim.port, rules)
+    check_health_endpoint(claim.health_endpoint)
+    _check_range("weight", claim.weight, 1, MAX_WEIGHT, example=10)
+    if claim.version and not _SEMVER.fullmatch(claim.version):
+        raise ValidationError("a version follows SemVer 2", field="version", provided=claim.version, example="1.4.2")
+    if claim.zone and (len(claim.zone) > MAX_ZONE_LENGTH or not _ZONE.fullmatch(claim.zone)):
+        raise ValidationError(
+            f"a zone has at most {MAX_ZONE_LENGTH} of letters, digits and . _ -",
+            field="zone",
+            provided=claim.zone,
+            example="eu-west-1a",
+        )
+    if claim.epoch is not None:
+        _check_range("epoch", claim.epoch, 0, MAX_EPOCH, example=1764000000000)
+    check_metadata(claim.metadata, rules)
+    return msgspec.structs.replace(
+        claim,
+        instance_id=names.check_instance_id(claim.instance_id),
+        host=names.check_host(claim.host),
+        addresses=_checked_addresses(claim.addresses),
+        tags=_checked_tags(claim.tags),
+    )
+
+
+def check_port(port: int, rules: Rules = DEFAULT_RULES, *, field: str = "port") -> int:
+    """Return `port` unchanged; raises ValidationError when it is no port, or below the lower bound."""
+    if port < 1 or port > MAX_PORT:
+        raise ValidationError(f"a port is a number from 1 to {MAX_PORT}", field=field, provided=port, example=8034)
+    if port < rules.min_port:
+        raise ValidationError(
+            f"ports below {rules.min_port} are not accepted here (a setting of the registry)",
+            field=field,
+            provided=port,
+            example=8034,
+        )
+    return port
+
+
+def check_health_endpoint(path: str, *, field: str = "health_endpoint") -> str:
+    """Return `path` unchanged; raises ValidationError when it could lead a checker elsewhere."""
+    problem = None
+    if not path.startswith("/"):
+        problem = "a health endpoint is a path that starts with '/'"
+    elif len(path) > MAX_HEALTH_ENDPOINT_LENGTH:
+        problem = f"a health endpoint has at most {MAX_HEALTH_ENDPOINT_LENGTH} characters"
+    elif path.startswith("//"):
+        problem = "a health endpoint that starts with '//' would name another host"
+    elif _CONTROL.search(path) or any(c.isspace() for c in path) or not path.isascii():
+        problem = "a health endpoint holds visible ASCII characters only"
+    elif "#" in path or "\\" in path:
+        problem = "a health endpoint holds neither '#' nor '\\'"
+    elif ".." in unquote(path.partition("?")[0]).split("/"):
+        problem = "a health endpoint does not climb with '..'"
+    if problem is not None:
+        raise ValidationError(problem, field=field, provided=path[:200], example="/health")
+    return path
+
+
+def check_metadata(metadata: dict[str, Any], rules: Rules = DEFAULT_RULES) -> None:
+    """Raises ValidationError when `metadata` is too large, too deep, or holds control characters."""
+    example = {"team": "osint", "release": "2026-11"}
+    keys = 0
+    # An explicit stack, so that hostile nesting meets our bound and not Python's.
+    pending: list[tuple[object, int, str]] = [(metadata, 1, "metadata")]
+    while pending:
+        value, depth, path = pending.pop()
+        if isinstance(value, str):
+            if _CONTROL.search(value):
+                raise ValidationError(
+                    "metadata holds no control characters", field=path, provided=value[:100], example=example
+                )
+            continue
+        if not isinstance(value, dict | list):
+            continue
+        if depth > rules.max_metadata_depth:
+            raise ValidationError(
+                f"metadata is nested at most {rules.max_metadata_depth} deep", field=path, example=example
+            )
+        keys += len(value)
+        if keys > rules.max_metadata_keys:
+            raise ValidationError(
+                f"metadata has at most {rules.max_metadata_keys} entries in all",
+                field="metadata",
+                provided=f"{keys} entries",
+                example=example,
+            )
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                pending.append((key, depth, "metadata"))
+                pending.append((inner, depth + 1, f"{path}.{key}"[:200]))
+        else:
+            pending.extend((inner, depth + 1, path) for inner in value)
+    size = len(msgspec.json.encode(metadata))
+    if size > rules.max_metadata_bytes:
+        raise ValidationError(
+            f"metadata has at most {rules.max_metadata_bytes} bytes as JSON",
+            field="metadata",
+            provided=f"{size} bytes",
+            example=example,
+        )
+
+
+def _check_range(field: str, value: int, low: int, high: int, *, example: int) -> None:
+    if not low <= value <= high:
+        raise ValidationError(f"{field} is a number from {low} to {high}", field=field, provided=value, example=example)
+
+
+def _checked_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    if len(addresses) > MAX_ADDRESSES:
+        raise ValidationError(
+            f"an instance has at most {MAX_ADDRESSES} addresses",
+            field="addresses",
+            provided=f"{len(addresses)} addresses",
+            example=["10.0.0.7"],
+        )
+    for address in addresses:
+        if names.ip_address(address) is None:
+            raise ValidationError(
+                "addresses are IPv4 or IPv6 addresses; a name belongs into host",
+                field="addresses",
+                provided=address[:100],
+                example=["10.0.0.7"],
+            )
+    return tuple(dict.fromkeys(names.check_host(a, field="addresses") for a in addresses))
+
+
+def _checked_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
+    if len(tags) > MAX_TAGS:
+        raise ValidationError(
+            f"an instance has at most {MAX_TAGS} tags",
+            field="tags",
+            provided=f"{len(tags)} tags",
+            example=["canary"],
+        )
+    return tuple(sorted({names.check_tag(tag) for tag in tags}))
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """What a registration does when it is let in: the record, and who has to make room for it."""
+
+    instance: Instance
+    created: bool
+    changed: bool  # False: the very same record was there, so only its lease is renewed
+    evicted: tuple[InstanceKey, ...] = ()
+
+
+def admitted(claim: Registration, catalog: Catalog, is_overdue: Callable[[InstanceKey], bool], now: float) -> Admission:
+    """Return what registering `claim` (already checked) at `now` (Unix seconds) does.
+
+    An address (`host:port`) belongs to one instance. A holder that is overdue or critical has to
+    make room: containers inherit the addresses of dead ones.
+
+    Raises Conflict when the name or the address belongs to somebody else, Fenced when a newer epoch
+    owns the instance.
+    """
+    service = catalog.find(claim.service_name)
+    if service is not None and service.name != claim.service_name:
+        raise Conflict(
+            f"{claim.service_name!r} and {service.name!r} are one name in DNS, and {service.name!r} is registered",
+            field="service_name",
+            provided=claim.service_name,
+            example=service.name,
+        )
+    held = catalog.get(claim.key)
+    check_epoch(claim.key, claim.epoch, held)
+    evicted: tuple[InstanceKey, ...] = ()
+    address = names.host_port(claim.host, claim.port)
+    holder = catalog.holder(address)
+    if holder is not None and holder.key != claim.key:
+        if holder.status is not Status.CRITICAL and not is_overdue(holder.key):
+            raise Conflict(
+                f"{address} is registered as instance {holder.instance_id!r} of {holder.service_name!r}",
+                field="port",
+                provided=address,
+                example=names.host_port(claim.host, claim.port + 1 if claim.port < MAX_PORT else claim.port - 1),
+            )
+        evicted = (holder.key,)
+    fields = msgspec.structs.asdict(claim)
+    fields["epoch"] = claim.epoch if claim.epoch is not None else held.epoch if held is not None else 0
+    instance = Instance(**fields, registered_at=held.registered_at if held is not None else now)
+    return Admission(instance, created=held is None, changed=instance != held, evicted=evicted)
+
+
+def check_epoch(key: InstanceKey, epoch: int | None, held: Instance | None) -> None:
+    """Raises Fenced when `epoch` is older than the one that owns `held`."""
+    if epoch is not None and held is not None and epoch < held.epoch:
+        raise Fenced(
+            f"instance {key.instance_id!r} of {held.service_name!r} has a newer owner (epoch {held.epoch})",
+            field="epoch",
+            provided=epoch,
+            example=held.epoch,
+        )

@@ -1,0 +1,150 @@
+"""What the core asks of the outside world, as Protocols. Adapters stand under `store/` and `agent/`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from registry_core.domain.catalog import Catalog, Snapshot
+from registry_core.domain.events import Event
+from registry_core.domain.records import Instance, InstanceKey, Registration, Status
+
+
+class Clock(Protocol):
+    """Two clocks, for two purposes."""
+
+    def monotonic(self) -> float:
+        """Seconds that never jump: for leases, ages and timeouts."""
+        ...
+
+    def wall(self) -> float:
+        """Unix seconds: for what people read, and never to decide anything."""
+        ...
+
+
+class SystemClock:
+    """The clocks of this machine."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def wall(self) -> float:
+        return time.time()
+
+
+class Feed(Protocol):
+    """Where a store delivers what happens, in order, from its event loop's thread."""
+
+    def reset(self, snapshot: Snapshot) -> None:
+        """Forget everything and hold `snapshot`: the store started, or lost its history."""
+        ...
+
+    def apply(self, events: Sequence[Event]) -> None:
+        """Go on from the last snapshot or events."""
+        ...
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What a registration led to: the record as stored, and the lease that it was granted."""
+
+    instance: Instance
+    created: bool
+    ttl_s: float
+
+
+class Beat(msgspec.Struct, frozen=True):
+    """One heartbeat: of an instance, or, without an id, of the service's newest instance."""
+
+    service_name: str
+    instance_id: str | None = None
+    epoch: int | None = None
+
+
+class BeatResult(msgspec.Struct, frozen=True):
+    """What became of one heartbeat. Unknown: register again. Fenced: somebody newer owns it, stop."""
+
+    outcome: str  # "renewed" | "unknown" | "fenced"
+    key: InstanceKey | None = None
+
+
+class SweepReport(msgspec.Struct, frozen=True):
+    """What one sweep did."""
+
+    expired: tuple[InstanceKey, ...]
+    amnesty_s: float
+
+
+class Store(Protocol):
+    """Where registrations live. Every operation is atomic, and idempotent when repeated.
+
+    Every operation may raise StoreUnavailable, after which nothing, or all of it, was done. What an
+    operation did has been delivered to the feed when it returns.
+    """
+
+    async def start(self, feed: Feed) -> None:
+        """Begin, delivering a snapshot to `feed` and then every event."""
+        ...
+
+    async def close(self) -> None:
+        """Stop delivering and let go of everything. Safe to call twice."""
+        ...
+
+    async def register(self, claim: Registration) -> Grant:
+        """Store `claim` (already checked) and start its lease.
+
+        Raises Conflict when the name or address is somebody else's, Fenced for an older epoch.
+        """
+        ...
+
+    async def renew(self, beats: Sequence[Beat]) -> list[BeatResult]:
+        """Renew many leases, and return one result for each, in order. Raises nothing of its own."""
+        ...
+
+    async def set_status(self, key: InstanceKey, status: Status, epoch: int | None = None) -> Instance:
+        """Change a status. Raises NotFound, or Fenced for an older epoch."""
+        ...
+
+    async def deregister(self, key: InstanceKey, epoch: int | None = None) -> Instance:
+        """Take an instance out at once. Raises NotFound, or Fenced for an older epoch."""
+        ...
+
+    async def sweep(self) -> SweepReport:
+        """Expire what has run out."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """Return everything there is, with the cursor from which events go on."""
+        ...
+
+
+class LocalView(Protocol):
+    """What the faces of an agent (DNS, localhost HTTP) answer from. In memory; nothing of it waits."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """All that is known. The same object for ever; it changes in place."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether a name that is missing is known not to exist.
+
+        False until everything has been read once, and while the registry is warming: a missing name
+        is then unknown, and the answer says "cannot tell" (SERVFAIL, 503), never "no" (NXDOMAIN, 404).
+        """
+        ...
+
+    def age_s(self) -> float:
+        """Seconds since the registry last confirmed the view; 0 while its watch is live."""
+        ...
+
+    def subscribe(self, listener: Callable[[frozenset[str]], None]) -> None:
+        """Have `listener` called, at once and in order, with the labels of services that changed.
+
+        The empty set says that `complete` or the freshness class changed, so that every answer made
+        before may be wrong.
+        """
+        ...

@@ -1,0 +1,216 @@
+"""Settings: one table for each program, from which it is read, documented and checked.
+
+A setting comes from the environment (or from a file that uses the same names). A wrong value and an
+unknown name are one clear line each (SettingsError), never a guess.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final, Generic, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from registry_core.errors import SettingsError
+
+T = TypeVar("T")
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", re.ASCII)
+_SECONDS: Final = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Setting(msgspec.Struct, Generic[T], frozen=True):
+    """One setting: its environment name, how its text is read, its default and what it means.
+
+    `read` raises ValueError, with the reason as its text, for what it does not accept.
+    """
+
+    name: str
+    read: Callable[[str], T]
+    default: T
+    meaning: str
+    example: str
+    secret: bool = False  # its value is never shown
+
+
+class Listen(msgspec.Struct, frozen=True):
+    """Where to listen. Port 0 lets the system choose one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        return self.host == "localhost" or _is_loopback(self.host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def text(value: str) -> str:
+    """Read any text that is not blank."""
+    if not value.strip():
+        raise ValueError("it is empty")
+    return value
+
+
+def seconds(value: str) -> float:
+    """Read a duration: `30`, `2.5`, `500ms`, `5m`, `1h`. Seconds."""
+    match = _DURATION.fullmatch(value.strip())
+    if match is None:
+        raise ValueError("it is not a duration")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def positive_seconds(value: str) -> float:
+    """Read a duration above zero. Seconds."""
+    duration_s = seconds(value)
+    if duration_s <= 0:
+        raise ValueError("it has to be above zero")
+    return duration_s
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers from `low` to `high`."""
+
+    def read(value: str) -> int:
+        if not re.fullmatch(r"-?\d{1,18}", value.strip(), re.ASCII):
+            raise ValueError("it is not a whole number")
+        number = int(value)
+        if not low <= number <= high:
+            raise ValueError(f"it is not between {low} and {high}")
+        return number
+
+    return read
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    """Return a reader of one of a few words."""
+
+    def read(value: str) -> str:
+        if value.strip().lower() not in allowed:
+            raise ValueError(f"it is none of {', '.join(allowed)}")
+        return value.strip().lower()
+
+    return read
+
+
+def listen(value: str) -> Listen:
+    """Read `host:port`, `[ipv6]:port` or `:port` (every address)."""
+    host, colon, port = value.strip().rpartition(":")
+    if not colon or not re.fullmatch(r"\d{1,5}", port, re.ASCII) or int(port) > 65535:
+        raise ValueError("it is not host:port")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError("an IPv6 address stands in brackets")
+    return Listen(host or "0.0.0.0", int(port))  # noqa: S104 - `:53` is how a container says "everywhere"
+
+
+def http_url(value: str) -> str:
+    """Read one base URL, and return it without a slash at its end."""
+    url = urlsplit(value.strip())
+    try:
+        valid = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:
+        valid = False
+    if not valid or url.query or url.fragment:
+        raise ValueError("it is not a URL such as http://host:port")
+    return value.strip().rstrip("/")
+
+
+def items(read_one: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+    """Return a reader of a comma-separated list; blank items are left out."""
+
+    def read(value: str) -> tuple[T, ...]:
+        return tuple(read_one(part.strip()) for part in value.split(",") if part.strip())
+
+    return read
+
+
+def json_object(value: str) -> dict[str, Any]:
+    """Read a JSON object."""
+    try:
+        found = msgspec.json.decode(value)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"it is not JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - ValueError is what readers raise
+    return found
+
+
+class Values:
+    """The values of a table's settings, by setting: `values[PORT]` has the type that PORT reads."""
+
+    def __init__(self, found: Mapping[str, Any]) -> None:
+        self._found = found
+
+    def __getitem__(self, setting: Setting[T]) -> T:
+        value: T = self._found[setting.name]
+        return value
+
+
+def read_settings(
+    table: Iterable[Setting[Any]],
+    environment: Mapping[str, str],
+    *,
+    prefixes: tuple[str, ...] = (),
+    known: Collection[str] = (),
+) -> Values:
+    """Return the values of `table` out of `environment`, a blank value standing for the default.
+
+    Raises SettingsError for the first wrong value, and for a name that starts with one of `prefixes`
+    but is neither in the table nor in `known`.
+    """
+    by_name = {setting.name: setting for setting in table}
+    for name in sorted(environment):
+        if name.startswith(prefixes) and name not in by_name and name not in known:
+            raise SettingsError(f"{name}: there is no such setting{_nearest(name, by_name)}")
+    found: dict[str, Any] = {}
+    for name, setting in by_name.items():
+        given = environment.get(name, "")
+        if not given.strip():
+            found[name] = setting.default
+            continue
+        try:
+            found[name] = setting.read(given)
+        except ValueError as error:
+            shown = "the value" if setting.secret else repr(given)
+            raise SettingsError(f"{name}: {shown} cannot be used: {error} (example: {setting.example})") from None
+    return Values(found)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def table_text(table: Iterable[Setting[Any]]) -> str:
+    """Return a table of settings for `--help`: name, default, meaning."""
+    rows = [(s.name, shown_default(s), s.meaning) for s in table]
+    wide = max((len(name) for name, _, _ in rows), default=0)
+    return "\n".join(f"  {name:<{wide}}  {meaning} [{default}]" for name, default, meaning in rows)
+
+
+def shown_default(setting: Setting[Any]) -> str:
+    """Return how the default is written in the documentation."""
+    default = setting.default
+    if default is None or default in ("", (), {}):
+        return "none"
+    if isinstance(default, tuple):
+        return ",".join(str(item) for item in default)
+    if isinstance(default, float):
+        return f"{default:g} s" if math.isfinite(default) else "never"
+    return str(default)

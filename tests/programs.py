@@ -1,0 +1,111 @@
+"""Real programs for tests: free ports, started processes, and their end by pid."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+VERTICE = (sys.executable, "-m", "agent.cli.main")
+
+
+def free_port() -> int:
+    """Return a loopback port that is free for TCP and for UDP."""
+    for _ in range(50):
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            port: int = tcp.getsockname()[1]
+            with contextlib.suppress(OSError):
+                udp.bind(("127.0.0.1", port))
+                return port
+    raise RuntimeError("no port is free for both TCP and UDP")
+
+
+def find(program: str) -> str:
+    """Return the path of a system program. `make test` installs them all, so a missing one is an error."""
+    path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if path is None:
+        raise RuntimeError(f"{program} is not installed: run `make system-packages`")
+    return path
+
+
+class Program:
+    """A running program. Its output goes to a file, so that no pipe can fill up and stop it."""
+
+    def __init__(self, argv: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
+        self.log = log
+        self.argv = list(argv)
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(
+                self.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(env or {})},
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def output(self) -> str:
+        """Return what it has printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to this one process."""
+        self.process.send_signal(number)
+
+    def stop(self, timeout_s: float = 10.0) -> int:
+        """End it by SIGTERM, then by SIGKILL; return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        return self.process.wait(10)
+
+
+@contextlib.contextmanager
+def running(argv: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> Iterator[Program]:
+    """Run a program for the length of a `with`."""
+    program = Program(argv, log, env)
+    try:
+        yield program
+    finally:
+        program.stop()
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 15.0, every_s: float = 0.05) -> None:
+    """Wait until `condition()` holds; fail, naming `what`, when it does not in time. For sync tests."""
+    ends = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > ends:
+            raise AssertionError(f"not within {timeout_s} s: {what}")
+        time.sleep(every_s)
+
+
+async def eventually(condition: Callable[[], bool], what: str, timeout_s: float = 15.0, every_s: float = 0.01) -> None:
+    """Wait until `condition()` holds; fail, naming `what`, when it does not in time. For async tests."""
+    ends = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > ends:
+            raise AssertionError(f"not within {timeout_s} s: {what}")
+        await asyncio.sleep(every_s)
+
+
+def accepts(port: int, host: str = "127.0.0.1") -> bool:
+    """Return whether somebody listens on that TCP port."""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
+        return True
+    return False

@@ -1,0 +1,91 @@
+"""Names: what is allowed, why the rest is not, and which spellings are one."""
+
+from __future__ import annotations
+
+import pytest
+
+from registry_core.domain import names
+from registry_core.errors import ValidationError
+
+
+@pytest.mark.parametrize("name", ["abc", "ip_intelligence_service", "osint-service", "0ab", "a" * 63, "c2_x"])
+def test_a_good_name_is_taken_as_it_is(name: str) -> None:
+    assert names.check_service_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "because"),
+    [
+        ("", "needs a name"),
+        ("ab", "at least 3"),
+        ("a" * 64, "one DNS label"),
+        ("Osint", "lower case"),
+        ("_osint", "starts with"),
+        ("-osint", "starts with"),
+        ("os.int", "not '.'"),
+        ("os int", "not ' '"),
+        ("osint\n", "not '\\n'"),
+        ("os\u00efnt", "not '\u00ef'"),
+        ("i-0123456789ab", "kept for"),
+        ("i_0123456789ab", "kept for"),
+    ],
+)
+def test_a_bad_name_is_refused_with_the_rule_that_it_breaks(name: str, because: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        names.check_service_name(name)
+    assert because in refusal.value.message
+    assert refusal.value.field == "service_name"
+    assert refusal.value.example == "ip_intelligence_service"
+
+
+def test_underscore_and_hyphen_are_one_name() -> None:
+    assert names.label_of("ip_intel-Service") == names.label_of("ip-intel_service") == "ip-intel-service"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("10.0.0.7", "10.0.0.7"),
+        ("2001:DB8::0001", "2001:db8::1"),
+        ("Vertice-OSINT", "vertice-osint"),
+        ("vertice-edge_agent_service", "vertice-edge_agent_service"),
+        ("a.example", "a.example"),
+    ],
+)
+def test_a_host_is_kept_in_its_one_spelling(given: str, kept: str) -> None:
+    assert names.check_host(given) == kept
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "0.0.0.0",
+        "::",
+        "224.0.0.1",
+        "300.1.2.3",
+        "10.0.0",
+        "a..b",
+        "-a",
+        "a b",
+        "a/b",
+        "a:80",
+        "[::1]",
+        "fe80::1%eth0",
+        "x" * 254,
+    ],
+)
+def test_a_host_that_nobody_can_connect_to_is_refused(host: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        names.check_host(host)
+    assert refusal.value.field == "host"
+
+
+def test_an_ipv6_endpoint_is_in_brackets() -> None:
+    assert names.host_port("2001:db8::1", 8034) == "[2001:db8::1]:8034"
+
+
+def test_the_short_id_is_the_same_for_both_spellings_and_differs_by_instance() -> None:
+    assert names.short_id("ip_intel", "a:1") == names.short_id("ip-intel", "a:1")
+    assert names.short_id("ip_intel", "a:1") != names.short_id("ip_intel", "a:2")
+    assert len(names.short_id("ip_intel", "a:1")) == names.SHORT_ID_LENGTH
