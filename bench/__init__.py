@@ -1,0 +1,1 @@
+"""Benchmarks: each a ratio against a named program in the same run."""
