@@ -1,0 +1,67 @@
+# One word for each thing that one does here. `make run` and `make test` are all that a newcomer needs.
+
+PYTHON ?= python3
+BIN := .venv/bin
+APT := tools/system-packages.sh
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev system-packages run test check bench fmt lock map clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+setup: .venv/.installed ## make .venv with the `vertice` command, from the hash-locked list
+
+.venv/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "vertice needs Python 3.11 or newer, and $(PYTHON) is older: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(APT) "$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup-dev: .venv/.installed-dev
+
+.venv/.installed-dev: requirements-dev.lock .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+system-packages: ## install the programs that the tests start (as root), or say which are missing
+	@$(APT) haproxy dig=bind9-dnsutils kdig=knot-dnsutils curl
+
+run: setup ## start a registry, an agent and a small fleet on loopback (Ctrl-C ends it)
+	@exec $(BIN)/vertice dev
+
+test: setup-dev system-packages check ## everything that CI checks: style, types, imports, tests, coverage
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: setup-dev ## style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: setup-dev ## measure: prints a table, writes bench/results/*.json
+	$(BIN)/python -m bench.run
+
+fmt: setup-dev ## format, and mend what can be mended by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: ## resolve the dependencies anew, for every Python from 3.11 on (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--extra install --extra dev pyproject.toml -o requirements-dev.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--extra install -c requirements-dev.lock pyproject.toml -o requirements.lock
+
+map: setup-dev ## write docs/map.md and the README's settings anew from the code
+	$(BIN)/python -m tools.documents
+
+clean: ## remove what the other targets made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* \
+		bench/results *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

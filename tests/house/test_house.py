@@ -1,0 +1,121 @@
+"""The rules of the house that no linter knows."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import dns
+from tools.documents import ROOT, modules
+
+# The modules of dnspython: one of ours under such a name would be taken for it.
+DNSPYTHON_MODULES = frozenset(
+    [
+        "asyncbackend",
+        "asyncquery",
+        "asyncresolver",
+        "dnssec",
+        "e164",
+        "edns",
+        "entropy",
+        "enum",
+        "exception",
+        "flags",
+        "grange",
+        "immutable",
+        "inet",
+        "ipv4",
+        "ipv6",
+        "message",
+        "name",
+        "namedict",
+        "nameserver",
+        "node",
+        "opcode",
+        "query",
+        "quic",
+        "rcode",
+        "rdata",
+        "rdataclass",
+        "rdataset",
+        "rdatatype",
+        "rdtypes",
+        "renderer",
+        "resolver",
+        "reversename",
+        "rrset",
+        "serial",
+        "set",
+        "tokenizer",
+        "transaction",
+        "tsig",
+        "tsigkeyring",
+        "ttl",
+        "update",
+        "version",
+        "versioned",
+        "win32util",
+        "wire",
+        "xfr",
+        "zone",
+        "zonefile",
+        "zonetypes",
+    ]
+)
+
+
+def tracked() -> list[Path]:
+    """Return every file that git knows, or would add."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_dns_is_our_own_package() -> None:
+    assert Path(str(dns.__file__)).resolve().parent == ROOT / "dns"
+    assert "dnspython" not in {d.metadata["Name"].lower() for d in importlib.metadata.distributions()}
+    assert {m.stem for m in (ROOT / "dns").glob("*.py")} & DNSPYTHON_MODULES == set()
+
+
+def test_no_module_is_longer_than_four_hundred_lines() -> None:
+    lengths = {m.relative_to(ROOT): len(m.read_text(encoding="utf-8").splitlines()) for m in modules()}
+    assert {m: n for m, n in lengths.items() if n > 400} == {}
+
+
+def test_the_locks_hold_hashes_and_no_addresses() -> None:
+    for lock in ROOT.glob("requirements*.lock"):
+        text = lock.read_text(encoding="utf-8")
+        assert "://" not in text, lock.name
+        assert not re.search(r"^\s*-{1,2}(index|extra-index|find|trusted)", text, re.MULTILINE), lock.name
+        packages = re.findall(r"^[a-z0-9-]+==.*?(?=^[a-z0-9-]+==|\Z)", text, re.MULTILINE | re.DOTALL)
+        assert packages, lock.name
+        assert all("--hash=sha256:" in package for package in packages), lock.name
+
+
+def test_the_repository_speaks_of_the_product_alone() -> None:
+    private = re.compile(r"/work/|\.\./shared/(?!fleet)|\bissue #?\d|DESIGN §|FACTS\.md|STYLE\.md", re.IGNORECASE)
+    here = Path(__file__).resolve()
+    for path in tracked():
+        if path.resolve() == here or path.suffix in {".lock", ".png"}:
+            continue
+        found = private.search(path.read_text(encoding="utf-8", errors="replace"))
+        assert found is None, f"{path.relative_to(ROOT)}: {found and found[0]!r}"
+
+
+def test_the_agent_imports_neither_redis_nor_the_registry() -> None:
+    check = (
+        "import sys, agent.sidecar, agent.cli.agent; "
+        "print([m for m in sys.modules if m.split('.')[0] == 'redis' or m in "
+        "('registry_core.replica', 'registry_core.api.app', 'registry_core.store.memory')])"
+    )
+    out = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=30, check=True)
+    assert out.stdout.strip() == "[]"
