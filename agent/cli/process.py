@@ -1,0 +1,108 @@
+"""Runs a long-lived program: until a signal says stop, or the parent is gone.
+
+This file starts no server and knows no settings; what runs is handed to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from registry_core.errors import SettingsError, VerticeError
+
+OK: Final = 0
+FAILED: Final = 1
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class Closable(Protocol):
+    """Something that runs until it is closed."""
+
+    async def close(self) -> None: ...
+
+
+def add_parent_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the hidden flag `--die-with-parent`, with which `vertice dev` starts its children."""
+    parser.add_argument("--die-with-parent", action="store_true", help=argparse.SUPPRESS)
+
+
+def die_with_parent() -> None:
+    """Have the kernel send SIGTERM to this process when the thread that started it ends.
+
+    Without it a parent that is killed outright leaves orphans that hold its ports. Where the kernel
+    has no prctl (it is not Linux), nothing is done.
+    """
+    parent = os.getppid()
+    try:
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+    except AttributeError:
+        return
+    prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # it ended just before we asked
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def run_until_signal(start: Callable[[], Awaitable[Closable]]) -> int:
+    """Start a program, run it until SIGTERM or SIGINT, close it, and return the exit code.
+
+    The first signal closes it, even while it starts; a second one ends it without waiting. An
+    address that cannot be listened on, or any other expected error of the start, is one line on
+    stderr and exit code 1. SettingsError goes to the caller.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_run(start))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    # uvloop doubles what one core serves, but nothing depends on it.
+    with contextlib.suppress(ImportError):
+        import uvloop  # noqa: PLC0415 - optional
+
+        return uvloop.new_event_loop
+    return None
+
+
+async def _run(start: Callable[[], Awaitable[Closable]]) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    # Tasks of their own, so that a signal that comes as one ends finds nothing to cancel, and what
+    # has started is closed in any case.
+    starting = asyncio.ensure_future(start())
+    work: asyncio.Future[Closable] | asyncio.Future[None] = starting
+
+    def on_signal() -> None:
+        if stop.is_set() or not work.done():
+            work.cancel()
+        stop.set()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, on_signal)
+    try:
+        try:
+            program = await starting
+        except asyncio.CancelledError:
+            return OK
+        except SettingsError:
+            raise
+        except (VerticeError, OSError) as error:
+            print(f"vertice: {error}", file=sys.stderr)
+            return FAILED
+        await stop.wait()
+        work = asyncio.ensure_future(program.close())
+        try:
+            await work
+        except asyncio.CancelledError:
+            print("vertice: ended without waiting for the rest", file=sys.stderr)
+            return FAILED
+        return OK
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,78 @@
+"""Logs: one JSON object a line on stderr, with the same six keys from every program.
+
+`timestamp` (ISO 8601, UTC), `level`, `component`, `event`, `details` (whatever else was said) and
+`trace_id`. What aiohttp and asyncio log through the standard library takes the same form. This file
+decides what a line looks like, never whether something is worth a line.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from contextvars import ContextVar
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+
+# Of the request that is being served, where there is one.
+trace_id: Final[ContextVar[str | None]] = ContextVar("trace_id", default=None)
+
+_OWN_KEYS: Final = ("timestamp", "level", "component", "event", "trace_id")
+
+
+def configure(level: str, component: str) -> None:
+    """Send every log of this process, from `level` on, to stderr. Called once, by the program."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                shaped(component),
+                structlog.processors.JSONRenderer(serializer=_json),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def shaped(component: str) -> structlog.typing.Processor:
+    """Return the processor that gives a line its six keys."""
+
+    def shape(_logger: object, _method: str, said: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        return {
+            "timestamp": said.get("timestamp"),
+            "level": said.get("level"),
+            "component": said.get("component", component),
+            "event": said.get("event"),
+            "details": {key: value for key, value in said.items() if key not in _OWN_KEYS},
+            "trace_id": said.get("trace_id", trace_id.get()),
+        }
+
+    return shape
+
+
+def _json(line: object, **_: object) -> str:
+    # What JSON does not know (an exception, an address) is said as text: a log line is never lost.
+    return msgspec.json.encode(line, enc_hook=str).decode()
