@@ -73,5 +73,13 @@ class Warming(Unavailable):
     """Raised when the registry came up empty and does not know yet who is alive."""
 
 
+class Overloaded(Unavailable):
+    """Raised when a limit of this process is reached; another replica may have room."""
+
+
+class CannotListen(VerticeError):
+    """Raised when an address cannot be listened on, mostly because its port is taken."""
+
+
 class SettingsError(VerticeError):
     """Raised when a setting is wrong or unknown; its text is the one line that the user sees."""

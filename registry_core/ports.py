@@ -92,6 +92,10 @@ class Store(Protocol):
         """Stop delivering and let go of everything. Safe to call twice."""
         ...
 
+    def age_s(self) -> float:
+        """Seconds since what was delivered to the feed was last known to be all there is."""
+        ...
+
     async def register(self, claim: Registration) -> Grant:
         """Store `claim` (already checked) and start its lease.
 

@@ -1,0 +1,151 @@
+"""The embedded store: registrations in this process's memory, for one replica.
+
+Every operation runs within one turn of the event loop, and so is atomic. Nothing is written to
+disk: after a restart the store is empty, under a new epoch, and agents assert themselves anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from registry_core.domain.catalog import Catalog, Snapshot
+from registry_core.domain.cursor import cursor_of
+from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, Renewed, StatusChanged
+from registry_core.domain.leases import Leases, LeaseTerms
+from registry_core.domain.names import label_of
+from registry_core.domain.records import Instance, InstanceKey, Registration, Status
+from registry_core.domain.registration import admitted, check_epoch
+from registry_core.errors import NotFound, StoreUnavailable
+from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, SweepReport
+
+_SHARD = 0
+
+
+class MemoryStore:
+    """A `Store` of one shard. `epoch` names this life of it and must never have been used before."""
+
+    def __init__(self, clock: Clock, terms: LeaseTerms, epoch: str) -> None:
+        self._clock = clock
+        self._catalog = Catalog()
+        self._leases = Leases(terms, clock.monotonic())
+        self._position = Position(_SHARD, epoch, 0)
+        self._feed: Feed | None = None
+
+    async def start(self, feed: Feed) -> None:
+        """Deliver what there is to `feed`, and from then on every event."""
+        self._feed = feed
+        feed.reset(self._snapshot())
+
+    async def close(self) -> None:
+        """Stop delivering; what is asked afterwards raises StoreUnavailable."""
+        self._feed = None
+
+    def age_s(self) -> float:
+        """Return 0: an event has been delivered before its operation returns."""
+        return 0.0
+
+    async def register(self, claim: Registration) -> Grant:
+        """Store `claim` and start its lease. Raises Conflict or Fenced."""
+        feed = self._started()
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        admission = admitted(claim, self._catalog, lambda key: self._leases.overdue(key, now), wall)
+        instance = admission.instance
+        events: list[Event] = []
+        for key in admission.evicted:
+            self._leases.release(key)
+            events.append(Deregistered(self._next(), key))
+        self._leases.grant(instance.key, now)
+        if admission.changed:
+            events.append(Registered(self._next(), instance, wall))
+        else:
+            events.append(Renewed(self._position, instance.key, wall))
+        self._deliver(feed, events)
+        return Grant(instance, admission.created, self._leases.terms.ttl_s)
+
+    async def renew(self, beats: Sequence[Beat]) -> list[BeatResult]:
+        """Renew a lease for each beat; one result for each, in order."""
+        feed = self._started()
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        events: list[Event] = []
+        results: list[BeatResult] = []
+        for beat in beats:
+            held = self._meant(beat)
+            if held is None:
+                results.append(BeatResult("unknown"))
+                continue
+            key = held.key
+            if beat.epoch is not None and beat.epoch < held.epoch:
+                results.append(BeatResult("fenced", key))
+                continue
+            self._leases.renew(key, now)
+            events.append(Renewed(self._position, key, wall))
+            results.append(BeatResult("renewed", key))
+        self._deliver(feed, events)
+        return results
+
+    async def set_status(self, key: InstanceKey, status: Status, epoch: int | None = None) -> Instance:
+        """Change a status and return the record. Raises NotFound or Fenced."""
+        feed = self._started()
+        held = self._held(key, epoch)
+        if held.status is not status:
+            self._deliver(feed, [StatusChanged(self._next(), key, status)])
+        return self._held(key, None)
+
+    async def deregister(self, key: InstanceKey, epoch: int | None = None) -> Instance:
+        """Take an instance out and return its last record. Raises NotFound or Fenced."""
+        feed = self._started()
+        held = self._held(key, epoch)
+        self._leases.release(key)
+        self._deliver(feed, [Deregistered(self._next(), key)])
+        return held
+
+    async def sweep(self) -> SweepReport:
+        """Expire what has run out of its lease and its grace."""
+        feed = self._started()
+        plan = self._leases.sweep(self._clock.monotonic())
+        self._deliver(feed, [Expired(self._next(), key) for key in plan.expired])
+        return SweepReport(plan.expired, plan.amnesty_s)
+
+    async def snapshot(self) -> Snapshot:
+        """Return everything there is, with the cursor from which events go on."""
+        self._started()
+        return self._snapshot()
+
+    def _snapshot(self) -> Snapshot:
+        return self._catalog.snapshot(cursor_of([self._position]))
+
+    def _started(self) -> Feed:
+        if self._feed is None:
+            raise StoreUnavailable("the store is not running")
+        return self._feed
+
+    def _meant(self, beat: Beat) -> Instance | None:
+        """Return the instance that a beat is for. Without an id: the service's newest one."""
+        if beat.instance_id is not None:
+            return self._catalog.get(InstanceKey(label_of(beat.service_name), beat.instance_id))
+        service = self._catalog.find(beat.service_name)
+        if service is None:
+            return None
+        return max(service.instances, key=lambda i: (i.registered_at, i.instance_id))
+
+    def _held(self, key: InstanceKey, epoch: int | None) -> Instance:
+        held = self._catalog.get(key)
+        if held is None:
+            raise NotFound(
+                f"no instance {key.instance_id!r} of {key.label!r} is registered",
+                field="instance_id",
+                provided=key.instance_id,
+            )
+        check_epoch(key, epoch, held)
+        return held
+
+    def _next(self) -> Position:
+        p = self._position
+        self._position = Position(p.shard, p.epoch, p.revision + 1)
+        return self._position
+
+    def _deliver(self, feed: Feed, events: Sequence[Event]) -> None:
+        for event in events:
+            self._catalog.apply(event)
+        if events:
+            feed.apply(events)
