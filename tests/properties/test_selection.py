@@ -1,0 +1,61 @@
+"""Selection over any set of instances."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_core.domain.records import Instance, Status
+from registry_core.domain.selection import Filter, WhenNonePass, pick, ranked, serving
+from tests.samples import instances
+
+SETS = st.lists(instances(), max_size=8, unique_by=lambda i: i.key)
+
+
+class Drawn:
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def random(self) -> float:
+        return self.value
+
+
+@given(SETS, st.sampled_from(list(WhenNonePass)))
+def test_a_service_with_a_passing_instance_gives_no_failing_one(given_: list[Instance], rule: WhenNonePass) -> None:
+    chosen = serving(given_, when_none_pass=rule)
+    assert set(map(id, chosen)) <= set(map(id, given_))
+    if any(i.status in (Status.PASSING, Status.WARNING) for i in given_):
+        assert all(i.status in (Status.PASSING, Status.WARNING) for i in chosen)
+        assert chosen
+    assert not any(i.status in (Status.DRAINING, Status.MAINTENANCE) for i in chosen)
+
+
+@given(SETS, st.sampled_from(("", "z1")), st.floats(0, 1))
+def test_the_one_that_is_drawn_is_one_of_the_nearest_zone(given_: list[Instance], zone: str, mark: float) -> None:
+    chosen = pick(given_, Drawn(mark), zone)
+    if not given_:
+        assert chosen is None
+        return
+    assert chosen in given_
+    assert chosen is not None
+    if zone and any(i.zone == zone for i in given_):
+        assert chosen.zone == zone
+
+
+@given(SETS, st.sampled_from(("", "z1")))
+def test_ranking_loses_nobody(given_: list[Instance], zone: str) -> None:
+    order = ranked(given_, zone)
+    assert sorted(i.instance_id + i.service_name for i in order) == sorted(
+        i.instance_id + i.service_name for i in given_
+    )
+    if zone:
+        near = [i.zone == zone for i in order]
+        assert near == sorted(near, reverse=True)
+
+
+@given(SETS, st.sampled_from(("canary", "")), st.sampled_from(("1", "1.4", "1.4.2", "")), st.sampled_from(list(Status)))
+def test_a_filter_admits_just_what_it_says(given_: list[Instance], tag: str, version: str, status: Status) -> None:
+    for i in serving(given_, Filter(tag=tag, version=version, status=status)):
+        assert not tag or tag in i.tags
+        assert not version or i.version == version or i.version.startswith(f"{version}.")
+        assert i.status is status

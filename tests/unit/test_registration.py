@@ -1,0 +1,172 @@
+"""Registrations: each rule of each field, and who owns what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from registry_core.domain.catalog import Catalog
+from registry_core.domain.records import InstanceKey, Registration, Status
+from registry_core.domain.registration import Rules, admitted, check_metadata, checked
+from registry_core.errors import Conflict, Fenced, ValidationError
+from tests.samples import claim, instance, lived
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """Return a mapping within a mapping, `depth` of them."""
+    inner: dict[str, Any] = {}
+    for _ in range(depth - 1):
+        inner = {"k": inner}
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"service_name": "X"}, "service_name"),
+        ({"port": 0}, "port"),
+        ({"port": -1}, "port"),
+        ({"port": 65536}, "port"),
+        ({"port": 80}, "port"),
+        ({"host": "a b"}, "host"),
+        ({"instance_id": "a/b"}, "instance_id"),
+        ({"instance_id": ""}, "instance_id"),
+        ({"instance_id": "a" * 260}, "instance_id"),
+        ({"health_endpoint": "health"}, "health_endpoint"),
+        ({"health_endpoint": "//evil.example/health"}, "health_endpoint"),
+        ({"health_endpoint": "/../etc"}, "health_endpoint"),
+        ({"health_endpoint": "/a/%2e%2e/b"}, "health_endpoint"),
+        ({"health_endpoint": "/a/.."}, "health_endpoint"),
+        ({"health_endpoint": "/a\r\nX: y"}, "health_endpoint"),
+        ({"health_endpoint": "/a b"}, "health_endpoint"),
+        ({"health_endpoint": "/caf\u00e9"}, "health_endpoint"),
+        ({"health_endpoint": "/a#b"}, "health_endpoint"),
+        ({"health_endpoint": "/a\\b"}, "health_endpoint"),
+        ({"health_endpoint": "/" + "a" * 512}, "health_endpoint"),
+        ({"version": "1.4"}, "version"),
+        ({"version": "v1.4.2"}, "version"),
+        ({"version": "1.04.2"}, "version"),
+        ({"weight": 0}, "weight"),
+        ({"weight": 101}, "weight"),
+        ({"zone": "-"}, "zone"),
+        ({"zone": "z" * 64}, "zone"),
+        ({"epoch": -1}, "epoch"),
+        ({"epoch": 2**53}, "epoch"),
+        ({"tags": ("Canary",)}, "tags"),
+        ({"tags": ("a.b",)}, "tags"),
+        ({"tags": ("-a",)}, "tags"),
+        ({"tags": tuple(f"t{i}" for i in range(33))}, "tags"),
+        ({"addresses": ("vertice-osint",)}, "addresses"),
+        ({"addresses": ("0.0.0.0",)}, "addresses"),
+        ({"addresses": tuple(f"10.0.0.{i}" for i in range(17))}, "addresses"),
+        ({"metadata": {"k": "a\x00b"}}, "metadata.k"),
+        ({"metadata": {"a\nb": 1}}, "metadata"),
+        ({"metadata": {"k": ["a\x1b[2J"]}}, "metadata.k"),
+        ({"metadata": nested(6)}, "metadata.k.k.k.k.k"),
+        ({"metadata": {"k": "x" * 8192}}, "metadata"),
+        ({"metadata": {str(i): i for i in range(257)}}, "metadata"),
+    ],
+)
+def test_a_field_that_breaks_a_rule_is_named_with_an_example(wrong: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        checked(msgspec.structs.replace(claim(), **wrong))
+    assert refusal.value.field == field
+    assert refusal.value.message
+    assert refusal.value.example is not None
+
+
+def test_hostile_nesting_meets_our_bound_and_not_pythons() -> None:
+    with pytest.raises(ValidationError):
+        check_metadata(nested(50_000))
+
+
+def test_the_lower_bound_of_ports_is_the_operators() -> None:
+    assert checked(claim(port=80), Rules(min_port=1)).port == 80
+
+
+def test_a_good_claim_is_kept_in_its_one_spelling() -> None:
+    kept = checked(
+        claim(
+            host="Vertice-OSINT",
+            addresses=("10.0.0.7", "2001:DB8:0::7", "10.0.0.7"),
+            tags=("eu", "canary", "eu"),
+            metadata=nested(5),
+            health_endpoint="/health?deep=1",
+            version="1.4.2-rc.1+build.5",
+            epoch=0,
+        )
+    )
+    assert kept.host == "vertice-osint"
+    assert kept.addresses == ("10.0.0.7", "2001:db8::7")
+    assert kept.tags == ("canary", "eu")
+
+
+NEVER_OVERDUE = frozenset[InstanceKey]()
+
+
+def admit(wanted: Registration, catalog: Catalog, overdue: frozenset[InstanceKey] = NEVER_OVERDUE) -> Any:
+    return admitted(wanted, catalog, overdue.__contains__, now=100.0)
+
+
+def holding(*records: Any) -> Catalog:
+    catalog = Catalog()
+    catalog.merge(lived(r) for r in records)
+    return catalog
+
+
+def test_a_first_registration_creates_a_record() -> None:
+    admission = admit(claim(epoch=5), Catalog())
+    assert (admission.created, admission.changed, admission.evicted) == (True, True, ())
+    assert admission.instance.registered_at == 100.0
+    assert admission.instance.epoch == 5
+
+
+def test_the_same_registration_again_changes_nothing() -> None:
+    first = admit(claim(), Catalog()).instance
+    again = admit(claim(), holding(first))
+    assert (again.created, again.changed) == (False, False)
+    assert again.instance == first
+
+
+def test_another_record_under_the_same_id_replaces_it_and_keeps_its_age() -> None:
+    first = msgspec.structs.replace(admit(claim(), Catalog()).instance, registered_at=1.0)
+    again = admit(claim(version="2.0.0"), holding(first))
+    assert (again.created, again.changed) == (False, True)
+    assert again.instance.registered_at == 1.0
+
+
+def test_the_other_spelling_of_a_name_is_a_conflict() -> None:
+    with pytest.raises(Conflict) as refusal:
+        admit(claim("ip-intel", port=9000), holding(instance("ip_intel")))
+    assert refusal.value.field == "service_name"
+    assert refusal.value.example == "ip_intel"
+
+
+@pytest.mark.parametrize("other", [{"service_name": "billing"}, {"instance_id": "other"}])
+def test_an_address_belongs_to_one_instance(other: dict[str, Any]) -> None:
+    with pytest.raises(Conflict) as refusal:
+        admit(claim(**other), holding(instance()))
+    assert refusal.value.field == "port"
+    assert refusal.value.provided == "10.0.0.7:8034"
+
+
+def test_an_overdue_or_critical_holder_makes_room() -> None:
+    overdue = instance()
+    admission = admit(claim("billing"), holding(overdue), frozenset({overdue.key}))
+    assert admission.evicted == (overdue.key,)
+    critical = instance(status=Status.CRITICAL)
+    assert admit(claim("billing"), holding(critical)).evicted == (critical.key,)
+
+
+def test_an_older_epoch_is_fenced_off_and_a_newer_one_takes_over() -> None:
+    held = holding(instance(epoch=7))
+    with pytest.raises(Fenced) as refusal:
+        admit(claim(epoch=6), held)
+    assert refusal.value.example == 7
+    assert admit(claim(epoch=8), held).instance.epoch == 8
+
+
+def test_who_sends_no_epoch_does_not_fence() -> None:
+    assert admit(claim(), holding(instance(epoch=7))).instance.epoch == 7

@@ -1,0 +1,77 @@
+"""Selection: who answers, in which order, and who is drawn."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+from registry_core.domain.records import Status
+from registry_core.domain.selection import Filter, WhenNonePass, pick, ranked, serving
+from tests.samples import instance
+
+PASSING = instance(port=8001)
+WARNING = instance(port=8002, status=Status.WARNING)
+CRITICAL = instance(port=8003, status=Status.CRITICAL)
+DRAINING = instance(port=8004, status=Status.DRAINING)
+MAINTENANCE = instance(port=8005, status=Status.MAINTENANCE)
+ALL = (PASSING, WARNING, CRITICAL, DRAINING, MAINTENANCE)
+
+
+class Fixed:
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def random(self) -> float:
+        return self.value
+
+
+def test_only_passing_and_warning_instances_answer() -> None:
+    assert serving(ALL) == (PASSING, WARNING)
+
+
+def test_when_none_passes_the_critical_ones_answer_unless_none_is_wanted() -> None:
+    rest = (CRITICAL, DRAINING, MAINTENANCE)
+    assert serving(rest) == (CRITICAL,)
+    assert serving(rest, when_none_pass=WhenNonePass.NONE) == ()
+
+
+def test_a_wanted_status_is_given_exactly() -> None:
+    assert serving(ALL, Filter(status=Status.DRAINING)) == (DRAINING,)
+
+
+def test_filters_are_all_to_hold() -> None:
+    a = instance(port=8001, tags=("canary", "eu"), version="1.4.2", zone="z1")
+    b = instance(port=8002, tags=("eu",), version="1.4.20", zone="z1")
+    assert serving((a, b), Filter(tag="eu", zone="z1")) == (a, b)
+    assert serving((a, b), Filter(tag="canary")) == (a,)
+    assert serving((a, b), Filter(version="1.4.2")) == (a,), "1.4.20 is another version"
+    assert serving((a, b), Filter(version="1.4")) == (a, b)
+    assert serving((a, b), Filter(version="1")) == (a, b)
+    assert serving((a, b), Filter(version="14")) == ()
+    assert serving((a, b), Filter(zone="z2")) == ()
+
+
+def test_the_nearest_zone_comes_first_and_then_the_heaviest() -> None:
+    far_heavy = instance(port=8001, zone="z2", weight=100)
+    near_light = instance(port=8002, zone="z1", weight=1)
+    near_heavy = instance(port=8003, zone="z1", weight=9)
+    assert ranked((far_heavy, near_light, near_heavy), "z1") == (near_heavy, near_light, far_heavy)
+    assert ranked((near_light, far_heavy)) == (far_heavy, near_light)
+
+
+def test_the_draw_follows_the_weights() -> None:
+    light, heavy = instance(port=8001, weight=1), instance(port=8002, weight=9)
+    source = random.Random(7)
+    drawn = Counter(chosen.port for chosen in (pick((light, heavy), source) for _ in range(2000)) if chosen)
+    assert 0.05 < drawn[8001] / 2000 < 0.15
+
+
+def test_the_draw_keeps_to_the_own_zone_while_it_has_any() -> None:
+    near, far = instance(port=8001, zone="z1"), instance(port=8002, zone="z2", weight=100)
+    assert {pick((near, far), Fixed(v), "z1") is near for v in (0.0, 0.5, 0.999)} == {True}
+    assert pick((far,), Fixed(0.5), "z1") is far
+
+
+def test_the_draw_ends_at_the_last_one_whatever_rounding_does() -> None:
+    assert pick((PASSING, WARNING), Fixed(1.0)) is WARNING
+    assert pick((), Fixed(0.0)) is None
