@@ -1,0 +1,84 @@
+"""What the contract needs of a store under test: the store, and a way to let time pass for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from registry_core.domain.catalog import Catalog, Snapshot
+from registry_core.domain.events import Event, Position, Renewed
+from registry_core.domain.leases import LeaseTerms
+from registry_core.ports import Store
+from registry_core.store.memory import MemoryStore
+from tests.samples import FakeClock
+
+TERMS = LeaseTerms()
+
+
+class RecordingFeed:
+    """A feed that keeps what it was given, and the catalogue that it adds up to."""
+
+    def __init__(self) -> None:
+        self.catalog = Catalog()
+        self.events: list[Event] = []
+        self.resets: list[Snapshot] = []
+
+    def reset(self, snapshot: Snapshot) -> None:
+        self.resets.append(snapshot)
+        self.catalog.replace(snapshot.instances)
+
+    def apply(self, events: Sequence[Event]) -> None:
+        self.events.extend(events)
+        for event in events:
+            self.catalog.apply(event)
+
+    @property
+    def changes(self) -> list[Event]:
+        """The events that have a revision of their own."""
+        return [e for e in self.events if not isinstance(e, Renewed)]
+
+    @property
+    def positions(self) -> list[Position]:
+        return [e.position for e in self.changes]
+
+
+class StoreUnderTest(Protocol):
+    """A store in the state in which a replica would use it."""
+
+    store: Store
+    feed: RecordingFeed
+
+    async def start(self) -> None:
+        """Start the store with the feed."""
+        ...
+
+    async def close(self) -> None:
+        """End it, and whatever was started for it."""
+        ...
+
+    async def pass_time(self, seconds: float, *, sweeping: bool = True) -> None:
+        """Let the store's clock run, with a sweep each period, or with none at all."""
+        ...
+
+
+class MemoryUnderTest:
+    """The memory store on a clock that moves when told to."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.feed = RecordingFeed()
+        self.store: Store = MemoryStore(self.clock, TERMS, "e1")
+
+    async def start(self) -> None:
+        await self.store.start(self.feed)
+
+    async def close(self) -> None:
+        await self.store.close()
+
+    async def pass_time(self, seconds: float, *, sweeping: bool = True) -> None:
+        left = seconds
+        while sweeping and left >= TERMS.sweep_every_s:
+            self.clock.pass_time(TERMS.sweep_every_s)
+            left -= TERMS.sweep_every_s
+            await self.store.sweep()
+        self.clock.pass_time(left)
