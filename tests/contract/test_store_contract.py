@@ -95,6 +95,7 @@ async def test_the_address_of_an_overdue_instance_is_taken_over_in_one_step(unde
     assert under_test.feed.catalog.holder("10.0.0.7:8034") == new
     await under_test.pass_time(20)
     assert under_test.feed.catalog.get(new.key) == new, "the old lease does not end the new one"
+    assert [type(e) for e in under_test.feed.changes] == [Registered, Deregistered, Registered]
 
 
 async def test_the_address_of_a_critical_instance_is_taken_over(under_test: StoreUnderTest) -> None:
@@ -200,6 +201,8 @@ async def test_a_deregistered_instance_is_gone_at_once_and_can_come_back(under_t
     assert await under_test.store.deregister(first.key) == first
     assert len(under_test.feed.catalog) == 0
     assert [r.outcome for r in await under_test.store.renew([Beat("ip_intel")])] == ["unknown"]
+    await under_test.pass_time(TERMS.ttl_s + TERMS.grace_s)
+    assert [type(e) for e in under_test.feed.changes] == [Registered, Deregistered], "its lease went with it"
     assert (await under_test.store.register(claim())).created
 
 
