@@ -7,7 +7,7 @@ catalogue.
 from __future__ import annotations
 
 import re
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -79,7 +79,10 @@ def _field_error(text: str, body: bytes) -> ValidationError:
 
 def _provided(body: bytes, field: str) -> object:
     """Return what the caller sent in the top-level `field`, cut short: for the error's text only."""
-    whole = msgspec.json.decode(body)
+    try:
+        whole = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # a number out of range, nesting
+        return body[:100].decode("utf-8", "replace")
     value = whole.get(field) if isinstance(whole, dict) else whole
     return value if isinstance(value, int | float | bool | None) else str(value)[:100]
 

@@ -150,6 +150,64 @@ class CatalogView(msgspec.Struct, kw_only=True):
     instances: list[InstanceView]
 
 
+class SystemHealth(msgspec.Struct, kw_only=True):
+    """The process: its share of one core, over a minute; the machine's memory; its asyncio tasks."""
+
+    cpu_percent: float | None  # None: not looked at yet
+    memory_percent: float | None
+    tasks: int
+
+
+class StoreHealth(msgspec.Struct, kw_only=True):
+    """The store: `ok`, or `failing` when its last sweep did not work."""
+
+    kind: str
+    status: str
+    last_sweep_age_s: float | None
+
+
+class CacheHealth(msgspec.Struct, kw_only=True):
+    """The replica's own view, from which lookups are answered."""
+
+    size: int
+    services: int
+    age_s: float
+
+
+class WatchHealth(msgspec.Struct, kw_only=True):
+    """Who follows this replica."""
+
+    watchers: int
+
+
+class ComponentsHealth(msgspec.Struct, kw_only=True):
+    """The parts of `/health`."""
+
+    store: StoreHealth
+    cache: CacheHealth
+    system: SystemHealth
+    watch: WatchHealth
+
+
+class HealthView(msgspec.Struct, kw_only=True):
+    """`GET /health`."""
+
+    status: str  # "healthy" | "degraded" | "unhealthy"
+    timestamp: str  # ISO 8601, UTC
+    uptime_seconds: float
+    state: str  # "ready" | "warming"
+    active_services: int
+    instances: int
+    components: ComponentsHealth
+
+
+class LiveView(msgspec.Struct, kw_only=True):
+    """`GET /live` and `GET /ready`."""
+
+    status: str  # "live" | "ready" | "starting"
+    state: str
+
+
 class Problem(msgspec.Struct, kw_only=True):
     """The one shape of every error."""
 

@@ -1,0 +1,91 @@
+"""Builds the aiohttp application: routes from the table of endpoints, and what surrounds each request.
+
+Around every request: a trace id, its duration in the metrics, and the one shape for what goes wrong.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from registry_core.api.connections import Connections
+from registry_core.api.endpoints import ENDPOINTS, NDJSON, Endpoint
+from registry_core.api.problems import INTERNAL, aiohttp_response, error_response, problem_response
+from registry_core.api.routes import Handlers, Query, read_query
+from registry_core.api.schemas import MAX_BODY_BYTES
+from registry_core.errors import VerticeError
+from registry_core.telemetry.logs import trace_id
+from registry_core.telemetry.metrics import ReplicaMetrics
+
+UNMATCHED: Final = "unmatched"
+# https://www.w3.org/TR/trace-context/#traceparent-header
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?", re.ASCII)
+
+log = structlog.get_logger()
+
+
+def build_app(handlers: Handlers, connections: Connections, metrics: ReplicaMetrics) -> web.Application:
+    """Return the application, ready to be served."""
+    app = web.Application(middlewares=[_surrounding(connections, metrics)], client_max_size=MAX_BODY_BYTES)
+    for endpoint in ENDPOINTS:
+        handler = _handler(endpoint, getattr(handlers, endpoint.name))
+        app.router.add_route(endpoint.method, endpoint.path, handler)
+        if endpoint.method == "GET" and endpoint.media_type != NDJSON:
+            app.router.add_route("HEAD", endpoint.path, handler)
+    return app
+
+
+def _handler(
+    endpoint: Endpoint, method: Callable[[web.Request, Query], Awaitable[web.StreamResponse]]
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await method(request, read_query(request, endpoint))
+
+    return handle
+
+
+def _surrounding(connections: Connections, metrics: ReplicaMetrics) -> Callable[..., Awaitable[web.StreamResponse]]:
+    @web.middleware
+    async def surround(request: web.Request, handler: Handler) -> web.StreamResponse:
+        connections.request_came(request.transport)
+        trace_id.set(_trace_id(request))
+        started = time.perf_counter()
+        response = await _answered(request, handler)
+        if response.content_type != NDJSON:
+            metrics.request(_template(request), request.method, response.status, time.perf_counter() - started)
+        return response
+
+    return surround
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except VerticeError as error:
+        return error_response(error)
+    except web.HTTPException as error:
+        return aiohttp_response(error)
+    except ConnectionError:  # the caller has gone in the middle of its own request
+        raise
+    except Exception:
+        # The top of what one request does: whatever it was, others are served.
+        log.exception("request failed", method=request.method, endpoint=_template(request))
+        return problem_response(500, INTERNAL)
+
+
+def _template(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else UNMATCHED
+
+
+def _trace_id(request: web.Request) -> str:
+    given = request.headers.get("traceparent")
+    match = _TRACEPARENT.fullmatch(given) if given is not None else None
+    return match[1] if match is not None else secrets.token_hex(16)

@@ -1,0 +1,121 @@
+"""Limits on connections that aiohttp has not: how many, how long to a first request, how long unread.
+
+Measured with aiohttp 3.14: a connection that sends nothing, or half a header, is held for over 200 s,
+and an answer that the peer does not read is held for ever. This stands between the transport and
+aiohttp's protocol, and passes everything on unchanged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import socket
+from collections.abc import Callable
+from typing import Final, cast
+
+import msgspec
+
+# Files that are open besides connections: logs, the listener, libraries.
+_SPARE_FILES: Final = 100
+
+
+class ConnectionLimits(msgspec.Struct, frozen=True):
+    """How much patience a connection is given."""
+
+    connections: int = 25_000
+    # From the connection to its first whole request.
+    first_request_s: float = 10.0
+    # With a write buffer that stays full.
+    unread_s: float = 30.0
+    # Between requests; above the 60 s of nginx, so that it is nginx that closes an idle one.
+    keepalive_s: float = 75.0
+
+
+class Connections:
+    """All connections of one listener."""
+
+    def __init__(self, limits: ConnectionLimits | None = None) -> None:
+        self.limits = limits if limits is not None else ConnectionLimits()
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.most = min(self.limits.connections, max(1, soft - _SPARE_FILES))
+        self.open: set[Connection] = set()
+        self.refused = 0
+        self._waiting: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
+
+    def guarding(self, inner: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
+        """Return a protocol factory that makes what `inner` makes, within the limits."""
+        return lambda: Connection(self, inner)
+
+    def await_request(self, transport: asyncio.Transport) -> None:
+        """End the connection unless its first request comes in time."""
+        loop = asyncio.get_running_loop()
+        self._waiting[transport] = loop.call_later(self.limits.first_request_s, transport.abort)
+
+    def request_came(self, transport: asyncio.BaseTransport | None) -> None:
+        """A whole request was read from `transport`."""
+        if transport is not None:
+            waiting = self._waiting.pop(transport, None)
+            if waiting is not None:
+                waiting.cancel()
+
+
+class Connection(asyncio.Protocol):
+    """One connection: watched here, served by the protocol that `inner` makes."""
+
+    def __init__(self, all_of_them: Connections, inner: Callable[[], asyncio.Protocol]) -> None:
+        self._all = all_of_them
+        self._make = inner
+        self._inner: asyncio.Protocol | None = None
+        self._transport: asyncio.Transport | None = None
+        self._unread: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        if len(self._all.open) >= self._all.most:
+            self._all.refused += 1
+            self._transport.abort()
+            return
+        self._all.open.add(self)
+        _drop_dead_peer(self._transport, self._all.limits.unread_s)
+        self._all.await_request(self._transport)
+        self._inner = self._make()
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._inner is not None:
+            self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received() if self._inner is not None else None
+
+    def pause_writing(self) -> None:
+        if self._inner is None or self._transport is None:
+            return
+        loop = asyncio.get_running_loop()
+        self._unread = loop.call_later(self._all.limits.unread_s, self._transport.abort)
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+        if self._inner is not None:
+            self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._all.open.discard(self)
+        self._all.request_came(self._transport)
+        if self._unread is not None:
+            self._unread.cancel()
+        if self._inner is not None:
+            self._inner.connection_lost(exc)
+
+
+def _drop_dead_peer(transport: asyncio.Transport, after_s: float) -> None:
+    # A machine that vanished acknowledges nothing; the kernel would go on trying for a quarter of an hour.
+    connection = transport.get_extra_info("socket")
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if connection is not None and option is not None:
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, option, int(after_s * 1000))

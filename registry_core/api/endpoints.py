@@ -1,0 +1,195 @@
+"""The one table of what a replica serves: paths, parameters, bodies, answers.
+
+The application builds its routes from it, `/openapi.json` its description. It holds no code.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from registry_core.api.schemas import (
+    CatalogView,
+    DeregisteredView,
+    HealthView,
+    HeartbeatBody,
+    HeartbeatView,
+    InstanceView,
+    LiveView,
+    Problem,
+    RegisterBody,
+    RegisteredView,
+    ServiceView,
+    StatusBody,
+    WatchLine,
+)
+from registry_core.domain.records import Status
+
+JSON: Final = "application/json"
+NDJSON: Final = "application/x-ndjson"
+TEXT: Final = "text/plain"
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """A query parameter."""
+
+    name: str
+    kind: Any
+    meaning: str
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One method of one path. `name` is that of its handler, and the operation's id."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    answers: dict[int, Any]
+    errors: tuple[int, ...] = ()
+    query: tuple[Parameter, ...] = ()
+    body: Any = None
+    media_type: str = JSON
+    writes: bool = False
+
+    @property
+    def path_parameters(self) -> tuple[str, ...]:
+        return tuple(re.findall(r"\{(\w+)\}", self.path))
+
+
+_EPOCH: Final = Parameter("epoch", int, "the epoch of the owner who asks; an older one than registered is refused")
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/register",
+        name="register",
+        summary="Register or replace an instance, by host and port or by endpoint",
+        body=RegisterBody,
+        answers={201: RegisteredView},
+        errors=(400, 401, 403, 408, 409, 413, 415, 503),
+        writes=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/heartbeat",
+        name="heartbeat",
+        summary="Renew the lease of one instance, or of many at once; 404 means: register again",
+        body=HeartbeatBody,
+        answers={200: HeartbeatView},
+        errors=(400, 401, 403, 404, 408, 409, 413, 415, 503),
+        writes=True,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/deregister/{service}",
+        name="deregister",
+        summary="Remove the one instance of a service, or with all=true every one",
+        query=(Parameter("all", bool, "remove every instance"), _EPOCH),
+        answers={200: DeregisteredView},
+        errors=(400, 401, 403, 404, 409, 503),
+        writes=True,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/deregister/{service}/{instance}",
+        name="deregister_instance",
+        summary="Remove an instance at once",
+        query=(_EPOCH,),
+        answers={200: DeregisteredView},
+        errors=(400, 401, 403, 404, 409, 503),
+        writes=True,
+    ),
+    Endpoint(
+        method="PUT",
+        path="/status/{service}/{instance}",
+        name="set_status",
+        summary="Say how an instance is: passing, warning, critical, draining, maintenance",
+        body=StatusBody,
+        answers={200: InstanceView},
+        errors=(400, 401, 403, 404, 408, 409, 413, 415, 503),
+        writes=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/services",
+        name="services",
+        summary="The names of all services",
+        answers={200: list[str]},
+    ),
+    Endpoint(
+        method="GET",
+        path="/services/{service}",
+        name="service",
+        summary="The instances of a service that may be used, and one of them picked",
+        query=(
+            Parameter("tag", str, "only instances with this tag"),
+            Parameter("version", str, "only this version; `1` and `1.4` stand for every release below them"),
+            Parameter("zone", str, "only instances of this zone"),
+            Parameter("status", Status, "only instances with this status, whatever it is"),
+        ),
+        answers={200: ServiceView},
+        errors=(400, 404, 503),
+    ),
+    Endpoint(
+        method="GET",
+        path="/catalog",
+        name="catalog",
+        summary="Everything, with the cursor from which /watch goes on",
+        answers={200: CatalogView, 304: None},
+    ),
+    Endpoint(
+        method="GET",
+        path="/watch",
+        name="watch",
+        summary="A stream of lines: a snapshot or what was missed, then each change, and a sign of life",
+        query=(
+            Parameter("cursor", str, "where an earlier stream ended; without one, or when it is too old: a snapshot"),
+            Parameter("service", str, "only this service; sync lines then have no digest"),
+            Parameter("renewals", bool, "also say which leases were renewed, before each sign of life"),
+        ),
+        answers={200: WatchLine},
+        errors=(400, 503),
+        media_type=NDJSON,
+    ),
+    Endpoint(
+        method="GET",
+        path="/health",
+        name="health",
+        summary="How the replica and its parts are; 503 when unhealthy",
+        answers={200: HealthView, 503: HealthView},
+    ),
+    Endpoint(
+        method="GET",
+        path="/live",
+        name="live",
+        summary="200 while the process serves at all: for supervisors",
+        answers={200: LiveView},
+    ),
+    Endpoint(
+        method="GET",
+        path="/ready",
+        name="ready",
+        summary="200 while lookups can be answered: for load balancers",
+        answers={200: LiveView, 503: LiveView},
+    ),
+    Endpoint(
+        method="GET",
+        path="/metrics",
+        name="metrics",
+        summary="Prometheus metrics",
+        answers={200: str},
+        media_type=TEXT,
+    ),
+    Endpoint(
+        method="GET",
+        path="/openapi.json",
+        name="openapi",
+        summary="This description",
+        answers={200: dict[str, Any]},
+    ),
+)
+
+ERROR: Final = Problem

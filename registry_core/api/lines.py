@@ -1,0 +1,91 @@
+"""The lines of the watch stream: events, snapshots and signs of life as bytes. Pure.
+
+Each line is one JSON object and a newline. Who gets which line is `hub.py`'s matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final, TypeAlias
+
+import msgspec
+
+from registry_core.api.schemas import (
+    DeregisteredLine,
+    ExpiredLine,
+    RegisteredLine,
+    RenewedLine,
+    SnapshotLine,
+    StatusChangedLine,
+    SyncLine,
+    WatchLine,
+)
+from registry_core.domain.catalog import Lived
+from registry_core.domain.cursor import Cursor
+from registry_core.domain.events import Deregistered, Expired, Registered, StatusChanged
+
+# So that a reader can take a snapshot line by line, and the writer never encodes for long at a time.
+PART_INSTANCES: Final = 256
+PART_RENEWALS: Final = 1024
+
+# Service name, instance id, when it was heard of (Unix seconds).
+Renewal: TypeAlias = tuple[str, str, float]
+StateEvent: TypeAlias = Registered | StatusChanged | Deregistered | Expired
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def encoded(line: WatchLine) -> bytes:
+    """Return one line as it is sent."""
+    return _ENCODER.encode(line) + b"\n"
+
+
+def event_line(event: StateEvent, service_name: str, cursor: Cursor) -> bytes:
+    """Return the line of an event after which a reader stands at `cursor`."""
+    at, instance_id = str(cursor), event.key.instance_id
+    match event:
+        case Registered(instance=instance, heartbeat_at=heartbeat_at):
+            return encoded(RegisteredLine(cursor=at, instance=instance, heartbeat_at=heartbeat_at))
+        case StatusChanged(status=status):
+            return encoded(
+                StatusChangedLine(cursor=at, service_name=service_name, instance_id=instance_id, status=status)
+            )
+        case Deregistered():
+            return encoded(DeregisteredLine(cursor=at, service_name=service_name, instance_id=instance_id))
+        case Expired():
+            return encoded(ExpiredLine(cursor=at, service_name=service_name, instance_id=instance_id))
+
+
+def snapshot_lines(
+    instances: Sequence[Lived], *, reason: str, state: str, cursor: Cursor, digest: str
+) -> Iterator[bytes]:
+    """Yield a snapshot in parts of bounded size; at least one, and each encoded when it is asked for."""
+    last_start = max(0, (len(instances) - 1) // PART_INSTANCES) * PART_INSTANCES
+    for start in range(0, last_start + 1, PART_INSTANCES):
+        last = start == last_start
+        yield encoded(
+            SnapshotLine(
+                reason=reason,
+                first=start == 0,
+                last=last,
+                state=state,
+                cursor=str(cursor) if last else "",
+                digest=digest if last else "",
+                instances=tuple(instances[start : start + PART_INSTANCES]),
+            )
+        )
+
+
+def renewed_lines(renewed: Iterable[Renewal]) -> list[bytes]:
+    """Return the gathered renewals in lines of bounded size; none when there are none."""
+    rows = iter(renewed)
+    found = []
+    while part := tuple(islice(rows, PART_RENEWALS)):
+        found.append(encoded(RenewedLine(renewed=part)))
+    return found
+
+
+def sync_line(cursor: Cursor, *, digest: str, state: str, store_age_s: float) -> bytes:
+    """Return the sign of life."""
+    return encoded(SyncLine(cursor=str(cursor), digest=digest, state=state, store_age_s=round(store_age_s, 3)))

@@ -1,0 +1,284 @@
+"""What can be done at a replica, apart from HTTP: from bodies to the store, from the view to answers.
+
+Lookups read the view and never wait. Writes go to the store, after every rule of the domain was
+applied, so that what is refused leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from registry_core.api.auth import Caller
+from registry_core.api.reading import registration_of
+from registry_core.api.resolution import Resolver
+from registry_core.api.schemas import (
+    MAX_BEATS,
+    BeatBody,
+    BeatView,
+    CatalogView,
+    DeregisteredView,
+    HeartbeatBody,
+    HeartbeatView,
+    InstanceView,
+    RegisterBody,
+    RegisteredView,
+    ServiceView,
+    StatusBody,
+    instance_view,
+    service_view,
+)
+from registry_core.api.view import State, View
+from registry_core.domain.catalog import Lived
+from registry_core.domain.leases import LeaseTerms
+from registry_core.domain.names import NAME_EXAMPLE, check_instance_id, check_service_name, label_of
+from registry_core.domain.records import Instance, InstanceKey, Registration, Service
+from registry_core.domain.registration import MAX_EPOCH, Rules, checked
+from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, pick, ranked, serving
+from registry_core.errors import AmbiguousInstance, Fenced, NotFound, ValidationError, Warming
+from registry_core.ports import Beat, Store
+from registry_core.telemetry.metrics import ReplicaMetrics
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """How this replica decides where the domain leaves a choice."""
+
+    rules: Rules
+    terms: LeaseTerms
+    zone: str
+    when_none_pass: WhenNonePass
+
+
+class Operations:
+    """The operations of one replica."""
+
+    def __init__(
+        self,
+        store: Store,
+        view: View,
+        policy: Policy,
+        *,
+        metrics: ReplicaMetrics,
+        resolver: Resolver,
+        random: Random,
+    ) -> None:
+        self._store = store
+        self._view = view
+        self._policy = policy
+        self._metrics = metrics
+        self._resolver = resolver
+        self._random = random
+
+    # -- writes
+
+    async def register(self, body: RegisterBody, caller: Caller) -> RegisteredView:
+        """Register or replace an instance.
+
+        Raises ValidationError, Forbidden, Conflict, Fenced, StoreUnavailable.
+        """
+        with self._metrics.operation("register"):
+            caller.require(body.service_name)
+            claim = await self._with_addresses(checked(registration_of(body), self._policy.rules))
+            grant = await self._store.register(claim)
+        terms = self._policy.terms
+        return RegisteredView(
+            status="registered",
+            service_name=grant.instance.service_name,
+            instance_id=grant.instance.instance_id,
+            created=grant.created,
+            epoch=grant.instance.epoch,
+            ttl_seconds=grant.ttl_s,
+            heartbeat_interval_seconds=terms.heartbeat_s,
+        )
+
+    async def _with_addresses(self, claim: Registration) -> Registration:
+        if claim.addresses:
+            return claim
+        addresses = await self._resolver.resolve(claim.host)
+        held = self._view.catalog.get(claim.key)
+        if not addresses and held is not None and held.host == claim.host:
+            # A name server that is away for a moment must not take known addresses out of DNS.
+            addresses = held.addresses
+        return msgspec.structs.replace(claim, addresses=addresses)
+
+    async def heartbeat(self, body: HeartbeatBody, caller: Caller) -> HeartbeatView:
+        """Renew one lease or many.
+
+        Raises NotFound or Fenced when the one that was asked for is unknown or somebody else's; of many,
+        each result says so.
+        """
+        with self._metrics.operation("heartbeat"):
+            beats, field = _beats(body)
+            for number, beat in enumerate(beats):
+                prefix = field.format(number)
+                check_service_name(beat.service_name, field=f"{prefix}service_name")
+                if beat.instance_id is not None:
+                    check_instance_id(beat.instance_id, field=f"{prefix}instance_id")
+                caller.require(beat.service_name)
+            results = await self._store.renew([Beat(b.service_name, b.instance_id, b.epoch) for b in beats])
+            views = [
+                BeatView(
+                    service_name=beat.service_name,
+                    instance_id=result.key.instance_id if result.key is not None else beat.instance_id,
+                    status=result.outcome,
+                )
+                for beat, result in zip(beats, results, strict=True)
+            ]
+            if body.instances is None:
+                _raise_for_single(views[0], beats[0])
+        whole = all(view.status == "renewed" for view in views)
+        return HeartbeatView(status="renewed" if whole else "partial", instances=views)
+
+    async def deregister(
+        self, service_name: str, instance_id: str | None, caller: Caller, *, every: bool, epoch: int | None
+    ) -> DeregisteredView:
+        """Take out one instance, or with `every` all of a service.
+
+        Raises NotFound, Fenced, and AmbiguousInstance when it is not said which of several is meant.
+        """
+        with self._metrics.operation("deregister"):
+            check_service_name(service_name)
+            caller.require(service_name)
+            if instance_id is not None:
+                keys = [_key(service_name, instance_id)]
+            else:
+                service = self._service(service_name, may_warm=False)
+                keys = [instance.key for instance in service.instances]
+                if len(keys) > 1 and not every:
+                    raise AmbiguousInstance(
+                        f"{service.name!r} has {len(keys)} instances: name one, or ask for all=true",
+                        field="instance_id",
+                        example=keys[0].instance_id,
+                    )
+            gone: list[Instance] = []
+            for key in keys:
+                try:
+                    gone.append(await self._store.deregister(key, epoch))
+                except NotFound:  # of several, one may have gone by itself meanwhile
+                    if len(keys) == 1:
+                        raise
+            if not gone:
+                raise NotFound(f"no service {service_name!r} is registered", field="service_name")
+        return DeregisteredView(
+            status="deregistered",
+            service_name=gone[0].service_name,
+            instances=[instance.instance_id for instance in gone],
+        )
+
+    async def set_status(self, service_name: str, instance_id: str, body: StatusBody, caller: Caller) -> InstanceView:
+        """Change the status of an instance. Raises NotFound or Fenced."""
+        with self._metrics.operation("set_status"):
+            check_service_name(service_name)
+            caller.require(service_name)
+            _check_epoch(body.epoch)
+            instance = await self._store.set_status(_key(service_name, instance_id), body.status, body.epoch)
+        return self._shown(instance)
+
+    # -- lookups
+
+    def names(self) -> list[str]:
+        """Return the names of all services, sorted."""
+        return self._view.catalog.names()
+
+    def lookup(self, service_name: str, wanted: Filter = ANY) -> ServiceView:
+        """Return the instances that a client may use, the nearest and heaviest first, and one picked.
+
+        Raises NotFound when there are none, or Warming when that is not known yet.
+        """
+        with self._metrics.operation("lookup"):
+            check_service_name(service_name)
+            service = self._service(service_name)
+            usable = serving(service.instances, wanted, self._policy.when_none_pass)
+            picked = pick(usable, self._random, self._policy.zone)
+            if picked is None:
+                self._refuse_unknown_while_warming(service_name)
+                raise NotFound(_why_none(service, wanted), field="service_name", provided=service_name)
+        views = [self._shown(instance) for instance in ranked(usable, self._policy.zone)]
+        return service_view(self._shown(picked), views)
+
+    def catalog(self) -> tuple[CatalogView, tuple[Lived, ...]]:
+        """Return the frame of the whole catalogue, and what belongs into it, all of one moment."""
+        view = self._view
+        with self._metrics.operation("catalog"):
+            frame = CatalogView(
+                cursor=str(view.cursor), digest=view.catalog.digest, state=view.state.value, instances=[]
+            )
+            return frame, view.catalog.snapshot(view.cursor).instances
+
+    def shown(self, lived: Lived) -> InstanceView:
+        """Return one instance of the catalogue as lookups show it."""
+        instance = lived.instance
+        return instance_view(instance, lived.heartbeat_at, self._view.ttl_remaining_s(instance.key))
+
+    def _shown(self, instance: Instance) -> InstanceView:
+        return self.shown(Lived(instance, self._view.catalog.heartbeat_at(instance.key)))
+
+    def _service(self, name: str, *, may_warm: bool = True) -> Service:
+        service = self._view.catalog.find(name)
+        if service is None:
+            if may_warm:
+                self._refuse_unknown_while_warming(name)
+            raise NotFound(
+                f"no service {name!r} is registered", field="service_name", provided=name, example=NAME_EXAMPLE
+            )
+        return service
+
+    def _refuse_unknown_while_warming(self, name: str) -> None:
+        if self._view.state is State.WARMING:
+            raise Warming(
+                f"this registry started empty and does not know yet whether {name!r} exists",
+                retry_after_s=min(self._view.warm_in_s(), self._policy.terms.heartbeat_s),
+            )
+
+
+def _beats(body: HeartbeatBody) -> tuple[tuple[BeatBody, ...], str]:
+    """Return the beats of a body, and the prefix of their fields' names, to be given their number."""
+    if body.instances is None:
+        if body.service_name is None:
+            raise ValidationError("a heartbeat names its service", field="service_name", example=NAME_EXAMPLE)
+        return (BeatBody(service_name=body.service_name, instance_id=body.instance_id, epoch=body.epoch),), ""
+    if body.service_name is not None or body.instance_id is not None or body.epoch is not None:
+        raise ValidationError(
+            "a heartbeat is of one instance (service_name) or of many (instances), not both",
+            field="instances",
+            example=[{"service_name": NAME_EXAMPLE, "instance_id": "10.0.0.7:8034"}],
+        )
+    if not 1 <= len(body.instances) <= MAX_BEATS:
+        raise ValidationError(
+            f"a heartbeat is of 1 to {MAX_BEATS} instances",
+            field="instances",
+            provided=f"{len(body.instances)} instances",
+            example=[{"service_name": NAME_EXAMPLE, "instance_id": "10.0.0.7:8034"}],
+        )
+    return body.instances, "instances[{}]."
+
+
+def _raise_for_single(result: BeatView, beat: BeatBody) -> None:
+    which = f"instance {beat.instance_id!r} of " if beat.instance_id is not None else ""
+    if result.status == "unknown":
+        raise NotFound(
+            f"{which}{beat.service_name!r} is not registered: register it again",
+            field="service_name" if beat.instance_id is None else "instance_id",
+            provided=beat.instance_id if beat.instance_id is not None else beat.service_name,
+        )
+    if result.status == "fenced":
+        raise Fenced(
+            f"{which}{beat.service_name!r} has a newer owner: stop asserting it", field="epoch", provided=beat.epoch
+        )
+
+
+def _key(service_name: str, instance_id: str) -> InstanceKey:
+    return InstanceKey(label_of(service_name), check_instance_id(instance_id))
+
+
+def _check_epoch(epoch: int | None) -> None:
+    if epoch is not None and not 0 <= epoch <= MAX_EPOCH:
+        raise ValidationError(
+            f"epoch is a number from 0 to {MAX_EPOCH}", field="epoch", provided=epoch, example=1764000000000
+        )
+
+
+def _why_none(service: Service, wanted: Filter) -> str:
+    statuses = ", ".join(sorted({instance.status.value for instance in service.instances}))
+    if wanted == ANY:
+        return f"{service.name!r} is registered, but none of its instances may be used now ({statuses})"
+    return f"{service.name!r} is registered, but none of its instances ({statuses}) is as the filters ask"

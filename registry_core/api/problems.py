@@ -1,0 +1,127 @@
+"""From errors to HTTP: one table, and the one shape in which every refusal is told.
+
+Nothing else in the API knows a status code for an error. What the table does not know is our own
+fault: 500, and nothing of it is shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from registry_core.api.schemas import MAX_BODY_BYTES, Problem
+from registry_core.errors import (
+    CallerError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+    ValidationError,
+    VerticeError,
+)
+
+MAX_SHOWN_CHARACTERS: Final = 200
+
+
+class PayloadTooLarge(CallerError):
+    """Raised when a body is larger than is ever needed."""
+
+    def __init__(self) -> None:
+        super().__init__(f"a body has at most {MAX_BODY_BYTES} bytes", field="body", example=f"{MAX_BODY_BYTES} bytes")
+
+
+class UnsupportedMediaType(CallerError):
+    """Raised when a body is not called JSON, or is compressed."""
+
+
+class RequestTimeout(CallerError):
+    """Raised when a body does not arrive in time."""
+
+
+# The nearest base class that stands here gives the status.
+STATUS: Final[Mapping[type[VerticeError], HTTPStatus]] = {
+    CallerError: HTTPStatus.BAD_REQUEST,
+    ValidationError: HTTPStatus.BAD_REQUEST,
+    Unauthorized: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    NotFound: HTTPStatus.NOT_FOUND,
+    RequestTimeout: HTTPStatus.REQUEST_TIMEOUT,
+    Conflict: HTTPStatus.CONFLICT,
+    PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+# What aiohttp refuses before a handler is reached.
+_AIOHTTP_NAMES: Final[Mapping[int, str]] = {404: "NotFound", 405: "MethodNotAllowed", 413: "PayloadTooLarge"}
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=str)
+
+
+def status_of(error: VerticeError) -> HTTPStatus:
+    """Return the status that tells `error`."""
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            return STATUS[kind]
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def problem_of(error: VerticeError) -> Problem:
+    """Return the body that tells `error`."""
+    name = type(error).__name__
+    if isinstance(error, CallerError):
+        return Problem(
+            error=name,
+            field=error.field,
+            message=error.message,
+            provided=_shown(error.provided),
+            example=error.example,
+        )
+    if isinstance(error, Unavailable):
+        return Problem(error=name, message=error.message)
+    return INTERNAL
+
+
+INTERNAL: Final = Problem(error="InternalError", message="the registry failed; its log says more")
+
+
+def error_response(error: VerticeError) -> web.Response:
+    """Return the answer that tells `error`."""
+    headers: dict[str, str] = {}
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "X-Registry-Token"  # RFC 9110 section 11.6.1
+    return problem_response(status_of(error), problem_of(error), headers)
+
+
+def aiohttp_response(error: web.HTTPException) -> web.Response:
+    """Return the answer to what aiohttp itself refused: no such path, no such method, too large."""
+    headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+    message = {
+        404: "there is no such path; GET /openapi.json describes those that exist",
+        405: f"this path takes {headers.get('Allow', 'other methods')}",
+        413: f"a body has at most {MAX_BODY_BYTES} bytes",
+    }.get(error.status, error.reason)
+    name = _AIOHTTP_NAMES.get(error.status, "HttpError")
+    return problem_response(error.status, Problem(error=name, message=message), headers)
+
+
+def problem_response(status: int, problem: Problem, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Return a problem as an answer."""
+    return web.Response(
+        status=status, body=_ENCODER.encode(problem), content_type="application/json", headers=dict(headers or {})
+    )
+
+
+def _shown(provided: object) -> object:
+    """Return what was sent in a form that is safe to send back: short, and valid UTF-8."""
+    if provided is None or isinstance(provided, bool | float):
+        return provided
+    if isinstance(provided, int) and abs(provided) < 2**63:
+        return provided
+    return str(provided)[:MAX_SHOWN_CHARACTERS].encode("utf-8", "replace").decode()

@@ -1,0 +1,238 @@
+"""The handlers: from a request to an operation, and from its result to an answer. Nothing is decided here.
+
+Each is named like its row in the table of endpoints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from registry_core.api.auth import Authenticator, Caller
+from registry_core.api.endpoints import JSON, Endpoint
+from registry_core.api.hub import WatchHub
+from registry_core.api.operations import Operations
+from registry_core.api.problems import PayloadTooLarge, RequestTimeout, UnsupportedMediaType
+from registry_core.api.reading import decode
+from registry_core.api.schemas import (
+    MAX_BODY_BYTES,
+    CatalogView,
+    HealthView,
+    HeartbeatBody,
+    LiveView,
+    RegisterBody,
+    StatusBody,
+)
+from registry_core.api.view import View
+from registry_core.api.watch import stream
+from registry_core.domain.cursor import parse_cursor
+from registry_core.domain.names import check_service_name, check_tag, label_of
+from registry_core.domain.records import Status
+from registry_core.domain.selection import Filter
+from registry_core.errors import ValidationError
+from registry_core.telemetry.metrics import CONTENT_TYPE
+
+BODY_TIMEOUT_S: Final = 10.0
+# So many instances are encoded before others get a turn.
+_CATALOG_SLICE: Final = 256
+
+T = TypeVar("T")
+Query = Mapping[str, str]
+_BOOLEANS: Final = {"": False, "0": False, "false": False, "1": True, "true": True}
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Return `value` as a JSON answer."""
+    return web.Response(
+        status=status, body=_ENCODER.encode(value), content_type=JSON, headers=dict(headers) if headers else None
+    )
+
+
+class Handlers:
+    """One method for each endpoint."""
+
+    def __init__(
+        self,
+        operations: Operations,
+        view: View,
+        hub: WatchHub,
+        authenticator: Authenticator,
+        *,
+        health: Callable[[], HealthView],
+        exposition: Callable[[], bytes],
+        openapi: Mapping[str, Any],
+    ) -> None:
+        self._operations = operations
+        self._view = view
+        self._hub = hub
+        self._authenticator = authenticator
+        self._health = health
+        self._exposition = exposition
+        self._openapi = _ENCODER.encode(openapi)
+
+    # -- writes
+
+    async def register(self, request: web.Request, _query: Query) -> web.StreamResponse:
+        caller, body = await self._writer(request, RegisterBody)
+        return answer(await self._operations.register(body, caller), 201)
+
+    async def heartbeat(self, request: web.Request, _query: Query) -> web.StreamResponse:
+        caller, body = await self._writer(request, HeartbeatBody)
+        return answer(await self._operations.heartbeat(body, caller))
+
+    async def deregister(self, request: web.Request, query: Query) -> web.StreamResponse:
+        return await self._deregister(request, None, query)
+
+    async def deregister_instance(self, request: web.Request, query: Query) -> web.StreamResponse:
+        return await self._deregister(request, request.match_info["instance"], query)
+
+    async def _deregister(self, request: web.Request, instance: str | None, query: Query) -> web.Response:
+        caller = self._authenticator.identify(request.headers)
+        every, epoch = _boolean(query, "all"), _integer(query, "epoch")
+        service = request.match_info["service"]
+        return answer(await self._operations.deregister(service, instance, caller, every=every, epoch=epoch))
+
+    async def set_status(self, request: web.Request, _query: Query) -> web.StreamResponse:
+        caller, body = await self._writer(request, StatusBody)
+        service, instance = request.match_info["service"], request.match_info["instance"]
+        return answer(await self._operations.set_status(service, instance, body, caller))
+
+    async def _writer(self, request: web.Request, kind: type[T]) -> tuple[Caller, T]:
+        # Who shows no credential is refused before his body is read.
+        caller = self._authenticator.identify(request.headers)
+        return caller, decode(await _body(request), kind)
+
+    # -- lookups
+
+    async def services(self, _request: web.Request, _query: Query) -> web.StreamResponse:
+        return answer(self._operations.names())
+
+    async def service(self, request: web.Request, query: Query) -> web.StreamResponse:
+        return answer(self._operations.lookup(request.match_info["service"], _filter(query)))
+
+    async def catalog(self, request: web.Request, _query: Query) -> web.StreamResponse:
+        frame, instances = self._operations.catalog()
+        version = f"{frame.digest}.{frame.state}"
+        # Weak: heartbeats change what is shown of an instance, but not what it is.
+        headers = {"ETag": f'W/"{version}"'}
+        if any(known.value in ("*", version) for known in request.if_none_match or ()):
+            return web.Response(status=304, headers=headers)
+        parts: list[bytes] = []
+        remaining = iter(instances)
+        while part := list(islice(remaining, _CATALOG_SLICE)):
+            parts.append(_ENCODER.encode([self._operations.shown(lived) for lived in part])[1:-1])
+            await asyncio.sleep(0)
+        return web.Response(body=_filled(frame, parts), content_type=JSON, headers=headers)
+
+    async def watch(self, request: web.Request, query: Query) -> web.StreamResponse:
+        service = query.get("service")
+        label = label_of(check_service_name(service, field="service")) if service else None
+        cursor = parse_cursor(query.get("cursor", ""))
+        return await stream(request, self._hub, cursor, label=label, renewals=_boolean(query, "renewals"))
+
+    # -- about the replica
+
+    async def health(self, _request: web.Request, _query: Query) -> web.StreamResponse:
+        health = self._health()
+        return answer(health, 503 if health.status == "unhealthy" else 200)
+
+    async def live(self, _request: web.Request, _query: Query) -> web.StreamResponse:
+        return answer(LiveView(status="live", state=self._view.state.value))
+
+    async def ready(self, _request: web.Request, _query: Query) -> web.StreamResponse:
+        ready = self._view.loaded
+        return answer(
+            LiveView(status="ready" if ready else "starting", state=self._view.state.value), 200 if ready else 503
+        )
+
+    async def metrics(self, _request: web.Request, _query: Query) -> web.StreamResponse:
+        return web.Response(body=self._exposition(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def openapi(self, _request: web.Request, _query: Query) -> web.StreamResponse:
+        return web.Response(body=self._openapi, content_type=JSON)
+
+
+async def _body(request: web.Request) -> bytes:
+    """Return the body. Raises UnsupportedMediaType, PayloadTooLarge, RequestTimeout."""
+    if request.content_type != JSON:
+        raise UnsupportedMediaType(
+            "a body is JSON, and says so",
+            field="Content-Type",
+            provided=request.headers.get("Content-Type"),
+            example=JSON,
+        )
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedMediaType(
+            "a body is not compressed", field="Content-Encoding", provided=encoding, example="identity"
+        )
+    if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
+        raise PayloadTooLarge
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge:  # a chunked body does not say beforehand
+        raise PayloadTooLarge from None
+    except TimeoutError:
+        raise RequestTimeout(f"the body did not arrive within {BODY_TIMEOUT_S:g} s", field="body") from None
+
+
+def read_query(request: web.Request, endpoint: Endpoint) -> Query:
+    """Return the query's parameters. Raises ValidationError for an unknown one, and for one given twice."""
+    known = [parameter.name for parameter in endpoint.query]
+    for name in request.query:
+        if name not in known:
+            takes = f"takes {', '.join(known)}" if known else "takes none"
+            raise ValidationError(
+                f"there is no such query parameter; {endpoint.path} {takes}",
+                field=name[:100],
+                provided=request.query[name],
+                example=known[0] if known else None,
+            )
+        if len(request.query.getall(name)) > 1:
+            raise ValidationError("a query parameter is given once", field=name, provided=request.query.getall(name))
+    return request.query
+
+
+def _filter(query: Query) -> Filter:
+    status, tag = query.get("status"), query.get("tag")
+    try:
+        wanted = Status(status) if status else None
+    except ValueError:
+        raise ValidationError(
+            f"a status is one of {', '.join(Status)}", field="status", provided=status, example=Status.PASSING.value
+        ) from None
+    return Filter(
+        tag=check_tag(tag, field="tag") if tag else "",
+        version=query.get("version", ""),
+        zone=query.get("zone", ""),
+        status=wanted,
+    )
+
+
+def _boolean(query: Query, name: str) -> bool:
+    given = query.get(name, "")
+    if given.lower() not in _BOOLEANS:
+        raise ValidationError("it is true or false", field=name, provided=given, example="true")
+    return _BOOLEANS[given.lower()]
+
+
+def _integer(query: Query, name: str) -> int | None:
+    given = query.get(name, "")
+    if not given:
+        return None
+    if not (given.isascii() and given.isdigit() and len(given) <= 16):
+        raise ValidationError("it is a whole number", field=name, provided=given, example=1764000000000)
+    return int(given)
+
+
+def _filled(frame: CatalogView, parts: list[bytes]) -> bytes:
+    """Return the frame as JSON with the encoded instances between the brackets that it ends with."""
+    head = _ENCODER.encode(frame)
+    return head[: -len(b"]}")] + b",".join(parts) + b"]}"

@@ -1,0 +1,120 @@
+"""The replica's view of the store: its own complete catalogue, and how old each heartbeat is.
+
+It is a `Feed`: the store delivers into it, lookups read from it, and the watch hub listens to it. No
+lookup goes past it to the store.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from registry_core.domain.catalog import Catalog, Snapshot
+from registry_core.domain.cursor import Cursor
+from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
+from registry_core.domain.records import InstanceKey
+from registry_core.ports import Clock
+
+
+class State(enum.StrEnum):
+    """Whether a name that is missing is known not to exist."""
+
+    WARMING = "warming"
+    READY = "ready"
+
+
+class ViewListener(Protocol):
+    """Who is told what happened to the view, after it happened."""
+
+    def on_event(self, event: Event, service_name: str) -> None:
+        """`event` of `service_name` has been applied."""
+        ...
+
+    def on_reset(self) -> None:
+        """The view was replaced as a whole: nothing said before holds any more."""
+        ...
+
+
+class View:
+    """What one replica knows. `store_age_s` says how old the store's last word is."""
+
+    def __init__(self, clock: Clock, *, ttl_s: float, warming_s: float, store_age_s: Callable[[], float]) -> None:
+        self.catalog = Catalog()
+        self.cursor = Cursor()
+        self.store_age_s = store_age_s
+        self._clock = clock
+        self._ttl_s = ttl_s
+        self._warming_s = warming_s
+        self._warm_at: float | None = None  # None: nothing was delivered yet
+        # When each instance was last heard of, on this machine's monotonic clock: what is left of a
+        # lease must not jump with the wall clock, nor with the difference to the store's.
+        self._heard_at: dict[InstanceKey, float] = {}
+        self._listeners: list[ViewListener] = []
+
+    def subscribe(self, listener: ViewListener) -> None:
+        """Tell `listener` of every change from now on."""
+        self._listeners.append(listener)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the store has delivered a first snapshot, so that there is something to answer from."""
+        return self._warm_at is not None
+
+    @property
+    def state(self) -> State:
+        """Warming: the store came up empty so lately that living instances may not have said so yet."""
+        return State.WARMING if self.warm_in_s() > 0 else State.READY
+
+    def warm_in_s(self) -> float:
+        """Return the seconds until the state is `ready`; 0 when it is."""
+        if self._warm_at is None:
+            return self._warming_s
+        return max(0.0, self._warm_at - self._clock.monotonic())
+
+    def ttl_remaining_s(self, key: InstanceKey) -> float:
+        """Return what is left of the TTL of `key`; negative when it is overdue."""
+        heard_at = self._heard_at.get(key)
+        return 0.0 if heard_at is None else heard_at + self._ttl_s - self._clock.monotonic()
+
+    # -- the feed
+
+    def reset(self, snapshot: Snapshot) -> None:
+        """Become `snapshot`. An empty one means "unknown", and begins the time of warming."""
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        self.catalog.replace(snapshot.instances)
+        self.cursor = snapshot.cursor
+        # How long ago the store heard of each is known by its clock alone; never trust it beyond a TTL.
+        self._heard_at = {
+            lived.instance.key: now - min(max(0.0, wall - lived.heartbeat_at), self._ttl_s)
+            for lived in snapshot.instances
+        }
+        if not snapshot.instances:
+            self._warm_at = now + self._warming_s
+        elif self._warm_at is None:
+            self._warm_at = now
+        for listener in self._listeners:
+            listener.on_reset()
+
+    def apply(self, events: Sequence[Event]) -> None:
+        """Go on by `events`, and tell the listeners of each in its turn."""
+        now = self._clock.monotonic()
+        for event in events:
+            key = event.key
+            before = self.catalog.get(key)
+            self.catalog.apply(event)
+            match event:
+                case Registered():
+                    self._heard_at[key] = now
+                case Renewed():
+                    if before is not None:
+                        self._heard_at[key] = now
+                case Deregistered() | Expired():
+                    self._heard_at.pop(key, None)
+                case StatusChanged():
+                    pass
+            if not isinstance(event, Renewed):
+                self.cursor = self.cursor.moved_to(event.position)
+            known = self.catalog.get(key) or before
+            for listener in self._listeners:
+                listener.on_event(event, known.service_name if known is not None else key.label)

@@ -1,0 +1,264 @@
+"""The composition root of one replica: builds the parts, joins them, starts and ends them in order.
+
+Nothing is decided here but what follows what.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import secrets
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from registry_core.api.app import build_app
+from registry_core.api.auth import Authenticator
+from registry_core.api.connections import ConnectionLimits, Connections
+from registry_core.api.health import CPU, MEMORY, Health, judged, worst
+from registry_core.api.hub import HubLimits, WatchHub
+from registry_core.api.openapi import description
+from registry_core.api.operations import Operations, Policy
+from registry_core.api.resolution import Resolver
+from registry_core.api.routes import Handlers
+from registry_core.api.schemas import (
+    CacheHealth,
+    ComponentsHealth,
+    HealthView,
+    StoreHealth,
+    SystemHealth,
+    WatchHealth,
+)
+from registry_core.api.view import View
+from registry_core.api.watch import SYNC_EVERY_S
+from registry_core.domain.selection import Random
+from registry_core.errors import CannotListen, Unavailable
+from registry_core.ports import Clock, SystemClock
+from registry_core.replica_settings import ReplicaSettings
+from registry_core.settings import Listen
+from registry_core.store.memory import MemoryStore
+from registry_core.telemetry.metrics import ReplicaMetrics
+from registry_core.telemetry.system import SystemSampler
+
+SAMPLE_EVERY_S: Final = 5.0
+# How long requests that are being served may take to end; within the 2 s in which a replica ends.
+SHUTDOWN_S: Final = 1.0
+# How long the unread rest of a refused body is taken in, so that the refusal is not lost to a reset.
+LINGER_S: Final = 1.0
+# A store that could not be swept for so long may still show instances that are gone.
+SWEEP_OVERDUE_S: Final = 10.0
+# Timers may fire a little early; no loop may spin for that.
+_LEAST_WAIT_S: Final = 0.01
+
+log = structlog.get_logger()
+
+
+class Replica:
+    """One registry replica. `start` it, and `close` it."""
+
+    def __init__(
+        self,
+        settings: ReplicaSettings,
+        *,
+        clock: Clock | None = None,
+        random: Random | None = None,
+        hub_limits: HubLimits | None = None,
+        connection_limits: ConnectionLimits | None = None,
+    ) -> None:
+        self.settings = settings
+        self._clock = clock if clock is not None else SystemClock()
+        self.store = MemoryStore(self._clock, settings.terms, secrets.token_hex(8))
+        self.view = View(
+            self._clock,
+            ttl_s=settings.terms.ttl_s,
+            warming_s=settings.warming_s,
+            store_age_s=self.store.age_s,
+        )
+        self.hub = WatchHub(self.view, hub_limits)
+        self.metrics = ReplicaMetrics()
+        self._sampler = SystemSampler()
+        self._connections = Connections(connection_limits)
+        operations = Operations(
+            self.store,
+            self.view,
+            Policy(settings.rules, settings.terms, settings.zone, settings.when_none_pass),
+            metrics=self.metrics,
+            resolver=Resolver(),
+            random=random if random is not None else secrets.SystemRandom(),
+        )
+        self._handlers = Handlers(
+            operations,
+            self.view,
+            self.hub,
+            Authenticator(settings.secrets),
+            health=self.health,
+            exposition=self.metrics.exposition,
+            openapi=description(_version()),
+        )
+        self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._started_at = self._swept_at = self._clock.monotonic()
+        self._add_gauges()
+
+    async def start(self) -> None:
+        """Start everything, the listener last. Raises CannotListen."""
+        self._started_at = self._swept_at = self._clock.monotonic()
+        await self.store.start(self.view)
+        app = build_app(self._handlers, self._connections, self.metrics)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            keepalive_timeout=self._connections.limits.keepalive_s,
+            shutdown_timeout=SHUTDOWN_S,
+            lingering_time=LINGER_S,
+        )
+        try:
+            await self._runner.setup()
+            self._server = await self._listen(self._runner)
+        except BaseException:
+            await self.close()
+            raise
+        self._tasks = [
+            asyncio.create_task(self._forever("sweep", self._sweep, lambda: self.settings.terms.sweep_every_s)),
+            asyncio.create_task(self._forever("sync", self._sync, self._next_sync_s)),
+            asyncio.create_task(self._forever("sample", self._sampler.refresh, lambda: SAMPLE_EVERY_S, at_once=True)),
+        ]
+        log.info("replica started", listen=str(self.listen), state=self.view.state.value)
+
+    async def close(self) -> None:
+        """End everything: no new connections, streams ended, requests finished. Safe to call twice."""
+        if self._server is not None:
+            self._server.close()
+        self.hub.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        if self._server is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SHUTDOWN_S):
+                    await self._server.wait_closed()
+            self._server = None
+        await self.store.close()
+
+    @property
+    def listen(self) -> Listen:
+        """Where it listens, with the port that the system chose when the setting was 0."""
+        if self._server is None or not self._server.sockets:
+            return self.settings.listen
+        return Listen(self.settings.listen.host, self._server.sockets[0].getsockname()[1])
+
+    async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
+        where = self.settings.listen
+        serve = runner.server
+        assert serve is not None  # set by setup()
+        try:
+            return await asyncio.get_running_loop().create_server(
+                self._connections.guarding(serve), where.host, where.port, backlog=1024
+            )
+        except OSError as error:
+            raise CannotListen(f"cannot listen on {where}: {_reason(error)}") from error
+
+    # -- what goes on by itself
+
+    async def _forever(
+        self, name: str, work: Callable[[], Awaitable[None]], every_s: Callable[[], float], *, at_once: bool = False
+    ) -> None:
+        """Do `work` again and again. What goes wrong is logged, and does not end it."""
+        if not at_once:
+            await asyncio.sleep(every_s())
+        while True:
+            try:
+                await work()
+            except Unavailable as error:
+                log.warning("store unavailable", loop=name, reason=error.message)
+            except Exception:
+                log.exception("loop failed", loop=name)
+            await asyncio.sleep(every_s())
+
+    async def _sweep(self) -> None:
+        report = await self.store.sweep()
+        self._swept_at = self._clock.monotonic()
+        if report.amnesty_s:
+            log.warning("nobody swept for a while: all leases extended", amnesty_s=round(report.amnesty_s, 1))
+        if report.expired:
+            self.metrics.expired.inc(len(report.expired))
+            log.info(
+                "instances expired",
+                count=len(report.expired),
+                instances=[f"{key.label}/{key.instance_id}" for key in report.expired[:20]],
+            )
+
+    async def _sync(self) -> None:
+        self.hub.tick()
+
+    def _next_sync_s(self) -> float:
+        # A reader that waits for the end of the warming is told at once.
+        warm_in_s = self.view.warm_in_s()
+        return min(SYNC_EVERY_S, max(_LEAST_WAIT_S, warm_in_s)) if warm_in_s > 0 else SYNC_EVERY_S
+
+    # -- what it says of itself
+
+    def health(self) -> HealthView:
+        """Return how this replica is."""
+        now = self._clock.monotonic()
+        sample = self._sampler.latest
+        cpu = round(self._sampler.average_cpu_percent, 1) if sample is not None else None
+        memory = sample.machine_memory_percent if sample is not None else None
+        sweep_age_s = now - self._swept_at
+        swept = Health.HEALTHY if sweep_age_s <= SWEEP_OVERDUE_S else Health.DEGRADED
+        return HealthView(
+            status=worst(judged(cpu, CPU), judged(memory, MEMORY), swept).value,
+            timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
+            uptime_seconds=round(now - self._started_at, 3),
+            state=self.view.state.value,
+            active_services=self.view.catalog.service_count,
+            instances=len(self.view.catalog),
+            components=ComponentsHealth(
+                store=StoreHealth(
+                    kind="memory",
+                    status="ok" if swept is Health.HEALTHY else "failing",
+                    last_sweep_age_s=round(sweep_age_s, 3),
+                ),
+                cache=CacheHealth(
+                    size=len(self.view.catalog),
+                    services=self.view.catalog.service_count,
+                    age_s=round(self.view.store_age_s(), 3),
+                ),
+                system=SystemHealth(cpu_percent=cpu, memory_percent=memory, tasks=len(asyncio.all_tasks())),
+                watch=WatchHealth(watchers=len(self.hub)),
+            ),
+        )
+
+    def _add_gauges(self) -> None:
+        gauge, catalog, sampler = self.metrics.gauge, self.view.catalog, self._sampler
+        gauge("registry_active_services", "Services with at least one instance.", lambda: catalog.service_count)
+        gauge("registry_instances", "Registered instances.", lambda: len(catalog))
+        gauge("registry_watchers", "Open watch streams.", lambda: len(self.hub))
+        gauge("registry_connections", "Open connections.", lambda: len(self._connections.open))
+        gauge("registry_memory_bytes", "Resident memory of this process.", lambda: _known(sampler, "memory_bytes"))
+        gauge("registry_cpu_percent", "CPU of this process, 100 is one core.", lambda: _known(sampler, "cpu_percent"))
+
+
+def _known(sampler: SystemSampler, field: str) -> float:
+    sample = sampler.latest
+    return float("nan") if sample is None else float(getattr(sample, field))
+
+
+def _reason(error: OSError) -> str:
+    return {errno.EADDRINUSE: "the port is taken", errno.EACCES: "not allowed"}.get(error.errno or 0, str(error))
+
+
+def _version() -> str:
+    try:
+        return version("vertice-registry")
+    except PackageNotFoundError:  # run from a checkout that was not installed
+        return "0"

@@ -1,0 +1,172 @@
+"""The settings of one replica: the table, and the checks that take more than one of them.
+
+Reading is all that happens here: nothing is opened, resolved or started.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from registry_core.domain.leases import LeaseTerms
+from registry_core.domain.registration import MAX_PORT, Rules
+from registry_core.domain.selection import WhenNonePass
+from registry_core.errors import SettingsError
+from registry_core.settings import (
+    Listen,
+    Setting,
+    choice,
+    integer,
+    items,
+    listen,
+    positive_seconds,
+    read_settings,
+    seconds,
+    text,
+)
+from registry_core.telemetry.logs import LEVELS
+
+MAX_SECRETS: Final = 2
+# An upper bound on how late a sweep may be; with short leases it comes more often.
+_SWEEP_EVERY_S: Final = 1.0
+_SECRET: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+", re.ASCII)
+# Names that begin like ours but are other programs'.
+_OTHERS: Final = frozenset({"REGISTRY_URL"})
+
+
+def _secret(value: str) -> str:
+    if not _SECRET.fullmatch(value):
+        raise ValueError("a secret holds visible ASCII characters, no spaces")
+    return value
+
+
+def _secrets(value: str) -> tuple[str, ...]:
+    found = items(_secret)(value)
+    if not 1 <= len(found) <= MAX_SECRETS:
+        raise ValueError(f"there are one or {MAX_SECRETS} secrets, comma-separated")
+    return found
+
+
+def _store(value: str) -> str:
+    if value.strip() != "memory:":
+        raise ValueError("the one store there is, is memory:")
+    return "memory:"
+
+
+def _zone(value: str) -> str:
+    zone = text(value).strip()
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", zone, re.ASCII):
+        raise ValueError("it is not letters, digits and . _ -")
+    return zone
+
+
+LISTEN: Final = Setting(
+    "REGISTRY_LISTEN", listen, Listen("127.0.0.1", 8888), "where to listen (`:8888` is every address)", "0.0.0.0:8888"
+)
+STORE: Final = Setting("REGISTRY_STORE", _store, "memory:", "where registrations are kept", "memory:")
+SECRET: Final[Setting[tuple[str, ...]]] = Setting(
+    "REGISTRY_SECRET",
+    _secrets,
+    (),
+    "the shared secret that writes have to show; two, comma-separated, while it is changed",
+    "a-long-random-word",
+    secret=True,
+)
+AUTH: Final = Setting(
+    "REGISTRY_AUTH",
+    choice("on", "off"),
+    "on",
+    "`off` takes writes from anybody; without a secret `on` is possible on loopback only, where it asks nothing",
+    "off",
+)
+ZONE: Final = Setting("REGISTRY_ZONE", _zone, "", "the zone of this replica: instances of it are named first", "eu-1a")
+MIN_PORT: Final = Setting(
+    "REGISTRY_MIN_PORT", integer(1, MAX_PORT), 1024, "the lowest port that an instance may have", "80"
+)
+WARMING: Final = Setting(
+    "REGISTRY_WARMING",
+    seconds,
+    60.0,
+    "how long after an empty start a missing name means `not known yet` (503), not `does not exist` (404)",
+    "60",
+)
+LEASE_TTL: Final = Setting("REGISTRY_LEASE_TTL", positive_seconds, 60.0, "how long a heartbeat is good for", "60")
+HEARTBEAT_INTERVAL: Final = Setting(
+    "REGISTRY_HEARTBEAT_INTERVAL", positive_seconds, 30.0, "how often agents are asked to send one", "30"
+)
+LEASE_GRACE: Final = Setting(
+    "REGISTRY_LEASE_GRACE", positive_seconds, 15.0, "how long after its lease an instance is kept", "15"
+)
+WHEN_NONE_PASS: Final = Setting(
+    "REGISTRY_WHEN_NONE_PASS",
+    choice(*WhenNonePass),
+    "all",
+    "what a service answers with when all its instances fail: `all` of them or `none`",
+    "none",
+)
+LOG_LEVEL: Final = Setting("REGISTRY_LOG_LEVEL", choice(*LEVELS), "info", "the least level that is logged", "debug")
+
+SETTINGS: Final[tuple[Setting[Any], ...]] = (
+    LISTEN,
+    STORE,
+    SECRET,
+    AUTH,
+    ZONE,
+    MIN_PORT,
+    WARMING,
+    LEASE_TTL,
+    HEARTBEAT_INTERVAL,
+    LEASE_GRACE,
+    WHEN_NONE_PASS,
+    LOG_LEVEL,
+)
+
+
+class ReplicaSettings(msgspec.Struct, frozen=True):
+    """What one replica is started with."""
+
+    listen: Listen = LISTEN.default
+    secrets: tuple[str, ...] = ()
+    zone: str = ""
+    rules: Rules = Rules()
+    terms: LeaseTerms = LeaseTerms()
+    warming_s: float = 60.0
+    when_none_pass: WhenNonePass = WhenNonePass.ALL
+    log_level: str = "info"
+
+
+def replica_settings(environment: Mapping[str, str], *, listen_on: Listen | None = None) -> ReplicaSettings:
+    """Return the settings that `environment` gives; `listen_on` goes before REGISTRY_LISTEN.
+
+    Raises SettingsError for a wrong or unknown one, and when anybody could write from elsewhere.
+    """
+    values = read_settings(SETTINGS, environment, prefixes=("REGISTRY_",), known=_OTHERS)
+    where = listen_on if listen_on is not None else values[LISTEN]
+    secrets = values[SECRET] if values[AUTH] == "on" else ()
+    if values[AUTH] == "on" and not secrets and not where.is_loopback:
+        raise SettingsError(
+            f"{SECRET.name}: a registry that listens on {where} needs a secret, or {AUTH.name}=off to let anybody write"
+        )
+    terms = _terms(values[LEASE_TTL], values[HEARTBEAT_INTERVAL], values[LEASE_GRACE])
+    return ReplicaSettings(
+        listen=where,
+        secrets=secrets,
+        zone=values[ZONE],
+        rules=Rules(min_port=values[MIN_PORT]),
+        terms=terms,
+        warming_s=values[WARMING],
+        when_none_pass=WhenNonePass(values[WHEN_NONE_PASS]),
+        log_level=values[LOG_LEVEL],
+    )
+
+
+def _terms(ttl_s: float, heartbeat_s: float, grace_s: float) -> LeaseTerms:
+    if heartbeat_s >= ttl_s:
+        raise SettingsError(
+            f"{HEARTBEAT_INTERVAL.name}: {heartbeat_s:g} s is not below {LEASE_TTL.name}, which is {ttl_s:g} s"
+        )
+    # The sweep removes at ttl + grace less its own period, which must not reach into the lease.
+    return LeaseTerms(ttl_s, heartbeat_s, grace_s, sweep_every_s=min(_SWEEP_EVERY_S, grace_s / 2))
