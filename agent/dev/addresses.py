@@ -1,0 +1,72 @@
+"""The addresses that compose services are given in their environment, and which of them lead nowhere.
+
+Pure. It reads host and port alone: user names and passwords in URLs are neither kept nor shown, and
+what stands in `${...}` is left alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from agent.dev.plan import Finding, Weight
+from agent.dev.ports import PortsOf
+from registry_core.domain.names import label_of
+from registry_core.domain.registration import MAX_PORT
+
+MAX_VALUE_LENGTH: Final = 4096
+# A URL with a port, or host:port alone. It starts at a word's start only, so that a long word is read once.
+_ADDRESS: Final = re.compile(
+    r"(?<![\w.$}/-])(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?:[^\s/@,]*@)?)?"
+    r"(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*):(?P<port>\d{1,12})(?![\w.:])",
+    re.ASCII,
+)
+_ELSEWHERE: Final = frozenset({"localhost", "host.docker.internal", "gateway.docker.internal"})
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A host and a port that somebody wrote down. `is_url`: there was a scheme before them."""
+
+    host: str
+    port: int
+    is_url: bool
+
+
+def addresses_in(environment: Any) -> Iterator[Address]:
+    """Return the addresses in a compose `environment`, be it a list or a map."""
+    if isinstance(environment, dict):
+        values = [str(v) for v in environment.values() if v is not None]
+    elif isinstance(environment, list):
+        values = [str(entry).partition("=")[2] for entry in environment]
+    else:
+        return
+    for value in values:
+        for match in _ADDRESS.finditer(value[:MAX_VALUE_LENGTH]):
+            yield Address(match["host"], int(match["port"]), match["scheme"] is not None)
+
+
+def judged(found: Mapping[Address, list[str]], listening: Mapping[str, PortsOf]) -> Iterator[Finding]:
+    """Return what is wrong with each address; `found` has who uses it, `listening` the ports by name and by label."""
+    for address, users in found.items():
+        ports = listening.get(address.host.lower()) or listening.get(label_of(address.host))
+        if not address.is_url and ports is None:
+            continue  # "12:30" and "repository:5" are no addresses
+        users_text = ", ".join(users[:3]) + (f" and {len(users) - 3} more" if len(users) > 3 else "")
+        subject = f"{address.host}:{address.port} in the environment of {users_text}"
+        if not 1 <= address.port <= MAX_PORT:
+            yield Finding(Weight.UNUSABLE, subject, f"a port is a number from 1 to {MAX_PORT}")
+        elif ports is None:
+            # With a dot, or through an alias, it may well be somebody outside of the file.
+            if "." not in address.host and address.host not in _ELSEWHERE:
+                yield Finding(Weight.DOUBTFUL, subject, "no service of the file has that name")
+        elif ports.container and address.port not in ports.container:
+            where = " or ".join(str(p) for p in ports.container[:3])
+            why = (
+                ", the other is what the host shows"
+                if any(p.endswith(f":{address.port}") for p in ports.published)
+                else ""
+            )
+            yield Finding(Weight.DOUBTFUL, subject, f"it listens on {where}{why}")

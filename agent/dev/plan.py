@@ -1,0 +1,90 @@
+"""What `vertice dev` is about to start: planned services, their loopback addresses, and the findings.
+
+Frozen values alone. This file reads no compose file and opens no socket.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import msgspec
+
+# 127.77.0.0/16, and the nets after it when another `vertice dev` runs on this machine.
+FIRST_NET: Final = 77
+NETS: Final = 20
+# One process holds all the stand-ins: more would meet its limit on open files.
+MAX_INSTANCES: Final = 1000
+MAX_REPLICAS: Final = 50
+MAX_FINDING_LENGTH: Final = 300
+_HOSTS_PER_SUBNET: Final = 250
+
+
+class Weight(enum.Enum):
+    """How much a finding matters."""
+
+    UNUSABLE = "cannot be used"
+    DOUBTFUL = "looks wrong"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something in the compose file that cannot be used, or that looks wrong. `line` 0: not known."""
+
+    weight: Weight
+    subject: str
+    reason: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        text = f"{self.subject}: {self.reason}"
+        # What stands in a file may hold anything, and it must not reach into the reader's terminal.
+        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:MAX_FINDING_LENGTH])
+        return shown + (f" (line {self.line})" if self.line else "")
+
+
+class PlannedService(msgspec.Struct, frozen=True):
+    """A service of the file that can be started."""
+
+    name: str
+    port: int
+    health_endpoint: str = "/health"
+    replicas: int = 1
+
+
+class PlannedInstance(msgspec.Struct, frozen=True):
+    """One stand-in: where it listens, and for whom it stands."""
+
+    service_name: str
+    host: str
+    port: int
+    health_endpoint: str
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What was read from a compose file that lists `listed` services."""
+
+    listed: int
+    services: tuple[PlannedService, ...]
+    findings: tuple[Finding, ...]
+
+    def of_weight(self, weight: Weight) -> tuple[Finding, ...]:
+        """Return the findings of one weight, in the order of the file."""
+        return tuple(f for f in self.findings if f.weight is weight)
+
+
+def instances(services: tuple[PlannedService, ...], net: int = FIRST_NET) -> tuple[PlannedInstance, ...]:
+    """Return a stand-in for each replica, each with an address of its own in 127.`net`.0.0/16.
+
+    The addresses follow the order of the file, so that the same file gives the same addresses.
+    """
+    replicas = [service for service in services for _ in range(service.replicas)]
+    return tuple(
+        PlannedInstance(
+            s.name, f"127.{net}.{n // _HOSTS_PER_SUBNET}.{n % _HOSTS_PER_SUBNET + 1}", s.port, s.health_endpoint
+        )
+        for n, s in enumerate(replicas)
+    )
