@@ -1,0 +1,108 @@
+"""Settings: what each reader takes, and the one line that a wrong one is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from registry_core import settings
+from registry_core.errors import SettingsError
+from registry_core.settings import Listen, Setting, Values, read_settings, shown_default, table_text
+
+PORT = Setting("T_PORT", settings.integer(1, 65535), 8034, "the port", "8034")
+WAIT = Setting("T_WAIT", settings.positive_seconds, 30.0, "how long to wait", "2.5")
+NAMES: Setting[tuple[str, ...]] = Setting("T_NAMES", settings.items(settings.text), ("a", "b"), "names", "a,b")
+TOKEN = Setting("T_TOKEN", settings.choice("x"), "", "the token", "x", secret=True)
+TABLE: tuple[Setting[Any], ...] = (PORT, WAIT, NAMES, TOKEN)
+
+
+def read(environment: dict[str, str]) -> Values:
+    return read_settings(TABLE, environment, prefixes=("T_",), known={"T_OF_ANOTHER"})
+
+
+def test_what_is_not_set_has_its_default_and_so_has_what_is_blank() -> None:
+    for environment in ({}, {"T_PORT": " ", "T_OF_ANOTHER": "1", "HOME": "/"}):
+        values = read(environment)
+        assert (values[PORT], values[WAIT], values[NAMES], values[TOKEN]) == (8034, 30.0, ("a", "b"), "")
+
+
+def test_what_is_set_is_read() -> None:
+    values = read({"T_PORT": "80", "T_WAIT": "500ms", "T_NAMES": " c , ,d"})
+    assert (values[PORT], values[WAIT], values[NAMES]) == (80, 0.5, ("c", "d"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "line"),
+    [
+        ({"T_PORT": "x"}, "T_PORT: 'x' cannot be used: it is not a whole number (example: 8034)"),
+        ({"T_PORT": "0"}, "T_PORT: '0' cannot be used: it is not between 1 and 65535 (example: 8034)"),
+        ({"T_PORT": "9" * 30}, f"T_PORT: '{'9' * 30}' cannot be used: it is not a whole number (example: 8034)"),
+        ({"T_WAIT": "0"}, "T_WAIT: '0' cannot be used: it has to be above zero (example: 2.5)"),
+        ({"T_WAIT": "-1"}, "T_WAIT: '-1' cannot be used: it is not a duration (example: 2.5)"),
+        ({"T_WAIT": "nan"}, "T_WAIT: 'nan' cannot be used: it is not a duration (example: 2.5)"),
+        ({"T_POTR": "1"}, "T_POTR: there is no such setting (did you mean T_PORT?)"),
+        ({"T_XXXXXXXX": "1"}, "T_XXXXXXXX: there is no such setting"),
+        ({"T_TOKEN": "hush"}, "T_TOKEN: the value cannot be used: it is none of x (example: x)"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(environment: dict[str, str], line: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        read(environment)
+    assert str(refusal.value) == line
+
+
+@pytest.mark.parametrize(
+    ("reader", "text", "value"),
+    [
+        (settings.seconds, "0", 0.0),
+        (settings.seconds, "1.5h", 5400.0),
+        (settings.seconds, "2 m", 120.0),
+        (settings.choice("on", "off"), "ON", "on"),
+        (settings.listen, "127.0.0.1:8888", Listen("127.0.0.1", 8888)),
+        (settings.listen, ":53", Listen("0.0.0.0", 53)),
+        (settings.listen, "[::1]:0", Listen("::1", 0)),
+        (settings.http_url, "http://r:8888/", "http://r:8888"),
+        (settings.json_object, '{"a": [1]}', {"a": [1]}),
+    ],
+)
+def test_a_reader_takes(reader: Callable[[str], object], text: str, value: object) -> None:
+    assert reader(text) == value
+
+
+@pytest.mark.parametrize(
+    ("reader", "text"),
+    [
+        (settings.text, "  "),
+        (settings.seconds, "1d"),
+        (settings.choice("on", "off"), "yes"),
+        (settings.listen, "8888"),
+        (settings.listen, "a:b"),
+        (settings.listen, "a:65536"),
+        (settings.listen, "::1:53"),
+        (settings.http_url, "r:8888"),
+        (settings.http_url, "ftp://r"),
+        (settings.http_url, "http://r:99999"),
+        (settings.http_url, "http://r/?a=b"),
+        (settings.json_object, "[]"),
+        (settings.json_object, "{"),
+    ],
+)
+def test_a_reader_refuses(reader: Callable[[str], object], text: str) -> None:
+    with pytest.raises(ValueError, match="it |IPv6"):
+        reader(text)
+
+
+def test_only_loopback_is_loopback() -> None:
+    assert [Listen(h, 1).is_loopback for h in ("127.0.0.1", "127.9.9.9", "::1", "localhost")] == [True] * 4
+    assert [Listen(h, 1).is_loopback for h in ("0.0.0.0", "10.0.0.7", "::", "example")] == [False] * 4
+    assert str(Listen("::1", 53)) == "[::1]:53"
+
+
+def test_the_help_shows_every_setting_with_its_default() -> None:
+    text = table_text(TABLE)
+    for setting in TABLE:
+        assert setting.name in text
+        assert setting.meaning in text
+    assert [shown_default(s) for s in TABLE] == ["8034", "30 s", "a,b", "none"]
