@@ -1,0 +1,98 @@
+"""What a watch stream's lines mean to somebody who reads along: one text line for each change.
+
+Pure: it reads no socket and prints nothing. It remembers each instance's address and status, so that
+a snapshot after a broken stream shows what changed meanwhile and not everything anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+
+class Known(NamedTuple):
+    """What is remembered of an instance. `record` is all of it, to see whether anything changed."""
+
+    address: str
+    status: str
+    record: str
+
+
+class Changes:
+    """Follows one watch stream, through its reconnections."""
+
+    def __init__(self) -> None:
+        self.cursor = ""
+        self._known: dict[tuple[str, str], Known] = {}
+        self._parts: list[Any] = []
+        self._began = False
+
+    def take(self, line: dict[str, Any]) -> Iterator[str]:
+        """Take one line of the stream; return what it changed, one text for each change."""
+        kind = line.get("type")
+        if kind == "snapshot":
+            yield from self._snapshot(line)
+            return
+        if line.get("cursor"):
+            self.cursor = str(line["cursor"])
+        if kind == "registered":
+            yield from self._put(line["instance"])
+        elif kind == "status_changed":
+            key = (line["service_name"], line["instance_id"])
+            held = self._known.get(key)
+            if held is not None and held.status != line["status"]:
+                self._known[key] = held._replace(status=line["status"])
+                yield f"~ {key[0]} {held.address} {held.status} -> {line['status']}"
+        elif kind in ("deregistered", "expired"):
+            yield from self._drop((line["service_name"], line["instance_id"]), kind)
+
+    def _snapshot(self, line: dict[str, Any]) -> Iterator[str]:
+        if line["first"]:
+            self._parts = []
+        self._parts += line["instances"]
+        if not line["last"]:
+            return
+        self.cursor = str(line["cursor"])
+        instances = [lived["instance"] for lived in self._parts]
+        self._parts = []
+        if not self._began:
+            self._began = True
+            for instance in instances:
+                self._known[_key(instance)] = _known(instance)
+            yield f"watching {len({key[0] for key in self._known})} services, {len(self._known)} instances"
+            return
+        # A registry that just came up does not know yet who is alive: what it lacks is not gone.
+        if line["state"] == "ready":
+            there = {_key(instance) for instance in instances}
+            for key in [key for key in self._known if key not in there]:
+                yield from self._drop(key, "gone")
+        for instance in instances:
+            yield from self._put(instance)
+
+    def _put(self, instance: dict[str, Any]) -> Iterator[str]:
+        key, now = _key(instance), _known(instance)
+        held = self._known.get(key)
+        self._known[key] = now
+        if held is None:
+            yield f"+ {key[0]} {now.address} {now.status}"
+        elif held != now:
+            was = f"{held.status} -> {now.status}" if held.status != now.status else "changed"
+            yield f"~ {key[0]} {now.address} {was}"
+
+    def _drop(self, key: tuple[str, str], why: str) -> Iterator[str]:
+        held = self._known.pop(key, None)
+        if held is not None:
+            yield f"- {key[0]} {held.address} {why}"
+
+
+def _key(instance: dict[str, Any]) -> tuple[str, str]:
+    return instance["service_name"], instance["instance_id"]
+
+
+def _known(instance: dict[str, Any]) -> Known:
+    # The status is compared apart, since it changes by lines of its own; the registration's time says
+    # nothing to a reader.
+    rest = {k: v for k, v in instance.items() if k not in ("status", "registered_at", "epoch")}
+    host = f"[{instance['host']}]" if ":" in instance["host"] else instance["host"]
+    return Known(f"{host}:{instance['port']}", instance.get("status", "passing"), json.dumps(rest, sort_keys=True))
