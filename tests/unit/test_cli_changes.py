@@ -1,0 +1,92 @@
+"""What somebody who reads a watch stream along is shown."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from agent.cli.changes import Changes
+
+
+def instance(name: str = "abc", host: str = "10.0.0.1", **fields: Any) -> dict[str, Any]:
+    instance_id = f"{host}:80"
+    return {"service_name": name, "instance_id": instance_id, "host": host, "port": 80, "status": "passing", **fields}
+
+
+def snapshot(*instances: dict[str, Any], first: bool = True, last: bool = True, state: str = "ready") -> dict[str, Any]:
+    lived = [{"instance": i, "heartbeat_at": 1.0} for i in instances]
+    cursor = "0.e.1" if last else ""
+    return {"type": "snapshot", "first": first, "last": last, "state": state, "cursor": cursor, "instances": lived}
+
+
+def registered(one: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "registered", "cursor": "0.e.2", "instance": one, "heartbeat_at": 1.0}
+
+
+def about(kind: str, name: str = "abc", host: str = "10.0.0.1", **fields: Any) -> dict[str, Any]:
+    return {"type": kind, "cursor": "0.e.3", "service_name": name, "instance_id": f"{host}:80", **fields}
+
+
+def shown(changes: Changes, *lines: dict[str, Any]) -> list[str]:
+    return [text for line in lines for text in changes.take(copy.deepcopy(line))]
+
+
+def test_the_first_snapshot_is_counted_when_all_its_parts_are_there() -> None:
+    changes = Changes()
+    assert shown(changes, snapshot(instance(), last=False)) == []
+    assert changes.cursor == ""
+    assert shown(changes, snapshot(instance(host="10.0.0.2"), first=False)) == ["watching 1 services, 2 instances"]
+    assert changes.cursor == "0.e.1"
+
+
+def test_every_change_is_one_line_and_moves_the_cursor() -> None:
+    changes = Changes()
+    assert shown(
+        changes,
+        snapshot(),
+        registered(instance()),
+        registered(instance()),
+        registered(instance(weight=3)),
+        about("status_changed", status="critical"),
+        about("status_changed", status="critical"),
+        registered(instance(weight=3)),
+        registered(instance("six", host="fd00::1")),
+        about("deregistered"),
+        about("deregistered"),
+        about("status_changed", status="critical"),
+        about("expired", "six", "fd00::1"),
+    ) == [
+        "watching 0 services, 0 instances",
+        "+ abc 10.0.0.1:80 passing",
+        "~ abc 10.0.0.1:80 changed",
+        "~ abc 10.0.0.1:80 passing -> critical",
+        "~ abc 10.0.0.1:80 critical -> passing",
+        "+ six [fd00::1]:80 passing",
+        "- abc 10.0.0.1:80 deregistered",
+        "- six [fd00::1]:80 expired",
+    ]
+    assert changes.cursor == "0.e.3"
+
+
+def test_a_later_snapshot_shows_what_changed_meanwhile() -> None:
+    changes = Changes()
+    shown(changes, snapshot(instance(), instance("def"), instance("ghi")))
+    later = snapshot(instance(), instance("def", status="critical"), instance("jkl"))
+    assert shown(changes, later) == [
+        "- ghi 10.0.0.1:80 gone",
+        "~ def 10.0.0.1:80 passing -> critical",
+        "+ jkl 10.0.0.1:80 passing",
+    ]
+
+
+def test_what_a_warming_registry_lacks_is_not_said_to_be_gone() -> None:
+    changes = Changes()
+    shown(changes, snapshot(instance()))
+    assert shown(changes, snapshot(state="warming")) == []
+    assert shown(changes, registered(instance(registered_at=2.0, epoch=7))) == []
+
+
+def test_signs_of_life_and_unknown_lines_change_nothing_but_the_cursor() -> None:
+    changes = Changes()
+    assert shown(changes, {"type": "sync", "cursor": "0.e.9"}, {"type": "renewed", "renewed": []}, {"type": "?"}) == []
+    assert changes.cursor == "0.e.9"

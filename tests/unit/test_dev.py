@@ -1,0 +1,143 @@
+"""What `vertice dev` says, and what it refuses to start."""
+
+from __future__ import annotations
+
+import socket
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from agent.dev import guide, supervisor
+from agent.dev.guide import Ports
+from agent.dev.plan import Finding, Plan, PlannedInstance, PlannedService, Weight, instances
+from agent.dev.supervisor import PortTaken, Progress, agent_toml, check_ports, claim_net
+from tests.programs import free_port
+
+FLEET = instances(
+    (PlannedService("front-door", 8000), PlannedService("parcel_tracker", 8034, replicas=3), PlannedService("mail", 25))
+)
+
+
+def test_the_findings_are_listed_by_their_weight_and_the_doubts_cut_short() -> None:
+    doubts = tuple(Finding(Weight.DOUBTFUL, f"svc{n}", "odd", n) for n in range(7))
+    plan = Plan(9, (), (Finding(Weight.UNUSABLE, "abc", "no port"), *doubts))
+    assert list(guide.findings_text(plan, "vertice dev --check")) == [
+        "1 of what the file says cannot be used:",
+        "  - abc: no port",
+        "7 of it looks wrong, and changes nothing here:",
+        "  - svc0: odd",
+        *(f"  - svc{n}: odd (line {n})" for n in range(1, 5)),
+        "  ... and 2 more: vertice dev --check",
+    ]
+    assert len(list(guide.findings_text(plan))) == 10
+    assert list(guide.findings_text(Plan(1, (), ()))) == []
+
+
+def test_what_to_try_has_the_names_and_ports_of_this_fleet() -> None:
+    text = "\n".join(guide.next_text(FLEET, Ports(1, 2, 3), ".venv/bin/vertice", 42))
+    for line in (
+        "dig @127.0.0.1 -p 3 _parcel_tracker._tcp.vertice.internal SRV",
+        "dig @127.0.0.1 -p 3 parcel-tracker.vertice.internal A ",
+        "curl http://127.0.0.1:2/services/front-door",
+        """curl "$(curl -s 'http://127.0.0.1:2/resolve/front-door?format=url')/health\"""",
+        ".venv/bin/vertice services --agent http://127.0.0.1:2",
+        ".venv/bin/vertice resolve front-door --agent http://127.0.0.1:2",
+        ".venv/bin/vertice watch --registry http://127.0.0.1:1",
+        "curl -X POST http://127.77.0.2:8034/fail",
+        "kill 42",
+    ):
+        assert f"  {line}" in text
+
+
+def test_with_the_usual_ports_no_flags_are_shown() -> None:
+    text = "\n".join(guide.next_text(FLEET[:1], Ports(), "vertice", 42))
+    assert "--agent" not in text
+    assert "vertice resolve front-door" in text
+
+
+def test_an_empty_fleet_offers_nothing_to_try() -> None:
+    assert list(guide.next_text((), Ports(), "vertice", 42)) == [
+        "There is nothing to find: the file has no service that can be used."
+    ]
+
+
+def test_a_dead_child_is_said_with_its_last_words_and_how_to_start_it_again() -> None:
+    registry = list(guide.death_text("registry", -9, ["one", "x" * 500], "vertice registry"))
+    assert registry[0] == "The registry was ended by signal 9. Its last words:"
+    assert registry[1:3] == ["  | one", "  | " + "x" * 200]
+    assert "Lookups go on" in registry[3]
+    assert registry[4] == "  vertice registry"
+    agent = list(guide.death_text("agent", 1, [], "vertice agent"))
+    assert agent[0] == "The agent ended with exit code 1. Its last words:"
+    assert "rest goes on without the agent" in agent[1]
+
+
+def test_the_command_is_shown_as_short_as_it_can_be_typed(tmp_path: Path) -> None:
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    assert guide.shown_command(python, tmp_path) == f"{python} -m agent.cli.main"
+    (python.parent / "vertice").touch()
+    assert guide.shown_command(python, tmp_path) == ".venv/bin/vertice"
+    assert guide.shown_command(python, Path("/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p")).startswith(("/", "../"))
+
+
+def test_the_configuration_of_the_agent_has_every_instance() -> None:
+    tables = tomllib.loads(agent_toml([*FLEET, PlannedInstance("odd", "127.0.0.1", 1, '/a?b="c"')]))["service"]
+    assert [t["name"] for t in tables] == ["front-door", *["parcel_tracker"] * 3, "mail", "odd"]
+    assert tables[1] == {"name": "parcel_tracker", "host": "127.77.0.2", "port": 8034, "health_endpoint": "/health"}
+    assert tables[-1]["health_endpoint"] == '/a?b="c"'
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("registry", socket.SOCK_STREAM),
+        ("http", socket.SOCK_STREAM),
+        ("dns", socket.SOCK_STREAM),
+        ("dns", socket.SOCK_DGRAM),
+    ],
+)
+def test_a_taken_port_is_named_with_the_flag_that_chooses_another(name: str, kind: socket.SocketKind) -> None:
+    ports = {"registry": free_port(), "http": free_port(), "dns": free_port()}
+    check_ports(Ports(**ports))
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind(("127.0.0.1", ports[name]))
+        if kind == socket.SOCK_STREAM:
+            taken.listen()
+        with pytest.raises(PortTaken, match=rf"port {ports[name]} of 127\.0\.0\.1 .* --{name}-port"):
+            check_ports(Ports(**ports))
+
+
+def test_two_of_them_on_one_machine_have_different_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nets that nobody uses: all the usual ones would be missing to a `vertice dev` that starts just now.
+    monkeypatch.setattr(supervisor, "FIRST_NET", 130)
+    monkeypatch.setattr(supervisor, "NETS", 2)
+    (first, claim), (second, other) = claim_net(), claim_net()
+    with claim, other:
+        assert first != second
+        with pytest.raises(PortTaken, match="2 of these run on this machine already"):
+            claim_net()
+    third, claim = claim_net()
+    with claim:
+        assert third == first
+
+
+def test_the_progress_on_a_terminal_is_one_line_over_and_over(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    progress = Progress(print, 2)
+    for found in (0, 1, 1, 2):
+        progress.show(found)
+    progress.end()
+    assert capsys.readouterr().out == "\rservices 0/2\rservices 1/2\rservices 2/2\n"
+
+
+def test_the_progress_in_a_file_is_a_few_lines() -> None:
+    said: list[str] = []
+    progress = Progress(said.append, 100)
+    for found in range(101):
+        progress.show(found)
+    progress.end()
+    assert said == ["services 25/100", "services 50/100", "services 75/100", "services 100/100"]
