@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from registry_core.api.app import build_app
+from registry_core.api.app import build_app, http_logger
 from registry_core.api.auth import Authenticator
 from registry_core.api.connections import ConnectionLimits, Connections
 from registry_core.api.health import CPU, MEMORY, Health, judged, worst
@@ -56,6 +56,16 @@ SWEEP_OVERDUE_S: Final = 10.0
 _LEAST_WAIT_S: Final = 0.01
 
 log = structlog.get_logger()
+
+
+def _version() -> str:
+    try:
+        return version("vertice-registry")
+    except PackageNotFoundError:  # run from a checkout that was not installed
+        return "0"
+
+
+VERSION: Final = _version()  # read once, outside of any loop
 
 
 class Replica:
@@ -98,7 +108,7 @@ class Replica:
             Authenticator(settings.secrets),
             health=self.health,
             exposition=self.metrics.exposition,
-            openapi=description(_version()),
+            openapi=description(VERSION),
         )
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
@@ -114,6 +124,8 @@ class Replica:
         self._runner = web.AppRunner(
             app,
             access_log=None,
+            logger=http_logger(),
+            auto_decompress=False,  # compressed bodies are refused, and never blown up on the way
             keepalive_timeout=self._connections.limits.keepalive_s,
             shutdown_timeout=SHUTDOWN_S,
             lingering_time=LINGER_S,
@@ -255,10 +267,3 @@ def _known(sampler: SystemSampler, field: str) -> float:
 
 def _reason(error: OSError) -> str:
     return {errno.EADDRINUSE: "the port is taken", errno.EACCES: "not allowed"}.get(error.errno or 0, str(error))
-
-
-def _version() -> str:
-    try:
-        return version("vertice-registry")
-    except PackageNotFoundError:  # run from a checkout that was not installed
-        return "0"

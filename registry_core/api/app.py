@@ -5,6 +5,7 @@ Around every request: a trace id, its duration in the metrics, and the one shape
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import time
@@ -13,6 +14,7 @@ from typing import Final
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from registry_core.api.connections import Connections
@@ -40,6 +42,22 @@ def build_app(handlers: Handlers, connections: Connections, metrics: ReplicaMetr
         if endpoint.method == "GET" and endpoint.media_type != NDJSON:
             app.router.add_route("HEAD", endpoint.path, handler)
     return app
+
+
+def http_logger() -> logging.Logger:
+    """Return the logger for aiohttp: without a traceback for each thing that is no HTTP.
+
+    Anybody who can connect could fill the disk with those.
+    """
+    logger = logging.getLogger("registry_core.http")
+    if _is_ours not in logger.filters:
+        logger.addFilter(_is_ours)
+    return logger
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
 
 
 def _handler(
@@ -72,8 +90,6 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         return error_response(error)
     except web.HTTPException as error:
         return aiohttp_response(error)
-    except ConnectionError:  # the caller has gone in the middle of its own request
-        raise
     except Exception:
         # The top of what one request does: whatever it was, others are served.
         log.exception("request failed", method=request.method, endpoint=_template(request))

@@ -40,6 +40,10 @@ class UnsupportedMediaType(CallerError):
     """Raised when a body is not called JSON, or is compressed."""
 
 
+class BrokenBody(CallerError):
+    """Raised when a body ends before it is whole, or is no HTTP body at all."""
+
+
 class RequestTimeout(CallerError):
     """Raised when a body does not arrive in time."""
 

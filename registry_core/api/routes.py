@@ -17,7 +17,7 @@ from registry_core.api.auth import Authenticator, Caller
 from registry_core.api.endpoints import JSON, Endpoint
 from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
-from registry_core.api.problems import PayloadTooLarge, RequestTimeout, UnsupportedMediaType
+from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 from registry_core.api.reading import decode
 from registry_core.api.schemas import (
     MAX_BODY_BYTES,
@@ -159,7 +159,7 @@ class Handlers:
 
 
 async def _body(request: web.Request) -> bytes:
-    """Return the body. Raises UnsupportedMediaType, PayloadTooLarge, RequestTimeout."""
+    """Return the body. Raises UnsupportedMediaType, PayloadTooLarge, BrokenBody, RequestTimeout."""
     if request.content_type != JSON:
         raise UnsupportedMediaType(
             "a body is JSON, and says so",
@@ -179,6 +179,8 @@ async def _body(request: web.Request) -> bytes:
             return await request.read()
     except web.HTTPRequestEntityTooLarge:  # a chunked body does not say beforehand
         raise PayloadTooLarge from None
+    except (ConnectionError, web.RequestPayloadError):
+        raise BrokenBody("the body ended before it was whole", field="body") from None
     except TimeoutError:
         raise RequestTimeout(f"the body did not arrive within {BODY_TIMEOUT_S:g} s", field="body") from None
 

@@ -28,7 +28,7 @@ class SystemSampler:
     """Keeps the latest sample, and the CPU's average over the last dozen."""
 
     def __init__(self) -> None:
-        self._process = psutil.Process()
+        self._process: psutil.Process | None = None
         self._cpu: deque[float] = deque(maxlen=AVERAGED_SAMPLES)
         self.latest: SystemSample | None = None
 
@@ -42,6 +42,8 @@ class SystemSampler:
         return sum(self._cpu) / len(self._cpu) if self._cpu else 0.0
 
     def _look(self) -> SystemSample:
+        if self._process is None:  # made here, because it reads /proc
+            self._process = psutil.Process()
         return SystemSample(
             cpu_percent=self._process.cpu_percent(None),
             memory_bytes=self._process.memory_info().rss,
