@@ -1,0 +1,39 @@
+"""The bare minimum to compare with: an asyncio program that sends back what it gets, by TCP and by UDP.
+
+Started as `python -m bench.echo TCP_PORT UDP_PORT`. It parses nothing and decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+
+class _Tcp(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+class _Udp(asyncio.DatagramProtocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.transport.sendto(data, addr)
+
+
+async def serve(tcp_port: int, udp_port: int) -> None:
+    """Echo until the process is ended."""
+    loop = asyncio.get_running_loop()
+    await loop.create_datagram_endpoint(_Udp, ("127.0.0.1", udp_port))
+    server = await loop.create_server(_Tcp, "127.0.0.1", tcp_port)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,79 @@
+"""What machine this is, and which of its processors runs what, so that numbers can be compared."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """Where a run was made."""
+
+    system: str
+    processor: str
+    processors: int
+    memory_mb: int
+    python: str
+    revision: str
+    load_before: float
+
+
+def this_machine() -> Machine:
+    """Return what is known of this machine, and of the code that is measured."""
+    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return Machine(
+        system=platform.platform(),
+        processor=_processor(),
+        processors=len(os.sched_getaffinity(0)),
+        memory_mb=pages * page // 1024 // 1024,
+        python=sys.version.split()[0],
+        revision=_revision(),
+        load_before=round(os.getloadavg()[0], 2),
+    )
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _revision() -> str:
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return found.stdout.strip()
+
+
+def pin(servers: Iterable[int]) -> str:
+    """Pin this process to the last processor and the `servers` (pids) to the others; return how.
+
+    With one processor there is nothing to choose, and nothing is pinned.
+    """
+    usable = sorted(os.sched_getaffinity(0))
+    if len(usable) == 1:
+        return "one processor, nothing pinned"
+    others = usable[:-1]
+    shown = []
+    for number, pid in enumerate(servers):
+        processor = others[number % len(others)]
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {processor})
+        shown.append(str(processor))
+    os.sched_setaffinity(0, {usable[-1]})
+    return f"servers on processors {', '.join(shown)}; the measuring process on {usable[-1]}"
+
+
+def unpin(processors: set[int]) -> None:
+    """Let this process run on `processors` again."""
+    os.sched_setaffinity(0, processors)

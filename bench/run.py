@@ -1,0 +1,53 @@
+"""Runs the benchmarks: prints a table and writes bench/results/<time>.json, with what the machine is.
+
+Each row is a ratio against a named program that runs on the same machine in the same minute, so that
+rows of different machines can be compared. To add one: a module with a function that returns a Row, and
+a line in ROWS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bench import propagation
+from bench.machine import this_machine
+from bench.rows import Row, table
+
+RESULTS: Final = Path(__file__).resolve().parent / "results"
+ROWS: Final[dict[str, Callable[[int], Row]]] = {
+    "propagation": propagation.measure,
+}
+
+
+def main() -> int:
+    """Measure what is asked for; return 1 when a goal was missed."""
+    parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; default: all")
+    parser.add_argument("--count", type=int, default=500, help="measurements for each row (default 500)")
+    arguments = parser.parse_args()
+    unknown = set(arguments.rows) - set(ROWS)
+    if unknown:
+        parser.error(f"there is no row {', '.join(sorted(unknown))}")
+    if not 1 <= arguments.count <= 10_000:
+        parser.error("--count is from 1 to 10000")
+    machine = this_machine()
+    rows = [ROWS[name](arguments.count) for name in arguments.rows or ROWS]
+    print(f"\n{table(rows)}")
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{time.strftime('%Y-%m-%dT%H-%M-%SZ', time.gmtime())}.json"
+    shown = [{**msgspec.to_builtins(row), "ratio": round(row.ratio, 2), "met": row.met} for row in rows]
+    report = {"machine": machine, "rows": shown}
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    print(f"wrote {path}")
+    return 0 if all(row.met for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
