@@ -154,6 +154,7 @@ class Replica:
         self._tasks.clear()
         if self._runner is not None:
             await self._runner.cleanup()
+            await self._connections.end()
         if self._server is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SHUTDOWN_S):

@@ -72,7 +72,7 @@ def _handler(
 def _surrounding(connections: Connections, metrics: ReplicaMetrics) -> Callable[..., Awaitable[web.StreamResponse]]:
     @web.middleware
     async def surround(request: web.Request, handler: Handler) -> web.StreamResponse:
-        connections.request_came(request.transport)
+        connections.request_came(request.transport, request.task)
         trace_id.set(_trace_id(request))
         started = time.perf_counter()
         response = await _answered(request, handler)

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import resource
 import socket
+import weakref
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -42,6 +43,7 @@ class Connections:
         self.open: set[Connection] = set()
         self.refused = 0
         self._waiting: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
+        self._serving: weakref.WeakSet[asyncio.Task[None]] = weakref.WeakSet()
 
     def guarding(self, inner: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
         """Return a protocol factory that makes what `inner` makes, within the limits."""
@@ -52,12 +54,26 @@ class Connections:
         loop = asyncio.get_running_loop()
         self._waiting[transport] = loop.call_later(self.limits.first_request_s, transport.abort)
 
-    def request_came(self, transport: asyncio.BaseTransport | None) -> None:
-        """A whole request was read from `transport`."""
-        if transport is not None:
-            waiting = self._waiting.pop(transport, None)
-            if waiting is not None:
-                waiting.cancel()
+    def request_came(self, transport: asyncio.BaseTransport | None, server: asyncio.Task[None]) -> None:
+        """Note that a whole request came from `transport`, and that `server` is the task that serves it."""
+        waiting = self._waiting.pop(transport, None) if transport is not None else None
+        if waiting is not None:
+            waiting.cancel()
+            self._serving.add(server)
+
+    def lost(self, connection: Connection, transport: asyncio.BaseTransport | None) -> None:
+        """A connection has ended."""
+        self.open.discard(connection)
+        waiting = self._waiting.pop(transport, None) if transport is not None else None
+        if waiting is not None:
+            waiting.cancel()
+
+    async def end(self) -> None:
+        """End what still runs for connections that are gone: aiohttp forgets who lingers over an unread body."""
+        left = [task for task in self._serving if not task.done()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 class Connection(asyncio.Protocol):
@@ -104,8 +120,7 @@ class Connection(asyncio.Protocol):
             self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._all.open.discard(self)
-        self._all.request_came(self._transport)
+        self._all.lost(self, self._transport)
         if self._unread is not None:
             self._unread.cancel()
         if self._inner is not None:
