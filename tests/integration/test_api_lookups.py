@@ -1,0 +1,234 @@
+"""Lookups, the catalogue, and what a replica says of itself, over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
+
+from registry_core.domain.selection import WhenNonePass
+from registry_core.telemetry.logs import trace_id
+from tests.integration.replicas import READY, Api, serving
+from tests.programs import eventually
+from tests.samples import FakeClock
+
+
+async def test_the_names_are_an_array_of_strings(api: Api) -> None:
+    assert (await api.call("GET", "/services")).body == []
+    await api.register("osint-service")
+    await api.register("ip_intel", port=8035)
+    await api.register("ip_intel", port=8036)
+    assert (await api.call("GET", "/services")).body == ["ip_intel", "osint-service"]
+
+
+async def test_filters_are_all_to_hold(api: Api) -> None:
+    await api.register(port=8001, version="1.4.2", tags=["canary"], zone="z1")
+    await api.register(port=8002, version="1.4.3", tags=["blue"], zone="z1", status="critical")
+    await api.register(port=8003, version="2.0.0", tags=["canary"], zone="z2")
+
+    async def ports(query: str) -> list[int]:
+        answer = await api.call("GET", f"/services/ip_intel?{query}")
+        assert answer.status == 200, answer.body
+        return sorted(i["port"] for i in answer.body["instances"])
+
+    assert await ports("") == [8001, 8003]
+    assert await ports("tag=canary") == [8001, 8003]
+    assert await ports("tag=canary&zone=z2") == [8003]
+    assert await ports("version=1.4") == [8001]
+    assert await ports("version=2.0.0") == [8003]
+    assert await ports("status=critical") == [8002]
+
+
+async def test_a_known_service_without_a_match_is_told_apart_from_an_unknown_one(api: Api) -> None:
+    await api.register()
+    nobody = await api.call("GET", "/services/nobody")
+    assert (nobody.status, nobody.body["error"]) == (404, "NotFound")
+    assert "no service" in nobody.body["message"]
+    filtered = await api.call("GET", "/services/ip_intel?tag=canary")
+    assert (filtered.status, filtered.body["error"]) == (404, "NotFound")
+    assert "is registered" in filtered.body["message"]
+    assert "filters" in filtered.body["message"]
+
+
+async def test_a_service_that_wants_to_be_left_alone_is_left_alone(api: Api) -> None:
+    await api.register(status="maintenance")
+    answer = await api.call("GET", "/services/ip_intel")
+    assert answer.status == 404
+    assert "maintenance" in answer.body["message"]
+
+
+@pytest.mark.parametrize(("rule", "status"), [(WhenNonePass.ALL, 200), (WhenNonePass.NONE, 404)])
+async def test_what_a_failing_service_answers_with_is_a_setting(rule: WhenNonePass, status: int) -> None:
+    async with serving(msgspec.structs.replace(READY, when_none_pass=rule)) as api:
+        await api.register(status="critical")
+        assert (await api.call("GET", "/services/ip_intel")).status == status
+
+
+async def test_the_zone_of_the_replica_is_named_first_and_picked(api: Api) -> None:
+    async with serving(msgspec.structs.replace(READY, zone="z2")) as near:
+        await near.register(port=8001, zone="z1", weight=100)
+        await near.register(port=8002, zone="z2", weight=1)
+        body = (await near.call("GET", "/services/ip_intel")).body
+        assert [i["port"] for i in body["instances"]] == [8002, 8001]
+        assert body["port"] == 8002
+
+
+async def test_while_warming_a_missing_name_is_not_denied() -> None:
+    clock = FakeClock()
+    async with serving(msgspec.structs.replace(READY, warming_s=60.0), clock=clock) as api:
+        await api.register("billing")
+        answer = await api.call("GET", "/services/ip_intel")
+        assert (answer.status, answer.body["error"]) == (503, "Warming")
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert (await api.call("GET", "/services/billing?tag=x")).status == 503
+        assert (await api.call("GET", "/services/billing")).status == 200
+        assert (await api.call("POST", "/heartbeat", {"service_name": "ip_intel"})).status == 404
+        assert (await api.call("DELETE", "/deregister/ip_intel")).status == 404
+        assert (await api.call("GET", "/ready")).body == {"status": "ready", "state": "warming"}
+        clock.pass_time(60)
+        assert (await api.call("GET", "/services/ip_intel")).status == 404
+        assert (await api.call("GET", "/ready")).body == {"status": "ready", "state": "ready"}
+
+
+async def test_the_catalogue_holds_everything_and_a_cursor_that_the_watch_takes(api: Api) -> None:
+    for port in range(8001, 8001 + 600):
+        await api.register(port=port)
+    answer = await api.call("GET", "/catalog")
+    assert len(answer.body["instances"]) == 600
+    assert {i["port"] for i in answer.body["instances"]} == set(range(8001, 8601))
+    assert answer.body["digest"] == api.replica.view.catalog.digest
+    assert answer.body["state"] == "ready"
+    async with api.session.get(f"{api.url}/watch", params={"cursor": answer.body["cursor"]}) as stream:
+        line = msgspec.json.decode(await asyncio.wait_for(stream.content.readline(), 10))
+    assert (line["type"], line["digest"]) == ("sync", answer.body["digest"])
+
+
+async def test_an_unchanged_catalogue_is_not_sent_again(api: Api) -> None:
+    await api.register()
+    first = await api.call("GET", "/catalog")
+    tag = first.headers["ETag"]
+    again = await api.call("GET", "/catalog", headers={"If-None-Match": tag})
+    assert (again.status, again.body, again.headers["ETag"]) == (304, b"", tag)
+    await api.call("POST", "/heartbeat", {"service_name": "ip_intel"})
+    assert (await api.call("GET", "/catalog", headers={"If-None-Match": f'"other", {tag}'})).status == 304
+    assert (await api.call("GET", "/catalog", headers={"If-None-Match": "*"})).status == 304
+    await api.register(port=8035)
+    assert (await api.call("GET", "/catalog", headers={"If-None-Match": tag})).status == 200
+
+
+async def test_health_says_what_is_measured_and_invents_nothing(api: Api) -> None:
+    await api.register()
+    await eventually(lambda: api.replica.health().components.system.cpu_percent is not None, "a sample was taken")
+    answer = await api.call("GET", "/health")
+    body = answer.body
+    assert answer.status == (503 if body["status"] == "unhealthy" else 200)
+    assert (body["state"], body["active_services"], body["instances"]) == ("ready", 1, 1)
+    assert body["uptime_seconds"] >= 0
+    assert body["timestamp"].endswith("+00:00")
+    components = body["components"]
+    assert set(components) == {"store", "cache", "system", "watch"}
+    assert (components["store"]["kind"], components["store"]["status"]) == ("memory", "ok")
+    assert (components["cache"]["size"], components["cache"]["services"]) == (1, 1)
+    assert components["watch"] == {"watchers": 0}
+    assert components["system"]["tasks"] >= 3
+    assert 0 < components["system"]["memory_percent"] <= 100
+
+
+async def test_a_replica_that_cannot_sweep_is_degraded() -> None:
+    clock = FakeClock()
+    async with serving(clock=clock) as api:
+        clock.pass_time(11)
+        health = api.replica.health()
+        assert health.components.store.status == "failing"
+        assert health.status in ("degraded", "unhealthy")
+        assert (await api.call("GET", "/ready")).status == 200
+
+
+async def test_live_and_ready_answer_get_and_head(api: Api) -> None:
+    for path in ("/live", "/ready"):
+        assert (await api.call("GET", path)).status == 200
+        assert (await api.call("HEAD", path)).status == 200
+
+
+async def test_the_metrics_count_operations_requests_and_expiries() -> None:
+    clock = FakeClock()
+    async with serving(clock=clock) as api:
+        await api.register()
+        await api.call("POST", "/register", {"service_name": "ip-intel", "host": "h", "port": 8034})
+        await api.call("GET", "/services/ip_intel")
+        await api.call("GET", "/services/nobody")
+        await api.call("GET", "/made/up/path")
+        await api.call("PATCH", "/services")
+        await eventually(lambda: api.replica.health().components.system.cpu_percent is not None, "a sample was taken")
+        for _ in range(80):
+            clock.pass_time(1)
+            await api.replica.store.sweep()
+        answer = await api.call("GET", "/metrics")
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        values = {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(answer.body.decode())
+            for sample in family.samples
+        }
+
+    def value(name: str, **labels: str) -> float | None:
+        return values.get((name, tuple(sorted(labels.items()))))
+
+    assert value("registry_operations_total", operation="register", status="success") == 1
+    assert value("registry_operations_total", operation="register", status="Conflict") == 1
+    assert value("registry_operations_total", operation="lookup", status="NotFound") == 1
+    assert value("registry_operation_duration_seconds_count", operation="lookup") == 2
+    request = "registry_request_duration_seconds_count"
+    assert value(request, endpoint="/services/{service}", method="GET", status="200") == 1
+    assert value(request, endpoint="unmatched", method="GET", status="404") == 1
+    assert value(request, endpoint="unmatched", method="other", status="405") == 1
+    assert value("registry_active_services") == 0
+    assert value("registry_watchers") == 0
+    assert (value("registry_memory_bytes") or 0) > 1_000_000
+    assert value("registry_cpu_percent") is not None
+
+
+async def test_an_expiry_is_counted_by_the_sweep_of_the_replica() -> None:
+    clock = FakeClock()
+    async with serving(clock=clock) as api:
+        await api.register()
+        for _ in range(74):
+            clock.pass_time(1)
+            await api.replica.store.sweep()
+            if not len(api.replica.view.catalog):
+                break
+        assert not len(api.replica.view.catalog)
+
+
+async def test_the_replica_sweeps_by_itself() -> None:
+    short = msgspec.structs.replace(
+        READY, terms=msgspec.structs.replace(READY.terms, ttl_s=0.2, heartbeat_s=0.1, grace_s=0.1, sweep_every_s=0.05)
+    )
+    async with serving(short) as api:
+        await api.register()
+        await eventually(lambda: not len(api.replica.view.catalog), "the instance expired")
+        await eventually(
+            lambda: b"expired_services_total 1.0" in api.replica.metrics.exposition(), "the expiry was counted"
+        )
+
+
+async def test_what_fails_by_our_own_fault_is_logged_and_not_shown(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str | None] = []
+
+    def fail() -> list[str]:
+        seen.append(trace_id.get())
+        raise RuntimeError("a secret of ours")
+
+    monkeypatch.setattr(api.replica.view.catalog, "names", fail)
+    given = "4bf92f3577b34da6a3ce929d0e0e4736"
+    with capture_logs() as logged:
+        answer = await api.call("GET", "/services", headers={"traceparent": f"00-{given}-00f067aa0ba902b7-01"})
+        await api.call("GET", "/services", headers={"traceparent": "nonsense"})
+    assert (answer.status, answer.body["error"]) == (500, "InternalError")
+    assert "secret" not in str(answer.body)
+    assert [entry["endpoint"] for entry in logged] == ["/services"] * 2
+    assert seen[0] == given
+    assert len(seen[1] or "") == 32
