@@ -105,12 +105,12 @@ class Watcher:
         self._hub = hub
         self._opening: Iterator[bytes] | None = opening
         self._queue: deque[bytes] = deque()
-        self._owed: str | None = None  # why a new snapshot is due, once this one has been sent
+        self.owes: str | None = None  # why a new snapshot is due, once this one has been sent
         self._wake = asyncio.Event()
 
     def put(self, line: bytes) -> None:
         """Queue a line; when there is no room, give up on the queue and owe a snapshot instead."""
-        if self._owed is not None:
+        if self.owes is not None:
             return
         if len(self._queue) >= self._hub.limits.queue_lines:
             self._owe("lagged")
@@ -125,7 +125,7 @@ class Watcher:
 
     def _owe(self, reason: str) -> None:
         self._queue.clear()
-        self._owed = reason
+        self.owes = reason
         self._wake.set()
 
     def take(self) -> bytes:
@@ -146,8 +146,8 @@ class Watcher:
             if line is not None:
                 return line
             self._opening = None
-        if self._owed is not None:
-            self._opening, self._owed = self._hub.snapshot(self.label, self._owed), None
+        if self.owes is not None:
+            self._opening, self.owes = self._hub.snapshot(self.label, self.owes), None
             return next(self._opening)
         return self._queue.popleft() if self._queue else None
 
@@ -156,7 +156,7 @@ class Watcher:
 
         Raises TimeoutError when nothing came: not even the sign of life that is due.
         """
-        if not self._queue and self._owed is None and not self.closed:
+        if not self._queue and self.owes is None and not self.closed:
             self._wake.clear()
             async with asyncio.timeout(timeout_s):
                 await self._wake.wait()
@@ -174,21 +174,21 @@ class WatchHub:
         self.limits = limits if limits is not None else HubLimits()
         self._view = view
         self._history = History(self.limits)
-        self._watchers: set[Watcher] = set()
+        self.watchers: set[Watcher] = set()
         self._renewed: dict[str, dict[str, Renewal]] = {}  # by label and instance id
         self._closed = False
         view.subscribe(self)
 
     def __len__(self) -> int:
         """The number of watchers."""
-        return len(self._watchers)
+        return len(self.watchers)
 
     def open(self, cursor: Cursor, *, label: str | None = None, renewals: bool = False) -> Watcher:
         """Add a watcher that has seen everything up to `cursor`.
 
         Raises Overloaded when there are too many, or when the replica is closing.
         """
-        if self._closed or len(self._watchers) >= self.limits.watchers:
+        if self._closed or len(self.watchers) >= self.limits.watchers:
             raise Overloaded("this replica takes no more watchers", retry_after_s=1.0)
         reason = self._history.why_not(cursor, self._view.cursor)
         if reason is not None:
@@ -197,12 +197,12 @@ class WatchHub:
             renewed = self._renewed_lines(label) if renewals else []
             opening = iter([*self._history.after(cursor, label), *renewed, self._sync(label)])
         watcher = Watcher(self, label, renewals=renewals, opening=opening)
-        self._watchers.add(watcher)
+        self.watchers.add(watcher)
         return watcher
 
     def leave(self, watcher: Watcher) -> None:
         """Remove a watcher. Removing it again does nothing."""
-        self._watchers.discard(watcher)
+        self.watchers.discard(watcher)
 
     def snapshot(self, label: str | None, reason: str) -> Iterator[bytes]:
         """Return the lines of everything as it is at this moment, and a sign of life."""
@@ -219,7 +219,7 @@ class WatchHub:
         """Send everybody the renewals that were gathered, where wanted, and a sign of life."""
         whole_sync, part_sync = self._sync(None), self._sync("")
         whole_renewed: list[bytes] | None = None
-        for watcher in self._watchers:
+        for watcher in self.watchers:
             if watcher.renewals:
                 if watcher.label is not None:
                     renewed = self._renewed_lines(watcher.label)
@@ -233,7 +233,7 @@ class WatchHub:
     def close(self) -> None:
         """End every stream, and take no new ones."""
         self._closed = True
-        for watcher in self._watchers:
+        for watcher in self.watchers:
             watcher.close()
 
     # -- what the view says
@@ -248,7 +248,7 @@ class WatchHub:
             self._renewed[label].pop(instance_id, None)
         line = event_line(event, service_name, self._view.cursor)
         self._history.add(Kept(event.position, label, line))
-        for watcher in self._watchers:
+        for watcher in self.watchers:
             if watcher.label is None or watcher.label == label:
                 watcher.put(line)
 
@@ -256,7 +256,7 @@ class WatchHub:
         """Begin a new history. Whoever reads now is told everything anew."""
         self._history.clear(self._view.cursor)
         self._renewed.clear()
-        for watcher in self._watchers:
+        for watcher in self.watchers:
             watcher.restart()
 
     def _renewed_lines(self, label: str | None) -> list[bytes]:

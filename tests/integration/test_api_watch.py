@@ -1,0 +1,245 @@
+"""The watch stream over real HTTP: what a reader is sent, and when it is sent everything anew."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from registry_core.api.connections import ConnectionLimits
+from registry_core.api.hub import HubLimits
+from tests.integration.replicas import READY, Api, serving
+from tests.programs import eventually
+from tests.samples import FakeClock
+
+
+class Stream:
+    """A reader of one stream, line by line."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.response = response
+
+    async def line(self) -> dict[str, Any]:
+        """Return the next line."""
+        raw = await asyncio.wait_for(self.response.content.readuntil(b"\n"), 15)
+        assert raw.endswith(b"\n"), "the stream ended"
+        decoded: dict[str, Any] = msgspec.json.decode(raw)
+        return decoded
+
+    async def lines(self, count: int) -> list[dict[str, Any]]:
+        return [await self.line() for _ in range(count)]
+
+
+@contextlib.asynccontextmanager
+async def watching(api: Api, query: str = "") -> AsyncIterator[Stream]:
+    async with api.session.get(f"{api.url}/watch{query}", timeout=aiohttp.ClientTimeout(total=30)) as response:
+        assert response.status == 200, await response.text()
+        assert response.content_type == "application/x-ndjson"
+        yield Stream(response)
+
+
+async def test_a_new_reader_gets_everything_a_sign_of_life_and_then_each_change(api: Api) -> None:
+    await api.register()
+    async with watching(api) as stream:
+        snapshot, sync = await stream.lines(2)
+        assert (snapshot["type"], snapshot["reason"], snapshot["state"]) == ("snapshot", "start", "ready")
+        assert snapshot["first"] is snapshot["last"] is True
+        assert [lived["instance"]["port"] for lived in snapshot["instances"]] == [8034]
+        assert (sync["type"], sync["cursor"], sync["digest"]) == ("sync", snapshot["cursor"], snapshot["digest"])
+        assert sync["digest"] == api.replica.view.catalog.digest
+
+        await api.register(port=8035)
+        await api.call("PUT", "/status/ip_intel/10.0.0.7:8035", {"status": "critical"})
+        await api.register("billing", port=8035)  # takes the address of the critical one over
+        await api.call("DELETE", "/deregister/ip_intel/10.0.0.7:8034")
+        lines = await stream.lines(5)
+    assert [line["type"] for line in lines] == [
+        "registered",
+        "status_changed",
+        "deregistered",
+        "registered",
+        "deregistered",
+    ]
+    assert lines[0]["instance"]["instance_id"] == "10.0.0.7:8035"
+    assert (lines[1]["service_name"], lines[1]["status"]) == ("ip_intel", "critical")
+    assert lines[-1]["cursor"] == str(api.replica.view.cursor)
+
+
+async def test_a_resumed_reader_gets_exactly_what_it_missed(api: Api) -> None:
+    await api.register()
+    async with watching(api) as stream:
+        await stream.lines(2)
+        await api.register(port=8035)
+        cursor = (await stream.line())["cursor"]
+    await api.register(port=8036)
+    await api.register(port=8037)
+    async with watching(api, f"?cursor={cursor}") as stream:
+        first, second, sync = await stream.lines(3)
+    assert [first["instance"]["port"], second["instance"]["port"]] == [8036, 8037]
+    assert (sync["type"], sync["cursor"]) == ("sync", second["cursor"])
+
+
+async def test_a_reader_of_another_life_of_the_store_gets_everything(api: Api) -> None:
+    await api.register()
+    for cursor in ("0.another.1", str(api.replica.view.cursor).rpartition(".")[0] + ".99", "0.a.1~1.a.1"):
+        async with watching(api, f"?cursor={cursor}") as stream:
+            line = await stream.line()
+        assert (line["type"], line["reason"]) == ("snapshot", "epoch")
+
+
+async def test_a_reader_that_is_too_far_behind_gets_everything() -> None:
+    async with serving(hub_limits=HubLimits(history_events=3)) as api:
+        await api.register(port=8001)
+        cursor = str(api.replica.view.cursor)
+        for port in range(8002, 8005):
+            await api.register(port=port)
+        async with watching(api, f"?cursor={cursor}") as stream:
+            assert [line["type"] for line in await stream.lines(4)] == ["registered"] * 3 + ["sync"]
+        await api.register(port=8005)
+        async with watching(api, f"?cursor={cursor}") as stream:
+            line = await stream.line()
+        assert (line["type"], line["reason"], len(line["instances"])) == ("snapshot", "behind", 5)
+
+
+async def test_a_large_snapshot_comes_in_parts(api: Api) -> None:
+    for port in range(8001, 8001 + 600):
+        await api.register(port=port)
+    async with watching(api) as stream:
+        parts = await stream.lines(3)
+        sync = await stream.line()
+    assert [len(part["instances"]) for part in parts] == [256, 256, 88]
+    assert [part["first"] for part in parts] == [True, False, False]
+    assert [part["last"] for part in parts] == [False, False, True]
+    assert [bool(part["cursor"]) for part in parts] == [False, False, True]
+    assert parts[2]["digest"] == sync["digest"]
+
+
+async def test_a_reader_of_one_service_hears_of_that_alone(api: Api) -> None:
+    await api.register("ip_intel")
+    await api.register("billing", port=9000)
+    async with watching(api, "?service=ip-intel") as stream:
+        snapshot, sync = await stream.lines(2)
+        assert [lived["instance"]["service_name"] for lived in snapshot["instances"]] == ["ip_intel"]
+        assert (snapshot["digest"], sync["digest"]) == ("", "")
+        await api.register("billing", port=9001)
+        await api.register("ip_intel", port=8035)
+        line = await stream.line()
+    assert (line["type"], line["instance"]["service_name"]) == ("registered", "ip_intel")
+    assert line["cursor"] == str(api.replica.view.cursor)
+    async with watching(api, f"?service=ip_intel&cursor={snapshot['cursor']}") as stream:
+        again, sync = await stream.lines(2)
+    assert (again["instance"]["port"], sync["type"]) == (8035, "sync")
+
+
+async def test_renewals_are_gathered_and_said_before_the_sign_of_life_to_who_asks(api: Api) -> None:
+    await api.register("ip_intel")
+    await api.register("billing", port=9000)
+    async with (
+        watching(api, "?renewals=1") as curious,
+        watching(api) as plain,
+        watching(api, "?renewals=true&service=billing") as one,
+    ):
+        for stream in (curious, plain, one):
+            await stream.lines(2)
+        for _ in range(2):
+            await api.call("POST", "/heartbeat", {"instances": [{"service_name": s} for s in ("ip_intel", "billing")]})
+        api.replica.hub.tick()
+        renewed, sync = await curious.lines(2)
+        assert (renewed["type"], sync["type"]) == ("renewed", "sync")
+        assert sorted(row[:2] for row in renewed["renewed"]) == [
+            ["billing", "10.0.0.7:9000"],
+            ["ip_intel", "10.0.0.7:8034"],
+        ]
+        assert (await plain.line())["type"] == "sync"
+        assert [row[0] for row in (await one.line())["renewed"]] == ["billing"]
+        api.replica.hub.tick()
+        assert (await curious.line())["type"] == "sync", "nothing was renewed since"
+
+
+async def test_the_end_of_the_warming_is_said_at_once() -> None:
+    async with serving(msgspec.structs.replace(READY, warming_s=0.3)) as api, watching(api) as stream:
+        snapshot, sync = await stream.lines(2)
+        assert (snapshot["state"], sync["state"]) == ("warming", "warming")
+        while sync["state"] == "warming":
+            sync = await stream.line()
+        assert (sync["type"], sync["state"]) == ("sync", "ready")
+
+
+async def test_expiries_are_told() -> None:
+    clock = FakeClock()
+    async with serving(clock=clock) as api:
+        await api.register()
+        async with watching(api) as stream:
+            await stream.lines(2)
+            for _ in range(75):
+                clock.pass_time(1)
+                await api.replica.store.sweep()
+            line = await stream.line()
+            while line["type"] == "sync":
+                line = await stream.line()
+    assert (line["type"], line["service_name"], line["instance_id"]) == ("expired", "ip_intel", "10.0.0.7:8034")
+
+
+async def test_a_reader_that_does_not_read_loses_its_queue_and_gets_everything_anew() -> None:
+    async with serving(hub_limits=HubLimits(queue_lines=8)) as api:
+        metadata = {"filler": "x" * 7000}
+        async with watching(api) as stream:
+            await stream.lines(2)
+            # More than the sockets' buffers and the queue can hold together.
+            for round_ in range(6000):
+                await api.register(port=8000 + round_ % 50, metadata={**metadata, "round": round_})
+                (watcher,) = api.replica.hub.watchers
+                if watcher.owes is not None:
+                    break
+            assert watcher.owes == "lagged"
+            line = await stream.line()
+            while line["type"] != "snapshot":
+                line = await stream.line()
+            assert line["reason"] == "lagged"
+            sync = await stream.line()
+        assert sync["digest"] == api.replica.view.catalog.digest
+
+
+async def test_a_reader_that_reads_nothing_at_all_is_ended() -> None:
+    limits = ConnectionLimits(unread_s=0.2)
+    async with serving(hub_limits=HubLimits(queue_lines=8), connection_limits=limits) as api, watching(api) as stream:
+        for round_ in range(6000):
+            await api.register(port=8000 + round_ % 50, metadata={"filler": "x" * 7000, "round": round_})
+            if not len(api.replica.hub):
+                break
+        await eventually(lambda: not len(api.replica.hub), "the watcher is gone")
+        with pytest.raises((aiohttp.ClientError, AssertionError, asyncio.IncompleteReadError)):
+            await stream.lines(1_000_000)
+
+
+async def test_there_are_only_so_many_watchers() -> None:
+    async with serving(hub_limits=HubLimits(watchers=1)) as api, watching(api):
+        answer = await api.call("GET", "/watch")
+        assert (answer.status, answer.body["error"]) == (503, "Overloaded")
+        assert "Retry-After" in answer.headers
+        assert (await api.call("GET", "/services")).status == 200
+
+
+async def test_a_reader_that_leaves_is_forgotten(api: Api) -> None:
+    async with watching(api) as stream:
+        await stream.lines(2)
+        assert len(api.replica.hub) == 1
+        stream.response.close()
+
+    def noticed() -> bool:
+        api.replica.hub.tick()  # writing is how one learns that nobody reads
+        return not len(api.replica.hub)
+
+    await eventually(noticed, "the watcher is gone")
+
+
+async def test_closing_the_replica_ends_the_streams(api: Api) -> None:
+    async with watching(api) as stream:
+        await stream.lines(2)
+        await api.replica.close()
+        assert await asyncio.wait_for(stream.response.content.read(), 10) == b""
