@@ -77,7 +77,9 @@ def next_text(instances: Sequence[PlannedInstance], ports: Ports, command: str, 
     yield f"  {command} resolve {other}{agent}"
     yield f"  {command} watch{registry}"
     yield "Then break something, and look again:"
-    yield f"  curl -X POST http://{first.address}/fail      # its check fails, and it leaves the answers; /recover"
+    alone = sum(i.service_name == several for i in instances) == 1
+    then = "it turns critical, and stays since there is no other" if alone else "it leaves the answers"
+    yield f"  curl -X POST http://{first.address}/fail      # its check fails: {then}; /recover"
     yield f"  kill {registry_pid}      # the registry: lookups go on"
 
 

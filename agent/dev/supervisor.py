@@ -37,8 +37,10 @@ COUNT_TIMEOUT_S: Final = 0.3
 REGISTRY_STOP_S: Final = 0.4
 _CLAIM_PORT: Final = 7777
 
-# Short, so that what one tries out can be seen to happen.
-REGISTRY_SETTINGS: Final = {"REGISTRY_WARMING": "3", "REGISTRY_MIN_PORT": "1"}
+# Short, so that what one tries out can be seen to happen. At the very start nobody can be registered yet,
+# so that the empty registry is the truth; when it is started again it is not.
+REGISTRY_SETTINGS: Final = {"REGISTRY_WARMING": "0", "REGISTRY_MIN_PORT": "1"}
+REGISTRY_AGAIN: Final = {**REGISTRY_SETTINGS, "REGISTRY_WARMING": "3"}
 AGENT_SETTINGS: Final = {
     "AGENT_CHECK_INTERVAL": "2",
     "AGENT_CHECK_RISE": "1",
@@ -90,7 +92,7 @@ class Supervisor:
     async def _start(self, http: aiohttp.ClientSession) -> None:
         began = time.monotonic()
         self._folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="vertice-dev-"))
-        await self._start_child("registry", self._registry_argv(), REGISTRY_SETTINGS)
+        await self._start_child("registry", self._registry_argv(), REGISTRY_SETTINGS, REGISTRY_AGAIN)
         refused = await self._start_stand_ins()
         plan = msgspec.structs.replace(self._plan, findings=self._plan.findings + refused)
         for line in guide.findings_text(plan, self._check_command):
@@ -98,7 +100,8 @@ class Supervisor:
         await self._until(lambda: _answers(http, f"{self._ports.registry_url}/live"), "the registry to answer")
         config = self._folder / "agent.toml"
         await asyncio.to_thread(config.write_text, agent_toml(self._stand_ins.listening), encoding="utf-8")
-        await self._start_child("agent", self._agent_argv(config), AGENT_SETTINGS)
+        settings = {**AGENT_SETTINGS, "REGISTRY_URL": self._ports.registry_url}
+        await self._start_child("agent", self._agent_argv(config), settings)
         missing = await self._until_found(http)
         took_s = time.monotonic() - began
         self._mourners = [asyncio.create_task(self._mourn(child)) for child in self._children.values()]
@@ -152,18 +155,15 @@ class Supervisor:
             *("--dns-listen", f"127.0.0.1:{self._ports.dns}"),
         ]
 
-    async def _start_child(self, name: str, argv: Sequence[str], settings: dict[str, str]) -> None:
-        if name == "agent":
-            settings = {**settings, "REGISTRY_URL": self._ports.registry_url}
+    async def _start_child(
+        self, name: str, argv: Sequence[str], settings: dict[str, str], again: dict[str, str] | None = None
+    ) -> None:
+        """Start a child, and keep how to start it again, with the settings `again` (default: the same)."""
         assert self._folder is not None
-        self._children[name] = await Child.start(
-            name,
-            [sys.executable, "-m", "agent.cli.main", *argv, "--die-with-parent"],
-            settings,
-            self._folder / f"{name}.log",
-        )
-        shown = " ".join([*(f"{k}={v}" for k, v in settings.items()), self._command, *argv])
-        self._restarts[name] = shown
+        argv_in_full = [sys.executable, "-m", "agent.cli.main", *argv, "--die-with-parent"]
+        self._children[name] = await Child.start(name, argv_in_full, settings, self._folder / f"{name}.log")
+        shown = (f"{k}={v}" for k, v in (settings if again is None else again).items())
+        self._restarts[name] = " ".join([*shown, self._command, *argv])
 
     async def _until_found(self, http: aiohttp.ClientSession) -> list[str]:
         """Wait until the agent finds every instance; return the services of which it does not."""
@@ -175,7 +175,9 @@ class Supervisor:
 
         async def all_found() -> bool:
             names = await _ask(http, f"{self._ports.agent_url}/services")
-            for name in names if isinstance(names, list) else ():
+            if not isinstance(names, list):
+                return False
+            for name in names:
                 # Of a service with one instance the name says it all.
                 if name in wanted and name not in found:
                     if wanted[name] > 1:
