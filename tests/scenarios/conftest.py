@@ -1,0 +1,34 @@
+"""The fleets that several scenarios look at. Each is started once, whatever the order of the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import pytest
+
+from agent.dev.compose import read_compose
+from tests.fleets import FLEETS, fleet
+from tests.scenarios.system import Fleet, dev
+
+
+def _up(name: str, folders: pytest.TempPathFactory) -> Iterator[Fleet]:
+    file = fleet(name)
+    with dev(file, folders.mktemp(name)) as system:
+        yield Fleet(system, read_compose(file))
+
+
+@pytest.fixture(scope="session")
+def example_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    yield from _up("example", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def real_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    yield from _up("real", tmp_path_factory)
+
+
+@pytest.fixture(params=FLEETS)
+def up(request: pytest.FixtureRequest) -> Fleet:
+    """A fleet that is up; a test that asks for it runs once on each. It must leave it as it is."""
+    return cast("Fleet", request.getfixturevalue(f"{request.param}_fleet"))
