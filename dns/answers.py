@@ -1,0 +1,262 @@
+"""What is answered: from a question and the view to records. Pure; bytes and caches are elsewhere.
+
+The zone's names, below e.g. `vertice.internal`:
+
+    <service>                A, AAAA, SRV, TXT     <tag>.<service>       the same, of those with the tag
+    _<service>._tcp|_udp     SRV (RFC 2782)        i-<short>             A, AAAA of one instance
+    (the apex)               SOA, NS               _services._dns-sd._udp  PTR (RFC 6763 section 9)
+
+A name that is not in view gets NXDOMAIN only from a view that is complete; else SERVFAIL: an asker
+takes NXDOMAIN for a fact and keeps it, and "not known here" is none.
+"""
+
+from __future__ import annotations
+
+import random as random_module
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from dns import codec
+from dns.codec import Answer, Name, Query, Rcode, Record, Type
+from registry_core.domain.freshness import Freshness, freshness_of
+from registry_core.domain.names import SHORT_ID_LENGTH, ip_address, label_of, short_id
+from registry_core.domain.records import Instance, Protocol
+from registry_core.domain.selection import Filter, WhenNonePass, serving
+from registry_core.ports import LocalView
+
+STALE_ANSWER: Final = 3  # RFC 8914 section 4.4
+# RFC 8482 section 4.2: what ANY is answered with.
+_HINFO: Final = b"\x07RFC8482\x00"
+_INSTANCE_LABEL: Final = b"i-"
+_TRANSPORTS: Final = (b"_tcp", b"_udp")
+NEAR_PRIORITY: Final = 0
+FAR_PRIORITY: Final = 10
+_MAX_TEXTS: Final = 32
+# Records of one answer: more would not fit into 64 KiB anyway.
+_MAX_RECORDS: Final = 4000
+
+
+class ZoneSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the zone is answered for. Seconds where it says `_s`."""
+
+    zone: str = "vertice.internal"
+    ttl_s: int = 5
+    negative_ttl_s: int = 5
+    local_zone: str = ""
+    when_none_pass: WhenNonePass = WhenNonePass.ALL
+
+
+class Found(msgspec.Struct, frozen=True):
+    """An answer, the service's label that it depends on ("" for none), and how many orders it has."""
+
+    answer: Answer
+    label: str = ""
+    orders: int = 1
+
+
+class Zone:
+    """Answers for one zone, out of one view."""
+
+    def __init__(self, view: LocalView, settings: ZoneSettings) -> None:
+        self._view = view
+        self._settings = settings
+        self._apex: Name = codec.name_of(settings.zone)
+        self._primary: Name = (b"ns", *self._apex)
+        soa = codec.soa_data(self._primary, (b"hostmaster", *self._apex), 1, settings.negative_ttl_s)
+        self._soa = Record(self._apex, Type.SOA, settings.negative_ttl_s, soa)
+
+    def answer(self, query: Query, random: random_module.Random) -> Found:
+        """Return the answer to `query`; the order of several records is drawn from `random`."""
+        if query.edns is not None and query.edns.version != 0:
+            return Found(Answer(Rcode.BADVERS, authoritative=False))
+        if query.qclass != codec.CLASS_IN or query.qtype in (Type.AXFR, Type.IXFR):
+            return Found(Answer(Rcode.REFUSED, authoritative=False))
+        name = tuple(label.lower() for label in query.name)
+        depth = len(name) - len(self._apex)
+        if depth < 0 or name[depth:] != self._apex:
+            return Found(Answer(Rcode.REFUSED, authoritative=False))
+        if depth == 0:
+            return Found(self._of_apex(query))
+        return self._below(query, name[:depth], random)
+
+    def _below(self, query: Query, labels: Name, random: random_module.Random) -> Found:
+        match labels:
+            case (transport,) if transport in _TRANSPORTS:
+                return Found(self._nothing(Rcode.NOERROR))  # RFC 8020: something stands below it
+            case (b"_dns-sd", b"_udp"):
+                return Found(self._nothing(Rcode.NOERROR))
+            case (b"_services", b"_dns-sd", b"_udp"):
+                return Found(self._enumeration(query))
+            case (b"ns",):
+                # The name server of a zone that lives on the asker's own machine.
+                return Found(self._shaped(query, {Type.A: [b"\x7f\0\0\1"]}))
+            case (service, transport) if transport in _TRANSPORTS and service.startswith(b"_"):
+                return self._service(query, service[1:], random, transport=transport)
+            case (one,):
+                short = _short(one)
+                if short is not None:
+                    return self._instance(query, short)
+                return self._service(query, one, random)
+            case (tag, service):
+                return self._service(query, service, random, tag=tag)
+            case _:
+                return Found(self._unknown())
+
+    # -- kinds of names
+
+    def _of_apex(self, query: Query) -> Answer:
+        return self._shaped(query, {Type.SOA: [self._soa.data], Type.NS: [codec.name_data(self._primary)]})
+
+    def _enumeration(self, query: Query) -> Answer:
+        names = [
+            codec.name_data((b"_" + label.encode(), b"_tcp", *self._apex))
+            for label in sorted(self._view.catalog.labels())
+        ]
+        if not names:
+            return self._nothing(Rcode.NOERROR) if self._view.complete else Answer(Rcode.SERVFAIL)
+        return self._shaped(query, {Type.PTR: names[:_MAX_RECORDS]})
+
+    def _instance(self, query: Query, short: str) -> Found:
+        instance = self._view.catalog.by_short(short)
+        if instance is None:
+            return Found(self._unknown(), label="i-" + short)
+        data = {type_: _addresses([instance], type_) for type_ in (Type.A, Type.AAAA)}
+        return Found(self._shaped(query, data), label=label_of(instance.service_name))
+
+    def _service(
+        self,
+        query: Query,
+        service: bytes,
+        random: random_module.Random,
+        *,
+        tag: bytes = b"",
+        transport: bytes = b"",
+    ) -> Found:
+        name, wanted_tag = _text(service), _text(tag)
+        if name is None or wanted_tag is None:
+            return Found(self._unknown())
+        label = label_of(name)
+        found = self._view.catalog.find(name)
+        instances: Sequence[Instance] = found.instances if found is not None else ()
+        if transport:
+            instances = [i for i in instances if (i.protocol is Protocol.UDP) == (transport == b"_udp")]
+        if wanted_tag:
+            instances = [i for i in instances if wanted_tag in i.tags]
+        if not instances:
+            # The other transport, or another tag, may be there: then this name alone is not.
+            return Found(self._unknown(), label=label)
+        usable = serving(instances, Filter(), self._settings.when_none_pass)
+        shuffled = self._shuffled(usable, random)
+        return Found(self._of_service(query, shuffled, only_srv=bool(transport)), label=label, orders=len(usable))
+
+    def _of_service(self, query: Query, instances: Sequence[Instance], *, only_srv: bool) -> Answer:
+        match query.qtype:
+            case Type.SRV:
+                return self._srv(instances)
+            case Type.A | Type.AAAA if not only_srv:
+                data = list(dict.fromkeys(_addresses(instances, Type(query.qtype))))
+                answer = self._shaped(query, {Type(query.qtype): data[:_MAX_RECORDS]})
+                # Any part of a large service is an answer to who wants one address (a resolver that
+                # cannot ask again over TCP must get on with it); only SRV promises the whole.
+                return msgspec.structs.replace(answer, part_will_do=True)
+            case Type.TXT if not only_srv:
+                return self._shaped(query, {Type.TXT: list(dict.fromkeys(map(_texts, instances)))[:_MAX_RECORDS]})
+            case _:
+                return self._shaped(query, {Type.SRV: [b""]})
+
+    def _srv(self, instances: Sequence[Instance]) -> Answer:
+        answers: list[Record] = []
+        additional: list[Record] = []
+        ttl_s = self._ttl_s()
+        for instance in instances[:_MAX_RECORDS]:
+            target = self._target(instance)
+            near = not self._settings.local_zone or instance.zone == self._settings.local_zone
+            data = codec.srv_data(NEAR_PRIORITY if near else FAR_PRIORITY, instance.weight, instance.port, target)
+            answers.append(Record(None, Type.SRV, ttl_s, data))
+            if instance.addresses:
+                additional += [
+                    Record(target, type_, ttl_s, data)
+                    for type_ in (Type.A, Type.AAAA)
+                    for data in _addresses([instance], type_)
+                ]
+        if not answers:
+            return self._nothing(Rcode.NOERROR)
+        return Answer(Rcode.NOERROR, answers=tuple(answers), additional=tuple(additional), extended_error=self._age())
+
+    def _target(self, instance: Instance) -> Name:
+        """Return a name that has the instance's addresses (never an alias, RFC 2782)."""
+        if instance.addresses:
+            return (_INSTANCE_LABEL + short_id(instance.service_name, instance.instance_id).encode(), *self._apex)
+        # The registering agent could not resolve it. The asker's resolver may be able to; without the
+        # target the instance would not be there at all.
+        return codec.name_of(instance.host)
+
+    # -- shapes of answers
+
+    def _shaped(self, query: Query, data: dict[Type, list[bytes]]) -> Answer:
+        """Return those of a name's records that were asked for; NODATA when there are none."""
+        if query.qtype == Type.ANY:
+            return Answer(
+                Rcode.NOERROR,
+                answers=(Record(None, Type.HINFO, self._ttl_s(), _HINFO),),
+                extended_error=self._age(),
+            )
+        wanted = next((type_ for type_ in data if type_ == query.qtype), None)
+        if wanted is None or not data[wanted]:
+            return self._nothing(Rcode.NOERROR)
+        records = tuple(Record(None, wanted, self._ttl_s(), one) for one in data[wanted])
+        return Answer(Rcode.NOERROR, answers=records, extended_error=self._age())
+
+    def _nothing(self, rcode: Rcode) -> Answer:
+        """Return NODATA or NXDOMAIN, with the SOA that says how long it holds (RFC 2308)."""
+        return Answer(rcode, authority=(self._soa,), extended_error=self._age())
+
+    def _unknown(self) -> Answer:
+        return self._nothing(Rcode.NXDOMAIN) if self._view.complete else Answer(Rcode.SERVFAIL)
+
+    def _age(self) -> int | None:
+        return None if freshness_of(self._view.age_s()) is Freshness.FRESH else STALE_ANSWER
+
+    def _ttl_s(self) -> int:
+        return self._settings.ttl_s
+
+    def _shuffled(self, instances: Iterable[Instance], random: random_module.Random) -> list[Instance]:
+        """Return the instances, the near ones first, each group in an order drawn by weight.
+
+        The draw of Efraimidis and Spirakis (2006): the largest u^(1/w) first, so that any prefix of
+        the order is a weighted sample.
+        """
+        local = self._settings.local_zone
+        return sorted(
+            instances,
+            key=lambda i: (bool(local) and i.zone != local, -(random.random() ** (1.0 / i.weight))),
+        )
+
+
+def _short(label: bytes) -> str | None:
+    """Return the short id in `i-<short>`, or None when the label is not of that form."""
+    digits = label[len(_INSTANCE_LABEL) :]
+    if not label.startswith(_INSTANCE_LABEL) or len(digits) != SHORT_ID_LENGTH:
+        return None
+    return digits.decode() if all(d in b"0123456789abcdef" for d in digits) else None
+
+
+def _text(label: bytes) -> str | None:
+    return label.decode("ascii") if label.isascii() else None
+
+
+def _addresses(instances: Iterable[Instance], type_: Type) -> list[bytes]:
+    version = 4 if type_ is Type.A else 6
+    parsed = (ip_address(ip) for i in instances for ip in i.addresses)
+    return [ip.packed for ip in parsed if ip is not None and ip.version == version]
+
+
+def _texts(instance: Instance) -> bytes:
+    """Return an instance's metadata as RFC 1464 strings, key=value; what is no plain value is left out."""
+    pairs = sorted((k, v) for k, v in instance.metadata.items() if isinstance(v, str | int | float | bool))
+    texts = [f"{key.replace('=', '`=')}={value}".encode() for key, value in pairs]
+    if instance.version:
+        texts.insert(0, b"version=" + instance.version.encode())
+    return codec.text_data([text for text in texts if len(text) <= 255][:_MAX_TEXTS])

@@ -1,0 +1,344 @@
+"""DNS messages: bytes to a query, and an answer to bytes (RFC 1035 section 4, RFC 6891).
+
+It reads one kind of message, a query with one question, and writes one kind, its answer. Reading
+never raises: what is no such query comes back as a `Refusal`, or as None when silence is the answer.
+It knows nothing of services.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeAlias
+
+import msgspec
+
+MAX_MESSAGE: Final = 65535
+MAX_NAME: Final = 255  # octets on the wire, RFC 1035 section 2.3.4
+MIN_UDP_PAYLOAD: Final = 512
+HEADER: Final = 12
+CLASS_IN: Final = 1
+
+_QR: Final = 0x8000
+_AA: Final = 0x0400
+_TC: Final = 0x0200
+_RD: Final = 0x0100
+_CD: Final = 0x0010
+_QUESTION_AT: Final = b"\xc0\x0c"  # a pointer to the name of the question
+_HEADER: Final = struct.Struct("!HHHHHH")
+_RR: Final = struct.Struct("!HHIH")
+
+# A name as its labels, without the root: (b"osint", b"vertice", b"internal").
+Name: TypeAlias = tuple[bytes, ...]
+
+
+class Type(enum.IntEnum):
+    """The record types that are answered with (and those of questions that need care)."""
+
+    A = 1
+    NS = 2
+    SOA = 6
+    PTR = 12
+    HINFO = 13
+    TXT = 16
+    AAAA = 28
+    SRV = 33
+    OPT = 41
+    IXFR = 251
+    AXFR = 252
+    ANY = 255
+
+
+class Rcode(enum.IntEnum):
+    """Response codes; those above 15 need an OPT record (RFC 6891 section 6.1.3)."""
+
+    NOERROR = 0
+    FORMERR = 1
+    SERVFAIL = 2
+    NXDOMAIN = 3
+    NOTIMP = 4
+    REFUSED = 5
+    BADVERS = 16
+
+
+class Edns(msgspec.Struct, frozen=True):
+    """What a query's OPT record says."""
+
+    payload: int
+    version: int
+    dnssec_ok: bool
+    has_options: bool
+
+
+class Query(msgspec.Struct, frozen=True):
+    """A query with one question. `question` is its bytes, as the answer repeats them, case and all."""
+
+    id: int
+    flags: int
+    name: Name
+    qtype: int
+    qclass: int
+    question: bytes
+    edns: Edns | None
+
+    @property
+    def payload(self) -> int:
+        """The octets that the asker takes over UDP."""
+        return MIN_UDP_PAYLOAD if self.edns is None else max(MIN_UDP_PAYLOAD, self.edns.payload)
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A message that deserves an answer, but none with records. `question` is empty when unreadable."""
+
+    id: int
+    flags: int
+    rcode: Rcode
+    question: bytes = b""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One resource record. `owner` None is the name of the question."""
+
+    owner: Name | None
+    type: Type
+    ttl_s: int
+    data: bytes
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What is answered, before it is cut to size."""
+
+    rcode: Rcode
+    authoritative: bool = True
+    answers: tuple[Record, ...] = ()
+    authority: tuple[Record, ...] = ()
+    additional: tuple[Record, ...] = ()
+    # RFC 8914: an Extended DNS Error's code, sent to those who speak EDNS.
+    extended_error: int | None = None
+    # The order of the answers is a choice, so that a part of them is an answer too (RFC 2181 section 9 asks for
+    # TC only where what is missing was required).
+    part_will_do: bool = False
+
+
+class _Broken(Exception):
+    """Raised when a message ends before it should, or points where it should not."""
+
+
+def read(message: bytes) -> Query | Refusal | None:
+    """Return the query in `message`; a Refusal when it is another kind of request; None for silence.
+
+    Too short to have an id, or itself an answer (RFC 8906: answering those makes loops): silence.
+    """
+    if len(message) < HEADER:
+        return None
+    id_, flags, questions, *others = _HEADER.unpack_from(message)
+    if flags & _QR:
+        return None
+    if (flags >> 11) & 0xF:
+        return Refusal(id_, flags, Rcode.NOTIMP)
+    if questions != 1:  # RFC 9619
+        return Refusal(id_, flags, Rcode.FORMERR)
+    question = b""
+    try:
+        name, at = _question_name(message)
+        qtype, qclass = struct.unpack_from("!HH", message, at)
+        at += 4
+        question = message[HEADER:at]
+        edns = _edns(message, at, others)
+    except _Broken:
+        return Refusal(id_, flags, Rcode.FORMERR, question)
+    return Query(id_, flags, name, qtype, qclass, question, edns)
+
+
+def _question_name(message: bytes) -> tuple[Name, int]:
+    """Return the name, and where its type and class stand, which are there too."""
+    labels: list[bytes] = []
+    at = HEADER
+    end = len(message)
+    while at < end:
+        length = message[at]
+        at += 1
+        if length == 0:
+            if at + 4 > end:
+                break
+            return tuple(labels), at
+        # Nothing stands before the question that a pointer could lead to.
+        if length > 63 or at + length > end or at + length - HEADER >= MAX_NAME:
+            break
+        labels.append(message[at : at + length])
+        at += length
+    raise _Broken
+
+
+def _edns(message: bytes, at: int, counts: Sequence[int]) -> Edns | None:
+    """Walk over the records behind the question, and return what the one OPT record says."""
+    found: Edns | None = None
+    end = len(message)
+    additional_from = counts[0] + counts[1]
+    # Each record takes 11 octets or more, so that a count that lies is found out by the end.
+    for number in range(sum(counts)):
+        owner_at, at = at, _after_name(message, at)
+        if at + 10 > end:
+            raise _Broken
+        type_, class_, ttl, length = _RR.unpack_from(message, at)
+        at += 10 + length
+        if at > end:
+            raise _Broken
+        if type_ == Type.OPT:
+            # One at most, in the additional section, and owned by the root (RFC 6891 section 6.1.1).
+            if found is not None or message[owner_at] != 0 or number < additional_from:
+                raise _Broken
+            _check_options(message, at - length, at)
+            found = Edns(
+                payload=class_, version=(ttl >> 16) & 0xFF, dnssec_ok=bool(ttl & 0x8000), has_options=length > 0
+            )
+    if at != end:
+        raise _Broken
+    return found
+
+
+def _check_options(message: bytes, at: int, end: int) -> None:
+    while at < end:
+        if at + 4 > end:
+            raise _Broken
+        at += 4 + int.from_bytes(message[at + 2 : at + 4])
+    if at != end:
+        raise _Broken
+
+
+def _after_name(message: bytes, at: int) -> int:
+    end = len(message)
+    while at < end:
+        length = message[at]
+        if length == 0:
+            return at + 1
+        if length >= 0xC0:  # a pointer ends a name; where it leads is of no interest
+            return at + 2
+        if length > 63:
+            break
+        at += 1 + length
+    raise _Broken
+
+
+def refuse(refusal: Refusal) -> bytes:
+    """Return the answer to what is refused."""
+    flags = _QR | (refusal.flags & (0x7800 | _RD | _CD)) | refusal.rcode
+    header = _HEADER.pack(refusal.id, flags, 1 if refusal.question else 0, 0, 0, 0)
+    return header + refusal.question
+
+
+def write(query: Query, answer: Answer, *, size: int, payload: int) -> bytes:
+    """Return `answer` to `query` in at most `size` octets; `payload` is what we take over UDP.
+
+    What does not fit: first the additional records go, then answers from the end, and TC says so
+    (RFC 2181 section 9) unless a part is all that was promised.
+    """
+    opt = b"" if query.edns is None else _opt(answer, payload)
+    names = _Names(query)
+    room = size - HEADER - len(query.question) - len(opt)
+    answers, fitting = _section(answer.answers, room, names)
+    room -= len(answers)
+    truncated = fitting < len(answer.answers)
+    authority, authorities, additional, additionals = b"", 0, b"", 0
+    if not truncated:
+        authority, authorities = _section(answer.authority, room, names)
+        room -= len(authority)
+        truncated = authorities < len(answer.authority)
+        if not truncated:
+            additional, additionals = _section(answer.additional, room, names)
+    if truncated and answer.part_will_do and fitting:
+        truncated = False
+    flags = (
+        _QR
+        | (_AA if answer.authoritative else 0)
+        | (_TC if truncated else 0)
+        | (query.flags & (_RD | _CD))
+        | (answer.rcode & 0xF)
+    )
+    header = _HEADER.pack(query.id, flags, 1, fitting, authorities, additionals + (1 if opt else 0))
+    return b"".join((header, query.question, answers, authority, additional, opt))
+
+
+class _Names:
+    """Writes the names of owners, each either as a pointer to the question or in full.
+
+    The owners of additional records share the zone with the question; pointing into the question is
+    all the compression that pays, and it cannot be got wrong.
+    """
+
+    def __init__(self, query: Query) -> None:
+        self._at: dict[Name, int] = {}
+        at = HEADER
+        for number, label in enumerate(query.name):
+            self._at[tuple(part.lower() for part in query.name[number:])] = at
+            at += 1 + len(label)
+
+    def owner(self, name: Name | None) -> bytes:
+        """Return the wire form of an owner's name."""
+        if name is None:
+            return _QUESTION_AT
+        head = bytearray()
+        for number, label in enumerate(name):
+            at = self._at.get(name[number:])
+            if at is not None:
+                return bytes(head) + (0xC000 | at).to_bytes(2)
+            head.append(len(label))
+            head += label
+        return bytes(head) + b"\0"
+
+
+def _section(records: Iterable[Record], room: int, names: _Names) -> tuple[bytes, int]:
+    """Return as many of the first records as there is room for, and how many those are."""
+    written = bytearray()
+    count = 0
+    for record in records:
+        owner = names.owner(record.owner)
+        if len(written) + len(owner) + 10 + len(record.data) > room:
+            break
+        written += owner
+        written += _RR.pack(record.type, CLASS_IN, record.ttl_s, len(record.data))
+        written += record.data
+        count += 1
+    return bytes(written), count
+
+
+def _opt(answer: Answer, payload: int) -> bytes:
+    options = b"" if answer.extended_error is None else struct.pack("!HHH", 15, 2, answer.extended_error)
+    extended_rcode = answer.rcode >> 4
+    return b"\0" + _RR.pack(Type.OPT, payload, extended_rcode << 24, len(options)) + options
+
+
+# -- the data of records
+
+
+def name_data(name: Name) -> bytes:
+    """Return a name in full, as RFC 3597 section 4 asks of the data of newer types."""
+    return b"".join(bytes((len(label),)) + label for label in name) + b"\0"
+
+
+def address_data(ip: str) -> bytes:
+    """Return the data of A or AAAA."""
+    return ipaddress.ip_address(ip).packed
+
+
+def srv_data(priority: int, weight: int, port: int, target: Name) -> bytes:
+    """Return the data of SRV (RFC 2782); the target is not compressed."""
+    return struct.pack("!HHH", priority, weight, port) + name_data(target)
+
+
+def text_data(texts: Iterable[bytes]) -> bytes:
+    """Return the data of TXT: at least one string, each of at most 255 octets."""
+    strings = [text[:255] for text in texts] or [b""]
+    return b"".join(bytes((len(text),)) + text for text in strings)
+
+
+def soa_data(primary: Name, mailbox: Name, serial: int, minimum_s: int) -> bytes:
+    """Return the data of SOA. Nobody transfers the zone, so its timers are for show but the last."""
+    return name_data(primary) + name_data(mailbox) + struct.pack("!IIIII", serial, 3600, 600, 86400, minimum_s)
+
+
+def name_of(text: str) -> Name:
+    """Return the name that `text` writes with dots, in lower case. `text` is ASCII."""
+    return tuple(label.encode("ascii") for label in text.lower().strip(".").split(".") if label)

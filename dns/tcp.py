@@ -1,0 +1,99 @@
+"""DNS over TCP (RFC 7766): messages with a length before them, several on one connection.
+
+It decides nothing but whom it no longer listens to: idle, too slow, or one too many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import msgspec
+
+from dns.responder import Responder
+
+# A query is never larger; whoever announces more sends something else.
+MAX_QUERY: Final = 4096
+# What is read from one connection at a time.
+_READ_LIMIT: Final = 64 * 1024
+
+
+class TcpLimits(msgspec.Struct, frozen=True):
+    """How much patience a connection is given. RFC 7766 section 6.2.3 asks for seconds, not minutes."""
+
+    connections: int = 500
+    idle_s: float = 10.0
+    send_s: float = 5.0
+    queries: int = 10_000  # on one connection; then it may come again
+
+
+class TcpServer:
+    """One listening socket and its connections."""
+
+    def __init__(self, responder: Responder, limits: TcpLimits) -> None:
+        self._answer = responder.tcp
+        self._limits = limits
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.refused = 0
+
+    @property
+    def port(self) -> int:
+        assert self._server is not None
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    @property
+    def connections(self) -> int:
+        """How many there are now."""
+        return len(self._tasks)
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen. Raises OSError when the address cannot be listened on."""
+        self._server = await asyncio.start_server(self._connected, host, port, limit=_READ_LIMIT, backlog=128)
+
+    async def close(self) -> None:
+        """Stop listening and end every connection. Safe to call twice."""
+        if self._server is not None:
+            self._server.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._tasks) >= self._limits.connections:
+            self.refused += 1
+            writer.transport.abort()
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._serve(reader, writer)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            pass  # gone, silent, or cut off in the middle of a query
+        finally:
+            self._tasks.discard(task)
+            writer.transport.abort() if writer.is_closing() else writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(self._limits.queries):
+            # One deadline for the whole query: a byte now and then does not keep a connection.
+            async with asyncio.timeout(self._limits.idle_s):
+                length = int.from_bytes(await reader.readexactly(2))
+                if length > MAX_QUERY:
+                    return
+                query = await reader.readexactly(length)
+            reply = self._answer(query)
+            if reply is None:
+                return
+            writer.write(len(reply).to_bytes(2) + reply)
+            async with asyncio.timeout(self._limits.send_s):
+                await writer.drain()
+
+
+async def serve_tcp(responder: Responder, host: str, port: int, limits: TcpLimits | None = None) -> TcpServer:
+    """Answer messages on `host` out of `responder`. Raises OSError when the address cannot be listened on."""
+    server = TcpServer(responder, limits if limits is not None else TcpLimits())
+    await server.start(host, port)
+    return server

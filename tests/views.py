@@ -1,0 +1,45 @@
+"""A local view for tests: a catalogue, and words to say how sure it is of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from registry_core.domain.catalog import Catalog
+from registry_core.domain.records import Instance
+from tests.samples import lived
+
+
+class StandingView:
+    """A `LocalView` that changes when told to."""
+
+    def __init__(self, instances: Iterable[Instance] = (), *, complete: bool = True) -> None:
+        self.catalog = Catalog()
+        self.complete = complete
+        self._age_s = 0.0
+        self._listeners: list[Callable[[frozenset[str]], None]] = []
+        self.put(*instances)
+
+    def age_s(self) -> float:
+        return self._age_s
+
+    def subscribe(self, listener: Callable[[frozenset[str]], None]) -> None:
+        self._listeners.append(listener)
+
+    def put(self, *instances: Instance) -> None:
+        """Add or replace instances."""
+        self._tell(self.catalog.merge(lived(i) for i in instances))
+
+    def become(self, *instances: Instance) -> None:
+        """Hold just these."""
+        self._tell(self.catalog.replace(lived(i) for i in instances))
+
+    def age(self, seconds: float) -> None:
+        """Have the registry been silent for that long."""
+        self._age_s = seconds
+        for listener in self._listeners:
+            listener(frozenset())
+
+    def _tell(self, labels: set[str]) -> None:
+        if labels:
+            for listener in self._listeners:
+                listener(frozenset(labels))
