@@ -1,0 +1,200 @@
+"""What the agent says of itself: `/self`, `/health` and its metrics. It only reads what the parts keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import msgspec
+
+from agent.decisions import Phase
+from agent.lookups import Lookups
+from agent.metrics import CounterSample, GaugeSample, counter, gauge
+from agent.registry_client import Upstreams
+from agent.session import ServiceReport, Session
+from agent.sync import WatchSync
+from agent.view import View
+from dns.responder import Responder
+from registry_core.domain.freshness import Freshness
+from registry_core.ports import Clock
+
+
+class SyncReport(msgspec.Struct, kw_only=True):
+    """The watch: to whom, and since when nothing was heard."""
+
+    connected: bool
+    registry: str
+    registries: tuple[str, ...]
+    silent_seconds: float
+    losses: int
+    resyncs: int
+    mismatches: int
+
+
+class ViewReport(msgspec.Struct, kw_only=True):
+    """The view: what it holds and how sure of it the agent is."""
+
+    freshness: Freshness
+    age_seconds: float
+    complete: bool
+    registry_state: str
+    services: int
+    instances: int
+    cursor: str
+
+
+class SelfView(msgspec.Struct, kw_only=True):
+    """`GET /self`."""
+
+    uptime_seconds: float
+    epoch: int
+    services: list[ServiceReport]
+    view: ViewReport
+    sync: SyncReport
+
+
+class Components(msgspec.Struct, kw_only=True):
+    """The parts of an agent's health."""
+
+    view: ViewReport
+    sync: SyncReport
+    registrations: dict[str, int]
+
+
+class HealthView(msgspec.Struct, kw_only=True):
+    """`GET /health`."""
+
+    status: str  # "healthy" | "degraded" | "unhealthy"
+    timestamp: str
+    uptime_seconds: float
+    components: Components
+
+
+class About:
+    """Reads the parts of one agent. The later ones join when they exist."""
+
+    def __init__(self, view: View, lookups: Lookups, responder: Responder, upstreams: Upstreams, clock: Clock) -> None:
+        self._view = view
+        self._lookups = lookups
+        self._responder = responder
+        self._upstreams = upstreams
+        self._clock = clock
+        self._started_at = clock.monotonic()
+        self._session: Session | None = None
+        self._sync: WatchSync | None = None
+
+    def join(self, session: Session, sync: WatchSync) -> None:
+        """Read these too, from now on."""
+        self._session, self._sync = session, sync
+
+    def report(self) -> SelfView:
+        """Return what this agent does, for people."""
+        session = self._session
+        return SelfView(
+            uptime_seconds=self._uptime_s,
+            epoch=session.epoch if session is not None else 0,
+            services=session.report() if session is not None else [],
+            view=self._view_report(),
+            sync=self._sync_report(),
+        )
+
+    def health(self) -> tuple[bool, HealthView]:
+        """Return whether lookups can be answered, and how the parts are."""
+        view, sync, phases = self._view_report(), self._sync_report(), self._phases()
+        if not self._view.loaded:
+            status = "unhealthy"
+        elif not sync.connected or view.freshness is not Freshness.FRESH or phases[Phase.FENCED]:
+            status = "degraded"
+        else:
+            status = "healthy"
+        return self._view.loaded, HealthView(
+            status=status,
+            timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
+            uptime_seconds=self._uptime_s,
+            components=Components(view=view, sync=sync, registrations=phases),
+        )
+
+    def samples(self) -> Iterable[CounterSample | GaugeSample]:
+        """Return the metrics as they are now."""
+        view, sync = self._view, self._sync_report()
+        yield gauge("agent_view_services", "Services in the view.", view.catalog.service_count)
+        yield gauge("agent_view_instances", "Instances in the view.", len(view.catalog))
+        yield gauge("agent_view_complete", "Whether a missing name is known not to exist.", view.complete)
+        yield gauge("cache_age_seconds", "Seconds since the registry confirmed the view.", view.age_s())
+        yield gauge("agent_sync_connected", "Whether the watch is connected.", sync.connected)
+        yield gauge("agent_sync_lag_seconds", "Seconds since anything was heard from the registry.", view.lag_s)
+        yield counter("agent_sync_losses", "Times that the watch was lost.", sync.losses)
+        yield counter("agent_sync_resyncs", "Times that everything was read anew.", sync.resyncs)
+        yield counter("agent_sync_mismatches", "Times that the view's digest was not the registry's.", sync.mismatches)
+        yield counter("agent_sync_snapshots", "Snapshots that were taken.", view.snapshots)
+        yield counter("agent_sync_events", "Events that were applied.", view.events)
+        yield from self._dns_samples()
+        yield CounterSample(
+            "cache_hits",
+            "Lookups answered from memory: HTTP ones of known names, DNS ones that had a ready answer.",
+            ("cache",),
+            {("view",): self._lookups.hits, ("dns",): self._responder.hits},
+        )
+        yield CounterSample(
+            "cache_misses",
+            "HTTP lookups of unknown names; DNS ones whose answer had to be made.",
+            ("cache",),
+            {("view",): self._lookups.misses, ("dns",): self._responder.misses},
+        )
+        phases: dict[tuple[str, ...], float] = {(phase,): count for phase, count in self._phases().items()}
+        yield GaugeSample("agent_registrations", "Services of this agent, by phase.", ("phase",), phases)
+        if self._session is not None:
+            yield CounterSample(
+                "agent_check_results",
+                "Check results.",
+                ("result",),
+                {(result,): float(count) for result, count in self._session.check_results.items()},
+            )
+            yield CounterSample(
+                "agent_heartbeats",
+                "Heartbeats, by what the registry said.",
+                ("outcome",),
+                {(outcome.value,): float(count) for outcome, count in self._session.beats.items()},
+            )
+
+    def _dns_samples(self) -> Iterable[CounterSample | GaugeSample]:
+        dns = self._responder
+        queries: dict[tuple[str, ...], float] = dict(dns.counters.items())
+        yield CounterSample("agent_dns_queries", "DNS queries, by type and code.", ("type", "rcode"), queries)
+        yield counter("agent_dns_malformed", "Queries that could not be read.", dns.malformed)
+        yield counter("cache_evictions", "Ready DNS answers dropped for want of room.", dns.evictions)
+        yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.cache_entries)
+        yield gauge("agent_dns_ready_answers_bytes", "Memory of the ready DNS answers.", dns.cache_bytes)
+
+    @property
+    def _uptime_s(self) -> float:
+        return round(self._clock.monotonic() - self._started_at, 3)
+
+    def _phases(self) -> dict[str, int]:
+        phases = self._session.phases() if self._session is not None else {}
+        return {phase.value: phases.get(phase, 0) for phase in Phase}
+
+    def _view_report(self) -> ViewReport:
+        view = self._view
+        return ViewReport(
+            freshness=view.freshness,
+            age_seconds=round(view.age_s(), 3),
+            complete=view.complete,
+            registry_state=view.state or "unknown",
+            services=view.catalog.service_count,
+            instances=len(view.catalog),
+            cursor=str(view.cursor),
+        )
+
+    def _sync_report(self) -> SyncReport:
+        sync = self._sync
+        connected_to = sync.connected_to if sync is not None else None
+        return SyncReport(
+            connected=connected_to is not None,
+            registry=connected_to or self._upstreams.current,
+            registries=self._upstreams.urls,
+            silent_seconds=round(self._view.lag_s, 3),
+            losses=sync.losses if sync is not None else 0,
+            resyncs=sync.resyncs if sync is not None else 0,
+            mismatches=self._view.mismatches,
+        )

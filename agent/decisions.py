@@ -1,0 +1,223 @@
+"""What the agent does next for each of its services. Pure: `now` and every random draw are arguments.
+
+A service waits for its first good check, registers, and is then kept registered:
+
+    WAITING ──good check, or waited long enough──▶ DUE ──registered──▶ REGISTERED
+                                                   ▲ │ refused or unavailable: later again
+                                                   │ └───────────────────────────────────▶ DUE
+                       unknown to the registry, or told to re-assert ── from REGISTERED ──▶ DUE
+                                                   newer owner ── from DUE or REGISTERED ─▶ FENCED
+
+`next_step` says what to do, the `after_...` functions what an outcome leads to. Times are seconds of
+the agent's monotonic clock; draws are floats in [0, 1).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+import msgspec
+
+from registry_core.domain.records import Status
+
+NEVER: Final = float("inf")
+WATCH_RETRY_FIRST_S: Final = 0.1
+# Short, so that a registry that came back empty hears from everybody while it still waits for that.
+WATCH_RETRY_MOST_S: Final = 5.0
+
+
+class Timings(msgspec.Struct, frozen=True, kw_only=True):
+    """The pace of an agent. Seconds."""
+
+    heartbeat_s: float = 30.0
+    initial_wait_s: float = 60.0
+    backoff_first_s: float = 1.0
+    backoff_most_s: float = 60.0
+    # Somebody has to change something before a refused registration can succeed.
+    refused_retry_s: float = 60.0
+    reassert_spread_s: float = 0.5
+
+
+class Outcome(enum.StrEnum):
+    """What became of a request to the registry."""
+
+    DONE = "done"
+    UNKNOWN = "unknown"  # the registry does not know the instance
+    FENCED = "fenced"  # a newer owner has claimed the instance
+    REFUSED = "refused"  # the request is wrong, or what it wants is somebody else's
+    UNAVAILABLE = "unavailable"  # nobody answered, or not now
+
+
+class Phase(enum.StrEnum):
+    """Where a service stands between the start of its agent and its registration."""
+
+    WAITING = "waiting"
+    DUE = "due"
+    REGISTERED = "registered"
+    FENCED = "fenced"
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is decided upon for one service."""
+
+    phase: Phase
+    status: Status | None = None  # what its checks say; None: nothing yet
+    told: Status | None = None  # what the registry has confirmed
+    due_at: float = 0.0  # not before this time is the registry asked again
+    failures: int = 0  # in a row
+    busy: bool = False  # a request for it is under way
+    again: bool = False  # register once more when that request has ended
+
+
+class Register(msgspec.Struct, frozen=True):
+    """Register the service with this status."""
+
+    status: Status
+
+
+class TellStatus(msgspec.Struct, frozen=True):
+    """Tell the registry that the service's status changed."""
+
+    status: Status
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Do nothing before `until`, unless something happens."""
+
+    until: float
+
+
+Step: TypeAlias = Register | TellStatus | Wait
+
+
+def started(now: float, timings: Timings, *, checked: bool) -> Member:
+    """Return a service as it is when its agent starts; one that is not checked counts as passing."""
+    if not checked:
+        return Member(phase=Phase.DUE, status=Status.PASSING, due_at=now)
+    return Member(phase=Phase.WAITING, due_at=now + timings.initial_wait_s)
+
+
+def next_step(member: Member, now: float) -> Step:
+    """Return what is to be done for `member` at `now`."""
+    if member.busy or member.phase is Phase.FENCED:
+        return Wait(NEVER)
+    status = member.status if member.status is not None else Status.CRITICAL
+    match member.phase:
+        case Phase.WAITING:
+            ready = member.status is Status.PASSING or now >= member.due_at
+            return Register(status) if ready else Wait(member.due_at)
+        case Phase.DUE:
+            return Register(status) if now >= member.due_at else Wait(member.due_at)
+        case Phase.REGISTERED:
+            if member.told is status:
+                return Wait(NEVER)
+            return TellStatus(status) if now >= member.due_at else Wait(member.due_at)
+
+
+def begun(member: Member) -> Member:
+    """Return `member` with a request under way."""
+    return msgspec.structs.replace(member, busy=True)
+
+
+def after_check(member: Member, status: Status | None) -> Member:
+    """Return `member` after its checks came to a new verdict."""
+    return msgspec.structs.replace(member, status=status)
+
+
+def after_request(
+    member: Member, step: Register | TellStatus, outcome: Outcome, *, now: float, draw: float, timings: Timings
+) -> Member:
+    """Return `member` after the request of `step` came to `outcome`."""
+    member = msgspec.structs.replace(member, busy=False)
+    match outcome:
+        case Outcome.FENCED:
+            return msgspec.structs.replace(member, phase=Phase.FENCED, told=None)
+        case Outcome.DONE if member.again:
+            return _due(member, now)
+        case Outcome.DONE:
+            return msgspec.structs.replace(
+                member, phase=Phase.REGISTERED, told=step.status, failures=0, due_at=now, again=False
+            )
+        case Outcome.UNKNOWN if isinstance(step, TellStatus):
+            return _due(member, now)
+        case Outcome.UNKNOWN | Outcome.REFUSED | Outcome.UNAVAILABLE:
+            slow = outcome is not Outcome.UNAVAILABLE
+            # Refused retries are spread too: a fleet that starts together is refused together.
+            wait_s = (
+                timings.refused_retry_s * (0.5 + draw / 2) if slow else backoff_s(member.failures + 1, draw, timings)
+            )
+            phase = Phase.REGISTERED if isinstance(step, TellStatus) and not member.again else Phase.DUE
+            return msgspec.structs.replace(
+                member, phase=phase, failures=member.failures + 1, due_at=now + wait_s, again=False
+            )
+
+
+def after_beat(member: Member, outcome: Outcome, now: float) -> Member:
+    """Return `member` after the registry answered its heartbeat."""
+    if member.phase is not Phase.REGISTERED:
+        return member
+    if outcome is Outcome.FENCED:
+        return msgspec.structs.replace(member, phase=Phase.FENCED, told=None)
+    return _asserted_anew(member, now) if outcome is Outcome.UNKNOWN else member
+
+
+def after_reassert(member: Member, now: float, draw: float, timings: Timings) -> Member:
+    """Return `member` after the registry lost its memory: registered again soon, not all at once."""
+    if member.phase is Phase.WAITING or member.phase is Phase.FENCED:
+        return member
+    return _asserted_anew(member, now + draw * timings.reassert_spread_s)
+
+
+def _asserted_anew(member: Member, at: float) -> Member:
+    # A request under way was perhaps answered by the registry as it was before.
+    return msgspec.structs.replace(member, again=True) if member.busy else _due(member, at)
+
+
+def _due(member: Member, at: float) -> Member:
+    return msgspec.structs.replace(member, phase=Phase.DUE, told=None, failures=0, due_at=at, again=False)
+
+
+def backoff_s(failures: int, draw: float, timings: Timings) -> float:
+    """Return the seconds to wait after that many failures in a row (1 or more).
+
+    Doubling from the first to the most, with full jitter above the first half second: whoever failed
+    together does not come back together.
+    """
+    most_s = min(timings.backoff_most_s, timings.backoff_first_s * 2.0 ** min(failures - 1, 30))
+    return max(timings.backoff_first_s / 2, most_s * draw)
+
+
+def watch_retry_s(failures: int, draw: float, addresses: int) -> float:
+    """Return the seconds to wait before the watch is opened again, after that many failures in a row.
+
+    Nearly none while there is an address that was not tried; then up to WATCH_RETRY_MOST_S.
+    """
+    rounds = (failures - 1) // addresses
+    if rounds == 0:
+        return draw * WATCH_RETRY_FIRST_S
+    return draw * min(WATCH_RETRY_MOST_S, 0.5 * 2.0 ** min(rounds, 10))
+
+
+def next_beat_at(now: float, draw: float, timings: Timings) -> float:
+    """Return when the next heartbeats go out: up to a fifth early, never late."""
+    return now + timings.heartbeat_s * (1.0 - draw / 5)
+
+
+def next_beat_after_failure(failures: int, now: float, draw: float, timings: Timings) -> float:
+    """Return when heartbeats that failed are tried again: at the latest when the next were due."""
+    return now + min(timings.heartbeat_s, backoff_s(failures, draw, timings))
+
+
+def batches(items: Sequence[bytes], *, most_items: int, most_bytes: int) -> list[list[bytes]]:
+    """Return `items` in order, cut into batches that keep both bounds (one item may stand alone)."""
+    cut: list[list[bytes]] = []
+    size = 0
+    for item in items:
+        if not cut or len(cut[-1]) >= most_items or size + len(item) + 1 > most_bytes:
+            cut.append([])
+            size = 0
+        cut[-1].append(item)
+        size += len(item) + 1  # the comma
+    return cut

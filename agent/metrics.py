@@ -1,0 +1,89 @@
+"""The agent's metrics, in a Prometheus registry of its own.
+
+Nothing is counted here: what the parts count by themselves is read when somebody asks for it, so that
+the hot paths (a DNS answer is a few microseconds) pay for no metric. Labels are bounded by their makers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+_STATM: Final = Path("/proc/self/statm")
+
+
+class CounterSample(msgspec.Struct, frozen=True):
+    """A counter: its value for each combination of its labels' values."""
+
+    name: str
+    meaning: str
+    labels: tuple[str, ...]
+    values: Mapping[tuple[str, ...], float]
+
+
+class GaugeSample(msgspec.Struct, frozen=True):
+    """A gauge, like a counter."""
+
+    name: str
+    meaning: str
+    labels: tuple[str, ...]
+    values: Mapping[tuple[str, ...], float]
+
+
+def gauge(name: str, meaning: str, value: float) -> GaugeSample:
+    """Return a gauge without labels."""
+    return GaugeSample(name, meaning, (), {(): value})
+
+
+def counter(name: str, meaning: str, value: float) -> CounterSample:
+    """Return a counter without labels."""
+    return CounterSample(name, meaning, (), {(): value})
+
+
+class _AtScrape(Collector):
+    def __init__(self, read: Callable[[], Iterable[CounterSample | GaugeSample]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
+        for sample in self._read():
+            kind = CounterMetricFamily if isinstance(sample, CounterSample) else GaugeMetricFamily
+            family = kind(sample.name, sample.meaning, labels=sample.labels)
+            for labels, value in sample.values.items():
+                family.add_metric(labels, value)
+            yield family
+
+
+class AgentMetrics:
+    """Shows what `read` returns. It is called in the event loop's thread, once for each scrape."""
+
+    def __init__(self, read: Callable[[], Iterable[CounterSample | GaugeSample]]) -> None:
+        self._read = read
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._memory_bytes = 0
+        self._registry.register(_AtScrape(self._samples))
+
+    async def exposition(self) -> tuple[bytes, str]:
+        """Return everything in Prometheus' text format, and the content type of that."""
+        self._memory_bytes = await asyncio.to_thread(resident_bytes)
+        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def _samples(self) -> Iterable[CounterSample | GaugeSample]:
+        yield gauge("agent_memory_bytes", "Resident memory of this process.", self._memory_bytes)
+        yield from self._read()
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process; 0 where the kernel does not say. Reads a file."""
+    try:
+        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -1,0 +1,183 @@
+"""Requests to the registry: to the nearest replica that answers, and never without a time limit.
+
+One table turns what comes back into an Outcome. This file decides nothing more: what an outcome leads
+to stands in `decisions.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from agent.decisions import Outcome, batches
+from registry_core.api.schemas import MAX_BEATS, MAX_BODY_BYTES, HeartbeatView, Problem, RegisteredView
+from registry_core.domain.records import InstanceKey, Registration, Status
+
+TOKEN_HEADER: Final = "X-Registry-Token"  # noqa: S105 - a header's name
+MAX_ANSWER_BYTES: Final = 1024 * 1024
+# A replica holds a write through a failover of its store, so its answer may take a few seconds.
+TIMEOUT: Final = aiohttp.ClientTimeout(total=5.0, connect=3.0, sock_connect=1.0)
+CONNECTIONS: Final = 32
+_BEATS_START, _BEATS_END = b'{"instances":[', b"]}"
+
+_OUTCOMES: Final[Mapping[int, Outcome]] = {
+    HTTPStatus.BAD_REQUEST: Outcome.REFUSED,
+    HTTPStatus.UNAUTHORIZED: Outcome.REFUSED,
+    HTTPStatus.FORBIDDEN: Outcome.REFUSED,
+    HTTPStatus.NOT_FOUND: Outcome.UNKNOWN,
+    HTTPStatus.METHOD_NOT_ALLOWED: Outcome.REFUSED,
+    HTTPStatus.CONFLICT: Outcome.REFUSED,  # unless the body says Fenced
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Outcome.REFUSED,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: Outcome.REFUSED,
+}
+_BEAT_OUTCOMES: Final[Mapping[str, Outcome]] = {
+    "renewed": Outcome.DONE,
+    "unknown": Outcome.UNKNOWN,
+    "fenced": Outcome.FENCED,
+}
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What a request came to, in the registry's own words where it had any."""
+
+    outcome: Outcome
+    said: str = ""
+    body: bytes = b""
+
+
+class Upstreams:
+    """The addresses of the registry, and which of them is in use: the nearest that last answered."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self.urls = tuple(urls)
+        self._at = 0
+
+    @property
+    def current(self) -> str:
+        return self.urls[self._at]
+
+    def failed(self, url: str) -> None:
+        """Go on to the next address, unless somebody has done so already."""
+        if url == self.current:
+            self._at = (self._at + 1) % len(self.urls)
+
+
+def headers_for(token: str) -> dict[str, str]:
+    """Return the headers of every request."""
+    return {TOKEN_HEADER: token} if token else {}
+
+
+class RegistryClient:
+    """The registry's writing operations, as the agent needs them. Every one is idempotent."""
+
+    def __init__(self, session: aiohttp.ClientSession, upstreams: Upstreams, token: str = "") -> None:
+        self._session = session
+        self._upstreams = upstreams
+        self._headers = headers_for(token)
+
+    async def register(self, claim: Registration) -> tuple[Reply, float | None]:
+        """Register `claim`; return also the TTL of its lease, when it was granted."""
+        fields = {name: value for name, value in msgspec.structs.asdict(claim).items() if value is not None}
+        reply = await self._send("POST", "/register", msgspec.json.encode(fields))
+        if reply.outcome is not Outcome.DONE:
+            return reply, None
+        try:
+            return reply, msgspec.json.decode(reply.body, type=RegisteredView).ttl_seconds
+        except msgspec.MsgspecError:
+            return reply, None  # another registry's answer: registered all the same
+
+    async def beat(self, claims: Sequence[Registration]) -> list[tuple[InstanceKey, Reply]]:
+        """Send the heartbeats of `claims` in as few requests as the registry's bounds allow."""
+        beats = {_beat(claim): claim for claim in claims}
+        room = MAX_BODY_BYTES - len(_BEATS_START) - len(_BEATS_END)
+        results: list[tuple[InstanceKey, Reply]] = []
+        for batch in batches(list(beats), most_items=MAX_BEATS, most_bytes=room):
+            reply = await self._send("POST", "/heartbeat", _BEATS_START + b",".join(batch) + _BEATS_END)
+            keys = [beats[beat].key for beat in batch]
+            results.extend(zip(keys, _beat_replies(reply, len(keys)), strict=True))
+        return results
+
+    async def set_status(self, claim: Registration, status: Status) -> Reply:
+        """Change the status of an instance."""
+        body = msgspec.json.encode({"status": status, "epoch": claim.epoch})
+        return await self._send("PUT", f"/status/{_path_of(claim)}", body)
+
+    async def deregister(self, claim: Registration) -> Reply:
+        """Take an instance out, unless a newer owner has it."""
+        return await self._send("DELETE", f"/deregister/{_path_of(claim)}?epoch={claim.epoch or 0}")
+
+    async def _send(self, method: str, path: str, body: bytes | None = None) -> Reply:
+        # One address is tried twice: a kept-alive connection may have been closed at that very moment.
+        reply = Reply(Outcome.UNAVAILABLE)
+        for _ in range(max(2, len(self._upstreams.urls))):
+            url = self._upstreams.current
+            try:
+                return await self._send_to(url, method, path, body)
+            except TimeoutError:
+                reply = Reply(Outcome.UNAVAILABLE, f"{url} did not answer in time")
+            except (aiohttp.ClientError, OSError) as error:
+                reply = Reply(Outcome.UNAVAILABLE, f"{url}: {error}")
+            self._upstreams.failed(url)
+        return reply
+
+    async def _send_to(self, url: str, method: str, path: str, body: bytes | None) -> Reply:
+        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        async with self._session.request(
+            method,
+            URL(f"{url}{path}", encoded=True),
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            timeout=TIMEOUT,
+        ) as response:
+            answer = b""
+            # Read to its end, so that the connection can be used again; a huge one is cut off with it.
+            async for chunk in response.content.iter_any():
+                answer += chunk
+                if len(answer) > MAX_ANSWER_BYTES:
+                    response.close()
+                    return Reply(Outcome.UNAVAILABLE, f"{url} answers more than {MAX_ANSWER_BYTES} bytes")
+            return reply_of(response.status, answer)
+
+
+def reply_of(status: int, answer: bytes) -> Reply:
+    """Return what an answer with that status and body means."""
+    if 200 <= status < 300:
+        return Reply(Outcome.DONE, body=answer)
+    try:
+        problem = msgspec.json.decode(answer, type=Problem)
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # a proxy's page
+        problem = Problem(error="", message=f"HTTP {status}")
+    field = f"{problem.field}: " if problem.field else ""
+    said = f"{problem.error or status}: {field}{problem.message}"
+    if status == HTTPStatus.CONFLICT and problem.error == "Fenced":
+        return Reply(Outcome.FENCED, said)
+    return Reply(_OUTCOMES.get(status, Outcome.UNAVAILABLE), said)
+
+
+def _beat_replies(reply: Reply, count: int) -> list[Reply]:
+    if reply.outcome is not Outcome.DONE:
+        return [reply] * count
+    try:
+        view = msgspec.json.decode(reply.body, type=HeartbeatView)
+    except msgspec.MsgspecError:
+        return [Reply(Outcome.UNAVAILABLE, "the answer to the heartbeats cannot be read")] * count
+    if len(view.instances) != count:
+        return [Reply(Outcome.UNAVAILABLE, "the answer is not to the heartbeats that were sent")] * count
+    return [Reply(_BEAT_OUTCOMES.get(beat.status, Outcome.UNAVAILABLE)) for beat in view.instances]
+
+
+def _beat(claim: Registration) -> bytes:
+    return msgspec.json.encode(
+        {"service_name": claim.service_name, "instance_id": claim.instance_id, "epoch": claim.epoch}
+    )
+
+
+def _path_of(claim: Registration) -> str:
+    return f"{quote(claim.service_name, safe='')}/{quote(claim.instance_id, safe='')}"

@@ -1,0 +1,330 @@
+"""Keeps this agent's services registered: waits for them, registers, renews, and drains at the end.
+
+One loop carries out what `decisions.py` decides; requests run beside it, a bounded number at a time,
+so that one slow answer holds up no other service. What the checks find is told at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from agent import decisions
+from agent.checks.checker import Checker, CheckPace
+from agent.checks.probes import CheckResult, Probe
+from agent.decisions import Member, Outcome, Phase, Register, TellStatus, Timings, Wait
+from agent.farewell import leave
+from agent.registry_client import RegistryClient, Reply
+from agent.settings import ServiceSpec
+from registry_core.api.resolution import Resolver
+from registry_core.domain.records import InstanceKey, Registration, Status
+from registry_core.domain.selection import Random
+from registry_core.ports import Clock
+
+MAX_REQUESTS: Final = 16
+MAX_RESOLVING: Final = 8
+IDLE_S: Final = 60.0
+
+_log = structlog.get_logger(component="agent.session")
+
+
+class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One service as `GET /self` shows it."""
+
+    service_name: str
+    instance_id: str
+    endpoint: str
+    phase: Phase
+    check: str
+    status: Status | None
+    registered_status: Status | None
+    last_check: str
+    problem: str
+
+
+class _Kept:
+    """One service, with all that changes about it."""
+
+    def __init__(self, spec: ServiceSpec, claim: Registration, member: Member) -> None:
+        self.spec = spec
+        self.claim = claim
+        self.member = member
+        self.checker: Checker | None = None
+        self.checks: asyncio.Task[None] | None = None
+        self.known = False  # to the registry, perhaps: so it has to be taken out at the end
+        self.problem = ""
+
+
+class Session:
+    """The registrations of one agent. `lease_granted` is told the TTL of each lease."""
+
+    def __init__(
+        self,
+        services: Iterable[ServiceSpec],
+        client: RegistryClient,
+        *,
+        timings: Timings,
+        pace: CheckPace,
+        probe_for: Callable[[ServiceSpec], Probe | None],
+        clock: Clock,
+        random: Random,
+        resolver: Resolver,
+        drain_wait_s: float = 5.0,
+        lease_granted: Callable[[float], None] = lambda _ttl_s: None,
+    ) -> None:
+        self._client = client
+        self._timings = timings
+        self._clock = clock
+        self._random = random
+        self._resolver = resolver
+        self._resolving = asyncio.Semaphore(MAX_RESOLVING)
+        self._drain_wait_s = drain_wait_s
+        self._lease_granted = lease_granted
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._requests = 0
+        self._beat_at = decisions.NEVER
+        self._beat_failures = 0
+        self._beating = False
+        self._unavailable = False
+        self._closing = False
+        self.epoch = int(clock.wall() * 1000)
+        self.check_results: Counter[str] = Counter()
+        self.beats: Counter[Outcome] = Counter()
+        self._kept: dict[InstanceKey, _Kept] = {}
+        for spec in services:
+            probe = probe_for(spec)
+            claim = msgspec.structs.replace(spec.claim, epoch=self.epoch)
+            kept = _Kept(spec, claim, decisions.started(clock.monotonic(), timings, checked=probe is not None))
+            if probe is not None:
+                kept.checker = self._checker(kept, probe, pace)
+            self._kept[claim.key] = kept
+
+    def _checker(self, kept: _Kept, probe: Probe, pace: CheckPace) -> Checker:
+        def changed(status: Status, result: CheckResult) -> None:
+            claim = kept.claim
+            _log.info(
+                "check_changed",
+                service=claim.service_name,
+                instance=claim.instance_id,
+                status=status,
+                because=result.because,
+            )
+            kept.member = decisions.after_check(kept.member, status)
+            self._wake.set()
+
+        def seen(result: CheckResult) -> None:
+            self.check_results["good" if result.good else "bad"] += 1
+
+        return Checker(kept.claim.service_name, probe, pace, changed=changed, seen=seen, random=self._random)
+
+    def start(self) -> None:
+        """Begin. Nothing is waited for."""
+        if not self._kept:
+            return
+        self._spawn(self._run())
+        for kept in self._kept.values():
+            if kept.checker is not None:
+                kept.checks = self._spawn(kept.checker.run())
+
+    def reassert(self) -> None:
+        """Register everything again, at once: the registry lost its memory."""
+        now = self._clock.monotonic()
+        for kept in self._kept.values():
+            kept.member = decisions.after_reassert(kept.member, now, self._random.random(), self._timings)
+        self._wake.set()
+
+    def report(self) -> list[ServiceReport]:
+        """Return how each service stands."""
+        return [_report(kept) for kept in self._kept.values()]
+
+    def phases(self) -> Counter[Phase]:
+        """Return how many services stand in each phase."""
+        return Counter(kept.member.phase for kept in self._kept.values())
+
+    # -- the loop
+
+    async def _run(self) -> None:
+        while not self._closing:
+            self._wake.clear()
+            try:
+                wait_s = self._dispatch(self._clock.monotonic())
+            except Exception:  # noqa: BLE001 - the top of the loop: one bad turn must not end the heartbeats
+                _log.exception("session_failed")
+                wait_s = 1.0
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+
+    def _dispatch(self, now: float) -> float:
+        """Begin what is due, and return how many seconds there is nothing to do."""
+        next_at = now + IDLE_S
+        for kept in self._kept.values():
+            match decisions.next_step(kept.member, now):
+                case Wait(until=until):
+                    next_at = min(next_at, until)
+                case step if self._requests < MAX_REQUESTS:
+                    kept.member = decisions.begun(kept.member)
+                    self._requests += 1
+                    self._spawn(self._carry_out(kept, step))
+        if not self._beating:
+            if now >= self._beat_at:
+                self._beating = True
+                self._spawn(self._beat())
+            next_at = min(next_at, self._beat_at)
+        return max(0.0, next_at - now)
+
+    async def _carry_out(self, kept: _Kept, step: Register | TellStatus) -> None:
+        reply = Reply(Outcome.UNAVAILABLE, "it failed; the log says more")
+        try:
+            if isinstance(step, Register):
+                reply = await self._register(kept, step.status)
+            else:
+                reply = await self._client.set_status(kept.claim, step.status)
+        except Exception:  # noqa: BLE001 - the top of a task: the loop decides what becomes of it
+            _log.exception("request_failed", service=kept.claim.service_name)
+        finally:
+            self._requests -= 1
+            now, draw = self._clock.monotonic(), self._random.random()
+            kept.member = decisions.after_request(
+                kept.member, step, reply.outcome, now=now, draw=draw, timings=self._timings
+            )
+            self._wake.set()
+        self._note(kept, step, reply)
+
+    async def _register(self, kept: _Kept, status: Status) -> Reply:
+        async with self._resolving:
+            # A name server that is away for a moment must not take known addresses out of DNS.
+            addresses = await self._resolver.resolve(kept.claim.host) or kept.claim.addresses
+        kept.claim = msgspec.structs.replace(kept.claim, addresses=addresses)
+        kept.known = True  # even when the answer is lost
+        reply, ttl_s = await self._client.register(msgspec.structs.replace(kept.claim, status=status))
+        if ttl_s is not None:
+            self._lease_granted(ttl_s)
+        if self._beat_at == decisions.NEVER and reply.outcome is Outcome.DONE:
+            self._beat_at = decisions.next_beat_at(self._clock.monotonic(), self._random.random(), self._timings)
+        return reply
+
+    async def _beat(self) -> None:
+        replies: list[tuple[InstanceKey, Reply]] = []
+        failed = [Reply(Outcome.UNAVAILABLE, "the heartbeats failed; the log says more")]
+        try:
+            registered = [kept.claim for kept in self._kept.values() if kept.member.phase is Phase.REGISTERED]
+            replies = await self._client.beat(registered)
+            failed = [reply for _, reply in replies if reply.outcome in (Outcome.UNAVAILABLE, Outcome.REFUSED)]
+        except Exception:  # noqa: BLE001 - the top of a task: the next heartbeats are tried as after any failure
+            _log.exception("heartbeat_failed")
+        finally:
+            now, draw = self._clock.monotonic(), self._random.random()
+            self._beat_failures = self._beat_failures + 1 if failed else 0
+            self._beat_at = (
+                decisions.next_beat_after_failure(self._beat_failures, now, draw, self._timings)
+                if failed
+                else decisions.next_beat_at(now, draw, self._timings)
+            )
+            for key, reply in replies:
+                kept = self._kept[key]
+                self.beats[reply.outcome] += 1
+                kept.member = decisions.after_beat(kept.member, reply.outcome, now)
+                if reply.outcome is Outcome.FENCED:
+                    self._stop_fenced(kept, "a newer agent renews it")
+            self._beating = False
+            self._wake.set()
+        self._note_availability(failed[0] if failed else Reply(Outcome.DONE))
+
+    # -- what is worth a line
+
+    def _note(self, kept: _Kept, step: Register | TellStatus, reply: Reply) -> None:
+        claim = kept.claim
+        who = {"service": claim.service_name, "instance": claim.instance_id}
+        match reply.outcome:
+            case Outcome.DONE:
+                if isinstance(step, Register):
+                    _log.info("registered", **who, status=step.status)
+                kept.problem = ""
+            case Outcome.FENCED:
+                self._stop_fenced(kept, reply.said)
+            case Outcome.REFUSED | Outcome.UNKNOWN:
+                if reply.said != kept.problem:  # each refusal is said once, as the registry said it
+                    kept.problem = reply.said
+                    _log.error("refused", **who, because=reply.said)
+            case Outcome.UNAVAILABLE:
+                kept.problem = reply.said
+        self._note_availability(reply)
+
+    def _note_availability(self, reply: Reply) -> None:
+        away = reply.outcome is Outcome.UNAVAILABLE
+        if away and not self._unavailable:
+            _log.warning("registry_unavailable", because=reply.said)
+        elif self._unavailable and reply.outcome is Outcome.DONE:
+            _log.info("registry_available")
+        self._unavailable = away
+
+    def _stop_fenced(self, kept: _Kept, said: str) -> None:
+        kept.problem = said
+        kept.known = False  # it is the newer owner's, to be taken out by nobody else
+        _log.error("fenced", service=kept.claim.service_name, instance=kept.claim.instance_id, because=said)
+        if kept.checks is not None:
+            kept.checks.cancel()
+
+    # -- the end
+
+    async def drain(self, farewell_s: float) -> None:
+        """Stop, say farewell to the registry, and take everything out.
+
+        A registry that does not answer is tried for `farewell_s`.
+        """
+        ends_at = asyncio.get_running_loop().time() + farewell_s
+        self._closing = True
+        self._wake.set()
+        for kept in self._kept.values():
+            if kept.checks is not None:
+                kept.checks.cancel()
+        # A registration that is still under way must not be stored after the farewell.
+        running = [task for task in self._tasks if not task.done()]
+        if running:
+            await asyncio.wait(running, timeout=farewell_s / 2)
+        await self.close()
+        leaving = [kept.claim for kept in self._kept.values() if kept.known]
+        if leaving:
+            await leave(
+                self._client,
+                leaving,
+                drain_wait_s=self._drain_wait_s,
+                ends_at=ends_at,
+                limit_s=farewell_s,
+            )
+
+    async def close(self) -> None:
+        """Stop at once, and say nothing to the registry. Safe to call twice."""
+        self._closing = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _report(kept: _Kept) -> ServiceReport:
+    last = kept.checker.last if kept.checker is not None else None
+    return ServiceReport(
+        service_name=kept.claim.service_name,
+        instance_id=kept.claim.instance_id,
+        endpoint=f"{kept.claim.protocol.value}://{kept.claim.host}:{kept.claim.port}",
+        phase=kept.member.phase,
+        check=kept.spec.check.value,
+        status=kept.member.status,
+        registered_status=kept.member.told,
+        last_check="none yet" if last is None else last.because or "good",
+        problem=kept.problem,
+    )

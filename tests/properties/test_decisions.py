@@ -1,0 +1,145 @@
+"""Whatever happens in whatever order, a service that can be registered ends up registered, and waits are bounded."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.checks.verdict import UNKNOWN, after_result
+from agent.decisions import (
+    NEVER,
+    Member,
+    Outcome,
+    Phase,
+    Register,
+    TellStatus,
+    Timings,
+    Wait,
+    after_beat,
+    after_check,
+    after_reassert,
+    after_request,
+    backoff_s,
+    batches,
+    begun,
+    next_beat_after_failure,
+    next_beat_at,
+    next_step,
+    started,
+)
+from registry_core.domain.records import Status
+
+T = Timings()
+DRAWS = st.floats(0.0, 1.0, exclude_max=True)
+STATUSES = st.sampled_from([Status.PASSING, Status.CRITICAL])
+Happening: TypeAlias = tuple[str, Outcome, Status, float, float]
+# What happens, with which outcome and verdict, how much later, and the draw.
+HAPPENINGS = st.lists(
+    st.tuples(
+        st.sampled_from(["step", "beat", "check", "reassert", "reassert while busy"]),
+        st.sampled_from([o for o in Outcome if o is not Outcome.FENCED]),
+        STATUSES,
+        st.floats(0.0, 30.0),
+        DRAWS,
+    ),
+    max_size=40,
+)
+
+
+def done(member: Member, now: float, outcome: Outcome, draw: float) -> Member:
+    step = next_step(member, now)
+    if isinstance(step, Wait):
+        return member
+    return after_request(begun(member), step, outcome, now=now, draw=draw, timings=T)
+
+
+def happen(member: Member, now: float, happening: Happening) -> Member:
+    kind, outcome, status, _, draw = happening
+    match kind:
+        case "step":
+            return done(member, now, outcome, draw)
+        case "beat":
+            return after_beat(member, outcome, now)
+        case "check":
+            return after_check(member, status)
+        case "reassert":
+            return after_reassert(member, now, draw, T)
+        case _:
+            step = next_step(member, now)
+            if isinstance(step, Wait):
+                return after_reassert(member, now, draw, T)
+            busy = after_reassert(begun(member), now, draw, T)
+            return after_request(busy, step, outcome, now=now, draw=draw, timings=T)
+
+
+@given(HAPPENINGS, st.booleans())
+def test_from_every_state_the_service_gets_registered_with_its_true_status(
+    happenings: list[Happening], checked: bool
+) -> None:
+    now = 0.0
+    member = started(now, T, checked=checked)
+    for happening in happenings:
+        now += happening[3]
+        member = happen(member, now, happening)
+        assert not member.busy
+        step = next_step(member, now)
+        if isinstance(step, Wait) and step.until != NEVER:
+            assert now < step.until <= now + 60.0, "no wait is longer than the longest there is"
+    # From now on the registry answers: two requests later all is as it should be.
+    for _ in range(3):
+        step = next_step(member, now)
+        if isinstance(step, Wait) and step.until != NEVER:
+            now = step.until
+        member = done(member, now, Outcome.DONE, 0.5)
+    assert member.phase is Phase.REGISTERED
+    assert member.told is (member.status or Status.CRITICAL)
+    assert next_step(member, now) == Wait(NEVER)
+
+
+@given(HAPPENINGS)
+def test_nothing_is_told_of_a_service_that_is_not_registered(happenings: list[Happening]) -> None:
+    now = 0.0
+    member = started(now, T, checked=True)
+    for happening in happenings:
+        now += happening[3]
+        member = happen(member, now, happening)
+        step = next_step(member, now)
+        if isinstance(step, TellStatus):
+            assert member.phase is Phase.REGISTERED
+        elif isinstance(step, Register):
+            assert member.phase is not Phase.REGISTERED
+
+
+@given(st.integers(1, 10_000), DRAWS)
+def test_backoff_is_bounded_and_never_zero(failures: int, draw: float) -> None:
+    assert 0.5 <= backoff_s(failures, draw, T) <= 60.0
+
+
+@given(st.floats(0.0, 1e9), DRAWS, st.integers(1, 100))
+def test_a_heartbeat_is_never_late(now: float, draw: float, failures: int) -> None:
+    assert now < next_beat_at(now, draw, T) <= now + T.heartbeat_s
+    assert now < next_beat_after_failure(failures, now, draw, T) <= now + T.heartbeat_s
+
+
+@given(st.lists(st.binary(max_size=9), max_size=30), st.integers(1, 5), st.integers(1, 40))
+def test_batches_lose_nothing(items: list[bytes], most_items: int, most_bytes: int) -> None:
+    cut = batches(items, most_items=most_items, most_bytes=most_bytes)
+    assert [item for batch in cut for item in batch] == items
+    for batch in cut:
+        assert 0 < len(batch) <= most_items
+        assert len(batch) == 1 or len(b",".join(batch)) <= most_bytes
+
+
+@given(st.lists(st.booleans(), max_size=60), st.integers(1, 5), st.integers(1, 5))
+def test_a_verdict_changes_only_after_a_row_of_results_that_say_so(results: list[bool], rise: int, fall: int) -> None:
+    verdict = UNKNOWN
+    for number, good in enumerate(results, 1):
+        before = verdict
+        verdict = after_result(verdict, good, rise=rise, fall=fall)
+        if verdict.status is before.status:
+            continue
+        assert verdict.status is (Status.PASSING if good else Status.CRITICAL)
+        needed = (1 if before.status is None else rise) if good else fall
+        assert results[number - needed : number] == [good] * needed

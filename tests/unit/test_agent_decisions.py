@@ -1,0 +1,174 @@
+"""What an agent does next: every phase, every outcome, and the waits between them."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from agent.checks.verdict import UNKNOWN, Verdict, after_result
+from agent.decisions import (
+    NEVER,
+    Member,
+    Outcome,
+    Phase,
+    Register,
+    TellStatus,
+    Timings,
+    Wait,
+    after_beat,
+    after_check,
+    after_reassert,
+    after_request,
+    batches,
+    begun,
+    next_step,
+    started,
+    watch_retry_s,
+)
+from registry_core.domain.records import Status
+
+T = Timings()
+PASSING, CRITICAL = Status.PASSING, Status.CRITICAL
+REGISTER = Register(PASSING)
+
+
+def after(member: Member, step: Register | TellStatus, outcome: Outcome, now: float = 0.0, draw: float = 0.5) -> Member:
+    return after_request(begun(member), step, outcome, now=now, draw=draw, timings=T)
+
+
+def registered() -> Member:
+    return after(started(0.0, T, checked=False), REGISTER, Outcome.DONE)
+
+
+def test_an_unchecked_service_registers_at_once_as_passing() -> None:
+    assert next_step(started(5.0, T, checked=False), 5.0) == Register(PASSING)
+
+
+def test_a_checked_service_waits_for_its_first_good_check() -> None:
+    member = started(0.0, T, checked=True)
+    assert next_step(member, 1.0) == Wait(60.0)
+    assert next_step(after_check(member, CRITICAL), 1.0) == Wait(60.0)
+    assert next_step(after_check(member, PASSING), 1.0) == Register(PASSING)
+
+
+@pytest.mark.parametrize("status", [None, CRITICAL])
+def test_a_service_that_does_not_become_well_in_time_registers_as_critical(status: Status | None) -> None:
+    member = after_check(started(0.0, T, checked=True), status)
+    assert next_step(member, 60.0) == Register(CRITICAL)
+
+
+def test_while_a_request_is_under_way_nothing_else_is_done() -> None:
+    assert next_step(begun(started(0.0, T, checked=False)), 0.0) == Wait(NEVER)
+
+
+def test_a_registered_service_tells_a_change_of_status_at_once() -> None:
+    member = registered()
+    assert next_step(member, 9.0) == Wait(NEVER)
+    member = after_check(member, CRITICAL)
+    assert next_step(member, 9.0) == TellStatus(CRITICAL)
+    member = after(member, TellStatus(CRITICAL), Outcome.DONE, now=9.0)
+    assert next_step(member, 9.0) == Wait(NEVER)
+
+
+def test_a_status_that_changed_while_it_was_told_is_told_again() -> None:
+    member = begun(after_check(registered(), CRITICAL))
+    member = after_check(member, PASSING)
+    member = after_request(member, TellStatus(CRITICAL), Outcome.DONE, now=1.0, draw=0.5, timings=T)
+    assert next_step(member, 1.0) == TellStatus(PASSING)
+
+
+def test_a_status_that_could_not_be_told_is_told_later() -> None:
+    member = after(after_check(registered(), CRITICAL), TellStatus(CRITICAL), Outcome.UNAVAILABLE, now=10.0)
+    assert next_step(member, 10.0) == Wait(10.5)
+    assert next_step(member, 10.5) == TellStatus(CRITICAL)
+
+
+def test_an_instance_that_the_registry_does_not_know_registers_again() -> None:
+    told = after(after_check(registered(), CRITICAL), TellStatus(CRITICAL), Outcome.UNKNOWN, now=10.0)
+    assert next_step(told, 10.0) == Register(CRITICAL)
+    beaten = after_beat(registered(), Outcome.UNKNOWN, 10.0)
+    assert next_step(beaten, 10.0) == Register(PASSING)
+
+
+def test_heartbeats_change_nothing_else() -> None:
+    for outcome in (Outcome.DONE, Outcome.UNAVAILABLE, Outcome.REFUSED):
+        assert after_beat(registered(), outcome, 10.0) == registered()
+    waiting = started(0.0, T, checked=True)
+    assert after_beat(waiting, Outcome.UNKNOWN, 10.0) == waiting
+
+
+def test_unavailable_is_tried_for_ever_with_growing_waits() -> None:
+    member = started(0.0, T, checked=False)
+    waits = []
+    for _ in range(40):
+        member = after(member, REGISTER, Outcome.UNAVAILABLE, now=100.0, draw=1.0)
+        waits.append(member.due_at - 100.0)
+    assert waits[:7] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0]
+    assert set(waits[7:]) == {60.0}
+    assert after(member, REGISTER, Outcome.DONE).failures == 0
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.UNKNOWN])
+def test_a_refused_registration_is_tried_again_slowly(outcome: Outcome) -> None:
+    member = after(started(0.0, T, checked=False), REGISTER, outcome, now=0.0, draw=0.0)
+    assert next_step(member, 29.0) == Wait(30.0)
+    assert next_step(member, 30.0) == Register(PASSING)
+
+
+def test_who_is_fenced_stops() -> None:
+    for member in (after(registered(), REGISTER, Outcome.FENCED), after_beat(registered(), Outcome.FENCED, 1.0)):
+        assert member.phase is Phase.FENCED
+        assert next_step(after_check(member, CRITICAL), 1e9) == Wait(NEVER)
+        assert after_reassert(member, 1.0, 0.5, T) == member
+
+
+def test_a_registry_that_lost_its_memory_is_told_everything_again_within_half_a_second() -> None:
+    member = after_reassert(registered(), 100.0, 0.999, T)
+    assert 100.0 < member.due_at <= 100.5
+    assert next_step(member, 100.5) == Register(PASSING)
+    waiting = started(0.0, T, checked=True)
+    assert after_reassert(waiting, 1.0, 0.5, T) == waiting
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DONE, Outcome.UNAVAILABLE])
+def test_a_request_that_was_under_way_then_does_not_count(outcome: Outcome) -> None:
+    member = after_reassert(begun(registered()), 100.0, 0.5, T)
+    member = after_request(member, TellStatus(PASSING), outcome, now=101.0, draw=0.5, timings=T)
+    assert member.phase is Phase.DUE
+    assert next_step(member, 102.0) == Register(PASSING)
+
+
+def test_the_watch_goes_to_the_next_address_at_once_and_waits_after_the_last() -> None:
+    assert [watch_retry_s(n, 1.0, 2) for n in range(1, 9)] == [0.1, 0.1, 1.0, 1.0, 2.0, 2.0, 4.0, 4.0]
+    assert watch_retry_s(1000, 1.0, 1) == 5.0
+
+
+def test_batches_keep_the_order_and_both_bounds() -> None:
+    cut = batches([b"aa", b"bb", b"cc", b"dddddddd"], most_items=2, most_bytes=6)
+    assert cut == [[b"aa", b"bb"], [b"cc"], [b"dddddddd"]]
+    assert batches([], most_items=2, most_bytes=6) == []
+
+
+# -- verdicts
+
+
+def test_the_first_good_result_makes_a_service_passing() -> None:
+    assert after_result(UNKNOWN, good=True, rise=2, fall=2) == Verdict(PASSING)
+    once_bad = after_result(UNKNOWN, good=False, rise=2, fall=2)
+    assert once_bad == Verdict(None, 1)
+    assert after_result(once_bad, good=True, rise=2, fall=2) == Verdict(PASSING)
+
+
+def test_it_takes_fall_bad_results_in_a_row_to_become_critical_and_rise_good_ones_to_come_back() -> None:
+    verdict = Verdict(PASSING)
+    statuses = []
+    for good in (False, True, False, False, True, False, True, True):
+        verdict = after_result(verdict, good, rise=2, fall=2)
+        statuses.append(verdict.status)
+    assert statuses == [PASSING, PASSING, PASSING, CRITICAL, CRITICAL, CRITICAL, CRITICAL, PASSING]
+
+
+def test_decisions_are_values() -> None:
+    with pytest.raises(AttributeError):
+        registered().phase = Phase.DUE  # type: ignore[misc]
+    assert msgspec.structs.replace(registered(), failures=1) != registered()

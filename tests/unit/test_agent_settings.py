@@ -1,0 +1,231 @@
+"""The agent's settings: what the environment and the file may say, and the one line for what they may not."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from agent.config_file import file_key
+from agent.settings import TABLE, AgentSettings, CheckKind, read_agent_settings
+from registry_core.domain.records import Protocol
+from registry_core.domain.selection import WhenNonePass
+from registry_core.errors import SettingsError
+from registry_core.settings import Listen
+
+ONE = {"SERVICE_NAME": "osint_service", "SERVICE_HOST": "10.0.0.7", "SERVICE_PORT": "8034"}
+
+
+def refusal(environment: dict[str, str], config: Path | None = None) -> str:
+    with pytest.raises(SettingsError) as error:
+        read_agent_settings(environment, config)
+    line = str(error.value)
+    assert "\n" not in line
+    return line
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "agent.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_without_anything_the_agent_registers_nothing() -> None:
+    assert read_agent_settings({"PATH": "/bin", "REGISTRY_STORE": "memory:"}) == AgentSettings()
+
+
+def test_the_names_that_the_fleet_uses_today_are_read() -> None:
+    settings = read_agent_settings(
+        {
+            **ONE,
+            "SERVICE_HEALTH_ENDPOINT": "/healthz",
+            "REGISTRY_URL": "http://a:8888/, http://b:8888",
+            "HEARTBEAT_INTERVAL": "10",
+            "INITIAL_WAIT_TIMEOUT": "5",
+            "VERTICE_REGISTRY_TOKEN": "s3cret",
+        }
+    )
+    assert settings.registry_urls == ("http://a:8888", "http://b:8888")
+    assert (settings.heartbeat_s, settings.initial_wait_s, settings.token) == (10.0, 5.0, "s3cret")
+    claim = settings.services[0].claim
+    assert (claim.service_name, claim.host, claim.port) == ("osint_service", "10.0.0.7", 8034)
+    assert (claim.instance_id, claim.health_endpoint) == ("10.0.0.7:8034", "/healthz")
+
+
+def test_everything_else_about_the_service_is_read() -> None:
+    settings = read_agent_settings(
+        {
+            **ONE,
+            "SERVICE_HOST": "2001:DB8::7",
+            "SERVICE_TAGS": "blue, canary",
+            "SERVICE_VERSION": "1.4.2",
+            "SERVICE_WEIGHT": "10",
+            "SERVICE_PROTOCOL": "grpc",
+            "SERVICE_METADATA": '{"team": "osint"}',
+            "AGENT_ZONE": "eu-1a",
+            "AGENT_WHEN_NONE_PASS": "none",
+            "AGENT_DNS_LISTEN": ":53",
+            "AGENT_DNS_ZONE": "Fleet.Example.",
+        }
+    )
+    claim = settings.services[0].claim
+    assert claim.instance_id == "[2001:db8::7]:8034"
+    assert claim.tags == ("blue", "canary")
+    assert (claim.version, claim.weight, claim.protocol) == ("1.4.2", 10, Protocol.GRPC)
+    assert claim.metadata == {"team": "osint"}
+    assert (claim.zone, settings.zone) == ("eu-1a", "eu-1a")
+    assert settings.when_none_pass is WhenNonePass.NONE
+    assert settings.dns_listen == Listen("0.0.0.0", 53)
+    assert settings.dns_zone == "fleet.example"
+
+
+def test_without_a_host_the_service_is_where_its_agent_is() -> None:
+    settings = read_agent_settings({"SERVICE_NAME": "osint_service", "SERVICE_PORT": "8034"})
+    assert settings.services[0].claim.host == socket.gethostname().lower()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "check", "kind"),
+    [
+        ("http", "", CheckKind.HTTP),
+        ("https", "http", CheckKind.HTTP),
+        ("grpc", "http", CheckKind.TCP),
+        ("tcp", "", CheckKind.TCP),
+        ("udp", "", CheckKind.NONE),
+        ("http", "tcp", CheckKind.TCP),
+        ("http", "none", CheckKind.NONE),
+    ],
+)
+def test_a_service_is_checked_in_a_way_that_it_can_answer(protocol: str, check: str, kind: CheckKind) -> None:
+    settings = read_agent_settings({**ONE, "SERVICE_PROTOCOL": protocol, "AGENT_CHECK": check})
+    assert settings.services[0].check is kind
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"AGENT_HTTP_LISTN": "x"}, "AGENT_HTTP_LISTN: there is no such setting (did you mean AGENT_HTTP_LISTEN?)"),
+        ({"SERVICE_NAM": "x"}, "SERVICE_NAM: there is no such setting"),
+        ({"SERVICE_PORT": "8034"}, "SERVICE_NAME: it is missing"),
+        ({"SERVICE_NAME": "osint"}, "SERVICE_PORT: "),
+        ({**ONE, "SERVICE_NAME": "Osint"}, "SERVICE_NAME: 'Osint' cannot be used: "),
+        ({**ONE, "SERVICE_PORT": "80340"}, "SERVICE_PORT: '80340'"),
+        ({**ONE, "SERVICE_HOST": "0.0.0.0"}, "SERVICE_HOST: '0.0.0.0'"),
+        ({**ONE, "SERVICE_HEALTH_ENDPOINT": "/../x"}, "SERVICE_HEALTH_ENDPOINT: '/../x'"),
+        ({**ONE, "SERVICE_PROTOCOL": "ftp"}, "SERVICE_PROTOCOL: 'ftp'"),
+        ({**ONE, "SERVICE_VERSION": "one"}, "SERVICE_VERSION: 'one'"),
+        ({**ONE, "SERVICE_TAGS": "Blue"}, "SERVICE_TAGS: 'Blue'"),
+        ({**ONE, "SERVICE_METADATA": "[]"}, "SERVICE_METADATA: "),
+        ({**ONE, "SERVICE_METADATA": '{"a": {"b": "\\u0000"}}'}, "SERVICE_METADATA: "),
+        ({**ONE, "SERVICE_INSTANCE_ID": "a b"}, "SERVICE_INSTANCE_ID: 'a b'"),
+        ({"AGENT_CHECK_TIMEOUT": "6"}, "AGENT_CHECK_TIMEOUT: '6' cannot be used: a check takes at most 5 s"),
+        ({"AGENT_CHECK": "ping"}, "AGENT_CHECK: 'ping'"),
+        ({"AGENT_DNS_ZONE": "a..b"}, "AGENT_DNS_ZONE: "),
+        ({"REGISTRY_URL": ","}, "REGISTRY_URL: "),
+        ({"REGISTRY_URL": "registry:8888"}, "REGISTRY_URL: "),
+        ({"AGENT_CONFIG": "/nowhere/agent.toml"}, "/nowhere/agent.toml: cannot be read"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(environment: dict[str, str], said: str) -> None:
+    assert refusal(environment).startswith(said)
+
+
+def test_the_token_is_never_shown() -> None:
+    secrets = [setting.name for setting in TABLE if setting.secret]
+    assert secrets == ["VERTICE_REGISTRY_TOKEN"]
+
+
+def test_a_file_holds_settings_and_many_services(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        """
+        [agent]
+        http_listen = "127.0.0.1:9000"
+        registry_url = ["http://a:8888", "http://b:8888"]
+        registry_token = "s3cret"
+        heartbeat_interval = 10
+        check_interval = 0.5
+        zone = "eu-1a"
+
+        [[service]]
+        name = "osint_service"
+        host = "127.77.0.1"
+        port = 8034
+        tags = ["blue"]
+        metadata = { team = "osint" }
+
+        [[service]]
+        name = "osint_service"
+        host = "127.77.0.2"
+        port = 8034
+        protocol = "tcp"
+        zone = "eu-1b"
+
+        [[service]]
+        name = "ip_intel"
+        host = "127.77.0.3"
+        port = 80
+        check = "none"
+        """,
+    )
+    settings = read_agent_settings({"AGENT_CONFIG": str(path), "HEARTBEAT_INTERVAL": "20", "AGENT_ZONE": " "})
+    assert settings.http_listen == Listen("127.0.0.1", 9000)
+    assert settings.registry_urls == ("http://a:8888", "http://b:8888")
+    assert (settings.token, settings.check_interval_s) == ("s3cret", 0.5)
+    assert settings.heartbeat_s == 20.0, "the environment wins"
+    assert [s.claim.instance_id for s in settings.services] == ["127.77.0.1:8034", "127.77.0.2:8034", "127.77.0.3:80"]
+    assert [s.claim.zone for s in settings.services] == ["eu-1a", "eu-1b", "eu-1a"]
+    assert [s.check for s in settings.services] == [CheckKind.HTTP, CheckKind.TCP, CheckKind.NONE]
+
+
+def test_the_environment_may_add_a_service_to_those_of_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, '[[service]]\nname = "ip_intel"\nhost = "10.0.0.8"\nport = 8035\n')
+    names = [s.claim.service_name for s in read_agent_settings(ONE, path).services]
+    assert names == ["ip_intel", "osint_service"]
+
+
+SERVICE = '[[service]]\nname = "osint"\nhost = "10.0.0.7"\nport = 8034\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[agent", "it is not TOML"),
+        ("[agents]", "[agents]: there are only [agent] and [[service]]"),
+        ("agent = 1", "agent: it is a table"),
+        ("[service]\nname='x'", "service: each one is written [[service]]"),
+        ("service = [1]", "[[service]] 1 (?): "),
+        ("[agent]\nhttp_listn = ':1'", "[agent] http_listn: there is no such key (did you mean http_listen?)"),
+        ("[agent]\nhttp_listen = true", "[agent] http_listen: "),
+        ("[agent]\nhttp_listen = {a = 1}", "[agent] http_listen: "),
+        ("[agent]\nconfig = 'x'", "[agent] config: there is no such key"),
+        (SERVICE + "prot = 1", "[[service]] 1 (osint): prot: there is no such key (did you mean port?)"),
+        (SERVICE.replace("8034", "'x'"), "[[service]] 1 (osint): "),
+        ("[[service]]\nname = 'osint'", "[[service]] 1 (osint): missing required field `port`"),
+        (SERVICE.replace("osint", "os"), "[[service]] 1 (os): name: 'os' cannot be used"),
+        (SERVICE.replace("8034", "70000"), "[[service]] 1 (osint): port: 70000"),
+        (SERVICE + "check = 'ping'", "[[service]] 1 (osint): check: 'ping'"),
+        (SERVICE + "protocol = 'ftp'", "[[service]] 1 (osint): protocol: 'ftp'"),
+    ],
+)
+def test_a_wrong_file_is_one_line_that_names_it(tmp_path: Path, text: str, said: str) -> None:
+    path = written(tmp_path, text)
+    assert refusal({}, path).startswith(f"{path}: {said}")
+
+
+@pytest.mark.parametrize("second", ['name = "osint"\n', 'name = "other"\ninstance_id = "b"\n'])
+def test_the_same_address_twice_is_refused(tmp_path: Path, second: str) -> None:
+    path = written(tmp_path, f'{SERVICE}[[service]]\n{second}host = "10.0.0.7"\nport = 8034\n')
+    assert "is configured twice" in refusal({}, path)
+
+
+def test_a_value_of_the_file_is_checked_like_one_of_the_environment(tmp_path: Path) -> None:
+    path = written(tmp_path, "[agent]\ncheck_interval = 0\n")
+    assert refusal({}, path).startswith("AGENT_CHECK_INTERVAL: '0' cannot be used")
+
+
+def test_keys_of_the_file_are_the_settings_without_their_prefix() -> None:
+    assert file_key("AGENT_HTTP_LISTEN") == "http_listen"
+    assert file_key("VERTICE_REGISTRY_TOKEN") == "registry_token"
+    assert file_key("REGISTRY_URL") == "registry_url"

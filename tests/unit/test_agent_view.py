@@ -1,0 +1,250 @@
+"""The local view: what it takes, what it keeps, how old it says it is, and what it asks for."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from agent.view import RESYNC_EVERY_S, SETTLE_S, SILENT_AFTER_S, Advice, View
+from agent.watch_reader import Happened, Heard, Replaced, Synced
+from registry_core.domain.catalog import Catalog
+from registry_core.domain.cursor import Cursor, cursor_of
+from registry_core.domain.events import Deregistered, Position, Registered, StatusChanged
+from registry_core.domain.freshness import Freshness
+from registry_core.domain.records import Instance, Status
+from tests.samples import FakeClock, instance, lived
+
+OSINT = instance("osint_service", "10.0.0.1")
+GEO = instance("geo", "10.0.0.2")
+
+
+def at(revision: int, epoch: str = "e1") -> Position:
+    return Position(0, epoch, revision)
+
+
+def cursor(revision: int, epoch: str = "e1") -> Cursor:
+    return cursor_of([at(revision, epoch)])
+
+
+def digest(*instances: Instance) -> str:
+    catalog = Catalog()
+    catalog.merge(lived(i) for i in instances)
+    return catalog.digest
+
+
+def everything(*instances: Instance, state: str = "ready", epoch: str = "e1", revision: int = 1) -> Replaced:
+    return Replaced(tuple(lived(i) for i in instances), cursor(revision, epoch), digest(*instances), state, "start")
+
+
+def sync(*instances: Instance, state: str = "ready", revision: int = 1, store_age_s: float = 0.0) -> Synced:
+    return Synced(cursor(revision), digest(*instances), state, store_age_s)
+
+
+class Watched:
+    """A view, its clock, and what its listeners were told."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.view = View(self.clock)
+        self.told: list[set[str]] = []
+        self.view.subscribe(lambda labels: self.told.append(set(labels)))
+
+    def names(self) -> list[str]:
+        return self.view.catalog.names()
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched()
+
+
+def test_before_anything_was_read_nothing_is_known_not_to_exist(watched: Watched) -> None:
+    assert not watched.view.complete
+    assert not watched.view.loaded
+    watched.clock.pass_time(100)
+    assert watched.view.age_s() == 100.0
+    assert watched.view.freshness is Freshness.EXPIRED
+
+
+def test_a_snapshot_of_a_ready_registry_is_all_there_is(watched: Watched) -> None:
+    assert watched.view.apply(everything(OSINT, GEO)) is Advice.NOTHING
+    assert watched.names() == ["geo", "osint_service"]
+    assert watched.view.complete
+    assert watched.view.age_s() == 0.0
+    assert watched.told == [{"geo", "osint-service"}, set()]
+    watched.view.apply(everything(OSINT, revision=2))
+    assert watched.names() == ["osint_service"]
+
+
+def test_each_event_is_told_with_the_label_that_it_changed(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT))
+    watched.told.clear()
+    watched.view.apply(Happened(Registered(at(2), GEO, 1.0), cursor(2)))
+    watched.view.apply(Happened(StatusChanged(at(3), OSINT.key, Status.CRITICAL), cursor(3)))
+    watched.view.apply(Happened(StatusChanged(at(4), OSINT.key, Status.CRITICAL), cursor(4)))
+    watched.view.apply(Happened(Deregistered(at(5), OSINT.key), cursor(5)))
+    assert watched.told == [{"geo"}, {"osint-service"}, {"osint-service"}]
+    assert watched.view.cursor == cursor(5)
+
+
+def test_a_live_watch_keeps_the_view_fresh_however_little_happens(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT))
+    for _ in range(30):
+        watched.clock.pass_time(5)
+        watched.view.apply(sync(OSINT))
+        assert watched.view.age_s() == 0.0
+
+
+def test_a_lost_watch_lets_it_age_and_says_so_once_for_each_class(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT))
+    watched.view.lost()
+    watched.told.clear()
+    seen = []
+    for _ in range(70):
+        watched.clock.pass_time(1)
+        watched.view.tick()
+        seen.append(watched.view.freshness)
+    assert seen[28:30] == [Freshness.FRESH, Freshness.STALE]
+    assert seen[59:61] == [Freshness.STALE, Freshness.EXPIRED]
+    assert watched.told == [set(), set()]
+    assert watched.names() == ["osint_service"]
+    assert not watched.view.complete, "a view that old cannot say that a name does not exist"
+
+
+def test_a_silent_watch_is_as_good_as_none(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT))
+    watched.clock.pass_time(SILENT_AFTER_S)
+    assert watched.view.age_s() == 0.0
+    watched.clock.pass_time(1)
+    assert watched.view.age_s() == SILENT_AFTER_S + 1
+
+
+def test_the_age_of_the_registrys_own_view_counts_too(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT))
+    watched.view.apply(sync(OSINT, store_age_s=40.0))
+    assert watched.view.age_s() == 40.0
+    assert watched.view.freshness is Freshness.STALE
+
+
+def test_a_warming_registry_takes_nothing_away(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT, GEO))
+    new = instance("new", "10.0.0.3")
+    assert watched.view.apply(everything(new, state="warming", epoch="e2")) is Advice.REASSERT
+    assert watched.names() == ["geo", "new", "osint_service"]
+    assert not watched.view.complete
+    assert watched.told[-1] == set(), "answers that said no such name are wrong now"
+
+
+def test_what_it_kept_is_given_up_when_the_registry_knows_everybody_again(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT, GEO))
+    watched.view.apply(everything(state="warming", epoch="e2"))
+    watched.clock.pass_time(5)
+    assert watched.view.apply(sync(state="warming")) is Advice.NOTHING
+    assert watched.view.age_s() == 5.0, "nobody confirms what was kept"
+    watched.view.apply(Happened(Registered(at(2, "e2"), OSINT, 1.0), cursor(2, "e2")))
+    assert watched.view.apply(sync(OSINT, state="ready")) is Advice.RESYNC
+    assert watched.view.mismatches == 0, "this one was expected"
+    assert watched.view.apply(everything(OSINT, epoch="e2")) is Advice.NOTHING
+    assert watched.names() == ["osint_service"]
+    assert watched.view.complete
+
+
+def test_a_registry_that_heard_from_everybody_need_not_be_read_again(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT))
+    watched.view.apply(everything(state="warming", epoch="e2"))
+    watched.view.apply(Happened(Registered(at(2, "e2"), OSINT, 1.0), cursor(2, "e2")))
+    assert watched.view.apply(sync(OSINT, state="ready")) is Advice.NOTHING
+    assert watched.view.complete
+
+
+def test_a_new_history_is_given_time_even_when_the_registry_says_it_is_ready(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT))
+    assert watched.view.apply(everything(epoch="e2")) is Advice.REASSERT
+    assert watched.names() == ["osint_service"]
+    assert watched.view.apply(sync()) is Advice.NOTHING
+    watched.clock.pass_time(SETTLE_S)
+    assert watched.view.apply(sync()) is Advice.RESYNC
+    watched.view.apply(everything(epoch="e2"))
+    assert watched.names() == []
+
+
+def test_a_first_snapshot_of_a_warming_registry_is_taken_and_everything_asserted(watched: Watched) -> None:
+    assert watched.view.apply(everything(OSINT, state="warming")) is Advice.REASSERT
+    assert watched.names() == ["osint_service"]
+    assert watched.view.loaded
+    assert not watched.view.complete
+    assert watched.view.age_s() == 0.0
+    assert watched.view.apply(everything(OSINT, state="warming")) is Advice.NOTHING, "it has been told"
+
+
+def test_a_registry_that_begins_to_warm_in_mid_stream_is_told_everything(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT))
+    assert watched.view.apply(sync(OSINT, state="warming")) is Advice.REASSERT
+    assert not watched.view.complete
+
+
+def test_a_view_that_is_not_the_registrys_is_read_anew_but_not_for_ever(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT))
+    assert watched.view.apply(sync(OSINT, GEO)) is Advice.RESYNC
+    assert watched.view.mismatches == 1
+    assert not watched.view.complete
+    # A registry that counts differently: a new snapshot does not help.
+    watched.view.apply(everything(OSINT))
+    assert watched.view.apply(sync(OSINT, GEO)) is Advice.NOTHING
+    watched.clock.pass_time(RESYNC_EVERY_S)
+    assert watched.view.apply(sync(OSINT, GEO)) is Advice.RESYNC
+    watched.view.apply(sync(OSINT))
+    assert watched.view.apply(sync(OSINT, GEO)) is Advice.RESYNC
+
+
+# -- what is left of a lease
+
+
+def heard(when: float) -> Heard:
+    return Heard(((OSINT.key, when),))
+
+
+def test_what_is_left_of_a_lease_does_not_hang_on_our_wall_clock(watched: Watched) -> None:
+    assert watched.view.ttl_remaining_s(OSINT.key) == 0.0
+    registry_time = 5_000_000.0  # far from ours
+    watched.view.opened(registry_time)
+    watched.view.apply(Replaced((lived(OSINT, registry_time - 20.0),), cursor(1), digest(OSINT), "ready", "start"))
+    assert watched.view.ttl_remaining_s(OSINT.key) == 40.0
+    watched.clock.pass_time(10)
+    watched.clock.step_wall(3600)
+    assert watched.view.ttl_remaining_s(OSINT.key) == 30.0
+    watched.view.apply(heard(registry_time + 8.0))
+    assert watched.view.ttl_remaining_s(OSINT.key) == 58.0
+
+
+def test_without_a_word_of_the_registrys_time_the_newest_heartbeat_is_taken_for_it(watched: Watched) -> None:
+    watched.view.opened(None)
+    watched.view.apply(Replaced((lived(OSINT, 70.0), lived(GEO, 100.0)), cursor(1), "", "ready", "start"))
+    assert watched.view.ttl_remaining_s(GEO.key) == 60.0
+    assert watched.view.ttl_remaining_s(OSINT.key) == 30.0
+
+
+@pytest.mark.parametrize("jump_s", [3600.0, -3600.0])
+def test_a_registry_whose_clock_jumps_is_followed(watched: Watched, jump_s: float) -> None:
+    watched.view.opened(10_000.0)
+    watched.view.apply(Replaced((lived(OSINT, 10_000.0),), cursor(1), digest(OSINT), "ready", "start"))
+    watched.clock.pass_time(5)
+    watched.view.apply(heard(10_005.0 + jump_s))
+    assert watched.view.ttl_remaining_s(OSINT.key) == 60.0
+    watched.clock.pass_time(10)
+    assert watched.view.ttl_remaining_s(OSINT.key) == 50.0
+
+
+def test_the_ttl_is_the_one_that_the_registry_grants(watched: Watched) -> None:
+    watched.view.opened(10_000.0)
+    watched.view.lease_granted(9.0)
+    watched.view.apply(Replaced((lived(OSINT, 10_000.0),), cursor(1), digest(OSINT), "ready", "start"))
+    assert watched.view.ttl_remaining_s(OSINT.key) == 9.0
+
+
+def test_lag_is_counted_from_the_last_line(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT))
+    watched.clock.pass_time(3)
+    assert watched.view.lag_s == 3.0
+    assert not math.isnan(watched.view.age_s())
