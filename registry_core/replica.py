@@ -101,7 +101,7 @@ class Replica:
             resolver=Resolver(),
             random=random if random is not None else secrets.SystemRandom(),
         )
-        self._handlers = Handlers(
+        handlers = Handlers(
             operations,
             self.view,
             self.hub,
@@ -110,6 +110,7 @@ class Replica:
             exposition=self.metrics.exposition,
             openapi=description(VERSION),
         )
+        self.app = build_app(handlers, self._connections, self.metrics)
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -120,9 +121,8 @@ class Replica:
         """Start everything, the listener last. Raises CannotListen."""
         self._started_at = self._swept_at = self._clock.monotonic()
         await self.store.start(self.view)
-        app = build_app(self._handlers, self._connections, self.metrics)
         self._runner = web.AppRunner(
-            app,
+            self.app,
             access_log=None,
             logger=http_logger(),
             auto_decompress=False,  # compressed bodies are refused, and never blown up on the way

@@ -1,0 +1,137 @@
+"""The description says what the replica does: the same routes, and answers as described."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from registry_core.api.endpoints import ENDPOINTS
+from tests.integration.replicas import READY, Api, serving
+from tests.json_schema import problems
+
+GOOD = {"service_name": "ip_intel", "host": "10.0.0.7", "port": 8034, "metadata": {"a": [1, None, {"b": 2.5}]}}
+ONE = "ip_intel/10.0.0.7:8034"
+
+
+async def described(api: Api) -> Any:
+    answer = await api.call("GET", "/openapi.json")
+    assert answer.status == 200
+    return answer.body
+
+
+def closed(description: Any) -> Any:
+    """Return the description with every described object closed: what is not described is then wrong."""
+    strict = copy.deepcopy(description)
+    for schema in strict["components"]["schemas"].values():
+        if "properties" in schema:
+            schema["additionalProperties"] = False
+    return strict
+
+
+async def test_the_described_routes_are_the_served_routes(api: Api) -> None:
+    description = await described(api)
+    app = api.replica.app
+    assert isinstance(app, web.Application)
+    served = {
+        (route.method.lower(), route.resource.canonical)
+        for route in app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+    listed = {(method, path) for path, methods in description["paths"].items() for method in methods}
+    assert listed == served
+    assert description["openapi"] == "3.1.0"
+
+
+async def test_every_reference_leads_somewhere(api: Api) -> None:
+    description = await described(api)
+    names = set(description["components"]["schemas"])
+    text = msgspec.json.encode(description).decode()
+    used = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
+    assert used == names
+
+
+async def test_every_answer_is_as_it_is_described() -> None:
+    asked: list[tuple[str, str, str, Any]] = [
+        # method, template, path, body; in an order that makes sense
+        ("POST", "/heartbeat", "/heartbeat", {"service_name": "ip_intel"}),
+        ("POST", "/register", "/register", GOOD),
+        ("POST", "/register", "/register", {**GOOD, "port": 1}),
+        ("POST", "/register", "/register", {**GOOD, "instance_id": "other"}),
+        ("POST", "/register", "/register", b" " * 70_000),
+        ("POST", "/heartbeat", "/heartbeat", {"service_name": "ip_intel"}),
+        ("POST", "/heartbeat", "/heartbeat", {"instances": [{"service_name": "ip_intel"}, {"service_name": "nobody"}]}),
+        ("PUT", "/status/{service}/{instance}", f"/status/{ONE}", {"status": "warning"}),
+        ("PUT", "/status/{service}/{instance}", f"/status/{ONE}", {"status": "ill"}),
+        ("PUT", "/status/{service}/{instance}", "/status/nobody/a:1", {"status": "passing"}),
+        ("GET", "/services", "/services", None),
+        ("GET", "/services/{service}", "/services/ip_intel", None),
+        ("GET", "/services/{service}", "/services/nobody", None),
+        ("GET", "/services/{service}", "/services/ip_intel?x=1", None),
+        ("GET", "/catalog", "/catalog", None),
+        ("GET", "/catalog", "/catalog?x=1", None),
+        ("GET", "/health", "/health", None),
+        ("GET", "/live", "/live", None),
+        ("GET", "/ready", "/ready", None),
+        ("GET", "/openapi.json", "/openapi.json", None),
+        ("GET", "/watch", "/watch?cursor=nonsense", None),
+        ("DELETE", "/deregister/{service}/{instance}", f"/deregister/{ONE}", None),
+        ("DELETE", "/deregister/{service}/{instance}", f"/deregister/{ONE}", None),
+        ("DELETE", "/deregister/{service}", "/deregister/ip_intel", None),
+    ]
+    async with serving(msgspec.structs.replace(READY, secrets=("s3cret",))) as api:
+        description = closed(await described(api))
+        tried = set()
+        for method, template, path, body in asked:
+            for headers in ({"X-Registry-Token": "s3cret"}, {}):
+                answer = await api.call(method, path, body, headers=headers)
+                responses = description["paths"][template][method.lower()]["responses"]
+                where = f"{method} {path} -> {answer.status}"
+                assert str(answer.status) in responses, where
+                schema = responses[str(answer.status)]["content"]["application/json"]["schema"]
+                assert problems(answer.body, schema, description) == [], where
+                tried.add((method, template))
+    assert tried == {(e.method, e.path) for e in ENDPOINTS} - {("GET", "/metrics")}
+
+
+async def test_every_line_of_the_watch_is_as_it_is_described(api: Api) -> None:
+    description = closed(await described(api))
+    content = description["paths"]["/watch"]["get"]["responses"]["200"]["content"]
+    schema = content["application/x-ndjson"]["schema"]
+    kinds = set()
+    async with api.session.get(f"{api.url}/watch?renewals=1") as stream:
+        await api.register(metadata={"a": 1})
+        await api.call("PUT", f"/status/{ONE}", {"status": "warning"})
+        await api.call("POST", "/heartbeat", {"service_name": "ip_intel"})
+        api.replica.hub.tick()
+        await api.call("DELETE", f"/deregister/{ONE}")
+        while "deregistered" not in kinds:
+            line = msgspec.json.decode(await asyncio.wait_for(stream.content.readline(), 10))
+            assert problems(line, schema, description) == []
+            kinds.add(line["type"])
+    assert kinds == {"snapshot", "registered", "status_changed", "renewed", "sync", "deregistered"}
+
+
+async def test_the_checker_sees_what_is_wrong(api: Api) -> None:
+    description = closed(await described(api))
+    schema = {"$ref": "#/components/schemas/BeatView"}
+    good = {"service_name": "a", "instance_id": None, "status": "renewed"}
+    assert problems(good, schema, description) == []
+    wrongs: list[Any] = [{}, {**good, "more": 1}, {**good, "status": 3}, {**good, "instance_id": True}, [], None]
+    for wrong in wrongs:
+        assert problems(wrong, schema, description)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda e: e.name)
+async def test_each_body_that_is_described_is_the_one_that_is_read(api: Api, endpoint: Any) -> None:
+    description = await described(api)
+    operation = description["paths"][endpoint.path][endpoint.method.lower()]
+    assert operation["operationId"] == endpoint.name
+    assert ("requestBody" in operation) == (endpoint.body is not None)
+    assert ("security" in operation) == endpoint.writes
+    assert endpoint.writes == (endpoint.method != "GET")
+    assert [p["name"] for p in operation["parameters"] if p["in"] == "query"] == [p.name for p in endpoint.query]

@@ -1,0 +1,76 @@
+"""Holds values against JSON Schema: as much of it as msgspec writes, and an error for anything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_KNOWN = {
+    "$ref", "anyOf", "type", "enum", "const", "properties", "required", "items", "prefixItems", "additionalProperties",
+    "minItems", "maxItems", "title", "description", "default", "discriminator", "format",
+}  # fmt: skip
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "null": type(None),
+    "boolean": bool,
+    "integer": int,
+    "number": (int, float),
+    "string": str,
+    "array": list,
+    "object": dict,
+}
+
+
+def problems(value: Any, schema: Any, root: Any, at: str = "$") -> list[str]:
+    """Return what is wrong with `value`; nothing when it is as `schema` (within `root`) says."""
+    unknown = set(schema) - _KNOWN
+    if unknown:
+        return [f"{at}: the schema uses {sorted(unknown)}, which is not known here"]
+    if "$ref" in schema:
+        target = root
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        return problems(value, target, root, at)
+    if "anyOf" in schema:
+        tried = [problems(value, option, root, at) for option in schema["anyOf"]]
+        return [] if any(not found for found in tried) else [f"{at}: fits no option: {tried}"]
+    if "enum" in schema:
+        return [] if value in schema["enum"] else [f"{at}: {value!r} is none of {schema['enum']}"]
+    if "const" in schema and value != schema["const"]:
+        return [f"{at}: {value!r} is not {schema['const']!r}"]
+    if "type" in schema:
+        wanted = _TYPES[schema["type"]]
+        is_boolean = isinstance(value, bool)
+        if not isinstance(value, wanted) or (is_boolean and schema["type"] != "boolean"):
+            return [f"{at}: {value!r} is no {schema['type']}"]
+    if isinstance(value, dict):
+        return _object_problems(value, schema, root, at)
+    if isinstance(value, list):
+        return _array_problems(value, schema, root, at)
+    return []
+
+
+def _object_problems(value: dict[str, Any], schema: Any, root: Any, at: str) -> list[str]:
+    found = [f"{at}: {name} is missing" for name in schema.get("required", ()) if name not in value]
+    properties = schema.get("properties", {})
+    more = schema.get("additionalProperties", True)
+    for name, inner in value.items():
+        if name in properties:
+            found += problems(inner, properties[name], root, f"{at}.{name}")
+        elif more is False:
+            found.append(f"{at}: {name} is not described")
+        elif isinstance(more, dict):
+            found += problems(inner, more, root, f"{at}.{name}")
+    return found
+
+
+def _array_problems(value: list[Any], schema: Any, root: Any, at: str) -> list[str]:
+    found = []
+    if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
+        found.append(f"{at}: has {len(value)} items")
+    prefix = schema.get("prefixItems", [])
+    for number, inner in enumerate(value):
+        of = prefix[number] if number < len(prefix) else schema.get("items", {})
+        if of is False:
+            found.append(f"{at}[{number}] is too much")
+        else:
+            found += problems(inner, of, root, f"{at}[{number}]")
+    return found

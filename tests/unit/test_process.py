@@ -1,0 +1,98 @@
+"""How a long-lived program starts and ends. Each signal is sent by the program to itself."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+
+import pytest
+
+from agent.cli.process import add_parent_flag, run_until_signal
+from registry_core.errors import CannotListen, SettingsError
+
+
+def signal_myself(number: signal.Signals = signal.SIGTERM) -> None:
+    os.kill(os.getpid(), number)
+
+
+class Running:
+    """A program that notes that it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    async def close(self) -> None:
+        await asyncio.sleep(0)
+        self.closed = True
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_closes_the_program(number: signal.Signals) -> None:
+    program = Running()
+
+    async def start() -> Running:
+        asyncio.get_running_loop().call_soon(signal_myself, number)
+        return program
+
+    assert run_until_signal(start) == 0
+    assert program.closed
+
+
+def test_a_signal_while_it_starts_ends_the_start() -> None:
+    async def start() -> Running:
+        signal_myself()
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    assert run_until_signal(start) == 0
+
+
+def test_a_signal_just_as_it_has_started_still_closes_it() -> None:
+    program = Running()
+
+    async def start() -> Running:
+        signal_myself()
+        return program
+
+    assert run_until_signal(start) == 0
+    assert program.closed
+
+
+def test_a_second_signal_ends_it_without_waiting(capsys: pytest.CaptureFixture[str]) -> None:
+    class Stubborn(Running):
+        async def close(self) -> None:
+            signal_myself()
+            await asyncio.sleep(3600)
+
+    async def start() -> Running:
+        asyncio.get_running_loop().call_soon(signal_myself)
+        return Stubborn()
+
+    assert run_until_signal(start) == 1
+    assert capsys.readouterr().err == "vertice: ended without waiting for the rest\n"
+
+
+@pytest.mark.parametrize("error", [CannotListen("cannot listen on x: the port is taken"), OSError("no such thing")])
+def test_what_keeps_it_from_starting_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    async def start() -> Running:
+        raise error
+
+    assert run_until_signal(start) == 1
+    assert capsys.readouterr().err == f"vertice: {error}\n"
+
+
+def test_a_wrong_setting_goes_to_the_caller() -> None:
+    async def start() -> Running:
+        raise SettingsError("X: no")
+
+    with pytest.raises(SettingsError):
+        run_until_signal(start)
+
+
+def test_the_flag_for_children_is_hidden() -> None:
+    parser = argparse.ArgumentParser()
+    add_parent_flag(parser)
+    assert "die" not in parser.format_help()
+    assert parser.parse_args(["--die-with-parent"]).die_with_parent is True

@@ -1,0 +1,84 @@
+"""The settings of a replica: defaults, checks across settings, and who may write from where."""
+
+from __future__ import annotations
+
+import pytest
+
+from registry_core.domain.selection import WhenNonePass
+from registry_core.errors import SettingsError
+from registry_core.replica_settings import SETTINGS, ReplicaSettings, replica_settings
+from registry_core.settings import Listen
+
+
+def test_nothing_set_is_one_machine_on_loopback() -> None:
+    settings = replica_settings({"REGISTRY_URL": "http://r:8888", "PATH": "/bin"})
+    assert settings == ReplicaSettings()
+    assert str(settings.listen) == "127.0.0.1:8888"
+    terms = settings.terms
+    assert (terms.ttl_s, terms.heartbeat_s, terms.grace_s, terms.sweep_every_s) == (60, 30, 15, 1)
+    assert settings.rules.min_port == 1024
+
+
+def test_everything_can_be_set() -> None:
+    settings = replica_settings(
+        {
+            "REGISTRY_LISTEN": ":9999",
+            "REGISTRY_STORE": "memory:",
+            "REGISTRY_SECRET": "new, old",
+            "REGISTRY_ZONE": "eu-1a",
+            "REGISTRY_MIN_PORT": "80",
+            "REGISTRY_WARMING": "3",
+            "REGISTRY_LEASE_TTL": "2s",
+            "REGISTRY_HEARTBEAT_INTERVAL": "500ms",
+            "REGISTRY_LEASE_GRACE": "1",
+            "REGISTRY_WHEN_NONE_PASS": "none",
+            "REGISTRY_LOG_LEVEL": "debug",
+        }
+    )
+    assert settings.secrets == ("new", "old")
+    assert settings.terms.sweep_every_s == 0.5
+    assert settings.terms.removed_after_s >= settings.terms.ttl_s
+    assert (settings.zone, settings.warming_s, settings.log_level) == ("eu-1a", 3.0, "debug")
+    assert settings.when_none_pass is WhenNonePass.NONE
+
+
+def test_beyond_loopback_there_is_a_secret_or_an_explicit_off() -> None:
+    with pytest.raises(SettingsError, match="needs a secret"):
+        replica_settings({"REGISTRY_LISTEN": "10.0.0.2:8888"})
+    with pytest.raises(SettingsError, match="needs a secret"):
+        replica_settings({}, listen_on=Listen("0.0.0.0", 8888))
+    assert replica_settings({"REGISTRY_LISTEN": ":8888", "REGISTRY_AUTH": "off", "REGISTRY_SECRET": "s"}).secrets == ()
+    assert replica_settings({"REGISTRY_LISTEN": ":8888", "REGISTRY_SECRET": "s"}).secrets == ("s",)
+    assert replica_settings({}, listen_on=Listen("::1", 0)).secrets == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REGISTRY_SECRET", "a b"),
+        ("REGISTRY_SECRET", "\u00e9"),
+        ("REGISTRY_SECRET", ","),
+        ("REGISTRY_SECRET", "a,b,c"),
+        ("REGISTRY_STORE", "redis://r"),
+        ("REGISTRY_ZONE", "a zone"),
+        ("REGISTRY_MIN_PORT", "0"),
+        ("REGISTRY_HEARTBEAT_INTERVAL", "60"),
+        ("REGISTRY_LEASE_GRACE", "0"),
+        ("REGISTRY_WARMING", "-1"),
+        ("REGISTRY_WHEN_NONE_PASS", "some"),
+        ("REGISTRY_LOG_LEVEL", "loud"),
+        ("REGISTRY_COLOUR", "red"),
+    ],
+)
+def test_a_wrong_one_is_named_and_a_secret_is_not_shown(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        replica_settings({name: value})
+    assert str(refusal.value).startswith(f"{name}: ")
+    assert "\n" not in str(refusal.value)
+    if name == "REGISTRY_SECRET":
+        assert repr(value) not in str(refusal.value)
+
+
+def test_every_example_can_be_read() -> None:
+    for setting in SETTINGS:
+        setting.read(setting.example)
