@@ -1,0 +1,79 @@
+"""The replica's view: what it knows of ages and of its own ignorance."""
+
+from __future__ import annotations
+
+from registry_core.api.view import State, View
+from registry_core.domain.catalog import Snapshot
+from registry_core.domain.cursor import Cursor, cursor_of
+from registry_core.domain.events import Deregistered, Position, Registered, Renewed, StatusChanged
+from registry_core.domain.records import Status
+from tests.samples import FakeClock, instance, lived
+
+BEGIN = cursor_of([Position(0, "e1", 0)])
+
+
+def view(clock: FakeClock, warming_s: float = 60.0) -> View:
+    return View(clock, ttl_s=60.0, warming_s=warming_s, store_age_s=lambda: 0.0)
+
+
+def test_an_empty_start_is_warming_for_its_time_and_no_longer() -> None:
+    clock = FakeClock()
+    warm = view(clock)
+    assert (warm.loaded, warm.state) == (False, State.WARMING)
+    warm.reset(Snapshot(BEGIN, ()))
+    assert (warm.loaded, warm.state, warm.warm_in_s()) == (True, State.WARMING, 60.0)
+    clock.pass_time(59.9)
+    assert warm.state is State.WARMING
+    clock.pass_time(0.2)
+    assert (warm.state, warm.warm_in_s()) == (State.READY, 0.0)
+
+
+def test_a_start_with_something_known_is_ready() -> None:
+    known = view(FakeClock())
+    known.reset(Snapshot(BEGIN, (lived(instance()),)))
+    assert known.state is State.READY
+
+
+def test_a_store_that_comes_back_empty_is_unknown_again() -> None:
+    clock = FakeClock()
+    again = view(clock)
+    again.reset(Snapshot(BEGIN, (lived(instance()),)))
+    clock.pass_time(100)
+    again.reset(Snapshot(cursor_of([Position(0, "e2", 0)]), ()))
+    assert again.state is State.WARMING
+    assert len(again.catalog) == 0
+
+
+def test_the_age_of_a_heartbeat_is_counted_on_this_machine() -> None:
+    clock = FakeClock()
+    aged = view(clock)
+    record = instance()
+    aged.reset(Snapshot(BEGIN, ()))
+    aged.apply([Registered(Position(0, "e1", 1), record, heartbeat_at=1.0)])
+    assert aged.ttl_remaining_s(record.key) == 60.0
+    clock.pass_time(70)
+    clock.step_wall(-5000)
+    assert aged.ttl_remaining_s(record.key) == -10.0
+    aged.apply([StatusChanged(Position(0, "e1", 2), record.key, Status.WARNING)])
+    assert aged.ttl_remaining_s(record.key) == -10.0
+    aged.apply([Renewed(Position(0, "e1", 2), record.key, 2.0)])
+    assert aged.ttl_remaining_s(record.key) == 60.0
+    aged.apply([Deregistered(Position(0, "e1", 3), record.key)])
+    assert aged.ttl_remaining_s(record.key) == 0.0
+
+
+def test_the_age_within_a_snapshot_is_never_trusted_beyond_a_lease() -> None:
+    clock = FakeClock(wall=10_000.0)
+    young, old, ahead = (instance(port=p) for p in (8001, 8002, 8003))
+    aged = view(clock)
+    aged.reset(Snapshot(BEGIN, (lived(young, 9_990.0), lived(old, 1.0), lived(ahead, 20_000.0))))
+    assert [aged.ttl_remaining_s(i.key) for i in (young, old, ahead)] == [50.0, 0.0, 60.0]
+
+
+def test_the_cursor_moves_with_events_and_not_with_renewals() -> None:
+    moved = view(FakeClock())
+    assert moved.cursor == Cursor()
+    moved.reset(Snapshot(BEGIN, ()))
+    record = instance()
+    moved.apply([Registered(Position(0, "e1", 1), record, 1.0), Renewed(Position(0, "e1", 1), record.key, 2.0)])
+    assert str(moved.cursor) == "0.e1.1"
