@@ -49,7 +49,10 @@ class ZoneSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """An answer, the service's label that it depends on ("" for none), and how many orders it has."""
+    """An answer, the one service's label that it depends on, and how many orders it has.
+
+    With no label it depends on no service, or on whatever comes next: any change makes it doubtful.
+    """
 
     answer: Answer
     label: str = ""
@@ -121,7 +124,7 @@ class Zone:
     def _instance(self, query: Query, short: str) -> Found:
         instance = self._view.catalog.by_short(short)
         if instance is None:
-            return Found(self._unknown(), label="i-" + short)
+            return Found(self._unknown())  # whose it will be cannot be told from the name
         data = {type_: _addresses([instance], type_) for type_ in (Type.A, Type.AAAA)}
         return Found(self._shaped(query, data), label=label_of(instance.service_name))
 

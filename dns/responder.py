@@ -124,6 +124,8 @@ class Responder:
         except Exception:  # noqa: BLE001 - the last line: whatever a packet does, the server goes on
             self.failures += 1
             _log.exception("query_failed", query=message[:512].hex())
+            if len(message) < codec.HEADER:
+                return None
             refusal = Refusal(int.from_bytes(message[:2]), int.from_bytes(message[2:4]), Rcode.SERVFAIL)
             return codec.refuse(refusal)
 

@@ -1,0 +1,334 @@
+"""What each name and type is answered with, read by dnslib."""
+
+from __future__ import annotations
+
+import random
+
+import dnslib
+import pytest
+
+from registry_core.domain.names import short_id
+from registry_core.domain.records import Instance, Protocol, Status
+from registry_core.domain.selection import WhenNonePass
+from tests.samples import instance
+from tests.views import StandingView
+from tests.wire.asking import ZONE, ask, data, extended_errors, parsed, question, rcode, responder
+
+ONE = instance("ip_intel", "10.0.0.1", addresses=("10.0.0.1", "2001:db8::1"), weight=3, tags=("canary", "eu"))
+TWO = instance("ip_intel", "10.0.0.2", weight=7, tags=("eu",))
+
+
+def short(i: Instance) -> str:
+    return f"i-{short_id(i.service_name, i.instance_id)}.{ZONE}."
+
+
+@pytest.mark.parametrize("name", ["ip_intel", "ip-intel", "IP-Intel", "iP_iNtEl"])
+def test_a_service_has_its_addresses_under_either_spelling_in_any_case(name: str) -> None:
+    server = responder(StandingView([ONE, TWO]))
+    answer = ask(server, f"{name}.{ZONE}")
+    assert rcode(answer) == "NOERROR"
+    assert data(answer) == ["10.0.0.1", "10.0.0.2"]
+    assert {str(rr.rname) for rr in answer.rr} == {f"{name}.{ZONE}."}, "the case of the question is kept"
+    assert data(ask(server, f"{name}.{ZONE}", "AAAA")) == ["2001:db8::1"]
+
+
+def test_the_flags_of_an_answer() -> None:
+    header = ask(responder(StandingView([ONE])), f"ip-intel.{ZONE}").header
+    assert (header.qr, header.aa, header.tc, header.rd, header.ra) == (1, 1, 0, 1, 0)
+    assert header.id == 4711
+
+
+def test_every_record_lives_for_five_seconds() -> None:
+    server = responder(StandingView([ONE]))
+    for qtype in ("A", "AAAA", "SRV", "TXT"):
+        answer = ask(server, f"ip-intel.{ZONE}", qtype)
+        assert {rr.ttl for rr in [*answer.rr, *answer.ar]} == {5}, qtype
+
+
+@pytest.mark.parametrize("name", ["_ip_intel._tcp", "_ip-intel._tcp", "_IP_Intel._TCP", "ip_intel"])
+def test_srv_names_every_instance_with_its_port_and_brings_the_addresses_along(name: str) -> None:
+    answer = ask(responder(StandingView([ONE, TWO])), f"{name}.{ZONE}", "SRV", edns=1232)
+    assert data(answer) == sorted([f"0 3 8034 {short(ONE)}", f"0 7 8034 {short(TWO)}"])
+    glue = {(str(rr.rname), str(rr.rdata)) for rr in answer.ar if rr.rtype != 41}
+    assert glue == {(short(ONE), "10.0.0.1"), (short(ONE), "2001:db8::1"), (short(TWO), "10.0.0.2")}
+
+
+def test_the_target_of_an_srv_record_is_no_alias() -> None:
+    server = responder(StandingView([ONE, TWO]))
+    assert data(ask(server, short(ONE))) == ["10.0.0.1"]
+    assert data(ask(server, short(ONE), "AAAA")) == ["2001:db8::1"]
+    assert rcode(ask(server, f"i-000000000000.{ZONE}")) == "NXDOMAIN"
+
+
+def test_an_instance_without_addresses_is_found_by_its_host_name() -> None:
+    server = responder(StandingView([instance("billing", "db.corp.example", addresses=())]))
+    answer = ask(server, f"_billing._tcp.{ZONE}", "SRV")
+    assert data(answer) == ["0 1 8034 db.corp.example."]
+    assert data(answer, "ar") == []
+    nothing = ask(server, f"billing.{ZONE}")
+    assert (rcode(nothing), data(nothing)) == ("NOERROR", [])
+
+
+def test_a_near_instance_has_priority() -> None:
+    near, far = instance(host="10.0.0.1", zone="z1"), instance(host="10.0.0.2", zone="z2")
+    answer = ask(responder(StandingView([near, far]), local_zone="z1"), f"_ip-intel._tcp.{ZONE}", "SRV")
+    assert data(answer) == sorted([f"0 1 8034 {short(near)}", f"10 1 8034 {short(far)}"])
+    assert str(answer.rr[0].rdata).startswith("0 "), "and comes first"
+
+
+def test_udp_services_are_found_under_udp_and_not_under_tcp() -> None:
+    syslog = instance("syslog", "10.0.0.1", protocol=Protocol.UDP)
+    server = responder(StandingView([syslog, TWO]))
+    assert data(ask(server, f"_syslog._udp.{ZONE}", "SRV")) == [f"0 1 8034 {short(syslog)}"]
+    assert rcode(ask(server, f"_syslog._tcp.{ZONE}", "SRV")) == "NXDOMAIN"
+    assert rcode(ask(server, f"_ip-intel._udp.{ZONE}", "SRV")) == "NXDOMAIN"
+
+
+def test_a_tag_narrows_a_service() -> None:
+    server = responder(StandingView([ONE, TWO]))
+    assert data(ask(server, f"canary.ip-intel.{ZONE}")) == ["10.0.0.1"]
+    assert data(ask(server, f"EU.ip_intel.{ZONE}")) == ["10.0.0.1", "10.0.0.2"]
+    assert rcode(ask(server, f"blue.ip-intel.{ZONE}")) == "NXDOMAIN"
+
+
+def test_metadata_is_text() -> None:
+    record = instance(metadata={"team": "osint", "deep": {"a": 1}, "a=b": 1, "long": "x" * 300}, version="1.4.2")
+    answer = ask(responder(StandingView([record])), f"ip-intel.{ZONE}", "TXT")
+    assert [tuple(rr.rdata.data) for rr in answer.rr] == [(b"version=1.4.2", b"a`=b=1", b"team=osint")]
+    bare = ask(responder(StandingView([TWO])), f"ip-intel.{ZONE}", "TXT")
+    assert [tuple(rr.rdata.data) for rr in bare.rr] == [(b"",)], "TXT has one string at least"
+
+
+def test_the_apex_has_soa_and_ns_and_the_name_server_an_address() -> None:
+    server = responder(StandingView())
+    assert data(ask(server, ZONE, "NS")) == [f"ns.{ZONE}."]
+    assert data(ask(server, ZONE, "SOA")) == [f"ns.{ZONE}. hostmaster.{ZONE}. 1 3600 600 86400 5"]
+    assert data(ask(server, f"ns.{ZONE}")) == ["127.0.0.1"]
+    assert rcode(ask(server, ZONE)) == "NOERROR"
+
+
+def test_services_can_be_enumerated() -> None:
+    server = responder(StandingView([ONE, instance("billing", port=1)]))
+    assert data(ask(server, f"_services._dns-sd._udp.{ZONE}", "PTR")) == [
+        f"_billing._tcp.{ZONE}.",
+        f"_ip-intel._tcp.{ZONE}.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "qtype"),
+    [("ip-intel", "MX"), ("ip-intel", "HTTPS"), ("_ip-intel._tcp", "A"), ("_ip-intel._tcp", "TXT"), ("_tcp", "A"),
+     ("_udp", "SRV"), ("_dns-sd._udp", "PTR"), ("ns", "AAAA")],
+)  # fmt: skip
+def test_a_name_without_such_records_is_no_error_and_has_none(name: str, qtype: str) -> None:
+    answer = ask(responder(StandingView([TWO])), f"{name}.{ZONE}", qtype)
+    assert (rcode(answer), data(answer)) == ("NOERROR", [])
+    assert [(str(rr.rname), rr.rtype, rr.ttl) for rr in answer.auth] == [(f"{ZONE}.", 6, 5)]
+
+
+@pytest.mark.parametrize("name", ["nobody", "a.b.ip-intel", "_nobody._tcp", "_ip-intel", "ip-intel._tcp", "x" * 63])
+def test_a_name_that_is_not_there_does_not_exist_and_the_soa_says_for_how_long(name: str) -> None:
+    answer = ask(responder(StandingView([TWO])), f"{name}.{ZONE}")
+    assert (rcode(answer), data(answer)) == ("NXDOMAIN", [])
+    assert [(str(rr.rname), rr.rtype, rr.ttl) for rr in answer.auth] == [(f"{ZONE}.", 6, 5)]
+    assert answer.header.aa == 1
+
+
+def test_a_label_that_is_no_text_does_not_exist() -> None:
+    query = question(f"abc.{ZONE}").replace(b"\x03abc", b"\x03a\xff\x00")
+    answer = responder(StandingView()).udp(query)
+    assert answer is not None
+    assert answer[3] & 0xF == dnslib.RCODE.NXDOMAIN  # read by hand: dnslib takes no such label
+
+
+def test_a_view_that_is_not_complete_never_says_that_a_name_does_not_exist() -> None:
+    server = responder(StandingView([ONE], complete=False))
+    for name in ("nobody", "blue.ip-intel", "_nobody._tcp", "i-000000000000"):
+        assert rcode(ask(server, f"{name}.{ZONE}")) == "SERVFAIL"
+    assert rcode(ask(server, f"ip-intel.{ZONE}")) == "NOERROR"
+    assert rcode(ask(responder(StandingView(complete=False)), f"_services._dns-sd._udp.{ZONE}", "PTR")) == "SERVFAIL"
+
+
+@pytest.mark.parametrize("name", ["example.com", "internal", "avertice.internal", "vertice.internal.example", "."])
+def test_what_is_not_ours_is_refused(name: str) -> None:
+    answer = ask(responder(StandingView([ONE])), name)
+    assert (rcode(answer), data(answer), answer.header.aa) == ("REFUSED", [], 0)
+
+
+def test_transfers_and_other_classes_are_refused() -> None:
+    server = responder(StandingView([ONE]))
+    for qtype in ("AXFR", "IXFR"):
+        assert rcode(ask(server, ZONE, qtype)) == "REFUSED"
+    chaos = dnslib.DNSRecord(q=dnslib.DNSQuestion(f"ip-intel.{ZONE}", 16, 3)).pack()
+    assert rcode(parsed(server.udp(bytes(chaos)))) == "REFUSED"
+
+
+def test_any_is_answered_with_one_small_record() -> None:
+    answer = ask(responder(StandingView([ONE])), f"ip-intel.{ZONE}", "ANY")
+    assert [rr.rtype for rr in answer.rr] == [13]
+    assert b"RFC8482" in answer.pack()
+
+
+# -- statuses
+
+
+def test_only_who_passes_is_named_while_anybody_does() -> None:
+    statuses = {s: instance(host=f"10.0.0.{n}", status=s) for n, s in enumerate(Status, 1)}
+    server = responder(StandingView(statuses.values()))
+    assert data(ask(server, f"ip-intel.{ZONE}")) == ["10.0.0.1", "10.0.0.2"]
+    assert len(data(ask(server, f"_ip-intel._tcp.{ZONE}", "SRV"))) == 2
+
+
+def test_when_nobody_passes_the_setting_decides() -> None:
+    view = StandingView([instance(status=Status.CRITICAL)])
+    assert data(ask(responder(view), f"ip-intel.{ZONE}")) == ["10.0.0.7"]
+    answer = ask(responder(view, when_none_pass=WhenNonePass.NONE), f"ip-intel.{ZONE}")
+    assert (rcode(answer), data(answer)) == ("NOERROR", [])
+
+
+# -- EDNS and sizes
+
+
+def test_edns_is_answered_to_who_speaks_it_and_to_nobody_else() -> None:
+    server = responder(StandingView([ONE]))
+    assert [rr.rtype for rr in ask(server, f"ip-intel.{ZONE}").ar] == []
+    opts = [rr for rr in ask(server, f"ip-intel.{ZONE}", edns=4096).ar if rr.rtype == 41]
+    assert [(rr.rclass, rr.ttl) for rr in opts] == [(1232, 0)]
+
+
+def test_an_edns_version_that_we_do_not_speak_is_badvers() -> None:
+    answer = ask(responder(StandingView([ONE])), f"ip-intel.{ZONE}", edns=1232, version=1)
+    assert rcode(answer) == "BADVERS"
+    assert data(answer) == []
+    assert [(rr.ttl >> 16) & 0xFF for rr in answer.ar] == [0], "the version that we do speak"
+
+
+def test_unknown_options_are_ignored_and_not_echoed() -> None:
+    answer = ask(
+        responder(StandingView([TWO])), f"ip-intel.{ZONE}", edns=1232, options=(dnslib.EDNSOption(65001, b"x"),)
+    )
+    assert data(answer) == ["10.0.0.2"]
+    assert [o.code for rr in answer.ar if rr.rtype == 41 for o in rr.rdata] == []
+
+
+def many(count: int) -> StandingView:
+    return StandingView(instance(host=f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}") for n in range(1, count + 1))
+
+
+@pytest.mark.parametrize(("edns", "limit"), [(None, 512), (512, 512), (1, 512), (1232, 1232), (4096, 1232)])
+@pytest.mark.parametrize("count", [1, 3, 200, 2000])
+@pytest.mark.parametrize("qtype", ["A", "SRV"])
+def test_an_answer_over_udp_fits_and_says_when_something_is_missing(
+    qtype: str, count: int, edns: int | None, limit: int
+) -> None:
+    query = question(f"ip-intel.{ZONE}", qtype, edns=edns)
+    packed = responder(many(count)).udp(query)
+    assert packed is not None
+    assert len(packed) <= limit
+    answer = parsed(packed)
+    assert answer.rr, "a service that has instances is never answered with nothing"
+    whole = len(answer.rr) == count
+    assert answer.header.tc == (0 if whole or qtype == "A" else 1), (
+        "a part of the addresses is an answer; of SRV it is not"
+    )
+    if count == 3:
+        assert whole
+
+
+@pytest.mark.parametrize("count", [200, 2000])
+@pytest.mark.parametrize("qtype", ["A", "SRV"])
+def test_an_answer_over_tcp_is_as_whole_as_64_kib_allow(qtype: str, count: int) -> None:
+    packed = responder(many(count)).tcp(question(f"ip-intel.{ZONE}", qtype, edns=1232))
+    assert packed is not None
+    assert len(packed) <= 65535
+    answer = parsed(packed)
+    if qtype == "A" or count == 200:
+        assert len(answer.rr) == count
+        assert answer.header.tc == 0
+    else:
+        assert 1000 < len(answer.rr) < count, "2,000 SRV records with names are more than 64 KiB"
+        assert answer.header.tc == 1
+
+
+def test_glue_goes_first_when_room_is_short() -> None:
+    answer = ask(responder(many(8)), f"_ip-intel._tcp.{ZONE}", "SRV")
+    assert len(answer.rr) == 8
+    assert answer.header.tc == 0
+    assert len(answer.ar) < 8
+
+
+# -- age, order, change
+
+
+def test_an_old_answer_says_so_to_who_speaks_edns() -> None:
+    view = StandingView([TWO])
+    server = responder(view)
+    for age_s, errors in ((0.0, []), (29.0, []), (31.0, [3]), (86400.0, [3]), (0.0, [])):
+        view.age(age_s)
+        for name, code in ((f"ip-intel.{ZONE}", "NOERROR"), (f"nobody.{ZONE}", "NXDOMAIN")):
+            answer = ask(server, name, edns=1232)
+            assert (rcode(answer), extended_errors(answer)) == (code, errors), age_s
+        assert rcode(ask(server, f"ip-intel.{ZONE}")) == "NOERROR"
+
+
+def test_answers_rotate_and_the_heavy_come_first_more_often() -> None:
+    light, heavy = instance(host="10.0.0.1", weight=1), instance(host="10.0.0.2", weight=9)
+    view = StandingView([light, heavy])
+    server = responder(view)
+    first = []
+    for _ in range(400):
+        first.append(str(ask(server, f"ip-intel.{ZONE}").rr[0].rdata))
+        if len(first) % 8 == 0:
+            view.age(0)  # begin again with new orders
+    assert 0.02 < first.count("10.0.0.1") / 400 < 0.25
+    assert set(first) == {"10.0.0.1", "10.0.0.2"}
+
+
+def test_a_change_of_one_service_is_in_its_next_answer_and_drops_no_other() -> None:
+    other = instance("billing", "10.0.0.9")
+    view = StandingView([ONE, TWO, other])
+    server = responder(view)
+    names = (
+        f"ip-intel.{ZONE}",
+        f"_ip_intel._tcp.{ZONE}",
+        f"canary.ip-intel.{ZONE}",
+        short(ONE),
+        f"comes.{ZONE}",
+        f"billing.{ZONE}",
+    )
+    for _ in range(3):
+        for name in names:
+            ask(server, name)
+    misses = server.misses
+    view.become(TWO, other)
+    assert data(ask(server, f"billing.{ZONE}")) == ["10.0.0.9"]
+    assert server.misses == misses, "billing did not change"
+    assert data(ask(server, f"ip-intel.{ZONE}")) == ["10.0.0.2"]
+    assert len(data(ask(server, f"_ip_intel._tcp.{ZONE}", "SRV"))) == 1
+    assert rcode(ask(server, f"canary.ip-intel.{ZONE}")) == "NXDOMAIN"
+    assert rcode(ask(server, short(ONE))) == "NXDOMAIN"
+    view.put(instance("comes", "10.0.0.3"), ONE)
+    assert data(ask(server, f"comes.{ZONE}")) == ["10.0.0.3"], "a kept NXDOMAIN goes when the name comes"
+    assert data(ask(server, short(ONE))) == ["10.0.0.1"]
+    assert data(ask(server, f"canary.ip-intel.{ZONE}")) == ["10.0.0.1"]
+
+
+def test_the_kept_answer_is_the_answer() -> None:
+    """Whatever was asked before, from any asker, the answer to one question is of one set of records."""
+    view = StandingView([ONE, TWO, *(instance("big", f"10.1.0.{n}") for n in range(1, 100))])
+    server = responder(view)
+    source = random.Random(3)
+    names = ["ip-intel", "IP_INTEL", "_ip-intel._tcp", "big", "nobody", "eu.ip-intel", ""]
+    for _ in range(500):
+        name, qtype = source.choice(names), source.choice(["A", "AAAA", "SRV", "TXT", "MX"])
+        edns, id_ = source.choice([None, 512, 1232]), source.randrange(65536)
+        full = f"{name}.{ZONE}" if name else ZONE
+        kept = ask(server, full, qtype, edns=edns, id_=id_)
+        fresh = ask(responder(view, seed=id_), full, qtype, edns=edns, id_=id_)
+        assert kept.header.id == id_
+        assert (kept.q.qname, kept.header.bitmap) == (fresh.q.qname, fresh.header.bitmap)
+        assert len(kept.rr) == len(fresh.rr)
+        if name != "big":
+            assert data(kept) == data(fresh)
+    assert server.hits > 200
+    assert sum(server.counters.values()) == 500

@@ -1,0 +1,143 @@
+"""No packet, however malformed, makes the server raise, stop, grow, or answer what needs no answer."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+
+import pytest
+
+from dns.tcp import serve_tcp
+from dns.udp import serve_udp
+from tests.samples import instance
+from tests.views import StandingView
+from tests.wire.asking import ZONE, data, parsed, question, responder
+from tests.wire.packets import CORPUS, GOOD, header, malformed
+
+COUNT = 20_000
+SEED = 20_251
+
+
+def test_twenty_thousand_malformed_packets_change_nothing() -> None:
+    server = responder(StandingView([instance("ip_intel", "10.0.0.1")]))
+    for number, packet in enumerate(malformed(COUNT, SEED)):
+        for answer in (server.udp(packet), server.tcp(packet)):
+            if answer is None:
+                assert len(packet) < 12 or packet[2] & 0x80, packet.hex()
+            else:
+                assert answer[:2] == packet[:2]
+                assert answer[2] & 0x80, "an answer says that it is one"
+        if number % 500 == 0:
+            assert data(parsed(server.udp(GOOD))) == ["10.0.0.1"]
+    assert server.failures == 0, "nothing was unexpected"
+    assert server.malformed > COUNT / 4
+
+
+@pytest.mark.parametrize(
+    ("packet", "code"),
+    [
+        (header(qd=0), 1),
+        (header(qd=2) + GOOD[12:34] * 2, 1),
+        (header() + b"\xc0\x0c\0\1\0\1", 1),
+        (header() + (b"\x3f" + b"a" * 63) * 4 + b"\0\0\1\0\1", 1),
+        (header(flags=5 << 11) + GOOD[12:], 4),
+        (header(flags=2 << 11), 4),
+        *((packet, 1) for packet in CORPUS if packet[10:12] == b"\0\2"),  # two OPT records
+    ],
+)
+def test_what_cannot_be_understood_is_told_so(packet: bytes, code: int) -> None:
+    answer = responder(StandingView()).udp(packet)
+    assert answer is not None
+    assert answer[3] & 0x8F == code, "no RA either"
+
+
+def test_the_longest_name_is_still_a_name() -> None:
+    longest = header() + (b"\x3f" + b"a" * 63) * 3 + b"\x3d" + b"a" * 61 + b"\0\0\1\0\1"
+    answer = responder(StandingView()).udp(longest)
+    assert answer is not None
+    assert answer[3] & 0xF == 5, "a well-formed question about somebody else's name"
+
+
+def test_a_fault_of_ours_is_a_servfail_and_the_next_query_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = responder(StandingView([instance("ip_intel", "10.0.0.1")]))
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a fault that nobody thought of")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("dns.codec.read", broken)
+        answer = server.udp(GOOD)
+        assert answer is not None
+        assert (answer[:2], answer[3] & 0xF) == (GOOD[:2], 2)
+        assert server.udp(b"") is None
+    assert server.failures == 2
+    assert data(parsed(server.udp(GOOD))) == ["10.0.0.1"]
+
+
+def test_a_flood_of_random_names_neither_grows_the_cache_nor_drives_the_good_answers_out() -> None:
+    from dns.answer_cache import CacheLimits  # noqa: PLC0415 - beside the numbers that it bounds
+
+    limits = CacheLimits(entries=1000, bytes=1_000_000)
+    server = responder(StandingView([instance("ip_intel", "10.0.0.1")]), cache=limits)
+    server.udp(GOOD)
+    for number in range(5000):
+        server.udp(question(f"x{number}.{ZONE}"))
+    hits = server.hits
+    server.udp(GOOD)
+    assert server.hits == hits + 1
+    assert server.cache_entries <= 2 * limits.entries
+    assert server.cache_bytes <= 2 * limits.bytes
+    assert server.evictions >= 4000
+
+
+def test_a_flood_of_spellings_of_a_good_name_is_bounded_too() -> None:
+    from dns.answer_cache import CacheLimits  # noqa: PLC0415 - beside the numbers that it bounds
+
+    server = responder(StandingView([instance("ip_intel", "10.0.0.1")]), cache=CacheLimits(entries=100, bytes=20_000))
+    for number in range(2**8):
+        name = "".join(c.upper() if number >> i & 1 else c for i, c in enumerate("ip-intel"))
+        assert data(parsed(server.udp(question(f"{name}.{ZONE}")))) == ["10.0.0.1"]
+    assert server.cache_bytes <= 20_000
+
+
+async def test_the_real_sockets_survive_the_corpus() -> None:
+    server = responder(StandingView([instance("ip_intel", "10.0.0.1")]))
+    udp = await serve_udp(server, "127.0.0.1", 0)
+    tcp = await serve_tcp(server, "127.0.0.1", 0)
+    loop = asyncio.get_running_loop()
+    with socket.socket(type=socket.SOCK_DGRAM) as asker:
+        asker.setblocking(False)
+        asker.connect(("127.0.0.1", udp.port))
+        for packet in malformed(1000, SEED):
+            await loop.sock_sendall(asker, packet[:60_000])
+        good = question(f"ip-intel.{ZONE}", id_=99)
+        async with asyncio.timeout(10):
+            await loop.sock_sendall(asker, good)
+            while (answer := await loop.sock_recv(asker, 4096))[:2] != good[:2]:
+                pass
+        assert data(parsed(answer)) == ["10.0.0.1"]
+    for packet in CORPUS:
+        reader, writer = await asyncio.open_connection("127.0.0.1", tcp.port)
+        writer.write(len(packet).to_bytes(2, "big") + packet)
+        writer.write(len(GOOD).to_bytes(2, "big") + GOOD)
+        writer.write_eof()
+        async with asyncio.timeout(10):
+            await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    assert server.failures == 0
+    udp.close()
+    await tcp.close()
+
+
+def test_memory_does_not_grow_with_malformed_packets() -> None:
+    server = responder(StandingView([instance("ip_intel", "10.0.0.1")]))
+    for packet in malformed(3000, 1):
+        server.udp(packet)
+    gc.collect()
+    before = len(gc.get_objects())
+    for packet in malformed(3000, 1):
+        server.udp(packet)
+    gc.collect()
+    assert len(gc.get_objects()) - before < 500
