@@ -26,6 +26,8 @@ EPILOG: Final = f"""examples:
   vertice dev compose.yml --check              only say what is wrong with the file
   vertice dev --registry-port 9888 --http-port 9880 --dns-port 9653
 
+Ended by Ctrl-C it exits with 0. --check exits with 1 when anything of the file cannot be used or looks wrong.
+
 {EXIT_CODES}"""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -172,6 +173,27 @@ def test_the_watch_shows_every_change_of_the_one_service(example_fleet: Fleet, t
         assert as_text.process.wait(10) == 130
 
 
+def test_a_watch_of_no_service_name_is_wrong_usage(example_fleet: Fleet) -> None:
+    done = vertice("watch", "X", "--registry", example_fleet.system.ports.registry_url)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "vertice: a service name has at least 3 characters, this one has 1\n"
+
+
+def test_a_watch_of_what_is_no_registry_ends_with_one(tmp_path: Path) -> None:
+    port = free_port()
+    answer = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\nhello\n"
+    with socket.create_server(("127.0.0.1", port)) as server:
+        watch = [*VERTICE, "watch", "--registry", f"http://127.0.0.1:{port}"]
+        with running(watch, tmp_path / "watch.log") as program:
+            server.settimeout(20)
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer.encode())
+                assert program.process.wait(20) == 1
+            assert program.output() == f"vertice: http://127.0.0.1:{port} answers something else than a watch stream\n"
+
+
 def test_the_watch_goes_on_when_the_registry_comes_back(tmp_path: Path) -> None:
     port = free_port()
     registry = [*VERTICE, "registry", "--listen", f"127.0.0.1:{port}"]
@@ -195,5 +217,7 @@ def test_the_watch_goes_on_when_the_registry_comes_back(tmp_path: Path) -> None:
             assert done.returncode == 0, done.stderr
             wait_until(lambda: "+ abc 10.0.0.1:8000 passing" in watch.output(), "it goes on", timeout_s=30)
         assert watch.output().count("trying again") >= 1
+        watch.signal(signal.SIGINT)
+        assert watch.process.wait(10) == 130
     finally:
         watching.__exit__(None, None, None)
