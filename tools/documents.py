@@ -12,9 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from agent.settings import SETTINGS as AGENT_SETTINGS
+from agent.settings import TABLE as AGENT_SETTINGS
 from registry_core.replica_settings import SETTINGS as REGISTRY_SETTINGS
-
 from registry_core.settings import Setting, shown_default
 
 ROOT: Final = Path(__file__).resolve().parent.parent

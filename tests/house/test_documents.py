@@ -34,7 +34,7 @@ def test_every_make_target_that_the_documents_name_exists() -> None:
 
 def test_every_command_that_the_readme_names_exists() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"\bvertice ([a-z]+)\b", readme))
+    named = set(re.findall(r"(?:^ +|bin/|`)vertice ([a-z]+)", readme, re.MULTILINE))
     assert len(named) >= 5
     for command in sorted(named):
         help_text = subprocess.run(
