@@ -6,7 +6,7 @@ import asyncio
 import random
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry_core.api.hub import HubLimits, Watcher, WatchHub
@@ -165,6 +165,9 @@ async def live(seed: int, steps: list[str], limits: HubLimits) -> World:
         match step:
             case "change":
                 await world.change()
+            case "burst":
+                for _ in range(12):
+                    await world.change()
             case "read":
                 world.read()
             case _:
@@ -175,13 +178,14 @@ async def live(seed: int, steps: list[str], limits: HubLimits) -> World:
     return world
 
 
-STEPS = st.lists(st.sampled_from(["change", "change", "change", "read", "cut"]), max_size=120)
+STEPS = st.lists(st.sampled_from(["change", "change", "burst", "read", "cut"]), max_size=60)
 
 
 def instances(catalog: Catalog) -> set[str]:
     return {repr(instance) for instance in catalog}
 
 
+@settings(max_examples=300)
 @given(seed=st.integers(0, 2**32), steps=STEPS)
 def test_over_any_cuts_a_reader_loses_nothing_and_hears_nothing_twice(seed: int, steps: list[str]) -> None:
     world = asyncio.run(live(seed, steps, HubLimits()))
@@ -192,6 +196,7 @@ def test_over_any_cuts_a_reader_loses_nothing_and_hears_nothing_twice(seed: int,
     assert world.reader.snapshots == ["start"]
 
 
+@settings(max_examples=300)
 @given(seed=st.integers(0, 2**32), steps=STEPS, history=st.integers(1, 6), queue=st.integers(1, 6))
 def test_with_hardly_any_room_a_reader_ends_up_with_the_same(
     seed: int, steps: list[str], history: int, queue: int

@@ -1,0 +1,115 @@
+"""The operations of a replica where HTTP cannot easily reach: races, and a name server that fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from registry_core.api.auth import Caller
+from registry_core.api.operations import Operations, Policy
+from registry_core.api.resolution import Resolver
+from registry_core.api.schemas import RegisterBody
+from registry_core.api.view import View
+from registry_core.api.watch import SYNC_EVERY_S
+from registry_core.domain.leases import LeaseTerms
+from registry_core.domain.records import Instance, InstanceKey
+from registry_core.domain.registration import Rules
+from registry_core.domain.selection import WhenNonePass
+from registry_core.errors import NotFound
+from registry_core.replica import Replica
+from registry_core.replica_settings import ReplicaSettings
+from registry_core.settings import Listen
+from registry_core.store.memory import MemoryStore
+from registry_core.telemetry.metrics import ReplicaMetrics
+from tests.samples import FakeClock
+
+ANYBODY = Caller()
+
+
+class Fixed:
+    def random(self) -> float:
+        return 0.0
+
+
+class LosingStore(MemoryStore):
+    """A store in which somebody else is a moment faster at removing one instance."""
+
+    faster: str = ""
+
+    async def deregister(self, key: InstanceKey, epoch: int | None = None) -> Instance:
+        if key.instance_id == self.faster:
+            await super().deregister(key)
+        return await super().deregister(key, epoch)
+
+
+class Parts:
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.store = LosingStore(self.clock, LeaseTerms(), "e1")
+        self.view = View(self.clock, ttl_s=60, warming_s=0, store_age_s=self.store.age_s)
+        self.addresses: list[str] = ["10.0.0.7"]
+        self.operations = Operations(
+            self.store,
+            self.view,
+            Policy(Rules(), LeaseTerms(), "", WhenNonePass.ALL),
+            metrics=ReplicaMetrics(),
+            resolver=Resolver(lambda _: self.addresses),
+            random=Fixed(),
+        )
+
+    async def register(self, port: int = 8034) -> None:
+        await self.operations.register(RegisterBody(service_name="ip_intel", host="a-name", port=port), ANYBODY)
+
+
+async def started() -> Parts:
+    parts = Parts()
+    await parts.store.start(parts.view)
+    return parts
+
+
+async def test_a_name_server_that_fails_takes_no_known_address_away() -> None:
+    parts = await started()
+    await parts.register()
+    parts.addresses = []
+    digest = parts.view.catalog.digest
+    await parts.register()
+    assert parts.view.catalog.digest == digest
+    (held,) = parts.view.catalog
+    assert held.addresses == ("10.0.0.7",)
+
+
+async def test_a_host_that_moved_takes_its_new_address() -> None:
+    parts = await started()
+    await parts.register()
+    parts.addresses = ["10.0.0.8"]
+    await parts.register()
+    (held,) = parts.view.catalog
+    assert held.addresses == ("10.0.0.8",)
+
+
+async def test_removing_every_instance_does_not_mind_that_one_went_by_itself() -> None:
+    parts = await started()
+    for port in (8001, 8002, 8003):
+        await parts.register(port)
+    parts.store.faster = "a-name:8002"
+    gone = await parts.operations.deregister("ip_intel", None, ANYBODY, every=True, epoch=None)
+    assert gone.instances == ["a-name:8001", "a-name:8003"]
+    assert len(parts.view.catalog) == 0
+
+
+async def test_removing_one_that_went_by_itself_says_so() -> None:
+    parts = await started()
+    await parts.register(8001)
+    parts.store.faster = "a-name:8001"
+    with pytest.raises(NotFound):
+        await parts.operations.deregister("ip_intel", None, ANYBODY, every=True, epoch=None)
+
+
+def test_the_next_sign_of_life_is_due_when_the_warming_ends() -> None:
+    clock = FakeClock()
+    replica = Replica(ReplicaSettings(listen=Listen("127.0.0.1", 0), warming_s=8.0), clock=clock)
+    replica.view.reset(replica.store._snapshot())
+    assert replica._next_sync_s() == SYNC_EVERY_S
+    clock.pass_time(6)
+    assert replica._next_sync_s() == 2.0
+    clock.pass_time(2)
+    assert replica._next_sync_s() == SYNC_EVERY_S
