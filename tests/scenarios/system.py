@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -92,12 +93,22 @@ class Dev:
 
 
 class Fleet:
-    """A fleet that is up: the system, and what was planned of the file."""
+    """A fleet that is up: the system, and what of its file can be found on this machine."""
 
     def __init__(self, system: Dev, plan: Plan) -> None:
         self.system = system
         self.plan = plan
-        self.names = [s.name for s in plan.services]
+        # Another program's port, or one below 1024 without root: then we cannot have it here either.
+        refused = {s.name for s in plan.services if not _can_listen(s.port)}
+        self.refused = [s.name for s in plan.services if s.name in refused]
+        self.services = [s for s in plan.services if s.name not in refused]
+        self.names = [s.name for s in self.services]
+
+
+def _can_listen(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_server(("127.119.0.1", port)):
+        return True
+    return False
 
 
 def run(argv: list[str]) -> str:

@@ -14,7 +14,7 @@ from tests.scenarios.system import Fleet, listed, run, status_of
 
 def test_every_service_is_found_by_dig_with_its_port_and_address(up: Fleet) -> None:
     records = up.system.srv(up.names)
-    expected = Counter({(f"_{s.name}._tcp.vertice.internal.", s.port): s.replicas for s in up.plan.services})
+    expected = Counter({(f"_{s.name}._tcp.vertice.internal.", s.port): s.replicas for s in up.services})
     assert Counter((r.owner, r.port) for r in records) == expected
     addresses = up.system.dig(*(f"{r.target} A" for r in records))
     assert len(addresses) == len(records)
@@ -27,13 +27,13 @@ def test_both_spellings_of_a_name_are_one_service(up: Fleet) -> None:
     for spelling in range(3):
         records = up.system.dig(*(f"{names[spelling]}.vertice.internal A" for names in spellings), tcp=spelling == 1)
         owners = Counter(label_of(fields[0].partition(".")[0]) for fields in records)
-        assert owners == Counter({label_of(s.name): s.replicas for s in up.plan.services})
+        assert owners == Counter({label_of(s.name): s.replicas for s in up.services})
 
 
 def test_every_service_is_found_over_http(up: Fleet) -> None:
     answers = [json.loads(line) for line in up.system.curl(f"/services/{name}" for name in up.names)]
     assert [(a["service_name"], a["port"], len(a["instances"])) for a in answers] == [
-        (s.name, s.port, s.replicas) for s in up.plan.services
+        (s.name, s.port, s.replicas) for s in up.services
     ]
 
 
@@ -42,7 +42,7 @@ def test_the_url_of_every_service_leads_to_its_health(up: Fleet) -> None:
     assert len(urls) == len(up.names)
     shown = run([find("curl"), "-sS", "--fail", *(f"{url}/health" for url in urls)])
     assert [json.loads(line)["service"] for line in shown.splitlines()] == up.names
-    own = [f"{url}{s.health_endpoint}" for url, s in zip(urls, up.plan.services, strict=True)]
+    own = [f"{url}{s.health_endpoint}" for url, s in zip(urls, up.services, strict=True)]
     assert {status_of(url) for url in own} == {200}
 
 
@@ -55,12 +55,16 @@ def test_the_commands_find_what_dig_and_curl_find(up: Fleet) -> None:
     where = up.system.vertice("resolve", name, "--format", "hostport").stdout.strip()
     assert re.fullmatch(r"127\.[\d.]+:\d+", where)
     found = json.loads(up.system.vertice("resolve", label_of(name), "--json").stdout)
-    assert (found["service_name"], found["port"]) == (name, up.plan.services[0].port)
+    assert (found["service_name"], found["port"]) == (name, up.services[0].port)
 
 
 def test_what_cannot_be_used_is_listed_once_with_the_reason(up: Fleet) -> None:
     output = up.system.output
-    assert listed(output, "cannot be used") == [f"- {f}" for f in up.plan.of_weight(Weight.UNUSABLE)]
+    unusable = listed(output, "cannot be used")
+    read = [f"- {f}" for f in up.plan.of_weight(Weight.UNUSABLE)]
+    assert unusable[: len(read)] == read
+    assert [line.partition(":")[0] for line in unusable[len(read) :]] == [f"- {name}" for name in up.refused]
+    assert all("nobody can listen on" in line for line in unusable[len(read) :])
     doubts = [f"- {f}" for f in up.plan.of_weight(Weight.DOUBTFUL)]
     assert listed(output, "looks wrong")[:5] == doubts[:5]
     assert f"{up.plan.listed} services, of which {len(up.plan.services)} can be used" in output
