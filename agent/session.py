@@ -203,8 +203,9 @@ class Session:
             # A name server that is away for a moment must not take known addresses out of DNS.
             addresses = await self._resolver.resolve(kept.claim.host) or kept.claim.addresses
         kept.claim = msgspec.structs.replace(kept.claim, addresses=addresses)
-        kept.known = True  # even when the answer is lost
         reply, ttl_s = await self._client.register(msgspec.structs.replace(kept.claim, status=status))
+        # It may have been stored although the answer was lost.
+        kept.known |= reply.outcome in (Outcome.DONE, Outcome.UNAVAILABLE)
         if ttl_s is not None:
             self._lease_granted(ttl_s)
         if self._beat_at == decisions.NEVER and reply.outcome is Outcome.DONE:
@@ -278,8 +279,10 @@ class Session:
     async def drain(self, farewell_s: float) -> None:
         """Stop, say farewell to the registry, and take everything out.
 
-        A registry that does not answer is tried for `farewell_s`.
+        A registry that does not answer is tried for `farewell_s`. Done once; again, it does nothing.
         """
+        if self._closing:
+            return
         ends_at = asyncio.get_running_loop().time() + farewell_s
         self._closing = True
         self._wake.set()

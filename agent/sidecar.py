@@ -97,11 +97,16 @@ class Sidecar:
         )
 
     async def close(self) -> None:
-        """Take the services out of the registry, while lookups go on, and end everything. Bounded in time."""
-        if self.session is not None:
-            away = self.sync is None or self.sync.connected_to is None
-            await self.session.drain(FAREWELL_AWAY_S if away else FAREWELL_S)
-        await self._stack.aclose()
+        """Take the services out of the registry, while lookups go on, and end everything. Bounded in time.
+
+        Cancelled, it ends everything at once. Safe to call twice.
+        """
+        try:
+            if self.session is not None:
+                away = self.sync is None or self.sync.connected_to is None
+                await self.session.drain(FAREWELL_AWAY_S if away else FAREWELL_S)
+        finally:
+            await self._stack.aclose()
         _log.info("agent_ended")
 
     # -- the parts, in order

@@ -1,0 +1,206 @@
+"""Requests to the registry: every answer has one outcome, and none is waited for for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, Self
+
+import aiohttp
+import msgspec
+import pytest
+
+from agent import registry_client
+from agent.decisions import Outcome
+from agent.registry_client import RegistryClient, Reply, Upstreams, reply_of
+from registry_core.domain.records import Registration, Status
+from registry_core.replica_settings import ReplicaSettings
+from registry_core.settings import Listen
+from tests.integration.agents import StandIn, stand_in
+from tests.integration.replicas import Api, serving
+from tests.programs import free_port
+from tests.samples import claim
+
+
+@contextlib.asynccontextmanager
+async def client(*urls: str, token: str = "") -> AsyncIterator[RegistryClient]:
+    async with aiohttp.ClientSession() as session:
+        yield RegistryClient(session, Upstreams(urls), token)
+
+
+def owned(epoch: int = 5, **more: Any) -> Registration:
+    return claim("osint_service", epoch=epoch, **more)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_client, "TIMEOUT", aiohttp.ClientTimeout(total=0.2))
+
+
+async def test_what_the_registry_does_is_done(api: Api) -> None:
+    async with client(api.url) as registry:
+        reply, ttl_s = await registry.register(owned(tags=("blue",), metadata={"team": "osint"}))
+        assert (reply.outcome, ttl_s) == (Outcome.DONE, 60.0)
+        assert [r.outcome for _, r in await registry.beat([owned()])] == [Outcome.DONE]
+        assert (await registry.set_status(owned(), Status.DRAINING)).outcome is Outcome.DONE
+        assert [(i.status, i.tags) for i in api.replica.view.catalog] == [(Status.DRAINING, ("blue",))]
+        assert (await registry.deregister(owned())).outcome is Outcome.DONE
+        assert len(api.replica.view.catalog) == 0
+
+
+async def test_what_is_not_registered_is_unknown(api: Api) -> None:
+    async with client(api.url) as registry:
+        assert [r.outcome for _, r in await registry.beat([owned()])] == [Outcome.UNKNOWN]
+        assert (await registry.set_status(owned(), Status.PASSING)).outcome is Outcome.UNKNOWN
+        assert (await registry.deregister(owned())).outcome is Outcome.UNKNOWN
+
+
+async def test_what_a_newer_owner_has_is_fenced(api: Api) -> None:
+    async with client(api.url) as registry:
+        await registry.register(owned(epoch=9))
+        assert (await registry.register(owned()))[0].outcome is Outcome.FENCED
+        assert [r.outcome for _, r in await registry.beat([owned()])] == [Outcome.FENCED]
+        assert (await registry.set_status(owned(), Status.CRITICAL)).outcome is Outcome.FENCED
+        assert (await registry.deregister(owned())).outcome is Outcome.FENCED
+        assert len(api.replica.view.catalog) == 1
+
+
+async def test_what_breaks_a_rule_or_is_taken_is_refused_in_the_registrys_words(api: Api) -> None:
+    async with client(api.url) as registry:
+        await registry.register(owned())
+        reply, _ = await registry.register(claim("other_service", epoch=5))
+        assert reply.outcome is Outcome.REFUSED
+        assert reply.said.startswith("Conflict: port: 10.0.0.7:8034 is registered")
+        reply, _ = await registry.register(claim("low_port", port=80))
+        assert reply.outcome is Outcome.REFUSED
+        assert reply.said.startswith("ValidationError: port: ports below 1024")
+
+
+async def test_the_token_is_sent() -> None:
+    settings = ReplicaSettings(listen=Listen("127.0.0.1", 0), warming_s=0.0, secrets=("s3cret",))
+    async with serving(settings) as api:
+        async with client(api.url) as registry:
+            assert (await registry.register(owned()))[0].outcome is Outcome.REFUSED
+        async with client(api.url, token="s3cret") as registry:
+            assert (await registry.register(owned()))[0].outcome is Outcome.DONE
+
+
+async def test_very_many_heartbeats_go_in_several_requests(api: Api) -> None:
+    async with client(api.url) as registry:
+        many = [claim(f"a-service-with-quite-a-long-name-{n}", "10.0.1.1", 2000 + n, epoch=5) for n in range(1500)]
+        await registry.register(many[700])
+        replies = await registry.beat(many)
+        assert [key for key, _ in replies] == [c.key for c in many]
+        assert [n for n, (_, reply) in enumerate(replies) if reply.outcome is Outcome.DONE] == [700]
+        assert {reply.outcome for _, reply in replies} == {Outcome.DONE, Outcome.UNKNOWN}
+
+
+async def test_the_next_registry_is_asked_when_one_does_not_listen(api: Api) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    async with client(nobody, api.url) as registry:
+        assert (await registry.register(owned()))[0].outcome is Outcome.DONE
+    async with client(nobody) as registry:
+        reply, ttl_s = await registry.register(owned())
+        assert reply.outcome is Outcome.UNAVAILABLE
+        assert nobody in reply.said
+        assert ttl_s is None
+        assert [r.outcome for _, r in await registry.beat([owned()])] == [Outcome.UNAVAILABLE]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_registry_that_says_nothing_is_left_in_time() -> None:
+    async with stand_in() as silent, client(f"http://{silent.host}:{silent.port}") as registry:
+        silent.silent.set()
+        reply = await registry.set_status(owned(), Status.PASSING)
+        assert reply.outcome is Outcome.UNAVAILABLE
+        assert "did not answer in time" in reply.said
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (200, b"no JSON", Outcome.UNAVAILABLE),
+        (200, b'{"status":"renewed","instances":[]}', Outcome.UNAVAILABLE),
+        (
+            200,
+            b'{"status":"x","instances":[{"service_name":"a","instance_id":"b","status":"odd"}]}',
+            Outcome.UNAVAILABLE,
+        ),
+        (200, b"x" * 2_000_000, Outcome.UNAVAILABLE),
+        (502, b"<html>", Outcome.UNAVAILABLE),
+        (404, b"", Outcome.UNKNOWN),
+    ],
+)
+async def test_an_odd_answer_to_heartbeats_is_as_good_as_none(status: int, body: bytes, outcome: Outcome) -> None:
+    async with stand_in() as odd, client(f"http://{odd.host}:{odd.port}") as registry:
+        odd.status, odd.body = status, body
+        assert [r.outcome for _, r in await registry.beat([owned()])] == [outcome]
+
+
+async def test_a_registration_counts_even_when_its_answer_cannot_be_read() -> None:
+    async with stand_in() as odd, client(f"http://{odd.host}:{odd.port}") as registry:
+        reply, ttl_s = await registry.register(owned())
+        assert (reply.outcome, ttl_s) == (Outcome.DONE, None)
+
+
+async def test_a_kept_connection_that_was_closed_meanwhile_costs_nothing(api: Api) -> None:
+    async with StandInOnce() as server, client(server.url) as registry:
+        for _ in range(3):
+            assert (await registry.set_status(owned(), Status.PASSING)).outcome is Outcome.DONE
+
+
+class StandInOnce(StandIn):
+    """A server that says it keeps the connection, and closes it when the next request comes."""
+
+    def __init__(self) -> None:
+        super().__init__("127.77.0.4")
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\n{}")
+            await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "outcome"),
+    [
+        (400, "ValidationError", Outcome.REFUSED),
+        (401, "Unauthorized", Outcome.REFUSED),
+        (403, "Forbidden", Outcome.REFUSED),
+        (404, "NotFound", Outcome.UNKNOWN),
+        (409, "Conflict", Outcome.REFUSED),
+        (409, "Fenced", Outcome.FENCED),
+        (413, "PayloadTooLarge", Outcome.REFUSED),
+        (429, "RateLimited", Outcome.UNAVAILABLE),
+        (500, "InternalError", Outcome.UNAVAILABLE),
+        (503, "StoreUnavailable", Outcome.UNAVAILABLE),
+        (302, "", Outcome.UNAVAILABLE),
+    ],
+)
+def test_the_table_of_outcomes(status: int, error: str, outcome: Outcome) -> None:
+    reply = reply_of(status, msgspec.json.encode({"error": error, "message": "why"}))
+    assert reply == Reply(outcome, f"{error or status}: why")
+
+
+def test_a_failed_address_is_left_once_however_many_say_so() -> None:
+    upstreams = Upstreams(["a", "b", "c"])
+    upstreams.failed("a")
+    upstreams.failed("a")
+    assert upstreams.current == "b"
+    upstreams.failed("b")
+    upstreams.failed("c")
+    assert upstreams.current == "a"

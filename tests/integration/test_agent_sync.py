@@ -1,0 +1,185 @@
+"""The watch client against real registries: what breaks, and how it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from agent.registry_client import Upstreams
+from agent.sync import WatchSync
+from agent.view import View
+from registry_core.api.lines import sync_line
+from registry_core.domain.cursor import Cursor
+from registry_core.ports import SystemClock
+from registry_core.settings import Listen
+from tests.integration.agents import line_to
+from tests.integration.replicas import READY, Api, serving
+from tests.programs import eventually, free_port
+from tests.samples import instance, lived
+
+
+class SmallestDraw:
+    """No jitter: waits are as short as they get."""
+
+    def random(self) -> float:
+        return 0.0
+
+
+class Following:
+    """A watch client that runs, and the view that it fills."""
+
+    def __init__(self, session: aiohttp.ClientSession, urls: tuple[str, ...], silence_s: float) -> None:
+        self.view = View(SystemClock())
+        self.asserted = 0
+        self.upstreams = Upstreams(urls)
+        self.sync = WatchSync(
+            session,
+            self.upstreams,
+            self.view,
+            reassert=self._reassert,
+            random=SmallestDraw(),
+            silence_s=silence_s,
+        )
+
+    def _reassert(self) -> None:
+        self.asserted += 1
+
+    async def names_are(self, *names: str) -> None:
+        await eventually(lambda: self.view.catalog.names() == sorted(names), f"the view has just {names}")
+
+
+@contextlib.asynccontextmanager
+async def following(*urls: str, silence_s: float = 15.0) -> AsyncIterator[Following]:
+    async with aiohttp.ClientSession() as session:
+        following_ = Following(session, urls, silence_s)
+        task = asyncio.create_task(following_.sync.run())
+        try:
+            yield following_
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+class Odd:
+    """A server that sends whatever a test wants to every connection, and then waits."""
+
+    def __init__(self, sent: bytes) -> None:
+        self.sent = sent
+        self.connections = 0
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(self.sent)
+            await writer.drain()
+            await reader.read()
+        writer.close()
+
+
+@contextlib.asynccontextmanager
+async def odd_registry(sent: bytes) -> AsyncIterator[Odd]:
+    odd = Odd(sent)
+    server = await asyncio.start_server(odd.serve, "127.0.0.1", 0)
+    odd.port = server.sockets[0].getsockname()[1]
+    try:
+        yield odd
+    finally:
+        server.close()
+
+
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
+
+
+async def test_what_happens_at_the_registry_comes_over_the_watch(api: Api) -> None:
+    await api.register("osint_service", "10.0.0.1")
+    async with following(api.url) as agent:
+        await agent.names_are("osint_service")
+        await api.register("geo", "10.0.0.2")
+        await agent.names_are("geo", "osint_service")
+        await api.call("DELETE", "/deregister/geo")
+        await agent.names_are("osint_service")
+        assert agent.view.snapshots == 1
+        assert agent.sync.connected_to == api.url
+
+
+async def test_a_broken_stream_is_resumed_where_it_ended(api: Api) -> None:
+    async with line_to(api.replica.listen.port) as line, following(line.url) as agent:
+        await eventually(lambda: agent.view.live, "the first snapshot")
+        for number in range(3):
+            line.cut()
+            await api.register(f"service{number}", f"10.0.0.{number + 1}")
+            await agent.names_are(*(f"service{n}" for n in range(number + 1)))
+            await eventually(lambda: agent.view.live, "it is connected again")
+        assert agent.view.snapshots == 1, "all the rest were resumed"
+        assert agent.view.events == 3
+        assert agent.sync.losses >= 1
+
+
+async def test_renewals_keep_the_leases_current(api: Api) -> None:
+    await api.register("osint_service", "10.0.0.1")
+    async with following(api.url) as agent:
+        await agent.names_are("osint_service")
+        key = next(iter(agent.view.catalog)).key
+        first = agent.view.catalog.heartbeat_at(key)
+        await api.call("POST", "/heartbeat", {"service_name": "osint_service"})
+        api.replica.hub.tick()
+        await eventually(lambda: agent.view.catalog.heartbeat_at(key) > first, "the renewal is heard of")
+
+
+async def test_the_next_registry_is_asked_when_the_first_does_not_answer(api: Api) -> None:
+    await api.register("osint_service", "10.0.0.1")
+    async with following(f"http://127.0.0.1:{free_port()}", api.url) as agent:
+        await agent.names_are("osint_service")
+        assert agent.upstreams.current == api.url
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n",
+        b"no HTTP at all\r\n\r\n",
+        STREAM + b"no json\n",
+        STREAM + b"Content",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDate: yesterday\r\n\r\n",
+        STREAM + sync_line(Cursor(), digest="", state="ready", store_age_s=0.0)[:-9],
+    ],
+)
+async def test_a_registry_that_answers_oddly_is_left_for_the_next(api: Api, sent: bytes) -> None:
+    await api.register("osint_service", "10.0.0.1")
+    async with odd_registry(sent) as odd, following(f"http://127.0.0.1:{odd.port}", api.url, silence_s=0.5) as agent:
+        await agent.names_are("osint_service")
+        assert odd.connections >= 1
+
+
+async def test_a_view_that_went_wrong_is_noticed_and_read_anew(api: Api) -> None:
+    await api.register("osint_service", "10.0.0.1")
+    async with following(api.url) as agent:
+        await agent.names_are("osint_service")
+        agent.view.catalog.merge([lived(instance("phantom", "10.0.0.66"))])
+        api.replica.hub.tick()
+        await agent.names_are("osint_service")
+        assert agent.sync.resyncs == 1
+        assert agent.view.mismatches == 1
+        await eventually(lambda: agent.view.complete, "all is well again")
+
+
+async def test_a_registry_that_lost_its_memory_is_told_everything() -> None:
+    where = Listen("127.0.0.1", free_port())
+    settings = type(READY)(listen=where, warming_s=60.0)
+    async with serving(settings) as api:
+        await api.register("osint_service", "10.0.0.1")
+        async with following(api.url) as agent:
+            await agent.names_are("osint_service")
+            assert agent.asserted == 1, "a registry that warms up is told at once"
+            await api.replica.close()
+            async with serving(settings):
+                await eventually(lambda: agent.asserted == 2, "it is told again")
+                assert agent.view.catalog.names() == ["osint_service"]
+                assert not agent.view.complete
