@@ -119,6 +119,15 @@ def test_without_authentication_it_listens_everywhere_only_when_told_so(tmp_path
         wait_until(lambda: accepts(port), "the registry listens")
 
 
+def is_alive(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    # Nobody may be there to collect it: a zombie has ended.
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
 def test_it_ends_with_its_parent_when_asked_to(tmp_path: Path) -> None:
     port, pid_file = free_port(), tmp_path / "pid"
     parent = (
@@ -132,7 +141,8 @@ def test_it_ends_with_its_parent_when_asked_to(tmp_path: Path) -> None:
         wait_until(lambda: accepts(port), "the child listens")
         program.process.kill()
         program.process.wait(10)
-        wait_until(lambda: not accepts(port), "the child has ended too")
+        wait_until(lambda: not accepts(port), "the child listens no more")
+        wait_until(lambda: not is_alive(int(pid_file.read_text())), "the child has ended too")
     finally:
         program.stop()
         with contextlib.suppress(ProcessLookupError):
