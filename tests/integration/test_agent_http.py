@@ -1,0 +1,273 @@
+"""The agent's HTTP face, over real HTTP, from a view whose clock a test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+
+from agent.settings import AgentSettings
+from agent.watch_reader import Replaced
+from registry_core.domain.catalog import Catalog
+from registry_core.domain.cursor import cursor_of
+from registry_core.domain.events import Position
+from registry_core.domain.records import Instance, Status
+from registry_core.domain.selection import WhenNonePass
+from registry_core.errors import CannotListen
+from registry_core.settings import Listen
+from tests.integration.agents import QUICK, AgentUnderTest, becomes, standing
+from tests.integration.replicas import Api
+from tests.programs import free_port
+from tests.samples import FakeClock, instance, lived
+
+NOBODY = "http://127.0.0.1:1"
+
+
+def everything(*instances: Instance, state: str = "ready") -> Replaced:
+    catalog = Catalog()
+    catalog.merge(lived(i) for i in instances)
+    return Replaced(
+        tuple(lived(i, 1000.0) for i in instances), cursor_of([Position(0, "e", 1)]), catalog.digest, state, "start"
+    )
+
+
+OSINT = (
+    instance("osint_service", "10.0.0.1", zone="a", weight=1, tags=("blue",), version="1.4.2"),
+    instance("osint_service", "10.0.0.2", zone="b", weight=50, tags=("blue", "canary"), version="2.0.0"),
+    instance("osint_service", "10.0.0.3", zone="b", weight=9, status=Status.CRITICAL),
+)
+
+
+class Frozen(AgentUnderTest):
+    """An agent without a registry, whose view is given by the test."""
+
+    clock: FakeClock
+
+    def show(self, *instances: Instance, state: str = "ready") -> None:
+        self.sidecar.view.opened(1000.0)
+        self.sidecar.view.apply(everything(*instances, state=state))
+
+
+@contextlib.asynccontextmanager
+async def frozen(settings: AgentSettings = QUICK) -> AsyncIterator[Frozen]:
+    clock = FakeClock()
+    async with standing(NOBODY, settings=settings, clock=clock) as agent:
+        still = Frozen(agent.sidecar, agent.session)
+        still.clock = clock
+        yield still
+
+
+@pytest_asyncio.fixture
+async def agent() -> AsyncIterator[Frozen]:
+    async with frozen(msgspec.structs.replace(QUICK, zone="a")) as running:
+        running.show(*OSINT, instance("geo", "2001:db8::1", 8035))
+        yield running
+
+
+def hosts(body: Any) -> list[str]:
+    return [shown["host"] for shown in body["instances"]]
+
+
+async def test_a_service_is_shown_as_the_registry_shows_it(api: Api) -> None:
+    await api.register("osint_service", "10.0.0.1", tags=["blue"], metadata={"team": "osint"})
+    async with standing(api.url) as agent:
+        await becomes(lambda: agent.addresses("osint-service"), ["10.0.0.1"])
+        here = (await agent.get("/services/osint-service")).body
+        there = (await api.call("GET", "/services/osint-service")).body
+        for body in (here, there):
+            for shown in (body, *body["instances"]):
+                assert 58 <= shown.pop("ttl_remaining") <= 60
+        assert here == there
+
+
+async def test_the_nearest_and_heaviest_come_first(agent: Frozen) -> None:
+    body = (await agent.get("/services/osint_service")).body
+    assert hosts(body) == ["10.0.0.1", "10.0.0.2"]
+    assert body["host"] == "10.0.0.1", "the one of this agent's zone is picked"
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("tag=canary", ["10.0.0.2"]),
+        ("version=1.4", ["10.0.0.1"]),
+        ("zone=b", ["10.0.0.2"]),
+        ("status=critical", ["10.0.0.3"]),
+        ("tag=blue&version=2.0.0", ["10.0.0.2"]),
+    ],
+)
+async def test_filters_are_those_of_the_registry(agent: Frozen, query: str, found: list[str]) -> None:
+    assert hosts((await agent.get(f"/services/osint-service?{query}")).body) == found
+    assert (await agent.get(f"/resolve/osint-service?{query}")).body["host"] == found[0]
+
+
+async def test_one_instance_comes_as_json_or_as_text_for_a_command_line(agent: Frozen) -> None:
+    assert (await agent.get("/resolve/osint_service")).body["instance_id"] == "10.0.0.1:8034"
+    url = await agent.get("/resolve/osint_service?format=url")
+    assert url.body == b"http://10.0.0.1:8034"
+    assert url.headers["Content-Type"].startswith("text/plain")
+    assert (await agent.get("/resolve/geo?format=hostport")).body == b"[2001:db8::1]:8035"
+    assert (await agent.get("/resolve/geo?format=json")).body["port"] == 8035
+
+
+async def test_answers_say_how_old_they_are(agent: Frozen) -> None:
+    agent.sidecar.view.lost()
+    seen = []
+    for _ in range(4):
+        for path in ("/services/geo", "/services", "/resolve/geo?format=url"):
+            answer = await agent.get(path)
+            seen.append((answer.status, int(answer.headers["Age"]), answer.headers["X-Cache"]))
+        agent.clock.pass_time(20.5)
+    ages = [(0, "fresh"), (20, "fresh"), (41, "stale"), (61, "expired")]
+    assert seen == [(200, age, cache) for age, cache in ages for _ in range(3)]
+
+
+async def test_a_name_that_is_known_not_to_exist_is_not_found(agent: Frozen) -> None:
+    for path in ("/services/nobody", "/resolve/nobody"):
+        answer = await agent.get(path)
+        assert answer.status == 404
+        assert answer.body["error"] == "NotFound"
+        assert answer.body["provided"] == "nobody"
+    answer = await agent.get("/services/osint-service?tag=green")
+    assert (answer.status, answer.body["error"]) == (404, "NotFound")
+    assert "is as the filters ask" in answer.body["message"]
+
+
+async def test_a_service_of_which_nobody_passes_says_so(agent: Frozen) -> None:
+    agent.show(OSINT[2])
+    answer = await agent.get("/services/osint_service")
+    assert answer.status == 404
+    assert "none of its instances may be used now (critical)" in answer.body["message"]
+    async with frozen(msgspec.structs.replace(QUICK, when_none_pass=WhenNonePass.ALL)) as trusting:
+        trusting.show(OSINT[2])
+        assert hosts((await trusting.get("/services/osint_service")).body) == ["10.0.0.3"]
+
+
+async def test_before_anything_was_heard_nothing_is_said_not_to_exist() -> None:
+    async with frozen() as agent:
+        answer = await agent.get("/services/osint-service")
+        assert (answer.status, answer.body["error"]) == (503, "Warming")
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert (await agent.get("/ready")).status == 503
+        assert (await agent.get("/live")).status == 200
+        health = await agent.get("/health")
+        assert (health.status, health.body["status"]) == (503, "unhealthy")
+        agent.show()
+        assert (await agent.get("/services/osint-service")).status == 404
+        assert (await agent.get("/ready")).status == 200
+
+
+async def test_while_the_registry_warms_up_an_unknown_name_cannot_be_told() -> None:
+    async with frozen() as agent:
+        agent.show(OSINT[0], state="warming")
+        assert (await agent.get("/services/osint-service")).status == 200
+        for path in ("/services/nobody", "/services/osint-service?tag=green"):
+            answer = await agent.get(path)
+            assert (answer.status, answer.body["error"]) == (503, "Warming")
+        assert (await agent.get("/ready")).status == 200
+
+
+async def test_an_old_view_still_answers_but_does_not_say_that_a_name_does_not_exist(agent: Frozen) -> None:
+    agent.sidecar.view.lost()
+    agent.clock.pass_time(3600)
+    assert (await agent.get("/services/geo")).status == 200
+    answer = await agent.get("/services/nobody")
+    assert (answer.status, answer.body["error"]) == (503, "ViewTooOld")
+    health = await agent.get("/health")
+    assert (health.status, health.body["status"]) == (200, "degraded")
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/services/Osint", "service_name"),
+        ("/services/geo?colour=blue", "colour"),
+        ("/services?tag=blue", "tag"),
+        ("/services/geo?status=odd", "status"),
+        ("/services/geo?tag=Blue", "tag"),
+        ("/services/geo?tag=a&tag=b", "tag"),
+        ("/services/geo?format=url", "format"),
+        ("/resolve/geo?format=xml", "format"),
+        ("/health?x=1", "x"),
+    ],
+)
+async def test_a_wrong_question_is_refused_in_the_one_shape(agent: Frozen, path: str, field: str) -> None:
+    answer = await agent.get(path)
+    assert answer.status == 400
+    assert answer.body["error"] == "ValidationError"
+    assert answer.body["field"] == field
+
+
+async def test_unknown_paths_and_methods_are_refused_in_the_one_shape(agent: Frozen) -> None:
+    answer = await agent.get("/nothing")
+    assert (answer.status, answer.body["error"]) == (404, "NotFound")
+    async with agent.session.post(agent.url + "/services", data=b"x" * 100) as response:
+        assert response.status == 405
+        assert "GET" in response.headers["Allow"]
+        assert msgspec.json.decode(await response.read())["error"] == "MethodNotAllowed"
+
+
+async def test_what_is_no_http_is_answered_and_disturbs_nobody(agent: Frozen) -> None:
+    for sent in (b"\x16\x03\x01\x02\x00", b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n", b"GET\r\n\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", agent.sidecar.http_listen.port)
+        writer.write(sent)
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionError):
+                await reader.read(1000)
+        writer.close()
+    assert (await agent.get("/live")).status == 200
+
+
+async def test_a_failure_of_ours_is_a_problem_and_not_the_end(agent: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent.sidecar.lookups, "names", lambda: 1 / 0)
+    with capture_logs() as lines:
+        answer = await agent.get("/services")
+    assert (answer.status, answer.body["error"]) == (500, "InternalError")
+    assert "request_failed" in [line["event"] for line in lines]
+    assert (await agent.get("/services/geo")).status == 200
+
+
+async def test_the_metrics_tell_of_every_part(agent: Frozen) -> None:
+    await agent.get("/services/geo")
+    await agent.get("/services/nobody")
+    await agent.dig("geo.vertice.internal", "AAAA")
+    await agent.dig("nobody.vertice.internal")
+    text = (await agent.get("/metrics")).body.decode()
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert values['agent_dns_queries_total{rcode="NOERROR",type="AAAA"}'] == "1.0"
+    assert values['agent_dns_queries_total{rcode="NXDOMAIN",type="A"}'] == "1.0"
+    assert values['cache_hits_total{cache="view"}'] == "1.0"
+    assert values['cache_misses_total{cache="view"}'] == "1.0"
+    assert values["agent_view_instances"] == "4.0"
+    assert values["agent_sync_connected"] == "0.0"
+    assert values['agent_registrations{phase="registered"}'] == "0.0"
+    assert float(values["agent_memory_bytes"]) > 1e6
+
+
+async def test_a_taken_port_is_told_and_leaves_nothing_behind(agent: Frozen) -> None:
+    for setting, port, what in (
+        ("http_listen", agent.sidecar.http_listen.port, "HTTP"),
+        ("dns_listen", agent.sidecar.dns_listen.port, "DNS"),
+    ):
+        settings = msgspec.structs.replace(QUICK, **{setting: Listen("127.0.0.1", port)})
+        with pytest.raises(CannotListen, match=f"{port} for {what}: the port is taken"):
+            async with standing(NOBODY, settings=settings):
+                pass
+
+
+async def test_a_dns_port_that_is_taken_for_tcp_alone_is_told(agent: Frozen) -> None:
+    port = free_port()
+    server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", port)
+    try:
+        settings = msgspec.structs.replace(QUICK, dns_listen=Listen("127.0.0.1", port))
+        with pytest.raises(CannotListen, match="DNS over TCP"):
+            async with standing(NOBODY, settings=settings):
+                pass
+    finally:
+        server.close()

@@ -1,0 +1,167 @@
+"""The real programs: `vertice registry` and `vertice agent`, started, killed and told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import signal
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dnslib
+import pytest
+
+from tests.programs import VERTICE, Program, accepts, free_port, running, wait_until
+
+HOST = "127.77.1.1"
+FAST = {
+    "HEARTBEAT_INTERVAL": "0.5",
+    "INITIAL_WAIT_TIMEOUT": "30",
+    "AGENT_CHECK_INTERVAL": "0.2",
+    "AGENT_DRAIN_WAIT": "0",
+    "AGENT_WHEN_NONE_PASS": "none",
+}
+
+
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def service() -> Iterator[int]:
+    with http.server.ThreadingHTTPServer((HOST, 0), Health) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join(10)
+
+
+class System:
+    """A registry, an agent and a service, each a program of its own."""
+
+    def __init__(self, folder: Path, service_port: int) -> None:
+        self.folder = folder
+        self.registry_port, self.http_port, self.dns_port = free_port(), free_port(), free_port()
+        self.service_port = service_port
+
+    def registry(self) -> contextlib.AbstractContextManager[Program]:
+        argv = (*VERTICE, "registry", "--listen", f"127.0.0.1:{self.registry_port}")
+        return running(argv, self.folder / "registry.log", {"REGISTRY_WARMING": "2"})
+
+    def agent(self, **more: str) -> contextlib.AbstractContextManager[Program]:
+        return running((*VERTICE, "agent"), self.folder / "agent.log", {**self.settings(), **more})
+
+    def settings(self) -> dict[str, str]:
+        return {
+            **FAST,
+            "SERVICE_NAME": "osint_service",
+            "SERVICE_HOST": HOST,
+            "SERVICE_PORT": str(self.service_port),
+            "REGISTRY_URL": f"http://127.0.0.1:{self.registry_port}",
+            "AGENT_HTTP_LISTEN": f"127.0.0.1:{self.http_port}",
+            "AGENT_DNS_LISTEN": f"127.0.0.1:{self.dns_port}",
+        }
+
+    def get(self, port: int, path: str) -> tuple[int, dict[str, str], Any]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+                return answer.status, dict(answer.headers), json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, dict(error.headers), json.loads(error.read())
+        except OSError:
+            return 0, {}, None
+
+    def addresses(self) -> list[str]:
+        question = dnslib.DNSRecord.question("osint-service.vertice.internal")
+        try:
+            answer = dnslib.DNSRecord.parse(question.send("127.0.0.1", self.dns_port, timeout=2))
+        except OSError:
+            return []
+        return [str(rr.rdata) for rr in answer.rr]
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    with service() as port:
+        yield System(tmp_path, port)
+
+
+def test_a_service_outlives_its_registry_in_every_lookup(system: System) -> None:
+    with contextlib.ExitStack() as stack:
+        registry = stack.enter_context(system.registry())
+        agent = stack.enter_context(system.agent())
+        wait_until(lambda: system.addresses() == [HOST], "the service is found")
+        wait_until(lambda: system.get(system.http_port, "/health")[2]["status"] == "healthy", "all is well")
+
+        registry.signal(signal.SIGKILL)
+        registry.process.wait(10)
+        ages = []
+
+        def ages_on() -> bool:
+            status, headers, _ = system.get(system.http_port, "/services/osint-service")
+            assert status == 200
+            assert system.addresses() == [HOST]
+            ages.append(int(headers["Age"]))
+            return ages[-1] >= 1
+
+        wait_until(ages_on, "the answers say that they age")
+        assert system.get(system.http_port, "/health")[2]["status"] == "degraded"
+
+        stack.enter_context(system.registry())
+        wait_until(lambda: system.get(system.registry_port, "/services")[2] == ["osint_service"], "it registers again")
+        assert system.addresses() == [HOST]
+
+        assert agent.stop() == 0
+        assert system.get(system.registry_port, "/services")[2] == []
+        assert not accepts(system.http_port)
+
+
+def test_the_log_is_json_and_the_first_line_says_where_it_listens(system: System) -> None:
+    with system.agent() as agent:
+        wait_until(lambda: accepts(system.http_port), "it listens without a registry")
+        wait_until(lambda: "vertice agent:" in agent.output(), "it says so")
+        said = [line for line in agent.output().splitlines() if line.startswith("vertice agent:")]
+        where = f"HTTP on http://127.0.0.1:{system.http_port}, DNS on 127.0.0.1:{system.dns_port} (vertice.internal)"
+        registry = f"http://127.0.0.1:{system.registry_port}"
+        assert said == [f"vertice agent: {where}; 1 service to register at {registry}"]
+        logged = [json.loads(line) for line in agent.output().splitlines() if line.startswith("{")]
+        assert {"timestamp", "level", "component", "event", "details", "trace_id"} == set(logged[0])
+        assert agent.stop() == 0, "without a registry it ends as well"
+
+
+@pytest.mark.parametrize(
+    ("settings", "exit_code", "said"),
+    [
+        ({"AGENT_CHECK_TIMEOUT": "9"}, 2, "vertice: AGENT_CHECK_TIMEOUT: '9' cannot be used"),
+        ({"AGENT_NONSENSE": "1"}, 2, "vertice: AGENT_NONSENSE: there is no such setting"),
+        ({"SERVICE_NAME": "Osint"}, 2, "vertice: SERVICE_NAME: 'Osint' cannot be used"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_exit_2(
+    system: System, settings: dict[str, str], exit_code: int, said: str
+) -> None:
+    with system.agent(**settings) as agent:
+        assert agent.process.wait(20) == exit_code
+        lines = agent.output().splitlines()
+        assert len(lines) == 1
+        assert lines[0].startswith(said)
+
+
+def test_a_taken_port_is_one_line_and_exit_1(system: System) -> None:
+    taken = f"{HOST}:{system.service_port}"
+    with system.agent(AGENT_HTTP_LISTEN=taken) as agent:
+        assert agent.process.wait(20) == 1
+        assert agent.output() == f"vertice: cannot listen on {taken} for HTTP: the port is taken\n"
