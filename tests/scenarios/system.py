@@ -143,7 +143,7 @@ def dev(file: Path, folder: Path) -> Iterator[Dev]:
     """Run `vertice dev` on a compose file, on free ports, for the length of a `with`."""
     ports = free_ports()
     flags = [f"--registry-port={ports.registry}", f"--http-port={ports.http}", f"--dns-port={ports.dns}"]
-    program = Program([*VERTICE, "dev", str(file), *flags], folder / "dev.log", {"PYTHONUNBUFFERED": "1"})
+    program = Program([*VERTICE, "dev", str(file), *flags], folder / "dev.log", {"TMPDIR": str(folder)})
     try:
         wait_until(lambda: UP in program.output() or program.process.poll() is not None, "it is up", timeout_s=45)
         assert program.process.poll() is None, program.output()
