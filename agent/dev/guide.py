@@ -95,6 +95,14 @@ def death_text(name: str, exit_code: int, lines: Sequence[str], restart: str) ->
     yield f"  {restart}"
 
 
+def farewell_text(count: int, left: int | None, *, drained: bool) -> str:
+    """Return what became of `count` instances; `left` are still registered, None: nobody can tell."""
+    if left is None:
+        return f"{count} instances ended; the registry is not there to ask whether it still has them."
+    how = "" if drained else " (the agent did not end in time, and was killed)"
+    return f"{max(0, count - left)} instances deregistered; {left} left at the registry{how}."
+
+
 def shown_command(executable: Path, cwd: Path) -> str:
     """Return how the user can call `vertice`, relative to where he is when that is shorter."""
     script = executable.parent / "vertice"

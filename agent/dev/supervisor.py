@@ -72,7 +72,7 @@ class Supervisor:
         self._mourners: list[asyncio.Task[None]] = []
         self._claim: socket.socket | None = None
         self._folder: Path | None = None
-        self._somebody_died = False
+        self._keep_logs = False
         self._closing = False
 
     async def start(self) -> Supervisor:
@@ -127,10 +127,9 @@ class Supervisor:
         if agent is not None and agent.exit_code is None:
             drained = await agent.stop(AGENT_STOP_S)
             left = await self._count_left()
-            said = "the registry is not there to ask" if left is None else f"{left} left at the registry"
-            how = "deregistered" if drained else "the agent did not end in time and was killed"
-            self._say(f"{len(self._stand_ins.listening)} instances {how}; {said}.")
-        if self._somebody_died:
+            self._keep_logs = self._keep_logs or bool(left) or not drained
+            self._say(guide.farewell_text(len(self._stand_ins.listening), left, drained=drained))
+        if self._keep_logs:
             self._say(f"The logs stay in {self._folder}.")
         await self._end_all()
 
@@ -208,7 +207,7 @@ class Supervisor:
     async def _mourn(self, child: Child) -> None:
         exit_code = await child.ended()
         if not self._closing:
-            self._somebody_died = True
+            self._keep_logs = True
             for line in guide.death_text(child.name, exit_code, await child.last_lines(), self._restarts[child.name]):
                 self._say(line)
 
@@ -228,7 +227,7 @@ class Supervisor:
         )
         if self._claim is not None:
             self._claim.close()
-        if self._folder is not None and not self._somebody_died:
+        if self._folder is not None and not self._keep_logs:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
 

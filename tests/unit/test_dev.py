@@ -73,6 +73,14 @@ def test_a_dead_child_is_said_with_its_last_words_and_how_to_start_it_again() ->
     assert "rest goes on without the agent" in agent[1]
 
 
+def test_the_farewell_says_what_is_so() -> None:
+    assert guide.farewell_text(14, 0, drained=True) == "14 instances deregistered; 0 left at the registry."
+    assert guide.farewell_text(14, 14, drained=True) == "0 instances deregistered; 14 left at the registry."
+    assert guide.farewell_text(14, 3, drained=False).startswith("11 instances deregistered; 3 left")
+    assert "in time" in guide.farewell_text(14, 3, drained=False)
+    assert "not there to ask" in guide.farewell_text(14, None, drained=True)
+
+
 def test_the_command_is_shown_as_short_as_it_can_be_typed(tmp_path: Path) -> None:
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
