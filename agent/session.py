@@ -21,14 +21,13 @@ from agent.checks.probes import CheckResult, Probe
 from agent.decisions import Member, Outcome, Phase, Register, TellStatus, Timings, Wait
 from agent.farewell import leave
 from agent.registry_client import RegistryClient, Reply
+from agent.resolving import HostResolver
 from agent.settings import ServiceSpec
-from registry_core.api.resolution import Resolver
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.domain.selection import Random
 from registry_core.ports import Clock
 
 MAX_REQUESTS: Final = 16
-MAX_RESOLVING: Final = 8
 IDLE_S: Final = 60.0
 
 _log = structlog.get_logger(component="agent.session")
@@ -74,7 +73,7 @@ class Session:
         probe_for: Callable[[ServiceSpec], Probe | None],
         clock: Clock,
         random: Random,
-        resolver: Resolver,
+        resolver: HostResolver,
         drain_wait_s: float = 5.0,
         lease_granted: Callable[[float], None] = lambda _ttl_s: None,
     ) -> None:
@@ -83,7 +82,6 @@ class Session:
         self._clock = clock
         self._random = random
         self._resolver = resolver
-        self._resolving = asyncio.Semaphore(MAX_RESOLVING)
         self._drain_wait_s = drain_wait_s
         self._lease_granted = lease_granted
         self._wake = asyncio.Event()
@@ -199,9 +197,8 @@ class Session:
         self._note(kept, step, reply)
 
     async def _register(self, kept: _Kept, status: Status) -> Reply:
-        async with self._resolving:
-            # A name server that is away for a moment must not take known addresses out of DNS.
-            addresses = await self._resolver.resolve(kept.claim.host) or kept.claim.addresses
+        # A name server that is away for a moment must not take known addresses out of DNS.
+        addresses = await self._resolver.addresses(kept.claim.host) or kept.claim.addresses
         kept.claim = msgspec.structs.replace(kept.claim, addresses=addresses)
         reply, ttl_s = await self._client.register(msgspec.structs.replace(kept.claim, status=status))
         # It may have been stored although the answer was lost.

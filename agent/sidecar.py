@@ -24,6 +24,7 @@ from agent.local_api import LocalApi, http_logger
 from agent.lookups import Lookups
 from agent.metrics import AgentMetrics
 from agent.registry_client import CONNECTIONS, RegistryClient, Upstreams
+from agent.resolving import HostResolver
 from agent.session import Session
 from agent.settings import AgentSettings
 from agent.sync import WatchSync
@@ -32,7 +33,6 @@ from dns.responder import DnsSettings, Responder
 from dns.tcp import TcpServer, serve_tcp
 from dns.udp import UdpServer, serve_udp
 from registry_core.api.connections import ConnectionLimits, Connections
-from registry_core.api.resolution import Resolver
 from registry_core.errors import CannotListen
 from registry_core.ports import Clock, SystemClock
 from registry_core.settings import Listen
@@ -157,23 +157,24 @@ class Sidecar:
 
     async def _follow_and_register(self) -> None:
         settings = self.settings
+        resolver = HostResolver()
         http = await self._stack.enter_async_context(
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=10),
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=10, resolver=resolver),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "vertice-agent"},
             )
         )
-        checks = await self._stack.enter_async_context(check_session())
+        checks = await self._stack.enter_async_context(check_session(resolver))
         self.session = Session(
             settings.services,
             RegistryClient(http, self.upstreams, settings.token),
             timings=Timings(heartbeat_s=settings.heartbeat_s, initial_wait_s=settings.initial_wait_s),
             pace=CheckPace(settings.check_interval_s, settings.check_rise, settings.check_fall),
-            probe_for=lambda spec: probe_for(spec, checks, settings.check_timeout_s),
+            probe_for=lambda spec: probe_for(spec, checks, resolver, settings.check_timeout_s),
             clock=self._clock,
             random=self._random,
-            resolver=Resolver(),
+            resolver=resolver,
             drain_wait_s=settings.drain_wait_s,
             lease_granted=self.view.lease_granted,
         )

@@ -7,13 +7,13 @@ of proxies in the environment are not used, and little is read of what comes bac
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Final, Protocol
 
 import aiohttp
 import msgspec
 from yarl import URL
 
+from agent.resolving import HostResolver
 from agent.settings import CheckKind, ServiceSpec
 from registry_core.domain.names import host_port
 from registry_core.domain.records import Protocol as Speaks
@@ -35,9 +35,9 @@ class Probe(Protocol):
     async def __call__(self) -> CheckResult: ...
 
 
-def check_session() -> aiohttp.ClientSession:
+def check_session(resolver: HostResolver) -> aiohttp.ClientSession:
     """Return the session for http checks: a connection for each, so that accepting is checked too."""
-    connector = aiohttp.TCPConnector(limit=MAX_CHECKS_AT_ONCE, force_close=True, use_dns_cache=False)
+    connector = aiohttp.TCPConnector(limit=MAX_CHECKS_AT_ONCE, force_close=True, use_dns_cache=False, resolver=resolver)
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -76,31 +76,37 @@ class HttpProbe:
 class TcpProbe:
     """A TCP connection: well is who accepts it."""
 
-    def __init__(self, spec: ServiceSpec, timeout_s: float) -> None:
+    def __init__(self, resolver: HostResolver, spec: ServiceSpec, timeout_s: float) -> None:
+        self._resolver = resolver
         self._host, self._port = spec.claim.host, spec.claim.port
         self._timeout_s = timeout_s
 
     async def __call__(self) -> CheckResult:
+        because = f"{self._host} has no address that could be found in time"
         try:
             async with asyncio.timeout(self._timeout_s):
-                _, writer = await asyncio.open_connection(self._host, self._port)
+                for address in await self._resolver.addresses(self._host):
+                    try:
+                        _, writer = await asyncio.open_connection(address, self._port)
+                    except OSError as error:  # the next address may do
+                        because = str(error) or type(error).__name__
+                        continue
+                    # Nothing was said on it, so that nothing is lost by ending it at once.
+                    writer.transport.abort()
+                    return CheckResult(good=True)
         except TimeoutError:
-            return CheckResult(good=False, because=f"no connection within {self._timeout_s:g} s")
-        except (OSError, UnicodeError) as error:
-            return CheckResult(good=False, because=str(error) or type(error).__name__)
-        writer.close()
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(self._timeout_s):
-                await writer.wait_closed()
-        return CheckResult(good=True)
+            because = f"no connection within {self._timeout_s:g} s"
+        return CheckResult(good=False, because=because)
 
 
-def probe_for(spec: ServiceSpec, session: aiohttp.ClientSession, timeout_s: float) -> Probe | None:
+def probe_for(
+    spec: ServiceSpec, session: aiohttp.ClientSession, resolver: HostResolver, timeout_s: float
+) -> Probe | None:
     """Return the check of a service, or None when it is not checked."""
     match spec.check:
         case CheckKind.HTTP:
             return HttpProbe(session, spec, timeout_s)
         case CheckKind.TCP:
-            return TcpProbe(spec, timeout_s)
+            return TcpProbe(resolver, spec, timeout_s)
         case CheckKind.NONE:
             return None

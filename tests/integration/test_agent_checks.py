@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -12,7 +14,9 @@ from structlog.testing import capture_logs
 
 from agent.checks.checker import Checker, CheckPace
 from agent.checks.probes import CheckResult, HttpProbe, Probe, TcpProbe, check_session, probe_for
+from agent.resolving import HostResolver
 from agent.settings import CheckKind
+from registry_core.api.resolution import Resolver
 from registry_core.domain.records import Protocol, Status
 from tests.integration.agents import StandIn, spec, stand_in
 from tests.programs import eventually
@@ -20,7 +24,7 @@ from tests.programs import eventually
 
 @pytest_asyncio.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with check_session() as session:
+    async with check_session(HostResolver()) as session:
         yield session
 
 
@@ -67,7 +71,7 @@ async def test_only_the_beginning_of_a_huge_answer_is_read(http: aiohttp.ClientS
 
 async def test_who_does_not_listen_is_bad(http: aiohttp.ClientSession, service: StandIn) -> None:
     await service.stop()
-    for probe in (HttpProbe(http, spec(service), 2.0), TcpProbe(spec(service), 2.0)):
+    for probe in (HttpProbe(http, spec(service), 2.0), TcpProbe(HostResolver(), spec(service), 2.0)):
         result = await probe()
         assert not result.good
         assert result.because
@@ -83,7 +87,7 @@ async def test_what_is_no_http_is_bad(http: aiohttp.ClientSession) -> None:
     odd.port = server.sockets[0].getsockname()[1]
     try:
         assert not (await HttpProbe(http, spec(odd), 2.0)()).good
-        assert (await TcpProbe(spec(odd), 2.0)()).good
+        assert (await TcpProbe(HostResolver(), spec(odd), 2.0)()).good
         https = spec(odd, protocol=Protocol.HTTPS)
         assert not (await HttpProbe(http, https, 2.0)()).good
     finally:
@@ -94,11 +98,42 @@ async def test_a_name_that_does_not_resolve_is_bad(http: aiohttp.ClientSession) 
     nowhere = StandIn("nowhere.invalid")
     nowhere.port = 8034
     assert not (await HttpProbe(http, spec(nowhere), 2.0)()).good
-    assert not (await TcpProbe(spec(nowhere), 2.0)()).good
+    assert not (await TcpProbe(HostResolver(), spec(nowhere), 2.0)()).good
+
+
+async def test_a_name_server_that_hangs_makes_a_check_bad_in_time(service: StandIn) -> None:
+    hangs = threading.Event()
+
+    def lookup(_host: str) -> list[str]:
+        hangs.wait(30)
+        return []
+
+    resolver = HostResolver(Resolver(lookup))
+    service.host = "slow.example"
+    try:
+        async with check_session(resolver) as http:
+            for probe in (HttpProbe(http, spec(service), 0.05), TcpProbe(resolver, spec(service), 0.05)):
+                assert "within 0.05 s" in (await probe()).because
+    finally:
+        hangs.set()
+
+
+async def test_many_names_at_once_are_resolved_one_after_the_other_and_none_is_turned_away() -> None:
+    resolver = HostResolver(Resolver(lambda host: [f"10.0.0.{host[4:]}", "2001:db8::1"]))
+    found = await asyncio.gather(*(resolver.resolve(f"host{n}", 80) for n in range(100)))
+    assert [[r["host"] for r in results] for results in found] == [[f"10.0.0.{n}", "2001:db8::1"] for n in range(100)]
+    only_six = await resolver.resolve("host1", 80, socket.AF_INET6)
+    assert [r["host"] for r in only_six] == ["2001:db8::1"]
+
+
+async def test_a_tcp_check_tries_every_address(service: StandIn) -> None:
+    resolver = HostResolver(Resolver(lambda _host: ["127.77.9.9", service_host]))
+    service_host, service.host = service.host, "both.example"
+    assert (await TcpProbe(resolver, spec(service), 2.0)()).good
 
 
 async def test_each_kind_has_its_probe(http: aiohttp.ClientSession, service: StandIn) -> None:
-    kinds = [type(probe_for(spec(service, check=kind), http, 1.0)) for kind in CheckKind]
+    kinds = [type(probe_for(spec(service, check=kind), http, HostResolver(), 1.0)) for kind in CheckKind]
     assert kinds == [HttpProbe, TcpProbe, type(None)]
 
 

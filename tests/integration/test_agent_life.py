@@ -191,7 +191,9 @@ async def test_a_registry_that_comes_back_empty_costs_no_lookup() -> None:
         api = await registry.enter_async_context(serving(settings))
         # One that nobody asserts any more stands for all whose agents come late.
         await api.register("orphan", "10.0.0.9")
-        agent = await stack.enter_async_context(standing(api.url, spec(service)))
+        # No heartbeat tells the agent: it has to hear it from the watch.
+        patient = msgspec.structs.replace(QUICK, heartbeat_s=3600.0)
+        agent = await stack.enter_async_context(standing(api.url, spec(service), settings=patient))
         await becomes(lambda: agent.addresses("osint-service"), [service.host])
         await becomes(lambda: agent.addresses("orphan"), ["10.0.0.9"])
         stop = asyncio.Event()
