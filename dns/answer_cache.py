@@ -7,7 +7,7 @@ kept apart, so that a flood of random ones cannot drive out the answers that are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -26,7 +26,7 @@ class CacheLimits(msgspec.Struct, frozen=True):
 class Entry:
     """The answers to one query: several orders of the same records, given out in turn."""
 
-    __slots__ = ("counter", "label", "orders", "turn", "variants", "weight")
+    __slots__ = ("counter", "label", "orders", "rounds", "turn", "variants", "weight")
 
     def __init__(self, label: str, orders: int, counter: list[int]) -> None:
         self.label = label
@@ -34,6 +34,7 @@ class Entry:
         self.counter = counter  # one cell, shared by all entries that count as the same
         self.variants: list[bytes] = []
         self.turn = 0
+        self.rounds = 0  # how often all variants have been given out
         self.weight = _OVERHEAD_BYTES
 
 
@@ -70,15 +71,16 @@ class AnswerCache:
             for key in tuple(self._by_label.get(label, ())):
                 self._drop(key)
 
+    def discard(self, key: bytes) -> None:
+        """Drop the entry of `key`, if there is one."""
+        if key in self.ready:
+            self._drop(key)
+
     def clear(self) -> None:
         """Drop everything."""
         self.ready.clear()
         self._by_label.clear()
         self.bytes = 0
-
-    def labels(self) -> Iterator[str]:
-        """Return the labels on which something depends."""
-        return iter(self._by_label)
 
     def _drop(self, key: bytes) -> None:
         entry = self.ready.pop(key)

@@ -13,7 +13,7 @@ takes NXDOMAIN for a fact and keeps it, and "not known here" is none.
 from __future__ import annotations
 
 import random as random_module
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -26,7 +26,12 @@ from registry_core.domain.records import Instance, Protocol
 from registry_core.domain.selection import Filter, WhenNonePass, serving
 from registry_core.ports import LocalView
 
-STALE_ANSWER: Final = 3  # RFC 8914 section 4.4
+# Extended DNS Errors: RFC 8914 sections 4.4, 4.15 and 4.20.
+STALE_ANSWER: Final = 3
+NOT_READY: Final = 14
+STALE_NXDOMAIN: Final = 19
+# The longest that an old answer is kept by who asked: what is doubtful is asked for again soon.
+STALE_TTL_S: Final = 5
 # RFC 8482 section 4.2: what ANY is answered with.
 _HINFO: Final = b"\x07RFC8482\x00"
 _INSTANCE_LABEL: Final = b"i-"
@@ -34,8 +39,8 @@ _TRANSPORTS: Final = (b"_tcp", b"_udp")
 NEAR_PRIORITY: Final = 0
 FAR_PRIORITY: Final = 10
 _MAX_TEXTS: Final = 32
-# Records of one answer: more would not fit into 64 KiB anyway.
-_MAX_RECORDS: Final = 4000
+# No record of an answer is shorter: a pointer, the fixed fields, an IPv4 address.
+_MIN_RECORD: Final = 16
 
 
 class ZoneSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,10 +73,14 @@ class Zone:
         self._apex: Name = codec.name_of(settings.zone)
         self._primary: Name = (b"ns", *self._apex)
         soa = codec.soa_data(self._primary, (b"hostmaster", *self._apex), 1, settings.negative_ttl_s)
-        self._soa = Record(self._apex, Type.SOA, settings.negative_ttl_s, soa)
+        self._soa = soa
 
-    def answer(self, query: Query, random: random_module.Random) -> Found:
-        """Return the answer to `query`; the order of several records is drawn from `random`."""
+    def answer(self, query: Query, random: random_module.Random, size: int = codec.MAX_MESSAGE) -> Found:
+        """Return the answer to `query`; the order of several records is drawn from `random`.
+
+        It holds all records, or at least one more than fit into `size` octets: to write down the
+        thousands of a large service, of which twenty are sent, would take the time of 500 answers.
+        """
         if query.edns is not None and query.edns.version != 0:
             return Found(Answer(Rcode.BADVERS, authoritative=False))
         if query.qclass != codec.CLASS_IN or query.qtype in (Type.AXFR, Type.IXFR):
@@ -82,50 +91,56 @@ class Zone:
             return Found(Answer(Rcode.REFUSED, authoritative=False))
         if depth == 0:
             return Found(self._of_apex(query))
-        return self._below(query, name[:depth], random)
+        return self._below(query, name[:depth], random, size // _MIN_RECORD + 1)
 
-    def _below(self, query: Query, labels: Name, random: random_module.Random) -> Found:
+    def _below(self, query: Query, labels: Name, random: random_module.Random, most: int) -> Found:
         match labels:
             case (transport,) if transport in _TRANSPORTS:
                 return Found(self._nothing(Rcode.NOERROR))  # RFC 8020: something stands below it
             case (b"_dns-sd", b"_udp"):
                 return Found(self._nothing(Rcode.NOERROR))
             case (b"_services", b"_dns-sd", b"_udp"):
-                return Found(self._enumeration(query))
+                return Found(self._enumeration(query, most))
             case (b"ns",):
                 # The name server of a zone that lives on the asker's own machine.
                 return Found(self._shaped(query, {Type.A: [b"\x7f\0\0\1"]}))
             case (service, transport) if transport in _TRANSPORTS and service.startswith(b"_"):
-                return self._service(query, service[1:], random, transport=transport)
+                return self._service(query, service[1:], random, most, transport=transport)
             case (one,):
                 short = _short(one)
                 if short is not None:
                     return self._instance(query, short)
-                return self._service(query, one, random)
+                return self._service(query, one, random, most)
             case (tag, service):
-                return self._service(query, service, random, tag=tag)
+                return self._service(query, service, random, most, tag=tag)
             case _:
                 return Found(self._unknown())
 
     # -- kinds of names
 
     def _of_apex(self, query: Query) -> Answer:
-        return self._shaped(query, {Type.SOA: [self._soa.data], Type.NS: [codec.name_data(self._primary)]})
+        return self._shaped(query, {Type.SOA: [self._soa], Type.NS: [codec.name_data(self._primary)]})
 
-    def _enumeration(self, query: Query) -> Answer:
+    def _enumeration(self, query: Query, most: int) -> Answer:
+        labels = sorted(self._view.catalog.labels())
+        if not labels:
+            return self._nothing(Rcode.NOERROR) if self._view.complete else _cannot_tell()
         names = [
-            codec.name_data((b"_" + label.encode(), b"_tcp", *self._apex))
-            for label in sorted(self._view.catalog.labels())
+            codec.name_data((b"_" + label.encode(), transport, *self._apex))
+            for label in labels[:most]
+            for transport in self._transports(label)
         ]
-        if not names:
-            return self._nothing(Rcode.NOERROR) if self._view.complete else Answer(Rcode.SERVFAIL)
-        return self._shaped(query, {Type.PTR: names[:_MAX_RECORDS]})
+        return self._shaped(query, {Type.PTR: names})
+
+    def _transports(self, label: str) -> list[bytes]:
+        service = self._view.catalog.find(label)
+        return sorted({_transport(i) for i in service.instances}) if service is not None else []
 
     def _instance(self, query: Query, short: str) -> Found:
         instance = self._view.catalog.by_short(short)
         if instance is None:
             return Found(self._unknown())  # whose it will be cannot be told from the name
-        data = {type_: _addresses([instance], type_) for type_ in (Type.A, Type.AAAA)}
+        data = {type_: list(_addresses([instance], type_)) for type_ in (Type.A, Type.AAAA)}
         return Found(self._shaped(query, data), label=label_of(instance.service_name))
 
     def _service(
@@ -133,6 +148,7 @@ class Zone:
         query: Query,
         service: bytes,
         random: random_module.Random,
+        most: int,
         *,
         tag: bytes = b"",
         transport: bytes = b"",
@@ -144,56 +160,57 @@ class Zone:
         found = self._view.catalog.find(name)
         instances: Sequence[Instance] = found.instances if found is not None else ()
         if transport:
-            instances = [i for i in instances if (i.protocol is Protocol.UDP) == (transport == b"_udp")]
+            instances = [i for i in instances if _transport(i) == transport]
         if wanted_tag:
             instances = [i for i in instances if wanted_tag in i.tags]
         if not instances:
             # The other transport, or another tag, may be there: then this name alone is not.
             return Found(self._unknown(), label=label)
         usable = serving(instances, Filter(), self._settings.when_none_pass)
-        shuffled = self._shuffled(usable, random)
-        return Found(self._of_service(query, shuffled, only_srv=bool(transport)), label=label, orders=len(usable))
+        answer = self._of_service(query, self._shuffled(usable, random), most, only_srv=bool(transport))
+        # One record has one order, however many instances it stands for.
+        orders = len(usable) if len(answer.answers) > 1 else 1
+        return Found(answer, label=label, orders=orders)
 
-    def _of_service(self, query: Query, instances: Sequence[Instance], *, only_srv: bool) -> Answer:
+    def _of_service(self, query: Query, instances: Sequence[Instance], most: int, *, only_srv: bool) -> Answer:
         match query.qtype:
             case Type.SRV:
-                return self._srv(instances)
+                return self._srv(instances[:most])
             case Type.A | Type.AAAA if not only_srv:
-                data = list(dict.fromkeys(_addresses(instances, Type(query.qtype))))
-                answer = self._shaped(query, {Type(query.qtype): data[:_MAX_RECORDS]})
+                type_ = Type(query.qtype)
+                answer = self._shaped(query, {type_: _distinct(_addresses(instances, type_), most)})
                 # Any part of a large service is an answer to who wants one address (a resolver that
                 # cannot ask again over TCP must get on with it); only SRV promises the whole.
                 return msgspec.structs.replace(answer, part_will_do=True)
             case Type.TXT if not only_srv:
-                return self._shaped(query, {Type.TXT: list(dict.fromkeys(map(_texts, instances)))[:_MAX_RECORDS]})
+                return self._shaped(query, {Type.TXT: _distinct(map(_texts, instances), most)})
             case _:
-                return self._shaped(query, {Type.SRV: [b""]})
+                return self._shaped(query, {})
 
     def _srv(self, instances: Sequence[Instance]) -> Answer:
         answers: list[Record] = []
         additional: list[Record] = []
         ttl_s = self._ttl_s()
-        for instance in instances[:_MAX_RECORDS]:
+        for instance in instances:
             target = self._target(instance)
             near = not self._settings.local_zone or instance.zone == self._settings.local_zone
             data = codec.srv_data(NEAR_PRIORITY if near else FAR_PRIORITY, instance.weight, instance.port, target)
             answers.append(Record(None, Type.SRV, ttl_s, data))
-            if instance.addresses:
-                additional += [
-                    Record(target, type_, ttl_s, data)
-                    for type_ in (Type.A, Type.AAAA)
-                    for data in _addresses([instance], type_)
-                ]
+            additional += [
+                Record(target, type_, ttl_s, address)
+                for type_ in (Type.A, Type.AAAA)
+                for address in _addresses([instance], type_)
+            ]
         if not answers:
             return self._nothing(Rcode.NOERROR)
         return Answer(Rcode.NOERROR, answers=tuple(answers), additional=tuple(additional), extended_error=self._age())
 
     def _target(self, instance: Instance) -> Name:
         """Return a name that has the instance's addresses (never an alias, RFC 2782)."""
-        if instance.addresses:
+        if any(ip_address(ip) for ip in _ips(instance)):
             return (_INSTANCE_LABEL + short_id(instance.service_name, instance.instance_id).encode(), *self._apex)
-        # The registering agent could not resolve it. The asker's resolver may be able to; without the
-        # target the instance would not be there at all.
+        # Nobody could resolve it when it was registered. The asker's resolver may be able to, perhaps even
+        # a name of one label (a container's); without a target the instance would not be there at all.
         return codec.name_of(instance.host)
 
     # -- shapes of answers
@@ -213,17 +230,28 @@ class Zone:
         return Answer(Rcode.NOERROR, answers=records, extended_error=self._age())
 
     def _nothing(self, rcode: Rcode) -> Answer:
-        """Return NODATA or NXDOMAIN, with the SOA that says how long it holds (RFC 2308)."""
-        return Answer(rcode, authority=(self._soa,), extended_error=self._age())
+        """Return NODATA or NXDOMAIN, with the SOA that says how long it holds.
+
+        Its TTL and its MINIMUM are the same number, of which askers take the smaller (RFC 2308 section 5).
+        """
+        soa = Record(self._apex, Type.SOA, self._lifetime_s(self._settings.negative_ttl_s), self._soa)
+        error = STALE_NXDOMAIN if rcode is Rcode.NXDOMAIN else STALE_ANSWER
+        return Answer(rcode, authority=(soa,), extended_error=error if self._is_old() else None)
 
     def _unknown(self) -> Answer:
-        return self._nothing(Rcode.NXDOMAIN) if self._view.complete else Answer(Rcode.SERVFAIL)
+        return self._nothing(Rcode.NXDOMAIN) if self._view.complete else _cannot_tell()
+
+    def _is_old(self) -> bool:
+        return freshness_of(self._view.age_s()) is not Freshness.FRESH
 
     def _age(self) -> int | None:
-        return None if freshness_of(self._view.age_s()) is Freshness.FRESH else STALE_ANSWER
+        return STALE_ANSWER if self._is_old() else None
 
     def _ttl_s(self) -> int:
-        return self._settings.ttl_s
+        return self._lifetime_s(self._settings.ttl_s)
+
+    def _lifetime_s(self, usual_s: int) -> int:
+        return min(usual_s, STALE_TTL_S) if self._is_old() else usual_s
 
     def _shuffled(self, instances: Iterable[Instance], random: random_module.Random) -> list[Instance]:
         """Return the instances, the near ones first, each group in an order drawn by weight.
@@ -238,6 +266,14 @@ class Zone:
         )
 
 
+def _cannot_tell() -> Answer:
+    return Answer(Rcode.SERVFAIL, authoritative=False, extended_error=NOT_READY)
+
+
+def _transport(instance: Instance) -> bytes:
+    return b"_udp" if instance.protocol is Protocol.UDP else b"_tcp"
+
+
 def _short(label: bytes) -> str | None:
     """Return the short id in `i-<short>`, or None when the label is not of that form."""
     digits = label[len(_INSTANCE_LABEL) :]
@@ -250,16 +286,48 @@ def _text(label: bytes) -> str | None:
     return label.decode("ascii") if label.isascii() else None
 
 
-def _addresses(instances: Iterable[Instance], type_: Type) -> list[bytes]:
+def _ips(instance: Instance) -> tuple[str, ...]:
+    return instance.addresses or (instance.host,)
+
+
+def _addresses(instances: Iterable[Instance], type_: Type) -> Iterator[bytes]:
     version = 4 if type_ is Type.A else 6
-    parsed = (ip_address(ip) for i in instances for ip in i.addresses)
-    return [ip.packed for ip in parsed if ip is not None and ip.version == version]
+    parsed = (ip_address(ip) for i in instances for ip in _ips(i))
+    return (ip.packed for ip in parsed if ip is not None and ip.version == version)
+
+
+def _distinct(data: Iterable[bytes], most: int) -> list[bytes]:
+    """Return the first `most` different ones: an RRset holds no record twice (RFC 2181 section 5)."""
+    found: dict[bytes, None] = {}
+    for one in data:
+        found[one] = None
+        if len(found) == most:
+            break
+    return list(found)
 
 
 def _texts(instance: Instance) -> bytes:
-    """Return an instance's metadata as RFC 1464 strings, key=value; what is no plain value is left out."""
-    pairs = sorted((k, v) for k, v in instance.metadata.items() if isinstance(v, str | int | float | bool))
-    texts = [f"{key.replace('=', '`=')}={value}".encode() for key, value in pairs]
+    """Return an instance's version, then its metadata, as RFC 1464 strings, key=value.
+
+    Left out: what is no plain value, what is longer than a string can be, and what comes after 32.
+    """
+    plain = {key: value for key, value in instance.metadata.items() if key and isinstance(value, str | int | float)}
     if instance.version:
-        texts.insert(0, b"version=" + instance.version.encode())
+        plain["version"] = instance.version
+    ordered = sorted(plain, key=lambda key: (key != "version", key))
+    texts = [_quoted(key) + b"=" + _value(plain[key]) for key in ordered]
     return codec.text_data([text for text in texts if len(text) <= 255][:_MAX_TEXTS])
+
+
+def _quoted(key: str) -> bytes:
+    """Return a key with the marks that RFC 1464 section 2 gives a meaning quoted by one of them."""
+    head = len(key) - len(key.lstrip(" \t"))
+    tail = len(key.rstrip(" \t"))
+    quoted = "".join(f"`{c}" if c in "`=" or not head <= at < tail else c for at, c in enumerate(key))
+    return quoted.encode("utf-8", "replace")
+
+
+def _value(value: str | float) -> bytes:
+    if isinstance(value, bool):
+        return b"true" if value else b"false"  # as it stood in the JSON
+    return str(value).encode("utf-8", "replace")

@@ -26,6 +26,7 @@ _AA: Final = 0x0400
 _TC: Final = 0x0200
 _RD: Final = 0x0100
 _CD: Final = 0x0010
+_DO: Final = 0x8000  # in the TTL field of OPT
 _QUESTION_AT: Final = b"\xc0\x0c"  # a pointer to the name of the question
 _HEADER: Final = struct.Struct("!HHHHHH")
 _RR: Final = struct.Struct("!HHIH")
@@ -191,9 +192,7 @@ def _edns(message: bytes, at: int, counts: Sequence[int]) -> Edns | None:
             if found is not None or message[owner_at] != 0 or number < additional_from:
                 raise _Broken
             _check_options(message, at - length, at)
-            found = Edns(
-                payload=class_, version=(ttl >> 16) & 0xFF, dnssec_ok=bool(ttl & 0x8000), has_options=length > 0
-            )
+            found = Edns(payload=class_, version=(ttl >> 16) & 0xFF, dnssec_ok=bool(ttl & _DO), has_options=length > 0)
     if at != end:
         raise _Broken
     return found
@@ -235,7 +234,7 @@ def write(query: Query, answer: Answer, *, size: int, payload: int) -> bytes:
     What does not fit: first the additional records go, then answers from the end, and TC says so
     (RFC 2181 section 9) unless a part is all that was promised.
     """
-    opt = b"" if query.edns is None else _opt(answer, payload)
+    opt = b"" if query.edns is None else _opt(query.edns, answer, payload)
     names = _Names(query)
     room = size - HEADER - len(query.question) - len(opt)
     answers, fitting = _section(answer.answers, room, names)
@@ -304,10 +303,11 @@ def _section(records: Iterable[Record], room: int, names: _Names) -> tuple[bytes
     return bytes(written), count
 
 
-def _opt(answer: Answer, payload: int) -> bytes:
+def _opt(asked: Edns, answer: Answer, payload: int) -> bytes:
     options = b"" if answer.extended_error is None else struct.pack("!HHH", 15, 2, answer.extended_error)
-    extended_rcode = answer.rcode >> 4
-    return b"\0" + _RR.pack(Type.OPT, payload, extended_rcode << 24, len(options)) + options
+    # The version is ours, 0, whatever was asked for; DO is copied (RFC 3225 section 3).
+    extended = (answer.rcode >> 4) << 24 | (_DO if asked.dnssec_ok else 0)
+    return b"\0" + _RR.pack(Type.OPT, payload, extended, len(options)) + options
 
 
 # -- the data of records

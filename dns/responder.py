@@ -14,14 +14,19 @@ import msgspec
 import structlog
 
 from dns import codec
+from dns.access import LOOPBACK, Access
 from dns.answer_cache import AnswerCache, CacheLimits, Entry
 from dns.answers import Zone, ZoneSettings
-from dns.codec import Query, Rcode, Refusal, Type
+from dns.codec import Answer, Query, Rcode, Refusal, Type
 from registry_core.domain.selection import WhenNonePass
 from registry_core.ports import LocalView
 
 # Orders of the same records that are kept ready. Enough that no asker sees a pattern in who comes first.
 MAX_ORDERS: Final = 8
+# How often all of them are given out before others are drawn. The few that are ready are no fair sample:
+# of a service with thousands of instances they name some, and a light instance may lead none of them.
+ROUNDS: Final = 256
+_PROHIBITED: Final = 18  # RFC 8914 section 4.19
 
 _log = structlog.get_logger(component="dns")
 
@@ -36,6 +41,8 @@ class DnsSettings(msgspec.Struct, frozen=True, kw_only=True):
     when_none_pass: WhenNonePass = WhenNonePass.ALL
     # What crosses every path without fragments (the flag day of 2020).
     udp_payload: int = 1232
+    # Who may ask: networks such as 10.0.0.0/8.
+    allow_networks: tuple[str, ...] = LOOPBACK
     cache: CacheLimits = CacheLimits()
 
 
@@ -43,6 +50,7 @@ class Responder:
     """Answers queries out of `view`. Counts what it answers, by type and response code."""
 
     def __init__(self, view: LocalView, settings: DnsSettings, random: random_module.Random) -> None:
+        """Raises ValueError when one of `allow_networks` is no network."""
         self._settings = settings
         self._random = random
         self._zone = Zone(
@@ -55,12 +63,14 @@ class Responder:
                 when_none_pass=settings.when_none_pass,
             ),
         )
+        self.admits = Access(settings.allow_networks).admits
         self._found = AnswerCache(settings.cache)
         self._missing = AnswerCache(settings.cache)
         self._cells: dict[tuple[str, str], list[int]] = {}
         self.hits = 0
         self.misses = 0
         self.malformed = 0
+        self.prohibited = 0
         self.failures = 0
         view.subscribe(self._changed)
 
@@ -75,6 +85,10 @@ class Responder:
             elif turn < entry.orders:
                 return self._ask(query, key, entry)
             else:
+                entry.rounds += 1
+                if entry.rounds == ROUNDS and entry.orders > 1:
+                    self._found.discard(key)
+                    return self._ask(query, key, None)
                 entry.turn = 1
                 turn = 0
             entry.counter[0] += 1
@@ -85,6 +99,20 @@ class Responder:
     def tcp(self, query: bytes) -> bytes | None:
         """Return the answer to a message that came over TCP: whole, up to 64 KiB."""
         return self._answer(query, None, None, over_udp=False)
+
+    def refuse(self, query: bytes) -> bytes | None:
+        """Return the answer to a message from somebody who may not ask."""
+        self.prohibited += 1
+        match codec.read(query):
+            case Query() as asked:
+                self._counter(_type_name(asked.qtype), Rcode.REFUSED)[0] += 1
+                answer = Answer(Rcode.REFUSED, authoritative=False, extended_error=_PROHIBITED)
+                payload = self._settings.udp_payload
+                return codec.write(asked, answer, size=codec.MIN_UDP_PAYLOAD, payload=payload)
+            case Refusal() as refusal:
+                return codec.refuse(refusal)
+            case None:
+                return None
 
     @property
     def counters(self) -> Counter[tuple[str, str]]:
@@ -111,27 +139,26 @@ class Responder:
     def _answer(self, message: bytes, key: bytes | None, entry: Entry | None, *, over_udp: bool) -> bytes | None:
         try:
             query = codec.read(message)
-            match query:
-                case None:
-                    self.malformed += 1
-                    return None
-                case Refusal():
-                    self.malformed += 1
-                    self._counter("other", query.rcode)[0] += 1
-                    return codec.refuse(query)
-                case Query():
-                    return self._answer_query(query, key, entry, over_udp=over_udp)
+            if isinstance(query, Query):
+                return self._answer_query(query, key, entry, over_udp=over_udp)
+            self.malformed += 1
+            if query is None:
+                return None
+            self._counter("other", query.rcode)[0] += 1
+            return codec.refuse(query)
         except Exception:  # noqa: BLE001 - the last line: whatever a packet does, the server goes on
             self.failures += 1
-            _log.exception("query_failed", query=message[:512].hex())
+            # The 1st, 2nd, 4th, 8th ...: who found a packet that does this must not fill the disk as well.
+            if self.failures & (self.failures - 1) == 0:
+                _log.exception("query_failed", query=message[:512].hex(), failures=self.failures)
             if len(message) < codec.HEADER:
                 return None
             refusal = Refusal(int.from_bytes(message[:2]), int.from_bytes(message[2:4]), Rcode.SERVFAIL)
             return codec.refuse(refusal)
 
     def _answer_query(self, query: Query, key: bytes | None, entry: Entry | None, *, over_udp: bool) -> bytes:
-        found = self._zone.answer(query, self._random)
         limit = min(query.payload, self._settings.udp_payload) if over_udp else codec.MAX_MESSAGE
+        found = self._zone.answer(query, self._random, limit)
         answer = codec.write(query, found.answer, size=limit, payload=self._settings.udp_payload)
         counter = self._counter(_type_name(query.qtype), found.answer.rcode)
         counter[0] += 1

@@ -14,14 +14,17 @@ from dns.responder import Responder
 
 # A query is never larger; whoever announces more sends something else.
 MAX_QUERY: Final = 4096
-# What is read from one connection at a time.
-_READ_LIMIT: Final = 64 * 1024
+# What one connection may have in memory, unread and unsent: two queries' worth, and the last answer.
+_READ_LIMIT: Final = MAX_QUERY
+_UNSENT_LIMIT: Final = 0
+# Answers to one connection in one turn of the loop; then the others have theirs.
+BATCH: Final = 16
 
 
 class TcpLimits(msgspec.Struct, frozen=True):
     """How much patience a connection is given. RFC 7766 section 6.2.3 asks for seconds, not minutes."""
 
-    connections: int = 500
+    connections: int = 200
     idle_s: float = 10.0
     send_s: float = 5.0
     queries: int = 10_000  # on one connection; then it may come again
@@ -31,10 +34,11 @@ class TcpServer:
     """One listening socket and its connections."""
 
     def __init__(self, responder: Responder, limits: TcpLimits) -> None:
-        self._answer = responder.tcp
+        self._responder = responder
         self._limits = limits
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
         self.refused = 0
 
     @property
@@ -54,6 +58,7 @@ class TcpServer:
 
     async def close(self) -> None:
         """Stop listening and end every connection. Safe to call twice."""
+        self._closed = True
         if self._server is not None:
             self._server.close()
         for task in tuple(self._tasks):
@@ -61,7 +66,7 @@ class TcpServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._tasks) >= self._limits.connections:
+        if self._closed or len(self._tasks) >= self._limits.connections:
             self.refused += 1
             writer.transport.abort()
             return
@@ -74,22 +79,30 @@ class TcpServer:
             pass  # gone, silent, or cut off in the middle of a query
         finally:
             self._tasks.discard(task)
-            writer.transport.abort() if writer.is_closing() else writer.close()
+            # What was answered has left already; a reader who takes nothing is not waited for.
+            writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for _ in range(self._limits.queries):
+        peer = writer.get_extra_info("peername")
+        may_ask = peer is not None and self._responder.admits(peer[0])
+        answer = self._responder.tcp if may_ask else self._responder.refuse
+        writer.transport.set_write_buffer_limits(high=_UNSENT_LIMIT)
+        for number in range(1, self._limits.queries + 1):
             # One deadline for the whole query: a byte now and then does not keep a connection.
             async with asyncio.timeout(self._limits.idle_s):
                 length = int.from_bytes(await reader.readexactly(2))
                 if length > MAX_QUERY:
                     return
                 query = await reader.readexactly(length)
-            reply = self._answer(query)
+            reply = answer(query)
             if reply is None:
                 return
             writer.write(len(reply).to_bytes(2) + reply)
             async with asyncio.timeout(self._limits.send_s):
                 await writer.drain()
+            if number % BATCH == 0:
+                # Queries that are there already are read without waiting, which alone would let nobody else in.
+                await asyncio.sleep(0)
 
 
 async def serve_tcp(responder: Responder, host: str, port: int, limits: TcpLimits | None = None) -> TcpServer:

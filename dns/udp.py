@@ -24,7 +24,7 @@ class UdpServer:
     """One listening socket."""
 
     def __init__(self, responder: Responder, listening: socket.socket) -> None:
-        self._answer = responder.udp
+        self._responder = responder
         self._socket = listening
         self._loop = asyncio.get_running_loop()
         self.dropped = 0  # answers that the socket would not take
@@ -42,7 +42,8 @@ class UdpServer:
             self._socket.close()
 
     def _drain(self) -> None:
-        receive, send, answer = self._socket.recvfrom, self._socket.sendto, self._answer
+        receive, send = self._socket.recvfrom, self._socket.sendto
+        answer, refuse, admits = self._responder.udp, self._responder.refuse, self._responder.admits
         for _ in range(BATCH):
             try:
                 query, asker = receive(MAX_QUERY)
@@ -51,7 +52,7 @@ class UdpServer:
             except OSError:
                 # An ICMP error of an earlier answer (nobody listens there any more): no fault of ours.
                 continue
-            reply = answer(query)
+            reply = answer(query) if admits(asker[0]) else refuse(query)
             # Port 0 cannot be answered.
             if reply is None or not asker[1]:
                 continue

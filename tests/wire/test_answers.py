@@ -7,6 +7,7 @@ import random
 import dnslib
 import pytest
 
+from dns.responder import MAX_ORDERS, ROUNDS
 from registry_core.domain.names import short_id
 from registry_core.domain.records import Instance, Protocol, Status
 from registry_core.domain.selection import WhenNonePass
@@ -69,6 +70,15 @@ def test_an_instance_without_addresses_is_found_by_its_host_name() -> None:
     assert (rcode(nothing), data(nothing)) == ("NOERROR", [])
 
 
+def test_an_address_that_stands_for_the_host_will_do() -> None:
+    """As in what an older registry knows: no list of addresses beside a host that is one."""
+    record = instance("billing", "10.0.0.3", addresses=())
+    server = responder(StandingView([record]))
+    answer = ask(server, f"_billing._tcp.{ZONE}", "SRV")
+    assert (data(answer), data(answer, "ar")) == ([f"0 1 8034 {short(record)}"], ["10.0.0.3"])
+    assert data(ask(server, short(record))) == data(ask(server, f"billing.{ZONE}")) == ["10.0.0.3"]
+
+
 def test_a_near_instance_has_priority() -> None:
     near, far = instance(host="10.0.0.1", zone="z1"), instance(host="10.0.0.2", zone="z2")
     answer = ask(responder(StandingView([near, far]), local_zone="z1"), f"_ip-intel._tcp.{ZONE}", "SRV")
@@ -95,6 +105,10 @@ def test_metadata_is_text() -> None:
     record = instance(metadata={"team": "osint", "deep": {"a": 1}, "a=b": 1, "long": "x" * 300}, version="1.4.2")
     answer = ask(responder(StandingView([record])), f"ip-intel.{ZONE}", "TXT")
     assert [tuple(rr.rdata.data) for rr in answer.rr] == [(b"version=1.4.2", b"a`=b=1", b"team=osint")]
+    odd = instance(metadata={" a`b\t": 1.5, "on": True, "off": False, "": "no key", "none": None, "é": "ü"})
+    answer = ask(responder(StandingView([odd])), f"ip-intel.{ZONE}", "TXT")
+    expected = (b"` a``b`\t=1.5", b"off=false", b"on=true", "é=ü".encode())
+    assert [tuple(rr.rdata.data) for rr in answer.rr] == [expected], "quoted as RFC 1464 has it"
     bare = ask(responder(StandingView([TWO])), f"ip-intel.{ZONE}", "TXT")
     assert [tuple(rr.rdata.data) for rr in bare.rr] == [(b"",)], "TXT has one string at least"
 
@@ -113,6 +127,15 @@ def test_services_can_be_enumerated() -> None:
         f"_billing._tcp.{ZONE}.",
         f"_ip-intel._tcp.{ZONE}.",
     ]
+    assert rcode(ask(responder(StandingView()), f"_services._dns-sd._udp.{ZONE}", "PTR")) == "NOERROR"
+
+
+def test_the_names_of_an_enumeration_all_have_srv_records() -> None:
+    both = [instance("syslog", "10.0.0.1", protocol=p, port=n) for n, p in ((5, Protocol.UDP), (6, Protocol.TCP))]
+    server = responder(StandingView([ONE, *both, instance("statsd", "10.0.0.2", protocol=Protocol.UDP)]))
+    names = data(ask(server, f"_services._dns-sd._udp.{ZONE}", "PTR"))
+    assert names == [f"_{n}.{ZONE}." for n in ("ip-intel._tcp", "statsd._udp", "syslog._tcp", "syslog._udp")]
+    assert all(ask(server, name, "SRV").rr for name in names)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +167,9 @@ def test_a_label_that_is_no_text_does_not_exist() -> None:
 def test_a_view_that_is_not_complete_never_says_that_a_name_does_not_exist() -> None:
     server = responder(StandingView([ONE], complete=False))
     for name in ("nobody", "blue.ip-intel", "_nobody._tcp", "i-000000000000"):
-        assert rcode(ask(server, f"{name}.{ZONE}")) == "SERVFAIL"
+        answer = ask(server, f"{name}.{ZONE}", edns=1232)
+        assert (rcode(answer), answer.header.aa) == ("SERVFAIL", 0)
+        assert extended_errors(answer) == [14], "Not Ready"
     assert rcode(ask(server, f"ip-intel.{ZONE}")) == "NOERROR"
     assert rcode(ask(responder(StandingView(complete=False)), f"_services._dns-sd._udp.{ZONE}", "PTR")) == "SERVFAIL"
 
@@ -194,6 +219,9 @@ def test_edns_is_answered_to_who_speaks_it_and_to_nobody_else() -> None:
     assert [rr.rtype for rr in ask(server, f"ip-intel.{ZONE}").ar] == []
     opts = [rr for rr in ask(server, f"ip-intel.{ZONE}", edns=4096).ar if rr.rtype == 41]
     assert [(rr.rclass, rr.ttl) for rr in opts] == [(1232, 0)]
+    query = dnslib.DNSRecord(q=dnslib.DNSQuestion(f"ip-intel.{ZONE}"))
+    query.add_ar(dnslib.EDNS0(udp_len=1232, flags="do"))
+    assert [rr.ttl for rr in parsed(server.udp(bytes(query.pack()))).ar] == [0x8000], "DO is copied (RFC 3225)"
 
 
 def test_an_edns_version_that_we_do_not_speak_is_badvers() -> None:
@@ -265,10 +293,24 @@ def test_an_old_answer_says_so_to_who_speaks_edns() -> None:
     server = responder(view)
     for age_s, errors in ((0.0, []), (29.0, []), (31.0, [3]), (86400.0, [3]), (0.0, [])):
         view.age(age_s)
-        for name, code in ((f"ip-intel.{ZONE}", "NOERROR"), (f"nobody.{ZONE}", "NXDOMAIN")):
-            answer = ask(server, name, edns=1232)
-            assert (rcode(answer), extended_errors(answer)) == (code, errors), age_s
+        answer = ask(server, f"ip-intel.{ZONE}", edns=1232)
+        assert (rcode(answer), extended_errors(answer)) == ("NOERROR", errors), age_s
+        answer = ask(server, f"ip-intel.{ZONE}", "AAAA", edns=1232)
+        assert (data(answer), extended_errors(answer)) == ([], errors), age_s
+        answer = ask(server, f"nobody.{ZONE}", edns=1232)
+        no_such_name = [19 for _ in errors]  # "Stale NXDOMAIN Answer"
+        assert (rcode(answer), extended_errors(answer)) == ("NXDOMAIN", no_such_name), age_s
         assert rcode(ask(server, f"ip-intel.{ZONE}")) == "NOERROR"
+
+
+def test_an_old_answer_is_kept_by_who_asked_for_five_seconds_at_most() -> None:
+    view = StandingView([TWO])
+    server = responder(view, ttl_s=60, negative_ttl_s=30)
+    for age_s, ttl_s, negative_ttl_s in ((0.0, 60, 30), (31.0, 5, 5), (0.0, 60, 30)):
+        view.age(age_s)
+        srv = ask(server, f"ip-intel.{ZONE}", "SRV")
+        assert {rr.ttl for rr in [*srv.rr, *srv.ar]} == {ttl_s}
+        assert [rr.ttl for rr in ask(server, f"nobody.{ZONE}").auth] == [negative_ttl_s]
 
 
 def test_answers_rotate_and_the_heavy_come_first_more_often() -> None:
@@ -282,6 +324,20 @@ def test_answers_rotate_and_the_heavy_come_first_more_often() -> None:
             view.age(0)  # begin again with new orders
     assert 0.02 < first.count("10.0.0.1") / 400 < 0.25
     assert set(first) == {"10.0.0.1", "10.0.0.2"}
+
+
+def test_a_large_service_is_named_whole_in_the_course_of_time() -> None:
+    """The few orders that are kept ready hold a few hundred of the addresses: they are not kept for ever."""
+    server = responder(many(500))
+    query = question(f"ip-intel.{ZONE}")
+    seen: set[str] = set()
+    for number in range(30 * ROUNDS * MAX_ORDERS):
+        packed = server.udp(query)
+        assert packed is not None
+        if number % (ROUNDS * MAX_ORDERS) < MAX_ORDERS:
+            seen |= {str(rr.rdata) for rr in parsed(packed).rr}
+    assert len(seen) == 500
+    assert server.misses < 31 * MAX_ORDERS
 
 
 def test_a_change_of_one_service_is_in_its_next_answer_and_drops_no_other() -> None:
@@ -332,3 +388,18 @@ def test_the_kept_answer_is_the_answer() -> None:
             assert data(kept) == data(fresh)
     assert server.hits > 200
     assert sum(server.counters.values()) == 500
+
+
+# -- who may ask
+
+
+def test_who_may_not_ask_is_told_so_and_told_nothing_else() -> None:
+    server = responder(StandingView([ONE]), allow_networks=("10.0.0.0/8",))
+    assert (server.admits("10.1.2.3"), server.admits("127.0.0.1")) == (True, False)
+    answer = parsed(server.refuse(question(f"ip-intel.{ZONE}", edns=1232)))
+    assert (rcode(answer), data(answer), extended_errors(answer)) == ("REFUSED", [], [18])
+    assert answer.header.aa == 0
+    assert server.refuse(b"") is None
+    two_questions = question(f"ip-intel.{ZONE}")[:4] + b"\0\2" + question(f"ip-intel.{ZONE}")[6:]
+    assert rcode(parsed(server.refuse(two_questions))) == "FORMERR"
+    assert server.prohibited == 3

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+from types import SimpleNamespace
 
 import pytest
 
+from dns.answer_cache import CacheLimits
 from dns.tcp import serve_tcp
 from dns.udp import serve_udp
 from tests.samples import instance
@@ -65,19 +67,23 @@ def test_a_fault_of_ours_is_a_servfail_and_the_next_query_is_answered(monkeypatc
     def broken(*_: object) -> None:
         raise RuntimeError("a fault that nobody thought of")
 
+    logged: list[str] = []
+    log = SimpleNamespace(exception=lambda event, **_: logged.append(event))
     with monkeypatch.context() as patched:
+        patched.setattr("dns.responder._log", log)
         patched.setattr("dns.codec.read", broken)
         answer = server.udp(GOOD)
         assert answer is not None
         assert (answer[:2], answer[3] & 0xF) == (GOOD[:2], 2)
         assert server.udp(b"") is None
-    assert server.failures == 2
+        for _ in range(10):
+            server.udp(GOOD)
+    assert server.failures == 12
+    assert logged == ["query_failed"] * 4, "the 1st, 2nd, 4th and 8th: a packet that fails does not fill the disk"
     assert data(parsed(server.udp(GOOD))) == ["10.0.0.1"]
 
 
 def test_a_flood_of_random_names_neither_grows_the_cache_nor_drives_the_good_answers_out() -> None:
-    from dns.answer_cache import CacheLimits  # noqa: PLC0415 - beside the numbers that it bounds
-
     limits = CacheLimits(entries=1000, bytes=1_000_000)
     server = responder(StandingView([instance("ip_intel", "10.0.0.1")]), cache=limits)
     server.udp(GOOD)
@@ -92,8 +98,6 @@ def test_a_flood_of_random_names_neither_grows_the_cache_nor_drives_the_good_ans
 
 
 def test_a_flood_of_spellings_of_a_good_name_is_bounded_too() -> None:
-    from dns.answer_cache import CacheLimits  # noqa: PLC0415 - beside the numbers that it bounds
-
     server = responder(StandingView([instance("ip_intel", "10.0.0.1")]), cache=CacheLimits(entries=100, bytes=20_000))
     for number in range(2**8):
         name = "".join(c.upper() if number >> i & 1 else c for i, c in enumerate("ip-intel"))

@@ -1,0 +1,39 @@
+"""Who may ask. It looks at the address alone: over UDP, the word of whoever sent the datagram."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Final
+
+# A name server for one machine, unless told otherwise: an open one is a tool for attacks on others.
+LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
+# Addresses whose verdict is kept. Senders of datagrams choose their address, so they choose how many.
+_MAX_KEPT: Final = 4096
+
+
+class Access:
+    """The networks whose addresses may ask."""
+
+    def __init__(self, networks: Iterable[str] = LOOPBACK) -> None:
+        """Raises ValueError for what is no network, such as `10.0.0.0/8`."""
+        self._networks = tuple(ipaddress.ip_network(network) for network in networks)
+        self._kept: dict[str, bool] = {}
+
+    def admits(self, host: str) -> bool:
+        """Return whether the IP address `host` may ask."""
+        verdict = self._kept.get(host)
+        if verdict is None:
+            if len(self._kept) >= _MAX_KEPT:
+                self._kept.clear()
+            verdict = self._kept[host] = self._is_within(host)
+        return verdict
+
+    def _is_within(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        # A socket for both families shows IPv4 askers as ::ffff:a.b.c.d.
+        asker = getattr(address, "ipv4_mapped", None) or address
+        return any(asker in network for network in self._networks)
