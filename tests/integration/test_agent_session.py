@@ -1,0 +1,153 @@
+"""The session with a registry that a test plays: failures nobody foresaw, and what is said of an outage."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from structlog.testing import capture_logs
+
+from agent.checks.checker import CheckPace
+from agent.decisions import Outcome, Phase, Timings
+from agent.registry_client import RegistryClient, Reply
+from agent.resolving import HostResolver
+from agent.session import Session
+from agent.settings import CheckKind, ServiceSpec
+from registry_core.domain.records import InstanceKey, Registration, Status
+from registry_core.ports import SystemClock
+from tests.programs import eventually
+from tests.samples import claim
+
+QUICK = Timings(heartbeat_s=0.02, backoff_first_s=0.01, backoff_most_s=0.02)
+AWAY = Reply(Outcome.UNAVAILABLE, "nobody answers")
+DONE = Reply(Outcome.DONE)
+
+
+class Played(RegistryClient):
+    """Answers as it is told; what is an exception is raised."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[Reply | Exception]] = {}
+        self.asked: list[str] = []
+
+    def plays(self, what: str, *answers: Reply | Exception) -> None:
+        self.answers[what] = list(answers)
+
+    def _next(self, what: str) -> Reply:
+        self.asked.append(what)
+        answers = self.answers.get(what, [])
+        answer = answers.pop(0) if answers else DONE
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def register(self, claim: Registration) -> tuple[Reply, float | None]:
+        assert claim.addresses == (claim.host,)
+        return self._next("register"), None
+
+    async def beat(self, claims: Sequence[Registration]) -> list[tuple[InstanceKey, Reply]]:
+        reply = self._next("beat")
+        return [(claim.key, reply) for claim in claims]
+
+    async def set_status(self, claim: Registration, status: Status) -> Reply:
+        assert claim.epoch
+        return self._next(f"status {status}")
+
+    async def deregister(self, claim: Registration) -> Reply:
+        assert claim.epoch
+        return self._next("deregister")
+
+
+@pytest.fixture
+def registry() -> Played:
+    return Played()
+
+
+@contextlib.asynccontextmanager
+async def session_of(registry: Played, count: int = 1, timings: Timings = QUICK) -> AsyncIterator[Session]:
+    session = Session(
+        [ServiceSpec(claim(host=f"10.0.0.{n + 1}"), CheckKind.NONE) for n in range(count)],
+        registry,
+        timings=timings,
+        pace=CheckPace(),
+        probe_for=lambda _spec: None,
+        clock=SystemClock(),
+        random=random.Random(1),
+        resolver=HostResolver(),
+        drain_wait_s=0.0,
+    )
+    session.start()
+    try:
+        yield session
+    finally:
+        await session.close()
+
+
+def registered(session: Session) -> bool:
+    return session.phases() == {Phase.REGISTERED: len(session.report())}
+
+
+async def test_a_registration_that_fails_in_an_unforeseen_way_is_tried_again(registry: Played) -> None:
+    registry.plays("register", RuntimeError("odd"), AWAY)
+    with capture_logs() as lines:
+        async with session_of(registry) as session:
+            await eventually(lambda: registered(session), "it is registered")
+    assert registry.asked.count("register") == 3
+    said = [line["event"] for line in lines]
+    assert said.count("request_failed") == 1
+    assert said.count("registered") == 1
+
+
+async def test_heartbeats_that_fail_in_an_unforeseen_way_are_tried_again(registry: Played) -> None:
+    registry.plays("beat", RuntimeError("odd"), AWAY, Reply(Outcome.REFUSED, "no"))
+    with capture_logs() as lines:
+        async with session_of(registry) as session:
+            await eventually(lambda: session.beats[Outcome.DONE] >= 2, "heartbeats are taken again")
+    assert [line["event"] for line in lines].count("heartbeat_failed") == 1
+    assert registry.asked.count("register") == 1
+
+
+async def test_an_outage_is_said_once_and_its_end_once(registry: Played) -> None:
+    registry.plays("register", *[AWAY] * 20)
+    with capture_logs() as lines:
+        async with session_of(registry, count=4) as session:
+            await eventually(lambda: registered(session), "all are registered")
+    said = [line["event"] for line in lines]
+    assert said.count("registry_unavailable") == said.count("registry_available") == 1
+
+
+async def test_a_refusal_is_said_once(registry: Played) -> None:
+    registry.plays("register", *[Reply(Outcome.REFUSED, "Conflict: port: taken")] * 3)
+    with capture_logs() as lines:
+        async with session_of(registry, timings=Timings(refused_retry_s=0.01)) as session:
+            await eventually(lambda: registered(session), "it is registered at last")
+    assert [line["event"] for line in lines].count("refused") == 1
+    assert session.report()[0].problem == ""
+
+
+async def test_many_services_are_drained_a_few_at_a_time_and_each_once(registry: Played) -> None:
+    async with session_of(registry, count=50) as session:
+        await eventually(lambda: registered(session), "all are registered")
+        registry.plays("status draining", AWAY)
+        await session.drain(10.0)
+        await session.drain(10.0)
+    assert registry.asked.count("status draining") == 51, "the one that was not heard was said again"
+    assert registry.asked.count("deregister") == 50
+
+
+async def test_a_registry_that_does_not_answer_is_not_waited_for(registry: Played) -> None:
+    async with session_of(registry, count=3) as session:
+        await eventually(lambda: registered(session), "all are registered")
+        registry.plays("status draining", *[AWAY] * 1000)
+        await session.drain(0.05)
+    assert "deregister" not in registry.asked
+
+
+async def test_what_was_refused_is_not_taken_out_at_the_end(registry: Played) -> None:
+    registry.plays("register", Reply(Outcome.REFUSED, "Conflict: port: taken"))
+    async with session_of(registry) as session:
+        await eventually(lambda: session.report()[0].problem != "", "it is refused")
+        await session.drain(10.0)
+    assert registry.asked == ["register"]
