@@ -8,7 +8,6 @@ It knows nothing of services.
 from __future__ import annotations
 
 import enum
-import ipaddress
 import struct
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
@@ -316,11 +315,6 @@ def _opt(asked: Edns, answer: Answer, payload: int) -> bytes:
 def name_data(name: Name) -> bytes:
     """Return a name in full, as RFC 3597 section 4 asks of the data of newer types."""
     return b"".join(bytes((len(label),)) + label for label in name) + b"\0"
-
-
-def address_data(ip: str) -> bytes:
-    """Return the data of A or AAAA."""
-    return ipaddress.ip_address(ip).packed
 
 
 def srv_data(priority: int, weight: int, port: int, target: Name) -> bytes:

@@ -207,8 +207,9 @@ def test_only_who_passes_is_named_while_anybody_does() -> None:
 def test_when_nobody_passes_the_setting_decides() -> None:
     view = StandingView([instance(status=Status.CRITICAL)])
     assert data(ask(responder(view), f"ip-intel.{ZONE}")) == ["10.0.0.7"]
-    answer = ask(responder(view, when_none_pass=WhenNonePass.NONE), f"ip-intel.{ZONE}")
-    assert (rcode(answer), data(answer)) == ("NOERROR", [])
+    for name, qtype in (("ip-intel", "A"), ("ip-intel", "SRV"), ("_ip-intel._tcp", "SRV")):
+        answer = ask(responder(view, when_none_pass=WhenNonePass.NONE), f"{name}.{ZONE}", qtype)
+        assert (rcode(answer), data(answer)) == ("NOERROR", [])
 
 
 # -- EDNS and sizes
@@ -283,6 +284,15 @@ def test_glue_goes_first_when_room_is_short() -> None:
     assert len(answer.rr) == 8
     assert answer.header.tc == 0
     assert len(answer.ar) < 8
+
+
+def test_an_soa_that_does_not_fit_is_missed_openly() -> None:
+    zone = ".".join(["a" * 60] * 3)
+    server = responder(StandingView(), zone=zone)
+    short_of_room = ask(server, f"nobody.{zone}")
+    assert (rcode(short_of_room), short_of_room.header.tc, short_of_room.auth) == ("NXDOMAIN", 1, [])
+    whole = ask(server, f"nobody.{zone}", tcp=True)
+    assert (rcode(whole), whole.header.tc, len(whole.auth)) == ("NXDOMAIN", 0, 1)
 
 
 # -- age, order, change
