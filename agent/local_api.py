@@ -7,7 +7,7 @@ Every answer that comes from the view says how old the view is: `Age` in seconds
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -20,15 +20,12 @@ from agent.lookups import Lookups
 from agent.view import View
 from registry_core.api.connections import Connections
 from registry_core.api.problems import error_response, problem_response
+from registry_core.api.queries import FILTERS, filter_of, read_query
 from registry_core.api.schemas import Problem
-from registry_core.domain.names import check_tag
-from registry_core.domain.records import Status
-from registry_core.domain.selection import Filter
 from registry_core.errors import ValidationError, VerticeError, Warming
 
 JSON: Final = "application/json"
 PLAIN: Final = "text/plain"
-FILTERS: Final = ("tag", "version", "zone", "status")
 FORMATS: Final = ("json", "url", "hostport")
 MAX_BODY_BYTES: Final = 1024
 PATHS: Final = (
@@ -86,21 +83,21 @@ class LocalApi:
     # -- lookups
 
     async def _services(self, request: web.Request) -> web.Response:
-        _query(request, ())
+        read_query(request, ())
         return self._aged(_ENCODER.encode(self._lookups.names()))
 
     async def _service(self, request: web.Request) -> web.Response:
-        wanted = _filter(_query(request, FILTERS))
+        wanted = filter_of(read_query(request, FILTERS))
         return self._aged(_ENCODER.encode(self._lookups.service(request.match_info["name"], wanted)))
 
     async def _resolve(self, request: web.Request) -> web.Response:
-        query = _query(request, (*FILTERS, "format"))
+        query = read_query(request, (*FILTERS, "format"))
         form = query.get("format") or "json"
         if form not in FORMATS:
             raise ValidationError(
                 f"a format is one of {', '.join(FORMATS)}", field="format", provided=form, example="url"
             )
-        picked = self._lookups.one(request.match_info["name"], _filter(query))
+        picked = self._lookups.one(request.match_info["name"], filter_of(query))
         if form == "json":
             return self._aged(_ENCODER.encode(picked))
         # No newline at the end: the text is made to be put into a command line.
@@ -115,26 +112,26 @@ class LocalApi:
     # -- about the agent
 
     async def _self(self, request: web.Request) -> web.Response:
-        _query(request, ())
+        read_query(request, ())
         return web.Response(body=_ENCODER.encode(self._about()), content_type=JSON)
 
     async def _get_health(self, request: web.Request) -> web.Response:
-        _query(request, ())
+        read_query(request, ())
         well, health = self._health()
         return web.Response(status=200 if well else 503, body=_ENCODER.encode(health), content_type=JSON)
 
     async def _live(self, request: web.Request) -> web.Response:
-        _query(request, ())
+        read_query(request, ())
         return web.Response(body=b'{"status":"live"}', content_type=JSON)
 
     async def _ready(self, request: web.Request) -> web.Response:
-        _query(request, ())
+        read_query(request, ())
         if not self._view.loaded:
             raise Warming("this agent has heard nothing from the registry yet")
         return web.Response(body=b'{"status":"ready"}', content_type=JSON)
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        _query(request, ())
+        read_query(request, ())
         body, content_type = await self._exposition()
         return web.Response(body=body, headers={"Content-Type": content_type})
 
@@ -162,37 +159,6 @@ def _refused(error: web.HTTPException) -> web.Response:
         405: ("MethodNotAllowed", f"this path takes {headers.get('Allow', 'other methods')}"),
     }.get(error.status, ("HttpError", error.reason))
     return problem_response(error.status, Problem(error=name, message=message), headers)
-
-
-def _query(request: web.Request, known: Collection[str]) -> Mapping[str, str]:
-    for name in request.query:
-        if name not in known:
-            takes = f"it takes {', '.join(known)}" if known else "it takes none"
-            raise ValidationError(
-                f"there is no such query parameter here; {takes}",
-                field=name[:100],
-                provided=request.query[name],
-                example=next(iter(known), None),
-            )
-        if len(request.query.getall(name)) > 1:
-            raise ValidationError("a query parameter is given once", field=name, provided=request.query.getall(name))
-    return request.query
-
-
-def _filter(query: Mapping[str, str]) -> Filter:
-    status, tag = query.get("status"), query.get("tag")
-    try:
-        wanted = Status(status) if status else None
-    except ValueError:
-        raise ValidationError(
-            f"a status is one of {', '.join(Status)}", field="status", provided=status, example=Status.PASSING.value
-        ) from None
-    return Filter(
-        tag=check_tag(tag, field="tag") if tag else "",
-        version=query.get("version", ""),
-        zone=query.get("zone", ""),
-        status=wanted,
-    )
 
 
 def http_logger() -> logging.Logger:

@@ -10,8 +10,8 @@ from typing import Final
 from agent.view import READY, View
 from registry_core.api.schemas import InstanceView, ServiceView, instance_view, service_view
 from registry_core.domain.names import NAME_EXAMPLE, check_service_name
-from registry_core.domain.records import Instance, Service
-from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, pick, ranked, serving
+from registry_core.domain.records import Instance
+from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, pick, ranked, serving, why_none
 from registry_core.errors import NotFound, Unavailable, Warming
 
 # A client that is told "cannot tell yet" asks again soon: the watch brings the answer by itself.
@@ -61,7 +61,7 @@ class Lookups:
         if picked is None:
             if not self._view.complete:
                 raise self._cannot_tell(f"whether {name!r} has an instance that may be used")
-            raise NotFound(_why_none(service, wanted), field="service_name", provided=name)
+            raise NotFound(why_none(service, wanted), field="service_name", provided=name)
         return usable, picked
 
     def _missing(self, name: str) -> NotFound | Unavailable:
@@ -87,10 +87,3 @@ class Lookups:
     def _shown(self, instance: Instance) -> InstanceView:
         key = instance.key
         return instance_view(instance, self._view.catalog.heartbeat_at(key), self._view.ttl_remaining_s(key))
-
-
-def _why_none(service: Service, wanted: Filter) -> str:
-    statuses = ", ".join(sorted({instance.status.value for instance in service.instances}))
-    if wanted == ANY:
-        return f"{service.name!r} is registered, but none of its instances may be used now ({statuses})"
-    return f"{service.name!r} is registered, but none of its instances ({statuses}) is as the filters ask"

@@ -8,6 +8,7 @@ registry to say.
 from __future__ import annotations
 
 import enum
+import ipaddress
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from agent.config_file import ConfigFile, ServiceTable, read_config_file
+from dns.access import LOOPBACK
 from registry_core.domain.names import host_port
 from registry_core.domain.records import InstanceKey, Protocol, Registration
 from registry_core.domain.registration import Rules, checked
@@ -50,6 +52,13 @@ class CheckKind(enum.StrEnum):
     HTTP = "http"
     TCP = "tcp"
     NONE = "none"
+
+
+def _network(value: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError as error:
+        raise ValueError(f"it is not a network ({error})") from None
 
 
 def _one_registry_or_more(value: str) -> tuple[str, ...]:
@@ -125,6 +134,13 @@ HTTP_LISTEN: Final = Setting(
 )
 DNS_LISTEN: Final = Setting("AGENT_DNS_LISTEN", listen, Listen("127.0.0.1", 8653), "where DNS is answered", ":53")
 DNS_ZONE: Final = Setting("AGENT_DNS_ZONE", _zone_name, "vertice.internal", "the DNS zone", "vertice.internal")
+DNS_ALLOW: Final[Setting[tuple[str, ...]]] = Setting(
+    "AGENT_DNS_ALLOW",
+    items(_network),
+    LOOPBACK,
+    "the networks that may ask over DNS, besides this machine's own loopback",
+    "10.0.0.0/8,fd00::/8",
+)
 CHECK: Final = Setting(
     "AGENT_CHECK",
     _check_kind,
@@ -170,6 +186,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     HTTP_LISTEN,
     DNS_LISTEN,
     DNS_ZONE,
+    DNS_ALLOW,
     CHECK,
     CHECK_INTERVAL,
     CHECK_TIMEOUT,
@@ -200,6 +217,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     http_listen: Listen = HTTP_LISTEN.default
     dns_listen: Listen = DNS_LISTEN.default
     dns_zone: str = DNS_ZONE.default
+    dns_allow: tuple[str, ...] = DNS_ALLOW.default
     check_interval_s: float = CHECK_INTERVAL.default
     check_timeout_s: float = CHECK_TIMEOUT.default
     check_rise: int = CHECK_RISE.default
@@ -236,6 +254,8 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         http_listen=values[HTTP_LISTEN],
         dns_listen=values[DNS_LISTEN],
         dns_zone=values[DNS_ZONE],
+        # Whoever is let in besides, the machine's own programs stay.
+        dns_allow=tuple(dict.fromkeys((*LOOPBACK, *values[DNS_ALLOW]))),
         check_interval_s=values[CHECK_INTERVAL],
         check_timeout_s=values[CHECK_TIMEOUT],
         check_rise=values[CHECK_RISE],

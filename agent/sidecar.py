@@ -59,7 +59,10 @@ class Sidecar:
             self.view, zone=settings.zone, when_none_pass=settings.when_none_pass, random=self._random
         )
         dns_settings = DnsSettings(
-            zone=settings.dns_zone, local_zone=settings.zone, when_none_pass=settings.when_none_pass
+            zone=settings.dns_zone,
+            local_zone=settings.zone,
+            when_none_pass=settings.when_none_pass,
+            allow_networks=settings.dns_allow,
         )
         self.responder = Responder(self.view, dns_settings, self._random)
         self.upstreams = Upstreams(settings.registry_urls)

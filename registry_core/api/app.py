@@ -20,7 +20,8 @@ from aiohttp.typedefs import Handler
 from registry_core.api.connections import Connections
 from registry_core.api.endpoints import ENDPOINTS, NDJSON, Endpoint
 from registry_core.api.problems import INTERNAL, aiohttp_response, error_response, problem_response
-from registry_core.api.routes import Handlers, Query, read_query
+from registry_core.api.queries import Query, read_query
+from registry_core.api.routes import Handlers
 from registry_core.api.schemas import MAX_BODY_BYTES
 from registry_core.errors import VerticeError
 from registry_core.telemetry.logs import trace_id
@@ -63,8 +64,10 @@ def _is_ours(record: logging.LogRecord) -> bool:
 def _handler(
     endpoint: Endpoint, method: Callable[[web.Request, Query], Awaitable[web.StreamResponse]]
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    known = [parameter.name for parameter in endpoint.query]
+
     async def handle(request: web.Request) -> web.StreamResponse:
-        return await method(request, read_query(request, endpoint))
+        return await method(request, read_query(request, known))
 
     return handle
 

@@ -33,7 +33,7 @@ from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import NAME_EXAMPLE, check_instance_id, check_service_name, label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Service
 from registry_core.domain.registration import MAX_EPOCH, Rules, checked
-from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, pick, ranked, serving
+from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, pick, ranked, serving, why_none
 from registry_core.errors import AmbiguousInstance, Fenced, NotFound, ValidationError, Warming
 from registry_core.ports import Beat, Store
 from registry_core.telemetry.metrics import ReplicaMetrics
@@ -191,7 +191,7 @@ class Operations:
             picked = pick(usable, self._random, self._policy.zone)
             if picked is None:
                 self._refuse_unknown_while_warming(service_name)
-                raise NotFound(_why_none(service, wanted), field="service_name", provided=service_name)
+                raise NotFound(why_none(service, wanted), field="service_name", provided=service_name)
         views = [self._shown(instance) for instance in ranked(usable, self._policy.zone)]
         return service_view(self._shown(picked), views)
 
@@ -275,10 +275,3 @@ def _check_epoch(epoch: int | None) -> None:
         raise ValidationError(
             f"epoch is a number from 0 to {MAX_EPOCH}", field="epoch", provided=epoch, example=1764000000000
         )
-
-
-def _why_none(service: Service, wanted: Filter) -> str:
-    statuses = ", ".join(sorted({instance.status.value for instance in service.instances}))
-    if wanted == ANY:
-        return f"{service.name!r} is registered, but none of its instances may be used now ({statuses})"
-    return f"{service.name!r} is registered, but none of its instances ({statuses}) is as the filters ask"

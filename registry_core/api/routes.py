@@ -14,10 +14,11 @@ import msgspec
 from aiohttp import web
 
 from registry_core.api.auth import Authenticator, Caller
-from registry_core.api.endpoints import JSON, Endpoint
+from registry_core.api.endpoints import JSON
 from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
 from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
+from registry_core.api.queries import Query, boolean, filter_of, integer
 from registry_core.api.reading import decode
 from registry_core.api.schemas import (
     MAX_BODY_BYTES,
@@ -31,10 +32,7 @@ from registry_core.api.schemas import (
 from registry_core.api.view import View
 from registry_core.api.watch import stream
 from registry_core.domain.cursor import parse_cursor
-from registry_core.domain.names import check_service_name, check_tag, label_of
-from registry_core.domain.records import Status
-from registry_core.domain.selection import Filter
-from registry_core.errors import ValidationError
+from registry_core.domain.names import check_service_name, label_of
 from registry_core.telemetry.metrics import CONTENT_TYPE
 
 BODY_TIMEOUT_S: Final = 10.0
@@ -42,8 +40,6 @@ BODY_TIMEOUT_S: Final = 10.0
 _CATALOG_SLICE: Final = 256
 
 T = TypeVar("T")
-Query = Mapping[str, str]
-_BOOLEANS: Final = {"": False, "0": False, "false": False, "1": True, "true": True}
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -94,7 +90,7 @@ class Handlers:
 
     async def _deregister(self, request: web.Request, instance: str | None, query: Query) -> web.Response:
         caller = self._authenticator.identify(request.headers)
-        every, epoch = _boolean(query, "all"), _integer(query, "epoch")
+        every, epoch = boolean(query, "all"), integer(query, "epoch")
         service = request.match_info["service"]
         return answer(await self._operations.deregister(service, instance, caller, every=every, epoch=epoch))
 
@@ -114,7 +110,7 @@ class Handlers:
         return answer(self._operations.names())
 
     async def service(self, request: web.Request, query: Query) -> web.StreamResponse:
-        return answer(self._operations.lookup(request.match_info["service"], _filter(query)))
+        return answer(self._operations.lookup(request.match_info["service"], filter_of(query)))
 
     async def catalog(self, request: web.Request, _query: Query) -> web.StreamResponse:
         frame, instances = self._operations.catalog()
@@ -134,7 +130,7 @@ class Handlers:
         service = query.get("service")
         label = label_of(check_service_name(service, field="service")) if service else None
         cursor = parse_cursor(query.get("cursor", ""))
-        return await stream(request, self._hub, cursor, label=label, renewals=_boolean(query, "renewals"))
+        return await stream(request, self._hub, cursor, label=label, renewals=boolean(query, "renewals"))
 
     # -- about the replica
 
@@ -183,55 +179,6 @@ async def _body(request: web.Request) -> bytes:
         raise BrokenBody("the body ended before it was whole", field="body") from None
     except TimeoutError:
         raise RequestTimeout(f"the body did not arrive within {BODY_TIMEOUT_S:g} s", field="body") from None
-
-
-def read_query(request: web.Request, endpoint: Endpoint) -> Query:
-    """Return the query's parameters. Raises ValidationError for an unknown one, and for one given twice."""
-    known = [parameter.name for parameter in endpoint.query]
-    for name in request.query:
-        if name not in known:
-            takes = f"takes {', '.join(known)}" if known else "takes none"
-            raise ValidationError(
-                f"there is no such query parameter; {endpoint.path} {takes}",
-                field=name[:100],
-                provided=request.query[name],
-                example=known[0] if known else None,
-            )
-        if len(request.query.getall(name)) > 1:
-            raise ValidationError("a query parameter is given once", field=name, provided=request.query.getall(name))
-    return request.query
-
-
-def _filter(query: Query) -> Filter:
-    status, tag = query.get("status"), query.get("tag")
-    try:
-        wanted = Status(status) if status else None
-    except ValueError:
-        raise ValidationError(
-            f"a status is one of {', '.join(Status)}", field="status", provided=status, example=Status.PASSING.value
-        ) from None
-    return Filter(
-        tag=check_tag(tag, field="tag") if tag else "",
-        version=query.get("version", ""),
-        zone=query.get("zone", ""),
-        status=wanted,
-    )
-
-
-def _boolean(query: Query, name: str) -> bool:
-    given = query.get(name, "")
-    if given.lower() not in _BOOLEANS:
-        raise ValidationError("it is true or false", field=name, provided=given, example="true")
-    return _BOOLEANS[given.lower()]
-
-
-def _integer(query: Query, name: str) -> int | None:
-    given = query.get(name, "")
-    if not given:
-        return None
-    if not (given.isascii() and given.isdigit() and len(given) <= 16):
-        raise ValidationError("it is a whole number", field=name, provided=given, example=1764000000000)
-    return int(given)
 
 
 def _filled(frame: CatalogView, parts: list[bytes]) -> bytes:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from registry_core.domain.records import Instance, Status
+from registry_core.domain.records import Instance, Service, Status
 
 SERVING: Final = frozenset({Status.PASSING, Status.WARNING})
 
@@ -90,3 +90,11 @@ def pick(instances: Sequence[Instance], random: Random, zone: str = "") -> Insta
         if mark < 0:
             return instance
     return candidates[-1]  # rounding left the mark at the very end
+
+
+def why_none(service: Service, wanted: Filter) -> str:
+    """Return the sentence that says why a service that is registered has no instance to give."""
+    statuses = ", ".join(sorted({instance.status.value for instance in service.instances}))
+    if wanted == ANY:
+        return f"{service.name!r} is registered, but none of its instances may be used now ({statuses})"
+    return f"{service.name!r} is registered, but none of its instances ({statuses}) is as the filters ask"

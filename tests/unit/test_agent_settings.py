@@ -67,6 +67,7 @@ def test_everything_else_about_the_service_is_read() -> None:
             "AGENT_WHEN_NONE_PASS": "none",
             "AGENT_DNS_LISTEN": ":53",
             "AGENT_DNS_ZONE": "Fleet.Example.",
+            "AGENT_DNS_ALLOW": "10.0.0.0/8, FD00::/8",
         }
     )
     claim = settings.services[0].claim
@@ -78,6 +79,7 @@ def test_everything_else_about_the_service_is_read() -> None:
     assert settings.when_none_pass is WhenNonePass.NONE
     assert settings.dns_listen == Listen("0.0.0.0", 53)
     assert settings.dns_zone == "fleet.example"
+    assert settings.dns_allow == ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "fd00::/8")
 
 
 def test_without_a_host_the_service_is_where_its_agent_is() -> None:
@@ -122,6 +124,7 @@ def test_a_service_is_checked_in_a_way_that_it_can_answer(protocol: str, check: 
         ({"AGENT_CHECK_TIMEOUT": "6"}, "AGENT_CHECK_TIMEOUT: '6' cannot be used: a check takes at most 5 s"),
         ({"AGENT_CHECK": "ping"}, "AGENT_CHECK: 'ping'"),
         ({"AGENT_DNS_ZONE": "a..b"}, "AGENT_DNS_ZONE: "),
+        ({"AGENT_DNS_ALLOW": "10.0.0.1/8"}, "AGENT_DNS_ALLOW: '10.0.0.1/8' cannot be used: it is not a network"),
         ({"REGISTRY_URL": ","}, "REGISTRY_URL: "),
         ({"REGISTRY_URL": "registry:8888"}, "REGISTRY_URL: "),
         ({"AGENT_CONFIG": "/nowhere/agent.toml"}, "/nowhere/agent.toml: cannot be read"),

@@ -1,0 +1,70 @@
+"""Reading the query of a URL, at the registry and at the agent alike: a wrong one is refused, never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Final, TypeAlias
+
+from aiohttp import web
+
+from registry_core.domain.names import check_tag
+from registry_core.domain.records import Status
+from registry_core.domain.selection import Filter
+from registry_core.errors import ValidationError
+
+Query: TypeAlias = Mapping[str, str]
+
+# The parameters that `filter_of` reads.
+FILTERS: Final = ("tag", "version", "zone", "status")
+_BOOLEANS: Final = {"": False, "0": False, "false": False, "1": True, "true": True}
+
+
+def read_query(request: web.Request, known: Collection[str]) -> Query:
+    """Return the query's parameters. Raises ValidationError for an unknown one, and for one given twice."""
+    for name in request.query:
+        if name not in known:
+            takes = f"takes {', '.join(known)}" if known else "takes none"
+            raise ValidationError(
+                f"there is no such query parameter; {request.path[:100]} {takes}",
+                field=name[:100],
+                provided=request.query[name],
+                example=next(iter(known), None),
+            )
+        if len(request.query.getall(name)) > 1:
+            raise ValidationError("a query parameter is given once", field=name, provided=request.query.getall(name))
+    return request.query
+
+
+def filter_of(query: Query) -> Filter:
+    """Return which instances a query asks for. Raises ValidationError for what is no status or no tag."""
+    status, tag = query.get("status"), query.get("tag")
+    try:
+        wanted = Status(status) if status else None
+    except ValueError:
+        raise ValidationError(
+            f"a status is one of {', '.join(Status)}", field="status", provided=status, example=Status.PASSING.value
+        ) from None
+    return Filter(
+        tag=check_tag(tag, field="tag") if tag else "",
+        version=query.get("version", ""),
+        zone=query.get("zone", ""),
+        status=wanted,
+    )
+
+
+def boolean(query: Query, name: str) -> bool:
+    """Return a parameter that is true or false, and false when it is not there. Raises ValidationError."""
+    given = query.get(name, "")
+    if given.lower() not in _BOOLEANS:
+        raise ValidationError("it is true or false", field=name, provided=given, example="true")
+    return _BOOLEANS[given.lower()]
+
+
+def integer(query: Query, name: str) -> int | None:
+    """Return a parameter that is a whole number, or None when it is not there. Raises ValidationError."""
+    given = query.get(name, "")
+    if not given:
+        return None
+    if not (given.isascii() and given.isdigit() and len(given) <= 16):
+        raise ValidationError("it is a whole number", field=name, provided=given, example=1764000000000)
+    return int(given)
