@@ -82,7 +82,8 @@ class Replica:
     ) -> None:
         self.settings = settings
         self._clock = clock if clock is not None else SystemClock()
-        self.store = MemoryStore(self._clock, settings.terms, secrets.token_hex(8))
+        chance = random if random is not None else secrets.SystemRandom()
+        self.store = MemoryStore(self._clock, settings.terms, secrets.token_hex(8), chance)
         self.view = View(
             self._clock,
             ttl_s=settings.terms.ttl_s,
@@ -99,7 +100,7 @@ class Replica:
             Policy(settings.rules, settings.terms, settings.zone, settings.when_none_pass),
             metrics=self.metrics,
             resolver=Resolver(),
-            random=random if random is not None else secrets.SystemRandom(),
+            random=chance,
         )
         handlers = Handlers(
             operations,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from registry_core.api.auth import Caller
@@ -44,7 +46,7 @@ class LosingStore(MemoryStore):
 class Parts:
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.store = LosingStore(self.clock, LeaseTerms(), "e1")
+        self.store = LosingStore(self.clock, LeaseTerms(), "e1", random.Random(1))
         self.view = View(self.clock, ttl_s=60, warming_s=0, store_age_s=self.store.age_s)
         self.addresses: list[str] = ["10.0.0.7"]
         self.operations = Operations(
