@@ -1,0 +1,60 @@
+"""Which server is the master of a shard at this moment, and a client for it.
+
+A master is taken at its own word only (ROLE), never at a Sentinel's alone. Nothing is retried, held
+or written here: a caller gets the client of a confirmed master, or StoreUnavailable at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from redis.asyncio import Redis
+
+
+class Masters(Protocol):
+    """The masters of one shard, one after the other."""
+
+    @property
+    def name(self) -> str:
+        """What the shard is called; its place in the hashing depends on it."""
+        ...
+
+    @property
+    def run_id(self) -> str:
+        """The run id of the current master, or "" when none is known. A restart gives another one."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Where the current master listens, or "" when none is known."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """Why there is no master at present, in words for people; "" when there is one."""
+        ...
+
+    async def start(self) -> None:
+        """Look for the master, and return when it is found or after a short while without one.
+
+        Raises SettingsError when waiting cannot help: a wrong password, a server that is too old, a
+        name that no Sentinel knows.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Stop looking, and end all connections. Safe to call twice."""
+        ...
+
+    async def current(self) -> Redis:
+        """Return the client of the current master. Raises StoreUnavailable at once when there is none."""
+        ...
+
+    def failed(self, client: Redis, error: Exception) -> None:
+        """Hear that `client` did not serve as a master should: no connection, READONLY, no replica's word."""
+        ...
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called whenever another master (another run id) is in place."""
+        ...
