@@ -20,6 +20,7 @@ from aiohttp import web
 from registry_core.api.app import build_app, http_logger
 from registry_core.api.auth import Authenticator
 from registry_core.api.connections import ConnectionLimits, Connections
+from registry_core.api.guarding import GUARD_HEALTH, guard_view
 from registry_core.api.health import CPU, MEMORY, Health, judged, worst
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
@@ -36,12 +37,14 @@ from registry_core.api.schemas import (
 )
 from registry_core.api.view import View
 from registry_core.api.watch import SYNC_EVERY_S
+from registry_core.domain.guard import GuardPhase
 from registry_core.domain.selection import Random
 from registry_core.errors import CannotListen, Unavailable
 from registry_core.ports import Clock, SystemClock
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
+from registry_core.telemetry.guarding import GuardLog
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
 
@@ -116,6 +119,7 @@ class Replica:
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._started_at = self._swept_at = self._clock.monotonic()
+        self._guard_log = GuardLog()
         self._add_gauges()
 
     async def start(self) -> None:
@@ -211,6 +215,8 @@ class Replica:
                 instances=[f"{key.label}/{key.instance_id}" for key in report.expired[:20]],
             )
 
+        self._guard_log.see(self.store.guards())
+
     def _next_sweep_s(self) -> float:
         # Timers fire late and a sweep takes its time; the terms promise a period that is never exceeded.
         return 0.8 * self.settings.terms.sweep_every_s
@@ -233,8 +239,9 @@ class Replica:
         memory = sample.machine_memory_percent if sample is not None else None
         sweep_age_s = now - self._swept_at
         swept = Health.HEALTHY if sweep_age_s <= SWEEP_OVERDUE_S else Health.DEGRADED
+        guard = guard_view(self.store.guards())
         return HealthView(
-            status=worst(judged(cpu, CPU), judged(memory, MEMORY), swept).value,
+            status=worst(judged(cpu, CPU), judged(memory, MEMORY), swept, GUARD_HEALTH[guard.phase]).value,
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
             uptime_seconds=round(now - self._started_at, 3),
             state=self.view.state.value,
@@ -246,6 +253,7 @@ class Replica:
                     status="ok" if swept is Health.HEALTHY else "failing",
                     last_sweep_age_s=round(sweep_age_s, 3),
                 ),
+                guard=guard,
                 cache=CacheHealth(
                     size=len(self.view.catalog),
                     services=self.view.catalog.service_count,
@@ -257,9 +265,19 @@ class Replica:
         )
 
     def _add_gauges(self) -> None:
-        gauge, catalog, sampler = self.metrics.gauge, self.view.catalog, self._sampler
+        gauge, catalog, sampler, guards = self.metrics.gauge, self.view.catalog, self._sampler, self.store.guards
         gauge("registry_active_services", "Services with at least one instance.", lambda: catalog.service_count)
         gauge("registry_instances", "Registered instances.", lambda: len(catalog))
+        gauge(
+            "registry_guarded_shards",
+            "Shards in which a mass expiry is held back, or let go by a budget.",
+            lambda: sum(report.phase is not GuardPhase.CLEAR for report in guards()),
+        )
+        gauge(
+            "registry_suspect_instances",
+            "Instances that are kept although their leases ran out.",
+            lambda: sum(report.suspects for report in guards()),
+        )
         gauge("registry_watchers", "Open watch streams.", lambda: len(self.hub))
         gauge("registry_connections", "Open connections.", lambda: len(self._connections.open))
         gauge("registry_memory_bytes", "Resident memory of this process.", lambda: _known(sampler, "memory_bytes"))

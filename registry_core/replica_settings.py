@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from registry_core.domain.guard import GuardTerms
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.registration import MAX_PORT, Rules
 from registry_core.domain.selection import WhenNonePass
@@ -100,6 +101,23 @@ HEARTBEAT_INTERVAL: Final = Setting(
 LEASE_GRACE: Final = Setting(
     "REGISTRY_LEASE_GRACE", positive_seconds, 15.0, "how long after its lease an instance is kept", "15"
 )
+GUARD_SHARE: Final = Setting(
+    "REGISTRY_GUARD_SHARE",
+    integer(1, 100),
+    30,
+    "when more than so many percent of a shard (and more than 3) fall silent at once, they are kept as suspect",
+    "30",
+)
+GUARD_HOLD: Final = Setting(
+    "REGISTRY_GUARD_HOLD", positive_seconds, 300.0, "how long suspects are kept at most, unless released before", "5m"
+)
+GUARD_BUDGET: Final = Setting(
+    "REGISTRY_GUARD_BUDGET",
+    integer(1, 100),
+    10,
+    "how many percent of a shard (at least 3) may go per minute afterwards",
+    "10",
+)
 WHEN_NONE_PASS: Final = Setting(
     "REGISTRY_WHEN_NONE_PASS",
     choice(*WhenNonePass),
@@ -120,6 +138,9 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     LEASE_TTL,
     HEARTBEAT_INTERVAL,
     LEASE_GRACE,
+    GUARD_SHARE,
+    GUARD_HOLD,
+    GUARD_BUDGET,
     WHEN_NONE_PASS,
     LOG_LEVEL,
 )
@@ -150,7 +171,10 @@ def replica_settings(environment: Mapping[str, str], *, listen_on: Listen | None
         raise SettingsError(
             f"{SECRET.name}: a registry that listens on {where} needs a secret, or {AUTH.name}=off to let anybody write"
         )
-    terms = _terms(values[LEASE_TTL], values[HEARTBEAT_INTERVAL], values[LEASE_GRACE])
+    guard = GuardTerms(
+        share=values[GUARD_SHARE] / 100, hold_s=values[GUARD_HOLD], budget_share=values[GUARD_BUDGET] / 100
+    )
+    terms = _terms(values[LEASE_TTL], values[HEARTBEAT_INTERVAL], values[LEASE_GRACE], guard)
     return ReplicaSettings(
         listen=where,
         secrets=secrets,
@@ -163,10 +187,10 @@ def replica_settings(environment: Mapping[str, str], *, listen_on: Listen | None
     )
 
 
-def _terms(ttl_s: float, heartbeat_s: float, grace_s: float) -> LeaseTerms:
+def _terms(ttl_s: float, heartbeat_s: float, grace_s: float, guard: GuardTerms) -> LeaseTerms:
     if heartbeat_s >= ttl_s:
         raise SettingsError(
             f"{HEARTBEAT_INTERVAL.name}: {heartbeat_s:g} s is not below {LEASE_TTL.name}, which is {ttl_s:g} s"
         )
     # The sweep removes at ttl + grace less its own period, which must not reach into the lease.
-    return LeaseTerms(ttl_s, heartbeat_s, grace_s, sweep_every_s=min(_SWEEP_EVERY_S, grace_s / 2))
+    return LeaseTerms(ttl_s, heartbeat_s, grace_s, sweep_every_s=min(_SWEEP_EVERY_S, grace_s / 2), guard=guard)
