@@ -6,10 +6,16 @@ or written here: a caller gets the client of a confirmed master, or StoreUnavail
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 from redis.asyncio import Redis
+
+from registry_core.ports import Clock
+from registry_core.store.redis.url import ONLY_SHARD, Access, Address, RedisSettings
+from registry_core.store.redis.watcher import Watcher
+
+NOTHING_TO_SHOW: Final = Access()
 
 
 class Masters(Protocol):
@@ -56,5 +62,39 @@ class Masters(Protocol):
         ...
 
     def subscribe(self, listener: Callable[[], None]) -> None:
-        """Have `listener` called whenever another master (another run id) is in place."""
+        """Have `listener` called whenever a master is in place again: another one, or the same after a failure."""
         ...
+
+
+class FixedMaster(Watcher):
+    """One server at one address; when it is gone, it is waited for."""
+
+    def __init__(
+        self, address: Address, access: Access = NOTHING_TO_SHOW, *, name: str = ONLY_SHARD, clock: Clock | None = None
+    ) -> None:
+        super().__init__(name, access=access, nodes=(address,), clock=clock)
+
+
+class SentinelMaster(Watcher):
+    """The master that the Sentinels know by `name`."""
+
+    def __init__(
+        self,
+        name: str,
+        sentinels: Sequence[Address],
+        access: Access = NOTHING_TO_SHOW,
+        *,
+        sentinel_access: Access = NOTHING_TO_SHOW,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(name, access=access, sentinels=tuple(sentinels), sentinel_access=sentinel_access, clock=clock)
+
+
+def masters_of(settings: RedisSettings, clock: Clock | None = None) -> tuple[Masters, ...]:
+    """Return the masters of every shard, none of them started."""
+    if settings.server is not None:
+        return (FixedMaster(settings.server, settings.access, clock=clock),)
+    return tuple(
+        SentinelMaster(name, settings.sentinels, settings.access, sentinel_access=settings.sentinel_access, clock=clock)
+        for name in settings.masters
+    )

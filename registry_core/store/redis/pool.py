@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any, Final, NamedTuple
+from collections.abc import Awaitable
+from typing import Any, Final
 
-import msgspec
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+
+from registry_core.store.redis.url import Access, Address
 
 OPERATION_TIMEOUT_S: Final = 5.0
 IDLE_CONNECTIONS: Final = 5
@@ -25,28 +27,6 @@ KEEPALIVE: Final = {
     for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
     if hasattr(socket, option)
 }
-
-
-class Address(NamedTuple):
-    """Where one server listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-class Access(msgspec.Struct, frozen=True):
-    """What a server has to be shown, and how: the same for all servers of one kind."""
-
-    username: str | None = None
-    password: str | None = None
-    tls: bool = False
-    db: int = 0
-
-    def __repr__(self) -> str:
-        return f"Access(tls={self.tls}, db={self.db})"  # never a credential
 
 
 def open_client(
@@ -71,6 +51,8 @@ def open_client(
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,  # the shapes of answers depend on it, and the library's default on its version
     }
+    if access.tls and access.ca_file is not None:
+        options["ssl_ca_certs"] = access.ca_file
     pool: BlockingConnectionPool = BlockingConnectionPool(
         max_connections=max_connections,
         timeout=timeout_s,
@@ -83,7 +65,8 @@ def open_client(
 async def warm(client: Redis, connections: int = IDLE_CONNECTIONS) -> None:
     """Open so many connections ahead of their use. One that fails is no matter: its user will see."""
     pool = client.connection_pool
-    held = await asyncio.gather(*(pool.get_connection() for _ in range(connections)), return_exceptions=True)
+    opened: list[Awaitable[Any]] = [pool.get_connection() for _ in range(connections)]  # type: ignore[no-untyped-call]
+    held = await asyncio.gather(*opened, return_exceptions=True)
     for connection in held:
         if not isinstance(connection, BaseException):
             await pool.release(connection)
