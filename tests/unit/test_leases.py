@@ -224,3 +224,15 @@ def test_a_gap_saves_up_no_budget() -> None:
     leases.release_guard(100.0)
     leases.sweep(101.0)
     assert len(leases.sweep(1100.0).expired) == 1
+
+
+def test_a_suspect_stays_one_until_it_is_heard_of_whatever_a_long_gap_rounds_to() -> None:
+    heard_at, swept_at, resumed_at = 0.6924728983127597, 74.69247289831276, 1281.9979010648112
+    assert resumed_at - (heard_at + (resumed_at - swept_at)) < TERMS.removed_after_s <= swept_at - heard_at
+    leases = Leases(TERMS, 0.0, random.Random(1))
+    for key in many(4):
+        leases.grant(key, heard_at)
+    swept(leases, 0.0, 74.0)
+    assert leases.sweep(swept_at).suspected == tuple(many(4))
+    leases.sweep(resumed_at)
+    assert (leases.guard.phase, leases.suspect_count) == (GuardPhase.HOLDING, 4)
