@@ -104,8 +104,9 @@ class View:
             before = self.catalog.get(key)
             self.catalog.apply(event)
             match event:
-                case Registered():
-                    self._heard_at[key] = now
+                case Registered(instance=instance):
+                    if not instance.suspect:  # a record that says "not heard of" is no sign of life
+                        self._heard_at[key] = now
                 case Renewed():
                     if before is not None:
                         self._heard_at[key] = now

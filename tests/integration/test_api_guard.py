@@ -57,6 +57,7 @@ async def test_suspects_are_served_and_marked() -> None:
         await silence(api, clock)
         found = (await api.call("GET", "/services/dying")).body["instances"]
         assert [instance["suspect"] for instance in found] == [True] * 5
+        assert [instance["ttl_remaining"] for instance in found] == [0] * 5
         found = (await api.call("GET", "/services/living")).body["instances"]
         assert [instance["suspect"] for instance in found] == [False] * 5
         catalog = (await api.call("GET", "/catalog")).body["instances"]
