@@ -49,6 +49,7 @@ def open_client(
         "socket_keepalive_options": KEEPALIVE,
         "health_check_interval": HEALTH_CHECK_EVERY_S,
         "retry": Retry(NoBackoff(), 0),
+        "driver_info": None,  # it would be read from the disk anew for every connection
         "protocol": 2,  # the shapes of answers depend on it, and the library's default on its version
     }
     if access.tls and access.ca_file is not None:

@@ -34,7 +34,7 @@ DOUBT_EVERY_S: Final = 0.05
 DOUBT_S: Final = 3.0
 # A search that takes longer than a failover does goes on at the calm pace, until a Sentinel speaks up.
 SEARCH_S: Final = 10.0
-START_S: Final = 3.0
+START_S: Final = 1.0
 COMPLAIN_EVERY_S: Final = 30.0
 COMPLAIN_AT_MOST_EVERY_S: Final = 1.0
 MAX_NODES: Final = 32
