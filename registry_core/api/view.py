@@ -7,6 +7,7 @@ lookup goes past it to the store.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -89,9 +90,11 @@ class View:
             lived.instance.key: now - min(max(0.0, wall - lived.heartbeat_at), self._ttl_s)
             for lived in snapshot.instances
         }
-        if not snapshot.instances:
+        if not snapshot.whole:
+            self._warm_at = math.inf  # until the rest is there, whatever is not in view may exist
+        elif not snapshot.instances or snapshot.born_empty:
             self._warm_at = now + self._warming_s
-        elif self._warm_at is None:
+        elif self._warm_at is None or self._warm_at == math.inf:
             self._warm_at = now
         for listener in self._listeners:
             listener.on_reset()

@@ -9,6 +9,7 @@ too many run out at once, the guard (`guard.py`) keeps them for a while: that pr
 from __future__ import annotations
 
 from collections import Counter, deque
+from itertools import islice
 
 import msgspec
 
@@ -27,6 +28,9 @@ class LeaseTerms(msgspec.Struct, frozen=True):
     sweep_every_s: float = 1.0
     # No sweep for longer than this means that nobody was looking, not that nobody was alive.
     amnesty_after_s: float = 5.0
+    # So many go, and so many turn suspect, in one sweep; the rest waits for the next. Each is an event that
+    # every watcher is told of, about 25 µs, and nothing else is answered meanwhile.
+    most_per_sweep: int = 500
     guard: GuardTerms = GuardTerms()
 
     @property
@@ -125,7 +129,8 @@ class Leases:
             self.release(key)
         suspected: list[InstanceKey] = []
         if self.guard.phase is not GuardPhase.CLEAR:
-            suspected = [key for key in due if key in self._renewed_at and key not in self._suspects]
+            kept = (key for key in due if key in self._renewed_at and key not in self._suspects)
+            suspected = list(islice(kept, self.terms.most_per_sweep))
             self._suspects.update(suspected)
         return SweepPlan(tuple(expired), tuple(suspected), amnesty_s)
 
@@ -148,13 +153,14 @@ class Leases:
         terms, instances = self.terms.guard, len(self)
         match self.guard.phase:
             case GuardPhase.CLEAR:
-                if due:
-                    self._expiries.append((now, len(due)))
-                return due
+                gone = due[: self.terms.most_per_sweep]
+                if gone:
+                    self._expiries.append((now, len(gone)))
+                return gone
             case GuardPhase.HOLDING:
                 return []
             case GuardPhase.RELEASING:
-                allowance = self.guard.allowance(terms, instances, since, now)
+                allowance = min(self.guard.allowance(terms, instances, since, now), self.terms.most_per_sweep)
                 sizes = Counter(key.label for key in self._renewed_at)
                 gone = guard.drawn(due, allowance, sizes, self._random)
                 self.guard = self.guard.spent(len(gone), terms, instances, since)
