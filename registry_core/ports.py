@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from registry_core.domain.breaker import BreakerState
 from registry_core.domain.catalog import Catalog, Snapshot
 from registry_core.domain.events import Event
 from registry_core.domain.guard import GuardPhase
@@ -91,6 +92,22 @@ class GuardReport(msgspec.Struct, frozen=True):
     budget_per_minute: float  # how many may go in a minute once it lets go
 
 
+class ShardReport(msgspec.Struct, frozen=True):
+    """How one shard of a store that is not in this process stands."""
+
+    shard: str
+    master: str  # host:port; "" when none is known
+    problem: str  # in words for people; "" when all is well
+    epoch: str
+    revision: int
+    age_s: float | None  # since it last confirmed that everything was delivered; None when it never did
+    writes_waiting: int
+    breaker: BreakerState
+    breaker_failures: int  # in a row
+    last_failure: str
+    last_failure_at: float | None  # Unix seconds
+
+
 class Store(Protocol):
     """Where registrations live. Every operation is atomic, and idempotent when repeated.
 
@@ -108,6 +125,10 @@ class Store(Protocol):
 
     def age_s(self) -> float:
         """Seconds since what was delivered to the feed was last known to be all there is."""
+        ...
+
+    def shards(self) -> tuple[ShardReport, ...]:
+        """Return how each shard stands; nothing for a store in this process. Asks nobody, waits for nothing."""
         ...
 
     async def register(self, claim: Registration) -> Grant:

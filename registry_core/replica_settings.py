@@ -28,9 +28,11 @@ from registry_core.settings import (
     seconds,
     text,
 )
+from registry_core.store.redis.url import RedisSettings, redis_settings
 from registry_core.telemetry.logs import LEVELS
 
 MAX_SECRETS: Final = 2
+MEMORY: Final = "memory:"
 # An upper bound on how late a sweep may be; with short leases it comes more often.
 _SWEEP_EVERY_S: Final = 1.0
 _SECRET: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+", re.ASCII)
@@ -51,10 +53,12 @@ def _secrets(value: str) -> tuple[str, ...]:
     return found
 
 
-def _store(value: str) -> str:
-    if value.strip() != "memory:":
-        raise ValueError("the one store there is, is memory:")
-    return "memory:"
+def _store(value: str) -> RedisSettings | None:
+    if value.strip() == MEMORY:
+        return None
+    if "redis" not in value.partition(":")[0]:
+        raise ValueError(f"it is neither {MEMORY} nor a Redis URL")
+    return redis_settings(value)
 
 
 def _zone(value: str) -> str:
@@ -67,7 +71,14 @@ def _zone(value: str) -> str:
 LISTEN: Final = Setting(
     "REGISTRY_LISTEN", listen, Listen("127.0.0.1", 8888), "where to listen (`:8888` is every address)", "0.0.0.0:8888"
 )
-STORE: Final = Setting("REGISTRY_STORE", _store, "memory:", "where registrations are kept", "memory:")
+STORE: Final[Setting[RedisSettings | None]] = Setting(
+    "REGISTRY_STORE",
+    _store,
+    None,
+    "where registrations are kept: in Redis, plain or with Sentinels; none, or `memory:`, is this process",
+    "redis+sentinel://s1,s2,s3/?masters=a,b,c",
+    secret=True,  # it may hold a password
+)
 SECRET: Final[Setting[tuple[str, ...]]] = Setting(
     "REGISTRY_SECRET",
     _secrets,
@@ -157,6 +168,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     warming_s: float = 60.0
     when_none_pass: WhenNonePass = WhenNonePass.ALL
     log_level: str = "info"
+    redis: RedisSettings | None = None  # None: the memory of this process
 
 
 def replica_settings(environment: Mapping[str, str], *, listen_on: Listen | None = None) -> ReplicaSettings:
@@ -184,6 +196,7 @@ def replica_settings(environment: Mapping[str, str], *, listen_on: Listen | None
         warming_s=values[WARMING],
         when_none_pass=WhenNonePass(values[WHEN_NONE_PASS]),
         log_level=values[LOG_LEVEL],
+        redis=values[STORE],
     )
 
 

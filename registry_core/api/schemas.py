@@ -14,6 +14,7 @@ import msgspec
 from registry_core.domain.catalog import Lived
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.records import Instance, Protocol, Status
+from registry_core.ports import ShardReport
 
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_BEATS: Final = 1000
@@ -161,11 +162,12 @@ class SystemHealth(msgspec.Struct, kw_only=True):
 
 
 class StoreHealth(msgspec.Struct, kw_only=True):
-    """The store: `ok`, or `failing` when its last sweep did not work."""
+    """The store: `ok`, or `failing` when its last sweep did not work, or a shard is away."""
 
-    kind: str
+    kind: str  # "memory" | "redis"
     status: str
     last_sweep_age_s: float | None
+    shards: tuple[ShardReport, ...] = ()
 
 
 class CacheHealth(msgspec.Struct, kw_only=True):

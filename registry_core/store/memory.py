@@ -21,7 +21,7 @@ from registry_core.domain.records import Instance, InstanceKey, Registration, St
 from registry_core.domain.registration import admitted, check_epoch
 from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, StoreUnavailable
-from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, SweepReport
+from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, SweepReport
 
 _SHARD = 0
 SHARD_NAME: Final = "memory"
@@ -49,6 +49,10 @@ class MemoryStore:
     def age_s(self) -> float:
         """Return 0: an event has been delivered before its operation returns."""
         return 0.0
+
+    def shards(self) -> tuple[ShardReport, ...]:
+        """Return nothing: there is no connection that could be cut, and no server that could be away."""
+        return ()
 
     async def register(self, claim: Registration) -> Grant:
         """Store `claim` and start its lease. Raises Conflict or Fenced."""

@@ -11,7 +11,7 @@ from registry_core.domain.leases import Leases, LeaseTerms
 from registry_core.domain.records import InstanceKey
 
 TERMS = LeaseTerms()
-A, B = InstanceKey("ip-intel", "a"), InstanceKey("ip-intel", "b")
+A, B, C = (InstanceKey("ip-intel", name) for name in "abc")
 
 
 def swept(leases: Leases, start: float, end: float) -> dict[InstanceKey, float]:
@@ -84,6 +84,15 @@ def test_an_amnesty_gives_nobody_more_than_a_full_term() -> None:
     assert leases.remaining_s(B, 100.0) == TERMS.ttl_s
 
 
+def test_a_sweep_ends_a_bounded_number_the_oldest_first_and_the_next_goes_on() -> None:
+    leases = Leases(LeaseTerms(most_per_sweep=2), 0.0, random.Random(1))
+    for key in (A, B, C):
+        leases.grant(key, 0.0)
+    swept(leases, 0.0, 73.0)
+    assert leases.sweep(74.0).expired == (A, B)
+    assert leases.sweep(75.0).expired == (C,)
+
+
 def test_a_late_sweep_within_the_allowance_is_no_amnesty() -> None:
     leases = Leases(TERMS, 0.0, random.Random(1))
     assert leases.sweep(TERMS.amnesty_after_s).amnesty_s == 0.0
@@ -116,6 +125,17 @@ def test_a_mass_expiry_is_held_and_a_small_one_is_not() -> None:
     assert [key for plan in plans for key in plan.suspected] == many(4, "dying"), "each is told once"
     assert held.suspect_count == 4
     assert held.guard == Guard(held_since=74.0)
+
+
+def test_a_sweep_marks_a_bounded_number_and_holds_the_others_all_the_same() -> None:
+    leases = Leases(LeaseTerms(most_per_sweep=3), 0.0, random.Random(1))
+    for key in many(8):
+        leases.grant(key, 0.0)
+    swept(leases, 0.0, 73.0)
+    plans = [leases.sweep(float(now)) for now in range(74, 78)]
+    assert [len(plan.suspected) for plan in plans] == [3, 3, 2, 0]
+    assert [plan.expired for plan in plans] == [()] * 4
+    assert len(leases) == 8
 
 
 def test_deaths_spread_over_a_heartbeat_interval_are_seen_as_one() -> None:

@@ -60,7 +60,7 @@ def test_beyond_loopback_there_is_a_secret_or_an_explicit_off() -> None:
         ("REGISTRY_SECRET", "\u00e9"),
         ("REGISTRY_SECRET", ","),
         ("REGISTRY_SECRET", "a,b,c"),
-        ("REGISTRY_STORE", "redis://r"),
+        ("REGISTRY_STORE", "postgres://r"),
         ("REGISTRY_ZONE", "a zone"),
         ("REGISTRY_MIN_PORT", "0"),
         ("REGISTRY_HEARTBEAT_INTERVAL", "60"),

@@ -5,19 +5,19 @@ Each operation is one script. Nothing here knows that there are other shards.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from registry_core.domain import guard as guarding
-from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import Census, Guard, GuardPhase
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.selection import Random
 from registry_core.errors import Conflict, Fenced, NotFound, StoreUnavailable
-from registry_core.ports import Beat, BeatResult, Clock, GuardReport, SweepReport
+from registry_core.ports import Beat, BeatResult, Clock, GuardReport, ShardReport, SweepReport
 from registry_core.store.redis import rows
 from registry_core.store.redis.follower import Follower, ShardFeed
 from registry_core.store.redis.masters import Masters
@@ -43,20 +43,6 @@ class AddressTaken(Exception):
     def __init__(self, holder: InstanceKey) -> None:
         super().__init__(f"{holder.label}/{holder.instance_id}")
         self.holder = holder
-
-
-class ShardState(msgspec.Struct, frozen=True):
-    """How a shard stands, for `/health`."""
-
-    name: str
-    master: str
-    problem: str
-    epoch: str
-    revision: int
-    age_s: float
-    writes_waiting: int
-    breaker: BreakerState
-    last_failure: str
 
 
 class Shard:
@@ -100,19 +86,22 @@ class Shard:
         await self.follower.close()
         await self.masters.close()
 
-    def state(self) -> ShardState:
+    def report(self) -> ShardReport:
         """Return how it stands."""
-        position = self.follower.position
-        return ShardState(
-            name=self.name,
+        position, age_s = self.follower.position, self.follower.age_s()
+        breaker = self.queue.breaker.at(self._clock.monotonic())
+        return ShardReport(
+            shard=self.name,
             master=self.masters.address,
             problem=self.follower.foreign or self.masters.problem,
             epoch=position.epoch,
             revision=position.revision,
-            age_s=self.follower.age_s(),
+            age_s=round(age_s, 3) if math.isfinite(age_s) else None,
             writes_waiting=len(self.queue),
-            breaker=self.queue.breaker.at(self._clock.monotonic()).state,
+            breaker=breaker.state,
+            breaker_failures=breaker.failures,
             last_failure=self.queue.last_failure,
+            last_failure_at=self.queue.last_failure_at,
         )
 
     # -- writes

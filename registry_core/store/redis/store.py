@@ -20,11 +20,11 @@ from registry_core.domain.records import Instance, InstanceKey, Registration, St
 from registry_core.domain.selection import Random
 from registry_core.domain.sharding import shard_of
 from registry_core.errors import Conflict, NotFound, StoreUnavailable
-from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, SweepReport
+from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, SweepReport
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.merge import Merge
 from registry_core.store.redis.queue import DEFAULT_TERMS, QueueTerms
-from registry_core.store.redis.shard import AddressTaken, Shard, ShardState
+from registry_core.store.redis.shard import AddressTaken, Shard
 
 # How long the start waits for the shards; who is away then is delivered when it comes.
 START_S: Final = 5.0
@@ -94,9 +94,9 @@ class RedisStore:
         """Seconds since the shard that is furthest behind confirmed that everything was delivered."""
         return max(shard.follower.age_s() for shard in self._shards)
 
-    def shards(self) -> tuple[ShardState, ...]:
+    def shards(self) -> tuple[ShardReport, ...]:
         """Return how each shard stands."""
-        return tuple(shard.state() for shard in self._shards)
+        return tuple(shard.report() for shard in self._shards)
 
     # -- operations
 
