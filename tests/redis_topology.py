@@ -76,6 +76,10 @@ class RedisServer:
     def ask(self, *words: str) -> Any:
         return ask(self.port, *words, password=self.password)
 
+    def is_running(self) -> bool:
+        """Whether its process lives, paused or not."""
+        return self.program is not None and self.program.process.poll() is None
+
     def signal(self, number: signal.Signals) -> None:
         assert self.program is not None
         self.program.signal(number)

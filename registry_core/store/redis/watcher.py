@@ -35,6 +35,8 @@ DOUBT_S: Final = 3.0
 # A search that takes longer than a failover does goes on at the calm pace, until a Sentinel speaks up.
 SEARCH_S: Final = 10.0
 START_S: Final = 1.0
+CLOSE_S: Final = 0.5
+CLOSE_TRIES: Final = 4
 COMPLAIN_EVERY_S: Final = 30.0
 COMPLAIN_AT_MOST_EVERY_S: Final = 1.0
 MAX_NODES: Final = 32
@@ -122,9 +124,15 @@ class Watcher:
             self._complain()
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # A cancellation that falls into a library's own timeout may be lost there: it is repeated.
+        for _ in range(CLOSE_TRIES):
+            tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+            for task in tasks:
+                task.cancel()
+            if not tasks or not (await asyncio.wait(tasks, timeout=CLOSE_S))[1]:
+                break
+        else:
+            log.error("watching redis does not end", shard=self.name)
         self._tasks.clear()
         client, self._client, self._current, self._placed = self._client, None, None, None
         if client is not None:
