@@ -201,6 +201,34 @@ async def test_a_killed_master_is_replaced_and_every_acknowledged_write_is_there
         assert await (await masters.current()).get("before") == b"1"
 
 
+async def test_a_replica_follows_the_promoted_master_before_the_sentinels_say_so(whole: Topology) -> None:
+    async with watching(whole.url) as masters:
+        await asyncio.to_thread(master_of(masters, whole).kill)
+        await written(masters)
+        follower = next(n for n in whole.shards[0].nodes if n.is_running() and n is not master_of(masters, whole))
+
+        def told_twice() -> bool:
+            assert follower.program is not None
+            return "with the master we are already connected with" in follower.program.output()
+
+        # The Sentinels agree: they say the same, later, and to a replica that is there already.
+        await eventually(told_twice, "the Sentinels say it, too", timeout_s=20)
+
+
+async def test_nobody_is_told_to_follow_a_master_that_no_sentinel_has_named(whole: Topology) -> None:
+    async with watching(whole.url) as masters:
+        first, second, third = whole.shards[0].nodes
+        for sentinel in whole.sentinels:
+            await asyncio.to_thread(sentinel.kill)
+        await asyncio.to_thread(first.kill)
+        await eventually(lambda: bool(masters.problem), "its end is noticed")
+        second.ask("REPLICAOF", "NO", "ONE")
+        await eventually(lambda: not masters.problem, "the one that was promoted by hand is taken")
+        assert master_of(masters, whole) is second
+        assert not await write(masters)
+        assert f"master_port:{first.port}" in third.ask("INFO", "replication")
+
+
 async def test_a_master_that_wakes_up_again_is_not_believed(whole: Topology) -> None:
     async with watching(whole.url) as masters:
         node = master_of(masters, whole)
