@@ -215,6 +215,14 @@ async def test_a_replica_follows_the_promoted_master_before_the_sentinels_say_so
         await eventually(told_twice, "the Sentinels say it, too", timeout_s=20)
 
 
+async def test_replicas_are_left_to_the_sentinels_where_that_is_wished(whole: Topology) -> None:
+    async with watching(f"{whole.url}&hasten=no") as masters:
+        await asyncio.to_thread(master_of(masters, whole).kill)
+        await written(masters)
+        logs = [node.program.output() for node in whole.shards[0].nodes if node.program is not None]
+        assert all("with the master we are already connected with" not in log for log in logs)
+
+
 async def test_nobody_is_told_to_follow_a_master_that_no_sentinel_has_named(whole: Topology) -> None:
     async with watching(whole.url) as masters:
         first, second, third = whole.shards[0].nodes

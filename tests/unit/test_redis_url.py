@@ -50,6 +50,11 @@ def test_how_many_replicas_have_to_answer_can_be_set() -> None:
     assert redis_settings("redis+sentinel://h/?masters=a&replicas=0").replicas == 0
 
 
+def test_the_early_pointing_of_replicas_can_be_switched_off() -> None:
+    assert redis_settings("redis+sentinel://h/?masters=a").hasten
+    assert not redis_settings("redis+sentinel://h/?masters=a&hasten=no").hasten
+
+
 def test_an_ipv6_address_is_shown_in_brackets() -> None:
     assert str(redis_settings("redis://[fd00::1]:7000").server) == "[fd00::1]:7000"
     assert str(Address("h", 1)) == "h:1"
@@ -81,6 +86,7 @@ def test_an_ipv6_address_is_shown_in_brackets() -> None:
         ("redis://h/?ca=/ca.pem", "ca= is for rediss"),
         ("redis://h/#a", "%23"),
         ("redis+sentinel://s1", "masters= is missing"),
+        ("redis+sentinel://s1/?masters=a&hasten=1", "hasten= is yes or no"),
         ("redis+sentinel://s1/?masters=,", "masters= is missing"),
         ("redis+sentinel://s1/?masters=a b", "'a b' in masters="),
         ("redis+sentinel://s1/?masters=a,a", "twice"),

@@ -85,9 +85,17 @@ class SentinelMaster(Watcher):
         access: Access = NOTHING_TO_SHOW,
         *,
         sentinel_access: Access = NOTHING_TO_SHOW,
+        hasten: bool = True,
         clock: Clock | None = None,
     ) -> None:
-        super().__init__(name, access=access, sentinels=tuple(sentinels), sentinel_access=sentinel_access, clock=clock)
+        super().__init__(
+            name,
+            access=access,
+            sentinels=tuple(sentinels),
+            sentinel_access=sentinel_access,
+            hasten=hasten,
+            clock=clock,
+        )
 
 
 def masters_of(settings: RedisSettings, clock: Clock | None = None) -> tuple[Masters, ...]:
@@ -95,6 +103,13 @@ def masters_of(settings: RedisSettings, clock: Clock | None = None) -> tuple[Mas
     if settings.server is not None:
         return (FixedMaster(settings.server, settings.access, clock=clock),)
     return tuple(
-        SentinelMaster(name, settings.sentinels, settings.access, sentinel_access=settings.sentinel_access, clock=clock)
+        SentinelMaster(
+            name,
+            settings.sentinels,
+            settings.access,
+            sentinel_access=settings.sentinel_access,
+            hasten=settings.hasten,
+            clock=clock,
+        )
         for name in settings.masters
     )

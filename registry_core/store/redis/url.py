@@ -24,7 +24,7 @@ ONLY_SHARD: Final = "main"
 
 _SCHEMES: Final = ("redis", "rediss", "redis+sentinel", "rediss+sentinel")
 _COMMON: Final = frozenset({"prefix", "replicas", "ca"})
-_SENTINEL_ONLY: Final = frozenset({"masters", "sentinel_user", "sentinel_password"})
+_SENTINEL_ONLY: Final = frozenset({"masters", "sentinel_user", "sentinel_password", "hasten"})
 _WORD: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _SERVER: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?", re.ASCII)
 
@@ -62,6 +62,7 @@ class RedisSettings(msgspec.Struct, frozen=True):
     sentinel_access: Access = Access()
     prefix: str = DEFAULT_PREFIX
     replicas: int = 1  # how many have to hold a write before it is acknowledged
+    hasten: bool = True  # whether a replica is pointed at its new master before the Sentinels do it
 
     @property
     def shards(self) -> tuple[str, ...]:
@@ -93,6 +94,9 @@ def redis_settings(url: str) -> RedisSettings:
     replicas = options.get("replicas", "1" if with_sentinels else "0")
     if replicas not in ("0", "1"):
         raise ValueError("replicas= is 0 or 1")
+    hasten = options.get("hasten", "yes")
+    if hasten not in ("yes", "no"):
+        raise ValueError("hasten= is yes or no")
     if not with_sentinels:
         return RedisSettings(access, server=_server(servers, REDIS_PORT), prefix=prefix, replicas=int(replicas))
     return RedisSettings(
@@ -104,6 +108,7 @@ def redis_settings(url: str) -> RedisSettings:
         ),
         prefix=prefix,
         replicas=int(replicas),
+        hasten=hasten == "yes",
     )
 
 

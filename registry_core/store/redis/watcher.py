@@ -58,12 +58,14 @@ class Watcher:
         nodes: Sequence[Address] = (),
         sentinels: Sequence[Address] = (),
         sentinel_access: Access | None = None,
+        hasten: bool = True,
         clock: Clock | None = None,
     ) -> None:
         self.name = name
         self._access = access
         self._fixed = tuple(nodes)
         self._sentinel_access = sentinel_access if sentinel_access is not None else Access(tls=access.tls)
+        self._may_hasten = hasten
         self._clock = clock if clock is not None else SystemClock()
         self._nodes: dict[Address, Sighting | Fault] = {}
         self._sentinels: dict[Address, Vote | Fault] = dict.fromkeys(sentinels, _NO_ANSWER_YET)
@@ -231,7 +233,9 @@ class Watcher:
         failover has named the successor, and says nothing else than what it will say itself.
         """
         master = self._current
-        if master is None or self._placed is None or not any(vote.promoted == master for vote in self._votes()):
+        if not self._may_hasten or master is None or self._placed is None:
+            return
+        if not any(vote.promoted == master for vote in self._votes()):
             return
         replicas = [node for node, seen in sightings.items() if not seen.is_master]
         if self._hastened == self._placed.run_id or any(sightings[node].master == master for node in replicas):
