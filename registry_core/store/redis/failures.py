@@ -29,7 +29,7 @@ def verdict_on(error: BaseException) -> Verdict:
         return Verdict.AGAIN
     if isinstance(error, exceptions.OutOfMemoryError) or "OOM" in text or "MISCONF" in text:
         return Verdict.HOPELESS
-    if "NOREPLICAS" in text or "BUSY" in text:
+    if any(word in text for word in ("NOREPLICAS", "BUSY", "NOTOPEN")):
         return Verdict.AGAIN
     if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError | TimeoutError):
         return Verdict.ELSEWHERE

@@ -21,13 +21,14 @@ from registry_core.domain.records import InstanceKey
 from registry_core.errors import StoreUnavailable
 from registry_core.ports import Clock
 from registry_core.store.redis import rows, scripts
+from registry_core.store.redis.ending import end
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.scripts import Name
 
 BLOCK_S: Final = 1.0
 READ_EVENTS: Final = 1000
 RENEWALS_EVERY_S: Final = 5.0
-RETRY_S: Final = 0.2
+RETRY_S: Final = 0.05
 # For one answer of the server; a snapshot has longer, since it grows with the shard.
 ANSWER_S: Final = 5.0
 SNAPSHOT_S: Final = 30.0
@@ -55,8 +56,12 @@ class ShardFeed(Protocol):
 class Follower:
     """Follows one shard for as long as it runs."""
 
-    def __init__(self, shard: int, masters: Masters, prefix: str, feed: ShardFeed, clock: Clock) -> None:
+    def __init__(
+        self, shard: int, masters: Masters, prefix: str, feed: ShardFeed, clock: Clock, *, unknown_s: float
+    ) -> None:
+        """`unknown_s`: how long after an empty start of the server who is missing may be alive."""
         self._shard = shard
+        self._unknown_s = unknown_s
         self._masters = masters
         self._prefix = prefix
         self._feed = feed
@@ -88,9 +93,7 @@ class Follower:
 
     async def close(self) -> None:
         """Stop. Safe to call twice."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end([self._task])
 
     async def reached(self, epoch: str, revision: int) -> None:
         """Return when that revision has been delivered, or another epoch has begun; after a second anyway."""
@@ -132,6 +135,7 @@ class Follower:
             epoch, _revision, born_empty = await self._open(client)
         if epoch != self._position.epoch:
             await self._read_all(client, born_empty=born_empty)
+        missing = False  # whether the last look showed events that reading did not bring
         while not self._moved.is_set():
             after = f"{self._position.revision}-0"
             async with asyncio.timeout(BLOCK_S + ANSWER_S):
@@ -141,13 +145,17 @@ class Follower:
             if read:
                 entries: list[tuple[bytes, dict[bytes, bytes]]] = read[0][1]
                 await self._deliver(client, entries)
+                missing = False
             else:
                 async with asyncio.timeout(ANSWER_S):
                     found: Any = await client.hmget(f"{self._prefix}:meta", ["epoch", "revision"])
                 if found[0] is None or found[0].decode() != self._position.epoch:
                     return  # another life of the shard: begin again
-                if int(found[1]) > self._position.revision:
+                revision = int(found[1])
+                # One may have come just now; but what is missing twice, or is taken back, is not ours to wait for.
+                if revision < self._position.revision or (missing and revision > self._position.revision):
                     await self._catch_up(client)
+                missing = revision > self._position.revision
             self._confirmed_at = self._clock.monotonic()
             if self._confirmed_at - self._renewals_at >= RENEWALS_EVERY_S:
                 self._renewals_at = self._confirmed_at
@@ -156,7 +164,9 @@ class Follower:
 
     async def _open(self, client: Redis) -> tuple[str, int, bool]:
         run_id = self._masters.run_id
-        result = await scripts.run(client, Name.OPEN, self._prefix, run_id, secrets.token_hex(6))
+        result = await scripts.run(
+            client, Name.OPEN, self._prefix, run_id, secrets.token_hex(8), str(int(self._unknown_s * 1000))
+        )
         if result[0] == b"foreign":
             raise ForeignKeys(
                 f"shard {self._masters.name!r}: {result[1].decode()} is a key of another program; choose another prefix"
@@ -189,11 +199,12 @@ class Follower:
         pipeline.hmget(f"{self._prefix}:meta", ["epoch", "revision"])
         pipeline.hgetall(f"{self._prefix}:records")
         pipeline.zrange(f"{self._prefix}:leases", 0, -1, withscores=True)
+        pipeline.zrange(f"{self._prefix}:suspects", 0, -1, withscores=True)
         async with asyncio.timeout(SNAPSHOT_S):
-            meta, records, leases = await pipeline.execute()
+            meta, records, leases, suspects = await pipeline.execute()
         if meta[0] is None:
             raise StoreUnavailable("the shard was emptied while it was read")
-        heard_ms = {field: int(score) for field, score in leases}
+        heard_ms = {field: int(score) for field, score in (*leases, *suspects)}
         instances: list[Lived] = []
         # Decoding a large shard takes long enough to be felt by lookups: in parts, with turns for the others.
         for number, (field, value) in enumerate(records.items()):
@@ -205,7 +216,7 @@ class Follower:
         position = Position(self._shard, meta[0].decode(), int(meta[1]))
         had_history = bool(self._position.epoch)
         self.rereads += had_history
-        self._feed.shard_reset(self._shard, position, instances, born_empty=born_empty and not instances)
+        self._feed.shard_reset(self._shard, position, instances, born_empty=born_empty)
         self._confirmed_at = self._clock.monotonic()
         self.loaded.set()
         await self._tell(position)

@@ -22,6 +22,7 @@ class Merge:
     def __init__(self, own_shard: Callable[[str], int]) -> None:
         self._own_shard = own_shard
         self._held: dict[InstanceKey, dict[int, Lived]] = {}
+        self._at_address: dict[str, set[InstanceKey]] = {}
 
     def __len__(self) -> int:
         return len(self._held)
@@ -37,12 +38,21 @@ class Merge:
         """Return the copy of `key` that counts."""
         return self._counting(key)
 
+    def at_address(self, address: str) -> list[Lived]:
+        """Return the instances that are registered at `host:port`: one, or more for a moment."""
+        found = (self._counting(key) for key in self._at_address.get(address, ()))
+        return [lived for lived in found if lived is not None and lived.instance.address == address]
+
+    def shards_of(self, key: InstanceKey) -> list[int]:
+        """Return the shards that hold a copy of `key`."""
+        return sorted(self._held.get(key, ()))
+
     def replace(self, shard: int, instances: Iterable[Lived]) -> None:
         """Hold `instances`, and nothing else, as what `shard` holds."""
         for key in [key for key, copies in self._held.items() if shard in copies]:
             self._drop(key, shard)
         for lived in instances:
-            self._held.setdefault(lived.instance.key, {})[shard] = lived
+            self._put(lived.instance.key, shard, lived)
 
     def apply(self, event: Event) -> Event:
         """Take one event of its shard, and return what to tell of it, under the same position.
@@ -62,7 +72,7 @@ class Merge:
         copies = self._held.get(key, {})
         match event:
             case Registered(instance=instance, heartbeat_at=at):
-                self._held.setdefault(key, {})[shard] = Lived(instance, at)
+                self._put(key, shard, Lived(instance, at))
             case StatusChanged(status=status):
                 if shard in copies:
                     held = copies[shard]
@@ -81,9 +91,21 @@ class Merge:
         own = copies.get(self._own_shard(key.label))
         return own if own is not None else copies[min(copies)]
 
+    def _put(self, key: InstanceKey, shard: int, lived: Lived) -> None:
+        self._drop(key, shard)  # its address may be another one now
+        self._held.setdefault(key, {})[shard] = lived
+        self._at_address.setdefault(lived.instance.address, set()).add(key)
+
     def _drop(self, key: InstanceKey, shard: int) -> None:
         copies = self._held.get(key)
         if copies is not None:
-            copies.pop(shard, None)
+            dropped = copies.pop(shard, None)
+            if dropped is not None:
+                address = dropped.instance.address
+                there = self._at_address.get(address, set())
+                if not any(copy.instance.address == address for copy in copies.values()):
+                    there.discard(key)
+                if not there:
+                    self._at_address.pop(address, None)
             if not copies:
                 del self._held[key]

@@ -19,6 +19,7 @@ from registry_core.domain.selection import Random
 from registry_core.errors import NotReplicated, Overloaded, StoreUnavailable
 from registry_core.ports import Clock
 from registry_core.store.redis import scripts
+from registry_core.store.redis.ending import end
 from registry_core.store.redis.failures import Verdict, unavailable, verdict_on
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.scripts import Name
@@ -36,14 +37,14 @@ class QueueTerms(msgspec.Struct, frozen=True):
     wait_s: float = 0.5  # for the word of the replicas, each time it is asked for
     # Between two tries while no other master is heard of; then the operation's time is over.
     retries_s: tuple[float, ...] = (1.0, 2.0, 4.0)
-    again_s: float = 0.05  # while the master is well and its replicas are not
+    again_s: float = 0.02  # while the master is well and its replicas are not
 
 
 DEFAULT_TERMS: Final = QueueTerms()
 
 
 class _Write:
-    __slots__ = ("arguments", "done", "ends_at", "name")
+    __slots__ = ("arguments", "done", "ends_at", "name", "result", "taken_by")
 
     def __init__(
         self, name: Name, arguments: tuple[str | bytes, ...], ends_at: float, done: asyncio.Future[Any]
@@ -52,6 +53,22 @@ class _Write:
         self.arguments = arguments
         self.ends_at = ends_at
         self.done = done
+        self.result: Any = None  # what the first master that took it answered
+        self.taken_by: Redis | None = None  # who has it, though no replica confirmed it yet
+
+    def take(self, result: Any, client: Redis) -> None:
+        """Keep an answer. A repetition finds its own work done: the first answer is the true one."""
+        repeated = isinstance(result, list) and result[:1] in ([b"missing"], [b"stale"])
+        if self.result is None or not (repeated or self.name in _TOLD_ONCE):
+            created = self.result[4] if self.name is Name.REGISTER and self.result and len(self.result) > 4 else None
+            self.result = result
+            if created is not None and isinstance(result, list) and len(result) > 4:
+                result[4] = created
+        self.taken_by = client
+
+
+# What these answer is of the first time only: an amnesty is given once, a guard released once.
+_TOLD_ONCE: Final = (Name.CENSUS, Name.RELEASE)
 
 
 class WriteQueue:
@@ -95,9 +112,7 @@ class WriteQueue:
 
     async def close(self) -> None:
         """Stop sending; what is held fails. Safe to call twice."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end([self._task])
         for write in self._writes:
             _fail(write, StoreUnavailable("the store is closing"))
         self._writes.clear()
@@ -210,9 +225,13 @@ class WriteQueue:
 
     async def _send(self, client: Redis, batch: list[_Write]) -> tuple[list[_Write], Exception]:
         pipeline = client.pipeline(transaction=False)
-        for write in batch:
+        # What this master has taken already only lacks the word of its replicas.
+        sent = [write for write in batch if write.taken_by is not client]
+        for write in sent:
             scripts.add(pipeline, write.name, self.prefix, write.arguments)
         if self._replicas:
+            if not sent:
+                pipeline.ping()  # WAIT speaks for all that was written before this connection's last command
             pipeline.execute_command("WAIT", str(self._replicas), str(int(self._terms.wait_s * 1000)))
         results = await pipeline.execute(raise_on_error=False)
         reason: Exception = StoreUnavailable("nothing was sent")
@@ -229,15 +248,20 @@ class WriteQueue:
                     )
                 )
         left: list[_Write] = []
-        for write, result in zip(batch, results, strict=True):
-            if isinstance(result, Exception):
-                reason = result
-                if not self._refused(client, write, result):
-                    left.append(write)
-            elif not confirmed:
+        for write, result in zip(sent, results, strict=False):
+            if not isinstance(result, Exception):
+                write.take(result, client)
+                continue
+            reason = result
+            if not self._refused(client, write, result):
+                left.append(write)
+        for write in batch:
+            if write.taken_by is not client:
+                continue
+            if not confirmed:
                 left.append(write)
             elif not write.done.done():
-                write.done.set_result(result)
+                write.done.set_result(write.result)
         return left, reason
 
     def _refused(self, client: Redis, write: _Write, error: Exception) -> bool:

@@ -35,10 +35,21 @@ class Script(msgspec.Struct, frozen=True):
     sha: str
 
 
+# Before every script but the one that opens: what is told of an emptied shard would be told to nobody.
+_OPENED: Final = """
+if redis.call('EXISTS', META) == 0 then
+    return redis.error_reply('NOTOPEN the shard was emptied, and nobody has opened it again yet')
+end
+"""
+
+
 def _read() -> dict[Name, Script]:
     folder = resources.files(__package__) / "scripts"
     library = (folder / "library.lua").read_text(encoding="utf-8")
-    texts = {name: library + (folder / f"{name}.lua").read_text(encoding="utf-8") for name in Name}
+    texts = {
+        name: library + ("" if name is Name.OPEN else _OPENED) + (folder / f"{name}.lua").read_text(encoding="utf-8")
+        for name in Name
+    }
     return {
         name: Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
         for name, text in texts.items()

@@ -6,7 +6,7 @@ Each operation is one script. Nothing here knows that there are other shards.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -24,8 +24,6 @@ from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.queue import DEFAULT_TERMS, QueueTerms, WriteQueue
 from registry_core.store.redis.scripts import Name
 
-MOST_DUE: Final = 5000
-MOST_EXPIRED: Final = 500
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -66,7 +64,7 @@ class Shard:
         self._terms = terms
         self._random = random
         self._clock = clock
-        self.follower = Follower(number, masters, prefix, feed, clock)
+        self.follower = Follower(number, masters, prefix, feed, clock, unknown_s=terms.ttl_s)
         self.queue = WriteQueue(masters, prefix, replicas, clock=clock, random=random, terms=queue_terms)
         self._guard = GuardReport(masters.name, GuardPhase.CLEAR, 0, 0, 0.0, None, 0.0)
 
@@ -177,40 +175,48 @@ class Shard:
 
     # -- the sweep
 
-    async def sweep(self, service_sizes: dict[str, int]) -> SweepReport:
+    async def sweep(self, service_sizes: Callable[[], Mapping[str, int]]) -> SweepReport:
         """Expire what has run out, unless the guard holds it. Raises Unavailable.
+
+        `service_sizes` is asked only while the guard lets go.
 
         What is due is counted in one script, decided here, and carried out in another, which does nothing
         when somebody else swept in between: then it is theirs.
         """
         terms = self._terms
         counted = await self._call(
-            Name.CENSUS, _ms(terms.ttl_s), _ms(terms.removed_after_s), _ms(terms.amnesty_after_s), str(MOST_DUE)
+            Name.CENSUS,
+            _ms(terms.ttl_s),
+            _ms(terms.removed_after_s),
+            _ms(terms.amnesty_after_s),
+            str(terms.most_per_sweep),
         )
         now, swept, amnesty_s = (int(number) / 1000 for number in counted[:3])
         instances, overdue = int(counted[3]), int(counted[4])
-        read_guard = _DECODE_GUARD(counted[5]) if counted[5] else guarding.CLEAR
-        expiries = [e for e in (_DECODE_EXPIRIES(counted[6]) if counted[6] else []) if now - e[0] < terms.ttl_s]
-        sweeps, due = counted[7], [rows.key_of(field) for field in counted[8:]]
-        census = Census(instances, overdue, len(due), sum(count for _, count in expiries))
+        read_guard = _DECODE_GUARD(counted[6]) if counted[6] else guarding.CLEAR
+        expiries = [e for e in (_DECODE_EXPIRIES(counted[7]) if counted[7] else []) if now - e[0] < terms.ttl_s]
+        due, sweeps, newly = int(counted[5]), counted[8], int(counted[9])
+        named = [rows.key_of(field) for field in counted[10:]]
+        census = Census(instances, overdue, due, sum(count for _, count in expiries))
         guard = read_guard.extended(amnesty_s, now) if amnesty_s else read_guard
         guard = guard.judged(census, terms.guard, now)
         since = now if amnesty_s else swept
         expired: list[InstanceKey] = []
         match guard.phase:
             case GuardPhase.CLEAR:
-                expired = due[:MOST_EXPIRED]
+                expired = named
                 if expired:
                     expiries.append((now, len(expired)))
             case GuardPhase.RELEASING:
                 allowance = guard.allowance(terms.guard, instances, since, now)
-                expired = guarding.drawn(due, min(allowance, MOST_EXPIRED), service_sizes, self._random)
+                expired = guarding.drawn(named, min(allowance, terms.most_per_sweep), service_sizes(), self._random)
                 guard = guard.spent(len(expired), terms.guard, instances, since)
             case GuardPhase.HOLDING:
                 pass
         going = set(expired)
-        suspects = [] if guard.phase is GuardPhase.CLEAR else [key for key in due if key not in going]
-        self._note_guard(guard, now, instances, len(suspects))
+        suspects = [] if guard.phase is GuardPhase.CLEAR else [key for key in named[:newly] if key not in going]
+        held = 0 if guard.phase is GuardPhase.CLEAR else due - len(expired)
+        self._note_guard(guard, now, instances, held)
         if not due and guard == read_guard:
             return SweepReport((), amnesty_s)
         result = await self._call(

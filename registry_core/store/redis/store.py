@@ -7,20 +7,22 @@ shard's matter. A shard that is away fails its own writes and nobody else's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 from registry_core.domain.catalog import Lived, Snapshot
 from registry_core.domain.cursor import Cursor, cursor_of
-from registry_core.domain.events import Event, Position, Renewed
+from registry_core.domain.events import Event, Position, Registered, Renewed
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import host_port, label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.selection import Random
 from registry_core.domain.sharding import shard_of
-from registry_core.errors import Conflict, NotFound, StoreUnavailable
+from registry_core.errors import Conflict, NotFound, StoreUnavailable, Unavailable
 from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, SweepReport
+from registry_core.store.redis.ending import end
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.merge import Merge
 from registry_core.store.redis.queue import DEFAULT_TERMS, QueueTerms
@@ -28,6 +30,8 @@ from registry_core.store.redis.shard import AddressTaken, Shard
 
 # How long the start waits for the shards; who is away then is delivered when it comes.
 START_S: Final = 5.0
+# Old copies that are taken out at a time, while a shard is added; the others have leases that run out.
+MOST_REMOVALS: Final = 200
 
 
 class RedisStore:
@@ -51,6 +55,8 @@ class RedisStore:
         self._feed: Feed | None = None
         self._delivering = False
         self._empty_births: set[int] = set()
+        self._removing: set[InstanceKey] = set()
+        self._removals: set[asyncio.Task[None]] = set()
         self._terms = terms
         self._shards = tuple(
             Shard(
@@ -88,6 +94,7 @@ class RedisStore:
     async def close(self) -> None:
         """Stop everything. Safe to call twice."""
         self._feed = None
+        await end(tuple(self._removals))
         await asyncio.gather(*(shard.close() for shard in self._shards))
 
     def age_s(self) -> float:
@@ -120,14 +127,14 @@ class RedisStore:
         if len(self._shards) == 1:
             return
         address = host_port(claim.host, claim.port)
-        for lived in self._merge.instances():
+        for lived in self._merge.at_address(address):
             other = lived.instance
-            if other.address != address or other.key == claim.key or self._shard(other.key.label) is shard:
+            if other.key == claim.key or self._shard(other.key.label) is shard:
                 continue
             age_s = (await self._now_s(other.key)) - lived.heartbeat_at
             if other.status is not Status.CRITICAL and not other.suspect and age_s <= self._terms.ttl_s:
                 raise self._conflict(claim, other.key)
-            await self._shard(other.key.label).deregister(other.key, None)
+            await self.deregister(other.key)
 
     async def _now_s(self, key: InstanceKey) -> float:
         client = await self._shard(key.label).masters.current()
@@ -168,17 +175,31 @@ class RedisStore:
     async def set_status(self, key: InstanceKey, status: Status, epoch: int | None = None) -> Instance:
         """Change a status. Raises NotFound, Fenced, Unavailable."""
         self._started()
-        return await self._shard(key.label).set_status(key, status, epoch)
+        own = self._shard_number(key.label)
+        held = self._merge.shards_of(key)
+        # Only in its old shard, as long as its agent has not registered it in the new one.
+        shard = own if own in held or not held else held[0]
+        return await self._shards[shard].set_status(key, status, epoch)
 
     async def deregister(self, key: InstanceKey, epoch: int | None = None) -> Instance:
         """Take an instance out. Raises NotFound, Fenced, Unavailable."""
         self._started()
-        return await self._shard(key.label).deregister(key, epoch)
+        own = self._shard_number(key.label)
+        held = self._merge.shards_of(key)
+        # Every copy goes, the one that counts last: its removal is the answer.
+        *others, counts = sorted(held, key=lambda number: number == own) or [own]
+        for number in others:
+            with contextlib.suppress(NotFound):
+                await self._shards[number].deregister(key, epoch)
+        return await self._shards[counts].deregister(key, epoch)
 
     async def sweep(self) -> SweepReport:
         """Sweep every shard. Raises Unavailable when any could not be swept, after the others were."""
         self._started()
-        sizes = Counter(lived.instance.key.label for lived in self._merge.instances())
+
+        def sizes() -> Counter[str]:
+            return Counter(lived.instance.key.label for lived in self._merge.instances())
+
         reports = await asyncio.gather(*(shard.sweep(sizes) for shard in self._shards), return_exceptions=True)
         for report in reports:
             if isinstance(report, BaseException):
@@ -223,10 +244,31 @@ class RedisStore:
         told: list[Event] = []
         for event in events:
             told.append(self._merge.apply(event))
+            if isinstance(event, Registered):
+                self._remove_old_copies(event.key, event.position.shard)
             if not isinstance(event, Renewed):
                 self._cursor = self._cursor.moved_to(event.position)
         if self._delivering and self._feed is not None:
             self._feed.apply(told)
+
+    def _remove_old_copies(self, key: InstanceKey, shard: int) -> None:
+        """Take out the copies of an instance that is now in its own shard: a shard was added."""
+        if shard != self._shard_number(key.label):
+            return
+        for number in self._merge.shards_of(key):
+            if number != shard and key not in self._removing and len(self._removing) < MOST_REMOVALS:
+                self._removing.add(key)
+                task = asyncio.ensure_future(self._remove_copy(key, number))
+                self._removals.add(task)
+                task.add_done_callback(self._removals.discard)
+
+    async def _remove_copy(self, key: InstanceKey, number: int) -> None:
+        try:
+            await self._shards[number].deregister(key, None)
+        except (NotFound, Unavailable):
+            pass  # it is gone, or its lease there will run out
+        finally:
+            self._removing.discard(key)
 
     def _reset(self) -> None:
         if self._feed is not None:

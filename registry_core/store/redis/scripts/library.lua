@@ -62,7 +62,7 @@ local function remove(field, why)
     end
     redis.call('HDEL', RECORDS, field)
     redis.call('ZREM', LEASES, field)
-    redis.call('SREM', SUSPECTS, field)
+    redis.call('ZREM', SUSPECTS, field)
     if redis.call('HGET', ADDRESSES, record.address) == field then
         redis.call('HDEL', ADDRESSES, record.address)
     end

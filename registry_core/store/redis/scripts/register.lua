@@ -36,7 +36,7 @@ redis.call('HSET', ADDRESSES, address, field)
 redis.call('HSET', NAMES, label, name)
 redis.call('ZADD', ids_of(label), whole(record.registered), field)
 redis.call('ZADD', LEASES, whole(now), field)
-redis.call('SREM', SUSPECTS, field)
+redis.call('ZREM', SUSPECTS, field)
 if changed then
     redis.call('HSET', RECORDS, field, value)
     tell_registered(field, record, now)

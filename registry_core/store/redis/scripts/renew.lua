@@ -17,7 +17,7 @@ for at = 3, #ARGV, 3 do
         redis.call('ZADD', LEASES, whole(now), field)
         if record.suspect then
             record.suspect = false
-            redis.call('SREM', SUSPECTS, field)
+            redis.call('ZREM', SUSPECTS, field)
             redis.call('HSET', RECORDS, field, written(record))
             tell_registered(field, record, now)
         end

@@ -10,7 +10,7 @@ local expired, suspected = {}, {}
 
 local function still_due(field)
     local score = redis.call('ZSCORE', LEASES, field)
-    return score and (now - tonumber(score) >= due_after or redis.call('SISMEMBER', SUSPECTS, field) == 1)
+    return score and now - tonumber(score) >= due_after or redis.call('ZSCORE', SUSPECTS, field)
 end
 
 for at = 8, #ARGV do
@@ -19,11 +19,13 @@ for at = 8, #ARGV do
         if at < 8 + expiring then
             remove(field, 'expired')
             expired[#expired + 1] = field
-        elseif redis.call('SADD', SUSPECTS, field) == 1 then
-            local record = record_of(field)
+        elseif not redis.call('ZSCORE', SUSPECTS, field) then
+            local record, heartbeat = record_of(field), redis.call('ZSCORE', LEASES, field)
             record.suspect = true
+            redis.call('ZREM', LEASES, field)
+            redis.call('ZADD', SUSPECTS, heartbeat, field)
             redis.call('HSET', RECORDS, field, written(record))
-            tell_registered(field, record, tonumber(redis.call('ZSCORE', LEASES, field)))
+            tell_registered(field, record, tonumber(heartbeat))
             suspected[#suspected + 1] = field
         end
     end
