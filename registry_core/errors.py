@@ -69,6 +69,10 @@ class StoreUnavailable(Unavailable):
     """Raised when the store cannot be reached; what was asked for was not done."""
 
 
+class NotReplicated(Unavailable):
+    """Raised when no second server confirmed the write: it may be there, and is not to be relied upon."""
+
+
 class Warming(Unavailable):
     """Raised when the registry came up empty and does not know yet who is alive."""
 

@@ -8,8 +8,10 @@ from typing import Protocol
 
 import msgspec
 
+from registry_core.domain.breaker import BreakerState
 from registry_core.domain.catalog import Catalog, Snapshot
 from registry_core.domain.events import Event
+from registry_core.domain.guard import GuardPhase
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 
 
@@ -71,10 +73,39 @@ class BeatResult(msgspec.Struct, frozen=True):
 
 
 class SweepReport(msgspec.Struct, frozen=True):
-    """What one sweep did."""
+    """What one sweep did: who went, whom the guard newly holds, and the time given to all, if any."""
 
     expired: tuple[InstanceKey, ...]
     amnesty_s: float
+    suspected: tuple[InstanceKey, ...] = ()
+
+
+class GuardReport(msgspec.Struct, frozen=True):
+    """How the mass-expiry guard of one shard stands."""
+
+    shard: str
+    phase: GuardPhase
+    instances: int
+    suspects: int
+    held_s: float  # since it began to hold; 0 when it is clear
+    releases_in_s: float | None  # until it lets go by itself; None when it does not hold
+    budget_per_minute: float  # how many may go in a minute once it lets go
+
+
+class ShardReport(msgspec.Struct, frozen=True):
+    """How one shard of a store that is not in this process stands."""
+
+    shard: str
+    master: str  # host:port; "" when none is known
+    problem: str  # in words for people; "" when all is well
+    epoch: str
+    revision: int
+    age_s: float | None  # since it last confirmed that everything was delivered; None when it never did
+    writes_waiting: int
+    breaker: BreakerState
+    breaker_failures: int  # in a row
+    last_failure: str
+    last_failure_at: float | None  # Unix seconds
 
 
 class Store(Protocol):
@@ -94,6 +125,10 @@ class Store(Protocol):
 
     def age_s(self) -> float:
         """Seconds since what was delivered to the feed was last known to be all there is."""
+        ...
+
+    def shards(self) -> tuple[ShardReport, ...]:
+        """Return how each shard stands; nothing for a store in this process. Asks nobody, waits for nothing."""
         ...
 
     async def register(self, claim: Registration) -> Grant:
@@ -116,7 +151,18 @@ class Store(Protocol):
         ...
 
     async def sweep(self) -> SweepReport:
-        """Expire what has run out."""
+        """Expire what has run out, unless the guard holds it."""
+        ...
+
+    def guards(self) -> tuple[GuardReport, ...]:
+        """Return how the guard of each shard stood at the last sweep or release. Asks nobody, waits for nothing."""
+        ...
+
+    async def release_guard(self, shard: str | None = None) -> tuple[str, ...]:
+        """Have the guard of one shard, or of all, let go of what it holds.
+
+        Returns the names of the shards whose guard was holding. Raises NotFound for an unknown shard.
+        """
         ...
 
     async def snapshot(self) -> Snapshot:

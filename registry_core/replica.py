@@ -20,7 +20,8 @@ from aiohttp import web
 from registry_core.api.app import build_app, http_logger
 from registry_core.api.auth import Authenticator
 from registry_core.api.connections import ConnectionLimits, Connections
-from registry_core.api.health import CPU, MEMORY, Health, judged, worst
+from registry_core.api.guarding import GUARD_HEALTH, guard_view
+from registry_core.api.health import CPU, MEMORY, Health, judged, of_shards, worst
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
 from registry_core.api.operations import Operations, Policy
@@ -36,12 +37,15 @@ from registry_core.api.schemas import (
 )
 from registry_core.api.view import View
 from registry_core.api.watch import SYNC_EVERY_S
+from registry_core.domain.breaker import BreakerState
+from registry_core.domain.guard import GuardPhase
 from registry_core.domain.selection import Random
 from registry_core.errors import CannotListen, Unavailable
-from registry_core.ports import Clock, SystemClock
+from registry_core.ports import Clock, Store, SystemClock
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
+from registry_core.telemetry.guarding import GuardLog
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
 
@@ -82,7 +86,8 @@ class Replica:
     ) -> None:
         self.settings = settings
         self._clock = clock if clock is not None else SystemClock()
-        self.store = MemoryStore(self._clock, settings.terms, secrets.token_hex(8))
+        chance = random if random is not None else secrets.SystemRandom()
+        self.store = _store(settings, self._clock, chance)
         self.view = View(
             self._clock,
             ttl_s=settings.terms.ttl_s,
@@ -99,7 +104,7 @@ class Replica:
             Policy(settings.rules, settings.terms, settings.zone, settings.when_none_pass),
             metrics=self.metrics,
             resolver=Resolver(),
-            random=random if random is not None else secrets.SystemRandom(),
+            random=chance,
         )
         handlers = Handlers(
             operations,
@@ -115,12 +120,17 @@ class Replica:
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._started_at = self._swept_at = self._clock.monotonic()
+        self._guard_log = GuardLog()
         self._add_gauges()
 
     async def start(self) -> None:
         """Start everything, the listener last. Raises CannotListen."""
         self._started_at = self._swept_at = self._clock.monotonic()
-        await self.store.start(self.view)
+        try:
+            await self.store.start(self.view)
+        except BaseException:
+            await self.store.close()
+            raise
         self._runner = web.AppRunner(
             self.app,
             access_log=None,
@@ -210,6 +220,8 @@ class Replica:
                 instances=[f"{key.label}/{key.instance_id}" for key in report.expired[:20]],
             )
 
+        self._guard_log.see(self.store.guards())
+
     def _next_sweep_s(self) -> float:
         # Timers fire late and a sweep takes its time; the terms promise a period that is never exceeded.
         return 0.8 * self.settings.terms.sweep_every_s
@@ -232,8 +244,11 @@ class Replica:
         memory = sample.machine_memory_percent if sample is not None else None
         sweep_age_s = now - self._swept_at
         swept = Health.HEALTHY if sweep_age_s <= SWEEP_OVERDUE_S else Health.DEGRADED
+        guard = guard_view(self.store.guards())
+        shards = self.store.shards()
+        stored = worst(swept, of_shards(shards))
         return HealthView(
-            status=worst(judged(cpu, CPU), judged(memory, MEMORY), swept).value,
+            status=worst(judged(cpu, CPU), judged(memory, MEMORY), stored, GUARD_HEALTH[guard.phase]).value,
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
             uptime_seconds=round(now - self._started_at, 3),
             state=self.view.state.value,
@@ -241,10 +256,12 @@ class Replica:
             instances=len(self.view.catalog),
             components=ComponentsHealth(
                 store=StoreHealth(
-                    kind="memory",
-                    status="ok" if swept is Health.HEALTHY else "failing",
+                    kind="memory" if self.settings.redis is None else "redis",
+                    status="ok" if stored is Health.HEALTHY else "failing",
                     last_sweep_age_s=round(sweep_age_s, 3),
+                    shards=shards,
                 ),
+                guard=guard,
                 cache=CacheHealth(
                     size=len(self.view.catalog),
                     services=self.view.catalog.service_count,
@@ -256,13 +273,45 @@ class Replica:
         )
 
     def _add_gauges(self) -> None:
-        gauge, catalog, sampler = self.metrics.gauge, self.view.catalog, self._sampler
+        gauge, catalog, sampler, guards = self.metrics.gauge, self.view.catalog, self._sampler, self.store.guards
         gauge("registry_active_services", "Services with at least one instance.", lambda: catalog.service_count)
         gauge("registry_instances", "Registered instances.", lambda: len(catalog))
+        gauge(
+            "registry_guarded_shards",
+            "Shards in which a mass expiry is held back, or let go by a budget.",
+            lambda: sum(report.phase is not GuardPhase.CLEAR for report in guards()),
+        )
+        gauge(
+            "registry_suspect_instances",
+            "Instances that are kept although their leases ran out.",
+            lambda: sum(report.suspects for report in guards()),
+        )
+        shards = self.store.shards
+        for state in BreakerState:
+            self.metrics.breakers.labels(state.value).set_function(
+                lambda state=state: float(sum(report.breaker is state for report in shards()))  # type: ignore[misc]
+            )
         gauge("registry_watchers", "Open watch streams.", lambda: len(self.hub))
         gauge("registry_connections", "Open connections.", lambda: len(self._connections.open))
         gauge("registry_memory_bytes", "Resident memory of this process.", lambda: _known(sampler, "memory_bytes"))
         gauge("registry_cpu_percent", "CPU of this process, 100 is one core.", lambda: _known(sampler, "cpu_percent"))
+
+
+def _store(settings: ReplicaSettings, clock: Clock, random: Random) -> Store:
+    if settings.redis is None:
+        return MemoryStore(clock, settings.terms, secrets.token_hex(8), random)
+    # A replica that keeps everything in its memory does without redis-py, and without its memory.
+    from registry_core.store.redis.masters import masters_of  # noqa: PLC0415
+    from registry_core.store.redis.store import RedisStore  # noqa: PLC0415
+
+    return RedisStore(
+        masters_of(settings.redis, clock),
+        prefix=settings.redis.prefix,
+        replicas=settings.redis.replicas,
+        terms=settings.terms,
+        clock=clock,
+        random=random,
+    )
 
 
 def _known(sampler: SystemSampler, field: str) -> float:

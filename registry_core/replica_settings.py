@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from registry_core.domain.guard import GuardTerms
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.registration import MAX_PORT, Rules
 from registry_core.domain.selection import WhenNonePass
@@ -27,9 +28,11 @@ from registry_core.settings import (
     seconds,
     text,
 )
+from registry_core.store.redis.url import RedisSettings, redis_settings
 from registry_core.telemetry.logs import LEVELS
 
 MAX_SECRETS: Final = 2
+MEMORY: Final = "memory:"
 # An upper bound on how late a sweep may be; with short leases it comes more often.
 _SWEEP_EVERY_S: Final = 1.0
 _SECRET: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+", re.ASCII)
@@ -50,10 +53,12 @@ def _secrets(value: str) -> tuple[str, ...]:
     return found
 
 
-def _store(value: str) -> str:
-    if value.strip() != "memory:":
-        raise ValueError("the one store there is, is memory:")
-    return "memory:"
+def _store(value: str) -> RedisSettings | None:
+    if value.strip() == MEMORY:
+        return None
+    if "redis" not in value.partition(":")[0]:
+        raise ValueError(f"it is neither {MEMORY} nor a Redis URL")
+    return redis_settings(value)
 
 
 def _zone(value: str) -> str:
@@ -66,7 +71,14 @@ def _zone(value: str) -> str:
 LISTEN: Final = Setting(
     "REGISTRY_LISTEN", listen, Listen("127.0.0.1", 8888), "where to listen (`:8888` is every address)", "0.0.0.0:8888"
 )
-STORE: Final = Setting("REGISTRY_STORE", _store, "memory:", "where registrations are kept", "memory:")
+STORE: Final[Setting[RedisSettings | None]] = Setting(
+    "REGISTRY_STORE",
+    _store,
+    None,
+    "where registrations are kept: in Redis, plain or with Sentinels; none, or `memory:`, is this process",
+    "redis+sentinel://s1,s2,s3/?masters=a,b,c",
+    secret=True,  # it may hold a password
+)
 SECRET: Final[Setting[tuple[str, ...]]] = Setting(
     "REGISTRY_SECRET",
     _secrets,
@@ -100,6 +112,23 @@ HEARTBEAT_INTERVAL: Final = Setting(
 LEASE_GRACE: Final = Setting(
     "REGISTRY_LEASE_GRACE", positive_seconds, 15.0, "how long after its lease an instance is kept", "15"
 )
+GUARD_SHARE: Final = Setting(
+    "REGISTRY_GUARD_SHARE",
+    integer(1, 100),
+    30,
+    "when more than so many percent of a shard (and more than 3) fall silent at once, they are kept as suspect",
+    "30",
+)
+GUARD_HOLD: Final = Setting(
+    "REGISTRY_GUARD_HOLD", positive_seconds, 300.0, "how long suspects are kept at most, unless released before", "5m"
+)
+GUARD_BUDGET: Final = Setting(
+    "REGISTRY_GUARD_BUDGET",
+    integer(1, 100),
+    10,
+    "how many percent of a shard (at least 3) may go per minute afterwards",
+    "10",
+)
 WHEN_NONE_PASS: Final = Setting(
     "REGISTRY_WHEN_NONE_PASS",
     choice(*WhenNonePass),
@@ -120,6 +149,9 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     LEASE_TTL,
     HEARTBEAT_INTERVAL,
     LEASE_GRACE,
+    GUARD_SHARE,
+    GUARD_HOLD,
+    GUARD_BUDGET,
     WHEN_NONE_PASS,
     LOG_LEVEL,
 )
@@ -136,6 +168,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     warming_s: float = 60.0
     when_none_pass: WhenNonePass = WhenNonePass.ALL
     log_level: str = "info"
+    redis: RedisSettings | None = None  # None: the memory of this process
 
 
 def replica_settings(environment: Mapping[str, str], *, listen_on: Listen | None = None) -> ReplicaSettings:
@@ -150,7 +183,10 @@ def replica_settings(environment: Mapping[str, str], *, listen_on: Listen | None
         raise SettingsError(
             f"{SECRET.name}: a registry that listens on {where} needs a secret, or {AUTH.name}=off to let anybody write"
         )
-    terms = _terms(values[LEASE_TTL], values[HEARTBEAT_INTERVAL], values[LEASE_GRACE])
+    guard = GuardTerms(
+        share=values[GUARD_SHARE] / 100, hold_s=values[GUARD_HOLD], budget_share=values[GUARD_BUDGET] / 100
+    )
+    terms = _terms(values[LEASE_TTL], values[HEARTBEAT_INTERVAL], values[LEASE_GRACE], guard)
     return ReplicaSettings(
         listen=where,
         secrets=secrets,
@@ -160,13 +196,14 @@ def replica_settings(environment: Mapping[str, str], *, listen_on: Listen | None
         warming_s=values[WARMING],
         when_none_pass=WhenNonePass(values[WHEN_NONE_PASS]),
         log_level=values[LOG_LEVEL],
+        redis=values[STORE],
     )
 
 
-def _terms(ttl_s: float, heartbeat_s: float, grace_s: float) -> LeaseTerms:
+def _terms(ttl_s: float, heartbeat_s: float, grace_s: float, guard: GuardTerms) -> LeaseTerms:
     if heartbeat_s >= ttl_s:
         raise SettingsError(
             f"{HEARTBEAT_INTERVAL.name}: {heartbeat_s:g} s is not below {LEASE_TTL.name}, which is {ttl_s:g} s"
         )
     # The sweep removes at ttl + grace less its own period, which must not reach into the lease.
-    return LeaseTerms(ttl_s, heartbeat_s, grace_s, sweep_every_s=min(_SWEEP_EVERY_S, grace_s / 2))
+    return LeaseTerms(ttl_s, heartbeat_s, grace_s, sweep_every_s=min(_SWEEP_EVERY_S, grace_s / 2), guard=guard)

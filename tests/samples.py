@@ -71,6 +71,7 @@ def instances(draw: st.DrawFn) -> Instance:
         version=draw(st.sampled_from(("", "1.4.2", "1.4.20", "2.0.0-rc.1"))),
         zone=draw(st.sampled_from(("", "z1", "z2"))),
         metadata=draw(st.dictionaries(st.sampled_from("kl"), st.integers(0, 1), max_size=2)),
+        suspect=draw(st.booleans()),
     )
 
 

@@ -1,4 +1,4 @@
-"""Writes the documents that are made from the code: the map of modules, the README's settings.
+"""Writes the documents that are made from the code: the map of modules, the README's settings, diagrams.
 
 A house test holds the documents against what this makes, so that they cannot drift from the code.
 """
@@ -15,6 +15,7 @@ from typing import Any, Final
 from agent.settings import TABLE as AGENT_SETTINGS
 from registry_core.replica_settings import SETTINGS as REGISTRY_SETTINGS
 from registry_core.settings import Setting, shown_default
+from tools.diagrams import breaker_text
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGES: Final = ("registry_core", "dns", "agent", "bench", "tools")
@@ -79,7 +80,11 @@ def with_settings(readme: str) -> str:
 def documents() -> dict[Path, str]:
     """Return the text of each document that is made from the code."""
     readme = ROOT / "README.md"
-    return {ROOT / "docs" / "map.md": map_text(), readme: with_settings(readme.read_text(encoding="utf-8"))}
+    return {
+        ROOT / "docs" / "map.md": map_text(),
+        ROOT / "docs" / "breaker.md": breaker_text(),
+        readme: with_settings(readme.read_text(encoding="utf-8")),
+    }
 
 
 def main() -> int:

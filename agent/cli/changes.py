@@ -16,6 +16,7 @@ class Known(NamedTuple):
 
     address: str
     status: str
+    suspect: bool
     record: str
 
 
@@ -77,13 +78,20 @@ class Changes:
         if held is None:
             yield f"+ {key[0]} {now.address} {now.status}"
         elif held != now:
-            was = f"{held.status} -> {now.status}" if held.status != now.status else "changed"
-            yield f"~ {key[0]} {now.address} {was}"
+            yield f"~ {key[0]} {now.address} {_difference(held, now)}"
 
     def _drop(self, key: tuple[str, str], why: str) -> Iterator[str]:
         held = self._known.pop(key, None)
         if held is not None:
             yield f"- {key[0]} {held.address} {why}"
+
+
+def _difference(held: Known, now: Known) -> str:
+    if held.status != now.status:
+        return f"{held.status} -> {now.status}"
+    if held.suspect != now.suspect:
+        return "suspect: not heard of" if now.suspect else "heard of again"
+    return "changed"
 
 
 def _key(instance: dict[str, Any]) -> tuple[str, str]:
@@ -95,4 +103,9 @@ def _known(instance: dict[str, Any]) -> Known:
     # nothing to a reader.
     rest = {k: v for k, v in instance.items() if k not in ("status", "registered_at", "epoch")}
     host = f"[{instance['host']}]" if ":" in instance["host"] else instance["host"]
-    return Known(f"{host}:{instance['port']}", instance.get("status", "passing"), json.dumps(rest, sort_keys=True))
+    return Known(
+        address=f"{host}:{instance['port']}",
+        status=instance.get("status", "passing"),
+        suspect=bool(instance.get("suspect", False)),
+        record=json.dumps(rest, sort_keys=True),
+    )

@@ -61,9 +61,16 @@ def connect(base_url: str, timeout_s: float = TIMEOUT_S) -> http.client.HTTPConn
 
 def get(base_url: str, path: str, timeout_s: float = TIMEOUT_S) -> Answer:
     """Return the answer to `GET base_url + path`. Raises Unreachable."""
+    return ask("GET", base_url, path, timeout_s=timeout_s)
+
+
+def ask(
+    method: str, base_url: str, path: str, headers: Mapping[str, str] | None = None, *, timeout_s: float = TIMEOUT_S
+) -> Answer:
+    """Return the answer to a request without a body. Raises Unreachable."""
     connection = connect(base_url, timeout_s)
     try:
-        connection.request("GET", urlsplit(base_url).path + path, headers={"Accept": "*/*"})
+        connection.request(method, urlsplit(base_url).path + path, headers={"Accept": "*/*", **(headers or {})})
         response = connection.getresponse()
         return Answer(response.status, response.headers, response.read(MAX_ANSWER_BYTES))
     except (OSError, http.client.HTTPException) as error:

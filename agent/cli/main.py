@@ -44,6 +44,7 @@ COMMANDS: Final = (
     Command("services", "agent.cli.services", "list the services that the agent knows"),
     Command("resolve", "agent.cli.resolve", "print where a service is"),
     Command("watch", "agent.cli.watch", "print changes as they happen"),
+    Command("guard", "agent.cli.guard", "see whether the registry holds back a mass expiry, or have it let go"),
 )
 
 

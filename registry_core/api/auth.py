@@ -43,6 +43,11 @@ class Caller:
                 example="sha256(service_name + secret), in hex",
             )
 
+    def require_everything(self) -> None:
+        """Raises Forbidden when the caller holds the key of one service only."""
+        if self._key is not None:
+            raise Forbidden("this is about every service: it takes the shared token", field=TOKEN_HEADER)
+
 
 class Authenticator:
     """Knows the secrets. Without any it lets everybody pass; whether that may be, the settings decide."""

@@ -13,6 +13,8 @@ import msgspec
 from registry_core.api.schemas import (
     CatalogView,
     DeregisteredView,
+    GuardReleasedView,
+    GuardView,
     HealthView,
     HeartbeatBody,
     HeartbeatView,
@@ -110,6 +112,23 @@ ENDPOINTS: Final = (
         body=StatusBody,
         answers={200: InstanceView},
         errors=(400, 401, 403, 404, 408, 409, 413, 415, 503),
+        writes=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/guard",
+        name="guard",
+        summary="Whether the guard holds back a mass expiry, and for how long yet",
+        answers={200: GuardView},
+    ),
+    Endpoint(
+        method="POST",
+        path="/guard/release",
+        name="release_guard",
+        summary="Have the guard let go: suspects then go in random order, a budget per minute. No body",
+        query=(Parameter("shard", str, "only the guard of this shard"),),
+        answers={200: GuardReleasedView},
+        errors=(400, 401, 403, 404, 503),
         writes=True,
     ),
     Endpoint(

@@ -7,8 +7,10 @@ applied, so that what is refused leaves nothing behind.
 from __future__ import annotations
 
 import msgspec
+import structlog
 
 from registry_core.api.auth import Caller
+from registry_core.api.guarding import guard_view
 from registry_core.api.reading import registration_of
 from registry_core.api.resolution import Resolver
 from registry_core.api.schemas import (
@@ -17,6 +19,8 @@ from registry_core.api.schemas import (
     BeatView,
     CatalogView,
     DeregisteredView,
+    GuardReleasedView,
+    GuardView,
     HeartbeatBody,
     HeartbeatView,
     InstanceView,
@@ -37,6 +41,8 @@ from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, pi
 from registry_core.errors import AmbiguousInstance, Fenced, NotFound, ValidationError, Warming
 from registry_core.ports import Beat, Store
 from registry_core.telemetry.metrics import ReplicaMetrics
+
+log = structlog.get_logger()
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -172,6 +178,21 @@ class Operations:
             _check_epoch(body.epoch)
             instance = await self._store.set_status(_key(service_name, instance_id), body.status, body.epoch)
         return self._shown(instance)
+
+    # -- the guard
+
+    def guard(self) -> GuardView:
+        """Return how the guards stand."""
+        return guard_view(self._store.guards())
+
+    async def release_guard(self, shard: str | None, caller: Caller) -> GuardReleasedView:
+        """Have the guard of one shard, or of all, let go. Raises Forbidden, NotFound, StoreUnavailable."""
+        with self._metrics.operation("release_guard"):
+            caller.require_everything()
+            released = await self._store.release_guard(shard)
+        if released:
+            log.warning("guard released by an operator", shards=list(released))
+        return GuardReleasedView(released=list(released), guard=self.guard())
 
     # -- lookups
 

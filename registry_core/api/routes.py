@@ -104,6 +104,15 @@ class Handlers:
         caller = self._authenticator.identify(request.headers)
         return caller, decode(await _body(request), kind)
 
+    # -- the guard
+
+    async def guard(self, _request: web.Request, _query: Query) -> web.StreamResponse:
+        return answer(self._operations.guard())
+
+    async def release_guard(self, request: web.Request, query: Query) -> web.StreamResponse:
+        caller = self._authenticator.identify(request.headers)
+        return answer(await self._operations.release_guard(query.get("shard"), caller))
+
     # -- lookups
 
     async def services(self, _request: web.Request, _query: Query) -> web.StreamResponse:

@@ -12,7 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from registry_core.domain.catalog import Lived
+from registry_core.domain.guard import GuardPhase
 from registry_core.domain.records import Instance, Protocol, Status
+from registry_core.ports import ShardReport
 
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_BEATS: Final = 1000
@@ -89,6 +91,7 @@ class InstanceView(msgspec.Struct, kw_only=True):
     registered_at: float
     last_heartbeat: float
     ttl_remaining: int
+    suspect: bool  # its lease ran out together with too many others; it may well be alive
 
 
 class ServiceView(msgspec.Struct, kw_only=True):
@@ -159,11 +162,12 @@ class SystemHealth(msgspec.Struct, kw_only=True):
 
 
 class StoreHealth(msgspec.Struct, kw_only=True):
-    """The store: `ok`, or `failing` when its last sweep did not work."""
+    """The store: `ok`, or `failing` when its last sweep did not work, or a shard is away."""
 
-    kind: str
+    kind: str  # "memory" | "redis"
     status: str
     last_sweep_age_s: float | None
+    shards: tuple[ShardReport, ...] = ()
 
 
 class CacheHealth(msgspec.Struct, kw_only=True):
@@ -180,10 +184,39 @@ class WatchHealth(msgspec.Struct, kw_only=True):
     watchers: int
 
 
+class ShardGuardView(msgspec.Struct, kw_only=True):
+    """The mass-expiry guard of one shard, as of the last sweep."""
+
+    shard: str
+    phase: GuardPhase
+    reason: str
+    instances: int
+    suspects: int
+    held_seconds: float
+    releases_in_seconds: float | None  # None: it does not hold
+    budget_per_minute: float
+
+
+class GuardView(msgspec.Struct, kw_only=True):
+    """`GET /guard`: the guards of all shards; `phase` is that of the most worried."""
+
+    phase: GuardPhase
+    suspects: int
+    shards: list[ShardGuardView]
+
+
+class GuardReleasedView(msgspec.Struct, kw_only=True):
+    """The answer to `POST /guard/release`: the shards whose guard was holding, and how all stand now."""
+
+    released: list[str]
+    guard: GuardView
+
+
 class ComponentsHealth(msgspec.Struct, kw_only=True):
     """The parts of `/health`."""
 
     store: StoreHealth
+    guard: GuardView
     cache: CacheHealth
     system: SystemHealth
     watch: WatchHealth
@@ -303,6 +336,7 @@ def instance_view(instance: Instance, heartbeat_at: float, ttl_remaining_s: floa
         registered_at=instance.registered_at,
         last_heartbeat=heartbeat_at,
         ttl_remaining=max(0, math.ceil(ttl_remaining_s)),
+        suspect=instance.suspect,
     )
 
 

@@ -7,6 +7,7 @@ lookup goes past it to the store.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -89,9 +90,11 @@ class View:
             lived.instance.key: now - min(max(0.0, wall - lived.heartbeat_at), self._ttl_s)
             for lived in snapshot.instances
         }
-        if not snapshot.instances:
+        if not snapshot.whole:
+            self._warm_at = math.inf  # until the rest is there, whatever is not in view may exist
+        elif not snapshot.instances or snapshot.born_empty:
             self._warm_at = now + self._warming_s
-        elif self._warm_at is None:
+        elif self._warm_at is None or self._warm_at == math.inf:
             self._warm_at = now
         for listener in self._listeners:
             listener.on_reset()
@@ -104,8 +107,9 @@ class View:
             before = self.catalog.get(key)
             self.catalog.apply(event)
             match event:
-                case Registered():
-                    self._heard_at[key] = now
+                case Registered(instance=instance):
+                    if not instance.suspect:  # a record that says "not heard of" is no sign of life
+                        self._heard_at[key] = now
                 case Renewed():
                     if before is not None:
                         self._heard_at[key] = now

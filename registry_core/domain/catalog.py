@@ -28,10 +28,16 @@ class Lived(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """Everything there is at one moment, and the cursor from which events go on."""
+    """Everything there is at one moment, and the cursor from which events go on.
+
+    Not `whole`: a part of the store could not be read, and what it holds is unknown. `born_empty`: a part
+    of it came up without any memory, so that what is missing may be alive.
+    """
 
     cursor: Cursor
     instances: tuple[Lived, ...]
+    whole: bool = True
+    born_empty: bool = False
 
 
 class Catalog:

@@ -2,14 +2,21 @@
 
 This file knows neither a clock nor a store: `now` is an argument, in seconds of whatever clock the
 store keeps. An instance goes at the end of its TTL and its grace, less one period of the sweep, so
-that the promise "gone at most ttl + grace after the last heartbeat" holds whenever the sweep runs.
+that the promise "gone at most ttl + grace after the last heartbeat" holds whenever the sweep runs. When
+too many run out at once, the guard (`guard.py`) keeps them for a while: that promise then waits.
 """
 
 from __future__ import annotations
 
+from collections import Counter, deque
+from itertools import islice
+
 import msgspec
 
+from registry_core.domain import guard
+from registry_core.domain.guard import Census, GuardPhase, GuardTerms
 from registry_core.domain.records import InstanceKey
+from registry_core.domain.selection import Random
 
 
 class LeaseTerms(msgspec.Struct, frozen=True):
@@ -21,6 +28,10 @@ class LeaseTerms(msgspec.Struct, frozen=True):
     sweep_every_s: float = 1.0
     # No sweep for longer than this means that nobody was looking, not that nobody was alive.
     amnesty_after_s: float = 5.0
+    # So many go, and so many turn suspect, in one sweep; the rest waits for the next. Each is an event that
+    # every watcher is told of, about 25 µs, and nothing else is answered meanwhile.
+    most_per_sweep: int = 500
+    guard: GuardTerms = GuardTerms()
 
     @property
     def removed_after_s(self) -> float:
@@ -29,9 +40,10 @@ class LeaseTerms(msgspec.Struct, frozen=True):
 
 
 class SweepPlan(msgspec.Struct, frozen=True):
-    """What one sweep found: the keys to expire, oldest first, and the time given to all, if any."""
+    """What one sweep found: who goes, who is newly suspect, and the time given to all, if any."""
 
     expired: tuple[InstanceKey, ...]
+    suspected: tuple[InstanceKey, ...]
     amnesty_s: float
 
 
@@ -41,9 +53,15 @@ class Leases:
     Times given to it must not fall; the store passes a monotonic clock.
     """
 
-    def __init__(self, terms: LeaseTerms, now: float) -> None:
+    def __init__(self, terms: LeaseTerms, now: float, random: Random) -> None:
         self.terms = terms
+        self.guard = guard.CLEAR
+        self._random = random
         self._renewed_at: dict[InstanceKey, float] = {}
+        self._suspects: set[InstanceKey] = set()
+        # When a sweep expired how many, for one TTL. Only while the guard is clear: whom it lets go later
+        # was counted when it began to hold.
+        self._expiries: deque[tuple[float, int]] = deque()
         self._swept_at = now
 
     def __len__(self) -> int:
@@ -52,10 +70,16 @@ class Leases:
     def __contains__(self, key: InstanceKey) -> bool:
         return key in self._renewed_at
 
+    @property
+    def suspect_count(self) -> int:
+        """The number of instances that are due, and kept by the guard."""
+        return len(self._suspects)
+
     def grant(self, key: InstanceKey, now: float) -> None:
-        """Start a lease for `key`, or start it anew."""
+        """Start a lease for `key`, or start it anew. A suspect is none any more: it was heard of."""
         self._renewed_at.pop(key, None)  # to the young end of the order
         self._renewed_at[key] = now
+        self._suspects.discard(key)
 
     def renew(self, key: InstanceKey, now: float) -> bool:
         """Extend the lease of `key`; False when there is none, and then nothing is changed."""
@@ -66,6 +90,7 @@ class Leases:
 
     def release(self, key: InstanceKey) -> bool:
         """End the lease of `key` at once; False when there was none."""
+        self._suspects.discard(key)
         return self._renewed_at.pop(key, None) is not None
 
     def remaining_s(self, key: InstanceKey, now: float) -> float:
@@ -77,24 +102,66 @@ class Leases:
         """Return whether the TTL of `key` has passed: it is served still, but owns nothing."""
         return self.remaining_s(key, now) < 0.0
 
+    def release_guard(self, now: float) -> bool:
+        """Have the guard let go from now on; False when it does not hold, and then nothing is changed."""
+        held, self.guard = self.guard, self.guard.released(now)
+        return held != self.guard
+
     def sweep(self, now: float) -> SweepPlan:
-        """End what has run out by `now`, and return it.
+        """End what has run out by `now` and what the guard lets go of, and return it.
 
         When no sweep ran for too long (the process was stopped, the machine slept), everybody is
         given the gap first: heartbeats could not have been taken meanwhile.
         """
         gap = now - self._swept_at
         amnesty_s = gap if gap > self.terms.amnesty_after_s else 0.0
+        since = now if amnesty_s else self._swept_at
         self._swept_at = now
         if amnesty_s:
             # Never into the future: who renewed within the gap (the process was only slow) has the
             # full term from now, and the order is kept.
             self._renewed_at = {key: min(at + amnesty_s, now) for key, at in self._renewed_at.items()}
-        expired: list[InstanceKey] = []
-        for key, renewed_at in self._renewed_at.items():
-            if now - renewed_at < self.terms.removed_after_s:
-                break
-            expired.append(key)
+            self.guard = self.guard.extended(amnesty_s, now)
+        due, census = self._counted(now)
+        self.guard = self.guard.judged(census, self.terms.guard, now)
+        expired = self._going(due, since, now)
         for key in expired:
-            del self._renewed_at[key]
-        return SweepPlan(tuple(expired), amnesty_s)
+            self.release(key)
+        suspected: list[InstanceKey] = []
+        if self.guard.phase is not GuardPhase.CLEAR:
+            kept = (key for key in due if key in self._renewed_at and key not in self._suspects)
+            suspected = list(islice(kept, self.terms.most_per_sweep))
+            self._suspects.update(suspected)
+        return SweepPlan(tuple(expired), tuple(suspected), amnesty_s)
+
+    def _counted(self, now: float) -> tuple[list[InstanceKey], Census]:
+        """Return who is due, the oldest first, and the census."""
+        while self._expiries and now - self._expiries[0][0] >= self.terms.ttl_s:
+            self._expiries.popleft()
+        due: list[InstanceKey] = []
+        overdue = 0
+        for key, renewed_at in self._renewed_at.items():
+            if now - renewed_at >= self.terms.removed_after_s or key in self._suspects:
+                due.append(key)
+            elif now - renewed_at <= self.terms.ttl_s:
+                break
+            overdue += 1
+        return due, Census(len(self), overdue, len(due), sum(count for _, count in self._expiries))
+
+    def _going(self, due: list[InstanceKey], since: float, now: float) -> list[InstanceKey]:
+        """Return which of `due` go now."""
+        terms, instances = self.terms.guard, len(self)
+        match self.guard.phase:
+            case GuardPhase.CLEAR:
+                gone = due[: self.terms.most_per_sweep]
+                if gone:
+                    self._expiries.append((now, len(gone)))
+                return gone
+            case GuardPhase.HOLDING:
+                return []
+            case GuardPhase.RELEASING:
+                allowance = min(self.guard.allowance(terms, instances, since, now), self.terms.most_per_sweep)
+                sizes = Counter(key.label for key in self._renewed_at)
+                gone = guard.drawn(due, allowance, sizes, self._random)
+                self.guard = self.guard.spent(len(gone), terms, instances, since)
+                return gone

@@ -79,6 +79,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     status: Status = Status.PASSING
     epoch: int = 0
     registered_at: float = 0.0  # Unix seconds
+    # Its lease has run out together with too many others: it is served, and can be taken over.
+    suspect: bool = False
 
     @property
     def key(self) -> InstanceKey:

@@ -204,8 +204,8 @@ class Admission(msgspec.Struct, frozen=True):
 def admitted(claim: Registration, catalog: Catalog, is_overdue: Callable[[InstanceKey], bool], now: float) -> Admission:
     """Return what registering `claim` (already checked) at `now` (Unix seconds) does.
 
-    An address (`host:port`) belongs to one instance. A holder that is overdue or critical has to
-    make room: containers inherit the addresses of dead ones.
+    An address (`host:port`) belongs to one instance. A holder that is overdue, suspect or critical has
+    to make room: containers inherit the addresses of dead ones.
 
     Raises Conflict when the name or the address belongs to somebody else, Fenced when a newer epoch
     owns the instance.
@@ -224,7 +224,7 @@ def admitted(claim: Registration, catalog: Catalog, is_overdue: Callable[[Instan
     address = names.host_port(claim.host, claim.port)
     holder = catalog.holder(address)
     if holder is not None and holder.key != claim.key:
-        if holder.status is not Status.CRITICAL and not is_overdue(holder.key):
+        if holder.status is not Status.CRITICAL and not holder.suspect and not is_overdue(holder.key):
             raise Conflict(
                 f"{address} is registered as instance {holder.instance_id!r} of {holder.service_name!r}",
                 field="port",

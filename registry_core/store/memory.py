@@ -7,27 +7,33 @@ disk: after a restart the store is empty, under a new epoch, and agents assert t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
+
+import msgspec
 
 from registry_core.domain.catalog import Catalog, Snapshot
 from registry_core.domain.cursor import cursor_of
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, Renewed, StatusChanged
+from registry_core.domain.guard import GuardPhase
 from registry_core.domain.leases import Leases, LeaseTerms
 from registry_core.domain.names import label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.registration import admitted, check_epoch
+from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, StoreUnavailable
-from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, SweepReport
+from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, SweepReport
 
 _SHARD = 0
+SHARD_NAME: Final = "memory"
 
 
 class MemoryStore:
     """A `Store` of one shard. `epoch` names this life of it and must never have been used before."""
 
-    def __init__(self, clock: Clock, terms: LeaseTerms, epoch: str) -> None:
+    def __init__(self, clock: Clock, terms: LeaseTerms, epoch: str, random: Random) -> None:
         self._clock = clock
         self._catalog = Catalog()
-        self._leases = Leases(terms, clock.monotonic())
+        self._leases = Leases(terms, clock.monotonic(), random)
         self._position = Position(_SHARD, epoch, 0)
         self._feed: Feed | None = None
 
@@ -43,6 +49,10 @@ class MemoryStore:
     def age_s(self) -> float:
         """Return 0: an event has been delivered before its operation returns."""
         return 0.0
+
+    def shards(self) -> tuple[ShardReport, ...]:
+        """Return nothing: there is no connection that could be cut, and no server that could be away."""
+        return ()
 
     async def register(self, claim: Registration) -> Grant:
         """Store `claim` and start its lease. Raises Conflict or Fenced."""
@@ -78,7 +88,10 @@ class MemoryStore:
                 results.append(BeatResult("fenced", key))
                 continue
             self._leases.renew(key, now)
-            events.append(Renewed(self._position, key, wall))
+            if held.suspect:
+                events.append(Registered(self._next(), msgspec.structs.replace(held, suspect=False), wall))
+            else:
+                events.append(Renewed(self._position, key, wall))
             results.append(BeatResult("renewed", key))
         self._deliver(feed, events)
         return results
@@ -100,11 +113,38 @@ class MemoryStore:
         return held
 
     async def sweep(self) -> SweepReport:
-        """Expire what has run out of its lease and its grace."""
+        """Expire what has run out of its lease and its grace, unless the guard holds it."""
         feed = self._started()
         plan = self._leases.sweep(self._clock.monotonic())
-        self._deliver(feed, [Expired(self._next(), key) for key in plan.expired])
-        return SweepReport(plan.expired, plan.amnesty_s)
+        events: list[Event] = [Expired(self._next(), key) for key in plan.expired]
+        for key in plan.suspected:
+            held = msgspec.structs.replace(self._held(key, None), suspect=True)
+            events.append(Registered(self._next(), held, self._catalog.heartbeat_at(key)))
+        self._deliver(feed, events)
+        return SweepReport(plan.expired, plan.amnesty_s, plan.suspected)
+
+    def guards(self) -> tuple[GuardReport, ...]:
+        """Return how the guard of the one shard stands."""
+        guard, terms, instances = self._leases.guard, self._leases.terms.guard, len(self._leases)
+        held_s = 0.0 if guard.held_since is None else self._clock.monotonic() - guard.held_since
+        return (
+            GuardReport(
+                shard=SHARD_NAME,
+                phase=guard.phase,
+                instances=instances,
+                suspects=self._leases.suspect_count,
+                held_s=held_s,
+                releases_in_s=max(0.0, terms.hold_s - held_s) if guard.phase is GuardPhase.HOLDING else None,
+                budget_per_minute=terms.budget(instances),
+            ),
+        )
+
+    async def release_guard(self, shard: str | None = None) -> tuple[str, ...]:
+        """Have the guard let go. Raises NotFound for a shard of another name."""
+        self._started()
+        if shard is not None and shard != SHARD_NAME:
+            raise NotFound(f"there is no shard {shard!r}", field="shard", provided=shard, example=SHARD_NAME)
+        return (SHARD_NAME,) if self._leases.release_guard(self._clock.monotonic()) else ()
 
     async def snapshot(self) -> Snapshot:
         """Return everything there is, with the cursor from which events go on."""

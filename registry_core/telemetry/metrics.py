@@ -42,6 +42,12 @@ class ReplicaMetrics:
             buckets=_BUCKETS_S,
             registry=self.registry,
         )
+        self.breakers = Gauge(
+            "registry_circuit_breaker_state",
+            "Shards whose circuit breaker is in that state.",
+            ["state"],
+            registry=self.registry,
+        )
         self.expired = Counter("expired_services", "Instances that the sweep removed.", registry=self.registry)
 
     def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:

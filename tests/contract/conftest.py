@@ -8,8 +8,9 @@ import pytest
 import pytest_asyncio
 
 from tests.contract.harness import MemoryUnderTest, StoreUnderTest
+from tests.contract.redis_harness import RedisUnderTest
 
-STORES: dict[str, Callable[[], StoreUnderTest]] = {"memory": MemoryUnderTest}
+STORES: dict[str, Callable[[], StoreUnderTest]] = {"memory": MemoryUnderTest, "redis": RedisUnderTest}
 
 
 @pytest_asyncio.fixture(params=sorted(STORES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -67,7 +68,7 @@ class MemoryUnderTest:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.feed = RecordingFeed()
-        self.store: Store = MemoryStore(self.clock, TERMS, "e1")
+        self.store: Store = MemoryStore(self.clock, TERMS, "e1", random.Random(1))
 
     async def start(self) -> None:
         await self.store.start(self.feed)

@@ -282,7 +282,7 @@ async def test_a_record_is_stored_whole(under_test: StoreUnderTest) -> None:
         status=Status.WARNING,
     )
     stored = (await under_test.store.register(whole)).instance
-    expected = {**msgspec.structs.asdict(whole), "epoch": 0, "registered_at": stored.registered_at}
+    expected = {**msgspec.structs.asdict(whole), "epoch": 0, "registered_at": stored.registered_at, "suspect": False}
     assert msgspec.structs.asdict(stored) == expected
     assert [lived.instance for lived in (await under_test.store.snapshot()).instances] == [stored]
 

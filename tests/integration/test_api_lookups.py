@@ -129,7 +129,7 @@ async def test_health_says_what_is_measured_and_invents_nothing(api: Api) -> Non
     assert body["uptime_seconds"] >= 0
     assert body["timestamp"].endswith("+00:00")
     components = body["components"]
-    assert set(components) == {"store", "cache", "system", "watch"}
+    assert set(components) == {"store", "guard", "cache", "system", "watch"}
     assert (components["store"]["kind"], components["store"]["status"]) == ("memory", "ok")
     assert (components["cache"]["size"], components["cache"]["services"]) == (1, 1)
     assert components["watch"] == {"watchers": 0}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +24,7 @@ STEPS = st.lists(
 def test_nobody_goes_early_nobody_stays_late_and_a_pause_is_nobodys_fault(
     steps: list[tuple[int, bool, set[InstanceKey]]],
 ) -> None:
-    leases = Leases(TERMS, 0.0)
+    leases = Leases(TERMS, 0.0, random.Random(1))
     # The model counts, for each lease, only the seconds in which somebody was sweeping.
     awake_since: dict[InstanceKey, float] = {}
     now = 0.0

@@ -102,7 +102,7 @@ class World:
     def __init__(self, seed: int, limits: HubLimits) -> None:
         self.random = random.Random(seed)
         self.clock = FakeClock()
-        self.store = MemoryStore(self.clock, LeaseTerms(), f"e{seed}")
+        self.store = MemoryStore(self.clock, LeaseTerms(), f"e{seed}", random.Random(seed))
         self.view = View(self.clock, ttl_s=60, warming_s=0, store_age_s=self.store.age_s)
         self.hub = WatchHub(self.view, limits)
         self.reader = Reader()

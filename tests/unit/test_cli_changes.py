@@ -68,6 +68,22 @@ def test_every_change_is_one_line_and_moves_the_cursor() -> None:
     assert changes.cursor == "0.e.3"
 
 
+def test_who_is_suspect_and_who_is_heard_of_again_is_said() -> None:
+    changes = Changes()
+    assert shown(
+        changes,
+        snapshot(instance(suspect=False)),
+        registered(instance(suspect=True)),
+        registered(instance(suspect=True, status="critical")),
+        registered(instance(suspect=False, status="critical")),
+    ) == [
+        "watching 1 services, 1 instances",
+        "~ abc 10.0.0.1:80 suspect: not heard of",
+        "~ abc 10.0.0.1:80 passing -> critical",
+        "~ abc 10.0.0.1:80 heard of again",
+    ]
+
+
 def test_a_later_snapshot_shows_what_changed_meanwhile() -> None:
     changes = Changes()
     shown(changes, snapshot(instance(), instance("def"), instance("ghi")))

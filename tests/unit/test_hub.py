@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -27,7 +28,7 @@ class Parts:
 
     def __init__(self, limits: HubLimits | None = None) -> None:
         self.clock = FakeClock()
-        self.store = MemoryStore(self.clock, LeaseTerms(), "e1")
+        self.store = MemoryStore(self.clock, LeaseTerms(), "e1", random.Random(1))
         self.view = View(self.clock, ttl_s=60, warming_s=0, store_age_s=self.store.age_s)
         self.hub = WatchHub(self.view, limits)
 

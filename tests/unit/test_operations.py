@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from registry_core.api.auth import Caller
@@ -10,6 +12,9 @@ from registry_core.api.resolution import Resolver
 from registry_core.api.schemas import RegisterBody
 from registry_core.api.view import View
 from registry_core.api.watch import SYNC_EVERY_S
+from registry_core.domain.catalog import Snapshot
+from registry_core.domain.cursor import cursor_of
+from registry_core.domain.events import Position
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Instance, InstanceKey
 from registry_core.domain.registration import Rules
@@ -44,7 +49,7 @@ class LosingStore(MemoryStore):
 class Parts:
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.store = LosingStore(self.clock, LeaseTerms(), "e1")
+        self.store = LosingStore(self.clock, LeaseTerms(), "e1", random.Random(1))
         self.view = View(self.clock, ttl_s=60, warming_s=0, store_age_s=self.store.age_s)
         self.addresses: list[str] = ["10.0.0.7"]
         self.operations = Operations(
@@ -107,7 +112,7 @@ async def test_removing_one_that_went_by_itself_says_so() -> None:
 def test_the_next_sign_of_life_is_due_when_the_warming_ends() -> None:
     clock = FakeClock()
     replica = Replica(ReplicaSettings(listen=Listen("127.0.0.1", 0), warming_s=8.0), clock=clock)
-    replica.view.reset(replica.store._snapshot())
+    replica.view.reset(Snapshot(cursor_of([Position(0, "e1", 0)]), ()))
     assert replica._next_sync_s() == SYNC_EVERY_S
     clock.pass_time(6)
     assert replica._next_sync_s() == 2.0

@@ -152,10 +152,12 @@ def test_an_address_belongs_to_one_instance(other: dict[str, Any]) -> None:
     assert refusal.value.provided == "10.0.0.7:8034"
 
 
-def test_an_overdue_or_critical_holder_makes_room() -> None:
+def test_an_overdue_suspect_or_critical_holder_makes_room() -> None:
     overdue = instance()
     admission = admit(claim("billing"), holding(overdue), frozenset({overdue.key}))
     assert admission.evicted == (overdue.key,)
+    suspect = instance(suspect=True)
+    assert admit(claim("billing"), holding(suspect)).evicted == (suspect.key,)
     critical = instance(status=Status.CRITICAL)
     assert admit(claim("billing"), holding(critical)).evicted == (critical.key,)
 
@@ -166,6 +168,14 @@ def test_an_older_epoch_is_fenced_off_and_a_newer_one_takes_over() -> None:
         admit(claim(epoch=6), held)
     assert refusal.value.example == 7
     assert admit(claim(epoch=8), held).instance.epoch == 8
+
+
+def test_a_suspect_that_registers_again_is_a_changed_record_and_suspect_no_more() -> None:
+    admission = admit(claim(), holding(admit(claim(), holding()).instance))
+    assert not admission.changed
+    suspect = msgspec.structs.replace(admission.instance, suspect=True)
+    back = admit(claim(), holding(suspect))
+    assert (back.changed, back.created, back.instance) == (True, False, admission.instance)
 
 
 def test_who_sends_no_epoch_does_not_fence() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from registry_core.domain.guard import GuardTerms
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError
 from registry_core.replica_settings import SETTINGS, ReplicaSettings, replica_settings
@@ -59,7 +60,7 @@ def test_beyond_loopback_there_is_a_secret_or_an_explicit_off() -> None:
         ("REGISTRY_SECRET", "\u00e9"),
         ("REGISTRY_SECRET", ","),
         ("REGISTRY_SECRET", "a,b,c"),
-        ("REGISTRY_STORE", "redis://r"),
+        ("REGISTRY_STORE", "postgres://r"),
         ("REGISTRY_ZONE", "a zone"),
         ("REGISTRY_MIN_PORT", "0"),
         ("REGISTRY_HEARTBEAT_INTERVAL", "60"),
@@ -82,3 +83,12 @@ def test_a_wrong_one_is_named_and_a_secret_is_not_shown(name: str, value: str) -
 def test_every_example_can_be_read() -> None:
     for setting in SETTINGS:
         setting.read(setting.example)
+
+
+def test_the_guard_is_set_in_percent() -> None:
+    assert replica_settings({}).terms.guard == GuardTerms(share=0.3, hold_s=300.0, budget_share=0.1)
+    given = {"REGISTRY_GUARD_SHARE": "50", "REGISTRY_GUARD_HOLD": "1m", "REGISTRY_GUARD_BUDGET": "20"}
+    assert replica_settings(given).terms.guard == GuardTerms(share=0.5, hold_s=60.0, budget_share=0.2)
+    for name in ("REGISTRY_GUARD_SHARE", "REGISTRY_GUARD_BUDGET"):
+        with pytest.raises(SettingsError, match=name):
+            replica_settings({name: "101"})

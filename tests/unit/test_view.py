@@ -77,3 +77,17 @@ def test_the_cursor_moves_with_events_and_not_with_renewals() -> None:
     record = instance()
     moved.apply([Registered(Position(0, "e1", 1), record, 1.0), Renewed(Position(0, "e1", 1), record.key, 2.0)])
     assert str(moved.cursor) == "0.e1.1"
+
+
+def test_a_record_that_turns_suspect_is_no_sign_of_life() -> None:
+    clock = FakeClock()
+    aged = view(clock)
+    aged.reset(Snapshot(BEGIN, ()))
+    record, suspect = instance(), instance(suspect=True)
+    aged.apply([Registered(Position(0, "e1", 1), record, clock.wall())])
+    clock.pass_time(80)
+    aged.apply([Registered(Position(0, "e1", 2), suspect, clock.wall() - 80)])
+    assert aged.ttl_remaining_s(record.key) == -20.0
+    assert aged.catalog.get(record.key) == suspect
+    aged.apply([Registered(Position(0, "e1", 3), record, clock.wall())])
+    assert aged.ttl_remaining_s(record.key) == 60.0

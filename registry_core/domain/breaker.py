@@ -1,0 +1,140 @@
+"""The circuit breaker: whether a request may go to somebody who has been failing lately.
+
+Pure: a `Breaker` is a value, `now` and the random draw are arguments, and what it learns gives a new
+value. It calls nobody, waits for nothing and does not know what it protects. All it ever does stands in
+TRANSITIONS, from which the diagram in the documentation is drawn.
+
+Failures and successes are counted *in a row*: three failures in a year are not an outage. An outcome
+counts only in the turn in which its request was let in: what was sent before the breaker opened says
+nothing about now.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+import msgspec
+
+
+class BreakerState(enum.StrEnum):
+    """What happens to requests."""
+
+    CLOSED = "closed"  # all go
+    OPEN = "open"  # none goes
+    HALF_OPEN = "half_open"  # some go, to find out
+
+
+class Seen(enum.StrEnum):
+    """What can happen to a breaker."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    TIME_OVER = "time over"  # of the state: it was in it for as long as it lasts
+
+
+class BreakerTerms(msgspec.Struct, frozen=True):
+    """The numbers of a breaker."""
+
+    failures: int = 3
+    open_s: float = 30.0
+    half_open_s: float = 10.0
+    trial_share: float = 0.10
+    successes: int = 2
+
+    def lasts_s(self, state: BreakerState) -> float:
+        """Return how long a state lasts when nothing else ends it."""
+        return {BreakerState.OPEN: self.open_s, BreakerState.HALF_OPEN: self.half_open_s}.get(state, float("inf"))
+
+
+class Step(msgspec.Struct, frozen=True):
+    """The state that follows, and how many in a row it takes, as a field of the terms; none: one is enough."""
+
+    to: BreakerState
+    in_a_row: str = ""
+
+
+# What is missing here changes nothing. When the time of half-open is over without a verdict, there was
+# too little traffic for one in ten to give it: the state stays, and from then on every request tries.
+TRANSITIONS: Final[Mapping[tuple[BreakerState, Seen], Step]] = {
+    (BreakerState.CLOSED, Seen.FAILURE): Step(BreakerState.OPEN, in_a_row="failures"),
+    (BreakerState.OPEN, Seen.TIME_OVER): Step(BreakerState.HALF_OPEN),
+    (BreakerState.HALF_OPEN, Seen.SUCCESS): Step(BreakerState.CLOSED, in_a_row="successes"),
+    (BreakerState.HALF_OPEN, Seen.FAILURE): Step(BreakerState.OPEN),
+    (BreakerState.HALF_OPEN, Seen.TIME_OVER): Step(BreakerState.HALF_OPEN),
+}
+# While only some requests are let in, the next try may be let in at once.
+RETRY_WHILE_HALF_OPEN_S: Final = 1.0
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """The request goes. Its outcome is told by `recorded`, with this."""
+
+    turn: int
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The request does not go; asking again is worth it after so long."""
+
+    retry_after_s: float
+
+
+Admission: TypeAlias = Admitted | Refused
+
+
+class Breaker(msgspec.Struct, frozen=True):
+    """A breaker at one moment. `since` is when its state began, or began anew."""
+
+    terms: BreakerTerms = BreakerTerms()
+    state: BreakerState = BreakerState.CLOSED
+    since: float = 0.0
+    turn: int = 0  # rises with every change of state
+    failures: int = 0  # in a row, while closed
+    successes: int = 0  # in a row, while half-open
+    everybody: bool = False  # half-open for longer than its time: every request tries
+
+    def at(self, now: float) -> Breaker:
+        """Return it as time alone has made it by `now`."""
+        breaker = self
+        # Open becomes half-open, and half-open lasts: two steps at most.
+        for _ in range(2):
+            if breaker.everybody or now - breaker.since < breaker.terms.lasts_s(breaker.state):
+                break
+            ended_at = breaker.since + breaker.terms.lasts_s(breaker.state)
+            breaker = _after(breaker, Seen.TIME_OVER, ended_at)
+        return breaker
+
+    def admission(self, now: float, draw: float) -> Admission:
+        """Return whether a request may go at `now`; `draw` is a random number in [0, 1)."""
+        breaker = self.at(now)
+        match breaker.state:
+            case BreakerState.CLOSED:
+                return Admitted(breaker.turn)
+            case BreakerState.OPEN:
+                return Refused(max(0.0, breaker.since + breaker.terms.open_s - now))
+            case BreakerState.HALF_OPEN:
+                if breaker.everybody or draw < breaker.terms.trial_share:
+                    return Admitted(breaker.turn)
+                return Refused(RETRY_WHILE_HALF_OPEN_S)
+
+    def recorded(self, admitted: Admitted, seen: Seen, now: float) -> Breaker:
+        """Return it after a request that it let in succeeded or failed at `now`."""
+        breaker = self.at(now)
+        return _after(breaker, seen, now) if admitted.turn == breaker.turn else breaker
+
+
+def _after(breaker: Breaker, seen: Seen, now: float) -> Breaker:
+    counted = msgspec.structs.replace(
+        breaker,
+        failures=breaker.failures + 1 if seen is Seen.FAILURE else 0,
+        successes=breaker.successes + (seen is Seen.SUCCESS and breaker.state is BreakerState.HALF_OPEN),
+    )
+    step = TRANSITIONS.get((breaker.state, seen))
+    if step is None:
+        return counted
+    if step.to is breaker.state:
+        return msgspec.structs.replace(counted, since=now, everybody=True)
+    if step.in_a_row and getattr(counted, step.in_a_row) < getattr(breaker.terms, step.in_a_row):
+        return counted
+    return Breaker(breaker.terms, step.to, since=now, turn=breaker.turn + 1)

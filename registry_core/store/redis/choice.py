@@ -1,0 +1,74 @@
+"""PURE: which node is the master, from what the nodes and the Sentinels say. It asks nobody.
+
+Between the promotion of a replica and the word of the Sentinels lies most of a second, in which the
+old master may come back and believe that nothing has happened. So three things are weighed:
+
+- a node counts only while it says itself that it is a master (ROLE);
+- the Sentinels' newest word (highest configuration epoch) is followed, at once, and as soon as that
+  node agrees;
+- a node that was seen as a replica and now calls itself master was promoted. When the present master
+  is in doubt, that is taken before the Sentinels' word, until they say something newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from registry_core.store.redis.url import Address
+
+
+class Sighting(msgspec.Struct, frozen=True):
+    """What a node said of itself the last time that it was asked."""
+
+    is_master: bool
+    run_id: str
+    master: Address | None = None  # of a replica
+    replicas: tuple[Address, ...] = ()  # of a master
+
+
+class Vote(msgspec.Struct, frozen=True):
+    """What one Sentinel says."""
+
+    master: Address
+    config_epoch: int
+    replicas: tuple[Address, ...] = ()
+    promoted: Address | None = None  # the replica that this Sentinel is putting in the master's place
+
+
+class Promotion(msgspec.Struct, frozen=True):
+    """A node was seen turning from replica to master."""
+
+    order: int  # of several, the last one counts
+    config_epoch: int  # the newest that any Sentinel had told by then
+
+
+def newest(votes: Iterable[Vote]) -> Vote | None:
+    """Return the vote of the highest configuration epoch."""
+    return max(votes, key=lambda vote: vote.config_epoch, default=None)
+
+
+def choose(
+    current: Address | None,
+    doubted: bool,
+    sightings: Mapping[Address, Sighting],
+    promotions: Mapping[Address, Promotion],
+    votes: Iterable[Vote],
+) -> Address | None:
+    """Return the node that is the master, or None when nobody can tell.
+
+    `current` is the node chosen before, `doubted` whether it failed somebody. `sightings` holds only
+    nodes that answer at present.
+    """
+    masters = {address for address, seen in sightings.items() if seen.is_master}
+    vote = newest(votes)
+    named = vote.master if vote is not None and vote.master in masters else None
+    promoted = max(masters & promotions.keys(), key=lambda node: promotions[node].order, default=None)
+    if promoted is not None and (doubted or current is None or current == promoted):
+        outdated = vote is None or vote.config_epoch <= promotions[promoted].config_epoch
+        if named is None or outdated:
+            return promoted
+    if named is not None:
+        return named
+    return current if current in masters else None

@@ -1,0 +1,46 @@
+"""From what redis-py raises to what it means for a write: one table, and nothing else knows those classes."""
+
+from __future__ import annotations
+
+import enum
+
+from redis import exceptions
+
+from registry_core.errors import NotReplicated, StoreUnavailable, Unavailable
+
+
+class Verdict(enum.StrEnum):
+    """What is to be done about a failure."""
+
+    ELSEWHERE = "elsewhere"  # this server does not serve as a master: look for another, and try again
+    AGAIN = "again"  # the server is well, and will take it in a moment
+    RELOAD = "reload"  # the server does not know our scripts
+    HOPELESS = "hopeless"  # trying again will not help: no room, or a fault of ours
+
+
+def verdict_on(error: BaseException) -> Verdict:
+    """Return what a failed operation means."""
+    text = str(error)
+    if isinstance(error, exceptions.NoScriptError):
+        return Verdict.RELOAD
+    if isinstance(error, exceptions.ReadOnlyError) or "READONLY" in text:
+        return Verdict.ELSEWHERE
+    if isinstance(error, exceptions.BusyLoadingError | exceptions.TryAgainError):
+        return Verdict.AGAIN
+    if isinstance(error, exceptions.OutOfMemoryError) or "OOM" in text or "MISCONF" in text:
+        return Verdict.HOPELESS
+    if any(word in text for word in ("NOREPLICAS", "BUSY", "NOTOPEN")):
+        return Verdict.AGAIN
+    if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError | TimeoutError):
+        return Verdict.ELSEWHERE
+    return Verdict.HOPELESS
+
+
+def unavailable(error: BaseException, shard: str) -> Unavailable:
+    """Return what the caller of a write is told in the end."""
+    if isinstance(error, Unavailable):
+        return error
+    if "NOREPLICAS" in str(error):
+        return NotReplicated(f"shard {shard!r} has no replica that takes writes", retry_after_s=1.0)
+    text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return StoreUnavailable(f"shard {shard!r} did not take it: {text}", retry_after_s=1.0)

@@ -1,0 +1,284 @@
+"""The write queue of one shard: what arrives within a few milliseconds goes in one pipeline, with one WAIT.
+
+A write is acknowledged only when as many replicas as asked for hold it. One that meets a failover is held
+and sent again to the next master: every script gives the same result when it is repeated. Nothing is held
+for longer than its time, and no more is held than the bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+
+from registry_core.domain.breaker import Admitted, Breaker, BreakerState, Refused, Seen
+from registry_core.domain.selection import Random
+from registry_core.errors import NotReplicated, Overloaded, StoreUnavailable
+from registry_core.ports import Clock
+from registry_core.store.redis import scripts
+from registry_core.store.redis.ending import end
+from registry_core.store.redis.failures import Verdict, unavailable, verdict_on
+from registry_core.store.redis.masters import Masters
+from registry_core.store.redis.scripts import Name
+
+_log = structlog.get_logger(component="store.redis")
+
+
+class QueueTerms(msgspec.Struct, frozen=True):
+    """The numbers of the queue. Seconds where it says `_s`."""
+
+    gather_s: float = 0.002
+    batch: int = 500
+    held: int = 5_000
+    operation_s: float = 5.0  # from the call to the answer, failovers and all
+    wait_s: float = 0.5  # for the word of the replicas, each time it is asked for
+    # Between two tries while no other master is heard of; then the operation's time is over.
+    retries_s: tuple[float, ...] = (1.0, 2.0, 4.0)
+    again_s: float = 0.02  # while the master is well and its replicas are not
+
+
+DEFAULT_TERMS: Final = QueueTerms()
+
+
+class _Write:
+    __slots__ = ("arguments", "done", "ends_at", "name", "result", "taken_by")
+
+    def __init__(
+        self, name: Name, arguments: tuple[str | bytes, ...], ends_at: float, done: asyncio.Future[Any]
+    ) -> None:
+        self.name = name
+        self.arguments = arguments
+        self.ends_at = ends_at
+        self.done = done
+        self.result: Any = None  # what the first master that took it answered
+        self.taken_by: Redis | None = None  # who has it, though no replica confirmed it yet
+
+    def take(self, result: Any, client: Redis) -> None:
+        """Keep an answer. A repetition finds its own work done: the first answer is the true one."""
+        repeated = isinstance(result, list) and result[:1] in ([b"missing"], [b"stale"])
+        if self.result is None or not (repeated or self.name in _TOLD_ONCE):
+            created = self.result[4] if self.name is Name.REGISTER and self.result and len(self.result) > 4 else None
+            self.result = result
+            if created is not None and isinstance(result, list) and len(result) > 4:
+                result[4] = created
+        self.taken_by = client
+
+
+# What these answer is of the first time only: an amnesty is given once, a guard released once.
+_TOLD_ONCE: Final = (Name.CENSUS, Name.RELEASE)
+
+
+class WriteQueue:
+    """The writes of one shard, in the order in which they came."""
+
+    def __init__(
+        self,
+        masters: Masters,
+        prefix: str,
+        replicas: int,
+        *,
+        clock: Clock,
+        random: Random,
+        terms: QueueTerms = DEFAULT_TERMS,
+        breaker: Breaker | None = None,
+    ) -> None:
+        self._masters = masters
+        self.prefix = prefix
+        self._replicas = replicas
+        self._clock = clock
+        self._random = random
+        self._terms = terms
+        self.breaker = breaker if breaker is not None else Breaker(since=clock.monotonic())
+        self.last_failure = ""
+        self.last_failure_at: float | None = None
+        self._writes: list[_Write] = []
+        self._held = 0
+        self._wake = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._known_to: Redis | None = None  # the client whose server knows our scripts
+        masters.subscribe(self._moved.set)
+
+    def __len__(self) -> int:
+        """How many writes are under way."""
+        return self._held
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._task = asyncio.ensure_future(self._run())
+
+    async def close(self) -> None:
+        """Stop sending; what is held fails. Safe to call twice."""
+        await end([self._task])
+        for write in self._writes:
+            _fail(write, StoreUnavailable("the store is closing"))
+        self._writes.clear()
+
+    async def call(self, name: Name, *arguments: str | bytes) -> list[bytes]:
+        """Run one script as a write, and return what it returned once it is held by enough servers.
+
+        Raises StoreUnavailable or NotReplicated when that did not come about in time, Overloaded when too
+        much is waiting already.
+        """
+        now = self._clock.monotonic()
+        admission = self.breaker.admission(now, self._random.random())
+        match admission:
+            case Refused(retry_after_s=retry_after_s):
+                raise StoreUnavailable(
+                    f"shard {self._masters.name!r} has been failing and is left alone: {self.last_failure}",
+                    retry_after_s=max(1.0, retry_after_s),
+                )
+            case Admitted():
+                pass
+        if self._held >= self._terms.held:
+            raise Overloaded(f"shard {self._masters.name!r} has {self._held} writes waiting already")
+        done: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
+        self._writes.append(_Write(name, arguments, now + self._terms.operation_s, done))
+        self._held += 1
+        self._wake.set()
+        try:
+            result = await done
+        except (StoreUnavailable, NotReplicated) as error:
+            self._record(admission, Seen.FAILURE, str(error))
+            raise
+        else:
+            self._record(admission, Seen.SUCCESS, "")
+            return result
+        finally:
+            self._held -= 1
+
+    def _record(self, admitted: Admitted, seen: Seen, said: str) -> None:
+        now = self._clock.monotonic()
+        before = self.breaker.at(now).state
+        self.breaker = self.breaker.recorded(admitted, seen, now)
+        if seen is Seen.FAILURE:
+            self.last_failure, self.last_failure_at = said, self._clock.wall()
+        if self.breaker.state is not before:
+            level = _log.warning if self.breaker.state is BreakerState.OPEN else _log.info
+            level("breaker_changed", shard=self._masters.name, state=self.breaker.state, because=said)
+
+    # -- sending
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(self._terms.gather_s)
+            batch, self._writes = self._writes[: self._terms.batch], self._writes[self._terms.batch :]
+            if not self._writes:
+                self._wake.clear()
+            try:
+                await self._deliver([write for write in batch if not write.done.done()])
+            except asyncio.CancelledError:
+                for write in batch:
+                    _fail(write, StoreUnavailable("the store is closing"))
+                raise
+            except Exception as error:  # noqa: BLE001 - the top of the loop: the next batch is sent all the same
+                _log.exception("write_failed", shard=self._masters.name)
+                for write in batch:
+                    _fail(write, unavailable(error, self._masters.name))
+
+    async def _deliver(self, batch: list[_Write]) -> None:
+        """Send `batch` until each write is acknowledged, or its time is over."""
+        tries = 0
+        while batch:
+            self._moved.clear()
+            batch, error = await self._try(batch)
+            if not batch:
+                return
+            now = self._clock.monotonic()
+            for write in batch:
+                if now >= write.ends_at:
+                    _fail(write, unavailable(error, self._masters.name))
+            batch = [write for write in batch if not write.done.done()]
+            if not batch:
+                return
+            verdict = verdict_on(error)
+            patience_s = self._terms.again_s
+            if verdict is Verdict.ELSEWHERE or isinstance(error, StoreUnavailable):
+                patience_s = self._terms.retries_s[min(tries, len(self._terms.retries_s) - 1)]
+                tries += 1
+            patience_s = min(patience_s, max(0.0, min(write.ends_at for write in batch) - now))
+            try:
+                async with asyncio.timeout(patience_s):
+                    await self._moved.wait()
+            except TimeoutError:
+                pass
+
+    async def _try(self, batch: list[_Write]) -> tuple[list[_Write], Exception]:
+        """Send once. Return the writes that are not done yet, and why."""
+        left_s = max(write.ends_at for write in batch) - self._clock.monotonic()
+        client: Redis | None = None
+        try:
+            client = await self._masters.current()
+            async with asyncio.timeout(max(0.001, left_s)):
+                if self._known_to is not client:
+                    await scripts.load(client)
+                    self._known_to = client
+                return await self._send(client, batch)
+        except Exception as error:  # noqa: BLE001 - whatever it was, `verdict_on` says what follows
+            if client is not None and verdict_on(error) is Verdict.ELSEWHERE:
+                self._masters.failed(client, error)
+            return batch, error
+
+    async def _send(self, client: Redis, batch: list[_Write]) -> tuple[list[_Write], Exception]:
+        pipeline = client.pipeline(transaction=False)
+        # What this master has taken already only lacks the word of its replicas.
+        sent = [write for write in batch if write.taken_by is not client]
+        for write in sent:
+            scripts.add(pipeline, write.name, self.prefix, write.arguments)
+        if self._replicas:
+            if not sent:
+                pipeline.ping()  # WAIT speaks for all that was written before this connection's last command
+            pipeline.execute_command("WAIT", str(self._replicas), str(int(self._terms.wait_s * 1000)))
+        results = await pipeline.execute(raise_on_error=False)
+        reason: Exception = StoreUnavailable("nothing was sent")
+        confirmed = True
+        if self._replicas:
+            count = results.pop()
+            confirmed = isinstance(count, int) and count >= self._replicas
+            if not confirmed:
+                reason = (
+                    count
+                    if isinstance(count, Exception)
+                    else NotReplicated(
+                        f"shard {self._masters.name!r}: {count} of {self._replicas} replicas confirmed the write"
+                    )
+                )
+        left: list[_Write] = []
+        for write, result in zip(sent, results, strict=False):
+            if not isinstance(result, Exception):
+                write.take(result, client)
+                continue
+            reason = result
+            if not self._refused(client, write, result):
+                left.append(write)
+        for write in batch:
+            if write.taken_by is not client:
+                continue
+            if not confirmed:
+                left.append(write)
+            elif not write.done.done():
+                write.done.set_result(write.result)
+        return left, reason
+
+    def _refused(self, client: Redis, write: _Write, error: Exception) -> bool:
+        """Take note of why a server refused a write; True when trying again is of no use."""
+        match verdict_on(error):
+            case Verdict.HOPELESS:
+                _fail(write, unavailable(error, self._masters.name))
+                return True
+            case Verdict.RELOAD:
+                self._known_to = None
+            case Verdict.ELSEWHERE:
+                self._masters.failed(client, error)
+            case Verdict.AGAIN:
+                pass
+        return False
+
+
+def _fail(write: _Write, error: Exception) -> None:
+    if not write.done.done():
+        write.done.set_exception(error)

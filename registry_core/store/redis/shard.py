@@ -1,0 +1,300 @@
+"""One shard: its masters, its write queue with the breaker, its follower, its guard. A bulkhead.
+
+Each operation is one script. Nothing here knows that there are other shards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from registry_core.domain import guard as guarding
+from registry_core.domain.guard import Census, Guard, GuardPhase
+from registry_core.domain.leases import LeaseTerms
+from registry_core.domain.records import Instance, InstanceKey, Registration, Status
+from registry_core.domain.selection import Random
+from registry_core.errors import Conflict, Fenced, NotFound, StoreUnavailable
+from registry_core.ports import Beat, BeatResult, Clock, GuardReport, ShardReport, SweepReport
+from registry_core.store.redis import rows
+from registry_core.store.redis.follower import Follower, ShardFeed
+from registry_core.store.redis.masters import Masters
+from registry_core.store.redis.queue import DEFAULT_TERMS, QueueTerms, WriteQueue
+from registry_core.store.redis.scripts import Name
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What a registration led to in its shard. `changed` False: only its lease was renewed."""
+
+    instance: Instance
+    created: bool
+    changed: bool
+
+
+class AddressTaken(Exception):
+    """Raised when `host:port` is registered as another instance of the same shard."""
+
+    def __init__(self, holder: InstanceKey) -> None:
+        super().__init__(f"{holder.label}/{holder.instance_id}")
+        self.holder = holder
+
+
+class Shard:
+    """The operations of one shard."""
+
+    def __init__(
+        self,
+        number: int,
+        masters: Masters,
+        *,
+        prefix: str,
+        replicas: int,
+        terms: LeaseTerms,
+        feed: ShardFeed,
+        clock: Clock,
+        random: Random,
+        queue_terms: QueueTerms = DEFAULT_TERMS,
+    ) -> None:
+        self.number = number
+        self.masters = masters
+        self._terms = terms
+        self._random = random
+        self._clock = clock
+        self.follower = Follower(number, masters, prefix, feed, clock, unknown_s=terms.ttl_s)
+        self.queue = WriteQueue(masters, prefix, replicas, clock=clock, random=random, terms=queue_terms)
+        self._guard = GuardReport(masters.name, GuardPhase.CLEAR, 0, 0, 0.0, None, 0.0)
+
+    @property
+    def name(self) -> str:
+        return self.masters.name
+
+    async def start(self) -> None:
+        """Look for the master, and begin to follow it. Raises SettingsError when waiting cannot help."""
+        await self.masters.start()
+        self.follower.start()
+        self.queue.start()
+
+    async def close(self) -> None:
+        """Stop everything. Safe to call twice."""
+        await self.queue.close()
+        await self.follower.close()
+        await self.masters.close()
+
+    def report(self) -> ShardReport:
+        """Return how it stands."""
+        position, age_s = self.follower.position, self.follower.age_s()
+        breaker = self.queue.breaker.at(self._clock.monotonic())
+        return ShardReport(
+            shard=self.name,
+            master=self.masters.address,
+            problem=self.follower.foreign or self.masters.problem,
+            epoch=position.epoch,
+            revision=position.revision,
+            age_s=round(age_s, 3) if math.isfinite(age_s) else None,
+            writes_waiting=len(self.queue),
+            breaker=breaker.state,
+            breaker_failures=breaker.failures,
+            last_failure=self.queue.last_failure,
+            last_failure_at=self.queue.last_failure_at,
+        )
+
+    # -- writes
+
+    async def register(self, claim: Registration) -> Stored:
+        """Store `claim`. Raises Conflict for its name, AddressTaken for its address, Fenced, Unavailable."""
+        address = _address(claim)
+        result = await self._call(
+            Name.REGISTER,
+            rows.field_of(claim.key),
+            claim.service_name,
+            address,
+            "" if claim.epoch is None else str(claim.epoch),
+            claim.status.value,
+            rows.claim_json(claim),
+            _ms(self._terms.ttl_s),
+        )
+        match result[0]:
+            case b"name":
+                raise Conflict(
+                    f"{claim.service_name!r} and {result[1].decode()!r} are one name in DNS, "
+                    f"and {result[1].decode()!r} is registered",
+                    field="service_name",
+                    provided=claim.service_name,
+                    example=result[1].decode(),
+                )
+            case b"fenced":
+                raise _fenced(claim.key, claim.epoch, result)
+            case b"address":
+                raise AddressTaken(rows.key_of(result[1]))
+        _, epoch, revision, value, created, now_ms, changed = result
+        await self.follower.reached(epoch.decode(), int(revision))
+        if changed == b"0":
+            self.follower.heard(claim.key, int(now_ms))
+        return Stored(rows.instance_of(value), created == b"1", changed == b"1")
+
+    async def renew(self, beats: Sequence[Beat], labels: Sequence[str]) -> list[BeatResult]:
+        """Renew one lease for each of `beats`, whose services have these `labels`."""
+        arguments: list[str] = []
+        for beat, label in zip(beats, labels, strict=True):
+            arguments += [label, beat.instance_id or "", "" if beat.epoch is None else str(beat.epoch)]
+        epoch, revision, now_ms, *outcomes = await self._call(Name.RENEW, *arguments)
+        await self.follower.reached(epoch.decode(), int(revision))
+        results: list[BeatResult] = []
+        for outcome, field in zip(outcomes[::2], outcomes[1::2], strict=True):
+            key = rows.key_of(field) if field else None
+            if outcome == b"renewed" and key is not None:
+                self.follower.heard(key, int(now_ms))
+            results.append(BeatResult(outcome.decode(), key))
+        return results
+
+    async def set_status(self, key: InstanceKey, status: Status, epoch: int | None) -> Instance:
+        """Change a status. Raises NotFound, Fenced, Unavailable."""
+        return await self._change(Name.SET_STATUS, key, epoch, status.value)
+
+    async def deregister(self, key: InstanceKey, epoch: int | None) -> Instance:
+        """Take an instance out, and return its last record. Raises NotFound, Fenced, Unavailable."""
+        return await self._change(Name.DEREGISTER, key, epoch)
+
+    async def _change(self, name: Name, key: InstanceKey, epoch: int | None, *more: str) -> Instance:
+        result = await self._call(name, rows.field_of(key), *more, "" if epoch is None else str(epoch))
+        match result[0]:
+            case b"missing":
+                raise NotFound(
+                    f"no instance {key.instance_id!r} of {key.label!r} is registered",
+                    field="instance_id",
+                    provided=key.instance_id,
+                )
+            case b"fenced":
+                raise _fenced(key, epoch, result)
+        await self.follower.reached(result[1].decode(), int(result[2]))
+        return rows.instance_of(result[3])
+
+    # -- the sweep
+
+    async def sweep(self, service_sizes: Callable[[], Mapping[str, int]]) -> SweepReport:
+        """Expire what has run out, unless the guard holds it. Raises Unavailable.
+
+        `service_sizes` is asked only while the guard lets go.
+
+        What is due is counted in one script, decided here, and carried out in another, which does nothing
+        when somebody else swept in between: then it is theirs.
+        """
+        terms = self._terms
+        counted = await self._call(
+            Name.CENSUS,
+            _ms(terms.ttl_s),
+            _ms(terms.removed_after_s),
+            _ms(terms.amnesty_after_s),
+            str(terms.most_per_sweep),
+        )
+        now, swept, amnesty_s = (int(number) / 1000 for number in counted[:3])
+        instances, overdue = int(counted[3]), int(counted[4])
+        read_guard = _DECODE_GUARD(counted[6]) if counted[6] else guarding.CLEAR
+        expiries = [e for e in (_DECODE_EXPIRIES(counted[7]) if counted[7] else []) if now - e[0] < terms.ttl_s]
+        due, sweeps, newly = int(counted[5]), counted[8], int(counted[9])
+        named = [rows.key_of(field) for field in counted[10:]]
+        census = Census(instances, overdue, due, sum(count for _, count in expiries))
+        guard = read_guard.extended(amnesty_s, now) if amnesty_s else read_guard
+        guard = guard.judged(census, terms.guard, now)
+        since = now if amnesty_s else swept
+        expired: list[InstanceKey] = []
+        match guard.phase:
+            case GuardPhase.CLEAR:
+                expired = named
+                if expired:
+                    expiries.append((now, len(expired)))
+            case GuardPhase.RELEASING:
+                allowance = guard.allowance(terms.guard, instances, since, now)
+                expired = guarding.drawn(named, min(allowance, terms.most_per_sweep), service_sizes(), self._random)
+                guard = guard.spent(len(expired), terms.guard, instances, since)
+            case GuardPhase.HOLDING:
+                pass
+        going = set(expired)
+        suspects = [] if guard.phase is GuardPhase.CLEAR else [key for key in named[:newly] if key not in going]
+        held = 0 if guard.phase is GuardPhase.CLEAR else due - len(expired)
+        self._note_guard(guard, now, instances, held)
+        if not due and guard == read_guard:
+            return SweepReport((), amnesty_s)
+        result = await self._call(
+            Name.SWEEP,
+            sweeps,
+            _ms(terms.removed_after_s),
+            b"" if guard == guarding.CLEAR else _ENCODER.encode(guard),
+            _ENCODER.encode(expiries) if expiries else b"",
+            str(len(expired)),
+            *(rows.field_of(key) for key in (*expired, *suspects)),
+        )
+        if result[0] == b"stale":
+            return SweepReport((), amnesty_s)
+        await self.follower.reached(result[1].decode(), int(result[2]))
+        gone, fields = int(result[3]), [rows.key_of(field) for field in result[5:]]
+        return SweepReport(tuple(fields[:gone]), amnesty_s, tuple(fields[gone:]))
+
+    def guard(self) -> GuardReport:
+        """Return how the guard stood at the last sweep."""
+        return self._guard
+
+    async def release_guard(self) -> bool:
+        """Have the guard let go; False when it does not hold. Raises Unavailable."""
+        for _ in range(10):  # a sweep may come in between, each second at most
+            client = await self.masters.current()
+            found = await client.hget(f"{self.queue.prefix}:meta", "guard")
+            if not found:
+                return False
+            counted = await client.time()
+            now = counted[0] + counted[1] / 1_000_000
+            held = _DECODE_GUARD(found)
+            released = held.released(now)
+            if released == held:
+                return False
+            (done,) = await self._call_for_number(Name.RELEASE, found, _ENCODER.encode(released))
+            if done:
+                self._note_guard(released, now, self._guard.instances, self._guard.suspects)
+                return True
+        raise StoreUnavailable(f"shard {self.name!r} is being swept; try again")
+
+    def _note_guard(self, guard: Guard, now: float, instances: int, suspects: int) -> None:
+        terms = self._terms.guard
+        held_s = 0.0 if guard.held_since is None else max(0.0, now - guard.held_since)
+        self._guard = GuardReport(
+            shard=self.name,
+            phase=guard.phase,
+            instances=instances,
+            suspects=suspects,
+            held_s=held_s,
+            releases_in_s=max(0.0, terms.hold_s - held_s) if guard.phase is GuardPhase.HOLDING else None,
+            budget_per_minute=terms.budget(instances),
+        )
+
+    async def _call(self, name: Name, *arguments: str | bytes) -> list[bytes]:
+        return await self.queue.call(name, *arguments)
+
+    async def _call_for_number(self, name: Name, *arguments: str | bytes) -> tuple[int]:
+        result: object = await self.queue.call(name, *arguments)
+        return (result if isinstance(result, int) else 0,)
+
+
+_DECODE_GUARD: Final = msgspec.json.Decoder(Guard).decode
+_DECODE_EXPIRIES: Final = msgspec.json.Decoder(list[tuple[float, int]]).decode
+
+
+def _ms(seconds: float) -> str:
+    return str(int(seconds * 1000))
+
+
+def _address(claim: Registration) -> str:
+    return f"[{claim.host}]:{claim.port}" if ":" in claim.host else f"{claim.host}:{claim.port}"
+
+
+def _fenced(key: InstanceKey, epoch: int | None, result: list[bytes]) -> Fenced:
+    newer = int(result[1])
+    return Fenced(
+        f"instance {key.instance_id!r} of {key.label!r} has a newer owner (epoch {newer})",
+        field="epoch",
+        provided=epoch,
+        example=newer,
+    )

@@ -1,0 +1,183 @@
+"""REGISTRY_STORE as one URL: which servers, what to show them, under which prefix the keys stand.
+
+    redis://[user:password@]host[:6379][/db]?prefix=vertice
+    redis+sentinel://[user:password@]s1[:26379],s2,s3[/db]?masters=a,b,c&prefix=vertice
+
+With `rediss` for TLS. It only reads: nothing is resolved or connected, and it does not import redis.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+REDIS_PORT: Final = 6379
+SENTINEL_PORT: Final = 26379
+MAX_SHARDS: Final = 64
+MAX_SENTINELS: Final = 15
+DEFAULT_PREFIX: Final = "vertice"
+# The name of the only shard of a plain server.
+ONLY_SHARD: Final = "main"
+
+_SCHEMES: Final = ("redis", "rediss", "redis+sentinel", "rediss+sentinel")
+_COMMON: Final = frozenset({"prefix", "replicas", "ca"})
+_SENTINEL_ONLY: Final = frozenset({"masters", "sentinel_user", "sentinel_password", "hasten"})
+_WORD: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_SERVER: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?", re.ASCII)
+
+
+class Address(NamedTuple):
+    """Where one server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Access(msgspec.Struct, frozen=True):
+    """What a server has to be shown, and how: the same for all servers of one kind."""
+
+    username: str | None = None
+    password: str | None = None
+    tls: bool = False
+    ca_file: str | None = None  # trusted instead of the system's authorities
+    db: int = 0
+
+    def __repr__(self) -> str:
+        return f"Access(tls={self.tls}, db={self.db})"  # never a credential
+
+
+class RedisSettings(msgspec.Struct, frozen=True):
+    """What a Redis URL says."""
+
+    access: Access
+    server: Address | None = None  # of a plain URL
+    sentinels: tuple[Address, ...] = ()
+    masters: tuple[str, ...] = ()  # as the Sentinels call them: the names of the shards
+    sentinel_access: Access = Access()
+    prefix: str = DEFAULT_PREFIX
+    replicas: int = 1  # how many have to hold a write before it is acknowledged
+    hasten: bool = True  # whether a replica is pointed at its new master before the Sentinels do it
+
+    @property
+    def shards(self) -> tuple[str, ...]:
+        """The names of the shards."""
+        return self.masters or (ONLY_SHARD,)
+
+
+def redis_settings(url: str) -> RedisSettings:
+    """Return what `url` says. Raises ValueError, with words for people that show no credential."""
+    scheme, separator, rest = url.strip().partition("://")
+    scheme = scheme.lower()
+    if not separator or scheme not in _SCHEMES:
+        raise ValueError(f"it does not start with {', '.join(f'{s}://' for s in _SCHEMES)}")
+    if "#" in rest:
+        raise ValueError("a # in it has to be written %23")
+    rest, _, query = rest.partition("?")
+    rest, _, path = rest.partition("/")
+    credentials, _, servers = rest.rpartition("@")
+    with_sentinels = scheme.endswith("+sentinel")
+    options = _options(query, _COMMON | _SENTINEL_ONLY if with_sentinels else _COMMON)
+    tls = scheme.startswith("rediss")
+    if "ca" in options and not tls:
+        raise ValueError("ca= is for rediss://")
+    username, password = _credentials(credentials)
+    access = Access(username, password, tls=tls, ca_file=options.get("ca"), db=_db(path))
+    prefix = options.get("prefix", DEFAULT_PREFIX)
+    if not _WORD.fullmatch(prefix):
+        raise ValueError("prefix= is 1 to 64 letters, digits and . _ -")
+    replicas = options.get("replicas", "1" if with_sentinels else "0")
+    if replicas not in ("0", "1"):
+        raise ValueError("replicas= is 0 or 1")
+    hasten = options.get("hasten", "yes")
+    if hasten not in ("yes", "no"):
+        raise ValueError("hasten= is yes or no")
+    if not with_sentinels:
+        return RedisSettings(access, server=_server(servers, REDIS_PORT), prefix=prefix, replicas=int(replicas))
+    return RedisSettings(
+        access,
+        sentinels=_sentinels(servers),
+        masters=_masters(options.get("masters", "")),
+        sentinel_access=Access(
+            options.get("sentinel_user"), options.get("sentinel_password"), tls=tls, ca_file=options.get("ca")
+        ),
+        prefix=prefix,
+        replicas=int(replicas),
+        hasten=hasten == "yes",
+    )
+
+
+def _options(query: str, known: frozenset[str]) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), max_num_fields=20)
+    except ValueError:
+        raise ValueError("what follows the ? is not name=value&name=value") from None
+    options: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in known:
+            raise ValueError(f"there is no {name}= here; there are {', '.join(sorted(known))}")
+        if name in options:
+            raise ValueError(f"{name}= stands in it twice")
+        if not value:
+            raise ValueError(f"{name}= is empty")
+        options[name] = value
+    if "sentinel_user" in options and "sentinel_password" not in options:
+        raise ValueError("sentinel_user= needs sentinel_password=")
+    return options
+
+
+def _credentials(text: str) -> tuple[str | None, str | None]:
+    if not text:
+        return None, None
+    username, colon, password = text.partition(":")
+    if not colon:
+        raise ValueError("before the @ stands user:password, or :password")
+    if not password:
+        raise ValueError("the password before the @ is empty")
+    return unquote(username) or None, unquote(password)
+
+
+def _db(path: str) -> int:
+    if path in ("", "0"):
+        return 0
+    if not re.fullmatch(r"[1-9]\d{0,4}", path, re.ASCII):
+        raise ValueError("after the / stands the number of a database")
+    return int(path)
+
+
+def _server(text: str, default_port: int) -> Address:
+    match = _SERVER.fullmatch(text)
+    if match is None:
+        raise ValueError("it names no server such as host:port" if not text else "its server is not host:port")
+    port = int(match[2]) if match[2] else default_port
+    if not 1 <= port <= 65535:
+        raise ValueError(f"{port} is not a port")
+    return Address(match[1].strip("[]"), port)
+
+
+def _sentinels(text: str) -> tuple[Address, ...]:
+    found = tuple(_server(part.strip(), SENTINEL_PORT) for part in text.split(","))
+    if len(set(found)) != len(found):
+        raise ValueError("a Sentinel stands in it twice")
+    if len(found) > MAX_SENTINELS:
+        raise ValueError(f"there are more than {MAX_SENTINELS} Sentinels in it")
+    return found
+
+
+def _masters(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise ValueError("masters= is missing: the names of the masters, comma-separated, as the Sentinels know them")
+    for name in names:
+        if not _WORD.fullmatch(name):
+            raise ValueError(f"{name!r} in masters= is not letters, digits and . _ -")
+    if len(set(names)) != len(names):
+        raise ValueError("a name stands in masters= twice")
+    if len(names) > MAX_SHARDS:
+        raise ValueError(f"there are more than {MAX_SHARDS} masters in it")
+    return names

@@ -1,0 +1,378 @@
+"""Finds the master of one shard and keeps finding it: asks every node and every Sentinel, all at once.
+
+Nobody waits for anybody here: each server has a task of its own, and whichever answer settles the
+matter settles it. In quiet times each is asked once in a while; as soon as somebody doubts the
+master (a failed write, a word of a Sentinel, a probe without an answer) twenty times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import BusyLoadingError, ReadOnlyError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from registry_core.errors import SettingsError, StoreUnavailable
+from registry_core.ports import Clock, SystemClock
+from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest
+from registry_core.store.redis.pool import close_client, open_client, warm
+from registry_core.store.redis.probes import CHANNELS, Fault, ask_node, ask_sentinel, fault_of
+from registry_core.store.redis.url import Access, Address
+
+PROBE_TIMEOUT_S: Final = 1.0
+# A master that takes this long to say PONG is doubted, though not given up yet.
+QUIET_S: Final = 0.25
+CALM_EVERY_S: Final = 0.5
+DOUBT_EVERY_S: Final = 0.05
+# A doubt outlives the master's own word: one cut off from its replicas still says that it is the master.
+DOUBT_S: Final = 3.0
+# A search that takes longer than a failover does goes on at the calm pace, until a Sentinel speaks up.
+SEARCH_S: Final = 10.0
+START_S: Final = 1.0
+CLOSE_S: Final = 0.5
+CLOSE_TRIES: Final = 4
+COMPLAIN_EVERY_S: Final = 30.0
+COMPLAIN_AT_MOST_EVERY_S: Final = 1.0
+MAX_NODES: Final = 32
+_NO_ANSWER_YET: Final = Fault("it was not asked yet")
+_UNCONFIRMED: Final = Fault("it failed, and was not asked since")
+_BROKEN: Final = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, BusyLoadingError, OSError)
+
+log = structlog.get_logger()
+
+
+class Watcher:
+    """The masters of one shard, found with Sentinels, or without any at one fixed address."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        access: Access,
+        nodes: Sequence[Address] = (),
+        sentinels: Sequence[Address] = (),
+        sentinel_access: Access | None = None,
+        hasten: bool = True,
+        clock: Clock | None = None,
+    ) -> None:
+        self.name = name
+        self._access = access
+        self._fixed = tuple(nodes)
+        self._sentinel_access = sentinel_access if sentinel_access is not None else Access(tls=access.tls)
+        self._may_hasten = hasten
+        self._clock = clock if clock is not None else SystemClock()
+        self._nodes: dict[Address, Sighting | Fault] = {}
+        self._sentinels: dict[Address, Vote | Fault] = dict.fromkeys(sentinels, _NO_ANSWER_YET)
+        self._promotions: dict[Address, Promotion] = {}
+        self._was_replica: set[Address] = set()
+        self._current: Address | None = None
+        self._placed: Sighting | None = None
+        self._client: Redis | None = None
+        self._withheld = False
+        self._doubted_until = 0.0
+        self._hastened = ""  # the run id of the last master that was helped to a replica
+        self._alarm = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._complained: tuple[str, float] = ("", 0.0)
+
+    # -- what a shard asks
+
+    @property
+    def run_id(self) -> str:
+        return self._placed.run_id if self._placed is not None else ""
+
+    @property
+    def address(self) -> str:
+        return str(self._current) if self._current is not None else ""
+
+    @property
+    def problem(self) -> str:
+        if self._client is not None and not self._withheld:
+            return ""
+        servers: list[tuple[str, Address, object]] = [("sentinel", *item) for item in self._sentinels.items()]
+        servers += [("redis", *item) for item in self._nodes.items()]
+        faults = [f"{kind} {at}: {said.reason}" for kind, at, said in servers if isinstance(said, Fault)]
+        faults += [f"redis {at}: it is a replica" for _, at, said in servers if _is_replica(said)]
+        return "; ".join(faults) or "no server says that it is the master"
+
+    async def start(self) -> None:
+        self._doubt(SEARCH_S)
+        for sentinel in self._sentinels:
+            self._spawn(partial(self._ask_sentinel, sentinel))
+            self._spawn(partial(self._listen, sentinel))
+        for node in self._fixed:
+            self._meet(node)
+        ends = self._clock.monotonic() + START_S
+        while self._client is None and (left_s := ends - self._clock.monotonic()) > 0:
+            lasting = self._lasting_fault()
+            if lasting:
+                await self.close()
+                raise SettingsError(f"REGISTRY_STORE: {self.name}: {lasting}")
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                break
+        if self._client is None:
+            self._complain()
+
+    async def close(self) -> None:
+        # A cancellation that falls into a library's own timeout may be lost there: it is repeated.
+        for _ in range(CLOSE_TRIES):
+            tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+            for task in tasks:
+                task.cancel()
+            if not tasks or not (await asyncio.wait(tasks, timeout=CLOSE_S))[1]:
+                break
+        else:
+            log.error("watching redis does not end", shard=self.name)
+        self._tasks.clear()
+        client, self._client, self._current, self._placed = self._client, None, None, None
+        if client is not None:
+            await close_client(client)
+
+    async def current(self) -> Redis:
+        if self._client is None or self._withheld:
+            raise StoreUnavailable(f"no Redis master is known for {self.name}: {self.problem}")
+        return self._client
+
+    def failed(self, client: Redis, error: Exception) -> None:
+        if client is not self._client:
+            return  # of the master before
+        if isinstance(error, _BROKEN) and not self._withheld and self._current is not None:
+            # Given out again as soon as it answers: the next caller need not run into the same wall.
+            self._withheld = True
+            self._nodes[self._current] = _UNCONFIRMED
+            log.warning("redis master failed", shard=self.name, master=self.address, error=fault_of(error).reason)
+        self._doubt()
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        self._listeners.append(listener)
+
+    # -- asking
+
+    def _meet(self, node: Address) -> None:
+        if node not in self._nodes and len(self._nodes) < MAX_NODES:
+            self._nodes[node] = _NO_ANSWER_YET
+            self._spawn(partial(self._ask_node, node))
+
+    async def _ask_node(self, node: Address) -> None:
+        client = open_client(node, self._access, timeout_s=PROBE_TIMEOUT_S, max_connections=1)
+        try:
+            while not self._is_forgotten(node):
+                quiet = asyncio.get_running_loop().call_later(QUIET_S, self._is_quiet, node)
+                try:
+                    said = await ask_node(client)
+                finally:
+                    quiet.cancel()
+                self._hear_node(node, said)
+                self._settle()
+                await self._pause()
+            self._nodes.pop(node, None)
+        finally:
+            await close_client(client)
+
+    async def _ask_sentinel(self, sentinel: Address) -> None:
+        client = open_client(sentinel, self._sentinel_access, timeout_s=PROBE_TIMEOUT_S, max_connections=1)
+        try:
+            while True:
+                said = await ask_sentinel(client, self.name)
+                self._sentinels[sentinel] = said
+                if isinstance(said, Vote):
+                    for node in (said.master, *said.replicas):
+                        self._meet(node)
+                self._settle()
+                await self._pause()
+        finally:
+            await close_client(client)
+
+    async def _listen(self, sentinel: Address) -> None:
+        """Hear of a Sentinel's doubts and decisions. What it says is a reason to ask, and no more."""
+        client = open_client(sentinel, self._sentinel_access, max_connections=1)
+        try:
+            while True:
+                try:
+                    async with client.pubsub() as messages:
+                        await messages.subscribe(*CHANNELS)
+                        while True:
+                            message = await messages.get_message(ignore_subscribe_messages=True, timeout=5.0)
+                            if message is not None and self.name in str(message["data"]):
+                                self._doubt()
+                except (RedisError, OSError):
+                    await asyncio.sleep(CALM_EVERY_S)  # the polling task tells what is wrong
+        finally:
+            await close_client(client)
+
+    async def _pause(self) -> None:
+        if self._clock.monotonic() < self._doubted_until:
+            await asyncio.sleep(DOUBT_EVERY_S)
+            return
+        self._alarm.clear()
+        try:
+            async with asyncio.timeout(CALM_EVERY_S):
+                await self._alarm.wait()
+        except TimeoutError:
+            return
+
+    # -- helping
+
+    def _hasten(self, sightings: Mapping[Address, Sighting]) -> None:
+        """Have one replica follow the promoted master before the Sentinels get round to it.
+
+        They tell the replicas only after an INFO whose period is a second, and a write without a
+        second copy is not acknowledged meanwhile. It is done only when the Sentinel that leads the
+        failover has named the successor, and says nothing else than what it will say itself.
+        """
+        master = self._current
+        if not self._may_hasten or master is None or self._placed is None:
+            return
+        if not any(vote.promoted == master for vote in self._votes()):
+            return
+        replicas = [node for node, seen in sightings.items() if not seen.is_master]
+        if self._hastened == self._placed.run_id or any(sightings[node].master == master for node in replicas):
+            return
+        follower = next(iter(replicas), None)
+        if follower is not None:
+            self._hastened = self._placed.run_id
+            self._spawn(partial(self._repoint, follower, master))
+
+    async def _repoint(self, follower: Address, master: Address) -> None:
+        client = open_client(follower, self._access, timeout_s=PROBE_TIMEOUT_S, max_connections=1)
+        try:
+            await client.replicaof(master.host, master.port)
+            log.info("redis replica repointed", shard=self.name, node=str(follower), master=str(master))
+        except (RedisError, OSError) as error:
+            log.warning("redis replica not repointed", shard=self.name, node=str(follower), reason=str(error))
+        finally:
+            await close_client(client)
+
+    # -- doubting
+
+    def _is_doubted(self) -> bool:
+        return self._client is None or self._withheld or self._clock.monotonic() < self._doubted_until
+
+    def _doubt(self, length_s: float = DOUBT_S) -> None:
+        self._doubted_until = max(self._doubted_until, self._clock.monotonic() + length_s)
+        self._alarm.set()
+
+    def _is_quiet(self, node: Address) -> None:
+        if node == self._current:
+            self._doubt()
+
+    def _is_forgotten(self, node: Address) -> bool:
+        votes = self._votes()
+        listed = any(node == vote.master or node in vote.replicas for vote in votes)
+        return bool(votes) and not listed and node not in self._fixed and isinstance(self._nodes[node], Fault)
+
+    # -- deciding
+
+    def _votes(self) -> list[Vote]:
+        return [said for said in self._sentinels.values() if isinstance(said, Vote)]
+
+    def _hear_node(self, node: Address, said: Sighting | Fault) -> None:
+        self._nodes[node] = said
+        if isinstance(said, Fault):
+            return
+        if not said.is_master:
+            self._was_replica.add(node)
+            self._promotions.pop(node, None)
+            return
+        for replica in said.replicas:
+            self._meet(replica)
+        if node in self._was_replica:
+            self._was_replica.discard(node)
+            last = max((p.order for p in self._promotions.values()), default=0)
+            vote = newest(self._votes())
+            self._promotions[node] = Promotion(last + 1, vote.config_epoch if vote is not None else 0)
+            log.info("redis replica promoted", shard=self.name, node=str(node))
+
+    def _settle(self) -> None:
+        """Take what is known by now, and put another master in place when that says so."""
+        self._changed.set()
+        sightings = {node: said for node, said in self._nodes.items() if isinstance(said, Sighting)}
+        chosen = choose(self._current, self._is_doubted(), sightings, self._promotions, self._votes())
+        if chosen is None and not self._sentinels:
+            chosen = next((node for node in self._fixed if node in sightings and sightings[node].is_master), None)
+        if chosen is None:
+            if self._current is None or self._nodes.get(self._current) is not _UNCONFIRMED:
+                self._withdraw()
+            return
+        seen = sightings[chosen]
+        same = self._placed is not None and (chosen, seen.run_id) == (self._current, self._placed.run_id)
+        if same and not self._withheld:
+            self._hasten(sightings)
+            return
+        old = None if same else self._client
+        if not same:
+            self._client = open_client(chosen, self._access)
+            log.info("redis master in place", shard=self.name, master=str(chosen), run_id=seen.run_id)
+        self._current, self._placed, self._withheld = chosen, seen, False
+        self._complained = ("", 0.0)
+        for listener in self._listeners:
+            listener()
+        if old is not None:
+            self._spawn(partial(close_client, old))
+        self._hasten(sightings)
+        if not same and self._client is not None:
+            self._spawn(partial(warm, self._client))
+
+    def _withdraw(self) -> None:
+        client, self._client, self._placed = self._client, None, None
+        if client is not None:
+            # Who waits for its answer would wait for nothing: they fail now, and hold their writes.
+            self._spawn(partial(close_client, client))
+            self._doubt(SEARCH_S)
+            log.warning("redis master lost", shard=self.name, master=str(self._current), reason=self.problem)
+        elif self._complained[0]:
+            self._complain()
+        self._current, self._withheld = None, False
+
+    def _complain(self) -> None:
+        now, problem = self._clock.monotonic(), self.problem
+        said, at = self._complained
+        if now - at > (COMPLAIN_EVERY_S if problem == said else COMPLAIN_AT_MOST_EVERY_S):
+            self._complained = (problem, now)
+            log.warning("no redis master", shard=self.name, reason=problem)
+
+    def _lasting_fault(self) -> str:
+        """Return what is wrong with the settings, or "" while that may be something that passes."""
+        if self._sentinels and not self._votes():
+            said = [(at, fault) for at, fault in self._sentinels.items() if isinstance(fault, Fault)]
+            if any(fault is _NO_ANSWER_YET for _, fault in said):
+                return ""
+            return next((f"sentinel {at}: {fault.reason}" for at, fault in said if fault.lasting), "")
+        vote = newest(self._votes())
+        for node in self._fixed if vote is None else (vote.master,):
+            fault = self._nodes.get(node)
+            if isinstance(fault, Fault) and fault.lasting:
+                return f"redis {node}: {fault.reason}"
+            if not self._sentinels and _is_replica(fault):
+                return f"redis {node}: it is a replica, and takes no writes"
+        return ""
+
+    def _spawn(self, work: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.create_task(self._keep(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _keep(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do `work` to its end, and anew when it broke: a shard is never left without its watch."""
+        while True:
+            try:
+                return await work()
+            except Exception:
+                log.exception("watching redis failed", shard=self.name)
+            await asyncio.sleep(CALM_EVERY_S)
+
+
+def _is_replica(said: object) -> bool:
+    return isinstance(said, Sighting) and not said.is_master

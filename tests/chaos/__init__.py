@@ -1,0 +1,1 @@
+"""Faults done to a running system, and what became of what it had promised. `make chaos` runs them all."""

@@ -1,0 +1,124 @@
+"""The Redis store under test: a real redis-server, and time that passes by moving what it stored into the past.
+
+The server's clock cannot be moved from outside, and the product has no hook for tests. So "ten seconds
+pass" means that every time the server remembers is made ten seconds older; and what is delivered from then
+on is shown to the feed ten seconds later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import redis
+
+from registry_core.domain.catalog import Lived, Snapshot
+from registry_core.domain.events import Event, Registered, Renewed
+from registry_core.ports import Store, SystemClock
+from registry_core.store.redis.masters import FixedMaster
+from registry_core.store.redis.store import RedisStore
+from registry_core.store.redis.url import Address
+from tests.contract.harness import TERMS, RecordingFeed
+from tests.programs import Program, find, free_port
+
+PREFIX: Final = "contract"
+_AGE: Final = """
+local P, by = ARGV[1], tonumber(ARGV[2])
+local leases = redis.call('ZRANGE', P .. ':leases', 0, -1, 'WITHSCORES')
+for at = 1, #leases, 2 do
+    redis.call('ZADD', P .. ':leases', string.format('%.0f', tonumber(leases[at + 1]) - by), leases[at])
+end
+local swept = redis.call('HGET', P .. ':meta', 'swept')
+if swept then
+    redis.call('HSET', P .. ':meta', 'swept', string.format('%.0f', tonumber(swept) - by))
+end
+return 1
+"""
+
+
+class LaterFeed(RecordingFeed):
+    """A feed that lives `later_s` seconds after the server."""
+
+    later_s = 0.0
+
+    def reset(self, snapshot: Snapshot) -> None:
+        shown = tuple(Lived(lived.instance, lived.heartbeat_at + self.later_s) for lived in snapshot.instances)
+        super().reset(msgspec.structs.replace(snapshot, instances=shown))
+
+    def apply(self, events: Sequence[Event]) -> None:
+        super().apply([self._later(event) for event in events])
+
+    def _later(self, event: Event) -> Event:
+        if isinstance(event, Registered | Renewed):
+            return msgspec.structs.replace(event, heartbeat_at=event.heartbeat_at + self.later_s)
+        return event
+
+
+class RedisUnderTest:
+    """One store on a server of its own."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="vertice-contract-")
+        folder = Path(self._folder.name)
+        self.port = free_port()
+        self._server = Program(
+            [find("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
+            folder / "redis.log",
+        )
+        self._client = redis.Redis(port=self.port)
+        self._await_server()
+        self.later = LaterFeed()
+        self.feed: RecordingFeed = self.later
+        self.store: Store = RedisStore(
+            [FixedMaster(Address("127.0.0.1", self.port))],
+            prefix=PREFIX,
+            replicas=0,
+            terms=TERMS,
+            clock=SystemClock(),
+            random=random.Random(1),
+        )
+
+    def _await_server(self) -> None:
+        ends = time.monotonic() + 15
+        while time.monotonic() < ends:
+            with contextlib.suppress(redis.RedisError):
+                if self._client.ping():
+                    return
+            time.sleep(0.01)
+        raise AssertionError(f"redis-server does not answer: {self._server.output()}")
+
+    async def start(self) -> None:
+        await self.store.start(self.feed)
+
+    async def close(self) -> None:
+        await self.store.close()
+        self._client.close()
+        self._server.stop()
+        self._folder.cleanup()
+
+    async def pass_time(self, seconds: float, *, sweeping: bool = True) -> None:
+        left = seconds
+        while sweeping and left >= TERMS.sweep_every_s:
+            self._age(TERMS.sweep_every_s)
+            left -= TERMS.sweep_every_s
+            await self.store.sweep()
+        self._age(left)
+
+    def _age(self, seconds: float) -> None:
+        self.later.later_s += seconds
+        self._client.eval(_AGE, 0, PREFIX, str(int(seconds * 1000)))
+        meta = f"{PREFIX}:meta"
+        guard, expiries = (msgspec.json.decode(v) if v else None for v in self._client.hmget(meta, "guard", "expiries"))
+        if guard:
+            for name in ("held_since", "released_at", "next_at"):
+                if guard.get(name):
+                    guard[name] -= seconds
+            self._client.hset(meta, "guard", msgspec.json.encode(guard))
+        if expiries:
+            self._client.hset(meta, "expiries", msgspec.json.encode([(at - seconds, n) for at, n in expiries]))

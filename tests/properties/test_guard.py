@@ -1,0 +1,126 @@
+"""The guard over any history of deaths, returns, deregistrations, releases and pauses of the sweep."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from registry_core.domain.guard import GuardPhase, GuardTerms
+from registry_core.domain.leases import Leases, LeaseTerms, SweepPlan
+from registry_core.domain.records import InstanceKey
+
+TERMS = LeaseTerms(guard=GuardTerms(hold_s=120.0))
+KEYS = [InstanceKey(service, str(number)) for service in ("ip-intel", "billing", "tracker") for number in range(5)]
+SILENT = st.sets(st.sampled_from(KEYS), max_size=len(KEYS))
+# Each step: how long it takes, who is silent meanwhile, and what an operator does or what befalls us then.
+STEPS = st.lists(
+    st.tuples(st.integers(10, 150), SILENT, st.sampled_from(["", "", "", "release", "deregister", "pause"])),
+    min_size=1,
+    max_size=8,
+)
+
+
+class Watched:
+    """Leases whose every sweep is held to what the guard promises."""
+
+    def __init__(self, seed: int) -> None:
+        self.now = 0.0
+        self.leases = Leases(TERMS, 0.0, random.Random(seed))
+        self.alive = set(KEYS)
+        self.heard_at = dict.fromkeys(KEYS, 0.0)
+        self.suspects: set[InstanceKey] = set()
+        self.expired_clear: deque[tuple[float, int]] = deque()
+        self.expired_releasing: deque[float] = deque()
+        self.paused_at = 0.0
+        for key in KEYS:
+            self.leases.grant(key, 0.0)
+
+    def beat(self, key: InstanceKey) -> None:
+        assert self.leases.renew(key, self.now) == (key in self.alive)
+        if key not in self.alive:  # told that it is unknown, it registers again
+            self.leases.grant(key, self.now)
+            self.alive.add(key)
+        self.heard_at[key] = self.now
+        self.suspects.discard(key)
+
+    def deregister(self, key: InstanceKey) -> None:
+        assert self.leases.release(key) == (key in self.alive)
+        self.alive.discard(key)
+        self.suspects.discard(key)
+
+    def sweep(self) -> None:
+        before, sizes = set(self.alive), Counter(key.label for key in self.alive)
+        plan = self.leases.sweep(self.now)
+        if plan.amnesty_s:
+            self.paused_at = self.now
+        self.alive -= set(plan.expired)
+        self.suspects = (self.suspects | set(plan.suspected)) - set(plan.expired)
+        self.hold_to_promises(plan, before, sizes)
+
+    def hold_to_promises(self, plan: SweepPlan, before: set[InstanceKey], sizes: Counter[str]) -> None:
+        guard = TERMS.guard
+        assert {key for key in KEYS if key in self.leases} == self.alive
+        assert self.leases.suspect_count == len(self.suspects)
+        for key in (*plan.expired, *plan.suspected):
+            assert self.now - self.heard_at[key] >= TERMS.removed_after_s, "nobody early"
+        match self.leases.guard.phase:
+            case GuardPhase.CLEAR:
+                assert self.suspects == set()
+                self.expired_clear.append((self.now, len(plan.expired)))
+                while self.now - self.expired_clear[0][0] >= TERMS.ttl_s:
+                    self.expired_clear.popleft()
+                lately = sum(count for _, count in self.expired_clear)
+                assert lately <= guard.limit(len(self.alive) + lately), "too many went within one lease"
+            case GuardPhase.HOLDING:
+                assert plan.expired == ()
+            case GuardPhase.RELEASING:
+                self.expired_releasing.extend([self.now] * len(plan.expired))
+                lost = Counter(key.label for key in plan.expired)
+                assert all(sizes[label] == 1 or lost[label] < sizes[label] for label in lost)
+        while self.expired_releasing and self.now - self.expired_releasing[0] >= 60.0:
+            self.expired_releasing.popleft()
+        assert len(self.expired_releasing) <= guard.budget(len(KEYS)) + 1
+        if self.leases.guard.phase is not GuardPhase.CLEAR and not self.paused_at:
+            due = {key for key in self.alive if self.now - self.heard_at[key] >= TERMS.removed_after_s}
+            assert self.suspects == due, "whoever is due and stays is suspect"
+            assert set(plan.expired) <= before
+
+
+@given(STEPS, st.integers(0, 100))
+@settings(max_examples=150)
+def test_too_many_never_go_at_once_and_who_speaks_never_goes(
+    steps: list[tuple[int, set[InstanceKey], str]], seed: int
+) -> None:
+    watched = Watched(seed)
+    for duration_s, silent, then in steps:
+        for second in range(1, duration_s + 1):
+            watched.now += 1.0
+            watched.sweep()
+            for number, key in enumerate(KEYS):
+                if key not in silent and (second + 2 * number) % 30 == 0:
+                    watched.beat(key)
+        if then == "release":
+            watched.leases.release_guard(watched.now)
+        elif then == "deregister":
+            for key in sorted(silent, key=str)[:4]:
+                watched.deregister(key)
+        elif then == "pause":
+            watched.now += 200.0
+
+
+@given(st.integers(4, 40), st.integers(0, 40), st.integers(0, 100))
+@settings(max_examples=60)
+def test_whoever_is_dead_is_gone_in_the_end(dead: int, living: int, seed: int) -> None:
+    leases = Leases(TERMS, 0.0, random.Random(seed))
+    for number in range(dead):
+        leases.grant(InstanceKey(f"service-{number % 3}", str(number)), 0.0)
+    for number in range(living):
+        leases.grant(InstanceKey("living", str(number)), 1e9)
+    bound_s = TERMS.ttl_s + TERMS.grace_s + TERMS.guard.hold_s + 60.0 * dead / TERMS.guard.budget_at_least + 60.0
+    for second in range(1, int(bound_s)):
+        leases.sweep(float(second))
+    assert len(leases) == living
+    assert leases.guard.phase is GuardPhase.CLEAR

@@ -1,0 +1,202 @@
+"""Real Redis masters, replicas and Sentinels on free loopback ports: started, killed, paused, started again.
+
+Every server runs from a folder of its own, without persistence: what comes back, comes back empty.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from redis import Connection
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+from redis.retry import Retry
+
+from tests.programs import Program, find, free_port, wait_until
+
+DOWN_AFTER_MS = 500
+FAILOVER_TIMEOUT_MS = 10_000
+
+
+def ask(port: int, *words: str, password: str = "", timeout_s: float = 2.0) -> Any:
+    """Return a server's plain answer to one command; an error's text; "" when there is no answer."""
+    connection = cast("Any", Connection)(
+        port=port,
+        password=password or None,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        decode_responses=True,
+        protocol=2,
+        retry=Retry(NoBackoff(), 0),
+    )
+    try:
+        connection.connect()
+        connection.send_command(*words)
+        return connection.read_response()
+    except ResponseError as error:
+        return str(error)
+    except (RedisError, OSError):
+        return ""
+    finally:
+        connection.disconnect()
+
+
+class RedisServer:
+    """One redis-server or redis-sentinel; the same port, whenever it is started."""
+
+    def __init__(self, folder: Path, lines: Sequence[str], *, sentinel: bool = False, password: str = "") -> None:
+        folder.mkdir(parents=True)
+        self.port = free_port()
+        self.folder = folder
+        self.password = password
+        self.program: Program | None = None
+        self._argv = [find("redis-sentinel" if sentinel else "redis-server"), str(folder / "redis.conf")]
+        own = [f"port {self.port}", "bind 127.0.0.1", f"dir {folder}", "daemonize no", "protected-mode no"]
+        if not sentinel:
+            own += ['save ""', "appendonly no", "repl-diskless-sync yes", "repl-diskless-sync-delay 0"]
+            own += ["repl-backlog-size 8mb"]
+        self._config = "\n".join([*own, *lines, ""])
+
+    @property
+    def url(self) -> str:
+        user = f":{self.password}@" if self.password else ""
+        return f"redis://{user}127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it, with nothing but its configuration, and wait until it answers."""
+        # Sentinels and Redis write their configuration anew; a start is from the first one.
+        (self.folder / "redis.conf").write_text(self._config)
+        self.program = Program(self._argv, self.folder / "log")
+        wait_until(lambda: self.ask("PING") == "PONG", f"{self.folder.name} answers", timeout_s=20, every_s=0.02)
+
+    def ask(self, *words: str) -> Any:
+        return ask(self.port, *words, password=self.password)
+
+    def is_running(self) -> bool:
+        """Whether its process lives, paused or not."""
+        return self.program is not None and self.program.process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.program is not None
+        self.program.signal(number)
+
+    def kill(self) -> None:
+        """End it at once, as `kill -9` does."""
+        self.signal(signal.SIGKILL)
+        assert self.program is not None
+        self.program.process.wait(10)
+
+    def pause(self) -> None:
+        self.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        if self.program is None or self.program.process.poll() is not None:
+            return
+        self.resume()  # a paused one would not hear of its end
+        self.program.stop()
+
+
+class Shard:
+    """One master, as the Sentinels call it, and its replicas. The first of `nodes` begins as the master."""
+
+    def __init__(self, name: str, folder: Path, replicas: int) -> None:
+        self.name = name
+        lines = ["min-replicas-to-write 1", "min-replicas-max-lag 1"] if replicas else []
+        # A node that comes back by itself is no replica of anybody before a Sentinel says so.
+        self.nodes = [RedisServer(folder / f"{name}-{number}", lines) for number in range(1 + replicas)]
+
+    def start(self) -> None:
+        for node in self.nodes:
+            node.start()
+        for node in self.nodes[1:]:
+            node.ask("REPLICAOF", "127.0.0.1", str(self.nodes[0].port))
+        wait_until(self.is_whole, f"the replicas of {self.name} follow", timeout_s=20, every_s=0.02)
+
+    def is_whole(self) -> bool:
+        said = str(self.nodes[0].ask("INFO", "replication"))
+        return said.count("state=online") == len(self.nodes) - 1
+
+
+class Topology:
+    """Shards with their replicas, and the Sentinels that watch them all."""
+
+    def __init__(self, folder: Path, masters: Sequence[str] = ("a",), *, replicas: int = 2, sentinels: int = 3) -> None:
+        self.folder = folder
+        self.shards = [Shard(name, folder, replicas) for name in masters]
+        self.sentinels: list[RedisServer] = []
+        self._sentinel_count = sentinels
+
+    def start(self) -> None:
+        for shard in self.shards:
+            shard.start()
+        quorum = self._sentinel_count // 2 + 1
+        for number in range(self._sentinel_count):
+            lines: list[str] = []
+            for shard in self.shards:
+                lines += [
+                    f"sentinel monitor {shard.name} 127.0.0.1 {shard.nodes[0].port} {quorum}",
+                    f"sentinel down-after-milliseconds {shard.name} {DOWN_AFTER_MS}",
+                    f"sentinel failover-timeout {shard.name} {FAILOVER_TIMEOUT_MS}",
+                    f"sentinel parallel-syncs {shard.name} 2",
+                ]
+            sentinel = RedisServer(self.folder / f"sentinel-{number}", lines, sentinel=True)
+            self.sentinels.append(sentinel)
+            sentinel.start()
+        wait_until(self.is_ready, "the Sentinels know everybody", timeout_s=30, every_s=0.05)
+
+    def is_ready(self) -> bool:
+        """Return whether every Sentinel knows every replica and every other Sentinel."""
+        others, replicas = self._sentinel_count - 1, len(self.shards[0].nodes) - 1
+        for sentinel in self.sentinels:
+            for shard in self.shards:
+                flat = sentinel.ask("SENTINEL", "MASTER", shard.name)
+                said = dict(zip(flat[::2], flat[1::2], strict=False))
+                if (said.get("num-other-sentinels"), said.get("num-slaves")) != (str(others), str(replicas)):
+                    return False
+        return True
+
+    @property
+    def url(self) -> str:
+        """The URL for REGISTRY_STORE."""
+        at = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis+sentinel://{at}/?masters={','.join(shard.name for shard in self.shards)}"
+
+    def shard(self, name: str) -> Shard:
+        return next(shard for shard in self.shards if shard.name == name)
+
+    def node_at(self, address: str) -> RedisServer:
+        """Return the node that listens at `host:port`."""
+        return next(n for shard in self.shards for n in shard.nodes if address.endswith(f":{n.port}"))
+
+    def stop(self) -> None:
+        for server in [*self.sentinels, *(node for shard in self.shards for node in shard.nodes)]:
+            server.stop()
+
+
+@contextlib.contextmanager
+def topology(folder: Path, masters: Sequence[str] = ("a",), *, replicas: int = 2) -> Iterator[Topology]:
+    """Run a whole topology for the length of a `with`."""
+    whole = Topology(folder, masters, replicas=replicas)
+    try:
+        whole.start()
+        yield whole
+    finally:
+        whole.stop()
+
+
+@contextlib.contextmanager
+def redis_server(folder: Path, *lines: str, password: str = "") -> Iterator[RedisServer]:
+    """Run one Redis for the length of a `with`."""
+    server = RedisServer(folder, [*lines, *([f"requirepass {password}"] if password else [])], password=password)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

@@ -1,0 +1,29 @@
+"""A Redis master dies or falls asleep under load: slow writes, no failed ones, nothing lost."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.faults import master_killed, master_paused
+from tests.chaos.system import Outcome, say
+
+
+def held(outcome: Outcome) -> None:
+    """Print the line of a fault, and hold its promises."""
+    say(outcome)
+    assert outcome.lost == []
+    assert outcome.result.failures == []
+    assert len(outcome.result.acknowledged) == outcome.result.writes
+
+
+@pytest.mark.parametrize("time", [1, 2, 3])
+def test_a_killed_master_costs_a_moment_and_no_registration(tmp_path: Path, time: int) -> None:
+    held(master_killed(tmp_path, random.randrange(1_000_000)))
+
+
+@pytest.mark.timeout(120)
+def test_a_master_that_sleeps_for_twenty_seconds_and_comes_back_takes_nothing_with_it(tmp_path: Path) -> None:
+    held(master_paused(tmp_path, random.randrange(1_000_000)))

@@ -1,0 +1,61 @@
+"""Which node is the master: told by the nodes themselves, by the Sentinels, and by what was seen before."""
+
+from __future__ import annotations
+
+from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest
+from registry_core.store.redis.url import Address
+
+A, B, C = (Address("10.0.0.1", port) for port in (1, 2, 3))
+MASTER, REPLICA = Sighting(True, "run"), Sighting(False, "run")
+
+
+def test_the_sentinels_word_alone_makes_no_master() -> None:
+    assert choose(None, True, {A: REPLICA, B: REPLICA}, {}, [Vote(A, 1)]) is None
+    assert choose(None, True, {}, {}, [Vote(A, 1)]) is None
+
+
+def test_a_node_that_agrees_with_the_sentinels_is_the_master() -> None:
+    assert choose(None, True, {A: MASTER, B: REPLICA}, {}, [Vote(A, 1)]) == A
+
+
+def test_the_newest_word_of_the_sentinels_counts() -> None:
+    votes = [Vote(A, 1), Vote(B, 2), Vote(A, 1)]
+    assert newest(votes) == Vote(B, 2)
+    assert newest([]) is None
+    assert choose(A, False, {A: MASTER, B: MASTER}, {}, votes) == B
+
+
+def test_a_node_that_calls_itself_master_without_anybody_having_seen_its_promotion_is_none() -> None:
+    assert choose(None, True, {B: MASTER}, {}, [Vote(A, 1)]) is None
+
+
+def test_a_promoted_replica_is_taken_before_the_sentinels_say_so() -> None:
+    assert choose(A, True, {B: MASTER, C: REPLICA}, {B: Promotion(1, 1)}, [Vote(A, 1)]) == B
+    assert choose(None, False, {B: MASTER, C: REPLICA}, {B: Promotion(1, 1)}, [Vote(A, 1)]) == B
+    assert choose(None, True, {B: MASTER}, {B: Promotion(1, 0)}, []) == B
+
+
+def test_a_replica_that_somebody_detached_takes_nothing_from_a_healthy_master() -> None:
+    assert choose(A, False, {A: MASTER, B: MASTER}, {B: Promotion(1, 1)}, [Vote(A, 1)]) == A
+
+
+def test_an_old_master_that_comes_back_before_the_sentinels_have_spoken_is_not_believed() -> None:
+    assert choose(B, False, {A: MASTER, B: MASTER}, {B: Promotion(1, 1)}, [Vote(A, 1)]) == B
+    assert choose(None, True, {A: MASTER, B: MASTER}, {B: Promotion(1, 1)}, [Vote(A, 1)]) == B
+
+
+def test_a_newer_word_of_the_sentinels_goes_before_a_promotion() -> None:
+    seen = {A: MASTER, B: MASTER}
+    assert choose(B, False, seen, {B: Promotion(1, 1)}, [Vote(A, 2)]) == A
+    assert choose(B, True, seen, {B: Promotion(1, 1)}, [Vote(A, 2)]) == A
+
+
+def test_of_two_promoted_ones_the_later_is_the_master() -> None:
+    seen = {B: MASTER, C: MASTER}
+    assert choose(B, True, seen, {B: Promotion(1, 1), C: Promotion(2, 2)}, []) == C
+
+
+def test_without_a_word_of_the_sentinels_the_master_stays_who_it_is() -> None:
+    assert choose(A, False, {A: MASTER, B: REPLICA}, {}, []) == A
+    assert choose(A, True, {A: MASTER}, {}, [Vote(C, 1)]) == A
+    assert choose(A, False, {A: REPLICA}, {}, []) is None
