@@ -53,6 +53,7 @@ class RedisServer:
         self.port = free_port()
         self.folder = folder
         self.password = password
+        self._is_sentinel = sentinel
         self.program: Program | None = None
         self._argv = [find("redis-sentinel" if sentinel else "redis-server"), str(folder / "redis.conf")]
         own = [f"port {self.port}", "bind 127.0.0.1", f"dir {folder}", "daemonize no", "protected-mode no"]
@@ -67,9 +68,11 @@ class RedisServer:
         return f"redis://{user}127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it, with nothing but its configuration, and wait until it answers."""
-        # Sentinels and Redis write their configuration anew; a start is from the first one.
-        (self.folder / "redis.conf").write_text(self._config)
+        """Start it, and wait until it answers. A Redis starts with nothing, a Sentinel with what it knew."""
+        # Both write their configuration anew: the one for a Redis names the master that it followed last.
+        config = self.folder / "redis.conf"
+        if not (self._is_sentinel and config.exists()):
+            config.write_text(self._config)
         self.program = Program(self._argv, self.folder / "log")
         wait_until(lambda: self.ask("PING") == "PONG", f"{self.folder.name} answers", timeout_s=20, every_s=0.02)
 

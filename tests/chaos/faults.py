@@ -8,12 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from tests.chaos.system import Outcome, trial
 from tests.programs import wait_until
 
 PAUSE_S: Final = 20.0
 # Longer than a master may go on without its replicas before it refuses writes (min-replicas-max-lag).
 AWAY_S: Final = 4.0
+# An open breaker is asked again after 30 s.
+BREAKER_S: Final = 60.0
 
 
 def master_killed(folder: Path, seed: int) -> Outcome:
@@ -98,13 +102,50 @@ def replica_of_ours_killed(folder: Path, seed: int) -> Outcome:
         return running.end("registry replica killed in mid-write", replica_lives=False)
 
 
-# What `make chaos` does, how often, and whether requests may fail meanwhile (lookups never may).
-FAULTS: Final[tuple[tuple[Callable[[Path, int], Outcome], int, bool], ...]] = (
-    (master_killed, 20, False),
-    (master_paused, 1, False),
-    (one_replica_killed, 1, False),
-    (both_replicas_killed, 1, True),
-    (one_sentinel_and_the_master_killed, 2, False),
-    (all_masters_killed, 2, False),
-    (replica_of_ours_killed, 2, True),
+def out_of_memory(folder: Path, seed: int) -> Outcome:
+    """Let Redis refuse writes for want of memory (noeviction) for a while."""
+    with trial(folder, seed) as running:
+        master = running.master()
+        master.ask("CONFIG", "SET", "maxmemory", "1")
+        running.go_on(AWAY_S)
+        master.ask("CONFIG", "SET", "maxmemory", "0")
+        running.grows(timeout_s=BREAKER_S)
+        return running.end("Redis out of memory, and in memory again")
+
+
+def majority_of_sentinels_and_the_master_killed(folder: Path, seed: int) -> Outcome:
+    """Kill two of three Sentinels and the master: nobody may replace it. Then one Sentinel comes back."""
+    with trial(folder, seed) as running:
+        for sentinel in running.redis.sentinels[:2]:
+            sentinel.kill()
+        running.master().kill()
+        running.go_on(AWAY_S)
+        running.redis.sentinels[0].start()
+        running.grows(timeout_s=60)
+        return running.end("two of three Sentinels and the master killed; one Sentinel back")
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One fault, how often `make chaos` does it, and with which status a write may fail meanwhile.
+
+    Lookups may not fail, unless the replica that is asked is itself what is killed.
+    """
+
+    run: Callable[[Path, int], Outcome]
+    times: int = 1
+    may_fail_with: frozenset[int] = frozenset()
+    replica_lives: bool = True
+
+
+REFUSED: Final = frozenset({503})
+FAULTS: Final = (
+    Fault(master_killed, times=20),
+    Fault(master_paused),
+    Fault(one_replica_killed),
+    Fault(both_replicas_killed, may_fail_with=REFUSED),
+    Fault(one_sentinel_and_the_master_killed, times=2),
+    Fault(majority_of_sentinels_and_the_master_killed, may_fail_with=REFUSED),
+    Fault(all_masters_killed, times=2),
+    Fault(out_of_memory, may_fail_with=REFUSED),
+    Fault(replica_of_ours_killed, times=2, may_fail_with=frozenset({0}), replica_lives=False),
 )

@@ -21,6 +21,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from registry_core.errors import SettingsError, StoreUnavailable
 from registry_core.ports import Clock, SystemClock
 from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest
+from registry_core.store.redis.ending import end
 from registry_core.store.redis.pool import close_client, open_client, warm
 from registry_core.store.redis.probes import CHANNELS, Fault, ask_node, ask_sentinel, fault_of
 from registry_core.store.redis.url import Access, Address
@@ -35,8 +36,6 @@ DOUBT_S: Final = 3.0
 # A search that takes longer than a failover does goes on at the calm pace, until a Sentinel speaks up.
 SEARCH_S: Final = 10.0
 START_S: Final = 1.0
-CLOSE_S: Final = 0.5
-CLOSE_TRIES: Final = 4
 COMPLAIN_EVERY_S: Final = 30.0
 COMPLAIN_AT_MOST_EVERY_S: Final = 1.0
 MAX_NODES: Final = 32
@@ -74,6 +73,7 @@ class Watcher:
         self._current: Address | None = None
         self._placed: Sighting | None = None
         self._client: Redis | None = None
+        self._retired: set[Redis] = set()
         self._withheld = False
         self._doubted_until = 0.0
         self._hastened = ""  # the run id of the last master that was helped to a replica
@@ -126,19 +126,13 @@ class Watcher:
             self._complain()
 
     async def close(self) -> None:
-        # A cancellation that falls into a library's own timeout may be lost there: it is repeated.
-        for _ in range(CLOSE_TRIES):
-            tasks = [task for task in self._tasks if task is not asyncio.current_task()]
-            for task in tasks:
-                task.cancel()
-            if not tasks or not (await asyncio.wait(tasks, timeout=CLOSE_S))[1]:
-                break
-        else:
-            log.error("watching redis does not end", shard=self.name)
+        await end(self._tasks)
         self._tasks.clear()
         client, self._client, self._current, self._placed = self._client, None, None, None
-        if client is not None:
-            await close_client(client)
+        # With those whose closing was just cut short.
+        for each in (*self._retired, *([client] if client is not None else [])):
+            await close_client(each)
+        self._retired.clear()
 
     async def current(self) -> Redis:
         if self._client is None or self._withheld:
@@ -320,7 +314,7 @@ class Watcher:
         for listener in self._listeners:
             listener()
         if old is not None:
-            self._spawn(partial(close_client, old))
+            self._retire(old)
         self._hasten(sightings)
         if not same and self._client is not None:
             self._spawn(partial(warm, self._client))
@@ -329,12 +323,20 @@ class Watcher:
         client, self._client, self._placed = self._client, None, None
         if client is not None:
             # Who waits for its answer would wait for nothing: they fail now, and hold their writes.
-            self._spawn(partial(close_client, client))
+            self._retire(client)
             self._doubt(SEARCH_S)
             log.warning("redis master lost", shard=self.name, master=str(self._current), reason=self.problem)
         elif self._complained[0]:
             self._complain()
         self._current, self._withheld = None, False
+
+    def _retire(self, client: Redis) -> None:
+        async def work() -> None:
+            await close_client(client)
+            self._retired.discard(client)
+
+        self._retired.add(client)
+        self._spawn(work)
 
     def _complain(self) -> None:
         now, problem = self._clock.monotonic(), self.problem
