@@ -1,0 +1,104 @@
+"""Rendezvous hashing, and the one catalogue that several shards add up to."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_core.domain.catalog import Catalog, Lived
+from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, StatusChanged
+from registry_core.domain.records import Instance, InstanceKey, Status
+from registry_core.domain.sharding import shard_of
+from registry_core.store.redis.merge import Merge
+from tests.samples import instances, lived
+
+NAMES = st.lists(st.from_regex(r"[a-z]{1,8}", fullmatch=True), min_size=1, max_size=6, unique=True)
+LABELS = st.lists(st.from_regex(r"[a-z-]{3,12}", fullmatch=True), max_size=30, unique=True)
+
+
+@given(LABELS, NAMES, st.from_regex(r"[A-Z]{1,8}", fullmatch=True))
+def test_a_new_shard_takes_its_share_and_moves_nothing_else(labels: list[str], shards: list[str], new: str) -> None:
+    for label in labels:
+        before, after = shards[shard_of(label, shards)], [*shards, new][shard_of(label, [*shards, new])]
+        assert after in (before, new)
+
+
+@given(LABELS, NAMES, st.randoms(use_true_random=False))
+def test_the_order_of_the_shards_is_no_matter(labels: list[str], shards: list[str], source: object) -> None:
+    other = sorted(shards)
+    for label in labels:
+        assert shards[shard_of(label, shards)] == other[shard_of(label, other)]
+
+
+def test_every_shard_gets_about_its_share() -> None:
+    shards = ["a", "b", "c"]
+    share = Counter(shard_of(f"service-{n}", shards) for n in range(3000))
+    assert all(800 < share[number] < 1200 for number in range(3))
+
+
+def own_shard(label: str) -> int:
+    return shard_of(label, ["a", "b"])
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Event]:
+    """Return events of two shards, in which an instance may be in both."""
+    revisions = [0, 0]
+    events: list[Event] = []
+    for _ in range(draw(st.integers(0, 25))):
+        shard = draw(st.integers(0, 1))
+        revisions[shard] += 1
+        position = Position(shard, "e", revisions[shard])
+        record = draw(instances())
+        kind = draw(st.sampled_from([Registered, Registered, StatusChanged, Deregistered, Expired]))
+        if kind is Registered:
+            events.append(Registered(position, record, 1.0))
+        elif kind is StatusChanged:
+            events.append(StatusChanged(position, record.key, draw(st.sampled_from(list(Status)))))
+        elif kind is Expired:
+            events.append(Expired(position, record.key))
+        else:
+            events.append(Deregistered(position, record.key))
+    return events
+
+
+@given(histories())
+def test_what_is_told_adds_up_to_the_copies_that_count(history: list[Event]) -> None:
+    merge, told = Merge(own_shard), Catalog()
+    held: dict[InstanceKey, dict[int, Instance]] = {}
+    for event in history:
+        shown = merge.apply(event)
+        assert shown.position == event.position
+        told.apply(shown)
+        copies = held.setdefault(event.key, {})
+        match event:
+            case Registered(instance=record):
+                copies[event.position.shard] = record
+            case StatusChanged():
+                if event.position.shard in copies:
+                    changed = Catalog()
+                    changed.merge([lived(copies[event.position.shard])])
+                    changed.apply(event)
+                    copies[event.position.shard] = next(iter(changed))
+            case _:
+                copies.pop(event.position.shard, None)
+        counts = {key: c.get(own_shard(key.label), next(iter(c.values()), None)) for key, c in held.items() if c}
+        assert {i.key: i for i in told} == counts
+    assert {entry.instance.key: entry.instance for entry in merge.instances()} == {i.key: i for i in told}
+    for record in told:
+        assert record.key in {entry.instance.key for entry in merge.at_address(record.address)}
+
+
+@given(
+    st.lists(instances(), max_size=8, unique_by=lambda i: i.key),
+    st.lists(instances(), max_size=8, unique_by=lambda i: i.key),
+)
+def test_a_shard_that_is_read_anew_replaces_its_own_copies_alone(first: list[Instance], second: list[Instance]) -> None:
+    merge = Merge(own_shard)
+    merge.replace(0, [Lived(i, 1.0) for i in first])
+    merge.replace(1, [Lived(i, 1.0) for i in second])
+    merge.replace(0, [])
+    assert {entry.instance.key for entry in merge.instances()} == {i.key for i in second}
+    assert all(merge.shards_of(i.key) == [1] for i in second)
