@@ -74,7 +74,7 @@ class Follower:
         self._told = asyncio.Condition()
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.loaded = asyncio.Event()
+        self._settled = asyncio.Event()
         self.foreign = ""
         self.rereads = 0
         masters.subscribe(self._moved.set)
@@ -94,6 +94,12 @@ class Follower:
     async def close(self) -> None:
         """Stop. Safe to call twice."""
         await end([self._task])
+
+    async def settled(self, most_s: float) -> None:
+        """Return when everything was read, or it is known why it cannot be; after `most_s` anyway."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(most_s):
+                await self._settled.wait()
 
     async def reached(self, epoch: str, revision: int) -> None:
         """Return when that revision has been delivered, or another epoch has begun; after a second anyway."""
@@ -122,6 +128,7 @@ class Follower:
                 if str(error) != self.foreign:
                     self.foreign = str(error)
                     _log.error("foreign_keys", shard=self._masters.name, because=str(error))
+                self._settled.set()
             except StoreUnavailable:
                 pass
             except Exception as error:  # noqa: BLE001 - the top of the loop: whatever it was, following goes on
@@ -218,7 +225,7 @@ class Follower:
         self.rereads += had_history
         self._feed.shard_reset(self._shard, position, instances, born_empty=born_empty)
         self._confirmed_at = self._clock.monotonic()
-        self.loaded.set()
+        self._settled.set()
         await self._tell(position)
 
     async def _read_renewals(self, client: Redis) -> None:

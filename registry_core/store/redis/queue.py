@@ -41,6 +41,8 @@ class QueueTerms(msgspec.Struct, frozen=True):
 
 
 DEFAULT_TERMS: Final = QueueTerms()
+# A server that takes longer than this to answer does not serve as a master should.
+SUSPICIOUS_S: Final = 1.0
 
 
 class _Write:
@@ -191,7 +193,7 @@ class WriteQueue:
             now = self._clock.monotonic()
             for write in batch:
                 if now >= write.ends_at:
-                    _fail(write, unavailable(error, self._masters.name))
+                    _fail(write, self._in_the_end(write, error))
             batch = [write for write in batch if not write.done.done()]
             if not batch:
                 return
@@ -207,9 +209,15 @@ class WriteQueue:
             except TimeoutError:
                 pass
 
+    def _in_the_end(self, write: _Write, error: Exception) -> Exception:
+        if write.taken_by is not None and not isinstance(error, NotReplicated):
+            return NotReplicated(f"shard {self._masters.name!r} took it, and no replica confirmed it in time")
+        return unavailable(error, self._masters.name)
+
     async def _try(self, batch: list[_Write]) -> tuple[list[_Write], Exception]:
         """Send once. Return the writes that are not done yet, and why."""
-        left_s = max(write.ends_at for write in batch) - self._clock.monotonic()
+        began = self._clock.monotonic()
+        left_s = max(write.ends_at for write in batch) - began
         client: Redis | None = None
         try:
             client = await self._masters.current()
@@ -219,7 +227,9 @@ class WriteQueue:
                     self._known_to = client
                 return await self._send(client, batch)
         except Exception as error:  # noqa: BLE001 - whatever it was, `verdict_on` says what follows
-            if client is not None and verdict_on(error) is Verdict.ELSEWHERE:
+            # A server that was given no time to answer is under no suspicion.
+            given_time = not isinstance(error, TimeoutError) or self._clock.monotonic() - began >= SUSPICIOUS_S
+            if client is not None and verdict_on(error) is Verdict.ELSEWHERE and given_time:
                 self._masters.failed(client, error)
             return batch, error
 

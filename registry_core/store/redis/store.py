@@ -80,16 +80,20 @@ class RedisStore:
         waiting for a shard cannot help.
         """
         self._feed = feed
-        await asyncio.gather(*(shard.start() for shard in self._shards))
-        loading = [asyncio.ensure_future(shard.follower.loaded.wait()) for shard in self._shards]
-        _, late = await asyncio.wait(loading, timeout=START_S)
-        for task in late:
-            task.cancel()
-        foreign = next((s.follower.foreign for s in self._shards if s.follower.foreign), "")
-        if foreign:
-            raise StoreUnavailable(foreign)
+        try:
+            await asyncio.gather(*(shard.start() for shard in self._shards))
+            await asyncio.gather(*(shard.follower.settled(START_S) for shard in self._shards))
+            self._refuse_foreign()
+        except BaseException:
+            await self.close()
+            raise
         self._delivering = True
         self._reset()
+
+    def _refuse_foreign(self) -> None:
+        foreign = next((shard.follower.foreign for shard in self._shards if shard.follower.foreign), "")
+        if foreign:
+            raise StoreUnavailable(foreign)
 
     async def close(self) -> None:
         """Stop everything. Safe to call twice."""

@@ -1,0 +1,240 @@
+"""The Redis store beyond the contract: two replicas of it, lost histories, and what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from registry_core.domain.breaker import BreakerState
+from registry_core.domain.leases import LeaseTerms
+from registry_core.domain.records import InstanceKey, Status
+from registry_core.errors import NotReplicated, StoreUnavailable
+from registry_core.ports import Beat, SystemClock
+from registry_core.store.redis import follower as follower_module
+from registry_core.store.redis.masters import FixedMaster
+from registry_core.store.redis.queue import QueueTerms
+from registry_core.store.redis.store import RedisStore
+from registry_core.store.redis.url import Address
+from tests.contract.harness import RecordingFeed
+from tests.programs import eventually
+from tests.redis_topology import RedisServer, redis_server
+from tests.samples import claim
+
+QUICK = QueueTerms(operation_s=1.5, wait_s=0.1, retries_s=(0.2,))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with redis_server(tmp_path / "redis") as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def running_store(
+    *servers: RedisServer, names: tuple[str, ...] = ("main",), replicas: int = 0, terms: QueueTerms = QUICK
+) -> AsyncIterator[tuple[RedisStore, RecordingFeed]]:
+    """Run a store over `servers`, with a feed that records what it delivers."""
+    feed = RecordingFeed()
+    masters = [FixedMaster(Address("127.0.0.1", s.port), name=n) for s, n in zip(servers, names, strict=True)]
+    store = RedisStore(
+        masters,
+        prefix="test",
+        replicas=replicas,
+        terms=LeaseTerms(),
+        clock=SystemClock(),
+        random=random.Random(1),
+        queue_terms=terms,
+    )
+    await store.start(feed)
+    try:
+        yield store, feed
+    finally:
+        async with asyncio.timeout(20):
+            await store.close()
+
+
+@contextlib.asynccontextmanager
+async def asked(server: RedisServer) -> AsyncIterator[Redis]:
+    """Give a client of one's own, for what only an operator or a fault does."""
+    client = Redis(port=server.port)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+async def test_what_one_replica_writes_the_other_one_shows(server: RedisServer) -> None:
+    async with running_store(server) as (one, _), running_store(server) as (other, feed):
+        await one.register(claim("ip_intel", version="1.4.2"))
+        await eventually(lambda: feed.catalog.find("ip_intel") is not None, "the other shows it")
+        await other.set_status(InstanceKey("ip-intel", "10.0.0.7:8034"), Status.DRAINING)
+        assert (await one.snapshot()).cursor == (await other.snapshot()).cursor
+        await one.deregister(InstanceKey("ip-intel", "10.0.0.7:8034"))
+        await eventually(lambda: len(feed.catalog) == 0, "it is gone at the other")
+
+
+async def test_heartbeats_taken_by_one_replica_are_known_to_the_other(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower_module, "RENEWALS_EVERY_S", 0.1)
+    async with running_store(server) as (one, _), running_store(server) as (_other, feed):
+        key = (await one.register(claim())).instance.key
+        await eventually(lambda: feed.catalog.heartbeat_at(key) > 0, "the other knows it")
+        before = feed.catalog.heartbeat_at(key)
+        await asyncio.sleep(0.01)  # the server's clock has to move on by a millisecond
+        await one.renew([Beat("ip_intel")])
+        await eventually(lambda: feed.catalog.heartbeat_at(key) > before, "the heartbeat is told")
+
+
+async def test_an_emptied_redis_is_unknown_and_is_filled_again(server: RedisServer) -> None:
+    async with running_store(server, terms=QueueTerms()) as (store, feed), asked(server) as client:
+        await store.register(claim())
+        await client.flushall()
+        again = await store.register(claim())
+        assert again.created
+        await eventually(lambda: len(feed.catalog) == 1, "it is back")
+        assert feed.resets[-1].born_empty, "who is missing now may be alive"
+        assert len({position.epoch for reset in feed.resets for position in reset.cursor.positions}) == 2
+    async with running_store(server) as (_, later):
+        assert later.resets[0].born_empty, "a replica that starts a moment later knows no more"
+
+
+async def test_a_server_that_is_another_one_begins_an_epoch_that_never_was(server: RedisServer) -> None:
+    epochs: list[str] = []
+    async with asked(server) as client:
+        for _ in range(3):
+            async with running_store(server) as (store, feed):
+                await store.register(claim())
+                epochs.append(feed.resets[-1].cursor.positions[0].epoch)
+                assert len(feed.catalog) == 1
+            # The same data under another run id: restarted from a file, or promoted.
+            await client.hset("test:meta", "run", "another")
+    assert len(set(epochs)) == 3
+
+
+async def test_keys_of_another_program_are_left_alone(server: RedisServer) -> None:
+    async with asked(server) as client:
+        await client.set("test:records", "somebody else's")
+        with pytest.raises(StoreUnavailable, match=r"test:records is a key of another program"):
+            async with running_store(server):
+                pass
+        assert await client.get("test:records") == b"somebody else's"
+        assert await client.keys("test:*") == [b"test:records"]
+
+
+async def test_events_that_were_trimmed_away_are_made_up_for_by_reading_everything(server: RedisServer) -> None:
+    async with running_store(server) as (one, _), running_store(server) as (_other, feed), asked(server) as client:
+        await one.register(claim(port=8001))
+        await eventually(lambda: len(feed.catalog) == 1, "the first is told")
+        resets = len(feed.resets)
+        pipeline = client.pipeline(transaction=True)
+        # As if it had been away while more happened than the stream keeps.
+        pipeline.hincrby("test:meta", "revision", 5)
+        pipeline.xtrim("test:events", maxlen=0)
+        await pipeline.execute()
+        await one.register(claim(port=8002))
+        await eventually(lambda: len(feed.catalog) == 2, "nothing is missing")
+        assert len(feed.resets) > resets
+
+
+async def test_a_write_that_no_replica_confirms_is_not_acknowledged(server: RedisServer) -> None:
+    async with running_store(server, replicas=1) as (store, _):
+        with pytest.raises(NotReplicated):
+            await store.register(claim())
+
+
+async def test_the_answer_of_a_write_is_that_of_its_first_time(server: RedisServer, tmp_path: Path) -> None:
+    with redis_server(tmp_path / "replica", f"replicaof 127.0.0.1 {server.port}") as replica:
+        await eventually(lambda: "state=online" in str(server.ask("INFO", "replication")), "the replica follows")
+        async with running_store(server, replicas=1, terms=QueueTerms(wait_s=0.1)) as (store, _):
+            key = (await store.register(claim())).instance.key
+            replica.pause()
+            going = asyncio.ensure_future(store.deregister(key))
+            coming = asyncio.ensure_future(store.register(claim("billing", port=9000)))
+            await asyncio.sleep(0.4)  # several times the wait for the replica's word
+            assert not going.done()
+            replica.resume()
+            assert (await going).key == key
+            assert (await coming).created
+
+
+async def test_a_shard_that_fails_is_left_alone_and_delays_nobody_elses_services(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    with redis_server(tmp_path / "other") as dead:
+        async with running_store(server, dead, names=("a", "b")) as (store, feed):
+            taken, refused = 0, 0
+            for number in range(40):
+                name = f"service-{number}"
+                await store.register(claim(name, port=8000 + number))
+            dead.kill()
+            for number in range(40):
+                key = InstanceKey(f"service-{number}", f"10.0.0.7:{8000 + number}")
+                try:
+                    await store.set_status(key, Status.WARNING)
+                    taken += 1
+                except StoreUnavailable:
+                    refused += 1
+            assert taken > 5
+            assert refused > 5
+            reports = {report.shard: report for report in store.shards()}
+            assert reports["a"].breaker is BreakerState.CLOSED
+            assert reports["b"].breaker is BreakerState.OPEN
+            assert reports["b"].problem
+            assert len(feed.catalog) == 40, "lookups go on, also for the shard that is away"
+
+
+async def test_a_shard_that_is_added_takes_its_services_without_a_gap(server: RedisServer, tmp_path: Path) -> None:
+    names = [f"service-{number}" for number in range(12)]
+    async with running_store(server, names=("a",)) as (store, _):
+        for at, name in enumerate(names):
+            await store.register(claim(name, port=8000 + at))
+    with redis_server(tmp_path / "second") as second:
+        async with running_store(server, second, names=("a", "b")) as (store, feed):
+            assert feed.catalog.names() == sorted(names), "served from where they are"
+            results = await store.renew([Beat(name) for name in names])
+            moved = [name for name, result in zip(names, results, strict=True) if result.outcome == "unknown"]
+            assert 0 < len(moved) < len(names)
+            for name in moved:  # as agents do, that are told so
+                await store.register(claim(name, port=8000 + names.index(name)))
+                assert feed.catalog.names() == sorted(names)
+            async with asked(server) as old:
+
+                async def left() -> int:
+                    return int(await old.hlen("test:records"))
+
+                for _ in range(200):
+                    if await left() == len(names) - len(moved):
+                        break
+                    await asyncio.sleep(0.02)
+                assert await left() == len(names) - len(moved), "the old copies are gone"
+            assert feed.catalog.names() == sorted(names)
+            await store.deregister(InstanceKey(moved[0], f"10.0.0.7:{8000 + names.index(moved[0])}"))
+            assert moved[0] not in feed.catalog.names()
+
+
+async def test_an_address_is_one_instances_across_shards_too(server: RedisServer, tmp_path: Path) -> None:
+    from registry_core.domain.sharding import shard_of  # noqa: PLC0415 - to find names for two shards
+    from registry_core.errors import Conflict  # noqa: PLC0415
+
+    by_shard = {shard_of(f"name-{n}", ["a", "b"]): f"name-{n}" for n in range(20)}
+    with redis_server(tmp_path / "second") as second:
+        async with running_store(server, second, names=("a", "b")) as (store, feed):
+            first = (await store.register(claim(by_shard[0]))).instance
+            with pytest.raises(Conflict):
+                await store.register(claim(by_shard[1]))
+            await store.set_status(first.key, Status.CRITICAL)
+            await store.register(claim(by_shard[1]))
+            assert feed.catalog.names() == [by_shard[1]]
+
+
+async def test_it_ends_every_time(server: RedisServer) -> None:
+    for _ in range(30):
+        async with running_store(server) as (store, _):
+            await store.register(claim())
