@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.programs import VERTICE, Program, accepts, find, free_port, running, wait_until
-from tests.scenarios.system import Dev, dev, status_of
+from tests.scenarios.system import Dev, Fleet, dev, status_of
 
 SERVICE = "parcel_tracker"
 # HAProxy makes no checks of its own and repeats no request: what it does right, it does because of DNS.
@@ -41,6 +41,28 @@ frontend clients
 backend trackers
     balance roundrobin
     server-template srv 5 _{service}._tcp.vertice.internal resolvers vertice resolve-prefer ipv4
+"""
+# A gateway for a whole fleet: one backend for each service, chosen by the request's host.
+GATEWAY = """
+defaults
+    mode http
+    retries 0
+    timeout connect 2s
+    timeout client 10s
+    timeout server 10s
+    default-server init-addr none
+resolvers vertice
+    nameserver agent 127.0.0.1:{dns}
+    accepted_payload_size 1232
+    hold valid 500ms
+frontend clients
+    bind 127.0.0.1:{front}
+    use_backend %[req.hdr(host),lower]
+{backends}
+"""
+BACKEND = """
+backend {name}
+    server-template srv 3 _{name}._tcp.vertice.internal resolvers vertice resolve-prefer ipv4
 """
 COMPOSE = """
 services:
@@ -159,3 +181,22 @@ def test_haproxy_follows_a_service_and_no_request_fails(balanced: Balanced, tmp_
         balanced.system.child("registry").kill()
         assert set(balanced.seen(60)) == three
     assert failed == []
+
+
+def test_haproxy_finds_every_service_of_a_fleet(up: Fleet, tmp_path: Path) -> None:
+    front = free_port()
+    config = tmp_path / "gateway.cfg"
+    backends = "".join(BACKEND.format(name=name) for name in up.names)
+    config.write_text(GATEWAY.format(dns=up.system.ports.dns, front=front, backends=backends))
+
+    def answered(name: str) -> str:
+        request = urllib.request.Request(f"http://127.0.0.1:{front}/", headers={"Host": name})
+        with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=10) as response:
+            service: str = json.load(response)["service"]
+            return service
+        return ""
+
+    with running([find("haproxy"), "-db", "-f", str(config)], tmp_path / "gateway.log"):
+        wait_until(lambda: accepts(front), "HAProxy listens")
+        for name in up.names:
+            wait_until(lambda name=name: answered(name) == name, f"HAProxy finds {name}", timeout_s=40)  # type: ignore[misc]

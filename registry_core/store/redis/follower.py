@@ -76,7 +76,6 @@ class Follower:
         self._task: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self.foreign = ""
-        self.rereads = 0
         masters.subscribe(self._moved.set)
 
     @property
@@ -221,8 +220,6 @@ class Follower:
         self._heard_ms = {rows.key_of(field): at for field, at in heard_ms.items()}
         self._renewals_ms = max(heard_ms.values(), default=0)
         position = Position(self._shard, meta[0].decode(), int(meta[1]))
-        had_history = bool(self._position.epoch)
-        self.rereads += had_history
         self._feed.shard_reset(self._shard, position, instances, born_empty=born_empty)
         self._confirmed_at = self._clock.monotonic()
         self._settled.set()
