@@ -66,9 +66,12 @@ class Beat(msgspec.Struct, frozen=True):
 
 
 class BeatResult(msgspec.Struct, frozen=True):
-    """What became of one heartbeat. Unknown: register again. Fenced: somebody newer owns it, stop."""
+    """What became of one heartbeat.
 
-    outcome: str  # "renewed" | "unknown" | "fenced"
+    Unknown: register again. Fenced: somebody newer owns it, stop. Unavailable: its shard is away, try again.
+    """
+
+    outcome: str  # "renewed" | "unknown" | "fenced" | "unavailable"
     key: InstanceKey | None = None
 
 
@@ -92,6 +95,14 @@ class GuardReport(msgspec.Struct, frozen=True):
     budget_per_minute: float  # how many may go in a minute once it lets go
 
 
+class PoolReport(msgspec.Struct, frozen=True):
+    """The connections to the master of one shard."""
+
+    in_use: int
+    idle: int
+    most: int
+
+
 class ShardReport(msgspec.Struct, frozen=True):
     """How one shard of a store that is not in this process stands."""
 
@@ -106,6 +117,9 @@ class ShardReport(msgspec.Struct, frozen=True):
     breaker_failures: int  # in a row
     last_failure: str
     last_failure_at: float | None  # Unix seconds
+    not_closed_s: float  # since its breaker opened without closing again; 0 while it is closed
+    latency_ms: float | None  # of the master's latest answers; None when none is known
+    connection_pool: PoolReport | None  # None when no master is known
 
 
 class Store(Protocol):
@@ -139,7 +153,10 @@ class Store(Protocol):
         ...
 
     async def renew(self, beats: Sequence[Beat]) -> list[BeatResult]:
-        """Renew many leases, and return one result for each, in order. Raises nothing of its own."""
+        """Renew many leases, and return one result for each, in order.
+
+        Raises Unavailable only when none could be asked about; else the others' results say so.
+        """
         ...
 
     async def set_status(self, key: InstanceKey, status: Status, epoch: int | None = None) -> Instance:

@@ -16,12 +16,22 @@ from typing import Final
 
 import structlog
 from aiohttp import web
+from msgspec import UNSET
 
 from registry_core.api.app import build_app, http_logger
 from registry_core.api.auth import Authenticator
 from registry_core.api.connections import ConnectionLimits, Connections
 from registry_core.api.guarding import GUARD_HEALTH, guard_view
-from registry_core.api.health import CPU, MEMORY, Health, judged, of_shards, worst
+from registry_core.api.health import (
+    CPU,
+    MEMORY,
+    Health,
+    breaker_health,
+    judged,
+    of_shards,
+    redis_health,
+    worst,
+)
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
 from registry_core.api.operations import Operations, Policy
@@ -87,7 +97,8 @@ class Replica:
         self.settings = settings
         self._clock = clock if clock is not None else SystemClock()
         chance = random if random is not None else secrets.SystemRandom()
-        self.store = _store(settings, self._clock, chance)
+        self.metrics = ReplicaMetrics()
+        self.store = _store(settings, self._clock, chance, self.metrics)
         self.view = View(
             self._clock,
             ttl_s=settings.terms.ttl_s,
@@ -95,7 +106,6 @@ class Replica:
             store_age_s=self.store.age_s,
         )
         self.hub = WatchHub(self.view, hub_limits)
-        self.metrics = ReplicaMetrics()
         self._sampler = SystemSampler()
         self._connections = Connections(connection_limits)
         operations = Operations(
@@ -261,6 +271,8 @@ class Replica:
                     last_sweep_age_s=round(sweep_age_s, 3),
                     shards=shards,
                 ),
+                redis=redis_health(shards) if shards else UNSET,
+                circuit_breaker=breaker_health(shards) if shards else UNSET,
                 guard=guard,
                 cache=CacheHealth(
                     size=len(self.view.catalog),
@@ -297,11 +309,12 @@ class Replica:
         gauge("registry_cpu_percent", "CPU of this process, 100 is one core.", lambda: _known(sampler, "cpu_percent"))
 
 
-def _store(settings: ReplicaSettings, clock: Clock, random: Random) -> Store:
+def _store(settings: ReplicaSettings, clock: Clock, random: Random, metrics: ReplicaMetrics) -> Store:
     if settings.redis is None:
         return MemoryStore(clock, settings.terms, secrets.token_hex(8), random)
     # A replica that keeps everything in its memory does without redis-py, and without its memory.
     from registry_core.store.redis.masters import masters_of  # noqa: PLC0415
+    from registry_core.store.redis.queue import QueueTerms  # noqa: PLC0415
     from registry_core.store.redis.store import RedisStore  # noqa: PLC0415
 
     return RedisStore(
@@ -311,6 +324,9 @@ def _store(settings: ReplicaSettings, clock: Clock, random: Random) -> Store:
         terms=settings.terms,
         clock=clock,
         random=random,
+        queue_terms=QueueTerms(operation_s=settings.redis_timeout_s, retries_s=settings.redis_retries_s),
+        breaker_terms=settings.breaker,
+        observe=lambda shard, took_s: metrics.redis_latency.labels(shard).observe(took_s),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from registry_core.domain.breaker import BreakerTerms
 from registry_core.domain.guard import GuardTerms
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.registration import MAX_PORT, Rules
@@ -28,11 +29,15 @@ from registry_core.settings import (
     seconds,
     text,
 )
-from registry_core.store.redis.url import RedisSettings, redis_settings
+from registry_core.store.redis.url import PoolTerms, RedisSettings, redis_settings
 from registry_core.telemetry.logs import LEVELS
 
 MAX_SECRETS: Final = 2
 MEMORY: Final = "memory:"
+MAX_RETRIES: Final = 10
+# A follower that waits for events holds one, writes another, and a failover wants room for both anew.
+LEAST_CONNECTIONS: Final = 4
+MAX_CONNECTIONS: Final = 1000
 # An upper bound on how late a sweep may be; with short leases it comes more often.
 _SWEEP_EVERY_S: Final = 1.0
 _SECRET: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+", re.ASCII)
@@ -59,6 +64,23 @@ def _store(value: str) -> RedisSettings | None:
     if "redis" not in value.partition(":")[0]:
         raise ValueError(f"it is neither {MEMORY} nor a Redis URL")
     return redis_settings(value)
+
+
+def _retries(value: str) -> tuple[float, ...]:
+    found = items(positive_seconds)(value)
+    if not 1 <= len(found) <= MAX_RETRIES:
+        raise ValueError(f"there are 1 to {MAX_RETRIES} pauses, comma-separated")
+    return found
+
+
+def _pool(value: str) -> PoolTerms:
+    match = re.fullmatch(r"(\d{1,4})-(\d{1,4})", value.strip(), re.ASCII)
+    if match is None:
+        raise ValueError("it is not fewest-most")
+    idle, most = int(match[1]), int(match[2])
+    if not 0 <= idle <= most or not LEAST_CONNECTIONS <= most <= MAX_CONNECTIONS:
+        raise ValueError(f"the most are {LEAST_CONNECTIONS} to {MAX_CONNECTIONS}, and not below the fewest")
+    return PoolTerms(idle, most)
 
 
 def _zone(value: str) -> str:
@@ -129,6 +151,42 @@ GUARD_BUDGET: Final = Setting(
     "how many percent of a shard (at least 3) may go per minute afterwards",
     "10",
 )
+REDIS_TIMEOUT: Final = Setting(
+    "REGISTRY_REDIS_TIMEOUT",
+    positive_seconds,
+    5.0,
+    "how long one operation on Redis may take, failovers and repetitions included",
+    "5",
+)
+REDIS_RETRIES: Final[Setting[tuple[float, ...]]] = Setting(
+    "REGISTRY_REDIS_RETRIES",
+    _retries,
+    (1.0, 2.0, 4.0),
+    "the pauses between two tries of a write while no new master is heard of, in seconds",
+    "1,2,4",
+)
+REDIS_POOL: Final = Setting(
+    "REGISTRY_REDIS_POOL", _pool, PoolTerms(), "how many connections each shard keeps open, and has at most", "5-50"
+)
+BREAKER_FAILURES: Final = Setting(
+    "REGISTRY_BREAKER_FAILURES",
+    integer(1, 1000),
+    3,
+    "after so many failed writes in a row a shard is left alone (the breaker opens)",
+    "3",
+)
+BREAKER_OPEN: Final = Setting(
+    "REGISTRY_BREAKER_OPEN", positive_seconds, 30.0, "how long it is left alone before any write tries again", "30"
+)
+BREAKER_HALF_OPEN: Final = Setting(
+    "REGISTRY_BREAKER_HALF_OPEN", positive_seconds, 10.0, "how long only some writes try, before all do", "10"
+)
+BREAKER_TRIALS: Final = Setting(
+    "REGISTRY_BREAKER_TRIALS", integer(1, 100), 10, "how many percent of the writes try meanwhile", "10"
+)
+BREAKER_SUCCESSES: Final = Setting(
+    "REGISTRY_BREAKER_SUCCESSES", integer(1, 1000), 2, "so many successes in a row, and all is as before", "2"
+)
 WHEN_NONE_PASS: Final = Setting(
     "REGISTRY_WHEN_NONE_PASS",
     choice(*WhenNonePass),
@@ -152,6 +210,14 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     GUARD_SHARE,
     GUARD_HOLD,
     GUARD_BUDGET,
+    REDIS_TIMEOUT,
+    REDIS_RETRIES,
+    REDIS_POOL,
+    BREAKER_FAILURES,
+    BREAKER_OPEN,
+    BREAKER_HALF_OPEN,
+    BREAKER_TRIALS,
+    BREAKER_SUCCESSES,
     WHEN_NONE_PASS,
     LOG_LEVEL,
 )
@@ -169,6 +235,9 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     when_none_pass: WhenNonePass = WhenNonePass.ALL
     log_level: str = "info"
     redis: RedisSettings | None = None  # None: the memory of this process
+    redis_timeout_s: float = REDIS_TIMEOUT.default
+    redis_retries_s: tuple[float, ...] = REDIS_RETRIES.default
+    breaker: BreakerTerms = BreakerTerms()
 
 
 def replica_settings(environment: Mapping[str, str], *, listen_on: Listen | None = None) -> ReplicaSettings:
@@ -196,8 +265,21 @@ def replica_settings(environment: Mapping[str, str], *, listen_on: Listen | None
         warming_s=values[WARMING],
         when_none_pass=WhenNonePass(values[WHEN_NONE_PASS]),
         log_level=values[LOG_LEVEL],
-        redis=values[STORE],
+        redis=_with_pool(values[STORE], values[REDIS_POOL]),
+        redis_timeout_s=values[REDIS_TIMEOUT],
+        redis_retries_s=values[REDIS_RETRIES],
+        breaker=BreakerTerms(
+            failures=values[BREAKER_FAILURES],
+            open_s=values[BREAKER_OPEN],
+            half_open_s=values[BREAKER_HALF_OPEN],
+            trial_share=values[BREAKER_TRIALS] / 100,
+            successes=values[BREAKER_SUCCESSES],
+        ),
     )
+
+
+def _with_pool(redis: RedisSettings | None, pool: PoolTerms) -> RedisSettings | None:
+    return None if redis is None else msgspec.structs.replace(redis, pool=pool)
 
 
 def _terms(ttl_s: float, heartbeat_s: float, grace_s: float, guard: GuardTerms) -> LeaseTerms:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
+from registry_core.api.schemas import CircuitBreakerHealth, RedisHealth
 from registry_core.domain.breaker import BreakerState
-from registry_core.ports import ShardReport
+from registry_core.ports import PoolReport, ShardReport
 
 
 class Health(enum.StrEnum):
@@ -49,16 +51,58 @@ def worst(*parts: Health) -> Health:
 
 # A shard that has confirmed nothing for so long does not answer, whatever its connections look like.
 SHARD_SILENT_S: Final = 10.0
+# A breaker that has not closed again for so long is no passing trouble.
+NOT_CLOSED_S: Final = 60.0
+SLOW_MS: Final = 10.0
+_BREAKERS: Final = (BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN)
+_WORDS: Final = {Health.HEALTHY: "ok", Health.DEGRADED: "slow", Health.UNHEALTHY: "failing"}
 
 
 def of_shards(shards: Sequence[ShardReport]) -> Health:
     """Return how good the shards are: one that is away is a part of the services, all are the whole store."""
-    away = [
-        shard
-        for shard in shards
-        if shard.age_s is None or shard.age_s > SHARD_SILENT_S or shard.breaker is BreakerState.OPEN
-    ]
-    if not away:
-        trying = any(shard.breaker is BreakerState.HALF_OPEN for shard in shards)
-        return Health.DEGRADED if trying else Health.HEALTHY
-    return Health.UNHEALTHY if len(away) == len(shards) else Health.DEGRADED
+    parts = [of_shard(shard) for shard in shards]
+    if all(part is Health.UNHEALTHY for part in parts):
+        return worst(*parts)
+    return min(worst(*parts), Health.DEGRADED, key=_ORDER.index)
+
+
+def of_shard(shard: ShardReport) -> Health:
+    """Return how good one shard is."""
+    if _is_silent(shard) or shard.not_closed_s > NOT_CLOSED_S:
+        return Health.UNHEALTHY
+    slow = shard.latency_ms is not None and shard.latency_ms >= SLOW_MS
+    return Health.DEGRADED if slow or shard.breaker is not BreakerState.CLOSED else Health.HEALTHY
+
+
+def redis_health(shards: Sequence[ShardReport]) -> RedisHealth:
+    """Return how Redis answers, all shards taken together."""
+    latencies = [shard.latency_ms for shard in shards if shard.latency_ms is not None]
+    pools = [shard.connection_pool for shard in shards if shard.connection_pool is not None]
+    latency_ms = max(latencies, default=None)
+    slow = latency_ms is not None and latency_ms >= SLOW_MS
+    silent = any(_is_silent(shard) for shard in shards)
+    return RedisHealth(
+        status=_WORDS[Health.UNHEALTHY if silent else Health.DEGRADED if slow else Health.HEALTHY],
+        latency_ms=latency_ms,
+        connection_pool=PoolReport(
+            in_use=sum(pool.in_use for pool in pools),
+            idle=sum(pool.idle for pool in pools),
+            most=sum(pool.most for pool in pools),
+        ),
+    )
+
+
+def breaker_health(shards: Sequence[ShardReport]) -> CircuitBreakerHealth:
+    """Return the most worried breaker, and the last failure of any."""
+    last = max(shards, key=lambda shard: shard.last_failure_at or 0.0)
+    at = last.last_failure_at
+    return CircuitBreakerHealth(
+        state=max((shard.breaker for shard in shards), key=_BREAKERS.index),
+        failure_count=max(shard.breaker_failures for shard in shards),
+        last_failure=None if at is None else datetime.fromtimestamp(at, UTC).isoformat(),
+        reason=last.last_failure,
+    )
+
+
+def _is_silent(shard: ShardReport) -> bool:
+    return shard.age_s is None or shard.age_s > SHARD_SILENT_S

@@ -10,11 +10,13 @@ import math
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from registry_core.domain.breaker import BreakerState
 from registry_core.domain.catalog import Lived
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.records import Instance, Protocol, Status
-from registry_core.ports import ShardReport
+from registry_core.ports import PoolReport, ShardReport
 
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_BEATS: Final = 1000
@@ -130,7 +132,7 @@ class DeregisteredView(msgspec.Struct, kw_only=True):
 
 
 class BeatView(msgspec.Struct, kw_only=True):
-    """What became of one heartbeat: "renewed", "unknown" (register again) or "fenced" (stop)."""
+    """What became of one heartbeat: "renewed", "unknown" (register again), "fenced" (stop), "unavailable" (later)."""
 
     service_name: str
     instance_id: str | None
@@ -168,6 +170,23 @@ class StoreHealth(msgspec.Struct, kw_only=True):
     status: str
     last_sweep_age_s: float | None
     shards: tuple[ShardReport, ...] = ()
+
+
+class RedisHealth(msgspec.Struct, kw_only=True):
+    """All shards together: `ok`, `slow`, or `failing`; the latency is the slowest master's, the pool the sum."""
+
+    status: str
+    latency_ms: float | None  # None: nobody answers
+    connection_pool: PoolReport
+
+
+class CircuitBreakerHealth(msgspec.Struct, kw_only=True):
+    """The most worried of the shards' breakers."""
+
+    state: BreakerState
+    failure_count: int  # in a row
+    last_failure: str | None  # ISO 8601, UTC
+    reason: str  # of the last failure; "" when there was none
 
 
 class CacheHealth(msgspec.Struct, kw_only=True):
@@ -216,6 +235,8 @@ class ComponentsHealth(msgspec.Struct, kw_only=True):
     """The parts of `/health`."""
 
     store: StoreHealth
+    redis: RedisHealth | UnsetType = UNSET  # with a store in Redis only, as is the next
+    circuit_breaker: CircuitBreakerHealth | UnsetType = UNSET
     guard: GuardView
     cache: CacheHealth
     system: SystemHealth

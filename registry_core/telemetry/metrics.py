@@ -48,6 +48,13 @@ class ReplicaMetrics:
             ["state"],
             registry=self.registry,
         )
+        self.redis_latency = Histogram(
+            "registry_redis_latency_seconds",
+            "How long a shard takes for one pipeline of writes, with the word of its replicas.",
+            ["shard"],
+            buckets=_BUCKETS_S,
+            registry=self.registry,
+        )
         self.expired = Counter("expired_services", "Instances that the sweep removed.", registry=self.registry)
 
     def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:

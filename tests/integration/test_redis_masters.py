@@ -15,8 +15,7 @@ from redis.exceptions import RedisError
 
 from registry_core.errors import SettingsError, StoreUnavailable
 from registry_core.store.redis.masters import FixedMaster, Masters, SentinelMaster, masters_of
-from registry_core.store.redis.pool import IDLE_CONNECTIONS
-from registry_core.store.redis.url import Access, Address, redis_settings
+from registry_core.store.redis.url import Access, Address, PoolTerms, redis_settings
 from tests.programs import eventually, free_port
 from tests.redis_topology import RedisServer, Topology, redis_server, topology
 
@@ -91,7 +90,7 @@ async def test_a_fixed_master_gives_a_client_with_its_connections_ready(tmp_path
             client = await masters.current()
             assert await client.ping()
             pool = client.connection_pool
-            await eventually(lambda: len(pool._available_connections) >= IDLE_CONNECTIONS, "the pool is warm")
+            await eventually(lambda: len(pool._available_connections) >= PoolTerms().idle, "the pool is warm")
         with pytest.raises(StoreUnavailable):
             await masters.current()
 

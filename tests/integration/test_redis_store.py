@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey, Status
-from registry_core.errors import NotReplicated, StoreUnavailable
+from registry_core.domain.sharding import shard_of
+from registry_core.errors import Conflict, NotReplicated, StoreUnavailable
 from registry_core.ports import Beat, SystemClock
 from registry_core.store.redis import follower as follower_module
 from registry_core.store.redis.masters import FixedMaster
@@ -190,6 +191,22 @@ async def test_a_shard_that_fails_is_left_alone_and_delays_nobody_elses_services
             assert len(feed.catalog) == 40, "lookups go on, also for the shard that is away"
 
 
+async def test_a_shard_that_is_away_takes_nobody_elses_heartbeats_with_it(server: RedisServer, tmp_path: Path) -> None:
+    names = [f"service-{number}" for number in range(12)]
+    with redis_server(tmp_path / "other") as dead:
+        async with running_store(server, dead, names=("a", "b")) as (store, _):
+            for at, name in enumerate(names):
+                await store.register(claim(name, port=8000 + at))
+            dead.kill()
+            results = await store.renew([Beat(name) for name in names])
+            outcomes = {name: result.outcome for name, result in zip(names, results, strict=True)}
+            assert outcomes == {n: "renewed" if shard_of(n, ("a", "b")) == 0 else "unavailable" for n in names}
+            assert set(outcomes.values()) == {"renewed", "unavailable"}
+            away = next(name for name in names if outcomes[name] == "unavailable")
+            with pytest.raises(StoreUnavailable):
+                await store.renew([Beat(away)])
+
+
 async def test_a_shard_that_is_added_takes_its_services_without_a_gap(server: RedisServer, tmp_path: Path) -> None:
     names = [f"service-{number}" for number in range(12)]
     async with running_store(server, names=("a",)) as (store, _):
@@ -220,9 +237,6 @@ async def test_a_shard_that_is_added_takes_its_services_without_a_gap(server: Re
 
 
 async def test_an_address_is_one_instances_across_shards_too(server: RedisServer, tmp_path: Path) -> None:
-    from registry_core.domain.sharding import shard_of  # noqa: PLC0415 - to find names for two shards
-    from registry_core.errors import Conflict  # noqa: PLC0415
-
     by_shard = {shard_of(f"name-{n}", ["a", "b"]): f"name-{n}" for n in range(20)}
     with redis_server(tmp_path / "second") as second:
         async with running_store(server, second, names=("a", "b")) as (store, feed):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from registry_core.domain.breaker import BreakerTerms
 from registry_core.domain.guard import GuardTerms
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError
 from registry_core.replica_settings import SETTINGS, ReplicaSettings, replica_settings
 from registry_core.settings import Listen
+from registry_core.store.redis.url import PoolTerms
 
 
 def test_nothing_set_is_one_machine_on_loopback() -> None:
@@ -41,6 +43,38 @@ def test_everything_can_be_set() -> None:
     assert settings.terms.removed_after_s >= settings.terms.ttl_s
     assert (settings.zone, settings.warming_s, settings.log_level) == ("eu-1a", 3.0, "debug")
     assert settings.when_none_pass is WhenNonePass.NONE
+
+
+def test_how_redis_is_dealt_with_can_be_set() -> None:
+    settings = replica_settings(
+        {
+            "REGISTRY_STORE": "redis://r1",
+            "REGISTRY_REDIS_TIMEOUT": "2",
+            "REGISTRY_REDIS_RETRIES": "500ms,1",
+            "REGISTRY_REDIS_POOL": "2-20",
+            "REGISTRY_BREAKER_FAILURES": "5",
+            "REGISTRY_BREAKER_OPEN": "10",
+            "REGISTRY_BREAKER_HALF_OPEN": "4",
+            "REGISTRY_BREAKER_TRIALS": "20",
+            "REGISTRY_BREAKER_SUCCESSES": "3",
+        }
+    )
+    assert (settings.redis_timeout_s, settings.redis_retries_s) == (2.0, (0.5, 1.0))
+    assert settings.redis is not None
+    assert settings.redis.pool == PoolTerms(2, 20)
+    assert settings.breaker == BreakerTerms(5, 10.0, 4.0, 0.2, 3)
+
+
+@pytest.mark.parametrize("pool", ["50", "5-", "60-50", "0-3", "5-1001", "-5-50"])
+def test_a_pool_has_room_for_what_a_shard_needs(pool: str) -> None:
+    with pytest.raises(SettingsError, match=r"REGISTRY_REDIS_POOL: .* \(example: 5-50\)"):
+        replica_settings({"REGISTRY_REDIS_POOL": pool})
+
+
+@pytest.mark.parametrize("retries", [",", "0", "1,,x", ",".join("1" * 11)])
+def test_the_pauses_between_tries_are_durations(retries: str) -> None:
+    with pytest.raises(SettingsError, match=r"REGISTRY_REDIS_RETRIES: .* \(example: 1,2,4\)"):
+        replica_settings({"REGISTRY_REDIS_RETRIES": retries})
 
 
 def test_beyond_loopback_there_is_a_secret_or_an_explicit_off() -> None:

@@ -11,9 +11,9 @@ from typing import Final, Protocol
 
 from redis.asyncio import Redis
 
-from registry_core.ports import Clock
-from registry_core.store.redis.url import ONLY_SHARD, Access, Address, RedisSettings
-from registry_core.store.redis.watcher import Watcher
+from registry_core.ports import Clock, PoolReport
+from registry_core.store.redis.url import ONLY_SHARD, Access, Address, PoolTerms, RedisSettings
+from registry_core.store.redis.watcher import DEFAULT_POOL, Watcher
 
 NOTHING_TO_SHOW: Final = Access()
 
@@ -39,6 +39,16 @@ class Masters(Protocol):
     @property
     def problem(self) -> str:
         """Why there is no master at present, in words for people; "" when there is one."""
+        ...
+
+    @property
+    def latency_ms(self) -> float | None:
+        """How long the current master takes to answer, in the middle; None when it is not known."""
+        ...
+
+    @property
+    def connections(self) -> PoolReport | None:
+        """The connections to the current master; None when there is none."""
         ...
 
     async def start(self) -> None:
@@ -70,9 +80,15 @@ class FixedMaster(Watcher):
     """One server at one address; when it is gone, it is waited for."""
 
     def __init__(
-        self, address: Address, access: Access = NOTHING_TO_SHOW, *, name: str = ONLY_SHARD, clock: Clock | None = None
+        self,
+        address: Address,
+        access: Access = NOTHING_TO_SHOW,
+        *,
+        name: str = ONLY_SHARD,
+        pool: PoolTerms = DEFAULT_POOL,
+        clock: Clock | None = None,
     ) -> None:
-        super().__init__(name, access=access, nodes=(address,), clock=clock)
+        super().__init__(name, access=access, nodes=(address,), pool=pool, clock=clock)
 
 
 class SentinelMaster(Watcher):
@@ -86,6 +102,7 @@ class SentinelMaster(Watcher):
         *,
         sentinel_access: Access = NOTHING_TO_SHOW,
         hasten: bool = True,
+        pool: PoolTerms = DEFAULT_POOL,
         clock: Clock | None = None,
     ) -> None:
         super().__init__(
@@ -94,6 +111,7 @@ class SentinelMaster(Watcher):
             sentinels=tuple(sentinels),
             sentinel_access=sentinel_access,
             hasten=hasten,
+            pool=pool,
             clock=clock,
         )
 
@@ -101,7 +119,7 @@ class SentinelMaster(Watcher):
 def masters_of(settings: RedisSettings, clock: Clock | None = None) -> tuple[Masters, ...]:
     """Return the masters of every shard, none of them started."""
     if settings.server is not None:
-        return (FixedMaster(settings.server, settings.access, clock=clock),)
+        return (FixedMaster(settings.server, settings.access, pool=settings.pool, clock=clock),)
     return tuple(
         SentinelMaster(
             name,
@@ -109,6 +127,7 @@ def masters_of(settings: RedisSettings, clock: Clock | None = None) -> tuple[Mas
             settings.access,
             sentinel_access=settings.sentinel_access,
             hasten=settings.hasten,
+            pool=settings.pool,
             clock=clock,
         )
         for name in settings.masters

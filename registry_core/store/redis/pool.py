@@ -15,11 +15,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from registry_core.store.redis.url import Access, Address
+from registry_core.ports import PoolReport
+from registry_core.store.redis.url import Access, Address, PoolTerms
 
 OPERATION_TIMEOUT_S: Final = 5.0
-IDLE_CONNECTIONS: Final = 5
-MAX_CONNECTIONS: Final = 50
 HEALTH_CHECK_EVERY_S: Final = 10
 # A peer that vanished without a word is noticed after 60 s of silence and 3 questions, 10 s apart.
 KEEPALIVE: Final = {
@@ -34,7 +33,7 @@ def open_client(
     access: Access,
     *,
     timeout_s: float = OPERATION_TIMEOUT_S,
-    max_connections: int = MAX_CONNECTIONS,
+    max_connections: int = PoolTerms().most,
 ) -> Redis:
     """Return a client with a pool of its own. Nothing is connected yet; `close_client` ends it."""
     options: dict[str, Any] = {
@@ -63,7 +62,7 @@ def open_client(
     return Redis.from_pool(pool)
 
 
-async def warm(client: Redis, connections: int = IDLE_CONNECTIONS) -> None:
+async def warm(client: Redis, connections: int) -> None:
     """Open so many connections ahead of their use. One that fails is no matter: its user will see."""
     pool = client.connection_pool
     opened: list[Awaitable[Any]] = [pool.get_connection() for _ in range(connections)]  # type: ignore[no-untyped-call]
@@ -71,6 +70,13 @@ async def warm(client: Redis, connections: int = IDLE_CONNECTIONS) -> None:
     for connection in held:
         if not isinstance(connection, BaseException):
             await pool.release(connection)
+
+
+def pool_report(client: Redis) -> PoolReport:
+    """Return how many connections of a client are in use and idle, and how many there may be."""
+    pool = client.connection_pool
+    (idle, _), (in_use, _) = pool.get_connection_count()
+    return PoolReport(in_use, idle, pool.max_connections)
 
 
 async def close_client(client: Redis) -> None:

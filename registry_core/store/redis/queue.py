@@ -8,13 +8,14 @@ for longer than its time, and no more is held than the bound.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 import structlog
 from redis.asyncio import Redis
 
-from registry_core.domain.breaker import Admitted, Breaker, BreakerState, Refused, Seen
+from registry_core.domain.breaker import Admitted, Breaker, BreakerState, BreakerTerms, Refused, Seen
 from registry_core.domain.selection import Random
 from registry_core.errors import NotReplicated, Overloaded, StoreUnavailable
 from registry_core.ports import Clock
@@ -41,6 +42,7 @@ class QueueTerms(msgspec.Struct, frozen=True):
 
 
 DEFAULT_TERMS: Final = QueueTerms()
+DEFAULT_BREAKER: Final = BreakerTerms()
 # A server that takes longer than this to answer does not serve as a master should.
 SUSPICIOUS_S: Final = 1.0
 
@@ -85,15 +87,19 @@ class WriteQueue:
         clock: Clock,
         random: Random,
         terms: QueueTerms = DEFAULT_TERMS,
-        breaker: Breaker | None = None,
+        breaker: BreakerTerms = DEFAULT_BREAKER,
+        observe: Callable[[float], None] = lambda _: None,
     ) -> None:
+        """`observe` is told how long each pipeline took, with the word of the replicas, in seconds."""
         self._masters = masters
         self.prefix = prefix
         self._replicas = replicas
         self._clock = clock
         self._random = random
         self._terms = terms
-        self.breaker = breaker if breaker is not None else Breaker(since=clock.monotonic())
+        self.breaker = Breaker(breaker, since=clock.monotonic())
+        self._not_closed_since: float | None = None
+        self._observe = observe
         self.last_failure = ""
         self.last_failure_at: float | None = None
         self._writes: list[_Write] = []
@@ -107,6 +113,11 @@ class WriteQueue:
     def __len__(self) -> int:
         """How many writes are under way."""
         return self._held
+
+    @property
+    def not_closed_s(self) -> float:
+        """Seconds since the breaker opened and has not closed again; 0 while it is closed."""
+        return 0.0 if self._not_closed_since is None else self._clock.monotonic() - self._not_closed_since
 
     def start(self) -> None:
         """Begin to send."""
@@ -158,6 +169,10 @@ class WriteQueue:
         self.breaker = self.breaker.recorded(admitted, seen, now)
         if seen is Seen.FAILURE:
             self.last_failure, self.last_failure_at = said, self._clock.wall()
+        if self.breaker.state is BreakerState.CLOSED:
+            self._not_closed_since = None
+        elif self._not_closed_since is None:
+            self._not_closed_since = now
         if self.breaker.state is not before:
             level = _log.warning if self.breaker.state is BreakerState.OPEN else _log.info
             level("breaker_changed", shard=self._masters.name, state=self.breaker.state, because=said)
@@ -243,7 +258,9 @@ class WriteQueue:
             if not sent:
                 pipeline.ping()  # WAIT speaks for all that was written before this connection's last command
             pipeline.execute_command("WAIT", str(self._replicas), str(int(self._terms.wait_s * 1000)))
+        began = self._clock.monotonic()
         results = await pipeline.execute(raise_on_error=False)
+        self._observe(self._clock.monotonic() - began)
         reason: Exception = StoreUnavailable("nothing was sent")
         confirmed = True
         if self._replicas:

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from registry_core.domain import guard as guarding
+from registry_core.domain.breaker import BreakerTerms
 from registry_core.domain.guard import Census, Guard, GuardPhase
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
@@ -21,7 +22,7 @@ from registry_core.ports import Beat, BeatResult, Clock, GuardReport, ShardRepor
 from registry_core.store.redis import rows
 from registry_core.store.redis.follower import Follower, ShardFeed
 from registry_core.store.redis.masters import Masters
-from registry_core.store.redis.queue import DEFAULT_TERMS, QueueTerms, WriteQueue
+from registry_core.store.redis.queue import DEFAULT_BREAKER, DEFAULT_TERMS, QueueTerms, WriteQueue
 from registry_core.store.redis.scripts import Name
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -58,6 +59,8 @@ class Shard:
         clock: Clock,
         random: Random,
         queue_terms: QueueTerms = DEFAULT_TERMS,
+        breaker_terms: BreakerTerms = DEFAULT_BREAKER,
+        observe: Callable[[float], None] = lambda _: None,
     ) -> None:
         self.number = number
         self.masters = masters
@@ -65,7 +68,16 @@ class Shard:
         self._random = random
         self._clock = clock
         self.follower = Follower(number, masters, prefix, feed, clock, unknown_s=terms.ttl_s)
-        self.queue = WriteQueue(masters, prefix, replicas, clock=clock, random=random, terms=queue_terms)
+        self.queue = WriteQueue(
+            masters,
+            prefix,
+            replicas,
+            clock=clock,
+            random=random,
+            terms=queue_terms,
+            breaker=breaker_terms,
+            observe=observe,
+        )
         self._guard = GuardReport(masters.name, GuardPhase.CLEAR, 0, 0, 0.0, None, 0.0)
 
     @property
@@ -100,6 +112,9 @@ class Shard:
             breaker_failures=breaker.failures,
             last_failure=self.queue.last_failure,
             last_failure_at=self.queue.last_failure_at,
+            not_closed_s=round(self.queue.not_closed_s, 3),
+            latency_ms=self.masters.latency_ms,
+            connection_pool=self.masters.connections,
         )
 
     # -- writes

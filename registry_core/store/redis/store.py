@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
+from registry_core.domain.breaker import BreakerTerms
 from registry_core.domain.catalog import Lived, Snapshot
 from registry_core.domain.cursor import Cursor, cursor_of
 from registry_core.domain.events import Event, Position, Registered, Renewed
@@ -25,7 +27,7 @@ from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardRepor
 from registry_core.store.redis.ending import end
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.merge import Merge
-from registry_core.store.redis.queue import DEFAULT_TERMS, QueueTerms
+from registry_core.store.redis.queue import DEFAULT_BREAKER, DEFAULT_TERMS, QueueTerms
 from registry_core.store.redis.shard import AddressTaken, Shard
 
 # How long the start waits for the shards; who is away then is delivered when it comes.
@@ -47,7 +49,10 @@ class RedisStore:
         clock: Clock,
         random: Random,
         queue_terms: QueueTerms = DEFAULT_TERMS,
+        breaker_terms: BreakerTerms = DEFAULT_BREAKER,
+        observe: Callable[[str, float], None] = lambda _shard, _took_s: None,
     ) -> None:
+        """`observe` is told the name of a shard, and how long it took to answer a pipeline of writes, in seconds."""
         self._names = tuple(m.name for m in masters)
         self._own: dict[str, int] = {}  # the shard of each label that was asked for
         self._merge = Merge(self._shard_number)
@@ -69,6 +74,8 @@ class RedisStore:
                 clock=clock,
                 random=random,
                 queue_terms=queue_terms,
+                breaker_terms=breaker_terms,
+                observe=partial(observe, each.name),
             )
             for number, each in enumerate(masters)
         )
@@ -155,7 +162,7 @@ class RedisStore:
         )
 
     async def renew(self, beats: Sequence[Beat]) -> list[BeatResult]:
-        """Renew many leases. Raises Unavailable when any shard that is meant cannot take its part."""
+        """Renew many leases. Raises Unavailable when no shard that is meant can take its part."""
         self._started()
         by_shard: dict[int, list[int]] = {}
         labels = [label_of(beat.service_name) for beat in beats]
@@ -169,10 +176,14 @@ class RedisStore:
             return_exceptions=True,
         )
         results: list[BeatResult | None] = [None] * len(beats)
+        failed = [part for part in parts if isinstance(part, BaseException)]
+        for error in failed:
+            if len(failed) == len(parts) or not isinstance(error, Unavailable):
+                raise error
         for places, part in zip(by_shard.values(), parts, strict=True):
-            if isinstance(part, BaseException):
-                raise part
-            for at, result in zip(places, part, strict=True):
+            # A shard that is away takes nobody else's news with it.
+            found = [BeatResult("unavailable")] * len(places) if isinstance(part, BaseException) else part
+            for at, result in zip(places, found, strict=True):
                 results[at] = result
         return [result for result in results if result is not None]
 

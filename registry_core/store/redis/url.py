@@ -52,8 +52,18 @@ class Access(msgspec.Struct, frozen=True):
         return f"Access(tls={self.tls}, db={self.db})"  # never a credential
 
 
+class PoolTerms(msgspec.Struct, frozen=True):
+    """How many connections to one master are opened ahead of their use, and how many there are at most."""
+
+    idle: int = 5
+    most: int = 50
+
+    def __str__(self) -> str:
+        return f"{self.idle}-{self.most}"
+
+
 class RedisSettings(msgspec.Struct, frozen=True):
-    """What a Redis URL says."""
+    """What a Redis URL says, and what the pools are like."""
 
     access: Access
     server: Address | None = None  # of a plain URL
@@ -63,6 +73,7 @@ class RedisSettings(msgspec.Struct, frozen=True):
     prefix: str = DEFAULT_PREFIX
     replicas: int = 1  # how many have to hold a write before it is acknowledged
     hasten: bool = True  # whether a replica is pointed at its new master before the Sentinels do it
+    pool: PoolTerms = PoolTerms()
 
     @property
     def shards(self) -> tuple[str, ...]:

@@ -19,12 +19,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from registry_core.errors import SettingsError, StoreUnavailable
-from registry_core.ports import Clock, SystemClock
+from registry_core.ports import Clock, PoolReport, SystemClock
 from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest
 from registry_core.store.redis.ending import end
-from registry_core.store.redis.pool import close_client, open_client, warm
+from registry_core.store.redis.latency import Latency
+from registry_core.store.redis.pool import close_client, open_client, pool_report, warm
 from registry_core.store.redis.probes import CHANNELS, Fault, ask_node, ask_sentinel, fault_of
-from registry_core.store.redis.url import Access, Address
+from registry_core.store.redis.url import Access, Address, PoolTerms
 
 PROBE_TIMEOUT_S: Final = 1.0
 # A master that takes this long to say PONG is doubted, though not given up yet.
@@ -39,6 +40,7 @@ START_S: Final = 1.0
 COMPLAIN_EVERY_S: Final = 30.0
 COMPLAIN_AT_MOST_EVERY_S: Final = 1.0
 MAX_NODES: Final = 32
+DEFAULT_POOL: Final = PoolTerms()
 _NO_ANSWER_YET: Final = Fault("it was not asked yet")
 _UNCONFIRMED: Final = Fault("it failed, and was not asked since")
 _BROKEN: Final = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, BusyLoadingError, OSError)
@@ -58,6 +60,7 @@ class Watcher:
         sentinels: Sequence[Address] = (),
         sentinel_access: Access | None = None,
         hasten: bool = True,
+        pool: PoolTerms = DEFAULT_POOL,
         clock: Clock | None = None,
     ) -> None:
         self.name = name
@@ -65,6 +68,8 @@ class Watcher:
         self._fixed = tuple(nodes)
         self._sentinel_access = sentinel_access if sentinel_access is not None else Access(tls=access.tls)
         self._may_hasten = hasten
+        self._pool = pool
+        self._latency = Latency()
         self._clock = clock if clock is not None else SystemClock()
         self._nodes: dict[Address, Sighting | Fault] = {}
         self._sentinels: dict[Address, Vote | Fault] = dict.fromkeys(sentinels, _NO_ANSWER_YET)
@@ -92,6 +97,14 @@ class Watcher:
     @property
     def address(self) -> str:
         return str(self._current) if self._current is not None else ""
+
+    @property
+    def latency_ms(self) -> float | None:
+        return self._latency.median_ms
+
+    @property
+    def connections(self) -> PoolReport | None:
+        return pool_report(self._client) if self._client is not None else None
 
     @property
     def problem(self) -> str:
@@ -164,10 +177,13 @@ class Watcher:
         try:
             while not self._is_forgotten(node):
                 quiet = asyncio.get_running_loop().call_later(QUIET_S, self._is_quiet, node)
+                began = self._clock.monotonic()
                 try:
                     said = await ask_node(client)
                 finally:
                     quiet.cancel()
+                if node == self._current and isinstance(said, Sighting):
+                    self._latency.heard(self._clock.monotonic() - began)
                 self._hear_node(node, said)
                 self._settle()
                 await self._pause()
@@ -307,7 +323,8 @@ class Watcher:
             return
         old = None if same else self._client
         if not same:
-            self._client = open_client(chosen, self._access)
+            self._client = open_client(chosen, self._access, max_connections=self._pool.most)
+            self._latency.forget()
             log.info("redis master in place", shard=self.name, master=str(chosen), run_id=seen.run_id)
         self._current, self._placed, self._withheld = chosen, seen, False
         self._complained = ("", 0.0)
@@ -317,13 +334,14 @@ class Watcher:
             self._retire(old)
         self._hasten(sightings)
         if not same and self._client is not None:
-            self._spawn(partial(warm, self._client))
+            self._spawn(partial(warm, self._client, self._pool.idle))
 
     def _withdraw(self) -> None:
         client, self._client, self._placed = self._client, None, None
         if client is not None:
             # Who waits for its answer would wait for nothing: they fail now, and hold their writes.
             self._retire(client)
+            self._latency.forget()
             self._doubt(SEARCH_S)
             log.warning("redis master lost", shard=self.name, master=str(self._current), reason=self.problem)
         elif self._complained[0]:
