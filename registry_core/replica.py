@@ -321,6 +321,7 @@ def _store(settings: ReplicaSettings, clock: Clock, random: Random, metrics: Rep
         masters_of(settings.redis, clock),
         prefix=settings.redis.prefix,
         replicas=settings.redis.replicas,
+        joining=settings.redis.joining,
         terms=settings.terms,
         clock=clock,
         random=random,

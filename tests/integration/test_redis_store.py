@@ -229,6 +229,7 @@ async def test_a_shard_that_is_added_takes_its_services_without_a_gap(server: Re
                 for _ in range(200):
                     if await left() == len(names) - len(moved):
                         break
+                    await store.sweep()
                     await asyncio.sleep(0.02)
                 assert await left() == len(names) - len(moved), "the old copies are gone"
             assert feed.catalog.names() == sorted(names)

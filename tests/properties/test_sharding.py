@@ -64,9 +64,10 @@ def histories(draw: st.DrawFn) -> list[Event]:
     return events
 
 
-@given(histories())
-def test_what_is_told_adds_up_to_the_copies_that_count(history: list[Event]) -> None:
-    merge, told = Merge(own_shard), Catalog()
+@given(histories(), st.booleans())
+def test_what_is_told_adds_up_to_the_copies_that_count(history: list[Event], second_joins: bool) -> None:
+    own = (lambda _: 0) if second_joins else own_shard
+    merge, told = Merge(own, frozenset({1}) if second_joins else frozenset()), Catalog()
     held: dict[InstanceKey, dict[int, Instance]] = {}
     for event in history:
         shown = merge.apply(event)
@@ -84,11 +85,26 @@ def test_what_is_told_adds_up_to_the_copies_that_count(history: list[Event]) -> 
                     copies[event.position.shard] = next(iter(changed))
             case _:
                 copies.pop(event.position.shard, None)
-        counts = {key: c.get(own_shard(key.label), next(iter(c.values()), None)) for key, c in held.items() if c}
+        at_home = {key: 1 if second_joins and 1 in copies else own(key.label) for key, copies in held.items()}
+        counts = {key: c.get(at_home[key], next(iter(c.values()), None)) for key, c in held.items() if c}
         assert {i.key: i for i in told} == counts
+        assert all(merge.home(key.label, key.instance_id) == home for key, home in at_home.items())
+        assert set(merge.outlived()) == {
+            (key, shard) for key, c in held.items() for shard in c if at_home[key] in c and shard != at_home[key]
+        }
     assert {entry.instance.key: entry.instance for entry in merge.instances()} == {i.key: i for i in told}
     for record in told:
         assert record.key in {entry.instance.key for entry in merge.at_address(record.address)}
+
+
+@given(histories())
+def test_a_heartbeat_without_an_id_goes_where_its_service_has_moved(history: list[Event]) -> None:
+    merge = Merge(lambda _: 0, frozenset({1}))
+    for event in history:
+        merge.apply(event)
+    labels = {event.key.label for event in history}
+    moved = {lived.instance.key.label for lived in merge.instances() if 1 in merge.shards_of(lived.instance.key)}
+    assert {label for label in labels if merge.home(label) == 1} == moved
 
 
 @given(

@@ -1,8 +1,9 @@
 """One catalogue out of several shards. Pure.
 
-While a shard is added, an instance may be held by two: by its old shard until its lease there runs out, and
-by its own since its agent registered it anew. The copy in its own shard counts; a copy elsewhere counts only
-while its own shard has none, so that nobody is missing in between.
+While a shard is added, an instance may be held by two: by its old shard until it is taken out there, and by
+its own since its agent registered it anew. The copy in a shard that is joining counts, since only a replica
+that places services there already can have put it there; then the one in its own shard; then any other, so
+that nobody is missing in between.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ from registry_core.domain.records import InstanceKey
 class Merge:
     """What each shard holds, and the events that are true of all of them together."""
 
-    def __init__(self, own_shard: Callable[[str], int]) -> None:
+    def __init__(self, own_shard: Callable[[str], int], joining: frozenset[int] = frozenset()) -> None:
+        """`own_shard` says by hashing where a label belongs; nothing is placed in `joining` here."""
         self._own_shard = own_shard
+        self._joining = joining
         self._held: dict[InstanceKey, dict[int, Lived]] = {}
+        self._twofold: set[InstanceKey] = set()
+        self._joined: dict[str, dict[InstanceKey, int]] = {}  # by label: who has moved, and where to
         self._at_address: dict[str, set[InstanceKey]] = {}
 
     def __len__(self) -> int:
@@ -42,6 +47,26 @@ class Merge:
         """Return the instances that are registered at `host:port`: one, or more for a moment."""
         found = (self._counting(key) for key in self._at_address.get(address, ()))
         return [lived for lived in found if lived is not None and lived.instance.address == address]
+
+    def home(self, label: str, instance_id: str | None = None) -> int:
+        """Return the shard in which an instance is written; without an id, the newest of its service."""
+        joined = self._joined.get(label)
+        if joined:
+            if instance_id is None:
+                return next(iter(joined.values()))
+            moved = joined.get(InstanceKey(label, instance_id))
+            if moved is not None:
+                return moved
+        return self._own_shard(label)
+
+    def outlived(self) -> list[tuple[InstanceKey, int]]:
+        """Return the copies that nobody needs: of instances that are at home by now."""
+        found: list[tuple[InstanceKey, int]] = []
+        for key in self._twofold:
+            home = self.home(key.label, key.instance_id)
+            if home in self._held[key]:
+                found.extend((key, shard) for shard in self._held[key] if shard != home)
+        return found
 
     def shards_of(self, key: InstanceKey) -> list[int]:
         """Return the shards that hold a copy of `key`."""
@@ -88,12 +113,17 @@ class Merge:
         copies = self._held.get(key)
         if not copies:
             return None
-        own = copies.get(self._own_shard(key.label))
+        own = copies.get(self.home(key.label, key.instance_id))
         return own if own is not None else copies[min(copies)]
 
     def _put(self, key: InstanceKey, shard: int, lived: Lived) -> None:
         self._drop(key, shard)  # its address may be another one now
-        self._held.setdefault(key, {})[shard] = lived
+        copies = self._held.setdefault(key, {})
+        copies[shard] = lived
+        if len(copies) > 1:
+            self._twofold.add(key)
+        if shard in self._joining:
+            self._joined.setdefault(key.label, {})[key] = shard
         self._at_address.setdefault(lived.instance.address, set()).add(key)
 
     def _drop(self, key: InstanceKey, shard: int) -> None:
@@ -107,5 +137,12 @@ class Merge:
                     there.discard(key)
                 if not there:
                     self._at_address.pop(address, None)
+            if len(copies) < 2:
+                self._twofold.discard(key)
+            if shard in self._joining and dropped is not None:
+                joined = self._joined[key.label]
+                del joined[key]
+                if not joined:
+                    del self._joined[key.label]
             if not copies:
                 del self._held[key]

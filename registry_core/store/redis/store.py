@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final
 
 from registry_core.domain.breaker import BreakerTerms
 from registry_core.domain.catalog import Lived, Snapshot
 from registry_core.domain.cursor import Cursor, cursor_of
-from registry_core.domain.events import Event, Position, Registered, Renewed
+from registry_core.domain.events import Event, Position, Renewed
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import host_port, label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
@@ -32,7 +32,7 @@ from registry_core.store.redis.shard import AddressTaken, Shard
 
 # How long the start waits for the shards; who is away then is delivered when it comes.
 START_S: Final = 5.0
-# Old copies that are taken out at a time, while a shard is added; the others have leases that run out.
+# Old copies that are taken out with each sweep, while a shard is added.
 MOST_REMOVALS: Final = 200
 
 
@@ -45,6 +45,7 @@ class RedisStore:
         *,
         prefix: str,
         replicas: int,
+        joining: Collection[str] = (),
         terms: LeaseTerms,
         clock: Clock,
         random: Random,
@@ -52,10 +53,15 @@ class RedisStore:
         breaker_terms: BreakerTerms = DEFAULT_BREAKER,
         observe: Callable[[str, float], None] = lambda _shard, _took_s: None,
     ) -> None:
-        """`observe` is told the name of a shard, and how long it took to answer a pipeline of writes, in seconds."""
+        """Shards named in `joining` are followed, and nobody is placed there: other replicas do so already.
+
+        `observe` is told the name of a shard, and how long it took to answer a pipeline of writes, in seconds.
+        """
         self._names = tuple(m.name for m in masters)
+        self._placing = tuple(name for name in self._names if name not in joining)
+        self._numbers = {name: number for number, name in enumerate(self._names)}
         self._own: dict[str, int] = {}  # the shard of each label that was asked for
-        self._merge = Merge(self._shard_number)
+        self._merge = Merge(self._own_shard, frozenset(self._numbers[name] for name in joining))
         self._cursor = Cursor()
         self._feed: Feed | None = None
         self._delivering = False
@@ -121,7 +127,7 @@ class RedisStore:
     async def register(self, claim: Registration) -> Grant:
         """Store `claim` and start its lease. Raises Conflict, Fenced, Unavailable."""
         self._started()
-        shard = self._shard(claim.key.label)
+        shard = self._home(claim.key)
         await self._make_room(claim, shard)
         try:
             stored = await shard.register(claim)
@@ -140,7 +146,7 @@ class RedisStore:
         address = host_port(claim.host, claim.port)
         for lived in self._merge.at_address(address):
             other = lived.instance
-            if other.key == claim.key or self._shard(other.key.label) is shard:
+            if other.key == claim.key or self._home(other.key) is shard:
                 continue
             age_s = (await self._now_s(other.key)) - lived.heartbeat_at
             if other.status is not Status.CRITICAL and not other.suspect and age_s <= self._terms.ttl_s:
@@ -148,7 +154,7 @@ class RedisStore:
             await self.deregister(other.key)
 
     async def _now_s(self, key: InstanceKey) -> float:
-        client = await self._shard(key.label).masters.current()
+        client = await self._home(key).masters.current()
         seconds, microseconds = await client.time()
         return float(seconds) + float(microseconds) / 1e6
 
@@ -166,8 +172,8 @@ class RedisStore:
         self._started()
         by_shard: dict[int, list[int]] = {}
         labels = [label_of(beat.service_name) for beat in beats]
-        for at, label in enumerate(labels):
-            by_shard.setdefault(self._shard_number(label), []).append(at)
+        for at, (beat, label) in enumerate(zip(beats, labels, strict=True)):
+            by_shard.setdefault(self._merge.home(label, beat.instance_id), []).append(at)
         parts = await asyncio.gather(
             *(
                 self._shards[number].renew([beats[at] for at in places], [labels[at] for at in places])
@@ -190,7 +196,7 @@ class RedisStore:
     async def set_status(self, key: InstanceKey, status: Status, epoch: int | None = None) -> Instance:
         """Change a status. Raises NotFound, Fenced, Unavailable."""
         self._started()
-        own = self._shard_number(key.label)
+        own = self._merge.home(key.label, key.instance_id)
         held = self._merge.shards_of(key)
         # Only in its old shard, as long as its agent has not registered it in the new one.
         shard = own if own in held or not held else held[0]
@@ -199,7 +205,7 @@ class RedisStore:
     async def deregister(self, key: InstanceKey, epoch: int | None = None) -> Instance:
         """Take an instance out. Raises NotFound, Fenced, Unavailable."""
         self._started()
-        own = self._shard_number(key.label)
+        own = self._merge.home(key.label, key.instance_id)
         held = self._merge.shards_of(key)
         # Every copy goes, the one that counts last: its removal is the answer.
         *others, counts = sorted(held, key=lambda number: number == own) or [own]
@@ -211,6 +217,7 @@ class RedisStore:
     async def sweep(self) -> SweepReport:
         """Sweep every shard. Raises Unavailable when any could not be swept, after the others were."""
         self._started()
+        self._remove_old_copies()
 
         def sizes() -> Counter[str]:
             return Counter(lived.instance.key.label for lived in self._merge.instances())
@@ -259,19 +266,18 @@ class RedisStore:
         told: list[Event] = []
         for event in events:
             told.append(self._merge.apply(event))
-            if isinstance(event, Registered):
-                self._remove_old_copies(event.key, event.position.shard)
             if not isinstance(event, Renewed):
                 self._cursor = self._cursor.moved_to(event.position)
         if self._delivering and self._feed is not None:
             self._feed.apply(told)
 
-    def _remove_old_copies(self, key: InstanceKey, shard: int) -> None:
-        """Take out the copies of an instance that is now in its own shard: a shard was added."""
-        if shard != self._shard_number(key.label):
-            return
-        for number in self._merge.shards_of(key):
-            if number != shard and key not in self._removing and len(self._removing) < MOST_REMOVALS:
+    def _remove_old_copies(self) -> None:
+        """Take out the copies of instances that are at home by now: a shard was added.
+
+        Before their leases run out there, or the guard would take it for a mass death.
+        """
+        for key, number in self._merge.outlived():
+            if key not in self._removing and len(self._removing) < MOST_REMOVALS:
                 self._removing.add(key)
                 task = asyncio.ensure_future(self._remove_copy(key, number))
                 self._removals.add(task)
@@ -281,7 +287,7 @@ class RedisStore:
         try:
             await self._shards[number].deregister(key, None)
         except (NotFound, Unavailable):
-            pass  # it is gone, or its lease there will run out
+            pass  # another replica was first, or the next sweep tries again
         finally:
             self._removing.discard(key)
 
@@ -299,13 +305,13 @@ class RedisStore:
         if self._feed is None:
             raise StoreUnavailable("the store is not running")
 
-    def _shard(self, label: str) -> Shard:
-        return self._shards[self._shard_number(label)]
+    def _home(self, key: InstanceKey) -> Shard:
+        return self._shards[self._merge.home(key.label, key.instance_id)]
 
-    def _shard_number(self, label: str) -> int:
+    def _own_shard(self, label: str) -> int:
         number = self._own.get(label)
         if number is None:
             if len(self._own) > 100_000:  # names are chosen by callers
                 self._own.clear()
-            number = self._own[label] = shard_of(label, self._names)
+            number = self._own[label] = self._numbers[self._placing[shard_of(label, self._placing)]]
         return number

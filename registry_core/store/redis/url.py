@@ -1,7 +1,7 @@
 """REGISTRY_STORE as one URL: which servers, what to show them, under which prefix the keys stand.
 
     redis://[user:password@]host[:6379][/db]?prefix=vertice
-    redis+sentinel://[user:password@]s1[:26379],s2,s3[/db]?masters=a,b,c&prefix=vertice
+    redis+sentinel://[user:password@]s1[:26379],s2,s3[/db]?masters=a,b,c&joining=c&prefix=vertice
 
 With `rediss` for TLS. It only reads: nothing is resolved or connected, and it does not import redis.
 """
@@ -24,7 +24,7 @@ ONLY_SHARD: Final = "main"
 
 _SCHEMES: Final = ("redis", "rediss", "redis+sentinel", "rediss+sentinel")
 _COMMON: Final = frozenset({"prefix", "replicas", "ca"})
-_SENTINEL_ONLY: Final = frozenset({"masters", "sentinel_user", "sentinel_password", "hasten"})
+_SENTINEL_ONLY: Final = frozenset({"masters", "joining", "sentinel_user", "sentinel_password", "hasten"})
 _WORD: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _SERVER: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?", re.ASCII)
 
@@ -69,6 +69,7 @@ class RedisSettings(msgspec.Struct, frozen=True):
     server: Address | None = None  # of a plain URL
     sentinels: tuple[Address, ...] = ()
     masters: tuple[str, ...] = ()  # as the Sentinels call them: the names of the shards
+    joining: tuple[str, ...] = ()  # of these masters, those in which nothing is placed yet
     sentinel_access: Access = Access()
     prefix: str = DEFAULT_PREFIX
     replicas: int = 1  # how many have to hold a write before it is acknowledged
@@ -110,10 +111,17 @@ def redis_settings(url: str) -> RedisSettings:
         raise ValueError("hasten= is yes or no")
     if not with_sentinels:
         return RedisSettings(access, server=_server(servers, REDIS_PORT), prefix=prefix, replicas=int(replicas))
+    masters = _names(options, "masters")
+    if not masters:
+        raise ValueError("masters= is missing: the names of the masters, comma-separated, as the Sentinels know them")
+    joining = _names(options, "joining")
+    if not set(joining) < set(masters):
+        raise ValueError("joining= names some of masters=, not all and no others")
     return RedisSettings(
         access,
         sentinels=_sentinels(servers),
-        masters=_masters(options.get("masters", "")),
+        masters=masters,
+        joining=joining,
         sentinel_access=Access(
             options.get("sentinel_user"), options.get("sentinel_password"), tls=tls, ca_file=options.get("ca")
         ),
@@ -180,15 +188,13 @@ def _sentinels(text: str) -> tuple[Address, ...]:
     return found
 
 
-def _masters(text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not names:
-        raise ValueError("masters= is missing: the names of the masters, comma-separated, as the Sentinels know them")
+def _names(options: dict[str, str], option: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in options.get(option, "").split(",") if part.strip())
     for name in names:
         if not _WORD.fullmatch(name):
-            raise ValueError(f"{name!r} in masters= is not letters, digits and . _ -")
+            raise ValueError(f"{name!r} in {option}= is not letters, digits and . _ -")
     if len(set(names)) != len(names):
-        raise ValueError("a name stands in masters= twice")
+        raise ValueError(f"a name stands in {option}= twice")
     if len(names) > MAX_SHARDS:
-        raise ValueError(f"there are more than {MAX_SHARDS} masters in it")
+        raise ValueError(f"there are more than {MAX_SHARDS} names in {option}=")
     return names
