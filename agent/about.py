@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from agent.decisions import Phase
+from agent.keeper import SnapshotKeeper, SnapshotReport
 from agent.lookups import Lookups
 from agent.metrics import CounterSample, GaugeSample, counter, gauge
 from agent.registry_client import Upstreams
@@ -51,6 +52,7 @@ class SelfView(msgspec.Struct, kw_only=True):
     services: list[ServiceReport]
     view: ViewReport
     sync: SyncReport
+    snapshot: SnapshotReport | None  # None: nothing is kept on a disk
 
 
 class Components(msgspec.Struct, kw_only=True):
@@ -82,10 +84,11 @@ class About:
         self._started_at = clock.monotonic()
         self._session: Session | None = None
         self._sync: WatchSync | None = None
+        self._keeper: SnapshotKeeper | None = None
 
-    def join(self, session: Session, sync: WatchSync) -> None:
+    def join(self, session: Session, sync: WatchSync, keeper: SnapshotKeeper | None) -> None:
         """Read these too, from now on."""
-        self._session, self._sync = session, sync
+        self._session, self._sync, self._keeper = session, sync, keeper
 
     def report(self) -> SelfView:
         """Return what this agent does, for people."""
@@ -96,6 +99,7 @@ class About:
             services=session.report() if session is not None else [],
             view=self._view_report(),
             sync=self._sync_report(),
+            snapshot=self._keeper.report() if self._keeper is not None else None,
         )
 
     def health(self) -> tuple[bool, HealthView]:
@@ -128,6 +132,10 @@ class About:
         yield counter("agent_sync_mismatches", "Times that the view's digest was not the registry's.", sync.mismatches)
         yield counter("agent_sync_snapshots", "Snapshots that were taken.", view.snapshots)
         yield counter("agent_sync_events", "Events that were applied.", view.events)
+        if self._keeper is not None:
+            kept = self._keeper.report()
+            yield counter("agent_snapshot_saves", "Snapshots written to the disk.", kept.saves)
+            yield counter("agent_snapshot_failures", "Snapshots that could not be written.", kept.failures)
         yield from self._dns_samples()
         yield CounterSample(
             "cache_hits",

@@ -51,7 +51,7 @@ class Lookups:
 
     def _find(self, name: str, wanted: Filter) -> tuple[tuple[Instance, ...], Instance]:
         check_service_name(name)
-        service = self._view.catalog.find(name)
+        service = self._view.catalog.find(name) or self._view.elsewhere.find(name)
         if service is None:
             self.misses += 1
             raise self._missing(name)

@@ -17,9 +17,10 @@ from typing import Any, Final
 import msgspec
 
 from agent.config_file import ConfigFile, ServiceTable, read_config_file
+from agent.fallback import of_environment, of_file
 from dns.access import LOOPBACK
 from registry_core.domain.names import host_port
-from registry_core.domain.records import InstanceKey, Protocol, Registration
+from registry_core.domain.records import Instance, InstanceKey, Protocol, Registration
 from registry_core.domain.registration import Rules, checked
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError, ValidationError
@@ -163,6 +164,20 @@ WHEN_NONE_PASS: Final = Setting(
     "none",
 )
 DRAIN_WAIT: Final = Setting("AGENT_DRAIN_WAIT", seconds, 5.0, "how long others may still call a drained service", "5")
+STATE_DIR: Final = Setting(
+    "AGENT_STATE_DIR",
+    text,
+    "",
+    "a folder of this agent's own, where it keeps what it knows over a restart; none: it keeps nothing",
+    "/var/lib/vertice",
+)
+STATIC_FILE: Final = Setting(
+    "AGENT_STATIC_FILE",
+    text,
+    "",
+    "a TOML file of services and their addresses, used when nobody else knows of them",
+    "/etc/vertice/static.toml",
+)
 LOG_LEVEL: Final = Setting("AGENT_LOG_LEVEL", choice(*LEVELS), "info", ", ".join(LEVELS), "warning")
 
 SERVICE_TABLE: Final[tuple[Setting[Any], ...]] = (
@@ -195,6 +210,8 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     ZONE,
     WHEN_NONE_PASS,
     DRAIN_WAIT,
+    STATE_DIR,
+    STATIC_FILE,
     LOG_LEVEL,
 )
 TABLE: Final = (*SERVICE_TABLE, *AGENT_TABLE, CONFIG)
@@ -225,6 +242,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     zone: str = ""
     when_none_pass: WhenNonePass = WHEN_NONE_PASS.default
     drain_wait_s: float = DRAIN_WAIT.default
+    state_dir: str = STATE_DIR.default
+    # What the environment, and a file, say of services that nobody else knows of.
+    elsewhere: tuple[tuple[Instance, ...], ...] = ()
     log_level: str = LOG_LEVEL.default
     services: tuple[ServiceSpec, ...] = ()
 
@@ -263,6 +283,11 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         zone=values[ZONE],
         when_none_pass=values[WHEN_NONE_PASS],
         drain_wait_s=values[DRAIN_WAIT],
+        state_dir=values[STATE_DIR],
+        elsewhere=(
+            tuple(of_environment(environment)),
+            tuple(of_file(Path(values[STATIC_FILE]))) if values[STATIC_FILE] else (),
+        ),
         log_level=values[LOG_LEVEL],
         services=_distinct(services),
     )

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import random
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -17,9 +18,12 @@ import structlog
 from aiohttp import web
 
 from agent.about import About
+from agent.blocking import in_thread
 from agent.checks.checker import CheckPace
 from agent.checks.probes import check_session, probe_for
 from agent.decisions import Timings
+from agent.fallback import Fallback
+from agent.keeper import SnapshotKeeper
 from agent.local_api import LocalApi, http_logger
 from agent.lookups import Lookups
 from agent.metrics import AgentMetrics
@@ -27,6 +31,8 @@ from agent.registry_client import CONNECTIONS, RegistryClient, Upstreams
 from agent.resolving import HostResolver
 from agent.session import Session
 from agent.settings import AgentSettings
+from agent.snapshot import Saved
+from agent.state_dir import StateDir
 from agent.sync import WatchSync
 from agent.view import View
 from dns.responder import DnsSettings, Responder
@@ -38,6 +44,10 @@ from registry_core.ports import Clock, SystemClock
 from registry_core.settings import Listen
 
 TICK_S: Final = 1.0
+# The first answer is to come within a second of the start, whatever the disk does.
+STATE_S: Final = 0.5
+LOCATE_EVERY_S: Final = 60.0
+LAST_SAVE_S: Final = 1.0
 SHUTDOWN_S: Final = 1.0
 # How long a farewell may take: with the registry there, and when it is known to be away.
 FAREWELL_S: Final = 5.0
@@ -54,7 +64,10 @@ class Sidecar:
         self.settings = settings
         self._clock = clock if clock is not None else SystemClock()
         self._random = random.Random()  # noqa: S311 - spreads load; nothing secret hangs on it
-        self.view = View(self._clock)
+        self.fallback = Fallback(*settings.elsewhere)
+        self.view = View(self._clock, fallback=self.fallback)
+        self.state = StateDir(Path(settings.state_dir)) if settings.state_dir else None
+        self.keeper: SnapshotKeeper | None = None
         self.lookups = Lookups(
             self.view, zone=settings.zone, when_none_pass=settings.when_none_pass, random=self._random
         )
@@ -85,6 +98,7 @@ class Sidecar:
     async def start(self) -> None:
         """Start everything; wait for nobody. Raises CannotListen when a port cannot be had."""
         try:
+            await self._remember()
             await self._serve_dns()
             await self._serve_http()
             await self._follow_and_register()
@@ -105,6 +119,8 @@ class Sidecar:
         Cancelled, it ends everything at once. Safe to call twice.
         """
         try:
+            if self.keeper is not None:
+                await self.keeper.save(LAST_SAVE_S)
             if self.session is not None:
                 away = self.sync is None or self.sync.connected_to is None
                 await self.session.drain(FAREWELL_AWAY_S if away else FAREWELL_S)
@@ -113,6 +129,27 @@ class Sidecar:
         _log.info("agent_ended")
 
     # -- the parts, in order
+
+    async def _remember(self) -> None:
+        """Begin with what the last run knew, if that can be had at once."""
+        state = self.state
+        if state is None:
+            return
+        self._stack.callback(state.close)
+
+        def read() -> Saved | None:
+            state.open()
+            return state.read_snapshot()
+
+        try:
+            saved = await in_thread(read, name="read state", timeout_s=STATE_S)
+        except TimeoutError:
+            _log.warning("state_not_read", path=str(state.path), because=f"it took longer than {STATE_S:g} s")
+            return
+        if saved is not None:
+            self.view.restore(saved, self._clock.wall())
+            _log.info("snapshot_read", instances=len(saved.instances), age_s=round(self.view.age_s()))
+        self.keeper = SnapshotKeeper(state, self.view, self._clock)
 
     async def _serve_dns(self) -> None:
         where = self.settings.dns_listen
@@ -189,11 +226,22 @@ class Sidecar:
             random=self._random,
             token=settings.token,
         )
-        self.about.join(self.session, self.sync)
+        self.about.join(self.session, self.sync, self.keeper)
         tasks = [asyncio.create_task(self.sync.run()), asyncio.create_task(self._tick())]
+        if self.keeper is not None:
+            tasks.append(asyncio.create_task(self.keeper.run()))
+        if self.fallback.hosts():
+            tasks.append(asyncio.create_task(self._locate(resolver)))
         self._stack.push_async_callback(_cancel, tasks)
         self._stack.push_async_callback(self.session.close)
         self.session.start()
+
+    async def _locate(self, resolver: HostResolver) -> None:
+        """Find the addresses of the host names that the fallback has, again and again."""
+        while True:
+            found = {host: await resolver.addresses(host) for host in sorted(self.fallback.hosts())}
+            self.view.located(found)
+            await asyncio.sleep(LOCATE_EVERY_S)
 
     async def _tick(self) -> None:
         while True:

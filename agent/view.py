@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
+from agent.fallback import Fallback
+from agent.snapshot import Saved
 from agent.watch_reader import Change, Happened, Heard, Replaced, Synced
-from registry_core.domain.catalog import Catalog
+from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.cursor import Cursor
 from registry_core.domain.events import Position, Renewed
 from registry_core.domain.freshness import DEFAULT_LIMITS, Freshness, FreshnessLimits, freshness_of
@@ -29,6 +31,7 @@ SILENT_AFTER_S: Final = 2 * SYNC_PERIOD_S
 SETTLE_S: Final = 10.0
 RESYNC_EVERY_S: Final = 60.0
 CLOCK_ERROR_S: Final = 2.0  # HTTP tells the time in whole seconds
+_NO_FALLBACK: Final = Fallback()
 _NOWHERE: Final = Position(0, "", 0)  # a renewal has no place in history
 
 
@@ -44,11 +47,18 @@ class View:
     """The view of one agent. A `LocalView` for the faces that answer from it."""
 
     def __init__(
-        self, clock: Clock, *, limits: FreshnessLimits = DEFAULT_LIMITS, ttl_s: float = LeaseTerms().ttl_s
+        self,
+        clock: Clock,
+        *,
+        limits: FreshnessLimits = DEFAULT_LIMITS,
+        ttl_s: float = LeaseTerms().ttl_s,
+        fallback: Fallback | None = None,
     ) -> None:
+        """`fallback` is asked for services of which nobody can tell whether they exist."""
         self._clock = clock
         self._limits = limits
         self._ttl_s = ttl_s
+        self._fallback = fallback if fallback is not None else _NO_FALLBACK
         self._catalog = Catalog()
         self._listeners: list[Callable[[frozenset[str]], None]] = []
         self.cursor = Cursor()
@@ -79,6 +89,20 @@ class View:
         that was too long ago: "I cannot ask" is not "there is no such service".
         """
         return self._whole and self.state == READY and self.freshness is not Freshness.EXPIRED
+
+    @property
+    def elsewhere(self) -> Fallback:
+        """What the environment or a file says of services that are not in the view.
+
+        Nothing while the view can tell itself that there is no such service.
+        """
+        return _NO_FALLBACK if self.complete else self._fallback
+
+    def located(self, addresses: Mapping[str, tuple[str, ...]]) -> None:
+        """Take the addresses of the host names that the fallback has."""
+        changed = self._fallback.located(addresses)
+        if changed:
+            self._tell(changed)
 
     def age_s(self) -> float:
         """Seconds since the registry last confirmed the view; 0 while its watch is live.
@@ -114,6 +138,28 @@ class View:
     def lease_granted(self, ttl_s: float) -> None:
         """Take note of the TTL that the registry gives."""
         self._ttl_s = ttl_s
+
+    # -- what stays over a restart
+
+    def saved(self, wall: float) -> Saved:
+        """Return everything, to be kept; `wall` is the time now, Unix seconds."""
+        catalog = self._catalog
+        lived = tuple(Lived(instance, catalog.heartbeat_at(instance.key)) for instance in catalog)
+        return Saved(lived, self.cursor, catalog.digest, wall - self.age_s())
+
+    def restore(self, saved: Saved, wall: float) -> None:
+        """Begin with what was kept, before anything was heard.
+
+        It is taken as expired, whatever its time says: that of a machine whose clock was set means
+        nothing, and somebody else has to confirm it. Nothing that is missing is missing for sure.
+        """
+        self._catalog.replace(saved.instances)
+        if self._catalog.digest == saved.digest:
+            self.cursor = saved.cursor
+        age_s = max(wall - saved.confirmed_at, self._limits.stale_s + 1.0)
+        self._confirmed_at = self._clock.monotonic() - age_s
+        self.loaded = True
+        self._tell(frozenset())
 
     # -- what the watch brings
 

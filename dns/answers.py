@@ -137,7 +137,7 @@ class Zone:
         return sorted({_transport(i) for i in service.instances}) if service is not None else []
 
     def _instance(self, query: Query, short: str) -> Found:
-        instance = self._view.catalog.by_short(short)
+        instance = self._view.catalog.by_short(short) or self._view.elsewhere.by_short(short)
         if instance is None:
             return Found(self._unknown())  # whose it will be cannot be told from the name
         data = {type_: list(_addresses([instance], type_)) for type_ in (Type.A, Type.AAAA)}
@@ -157,7 +157,7 @@ class Zone:
         if name is None or wanted_tag is None:
             return Found(self._unknown())
         label = label_of(name)
-        found = self._view.catalog.find(name)
+        found = self._view.catalog.find(name) or self._view.elsewhere.find(name)
         instances: Sequence[Instance] = found.instances if found is not None else ()
         if transport:
             instances = [i for i in instances if _transport(i) == transport]

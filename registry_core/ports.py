@@ -12,7 +12,7 @@ from registry_core.domain.breaker import BreakerState
 from registry_core.domain.catalog import Catalog, Snapshot
 from registry_core.domain.events import Event
 from registry_core.domain.guard import GuardPhase
-from registry_core.domain.records import Instance, InstanceKey, Registration, Status
+from registry_core.domain.records import Instance, InstanceKey, Registration, Service, Status
 
 
 class Clock(Protocol):
@@ -187,12 +187,29 @@ class Store(Protocol):
         ...
 
 
+class Elsewhere(Protocol):
+    """What is said of services outside of the registry: in the environment, in a file."""
+
+    def find(self, name: str) -> Service | None:
+        """Return the service of that name, in either spelling of '_' and '-', or None."""
+        ...
+
+    def by_short(self, short: str) -> Instance | None:
+        """Return the instance whose short id is `short`, or None."""
+        ...
+
+
 class LocalView(Protocol):
     """What the faces of an agent (DNS, localhost HTTP) answer from. In memory; nothing of it waits."""
 
     @property
     def catalog(self) -> Catalog:
         """All that is known. The same object for ever; it changes in place."""
+        ...
+
+    @property
+    def elsewhere(self) -> Elsewhere:
+        """What is said elsewhere of services that the catalogue does not have; nothing while it is complete."""
         ...
 
     @property

@@ -15,9 +15,14 @@ class StandingView:
     def __init__(self, instances: Iterable[Instance] = (), *, complete: bool = True) -> None:
         self.catalog = Catalog()
         self.complete = complete
+        self.fallback = Catalog()  # what is said elsewhere
         self._age_s = 0.0
         self._listeners: list[Callable[[frozenset[str]], None]] = []
         self.put(*instances)
+
+    @property
+    def elsewhere(self) -> Catalog:
+        return Catalog() if self.complete else self.fallback
 
     def age_s(self) -> float:
         return self._age_s

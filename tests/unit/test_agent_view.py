@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 
 from agent.view import RESYNC_EVERY_S, SETTLE_S, SILENT_AFTER_S, Advice, View
@@ -248,3 +249,38 @@ def test_lag_is_counted_from_the_last_line(watched: Watched) -> None:
     watched.clock.pass_time(3)
     assert watched.view.lag_s == 3.0
     assert not math.isnan(watched.view.age_s())
+
+
+def test_what_was_kept_over_a_restart_is_shown_and_confirmed_by_nobody(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT, GEO, revision=7))
+    watched.clock.pass_time(12)
+    watched.view.lost()
+    saved = watched.view.saved(watched.clock.wall())
+    assert saved.confirmed_at == watched.clock.wall() - 12
+    later = Watched()
+    later.view.restore(saved, saved.confirmed_at + 3600)
+    assert later.names() == ["geo", "osint_service"]
+    assert later.told == [set()]
+    assert (later.view.loaded, later.view.complete) == (True, False)
+    assert (later.view.age_s(), later.view.freshness) == (3600.0, Freshness.EXPIRED)
+    later.view.apply(Happened(Deregistered(at(8), GEO.key), cursor(8)))
+    later.view.apply(sync(OSINT, revision=8))
+    assert later.names() == ["osint_service"]
+    assert (later.view.complete, later.view.age_s()) == (True, 0.0)
+
+
+@pytest.mark.parametrize("wall_passed_s", [-3600.0, 0.0, 5.0])
+def test_a_clock_that_was_set_back_makes_nothing_kept_fresh(watched: Watched, wall_passed_s: float) -> None:
+    watched.view.apply(everything(OSINT))
+    saved = watched.view.saved(watched.clock.wall())
+    later = Watched()
+    later.view.restore(saved, watched.clock.wall() + wall_passed_s)
+    assert later.view.freshness is Freshness.EXPIRED
+
+
+def test_what_was_kept_and_is_not_what_it_says_is_read_anew(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT, GEO, revision=7))
+    saved = msgspec.structs.replace(watched.view.saved(0.0), digest="0" * 16)
+    later = Watched()
+    later.view.restore(saved, 0.0)
+    assert later.view.cursor == Cursor()

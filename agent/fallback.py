@@ -1,0 +1,144 @@
+"""What is said of services elsewhere than in the registry: in the environment, and in a file.
+
+The last two steps of the fallback, asked only for what the view does not have and cannot tell that it
+does not exist. It reads, and asks nobody; whoever holds it finds the addresses of host names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from registry_core.domain.catalog import Catalog, Lived
+from registry_core.domain.names import check_host, check_service_name, host_port, ip_address
+from registry_core.domain.records import Instance, Protocol, Service
+from registry_core.errors import SettingsError, ValidationError
+
+MAX_FILE_BYTES: Final = 4 * 1024 * 1024
+MAX_ENTRIES: Final = 10_000
+ENVIRONMENT: Final = "environment"
+FILE: Final = "file"
+FILE_EXAMPLE: Final = 'billing = ["http://10.0.0.5:8034", "10.0.0.6:8034"]'
+_PORTS: Final = {Protocol.HTTP: 80, Protocol.HTTPS: 443}
+# Settings of this program and of its neighbours, and no addresses of services.
+_NOT_SERVICES: Final = re.compile(r"(AGENT|SERVICE|REGISTRY|VERTICE|HTTP_PROXY|HTTPS_PROXY|NO_PROXY)(_.*)?", re.ASCII)
+
+
+class Fallback:
+    """Entries by service; those of an earlier source hide those of a later one."""
+
+    def __init__(self, *sources: Iterable[Instance]) -> None:
+        self._catalog = Catalog()
+        for source in sources:
+            known = set(self._catalog.labels())
+            self._catalog.merge(Lived(i, 0.0) for i in source if i.key.label not in known)
+
+    def __len__(self) -> int:
+        """The number of entries."""
+        return len(self._catalog)
+
+    def find(self, name: str) -> Service | None:
+        """Return what is said of a service, in either spelling of `_` and `-`."""
+        return self._catalog.find(name)
+
+    def by_short(self, short: str) -> Instance | None:
+        """Return the entry whose short id is `short`, or None."""
+        return self._catalog.by_short(short)
+
+    def hosts(self) -> set[str]:
+        """Return the host names whose addresses have to be found."""
+        return {instance.host for instance in self._catalog if ip_address(instance.host) is None}
+
+    def located(self, addresses: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
+        """Take the addresses of host names; one without any keeps those it had. Return the labels that changed."""
+        found = [
+            msgspec.structs.replace(instance, addresses=addresses[instance.host])
+            for instance in self._catalog
+            if addresses.get(instance.host)
+        ]
+        return frozenset(self._catalog.merge(Lived(instance, 0.0) for instance in found))
+
+
+def of_environment(environment: Mapping[str, str]) -> Iterator[Instance]:
+    """Yield what `<SERVICE>_URL`, or else `<SERVICE>_HOST` and `<SERVICE>_PORT`, say of services.
+
+    What is no address of a service is passed over: an environment holds many other things.
+    """
+    for variable, value in sorted(environment.items()):
+        stem, _, kind = variable.rpartition("_")
+        if not stem or _NOT_SERVICES.fullmatch(stem):
+            continue
+        if kind == "HOST" and f"{stem}_URL" not in environment:
+            address = f"{_bracketed(value)}:{environment.get(f'{stem}_PORT', '')}"
+        elif kind == "URL":
+            address = value
+        else:
+            continue
+        with contextlib.suppress(ValidationError):
+            yield _entry(stem.lower(), address, ENVIRONMENT)
+
+
+def of_file(path: Path) -> Iterator[Instance]:
+    """Yield what a TOML file says: for each service a `host:port` or URL, or a list of them.
+
+    Raises SettingsError, in one line that names the file and the service, for what cannot be used.
+    """
+    try:
+        with path.open("rb") as file:
+            body = file.read(MAX_FILE_BYTES + 1)
+        services = tomllib.loads(body.decode())
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: it is not TOML: {error} (example: {FILE_EXAMPLE})") from None
+    if len(body) > MAX_FILE_BYTES:
+        raise SettingsError(f"{path}: it has more than {MAX_FILE_BYTES} bytes")
+    count = 0
+    for name, value in services.items():
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+            raise SettingsError(f"{path}: {name}: it is text, or a list of texts (example: {FILE_EXAMPLE})")
+        for text in texts:
+            count += 1
+            if count > MAX_ENTRIES:
+                raise SettingsError(f"{path}: it has more than {MAX_ENTRIES} entries")
+            try:
+                yield _entry(name, text, FILE)
+            except ValidationError as error:
+                raise SettingsError(f"{path}: {name}: {error.message} (example: {FILE_EXAMPLE})") from None
+
+
+def _entry(name: str, text: str, source: str) -> Instance:
+    """Return the instance that a URL or `host:port` names. Raises ValidationError when it names none."""
+    check_service_name(name)
+    is_url = "://" in text
+    try:
+        url = urlsplit(text.strip() if is_url else f"http://{text.strip()}")
+        protocol = Protocol(url.scheme)
+        port = url.port if url.port is not None or not is_url else _PORTS.get(protocol)
+    except ValueError:
+        port = None
+    if not port:
+        raise ValidationError(f"{text!r} is neither host:port nor a URL with a port")
+    host = check_host(url.hostname or "")
+    address = ip_address(host)
+    return Instance(
+        service_name=name,
+        instance_id=host_port(host, port),
+        host=host,
+        port=port,
+        protocol=protocol,
+        addresses=() if address is None else (address.compressed,),
+        metadata={"source": source},
+    )
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

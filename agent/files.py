@@ -1,0 +1,36 @@
+"""Files that are replaced as a whole: what is read is all of the old one or all of the new one.
+
+Everything here blocks: it is called from threads, and from commands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def replace_file(path: Path, parts: Iterable[bytes]) -> None:
+    """Write `parts` to `path`, readable by its owner alone. When it fails, what was there stays.
+
+    On the disk when it returns, the name included. Raises OSError.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)  # the new name has to outlive a power cut, too
+    finally:
+        os.close(folder)
