@@ -7,6 +7,7 @@ A service waits for its first good check, registers, and is then kept registered
                                                    │ └───────────────────────────────────▶ DUE
                        unknown to the registry, or told to re-assert ── from REGISTERED ──▶ DUE
                                                    newer owner ── from DUE or REGISTERED ─▶ FENCED
+                                 the newer owner's lease may be over: it tries again ─────▶ REGISTERED
 
 `next_step` says what to do, the `after_...` functions what an outcome leads to. Times are seconds of
 the agent's monotonic clock; draws are floats in [0, 1).
@@ -38,6 +39,11 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     # Somebody has to change something before a refused registration can succeed.
     refused_retry_s: float = 60.0
     reassert_spread_s: float = 0.5
+    # As long as the lease of a newer owner that is dead. An older epoch takes nothing from one that lives,
+    # and an agent whose clock was set back must not stay out for ever.
+    fenced_retry_s: float = 75.0
+    # How often a host name is resolved again: a container may have got another address.
+    relocate_s: float = 30.0
 
 
 class Outcome(enum.StrEnum):
@@ -101,14 +107,14 @@ def started(now: float, timings: Timings, *, checked: bool) -> Member:
 
 def next_step(member: Member, now: float) -> Step:
     """Return what is to be done for `member` at `now`."""
-    if member.busy or member.phase is Phase.FENCED:
+    if member.busy:
         return Wait(NEVER)
     status = member.status if member.status is not None else Status.CRITICAL
     match member.phase:
         case Phase.WAITING:
             ready = member.status is Status.PASSING or now >= member.due_at
             return Register(status) if ready else Wait(member.due_at)
-        case Phase.DUE:
+        case Phase.DUE | Phase.FENCED:
             return Register(status) if now >= member.due_at else Wait(member.due_at)
         case Phase.REGISTERED:
             if member.told is status:
@@ -133,7 +139,7 @@ def after_request(
     member = msgspec.structs.replace(member, busy=False)
     match outcome:
         case Outcome.FENCED:
-            return msgspec.structs.replace(member, phase=Phase.FENCED, told=None)
+            return _fenced(member, now, draw, timings)
         case Outcome.DONE if member.again:
             return _due(member, now)
         case Outcome.DONE:
@@ -154,12 +160,12 @@ def after_request(
             )
 
 
-def after_beat(member: Member, outcome: Outcome, now: float) -> Member:
+def after_beat(member: Member, outcome: Outcome, now: float, draw: float, timings: Timings) -> Member:
     """Return `member` after the registry answered its heartbeat."""
     if member.phase is not Phase.REGISTERED:
         return member
     if outcome is Outcome.FENCED:
-        return msgspec.structs.replace(member, phase=Phase.FENCED, told=None)
+        return _fenced(member, now, draw, timings)
     return _asserted_anew(member, now) if outcome is Outcome.UNKNOWN else member
 
 
@@ -168,6 +174,16 @@ def after_reassert(member: Member, now: float, draw: float, timings: Timings) ->
     if member.phase is Phase.WAITING or member.phase is Phase.FENCED:
         return member
     return _asserted_anew(member, now + draw * timings.reassert_spread_s)
+
+
+def after_move(member: Member, now: float) -> Member:
+    """Return `member` after its host name came to mean other addresses: registered anew at once."""
+    return _asserted_anew(member, now) if member.phase is Phase.REGISTERED or member.busy else member
+
+
+def _fenced(member: Member, now: float, draw: float, timings: Timings) -> Member:
+    wait_s = timings.fenced_retry_s * (0.5 + draw / 2)
+    return msgspec.structs.replace(member, phase=Phase.FENCED, told=None, failures=0, due_at=now + wait_s, again=False)
 
 
 def _asserted_anew(member: Member, at: float) -> Member:

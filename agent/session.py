@@ -23,6 +23,7 @@ from agent.farewell import leave
 from agent.registry_client import RegistryClient, Reply
 from agent.resolving import HostResolver
 from agent.settings import ServiceSpec
+from registry_core.domain.names import ip_address
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.domain.selection import Random
 from registry_core.ports import Clock
@@ -58,6 +59,7 @@ class _Kept:
         self.checks: asyncio.Task[None] | None = None
         self.known = False  # to the registry, perhaps: so it has to be taken out at the end
         self.problem = ""
+        self.registered_at: tuple[str, ...] = ()  # the addresses that the registry was told last
 
 
 class Session:
@@ -75,6 +77,7 @@ class Session:
         random: Random,
         resolver: HostResolver,
         drain_wait_s: float = 5.0,
+        epoch: int | None = None,
         lease_granted: Callable[[float], None] = lambda _ttl_s: None,
     ) -> None:
         self._client = client
@@ -92,7 +95,7 @@ class Session:
         self._beating = False
         self._unavailable = False
         self._closing = False
-        self.epoch = int(clock.wall() * 1000)
+        self.epoch = epoch if epoch is not None else epoch_at(clock.wall())
         self.check_results: Counter[str] = Counter()
         self.beats: Counter[Outcome] = Counter()
         self._kept: dict[InstanceKey, _Kept] = {}
@@ -127,6 +130,8 @@ class Session:
         if not self._kept:
             return
         self._spawn(self._run())
+        if any(ip_address(kept.claim.host) is None for kept in self._kept.values()):
+            self._spawn(self._relocate())
         for kept in self._kept.values():
             if kept.checker is not None:
                 kept.checks = self._spawn(kept.checker.run())
@@ -199,6 +204,7 @@ class Session:
     async def _register(self, kept: _Kept, status: Status) -> Reply:
         # A name server that is away for a moment must not take known addresses out of DNS.
         addresses = await self._resolver.addresses(kept.claim.host) or kept.claim.addresses
+        kept.registered_at = addresses
         kept.claim = msgspec.structs.replace(kept.claim, addresses=addresses)
         reply, ttl_s = await self._client.register(msgspec.structs.replace(kept.claim, status=status))
         # It may have been stored although the answer was lost.
@@ -208,6 +214,21 @@ class Session:
         if self._beat_at == decisions.NEVER and reply.outcome is Outcome.DONE:
             self._beat_at = decisions.next_beat_at(self._clock.monotonic(), self._random.random(), self._timings)
         return reply
+
+    async def _relocate(self) -> None:
+        """Find the addresses of host names again and again, and register anew what has others now."""
+        while True:
+            await asyncio.sleep(self._timings.relocate_s)
+            for kept in self._kept.values():
+                claim = kept.claim
+                if ip_address(claim.host) is not None:
+                    continue
+                addresses = await self._resolver.addresses(claim.host)
+                # None is no other address: a name server that is away has moved nobody.
+                if addresses and kept.registered_at and addresses != kept.registered_at:
+                    _log.info("address_changed", service=claim.service_name, before=kept.registered_at, after=addresses)
+                    kept.member = decisions.after_move(kept.member, self._clock.monotonic())
+                    self._wake.set()
 
     async def _beat(self) -> None:
         replies: list[tuple[InstanceKey, Reply]] = []
@@ -229,9 +250,9 @@ class Session:
             for key, reply in replies:
                 kept = self._kept[key]
                 self.beats[reply.outcome] += 1
-                kept.member = decisions.after_beat(kept.member, reply.outcome, now)
+                kept.member = decisions.after_beat(kept.member, reply.outcome, now, draw, self._timings)
                 if reply.outcome is Outcome.FENCED:
-                    self._stop_fenced(kept, "a newer agent renews it")
+                    self._note_fenced(kept, "a newer agent renews it")
             self._beating = False
             self._wake.set()
         self._note_availability(failed[0] if failed else Reply(Outcome.DONE))
@@ -247,7 +268,7 @@ class Session:
                     _log.info("registered", **who, status=step.status)
                 kept.problem = ""
             case Outcome.FENCED:
-                self._stop_fenced(kept, reply.said)
+                self._note_fenced(kept, reply.said)
             case Outcome.REFUSED | Outcome.UNKNOWN:
                 if reply.said != kept.problem:  # each refusal is said once, as the registry said it
                     kept.problem = reply.said
@@ -264,12 +285,11 @@ class Session:
             _log.info("registry_available")
         self._unavailable = away
 
-    def _stop_fenced(self, kept: _Kept, said: str) -> None:
+    def _note_fenced(self, kept: _Kept, said: str) -> None:
+        if kept.known or said != kept.problem:  # said once, and not with each try
+            _log.error("fenced", service=kept.claim.service_name, instance=kept.claim.instance_id, because=said)
         kept.problem = said
         kept.known = False  # it is the newer owner's, to be taken out by nobody else
-        _log.error("fenced", service=kept.claim.service_name, instance=kept.claim.instance_id, because=said)
-        if kept.checks is not None:
-            kept.checks.cancel()
 
     # -- the end
 
@@ -313,6 +333,11 @@ class Session:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def epoch_at(wall: float) -> int:
+    """Return the epoch of an agent that starts at `wall` (Unix seconds): later ones are newer."""
+    return int(wall * 1000)
 
 
 def _report(kept: _Kept) -> ServiceReport:

@@ -222,6 +222,7 @@ class ServiceSpec(msgspec.Struct, frozen=True):
 
     claim: Registration
     check: CheckKind
+    has_own_id: bool = True  # False: the id is host:port for want of a better one
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,7 +245,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     drain_wait_s: float = DRAIN_WAIT.default
     state_dir: str = STATE_DIR.default
     # What the environment, and a file, say of services that nobody else knows of.
-    elsewhere: tuple[tuple[Instance, ...], ...] = ()
+    elsewhere: tuple[tuple[Instance, ...], tuple[Instance, ...]] = ((), ())
     log_level: str = LOG_LEVEL.default
     services: tuple[ServiceSpec, ...] = ()
 
@@ -353,7 +354,7 @@ def _spec(table: ServiceTable, values: Values) -> ServiceSpec:
     claim = checked(claim, _ANY_PORT)
     if not table.instance_id:
         claim = msgspec.structs.replace(claim, instance_id=host_port(claim.host, claim.port))
-    return ServiceSpec(claim, _kind(table.check, protocol, values))
+    return ServiceSpec(claim, _kind(table.check, protocol, values), has_own_id=bool(table.instance_id))
 
 
 def _kind(wanted: str, protocol: Protocol, values: Values) -> CheckKind:

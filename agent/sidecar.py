@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import random
+import secrets
 from pathlib import Path
 from typing import Final
 
@@ -23,13 +24,14 @@ from agent.checks.checker import CheckPace
 from agent.checks.probes import check_session, probe_for
 from agent.decisions import Timings
 from agent.fallback import Fallback
+from agent.identity import ID_DIGITS, identified
 from agent.keeper import SnapshotKeeper
 from agent.local_api import LocalApi, http_logger
 from agent.lookups import Lookups
 from agent.metrics import AgentMetrics
 from agent.registry_client import CONNECTIONS, RegistryClient, Upstreams
 from agent.resolving import HostResolver
-from agent.session import Session
+from agent.session import Session, epoch_at
 from agent.settings import AgentSettings
 from agent.snapshot import Saved
 from agent.state_dir import StateDir
@@ -68,6 +70,8 @@ class Sidecar:
         self.view = View(self._clock, fallback=self.fallback)
         self.state = StateDir(Path(settings.state_dir)) if settings.state_dir else None
         self.keeper: SnapshotKeeper | None = None
+        self._services = settings.services
+        self._epoch: int | None = None  # None: what the clock says
         self.lookups = Lookups(
             self.view, zone=settings.zone, when_none_pass=settings.when_none_pass, random=self._random
         )
@@ -139,6 +143,9 @@ class Sidecar:
 
         def read() -> Saved | None:
             state.open()
+            # A folder that another agent has is that one's: its ids are not ours.
+            if state.is_held:
+                self._identify(state)
             return state.read_snapshot()
 
         try:
@@ -150,6 +157,19 @@ class Sidecar:
             self.view.restore(saved, self._clock.wall())
             _log.info("snapshot_read", instances=len(saved.instances), age_s=round(self.view.age_s()))
         self.keeper = SnapshotKeeper(state, self.view, self._clock)
+
+    def _identify(self, state: StateDir) -> None:
+        """Take the ids and the epoch that are kept, and keep what is new. Blocks."""
+        draws = iter(lambda: secrets.token_hex(ID_DIGITS // 2), "")
+        kept = state.read_identity()
+        self._services, identity = identified(
+            self.settings.services, kept, epoch=epoch_at(self._clock.wall()), draws=draws
+        )
+        self._epoch = identity.epoch
+        try:
+            state.write_identity(identity)
+        except OSError as error:
+            _log.warning("identity_not_kept", path=str(state.path), because=error.strerror)
 
     async def _serve_dns(self) -> None:
         where = self.settings.dns_listen
@@ -207,7 +227,7 @@ class Sidecar:
         )
         checks = await self._stack.enter_async_context(check_session(resolver))
         self.session = Session(
-            settings.services,
+            self._services,
             RegistryClient(http, self.upstreams, settings.token),
             timings=Timings(heartbeat_s=settings.heartbeat_s, initial_wait_s=settings.initial_wait_s),
             pace=CheckPace(settings.check_interval_s, settings.check_rise, settings.check_fall),
@@ -216,6 +236,7 @@ class Sidecar:
             random=self._random,
             resolver=resolver,
             drain_wait_s=settings.drain_wait_s,
+            epoch=self._epoch,
             lease_granted=self.view.lease_granted,
         )
         self.sync = WatchSync(

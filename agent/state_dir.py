@@ -17,6 +17,7 @@ import structlog
 
 from agent import snapshot
 from agent.files import replace_file
+from agent.identity import Identity
 from agent.snapshot import BadSnapshot, Saved
 
 SNAPSHOT: Final = "snapshot.jsonl"
@@ -26,13 +27,6 @@ LOCK: Final = "lock"
 MAX_IDENTITY_BYTES: Final = 4 * 1024 * 1024
 
 _log = structlog.get_logger(component="agent.state")
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """Who the agent's instances are: ids by what stands in the configuration, and the latest epoch."""
-
-    epoch: int = 0
-    instance_ids: dict[str, str] = {}
 
 
 class StateDir:

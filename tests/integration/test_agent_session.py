@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Sequence
@@ -15,6 +16,7 @@ from agent.registry_client import RegistryClient, Reply
 from agent.resolving import HostResolver
 from agent.session import Session
 from agent.settings import CheckKind, ServiceSpec
+from registry_core.api.resolution import Resolver
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.ports import SystemClock
 from tests.programs import eventually
@@ -31,6 +33,7 @@ class Played(RegistryClient):
     def __init__(self) -> None:
         self.answers: dict[str, list[Reply | Exception]] = {}
         self.asked: list[str] = []
+        self.addresses: list[tuple[str, ...]] = []  # of each registration
 
     def plays(self, what: str, *answers: Reply | Exception) -> None:
         self.answers[what] = list(answers)
@@ -44,7 +47,7 @@ class Played(RegistryClient):
         return answer
 
     async def register(self, claim: Registration) -> tuple[Reply, float | None]:
-        assert claim.addresses == (claim.host,)
+        self.addresses.append(claim.addresses)
         return self._next("register"), None
 
     async def beat(self, claims: Sequence[Registration]) -> list[tuple[InstanceKey, Reply]]:
@@ -66,16 +69,23 @@ def registry() -> Played:
 
 
 @contextlib.asynccontextmanager
-async def session_of(registry: Played, count: int = 1, timings: Timings = QUICK) -> AsyncIterator[Session]:
+async def session_of(
+    registry: Played,
+    count: int = 1,
+    timings: Timings = QUICK,
+    *,
+    resolver: HostResolver | None = None,
+    host: str = "10.0.0.{}",
+) -> AsyncIterator[Session]:
     session = Session(
-        [ServiceSpec(claim(host=f"10.0.0.{n + 1}"), CheckKind.NONE) for n in range(count)],
+        [ServiceSpec(claim(host=host.format(n + 1)), CheckKind.NONE) for n in range(count)],
         registry,
         timings=timings,
         pace=CheckPace(),
         probe_for=lambda _spec: None,
         clock=SystemClock(),
         random=random.Random(1),
-        resolver=HostResolver(),
+        resolver=resolver if resolver is not None else HostResolver(),
         drain_wait_s=0.0,
     )
     session.start()
@@ -151,3 +161,32 @@ async def test_what_was_refused_is_not_taken_out_at_the_end(registry: Played) ->
         await eventually(lambda: session.report()[0].problem != "", "it is refused")
         await session.drain(10.0)
     assert registry.asked == ["register"]
+
+
+async def test_an_instance_whose_host_name_means_another_address_registers_anew(registry: Played) -> None:
+    names = {"me": ["10.1.1.1"]}
+    resolver = HostResolver(Resolver(lambda host: names[host]))
+    timings = Timings(heartbeat_s=10.0, relocate_s=0.02)
+    with capture_logs() as lines:
+        async with session_of(registry, timings=timings, resolver=resolver, host="me") as session:
+            await eventually(lambda: registered(session), "it is registered")
+            names["me"] = []
+            await asyncio.sleep(0.1)  # several times the pace
+            assert registry.addresses == [("10.1.1.1",)], "a name server that is away moves nobody"
+            names["me"] = ["10.1.1.2"]
+            await eventually(lambda: len(registry.addresses) == 2, "it is registered anew")
+            await eventually(lambda: registered(session), "and is registered")
+            await asyncio.sleep(0.1)
+    assert registry.addresses == [("10.1.1.1",), ("10.1.1.2",)]
+    assert [line["event"] for line in lines].count("address_changed") == 1
+
+
+async def test_who_is_fenced_comes_back_when_the_newer_owner_is_gone_and_says_so_once(registry: Played) -> None:
+    fenced = Reply(Outcome.FENCED, "Fenced: epoch: there is a newer owner")
+    registry.plays("register", fenced, fenced, fenced)
+    with capture_logs() as lines:
+        async with session_of(registry, timings=Timings(fenced_retry_s=0.02)) as session:
+            await eventually(lambda: registered(session), "it is registered at last")
+            assert session.report()[0].problem == ""
+    assert [line["event"] for line in lines].count("fenced") == 1
+    assert registry.asked.count("register") == 4

@@ -19,6 +19,7 @@ from agent.decisions import (
     Wait,
     after_beat,
     after_check,
+    after_move,
     after_reassert,
     after_request,
     backoff_s,
@@ -38,8 +39,8 @@ Happening: TypeAlias = tuple[str, Outcome, Status, float, float]
 # What happens, with which outcome and verdict, how much later, and the draw.
 HAPPENINGS = st.lists(
     st.tuples(
-        st.sampled_from(["step", "beat", "check", "reassert", "reassert while busy"]),
-        st.sampled_from([o for o in Outcome if o is not Outcome.FENCED]),
+        st.sampled_from(["step", "beat", "check", "move", "reassert", "reassert while busy"]),
+        st.sampled_from(Outcome),
         STATUSES,
         st.floats(0.0, 30.0),
         DRAWS,
@@ -61,7 +62,9 @@ def happen(member: Member, now: float, happening: Happening) -> Member:
         case "step":
             return done(member, now, outcome, draw)
         case "beat":
-            return after_beat(member, outcome, now)
+            return after_beat(member, outcome, now, draw, T)
+        case "move":
+            return after_move(member, now)
         case "check":
             return after_check(member, status)
         case "reassert":
@@ -86,7 +89,7 @@ def test_from_every_state_the_service_gets_registered_with_its_true_status(
         assert not member.busy
         step = next_step(member, now)
         if isinstance(step, Wait) and step.until != NEVER:
-            assert now < step.until <= now + 60.0, "no wait is longer than the longest there is"
+            assert now < step.until <= now + 75.0, "no wait is longer than the longest there is"
     # From now on the registry answers: two requests later all is as it should be.
     for _ in range(3):
         step = next_step(member, now)

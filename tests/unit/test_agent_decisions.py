@@ -17,6 +17,7 @@ from agent.decisions import (
     Wait,
     after_beat,
     after_check,
+    after_move,
     after_reassert,
     after_request,
     batches,
@@ -86,15 +87,15 @@ def test_a_status_that_could_not_be_told_is_told_later() -> None:
 def test_an_instance_that_the_registry_does_not_know_registers_again() -> None:
     told = after(after_check(registered(), CRITICAL), TellStatus(CRITICAL), Outcome.UNKNOWN, now=10.0)
     assert next_step(told, 10.0) == Register(CRITICAL)
-    beaten = after_beat(registered(), Outcome.UNKNOWN, 10.0)
+    beaten = after_beat(registered(), Outcome.UNKNOWN, 10.0, 0.5, T)
     assert next_step(beaten, 10.0) == Register(PASSING)
 
 
 def test_heartbeats_change_nothing_else() -> None:
     for outcome in (Outcome.DONE, Outcome.UNAVAILABLE, Outcome.REFUSED):
-        assert after_beat(registered(), outcome, 10.0) == registered()
+        assert after_beat(registered(), outcome, 10.0, 0.5, T) == registered()
     waiting = started(0.0, T, checked=True)
-    assert after_beat(waiting, Outcome.UNKNOWN, 10.0) == waiting
+    assert after_beat(waiting, Outcome.UNKNOWN, 10.0, 0.5, T) == waiting
 
 
 def test_unavailable_is_tried_for_ever_with_growing_waits() -> None:
@@ -115,11 +116,28 @@ def test_a_refused_registration_is_tried_again_slowly(outcome: Outcome) -> None:
     assert next_step(member, 30.0) == Register(PASSING)
 
 
-def test_who_is_fenced_stops() -> None:
-    for member in (after(registered(), REGISTER, Outcome.FENCED), after_beat(registered(), Outcome.FENCED, 1.0)):
+def test_who_is_fenced_asks_again_when_the_newer_owners_lease_may_be_over() -> None:
+    for member in (
+        after(registered(), REGISTER, Outcome.FENCED, draw=0.0),
+        after_beat(registered(), Outcome.FENCED, 0.0, 0.0, T),
+    ):
         assert member.phase is Phase.FENCED
-        assert next_step(after_check(member, CRITICAL), 1e9) == Wait(NEVER)
         assert after_reassert(member, 1.0, 0.5, T) == member
+        assert after_move(member, 1.0) == member
+        assert next_step(after_check(member, CRITICAL), 37.0) == Wait(37.5)
+        assert next_step(after_check(member, CRITICAL), 37.5) == Register(CRITICAL)
+        again = after(member, REGISTER, Outcome.FENCED, now=37.5, draw=0.999)
+        assert again.phase is Phase.FENCED
+        assert 110 < again.due_at <= 37.5 + 75
+        assert after(member, REGISTER, Outcome.DONE, now=37.5).phase is Phase.REGISTERED
+
+
+def test_who_moved_registers_anew_at_once() -> None:
+    assert next_step(after_move(registered(), 9.0), 9.0) == Register(PASSING)
+    waiting = started(0.0, T, checked=True)
+    assert after_move(waiting, 9.0) == waiting
+    busy = after_move(begun(registered()), 9.0)
+    assert next_step(after_request(busy, REGISTER, Outcome.DONE, now=9.5, draw=0.5, timings=T), 9.5) == REGISTER
 
 
 def test_a_registry_that_lost_its_memory_is_told_everything_again_within_half_a_second() -> None:

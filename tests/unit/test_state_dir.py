@@ -11,8 +11,9 @@ from structlog.testing import capture_logs
 
 from agent import snapshot
 from agent.files import replace_file
+from agent.identity import Identity
 from agent.snapshot import Saved
-from agent.state_dir import IDENTITY, SET_ASIDE, SNAPSHOT, Identity, StateDir
+from agent.state_dir import IDENTITY, SET_ASIDE, SNAPSHOT, StateDir
 from registry_core.domain.cursor import Cursor
 from tests.samples import instance, lived
 
