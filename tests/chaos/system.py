@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from tests.chaos.load import Result
+from tests.networks import HERE, Place
 from tests.programs import VERTICE, Program, accepts, free_port, wait_until
 from tests.redis_topology import RedisServer, Topology, topology
 from tests.scenarios.system import get_json
@@ -23,6 +24,7 @@ class Outcome(msgspec.Struct):
     fault: str
     result: Result
     lost: list[str]
+    broken: list[str] = []  # what else was promised and not kept
 
     @property
     def stall_s(self) -> float:
@@ -48,19 +50,20 @@ def say(line: object) -> None:
 class Registry:
     """One replica, as a program of its own."""
 
-    def __init__(self, folder: Path, store: str, name: str = "replica") -> None:
+    def __init__(self, folder: Path, store: str, name: str = "replica", place: Place = HERE) -> None:
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self._host = place.control
+        self.url = f"http://{self._host}:{self.port}"
         self.program = Program(
-            [*VERTICE, "registry", "--listen", f"127.0.0.1:{self.port}"],
+            [*place.within, *VERTICE, "registry", "--listen", f"{self._host}:{self.port}"],
             folder / f"{name}.log",
-            {"REGISTRY_STORE": store, "REGISTRY_WARMING": "0"},
+            {"REGISTRY_STORE": store, "REGISTRY_WARMING": "0", "REGISTRY_AUTH": "off"},
         )
 
     def is_up(self) -> bool:
         if self.program.process.poll() is not None:
             raise AssertionError(f"the replica ended: {self.program.output()}")
-        return accepts(self.port)
+        return accepts(self.port, self._host)
 
     def instances(self) -> dict[str, str]:
         """Return what it shows: instance id -> service name."""
@@ -68,9 +71,9 @@ class Registry:
 
 
 @contextlib.contextmanager
-def registry(folder: Path, store: str, name: str = "replica") -> Iterator[Registry]:
+def registry(folder: Path, store: str, name: str = "replica", place: Place = HERE) -> Iterator[Registry]:
     """Run a replica for the length of a `with`."""
-    running = Registry(folder, store, name)
+    running = Registry(folder, store, name, place)
     try:
         wait_until(running.is_up, "the replica listens", timeout_s=20)
         yield running
@@ -79,22 +82,33 @@ def registry(folder: Path, store: str, name: str = "replica") -> Iterator[Regist
 
 
 class Trial:
-    """A topology, a replica and its load, all running."""
+    """A topology, a replica and its load, all running.
 
-    def __init__(self, folder: Path, redis: Topology, replica: Registry, seed: int) -> None:
+    `place` is where the load runs, and where the replica does; `first` numbers what the load registers.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        redis: Topology,
+        replica: Registry,
+        seed: int,
+        *,
+        place: Place = HERE,
+        first: int = 0,
+    ) -> None:
         self.folder = folder
         self.redis = redis
         self.replica = replica
         self.seed = seed
-        self._file = folder / "load.json"
-        self.load = Program(
-            [sys.executable, "-m", "tests.chaos.load", replica.url, str(seed), str(self._file)], folder / "load.log"
-        )
+        self._place = place
+        self._file = folder / f"load-{first}.json"
+        argv = [sys.executable, "-m", "tests.chaos.load", replica.url, str(seed), str(self._file), str(first)]
+        self.load = Program([*place.within, *argv], folder / f"load-{first}.log")
 
     def master(self, shard: str = "a") -> RedisServer:
         """Return the node that is the master now."""
-        nodes = self.redis.shard(shard).nodes
-        return next(n for n in nodes if n.is_running() and "role:master" in str(n.ask("INFO", "replication")))
+        return self.redis.shard(shard).masters()[0]
 
     def moment(self) -> float:
         """Return how long to wait before the fault: the seed decides. Seconds."""
@@ -111,16 +125,24 @@ class Trial:
 
     def end(self, fault: str, *, replica_lives: bool = True) -> Outcome:
         """End the load, and compare: with what this replica shows, and with what a new one finds in Redis."""
-        code = self.load.stop(timeout_s=40)
-        assert code == 0, self.load.output()
-        result = msgspec.json.decode(self._file.read_bytes(), type=Result)
+        result = self.result()
         shown = self.replica.instances() if replica_lives else None
-        with registry(self.folder, self.redis.url, "judge") as judge:
+        with registry(self.folder, self.redis.url, "judge", self._place) as judge:
             wait_until(lambda: bool(judge.instances()), "the new replica has read Redis", timeout_s=20)
             stored = judge.instances()
         views = [stored] if shown is None else [shown, stored]
-        lost = [i for i, name in result.acknowledged.items() if any(view.get(i) != name for view in views)]
-        return Outcome(fault, result, lost)
+        return Outcome(fault, result, missing(result, *views))
+
+    def result(self) -> Result:
+        """End the load, and return what became of what it asked."""
+        code = self.load.stop(timeout_s=40)
+        assert code == 0, self.load.output()
+        return msgspec.json.decode(self._file.read_bytes(), type=Result)
+
+
+def missing(result: Result, *views: dict[str, str]) -> list[str]:
+    """Return what was acknowledged and is not in every one of these catalogues."""
+    return [i for i, name in result.acknowledged.items() if any(view.get(i) != name for view in views)]
 
 
 @contextlib.contextmanager
