@@ -50,6 +50,7 @@ class Result(msgspec.Struct):
     seed: int
     acknowledged: dict[str, str] = {}  # instance id -> service name
     times: dict[str, tuple[float, float]] = {}  # of these: when it was asked, and when the answer came
+    refused: dict[str, str] = {}  # with 503: instance id -> service name
     began_at: float = 0.0
     writes: int = 0
     lookups: int = 0
@@ -61,6 +62,12 @@ class Result(msgspec.Struct):
     def failed(self, kind: str) -> list[Failure]:
         """Return the failures of one kind."""
         return [failure for failure in self.failures if failure.kind == kind]
+
+
+def registration(number: int, service_name: str) -> dict[str, object]:
+    """Return the body of one registration, with an address of its own."""
+    host = f"10.{number // 62500 % 250}.{number // 250 % 250}.{number % 250 + 1}"
+    return {"service_name": service_name, "instance_id": f"i{number}", "host": host, "port": 8034}
 
 
 class Load:
@@ -102,15 +109,15 @@ class Load:
         number = self._first + self.result.writes
         self.result.writes += 1
         name, instance = f"service_{self._random.randrange(SERVICES)}", f"i{number}"
-        host = f"10.{number // 62500 % 250}.{number // 250 % 250}.{number % 250 + 1}"
-        body = {"service_name": name, "instance_id": instance, "host": host, "port": 8034}
-        status, took_s = await self._ask("write", "POST", "/register", body, good=201)
+        status, took_s = await self._ask("write", "POST", "/register", registration(number, name), good=201)
         self.result.longest_write_s = max(self.result.longest_write_s, took_s)
         if status == 201:
             self.result.acknowledged[instance] = name
             now = time.monotonic()
             self.result.times[instance] = (now - took_s, now)
             self._known.append((name, instance))
+        elif status == 503:
+            self.result.refused[instance] = name
 
     async def _look_up(self) -> None:
         if not self._known:

@@ -7,11 +7,9 @@ else; the larger side may refuse nothing.
 from __future__ import annotations
 
 import contextlib
-import json
 import time
-import urllib.request
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tests.chaos.load import Result
 from tests.chaos.system import Outcome, Registry, Trial, missing, registry
@@ -73,7 +71,7 @@ class _Partition:
         few, many = self._minority, self._majority
         few.grows()
         many.grows()
-        ask(many.replica, "POST", "/register", {"service_name": "ghost", "host": "10.250.0.1", "port": 8034})
+        many.replica.ask("POST", "/register", {"service_name": "ghost", "host": "10.250.0.1", "port": 8034})
         wait_until(lambda: "ghost" in few.replica.instances().values(), "both replicas show it")
         few.go_on(few.moment())
         old = few.master()
@@ -81,7 +79,7 @@ class _Partition:
         cut_at = time.monotonic()
         many.grows()
         # The old master does not hear of it, and must not bring it back.
-        ask(many.replica, "DELETE", "/deregister/ghost")
+        many.replica.ask("DELETE", "/deregister/ghost")
         few.go_on(max(0.0, cut_at + CUT_S - time.monotonic()))
         healed_at = time.monotonic()
         self._nets.heal()
@@ -123,7 +121,7 @@ class _Partition:
 
 def _takes_writes(replica: Registry) -> bool:
     with contextlib.suppress(OSError):  # a refusal is one
-        ask(replica, "POST", "/register", {"service_name": "again", "host": "10.250.0.2", "port": 8034})
+        replica.ask("POST", "/register", {"service_name": "again", "host": "10.250.0.2", "port": 8034})
         return True
     return False
 
@@ -134,6 +132,7 @@ def _both(one: Result, other: Result) -> Result:
         one.seed,
         one.acknowledged | other.acknowledged,
         one.times | other.times,
+        one.refused | other.refused,
         one.began_at,
         one.writes + other.writes,
         one.lookups + other.lookups,
@@ -142,13 +141,3 @@ def _both(one: Result, other: Result) -> Result:
         max(one.longest_write_s, other.longest_write_s),
         max(one.longest_lookup_s, other.longest_lookup_s),
     )
-
-
-def ask(replica: Registry, method: str, path: str, body: object = None) -> Any:
-    """Return what a replica answers to one request, which has to succeed."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(
-        replica.url + path, data=data, method=method, headers={"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=20) as response:
-        return json.load(response)

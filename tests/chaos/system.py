@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import sys
 import time
+import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from tests.chaos.load import Result
+from tests.chaos.load import Result, registration
 from tests.networks import HERE, Place
 from tests.programs import VERTICE, Program, accepts, free_port, wait_until
 from tests.redis_topology import RedisServer, Topology, topology
 from tests.scenarios.system import get_json
+
+# The stream of a shard, under the prefix that REGISTRY_STORE means when it names none.
+EVENTS = "vertice:events"
 
 
 class Outcome(msgspec.Struct):
@@ -68,6 +75,14 @@ class Registry:
     def instances(self) -> dict[str, str]:
         """Return what it shows: instance id -> service name."""
         return {i["instance_id"]: i["service_name"] for i in get_json(f"{self.url}/catalog")["instances"]}
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        """Return what it answers to one request. Raises OSError when that is no success."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return json.load(response)
 
 
 @contextlib.contextmanager
@@ -123,15 +138,32 @@ class Trial:
         before = len(self.replica.instances())
         wait_until(lambda: len(self.replica.instances()) > before + 5, "registrations are taken", timeout_s=timeout_s)
 
-    def end(self, fault: str, *, replica_lives: bool = True) -> Outcome:
-        """End the load, and compare: with what this replica shows, and with what a new one finds in Redis."""
+    def end(self, fault: str, *, replica_lives: bool = True, again: bool = False) -> Outcome:
+        """End the load, and compare: with what this replica shows, and with what a new one finds in Redis.
+
+        `again`: what was refused is first sent again, as agents do, and counts as acknowledged then.
+        """
         result = self.result()
+        broken = self._sent_again(result) if again else []
         shown = self.replica.instances() if replica_lives else None
         with registry(self.folder, self.redis.url, "judge", self._place) as judge:
             wait_until(lambda: bool(judge.instances()), "the new replica has read Redis", timeout_s=20)
             stored = judge.instances()
         views = [stored] if shown is None else [shown, stored]
-        return Outcome(fault, result, missing(result, *views))
+        return Outcome(fault, result, missing(result, *views), broken)
+
+    def _sent_again(self, result: Result) -> list[str]:
+        """Send twice what was refused, and return where that did more than once would have done."""
+        broken: list[str] = []
+        for instance, name in result.refused.items():
+            body = registration(int(instance[1:]), name)
+            once, twice = (self.replica.ask("POST", "/register", body) for _ in range(2))
+            if twice != {**once, "created": False}:
+                broken.append(f"{instance} was answered differently when it was sent again: {once}, {twice}")
+        result.acknowledged |= result.refused
+        events = [dict(zip(e[::2], e[1::2], strict=True)) for _, e in self.master().ask("XRANGE", EVENTS, "-", "+")]
+        times = Counter(event["k"].rpartition("/")[2] for event in events if event["t"] == "registered")
+        return broken + [f"{i} was registered {times[i]} times" for i in result.refused if times[i] != 1]
 
     def result(self) -> Result:
         """End the load, and return what became of what it asked."""
