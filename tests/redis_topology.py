@@ -1,4 +1,4 @@
-"""Real Redis masters, replicas and Sentinels on free loopback ports: started, killed, paused, started again.
+"""Real Redis masters, replicas and Sentinels on free ports: started, killed, paused, started again.
 
 Every server runs from a folder of its own, without persistence: what comes back, comes back empty.
 """
@@ -16,15 +16,17 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
+from tests.networks import HERE, Place
 from tests.programs import Program, find, free_port, wait_until
 
 DOWN_AFTER_MS = 500
 FAILOVER_TIMEOUT_MS = 10_000
 
 
-def ask(port: int, *words: str, password: str = "", timeout_s: float = 2.0) -> Any:
+def ask(port: int, *words: str, host: str = "127.0.0.1", password: str = "", timeout_s: float = 2.0) -> Any:
     """Return a server's plain answer to one command; an error's text; "" when there is no answer."""
     connection = cast("Any", Connection)(
+        host=host,
         port=port,
         password=password or None,
         socket_timeout=timeout_s,
@@ -48,15 +50,20 @@ def ask(port: int, *words: str, password: str = "", timeout_s: float = 2.0) -> A
 class RedisServer:
     """One redis-server or redis-sentinel; the same port, whenever it is started."""
 
-    def __init__(self, folder: Path, lines: Sequence[str], *, sentinel: bool = False, password: str = "") -> None:
+    def __init__(
+        self, folder: Path, lines: Sequence[str], *, sentinel: bool = False, password: str = "", place: Place = HERE
+    ) -> None:
         folder.mkdir(parents=True)
         self.port = free_port()
+        self.place = place
         self.folder = folder
         self.password = password
         self._is_sentinel = sentinel
         self.program: Program | None = None
-        self._argv = [find("redis-sentinel" if sentinel else "redis-server"), str(folder / "redis.conf")]
-        own = [f"port {self.port}", "bind 127.0.0.1", f"dir {folder}", "daemonize no", "protected-mode no"]
+        program = find("redis-sentinel" if sentinel else "redis-server")
+        self._argv = [*place.within, program, str(folder / "redis.conf")]
+        bound = " ".join({place.host, place.control})
+        own = [f"port {self.port}", f"bind {bound}", f"dir {folder}", "daemonize no", "protected-mode no"]
         if not sentinel:
             own += ['save ""', "appendonly no", "repl-diskless-sync yes", "repl-diskless-sync-delay 0"]
             own += ["repl-backlog-size 8mb"]
@@ -65,7 +72,12 @@ class RedisServer:
     @property
     def url(self) -> str:
         user = f":{self.password}@" if self.password else ""
-        return f"redis://{user}127.0.0.1:{self.port}"
+        return f"redis://{user}{self.at}"
+
+    @property
+    def at(self) -> str:
+        """Where the other programs of the system reach it."""
+        return f"{self.place.host}:{self.port}"
 
     def start(self) -> None:
         """Start it, and wait until it answers. A Redis starts with nothing, a Sentinel with what it knew."""
@@ -77,7 +89,15 @@ class RedisServer:
         wait_until(lambda: self.ask("PING") == "PONG", f"{self.folder.name} answers", timeout_s=20, every_s=0.02)
 
     def ask(self, *words: str) -> Any:
-        return ask(self.port, *words, password=self.password)
+        return ask(self.port, *words, host=self.place.control, password=self.password)
+
+    def follow(self, master: RedisServer) -> None:
+        """Make it a replica."""
+        self.ask("REPLICAOF", master.place.host, str(master.port))
+
+    def is_master(self) -> bool:
+        """Return whether it runs and says that it is a master."""
+        return self.is_running() and "role:master" in str(self.ask("INFO", "replication"))
 
     def is_running(self) -> bool:
         """Whether its process lives, paused or not."""
@@ -109,30 +129,50 @@ class RedisServer:
 class Shard:
     """One master, as the Sentinels call it, and its replicas. The first of `nodes` begins as the master."""
 
-    def __init__(self, name: str, folder: Path, replicas: int) -> None:
+    def __init__(self, name: str, folder: Path, replicas: int, places: tuple[Place, Place]) -> None:
         self.name = name
+        first, others = places
         lines = ["min-replicas-to-write 1", "min-replicas-max-lag 1"] if replicas else []
         # A node that comes back by itself is no replica of anybody before a Sentinel says so.
-        self.nodes = [RedisServer(folder / f"{name}-{number}", lines) for number in range(1 + replicas)]
+        self.nodes = [
+            RedisServer(folder / f"{name}-{number}", lines, place=others if number else first)
+            for number in range(1 + replicas)
+        ]
 
     def start(self) -> None:
         for node in self.nodes:
             node.start()
         for node in self.nodes[1:]:
-            node.ask("REPLICAOF", "127.0.0.1", str(self.nodes[0].port))
+            node.follow(self.nodes[0])
         wait_until(self.is_whole, f"the replicas of {self.name} follow", timeout_s=20, every_s=0.02)
 
     def is_whole(self) -> bool:
         said = str(self.nodes[0].ask("INFO", "replication"))
         return said.count("state=online") == len(self.nodes) - 1
 
+    def masters(self) -> list[RedisServer]:
+        """Return the nodes that say that they are the master."""
+        return [node for node in self.nodes if node.is_master()]
+
 
 class Topology:
-    """Shards with their replicas, and the Sentinels that watch them all."""
+    """Shards with their replicas, and the Sentinels that watch them all.
 
-    def __init__(self, folder: Path, masters: Sequence[str] = ("a",), *, replicas: int = 2, sentinels: int = 3) -> None:
+    `places`: where the first node of each shard runs, and where everything else does.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        masters: Sequence[str] = ("a",),
+        *,
+        replicas: int = 2,
+        sentinels: int = 3,
+        places: tuple[Place, Place] = (HERE, HERE),
+    ) -> None:
         self.folder = folder
-        self.shards = [Shard(name, folder, replicas) for name in masters]
+        self.shards = [Shard(name, folder, replicas, places) for name in masters]
+        self._sentinels_at = places[1]
         self.sentinels: list[RedisServer] = []
         self._sentinel_count = sentinels
 
@@ -144,12 +184,13 @@ class Topology:
             lines: list[str] = []
             for shard in self.shards:
                 lines += [
-                    f"sentinel monitor {shard.name} 127.0.0.1 {shard.nodes[0].port} {quorum}",
+                    f"sentinel monitor {shard.name} {shard.nodes[0].place.host} {shard.nodes[0].port} {quorum}",
                     f"sentinel down-after-milliseconds {shard.name} {DOWN_AFTER_MS}",
                     f"sentinel failover-timeout {shard.name} {FAILOVER_TIMEOUT_MS}",
                     f"sentinel parallel-syncs {shard.name} 2",
                 ]
-            sentinel = RedisServer(self.folder / f"sentinel-{number}", lines, sentinel=True)
+            folder = self.folder / f"sentinel-{number}"
+            sentinel = RedisServer(folder, lines, sentinel=True, place=self._sentinels_at)
             self.sentinels.append(sentinel)
             sentinel.start()
         wait_until(self.is_ready, "the Sentinels know everybody", timeout_s=30, every_s=0.05)
@@ -168,7 +209,7 @@ class Topology:
     @property
     def url(self) -> str:
         """The URL for REGISTRY_STORE."""
-        at = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        at = ",".join(sentinel.at for sentinel in self.sentinels)
         return f"redis+sentinel://{at}/?masters={','.join(shard.name for shard in self.shards)}"
 
     def shard(self, name: str) -> Shard:
@@ -184,9 +225,11 @@ class Topology:
 
 
 @contextlib.contextmanager
-def topology(folder: Path, masters: Sequence[str] = ("a",), *, replicas: int = 2) -> Iterator[Topology]:
+def topology(
+    folder: Path, masters: Sequence[str] = ("a",), *, replicas: int = 2, places: tuple[Place, Place] = (HERE, HERE)
+) -> Iterator[Topology]:
     """Run a whole topology for the length of a `with`."""
-    whole = Topology(folder, masters, replicas=replicas)
+    whole = Topology(folder, masters, replicas=replicas, places=places)
     try:
         whole.start()
         yield whole

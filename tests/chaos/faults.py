@@ -10,12 +10,16 @@ from typing import Final
 
 import msgspec
 
-from tests.chaos.system import Outcome, trial
+from tests.chaos.partition import cut_off, cut_off_inwards, cut_off_outwards
+from tests.chaos.system import Outcome, Trial, trial
+from tests.networks import why_not
 from tests.programs import wait_until
 
 PAUSE_S: Final = 20.0
 # Longer than a master may go on without its replicas before it refuses writes (min-replicas-max-lag).
 AWAY_S: Final = 4.0
+# Shorter than a write is held for without the word of a replica (1.5 s).
+BRIEFLY_S: Final = 0.7
 # An open breaker is asked again after 30 s.
 BREAKER_S: Final = 60.0
 
@@ -42,8 +46,7 @@ def master_paused(folder: Path, seed: int) -> Outcome:
         wait_until(lambda: "role:slave" in str(old.ask("INFO", "replication")), "it follows the new one", timeout_s=40)
         running.grows()
         outcome = running.end("master paused for 20 s (SIGSTOP)")
-        masters = [n for n in running.redis.shard("a").nodes if "role:master" in str(n.ask("INFO", "replication"))]
-        assert len(masters) == 1, "two masters"
+        assert len(running.redis.shard("a").masters()) == 1, "two masters"
         return outcome
 
 
@@ -67,9 +70,35 @@ def both_replicas_killed(folder: Path, seed: int) -> Outcome:
         running.go_on(AWAY_S)
         for replica in replicas:
             replica.start()
-            replica.ask("REPLICAOF", "127.0.0.1", str(master.port))
+            replica.follow(master)
         running.grows()
         return running.end("both Redis replicas killed, and back")
+
+
+def replicas_lagging(folder: Path, seed: int) -> Outcome:
+    """Let both Redis replicas fall behind for 4 s: writes are refused, and sent again afterwards."""
+    with trial(folder, seed) as running:
+        _lag(running, AWAY_S)
+        return running.end("both Redis replicas paused for 4 s, what was refused sent again twice", again=True)
+
+
+def replicas_lagging_briefly(folder: Path, seed: int) -> Outcome:
+    """Let both Redis replicas fall behind for less time than a write is held for: nobody notices but by waiting."""
+    with trial(folder, seed) as running:
+        _lag(running, BRIEFLY_S)
+        return running.end("both Redis replicas paused for 0.7 s")
+
+
+def _lag(running: Trial, seconds: float) -> None:
+    master = running.master()
+    replicas = [node for node in running.redis.shard("a").nodes if node is not master]
+    for replica in replicas:
+        replica.pause()
+    running.go_on(seconds)
+    for replica in replicas:
+        replica.resume()
+    running.grows()
+    running.go_on(1)
 
 
 def one_sentinel_and_the_master_killed(folder: Path, seed: int) -> Outcome:
@@ -135,14 +164,23 @@ class Fault(msgspec.Struct, frozen=True):
     times: int = 1
     may_fail_with: frozenset[int] = frozenset()
     replica_lives: bool = True
+    refuses_within_s: float | None = None
+    why_not: Callable[[], str] = str  # why it cannot be done here; "" when it can
 
 
 REFUSED: Final = frozenset({503})
+# A master that has lost its replicas: its writes are held for 1.5 s, and then for the time of one more question.
+REFUSAL_S: Final = 2.0
 FAULTS: Final = (
     Fault(master_killed, times=20),
     Fault(master_paused),
     Fault(one_replica_killed),
     Fault(both_replicas_killed, may_fail_with=REFUSED),
+    Fault(replicas_lagging, may_fail_with=REFUSED, refuses_within_s=REFUSAL_S),
+    Fault(replicas_lagging_briefly),
+    Fault(cut_off, may_fail_with=REFUSED, refuses_within_s=REFUSAL_S, why_not=why_not),
+    Fault(cut_off_outwards, may_fail_with=REFUSED, refuses_within_s=REFUSAL_S, why_not=why_not),
+    Fault(cut_off_inwards, may_fail_with=REFUSED, refuses_within_s=REFUSAL_S, why_not=why_not),
     Fault(one_sentinel_and_the_master_killed, times=2),
     Fault(majority_of_sentinels_and_the_master_killed, may_fail_with=REFUSED),
     Fault(all_masters_killed, times=2),

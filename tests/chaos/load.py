@@ -3,7 +3,9 @@
 It tries everything once and hides nothing: each request that is not answered with success counts as
 failed. It ends at SIGTERM, and then writes what was acknowledged, and when, to its file.
 
-usage: python -m tests.chaos.load URL SEED FILE
+usage: python -m tests.chaos.load URL SEED FILE [FIRST]
+
+Instances are numbered from FIRST on, so that several loads do not register the same ones.
 """
 
 from __future__ import annotations
@@ -35,9 +37,11 @@ class Failure(msgspec.Struct, frozen=True):
     """One request that did not succeed."""
 
     kind: str
-    at_s: float
+    at: float  # when it was asked, by the machine's monotonic clock, which all its processes share
+    took_s: float
     status: int
     said: str
+    retry_after: str = ""
 
 
 class Result(msgspec.Struct):
@@ -45,6 +49,9 @@ class Result(msgspec.Struct):
 
     seed: int
     acknowledged: dict[str, str] = {}  # instance id -> service name
+    times: dict[str, tuple[float, float]] = {}  # of these: when it was asked, and when the answer came
+    refused: dict[str, str] = {}  # with 503: instance id -> service name
+    began_at: float = 0.0
     writes: int = 0
     lookups: int = 0
     heartbeats: int = 0
@@ -57,15 +64,21 @@ class Result(msgspec.Struct):
         return [failure for failure in self.failures if failure.kind == kind]
 
 
+def registration(number: int, service_name: str) -> dict[str, object]:
+    """Return the body of one registration, with an address of its own."""
+    host = f"10.{number // 62500 % 250}.{number // 250 % 250}.{number % 250 + 1}"
+    return {"service_name": service_name, "instance_id": f"i{number}", "host": host, "port": 8034}
+
+
 class Load:
     """Asks one replica, at a steady pace, whatever the answers are."""
 
-    def __init__(self, url: str, seed: int, session: aiohttp.ClientSession) -> None:
-        self.result = Result(seed)
+    def __init__(self, url: str, seed: int, session: aiohttp.ClientSession, first: int = 0) -> None:
+        self.result = Result(seed, began_at=time.monotonic())
+        self._first = first
         self._url = url
         self._session = session
         self._random = random.Random(seed)
-        self._began = time.monotonic()
         self._known: list[tuple[str, str]] = []
         self._running: set[asyncio.Task[None]] = set()
 
@@ -93,16 +106,18 @@ class Load:
             await asyncio.sleep(max(0.0, at - time.monotonic()))
 
     async def _register(self) -> None:
-        number = self.result.writes
+        number = self._first + self.result.writes
         self.result.writes += 1
         name, instance = f"service_{self._random.randrange(SERVICES)}", f"i{number}"
-        host = f"10.{number // 62500 % 250}.{number // 250 % 250}.{number % 250 + 1}"
-        body = {"service_name": name, "instance_id": instance, "host": host, "port": 8034}
-        status, took_s = await self._ask("write", "POST", "/register", body, good=201)
+        status, took_s = await self._ask("write", "POST", "/register", registration(number, name), good=201)
         self.result.longest_write_s = max(self.result.longest_write_s, took_s)
         if status == 201:
             self.result.acknowledged[instance] = name
+            now = time.monotonic()
+            self.result.times[instance] = (now - took_s, now)
             self._known.append((name, instance))
+        elif status == 503:
+            self.result.refused[instance] = name
 
     async def _look_up(self) -> None:
         if not self._known:
@@ -137,27 +152,27 @@ class Load:
         try:
             async with self._session.request(method, self._url + path, json=body) as response:
                 text = await response.text()
-                status = response.status
+                status, retry_after = response.status, response.headers.get("Retry-After", "")
         except (aiohttp.ClientError, OSError) as error:
-            status, text = 0, repr(error)
+            status, text, retry_after = 0, repr(error), ""
         took_s = time.monotonic() - began
         if status != good or holding not in text or (lacking and lacking in text):
             said = text if status != good else f"{holding} is missing" if holding not in text else f"{lacking} in it"
-            self.result.failures.append(Failure(kind, began - self._began, status, said[:300]))
+            self.result.failures.append(Failure(kind, began, took_s, status, said[:300], retry_after))
         return status, took_s
 
 
-async def main(url: str, seed: int, file: Path) -> None:
+async def main(url: str, seed: int, file: Path, first: int) -> None:
     """Run the load until SIGTERM, and write its result."""
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
-        load = Load(url, seed, session)
+        load = Load(url, seed, session, first)
         await load.run(ended)
     await asyncio.to_thread(file.write_bytes, msgspec.json.encode(load.result))
 
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])))
+        asyncio.run(main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), int((sys.argv[4:] or ["0"])[0])))

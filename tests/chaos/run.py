@@ -22,12 +22,15 @@ WORST_STALL_S = 2.5
 def broken(fault: Fault, outcome: Outcome) -> list[str]:
     """Return which promises were broken."""
     result = outcome.result
-    found = [f"lost: {instance}" for instance in outcome.lost]
+    found = [*outcome.broken, *(f"lost: {instance}" for instance in outcome.lost)]
     for failure in result.failures:
         if failure.kind == "lookup" and not fault.replica_lives:
             continue
         if failure.kind == "lookup" or failure.status not in fault.may_fail_with:
-            found.append(f"{failure.kind} failed after {failure.at_s:.1f} s: {failure.status} {failure.said}")
+            at_s = failure.at - result.began_at
+            found.append(f"{failure.kind} failed after {at_s:.1f} s: {failure.status} {failure.said}")
+        if fault.refuses_within_s is not None and failure.took_s > fault.refuses_within_s:
+            found.append(f"{failure.kind} was refused after {failure.took_s:.2f} s only: {failure.said}")
     if not fault.may_fail_with and outcome.stall_s > WORST_STALL_S:
         found.append(f"a write took longer than {WORST_STALL_S} s")
     return found
@@ -45,6 +48,10 @@ def main() -> int:
         parser.error("there is no such fault")
     bad = 0
     for fault in meant:
+        reason = fault.why_not()
+        if reason:
+            say(f"NOT DONE: {fault.run.__name__}: {reason}")
+            continue
         stalls: list[float] = []
         for number in range(args.times or fault.times):
             with tempfile.TemporaryDirectory() as folder:

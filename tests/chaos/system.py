@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import sys
 import time
+import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from tests.chaos.load import Result
+from tests.chaos.load import Result, registration
+from tests.networks import HERE, Place
 from tests.programs import VERTICE, Program, accepts, free_port, wait_until
 from tests.redis_topology import RedisServer, Topology, topology
 from tests.scenarios.system import get_json
+
+# The stream of a shard, under the prefix that REGISTRY_STORE means when it names none.
+EVENTS = "vertice:events"
 
 
 class Outcome(msgspec.Struct):
@@ -23,6 +31,7 @@ class Outcome(msgspec.Struct):
     fault: str
     result: Result
     lost: list[str]
+    broken: list[str] = []  # what else was promised and not kept
 
     @property
     def stall_s(self) -> float:
@@ -48,29 +57,38 @@ def say(line: object) -> None:
 class Registry:
     """One replica, as a program of its own."""
 
-    def __init__(self, folder: Path, store: str, name: str = "replica") -> None:
+    def __init__(self, folder: Path, store: str, name: str = "replica", place: Place = HERE) -> None:
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self._host = place.control
+        self.url = f"http://{self._host}:{self.port}"
         self.program = Program(
-            [*VERTICE, "registry", "--listen", f"127.0.0.1:{self.port}"],
+            [*place.within, *VERTICE, "registry", "--listen", f"{self._host}:{self.port}"],
             folder / f"{name}.log",
-            {"REGISTRY_STORE": store, "REGISTRY_WARMING": "0"},
+            {"REGISTRY_STORE": store, "REGISTRY_WARMING": "0", "REGISTRY_AUTH": "off"},
         )
 
     def is_up(self) -> bool:
         if self.program.process.poll() is not None:
             raise AssertionError(f"the replica ended: {self.program.output()}")
-        return accepts(self.port)
+        return accepts(self.port, self._host)
 
     def instances(self) -> dict[str, str]:
         """Return what it shows: instance id -> service name."""
         return {i["instance_id"]: i["service_name"] for i in get_json(f"{self.url}/catalog")["instances"]}
 
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        """Return what it answers to one request. Raises OSError when that is no success."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return json.load(response)
+
 
 @contextlib.contextmanager
-def registry(folder: Path, store: str, name: str = "replica") -> Iterator[Registry]:
+def registry(folder: Path, store: str, name: str = "replica", place: Place = HERE) -> Iterator[Registry]:
     """Run a replica for the length of a `with`."""
-    running = Registry(folder, store, name)
+    running = Registry(folder, store, name, place)
     try:
         wait_until(running.is_up, "the replica listens", timeout_s=20)
         yield running
@@ -79,22 +97,33 @@ def registry(folder: Path, store: str, name: str = "replica") -> Iterator[Regist
 
 
 class Trial:
-    """A topology, a replica and its load, all running."""
+    """A topology, a replica and its load, all running.
 
-    def __init__(self, folder: Path, redis: Topology, replica: Registry, seed: int) -> None:
+    `place` is where the load runs, and where the replica does; `first` numbers what the load registers.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        redis: Topology,
+        replica: Registry,
+        seed: int,
+        *,
+        place: Place = HERE,
+        first: int = 0,
+    ) -> None:
         self.folder = folder
         self.redis = redis
         self.replica = replica
         self.seed = seed
-        self._file = folder / "load.json"
-        self.load = Program(
-            [sys.executable, "-m", "tests.chaos.load", replica.url, str(seed), str(self._file)], folder / "load.log"
-        )
+        self._place = place
+        self._file = folder / f"load-{first}.json"
+        argv = [sys.executable, "-m", "tests.chaos.load", replica.url, str(seed), str(self._file), str(first)]
+        self.load = Program([*place.within, *argv], folder / f"load-{first}.log")
 
     def master(self, shard: str = "a") -> RedisServer:
         """Return the node that is the master now."""
-        nodes = self.redis.shard(shard).nodes
-        return next(n for n in nodes if n.is_running() and "role:master" in str(n.ask("INFO", "replication")))
+        return self.redis.shard(shard).masters()[0]
 
     def moment(self) -> float:
         """Return how long to wait before the fault: the seed decides. Seconds."""
@@ -109,18 +138,43 @@ class Trial:
         before = len(self.replica.instances())
         wait_until(lambda: len(self.replica.instances()) > before + 5, "registrations are taken", timeout_s=timeout_s)
 
-    def end(self, fault: str, *, replica_lives: bool = True) -> Outcome:
-        """End the load, and compare: with what this replica shows, and with what a new one finds in Redis."""
-        code = self.load.stop(timeout_s=40)
-        assert code == 0, self.load.output()
-        result = msgspec.json.decode(self._file.read_bytes(), type=Result)
+    def end(self, fault: str, *, replica_lives: bool = True, again: bool = False) -> Outcome:
+        """End the load, and compare: with what this replica shows, and with what a new one finds in Redis.
+
+        `again`: what was refused is first sent again, as agents do, and counts as acknowledged then.
+        """
+        result = self.result()
+        broken = self._sent_again(result) if again else []
         shown = self.replica.instances() if replica_lives else None
-        with registry(self.folder, self.redis.url, "judge") as judge:
+        with registry(self.folder, self.redis.url, "judge", self._place) as judge:
             wait_until(lambda: bool(judge.instances()), "the new replica has read Redis", timeout_s=20)
             stored = judge.instances()
         views = [stored] if shown is None else [shown, stored]
-        lost = [i for i, name in result.acknowledged.items() if any(view.get(i) != name for view in views)]
-        return Outcome(fault, result, lost)
+        return Outcome(fault, result, missing(result, *views), broken)
+
+    def _sent_again(self, result: Result) -> list[str]:
+        """Send twice what was refused, and return where that did more than once would have done."""
+        broken: list[str] = []
+        for instance, name in result.refused.items():
+            body = registration(int(instance[1:]), name)
+            once, twice = (self.replica.ask("POST", "/register", body) for _ in range(2))
+            if twice != {**once, "created": False}:
+                broken.append(f"{instance} was answered differently when it was sent again: {once}, {twice}")
+        result.acknowledged |= result.refused
+        events = [dict(zip(e[::2], e[1::2], strict=True)) for _, e in self.master().ask("XRANGE", EVENTS, "-", "+")]
+        times = Counter(event["k"].rpartition("/")[2] for event in events if event["t"] == "registered")
+        return broken + [f"{i} was registered {times[i]} times" for i in result.refused if times[i] != 1]
+
+    def result(self) -> Result:
+        """End the load, and return what became of what it asked."""
+        code = self.load.stop(timeout_s=40)
+        assert code == 0, self.load.output()
+        return msgspec.json.decode(self._file.read_bytes(), type=Result)
+
+
+def missing(result: Result, *views: dict[str, str]) -> list[str]:
+    """Return what was acknowledged and is not in every one of these catalogues."""
+    return [i for i, name in result.acknowledged.items() if any(view.get(i) != name for view in views)]
 
 
 @contextlib.contextmanager

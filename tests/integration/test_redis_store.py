@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from registry_core.domain.breaker import BreakerState
+from registry_core.domain.breaker import BreakerState, BreakerTerms
+from registry_core.domain.events import Position
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey, Status
 from registry_core.domain.sharding import shard_of
@@ -148,6 +149,35 @@ async def test_a_write_that_no_replica_confirms_is_not_acknowledged(server: Redi
     async with running_store(server, replicas=1) as (store, _):
         with pytest.raises(NotReplicated):
             await store.register(claim())
+
+
+async def test_a_master_whose_replicas_are_silent_refuses_soon_and_serves_again_as_soon_as_one_is_back(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    terms = QueueTerms(operation_s=60.0, wait_s=0.1, replicas_s=0.3)
+    async with running_store(server, replicas=1, terms=terms) as (store, _), asyncio.timeout(30):
+        for _ in range(BreakerTerms().failures + 1):
+            with pytest.raises(NotReplicated):
+                await store.register(claim())
+        assert store.shards()[0].breaker is BreakerState.CLOSED, "the server answers"
+        with redis_server(tmp_path / "replica", f"replicaof 127.0.0.1 {server.port}"):
+            await eventually(lambda: "state=online" in str(server.ask("INFO", "replication")), "the replica follows")
+            await store.register(claim())
+
+
+async def test_a_write_of_an_epoch_that_was_not_read_yet_is_not_acknowledged_before_it_is(server: RedisServer) -> None:
+    async with running_store(server) as (store, _):
+        follower = store._shards[0].follower
+        before = follower.position
+        early = asyncio.ensure_future(follower.reached("the-next-one", 1))
+        late = asyncio.ensure_future(follower.reached(before.epoch, before.revision + 1))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not early.done()
+        assert not late.done()
+        await follower._tell(Position(0, "the-next-one", 1))
+        await early
+        await late  # what the epoch before had is in the next one's first reading, or is lost
 
 
 async def test_the_answer_of_a_write_is_that_of_its_first_time(server: RedisServer, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import math
 import secrets
+from collections import deque
 from typing import Any, Final, Protocol
 
 import structlog
@@ -32,7 +33,10 @@ RETRY_S: Final = 0.05
 # For one answer of the server; a snapshot has longer, since it grows with the shard.
 ANSWER_S: Final = 5.0
 SNAPSHOT_S: Final = 30.0
-REACH_S: Final = 1.0
+# A write may have been taken by the last master just before the end, and is told by the next one only:
+# longer than a failover takes.
+REACH_S: Final = 3.0
+REMEMBERED_EPOCHS: Final = 16
 
 _log = structlog.get_logger(component="store.redis")
 
@@ -67,6 +71,7 @@ class Follower:
         self._feed = feed
         self._clock = clock
         self._position = Position(shard, "", 0)
+        self._epochs_before: deque[str] = deque(maxlen=REMEMBERED_EPOCHS)
         self._heard_ms: dict[InstanceKey, int] = {}
         self._renewals_ms = 0
         self._renewals_at = -math.inf
@@ -101,10 +106,13 @@ class Follower:
                 await self._settled.wait()
 
     async def reached(self, epoch: str, revision: int) -> None:
-        """Return when that revision has been delivered, or another epoch has begun; after a second anyway."""
+        """Return when that revision has been delivered, or a later epoch; after REACH_S anyway."""
 
         def there() -> bool:
-            return self._position.epoch != epoch or self._position.revision >= revision
+            # An epoch that is not this one may be one that the follower has still to read.
+            if self._position.epoch == epoch:
+                return self._position.revision >= revision
+            return epoch in self._epochs_before
 
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REACH_S), self._told:
@@ -238,6 +246,8 @@ class Follower:
             self._feed.shard_events(renewed)
 
     async def _tell(self, position: Position) -> None:
+        if position.epoch != self._position.epoch:
+            self._epochs_before.append(self._position.epoch)
         self._position = position
         async with self._told:
             self._told.notify_all()

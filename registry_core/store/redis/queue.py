@@ -36,6 +36,10 @@ class QueueTerms(msgspec.Struct, frozen=True):
     held: int = 5_000
     operation_s: float = 5.0  # from the call to the answer, failovers and all
     wait_s: float = 0.5  # for the word of the replicas, each time it is asked for
+    # How long a write is held by a master that answers and whose replicas do not. A failover takes it to
+    # another master within 1 s, and that one has a replica within another: what lasts longer is no failover,
+    # but a master that was cut off, and its callers are better off at another registry replica.
+    replicas_s: float = 1.5
     # Between two tries while no other master is heard of; then the operation's time is over.
     retries_s: tuple[float, ...] = (1.0, 2.0, 4.0)
     again_s: float = 0.02  # while the master is well and its replicas are not
@@ -43,19 +47,21 @@ class QueueTerms(msgspec.Struct, frozen=True):
 
 DEFAULT_TERMS: Final = QueueTerms()
 DEFAULT_BREAKER: Final = BreakerTerms()
+# The replicas are given at least so long for their word, however long they have been silent.
+LEAST_WAIT_S: Final = 0.1
 # A server that takes longer than this to answer does not serve as a master should.
 SUSPICIOUS_S: Final = 1.0
 
 
 class _Write:
-    __slots__ = ("arguments", "done", "ends_at", "name", "result", "taken_by")
+    __slots__ = ("arguments", "called_at", "done", "name", "result", "taken_by")
 
     def __init__(
-        self, name: Name, arguments: tuple[str | bytes, ...], ends_at: float, done: asyncio.Future[Any]
+        self, name: Name, arguments: tuple[str | bytes, ...], called_at: float, done: asyncio.Future[Any]
     ) -> None:
         self.name = name
         self.arguments = arguments
-        self.ends_at = ends_at
+        self.called_at = called_at
         self.done = done
         self.result: Any = None  # what the first master that took it answered
         self.taken_by: Redis | None = None  # who has it, though no replica confirmed it yet
@@ -106,9 +112,11 @@ class WriteQueue:
         self._held = 0
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
+        self._alone_since: float | None = None  # since when the master in place lacks the word of its replicas
+        self._knows_it = False  # it refuses writes by itself for want of them (NOREPLICAS)
         self._task: asyncio.Task[None] | None = None
         self._known_to: Redis | None = None  # the client whose server knows our scripts
-        masters.subscribe(self._moved.set)
+        masters.subscribe(self._has_moved)
 
     def __len__(self) -> int:
         """How many writes are under way."""
@@ -149,12 +157,16 @@ class WriteQueue:
         if self._held >= self._terms.held:
             raise Overloaded(f"shard {self._masters.name!r} has {self._held} writes waiting already")
         done: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
-        self._writes.append(_Write(name, arguments, now + self._terms.operation_s, done))
+        self._writes.append(_Write(name, arguments, now, done))
         self._held += 1
         self._wake.set()
         try:
             result = await done
-        except (StoreUnavailable, NotReplicated) as error:
+        except NotReplicated as error:
+            # No failure to the breaker: the server answers, and serves again as soon as a replica is back.
+            self.last_failure, self.last_failure_at = str(error), self._clock.wall()
+            raise
+        except StoreUnavailable as error:
             self._record(admission, Seen.FAILURE, str(error))
             raise
         else:
@@ -179,6 +191,30 @@ class WriteQueue:
 
     # -- sending
 
+    def _has_moved(self) -> None:
+        """Hear that a master is in place: another one, or the same again."""
+        self._alone_since, self._knows_it = None, False
+        self._moved.set()
+
+    def _ends_at(self, write: _Write) -> float:
+        return write.called_at + self._terms.operation_s
+
+    def _patience_s(self, write: _Write) -> float:
+        """Return for how long the word of the replicas is still waited for."""
+        if self._alone_since is None:
+            return self._terms.replicas_s
+        return max(write.called_at, self._alone_since) + self._terms.replicas_s - self._clock.monotonic()
+
+    def _is_forsaken(self, write: _Write, error: Exception, tried_at: float) -> bool:
+        """Return whether it is of no use to hold this write, since its master is alone."""
+        if not isinstance(unavailable(error, self._masters.name), NotReplicated):
+            return False
+        if self._alone_since is None:
+            self._alone_since = tried_at
+        self._knows_it = not isinstance(error, NotReplicated)
+        alone_s = self._clock.monotonic() - self._alone_since
+        return self._patience_s(write) <= 0 or (self._knows_it and alone_s >= self._terms.replicas_s)
+
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
@@ -202,12 +238,14 @@ class WriteQueue:
         tries = 0
         while batch:
             self._moved.clear()
+            tried_at = self._clock.monotonic()
             batch, error = await self._try(batch)
             if not batch:
+                self._alone_since, self._knows_it = None, False
                 return
             now = self._clock.monotonic()
             for write in batch:
-                if now >= write.ends_at:
+                if now >= self._ends_at(write) or self._is_forsaken(write, error, tried_at):
                     _fail(write, self._in_the_end(write, error))
             batch = [write for write in batch if not write.done.done()]
             if not batch:
@@ -217,7 +255,7 @@ class WriteQueue:
             if verdict is Verdict.ELSEWHERE or isinstance(error, StoreUnavailable):
                 patience_s = self._terms.retries_s[min(tries, len(self._terms.retries_s) - 1)]
                 tries += 1
-            patience_s = min(patience_s, max(0.0, min(write.ends_at for write in batch) - now))
+            patience_s = min(patience_s, max(0.0, min(self._ends_at(write) for write in batch) - now))
             try:
                 async with asyncio.timeout(patience_s):
                     await self._moved.wait()
@@ -232,7 +270,7 @@ class WriteQueue:
     async def _try(self, batch: list[_Write]) -> tuple[list[_Write], Exception]:
         """Send once. Return the writes that are not done yet, and why."""
         began = self._clock.monotonic()
-        left_s = max(write.ends_at for write in batch) - began
+        left_s = max(self._ends_at(write) for write in batch) - began
         client: Redis | None = None
         try:
             client = await self._masters.current()
@@ -257,7 +295,10 @@ class WriteQueue:
         if self._replicas:
             if not sent:
                 pipeline.ping()  # WAIT speaks for all that was written before this connection's last command
-            pipeline.execute_command("WAIT", str(self._replicas), str(int(self._terms.wait_s * 1000)))
+            # Nobody is kept waiting for longer than the one who has waited longest can be.
+            patience_s = 0.0 if self._knows_it else min(self._patience_s(write) for write in batch)
+            wait_s = min(self._terms.wait_s, max(LEAST_WAIT_S, patience_s))
+            pipeline.execute_command("WAIT", str(self._replicas), str(int(wait_s * 1000)))
         began = self._clock.monotonic()
         results = await pipeline.execute(raise_on_error=False)
         self._observe(self._clock.monotonic() - began)

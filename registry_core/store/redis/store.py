@@ -32,6 +32,8 @@ from registry_core.store.redis.shard import AddressTaken, Shard
 
 # How long the start waits for the shards; who is away then is delivered when it comes.
 START_S: Final = 5.0
+# How long a sweep waits for a shard: about as long as until the next one.
+SWEEP_S: Final = 1.0
 # Old copies that are taken out with each sweep, while a shard is added.
 MOST_REMOVALS: Final = 200
 
@@ -68,6 +70,7 @@ class RedisStore:
         self._empty_births: set[int] = set()
         self._removing: set[InstanceKey] = set()
         self._removals: set[asyncio.Task[None]] = set()
+        self._sweeps: dict[str, asyncio.Task[SweepReport]] = {}  # under way, at most one for each shard
         self._terms = terms
         self._shards = tuple(
             Shard(
@@ -111,7 +114,7 @@ class RedisStore:
     async def close(self) -> None:
         """Stop everything. Safe to call twice."""
         self._feed = None
-        await end(tuple(self._removals))
+        await end((*self._removals, *self._sweeps.values()))
         await asyncio.gather(*(shard.close() for shard in self._shards))
 
     def age_s(self) -> float:
@@ -215,17 +218,26 @@ class RedisStore:
         return await self._shards[counts].deregister(key, epoch)
 
     async def sweep(self) -> SweepReport:
-        """Sweep every shard. Raises Unavailable when any could not be swept, after the others were."""
+        """Sweep every shard. Raises Unavailable when any could not be swept in time, after the others were."""
         self._started()
         self._remove_old_copies()
 
         def sizes() -> Counter[str]:
             return Counter(lived.instance.key.label for lived in self._merge.instances())
 
-        reports = await asyncio.gather(*(shard.sweep(sizes) for shard in self._shards), return_exceptions=True)
+        for shard in self._shards:
+            if shard.name not in self._sweeps:
+                self._sweeps[shard.name] = asyncio.ensure_future(shard.sweep(sizes))
+        # Who takes longer goes on, and is looked at the next time: the others' leases run out meanwhile.
+        ended, under_way = await asyncio.wait(self._sweeps.values(), timeout=SWEEP_S)
+        late = [name for name, task in self._sweeps.items() if task in under_way]
+        self._sweeps = {name: task for name, task in self._sweeps.items() if task not in ended}
+        reports = await asyncio.gather(*ended, return_exceptions=True)
         for report in reports:
             if isinstance(report, BaseException):
                 raise report
+        if late:
+            raise StoreUnavailable(f"shard {late[0]!r} takes longer than {SWEEP_S:.0f} s to be swept")
         good = [report for report in reports if isinstance(report, SweepReport)]
         return SweepReport(
             tuple(key for report in good for key in report.expired),
