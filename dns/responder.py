@@ -110,7 +110,7 @@ class Responder:
                 payload = self._settings.udp_payload
                 return codec.write(asked, answer, size=codec.MIN_UDP_PAYLOAD, payload=payload)
             case Refusal() as refusal:
-                return codec.refuse(refusal)
+                return codec.refuse(refusal, payload=self._settings.udp_payload)
             case None:
                 return None
 
@@ -145,7 +145,7 @@ class Responder:
             if query is None:
                 return None
             self._counter("other", query.rcode)[0] += 1
-            return codec.refuse(query)
+            return codec.refuse(query, payload=self._settings.udp_payload)
         except Exception:  # noqa: BLE001 - the last line: whatever a packet does, the server goes on
             self.failures += 1
             # The 1st, 2nd, 4th, 8th ...: who found a packet that does this must not fill the disk as well.
@@ -154,7 +154,7 @@ class Responder:
             if len(message) < codec.HEADER:
                 return None
             refusal = Refusal(int.from_bytes(message[:2]), int.from_bytes(message[2:4]), Rcode.SERVFAIL)
-            return codec.refuse(refusal)
+            return codec.refuse(refusal, payload=self._settings.udp_payload)
 
     def _answer_query(self, query: Query, key: bytes | None, entry: Entry | None, *, over_udp: bool) -> bytes:
         limit = min(query.payload, self._settings.udp_payload) if over_udp else codec.MAX_MESSAGE

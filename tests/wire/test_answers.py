@@ -201,7 +201,8 @@ def test_only_who_passes_is_named_while_anybody_does() -> None:
     statuses = {s: instance(host=f"10.0.0.{n}", status=s) for n, s in enumerate(Status, 1)}
     server = responder(StandingView(statuses.values()))
     assert data(ask(server, f"ip-intel.{ZONE}")) == ["10.0.0.1", "10.0.0.2"]
-    assert len(data(ask(server, f"_ip-intel._tcp.{ZONE}", "SRV"))) == 2
+    srv = data(ask(server, f"_ip-intel._tcp.{ZONE}", "SRV"))
+    assert [line.split()[1] for line in srv] == ["0", "1", "1"], "who drains has no weight"
 
 
 def test_when_nobody_passes_the_setting_decides() -> None:
