@@ -23,7 +23,7 @@ CLASS_ANY: Final = 255
 
 COOKIE: Final = 10  # EDNS options: RFC 7873, RFC 7828, RFC 8914
 KEEPALIVE: Final = 11
-_EXTENDED_ERROR: Final = 15
+EXTENDED_ERROR: Final = 15
 _CLIENT_COOKIE: Final = 8  # octets; a server's part has 8 to 32 more
 
 _QR: Final = 0x8000
@@ -374,4 +374,4 @@ def _opt(asked: Edns, rcode: Rcode, payload: int, options: bytes) -> bytes:
 def _error_option(answer: Answer) -> bytes:
     if answer.extended_error is None:
         return b""
-    return option(_EXTENDED_ERROR, answer.extended_error.to_bytes(2) + answer.error_text.encode())
+    return option(EXTENDED_ERROR, answer.extended_error.to_bytes(2) + answer.error_text.encode())
