@@ -27,11 +27,11 @@ def address_of(name: Name) -> str | None:
 
 
 def _v4(labels: Name) -> str | None:
-    if len(labels) != 4 or not all(label.isdigit() for label in labels):
+    if not all(label.isdigit() for label in labels):
         return None
     try:
         return str(ipaddress.IPv4Address(b".".join(reversed(labels)).decode()))
-    except ValueError:  # 256, or 01
+    except ValueError:  # not four of them; 256; 01
         return None
 
 

@@ -125,6 +125,7 @@ def test_the_time_in_a_cookie_may_begin_again() -> None:
     cookies = Cookies(bytes(16))
     cookie = cookies.answer(CLIENT, HOST, 2**32 - 10)
     assert cookies.proves(cookie, HOST, 2**32 + 10)
+    assert cookies.proves(cookies.answer(CLIENT, HOST, 2**32 + 10), HOST, 2**32 + 20)
 
 
 # -- what is answered
