@@ -171,6 +171,7 @@ class About:
         yield CounterSample("agent_dns_queries", "DNS queries, by type and code.", ("type", "rcode"), queries)
         yield counter("agent_dns_malformed", "Queries that could not be read.", dns.malformed)
         yield counter("agent_dns_prohibited", "Queries from networks that may not ask.", dns.prohibited)
+        yield counter("agent_dns_limited", "Answers that were over the limit of their network.", dns.limited)
         yield counter("agent_dns_failures", "Queries that met a fault of ours.", dns.failures)
         yield counter("cache_evictions", "Ready DNS answers dropped for want of room.", dns.evictions)
         yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.cache_entries)

@@ -142,6 +142,13 @@ DNS_ALLOW: Final[Setting[tuple[str, ...]]] = Setting(
     "the networks that may ask over DNS, besides this machine's own loopback",
     "10.0.0.0/8,fd00::/8",
 )
+DNS_RATE_LIMIT: Final = Setting(
+    "AGENT_DNS_RATE_LIMIT",
+    integer(0, 1_000_000),
+    1000,
+    "answers of one kind a second over UDP to one network (/24, /56) beyond loopback; 0: no limit",
+    "200",
+)
 CHECK: Final = Setting(
     "AGENT_CHECK",
     _check_kind,
@@ -202,6 +209,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     DNS_LISTEN,
     DNS_ZONE,
     DNS_ALLOW,
+    DNS_RATE_LIMIT,
     CHECK,
     CHECK_INTERVAL,
     CHECK_TIMEOUT,
@@ -236,6 +244,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     dns_listen: Listen = DNS_LISTEN.default
     dns_zone: str = DNS_ZONE.default
     dns_allow: tuple[str, ...] = DNS_ALLOW.default
+    dns_rate_limit: int = DNS_RATE_LIMIT.default
     check_interval_s: float = CHECK_INTERVAL.default
     check_timeout_s: float = CHECK_TIMEOUT.default
     check_rise: int = CHECK_RISE.default
@@ -277,6 +286,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         dns_zone=values[DNS_ZONE],
         # Whoever is let in besides, the machine's own programs stay.
         dns_allow=tuple(dict.fromkeys((*LOOPBACK, *values[DNS_ALLOW]))),
+        dns_rate_limit=values[DNS_RATE_LIMIT],
         check_interval_s=values[CHECK_INTERVAL],
         check_timeout_s=values[CHECK_TIMEOUT],
         check_rise=values[CHECK_RISE],

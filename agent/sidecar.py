@@ -80,8 +80,9 @@ class Sidecar:
             local_zone=settings.zone,
             when_none_pass=settings.when_none_pass,
             allow_networks=settings.dns_allow,
+            rate_limit=settings.dns_rate_limit,
         )
-        self.responder = Responder(self.view, dns_settings, self._random)
+        self.responder = Responder(self.view, dns_settings, self._random, clock=self._clock)
         self.upstreams = Upstreams(settings.registry_urls)
         self._connections = Connections(HTTP_LIMITS)
         self.about = About(self.view, self.lookups, self.responder, self.upstreams, self._clock)

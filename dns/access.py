@@ -18,22 +18,30 @@ class Access:
     def __init__(self, networks: Iterable[str] = LOOPBACK) -> None:
         """Raises ValueError for what is no network, such as `10.0.0.0/8`."""
         self._networks = tuple(ipaddress.ip_network(network) for network in networks)
-        self._kept: dict[str, bool] = {}
+        self._kept: dict[str, tuple[bool, bool]] = {}
 
     def admits(self, host: str) -> bool:
         """Return whether the IP address `host` may ask."""
+        return self._verdict(host)[0]
+
+    def is_local(self, host: str) -> bool:
+        """Return whether `host` is loopback, and may ask: from there nobody forges, and nobody is flooded."""
+        return self._verdict(host)[1]
+
+    def _verdict(self, host: str) -> tuple[bool, bool]:
         verdict = self._kept.get(host)
         if verdict is None:
             if len(self._kept) >= _MAX_KEPT:
                 self._kept.clear()
-            verdict = self._kept[host] = self._is_within(host)
+            verdict = self._kept[host] = self._judge(host)
         return verdict
 
-    def _is_within(self, host: str) -> bool:
+    def _judge(self, host: str) -> tuple[bool, bool]:
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
-            return False
+            return False, False
         # A socket for both families shows IPv4 askers as ::ffff:a.b.c.d.
         asker = getattr(address, "ipv4_mapped", None) or address
-        return any(asker in network for network in self._networks)
+        admitted = any(asker in network for network in self._networks)
+        return admitted, admitted and asker.is_loopback

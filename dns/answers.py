@@ -6,6 +6,8 @@ The zone's names, below e.g. `vertice.internal`:
     _<service>._tcp|_udp     SRV (RFC 2782)        i-<short>             A, AAAA of one instance
     (the apex)               SOA, NS               _services._dns-sd._udp  PTR (RFC 6763 section 9)
 
+and, outside it, the reverse names of registered addresses: PTR, to the services that are there.
+
 A name that is not in view gets NXDOMAIN only from a view that is complete; else SERVFAIL: an asker
 takes NXDOMAIN for a fact and keeps it, and "not known here" is none.
 """
@@ -18,27 +20,40 @@ from typing import Final
 
 import msgspec
 
-from dns import codec
+from dns import codec, record_data, reverse, texts
 from dns.codec import Answer, Name, Query, Rcode, Record, Type
 from registry_core.domain.freshness import Freshness, freshness_of
 from registry_core.domain.names import SHORT_ID_LENGTH, ip_address, label_of, short_id
-from registry_core.domain.records import Instance, Protocol
+from registry_core.domain.records import Instance, Protocol, Status
 from registry_core.domain.selection import Filter, WhenNonePass, serving
 from registry_core.ports import LocalView
 
-# Extended DNS Errors: RFC 8914 sections 4.4, 4.15 and 4.20.
+# Extended DNS Errors: RFC 8914 section 4.
 STALE_ANSWER: Final = 3
 NOT_READY: Final = 14
 STALE_NXDOMAIN: Final = 19
+NOT_AUTHORITATIVE: Final = 20
+NOT_SUPPORTED: Final = 21
 # The longest that an old answer is kept by who asked: what is doubtful is asked for again soon.
 STALE_TTL_S: Final = 5
 # RFC 8482 section 4.2: what ANY is answered with.
 _HINFO: Final = b"\x07RFC8482\x00"
+# Types that no name has: nobody transfers the zone, MAILA and MAILB died with RFC 973, and the rest stand in
+# messages and are not asked for. (What is merely unknown is NODATA: RFC 8906 section 7.)
+_NO_SUCH_QUESTION: Final[dict[int, Rcode]] = {
+    Type.AXFR: Rcode.REFUSED,
+    Type.IXFR: Rcode.REFUSED,
+    Type.MAILA: Rcode.NOTIMP,
+    Type.MAILB: Rcode.NOTIMP,
+    Type.OPT: Rcode.FORMERR,
+    Type.TKEY: Rcode.FORMERR,
+    Type.TSIG: Rcode.FORMERR,
+}
 _INSTANCE_LABEL: Final = b"i-"
 _TRANSPORTS: Final = (b"_tcp", b"_udp")
+_LOOPBACK: Final = b"\x7f\0\0\1"
 NEAR_PRIORITY: Final = 0
 FAR_PRIORITY: Final = 10
-_MAX_TEXTS: Final = 32
 # No record of an answer is shorter: a pointer, the fixed fields, an IPv4 address.
 _MIN_RECORD: Final = 16
 
@@ -70,9 +85,9 @@ class Zone:
     def __init__(self, view: LocalView, settings: ZoneSettings) -> None:
         self._view = view
         self._settings = settings
-        self._apex: Name = codec.name_of(settings.zone)
+        self._apex: Name = record_data.name_of(settings.zone)
         self._primary: Name = (b"ns", *self._apex)
-        soa = codec.soa_data(self._primary, (b"hostmaster", *self._apex), 1, settings.negative_ttl_s)
+        soa = record_data.soa_data(self._primary, (b"hostmaster", *self._apex), 1, settings.negative_ttl_s)
         self._soa = soa
 
     def answer(self, query: Query, random: random_module.Random, size: int = codec.MAX_MESSAGE) -> Found:
@@ -83,15 +98,35 @@ class Zone:
         """
         if query.edns is not None and query.edns.version != 0:
             return Found(Answer(Rcode.BADVERS, authoritative=False))
-        if query.qclass != codec.CLASS_IN or query.qtype in (Type.AXFR, Type.IXFR):
-            return Found(Answer(Rcode.REFUSED, authoritative=False))
+        refusal = _NO_SUCH_QUESTION.get(query.qtype)
+        if query.qclass not in (codec.CLASS_IN, codec.CLASS_ANY) or refusal is not None:
+            return Found(Answer(refusal or Rcode.REFUSED, authoritative=False, extended_error=NOT_SUPPORTED))
         name = tuple(label.lower() for label in query.name)
         depth = len(name) - len(self._apex)
         if depth < 0 or name[depth:] != self._apex:
-            return Found(Answer(Rcode.REFUSED, authoritative=False))
-        if depth == 0:
-            return Found(self._of_apex(query))
-        return self._below(query, name[:depth], random, size // _MIN_RECORD + 1)
+            found = self._outside(query, name)
+        elif depth == 0:
+            found = Found(self._of_apex(query))
+        else:
+            found = self._below(query, name[:depth], random, size // _MIN_RECORD + 1)
+        if query.qclass == codec.CLASS_ANY:
+            # What other classes hold is not known here (RFC 1034 section 6.2.2).
+            found = msgspec.structs.replace(found, answer=msgspec.structs.replace(found.answer, authoritative=False))
+        return found
+
+    def _outside(self, query: Query, name: Name) -> Found:
+        ip = reverse.address_of(name)
+        instances = self._view.catalog.by_ip(ip) if ip is not None else ()
+        if not instances:
+            return Found(Answer(Rcode.REFUSED, authoritative=False, extended_error=NOT_AUTHORITATIVE))
+        labels = sorted({instance.key.label for instance in instances})
+        data = {
+            Type.PTR: [record_data.name_data((label.encode(), *self._apex)) for label in labels],
+            # The one address is a zone of its own, since the network's belongs to somebody else.
+            Type.SOA: [self._soa],
+            Type.NS: [record_data.name_data(self._primary)],
+        }
+        return Found(self._shaped(query, data, zone=name))
 
     def _below(self, query: Query, labels: Name, random: random_module.Random, most: int) -> Found:
         match labels:
@@ -103,7 +138,7 @@ class Zone:
                 return Found(self._enumeration(query, most))
             case (b"ns",):
                 # The name server of a zone that lives on the asker's own machine.
-                return Found(self._shaped(query, {Type.A: [b"\x7f\0\0\1"]}))
+                return Found(self._shaped(query, {Type.A: [_LOOPBACK]}))
             case (service, transport) if transport in _TRANSPORTS and service.startswith(b"_"):
                 return self._service(query, service[1:], random, most, transport=transport)
             case (one,):
@@ -119,14 +154,17 @@ class Zone:
     # -- kinds of names
 
     def _of_apex(self, query: Query) -> Answer:
-        return self._shaped(query, {Type.SOA: [self._soa], Type.NS: [codec.name_data(self._primary)]})
+        answer = self._shaped(query, {Type.SOA: [self._soa], Type.NS: [record_data.name_data(self._primary)]})
+        if query.qtype != Type.NS:
+            return answer
+        return msgspec.structs.replace(answer, additional=(Record(self._primary, Type.A, self._ttl_s(), _LOOPBACK),))
 
     def _enumeration(self, query: Query, most: int) -> Answer:
         labels = sorted(self._view.catalog.labels())
         if not labels:
             return self._nothing(Rcode.NOERROR) if self._view.complete else _cannot_tell()
         names = [
-            codec.name_data((b"_" + label.encode(), transport, *self._apex))
+            record_data.name_data((b"_" + label.encode(), transport, *self._apex))
             for label in labels[:most]
             for transport in self._transports(label)
         ]
@@ -167,15 +205,22 @@ class Zone:
             # The other transport, or another tag, may be there: then this name alone is not.
             return Found(self._unknown(), label=label)
         usable = serving(instances, Filter(), self._settings.when_none_pass)
-        answer = self._of_service(query, self._shuffled(usable, random), most, only_srv=bool(transport))
+        leaving = [i for i in instances if i.status is Status.DRAINING]
+        if not usable and self._settings.when_none_pass is WhenNonePass.NONE:
+            leaving = []
+        if query.qtype == Type.SRV:
+            count = len(usable) + len(leaving)
+            answer = self._srv(self._shuffled(usable, random)[:most], self._shuffled(leaving, random))
+        else:
+            # A and the like say nothing of weights: who is leaving is named when nobody else is there.
+            count = len(usable or leaving)
+            named = self._shuffled(usable or leaving, random)
+            answer = self._of_service(query, named, most, only_srv=bool(transport))
         # One record has one order, however many instances it stands for.
-        orders = len(usable) if len(answer.answers) > 1 else 1
-        return Found(answer, label=label, orders=orders)
+        return Found(answer, label=label, orders=count if len(answer.answers) > 1 else 1)
 
     def _of_service(self, query: Query, instances: Sequence[Instance], most: int, *, only_srv: bool) -> Answer:
         match query.qtype:
-            case Type.SRV:
-                return self._srv(instances[:most])
             case Type.A | Type.AAAA if not only_srv:
                 type_ = Type(query.qtype)
                 answer = self._shaped(query, {type_: _distinct(_addresses(instances, type_), most)})
@@ -183,27 +228,38 @@ class Zone:
                 # cannot ask again over TCP must get on with it); only SRV promises the whole.
                 return msgspec.structs.replace(answer, part_will_do=True)
             case Type.TXT if not only_srv:
-                return self._shaped(query, {Type.TXT: _distinct(map(_texts, instances), most)})
+                return self._shaped(query, {Type.TXT: _distinct(map(texts.data_of, instances), most)})
             case _:
                 return self._shaped(query, {})
 
-    def _srv(self, instances: Sequence[Instance]) -> Answer:
+    def _srv(self, usable: Sequence[Instance], leaving: Sequence[Instance]) -> Answer:
+        """Return SRV: by nearness, then by weight, and last who is leaving, with a weight of 0.
+
+        Who is leaving has no better priority than the best of the others: an asker draws within the
+        best priority, and would find nobody else there.
+        """
+        best = min((self._priority(i) for i in usable), default=NEAR_PRIORITY)
+        placed = [(instance, self._priority(instance), instance.weight) for instance in usable]
+        placed += [(instance, max(best, self._priority(instance)), 0) for instance in leaving]
+        if not placed:
+            return self._nothing(Rcode.NOERROR)
         answers: list[Record] = []
         additional: list[Record] = []
         ttl_s = self._ttl_s()
-        for instance in instances:
+        for instance, priority, weight in placed:
             target = self._target(instance)
-            near = not self._settings.local_zone or instance.zone == self._settings.local_zone
-            data = codec.srv_data(NEAR_PRIORITY if near else FAR_PRIORITY, instance.weight, instance.port, target)
+            data = record_data.srv_data(priority, weight, instance.port, target)
             answers.append(Record(None, Type.SRV, ttl_s, data))
             additional += [
                 Record(target, type_, ttl_s, address)
                 for type_ in (Type.A, Type.AAAA)
                 for address in _addresses([instance], type_)
             ]
-        if not answers:
-            return self._nothing(Rcode.NOERROR)
         return Answer(Rcode.NOERROR, answers=tuple(answers), additional=tuple(additional), extended_error=self._age())
+
+    def _priority(self, instance: Instance) -> int:
+        near = not self._settings.local_zone or instance.zone == self._settings.local_zone
+        return NEAR_PRIORITY if near else FAR_PRIORITY
 
     def _target(self, instance: Instance) -> Name:
         """Return a name that has the instance's addresses (never an alias, RFC 2782)."""
@@ -211,12 +267,12 @@ class Zone:
             return (_INSTANCE_LABEL + short_id(instance.service_name, instance.instance_id).encode(), *self._apex)
         # Nobody could resolve it when it was registered. The asker's resolver may be able to, perhaps even
         # a name of one label (a container's); without a target the instance would not be there at all.
-        return codec.name_of(instance.host)
+        return record_data.name_of(instance.host)
 
     # -- shapes of answers
 
-    def _shaped(self, query: Query, data: dict[Type, list[bytes]]) -> Answer:
-        """Return those of a name's records that were asked for; NODATA when there are none."""
+    def _shaped(self, query: Query, data: dict[Type, list[bytes]], zone: Name | None = None) -> Answer:
+        """Return those of a name's records that were asked for; NODATA, with the SOA of `zone`, when there are none."""
         if query.qtype == Type.ANY:
             return Answer(
                 Rcode.NOERROR,
@@ -225,16 +281,16 @@ class Zone:
             )
         wanted = next((type_ for type_ in data if type_ == query.qtype), None)
         if wanted is None or not data[wanted]:
-            return self._nothing(Rcode.NOERROR)
+            return self._nothing(Rcode.NOERROR, zone)
         records = tuple(Record(None, wanted, self._ttl_s(), one) for one in data[wanted])
         return Answer(Rcode.NOERROR, answers=records, extended_error=self._age())
 
-    def _nothing(self, rcode: Rcode) -> Answer:
-        """Return NODATA or NXDOMAIN, with the SOA that says how long it holds.
+    def _nothing(self, rcode: Rcode, zone: Name | None = None) -> Answer:
+        """Return NODATA or NXDOMAIN, with the SOA (of our zone, unless told otherwise) that says how long it holds.
 
         Its TTL and its MINIMUM are the same number, of which askers take the smaller (RFC 2308 section 5).
         """
-        soa = Record(self._apex, Type.SOA, self._lifetime_s(self._settings.negative_ttl_s), self._soa)
+        soa = Record(zone or self._apex, Type.SOA, self._lifetime_s(self._settings.negative_ttl_s), self._soa)
         error = STALE_NXDOMAIN if rcode is Rcode.NXDOMAIN else STALE_ANSWER
         return Answer(rcode, authority=(soa,), extended_error=error if self._is_old() else None)
 
@@ -304,30 +360,3 @@ def _distinct(data: Iterable[bytes], most: int) -> list[bytes]:
         if len(found) == most:
             break
     return list(found)
-
-
-def _texts(instance: Instance) -> bytes:
-    """Return an instance's version, then its metadata, as RFC 1464 strings, key=value.
-
-    Left out: what is no plain value, what is longer than a string can be, and what comes after 32.
-    """
-    plain = {key: value for key, value in instance.metadata.items() if key and isinstance(value, str | int | float)}
-    if instance.version:
-        plain["version"] = instance.version
-    ordered = sorted(plain, key=lambda key: (key != "version", key))
-    texts = [_quoted(key) + b"=" + _value(plain[key]) for key in ordered]
-    return codec.text_data([text for text in texts if len(text) <= 255][:_MAX_TEXTS])
-
-
-def _quoted(key: str) -> bytes:
-    """Return a key with the marks that RFC 1464 section 2 gives a meaning quoted by one of them."""
-    head = len(key) - len(key.lstrip(" \t"))
-    tail = len(key.rstrip(" \t"))
-    quoted = "".join(f"`{c}" if c in "`=" or not head <= at < tail else c for at, c in enumerate(key))
-    return quoted.encode("utf-8", "replace")
-
-
-def _value(value: str | float) -> bytes:
-    if isinstance(value, bool):
-        return b"true" if value else b"false"  # as it stood in the JSON
-    return str(value).encode("utf-8", "replace")

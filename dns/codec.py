@@ -19,11 +19,18 @@ MAX_NAME: Final = 255  # octets on the wire, RFC 1035 section 2.3.4
 MIN_UDP_PAYLOAD: Final = 512
 HEADER: Final = 12
 CLASS_IN: Final = 1
+CLASS_ANY: Final = 255
+
+COOKIE: Final = 10  # EDNS options: RFC 7873, RFC 7828, RFC 8914
+KEEPALIVE: Final = 11
+EXTENDED_ERROR: Final = 15
+_CLIENT_COOKIE: Final = 8  # octets; a server's part has 8 to 32 more
 
 _QR: Final = 0x8000
 _AA: Final = 0x0400
 _TC: Final = 0x0200
 _RD: Final = 0x0100
+_RA: Final = 0x0080
 _CD: Final = 0x0010
 _DO: Final = 0x8000  # in the TTL field of OPT
 _QUESTION_AT: Final = b"\xc0\x0c"  # a pointer to the name of the question
@@ -46,8 +53,12 @@ class Type(enum.IntEnum):
     AAAA = 28
     SRV = 33
     OPT = 41
+    TKEY = 249
+    TSIG = 250
     IXFR = 251
     AXFR = 252
+    MAILB = 253
+    MAILA = 254
     ANY = 255
 
 
@@ -61,6 +72,7 @@ class Rcode(enum.IntEnum):
     NOTIMP = 4
     REFUSED = 5
     BADVERS = 16
+    BADCOOKIE = 23
 
 
 class Edns(msgspec.Struct, frozen=True):
@@ -69,7 +81,9 @@ class Edns(msgspec.Struct, frozen=True):
     payload: int
     version: int
     dnssec_ok: bool
-    has_options: bool
+    has_options: bool = False
+    cookie: bytes | None = None  # the client's 8 octets, and the server's if it has some
+    keepalive: bool = False
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -90,12 +104,16 @@ class Query(msgspec.Struct, frozen=True):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A message that deserves an answer, but none with records. `question` is empty when unreadable."""
+    """A message that deserves an answer, but none with records. `question` is empty when unreadable.
+
+    With NOERROR it asks for nothing but a cookie (RFC 7873 section 5.4).
+    """
 
     id: int
     flags: int
     rcode: Rcode
     question: bytes = b""
+    edns: Edns | None = None
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -117,13 +135,23 @@ class Answer(msgspec.Struct, frozen=True):
     additional: tuple[Record, ...] = ()
     # RFC 8914: an Extended DNS Error's code, sent to those who speak EDNS.
     extended_error: int | None = None
+    error_text: str = ""
     # The order of the answers is a choice, so that a part of them is an answer too (RFC 2181 section 9 asks for
     # TC only where what is missing was required).
     part_will_do: bool = False
+    # Nothing but the advice to ask again over TCP.
+    ask_over_tcp: bool = False
 
 
 class _Broken(Exception):
-    """Raised when a message ends before it should, or points where it should not."""
+    """Raised when a message ends before it should, or points where it should not.
+
+    `edns` is what its OPT record says, as far as that could be read: who sent one is answered with one.
+    """
+
+    def __init__(self, edns: Edns | None = None) -> None:
+        super().__init__()
+        self.edns = edns
 
 
 def read(message: bytes) -> Query | Refusal | None:
@@ -136,19 +164,27 @@ def read(message: bytes) -> Query | Refusal | None:
     id_, flags, questions, *others = _HEADER.unpack_from(message)
     if flags & _QR:
         return None
+    rcode = Rcode.NOERROR
     if (flags >> 11) & 0xF:
-        return Refusal(id_, flags, Rcode.NOTIMP)
-    if questions != 1:  # RFC 9619
+        rcode = Rcode.NOTIMP
+    elif questions > 1:  # RFC 9619
         return Refusal(id_, flags, Rcode.FORMERR)
-    question = b""
+    name: Name = ()
+    question, at, edns = b"", HEADER, None
     try:
-        name, at = _question_name(message)
-        qtype, qclass = struct.unpack_from("!HH", message, at)
-        at += 4
-        question = message[HEADER:at]
+        if questions:
+            name, at = _question_name(message)
+            at += 4
+            question = message[HEADER:at]
         edns = _edns(message, at, others)
-    except _Broken:
-        return Refusal(id_, flags, Rcode.FORMERR, question)
+    except _Broken as broken:
+        return Refusal(id_, flags, rcode or Rcode.FORMERR, question, broken.edns)
+    if rcode:
+        return Refusal(id_, flags, rcode, question, edns)
+    if not questions:
+        asks_for_cookie = edns is not None and edns.cookie is not None
+        return Refusal(id_, flags, Rcode.NOERROR if asks_for_cookie else Rcode.FORMERR, edns=edns)
+    qtype, qclass = struct.unpack_from("!HH", question, len(question) - 4)
     return Query(id_, flags, name, qtype, qclass, question, edns)
 
 
@@ -189,21 +225,34 @@ def _edns(message: bytes, at: int, counts: Sequence[int]) -> Edns | None:
         if type_ == Type.OPT:
             # One at most, in the additional section, and owned by the root (RFC 6891 section 6.1.1).
             if found is not None or message[owner_at] != 0 or number < additional_from:
-                raise _Broken
-            _check_options(message, at - length, at)
-            found = Edns(payload=class_, version=(ttl >> 16) & 0xFF, dnssec_ok=bool(ttl & _DO), has_options=length > 0)
+                raise _Broken(found)
+            found = Edns(payload=class_, version=(ttl >> 16) & 0xFF, dnssec_ok=bool(ttl & _DO))
+            if length:
+                found = _with_options(found, message[at - length : at])
     if at != end:
-        raise _Broken
+        raise _Broken(found)
     return found
 
 
-def _check_options(message: bytes, at: int, end: int) -> None:
+def _with_options(edns: Edns, data: bytes) -> Edns:
+    """Return `edns` with what its options say; those that are not known are passed over."""
+    at, end = 0, len(data)
+    cookie: bytes | None = None
+    keepalive = False
     while at < end:
         if at + 4 > end:
-            raise _Broken
-        at += 4 + int.from_bytes(message[at + 2 : at + 4])
-    if at != end:
-        raise _Broken
+            raise _Broken(edns)
+        code, length = struct.unpack_from("!HH", data, at)
+        at += 4 + length
+        if at > end:
+            raise _Broken(edns)
+        if code == COOKIE and cookie is None:  # all but the first are ignored (RFC 7873 section 5.2)
+            if length != _CLIENT_COOKIE and not 2 * _CLIENT_COOKIE <= length <= 5 * _CLIENT_COOKIE:
+                raise _Broken(edns)
+            cookie = data[at - length : at]
+        elif code == KEEPALIVE:
+            keepalive = True
+    return msgspec.structs.replace(edns, has_options=True, cookie=cookie, keepalive=keepalive)
 
 
 def _after_name(message: bytes, at: int) -> int:
@@ -220,20 +269,32 @@ def _after_name(message: bytes, at: int) -> int:
     raise _Broken
 
 
-def refuse(refusal: Refusal) -> bytes:
-    """Return the answer to what is refused."""
-    flags = _QR | (refusal.flags & (0x7800 | _RD | _CD)) | refusal.rcode
-    header = _HEADER.pack(refusal.id, flags, 1 if refusal.question else 0, 0, 0, 0)
-    return header + refusal.question
+def option(code: int, data: bytes) -> bytes:
+    """Return one EDNS option."""
+    return struct.pack("!HH", code, len(data)) + data
 
 
-def write(query: Query, answer: Answer, *, size: int, payload: int) -> bytes:
+def refuse(refusal: Refusal, *, payload: int, options: bytes = b"", recursion: bool = False) -> bytes:
+    """Return the answer to what is refused. `options` go to who sent an OPT record, as in `write`."""
+    edns = refusal.edns
+    opt = b"" if edns is None else _opt(edns, refusal.rcode, payload, options)
+    flags = _QR | (refusal.flags & (0x7800 | _RD | _CD)) | (_RA if recursion else 0) | (refusal.rcode & 0xF)
+    header = _HEADER.pack(refusal.id, flags, 1 if refusal.question else 0, 0, 0, 1 if opt else 0)
+    return header + refusal.question + opt
+
+
+def write(
+    query: Query, answer: Answer, *, size: int, payload: int, options: bytes = b"", recursion: bool = False
+) -> bytes:
     """Return `answer` to `query` in at most `size` octets; `payload` is what we take over UDP.
 
     What does not fit: first the additional records go, then answers from the end, and TC says so
-    (RFC 2181 section 9) unless a part is all that was promised.
+    (RFC 2181 section 9) unless a part is all that was promised. `recursion` says whether other
+    names are looked up as well.
     """
-    opt = b"" if query.edns is None else _opt(query.edns, answer, payload)
+    opt = b""
+    if query.edns is not None:
+        opt = _opt(query.edns, answer.rcode, payload, _error_option(answer) + options)
     names = _Names(query)
     room = size - HEADER - len(query.question) - len(opt)
     answers, fitting = _section(answer.answers, room, names)
@@ -248,11 +309,13 @@ def write(query: Query, answer: Answer, *, size: int, payload: int) -> bytes:
             additional, additionals = _section(answer.additional, room, names)
     if truncated and answer.part_will_do and fitting:
         truncated = False
+    truncated = truncated or answer.ask_over_tcp
     flags = (
         _QR
         | (_AA if answer.authoritative else 0)
         | (_TC if truncated else 0)
         | (query.flags & (_RD | _CD))
+        | (_RA if recursion else 0)
         | (answer.rcode & 0xF)
     )
     header = _HEADER.pack(query.id, flags, 1, fitting, authorities, additionals + (1 if opt else 0))
@@ -302,37 +365,13 @@ def _section(records: Iterable[Record], room: int, names: _Names) -> tuple[bytes
     return bytes(written), count
 
 
-def _opt(asked: Edns, answer: Answer, payload: int) -> bytes:
-    options = b"" if answer.extended_error is None else struct.pack("!HHH", 15, 2, answer.extended_error)
+def _opt(asked: Edns, rcode: Rcode, payload: int, options: bytes) -> bytes:
     # The version is ours, 0, whatever was asked for; DO is copied (RFC 3225 section 3).
-    extended = (answer.rcode >> 4) << 24 | (_DO if asked.dnssec_ok else 0)
+    extended = (rcode >> 4) << 24 | (_DO if asked.dnssec_ok else 0)
     return b"\0" + _RR.pack(Type.OPT, payload, extended, len(options)) + options
 
 
-# -- the data of records
-
-
-def name_data(name: Name) -> bytes:
-    """Return a name in full, as RFC 3597 section 4 asks of the data of newer types."""
-    return b"".join(bytes((len(label),)) + label for label in name) + b"\0"
-
-
-def srv_data(priority: int, weight: int, port: int, target: Name) -> bytes:
-    """Return the data of SRV (RFC 2782); the target is not compressed."""
-    return struct.pack("!HHH", priority, weight, port) + name_data(target)
-
-
-def text_data(texts: Iterable[bytes]) -> bytes:
-    """Return the data of TXT: at least one string, each of at most 255 octets."""
-    strings = [text[:255] for text in texts] or [b""]
-    return b"".join(bytes((len(text),)) + text for text in strings)
-
-
-def soa_data(primary: Name, mailbox: Name, serial: int, minimum_s: int) -> bytes:
-    """Return the data of SOA. Nobody transfers the zone, so its timers are for show but the last."""
-    return name_data(primary) + name_data(mailbox) + struct.pack("!IIIII", serial, 3600, 600, 86400, minimum_s)
-
-
-def name_of(text: str) -> Name:
-    """Return the name that `text` writes with dots, in lower case. `text` is ASCII."""
-    return tuple(label.encode("ascii") for label in text.lower().strip(".").split(".") if label)
+def _error_option(answer: Answer) -> bytes:
+    if answer.extended_error is None:
+        return b""
+    return option(EXTENDED_ERROR, answer.extended_error.to_bytes(2) + answer.error_text.encode())

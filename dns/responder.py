@@ -7,6 +7,7 @@ not find is read, answered and kept. No query, whatever is in it, makes it raise
 from __future__ import annotations
 
 import random as random_module
+import secrets
 from collections import Counter
 from typing import Final
 
@@ -16,17 +17,24 @@ import structlog
 from dns import codec
 from dns.access import LOOPBACK, Access
 from dns.answer_cache import AnswerCache, CacheLimits, Entry
-from dns.answers import Zone, ZoneSettings
-from dns.codec import Answer, Query, Rcode, Refusal, Type
+from dns.answers import NOT_SUPPORTED, Zone, ZoneSettings
+from dns.codec import Answer, Edns, Query, Rcode, Refusal, Type
+from dns.cookies import CLIENT_LENGTH, SECRET_LENGTH, Cookies
+from dns.rate_limit import RateLimit, Verdict
 from registry_core.domain.selection import WhenNonePass
-from registry_core.ports import LocalView
+from registry_core.ports import Clock, LocalView, SystemClock
 
 # Orders of the same records that are kept ready. Enough that no asker sees a pattern in who comes first.
 MAX_ORDERS: Final = 8
 # How often all of them are given out before others are drawn. The few that are ready are no fair sample:
 # of a service with thousands of instances they name some, and a light instance may lead none of them.
 ROUNDS: Final = 256
-_PROHIBITED: Final = 18  # RFC 8914 section 4.19
+# Extended DNS Errors: RFC 8914 sections 4.1 and 4.19.
+_OTHER: Final = 0
+_PROHIBITED: Final = 18
+# What an answer over TCP says that had to leave records out.
+PART: Final = "there are more records than one message holds"
+_HERE: Final = "127.0.0.1"
 
 _log = structlog.get_logger(component="dns")
 
@@ -43,14 +51,29 @@ class DnsSettings(msgspec.Struct, frozen=True, kw_only=True):
     udp_payload: int = 1232
     # Who may ask: networks such as 10.0.0.0/8.
     allow_networks: tuple[str, ...] = LOOPBACK
+    # Answers of one kind in a second to one network beyond loopback; 0: as many as are asked for.
+    rate_limit: int = 1000
+    # Whether other names are looked up as well, which the flag RA says.
+    recursion: bool = False
     cache: CacheLimits = CacheLimits()
 
 
 class Responder:
     """Answers queries out of `view`. Counts what it answers, by type and response code."""
 
-    def __init__(self, view: LocalView, settings: DnsSettings, random: random_module.Random) -> None:
-        """Raises ValueError when one of `allow_networks` is no network."""
+    def __init__(
+        self,
+        view: LocalView,
+        settings: DnsSettings,
+        random: random_module.Random,
+        *,
+        clock: Clock | None = None,
+        cookie_secret: bytes | None = None,
+    ) -> None:
+        """Raises ValueError when one of `allow_networks` is no network.
+
+        `cookie_secret` (16 octets; none: one of its own) is for responders that answer on one address.
+        """
         self._settings = settings
         self._random = random
         self._zone = Zone(
@@ -63,7 +86,13 @@ class Responder:
                 when_none_pass=settings.when_none_pass,
             ),
         )
-        self.admits = Access(settings.allow_networks).admits
+        access = Access(settings.allow_networks)
+        self.admits, self.is_local = access.admits, access.is_local
+        self._clock = clock if clock is not None else SystemClock()
+        # Cookies tell the time in Unix seconds, and have to outlive a step of the wall clock.
+        self._epoch_s = self._clock.wall() - self._clock.monotonic()
+        self._cookies = Cookies(cookie_secret or secrets.token_bytes(SECRET_LENGTH))
+        self._rates = RateLimit(settings.rate_limit) if settings.rate_limit else None
         self._found = AnswerCache(settings.cache)
         self._missing = AnswerCache(settings.cache)
         self._cells: dict[tuple[str, str], list[int]] = {}
@@ -71,11 +100,12 @@ class Responder:
         self.misses = 0
         self.malformed = 0
         self.prohibited = 0
+        self.limited = 0
         self.failures = 0
         view.subscribe(self._changed)
 
-    def udp(self, query: bytes) -> bytes | None:
-        """Return the answer to a datagram, or None when silence is the answer."""
+    def udp(self, query: bytes, host: str = _HERE) -> bytes | None:
+        """Return the answer to a datagram from `host`, who may ask, or None when silence is the answer."""
         key = query[2:]
         entry = self._found.ready.get(key) or self._missing.ready.get(key)
         if entry is not None:
@@ -83,22 +113,42 @@ class Responder:
             if turn < len(entry.variants):
                 entry.turn = turn + 1
             elif turn < entry.orders:
-                return self._ask(query, key, entry)
+                return self._ask(query, key, entry, host)
             else:
                 entry.rounds += 1
                 if entry.rounds == ROUNDS and entry.orders > 1:
                     self._found.discard(key)
-                    return self._ask(query, key, None)
+                    return self._ask(query, key, None, host)
                 entry.turn = 1
                 turn = 0
             entry.counter[0] += 1
             self.hits += 1
             return query[:2] + entry.variants[turn]
-        return self._ask(query, key, None)
+        return self._ask(query, key, None, host)
 
-    def tcp(self, query: bytes) -> bytes | None:
-        """Return the answer to a message that came over TCP: whole, up to 64 KiB."""
-        return self._answer(query, None, None, over_udp=False)
+    def remote(self, query: bytes, host: str) -> bytes | None:
+        """Return the answer to a datagram from `host`, another machine, or None when silence is the answer.
+
+        The sender may be forged, so answers are limited in number, unless a cookie shows that it is not.
+        """
+        admitted = self.admits(host)
+        answer = self.udp(query, host) if admitted else self.refuse(query)
+        if answer is None or self._rates is None:
+            return answer
+        if self._proves(query, host):
+            return answer
+        verdict = self._rates.verdict(host, answer, self._clock.monotonic())
+        if verdict is Verdict.SEND:
+            return answer
+        self.limited += 1
+        return self._slip(query, host) if verdict is Verdict.SLIP and admitted else None
+
+    def tcp(self, query: bytes, host: str = _HERE, idle_s: float = 0.0) -> bytes | None:
+        """Return the answer to a message that came over TCP: whole, up to 64 KiB.
+
+        `idle_s` is how long the connection is kept without questions, for who wants to know (RFC 7828).
+        """
+        return self._answer(query, None, None, host, idle_s=idle_s)
 
     def refuse(self, query: bytes) -> bytes | None:
         """Return the answer to a message from somebody who may not ask."""
@@ -110,7 +160,7 @@ class Responder:
                 payload = self._settings.udp_payload
                 return codec.write(asked, answer, size=codec.MIN_UDP_PAYLOAD, payload=payload)
             case Refusal() as refusal:
-                return codec.refuse(refusal)
+                return codec.refuse(refusal, payload=self._settings.udp_payload)
             case None:
                 return None
 
@@ -132,20 +182,24 @@ class Responder:
     def cache_bytes(self) -> int:
         return self._found.bytes + self._missing.bytes
 
-    def _ask(self, query: bytes, key: bytes, entry: Entry | None) -> bytes | None:
-        self.misses += 1
-        return self._answer(query, key, entry, over_udp=True)
+    # -- what is not ready
 
-    def _answer(self, message: bytes, key: bytes | None, entry: Entry | None, *, over_udp: bool) -> bytes | None:
+    def _ask(self, query: bytes, key: bytes, entry: Entry | None, host: str) -> bytes | None:
+        self.misses += 1
+        return self._answer(query, key, entry, host)
+
+    def _answer(
+        self, message: bytes, key: bytes | None, entry: Entry | None, host: str, *, idle_s: float | None = None
+    ) -> bytes | None:
+        """Return a new answer; `idle_s` is None over UDP. `key` None: it is not to be kept."""
         try:
             query = codec.read(message)
             if isinstance(query, Query):
-                return self._answer_query(query, key, entry, over_udp=over_udp)
-            self.malformed += 1
+                return self._answer_query(query, key, entry, host, idle_s)
             if query is None:
+                self.malformed += 1
                 return None
-            self._counter("other", query.rcode)[0] += 1
-            return codec.refuse(query)
+            return self._answer_refusal(query, host, idle_s)
         except Exception:  # noqa: BLE001 - the last line: whatever a packet does, the server goes on
             self.failures += 1
             # The 1st, 2nd, 4th, 8th ...: who found a packet that does this must not fill the disk as well.
@@ -154,22 +208,95 @@ class Responder:
             if len(message) < codec.HEADER:
                 return None
             refusal = Refusal(int.from_bytes(message[:2]), int.from_bytes(message[2:4]), Rcode.SERVFAIL)
-            return codec.refuse(refusal)
+            return codec.refuse(refusal, payload=self._settings.udp_payload)
 
-    def _answer_query(self, query: Query, key: bytes | None, entry: Entry | None, *, over_udp: bool) -> bytes:
-        limit = min(query.payload, self._settings.udp_payload) if over_udp else codec.MAX_MESSAGE
+    def _answer_query(
+        self, query: Query, key: bytes | None, entry: Entry | None, host: str, idle_s: float | None
+    ) -> bytes:
+        limit = codec.MAX_MESSAGE if idle_s is not None else min(query.payload, self._settings.udp_payload)
         found = self._zone.answer(query, self._random, limit)
-        answer = codec.write(query, found.answer, size=limit, payload=self._settings.udp_payload)
-        counter = self._counter(_type_name(query.qtype), found.answer.rcode)
+        answer = found.answer
+        options = self._options(query.edns, host, idle_s) if answer.rcode is not Rcode.BADVERS else b""
+        if idle_s is not None:
+            # There is nowhere to send who asks over TCP already: a part is all that can be had.
+            answer = msgspec.structs.replace(answer, part_will_do=True)
+        packed = self._write(query, answer, limit, options)
+        if idle_s is not None and int.from_bytes(packed[6:8]) < len(answer.answers):
+            error = _OTHER if answer.extended_error is None else answer.extended_error
+            answer = msgspec.structs.replace(answer, extended_error=error, error_text=PART)
+            packed = self._write(query, answer, limit, options)
+        counter = self._counter(_type_name(query.qtype), answer.rcode)
         counter[0] += 1
         # A query with options (cookies, mostly) is another one each time: keeping it would help nobody.
         if key is not None and not (query.edns is not None and query.edns.has_options):
-            kept = self._found if found.answer.answers else self._missing
+            kept = self._found if answer.answers else self._missing
             if entry is None:
                 entry = Entry(found.label, min(MAX_ORDERS, found.orders), counter)
             entry.turn = len(entry.variants) + 1
-            kept.put(key, entry, answer[2:])
-        return answer
+            kept.put(key, entry, packed[2:])
+        return packed
+
+    def _answer_refusal(self, refusal: Refusal, host: str, idle_s: float | None) -> bytes:
+        edns, rcode = refusal.edns, refusal.rcode
+        options = b""
+        if rcode is not Rcode.NOERROR:
+            self.malformed += 1
+            if rcode is Rcode.NOTIMP:
+                options = codec.option(codec.EXTENDED_ERROR, NOT_SUPPORTED.to_bytes(2))
+        elif edns is not None and edns.version != 0:
+            rcode = Rcode.BADVERS
+        elif edns is not None and edns.cookie is not None:
+            # RFC 7873 section 5.4: who asks for nothing else is told whether its cookie is good.
+            options = self._options(edns, host, idle_s)
+            if len(edns.cookie) > CLIENT_LENGTH and not self._cookies.proves(edns.cookie, host, self._now_s()):
+                rcode = Rcode.BADCOOKIE
+        self._counter("other", rcode)[0] += 1
+        return codec.refuse(
+            msgspec.structs.replace(refusal, rcode=rcode),
+            payload=self._settings.udp_payload,
+            options=options,
+            recursion=self._settings.recursion,
+        )
+
+    def _slip(self, query: bytes, host: str) -> bytes | None:
+        """Return what tells a real asker how to get its answer, and a forged one's victim next to nothing."""
+        asked = codec.read(query)
+        if not isinstance(asked, Query):
+            return None
+        edns = asked.edns
+        if edns is not None and edns.cookie is not None and edns.version == 0:
+            answer = Answer(Rcode.BADCOOKIE, authoritative=False)
+        else:
+            answer = Answer(Rcode.NOERROR, authoritative=False, ask_over_tcp=True)
+        return self._write(asked, answer, codec.MIN_UDP_PAYLOAD, self._options(edns, host, None))
+
+    def _write(self, query: Query, answer: Answer, size: int, options: bytes) -> bytes:
+        settings = self._settings
+        return codec.write(
+            query, answer, size=size, payload=settings.udp_payload, options=options, recursion=settings.recursion
+        )
+
+    def _options(self, edns: Edns | None, host: str, idle_s: float | None) -> bytes:
+        """Return the EDNS options that answer those of a query."""
+        if edns is None or not edns.has_options:
+            return b""
+        options = b""
+        if edns.cookie is not None:
+            options = codec.option(codec.COOKIE, self._cookies.answer(edns.cookie, host, self._now_s()))
+        if edns.keepalive and idle_s is not None:
+            options += codec.option(codec.KEEPALIVE, min(65535, int(idle_s * 10)).to_bytes(2))
+        return options
+
+    def _proves(self, query: bytes, host: str) -> bool:
+        # What is kept ready has no cookie, nor has what brings no additional record.
+        if query[10:12] == b"\0\0" or query[2:] in self._found.ready or query[2:] in self._missing.ready:
+            return False
+        asked = codec.read(query)
+        edns = asked.edns if asked is not None else None
+        return edns is not None and edns.cookie is not None and self._cookies.proves(edns.cookie, host, self._now_s())
+
+    def _now_s(self) -> int:
+        return int(self._epoch_s + self._clock.monotonic())
 
     def _counter(self, type_: str, rcode: Rcode) -> list[int]:
         return self._cells.setdefault((type_, rcode.name), [0])

@@ -6,6 +6,7 @@ It decides nothing but whom it no longer listens to: idle, too slow, or one too 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Final
 
 import msgspec
@@ -25,6 +26,8 @@ class TcpLimits(msgspec.Struct, frozen=True):
     """How much patience a connection is given. RFC 7766 section 6.2.3 asks for seconds, not minutes."""
 
     connections: int = 200
+    # From one address beyond loopback, so that nobody alone takes all (RFC 7766 section 6.2.2).
+    of_one_host: int = 40
     idle_s: float = 10.0
     send_s: float = 5.0
     queries: int = 10_000  # on one connection; then it may come again
@@ -38,6 +41,7 @@ class TcpServer:
         self._limits = limits
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._hosts: Counter[str] = Counter()
         self._closed = False
         self.refused = 0
 
@@ -66,39 +70,46 @@ class TcpServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._closed or len(self._tasks) >= self._limits.connections:
+        peer = writer.get_extra_info("peername")
+        host = peer[0] if peer is not None else ""
+        too_many = self._hosts[host] >= self._limits.of_one_host and not self._responder.is_local(host)
+        if self._closed or too_many or len(self._tasks) >= self._limits.connections:
             self.refused += 1
             writer.transport.abort()
             return
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._hosts[host] += 1
         try:
-            await self._serve(reader, writer)
+            await self._serve(reader, writer, host)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             pass  # gone, silent, or cut off in the middle of a query
         finally:
             self._tasks.discard(task)
+            self._hosts[host] -= 1
+            if not self._hosts[host]:
+                del self._hosts[host]
             # What was answered has left already; a reader who takes nothing is not waited for.
             writer.transport.abort()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = writer.get_extra_info("peername")
-        may_ask = peer is not None and self._responder.admits(peer[0])
-        answer = self._responder.tcp if may_ask else self._responder.refuse
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> None:
+        responder, limits = self._responder, self._limits
+        may_ask = self._responder.admits(host)
         writer.transport.set_write_buffer_limits(high=_UNSENT_LIMIT)
-        for number in range(1, self._limits.queries + 1):
+        for number in range(1, limits.queries + 1):
             # One deadline for the whole query: a byte now and then does not keep a connection.
-            async with asyncio.timeout(self._limits.idle_s):
+            async with asyncio.timeout(limits.idle_s):
                 length = int.from_bytes(await reader.readexactly(2))
                 if length > MAX_QUERY:
                     return
                 query = await reader.readexactly(length)
-            reply = answer(query)
+            reply = responder.tcp(query, host, limits.idle_s) if may_ask else responder.refuse(query)
             if reply is None:
                 return
+            # Length and answer at once: in two segments some askers fail to put them together (RFC 7766 section 8).
             writer.write(len(reply).to_bytes(2) + reply)
-            async with asyncio.timeout(self._limits.send_s):
+            async with asyncio.timeout(limits.send_s):
                 await writer.drain()
             if number % BATCH == 0:
                 # Queries that are there already are read without waiting, which alone would let nobody else in.

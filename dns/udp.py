@@ -43,7 +43,7 @@ class UdpServer:
 
     def _drain(self) -> None:
         receive, send = self._socket.recvfrom, self._socket.sendto
-        answer, refuse, admits = self._responder.udp, self._responder.refuse, self._responder.admits
+        answer, answer_remote, is_local = self._responder.udp, self._responder.remote, self._responder.is_local
         for _ in range(BATCH):
             try:
                 query, asker = receive(MAX_QUERY)
@@ -52,7 +52,7 @@ class UdpServer:
             except OSError:
                 # An ICMP error of an earlier answer (nobody listens there any more): no fault of ours.
                 continue
-            reply = answer(query) if admits(asker[0]) else refuse(query)
+            reply = answer(query) if is_local(asker[0]) else answer_remote(query, asker[0])
             # Port 0 cannot be answered.
             if reply is None or not asker[1]:
                 continue

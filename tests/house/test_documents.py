@@ -44,6 +44,14 @@ def test_every_command_that_the_readme_names_exists() -> None:
         assert "exit codes" in help_text.stdout.lower(), command
 
 
+def test_every_test_that_the_documents_name_exists() -> None:
+    for document in (ROOT / "docs").rglob("*.md"):
+        for named in re.findall(
+            r"`((?:wire|unit|integration|properties|scenarios)/test_\w+\.py)`", document.read_text("utf-8")
+        ):
+            assert (ROOT / "tests" / named).is_file(), f"{document.name}: {named}"
+
+
 def test_the_links_within_the_documents_lead_somewhere() -> None:
     for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):

@@ -13,43 +13,22 @@ from typing import cast
 import pytest
 import pytest_asyncio
 
-from dns.responder import Responder
-from dns.tcp import TcpLimits, TcpServer, serve_tcp
+from dns.tcp import TcpLimits, serve_tcp
 from dns.udp import BATCH, UdpServer, serve_udp
-from tests.programs import eventually, find
+from tests.integration.dns_servers import PATIENT, Running, both
+from tests.programs import eventually
 from tests.samples import instance
 from tests.views import StandingView
 from tests.wire.asking import ZONE, data, parsed, question, responder
 
-PATIENT = TcpLimits(connections=20, idle_s=30, send_s=0.5)
 IMPATIENT = TcpLimits(idle_s=0.3)
-
-
-class Running:
-    """A responder with its two sockets on one port."""
-
-    def __init__(self, view: StandingView, server: Responder, udp: UdpServer, tcp: TcpServer) -> None:
-        self.view, self.server, self.udp, self.tcp = view, server, udp, tcp
-        self.port = udp.port
-
-    async def dig(self, *words: str, program: str = "dig") -> str:
-        """Return what dig prints, which may not be a complaint."""
-        process = await asyncio.create_subprocess_exec(
-            find(program), "@127.0.0.1", "-p", str(self.port), *words, stdout=asyncio.subprocess.PIPE
-        )
-        async with asyncio.timeout(20):
-            out, _ = await process.communicate()
-        assert process.returncode == 0, out.decode()
-        return out.decode()
-
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
 
 
 class Written:
     """A writer that takes everything at once, for what sockets do too rarely."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.host = host
         self.answers: list[bytes] = []
         self.aborted = False
         self.transport = SimpleNamespace(set_write_buffer_limits=lambda **_: None, abort=self._abort)
@@ -59,7 +38,7 @@ class Written:
         return cast("asyncio.StreamWriter", self)
 
     def get_extra_info(self, _: str) -> tuple[str, int]:
-        return ("127.0.0.1", 1)
+        return (self.host, 1)
 
     def write(self, data: bytes) -> None:
         self.answers.append(data)
@@ -69,17 +48,6 @@ class Written:
 
     def _abort(self) -> None:
         self.aborted = True
-
-
-async def both(server: Responder) -> tuple[UdpServer, TcpServer]:
-    """Serve on one port that is free for both; a port free for one may be somebody's for the other."""
-    for _ in range(20):
-        udp = await serve_udp(server, "127.0.0.1", 0)
-        try:
-            return udp, await serve_tcp(server, "127.0.0.1", udp.port, PATIENT)
-        except OSError:
-            udp.close()
-    raise AssertionError("no port is free for both UDP and TCP")
 
 
 @pytest_asyncio.fixture
@@ -138,7 +106,8 @@ async def test_dig_reads_a_whole_message_without_complaint(running: Running) -> 
         (("-c", "CH", "version.bind", "TXT"), "REFUSED"),
         (("+edns=1", "+noednsneg", f"ip-intel.{ZONE}"), "BADVERS"),
         (("+opcode=5", f"ip-intel.{ZONE}"), "NOTIMP"),
-        (("+header-only",), "FORMERR"),
+        (("+header-only", "+nocookie"), "FORMERR"),
+        (("+header-only",), "NOERROR"),  # it asks for a cookie
         (("+ednsflags=0x4000", f"ip-intel.{ZONE}"), "NOERROR"),
         (("+ednsopt=65001:beef", f"ip-intel.{ZONE}"), "NOERROR"),
     ],
@@ -258,7 +227,7 @@ async def test_many_questions_on_one_connection_let_others_have_their_turn(runni
     reader.feed_data((len(query).to_bytes(2, "big") + query) * 200)
     reader.feed_eof()
     writer = Written()
-    serving = asyncio.create_task(running.tcp._serve(reader, writer.as_writer))
+    serving = asyncio.create_task(running.tcp._serve(reader, writer.as_writer, "127.0.0.1"))
     seen = set()
     while not serving.done():
         seen.add(len(writer.answers))
@@ -266,6 +235,49 @@ async def test_many_questions_on_one_connection_let_others_have_their_turn(runni
     assert isinstance(serving.exception(), asyncio.IncompleteReadError)
     assert len(writer.answers) == 200
     assert seen >= {16, 32, 160}
+
+
+async def test_length_and_answer_leave_together_and_each_answer_by_itself(running: Running) -> None:
+    """In two segments some askers fail to put them together (RFC 7766 section 8)."""
+    reader = asyncio.StreamReader()
+    query = question(f"_large._tcp.{ZONE}", "SRV")
+    reader.feed_data((len(query).to_bytes(2, "big") + query) * 3)
+    reader.feed_eof()
+    writer = Written()
+    with contextlib.suppress(asyncio.IncompleteReadError):
+        await running.tcp._serve(reader, writer.as_writer, "127.0.0.1")
+    assert len(writer.answers) == 3
+    for written in writer.answers:
+        assert int.from_bytes(written[:2], "big") == len(written) - 2
+
+
+async def test_who_has_said_all_it_has_to_say_still_gets_every_answer(running: Running) -> None:
+    reader, writer = await running.connect()
+    query = question(f"_large._tcp.{ZONE}", "SRV")
+    writer.write((len(query).to_bytes(2, "big") + query) * 5)
+    writer.write_eof()
+    async with asyncio.timeout(10):
+        received = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    lengths = []
+    while received:
+        lengths.append(int.from_bytes(received[:2], "big"))
+        received = received[2 + lengths[-1] :]
+    assert lengths == [lengths[0]] * 5
+
+
+async def test_one_machine_cannot_take_all_connections_from_the_others() -> None:
+    server = responder(StandingView(), allow_networks=("127.0.0.0/8", "10.0.0.0/8"))
+    tcp = await serve_tcp(server, "127.0.0.1", 0, TcpLimits(connections=10, of_one_host=2))
+    for host, expected in (("10.0.0.1", [False, False, True, True]), ("10.0.0.2", [False]), ("127.0.0.1", [False] * 4)):
+        writers = [Written(host) for _ in expected]
+        tasks = [asyncio.create_task(tcp._connected(asyncio.StreamReader(), w.as_writer)) for w in writers]
+        await asyncio.sleep(0)
+        assert [w.aborted for w in writers] == expected, host
+        assert sum(not t.done() for t in tasks) == expected.count(False)
+    await tcp.close()
+    assert (tcp.refused, tcp.connections, len(tcp._hosts)) == (2, 0, 0)
 
 
 async def test_a_connection_that_asks_very_much_may_come_again() -> None:

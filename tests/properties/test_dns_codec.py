@@ -42,6 +42,24 @@ def test_a_question_is_read_as_dnslib_wrote_it(labels: list[str], qtype: int, id
         assert (query.edns.payload, query.edns.version, query.edns.dnssec_ok) == (payload, 0, True)
 
 
+@given(st.lists(st.tuples(st.sampled_from([3, 10, 11, 12, 65001]), st.binary(max_size=45)), max_size=6))
+def test_the_first_cookie_counts_and_has_to_have_a_possible_length(options: list[tuple[int, bytes]]) -> None:
+    record = dnslib.DNSRecord(q=dnslib.DNSQuestion(f"ip-intel.{ZONE}"))
+    record.add_ar(dnslib.EDNS0(opts=[dnslib.EDNSOption(code, data) for code, data in options]))
+    query = codec.read(bytes(record.pack()))
+    cookie = next((data for code, data in options if code == 10), None)
+    if cookie is not None and len(cookie) != 8 and not 16 <= len(cookie) <= 40:
+        assert isinstance(query, Refusal)
+        assert query.rcode is codec.Rcode.FORMERR
+        assert query.edns is not None
+    else:
+        assert isinstance(query, Query)
+        assert query.edns is not None
+        assert query.edns.cookie == cookie
+        assert query.edns.keepalive == any(code == 11 for code, _ in options)
+        assert query.edns.has_options == bool(options)
+
+
 @given(
     st.lists(instances(), max_size=12, unique_by=lambda i: i.key),
     st.sampled_from(["ip-intel", "_ip_intel._tcp", "canary.osint-service", "nobody", "_services._dns-sd._udp", ""]),

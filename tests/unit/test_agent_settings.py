@@ -68,6 +68,7 @@ def test_everything_else_about_the_service_is_read() -> None:
             "AGENT_DNS_LISTEN": ":53",
             "AGENT_DNS_ZONE": "Fleet.Example.",
             "AGENT_DNS_ALLOW": "10.0.0.0/8, FD00::/8",
+            "AGENT_DNS_RATE_LIMIT": "200",
         }
     )
     claim = settings.services[0].claim
@@ -79,6 +80,7 @@ def test_everything_else_about_the_service_is_read() -> None:
     assert settings.when_none_pass is WhenNonePass.NONE
     assert settings.dns_listen == Listen("0.0.0.0", 53)
     assert settings.dns_zone == "fleet.example"
+    assert settings.dns_rate_limit == 200
     assert settings.dns_allow == ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "fd00::/8")
 
 

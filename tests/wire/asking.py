@@ -8,14 +8,14 @@ from typing import Any
 import dnslib
 
 from dns.responder import DnsSettings, Responder
-from registry_core.ports import LocalView
+from registry_core.ports import Clock, LocalView
 
 ZONE = "vertice.internal"
 
 
-def responder(view: LocalView, seed: int = 7, **settings: Any) -> Responder:
+def responder(view: LocalView, seed: int = 7, clock: Clock | None = None, **settings: Any) -> Responder:
     """Return a responder with a random source of its own."""
-    return Responder(view, DnsSettings(**settings), random.Random(seed))
+    return Responder(view, DnsSettings(**settings), random.Random(seed), clock=clock)
 
 
 def question(
@@ -50,7 +50,7 @@ def rcode(answer: Any) -> str:
     """Return the name of an answer's response code, the extended bits of EDNS included."""
     extended = next(((rr.ttl >> 24) & 0xFF for rr in answer.ar if rr.rtype == 41), 0)
     code = answer.header.rcode | extended << 4
-    return "BADVERS" if code == 16 else str(dnslib.RCODE[code])
+    return {16: "BADVERS", 23: "BADCOOKIE"}.get(code) or str(dnslib.RCODE[code])
 
 
 def data(answer: Any, section: str = "rr") -> list[str]:

@@ -48,6 +48,11 @@ CORPUS: tuple[bytes, ...] = (
     header(ar=1) + _QUESTION + _OPT[:-2] + b"\0\4\0\x0a\0\x08",  # an option longer than the record
     header(ar=1) + _QUESTION + _OPT[:-2] + b"\0\3\0\x0a\0",
     header(ar=1) + _QUESTION + _OPT[:-2] + b"\xff\xff",
+    header(ar=1) + _QUESTION + _OPT[:-2] + b"\0\x0c\0\x0a\0\x08cookie!!",
+    header(ar=1) + _QUESTION + _OPT[:-2] + b"\0\x1c\0\x0a\0\x18cookie!!" + b"\1\0\0\0" + b"\xff" * 12,
+    header(ar=1) + _QUESTION + _OPT[:-2] + b"\0\x0b\0\x0a\0\x07cookie!",  # a cookie too short
+    header(ar=1) + _QUESTION + _OPT[:-2] + b"\0\x04\0\x0b\0\0",
+    header(qd=0, ar=1) + _OPT[:-2] + b"\0\x0c\0\x0a\0\x08cookie!!",  # a cookie and no question
     header(ar=1) + _QUESTION + b"\xc0\xff\0\1\0\1\0\0\0\0\0\4abcd",
     header() + _QUESTION[:-4] + b"\0\0\0\0",
     header() + _QUESTION[:-4] + b"\xff\xff\xff\xff",

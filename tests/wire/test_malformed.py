@@ -12,7 +12,7 @@ import pytest
 from dns.answer_cache import CacheLimits
 from dns.tcp import serve_tcp
 from dns.udp import serve_udp
-from tests.samples import instance
+from tests.samples import FakeClock, instance
 from tests.views import StandingView
 from tests.wire.asking import ZONE, data, parsed, question, responder
 from tests.wire.packets import CORPUS, GOOD, header, malformed
@@ -34,6 +34,27 @@ def test_twenty_thousand_malformed_packets_change_nothing() -> None:
             assert data(parsed(server.udp(GOOD))) == ["10.0.0.1"]
     assert server.failures == 0, "nothing was unexpected"
     assert server.malformed > COUNT / 4
+
+
+def test_packets_from_elsewhere_change_nothing_either_over_the_limit_and_under_it() -> None:
+    for rate_limit in (3, 1_000_000):
+        clock = FakeClock()
+        networks = ("127.0.0.0/8", "10.0.0.0/8")
+        server = responder(
+            StandingView([instance("ip_intel", "10.0.0.1")]),
+            clock=clock,
+            allow_networks=networks,
+            rate_limit=rate_limit,
+        )
+        for number, packet in enumerate(malformed(COUNT // 4, SEED)):
+            for host in ("10.0.0.9", "192.0.2.9", "fe80::9%eth0"):
+                answer = server.remote(packet, host)
+                assert answer is None or answer[:2] == packet[:2]
+            if number % 500 == 0:
+                clock.pass_time(1)
+                assert data(parsed(server.remote(GOOD, "10.1.1.1"))) == ["10.0.0.1"]
+        assert server.failures == 0
+        assert (server.limited > 0) == (rate_limit == 3)
 
 
 @pytest.mark.parametrize(

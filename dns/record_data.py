@@ -1,0 +1,34 @@
+"""The data of the records that are answered with, as it stands on the wire."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+from dns.codec import Name
+
+
+def name_data(name: Name) -> bytes:
+    """Return a name in full, as RFC 3597 section 4 asks of the data of newer types."""
+    return b"".join(bytes((len(label),)) + label for label in name) + b"\0"
+
+
+def srv_data(priority: int, weight: int, port: int, target: Name) -> bytes:
+    """Return the data of SRV (RFC 2782); the target is not compressed."""
+    return struct.pack("!HHH", priority, weight, port) + name_data(target)
+
+
+def text_data(texts: Iterable[bytes]) -> bytes:
+    """Return the data of TXT: at least one string, each of at most 255 octets."""
+    strings = [text[:255] for text in texts] or [b""]
+    return b"".join(bytes((len(text),)) + text for text in strings)
+
+
+def soa_data(primary: Name, mailbox: Name, serial: int, minimum_s: int) -> bytes:
+    """Return the data of SOA. Nobody transfers the zone, so its timers are for show but the last."""
+    return name_data(primary) + name_data(mailbox) + struct.pack("!IIIII", serial, 3600, 600, 86400, minimum_s)
+
+
+def name_of(text: str) -> Name:
+    """Return the name that `text` writes with dots, in lower case. `text` is ASCII."""
+    return tuple(label.encode("ascii") for label in text.lower().strip(".").split(".") if label)

@@ -1,0 +1,95 @@
+"""Askers from beyond loopback, by this machine's own address in the network, and what dig makes of the limit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.integration.dns_servers import Running, both
+from tests.samples import FakeClock, instance
+from tests.views import StandingView
+from tests.wire.asking import ZONE, data, parsed, question, responder
+
+NAME = f"ip-intel.{ZONE}"
+LIMIT = 5
+
+
+def address_in_the_network() -> str:
+    """Return the address from which this machine would speak to others. Sends nothing."""
+    with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        own: str = probe.getsockname()[0]
+        if not own.startswith("127."):
+            return own
+    pytest.skip("this machine has loopback alone: nobody can ask from elsewhere")
+
+
+@pytest_asyncio.fixture
+async def remote() -> AsyncIterator[Running]:
+    """A server that is asked from beyond loopback. Its clock stands, so that the limit is for all time."""
+    host = address_in_the_network()
+    view = StandingView([instance(host="10.0.0.1")])
+    server = responder(view, clock=FakeClock(), allow_networks=("127.0.0.0/8", f"{host}/32"), rate_limit=LIMIT)
+    udp, tcp = await both(server, host)
+    yield Running(view, server, udp, tcp, host)
+    udp.close()
+    await tcp.close()
+
+
+async def use_up(running: Running) -> None:
+    """Take all the answers there are."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(type=socket.SOCK_DGRAM) as asker:
+        asker.setblocking(False)
+        asker.connect((running.host, running.port))
+        for _ in range(LIMIT):
+            await loop.sock_sendall(asker, question(NAME))
+            async with asyncio.timeout(10):
+                assert data(parsed(await loop.sock_recv(asker, 4096))) == ["10.0.0.1"]
+    assert running.server.limited == 0
+
+
+@pytest.mark.parametrize("program", ["dig", "kdig"])
+async def test_who_really_asks_is_answered_over_tcp(remote: Running, program: str) -> None:
+    await use_up(remote)
+    out = await remote.dig("+noedns", NAME, program=program)
+    assert "10.0.0.1" in out
+    assert "(TCP)" in out
+    assert remote.server.limited == 1
+
+
+async def test_dig_shows_a_cookie_and_is_answered_at_once(remote: Running) -> None:
+    await use_up(remote)
+    out = await remote.dig("+cookie", "+tries=1", NAME)
+    assert "BADCOOKIE, retrying" in out
+    assert "10.0.0.1" in out
+    assert "(good)" in out
+    assert "(UDP)" in out
+    assert remote.server.limited == 1
+
+
+async def test_what_a_forged_sender_has_sent_to_its_victim_is_next_to_nothing(remote: Running) -> None:
+    await use_up(remote)
+    out = await remote.dig("+noedns", "+ignore", "+tries=1", NAME)
+    assert " tc" in out
+    assert "ANSWER: 0" in out
+    assert f"rcvd: {len(question(NAME))}\n" in out, "no more than was sent"
+
+
+async def test_who_is_in_no_named_network_is_refused() -> None:
+    host = address_in_the_network()
+    server = responder(StandingView([instance(host="10.0.0.1")]))
+    udp, tcp = await both(server, host)
+    running = Running(StandingView(), server, udp, tcp, host)
+    for transport in ("+notcp", "+tcp"):
+        out = await running.dig(transport, NAME)
+        assert "status: REFUSED" in out
+        assert "EDE: 18 (Prohibited)" in out
+        assert "10.0.0.1" not in out
+    udp.close()
+    await tcp.close()

@@ -1,0 +1,82 @@
+"""Who is leaving: shown in SRV with no weight, and left out of what has no weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from registry_core.domain.names import short_id
+from registry_core.domain.records import Instance, Status
+from registry_core.domain.selection import WhenNonePass
+from tests.samples import instance
+from tests.views import StandingView
+from tests.wire.asking import ZONE, ask, data, rcode, responder
+
+STAYS = instance(host="10.0.0.1", weight=4)
+LEAVES = instance(host="10.0.0.2", weight=9, status=Status.DRAINING, metadata={"who": "leaves"})
+FAILS = instance(host="10.0.0.3", status=Status.CRITICAL)
+RESTS = instance(host="10.0.0.4", status=Status.MAINTENANCE)
+SRV = f"_ip-intel._tcp.{ZONE}"
+
+
+def short(i: Instance) -> str:
+    return f"i-{short_id(i.service_name, i.instance_id)}.{ZONE}."
+
+
+def priorities(*instances: Instance, **settings: Any) -> dict[str, tuple[int, int]]:
+    """Return (priority, weight) of the SRV records, by their targets."""
+    answer = ask(responder(StandingView(instances), **settings), SRV, "SRV", edns=1232)
+    return {str(rr.rdata.target): (rr.rdata.priority, rr.rdata.weight) for rr in answer.rr}
+
+
+def test_who_drains_stands_in_srv_with_a_weight_of_zero_and_comes_last() -> None:
+    answer = ask(responder(StandingView([LEAVES, STAYS])), SRV, "SRV", edns=1232)
+    assert [str(rr.rdata) for rr in answer.rr] == [f"0 4 8034 {short(STAYS)}", f"0 0 8034 {short(LEAVES)}"]
+    assert data(answer, "ar") == ["10.0.0.1", "10.0.0.2"], "it can still be reached by who is bound to it"
+
+
+@pytest.mark.parametrize("name", ["ip-intel", "ip_intel"])
+def test_who_drains_is_left_out_of_addresses_and_texts(name: str) -> None:
+    server = responder(StandingView([LEAVES, STAYS]))
+    assert data(ask(server, f"{name}.{ZONE}")) == ["10.0.0.1"]
+    assert "leaves" not in str(data(ask(server, f"{name}.{ZONE}", "TXT")))
+
+
+def test_who_drains_is_named_when_nobody_else_is_there() -> None:
+    server = responder(StandingView([LEAVES, RESTS]))
+    assert data(ask(server, f"ip-intel.{ZONE}")) == ["10.0.0.2"]
+    assert data(ask(server, SRV, "SRV")) == [f"0 0 8034 {short(LEAVES)}"]
+
+
+def test_a_failing_instance_is_somebody_else() -> None:
+    server = responder(StandingView([LEAVES, FAILS]))
+    assert data(ask(server, f"ip-intel.{ZONE}")) == ["10.0.0.3"]
+    assert data(ask(server, SRV, "SRV")) == sorted([f"0 1 8034 {short(FAILS)}", f"0 0 8034 {short(LEAVES)}"])
+
+
+def test_none_means_none() -> None:
+    server = responder(StandingView([LEAVES, FAILS]), when_none_pass=WhenNonePass.NONE)
+    for name, qtype in ((f"ip-intel.{ZONE}", "A"), (SRV, "SRV")):
+        answer = ask(server, name, qtype)
+        assert (rcode(answer), data(answer)) == ("NOERROR", [])
+
+
+def test_who_is_in_maintenance_is_left_alone_even_by_itself() -> None:
+    answer = ask(responder(StandingView([RESTS])), SRV, "SRV")
+    assert (rcode(answer), data(answer), len(answer.auth)) == ("NOERROR", [], 1)
+    assert data(ask(responder(StandingView([RESTS])), short(RESTS))) == ["10.0.0.4"], "but can be found by its own name"
+
+
+def test_the_only_near_instance_does_not_draw_everybody_when_it_leaves() -> None:
+    """An asker takes the best priority there is: alone in it, a record of weight 0 would get every request."""
+    near = instance(host="10.0.0.5", zone="z1", status=Status.DRAINING)
+    far = instance(host="10.0.0.6", zone="z2", weight=3)
+    assert priorities(near, far, local_zone="z1") == {short(far): (10, 3), short(near): (10, 0)}
+    stays = instance(host="10.0.0.7", zone="z1", weight=5)
+    gone_far = instance(host="10.0.0.8", zone="z2", status=Status.DRAINING)
+    assert priorities(near, stays, gone_far, local_zone="z1") == {
+        short(stays): (0, 5),
+        short(near): (0, 0),
+        short(gone_far): (10, 0),
+    }

@@ -1,0 +1,178 @@
+"""What is asked in unusual ways: classes, types that no name has, opcodes, flags, options, foreign names."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import dnslib
+import pytest
+
+from tests.samples import instance
+from tests.views import StandingView
+from tests.wire.asking import ZONE, ask, data, extended_errors, parsed, question, rcode, responder
+from tests.wire.packets import header
+
+ONE = instance("billing", "10.0.0.1")
+OPT = b"\0\0\x29\x04\xd0\0\0\0\0\0\0"
+NAME = b"\x07billing\x07vertice\x08internal\x00"
+
+
+def of_class(qclass: int, qtype: int = 1) -> bytes:
+    return header(ar=1) + NAME + struct.pack("!HH", qtype, qclass) + OPT
+
+
+def keepalive_of(answer: Any) -> list[bytes]:
+    return [bytes(o.data) for rr in answer.ar if rr.rtype == 41 for o in rr.rdata if o.code == 11]
+
+
+# -- classes and types
+
+
+def test_class_any_is_answered_without_authority() -> None:
+    server = responder(StandingView([ONE]))
+    answer = parsed(server.udp(of_class(255)))
+    assert (rcode(answer), data(answer), answer.header.aa) == ("NOERROR", ["10.0.0.1"], 0)
+    assert [rr.rclass for rr in answer.rr] == [1]
+    assert parsed(server.udp(of_class(1))).header.aa == 1
+
+
+@pytest.mark.parametrize("qclass", [0, 2, 3, 4, 254, 65535])
+def test_other_classes_are_refused(qclass: int) -> None:
+    answer = parsed(responder(StandingView([ONE])).udp(of_class(qclass)))
+    assert (rcode(answer), extended_errors(answer), answer.header.aa) == ("REFUSED", [21], 0)
+
+
+@pytest.mark.parametrize(
+    ("qtype", "code"),
+    [(252, "REFUSED"), (251, "REFUSED"), (253, "NOTIMP"), (254, "NOTIMP"), (41, "FORMERR"), (249, "FORMERR"),
+     (250, "FORMERR")],
+)  # fmt: skip
+def test_types_that_no_name_has_are_told_so(qtype: int, code: str) -> None:
+    answer = parsed(responder(StandingView([ONE])).udp(of_class(1, qtype)))
+    assert (rcode(answer), extended_errors(answer), answer.rr, answer.auth) == (code, [21], [], [])
+
+
+@pytest.mark.parametrize(
+    "qtype", [0, 3, 5, 15, 35, 43, 46, 48, 64, 65, 99, 128, 248, 256, 257, 1000, 32769, 65280, 65535]
+)
+def test_a_type_that_is_not_there_or_not_known_is_nodata(qtype: int) -> None:
+    answer = parsed(responder(StandingView([ONE])).udp(of_class(1, qtype)))
+    assert (rcode(answer), answer.rr, [rr.rtype for rr in answer.auth]) == ("NOERROR", [], [6])
+
+
+@pytest.mark.parametrize("qtype", ["A", "MX", "ANY", "SRV"])
+def test_a_name_that_does_not_exist_does_not_exist_for_any_type(qtype: str) -> None:
+    assert rcode(ask(responder(StandingView([ONE])), f"nobody.{ZONE}", qtype)) == "NXDOMAIN"
+
+
+def test_the_name_server_brings_its_address_along() -> None:
+    answer = ask(responder(StandingView([ONE])), ZONE, "NS")
+    assert (data(answer), data(answer, "ar")) == ([f"ns.{ZONE}."], ["127.0.0.1"])
+
+
+# -- opcodes and flags
+
+
+@pytest.mark.parametrize("opcode", range(1, 16))
+def test_other_opcodes_are_not_implemented_and_come_back_with_an_opt_record(opcode: int) -> None:
+    for tail, opts in ((NAME + b"\0\6\0\1" + OPT, [41]), (b"\0\1garbage", [])):
+        packet = header(flags=opcode << 11, ar=1) + tail
+        answer = parsed(responder(StandingView([ONE])).udp(packet))
+        assert (rcode(answer), answer.header.opcode, answer.header.aa, answer.rr) == ("NOTIMP", opcode, 0, [])
+        assert [rr.rtype for rr in answer.ar] == opts
+        assert extended_errors(answer) == ([21] if opts else [])
+
+
+def test_what_is_malformed_behind_a_readable_opt_record_comes_back_with_one() -> None:
+    """Without one, who asked would take it that no EDNS is spoken here (RFC 6891 section 7)."""
+    bad_option = header(ar=1) + NAME + b"\0\1\0\1" + OPT[:-2] + b"\0\3\0\x0a\0"
+    two = header(ar=2) + NAME + b"\0\1\0\1" + OPT * 2
+    for packet in (bad_option, two):
+        answer = parsed(responder(StandingView([ONE])).udp(packet))
+        assert (rcode(answer), [rr.rtype for rr in answer.ar]) == ("FORMERR", [41])
+    none = parsed(responder(StandingView([ONE])).udp(header() + NAME + b"\0\1\0\1" + b"garbage"))
+    assert (rcode(none), none.ar) == ("FORMERR", [])
+
+
+@pytest.mark.parametrize("more", [0x0000, 0x0100, 0x0010, 0x0020, 0x0040, 0x0080, 0x0200, 0x0400, 0x07F0, 0x000F])
+def test_of_the_flags_only_rd_and_cd_come_back(more: int) -> None:
+    answer = responder(StandingView([ONE])).udp(header(flags=more) + NAME + b"\0\1\0\1")
+    assert answer is not None
+    (flags,) = struct.unpack_from("!H", answer, 2)
+    assert flags == 0x8400 | more & 0x0110, "QR and AA; no RA, no Z, no AD, whatever was sent"
+
+
+@pytest.mark.parametrize("name", [f"billing.{ZONE}", f"nobody.{ZONE}", "example.com"])
+def test_recursion_is_said_to_be_available_when_it_is(name: str) -> None:
+    for recursion in (False, True):
+        server = responder(StandingView([ONE]), recursion=recursion)
+        assert ask(server, name).header.ra == recursion
+        assert ask(server, name, tcp=True).header.ra == recursion
+
+
+# -- names
+
+
+@pytest.mark.parametrize(
+    "name", ["BiLLing", "_bIlling._TCP", "noBody", "i-000000000000", "_Services._dns-SD._udp", "a.B.c"]
+)  # fmt: skip
+@pytest.mark.parametrize("zone", ["VERTICE.internal", "vertice.INTERNAL"])
+def test_the_question_comes_back_octet_for_octet(name: str, zone: str) -> None:
+    server = responder(StandingView([ONE]))
+    query = question(f"{name}.{zone}", "SRV")
+    for answer in (server.udp(query), server.udp(query), server.tcp(query)):
+        assert answer is not None
+        assert answer[12 : len(query)] == query[12:]
+
+
+def test_owners_share_the_spelling_of_the_question() -> None:
+    answer = ask(responder(StandingView([ONE])), "_Billing._tcp.VERTICE.Internal", "SRV", edns=1232)
+    assert str(answer.rr[0].rname) == "_Billing._tcp.VERTICE.Internal."
+    (glue,) = [rr for rr in answer.ar if rr.rtype == 1]
+    assert str(glue.rname).lower() == str(answer.rr[0].rdata.target)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("billing.vertice.internal.vertice.internal", "NXDOMAIN"),
+        ("billing.vertice.internal.default.svc.cluster.local", "REFUSED"),
+        ("billing.vertice.internal.svc.cluster.local", "REFUSED"),
+        ("billing.default.svc.vertice.internal", "NXDOMAIN"),
+        ("internal.vertice.internal", "NXDOMAIN"),
+        ("vertice.internal.corp", "REFUSED"),
+    ],
+)
+@pytest.mark.parametrize("qtype", ["A", "AAAA"])
+def test_what_search_lists_make_of_a_name_is_answered_at_once(name: str, code: str, qtype: str) -> None:
+    """`ndots:5` in a container's resolv.conf asks these first, so that the real name waits for them."""
+    server = responder(StandingView([ONE]))
+    answer = ask(server, name, qtype)
+    assert (rcode(answer), answer.rr) == (code, [])
+    ask(server, name, qtype)
+    assert server.hits == 1, "and from then on it is a ready answer"
+
+
+def test_a_foreign_name_is_refused_for_a_reason() -> None:
+    answer = ask(responder(StandingView([ONE])), "example.com", edns=1232)
+    assert (rcode(answer), extended_errors(answer)) == ("REFUSED", [20]), "Not Authoritative"
+
+
+# -- options
+
+
+def test_how_long_a_connection_is_kept_is_said_to_who_asks_over_tcp() -> None:
+    server = responder(StandingView([ONE]))
+    query = question(f"billing.{ZONE}", edns=1232, options=(dnslib.EDNSOption(11, b""),))
+    assert keepalive_of(parsed(server.tcp(query, idle_s=10.0))) == [(100).to_bytes(2)], "in tenths of a second"
+    assert keepalive_of(parsed(server.udp(query))) == [], "over UDP there is nothing to keep (RFC 7828 section 3.2.1)"
+    assert keepalive_of(parsed(server.tcp(question(f"billing.{ZONE}", edns=1232), idle_s=10.0))) == []
+
+
+@pytest.mark.parametrize("code", [3, 5, 8, 9, 12, 13, 14, 15, 16, 100, 65001])
+def test_options_that_ask_for_what_is_not_there_are_ignored(code: int) -> None:
+    query = question(f"billing.{ZONE}", edns=1232, options=(dnslib.EDNSOption(code, b"\0\1\2\3\0\0\0\0"),))
+    answer = parsed(responder(StandingView([ONE])).udp(query))
+    assert (rcode(answer), data(answer)) == ("NOERROR", ["10.0.0.1"])
+    assert [len(rr.rdata) for rr in answer.ar if rr.rtype == 41] == [0]

@@ -1,0 +1,115 @@
+"""Reverse names: whose address it is, for the addresses that are registered."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dns.record_data import name_of
+from dns.reverse import address_of
+from registry_core.domain.records import Status
+from tests.samples import instance
+from tests.views import StandingView
+from tests.wire.asking import ZONE, ask, data, extended_errors, rcode, responder
+
+V6 = "2001:db8::1"
+ONE = instance("ip_intel", "10.0.0.1", addresses=("10.0.0.1", V6))
+SAME = instance("billing", "10.0.0.1", port=9000)
+TWICE = instance("billing", "10.0.0.1", port=9001)
+
+
+def reverse(ip: str) -> str:
+    return ipaddress.ip_address(ip).reverse_pointer
+
+
+@pytest.mark.parametrize("name", [reverse("10.0.0.1"), reverse(V6), reverse(V6).upper(), "1.0.0.10.IN-ADDR.arpa"])
+def test_the_address_of_an_instance_leads_to_its_service(name: str) -> None:
+    answer = ask(responder(StandingView([ONE])), name, "PTR")
+    assert (rcode(answer), data(answer), answer.header.aa) == ("NOERROR", [f"ip-intel.{ZONE}."], 1)
+    assert [(str(rr.rname), rr.ttl) for rr in answer.rr] == [(f"{name}.", 5)], "in the spelling of the question"
+
+
+def test_the_service_leads_back_to_the_address() -> None:
+    server = responder(StandingView([ONE]))
+    (name,) = data(ask(server, reverse("10.0.0.1"), "PTR"))
+    assert data(ask(server, name)) == ["10.0.0.1"]
+
+
+def test_an_address_of_several_services_leads_to_each_once() -> None:
+    server = responder(StandingView([ONE, SAME, TWICE]))
+    assert data(ask(server, reverse("10.0.0.1"), "PTR")) == [f"billing.{ZONE}.", f"ip-intel.{ZONE}."]
+
+
+def test_who_fails_or_leaves_still_has_its_address() -> None:
+    for status in Status:
+        server = responder(StandingView([instance(host="10.0.0.1", status=status)]))
+        assert data(ask(server, reverse("10.0.0.1"), "PTR")) == [f"ip-intel.{ZONE}."], status
+
+
+@pytest.mark.parametrize("qtype", ["A", "TXT", "SRV", "MX"])
+def test_another_type_is_nodata_with_an_soa_that_stands_at_the_name_itself(qtype: str) -> None:
+    """The network's zone is somebody else's: the SOA may speak for the one name alone (RFC 2308 section 3)."""
+    answer = ask(responder(StandingView([ONE])), reverse("10.0.0.1"), qtype)
+    assert (rcode(answer), data(answer), answer.header.aa) == ("NOERROR", [], 1)
+    assert [(str(rr.rname), rr.rtype, rr.ttl) for rr in answer.auth] == [(reverse("10.0.0.1") + ".", 6, 5)]
+
+
+def test_the_one_address_is_a_zone_with_soa_and_ns() -> None:
+    server = responder(StandingView([ONE]))
+    assert data(ask(server, reverse("10.0.0.1"), "NS")) == [f"ns.{ZONE}."]
+    assert len(data(ask(server, reverse("10.0.0.1"), "SOA"))) == 1
+    assert [rr.rtype for rr in ask(server, reverse("10.0.0.1"), "ANY").rr] == [13]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        reverse("10.0.0.2"),
+        reverse("2001:db8::2"),
+        "0.0.10.in-addr.arpa",  # the network's, which is not ours
+        "in-addr.arpa",
+        "x.1.0.0.10.in-addr.arpa",
+        "01.0.0.10.in-addr.arpa",
+        "256.0.0.10.in-addr.arpa",
+        "-1.0.0.10.in-addr.arpa",
+        "1.0.0.10.ip6.arpa",
+        reverse(V6).replace("1.0", "g.0", 1),
+        reverse(V6)[2:],
+    ],
+)
+def test_other_reverse_names_are_not_ours(name: str) -> None:
+    answer = ask(responder(StandingView([ONE])), name, "PTR", edns=1232)
+    assert (rcode(answer), answer.header.aa, extended_errors(answer)) == ("REFUSED", 0, [20])
+
+
+def test_an_address_that_comes_and_goes_is_in_the_next_answer() -> None:
+    view = StandingView([SAME])
+    server = responder(view)
+    assert rcode(ask(server, reverse(V6), "PTR")) == "REFUSED"
+    view.put(ONE)
+    assert data(ask(server, reverse(V6), "PTR")) == [f"ip-intel.{ZONE}."]
+    view.become(SAME)
+    assert rcode(ask(server, reverse(V6), "PTR")) == "REFUSED"
+    assert data(ask(server, reverse("10.0.0.1"), "PTR")) == [f"billing.{ZONE}."]
+
+
+def test_an_old_answer_says_so() -> None:
+    view = StandingView([ONE])
+    server = responder(view)
+    view.age(3600)
+    answer = ask(server, reverse("10.0.0.1"), "PTR", edns=1232)
+    assert (data(answer), extended_errors(answer)) == ([f"ip-intel.{ZONE}."], [3])
+
+
+@given(st.ip_addresses())
+def test_every_address_is_found_by_the_reverse_name_that_python_writes(ip: object) -> None:
+    assert address_of(name_of(reverse(str(ip)))) == str(ip)
+
+
+@given(st.lists(st.binary(max_size=5), max_size=34), st.sampled_from([b"in-addr", b"ip6", b"x"]))
+def test_any_other_labels_are_none(labels: list[bytes], under: bytes) -> None:
+    found = address_of((*labels, under, b"arpa"))
+    assert found is None or reverse(found) == b".".join((*labels, under, b"arpa")).decode()
