@@ -5,7 +5,7 @@ BIN := .venv/bin
 APT := tools/system-packages.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system-packages run test check chaos bench fmt lock map clean
+.PHONY: help setup setup-dev system-packages run test check chaos fuzz bench fmt lock map clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -48,6 +48,9 @@ check: setup-dev ## style, types and the direction of imports
 
 chaos: setup-dev system-packages ## break Redis, Sentinels and replicas under load, many times over: one line each
 	$(BIN)/python -m tests.chaos.run
+
+fuzz: setup-dev system-packages ## send a million odd packets to a real agent's DNS: says the seed, keeps what it objects to
+	$(BIN)/python -m tests.fuzz.run
 
 bench: setup-dev ## measure: prints a table, writes bench/results/*.json
 	$(BIN)/python -m bench.run
