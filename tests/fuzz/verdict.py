@@ -19,11 +19,13 @@ OPT: Final = 41
 SOA: Final = 6
 ANY: Final = 255
 HINFO: Final = 13
-NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 3, 4, 5, 16
-ERRORS: Final = (FORMERR, NOTIMP, REFUSED, BADVERS)
-# What an answer without records may be longer than its query: an Extended DNS Error; and the SOA of the zone.
-ERROR_OCTETS: Final = 6
-SOA_OCTETS: Final = 100
+MAILB, MAILA = 253, 254
+NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED, BADVERS, BADCOOKIE = 0, 1, 3, 4, 5, 16, 23
+ERRORS: Final = (FORMERR, NOTIMP, REFUSED, BADVERS, BADCOOKIE)
+# What an answer without records may be longer than its query: an Extended DNS Error, a server's part of a cookie, the
+# time in a keepalive; and the SOA.
+ERROR_OCTETS: Final = 6 + 16 + 2
+SOA_OCTETS: Final = ERROR_OCTETS + 82
 
 
 class Record(NamedTuple):
@@ -80,18 +82,22 @@ def _of_header(query: bytes, answer: bytes) -> list[str]:
 
 
 def _of_question(query: bytes, answer: bytes, question: int, rcode: int) -> list[str]:
-    questions = int.from_bytes(answer[4:6])
+    asked, repeated = (int.from_bytes(message[4:6]) for message in (query, answer))
     found = []
     # SERVFAIL is for a view that is not complete, and for a fault of ours; the view that is asked is complete.
-    if rcode not in (NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED, BADVERS):
+    if rcode not in (NOERROR, NXDOMAIN, *ERRORS):
         found.append(f"rcode {rcode} has no reason here")
-    if (query[2] >> 3 & 0xF != 0) != (rcode == NOTIMP):
-        found.append("NOTIMP is for other opcodes, and for nothing else")
-    if questions == 0 and rcode not in (FORMERR, NOTIMP):
+    opcode = query[2] >> 3 & 0xF
+    qtype = int.from_bytes(answer[question - 4 : question - 2]) if repeated else 0
+    if opcode and rcode != NOTIMP:
+        found.append("another opcode is not NOTIMP")
+    if rcode == NOTIMP and not opcode and qtype not in (MAILA, MAILB):
+        found.append("NOTIMP has no reason here")
+    if not repeated and asked and rcode not in (FORMERR, NOTIMP):
         found.append("the question is missing")
-    if questions == 1 and query[HEADER:question] != answer[HEADER:question]:
+    if repeated == 1 and query[HEADER:question] != answer[HEADER:question]:
         found.append("the question is another")
-    if questions > 1:
+    if repeated > 1:
         found.append("it has several questions")
     return found
 
@@ -99,11 +105,11 @@ def _of_question(query: bytes, answer: bytes, question: int, rcode: int) -> list
 def _of_size(query: bytes, answer: bytes, records: list[Record], rcode: int, *, over_tcp: bool) -> list[str]:
     found = []
     has_opt = any(r.type == OPT for r in records)
-    payload = advertised(query)
-    if has_opt and payload is None:
+    if has_opt and b"\0\0\x29" not in query:
         found.append("OPT to somebody who sent none")
-    limit = min(max(PLAIN_PAYLOAD, payload or 0), OUR_PAYLOAD) if has_opt else PLAIN_PAYLOAD
-    if len(answer) > (MAX_MESSAGE if over_tcp else limit):
+    payload = min(max(PLAIN_PAYLOAD, advertised(query) or 0), OUR_PAYLOAD) if has_opt else PLAIN_PAYLOAD
+    limit = MAX_MESSAGE if over_tcp else payload
+    if len(answer) > limit:
         found.append(f"it has {len(answer)} octets, and {limit} were asked for")
     if over_tcp and answer[2] & 2:
         found.append("it is truncated over TCP")
@@ -117,6 +123,7 @@ def _of_size(query: bytes, answer: bytes, records: list[Record], rcode: int, *, 
 
 def _of_records(read: dnslib.DNSRecord, records: list[Record], rcode: int) -> list[str]:
     answers = [r for r in records if r.section == 1]
+    qtypes = {q.qtype for q in read.questions} | {HINFO for q in read.questions if q.qtype == ANY}
     authority = [r.type for r in records if r.section == 2]
     found = []
     if any(r.type == OPT and r.section != 3 for r in records) or sum(r.type == OPT for r in records) > 1:
@@ -129,11 +136,11 @@ def _of_records(read: dnslib.DNSRecord, records: list[Record], rcode: int) -> li
         found.append("an error with records")
     if rcode == NXDOMAIN and authority != [SOA]:
         found.append("a NXDOMAIN without SOA")
-    if rcode == NOERROR and not answers and authority != [SOA] and not read.header.tc:
+    if rcode == NOERROR and read.questions and not answers and authority != [SOA] and not read.header.tc:
         found.append("nothing at all, and not even an SOA")
-    if answers and any(r.type not in (read.q.qtype, HINFO if read.q.qtype == ANY else -1) for r in answers):
+    if not {r.type for r in answers} <= qtypes:
         found.append("another type than was asked for")
-    if any(str(rr.rname) != str(read.q.qname) for rr in read.rr):
+    if not {rr.rname for rr in read.rr} <= {q.qname for q in read.questions}:
         found.append("an answer about another name")
     return found
 
