@@ -5,7 +5,7 @@ BIN := .venv/bin
 APT := tools/system-packages.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system-packages run test check chaos bench fmt lock map clean
+.PHONY: help setup setup-dev system-packages run test check chaos fuzz bench fmt lock map clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -28,7 +28,8 @@ setup-dev: .venv/.installed-dev
 	@touch $@
 
 system-packages: ## install the programs that the tests start (as root), or say which are missing
-	@$(APT) haproxy dig=bind9-dnsutils kdig=knot-dnsutils curl redis-server redis-sentinel ip=iproute2
+	@$(APT) haproxy dig=bind9-dnsutils kdig=knot-dnsutils curl redis-server redis-sentinel \
+		unbound prometheus dnsperf gcc musl-gcc=musl-tools ip=iproute2 nsenter=util-linux
 
 run: setup ## start a registry, an agent and a small fleet on loopback (Ctrl-C ends it)
 	@exec $(BIN)/vertice dev
@@ -47,6 +48,9 @@ check: setup-dev ## style, types and the direction of imports
 
 chaos: setup-dev system-packages ## break Redis, Sentinels and replicas under load, many times over: one line each
 	$(BIN)/python -m tests.chaos.run
+
+fuzz: setup-dev system-packages ## send a million odd packets to a real agent's DNS: says the seed, keeps what it objects to
+	$(BIN)/python -m tests.fuzz.run
 
 bench: setup-dev ## measure: prints a table, writes bench/results/*.json
 	$(BIN)/python -m bench.run

@@ -1,0 +1,241 @@
+"""Sends packets to a real agent, judges what comes back, and watches whether the agent lives, and how much it eats.
+
+Packets go out a few at a time; behind each few goes a good question, which has to be answered. So whatever a packet
+does to the agent is seen at once, and what did it is one of a few.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import psutil
+
+from tests.fuzz.mutants import LARGEST_DATAGRAM
+from tests.fuzz.verdict import complaints, wants_silence
+from tests.scenarios.judged import Judged, claim
+from tests.wire.packets import GOOD
+
+BATCH: Final = 32
+# How long an answer may take before it counts as none. The agent has other things to do, and so has the machine.
+PATIENCE_S: Final = 10.0
+# One batch in so many goes over TCP.
+TCP_EVERY: Final = 20
+# The ready answers that an agent keeps are bounded; until they are full it grows, and then it stands.
+WARM_UP: Final = 0.4
+
+
+class Finding(NamedTuple):
+    """Something that must not be, and what was sent before it was seen. The last is the likeliest to have done it."""
+
+    complaint: str
+    packets: tuple[bytes, ...]
+    answer: bytes = b""
+
+    def save(self, folder: Path, seed: int) -> Path:
+        """Write the last packet to where a corpus keeps them, and return the file."""
+        packet = self.packets[-1]
+        path = folder / f"found-{hashlib.sha256(packet).hexdigest()[:12]}.hex"
+        lines = [f"# {self.complaint} (seed {seed})", f"# answer: {self.answer.hex() or 'none'}", packet.hex()]
+        path.write_text("\n".join(lines) + "\n", encoding="ascii")
+        return path
+
+    def __str__(self) -> str:
+        sent = "\n  after ".join(packet.hex() for packet in reversed(self.packets))
+        return f"{self.complaint}\n  sent  {sent}\n  got   {self.answer.hex() or 'nothing'}"
+
+
+class Report(NamedTuple):
+    """What a campaign came to."""
+
+    sent: int
+    answered: int
+    lost: int  # datagrams that were not answered, and when sent again by themselves were
+    connections: int
+    grown_mb: float  # of the agent's resident memory, after the warm-up
+    resident_mb: float
+    took_s: float
+    findings: list[Finding]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.sent} packets, {self.answered} answers, {self.lost} datagrams lost, {self.connections} connections "
+            f"over TCP; the agent has {self.resident_mb:.1f} MB and grew by {self.grown_mb:+.1f} MB "
+            f"after the warm-up; {self.took_s:.0f} s; {len(self.findings)} findings"
+        )
+
+
+def settle(system: Judged) -> None:
+    """Register what the packets ask for."""
+    both = ["10.0.0.1", "2001:db8::1"]
+    system.register(
+        claim("ip_intel", "10.0.0.1", addresses=both, tags=["canary"], metadata={"team": "osint"}, version="1.4.2"),
+        claim("ip_intel", "10.0.0.2", weight=7),
+        claim("syslog", "10.0.0.3", protocol="udp"),
+        *(claim("large", f"10.1.0.{number}") for number in range(1, 201)),
+    )
+
+
+class Campaign:
+    """One agent under fire. Stops at `most` findings: more of the same help nobody."""
+
+    def __init__(self, port: int, pid: int, most: int = 20) -> None:
+        self._at = ("127.0.0.1", port)
+        self._agent = psutil.Process(pid)
+        self._most = most
+        self.findings: list[Finding] = []
+        self._answered = self._lost = self._connections = 0
+
+    def run(self, packets: Iterable[bytes], count: int) -> Report:
+        """Send `count` packets, and return the report."""
+        began = time.monotonic()
+        sent = 0
+        settled_mb = 0.0
+        rest = iter(packets)
+        with socket.socket(type=socket.SOCK_DGRAM) as udp:
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            udp.connect(self._at)
+            for number, batch in enumerate(iter(lambda: tuple(islice(rest, BATCH)), ()), 1):
+                numbered = [_with_id(packet, sent + at) for at, packet in enumerate(batch)]
+                sent += len(batch)
+                good = _with_id(GOOD, sent)
+                with contextlib.suppress(ConnectionError, TimeoutError):
+                    if number % TCP_EVERY:
+                        self._by_datagrams(udp, numbered, good)
+                    else:
+                        self._by_connection(numbered, good)
+                if not self._agent.is_running() or self._agent.status() == psutil.STATUS_ZOMBIE:
+                    self.findings.append(Finding("the agent has died", tuple(numbered)))
+                    break
+                if len(self.findings) >= self._most:
+                    break
+                if not settled_mb and sent >= count * WARM_UP:
+                    settled_mb = self._resident_mb()
+        resident_mb = self._resident_mb() if self._agent.is_running() else 0.0
+        return Report(
+            sent,
+            self._answered,
+            self._lost,
+            self._connections,
+            resident_mb - (settled_mb or resident_mb),
+            resident_mb,
+            time.monotonic() - began,
+            self.findings,
+        )
+
+    def _resident_mb(self) -> float:
+        return float(self._agent.memory_info().rss) / 1e6
+
+    # -- UDP
+
+    def _by_datagrams(self, udp: socket.socket, packets: list[bytes], good: bytes) -> None:
+        answers = self._exchange(udp, packets, good)
+        for packet in packets:
+            of_it = answers.get(packet[:2], [])
+            if not of_it and not wants_silence(packet):
+                # UDP may lose a datagram. What is silent when it is asked alone is silent.
+                of_it = self._exchange(udp, [packet], good).get(packet[:2], [])
+                self._lost += bool(of_it)
+                if not of_it:
+                    self.findings.append(Finding("it is not answered", (packet,)))
+            if len(of_it) > 1:
+                self.findings.append(Finding("it is answered twice", (packet,), of_it[1]))
+            for answer in of_it:
+                self._judge(packet, answer, over_tcp=False)
+
+    def _exchange(self, udp: socket.socket, packets: list[bytes], good: bytes) -> dict[bytes, list[bytes]]:
+        """Send packets and a good question; return the answers by their id. Raises OSError when nobody is there."""
+        for packet in (*packets, good):
+            udp.send(packet[:LARGEST_DATAGRAM])
+        wanted = {packet[:2] for packet in packets if not wants_silence(packet)} | {good[:2]}
+        answers: dict[bytes, list[bytes]] = {}
+        udp.settimeout(PATIENCE_S)
+        try:
+            while not wanted <= answers.keys():
+                answer = udp.recv(65535)
+                answers.setdefault(answer[:2], []).append(answer)
+                if good[:2] in answers:
+                    udp.settimeout(1.0)  # what was sent before it is on its way, or lost
+        except TimeoutError:
+            if good[:2] not in answers:
+                self.findings.append(Finding("the good question behind it is not answered", tuple(packets)))
+        for answer in answers.pop(good[:2], []):
+            self._judge(good, answer, over_tcp=False)
+        return answers
+
+    # -- TCP
+
+    def _by_connection(self, packets: list[bytes], good: bytes) -> None:
+        """Send packets on a few connections, each with an oddity of its own, and a good question on another."""
+        for at in range(0, len(packets), 8):
+            some = packets[at : at + 8]
+            framed = b"".join(_framed(packet) for packet in some)
+            match int.from_bytes(some[0][:2]) >> 3 & 7:
+                case 0:  # in crumbs
+                    self._converse([framed[i : i + 7] for i in range(0, len(framed), 7)][:200], some)
+                case 1:  # cut off in the middle of a message
+                    self._converse([framed[:-1]], some)
+                case 2:  # a giant that never comes
+                    self._converse([framed, b"\xff\xff" + some[0][:100]], some)
+                case 3:  # messages of no length, and of one octet
+                    self._converse([b"\0\0", framed, b"\0\1\0"], some)
+                case 4:  # no messages at all
+                    self._converse(list(some), [])
+                case _:
+                    self._converse([framed], some)
+        if good[:2] not in self._converse([_framed(good)], [good]):
+            self.findings.append(Finding("the good question behind it is not answered over TCP", tuple(packets)))
+
+    def _converse(self, pieces: Iterable[bytes], packets: list[bytes]) -> set[bytes]:
+        """Write the pieces on a connection of their own; judge what comes back; return the ids that were answered."""
+        self._connections += 1
+        heard = b""
+        with socket.create_connection(self._at, timeout=PATIENCE_S) as tcp:
+            tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
+                for piece in pieces:
+                    tcp.sendall(piece)
+                tcp.shutdown(socket.SHUT_WR)
+                while more := tcp.recv(65535):
+                    heard += more
+            except TimeoutError:
+                self.findings.append(Finding("the connection is left open", tuple(packets)))
+            except OSError:
+                pass  # it may hang up on who talks nonsense
+        asked = {packet[:2]: packet for packet in packets}
+        answers = list(_messages(heard))
+        for answer in answers:
+            packet = asked.get(answer[:2])
+            if packet is not None:
+                self._judge(packet, answer, over_tcp=True)
+        return {answer[:2] for answer in answers}
+
+    def _judge(self, packet: bytes, answer: bytes, *, over_tcp: bool) -> None:
+        self._answered += 1
+        for complaint in complaints(packet, answer, over_tcp=over_tcp):
+            self.findings.append(Finding(complaint + (" (over TCP)" if over_tcp else ""), (packet,), answer))
+
+
+def _with_id(packet: bytes, number: int) -> bytes:
+    return (number & 0xFFFF).to_bytes(2) + packet[2:] if len(packet) >= 2 else packet
+
+
+def _framed(packet: bytes) -> bytes:
+    return len(packet).to_bytes(2) + packet
+
+
+def _messages(heard: bytes) -> Iterator[bytes]:
+    """Yield the whole messages of a stream."""
+    at = 0
+    while at + 2 <= len(heard):
+        end = at + 2 + int.from_bytes(heard[at : at + 2])
+        if end > len(heard):
+            return
+        yield heard[at + 2 : end]
+        at = end

@@ -1,0 +1,53 @@
+"""`make fuzz`: a real agent under a million odd packets; fails when it did what it must not.
+
+usage: python -m tests.fuzz.run [--seed N] [--count N]
+
+What it objects to is written to tests/fuzz/corpus/found-*.hex: from there on every run of the tests sends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from tests.fuzz.campaign import Campaign, Report, settle
+from tests.fuzz.mutants import CORPUS_FOLDER, Mutants
+from tests.scenarios.judged import judged
+
+MOST_GROWTH_MB: Final = 8.0
+
+
+def fuzz(seed: int, count: int, folder: Path) -> Report:
+    """Run a campaign against an agent of its own."""
+    with judged(folder) as system:
+        settle(system)
+        report = Campaign(system.ports.dns, system.agent.pid).run(Mutants(seed).packets(count), count)
+        if "query_failed" in system.agent.output():
+            raise AssertionError(f"the agent says that it failed:\n{system.agent.output()}")
+        return report
+
+
+def main() -> int:
+    """Fuzz, and say how it went; return 1 when something was found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
+    parser.add_argument("--count", type=int, default=1_000_000)
+    args = parser.parse_args()
+    sys.stdout.write(f"seed {args.seed}\n")
+    sys.stdout.flush()
+    with tempfile.TemporaryDirectory() as folder:
+        report = fuzz(args.seed, args.count, Path(folder))
+    sys.stdout.write(f"{report}\n")
+    for finding in report.findings:
+        sys.stdout.write(f"{finding}\n  kept as {finding.save(CORPUS_FOLDER, args.seed)}\n")
+    if report.grown_mb > MOST_GROWTH_MB:
+        sys.stdout.write(f"the agent grew by {report.grown_mb:.1f} MB, more than {MOST_GROWTH_MB}\n")
+    return 1 if report.findings or report.grown_mb > MOST_GROWTH_MB else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""What must be true of an answer, whatever was asked: the rules, held by dnslib and by a reader of a few lines.
+
+They know nothing of how the answer was made. A complaint is a sentence; none means that all is well.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, NamedTuple
+
+import dnslib
+
+HEADER: Final = 12
+PLAIN_PAYLOAD: Final = 512
+OUR_PAYLOAD: Final = 1232
+MAX_MESSAGE: Final = 65535
+TTL_S: Final = 5
+OPT: Final = 41
+SOA: Final = 6
+ANY: Final = 255
+HINFO: Final = 13
+MAILB, MAILA = 253, 254
+NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED, BADVERS, BADCOOKIE = 0, 1, 3, 4, 5, 16, 23
+ERRORS: Final = (FORMERR, NOTIMP, REFUSED, BADVERS, BADCOOKIE)
+# What an answer without records may be longer than its query: an Extended DNS Error, a server's part of a cookie, the
+# time in a keepalive; and the SOA.
+ERROR_OCTETS: Final = 6 + 16 + 2
+SOA_OCTETS: Final = ERROR_OCTETS + 82
+
+
+class Record(NamedTuple):
+    """The fixed fields of a record, and where it is."""
+
+    section: int  # 1 answer, 2 authority, 3 additional
+    type: int
+    class_: int
+    ttl: int
+
+
+class Unreadable(Exception):
+    """Raised when a message is not one."""
+
+
+def wants_silence(query: bytes) -> bool:
+    """Return whether a message must not be answered: it has no id to answer to, or is an answer itself."""
+    return len(query) < HEADER or bool(query[2] & 0x80)
+
+
+def complaints(query: bytes, answer: bytes, *, over_tcp: bool) -> list[str]:
+    """Return what is wrong with an answer."""
+    if wants_silence(query):
+        return ["it answers what wants no answer"]
+    if len(answer) < HEADER:
+        return ["it is shorter than a header"]
+    found = _of_header(query, answer)
+    try:
+        question, records = walk(answer)
+        # dnslib takes no labels that are not UTF-8, which the wire does. They stand in the question's name alone.
+        name_ends = max(HEADER, question - 4)
+        name = bytes(c if c < 0x80 else 0x78 for c in answer[HEADER:name_ends])
+        read = dnslib.DNSRecord.parse(answer[:HEADER] + name + answer[name_ends:])
+    except (Unreadable, dnslib.DNSError) as error:
+        return [*found, f"it cannot be read: {error}"]
+    rcode = (answer[3] & 0xF) | next((r.ttl >> 24 << 4 for r in records if r.type == OPT), 0)
+    found += _of_question(query, answer, question, rcode)
+    found += _of_size(query, answer, records, rcode, over_tcp=over_tcp)
+    found += _of_records(read, records, rcode)
+    return found
+
+
+def _of_header(query: bytes, answer: bytes) -> list[str]:
+    asked, given = (int.from_bytes(message[2:4]) for message in (query, answer))
+    rules = {
+        "the id is another": answer[:2] != query[:2],
+        "it does not say that it is an answer": not given & 0x8000,
+        "the opcode is another": (asked ^ given) & 0x7800,
+        "RD is not copied": (asked ^ given) & 0x0100,
+        "a reserved bit is set": given & 0x0040,
+        "it claims to be validated": given & 0x0020,
+    }
+    return [complaint for complaint, broken in rules.items() if broken]
+
+
+def _of_question(query: bytes, answer: bytes, question: int, rcode: int) -> list[str]:
+    asked, repeated = (int.from_bytes(message[4:6]) for message in (query, answer))
+    found = []
+    # SERVFAIL is for a view that is not complete, and for a fault of ours; the view that is asked is complete.
+    if rcode not in (NOERROR, NXDOMAIN, *ERRORS):
+        found.append(f"rcode {rcode} has no reason here")
+    opcode = query[2] >> 3 & 0xF
+    qtype = int.from_bytes(answer[question - 4 : question - 2]) if repeated else 0
+    if opcode and rcode != NOTIMP:
+        found.append("another opcode is not NOTIMP")
+    if rcode == NOTIMP and not opcode and qtype not in (MAILA, MAILB):
+        found.append("NOTIMP has no reason here")
+    if not repeated and asked and rcode not in (FORMERR, NOTIMP):
+        found.append("the question is missing")
+    if repeated == 1 and query[HEADER:question] != answer[HEADER:question]:
+        found.append("the question is another")
+    if repeated > 1:
+        found.append("it has several questions")
+    return found
+
+
+def _of_size(query: bytes, answer: bytes, records: list[Record], rcode: int, *, over_tcp: bool) -> list[str]:
+    found = []
+    has_opt = any(r.type == OPT for r in records)
+    if has_opt and b"\0\0\x29" not in query:
+        found.append("OPT to somebody who sent none")
+    payload = min(max(PLAIN_PAYLOAD, advertised(query) or 0), OUR_PAYLOAD) if has_opt else PLAIN_PAYLOAD
+    limit = MAX_MESSAGE if over_tcp else payload
+    if len(answer) > limit:
+        found.append(f"it has {len(answer)} octets, and {limit} were asked for")
+    if over_tcp and answer[2] & 2:
+        found.append("it is truncated over TCP")
+    more = len(answer) - len(query)
+    if rcode in ERRORS and more > ERROR_OCTETS:
+        found.append(f"an error that is {more} octets longer than the query")
+    if not any(r.section == 1 for r in records) and more > SOA_OCTETS:
+        found.append(f"an answer without answers that is {more} octets longer than the query")
+    return found
+
+
+def _of_records(read: dnslib.DNSRecord, records: list[Record], rcode: int) -> list[str]:
+    answers = [r for r in records if r.section == 1]
+    qtypes = {q.qtype for q in read.questions} | {HINFO for q in read.questions if q.qtype == ANY}
+    authority = [r.type for r in records if r.section == 2]
+    found = []
+    if any(r.type == OPT and r.section != 3 for r in records) or sum(r.type == OPT for r in records) > 1:
+        found.append("OPT is out of place")
+    if any(r.ttl > TTL_S or r.class_ != 1 for r in records if r.type != OPT):
+        found.append("a record lives too long, or is of another class")
+    if rcode != NOERROR and answers:
+        found.append("an error with answers")
+    if rcode in ERRORS and any(r.type != OPT for r in records):
+        found.append("an error with records")
+    if rcode == NXDOMAIN and authority != [SOA]:
+        found.append("a NXDOMAIN without SOA")
+    if rcode == NOERROR and read.questions and not answers and authority != [SOA] and not read.header.tc:
+        found.append("nothing at all, and not even an SOA")
+    if not {r.type for r in answers} <= qtypes:
+        found.append("another type than was asked for")
+    if not {rr.rname for rr in read.rr} <= {q.qname for q in read.questions}:
+        found.append("an answer about another name")
+    return found
+
+
+# -- reading
+
+
+def walk(message: bytes) -> tuple[int, list[Record]]:
+    """Return where the questions end, and the records. Raises Unreadable when something is left over, or missing."""
+    try:
+        questions, *counts = struct.unpack_from("!4H", message, 4)
+        at = HEADER
+        for _ in range(questions):
+            at = _after_name(message, at) + 4
+        question = at
+        records = []
+        for section, count in enumerate(counts, 1):
+            for _ in range(count):
+                at = _after_name(message, at)
+                type_, class_, ttl, length = struct.unpack_from("!HHIH", message, at)
+                records.append(Record(section, type_, class_, ttl))
+                at += 10 + length
+    except (struct.error, IndexError) as error:
+        raise Unreadable(str(error)) from error
+    if at != len(message):
+        raise Unreadable(f"it should end at {at}, and has {len(message)} octets")
+    return question, records
+
+
+def advertised(query: bytes) -> int | None:
+    """Return the payload in a query's OPT record; None when there is none, or the query cannot be read."""
+    try:
+        _, records = walk(query)
+    except Unreadable:
+        return None
+    return next((r.class_ for r in records if r.type == OPT and r.section == 3), None)
+
+
+def _after_name(message: bytes, at: int) -> int:
+    while message[at]:
+        if message[at] >= 0xC0:
+            return at + 2
+        at += 1 + message[at]
+    return at + 1
