@@ -115,10 +115,14 @@ class RegistryClient:
     async def _send(self, method: str, path: str, body: bytes | None = None) -> Reply:
         # One address is tried twice: a kept-alive connection may have been closed at that very moment.
         reply = Reply(Outcome.UNAVAILABLE)
-        for _ in range(max(2, len(self._upstreams.urls))):
+        others = len(self._upstreams.urls) - 1
+        for tries in range(max(2, others + 1)):
             url = self._upstreams.current
             try:
-                return await self._send_to(url, method, path, body)
+                reply = await self._send_to(url, method, path, body)
+                # A replica that cannot write at present says nothing about the others: their breakers are their own.
+                if reply.outcome is not Outcome.UNAVAILABLE or tries >= others:
+                    return reply
             except TimeoutError:
                 reply = Reply(Outcome.UNAVAILABLE, f"{url} did not answer in time")
             except (aiohttp.ClientError, OSError) as error:

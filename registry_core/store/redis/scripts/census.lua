@@ -16,10 +16,11 @@ if math.abs(gap) > tonumber(ARGV[5]) then
         end
         return math.min(at + gap, now)
     end
+    -- Leases are given the gap twice: the breakers of other replicas may go on refusing heartbeats for as long again.
     amnesty = math.max(gap, 0)
     local leases = redis.call('ZRANGE', LEASES, 0, -1, 'WITHSCORES')
     for at = 1, #leases, 2 do
-        redis.call('ZADD', LEASES, whole(moved(tonumber(leases[at + 1]))), leases[at])
+        redis.call('ZADD', LEASES, whole(math.min(moved(tonumber(leases[at + 1])) + amnesty, now)), leases[at])
     end
     local guard = redis.call('HGET', META, 'guard')
     if guard then
