@@ -302,6 +302,7 @@ def _store(settings: ReplicaSettings, clock: Clock, random: Random) -> Store:
         return MemoryStore(clock, settings.terms, secrets.token_hex(8), random)
     # A replica that keeps everything in its memory does without redis-py, and without its memory.
     from registry_core.store.redis.masters import masters_of  # noqa: PLC0415
+    from registry_core.store.redis.queue import QueueTerms  # noqa: PLC0415
     from registry_core.store.redis.store import RedisStore  # noqa: PLC0415
 
     return RedisStore(
@@ -311,6 +312,7 @@ def _store(settings: ReplicaSettings, clock: Clock, random: Random) -> Store:
         terms=settings.terms,
         clock=clock,
         random=random,
+        queue_terms=QueueTerms(breaker=settings.breaker),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from registry_core.domain.breaker import BreakerTerms
 from registry_core.domain.guard import GuardTerms
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.registration import MAX_PORT, Rules
@@ -129,6 +130,21 @@ GUARD_BUDGET: Final = Setting(
     "how many percent of a shard (at least 3) may go per minute afterwards",
     "10",
 )
+BREAKER_FAILURES: Final = Setting(
+    "REGISTRY_BREAKER_FAILURES",
+    integer(1, 1000),
+    3,
+    "after how many failures in a row a Redis shard is left alone",
+    "3",
+)
+BREAKER_OPEN: Final = Setting("REGISTRY_BREAKER_OPEN", positive_seconds, 30.0, "for how long it is left alone", "30")
+BREAKER_HALF_OPEN: Final = Setting(
+    "REGISTRY_BREAKER_HALF_OPEN", positive_seconds, 10.0, "for how long only some requests try it then", "10"
+)
+BREAKER_TRIALS: Final = Setting("REGISTRY_BREAKER_TRIALS", integer(1, 100), 10, "how many percent of them do", "10")
+BREAKER_SUCCESSES: Final = Setting(
+    "REGISTRY_BREAKER_SUCCESSES", integer(1, 1000), 2, "after how many successes in a row all do again", "2"
+)
 WHEN_NONE_PASS: Final = Setting(
     "REGISTRY_WHEN_NONE_PASS",
     choice(*WhenNonePass),
@@ -152,6 +168,11 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     GUARD_SHARE,
     GUARD_HOLD,
     GUARD_BUDGET,
+    BREAKER_FAILURES,
+    BREAKER_OPEN,
+    BREAKER_HALF_OPEN,
+    BREAKER_TRIALS,
+    BREAKER_SUCCESSES,
     WHEN_NONE_PASS,
     LOG_LEVEL,
 )
@@ -165,6 +186,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     zone: str = ""
     rules: Rules = Rules()
     terms: LeaseTerms = LeaseTerms()
+    breaker: BreakerTerms = BreakerTerms()
     warming_s: float = 60.0
     when_none_pass: WhenNonePass = WhenNonePass.ALL
     log_level: str = "info"
@@ -193,6 +215,13 @@ def replica_settings(environment: Mapping[str, str], *, listen_on: Listen | None
         zone=values[ZONE],
         rules=Rules(min_port=values[MIN_PORT]),
         terms=terms,
+        breaker=BreakerTerms(
+            failures=values[BREAKER_FAILURES],
+            open_s=values[BREAKER_OPEN],
+            half_open_s=values[BREAKER_HALF_OPEN],
+            trial_share=values[BREAKER_TRIALS] / 100,
+            successes=values[BREAKER_SUCCESSES],
+        ),
         warming_s=values[WARMING],
         when_none_pass=WhenNonePass(values[WHEN_NONE_PASS]),
         log_level=values[LOG_LEVEL],
@@ -206,4 +235,7 @@ def _terms(ttl_s: float, heartbeat_s: float, grace_s: float, guard: GuardTerms) 
             f"{HEARTBEAT_INTERVAL.name}: {heartbeat_s:g} s is not below {LEASE_TTL.name}, which is {ttl_s:g} s"
         )
     # The sweep removes at ttl + grace less its own period, which must not reach into the lease.
-    return LeaseTerms(ttl_s, heartbeat_s, grace_s, sweep_every_s=min(_SWEEP_EVERY_S, grace_s / 2), guard=guard)
+    terms = LeaseTerms(ttl_s, heartbeat_s, grace_s, sweep_every_s=min(_SWEEP_EVERY_S, grace_s / 2), guard=guard)
+    # A time without sweeps that is too short for an amnesty must not make anybody due who keeps to the heartbeats.
+    amnesty_after_s = min(terms.amnesty_after_s, terms.removed_after_s - heartbeat_s)
+    return msgspec.structs.replace(terms, amnesty_after_s=amnesty_after_s)

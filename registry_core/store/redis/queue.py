@@ -14,7 +14,7 @@ import msgspec
 import structlog
 from redis.asyncio import Redis
 
-from registry_core.domain.breaker import Admitted, Breaker, BreakerState, Refused, Seen
+from registry_core.domain.breaker import Admitted, Breaker, BreakerState, BreakerTerms, Refused, Seen
 from registry_core.domain.selection import Random
 from registry_core.errors import NotReplicated, Overloaded, StoreUnavailable
 from registry_core.ports import Clock
@@ -38,6 +38,7 @@ class QueueTerms(msgspec.Struct, frozen=True):
     # Between two tries while no other master is heard of; then the operation's time is over.
     retries_s: tuple[float, ...] = (1.0, 2.0, 4.0)
     again_s: float = 0.02  # while the master is well and its replicas are not
+    breaker: BreakerTerms = BreakerTerms()
 
 
 DEFAULT_TERMS: Final = QueueTerms()
@@ -85,7 +86,6 @@ class WriteQueue:
         clock: Clock,
         random: Random,
         terms: QueueTerms = DEFAULT_TERMS,
-        breaker: Breaker | None = None,
     ) -> None:
         self._masters = masters
         self.prefix = prefix
@@ -93,7 +93,7 @@ class WriteQueue:
         self._clock = clock
         self._random = random
         self._terms = terms
-        self.breaker = breaker if breaker is not None else Breaker(since=clock.monotonic())
+        self.breaker = Breaker(terms.breaker, since=clock.monotonic())
         self.last_failure = ""
         self.last_failure_at: float | None = None
         self._writes: list[_Write] = []
