@@ -6,7 +6,7 @@ import contextlib
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -48,13 +48,15 @@ def say(line: object) -> None:
 class Registry:
     """One replica, as a program of its own."""
 
-    def __init__(self, folder: Path, store: str, name: str = "replica") -> None:
+    def __init__(
+        self, folder: Path, store: str, name: str = "replica", settings: Mapping[str, str] | None = None
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.program = Program(
             [*VERTICE, "registry", "--listen", f"127.0.0.1:{self.port}"],
             folder / f"{name}.log",
-            {"REGISTRY_STORE": store, "REGISTRY_WARMING": "0"},
+            {"REGISTRY_STORE": store, "REGISTRY_WARMING": "0", **(settings or {})},
         )
 
     def is_up(self) -> bool:
@@ -68,9 +70,11 @@ class Registry:
 
 
 @contextlib.contextmanager
-def registry(folder: Path, store: str, name: str = "replica") -> Iterator[Registry]:
+def registry(
+    folder: Path, store: str, name: str = "replica", settings: Mapping[str, str] | None = None
+) -> Iterator[Registry]:
     """Run a replica for the length of a `with`."""
-    running = Registry(folder, store, name)
+    running = Registry(folder, store, name, settings)
     try:
         wait_until(running.is_up, "the replica listens", timeout_s=20)
         yield running
