@@ -49,6 +49,7 @@ class Reply(msgspec.Struct, frozen=True):
     outcome: Outcome
     said: str = ""
     body: bytes = b""
+    newer_epoch: int | None = None  # the owner's, when it is fenced
 
 
 class Upstreams:
@@ -161,7 +162,7 @@ def reply_of(status: int, answer: bytes) -> Reply:
     field = f"{problem.field}: " if problem.field else ""
     said = f"{problem.error or status}: {field}{problem.message}"
     if status == HTTPStatus.CONFLICT and problem.error == "Fenced":
-        return Reply(Outcome.FENCED, said)
+        return Reply(Outcome.FENCED, said, newer_epoch=problem.example if isinstance(problem.example, int) else None)
     return Reply(_OUTCOMES.get(status, Outcome.UNAVAILABLE), said)
 
 

@@ -31,6 +31,7 @@ class Played(RegistryClient):
     def __init__(self) -> None:
         self.answers: dict[str, list[Reply | Exception]] = {}
         self.asked: list[str] = []
+        self.epochs: list[int | None] = []
 
     def plays(self, what: str, *answers: Reply | Exception) -> None:
         self.answers[what] = list(answers)
@@ -45,6 +46,7 @@ class Played(RegistryClient):
 
     async def register(self, claim: Registration) -> tuple[Reply, float | None]:
         assert claim.addresses == (claim.host,)
+        self.epochs.append(claim.epoch)
         return self._next("register"), None
 
     async def beat(self, claims: Sequence[Registration]) -> list[tuple[InstanceKey, Reply]]:
@@ -151,3 +153,29 @@ async def test_what_was_refused_is_not_taken_out_at_the_end(registry: Played) ->
         await eventually(lambda: session.report()[0].problem != "", "it is refused")
         await session.drain(10.0)
     assert registry.asked == ["register"]
+
+
+async def test_an_owner_from_the_future_is_followed_by_the_agent_that_starts_now(registry: Played) -> None:
+    future = int((SystemClock().wall() + 3600) * 1000)
+    registry.plays("register", Reply(Outcome.FENCED, "a newer owner", newer_epoch=future))
+    async with session_of(registry) as session:
+        await eventually(lambda: session.phases()[Phase.REGISTERED] == 1, "it is registered")
+    assert registry.epochs == [session.epoch, future + 1]
+
+
+async def test_an_owner_that_started_later_fences_an_agent_off_also_before_it_was_registered(registry: Played) -> None:
+    async with session_of(registry) as session:
+        since = int(SystemClock().wall() * 1000)
+        registry.plays("register", Reply(Outcome.FENCED, "a newer owner", newer_epoch=since))
+        await eventually(lambda: session.phases()[Phase.FENCED] == 1, "it is fenced off")
+    assert registry.epochs == [session.epoch]
+
+
+async def test_an_agent_that_was_registered_takes_nothing_back_from_any_owner(registry: Played) -> None:
+    future = int((SystemClock().wall() + 3600) * 1000)
+    registry.plays("register", DONE, Reply(Outcome.FENCED, "a newer owner", newer_epoch=future))
+    async with session_of(registry) as session:
+        await eventually(lambda: session.phases()[Phase.REGISTERED] == 1, "it is registered")
+        session.reassert()
+        await eventually(lambda: session.phases()[Phase.FENCED] == 1, "it is fenced off")
+    assert len(registry.epochs) == 2
