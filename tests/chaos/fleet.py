@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +47,15 @@ class Agent:
     """One agent, and what it stands beside: services of these names, all at one host."""
 
     def __init__(
-        self, folder: Path, name: str, services: Sequence[str], host: str, *, urls: Sequence[str], heartbeat_s: float
+        self,
+        folder: Path,
+        name: str,
+        services: Sequence[str],
+        host: str,
+        *,
+        urls: Sequence[str],
+        heartbeat_s: float,
+        more: Mapping[str, str] | None = None,
     ) -> None:
         self.services = dict.fromkeys(services, host)
         self.http_port, self.dns_port = free_port(), free_port()
@@ -65,6 +73,7 @@ class Agent:
             "REGISTRY_URL": ",".join(urls),
             "AGENT_HTTP_LISTEN": f"127.0.0.1:{self.http_port}",
             "AGENT_DNS_LISTEN": f"127.0.0.1:{self.dns_port}",
+            **(more or {}),
         }
         self.program = Program([*VERTICE, "agent", "--config", str(config)], folder / f"{name}.log", settings)
 
@@ -82,10 +91,17 @@ class Agent:
 
 @contextlib.contextmanager
 def agent(
-    folder: Path, name: str, services: Sequence[str], host: str, *, urls: Sequence[str], heartbeat_s: float
+    folder: Path,
+    name: str,
+    services: Sequence[str],
+    host: str,
+    *,
+    urls: Sequence[str],
+    heartbeat_s: float,
+    more: Mapping[str, str] | None = None,
 ) -> Iterator[Agent]:
     """Run an agent for the length of a `with`. At its end it is killed: it says farewell to nobody."""
-    running = Agent(folder, name, services, host, urls=urls, heartbeat_s=heartbeat_s)
+    running = Agent(folder, name, services, host, urls=urls, heartbeat_s=heartbeat_s, more=more)
     try:
         yield running
     finally:
