@@ -49,6 +49,7 @@ class Reply(msgspec.Struct, frozen=True):
     outcome: Outcome
     said: str = ""
     body: bytes = b""
+    newer_epoch: int | None = None  # the owner's, when it is fenced
 
 
 class Upstreams:
@@ -115,10 +116,14 @@ class RegistryClient:
     async def _send(self, method: str, path: str, body: bytes | None = None) -> Reply:
         # One address is tried twice: a kept-alive connection may have been closed at that very moment.
         reply = Reply(Outcome.UNAVAILABLE)
-        for _ in range(max(2, len(self._upstreams.urls))):
+        others = len(self._upstreams.urls) - 1
+        for tries in range(max(2, others + 1)):
             url = self._upstreams.current
             try:
-                return await self._send_to(url, method, path, body)
+                reply = await self._send_to(url, method, path, body)
+                # A replica that cannot write at present says nothing about the others: their breakers are their own.
+                if reply.outcome is not Outcome.UNAVAILABLE or tries >= others:
+                    return reply
             except TimeoutError:
                 reply = Reply(Outcome.UNAVAILABLE, f"{url} did not answer in time")
             except (aiohttp.ClientError, OSError) as error:
@@ -157,7 +162,7 @@ def reply_of(status: int, answer: bytes) -> Reply:
     field = f"{problem.field}: " if problem.field else ""
     said = f"{problem.error or status}: {field}{problem.message}"
     if status == HTTPStatus.CONFLICT and problem.error == "Fenced":
-        return Reply(Outcome.FENCED, said)
+        return Reply(Outcome.FENCED, said, newer_epoch=problem.example if isinstance(problem.example, int) else None)
     return Reply(_OUTCOMES.get(status, Outcome.UNAVAILABLE), said)
 
 

@@ -58,6 +58,7 @@ class _Kept:
         self.checker: Checker | None = None
         self.checks: asyncio.Task[None] | None = None
         self.known = False  # to the registry, perhaps: so it has to be taken out at the end
+        self.owned = False  # by this agent, since it was registered
         self.problem = ""
         self.registered_at: tuple[str, ...] = ()  # the addresses that the registry was told last
 
@@ -207,6 +208,12 @@ class Session:
         kept.registered_at = addresses
         kept.claim = msgspec.structs.replace(kept.claim, addresses=addresses)
         reply, ttl_s = await self._client.register(msgspec.structs.replace(kept.claim, status=status))
+        newer = reply.newer_epoch
+        if newer is not None and not kept.owned and newer > self._clock.wall() * 1000:
+            # Nobody can have started in the future: the agent before this one had a clock that was ahead.
+            kept.claim = msgspec.structs.replace(kept.claim, epoch=newer + 1)
+            reply, ttl_s = await self._client.register(msgspec.structs.replace(kept.claim, status=status))
+        kept.owned |= reply.outcome is Outcome.DONE
         # It may have been stored although the answer was lost.
         kept.known |= reply.outcome in (Outcome.DONE, Outcome.UNAVAILABLE)
         if ttl_s is not None:

@@ -325,8 +325,9 @@ def _store(settings: ReplicaSettings, clock: Clock, random: Random, metrics: Rep
         terms=settings.terms,
         clock=clock,
         random=random,
-        queue_terms=QueueTerms(operation_s=settings.redis_timeout_s, retries_s=settings.redis_retries_s),
-        breaker_terms=settings.breaker,
+        queue_terms=QueueTerms(
+            operation_s=settings.redis_timeout_s, retries_s=settings.redis_retries_s, breaker=settings.breaker
+        ),
         observe=lambda shard, took_s: metrics.redis_latency.labels(shard).observe(took_s),
     )
 

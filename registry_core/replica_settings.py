@@ -288,4 +288,7 @@ def _terms(ttl_s: float, heartbeat_s: float, grace_s: float, guard: GuardTerms) 
             f"{HEARTBEAT_INTERVAL.name}: {heartbeat_s:g} s is not below {LEASE_TTL.name}, which is {ttl_s:g} s"
         )
     # The sweep removes at ttl + grace less its own period, which must not reach into the lease.
-    return LeaseTerms(ttl_s, heartbeat_s, grace_s, sweep_every_s=min(_SWEEP_EVERY_S, grace_s / 2), guard=guard)
+    terms = LeaseTerms(ttl_s, heartbeat_s, grace_s, sweep_every_s=min(_SWEEP_EVERY_S, grace_s / 2), guard=guard)
+    # A time without sweeps that is too short for an amnesty must not make anybody due who keeps to the heartbeats.
+    amnesty_after_s = min(terms.amnesty_after_s, terms.removed_after_s - heartbeat_s)
+    return msgspec.structs.replace(terms, amnesty_after_s=amnesty_after_s)

@@ -212,6 +212,11 @@ class Topology:
         at = ",".join(sentinel.at for sentinel in self.sentinels)
         return f"redis+sentinel://{at}/?masters={','.join(shard.name for shard in self.shards)}"
 
+    @property
+    def servers(self) -> list[RedisServer]:
+        """Every server, the Sentinels first."""
+        return [*self.sentinels, *(node for shard in self.shards for node in shard.nodes)]
+
     def shard(self, name: str) -> Shard:
         return next(shard for shard in self.shards if shard.name == name)
 
@@ -220,7 +225,7 @@ class Topology:
         return next(n for shard in self.shards for n in shard.nodes if address.endswith(f":{n.port}"))
 
     def stop(self) -> None:
-        for server in [*self.sentinels, *(node for shard in self.shards for node in shard.nodes)]:
+        for server in self.servers:
             server.stop()
 
 

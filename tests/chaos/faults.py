@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from tests.chaos.clocks import clock_of_a_replica_ahead, clock_of_a_replica_behind
+from tests.chaos.outages import all_redis_away, all_redis_emptied
 from tests.chaos.partition import cut_off, cut_off_inwards, cut_off_outwards
 from tests.chaos.system import Outcome, Trial, trial
 from tests.networks import why_not
@@ -186,4 +188,8 @@ FAULTS: Final = (
     Fault(all_masters_killed, times=2),
     Fault(out_of_memory, may_fail_with=REFUSED),
     Fault(replica_of_ours_killed, times=2, may_fail_with=frozenset({0}), replica_lives=False),
+    Fault(all_redis_away),
+    Fault(all_redis_emptied),
+    Fault(clock_of_a_replica_ahead),
+    Fault(clock_of_a_replica_behind),
 )

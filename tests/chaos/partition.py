@@ -44,8 +44,8 @@ def _cut(folder: Path, seed: int, what: str, *, out: bool = True, back: bool = T
     with (
         networks() as nets,
         topology(folder / "redis", places=(nets.minority, nets.majority)) as redis,
-        registry(folder, redis.url, "minority", nets.minority) as few,
-        registry(folder, redis.url, "majority", nets.majority) as many,
+        registry(folder, redis.url, "minority", place=nets.minority) as few,
+        registry(folder, redis.url, "majority", place=nets.majority) as many,
     ):
         minority = Trial(folder, redis, few, seed, place=nets.minority)
         majority = Trial(folder, redis, many, seed + 1, place=nets.majority, first=MAJORITY_FIRST)
@@ -90,7 +90,7 @@ class _Partition:
 
     def _compared(self, what: str, cut_at: float, healed_at: float) -> Outcome:
         refused_by, served_by = self._minority.result(), self._majority.result()
-        with registry(self._minority.folder, self._redis.url, "judge", self._nets.majority) as judge:
+        with registry(self._minority.folder, self._redis.url, "judge", place=self._nets.majority) as judge:
             replicas = (judge, self._majority.replica, self._minority.replica)
             wait_until(lambda: bool(judge.instances()), "the new replica has read Redis", timeout_s=20)
             views = [replica.instances() for replica in replicas]

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +57,22 @@ def say(line: object) -> None:
 class Registry:
     """One replica, as a program of its own."""
 
-    def __init__(self, folder: Path, store: str, name: str = "replica", place: Place = HERE) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: str,
+        name: str = "replica",
+        settings: Mapping[str, str] | None = None,
+        *,
+        place: Place = HERE,
+    ) -> None:
         self.port = free_port()
         self._host = place.control
         self.url = f"http://{self._host}:{self.port}"
         self.program = Program(
             [*place.within, *VERTICE, "registry", "--listen", f"{self._host}:{self.port}"],
             folder / f"{name}.log",
-            {"REGISTRY_STORE": store, "REGISTRY_WARMING": "0", "REGISTRY_AUTH": "off"},
+            {"REGISTRY_STORE": store, "REGISTRY_WARMING": "0", "REGISTRY_AUTH": "off", **(settings or {})},
         )
 
     def is_up(self) -> bool:
@@ -86,9 +94,16 @@ class Registry:
 
 
 @contextlib.contextmanager
-def registry(folder: Path, store: str, name: str = "replica", place: Place = HERE) -> Iterator[Registry]:
+def registry(
+    folder: Path,
+    store: str,
+    name: str = "replica",
+    settings: Mapping[str, str] | None = None,
+    *,
+    place: Place = HERE,
+) -> Iterator[Registry]:
     """Run a replica for the length of a `with`."""
-    running = Registry(folder, store, name, place)
+    running = Registry(folder, store, name, settings, place=place)
     try:
         wait_until(running.is_up, "the replica listens", timeout_s=20)
         yield running
@@ -146,7 +161,7 @@ class Trial:
         result = self.result()
         broken = self._sent_again(result) if again else []
         shown = self.replica.instances() if replica_lives else None
-        with registry(self.folder, self.redis.url, "judge", self._place) as judge:
+        with registry(self.folder, self.redis.url, "judge", place=self._place) as judge:
             wait_until(lambda: bool(judge.instances()), "the new replica has read Redis", timeout_s=20)
             stored = judge.instances()
         views = [stored] if shown is None else [shown, stored]

@@ -108,6 +108,18 @@ async def test_the_next_registry_is_asked_when_one_does_not_listen(api: Api) -> 
         assert [r.outcome for _, r in await registry.beat([owned()])] == [Outcome.UNAVAILABLE]
 
 
+async def test_the_next_registry_is_asked_when_one_cannot_write_at_present(api: Api) -> None:
+    async with stand_in() as failing:
+        failing.status = 503
+        failing_url = f"http://{failing.host}:{failing.port}"
+        async with client(failing_url, api.url) as registry:
+            assert (await registry.register(owned()))[0].outcome is Outcome.DONE
+            assert len(failing.asked) == 1
+        async with client(failing_url, failing_url) as registry:
+            assert (await registry.set_status(owned(), Status.PASSING)).outcome is Outcome.UNAVAILABLE
+            assert len(failing.asked) == 3, "each is asked once"
+
+
 @pytest.mark.usefixtures("impatient")
 async def test_a_registry_that_says_nothing_is_left_in_time() -> None:
     async with stand_in() as silent, client(f"http://{silent.host}:{silent.port}") as registry:

@@ -34,6 +34,7 @@ class Played(RegistryClient):
         self.answers: dict[str, list[Reply | Exception]] = {}
         self.asked: list[str] = []
         self.addresses: list[tuple[str, ...]] = []  # of each registration
+        self.epochs: list[int | None] = []
 
     def plays(self, what: str, *answers: Reply | Exception) -> None:
         self.answers[what] = list(answers)
@@ -48,6 +49,7 @@ class Played(RegistryClient):
 
     async def register(self, claim: Registration) -> tuple[Reply, float | None]:
         self.addresses.append(claim.addresses)
+        self.epochs.append(claim.epoch)
         return self._next("register"), None
 
     async def beat(self, claims: Sequence[Registration]) -> list[tuple[InstanceKey, Reply]]:
@@ -190,3 +192,29 @@ async def test_who_is_fenced_comes_back_when_the_newer_owner_is_gone_and_says_so
             assert session.report()[0].problem == ""
     assert [line["event"] for line in lines].count("fenced") == 1
     assert registry.asked.count("register") == 4
+
+
+async def test_an_owner_from_the_future_is_followed_by_the_agent_that_starts_now(registry: Played) -> None:
+    future = int((SystemClock().wall() + 3600) * 1000)
+    registry.plays("register", Reply(Outcome.FENCED, "a newer owner", newer_epoch=future))
+    async with session_of(registry) as session:
+        await eventually(lambda: session.phases()[Phase.REGISTERED] == 1, "it is registered")
+    assert registry.epochs == [session.epoch, future + 1]
+
+
+async def test_an_owner_that_started_later_fences_an_agent_off_also_before_it_was_registered(registry: Played) -> None:
+    async with session_of(registry) as session:
+        since = int(SystemClock().wall() * 1000)
+        registry.plays("register", Reply(Outcome.FENCED, "a newer owner", newer_epoch=since))
+        await eventually(lambda: session.phases()[Phase.FENCED] == 1, "it is fenced off")
+    assert registry.epochs == [session.epoch]
+
+
+async def test_an_agent_that_was_registered_takes_nothing_back_from_any_owner(registry: Played) -> None:
+    future = int((SystemClock().wall() + 3600) * 1000)
+    registry.plays("register", DONE, Reply(Outcome.FENCED, "a newer owner", newer_epoch=future))
+    async with session_of(registry) as session:
+        await eventually(lambda: session.phases()[Phase.REGISTERED] == 1, "it is registered")
+        session.reassert()
+        await eventually(lambda: session.phases()[Phase.FENCED] == 1, "it is fenced off")
+    assert len(registry.epochs) == 2

@@ -123,7 +123,7 @@ def test_backoff_is_bounded_and_never_zero(failures: int, draw: float) -> None:
 @given(st.floats(0.0, 1e9), DRAWS, st.integers(1, 100))
 def test_a_heartbeat_is_never_late(now: float, draw: float, failures: int) -> None:
     assert now < next_beat_at(now, draw, T) <= now + T.heartbeat_s
-    assert now < next_beat_after_failure(failures, now, draw, T) <= now + T.heartbeat_s
+    assert now < next_beat_after_failure(failures, now, draw, T) <= now + T.heartbeat_s / 3
 
 
 @given(st.lists(st.binary(max_size=9), max_size=30), st.integers(1, 5), st.integers(1, 40))

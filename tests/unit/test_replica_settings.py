@@ -34,6 +34,11 @@ def test_everything_can_be_set() -> None:
             "REGISTRY_LEASE_TTL": "2s",
             "REGISTRY_HEARTBEAT_INTERVAL": "500ms",
             "REGISTRY_LEASE_GRACE": "1",
+            "REGISTRY_BREAKER_FAILURES": "5",
+            "REGISTRY_BREAKER_OPEN": "2s",
+            "REGISTRY_BREAKER_HALF_OPEN": "1",
+            "REGISTRY_BREAKER_TRIALS": "20",
+            "REGISTRY_BREAKER_SUCCESSES": "3",
             "REGISTRY_WHEN_NONE_PASS": "none",
             "REGISTRY_LOG_LEVEL": "debug",
         }
@@ -41,6 +46,8 @@ def test_everything_can_be_set() -> None:
     assert settings.secrets == ("new", "old")
     assert settings.terms.sweep_every_s == 0.5
     assert settings.terms.removed_after_s >= settings.terms.ttl_s
+    assert settings.terms.amnesty_after_s == 2.0, "a shorter pause of the sweep makes nobody due who lives"
+    assert settings.breaker == BreakerTerms(failures=5, open_s=2.0, half_open_s=1.0, trial_share=0.2, successes=3)
     assert (settings.zone, settings.warming_s, settings.log_level) == ("eu-1a", 3.0, "debug")
     assert settings.when_none_pass is WhenNonePass.NONE
 

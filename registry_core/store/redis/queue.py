@@ -43,10 +43,10 @@ class QueueTerms(msgspec.Struct, frozen=True):
     # Between two tries while no other master is heard of; then the operation's time is over.
     retries_s: tuple[float, ...] = (1.0, 2.0, 4.0)
     again_s: float = 0.02  # while the master is well and its replicas are not
+    breaker: BreakerTerms = BreakerTerms()
 
 
 DEFAULT_TERMS: Final = QueueTerms()
-DEFAULT_BREAKER: Final = BreakerTerms()
 # The replicas are given at least so long for their word, however long they have been silent.
 LEAST_WAIT_S: Final = 0.1
 # A server that takes longer than this to answer does not serve as a master should.
@@ -93,7 +93,6 @@ class WriteQueue:
         clock: Clock,
         random: Random,
         terms: QueueTerms = DEFAULT_TERMS,
-        breaker: BreakerTerms = DEFAULT_BREAKER,
         observe: Callable[[float], None] = lambda _: None,
     ) -> None:
         """`observe` is told how long each pipeline took, with the word of the replicas, in seconds."""
@@ -103,7 +102,7 @@ class WriteQueue:
         self._clock = clock
         self._random = random
         self._terms = terms
-        self.breaker = Breaker(breaker, since=clock.monotonic())
+        self.breaker = Breaker(terms.breaker, since=clock.monotonic())
         self._not_closed_since: float | None = None
         self._observe = observe
         self.last_failure = ""

@@ -12,7 +12,6 @@ from typing import Final
 import msgspec
 
 from registry_core.domain import guard as guarding
-from registry_core.domain.breaker import BreakerTerms
 from registry_core.domain.guard import Census, Guard, GuardPhase
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
@@ -22,7 +21,7 @@ from registry_core.ports import Beat, BeatResult, Clock, GuardReport, ShardRepor
 from registry_core.store.redis import rows
 from registry_core.store.redis.follower import Follower, ShardFeed
 from registry_core.store.redis.masters import Masters
-from registry_core.store.redis.queue import DEFAULT_BREAKER, DEFAULT_TERMS, QueueTerms, WriteQueue
+from registry_core.store.redis.queue import DEFAULT_TERMS, QueueTerms, WriteQueue
 from registry_core.store.redis.scripts import Name
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -59,7 +58,6 @@ class Shard:
         clock: Clock,
         random: Random,
         queue_terms: QueueTerms = DEFAULT_TERMS,
-        breaker_terms: BreakerTerms = DEFAULT_BREAKER,
         observe: Callable[[float], None] = lambda _: None,
     ) -> None:
         self.number = number
@@ -75,7 +73,6 @@ class Shard:
             clock=clock,
             random=random,
             terms=queue_terms,
-            breaker=breaker_terms,
             observe=observe,
         )
         self._guard = GuardReport(masters.name, GuardPhase.CLEAR, 0, 0, 0.0, None, 0.0)
@@ -209,13 +206,12 @@ class Shard:
         now, swept, amnesty_s = (int(number) / 1000 for number in counted[:3])
         instances, overdue = int(counted[3]), int(counted[4])
         read_guard = _DECODE_GUARD(counted[6]) if counted[6] else guarding.CLEAR
-        expiries = [e for e in (_DECODE_EXPIRIES(counted[7]) if counted[7] else []) if now - e[0] < terms.ttl_s]
+        # Also what lies far ahead is forgotten: the server's clock was set back since.
+        expiries = [e for e in (_DECODE_EXPIRIES(counted[7]) if counted[7] else []) if abs(now - e[0]) < terms.ttl_s]
         due, sweeps, newly = int(counted[5]), counted[8], int(counted[9])
         named = [rows.key_of(field) for field in counted[10:]]
         census = Census(instances, overdue, due, sum(count for _, count in expiries))
-        guard = read_guard.extended(amnesty_s, now) if amnesty_s else read_guard
-        guard = guard.judged(census, terms.guard, now)
-        since = now if amnesty_s else swept
+        guard = read_guard.judged(census, terms.guard, now)
         expired: list[InstanceKey] = []
         match guard.phase:
             case GuardPhase.CLEAR:
@@ -223,9 +219,9 @@ class Shard:
                 if expired:
                     expiries.append((now, len(expired)))
             case GuardPhase.RELEASING:
-                allowance = guard.allowance(terms.guard, instances, since, now)
+                allowance = guard.allowance(terms.guard, instances, swept, now)
                 expired = guarding.drawn(named, min(allowance, terms.most_per_sweep), service_sizes(), self._random)
-                guard = guard.spent(len(expired), terms.guard, instances, since)
+                guard = guard.spent(len(expired), terms.guard, instances, swept)
             case GuardPhase.HOLDING:
                 pass
         going = set(expired)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final
 
-from registry_core.domain.breaker import BreakerTerms
 from registry_core.domain.catalog import Lived, Snapshot
 from registry_core.domain.cursor import Cursor, cursor_of
 from registry_core.domain.events import Event, Position, Renewed
@@ -27,7 +26,7 @@ from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardRepor
 from registry_core.store.redis.ending import end
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.merge import Merge
-from registry_core.store.redis.queue import DEFAULT_BREAKER, DEFAULT_TERMS, QueueTerms
+from registry_core.store.redis.queue import DEFAULT_TERMS, QueueTerms
 from registry_core.store.redis.shard import AddressTaken, Shard
 
 # How long the start waits for the shards; who is away then is delivered when it comes.
@@ -52,7 +51,6 @@ class RedisStore:
         clock: Clock,
         random: Random,
         queue_terms: QueueTerms = DEFAULT_TERMS,
-        breaker_terms: BreakerTerms = DEFAULT_BREAKER,
         observe: Callable[[str, float], None] = lambda _shard, _took_s: None,
     ) -> None:
         """Shards named in `joining` are followed, and nobody is placed there: other replicas do so already.
@@ -83,7 +81,6 @@ class RedisStore:
                 clock=clock,
                 random=random,
                 queue_terms=queue_terms,
-                breaker_terms=breaker_terms,
                 observe=partial(observe, each.name),
             )
             for number, each in enumerate(masters)

@@ -1,0 +1,45 @@
+"""A clock is wrong by an hour, or is set by an hour: nobody goes early, nobody stays late, nothing sticks."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.clocks import HOUR_S, FakeTime, clock_of_a_replica, shown_offset_s
+from tests.chaos.fleet import FAST, agent, ready
+from tests.chaos.system import registry, say
+from tests.programs import wait_until
+from tests.redis_topology import redis_server
+from tests.scenarios.system import get_json
+
+
+@pytest.mark.parametrize("offset_s", [HOUR_S, -HOUR_S], ids=["ahead", "behind"])
+def test_a_replica_whose_clock_is_wrong_sweeps_as_the_other_one_does(tmp_path: Path, offset_s: int) -> None:
+    outcome = clock_of_a_replica(tmp_path, random.randrange(1_000_000), offset_s)
+    say(outcome)
+    assert outcome.lost == []
+    assert outcome.result.failures == []
+
+
+def test_an_agent_that_starts_with_an_earlier_clock_than_the_one_before_it_owns_its_services(tmp_path: Path) -> None:
+    clock = FakeTime(tmp_path, HOUR_S)
+    with redis_server(tmp_path / "redis") as redis, registry(tmp_path, redis.url, "replica", FAST.replica()) as replica:
+        start = partial(
+            agent, tmp_path, services=["tracker"], host="127.77.1.1", urls=[replica.url], heartbeat_s=FAST.heartbeat_s
+        )
+        with start("ahead", more=clock.environment) as ahead:
+            ready([ahead])
+            assert shown_offset_s(ahead.url) > HOUR_S - 60
+        with start("right") as right:
+
+            def registered() -> bool:
+                with contextlib.suppress(OSError):
+                    (service,) = get_json(f"{right.url}/self")["services"]
+                    return bool(service["phase"] == "registered")
+                return False
+
+            wait_until(registered, "it is registered, though the last one came from the future")

@@ -1,0 +1,29 @@
+"""All of Redis is away for longer than a lease: lookups go on, the living stay, and the dead go in their time."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.outages import all_redis_away_for_a_moment, all_redis_emptied_for_a_moment
+from tests.chaos.system import Outcome, say
+
+
+def held(outcome: Outcome) -> None:
+    """Print the line of the fault, and hold its promises."""
+    say(outcome)
+    assert outcome.lost == []
+    assert outcome.result.failures == []
+    assert outcome.result.lookups > 1000
+
+
+@pytest.mark.timeout(120)
+def test_redis_comes_back_as_it_was_and_no_living_service_was_missing_for_a_moment(tmp_path: Path) -> None:
+    held(all_redis_away_for_a_moment(tmp_path, random.randrange(1_000_000)))
+
+
+@pytest.mark.timeout(120)
+def test_redis_comes_back_empty_and_no_living_service_was_missing_for_a_moment(tmp_path: Path) -> None:
+    held(all_redis_emptied_for_a_moment(tmp_path, random.randrange(1_000_000)))
