@@ -18,6 +18,8 @@ import msgspec
 
 from agent.config_file import ConfigFile, ServiceTable, read_config_file
 from dns.access import LOOPBACK
+from dns.codec import name_of
+from dns.forward_rules import ForwardRules, read_rules
 from registry_core.domain.names import host_port
 from registry_core.domain.records import InstanceKey, Protocol, Registration
 from registry_core.domain.registration import Rules, checked
@@ -141,6 +143,13 @@ DNS_ALLOW: Final[Setting[tuple[str, ...]]] = Setting(
     "the networks that may ask over DNS, besides this machine's own loopback",
     "10.0.0.0/8,fd00::/8",
 )
+DNS_FORWARD: Final = Setting(
+    "AGENT_DNS_FORWARD",
+    read_rules,
+    ForwardRules(),
+    "who is asked for other names: system (/etc/resolv.conf), none, or addresses; suffix=address for some of them",
+    "10.0.0.2,10.0.0.3:5353,corp.example=10.1.0.2",
+)
 CHECK: Final = Setting(
     "AGENT_CHECK",
     _check_kind,
@@ -187,6 +196,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     DNS_LISTEN,
     DNS_ZONE,
     DNS_ALLOW,
+    DNS_FORWARD,
     CHECK,
     CHECK_INTERVAL,
     CHECK_TIMEOUT,
@@ -218,6 +228,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     dns_listen: Listen = DNS_LISTEN.default
     dns_zone: str = DNS_ZONE.default
     dns_allow: tuple[str, ...] = DNS_ALLOW.default
+    dns_forward: ForwardRules = DNS_FORWARD.default
     check_interval_s: float = CHECK_INTERVAL.default
     check_timeout_s: float = CHECK_TIMEOUT.default
     check_rise: int = CHECK_RISE.default
@@ -256,6 +267,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         dns_zone=values[DNS_ZONE],
         # Whoever is let in besides, the machine's own programs stay.
         dns_allow=tuple(dict.fromkeys((*LOOPBACK, *values[DNS_ALLOW]))),
+        dns_forward=_outside(values[DNS_ZONE], values[DNS_FORWARD]),
         check_interval_s=values[CHECK_INTERVAL],
         check_timeout_s=values[CHECK_TIMEOUT],
         check_rise=values[CHECK_RISE],
@@ -266,6 +278,18 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         log_level=values[LOG_LEVEL],
         services=_distinct(services),
     )
+
+
+def _outside(zone: str, rules: ForwardRules) -> ForwardRules:
+    """Return `rules`, none of which may be about names that are answered here."""
+    apex = name_of(zone)
+    for rule in rules.rules:
+        if rule.suffix[-len(apex) :] == apex:
+            raise SettingsError(
+                f"{DNS_FORWARD.name}: {rule} cannot be used: names under {zone} are answered here and never forwarded "
+                f"(example: {DNS_FORWARD.example})"
+            )
+    return rules
 
 
 def _from_environment(values: Values) -> ServiceSpec:

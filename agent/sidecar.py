@@ -29,6 +29,7 @@ from agent.session import Session
 from agent.settings import AgentSettings
 from agent.sync import WatchSync
 from agent.view import View
+from dns.forwarding import Forwarder
 from dns.responder import DnsSettings, Responder
 from dns.tcp import TcpServer, serve_tcp
 from dns.udp import UdpServer, serve_udp
@@ -64,10 +65,13 @@ class Sidecar:
             when_none_pass=settings.when_none_pass,
             allow_networks=settings.dns_allow,
         )
-        self.responder = Responder(self.view, dns_settings, self._random)
+        self.forwarder = Forwarder(settings.dns_forward, self._clock) if settings.dns_forward.forwards else None
+        self.responder = Responder(self.view, dns_settings, self._random, self.forwarder)
         self.upstreams = Upstreams(settings.registry_urls)
         self._connections = Connections(HTTP_LIMITS)
-        self.about = About(self.view, self.lookups, self.responder, self.upstreams, self._clock)
+        self.about = About(
+            self.view, self.lookups, self.responder, self.upstreams, self._clock, forwarder=self.forwarder
+        )
         self._api = LocalApi(
             self.lookups,
             self.view,
@@ -132,6 +136,9 @@ class Sidecar:
             self._stack.callback(udp.close)
             self._stack.push_async_callback(tcp.close)
             self.dns_listen = Listen(where.host, udp.port)
+            if self.forwarder is not None:
+                await self.forwarder.start(where.host, udp.port)
+                self._stack.push_async_callback(self.forwarder.close)
             return
 
     async def _serve_http(self) -> None:

@@ -6,6 +6,7 @@ not find is read, answered and kept. No query, whatever is in it, makes it raise
 
 from __future__ import annotations
 
+import asyncio
 import random as random_module
 from collections import Counter
 from typing import Final
@@ -18,6 +19,7 @@ from dns.access import LOOPBACK, Access
 from dns.answer_cache import AnswerCache, CacheLimits, Entry
 from dns.answers import Zone, ZoneSettings
 from dns.codec import Answer, Query, Rcode, Refusal, Type
+from dns.forwarding import Forwarder, recursive
 from registry_core.domain.selection import WhenNonePass
 from registry_core.ports import LocalView
 
@@ -47,12 +49,23 @@ class DnsSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Responder:
-    """Answers queries out of `view`. Counts what it answers, by type and response code."""
+    """Answers queries out of `view`, and has `forwarder` answer for names that are not ours.
 
-    def __init__(self, view: LocalView, settings: DnsSettings, random: random_module.Random) -> None:
+    Counts what it answers itself, by type and response code.
+    """
+
+    def __init__(
+        self,
+        view: LocalView,
+        settings: DnsSettings,
+        random: random_module.Random,
+        forwarder: Forwarder | None = None,
+    ) -> None:
         """Raises ValueError when one of `allow_networks` is no network."""
         self._settings = settings
         self._random = random
+        self._forwarder = forwarder
+        self._later: asyncio.Future[bytes] | None = None
         self._zone = Zone(
             view,
             ZoneSettings(
@@ -100,6 +113,15 @@ class Responder:
         """Return the answer to a message that came over TCP: whole, up to 64 KiB."""
         return self._answer(query, None, None, over_udp=False)
 
+    def take_later(self) -> asyncio.Future[bytes] | None:
+        """Return the answer to the last query when it will be there later; None when silence was the answer.
+
+        For who was given None just now: the ready answers are not to pay for those that others are asked for.
+        The future is cancelled when there will be no answer.
+        """
+        later, self._later = self._later, None
+        return later
+
     def refuse(self, query: bytes) -> bytes | None:
         """Return the answer to a message from somebody who may not ask."""
         self.prohibited += 1
@@ -140,7 +162,7 @@ class Responder:
         try:
             query = codec.read(message)
             if isinstance(query, Query):
-                return self._answer_query(query, key, entry, over_udp=over_udp)
+                return self._answer_query(query, message, key, entry, over_udp=over_udp)
             self.malformed += 1
             if query is None:
                 return None
@@ -156,10 +178,20 @@ class Responder:
             refusal = Refusal(int.from_bytes(message[:2]), int.from_bytes(message[2:4]), Rcode.SERVFAIL)
             return codec.refuse(refusal)
 
-    def _answer_query(self, query: Query, key: bytes | None, entry: Entry | None, *, over_udp: bool) -> bytes:
+    def _answer_query(
+        self, query: Query, message: bytes, key: bytes | None, entry: Entry | None, *, over_udp: bool
+    ) -> bytes | None:
         limit = min(query.payload, self._settings.udp_payload) if over_udp else codec.MAX_MESSAGE
         found = self._zone.answer(query, self._random, limit)
+        if self._forwarder is not None and found.answer.rcode is Rcode.REFUSED and _can_be_forwarded(query):
+            answered = self._forwarder.answer(query, message, limit)
+            if isinstance(answered, bytes):
+                return answered
+            self._later = answered
+            return None
         answer = codec.write(query, found.answer, size=limit, payload=self._settings.udp_payload)
+        if self._forwarder is not None:
+            answer = recursive(answer)
         counter = self._counter(_type_name(query.qtype), found.answer.rcode)
         counter[0] += 1
         # A query with options (cookies, mostly) is another one each time: keeping it would help nobody.
@@ -181,6 +213,11 @@ class Responder:
                 kept.drop([*labels, ""])
             else:
                 kept.clear()
+
+
+def _can_be_forwarded(query: Query) -> bool:
+    """Return whether a question that the zone refuses is for a name elsewhere, and not for what nobody gives here."""
+    return query.qclass == codec.CLASS_IN and query.qtype not in (Type.AXFR, Type.IXFR)
 
 
 def _type_name(qtype: int) -> str:

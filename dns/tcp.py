@@ -6,6 +6,7 @@ It decides nothing but whom it no longer listens to: idle, too slow, or one too 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -19,6 +20,8 @@ _READ_LIMIT: Final = MAX_QUERY
 _UNSENT_LIMIT: Final = 0
 # Answers to one connection in one turn of the loop; then the others have theirs.
 BATCH: Final = 16
+# Questions of one connection that wait for the answers of others, while the next ones are answered.
+WAITING: Final = 32
 
 
 class TcpLimits(msgspec.Struct, frozen=True):
@@ -87,22 +90,51 @@ class TcpServer:
         may_ask = peer is not None and self._responder.admits(peer[0])
         answer = self._responder.tcp if may_ask else self._responder.refuse
         writer.transport.set_write_buffer_limits(high=_UNSENT_LIMIT)
-        for number in range(1, self._limits.queries + 1):
-            # One deadline for the whole query: a byte now and then does not keep a connection.
-            async with asyncio.timeout(self._limits.idle_s):
-                length = int.from_bytes(await reader.readexactly(2))
-                if length > MAX_QUERY:
+        waiting: set[asyncio.Future[bytes]] = set()
+        try:
+            for number in range(1, self._limits.queries + 1):
+                # One deadline for the whole query: a byte now and then does not keep a connection.
+                async with asyncio.timeout(self._limits.idle_s):
+                    length = int.from_bytes(await reader.readexactly(2))
+                    if length > MAX_QUERY:
+                        return
+                    query = await reader.readexactly(length)
+                reply = answer(query)
+                if reply is not None:
+                    writer.write(len(reply).to_bytes(2) + reply)
+                elif (later := self._responder.take_later()) is not None:
+                    await _wait_for(later, waiting, writer)
+                else:
                     return
-                query = await reader.readexactly(length)
-            reply = answer(query)
-            if reply is None:
-                return
-            writer.write(len(reply).to_bytes(2) + reply)
+                async with asyncio.timeout(self._limits.send_s):
+                    await writer.drain()
+                if number % BATCH == 0:
+                    # Queries that are there already are read without waiting, which alone would let nobody else in.
+                    await asyncio.sleep(0)
+        except asyncio.IncompleteReadError:
+            # Whoever says no more may still listen.
             async with asyncio.timeout(self._limits.send_s):
-                await writer.drain()
-            if number % BATCH == 0:
-                # Queries that are there already are read without waiting, which alone would let nobody else in.
-                await asyncio.sleep(0)
+                if waiting:
+                    await asyncio.wait(waiting)
+                    await writer.drain()
+            raise
+
+
+async def _wait_for(
+    reply: asyncio.Future[bytes], waiting: set[asyncio.Future[bytes]], writer: asyncio.StreamWriter
+) -> None:
+    """Have `reply` sent when it is there, in whichever order (RFC 7766 section 7); stand back when too many wait."""
+    waiting.add(reply)
+    reply.add_done_callback(partial(_write_later, writer))
+    reply.add_done_callback(waiting.discard)
+    if len(waiting) >= WAITING:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _write_later(writer: asyncio.StreamWriter, answered: asyncio.Future[bytes]) -> None:
+    if not answered.cancelled() and not writer.transport.is_closing():
+        reply = answered.result()
+        writer.write(len(reply).to_bytes(2) + reply)
 
 
 async def serve_tcp(responder: Responder, host: str, port: int, limits: TcpLimits | None = None) -> TcpServer:
