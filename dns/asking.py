@@ -67,6 +67,7 @@ class Asking:
         self.identity = secrets.token_bytes(VIA_OCTETS)
         self._checks: dict[Name, Upstream] = {}
         self._tries: set[asyncio.Task[None]] = set()
+        self._attempts: dict[asyncio.Task[Reply], Upstream] = {}
 
     async def close(self) -> None:
         """End the tries."""
@@ -90,7 +91,7 @@ class Asking:
                     if len(running) == self._patience.open:
                         await _end([oldest := next(iter(running))])
                         del running[oldest]
-                    running[asyncio.create_task(self._attempt(upstream, asked, via))] = upstream
+                    running[self._start(upstream, asked, via)] = upstream
                     started += 1
                 if not running:
                     break
@@ -108,15 +109,19 @@ class Asking:
                     slow.add(newest)
                     newest.has_failed(self._clock.monotonic())
                     silent.append(newest)
-                looping = [task for task, upstream in running.items() if upstream.state is State.LOOPING]
-                await _end(looping)
-                for task in looping:
-                    del running[task]
         finally:
             await _end(list(running))
         return verdict
 
+    def _start(self, upstream: Upstream, asked: Inquiry, via: bytes) -> asyncio.Task[Reply]:
+        task = asyncio.create_task(self._attempt(upstream, asked, via))
+        self._attempts[task] = upstream
+        task.add_done_callback(self._attempts.pop)
+        return task
+
     def _outcome(self, task: asyncio.Task[Reply], upstream: Upstream) -> Reply | None:
+        if task.cancelled():  # the resolver turned out to loop
+            return None
         try:
             reply = task.result()
         except (OSError, EOFError) as error:
@@ -173,6 +178,9 @@ class Asking:
                 upstream=str(upstream.server),
                 reason="it asks this agent what this agent asks it; it is not used until that ends",
             )
+        for task, asked in self._attempts.items():
+            if asked is upstream:
+                task.cancel()  # it waits for us, and we for it
         return True
 
     async def _try(self, upstream: Upstream, suffix: Name) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -245,8 +246,9 @@ class Forwarder:
         self._failed.pop(key, None)
         self._failed[key] = (now + self._limits.failure_s, verdict)
         # The oldest stand first, and all are remembered equally long.
-        while len(self._failed) > MAX_FAILURES or self._failed[next(iter(self._failed))][0] <= now:
-            del self._failed[next(iter(self._failed))]
+        for oldest, (until, _) in tuple(islice(self._failed.items(), 2)):
+            if until <= now or len(self._failed) > MAX_FAILURES:
+                del self._failed[oldest]
 
     def _failure(self, query: Query, verdict: Unanswered, old: Kept | None, size: int) -> bytes:
         word = "failed" if old is None else "stale"
