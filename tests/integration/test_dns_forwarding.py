@@ -354,6 +354,20 @@ async def test_an_old_answer_is_better_than_none_and_says_that_it_is_old() -> No
         assert (data(answer), extended_errors(answer)) == (["192.0.2.1"], [])
 
 
+async def test_nobody_waits_for_resolvers_that_fail_when_there_is_an_old_answer() -> None:
+    clock = FakeClock()
+    patient = msgspec.structs.replace(STEADY, stale_after_s=60.0)
+    async with resolver() as one, face(to(one), clock=clock, limits=patient) as ours:
+        await asked(ours, question("www.example"))
+        await eventually(lambda: not ours.forwarder._asking._tries, "the first try has ended")
+        one.script = silent
+        ours.forwarder._resolvers.all()[0].has_failed(clock.monotonic())
+        clock.pass_time(4000)
+        answer = read(await asked(ours, question("www.example", edns=1232)))
+        assert (data(answer), extended_errors(answer)) == (["192.0.2.1"], [3])
+        await eventually(lambda: len(one.asked) == 2, "and it is asked all the same")
+
+
 async def test_an_old_absence_is_marked_as_one() -> None:
     clock = FakeClock()
 
@@ -511,6 +525,18 @@ async def test_the_resolvers_of_the_system_are_read_again_when_they_change(tmp_p
         conf.unlink()
         await asyncio.sleep(0.1)
         assert servers() == ["127.0.0.4:53"], "a file that is gone changes nothing"
+
+
+async def test_what_was_kept_is_forgotten_when_the_resolvers_of_the_system_change(tmp_path: Path) -> None:
+    conf = tmp_path / "resolv.conf"
+    conf.write_text("nameserver 127.0.0.2\n")
+    limits = msgspec.structs.replace(STEADY, system_s=0.05)
+    async with resolver() as one, face(f"system,example={to(one)}", resolv_conf=conf, limits=limits) as ours:
+        await asked(ours, question("www.example"))
+        assert ours.forwarder.report().cached == 1
+        conf.write_text("nameserver 127.0.0.3\n")
+        await eventually(lambda: ours.forwarder.report().cached == 0, "another network may have other answers")
+        assert ours.forwarder.report().upstreams[1].answered > 0, "a resolver that stays is known as before"
 
 
 async def test_we_are_not_our_own_resolver() -> None:

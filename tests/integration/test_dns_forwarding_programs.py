@@ -102,6 +102,8 @@ async def test_whatever_unbound_says_is_what_the_asker_is_told(
     through_unbound: tuple[Face, int], words: tuple[str, ...], transport: str, program: str
 ) -> None:
     ours, port = through_unbound
+    if program == "kdig" and words[0].startswith("large"):
+        transport = "+tcp"  # it shows what a cut answer has, of which there may be more or less
     shown = ("+noall", "+answer", "+authority", "+nottlid" if program == "dig" else "+nottl")
     wanted = await directly(port, *shown, transport, *words, program=program)
     for _ in range(2):  # from unbound, and from what was kept
