@@ -119,6 +119,9 @@ class Sidecar:
     # -- the parts, in order
 
     async def _serve_dns(self) -> None:
+        if self.forwarder is not None:
+            await self.forwarder.start()
+            self._stack.push_async_callback(self.forwarder.close)
         where = self.settings.dns_listen
         # With port 0 the system chooses one for UDP, which may be taken for TCP: then another is tried.
         for attempt in range(20 if where.port == 0 else 1):
@@ -137,8 +140,7 @@ class Sidecar:
             self._stack.push_async_callback(tcp.close)
             self.dns_listen = Listen(where.host, udp.port)
             if self.forwarder is not None:
-                await self.forwarder.start(where.host, udp.port)
-                self._stack.push_async_callback(self.forwarder.close)
+                self.forwarder.listens_on(where.host, udp.port)
             return
 
     async def _serve_http(self) -> None:

@@ -194,7 +194,11 @@ class Asking:
             upstream.has_answered()
             if upstream.loops == loops:
                 upstream.is_clear()
-        except (OSError, EOFError):  # TimeoutError is one of the first
+        except TimeoutError:
+            # Without a way to the root, a resolver may answer its own names at once and be long about this one.
+            if upstream.state is not State.UP:
+                upstream.has_failed(self._clock.monotonic())
+        except (OSError, EOFError):
             upstream.has_failed(self._clock.monotonic())
         finally:
             del self._checks[name]

@@ -123,15 +123,18 @@ class Forwarder:
         self._watch: asyncio.Task[None] | None = None
         self._counts: Counter[str] = Counter()
 
-    async def start(self, host: str, port: int) -> None:
-        """Begin; `host` and `port` are where we listen ourselves. Nothing is sent before somebody asks."""
-        self._resolvers.listens_on(host, port)
+    async def start(self) -> None:
+        """Learn who the resolvers are, and go on doing so. Nothing is sent before somebody asks."""
         if self._resolvers.uses_system:
             await self._read_system()
             self._watch = asyncio.create_task(self._watch_system())
 
+    def listens_on(self, host: str, port: int) -> None:
+        """Leave out our own address from now on."""
+        self._resolvers.listens_on(host, port)
+
     async def close(self) -> None:
-        """End everything; who still waits gets no answer. Safe to call twice."""
+        """End everything, when nobody can ask any more; who still waits gets no answer. Safe to call twice."""
         tasks = [flight.task for flight in self._flights.values()]
         ending = [task for task in (self._watch, *tasks) if task is not None]
         for task in ending:

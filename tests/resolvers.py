@@ -33,8 +33,9 @@ Script = Callable[[bytes, str], Iterable[bytes]]
 class Resolver(asyncio.DatagramProtocol):
     """A resolver that answers as `script` says, and remembers what it was asked."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, host: str = "127.0.0.1") -> None:
         self.script = script
+        self.host = host
         self.asked: list[bytes] = []
         self.checks = 0  # questions by which the agent tries it
         self.ports: list[int] = []
@@ -51,10 +52,10 @@ class Resolver(asyncio.DatagramProtocol):
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         for _ in range(50):
-            self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
+            self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(self.host, 0))
             self.port = self._transport.get_extra_info("sockname")[1]
             try:
-                self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+                self._server = await asyncio.start_server(self._serve, self.host, self.port)
             except OSError:
                 self._transport.close()
                 continue
@@ -109,9 +110,9 @@ def silent(query: bytes, transport: str = "udp") -> list[bytes]:
 
 
 @contextlib.asynccontextmanager
-async def resolver(script: Script = honest) -> AsyncIterator[Resolver]:
+async def resolver(script: Script = honest, host: str = "127.0.0.1") -> AsyncIterator[Resolver]:
     """Run a resolver for the length of a `with`."""
-    one = Resolver(script)
+    one = Resolver(script, host)
     await one.start()
     try:
         yield one
@@ -161,8 +162,9 @@ async def face(
         read_rules(rules), clock if clock is not None else SystemClock(), limits, resolv_conf=resolv_conf
     )
     server = Responder(view if view is not None else StandingView(), DnsSettings(), random.Random(7), forwarder)
+    await forwarder.start()
     udp, tcp = await _both(server, port)
-    await forwarder.start("127.0.0.1", udp.port)
+    forwarder.listens_on("127.0.0.1", udp.port)
     try:
         yield Face(server, forwarder, udp, tcp)
     finally:

@@ -139,6 +139,16 @@ async def test_records_beside_the_answer_never_answer_another_question() -> None
         assert [name.lower() for name in one.names] == ["www.evil.example.", "bank.example."]
 
 
+@pytest.mark.parametrize("transport", ["+notcp", "+tcp"])
+async def test_a_resolver_may_have_an_ipv6_address(transport: str) -> None:
+    def large(query: bytes, over: str) -> list[bytes]:
+        return [reply_to(query, tc=1)] if over == "udp" else honest(query)
+
+    async with resolver(large, "::1") as one, face(f"[::1]:{one.port}") as ours:
+        assert await ours.short(transport, "www.example") == ["192.0.2.1"]
+        assert one.over_tcp >= 1
+
+
 # -- what is ignored
 
 
@@ -296,6 +306,17 @@ async def test_an_answer_that_is_late_is_still_taken_and_a_lost_packet_sent_agai
 
     async with resolver(answers_the_first_at_last) as one, face(to(one), limits=QUICK) as ours:
         assert data(read(await asked(ours, question("a.example")))) == ["192.0.2.1"]
+
+
+async def test_a_resolver_that_knows_no_way_to_the_root_is_not_taken_to_fail() -> None:
+    def only_its_own(query: bytes, _: str) -> list[bytes]:
+        return [] if is_check(query) else honest(query)
+
+    limits = msgspec.structs.replace(STEADY, patience=Patience(next_s=10.0, total_s=20.0, try_s=0.05))
+    async with resolver(only_its_own) as one, face(to(one), limits=limits) as ours:
+        await asked(ours, question("www.example"))
+        await eventually(lambda: one.checks == 1 and not ours.forwarder._asking._tries, "it was tried")
+        assert ours.state(one) == "up"
 
 
 @pytest.mark.parametrize(("script", "code"), [(silent, 22), (refuses, 23), (fails, 23)])
@@ -541,7 +562,7 @@ async def test_what_was_kept_is_forgotten_when_the_resolvers_of_the_system_chang
 
 async def test_we_are_not_our_own_resolver() -> None:
     async with resolver() as one, face(to(one)) as ours:
-        ours.forwarder._resolvers.listens_on("127.0.0.1", one.port)
+        ours.forwarder.listens_on("127.0.0.1", one.port)
         assert ours.forwarder.report().upstreams == []
         answer = read(await asked(ours, question("www.example", edns=1232)))
         assert (rcode(answer), extended_errors(answer)) == ("SERVFAIL", [22])

@@ -142,7 +142,7 @@ async def test_we_may_be_given_our_own_address_under_another_name() -> None:
     async with face("none") as first:
         port = first.port
     async with resolver() as good, face(f"127.0.0.1:{port},{to(good)}", port=port) as ours:
-        ours.forwarder._resolvers.listens_on("127.0.0.99", port)
+        ours.forwarder.listens_on("127.0.0.99", port)
         assert data(await asked(ours, "www.example")) == ["192.0.2.1"]
         await eventually(lambda: ours.forwarder.report().upstreams[0].state == "looping", "it is recognised")
 
