@@ -154,17 +154,20 @@ class Forwarder:
         `message` is its bytes. When resolvers have to be asked first: a future, which is cancelled when we end.
         """
         asked = inquiry_of(query)
-        local = self._answer_here(query, asked, message, size)
-        if local is not None:
-            return local
+        refusal = self._refusal(query, asked, message, size)
+        if refusal is not None:
+            return refusal
         now = self._clock.monotonic()
         kept = self._cache.get(asked.key, now)
         if kept is not None:
             return self._given("cached", answer_for(query, kept.reply, size=size, age_s=kept.age_s(now)))
-        old = self._cache.stale(asked.key, now)
         group = self._resolvers.group_for(asked.name)
+        # A rule for such a name in particular goes before its fixed meaning.
+        if not group.suffix and (found := special(query, asked.name)) is not None:
+            return self._given("special", _written(query, found, size))
         if not group.forwards:
             return self._given("refused", _plain(query, Rcode.REFUSED, NOT_AUTHORITATIVE, size))
+        old = self._cache.stale(asked.key, now)
         until, verdict = self._failed.get(asked.key, (now, Unanswered()))
         if until > now:
             return self._failure(query, verdict, old, size)
@@ -179,8 +182,8 @@ class Forwarder:
             return self._given("stale", self._old(query, old, size))
         return self._wait(flight, query, size, old)
 
-    def _answer_here(self, query: Query, asked: Inquiry, message: bytes, size: int) -> bytes | None:
-        """Return the answer to what is never forwarded."""
+    def _refusal(self, query: Query, asked: Inquiry, message: bytes, size: int) -> bytes | None:
+        """Return the answer to who wants no recursion, and to a question that has come this way before."""
         if not query.flags & RD:
             # As unbound does it: what is not ours and was not to be looked up is refused, cached or not.
             return self._given("refused", _plain(query, Rcode.REFUSED, NOT_AUTHORITATIVE, size))
@@ -194,8 +197,6 @@ class Forwarder:
                 for upstream in self._resolvers.group_for(asked.name).upstreams:
                     upstream.suspect(self._clock.monotonic())
                 return self._given("looped", _plain(query, Rcode.SERVFAIL, OTHER, size))
-        if not self._resolvers.has_rule(asked.name) and (found := special(query, asked.name)) is not None:
-            return self._given("special", _written(query, found, size))
         return None
 
     def _wait(self, flight: _Flight, query: Query, size: int, old: Kept | None) -> asyncio.Future[bytes]:

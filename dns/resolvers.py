@@ -63,10 +63,6 @@ class Resolvers:
         upstreams = tuple(map(self._upstream, self._servers(rule.target)))
         return Group(rule.suffix, upstreams, forwards=rule.target != ())
 
-    def has_rule(self, name: Name) -> bool:
-        """Return whether a rule speaks of `name` in particular."""
-        return bool(self._rules.rule_for(name).suffix)
-
     def all(self) -> list[Upstream]:
         """Return every resolver that there is, each once, in the order of the rules."""
         servers = dict.fromkeys(server for rule in self._rules.rules for server in self._servers(rule.target))
