@@ -15,7 +15,9 @@ from agent.registry_client import Upstreams
 from agent.session import ServiceReport, Session
 from agent.sync import WatchSync
 from agent.view import View
+from dns.forwarding import Forwarder, ForwardingReport
 from dns.responder import Responder
+from dns.upstreams import State
 from registry_core.domain.freshness import Freshness
 from registry_core.ports import Clock
 
@@ -53,6 +55,7 @@ class SelfView(msgspec.Struct, kw_only=True):
     view: ViewReport
     sync: SyncReport
     snapshot: SnapshotReport | None  # None: nothing is kept on a disk
+    forwarding: ForwardingReport | None
 
 
 class Components(msgspec.Struct, kw_only=True):
@@ -61,6 +64,7 @@ class Components(msgspec.Struct, kw_only=True):
     view: ViewReport
     sync: SyncReport
     registrations: dict[str, int]
+    forwarding: ForwardingReport | None
 
 
 class HealthView(msgspec.Struct, kw_only=True):
@@ -75,10 +79,20 @@ class HealthView(msgspec.Struct, kw_only=True):
 class About:
     """Reads the parts of one agent. The later ones join when they exist."""
 
-    def __init__(self, view: View, lookups: Lookups, responder: Responder, upstreams: Upstreams, clock: Clock) -> None:
+    def __init__(
+        self,
+        view: View,
+        lookups: Lookups,
+        responder: Responder,
+        upstreams: Upstreams,
+        clock: Clock,
+        *,
+        forwarder: Forwarder | None = None,
+    ) -> None:
         self._view = view
         self._lookups = lookups
         self._responder = responder
+        self._forwarder = forwarder
         self._upstreams = upstreams
         self._clock = clock
         self._started_at = clock.monotonic()
@@ -100,6 +114,7 @@ class About:
             view=self._view_report(),
             sync=self._sync_report(),
             snapshot=self._keeper.report() if self._keeper is not None else None,
+            forwarding=self._forwarding_report(),
         )
 
     def health(self) -> tuple[bool, HealthView]:
@@ -115,7 +130,7 @@ class About:
             status=status,
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
             uptime_seconds=self._uptime_s,
-            components=Components(view=view, sync=sync, registrations=phases),
+            components=Components(view=view, sync=sync, registrations=phases, forwarding=self._forwarding_report()),
         )
 
     def samples(self) -> Iterable[CounterSample | GaugeSample]:
@@ -137,6 +152,7 @@ class About:
             yield counter("agent_snapshot_saves", "Snapshots written to the disk.", kept.saves)
             yield counter("agent_snapshot_failures", "Snapshots that could not be written.", kept.failures)
         yield from self._dns_samples()
+        yield from self._forwarding_samples()
         yield CounterSample(
             "cache_hits",
             "Lookups answered from memory: HTTP ones of known names, DNS ones that had a ready answer.",
@@ -176,6 +192,32 @@ class About:
         yield counter("cache_evictions", "Ready DNS answers dropped for want of room.", dns.evictions)
         yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.cache_entries)
         yield gauge("agent_dns_ready_answers_bytes", "Memory of the ready DNS answers.", dns.cache_bytes)
+
+    def _forwarding_samples(self) -> Iterable[CounterSample | GaugeSample]:
+        forwarder = self._forwarder
+        if forwarder is None:
+            return
+        report = forwarder.report()
+        results: dict[tuple[str, ...], float] = {(word,): count for word, count in forwarder.counts.items()}
+        yield CounterSample("agent_dns_forwarded", "Queries for names of others, by result.", ("result",), results)
+        yield gauge("agent_dns_forwarding_in_flight", "Questions that resolvers are asked now.", report.in_flight)
+        yield gauge("agent_dns_forwarding_cached", "Answers of resolvers that are kept.", report.cached)
+        # As many as are configured, or as resolv.conf names: a few.
+        states: dict[tuple[str, ...], float] = {
+            (one.server, state.value): float(one.state is state) for one in report.upstreams for state in State
+        }
+        outcomes: dict[tuple[str, ...], float] = {
+            (one.server, outcome): float(count)
+            for one in report.upstreams
+            for outcome, count in (("answered", one.answered), ("failed", one.failed), ("looped", one.loops))
+        }
+        yield GaugeSample("agent_dns_upstream_state", "1 at the state of a resolver.", ("upstream", "state"), states)
+        yield CounterSample(
+            "agent_dns_upstream_outcomes", "Questions to a resolver, by outcome.", ("upstream", "outcome"), outcomes
+        )
+
+    def _forwarding_report(self) -> ForwardingReport | None:
+        return self._forwarder.report() if self._forwarder is not None else None
 
     @property
     def _uptime_s(self) -> float:

@@ -1,228 +1,73 @@
-"""What the agent can be told: one table of settings, and the services that it stands beside.
+"""What one agent is told: the services that it stands beside, and all the rest.
 
-They come from the environment, and from a TOML file for an agent with many services; the environment
+It comes from the environment, and from a TOML file for an agent with many services; the environment
 wins. This file only reads and checks. Whether a port is too low, or a name is taken, is for the
 registry to say.
 """
 
 from __future__ import annotations
 
-import enum
-import ipaddress
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from agent.config_file import ConfigFile, ServiceTable, read_config_file
 from agent.fallback import of_environment, of_file
+from agent.setting_table import (
+    AGENT_TABLE,
+    CHECK,
+    CHECK_FALL,
+    CHECK_INTERVAL,
+    CHECK_RISE,
+    CHECK_TIMEOUT,
+    CONFIG,
+    DNS_ALLOW,
+    DNS_FORWARD,
+    DNS_LISTEN,
+    DNS_RATE_LIMIT,
+    DNS_ZONE,
+    DRAIN_WAIT,
+    HEARTBEAT_INTERVAL,
+    HTTP_LISTEN,
+    INITIAL_WAIT_TIMEOUT,
+    LOG_LEVEL,
+    REGISTRY_URL,
+    SERVICE_HEALTH_ENDPOINT,
+    SERVICE_HOST,
+    SERVICE_INSTANCE_ID,
+    SERVICE_METADATA,
+    SERVICE_NAME,
+    SERVICE_PORT,
+    SERVICE_PROTOCOL,
+    SERVICE_TABLE,
+    SERVICE_TAGS,
+    SERVICE_VERSION,
+    SERVICE_WEIGHT,
+    SERVICE_ZONE,
+    STATE_DIR,
+    STATIC_FILE,
+    TABLE,
+    TOKEN,
+    WHEN_NONE_PASS,
+    ZONE,
+    CheckKind,
+)
 from dns.access import LOOPBACK
+from dns.forward_rules import ForwardRules
+from dns.record_data import name_of
 from registry_core.domain.names import host_port
 from registry_core.domain.records import Instance, InstanceKey, Protocol, Registration
 from registry_core.domain.registration import Rules, checked
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError, ValidationError
-from registry_core.settings import (
-    Listen,
-    Setting,
-    Values,
-    choice,
-    http_url,
-    integer,
-    items,
-    json_object,
-    listen,
-    positive_seconds,
-    read_settings,
-    seconds,
-    text,
-)
-from registry_core.telemetry.logs import LEVELS
+from registry_core.settings import Listen, Values, read_settings
 
-MAX_CHECK_TIMEOUT_S: Final = 5.0
 MAX_SERVICES: Final = 1000
 # Whether a port below 1024 is welcome is the registry's matter; whether it is a port is not.
 _ANY_PORT: Final = Rules(min_port=1)
-
-
-class CheckKind(enum.StrEnum):
-    """How an instance is asked whether it is well."""
-
-    HTTP = "http"
-    TCP = "tcp"
-    NONE = "none"
-
-
-def _network(value: str) -> str:
-    try:
-        return str(ipaddress.ip_network(value))
-    except ValueError as error:
-        raise ValueError(f"it is not a network ({error})") from None
-
-
-def _one_registry_or_more(value: str) -> tuple[str, ...]:
-    urls = items(http_url)(value)
-    if not urls:
-        raise ValueError("it names no registry")
-    return urls
-
-
-def _check_timeout(value: str) -> float:
-    timeout_s = positive_seconds(value)
-    if timeout_s > MAX_CHECK_TIMEOUT_S:
-        raise ValueError(f"a check takes at most {MAX_CHECK_TIMEOUT_S:g} s")
-    return timeout_s
-
-
-def _zone_name(value: str) -> str:
-    labels = value.strip().rstrip(".").lower().split(".")
-    if not all(0 < len(label) <= 63 and label.replace("-", "").replace("_", "").isalnum() for label in labels):
-        raise ValueError("it is not a domain name")
-    return ".".join(labels)
-
-
-def _check_kind(value: str) -> CheckKind:
-    return CheckKind(choice(*CheckKind)(value))
-
-
-def _when_none_pass(value: str) -> WhenNonePass:
-    return WhenNonePass(choice(*WhenNonePass)(value))
-
-
-# The service of a one-service agent. Its values are checked by the rules of the registry.
-SERVICE_NAME: Final = Setting("SERVICE_NAME", text, "", "the service to register; none: only look up", "osint_service")
-SERVICE_HOST: Final = Setting("SERVICE_HOST", text, "", "where others reach it; none: this host's name", "10.0.0.7")
-SERVICE_PORT: Final = Setting("SERVICE_PORT", integer(1, 65535), 0, "its port; needed with a name", "8034")
-SERVICE_HEALTH_ENDPOINT: Final = Setting("SERVICE_HEALTH_ENDPOINT", text, "/health", "the path of its check", "/health")
-SERVICE_PROTOCOL: Final = Setting(
-    "SERVICE_PROTOCOL", choice(*Protocol), "http", "http, https, grpc, tcp or udp", "grpc"
-)
-SERVICE_VERSION: Final = Setting("SERVICE_VERSION", text, "", "its version (SemVer 2)", "1.4.2")
-SERVICE_WEIGHT: Final = Setting("SERVICE_WEIGHT", integer(1, 100), 1, "its share of requests, 1 to 100", "10")
-SERVICE_TAGS: Final[Setting[tuple[str, ...]]] = Setting(
-    "SERVICE_TAGS", items(text), (), "its tags, comma-separated", "canary,blue"
-)
-SERVICE_METADATA: Final[Setting[dict[str, Any]]] = Setting(
-    "SERVICE_METADATA", json_object, {}, "what else is known of it (JSON)", '{"team": "osint"}'
-)
-SERVICE_ZONE: Final = Setting("SERVICE_ZONE", text, "", "the zone it runs in; none: AGENT_ZONE", "eu-west-1a")
-SERVICE_INSTANCE_ID: Final = Setting("SERVICE_INSTANCE_ID", text, "", "its id; none: host:port", "osint-1")
-
-# The registry, and the pace.
-REGISTRY_URL: Final[Setting[tuple[str, ...]]] = Setting(
-    "REGISTRY_URL",
-    _one_registry_or_more,
-    ("http://127.0.0.1:8888",),
-    "the registry, or several, comma-separated, the nearest first",
-    "http://registry-a:8888,http://registry-b:8888",
-)
-TOKEN: Final = Setting(
-    "VERTICE_REGISTRY_TOKEN", text, "", "the shared token, sent as X-Registry-Token", "s3cret", secret=True
-)
-HEARTBEAT_INTERVAL: Final = Setting(
-    "HEARTBEAT_INTERVAL", positive_seconds, 30.0, "how often the leases are renewed", "30"
-)
-INITIAL_WAIT_TIMEOUT: Final = Setting(
-    "INITIAL_WAIT_TIMEOUT", seconds, 60.0, "how long a service's first good check is waited for", "60"
-)
-
-# The agent itself.
-CONFIG: Final = Setting("AGENT_CONFIG", text, "", "a TOML file: settings, and many services", "/etc/vertice/agent.toml")
-HTTP_LISTEN: Final = Setting(
-    "AGENT_HTTP_LISTEN", listen, Listen("127.0.0.1", 8880), "where HTTP is answered", "127.0.0.1:8880"
-)
-DNS_LISTEN: Final = Setting("AGENT_DNS_LISTEN", listen, Listen("127.0.0.1", 8653), "where DNS is answered", ":53")
-DNS_ZONE: Final = Setting("AGENT_DNS_ZONE", _zone_name, "vertice.internal", "the DNS zone", "vertice.internal")
-DNS_ALLOW: Final[Setting[tuple[str, ...]]] = Setting(
-    "AGENT_DNS_ALLOW",
-    items(_network),
-    LOOPBACK,
-    "the networks that may ask over DNS, besides this machine's own loopback",
-    "10.0.0.0/8,fd00::/8",
-)
-DNS_RATE_LIMIT: Final = Setting(
-    "AGENT_DNS_RATE_LIMIT",
-    integer(0, 1_000_000),
-    1000,
-    "answers of one kind a second over UDP to one network (/24, /56) beyond loopback; 0: no limit",
-    "200",
-)
-CHECK: Final = Setting(
-    "AGENT_CHECK",
-    _check_kind,
-    CheckKind.HTTP,
-    "http, tcp or none; http asks only who speaks it, the rest by tcp (udp not at all)",
-    "tcp",
-)
-CHECK_INTERVAL: Final = Setting("AGENT_CHECK_INTERVAL", positive_seconds, 3.0, "how often a service is checked", "3")
-CHECK_TIMEOUT: Final = Setting("AGENT_CHECK_TIMEOUT", _check_timeout, 2.0, "how long a check may take, at most 5", "2")
-CHECK_RISE: Final = Setting("AGENT_CHECK_RISE", integer(1, 100), 2, "good checks in a row that make it passing", "2")
-CHECK_FALL: Final = Setting("AGENT_CHECK_FALL", integer(1, 100), 2, "bad checks in a row that make it critical", "2")
-ZONE: Final = Setting(
-    "AGENT_ZONE", text, "", "the zone that this agent runs in: its instances come first", "eu-west-1a"
-)
-WHEN_NONE_PASS: Final = Setting(
-    "AGENT_WHEN_NONE_PASS",
-    _when_none_pass,
-    WhenNonePass.ALL,
-    "what a wholly failing service answers: all, none",
-    "none",
-)
-DRAIN_WAIT: Final = Setting("AGENT_DRAIN_WAIT", seconds, 5.0, "how long others may still call a drained service", "5")
-STATE_DIR: Final = Setting(
-    "AGENT_STATE_DIR",
-    text,
-    "",
-    "a folder of this agent's own, where it keeps what it knows over a restart; none: it keeps nothing",
-    "/var/lib/vertice",
-)
-STATIC_FILE: Final = Setting(
-    "AGENT_STATIC_FILE",
-    text,
-    "",
-    "a TOML file of services and their addresses, used when nobody else knows of them",
-    "/etc/vertice/static.toml",
-)
-LOG_LEVEL: Final = Setting("AGENT_LOG_LEVEL", choice(*LEVELS), "info", ", ".join(LEVELS), "warning")
-
-SERVICE_TABLE: Final[tuple[Setting[Any], ...]] = (
-    SERVICE_NAME,
-    SERVICE_HOST,
-    SERVICE_PORT,
-    SERVICE_HEALTH_ENDPOINT,
-    SERVICE_PROTOCOL,
-    SERVICE_VERSION,
-    SERVICE_WEIGHT,
-    SERVICE_TAGS,
-    SERVICE_METADATA,
-    SERVICE_ZONE,
-    SERVICE_INSTANCE_ID,
-)
-AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
-    REGISTRY_URL,
-    TOKEN,
-    HEARTBEAT_INTERVAL,
-    INITIAL_WAIT_TIMEOUT,
-    HTTP_LISTEN,
-    DNS_LISTEN,
-    DNS_ZONE,
-    DNS_ALLOW,
-    DNS_RATE_LIMIT,
-    CHECK,
-    CHECK_INTERVAL,
-    CHECK_TIMEOUT,
-    CHECK_RISE,
-    CHECK_FALL,
-    ZONE,
-    WHEN_NONE_PASS,
-    DRAIN_WAIT,
-    STATE_DIR,
-    STATIC_FILE,
-    LOG_LEVEL,
-)
-TABLE: Final = (*SERVICE_TABLE, *AGENT_TABLE, CONFIG)
 
 
 class ServiceSpec(msgspec.Struct, frozen=True):
@@ -245,6 +90,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     dns_zone: str = DNS_ZONE.default
     dns_allow: tuple[str, ...] = DNS_ALLOW.default
     dns_rate_limit: int = DNS_RATE_LIMIT.default
+    dns_forward: ForwardRules = DNS_FORWARD.default
     check_interval_s: float = CHECK_INTERVAL.default
     check_timeout_s: float = CHECK_TIMEOUT.default
     check_rise: int = CHECK_RISE.default
@@ -287,6 +133,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         # Whoever is let in besides, the machine's own programs stay.
         dns_allow=tuple(dict.fromkeys((*LOOPBACK, *values[DNS_ALLOW]))),
         dns_rate_limit=values[DNS_RATE_LIMIT],
+        dns_forward=_outside(values[DNS_ZONE], values[DNS_FORWARD]),
         check_interval_s=values[CHECK_INTERVAL],
         check_timeout_s=values[CHECK_TIMEOUT],
         check_rise=values[CHECK_RISE],
@@ -302,6 +149,18 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         log_level=values[LOG_LEVEL],
         services=_distinct(services),
     )
+
+
+def _outside(zone: str, rules: ForwardRules) -> ForwardRules:
+    """Return `rules`, none of which may be about names that are answered here."""
+    apex = name_of(zone)
+    for rule in rules.rules:
+        if rule.suffix[-len(apex) :] == apex:
+            raise SettingsError(
+                f"{DNS_FORWARD.name}: {rule} cannot be used: names under {zone} are answered here and never forwarded "
+                f"(example: {DNS_FORWARD.example})"
+            )
+    return rules
 
 
 def _from_environment(values: Values) -> ServiceSpec:

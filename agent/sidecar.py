@@ -37,6 +37,7 @@ from agent.snapshot import Saved
 from agent.state_dir import StateDir
 from agent.sync import WatchSync
 from agent.view import View
+from dns.forwarding import Forwarder
 from dns.responder import DnsSettings, Responder
 from dns.tcp import TcpServer, serve_tcp
 from dns.udp import UdpServer, serve_udp
@@ -82,10 +83,13 @@ class Sidecar:
             allow_networks=settings.dns_allow,
             rate_limit=settings.dns_rate_limit,
         )
-        self.responder = Responder(self.view, dns_settings, self._random, clock=self._clock)
+        self.forwarder = Forwarder(settings.dns_forward, self._clock) if settings.dns_forward.forwards else None
+        self.responder = Responder(self.view, dns_settings, self._random, self.forwarder, clock=self._clock)
         self.upstreams = Upstreams(settings.registry_urls)
         self._connections = Connections(HTTP_LIMITS)
-        self.about = About(self.view, self.lookups, self.responder, self.upstreams, self._clock)
+        self.about = About(
+            self.view, self.lookups, self.responder, self.upstreams, self._clock, forwarder=self.forwarder
+        )
         self._api = LocalApi(
             self.lookups,
             self.view,
@@ -173,6 +177,9 @@ class Sidecar:
             _log.warning("identity_not_kept", path=str(state.path), because=error.strerror)
 
     async def _serve_dns(self) -> None:
+        if self.forwarder is not None:
+            await self.forwarder.start()
+            self._stack.push_async_callback(self.forwarder.close)
         where = self.settings.dns_listen
         # With port 0 the system chooses one for UDP, which may be taken for TCP: then another is tried.
         for attempt in range(20 if where.port == 0 else 1):
@@ -190,6 +197,8 @@ class Sidecar:
             self._stack.callback(udp.close)
             self._stack.push_async_callback(tcp.close)
             self.dns_listen = Listen(where.host, udp.port)
+            if self.forwarder is not None:
+                self.forwarder.listens_on(where.host, udp.port)
             return
 
     async def _serve_http(self) -> None:

@@ -6,6 +6,7 @@ not find is read, answered and kept. No query, whatever is in it, makes it raise
 
 from __future__ import annotations
 
+import asyncio
 import random as random_module
 import secrets
 from collections import Counter
@@ -20,6 +21,7 @@ from dns.answer_cache import AnswerCache, CacheLimits, Entry
 from dns.answers import NOT_SUPPORTED, Zone, ZoneSettings
 from dns.codec import Answer, Edns, Query, Rcode, Refusal, Type
 from dns.cookies import CLIENT_LENGTH, SECRET_LENGTH, Cookies
+from dns.forwarding import Forwarder
 from dns.rate_limit import RateLimit, Verdict
 from registry_core.domain.selection import WhenNonePass
 from registry_core.ports import Clock, LocalView, SystemClock
@@ -53,19 +55,21 @@ class DnsSettings(msgspec.Struct, frozen=True, kw_only=True):
     allow_networks: tuple[str, ...] = LOOPBACK
     # Answers of one kind in a second to one network beyond loopback; 0: as many as are asked for.
     rate_limit: int = 1000
-    # Whether other names are looked up as well, which the flag RA says.
-    recursion: bool = False
     cache: CacheLimits = CacheLimits()
 
 
 class Responder:
-    """Answers queries out of `view`. Counts what it answers, by type and response code."""
+    """Answers queries out of `view`, and has `forwarder` answer for names that are not ours.
+
+    Counts what it answers itself, by type and response code.
+    """
 
     def __init__(
         self,
         view: LocalView,
         settings: DnsSettings,
         random: random_module.Random,
+        forwarder: Forwarder | None = None,
         *,
         clock: Clock | None = None,
         cookie_secret: bytes | None = None,
@@ -76,6 +80,8 @@ class Responder:
         """
         self._settings = settings
         self._random = random
+        self._forwarder = forwarder
+        self._later: asyncio.Future[bytes] | None = None
         self._zone = Zone(
             view,
             ZoneSettings(
@@ -133,14 +139,15 @@ class Responder:
         """
         admitted = self.admits(host)
         answer = self.udp(query, host) if admitted else self.refuse(query)
-        if answer is None or self._rates is None:
+        if self._rates is None or (answer is None and self._later is None) or self._proves(query, host):
             return answer
-        if self._proves(query, host):
-            return answer
-        verdict = self._rates.verdict(host, answer, self._clock.monotonic())
+        # What will be answered later is counted as an answer to its question would be.
+        counted = answer if answer is not None else query[:6] + b"\0\1" + query[8:]
+        verdict = self._rates.verdict(host, counted, self._clock.monotonic())
         if verdict is Verdict.SEND:
             return answer
         self.limited += 1
+        self._later = None
         return self._slip(query, host) if verdict is Verdict.SLIP and admitted else None
 
     def tcp(self, query: bytes, host: str = _HERE, idle_s: float = 0.0) -> bytes | None:
@@ -149,6 +156,15 @@ class Responder:
         `idle_s` is how long the connection is kept without questions, for who wants to know (RFC 7828).
         """
         return self._answer(query, None, None, host, idle_s=idle_s)
+
+    def take_later(self) -> asyncio.Future[bytes] | None:
+        """Return the answer to the last query when it will be there later; None when silence was the answer.
+
+        For who was given None just now: the ready answers are not to pay for those that others are asked for.
+        The future is cancelled when there will be no answer.
+        """
+        later, self._later = self._later, None
+        return later
 
     def refuse(self, query: bytes) -> bytes | None:
         """Return the answer to a message from somebody who may not ask."""
@@ -195,7 +211,7 @@ class Responder:
         try:
             query = codec.read(message)
             if isinstance(query, Query):
-                return self._answer_query(query, key, entry, host, idle_s)
+                return self._answer_query(query, message, key, entry, host=host, idle_s=idle_s)
             if query is None:
                 self.malformed += 1
                 return None
@@ -211,11 +227,17 @@ class Responder:
             return codec.refuse(refusal, payload=self._settings.udp_payload)
 
     def _answer_query(
-        self, query: Query, key: bytes | None, entry: Entry | None, host: str, idle_s: float | None
-    ) -> bytes:
+        self, query: Query, message: bytes, key: bytes | None, entry: Entry | None, *, host: str, idle_s: float | None
+    ) -> bytes | None:
         limit = codec.MAX_MESSAGE if idle_s is not None else min(query.payload, self._settings.udp_payload)
         found = self._zone.answer(query, self._random, limit)
         answer = found.answer
+        if self._forwarder is not None and answer.rcode is Rcode.REFUSED and _can_be_forwarded(query):
+            answered = self._forwarder.answer(query, message, limit)
+            if isinstance(answered, bytes):
+                return answered
+            self._later = answered
+            return None
         options = self._options(query.edns, host, idle_s) if answer.rcode is not Rcode.BADVERS else b""
         if idle_s is not None:
             # There is nowhere to send who asks over TCP already: a part is all that can be had.
@@ -255,7 +277,7 @@ class Responder:
             msgspec.structs.replace(refusal, rcode=rcode),
             payload=self._settings.udp_payload,
             options=options,
-            recursion=self._settings.recursion,
+            recursion=self._forwarder is not None,
         )
 
     def _slip(self, query: bytes, host: str) -> bytes | None:
@@ -273,7 +295,12 @@ class Responder:
     def _write(self, query: Query, answer: Answer, size: int, options: bytes) -> bytes:
         settings = self._settings
         return codec.write(
-            query, answer, size=size, payload=settings.udp_payload, options=options, recursion=settings.recursion
+            query,
+            answer,
+            size=size,
+            payload=settings.udp_payload,
+            options=options,
+            recursion=self._forwarder is not None,
         )
 
     def _options(self, edns: Edns | None, host: str, idle_s: float | None) -> bytes:
@@ -308,6 +335,11 @@ class Responder:
                 kept.drop([*labels, ""])
             else:
                 kept.clear()
+
+
+def _can_be_forwarded(query: Query) -> bool:
+    """Return whether a question that the zone refuses is for a name elsewhere, and not for what nobody gives here."""
+    return query.qclass == codec.CLASS_IN and query.qtype not in (Type.AXFR, Type.IXFR)
 
 
 def _type_name(qtype: int) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -20,6 +21,8 @@ _READ_LIMIT: Final = MAX_QUERY
 _UNSENT_LIMIT: Final = 0
 # Answers to one connection in one turn of the loop; then the others have theirs.
 BATCH: Final = 16
+# Questions of one connection that wait for the answers of others, while the next ones are answered.
+WAITING: Final = 32
 
 
 class TcpLimits(msgspec.Struct, frozen=True):
@@ -97,23 +100,53 @@ class TcpServer:
         responder, limits = self._responder, self._limits
         may_ask = self._responder.admits(host)
         writer.transport.set_write_buffer_limits(high=_UNSENT_LIMIT)
-        for number in range(1, limits.queries + 1):
-            # One deadline for the whole query: a byte now and then does not keep a connection.
-            async with asyncio.timeout(limits.idle_s):
-                length = int.from_bytes(await reader.readexactly(2))
-                if length > MAX_QUERY:
+        waiting: set[asyncio.Future[bytes]] = set()
+        try:
+            for number in range(1, limits.queries + 1):
+                # One deadline for the whole query: a byte now and then does not keep a connection.
+                async with asyncio.timeout(limits.idle_s):
+                    length = int.from_bytes(await reader.readexactly(2))
+                    if length > MAX_QUERY:
+                        return
+                    query = await reader.readexactly(length)
+                reply = responder.tcp(query, host, limits.idle_s) if may_ask else responder.refuse(query)
+                if reply is not None:
+                    # Length and answer at once: in two segments some askers fail to put them together
+                    # (RFC 7766 section 8).
+                    writer.write(len(reply).to_bytes(2) + reply)
+                elif (later := responder.take_later()) is not None:
+                    await _wait_for(later, waiting, writer)
+                else:
                     return
-                query = await reader.readexactly(length)
-            reply = responder.tcp(query, host, limits.idle_s) if may_ask else responder.refuse(query)
-            if reply is None:
-                return
-            # Length and answer at once: in two segments some askers fail to put them together (RFC 7766 section 8).
-            writer.write(len(reply).to_bytes(2) + reply)
+                async with asyncio.timeout(limits.send_s):
+                    await writer.drain()
+                if number % BATCH == 0:
+                    # Queries that are there already are read without waiting, which alone would let nobody else in.
+                    await asyncio.sleep(0)
+        except asyncio.IncompleteReadError:
+            # Whoever says no more may still listen.
             async with asyncio.timeout(limits.send_s):
-                await writer.drain()
-            if number % BATCH == 0:
-                # Queries that are there already are read without waiting, which alone would let nobody else in.
-                await asyncio.sleep(0)
+                if waiting:
+                    await asyncio.wait(waiting)
+                    await writer.drain()
+            raise
+
+
+async def _wait_for(
+    reply: asyncio.Future[bytes], waiting: set[asyncio.Future[bytes]], writer: asyncio.StreamWriter
+) -> None:
+    """Have `reply` sent when it is there, in whichever order (RFC 7766 section 7); stand back when too many wait."""
+    waiting.add(reply)
+    reply.add_done_callback(partial(_write_later, writer))
+    reply.add_done_callback(waiting.discard)
+    if len(waiting) >= WAITING:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _write_later(writer: asyncio.StreamWriter, answered: asyncio.Future[bytes]) -> None:
+    if not answered.cancelled() and not writer.transport.is_closing():
+        reply = answered.result()
+        writer.write(len(reply).to_bytes(2) + reply)
 
 
 async def serve_tcp(responder: Responder, host: str, port: int, limits: TcpLimits | None = None) -> TcpServer:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from dns.responder import Responder
 
@@ -55,12 +56,24 @@ class UdpServer:
             reply = answer(query) if is_local(asker[0]) else answer_remote(query, asker[0])
             # Port 0 cannot be answered.
             if reply is None or not asker[1]:
+                later = self._responder.take_later()
+                if later is not None:
+                    later.add_done_callback(partial(self._send_later, asker))
                 continue
             try:
                 send(reply, asker)
             except OSError:
                 # A full buffer or an unreachable asker: UDP may lose an answer, the asker asks again.
                 self.dropped += 1
+
+    def _send_later(self, asker: tuple[Any, ...], answer: asyncio.Future[bytes]) -> None:
+        """Send what others had to be asked for, unless the agent has ended meanwhile."""
+        if answer.cancelled() or self._socket.fileno() < 0 or not asker[1]:
+            return
+        try:
+            self._socket.sendto(answer.result(), asker)
+        except OSError:
+            self.dropped += 1
 
 
 async def serve_udp(responder: Responder, host: str, port: int) -> UdpServer:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from agent.settings import TABLE as AGENT_SETTINGS
+from agent.setting_table import TABLE as AGENT_SETTINGS
 from registry_core.replica_settings import SETTINGS as REGISTRY_SETTINGS
 from registry_core.settings import Setting, shown_default
 from tools.diagrams import breaker_text

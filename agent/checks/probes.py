@@ -14,7 +14,8 @@ import msgspec
 from yarl import URL
 
 from agent.resolving import HostResolver
-from agent.settings import CheckKind, ServiceSpec
+from agent.setting_table import CheckKind
+from agent.settings import ServiceSpec
 from registry_core.domain.names import host_port
 from registry_core.domain.records import Protocol as Speaks
 

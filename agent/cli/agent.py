@@ -12,7 +12,8 @@ from pathlib import Path
 
 from agent.cli.main import EXIT_CODES
 from agent.cli.process import add_parent_flag, die_with_parent, run_until_signal
-from agent.settings import DNS_LISTEN, HTTP_LISTEN, TABLE, read_agent_settings
+from agent.setting_table import DNS_LISTEN, HTTP_LISTEN, TABLE
+from agent.settings import read_agent_settings
 from agent.sidecar import Sidecar
 from registry_core.settings import table_text
 from registry_core.telemetry import logs

@@ -11,8 +11,10 @@ import aiohttp
 import dnslib
 import msgspec
 
-from agent.settings import AgentSettings, CheckKind, ServiceSpec
+from agent.setting_table import CheckKind
+from agent.settings import AgentSettings, ServiceSpec
 from agent.sidecar import Sidecar
+from dns.forward_rules import NOBODY
 from registry_core.domain.records import Registration
 from registry_core.domain.selection import WhenNonePass
 from registry_core.ports import Clock
@@ -24,6 +26,7 @@ ANY_PORT = Listen("127.0.0.1", 0)
 QUICK = AgentSettings(
     http_listen=ANY_PORT,
     dns_listen=ANY_PORT,
+    dns_forward=NOBODY,  # a test asks nobody outside, whatever it asks us
     heartbeat_s=0.3,
     initial_wait_s=20.0,
     check_interval_s=0.1,

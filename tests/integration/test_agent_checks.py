@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from agent.checks.checker import Checker, CheckPace
 from agent.checks.probes import CheckResult, HttpProbe, Probe, TcpProbe, check_session, probe_for
 from agent.resolving import HostResolver
-from agent.settings import CheckKind
+from agent.setting_table import CheckKind
 from registry_core.api.resolution import Resolver
 from registry_core.domain.records import Protocol, Status
 from tests.integration.agents import StandIn, spec, stand_in

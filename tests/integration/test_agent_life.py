@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from agent.decisions import Outcome, Phase
-from agent.settings import CheckKind
+from agent.setting_table import CheckKind
 from registry_core.domain.events import Event, StatusChanged
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Status

@@ -15,7 +15,8 @@ from agent.decisions import Outcome, Phase, Timings
 from agent.registry_client import RegistryClient, Reply
 from agent.resolving import HostResolver
 from agent.session import Session
-from agent.settings import CheckKind, ServiceSpec
+from agent.setting_table import CheckKind
+from agent.settings import ServiceSpec
 from registry_core.api.resolution import Resolver
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.ports import SystemClock

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from agent.settings import TABLE as AGENT_SETTINGS
+from agent.setting_table import TABLE as AGENT_SETTINGS
 from tests.programs import VERTICE, Program, find, free_port, running, wait_until
 from tests.scenarios.system import run
 

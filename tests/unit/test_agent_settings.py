@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from agent.config_file import file_key
-from agent.settings import TABLE, AgentSettings, CheckKind, read_agent_settings
+from agent.setting_table import TABLE, CheckKind
+from agent.settings import AgentSettings, read_agent_settings
 from registry_core.domain.records import Protocol
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError
@@ -234,3 +235,29 @@ def test_keys_of_the_file_are_the_settings_without_their_prefix() -> None:
     assert file_key("AGENT_HTTP_LISTEN") == "http_listen"
     assert file_key("VERTICE_REGISTRY_TOKEN") == "registry_token"
     assert file_key("REGISTRY_URL") == "registry_url"
+
+
+def test_names_of_others_are_asked_of_whom_the_setting_names() -> None:
+    rules = "10.0.0.2:53,corp.example=[::1]:5353"
+    assert str(read_agent_settings({"AGENT_DNS_FORWARD": rules}).dns_forward) == rules
+    assert str(read_agent_settings({}).dns_forward) == "system"
+    assert not read_agent_settings({"AGENT_DNS_FORWARD": "none"}).dns_forward.forwards
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("resolver.example", "not an IP address"),
+        ("none,10.0.0.2", "either"),
+        ("vertice.internal=10.0.0.2", "never forwarded"),
+        ("db.Vertice.Internal=10.0.0.2", "never forwarded"),
+    ],
+)
+def test_rules_that_cannot_be_followed_are_refused(value: str, reason: str) -> None:
+    line = refusal({"AGENT_DNS_FORWARD": value})
+    assert line.startswith("AGENT_DNS_FORWARD: ")
+    assert reason in line
+
+
+def test_the_zone_above_ours_may_be_asked_elsewhere() -> None:
+    assert read_agent_settings({"AGENT_DNS_FORWARD": "internal=10.0.0.2"}).dns_forward.forwards

@@ -7,15 +7,18 @@ from typing import Any
 
 import dnslib
 
+from dns.forwarding import Forwarder
 from dns.responder import DnsSettings, Responder
 from registry_core.ports import Clock, LocalView
 
 ZONE = "vertice.internal"
 
 
-def responder(view: LocalView, seed: int = 7, clock: Clock | None = None, **settings: Any) -> Responder:
+def responder(
+    view: LocalView, seed: int = 7, clock: Clock | None = None, forwarder: Forwarder | None = None, **settings: Any
+) -> Responder:
     """Return a responder with a random source of its own."""
-    return Responder(view, DnsSettings(**settings), random.Random(seed), clock=clock)
+    return Responder(view, DnsSettings(**settings), random.Random(seed), forwarder, clock=clock)
 
 
 def question(

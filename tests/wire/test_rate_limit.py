@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from dns.codec import Query
+from dns.forward_rules import ForwardRules
+from dns.forwarding import Forwarder
 from dns.rate_limit import RateLimit, Verdict, kind_of, network_of
 from dns.responder import Responder
 from tests.samples import FakeClock, instance
@@ -118,6 +123,30 @@ def test_this_machine_is_never_limited(server: Responder) -> None:
     for _ in range(10 * LIMIT):
         assert data(parsed(server.udp(question(f"ip-intel.{ZONE}")))) == ["10.0.0.1"]
     assert server.limited == 0
+
+
+class Elsewhere(Forwarder):
+    """Answers every name later."""
+
+    def answer(self, query: Query, message: bytes, size: int) -> bytes | asyncio.Future[bytes]:  # noqa: ARG002 - theirs
+        return asyncio.get_running_loop().create_future()
+
+
+async def test_what_is_answered_later_is_limited_as_well(clock: FakeClock) -> None:
+    server = responder(
+        StandingView(VIEW),
+        clock=clock,
+        forwarder=Elsewhere(ForwardRules(), clock),
+        allow_networks=("10.0.0.0/8",),
+        rate_limit=LIMIT,
+    )
+    later, slipped = 0, 0
+    for _ in range(50):
+        slipped += server.remote(question("example.com"), HOST) is not None
+        later += server.take_later() is not None
+    assert (later, slipped) == (LIMIT, 20)
+    assert server.remote(question("example.org"), HOST) is None
+    assert server.take_later() is not None, "another name has its own limit"
 
 
 def test_no_limit_means_none(clock: FakeClock) -> None:

@@ -1,0 +1,85 @@
+"""One question to one resolver: over UDP from a port of its own, and over TCP when the answer was cut.
+
+It waits until an answer to the very question comes; anything else on the socket is ignored, and the wait
+goes on. How long is the caller's matter, who cancels it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from typing import Final
+
+from dns.codec import MAX_MESSAGE
+from dns.foreign import Odd, Reply, Sent, judge
+from dns.forward_rules import Server
+
+# Datagrams read in one turn of the loop: a flood of forgeries must not keep it.
+BATCH: Final = 16
+# Messages that are not the answer before a TCP connection is given up: nobody forges there.
+_MAX_STRANGE: Final = 4
+
+
+async def over_udp(server: Server, sent: Sent) -> Reply | Odd:
+    """Return the answer to `sent` from `server`. Raises OSError when the server cannot be reached.
+
+    The socket is new and connected: the kernel draws its port from its whole range at random, and lets
+    through only what comes from the server's address and port (RFC 5452 sections 9.2 and 10).
+    """
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[Reply | Odd] = loop.create_future()
+    with _connected(server) as asking:
+
+        def read() -> None:
+            for _ in range(BATCH):
+                try:
+                    found = judge(asking.recv(MAX_MESSAGE), sent)
+                except BlockingIOError:
+                    return
+                except OSError as error:  # an ICMP error: nobody listens there
+                    if not answered.done():
+                        answered.set_exception(error)
+                    return
+                if found is not None and not answered.done():
+                    answered.set_result(found)
+
+        loop.add_reader(asking.fileno(), read)
+        try:
+            asking.send(sent.message)
+            return await answered
+        finally:
+            loop.remove_reader(asking.fileno())
+
+
+def _connected(server: Server) -> socket.socket:
+    address = ipaddress.ip_address(server.host)
+    asking = socket.socket(
+        socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+    )
+    try:
+        if isinstance(address, ipaddress.IPv6Address):
+            scope = address.scope_id or "0"
+            index = int(scope) if scope.isdigit() else socket.if_nametoindex(scope)
+            asking.connect((str(address).partition("%")[0], server.port, 0, index))
+        else:
+            asking.connect((server.host, server.port))
+    except BaseException:
+        asking.close()
+        raise
+    return asking
+
+
+async def over_tcp(server: Server, sent: Sent) -> Reply | Odd:
+    """Return the answer to `sent` over TCP. Raises OSError or EOFError when there is none."""
+    reader, writer = await asyncio.open_connection(server.host, server.port, limit=MAX_MESSAGE)
+    try:
+        writer.write(len(sent.message).to_bytes(2) + sent.message)
+        for _ in range(_MAX_STRANGE):
+            length = int.from_bytes(await reader.readexactly(2))
+            found = judge(await reader.readexactly(length), sent)
+            if found is not None:
+                return found
+        raise ConnectionError("what came was no answer")
+    finally:
+        writer.transport.abort()

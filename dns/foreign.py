@@ -1,0 +1,302 @@
+"""Foreign messages: the question sent to a resolver, whether what comes back answers it, what the asker gets.
+
+Records of others are passed on as they came: of each only the type, the TTL and the length are read, so
+that every type there is or will be gets through. Reading never raises. Pure; the id is passed in, and the
+random bits.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from typing import Final
+
+import msgspec
+
+from dns.codec import CLASS_IN, HEADER, Name, Query, Rcode, Type
+
+PAYLOAD: Final = 1232
+# RFC 2181 section 8: a TTL with the highest bit set is 0.
+_MAX_TTL: Final = 0x7FFFFFFF
+# More would not fit into a message that anybody sends; a packet cannot make us walk further.
+_MAX_RECORDS: Final = 4096
+# What is passed on of the Extended DNS Errors of others (RFC 8914), octets of options.
+_MAX_ERRORS: Final = 256
+
+QR: Final = 0x8000
+TC: Final = 0x0200
+RD: Final = 0x0100
+RA: Final = 0x0080
+AD: Final = 0x0020
+CD: Final = 0x0010
+_DO: Final = 0x8000
+_OPCODE: Final = 0x7800
+_EXTENDED_ERROR: Final = 15  # an EDNS option, RFC 8914
+# An EDNS option for local use (RFC 6891 section 9): the agents that a question has passed, 8 octets each.
+VIA: Final = 65313
+VIA_OCTETS: Final = 8
+
+_HEADER: Final = struct.Struct("!HHHHHH")
+_RR: Final = struct.Struct("!HHIH")
+_OPTION: Final = struct.Struct("!HH")
+
+
+class Inquiry(msgspec.Struct, frozen=True):
+    """What is asked, whoever asks. Two queries with the same `key` have the same answer."""
+
+    question: bytes  # in lower case
+    name: Name  # in lower case
+    qtype: int
+    flags: int  # AD and CD
+    dnssec_ok: bool
+
+    @property
+    def key(self) -> bytes:
+        return self.question + bytes((self.flags | self.dnssec_ok,))
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A question as it left: what an answer is held against."""
+
+    id: int
+    question: bytes
+    with_edns: bool
+    message: bytes
+
+
+class Odd(enum.Enum):
+    """Answers that are none yet."""
+
+    OTHER_CASE = "the question came back in other case"
+    NO_EDNS = "the server does not know EDNS"
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """Where a record stands: its section (0 answers, 1 authority, 2 additional), and where it ends."""
+
+    section: int
+    type: int
+    ttl_s: int
+    ttl_at: int
+    end: int
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An answer from a resolver. `message` ends with its last record, and holds no OPT."""
+
+    message: bytes
+    flags: int
+    rcode: int
+    marks: tuple[Mark, ...]
+    errors: bytes  # Extended DNS Errors, as options
+    question_end: int
+
+
+def inquiry_of(query: Query) -> Inquiry:
+    """Return what `query` asks."""
+    return inquiry(query.question, query.flags, dnssec_ok=query.edns is not None and query.edns.dnssec_ok)
+
+
+def inquiry(question: bytes, flags: int = 0, *, dnssec_ok: bool = False) -> Inquiry:
+    """Return what `question`, the bytes of a question, asks."""
+    # The octets of lengths are below those of letters; the type and the class behind the name are not.
+    lower = question[:-4].lower() + question[-4:]
+    labels: list[bytes] = []
+    at = 0
+    while lower[at]:
+        labels.append(lower[at + 1 : at + 1 + lower[at]])
+        at += 1 + lower[at]
+    qtype = int.from_bytes(lower[-4:-2])
+    return Inquiry(lower, tuple(labels), qtype, flags & (AD | CD), dnssec_ok)
+
+
+def mixed_case(question: bytes, bits: int) -> bytes:
+    """Return `question` with each letter of its name in the case that a bit of `bits` says ("0x20")."""
+    mixed = bytearray(question)
+    for at in range(len(mixed) - 4):
+        if 0x61 <= mixed[at] | 0x20 <= 0x7A:
+            mixed[at] = (mixed[at] | 0x20) ^ ((bits & 1) << 5)
+            bits >>= 1
+    return bytes(mixed)
+
+
+def outgoing(asked: Inquiry, id_: int, question: bytes, via: bytes, *, with_edns: bool) -> Sent:
+    """Return the question as it goes to a resolver: RD set, our own OPT, the asker's DO, AD and CD.
+
+    `question` is that of `asked` in the case that is sent; `via` the agents that it has passed, ours last.
+    """
+    message = _HEADER.pack(id_, RD | asked.flags, 1, 0, 0, 1 if with_edns else 0) + question
+    if with_edns:
+        option = _OPTION.pack(VIA, len(via)) + via
+        message += b"\0" + _RR.pack(Type.OPT, PAYLOAD, _DO if asked.dnssec_ok else 0, len(option)) + option
+    return Sent(id_, question, with_edns, message)
+
+
+def judge(message: bytes, sent: Sent) -> Reply | Odd | None:
+    """Return the answer to `sent` that `message` is. None: it is none, and the wait goes on.
+
+    The id, QR, the opcode and the question have to be those of `sent` (RFC 5452 section 9.1); the address and
+    the port are the socket's matter.
+    """
+    if len(message) < HEADER:
+        return None
+    id_, flags, questions, *counts = _HEADER.unpack_from(message)
+    if id_ != sent.id or not flags & QR or flags & _OPCODE:
+        return None
+    rcode = flags & 0xF
+    if questions == 0 and len(message) == HEADER and rcode in (Rcode.FORMERR, Rcode.NOTIMP):
+        # RFC 6891 section 7: who does not know OPT may send a bare header.
+        return Odd.NO_EDNS if sent.with_edns else None
+    end = HEADER + len(sent.question)
+    if questions != 1 or len(message) < end:
+        return None
+    asked = message[HEADER:end]
+    if asked != sent.question:
+        same = asked[-4:] == sent.question[-4:] and asked[:-4].lower() == sent.question[:-4].lower()
+        return Odd.OTHER_CASE if same else None
+    reply = _read(message, flags, end, counts)
+    if reply is not None and reply.rcode in (Rcode.FORMERR, Rcode.NOTIMP) and sent.with_edns:
+        return Odd.NO_EDNS
+    return reply
+
+
+def _read(message: bytes, flags: int, at: int, counts: list[int]) -> Reply | None:
+    """Walk over the records; None when they are not what the header says."""
+    question_end = at
+    marks: list[Mark] = []
+    rcode = flags & 0xF
+    errors = b""
+    opt_at = 0
+    if sum(counts) > _MAX_RECORDS:
+        return None
+    for section, count in enumerate(counts):
+        for _ in range(count):
+            start = at
+            name_end = _after_name(message, at)
+            if name_end is None or name_end + _RR.size > len(message):
+                return None
+            type_, class_, ttl, length = _RR.unpack_from(message, name_end)
+            at = name_end + _RR.size + length
+            if at > len(message):
+                return None
+            if type_ == Type.OPT:
+                if opt_at or section != 2 or message[start] != 0:
+                    return None
+                opt_at = start
+                rcode |= (ttl >> 24) << 4
+                errors = _errors(message[at - length : at])
+            elif not opt_at and class_ == CLASS_IN:
+                # What stands behind OPT may point to itself only: it is left out with it, being additional.
+                marks.append(Mark(section, type_, ttl if ttl <= _MAX_TTL else 0, name_end + 4, at))
+            elif not opt_at:
+                return None
+    return Reply(message[: opt_at or at], flags, rcode, tuple(marks), errors, question_end)
+
+
+def _errors(options: bytes) -> bytes:
+    kept = b""
+    for code, start, end in _options(options):
+        if code == _EXTENDED_ERROR and end - start >= 6 and len(kept) + end - start <= _MAX_ERRORS:
+            kept += options[start:end]
+    return kept
+
+
+def _options(options: bytes) -> list[tuple[int, int, int]]:
+    """Return the code, the start and the end of each whole option."""
+    found = []
+    at = 0
+    while at + _OPTION.size <= len(options):
+        code, length = _OPTION.unpack_from(options, at)
+        end = at + _OPTION.size + length
+        if end > len(options):
+            break
+        found.append((code, at, end))
+        at = end
+    return found
+
+
+def _after_name(message: bytes, at: int) -> int | None:
+    while at < len(message):
+        length = message[at]
+        if length == 0:
+            return at + 1
+        if length >= 0xC0:
+            return at + 2
+        if length > 63:
+            return None
+        at += 1 + length
+    return None
+
+
+def via_of(message: bytes, query: Query) -> bytes:
+    """Return which agents the query in `message`, which is well-formed, has passed."""
+    at = HEADER + len(query.question)
+    for _ in range(sum(_HEADER.unpack_from(message)[3:])):
+        name_end = _after_name(message, at)
+        if name_end is None or name_end + _RR.size > len(message):
+            break
+        type_, _, _, length = _RR.unpack_from(message, name_end)
+        at = name_end + _RR.size + length
+        if type_ == Type.OPT:
+            options = message[at - length : at]
+            for code, start, end in _options(options):
+                if code == VIA:
+                    whole = (end - start - _OPTION.size) // VIA_OCTETS * VIA_OCTETS
+                    return options[start + _OPTION.size :][:whole]
+    return b""
+
+
+def lifetime_s(reply: Reply, qtype: int) -> int:
+    """Return how long a reply may be kept, in seconds: 0 is not at all.
+
+    Positive: the smallest TTL of the answers. Negative (RFC 2308 section 5): as long as the SOA says, and not at all
+    without one.
+    """
+    ttls = [mark.ttl_s for mark in reply.marks if mark.section == 0]
+    positive = reply.rcode == Rcode.NOERROR and any(
+        mark.section == 0 and qtype in (mark.type, Type.ANY) for mark in reply.marks
+    )
+    if not positive:
+        soa = next((mark for mark in reply.marks if mark.section == 1 and mark.type == Type.SOA), None)
+        if soa is None or soa.end - soa.ttl_at < 4 + 2 + 22:
+            return 0
+        ttls += [soa.ttl_s, int.from_bytes(reply.message[soa.end - 4 : soa.end])]
+    return min(ttls)
+
+
+def answer_for(query: Query, reply: Reply, *, size: int, age_s: int = 0, most_ttl_s: int = _MAX_TTL) -> bytes:
+    """Return `reply` as the answer to `query`, in at most `size` octets.
+
+    With the asker's id and the asker's spelling of the name; TTLs less `age_s`, and at most `most_ttl_s`; an OPT
+    for those who sent one. What does not fit goes record by record from the end: additional ones quietly, others
+    with TC (RFC 2181 section 9).
+    """
+    opt = b"" if query.edns is None else opt_for(query, reply.errors)
+    room = max(size - len(opt), reply.question_end)
+    marks = [mark for mark in reply.marks if mark.end <= room]
+    message = bytearray(reply.message[: marks[-1].end if marks else reply.question_end])
+    cut = any(mark.section < 2 for mark in reply.marks[len(marks) :])
+    counts = [0, 0, 0]
+    for mark in marks:
+        counts[mark.section] += 1
+        message[mark.ttl_at : mark.ttl_at + 4] = min(max(mark.ttl_s - age_s, 0), most_ttl_s).to_bytes(4)
+    wants_ad = query.flags & AD or (query.edns is not None and query.edns.dnssec_ok)  # RFC 6840 section 5.7
+    flags = QR | RA | (query.flags & (RD | CD)) | (reply.flags & AD if wants_ad else 0) | (TC if cut else 0)
+    flags |= (reply.flags & TC) | (reply.rcode & 0xF)
+    if opt:
+        counts[2] += 1
+    message[:HEADER] = _HEADER.pack(query.id, flags, 1, *counts)
+    message[HEADER : reply.question_end] = query.question
+    return bytes(message) + opt
+
+
+def opt_for(query: Query, options: bytes) -> bytes:
+    """Return our OPT record for the asker of `query`."""
+    edns_flags = _DO if query.edns is not None and query.edns.dnssec_ok else 0
+    return b"\0" + _RR.pack(Type.OPT, PAYLOAD, edns_flags, len(options)) + options
+
+
+def with_error(reply: Reply, code: int) -> Reply:
+    """Return `reply` with one more Extended DNS Error."""
+    option = _OPTION.pack(_EXTENDED_ERROR, 2) + code.to_bytes(2)
+    return msgspec.structs.replace(reply, errors=option + reply.errors)

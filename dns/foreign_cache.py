@@ -1,0 +1,104 @@
+"""Answers of others, kept as long as their TTLs say, and behind that for when nobody answers any more.
+
+A message is kept for exactly the question that it answers. What else is in it (additional records, the
+authority section) is given out with it and never as an answer of its own. Bounded in entries and in octets;
+what was stored longest ago goes first. Pure: the time is passed in.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from dns.foreign import Reply
+
+# What an entry costs besides its message: the objects, and about 150 octets for each record that is marked.
+_OVERHEAD_BYTES: Final = 500
+_PER_RECORD_BYTES: Final = 150
+
+
+class ForeignLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The bounds of the cache. Durations in seconds.
+
+    The caps are short beside those of a resolver for many: what is asked here crosses one hop to such a
+    resolver, and a restart of the agent should not be what mends a wrong answer.
+    """
+
+    entries: int = 4096
+    bytes: int = 4 * 1024 * 1024
+    positive_s: int = 3600
+    negative_s: int = 300
+    # RFC 8767 section 5 suggests one to three days.
+    stale_s: int = 86_400
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """An answer, and when it was stored and stops being fresh, in seconds of the monotonic clock."""
+
+    reply: Reply
+    stored_at: float
+    fresh_until: float
+
+    def age_s(self, now: float) -> int:
+        """Return how much is off its TTLs."""
+        return max(0, int(now - self.stored_at))
+
+
+class ForeignCache:
+    """Answers by the key of their question."""
+
+    def __init__(self, limits: ForeignLimits) -> None:
+        self._limits = limits
+        self._kept: dict[bytes, Kept] = {}
+        self.bytes = 0
+        self.evictions = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def put(self, key: bytes, reply: Reply, lifetime_s: int, now: float) -> None:
+        """Keep `reply` for `lifetime_s`, within the caps. With nothing to go by, what was kept before stays."""
+        cap_s = self._limits.positive_s if _is_positive(reply) else self._limits.negative_s
+        lifetime_s = min(lifetime_s, cap_s)
+        if lifetime_s <= 0:
+            return
+        self._drop(key)
+        self._kept[key] = Kept(reply, now, now + lifetime_s)
+        self.bytes += _weight(key, reply)
+        while len(self._kept) > self._limits.entries or self.bytes > self._limits.bytes:
+            self._drop(next(iter(self._kept)))
+            self.evictions += 1
+
+    def get(self, key: bytes, now: float) -> Kept | None:
+        """Return what is kept under `key` and fresh at `now`."""
+        kept = self._kept.get(key)
+        return kept if kept is not None and now < kept.fresh_until else None
+
+    def stale(self, key: bytes, now: float) -> Kept | None:
+        """Return what was kept under `key` and is no longer fresh, yet not too old to be better than nothing."""
+        kept = self._kept.get(key)
+        if kept is None or now < kept.fresh_until:
+            return None
+        if now >= kept.fresh_until + self._limits.stale_s:
+            self._drop(key)
+            return None
+        return kept
+
+    def clear(self) -> None:
+        """Forget everything: the resolvers are others now, and so may be what they say."""
+        self._kept.clear()
+        self.bytes = 0
+
+    def _drop(self, key: bytes) -> None:
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self.bytes -= _weight(key, kept.reply)
+
+
+def _is_positive(reply: Reply) -> bool:
+    return reply.rcode == 0 and any(mark.section == 0 for mark in reply.marks)
+
+
+def _weight(key: bytes, reply: Reply) -> int:
+    return _OVERHEAD_BYTES + len(key) + len(reply.message) + len(reply.errors) + _PER_RECORD_BYTES * len(reply.marks)

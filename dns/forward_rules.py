@@ -1,0 +1,142 @@
+"""Which servers a foreign name is asked of: the rules of AGENT_DNS_FORWARD.
+
+    system                               the resolvers that /etc/resolv.conf names (the default)
+    none                                 nobody: foreign names are refused
+    10.0.0.2,10.0.0.3:5353,[::1]:53      these, in this order
+    system,corp.example=10.0.0.2         names under corp.example elsewhere; the longest suffix wins
+
+Pure: it knows what was configured, and nothing of how those servers are.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final, TypeAlias
+
+import msgspec
+
+from dns.codec import MAX_NAME, Name
+from dns.resolv_conf import DEFAULT_PORT
+
+MAX_RULES: Final = 64
+MAX_SERVERS_PER_RULE: Final = 8
+_SYSTEM: Final = "system"
+_NONE: Final = "none"
+
+
+class Server(msgspec.Struct, frozen=True, order=True):
+    """A resolver's address. `host` is an IP address, perhaps with a scope (fe80::1%eth0)."""
+
+    host: str
+    port: int = DEFAULT_PORT
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class System(msgspec.Struct, frozen=True):
+    """The resolvers of this machine, whichever they are at the moment."""
+
+    def __str__(self) -> str:
+        return _SYSTEM
+
+
+SYSTEM: Final = System()
+# Some servers, those of the system, or (an empty tuple) nobody.
+Target: TypeAlias = tuple[Server, ...] | System
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """Names that end in `suffix` (lower case; the empty one is every name) are asked of `target`."""
+
+    suffix: Name
+    target: Target
+
+    def __str__(self) -> str:
+        head = b".".join(self.suffix).decode("ascii") + "=" if self.suffix else ""
+        servers = (str(self.target),) if isinstance(self.target, System) else map(str, self.target or (_NONE,))
+        return ",".join(head + server for server in servers)
+
+
+class ForwardRules(msgspec.Struct, frozen=True):
+    """All rules, one of them for the empty suffix."""
+
+    rules: tuple[Rule, ...] = (Rule((), SYSTEM),)
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.rules))
+
+    @property
+    def forwards(self) -> bool:
+        """Whether anything is forwarded at all."""
+        return any(rule.target != () for rule in self.rules)
+
+    def rule_for(self, name: Name) -> Rule:
+        """Return the rule with the longest suffix of `name`, which is in lower case."""
+        return max(
+            (rule for rule in self.rules if rule.suffix == name[len(name) - len(rule.suffix) :]),
+            key=lambda rule: len(rule.suffix),
+        )
+
+
+NOBODY: Final = ForwardRules((Rule((), ()),))
+
+
+def read_rules(text: str) -> ForwardRules:
+    """Read AGENT_DNS_FORWARD. Raises ValueError, with the reason, for what it does not accept."""
+    servers: dict[Name, list[Server]] = {}
+    words: dict[Name, str] = {}
+    for item in (part.strip() for part in text.split(",")):
+        if not item:
+            continue
+        head, equals, value = item.rpartition("=")
+        if equals and not head.strip():
+            raise ValueError(f"{item!r} has no suffix before its '='")
+        suffix = _suffix(head) if equals else ()
+        value = value.strip()
+        if value.lower() in (_SYSTEM, _NONE):
+            words[suffix] = value.lower() if words.get(suffix, value.lower()) == value.lower() else "both"
+        else:
+            servers.setdefault(suffix, []).append(_server(value))
+    for suffix in (*servers, *words):
+        if (suffix in servers and suffix in words) or words.get(suffix) == "both":
+            shown = b".".join(suffix).decode("ascii") or "everything else"
+            raise ValueError(f"for {shown} it is either system, or none, or a list of servers")
+        if len(servers.get(suffix, ())) > MAX_SERVERS_PER_RULE:
+            raise ValueError(f"a rule has at most {MAX_SERVERS_PER_RULE} servers")
+    targets: dict[Name, Target] = {suffix: tuple(dict.fromkeys(listed)) for suffix, listed in servers.items()}
+    targets |= {suffix: SYSTEM if word == _SYSTEM else () for suffix, word in words.items()}
+    targets.setdefault((), SYSTEM)
+    if len(targets) > MAX_RULES:
+        raise ValueError(f"there are at most {MAX_RULES} rules")
+    ordered = sorted(targets.items(), key=lambda item: (len(item[0]), item[0]))
+    return ForwardRules(tuple(Rule(suffix, target) for suffix, target in ordered))
+
+
+def _suffix(text: str) -> Name:
+    labels = text.strip().strip(".").lower().split(".")
+    fits = all(0 < len(label) <= 63 and label.isascii() and not set(label) & set(' "\\') for label in labels)
+    if not fits or sum(len(label) + 1 for label in labels) >= MAX_NAME:
+        raise ValueError(f"{text.strip()!r} is not a domain name")
+    return tuple(label.encode("ascii") for label in labels)
+
+
+def _server(text: str) -> Server:
+    host, port = text, ""
+    if text.startswith("["):
+        host, closed, rest = text[1:].partition("]")
+        if not closed or (rest and not rest.startswith(":")):
+            raise ValueError(f"{text!r} is not an address")
+        port = rest[1:]
+        if rest == ":":
+            raise ValueError(f"{text!r} is not an address")
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+        port = port or "none"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IP address, system or none") from None
+    if port and (not port.isascii() or not port.isdigit() or len(port) > 5 or not 0 < int(port) < 65536):
+        raise ValueError(f"{text!r} has no port between 1 and 65535")
+    return Server(str(address), int(port) if port else DEFAULT_PORT)

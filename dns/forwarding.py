@@ -1,0 +1,331 @@
+"""Names that are not ours: answered from what others said before, or by asking the resolvers.
+
+What it refuses to do: forward without being asked to (RD), forward a question that has come this way
+before, and keep anything but the answer to the question. The same question is asked once, however many
+wait for it. Every wait and every collection is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from dns import codec
+from dns.asking import Asking, Patience, Unanswered
+from dns.codec import Answer, Query, Rcode
+from dns.foreign import (
+    PAYLOAD,
+    RA,
+    RD,
+    VIA_OCTETS,
+    Inquiry,
+    Reply,
+    answer_for,
+    inquiry_of,
+    lifetime_s,
+    opt_for,
+    via_of,
+    with_error,
+)
+from dns.foreign_cache import ForeignCache, ForeignLimits, Kept
+from dns.forward_rules import ForwardRules
+from dns.resolv_conf import MAX_CHARACTERS, nameservers
+from dns.resolvers import Group, Resolvers
+from dns.special_names import special
+from dns.upstreams import State, UpstreamReport
+from registry_core.ports import Clock
+
+# Extended DNS Errors: RFC 8914 sections 4.1, 4.4, 4.20, 4.21, 4.23 and 4.24.
+OTHER: Final = 0
+STALE_ANSWER: Final = 3
+STALE_NXDOMAIN: Final = 19
+NOT_AUTHORITATIVE: Final = 20
+NO_REACHABLE_AUTHORITY: Final = 22
+NETWORK_ERROR: Final = 23
+# RFC 8767 section 4.
+STALE_TTL_S: Final = 30
+# Agents that a question may pass, one forwarding to the next. More is a loop through something that forgets us.
+MAX_HOPS: Final = 8
+MAX_FAILURES: Final = 1000
+RESOLV_CONF: Final = Path("/etc/resolv.conf")
+
+_log = structlog.get_logger(component="dns.forwarding")
+
+
+class ForwardLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The bounds of forwarding. Seconds where it says `_s`."""
+
+    # Different questions that are asked at a time, each with a few sockets; dnsmasq has as many.
+    in_flight: int = 150
+    # Askers that wait for all of them.
+    waiting: int = 2000
+    # RFC 8767 section 5: how long an asker waits for a fresh answer while there is an old one.
+    stale_after_s: float = 1.8
+    # RFC 9520 section 3.2: a failure is remembered, though not for long.
+    failure_s: float = 1.0
+    # How often the system's resolvers are read anew.
+    system_s: float = 5.0
+    patience: Patience = Patience()
+    cache: ForeignLimits = ForeignLimits()
+
+
+class ForwardingReport(msgspec.Struct, kw_only=True):
+    """What `/self` and `/health` say of forwarding."""
+
+    rules: str
+    upstreams: list[UpstreamReport]
+    in_flight: int
+    cached: int
+
+
+class _Waiting:
+    """One asker that waits."""
+
+    __slots__ = ("answer", "query", "size", "timer")
+
+    def __init__(self, query: Query, size: int, answer: asyncio.Future[bytes]) -> None:
+        self.query, self.size, self.answer = query, size, answer
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class _Flight:
+    """One question that is being asked, and who waits for it."""
+
+    __slots__ = ("task", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: list[_Waiting] = []
+        self.task: asyncio.Task[None] | None = None
+
+
+class Forwarder:
+    """Answers for names that are not ours. `start` it in the event loop, and `close` it."""
+
+    def __init__(
+        self, rules: ForwardRules, clock: Clock, limits: ForwardLimits | None = None, resolv_conf: Path = RESOLV_CONF
+    ) -> None:
+        self._rules = rules
+        self._clock = clock
+        self._limits = limits if limits is not None else ForwardLimits()
+        self._resolv_conf = resolv_conf
+        self._resolvers = Resolvers(rules)
+        self._asking = Asking(clock, self._limits.patience)
+        self._cache = ForeignCache(self._limits.cache)
+        self._flights: dict[bytes, _Flight] = {}
+        self._failed: dict[bytes, tuple[float, Unanswered]] = {}
+        self._waiting = 0
+        self._watch: asyncio.Task[None] | None = None
+        self._counts: Counter[str] = Counter()
+
+    async def start(self) -> None:
+        """Learn who the resolvers are, and go on doing so. Nothing is sent before somebody asks."""
+        if self._resolvers.uses_system:
+            await self._read_system()
+            self._watch = asyncio.create_task(self._watch_system())
+
+    def listens_on(self, host: str, port: int) -> None:
+        """Leave out our own address from now on."""
+        self._resolvers.listens_on(host, port)
+
+    async def close(self) -> None:
+        """End everything, when nobody can ask any more; who still waits gets no answer. Safe to call twice."""
+        tasks = [flight.task for flight in self._flights.values()]
+        ending = [task for task in (self._watch, *tasks) if task is not None]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+        for flight in self._flights.values():  # those that were ended before they began
+            for waiting in flight.waiting:
+                waiting.answer.cancel()
+        self._flights.clear()
+        await self._asking.close()
+
+    # -- what is asked of us
+
+    def answer(self, query: Query, message: bytes, size: int) -> bytes | asyncio.Future[bytes]:
+        """Return the answer to `query`, a question for a foreign name of class IN, in at most `size` octets.
+
+        `message` is its bytes. When resolvers have to be asked first: a future, which is cancelled when we end.
+        """
+        asked = inquiry_of(query)
+        refusal = self._refusal(query, asked, message, size)
+        if refusal is not None:
+            return refusal
+        now = self._clock.monotonic()
+        kept = self._cache.get(asked.key, now)
+        if kept is not None:
+            return self._given("cached", answer_for(query, kept.reply, size=size, age_s=kept.age_s(now)))
+        group = self._resolvers.group_for(asked.name)
+        # A rule for such a name in particular goes before its fixed meaning.
+        if not group.suffix and (found := special(query, asked.name)) is not None:
+            return self._given("special", _written(query, found, size))
+        if not group.forwards:
+            return self._given("refused", _plain(query, Rcode.REFUSED, NOT_AUTHORITATIVE, size))
+        old = self._cache.stale(asked.key, now)
+        until, verdict = self._failed.get(asked.key, (now, Unanswered()))
+        if until > now:
+            return self._failure(query, verdict, old, size)
+        self._asking.try_where_due(group)
+        flight = self._flights.get(asked.key)
+        if self._waiting >= self._limits.waiting or (flight is None and len(self._flights) >= self._limits.in_flight):
+            return self._given("overloaded", self._old_or_failed(query, old, OTHER, b"", size))
+        if flight is None:
+            flight = self._flights[asked.key] = _Flight()
+            flight.task = asyncio.create_task(self._fly(asked, via_of(message, query), group, flight))
+        if old is not None and all(upstream.state is not State.UP for upstream in group.upstreams):
+            return self._given("stale", self._old(query, old, size))
+        return self._wait(flight, query, size, old)
+
+    def _refusal(self, query: Query, asked: Inquiry, message: bytes, size: int) -> bytes | None:
+        """Return the answer to who wants no recursion, and to a question that has come this way before."""
+        if not query.flags & RD:
+            # As unbound does it: what is not ours and was not to be looked up is refused, cached or not.
+            return self._given("refused", _plain(query, Rcode.REFUSED, NOT_AUTHORITATIVE, size))
+        if self._asking.came_back(asked.name):
+            return self._given("looped", _plain(query, Rcode.SERVFAIL, OTHER, size))
+        if query.edns is not None and query.edns.has_options:
+            via = via_of(message, query)
+            passed = {via[at : at + VIA_OCTETS] for at in range(0, len(via), VIA_OCTETS)}
+            if self._asking.identity in passed or len(via) >= MAX_HOPS * VIA_OCTETS:
+                # This name loops. Whether a resolver sends us everything back, it is asked itself.
+                for upstream in self._resolvers.group_for(asked.name).upstreams:
+                    upstream.suspect(self._clock.monotonic())
+                return self._given("looped", _plain(query, Rcode.SERVFAIL, OTHER, size))
+        return None
+
+    def _wait(self, flight: _Flight, query: Query, size: int, old: Kept | None) -> asyncio.Future[bytes]:
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(query, size, loop.create_future())
+        flight.waiting.append(waiting)
+        self._waiting += 1
+        if old is not None:
+            waiting.timer = loop.call_later(self._limits.stale_after_s, self._tire, waiting, old)
+        return waiting.answer
+
+    def _tire(self, waiting: _Waiting, old: Kept) -> None:
+        if not waiting.answer.done():
+            waiting.answer.set_result(self._given("stale", self._old(waiting.query, old, waiting.size)))
+
+    # -- what is asked of others
+
+    async def _fly(self, asked: Inquiry, via: bytes, group: Group, flight: _Flight) -> None:
+        try:
+            outcome = await self._asking.ask(asked, via, group)
+            self._land(asked, outcome, flight)
+        except Exception:  # noqa: BLE001 - the top of what one question does: whatever it was, others are answered
+            self._counts["failed"] += len(flight.waiting)
+            _log.exception("forwarding_failed", question=asked.question.hex())
+        finally:
+            del self._flights[asked.key]
+            self._waiting -= len(flight.waiting)
+            for waiting in flight.waiting:
+                if waiting.timer is not None:
+                    waiting.timer.cancel()
+                waiting.answer.cancel()  # nothing, when it has been answered
+
+    def _land(self, asked: Inquiry, outcome: Reply | Unanswered, flight: _Flight) -> None:
+        now = self._clock.monotonic()
+        old = self._cache.stale(asked.key, now)
+        if isinstance(outcome, Reply):
+            self._failed.pop(asked.key, None)
+            self._cache.put(asked.key, outcome, lifetime_s(outcome, asked.qtype), now)
+        else:
+            self._remember_failure(asked.key, outcome, now)
+        for waiting in flight.waiting:
+            if waiting.answer.done():
+                continue
+            if isinstance(outcome, Reply):
+                answer = self._given("answered", answer_for(waiting.query, outcome, size=waiting.size))
+            else:
+                answer = self._failure(waiting.query, outcome, old, waiting.size)
+            waiting.answer.set_result(answer)
+
+    def _remember_failure(self, key: bytes, verdict: Unanswered, now: float) -> None:
+        self._failed.pop(key, None)
+        self._failed[key] = (now + self._limits.failure_s, verdict)
+        # The oldest stand first, and all are remembered equally long.
+        for oldest, (until, _) in tuple(islice(self._failed.items(), 2)):
+            if until <= now or len(self._failed) > MAX_FAILURES:
+                del self._failed[oldest]
+
+    def _failure(self, query: Query, verdict: Unanswered, old: Kept | None, size: int) -> bytes:
+        word = "failed" if old is None else "stale"
+        code = NETWORK_ERROR if verdict.heard else NO_REACHABLE_AUTHORITY
+        return self._given(word, self._old_or_failed(query, old, code, verdict.errors, size))
+
+    def _old_or_failed(self, query: Query, old: Kept | None, code: int, errors: bytes, size: int) -> bytes:
+        return _plain(query, Rcode.SERVFAIL, code, size, errors) if old is None else self._old(query, old, size)
+
+    def _old(self, query: Query, old: Kept, size: int) -> bytes:
+        """Return an answer whose time is over: its records live a little longer (RFC 8767), and it says so."""
+        error = STALE_NXDOMAIN if old.reply.rcode == Rcode.NXDOMAIN else STALE_ANSWER
+        return answer_for(query, with_error(old.reply, error), size=size, most_ttl_s=STALE_TTL_S)
+
+    def _given(self, word: str, answer: bytes) -> bytes:
+        self._counts[word] += 1
+        return answer
+
+    # -- the system's resolvers
+
+    async def _watch_system(self) -> None:
+        while True:
+            await asyncio.sleep(self._limits.system_s)
+            await self._read_system()
+
+    async def _read_system(self) -> None:
+        try:
+            text = await asyncio.to_thread(_head_of, self._resolv_conf)
+        except OSError:
+            return  # perhaps it is being replaced: those known so far stay
+        if self._resolvers.system_is(nameservers(text)):
+            self._cache.clear()
+            self._failed.clear()
+            _log.info("system_resolvers", upstreams=[str(one.server) for one in self._resolvers.all()])
+
+    # -- what is told of it
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Questions for foreign names by how they were answered, from a bounded set of words."""
+        return self._counts
+
+    def report(self) -> ForwardingReport:
+        """Return how the resolvers are."""
+        now = self._clock.monotonic()
+        return ForwardingReport(
+            rules=str(self._rules),
+            upstreams=[upstream.report(now) for upstream in self._resolvers.all()],
+            in_flight=len(self._flights),
+            cached=len(self._cache),
+        )
+
+
+def _head_of(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(MAX_CHARACTERS)
+
+
+def _plain(query: Query, rcode: Rcode, error: int, size: int, errors: bytes = b"") -> bytes:
+    """Return an answer without records, with an Extended DNS Error and those that a resolver gave."""
+    answer = _written(query, Answer(rcode, authoritative=False, extended_error=error), size)
+    if not errors or query.edns is None:
+        return answer
+    own = opt_for(query, b"")
+    head = answer[: codec.HEADER + len(query.question)]
+    return head + opt_for(query, answer[len(head) + len(own) :] + errors)
+
+
+def _written(query: Query, answer: Answer, size: int) -> bytes:
+    message = codec.write(query, answer, size=size, payload=PAYLOAD)
+    return recursive(message)
+
+
+def recursive(message: bytes) -> bytes:
+    """Return an answer with RA set: whoever gave it also looks up the names of others."""
+    return message[:3] + bytes((message[3] | RA,)) + message[4:]

@@ -1,0 +1,79 @@
+"""Which resolvers there are: those of the rules, and those of the system as they are at the moment.
+
+It reads no file and sends nothing; what the system's resolvers are is told to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from dns.codec import Name
+from dns.forward_rules import ForwardRules, Server, System
+from dns.upstreams import Upstream
+
+_ANY_ADDRESS: Final = {"0.0.0.0": ("127.0.0.1", "0.0.0.0"), "::": ("127.0.0.1", "0.0.0.0", "::1", "::")}  # noqa: S104 - compared with, not bound to
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Whom a name is asked of, and the suffix of the rule that says so. Without `forwards`: nobody, on purpose."""
+
+    suffix: Name
+    upstreams: tuple[Upstream, ...]
+    forwards: bool = True
+
+
+class Resolvers:
+    """The resolvers of all rules. One that is named by several is one, with one state."""
+
+    def __init__(self, rules: ForwardRules) -> None:
+        self._rules = rules
+        self._system: tuple[Server, ...] = ()
+        self._own: frozenset[Server] = frozenset()
+        self._upstreams: dict[Server, Upstream] = {}
+
+    @property
+    def uses_system(self) -> bool:
+        """Whether any rule leads to the system's resolvers."""
+        return any(isinstance(rule.target, System) for rule in self._rules.rules)
+
+    def listens_on(self, host: str, port: int) -> None:
+        """Leave out our own address from now on.
+
+        One of ours that cannot be told from here (the address of an interface, a port that is redirected) shows by
+        the questions that come back.
+        """
+        self._own = frozenset(Server(one, port) for one in _ANY_ADDRESS.get(host, (host,)))
+
+    def system_is(self, hosts: Iterable[str]) -> bool:
+        """Take these for the system's resolvers. Return whether they are others than before."""
+        servers = tuple(map(Server, hosts))
+        if servers == self._system:
+            return False
+        self._system = servers
+        wanted = {server for rule in self._rules.rules for server in self._servers(rule.target)}
+        self._upstreams = {server: one for server, one in self._upstreams.items() if server in wanted}
+        return True
+
+    def group_for(self, name: Name) -> Group:
+        """Return whom `name`, in lower case, is asked of."""
+        rule = self._rules.rule_for(name)
+        upstreams = tuple(map(self._upstream, self._servers(rule.target)))
+        return Group(rule.suffix, upstreams, forwards=rule.target != ())
+
+    def all(self) -> list[Upstream]:
+        """Return every resolver that there is, each once, in the order of the rules."""
+        servers = dict.fromkeys(server for rule in self._rules.rules for server in self._servers(rule.target))
+        return list(map(self._upstream, servers))
+
+    def _servers(self, target: tuple[Server, ...] | System) -> tuple[Server, ...]:
+        servers = self._system if isinstance(target, System) else target
+        return tuple(server for server in servers if server not in self._own)
+
+    def _upstream(self, server: Server) -> Upstream:
+        found = self._upstreams.get(server)
+        if found is None:
+            found = self._upstreams[server] = Upstream(server)
+        return found

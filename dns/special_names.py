@@ -1,0 +1,47 @@
+"""Names that no resolver is asked for, because their meaning is fixed: RFC 6761, 6762's neighbours, 7686, 9476.
+
+`localhost.` and what is below it is this machine, and so is the reverse of its addresses; `invalid.`,
+`onion.` and `alt.` do not exist in DNS. `test.` and `local.` are passed on: where a site uses them, its own resolver
+knows them, and that is whom we ask. A rule for one of these names goes before all this. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dns import record_data
+from dns.codec import Answer, Name, Query, Rcode, Record, Type
+
+TTL_S: Final = 600
+_LOCALHOST: Final = (b"localhost",)
+_ADDRESSES: Final = {Type.A: b"\x7f\0\0\1", Type.AAAA: bytes(15) + b"\1"}
+_ABSENT: Final = frozenset((b"invalid", b"onion", b"alt"))
+_REVERSE_4: Final = (b"127", b"in-addr", b"arpa")
+_REVERSE_6: Final = (b"1", *((b"0",) * 31), b"ip6", b"arpa")
+_ONE: Final = (b"1", b"0", b"0")
+
+
+def special(query: Query, name: Name) -> Answer | None:
+    """Return the answer to a special name (`name` is the query's, in lower case); None for any other."""
+    if not name:
+        return None
+    if name[-1:] == _LOCALHOST:
+        return _of(query, name[-1:], _ADDRESSES)
+    if name[-1] in _ABSENT:
+        return Answer(Rcode.NXDOMAIN, authoritative=False, authority=(_soa(name[-1:]),))
+    if name == _REVERSE_6 or name == _ONE + _REVERSE_4:
+        return _of(query, name, {Type.PTR: record_data.name_data(_LOCALHOST)})
+    if name[-3:] == _REVERSE_4:
+        return Answer(Rcode.NXDOMAIN, authoritative=False, authority=(_soa(_REVERSE_4),))
+    return None
+
+
+def _of(query: Query, zone: Name, data: dict[Type, bytes]) -> Answer:
+    for type_, one in data.items():
+        if type_ == query.qtype:
+            return Answer(Rcode.NOERROR, authoritative=False, answers=(Record(None, type_, TTL_S, one),))
+    return Answer(Rcode.NOERROR, authoritative=False, authority=(_soa(zone),))
+
+
+def _soa(zone: Name) -> Record:
+    return Record(zone, Type.SOA, TTL_S, record_data.soa_data(_LOCALHOST, (b"nobody", b"invalid"), 1, TTL_S))

@@ -1,0 +1,31 @@
+"""Messages of resolvers, made by dnslib: a question as it arrives there, and answers to it, right and wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dnslib
+
+SOA = "example. 900 IN SOA ns.example. admin.example. 1 3600 600 86400 60"
+
+
+def reply_to(query: bytes, *zone: str, authority: str = "", rcode: int = 0, **header: int) -> bytes:
+    """Return an answer to `query` with the records that `zone` lists in a zone file's way."""
+    record = dnslib.DNSRecord.parse(query).reply(ra=1, aa=0)
+    record.header.rcode = rcode
+    for name, value in header.items():
+        setattr(record.header, name, value)
+    record.add_answer(*(rr for line in zone for rr in dnslib.RR.fromZone(line)))
+    if authority:
+        record.add_auth(*dnslib.RR.fromZone(authority))
+    return bytes(record.pack())
+
+
+def read(message: bytes) -> Any:
+    """Return a message as dnslib reads it."""
+    return dnslib.DNSRecord.parse(message)
+
+
+def name_in(query: bytes) -> str:
+    """Return the name that is asked for, in its case."""
+    return str(read(query).q.qname)
