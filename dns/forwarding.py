@@ -276,17 +276,20 @@ class Forwarder:
     async def _watch_system(self) -> None:
         while True:
             await asyncio.sleep(self._limits.system_s)
-            await self._read_system()
+            if await self._read_system():
+                _log.info("resolvers_changed", upstreams=[str(one.server) for one in self._resolvers.all()])
 
-    async def _read_system(self) -> None:
+    async def _read_system(self) -> bool:
+        """Return whether the resolvers are others than before."""
         try:
             text = await asyncio.to_thread(_head_of, self._resolv_conf)
         except OSError:
-            return  # perhaps it is being replaced: those known so far stay
-        if self._resolvers.system_is(nameservers(text)):
-            self._cache.clear()
-            self._failed.clear()
-            _log.info("system_resolvers", upstreams=[str(one.server) for one in self._resolvers.all()])
+            return False  # perhaps it is being replaced: those known so far stay
+        if not self._resolvers.system_is(nameservers(text)):
+            return False
+        self._cache.clear()
+        self._failed.clear()
+        return True
 
     # -- what is told of it
 
