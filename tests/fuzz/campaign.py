@@ -6,7 +6,6 @@ does to the agent is seen at once, and what did it is one of a few.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import socket
 import time
@@ -27,8 +26,9 @@ BATCH: Final = 32
 PATIENCE_S: Final = 10.0
 # One batch in so many goes over TCP.
 TCP_EVERY: Final = 20
-# The ready answers that an agent keeps are bounded; until they are full it grows, and then it stands.
-WARM_UP: Final = 0.4
+# The ready answers that an agent keeps are bounded: until they are full it grows, and then it stands. So what counts
+# is the growth in the last half.
+TENTHS: Final = 10
 
 
 class Finding(NamedTuple):
@@ -58,16 +58,20 @@ class Report(NamedTuple):
     answered: int
     lost: int  # datagrams that were not answered, and when sent again by themselves were
     connections: int
-    grown_mb: float  # of the agent's resident memory, after the warm-up
-    resident_mb: float
+    resident_mb: tuple[float, ...]  # the agent's memory at the start, and after each tenth
     took_s: float
     findings: list[Finding]
 
+    @property
+    def grown_mb(self) -> float:
+        """By how much the agent's memory grew in the last half."""
+        return self.resident_mb[-1] - self.resident_mb[len(self.resident_mb) // 2]
+
     def __str__(self) -> str:
+        memory = " ".join(f"{mb:.1f}" for mb in self.resident_mb)
         return (
             f"{self.sent} packets, {self.answered} answers, {self.lost} datagrams lost, {self.connections} connections "
-            f"over TCP; the agent has {self.resident_mb:.1f} MB and grew by {self.grown_mb:+.1f} MB "
-            f"after the warm-up; {self.took_s:.0f} s; {len(self.findings)} findings"
+            f"over TCP, {self.took_s:.0f} s; {len(self.findings)} findings; the agent's memory in MB: {memory}"
         )
 
 
@@ -96,7 +100,7 @@ class Campaign:
         """Send `count` packets, and return the report."""
         began = time.monotonic()
         sent = 0
-        settled_mb = 0.0
+        resident_mb = [self._resident_mb()]
         rest = iter(packets)
         with socket.socket(type=socket.SOCK_DGRAM) as udp:
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -105,26 +109,26 @@ class Campaign:
                 numbered = [_with_id(packet, sent + at) for at, packet in enumerate(batch)]
                 sent += len(batch)
                 good = _with_id(GOOD, sent)
-                with contextlib.suppress(ConnectionError, TimeoutError):
+                try:
                     if number % TCP_EVERY:
                         self._by_datagrams(udp, numbered, good)
                     else:
                         self._by_connection(numbered, good)
+                except OSError as error:
+                    self.findings.append(Finding(f"nobody is there any more ({error})", tuple(numbered)))
                 if not self._agent.is_running() or self._agent.status() == psutil.STATUS_ZOMBIE:
                     self.findings.append(Finding("the agent has died", tuple(numbered)))
                     break
                 if len(self.findings) >= self._most:
                     break
-                if not settled_mb and sent >= count * WARM_UP:
-                    settled_mb = self._resident_mb()
-        resident_mb = self._resident_mb() if self._agent.is_running() else 0.0
+                if sent * TENTHS >= count * len(resident_mb):
+                    resident_mb.append(self._resident_mb())
         return Report(
             sent,
             self._answered,
             self._lost,
             self._connections,
-            resident_mb - (settled_mb or resident_mb),
-            resident_mb,
+            tuple(resident_mb),
             time.monotonic() - began,
             self.findings,
         )

@@ -62,6 +62,7 @@ def complaints(query: bytes, answer: bytes, *, over_tcp: bool) -> list[str]:
     except (Unreadable, dnslib.DNSError) as error:
         return [*found, f"it cannot be read: {error}"]
     rcode = (answer[3] & 0xF) | next((r.ttl >> 24 << 4 for r in records if r.type == OPT), 0)
+    found += _of_query(query, rcode)
     found += _of_question(query, answer, question, rcode)
     found += _of_size(query, answer, records, rcode, over_tcp=over_tcp)
     found += _of_records(read, records, rcode)
@@ -79,6 +80,22 @@ def _of_header(query: bytes, answer: bytes) -> list[str]:
         "it claims to be validated": given & 0x0020,
     }
     return [complaint for complaint, broken in rules.items() if broken]
+
+
+def _of_query(query: bytes, rcode: int) -> list[str]:
+    """Say whether a query that is none was taken for one (RFC 6891 section 6.1.1, RFC 9619)."""
+    if query[2] >> 3 & 0xF or rcode == FORMERR:
+        return []
+    try:
+        _, records = walk(query)
+    except Unreadable:
+        return ["what cannot be read is not FORMERR"]
+    found = []
+    if int.from_bytes(query[4:6]) > 1:
+        found.append("several questions are not FORMERR")
+    if sum(r.type == OPT for r in records) > 1:
+        found.append("several OPT records are not FORMERR")
+    return found
 
 
 def _of_question(query: bytes, answer: bytes, question: int, rcode: int) -> list[str]:
