@@ -42,11 +42,15 @@ Made by `make map` from the table in `registry_core/domain/breaker.py`, with the
 Each shard of the store has a breaker of its own. What is not drawn changes nothing, but that a success
 while closed begins the count of failures anew.
 
+- A failure is a write that found no master, or one that did not answer in time or could not take it. A master
+  that answers and lacks the word of its replicas (503 `NotReplicated`) is none: it serves again as soon
+  as a replica is back.
 - An outcome counts only in the state in which its request was let in. A request that was sent before the
   breaker opened, and fails after it, opens nothing again.
 - When half-open has lasted {terms.half_open_s:g} s without a verdict, there was too little traffic for
   {terms.trial_share:.0%} of it to give one. From then on every request tries, until {terms.successes} have succeeded
   or one has failed.
 - A request that may not go is refused at once, with the time after which it is worth asking again. Lookups
-  are not affected: they are answered from the view in any state.
+  are not affected: they are answered from the view in any state. Looking for the master and following its
+  stream go on in any state, too: they are how it is known that a server is well again, and what it has.
 """

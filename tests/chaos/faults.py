@@ -167,7 +167,7 @@ class Fault(msgspec.Struct, frozen=True):
     may_fail_with: frozenset[int] = frozenset()
     replica_lives: bool = True
     refuses_within_s: float | None = None
-    why_not: Callable[[], str] = str  # why it cannot be done here; "" when it can
+    why_not: Callable[[], str] = str  # why it cannot be done here; "" when it can, which is what str() says
 
 
 REFUSED: Final = frozenset({503})

@@ -204,13 +204,18 @@ class WriteQueue:
             return self._terms.replicas_s
         return max(write.called_at, self._alone_since) + self._terms.replicas_s - self._clock.monotonic()
 
-    def _is_forsaken(self, write: _Write, error: Exception, tried_at: float) -> bool:
-        """Return whether it is of no use to hold this write, since its master is alone."""
+    def _lacks_replicas(self, error: Exception, tried_at: float) -> bool:
+        """Return whether a try failed for want of the replicas alone, and take note of since when it has been so."""
         if not isinstance(unavailable(error, self._masters.name), NotReplicated):
             return False
-        if self._alone_since is None:
-            self._alone_since = tried_at
+        self._alone_since = tried_at if self._alone_since is None else self._alone_since
         self._knows_it = not isinstance(error, NotReplicated)
+        return True
+
+    def _is_forsaken(self, write: _Write) -> bool:
+        """Return whether it is of no use any more to wait for the word of the replicas."""
+        if self._alone_since is None:
+            return False
         alone_s = self._clock.monotonic() - self._alone_since
         return self._patience_s(write) <= 0 or (self._knows_it and alone_s >= self._terms.replicas_s)
 
@@ -243,8 +248,9 @@ class WriteQueue:
                 self._alone_since, self._knows_it = None, False
                 return
             now = self._clock.monotonic()
+            alone = self._lacks_replicas(error, tried_at)
             for write in batch:
-                if now >= self._ends_at(write) or self._is_forsaken(write, error, tried_at):
+                if now >= self._ends_at(write) or (alone and self._is_forsaken(write)):
                     _fail(write, self._in_the_end(write, error))
             batch = [write for write in batch if not write.done.done()]
             if not batch:
