@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from tests.chaos.central import everything_central_away
 from tests.chaos.clocks import clock_of_a_replica_ahead, clock_of_a_replica_behind
 from tests.chaos.outages import all_redis_away, all_redis_emptied
 from tests.chaos.partition import cut_off, cut_off_inwards, cut_off_outwards
@@ -192,4 +193,5 @@ FAULTS: Final = (
     Fault(all_redis_emptied),
     Fault(clock_of_a_replica_ahead),
     Fault(clock_of_a_replica_behind),
+    Fault(everything_central_away),
 )
