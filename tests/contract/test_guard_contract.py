@@ -230,3 +230,22 @@ async def test_a_time_without_sweeps_is_not_part_of_the_five_minutes(under_test:
     assert report.expired == ()
     assert guard_of(under_test).phase is GuardPhase.HOLDING
     assert fleet.suspects == DYING
+
+
+async def test_an_hour_without_a_store_withdraws_nobody_who_lives_and_lets_the_dead_go_a_few_at_a_time(
+    under_test: StoreUnderTest,
+) -> None:
+    fleet = Fleet(under_test)
+    await fleet.register()
+    await fleet.pass_time(TERMS.heartbeat_s)
+    await under_test.pass_time(3600, sweeping=False)  # nobody is heard, and nobody sweeps
+    assert await fleet.beat("living", LIVING) == ["renewed"] * 5, "nobody was withdrawn meanwhile"
+    left = [sorted(fleet.instances)]
+    for _ in range(20):
+        await fleet.pass_time(30)
+        left.append(sorted(fleet.instances))
+    assert left[2] == DYING + LIVING, "the dead have the time that nobody heard anybody"
+    assert left[-1] == LIVING
+    assert all(set(LIVING) <= set(ports) for ports in left)
+    half_minutes = [len(before) - len(after) for before, after in pairwise(left)]
+    assert max(half_minutes) <= GUARD.budget_at_least / 2 + 1, "by the budget of a minute, and not all at once"
