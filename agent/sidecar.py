@@ -26,7 +26,7 @@ from agent.decisions import Timings
 from agent.fallback import Fallback
 from agent.identity import ID_DIGITS, identified
 from agent.keeper import SnapshotKeeper
-from agent.local_api import LocalApi, http_logger
+from agent.local_api import LocalApi
 from agent.lookups import Lookups
 from agent.metrics import AgentMetrics
 from agent.registry_client import CONNECTIONS, RegistryClient, Upstreams
@@ -94,6 +94,8 @@ class Sidecar:
             self.lookups,
             self.view,
             self._connections,
+            random=self._random,
+            clock=self._clock,
             about=self.about.report,
             health=self.about.health,
             exposition=AgentMetrics(self.about.samples).exposition,
@@ -203,14 +205,7 @@ class Sidecar:
 
     async def _serve_http(self) -> None:
         where = self.settings.http_listen
-        runner = web.AppRunner(
-            self._api.app(),
-            access_log=None,
-            logger=http_logger(),
-            keepalive_timeout=HTTP_LIMITS.keepalive_s,
-            shutdown_timeout=SHUTDOWN_S,
-            auto_decompress=False,
-        )
+        runner = web.ServerRunner(self._api.server(), shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         self._stack.push_async_callback(self._connections.end)
         self._stack.push_async_callback(runner.cleanup)
