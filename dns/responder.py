@@ -15,7 +15,7 @@ import structlog
 
 from dns import codec
 from dns.access import LOOPBACK, Access
-from dns.answer_cache import AnswerCache, CacheLimits, Entry
+from dns.answer_cache import CacheLimits, Entry, ReadyAnswers, folded, respelled
 from dns.answers import Zone, ZoneSettings
 from dns.codec import Answer, Query, Rcode, Refusal, Type
 from registry_core.domain.selection import WhenNonePass
@@ -23,9 +23,6 @@ from registry_core.ports import LocalView
 
 # Orders of the same records that are kept ready. Enough that no asker sees a pattern in who comes first.
 MAX_ORDERS: Final = 8
-# How often all of them are given out before others are drawn. The few that are ready are no fair sample:
-# of a service with thousands of instances they name some, and a light instance may lead none of them.
-ROUNDS: Final = 256
 _PROHIBITED: Final = 18  # RFC 8914 section 4.19
 
 _log = structlog.get_logger(component="dns")
@@ -64,10 +61,9 @@ class Responder:
             ),
         )
         self.admits = Access(settings.allow_networks).admits
-        self._found = AnswerCache(settings.cache)
-        self._missing = AnswerCache(settings.cache)
+        self._ready = ReadyAnswers(settings.cache)
+        self.ready = self._ready.take
         self._cells: dict[tuple[str, str], list[int]] = {}
-        self.hits = 0
         self.misses = 0
         self.malformed = 0
         self.prohibited = 0
@@ -77,28 +73,20 @@ class Responder:
     def udp(self, query: bytes) -> bytes | None:
         """Return the answer to a datagram, or None when silence is the answer."""
         key = query[2:]
-        entry = self._found.ready.get(key) or self._missing.ready.get(key)
-        if entry is not None:
-            turn = entry.turn
-            if turn < len(entry.variants):
-                entry.turn = turn + 1
-            elif turn < entry.orders:
-                return self._ask(query, key, entry)
-            else:
-                entry.rounds += 1
-                if entry.rounds == ROUNDS and entry.orders > 1:
-                    self._found.discard(key)
-                    return self._ask(query, key, None)
-                entry.turn = 1
-                turn = 0
-            entry.counter[0] += 1
-            self.hits += 1
-            return query[:2] + entry.variants[turn]
-        return self._ask(query, key, None)
+        ready = self._ready.take_one(key)
+        if ready is not None:
+            return query[:2] + ready.answer
+        plain = folded(key)
+        if plain != key:
+            ready = self._ready.take_one(plain)
+            if ready is not None:
+                return query[:2] + respelled(ready.answer, key)
+        self.misses += 1
+        return self._answer(query, plain, over_udp=True)
 
     def tcp(self, query: bytes) -> bytes | None:
         """Return the answer to a message that came over TCP: whole, up to 64 KiB."""
-        return self._answer(query, None, None, over_udp=False)
+        return self._answer(query, None, over_udp=False)
 
     def refuse(self, query: bytes) -> bytes | None:
         """Return the answer to a message from somebody who may not ask."""
@@ -117,30 +105,32 @@ class Responder:
     @property
     def counters(self) -> Counter[tuple[str, str]]:
         """Queries answered, by (type, rcode): both bounded sets of words."""
+        _ = self._ready.hits  # what was given out is counted now
         return Counter({key: cell[0] for key, cell in self._cells.items()})
+
+    @property
+    def hits(self) -> int:
+        """Queries that had a ready answer."""
+        return self._ready.hits
 
     @property
     def evictions(self) -> int:
         """Ready answers that were dropped for want of room."""
-        return self._found.evictions + self._missing.evictions
+        return self._ready.evictions
 
     @property
     def cache_entries(self) -> int:
-        return len(self._found) + len(self._missing)
+        return len(self._ready)
 
     @property
     def cache_bytes(self) -> int:
-        return self._found.bytes + self._missing.bytes
+        return self._ready.bytes
 
-    def _ask(self, query: bytes, key: bytes, entry: Entry | None) -> bytes | None:
-        self.misses += 1
-        return self._answer(query, key, entry, over_udp=True)
-
-    def _answer(self, message: bytes, key: bytes | None, entry: Entry | None, *, over_udp: bool) -> bytes | None:
+    def _answer(self, message: bytes, key: bytes | None, *, over_udp: bool) -> bytes | None:
         try:
             query = codec.read(message)
             if isinstance(query, Query):
-                return self._answer_query(query, key, entry, over_udp=over_udp)
+                return self._answer_query(query, key, over_udp=over_udp)
             self.malformed += 1
             if query is None:
                 return None
@@ -156,7 +146,7 @@ class Responder:
             refusal = Refusal(int.from_bytes(message[:2]), int.from_bytes(message[2:4]), Rcode.SERVFAIL)
             return codec.refuse(refusal)
 
-    def _answer_query(self, query: Query, key: bytes | None, entry: Entry | None, *, over_udp: bool) -> bytes:
+    def _answer_query(self, query: Query, key: bytes | None, *, over_udp: bool) -> bytes:
         limit = min(query.payload, self._settings.udp_payload) if over_udp else codec.MAX_MESSAGE
         found = self._zone.answer(query, self._random, limit)
         answer = codec.write(query, found.answer, size=limit, payload=self._settings.udp_payload)
@@ -164,23 +154,22 @@ class Responder:
         counter[0] += 1
         # A query with options (cookies, mostly) is another one each time: keeping it would help nobody.
         if key is not None and not (query.edns is not None and query.edns.has_options):
-            kept = self._found if found.answer.answers else self._missing
+            kept = self._ready.found if found.answer.answers else self._ready.missing
+            entry = kept.get(key)
             if entry is None:
                 entry = Entry(found.label, min(MAX_ORDERS, found.orders), counter)
-            entry.turn = len(entry.variants) + 1
-            kept.put(key, entry, answer[2:])
+            kept.put(key, entry, respelled(answer[2:], key))
         return answer
 
     def _counter(self, type_: str, rcode: Rcode) -> list[int]:
         return self._cells.setdefault((type_, rcode.name), [0])
 
     def _changed(self, labels: frozenset[str]) -> None:
-        for kept in (self._found, self._missing):
-            if labels:
-                # What depends on no one service may depend on any: the list of all services does.
-                kept.drop([*labels, ""])
-            else:
-                kept.clear()
+        if labels:
+            # What depends on no one service may depend on any: the list of all services does.
+            self._ready.drop([*labels, ""])
+        else:
+            self._ready.clear()
 
 
 def _type_name(qtype: int) -> str:
