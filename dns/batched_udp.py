@@ -32,8 +32,7 @@ class Batched:
 
     def __init__(self, responder: Responder, listening: socket.socket, calls: Calls) -> None:
         self._responder = responder
-        self._fd = listening.fileno()
-        self._batch = Batch(calls, listening.family, size=BATCH, most=MAX_QUERY)
+        self._batch = Batch(calls, listening, size=BATCH, most=MAX_QUERY)
         self._size = BATCH  # of the next batch
         self._admitted: set[Source] = set()
         self.dropped = 0  # answers that could not be sent
@@ -41,7 +40,7 @@ class Batched:
     def drain(self) -> None:
         """Answer what has arrived, and at most a batch of it."""
         batch = self._batch
-        lengths = batch.receive(self._fd, self._size)
+        lengths = batch.receive(self._size)
         if not lengths:
             return
         count = len(lengths)
@@ -59,7 +58,7 @@ class Batched:
         if len(places) == count * PLACE:
             self._size = BATCH
             batch.answer(places)
-            self.dropped += batch.send(self._fd, 0, count)
+            self.dropped += batch.send(0, count)
         else:
             self._answer_one_by_one(lengths, ready, refused)
 
@@ -83,7 +82,7 @@ class Batched:
         batch.answer(b"".join(map(_place_of_ready, ready)))
         first = 0
         for slot in (*silent, len(lengths)):
-            self.dropped += batch.send(self._fd, first, slot)
+            self.dropped += batch.send(first, slot)
             first = slot + 1
 
     def _refused(self, sources: Sequence[Source]) -> set[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import gc
 import socket
@@ -263,18 +264,18 @@ class UnwillingCalls(SystemCalls):
         self._sends, self._receives = sends, receives
         self._errno = 0
 
-    def receive(self, fd: int, messages: int, count: int) -> int:
+    def receive(self, fd: ctypes.c_int, messages: ctypes.c_void_p, count: ctypes.c_uint) -> int:
         if self._receives:
             self._errno = self._receives.pop(0)
             return -1
         return super().receive(fd, messages, count)
 
-    def send(self, fd: int, messages: int, count: int) -> int:
+    def send(self, fd: ctypes.c_int, messages: ctypes.c_void_p, count: ctypes.c_uint) -> int:
         happens = self._sends.pop(0) if self._sends else None
         if happens is not None and happens < 0:
             self._errno = -happens
             return -1
-        return super().send(fd, messages, count if happens is None else min(count, happens))
+        return super().send(fd, messages, count if happens is None else ctypes.c_uint(min(count.value, happens)))
 
     def errno(self) -> int:
         return self._errno
