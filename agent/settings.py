@@ -141,6 +141,9 @@ DNS_ALLOW: Final[Setting[tuple[str, ...]]] = Setting(
     "the networks that may ask over DNS, besides this machine's own loopback",
     "10.0.0.0/8,fd00::/8",
 )
+DNS_WORKERS: Final = Setting(
+    "AGENT_DNS_WORKERS", integer(1, 64), 1, "processes that answer DNS over UDP, for more than one core", "2"
+)
 CHECK: Final = Setting(
     "AGENT_CHECK",
     _check_kind,
@@ -187,6 +190,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     DNS_LISTEN,
     DNS_ZONE,
     DNS_ALLOW,
+    DNS_WORKERS,
     CHECK,
     CHECK_INTERVAL,
     CHECK_TIMEOUT,
@@ -218,6 +222,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     dns_listen: Listen = DNS_LISTEN.default
     dns_zone: str = DNS_ZONE.default
     dns_allow: tuple[str, ...] = DNS_ALLOW.default
+    dns_workers: int = DNS_WORKERS.default
     check_interval_s: float = CHECK_INTERVAL.default
     check_timeout_s: float = CHECK_TIMEOUT.default
     check_rise: int = CHECK_RISE.default
@@ -256,6 +261,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         dns_zone=values[DNS_ZONE],
         # Whoever is let in besides, the machine's own programs stay.
         dns_allow=tuple(dict.fromkeys((*LOOPBACK, *values[DNS_ALLOW]))),
+        dns_workers=values[DNS_WORKERS],
         check_interval_s=values[CHECK_INTERVAL],
         check_timeout_s=values[CHECK_TIMEOUT],
         check_rise=values[CHECK_RISE],

@@ -20,6 +20,7 @@ from agent.about import About
 from agent.checks.checker import CheckPace
 from agent.checks.probes import check_session, probe_for
 from agent.decisions import Timings
+from agent.dns_workers import DnsWorkers
 from agent.local_api import LocalApi, http_logger
 from agent.lookups import Lookups
 from agent.metrics import AgentMetrics
@@ -58,13 +59,14 @@ class Sidecar:
         self.lookups = Lookups(
             self.view, zone=settings.zone, when_none_pass=settings.when_none_pass, random=self._random
         )
-        dns_settings = DnsSettings(
+        self._dns_settings = DnsSettings(
             zone=settings.dns_zone,
             local_zone=settings.zone,
             when_none_pass=settings.when_none_pass,
             allow_networks=settings.dns_allow,
         )
-        self.responder = Responder(self.view, dns_settings, self._random)
+        self.responder = Responder(self.view, self._dns_settings, self._random)
+        self.workers = DnsWorkers(self.view)
         self.upstreams = Upstreams(settings.registry_urls)
         self._connections = Connections(HTTP_LIMITS)
         self.about = About(self.view, self.lookups, self.responder, self.upstreams, self._clock)
@@ -119,7 +121,9 @@ class Sidecar:
         # With port 0 the system chooses one for UDP, which may be taken for TCP: then another is tried.
         for attempt in range(20 if where.port == 0 else 1):
             try:
-                udp: UdpServer = await serve_udp(self.responder, where.host, where.port)
+                udp: UdpServer = await serve_udp(
+                    self.responder, where.host, where.port, shared=self.settings.dns_workers > 1
+                )
             except OSError as error:
                 raise _cannot_listen(where, "DNS", error) from error
             try:
@@ -132,6 +136,9 @@ class Sidecar:
             self._stack.callback(udp.close)
             self._stack.push_async_callback(tcp.close)
             self.dns_listen = Listen(where.host, udp.port)
+            self.about.answers_on(udp, self.workers)
+            self.workers.start(self.settings.dns_workers - 1, where.host, udp.port, self._dns_settings)
+            self._stack.push_async_callback(self.workers.close)
             return
 
     async def _serve_http(self) -> None:
