@@ -63,7 +63,9 @@ async def working() -> AsyncIterator[Working]:
     port = free_port()
     workers = DnsWorkers(view)
     workers.start(COUNT, "127.0.0.1", port, DnsSettings())
-    await all_say(port, "ip-intel", ["10.0.0.1"])
+    async with asyncio.timeout(30):
+        while not all(worker.counts.queries for worker in workers._workers):
+            await asked(port, "ip-intel", 10)  # until each of them has answered some, and said so
     yield Working(view, workers, port)
     await workers.close()
     await workers.close()
