@@ -137,6 +137,9 @@ DNS_FORWARD: Final = Setting(
     "who is asked for other names: system (/etc/resolv.conf), none, or addresses; suffix=address for some of them",
     "10.0.0.2,10.0.0.3:5353,corp.example=10.1.0.2",
 )
+DNS_WORKERS: Final = Setting(
+    "AGENT_DNS_WORKERS", integer(1, 64), 1, "processes that answer DNS over UDP, for more than one core", "2"
+)
 CHECK: Final = Setting(
     "AGENT_CHECK",
     _check_kind,
@@ -199,6 +202,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     DNS_ALLOW,
     DNS_RATE_LIMIT,
     DNS_FORWARD,
+    DNS_WORKERS,
     CHECK,
     CHECK_INTERVAL,
     CHECK_TIMEOUT,

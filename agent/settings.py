@@ -28,6 +28,7 @@ from agent.setting_table import (
     DNS_FORWARD,
     DNS_LISTEN,
     DNS_RATE_LIMIT,
+    DNS_WORKERS,
     DNS_ZONE,
     DRAIN_WAIT,
     HEARTBEAT_INTERVAL,
@@ -91,6 +92,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     dns_allow: tuple[str, ...] = DNS_ALLOW.default
     dns_rate_limit: int = DNS_RATE_LIMIT.default
     dns_forward: ForwardRules = DNS_FORWARD.default
+    dns_workers: int = DNS_WORKERS.default
     check_interval_s: float = CHECK_INTERVAL.default
     check_timeout_s: float = CHECK_TIMEOUT.default
     check_rise: int = CHECK_RISE.default
@@ -134,6 +136,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         dns_allow=tuple(dict.fromkeys((*LOOPBACK, *values[DNS_ALLOW]))),
         dns_rate_limit=values[DNS_RATE_LIMIT],
         dns_forward=_outside(values[DNS_ZONE], values[DNS_FORWARD]),
+        dns_workers=values[DNS_WORKERS],
         check_interval_s=values[CHECK_INTERVAL],
         check_timeout_s=values[CHECK_TIMEOUT],
         check_rise=values[CHECK_RISE],

@@ -23,6 +23,7 @@ from agent.blocking import in_thread
 from agent.checks.checker import CheckPace
 from agent.checks.probes import check_session, probe_for
 from agent.decisions import Timings
+from agent.dns_workers import DnsWorkers
 from agent.fallback import Fallback
 from agent.identity import ID_DIGITS, identified
 from agent.keeper import SnapshotKeeper
@@ -37,6 +38,7 @@ from agent.snapshot import Saved
 from agent.state_dir import StateDir
 from agent.sync import WatchSync
 from agent.view import View
+from dns.cookies import SECRET_LENGTH
 from dns.forwarding import Forwarder
 from dns.responder import DnsSettings, Responder
 from dns.tcp import TcpServer, serve_tcp
@@ -76,15 +78,25 @@ class Sidecar:
         self.lookups = Lookups(
             self.view, zone=settings.zone, when_none_pass=settings.when_none_pass, random=self._random
         )
-        dns_settings = DnsSettings(
+        self.dns_settings = DnsSettings(
             zone=settings.dns_zone,
             local_zone=settings.zone,
             when_none_pass=settings.when_none_pass,
             allow_networks=settings.dns_allow,
-            rate_limit=settings.dns_rate_limit,
+            # Whoever forges senders chooses their ports, and so asks all processes: together they keep the limit.
+            rate_limit=-(-settings.dns_rate_limit // settings.dns_workers),
         )
         self.forwarder = Forwarder(settings.dns_forward, self._clock) if settings.dns_forward.forwards else None
-        self.responder = Responder(self.view, dns_settings, self._random, self.forwarder, clock=self._clock)
+        cookie_secret = secrets.token_bytes(SECRET_LENGTH)
+        self.responder = Responder(
+            self.view,
+            self.dns_settings,
+            self._random,
+            self.forwarder,
+            clock=self._clock,
+            cookie_secret=cookie_secret,
+        )
+        self.workers = DnsWorkers(self.view, self.fallback, self.forwarder, cookie_secret)
         self.upstreams = Upstreams(settings.registry_urls)
         self._connections = Connections(HTTP_LIMITS)
         self.about = About(
@@ -186,7 +198,9 @@ class Sidecar:
         # With port 0 the system chooses one for UDP, which may be taken for TCP: then another is tried.
         for attempt in range(20 if where.port == 0 else 1):
             try:
-                udp: UdpServer = await serve_udp(self.responder, where.host, where.port)
+                udp: UdpServer = await serve_udp(
+                    self.responder, where.host, where.port, shared=self.settings.dns_workers > 1
+                )
             except OSError as error:
                 raise _cannot_listen(where, "DNS", error) from error
             try:
@@ -201,6 +215,9 @@ class Sidecar:
             self.dns_listen = Listen(where.host, udp.port)
             if self.forwarder is not None:
                 self.forwarder.listens_on(where.host, udp.port)
+            self.about.answers_on(udp, self.workers)
+            self.workers.start(self.settings.dns_workers - 1, where.host, udp.port, self.dns_settings)
+            self._stack.push_async_callback(self.workers.close)
             return
 
     async def _serve_http(self) -> None:

@@ -57,11 +57,12 @@ def run_until_signal(start: Callable[[], Awaitable[Closable]]) -> int:
     address that cannot be listened on, or any other expected error of the start, is one line on
     stderr and exit code 1. SettingsError goes to the caller.
     """
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_run(start))
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the loop of a long-lived program; None for the standard one."""
     # uvloop doubles what one core serves, but nothing depends on it.
     with contextlib.suppress(ImportError):
         import uvloop  # noqa: PLC0415 - optional
