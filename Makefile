@@ -53,7 +53,7 @@ fuzz: setup-dev system-packages ## send a million odd packets to a real agent's 
 	$(BIN)/python -m tests.fuzz.run
 
 bench-packages: ## install the programs that the benchmark compares with (as root), or say which are missing
-	@$(APT) dnsperf dnsmasq=dnsmasq-base unbound
+	@$(APT) dnsperf dnsmasq=dnsmasq-base unbound wrk
 
 bench: setup-dev bench-packages ## measure: prints tables, writes bench/results/*.json
 	$(BIN)/python -m bench.run; propagation=$$?; $(BIN)/python -m bench.dns && exit $$propagation
