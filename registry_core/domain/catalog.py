@@ -20,7 +20,7 @@ from registry_core.domain.records import Instance, InstanceKey, Service
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 
 
-class Lived(msgspec.Struct, frozen=True):
+class Lived(msgspec.Struct, frozen=True, gc=False):
     """An instance, and when it was last heard of (Unix seconds, the store's clock)."""
 
     instance: Instance

@@ -71,7 +71,7 @@ class Follower:
         self._renewals_ms = 0
         self._renewals_at = -math.inf
         self._confirmed_at = -math.inf
-        self._told = asyncio.Condition()
+        self._awaited: dict[asyncio.Future[None], int] = {}  # who waits to be told of which revision
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
@@ -102,13 +102,18 @@ class Follower:
 
     async def reached(self, epoch: str, revision: int) -> None:
         """Return when that revision has been delivered, or another epoch has begun; after a second anyway."""
-
-        def there() -> bool:
-            return self._position.epoch != epoch or self._position.revision >= revision
-
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(REACH_S), self._told:
-                await self._told.wait_for(there)
+        if self._position.epoch != epoch or self._position.revision >= revision:
+            return
+        # One future for each write, since a condition would wake all of them for each batch that is told.
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[None] = loop.create_future()
+        self._awaited[told] = revision
+        patience = loop.call_later(REACH_S, _resolve, told)
+        try:
+            await told
+        finally:
+            patience.cancel()
+            del self._awaited[told]
 
     def heard(self, key: InstanceKey, at_ms: int) -> None:
         """A lease was renewed through this store: deliver it, and not once more when it is read."""
@@ -192,7 +197,7 @@ class Follower:
             elif isinstance(event, Deregistered | Expired):
                 self._heard_ms.pop(event.key, None)
         self._feed.shard_events(events)
-        await self._tell(events[-1].position)
+        self._tell(events[-1].position)
 
     async def _catch_up(self, client: Redis) -> None:
         """Read everything: the events from here on are not all there any more."""
@@ -223,7 +228,7 @@ class Follower:
         self._feed.shard_reset(self._shard, position, instances, born_empty=born_empty)
         self._confirmed_at = self._clock.monotonic()
         self._settled.set()
-        await self._tell(position)
+        self._tell(position)
 
     async def _read_renewals(self, client: Redis) -> None:
         found: Any = await client.zrangebyscore(f"{self._prefix}:leases", self._renewals_ms, "+inf", withscores=True)
@@ -237,7 +242,15 @@ class Follower:
         if renewed:
             self._feed.shard_events(renewed)
 
-    async def _tell(self, position: Position) -> None:
+    def _tell(self, position: Position) -> None:
+        """Note that everything up to `position` was delivered, and wake who waits for it."""
+        another = position.epoch != self._position.epoch
         self._position = position
-        async with self._told:
-            self._told.notify_all()
+        for told, revision in self._awaited.items():
+            if another or revision <= position.revision:
+                _resolve(told)
+
+
+def _resolve(told: asyncio.Future[None]) -> None:
+    if not told.done():
+        told.set_result(None)

@@ -30,7 +30,7 @@ _log = structlog.get_logger(component="store.redis")
 class QueueTerms(msgspec.Struct, frozen=True):
     """The numbers of the queue. Seconds where it says `_s`."""
 
-    gather_s: float = 0.002
+    gather_s: float = 0.001
     batch: int = 500
     held: int = 5_000
     operation_s: float = 5.0  # from the call to the answer, failovers and all
