@@ -1,4 +1,4 @@
-"""A load generator: HTTP/1.1 over connections that are kept, as many requests at once or as many per second as asked for.
+"""A load generator: HTTP/1.1 over kept connections, as many requests at once or per second as asked for.
 
 It parses as little of an answer as it can: where it ends, and its status. It shares a processor with Redis, and what
 it takes is missing there.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final, cast
 
@@ -120,18 +119,17 @@ async def steady(port: int, requests: Sequence[bytes], per_s: float, status: byt
 
     A request's time counts from when it was due: who sends late because answers are late gains nothing by it.
     """
-    loop = asyncio.get_running_loop()
     every = [await connected(port, status) for _ in range(STEADY_CONNECTIONS)]
-    idle = deque(every)
+    idle: asyncio.Queue[Client] = asyncio.Queue()
+    for client in every:
+        idle.put_nowait(client)
     samples: list[int] = []
 
     async def one(each: bytes, due: float) -> None:
-        while not idle:
-            await asyncio.sleep(0.001)
-        client = idle.popleft()
+        client = await idle.get()
         await client.ask(each)
         samples.append(int((time.perf_counter() - due) * 1e9))
-        idle.append(client)
+        idle.put_nowait(client)
 
     began = time.perf_counter()
     try:

@@ -11,6 +11,7 @@ from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, StatusChanged
 from registry_core.domain.records import Instance, InstanceKey, Status
 from registry_core.domain.sharding import shard_of
+from registry_core.store.redis.held import Held
 from registry_core.store.redis.merge import Merge
 from tests.samples import instances, lived
 
@@ -66,7 +67,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
 
 @given(histories())
 def test_what_is_told_adds_up_to_the_copies_that_count(history: list[Event]) -> None:
-    merge, told = Merge(own_shard), Catalog()
+    merge, told = Merge(own_shard, 2), Catalog()
     held: dict[InstanceKey, dict[int, Instance]] = {}
     for event in history:
         shown = merge.apply(event)
@@ -96,9 +97,9 @@ def test_what_is_told_adds_up_to_the_copies_that_count(history: list[Event]) -> 
     st.lists(instances(), max_size=8, unique_by=lambda i: i.key),
 )
 def test_a_shard_that_is_read_anew_replaces_its_own_copies_alone(first: list[Instance], second: list[Instance]) -> None:
-    merge = Merge(own_shard)
-    merge.replace(0, [Lived(i, 1.0) for i in first])
-    merge.replace(1, [Lived(i, 1.0) for i in second])
-    merge.replace(0, [])
+    merge = Merge(own_shard, 2)
+    merge.replace(0, Held(Lived(i, 1.0) for i in first))
+    merge.replace(1, Held(Lived(i, 1.0) for i in second))
+    merge.replace(0, Held())
     assert {entry.instance.key for entry in merge.instances()} == {i.key for i in second}
     assert all(merge.shards_of(i.key) == [1] for i in second)

@@ -6,7 +6,7 @@ Each operation is one script. Nothing here knows that there are other shards.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -175,10 +175,10 @@ class Shard:
 
     # -- the sweep
 
-    async def sweep(self, service_sizes: Callable[[], Mapping[str, int]]) -> SweepReport:
+    async def sweep(self, sizes_of: Callable[[Collection[str]], Mapping[str, int]]) -> SweepReport:
         """Expire what has run out, unless the guard holds it. Raises Unavailable.
 
-        `service_sizes` is asked only while the guard lets go.
+        `sizes_of`, how many instances some services have, is asked only while the guard lets go.
 
         What is due is counted in one script, decided here, and carried out in another, which does nothing
         when somebody else swept in between: then it is theirs.
@@ -209,7 +209,8 @@ class Shard:
                     expiries.append((now, len(expired)))
             case GuardPhase.RELEASING:
                 allowance = guard.allowance(terms.guard, instances, since, now)
-                expired = guarding.drawn(named, min(allowance, terms.most_per_sweep), service_sizes(), self._random)
+                sizes = sizes_of({key.label for key in named})
+                expired = guarding.drawn(named, min(allowance, terms.most_per_sweep), sizes, self._random)
                 guard = guard.spent(len(expired), terms.guard, instances, since)
             case GuardPhase.HOLDING:
                 pass
