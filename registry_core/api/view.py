@@ -97,7 +97,7 @@ class View:
         now = self._clock.monotonic()
         self._reset_at, self._reset_wall = now, self._clock.wall()
         if snapshot.built is not None:
-            self.catalog.become(snapshot.built)
+            self.catalog.exchange(snapshot.built)
         else:
             self.catalog.replace(snapshot.instances)
         self.cursor = snapshot.cursor

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -32,7 +32,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     Not `whole`: a part of the store could not be read, and what it holds is unknown. `born_empty`: a part
     of it came up without any memory, so that what is missing may be alive. `built` is the catalogue of these
-    instances where one was made already: who takes the snapshot takes that, and does not make it anew.
+    instances where one was made already: who takes the snapshot may exchange his own for it, and make none anew.
     """
 
     cursor: Cursor
@@ -51,7 +51,7 @@ class Catalog:
         self._lived: dict[InstanceKey, Lived] = {}
         self._holders: dict[str, Instance] = {}  # by host:port
         self._shorts: dict[str, Instance] = {}
-        self._by_ip: dict[str, dict[InstanceKey, Instance]] = {}
+        self._by_ip: dict[str, tuple[Instance, ...]] = {}
         self._digest = 0
 
     def __len__(self) -> int:
@@ -108,7 +108,7 @@ class Catalog:
 
     def by_ip(self, ip: str) -> tuple[Instance, ...]:
         """Return the instances that have the IP address `ip` (in its canonical spelling)."""
-        return tuple(self._by_ip.get(ip, {}).values())
+        return self._by_ip.get(ip, ())
 
     @property
     def digest(self) -> str:
@@ -147,9 +147,26 @@ class Catalog:
                     self._lived[key] = Lived(held.instance, at)
                 return None
 
-    def become(self, other: Catalog) -> None:
-        """Hold what `other` holds, at once and whatever its size. `other` is of no more use."""
-        self.__dict__.update(other.__dict__)
+    def exchange(self, other: Catalog) -> None:
+        """Hold what `other` holds, and have it hold what this one held: at once, whatever their sizes."""
+        self.__dict__, other.__dict__ = other.__dict__, self.__dict__
+
+    def shed(self, most: int) -> None:
+        """Let go of so many instances, of a catalogue that nobody reads any more.
+
+        To free all of a large one in one go would be felt by everybody else.
+        """
+        parts: tuple[dict[Any, Any], ...] = (
+            self._lived,
+            self._services,
+            self._found,
+            self._holders,
+            self._shorts,
+            self._by_ip,
+        )
+        for part in parts:
+            for _ in range(min(most, len(part))):
+                part.popitem()
 
     def replace(self, instances: Iterable[Lived]) -> set[str]:
         """Become the catalogue that holds just `instances`; return the labels that changed."""
@@ -181,7 +198,7 @@ class Catalog:
         self._holders[instance.address] = instance
         self._shorts[short_id(instance.service_name, instance.instance_id)] = instance
         for ip in instance.addresses:
-            self._by_ip.setdefault(ip, {})[key] = instance
+            self._by_ip[ip] = (*self._by_ip.get(ip, ()), instance)
         self._digest ^= _hash(instance)
         return key.label
 
@@ -205,11 +222,11 @@ class Catalog:
         if holder is not None and holder.key == key:
             del self._holders[held.address]
         for ip in held.addresses:
-            sharing = self._by_ip.get(ip)
-            if sharing is not None:
-                sharing.pop(key, None)
-                if not sharing:
-                    del self._by_ip[ip]
+            sharing = tuple(other for other in self._by_ip.get(ip, ()) if other.key != key)
+            if sharing:
+                self._by_ip[ip] = sharing
+            else:
+                self._by_ip.pop(ip, None)
         self._digest ^= _hash(held)
 
 

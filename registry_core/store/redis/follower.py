@@ -30,7 +30,7 @@ BLOCK_S: Final = 1.0
 READ_EVENTS: Final = 500
 # Each is told to every watcher: with a thousand of them, these take some 10 ms.
 DELIVERED_AT_ONCE: Final = 50
-READ_RENEWALS: Final = 1000
+READ_RENEWALS: Final = 500
 RENEWALS_EVERY_S: Final = 5.0
 RETRY_S: Final = 0.05
 # For one answer of the server; reading everything has longer, since it grows with the shard.
@@ -47,6 +47,11 @@ class ForeignKeys(StoreUnavailable):
 
 class ShardFeed(Protocol):
     """Where the follower of a shard delivers."""
+
+    @property
+    def needs_addresses(self) -> bool:
+        """Whether what is read is to be found by its address."""
+        ...
 
     async def shard_read(self, shard: int, position: Position, held: Held, *, born_empty: bool) -> None:
         """All that the shard holds; `born_empty` when its server came up without any memory.
@@ -212,7 +217,7 @@ class Follower:
 
     async def _read_all(self, client: Redis, *, born_empty: bool) -> None:
         async with asyncio.timeout(SNAPSHOT_S):
-            whole = await read_whole(client, self._prefix, self._shard)
+            whole = await read_whole(client, self._prefix, self._shard, addresses=self._feed.needs_addresses)
         # Leases that were renewed while the records were read are read again.
         self._renewals_ms = whole.began_ms
         await self._feed.shard_read(self._shard, whole.position, whole.held, born_empty=born_empty)
@@ -222,28 +227,22 @@ class Follower:
 
     async def _read_renewals(self, client: Redis) -> None:
         """Deliver the leases that were renewed since the last time, whoever took the heartbeats."""
-        after_ms, ties = self._renewals_ms, 0
+        last = b""  # only within this: a renewal of the same millisecond may come yet, and stand before it
         while True:
-            # From the last score on, those that were read already included: they may have moved on meanwhile, and
-            # counting them out would pass over others.
-            wanted = READ_RENEWALS + ties
             async with asyncio.timeout(ANSWER_S):
-                found: Any = await client.zrangebyscore(
-                    f"{self._prefix}:leases", after_ms, "+inf", start=0, num=wanted, withscores=True
+                found = await scripts.call(
+                    client, Name.RENEWALS, self._prefix, str(self._renewals_ms), last, str(READ_RENEWALS)
                 )
             renewed: list[Event] = []
-            for field, score in found:
+            for field, score in zip(found[::2], found[1::2], strict=True):
                 key, at_s = rows.key_of(field), int(score) / 1000
                 if 0.0 < self._feed.heard_at(self._shard, key) < at_s:
                     renewed.append(Renewed(self._position, key, at_s))
             if renewed:
                 self._feed.shard_events(renewed)
-            if found:
-                after_ms = int(found[-1][1])
-                ties = sum(int(score) == after_ms for _, score in found)
-            if len(found) < wanted:
-                break
-        self._renewals_ms = after_ms
+            if len(found) < 2 * READ_RENEWALS:
+                return
+            last, self._renewals_ms = found[-2], int(found[-1])
 
     def _tell(self, position: Position) -> None:
         """Note that everything up to `position` was delivered, and wake who waits for it."""

@@ -12,9 +12,10 @@ from registry_core.domain.records import InstanceKey
 
 
 class Held:
-    """What one shard holds: its instances, and who is at which address."""
+    """What one shard holds: its instances, and, where there are other shards, who is at which address."""
 
-    def __init__(self, instances: Iterable[Lived] = ()) -> None:
+    def __init__(self, instances: Iterable[Lived] = (), *, addresses: bool = True) -> None:
+        self._addresses = addresses
         self.lived: dict[InstanceKey, Lived] = {}
         self.at_address: dict[str, tuple[InstanceKey, ...]] = {}  # one, or more for a moment
         for lived in instances:
@@ -22,23 +23,35 @@ class Held:
 
     def put(self, lived: Lived) -> None:
         """Add or replace an instance."""
-        key, address = lived.instance.key, lived.instance.address
-        before = self.lived.get(key)
-        if before is None or before.instance.address != address:
-            self.drop(key)
-            self.at_address[address] = (*self.at_address.get(address, ()), key)
+        key = lived.instance.key
+        if self._addresses:
+            before, address = self.lived.get(key), lived.instance.address
+            if before is None or before.instance.address != address:
+                self.drop(key)
+                self.at_address[address] = (*self.at_address.get(address, ()), key)
         self.lived[key] = lived
 
     def drop(self, key: InstanceKey) -> None:
         """Take an instance out; nothing when it is not there."""
         dropped = self.lived.pop(key, None)
-        if dropped is not None:
+        if dropped is not None and self._addresses:
             address = dropped.instance.address
             there = tuple(other for other in self.at_address[address] if other != key)
             if there:
                 self.at_address[address] = there
             else:
                 del self.at_address[address]
+
+    def __len__(self) -> int:
+        """The number of instances."""
+        return len(self.lived)
+
+    def shed(self, most: int) -> None:
+        """Let go of so many, when nobody reads it any more."""
+        for _ in range(min(most, len(self.lived))):
+            self.lived.popitem()
+        for _ in range(min(most, len(self.at_address))):
+            self.at_address.popitem()
 
     def apply(self, event: Event) -> None:
         """Do what the event says; nothing to what is not there."""

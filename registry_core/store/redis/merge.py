@@ -21,7 +21,7 @@ class Merge:
 
     def __init__(self, own_shard: Callable[[str], int], shards: int) -> None:
         self._own_shard = own_shard
-        self._shards = [Held() for _ in range(shards)]
+        self._shards = [Held(addresses=shards > 1) for _ in range(shards)]
 
     def keys(self) -> Iterator[InstanceKey]:
         """Yield the key of every instance, twice where two shards hold one."""
@@ -59,7 +59,12 @@ class Merge:
 
     def sizes(self, labels: Collection[str]) -> Counter[str]:
         """Return how many instances each of these services has."""
-        return Counter(key.label for key in set(self.keys()) if key.label in labels)
+        found: Counter[str] = Counter()
+        for shard, held in enumerate(self._shards):
+            for key in held.lived:
+                if key.label in labels and self.shards_of(key)[0] == shard:
+                    found[key.label] += 1
+        return found
 
     def replace(self, shard: int, held: Held) -> None:
         """Have `shard` hold what `held` does, and nothing else. At once, whatever its size."""

@@ -25,8 +25,8 @@ from registry_core.store.redis import rows, scripts
 from registry_core.store.redis.held import Held
 from registry_core.store.redis.scripts import Name
 
-# About 1 ms of the server's time, and 3 of ours.
-PAGE_RECORDS: Final = 400
+# About 1 ms of the server's time, and 2 of ours.
+PAGE_RECORDS: Final = 200
 READ_EVENTS: Final = 500
 ANSWER_S: Final = 5.0
 
@@ -39,9 +39,12 @@ class Whole(msgspec.Struct, frozen=True):
     began_ms: int
 
 
-async def read_whole(client: Redis, prefix: str, shard: int) -> Whole:
-    """Read the shard. Raises StoreUnavailable when its history did not go on from the beginning to the end."""
-    held = Held()
+async def read_whole(client: Redis, prefix: str, shard: int, *, addresses: bool = True) -> Whole:
+    """Read the shard, with who is at which address where that is asked for.
+
+    Raises StoreUnavailable when its history did not go on from the beginning to the end.
+    """
+    held = Held(addresses=addresses)
     async with asyncio.timeout(ANSWER_S):
         seconds, microseconds = await client.time()
     began_ms = seconds * 1000 + microseconds // 1000

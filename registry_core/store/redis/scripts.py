@@ -28,6 +28,7 @@ class Name(enum.StrEnum):
     SWEEP = "sweep"
     RELEASE = "release"
     PAGE = "page"
+    RENEWALS = "renewals"
 
 
 class Script(msgspec.Struct, frozen=True):

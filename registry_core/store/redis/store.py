@@ -240,6 +240,11 @@ class RedisStore:
 
     # -- what the followers deliver
 
+    @property
+    def needs_addresses(self) -> bool:
+        """Whether what a shard holds is to be found by its address: by registrations in the others."""
+        return len(self._shards) > 1
+
     async def shard_read(self, shard: int, position: Position, held: Held, *, born_empty: bool) -> None:
         """Take everything that a shard holds: told as the difference where it is small, else everything anew.
 
@@ -259,13 +264,17 @@ class RedisStore:
                 await self._reset()
             else:
                 self._feed.moved(self._cursor, [self._merge.now(key, position) for key in different])
+            await _shed(before)
 
     async def _different(self, before: Held, after: Held) -> list[InstanceKey] | None:
         """Return who differs between them, apart from heartbeats; None when that is more than it is worth.
 
         Who does not differ is one object in both from then on, so that nothing is kept twice.
         """
-        found: list[InstanceKey] = [key for key in before.lived if key not in after.lived]
+        found: list[InstanceKey] = []
+        for part in _parts(list(before.lived)):
+            found += [key for key in part if key not in after.lived]
+            await asyncio.sleep(0)
         for part in _parts(list(after.lived)):
             for key in part:
                 old, new = before.lived.get(key), after.lived[key]
@@ -328,6 +337,7 @@ class RedisStore:
             self._feed.reset(self._snapshot(aside))
         self._empty_births.clear()
         self._owes_everything = False
+        await _shed(aside)  # it is what the feed gave in exchange
 
     def _snapshot(self, catalog: Catalog | None = None) -> Snapshot:
         whole = len(self._cursor.positions) == len(self._shards)
@@ -359,3 +369,10 @@ def _parts(keys: list[InstanceKey]) -> Iterator[list[InstanceKey]]:
     """Yield the keys in parts so small that nobody notices the work on one."""
     for start in range(0, len(keys), PART):
         yield keys[start : start + PART]
+
+
+async def _shed(old: Held | Catalog) -> None:
+    """Let go of what nobody reads any more, with turns for the others."""
+    for _ in range(len(old) // PART + 1):
+        old.shed(PART)
+        await asyncio.sleep(0)

@@ -1,20 +1,47 @@
 -- Count for a sweep, after everybody was given the time in which nobody swept.
--- ARGV[3] TTL, [4] age at which an instance is due, [5] gap that earns an amnesty, all ms; [6] most that are named.
--- Returns {now, swept, amnesty, instances, overdue, due, guard, expiries, sweeps, how many newly due ones are named,
+-- ARGV[3] TTL, [4] age at which an instance is due, [5] gap that earns an amnesty, all ms; [6] most that are named;
+-- [7] leases that are extended at a time.
+-- Returns {'more'} when leases are still to be extended before anything can be counted: ask again. Else
+-- {now, swept, amnesty, instances, overdue, due, guard, expiries, sweeps, how many newly due ones are named,
 -- their fields ..., as many suspects ...}. The due are the newly due and the suspects.
 local now = now_ms()
 local ttl, due_after, most = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[6])
 local swept = tonumber(redis.call('HGET', META, 'swept') or whole(now))
-local gap, amnesty = now - swept, 0
-if math.abs(gap) > tonumber(ARGV[5]) then
+if math.abs(now - swept) > tonumber(ARGV[5]) and redis.call('HEXISTS', META, 'amnesty') == 0 then
     -- Nobody swept for a while, or this server's clock was set back: either way, nobody's age is what it seems.
-    -- Never into the future: who renewed within the gap has the full term from now.
-    amnesty = math.max(gap, 0)
-    local leases = redis.call('ZRANGE', LEASES, 0, -1, 'WITHSCORES')
-    for at = 1, #leases, 2 do
-        redis.call('ZADD', LEASES, whole(math.min(tonumber(leases[at + 1]) + gap, now)), leases[at])
+    redis.call('HSET', META, 'amnesty', 
+        table.concat({whole(now - swept), whole(now), now > swept and '+inf' or '-inf'}, ' '))
+end
+local amnesty, given = 0, redis.call('HGET', META, 'amnesty')
+if given then
+    -- A part of the leases at a time, in such an order that the score itself tells who had his part: the youngest
+    -- first, who then stands above the mark; the oldest first, and below it, when the clock was set back.
+    local gap, at, mark = string.match(given, '^(%S+) (%S+) (%S+)$')
+    gap, at = tonumber(gap), tonumber(at)
+    local leases
+    if gap > 0 then
+        leases = redis.call('ZREVRANGEBYSCORE', LEASES, mark, '-inf', 'WITHSCORES', 'LIMIT', 0, ARGV[7])
+    else
+        leases = redis.call('ZRANGEBYSCORE', LEASES, mark, '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[7])
     end
-    redis.call('HSET', META, 'swept', whole(now))
+    for entry = 1, #leases, 2 do
+        local score = tonumber(leases[entry + 1])
+        mark = whole(score)
+        if gap < 0 and score >= at and score <= now then
+            mark = '(' .. whole(now)  -- by the new clock: renewed since
+        else
+            -- Never into the future: who renewed within the gap has the full term from then.
+            redis.call('ZADD', LEASES, whole(math.min(score + gap, at)), leases[entry])
+        end
+    end
+    if #leases == 2 * tonumber(ARGV[7]) then
+        redis.call('HSET', META, 'amnesty', table.concat({whole(gap), whole(at), mark}, ' '))
+        return {'more'}
+    end
+    redis.call('HDEL', META, 'amnesty')
+    -- Not now: should nobody have gone on with it for a while, that is a gap, too.
+    redis.call('HSET', META, 'swept', whole(at))
+    amnesty = math.max(gap, 0)
 end
 -- Suspects are kept apart from the leases, so that what is newly due is at hand however many of them there are.
 local suspects = redis.call('ZCARD', SUSPECTS)
