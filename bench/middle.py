@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -60,7 +59,7 @@ def middle(**settings: str) -> Iterator[Middle]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vertice-bench-")))
         shard = stack.enter_context(redis_shard(folder))
         port, registry = stack.enter_context(registry_on(shard, folder, **settings))
-        print(pin([registry.pid], beside=_pids(shard)))
+        print(pin([registry.pid], beside=redis_pids(shard)))
         yield Middle(folder, shard, port, registry, stack)
 
 
@@ -104,22 +103,22 @@ def register(number: int) -> bytes:
     return request("POST", "/register", json.dumps(registration(number)).encode())
 
 
+def cpu_s(pid: int) -> float:
+    """Return the seconds of a processor that a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def resident_mb(pid: int) -> float:
     """Return the resident memory of a process."""
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1024 / 1024
 
 
-def free_of_nagle(port: int) -> socket.socket:
-    """Return a connection that sends at once."""
-    sock = socket.create_connection(("127.0.0.1", port), timeout=10)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
-
-
 def _url(shard: Shard) -> str:
     return f"{shard.nodes[0].url}?replicas=1"
 
 
-def _pids(shard: Shard) -> list[int]:
+def redis_pids(shard: Shard) -> list[int]:
+    """Return the process ids of the master and its replica."""
     return [node.program.pid for node in shard.nodes if node.program is not None]

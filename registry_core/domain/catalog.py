@@ -51,7 +51,8 @@ class Catalog:
         self._lived: dict[InstanceKey, Lived] = {}
         self._holders: dict[str, Instance] = {}  # by host:port
         self._shorts: dict[str, Instance] = {}
-        self._by_ip: dict[str, tuple[Instance, ...]] = {}
+        # Of one instance itself, as nearly always; of several, a dictionary, since a host may have thousands.
+        self._by_ip: dict[str, Instance | dict[InstanceKey, Instance]] = {}
         self._digest = 0
 
     def __len__(self) -> int:
@@ -108,7 +109,10 @@ class Catalog:
 
     def by_ip(self, ip: str) -> tuple[Instance, ...]:
         """Return the instances that have the IP address `ip` (in its canonical spelling)."""
-        return self._by_ip.get(ip, ())
+        found = self._by_ip.get(ip)
+        if found is None:
+            return ()
+        return (found,) if isinstance(found, Instance) else tuple(found.values())
 
     @property
     def digest(self) -> str:
@@ -198,7 +202,13 @@ class Catalog:
         self._holders[instance.address] = instance
         self._shorts[short_id(instance.service_name, instance.instance_id)] = instance
         for ip in instance.addresses:
-            self._by_ip[ip] = (*self._by_ip.get(ip, ()), instance)
+            there = self._by_ip.get(ip)
+            if isinstance(there, dict):
+                there[key] = instance
+            elif there is None or there.key == key:
+                self._by_ip[ip] = instance
+            else:
+                self._by_ip[ip] = {there.key: there, key: instance}
         self._digest ^= _hash(instance)
         return key.label
 
@@ -222,11 +232,13 @@ class Catalog:
         if holder is not None and holder.key == key:
             del self._holders[held.address]
         for ip in held.addresses:
-            sharing = tuple(other for other in self._by_ip.get(ip, ()) if other.key != key)
-            if sharing:
-                self._by_ip[ip] = sharing
-            else:
-                self._by_ip.pop(ip, None)
+            there = self._by_ip.get(ip)
+            if isinstance(there, dict):
+                there.pop(key, None)
+                if not there:
+                    del self._by_ip[ip]
+            elif there is not None and there.key == key:
+                del self._by_ip[ip]
         self._digest ^= _hash(held)
 
 
