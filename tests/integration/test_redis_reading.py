@@ -241,6 +241,13 @@ async def test_what_happens_in_one_shard_while_another_is_taken_over_is_not_lost
             await client.hdel(
                 "test:records", rows.field_of(InstanceKey(here[0], f"10.0.0.7:{9000 + names.index(here[0])}"))
             )
+            sleep = asyncio.sleep
+
+            async def slower(seconds: float) -> None:
+                await sleep(max(seconds, 0.003))
+
+            # Turns are given, but not short ones: enough happens while the catalogue is built.
+            monkeypatch.setattr(asyncio, "sleep", slower)
             going = asyncio.ensure_future(become_another_server(client))
             alive = set(there)
             while len(feed.resets) < 2:
