@@ -16,13 +16,15 @@ from typing import Final
 
 import msgspec
 
-from bench import agent, propagation
+from bench import agent, large, propagation, replicated
 from bench.machine import this_machine
 from bench.rows import Result, table
 
 RESULTS: Final = Path(__file__).resolve().parent / "results"
 ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "propagation": lambda count: [propagation.measure(count)],
+    "replicated": replicated.measure,
+    "large": large.measure,
     "agent": agent.measure,
 }
 

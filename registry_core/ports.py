@@ -10,6 +10,7 @@ import msgspec
 
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.catalog import Catalog, Snapshot
+from registry_core.domain.cursor import Cursor
 from registry_core.domain.events import Event
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.records import Instance, InstanceKey, Registration, Service, Status
@@ -46,6 +47,13 @@ class Feed(Protocol):
 
     def apply(self, events: Sequence[Event]) -> None:
         """Go on from the last snapshot or events."""
+        ...
+
+    def moved(self, cursor: Cursor, differences: Sequence[Event]) -> None:
+        """Go on in another history, from `cursor` on: what is held differs from it by these, and by nothing else.
+
+        A store that has another master, and lost nothing of what it had acknowledged, says so in this way.
+        """
         ...
 
 

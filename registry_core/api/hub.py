@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Final
 
 import msgspec
 
-from registry_core.api.lines import Renewal, event_line, renewed_lines, snapshot_lines, sync_line
+from registry_core.api.lines import Renewal, event_line, moved_line, renewed_lines, snapshot_lines, sync_line
 from registry_core.api.view import View
+from registry_core.domain.catalog import Lived
 from registry_core.domain.cursor import Cursor
-from registry_core.domain.events import Deregistered, Event, Expired, Position, Renewed
+from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, Renewed
 from registry_core.errors import Overloaded
 
 # What is handed to a connection at a time; a snapshot is encoded only as fast as it is read.
@@ -207,9 +208,7 @@ class WatchHub:
     def snapshot(self, label: str | None, reason: str) -> Iterator[bytes]:
         """Return the lines of everything as it is at this moment, and a sign of life."""
         view = self._view
-        instances = view.catalog.snapshot(view.cursor).instances
-        if label is not None:
-            instances = tuple(lived for lived in instances if lived.instance.key.label == label)
+        instances = view.catalog.snapshot(view.cursor).instances if label is None else view.catalog.lived(label)
         parts = snapshot_lines(
             instances, reason=reason, state=view.state, cursor=view.cursor, digest=self._digest(label)
         )
@@ -251,6 +250,28 @@ class WatchHub:
         for watcher in self.watchers:
             if watcher.label is None or watcher.label == label:
                 watcher.put(line)
+
+    def on_moved(self, differences: Sequence[Event]) -> None:
+        """Begin a new history, and tell what differs from the old one, not everything.
+
+        Unless something is missing: whether that is to be believed, readers judge by the whole.
+        """
+        changed = [Lived(e.instance, e.heartbeat_at) for e in differences if isinstance(e, Registered)]
+        if len(changed) < len(differences):
+            self.on_reset()
+            return
+        self._history.clear(self._view.cursor)
+        whole = self._moved(changed, None)
+        for watcher in self.watchers:
+            if watcher.label is None:
+                watcher.put(whole)
+            else:
+                part = [lived for lived in changed if lived.instance.key.label == watcher.label]
+                watcher.put(self._moved(part, watcher.label))
+
+    def _moved(self, changed: list[Lived], label: str | None) -> bytes:
+        view = self._view
+        return moved_line(changed, state=view.state, cursor=view.cursor, digest=self._digest(label))
 
     def on_reset(self) -> None:
         """Begin a new history. Whoever reads now is told everything anew."""

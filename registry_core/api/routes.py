@@ -180,6 +180,8 @@ async def _body(request: web.Request) -> bytes:
     if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
         raise PayloadTooLarge
     try:
+        if request.content.is_eof():  # it came with its head, as nearly all do: there is nothing to wait for
+            return await request.read()
         async with asyncio.timeout(BODY_TIMEOUT_S):
             return await request.read()
     except web.HTTPRequestEntityTooLarge:  # a chunked body does not say beforehand

@@ -290,6 +290,18 @@ class SnapshotLine(msgspec.Struct, kw_only=True, tag="snapshot"):
     instances: tuple[Lived, ...] = ()
 
 
+class MovedLine(msgspec.Struct, kw_only=True, tag="moved"):
+    """The store's history goes on under another name, as after a failover: from `cursor` on.
+
+    What was sent before still holds, but for these instances, which are new or changed. Taken at once.
+    """
+
+    cursor: str
+    digest: str
+    state: str
+    instances: tuple[Lived, ...] = ()
+
+
 class RegisteredLine(msgspec.Struct, kw_only=True, tag="registered"):
     cursor: str
     instance: Instance
@@ -330,7 +342,16 @@ class SyncLine(msgspec.Struct, kw_only=True, tag="sync"):
     store_age_s: float  # seconds since the store last confirmed the replica's own view
 
 
-WatchLine = SnapshotLine | RegisteredLine | StatusChangedLine | DeregisteredLine | ExpiredLine | RenewedLine | SyncLine
+WatchLine = (
+    SnapshotLine
+    | MovedLine
+    | RegisteredLine
+    | StatusChangedLine
+    | DeregisteredLine
+    | ExpiredLine
+    | RenewedLine
+    | SyncLine
+)
 
 
 # -- making them

@@ -31,7 +31,7 @@ _log = structlog.get_logger(component="store.redis")
 class QueueTerms(msgspec.Struct, frozen=True):
     """The numbers of the queue. Seconds where it says `_s`."""
 
-    gather_s: float = 0.002
+    gather_s: float = 0.001
     batch: int = 500
     held: int = 5_000
     operation_s: float = 5.0  # from the call to the answer, failovers and all
@@ -69,7 +69,8 @@ class _Write:
     def take(self, result: Any, client: Redis) -> None:
         """Keep an answer. A repetition finds its own work done: the first answer is the true one."""
         repeated = isinstance(result, list) and result[:1] in ([b"missing"], [b"stale"])
-        if self.result is None or not (repeated or self.name in _TOLD_ONCE):
+        begun = self.result == [b"more"]  # an answer that asks to be asked again is none to be kept
+        if self.result is None or begun or not (repeated or self.name in _TOLD_ONCE):
             created = self.result[4] if self.name is Name.REGISTER and self.result and len(self.result) > 4 else None
             self.result = result
             if created is not None and isinstance(result, list) and len(result) > 4:
