@@ -27,6 +27,7 @@ from registry_core.api.schemas import (
     HeartbeatBody,
     LiveView,
     RegisterBody,
+    RestoreBody,
     StatusBody,
 )
 from registry_core.api.view import View
@@ -98,6 +99,10 @@ class Handlers:
         caller, body = await self._writer(request, StatusBody)
         service, instance = request.match_info["service"], request.match_info["instance"]
         return answer(await self._operations.set_status(service, instance, body, caller))
+
+    async def restore(self, request: web.Request, query: Query) -> web.StreamResponse:
+        caller, body = await self._writer(request, RestoreBody)
+        return answer(await self._operations.restore(body, caller, dry_run=boolean(query, "dry_run")))
 
     async def _writer(self, request: web.Request, kind: type[T]) -> tuple[Caller, T]:
         # Who shows no credential is refused before his body is read.

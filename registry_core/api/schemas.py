@@ -14,6 +14,7 @@ import msgspec
 from registry_core.domain.catalog import Lived
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.records import Instance, Protocol, Status
+from registry_core.domain.restoration import Outcome
 from registry_core.ports import ShardReport
 
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -65,6 +66,26 @@ class StatusBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     status: Status
     epoch: int | None = None
+
+
+class RestoreBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`POST /restore`: one record as it was saved. What a registration may leave out is said here."""
+
+    service_name: str
+    instance_id: str
+    host: str
+    port: int
+    addresses: tuple[str, ...]
+    health_endpoint: str
+    protocol: Protocol
+    version: str
+    weight: int
+    tags: tuple[str, ...]
+    metadata: dict[str, Any]
+    zone: str
+    status: Status
+    epoch: int
+    registered_at: float
 
 
 # -- answers
@@ -121,6 +142,14 @@ class RegisteredView(msgspec.Struct, kw_only=True):
     heartbeat_interval_seconds: float
 
 
+class RestoredView(msgspec.Struct, kw_only=True):
+    """The answer to `POST /restore`."""
+
+    status: Outcome
+    service_name: str
+    instance_id: str
+
+
 class DeregisteredView(msgspec.Struct, kw_only=True):
     """The answer to `DELETE /deregister/...`: the ids of the instances that are gone."""
 
@@ -150,6 +179,7 @@ class CatalogView(msgspec.Struct, kw_only=True):
     cursor: str
     digest: str
     state: str  # "ready" | "warming"
+    store_age_s: float | None  # seconds since the store last confirmed that this is all; None: never yet
     instances: list[InstanceView]
 
 

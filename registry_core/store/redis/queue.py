@@ -60,7 +60,7 @@ class _Write:
 
     def take(self, result: Any, client: Redis) -> None:
         """Keep an answer. A repetition finds its own work done: the first answer is the true one."""
-        repeated = isinstance(result, list) and result[:1] in ([b"missing"], [b"stale"])
+        repeated = isinstance(result, list) and result[:1] in _DONE_BEFORE
         if self.result is None or not (repeated or self.name in _TOLD_ONCE):
             created = self.result[4] if self.name is Name.REGISTER and self.result and len(self.result) > 4 else None
             self.result = result
@@ -69,6 +69,8 @@ class _Write:
         self.taken_by = client
 
 
+# What a repetition is answered that finds its own work done.
+_DONE_BEFORE: Final = ([b"missing"], [b"stale"], [b"held"])
 # What these answer is of the first time only: an amnesty is given once, a guard released once.
 _TOLD_ONCE: Final = (Name.CENSUS, Name.RELEASE)
 
