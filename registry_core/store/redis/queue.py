@@ -20,7 +20,7 @@ from registry_core.errors import NotReplicated, Overloaded, StoreUnavailable
 from registry_core.ports import Clock
 from registry_core.store.redis import scripts
 from registry_core.store.redis.ending import end
-from registry_core.store.redis.failures import Verdict, unavailable, verdict_on
+from registry_core.store.redis.failures import Verdict, is_answer, unavailable, verdict_on
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.scripts import Name
 
@@ -37,7 +37,11 @@ class QueueTerms(msgspec.Struct, frozen=True):
     wait_s: float = 0.5  # for the word of the replicas, each time it is asked for
     # Between two tries while no other master is heard of; then the operation's time is over.
     retries_s: tuple[float, ...] = (1.0, 2.0, 4.0)
-    again_s: float = 0.02  # while the master is well and its replicas are not
+    # While the master is well and its replicas are not: in a failover, that is over soon. When it is not,
+    # hundreds of writes are not sent fifty times a second for as long as it lasts.
+    again_s: float = 0.02
+    again_for_s: float = 2.0
+    again_later_s: float = 0.25
 
 
 DEFAULT_TERMS: Final = QueueTerms()
@@ -46,7 +50,7 @@ SUSPICIOUS_S: Final = 1.0
 
 
 class _Write:
-    __slots__ = ("arguments", "done", "ends_at", "name", "result", "taken_by")
+    __slots__ = ("answered", "arguments", "done", "ends_at", "name", "result", "taken_by")
 
     def __init__(
         self, name: Name, arguments: tuple[str | bytes, ...], ends_at: float, done: asyncio.Future[Any]
@@ -55,6 +59,7 @@ class _Write:
         self.arguments = arguments
         self.ends_at = ends_at
         self.done = done
+        self.answered = False  # it failed by the word of a master, and not for want of one
         self.result: Any = None  # what the first master that took it answered
         self.taken_by: Redis | None = None  # who has it, though no replica confirmed it yet
 
@@ -98,6 +103,7 @@ class WriteQueue:
         self.breaker = breaker if breaker is not None else Breaker(since=clock.monotonic())
         self.last_failure = ""
         self.last_failure_at: float | None = None
+        self.refusal = ""  # why the master takes no writes, though it answers; "" since it took one
         self._writes: list[_Write] = []
         self._held = 0
         self._wake = asyncio.Event()
@@ -140,29 +146,33 @@ class WriteQueue:
         if self._held >= self._terms.held:
             raise Overloaded(f"shard {self._masters.name!r} has {self._held} writes waiting already")
         done: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
-        self._writes.append(_Write(name, arguments, now + self._terms.operation_s, done))
+        write = _Write(name, arguments, now + self._terms.operation_s, done)
+        self._writes.append(write)
         self._held += 1
         self._wake.set()
         try:
             result = await done
         except (StoreUnavailable, NotReplicated) as error:
-            self._record(admission, Seen.FAILURE, str(error))
+            self.last_failure, self.last_failure_at = str(error), self._clock.wall()
+            self.refusal = self.last_failure if write.answered else ""
+            # A master that answers, be it with a refusal, needs no sparing.
+            self._record(admission, Seen.SUCCESS if write.answered else Seen.FAILURE)
             raise
         else:
-            self._record(admission, Seen.SUCCESS, "")
+            self.refusal = ""
+            self._record(admission, Seen.SUCCESS)
             return result
         finally:
             self._held -= 1
 
-    def _record(self, admitted: Admitted, seen: Seen, said: str) -> None:
+    def _record(self, admitted: Admitted, seen: Seen) -> None:
         now = self._clock.monotonic()
         before = self.breaker.at(now).state
         self.breaker = self.breaker.recorded(admitted, seen, now)
-        if seen is Seen.FAILURE:
-            self.last_failure, self.last_failure_at = said, self._clock.wall()
         if self.breaker.state is not before:
             level = _log.warning if self.breaker.state is BreakerState.OPEN else _log.info
-            level("breaker_changed", shard=self._masters.name, state=self.breaker.state, because=said)
+            because = self.last_failure if seen is Seen.FAILURE else ""
+            level("breaker_changed", shard=self._masters.name, state=self.breaker.state, because=because)
 
     # -- sending
 
@@ -186,7 +196,7 @@ class WriteQueue:
 
     async def _deliver(self, batch: list[_Write]) -> None:
         """Send `batch` until each write is acknowledged, or its time is over."""
-        tries = 0
+        tries, began = 0, self._clock.monotonic()
         while batch:
             self._moved.clear()
             batch, error = await self._try(batch)
@@ -195,12 +205,12 @@ class WriteQueue:
             now = self._clock.monotonic()
             for write in batch:
                 if now >= write.ends_at:
-                    _fail(write, self._in_the_end(write, error))
+                    _fail(write, self._in_the_end(write, error), answered=is_answer(error))
             batch = [write for write in batch if not write.done.done()]
             if not batch:
                 return
             verdict = verdict_on(error)
-            patience_s = self._terms.again_s
+            patience_s = self._terms.again_s if now - began < self._terms.again_for_s else self._terms.again_later_s
             if verdict is Verdict.ELSEWHERE or isinstance(error, StoreUnavailable):
                 patience_s = self._terms.retries_s[min(tries, len(self._terms.retries_s) - 1)]
                 tries += 1
@@ -280,7 +290,7 @@ class WriteQueue:
         """Take note of why a server refused a write; True when trying again is of no use."""
         match verdict_on(error):
             case Verdict.HOPELESS:
-                _fail(write, unavailable(error, self._masters.name))
+                _fail(write, unavailable(error, self._masters.name), answered=is_answer(error))
                 return True
             case Verdict.RELOAD:
                 self._known_to = None
@@ -291,6 +301,7 @@ class WriteQueue:
         return False
 
 
-def _fail(write: _Write, error: Exception) -> None:
+def _fail(write: _Write, error: Exception, *, answered: bool = False) -> None:
     if not write.done.done():
+        write.answered = answered
         write.done.set_exception(error)
