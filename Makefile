@@ -28,7 +28,7 @@ setup-dev: .venv/.installed-dev
 	@touch $@
 
 system-packages: ## install the programs that the tests start (as root), or say which are missing
-	@$(APT) haproxy dig=bind9-dnsutils kdig=knot-dnsutils curl redis-server redis-sentinel
+	@$(APT) haproxy dig=bind9-dnsutils kdig=knot-dnsutils curl redis-server redis-sentinel openssl
 
 run: setup ## start a registry, an agent and a small fleet on loopback (Ctrl-C ends it)
 	@exec $(BIN)/vertice dev

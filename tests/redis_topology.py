@@ -9,23 +9,50 @@ import contextlib
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, NamedTuple, cast
 
-from redis import Connection
+from redis import Connection, SSLConnection
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
+from tests.certificates import Certificate
 from tests.programs import Program, find, free_port, wait_until
 
 DOWN_AFTER_MS = 500
 FAILOVER_TIMEOUT_MS = 10_000
 
 
-def ask(port: int, *words: str, password: str = "", timeout_s: float = 2.0) -> Any:
+class Tls(NamedTuple):
+    """How servers speak TLS: what they show, and whom they and their askers trust."""
+
+    certificate: Certificate
+    ca: Path
+    ask_clients: bool = False  # whether clients have to show a certificate, too
+
+    @property
+    def lines(self) -> list[str]:
+        """What stands in the configuration, in the place of `port`."""
+        return [
+            "port 0",
+            f"tls-cert-file {self.certificate.cert}",
+            f"tls-key-file {self.certificate.key}",
+            f"tls-ca-cert-file {self.ca}",
+            f"tls-auth-clients {'yes' if self.ask_clients else 'no'}",
+            "tls-replication yes",
+        ]
+
+
+def ask(port: int, *words: str, password: str = "", tls: Tls | None = None, timeout_s: float = 2.0) -> Any:
     """Return a server's plain answer to one command; an error's text; "" when there is no answer."""
-    connection = cast("Any", Connection)(
+    shown: dict[str, Any] = {}
+    if tls is not None:
+        shown = {"ssl_ca_certs": str(tls.ca), "ssl_check_hostname": False}
+        shown |= {"ssl_certfile": str(tls.certificate.cert), "ssl_keyfile": str(tls.certificate.key)}
+        shown |= {"ssl_cert_reqs": "none"}  # the tests ask what is served, whatever is wrong with it
+    connection = cast("Any", Connection if tls is None else SSLConnection)(
         port=port,
+        **shown,
         password=password or None,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
@@ -48,15 +75,25 @@ def ask(port: int, *words: str, password: str = "", timeout_s: float = 2.0) -> A
 class RedisServer:
     """One redis-server or redis-sentinel; the same port, whenever it is started."""
 
-    def __init__(self, folder: Path, lines: Sequence[str], *, sentinel: bool = False, password: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        lines: Sequence[str],
+        *,
+        sentinel: bool = False,
+        password: str = "",
+        tls: Tls | None = None,
+    ) -> None:
         folder.mkdir(parents=True)
         self.port = free_port()
         self.folder = folder
         self.password = password
+        self.tls = tls
         self._is_sentinel = sentinel
         self.program: Program | None = None
         self._argv = [find("redis-sentinel" if sentinel else "redis-server"), str(folder / "redis.conf")]
-        own = [f"port {self.port}", "bind 127.0.0.1", f"dir {folder}", "daemonize no", "protected-mode no"]
+        own = [f"port {self.port}"] if tls is None else [*tls.lines, f"tls-port {self.port}"]
+        own += ["bind 127.0.0.1", f"dir {folder}", "daemonize no", "protected-mode no"]
         if not sentinel:
             own += ['save ""', "appendonly no", "repl-diskless-sync yes", "repl-diskless-sync-delay 0"]
             own += ["repl-backlog-size 8mb"]
@@ -65,6 +102,8 @@ class RedisServer:
     @property
     def url(self) -> str:
         user = f":{self.password}@" if self.password else ""
+        if self.tls is not None:
+            return f"rediss://{user}127.0.0.1:{self.port}/?ca={self.tls.ca}"
         return f"redis://{user}127.0.0.1:{self.port}"
 
     def start(self) -> None:
@@ -77,7 +116,7 @@ class RedisServer:
         wait_until(lambda: self.ask("PING") == "PONG", f"{self.folder.name} answers", timeout_s=20, every_s=0.02)
 
     def ask(self, *words: str) -> Any:
-        return ask(self.port, *words, password=self.password)
+        return ask(self.port, *words, password=self.password, tls=self.tls)
 
     def is_running(self) -> bool:
         """Whether its process lives, paused or not."""
@@ -106,14 +145,33 @@ class RedisServer:
         self.program.stop()
 
 
+class Guarding(NamedTuple):
+    """What servers want to be shown, and how they speak."""
+
+    password: str = ""  # of the nodes
+    sentinel_password: str = ""
+    tls: Tls | None = None
+
+    @property
+    def node_lines(self) -> list[str]:
+        return [f"requirepass {self.password}", f"masterauth {self.password}"] if self.password else []
+
+
+OPEN: Final = Guarding()
+
+
 class Shard:
     """One master, as the Sentinels call it, and its replicas. The first of `nodes` begins as the master."""
 
-    def __init__(self, name: str, folder: Path, replicas: int) -> None:
+    def __init__(self, name: str, folder: Path, replicas: int, guarding: Guarding) -> None:
         self.name = name
         lines = ["min-replicas-to-write 1", "min-replicas-max-lag 1"] if replicas else []
         # A node that comes back by itself is no replica of anybody before a Sentinel says so.
-        self.nodes = [RedisServer(folder / f"{name}-{number}", lines) for number in range(1 + replicas)]
+        lines += guarding.node_lines
+        self.nodes = [
+            RedisServer(folder / f"{name}-{number}", lines, password=guarding.password, tls=guarding.tls)
+            for number in range(1 + replicas)
+        ]
 
     def start(self) -> None:
         for node in self.nodes:
@@ -130,9 +188,18 @@ class Shard:
 class Topology:
     """Shards with their replicas, and the Sentinels that watch them all."""
 
-    def __init__(self, folder: Path, masters: Sequence[str] = ("a",), *, replicas: int = 2, sentinels: int = 3) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        masters: Sequence[str] = ("a",),
+        *,
+        replicas: int = 2,
+        sentinels: int = 3,
+        guarding: Guarding = OPEN,
+    ) -> None:
         self.folder = folder
-        self.shards = [Shard(name, folder, replicas) for name in masters]
+        self.guarding = guarding
+        self.shards = [Shard(name, folder, replicas, guarding) for name in masters]
         self.sentinels: list[RedisServer] = []
         self._sentinel_count = sentinels
 
@@ -149,7 +216,20 @@ class Topology:
                     f"sentinel failover-timeout {shard.name} {FAILOVER_TIMEOUT_MS}",
                     f"sentinel parallel-syncs {shard.name} 2",
                 ]
-            sentinel = RedisServer(self.folder / f"sentinel-{number}", lines, sentinel=True)
+                if self.guarding.password:
+                    lines.append(f"sentinel auth-pass {shard.name} {self.guarding.password}")
+            if self.guarding.sentinel_password:
+                # The Sentinels show each other what they want to be shown.
+                lines += [
+                    f"{word} {self.guarding.sentinel_password}" for word in ("requirepass", "sentinel sentinel-pass")
+                ]
+            sentinel = RedisServer(
+                self.folder / f"sentinel-{number}",
+                lines,
+                sentinel=True,
+                password=self.guarding.sentinel_password,
+                tls=self.guarding.tls,
+            )
             self.sentinels.append(sentinel)
             sentinel.start()
         wait_until(self.is_ready, "the Sentinels know everybody", timeout_s=30, every_s=0.05)
@@ -169,7 +249,12 @@ class Topology:
     def url(self) -> str:
         """The URL for REGISTRY_STORE."""
         at = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
-        return f"redis+sentinel://{at}/?masters={','.join(shard.name for shard in self.shards)}"
+        names, guarding = ",".join(shard.name for shard in self.shards), self.guarding
+        user = f":{guarding.password}@" if guarding.password else ""
+        more = f"&sentinel_password={guarding.sentinel_password}" if guarding.sentinel_password else ""
+        if guarding.tls is not None:
+            return f"rediss+sentinel://{user}{at}/?masters={names}&ca={guarding.tls.ca}{more}"
+        return f"redis+sentinel://{user}{at}/?masters={names}{more}"
 
     def shard(self, name: str) -> Shard:
         return next(shard for shard in self.shards if shard.name == name)
@@ -184,9 +269,11 @@ class Topology:
 
 
 @contextlib.contextmanager
-def topology(folder: Path, masters: Sequence[str] = ("a",), *, replicas: int = 2) -> Iterator[Topology]:
+def topology(
+    folder: Path, masters: Sequence[str] = ("a",), *, replicas: int = 2, guarding: Guarding = OPEN
+) -> Iterator[Topology]:
     """Run a whole topology for the length of a `with`."""
-    whole = Topology(folder, masters, replicas=replicas)
+    whole = Topology(folder, masters, replicas=replicas, guarding=guarding)
     try:
         whole.start()
         yield whole
@@ -195,9 +282,11 @@ def topology(folder: Path, masters: Sequence[str] = ("a",), *, replicas: int = 2
 
 
 @contextlib.contextmanager
-def redis_server(folder: Path, *lines: str, password: str = "") -> Iterator[RedisServer]:
+def redis_server(folder: Path, *lines: str, password: str = "", tls: Tls | None = None) -> Iterator[RedisServer]:
     """Run one Redis for the length of a `with`."""
-    server = RedisServer(folder, [*lines, *([f"requirepass {password}"] if password else [])], password=password)
+    server = RedisServer(
+        folder, [*lines, *([f"requirepass {password}"] if password else [])], password=password, tls=tls
+    )
     try:
         server.start()
         yield server

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey, Status
-from registry_core.errors import NotReplicated, StoreUnavailable
+from registry_core.errors import NotReplicated, SettingsError, StoreUnavailable
 from registry_core.ports import Beat, SystemClock
 from registry_core.store.redis import follower as follower_module
 from registry_core.store.redis.masters import FixedMaster
@@ -121,7 +121,7 @@ async def test_a_server_that_is_another_one_begins_an_epoch_that_never_was(serve
 async def test_keys_of_another_program_are_left_alone(server: RedisServer) -> None:
     async with asked(server) as client:
         await client.set("test:records", "somebody else's")
-        with pytest.raises(StoreUnavailable, match=r"test:records is a key of another program"):
+        with pytest.raises(SettingsError, match=r"REGISTRY_STORE: main: test:records is a key of another program"):
             async with running_store(server):
                 pass
         assert await client.get("test:records") == b"somebody else's"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from typing import Final
 
 from redis import exceptions
@@ -45,6 +46,18 @@ def verdict_on(error: BaseException) -> Verdict:
     return Verdict.HOPELESS
 
 
+def words_of(error: BaseException) -> str:
+    """Return what a server said, in one line, without what redis-py and Redis tell of our own code."""
+    text = " ".join(str(error).split())
+    within = _IN_PIPELINE.fullmatch(text)
+    text = _IN_SCRIPT.sub("", within["said"] if within is not None else text)
+    return text[:200] or type(error).__name__
+
+
+_IN_PIPELINE: Final = re.compile(r"Command # \d+ .* of pipeline caused error: \(?[\"']?(?P<said>.*?)[\"']?,?\)?")
+_IN_SCRIPT: Final = re.compile(r"\.? script: [0-9a-f]{40}, on @user_script:\d+\.?$")
+
+
 def is_answer(error: BaseException) -> bool:
     """Return whether a serving master said this: it is reached, and takes nothing at present.
 
@@ -70,5 +83,6 @@ def unavailable(error: BaseException, shard: str) -> Unavailable:
     for sign, words in _REFUSALS.items():
         if sign in said:
             return StoreUnavailable(f"shard {shard!r} takes no writes: {words}", retry_after_s=1.0)
-    text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-    return StoreUnavailable(f"shard {shard!r} did not take it: {text}", retry_after_s=1.0)
+    if isinstance(error, TimeoutError):
+        return StoreUnavailable(f"shard {shard!r} did not answer in time", retry_after_s=1.0)
+    return StoreUnavailable(f"shard {shard!r} did not take it: {words_of(error)}", retry_after_s=1.0)

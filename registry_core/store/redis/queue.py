@@ -241,8 +241,13 @@ class WriteQueue:
         except Exception as error:  # noqa: BLE001 - whatever it was, `verdict_on` says what follows
             # A server that was given no time to answer is under no suspicion.
             given_time = not isinstance(error, TimeoutError) or self._clock.monotonic() - began >= SUSPICIOUS_S
-            if client is not None and verdict_on(error) is Verdict.ELSEWHERE and given_time:
+            verdict = verdict_on(error)
+            if client is not None and verdict is Verdict.ELSEWHERE and given_time:
                 self._masters.failed(client, error)
+            if verdict is Verdict.HOPELESS and is_answer(error):  # to what was asked for all of them
+                for write in batch:
+                    _fail(write, unavailable(error, self._masters.name), answered=True)
+                return [], error
             return batch, error
 
     async def _send(self, client: Redis, batch: list[_Write]) -> tuple[list[_Write], Exception]:

@@ -93,7 +93,7 @@ class Shard:
         return ShardReport(
             shard=self.name,
             master=self.masters.address,
-            problem=self.follower.foreign or self.masters.problem or self.queue.refusal,
+            problem=self.follower.fault or self.masters.problem or self.queue.refusal,
             epoch=position.epoch,
             revision=position.revision,
             age_s=round(age_s, 3) if math.isfinite(age_s) else None,

@@ -22,7 +22,7 @@ from registry_core.domain.registration import address_taken
 from registry_core.domain.restoration import Outcome, outcome_of
 from registry_core.domain.selection import Random
 from registry_core.domain.sharding import shard_of
-from registry_core.errors import NotFound, StoreUnavailable, Unavailable
+from registry_core.errors import NotFound, SettingsError, StoreUnavailable, Unavailable
 from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, SweepReport
 from registry_core.store.redis.ending import end
 from registry_core.store.redis.masters import Masters
@@ -85,17 +85,17 @@ class RedisStore:
         try:
             await asyncio.gather(*(shard.start() for shard in self._shards))
             await asyncio.gather(*(shard.follower.settled(START_S) for shard in self._shards))
-            self._refuse_foreign()
+            self._refuse_faults()
         except BaseException:
             await self.close()
             raise
         self._delivering = True
         self._reset()
 
-    def _refuse_foreign(self) -> None:
-        foreign = next((shard.follower.foreign for shard in self._shards if shard.follower.foreign), "")
-        if foreign:
-            raise StoreUnavailable(foreign)
+    def _refuse_faults(self) -> None:
+        fault = next((shard.follower.fault for shard in self._shards if shard.follower.fault), "")
+        if fault:
+            raise SettingsError(f"REGISTRY_STORE: {fault}")
 
     async def close(self) -> None:
         """Stop everything. Safe to call twice."""

@@ -22,7 +22,7 @@ from registry_core.errors import SettingsError, StoreUnavailable
 from registry_core.ports import Clock, SystemClock
 from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest
 from registry_core.store.redis.ending import end
-from registry_core.store.redis.pool import close_client, open_client, warm
+from registry_core.store.redis.pool import close_client, open_client, tls_context, warm
 from registry_core.store.redis.probes import CHANNELS, Fault, ask_node, ask_sentinel, fault_of
 from registry_core.store.redis.url import Access, Address
 
@@ -35,7 +35,8 @@ DOUBT_EVERY_S: Final = 0.05
 DOUBT_S: Final = 3.0
 # A search that takes longer than a failover does goes on at the calm pace, until a Sentinel speaks up.
 SEARCH_S: Final = 10.0
-START_S: Final = 1.0
+# Longer than a probe that nobody answers, so that its reason is known.
+START_S: Final = 1.5
 COMPLAIN_EVERY_S: Final = 30.0
 COMPLAIN_AT_MOST_EVERY_S: Final = 1.0
 MAX_NODES: Final = 32
@@ -104,6 +105,9 @@ class Watcher:
         return "; ".join(faults) or "no server says that it is the master"
 
     async def start(self) -> None:
+        for access in (self._access, self._sentinel_access):
+            if access.tls:
+                tls_context(access)  # a file that cannot be read is told here, and not to every connection
         self._doubt(SEARCH_S)
         for sentinel in self._sentinels:
             self._spawn(partial(self._ask_sentinel, sentinel))
