@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 from redis import exceptions
+from redis.asyncio import Redis
 
 from registry_core.domain.breaker import BreakerState
 from registry_core.errors import NotReplicated, StoreUnavailable, Unavailable
 from registry_core.store.redis.failures import is_answer
+from registry_core.store.redis.queue import _Write
+from registry_core.store.redis.scripts import Name
 from registry_core.store.redis.store import RedisStore
 from tests.integration.test_redis_store import running_store
 from tests.programs import eventually
@@ -75,6 +78,16 @@ async def test_no_replica_is_no_failure_of_the_connection(server: RedisServer) -
         await store.register(claim())
 
 
+async def test_a_write_that_was_given_no_time_is_told_the_reason_of_those_before_it(server: RedisServer) -> None:
+    async with running_store(server) as (store, _):
+        server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+        first = asyncio.ensure_future(refused(store, 1))
+        await asyncio.sleep(0.005)  # these come behind it, and their time is over as soon as its time is
+        behind = [asyncio.ensure_future(refused(store, 1)) for _ in range(5)]
+        assert {await each for each in (first, *behind)} == {"shard 'main' has no replica that takes writes"}
+        assert store.shards()[0].breaker is BreakerState.CLOSED
+
+
 async def test_no_master_is_one(server: RedisServer) -> None:
     async with running_store(server) as (store, _):
         server.ask("REPLICAOF", "127.0.0.1", "1")
@@ -103,3 +116,12 @@ async def test_no_master_is_one(server: RedisServer) -> None:
 )
 def test_only_what_a_serving_master_says_is_an_answer(error: Exception, *, answer: bool) -> None:
     assert is_answer(error) is answer
+
+
+async def test_a_restoration_that_a_second_master_finds_done_was_done() -> None:
+    write = _Write(Name.RESTORE, (), 0.0, asyncio.get_running_loop().create_future())
+    first, second = Redis(), Redis()  # connected to nobody
+    write.take([b"ok", b"epoch", b"7"], first)
+    write.take([b"held", b"5"], second)
+    assert write.result == [b"ok", b"epoch", b"7"]
+    assert write.taken_by is second

@@ -109,6 +109,7 @@ class WriteQueue:
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._told: Exception | None = None  # the last telling failure, since something was taken
         self._known_to: Redis | None = None  # the client whose server knows our scripts
         masters.subscribe(self._moved.set)
 
@@ -199,13 +200,18 @@ class WriteQueue:
         tries, began = 0, self._clock.monotonic()
         while batch:
             self._moved.clear()
+            tried_at = self._clock.monotonic()
             batch, error = await self._try(batch)
             if not batch:
+                self._told = None
                 return
             now = self._clock.monotonic()
+            # A try that was given no time tells nothing: then what the one before told is the reason.
+            if self._told is None or not (isinstance(error, TimeoutError) and now - tried_at < SUSPICIOUS_S):
+                self._told = error
             for write in batch:
                 if now >= write.ends_at:
-                    _fail(write, self._in_the_end(write, error), answered=is_answer(error))
+                    _fail(write, self._in_the_end(write, self._told), answered=is_answer(self._told))
             batch = [write for write in batch if not write.done.done()]
             if not batch:
                 return
