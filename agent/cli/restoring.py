@@ -21,7 +21,7 @@ from agent.cli.snapshot_file import Record
 from registry_core.domain.restoration import Outcome, what
 from registry_core.errors import VerticeError
 
-WORKERS: Final = 8
+WORKERS: Final = 16
 # Longer than a replica holds a write that meets a failover.
 ANSWER_S: Final = 10.0
 # The pauses before each further try; a registry that names a longer one is given it, up to MOST_PAUSE_S.
