@@ -14,6 +14,7 @@ from registry_core.domain.cursor import Cursor
 from registry_core.domain.events import Event
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.records import Instance, InstanceKey, Registration, Service, Status
+from registry_core.domain.restoration import Outcome
 
 
 class Clock(Protocol):
@@ -157,6 +158,13 @@ class Store(Protocol):
         """Store `claim` (already checked) and start its lease.
 
         Raises Conflict when the name or address is somebody else's, Fenced for an older epoch.
+        """
+        ...
+
+    async def restore(self, saved: Instance) -> Outcome:
+        """Bring back `saved` (already checked), as it was and with a lease that starts now, where it is missing.
+
+        Raises Conflict when the name or address is somebody else's.
         """
         ...
 

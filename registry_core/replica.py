@@ -32,12 +32,7 @@ from registry_core.api.health import (
     redis_health,
     worst,
 )
-from registry_core.api.hub import HubLimits, WatchHub
-from registry_core.api.openapi import description
-from registry_core.api.operations import Operations, Policy
-from registry_core.api.resolution import Resolver
-from registry_core.api.routes import Handlers
-from registry_core.api.schemas import (
+from registry_core.api.health_schemas import (
     CacheHealth,
     ComponentsHealth,
     HealthView,
@@ -45,6 +40,11 @@ from registry_core.api.schemas import (
     SystemHealth,
     WatchHealth,
 )
+from registry_core.api.hub import HubLimits, WatchHub
+from registry_core.api.openapi import description
+from registry_core.api.operations import Operations, Policy
+from registry_core.api.resolution import Resolver
+from registry_core.api.routes import Handlers
 from registry_core.api.view import View
 from registry_core.api.watch import SYNC_EVERY_S
 from registry_core.domain.breaker import BreakerState

@@ -10,19 +10,18 @@ from typing import Any, Final
 
 import msgspec
 
+from registry_core.api.health_schemas import GuardReleasedView, GuardView, HealthView, LiveView
 from registry_core.api.schemas import (
     CatalogView,
     DeregisteredView,
-    GuardReleasedView,
-    GuardView,
-    HealthView,
     HeartbeatBody,
     HeartbeatView,
     InstanceView,
-    LiveView,
     Problem,
     RegisterBody,
     RegisteredView,
+    RestoreBody,
+    RestoredView,
     ServiceView,
     StatusBody,
     WatchLine,
@@ -112,6 +111,18 @@ ENDPOINTS: Final = (
         body=StatusBody,
         answers={200: InstanceView},
         errors=(400, 401, 403, 404, 408, 409, 413, 415, 503),
+        writes=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/restore",
+        name="restore",
+        summary="Bring back a saved registration where it is missing; what is registered by the same or a newer "
+        "owner stays, and nobody loses an address",
+        query=(Parameter("dry_run", bool, "change nothing, and say what would happen"),),
+        body=RestoreBody,
+        answers={200: RestoredView},
+        errors=(400, 401, 403, 408, 409, 413, 415, 503),
         writes=True,
     ),
     Endpoint(

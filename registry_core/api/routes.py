@@ -15,6 +15,7 @@ from aiohttp import web
 
 from registry_core.api.auth import Authenticator, Caller
 from registry_core.api.endpoints import JSON
+from registry_core.api.health_schemas import HealthView, LiveView
 from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
 from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
@@ -23,10 +24,9 @@ from registry_core.api.reading import decode
 from registry_core.api.schemas import (
     MAX_BODY_BYTES,
     CatalogView,
-    HealthView,
     HeartbeatBody,
-    LiveView,
     RegisterBody,
+    RestoreBody,
     StatusBody,
 )
 from registry_core.api.view import View
@@ -98,6 +98,10 @@ class Handlers:
         caller, body = await self._writer(request, StatusBody)
         service, instance = request.match_info["service"], request.match_info["instance"]
         return answer(await self._operations.set_status(service, instance, body, caller))
+
+    async def restore(self, request: web.Request, query: Query) -> web.StreamResponse:
+        caller, body = await self._writer(request, RestoreBody)
+        return answer(await self._operations.restore(body, caller, dry_run=boolean(query, "dry_run")))
 
     async def _writer(self, request: web.Request, kind: type[T]) -> tuple[Caller, T]:
         # Who shows no credential is refused before his body is read.

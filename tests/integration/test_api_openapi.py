@@ -15,6 +15,20 @@ from tests.integration.replicas import READY, Api, serving
 from tests.json_schema import problems
 
 GOOD = {"service_name": "ip_intel", "host": "10.0.0.7", "port": 8034, "metadata": {"a": [1, None, {"b": 2.5}]}}
+SAVED = {
+    **GOOD,
+    "instance_id": "10.0.0.7:8034",
+    "addresses": [],
+    "health_endpoint": "/health",
+    "protocol": "http",
+    "version": "",
+    "weight": 1,
+    "tags": [],
+    "zone": "",
+    "status": "passing",
+    "epoch": 0,
+    "registered_at": 1764000000.0,
+}
 ONE = "ip_intel/10.0.0.7:8034"
 
 
@@ -74,6 +88,9 @@ async def test_every_answer_is_as_it_is_described() -> None:
         ("GET", "/services/{service}", "/services/ip_intel?x=1", None),
         ("GET", "/catalog", "/catalog", None),
         ("GET", "/catalog", "/catalog?x=1", None),
+        ("POST", "/restore", "/restore", SAVED),
+        ("POST", "/restore", "/restore?dry_run=yes", SAVED),
+        ("POST", "/restore", "/restore?dry_run=true", {**SAVED, "instance_id": "other"}),
         ("GET", "/guard", "/guard", None),
         ("GET", "/guard", "/guard?x=1", None),
         ("POST", "/guard/release", "/guard/release", None),

@@ -12,7 +12,7 @@ from registry_core.domain.breaker import BreakerState, BreakerTerms
 from registry_core.domain.events import Position
 from registry_core.domain.records import InstanceKey, Status
 from registry_core.domain.sharding import shard_of
-from registry_core.errors import Conflict, NotReplicated, StoreUnavailable
+from registry_core.errors import Conflict, NotReplicated, SettingsError, StoreUnavailable
 from registry_core.ports import Beat
 from registry_core.store.redis import follower as follower_module
 from registry_core.store.redis.queue import QueueTerms
@@ -80,7 +80,7 @@ async def test_a_server_that_is_another_one_begins_an_epoch_that_never_was(serve
 async def test_keys_of_another_program_are_left_alone(server: RedisServer) -> None:
     async with asked(server) as client:
         await client.set("test:records", "somebody else's")
-        with pytest.raises(StoreUnavailable, match=r"test:records is a key of another program"):
+        with pytest.raises(SettingsError, match=r"REGISTRY_STORE: main: test:records is a key of another program"):
             async with running_store(server):
                 pass
         assert await client.get("test:records") == b"somebody else's"

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from registry_core.domain.events import Event, Position, Renewed
 from registry_core.domain.records import InstanceKey
@@ -22,8 +23,10 @@ from registry_core.errors import StoreUnavailable
 from registry_core.ports import Clock
 from registry_core.store.redis import rows, scripts
 from registry_core.store.redis.ending import end
+from registry_core.store.redis.failures import words_of
 from registry_core.store.redis.held import Held
 from registry_core.store.redis.masters import Masters
+from registry_core.store.redis.probes import fault_of
 from registry_core.store.redis.reading import read_whole
 from registry_core.store.redis.scripts import Name
 
@@ -34,6 +37,9 @@ DELIVERED_AT_ONCE: Final = 50
 READ_RENEWALS: Final = 500
 RENEWALS_EVERY_S: Final = 5.0
 RETRY_S: Final = 0.05
+# What goes wrong again and again, though the master is there, is not tried twenty times a second.
+RETRY_MOST_S: Final = 1.0
+SAY_AGAIN_S: Final = 30.0
 # For one answer of the server; reading everything has longer, since it grows with the shard.
 ANSWER_S: Final = 5.0
 SNAPSHOT_S: Final = 120.0
@@ -95,7 +101,8 @@ class Follower:
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
-        self.foreign = ""
+        self.fault = ""  # why the shard cannot be read, when somebody has to change a setting for it
+        self._said: tuple[str, float] = ("", -math.inf)
         masters.subscribe(self._moved.set)
 
     @property
@@ -148,23 +155,43 @@ class Follower:
     # -- following
 
     async def _run(self) -> None:
+        failures = 0
         while True:
             try:
                 self._moved.clear()
                 client = await self._masters.current()
                 await self._follow(client)
+                failures = 0
             except ForeignKeys as error:
-                if str(error) != self.foreign:
-                    self.foreign = str(error)
-                    _log.error("foreign_keys", shard=self._masters.name, because=str(error))
-                self._settled.set()
+                failures += 1
+                self._give_up(str(error))
             except StoreUnavailable:
-                pass
+                failures = 0
             except Exception as error:  # noqa: BLE001 - the top of the loop: whatever it was, following goes on
-                _log.warning("follower_interrupted", shard=self._masters.name, because=repr(error)[:200])
+                failures += 1
+                fault = fault_of(error)
+                if fault.lasting and isinstance(error, ResponseError):
+                    self._give_up(f"{self._masters.name}: redis {self._masters.address}: {fault.reason}")
+                else:
+                    self._say("follower_interrupted", f"{type(error).__name__}: {words_of(error)}")
+            pause_s = min(RETRY_S * 2 ** min(failures, 10), RETRY_MOST_S) if failures else RETRY_S
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RETRY_S):
+                async with asyncio.timeout(pause_s):
                     await self._moved.wait()
+
+    def _give_up(self, fault: str) -> None:
+        """Tell what nobody but an operator can mend. It is tried again all the same, at a calm pace."""
+        self.fault = fault
+        self._say("shard_unusable", fault)
+        self._settled.set()
+
+    def _say(self, event: str, because: str) -> None:
+        """Log what goes wrong: at once when it is something else than before, else every now and then."""
+        now = self._clock.monotonic()
+        said, at = self._said
+        if because != said or now - at >= SAY_AGAIN_S:
+            self._said = (because, now)
+            _log.warning(event, shard=self._masters.name, because=because)
 
     async def _follow(self, client: Redis) -> None:
         async with asyncio.timeout(ANSWER_S):
@@ -192,7 +219,7 @@ class Follower:
                 if revision < self._position.revision or (missing and revision > self._position.revision):
                     await self._catch_up(client)
                 missing = revision > self._position.revision
-            self._confirmed_at = self._clock.monotonic()
+            self._confirmed_at, self.fault = self._clock.monotonic(), ""
             if self._confirmed_at - self._renewals_at >= RENEWALS_EVERY_S:
                 self._renewals_at = self._confirmed_at
                 await self._read_renewals(client)
@@ -203,10 +230,8 @@ class Follower:
             client, Name.OPEN, self._prefix, run_id, secrets.token_hex(8), str(int(self._unknown_s * 1000))
         )
         if result[0] == b"foreign":
-            raise ForeignKeys(
-                f"shard {self._masters.name!r}: {result[1].decode()} is a key of another program; choose another prefix"
-            )
-        self.foreign = ""
+            key = result[1].decode(errors="replace")
+            raise ForeignKeys(f"{self._masters.name}: {key} is a key of another program: choose another prefix=")
         return result[1].decode(), int(result[2]), result[3] == b"1"
 
     async def _deliver(self, client: Redis, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:

@@ -21,6 +21,7 @@ class Name(enum.StrEnum):
 
     OPEN = "open"
     REGISTER = "register"
+    RESTORE = "restore"
     RENEW = "renew"
     SET_STATUS = "set_status"
     DEREGISTER = "deregister"

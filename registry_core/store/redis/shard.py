@@ -15,8 +15,10 @@ from registry_core.domain import guard as guarding
 from registry_core.domain.guard import Census, Guard, GuardPhase
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
+from registry_core.domain.registration import name_taken
+from registry_core.domain.restoration import Outcome, claim_of
 from registry_core.domain.selection import Random
-from registry_core.errors import Conflict, Fenced, NotFound, StoreUnavailable
+from registry_core.errors import Fenced, NotFound, StoreUnavailable
 from registry_core.ports import Beat, BeatResult, Clock, GuardReport, ShardReport, SweepReport
 from registry_core.store.redis import rows
 from registry_core.store.redis.follower import Follower, ShardFeed
@@ -103,7 +105,7 @@ class Shard:
         return ShardReport(
             shard=self.name,
             master=self.masters.address,
-            problem=self.follower.foreign or self.masters.problem,
+            problem=self.follower.fault or self.masters.problem or self.queue.refusal,
             epoch=position.epoch,
             revision=position.revision,
             age_s=round(age_s, 3) if math.isfinite(age_s) else None,
@@ -134,13 +136,7 @@ class Shard:
         )
         match result[0]:
             case b"name":
-                raise Conflict(
-                    f"{claim.service_name!r} and {result[1].decode()!r} are one name in DNS, "
-                    f"and {result[1].decode()!r} is registered",
-                    field="service_name",
-                    provided=claim.service_name,
-                    example=result[1].decode(),
-                )
+                raise name_taken(claim.service_name, result[1].decode())
             case b"fenced":
                 raise _fenced(claim.key, claim.epoch, result)
             case b"address":
@@ -150,6 +146,29 @@ class Shard:
         if changed == b"0":
             self.follower.heard(claim.key, int(now_ms))
         return Stored(rows.instance_of(value), created == b"1", changed == b"1")
+
+    async def restore(self, saved: Instance) -> Outcome:
+        """Bring back `saved`. Raises Conflict for its name, AddressTaken for its address, Unavailable."""
+        claim = claim_of(saved)
+        result = await self._call(
+            Name.RESTORE,
+            rows.field_of(saved.key),
+            saved.service_name,
+            saved.address,
+            str(saved.epoch),
+            saved.status.value,
+            rows.claim_json(claim),
+            str(round(saved.registered_at * 1000)),
+        )
+        match result[0]:
+            case b"name":
+                raise name_taken(saved.service_name, result[1].decode())
+            case b"address":
+                raise AddressTaken(rows.key_of(result[1]))
+            case b"held":
+                return Outcome.PRESENT if int(result[1]) == saved.epoch else Outcome.NEWER
+        await self.follower.reached(result[1].decode(), int(result[2]))
+        return Outcome.RESTORED
 
     async def renew(self, beats: Sequence[Beat], labels: Sequence[str]) -> list[BeatResult]:
         """Renew one lease for each of `beats`, whose services have these `labels`."""

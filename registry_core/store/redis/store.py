@@ -18,8 +18,10 @@ from registry_core.domain.events import Event, Position, Renewed
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import host_port, label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
+from registry_core.domain.registration import address_taken
+from registry_core.domain.restoration import Outcome, outcome_of
 from registry_core.domain.selection import Random
-from registry_core.errors import Conflict, NotFound, StoreUnavailable, Unavailable
+from registry_core.errors import NotFound, SettingsError, StoreUnavailable, Unavailable
 from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, SweepReport
 from registry_core.store.redis.ending import end
 from registry_core.store.redis.held import Held
@@ -100,7 +102,7 @@ class RedisStore:
         try:
             await asyncio.gather(*(shard.start() for shard in self._shards))
             await asyncio.gather(*(shard.follower.settled(START_S) for shard in self._shards))
-            self._refuse_foreign()
+            self._refuse_faults()
             async with self._unfolding:
                 await self._reset()
                 self._delivering = True
@@ -108,10 +110,10 @@ class RedisStore:
             await self.close()
             raise
 
-    def _refuse_foreign(self) -> None:
-        foreign = next((shard.follower.foreign for shard in self._shards if shard.follower.foreign), "")
-        if foreign:
-            raise StoreUnavailable(foreign)
+    def _refuse_faults(self) -> None:
+        fault = next((shard.follower.fault for shard in self._shards if shard.follower.fault), "")
+        if fault:
+            raise SettingsError(f"REGISTRY_STORE: {fault}")
 
     async def close(self) -> None:
         """Stop everything. Safe to call twice."""
@@ -137,8 +139,30 @@ class RedisStore:
         try:
             stored = await shard.register(claim)
         except AddressTaken as taken:
-            raise self._conflict(claim, taken.holder) from None
+            raise address_taken(claim.host, claim.port, taken.holder) from None
         return Grant(stored.instance, stored.created, self._terms.ttl_s)
+
+    async def restore(self, saved: Instance) -> Outcome:
+        """Bring back `saved`, with a lease that starts now. Raises Conflict, Unavailable."""
+        self._started()
+        own = self._merge.home(saved.key.label, saved.key.instance_id)
+        held, shards = self._merge.get(saved.key), self._merge.shards_of(saved.key)
+        if held is not None and own not in shards:
+            # Still in its old shard alone: a copy in its own would count before that one.
+            outcome = outcome_of(saved, held.instance)
+            if outcome is not Outcome.RESTORED:
+                return outcome
+        elsewhere = [
+            lived.instance
+            for lived in self._merge.at_address(saved.address)
+            if lived.instance.key != saved.key and self._home(lived.instance.key) is not self._shards[own]
+        ]
+        if elsewhere and (held is None or outcome_of(saved, held.instance) is Outcome.RESTORED):
+            raise address_taken(saved.host, saved.port, elsewhere[0].key)
+        try:
+            return await self._shards[own].restore(saved)
+        except AddressTaken as taken:
+            raise address_taken(saved.host, saved.port, taken.holder) from None
 
     async def _make_room(self, claim: Registration, shard: Shard) -> None:
         """Take out who holds the address in another shard, when it has to make room.
@@ -155,22 +179,13 @@ class RedisStore:
                 continue
             age_s = (await self._now_s(other.key)) - lived.heartbeat_at
             if other.status is not Status.CRITICAL and not other.suspect and age_s <= self._terms.ttl_s:
-                raise self._conflict(claim, other.key)
+                raise address_taken(claim.host, claim.port, other.key)
             await self.deregister(other.key)
 
     async def _now_s(self, key: InstanceKey) -> float:
         client = await self._home(key).masters.current()
         seconds, microseconds = await client.time()
         return float(seconds) + float(microseconds) / 1e6
-
-    def _conflict(self, claim: Registration, holder: InstanceKey) -> Conflict:
-        address = host_port(claim.host, claim.port)
-        return Conflict(
-            f"{address} is registered as instance {holder.instance_id!r} of {holder.label!r}",
-            field="port",
-            provided=address,
-            example=host_port(claim.host, claim.port + 1 if claim.port < 65535 else claim.port - 1),
-        )
 
     async def renew(self, beats: Sequence[Beat]) -> list[BeatResult]:
         """Renew many leases. Raises Unavailable when no shard that is meant can take its part."""
