@@ -1,5 +1,8 @@
 """The agent's HTTP face, for programs on the same machine. It decides nothing and takes no bodies.
 
+Lookups are for whoever can connect. What changes something (`/drain`, `/maintenance`) is for this machine
+alone, also when the agent listens beyond loopback, and not for pages in its browsers.
+
 Every answer that comes from the view says how old the view is: `Age` in seconds, and `X-Cache: fresh`,
 `stale` or `expired`.
 """
@@ -16,13 +19,16 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
+from agent.holding import Holding
 from agent.lookups import Lookups
 from agent.view import View
 from registry_core.api.connections import Connections
 from registry_core.api.problems import error_response, problem_response
-from registry_core.api.queries import FILTERS, filter_of, read_query
+from registry_core.api.queries import FILTERS, Query, filter_of, read_query
 from registry_core.api.schemas import Problem
-from registry_core.errors import ValidationError, VerticeError, Warming
+from registry_core.domain.names import ip_address
+from registry_core.domain.records import Status
+from registry_core.errors import Forbidden, ValidationError, VerticeError, Warming
 
 JSON: Final = "application/json"
 PLAIN: Final = "text/plain"
@@ -32,6 +38,8 @@ PATHS: Final = (
     "/services",
     "/services/{name}",
     "/resolve/{name}",
+    "/drain",
+    "/maintenance",
     "/self",
     "/health",
     "/live",
@@ -39,6 +47,8 @@ PATHS: Final = (
     "/metrics",
 )
 
+# What each path holds services at.
+_HELD: Final = {"/drain": Status.DRAINING, "/maintenance": Status.MAINTENANCE}
 _ENCODER: Final = msgspec.json.Encoder()
 _log = structlog.get_logger(component="agent.http")
 
@@ -51,6 +61,7 @@ class LocalApi:
         lookups: Lookups,
         view: View,
         connections: Connections,
+        holding: Holding,
         *,
         about: Callable[[], object],
         health: Callable[[], tuple[bool, object]],
@@ -59,6 +70,7 @@ class LocalApi:
         self._lookups = lookups
         self._view = view
         self._connections = connections
+        self._holding = holding
         self._about = about
         self._health = health
         self._exposition = exposition
@@ -66,18 +78,23 @@ class LocalApi:
     def app(self) -> web.Application:
         """Return the application, ready to be served."""
         app = web.Application(middlewares=[self._surround], client_max_size=MAX_BODY_BYTES)
-        handlers = (
-            self._services,
-            self._service,
-            self._resolve,
-            self._self,
-            self._get_health,
-            self._live,
-            self._ready,
-            self._metrics,
+        app.add_routes(
+            [
+                web.get("/services", self._services),
+                web.get("/services/{name}", self._service),
+                web.get("/resolve/{name}", self._resolve),
+                web.get("/drain", self._stands),
+                web.post("/drain", self._hold),
+                web.delete("/drain", self._let_go),
+                web.post("/maintenance", self._hold),
+                web.delete("/maintenance", self._let_go),
+                web.get("/self", self._self),
+                web.get("/health", self._get_health),
+                web.get("/live", self._live),
+                web.get("/ready", self._ready),
+                web.get("/metrics", self._metrics),
+            ]
         )
-        for path, handler in zip(PATHS, handlers, strict=True):
-            app.router.add_get(path, handler)
         return app
 
     # -- lookups
@@ -108,6 +125,23 @@ class LocalApi:
         view = self._view
         headers = {"Age": str(int(view.age_s())), "X-Cache": view.freshness.value}
         return web.Response(body=body, content_type=content_type, headers=headers)
+
+    # -- this agent's own services
+
+    async def _stands(self, request: web.Request) -> web.Response:
+        query = _own(request)
+        held = await self._holding.stands(query.get("service"), query.get("instance"))
+        return web.Response(body=_ENCODER.encode(held), content_type=JSON)
+
+    async def _hold(self, request: web.Request) -> web.Response:
+        query = _own(request)
+        held = self._holding.hold(query.get("service"), query.get("instance"), _HELD[request.path])
+        return web.Response(body=_ENCODER.encode(held), content_type=JSON)
+
+    async def _let_go(self, request: web.Request) -> web.Response:
+        query = _own(request)
+        held = self._holding.let_go(query.get("service"), query.get("instance"), _HELD[request.path])
+        return web.Response(body=_ENCODER.encode(held), content_type=JSON)
 
     # -- about the agent
 
@@ -149,6 +183,21 @@ class LocalApi:
         except Exception:  # noqa: BLE001 - the top of what one request does: whatever it was, others are served
             _log.exception("request_failed", method=request.method, path=request.path)
             return problem_response(500, Problem(error="InternalError", message="the agent failed; its log says more"))
+
+
+def _own(request: web.Request) -> Query:
+    """Return the query of a request about this agent's own services.
+
+    Raises Forbidden when it comes from elsewhere, or from a page in a browser; ValidationError when it has a body.
+    """
+    peer = ip_address(request.remote or "")
+    if peer is None or not (getattr(peer, "ipv4_mapped", None) or peer).is_loopback:
+        raise Forbidden(f"{request.path} is for programs on the agent's own machine", provided=request.remote)
+    if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
+        raise Forbidden(f"{request.path} is not for pages in a browser", field="Origin")
+    if request.can_read_body:
+        raise ValidationError("it takes no body; what is meant stands in the query", field="body", example="?service=x")
+    return read_query(request, ("service", "instance"))
 
 
 def _refused(error: web.HTTPException) -> web.Response:
