@@ -1,5 +1,8 @@
 """The agent's HTTP face, for programs on the same machine. It decides nothing and takes no bodies.
 
+Lookups are for whoever can connect. What changes something (`/drain`, `/maintenance`) is for this machine
+alone, also when the agent listens beyond loopback, and not for pages in its browsers.
+
 On aiohttp's low-level server: a router, middlewares and a Request that is made anew cost more than the
 answer, which is ready most of the time (`ready_bodies.py`).
 
@@ -18,25 +21,29 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from agent.holding import Holding
 from agent.lookups import Lookups
 from agent.ready_bodies import Body, ReadyBodies
 from agent.ready_response import Heads, ReadyResponse, may_have
 from agent.view import View
 from registry_core.api.connections import Connections
 from registry_core.api.problems import error_response, problem_response
-from registry_core.api.queries import FILTERS, filter_of, read_query
+from registry_core.api.queries import FILTERS, Query, filter_of, read_query
 from registry_core.api.schemas import Problem, service_view
-from registry_core.domain.names import label_of
+from registry_core.domain.names import ip_address, label_of
+from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
-from registry_core.errors import ValidationError, VerticeError, Warming
+from registry_core.errors import Forbidden, ValidationError, VerticeError, Warming
 from registry_core.ports import Clock
 
 JSON: Final = "application/json"
 PLAIN: Final = "text/plain"
 FORMATS: Final = ("json", "url", "hostport")
-METHODS: Final = ("GET", "HEAD")
 Handler: TypeAlias = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
 
+
+# What each path holds services at.
+_HELD: Final = {"/drain": Status.DRAINING, "/maintenance": Status.MAINTENANCE}
 _ENCODER: Final = msgspec.json.Encoder()
 _log = structlog.get_logger(component="agent.http")
 
@@ -49,6 +56,7 @@ class LocalApi:
         lookups: Lookups,
         view: View,
         connections: Connections,
+        holding: Holding,
         *,
         random: Random,
         clock: Clock,
@@ -60,21 +68,24 @@ class LocalApi:
         self._view = view
         self._connections = connections
         self._clock = clock
+        self._holding = holding
         self._about = about
         self._health = health
         self._exposition = exposition
         self._ready = ReadyBodies(random)
         self._heads = Heads()
         # `{name}` stands for one segment of the path, and is given to the handler.
-        self._routes: dict[str, Handler] = {
-            "/services": self._services,
-            "/services/{name}": self._service,
-            "/resolve/{name}": self._resolve,
-            "/self": self._self,
-            "/health": self._get_health,
-            "/live": self._live,
-            "/ready": self._get_ready,
-            "/metrics": self._metrics,
+        self._routes: dict[str, dict[str, Handler]] = {
+            "/services": _read(self._services),
+            "/services/{name}": _read(self._service),
+            "/resolve/{name}": _read(self._resolve),
+            "/drain": {**_read(self._stands), "POST": self._hold, "DELETE": self._let_go},
+            "/maintenance": {"POST": self._hold, "DELETE": self._let_go},
+            "/self": _read(self._self),
+            "/health": _read(self._get_health),
+            "/live": _read(self._live),
+            "/ready": _read(self._get_ready),
+            "/metrics": _read(self._metrics),
         }
         view.subscribe(self._ready.changed)
 
@@ -109,14 +120,15 @@ class LocalApi:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         parent, _, last = request.path.rpartition("/")
-        handler, name = self._routes.get(request.path), ""
-        if handler is None and last:
-            handler, name = self._routes.get(f"{parent}/{{name}}"), last
-        if handler is None:
+        handlers, name = self._routes.get(request.path), ""
+        if handlers is None and last:
+            handlers, name = self._routes.get(f"{parent}/{{name}}"), last
+        if handlers is None:
             said = f"there is no such path; there are {', '.join(self._routes)}"
             return problem_response(404, Problem(error="NotFound", message=said))
-        if request.method not in METHODS:
-            allowed = {"Allow": ",".join(METHODS)}
+        handler = handlers.get(request.method)
+        if handler is None:
+            allowed = {"Allow": ",".join(handlers)}
             problem = Problem(error="MethodNotAllowed", message=f"this path takes {allowed['Allow']}")
             return problem_response(405, problem, allowed)
         return await handler(request, name)
@@ -163,6 +175,23 @@ class LocalApi:
         headers = {"Content-Type": content_type, "Age": str(int(view.age_s())), "X-Cache": view.freshness.value}
         return web.Response(body=body, headers=headers)
 
+    # -- this agent's own services
+
+    async def _stands(self, request: web.BaseRequest, _name: str) -> web.Response:
+        query = _own(request)
+        held = await self._holding.stands(query.get("service"), query.get("instance"))
+        return web.Response(body=_ENCODER.encode(held), content_type=JSON)
+
+    async def _hold(self, request: web.BaseRequest, _name: str) -> web.Response:
+        query = _own(request)
+        held = self._holding.hold(query.get("service"), query.get("instance"), _HELD[request.path])
+        return web.Response(body=_ENCODER.encode(held), content_type=JSON)
+
+    async def _let_go(self, request: web.BaseRequest, _name: str) -> web.Response:
+        query = _own(request)
+        held = self._holding.let_go(query.get("service"), query.get("instance"), _HELD[request.path])
+        return web.Response(body=_ENCODER.encode(held), content_type=JSON)
+
     # -- about the agent
 
     async def _self(self, request: web.BaseRequest, _name: str) -> web.Response:
@@ -188,6 +217,25 @@ class LocalApi:
         read_query(request, ())
         body, content_type = await self._exposition()
         return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def _own(request: web.BaseRequest) -> Query:
+    """Return the query of a request about this agent's own services.
+
+    Raises Forbidden when it comes from elsewhere, or from a page in a browser; ValidationError when it has a body.
+    """
+    peer = ip_address(request.remote or "")
+    if peer is None or not (getattr(peer, "ipv4_mapped", None) or peer).is_loopback:
+        raise Forbidden(f"{request.path} is for programs on the agent's own machine", provided=request.remote)
+    if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
+        raise Forbidden(f"{request.path} is not for pages in a browser", field="Origin")
+    if request.can_read_body:
+        raise ValidationError("it takes no body; what is meant stands in the query", field="body", example="?service=x")
+    return read_query(request, ("service", "instance"))
+
+
+def _read(handler: Handler) -> dict[str, Handler]:
+    return {"GET": handler, "HEAD": handler}
 
 
 def http_logger() -> logging.Logger:

@@ -21,6 +21,7 @@ from msgspec import UNSET
 from registry_core.api.app import build_app, http_logger
 from registry_core.api.auth import Authenticator
 from registry_core.api.connections import ConnectionLimits, Connections
+from registry_core.api.drains import Drains
 from registry_core.api.guarding import GUARD_HEALTH, guard_view
 from registry_core.api.health import (
     CPU,
@@ -120,6 +121,7 @@ class Replica:
             operations,
             self.view,
             self.hub,
+            Drains(self.view, self.hub),
             Authenticator(settings.secrets),
             health=self.health,
             exposition=self.metrics.exposition,

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView, DrainView
 from registry_core.api.health_schemas import GuardReleasedView, GuardView, HealthView, LiveView
 from registry_core.api.schemas import (
     CatalogView,
@@ -179,10 +180,28 @@ ENDPOINTS: Final = (
             Parameter("cursor", str, "where an earlier stream ended; without one, or when it is too old: a snapshot"),
             Parameter("service", str, "only this service; sync lines then have no digest"),
             Parameter("renewals", bool, "also say which leases were renewed, before each sign of life"),
+            Parameter("acknowledges", bool, "the reader is going to acknowledge; its id is in X-Watcher"),
         ),
         answers={200: WatchLine},
         errors=(400, 503),
         media_type=NDJSON,
+    ),
+    Endpoint(
+        method="POST",
+        path="/watch/ack",
+        name="acknowledge",
+        summary="Say up to where a watch was taken in use; 404: no such watcher at this replica",
+        body=AcknowledgeBody,
+        answers={200: AcknowledgedView},
+        errors=(400, 404, 408, 413, 415),
+    ),
+    Endpoint(
+        method="GET",
+        path="/drain/{service}/{instance}",
+        name="drain",
+        summary="How many of those that follow this replica have taken in that an instance drains",
+        answers={200: DrainView},
+        errors=(400, 404, 503),
     ),
     Endpoint(
         method="GET",

@@ -14,6 +14,8 @@ import msgspec
 from aiohttp import web
 
 from registry_core.api.auth import Authenticator, Caller
+from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView
+from registry_core.api.drains import Drains
 from registry_core.api.endpoints import JSON
 from registry_core.api.health_schemas import HealthView, LiveView
 from registry_core.api.hub import WatchHub
@@ -33,6 +35,7 @@ from registry_core.api.view import View
 from registry_core.api.watch import stream
 from registry_core.domain.cursor import parse_cursor
 from registry_core.domain.names import check_service_name, label_of
+from registry_core.errors import NotFound
 from registry_core.telemetry.metrics import CONTENT_TYPE
 
 BODY_TIMEOUT_S: Final = 10.0
@@ -58,6 +61,7 @@ class Handlers:
         operations: Operations,
         view: View,
         hub: WatchHub,
+        drains: Drains,
         authenticator: Authenticator,
         *,
         health: Callable[[], HealthView],
@@ -67,6 +71,7 @@ class Handlers:
         self._operations = operations
         self._view = view
         self._hub = hub
+        self._drains = drains
         self._authenticator = authenticator
         self._health = health
         self._exposition = exposition
@@ -143,7 +148,24 @@ class Handlers:
         service = query.get("service")
         label = label_of(check_service_name(service, field="service")) if service else None
         cursor = parse_cursor(query.get("cursor", ""))
-        return await stream(request, self._hub, cursor, label=label, renewals=boolean(query, "renewals"))
+        return await stream(
+            request,
+            self._hub,
+            cursor,
+            label=label,
+            renewals=boolean(query, "renewals"),
+            acknowledges=boolean(query, "acknowledges"),
+        )
+
+    async def acknowledge(self, request: web.Request, _query: Query) -> web.StreamResponse:
+        # No credential is asked for: lookups ask none, and only the watcher itself knows its id.
+        body = decode(await _body(request), AcknowledgeBody)
+        if not self._hub.acknowledge(body.watcher, parse_cursor(body.cursor)):
+            raise NotFound("this replica has no such watcher", field="watcher", provided=body.watcher[:100])
+        return answer(AcknowledgedView(status="acknowledged"))
+
+    async def drain(self, request: web.Request, _query: Query) -> web.StreamResponse:
+        return answer(self._drains.progress(request.match_info["service"], request.match_info["instance"]))
 
     # -- about the replica
 

@@ -100,6 +100,12 @@ async def test_every_answer_is_as_it_is_described() -> None:
         ("GET", "/ready", "/ready", None),
         ("GET", "/openapi.json", "/openapi.json", None),
         ("GET", "/watch", "/watch?cursor=nonsense", None),
+        ("POST", "/watch/ack", "/watch/ack", {"watcher": "nobody", "cursor": ""}),
+        ("POST", "/watch/ack", "/watch/ack", {"watcher": "nobody", "cursor": "nonsense"}),
+        ("POST", "/watch/ack", "/watch/ack", b" " * 70_000),
+        ("GET", "/drain/{service}/{instance}", f"/drain/{ONE}", None),
+        ("GET", "/drain/{service}/{instance}", "/drain/nobody/a:1", None),
+        ("GET", "/drain/{service}/{instance}", "/drain/a/a:1", None),
         ("DELETE", "/deregister/{service}/{instance}", f"/deregister/{ONE}", None),
         ("DELETE", "/deregister/{service}/{instance}", f"/deregister/{ONE}", None),
         ("DELETE", "/deregister/{service}", "/deregister/ip_intel", None),
@@ -154,5 +160,6 @@ async def test_each_body_that_is_described_is_the_one_that_is_read(api: Api, end
     assert operation["operationId"] == endpoint.name
     assert ("requestBody" in operation) == (endpoint.body is not None)
     assert ("security" in operation) == endpoint.writes
-    assert endpoint.writes == (endpoint.method != "GET")
+    # An acknowledgement changes nothing that is stored, and its watcher's id is its credential.
+    assert endpoint.writes == (endpoint.method != "GET" and endpoint.name != "acknowledge")
     assert [p["name"] for p in operation["parameters"] if p["in"] == "query"] == [p.name for p in endpoint.query]
