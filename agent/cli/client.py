@@ -65,12 +65,18 @@ def get(base_url: str, path: str, timeout_s: float = TIMEOUT_S) -> Answer:
 
 
 def ask(
-    method: str, base_url: str, path: str, headers: Mapping[str, str] | None = None, *, timeout_s: float = TIMEOUT_S
+    method: str,
+    base_url: str,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    body: bytes | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> Answer:
-    """Return the answer to a request without a body. Raises Unreachable."""
+    """Return the answer to a request. Raises Unreachable."""
     connection = connect(base_url, timeout_s)
     try:
-        connection.request(method, urlsplit(base_url).path + path, headers={"Accept": "*/*", **(headers or {})})
+        connection.request(method, urlsplit(base_url).path + path, body, {"Accept": "*/*", **(headers or {})})
         response = connection.getresponse()
         return Answer(response.status, response.headers, response.read(MAX_ANSWER_BYTES))
     except (OSError, http.client.HTTPException) as error:

@@ -26,6 +26,7 @@ from registry_core.api.schemas import (
     ServiceView,
     StatusBody,
     WatchLine,
+    WhoamiView,
 )
 from registry_core.domain.records import Status
 
@@ -193,6 +194,13 @@ ENDPOINTS: Final = (
         name="ready",
         summary="200 while lookups can be answered: for load balancers",
         answers={200: LiveView, 503: LiveView},
+    ),
+    Endpoint(
+        method="GET",
+        path="/whoami",
+        name="whoami",
+        summary="The address that this request comes from: for who wants to know how others see him",
+        answers={200: WhoamiView},
     ),
     Endpoint(
         method="GET",

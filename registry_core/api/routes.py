@@ -28,6 +28,7 @@ from registry_core.api.schemas import (
     LiveView,
     RegisterBody,
     StatusBody,
+    WhoamiView,
 )
 from registry_core.api.view import View
 from registry_core.api.watch import stream
@@ -155,6 +156,9 @@ class Handlers:
         return answer(
             LiveView(status="ready" if ready else "starting", state=self._view.state.value), 200 if ready else 503
         )
+
+    async def whoami(self, request: web.Request, _query: Query) -> web.StreamResponse:
+        return answer(WhoamiView(address=request.remote or ""))
 
     async def metrics(self, _request: web.Request, _query: Query) -> web.StreamResponse:
         return web.Response(body=self._exposition(), headers={"Content-Type": CONTENT_TYPE})

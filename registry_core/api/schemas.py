@@ -262,6 +262,12 @@ class LiveView(msgspec.Struct, kw_only=True):
     state: str
 
 
+class WhoamiView(msgspec.Struct, kw_only=True):
+    """`GET /whoami`."""
+
+    address: str  # the peer's, as this replica sees it: of a proxy's client, the proxy's
+
+
 class Problem(msgspec.Struct, kw_only=True):
     """The one shape of every error."""
 
