@@ -66,8 +66,8 @@ def _agent(facts: Facts) -> Iterator[Finding]:
     subject, agent = facts.subject, facts.agent
     if agent is None:
         return
-    ours = {(one.name, one.host, one.port) for one in subject.services}
-    theirs = {(one.name, one.host, one.port) for one in agent.services}
+    ours = {one.name for one in subject.services}
+    theirs = {one.name for one in agent.services}
     if ours and theirs and not ours & theirs:
         yield OTHER_AGENT.found(http=subject.http_listen, ours=_named(ours), theirs=_named(theirs))
     elif agent.registry_urls and set(agent.registry_urls) != set(subject.registry_urls):
@@ -76,6 +76,6 @@ def _agent(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _named(services: set[tuple[str, str, int]]) -> str:
-    shown = [f"{name} at {host}:{port}" for name, host, port in sorted(services)]
+def _named(services: set[str]) -> str:
+    shown = sorted(services)
     return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")

@@ -13,6 +13,7 @@ import re
 import resource
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -127,8 +128,9 @@ def _listeners(root: Path) -> Iterator[Listener]:
 
 
 def _address(digits: str) -> str:
-    """Return the address that /proc/net writes as words of 32 bits in the machine's order (little-endian here)."""
-    packed = b"".join(bytes.fromhex(digits[at : at + _WORD])[::-1] for at in range(0, len(digits), _WORD))
+    """Return the address that /proc/net writes as words of 32 bits in the machine's own order."""
+    step = -1 if sys.byteorder == "little" else 1
+    packed = b"".join(bytes.fromhex(digits[at : at + _WORD])[::step] for at in range(0, len(digits), _WORD))
     return str(ipaddress.ip_address(packed))
 
 
