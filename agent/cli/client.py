@@ -71,18 +71,19 @@ def ask(
     path: str,
     headers: Mapping[str, str] | None = None,
     *,
+    body: bytes | None = None,
     timeout_s: float = TIMEOUT_S,
     most_bytes: int = MAX_ANSWER_BYTES,
 ) -> Answer:
-    """Return the answer to a request without a body. Raises Unreachable, also for one of more than `most_bytes`."""
+    """Return the answer to a request. Raises Unreachable, also for one of more than `most_bytes`."""
     connection = connect(base_url, timeout_s)
     try:
-        connection.request(method, urlsplit(base_url).path + path, headers={"Accept": "*/*", **(headers or {})})
+        connection.request(method, urlsplit(base_url).path + path, body, {"Accept": "*/*", **(headers or {})})
         response = connection.getresponse()
-        body = response.read(most_bytes + 1)
-        if len(body) > most_bytes:
+        said = response.read(most_bytes + 1)
+        if len(said) > most_bytes:
             raise Unreachable(f"{base_url} answers with more than {most_bytes} bytes")
-        return Answer(response.status, response.headers, body)
+        return Answer(response.status, response.headers, said)
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(f"nobody answers at {base_url}: {reason(error)}") from None
     finally:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView, DrainView
-from registry_core.api.health_schemas import GuardReleasedView, GuardView, HealthView, LiveView
+from registry_core.api.health_schemas import GuardReleasedView, GuardView, HealthView, LiveView, WhoamiView
 from registry_core.api.schemas import (
     CatalogView,
     DeregisteredView,
@@ -223,6 +223,13 @@ ENDPOINTS: Final = (
         name="ready",
         summary="200 while lookups can be answered: for load balancers",
         answers={200: LiveView, 503: LiveView},
+    ),
+    Endpoint(
+        method="GET",
+        path="/whoami",
+        name="whoami",
+        summary="The address that this request comes from: for who wants to know how others see him",
+        answers={200: WhoamiView},
     ),
     Endpoint(
         method="GET",

@@ -110,6 +110,12 @@ class HealthView(msgspec.Struct, kw_only=True):
     components: ComponentsHealth
 
 
+class WhoamiView(msgspec.Struct, kw_only=True):
+    """`GET /whoami`."""
+
+    address: str  # the peer's, as this replica sees it: of a proxy's client, the proxy's
+
+
 class LiveView(msgspec.Struct, kw_only=True):
     """`GET /live` and `GET /ready`."""
 

@@ -17,7 +17,7 @@ from registry_core.api.auth import Authenticator, Caller
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView
 from registry_core.api.drains import Drains
 from registry_core.api.endpoints import JSON
-from registry_core.api.health_schemas import HealthView, LiveView
+from registry_core.api.health_schemas import HealthView, LiveView, WhoamiView
 from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
 from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
@@ -181,6 +181,9 @@ class Handlers:
         return answer(
             LiveView(status="ready" if ready else "starting", state=self._view.state.value), 200 if ready else 503
         )
+
+    async def whoami(self, request: web.Request, _query: Query) -> web.StreamResponse:
+        return answer(WhoamiView(address=request.remote or ""))
 
     async def metrics(self, _request: web.Request, _query: Query) -> web.StreamResponse:
         return web.Response(body=self._exposition(), headers={"Content-Type": CONTENT_TYPE})

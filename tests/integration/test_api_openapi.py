@@ -98,6 +98,7 @@ async def test_every_answer_is_as_it_is_described() -> None:
         ("GET", "/health", "/health", None),
         ("GET", "/live", "/live", None),
         ("GET", "/ready", "/ready", None),
+        ("GET", "/whoami", "/whoami", None),
         ("GET", "/openapi.json", "/openapi.json", None),
         ("GET", "/watch", "/watch?cursor=nonsense", None),
         ("POST", "/watch/ack", "/watch/ack", {"watcher": "nobody", "cursor": ""}),
