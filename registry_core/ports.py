@@ -90,6 +90,7 @@ class SweepReport(msgspec.Struct, frozen=True):
     expired: tuple[InstanceKey, ...]
     amnesty_s: float
     suspected: tuple[InstanceKey, ...] = ()
+    spared: bool = False  # somebody who is due waits for the next sweep, which should be soon
 
 
 class GuardReport(msgspec.Struct, frozen=True):

@@ -131,7 +131,7 @@ class MemoryStore:
             held = msgspec.structs.replace(self._held(key, None), suspect=True)
             events.append(Registered(self._next(), held, self._catalog.heartbeat_at(key)))
         self._deliver(feed, events)
-        return SweepReport(plan.expired, plan.amnesty_s, plan.suspected)
+        return SweepReport(plan.expired, plan.amnesty_s, plan.suspected, plan.spared)
 
     def guards(self) -> tuple[GuardReport, ...]:
         """Return how the guard of the one shard stands."""

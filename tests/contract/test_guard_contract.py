@@ -249,3 +249,21 @@ async def test_an_hour_without_a_store_withdraws_nobody_who_lives_and_lets_the_d
     assert all(set(LIVING) <= set(ports) for ports in left)
     half_minutes = [len(before) - len(after) for before, after in pairwise(left)]
     assert max(half_minutes) <= GUARD.budget_at_least / 2 + 1, "by the budget of a minute, and not all at once"
+
+
+async def test_no_sweep_empties_a_service_of_several_instances(under_test: StoreUnderTest) -> None:
+    for port in (8001, 8002, 8003):
+        await under_test.store.register(claim("dying", port=port))
+    for port in range(9001, 9010):
+        await under_test.store.register(claim("living", port=port))
+    beats = [Beat("living", f"10.0.0.7:{port}") for port in range(9001, 9010)]
+    left: list[int] = []
+    for second in range(int(TERMS.ttl_s + TERMS.grace_s)):
+        await under_test.pass_time(1)
+        left.append(len([i for i in under_test.feed.catalog if i.service_name == "dying"]))
+        if second % 15 == 0:
+            await under_test.store.renew(beats)
+    assert left[-1] == 0, "within the lease and its grace all are gone"
+    assert (3, 0) not in set(pairwise(left))
+    assert any(before > after == 1 for before, after in pairwise(left)), "the last one waits for the next sweep"
+    assert under_test.feed.catalog.names() == ["living"]

@@ -111,7 +111,8 @@ async def test_a_write_that_no_replica_confirms_is_not_acknowledged(server: Redi
 async def test_a_master_whose_replicas_are_silent_refuses_soon_and_serves_again_as_soon_as_one_is_back(
     server: RedisServer, tmp_path: Path
 ) -> None:
-    terms = QueueTerms(operation_s=60.0, wait_s=0.1, replicas_s=0.3)
+    # Long enough for a replica that has just been sent everything to take it in, on a busy machine.
+    terms = QueueTerms(operation_s=60.0, wait_s=0.1, replicas_s=1.0)
     async with running_store(server, replicas=1, terms=terms) as (store, _), asyncio.timeout(30):
         for _ in range(BreakerTerms().failures + 1):
             with pytest.raises(NotReplicated):

@@ -212,7 +212,8 @@ class Shard:
     async def sweep(self, sizes_of: Callable[[Collection[str]], Mapping[str, int]]) -> SweepReport:
         """Expire what has run out, unless the guard holds it. Raises Unavailable.
 
-        `sizes_of`, how many instances some services have, is asked only while the guard lets go.
+        `sizes_of`, how many instances some services have, is asked only while the guard lets go, and when
+        several instances of one service are due.
 
         What is due is counted in one script, decided here, and carried out in another, which does nothing
         when somebody else swept in between: then it is theirs.
@@ -231,7 +232,7 @@ class Shard:
         expired: list[InstanceKey] = []
         match guard.phase:
             case GuardPhase.CLEAR:
-                expired = named
+                expired = guarding.sparing(named, sizes_of)
                 if expired:
                     expiries.append((now, len(expired)))
             case GuardPhase.RELEASING:
@@ -268,7 +269,8 @@ class Shard:
             fields = [rows.key_of(field) for field in result[5:]]
             gone += fields[: int(result[3])]
             turned += fields[int(result[3]) :]
-        return SweepReport(tuple(gone), amnesty_s, tuple(turned))
+        spared = guard.phase is GuardPhase.CLEAR and len(expired) < due
+        return SweepReport(tuple(gone), amnesty_s, tuple(turned), spared)
 
     async def _census(self) -> list[bytes]:
         """Count, after as many calls as it takes to extend all leases when nobody swept for a while."""

@@ -256,6 +256,7 @@ class RedisStore:
             tuple(key for report in good for key in report.expired),
             max(report.amnesty_s for report in good),
             tuple(key for report in good for key in report.suspected),
+            any(report.spared for report in good),
         )
 
     def guards(self) -> tuple[GuardReport, ...]:
