@@ -38,6 +38,7 @@ PATHS: Final = (
     "/services",
     "/services/{name}",
     "/resolve/{name}",
+    "/explain/{name}",
     "/drain",
     "/maintenance",
     "/self",
@@ -83,6 +84,7 @@ class LocalApi:
                 web.get("/services", self._services),
                 web.get("/services/{name}", self._service),
                 web.get("/resolve/{name}", self._resolve),
+                web.get("/explain/{name}", self._explain),
                 web.get("/drain", self._stands),
                 web.post("/drain", self._hold),
                 web.delete("/drain", self._let_go),
@@ -120,6 +122,10 @@ class LocalApi:
         # No newline at the end: the text is made to be put into a command line.
         text = picked.endpoint if form == "url" else picked.endpoint.partition("://")[2]
         return self._aged(text.encode(), PLAIN)
+
+    async def _explain(self, request: web.Request) -> web.Response:
+        wanted = filter_of(read_query(request, FILTERS))
+        return self._aged(_ENCODER.encode(self._lookups.explain(request.match_info["name"], wanted)))
 
     def _aged(self, body: bytes, content_type: str = JSON) -> web.Response:
         view = self._view
