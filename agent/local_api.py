@@ -135,17 +135,17 @@ class LocalApi:
     # -- this agent's own services
 
     async def _stands(self, request: web.Request) -> web.Response:
-        query = _own(request)
+        query = own_query(request)
         held = await self._holding.stands(query.get("service"), query.get("instance"))
         return web.Response(body=_ENCODER.encode(held), content_type=JSON)
 
     async def _hold(self, request: web.Request) -> web.Response:
-        query = _own(request)
+        query = own_query(request)
         held = self._holding.hold(query.get("service"), query.get("instance"), _HELD[request.path])
         return web.Response(body=_ENCODER.encode(held), content_type=JSON)
 
     async def _let_go(self, request: web.Request) -> web.Response:
-        query = _own(request)
+        query = own_query(request)
         held = self._holding.let_go(query.get("service"), query.get("instance"), _HELD[request.path])
         return web.Response(body=_ENCODER.encode(held), content_type=JSON)
 
@@ -191,7 +191,7 @@ class LocalApi:
             return problem_response(500, Problem(error="InternalError", message="the agent failed; its log says more"))
 
 
-def _own(request: web.Request) -> Query:
+def own_query(request: web.Request) -> Query:
     """Return the query of a request about this agent's own services.
 
     Raises Forbidden when it comes from elsewhere, or from a page in a browser; ValidationError when it has a body.
