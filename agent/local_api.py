@@ -79,6 +79,7 @@ class LocalApi:
             "/services": _read(self._services),
             "/services/{name}": _read(self._service),
             "/resolve/{name}": _read(self._resolve),
+            "/explain/{name}": _read(self._explain),
             "/drain": {**_read(self._stands), "POST": self._hold, "DELETE": self._let_go},
             "/maintenance": {"POST": self._hold, "DELETE": self._let_go},
             "/self": _read(self._self),
@@ -170,6 +171,10 @@ class LocalApi:
     def _keep(self, request: web.BaseRequest, body: Body) -> web.Response:
         return self._aged(*self._ready.put(request.raw_path, body))
 
+    async def _explain(self, request: web.BaseRequest, name: str) -> web.Response:
+        wanted = filter_of(read_query(request, FILTERS))
+        return self._aged(_ENCODER.encode(self._lookups.explain(name, wanted)))
+
     def _aged(self, body: bytes, content_type: str = JSON) -> web.Response:
         view = self._view
         headers = {"Content-Type": content_type, "Age": str(int(view.age_s())), "X-Cache": view.freshness.value}
@@ -178,17 +183,17 @@ class LocalApi:
     # -- this agent's own services
 
     async def _stands(self, request: web.BaseRequest, _name: str) -> web.Response:
-        query = _own(request)
+        query = own_query(request)
         held = await self._holding.stands(query.get("service"), query.get("instance"))
         return web.Response(body=_ENCODER.encode(held), content_type=JSON)
 
     async def _hold(self, request: web.BaseRequest, _name: str) -> web.Response:
-        query = _own(request)
+        query = own_query(request)
         held = self._holding.hold(query.get("service"), query.get("instance"), _HELD[request.path])
         return web.Response(body=_ENCODER.encode(held), content_type=JSON)
 
     async def _let_go(self, request: web.BaseRequest, _name: str) -> web.Response:
-        query = _own(request)
+        query = own_query(request)
         held = self._holding.let_go(query.get("service"), query.get("instance"), _HELD[request.path])
         return web.Response(body=_ENCODER.encode(held), content_type=JSON)
 
@@ -219,7 +224,7 @@ class LocalApi:
         return web.Response(body=body, headers={"Content-Type": content_type})
 
 
-def _own(request: web.BaseRequest) -> Query:
+def own_query(request: web.BaseRequest) -> Query:
     """Return the query of a request about this agent's own services.
 
     Raises Forbidden when it comes from elsewhere, or from a page in a browser; ValidationError when it has a body.

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from agent.explaining import Explanation, Known, explained, near_misses
 from agent.view import READY, View
 from registry_core.api.schemas import InstanceView, ServiceView, instance_view, service_view
 from registry_core.domain.names import NAME_EXAMPLE, check_service_name
 from registry_core.domain.records import Instance
 from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, drawn, nearest, ranked, serving, why_none
-from registry_core.errors import NotFound, Unavailable, Warming
+from registry_core.errors import NotFound, Unavailable, ValidationError, Warming
 
 # A client that is told "cannot tell yet" asks again soon: the watch brings the answer by itself.
 RETRY_AFTER_S: Final = 2.0
+MOST_SHOWN: Final = 100
 
 
 class ViewTooOld(Unavailable):
@@ -55,6 +57,36 @@ class Lookups:
     def one(self, name: str, wanted: Filter = ANY) -> InstanceView:
         """Return one instance, of the nearest zone, drawn by weight. Raises as `service` does."""
         return self.shown(drawn(self.find(name, wanted).near, self._random))
+
+    def explain(self, name: str, wanted: Filter = ANY) -> Explanation:
+        """Return why a lookup answers as it does. Raises nothing for what is unknown, or is no name: it says so."""
+        view = self._view
+        try:
+            check_service_name(name)
+            service = view.catalog.find(name)
+            elsewhere = view.elsewhere.find(name) if service is None else None
+            missing = self._missing(name).message
+        except ValidationError as error:
+            service = elsewhere = None
+            missing = f"{name[:MOST_SHOWN]!r} is no name of a service: {error.message}"
+        found = service or elsewhere
+        if service is not None:
+            source = "snapshot" if not view.snapshots else "view"
+        else:
+            source = str(elsewhere.instances[0].metadata["source"]) if elsewhere is not None else ""
+        known = Known(
+            service=found,
+            source=source,
+            age_s=view.age_s(),
+            freshness=view.freshness,
+            complete=view.complete,
+            missing=missing if found is None else "",
+            similar=near_misses(name[:MOST_SHOWN], view.catalog.names()) if found is None else (),
+            ttl_remaining_s={i.key: view.ttl_remaining_s(i.key) for i in service.instances} if service else {},
+            local_zone=self._zone,
+            when_none_pass=self._when_none_pass,
+        )
+        return explained(name[:MOST_SHOWN], wanted, known)
 
     def ranked(self, found: Found) -> list[InstanceView]:
         """Return all that may be used, the nearest and heaviest first."""

@@ -204,10 +204,7 @@ class Zone:
         if not instances:
             # The other transport, or another tag, may be there: then this name alone is not.
             return Found(self._unknown(), label=label)
-        usable = serving(instances, Filter(), self._settings.when_none_pass)
-        leaving = [i for i in instances if i.status is Status.DRAINING]
-        if not usable and self._settings.when_none_pass is WhenNonePass.NONE:
-            leaving = []
+        usable, leaving = usable_and_leaving(instances, self._settings.when_none_pass)
         if query.qtype == Type.SRV:
             count = len(usable) + len(leaving)
             answer = self._srv(self._shuffled(usable, random)[:most], self._shuffled(leaving, random))
@@ -320,6 +317,19 @@ class Zone:
             instances,
             key=lambda i: (bool(local) and i.zone != local, -(random.random() ** (1.0 / i.weight))),
         )
+
+
+def usable_and_leaving(
+    instances: Sequence[Instance], when_none_pass: WhenNonePass
+) -> tuple[Sequence[Instance], Sequence[Instance]]:
+    """Return who of a service is answered with, and who drains and is still named beside them.
+
+    SRV has both, those who drain with a weight of 0; A and the like have these only when there are no others.
+    """
+    usable = serving(instances, Filter(), when_none_pass)
+    if not usable and when_none_pass is WhenNonePass.NONE:
+        return (), ()
+    return usable, [i for i in instances if i.status is Status.DRAINING]
 
 
 def _cannot_tell() -> Answer:
