@@ -149,6 +149,14 @@ CASES: list[tuple[str, Facts, set[str]]] = [
         {"resolv-conf-order"},
     ),
     (
+        "the agent is second, after one that refuses",
+        changed(
+            resolv=servers("10.0.0.53", "127.0.0.1", more="search vertice.internal\noptions timeout:1\n"),
+            nameservers={"10.0.0.53": ZoneAnswer.REFUSES, "127.0.0.1": OURS},
+        ),
+        {"resolv-conf-order-refused"},
+    ),
+    (
         "the agent is first of two, with the usual timeout",
         changed(resolv=servers("127.0.0.1", "10.0.0.53"), nameservers=BOTH),
         {"resolv-conf-others", "resolv-conf-timeout"},
@@ -387,6 +395,7 @@ CASES: list[tuple[str, Facts, set[str]]] = [
     ),
     ("an agent whose DNS is elsewhere", changed(dns_answer=SILENT), {"agent-dns-elsewhere"}),
     ("an agent with another zone", changed(dns_answer=UNKNOWN), {"agent-dns-zone"}),
+    ("an agent with another zone, that forwards nothing", changed(dns_answer=ZoneAnswer.REFUSES), {"agent-dns-zone"}),
     ("DNS for others that may not ask", changed(subject={"dns_listen": Listen("0.0.0.0", 53)}), {"dns-allow"}),
     # -- the advertised address
     ("a host without an address", changed(service={"addresses": (), "listening": None}), {"advertised-unresolvable"}),

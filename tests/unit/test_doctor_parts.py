@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.doctor import machine
+from agent.doctor.facts import Libc, Listener
 from agent.doctor.finding import Finding, Severity
 from agent.doctor.folder import look_at
 from agent.doctor.libc import hosts_line
@@ -122,8 +122,8 @@ def test_listeners_are_read_with_who_has_them(tmp_path: Path) -> None:
     (tmp_path / "proc/7/fd/3").symlink_to("socket:[99]")
     (tmp_path / "proc/7/fd/4").symlink_to("/dev/null")
     assert set(read_machine(tmp_path).listeners) == {
-        machine.Listener("tcp", "127.0.0.1", 8888, ""),
-        machine.Listener("udp", "::1", 53, "dnsmasq (pid 7)"),
+        Listener("tcp", "127.0.0.1", 8888, ""),
+        Listener("udp", "::1", 53, "dnsmasq (pid 7)"),
     }
 
 
@@ -142,14 +142,14 @@ def musl(root: Path, said: str = "musl libc (x86_64)\nVersion 1.2.3\n") -> Path:
 
 
 def test_musl_is_known_by_its_loader_and_says_its_version(tmp_path: Path) -> None:
-    assert read_machine(musl(tmp_path)).libc == machine.Libc(is_musl=True, version="1.2.3")
+    assert read_machine(musl(tmp_path)).libc == Libc(is_musl=True, version="1.2.3")
 
 
 def test_a_musl_that_says_nothing_is_one_all_the_same(tmp_path: Path) -> None:
     root = musl(tmp_path, said="?")
-    assert read_machine(root).libc == machine.Libc(is_musl=True)
+    assert read_machine(root).libc == Libc(is_musl=True)
     (root / "lib/ld-musl-x86_64.so.1").chmod(0o644)
-    assert read_machine(root).libc == machine.Libc(is_musl=True)
+    assert read_machine(root).libc == Libc(is_musl=True)
 
 
 def test_musl_beside_glibc_is_a_tool_and_not_the_libc(tmp_path: Path) -> None:
