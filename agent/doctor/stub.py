@@ -136,7 +136,7 @@ DOCKER_LOOP = Kind(
     "docker-dns-loop",
     Severity.WARNING,
     "Docker's resolver asks the agent, and the agent forwards other names back to Docker's resolver ({server})",
-    "the agent notices and does not go round in circles, but other names are then answered by nobody",
+    "the agent notices and does not go round in circles, but names other than of containers are then found by nobody",
     "AGENT_DNS_FORWARD=10.0.0.2    # a resolver of your network, instead of `system`",
 )
 FORWARD_NOBODY = Kind(

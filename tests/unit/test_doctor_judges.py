@@ -258,6 +258,17 @@ CASES: list[tuple[str, Facts, set[str]]] = [
         ),
         {"agent-not-running"},
     ),
+    (
+        "the stubs of others are no agent, though they are on loopback",
+        changed(
+            resolv=servers("127.0.0.11"),
+            subject={"dns_listen": Listen("0.0.0.0", 53), "allows_only_loopback": False},
+            agent=None,
+            dns_answer=SILENT,
+            nameservers={"127.0.0.11": SILENT},
+        ),
+        {"agent-not-running", "docker-dns", "resolv-conf-silent"},
+    ),
     # -- resolv.conf: what is asked
     (
         "ndots with a suffix of others",
@@ -304,6 +315,15 @@ CASES: list[tuple[str, Facts, set[str]]] = [
             resolv="nameserver 127.0.0.1\nsearch fleet.local\n",
         ),
         {"nsswitch-mdns", "zone-local"},
+    ),
+    (
+        "multicast DNS passes .local on",
+        changed(
+            machine={"nsswitch": "hosts: files mdns4 dns\n"},
+            subject={"zone": "fleet.local"},
+            resolv="nameserver 127.0.0.1\nsearch fleet.local\n",
+        ),
+        {"zone-local"},
     ),
     (
         "multicast DNS does not take .internal",

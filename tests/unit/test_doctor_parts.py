@@ -23,7 +23,7 @@ from agent.state_dir import StateDir as HeldFolder
 
 TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 3412 1 0 100 0 0 10 0
-   1: 0100007F:22B8 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 3413 1 0 20 4 30 10 -1
+   1: 0100007F:22B9 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 3413 1 0 20 4 30 10 -1
 """
 UDP6 = """  sl  local_address                         remote_address                        st tx_queue rx_queue
    0: 00000000000000000000000001000000:0035 00000000000000000000000000000000:0000 07 00000000:00000000 00:00 0 0 0 99 2
@@ -52,6 +52,7 @@ def write(root: Path, **files: str) -> Path:
         ("search a.b. C.d\n", ResolvConf(search=("a.b", "c.d"))),
         ("search a.b\ndomain c.d\n", ResolvConf(search=("c.d",))),
         ("search .\n", ResolvConf()),
+        (" search a.b\n\toptions ndots:5\n", ResolvConf()),
         (
             "options ndots:5 timeout:1\noptions attempts:3 rotate\n",
             ResolvConf(ndots=5, timeout_s=1, attempts=3, rotates=True),
