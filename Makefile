@@ -5,7 +5,7 @@ BIN := .venv/bin
 APT := tools/system-packages.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system-packages run test check chaos fuzz bench fmt lock map clean
+.PHONY: help setup setup-dev system-packages bench-packages run test check chaos fuzz bench fmt lock map clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -29,7 +29,7 @@ setup-dev: .venv/.installed-dev
 
 system-packages: ## install the programs that the tests start (as root), or say which are missing
 	@$(APT) haproxy dig=bind9-dnsutils kdig=knot-dnsutils curl redis-server redis-sentinel dnsmasq=dnsmasq-base \
-		unbound prometheus dnsperf gcc musl-gcc=musl-tools ip=iproute2 nsenter=util-linux libfaketime
+		unbound prometheus dnsperf gcc musl-gcc=musl-tools ip=iproute2 nsenter=util-linux libfaketime openssl
 
 run: setup ## start a registry, an agent and a small fleet on loopback (Ctrl-C ends it)
 	@exec $(BIN)/vertice dev
@@ -52,8 +52,11 @@ chaos: setup-dev system-packages ## break Redis, Sentinels and replicas under lo
 fuzz: setup-dev system-packages ## send a million odd packets to a real agent's DNS: says the seed, keeps what it objects to
 	$(BIN)/python -m tests.fuzz.run
 
-bench: setup-dev ## measure: prints a table, writes bench/results/*.json
-	$(BIN)/python -m bench.run
+bench-packages: ## install the programs that the benchmark compares with (as root), or say which are missing
+	@$(APT) dnsperf dnsmasq=dnsmasq-base unbound wrk
+
+bench: setup-dev bench-packages ## measure: prints tables, writes bench/results/*.json
+	$(BIN)/python -m bench.run; propagation=$$?; $(BIN)/python -m bench.dns && exit $$propagation
 
 fmt: setup-dev ## format, and mend what can be mended by itself
 	$(BIN)/ruff format .

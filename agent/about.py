@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from agent.decisions import Phase
+from agent.dns_workers import DnsWorkers
 from agent.keeper import SnapshotKeeper, SnapshotReport
 from agent.lookups import Lookups
 from agent.metrics import CounterSample, GaugeSample, counter, gauge
@@ -15,8 +16,10 @@ from agent.registry_client import Upstreams
 from agent.session import ServiceReport, Session
 from agent.sync import WatchSync
 from agent.view import View
+from agent.worker_wire import DnsCounts, added, counts_of
 from dns.forwarding import Forwarder, ForwardingReport
 from dns.responder import Responder
+from dns.udp import UdpServer
 from dns.upstreams import State
 from registry_core.domain.freshness import Freshness
 from registry_core.ports import Clock
@@ -99,6 +102,12 @@ class About:
         self._session: Session | None = None
         self._sync: WatchSync | None = None
         self._keeper: SnapshotKeeper | None = None
+        self._udp: UdpServer | None = None
+        self._workers: DnsWorkers | None = None
+
+    def answers_on(self, udp: UdpServer, workers: DnsWorkers) -> None:
+        """Read these too, from now on."""
+        self._udp, self._workers = udp, workers
 
     def join(self, session: Session, sync: WatchSync, keeper: SnapshotKeeper | None) -> None:
         """Read these too, from now on."""
@@ -151,19 +160,20 @@ class About:
             kept = self._keeper.report()
             yield counter("agent_snapshot_saves", "Snapshots written to the disk.", kept.saves)
             yield counter("agent_snapshot_failures", "Snapshots that could not be written.", kept.failures)
-        yield from self._dns_samples()
+        dns = self._dns_counts()
+        yield from self._dns_samples(dns)
         yield from self._forwarding_samples()
         yield CounterSample(
             "cache_hits",
             "Lookups answered from memory: HTTP ones of known names, DNS ones that had a ready answer.",
             ("cache",),
-            {("view",): self._lookups.hits, ("dns",): self._responder.hits},
+            {("view",): self._lookups.hits, ("dns",): dns.hits},
         )
         yield CounterSample(
             "cache_misses",
             "HTTP lookups of unknown names; DNS ones whose answer had to be made.",
             ("cache",),
-            {("view",): self._lookups.misses, ("dns",): self._responder.misses},
+            {("view",): self._lookups.misses, ("dns",): dns.misses},
         )
         phases: dict[tuple[str, ...], float] = {(phase,): count for phase, count in self._phases().items()}
         yield GaugeSample("agent_registrations", "Services of this agent, by phase.", ("phase",), phases)
@@ -181,17 +191,26 @@ class About:
                 {(outcome.value,): float(count) for outcome, count in self._session.beats.items()},
             )
 
-    def _dns_samples(self) -> Iterable[CounterSample | GaugeSample]:
-        dns = self._responder
-        queries: dict[tuple[str, ...], float] = dict(dns.counters.items())
+    def _dns_counts(self) -> DnsCounts:
+        own = counts_of(self._responder, self._udp.dropped if self._udp is not None else 0)
+        return added((own, self._workers.counts)) if self._workers is not None else own
+
+    def _dns_samples(self, dns: DnsCounts) -> Iterable[CounterSample | GaugeSample]:
+        queries: dict[tuple[str, ...], float] = {tuple(key.split()): count for key, count in dns.queries.items()}
         yield CounterSample("agent_dns_queries", "DNS queries, by type and code.", ("type", "rcode"), queries)
         yield counter("agent_dns_malformed", "Queries that could not be read.", dns.malformed)
         yield counter("agent_dns_prohibited", "Queries from networks that may not ask.", dns.prohibited)
         yield counter("agent_dns_limited", "Answers that were over the limit of their network.", dns.limited)
         yield counter("agent_dns_failures", "Queries that met a fault of ours.", dns.failures)
+        yield counter("agent_dns_dropped", "DNS answers that could not be sent.", dns.dropped)
+        if self._workers is not None:
+            yield gauge(
+                "agent_dns_workers", "Processes that answer DNS, this one included.", 1 + len(self._workers.pids)
+            )
+            yield counter("agent_dns_worker_restarts", "DNS workers that were replaced.", self._workers.restarts)
         yield counter("cache_evictions", "Ready DNS answers dropped for want of room.", dns.evictions)
-        yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.cache_entries)
-        yield gauge("agent_dns_ready_answers_bytes", "Memory of the ready DNS answers.", dns.cache_bytes)
+        yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.entries)
+        yield gauge("agent_dns_ready_answers_bytes", "Memory of the ready DNS answers.", dns.bytes)
 
     def _forwarding_samples(self) -> Iterable[CounterSample | GaugeSample]:
         forwarder = self._forwarder

@@ -137,6 +137,9 @@ DNS_FORWARD: Final = Setting(
     "who is asked for other names: system (/etc/resolv.conf), none, or addresses; suffix=address for some of them",
     "10.0.0.2,10.0.0.3:5353,corp.example=10.1.0.2",
 )
+DNS_WORKERS: Final = Setting(
+    "AGENT_DNS_WORKERS", integer(1, 64), 1, "processes that answer DNS over UDP, for more than one core", "2"
+)
 CHECK: Final = Setting(
     "AGENT_CHECK",
     _check_kind,
@@ -158,7 +161,20 @@ WHEN_NONE_PASS: Final = Setting(
     "what a wholly failing service answers: all, none",
     "none",
 )
-DRAIN_WAIT: Final = Setting("AGENT_DRAIN_WAIT", seconds, 5.0, "how long others may still call a drained service", "5")
+DRAIN_WAIT: Final = Setting(
+    "AGENT_DRAIN_WAIT",
+    seconds,
+    5.0,
+    "how long it may be called after that by whoever goes by earlier DNS answers",
+    "5",
+)
+DRAIN_CONFIRM: Final = Setting(
+    "AGENT_DRAIN_CONFIRM",
+    seconds,
+    3.0,
+    "how long a service that leaves waits, at most, until every agent has acknowledged that",
+    "3",
+)
 STATE_DIR: Final = Setting(
     "AGENT_STATE_DIR",
     text,
@@ -199,6 +215,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     DNS_ALLOW,
     DNS_RATE_LIMIT,
     DNS_FORWARD,
+    DNS_WORKERS,
     CHECK,
     CHECK_INTERVAL,
     CHECK_TIMEOUT,
@@ -206,6 +223,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     CHECK_FALL,
     ZONE,
     WHEN_NONE_PASS,
+    DRAIN_CONFIRM,
     DRAIN_WAIT,
     STATE_DIR,
     STATIC_FILE,

@@ -28,7 +28,9 @@ from agent.setting_table import (
     DNS_FORWARD,
     DNS_LISTEN,
     DNS_RATE_LIMIT,
+    DNS_WORKERS,
     DNS_ZONE,
+    DRAIN_CONFIRM,
     DRAIN_WAIT,
     HEARTBEAT_INTERVAL,
     HTTP_LISTEN,
@@ -91,12 +93,14 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     dns_allow: tuple[str, ...] = DNS_ALLOW.default
     dns_rate_limit: int = DNS_RATE_LIMIT.default
     dns_forward: ForwardRules = DNS_FORWARD.default
+    dns_workers: int = DNS_WORKERS.default
     check_interval_s: float = CHECK_INTERVAL.default
     check_timeout_s: float = CHECK_TIMEOUT.default
     check_rise: int = CHECK_RISE.default
     check_fall: int = CHECK_FALL.default
     zone: str = ""
     when_none_pass: WhenNonePass = WHEN_NONE_PASS.default
+    drain_confirm_s: float = DRAIN_CONFIRM.default
     drain_wait_s: float = DRAIN_WAIT.default
     state_dir: str = STATE_DIR.default
     # What the environment, and a file, say of services that nobody else knows of.
@@ -134,12 +138,14 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         dns_allow=tuple(dict.fromkeys((*LOOPBACK, *values[DNS_ALLOW]))),
         dns_rate_limit=values[DNS_RATE_LIMIT],
         dns_forward=_outside(values[DNS_ZONE], values[DNS_FORWARD]),
+        dns_workers=values[DNS_WORKERS],
         check_interval_s=values[CHECK_INTERVAL],
         check_timeout_s=values[CHECK_TIMEOUT],
         check_rise=values[CHECK_RISE],
         check_fall=values[CHECK_FALL],
         zone=values[ZONE],
         when_none_pass=values[WHEN_NONE_PASS],
+        drain_confirm_s=values[DRAIN_CONFIRM],
         drain_wait_s=values[DRAIN_WAIT],
         state_dir=values[STATE_DIR],
         elsewhere=(

@@ -23,10 +23,12 @@ from agent.blocking import in_thread
 from agent.checks.checker import CheckPace
 from agent.checks.probes import check_session, probe_for
 from agent.decisions import Timings
+from agent.dns_workers import DnsWorkers
 from agent.fallback import Fallback
+from agent.holding import Holding
 from agent.identity import ID_DIGITS, identified
 from agent.keeper import SnapshotKeeper
-from agent.local_api import LocalApi, http_logger
+from agent.local_api import LocalApi
 from agent.lookups import Lookups
 from agent.metrics import AgentMetrics
 from agent.registry_client import CONNECTIONS, RegistryClient, Upstreams
@@ -37,6 +39,7 @@ from agent.snapshot import Saved
 from agent.state_dir import StateDir
 from agent.sync import WatchSync
 from agent.view import View
+from dns.cookies import SECRET_LENGTH
 from dns.forwarding import Forwarder
 from dns.responder import DnsSettings, Responder
 from dns.tcp import TcpServer, serve_tcp
@@ -76,24 +79,38 @@ class Sidecar:
         self.lookups = Lookups(
             self.view, zone=settings.zone, when_none_pass=settings.when_none_pass, random=self._random
         )
-        dns_settings = DnsSettings(
+        self.dns_settings = DnsSettings(
             zone=settings.dns_zone,
             local_zone=settings.zone,
             when_none_pass=settings.when_none_pass,
             allow_networks=settings.dns_allow,
-            rate_limit=settings.dns_rate_limit,
+            # Whoever forges senders chooses their ports, and so asks all processes: together they keep the limit.
+            rate_limit=-(-settings.dns_rate_limit // settings.dns_workers),
         )
         self.forwarder = Forwarder(settings.dns_forward, self._clock) if settings.dns_forward.forwards else None
-        self.responder = Responder(self.view, dns_settings, self._random, self.forwarder, clock=self._clock)
+        cookie_secret = secrets.token_bytes(SECRET_LENGTH)
+        self.responder = Responder(
+            self.view,
+            self.dns_settings,
+            self._random,
+            self.forwarder,
+            clock=self._clock,
+            cookie_secret=cookie_secret,
+        )
+        self.workers = DnsWorkers(self.view, self.fallback, self.forwarder, cookie_secret)
         self.upstreams = Upstreams(settings.registry_urls)
         self._connections = Connections(HTTP_LIMITS)
         self.about = About(
             self.view, self.lookups, self.responder, self.upstreams, self._clock, forwarder=self.forwarder
         )
+        self._holding = Holding()
         self._api = LocalApi(
             self.lookups,
             self.view,
             self._connections,
+            self._holding,
+            random=self._random,
+            clock=self._clock,
             about=self.about.report,
             health=self.about.health,
             exposition=AgentMetrics(self.about.samples).exposition,
@@ -184,7 +201,9 @@ class Sidecar:
         # With port 0 the system chooses one for UDP, which may be taken for TCP: then another is tried.
         for attempt in range(20 if where.port == 0 else 1):
             try:
-                udp: UdpServer = await serve_udp(self.responder, where.host, where.port)
+                udp: UdpServer = await serve_udp(
+                    self.responder, where.host, where.port, shared=self.settings.dns_workers > 1
+                )
             except OSError as error:
                 raise _cannot_listen(where, "DNS", error) from error
             try:
@@ -199,18 +218,14 @@ class Sidecar:
             self.dns_listen = Listen(where.host, udp.port)
             if self.forwarder is not None:
                 self.forwarder.listens_on(where.host, udp.port)
+            self.about.answers_on(udp, self.workers)
+            self.workers.start(self.settings.dns_workers - 1, where.host, udp.port, self.dns_settings)
+            self._stack.push_async_callback(self.workers.close)
             return
 
     async def _serve_http(self) -> None:
         where = self.settings.http_listen
-        runner = web.AppRunner(
-            self._api.app(),
-            access_log=None,
-            logger=http_logger(),
-            keepalive_timeout=HTTP_LIMITS.keepalive_s,
-            shutdown_timeout=SHUTDOWN_S,
-            auto_decompress=False,
-        )
+        runner = web.ServerRunner(self._api.server(), shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         self._stack.push_async_callback(self._connections.end)
         self._stack.push_async_callback(runner.cleanup)
@@ -236,15 +251,17 @@ class Sidecar:
             )
         )
         checks = await self._stack.enter_async_context(check_session(resolver))
+        client = RegistryClient(http, self.upstreams, settings.token)
         self.session = Session(
             self._services,
-            RegistryClient(http, self.upstreams, settings.token),
+            client,
             timings=Timings(heartbeat_s=settings.heartbeat_s, initial_wait_s=settings.initial_wait_s),
             pace=CheckPace(settings.check_interval_s, settings.check_rise, settings.check_fall),
             probe_for=lambda spec: probe_for(spec, checks, resolver, settings.check_timeout_s),
             clock=self._clock,
             random=self._random,
             resolver=resolver,
+            drain_confirm_s=settings.drain_confirm_s,
             drain_wait_s=settings.drain_wait_s,
             epoch=self._epoch,
             lease_granted=self.view.lease_granted,
@@ -253,10 +270,12 @@ class Sidecar:
             http,
             self.upstreams,
             self.view,
+            client,
             reassert=self.session.reassert,
             random=self._random,
             token=settings.token,
         )
+        self._holding.join(self.session, client)
         self.about.join(self.session, self.sync, self.keeper)
         tasks = [asyncio.create_task(self.sync.run()), asyncio.create_task(self._tick())]
         if self.keeper is not None:

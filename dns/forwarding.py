@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -102,6 +102,14 @@ class _Flight:
     def __init__(self) -> None:
         self.waiting: list[_Waiting] = []
         self.task: asyncio.Task[None] | None = None
+
+
+class Forwards(Protocol):
+    """Whoever answers for names that are not ours."""
+
+    def answer(self, query: Query, message: bytes, size: int) -> bytes | asyncio.Future[bytes]:
+        """Return the answer, or a future of it that is cancelled when there will be none: see `Forwarder`."""
+        ...
 
 
 class Forwarder:

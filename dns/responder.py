@@ -17,20 +17,17 @@ import structlog
 
 from dns import codec
 from dns.access import LOOPBACK, Access
-from dns.answer_cache import AnswerCache, CacheLimits, Entry
+from dns.answer_cache import CacheLimits, Entry, ReadyAnswers, folded, respelled
 from dns.answers import NOT_SUPPORTED, Zone, ZoneSettings
 from dns.codec import Answer, Edns, Query, Rcode, Refusal, Type
 from dns.cookies import CLIENT_LENGTH, SECRET_LENGTH, Cookies
-from dns.forwarding import Forwarder
+from dns.forwarding import Forwards
 from dns.rate_limit import RateLimit, Verdict
 from registry_core.domain.selection import WhenNonePass
 from registry_core.ports import Clock, LocalView, SystemClock
 
 # Orders of the same records that are kept ready. Enough that no asker sees a pattern in who comes first.
 MAX_ORDERS: Final = 8
-# How often all of them are given out before others are drawn. The few that are ready are no fair sample:
-# of a service with thousands of instances they name some, and a light instance may lead none of them.
-ROUNDS: Final = 256
 # Extended DNS Errors: RFC 8914 sections 4.1 and 4.19.
 _OTHER: Final = 0
 _PROHIBITED: Final = 18
@@ -69,7 +66,7 @@ class Responder:
         view: LocalView,
         settings: DnsSettings,
         random: random_module.Random,
-        forwarder: Forwarder | None = None,
+        forwarder: Forwards | None = None,
         *,
         clock: Clock | None = None,
         cookie_secret: bytes | None = None,
@@ -99,10 +96,9 @@ class Responder:
         self._epoch_s = self._clock.wall() - self._clock.monotonic()
         self._cookies = Cookies(cookie_secret or secrets.token_bytes(SECRET_LENGTH))
         self._rates = RateLimit(settings.rate_limit) if settings.rate_limit else None
-        self._found = AnswerCache(settings.cache)
-        self._missing = AnswerCache(settings.cache)
+        self._ready = ReadyAnswers(settings.cache)
+        self.ready = self._ready.take
         self._cells: dict[tuple[str, str], list[int]] = {}
-        self.hits = 0
         self.misses = 0
         self.malformed = 0
         self.prohibited = 0
@@ -113,24 +109,16 @@ class Responder:
     def udp(self, query: bytes, host: str = _HERE) -> bytes | None:
         """Return the answer to a datagram from `host`, who may ask, or None when silence is the answer."""
         key = query[2:]
-        entry = self._found.ready.get(key) or self._missing.ready.get(key)
-        if entry is not None:
-            turn = entry.turn
-            if turn < len(entry.variants):
-                entry.turn = turn + 1
-            elif turn < entry.orders:
-                return self._ask(query, key, entry, host)
-            else:
-                entry.rounds += 1
-                if entry.rounds == ROUNDS and entry.orders > 1:
-                    self._found.discard(key)
-                    return self._ask(query, key, None, host)
-                entry.turn = 1
-                turn = 0
-            entry.counter[0] += 1
-            self.hits += 1
-            return query[:2] + entry.variants[turn]
-        return self._ask(query, key, None, host)
+        ready = self._ready.take_one(key)
+        if ready is not None:
+            return query[:2] + ready.answer
+        plain = folded(key)
+        if plain != key:
+            ready = self._ready.take_one(plain)
+            if ready is not None:
+                return query[:2] + respelled(ready.answer, key)
+        self.misses += 1
+        return self._answer(query, plain, host)
 
     def remote(self, query: bytes, host: str) -> bytes | None:
         """Return the answer to a datagram from `host`, another machine, or None when silence is the answer.
@@ -155,7 +143,7 @@ class Responder:
 
         `idle_s` is how long the connection is kept without questions, for who wants to know (RFC 7828).
         """
-        return self._answer(query, None, None, host, idle_s=idle_s)
+        return self._answer(query, None, host, idle_s=idle_s)
 
     def take_later(self) -> asyncio.Future[bytes] | None:
         """Return the answer to the last query when it will be there later; None when silence was the answer.
@@ -183,35 +171,35 @@ class Responder:
     @property
     def counters(self) -> Counter[tuple[str, str]]:
         """Queries answered, by (type, rcode): both bounded sets of words."""
+        _ = self._ready.hits  # what was given out is counted now
         return Counter({key: cell[0] for key, cell in self._cells.items()})
+
+    @property
+    def hits(self) -> int:
+        """Queries that had a ready answer."""
+        return self._ready.hits
 
     @property
     def evictions(self) -> int:
         """Ready answers that were dropped for want of room."""
-        return self._found.evictions + self._missing.evictions
+        return self._ready.evictions
 
     @property
     def cache_entries(self) -> int:
-        return len(self._found) + len(self._missing)
+        return len(self._ready)
 
     @property
     def cache_bytes(self) -> int:
-        return self._found.bytes + self._missing.bytes
+        return self._ready.bytes
 
     # -- what is not ready
 
-    def _ask(self, query: bytes, key: bytes, entry: Entry | None, host: str) -> bytes | None:
-        self.misses += 1
-        return self._answer(query, key, entry, host)
-
-    def _answer(
-        self, message: bytes, key: bytes | None, entry: Entry | None, host: str, *, idle_s: float | None = None
-    ) -> bytes | None:
-        """Return a new answer; `idle_s` is None over UDP. `key` None: it is not to be kept."""
+    def _answer(self, message: bytes, key: bytes | None, host: str, *, idle_s: float | None = None) -> bytes | None:
+        """Return a new answer; `idle_s` is None over UDP. `key`, folded, is what to keep it under; None: not at all."""
         try:
             query = codec.read(message)
             if isinstance(query, Query):
-                return self._answer_query(query, message, key, entry, host=host, idle_s=idle_s)
+                return self._answer_query(query, message, key, host=host, idle_s=idle_s)
             if query is None:
                 self.malformed += 1
                 return None
@@ -227,7 +215,7 @@ class Responder:
             return codec.refuse(refusal, payload=self._settings.udp_payload)
 
     def _answer_query(
-        self, query: Query, message: bytes, key: bytes | None, entry: Entry | None, *, host: str, idle_s: float | None
+        self, query: Query, message: bytes, key: bytes | None, *, host: str, idle_s: float | None
     ) -> bytes | None:
         limit = codec.MAX_MESSAGE if idle_s is not None else min(query.payload, self._settings.udp_payload)
         found = self._zone.answer(query, self._random, limit)
@@ -251,11 +239,11 @@ class Responder:
         counter[0] += 1
         # A query with options (cookies, mostly) is another one each time: keeping it would help nobody.
         if key is not None and not (query.edns is not None and query.edns.has_options):
-            kept = self._found if answer.answers else self._missing
+            kept = self._ready.found if answer.answers else self._ready.missing
+            entry = kept.get(key)
             if entry is None:
                 entry = Entry(found.label, min(MAX_ORDERS, found.orders), counter)
-            entry.turn = len(entry.variants) + 1
-            kept.put(key, entry, packed[2:])
+            kept.put(key, entry, respelled(packed[2:], key))
         return packed
 
     def _answer_refusal(self, refusal: Refusal, host: str, idle_s: float | None) -> bytes:
@@ -329,12 +317,11 @@ class Responder:
         return self._cells.setdefault((type_, rcode.name), [0])
 
     def _changed(self, labels: frozenset[str]) -> None:
-        for kept in (self._found, self._missing):
-            if labels:
-                # What depends on no one service may depend on any: the list of all services does.
-                kept.drop([*labels, ""])
-            else:
-                kept.clear()
+        if labels:
+            # What depends on no one service may depend on any: the list of all services does.
+            self._ready.drop([*labels, ""])
+        else:
+            self._ready.clear()
 
 
 def _can_be_forwarded(query: Query) -> bool:

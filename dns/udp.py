@@ -1,4 +1,4 @@
-"""DNS over UDP: takes datagrams off the socket and puts answers on it. It decides nothing.
+"""DNS over UDP: one listening socket on the event loop. It decides nothing.
 
 Read straight from the socket, a bounded batch for each turn of the loop: asyncio's own datagram
 transport makes a callback of each datagram, which costs more than the answer does.
@@ -8,33 +8,58 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from functools import partial
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
 
+from dns.batched_udp import Batched
+from dns.mmsg import system_calls
+from dns.one_by_one_udp import OneByOne
 from dns.responder import Responder
 
-# Datagrams for each turn of the loop; then the others have theirs.
-BATCH: Final = 64
 # Room for the burst that arrives while the loop is busy with something else.
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
-# A query is at most this large; what is cut off makes it malformed, and is answered as such.
-MAX_QUERY: Final = 4096
+
+
+class Exchange(Protocol):
+    """A way to take queries off a socket and to put answers on it."""
+
+    @property
+    def dropped(self) -> int:
+        """Answers that could not be sent."""
+        ...
+
+    def drain(self) -> None:
+        """Answer what has arrived, and at most a batch of it. Never waits."""
+        ...
+
+
+ExchangeMaker: TypeAlias = Callable[[Responder, socket.socket], Exchange]
+
+
+def fastest(responder: Responder, listening: socket.socket) -> Exchange:
+    """Return the batched exchange where the system has its calls, else the one that works everywhere."""
+    calls = system_calls(listening)
+    return Batched(responder, listening, calls) if calls is not None else OneByOne(responder, listening)
 
 
 class UdpServer:
-    """One listening socket."""
+    """One listening socket, which it closes in the end."""
 
-    def __init__(self, responder: Responder, listening: socket.socket) -> None:
-        self._responder = responder
+    def __init__(self, exchange: Exchange, listening: socket.socket) -> None:
+        self.exchange = exchange
         self._socket = listening
         self._loop = asyncio.get_running_loop()
-        self.dropped = 0  # answers that the socket would not take
-        self._loop.add_reader(listening.fileno(), self._drain)
+        self._loop.add_reader(listening.fileno(), exchange.drain)
 
     @property
     def port(self) -> int:
         port: int = self._socket.getsockname()[1]
         return port
+
+    @property
+    def dropped(self) -> int:
+        """Answers that could not be sent."""
+        return self.exchange.dropped
 
     def close(self) -> None:
         """Stop answering. Safe to call twice."""
@@ -42,44 +67,14 @@ class UdpServer:
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
 
-    def _drain(self) -> None:
-        receive, send = self._socket.recvfrom, self._socket.sendto
-        answer, answer_remote, is_local = self._responder.udp, self._responder.remote, self._responder.is_local
-        for _ in range(BATCH):
-            try:
-                query, asker = receive(MAX_QUERY)
-            except BlockingIOError:
-                return
-            except OSError:
-                # An ICMP error of an earlier answer (nobody listens there any more): no fault of ours.
-                continue
-            reply = answer(query) if is_local(asker[0]) else answer_remote(query, asker[0])
-            # Port 0 cannot be answered.
-            if reply is None or not asker[1]:
-                later = self._responder.take_later()
-                if later is not None:
-                    later.add_done_callback(partial(self._send_later, asker))
-                continue
-            try:
-                send(reply, asker)
-            except OSError:
-                # A full buffer or an unreachable asker: UDP may lose an answer, the asker asks again.
-                self.dropped += 1
 
-    def _send_later(self, asker: tuple[Any, ...], answer: asyncio.Future[bytes]) -> None:
-        """Send what others had to be asked for, unless the agent has ended meanwhile."""
-        if answer.cancelled() or self._socket.fileno() < 0 or not asker[1]:
-            return
-        try:
-            self._socket.sendto(answer.result(), asker)
-        except OSError:
-            self.dropped += 1
-
-
-async def serve_udp(responder: Responder, host: str, port: int) -> UdpServer:
+async def serve_udp(
+    responder: Responder, host: str, port: int, *, exchange: ExchangeMaker = fastest, shared: bool = False
+) -> UdpServer:
     """Answer datagrams on `host` (an IP address or a name of one) out of `responder`.
 
-    Raises OSError when the address cannot be listened on.
+    With `shared`, other processes of the same user may listen there too, and the kernel spreads the askers
+    over all of them (SO_REUSEPORT). Raises OSError when the address cannot be listened on.
     """
     loop = asyncio.get_running_loop()
     infos = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
@@ -88,8 +83,10 @@ async def serve_udp(responder: Responder, host: str, port: int) -> UdpServer:
     try:
         listening.setblocking(False)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        if shared:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.bind(address)
+        return UdpServer(exchange(responder, listening), listening)
     except BaseException:
         listening.close()
         raise
-    return UdpServer(responder, listening)

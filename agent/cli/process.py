@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -57,11 +58,12 @@ def run_until_signal(start: Callable[[], Awaitable[Closable]]) -> int:
     address that cannot be listened on, or any other expected error of the start, is one line on
     stderr and exit code 1. SettingsError goes to the caller.
     """
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_run(start))
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the loop of a long-lived program; None for the standard one."""
     # uvloop doubles what one core serves, but nothing depends on it.
     with contextlib.suppress(ImportError):
         import uvloop  # noqa: PLC0415 - optional
@@ -73,6 +75,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def _run(start: Callable[[], Awaitable[Closable]]) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
+    gc.collect()
     # Tasks of their own, so that a signal that comes as one ends finds nothing to cancel, and what
     # has started is closed in any case.
     starting = asyncio.ensure_future(start())
@@ -95,6 +98,9 @@ async def _run(start: Callable[[], Awaitable[Closable]]) -> int:
         except (VerticeError, OSError) as error:
             print(f"vertice: {error}", file=sys.stderr)
             return FAILED
+        # All modules, and whatever was read at the start, are here to stay: looking through them again and again
+        # for garbage would hold up the loop for tens of milliseconds each time.
+        gc.freeze()
         await stop.wait()
         work = asyncio.ensure_future(program.close())
         try:

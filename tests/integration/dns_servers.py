@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 
+import pytest
+
+from dns.batched_udp import Batched
+from dns.mmsg import system_calls
+from dns.one_by_one_udp import OneByOne
 from dns.responder import Responder
 from dns.tcp import TcpLimits, TcpServer, serve_tcp
-from dns.udp import UdpServer, serve_udp
+from dns.udp import ExchangeMaker, UdpServer, fastest, serve_udp
 from tests.programs import find
 from tests.views import StandingView
 
 PATIENT = TcpLimits(connections=20, idle_s=30, send_s=0.5)
+
+
+def batched(server: Responder, listening: socket.socket) -> Batched:
+    """Return the batched exchange; fail where the system has not its calls, instead of testing the other twice."""
+    calls = system_calls(listening)
+    assert calls is not None
+    return Batched(server, listening, calls)
+
+
+EXCHANGES: tuple[ExchangeMaker, ...] = (batched, OneByOne)
+EXCHANGE_NAMES = ("batched", "one by one")
+
+
+def address_in_the_network() -> str:
+    """Return the address from which this machine would speak to others. Sends nothing."""
+    with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        own: str = probe.getsockname()[0]
+        if not own.startswith("127."):
+            return own
+    pytest.skip("this machine has loopback alone: nobody can ask from elsewhere")
 
 
 class Running:
@@ -36,10 +64,12 @@ class Running:
         return await asyncio.open_connection(self.host, self.port)
 
 
-async def both(server: Responder, host: str = "127.0.0.1") -> tuple[UdpServer, TcpServer]:
+async def both(
+    server: Responder, host: str = "127.0.0.1", exchange: ExchangeMaker = fastest
+) -> tuple[UdpServer, TcpServer]:
     """Serve on one port that is free for both; a port free for one may be somebody's for the other."""
     for _ in range(20):
-        udp = await serve_udp(server, host, 0)
+        udp = await serve_udp(server, host, 0, exchange=exchange)
         try:
             return udp, await serve_tcp(server, host, udp.port, PATIENT)
         except OSError:

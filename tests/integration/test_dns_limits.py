@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
-from tests.integration.dns_servers import Running, both
+from dns.udp import ExchangeMaker
+from tests.integration.dns_servers import EXCHANGE_NAMES, EXCHANGES, Running, address_in_the_network, both
 from tests.samples import FakeClock, instance
 from tests.views import StandingView
 from tests.wire.asking import ZONE, data, parsed, question, responder
@@ -19,23 +19,13 @@ NAME = f"ip-intel.{ZONE}"
 LIMIT = 5
 
 
-def address_in_the_network() -> str:
-    """Return the address from which this machine would speak to others. Sends nothing."""
-    with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))
-        own: str = probe.getsockname()[0]
-        if not own.startswith("127."):
-            return own
-    pytest.skip("this machine has loopback alone: nobody can ask from elsewhere")
-
-
-@pytest_asyncio.fixture
-async def remote() -> AsyncIterator[Running]:
+@pytest_asyncio.fixture(params=EXCHANGES, ids=EXCHANGE_NAMES)
+async def remote(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
     """A server that is asked from beyond loopback. Its clock stands, so that the limit is for all time."""
     host = address_in_the_network()
     view = StandingView([instance(host="10.0.0.1")])
     server = responder(view, clock=FakeClock(), allow_networks=("127.0.0.0/8", f"{host}/32"), rate_limit=LIMIT)
-    udp, tcp = await both(server, host)
+    udp, tcp = await both(server, host, request.param)
     yield Running(view, server, udp, tcp, host)
     udp.close()
     await tcp.close()
@@ -81,10 +71,11 @@ async def test_what_a_forged_sender_has_sent_to_its_victim_is_next_to_nothing(re
     assert f"rcvd: {len(question(NAME))}\n" in out, "no more than was sent"
 
 
-async def test_who_is_in_no_named_network_is_refused() -> None:
+@pytest.mark.parametrize("exchange", EXCHANGES, ids=EXCHANGE_NAMES)
+async def test_who_is_in_no_named_network_is_refused(exchange: ExchangeMaker) -> None:
     host = address_in_the_network()
     server = responder(StandingView([instance(host="10.0.0.1")]))
-    udp, tcp = await both(server, host)
+    udp, tcp = await both(server, host, exchange)
     running = Running(StandingView(), server, udp, tcp, host)
     for transport in ("+notcp", "+tcp"):
         out = await running.dig(transport, NAME)

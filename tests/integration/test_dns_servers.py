@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from dns.tcp import TcpLimits, serve_tcp
-from dns.udp import BATCH, UdpServer, serve_udp
+from dns.udp import serve_udp
 from tests.integration.dns_servers import PATIENT, Running, both
 from tests.programs import eventually
 from tests.samples import instance
@@ -318,83 +318,6 @@ async def test_nobody_else_is_answered_over_either_transport() -> None:
         assert "10.0.0.1" not in out
     udp.close()
     await tcp.close()
-
-
-# -- sockets
-
-
-async def test_askers_that_are_gone_or_cannot_be_answered_stop_nothing(running: Running) -> None:
-    """An answer to a closed port comes back as an error of the socket, which is none of the next asker's."""
-    loop = asyncio.get_running_loop()
-    for _ in range(50):
-        with socket.socket(type=socket.SOCK_DGRAM) as asker:
-            asker.setblocking(False)
-            asker.connect(("127.0.0.1", running.port))
-            await loop.sock_sendall(asker, question(f"ip-intel.{ZONE}"))
-    assert len((await running.dig("+short", f"ip-intel.{ZONE}")).split()) == 2
-
-
-async def test_an_error_of_the_socket_costs_one_turn_and_an_unsent_answer_is_counted() -> None:
-    """What a kernel does rarely, a stand-in does on demand: a receive error, a full send buffer, port 0."""
-    query = question(f"ip-intel.{ZONE}")
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    arrivals: list[tuple[bytes, tuple[str, int]] | OSError] = [
-        ConnectionRefusedError(),
-        (query, ("127.0.0.1", 0)),
-        (query, ("127.0.0.1", 7)),
-        (query, ("127.0.0.1", 8)),
-        BlockingIOError(),
-    ]
-    sent: list[int] = []
-
-    class Socket:
-        def fileno(self) -> int:
-            return ours.fileno()
-
-        def close(self) -> None:
-            ours.close()
-
-        def recvfrom(self, _: int) -> tuple[bytes, tuple[str, int]]:
-            arrived = arrivals.pop(0)
-            if isinstance(arrived, OSError):
-                raise arrived
-            return arrived
-
-        def sendto(self, _: bytes, asker: tuple[str, int]) -> None:
-            if asker[1] == 7:
-                raise BlockingIOError
-            sent.append(asker[1])
-
-    udp = UdpServer(responder(StandingView()), Socket())  # type: ignore[arg-type]
-    theirs.send(b"wake up")
-    await eventually(lambda: not arrivals, "all arrivals are taken")
-    assert (sent, udp.dropped) == ([8], 1)
-    udp.close()
-    theirs.close()
-
-
-async def test_a_burst_is_taken_in_batches() -> None:
-    server = responder(StandingView())
-    udp = await serve_udp(server, "127.0.0.1", 0)
-    with socket.socket(type=socket.SOCK_DGRAM) as asker:
-        asker.connect(("127.0.0.1", udp.port))
-        for id_ in range(3 * BATCH):
-            asker.send(question(f"ip-intel.{ZONE}", id_=id_))
-        seen: set[int] = set()
-        async with asyncio.timeout(10):
-            while (answered := sum(server.counters.values())) < 3 * BATCH:
-                seen.add(answered)
-                await asyncio.sleep(0)
-    assert seen >= {BATCH, 2 * BATCH}, "the loop has its turn between them"
-    udp.close()
-
-
-async def test_a_name_and_an_ipv6_address_can_be_listened_on() -> None:
-    server = responder(StandingView([instance("ip_intel", "10.0.0.1")]))
-    for host in ("localhost", "::1"):
-        udp = await serve_udp(server, host, 0)
-        assert udp.port > 0
-        udp.close()
 
 
 async def test_a_taken_port_is_an_error(running: Running) -> None:

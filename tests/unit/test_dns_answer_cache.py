@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dns.answer_cache import AnswerCache, CacheLimits, Entry
+import ctypes
+import struct
+
+import pytest
+
+from dns import answer_cache
+from dns.answer_cache import NONE_READY, ROUNDS, AnswerCache, CacheLimits, Entry, ReadyAnswers, folded, respelled
 
 ROOMY = CacheLimits(entries=100, bytes=1_000_000)
 
@@ -17,22 +23,22 @@ def test_a_change_drops_what_depends_on_it_and_nothing_else() -> None:
     cache.put(b"b", entry("ip-intel"), b"2")
     cache.put(b"c", entry("billing"), b"3")
     cache.drop(["ip-intel", "nobody"])
-    assert list(cache.ready) == [b"c"]
+    assert list(cache) == [b"c"]
 
 
 def test_the_oldest_goes_when_there_are_too_many() -> None:
     cache = AnswerCache(CacheLimits(entries=2, bytes=1_000_000))
     for key in (b"a", b"b", b"c"):
         cache.put(key, entry("x"), b"1")
-    assert (list(cache.ready), cache.evictions) == ([b"b", b"c"], 1)
+    assert (list(cache), cache.evictions) == ([b"b", b"c"], 1)
 
 
 def test_the_oldest_go_when_they_are_too_large() -> None:
-    cache = AnswerCache(CacheLimits(entries=100, bytes=3000))
+    cache = AnswerCache(CacheLimits(entries=100, bytes=4000))
     for key in (b"a", b"b", b"c"):
         cache.put(key, entry("x"), b"1" * 1000)
-    assert list(cache.ready) == [b"b", b"c"]
-    assert cache.bytes <= 3000
+    assert list(cache) == [b"b", b"c"]
+    assert cache.bytes <= 4000
 
 
 def test_an_answer_that_is_larger_than_the_cache_is_not_kept() -> None:
@@ -49,8 +55,7 @@ def test_the_bytes_are_those_of_what_is_kept() -> None:
     cache.put(b"key", one, b"1" * 50)
     assert cache.bytes == first + 50
     cache.put(b"other", two, b"")
-    cache.discard(b"key")
-    cache.discard(b"key")
+    cache.drop(["x"])
     assert cache.bytes == two.weight
     cache.drop(["y"])
     assert (cache.bytes, len(cache)) == (0, 0)
@@ -64,3 +69,100 @@ def test_after_clearing_nothing_is_left_to_drop() -> None:
     cache.drop(["x"])
     cache.put(b"a", entry("x"), b"1")
     assert len(cache) == 1
+
+
+# -- the ready answers, found and missing together
+
+
+def ready(**limits: int) -> ReadyAnswers:
+    return ReadyAnswers(CacheLimits(**limits))
+
+
+def given(answers: ReadyAnswers, *keys: bytes) -> list[bytes]:
+    return [one.answer for one in answers.take(keys)]
+
+
+def test_what_was_put_is_taken_once_it_was_restocked() -> None:
+    answers = ready()
+    answers.found.put(b"a", entry("x"), b"1")
+    assert answers.take([b"a", b"b"]) == [NONE_READY, NONE_READY], "a flood of keys costs no stock"
+    assert answers.take_one(b"a") is not None
+    assert answers.take_one(b"b") is None
+    assert given(answers, b"a", b"b", b"a") == [b"1", b"", b"1"]
+
+
+def test_orders_are_given_out_in_turn_and_drawn_anew_after_many_rounds() -> None:
+    answers = ready()
+    one = entry("x", orders=2)
+    answers.found.put(b"a", one, b"1")
+    assert answers.take_one(b"a") is None, "another order is wanted first"
+    answers.found.put(b"a", one, b"2")
+    seen = []
+    while (answer := answers.take_one(b"a")) is not None:
+        seen.append(answer.answer)
+    assert seen == [b"1", b"2"] * ROUNDS
+    assert len(answers) == 0
+
+
+def test_everything_that_was_given_out_is_counted_also_after_it_was_dropped() -> None:
+    answers = ready()
+    cells = [0], [0]
+    answers.found.put(b"a", Entry("x", 1, cells[0]), b"1")
+    answers.missing.put(b"b", Entry("", 1, cells[1]), b"2")
+    for _ in range(3000):
+        answers.take_one(b"a")
+    answers.take_one(b"b")
+    answers.take([b"a", b"b", b"c"])
+    assert answers.hits == 3003
+    answers.drop(["x", ""])
+    assert (answers.hits, cells) == (3003, ([3001], [2]))
+
+
+def test_who_is_asked_for_outlives_a_flood_of_who_is_not() -> None:
+    answers = ready(entries=100)
+    answers.found.put(b"hot", entry("x"), b"1")
+    for number in range(1000):
+        assert answers.take_one(b"hot") is not None
+        answers.found.put(b"%d" % number, entry("x"), b"2")
+    assert len(answers) == 100
+
+
+def test_who_is_no_longer_asked_for_goes_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_cache, "_MOST_LET_OFF", 2)
+    answers = ready(entries=4)
+    for key in (b"a", b"b", b"c", b"d"):
+        answers.found.put(key, entry("x"), b"1")
+        answers.take_one(key)
+    answers.found.put(b"e", entry("x"), b"1")
+    assert list(answers.found) == [b"d", b"e", b"a", b"b"], "two were let off, and the third went"
+    answers.found.put(b"f", entry("x"), b"1")
+    assert list(answers.found) == [b"a", b"b", b"f", b"d"], "one was let off, and who was never asked for went"
+
+
+def test_an_answer_lies_where_its_place_says() -> None:
+    answers = ready()
+    answers.found.put(b"a", entry("x"), b"an answer")
+    taken = answers.take_one(b"a")
+    assert taken is not None
+    assert ctypes.string_at(*struct.unpack("PP", taken.place)) == b"an answer"
+
+
+# -- spelling
+
+QUERY = b"\1\0\0\1\0\0\0\0\0\1" + b"\x08IP-iNTel\x04ZoNE\0" + b"\0A\0\1" + b"\0\0\x29\x04\xd0\0\0AZ\0\0"
+
+
+def test_only_the_name_of_the_question_is_folded() -> None:
+    plain = folded(QUERY)
+    assert plain == QUERY.replace(b"IP-iNTel", b"ip-intel").replace(b"ZoNE", b"zone")
+    assert folded(plain) == plain
+
+
+def test_an_answer_takes_the_spelling_of_who_asks() -> None:
+    plain = folded(QUERY)
+    assert respelled(plain + b"ANSWER", QUERY) == QUERY + b"ANSWER"
+
+
+@pytest.mark.parametrize("key", [b"", b"\0", b"A" * 9, b"A" * 10, b"A" * 400])
+def test_what_is_no_query_can_be_folded_too(key: bytes) -> None:
+    assert folded(key) == key

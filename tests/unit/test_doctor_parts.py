@@ -242,6 +242,18 @@ def test_the_text_has_the_worst_first_with_why_and_cure() -> None:
     assert all(len(line) <= 100 for line in lines if "cure" not in line)
 
 
+def test_what_has_one_cure_is_listed_and_cured_once() -> None:
+    alike = [Finding("low", Severity.NOTE, f"{name} is low", "it matters", "raise it") for name in ("a", "b")]
+    lines = report_text([*alike, FOUND[1]], width=100).splitlines()
+    assert lines[:4] == [
+        "note     a is low [low]",
+        "note     b is low [low]",
+        "         why   it matters",
+        "         cure  raise it",
+    ]
+    assert lines[-1] == "3 notes; 0 things are fine"
+
+
 def test_what_is_fine_is_shown_when_asked_for() -> None:
     assert "ok       the port is free [port]" in report_text(FOUND, width=100, verbose=True).splitlines()
     assert report_text(FOUND[2:], width=100) == "nothing to complain of; 1 thing is fine"

@@ -7,7 +7,7 @@ from typing import Any
 
 import dnslib
 
-from dns.forwarding import Forwarder
+from dns.forwarding import Forwards
 from dns.responder import DnsSettings, Responder
 from registry_core.ports import Clock, LocalView
 
@@ -15,7 +15,7 @@ ZONE = "vertice.internal"
 
 
 def responder(
-    view: LocalView, seed: int = 7, clock: Clock | None = None, forwarder: Forwarder | None = None, **settings: Any
+    view: LocalView, seed: int = 7, clock: Clock | None = None, forwarder: Forwards | None = None, **settings: Any
 ) -> Responder:
     """Return a responder with a random source of its own."""
     return Responder(view, DnsSettings(**settings), random.Random(seed), forwarder, clock=clock)

@@ -7,7 +7,8 @@ import random
 import dnslib
 import pytest
 
-from dns.responder import MAX_ORDERS, ROUNDS
+from dns.answer_cache import ROUNDS
+from dns.responder import MAX_ORDERS
 from registry_core.domain.names import short_id
 from registry_core.domain.records import Instance, Protocol, Status
 from registry_core.domain.selection import WhenNonePass

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from dns.answer_cache import CacheLimits
+from dns.one_by_one_udp import OneByOne
 from dns.tcp import serve_tcp
-from dns.udp import serve_udp
+from dns.udp import ExchangeMaker, fastest, serve_udp
 from tests.samples import FakeClock, instance
 from tests.views import StandingView
 from tests.wire.asking import ZONE, data, parsed, question, responder
@@ -118,17 +119,31 @@ def test_a_flood_of_random_names_neither_grows_the_cache_nor_drives_the_good_ans
     assert server.evictions >= 4000
 
 
-def test_a_flood_of_spellings_of_a_good_name_is_bounded_too() -> None:
-    server = responder(StandingView([instance("ip_intel", "10.0.0.1")]), cache=CacheLimits(entries=100, bytes=20_000))
+def test_a_flood_of_spellings_of_a_good_name_makes_one_answer_which_is_given_in_each_spelling() -> None:
+    server = responder(StandingView([instance("ip_intel", "10.0.0.1")]))
     for number in range(2**8):
         name = "".join(c.upper() if number >> i & 1 else c for i, c in enumerate("ip-intel"))
-        assert data(parsed(server.udp(question(f"{name}.{ZONE}")))) == ["10.0.0.1"]
-    assert server.cache_bytes <= 20_000
+        answer = parsed(server.udp(question(f"{name}.{ZONE}")))
+        assert data(answer) == ["10.0.0.1"]
+        assert str(answer.q.qname) == f"{name}.{ZONE}."
+    assert (server.misses, server.cache_entries) == (1, 1)
 
 
-async def test_the_real_sockets_survive_the_corpus() -> None:
+def test_a_flood_of_questions_about_a_good_name_drives_out_nobody_who_is_asked_for() -> None:
+    """Every payload size is another question, whose answer exists."""
+    server = responder(StandingView([instance("ip_intel", "10.0.0.1")]), cache=CacheLimits(entries=100))
+    server.udp(GOOD)
+    for number in range(2000):
+        server.udp(GOOD)
+        server.udp(question(f"ip-intel.{ZONE}", edns=513 + number))
+    assert server.misses <= 2001
+    assert server.cache_entries <= 100
+
+
+@pytest.mark.parametrize("exchange", [fastest, OneByOne])
+async def test_the_real_sockets_survive_the_corpus(exchange: ExchangeMaker) -> None:
     server = responder(StandingView([instance("ip_intel", "10.0.0.1")]))
-    udp = await serve_udp(server, "127.0.0.1", 0)
+    udp = await serve_udp(server, "127.0.0.1", 0, exchange=exchange)
     tcp = await serve_tcp(server, "127.0.0.1", 0)
     loop = asyncio.get_running_loop()
     with socket.socket(type=socket.SOCK_DGRAM) as asker:

@@ -1,0 +1,113 @@
+"""One DNS worker: a process that answers UDP beside its agent, out of what the agent tells it.
+
+Started by the agent as `python -m agent.dns_worker FD`. It begins to answer when it knows everything that the
+agent knows, and ends when the agent does, however that happens: the socket between them says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+import socket
+import sys
+from typing import Final
+
+from agent.cli.process import loop_factory
+from agent.mirror import Mirror
+from agent.relay import Relay
+from agent.worker_wire import PERIOD_S, Forwarded, Services, Setup, State, counts_of, read_order, send
+from dns.responder import Responder
+from dns.udp import UdpServer, serve_udp
+from registry_core.ports import SystemClock
+from registry_core.telemetry import logs
+
+ENDED: Final = 0
+CANNOT_LISTEN: Final = 1
+
+
+class Worker:
+    """Answers as the agent tells it, and tells `writer` what it has counted."""
+
+    def __init__(self, setup: Setup, writer: asyncio.StreamWriter) -> None:
+        self._setup = setup
+        self._writer = writer
+        self.view = Mirror(SystemClock())
+        self._relay = Relay(writer)
+        self.responder = Responder(
+            self.view,
+            setup.dns,
+            random.Random(),  # noqa: S311 - spreads load, guards nothing
+            self._relay if setup.forwards else None,
+            cookie_secret=setup.cookie_secret,
+        )
+        self._udp: UdpServer | None = None
+
+    async def follow(self, reader: asyncio.StreamReader) -> None:
+        """Do as told until the agent is gone (EOFError). Raises OSError when the port cannot be had."""
+        while True:
+            match await read_order(reader):
+                case Services() as services:
+                    self.view.take(services)
+                case State() as state:
+                    self.view.confirm(state)
+                    if self._udp is None:
+                        self._udp = await serve_udp(self.responder, self._setup.host, self._setup.port, shared=True)
+                case Forwarded() as forwarded:
+                    self._relay.take(forwarded)
+                case Setup():
+                    raise EOFError("told a second time how to answer")
+
+    async def report(self) -> None:
+        """Tell what was counted, every second, until the agent is gone."""
+        while True:
+            await send(self._writer, counts_of(self.responder, self._udp.dropped if self._udp is not None else 0))
+            await asyncio.sleep(PERIOD_S)
+            self.view.tick()
+
+    def close(self) -> None:
+        """Stop answering."""
+        if self._udp is not None:
+            self._udp.close()
+        self._relay.close()
+
+
+async def run(channel: socket.socket) -> int:
+    """Work until the agent is gone; return the exit code."""
+    reader, writer = await asyncio.open_connection(sock=channel)
+    try:
+        setup = await read_order(reader)
+        if not isinstance(setup, Setup):
+            return ENDED
+        worker = Worker(setup, writer)
+        reporting = asyncio.create_task(worker.report())
+        try:
+            await worker.follow(reader)
+        finally:
+            worker.close()
+            reporting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, OSError):
+                await reporting
+    except (EOFError, ConnectionError):
+        return ENDED
+    except OSError as error:
+        print(f"vertice agent: a DNS worker cannot listen: {error}", file=sys.stderr)  # noqa: T201 - its last word
+        return CANNOT_LISTEN
+    finally:
+        writer.transport.abort()
+    return ENDED
+
+
+def main() -> int:
+    """Work until the agent is gone."""
+    # The agent answers on while it drains, and so does this; it is the agent that is told to stop.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    logs.configure("info", "agent")
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(run(socket.socket(fileno=int(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

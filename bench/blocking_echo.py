@@ -1,0 +1,24 @@
+"""The bare minimum of a UDP server in Python: blocks, receives, sends back, one datagram at a time.
+
+Started as `python -m bench.blocking_echo PORT`. No loop, no batch, no answer: what it costs is the kernel
+and two calls.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+
+def serve(port: int) -> None:
+    """Echo until the process is ended."""
+    sock = socket.socket(type=socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
+    sock.bind(("127.0.0.1", port))
+    while True:
+        data, asker = sock.recvfrom(4096)
+        sock.sendto(data, asker)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

@@ -1,0 +1,159 @@
+"""The DNS servers that are compared, each with the same records on a loopback port of its own."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+import struct
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tests.programs import VERTICE, accepts, find, free_port, running, wait_until
+
+ZONE: Final = "vertice.internal"
+PORT: Final = 8034
+
+
+class Server(msgspec.Struct, frozen=True):
+    """A running server: its process, and where it answers."""
+
+    name: str
+    pid: int
+    port: int
+
+
+class Fleet(msgspec.Struct, frozen=True):
+    """The names of the services; each has one instance."""
+
+    names: tuple[str, ...]
+
+    def label(self, number: int) -> str:
+        return self.names[number].replace("_", "-").lower()
+
+    def address(self, number: int) -> str:
+        return f"10.100.{number // 250}.{number % 250 + 1}"
+
+    def zone_file(self) -> str:
+        """Return the records as every other server reads them."""
+        return "".join(
+            f"{self.label(n)}.{ZONE}. 5 IN A {self.address(n)}\n"
+            f"_{self.label(n)}._tcp.{ZONE}. 5 IN SRV 0 1 {PORT} {self.label(n)}.{ZONE}.\n"
+            for n in range(len(self.names))
+        )
+
+    def questions(self) -> str:
+        """Return one A and one SRV question for each service, as dnsperf reads them."""
+        return "".join(f"{self.label(n)}.{ZONE} A\n_{self.label(n)}._tcp.{ZONE} SRV\n" for n in range(len(self.names)))
+
+
+@contextmanager
+def echo(folder: Path) -> Iterator[Server]:
+    """Run the bare echo."""
+    port = free_port()
+    with running([sys.executable, "-m", "bench.blocking_echo", str(port)], folder / "echo.log") as program:
+        yield Server("a bare blocking Python echo", program.pid, port)
+
+
+@contextmanager
+def dnslib_server(folder: Path, fleet: Fleet) -> Iterator[Server]:
+    """Run the server that is written with dnslib."""
+    port, records = free_port(), folder / "records.zone"
+    records.write_text(fleet.zone_file(), encoding="utf-8")
+    argv = [sys.executable, "-m", "bench.dnslib_server", str(port), str(records)]
+    with running(argv, folder / "dnslib.log") as program:
+        yield _answering(Server("a plain dnslib server", program.pid, port), fleet)
+
+
+@contextmanager
+def dnsmasq(folder: Path, fleet: Fleet) -> Iterator[Server]:
+    """Run dnsmasq with the fleet's records."""
+    port, config = free_port(), folder / "dnsmasq.conf"
+    head = (
+        f"port={port}\nlisten-address=127.0.0.1\nbind-interfaces\nno-resolv\nno-hosts\nlocal-ttl=5\n"
+        f"local=/{ZONE}/\npid-file=\nuser={getpass.getuser()}\ncache-size=10000\n"
+    )
+    lines = [head]
+    for n in range(len(fleet.names)):
+        name = f"{fleet.label(n)}.{ZONE}"
+        lines.append(
+            f"host-record={name},{fleet.address(n)}\nsrv-host=_{fleet.label(n)}._tcp.{ZONE},{name},{PORT},0,1\n"
+        )
+    config.write_text("".join(lines), encoding="utf-8")
+    with running([find("dnsmasq"), "-k", f"--conf-file={config}"], folder / "dnsmasq.log") as program:
+        yield _answering(Server("dnsmasq", program.pid, port), fleet)
+
+
+@contextmanager
+def unbound(folder: Path, fleet: Fleet) -> Iterator[Server]:
+    """Run unbound, one thread, with the fleet's records as local data."""
+    port, config = free_port(), folder / "unbound.conf"
+    data = "".join(f"  local-data: '{line}'\n" for line in fleet.zone_file().splitlines())
+    config.write_text(
+        f"server:\n  interface: 127.0.0.1@{port}\n  do-daemonize: no\n  username: ''\n  chroot: ''\n  pidfile: ''\n"
+        f"  directory: '{folder}'\n  use-syslog: no\n  num-threads: 1\n  so-rcvbuf: 4m\n  module-config: 'iterator'\n"
+        f"  local-zone: '{ZONE}.' static\n{data}remote-control:\n  control-enable: no\n",
+        encoding="utf-8",
+    )
+    with running([find("unbound"), "-d", "-c", str(config)], folder / "unbound.log") as program:
+        yield _answering(Server("unbound", program.pid, port), fleet)
+
+
+@contextmanager
+def agent(folder: Path, fleet: Fleet) -> Iterator[tuple[Server, str]]:
+    """Run a registry and an agent that has the fleet in view; yield the agent and the registry's URL."""
+    registry_port, http_port, port = (free_port() for _ in range(3))
+    url = f"http://127.0.0.1:{registry_port}"
+    # Leases that outlast the run: heartbeats would be measured with it.
+    settings = {"REGISTRY_LEASE_TTL": "3600", "REGISTRY_WARMING": "1", "REGISTRY_LOG_LEVEL": "warning"}
+    argv = [*VERTICE, "registry", "--listen", f"127.0.0.1:{registry_port}"]
+    with running(argv, folder / "registry.log", settings):
+        wait_until(lambda: accepts(registry_port), "the registry listens")
+        for number in range(len(fleet.names)):
+            register(url, fleet, number)
+        argv = [*VERTICE, "agent", "--http-listen", f"127.0.0.1:{http_port}", "--dns-listen", f"127.0.0.1:{port}"]
+        with running(argv, folder / "agent.log", {"REGISTRY_URL": url}) as program:
+            yield _answering(Server("our agent", program.pid, port), fleet), url
+
+
+def register(url: str, fleet: Fleet, number: int, weight: int = 1) -> None:
+    """Register a service of the fleet, or change its weight. Raises OSError when the registry does not take it."""
+    body = {
+        "service_name": fleet.names[number],
+        "instance_id": "one",
+        "host": fleet.address(number),
+        "port": PORT,
+        "weight": weight,
+    }
+    request = urllib.request.Request(
+        f"{url}/register", json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        answer.read()
+
+
+def _answering(server: Server, fleet: Fleet) -> Server:
+    """Return `server` when it has answered for the last service: what it measures must be answers."""
+    last = len(fleet.names) - 1
+    wanted = socket.inet_aton(fleet.address(last))
+    labels = b"".join(bytes([len(one)]) + one.encode() for one in f"{fleet.label(last)}.{ZONE}".split("."))
+    query = struct.pack("!6H", 0x4242, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!2H", 1, 1)
+
+    def answers() -> bool:
+        with socket.socket(type=socket.SOCK_DGRAM) as sock:
+            sock.settimeout(1)
+            sock.connect(("127.0.0.1", server.port))
+            try:
+                sock.send(query)
+                return wanted in sock.recv(4096)
+            except OSError:
+                return False
+
+    wait_until(answers, f"{server.name} answers")
+    return server
