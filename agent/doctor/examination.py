@@ -129,10 +129,10 @@ def _elsewhere(facts: Facts, token: str) -> Facts:
 
     answer = together.result(answering, ZoneAnswer.SILENT)
     nameservers = {server: together.result(job, ZoneAnswer.SILENT) for server, job in asked.items()}
-    located = tuple(together.result(job, one) for job, one in zip(services, subject.services, strict=True))
     held = together.result(folder, None)
-    # These three kinds have a finding of their own for what hangs.
+    # What follows has a finding of its own for what hangs.
     missing = tuple(together.missing)
+    located = tuple(together.result(job, one) for job, one in zip(services, subject.services, strict=True))
     seen = [
         together.result(job, RegistrySeen(url=url, problem="it did not answer in time"))
         for url, job in registries.items()

@@ -85,10 +85,10 @@ def judge(facts: Facts) -> Iterator[Finding]:
         yield OURS.found(where=dns, face="DNS")
     elif facts.agent is None:
         yield from _port(facts, dns, "DNS", "AGENT_DNS_LISTEN", ("udp", "tcp"))
-    elif facts.dns_answer in (ZoneAnswer.UNKNOWN, ZoneAnswer.ELSEWHERES):
-        yield OTHER_ZONE.found(where=dns, zone=subject.zone)
     elif facts.dns_answer is ZoneAnswer.SILENT:
         yield AWAY.found(where=dns)
+    elif facts.dns_answer is not None:
+        yield OTHER_ZONE.found(where=dns, zone=subject.zone)
     if subject.allows_only_loopback and not dns.is_loopback:
         yield ONLY_LOOPBACK.found(where=dns, port=dns.port)
 

@@ -25,6 +25,7 @@ _QR: Final = 0x8000
 _MAX_MESSAGE: Final = 4096
 # Datagrams that are not the answer, before a server counts as silent.
 _MAX_STRANGE: Final = 16
+_NO_ANSWER: Final = (Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED)
 _LOOPBACK: Final = bytes((127, 0, 0, 1))
 
 
@@ -36,12 +37,17 @@ def ask_for_zone(server: str, zone: str, port: int = DNS_PORT) -> ZoneAnswer:
     if _holds_loopback(answer):
         return ZoneAnswer.OURS
     of_zone = _ask(server, port, zone, Type.SOA)
-    return ZoneAnswer.ELSEWHERES if of_zone is not None and _is_positive(of_zone) else ZoneAnswer.UNKNOWN
+    if of_zone is not None and _is_positive(of_zone):
+        return ZoneAnswer.ELSEWHERES
+    return ZoneAnswer.REFUSES if _rcode(answer) in _NO_ANSWER else ZoneAnswer.UNKNOWN
 
 
 def _is_positive(answer: bytes) -> bool:
-    flags, answers = int.from_bytes(answer[2:4]), int.from_bytes(answer[6:8])
-    return flags & 0xF == Rcode.NOERROR and answers > 0
+    return _rcode(answer) == Rcode.NOERROR and int.from_bytes(answer[6:8]) > 0
+
+
+def _rcode(answer: bytes) -> int:
+    return answer[3] & 0xF
 
 
 def _holds_loopback(answer: bytes) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Final
 
 import msgspec
@@ -44,17 +45,18 @@ def report_text(findings: Sequence[Finding], *, width: int, verbose: bool = Fals
     Cures are never broken into lines, so that they can be copied.
     """
     lines = []
-    for finding in findings:
-        if finding.severity is Severity.OK and not verbose:
-            continue
-        word = f"{finding.severity:<8}"
-        shown = f"\x1b[{_COLOURS[finding.severity]}m{word}\x1b[0m" if colours else word
-        what = _wrapped(f"{finding.what} [{finding.id}]", width, "")
-        lines += [f"{shown} {what[0].removeprefix(_INDENT)}", *what[1:]]
-        if finding.why:
-            lines += _wrapped(finding.why, width, "why   ")
-        if finding.cure:
-            lines.append(f"{_INDENT}cure  {_printable(finding.cure)}")
+    shown = [finding for finding in findings if verbose or finding.severity is not Severity.OK]
+    # A thousand services with one fault have one cure: what differs is listed, the rest is said once.
+    for (severity, why, cure), alike in groupby(shown, key=lambda one: (one.severity, one.why, one.cure)):
+        word = f"{severity:<8}"
+        word = f"\x1b[{_COLOURS[severity]}m{word}\x1b[0m" if colours else word
+        for finding in alike:
+            what = _wrapped(f"{finding.what} [{finding.id}]", width, "")
+            lines += [f"{word} {what[0].removeprefix(_INDENT)}", *what[1:]]
+        if why:
+            lines += _wrapped(why, width, "why   ")
+        if cure:
+            lines.append(f"{_INDENT}cure  {_printable(cure)}")
     return "\n".join([*lines, *([""] if lines else []), summary(findings)])
 
 

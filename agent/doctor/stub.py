@@ -47,6 +47,13 @@ AFTER = Kind(
     "the first server answers 'no such name' for our names, and after an answer no other server is asked",
     "nameserver {agent}    # before the others in /etc/resolv.conf, or better instead of them",
 )
+AFTER_REFUSAL = Kind(
+    "resolv-conf-order-refused",
+    Severity.WARNING,
+    "the agent is server {place} of /etc/resolv.conf, after {first}, which refuses to answer for our names",
+    "glibc goes on to the agent then, one question later; when {first} says 'no such name' one day, nothing is found",
+    "nameserver {agent}    # before the others in /etc/resolv.conf, or better instead of them",
+)
 BEYOND = Kind(
     "resolv-conf-fourth",
     Severity.ERROR,
@@ -129,7 +136,7 @@ DOCKER_LOOP = Kind(
     "docker-dns-loop",
     Severity.WARNING,
     "Docker's resolver asks the agent, and the agent forwards other names back to Docker's resolver ({server})",
-    "the agent notices and does not go round in circles, but other names are then answered by nobody",
+    "the agent notices and does not go round in circles, but names other than of containers are then found by nobody",
     "AGENT_DNS_FORWARD=10.0.0.2    # a resolver of your network, instead of `system`",
 )
 FORWARD_NOBODY = Kind(
@@ -190,7 +197,7 @@ MUSL_TRY_AGAIN = Kind(
     "options ndots:1    # in /etc/resolv.conf, with no search suffix but {zone}; or AGENT_DNS_FORWARD=system",
 )
 KINDS: Final = (
-    *(ALONE, MISSING, NOT_LISTED, AFTER, BEYOND, TOO_MANY, BESIDE, MUSL_ASKS_ALL, ROTATES),
+    *(ALONE, MISSING, NOT_LISTED, AFTER, AFTER_REFUSAL, BEYOND, TOO_MANY, BESIDE, MUSL_ASKS_ALL, ROTATES),
     *(NOT_AN_ADDRESS, NO_SCOPE, SILENT, SLOW, SYSTEMD_STUB, DOCKER_STUB, DOCKER_LOOP),
     *(FORWARD_NOBODY, FORWARD_OFF, OTHER_PORT),
     *(SEARCHED_FIRST, SEARCHED_HERE_FIRST, NOT_SEARCHED, SEARCHED_LATE, MUSL_TRY_AGAIN),
@@ -211,7 +218,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
 
 def _is_ours(server: str, facts: Facts) -> bool:
     answer = facts.nameservers.get(server)
-    if answer in (ZoneAnswer.OURS, ZoneAnswer.UNKNOWN, ZoneAnswer.ELSEWHERES):
+    if answer not in (None, ZoneAnswer.SILENT):
         return answer is ZoneAnswer.OURS
     # The agent is not up: then the address has to do.
     listen = facts.subject.dns_listen
@@ -238,7 +245,9 @@ def _servers(conf: ResolvConf, ours: list[str], facts: Facts) -> Iterator[Findin
         if facts.machine.libc.is_musl:
             yield MUSL_ASKS_ALL.found(others=shown, forward=forward)
         elif place > 0:
-            yield AFTER.found(place=place + 1, first=conf.used[0], agent=used[0])
+            refused = all(facts.nameservers.get(one) is ZoneAnswer.REFUSES for one in conf.used[:place])
+            kind = AFTER_REFUSAL if refused else AFTER
+            yield kind.found(place=place + 1, first=conf.used[0], agent=used[0])
         else:
             yield BESIDE.found(others=shown, forward=forward)
         if conf.rotates and not facts.machine.libc.is_musl:

@@ -149,6 +149,14 @@ CASES: list[tuple[str, Facts, set[str]]] = [
         {"resolv-conf-order"},
     ),
     (
+        "the agent is second, after one that refuses",
+        changed(
+            resolv=servers("10.0.0.53", "127.0.0.1", more="search vertice.internal\noptions timeout:1\n"),
+            nameservers={"10.0.0.53": ZoneAnswer.REFUSES, "127.0.0.1": OURS},
+        ),
+        {"resolv-conf-order-refused"},
+    ),
+    (
         "the agent is first of two, with the usual timeout",
         changed(resolv=servers("127.0.0.1", "10.0.0.53"), nameservers=BOTH),
         {"resolv-conf-others", "resolv-conf-timeout"},
@@ -250,6 +258,17 @@ CASES: list[tuple[str, Facts, set[str]]] = [
         ),
         {"agent-not-running"},
     ),
+    (
+        "the stubs of others are no agent, though they are on loopback",
+        changed(
+            resolv=servers("127.0.0.11"),
+            subject={"dns_listen": Listen("0.0.0.0", 53), "allows_only_loopback": False},
+            agent=None,
+            dns_answer=SILENT,
+            nameservers={"127.0.0.11": SILENT},
+        ),
+        {"agent-not-running", "docker-dns", "resolv-conf-silent"},
+    ),
     # -- resolv.conf: what is asked
     (
         "ndots with a suffix of others",
@@ -296,6 +315,15 @@ CASES: list[tuple[str, Facts, set[str]]] = [
             resolv="nameserver 127.0.0.1\nsearch fleet.local\n",
         ),
         {"nsswitch-mdns", "zone-local"},
+    ),
+    (
+        "multicast DNS passes .local on",
+        changed(
+            machine={"nsswitch": "hosts: files mdns4 dns\n"},
+            subject={"zone": "fleet.local"},
+            resolv="nameserver 127.0.0.1\nsearch fleet.local\n",
+        ),
+        {"zone-local"},
     ),
     (
         "multicast DNS does not take .internal",
@@ -387,6 +415,7 @@ CASES: list[tuple[str, Facts, set[str]]] = [
     ),
     ("an agent whose DNS is elsewhere", changed(dns_answer=SILENT), {"agent-dns-elsewhere"}),
     ("an agent with another zone", changed(dns_answer=UNKNOWN), {"agent-dns-zone"}),
+    ("an agent with another zone, that forwards nothing", changed(dns_answer=ZoneAnswer.REFUSES), {"agent-dns-zone"}),
     ("DNS for others that may not ask", changed(subject={"dns_listen": Listen("0.0.0.0", 53)}), {"dns-allow"}),
     # -- the advertised address
     ("a host without an address", changed(service={"addresses": (), "listening": None}), {"advertised-unresolvable"}),

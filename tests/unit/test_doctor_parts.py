@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.doctor import facts
+from agent.doctor.facts import Libc, Listener
 from agent.doctor.finding import Finding, Severity
 from agent.doctor.folder import look_at
 from agent.doctor.libc import hosts_line
@@ -23,7 +23,7 @@ from agent.state_dir import StateDir as HeldFolder
 
 TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 3412 1 0 100 0 0 10 0
-   1: 0100007F:22B8 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 3413 1 0 20 4 30 10 -1
+   1: 0100007F:22B9 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 3413 1 0 20 4 30 10 -1
 """
 UDP6 = """  sl  local_address                         remote_address                        st tx_queue rx_queue
    0: 00000000000000000000000001000000:0035 00000000000000000000000000000000:0000 07 00000000:00000000 00:00 0 0 0 99 2
@@ -52,6 +52,7 @@ def write(root: Path, **files: str) -> Path:
         ("search a.b. C.d\n", ResolvConf(search=("a.b", "c.d"))),
         ("search a.b\ndomain c.d\n", ResolvConf(search=("c.d",))),
         ("search .\n", ResolvConf()),
+        (" search a.b\n\toptions ndots:5\n", ResolvConf()),
         (
             "options ndots:5 timeout:1\noptions attempts:3 rotate\n",
             ResolvConf(ndots=5, timeout_s=1, attempts=3, rotates=True),
@@ -122,8 +123,8 @@ def test_listeners_are_read_with_who_has_them(tmp_path: Path) -> None:
     (tmp_path / "proc/7/fd/3").symlink_to("socket:[99]")
     (tmp_path / "proc/7/fd/4").symlink_to("/dev/null")
     assert set(read_machine(tmp_path).listeners) == {
-        facts.Listener("tcp", "127.0.0.1", 8888, ""),
-        facts.Listener("udp", "::1", 53, "dnsmasq (pid 7)"),
+        Listener("tcp", "127.0.0.1", 8888, ""),
+        Listener("udp", "::1", 53, "dnsmasq (pid 7)"),
     }
 
 
@@ -142,14 +143,14 @@ def musl(root: Path, said: str = "musl libc (x86_64)\nVersion 1.2.3\n") -> Path:
 
 
 def test_musl_is_known_by_its_loader_and_says_its_version(tmp_path: Path) -> None:
-    assert read_machine(musl(tmp_path)).libc == facts.Libc(is_musl=True, version="1.2.3")
+    assert read_machine(musl(tmp_path)).libc == Libc(is_musl=True, version="1.2.3")
 
 
 def test_a_musl_that_says_nothing_is_one_all_the_same(tmp_path: Path) -> None:
     root = musl(tmp_path, said="?")
-    assert read_machine(root).libc == facts.Libc(is_musl=True)
+    assert read_machine(root).libc == Libc(is_musl=True)
     (root / "lib/ld-musl-x86_64.so.1").chmod(0o644)
-    assert read_machine(root).libc == facts.Libc(is_musl=True)
+    assert read_machine(root).libc == Libc(is_musl=True)
 
 
 def test_musl_beside_glibc_is_a_tool_and_not_the_libc(tmp_path: Path) -> None:
@@ -239,6 +240,18 @@ def test_the_text_has_the_worst_first_with_why_and_cure() -> None:
     assert lines[-1] == "1 error, 1 note; 1 thing is fine"
     assert not any("port" in line for line in lines)
     assert all(len(line) <= 100 for line in lines if "cure" not in line)
+
+
+def test_what_has_one_cure_is_listed_and_cured_once() -> None:
+    alike = [Finding("low", Severity.NOTE, f"{name} is low", "it matters", "raise it") for name in ("a", "b")]
+    lines = report_text([*alike, FOUND[1]], width=100).splitlines()
+    assert lines[:4] == [
+        "note     a is low [low]",
+        "note     b is low [low]",
+        "         why   it matters",
+        "         cure  raise it",
+    ]
+    assert lines[-1] == "3 notes; 0 things are fine"
 
 
 def test_what_is_fine_is_shown_when_asked_for() -> None:
