@@ -18,13 +18,17 @@ from typing import Final, NamedTuple
 import msgspec
 
 from dns.mmsg import place_of
+from dns.rotation import Orders, Turns
 
-# What an entry costs besides its bytes: the objects, and its places in the dictionaries.
-_OVERHEAD_BYTES: Final = 700
+# What an entry costs besides its bytes, as measured: the objects and its places in the dictionaries, each order,
+# and what is needed to have several take turns.
+_ENTRY_BYTES: Final = 640
+_ORDER_BYTES: Final = 170
+_TURNS_BYTES: Final = 760
 # Answers of one entry between two looks at it: of one order, and of several, for which each takes room.
 _STOCK: Final = 1024
 _STOCK_IN_TURN: Final = 64
-# How often all orders are given out before others are drawn. The few that are ready are no fair sample:
+# How often each order is given out, on average, before others are drawn. The few that are ready are no fair sample:
 # of a service with thousands of instances they name some, and a light instance may lead none of them.
 ROUNDS: Final = 256
 # Entries that are let off at one eviction because they were asked for; then the next goes, asked for or not.
@@ -56,18 +60,33 @@ class CacheLimits(msgspec.Struct, frozen=True):
 class Entry:
     """The answers to one query: several orders of the same records, given out in turn."""
 
-    __slots__ = ("asked_for", "counter", "label", "left", "orders", "rounds", "stock", "variants", "weight")
+    __slots__ = (
+        "asked_for",
+        "counter",
+        "label",
+        "left",
+        "lives",
+        "number",
+        "orders",
+        "stock",
+        "turns",
+        "variants",
+        "weight",
+    )
 
-    def __init__(self, label: str, orders: int, counter: list[int]) -> None:
+    def __init__(self, label: str, orders: Orders, counter: list[int], draw: float) -> None:
+        """Begin with an answer in the order of `orders.number`; `draw`, from [0, 1), is whose turn comes then."""
         self.label = label
-        self.orders = orders  # how many variants are wanted in the end
+        self.orders = len(orders.shares)
         self.counter = counter  # one cell, shared by all entries that count as the same
-        self.variants: list[Ready] = []
-        self.rounds = 0  # how often all variants have been given out
+        self.variants: dict[int, Ready] = {}
+        self.number = orders.number  # of the variant whose turn is next
+        self.turns = Turns(orders, draw) if self.orders > 1 else None
+        self.lives = ROUNDS * self.orders  # answers until others are drawn
         self.stock: Iterator[Ready] = _SPENT
         self.left = 0  # in the stock, when it was last looked at
         self.asked_for = False  # since it last came up for eviction
-        self.weight = _OVERHEAD_BYTES
+        self.weight = _ENTRY_BYTES
 
     def settle(self) -> int:
         """Count what the stock has given out since the last time; return how much that is."""
@@ -78,17 +97,27 @@ class Entry:
             self.asked_for = True
         return given
 
+    def add(self, variant: Ready) -> None:
+        """Take the variant whose turn it was, which is given out by who made it."""
+        self.variants[self.number] = variant
+        self._turn()
+
     def restock(self) -> bool:
-        """Begin anew with all variants; return False when it is time to draw others."""
+        """Lay in what comes next; return False when that has to be made first."""
         if self.orders == 1:
             self.stock, self.left = repeat(self.variants[0], _STOCK), _STOCK
             return True
-        if self.rounds >= ROUNDS:
-            return False
-        copies = max(1, _STOCK_IN_TURN // len(self.variants))
-        self.rounds += copies
-        self.stock, self.left = iter(tuple(self.variants) * copies), len(self.variants) * copies
-        return True
+        given: list[Ready] = []
+        while len(given) < _STOCK_IN_TURN and self.lives > 0 and self.number in self.variants:
+            given.append(self.variants[self.number])
+            self._turn()
+        self.stock, self.left = iter(tuple(given)), len(given)
+        return bool(given)
+
+    def _turn(self) -> None:
+        if self.turns is not None:
+            self.number = self.turns.next()
+            self.lives -= 1
 
 
 class AnswerCache:
@@ -131,11 +160,11 @@ class AnswerCache:
             self._entries[key] = entry
             self._ready[key] = entry.stock
             self._by_label.setdefault(entry.label, set()).add(key)
-            entry.weight += 2 * len(key) + (_STOCK_IN_TURN * 8 if entry.orders > 1 else 0)
+            entry.weight += 2 * len(key) + (_TURNS_BYTES if entry.orders > 1 else 0)
             self.bytes += entry.weight
-        entry.variants.append(Ready(place_of(variant), variant))
-        entry.weight += len(variant)
-        self.bytes += len(variant)
+        entry.add(Ready(place_of(variant), variant))
+        entry.weight += len(variant) + _ORDER_BYTES
+        self.bytes += len(variant) + _ORDER_BYTES
         let_off = 0
         while len(self._entries) > self._limits.entries or self.bytes > self._limits.bytes:
             oldest = next(iter(self._entries))
@@ -151,10 +180,9 @@ class AnswerCache:
         if entry is None:
             return None
         self._hits += entry.settle()
-        if len(entry.variants) < entry.orders:
-            return None
         if not entry.restock():
-            self._drop(key)
+            if entry.lives <= 0:
+                self._drop(key)
             return None
         self._ready[key] = entry.stock
         return next(entry.stock)
@@ -211,6 +239,10 @@ class ReadyAnswers:
         if ready is NONE_READY:
             return self.found.restock(key) or self.missing.restock(key)
         return ready
+
+    def get(self, key: bytes) -> Entry | None:
+        """Return the entry of `key`, complete or not."""
+        return self.found.get(key) or self.missing.get(key)
 
     @property
     def hits(self) -> int:

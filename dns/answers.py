@@ -22,6 +22,7 @@ import msgspec
 
 from dns import codec, record_data, reverse, texts
 from dns.codec import Answer, Name, Query, Rcode, Record, Type
+from dns.rotation import ONE_ORDER, Orders, arranged, shuffled
 from registry_core.domain.freshness import Freshness, freshness_of
 from registry_core.domain.names import SHORT_ID_LENGTH, ip_address, label_of, short_id
 from registry_core.domain.records import Instance, Protocol, Status
@@ -69,14 +70,14 @@ class ZoneSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """An answer, the one service's label that it depends on, and how many orders it has.
+    """An answer, the one service's label that it depends on, and which of its orders it is in.
 
     With no label it depends on no service, or on whatever comes next: any change makes it doubtful.
     """
 
     answer: Answer
     label: str = ""
-    orders: int = 1
+    orders: Orders = ONE_ORDER
 
 
 class Zone:
@@ -90,11 +91,18 @@ class Zone:
         soa = record_data.soa_data(self._primary, (b"hostmaster", *self._apex), 1, settings.negative_ttl_s)
         self._soa = soa
 
-    def answer(self, query: Query, random: random_module.Random, size: int = codec.MAX_MESSAGE) -> Found:
+    def answer(
+        self,
+        query: Query,
+        random: random_module.Random,
+        size: int = codec.MAX_MESSAGE,
+        number: int | None = None,
+    ) -> Found:
         """Return the answer to `query`; the order of several records is drawn from `random`.
 
         It holds all records, or at least one more than fit into `size` octets: to write down the
         thousands of a large service, of which twenty are sent, would take the time of 500 answers.
+        `number` is that of the order that is wanted, of those that an earlier answer said there are.
         """
         if query.edns is not None and query.edns.version != 0:
             return Found(Answer(Rcode.BADVERS, authoritative=False))
@@ -108,7 +116,7 @@ class Zone:
         elif depth == 0:
             found = Found(self._of_apex(query))
         else:
-            found = self._below(query, name[:depth], random, size // _MIN_RECORD + 1)
+            found = self._below(query, name[:depth], random, size // _MIN_RECORD + 1, number)
         if query.qclass == codec.CLASS_ANY:
             # What other classes hold is not known here (RFC 1034 section 6.2.2).
             found = msgspec.structs.replace(found, answer=msgspec.structs.replace(found.answer, authoritative=False))
@@ -128,7 +136,7 @@ class Zone:
         }
         return Found(self._shaped(query, data, zone=name))
 
-    def _below(self, query: Query, labels: Name, random: random_module.Random, most: int) -> Found:
+    def _below(self, query: Query, labels: Name, random: random_module.Random, most: int, number: int | None) -> Found:
         match labels:
             case (transport,) if transport in _TRANSPORTS:
                 return Found(self._nothing(Rcode.NOERROR))  # RFC 8020: something stands below it
@@ -140,14 +148,14 @@ class Zone:
                 # The name server of a zone that lives on the asker's own machine.
                 return Found(self._shaped(query, {Type.A: [_LOOPBACK]}))
             case (service, transport) if transport in _TRANSPORTS and service.startswith(b"_"):
-                return self._service(query, service[1:], random, most, transport=transport)
+                return self._service(query, service[1:], random, most, number, transport=transport)
             case (one,):
                 short = _short(one)
                 if short is not None:
                     return self._instance(query, short)
-                return self._service(query, one, random, most)
+                return self._service(query, one, random, most, number)
             case (tag, service):
-                return self._service(query, service, random, most, tag=tag)
+                return self._service(query, service, random, most, number, tag=tag)
             case _:
                 return Found(self._unknown())
 
@@ -187,6 +195,7 @@ class Zone:
         service: bytes,
         random: random_module.Random,
         most: int,
+        number: int | None,
         *,
         tag: bytes = b"",
         transport: bytes = b"",
@@ -205,16 +214,17 @@ class Zone:
             # The other transport, or another tag, may be there: then this name alone is not.
             return Found(self._unknown(), label=label)
         usable, leaving = usable_and_leaving(instances, self._settings.when_none_pass)
+        # A and the like say nothing of weights: who is leaving is named when nobody else is there.
+        named = usable if query.qtype == Type.SRV else usable or leaving
+        order, orders = arranged(
+            named, random, is_far=self._is_far, leads=lambda i: _has(i, query.qtype), number=number
+        )
         if query.qtype == Type.SRV:
-            count = len(usable) + len(leaving)
-            answer = self._srv(self._shuffled(usable, random)[:most], self._shuffled(leaving, random))
+            answer = self._srv(order[:most], shuffled(leaving, random, self._is_far))
         else:
-            # A and the like say nothing of weights: who is leaving is named when nobody else is there.
-            count = len(usable or leaving)
-            named = self._shuffled(usable or leaving, random)
-            answer = self._of_service(query, named, most, only_srv=bool(transport))
+            answer = self._of_service(query, order, most, only_srv=bool(transport))
         # One record has one order, however many instances it stands for.
-        return Found(answer, label=label, orders=count if len(answer.answers) > 1 else 1)
+        return Found(answer, label=label, orders=orders if len(answer.answers) > 1 else ONE_ORDER)
 
     def _of_service(self, query: Query, instances: Sequence[Instance], most: int, *, only_srv: bool) -> Answer:
         match query.qtype:
@@ -255,8 +265,10 @@ class Zone:
         return Answer(Rcode.NOERROR, answers=tuple(answers), additional=tuple(additional), extended_error=self._age())
 
     def _priority(self, instance: Instance) -> int:
-        near = not self._settings.local_zone or instance.zone == self._settings.local_zone
-        return NEAR_PRIORITY if near else FAR_PRIORITY
+        return FAR_PRIORITY if self._is_far(instance) else NEAR_PRIORITY
+
+    def _is_far(self, instance: Instance) -> bool:
+        return bool(self._settings.local_zone) and instance.zone != self._settings.local_zone
 
     def _target(self, instance: Instance) -> Name:
         """Return a name that has the instance's addresses (never an alias, RFC 2782)."""
@@ -306,18 +318,6 @@ class Zone:
     def _lifetime_s(self, usual_s: int) -> int:
         return min(usual_s, STALE_TTL_S) if self._is_old() else usual_s
 
-    def _shuffled(self, instances: Iterable[Instance], random: random_module.Random) -> list[Instance]:
-        """Return the instances, the near ones first, each group in an order drawn by weight.
-
-        The draw of Efraimidis and Spirakis (2006): the largest u^(1/w) first, so that any prefix of
-        the order is a weighted sample.
-        """
-        local = self._settings.local_zone
-        return sorted(
-            instances,
-            key=lambda i: (bool(local) and i.zone != local, -(random.random() ** (1.0 / i.weight))),
-        )
-
 
 def usable_and_leaving(
     instances: Sequence[Instance], when_none_pass: WhenNonePass
@@ -360,6 +360,11 @@ def _addresses(instances: Iterable[Instance], type_: Type) -> Iterator[bytes]:
     version = 4 if type_ is Type.A else 6
     parsed = (ip_address(ip) for i in instances for ip in _ips(i))
     return (ip.packed for ip in parsed if ip is not None and ip.version == version)
+
+
+def _has(instance: Instance, qtype: int) -> bool:
+    """Return whether an instance has records of this type; all have SRV and TXT."""
+    return qtype not in (Type.A, Type.AAAA) or any(_addresses([instance], Type(qtype)))
 
 
 def _distinct(data: Iterable[bytes], most: int) -> list[bytes]:

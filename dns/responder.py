@@ -26,8 +26,6 @@ from dns.rate_limit import RateLimit, Verdict
 from registry_core.domain.selection import WhenNonePass
 from registry_core.ports import Clock, LocalView, SystemClock
 
-# Orders of the same records that are kept ready. Enough that no asker sees a pattern in who comes first.
-MAX_ORDERS: Final = 8
 # Extended DNS Errors: RFC 8914 sections 4.1 and 4.19.
 _OTHER: Final = 0
 _PROHIBITED: Final = 18
@@ -218,7 +216,10 @@ class Responder:
         self, query: Query, message: bytes, key: bytes | None, *, host: str, idle_s: float | None
     ) -> bytes | None:
         limit = codec.MAX_MESSAGE if idle_s is not None else min(query.payload, self._settings.udp_payload)
-        found = self._zone.answer(query, self._random, limit)
+        # A query with options (cookies, mostly) is another one each time: keeping it would help nobody.
+        keeps = key is not None and not (query.edns is not None and query.edns.has_options)
+        entry = self._ready.get(key) if key is not None and keeps else None
+        found = self._zone.answer(query, self._random, limit, entry.number if entry is not None else None)
         answer = found.answer
         if self._forwarder is not None and answer.rcode is Rcode.REFUSED and _can_be_forwarded(query):
             answered = self._forwarder.answer(query, message, limit)
@@ -237,12 +238,10 @@ class Responder:
             packed = self._write(query, answer, limit, options)
         counter = self._counter(_type_name(query.qtype), answer.rcode)
         counter[0] += 1
-        # A query with options (cookies, mostly) is another one each time: keeping it would help nobody.
-        if key is not None and not (query.edns is not None and query.edns.has_options):
+        if key is not None and keeps:
             kept = self._ready.found if answer.answers else self._ready.missing
-            entry = kept.get(key)
-            if entry is None:
-                entry = Entry(found.label, min(MAX_ORDERS, found.orders), counter)
+            if entry is None or entry is not kept.get(key):
+                entry = Entry(found.label, found.orders, counter, self._random.random())
             kept.put(key, entry, respelled(packed[2:], key))
         return packed
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import struct
+import tracemalloc
 
 import pytest
 
 from dns import answer_cache
 from dns.answer_cache import NONE_READY, ROUNDS, AnswerCache, CacheLimits, Entry, ReadyAnswers, folded, respelled
+from dns.rotation import ONE_ORDER, Orders
 
 ROOMY = CacheLimits(entries=100, bytes=1_000_000)
 
 
 def entry(label: str, orders: int = 1) -> Entry:
-    return Entry(label, orders, [0])
+    return Entry(label, Orders((1,) * orders), [0], 0.5)
 
 
 def test_a_change_drops_what_depends_on_it_and_nothing_else() -> None:
@@ -53,12 +55,28 @@ def test_the_bytes_are_those_of_what_is_kept() -> None:
     cache.put(b"key", one, b"1" * 100)
     first = cache.bytes
     cache.put(b"key", one, b"1" * 50)
-    assert cache.bytes == first + 50
+    assert first + 50 < cache.bytes == one.weight
     cache.put(b"other", two, b"")
     cache.drop(["x"])
     assert cache.bytes == two.weight
     cache.drop(["y"])
     assert (cache.bytes, len(cache)) == (0, 0)
+
+
+@pytest.mark.parametrize("orders", [1, 2, 8])
+def test_what_is_counted_is_what_is_taken_from_memory(orders: int) -> None:
+    answers = ready(entries=10_000, bytes=1_000_000_000)
+    queries = [b"%06d" % number + bytes(35) for number in range(1000)]
+    tracemalloc.start()
+    try:
+        for query in queries:
+            key, one = bytes(bytearray(query)), entry("x", orders)
+            while answers.take_one(key) is None:
+                answers.found.put(key, one, bytes(200))
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert 0.8 < answers.bytes / taken < 1.25
 
 
 def test_after_clearing_nothing_is_left_to_drop() -> None:
@@ -94,21 +112,38 @@ def test_what_was_put_is_taken_once_it_was_restocked() -> None:
 def test_orders_are_given_out_in_turn_and_drawn_anew_after_many_rounds() -> None:
     answers = ready()
     one = entry("x", orders=2)
+    made = [b"0"]
+    answers.found.put(b"a", one, b"0")
+    assert answers.take_one(b"a") is None
+    assert one.number == 1, "the other order is wanted first"
     answers.found.put(b"a", one, b"1")
-    assert answers.take_one(b"a") is None, "another order is wanted first"
-    answers.found.put(b"a", one, b"2")
-    seen = []
     while (answer := answers.take_one(b"a")) is not None:
-        seen.append(answer.answer)
-    assert seen == [b"1", b"2"] * ROUNDS
+        made.append(answer.answer)
+    made.insert(1, b"1")
+    assert len(made) == 2 * ROUNDS
+    assert abs(made.count(b"0") - ROUNDS) <= 2
+    assert all(set(made[at : at + 3]) == {b"0", b"1"} for at in range(len(made) - 2)), "never long in a row"
     assert len(answers) == 0
+
+
+def test_an_order_is_made_when_its_turn_comes_and_not_before() -> None:
+    answers = ready()
+    one = Entry("x", Orders((99, 1), number=0), [0], 0.5)
+    answers.found.put(b"a", one, b"0")
+    before = 0
+    while (answer := answers.take_one(b"a")) is not None:
+        assert answer.answer == b"0"
+        before += 1
+    assert (one.number, 10 < before < 150) == (1, True)
+    answers.found.put(b"a", one, b"1")
+    assert answers.take_one(b"a") is not None
 
 
 def test_everything_that_was_given_out_is_counted_also_after_it_was_dropped() -> None:
     answers = ready()
     cells = [0], [0]
-    answers.found.put(b"a", Entry("x", 1, cells[0]), b"1")
-    answers.missing.put(b"b", Entry("", 1, cells[1]), b"2")
+    answers.found.put(b"a", Entry("x", ONE_ORDER, cells[0], 0.5), b"1")
+    answers.missing.put(b"b", Entry("", ONE_ORDER, cells[1], 0.5), b"2")
     for _ in range(3000):
         answers.take_one(b"a")
     answers.take_one(b"b")
