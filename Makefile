@@ -29,7 +29,7 @@ setup-dev: .venv/.installed-dev
 
 system-packages: ## install the programs that the tests start (as root), or say which are missing
 	@$(APT) haproxy dig=bind9-dnsutils kdig=knot-dnsutils curl redis-server redis-sentinel dnsmasq=dnsmasq-base \
-		unbound prometheus dnsperf gcc musl-gcc=musl-tools ip=iproute2 nsenter=util-linux libfaketime
+		unbound prometheus dnsperf gcc musl-gcc=musl-tools ip=iproute2 nsenter=util-linux libfaketime openssl
 
 run: setup ## start a registry, an agent and a small fleet on loopback (Ctrl-C ends it)
 	@exec $(BIN)/vertice dev
@@ -53,7 +53,7 @@ fuzz: setup-dev system-packages ## send a million odd packets to a real agent's 
 	$(BIN)/python -m tests.fuzz.run
 
 bench-packages: ## install the programs that the benchmark compares with (as root), or say which are missing
-	@$(APT) dnsperf dnsmasq=dnsmasq-base unbound
+	@$(APT) dnsperf dnsmasq=dnsmasq-base unbound wrk
 
 bench: setup-dev bench-packages ## measure: prints tables, writes bench/results/*.json
 	$(BIN)/python -m bench.run; propagation=$$?; $(BIN)/python -m bench.dns && exit $$propagation

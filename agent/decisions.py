@@ -70,6 +70,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
     phase: Phase
     status: Status | None = None  # what its checks say; None: nothing yet
+    held: Status | None = None  # what somebody wants it to be, whatever its checks say
     told: Status | None = None  # what the registry has confirmed
     due_at: float = 0.0  # not before this time is the registry asked again
     failures: int = 0  # in a row
@@ -109,7 +110,7 @@ def next_step(member: Member, now: float) -> Step:
     """Return what is to be done for `member` at `now`."""
     if member.busy:
         return Wait(NEVER)
-    status = member.status if member.status is not None else Status.CRITICAL
+    status = member.held or member.status or Status.CRITICAL
     match member.phase:
         case Phase.WAITING:
             ready = member.status is Status.PASSING or now >= member.due_at
@@ -130,6 +131,11 @@ def begun(member: Member) -> Member:
 def after_check(member: Member, status: Status | None) -> Member:
     """Return `member` after its checks came to a new verdict."""
     return msgspec.structs.replace(member, status=status)
+
+
+def after_hold(member: Member, status: Status | None) -> Member:
+    """Return `member` held at `status`, or with None let go: its checks say again how it is."""
+    return msgspec.structs.replace(member, held=status)
 
 
 def after_request(

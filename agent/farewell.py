@@ -1,4 +1,7 @@
-"""How an agent leaves: it says `draining`, gives others time to hear of it, and takes its services out.
+"""How an agent leaves: it says `draining`, waits until others have heard of it, and takes its services out.
+
+Others means the agents that follow the registry: each acknowledges that it answers without the instance.
+What was answered before is good for the TTL of its DNS records, so that time passes as well.
 
 Bounded in time whatever the registry does. What cannot be said is left to the leases, which run out.
 """
@@ -13,6 +16,7 @@ from typing import Final
 import structlog
 
 from agent.decisions import Outcome
+from agent.draining import Progress, confirmation
 from agent.registry_client import RegistryClient, Reply
 from registry_core.domain.records import Registration, Status
 
@@ -23,12 +27,19 @@ _log = structlog.get_logger(component="agent.session")
 
 
 async def leave(
-    client: RegistryClient, leaving: Sequence[Registration], *, drain_wait_s: float, ends_at: float, limit_s: float
+    client: RegistryClient,
+    leaving: Sequence[Registration],
+    *,
+    confirm_s: float,
+    drain_wait_s: float,
+    ends_at: float,
+    limit_s: float,
 ) -> None:
     """Drain and deregister `leaving`.
 
     The first word has to be heard before `ends_at` (the loop's time), else nothing more is tried; the
-    last one is given `limit_s`.
+    last one is given `limit_s`. Between them all agents are given `confirm_s` to acknowledge, and
+    `drain_wait_s` pass in any case.
     """
     loop = asyncio.get_running_loop()
     heard = await tell_all(leaving, lambda claim: client.set_status(claim, Status.DRAINING), ends_at)
@@ -36,9 +47,26 @@ async def leave(
     if not heard:
         _log.warning("left_without_farewell", services=len(leaving))
         return
+    if confirm_s > 0:
+        _note(await confirmation(client, leaving, confirm_s))
     await asyncio.sleep(drain_wait_s)
     gone = await tell_all(leaving, client.deregister, loop.time() + limit_s)
     _log.info("deregistered", services=len(leaving), confirmed=gone)
+
+
+def _note(stands: Sequence[Progress]) -> None:
+    missing = [one for one in stands if not one.confirmed]
+    if not missing:
+        _log.info("drain_confirmed", services=len(stands), watchers=max(one.watchers for one in stands))
+        return
+    worst = max(missing, key=lambda one: (one.silent, one.watchers - one.acknowledged))
+    _log.warning(
+        "drain_not_confirmed",
+        services=len(missing),
+        watchers=worst.watchers,
+        acknowledged=worst.acknowledged,
+        silent_registries=worst.silent,
+    )
 
 
 async def tell_all(

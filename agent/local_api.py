@@ -1,5 +1,11 @@
 """The agent's HTTP face, for programs on the same machine. It decides nothing and takes no bodies.
 
+Lookups are for whoever can connect. What changes something (`/drain`, `/maintenance`) is for this machine
+alone, also when the agent listens beyond loopback, and not for pages in its browsers.
+
+On aiohttp's low-level server: a router, middlewares and a Request that is made anew cost more than the
+answer, which is ready most of the time (`ready_bodies.py`).
+
 Every answer that comes from the view says how old the view is: `Age` in seconds, and `X-Cache: fresh`,
 `stale` or `expired`.
 """
@@ -8,37 +14,36 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeAlias, cast
 
 import msgspec
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.typedefs import Handler
 
+from agent.holding import Holding
 from agent.lookups import Lookups
+from agent.ready_bodies import Body, ReadyBodies
+from agent.ready_response import Heads, ReadyResponse, may_have
 from agent.view import View
 from registry_core.api.connections import Connections
 from registry_core.api.problems import error_response, problem_response
-from registry_core.api.queries import FILTERS, filter_of, read_query
-from registry_core.api.schemas import Problem
-from registry_core.errors import ValidationError, VerticeError, Warming
+from registry_core.api.queries import FILTERS, Query, filter_of, read_query
+from registry_core.api.schemas import Problem, service_view
+from registry_core.domain.names import ip_address, label_of
+from registry_core.domain.records import Status
+from registry_core.domain.selection import Random
+from registry_core.errors import Forbidden, ValidationError, VerticeError, Warming
+from registry_core.ports import Clock
 
 JSON: Final = "application/json"
 PLAIN: Final = "text/plain"
 FORMATS: Final = ("json", "url", "hostport")
-MAX_BODY_BYTES: Final = 1024
-PATHS: Final = (
-    "/services",
-    "/services/{name}",
-    "/resolve/{name}",
-    "/self",
-    "/health",
-    "/live",
-    "/ready",
-    "/metrics",
-)
+Handler: TypeAlias = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
 
+
+# What each path holds services at.
+_HELD: Final = {"/drain": Status.DRAINING, "/maintenance": Status.MAINTENANCE}
 _ENCODER: Final = msgspec.json.Encoder()
 _log = structlog.get_logger(component="agent.http")
 
@@ -51,7 +56,10 @@ class LocalApi:
         lookups: Lookups,
         view: View,
         connections: Connections,
+        holding: Holding,
         *,
+        random: Random,
+        clock: Clock,
         about: Callable[[], object],
         health: Callable[[], tuple[bool, object]],
         exposition: Callable[[], Awaitable[tuple[bytes, str]]],
@@ -59,106 +67,180 @@ class LocalApi:
         self._lookups = lookups
         self._view = view
         self._connections = connections
+        self._clock = clock
+        self._holding = holding
         self._about = about
         self._health = health
         self._exposition = exposition
+        self._ready = ReadyBodies(random)
+        self._heads = Heads()
+        # `{name}` stands for one segment of the path, and is given to the handler.
+        self._routes: dict[str, dict[str, Handler]] = {
+            "/services": _read(self._services),
+            "/services/{name}": _read(self._service),
+            "/resolve/{name}": _read(self._resolve),
+            "/explain/{name}": _read(self._explain),
+            "/drain": {**_read(self._stands), "POST": self._hold, "DELETE": self._let_go},
+            "/maintenance": {"POST": self._hold, "DELETE": self._let_go},
+            "/self": _read(self._self),
+            "/health": _read(self._get_health),
+            "/live": _read(self._live),
+            "/ready": _read(self._get_ready),
+            "/metrics": _read(self._metrics),
+        }
+        view.subscribe(self._ready.changed)
 
-    def app(self) -> web.Application:
-        """Return the application, ready to be served."""
-        app = web.Application(middlewares=[self._surround], client_max_size=MAX_BODY_BYTES)
-        handlers = (
-            self._services,
-            self._service,
-            self._resolve,
-            self._self,
-            self._get_health,
-            self._live,
-            self._ready,
-            self._metrics,
+    def server(self) -> web.Server:
+        """Return the server, ready to listen."""
+        return web.Server(
+            self._serve,
+            access_log=None,
+            logger=http_logger(),
+            keepalive_timeout=self._connections.limits.keepalive_s,
+            auto_decompress=False,
         )
-        for path, handler in zip(PATHS, handlers, strict=True):
-            app.router.add_get(path, handler)
-        return app
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._connections.request_came(request.transport, request.task)
+        if may_have(request):
+            ready = self._ready.take(request.raw_path, self._clock.monotonic())
+            if ready is not None:
+                self._lookups.hits += 1
+                body, content_type = ready
+                age_s, freshness = int(self._view.age_s()), self._view.freshness.value
+                head = self._heads.head(content_type, age_s, freshness, self._clock.wall())
+                answer = ReadyResponse(b"%b%d\r\n\r\n%b" % (head, len(body), body))
+                return cast("web.StreamResponse", answer)
+        try:
+            return await self._answer(request)
+        except VerticeError as error:
+            return error_response(error)
+        except Exception:  # noqa: BLE001 - the top of what one request does: whatever it was, others are served
+            _log.exception("request_failed", method=request.method, path=request.path)
+            return problem_response(500, Problem(error="InternalError", message="the agent failed; its log says more"))
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        parent, _, last = request.path.rpartition("/")
+        handlers, name = self._routes.get(request.path), ""
+        if handlers is None and last:
+            handlers, name = self._routes.get(f"{parent}/{{name}}"), last
+        if handlers is None:
+            said = f"there is no such path; there are {', '.join(self._routes)}"
+            return problem_response(404, Problem(error="NotFound", message=said))
+        handler = handlers.get(request.method)
+        if handler is None:
+            allowed = {"Allow": ",".join(handlers)}
+            problem = Problem(error="MethodNotAllowed", message=f"this path takes {allowed['Allow']}")
+            return problem_response(405, problem, allowed)
+        return await handler(request, name)
 
     # -- lookups
 
-    async def _services(self, request: web.Request) -> web.Response:
+    async def _services(self, request: web.BaseRequest, _name: str) -> web.Response:
         read_query(request, ())
-        return self._aged(_ENCODER.encode(self._lookups.names()))
+        names = _ENCODER.encode(self._lookups.names())
+        return self._keep(request, Body("", (), lambda _at: names))
 
-    async def _service(self, request: web.Request) -> web.Response:
-        wanted = filter_of(read_query(request, FILTERS))
-        return self._aged(_ENCODER.encode(self._lookups.service(request.match_info["name"], wanted)))
+    async def _service(self, request: web.BaseRequest, name: str) -> web.Response:
+        found = self._lookups.find(name, filter_of(read_query(request, FILTERS)))
+        instances = self._lookups.ranked(found)
 
-    async def _resolve(self, request: web.Request) -> web.Response:
+        def made(at: int) -> bytes:
+            return _ENCODER.encode(service_view(self._lookups.shown(found.near[at]), instances))
+
+        return self._keep(request, Body(label_of(name), found.near, made))
+
+    async def _resolve(self, request: web.BaseRequest, name: str) -> web.Response:
         query = read_query(request, (*FILTERS, "format"))
         form = query.get("format") or "json"
         if form not in FORMATS:
             raise ValidationError(
                 f"a format is one of {', '.join(FORMATS)}", field="format", provided=form, example="url"
             )
-        picked = self._lookups.one(request.match_info["name"], filter_of(query))
-        if form == "json":
-            return self._aged(_ENCODER.encode(picked))
-        # No newline at the end: the text is made to be put into a command line.
-        text = picked.endpoint if form == "url" else picked.endpoint.partition("://")[2]
-        return self._aged(text.encode(), PLAIN)
+        near = self._lookups.find(name, filter_of(query)).near
+
+        def made(at: int) -> bytes:
+            if form == "json":
+                return _ENCODER.encode(self._lookups.shown(near[at]))
+            # No newline at the end: the text is made to be put into a command line.
+            endpoint = near[at].endpoint
+            return (endpoint if form == "url" else endpoint.partition("://")[2]).encode()
+
+        return self._keep(request, Body(label_of(name), near, made, JSON if form == "json" else PLAIN))
+
+    def _keep(self, request: web.BaseRequest, body: Body) -> web.Response:
+        return self._aged(*self._ready.put(request.raw_path, body))
+
+    async def _explain(self, request: web.BaseRequest, name: str) -> web.Response:
+        wanted = filter_of(read_query(request, FILTERS))
+        return self._aged(_ENCODER.encode(self._lookups.explain(name, wanted)))
 
     def _aged(self, body: bytes, content_type: str = JSON) -> web.Response:
         view = self._view
-        headers = {"Age": str(int(view.age_s())), "X-Cache": view.freshness.value}
-        return web.Response(body=body, content_type=content_type, headers=headers)
+        headers = {"Content-Type": content_type, "Age": str(int(view.age_s())), "X-Cache": view.freshness.value}
+        return web.Response(body=body, headers=headers)
+
+    # -- this agent's own services
+
+    async def _stands(self, request: web.BaseRequest, _name: str) -> web.Response:
+        query = own_query(request)
+        held = await self._holding.stands(query.get("service"), query.get("instance"))
+        return web.Response(body=_ENCODER.encode(held), content_type=JSON)
+
+    async def _hold(self, request: web.BaseRequest, _name: str) -> web.Response:
+        query = own_query(request)
+        held = self._holding.hold(query.get("service"), query.get("instance"), _HELD[request.path])
+        return web.Response(body=_ENCODER.encode(held), content_type=JSON)
+
+    async def _let_go(self, request: web.BaseRequest, _name: str) -> web.Response:
+        query = own_query(request)
+        held = self._holding.let_go(query.get("service"), query.get("instance"), _HELD[request.path])
+        return web.Response(body=_ENCODER.encode(held), content_type=JSON)
 
     # -- about the agent
 
-    async def _self(self, request: web.Request) -> web.Response:
+    async def _self(self, request: web.BaseRequest, _name: str) -> web.Response:
         read_query(request, ())
         return web.Response(body=_ENCODER.encode(self._about()), content_type=JSON)
 
-    async def _get_health(self, request: web.Request) -> web.Response:
+    async def _get_health(self, request: web.BaseRequest, _name: str) -> web.Response:
         read_query(request, ())
         well, health = self._health()
         return web.Response(status=200 if well else 503, body=_ENCODER.encode(health), content_type=JSON)
 
-    async def _live(self, request: web.Request) -> web.Response:
+    async def _live(self, request: web.BaseRequest, _name: str) -> web.Response:
         read_query(request, ())
         return web.Response(body=b'{"status":"live"}', content_type=JSON)
 
-    async def _ready(self, request: web.Request) -> web.Response:
+    async def _get_ready(self, request: web.BaseRequest, _name: str) -> web.Response:
         read_query(request, ())
         if not self._view.loaded:
             raise Warming("this agent has heard nothing from the registry yet")
         return web.Response(body=b'{"status":"ready"}', content_type=JSON)
 
-    async def _metrics(self, request: web.Request) -> web.Response:
+    async def _metrics(self, request: web.BaseRequest, _name: str) -> web.Response:
         read_query(request, ())
         body, content_type = await self._exposition()
         return web.Response(body=body, headers={"Content-Type": content_type})
 
-    # -- what surrounds every request
 
-    @web.middleware
-    async def _surround(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self._connections.request_came(request.transport, request.task)
-        try:
-            return await handler(request)
-        except VerticeError as error:
-            return error_response(error)
-        except web.HTTPException as error:
-            return _refused(error)
-        except Exception:  # noqa: BLE001 - the top of what one request does: whatever it was, others are served
-            _log.exception("request_failed", method=request.method, path=request.path)
-            return problem_response(500, Problem(error="InternalError", message="the agent failed; its log says more"))
+def own_query(request: web.BaseRequest) -> Query:
+    """Return the query of a request about this agent's own services.
+
+    Raises Forbidden when it comes from elsewhere, or from a page in a browser; ValidationError when it has a body.
+    """
+    peer = ip_address(request.remote or "")
+    if peer is None or not (getattr(peer, "ipv4_mapped", None) or peer).is_loopback:
+        raise Forbidden(f"{request.path} is for programs on the agent's own machine", provided=request.remote)
+    if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
+        raise Forbidden(f"{request.path} is not for pages in a browser", field="Origin")
+    if request.can_read_body:
+        raise ValidationError("it takes no body; what is meant stands in the query", field="body", example="?service=x")
+    return read_query(request, ("service", "instance"))
 
 
-def _refused(error: web.HTTPException) -> web.Response:
-    """Return the answer to what aiohttp itself refused."""
-    headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
-    name, message = {
-        404: ("NotFound", f"there is no such path; there are {', '.join(PATHS)}"),
-        405: ("MethodNotAllowed", f"this path takes {headers.get('Allow', 'other methods')}"),
-    }.get(error.status, ("HttpError", error.reason))
-    return problem_response(error.status, Problem(error=name, message=message), headers)
+def _read(handler: Handler) -> dict[str, Handler]:
+    return {"GET": handler, "HEAD": handler}
 
 
 def http_logger() -> logging.Logger:

@@ -5,21 +5,30 @@ The answers have the shape of the registry's own, so that a client may ask eithe
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
+from agent.explaining import Explanation, Known, explained, near_misses
 from agent.view import READY, View
 from registry_core.api.schemas import InstanceView, ServiceView, instance_view, service_view
 from registry_core.domain.names import NAME_EXAMPLE, check_service_name
 from registry_core.domain.records import Instance
-from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, pick, ranked, serving, why_none
-from registry_core.errors import NotFound, Unavailable, Warming
+from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, drawn, nearest, ranked, serving, why_none
+from registry_core.errors import NotFound, Unavailable, ValidationError, Warming
 
 # A client that is told "cannot tell yet" asks again soon: the watch brings the answer by itself.
 RETRY_AFTER_S: Final = 2.0
+MOST_SHOWN: Final = 100
 
 
 class ViewTooOld(Unavailable):
     """Raised when a name is not in the view, and the view is too old to say that it does not exist."""
+
+
+class Found(NamedTuple):
+    """What a lookup found: those that may be used, and those of them that are nearest. None is empty."""
+
+    usable: tuple[Instance, ...]
+    near: tuple[Instance, ...]
 
 
 class Lookups:
@@ -42,14 +51,49 @@ class Lookups:
         Raises ValidationError for what is no name, NotFound when there are none, and Unavailable
         (Warming, ViewTooOld) when that cannot be told.
         """
-        usable, picked = self._find(name, wanted)
-        return service_view(self._shown(picked), [self._shown(i) for i in ranked(usable, self._zone)])
+        found = self.find(name, wanted)
+        return service_view(self.shown(drawn(found.near, self._random)), self.ranked(found))
 
     def one(self, name: str, wanted: Filter = ANY) -> InstanceView:
         """Return one instance, of the nearest zone, drawn by weight. Raises as `service` does."""
-        return self._shown(self._find(name, wanted)[1])
+        return self.shown(drawn(self.find(name, wanted).near, self._random))
 
-    def _find(self, name: str, wanted: Filter) -> tuple[tuple[Instance, ...], Instance]:
+    def explain(self, name: str, wanted: Filter = ANY) -> Explanation:
+        """Return why a lookup answers as it does. Raises nothing for what is unknown, or is no name: it says so."""
+        view = self._view
+        try:
+            check_service_name(name)
+            service = view.catalog.find(name)
+            elsewhere = view.elsewhere.find(name) if service is None else None
+            missing = self._missing(name).message
+        except ValidationError as error:
+            service = elsewhere = None
+            missing = f"{name[:MOST_SHOWN]!r} is no name of a service: {error.message}"
+        found = service or elsewhere
+        if service is not None:
+            source = "snapshot" if not view.snapshots else "view"
+        else:
+            source = str(elsewhere.instances[0].metadata["source"]) if elsewhere is not None else ""
+        known = Known(
+            service=found,
+            source=source,
+            age_s=view.age_s(),
+            freshness=view.freshness,
+            complete=view.complete,
+            missing=missing if found is None else "",
+            similar=near_misses(name[:MOST_SHOWN], view.catalog.names()) if found is None else (),
+            ttl_remaining_s={i.key: view.ttl_remaining_s(i.key) for i in service.instances} if service else {},
+            local_zone=self._zone,
+            when_none_pass=self._when_none_pass,
+        )
+        return explained(name[:MOST_SHOWN], wanted, known)
+
+    def ranked(self, found: Found) -> list[InstanceView]:
+        """Return all that may be used, the nearest and heaviest first."""
+        return [self.shown(i) for i in ranked(found.usable, self._zone)]
+
+    def find(self, name: str, wanted: Filter = ANY) -> Found:
+        """Return the instances that may be used, and those of the nearest zone. Raises as `service` does."""
         check_service_name(name)
         service = self._view.catalog.find(name) or self._view.elsewhere.find(name)
         if service is None:
@@ -57,12 +101,11 @@ class Lookups:
             raise self._missing(name)
         self.hits += 1
         usable = serving(service.instances, wanted, self._when_none_pass)
-        picked = pick(usable, self._random, self._zone)
-        if picked is None:
+        if not usable:
             if not self._view.complete:
                 raise self._cannot_tell(f"whether {name!r} has an instance that may be used")
             raise NotFound(why_none(service, wanted), field="service_name", provided=name)
-        return usable, picked
+        return Found(usable, nearest(usable, self._zone))
 
     def _missing(self, name: str) -> NotFound | Unavailable:
         if self._view.complete:
@@ -84,6 +127,6 @@ class Lookups:
             retry_after_s=RETRY_AFTER_S,
         )
 
-    def _shown(self, instance: Instance) -> InstanceView:
+    def shown(self, instance: Instance) -> InstanceView:
         key = instance.key
         return instance_view(instance, self._view.catalog.heartbeat_at(key), self._view.ttl_remaining_s(key))

@@ -6,6 +6,7 @@ to stands in `decisions.py`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
@@ -16,11 +17,15 @@ import msgspec
 from yarl import URL
 
 from agent.decisions import Outcome, batches
+from registry_core.api.drain_schemas import DrainView
 from registry_core.api.schemas import MAX_BEATS, MAX_BODY_BYTES, HeartbeatView, Problem, RegisteredView
+from registry_core.domain.cursor import Cursor
 from registry_core.domain.records import InstanceKey, Registration, Status
 
 TOKEN_HEADER: Final = "X-Registry-Token"  # noqa: S105 - a header's name
 MAX_ANSWER_BYTES: Final = 1024 * 1024
+# A replica says out of its memory how a drain stands; one that does not say so at once is as good as away.
+ASK_S: Final = 1.0
 # A replica holds a write through a failover of its store, so its answer may take a few seconds.
 TIMEOUT: Final = aiohttp.ClientTimeout(total=5.0, connect=3.0, sock_connect=1.0)
 CONNECTIONS: Final = 32
@@ -112,6 +117,46 @@ class RegistryClient:
     async def deregister(self, claim: Registration) -> Reply:
         """Take an instance out, unless a newer owner has it."""
         return await self._send("DELETE", f"/deregister/{_path_of(claim)}?epoch={claim.epoch or 0}")
+
+    async def acknowledge(self, url: str, watcher: str, cursor: Cursor) -> Reply:
+        """Tell one replica up to where its watch was taken."""
+        body = msgspec.json.encode({"watcher": watcher, "cursor": str(cursor)})
+        return await self._ask(url, "POST", "/watch/ack", body)
+
+    async def drains(self, claim: Registration) -> list[DrainView | None]:
+        """Return what each replica says of the draining of an instance; None for one that cannot say.
+
+        Each is asked for ASK_S at most, all at once. One that does not know the instance has nobody to tell.
+        """
+        return await asyncio.gather(*(self._drain_at(url, claim) for url in self._upstreams.urls))
+
+    async def _drain_at(self, url: str, claim: Registration) -> DrainView | None:
+        reply = await self._ask(url, "GET", f"/drain/{_path_of(claim)}")
+        if reply.outcome is Outcome.UNKNOWN:
+            return DrainView(
+                service_name=claim.service_name,
+                instance_id=claim.instance_id,
+                status=Status.DRAINING,
+                revision="",
+                watchers=0,
+                acknowledged=0,
+            )
+        try:
+            view = msgspec.json.decode(reply.body, type=DrainView) if reply.outcome is Outcome.DONE else None
+        except msgspec.MsgspecError:
+            return None
+        # It has not heard of it itself: those who follow it cannot have, whatever it counts.
+        return view if view is not None and view.status is Status.DRAINING else None
+
+    async def _ask(self, url: str, method: str, path: str, body: bytes | None = None) -> Reply:
+        """Send a request to one replica and to no other, for ASK_S at most."""
+        try:
+            async with asyncio.timeout(ASK_S):
+                return await self._send_to(url, method, path, body)
+        except TimeoutError:
+            return Reply(Outcome.UNAVAILABLE, f"{url} did not answer in time")
+        except (aiohttp.ClientError, OSError) as error:
+            return Reply(Outcome.UNAVAILABLE, f"{url}: {error}")
 
     async def _send(self, method: str, path: str, body: bytes | None = None) -> Reply:
         # One address is tried twice: a kept-alive connection may have been closed at that very moment.

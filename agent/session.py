@@ -43,6 +43,7 @@ class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
     phase: Phase
     check: str
     status: Status | None
+    held: Status | None  # what somebody wants it to be, whatever its check says
     registered_status: Status | None
     last_check: str
     problem: str
@@ -78,6 +79,7 @@ class Session:
         random: Random,
         resolver: HostResolver,
         drain_wait_s: float = 5.0,
+        drain_confirm_s: float = 3.0,
         epoch: int | None = None,
         lease_granted: Callable[[float], None] = lambda _ttl_s: None,
     ) -> None:
@@ -87,6 +89,7 @@ class Session:
         self._random = random
         self._resolver = resolver
         self._drain_wait_s = drain_wait_s
+        self._drain_confirm_s = drain_confirm_s
         self._lease_granted = lease_granted
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -142,6 +145,27 @@ class Session:
         now = self._clock.monotonic()
         for kept in self._kept.values():
             kept.member = decisions.after_reassert(kept.member, now, self._random.random(), self._timings)
+        self._wake.set()
+
+    def claims(self) -> list[Registration]:
+        """Return what each service registers as."""
+        return [kept.claim for kept in self._kept.values()]
+
+    def hold(self, keys: Iterable[InstanceKey], status: Status) -> None:
+        """Hold these services at `status`, whatever their checks say, until they are let go."""
+        self._hold(keys, lambda _held: status)
+
+    def let_go(self, keys: Iterable[InstanceKey], status: Status) -> None:
+        """Let those of these services go that are held at `status`."""
+        self._hold(keys, lambda held: None if held is status else held)
+
+    def _hold(self, keys: Iterable[InstanceKey], becomes: Callable[[Status | None], Status | None]) -> None:
+        for kept in (self._kept[key] for key in keys):
+            held = becomes(kept.member.held)
+            if held is not kept.member.held:
+                claim = kept.claim
+                _log.info("held", service=claim.service_name, instance=claim.instance_id, at=held)
+                kept.member = decisions.after_hold(kept.member, held)
         self._wake.set()
 
     def report(self) -> list[ServiceReport]:
@@ -323,6 +347,7 @@ class Session:
             await leave(
                 self._client,
                 leaving,
+                confirm_s=self._drain_confirm_s,
                 drain_wait_s=self._drain_wait_s,
                 ends_at=ends_at,
                 limit_s=farewell_s,
@@ -356,6 +381,7 @@ def _report(kept: _Kept) -> ServiceReport:
         phase=kept.member.phase,
         check=kept.spec.check.value,
         status=kept.member.status,
+        held=kept.member.held,
         registered_status=kept.member.told,
         last_check="none yet" if last is None else last.because or "good",
         problem=kept.problem,

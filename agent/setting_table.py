@@ -161,7 +161,20 @@ WHEN_NONE_PASS: Final = Setting(
     "what a wholly failing service answers: all, none",
     "none",
 )
-DRAIN_WAIT: Final = Setting("AGENT_DRAIN_WAIT", seconds, 5.0, "how long others may still call a drained service", "5")
+DRAIN_WAIT: Final = Setting(
+    "AGENT_DRAIN_WAIT",
+    seconds,
+    5.0,
+    "how long it may be called after that by whoever goes by earlier DNS answers",
+    "5",
+)
+DRAIN_CONFIRM: Final = Setting(
+    "AGENT_DRAIN_CONFIRM",
+    seconds,
+    3.0,
+    "how long a service that leaves waits, at most, until every agent has acknowledged that",
+    "3",
+)
 STATE_DIR: Final = Setting(
     "AGENT_STATE_DIR",
     text,
@@ -210,6 +223,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     CHECK_FALL,
     ZONE,
     WHEN_NONE_PASS,
+    DRAIN_CONFIRM,
     DRAIN_WAIT,
     STATE_DIR,
     STATIC_FILE,

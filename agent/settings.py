@@ -30,6 +30,7 @@ from agent.setting_table import (
     DNS_RATE_LIMIT,
     DNS_WORKERS,
     DNS_ZONE,
+    DRAIN_CONFIRM,
     DRAIN_WAIT,
     HEARTBEAT_INTERVAL,
     HTTP_LISTEN,
@@ -99,6 +100,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     check_fall: int = CHECK_FALL.default
     zone: str = ""
     when_none_pass: WhenNonePass = WHEN_NONE_PASS.default
+    drain_confirm_s: float = DRAIN_CONFIRM.default
     drain_wait_s: float = DRAIN_WAIT.default
     state_dir: str = STATE_DIR.default
     # What the environment, and a file, say of services that nobody else knows of.
@@ -143,6 +145,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         check_fall=values[CHECK_FALL],
         zone=values[ZONE],
         when_none_pass=values[WHEN_NONE_PASS],
+        drain_confirm_s=values[DRAIN_CONFIRM],
         drain_wait_s=values[DRAIN_WAIT],
         state_dir=values[STATE_DIR],
         elsewhere=(

@@ -25,9 +25,10 @@ from agent.checks.probes import check_session, probe_for
 from agent.decisions import Timings
 from agent.dns_workers import DnsWorkers
 from agent.fallback import Fallback
+from agent.holding import Holding
 from agent.identity import ID_DIGITS, identified
 from agent.keeper import SnapshotKeeper
-from agent.local_api import LocalApi, http_logger
+from agent.local_api import LocalApi
 from agent.lookups import Lookups
 from agent.metrics import AgentMetrics
 from agent.registry_client import CONNECTIONS, RegistryClient, Upstreams
@@ -102,10 +103,14 @@ class Sidecar:
         self.about = About(
             self.view, self.lookups, self.responder, self.upstreams, self._clock, forwarder=self.forwarder
         )
+        self._holding = Holding()
         self._api = LocalApi(
             self.lookups,
             self.view,
             self._connections,
+            self._holding,
+            random=self._random,
+            clock=self._clock,
             about=self.about.report,
             health=self.about.health,
             exposition=AgentMetrics(self.about.samples).exposition,
@@ -220,14 +225,7 @@ class Sidecar:
 
     async def _serve_http(self) -> None:
         where = self.settings.http_listen
-        runner = web.AppRunner(
-            self._api.app(),
-            access_log=None,
-            logger=http_logger(),
-            keepalive_timeout=HTTP_LIMITS.keepalive_s,
-            shutdown_timeout=SHUTDOWN_S,
-            auto_decompress=False,
-        )
+        runner = web.ServerRunner(self._api.server(), shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         self._stack.push_async_callback(self._connections.end)
         self._stack.push_async_callback(runner.cleanup)
@@ -253,15 +251,17 @@ class Sidecar:
             )
         )
         checks = await self._stack.enter_async_context(check_session(resolver))
+        client = RegistryClient(http, self.upstreams, settings.token)
         self.session = Session(
             self._services,
-            RegistryClient(http, self.upstreams, settings.token),
+            client,
             timings=Timings(heartbeat_s=settings.heartbeat_s, initial_wait_s=settings.initial_wait_s),
             pace=CheckPace(settings.check_interval_s, settings.check_rise, settings.check_fall),
             probe_for=lambda spec: probe_for(spec, checks, resolver, settings.check_timeout_s),
             clock=self._clock,
             random=self._random,
             resolver=resolver,
+            drain_confirm_s=settings.drain_confirm_s,
             drain_wait_s=settings.drain_wait_s,
             epoch=self._epoch,
             lease_granted=self.view.lease_granted,
@@ -270,10 +270,12 @@ class Sidecar:
             http,
             self.upstreams,
             self.view,
+            client,
             reassert=self.session.reassert,
             random=self._random,
             token=settings.token,
         )
+        self._holding.join(self.session, client)
         self.about.join(self.session, self.sync, self.keeper)
         tasks = [asyncio.create_task(self.sync.run()), asyncio.create_task(self._tick())]
         if self.keeper is not None:

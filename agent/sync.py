@@ -15,8 +15,9 @@ import aiohttp
 import structlog
 from yarl import URL
 
+from agent.acknowledging import Acknowledger
 from agent.decisions import WATCH_RETRY_FIRST_S, watch_retry_s
-from agent.registry_client import Upstreams, headers_for
+from agent.registry_client import RegistryClient, Reply, Upstreams, headers_for
 from agent.view import Advice, View
 from agent.watch_reader import BrokenStream, Replaced, WatchReader
 from registry_core.domain.cursor import Cursor
@@ -24,6 +25,7 @@ from registry_core.domain.selection import Random
 
 # Three signs of life that did not come: the stream is dead, whatever TCP says.
 SILENCE_S: Final = 15.0
+WATCHER_HEADER: Final = "X-Watcher"
 
 _log = structlog.get_logger(component="agent.sync")
 
@@ -40,6 +42,7 @@ class WatchSync:
         session: aiohttp.ClientSession,
         upstreams: Upstreams,
         view: View,
+        client: RegistryClient,
         *,
         reassert: Callable[[], None],
         random: Random,
@@ -51,6 +54,7 @@ class WatchSync:
         self._view = view
         self._reassert = reassert
         self._random = random
+        self._client = client
         self._headers = headers_for(token)
         self._timeout = aiohttp.ClientTimeout(total=None, connect=3.0, sock_connect=1.0, sock_read=silence_s)
         self._anew = False  # the next stream is to begin with everything
@@ -78,7 +82,8 @@ class WatchSync:
     async def _follow(self, url: str) -> None:
         """Follow one stream; return when everything has to be read anew, and raise when it breaks."""
         cursor = Cursor() if self._anew else self._view.cursor
-        query = f"?renewals=1&cursor={cursor}" if cursor.positions else "?renewals=1"
+        query = "?renewals=1&acknowledges=1"
+        query += f"&cursor={cursor}" if cursor.positions else ""
         async with self._session.get(
             URL(f"{url}/watch{query}", encoded=True),
             headers=self._headers,
@@ -88,20 +93,41 @@ class WatchSync:
             if response.status != 200:
                 raise StreamEnded(f"HTTP {response.status}")
             self._view.opened(_time_of(response.headers.get("Date", "")))
-            reader = WatchReader(cursor)
-            async for data in response.content.iter_any():
-                for change in reader.feed(data):
-                    advice = self._view.apply(change)
-                    self._note_progress(url)
-                    if isinstance(change, Replaced):
-                        self._anew = False
-                    if advice is Advice.REASSERT:
-                        self._reassert()
-                    elif advice is Advice.RESYNC:
-                        self.resyncs += 1
-                        self._anew = True
-                        return
+            acknowledger = self._acknowledger(url, response.headers.get(WATCHER_HEADER, ""))
+            acknowledging = asyncio.create_task(acknowledger.run())
+            try:
+                if await self._take(response, url, WatchReader(cursor), acknowledger):
+                    return
+            finally:
+                acknowledging.cancel()
+                await asyncio.wait([acknowledging])
         raise StreamEnded("the registry ended the stream")
+
+    async def _take(
+        self, response: aiohttp.ClientResponse, url: str, reader: WatchReader, acknowledger: Acknowledger
+    ) -> bool:
+        """Take what comes until the stream ends; return whether everything has to be read anew."""
+        async for data in response.content.iter_any():
+            for change in reader.feed(data):
+                advice = self._view.apply(change)
+                acknowledger.see(change)
+                self._note_progress(url)
+                if isinstance(change, Replaced):
+                    self._anew = False
+                if advice is Advice.REASSERT:
+                    self._reassert()
+                elif advice is Advice.RESYNC:
+                    self.resyncs += 1
+                    self._anew = True
+                    return True
+        return False
+
+    def _acknowledger(self, url: str, watcher: str) -> Acknowledger:
+        async def send(cursor: Cursor) -> Reply:
+            return await self._client.acknowledge(url, watcher, cursor)
+
+        # An older registry gives no id, and nobody there waits.
+        return Acknowledger(send, lambda: self._view.cursor, self._random, asked=bool(watcher))
 
     def _note_progress(self, url: str) -> None:
         if self.connected_to is None:

@@ -14,7 +14,7 @@ from typing import Final
 
 from agent.fallback import Fallback
 from agent.snapshot import Saved
-from agent.watch_reader import Change, Happened, Heard, Replaced, Synced
+from agent.watch_reader import Change, Happened, Heard, Moved, Replaced, Synced
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.cursor import Cursor
 from registry_core.domain.events import Position, Renewed
@@ -179,6 +179,8 @@ class View:
         match change:
             case Replaced():
                 advice = self._replace(change)
+            case Moved():
+                advice = self._move(change)
             case Happened(event=event, cursor=cursor):
                 advice = Advice.NOTHING
                 self.cursor = cursor
@@ -223,6 +225,17 @@ class View:
         if changed:
             self._tell(frozenset(changed))
         return Advice.REASSERT if lost_memory or new_history else Advice.NOTHING
+
+    def _move(self, change: Moved) -> Advice:
+        """Take what differs; should the sum not be the registry's, the next signs of life lead to all of it anew."""
+        changed = self._catalog.merge(change.instances)
+        self._whole = self._catalog.digest == change.digest
+        self._settled_at = -math.inf if self._whole else self._heard_at + SETTLE_S
+        self.cursor, self.state, self.live = change.cursor, change.state, True
+        if changed:
+            self._tell(frozenset(changed))
+        # A write that was acknowledged just before may still be missing there: whose it is says it again.
+        return Advice.REASSERT
 
     def _sync(self, change: Synced) -> Advice:
         lost_memory = change.state != READY and self.state == READY

@@ -16,6 +16,7 @@ import msgspec
 from registry_core.api.schemas import (
     DeregisteredLine,
     ExpiredLine,
+    MovedLine,
     RegisteredLine,
     RenewedLine,
     SnapshotLine,
@@ -36,7 +37,7 @@ MAX_INSTANCES: Final = 1_000_000
 
 _DECODER: Final = msgspec.json.Decoder(WatchLine)
 _KNOWN: Final = frozenset(
-    {"snapshot", "registered", "status_changed", "deregistered", "expired", "renewed", "sync"},
+    {"snapshot", "moved", "registered", "status_changed", "deregistered", "expired", "renewed", "sync"},
 )
 
 
@@ -52,6 +53,15 @@ class Replaced(msgspec.Struct, frozen=True):
     digest: str
     state: str
     reason: str
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """The registry's history goes on under another name: all that was read holds, but for these instances."""
+
+    instances: tuple[Lived, ...]
+    cursor: Cursor
+    digest: str
+    state: str
 
 
 class Happened(msgspec.Struct, frozen=True):
@@ -76,7 +86,7 @@ class Synced(msgspec.Struct, frozen=True):
     store_age_s: float
 
 
-Change: TypeAlias = Replaced | Happened | Heard | Synced
+Change: TypeAlias = Replaced | Moved | Happened | Heard | Synced
 
 
 class _Typed(msgspec.Struct):
@@ -126,6 +136,11 @@ class WatchReader:
         match parsed:
             case SnapshotLine():
                 return self._part(parsed)
+            case MovedLine():
+                if self._parts is not None or not self._cursor.positions:
+                    raise BrokenStream("a history goes on that was not begun")
+                self._cursor = _cursor(parsed.cursor)
+                return Moved(parsed.instances, self._cursor, parsed.digest, parsed.state)
             case RenewedLine(renewed=renewed):
                 return Heard(tuple((InstanceKey(label_of(name), id_), at) for name, id_, at in renewed))
             case SyncLine():

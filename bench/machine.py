@@ -55,8 +55,8 @@ def _revision() -> str:
     return found.stdout.strip()
 
 
-def pin(servers: Iterable[int]) -> str:
-    """Pin this process to the last processor and the `servers` (pids) to the others; return how.
+def pin(servers: Iterable[int], *, beside: Iterable[int] = ()) -> str:
+    """Pin this process and those `beside` it (pids) to the last processor, the `servers` to the others; return how.
 
     With one processor there is nothing to choose, and nothing is pinned.
     """
@@ -67,11 +67,16 @@ def pin(servers: Iterable[int]) -> str:
     shown = []
     for number, pid in enumerate(servers):
         processor = others[number % len(others)]
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            os.sched_setaffinity(int(thread.name), {processor})
+        _pin(pid, processor)
         shown.append(str(processor))
-    os.sched_setaffinity(0, {usable[-1]})
+    for pid in (*beside, os.getpid()):
+        _pin(pid, usable[-1])
     return f"servers on processors {', '.join(shown)}; the measuring process on {usable[-1]}"
+
+
+def _pin(pid: int, processor: int) -> None:
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {processor})
 
 
 def unpin(processors: set[int]) -> None:

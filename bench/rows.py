@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -38,6 +39,29 @@ class Row(msgspec.Struct, frozen=True):
         return self.measured.p99_ms <= self.goal_p99_ms
 
 
+class Figure(msgspec.Struct, frozen=True):
+    """One number, the same of the named program that it is compared with, and what it has to be."""
+
+    name: str
+    unit: str
+    measured: float
+    against: str
+    baseline: float
+    goal: float
+    at_least: bool = False  # the goal is the least that it may be; else the most
+
+    @property
+    def ratio(self) -> float:
+        return self.measured / self.baseline if self.baseline else math.nan
+
+    @property
+    def met(self) -> bool:
+        return self.measured >= self.goal if self.at_least else self.measured <= self.goal
+
+
+Result: TypeAlias = Row | Figure
+
+
 def spread(samples_ns: Sequence[int]) -> Spread:
     """Return how `samples_ns` (at least one) are spread, by the nearest rank."""
     ordered = sorted(samples_ns)
@@ -48,8 +72,31 @@ def spread(samples_ns: Sequence[int]) -> Spread:
     return Spread(len(ordered), rank(50), rank(95), rank(99), ordered[-1] / _NS_PER_MS)
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Return the rows as a table for people."""
+def table(results: Sequence[Result]) -> str:
+    """Return the results as tables for people: the spreads, and the figures."""
+    rows = [each for each in results if isinstance(each, Row)]
+    figures = [each for each in results if isinstance(each, Figure)]
+    parts = ([_spreads(rows)] if rows else []) + ([_figures(figures)] if figures else [])
+    named = (f"{each.name}: the ratio is to {each.against}" for each in results)
+    return "\n".join(["\n\n".join(parts), "", *named])
+
+
+def _figures(figures: Sequence[Figure]) -> str:
+    lines = [
+        (
+            each.name,
+            f"{each.measured:,.1f}",
+            each.unit,
+            f"{each.baseline:,.1f}",
+            f"{each.ratio:.2f}",
+            f"{'>=' if each.at_least else '<='} {each.goal:,g} {'met' if each.met else 'MISSED'}",
+        )
+        for each in figures
+    ]
+    return _aligned([("", "measured", "unit", "compared", "ratio", "goal"), *lines])
+
+
+def _spreads(rows: Sequence[Row]) -> str:
     head = ("", "n", "p50 ms", "p95 ms", "p99 ms", "max ms", "bare p50 ms", "ratio", "goal p99")
     lines = [
         (
@@ -65,9 +112,12 @@ def table(rows: Sequence[Row]) -> str:
         )
         for row in rows
     ]
-    widths = [max(len(line[n]) for line in (head, *lines)) for n in range(len(head))]
-    text = [
+    return _aligned([head, *lines])
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[n]) for line in lines) for n in range(len(lines[0]))]
+    return "\n".join(
         "  ".join(cell.rjust(w) if n else cell.ljust(w) for n, (cell, w) in enumerate(zip(line, widths, strict=True)))
-        for line in (head, *lines)
-    ]
-    return "\n".join([*text, "", *(f"{row.name}: the ratio is to {row.against}" for row in rows)])
+        for line in lines
+    )

@@ -1,7 +1,7 @@
 """Runs the benchmarks: prints a table and writes bench/results/<time>.json, with what the machine is.
 
 Each row is a ratio against a named program that runs on the same machine in the same minute, so that
-rows of different machines can be compared. To add one: a module with a function that returns a Row, and
+rows of different machines can be compared. To add one: a module with a function that returns results, and
 a line in ROWS.
 """
 
@@ -10,19 +10,22 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from bench import propagation
+from bench import agent, large, propagation, replicated
 from bench.machine import this_machine
-from bench.rows import Row, table
+from bench.rows import Result, table
 
 RESULTS: Final = Path(__file__).resolve().parent / "results"
-ROWS: Final[dict[str, Callable[[int], Row]]] = {
-    "propagation": propagation.measure,
+ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
+    "propagation": lambda count: [propagation.measure(count)],
+    "replicated": replicated.measure,
+    "large": large.measure,
+    "agent": agent.measure,
 }
 
 
@@ -38,7 +41,7 @@ def main() -> int:
     if not 1 <= arguments.count <= 10_000:
         parser.error("--count is from 1 to 10000")
     machine = this_machine()
-    rows = [ROWS[name](arguments.count) for name in arguments.rows or ROWS]
+    rows = [result for name in arguments.rows or ROWS for result in ROWS[name](arguments.count)]
     print(f"\n{table(rows)}")
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{time.strftime('%Y-%m-%dT%H-%M-%SZ', time.gmtime())}.json"

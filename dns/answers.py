@@ -213,17 +213,13 @@ class Zone:
         if not instances:
             # The other transport, or another tag, may be there: then this name alone is not.
             return Found(self._unknown(), label=label)
-        usable = serving(instances, Filter(), self._settings.when_none_pass)
-        leaving = [i for i in instances if i.status is Status.DRAINING]
-        if not usable and self._settings.when_none_pass is WhenNonePass.NONE:
-            leaving = []
-        # A and the like say nothing of weights: who is leaving is named when nobody else is there.
-        named = usable if query.qtype == Type.SRV else usable or leaving
+        usable, leaving = usable_and_leaving(instances, self._settings.when_none_pass)
         order, orders = arranged(
-            named, random, is_far=self._is_far, leads=lambda i: _has(i, query.qtype), number=number
+            usable or leaving, random, is_far=self._is_far, leads=lambda i: _has(i, query.qtype), number=number
         )
         if query.qtype == Type.SRV:
-            answer = self._srv(order[:most], shuffled(leaving, random, self._is_far))
+            last = shuffled(leaving, random, self._is_far) if usable else order
+            answer = self._srv(order[:most] if usable else (), last)
         else:
             answer = self._of_service(query, order, most, only_srv=bool(transport))
         # One record has one order, however many instances it stands for.
@@ -320,6 +316,19 @@ class Zone:
 
     def _lifetime_s(self, usual_s: int) -> int:
         return min(usual_s, STALE_TTL_S) if self._is_old() else usual_s
+
+
+def usable_and_leaving(
+    instances: Sequence[Instance], when_none_pass: WhenNonePass
+) -> tuple[Sequence[Instance], Sequence[Instance]]:
+    """Return who of a service is answered with, and who drains and is still named beside them.
+
+    SRV has both, those who drain with a weight of 0; A and the like have these only when there are no others.
+    """
+    usable = serving(instances, Filter(), when_none_pass)
+    if not usable and when_none_pass is WhenNonePass.NONE:
+        return (), ()
+    return usable, [i for i in instances if i.status is Status.DRAINING]
 
 
 def _cannot_tell() -> Answer:

@@ -10,9 +10,11 @@ import msgspec
 
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.catalog import Catalog, Snapshot
+from registry_core.domain.cursor import Cursor
 from registry_core.domain.events import Event
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.records import Instance, InstanceKey, Registration, Service, Status
+from registry_core.domain.restoration import Outcome
 
 
 class Clock(Protocol):
@@ -48,6 +50,13 @@ class Feed(Protocol):
         """Go on from the last snapshot or events."""
         ...
 
+    def moved(self, cursor: Cursor, differences: Sequence[Event]) -> None:
+        """Go on in another history, from `cursor` on: what is held differs from it by these, and by nothing else.
+
+        A store that has another master, and lost nothing of what it had acknowledged, says so in this way.
+        """
+        ...
+
 
 class Grant(msgspec.Struct, frozen=True):
     """What a registration led to: the record as stored, and the lease that it was granted."""
@@ -81,6 +90,7 @@ class SweepReport(msgspec.Struct, frozen=True):
     expired: tuple[InstanceKey, ...]
     amnesty_s: float
     suspected: tuple[InstanceKey, ...] = ()
+    spared: bool = False  # somebody who is due waits for the next sweep, which should be soon
 
 
 class GuardReport(msgspec.Struct, frozen=True):
@@ -149,6 +159,13 @@ class Store(Protocol):
         """Store `claim` (already checked) and start its lease.
 
         Raises Conflict when the name or address is somebody else's, Fenced for an older epoch.
+        """
+        ...
+
+    async def restore(self, saved: Instance) -> Outcome:
+        """Bring back `saved` (already checked), as it was and with a lease that starts now, where it is missing.
+
+        Raises Conflict when the name or address is somebody else's.
         """
         ...
 

@@ -21,6 +21,7 @@ from msgspec import UNSET
 from registry_core.api.app import build_app, http_logger
 from registry_core.api.auth import Authenticator
 from registry_core.api.connections import ConnectionLimits, Connections
+from registry_core.api.drains import Drains
 from registry_core.api.guarding import GUARD_HEALTH, guard_view
 from registry_core.api.health import (
     CPU,
@@ -32,12 +33,7 @@ from registry_core.api.health import (
     redis_health,
     worst,
 )
-from registry_core.api.hub import HubLimits, WatchHub
-from registry_core.api.openapi import description
-from registry_core.api.operations import Operations, Policy
-from registry_core.api.resolution import Resolver
-from registry_core.api.routes import Handlers
-from registry_core.api.schemas import (
+from registry_core.api.health_schemas import (
     CacheHealth,
     ComponentsHealth,
     HealthView,
@@ -45,6 +41,11 @@ from registry_core.api.schemas import (
     SystemHealth,
     WatchHealth,
 )
+from registry_core.api.hub import HubLimits, WatchHub
+from registry_core.api.openapi import description
+from registry_core.api.operations import Operations, Policy
+from registry_core.api.resolution import Resolver
+from registry_core.api.routes import Handlers
 from registry_core.api.view import View
 from registry_core.api.watch import SYNC_EVERY_S
 from registry_core.domain.breaker import BreakerState
@@ -120,6 +121,7 @@ class Replica:
             operations,
             self.view,
             self.hub,
+            Drains(self.view, self.hub),
             Authenticator(settings.secrets),
             health=self.health,
             exposition=self.metrics.exposition,
@@ -130,6 +132,7 @@ class Replica:
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._started_at = self._swept_at = self._clock.monotonic()
+        self._spared = False
         self._guard_log = GuardLog()
         self._add_gauges()
 
@@ -219,6 +222,7 @@ class Replica:
 
     async def _sweep(self) -> None:
         report = await self.store.sweep()
+        self._spared = report.spared
         self._swept_at = self._clock.monotonic()
         if report.amnesty_s:
             log.warning("nobody swept for a while: all leases extended", amnesty_s=round(report.amnesty_s, 1))
@@ -234,7 +238,8 @@ class Replica:
 
     def _next_sweep_s(self) -> float:
         # Timers fire late and a sweep takes its time; the terms promise a period that is never exceeded.
-        return 0.8 * self.settings.terms.sweep_every_s
+        # Who was spared by one, so that it did not empty a service, is over its time all the same.
+        return (0.1 if self._spared else 0.8) * self.settings.terms.sweep_every_s
 
     async def _sync(self) -> None:
         self.hub.tick()

@@ -22,6 +22,8 @@ class FaultyProxy:
     def __init__(self, target_port: int, *, delay_s: float = 0.0) -> None:
         self.delay_s = delay_s  # of everything, in each direction
         self.stalled = False  # nothing passes, nothing is refused: a black hole
+        # What the target says in the place of what: of the same length, and within what it sends at once.
+        self.replaced: tuple[bytes, bytes] = (b"", b"")
         self.port = 0
         self._target_port = target_port
         self._loop = asyncio.new_event_loop()
@@ -61,13 +63,15 @@ class FaultyProxy:
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._pass_on(reader, back))
-                    group.create_task(self._pass_on(there, writer))
+                    group.create_task(self._pass_on(there, writer, answers=True))
             finally:
                 back.transport.abort()
         writer.transport.abort()
         self._tasks.discard(task)
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False
+    ) -> None:
         under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_MOST_CHUNKS)
 
         async def deliver() -> None:
@@ -84,6 +88,8 @@ class FaultyProxy:
         async def take() -> None:
             while True:
                 data = await reader.read(_CHUNK)
+                if answers and self.replaced[0]:
+                    data = data.replace(*self.replaced)
                 await under_way.put((self._loop.time() + self.delay_s, data))
                 if not data:
                     return

@@ -9,13 +9,14 @@ import contextlib
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, NamedTuple, cast
 
-from redis import Connection
+from redis import Connection, SSLConnection
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
+from tests.certificates import Certificate
 from tests.networks import HERE, Place
 from tests.programs import Program, find, free_port, wait_until
 
@@ -23,11 +24,39 @@ DOWN_AFTER_MS = 500
 FAILOVER_TIMEOUT_MS = 10_000
 
 
-def ask(port: int, *words: str, host: str = "127.0.0.1", password: str = "", timeout_s: float = 2.0) -> Any:
+class Tls(NamedTuple):
+    """How servers speak TLS: what they show, and whom they and their askers trust."""
+
+    certificate: Certificate
+    ca: Path
+    ask_clients: bool = False  # whether clients have to show a certificate, too
+
+    @property
+    def lines(self) -> list[str]:
+        """What stands in the configuration, in the place of `port`."""
+        return [
+            "port 0",
+            f"tls-cert-file {self.certificate.cert}",
+            f"tls-key-file {self.certificate.key}",
+            f"tls-ca-cert-file {self.ca}",
+            f"tls-auth-clients {'yes' if self.ask_clients else 'no'}",
+            "tls-replication yes",
+        ]
+
+
+def ask(
+    port: int, *words: str, host: str = "127.0.0.1", password: str = "", tls: Tls | None = None, timeout_s: float = 2.0
+) -> Any:
     """Return a server's plain answer to one command; an error's text; "" when there is no answer."""
-    connection = cast("Any", Connection)(
+    shown: dict[str, Any] = {}
+    if tls is not None:
+        shown = {"ssl_ca_certs": str(tls.ca), "ssl_check_hostname": False}
+        shown |= {"ssl_certfile": str(tls.certificate.cert), "ssl_keyfile": str(tls.certificate.key)}
+        shown |= {"ssl_cert_reqs": "none"}  # the tests ask what is served, whatever is wrong with it
+    connection = cast("Any", Connection if tls is None else SSLConnection)(
         host=host,
         port=port,
+        **shown,
         password=password or None,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
@@ -51,19 +80,28 @@ class RedisServer:
     """One redis-server or redis-sentinel; the same port, whenever it is started."""
 
     def __init__(
-        self, folder: Path, lines: Sequence[str], *, sentinel: bool = False, password: str = "", place: Place = HERE
+        self,
+        folder: Path,
+        lines: Sequence[str],
+        *,
+        sentinel: bool = False,
+        password: str = "",
+        tls: Tls | None = None,
+        place: Place = HERE,
     ) -> None:
         folder.mkdir(parents=True)
         self.port = free_port()
         self.place = place
         self.folder = folder
         self.password = password
+        self.tls = tls
         self._is_sentinel = sentinel
         self.program: Program | None = None
         program = find("redis-sentinel" if sentinel else "redis-server")
         self._argv = [*place.within, program, str(folder / "redis.conf")]
         bound = " ".join({place.host, place.control})
-        own = [f"port {self.port}", f"bind {bound}", f"dir {folder}", "daemonize no", "protected-mode no"]
+        own = [f"port {self.port}"] if tls is None else [*tls.lines, f"tls-port {self.port}"]
+        own += [f"bind {bound}", f"dir {folder}", "daemonize no", "protected-mode no"]
         if not sentinel:
             own += ['save ""', "appendonly no", "repl-diskless-sync yes", "repl-diskless-sync-delay 0"]
             own += ["repl-backlog-size 8mb"]
@@ -72,6 +110,8 @@ class RedisServer:
     @property
     def url(self) -> str:
         user = f":{self.password}@" if self.password else ""
+        if self.tls is not None:
+            return f"rediss://{user}{self.at}/?ca={self.tls.ca}"
         return f"redis://{user}{self.at}"
 
     @property
@@ -89,7 +129,7 @@ class RedisServer:
         wait_until(lambda: self.ask("PING") == "PONG", f"{self.folder.name} answers", timeout_s=20, every_s=0.02)
 
     def ask(self, *words: str) -> Any:
-        return ask(self.port, *words, host=self.place.control, password=self.password)
+        return ask(self.port, *words, host=self.place.control, password=self.password, tls=self.tls)
 
     def follow(self, master: RedisServer) -> None:
         """Make it a replica."""
@@ -126,16 +166,45 @@ class RedisServer:
         self.program.stop()
 
 
+class Guarding(NamedTuple):
+    """What servers want to be shown, and how they speak."""
+
+    password: str = ""  # of the nodes
+    sentinel_password: str = ""
+    tls: Tls | None = None
+
+    @property
+    def node_lines(self) -> list[str]:
+        return [f"requirepass {self.password}", f"masterauth {self.password}"] if self.password else []
+
+
+OPEN: Final = Guarding()
+
+
 class Shard:
     """One master, as the Sentinels call it, and its replicas. The first of `nodes` begins as the master."""
 
-    def __init__(self, name: str, folder: Path, replicas: int, places: tuple[Place, Place]) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        replicas: int,
+        places: tuple[Place, Place] = (HERE, HERE),
+        guarding: Guarding = OPEN,
+    ) -> None:
         self.name = name
         first, others = places
         lines = ["min-replicas-to-write 1", "min-replicas-max-lag 1"] if replicas else []
         # A node that comes back by itself is no replica of anybody before a Sentinel says so.
+        lines += guarding.node_lines
         self.nodes = [
-            RedisServer(folder / f"{name}-{number}", lines, place=others if number else first)
+            RedisServer(
+                folder / f"{name}-{number}",
+                lines,
+                password=guarding.password,
+                tls=guarding.tls,
+                place=others if number else first,
+            )
             for number in range(1 + replicas)
         ]
 
@@ -169,9 +238,11 @@ class Topology:
         replicas: int = 2,
         sentinels: int = 3,
         places: tuple[Place, Place] = (HERE, HERE),
+        guarding: Guarding = OPEN,
     ) -> None:
         self.folder = folder
-        self.shards = [Shard(name, folder, replicas, places) for name in masters]
+        self.guarding = guarding
+        self.shards = [Shard(name, folder, replicas, places, guarding) for name in masters]
         self._sentinels_at = places[1]
         self.sentinels: list[RedisServer] = []
         self._sentinel_count = sentinels
@@ -189,8 +260,21 @@ class Topology:
                     f"sentinel failover-timeout {shard.name} {FAILOVER_TIMEOUT_MS}",
                     f"sentinel parallel-syncs {shard.name} 2",
                 ]
-            folder = self.folder / f"sentinel-{number}"
-            sentinel = RedisServer(folder, lines, sentinel=True, place=self._sentinels_at)
+                if self.guarding.password:
+                    lines.append(f"sentinel auth-pass {shard.name} {self.guarding.password}")
+            if self.guarding.sentinel_password:
+                # The Sentinels show each other what they want to be shown.
+                lines += [
+                    f"{word} {self.guarding.sentinel_password}" for word in ("requirepass", "sentinel sentinel-pass")
+                ]
+            sentinel = RedisServer(
+                self.folder / f"sentinel-{number}",
+                lines,
+                sentinel=True,
+                password=self.guarding.sentinel_password,
+                tls=self.guarding.tls,
+                place=self._sentinels_at,
+            )
             self.sentinels.append(sentinel)
             sentinel.start()
         wait_until(self.is_ready, "the Sentinels know everybody", timeout_s=30, every_s=0.05)
@@ -210,7 +294,12 @@ class Topology:
     def url(self) -> str:
         """The URL for REGISTRY_STORE."""
         at = ",".join(sentinel.at for sentinel in self.sentinels)
-        return f"redis+sentinel://{at}/?masters={','.join(shard.name for shard in self.shards)}"
+        names, guarding = ",".join(shard.name for shard in self.shards), self.guarding
+        user = f":{guarding.password}@" if guarding.password else ""
+        more = f"&sentinel_password={guarding.sentinel_password}" if guarding.sentinel_password else ""
+        if guarding.tls is not None:
+            return f"rediss+sentinel://{user}{at}/?masters={names}&ca={guarding.tls.ca}{more}"
+        return f"redis+sentinel://{user}{at}/?masters={names}{more}"
 
     @property
     def servers(self) -> list[RedisServer]:
@@ -231,10 +320,15 @@ class Topology:
 
 @contextlib.contextmanager
 def topology(
-    folder: Path, masters: Sequence[str] = ("a",), *, replicas: int = 2, places: tuple[Place, Place] = (HERE, HERE)
+    folder: Path,
+    masters: Sequence[str] = ("a",),
+    *,
+    replicas: int = 2,
+    places: tuple[Place, Place] = (HERE, HERE),
+    guarding: Guarding = OPEN,
 ) -> Iterator[Topology]:
     """Run a whole topology for the length of a `with`."""
-    whole = Topology(folder, masters, replicas=replicas, places=places)
+    whole = Topology(folder, masters, replicas=replicas, places=places, guarding=guarding)
     try:
         whole.start()
         yield whole
@@ -243,9 +337,11 @@ def topology(
 
 
 @contextlib.contextmanager
-def redis_server(folder: Path, *lines: str, password: str = "") -> Iterator[RedisServer]:
+def redis_server(folder: Path, *lines: str, password: str = "", tls: Tls | None = None) -> Iterator[RedisServer]:
     """Run one Redis for the length of a `with`."""
-    server = RedisServer(folder, [*lines, *([f"requirepass {password}"] if password else [])], password=password)
+    server = RedisServer(
+        folder, [*lines, *([f"requirepass {password}"] if password else [])], password=password, tls=tls
+    )
     try:
         server.start()
         yield server

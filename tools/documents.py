@@ -16,6 +16,7 @@ from agent.setting_table import TABLE as AGENT_SETTINGS
 from registry_core.replica_settings import SETTINGS as REGISTRY_SETTINGS
 from registry_core.settings import Setting, shown_default
 from tools.diagrams import breaker_text
+from tools.doctor_page import doctor_text
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGES: Final = ("registry_core", "dns", "agent", "bench", "tools")
@@ -83,6 +84,7 @@ def documents() -> dict[Path, str]:
     return {
         ROOT / "docs" / "map.md": map_text(),
         ROOT / "docs" / "breaker.md": breaker_text(),
+        ROOT / "docs" / "doctor.md": doctor_text(),
         readme: with_settings(readme.read_text(encoding="utf-8")),
     }
 

@@ -39,6 +39,9 @@ class Changes:
             self.cursor = str(line["cursor"])
         if kind == "registered":
             yield from self._put(line["instance"])
+        elif kind == "moved":
+            for lived in line["instances"]:
+                yield from self._put(lived["instance"])
         elif kind == "status_changed":
             key = (line["service_name"], line["instance_id"])
             held = self._known.get(key)

@@ -20,6 +20,7 @@ from registry_core.settings import http_url, items, listen
 
 AGENT_URL: Final = "http://127.0.0.1:8880"
 REGISTRY_URL: Final = "http://127.0.0.1:8888"
+TOKEN: Final = "VERTICE_REGISTRY_TOKEN"  # noqa: S105 - the name of a setting
 TIMEOUT_S: Final = 5.0
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 
@@ -65,14 +66,24 @@ def get(base_url: str, path: str, timeout_s: float = TIMEOUT_S) -> Answer:
 
 
 def ask(
-    method: str, base_url: str, path: str, headers: Mapping[str, str] | None = None, *, timeout_s: float = TIMEOUT_S
+    method: str,
+    base_url: str,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    body: bytes | None = None,
+    timeout_s: float = TIMEOUT_S,
+    most_bytes: int = MAX_ANSWER_BYTES,
 ) -> Answer:
-    """Return the answer to a request without a body. Raises Unreachable."""
+    """Return the answer to a request. Raises Unreachable, also for one of more than `most_bytes`."""
     connection = connect(base_url, timeout_s)
     try:
-        connection.request(method, urlsplit(base_url).path + path, headers={"Accept": "*/*", **(headers or {})})
+        connection.request(method, urlsplit(base_url).path + path, body, {"Accept": "*/*", **(headers or {})})
         response = connection.getresponse()
-        return Answer(response.status, response.headers, response.read(MAX_ANSWER_BYTES))
+        said = response.read(most_bytes + 1)
+        if len(said) > most_bytes:
+            raise Unreachable(f"{base_url} answers with more than {most_bytes} bytes")
+        return Answer(response.status, response.headers, said)
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(f"nobody answers at {base_url}: {reason(error)}") from None
     finally:
@@ -130,6 +141,12 @@ def registry_url(arguments: argparse.Namespace, environment: Mapping[str, str] =
     given = environment.get("REGISTRY_URL", "")
     urls = items(lambda url: _read("REGISTRY_URL", url))(given)
     return urls[0] if urls else REGISTRY_URL
+
+
+def credentials(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the headers that show the registry who asks: the shared token, if there is one."""
+    token = environment.get(TOKEN, "").strip()
+    return {"X-Registry-Token": token} if token else {}
 
 
 def _read(name: str, given: str) -> str:

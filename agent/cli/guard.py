@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from agent.cli.client import Unreachable, add_registry_flag, ask, registry_url
+from agent.cli.client import TOKEN, Unreachable, add_registry_flag, ask, credentials, registry_url
 from agent.cli.main import EXIT_CODES, FAILED, NOT_FOUND, OK
 
-TOKEN: Final = "VERTICE_REGISTRY_TOKEN"  # noqa: S105 - the name of a setting
 EPILOG: Final = f"""examples:
   vertice guard status
   vertice guard release
@@ -43,8 +42,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
             answer = ask("GET", url, "/guard")
         else:
             query = "" if arguments.shard is None else f"?shard={quote(arguments.shard, safe='')}"
-            token = environment.get(TOKEN, "").strip()
-            answer = ask("POST", url, f"/guard/release{query}", {"X-Registry-Token": token} if token else {})
+            answer = ask("POST", url, f"/guard/release{query}", credentials(environment))
         said = answer.json() if answer.status == 200 else None
         if said is None:
             print(f"vertice: {answer.message}", file=sys.stderr)

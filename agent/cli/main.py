@@ -43,8 +43,12 @@ COMMANDS: Final = (
     Command("agent", "agent.cli.agent", "run the agent that stands beside a service"),
     Command("services", "agent.cli.services", "list the services that the agent knows"),
     Command("resolve", "agent.cli.resolve", "print where a service is"),
+    Command("explain", "agent.cli.explain", "say of each instance of a service why it is answered with, or why not"),
+    Command("drain", "agent.cli.drain", "take a service of this machine out of use gently"),
     Command("watch", "agent.cli.watch", "print changes as they happen"),
     Command("guard", "agent.cli.guard", "see whether the registry holds back a mass expiry, or have it let go"),
+    Command("snapshot", "agent.cli.snapshot", "save everything that a registry holds into a file, or bring it back"),
+    Command("doctor", "agent.cli.doctor", "say what will go wrong on this machine, and the cure"),
 )
 
 

@@ -42,23 +42,37 @@ class Connections:
         self.most = min(self.limits.connections, max(1, soft - _SPARE_FILES))
         self.open: set[Connection] = set()
         self.refused = 0
-        self._waiting: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
+        self.evicted = 0
+        # Those whose first request has not come yet, the oldest first.
+        self._waiting: dict[asyncio.BaseTransport, tuple[asyncio.TimerHandle, Connection]] = {}
         self._serving: weakref.WeakSet[asyncio.Task[None]] = weakref.WeakSet()
 
     def guarding(self, inner: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
         """Return a protocol factory that makes what `inner` makes, within the limits."""
         return lambda: Connection(self, inner)
 
-    def await_request(self, transport: asyncio.Transport) -> None:
+    def has_room(self) -> bool:
+        """Return whether one more may come. When it is full, who has asked for nothing longest makes room."""
+        if len(self.open) < self.most:
+            return True
+        for transport, (_, connection) in self._waiting.items():
+            self.evicted += 1
+            self.lost(connection, transport)
+            cast("asyncio.Transport", transport).abort()
+            return True
+        return False
+
+    def await_request(self, connection: Connection, transport: asyncio.Transport) -> None:
         """End the connection unless its first request comes in time."""
         loop = asyncio.get_running_loop()
-        self._waiting[transport] = loop.call_later(self.limits.first_request_s, transport.abort)
+        ending = loop.call_later(self.limits.first_request_s, transport.abort)
+        self._waiting[transport] = (ending, connection)
 
     def request_came(self, transport: asyncio.BaseTransport | None, server: asyncio.Task[None]) -> None:
         """Note that a whole request came from `transport`, and that `server` is the task that serves it."""
         waiting = self._waiting.pop(transport, None) if transport is not None else None
         if waiting is not None:
-            waiting.cancel()
+            waiting[0].cancel()
             self._serving.add(server)
 
     def lost(self, connection: Connection, transport: asyncio.BaseTransport | None) -> None:
@@ -66,7 +80,7 @@ class Connections:
         self.open.discard(connection)
         waiting = self._waiting.pop(transport, None) if transport is not None else None
         if waiting is not None:
-            waiting.cancel()
+            waiting[0].cancel()
 
     async def end(self) -> None:
         """End what still runs for connections that are gone: aiohttp forgets who lingers over an unread body."""
@@ -88,13 +102,13 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        if len(self._all.open) >= self._all.most:
+        if not self._all.has_room():
             self._all.refused += 1
             self._transport.abort()
             return
         self._all.open.add(self)
         _drop_dead_peer(self._transport, self._all.limits.unread_s)
-        self._all.await_request(self._transport)
+        self._all.await_request(self, self._transport)
         self._inner = self._make()
         self._inner.connection_made(transport)
 

@@ -10,19 +10,19 @@ from typing import Any, Final
 
 import msgspec
 
+from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView, DrainView
+from registry_core.api.health_schemas import GuardReleasedView, GuardView, HealthView, LiveView, WhoamiView
 from registry_core.api.schemas import (
     CatalogView,
     DeregisteredView,
-    GuardReleasedView,
-    GuardView,
-    HealthView,
     HeartbeatBody,
     HeartbeatView,
     InstanceView,
-    LiveView,
     Problem,
     RegisterBody,
     RegisteredView,
+    RestoreBody,
+    RestoredView,
     ServiceView,
     StatusBody,
     WatchLine,
@@ -115,6 +115,18 @@ ENDPOINTS: Final = (
         writes=True,
     ),
     Endpoint(
+        method="POST",
+        path="/restore",
+        name="restore",
+        summary="Bring back a saved registration where it is missing; what is registered by the same or a newer "
+        "owner stays, and nobody loses an address",
+        query=(Parameter("dry_run", bool, "change nothing, and say what would happen"),),
+        body=RestoreBody,
+        answers={200: RestoredView},
+        errors=(400, 401, 403, 408, 409, 413, 415, 503),
+        writes=True,
+    ),
+    Endpoint(
         method="GET",
         path="/guard",
         name="guard",
@@ -168,10 +180,28 @@ ENDPOINTS: Final = (
             Parameter("cursor", str, "where an earlier stream ended; without one, or when it is too old: a snapshot"),
             Parameter("service", str, "only this service; sync lines then have no digest"),
             Parameter("renewals", bool, "also say which leases were renewed, before each sign of life"),
+            Parameter("acknowledges", bool, "the reader is going to acknowledge; its id is in X-Watcher"),
         ),
         answers={200: WatchLine},
         errors=(400, 503),
         media_type=NDJSON,
+    ),
+    Endpoint(
+        method="POST",
+        path="/watch/ack",
+        name="acknowledge",
+        summary="Say up to where a watch was taken in use; 404: no such watcher at this replica",
+        body=AcknowledgeBody,
+        answers={200: AcknowledgedView},
+        errors=(400, 404, 408, 413, 415),
+    ),
+    Endpoint(
+        method="GET",
+        path="/drain/{service}/{instance}",
+        name="drain",
+        summary="How many of those that follow this replica have taken in that an instance drains",
+        answers={200: DrainView},
+        errors=(400, 404, 503),
     ),
     Endpoint(
         method="GET",
@@ -193,6 +223,13 @@ ENDPOINTS: Final = (
         name="ready",
         summary="200 while lookups can be answered: for load balancers",
         answers={200: LiveView, 503: LiveView},
+    ),
+    Endpoint(
+        method="GET",
+        path="/whoami",
+        name="whoami",
+        summary="The address that this request comes from: for who wants to know how others see him",
+        answers={200: WhoamiView},
     ),
     Endpoint(
         method="GET",

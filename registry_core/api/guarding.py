@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from registry_core.api.health import Health
-from registry_core.api.schemas import GuardView, ShardGuardView
+from registry_core.api.health_schemas import GuardView, ShardGuardView
 from registry_core.domain.guard import GuardPhase
 from registry_core.ports import GuardReport
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from registry_core.api.schemas import CircuitBreakerHealth, RedisHealth
+from registry_core.api.health_schemas import CircuitBreakerHealth, RedisHealth
 from registry_core.domain.breaker import BreakerState
 from registry_core.ports import PoolReport, ShardReport
 

@@ -9,21 +9,23 @@ watcher for bytes and sends them.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
 import msgspec
 
-from registry_core.api.lines import Renewal, event_line, renewed_lines, snapshot_lines, sync_line
+from registry_core.api.lines import Renewal, event_line, moved_line, renewed_lines, snapshot_lines, sync_line
 from registry_core.api.view import View
+from registry_core.domain.catalog import Lived
 from registry_core.domain.cursor import Cursor
-from registry_core.domain.events import Deregistered, Event, Expired, Position, Renewed
+from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, Renewed
 from registry_core.errors import Overloaded
 
 # What is handed to a connection at a time; a snapshot is encoded only as fast as it is read.
 BATCH_BYTES: Final = 64 * 1024
+_NOTHING: Final = Cursor()
 
 
 class HubLimits(msgspec.Struct, frozen=True):
@@ -96,11 +98,28 @@ class History:
 
 
 class Watcher:
-    """One reader of the stream: what it is still to be sent, in order."""
+    """One reader of the stream: what it is still to be sent, in order.
 
-    def __init__(self, hub: WatchHub, label: str | None, *, renewals: bool, opening: Iterator[bytes]) -> None:
+    One with an `id` acknowledges what it has taken; `acknowledged` is how far, and `connected` tells whether
+    it is still there: who is gone is noticed for good only when it is written to.
+    """
+
+    def __init__(
+        self,
+        hub: WatchHub,
+        label: str | None,
+        *,
+        renewals: bool,
+        opening: Iterator[bytes],
+        id: str = "",  # noqa: A002 - the field's name; the builtin is of no use here
+        acknowledged: Cursor = _NOTHING,
+        connected: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.label = label
         self.renewals = renewals
+        self.id = id
+        self.acknowledged = acknowledged
+        self.connected = connected
         self.closed = False
         self._hub = hub
         self._opening: Iterator[bytes] | None = opening
@@ -175,6 +194,7 @@ class WatchHub:
         self._view = view
         self._history = History(self.limits)
         self.watchers: set[Watcher] = set()
+        self._by_id: dict[str, Watcher] = {}
         self._renewed: dict[str, dict[str, Renewal]] = {}  # by label and instance id
         self._closed = False
         view.subscribe(self)
@@ -183,8 +203,16 @@ class WatchHub:
         """The number of watchers."""
         return len(self.watchers)
 
-    def open(self, cursor: Cursor, *, label: str | None = None, renewals: bool = False) -> Watcher:
-        """Add a watcher that has seen everything up to `cursor`.
+    def open(
+        self,
+        cursor: Cursor,
+        *,
+        label: str | None = None,
+        renewals: bool = False,
+        watcher_id: str = "",
+        connected: Callable[[], bool] = lambda: True,
+    ) -> Watcher:
+        """Add a watcher that has seen everything up to `cursor`; with an id it is going to acknowledge.
 
         Raises Overloaded when there are too many, or when the replica is closing.
         """
@@ -196,20 +224,50 @@ class WatchHub:
         else:
             renewed = self._renewed_lines(label) if renewals else []
             opening = iter([*self._history.after(cursor, label), *renewed, self._sync(label)])
-        watcher = Watcher(self, label, renewals=renewals, opening=opening)
+        # Who is resumed says by its cursor what it has taken; a snapshot has to be acknowledged first.
+        seen = cursor if reason is None else _NOTHING
+        watcher = Watcher(
+            self,
+            label,
+            renewals=renewals,
+            opening=opening,
+            id=watcher_id,
+            acknowledged=seen,
+            connected=connected,
+        )
         self.watchers.add(watcher)
+        if watcher_id:
+            self._by_id[watcher_id] = watcher
         return watcher
+
+    def acknowledge(self, watcher_id: str, cursor: Cursor) -> bool:
+        """Take note that a watcher has taken all up to `cursor`; return False when it is not one of ours."""
+        watcher = self._by_id.get(watcher_id)
+        if watcher is None:
+            return False
+        if not watcher.acknowledged.covers(cursor):  # a word that was overtaken takes nothing back
+            watcher.acknowledged = cursor
+        return True
+
+    def acknowledgements(self, label: str, cursor: Cursor) -> tuple[int, int]:
+        """Return how many acknowledging watchers follow a service, and how many of them have taken up to `cursor`."""
+        # Most of them stand at the same few places: 20,000 are counted in milliseconds.
+        standing = Counter(
+            watcher.acknowledged
+            for watcher in self._by_id.values()
+            if (watcher.label is None or watcher.label == label) and watcher.connected()
+        )
+        return standing.total(), sum(count for seen, count in standing.items() if seen.covers(cursor))
 
     def leave(self, watcher: Watcher) -> None:
         """Remove a watcher. Removing it again does nothing."""
         self.watchers.discard(watcher)
+        self._by_id.pop(watcher.id, None)
 
     def snapshot(self, label: str | None, reason: str) -> Iterator[bytes]:
         """Return the lines of everything as it is at this moment, and a sign of life."""
         view = self._view
-        instances = view.catalog.snapshot(view.cursor).instances
-        if label is not None:
-            instances = tuple(lived for lived in instances if lived.instance.key.label == label)
+        instances = view.catalog.snapshot(view.cursor).instances if label is None else view.catalog.lived(label)
         parts = snapshot_lines(
             instances, reason=reason, state=view.state, cursor=view.cursor, digest=self._digest(label)
         )
@@ -251,6 +309,28 @@ class WatchHub:
         for watcher in self.watchers:
             if watcher.label is None or watcher.label == label:
                 watcher.put(line)
+
+    def on_moved(self, differences: Sequence[Event]) -> None:
+        """Begin a new history, and tell what differs from the old one, not everything.
+
+        Unless something is missing: whether that is to be believed, readers judge by the whole.
+        """
+        changed = [Lived(e.instance, e.heartbeat_at) for e in differences if isinstance(e, Registered)]
+        if len(changed) < len(differences):
+            self.on_reset()
+            return
+        self._history.clear(self._view.cursor)
+        whole = self._moved(changed, None)
+        for watcher in self.watchers:
+            if watcher.label is None:
+                watcher.put(whole)
+            else:
+                part = [lived for lived in changed if lived.instance.key.label == watcher.label]
+                watcher.put(self._moved(part, watcher.label))
+
+    def _moved(self, changed: list[Lived], label: str | None) -> bytes:
+        view = self._view
+        return moved_line(changed, state=view.state, cursor=view.cursor, digest=self._digest(label))
 
     def on_reset(self) -> None:
         """Begin a new history. Whoever reads now is told everything anew."""

@@ -14,6 +14,7 @@ import msgspec
 from registry_core.api.schemas import (
     DeregisteredLine,
     ExpiredLine,
+    MovedLine,
     RegisteredLine,
     RenewedLine,
     SnapshotLine,
@@ -75,6 +76,11 @@ def snapshot_lines(
                 instances=tuple(instances[start : start + PART_INSTANCES]),
             )
         )
+
+
+def moved_line(instances: Iterable[Lived], *, state: str, cursor: Cursor, digest: str) -> bytes:
+    """Return the line after which a reader stands in another history, with these instances new or changed."""
+    return encoded(MovedLine(cursor=str(cursor), digest=digest, state=state, instances=tuple(instances)))
 
 
 def renewed_lines(renewed: Iterable[Renewal]) -> list[bytes]:

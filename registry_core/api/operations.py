@@ -6,12 +6,15 @@ applied, so that what is refused leaves nothing behind.
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import structlog
 
 from registry_core.api.auth import Caller
 from registry_core.api.guarding import guard_view
-from registry_core.api.reading import registration_of
+from registry_core.api.health_schemas import GuardReleasedView, GuardView
+from registry_core.api.reading import registration_of, saved_instance_of
 from registry_core.api.resolution import Resolver
 from registry_core.api.schemas import (
     MAX_BEATS,
@@ -19,13 +22,13 @@ from registry_core.api.schemas import (
     BeatView,
     CatalogView,
     DeregisteredView,
-    GuardReleasedView,
-    GuardView,
     HeartbeatBody,
     HeartbeatView,
     InstanceView,
     RegisterBody,
     RegisteredView,
+    RestoreBody,
+    RestoredView,
     ServiceView,
     StatusBody,
     instance_view,
@@ -37,6 +40,7 @@ from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import NAME_EXAMPLE, check_instance_id, check_service_name, label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Service
 from registry_core.domain.registration import MAX_EPOCH, Rules, checked
+from registry_core.domain.restoration import checked_record, restored
 from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, pick, ranked, serving, why_none
 from registry_core.errors import AmbiguousInstance, Fenced, NotFound, ValidationError, Warming
 from registry_core.ports import Beat, Store
@@ -179,6 +183,17 @@ class Operations:
             instance = await self._store.set_status(_key(service_name, instance_id), body.status, body.epoch)
         return self._shown(instance)
 
+    async def restore(self, body: RestoreBody, caller: Caller, *, dry_run: bool) -> RestoredView:
+        """Bring back a saved registration, or with `dry_run` say from the view what that would do.
+
+        Raises ValidationError, Forbidden, Conflict, StoreUnavailable.
+        """
+        with self._metrics.operation("restore"):
+            caller.require_everything()
+            saved = checked_record(saved_instance_of(body), self._policy.rules)
+            outcome = restored(saved, self._view.catalog) if dry_run else await self._store.restore(saved)
+        return RestoredView(status=outcome, service_name=saved.service_name, instance_id=saved.instance_id)
+
     # -- the guard
 
     def guard(self) -> GuardView:
@@ -220,8 +235,13 @@ class Operations:
         """Return the frame of the whole catalogue, and what belongs into it, all of one moment."""
         view = self._view
         with self._metrics.operation("catalog"):
+            age_s = view.store_age_s()
             frame = CatalogView(
-                cursor=str(view.cursor), digest=view.catalog.digest, state=view.state.value, instances=[]
+                cursor=str(view.cursor),
+                digest=view.catalog.digest,
+                state=view.state.value,
+                store_age_s=round(age_s, 3) if math.isfinite(age_s) else None,
+                instances=[],
             )
             return frame, view.catalog.snapshot(view.cursor).instances
 

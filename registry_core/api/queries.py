@@ -19,7 +19,7 @@ FILTERS: Final = ("tag", "version", "zone", "status")
 _BOOLEANS: Final = {"": False, "0": False, "false": False, "1": True, "true": True}
 
 
-def read_query(request: web.Request, known: Collection[str]) -> Query:
+def read_query(request: web.BaseRequest, known: Collection[str]) -> Query:
     """Return the query's parameters. Raises ValidationError for an unknown one, and for one given twice."""
     for name in request.query:
         if name not in known:

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from registry_core.api.schemas import RegisterBody
+from registry_core.api.schemas import RegisterBody, RestoreBody
 from registry_core.domain import names
-from registry_core.domain.records import Protocol, Registration
+from registry_core.domain.records import Instance, Protocol, Registration
 from registry_core.domain.registration import Rules, check_port
 from registry_core.errors import ValidationError
 
@@ -42,6 +42,7 @@ _EXAMPLES: Final[dict[str, object]] = {
     "zone": "eu-west-1a",
     "status": "passing",
     "epoch": 1764000000000,
+    "registered_at": 1764000000.0,
     "instances": [{"service_name": names.NAME_EXAMPLE, "instance_id": "10.0.0.7:8034"}],
 }
 
@@ -133,6 +134,11 @@ def registration_of(body: RegisterBody) -> Registration:
         status=body.status,
         epoch=body.epoch,
     )
+
+
+def saved_instance_of(body: RestoreBody) -> Instance:
+    """Return the record that a body brings back. Nothing of it is checked yet."""
+    return Instance(**msgspec.structs.asdict(body))
 
 
 def parse_endpoint(endpoint: str) -> tuple[Protocol, str, int]:

@@ -14,7 +14,10 @@ import msgspec
 from aiohttp import web
 
 from registry_core.api.auth import Authenticator, Caller
+from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView
+from registry_core.api.drains import Drains
 from registry_core.api.endpoints import JSON
+from registry_core.api.health_schemas import HealthView, LiveView, WhoamiView
 from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
 from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
@@ -23,16 +26,16 @@ from registry_core.api.reading import decode
 from registry_core.api.schemas import (
     MAX_BODY_BYTES,
     CatalogView,
-    HealthView,
     HeartbeatBody,
-    LiveView,
     RegisterBody,
+    RestoreBody,
     StatusBody,
 )
 from registry_core.api.view import View
 from registry_core.api.watch import stream
 from registry_core.domain.cursor import parse_cursor
 from registry_core.domain.names import check_service_name, label_of
+from registry_core.errors import NotFound
 from registry_core.telemetry.metrics import CONTENT_TYPE
 
 BODY_TIMEOUT_S: Final = 10.0
@@ -58,6 +61,7 @@ class Handlers:
         operations: Operations,
         view: View,
         hub: WatchHub,
+        drains: Drains,
         authenticator: Authenticator,
         *,
         health: Callable[[], HealthView],
@@ -67,6 +71,7 @@ class Handlers:
         self._operations = operations
         self._view = view
         self._hub = hub
+        self._drains = drains
         self._authenticator = authenticator
         self._health = health
         self._exposition = exposition
@@ -98,6 +103,10 @@ class Handlers:
         caller, body = await self._writer(request, StatusBody)
         service, instance = request.match_info["service"], request.match_info["instance"]
         return answer(await self._operations.set_status(service, instance, body, caller))
+
+    async def restore(self, request: web.Request, query: Query) -> web.StreamResponse:
+        caller, body = await self._writer(request, RestoreBody)
+        return answer(await self._operations.restore(body, caller, dry_run=boolean(query, "dry_run")))
 
     async def _writer(self, request: web.Request, kind: type[T]) -> tuple[Caller, T]:
         # Who shows no credential is refused before his body is read.
@@ -139,7 +148,24 @@ class Handlers:
         service = query.get("service")
         label = label_of(check_service_name(service, field="service")) if service else None
         cursor = parse_cursor(query.get("cursor", ""))
-        return await stream(request, self._hub, cursor, label=label, renewals=boolean(query, "renewals"))
+        return await stream(
+            request,
+            self._hub,
+            cursor,
+            label=label,
+            renewals=boolean(query, "renewals"),
+            acknowledges=boolean(query, "acknowledges"),
+        )
+
+    async def acknowledge(self, request: web.Request, _query: Query) -> web.StreamResponse:
+        # No credential is asked for: lookups ask none, and only the watcher itself knows its id.
+        body = decode(await _body(request), AcknowledgeBody)
+        if not self._hub.acknowledge(body.watcher, parse_cursor(body.cursor)):
+            raise NotFound("this replica has no such watcher", field="watcher", provided=body.watcher[:100])
+        return answer(AcknowledgedView(status="acknowledged"))
+
+    async def drain(self, request: web.Request, _query: Query) -> web.StreamResponse:
+        return answer(self._drains.progress(request.match_info["service"], request.match_info["instance"]))
 
     # -- about the replica
 
@@ -155,6 +181,9 @@ class Handlers:
         return answer(
             LiveView(status="ready" if ready else "starting", state=self._view.state.value), 200 if ready else 503
         )
+
+    async def whoami(self, request: web.Request, _query: Query) -> web.StreamResponse:
+        return answer(WhoamiView(address=request.remote or ""))
 
     async def metrics(self, _request: web.Request, _query: Query) -> web.StreamResponse:
         return web.Response(body=self._exposition(), headers={"Content-Type": CONTENT_TYPE})
@@ -180,6 +209,8 @@ async def _body(request: web.Request) -> bytes:
     if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
         raise PayloadTooLarge
     try:
+        if request.content.is_eof():  # it came with its head, as nearly all do: there is nothing to wait for
+            return await request.read()
         async with asyncio.timeout(BODY_TIMEOUT_S):
             return await request.read()
     except web.HTTPRequestEntityTooLarge:  # a chunked body does not say beforehand

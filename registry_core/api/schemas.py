@@ -10,13 +10,10 @@ import math
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
-from registry_core.domain.breaker import BreakerState
 from registry_core.domain.catalog import Lived
-from registry_core.domain.guard import GuardPhase
 from registry_core.domain.records import Instance, Protocol, Status
-from registry_core.ports import PoolReport, ShardReport
+from registry_core.domain.restoration import Outcome
 
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_BEATS: Final = 1000
@@ -67,6 +64,26 @@ class StatusBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     status: Status
     epoch: int | None = None
+
+
+class RestoreBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`POST /restore`: one record as it was saved. What a registration may leave out is said here."""
+
+    service_name: str
+    instance_id: str
+    host: str
+    port: int
+    addresses: tuple[str, ...]
+    health_endpoint: str
+    protocol: Protocol
+    version: str
+    weight: int
+    tags: tuple[str, ...]
+    metadata: dict[str, Any]
+    zone: str
+    status: Status
+    epoch: int
+    registered_at: float
 
 
 # -- answers
@@ -123,6 +140,14 @@ class RegisteredView(msgspec.Struct, kw_only=True):
     heartbeat_interval_seconds: float
 
 
+class RestoredView(msgspec.Struct, kw_only=True):
+    """The answer to `POST /restore`."""
+
+    status: Outcome
+    service_name: str
+    instance_id: str
+
+
 class DeregisteredView(msgspec.Struct, kw_only=True):
     """The answer to `DELETE /deregister/...`: the ids of the instances that are gone."""
 
@@ -152,114 +177,8 @@ class CatalogView(msgspec.Struct, kw_only=True):
     cursor: str
     digest: str
     state: str  # "ready" | "warming"
+    store_age_s: float | None  # seconds since the store last confirmed that this is all; None: never yet
     instances: list[InstanceView]
-
-
-class SystemHealth(msgspec.Struct, kw_only=True):
-    """The process: its share of one core, over a minute; the machine's memory; its asyncio tasks."""
-
-    cpu_percent: float | None  # None: not looked at yet
-    memory_percent: float | None
-    tasks: int
-
-
-class StoreHealth(msgspec.Struct, kw_only=True):
-    """The store: `ok`, or `failing` when its last sweep did not work, or a shard is away."""
-
-    kind: str  # "memory" | "redis"
-    status: str
-    last_sweep_age_s: float | None
-    shards: tuple[ShardReport, ...] = ()
-
-
-class RedisHealth(msgspec.Struct, kw_only=True):
-    """All shards together: `ok`, `slow`, or `failing`; the latency is the slowest master's, the pool the sum."""
-
-    status: str
-    latency_ms: float | None  # None: nobody answers
-    connection_pool: PoolReport
-
-
-class CircuitBreakerHealth(msgspec.Struct, kw_only=True):
-    """The most worried of the shards' breakers."""
-
-    state: BreakerState
-    failure_count: int  # in a row
-    last_failure: str | None  # ISO 8601, UTC
-    reason: str  # of the last failure; "" when there was none
-
-
-class CacheHealth(msgspec.Struct, kw_only=True):
-    """The replica's own view, from which lookups are answered."""
-
-    size: int
-    services: int
-    age_s: float
-
-
-class WatchHealth(msgspec.Struct, kw_only=True):
-    """Who follows this replica."""
-
-    watchers: int
-
-
-class ShardGuardView(msgspec.Struct, kw_only=True):
-    """The mass-expiry guard of one shard, as of the last sweep."""
-
-    shard: str
-    phase: GuardPhase
-    reason: str
-    instances: int
-    suspects: int
-    held_seconds: float
-    releases_in_seconds: float | None  # None: it does not hold
-    budget_per_minute: float
-
-
-class GuardView(msgspec.Struct, kw_only=True):
-    """`GET /guard`: the guards of all shards; `phase` is that of the most worried."""
-
-    phase: GuardPhase
-    suspects: int
-    shards: list[ShardGuardView]
-
-
-class GuardReleasedView(msgspec.Struct, kw_only=True):
-    """The answer to `POST /guard/release`: the shards whose guard was holding, and how all stand now."""
-
-    released: list[str]
-    guard: GuardView
-
-
-class ComponentsHealth(msgspec.Struct, kw_only=True):
-    """The parts of `/health`."""
-
-    store: StoreHealth
-    redis: RedisHealth | UnsetType = UNSET  # with a store in Redis only, as is the next
-    circuit_breaker: CircuitBreakerHealth | UnsetType = UNSET
-    guard: GuardView
-    cache: CacheHealth
-    system: SystemHealth
-    watch: WatchHealth
-
-
-class HealthView(msgspec.Struct, kw_only=True):
-    """`GET /health`."""
-
-    status: str  # "healthy" | "degraded" | "unhealthy"
-    timestamp: str  # ISO 8601, UTC
-    uptime_seconds: float
-    state: str  # "ready" | "warming"
-    active_services: int
-    instances: int
-    components: ComponentsHealth
-
-
-class LiveView(msgspec.Struct, kw_only=True):
-    """`GET /live` and `GET /ready`."""
-
-    status: str  # "live" | "ready" | "starting"
-    state: str
 
 
 class Problem(msgspec.Struct, kw_only=True):
@@ -287,6 +206,18 @@ class SnapshotLine(msgspec.Struct, kw_only=True, tag="snapshot"):
     state: str
     cursor: str = ""
     digest: str = ""
+    instances: tuple[Lived, ...] = ()
+
+
+class MovedLine(msgspec.Struct, kw_only=True, tag="moved"):
+    """The store's history goes on under another name, as after a failover: from `cursor` on.
+
+    What was sent before still holds, but for these instances, which are new or changed. Taken at once.
+    """
+
+    cursor: str
+    digest: str
+    state: str
     instances: tuple[Lived, ...] = ()
 
 
@@ -330,7 +261,16 @@ class SyncLine(msgspec.Struct, kw_only=True, tag="sync"):
     store_age_s: float  # seconds since the store last confirmed the replica's own view
 
 
-WatchLine = SnapshotLine | RegisteredLine | StatusChangedLine | DeregisteredLine | ExpiredLine | RenewedLine | SyncLine
+WatchLine = (
+    SnapshotLine
+    | MovedLine
+    | RegisteredLine
+    | StatusChangedLine
+    | DeregisteredLine
+    | ExpiredLine
+    | RenewedLine
+    | SyncLine
+)
 
 
 # -- making them

@@ -14,7 +14,7 @@ from typing import Protocol
 from registry_core.domain.catalog import Catalog, Snapshot
 from registry_core.domain.cursor import Cursor
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
-from registry_core.domain.records import InstanceKey
+from registry_core.domain.records import Instance, InstanceKey
 from registry_core.ports import Clock
 
 
@@ -30,6 +30,10 @@ class ViewListener(Protocol):
 
     def on_event(self, event: Event, service_name: str) -> None:
         """`event` of `service_name` has been applied."""
+        ...
+
+    def on_moved(self, differences: Sequence[Event]) -> None:
+        """The history is another one, and the view differs from what it was before by these alone."""
         ...
 
     def on_reset(self) -> None:
@@ -49,8 +53,10 @@ class View:
         self._warming_s = warming_s
         self._warm_at: float | None = None  # None: nothing was delivered yet
         # When each instance was last heard of, on this machine's monotonic clock: what is left of a
-        # lease must not jump with the wall clock, nor with the difference to the store's.
+        # lease must not jump with the wall clock, nor with the difference to the store's. Who was not heard
+        # of since the last reset is not in it: that reset's two clocks say how long ago it was.
         self._heard_at: dict[InstanceKey, float] = {}
+        self._reset_at = self._reset_wall = 0.0
         self._listeners: list[ViewListener] = []
 
     def subscribe(self, listener: ViewListener) -> None:
@@ -76,20 +82,26 @@ class View:
     def ttl_remaining_s(self, key: InstanceKey) -> float:
         """Return what is left of the TTL of `key`; negative when it is overdue."""
         heard_at = self._heard_at.get(key)
-        return 0.0 if heard_at is None else heard_at + self._ttl_s - self._clock.monotonic()
+        if heard_at is None:
+            if self.catalog.get(key) is None:
+                return 0.0
+            # How long ago the store heard of it is known by the store's clock alone; never trust it beyond a TTL.
+            age_s = max(0.0, self._reset_wall - self.catalog.heartbeat_at(key))
+            heard_at = self._reset_at - min(age_s, self._ttl_s)
+        return heard_at + self._ttl_s - self._clock.monotonic()
 
     # -- the feed
 
     def reset(self, snapshot: Snapshot) -> None:
         """Become `snapshot`. An empty one means "unknown", and begins the time of warming."""
-        now, wall = self._clock.monotonic(), self._clock.wall()
-        self.catalog.replace(snapshot.instances)
+        now = self._clock.monotonic()
+        self._reset_at, self._reset_wall = now, self._clock.wall()
+        if snapshot.built is not None:
+            self.catalog.exchange(snapshot.built)
+        else:
+            self.catalog.replace(snapshot.instances)
         self.cursor = snapshot.cursor
-        # How long ago the store heard of each is known by its clock alone; never trust it beyond a TTL.
-        self._heard_at = {
-            lived.instance.key: now - min(max(0.0, wall - lived.heartbeat_at), self._ttl_s)
-            for lived in snapshot.instances
-        }
+        self._heard_at.clear()
         if not snapshot.whole:
             self._warm_at = math.inf  # until the rest is there, whatever is not in view may exist
         elif not snapshot.instances or snapshot.born_empty:
@@ -99,26 +111,37 @@ class View:
         for listener in self._listeners:
             listener.on_reset()
 
+    def moved(self, cursor: Cursor, differences: Sequence[Event]) -> None:
+        """Go on in another history, from `cursor` on, with these differences and no others."""
+        for event in differences:
+            self._take(event)
+        self.cursor = cursor
+        for listener in self._listeners:
+            listener.on_moved(differences)
+
     def apply(self, events: Sequence[Event]) -> None:
         """Go on by `events`, and tell the listeners of each in its turn."""
-        now = self._clock.monotonic()
         for event in events:
-            key = event.key
-            before = self.catalog.get(key)
-            self.catalog.apply(event)
-            match event:
-                case Registered(instance=instance):
-                    if not instance.suspect:  # a record that says "not heard of" is no sign of life
-                        self._heard_at[key] = now
-                case Renewed():
-                    if before is not None:
-                        self._heard_at[key] = now
-                case Deregistered() | Expired():
-                    self._heard_at.pop(key, None)
-                case StatusChanged():
-                    pass
+            known = self._take(event)
             if not isinstance(event, Renewed):
                 self.cursor = self.cursor.moved_to(event.position)
-            known = self.catalog.get(key) or before
             for listener in self._listeners:
-                listener.on_event(event, known.service_name if known is not None else key.label)
+                listener.on_event(event, known.service_name if known is not None else event.key.label)
+
+    def _take(self, event: Event) -> Instance | None:
+        """Apply one event; return the instance that it is about, as it is now or last was."""
+        key, now = event.key, self._clock.monotonic()
+        before = self.catalog.get(key)
+        self.catalog.apply(event)
+        match event:
+            case Registered(instance=instance):
+                if not instance.suspect:  # a record that says "not heard of" is no sign of life
+                    self._heard_at[key] = now
+            case Renewed():
+                if before is not None:
+                    self._heard_at[key] = now
+            case Deregistered() | Expired():
+                self._heard_at.pop(key, None)
+            case StatusChanged():
+                pass
+        return self.catalog.get(key) or before

@@ -6,6 +6,7 @@ It decides nothing about what is sent. A reader that does not read at all is end
 
 from __future__ import annotations
 
+import secrets
 from typing import Final
 
 from aiohttp import web
@@ -19,6 +20,9 @@ SYNC_EVERY_S: Final = 5.0
 # Without a sign of life for this long, the hub is not being driven, and the reader had better go elsewhere.
 SILENCE_S: Final = 3 * SYNC_EVERY_S
 
+# Whoever acknowledges is told its id in this header; who knows the id is the watcher.
+WATCHER_HEADER: Final = "X-Watcher"
+
 _HEADERS: Final = {
     "Content-Type": NDJSON,
     "Cache-Control": "no-store",
@@ -27,12 +31,19 @@ _HEADERS: Final = {
 
 
 async def stream(
-    request: web.Request, hub: WatchHub, cursor: Cursor, *, label: str | None, renewals: bool
+    request: web.Request, hub: WatchHub, cursor: Cursor, *, label: str | None, renewals: bool, acknowledges: bool
 ) -> web.StreamResponse:
     """Stream until the reader leaves or the hub closes. Raises Overloaded before anything was sent."""
-    watcher = hub.open(cursor, label=label, renewals=renewals)
+    watcher_id = secrets.token_hex(16) if acknowledges else ""
+    watcher = hub.open(
+        cursor,
+        label=label,
+        renewals=renewals,
+        watcher_id=watcher_id,
+        connected=lambda: request.transport is not None and not request.transport.is_closing(),
+    )
     try:
-        response = web.StreamResponse(headers=_HEADERS)
+        response = web.StreamResponse(headers={**_HEADERS, WATCHER_HEADER: watcher_id} if acknowledges else _HEADERS)
         await response.prepare(request)
         while not watcher.closed:
             chunk = watcher.take()

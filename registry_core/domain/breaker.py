@@ -120,6 +120,8 @@ class Breaker(msgspec.Struct, frozen=True):
 
     def recorded(self, admitted: Admitted, seen: Seen, now: float) -> Breaker:
         """Return it after a request that it let in succeeded or failed at `now`."""
+        if seen is Seen.SUCCESS and self.state is BreakerState.CLOSED and not self.failures:
+            return self  # as nearly always
         breaker = self.at(now)
         return _after(breaker, seen, now) if admitted.turn == breaker.turn else breaker
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -20,7 +20,7 @@ from registry_core.domain.records import Instance, InstanceKey, Service
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 
 
-class Lived(msgspec.Struct, frozen=True):
+class Lived(msgspec.Struct, frozen=True, gc=False):
     """An instance, and when it was last heard of (Unix seconds, the store's clock)."""
 
     instance: Instance
@@ -31,13 +31,15 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Everything there is at one moment, and the cursor from which events go on.
 
     Not `whole`: a part of the store could not be read, and what it holds is unknown. `born_empty`: a part
-    of it came up without any memory, so that what is missing may be alive.
+    of it came up without any memory, so that what is missing may be alive. `built` is the catalogue of these
+    instances where one was made already: who takes the snapshot may exchange his own for it, and make none anew.
     """
 
     cursor: Cursor
     instances: tuple[Lived, ...]
     whole: bool = True
     born_empty: bool = False
+    built: Catalog | None = None
 
 
 class Catalog:
@@ -46,20 +48,20 @@ class Catalog:
     def __init__(self) -> None:
         self._services: dict[str, dict[str, Instance]] = {}
         self._found: dict[str, Service] = {}  # the answers of find(), dropped when they change
-        self._heartbeats: dict[InstanceKey, float] = {}
+        self._lived: dict[InstanceKey, Lived] = {}
         self._holders: dict[str, Instance] = {}  # by host:port
         self._shorts: dict[str, Instance] = {}
-        self._by_ip: dict[str, dict[InstanceKey, Instance]] = {}
-        self._size = 0
+        # Of one instance itself, as nearly always; of several, a dictionary, since a host may have thousands.
+        self._by_ip: dict[str, Instance | dict[InstanceKey, Instance]] = {}
         self._digest = 0
 
     def __len__(self) -> int:
         """The number of instances."""
-        return self._size
+        return len(self._lived)
 
     def __iter__(self) -> Iterator[Instance]:
-        for instances in self._services.values():
-            yield from instances.values()
+        for lived in self._lived.values():
+            yield lived.instance
 
     # -- lookups
 
@@ -89,11 +91,13 @@ class Catalog:
 
     def get(self, key: InstanceKey) -> Instance | None:
         """Return one instance, or None."""
-        return self._services.get(key.label, {}).get(key.instance_id)
+        held = self._lived.get(key)
+        return None if held is None else held.instance
 
     def heartbeat_at(self, key: InstanceKey) -> float:
         """Return when `key` was last heard of, Unix seconds; 0.0 for what is not there."""
-        return self._heartbeats.get(key, 0.0)
+        held = self._lived.get(key)
+        return 0.0 if held is None else held.heartbeat_at
 
     def holder(self, address: str) -> Instance | None:
         """Return who has registered `host:port`, or None."""
@@ -105,7 +109,10 @@ class Catalog:
 
     def by_ip(self, ip: str) -> tuple[Instance, ...]:
         """Return the instances that have the IP address `ip` (in its canonical spelling)."""
-        return tuple(self._by_ip.get(ip, {}).values())
+        found = self._by_ip.get(ip)
+        if found is None:
+            return ()
+        return (found,) if isinstance(found, Instance) else tuple(found.values())
 
     @property
     def digest(self) -> str:
@@ -117,8 +124,12 @@ class Catalog:
         return f"{self._digest:016x}"
 
     def snapshot(self, cursor: Cursor) -> Snapshot:
-        """Return everything, to be read from `cursor` on."""
-        return Snapshot(cursor, tuple(Lived(i, self.heartbeat_at(i.key)) for i in self))
+        """Return everything, to be read from `cursor` on. About 1 ms for 100,000 instances."""
+        return Snapshot(cursor, tuple(self._lived.values()))
+
+    def lived(self, label: str) -> tuple[Lived, ...]:
+        """Return the instances of the service with that label, and when they were last heard of."""
+        return tuple(self._lived[i.key] for i in self._services.get(label, {}).values())
 
     # -- changes
 
@@ -126,22 +137,45 @@ class Catalog:
         """Apply one event; return the label of the service whose lookups it changed, or None."""
         match event:
             case Registered(instance=instance, heartbeat_at=at):
-                self._heartbeats[instance.key] = at
-                return self._put(instance)
+                return self._put(Lived(instance, at))
             case StatusChanged(key=key, status=status):
-                held = self.get(key)
-                return None if held is None else self._put(msgspec.structs.replace(held, status=status))
+                held = self._lived.get(key)
+                if held is None:
+                    return None
+                return self._put(Lived(msgspec.structs.replace(held.instance, status=status), held.heartbeat_at))
             case Deregistered(key=key) | Expired(key=key):
                 return self._remove(key)
             case Renewed(key=key, heartbeat_at=at):
-                if key in self._heartbeats:
-                    self._heartbeats[key] = at
+                held = self._lived.get(key)
+                if held is not None:
+                    self._lived[key] = Lived(held.instance, at)
                 return None
+
+    def exchange(self, other: Catalog) -> None:
+        """Hold what `other` holds, and have it hold what this one held: at once, whatever their sizes."""
+        self.__dict__, other.__dict__ = other.__dict__, self.__dict__
+
+    def shed(self, most: int) -> None:
+        """Let go of so many instances, of a catalogue that nobody reads any more.
+
+        To free all of a large one in one go would be felt by everybody else.
+        """
+        parts: tuple[dict[Any, Any], ...] = (
+            self._lived,
+            self._services,
+            self._found,
+            self._holders,
+            self._shorts,
+            self._by_ip,
+        )
+        for part in parts:
+            for _ in range(min(most, len(part))):
+                part.popitem()
 
     def replace(self, instances: Iterable[Lived]) -> set[str]:
         """Become the catalogue that holds just `instances`; return the labels that changed."""
         wanted = {lived.instance.key: lived for lived in instances}
-        gone = [i.key for i in self if i.key not in wanted]
+        gone = [key for key in self._lived if key not in wanted]
         changed = {key.label for key in gone if self._remove(key)}
         return changed | self.merge(wanted.values())
 
@@ -149,41 +183,46 @@ class Catalog:
         """Add or update `instances` and drop nothing; return the labels that changed."""
         changed: set[str] = set()
         for lived in instances:
-            self._heartbeats[lived.instance.key] = lived.heartbeat_at
-            label = self._put(lived.instance)
+            label = self._put(lived)
             if label is not None:
                 changed.add(label)
         return changed
 
-    def _put(self, instance: Instance) -> str | None:
+    def _put(self, lived: Lived) -> str | None:
+        instance = lived.instance
         key = instance.key
-        held = self.get(key)
-        if held == instance:
-            return None
-        if held is not None:
-            self._unindex(held)
+        before = self._lived.get(key)
+        self._lived[key] = lived
+        if before is not None:
+            if before.instance == instance:
+                return None
+            self._unindex(before.instance)
         self._services.setdefault(key.label, {})[key.instance_id] = instance
         self._found.pop(key.label, None)
         self._holders[instance.address] = instance
         self._shorts[short_id(instance.service_name, instance.instance_id)] = instance
         for ip in instance.addresses:
-            self._by_ip.setdefault(ip, {})[key] = instance
+            there = self._by_ip.get(ip)
+            if isinstance(there, dict):
+                there[key] = instance
+            elif there is None or there.key == key:
+                self._by_ip[ip] = instance
+            else:
+                self._by_ip[ip] = {there.key: there, key: instance}
         self._digest ^= _hash(instance)
-        self._size += held is None
         return key.label
 
     def _remove(self, key: InstanceKey) -> str | None:
-        instances = self._services.get(key.label)
-        held = instances.pop(key.instance_id, None) if instances is not None else None
-        if instances is None or held is None:
+        lived = self._lived.pop(key, None)
+        if lived is None:
             return None
+        held, instances = lived.instance, self._services[key.label]
+        del instances[key.instance_id]
         if not instances:
             del self._services[key.label]
         self._found.pop(key.label, None)
-        self._heartbeats.pop(key, None)
         self._shorts.pop(short_id(held.service_name, held.instance_id), None)
         self._unindex(held)
-        self._size -= 1
         return key.label
 
     def _unindex(self, held: Instance) -> None:
@@ -193,11 +232,13 @@ class Catalog:
         if holder is not None and holder.key == key:
             del self._holders[held.address]
         for ip in held.addresses:
-            sharing = self._by_ip.get(ip)
-            if sharing is not None:
-                sharing.pop(key, None)
-                if not sharing:
+            there = self._by_ip.get(ip)
+            if isinstance(there, dict):
+                there.pop(key, None)
+                if not there:
                     del self._by_ip[ip]
+            elif there is not None and there.key == key:
+                del self._by_ip[ip]
         self._digest ^= _hash(held)
 
 

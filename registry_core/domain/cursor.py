@@ -30,6 +30,13 @@ class Cursor(msgspec.Struct, frozen=True):
         """Return the position within `shard`, or None when the reader has seen nothing of it."""
         return next((p for p in self.positions if p.shard == shard), None)
 
+    def covers(self, other: Cursor) -> bool:
+        """Return whether a reader who stands here has seen all up to `other`, in the same histories."""
+        return all(
+            (own := self.at(p.shard)) is not None and own.epoch == p.epoch and own.revision >= p.revision
+            for p in other.positions
+        )
+
     def moved_to(self, position: Position) -> Cursor:
         """Return the cursor with `position` in place of the one that it had for that shard."""
         rest = [p for p in self.positions if p.shard != position.shard]

@@ -20,7 +20,7 @@ class Position(msgspec.Struct, frozen=True, order=True, gc=False):
     revision: int
 
 
-class Registered(msgspec.Struct, frozen=True, tag="registered"):
+class Registered(msgspec.Struct, frozen=True, tag="registered", gc=False):
     """An instance appeared, or was replaced by a new record under the same id."""
 
     position: Position
@@ -32,7 +32,7 @@ class Registered(msgspec.Struct, frozen=True, tag="registered"):
         return self.instance.key
 
 
-class StatusChanged(msgspec.Struct, frozen=True, tag="status_changed"):
+class StatusChanged(msgspec.Struct, frozen=True, tag="status_changed", gc=False):
     """An instance's status changed; nothing else of its record did."""
 
     position: Position
@@ -40,21 +40,21 @@ class StatusChanged(msgspec.Struct, frozen=True, tag="status_changed"):
     status: Status
 
 
-class Deregistered(msgspec.Struct, frozen=True, tag="deregistered"):
+class Deregistered(msgspec.Struct, frozen=True, tag="deregistered", gc=False):
     """An instance was taken out on request, or its address was taken over."""
 
     position: Position
     key: InstanceKey
 
 
-class Expired(msgspec.Struct, frozen=True, tag="expired"):
+class Expired(msgspec.Struct, frozen=True, tag="expired", gc=False):
     """An instance's lease and its grace ran out."""
 
     position: Position
     key: InstanceKey
 
 
-class Renewed(msgspec.Struct, frozen=True, tag="renewed"):
+class Renewed(msgspec.Struct, frozen=True, tag="renewed", gc=False):
     """A lease was renewed. `position` is the last revision; it does not rise by a renewal."""
 
     position: Position

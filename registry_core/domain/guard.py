@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -122,6 +122,21 @@ class Guard(msgspec.Struct, frozen=True):
 
 
 CLEAR: Final = Guard()
+
+
+def sparing(due: Sequence[InstanceKey], sizes_of: Callable[[Collection[str]], Mapping[str, int]]) -> list[InstanceKey]:
+    """Return `due`, but for the last instance of each service of several that would lose all of them at once.
+
+    It waits for the next sweep, so that no service is emptied by one sweep alone. `sizes_of` gives how many
+    instances some services have; it is asked only when more than one of a service is due.
+    """
+    counts = Counter(key.label for key in due)
+    several = {label for label, count in counts.items() if count > 1}
+    if not several:
+        return list(due)
+    sizes = sizes_of(several)
+    last = {key.label: key for key in due if key.label in several and counts[key.label] >= sizes.get(key.label, 0)}
+    return [key for key in due if last.get(key.label) != key]
 
 
 def drawn(

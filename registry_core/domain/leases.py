@@ -9,6 +9,7 @@ too many run out at once, the guard (`guard.py`) keeps them for a while: that pr
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Collection
 from itertools import islice
 
 import msgspec
@@ -45,6 +46,7 @@ class SweepPlan(msgspec.Struct, frozen=True):
     expired: tuple[InstanceKey, ...]
     suspected: tuple[InstanceKey, ...]
     amnesty_s: float
+    spared: bool = False  # somebody waits for the next sweep alone, which should be soon
 
 
 class Leases:
@@ -125,6 +127,7 @@ class Leases:
         due, census = self._counted(now)
         self.guard = self.guard.judged(census, self.terms.guard, now)
         expired = self._going(due, since, now)
+        spared = self.guard.phase is GuardPhase.CLEAR and len(expired) < len(due)
         for key in expired:
             self.release(key)
         suspected: list[InstanceKey] = []
@@ -132,7 +135,7 @@ class Leases:
             kept = (key for key in due if key in self._renewed_at and key not in self._suspects)
             suspected = list(islice(kept, self.terms.most_per_sweep))
             self._suspects.update(suspected)
-        return SweepPlan(tuple(expired), tuple(suspected), amnesty_s)
+        return SweepPlan(tuple(expired), tuple(suspected), amnesty_s, spared)
 
     def _counted(self, now: float) -> tuple[list[InstanceKey], Census]:
         """Return who is due, the oldest first, and the census."""
@@ -148,12 +151,15 @@ class Leases:
             overdue += 1
         return due, Census(len(self), overdue, len(due), sum(count for _, count in self._expiries))
 
+    def _sizes(self, _labels: Collection[str] = ()) -> Counter[str]:
+        return Counter(key.label for key in self._renewed_at)
+
     def _going(self, due: list[InstanceKey], since: float, now: float) -> list[InstanceKey]:
         """Return which of `due` go now."""
         terms, instances = self.terms.guard, len(self)
         match self.guard.phase:
             case GuardPhase.CLEAR:
-                gone = due[: self.terms.most_per_sweep]
+                gone = guard.sparing(due[: self.terms.most_per_sweep], self._sizes)
                 if gone:
                     self._expiries.append((now, len(gone)))
                 return gone
@@ -161,7 +167,6 @@ class Leases:
                 return []
             case GuardPhase.RELEASING:
                 allowance = min(self.guard.allowance(terms, instances, since, now), self.terms.most_per_sweep)
-                sizes = Counter(key.label for key in self._renewed_at)
-                gone = guard.drawn(due, allowance, sizes, self._random)
+                gone = guard.drawn(due, allowance, self._sizes(), self._random)
                 self.guard = self.guard.spent(len(gone), terms, instances, since)
                 return gone

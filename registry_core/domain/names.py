@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+from functools import lru_cache
 from typing import Final
 
 from registry_core.errors import ValidationError
@@ -62,10 +63,12 @@ def _name_problem(name: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=16_384)
 def label_of(name: str) -> str:
     """Return the one DNS label that `name` is found under: lower case, '_' written as '-'.
 
-    Two names with the same label are the same service to DNS, so they may not both be registered.
+    Two names with the same label are the same service to DNS, so they may not both be registered. Remembered, since
+    it is asked for again and again, and so that all keys of a service share one string.
     """
     return name.lower().replace("_", "-")
 
@@ -126,6 +129,7 @@ def check_host(host: str, *, field: str = "host") -> str:
     return host.lower()
 
 
+@lru_cache(maxsize=4096)
 def ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """Return `host` as an IP address, or None when it is a host name. A scope id is no address."""
     if "%" in host:

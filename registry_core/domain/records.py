@@ -37,7 +37,7 @@ class InstanceKey(msgspec.Struct, frozen=True, gc=False):
     instance_id: str
 
 
-class Registration(msgspec.Struct, frozen=True, kw_only=True):
+class Registration(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a caller claims of an instance. `registration.checked` says whether it may be so."""
 
     service_name: str
@@ -61,7 +61,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
         return InstanceKey(label_of(self.service_name), self.instance_id)
 
 
-class Instance(msgspec.Struct, frozen=True, kw_only=True):
+class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One registered instance. Its heartbeats are kept beside it, since they change far more often."""
 
     service_name: str
@@ -97,7 +97,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.protocol.value}://{self.address}"
 
 
-class Service(msgspec.Struct, frozen=True):
+class Service(msgspec.Struct, frozen=True, gc=False):
     """A service that has at least one instance. `instances` are in order of their ids."""
 
     name: str

@@ -212,12 +212,7 @@ def admitted(claim: Registration, catalog: Catalog, is_overdue: Callable[[Instan
     """
     service = catalog.find(claim.service_name)
     if service is not None and service.name != claim.service_name:
-        raise Conflict(
-            f"{claim.service_name!r} and {service.name!r} are one name in DNS, and {service.name!r} is registered",
-            field="service_name",
-            provided=claim.service_name,
-            example=service.name,
-        )
+        raise name_taken(claim.service_name, service.name)
     held = catalog.get(claim.key)
     check_epoch(claim.key, claim.epoch, held)
     evicted: tuple[InstanceKey, ...] = ()
@@ -225,17 +220,33 @@ def admitted(claim: Registration, catalog: Catalog, is_overdue: Callable[[Instan
     holder = catalog.holder(address)
     if holder is not None and holder.key != claim.key:
         if holder.status is not Status.CRITICAL and not holder.suspect and not is_overdue(holder.key):
-            raise Conflict(
-                f"{address} is registered as instance {holder.instance_id!r} of {holder.service_name!r}",
-                field="port",
-                provided=address,
-                example=names.host_port(claim.host, claim.port + 1 if claim.port < MAX_PORT else claim.port - 1),
-            )
+            raise address_taken(claim.host, claim.port, holder.key)
         evicted = (holder.key,)
     fields = msgspec.structs.asdict(claim)
     fields["epoch"] = claim.epoch if claim.epoch is not None else held.epoch if held is not None else 0
     instance = Instance(**fields, registered_at=held.registered_at if held is not None else now)
     return Admission(instance, created=held is None, changed=instance != held, evicted=evicted)
+
+
+def name_taken(name: str, registered: str) -> Conflict:
+    """Return the refusal of `name`, which is one with a name that is `registered`."""
+    return Conflict(
+        f"{name!r} and {registered!r} are one name in DNS, and {registered!r} is registered",
+        field="service_name",
+        provided=name,
+        example=registered,
+    )
+
+
+def address_taken(host: str, port: int, holder: InstanceKey) -> Conflict:
+    """Return the refusal of an address that is registered as another instance."""
+    address = names.host_port(host, port)
+    return Conflict(
+        f"{address} is registered as instance {holder.instance_id!r} of {holder.label!r}",
+        field="port",
+        provided=address,
+        example=names.host_port(host, port + 1 if port < MAX_PORT else port - 1),
+    )
 
 
 def check_epoch(key: InstanceKey, epoch: int | None, held: Instance | None) -> None:

@@ -80,16 +80,24 @@ def ranked(instances: Sequence[Instance], zone: str = "") -> tuple[Instance, ...
 
 def pick(instances: Sequence[Instance], random: Random, zone: str = "") -> Instance | None:
     """Return one instance of the nearest zone that has any, drawn in proportion to the weights."""
-    near = [i for i in instances if i.zone == zone] if zone else []
-    candidates = near or list(instances)
-    if not candidates:
-        return None
-    mark = random.random() * sum(i.weight for i in candidates)
-    for instance in candidates:
+    near = nearest(instances, zone)
+    return drawn(near, random) if near else None
+
+
+def nearest(instances: Sequence[Instance], zone: str = "") -> tuple[Instance, ...]:
+    """Return the instances of `zone`, or all when it has none."""
+    near = tuple(i for i in instances if i.zone == zone) if zone else ()
+    return near or tuple(instances)
+
+
+def drawn(instances: Sequence[Instance], random: Random) -> Instance:
+    """Return one of `instances`, of which there is at least one, drawn in proportion to the weights."""
+    mark = random.random() * sum(i.weight for i in instances)
+    for instance in instances:
         mark -= instance.weight
         if mark < 0:
             return instance
-    return candidates[-1]  # rounding left the mark at the very end
+    return instances[-1]  # rounding left the mark at the very end
 
 
 def why_none(service: Service, wanted: Filter) -> str:

@@ -19,6 +19,7 @@ from registry_core.domain.leases import Leases, LeaseTerms
 from registry_core.domain.names import label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.registration import admitted, check_epoch
+from registry_core.domain.restoration import Outcome, restored
 from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, StoreUnavailable
 from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, SweepReport
@@ -72,6 +73,15 @@ class MemoryStore:
         self._deliver(feed, events)
         return Grant(instance, admission.created, self._leases.terms.ttl_s)
 
+    async def restore(self, saved: Instance) -> Outcome:
+        """Bring back `saved` where it is missing, and start its lease. Raises Conflict."""
+        feed = self._started()
+        outcome = restored(saved, self._catalog)
+        if outcome is Outcome.RESTORED:
+            self._leases.grant(saved.key, self._clock.monotonic())
+            self._deliver(feed, [Registered(self._next(), saved, self._clock.wall())])
+        return outcome
+
     async def renew(self, beats: Sequence[Beat]) -> list[BeatResult]:
         """Renew a lease for each beat; one result for each, in order."""
         feed = self._started()
@@ -121,7 +131,7 @@ class MemoryStore:
             held = msgspec.structs.replace(self._held(key, None), suspect=True)
             events.append(Registered(self._next(), held, self._catalog.heartbeat_at(key)))
         self._deliver(feed, events)
-        return SweepReport(plan.expired, plan.amnesty_s, plan.suspected)
+        return SweepReport(plan.expired, plan.amnesty_s, plan.suspected, plan.spared)
 
     def guards(self) -> tuple[GuardReport, ...]:
         """Return how the guard of the one shard stands."""

@@ -10,8 +10,11 @@ from typing import Final
 
 import msgspec
 
+from tests.chaos.central import everything_central_away
 from tests.chaos.clocks import clock_of_a_replica_ahead, clock_of_a_replica_behind
-from tests.chaos.outages import all_redis_away, all_redis_emptied
+from tests.chaos.disk import disk_full
+from tests.chaos.disk import why_not as why_no_disk
+from tests.chaos.outages import all_redis_away, all_redis_emptied, one_shard_away
 from tests.chaos.partition import cut_off, cut_off_inwards, cut_off_outwards
 from tests.chaos.system import Outcome, Trial, trial
 from tests.networks import why_not
@@ -187,9 +190,12 @@ FAULTS: Final = (
     Fault(majority_of_sentinels_and_the_master_killed, may_fail_with=REFUSED),
     Fault(all_masters_killed, times=2),
     Fault(out_of_memory, may_fail_with=REFUSED),
+    Fault(disk_full, may_fail_with=REFUSED, why_not=why_no_disk),
     Fault(replica_of_ours_killed, times=2, may_fail_with=frozenset({0}), replica_lives=False),
     Fault(all_redis_away),
     Fault(all_redis_emptied),
+    Fault(one_shard_away),
     Fault(clock_of_a_replica_ahead),
     Fault(clock_of_a_replica_behind),
+    Fault(everything_central_away),
 )

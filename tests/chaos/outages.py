@@ -25,6 +25,7 @@ class Outage(NamedTuple):
     away: Callable[[Topology], None]
     back: Callable[[Topology], None]
     may_say: frozenset[int]
+    masters: tuple[str, ...] = ("a",)
 
 
 def _pause(redis: Topology) -> None:
@@ -54,13 +55,26 @@ PAUSED = Outage("as it was", _pause, _resume, frozenset())
 EMPTIED = Outage("empty", _kill, _start_empty, frozenset({503}))
 
 
+def _pause_one(redis: Topology) -> None:
+    for node in redis.shard("b").nodes:
+        node.pause()
+
+
+def _resume_one(redis: Topology) -> None:
+    for node in redis.shard("b").nodes:
+        node.resume()
+
+
+ONE_OF_THREE = Outage("as it was", _pause_one, _resume_one, frozenset(), masters=("a", "b", "c"))
+
+
 def outage(folder: Path, seed: int, how: Outage, pace: Pace, lasts_s: float) -> Outcome:
     """Take Redis away for so long, kill an agent meanwhile, and see who is there and who is gone afterwards.
 
     Each of the two agents that live knows one replica alone: what the other replica does cannot help it.
     """
     with (
-        topology(folder / "redis") as redis,
+        topology(folder / "redis", how.masters) as redis,
         registry(folder, redis.url, "one", pace.replica()) as one,
         registry(folder, redis.url, "two", pace.replica()) as two,
         agent(folder, "first", FIRST, "127.77.1.1", urls=[one.url], heartbeat_s=pace.heartbeat_s) as first,
@@ -92,7 +106,8 @@ def outage(folder: Path, seed: int, how: Outage, pace: Pace, lasts_s: float) -> 
         lost = [name for name in living if any(name not in view.values() for view in shown)]
         lost += [f"{name} is still there" for name in DYING if any(name in view.values() for view in shown)]
         result.acknowledged = dict.fromkeys([*living, *DYING], "")
-        what = f"all Redis away for {lasts_s:g} s at leases of {pace.ttl_s:g} s, back {how.what}"
+        gone = "all Redis" if len(how.masters) == 1 else f"one of {len(how.masters)} shards"
+        what = f"{gone} away for {lasts_s:g} s at leases of {pace.ttl_s:g} s, back {how.what}"
         return Outcome(f"{what}; the dead gone {gone_s:.1f} s later", result, lost)
 
 
@@ -104,6 +119,11 @@ def all_redis_away(folder: Path, seed: int) -> Outcome:
 def all_redis_emptied(folder: Path, seed: int) -> Outcome:
     """Take all of Redis away for 90 s; it comes back empty."""
     return outage(folder, seed, EMPTIED, REAL, 90)
+
+
+def one_shard_away(folder: Path, seed: int) -> Outcome:
+    """Take one of three shards away for as long, in leases, as 10 minutes are with those of every day."""
+    return outage(folder, seed, ONE_OF_THREE, FAST, 72)
 
 
 def all_redis_away_for_a_moment(folder: Path, seed: int) -> Outcome:

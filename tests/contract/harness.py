@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from registry_core.domain.catalog import Catalog, Snapshot
+from registry_core.domain.cursor import Cursor
 from registry_core.domain.events import Event, Position, Renewed
 from registry_core.domain.leases import LeaseTerms
 from registry_core.ports import Store
@@ -23,6 +24,7 @@ class RecordingFeed:
         self.catalog = Catalog()
         self.events: list[Event] = []
         self.resets: list[Snapshot] = []
+        self.moves: list[tuple[Cursor, tuple[Event, ...]]] = []
 
     def reset(self, snapshot: Snapshot) -> None:
         self.resets.append(snapshot)
@@ -31,6 +33,11 @@ class RecordingFeed:
     def apply(self, events: Sequence[Event]) -> None:
         self.events.extend(events)
         for event in events:
+            self.catalog.apply(event)
+
+    def moved(self, cursor: Cursor, differences: Sequence[Event]) -> None:
+        self.moves.append((cursor, tuple(differences)))
+        for event in differences:
             self.catalog.apply(event)
 
     @property

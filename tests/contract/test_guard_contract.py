@@ -230,3 +230,40 @@ async def test_a_time_without_sweeps_is_not_part_of_the_five_minutes(under_test:
     assert report.expired == ()
     assert guard_of(under_test).phase is GuardPhase.HOLDING
     assert fleet.suspects == DYING
+
+
+async def test_an_hour_without_a_store_withdraws_nobody_who_lives_and_lets_the_dead_go_a_few_at_a_time(
+    under_test: StoreUnderTest,
+) -> None:
+    fleet = Fleet(under_test)
+    await fleet.register()
+    await fleet.pass_time(TERMS.heartbeat_s)
+    await under_test.pass_time(3600, sweeping=False)  # nobody is heard, and nobody sweeps
+    assert await fleet.beat("living", LIVING) == ["renewed"] * 5, "nobody was withdrawn meanwhile"
+    left = [sorted(fleet.instances)]
+    for _ in range(20):
+        await fleet.pass_time(30)
+        left.append(sorted(fleet.instances))
+    assert left[2] == DYING + LIVING, "the dead have the time that nobody heard anybody"
+    assert left[-1] == LIVING
+    assert all(set(LIVING) <= set(ports) for ports in left)
+    half_minutes = [len(before) - len(after) for before, after in pairwise(left)]
+    assert max(half_minutes) <= GUARD.budget_at_least / 2 + 1, "by the budget of a minute, and not all at once"
+
+
+async def test_no_sweep_empties_a_service_of_several_instances(under_test: StoreUnderTest) -> None:
+    for port in (8001, 8002, 8003):
+        await under_test.store.register(claim("dying", port=port))
+    for port in range(9001, 9010):
+        await under_test.store.register(claim("living", port=port))
+    beats = [Beat("living", f"10.0.0.7:{port}") for port in range(9001, 9010)]
+    left: list[int] = []
+    for second in range(int(TERMS.ttl_s + TERMS.grace_s)):
+        await under_test.pass_time(1)
+        left.append(len([i for i in under_test.feed.catalog if i.service_name == "dying"]))
+        if second % 15 == 0:
+            await under_test.store.renew(beats)
+    assert left[-1] == 0, "within the lease and its grace all are gone"
+    assert (3, 0) not in set(pairwise(left))
+    assert any(before > after == 1 for before, after in pairwise(left)), "the last one waits for the next sweep"
+    assert under_test.feed.catalog.names() == ["living"]

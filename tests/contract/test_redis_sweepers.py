@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 
 import pytest
 import pytest_asyncio
@@ -51,8 +51,8 @@ class Both:
         ]
         return list(await asyncio.gather(*sweeps))
 
-    def sizes(self) -> Counter[str]:
-        return Counter(instance.key.label for instance in self.feed.catalog)
+    def sizes(self, labels: Collection[str]) -> Counter[str]:
+        return Counter(instance.key.label for instance in self.feed.catalog if instance.key.label in labels)
 
 
 @pytest_asyncio.fixture

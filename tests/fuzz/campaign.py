@@ -16,7 +16,6 @@ from typing import Final, NamedTuple
 
 import psutil
 
-from tests.fuzz.mutants import LARGEST_DATAGRAM
 from tests.fuzz.verdict import complaints, wants_silence
 from tests.scenarios.judged import Judged, claim
 from tests.wire.packets import GOOD
@@ -156,7 +155,7 @@ class Campaign:
     def _exchange(self, udp: socket.socket, packets: list[bytes], good: bytes) -> dict[bytes, list[bytes]]:
         """Send packets and a good question; return the answers by their id. Raises OSError when nobody is there."""
         for packet in (*packets, good):
-            udp.send(packet[:LARGEST_DATAGRAM])
+            udp.send(packet)
         wanted = {packet[:2] for packet in packets if not wants_silence(packet)} | {good[:2]}
         answers: dict[bytes, list[bytes]] = {}
         udp.settimeout(PATIENCE_S)

@@ -77,7 +77,8 @@ class Mutants:
                 return self._mutated(self._random.choice(self._seeds))
             case 12 if self._random.randrange(200) == 0:
                 packet = self._question()
-                return packet + self._random.randbytes(self._random.choice((4084, 4096, 9000, LARGEST_DATAGRAM - 100)))
+                size = self._random.choice((4096, 4097, 9000, LARGEST_DATAGRAM))
+                return packet + self._random.randbytes(size - len(packet))
             case _:
                 return self._mutated(self._question())
 

@@ -31,6 +31,7 @@ QUICK = AgentSettings(
     initial_wait_s=20.0,
     check_interval_s=0.1,
     check_timeout_s=1.0,
+    drain_confirm_s=0.0,
     drain_wait_s=0.0,
     when_none_pass=WhenNonePass.NONE,
 )

@@ -271,3 +271,57 @@ async def test_a_dns_port_that_is_taken_for_tcp_alone_is_told(agent: Frozen) -> 
                 pass
     finally:
         server.close()
+
+
+async def raw(agent: Frozen, request: bytes) -> bytes:
+    """Return everything that comes back for bytes on one connection, until it is closed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", agent.sidecar.http_listen.port)
+    writer.write(request)
+    try:
+        async with asyncio.timeout(10):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+CLOSE = b"Host: x\r\nConnection: close\r\n\r\n"
+KEEP = b"Host: x\r\n\r\n"
+
+
+async def test_what_is_ready_and_what_is_not_are_the_same_answer(agent: Frozen) -> None:
+    first = await agent.get("/services/osint_service?tag=canary")
+    again = await agent.get("/services/osint_service?tag=canary")
+    assert (first.status, first.body) == (again.status, again.body)
+    kept = {"Content-Type", "Content-Length", "Age", "X-Cache"}
+    assert {name: first.headers[name] for name in kept} == {name: again.headers[name] for name in kept}
+
+
+async def test_a_change_shows_in_the_very_next_answer(agent: Frozen) -> None:
+    assert (await agent.get("/services/osint_service?tag=canary")).body["host"] == "10.0.0.2"
+    moved = msgspec.structs.replace(OSINT[1], host="10.0.0.9", addresses=("10.0.0.9",))
+    agent.sidecar.view.apply(everything(OSINT[0], moved))
+    assert (await agent.get("/services/osint_service?tag=canary")).body["host"] == "10.0.0.9"
+    assert (await agent.get("/services")).body == ["osint_service"]
+
+
+async def test_requests_in_a_row_on_one_connection_are_answered_in_order(agent: Frozen) -> None:
+    targets = [b"/services", b"/resolve/osint_service?tag=canary&format=url", b"/nothing", b"/services"] * 3
+    requests = b"".join(b"GET %b HTTP/1.1\r\n" % target + KEEP for target in targets)
+    answers = (await raw(agent, requests + b"GET /live HTTP/1.1\r\n" + CLOSE)).split(b"HTTP/1.1 ")[1:]
+    assert [answer[:3] for answer in answers] == [b"200", b"200", b"404", b"200"] * 3 + [b"200"]
+    assert answers[5].endswith(b"http://10.0.0.2:8034")
+
+
+@pytest.mark.parametrize(
+    ("line", "headers"),
+    [(b"GET /services HTTP/1.0", KEEP), (b"GET /services HTTP/1.1", CLOSE), (b"HEAD /services HTTP/1.1", CLOSE)],
+)
+async def test_older_clients_and_those_that_say_goodbye_are_served_too(
+    agent: Frozen, line: bytes, headers: bytes
+) -> None:
+    await agent.get("/services")  # from now on it is ready
+    answer = await raw(agent, line + b"\r\n" + headers)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b" 200 OK" in head
+    assert b"X-Cache: fresh" in head
+    assert body == (b"" if line.startswith(b"HEAD") else b'["geo","osint_service"]')

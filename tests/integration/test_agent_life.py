@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
@@ -29,6 +29,9 @@ class Recorder:
 
     def on_event(self, event: Event, _service_name: str) -> None:
         self.events.append(event)
+
+    def on_moved(self, differences: Sequence[Event]) -> None:
+        pass
 
     def on_reset(self) -> None:
         self.events.clear()

@@ -90,6 +90,7 @@ async def session_of(
         random=random.Random(1),
         resolver=resolver if resolver is not None else HostResolver(),
         drain_wait_s=0.0,
+        drain_confirm_s=0.0,
     )
     session.start()
     try:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from agent.registry_client import Upstreams
+from agent.registry_client import RegistryClient, Upstreams
 from agent.sync import WatchSync
 from agent.view import View
 from registry_core.api.lines import sync_line
@@ -40,6 +40,7 @@ class Following:
             session,
             self.upstreams,
             self.view,
+            RegistryClient(session, self.upstreams),
             reassert=self._reassert,
             random=SmallestDraw(),
             silence_s=silence_s,

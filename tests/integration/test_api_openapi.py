@@ -15,6 +15,20 @@ from tests.integration.replicas import READY, Api, serving
 from tests.json_schema import problems
 
 GOOD = {"service_name": "ip_intel", "host": "10.0.0.7", "port": 8034, "metadata": {"a": [1, None, {"b": 2.5}]}}
+SAVED = {
+    **GOOD,
+    "instance_id": "10.0.0.7:8034",
+    "addresses": [],
+    "health_endpoint": "/health",
+    "protocol": "http",
+    "version": "",
+    "weight": 1,
+    "tags": [],
+    "zone": "",
+    "status": "passing",
+    "epoch": 0,
+    "registered_at": 1764000000.0,
+}
 ONE = "ip_intel/10.0.0.7:8034"
 
 
@@ -74,6 +88,9 @@ async def test_every_answer_is_as_it_is_described() -> None:
         ("GET", "/services/{service}", "/services/ip_intel?x=1", None),
         ("GET", "/catalog", "/catalog", None),
         ("GET", "/catalog", "/catalog?x=1", None),
+        ("POST", "/restore", "/restore", SAVED),
+        ("POST", "/restore", "/restore?dry_run=yes", SAVED),
+        ("POST", "/restore", "/restore?dry_run=true", {**SAVED, "instance_id": "other"}),
         ("GET", "/guard", "/guard", None),
         ("GET", "/guard", "/guard?x=1", None),
         ("POST", "/guard/release", "/guard/release", None),
@@ -81,8 +98,15 @@ async def test_every_answer_is_as_it_is_described() -> None:
         ("GET", "/health", "/health", None),
         ("GET", "/live", "/live", None),
         ("GET", "/ready", "/ready", None),
+        ("GET", "/whoami", "/whoami", None),
         ("GET", "/openapi.json", "/openapi.json", None),
         ("GET", "/watch", "/watch?cursor=nonsense", None),
+        ("POST", "/watch/ack", "/watch/ack", {"watcher": "nobody", "cursor": ""}),
+        ("POST", "/watch/ack", "/watch/ack", {"watcher": "nobody", "cursor": "nonsense"}),
+        ("POST", "/watch/ack", "/watch/ack", b" " * 70_000),
+        ("GET", "/drain/{service}/{instance}", f"/drain/{ONE}", None),
+        ("GET", "/drain/{service}/{instance}", "/drain/nobody/a:1", None),
+        ("GET", "/drain/{service}/{instance}", "/drain/a/a:1", None),
         ("DELETE", "/deregister/{service}/{instance}", f"/deregister/{ONE}", None),
         ("DELETE", "/deregister/{service}/{instance}", f"/deregister/{ONE}", None),
         ("DELETE", "/deregister/{service}", "/deregister/ip_intel", None),
@@ -137,5 +161,6 @@ async def test_each_body_that_is_described_is_the_one_that_is_read(api: Api, end
     assert operation["operationId"] == endpoint.name
     assert ("requestBody" in operation) == (endpoint.body is not None)
     assert ("security" in operation) == endpoint.writes
-    assert endpoint.writes == (endpoint.method != "GET")
+    # An acknowledgement changes nothing that is stored, and its watcher's id is its credential.
+    assert endpoint.writes == (endpoint.method != "GET" and endpoint.name != "acknowledge")
     assert [p["name"] for p in operation["parameters"] if p["in"] == "query"] == [p.name for p in endpoint.query]

@@ -11,7 +11,8 @@ from registry_core.domain.leases import Leases, LeaseTerms
 from registry_core.domain.records import InstanceKey
 
 TERMS = LeaseTerms()
-KEYS = [InstanceKey("ip-intel", name) for name in "abc"]
+# Of three services: that the last one of a service of several waits for the next sweep is another matter.
+KEYS = [InstanceKey(f"service-{name}", name) for name in "abc"]
 # Each step: the seconds that pass (sweeping each second, or standing still), and who then sends a heartbeat.
 STEPS = st.lists(
     st.tuples(st.integers(1, 90), st.booleans(), st.sets(st.sampled_from(KEYS))),

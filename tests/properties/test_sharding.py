@@ -11,6 +11,7 @@ from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, StatusChanged
 from registry_core.domain.records import Instance, InstanceKey, Status
 from registry_core.domain.sharding import shard_of
+from registry_core.store.redis.held import Held
 from registry_core.store.redis.merge import Merge
 from tests.samples import instances, lived
 
@@ -67,7 +68,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
 @given(histories(), st.booleans())
 def test_what_is_told_adds_up_to_the_copies_that_count(history: list[Event], second_joins: bool) -> None:
     own = (lambda _: 0) if second_joins else own_shard
-    merge, told = Merge(own, frozenset({1}) if second_joins else frozenset()), Catalog()
+    merge, told = Merge(own, 2, frozenset({1}) if second_joins else frozenset()), Catalog()
     held: dict[InstanceKey, dict[int, Instance]] = {}
     for event in history:
         shown = merge.apply(event)
@@ -99,7 +100,7 @@ def test_what_is_told_adds_up_to_the_copies_that_count(history: list[Event], sec
 
 @given(histories())
 def test_a_heartbeat_without_an_id_goes_where_its_service_has_moved(history: list[Event]) -> None:
-    merge = Merge(lambda _: 0, frozenset({1}))
+    merge = Merge(lambda _: 0, 2, frozenset({1}))
     for event in history:
         merge.apply(event)
     labels = {event.key.label for event in history}
@@ -112,9 +113,9 @@ def test_a_heartbeat_without_an_id_goes_where_its_service_has_moved(history: lis
     st.lists(instances(), max_size=8, unique_by=lambda i: i.key),
 )
 def test_a_shard_that_is_read_anew_replaces_its_own_copies_alone(first: list[Instance], second: list[Instance]) -> None:
-    merge = Merge(own_shard)
-    merge.replace(0, [Lived(i, 1.0) for i in first])
-    merge.replace(1, [Lived(i, 1.0) for i in second])
-    merge.replace(0, [])
+    merge = Merge(own_shard, 2)
+    merge.replace(0, Held(Lived(i, 1.0) for i in first))
+    merge.replace(1, Held(Lived(i, 1.0) for i in second))
+    merge.replace(0, Held())
     assert {entry.instance.key for entry in merge.instances()} == {i.key for i in second}
     assert all(merge.shards_of(i.key) == [1] for i in second)

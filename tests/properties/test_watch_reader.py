@@ -40,6 +40,15 @@ CONNECTIONS: st.SearchStrategy[list[Connection]] = st.lists(
 )
 
 
+MOVES: st.SearchStrategy[list[Connection]] = st.lists(
+    st.tuples(
+        st.lists(CHANGES | CHANGES.map(lambda change: ("move", *change[1:])), max_size=6),
+        st.integers(0, 5000),
+        st.lists(st.integers(1, 700), max_size=8),
+    ),
+    max_size=8,
+)
+
 EVERYTHING = 10**9
 
 
@@ -60,30 +69,25 @@ class Registry:
         cursor = cursor_of([self.position])
         self.view.reset(Snapshot(cursor, self.view.catalog.snapshot(cursor).instances))
 
+    def move(self, *differences: Event) -> None:
+        """Go on in a new history, with these differences."""
+        self.epochs += 1
+        self.position = Position(0, f"e{self.epochs}", self.position.revision)
+        self.view.moved(cursor_of([self.position]), differences)
+
     def change(self, kind: str, who: tuple[str, str], status: Status, weight: int) -> None:
         name, instance_id = who
         key = InstanceKey(name.replace("_", "-"), instance_id)
+        if kind == "move":
+            self.move(*([Registered(self.position, record_of(who, status, weight), 2.0)] if weight % 2 else []))
+            return
         if kind == "renew":
             self.view.apply([Renewed(self.position, key, 3.0)])
             return
         position = Position(0, self.position.epoch, self.position.revision + 1)
         event: Event
         if kind == "register":
-            host, port = instance_id.split(":")
-            event = Registered(
-                position,
-                Instance(
-                    service_name=name,
-                    instance_id=instance_id,
-                    host=host,
-                    port=int(port) + SERVICES.index(name),
-                    addresses=(host,),
-                    metadata={"name": '\u00fc\n"{}'},
-                    weight=weight,
-                    status=status,
-                ),
-                2.0,
-            )
+            event = Registered(position, record_of(who, status, weight), 2.0)
         elif self.view.catalog.get(key) is None:
             return
         elif kind == "status":
@@ -95,6 +99,21 @@ class Registry:
         self.position = position
         self.view.apply([event])
         self.history.append(event)
+
+
+def record_of(who: tuple[str, str], status: Status, weight: int) -> Instance:
+    name, instance_id = who
+    host, port = instance_id.split(":")
+    return Instance(
+        service_name=name,
+        instance_id=instance_id,
+        host=host,
+        port=int(port) + SERVICES.index(name),
+        addresses=(host,),
+        metadata={"name": '\u00fc\n"{}'},
+        weight=weight,
+        status=status,
+    )
 
 
 def pieces(stream: bytes, sizes: list[int]) -> Iterator[bytes]:
@@ -161,6 +180,18 @@ def test_a_stream_cut_anywhere_is_resumed_without_loss_and_without_duplicates(
     applied = [change.event for change in agent.taken if isinstance(change, Happened)]
     begin = snapshots[0].cursor.positions[0].revision
     assert applied == registry.history[begin:], "each event exactly once, in order"
+    assert agent.view.complete
+
+
+@given(MOVES)
+def test_a_history_that_goes_on_elsewhere_is_followed_there(connections: list[Connection]) -> None:
+    registry, agent = Registry(), Agent()
+    agent.read(b"".join(agent.connect(registry, [])), [])
+    live(registry, agent, [*connections, ([], EVERYTHING, [])])
+    assert agent.view.cursor == registry.view.cursor
+    agent.clock.pass_time(SETTLE_S)
+    live(registry, agent, [([], EVERYTHING, []), ([], EVERYTHING, [])])
+    assert agent.view.catalog.digest == registry.view.catalog.digest
     assert agent.view.complete
 
 

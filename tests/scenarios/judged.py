@@ -19,14 +19,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from agent.setting_table import TABLE as AGENT_SETTINGS
 from tests.programs import VERTICE, Program, find, free_port, running, wait_until
 from tests.scenarios.system import run
 
 ZONE = "vertice.internal"
 # How long a record may be kept by who asked.
 TTL_S = 5.0
-FORWARD = "AGENT_DNS_FORWARD"
 
 
 class Ports(NamedTuple):
@@ -129,10 +127,9 @@ def judged(folder: Path, network: Sequence[str] | None = None) -> Iterator[Judge
         "REGISTRY_URL": f"http://127.0.0.1:{ports.registry}",
         "AGENT_HTTP_LISTEN": f"127.0.0.1:{ports.http}",
         "AGENT_DNS_LISTEN": f"127.0.0.1:{ports.dns}",
-    }
-    if FORWARD in {setting.name for setting in AGENT_SETTINGS}:
         # What is asked here is about our names, or an oddity: none of it is for the resolvers of this machine.
-        agent_settings[FORWARD] = "none"
+        "AGENT_DNS_FORWARD": "none",
+    }
     ready = f"http://127.0.0.1:{ports.http}/ready"
     with system.program(*VERTICE, "registry", log="registry.log", env=registry_settings) as system.registry:
         # An agent that is there first tries again after a second.

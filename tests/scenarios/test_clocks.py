@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.chaos.asking import Target
 from tests.chaos.clocks import HOUR_S, FakeTime, clock_of_a_replica, shown_offset_s
-from tests.chaos.fleet import FAST, agent, ready
+from tests.chaos.fleet import FAST, agent, asking, ready
 from tests.chaos.system import registry, say
 from tests.programs import wait_until
 from tests.redis_topology import redis_server
@@ -43,3 +45,35 @@ def test_an_agent_that_starts_with_an_earlier_clock_than_the_one_before_it_owns_
                 return False
 
             wait_until(registered, "it is registered, though the last one came from the future")
+
+
+def test_an_agent_whose_clock_is_set_keeps_its_leases_and_fresh_answers(tmp_path: Path) -> None:
+    clock = FakeTime(tmp_path, 0)
+    state = {"AGENT_STATE_DIR": str(tmp_path / "state"), **clock.environment}
+    with redis_server(tmp_path / "redis") as redis, registry(tmp_path, redis.url, "replica", FAST.replica()) as replica:
+        start = partial(
+            agent, tmp_path, services=["tracker"], host="127.77.1.1", urls=[replica.url], heartbeat_s=FAST.heartbeat_s
+        )
+        with start("stepped", more=state) as stepped, start("other", services=["other"], host="127.77.1.2") as other:
+            ready([stepped, other])
+            living = {**stepped.services, **other.services}
+            targets = [Target(at, living) for at in (replica.url, stepped.url, other.url)]
+            targets += [Target(str(each.dns_port), living) for each in (stepped, other)]
+            with asking(tmp_path, targets, 1) as result:
+                for offset_s in (HOUR_S, -HOUR_S):
+                    clock.set(offset_s)
+                    time.sleep(FAST.ttl_s + FAST.grace_s + FAST.heartbeat_s)  # who is not heard of goes
+                    shown = get_json(f"{stepped.url}/self")
+                    assert shown["view"]["freshness"] == "fresh"
+                    assert [service["phase"] for service in shown["services"]] == ["registered"]
+                    assert abs(shown_offset_s(stepped.url) - offset_s) < 60
+                stepped.program.process.kill()
+                clock.set(-HOUR_S)
+                with start("again", more=state) as again:
+                    ready([again])
+                    wait_until(
+                        lambda: get_json(f"{again.url}/self")["services"][0]["phase"] == "registered",
+                        "it owns its service, an hour before it was started last",
+                    )
+        ended = (str(stepped.dns_port), stepped.url)
+        assert [failure for failure in result.failures if not failure.said.startswith(ended)] == []

@@ -13,13 +13,27 @@ import pytest
 from tests.programs import VERTICE, free_port, running, wait_until
 from tests.scenarios.system import Fleet, status_of
 
+COMMANDS = (
+    "dev",
+    "registry",
+    "agent",
+    "services",
+    "resolve",
+    "explain",
+    "drain",
+    "watch",
+    "guard",
+    "snapshot",
+    "doctor",
+)
+
 
 def vertice(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     argv = ["/usr/bin/env", *(f"{k}={v}" for k, v in environment.items()), *VERTICE, *words]
     return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
 
 
-@pytest.mark.parametrize("command", ["dev", "registry", "agent", "services", "resolve", "watch", "guard"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_every_command_says_what_it_does_and_how_it_ends(command: str) -> None:
     done = vertice(command, "--help")
     assert done.returncode == 0
@@ -30,7 +44,7 @@ def test_the_help_of_every_command_says_what_it_does_and_how_it_ends(command: st
 def test_the_help_lists_every_command() -> None:
     done = vertice("--help")
     assert done.returncode == 0
-    for command in ("dev", "registry", "agent", "services", "resolve", "watch", "guard"):
+    for command in COMMANDS:
         assert f"\n    {command} " in done.stdout
 
 

@@ -102,6 +102,11 @@ def test_getent_finds_a_service(system: Judged) -> None:
     assert (missing.returncode, missing.stdout) == (2, "")
 
 
+def test_getent_finds_the_service_at_an_address(system: Judged) -> None:
+    for address in BOTH:
+        assert system.run("getent", "hosts", address).split() == [address, f"ip-intel.{ZONE}"]
+
+
 def test_curl_reaches_a_service_by_its_name(system: Judged) -> None:
     server = (sys.executable, "-m", "tests.scenarios.server", "billing", "127.9.0.1", "8034")
     with system.program(*server, log="server.log"):

@@ -35,6 +35,8 @@ server:
     aggressive-nsec: no
     local-zone: "{zone}." nodefault
     domain-insecure: "{zone}."
+    local-zone: "10.in-addr.arpa." nodefault
+    domain-insecure: "{reverse}."
     extended-statistics: yes
     verbosity: 2
 remote-control:
@@ -44,7 +46,11 @@ remote-control:
 stub-zone:
     name: "{zone}."
     stub-addr: 127.0.0.1@{dns}
+stub-zone:
+    name: "{reverse}."
+    stub-addr: 127.0.0.1@{dns}
 """
+REVERSE = "0.0.10.in-addr.arpa"
 # What it logs of answers that it does not like: in another case than it asked, unasked for, lame, ...
 COMPLAINT = re.compile(r"0x20|unwanted|scrub|error:|warning:|query response was (?!(nodata |NXDOMAIN )?ANSWER)")
 LARGE = 200
@@ -108,7 +114,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unbound]:
         system.register(*(claim("large", f"10.1.0.{number}") for number in range(1, LARGE + 1)))
         config = folder / "unbound.conf"
         port = free_port()
-        config.write_text(CONFIG.format(folder=folder, port=port, zone=ZONE, dns=system.ports.dns))
+        config.write_text(CONFIG.format(folder=folder, port=port, zone=ZONE, reverse=REVERSE, dns=system.ports.dns))
         with system.program("unbound", "-d", "-p", "-c", str(config), log="unbound.log") as program:
             wait_until(lambda: "start of service" in program.output(), "unbound has started")
             yield Unbound(system, port, config, program)
@@ -144,6 +150,13 @@ def test_what_every_zone_has_is_there(unbound: Unbound) -> None:
     ]
     assert unbound.dig("ns").answers == ["127.0.0.1"]
     assert f"_ip-intel._tcp.{ZONE}." in unbound.dig("_services._dns-sd._udp", "PTR").answers
+
+
+def test_an_address_leads_back_to_its_service(unbound: Unbound) -> None:
+    found = dig(unbound.system, unbound.port, f"1.{REVERSE}", "PTR")
+    assert found.answers == [f"ip-intel.{ZONE}."]
+    nothing = dig(unbound.system, unbound.port, f"1.{REVERSE}", "TXT")
+    assert (nothing.status, nothing.answers) == ("NOERROR", [])
 
 
 @pytest.mark.parametrize(

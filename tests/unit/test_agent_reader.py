@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.watch_reader import BrokenStream, Change, Happened, Heard, Replaced, Synced, WatchReader
-from registry_core.api.lines import event_line, renewed_lines, snapshot_lines, sync_line
+from agent.watch_reader import BrokenStream, Change, Happened, Heard, Moved, Replaced, Synced, WatchReader
+from registry_core.api.lines import event_line, moved_line, renewed_lines, snapshot_lines, sync_line
 from registry_core.domain.cursor import Cursor, cursor_of
 from registry_core.domain.events import Deregistered, Position, Registered
 from registry_core.domain.records import InstanceKey
@@ -49,6 +49,16 @@ def test_a_snapshot_may_come_at_any_time() -> None:
     assert isinstance(changes[2], Happened)
 
 
+def moved(revision: int) -> bytes:
+    return moved_line([lived(OSINT)], state="ready", cursor=cursor(revision, "e2"), digest="d")
+
+
+def test_a_history_that_goes_on_elsewhere_is_followed_there() -> None:
+    change, happened = read(moved(7) + registered(8, "e2"))
+    assert change == Moved((lived(OSINT),), cursor(7, "e2"), "d", "ready")
+    assert isinstance(happened, Happened)
+
+
 def test_an_event_that_was_read_before_is_not_applied_again() -> None:
     assert len(read(registered(2) + registered(2) + registered(1) + registered(3))) == 2
 
@@ -75,6 +85,7 @@ PART = b'{"type":"snapshot","reason":"start","first":%s,"last":%s,"state":"ready
         (PART % (b"false", b"true"), "without its first"),
         (PART % (b"true", b"false") + registered(2), "an event within"),
         (PART % (b"true", b"false") + sync(1), "a sign of life"),
+        (PART % (b"true", b"false") + moved(2), "not begun"),
     ],
 )
 def test_what_a_registry_never_sends_breaks_the_stream(stream: bytes, because: str) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from agent.view import RESYNC_EVERY_S, SETTLE_S, SILENT_AFTER_S, Advice, View
-from agent.watch_reader import Happened, Heard, Replaced, Synced
+from agent.watch_reader import Happened, Heard, Moved, Replaced, Synced
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.cursor import Cursor, cursor_of
 from registry_core.domain.events import Deregistered, Position, Registered, StatusChanged
@@ -168,6 +168,25 @@ def test_a_new_history_is_given_time_even_when_the_registry_says_it_is_ready(wat
     assert watched.view.apply(sync()) is Advice.RESYNC
     watched.view.apply(everything(epoch="e2"))
     assert watched.names() == []
+
+
+def test_a_history_that_goes_on_elsewhere_takes_nothing_away_and_is_asserted_to(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT, revision=9))
+    advice = watched.view.apply(Moved((lived(GEO),), cursor(4, "e2"), digest(OSINT, GEO), "ready"))
+    assert advice is Advice.REASSERT
+    assert watched.names() == ["geo", "osint_service"]
+    assert watched.view.complete
+    assert watched.view.cursor == cursor(4, "e2")
+    assert watched.told[-1] == {"geo"}
+
+
+def test_a_history_that_goes_on_elsewhere_and_does_not_add_up_is_read_anew_in_time(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT, GEO, revision=9))
+    watched.view.apply(Moved((), cursor(4), digest(OSINT), "ready"))
+    assert not watched.view.complete
+    assert watched.view.apply(sync(OSINT, revision=4)) is Advice.NOTHING
+    watched.clock.pass_time(SETTLE_S)
+    assert watched.view.apply(sync(OSINT, revision=4)) is Advice.RESYNC
 
 
 def test_a_first_snapshot_of_a_warming_registry_is_taken_and_everything_asserted(watched: Watched) -> None:

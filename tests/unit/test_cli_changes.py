@@ -102,6 +102,14 @@ def test_what_a_warming_registry_lacks_is_not_said_to_be_gone() -> None:
     assert shown(changes, registered(instance(registered_at=2.0, epoch=7))) == []
 
 
+def test_what_differs_in_another_history_is_shown_and_nothing_else() -> None:
+    changes = Changes()
+    shown(changes, snapshot(instance()))
+    line = {"type": "moved", "cursor": "0.e2.9", "instances": [{"instance": instance("xyz"), "heartbeat_at": 1.0}]}
+    assert [text.split()[:2] for text in shown(changes, line)] == [["+", "xyz"]]
+    assert changes.cursor == "0.e2.9"
+
+
 def test_signs_of_life_and_unknown_lines_change_nothing_but_the_cursor() -> None:
     changes = Changes()
     assert shown(changes, {"type": "sync", "cursor": "0.e.9"}, {"type": "renewed", "renewed": []}, {"type": "?"}) == []

@@ -116,3 +116,24 @@ async def test_who_reads_slowly_but_reads_is_not_ended() -> None:
         await asyncio.wait_for(reader.readexactly(32 * 1024 * 1024), 30)
         assert log == ["pause", "resume"]
         assert timer.cancelled()
+
+
+async def test_when_it_is_full_who_asked_for_nothing_makes_room_and_who_asked_stays() -> None:
+    limits = ConnectionLimits(connections=3, first_request_s=60)
+    async with listening(limits) as (connections, port, _), connected(port) as (reader, writer):
+        writer.write(b"hello")
+        assert await asyncio.wait_for(reader.readexactly(5), 10) == b"hello"
+        async with connected(port) as (oldest, _), connected(port) as (newer, newer_writer):
+            await eventually(lambda: len(connections.open) == 3, "all are there")
+            async with connected(port) as (late, late_writer):
+                late_writer.write(b"late")
+                assert await asyncio.wait_for(late.readexactly(4), 10) == b"late"
+                with contextlib.suppress(ConnectionError):
+                    assert await asyncio.wait_for(oldest.read(), 10) == b""
+                newer_writer.write(b"newer")
+                assert await asyncio.wait_for(newer.readexactly(5), 10) == b"newer"
+                assert (len(connections.open), connections.evicted, connections.refused) == (3, 1, 0)
+                async with connected(port) as (refused, _):
+                    with contextlib.suppress(ConnectionError):
+                        assert await asyncio.wait_for(refused.read(), 10) == b""
+                assert connections.refused == 1, "those that are served are not driven out"

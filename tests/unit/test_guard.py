@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Collection
 
 import pytest
 
-from registry_core.domain.guard import CLEAR, Census, Guard, GuardPhase, GuardTerms, drawn
+from registry_core.domain.guard import CLEAR, Census, Guard, GuardPhase, GuardTerms, drawn, sparing
 from registry_core.domain.records import InstanceKey
 
 TERMS = GuardTerms()
@@ -98,3 +99,17 @@ def test_a_draw_never_empties_a_service_of_several_instances() -> None:
     due = [*keys(5, "ip-intel"), *keys(1, "billing")]
     taken = Counter(key.label for key in drawn(due, 99, {"ip-intel": 5, "billing": 1}, random.Random(3)))
     assert taken == {"ip-intel": 4, "billing": 1}
+
+
+def test_the_last_of_a_service_waits_when_all_of_it_are_due() -> None:
+    due = [InstanceKey(label, name) for label, name in (("a", "1"), ("a", "2"), ("b", "1"), ("b", "2"), ("c", "1"))]
+    asked: list[set[str]] = []
+
+    def sizes_of(labels: Collection[str]) -> dict[str, int]:
+        asked.append(set(labels))
+        return {"a": 2, "b": 3, "c": 1}
+
+    assert sparing(due, sizes_of) == [due[0], *due[2:]]
+    assert asked == [{"a", "b"}]
+    assert sparing([due[1]], sizes_of) == [due[1]], "alone at last, it goes"
+    assert len(asked) == 1, "one of each is nobody's last but its own"

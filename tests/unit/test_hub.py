@@ -14,7 +14,7 @@ from registry_core.api.hub import BATCH_BYTES, HubLimits, Watcher, WatchHub
 from registry_core.api.view import View
 from registry_core.domain.catalog import Snapshot
 from registry_core.domain.cursor import Cursor, cursor_of, parse_cursor
-from registry_core.domain.events import Position, Registered, Renewed
+from registry_core.domain.events import Deregistered, Position, Registered, Renewed
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import Overloaded
@@ -137,6 +137,33 @@ async def test_a_new_life_of_the_store_is_told_to_whoever_reads(parts: Parts) ->
     assert lines(parts.hub.open(parse_cursor("0.e1.1")))[0]["reason"] == "epoch"
     assert kinds(parts.hub.open(parse_cursor("0.e2.5"))) == ["sync"]
     assert lines(parts.hub.open(parse_cursor("0.e2.4")))[0]["reason"] == "behind"
+
+
+async def test_a_history_that_goes_on_elsewhere_is_told_as_what_differs(parts: Parts) -> None:
+    await parts.store.register(claim())
+    whole, part, other = (parts.hub.open(Cursor(), label=label) for label in (None, "billing", "ip-intel"))
+    for watcher in (whole, part, other):
+        lines(watcher)
+    position = Position(0, "e2", 5)
+    parts.view.moved(cursor_of([position]), [Registered(position, instance("billing"), 7.0)])
+    (moved,) = lines(whole)
+    assert (moved["type"], moved["cursor"], moved["digest"]) == ("moved", "0.e2.5", parts.view.catalog.digest)
+    assert [entry["instance"]["service_name"] for entry in moved["instances"]] == ["billing"]
+    assert [len(line["instances"]) for line in lines(part)] == [1]
+    assert [line["instances"] for line in lines(other)] == [[]], "but it has to know where it stands"
+    assert kinds(parts.hub.open(parse_cursor("0.e2.5"))) == ["sync"]
+    assert lines(parts.hub.open(parse_cursor("0.e1.1")))[0]["reason"] == "epoch"
+
+
+async def test_a_history_that_goes_on_elsewhere_without_somebody_is_told_as_everything(parts: Parts) -> None:
+    await parts.store.register(claim())
+    watcher = parts.hub.open(Cursor())
+    lines(watcher)
+    position = Position(0, "e2", 5)
+    key = InstanceKey("ip-intel", "10.0.0.7:8034")
+    parts.view.moved(cursor_of([position]), [Deregistered(position, key)])
+    snapshot, _ = lines(watcher)
+    assert (snapshot["type"], snapshot["reason"], snapshot["instances"]) == ("snapshot", "epoch", [])
 
 
 async def test_renewals_of_what_is_gone_are_not_told(parts: Parts) -> None:

@@ -45,6 +45,12 @@ def test_tls_is_for_redis_and_sentinels_alike() -> None:
     assert redis_settings("rediss://h").access.tls
 
 
+def test_a_certificate_is_shown_to_redis_and_sentinels_alike() -> None:
+    found = redis_settings("rediss+sentinel://s1/?masters=a&cert=/c.pem&key=/k.pem&sentinel_password=p")
+    assert found.access == Access(tls=True, cert_file="/c.pem", key_file="/k.pem")
+    assert found.sentinel_access == Access(password="p", tls=True, cert_file="/c.pem", key_file="/k.pem")
+
+
 def test_how_many_replicas_have_to_answer_can_be_set() -> None:
     assert redis_settings("redis://h/?replicas=1").replicas == 1
     assert redis_settings("redis+sentinel://h/?masters=a&replicas=0").replicas == 0
@@ -75,7 +81,7 @@ def test_an_ipv6_address_is_shown_in_brackets() -> None:
         ("redis://user@h", "before the @"),
         ("redis://user:@h", "password before the @ is empty"),
         ("redis://h/one", "number of a database"),
-        ("redis://h/?masters=a", "there is no masters= here; there are ca, prefix, replicas"),
+        ("redis://h/?masters=a", "there is no masters= here; there are ca, cert, key, prefix, replicas"),
         ("redis://h/?prefx=a", "there is no prefx="),
         ("redis://h/?prefix", "name=value"),
         ("redis://h/?prefix=", "prefix= is empty"),
@@ -84,6 +90,9 @@ def test_an_ipv6_address_is_shown_in_brackets() -> None:
         ("redis://h/?prefix=" + "p" * 65, "prefix= is 1 to 64"),
         ("redis://h/?replicas=2", "replicas= is 0 or 1"),
         ("redis://h/?ca=/ca.pem", "ca= is for rediss"),
+        ("redis://h/?cert=/c.pem", "cert= is for rediss"),
+        ("redis://h/?key=/k.pem", "key= is for rediss"),
+        ("rediss://h/?key=/k.pem", "key= needs cert="),
         ("redis://h/#a", "%23"),
         ("redis+sentinel://s1", "masters= is missing"),
         ("redis+sentinel://s1/?masters=a&hasten=1", "hasten= is yes or no"),

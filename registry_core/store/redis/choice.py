@@ -72,3 +72,8 @@ def choose(
     if named is not None:
         return named
     return current if current in masters else None
+
+
+def is_replica(said: object) -> bool:
+    """Return whether what a node said of itself is that it is a replica."""
+    return isinstance(said, Sighting) and not said.is_master

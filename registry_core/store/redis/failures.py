@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import re
+from typing import Final
 
 from redis import exceptions
 
@@ -16,6 +18,14 @@ class Verdict(enum.StrEnum):
     AGAIN = "again"  # the server is well, and will take it in a moment
     RELOAD = "reload"  # the server does not know our scripts
     HOPELESS = "hopeless"  # trying again will not help: no room, or a fault of ours
+
+
+# What an operator has to look at, by what redis-py or the server calls it.
+_REFUSALS: Final = {
+    "OutOfMemory": "its Redis has no memory left (maxmemory)",
+    "OOM": "its Redis has no memory left (maxmemory)",
+    "MISCONF": "its Redis cannot write to its disk (MISCONF)",
+}
 
 
 def verdict_on(error: BaseException) -> Verdict:
@@ -36,11 +46,43 @@ def verdict_on(error: BaseException) -> Verdict:
     return Verdict.HOPELESS
 
 
+def words_of(error: BaseException) -> str:
+    """Return what a server said, in one line, without what redis-py and Redis tell of our own code."""
+    text = " ".join(str(error).split())
+    within = _IN_PIPELINE.fullmatch(text)
+    text = _IN_SCRIPT.sub("", within["said"] if within is not None else text)
+    return text[:200] or type(error).__name__
+
+
+_IN_PIPELINE: Final = re.compile(r"Command # \d+ .* of pipeline caused error: \(?[\"']?(?P<said>.*?)[\"']?,?\)?")
+_IN_SCRIPT: Final = re.compile(r"\.? script: [0-9a-f]{40}, on @user_script:\d+\.?$")
+
+
+def is_answer(error: BaseException) -> bool:
+    """Return whether a serving master said this: it is reached, and takes nothing at present.
+
+    No memory (OOM), no disk (MISCONF), no replica (NOREPLICAS, a WAIT that came back short), no permission. None
+    of it is a failure to the breaker, which spares callers the waiting for a server that does not answer: this
+    one does, at once, and takes writes again in the moment in which it can. READONLY and LOADING are said by
+    servers that do not serve as a master, and BUSY by one that serves nobody.
+    """
+    if isinstance(error, NotReplicated):
+        return True
+    if not isinstance(error, exceptions.ResponseError) or str(error).startswith("BUSY"):
+        return False
+    return verdict_on(error) is not Verdict.ELSEWHERE
+
+
 def unavailable(error: BaseException, shard: str) -> Unavailable:
     """Return what the caller of a write is told in the end."""
     if isinstance(error, Unavailable):
         return error
     if "NOREPLICAS" in str(error):
         return NotReplicated(f"shard {shard!r} has no replica that takes writes", retry_after_s=1.0)
-    text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-    return StoreUnavailable(f"shard {shard!r} did not take it: {text}", retry_after_s=1.0)
+    said = f"{type(error).__name__} {error}"
+    for sign, words in _REFUSALS.items():
+        if sign in said:
+            return StoreUnavailable(f"shard {shard!r} takes no writes: {words}", retry_after_s=1.0)
+    if isinstance(error, TimeoutError):
+        return StoreUnavailable(f"shard {shard!r} did not answer in time", retry_after_s=1.0)
+    return StoreUnavailable(f"shard {shard!r} did not take it: {words_of(error)}", retry_after_s=1.0)

@@ -8,49 +8,60 @@ that nobody is missing in between.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
-import msgspec
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import combinations
 
 from registry_core.domain.catalog import Lived
-from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
+from registry_core.domain.events import Deregistered, Event, Position, Registered, Renewed
 from registry_core.domain.records import InstanceKey
+from registry_core.store.redis.held import Held
 
 
 class Merge:
     """What each shard holds, and the events that are true of all of them together."""
 
-    def __init__(self, own_shard: Callable[[str], int], joining: frozenset[int] = frozenset()) -> None:
+    def __init__(self, own_shard: Callable[[str], int], shards: int, joining: frozenset[int] = frozenset()) -> None:
         """`own_shard` says by hashing where a label belongs; nothing is placed in `joining` here."""
         self._own_shard = own_shard
         self._joining = joining
-        self._held: dict[InstanceKey, dict[int, Lived]] = {}
+        self._shards = [Held(addresses=shards > 1) for _ in range(shards)]
         self._twofold: set[InstanceKey] = set()
         self._joined: dict[str, dict[InstanceKey, int]] = {}  # by label: who has moved, and where to
-        self._at_address: dict[str, set[InstanceKey]] = {}
 
-    def __len__(self) -> int:
-        return len(self._held)
+    def keys(self) -> Iterator[InstanceKey]:
+        """Yield the key of every instance, twice where two shards hold one."""
+        for held in self._shards:
+            yield from held.lived
 
     def instances(self) -> Iterable[Lived]:
         """Return the copy that counts of every instance."""
-        for key in self._held:
-            counts = self._counting(key)
-            if counts is not None:
-                yield counts
+        for held in self._shards:
+            for key, lived in held.lived.items():
+                if self.get(key) is lived:
+                    yield lived
 
     def get(self, key: InstanceKey) -> Lived | None:
         """Return the copy of `key` that counts."""
-        return self._counting(key)
+        own = self._shards[self.home(key.label, key.instance_id)].lived.get(key)
+        if own is not None or len(self._shards) == 1:
+            return own
+        return next((held.lived[key] for held in self._shards if key in held.lived), None)
+
+    def heard_at(self, shard: int, key: InstanceKey) -> float:
+        """Return when the copy of `shard` was last heard of, Unix seconds; 0 when it has none."""
+        lived = self._shards[shard].lived.get(key)
+        return 0.0 if lived is None else lived.heartbeat_at
 
     def at_address(self, address: str) -> list[Lived]:
         """Return the instances that are registered at `host:port`: one, or more for a moment."""
-        found = (self._counting(key) for key in self._at_address.get(address, ()))
+        keys = {key for held in self._shards for key in held.at_address.get(address, ())}
+        found = (self.get(key) for key in keys)
         return [lived for lived in found if lived is not None and lived.instance.address == address]
 
     def home(self, label: str, instance_id: str | None = None) -> int:
         """Return the shard in which an instance is written; without an id, the newest of its service."""
-        joined = self._joined.get(label)
+        joined = self._joined.get(label) if self._joining else None
         if joined:
             if instance_id is None:
                 return next(iter(joined.values()))
@@ -63,21 +74,39 @@ class Merge:
         """Return the copies that nobody needs: of instances that are at home by now."""
         found: list[tuple[InstanceKey, int]] = []
         for key in self._twofold:
-            home = self.home(key.label, key.instance_id)
-            if home in self._held[key]:
-                found.extend((key, shard) for shard in self._held[key] if shard != home)
+            home, shards = self.home(key.label, key.instance_id), self.shards_of(key)
+            if home in shards:
+                found.extend((key, shard) for shard in shards if shard != home)
         return found
 
     def shards_of(self, key: InstanceKey) -> list[int]:
         """Return the shards that hold a copy of `key`."""
-        return sorted(self._held.get(key, ()))
+        return [shard for shard, held in enumerate(self._shards) if key in held.lived]
 
-    def replace(self, shard: int, instances: Iterable[Lived]) -> None:
-        """Hold `instances`, and nothing else, as what `shard` holds."""
-        for key in [key for key, copies in self._held.items() if shard in copies]:
-            self._drop(key, shard)
-        for lived in instances:
-            self._put(lived.instance.key, shard, lived)
+    def sizes(self, labels: Collection[str]) -> Counter[str]:
+        """Return how many instances each of these services has."""
+        found: Counter[str] = Counter()
+        for shard, held in enumerate(self._shards):
+            for key in held.lived:
+                if key.label in labels and self.shards_of(key)[0] == shard:
+                    found[key.label] += 1
+        return found
+
+    def replace(self, shard: int, held: Held) -> None:
+        """Have `shard` hold what `held` does, and nothing else. At once, whatever its size."""
+        self._shards[shard] = held
+        pairs = combinations([each.lived.keys() for each in self._shards], 2)
+        self._twofold = set().union(*(one & other for one, other in pairs))
+        if shard in self._joining:
+            for joined in self._joined.values():
+                for key in [key for key, at in joined.items() if at == shard]:
+                    del joined[key]
+            for key in held.lived:
+                self._joined.setdefault(key.label, {})[key] = shard
+
+    def held(self, shard: int) -> Held:
+        """Return what `shard` holds."""
+        return self._shards[shard]
 
     def apply(self, event: Event) -> Event:
         """Take one event of its shard, and return what to tell of it, under the same position.
@@ -86,63 +115,30 @@ class Merge:
         rise by one, and hearing the same again changes nothing.
         """
         key, shard = event.key, event.position.shard
-        single = not (self._held.get(key, {}).keys() - {shard})
-        self._take(event, key, shard)
-        after = self._counting(key)
+        single = all(key not in held.lived for other, held in enumerate(self._shards) if other != shard)
+        self._shards[shard].apply(event)
+        self._note(key, shard)
+        after = self.get(key)
         if single or after is None or isinstance(event, Renewed):
             return event
         return Registered(event.position, after.instance, after.heartbeat_at)
 
-    def _take(self, event: Event, key: InstanceKey, shard: int) -> None:
-        copies = self._held.get(key, {})
-        match event:
-            case Registered(instance=instance, heartbeat_at=at):
-                self._put(key, shard, Lived(instance, at))
-            case StatusChanged(status=status):
-                if shard in copies:
-                    held = copies[shard]
-                    instance = msgspec.structs.replace(held.instance, status=status)
-                    copies[shard] = Lived(instance, held.heartbeat_at)
-            case Renewed(heartbeat_at=at):
-                if shard in copies:
-                    copies[shard] = Lived(copies[shard].instance, at)
-            case Deregistered() | Expired():
-                self._drop(key, shard)
-
-    def _counting(self, key: InstanceKey) -> Lived | None:
-        copies = self._held.get(key)
-        if not copies:
-            return None
-        own = copies.get(self.home(key.label, key.instance_id))
-        return own if own is not None else copies[min(copies)]
-
-    def _put(self, key: InstanceKey, shard: int, lived: Lived) -> None:
-        self._drop(key, shard)  # its address may be another one now
-        copies = self._held.setdefault(key, {})
-        copies[shard] = lived
-        if len(copies) > 1:
+    def _note(self, key: InstanceKey, shard: int) -> None:
+        if len(self._shards) == 1:
+            return
+        if len(self.shards_of(key)) > 1:
             self._twofold.add(key)
+        else:
+            self._twofold.discard(key)
         if shard in self._joining:
-            self._joined.setdefault(key.label, {})[key] = shard
-        self._at_address.setdefault(lived.instance.address, set()).add(key)
+            if key in self._shards[shard].lived:
+                self._joined.setdefault(key.label, {})[key] = shard
+            elif self._joined.get(key.label, {}).pop(key, None) is not None and not self._joined[key.label]:
+                del self._joined[key.label]
 
-    def _drop(self, key: InstanceKey, shard: int) -> None:
-        copies = self._held.get(key)
-        if copies is not None:
-            dropped = copies.pop(shard, None)
-            if dropped is not None:
-                address = dropped.instance.address
-                there = self._at_address.get(address, set())
-                if not any(copy.instance.address == address for copy in copies.values()):
-                    there.discard(key)
-                if not there:
-                    self._at_address.pop(address, None)
-            if len(copies) < 2:
-                self._twofold.discard(key)
-            if shard in self._joining and dropped is not None:
-                joined = self._joined[key.label]
-                del joined[key]
-                if not joined:
-                    del self._joined[key.label]
-            if not copies:
-                del self._held[key]
+    def now(self, key: InstanceKey, position: Position) -> Event:
+        """Return the event that tells how `key` is now, whatever it was before."""
+        counts = self.get(key)
+        if counts is None:
+            return Deregistered(position, key)
+        return Registered(position, counts.instance, counts.heartbeat_at)

@@ -6,7 +6,9 @@ A client never retries by itself: whoever holds the write decides whether it is 
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
+import ssl
 from collections.abc import Awaitable
 from typing import Any, Final
 
@@ -15,6 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from registry_core.errors import SettingsError
 from registry_core.ports import PoolReport
 from registry_core.store.redis.url import Access, Address, PoolTerms
 
@@ -26,6 +29,45 @@ KEEPALIVE: Final = {
     for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
     if hasattr(socket, option)
 }
+
+
+class TlsConnection(SSLConnection):
+    """A connection over TLS whose certificates were read before: none is read for each connection anew."""
+
+    def __init__(self, *, tls: ssl.SSLContext, **options: Any) -> None:
+        super().__init__(**options)
+        self.ssl_context.context = tls
+
+
+@functools.lru_cache(maxsize=8)
+def tls_context(access: Access) -> ssl.SSLContext:
+    """Return how `access` speaks TLS: 1.2 or newer, with a certificate that is checked, host name and all.
+
+    There is no way to have less checked. Files are read, once for a process. Raises SettingsError, which
+    names the option of the URL, when one cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=access.ca_file)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"REGISTRY_STORE: ca={access.ca_file}: {_why(error, 'certificates')}") from None
+    if access.cert_file is not None:
+        try:
+            context.load_cert_chain(access.cert_file, access.key_file, password=_no_password)
+        except (OSError, ValueError) as error:
+            named = f"cert={access.cert_file}" + (f", key={access.key_file}" if access.key_file else "")
+            raise SettingsError(f"REGISTRY_STORE: {named}: {_why(error, 'a certificate and its key')}") from None
+    return context
+
+
+def _why(error: Exception, wanted: str) -> str:
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.strerror:
+        return error.strerror
+    return f"it does not hold {wanted} in PEM ({getattr(error, 'reason', None) or error})"
+
+
+def _no_password() -> str:
+    # Without this, OpenSSL asks for it at the terminal, and waits.
+    raise ValueError("the key is protected by a password")
 
 
 def open_client(
@@ -51,15 +93,20 @@ def open_client(
         "driver_info": None,  # it would be read from the disk anew for every connection
         "protocol": 2,  # the shapes of answers depend on it, and the library's default on its version
     }
-    if access.tls and access.ca_file is not None:
-        options["ssl_ca_certs"] = access.ca_file
+    if access.tls:
+        options["tls"] = tls_context(access)
     pool: BlockingConnectionPool = BlockingConnectionPool(
         max_connections=max_connections,
         timeout=timeout_s,
-        connection_class=SSLConnection if access.tls else Connection,
+        connection_class=TlsConnection if access.tls else Connection,
         **options,
     )
     return Redis.from_pool(pool)
+
+
+def speaks_tls(client: Redis) -> bool:
+    """Return whether `client` speaks TLS."""
+    return client.connection_pool.connection_class is TlsConnection
 
 
 async def warm(client: Redis, connections: int) -> None:

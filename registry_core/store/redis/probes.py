@@ -11,9 +11,19 @@ from typing import Any, Final
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    InvalidResponse,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from registry_core.store.redis.choice import Sighting, Vote
+from registry_core.store.redis.failures import words_of
+from registry_core.store.redis.pool import speaks_tls
 from registry_core.store.redis.url import Address
 
 LEAST_VERSION: Final = (6, 2)
@@ -28,17 +38,51 @@ class Fault(msgspec.Struct, frozen=True):
     lasting: bool = False  # asking again cannot help: somebody has to change a setting
 
 
-def fault_of(error: BaseException) -> Fault:
-    """Return what an error of the connection means."""
-    text = str(error).strip() or type(error).__name__
-    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError) or "NOAUTH" in text:
-        return Fault(f"it wants other credentials ({text})", lasting=True)
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return Fault(f"its certificate is not trusted ({text})", lasting=True)
+# What OpenSSL says, and what it means for the options of the URL. The first that is found counts.
+_TLS_FAULTS: Final = (
+    ("mismatch, certificate is not valid", "its certificate is for another name than the one that it is asked by"),
+    ("certificate has expired", "its certificate has expired"),
+    ("certificate is not yet valid", "its certificate is not valid yet"),
+    ("CERTIFICATE_VERIFY_FAILED", "its certificate is signed by nobody that is trusted; ca= names whom to trust"),
+    ("CERTIFICATE_REQUIRED", "it wants to be shown a certificate: cert= and key="),
+    ("HANDSHAKE_FAILURE", "it wants to be shown a certificate, cert= and key=, or another kind of TLS"),
+    ("UNKNOWN_CA", "it does not trust who signed the certificate of cert="),
+    ("ALERT_BAD_CERTIFICATE", "it does not take the certificate of cert="),
+    ("ALERT_CERTIFICATE", "it does not take the certificate of cert="),
+    ("WRONG_VERSION_NUMBER", "it does not speak TLS; then the URL begins with redis"),
+    ("RECORD_LAYER_FAILURE", "it does not speak TLS; then the URL begins with redis"),
+    ("UNSUPPORTED_PROTOCOL", "it speaks no TLS of 1.2 or newer"),
+    ("ALERT_PROTOCOL_VERSION", "it speaks no TLS of 1.2 or newer"),
+)
+
+
+def fault_of(error: BaseException, *, tls: bool = False, sentinel: bool = False) -> Fault:
+    """Return what an error of a server means; `tls` and `sentinel` say how, and as what, it was asked."""
+    text = _CONNECTING.sub("", words_of(error))
+    if isinstance(error, NoPermissionError) or "NOPERM" in text or "The user executing the script" in text:
+        return Fault(f"its ACL does not let the user do what is needed ({text})", lasting=True)
+    if isinstance(error, AuthenticationError | AuthorizationError) or "NOAUTH" in text:
+        said = "sentinel_user= and sentinel_password= say" if sentinel else "user:password@ in the URL says"
+        return Fault(f"it wants other credentials than {said} ({text})", lasting=True)
+    meant = next((words for sign, words in _TLS_FAULTS if sign in text), None)
+    if meant is not None:
+        return Fault(f"{meant} ({_PLACE.sub('', text)})", lasting=True)
+    if isinstance(error, InvalidResponse):
+        return Fault(f"it does not speak the protocol of Redis ({text[:100]})", lasting=True)
+    if "DB index is out of range" in text:
+        return Fault("it has no database of the number in the URL", lasting=True)
     if isinstance(error, TimeoutError) or "imeout" in type(error).__name__:
-        return Fault("it does not answer")
-    # redis-py: "Error 111 connecting to 127.0.0.1:6379. Connect call failed ('127.0.0.1', 6379)."
-    return Fault(re.sub(r"^Error (-?\d+ )?connecting to [^ ]+ ?", "", text))
+        # A Redis without TLS takes the beginning of a handshake for half a command, and waits for the rest.
+        return Fault(f"it does not answer{'; is it one that speaks TLS?' if tls else ''}")
+    if isinstance(error, ConnectionError | RedisConnectionError) and not tls and _CUT_SHORT.search(text):
+        return Fault(f"it ends the connection; if it speaks TLS, the URL begins with rediss ({text})")
+    return Fault(text)
+
+
+# redis-py: "Error 111 connecting to 127.0.0.1:6379. Connect call failed ('127.0.0.1', 6379)."
+_CONNECTING: Final = re.compile(r"^Error (-?\d+ )?(connecting to|while reading from) [^ ]+( :)? ?")
+_PLACE: Final = re.compile(r" ?\(_ssl\.c:\d+\)")
+_CUT_SHORT: Final = re.compile(r"reset by peer|closed by server", re.IGNORECASE)
 
 
 async def ask_node(client: Redis) -> Sighting | Fault:
@@ -50,10 +94,14 @@ async def ask_node(client: Redis) -> Sighting | Fault:
     try:
         info, role, pong = await pipeline.execute(raise_on_error=False)
     except (RedisError, OSError) as error:
-        return fault_of(error)
+        return fault_of(error, tls=speaks_tls(client))
     for answer in (info, role):
         if isinstance(answer, BaseException):
             return fault_of(answer)
+    if info.get("redis_mode") == "sentinel":
+        return Fault("it is a Sentinel, and the URL of those begins with redis+sentinel", lasting=True)
+    if info.get("redis_mode") == "cluster":
+        return Fault("it is a node of a Redis Cluster; it takes masters of their own, with Sentinels", lasting=True)
     version = str(info.get("redis_version", "0"))
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < LEAST_VERSION:
         least = ".".join(str(part) for part in LEAST_VERSION)
@@ -80,10 +128,10 @@ async def ask_sentinel(client: Redis, name: str) -> Vote | Fault:
     try:
         address, master, replicas = await pipeline.execute(raise_on_error=False)
     except (RedisError, OSError) as error:
-        return fault_of(error)
+        return fault_of(error, tls=speaks_tls(client), sentinel=True)
     if isinstance(address, BaseException):
         unknown = "unknown command" in str(address).lower()
-        return Fault("it is a Redis, not a Sentinel", lasting=True) if unknown else fault_of(address)
+        return Fault("it is a Redis, not a Sentinel", lasting=True) if unknown else fault_of(address, sentinel=True)
     if address is None or isinstance(master, BaseException) or isinstance(replicas, BaseException):
         return Fault(f"it watches no master named {name!r}", lasting=True)
     known = [_fields(replica) for replica in replicas]

@@ -21,7 +21,7 @@ from registry_core.errors import NotReplicated, Overloaded, StoreUnavailable
 from registry_core.ports import Clock
 from registry_core.store.redis import scripts
 from registry_core.store.redis.ending import end
-from registry_core.store.redis.failures import Verdict, unavailable, verdict_on
+from registry_core.store.redis.failures import Verdict, is_answer, unavailable, verdict_on
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.scripts import Name
 
@@ -31,7 +31,7 @@ _log = structlog.get_logger(component="store.redis")
 class QueueTerms(msgspec.Struct, frozen=True):
     """The numbers of the queue. Seconds where it says `_s`."""
 
-    gather_s: float = 0.002
+    gather_s: float = 0.001
     batch: int = 500
     held: int = 5_000
     operation_s: float = 5.0  # from the call to the answer, failovers and all
@@ -42,7 +42,11 @@ class QueueTerms(msgspec.Struct, frozen=True):
     replicas_s: float = 1.5
     # Between two tries while no other master is heard of; then the operation's time is over.
     retries_s: tuple[float, ...] = (1.0, 2.0, 4.0)
-    again_s: float = 0.02  # while the master is well and its replicas are not
+    # While the master is well and its replicas are not: in a failover, that is over soon. When it is not,
+    # hundreds of writes are not sent fifty times a second for as long as it lasts.
+    again_s: float = 0.02
+    again_for_s: float = 2.0
+    again_later_s: float = 0.25
     breaker: BreakerTerms = BreakerTerms()
 
 
@@ -54,7 +58,7 @@ SUSPICIOUS_S: Final = 1.0
 
 
 class _Write:
-    __slots__ = ("arguments", "called_at", "done", "name", "result", "taken_by")
+    __slots__ = ("answered", "arguments", "called_at", "done", "name", "result", "taken_by")
 
     def __init__(
         self, name: Name, arguments: tuple[str | bytes, ...], called_at: float, done: asyncio.Future[Any]
@@ -63,13 +67,15 @@ class _Write:
         self.arguments = arguments
         self.called_at = called_at
         self.done = done
+        self.answered = False  # it failed by the word of a master, and not for want of one
         self.result: Any = None  # what the first master that took it answered
         self.taken_by: Redis | None = None  # who has it, though no replica confirmed it yet
 
     def take(self, result: Any, client: Redis) -> None:
         """Keep an answer. A repetition finds its own work done: the first answer is the true one."""
-        repeated = isinstance(result, list) and result[:1] in ([b"missing"], [b"stale"])
-        if self.result is None or not (repeated or self.name in _TOLD_ONCE):
+        repeated = isinstance(result, list) and result[:1] in _DONE_BEFORE
+        begun = self.result == [b"more"]  # an answer that asks to be asked again is none to be kept
+        if self.result is None or begun or not (repeated or self.name in _TOLD_ONCE):
             created = self.result[4] if self.name is Name.REGISTER and self.result and len(self.result) > 4 else None
             self.result = result
             if created is not None and isinstance(result, list) and len(result) > 4:
@@ -77,6 +83,8 @@ class _Write:
         self.taken_by = client
 
 
+# What a repetition is answered that finds its own work done.
+_DONE_BEFORE: Final = ([b"missing"], [b"stale"], [b"held"])
 # What these answer is of the first time only: an amnesty is given once, a guard released once.
 _TOLD_ONCE: Final = (Name.CENSUS, Name.RELEASE)
 
@@ -107,6 +115,7 @@ class WriteQueue:
         self._observe = observe
         self.last_failure = ""
         self.last_failure_at: float | None = None
+        self.refusal = ""  # why the master takes no writes, though it answers; "" since it took one
         self._writes: list[_Write] = []
         self._held = 0
         self._wake = asyncio.Event()
@@ -114,6 +123,7 @@ class WriteQueue:
         self._alone_since: float | None = None  # since when the master in place lacks the word of its replicas
         self._knows_it = False  # it refuses writes by itself for want of them (NOREPLICAS)
         self._task: asyncio.Task[None] | None = None
+        self._told: Exception | None = None  # the last telling failure, since something was taken
         self._known_to: Redis | None = None  # the client whose server knows our scripts
         masters.subscribe(self._has_moved)
 
@@ -156,37 +166,37 @@ class WriteQueue:
         if self._held >= self._terms.held:
             raise Overloaded(f"shard {self._masters.name!r} has {self._held} writes waiting already")
         done: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
-        self._writes.append(_Write(name, arguments, now, done))
+        write = _Write(name, arguments, now, done)
+        self._writes.append(write)
         self._held += 1
         self._wake.set()
         try:
             result = await done
-        except NotReplicated as error:
-            # No failure to the breaker: the server answers, and serves again as soon as a replica is back.
+        except (StoreUnavailable, NotReplicated) as error:
             self.last_failure, self.last_failure_at = str(error), self._clock.wall()
-            raise
-        except StoreUnavailable as error:
-            self._record(admission, Seen.FAILURE, str(error))
+            self.refusal = self.last_failure if write.answered else ""
+            # A master that answers, be it with a refusal, needs no sparing.
+            self._record(admission, Seen.SUCCESS if write.answered else Seen.FAILURE)
             raise
         else:
-            self._record(admission, Seen.SUCCESS, "")
+            self.refusal = ""
+            self._record(admission, Seen.SUCCESS)
             return result
         finally:
             self._held -= 1
 
-    def _record(self, admitted: Admitted, seen: Seen, said: str) -> None:
+    def _record(self, admitted: Admitted, seen: Seen) -> None:
         now = self._clock.monotonic()
         before = self.breaker.at(now).state
         self.breaker = self.breaker.recorded(admitted, seen, now)
-        if seen is Seen.FAILURE:
-            self.last_failure, self.last_failure_at = said, self._clock.wall()
         if self.breaker.state is BreakerState.CLOSED:
             self._not_closed_since = None
         elif self._not_closed_since is None:
             self._not_closed_since = now
         if self.breaker.state is not before:
             level = _log.warning if self.breaker.state is BreakerState.OPEN else _log.info
-            level("breaker_changed", shard=self._masters.name, state=self.breaker.state, because=said)
+            because = self.last_failure if seen is Seen.FAILURE else ""
+            level("breaker_changed", shard=self._masters.name, state=self.breaker.state, because=because)
 
     # -- sending
 
@@ -239,24 +249,27 @@ class WriteQueue:
 
     async def _deliver(self, batch: list[_Write]) -> None:
         """Send `batch` until each write is acknowledged, or its time is over."""
-        tries = 0
+        tries, began = 0, self._clock.monotonic()
         while batch:
             self._moved.clear()
             tried_at = self._clock.monotonic()
             batch, error = await self._try(batch)
             if not batch:
-                self._alone_since, self._knows_it = None, False
+                self._alone_since, self._knows_it, self._told = None, False, None
                 return
             now = self._clock.monotonic()
             alone = self._lacks_replicas(error, tried_at)
+            # A try that was given no time tells nothing: then what the one before told is the reason.
+            if self._told is None or not (isinstance(error, TimeoutError) and now - tried_at < SUSPICIOUS_S):
+                self._told = error
             for write in batch:
                 if now >= self._ends_at(write) or (alone and self._is_forsaken(write)):
-                    _fail(write, self._in_the_end(write, error))
+                    _fail(write, self._in_the_end(write, self._told), answered=is_answer(self._told))
             batch = [write for write in batch if not write.done.done()]
             if not batch:
                 return
             verdict = verdict_on(error)
-            patience_s = self._terms.again_s
+            patience_s = self._terms.again_s if now - began < self._terms.again_for_s else self._terms.again_later_s
             if verdict is Verdict.ELSEWHERE or isinstance(error, StoreUnavailable):
                 patience_s = self._terms.retries_s[min(tries, len(self._terms.retries_s) - 1)]
                 tries += 1
@@ -287,8 +300,13 @@ class WriteQueue:
         except Exception as error:  # noqa: BLE001 - whatever it was, `verdict_on` says what follows
             # A server that was given no time to answer is under no suspicion.
             given_time = not isinstance(error, TimeoutError) or self._clock.monotonic() - began >= SUSPICIOUS_S
-            if client is not None and verdict_on(error) is Verdict.ELSEWHERE and given_time:
+            verdict = verdict_on(error)
+            if client is not None and verdict is Verdict.ELSEWHERE and given_time:
                 self._masters.failed(client, error)
+            if verdict is Verdict.HOPELESS and is_answer(error):  # to what was asked for all of them
+                for write in batch:
+                    _fail(write, unavailable(error, self._masters.name), answered=True)
+                return [], error
             return batch, error
 
     async def _send(self, client: Redis, batch: list[_Write]) -> tuple[list[_Write], Exception]:
@@ -341,7 +359,7 @@ class WriteQueue:
         """Take note of why a server refused a write; True when trying again is of no use."""
         match verdict_on(error):
             case Verdict.HOPELESS:
-                _fail(write, unavailable(error, self._masters.name))
+                _fail(write, unavailable(error, self._masters.name), answered=is_answer(error))
                 return True
             case Verdict.RELOAD:
                 self._known_to = None
@@ -352,6 +370,7 @@ class WriteQueue:
         return False
 
 
-def _fail(write: _Write, error: Exception) -> None:
+def _fail(write: _Write, error: Exception, *, answered: bool = False) -> None:
     if not write.done.done():
+        write.answered = answered
         write.done.set_exception(error)

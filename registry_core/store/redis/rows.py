@@ -6,16 +6,18 @@ where the two differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
 
+from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, StatusChanged
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 _DECODER: Final = msgspec.json.Decoder(Instance)
+_STATUSES: Final = {status.value.encode(): status for status in Status}
 
 
 def field_of(key: InstanceKey) -> str:
@@ -39,14 +41,25 @@ def claim_json(claim: Registration) -> bytes:
 def instance_of(value: bytes) -> Instance:
     """Return the instance that a value holds. Raises ValueError when it holds none."""
     line, _, json = value.partition(b"\n")
-    epoch, registered_ms, status, suspect, _address = line.decode().split(" ")
+    return _instance(line, json)
+
+
+def _instance(line: bytes, json: bytes) -> Instance:
+    epoch, registered_ms, status, suspect, _address = line.split(b" ")
     return msgspec.structs.replace(
         _DECODER.decode(json),
         epoch=int(epoch),
         registered_at=int(registered_ms) / 1000,
-        status=Status(status),
-        suspect=suspect == "1",
+        status=_STATUSES[status],
+        suspect=suspect == b"1",
     )
+
+
+def page_of(text: bytes) -> Iterator[Lived]:
+    """Yield the records of a page: of each its last heartbeat, and the two lines of its value."""
+    lines = text.split(b"\n") if text else []
+    for heartbeat_ms, line, json in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
+        yield Lived(_instance(line, json), int(heartbeat_ms) / 1000)
 
 
 def event_of(shard: int, epoch: str, id_: bytes, entry: Mapping[bytes, bytes]) -> Event:

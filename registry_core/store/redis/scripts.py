@@ -5,11 +5,12 @@ from __future__ import annotations
 import enum
 import hashlib
 from importlib import resources
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
+from redis.exceptions import NoScriptError
 
 # Events that a shard keeps for readers who were away; who was away for longer reads everything.
 STREAM_LENGTH: Final = 100_000
@@ -20,12 +21,15 @@ class Name(enum.StrEnum):
 
     OPEN = "open"
     REGISTER = "register"
+    RESTORE = "restore"
     RENEW = "renew"
     SET_STATUS = "set_status"
     DEREGISTER = "deregister"
     CENSUS = "census"
     SWEEP = "sweep"
     RELEASE = "release"
+    PAGE = "page"
+    RENEWALS = "renewals"
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -75,4 +79,17 @@ def add(pipeline: Pipeline, name: Name, prefix: str, arguments: tuple[str | byte
 async def run(client: Redis, name: Name, prefix: str, *arguments: str | bytes) -> list[bytes]:
     """Run one script by its text, whatever the server knows, and return what it returned."""
     result = await client.eval(SCRIPTS[name].text, 0, prefix, str(STREAM_LENGTH), *arguments)
+    return _listed(result)
+
+
+async def call(client: Redis, name: Name, prefix: str, *arguments: str | bytes) -> list[bytes]:
+    """Run one script by its hash, and by its text where the server does not know it; return what it returned."""
+    try:
+        result = await client.evalsha(SCRIPTS[name].sha, 0, prefix, str(STREAM_LENGTH), *arguments)
+    except NoScriptError:
+        return await run(client, name, prefix, *arguments)
+    return _listed(result)
+
+
+def _listed(result: Any) -> list[bytes]:
     return result if isinstance(result, list) else [str(result).encode()]

@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final
 
-from registry_core.domain.catalog import Lived, Snapshot
-from registry_core.domain.cursor import Cursor, cursor_of
+from registry_core.domain.catalog import Catalog, Lived, Snapshot
+from registry_core.domain.cursor import Cursor
 from registry_core.domain.events import Event, Position, Renewed
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import host_port, label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
+from registry_core.domain.registration import address_taken
+from registry_core.domain.restoration import Outcome, outcome_of
 from registry_core.domain.selection import Random
-from registry_core.domain.sharding import shard_of
-from registry_core.errors import Conflict, NotFound, StoreUnavailable, Unavailable
+from registry_core.errors import NotFound, SettingsError, StoreUnavailable, Unavailable
 from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, SweepReport
 from registry_core.store.redis.ending import end
+from registry_core.store.redis.held import Held
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.merge import Merge
+from registry_core.store.redis.parts import parts, shed
+from registry_core.store.redis.placing import Placing
 from registry_core.store.redis.queue import DEFAULT_TERMS, QueueTerms
 from registry_core.store.redis.shard import AddressTaken, Shard
 
@@ -35,6 +38,8 @@ START_S: Final = 5.0
 SWEEP_S: Final = 1.0
 # Old copies that are taken out with each sweep, while a shard is added.
 MOST_REMOVALS: Final = 200
+# A difference of more than that is told as everything anew. A failover makes one of a few, if any.
+MOST_DIFFERENCES: Final = 500
 
 
 class RedisStore:
@@ -58,14 +63,15 @@ class RedisStore:
         `observe` is told the name of a shard, and how long it took to answer a pipeline of writes, in seconds.
         """
         self._names = tuple(m.name for m in masters)
-        self._placing = tuple(name for name in self._names if name not in joining)
-        self._numbers = {name: number for number, name in enumerate(self._names)}
-        self._own: dict[str, int] = {}  # the shard of each label that was asked for
-        self._merge = Merge(self._own_shard, frozenset(self._numbers[name] for name in joining))
+        placing = Placing(self._names, joining)
+        self._merge = Merge(placing, len(masters), placing.joining)
         self._cursor = Cursor()
         self._feed: Feed | None = None
         self._delivering = False
         self._empty_births: set[int] = set()
+        self._unfolding = asyncio.Lock()  # one shard after the other is taken over, and while it is, no other
+        self._owes_everything = False  # while and after a reset that was not delivered
+        self._aside: Catalog | None = None  # the catalogue that is being built, and is nobody's yet
         self._removing: set[InstanceKey] = set()
         self._removals: set[asyncio.Task[None]] = set()
         self._sweeps: dict[str, asyncio.Task[SweepReport]] = {}  # under way, at most one for each shard
@@ -96,17 +102,18 @@ class RedisStore:
         try:
             await asyncio.gather(*(shard.start() for shard in self._shards))
             await asyncio.gather(*(shard.follower.settled(START_S) for shard in self._shards))
-            self._refuse_foreign()
+            self._refuse_faults()
+            async with self._unfolding:
+                await self._reset()
+                self._delivering = True
         except BaseException:
             await self.close()
             raise
-        self._delivering = True
-        self._reset()
 
-    def _refuse_foreign(self) -> None:
-        foreign = next((shard.follower.foreign for shard in self._shards if shard.follower.foreign), "")
-        if foreign:
-            raise StoreUnavailable(foreign)
+    def _refuse_faults(self) -> None:
+        fault = next((shard.follower.fault for shard in self._shards if shard.follower.fault), "")
+        if fault:
+            raise SettingsError(f"REGISTRY_STORE: {fault}")
 
     async def close(self) -> None:
         """Stop everything. Safe to call twice."""
@@ -132,8 +139,30 @@ class RedisStore:
         try:
             stored = await shard.register(claim)
         except AddressTaken as taken:
-            raise self._conflict(claim, taken.holder) from None
+            raise address_taken(claim.host, claim.port, taken.holder) from None
         return Grant(stored.instance, stored.created, self._terms.ttl_s)
+
+    async def restore(self, saved: Instance) -> Outcome:
+        """Bring back `saved`, with a lease that starts now. Raises Conflict, Unavailable."""
+        self._started()
+        own = self._merge.home(saved.key.label, saved.key.instance_id)
+        held, shards = self._merge.get(saved.key), self._merge.shards_of(saved.key)
+        if held is not None and own not in shards:
+            # Still in its old shard alone: a copy in its own would count before that one.
+            outcome = outcome_of(saved, held.instance)
+            if outcome is not Outcome.RESTORED:
+                return outcome
+        elsewhere = [
+            lived.instance
+            for lived in self._merge.at_address(saved.address)
+            if lived.instance.key != saved.key and self._home(lived.instance.key) is not self._shards[own]
+        ]
+        if elsewhere and (held is None or outcome_of(saved, held.instance) is Outcome.RESTORED):
+            raise address_taken(saved.host, saved.port, elsewhere[0].key)
+        try:
+            return await self._shards[own].restore(saved)
+        except AddressTaken as taken:
+            raise address_taken(saved.host, saved.port, taken.holder) from None
 
     async def _make_room(self, claim: Registration, shard: Shard) -> None:
         """Take out who holds the address in another shard, when it has to make room.
@@ -150,22 +179,13 @@ class RedisStore:
                 continue
             age_s = (await self._now_s(other.key)) - lived.heartbeat_at
             if other.status is not Status.CRITICAL and not other.suspect and age_s <= self._terms.ttl_s:
-                raise self._conflict(claim, other.key)
+                raise address_taken(claim.host, claim.port, other.key)
             await self.deregister(other.key)
 
     async def _now_s(self, key: InstanceKey) -> float:
         client = await self._home(key).masters.current()
         seconds, microseconds = await client.time()
         return float(seconds) + float(microseconds) / 1e6
-
-    def _conflict(self, claim: Registration, holder: InstanceKey) -> Conflict:
-        address = host_port(claim.host, claim.port)
-        return Conflict(
-            f"{address} is registered as instance {holder.instance_id!r} of {holder.label!r}",
-            field="port",
-            provided=address,
-            example=host_port(claim.host, claim.port + 1 if claim.port < 65535 else claim.port - 1),
-        )
 
     async def renew(self, beats: Sequence[Beat]) -> list[BeatResult]:
         """Renew many leases. Raises Unavailable when no shard that is meant can take its part."""
@@ -218,13 +238,9 @@ class RedisStore:
         """Sweep every shard. Raises Unavailable when any could not be swept in time, after the others were."""
         self._started()
         self._remove_old_copies()
-
-        def sizes() -> Counter[str]:
-            return Counter(lived.instance.key.label for lived in self._merge.instances())
-
         for shard in self._shards:
             if shard.name not in self._sweeps:
-                self._sweeps[shard.name] = asyncio.ensure_future(shard.sweep(sizes))
+                self._sweeps[shard.name] = asyncio.ensure_future(shard.sweep(self._merge.sizes))
         # Who takes longer goes on, and is looked at the next time: the others' leases run out meanwhile.
         ended, under_way = await asyncio.wait(self._sweeps.values(), timeout=SWEEP_S)
         late = [name for name, task in self._sweeps.items() if task in under_way]
@@ -240,6 +256,7 @@ class RedisStore:
             tuple(key for report in good for key in report.expired),
             max(report.amnesty_s for report in good),
             tuple(key for report in good for key in report.suspected),
+            any(report.spared for report in good),
         )
 
     def guards(self) -> tuple[GuardReport, ...]:
@@ -261,24 +278,66 @@ class RedisStore:
 
     # -- what the followers deliver
 
-    def shard_reset(self, shard: int, position: Position, instances: list[Lived], *, born_empty: bool) -> None:
-        """Take everything that a shard holds, and deliver everything anew."""
-        self._merge.replace(shard, instances)
-        self._cursor = self._cursor.moved_to(position)
-        if born_empty:
-            self._empty_births.add(shard)
-        if self._delivering:
-            self._reset()
+    @property
+    def needs_addresses(self) -> bool:
+        """Whether what a shard holds is to be found by its address: by registrations in the others."""
+        return len(self._shards) > 1
+
+    async def shard_read(self, shard: int, position: Position, held: Held, *, born_empty: bool) -> None:
+        """Take everything that a shard holds: told as the difference where it is small, else everything anew.
+
+        Until it is whole nobody sees anything of it, and while it is prepared, others have their turns.
+        """
+        async with self._unfolding:
+            began_anew = self._owes_everything or self._cursor.at(shard) is None or born_empty or not held.lived
+            before = self._merge.held(shard)
+            different = await self._different(before, held)
+            self._merge.replace(shard, held)
+            self._cursor = self._cursor.moved_to(position)
+            if born_empty:
+                self._empty_births.add(shard)
+            if not self._delivering or self._feed is None:
+                return
+            if began_anew or different is None:
+                await self._reset()
+            else:
+                self._feed.moved(self._cursor, [self._merge.now(key, position) for key in different])
+            await shed(before)
+
+    async def _different(self, before: Held, after: Held) -> list[InstanceKey] | None:
+        """Return who differs between them, apart from heartbeats; None when that is more than it is worth.
+
+        Who does not differ is one object in both from then on, so that nothing is kept twice.
+        """
+        found: list[InstanceKey] = []
+        for part in parts(list(before.lived)):
+            found += [key for key in part if key not in after.lived]
+            await asyncio.sleep(0)
+        for part in parts(list(after.lived)):
+            for key in part:
+                old, new = before.lived.get(key), after.lived[key]
+                if old is not None and old.instance == new.instance:
+                    after.lived[key] = Lived(old.instance, max(old.heartbeat_at, new.heartbeat_at))
+                else:
+                    found.append(key)
+            await asyncio.sleep(0)
+        return found if len(found) <= MOST_DIFFERENCES else None
 
     def shard_events(self, events: list[Event]) -> None:
         """Take what happened in a shard, and deliver it."""
         told: list[Event] = []
         for event in events:
             told.append(self._merge.apply(event))
+            if self._aside is not None:
+                self._aside.apply(told[-1])
             if not isinstance(event, Renewed):
                 self._cursor = self._cursor.moved_to(event.position)
         if self._delivering and self._feed is not None:
             self._feed.apply(told)
+
+    def heard_at(self, shard: int, key: InstanceKey) -> float:
+        """Return when the copy in `shard` was last heard of, Unix seconds; 0 when it has none."""
+        return self._merge.heard_at(shard, key)
 
     def _remove_old_copies(self) -> None:
         """Take out the copies of instances that are at home by now: a shard was added.
@@ -300,15 +359,32 @@ class RedisStore:
         finally:
             self._removing.discard(key)
 
-    def _reset(self) -> None:
+    async def _reset(self) -> None:
+        """Build the catalogue of everything, aside, and deliver it when it is whole."""
+        self._owes_everything = True
+        self._aside = aside = Catalog()
+        try:
+            for part in parts(list(self._merge.keys())):
+                # As they are now, not as they were when this began. Whatever happens to them later is an event.
+                aside.merge(lived for lived in map(self._merge.get, part) if lived is not None)
+                await asyncio.sleep(0)
+        finally:
+            self._aside = None
         if self._feed is not None:
-            self._feed.reset(self._snapshot())
+            self._feed.reset(self._snapshot(aside))
         self._empty_births.clear()
+        self._owes_everything = False
+        await shed(aside)  # it is what the feed gave in exchange
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self, catalog: Catalog | None = None) -> Snapshot:
         whole = len(self._cursor.positions) == len(self._shards)
-        cursor = cursor_of(self._cursor.positions)
-        return Snapshot(cursor, tuple(self._merge.instances()), whole=whole, born_empty=bool(self._empty_births))
+        return Snapshot(
+            self._cursor,
+            tuple(self._merge.instances()) if catalog is None else catalog.snapshot(self._cursor).instances,
+            whole=whole,
+            born_empty=bool(self._empty_births),
+            built=catalog,
+        )
 
     def _started(self) -> None:
         if self._feed is None:
@@ -316,11 +392,3 @@ class RedisStore:
 
     def _home(self, key: InstanceKey) -> Shard:
         return self._shards[self._merge.home(key.label, key.instance_id)]
-
-    def _own_shard(self, label: str) -> int:
-        number = self._own.get(label)
-        if number is None:
-            if len(self._own) > 100_000:  # names are chosen by callers
-                self._own.clear()
-            number = self._own[label] = self._numbers[self._placing[shard_of(label, self._placing)]]
-        return number

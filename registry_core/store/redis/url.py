@@ -23,7 +23,8 @@ DEFAULT_PREFIX: Final = "vertice"
 ONLY_SHARD: Final = "main"
 
 _SCHEMES: Final = ("redis", "rediss", "redis+sentinel", "rediss+sentinel")
-_COMMON: Final = frozenset({"prefix", "replicas", "ca"})
+_COMMON: Final = frozenset({"prefix", "replicas", "ca", "cert", "key"})
+_TLS_ONLY: Final = ("ca", "cert", "key")
 _SENTINEL_ONLY: Final = frozenset({"masters", "joining", "sentinel_user", "sentinel_password", "hasten"})
 _WORD: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _SERVER: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?", re.ASCII)
@@ -46,6 +47,8 @@ class Access(msgspec.Struct, frozen=True):
     password: str | None = None
     tls: bool = False
     ca_file: str | None = None  # trusted instead of the system's authorities
+    cert_file: str | None = None  # shown to servers that want to see one
+    key_file: str | None = None  # of that certificate, when it stands in a file of its own
     db: int = 0
 
     def __repr__(self) -> str:
@@ -96,10 +99,14 @@ def redis_settings(url: str) -> RedisSettings:
     with_sentinels = scheme.endswith("+sentinel")
     options = _options(query, _COMMON | _SENTINEL_ONLY if with_sentinels else _COMMON)
     tls = scheme.startswith("rediss")
-    if "ca" in options and not tls:
-        raise ValueError("ca= is for rediss://")
+    for name in _TLS_ONLY:
+        if name in options and not tls:
+            raise ValueError(f"{name}= is for rediss://")
+    if "key" in options and "cert" not in options:
+        raise ValueError("key= needs cert=")
     username, password = _credentials(credentials)
-    access = Access(username, password, tls=tls, ca_file=options.get("ca"), db=_db(path))
+    files = Access(tls=tls, ca_file=options.get("ca"), cert_file=options.get("cert"), key_file=options.get("key"))
+    access = msgspec.structs.replace(files, username=username, password=password, db=_db(path))
     prefix = options.get("prefix", DEFAULT_PREFIX)
     if not _WORD.fullmatch(prefix):
         raise ValueError("prefix= is 1 to 64 letters, digits and . _ -")
@@ -122,8 +129,8 @@ def redis_settings(url: str) -> RedisSettings:
         sentinels=_sentinels(servers),
         masters=masters,
         joining=joining,
-        sentinel_access=Access(
-            options.get("sentinel_user"), options.get("sentinel_password"), tls=tls, ca_file=options.get("ca")
+        sentinel_access=msgspec.structs.replace(
+            files, username=options.get("sentinel_user"), password=options.get("sentinel_password")
         ),
         prefix=prefix,
         replicas=int(replicas),

@@ -20,10 +20,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from registry_core.errors import SettingsError, StoreUnavailable
 from registry_core.ports import Clock, PoolReport, SystemClock
-from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest
+from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, is_replica, newest
 from registry_core.store.redis.ending import end
 from registry_core.store.redis.latency import Latency
-from registry_core.store.redis.pool import close_client, open_client, pool_report, warm
+from registry_core.store.redis.pool import close_client, open_client, pool_report, tls_context, warm
 from registry_core.store.redis.probes import CHANNELS, Fault, ask_node, ask_sentinel, fault_of
 from registry_core.store.redis.url import Access, Address, PoolTerms
 
@@ -36,7 +36,8 @@ DOUBT_EVERY_S: Final = 0.05
 DOUBT_S: Final = 3.0
 # A search that takes longer than a failover does goes on at the calm pace, until a Sentinel speaks up.
 SEARCH_S: Final = 10.0
-START_S: Final = 1.0
+# Longer than a probe that nobody answers, so that its reason is known.
+START_S: Final = 1.5
 COMPLAIN_EVERY_S: Final = 30.0
 COMPLAIN_AT_MOST_EVERY_S: Final = 1.0
 MAX_NODES: Final = 32
@@ -113,10 +114,13 @@ class Watcher:
         servers: list[tuple[str, Address, object]] = [("sentinel", *item) for item in self._sentinels.items()]
         servers += [("redis", *item) for item in self._nodes.items()]
         faults = [f"{kind} {at}: {said.reason}" for kind, at, said in servers if isinstance(said, Fault)]
-        faults += [f"redis {at}: it is a replica" for _, at, said in servers if _is_replica(said)]
+        faults += [f"redis {at}: it is a replica" for _, at, said in servers if is_replica(said)]
         return "; ".join(faults) or "no server says that it is the master"
 
     async def start(self) -> None:
+        for access in (self._access, self._sentinel_access):
+            if access.tls:
+                tls_context(access)  # a file that cannot be read is told here, and not to every connection
         self._doubt(SEARCH_S)
         for sentinel in self._sentinels:
             self._spawn(partial(self._ask_sentinel, sentinel))
@@ -375,7 +379,7 @@ class Watcher:
             fault = self._nodes.get(node)
             if isinstance(fault, Fault) and fault.lasting:
                 return f"redis {node}: {fault.reason}"
-            if not self._sentinels and _is_replica(fault):
+            if not self._sentinels and is_replica(fault):
                 return f"redis {node}: it is a replica, and takes no writes"
         return ""
 
@@ -392,7 +396,3 @@ class Watcher:
             except Exception:
                 log.exception("watching redis failed", shard=self.name)
             await asyncio.sleep(CALM_EVERY_S)
-
-
-def _is_replica(said: object) -> bool:
-    return isinstance(said, Sighting) and not said.is_master

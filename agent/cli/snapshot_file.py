@@ -1,0 +1,197 @@
+"""A snapshot on disk: one header line, then one JSON line for each instance. It asks nobody.
+
+It can be read by eye and by `jq`; nothing of it is taken before all of it was checked. The checksum is
+the SHA-256 of the header line with an empty checksum in it, and of every line below.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from registry_core.api.reading import decode, saved_instance_of
+from registry_core.api.schemas import RestoreBody
+from registry_core.domain.records import Instance
+from registry_core.domain.registration import Rules
+from registry_core.domain.restoration import checked_record, what
+from registry_core.errors import ValidationError, VerticeError
+
+FORMAT: Final = "vertice-snapshot"
+VERSION: Final = 1
+MAX_FILE_BYTES: Final = 512 * 1024 * 1024
+# A record that was registered fits into 64 KiB of a request; what is larger was never one of ours.
+MAX_LINE_BYTES: Final = 128 * 1024
+_CHECKSUM_KIND: Final = "sha256:"
+# Which ports are welcome is the matter of the registry that is restored to.
+_RULES: Final = Rules(min_port=1)
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+class BadSnapshot(VerticeError):
+    """Raised when a file is no whole, unchanged snapshot; its text is one line."""
+
+
+class Header(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The first line."""
+
+    format: str = FORMAT
+    version: int = VERSION
+    count: int
+    saved_at: str  # ISO 8601, UTC
+    source: str  # the URL that was asked
+    store_age_s: float | None  # how long before it was saved the store had confirmed it
+    cursor: str
+    digest: str  # of the catalogue, as the watch tells it
+    checksum: str = ""
+
+
+class Record(RestoreBody, kw_only=True, forbid_unknown_fields=True):
+    """One line below: what is brought back, and for people how it was."""
+
+    suspect: bool
+    last_heartbeat: float
+    ttl_remaining: int
+
+    @property
+    def instance(self) -> Instance:
+        """The record as it is brought back."""
+        return saved_instance_of(self.body)
+
+    @property
+    def body(self) -> RestoreBody:
+        """What is sent to bring it back."""
+        return RestoreBody(**{field: getattr(self, field) for field in RestoreBody.__struct_fields__})
+
+
+class Saved(NamedTuple):
+    """What a file holds."""
+
+    header: Header
+    records: list[Record]
+
+
+class _Format(msgspec.Struct):
+    """What tells a snapshot, of whatever version, from other files."""
+
+    format: str = ""
+    version: int = 0
+
+
+def write(path: Path, header: Header, records: Sequence[Record]) -> None:
+    """Write a snapshot to `path`, readable by its owner alone: all of it, or what was there stays.
+
+    Raises OSError. A symbolic link is followed; what is there and no file (a device, a pipe) is refused.
+    """
+    path = path.resolve()
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(f"{path} is there, and is no file")
+    lines = [_ENCODER.encode(record) for record in records]
+    header = msgspec.structs.replace(header, count=len(lines), checksum="")
+    header = msgspec.structs.replace(header, checksum=_checksum(header, lines))
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            for line in (_ENCODER.encode(header), *lines):
+                file.write(line + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)  # the new name has to outlive a power cut, too
+    finally:
+        os.close(folder)
+
+
+def read(path: Path) -> Saved:
+    """Return what `path` holds, when all of it is good. Raises BadSnapshot, and OSError."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there" if not path.exists() else f"{path} is no file")
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise BadSnapshot(f"{path}: {size} bytes are more than a snapshot has, which is {MAX_FILE_BYTES}")
+    try:
+        return _read(path.read_bytes())
+    except BadSnapshot as error:
+        raise BadSnapshot(f"{path}: {error}") from None
+
+
+def _read(data: bytes) -> Saved:
+    first, *lines = data.split(b"\n")
+    header = _header(first)
+    ended = lines[-1:] == [b""]
+    lines = lines[:-1] if ended else lines
+    if len(lines) != header.count or not ended:
+        cut = "it was cut short" if len(lines) <= header.count else "something was added"
+        raise BadSnapshot(f"line 1: count: {header.count} lines should follow, {len(lines)} do: {cut}")
+    records: list[Record] = []
+    seen: dict[tuple[str, str], int] = {}
+    names: dict[str, tuple[str, int]] = {}
+    for number, line in enumerate(lines, start=2):
+        record = _record(number, line)
+        key = record.instance.key
+        earlier = seen.setdefault((key.label, key.instance_id), number)
+        if earlier != number:
+            raise BadSnapshot(f"line {number}: instance_id: {what(record.instance)} stands in line {earlier} already")
+        name, at = names.setdefault(key.label, (record.service_name, number))
+        if name != record.service_name:
+            raise BadSnapshot(
+                f"line {number}: service_name: {record.service_name!r} and {name!r} of line {at} are one name in DNS"
+            )
+        records.append(record)
+    if header.checksum != _checksum(msgspec.structs.replace(header, checksum=""), lines):
+        raise BadSnapshot("line 1: checksum: it is that of other lines: the file was changed after it was saved")
+    return Saved(header, records)
+
+
+def _header(line: bytes) -> Header:
+    try:
+        known = msgspec.json.decode(line[:MAX_LINE_BYTES], type=_Format)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        known = _Format()
+    if known.format != FORMAT:
+        raise BadSnapshot(f"line 1: format: it is no snapshot of a registry (example: {FORMAT})")
+    if known.version != VERSION:
+        raise BadSnapshot(f"line 1: version: {known.version} is not known to this program (example: {VERSION})")
+    try:
+        return decode(line, Header)
+    except ValidationError as error:
+        raise _bad(1, error) from None
+
+
+def _record(number: int, line: bytes) -> Record:
+    if len(line) > MAX_LINE_BYTES:
+        raise BadSnapshot(f"line {number}: it has {len(line)} bytes, and at most {MAX_LINE_BYTES} are one record")
+    try:
+        record = decode(line, Record)
+        checked_record(record.instance, _RULES)
+    except ValidationError as error:
+        raise _bad(number, error) from None
+    return record
+
+
+def _bad(number: int, error: ValidationError) -> BadSnapshot:
+    if error.field in (None, "body"):
+        return BadSnapshot(f"line {number}: it is not a JSON object of this kind")
+    found = "" if error.provided is None else f", not {str(error.provided)[:60]!r}"
+    example = "" if error.example is None else f" (example: {error.example})"
+    return BadSnapshot(f"line {number}: {error.field}: {error.message}{found}{example}")
+
+
+def _checksum(header: Header, lines: Sequence[bytes]) -> str:
+    checksum = hashlib.sha256(_ENCODER.encode(header) + b"\n")
+    for line in lines:
+        checksum.update(line + b"\n")
+    return _CHECKSUM_KIND + checksum.hexdigest()

@@ -1,0 +1,195 @@
+"""Why a lookup answers as it does: for each instance of a service whether it is in or out, and why. Pure.
+
+It decides nothing itself: who is in is what selection and the DNS face choose, asked with the same
+arguments; this file only finds the words.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from dns.answers import usable_and_leaving
+from registry_core.domain.freshness import Freshness
+from registry_core.domain.names import ip_address, label_of
+from registry_core.domain.records import Instance, InstanceKey, Service, Status
+from registry_core.domain.selection import Filter, WhenNonePass, ranked, serving
+
+# Spelling is compared with so many names at most, so that it takes milliseconds in a fleet of any size.
+MOST_COMPARED: Final = 1000
+MOST_SIMILAR: Final = 3
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What an explanation is made from: what is known, and how this agent selects."""
+
+    service: Service | None
+    source: str  # "view", "snapshot", "environment", "file"; "" when there is no such service
+    age_s: float
+    freshness: Freshness
+    complete: bool
+    missing: str = ""  # why there is no such service, or why that cannot be told
+    similar: tuple[str, ...] = ()
+    ttl_remaining_s: Mapping[InstanceKey, float] = {}  # of what comes from the registry
+    local_zone: str = ""
+    when_none_pass: WhenNonePass = WhenNonePass.ALL
+
+
+class ExplainedInstance(msgspec.Struct, frozen=True, kw_only=True):
+    """One instance. `answers` are those that name it: `http`, `a`, `aaaa`, `srv`."""
+
+    instance_id: str
+    endpoint: str
+    status: Status
+    zone: str
+    suspect: bool
+    ttl_remaining: float | None  # seconds; None: it has no lease
+    answers: tuple[str, ...]
+    verdict: str  # "in": lookups give it; "out": they do not; "leaving": DNS still names it
+    why: str
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /explain/{name}`."""
+
+    service_name: str
+    found: bool
+    summary: str
+    source: str
+    age_seconds: float
+    freshness: Freshness
+    complete: bool  # what is missing is known not to exist
+    similar: tuple[str, ...]
+    instances: tuple[ExplainedInstance, ...]
+
+
+def explained(name: str, wanted: Filter, known: Known) -> Explanation:
+    """Return why a lookup of `name` with the filters `wanted` answers as it does.
+
+    `http` stands for `GET /services/{name}` with the same filters. Over DNS only the tag can be asked for,
+    as `<tag>.<service>`; other filters leave `a`, `aaaa` and `srv` as they are without them.
+    """
+    service = known.service
+    if service is None:
+        instances: tuple[ExplainedInstance, ...] = ()
+        summary = known.missing
+    else:
+        choice = _Choice(service.instances, wanted, known)
+        instances = tuple(choice.explained(one) for one in ranked(service.instances, known.local_zone))
+        count = sum(one.verdict == "in" for one in instances)
+        summary = f"{count} of {len(instances)} instances of {service.name!r} are answered with"
+    return Explanation(
+        service_name=service.name if service is not None else name,
+        found=service is not None,
+        summary=summary,
+        source=known.source,
+        age_seconds=round(known.age_s, 3),
+        freshness=known.freshness,
+        complete=known.complete,
+        similar=known.similar,
+        instances=instances,
+    )
+
+
+def near_misses(name: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the few names that are spelled nearly like `name`, the nearest first."""
+    label = label_of(name.lower())
+    likely = (known for known in names if abs(len(known) - len(label)) <= 3)
+    by_label = {label_of(known): known for known in islice(likely, MOST_COMPARED)}
+    return tuple(by_label[found] for found in difflib.get_close_matches(label, by_label, n=MOST_SIMILAR))
+
+
+class _Choice:
+    """Who of a service is chosen, by each way of asking."""
+
+    def __init__(self, instances: tuple[Instance, ...], wanted: Filter, known: Known) -> None:
+        self._wanted = wanted
+        self._known = known
+        tagged = [i for i in instances if not wanted.tag or wanted.tag in i.tags]
+        usable, leaving = usable_and_leaving(tagged, known.when_none_pass)
+        self._http = _keys(serving(instances, wanted, known.when_none_pass))
+        self._srv = _keys([*usable, *leaving])
+        self._named = _keys(usable or leaving)
+        self._others_pass = any(i.status in (Status.PASSING, Status.WARNING) for i in instances if wanted.admits(i))
+
+    def explained(self, instance: Instance) -> ExplainedInstance:
+        key = instance.key
+        answers = ["http"] if key in self._http else []
+        if key in self._named:
+            answers += ["a" if version == 4 else "aaaa" for version in _versions(instance)]
+        answers += ["srv"] if key in self._srv else []
+        verdict = "in" if key in self._http else "leaving" if self._leaves(instance) else "out"
+        return ExplainedInstance(
+            instance_id=instance.instance_id,
+            endpoint=instance.endpoint,
+            status=instance.status,
+            zone=instance.zone,
+            suspect=instance.suspect,
+            ttl_remaining=self._known.ttl_remaining_s.get(key),
+            answers=tuple(answers),
+            verdict=verdict,
+            why="; ".join([self._because(instance), *self._besides(instance)]),
+        )
+
+    def _leaves(self, instance: Instance) -> bool:
+        return instance.status is Status.DRAINING and instance.key in self._srv
+
+    def _because(self, instance: Instance) -> str:
+        if not self._wanted.admits(instance):
+            return f"filtered: {_filtered(instance, self._wanted)}"
+        if self._wanted.status is not None:
+            return f"it is {instance.status.value}, as was asked for"
+        match instance.status:
+            case Status.PASSING:
+                return "it passes its checks"
+            case Status.WARNING:
+                return "its checks warn, and it is used all the same"
+            case Status.CRITICAL if instance.key in self._http:
+                return "it fails its checks, and so does everybody: better a doubtful address than none"
+            case Status.CRITICAL if self._others_pass:
+                return "it fails its checks, and others pass"
+            case Status.CRITICAL:
+                return "it fails its checks, and AGENT_WHEN_NONE_PASS is none"
+            case Status.DRAINING if instance.key in self._named:
+                return "it drains, and DNS names it because nobody else is there"
+            case Status.DRAINING if instance.key in self._srv:
+                return "it drains: SRV names it with a weight of 0, and nothing else does"
+            case Status.DRAINING:
+                return "it drains, and AGENT_WHEN_NONE_PASS is none"
+            case Status.MAINTENANCE:
+                return "it is in maintenance"
+
+    def _besides(self, instance: Instance) -> Iterable[str]:
+        if instance.suspect:
+            yield "suspect: it fell silent together with too many others, and is kept for a while"
+        ttl_s = self._known.ttl_remaining_s.get(instance.key)
+        if ttl_s is not None and ttl_s <= 0 and not instance.suspect:
+            yield "stale: its heartbeats are overdue"
+        zone = self._known.local_zone
+        if zone and instance.zone != zone and instance.key in self._http:
+            yield f"other zone: {instance.zone or 'none'} and not {zone}, so it comes after those that are near"
+
+
+def _filtered(instance: Instance, wanted: Filter) -> str:
+    """Return which of the filters does not admit `instance`: the first, of several."""
+    if not Filter(tag=wanted.tag).admits(instance):
+        return f"it has no tag {wanted.tag!r}"
+    if not Filter(version=wanted.version).admits(instance):
+        return f"its version is {instance.version or 'not told'}, and {wanted.version} was asked for"
+    if not Filter(zone=wanted.zone).admits(instance):
+        return f"its zone is {instance.zone or 'not told'}, and {wanted.zone} was asked for"
+    return f"it is {instance.status.value}, and {wanted.status} was asked for"
+
+
+def _keys(instances: Iterable[Instance]) -> Collection[InstanceKey]:
+    return {instance.key for instance in instances}
+
+
+def _versions(instance: Instance) -> list[int]:
+    """Return the IP versions of the addresses that DNS has for an instance, in order."""
+    parsed = (ip_address(ip) for ip in instance.addresses or (instance.host,))
+    return sorted({ip.version for ip in parsed if ip is not None})

@@ -1,0 +1,92 @@
+"""Ready bodies of localhost HTTP: from a request's target to the bytes of its answer.
+
+What an answer says of leases is right to the second, so a body is kept for a second at most, and dropped
+at once when its service changes. Which instance stands at the top is drawn anew for every request, by
+weight; each instance has a body of its own, made when it is first drawn.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Final
+
+from registry_core.domain.records import Instance
+from registry_core.domain.selection import Random
+
+KEPT_S: Final = 1.0
+MAX_TARGETS: Final = 4_000
+MAX_BYTES: Final = 4 * 1024 * 1024
+
+
+class Body:
+    """The answers to one target: `make(at)` gives the one with instance number `at` of `near` at its top."""
+
+    __slots__ = ("_made", "_make", "_marks", "content_type", "label")
+
+    def __init__(
+        self, label: str, near: Sequence[Instance], make: Callable[[int], bytes], content_type: str = "application/json"
+    ) -> None:
+        """`label` is that of the service, or empty when the answer depends on all of them; `near` is not empty."""
+        self.label = label
+        self.content_type = content_type
+        self._marks = list(accumulate(i.weight for i in near)) if near else [1]
+        self._make = make
+        self._made: dict[int, bytes] = {}
+
+    def draw(self, random: Random) -> tuple[bytes, int]:
+        """Return one answer, and how many bytes were newly made for it."""
+        marks = self._marks
+        at = 0 if len(marks) == 1 else min(bisect(marks, random.random() * marks[-1]), len(marks) - 1)
+        found = self._made.get(at)
+        if found is not None:
+            return found, 0
+        made = self._made[at] = self._make(at)
+        return made, len(made)
+
+
+class ReadyBodies:
+    """The bodies that are ready. When there is no more room, all begin anew: a second later they would anyway."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._ready: dict[str, Body] = {}
+        self._until = 0.0
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        """The number of targets."""
+        return len(self._ready)
+
+    def take(self, target: str, now: float) -> tuple[bytes, str] | None:
+        """Return a body and its content type, or None when there is none ready."""
+        if now >= self._until:
+            self._ready.clear()
+            self._bytes = 0
+            self._until = now + KEPT_S
+            return None
+        body = self._ready.get(target)
+        return None if body is None else self._drawn(body)
+
+    def put(self, target: str, body: Body) -> tuple[bytes, str]:
+        """Keep a body, and return it drawn once."""
+        if len(self._ready) >= MAX_TARGETS or self._bytes >= MAX_BYTES:
+            self._ready.clear()
+            self._bytes = 0
+        self._ready[target] = body
+        return self._drawn(body)
+
+    def changed(self, labels: frozenset[str]) -> None:
+        """Drop what depends on these services; everything when there are none: all answers may have changed."""
+        if not labels:
+            self._ready.clear()
+            return
+        for target, body in tuple(self._ready.items()):
+            if not body.label or body.label in labels:
+                del self._ready[target]
+
+    def _drawn(self, body: Body) -> tuple[bytes, str]:
+        data, made = body.draw(self._random)
+        self._bytes += made
+        return data, body.content_type

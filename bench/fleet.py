@@ -1,0 +1,42 @@
+"""A large fleet, put into Redis directly: by the product's own script, without the way over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from redis import Redis
+
+from bench.middle import registration
+from registry_core.domain.records import Registration
+from registry_core.domain.registration import checked
+from registry_core.store.redis import rows
+from registry_core.store.redis.scripts import SCRIPTS, STREAM_LENGTH, Name
+
+TTL_MS: Final = 60_000
+_BATCH: Final = 1000
+
+
+def fill(client: Redis, first: int, last: int, prefix: str = "vertice") -> None:
+    """Register the instances from `first` to below `last`. The shard has been opened by a registry before."""
+    sha = client.script_load(SCRIPTS[Name.REGISTER].text)
+    for start in range(first, last, _BATCH):
+        pipeline = client.pipeline(transaction=False)
+        for number in range(start, min(start + _BATCH, last)):
+            claim = checked(msgspec.convert(registration(number), Registration))
+            claim = msgspec.structs.replace(claim, addresses=(claim.host,))
+            pipeline.evalsha(sha, 0, prefix, STREAM_LENGTH, *_arguments(claim))
+        pipeline.execute()
+
+
+def _arguments(claim: Registration) -> tuple[Any, ...]:
+    address = f"{claim.host}:{claim.port}"
+    return (
+        rows.field_of(claim.key),
+        claim.service_name,
+        address,
+        "",
+        claim.status.value,
+        rows.claim_json(claim),
+        TTL_MS,
+    )

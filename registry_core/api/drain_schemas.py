@@ -1,0 +1,31 @@
+"""The wire types of drains that are confirmed: what a watcher acknowledges, and how far a drain has come."""
+
+from __future__ import annotations
+
+import msgspec
+
+from registry_core.domain.records import Status
+
+
+class AcknowledgeBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`POST /watch/ack`: the id of X-Watcher, and the cursor up to which everything is in use."""
+
+    watcher: str
+    cursor: str
+
+
+class AcknowledgedView(msgspec.Struct, kw_only=True):
+    """The answer to `POST /watch/ack`."""
+
+    status: str  # "acknowledged"
+
+
+class DrainView(msgspec.Struct, kw_only=True):
+    """`GET /drain/{service}/{instance}`: who of those that follow this replica knows that an instance drains."""
+
+    service_name: str
+    instance_id: str
+    status: Status
+    revision: str  # the cursor that tells of it; "" when it does not drain
+    watchers: int  # that acknowledge, and follow the service
+    acknowledged: int  # of these, who have it in use; 0 when it does not drain

@@ -1,0 +1,69 @@
+"""Who has taken in that an instance drains: of those that follow this replica, and acknowledge.
+
+Each replica knows its own watchers alone; whoever wants to know of all asks every replica.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from registry_core.api.drain_schemas import DrainView
+from registry_core.api.hub import WatchHub
+from registry_core.api.view import State, View
+from registry_core.domain.cursor import Cursor, cursor_of
+from registry_core.domain.events import Event, Registered, Renewed, StatusChanged
+from registry_core.domain.names import check_instance_id, check_service_name, label_of
+from registry_core.domain.records import InstanceKey, Status
+from registry_core.errors import NotFound, Warming
+
+
+class Drains:
+    """Remembers of every draining instance where in history it is said; so many are there as drain."""
+
+    def __init__(self, view: View, hub: WatchHub) -> None:
+        self._view = view
+        self._hub = hub
+        self._said_at: dict[InstanceKey, Cursor] = {}
+        view.subscribe(self)
+
+    def progress(self, service_name: str, instance_id: str) -> DrainView:
+        """Return how far it has got. Raises ValidationError, NotFound, and Warming while that cannot be told."""
+        key = InstanceKey(label_of(check_service_name(service_name)), check_instance_id(instance_id))
+        instance = self._view.catalog.get(key)
+        if instance is None:
+            if self._view.state is State.WARMING:
+                raise Warming("this registry started empty and does not know yet who is alive")
+            raise NotFound(f"{service_name!r} has no instance {instance_id!r}", field="instance_id")
+        said_at = self._said_at.get(key)
+        watchers, acknowledged = self._hub.acknowledgements(key.label, said_at if said_at is not None else Cursor())
+        return DrainView(
+            service_name=instance.service_name,
+            instance_id=instance.instance_id,
+            status=instance.status,
+            revision="" if said_at is None else str(said_at),
+            watchers=watchers,
+            acknowledged=0 if said_at is None else acknowledged,
+        )
+
+    # -- what the view says
+
+    def on_event(self, event: Event, _service_name: str) -> None:
+        """Note who begins to drain, and forget who does no longer."""
+        match event:
+            case Registered(instance=instance) if instance.status is Status.DRAINING:
+                self._said_at[event.key] = cursor_of([event.position])
+            case StatusChanged(key=key, status=Status.DRAINING) if self._view.catalog.get(key) is not None:
+                self._said_at[event.key] = cursor_of([event.position])
+            case Renewed():
+                pass
+            case _:
+                self._said_at.pop(event.key, None)
+
+    def on_moved(self, _differences: Sequence[Event]) -> None:
+        """Begin a new history, which everybody takes in anew."""
+        self.on_reset()
+
+    def on_reset(self) -> None:
+        """Begin a new history: whoever drains is told of anew, in a snapshot."""
+        view = self._view
+        self._said_at = {i.key: view.cursor for i in view.catalog if i.status is Status.DRAINING}

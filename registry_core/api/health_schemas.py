@@ -1,0 +1,123 @@
+"""The wire types of what a replica says of itself: its health, its guard, whether it lives."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from registry_core.domain.breaker import BreakerState
+from registry_core.domain.guard import GuardPhase
+from registry_core.ports import PoolReport, ShardReport
+
+
+class SystemHealth(msgspec.Struct, kw_only=True):
+    """The process: its share of one core, over a minute; the machine's memory; its asyncio tasks."""
+
+    cpu_percent: float | None  # None: not looked at yet
+    memory_percent: float | None
+    tasks: int
+
+
+class StoreHealth(msgspec.Struct, kw_only=True):
+    """The store: `ok`, or `failing` when its last sweep did not work, or a shard is away."""
+
+    kind: str  # "memory" | "redis"
+    status: str
+    last_sweep_age_s: float | None
+    shards: tuple[ShardReport, ...] = ()
+
+
+class RedisHealth(msgspec.Struct, kw_only=True):
+    """All shards together: `ok`, `slow`, or `failing`; the latency is the slowest master's, the pool the sum."""
+
+    status: str
+    latency_ms: float | None  # None: nobody answers
+    connection_pool: PoolReport
+
+
+class CircuitBreakerHealth(msgspec.Struct, kw_only=True):
+    """The most worried of the shards' breakers."""
+
+    state: BreakerState
+    failure_count: int  # in a row
+    last_failure: str | None  # ISO 8601, UTC
+    reason: str  # of the last failure; "" when there was none
+
+
+class CacheHealth(msgspec.Struct, kw_only=True):
+    """The replica's own view, from which lookups are answered."""
+
+    size: int
+    services: int
+    age_s: float
+
+
+class WatchHealth(msgspec.Struct, kw_only=True):
+    """Who follows this replica."""
+
+    watchers: int
+
+
+class ShardGuardView(msgspec.Struct, kw_only=True):
+    """The mass-expiry guard of one shard, as of the last sweep."""
+
+    shard: str
+    phase: GuardPhase
+    reason: str
+    instances: int
+    suspects: int
+    held_seconds: float
+    releases_in_seconds: float | None  # None: it does not hold
+    budget_per_minute: float
+
+
+class GuardView(msgspec.Struct, kw_only=True):
+    """`GET /guard`: the guards of all shards; `phase` is that of the most worried."""
+
+    phase: GuardPhase
+    suspects: int
+    shards: list[ShardGuardView]
+
+
+class GuardReleasedView(msgspec.Struct, kw_only=True):
+    """The answer to `POST /guard/release`: the shards whose guard was holding, and how all stand now."""
+
+    released: list[str]
+    guard: GuardView
+
+
+class ComponentsHealth(msgspec.Struct, kw_only=True):
+    """The parts of `/health`."""
+
+    store: StoreHealth
+    redis: RedisHealth | UnsetType = UNSET  # with a store in Redis only, as is the next
+    circuit_breaker: CircuitBreakerHealth | UnsetType = UNSET
+    guard: GuardView
+    cache: CacheHealth
+    system: SystemHealth
+    watch: WatchHealth
+
+
+class HealthView(msgspec.Struct, kw_only=True):
+    """`GET /health`."""
+
+    status: str  # "healthy" | "degraded" | "unhealthy"
+    timestamp: str  # ISO 8601, UTC
+    uptime_seconds: float
+    state: str  # "ready" | "warming"
+    active_services: int
+    instances: int
+    components: ComponentsHealth
+
+
+class WhoamiView(msgspec.Struct, kw_only=True):
+    """`GET /whoami`."""
+
+    address: str  # the peer's, as this replica sees it: of a proxy's client, the proxy's
+
+
+class LiveView(msgspec.Struct, kw_only=True):
+    """`GET /live` and `GET /ready`."""
+
+    status: str  # "live" | "ready" | "starting"
+    state: str

@@ -1,0 +1,78 @@
+"""Bringing back what was saved: what is missing is added, and what is there stays. Pure.
+
+A saved record is older than whatever the registry knows by itself. So it never replaces a record of the
+same or of a newer owner (epoch), and, unlike a registration, it never takes an address from anybody, not
+even from a holder that is overdue or failing: that holder was there after the record was saved.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import Final
+
+import msgspec
+
+from registry_core.domain import names
+from registry_core.domain.catalog import Catalog
+from registry_core.domain.records import Instance, Registration
+from registry_core.domain.registration import DEFAULT_RULES, Rules, address_taken, checked, name_taken
+from registry_core.errors import ValidationError
+
+# The year 5138. What is beyond is no time of a registration, but milliseconds that were taken for seconds.
+MAX_REGISTERED_AT: Final = 1e11
+
+
+class Outcome(enum.StrEnum):
+    """What bringing back a record leads to."""
+
+    RESTORED = "restored"  # it was missing, or held by an older owner
+    PRESENT = "present"  # the same owner's registration is there, and newer than what was saved
+    NEWER = "newer"  # a newer owner's registration is there
+
+
+def outcome_of(saved: Instance, held: Instance | None) -> Outcome:
+    """Return what bringing back `saved` does where `held` is registered under its key."""
+    if held is None or held.epoch < saved.epoch:
+        return Outcome.RESTORED
+    return Outcome.PRESENT if held.epoch == saved.epoch else Outcome.NEWER
+
+
+def restored(saved: Instance, catalog: Catalog) -> Outcome:
+    """Return what bringing back `saved` (already checked) does to what `catalog` holds.
+
+    Raises Conflict when the name or the address belongs to somebody else.
+    """
+    service = catalog.find(saved.service_name)
+    if service is not None and service.name != saved.service_name:
+        raise name_taken(saved.service_name, service.name)
+    outcome = outcome_of(saved, catalog.get(saved.key))
+    if outcome is Outcome.RESTORED:
+        holder = catalog.holder(saved.address)
+        if holder is not None and holder.key != saved.key:
+            raise address_taken(saved.host, saved.port, holder.key)
+    return outcome
+
+
+def claim_of(saved: Instance) -> Registration:
+    """Return the registration that `saved` came from."""
+    return Registration(**{field: getattr(saved, field) for field in Registration.__struct_fields__})
+
+
+def checked_record(saved: Instance, rules: Rules = DEFAULT_RULES) -> Instance:
+    """Return `saved` as it would be brought back: by the rules of a registration, and heard of again.
+
+    Raises ValidationError for the first field that breaks a rule.
+    """
+    claim = checked(claim_of(saved), rules)
+    if not (math.isfinite(saved.registered_at) and 0 <= saved.registered_at <= MAX_REGISTERED_AT):
+        raise ValidationError(
+            "registered_at is in Unix seconds", field="registered_at", provided=saved.registered_at, example=1764000000
+        )
+    fields = msgspec.structs.asdict(claim)
+    return Instance(**fields, registered_at=saved.registered_at)
+
+
+def what(saved: Instance) -> str:
+    """Return how `saved` is called in a line for people."""
+    return f"{names.label_of(saved.service_name)}/{saved.instance_id}"

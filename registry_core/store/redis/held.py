@@ -1,0 +1,71 @@
+"""What one shard holds, as far as it was read: its instances, and who is at which address. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from registry_core.domain.catalog import Lived
+from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
+from registry_core.domain.records import InstanceKey
+
+
+class Held:
+    """What one shard holds: its instances, and, where there are other shards, who is at which address."""
+
+    def __init__(self, instances: Iterable[Lived] = (), *, addresses: bool = True) -> None:
+        self._addresses = addresses
+        self.lived: dict[InstanceKey, Lived] = {}
+        self.at_address: dict[str, tuple[InstanceKey, ...]] = {}  # one, or more for a moment
+        for lived in instances:
+            self.put(lived)
+
+    def put(self, lived: Lived) -> None:
+        """Add or replace an instance."""
+        key = lived.instance.key
+        if self._addresses:
+            before, address = self.lived.get(key), lived.instance.address
+            if before is None or before.instance.address != address:
+                self.drop(key)
+                self.at_address[address] = (*self.at_address.get(address, ()), key)
+        self.lived[key] = lived
+
+    def drop(self, key: InstanceKey) -> None:
+        """Take an instance out; nothing when it is not there."""
+        dropped = self.lived.pop(key, None)
+        if dropped is not None and self._addresses:
+            address = dropped.instance.address
+            there = tuple(other for other in self.at_address[address] if other != key)
+            if there:
+                self.at_address[address] = there
+            else:
+                del self.at_address[address]
+
+    def __len__(self) -> int:
+        """The number of instances."""
+        return len(self.lived)
+
+    def shed(self, most: int) -> None:
+        """Let go of so many, when nobody reads it any more."""
+        for _ in range(min(most, len(self.lived))):
+            self.lived.popitem()
+        for _ in range(min(most, len(self.at_address))):
+            self.at_address.popitem()
+
+    def apply(self, event: Event) -> None:
+        """Do what the event says; nothing to what is not there."""
+        match event:
+            case Registered(instance=instance, heartbeat_at=at):
+                self.put(Lived(instance, at))
+            case StatusChanged(key=key, status=status):
+                lived = self.lived.get(key)
+                if lived is not None:
+                    instance = msgspec.structs.replace(lived.instance, status=status)
+                    self.lived[key] = Lived(instance, lived.heartbeat_at)
+            case Renewed(key=key, heartbeat_at=at):
+                lived = self.lived.get(key)
+                if lived is not None:
+                    self.lived[key] = Lived(lived.instance, at)
+            case Deregistered(key=key) | Expired(key=key):
+                self.drop(key)

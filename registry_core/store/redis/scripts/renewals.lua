@@ -1,0 +1,11 @@
+-- Read leases in the order of their renewals, and change nothing. ARGV[3] from which time on, in ms; [4] the field that
+-- was the last of the part before, or ''; [5] how many.
+-- Returns {field, time, field, time, ...}.
+local rank
+local before = ARGV[4] ~= '' and redis.call('ZSCORE', LEASES, ARGV[4])
+if before and tonumber(before) == tonumber(ARGV[3]) then
+    rank = redis.call('ZRANK', LEASES, ARGV[4]) + 1
+else
+    rank = redis.call('ZCOUNT', LEASES, '-inf', '(' .. ARGV[3])
+end
+return redis.call('ZRANGE', LEASES, rank, rank + tonumber(ARGV[5]) - 1, 'WITHSCORES')

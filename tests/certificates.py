@@ -1,0 +1,45 @@
+"""Certificates for tests: an authority that signs for whom it is told to, made with the openssl program."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tests.programs import find
+
+_KEY: Final = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
+class Certificate(NamedTuple):
+    """A certificate and its key, each a PEM file."""
+
+    cert: Path
+    key: Path
+
+
+class Authority:
+    """An authority; `ca` is what its clients trust."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self._folder = folder
+        self.ca, self._key = folder / "ca.pem", folder / "ca.key"
+        _openssl(
+            "req", "-x509", *_KEY, "-keyout", self._key, "-out", self.ca, "-days", "2", "-subj", f"/CN={folder.name}"
+        )
+
+    def issue(self, *names: str, expired: bool = False) -> Certificate:
+        """Return a certificate for `names`, each like `IP:127.0.0.1` or `DNS:localhost`."""
+        number = len(list(self._folder.glob("*.crt")))
+        request, extension = self._folder / f"{number}.csr", self._folder / f"{number}.ext"
+        made = Certificate(self._folder / f"{number}.crt", self._folder / f"{number}.key")
+        extension.write_text(f"subjectAltName={','.join(names)}\n")
+        _openssl("req", "-new", *_KEY, "-keyout", made.key, "-out", request, "-subj", "/CN=test")
+        signed = ("-CA", self.ca, "-CAkey", self._key, "-set_serial", str(number + 1), "-extfile", extension)
+        _openssl("x509", "-req", "-in", request, *signed, "-days", "-1" if expired else "2", "-out", made.cert)
+        return made
+
+
+def _openssl(*words: str | Path) -> None:
+    subprocess.run([find("openssl"), *map(str, words)], capture_output=True, check=True, timeout=30)

@@ -1,0 +1,257 @@
+"""The doctor's questions to real name servers, agents and registries, and the command as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import json
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from agent.doctor.examination import examine, look_up
+from agent.doctor.facts import ZoneAnswer
+from agent.doctor.inquiries import ask_agent, ask_registry
+from agent.doctor.questions import ask_for_zone
+from tests.foreign import name_in, reply_to
+from tests.integration.replicas import READY, serving
+from tests.programs import VERTICE, accepts, find, free_port, running, wait_until
+from tests.resolvers import face, honest, resolver, silent
+
+ZONE = "vertice.internal"
+TOKEN = "a-long-random-word"
+
+
+def doctor(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    argv = ["/usr/bin/env", *(f"{name}={value}" for name, value in environment.items()), *VERTICE, "doctor", *words]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=40, check=False)
+
+
+def found(*words: str, **environment: str) -> dict[str, Any]:
+    """Return what the doctor finds, by id."""
+    done = doctor("--json", *words, **environment)
+    assert done.returncode in (0, 1), done.stderr
+    return {one["id"]: one for one in json.loads(done.stdout)["findings"]}
+
+
+# -- name servers
+
+
+async def ask(port: int, zone: str = ZONE, host: str = "127.0.0.1") -> ZoneAnswer:
+    return await asyncio.to_thread(ask_for_zone, host, zone, port)
+
+
+async def test_an_agent_is_known_by_the_name_that_only_agents_know() -> None:
+    async with face("none") as agent:
+        assert await ask(agent.port) is ZoneAnswer.OURS
+        assert await ask(agent.port, "fleet.internal") is ZoneAnswer.REFUSES
+
+
+async def test_who_says_that_there_is_no_such_name_is_told_from_who_refuses() -> None:
+    async with resolver(lambda query, _: [reply_to(query, rcode=3)]) as one:
+        assert await ask(one.port) is ZoneAnswer.UNKNOWN
+    async with resolver(lambda query, _: [reply_to(query, rcode=2)]) as one:
+        assert await ask(one.port) is ZoneAnswer.REFUSES
+
+
+async def test_an_agent_behind_a_forwarding_resolver_is_known_as_well(tmp_path: Path) -> None:
+    async with face("none") as agent:
+        port = free_port()
+        argv = [find("dnsmasq"), "--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null"]
+        argv += ["--listen-address=127.0.0.1", "--bind-interfaces", f"--port={port}", "--pid-file="]
+        argv += [f"--server=/{ZONE}/127.0.0.1#{agent.port}"]
+        with running(argv, tmp_path / "log"):
+            await asyncio.to_thread(wait_until, lambda: accepts(port), "dnsmasq listens")
+            assert await ask(port) is ZoneAnswer.OURS
+            assert await ask(port, "fleet.internal") is ZoneAnswer.REFUSES
+
+
+async def test_a_zone_of_somebody_else_is_told_from_ours() -> None:
+    def theirs(query: bytes, transport: str) -> list[bytes]:
+        if name_in(query).rstrip(".") == ZONE:
+            return [reply_to(query, f"{ZONE}. 300 IN SOA ns.example. root.example. 1 2 3 4 5")]
+        return [reply_to(query, rcode=3)]
+
+    async with resolver(theirs) as one:
+        assert await ask(one.port) is ZoneAnswer.ELSEWHERES
+    # One that answers every name with the same address is no agent, though it answers ours.
+    async with resolver(honest) as one:
+        assert await ask(one.port) is ZoneAnswer.ELSEWHERES
+
+
+async def test_who_is_silent_absent_or_talks_of_something_else_is_silent() -> None:
+    async with resolver(silent) as one:
+        assert await ask(one.port) is ZoneAnswer.SILENT
+    assert await ask(free_port()) is ZoneAnswer.SILENT
+    async with resolver(lambda query, _: [b"\0\0" + reply_to(query)[2:], b"x", query]) as one:
+        assert await ask(one.port) is ZoneAnswer.SILENT
+
+
+def test_a_name_that_there_is_not_is_a_problem_and_no_fault() -> None:
+    looked = look_up("nobody.invalid")
+    assert (looked.done, looked.addresses) == (True, ())
+    assert looked.problem
+    assert look_up("localhost").addresses
+
+
+# -- the registry
+
+
+async def test_the_registry_tells_from_which_address_a_request_comes() -> None:
+    async with serving() as api:
+        answer = await api.call("GET", "/whoami", headers={"X-Forwarded-For": "192.0.2.1"})
+        assert (answer.status, answer.body) == (200, {"address": "127.0.0.1"})
+
+
+@pytest.mark.parametrize(("token", "status"), [(TOKEN, 404), ("wrong", 401), ("", 401)])
+async def test_a_registry_is_seen_with_its_clock_and_its_word_on_our_token(token: str, status: int) -> None:
+    async with serving(msgspec.structs.replace(READY, secrets=(TOKEN,))) as api:
+        seen = await asyncio.to_thread(ask_registry, api.url, token)
+        assert (seen.problem, seen.is_ready, seen.write_status, seen.seen_as) == ("", True, status, "127.0.0.1")
+        assert seen.version
+        assert seen.ahead_s is not None
+        assert abs(seen.ahead_s) <= seen.error_s + 0.1, "the same clock"
+        assert (await api.call("GET", "/services")).body == [], "nothing was registered"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>welcome</html>")
+
+    def log_message(self, *_: object) -> None:
+        """Be quiet."""
+
+
+@pytest.fixture
+def website() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_what_is_no_registry_and_no_agent_is_not_taken_for_one(website: str) -> None:
+    assert ask_registry(website, "").problem == "what answers there is no registry (GET /ready: 200)"
+    assert ask_agent(website) is None
+
+
+def test_a_registry_that_cannot_be_reached_is_told_with_the_reason() -> None:
+    assert ask_registry(f"http://127.0.0.1:{free_port()}", "").problem == "Connection refused"
+    assert "cannot be resolved" in ask_registry("http://registry.invalid:8888", "").problem
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        assert ask_registry(f"http://127.0.0.1:{deaf.getsockname()[1]}", "").problem == "timed out"
+    assert "SSL" in ask_registry_with_tls().problem
+
+
+def ask_registry_with_tls() -> Any:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        try:
+            return ask_registry(f"https://127.0.0.1:{server.server_address[1]}", "")
+        finally:
+            thread.join()
+
+
+# -- the command
+
+
+def test_beside_a_running_agent_the_doctor_asks_it_what_it_was_not_told(tmp_path: Path) -> None:
+    registry, web, dns = free_port(), free_port(), free_port()
+    agent = {
+        "AGENT_HTTP_LISTEN": f"127.0.0.1:{web}",
+        "AGENT_DNS_LISTEN": f"127.0.0.1:{dns}",
+        "AGENT_DNS_FORWARD": "none",
+    }
+    own = {
+        "SERVICE_NAME": "billing",
+        "SERVICE_HOST": "127.0.0.1",
+        "SERVICE_PORT": str(registry),
+        "REGISTRY_URL": f"http://127.0.0.1:{registry}",
+        "VERTICE_REGISTRY_TOKEN": TOKEN,
+        "AGENT_STATE_DIR": str(tmp_path / "state"),
+    }
+    with (
+        running(
+            [*VERTICE, "registry", "--listen", f"127.0.0.1:{registry}"], tmp_path / "r", {"REGISTRY_SECRET": TOKEN}
+        ),
+        running([*VERTICE, "agent"], tmp_path / "a", {**agent, **own}),
+    ):
+        wait_until(lambda: accepts(registry) and accepts(web), "both listen")
+        told = found(**agent)
+        assert (
+            told["settings-of-agent"]["what"]
+            == "SERVICE_NAME and REGISTRY_URL are not set here, and taken from the running agent"
+        )
+        assert {"agent", "port-ours", "registry", "advertised-loopback-here", "token-missing"} <= set(told)
+        whole = found(**agent, **own)
+        assert {"token", "state-dir", "settings"} <= set(whole)
+        assert not {"token-missing", "settings-of-agent", "advertised-not-listening", "state-dir-taken"} & set(whole)
+        other = found(**{**agent, **own, "SERVICE_NAME": "mail_relay"})
+        assert "it stands beside billing, not mail_relay" in other["agent-other"]["what"]
+
+
+def test_before_there_is_an_agent_its_ports_are_looked_at() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as rival:
+        rival.bind(("127.0.0.1", 0))
+        port = rival.getsockname()[1]
+        taken = found(AGENT_DNS_LISTEN=f"127.0.0.1:{port}", AGENT_HTTP_LISTEN=f"127.0.0.1:{free_port()}")
+        assert f"127.0.0.1:{port} (udp), where the agent is to answer DNS, is taken by" in taken["port-taken"]["what"]
+        assert {"agent-not-running", "port", "registry-away"} <= set(taken)
+
+
+def test_a_wrong_setting_is_a_finding_and_the_rest_is_examined(tmp_path: Path) -> None:
+    wrong = found(AGENT_DNS_ZONES="x")
+    assert wrong["settings-wrong"]["what"] == "AGENT_DNS_ZONES: there is no such setting (did you mean AGENT_DNS_ZONE?)"
+    assert "zone" in wrong
+    missing = found("--config", str(tmp_path / "none.toml"))
+    assert missing["settings-wrong"]["what"] == f"{tmp_path}/none.toml: cannot be read: No such file or directory"
+
+
+def test_the_exit_code_says_whether_there_is_an_error_and_strictly_whether_a_warning(tmp_path: Path) -> None:
+    registry = free_port()
+    calm = {
+        "AGENT_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
+        "AGENT_DNS_LISTEN": f"127.0.0.1:{free_port()}",
+        "REGISTRY_URL": f"http://127.0.0.1:{registry}",
+    }
+    argv = [*VERTICE, "registry", "--listen", f"127.0.0.1:{registry}"]
+    root = tmp_path / "root"
+    (root / "etc").mkdir(parents=True)
+    (root / "etc/resolv.conf").write_text("nameserver 127.0.0.1\n")
+    with running(argv, tmp_path / "log"):
+        wait_until(lambda: accepts(registry), "the registry listens")
+        zone = {**calm, "AGENT_DNS_ZONE": "fleet"}
+        warned = doctor("--root", str(root), **zone)
+        assert (warned.returncode, warned.stderr) == (0, ""), warned.stdout
+        assert "[zone-single-label]" in warned.stdout
+        assert "things are fine" in warned.stdout
+        assert "\x1b" not in warned.stdout
+        assert doctor("--strict", "--root", str(root), **zone).returncode == 1
+        assert doctor("--root", str(root), **calm, AGENT_DNS_ZONE="fleet.local").returncode == 1
+    usage = doctor("--agent", "nowhere")
+    assert (usage.returncode, usage.stdout) == (2, "")
+
+
+def test_whatever_hangs_the_examination_ends_and_says_what_hung(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+    monkeypatch.setattr("agent.doctor.examination.ELSEWHERE_S", 0.5)
+    monkeypatch.setattr("agent.doctor.examination.look_up", lambda _: never.wait())
+    monkeypatch.setattr("agent.doctor.examination.look_at", lambda _: never.wait())
+    monkeypatch.setattr("agent.doctor.examination.ask_registry", lambda *_: never.wait())
+    facts = examine({"AGENT_STATE_DIR": "/var/lib/vertice", "AGENT_HTTP_LISTEN": f"127.0.0.1:{free_port()}"})
+    assert facts.lookup is not None
+    assert not facts.lookup.done
+    assert facts.registries[0].problem == "it did not answer in time"
+    assert "AGENT_STATE_DIR" in facts.not_in_time
+    never.set()

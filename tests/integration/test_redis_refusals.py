@@ -1,0 +1,127 @@
+"""A Redis that answers and takes nothing: writes fail at once, and are taken in the moment in which they can be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import exceptions
+from redis.asyncio import Redis
+
+from registry_core.domain.breaker import BreakerState
+from registry_core.errors import NotReplicated, StoreUnavailable, Unavailable
+from registry_core.store.redis.failures import is_answer
+from registry_core.store.redis.queue import _Write
+from registry_core.store.redis.scripts import Name
+from registry_core.store.redis.store import RedisStore
+from tests.integration.redis_stores import running_store
+from tests.programs import eventually
+from tests.redis_topology import RedisServer, redis_server
+from tests.samples import claim
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with redis_server(tmp_path / "redis") as running:
+        yield running
+
+
+async def refused(store: RedisStore, times: int = 5) -> str:
+    """Try to register some times over, at once; return what all of them are told."""
+    tries = [store.register(claim(port=8000 + number)) for number in range(times)]
+    errors = await asyncio.gather(*tries, return_exceptions=True)
+    assert all(isinstance(error, Unavailable) for error in errors), errors
+    (said,) = {str(error) for error in errors}
+    return said
+
+
+async def test_no_memory_is_no_failure_of_the_connection(server: RedisServer) -> None:
+    async with running_store(server) as (store, feed):
+        await store.register(claim("billing", port=9000))
+        server.ask("CONFIG", "SET", "maxmemory", "1")
+        said = await refused(store)
+        assert said == "shard 'main' takes no writes: its Redis has no memory left (maxmemory)"
+        (report,) = store.shards()
+        assert report.breaker is BreakerState.CLOSED
+        assert (report.last_failure, report.problem) == (said, said)
+        assert feed.catalog.names() == ["billing"], "lookups go on"
+        server.ask("CONFIG", "SET", "maxmemory", "0")
+        await store.register(claim())
+        assert store.shards()[0].problem == ""
+
+
+async def test_no_disk_is_no_failure_of_the_connection(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with redis_server(tmp_path / "redis", f"dir {disk}", "save 3600 1000000") as server:
+        async with running_store(server) as (store, _):
+            disk.rmdir()
+            server.ask("BGSAVE")
+            failed = "rdb_last_bgsave_status:err"
+            await eventually(lambda: failed in str(server.ask("INFO", "persistence")), "it cannot write")
+            said = await refused(store)
+            assert said == "shard 'main' takes no writes: its Redis cannot write to its disk (MISCONF)"
+            assert store.shards()[0].breaker is BreakerState.CLOSED
+            server.ask("CONFIG", "SET", "stop-writes-on-bgsave-error", "no")
+            await store.register(claim())
+        server.kill()  # it would not end by itself before it has saved
+
+
+async def test_no_replica_is_no_failure_of_the_connection(server: RedisServer) -> None:
+    async with running_store(server) as (store, _):
+        server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+        assert await refused(store) == "shard 'main' has no replica that takes writes"
+        assert store.shards()[0].breaker is BreakerState.CLOSED
+        server.ask("CONFIG", "SET", "min-replicas-to-write", "0")
+        await store.register(claim())
+
+
+async def test_a_write_that_was_given_no_time_is_told_the_reason_of_those_before_it(server: RedisServer) -> None:
+    async with running_store(server) as (store, _):
+        server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+        first = asyncio.ensure_future(refused(store, 1))
+        await asyncio.sleep(0.005)  # these come behind it, and their time is over as soon as its time is
+        behind = [asyncio.ensure_future(refused(store, 1)) for _ in range(5)]
+        assert {await each for each in (first, *behind)} == {"shard 'main' has no replica that takes writes"}
+        assert store.shards()[0].breaker is BreakerState.CLOSED
+
+
+async def test_no_master_is_one(server: RedisServer) -> None:
+    async with running_store(server) as (store, _):
+        server.ask("REPLICAOF", "127.0.0.1", "1")
+        await refused(store)
+        assert store.shards()[0].breaker is BreakerState.OPEN
+
+
+@pytest.mark.parametrize(
+    ("error", "answer"),
+    [
+        (exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), True),
+        (exceptions.ResponseError("MISCONF Redis is configured to save RDB snapshots"), True),
+        (exceptions.ResponseError("NOREPLICAS Not enough good replicas to write."), True),
+        (exceptions.NoPermissionError("this user has no permissions to run the 'evalsha' command"), True),
+        (exceptions.ResponseError("NOTOPEN the shard was emptied"), True),
+        (NotReplicated("0 of 1"), True),
+        (exceptions.ReadOnlyError("You can't write against a read only replica."), False),
+        (exceptions.ResponseError("READONLY You can't write against a read only replica. script: x"), False),
+        (exceptions.BusyLoadingError("Redis is loading the dataset in memory"), False),
+        (exceptions.ResponseError("BUSY Redis is busy running a script."), False),
+        (exceptions.ConnectionError("gone"), False),
+        (exceptions.TimeoutError("late"), False),
+        (StoreUnavailable("no Redis master is known"), False),
+        (TimeoutError(), False),
+    ],
+)
+def test_only_what_a_serving_master_says_is_an_answer(error: Exception, *, answer: bool) -> None:
+    assert is_answer(error) is answer
+
+
+async def test_a_restoration_that_a_second_master_finds_done_was_done() -> None:
+    write = _Write(Name.RESTORE, (), 0.0, asyncio.get_running_loop().create_future())
+    first, second = Redis(), Redis()  # connected to nobody
+    write.take([b"ok", b"epoch", b"7"], first)
+    write.take([b"held", b"5"], second)
+    assert write.result == [b"ok", b"epoch", b"7"]
+    assert write.taken_by is second

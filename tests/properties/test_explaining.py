@@ -1,0 +1,179 @@
+"""What is explained as in is what lookups give: exactly, over HTTP and over DNS, for any service and any filters."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import dnslib
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.explaining import Explanation
+from agent.lookups import Lookups
+from agent.view import View
+from agent.watch_reader import Replaced
+from dns.answers import Zone, ZoneSettings
+from dns.codec import CLASS_IN, Query, Type
+from registry_core.domain.catalog import Catalog
+from registry_core.domain.cursor import Cursor
+from registry_core.domain.names import label_of, short_id
+from registry_core.domain.records import Instance, Status
+from registry_core.domain.selection import ANY, Filter, WhenNonePass
+from registry_core.errors import NotFound
+from tests.samples import FakeClock, instance, instances, lived
+
+SERVICE = "ip_intel"
+APEX = (b"vertice", b"internal")
+
+
+@st.composite
+def services(draw: st.DrawFn) -> list[Instance]:
+    """Return the instances of one service, each with an address of its own, IPv4, IPv6, both or none."""
+    found = []
+    for number, record in enumerate(draw(st.lists(instances(), max_size=6))):
+        v4, v6 = f"10.0.1.{number}", f"fd00::{number + 1}"
+        addresses = draw(st.sampled_from([(v4,), (v6,), (v4, v6), ()]))
+        host = f"host-{number}"
+        found.append(
+            msgspec.structs.replace(
+                record, service_name=SERVICE, instance_id=f"i{number}", host=host, addresses=addresses
+            )
+        )
+    return found
+
+
+FILTERS = st.builds(
+    Filter,
+    tag=st.sampled_from(("", "canary", "none-has-it")),
+    version=st.sampled_from(("", "1.4", "2", "1.4.2")),
+    zone=st.sampled_from(("", "z1")),
+    status=st.sampled_from((None, *Status)),
+)
+
+
+def holding(records: list[Instance]) -> View:
+    """Return a view that has heard all of these from a registry that is ready."""
+    view = View(FakeClock())
+    catalog = Catalog()
+    catalog.merge(lived(record) for record in records)
+    view.apply(Replaced(tuple(lived(i) for i in catalog), Cursor(), catalog.digest, "ready", "start"))
+    return view
+
+
+def named(explanation: Explanation, answer: str) -> set[str]:
+    return {one.instance_id for one in explanation.instances if answer in one.answers}
+
+
+@given(
+    records=services(), wanted=FILTERS, when=st.sampled_from(list(WhenNonePass)), zone=st.sampled_from(("", "z1", "z2"))
+)
+def test_what_is_explained_as_in_is_exactly_what_http_answers(
+    records: list[Instance], wanted: Filter, when: WhenNonePass, zone: str
+) -> None:
+    lookups = Lookups(holding(records), zone=zone, when_none_pass=when, random=random.Random(1))
+    try:
+        given_ = [one.instance_id for one in lookups.service(SERVICE, wanted).instances]
+    except NotFound:
+        given_ = []
+    explanation = lookups.explain(SERVICE, wanted)
+    assert [one.instance_id for one in explanation.instances if one.verdict == "in"] == given_  # in the same order
+    assert named(explanation, "http") == set(given_)
+    assert explanation.found == bool(records)
+    assert len(explanation.instances) == len(records)
+    assert all(one.why for one in explanation.instances)
+
+
+@given(
+    records=services(),
+    tag=st.sampled_from(("", "canary")),
+    when=st.sampled_from(list(WhenNonePass)),
+    seed=st.integers(),
+)
+def test_what_is_explained_as_named_by_dns_is_exactly_what_dns_answers(
+    records: list[Instance], tag: str, when: WhenNonePass, seed: int
+) -> None:
+    view = holding(records)
+    lookups = Lookups(view, zone="z1", when_none_pass=when, random=random.Random(seed))
+    zone = Zone(view, ZoneSettings(local_zone="z1", when_none_pass=when))
+    name = (*((tag.encode(),) if tag else ()), label_of(SERVICE).encode(), *APEX)
+    explanation = lookups.explain(SERVICE, Filter(tag=tag))
+
+    def data_of(qtype: Type) -> list[bytes]:
+        answer = zone.answer(Query(1, 0, name, qtype, CLASS_IN, b"", None), random.Random(seed)).answer
+        return [record.data for record in answer.answers]
+
+    by_v4 = {ip: i.instance_id for i in records for ip in i.addresses if ":" not in ip}
+    by_v6 = {dnslib.AAAA(ip).data: i.instance_id for i in records for ip in i.addresses if ":" in ip}
+    assert named(explanation, "a") == {by_v4[".".join(map(str, data))] for data in data_of(Type.A)}
+    assert named(explanation, "aaaa") == {by_v6[tuple(data)] for data in data_of(Type.AAAA)}
+    by_target = {f"i-{short_id(SERVICE, i.instance_id)}": i.instance_id for i in records}
+    by_target |= {i.host: i.instance_id for i in records}
+    targets = {data[7 : 7 + data[6]].decode() for data in data_of(Type.SRV)}
+    assert named(explanation, "srv") == {by_target[target] for target in targets}
+    # Who is out is named by nothing, and who leaves by DNS alone.
+    assert all(one.answers == () for one in explanation.instances if one.verdict == "out")
+    assert all("http" not in one.answers for one in explanation.instances if one.verdict == "leaving")
+
+
+# -- the words
+
+
+def of(record: Instance, *others: Instance, wanted: Filter = ANY, when: WhenNonePass = WhenNonePass.ALL) -> str:
+    """Return what is explained of one instance of a service."""
+    lookups = Lookups(holding([record, *others]), zone="z1", when_none_pass=when, random=random.Random(1))
+    (why,) = [one.why for one in lookups.explain(SERVICE, wanted).instances if one.instance_id == record.instance_id]
+    return why
+
+
+PASSES = instance(SERVICE, port=9000, zone="z1")
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted", "when", "word"),
+    [
+        ({}, ANY, WhenNonePass.ALL, "passes"),
+        ({"status": Status.WARNING}, ANY, WhenNonePass.ALL, "warn"),
+        ({"status": Status.CRITICAL}, ANY, WhenNonePass.ALL, "others pass"),
+        ({"status": Status.DRAINING}, ANY, WhenNonePass.ALL, "weight of 0"),
+        ({"status": Status.MAINTENANCE}, ANY, WhenNonePass.ALL, "maintenance"),
+        ({"status": Status.MAINTENANCE}, Filter(status=Status.MAINTENANCE), WhenNonePass.ALL, "as was asked for"),
+        ({"suspect": True}, ANY, WhenNonePass.ALL, "suspect"),
+        ({"zone": "z2"}, ANY, WhenNonePass.ALL, "other zone: z2"),
+        ({"tags": ("blue",)}, Filter(tag="canary"), WhenNonePass.ALL, "no tag 'canary'"),
+        ({"version": "1.0.0"}, Filter(version="2"), WhenNonePass.ALL, "version is 1.0.0"),
+        ({"zone": "z2"}, Filter(zone="z1"), WhenNonePass.ALL, "zone is z2"),
+        ({}, Filter(status=Status.WARNING), WhenNonePass.ALL, "passing, and warning was asked for"),
+    ],
+)
+def test_the_reason_is_said_in_words(more: dict[str, Any], wanted: Filter, when: WhenNonePass, word: str) -> None:
+    assert word in of(instance(SERVICE, **{"zone": "z1", **more}), PASSES, wanted=wanted, when=when)
+
+
+def test_when_nobody_passes_the_reason_is_the_setting() -> None:
+    ill, leaves = instance(SERVICE, status=Status.CRITICAL), instance(SERVICE, status=Status.DRAINING)
+    assert "better a doubtful address" in of(ill)
+    assert "AGENT_WHEN_NONE_PASS is none" in of(ill, when=WhenNonePass.NONE)
+    assert "nobody else is there" in of(leaves)
+    assert "AGENT_WHEN_NONE_PASS is none" in of(leaves, when=WhenNonePass.NONE)
+
+
+def test_a_name_that_is_not_there_is_explained_by_the_names_that_are_like_it() -> None:
+    view = holding([instance("parcel_tracker"), instance("billing", port=1)])
+    lookups = Lookups(view, zone="", when_none_pass=WhenNonePass.ALL, random=random.Random(1))
+    for name in ("parcel_traker", "Parcel-Tracker!", "parceltracker"):
+        explanation = lookups.explain(name)
+        assert (explanation.found, explanation.similar, explanation.source) == (False, ("parcel_tracker",), "")
+        assert name in explanation.summary
+    assert lookups.explain("x" * 10_000).similar == ()
+
+
+def test_what_cannot_be_told_is_said_not_to_be_known() -> None:
+    clock = FakeClock()
+    view = View(clock)
+    lookups = Lookups(view, zone="", when_none_pass=WhenNonePass.ALL, random=random.Random(1))
+    explanation = lookups.explain("billing")
+    assert (explanation.found, explanation.complete) == (False, False)
+    assert "cannot tell whether 'billing' exists" in explanation.summary

@@ -1,0 +1,135 @@
+"""What an agent acknowledges to the registry, and how often."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from agent.acknowledging import TRIES, Acknowledger, is_waited_for
+from agent.decisions import Outcome
+from agent.registry_client import Reply
+from agent.watch_reader import Change, Happened, Heard, Replaced, Synced
+from registry_core.domain.cursor import Cursor, parse_cursor
+from registry_core.domain.events import Deregistered, Expired, Position, Registered, StatusChanged
+from registry_core.domain.records import Instance, Status
+from tests.programs import eventually
+from tests.samples import instance, lived
+
+AT = Position(0, "e1", 7)
+CURSOR = Cursor((AT,))
+LEAVES = instance(status=Status.DRAINING)
+
+
+def happened(event: Registered | StatusChanged | Deregistered | Expired) -> Happened:
+    return Happened(event, CURSOR)
+
+
+def snapshot(*instances: Instance) -> Replaced:
+    return Replaced(tuple(lived(i) for i in instances), CURSOR, "", "ready", "start")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        happened(StatusChanged(AT, LEAVES.key, Status.DRAINING)),
+        happened(Registered(AT, LEAVES, 1.0)),
+        snapshot(instance(port=8035), LEAVES),
+    ],
+    ids=["a status", "a registration", "a snapshot"],
+)
+def test_who_drains_waits_to_hear_that_it_was_taken(change: Change) -> None:
+    assert is_waited_for(change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(happened(StatusChanged(AT, LEAVES.key, status)) for status in Status if status is not Status.DRAINING),
+        happened(Registered(AT, instance(), 1.0)),
+        happened(Deregistered(AT, LEAVES.key)),
+        happened(Expired(AT, LEAVES.key)),
+        snapshot(instance()),
+        Heard(((LEAVES.key, 1.0),)),
+        Synced(CURSOR, "", "ready", 0.0),
+    ],
+)
+def test_nobody_waits_for_other_changes(change: Change) -> None:
+    assert not is_waited_for(change)
+
+
+class Registry:
+    """Takes acknowledgements, or answers as it is told."""
+
+    def __init__(self, *answers: Outcome) -> None:
+        self.answers = list(answers)
+        self.heard: list[Cursor] = []
+        self.cursor = CURSOR
+
+    async def send(self, cursor: Cursor) -> Reply:
+        self.heard.append(cursor)
+        return Reply(self.answers.pop(0) if self.answers else Outcome.DONE)
+
+
+class NoJitter:
+    def random(self) -> float:
+        return 0.0
+
+
+@contextlib.asynccontextmanager
+async def acknowledging(
+    registry: Registry, *, asked: bool = True, pace_s: float = 0.001
+) -> AsyncIterator[Acknowledger]:
+    acknowledger = Acknowledger(registry.send, lambda: registry.cursor, NoJitter(), asked=asked, pace_s=pace_s)
+    task = asyncio.create_task(acknowledger.run())
+    try:
+        yield acknowledger
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_many_drains_at_once_are_one_acknowledgement_of_the_last() -> None:
+    registry = Registry()
+    async with acknowledging(registry) as acknowledger:
+        for _ in range(100):
+            acknowledger.see(snapshot(LEAVES))
+        registry.cursor = parse_cursor("0.e1.107")
+        await eventually(lambda: registry.heard != [], "it is acknowledged")
+        await asyncio.sleep(0.02)  # several times the pace
+    assert registry.heard == [parse_cursor("0.e1.107")]
+
+
+async def test_a_drain_that_comes_while_an_earlier_one_is_acknowledged_is_acknowledged_too() -> None:
+    registry = Registry()
+    async with acknowledging(registry) as acknowledger:
+        acknowledger.see(snapshot(LEAVES))
+        await eventually(lambda: len(registry.heard) == 1, "the first is acknowledged")
+        acknowledger.see(snapshot(LEAVES))
+        await eventually(lambda: len(registry.heard) == 2, "the second is acknowledged")
+
+
+async def test_another_replica_behind_the_same_address_does_not_know_the_watch_and_the_next_try_may_meet_it() -> None:
+    registry = Registry(Outcome.UNKNOWN, Outcome.UNAVAILABLE, Outcome.UNKNOWN)
+    async with acknowledging(registry) as acknowledger:
+        acknowledger.see(snapshot(LEAVES))
+        await eventually(lambda: len(registry.heard) == 4, "it is acknowledged in the end")
+
+
+async def test_a_registry_that_takes_no_acknowledgement_is_not_asked_for_ever() -> None:
+    registry = Registry(*[Outcome.UNKNOWN] * (3 * TRIES))
+    async with acknowledging(registry) as acknowledger:
+        acknowledger.see(snapshot(LEAVES))
+        await eventually(lambda: len(registry.heard) == TRIES, "it was tried")
+        await asyncio.sleep(0.02)
+        assert len(registry.heard) == TRIES
+
+
+async def test_a_registry_that_gave_no_id_is_told_nothing() -> None:
+    registry = Registry()
+    async with acknowledging(registry, asked=False) as acknowledger:
+        acknowledger.see(snapshot(LEAVES))
+        await asyncio.sleep(0.02)
+    assert registry.heard == []

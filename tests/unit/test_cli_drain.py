@@ -1,0 +1,119 @@
+"""What `vertice drain` and `vertice explain` print, and how they end."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+from typing import Any
+
+import pytest
+
+from agent.cli import drain, explain
+from agent.cli.client import Answer
+
+
+def answer(body: Any, status: int = 200) -> Answer:
+    return Answer(status, http.client.HTTPMessage(), json.dumps(body).encode())
+
+
+def held(**more: Any) -> Any:
+    one = {"service_name": "billing", "instance_id": "a:1", "held": "draining", "registered_status": "draining"}
+    counts = {"watchers": 3, "acknowledged": 2, "silent_registries": 0, "done": False}
+    return {"services": [{**one, **counts, **more}]}
+
+
+def run_drain(monkeypatch: pytest.MonkeyPatch, *answers: Answer, undo: bool = False, timeout: float = 30.0) -> int:
+    left = list(answers)
+    monkeypatch.setattr(drain, "ask", lambda *_: left.pop(0))
+    monkeypatch.setattr(drain, "EVERY_S", 0.0)
+    return drain.run(argparse.Namespace(what="billing/a:1", undo=undo, timeout=timeout, agent="http://near"))
+
+
+def test_a_drain_is_shown_as_it_goes_on_and_ends_when_all_know(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = [held(registered_status="passing"), held(), held(), held(acknowledged=3, done=True)]
+    assert run_drain(monkeypatch, answer(held()), *map(answer, steps)) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "billing/a:1: waiting for the registry to confirm",
+        "billing/a:1: draining, acknowledged 2 of 3",
+        "billing/a:1: drained, acknowledged 3 of 3; what DNS said before is forgotten in 5 s",
+    ]
+
+
+def test_a_drain_that_not_all_acknowledge_in_time_has_failed_and_says_that_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_drain(monkeypatch, answer(held()), answer(held(silent_registries=1)), timeout=0.0) == 1
+    shown = capsys.readouterr()
+    assert shown.out == "billing/a:1: draining, acknowledged 2 of 3; 1 registries cannot be asked\n"
+    assert shown.err == "vertice: not acknowledged by all within 0 s; it drains on\n"
+
+
+@pytest.mark.parametrize(
+    ("one", "said"), [({"held": None}, "back in use"), ({"held": "maintenance"}, "still maintenance")]
+)
+def test_an_undone_drain_says_what_is_left_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], one: Any, said: str
+) -> None:
+    assert run_drain(monkeypatch, answer(held(**one)), undo=True) == 0
+    assert capsys.readouterr().out == f"billing/a:1: {said}\n"
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, 3), (400, 2), (403, 1), (503, 1)])
+def test_a_refused_drain_ends_as_the_exit_codes_say(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: int, code: int
+) -> None:
+    assert run_drain(monkeypatch, answer({"message": "no"}, status)) == code
+    assert capsys.readouterr() == ("", "vertice: no\n")
+
+
+def test_what_is_no_agent_is_said_to_be_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_drain(monkeypatch, answer(held()), answer({})) == 1
+    assert "not as an agent does" in capsys.readouterr().err
+
+
+EXPLAINED = {
+    "service_name": "billing",
+    "found": True,
+    "summary": "1 of 2 instances of 'billing' are answered with",
+    "source": "view",
+    "age_seconds": 0.0,
+    "freshness": "fresh",
+    "complete": True,
+    "similar": [],
+    "instances": [
+        {"verdict": "in", "instance_id": "a:1", "status": "passing", "answers": ["http", "a", "srv"], "why": "good"},
+        {"verdict": "out", "instance_id": "b:22", "status": "critical", "answers": [], "why": "ill"},
+    ],
+}
+
+
+def run_explain(monkeypatch: pytest.MonkeyPatch, body: Any, status: int = 200) -> int:
+    monkeypatch.setattr(explain, "get", lambda *_: answer(body, status))
+    filters = dict.fromkeys(explain.FILTERS)
+    return explain.run(argparse.Namespace(name="billing", json=False, agent="http://near", **filters))
+
+
+def test_an_explanation_is_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_explain(monkeypatch, EXPLAINED) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "1 of 2 instances of 'billing' are answered with",
+        "from the registry's word, confirmed 0 s ago (fresh)",
+        "",
+        "     INSTANCE  STATUS    ANSWERS     WHY",
+        "in   a:1       passing   http a srv  good",
+        "out  b:22      critical  -           ill",
+    ]
+
+
+@pytest.mark.parametrize(("complete", "code"), [(True, 3), (False, 1)])
+def test_no_such_service_is_another_end_than_that_it_cannot_be_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], complete: bool, code: int
+) -> None:
+    body = {**EXPLAINED, "found": False, "complete": complete, "source": "", "similar": ["biling"], "instances": []}
+    assert run_explain(monkeypatch, body) == code
+    assert "spelled nearly so: biling" in capsys.readouterr().out

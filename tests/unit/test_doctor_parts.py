@@ -1,0 +1,274 @@
+"""What the doctor reads from files, how it waits, and how it tells: prepared folders stand for machines."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from agent.doctor.facts import Libc, Listener
+from agent.doctor.finding import Finding, Severity
+from agent.doctor.folder import look_at
+from agent.doctor.libc import hosts_line
+from agent.doctor.machine import read_machine
+from agent.doctor.report import report_json, report_text
+from agent.doctor.resolv_conf import ResolvConf, read_resolv_conf
+from agent.doctor.together import Together
+from agent.state_dir import StateDir as HeldFolder
+
+TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 3412 1 0 100 0 0 10 0
+   1: 0100007F:22B9 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 3413 1 0 20 4 30 10 -1
+"""
+UDP6 = """  sl  local_address                         remote_address                        st tx_queue rx_queue
+   0: 00000000000000000000000001000000:0035 00000000000000000000000000000000:0000 07 00000000:00000000 00:00 0 0 0 99 2
+"""
+
+
+def write(root: Path, **files: str) -> Path:
+    """Write files under `root`; `__` in a name stands for a slash."""
+    for name, text in files.items():
+        path = root / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+# -- resolv.conf
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("", ResolvConf()),
+        ("nameserver 10.0.0.1\n nameserver 10.0.0.2\n#nameserver 10.0.0.3\n", ResolvConf(servers=("10.0.0.1",))),
+        ("nameserver fe80::1%eth0\n", ResolvConf(servers=("fe80::1%eth0",))),
+        ("nameserver dns.corp\nnameserver\n", ResolvConf(wrong=("dns.corp",))),
+        ("search a.b. C.d\n", ResolvConf(search=("a.b", "c.d"))),
+        ("search a.b\ndomain c.d\n", ResolvConf(search=("c.d",))),
+        ("search .\n", ResolvConf()),
+        (" search a.b\n\toptions ndots:5\n", ResolvConf()),
+        (
+            "options ndots:5 timeout:1\noptions attempts:3 rotate\n",
+            ResolvConf(ndots=5, timeout_s=1, attempts=3, rotates=True),
+        ),
+        ("options ndots:99 timeout:x attempts:-1\n", ResolvConf(ndots=15)),
+        ("# ExtServers: [host(10.0.0.53)]\n", ResolvConf(docker_asks="host(10.0.0.53)")),
+    ],
+)
+def test_resolv_conf_is_read_as_glibc_reads_it(text: str, read: ResolvConf) -> None:
+    assert read_resolv_conf(text) == read
+
+
+def test_three_servers_are_used_and_one_of_this_machine_where_there_is_none() -> None:
+    assert read_resolv_conf("".join(f"nameserver 10.0.0.{n}\n" for n in range(5))).used == tuple(
+        f"10.0.0.{n}" for n in range(3)
+    )
+    assert read_resolv_conf("").used == ("127.0.0.1",)
+
+
+@pytest.mark.parametrize(
+    ("text", "sources"),
+    [
+        ("", ("files", "dns")),
+        ("passwd: files\n  hosts :  files  [!UNAVAIL=return]dns # x\n", ("files", "[!UNAVAIL=return]", "dns")),
+        ("#hosts: nis\nhosts: mdns4_minimal [NOTFOUND = return] dns", ("mdns4_minimal", "[NOTFOUND = return]", "dns")),
+    ],
+)
+def test_the_sources_of_nsswitch_keep_their_actions(text: str, sources: tuple[str, ...]) -> None:
+    assert hosts_line(text) == sources
+
+
+# -- a machine
+
+
+def test_an_empty_machine_tells_nothing_and_breaks_nothing(tmp_path: Path) -> None:
+    found = read_machine(tmp_path)
+    assert (found.resolv_conf, found.nsswitch, found.rmem_max, found.listeners) == (None, None, None, ())
+    assert (found.in_container, found.may_bind_low, found.low_ports_end) == (False, False, 1024)
+
+
+def test_the_files_of_a_machine_are_read_under_its_root(tmp_path: Path) -> None:
+    root = write(
+        tmp_path,
+        **{
+            "etc__resolv.conf": "nameserver 127.0.0.11\n",
+            "etc__nsswitch.conf": "hosts: files\n",
+            ".dockerenv": "",
+            "proc__sys__net__ipv4__ip_unprivileged_port_start": "0\n",
+            "proc__sys__net__core__rmem_max": "212992\n",
+            "proc__self__status": "Name:\tx\nCapEff:\t0000000000000400\n",
+        },
+    )
+    found = read_machine(root)
+    assert found.resolv_conf == "nameserver 127.0.0.11\n"
+    assert found.nsswitch == "hosts: files\n"
+    assert found.in_container
+    assert (found.low_ports_end, found.rmem_max, found.may_bind_low) == (0, 212992, True)
+
+
+def test_other_capabilities_bind_no_low_port(tmp_path: Path) -> None:
+    write(tmp_path, proc__self__status="CapEff:\t00000000fffffbff\n")
+    assert not read_machine(tmp_path).may_bind_low
+
+
+def test_listeners_are_read_with_who_has_them(tmp_path: Path) -> None:
+    write(tmp_path, proc__net__tcp=TCP, proc__net__udp6=UDP6, proc__7__comm="dnsmasq\n")
+    (tmp_path / "proc/7/fd").mkdir()
+    (tmp_path / "proc/7/fd/3").symlink_to("socket:[99]")
+    (tmp_path / "proc/7/fd/4").symlink_to("/dev/null")
+    assert set(read_machine(tmp_path).listeners) == {
+        Listener("tcp", "127.0.0.1", 8888, ""),
+        Listener("udp", "::1", 53, "dnsmasq (pid 7)"),
+    }
+
+
+def test_our_own_listener_is_found_on_the_real_machine() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(("127.0.0.1", 0))
+        found = {(one.kind, one.host, one.port): one.holder for one in read_machine().listeners}
+        assert f"(pid {os.getpid()})" in found["tcp", "127.0.0.1", listening.getsockname()[1]]
+        assert f"(pid {os.getpid()})" in found["udp", "127.0.0.1", datagrams.getsockname()[1]]
+
+
+def musl(root: Path, said: str = "musl libc (x86_64)\nVersion 1.2.3\n") -> Path:
+    write(root, **{"lib__ld-musl-x86_64.so.1": f"#!/bin/sh\necho '{said}' >&2\nexit 1\n"})
+    (root / "lib/ld-musl-x86_64.so.1").chmod(0o755)
+    return root
+
+
+def test_musl_is_known_by_its_loader_and_says_its_version(tmp_path: Path) -> None:
+    assert read_machine(musl(tmp_path)).libc == Libc(is_musl=True, version="1.2.3")
+
+
+def test_a_musl_that_says_nothing_is_one_all_the_same(tmp_path: Path) -> None:
+    root = musl(tmp_path, said="?")
+    assert read_machine(root).libc == Libc(is_musl=True)
+    (root / "lib/ld-musl-x86_64.so.1").chmod(0o644)
+    assert read_machine(root).libc == Libc(is_musl=True)
+
+
+def test_musl_beside_glibc_is_a_tool_and_not_the_libc(tmp_path: Path) -> None:
+    write(musl(tmp_path), **{"lib__x86_64-linux-gnu__libc.so.6": ""})
+    assert not read_machine(tmp_path).libc.is_musl
+    # Alpine, with what it has for programs of glibc.
+    write(tmp_path, **{"etc__alpine-release": "3.20\n"})
+    assert read_machine(tmp_path).libc.is_musl
+
+
+# -- AGENT_STATE_DIR
+
+
+def test_a_folder_of_our_own_is_fine(tmp_path: Path) -> None:
+    found = look_at(tmp_path)
+    assert (found.problem, found.exists, found.is_folder, found.writable) == ("", True, True, True)
+    assert found.owner == found.user == os.geteuid()
+    assert found.free_bytes > 0
+    assert (found.locked_by, found.has_damaged_snapshot) == ("", False)
+    assert list(tmp_path.iterdir()) == [], "nothing was made"
+
+
+def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    found = look_at(tmp_path / "a" / "b")
+    assert (found.exists, found.can_be_made) == (False, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
+    write(tmp_path, file="")
+    assert not look_at(tmp_path / "file").is_folder
+    assert look_at(tmp_path / "file" / "below").problem == "Not a directory"
+    write(tmp_path, **{"snapshot.bad": "x"})
+    assert look_at(tmp_path).has_damaged_snapshot
+
+
+def test_who_holds_the_folder_is_seen_without_trying_its_lock(tmp_path: Path) -> None:
+    held = HeldFolder(tmp_path)
+    held.open()
+    assert held.is_held
+    assert look_at(tmp_path).locked_by == f"the process {os.getpid()}"
+    held.close()
+    assert look_at(tmp_path).locked_by == ""
+    with (tmp_path / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the look has left none behind
+
+
+# -- waiting
+
+
+def test_what_hangs_is_left_behind_and_named() -> None:
+    never = threading.Event()
+    together = Together(limit_s=0.2)
+    quick, slow = together.begin("quick", lambda: 1), together.begin("slow", lambda: int(never.wait()))
+    assert quick.done.wait(20)
+    assert (together.result(quick, 0), together.result(slow, 0)) == (1, 0)
+    assert together.missing == ["slow"]
+    never.set()
+
+
+def test_what_fails_is_named_with_its_reason_and_the_others_go_on() -> None:
+    together = Together(limit_s=10)
+    broken, fine = together.begin("broken", lambda: int("x")), together.begin("fine", lambda: 1)
+    assert (together.result(broken, 0), together.result(fine, 0)) == (0, 1)
+    assert together.missing == ["broken (ValueError: invalid literal for int() with base 10: 'x')"]
+
+
+# -- telling
+
+FOUND = [
+    Finding(
+        "order", Severity.ERROR, "the agent is second " * 6, "it matters", "nameserver 127.0.0.1    # " + "x" * 120
+    ),
+    Finding("small", Severity.NOTE, "small", "a little", "larger"),
+    Finding("port", Severity.OK, "the port is free"),
+]
+
+
+def test_the_text_has_the_worst_first_with_why_and_cure() -> None:
+    lines = report_text(FOUND, width=100).splitlines()
+    assert lines[0].startswith("error    the agent is second the agent")
+    assert lines[1].startswith("         ")
+    assert lines[1].endswith("[order]")
+    assert lines[2] == "         why   it matters"
+    assert lines[3] == f"         cure  {FOUND[0].cure}", "a cure is one line, so that it can be copied"
+    assert lines[4] == "note     small [small]"
+    assert lines[-1] == "1 error, 1 note; 1 thing is fine"
+    assert not any("port" in line for line in lines)
+    assert all(len(line) <= 100 for line in lines if "cure" not in line)
+
+
+def test_what_has_one_cure_is_listed_and_cured_once() -> None:
+    alike = [Finding("low", Severity.NOTE, f"{name} is low", "it matters", "raise it") for name in ("a", "b")]
+    lines = report_text([*alike, FOUND[1]], width=100).splitlines()
+    assert lines[:4] == [
+        "note     a is low [low]",
+        "note     b is low [low]",
+        "         why   it matters",
+        "         cure  raise it",
+    ]
+    assert lines[-1] == "3 notes; 0 things are fine"
+
+
+def test_what_is_fine_is_shown_when_asked_for() -> None:
+    assert "ok       the port is free [port]" in report_text(FOUND, width=100, verbose=True).splitlines()
+    assert report_text(FOUND[2:], width=100) == "nothing to complain of; 1 thing is fine"
+
+
+def test_colours_are_for_terminals_and_what_was_seen_cannot_bring_its_own() -> None:
+    evil = [Finding("x", Severity.ERROR, "says \x1b[2J\r\nhello", "why", "cu\x1bre")]
+    assert "\x1b" not in report_text(evil, width=100)
+    coloured = report_text(evil, width=100, colours=True)
+    assert coloured.startswith("\x1b[31merror   \x1b[0m says ?[2J??hello [x]")
+    assert coloured.count("\x1b") == 2
+
+
+def test_json_has_everything() -> None:
+    said = json.loads(report_json(FOUND))
+    assert (said["errors"], said["warnings"], said["notes"], said["fine"]) == (1, 0, 1, 1)
+    assert [one["id"] for one in said["findings"]] == ["order", "small", "port"]
+    assert set(said["findings"][0]) == {"id", "severity", "what", "why", "cure"}

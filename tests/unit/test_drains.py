@@ -1,0 +1,155 @@
+"""Who has taken in that an instance drains, as one replica counts it, and as several are summed up."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from agent.draining import summed
+from registry_core.api.drain_schemas import DrainView
+from registry_core.api.drains import Drains
+from registry_core.api.hub import WatchHub
+from registry_core.api.view import View
+from registry_core.domain.catalog import Snapshot
+from registry_core.domain.cursor import Cursor, cursor_of, parse_cursor
+from registry_core.domain.events import Position
+from registry_core.domain.leases import LeaseTerms
+from registry_core.domain.records import Status
+from registry_core.errors import NotFound, ValidationError, Warming
+from registry_core.store.memory import MemoryStore
+from tests.samples import FakeClock, claim, instance, lived
+
+CLAIM = claim()
+
+
+class Replica:
+    """A store, a view, a hub and the drains, joined as in a replica."""
+
+    def __init__(self, warming_s: float = 0.0) -> None:
+        clock = FakeClock()
+        self.store = MemoryStore(clock, LeaseTerms(), "e1", random.Random(1))
+        self.view = View(clock, ttl_s=60, warming_s=warming_s, store_age_s=self.store.age_s)
+        self.hub = WatchHub(self.view)
+        self.drains = Drains(self.view, self.hub)
+
+    def counts(self) -> tuple[int, int]:
+        view = self.drains.progress(CLAIM.service_name, CLAIM.instance_id)
+        return view.acknowledged, view.watchers
+
+
+async def draining(warming_s: float = 0.0) -> Replica:
+    """Return a replica with one instance, which drains."""
+    replica = Replica(warming_s)
+    await replica.store.start(replica.view)
+    await replica.store.register(CLAIM)
+    await replica.store.set_status(CLAIM.key, Status.DRAINING)
+    return replica
+
+
+async def test_who_has_taken_the_revision_is_counted_and_who_stands_before_it_is_not() -> None:
+    replica = await draining()
+    for name in "ab":
+        replica.hub.open(Cursor(), watcher_id=name)
+    assert replica.counts() == (0, 2)
+    said_at = replica.view.cursor
+    assert replica.drains.progress(CLAIM.service_name, CLAIM.instance_id).revision == str(said_at)
+    replica.hub.acknowledge("a", parse_cursor("0.e1.1"))
+    assert replica.counts() == (0, 2), "that was the registration, and not the drain"
+    replica.hub.acknowledge("a", said_at)
+    assert replica.counts() == (1, 2)
+    replica.hub.acknowledge("b", parse_cursor("0.e1.99"))
+    assert replica.counts() == (2, 2), "whoever is further has taken this too"
+
+
+async def test_an_acknowledgement_that_was_overtaken_takes_nothing_back() -> None:
+    replica = await draining()
+    replica.hub.open(Cursor(), watcher_id="a")
+    replica.hub.acknowledge("a", replica.view.cursor)
+    replica.hub.acknowledge("a", parse_cursor("0.e1.1"))
+    assert replica.counts() == (1, 1)
+
+
+async def test_who_resumes_beyond_the_drain_has_taken_it_and_who_gets_a_snapshot_has_not_yet() -> None:
+    replica = await draining()
+    replica.hub.open(replica.view.cursor, watcher_id="a")
+    assert replica.counts() == (1, 1)
+    replica.hub.open(parse_cursor("0.e1.1"), watcher_id="b")
+    replica.hub.open(parse_cursor("0.another.9"), watcher_id="c")
+    assert replica.counts() == (1, 3)
+
+
+async def test_who_does_not_acknowledge_has_left_or_follows_another_service_is_not_waited_for() -> None:
+    replica = await draining()
+    replica.hub.open(Cursor())  # somebody with curl
+    replica.hub.open(Cursor(), label="billing", watcher_id="a")
+    replica.hub.leave(replica.hub.open(Cursor(), watcher_id="b"))
+    replica.hub.open(Cursor(), watcher_id="d", connected=lambda: False)
+    assert replica.counts() == (0, 0)
+    replica.hub.open(Cursor(), label=CLAIM.key.label, watcher_id="c")
+    assert replica.counts() == (0, 1)
+    assert not replica.hub.acknowledge("b", replica.view.cursor)
+    assert not replica.hub.acknowledge("", replica.view.cursor)
+
+
+async def test_after_a_failover_the_drain_is_to_be_acknowledged_anew() -> None:
+    replica = await draining()
+    replica.hub.open(Cursor(), watcher_id="a")
+    replica.hub.acknowledge("a", replica.view.cursor)
+    anew = cursor_of([Position(0, "e2", 1)])
+    replica.view.reset(Snapshot(anew, (lived(instance(status=Status.DRAINING)),)))
+    assert replica.counts() == (0, 1)
+    replica.hub.acknowledge("a", anew)
+    assert replica.counts() == (1, 1)
+
+
+@pytest.mark.parametrize("how", ["another status", "registered anew"])
+async def test_who_comes_back_does_not_drain(how: str) -> None:
+    replica = await draining()
+    replica.hub.open(Cursor(), watcher_id="a")
+    replica.hub.acknowledge("a", replica.view.cursor)
+    if how == "another status":
+        await replica.store.set_status(CLAIM.key, Status.PASSING)
+    else:
+        await replica.store.register(CLAIM)
+    view = replica.drains.progress(CLAIM.service_name, CLAIM.instance_id)
+    assert (view.status, view.revision, view.acknowledged, view.watchers) == (Status.PASSING, "", 0, 1)
+
+
+async def test_what_is_not_there_is_not_found_unless_that_cannot_be_told() -> None:
+    replica = await draining()
+    with pytest.raises(NotFound):
+        replica.drains.progress(CLAIM.service_name, "10.0.0.99:1")
+    with pytest.raises(ValidationError):
+        replica.drains.progress("a", "x")
+    await replica.store.deregister(CLAIM.key)
+    with pytest.raises(NotFound):
+        replica.drains.progress(CLAIM.service_name, CLAIM.instance_id)
+    with pytest.raises(Warming):
+        (await draining(warming_s=60)).drains.progress(CLAIM.service_name, "10.0.0.99:1")
+
+
+# -- several replicas
+
+
+def said(watchers: int, acknowledged: int) -> DrainView:
+    return DrainView(
+        service_name=CLAIM.service_name,
+        instance_id=CLAIM.instance_id,
+        status=Status.DRAINING,
+        revision="0.e1.2",
+        watchers=watchers,
+        acknowledged=acknowledged,
+    )
+
+
+def test_a_drain_is_confirmed_when_every_replica_says_that_all_of_its_watchers_know() -> None:
+    stands = summed(CLAIM, [said(3, 3), said(0, 0), said(2, 2)])
+    assert (stands.acknowledged, stands.watchers, stands.silent, stands.confirmed) == (5, 5, 0, True)
+
+
+@pytest.mark.parametrize(
+    "answers", [[said(3, 3), said(2, 1)], [said(3, 3), None], [None], []], ids=["one misses", "silent", "all", "none"]
+)
+def test_a_drain_is_not_confirmed_while_anybody_may_not_know(answers: list[DrainView | None]) -> None:
+    assert not summed(CLAIM, answers).confirmed
