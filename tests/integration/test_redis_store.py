@@ -111,15 +111,17 @@ async def test_a_write_that_no_replica_confirms_is_not_acknowledged(server: Redi
 async def test_a_master_whose_replicas_are_silent_refuses_soon_and_serves_again_as_soon_as_one_is_back(
     server: RedisServer, tmp_path: Path
 ) -> None:
-    # Long enough for a replica that has just been sent everything to take it in, on a busy machine.
-    terms = QueueTerms(operation_s=60.0, wait_s=0.1, replicas_s=1.0)
+    terms = QueueTerms(operation_s=60.0, wait_s=0.1, replicas_s=0.3)
     async with running_store(server, replicas=1, terms=terms) as (store, _), asyncio.timeout(30):
         for _ in range(BreakerTerms().failures + 1):
             with pytest.raises(NotReplicated):
                 await store.register(claim())
         assert store.shards()[0].breaker is BreakerState.CLOSED, "the server answers"
-        with redis_server(tmp_path / "replica", f"replicaof 127.0.0.1 {server.port}"):
+        with redis_server(tmp_path / "replica", f"replicaof 127.0.0.1 {server.port}") as replica:
             await eventually(lambda: "state=online" in str(server.ask("INFO", "replication")), "the replica follows")
+            # It is told of writes only up to a second later, when its master has its word that it has loaded all.
+            server.ask("SET", "written-since", "1")
+            await eventually(lambda: replica.ask("GET", "written-since") == "1", "the replica is told of writes")
             await store.register(claim())
 
 

@@ -7,15 +7,12 @@ import random
 import dnslib
 import pytest
 
-from dns.answer_cache import ROUNDS
-from dns.rotation import MAX_ORDERS
 from registry_core.domain.names import short_id
 from registry_core.domain.records import Instance, Protocol, Status
 from registry_core.domain.selection import WhenNonePass
 from tests.samples import instance
 from tests.views import StandingView
 from tests.wire.asking import ZONE, ask, data, extended_errors, parsed, question, rcode, responder
-from tests.wire.test_sizes import many
 
 ONE = instance("ip_intel", "10.0.0.1", addresses=("10.0.0.1", "2001:db8::1"), weight=3, tags=("canary", "eu"))
 TWO = instance("ip_intel", "10.0.0.2", weight=7, tags=("eu",))
@@ -269,107 +266,6 @@ def test_an_old_answer_is_kept_by_who_asked_for_five_seconds_at_most() -> None:
         srv = ask(server, f"ip-intel.{ZONE}", "SRV")
         assert {rr.ttl for rr in [*srv.rr, *srv.ar]} == {ttl_s}
         assert [rr.ttl for rr in ask(server, f"nobody.{ZONE}").auth] == [negative_ttl_s]
-
-
-def test_answers_rotate_and_the_heavy_come_first_more_often() -> None:
-    light, heavy = instance(host="10.0.0.1", weight=1), instance(host="10.0.0.2", weight=9)
-    view = StandingView([light, heavy])
-    server = responder(view)
-    first = []
-    for _ in range(400):
-        first.append(str(ask(server, f"ip-intel.{ZONE}").rr[0].rdata))
-        if len(first) % 8 == 0:
-            view.age(0)  # begin again with new orders
-    assert 0.02 < first.count("10.0.0.1") / 400 < 0.25
-    assert set(first) == {"10.0.0.1", "10.0.0.2"}
-
-
-@pytest.mark.parametrize("qtype", ["A", "SRV", "TXT"])
-@pytest.mark.parametrize("weights", [(1, 1), (1, 1, 1), (1, 9), (1, 2, 3), (1,) * 8, (1, 100)])
-def test_each_of_a_few_leads_as_many_answers_as_its_weight_says(weights: tuple[int, ...], qtype: str) -> None:
-    hosts = [f"10.0.0.{n}" for n in range(len(weights))]
-    view = StandingView(
-        instance(host=host, weight=weight, metadata={"host": host}) for host, weight in zip(hosts, weights, strict=True)
-    )
-    name = f"_ip-intel._tcp.{ZONE}" if qtype == "SRV" else f"ip-intel.{ZONE}"
-    for seed in range(10):
-        server = responder(view, seed)
-        first: list[str] = []
-        for _ in range(300):
-            answer = ask(server, name, qtype)
-            assert len(answer.rr) == len(weights)
-            shown = str(answer.rr[0].rdata)
-            first.append(
-                next(host for host in hosts if (short(instance(host=host)) if qtype == "SRV" else host) in shown)
-            )
-        for host, weight in zip(hosts, weights, strict=True):
-            assert abs(first.count(host) - 300 * weight / sum(weights)) <= 3, (seed, host)
-        assert server.misses <= MAX_ORDERS, "and few of them had to be made"
-
-
-def test_of_three_equals_each_is_followed_by_both_others() -> None:
-    """Else all who cannot reach the first would go to the same second."""
-    followed = 0
-    for seed in range(20):
-        server = responder(StandingView(instance(host=f"10.0.0.{n}") for n in range(3)), seed)
-        pairs = {tuple(str(rr.rdata) for rr in ask(server, f"ip-intel.{ZONE}").rr[:2]) for _ in range(100)}
-        followed += len(pairs)
-    assert followed / 20 > 4, "six are possible, and three would be the least"
-
-
-def test_who_has_no_address_of_the_kind_that_is_asked_for_takes_nobodys_turn() -> None:
-    both = ("10.0.0.1", "2001:db8::1")
-    view = StandingView(
-        [
-            instance(host="10.0.0.1", addresses=both),
-            instance(host="10.0.0.2", addresses=("10.0.0.2", "2001:db8::2")),
-            instance(host="10.0.0.3"),
-        ]
-    )
-    for seed in range(10):
-        server = responder(view, seed)
-        first = [str(ask(server, f"ip-intel.{ZONE}", "AAAA").rr[0].rdata) for _ in range(300)]
-        assert abs(first.count("2001:db8::1") - 150) <= 3
-
-
-@pytest.mark.parametrize("how", ["over TCP", "with a cookie", "after a change"])
-def test_who_leads_an_answer_that_is_given_once_is_drawn_by_weight(how: str) -> None:
-    view = StandingView(instance(host=f"10.0.0.{weight}", weight=weight) for weight in (1, 3, 4))
-    server = responder(view)
-    options = (dnslib.EDNSOption(10, b"8 octets"),) if how == "with a cookie" else ()
-    first: list[str] = []
-    for _ in range(2000):
-        first.append(
-            str(ask(server, f"ip-intel.{ZONE}", edns=1232, options=options, tcp=how == "over TCP").rr[0].rdata)
-        )
-        if how == "after a change":
-            view.age(0)
-    for weight in (1, 3, 4):
-        # Five standard deviations.
-        assert abs(first.count(f"10.0.0.{weight}") - 250 * weight) < 5 * (250 * weight * (8 - weight) / 8) ** 0.5
-
-
-def test_the_near_lead_in_turn_and_the_far_never() -> None:
-    near = [instance(host=f"10.0.0.{n}", zone="a") for n in range(2)]
-    far = [instance(host=f"10.0.1.{n}", zone="b") for n in range(20)]
-    server = responder(StandingView([*far, *near]), local_zone="a")
-    answers = [[str(rr.rdata) for rr in ask(server, f"ip-intel.{ZONE}").rr] for _ in range(300)]
-    assert abs([a[0] for a in answers].count("10.0.0.0") - 150) <= 3
-    assert all(set(a[:2]) == {"10.0.0.0", "10.0.0.1"} for a in answers)
-
-
-def test_a_large_service_is_named_whole_in_the_course_of_time() -> None:
-    """The few orders that are kept ready hold a few hundred of the addresses: they are not kept for ever."""
-    server = responder(many(500))
-    query = question(f"ip-intel.{ZONE}")
-    seen: set[str] = set()
-    for number in range(30 * ROUNDS * MAX_ORDERS):
-        packed = server.udp(query)
-        assert packed is not None
-        if number % (ROUNDS * MAX_ORDERS) < MAX_ORDERS:
-            seen |= {str(rr.rdata) for rr in parsed(packed).rr}
-    assert len(seen) == 500
-    assert server.misses < 31 * MAX_ORDERS
 
 
 def test_a_change_of_one_service_is_in_its_next_answer_and_drops_no_other() -> None:

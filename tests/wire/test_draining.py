@@ -30,6 +30,14 @@ def priorities(*instances: Instance, **settings: Any) -> dict[str, tuple[int, in
     return {str(rr.rdata.target): (rr.rdata.priority, rr.rdata.weight) for rr in answer.rr}
 
 
+def test_those_who_drain_lead_in_turn_where_nobody_else_is_left() -> None:
+    leaving = [instance(host=f"10.0.0.{n}", status=Status.DRAINING) for n in (2, 3)]
+    server = responder(StandingView(leaving))
+    for name, qtype in ((f"_ip-intel._tcp.{ZONE}", "SRV"), (f"ip-intel.{ZONE}", "A")):
+        first = [str(ask(server, name, qtype).rr[0].rdata) for _ in range(100)]
+        assert sorted(first.count(one) for one in set(first)) in ([48, 52], [49, 51], [50, 50]), qtype
+
+
 def test_who_drains_stands_in_srv_with_a_weight_of_zero_and_comes_last() -> None:
     answer = ask(responder(StandingView([LEAVES, STAYS])), SRV, "SRV", edns=1232)
     assert [str(rr.rdata) for rr in answer.rr] == [f"0 4 8034 {short(STAYS)}", f"0 0 8034 {short(LEAVES)}"]
