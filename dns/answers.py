@@ -214,15 +214,9 @@ class Zone:
             # The other transport, or another tag, may be there: then this name alone is not.
             return Found(self._unknown(), label=label)
         usable, leaving = usable_and_leaving(instances, self._settings.when_none_pass)
-<<<<<<< HEAD
         # A and the like say nothing of weights: who is leaving is named when nobody else is there.
-        named = usable if query.qtype == Type.SRV else usable or leaving
-        order, orders = arranged(
-            named, random, is_far=self._is_far, leads=lambda i: _has(i, query.qtype), number=number
-=======
         order, orders = arranged(
             usable or leaving, random, is_far=self._is_far, leads=lambda i: _has(i, query.qtype), number=number
->>>>>>> h-mdns
         )
         if query.qtype == Type.SRV:
             last = shuffled(leaving, random, self._is_far) if usable else order
