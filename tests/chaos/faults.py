@@ -16,15 +16,19 @@ from tests.chaos.disk import disk_full
 from tests.chaos.disk import why_not as why_no_disk
 from tests.chaos.outages import all_redis_away, all_redis_emptied, one_shard_away
 from tests.chaos.partition import cut_off, cut_off_inwards, cut_off_outwards
-from tests.chaos.system import Outcome, Trial, trial
+from tests.chaos.system import Outcome, Trial, both, missing, registry, trial
 from tests.networks import why_not
 from tests.programs import wait_until
+from tests.redis_topology import topology
 
 PAUSE_S: Final = 20.0
 # Longer than a master may go on without its replicas before it refuses writes (min-replicas-max-lag).
 AWAY_S: Final = 4.0
 # Shorter than a write is held for without the word of a replica (1.5 s).
 BRIEFLY_S: Final = 0.7
+# Long enough for some dozens of writes, too short for a Sentinel to miss anybody.
+UNREPLICATED_S: Final = 0.4
+SECOND_FIRST: Final = 5_000_000  # the second of two loads registers other instances than the first
 # An open breaker is asked again after 30 s.
 BREAKER_S: Final = 60.0
 
@@ -106,6 +110,46 @@ def _lag(running: Trial, seconds: float) -> None:
     running.go_on(1)
 
 
+def histories_part(folder: Path, seed: int) -> Outcome:
+    """Kill a master whose last writes no Redis replica has, and which two registry replicas have heard of.
+
+    Each has a load. What only that master had was acknowledged to nobody, and nobody shows it in the end.
+    """
+    with (
+        topology(folder / "redis") as redis,
+        registry(folder, redis.url, "one") as one,
+        registry(folder, redis.url, "two") as two,
+    ):
+        trials = [
+            Trial(folder, redis, replica, seed + n, first=n * SECOND_FIRST) for n, replica in enumerate((one, two))
+        ]
+        try:
+            for each in trials:
+                each.grows()
+            trials[0].go_on(trials[0].moment())
+            master = trials[0].master()
+            replicas = [node for node in redis.shard("a").nodes if node is not master]
+            for replica in replicas:
+                replica.pause()
+            trials[0].go_on(UNREPLICATED_S)
+            master.kill()
+            for replica in replicas:
+                replica.resume()
+            for each in trials:
+                each.grows()
+            trials[0].go_on(1)
+            result = both(*(each.result() for each in trials))
+        finally:
+            for each in trials:
+                each.load.stop()
+        with registry(folder, redis.url, "judge") as judge:
+            wait_until(lambda: bool(judge.instances()), "the new replica has read Redis", timeout_s=20)
+            views = [replica.instances() for replica in (one, two, judge)]
+        broken = [] if views[0] == views[1] == views[2] else ["the replicas show different instances"]
+        what = f"master killed with {UNREPLICATED_S} s of writes that only it had"
+        return Outcome(what, result, missing(result, *views), broken)
+
+
 def one_sentinel_and_the_master_killed(folder: Path, seed: int) -> Outcome:
     """Kill one of three Sentinels, then the master: two are enough to replace it."""
     with trial(folder, seed) as running:
@@ -179,6 +223,7 @@ REFUSAL_S: Final = 2.0
 FAULTS: Final = (
     Fault(master_killed, times=20),
     Fault(master_paused),
+    Fault(histories_part, times=5),
     Fault(one_replica_killed),
     Fault(both_replicas_killed, may_fail_with=REFUSED),
     Fault(replicas_lagging, may_fail_with=REFUSED, refuses_within_s=REFUSAL_S),

@@ -11,8 +11,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from tests.chaos.load import Result
-from tests.chaos.system import Outcome, Registry, Trial, missing, registry
+from tests.chaos.system import Outcome, Registry, Trial, both, missing, registry
 from tests.networks import Networks, networks
 from tests.programs import wait_until
 from tests.redis_topology import Topology, topology
@@ -94,8 +93,8 @@ class _Partition:
             replicas = (judge, self._majority.replica, self._minority.replica)
             wait_until(lambda: bool(judge.instances()), "the new replica has read Redis", timeout_s=20)
             views = [replica.instances() for replica in replicas]
-        both = _both(refused_by, served_by)
-        lost = missing(both, *views)
+        all_told = both(refused_by, served_by)
+        lost = missing(all_told, *views)
         self._expect(views[0] == views[1] == views[2], "the replicas show different instances")
         self._expect("ghost" not in views[0].values(), "what was taken out during the partition is back")
         self._expect(len(self._redis.shard("a").masters()) == 1, "there are two masters")
@@ -112,7 +111,7 @@ class _Partition:
             f"{max((refusal.took_s for refusal in refusals), default=0.0):.2f} s, and took writes again "
             f"{taken_s:.1f} s after the end; the larger side's longest write {served_by.longest_write_s:.2f} s)"
         )
-        return Outcome(what, both, lost, self._broken)
+        return Outcome(what, all_told, lost, self._broken)
 
     def _expect(self, kept: bool, otherwise: str) -> None:
         if not kept:
@@ -124,20 +123,3 @@ def _takes_writes(replica: Registry) -> bool:
         replica.ask("POST", "/register", {"service_name": "again", "host": "10.250.0.2", "port": 8034})
         return True
     return False
-
-
-def _both(one: Result, other: Result) -> Result:
-    """Return what became of both loads."""
-    return Result(
-        one.seed,
-        one.acknowledged | other.acknowledged,
-        one.times | other.times,
-        one.refused | other.refused,
-        one.began_at,
-        one.writes + other.writes,
-        one.lookups + other.lookups,
-        one.heartbeats + other.heartbeats,
-        one.failures + other.failures,
-        max(one.longest_write_s, other.longest_write_s),
-        max(one.longest_lookup_s, other.longest_lookup_s),
-    )

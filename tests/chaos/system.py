@@ -192,6 +192,23 @@ def missing(result: Result, *views: dict[str, str]) -> list[str]:
     return [i for i, name in result.acknowledged.items() if any(view.get(i) != name for view in views)]
 
 
+def both(one: Result, other: Result) -> Result:
+    """Return what became of both loads."""
+    return Result(
+        one.seed,
+        one.acknowledged | other.acknowledged,
+        one.times | other.times,
+        one.refused | other.refused,
+        one.began_at,
+        one.writes + other.writes,
+        one.lookups + other.lookups,
+        one.heartbeats + other.heartbeats,
+        one.failures + other.failures,
+        max(one.longest_write_s, other.longest_write_s),
+        max(one.longest_lookup_s, other.longest_lookup_s),
+    )
+
+
 @contextlib.contextmanager
 def trial(folder: Path, seed: int, masters: tuple[str, ...] = ("a",)) -> Iterator[Trial]:
     """Run everything for the length of a `with`; it is under load when it is yielded."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.faults import master_killed, master_paused
+from tests.chaos.faults import histories_part, master_killed, master_paused
 from tests.chaos.system import Outcome, say
 
 
@@ -15,6 +15,7 @@ def held(outcome: Outcome) -> None:
     """Print the line of a fault, and hold its promises."""
     say(outcome)
     assert outcome.lost == []
+    assert outcome.broken == []
     assert outcome.result.failures == []
     assert len(outcome.result.acknowledged) == outcome.result.writes
 
@@ -27,3 +28,7 @@ def test_a_killed_master_costs_a_moment_and_no_registration(tmp_path: Path, time
 @pytest.mark.timeout(120)
 def test_a_master_that_sleeps_for_twenty_seconds_and_comes_back_takes_nothing_with_it(tmp_path: Path) -> None:
     held(master_paused(tmp_path, random.randrange(1_000_000)))
+
+
+def test_what_only_a_killed_master_had_was_acknowledged_to_nobody_and_is_shown_by_nobody(tmp_path: Path) -> None:
+    held(histories_part(tmp_path, random.randrange(1_000_000)))
