@@ -12,6 +12,7 @@ import msgspec
 
 from tests.chaos.central import everything_central_away
 from tests.chaos.clocks import clock_of_a_replica_ahead, clock_of_a_replica_behind
+from tests.chaos.deaths import half_of_the_instances_die
 from tests.chaos.disk import disk_full
 from tests.chaos.disk import why_not as why_no_disk
 from tests.chaos.outages import all_redis_away, all_redis_emptied, one_shard_away
@@ -246,5 +247,6 @@ FAULTS: Final = (
     Fault(one_shard_away),
     Fault(clock_of_a_replica_ahead),
     Fault(clock_of_a_replica_behind),
+    Fault(half_of_the_instances_die),
     Fault(everything_central_away),
 )
