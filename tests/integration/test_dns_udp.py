@@ -304,6 +304,8 @@ async def test_an_answer_that_comes_later_goes_to_who_asked(forwarding: tuple[st
 
 async def test_whoever_gets_no_answer_after_all_is_sent_nothing(forwarding: tuple[str, UdpServer, Asked]) -> None:
     host, udp, asked = forwarding
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     with connected(udp.port, host) as asker:
         for number in range(2):
             asker.send(question(f"n{number}.example", id_=number))
@@ -318,7 +320,7 @@ async def test_whoever_gets_no_answer_after_all_is_sent_nothing(forwarding: tupl
         await asyncio.sleep(0)
         with pytest.raises((BlockingIOError, ConnectionRefusedError)):
             asker.recv(1)
-    assert udp.dropped == 0
+    assert (udp.dropped, complaints) == (0, [])
 
 
 async def test_in_one_batch_the_answers_of_other_machines_are_limited_and_those_of_this_one_are_not(
