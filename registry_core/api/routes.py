@@ -139,7 +139,8 @@ class Handlers:
         service = query.get("service")
         label = label_of(check_service_name(service, field="service")) if service else None
         cursor = parse_cursor(query.get("cursor", ""))
-        return await stream(request, self._hub, cursor, label=label, renewals=boolean(query, "renewals"))
+        renewals, once = boolean(query, "renewals"), boolean(query, "once")
+        return await stream(request, self._hub, cursor, label=label, renewals=renewals, once=once)
 
     # -- about the replica
 

@@ -27,9 +27,12 @@ _HEADERS: Final = {
 
 
 async def stream(
-    request: web.Request, hub: WatchHub, cursor: Cursor, *, label: str | None, renewals: bool
+    request: web.Request, hub: WatchHub, cursor: Cursor, *, label: str | None, renewals: bool, once: bool
 ) -> web.StreamResponse:
-    """Stream until the reader leaves or the hub closes. Raises Overloaded before anything was sent."""
+    """Stream until the reader leaves or the hub closes; `once`: until all has been said that there is to say.
+
+    Raises Overloaded before anything was sent.
+    """
     watcher = hub.open(cursor, label=label, renewals=renewals)
     try:
         response = web.StreamResponse(headers=_HEADERS)
@@ -38,6 +41,8 @@ async def stream(
             chunk = watcher.take()
             if chunk:
                 await response.write(chunk)
+            elif once:
+                break
             else:
                 await watcher.wait(SILENCE_S)
         await response.write_eof()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import reduce
+from operator import xor
 from typing import Final
 
 import msgspec
@@ -107,6 +109,18 @@ class Catalog:
         """Return the instances that have the IP address `ip` (in its canonical spelling)."""
         return tuple(self._by_ip.get(ip, {}).values())
 
+    def instance_count(self, label: str) -> int:
+        """Return how many instances the service has."""
+        return len(self._services.get(label, ()))
+
+    def lived_of(self, label: str) -> tuple[Lived, ...]:
+        """Return the instances of one service; none when it is not there."""
+        return tuple(Lived(i, self.heartbeat_at(i.key)) for i in self._services.get(label, {}).values())
+
+    def digest_of(self, label: str) -> str:
+        """Return the digest of a catalogue that has this service alone."""
+        return digest_text(reduce(xor, map(instance_digest, self._services.get(label, {}).values()), 0))
+
     @property
     def digest(self) -> str:
         """16 hexadecimal digits that are equal for equal catalogues, whatever their history.
@@ -114,7 +128,7 @@ class Catalog:
         The exclusive or of one BLAKE2 hash for each instance, so that a change costs one hash.
         Heartbeats are left out.
         """
-        return f"{self._digest:016x}"
+        return digest_text(self._digest)
 
     def snapshot(self, cursor: Cursor) -> Snapshot:
         """Return everything, to be read from `cursor` on."""
@@ -137,6 +151,10 @@ class Catalog:
                 if key in self._heartbeats:
                     self._heartbeats[key] = at
                 return None
+
+    def remove_service(self, label: str) -> int:
+        """Drop a service with all its instances; return how many they were."""
+        return sum(self._remove(i.key) is not None for i in tuple(self._services.get(label, {}).values()))
 
     def replace(self, instances: Iterable[Lived]) -> set[str]:
         """Become the catalogue that holds just `instances`; return the labels that changed."""
@@ -168,7 +186,7 @@ class Catalog:
         self._shorts[short_id(instance.service_name, instance.instance_id)] = instance
         for ip in instance.addresses:
             self._by_ip.setdefault(ip, {})[key] = instance
-        self._digest ^= _hash(instance)
+        self._digest ^= instance_digest(instance)
         self._size += held is None
         return key.label
 
@@ -198,8 +216,14 @@ class Catalog:
                 sharing.pop(key, None)
                 if not sharing:
                     del self._by_ip[ip]
-        self._digest ^= _hash(held)
+        self._digest ^= instance_digest(held)
 
 
-def _hash(instance: Instance) -> int:
+def digest_text(digest: int) -> str:
+    """Return a digest as it is written."""
+    return f"{digest:016x}"
+
+
+def instance_digest(instance: Instance) -> int:
+    """Return what one instance adds to the digest of a catalogue (exclusive or)."""
     return int.from_bytes(hashlib.blake2b(_ENCODER.encode(instance), digest_size=8).digest())
