@@ -88,7 +88,9 @@ class LocalApi:
 
     async def _service(self, request: web.Request) -> web.Response:
         wanted = filter_of(read_query(request, FILTERS))
-        return self._aged(_ENCODER.encode(self._lookups.service(request.match_info["name"], wanted)))
+        name = request.match_info["name"]
+        await self._lookups.fetched(name)
+        return self._aged(_ENCODER.encode(self._lookups.service(name, wanted)))
 
     async def _resolve(self, request: web.Request) -> web.Response:
         query = read_query(request, (*FILTERS, "format"))
@@ -97,7 +99,9 @@ class LocalApi:
             raise ValidationError(
                 f"a format is one of {', '.join(FORMATS)}", field="format", provided=form, example="url"
             )
-        picked = self._lookups.one(request.match_info["name"], filter_of(query))
+        wanted, name = filter_of(query), request.match_info["name"]
+        await self._lookups.fetched(name)
+        picked = self._lookups.one(name, wanted)
         if form == "json":
             return self._aged(_ENCODER.encode(picked))
         # No newline at the end: the text is made to be put into a command line.

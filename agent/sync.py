@@ -7,6 +7,7 @@ it ended when the stream breaks: at the same replica or at the next. It never to
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -17,13 +18,15 @@ from yarl import URL
 
 from agent.decisions import WATCH_RETRY_FIRST_S, watch_retry_s
 from agent.registry_client import Upstreams, headers_for
-from agent.view import Advice, View
+from agent.view import Advice, LossGuard, View
 from agent.watch_reader import BrokenStream, Replaced, WatchReader
 from registry_core.domain.cursor import Cursor
 from registry_core.domain.selection import Random
 
 # Three signs of life that did not come: the stream is dead, whatever TCP says.
 SILENCE_S: Final = 15.0
+# The shortest wait between two tries, once every address was tried, while old answers are asked for.
+HURRIED_S: Final = 1.0
 
 _log = structlog.get_logger(component="agent.sync")
 
@@ -53,7 +56,9 @@ class WatchSync:
         self._random = random
         self._headers = headers_for(token)
         self._timeout = aiohttp.ClientTimeout(total=None, connect=3.0, sock_connect=1.0, sock_read=silence_s)
+        self._hurried = asyncio.Event()
         self._anew = False  # the next stream is to begin with everything
+        self._guard: LossGuard | None = None  # as it was last spoken of
         self.connected_to: str | None = None
         self.resyncs = self.losses = 0
 
@@ -73,7 +78,20 @@ class WatchSync:
             finally:
                 self.connected_to = None
                 self._view.lost()
-            await asyncio.sleep(wait_s)
+            await self._pause(wait_s)
+
+    def hurry(self) -> None:
+        """Try again soon, since somebody asks for what has become old; it is no use while the watch is there."""
+        self._hurried.set()
+
+    async def _pause(self, wait_s: float) -> None:
+        # Hurried or not, a registry that is away is not asked more often than that.
+        least_s = min(wait_s, HURRIED_S * (0.5 + self._random.random() / 2))
+        await asyncio.sleep(least_s)
+        self._hurried.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s - least_s):
+                await self._hurried.wait()
 
     async def _follow(self, url: str) -> None:
         """Follow one stream; return when everything has to be read anew, and raise when it breaks."""
@@ -88,11 +106,12 @@ class WatchSync:
             if response.status != 200:
                 raise StreamEnded(f"HTTP {response.status}")
             self._view.opened(_time_of(response.headers.get("Date", "")))
-            reader = WatchReader(cursor)
+            reader = WatchReader(cursor, stage=self._view.staging)
             async for data in response.content.iter_any():
                 for change in reader.feed(data):
                     advice = self._view.apply(change)
                     self._note_progress(url)
+                    self._note_guard()
                     if isinstance(change, Replaced):
                         self._anew = False
                     if advice is Advice.REASSERT:
@@ -108,6 +127,20 @@ class WatchSync:
             self.connected_to = url
             view = self._view
             _log.info("watch_connected", registry=url, state=view.state, instances=len(view.catalog))
+
+    def _note_guard(self) -> None:
+        guard = self._view.loss_guard
+        if guard is self._guard:
+            return
+        if guard is not None:
+            _log.warning(
+                "loss_guard_holds",
+                because=f"the registry is {self._view.state} and its snapshot lacks {guard.missing} of {guard.known} "
+                "known services: they stay until it knows everybody again",
+            )
+        else:
+            _log.info("loss_guard_over", services=self._view.known)
+        self._guard = guard
 
     def _note_loss(self, url: str, error: Exception, failures: int) -> None:
         self.losses += 1
