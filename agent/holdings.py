@@ -139,7 +139,7 @@ class Holdings:
         if isinstance(event, Registered) and self._has_no_room(event):
             self._shift_rest(told)
             self._put_away(label, absent_of([event.instance]))
-            return {label}
+            return {label} | self.make_room()  # a name takes room, too
         before = self._size_of(event.key)
         changed = self.catalog.apply(event)
         if changed is None:
