@@ -17,7 +17,7 @@ ADDRESS_BYTES: Final = 270
 # For each service: its dictionary, its cached answer, its place in the LRU.
 SERVICE_BYTES: Final = 500
 # For each name of a service that is not held: the name twice, its place in a dictionary.
-NAME_BYTES: Final = 330
+NAME_BYTES: Final = 210
 _MAX_DEPTH: Final = 32
 _SHARED_KEY: Final = 32
 
