@@ -87,8 +87,8 @@ class WatchSync:
     async def _pause(self, wait_s: float) -> None:
         # Hurried or not, a registry that is away is not asked more often than that.
         least_s = min(wait_s, HURRIED_S * (0.5 + self._random.random() / 2))
-        await asyncio.sleep(least_s)
         self._hurried.clear()
+        await asyncio.sleep(least_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s - least_s):
                 await self._hurried.wait()
