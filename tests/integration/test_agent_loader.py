@@ -13,6 +13,8 @@ import pytest
 from agent.loader import MAX_LOADS, ServiceLoader
 from agent.room import ViewLimits
 from agent.view import View
+from registry_core.domain.cursor import cursor_of
+from registry_core.domain.events import Position
 from registry_core.ports import SystemClock
 from tests.integration.agents import QUICK, AgentUnderTest, becomes, standing
 from tests.integration.replicas import Api
@@ -102,6 +104,7 @@ async def loading(sent: bytes = b"") -> AsyncIterator[tuple[ServiceLoader, View,
     staging = view.staging()
     staging.add([lived(instance("osint_service")), lived(instance("geo", "10.0.0.2"))])
     view._holdings.replace(*staging.taken())
+    view.cursor = cursor_of([Position(0, "e", 1)])
     async with aiohttp.ClientSession() as session:
         loader = ServiceLoader(session, view, registry=lambda: deaf.url or None)
         view.fetcher = loader.fetch
@@ -154,7 +157,8 @@ async def test_what_is_read_at_once_is_bounded() -> None:
         pytest.param(b"no HTTP at all\r\n\r\n", id="no HTTP"),
         pytest.param(
             b"HTTP/1.1 200 OK\r\n\r\n"
-            b'{"type":"snapshot","reason":"","first":true,"last":true,"state":"warming","cursor":"0.e.1","digest":"0"}\n',
+            b'{"type":"snapshot","reason":"","first":true,"last":true,"state":"warming","cursor":"0.e.1",'
+            b'"digest":"0000000000000000"}\n',
             id="a registry that does not know yet",
         ),
     ],
