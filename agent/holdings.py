@@ -12,7 +12,7 @@ apart, at a cursor of its own; the events up to there have happened to it alread
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -85,7 +85,7 @@ class Holdings:
         changed |= {label for label in before if label not in rest.absent}
         changed |= {label for label in rest.absent if label not in before}
         self.absent = dict(rest.absent)
-        self._resettled(rest.digest)
+        self._resettled(rest.digest, rest.sizes)
         return changed | self.make_room()
 
     def merge(self, instances: Sequence[Lived], rest: Rest) -> set[str]:
@@ -99,19 +99,22 @@ class Holdings:
             # What is held of it is of before, and there is no room for what it is now.
             self.catalog.remove_service(label)
             self.absent[label] = absent
-        self._resettled(rest.digest)
+        self._resettled(rest.digest, {})  # a service may have more instances now than the snapshot
         return changed | self.make_room()
 
     def missing_from(self, instances: Iterable[Lived], rest: Rest) -> int:
         """Return how many of the known services a snapshot does not have."""
         return len(self.labels() - labels_of(instances, rest.absent))
 
-    def _resettled(self, rest: int) -> None:
+    def _resettled(self, rest: int, sizes: Mapping[str, int]) -> None:
         self._rest, self._told = rest, None
         self._ahead.clear()
         self._expected.clear()  # what is being read now may be of before
         for label in tuple(self.catalog.labels()):
-            self._measure(label)
+            if label in sizes:
+                self.room.put(label, sizes[label])
+            else:
+                self._measure(label)
         for label in self.room.labels():
             if not self.catalog.instance_count(label):
                 self.room.leave(label)

@@ -36,10 +36,14 @@ class Absent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rest(msgspec.Struct, frozen=True):
-    """The services of a snapshot that were not kept, and the digest of their instances (exclusive or)."""
+    """The services of a snapshot that were not kept, and the digest of their instances (exclusive or).
+
+    `sizes` are those of the kept ones, as far as they were measured already.
+    """
 
     absent: dict[str, Absent] = {}
     digest: int = 0
+    sizes: dict[str, int] = {}
 
 
 class Stage(Protocol):
@@ -85,7 +89,8 @@ class Staging:
 
     def taken(self) -> tuple[tuple[Lived, ...], Rest]:
         kept = tuple(lived for instances in self._kept.values() for lived in instances)
-        return kept, Rest(self._absent, self._digest)
+        sizes = {label: self._room.size_of(label) for label in self._kept}
+        return kept, Rest(self._absent, self._digest, sizes)
 
     def _add(self, lived: Lived) -> None:
         instance = lived.instance
