@@ -10,6 +10,7 @@ import msgspec
 from agent.decisions import Phase
 from agent.dns_workers import DnsWorkers
 from agent.keeper import SnapshotKeeper, SnapshotReport
+from agent.loader import ServiceLoader
 from agent.lookups import Lookups
 from agent.metrics import CounterSample, GaugeSample, counter, gauge
 from agent.registry_client import Upstreams
@@ -37,6 +38,14 @@ class SyncReport(msgspec.Struct, kw_only=True):
     mismatches: int
 
 
+class LossGuardReport(msgspec.Struct, kw_only=True):
+    """A snapshot that was not believed, of a registry that has just started: what it lacks is served on."""
+
+    known_services: int  # before it
+    missing_services: int
+    held_seconds: float
+
+
 class ViewReport(msgspec.Struct, kw_only=True):
     """The view: what it holds and how sure of it the agent is."""
 
@@ -44,9 +53,12 @@ class ViewReport(msgspec.Struct, kw_only=True):
     age_seconds: float
     complete: bool
     registry_state: str
-    services: int
-    instances: int
+    services: int  # that are known
+    held_services: int  # fewer in a fleet that is larger than the view may be: then those that are asked for
+    instances: int  # of the held ones
+    bytes: int  # that they take, as measured, with the names of all
     cursor: str
+    loss_guard: LossGuardReport | None  # None: nothing is held back
 
 
 class SelfView(msgspec.Struct, kw_only=True):
@@ -102,6 +114,7 @@ class About:
         self._session: Session | None = None
         self._sync: WatchSync | None = None
         self._keeper: SnapshotKeeper | None = None
+        self._loader: ServiceLoader | None = None
         self._udp: UdpServer | None = None
         self._workers: DnsWorkers | None = None
 
@@ -109,9 +122,11 @@ class About:
         """Read these too, from now on."""
         self._udp, self._workers = udp, workers
 
-    def join(self, session: Session, sync: WatchSync, keeper: SnapshotKeeper | None) -> None:
+    def join(
+        self, session: Session, sync: WatchSync, keeper: SnapshotKeeper | None, loader: ServiceLoader | None = None
+    ) -> None:
         """Read these too, from now on."""
-        self._session, self._sync, self._keeper = session, sync, keeper
+        self._session, self._sync, self._keeper, self._loader = session, sync, keeper, loader
 
     def report(self) -> SelfView:
         """Return what this agent does, for people."""
@@ -131,7 +146,12 @@ class About:
         view, sync, phases = self._view_report(), self._sync_report(), self._phases()
         if not self._view.loaded:
             status = "unhealthy"
-        elif not sync.connected or view.freshness is not Freshness.FRESH or phases[Phase.FENCED]:
+        elif (
+            not sync.connected
+            or view.loss_guard is not None
+            or view.freshness is not Freshness.FRESH
+            or phases[Phase.FENCED]
+        ):
             status = "degraded"
         else:
             status = "healthy"
@@ -145,9 +165,12 @@ class About:
     def samples(self) -> Iterable[CounterSample | GaugeSample]:
         """Return the metrics as they are now."""
         view, sync = self._view, self._sync_report()
-        yield gauge("agent_view_services", "Services in the view.", view.catalog.service_count)
+        yield gauge("agent_view_known_services", "Services that are known.", view.known)
+        yield gauge("agent_view_services", "Services that are held.", view.catalog.service_count)
         yield gauge("agent_view_instances", "Instances in the view.", len(view.catalog))
         yield gauge("agent_view_complete", "Whether a missing name is known not to exist.", view.complete)
+        yield gauge("agent_loss_guard_holding", "Whether a snapshot was not believed.", view.loss_guard is not None)
+        yield counter("agent_loss_guard", "Snapshots that were not believed.", view.losses_prevented)
         yield gauge("cache_age_seconds", "Seconds since the registry confirmed the view.", view.age_s())
         yield gauge("agent_sync_connected", "Whether the watch is connected.", sync.connected)
         yield gauge("agent_sync_lag_seconds", "Seconds since anything was heard from the registry.", view.lag_s)
@@ -175,6 +198,27 @@ class About:
             ("cache",),
             {("view",): self._lookups.misses, ("dns",): dns.misses},
         )
+        yield CounterSample(
+            "cache_evictions",
+            "Services, and ready DNS answers, that gave up their places to others.",
+            ("cache",),
+            {("view",): self._view.evictions, ("dns",): dns.evictions},
+        )
+        yield GaugeSample(
+            "registry_cache_size_bytes",
+            "Memory of what is held: services as measured, and ready DNS answers.",
+            ("cache",),
+            {("view",): self._view.bytes, ("dns",): dns.bytes},
+        )
+        if self._loader is not None:
+            outcomes: dict[tuple[str, ...], float] = {
+                ("read",): self._loader.loads,
+                ("failed",): self._loader.failures,
+                ("refused",): self._loader.refusals,
+            }
+            yield CounterSample(
+                "agent_view_loads", "Services that were asked for and not held, by outcome.", ("outcome",), outcomes
+            )
         phases: dict[tuple[str, ...], float] = {(phase,): count for phase, count in self._phases().items()}
         yield GaugeSample("agent_registrations", "Services of this agent, by phase.", ("phase",), phases)
         if self._session is not None:
@@ -208,7 +252,6 @@ class About:
                 "agent_dns_workers", "Processes that answer DNS, this one included.", 1 + len(self._workers.pids)
             )
             yield counter("agent_dns_worker_restarts", "DNS workers that were replaced.", self._workers.restarts)
-        yield counter("cache_evictions", "Ready DNS answers dropped for want of room.", dns.evictions)
         yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.entries)
         yield gauge("agent_dns_ready_answers_bytes", "Memory of the ready DNS answers.", dns.bytes)
 
@@ -253,10 +296,20 @@ class About:
             age_seconds=round(view.age_s(), 3),
             complete=view.complete,
             registry_state=view.state or "unknown",
-            services=view.catalog.service_count,
+            services=view.known,
+            held_services=view.catalog.service_count,
             instances=len(view.catalog),
+            bytes=view.bytes,
             cursor=str(view.cursor),
+            loss_guard=self._loss_guard_report(),
         )
+
+    def _loss_guard_report(self) -> LossGuardReport | None:
+        guard = self._view.loss_guard
+        if guard is None:
+            return None
+        held_s = round(self._clock.monotonic() - guard.since, 3)
+        return LossGuardReport(known_services=guard.known, missing_services=guard.missing, held_seconds=held_s)
 
     def _sync_report(self) -> SyncReport:
         sync = self._sync

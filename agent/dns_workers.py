@@ -22,12 +22,15 @@ import structlog
 from agent.fallback import Fallback
 from agent.worker_wire import (
     PERIOD_S,
+    Asked,
     DnsCounts,
     Foreign,
     Forwarded,
+    Read,
     Services,
     Setup,
     State,
+    Wanted,
     added,
     post,
     read_report,
@@ -64,6 +67,7 @@ class _Worker:
         self._forwarder = forwarder
         self._setup = setup
         self._changed: set[str] = set()  # labels that the process has not been told of
+        self._read: list[str] = []  # labels that it wanted read, and is to hear of when it was told the rest
         self._news = asyncio.Event()
         self._before = DnsCounts()  # of the processes that were here before
         self._now = DnsCounts()
@@ -133,17 +137,22 @@ class _Worker:
 
     async def _tell(self, writer: asyncio.StreamWriter) -> None:
         await send(writer, self._setup)
-        self._changed = {*self._view.catalog.labels(), *self._fallback.labels()}
+        self._changed = {*self._view.labels(), *self._fallback.labels()}
+        self._read.clear()
         while True:
-            while self._changed:
+            while self._changed or self._read:
                 labels = [self._changed.pop() for _ in range(min(_PER_MESSAGE, len(self._changed)))]
                 await send(
                     writer,
                     Services(
                         {label: self._instances(label) for label in labels},
                         {label: self._elsewhere(label) for label in labels},
+                        {label: self._view.transports(label) for label in labels if self._view.lacks(label)},
                     ),
                 )
+                if self._read and not self._changed:
+                    read, self._read = tuple(self._read), []
+                    await send(writer, Read(read))
             self._news.clear()
             await send(writer, State(self._view.complete, self._view.age_s()))
             with contextlib.suppress(TimeoutError):
@@ -168,9 +177,27 @@ class _Worker:
                     self._now = counts
                 case Foreign() as foreign:
                     self._forward(foreign, writer)
+                case Wanted(label=label):
+                    self._fetch(label)
+                case Asked(labels=labels):
+                    for label in labels:
+                        self._view.find(label)  # which takes note of it
             if number % _BATCH == 0:
                 # What is there already is read without waiting, which alone would let nobody else in.
                 await asyncio.sleep(0)
+
+    def _fetch(self, label: str) -> None:
+        fetched = self._view.fetch(label)
+        if fetched is None:
+            self._was_read(label)
+        else:
+            fetched.add_done_callback(lambda _: self._was_read(label))
+
+    def _was_read(self, label: str) -> None:
+        # Also when it cannot be had, or came by itself: what is said of it now is all there is.
+        self._changed.add(label)
+        self._read.append(label)
+        self._news.set()
 
     def _forward(self, foreign: Foreign, writer: asyncio.StreamWriter) -> None:
         query = codec.read(foreign.message)

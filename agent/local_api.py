@@ -142,7 +142,9 @@ class LocalApi:
         return self._keep(request, Body("", (), lambda _at: names))
 
     async def _service(self, request: web.BaseRequest, name: str) -> web.Response:
-        found = self._lookups.find(name, filter_of(read_query(request, FILTERS)))
+        wanted = filter_of(read_query(request, FILTERS))
+        await self._lookups.fetched(name)
+        found = self._lookups.find(name, wanted)
         instances = self._lookups.ranked(found)
 
         def made(at: int) -> bytes:
@@ -157,7 +159,9 @@ class LocalApi:
             raise ValidationError(
                 f"a format is one of {', '.join(FORMATS)}", field="format", provided=form, example="url"
             )
-        near = self._lookups.find(name, filter_of(query)).near
+        wanted = filter_of(query)
+        await self._lookups.fetched(name)
+        near = self._lookups.find(name, wanted).near
 
         def made(at: int) -> bytes:
             if form == "json":
@@ -173,6 +177,7 @@ class LocalApi:
 
     async def _explain(self, request: web.BaseRequest, name: str) -> web.Response:
         wanted = filter_of(read_query(request, FILTERS))
+        await self._lookups.fetched(name)
         return self._aged(_ENCODER.encode(self._lookups.explain(name, wanted)))
 
     def _aged(self, body: bytes, content_type: str = JSON) -> web.Response:

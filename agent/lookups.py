@@ -1,10 +1,13 @@
-"""What a lookup at the agent answers: from the view, apart from HTTP. Nothing here waits.
+"""What a lookup at the agent answers: from the view, apart from HTTP.
+
+Nothing here waits, but for a service that is not held, and for that a second at most.
 
 The answers have the shape of the registry's own, so that a client may ask either.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final, NamedTuple
 
 from agent.explaining import Explanation, Known, explained, near_misses
@@ -22,6 +25,10 @@ MOST_SHOWN: Final = 100
 
 class ViewTooOld(Unavailable):
     """Raised when a name is not in the view, and the view is too old to say that it does not exist."""
+
+
+class NotHeld(Unavailable):
+    """Raised when a service is known and not held, and could not be read from the registry in time."""
 
 
 class Found(NamedTuple):
@@ -43,7 +50,14 @@ class Lookups:
 
     def names(self) -> list[str]:
         """Return the names of all services, sorted."""
-        return self._view.catalog.names()
+        return self._view.names()
+
+    async def fetched(self, name: str) -> None:
+        """Return when `name` is in view, or as soon as it is clear that it cannot be got now."""
+        waiting = self._view.fetch(name)
+        if waiting is not None:
+            # Whoever gives up asking must not end the wait of others.
+            await asyncio.wait([waiting])
 
     def service(self, name: str, wanted: Filter = ANY) -> ServiceView:
         """Return the instances that may be used, the nearest and heaviest first, and one picked.
@@ -95,7 +109,7 @@ class Lookups:
     def find(self, name: str, wanted: Filter = ANY) -> Found:
         """Return the instances that may be used, and those of the nearest zone. Raises as `service` does."""
         check_service_name(name)
-        service = self._view.catalog.find(name) or self._view.elsewhere.find(name)
+        service = self._view.find(name)
         if service is None:
             self.misses += 1
             raise self._missing(name)
@@ -108,6 +122,11 @@ class Lookups:
         return Found(usable, nearest(usable, self._zone))
 
     def _missing(self, name: str) -> NotFound | Unavailable:
+        if self._view.lacks(name):
+            return NotHeld(
+                f"{name!r} is registered, but is not held here, and the registry did not tell in time where it is",
+                retry_after_s=RETRY_AFTER_S,
+            )
         if self._view.complete:
             return NotFound(
                 f"no service {name!r} is registered", field="service_name", provided=name, example=NAME_EXAMPLE

@@ -182,6 +182,20 @@ STATE_DIR: Final = Setting(
     "a folder of this agent's own, where it keeps what it knows over a restart; none: it keeps nothing",
     "/var/lib/vertice",
 )
+VIEW_SERVICES: Final = Setting(
+    "AGENT_VIEW_SERVICES",
+    integer(1, 1_000_000),
+    1000,
+    "services that are held in memory; of a larger fleet, those that are asked for",
+    "5000",
+)
+VIEW_MB: Final = Setting(
+    "AGENT_VIEW_MB",
+    integer(1, 1_000_000),
+    50,
+    "megabytes that they may take, as measured, with the names of all",
+    "200",
+)
 STATIC_FILE: Final = Setting(
     "AGENT_STATIC_FILE",
     text,
@@ -225,6 +239,8 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     WHEN_NONE_PASS,
     DRAIN_CONFIRM,
     DRAIN_WAIT,
+    VIEW_SERVICES,
+    VIEW_MB,
     STATE_DIR,
     STATIC_FILE,
     LOG_LEVEL,

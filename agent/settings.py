@@ -16,6 +16,7 @@ import msgspec
 
 from agent.config_file import ConfigFile, ServiceTable, read_config_file
 from agent.fallback import of_environment, of_file
+from agent.room import MEGABYTE, ViewLimits
 from agent.setting_table import (
     AGENT_TABLE,
     CHECK,
@@ -53,6 +54,8 @@ from agent.setting_table import (
     STATIC_FILE,
     TABLE,
     TOKEN,
+    VIEW_MB,
+    VIEW_SERVICES,
     WHEN_NONE_PASS,
     ZONE,
     CheckKind,
@@ -102,6 +105,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     when_none_pass: WhenNonePass = WHEN_NONE_PASS.default
     drain_confirm_s: float = DRAIN_CONFIRM.default
     drain_wait_s: float = DRAIN_WAIT.default
+    view: ViewLimits = ViewLimits()
     state_dir: str = STATE_DIR.default
     # What the environment, and a file, say of services that nobody else knows of.
     elsewhere: tuple[tuple[Instance, ...], tuple[Instance, ...]] = ((), ())
@@ -147,6 +151,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         when_none_pass=values[WHEN_NONE_PASS],
         drain_confirm_s=values[DRAIN_CONFIRM],
         drain_wait_s=values[DRAIN_WAIT],
+        view=ViewLimits(values[VIEW_SERVICES], values[VIEW_MB] * MEGABYTE),
         state_dir=values[STATE_DIR],
         elsewhere=(
             tuple(of_environment(environment)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
 import random
 import secrets
 from pathlib import Path
@@ -28,6 +29,7 @@ from agent.fallback import Fallback
 from agent.holding import Holding
 from agent.identity import ID_DIGITS, identified
 from agent.keeper import SnapshotKeeper
+from agent.loader import ServiceLoader
 from agent.local_api import LocalApi
 from agent.lookups import Lookups
 from agent.metrics import AgentMetrics
@@ -50,6 +52,9 @@ from registry_core.ports import Clock, SystemClock
 from registry_core.settings import Listen
 
 TICK_S: Final = 1.0
+# A tidy-up every minute, and so many services then that a fleet which has become smaller has room for again.
+TIDY_EVERY_TICKS: Final = 60
+BACK_AT_ONCE: Final = 64
 # The first answer is to come within a second of the start, whatever the disk does.
 STATE_S: Final = 0.5
 LOCATE_EVERY_S: Final = 60.0
@@ -71,7 +76,12 @@ class Sidecar:
         self._clock = clock if clock is not None else SystemClock()
         self._random = random.Random()  # noqa: S311 - spreads load; nothing secret hangs on it
         self.fallback = Fallback(*settings.elsewhere)
-        self.view = View(self._clock, fallback=self.fallback)
+        self.view = View(
+            self._clock,
+            fallback=self.fallback,
+            room=settings.view,
+            own=frozenset(spec.claim.key.label for spec in settings.services),
+        )
         self.state = StateDir(Path(settings.state_dir)) if settings.state_dir else None
         self.keeper: SnapshotKeeper | None = None
         self._services = settings.services
@@ -266,7 +276,7 @@ class Sidecar:
             epoch=self._epoch,
             lease_granted=self.view.lease_granted,
         )
-        self.sync = WatchSync(
+        self.sync = sync = WatchSync(
             http,
             self.upstreams,
             self.view,
@@ -276,8 +286,11 @@ class Sidecar:
             token=settings.token,
         )
         self._holding.join(self.session, client)
-        self.about.join(self.session, self.sync, self.keeper)
-        tasks = [asyncio.create_task(self.sync.run()), asyncio.create_task(self._tick())]
+        loader = ServiceLoader(http, self.view, registry=lambda: sync.connected_to, token=settings.token)
+        self._stack.push_async_callback(loader.close)
+        self.view.fetcher, self.view.refresh = loader.fetch, sync.hurry
+        self.about.join(self.session, sync, self.keeper, loader)
+        tasks = [asyncio.create_task(sync.run()), asyncio.create_task(self._tick(loader))]
         if self.keeper is not None:
             tasks.append(asyncio.create_task(self.keeper.run()))
         if self.fallback.hosts():
@@ -293,10 +306,13 @@ class Sidecar:
             self.view.located(found)
             await asyncio.sleep(LOCATE_EVERY_S)
 
-    async def _tick(self) -> None:
-        while True:
+    async def _tick(self, loader: ServiceLoader) -> None:
+        for number in itertools.count(1):
             await asyncio.sleep(TICK_S)
             self.view.tick()
+            if number % TIDY_EVERY_TICKS == 0:
+                for label in self.view.tidy(BACK_AT_ONCE):
+                    loader.begin(label)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

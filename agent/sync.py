@@ -7,6 +7,7 @@ it ended when the stream breaks: at the same replica or at the next. It never to
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -18,13 +19,15 @@ from yarl import URL
 from agent.acknowledging import Acknowledger
 from agent.decisions import WATCH_RETRY_FIRST_S, watch_retry_s
 from agent.registry_client import RegistryClient, Reply, Upstreams, headers_for
-from agent.view import Advice, View
+from agent.view import Advice, LossGuard, View
 from agent.watch_reader import BrokenStream, Replaced, WatchReader
 from registry_core.domain.cursor import Cursor
 from registry_core.domain.selection import Random
 
 # Three signs of life that did not come: the stream is dead, whatever TCP says.
 SILENCE_S: Final = 15.0
+# The shortest wait between two tries, once every address was tried, while old answers are asked for.
+HURRIED_S: Final = 1.0
 WATCHER_HEADER: Final = "X-Watcher"
 
 _log = structlog.get_logger(component="agent.sync")
@@ -57,7 +60,9 @@ class WatchSync:
         self._client = client
         self._headers = headers_for(token)
         self._timeout = aiohttp.ClientTimeout(total=None, connect=3.0, sock_connect=1.0, sock_read=silence_s)
+        self._hurried = asyncio.Event()
         self._anew = False  # the next stream is to begin with everything
+        self._guard: LossGuard | None = None  # as it was last spoken of
         self.connected_to: str | None = None
         self.resyncs = self.losses = 0
 
@@ -77,7 +82,20 @@ class WatchSync:
             finally:
                 self.connected_to = None
                 self._view.lost()
-            await asyncio.sleep(wait_s)
+            await self._pause(wait_s)
+
+    def hurry(self) -> None:
+        """Try again soon, since somebody asks for what has become old; it is no use while the watch is there."""
+        self._hurried.set()
+
+    async def _pause(self, wait_s: float) -> None:
+        # Hurried or not, a registry that is away is not asked more often than that.
+        least_s = min(wait_s, HURRIED_S * (0.5 + self._random.random() / 2))
+        self._hurried.clear()
+        await asyncio.sleep(least_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s - least_s):
+                await self._hurried.wait()
 
     async def _follow(self, url: str) -> None:
         """Follow one stream; return when everything has to be read anew, and raise when it breaks."""
@@ -96,7 +114,7 @@ class WatchSync:
             acknowledger = self._acknowledger(url, response.headers.get(WATCHER_HEADER, ""))
             acknowledging = asyncio.create_task(acknowledger.run())
             try:
-                if await self._take(response, url, WatchReader(cursor), acknowledger):
+                if await self._take(response, url, WatchReader(cursor, stage=self._view.staging), acknowledger):
                     return
             finally:
                 acknowledging.cancel()
@@ -112,6 +130,7 @@ class WatchSync:
                 advice = self._view.apply(change)
                 acknowledger.see(change)
                 self._note_progress(url)
+                self._note_guard()
                 if isinstance(change, Replaced):
                     self._anew = False
                 if advice is Advice.REASSERT:
@@ -134,6 +153,20 @@ class WatchSync:
             self.connected_to = url
             view = self._view
             _log.info("watch_connected", registry=url, state=view.state, instances=len(view.catalog))
+
+    def _note_guard(self) -> None:
+        guard = self._view.loss_guard
+        if guard is self._guard:
+            return
+        if guard is not None:
+            _log.warning(
+                "loss_guard_holds",
+                because=f"the registry is {self._view.state} and its snapshot lacks {guard.missing} of {guard.known} "
+                "known services: they stay until it knows everybody again",
+            )
+        else:
+            _log.info("loss_guard_over", services=self._view.known)
+        self._guard = guard
 
     def _note_loss(self, url: str, error: Exception, failures: int) -> None:
         self.losses += 1

@@ -179,6 +179,7 @@ ENDPOINTS: Final = (
         query=(
             Parameter("cursor", str, "where an earlier stream ended; without one, or when it is too old: a snapshot"),
             Parameter("service", str, "only this service; sync lines then have no digest"),
+            Parameter("once", bool, "end the stream after the first sign of life"),
             Parameter("renewals", bool, "also say which leases were renewed, before each sign of life"),
             Parameter("acknowledges", bool, "the reader is going to acknowledge; its id is in X-Watcher"),
         ),

@@ -155,6 +155,7 @@ class Handlers:
             label=label,
             renewals=boolean(query, "renewals"),
             acknowledges=boolean(query, "acknowledges"),
+            once=boolean(query, "once"),
         )
 
     async def acknowledge(self, request: web.Request, _query: Query) -> web.StreamResponse:

@@ -8,12 +8,16 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from agent.registry_client import RegistryClient, Upstreams
 from agent.sync import WatchSync
 from agent.view import View
-from registry_core.api.lines import sync_line
-from registry_core.domain.cursor import Cursor
+from agent.watch_reader import Replaced
+from registry_core.api.lines import snapshot_lines, sync_line
+from registry_core.domain.catalog import Catalog
+from registry_core.domain.cursor import Cursor, cursor_of
+from registry_core.domain.events import Position
 from registry_core.ports import SystemClock
 from registry_core.settings import Listen
 from tests.integration.agents import line_to
@@ -92,6 +96,10 @@ async def odd_registry(sent: bytes) -> AsyncIterator[Odd]:
         yield odd
     finally:
         server.close()
+
+
+def at(revision: int) -> Cursor:
+    return cursor_of([Position(0, "e", revision)])
 
 
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
@@ -184,3 +192,30 @@ async def test_a_registry_that_lost_its_memory_is_told_everything() -> None:
                 await eventually(lambda: agent.asserted == 2, "it is told again")
                 assert agent.view.catalog.names() == ["osint_service"]
                 assert not agent.view.complete
+
+
+async def test_a_snapshot_that_is_not_believed_is_said_once_in_the_log() -> None:
+    catalog = Catalog()
+    catalog.merge([lived(instance("osint_service"))])
+    known = Replaced((lived(instance("osint_service")),), at(9), catalog.digest, "ready", "start")
+    warming = snapshot_lines([], reason="start", state="warming", cursor=at(1), digest="0" * 16)
+    signs = sync_line(at(1), digest="0" * 16, state="warming", store_age_s=0.0) * 3
+    async with odd_registry(STREAM + b"".join(warming) + signs) as odd:
+        with capture_logs() as lines:
+            async with following(f"http://127.0.0.1:{odd.port}") as agent:
+                agent.view.apply(known)
+                await eventually(lambda: agent.view.losses_prevented == 1, "the snapshot came")
+                await eventually(lambda: agent.view.state == "warming", "and the signs of life")
+    (said,) = [line for line in lines if line["event"] == "loss_guard_holds"]
+    assert said["log_level"] == "warning"
+    assert "lacks 1 of 1 known services" in said["because"]
+    assert agent.view.names() == ["osint_service"]
+
+
+async def test_a_wait_for_the_next_try_is_short_while_old_answers_are_asked_for() -> None:
+    async with aiohttp.ClientSession() as session:
+        agent = Following(session, (f"http://127.0.0.1:{free_port()}",), 1.0)
+        waiting = asyncio.create_task(agent.sync._pause(3600.0))
+        await asyncio.sleep(0)
+        agent.sync.hurry()
+        await asyncio.wait_for(waiting, 30.0)
