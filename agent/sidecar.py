@@ -29,14 +29,18 @@ from agent.keeper import SnapshotKeeper
 from agent.local_api import LocalApi, http_logger
 from agent.lookups import Lookups
 from agent.metrics import AgentMetrics
-from agent.registry_client import CONNECTIONS, RegistryClient, Upstreams
+from agent.registry_client import CONNECTIONS, RegistryClient
+from agent.registry_lookup import RegistryLookup
+from agent.registry_probes import Probes
 from agent.resolving import HostResolver
 from agent.session import Session, epoch_at
 from agent.settings import AgentSettings
 from agent.snapshot import Saved
 from agent.state_dir import StateDir
 from agent.sync import WatchSync
+from agent.upstreams import Upstreams
 from agent.view import View
+from dns.forward_rules import ForwardRules
 from dns.forwarding import Forwarder
 from dns.responder import DnsSettings, Responder
 from dns.tcp import TcpServer, serve_tcp
@@ -85,10 +89,20 @@ class Sidecar:
         )
         self.forwarder = Forwarder(settings.dns_forward, self._clock) if settings.dns_forward.forwards else None
         self.responder = Responder(self.view, dns_settings, self._random, self.forwarder, clock=self._clock)
-        self.upstreams = Upstreams(settings.registry_urls)
+        self.upstreams = Upstreams((), clock=self._clock, random=self._random, zone=settings.zone)
+        # Names of registries are looked up by the same rules; by the system's resolvers when nothing is forwarded.
+        asker = self.forwarder if self.forwarder is not None else Forwarder(ForwardRules(), self._clock)
+        self._asker = asker
+        self.lookup = RegistryLookup(settings.registry_urls, self.upstreams, asker.look_up, self._random)
         self._connections = Connections(HTTP_LIMITS)
         self.about = About(
-            self.view, self.lookups, self.responder, self.upstreams, self._clock, forwarder=self.forwarder
+            self.view,
+            self.lookups,
+            self.responder,
+            self.upstreams,
+            self.lookup,
+            clock=self._clock,
+            forwarder=self.forwarder,
         )
         self._api = LocalApi(
             self.lookups,
@@ -177,9 +191,8 @@ class Sidecar:
             _log.warning("identity_not_kept", path=str(state.path), because=error.strerror)
 
     async def _serve_dns(self) -> None:
-        if self.forwarder is not None:
-            await self.forwarder.start()
-            self._stack.push_async_callback(self.forwarder.close)
+        await self._asker.start()
+        self._stack.push_async_callback(self._asker.close)
         where = self.settings.dns_listen
         # With port 0 the system chooses one for UDP, which may be taken for TCP: then another is tried.
         for attempt in range(20 if where.port == 0 else 1):
@@ -197,8 +210,7 @@ class Sidecar:
             self._stack.callback(udp.close)
             self._stack.push_async_callback(tcp.close)
             self.dns_listen = Listen(where.host, udp.port)
-            if self.forwarder is not None:
-                self.forwarder.listens_on(where.host, udp.port)
+            self._asker.listens_on(where.host, udp.port)
             return
 
     async def _serve_http(self) -> None:
@@ -235,10 +247,12 @@ class Sidecar:
                 headers={"User-Agent": "vertice-agent"},
             )
         )
+        probes = Probes(http, self.upstreams, self._clock, self._random)
+        self._stack.push_async_callback(probes.close)
         checks = await self._stack.enter_async_context(check_session(resolver))
         self.session = Session(
             self._services,
-            RegistryClient(http, self.upstreams, settings.token),
+            RegistryClient(http, self.upstreams, probes, self._clock, settings.token),
             timings=Timings(heartbeat_s=settings.heartbeat_s, initial_wait_s=settings.initial_wait_s),
             pace=CheckPace(settings.check_interval_s, settings.check_rise, settings.check_fall),
             probe_for=lambda spec: probe_for(spec, checks, resolver, settings.check_timeout_s),
@@ -252,13 +266,15 @@ class Sidecar:
         self.sync = WatchSync(
             http,
             self.upstreams,
+            probes,
             self.view,
             reassert=self.session.reassert,
+            clock=self._clock,
             random=self._random,
             token=settings.token,
         )
         self.about.join(self.session, self.sync, self.keeper)
-        tasks = [asyncio.create_task(self.sync.run()), asyncio.create_task(self._tick())]
+        tasks = [asyncio.create_task(work) for work in (self.lookup.run(), probes.run(), self.sync.run(), self._tick())]
         if self.keeper is not None:
             tasks.append(asyncio.create_task(self.keeper.run()))
         if self.fallback.hosts():

@@ -18,6 +18,8 @@ from registry_core.domain.guard import GuardPhase
 from registry_core.domain.records import Instance, Protocol, Status
 from registry_core.ports import PoolReport, ShardReport
 
+# Of every answer of a replica that has a zone: agents of the same zone prefer it.
+ZONE_HEADER: Final = "X-Registry-Zone"
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_BEATS: Final = 1000
 
