@@ -44,7 +44,7 @@ class RegistryLookup:
     """Resolves the SRV names among `texts`, the addresses of REGISTRY_URL, into `upstreams`."""
 
     def __init__(self, texts: Iterable[str], upstreams: Upstreams, ask: Ask, random: Random) -> None:
-        self._upstreams = upstreams
+        self.upstreams = upstreams
         self._ask = ask
         self._random = random
         self._seed = secrets.token_bytes(16)
@@ -92,7 +92,7 @@ class RegistryLookup:
         return tuple(dict.fromkeys(source for source in self._sources if isinstance(source, SrvName)))
 
     def _deliver(self) -> None:
-        self._upstreams.replace(addresses(self._sources, self._found, self._seed))
+        self.upstreams.replace(addresses(self._sources, self._found, self._seed))
 
     async def _keep(self, name: SrvName) -> None:
         failures = 0

@@ -38,6 +38,7 @@ from agent.settings import AgentSettings
 from agent.snapshot import Saved
 from agent.state_dir import StateDir
 from agent.sync import WatchSync
+from agent.upstream_choice import DEFAULT_PACE
 from agent.upstreams import Upstreams
 from agent.view import View
 from dns.forward_rules import ForwardRules
@@ -89,7 +90,7 @@ class Sidecar:
         )
         self.forwarder = Forwarder(settings.dns_forward, self._clock) if settings.dns_forward.forwards else None
         self.responder = Responder(self.view, dns_settings, self._random, self.forwarder, clock=self._clock)
-        self.upstreams = Upstreams((), clock=self._clock, random=self._random, zone=settings.zone)
+        self.upstreams = Upstreams((), clock=self._clock, random=self._random, zone=settings.zone, pace=DEFAULT_PACE)
         # Names of registries are looked up by the same rules; by the system's resolvers when nothing is forwarded.
         asker = self.forwarder if self.forwarder is not None else Forwarder(ForwardRules(), self._clock)
         self._asker = asker

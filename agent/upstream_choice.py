@@ -15,8 +15,9 @@ from typing import Final
 
 import msgspec
 
-# What counts as equally near: less than one turn of a busy event loop makes of it.
-NEAR_S: Final = 0.005
+# What counts as equally near: as much as the loops of two busy programs make of it. Zones of one region are
+# closer than this to each other; that is what the names of zones are for.
+NEAR_S: Final = 0.010
 # Nobody moves for less than half of the time, and this on top (seconds).
 GAIN: Final = 2.0
 GAIN_S: Final = 0.020
@@ -173,8 +174,11 @@ def after_measurement(upstream: Upstream, latency_s: float) -> Upstream:
     return msgspec.structs.replace(upstream, latency_s=mean_s)
 
 
-def after_write(upstream: Upstream, latency_s: float) -> Upstream:
-    """Return `upstream` after a write took `latency_s`: it waits for the store too, so it is nearer or nothing."""
+def after_request(upstream: Upstream, latency_s: float) -> Upstream:
+    """Return `upstream` after a request took `latency_s`.
+
+    That waited for a connection or for the store, too: it may show that a registry is nearer, and never farther.
+    """
     if upstream.latency_s is not None and latency_s >= upstream.latency_s:
         return upstream
     return after_measurement(upstream, latency_s)

@@ -24,8 +24,8 @@ from agent.upstream_choice import (
     after_answer,
     after_failure,
     after_measurement,
+    after_request,
     after_sign_of_life,
-    after_write,
     after_zone,
     chosen,
 )
@@ -149,16 +149,15 @@ class Upstreams:
         if upstream is None:
             return
         upstream = after_zone(after_answer(upstream, use), zone)
-        measured = after_write if use is Use.WRITE else after_measurement
-        self._known[url] = measured(upstream, latency_s)
+        self._known[url] = after_request(upstream, latency_s)
 
-    def probed(self, url: str, latency_s: float, zone: str) -> None:
-        """It answered a small question of ours."""
+    def probed(self, url: str, latency_s: float | None, zone: str) -> None:
+        """It answered a small question of ours. `latency_s`: how long that took on an open connection, if it did."""
         upstream = self._known.get(url)
         if upstream is not None:
             now, draw = self._clock.monotonic(), self._random.random()
             upstream = after_sign_of_life(after_zone(upstream, zone), now=now, draw=draw, pace=self._pace)
-            self._known[url] = after_measurement(upstream, latency_s)
+            self._known[url] = upstream if latency_s is None else after_measurement(upstream, latency_s)
 
     def not_reached(self, url: str) -> None:
         """It did not answer a small question of ours; whether it was in use is not asked here."""

@@ -22,8 +22,8 @@ from agent.upstream_choice import (
     after_answer,
     after_failure,
     after_measurement,
+    after_request,
     after_sign_of_life,
-    after_write,
     after_zone,
     chosen,
 )
@@ -190,9 +190,9 @@ def test_an_address_before_replicas_of_several_zones_is_of_none(said: list[str])
 
 
 @given(st.floats(0.001, 1.0), st.floats(0.001, 10.0))
-def test_a_write_that_waits_for_the_store_does_not_make_a_registry_farther(known_s: float, write_s: float) -> None:
+def test_a_request_that_waits_for_the_store_does_not_make_a_registry_farther(known_s: float, request_s: float) -> None:
     upstream = msgspec.structs.replace(Upstream(Address("http://a:1")), latency_s=known_s)
-    latency_s = after_write(upstream, write_s).latency_s
+    latency_s = after_request(upstream, request_s).latency_s
     assert latency_s is not None
     assert latency_s <= known_s
 
