@@ -9,10 +9,12 @@ import msgspec
 
 from agent.decisions import Phase
 from agent.keeper import SnapshotKeeper, SnapshotReport
+from agent.kept import ServiceReport
 from agent.lookups import Lookups
 from agent.metrics import CounterSample, GaugeSample, counter, gauge
 from agent.registry_lookup import RegistryLookup, SrvReport
-from agent.session import ServiceReport, Session
+from agent.reloader import Reloader, ReloadReport
+from agent.session import Session
 from agent.sync import WatchSync
 from agent.upstream_choice import Trouble, Use
 from agent.upstreams import Upstreams, UpstreamsReport
@@ -58,6 +60,7 @@ class SelfView(msgspec.Struct, kw_only=True):
     sync: SyncReport
     registries: UpstreamsReport
     registry_names: list[SrvReport]
+    reload: ReloadReport | None  # None: its settings stay as they are
     snapshot: SnapshotReport | None  # None: nothing is kept on a disk
     forwarding: ForwardingReport | None
 
@@ -93,11 +96,13 @@ class About:
         *,
         clock: Clock,
         forwarder: Forwarder | None = None,
+        reloader: Reloader | None = None,
     ) -> None:
         self._view = view
         self._lookups = lookups
         self._responder = responder
         self._forwarder = forwarder
+        self._reloader = reloader
         self._upstreams = upstreams
         self._lookup = lookup
         self._clock = clock
@@ -121,6 +126,7 @@ class About:
             sync=self._sync_report(),
             registries=self._upstreams.report(),
             registry_names=self._lookup.report(),
+            reload=self._reloader.report() if self._reloader is not None else None,
             snapshot=self._keeper.report() if self._keeper is not None else None,
             forwarding=self._forwarding_report(),
         )
@@ -159,6 +165,11 @@ class About:
             kept = self._keeper.report()
             yield counter("agent_snapshot_saves", "Snapshots written to the disk.", kept.saves)
             yield counter("agent_snapshot_failures", "Snapshots that could not be written.", kept.failures)
+        if self._reloader is not None:
+            reload = self._reloader.report()
+            yield gauge("agent_config_reload_failed", "Whether the last settings were not taken.", bool(reload.problem))
+            results: dict[tuple[str, ...], float] = {("taken",): reload.taken, ("kept",): reload.kept}
+            yield CounterSample("agent_config_reloads", "Reloads: new settings, or the old.", ("result",), results)
         yield from self._registry_samples()
         yield from self._dns_samples()
         yield from self._forwarding_samples()

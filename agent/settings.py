@@ -104,6 +104,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     elsewhere: tuple[tuple[Instance, ...], tuple[Instance, ...]] = ((), ())
     log_level: str = LOG_LEVEL.default
     services: tuple[ServiceSpec, ...] = ()
+    files: tuple[str, ...] = ()  # where all of this was read, besides the environment
 
 
 def read_agent_settings(environment: Mapping[str, str], config: Path | None = None) -> AgentSettings:
@@ -149,6 +150,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         ),
         log_level=values[LOG_LEVEL],
         services=_distinct(services),
+        files=tuple(str(file) for file in (path, values[STATIC_FILE]) if file),
     )
 
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import random
 import secrets
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import aiohttp
+import msgspec
 import structlog
 from aiohttp import web
 
@@ -24,7 +28,7 @@ from agent.checks.checker import CheckPace
 from agent.checks.probes import check_session, probe_for
 from agent.decisions import Timings
 from agent.fallback import Fallback
-from agent.identity import ID_DIGITS, identified
+from agent.identity import ID_DIGITS, Identity, identified
 from agent.keeper import SnapshotKeeper
 from agent.local_api import LocalApi, http_logger
 from agent.lookups import Lookups
@@ -32,9 +36,11 @@ from agent.metrics import AgentMetrics
 from agent.registry_client import CONNECTIONS, RegistryClient
 from agent.registry_lookup import RegistryLookup
 from agent.registry_probes import Probes
+from agent.reload_plan import ReloadPlan
+from agent.reloader import Reloader
 from agent.resolving import HostResolver
-from agent.session import Session, epoch_at
-from agent.settings import AgentSettings
+from agent.session import Session, SessionSettings, epoch_at
+from agent.settings import AgentSettings, ServiceSpec
 from agent.snapshot import Saved
 from agent.state_dir import StateDir
 from agent.sync import WatchSync
@@ -68,8 +74,16 @@ _log = structlog.get_logger(component="agent")
 class Sidecar:
     """One agent. `start` it, and `close` it."""
 
-    def __init__(self, settings: AgentSettings, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        read_again: Callable[[], AgentSettings] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """`read_again` reads the settings anew; without it they stay as they are."""
         self.settings = settings
+        self.reloader = None if read_again is None else Reloader(settings, read_again, self._apply)
         self._clock = clock if clock is not None else SystemClock()
         self._random = random.Random()  # noqa: S311 - spreads load; nothing secret hangs on it
         self.fallback = Fallback(*settings.elsewhere)
@@ -77,7 +91,7 @@ class Sidecar:
         self.state = StateDir(Path(settings.state_dir)) if settings.state_dir else None
         self.keeper: SnapshotKeeper | None = None
         self._services = settings.services
-        self._epoch: int | None = None  # None: what the clock says
+        self._identity: Identity | None = None  # None: nothing is kept, and the clock says the epoch
         self.lookups = Lookups(
             self.view, zone=settings.zone, when_none_pass=settings.when_none_pass, random=self._random
         )
@@ -104,6 +118,7 @@ class Sidecar:
             self.lookup,
             clock=self._clock,
             forwarder=self.forwarder,
+            reloader=self.reloader,
         )
         self._api = LocalApi(
             self.lookups,
@@ -115,6 +130,9 @@ class Sidecar:
         )
         self.session: Session | None = None
         self.sync: WatchSync | None = None
+        self._client: RegistryClient | None = None
+        self._session_settings: Callable[[AgentSettings], SessionSettings] | None = None
+        self._fallback_changed = asyncio.Event()
         self.http_listen = settings.http_listen
         self.dns_listen = settings.dns_listen
         self._stack = contextlib.AsyncExitStack()
@@ -180,12 +198,13 @@ class Sidecar:
 
     def _identify(self, state: StateDir) -> None:
         """Take the ids and the epoch that are kept, and keep what is new. Blocks."""
-        draws = iter(lambda: secrets.token_hex(ID_DIGITS // 2), "")
         kept = state.read_identity()
-        self._services, identity = identified(
-            self.settings.services, kept, epoch=epoch_at(self._clock.wall()), draws=draws
+        self._services, self._identity = identified(
+            self.settings.services, kept, epoch=epoch_at(self._clock.wall()), draws=_draws()
         )
-        self._epoch = identity.epoch
+        self._keep_identity(state, self._identity)
+
+    def _keep_identity(self, state: StateDir, identity: Identity) -> None:
         try:
             state.write_identity(identity)
         except OSError as error:
@@ -251,17 +270,26 @@ class Sidecar:
         probes = Probes(http, self.upstreams, self._clock, self._random)
         self._stack.push_async_callback(probes.close)
         checks = await self._stack.enter_async_context(check_session(resolver))
+        self._client = RegistryClient(http, self.upstreams, probes, self._clock, settings.token)
+
+        def session_settings(settings: AgentSettings) -> SessionSettings:
+            return SessionSettings(
+                timings=Timings(heartbeat_s=settings.heartbeat_s, initial_wait_s=settings.initial_wait_s),
+                pace=CheckPace(settings.check_interval_s, settings.check_rise, settings.check_fall),
+                probe_for=lambda spec: probe_for(spec, checks, resolver, settings.check_timeout_s),
+                check_timeout_s=settings.check_timeout_s,
+                drain_wait_s=settings.drain_wait_s,
+            )
+
+        self._session_settings = session_settings
         self.session = Session(
             self._services,
-            RegistryClient(http, self.upstreams, probes, self._clock, settings.token),
-            timings=Timings(heartbeat_s=settings.heartbeat_s, initial_wait_s=settings.initial_wait_s),
-            pace=CheckPace(settings.check_interval_s, settings.check_rise, settings.check_fall),
-            probe_for=lambda spec: probe_for(spec, checks, resolver, settings.check_timeout_s),
+            self._client,
+            settings=session_settings(settings),
             clock=self._clock,
             random=self._random,
             resolver=resolver,
-            drain_wait_s=settings.drain_wait_s,
-            epoch=self._epoch,
+            epoch=self._identity.epoch if self._identity is not None else None,
             lease_granted=self.view.lease_granted,
         )
         self.sync = WatchSync(
@@ -278,8 +306,9 @@ class Sidecar:
         tasks = [asyncio.create_task(work) for work in (self.lookup.run(), probes.run(), self.sync.run(), self._tick())]
         if self.keeper is not None:
             tasks.append(asyncio.create_task(self.keeper.run()))
-        if self.fallback.hosts():
-            tasks.append(asyncio.create_task(self._locate(resolver)))
+        if self.reloader is not None:
+            tasks.append(asyncio.create_task(self.reloader.run()))
+        tasks.append(asyncio.create_task(self._locate(resolver)))
         self._stack.push_async_callback(_cancel, tasks)
         self._stack.push_async_callback(self.session.close)
         self.session.start()
@@ -287,14 +316,63 @@ class Sidecar:
     async def _locate(self, resolver: HostResolver) -> None:
         """Find the addresses of the host names that the fallback has, again and again."""
         while True:
-            found = {host: await resolver.addresses(host) for host in sorted(self.fallback.hosts())}
-            self.view.located(found)
-            await asyncio.sleep(LOCATE_EVERY_S)
+            self._fallback_changed.clear()
+            hosts = sorted(self.fallback.hosts())
+            if hosts:
+                self.view.located({host: await resolver.addresses(host) for host in hosts})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOCATE_EVERY_S if hosts else None):
+                    await self._fallback_changed.wait()
+
+    # -- other settings
+
+    def reload(self) -> None:
+        """Read the settings anew, now. What they change follows, and nothing is waited for."""
+        if self.reloader is not None:
+            self.reloader.ask()
+
+    async def _apply(self, plan: ReloadPlan) -> None:
+        """Go on with other settings. Nobody who asks notices."""
+        old, new, session = self.settings, plan.settings, self.session
+        assert session is not None  # reloads begin after everything else
+        assert self._session_settings is not None
+        services = await self._with_ids(new.services)
+        self.settings = new
+        if new.log_level != old.log_level:
+            logging.getLogger().setLevel(new.log_level.upper())
+        if (new.zone, new.when_none_pass) != (old.zone, old.when_none_pass):
+            self.lookups.prefer(new.zone, new.when_none_pass)
+            self.responder.prefer(new.zone, new.when_none_pass)
+            self.upstreams.stands_in(new.zone)
+        if new.elsewhere != old.elsewhere:
+            self.fallback = Fallback(*new.elsewhere)
+            self.view.use_fallback(self.fallback)
+            self._fallback_changed.set()
+        if new.token != old.token and self._client is not None and self.sync is not None:
+            self._client.use_token(new.token)
+            self.sync.use_token(new.token)
+        if new.registry_urls != old.registry_urls:
+            self.lookup.use(new.registry_urls)
+        session.use(self._session_settings(new), services)
+
+    async def _with_ids(self, services: tuple[ServiceSpec, ...]) -> tuple[ServiceSpec, ...]:
+        if self._identity is None or self.state is None:
+            return services
+        services, found = identified(services, self._identity, epoch=self._identity.epoch, draws=_draws())
+        identity = self._identity = msgspec.structs.replace(found, epoch=self._identity.epoch)
+        write = partial(self._keep_identity, self.state, identity)
+        with contextlib.suppress(TimeoutError):  # the disk is dead; what matters is in memory
+            await in_thread(write, name="write identity", timeout_s=STATE_S)
+        return services
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             self.view.tick()
+
+
+def _draws() -> Iterator[str]:
+    return iter(lambda: secrets.token_hex(ID_DIGITS // 2), "")
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -98,6 +98,11 @@ class View:
         """
         return _NO_FALLBACK if self.complete else self._fallback
 
+    def use_fallback(self, fallback: Fallback) -> None:
+        """Ask another one from now on."""
+        self._fallback = fallback
+        self._tell(frozenset())
+
     def located(self, addresses: Mapping[str, tuple[str, ...]]) -> None:
         """Take the addresses of the host names that the fallback has."""
         changed = self._fallback.located(addresses)
