@@ -48,13 +48,10 @@ class Reloader:
         settings: AgentSettings,
         read: Callable[[], AgentSettings],
         apply: Callable[[ReloadPlan], Awaitable[None]],
-        *,
-        poll_s: float = POLL_S,
     ) -> None:
         self._settings = settings
         self._read = read
         self._apply = apply
-        self._poll_s = poll_s
         self._asked = asyncio.Event()
         self._taken = self._kept = 0
         self._problem = ""
@@ -76,10 +73,13 @@ class Reloader:
 
     async def run(self) -> None:
         """Watch, until cancelled."""
-        taken = seen = await self._look()
+        # What they were when they were read, nobody knows: they are read once more, which mostly changes nothing.
+        taken: Fingerprint | None = None
+        seen = await self._look()
         while True:
+            asked = False
             try:
-                async with asyncio.timeout(self._poll_s):
+                async with asyncio.timeout(POLL_S):
                     await self._asked.wait()
             except TimeoutError:
                 before, seen = seen, await self._look()
@@ -87,10 +87,11 @@ class Reloader:
                 if seen == taken or seen != before:
                     continue
             else:
+                asked = True
                 self._asked.clear()
                 seen = await self._look()
             taken = seen
-            await self._reload()
+            await self._reload(asked=asked)
             if len(taken) != len(self._settings.files):
                 taken = seen = await self._look()  # another static file
 
@@ -101,7 +102,7 @@ class Reloader:
         except TimeoutError:
             return (("it takes too long",),)
 
-    async def _reload(self) -> None:
+    async def _reload(self, *, asked: bool) -> None:
         try:
             new = await in_thread(self._read, name="read settings", timeout_s=READ_S)
             plan = planned(self._settings, new)
@@ -115,14 +116,16 @@ class Reloader:
             _log.exception("reload_failed")
             self._refused("it failed; the log says more")
         else:
-            self._took(plan)
+            self._took(plan, silently=plan.is_empty and not asked and not self._problem)
 
     def _refused(self, because: str) -> None:
         self._kept += 1
         self._problem = because
         _log.error("settings_kept", because=because)
 
-    def _took(self, plan: ReloadPlan) -> None:
+    def _took(self, plan: ReloadPlan, *, silently: bool) -> None:
+        if silently:
+            return
         self._taken += 1
         self._problem = ""
         self._settings = plan.settings

@@ -87,9 +87,11 @@ async def _run(start: Callable[[], Awaitable[P]], hang_up: Callable[[P], None] |
             work.cancel()
         stop.set()
 
+    program: P | None = None
+
     def on_hang_up() -> None:
-        if hang_up is not None and starting.done() and not stop.is_set():
-            hang_up(starting.result())
+        if hang_up is not None and program is not None and not stop.is_set():
+            hang_up(program)
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, on_signal)
