@@ -204,6 +204,23 @@ def test_an_address_that_is_none_any_more_is_left_at_once(upstreams: list[Upstre
     assert chosen([], choice, Use.WATCH, zone="a", now=0.0, draw=draw) is None
 
 
+@given(draws, st.lists(st.floats(0.1, 5.0), min_size=1, max_size=40))
+def test_after_a_move_to_a_better_one_there_is_no_other_for_a_while(draw: float, steps: list[float]) -> None:
+    upstreams = [Upstream(Address("http://a:1")), Upstream(Address("http://b:1"))]
+    choice, now, moved_at = choose(upstreams, None, 0.0, draw), 0.0, 0.0
+    for number, step in enumerate(steps):
+        now += step
+        # Now the one is much nearer, now the other: both are well all the time.
+        near = number % 2
+        upstreams[near] = msgspec.structs.replace(upstreams[near], latency_s=0.001)
+        upstreams[1 - near] = msgspec.structs.replace(upstreams[1 - near], latency_s=0.9)
+        after = choose(upstreams, choice, now, draw)
+        if after.url != choice.url:
+            assert now - moved_at >= DEFAULT_PACE.stay_s * (0.5 + draw) - 1e-6
+            moved_at = now
+        choice = after
+
+
 def test_when_all_fail_they_are_tried_in_turn() -> None:
     upstreams = [Upstream(Address(f"http://{name}:1")) for name in "abc"]
     choice, now, urls = choose(upstreams, None, 0.0), 0.0, []

@@ -51,6 +51,11 @@ def watches(http_port: int) -> str | None:
     return str(sync["registry"]) if sync["connected"] else None
 
 
+def measures_all(http_port: int) -> bool:
+    known = get_json(f"http://127.0.0.1:{http_port}/self")["registries"]["known"]
+    return all(one["latency_seconds"] is not None for one in known)
+
+
 @pytest.fixture
 def registries(tmp_path: Path) -> Iterator[Registries]:
     found = Registries(tmp_path)
@@ -82,6 +87,7 @@ def test_a_registry_that_is_stopped_is_left_by_the_writes_and_the_watch(registri
 
 def test_a_registry_that_is_stopped_is_left_by_those_who_only_listen(registries: Registries) -> None:
     with registries.agent("reader") as http_port:
+        wait_until(lambda: measures_all(http_port), "the probes of the start are over")
         registries.programs[0].signal(signal.SIGSTOP)
         began = time.monotonic()
         wait_until(lambda: watches(http_port) == registries.urls[1], "the watch has moved")
