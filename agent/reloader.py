@@ -97,6 +97,8 @@ class Reloader:
 
     async def _look(self) -> Fingerprint:
         files = self._settings.files
+        if not files:
+            return ()
         try:
             return await in_thread(lambda: fingerprint(files), name="look for settings", timeout_s=READ_S)
         except TimeoutError:
