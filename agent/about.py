@@ -10,12 +10,16 @@ import msgspec
 from agent.decisions import Phase
 from agent.dns_workers import DnsWorkers
 from agent.keeper import SnapshotKeeper, SnapshotReport
+from agent.kept import ServiceReport
 from agent.loader import ServiceLoader
 from agent.lookups import Lookups
 from agent.metrics import CounterSample, GaugeSample, counter, gauge
-from agent.registry_client import Upstreams
-from agent.session import ServiceReport, Session
+from agent.registry_lookup import RegistryLookup, SrvReport
+from agent.reloader import Reloader, ReloadReport
+from agent.session import Session
 from agent.sync import WatchSync
+from agent.upstream_choice import Trouble, Use
+from agent.upstreams import Upstreams, UpstreamsReport
 from agent.view import View
 from agent.worker_wire import DnsCounts, added, counts_of
 from dns.forwarding import Forwarder, ForwardingReport
@@ -69,6 +73,9 @@ class SelfView(msgspec.Struct, kw_only=True):
     services: list[ServiceReport]
     view: ViewReport
     sync: SyncReport
+    registries: UpstreamsReport
+    registry_names: list[SrvReport]
+    reload: ReloadReport | None  # None: its settings stay as they are
     snapshot: SnapshotReport | None  # None: nothing is kept on a disk
     forwarding: ForwardingReport | None
 
@@ -100,15 +107,19 @@ class About:
         lookups: Lookups,
         responder: Responder,
         upstreams: Upstreams,
-        clock: Clock,
+        lookup: RegistryLookup,
         *,
+        clock: Clock,
         forwarder: Forwarder | None = None,
+        reloader: Reloader | None = None,
     ) -> None:
         self._view = view
         self._lookups = lookups
         self._responder = responder
         self._forwarder = forwarder
+        self._reloader = reloader
         self._upstreams = upstreams
+        self._lookup = lookup
         self._clock = clock
         self._started_at = clock.monotonic()
         self._session: Session | None = None
@@ -137,6 +148,9 @@ class About:
             services=session.report() if session is not None else [],
             view=self._view_report(),
             sync=self._sync_report(),
+            registries=self._upstreams.report(),
+            registry_names=self._lookup.report(),
+            reload=self._reloader.report() if self._reloader is not None else None,
             snapshot=self._keeper.report() if self._keeper is not None else None,
             forwarding=self._forwarding_report(),
         )
@@ -183,6 +197,12 @@ class About:
             kept = self._keeper.report()
             yield counter("agent_snapshot_saves", "Snapshots written to the disk.", kept.saves)
             yield counter("agent_snapshot_failures", "Snapshots that could not be written.", kept.failures)
+        if self._reloader is not None:
+            reload = self._reloader.report()
+            yield gauge("agent_config_reload_failed", "Whether the last settings were not taken.", bool(reload.problem))
+            results: dict[tuple[str, ...], float] = {("taken",): reload.taken, ("kept",): reload.kept}
+            yield CounterSample("agent_config_reloads", "Reloads: new settings, or the old.", ("result",), results)
+        yield from self._registry_samples()
         dns = self._dns_counts()
         yield from self._dns_samples(dns)
         yield from self._forwarding_samples()
@@ -238,6 +258,28 @@ class About:
     def _dns_counts(self) -> DnsCounts:
         own = counts_of(self._responder, self._udp.dropped if self._udp is not None else 0)
         return added((own, self._workers.counts)) if self._workers is not None else own
+
+    def _registry_samples(self) -> Iterable[CounterSample | GaugeSample]:
+        # At most MAX_ADDRESSES of them at a time.
+        known = self._upstreams.report().known
+        used: dict[tuple[str, ...], float] = {
+            (one.url, use): float(use in one.used_for) for one in known for use in Use
+        }
+        well: dict[tuple[str, ...], float] = {
+            (one.url, use): float(one.reachable and use not in one.resting) for one in known for use in Use
+        }
+        far: dict[tuple[str, ...], float] = {
+            (one.url,): one.latency_seconds for one in known if one.latency_seconds is not None
+        }
+        failed: dict[tuple[str, ...], float] = {
+            (one.url, trouble): float(one.failures[trouble]) for one in known for trouble in Trouble
+        }
+        moves: dict[tuple[str, ...], float] = {(use, why): count for (use, why), count in self._upstreams.moves.items()}
+        yield GaugeSample("agent_registry_in_use", "1 at the registry in use.", ("registry", "use"), used)
+        yield GaugeSample("agent_registry_well", "Whether a registry may be chosen.", ("registry", "use"), well)
+        yield GaugeSample("agent_registry_latency_seconds", "How far a registry is.", ("registry",), far)
+        yield CounterSample("agent_registry_failures", "Failures of a registry.", ("registry", "trouble"), failed)
+        yield CounterSample("agent_registry_moves", "Moves to another registry, by why.", ("use", "why"), moves)
 
     def _dns_samples(self, dns: DnsCounts) -> Iterable[CounterSample | GaugeSample]:
         queries: dict[tuple[str, ...], float] = {tuple(key.split()): count for key, count in dns.queries.items()}
@@ -316,7 +358,7 @@ class About:
         connected_to = sync.connected_to if sync is not None else None
         return SyncReport(
             connected=connected_to is not None,
-            registry=connected_to or self._upstreams.current,
+            registry=connected_to or self._upstreams.current(Use.WATCH) or "",
             registries=self._upstreams.urls,
             silent_seconds=round(self._view.lag_s, 3),
             losses=sync.losses if sync is not None else 0,

@@ -187,6 +187,13 @@ def after_move(member: Member, now: float) -> Member:
     return _asserted_anew(member, now) if member.phase is Phase.REGISTERED or member.busy else member
 
 
+def after_change(member: Member, now: float) -> Member:
+    """Return `member` after its service was described otherwise: registered anew at once, also if it was refused."""
+    if member.phase is Phase.WAITING or member.phase is Phase.FENCED:
+        return member
+    return _asserted_anew(member, now)
+
+
 def _fenced(member: Member, now: float, draw: float, timings: Timings) -> Member:
     wait_s = timings.fenced_retry_s * (0.5 + draw / 2)
     return msgspec.structs.replace(member, phase=Phase.FENCED, told=None, failures=0, due_at=now + wait_s, again=False)

@@ -19,7 +19,19 @@ from agent.cli.process import loop_factory
 from agent.mirror import Mirror
 from agent.reading import Reading
 from agent.relay import Relay
-from agent.worker_wire import PERIOD_S, Asked, Forwarded, Read, Services, Setup, State, counts_of, read_order, send
+from agent.worker_wire import (
+    PERIOD_S,
+    Asked,
+    Forwarded,
+    Preference,
+    Read,
+    Services,
+    Setup,
+    State,
+    counts_of,
+    read_order,
+    send,
+)
 from dns.responder import Responder
 from dns.udp import UdpServer, serve_udp
 from registry_core.ports import SystemClock
@@ -62,6 +74,8 @@ class Worker:
                         self._udp = await serve_udp(self.responder, self._setup.host, self._setup.port, shared=True)
                 case Forwarded() as forwarded:
                     self._relay.take(forwarded)
+                case Preference(local_zone=local_zone, when_none_pass=when_none_pass):
+                    self.responder.prefer(local_zone, when_none_pass)
                 case Read() as read:
                     self._reading.take(read)
                 case Setup():

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Final
 
+import msgspec
 import structlog
 
 from agent.fallback import Fallback
@@ -26,6 +27,7 @@ from agent.worker_wire import (
     DnsCounts,
     Foreign,
     Forwarded,
+    Preference,
     Read,
     Services,
     Setup,
@@ -42,6 +44,7 @@ from dns.forwarding import Forwards
 from dns.responder import DnsSettings
 from registry_core.domain.catalog import Lived
 from registry_core.domain.records import Instance
+from registry_core.domain.selection import WhenNonePass
 from registry_core.ports import LocalView
 
 # Services in one message: a large view does not stand in memory a second time.
@@ -67,6 +70,7 @@ class _Worker:
         self._forwarder = forwarder
         self._setup = setup
         self._changed: set[str] = set()  # labels that the process has not been told of
+        self._preferences: list[Preference] = []  # which it has not been told of
         self._read: list[str] = []  # labels that it wanted read, and is to hear of when it was told the rest
         self._news = asyncio.Event()
         self._before = DnsCounts()  # of the processes that were here before
@@ -81,6 +85,17 @@ class _Worker:
     def changed(self, labels: Iterable[str]) -> None:
         self._changed.update(labels)
         self._news.set()
+
+    def prefer(self, preference: Preference) -> None:
+        """Have this process, and those after it, answer so."""
+        dns = msgspec.structs.replace(self._setup.dns, **msgspec.structs.asdict(preference))
+        self._setup = msgspec.structs.replace(self._setup, dns=dns)
+        self._preferences.append(preference)
+        self._news.set()
+
+    def use_fallback(self, fallback: Fallback) -> None:
+        self.changed([*self._fallback.labels(), *fallback.labels()])
+        self._fallback = fallback
 
     async def run(self) -> None:
         """Keep a process here until cancelled."""
@@ -136,10 +151,13 @@ class _Worker:
             self._before, self._now, self.pid = added((self._before, self._now)).ended(), DnsCounts(), None
 
     async def _tell(self, writer: asyncio.StreamWriter) -> None:
+        self._preferences.clear()
         await send(writer, self._setup)
         self._changed = {*self._view.labels(), *self._fallback.labels()}
         self._read.clear()
         while True:
+            while self._preferences:
+                await send(writer, self._preferences.pop(0))
             while self._changed or self._read:
                 labels = [self._changed.pop() for _ in range(min(_PER_MESSAGE, len(self._changed)))]
                 await send(
@@ -232,6 +250,17 @@ class DnsWorkers:
         setup = Setup(host, port, settings, self._cookie_secret, forwards=self._forwarder is not None)
         self._workers = [_Worker(self._view, self._fallback, self._forwarder, setup) for _ in range(count)]
         self._tasks = [asyncio.create_task(worker.run()) for worker in self._workers]
+
+    def prefer(self, local_zone: str, when_none_pass: WhenNonePass) -> None:
+        """Have all of them answer for this zone, and so when none passes, from now on."""
+        for worker in self._workers:
+            worker.prefer(Preference(local_zone, when_none_pass))
+
+    def use_fallback(self, fallback: Fallback) -> None:
+        """Tell them of another one from now on."""
+        self._fallback = fallback
+        for worker in self._workers:
+            worker.use_fallback(fallback)
 
     async def close(self) -> None:
         """End them all. Safe to call twice."""

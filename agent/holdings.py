@@ -37,6 +37,17 @@ class _Expected(msgspec.Struct):
     events: list[Event] = []
 
 
+class LossGuard(msgspec.Struct, frozen=True):
+    """A snapshot that would have dropped more than half of the known services, of a registry that has just started.
+
+    It was not believed: what it lacks stays until the registry knows everybody again.
+    """
+
+    known: int  # services that were known before it
+    missing: int  # of which it did not have so many
+    since: float  # the view's clock
+
+
 class Holdings:
     """The catalogue of what is held, the names of the rest, and who gives way to whom."""
 
@@ -129,9 +140,11 @@ class Holdings:
                 self._measure(label)
         return changed | self.make_room()
 
-    def missing_from(self, instances: Iterable[Lived], rest: Rest) -> int:
-        """Return how many of the known services a snapshot does not have."""
-        return len(self.labels() - labels_of(instances, rest.absent))
+    def loss(self, instances: Iterable[Lived], rest: Rest, now: float) -> LossGuard | None:
+        """Return what a snapshot would take away, when that is more than half of what is known."""
+        known = self.labels()
+        missing = len(known - labels_of(instances, rest.absent))
+        return LossGuard(len(known), missing, now) if 2 * missing > len(known) else None
 
     def _resettled(self, rest: int, sizes: Mapping[str, int]) -> None:
         self._rest, self._told = rest, None

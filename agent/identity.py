@@ -48,3 +48,8 @@ def identified(
         ids[key] = kept.instance_ids.get(key) or f"{label_of(claim.service_name)}-{next(source)}"
         found.append(msgspec.structs.replace(spec, claim=msgspec.structs.replace(claim, instance_id=ids[key])))
     return tuple(found), Identity(max(epoch, kept.epoch + 1), ids)
+
+
+def epoch_at(wall: float) -> int:
+    """Return the epoch of an agent that starts at `wall` (Unix seconds): later ones are newer."""
+    return int(wall * 1000)

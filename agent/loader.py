@@ -55,6 +55,10 @@ class ServiceLoader:
         self._waiters = 0
         self.loads = self.failures = self.refusals = 0
 
+    def use_token(self, token: str) -> None:
+        """Send this token from now on."""
+        self._headers = headers_for(token)
+
     async def close(self) -> None:
         """End all reading; whoever waits is told at once. Safe to call twice."""
         tasks = tuple(self._loads.values())

@@ -48,6 +48,10 @@ class Lookups:
         self._random = random
         self.hits = self.misses = 0
 
+    def prefer(self, zone: str, when_none_pass: WhenNonePass) -> None:
+        """Answer for this zone, and so, from now on."""
+        self._zone, self._when_none_pass = zone, when_none_pass
+
     def names(self) -> list[str]:
         """Return the names of all services, sorted."""
         return self._view.names()

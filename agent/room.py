@@ -52,6 +52,15 @@ class Room:
     def own(self) -> frozenset[str]:
         return self._own
 
+    def use_own(self, own: frozenset[str]) -> None:
+        """Let these never give up their places, from now on, and those of before as anybody else."""
+        sizes = {label: self.size_of(label) for label in self.labels() if (label in own) != (label in self._own)}
+        for label in sizes:
+            self.leave(label)
+        self._own = own
+        for label, size in sizes.items():
+            self.put(label, size)
+
     def wants(self, label: str) -> bool:
         """Return whether `label` has a place because somebody asked for it."""
         return label in self._asked

@@ -6,6 +6,7 @@ import enum
 import ipaddress
 from typing import Any, Final
 
+from agent.registry_addresses import source_text
 from dns.access import LOOPBACK
 from dns.forward_rules import ForwardRules, read_rules
 from registry_core.domain.records import Protocol
@@ -14,7 +15,6 @@ from registry_core.settings import (
     Listen,
     Setting,
     choice,
-    http_url,
     integer,
     items,
     json_object,
@@ -44,7 +44,7 @@ def _network(value: str) -> str:
 
 
 def _one_registry_or_more(value: str) -> tuple[str, ...]:
-    urls = items(http_url)(value)
+    urls = items(source_text)(value)
     if not urls:
         raise ValueError("it names no registry")
     return urls
@@ -96,8 +96,8 @@ REGISTRY_URL: Final[Setting[tuple[str, ...]]] = Setting(
     "REGISTRY_URL",
     _one_registry_or_more,
     ("http://127.0.0.1:8888",),
-    "the registry, or several, comma-separated, the nearest first",
-    "http://registry-a:8888,http://registry-b:8888",
+    "the registry, or several, comma-separated, the nearest first; perhaps with #zone=NAME, or srv:NAME",
+    "http://registry-a:8888,http://registry-b:8888#zone=eu-1b,srv:_registry._tcp.example",
 )
 TOKEN: Final = Setting(
     "VERTICE_REGISTRY_TOKEN", text, "", "the shared token, sent as X-Registry-Token", "s3cret", secret=True

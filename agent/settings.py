@@ -16,6 +16,7 @@ import msgspec
 
 from agent.config_file import ConfigFile, ServiceTable, read_config_file
 from agent.fallback import of_environment, of_file
+from agent.registry_addresses import SrvName, read_source
 from agent.room import MEGABYTE, ViewLimits
 from agent.setting_table import (
     AGENT_TABLE,
@@ -111,6 +112,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     elsewhere: tuple[tuple[Instance, ...], tuple[Instance, ...]] = ((), ())
     log_level: str = LOG_LEVEL.default
     services: tuple[ServiceSpec, ...] = ()
+    files: tuple[str, ...] = ()  # where all of this was read, besides the environment
 
 
 def read_agent_settings(environment: Mapping[str, str], config: Path | None = None) -> AgentSettings:
@@ -131,7 +133,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
     elif given:
         raise SettingsError(f"{SERVICE_NAME.name}: it is missing, and {given[0]} is set (example: osint_service)")
     return AgentSettings(
-        registry_urls=values[REGISTRY_URL],
+        registry_urls=_not_here(values[DNS_ZONE], values[REGISTRY_URL]),
         token=values[TOKEN],
         heartbeat_s=values[HEARTBEAT_INTERVAL],
         initial_wait_s=values[INITIAL_WAIT_TIMEOUT],
@@ -159,6 +161,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         ),
         log_level=values[LOG_LEVEL],
         services=_distinct(services),
+        files=tuple(str(file) for file in (path, values[STATIC_FILE]) if file),
     )
 
 
@@ -172,6 +175,19 @@ def _outside(zone: str, rules: ForwardRules) -> ForwardRules:
                 f"(example: {DNS_FORWARD.example})"
             )
     return rules
+
+
+def _not_here(zone: str, urls: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `urls`, none of which this agent would have to ask itself for."""
+    apex = name_of(zone)
+    for url in urls:
+        source = read_source(url)
+        if isinstance(source, SrvName) and source.name[-len(apex) :] == apex:
+            raise SettingsError(
+                f"{REGISTRY_URL.name}: {url!r} cannot be used: names under {zone} are answered here, out of what the "
+                f"registry says (example: {REGISTRY_URL.example})"
+            )
+    return urls
 
 
 def _from_environment(values: Values) -> ServiceSpec:

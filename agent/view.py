@@ -13,10 +13,8 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-import msgspec
-
 from agent.fallback import Fallback
-from agent.holdings import Holdings
+from agent.holdings import Holdings, LossGuard
 from agent.registry_clock import RegistryClock
 from agent.room import ViewLimits
 from agent.snapshot import Saved
@@ -48,17 +46,6 @@ class Advice(enum.StrEnum):
     NOTHING = "nothing"
     REASSERT = "reassert"  # the registry lost its memory: register again
     RESYNC = "resync"  # the view is not the registry's: read everything anew
-
-
-class LossGuard(msgspec.Struct, frozen=True):
-    """A snapshot that would have dropped more than half of the known services, of a registry that has just started.
-
-    It was not believed: what it lacks stays until the registry knows everybody again.
-    """
-
-    known: int  # services that were known before it
-    missing: int  # of which it did not have so many
-    since: float  # the view's clock
 
 
 class View:
@@ -189,6 +176,15 @@ class View:
         Nothing while the view can tell itself that there is no such service.
         """
         return _NO_FALLBACK if self.complete else self._fallback
+
+    def use_fallback(self, fallback: Fallback) -> None:
+        """Ask another one from now on."""
+        self._fallback = fallback
+        self._tell(frozenset())
+
+    def use_own(self, labels: frozenset[str]) -> None:
+        """Hold the services of these labels in any case from now on."""
+        self._holdings.room.use_own(labels)
 
     def located(self, addresses: Mapping[str, tuple[str, ...]]) -> None:
         """Take the addresses of the host names that the fallback has."""
@@ -341,7 +337,10 @@ class View:
             changed = self._holdings.replace(change.instances, change.rest)
             self.loss_guard = None
         else:
-            self._guard_against_loss(change)
+            loss = self._holdings.loss(change.instances, change.rest, self._heard_at)
+            if loss is not None:
+                self.losses_prevented += 1
+                self.loss_guard = loss
             changed = self._holdings.merge(change.instances, change.rest)
             self._settled_at = self._heard_at + SETTLE_S
         self._whole = self._holdings.adds_up(change.digest)
@@ -386,12 +385,6 @@ class View:
         self._settled_at = self._heard_at + RESYNC_EVERY_S
         self.mismatches += not became_ready
         return Advice.RESYNC
-
-    def _guard_against_loss(self, change: Replaced) -> None:
-        known, missing = self.known, self._holdings.missing_from(change.instances, change.rest)
-        if 2 * missing > known:
-            self.losses_prevented += 1
-            self.loss_guard = LossGuard(known, missing, self._heard_at)
 
     def _tell(self, labels: frozenset[str]) -> None:
         for listener in self._listeners:

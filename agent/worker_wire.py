@@ -18,6 +18,7 @@ import msgspec
 from dns.responder import DnsSettings, Responder
 from registry_core.domain.catalog import Lived
 from registry_core.domain.records import Instance, Protocol
+from registry_core.domain.selection import WhenNonePass
 
 # A message has the instances of a few services; each instance has at most 8 KiB of metadata and 4 of the rest.
 MAX_MESSAGE: Final = 256 * 1024 * 1024
@@ -61,13 +62,20 @@ class Forwarded(msgspec.Struct, frozen=True, tag=True):
     answer: bytes | None
 
 
+class Preference(msgspec.Struct, frozen=True, tag=True):
+    """Answer for this zone, and so when none passes, from now on."""
+
+    local_zone: str
+    when_none_pass: WhenNonePass
+
+
 class Read(msgspec.Struct, frozen=True, tag=True):
     """Services that were to be read: what was sent before this is what became of it."""
 
     labels: tuple[str, ...]
 
 
-ToWorker: TypeAlias = Setup | Services | State | Forwarded | Read
+ToWorker: TypeAlias = Setup | Services | State | Forwarded | Read | Preference
 
 
 class Foreign(msgspec.Struct, frozen=True, tag=True):

@@ -92,6 +92,10 @@ class Zone:
         soa = record_data.soa_data(self._primary, (b"hostmaster", *self._apex), 1, settings.negative_ttl_s)
         self._soa = soa
 
+    def prefer(self, local_zone: str, when_none_pass: WhenNonePass) -> None:
+        """Answer for this zone of ours, and so when none passes, from now on."""
+        self._settings = msgspec.structs.replace(self._settings, local_zone=local_zone, when_none_pass=when_none_pass)
+
     def answer(
         self,
         query: Query,

@@ -105,6 +105,11 @@ class Responder:
         self.failures = 0
         view.subscribe(self._changed)
 
+    def prefer(self, local_zone: str, when_none_pass: WhenNonePass) -> None:
+        """Answer for this zone of ours, and so when none passes, from now on."""
+        self._zone.prefer(local_zone, when_none_pass)
+        self._changed(frozenset())
+
     def udp(self, query: bytes, host: str = _HERE) -> bytes | None:
         """Return the answer to a datagram from `host`, who may ask, or None when silence is the answer."""
         key = query[2:]

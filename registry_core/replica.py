@@ -127,7 +127,7 @@ class Replica:
             exposition=self.metrics.exposition,
             openapi=description(VERSION),
         )
-        self.app = build_app(handlers, self._connections, self.metrics)
+        self.app = build_app(handlers, self._connections, self.metrics, zone=settings.zone)
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []

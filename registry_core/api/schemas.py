@@ -15,6 +15,8 @@ from registry_core.domain.catalog import Lived
 from registry_core.domain.records import Instance, Protocol, Status
 from registry_core.domain.restoration import Outcome
 
+# Of every answer of a replica that has a zone: agents of the same zone prefer it.
+ZONE_HEADER: Final = "X-Registry-Zone"
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_BEATS: Final = 1000
 

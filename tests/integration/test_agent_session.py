@@ -14,7 +14,7 @@ from agent.checks.checker import CheckPace
 from agent.decisions import Outcome, Phase, Timings
 from agent.registry_client import RegistryClient, Reply
 from agent.resolving import HostResolver
-from agent.session import Session
+from agent.session import Session, SessionSettings
 from agent.setting_table import CheckKind
 from agent.settings import ServiceSpec
 from registry_core.api.resolution import Resolver
@@ -83,14 +83,10 @@ async def session_of(
     session = Session(
         [ServiceSpec(claim(host=host.format(n + 1)), CheckKind.NONE) for n in range(count)],
         registry,
-        timings=timings,
-        pace=CheckPace(),
-        probe_for=lambda _spec: None,
+        settings=SessionSettings(timings, CheckPace(), lambda _spec: None, drain_confirm_s=0.0, drain_wait_s=0.0),
         clock=SystemClock(),
         random=random.Random(1),
         resolver=resolver if resolver is not None else HostResolver(),
-        drain_wait_s=0.0,
-        drain_confirm_s=0.0,
     )
     session.start()
     try:

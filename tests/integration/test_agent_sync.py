@@ -10,8 +10,10 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from agent.registry_client import RegistryClient, Upstreams
+from agent.registry_client import RegistryClient
+from agent.registry_probes import Probes
 from agent.sync import WatchSync
+from agent.upstream_choice import Use
 from agent.view import View
 from agent.watch_reader import Replaced
 from registry_core.api.lines import snapshot_lines, sync_line
@@ -21,16 +23,10 @@ from registry_core.domain.events import Position
 from registry_core.ports import SystemClock
 from registry_core.settings import Listen
 from tests.integration.agents import line_to
+from tests.integration.registries import SmallestDraw, upstreams_at
 from tests.integration.replicas import READY, Api, serving
 from tests.programs import eventually, free_port
 from tests.samples import instance, lived
-
-
-class SmallestDraw:
-    """No jitter: waits are as short as they get."""
-
-    def random(self) -> float:
-        return 0.0
 
 
 class Following:
@@ -39,13 +35,16 @@ class Following:
     def __init__(self, session: aiohttp.ClientSession, urls: tuple[str, ...], silence_s: float) -> None:
         self.view = View(SystemClock())
         self.asserted = 0
-        self.upstreams = Upstreams(urls)
+        self.upstreams = upstreams_at(urls)
+        self.probes = Probes(session, self.upstreams, SystemClock(), SmallestDraw())
         self.sync = WatchSync(
             session,
             self.upstreams,
+            self.probes,
             self.view,
-            RegistryClient(session, self.upstreams),
+            RegistryClient(session, self.upstreams, self.probes, SystemClock()),
             reassert=self._reassert,
+            clock=SystemClock(),
             random=SmallestDraw(),
             silence_s=silence_s,
         )
@@ -67,6 +66,7 @@ async def following(*urls: str, silence_s: float = 15.0) -> AsyncIterator[Follow
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            await following_.probes.close()
 
 
 class Odd:
@@ -145,7 +145,7 @@ async def test_the_next_registry_is_asked_when_the_first_does_not_answer(api: Ap
     await api.register("osint_service", "10.0.0.1")
     async with following(f"http://127.0.0.1:{free_port()}", api.url) as agent:
         await agent.names_are("osint_service")
-        assert agent.upstreams.current == api.url
+        assert agent.upstreams.current(Use.WATCH) == api.url
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,19 @@ def test_the_room_counts_what_it_gives_out() -> None:
     assert room.bytes == 20
 
 
+def test_others_can_become_own_and_own_ones_like_anybody() -> None:
+    room = Room(ViewLimits(2, 100), frozenset({"a"}))
+    for label in ("a", "b", "c"):
+        room.put(label, 10)
+    room.use_own(frozenset({"b", "d"}))
+    assert (len(room), room.bytes) == (3, 30)
+    assert room.give_up() in {"a", "c"}
+    room.put("d", 10)
+    assert room.give_up() in {"a", "c"}
+    assert room.give_up() is None
+    assert sorted(room.labels()) == ["b", "d"]
+
+
 # -- events of what is not held
 
 

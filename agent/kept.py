@@ -1,0 +1,69 @@
+"""One service of this agent, with all that changes about it, and how it is shown."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from agent.checks.checker import Checker
+from agent.decisions import Member, Phase
+from agent.settings import ServiceSpec
+from registry_core.domain.records import Registration, Status
+
+
+class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One service as `GET /self` shows it."""
+
+    service_name: str
+    instance_id: str
+    endpoint: str
+    phase: Phase
+    check: str
+    status: Status | None
+    held: Status | None  # what somebody wants it to be, whatever its check says
+    registered_status: Status | None
+    last_check: str
+    problem: str
+
+
+class Kept:
+    """One service."""
+
+    def __init__(self, spec: ServiceSpec, claim: Registration, member: Member) -> None:
+        self.spec = spec
+        self.claim = claim
+        self.member = member
+        self.checker: Checker | None = None
+        self.checks: asyncio.Task[None] | None = None
+        self.request: asyncio.Task[None] | None = None  # the latest
+        self.known = False  # to the registry, perhaps: so it has to be taken out at the end
+        self.owned = False  # by this agent, since it was registered
+        self.problem = ""
+        self.registered_at: tuple[str, ...] = ()  # the addresses that the registry was told last
+
+    def report(self) -> ServiceReport:
+        """Return how it stands."""
+        last = self.checker.last if self.checker is not None else None
+        return ServiceReport(
+            service_name=self.claim.service_name,
+            instance_id=self.claim.instance_id,
+            endpoint=f"{self.claim.protocol.value}://{self.claim.host}:{self.claim.port}",
+            phase=self.member.phase,
+            check=self.spec.check.value,
+            status=self.member.status,
+            held=self.member.held,
+            registered_status=self.member.told,
+            last_check="none yet" if last is None else last.because or "good",
+            problem=self.problem,
+        )
+
+
+def is_checked_alike(one: ServiceSpec, other: ServiceSpec) -> bool:
+    """Return whether the checks of one service are those of the other."""
+    return _what_is_checked(one) == _what_is_checked(other)
+
+
+def _what_is_checked(spec: ServiceSpec) -> tuple[object, ...]:
+    claim = spec.claim
+    return spec.check, claim.protocol, claim.host, claim.port, claim.health_endpoint
