@@ -112,7 +112,7 @@ def next_step(member: Member, now: float) -> Step:
     status = member.status if member.status is not None else Status.CRITICAL
     match member.phase:
         case Phase.WAITING:
-            ready = member.status is Status.PASSING or now >= member.due_at
+            ready = member.status in (Status.PASSING, Status.WARNING) or now >= member.due_at
             return Register(status) if ready else Wait(member.due_at)
         case Phase.DUE | Phase.FENCED:
             return Register(status) if now >= member.due_at else Wait(member.due_at)

@@ -1,4 +1,4 @@
-"""The agent's HTTP face, for programs on the same machine. It decides nothing and takes no bodies.
+"""The agent's HTTP face, for programs on the same machine. It decides nothing, and takes no bodies itself.
 
 Every answer that comes from the view says how old the view is: `Age` in seconds, and `X-Cache: fresh`,
 `stale` or `expired`.
@@ -7,7 +7,7 @@ Every answer that comes from the view says how old the view is: `Age` in seconds
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -55,6 +55,7 @@ class LocalApi:
         about: Callable[[], object],
         health: Callable[[], tuple[bool, object]],
         exposition: Callable[[], Awaitable[tuple[bytes, str]]],
+        also: Iterable[web.RouteDef] = (),
     ) -> None:
         self._lookups = lookups
         self._view = view
@@ -62,6 +63,7 @@ class LocalApi:
         self._about = about
         self._health = health
         self._exposition = exposition
+        self._also = also
 
     def app(self) -> web.Application:
         """Return the application, ready to be served."""
@@ -78,6 +80,7 @@ class LocalApi:
         )
         for path, handler in zip(PATHS, handlers, strict=True):
             app.router.add_get(path, handler)
+        app.add_routes(self._also)
         return app
 
     # -- lookups

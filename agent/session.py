@@ -16,14 +16,16 @@ import msgspec
 import structlog
 
 from agent import decisions
-from agent.checks.checker import Checker, CheckPace
-from agent.checks.probes import CheckResult, Probe
+from agent.checks.group import CheckReport, ServiceChecks
+from agent.checks.result import CheckResult, Probe
+from agent.checks.spec import CheckKind, CheckSpec
+from agent.checks.verdict import SEVERITY
 from agent.decisions import Member, Outcome, Phase, Register, TellStatus, Timings, Wait
 from agent.farewell import leave
 from agent.registry_client import RegistryClient, Reply
 from agent.resolving import HostResolver
 from agent.settings import ServiceSpec
-from registry_core.domain.names import ip_address
+from registry_core.domain.names import ip_address, label_of
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.domain.selection import Random
 from registry_core.ports import Clock
@@ -45,6 +47,7 @@ class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
     status: Status | None
     registered_status: Status | None
     last_check: str
+    checks: list[CheckReport]
     problem: str
 
 
@@ -55,8 +58,8 @@ class _Kept:
         self.spec = spec
         self.claim = claim
         self.member = member
-        self.checker: Checker | None = None
-        self.checks: asyncio.Task[None] | None = None
+        self.checks: ServiceChecks | None = None
+        self.checking: asyncio.Task[None] | None = None
         self.known = False  # to the registry, perhaps: so it has to be taken out at the end
         self.owned = False  # by this agent, since it was registered
         self.problem = ""
@@ -72,8 +75,7 @@ class Session:
         client: RegistryClient,
         *,
         timings: Timings,
-        pace: CheckPace,
-        probe_for: Callable[[ServiceSpec], Probe | None],
+        probe_for: Callable[[Registration, CheckSpec], Probe | None],
         clock: Clock,
         random: Random,
         resolver: HostResolver,
@@ -97,34 +99,41 @@ class Session:
         self._unavailable = False
         self._closing = False
         self.epoch = epoch if epoch is not None else epoch_at(clock.wall())
-        self.check_results: Counter[str] = Counter()
+        self.check_results: Counter[tuple[CheckKind, Status]] = Counter()
         self.beats: Counter[Outcome] = Counter()
         self._kept: dict[InstanceKey, _Kept] = {}
         for spec in services:
-            probe = probe_for(spec)
             claim = msgspec.structs.replace(spec.claim, epoch=self.epoch)
-            kept = _Kept(spec, claim, decisions.started(clock.monotonic(), timings, checked=probe is not None))
-            if probe is not None:
-                kept.checker = self._checker(kept, probe, pace)
+            kept = _Kept(spec, claim, decisions.started(clock.monotonic(), timings, checked=bool(spec.checks)))
+            if spec.checks:
+                kept.checks = self._checks(kept, probe_for)
             self._kept[claim.key] = kept
 
-    def _checker(self, kept: _Kept, probe: Probe, pace: CheckPace) -> Checker:
-        def changed(status: Status, result: CheckResult) -> None:
-            claim = kept.claim
+    def _checks(self, kept: _Kept, probe_for: Callable[[Registration, CheckSpec], Probe | None]) -> ServiceChecks:
+        claim = kept.claim
+
+        def changed(status: Status, because: str) -> None:
             _log.info(
                 "check_changed",
                 service=claim.service_name,
                 instance=claim.instance_id,
                 status=status,
-                because=result.because,
+                because=because,
             )
             kept.member = decisions.after_check(kept.member, status)
             self._wake.set()
 
-        def seen(result: CheckResult) -> None:
-            self.check_results["good" if result.good else "bad"] += 1
+        def seen(kind: CheckKind, result: CheckResult) -> None:
+            self.check_results[kind, result.status] += 1
 
-        return Checker(kept.claim.service_name, probe, pace, changed=changed, seen=seen, random=self._random)
+        return ServiceChecks(
+            claim.service_name,
+            kept.spec.checks,
+            lambda check: probe_for(claim, check),
+            changed=changed,
+            seen=seen,
+            random=self._random,
+        )
 
     def start(self) -> None:
         """Begin. Nothing is waited for."""
@@ -134,8 +143,8 @@ class Session:
         if any(ip_address(kept.claim.host) is None for kept in self._kept.values()):
             self._spawn(self._relocate())
         for kept in self._kept.values():
-            if kept.checker is not None:
-                kept.checks = self._spawn(kept.checker.run())
+            if kept.checks is not None:
+                kept.checking = self._spawn(kept.checks.run())
 
     def reassert(self) -> None:
         """Register everything again, at once: the registry lost its memory."""
@@ -143,6 +152,15 @@ class Session:
         for kept in self._kept.values():
             kept.member = decisions.after_reassert(kept.member, now, self._random.random(), self._timings)
         self._wake.set()
+
+    def checks_of(self, service_name: str) -> dict[str, ServiceChecks]:
+        """Return the checks of this agent's instances of a service, by instance id; `-` and `_` are one."""
+        label = label_of(service_name)
+        return {
+            key.instance_id: kept.checks
+            for key, kept in self._kept.items()
+            if key.label == label and kept.checks is not None
+        }
 
     def report(self) -> list[ServiceReport]:
         """Return how each service stands."""
@@ -311,8 +329,8 @@ class Session:
         self._closing = True
         self._wake.set()
         for kept in self._kept.values():
-            if kept.checks is not None:
-                kept.checks.cancel()
+            if kept.checking is not None:
+                kept.checking.cancel()
         # A registration that is still under way must not be stored after the farewell.
         running = [task for task in self._tasks if not task.done()]
         if running:
@@ -348,15 +366,18 @@ def epoch_at(wall: float) -> int:
 
 
 def _report(kept: _Kept) -> ServiceReport:
-    last = kept.checker.last if kept.checker is not None else None
+    checks = kept.checks.report() if kept.checks is not None else []
+    # The worst of them, as for the service itself.
+    shown = max(checks, key=lambda check: SEVERITY.get(check.status or Status.CRITICAL, 0), default=None)
     return ServiceReport(
         service_name=kept.claim.service_name,
         instance_id=kept.claim.instance_id,
         endpoint=f"{kept.claim.protocol.value}://{kept.claim.host}:{kept.claim.port}",
         phase=kept.member.phase,
-        check=kept.spec.check.value,
+        check=",".join(check.kind.value for check in checks) or CheckKind.NONE.value,
         status=kept.member.status,
         registered_status=kept.member.told,
-        last_check="none yet" if last is None else last.because or "good",
+        last_check="none yet" if shown is None else shown.last,
+        checks=checks,
         problem=kept.problem,
     )

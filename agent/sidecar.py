@@ -20,8 +20,8 @@ from aiohttp import web
 
 from agent.about import About
 from agent.blocking import in_thread
-from agent.checks.checker import CheckPace
-from agent.checks.probes import check_session, probe_for
+from agent.check_api import CheckReports
+from agent.checks.probes import Probes, check_session
 from agent.decisions import Timings
 from agent.fallback import Fallback
 from agent.identity import ID_DIGITS, identified
@@ -97,6 +97,7 @@ class Sidecar:
             about=self.about.report,
             health=self.about.health,
             exposition=AgentMetrics(self.about.samples).exposition,
+            also=CheckReports(lambda: self.session).routes(),
         )
         self.session: Session | None = None
         self.sync: WatchSync | None = None
@@ -240,8 +241,7 @@ class Sidecar:
             self._services,
             RegistryClient(http, self.upstreams, settings.token),
             timings=Timings(heartbeat_s=settings.heartbeat_s, initial_wait_s=settings.initial_wait_s),
-            pace=CheckPace(settings.check_interval_s, settings.check_rise, settings.check_fall),
-            probe_for=lambda spec: probe_for(spec, checks, resolver, settings.check_timeout_s),
+            probe_for=Probes(checks, resolver),
             clock=self._clock,
             random=self._random,
             resolver=resolver,
