@@ -1,16 +1,17 @@
-"""A replica that is ready, for the tests that need no particular one, and a certificate."""
+"""A replica that is ready, for the tests that need no particular one, a certificate, and an address."""
 
 from __future__ import annotations
 
-import subprocess
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 import pytest_asyncio
 
+from tests.certificates import make_certificate
 from tests.integration.replicas import Api, serving
-from tests.programs import find
 
 
 @pytest_asyncio.fixture
@@ -21,14 +22,19 @@ async def api() -> AsyncIterator[Api]:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A key with its self-signed certificate for billing.example, in one file; and the certificate as text."""
-    folder = tmp_path_factory.mktemp("certificate")
-    key, pem = folder / "key.pem", folder / "certificate.pem"
-    wanted = ["-subj", "/CN=billing.example", "-addext", "subjectAltName=DNS:billing.example", "-days", "2"]
-    made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-keyout", str(key), "-out", str(pem)]
-    subprocess.run(
-        [find("openssl"), "req", "-x509", "-nodes", *made, *wanted], check=True, capture_output=True, timeout=30
-    )
-    both = folder / "both.pem"
-    both.write_text(key.read_text() + pem.read_text())
-    return both, pem.read_text()
+    """A key with its certificate, and the certificate as text."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture
+def own_address() -> str:
+    """An address of this machine that is not loopback."""
+    found = [
+        one.address
+        for addresses in psutil.net_if_addrs().values()
+        for one in addresses
+        if one.family is socket.AF_INET and not one.address.startswith("127.")
+    ]
+    if not found:
+        pytest.skip("this machine has no address but loopback")
+    return found[0]
