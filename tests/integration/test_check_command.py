@@ -104,7 +104,7 @@ async def test_a_program_that_closes_its_output_is_waited_for_all_the_same() -> 
 
 async def test_a_check_that_is_cancelled_ends_its_program(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    task = asyncio.create_task(probe("/bin/sh", "-c", f"echo $$ >{pid}; exec sleep 300")())
+    task = asyncio.create_task(probe("/bin/sh", "-c", f"echo $$ >{pid}; exec sleep 300", timeout_s=300.0)())
     await eventually(lambda: pid.exists() and pid.read_text().strip().isdigit(), "it runs")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from agent.checks.flapping import FlapLimits
 from agent.checks.spec import CheckPace, CheckSpec, CommandCheck, TcpCheck, TtlCheck
 from agent.settings import ServiceSpec
 from registry_core.domain.records import Registration
@@ -65,6 +66,17 @@ async def test_who_does_not_report_in_time_is_critical(api: Api) -> None:
         await becomes(lambda: agent.addresses("night-batch"), [])
         assert (await agent.get("/self")).body["services"][0]["last_check"] == "no report within 0.3 s"
         await put(agent, "/check/night_batch")
+        await becomes(lambda: agent.addresses("night-batch"), ["127.77.0.5"])
+
+
+async def test_a_service_that_is_held_for_flapping_comes_back_without_a_further_report(api: Api) -> None:
+    pace = CheckPace(flaps=FlapLimits(changes=1, window_s=60.0, hold_s=0.4))
+    async with standing(api.url, reporting(CheckSpec("ttl", TtlCheck(600.0), pace))) as agent:
+        for status in ("passing", "critical", "passing"):
+            await put(agent, "/check/night_batch", {"status": status})
+        shown = (await agent.get("/self")).body["services"][0]
+        assert (shown["status"], shown["checks"][0]["flaps"]) == ("critical", 1)
+        assert 0 < shown["checks"][0]["held_seconds"] <= 0.4
         await becomes(lambda: agent.addresses("night-batch"), ["127.77.0.5"])
 
 
