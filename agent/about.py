@@ -244,9 +244,14 @@ class About:
         if self._session is not None:
             yield CounterSample(
                 "agent_check_results",
-                "Check results.",
-                ("result",),
-                {(result,): float(count) for result, count in self._session.check_results.items()},
+                "Check results, by the kind of check.",
+                ("kind", "result"),
+                {(kind, status): float(count) for (kind, status), count in self._session.check_results.items()},
+            )
+            checks = [check for service in self._session.report() for check in service.checks]
+            yield counter("agent_check_flaps", "Times that a check began to be held.", sum(c.flaps for c in checks))
+            yield gauge(
+                "agent_check_held", "Checks held critical because they flap.", sum(c.held_seconds > 0 for c in checks)
             )
             yield CounterSample(
                 "agent_heartbeats",

@@ -113,7 +113,7 @@ def next_step(member: Member, now: float) -> Step:
     status = member.held or member.status or Status.CRITICAL
     match member.phase:
         case Phase.WAITING:
-            ready = member.status is Status.PASSING or now >= member.due_at
+            ready = member.status in (Status.PASSING, Status.WARNING) or now >= member.due_at
             return Register(status) if ready else Wait(member.due_at)
         case Phase.DUE | Phase.FENCED:
             return Register(status) if now >= member.due_at else Wait(member.due_at)

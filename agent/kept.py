@@ -6,7 +6,9 @@ import asyncio
 
 import msgspec
 
-from agent.checks.checker import Checker
+from agent.checks.group import CheckReport, ServiceChecks
+from agent.checks.spec import CheckKind
+from agent.checks.verdict import SEVERITY
 from agent.decisions import Member, Phase
 from agent.settings import ServiceSpec
 from registry_core.domain.records import Registration, Status
@@ -24,6 +26,7 @@ class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
     held: Status | None  # what somebody wants it to be, whatever its check says
     registered_status: Status | None
     last_check: str
+    checks: list[CheckReport]
     problem: str
 
 
@@ -34,8 +37,8 @@ class Kept:
         self.spec = spec
         self.claim = claim
         self.member = member
-        self.checker: Checker | None = None
-        self.checks: asyncio.Task[None] | None = None
+        self.checks: ServiceChecks | None = None
+        self.checking: asyncio.Task[None] | None = None
         self.request: asyncio.Task[None] | None = None  # the latest
         self.known = False  # to the registry, perhaps: so it has to be taken out at the end
         self.owned = False  # by this agent, since it was registered
@@ -44,17 +47,20 @@ class Kept:
 
     def report(self) -> ServiceReport:
         """Return how it stands."""
-        last = self.checker.last if self.checker is not None else None
+        checks = self.checks.report() if self.checks is not None else []
+        # The worst of them, as for the service itself.
+        shown = max(checks, key=lambda check: SEVERITY.get(check.status or Status.CRITICAL, 0), default=None)
         return ServiceReport(
             service_name=self.claim.service_name,
             instance_id=self.claim.instance_id,
             endpoint=f"{self.claim.protocol.value}://{self.claim.host}:{self.claim.port}",
             phase=self.member.phase,
-            check=self.spec.check.value,
+            check=",".join(check.kind.value for check in checks) or CheckKind.NONE.value,
             status=self.member.status,
             held=self.member.held,
             registered_status=self.member.told,
-            last_check="none yet" if last is None else last.because or "good",
+            last_check="none yet" if shown is None else shown.last,
+            checks=checks,
             problem=self.problem,
         )
 
@@ -66,4 +72,4 @@ def is_checked_alike(one: ServiceSpec, other: ServiceSpec) -> bool:
 
 def _what_is_checked(spec: ServiceSpec) -> tuple[object, ...]:
     claim = spec.claim
-    return spec.check, claim.protocol, claim.host, claim.port, claim.health_endpoint
+    return spec.checks, claim.protocol, claim.host, claim.port

@@ -16,10 +16,12 @@ import msgspec
 import structlog
 
 from agent import decisions
-from agent.checks.checker import Checker, CheckPace
-from agent.checks.probes import CheckResult, Probe
+from agent.checks.group import ServiceChecks
+from agent.checks.result import CheckResult, Probe
+from agent.checks.spec import CheckKind, CheckSpec
 from agent.decisions import Outcome, Phase, Register, TellStatus, Timings, Wait
 from agent.farewell import leave
+from agent.heartbeats import Heartbeats
 from agent.identity import epoch_at
 from agent.kept import Kept, ServiceReport, is_checked_alike
 from agent.registry_client import RegistryClient, Reply
@@ -27,7 +29,7 @@ from agent.reload_plan import service_changes
 from agent.resolving import HostResolver
 from agent.session_log import SessionLog
 from agent.settings import ServiceSpec
-from registry_core.domain.names import ip_address
+from registry_core.domain.names import ip_address, label_of
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.domain.selection import Random
 from registry_core.ports import Clock
@@ -44,9 +46,7 @@ class SessionSettings(msgspec.Struct, frozen=True):
     """What may change while a session runs."""
 
     timings: Timings
-    pace: CheckPace
-    probe_for: Callable[[ServiceSpec], Probe | None]
-    check_timeout_s: float = 2.0
+    probe_for: Callable[[Registration, CheckSpec], Probe | None]
     drain_confirm_s: float = 3.0
     drain_wait_s: float = 5.0
 
@@ -75,47 +75,60 @@ class Session:
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._requests = 0
-        self._beat_at = decisions.NEVER
-        self._beat_failures = 0
-        self._beating = False
         self._said = SessionLog()
         self._closing = False
         self.epoch = epoch if epoch is not None else epoch_at(clock.wall())
-        self.check_results: Counter[str] = Counter()
-        self.beats: Counter[Outcome] = Counter()
+        self.check_results: Counter[tuple[CheckKind, Status]] = Counter()
         self._kept = {kept.claim.key: kept for kept in map(self._begun, services)}
+        self._beats = Heartbeats(
+            client,
+            self._kept,
+            self._said,
+            clock=clock,
+            random=random,
+            timings=lambda: self._settings.timings,
+            done=self._wake.set,
+        )
         self._running = False
         self._relocating = False
         self._leaving: dict[asyncio.Task[None], Registration] = {}
 
     def _begun(self, spec: ServiceSpec) -> Kept:
         """Return a service as it begins, not checked yet."""
-        probe = self._settings.probe_for(spec)
         claim = msgspec.structs.replace(spec.claim, epoch=self.epoch)
         now = self._clock.monotonic()
-        kept = Kept(spec, claim, decisions.started(now, self._settings.timings, checked=probe is not None))
-        if probe is not None:
-            kept.checker = self._checker(kept, probe)
+        kept = Kept(spec, claim, decisions.started(now, self._settings.timings, checked=bool(spec.checks)))
+        kept.checks = self._checks(kept)
         return kept
 
-    def _checker(self, kept: Kept, probe: Probe) -> Checker:
-        def changed(status: Status, result: CheckResult) -> None:
+    def _checks(self, kept: Kept) -> ServiceChecks | None:
+        if not kept.spec.checks:
+            return None
+
+        def changed(status: Status, because: str) -> None:
             claim = kept.claim
             _log.info(
                 "check_changed",
                 service=claim.service_name,
                 instance=claim.instance_id,
                 status=status,
-                because=result.because,
+                because=because,
             )
             kept.member = decisions.after_check(kept.member, status)
             self._wake.set()
 
-        def seen(result: CheckResult) -> None:
-            self.check_results["good" if result.good else "bad"] += 1
+        def seen(kind: CheckKind, result: CheckResult) -> None:
+            self.check_results[kind, result.status] += 1
 
-        pace = self._settings.pace
-        return Checker(kept.claim.service_name, probe, pace, changed=changed, seen=seen, random=self._random)
+        claim, probe_for = kept.claim, self._settings.probe_for
+        return ServiceChecks(
+            claim.service_name,
+            kept.spec.checks,
+            lambda check: probe_for(claim, check),
+            changed=changed,
+            seen=seen,
+            random=self._random,
+        )
 
     def start(self) -> None:
         """Begin. Nothing is waited for."""
@@ -126,8 +139,8 @@ class Session:
             self._relocating = True
             self._spawn(self._relocate())
         for kept in self._kept.values():
-            if kept.checker is not None and kept.checks is None:
-                kept.checks = self._spawn(kept.checker.run())
+            if kept.checks is not None and kept.checking is None:
+                kept.checking = self._spawn(kept.checks.run())
 
     # -- other settings
 
@@ -139,9 +152,6 @@ class Session:
         """
         if self._closing:
             return
-        paced_alike = (
-            settings.pace == self._settings.pace and settings.check_timeout_s == self._settings.check_timeout_s
-        )
         self._settings = settings
         services = tuple(services)
         changes = service_changes((kept.spec for kept in self._kept.values()), services)
@@ -150,33 +160,31 @@ class Session:
         changed = {spec.claim.key for spec in changes.changed}
         for spec in services:
             kept = self._kept.get(spec.claim.key)
-            if kept is not None and (spec.claim.key in changed or not paced_alike):
-                self._change(kept, spec, checks_too=not (paced_alike and is_checked_alike(kept.spec, spec)))
+            if kept is not None and spec.claim.key in changed:
+                self._change(kept, spec)
         for spec in changes.added:
             self._add(spec)
         self.start()
         self._wake.set()
 
-    def _change(self, kept: Kept, spec: ServiceSpec, *, checks_too: bool) -> None:
+    def _change(self, kept: Kept, spec: ServiceSpec) -> None:
         before, kept.spec = kept.spec, spec
         if spec.claim != before.claim:
             same_host = spec.claim.host == before.claim.host
             addresses = kept.claim.addresses if same_host else spec.claim.addresses
             kept.claim = msgspec.structs.replace(spec.claim, epoch=kept.claim.epoch, addresses=addresses)
             kept.member = decisions.after_change(kept.member, self._clock.monotonic())
-        if not checks_too:
+        if is_checked_alike(before, spec):
             return
-        if kept.checks is not None:
-            kept.checks.cancel()
-        probe = self._settings.probe_for(spec)
-        kept.checks = None
-        kept.checker = None if probe is None else self._checker(kept, probe)
-        if probe is None:
+        if kept.checking is not None:
+            kept.checking.cancel()
+        kept.checks, kept.checking = self._checks(kept), None
+        if kept.checks is None:
             kept.member = decisions.after_check(kept.member, Status.PASSING)
 
     def _remove(self, kept: Kept) -> None:
-        if kept.checks is not None:
-            kept.checks.cancel()
+        if kept.checking is not None:
+            kept.checking.cancel()
         task = self._spawn(self._take_out(kept))
         self._leaving[task] = kept.claim
         task.add_done_callback(self._leaving.pop)
@@ -234,6 +242,20 @@ class Session:
                 kept.member = decisions.after_hold(kept.member, held)
         self._wake.set()
 
+    def checks_of(self, service_name: str) -> dict[str, ServiceChecks]:
+        """Return the checks of this agent's instances of a service, by instance id; `-` and `_` are one."""
+        label = label_of(service_name)
+        return {
+            key.instance_id: kept.checks
+            for key, kept in self._kept.items()
+            if key.label == label and kept.checks is not None
+        }
+
+    @property
+    def beats(self) -> Counter[Outcome]:
+        """What became of the heartbeats."""
+        return self._beats.outcomes
+
     def report(self) -> list[ServiceReport]:
         """Return how each service stands."""
         return [kept.report() for kept in self._kept.values()]
@@ -267,11 +289,11 @@ class Session:
                     kept.member = decisions.begun(kept.member)
                     self._requests += 1
                     kept.request = self._spawn(self._carry_out(kept, step))
-        if not self._beating:
-            if now >= self._beat_at:
-                self._beating = True
-                self._spawn(self._beat())
-            next_at = min(next_at, self._beat_at)
+        if not self._beats.under_way:
+            if now >= self._beats.at:
+                self._beats.under_way = True
+                self._spawn(self._beats.send())
+            next_at = min(next_at, self._beats.at)
         return max(0.0, next_at - now)
 
     async def _carry_out(self, kept: Kept, step: Register | TellStatus) -> None:
@@ -308,10 +330,8 @@ class Session:
         kept.known |= reply.outcome in (Outcome.DONE, Outcome.UNAVAILABLE)
         if ttl_s is not None:
             self._lease_granted(ttl_s)
-        if self._beat_at == decisions.NEVER and reply.outcome is Outcome.DONE:
-            self._beat_at = decisions.next_beat_at(
-                self._clock.monotonic(), self._random.random(), self._settings.timings
-            )
+        if reply.outcome is Outcome.DONE:
+            self._beats.begin()
         return reply
 
     async def _relocate(self) -> None:
@@ -329,35 +349,6 @@ class Session:
                     kept.member = decisions.after_move(kept.member, self._clock.monotonic())
                     self._wake.set()
 
-    async def _beat(self) -> None:
-        replies: list[tuple[InstanceKey, Reply]] = []
-        failed = [Reply(Outcome.UNAVAILABLE, "the heartbeats failed; the log says more")]
-        try:
-            registered = [kept.claim for kept in self._kept.values() if kept.member.phase is Phase.REGISTERED]
-            replies = await self._client.beat(registered)
-            failed = [reply for _, reply in replies if reply.outcome in (Outcome.UNAVAILABLE, Outcome.REFUSED)]
-        except Exception:  # noqa: BLE001 - the top of a task: the next heartbeats are tried as after any failure
-            _log.exception("heartbeat_failed")
-        finally:
-            now, draw = self._clock.monotonic(), self._random.random()
-            self._beat_failures = self._beat_failures + 1 if failed else 0
-            self._beat_at = (
-                decisions.next_beat_after_failure(self._beat_failures, now, draw, self._settings.timings)
-                if failed
-                else decisions.next_beat_at(now, draw, self._settings.timings)
-            )
-            for key, reply in replies:
-                self.beats[reply.outcome] += 1
-                kept = self._kept.get(key)
-                if kept is None:  # it was taken out meanwhile
-                    continue
-                kept.member = decisions.after_beat(kept.member, reply.outcome, now, draw, self._settings.timings)
-                if reply.outcome is Outcome.FENCED:
-                    self._said.fenced(kept, "a newer agent renews it")
-            self._beating = False
-            self._wake.set()
-        self._said.of_registry(failed[0] if failed else Reply(Outcome.DONE))
-
     # -- the end
 
     async def drain(self, farewell_s: float) -> None:
@@ -371,8 +362,8 @@ class Session:
         self._closing = True
         self._wake.set()
         for kept in self._kept.values():
-            if kept.checks is not None:
-                kept.checks.cancel()
+            if kept.checking is not None:
+                kept.checking.cancel()
         half_gone = list(self._leaving.values())
         running = [task for task in self._tasks if not task.done() and task not in self._leaving]
         if running:

@@ -22,8 +22,9 @@ import structlog
 from aiohttp import web
 
 from agent.about import About
-from agent.checks.checker import CheckPace
-from agent.checks.probes import check_session, probe_for
+from agent.check_api import CheckReports
+from agent.checks.probes import Probes as CheckProbes
+from agent.checks.probes import check_session
 from agent.decisions import Timings
 from agent.dns_workers import DnsWorkers
 from agent.fallback import Fallback
@@ -142,6 +143,7 @@ class Sidecar:
             self.view,
             self._connections,
             self._holding,
+            CheckReports(lambda: self.session),
             random=self._random,
             clock=self._clock,
             about=self.about.report,
@@ -266,12 +268,12 @@ class Sidecar:
         checks = await self._stack.enter_async_context(check_session(resolver))
         self._client = client = RegistryClient(http, self.upstreams, probes, self._clock, settings.token)
 
+        probe_for = CheckProbes(checks, resolver)
+
         def session_settings(settings: AgentSettings) -> SessionSettings:
             return SessionSettings(
                 timings=Timings(heartbeat_s=settings.heartbeat_s, initial_wait_s=settings.initial_wait_s),
-                pace=CheckPace(settings.check_interval_s, settings.check_rise, settings.check_fall),
-                probe_for=lambda spec: probe_for(spec, checks, resolver, settings.check_timeout_s),
-                check_timeout_s=settings.check_timeout_s,
+                probe_for=probe_for,
                 drain_confirm_s=settings.drain_confirm_s,
                 drain_wait_s=settings.drain_wait_s,
             )

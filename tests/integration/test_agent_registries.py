@@ -11,10 +11,10 @@ import aiohttp
 import msgspec
 import pytest
 
+from agent.checks.spec import CheckKind
 from agent.decisions import Outcome
 from agent.registry_lookup import RegistryLookup
 from agent.registry_probes import Probes
-from agent.setting_table import CheckKind
 from agent.settings import read_agent_settings
 from agent.upstream_choice import Pace, Trouble, Use, Why
 from dns.forward_rules import read_rules
