@@ -25,12 +25,12 @@ _SHARED_KEY: Final = 32
 def instance_bytes(instance: Instance) -> int:
     """Return about how many bytes a catalogue takes more for having `instance`."""
     size = sys.getsizeof(instance) + INDEX_BYTES + ADDRESS_BYTES * max(1, len(instance.addresses))
-    # Name, version, zone and health path are one object for all who have them: they count to the service.
+    # Name, version, zone, health path and each tag are one object for all who have them: they count to the service.
     size += sys.getsizeof(instance.instance_id)
     if instance.host not in instance.addresses[:1]:
         size += sys.getsizeof(instance.host)
     size += _walked(instance.addresses, 0) if instance.addresses else 0
-    size += _walked(instance.tags, 0) if instance.tags else 0
+    size += sys.getsizeof(instance.tags) if instance.tags else 0
     return size + (_walked(instance.metadata, 0) if instance.metadata else 0)
 
 

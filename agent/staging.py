@@ -14,7 +14,7 @@ import msgspec
 from agent.footprint import SERVICE_BYTES, instance_bytes
 from agent.room import Room
 from registry_core.domain import records
-from registry_core.domain.catalog import Catalog, Lived, instance_digest
+from registry_core.domain.catalog import Catalog, Lived, instance_digest, share
 from registry_core.domain.records import Instance
 
 # One object for each answer: a name is to cost a name.
@@ -101,6 +101,8 @@ class Staging:
         held = self._held.get(instance.key)
         if held == instance:
             lived = Lived(held, lived.heartbeat_at)  # so that it is not in memory twice
+        else:
+            share(instance)
         self._kept.setdefault(label, []).append(lived)
         self._room.put(label, (self._room.size_of(label) or SERVICE_BYTES) + instance_bytes(instance))
         if self._places.wants(label):

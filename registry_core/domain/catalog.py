@@ -24,6 +24,7 @@ from registry_core.domain.records import Instance, InstanceKey, Service
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 # Fields that most instances of a service have in common, of a few values in the whole fleet.
 _OFTEN_EQUAL: Final = ("service_name", "health_endpoint", "version", "zone")
+_SHORT: Final = 32  # longer values of metadata are seldom those of others
 _NO_METADATA: Final[dict[str, Any]] = {}
 
 
@@ -215,7 +216,7 @@ class Catalog:
             # So that who is told the same again does not hold it twice.
             self._lived[key] = Lived(before.instance, lived.heartbeat_at)
             return None
-        _share(instance)
+        share(instance)
         key = InstanceKey(intern(key.label), instance.instance_id)
         self._lived[key] = lived
         if before is not None:
@@ -266,15 +267,22 @@ class Catalog:
         self._digest ^= instance_digest(held)
 
 
-def _share(instance: Instance) -> None:
+def share(instance: Instance) -> None:
     """Have an instance share equal texts with others: a decoder makes each of them anew, and there may be 100,000.
 
-    What it says stays the same, as a frozen record's has to.
+    A catalogue does so with what it takes. Whoever decodes many of them does it at once, so that what is spare is
+    used again for the next ones. What it says stays the same, as a frozen record's has to.
     """
     for field in _OFTEN_EQUAL:
         force_setattr(instance, field, intern(getattr(instance, field)))
+    if instance.tags:
+        force_setattr(instance, "tags", tuple(map(intern, instance.tags)))
     if not instance.metadata:
         force_setattr(instance, "metadata", _NO_METADATA)
+    else:
+        for key, value in instance.metadata.items():
+            if type(value) is str and len(value) <= _SHORT:
+                instance.metadata[key] = intern(value)
     if instance.addresses and instance.addresses[0] == instance.host:
         force_setattr(instance, "host", instance.addresses[0])
 
