@@ -246,7 +246,7 @@ class Sidecar:
         assert serve is not None  # set by setup()
         try:
             server = await asyncio.get_running_loop().create_server(
-                self._connections.guarding(serve), where.host, where.port, backlog=256
+                self._connections.guarding(serve), where.host, where.port, backlog=1024
             )
         except OSError as error:
             raise _cannot_listen(where, "HTTP", error) from error
