@@ -48,6 +48,7 @@ COMMANDS: Final = (
     Command("watch", "agent.cli.watch", "print changes as they happen"),
     Command("guard", "agent.cli.guard", "see whether the registry holds back a mass expiry, or have it let go"),
     Command("snapshot", "agent.cli.snapshot", "save everything that a registry holds into a file, or bring it back"),
+    Command("compose", "agent.cli.compose", "look at a fleet's compose file: how its services find each other today"),
     Command("doctor", "agent.cli.doctor", "say what will go wrong on this machine, and the cure"),
 )
 

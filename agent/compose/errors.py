@@ -48,8 +48,12 @@ class ComposeError(CallerError):
         self.service = service
 
     def __str__(self) -> str:
-        hint = f" (example: {self.hint})" if self.hint else ""
-        return f"{printable(str(self.place))}: {self.message}{hint}"
+        return f"{printable(str(self.place))}: {self.message}"
+
+    @property
+    def hinted(self) -> str:
+        """The same line with an example of how it is done right, if there is one."""
+        return f"{self} (example: {self.hint})" if self.hint else str(self)
 
 
 def printable(text: str) -> str:

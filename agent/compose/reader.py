@@ -48,7 +48,7 @@ def _opened(path: Path) -> bytes:
 def _read(path: Path) -> bytes:
     """Return a file's bytes. Raises OSError, and ComposeError for a file that is too large."""
     # Without O_NONBLOCK a pipe under that name would be waited for.
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:  # noqa: PTH123
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         kind = os.fstat(file.fileno()).st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
             raise OSError(0, "it is no file")

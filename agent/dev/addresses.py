@@ -1,28 +1,21 @@
-"""The addresses that compose services are given in their environment, and which of them lead nowhere.
+"""Which of the addresses that compose services are given in their environment lead nowhere among the stand-ins.
 
-Pure. It reads host and port alone: user names and passwords in URLs are neither kept nor shown.
+Pure. To `vertice dev` '_' and '-' are one letter, as they are in its DNS.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
+from agent.compose.addresses import hosts_and_ports
 from agent.compose.model import EnvEntry
 from agent.dev.plan import Finding, Weight
 from registry_core.domain.names import label_of
 from registry_core.domain.registration import MAX_PORT
 
-MAX_VALUE_LENGTH: Final = 4096
-# A URL with a port, or host:port alone. It starts at a word's start only, so that a long word is read once.
-_ADDRESS: Final = re.compile(
-    r"(?<![\w.$}/-])(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?:[^\s/@,]*@)?)?"
-    r"(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*):(?P<port>\d{1,12})(?![\w.:])",
-    re.ASCII,
-)
 _ELSEWHERE: Final = frozenset({"localhost", "host.docker.internal", "gateway.docker.internal"})
 
 
@@ -43,9 +36,9 @@ class Listening(msgspec.Struct, frozen=True):
 
 def addresses_in(environment: Iterable[EnvEntry]) -> Iterator[Address]:
     """Return the addresses in a service's environment."""
-    for entry in environment:
-        for match in _ADDRESS.finditer((entry.value or "")[:MAX_VALUE_LENGTH]):
-            yield Address(match["host"], int(match["port"]), match["scheme"] is not None)
+    for found in hosts_and_ports(environment):
+        if found.port is not None and found.port_written:
+            yield Address(found.host, found.port, bool(found.scheme))
 
 
 def judged(found: Mapping[Address, list[str]], listening: Mapping[str, Listening]) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from agent.compose.model import Project, Service
+from agent.compose.naming import other_names
 from agent.compose.reader import project_of, read_project
 from agent.dev.addresses import Address, Listening, addresses_in, judged
 from agent.dev.plan import MAX_INSTANCES, MAX_REPLICAS, Finding, Plan, PlannedService, Weight
@@ -188,9 +189,3 @@ def _wrong_addresses(entries: list[_Entry]) -> list[Finding]:
         for address in dict.fromkeys(addresses_in(entry.service.environment)):
             found.setdefault(address, []).append(entry.name)
     return list(judged(found, listening))
-
-
-def other_names(service: Service) -> list[str]:
-    """Return the names besides its own under which Docker would find a service."""
-    own = [name for name in (service.container_name, service.hostname) if name]
-    return own + [alias for attachment in service.networks for alias in attachment.aliases]

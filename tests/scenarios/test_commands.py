@@ -24,6 +24,7 @@ COMMANDS = (
     "watch",
     "guard",
     "snapshot",
+    "compose",
     "doctor",
 )
 

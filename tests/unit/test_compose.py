@@ -324,7 +324,7 @@ def test_two_services_that_publish_one_port_of_the_host_look_wrong() -> None:
 def test_what_is_no_compose_file_is_one_line_with_the_place(raw: bytes, message: str) -> None:
     with pytest.raises(ComposeError) as error:
         plan_of(raw)
-    assert str(error.value).partition(" (example")[0] == message
+    assert str(error.value) == message
 
 
 @pytest.mark.parametrize("raw", [b"[" * 100_000, b"a: " + b"{a: " * 50_000, b"\x00", b"&a [*a, *a]"])
