@@ -29,7 +29,7 @@ class Meant(enum.Enum):
     NOT_SHARED = "no shared network"  # there is such a service, and the two share no network
     ITSELF = "itself"
     HOST = "host"
-    OUTSIDE = "outside"  # with a dot, an IP address, or known by `extra_hosts` or `links`
+    OUTSIDE = "outside"  # with a dot, an IP address, or known by `extra_hosts`
     UNKNOWN = "unknown"
 
 
@@ -80,7 +80,10 @@ class Names:
             return Found(Meant.SERVICE, tuple(first))
         if exact:
             return Found(Meant.NOT_SHARED, tuple(exact))
-        if host in consumer.extra_hosts or any(link.rpartition(":")[2] == host for link in consumer.links):
+        linked = self._linked(consumer, host)
+        if linked is not None:
+            return Found(Meant.SERVICE, (linked,))
+        if host in consumer.extra_hosts:
             return Found(Meant.OUTSIDE)
         spelled = self._by_label.get(label_of(name), [])
         if spelled:
@@ -94,6 +97,14 @@ class Names:
             return Found(Meant.HOST)
         owner = self._namespace(consumer)
         return Found(Meant.ITSELF, (consumer,) if owner.name == consumer.name else (consumer, owner))
+
+    def _linked(self, consumer: Service, host: str) -> Service | None:
+        """Return the service that a `SERVICE:ALIAS` of its `links` calls by that name."""
+        for link in consumer.links:
+            name, _, alias = link.partition(":")
+            if alias == host:
+                return self._project.services.get(name)
+        return None
 
     def _namespace(self, service: Service) -> Service:
         """Return whose network a service uses: another's with `network_mode: service:NAME`, else its own."""

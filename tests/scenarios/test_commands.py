@@ -25,6 +25,7 @@ COMMANDS = (
     "guard",
     "snapshot",
     "compose",
+    "migrate",
     "doctor",
 )
 
