@@ -127,7 +127,7 @@ def with_port_or_scheme(text: str, variable: str, place: Place) -> Iterator[Addr
         own = (match["scheme"] or "").lower().rpartition(":")[2].partition("+")[0]
         # `nats://a:4222,b:4222`: what follows a comma is of the same kind.
         scheme = own or (scheme if text[match.start() - 1 : match.start()] == "," else "")
-        if scheme in _NO_HOSTS:
+        if scheme in _NO_HOSTS or match["host"] in _ANY_ADDRESS:
             continue
         port = match.groupdict().get("port")
         number = int(port) if port else DEFAULT_PORTS.get(scheme)

@@ -58,4 +58,5 @@ class ComposeError(CallerError):
 
 def printable(text: str) -> str:
     """Return a text as one line: what stands in a file must not reach into the reader's terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:MAX_MESSAGE_LENGTH])
+    text = text[:MAX_MESSAGE_LENGTH]
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -86,6 +86,8 @@ class Judge:
             message = f"{written}: {service.name} is in {_networks(service)}, {target.name} in {_networks(target)}"
         elif address.port is None:
             code, message = "no-port", f"{written} has no port; {target.name} listens on {listening.text or '?'}"
+        elif not address.is_http and any(address.port in ports for ports in listening.others):
+            right = address.port
         elif not listening.known:
             code, message = "unknown-port", f"{written}: nothing says on which port {target.name} listens"
         elif not listening.is_declared(address.port):
@@ -138,7 +140,11 @@ class Judge:
         others = [name for name in self._listeners.get(port, []) if name != service.name]
         message = f"{address.written} is {service.name} itself, which does not listen there"
         right = None
-        if len(others) == 1:
+        behind = next((target for o in own if (target := o.behind(port)) is not None), None)
+        if behind is not None:
+            message += f"; that is what the host shows of its port {behind}"
+            right = self._rewritten(address, address.host, behind)
+        elif len(others) == 1:
             message += f"; {others[0]} listens on {port}"
             right = self._rewritten(address, others[0], port)
         judged = Judged(service.name, address, Meant.ITSELF, None, (), None, "localhost")

@@ -57,12 +57,14 @@ class Listening(msgspec.Struct, frozen=True):
     """The ports of one service. `declared`: by `ports` and `expose`; `hinted`: by whatever else speaks of them.
 
     `shown`: (port of the host, port of the container) for each published port that is known for certain.
+    `others`: those that are not of TCP.
     """
 
     declared: tuple[range, ...]
     hinted: dict[int, str]
     shown: tuple[tuple[int, int], ...]
     main: int | None
+    others: tuple[range, ...] = ()
 
     def is_declared(self, port: int) -> bool:
         """Return whether `ports` or `expose` has it."""
@@ -111,7 +113,8 @@ def listening_of(service: Service) -> Listening:
     main = next((port for port in hinted if any(port in d for d in declared)), None) if declared else None
     if main is None:
         main = declared[0][0] if declared else next(iter(hinted), None)
-    return Listening(declared, hinted, shown, main)
+    others = tuple(p.targets for p in (*service.ports, *service.expose) if p.protocol != "tcp")
+    return Listening(declared, hinted, shown, main, others)
 
 
 def _image_name(image: str | None) -> str:

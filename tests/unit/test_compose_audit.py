@@ -35,6 +35,7 @@ services:
     expose: ["7100-7110"]
     environment: {{PORT: "7200"}}
     healthcheck: {{test: [CMD, check]}}
+  stats: {{ports: ["8125:8125/udp"], healthcheck: {{test: [CMD, check]}}}}
 networks: {{other: }}
 """
 
@@ -67,6 +68,7 @@ def codes(text: str) -> list[tuple[str, str]]:
         "['INNER_URL=http://inner:7105', 'JAVA_OPTS=-Dx=inner:7100 -Dy=1']",
         "[SELF_URL=http://localhost:8000, ME_URL=http://127.0.0.1:8000, OTHER_URL=http://front:8000]",
         "[AT=12:30, IMAGE=repository:5, LIST=1:2:3, HOST=0.0.0.0, SERVICE_HOST=elsewhere, BIND=0.0.0.0:80]",
+        "['LISTENERS=PLAINTEXT://0.0.0.0:9092', 'STATS_HOST=stats', STATS_PORT=8125]",
         "[SOCKET=unix:///var/run/docker.sock, DB=sqlite:///x.db, EMPTY_URL=, BARE_URL]",
         "['BACK_URL=${BACK:-http://back_end:8010}', 'D_URL=http://${H:-back_end}:${P-8010}']",
     ],
@@ -101,6 +103,8 @@ def test_an_address_that_leads_somewhere_is_no_finding(environment: str) -> None
         ("[X_URL=redis://cache:6380]", "unproven-port", "redis://cache:6379"),
         ("[X_URL=http://localhost:7000]", "localhost", "http://apart:7000"),
         ("[X_URL=http://localhost:1234]", "localhost", None),
+        ("[PUBLIC_URL=http://localhost:80]", "localhost", "http://localhost:8000"),
+        ("[X_URL=http://stats:8125]", "unknown-port", None),
         ("[X_URL=http://silent:80]", "unknown-port", None),
         ("[BACK_HOST=back_end]", "no-port", "8010"),
         ("[X_URL=http://host.docker.internal:9000]", "by-the-host", "http://back_end:8010"),
