@@ -30,11 +30,20 @@ BLOCK_LINES = (
 FLOW_BODIES = (
     'image: x, ports: ["8000:80"]',
     " image: x , restart: always,",
-    'image: x,\n      # inside\n      ports: [80,\n 81 ]\n    ',
+    "image: x,\n      # inside\n      ports: [80,\n 81 ]\n    ",
     '"image": "x", <<: *base',
 )
 HEADS = ("", "---\n", "%YAML 1.1\n---\n", "\n\n", "# first line\n\n", "--- # said\n", "version: '3'\n", "name: x\n\n")
-TAILS = ("", "networks:\n  net: {}\n", "volumes:\n", "...\n", "# last\n", "\n\n\n", "x-last: |\n  text\n", "...\n# after\n")
+TAILS = (
+    "",
+    "networks:\n  net: {}\n",
+    "volumes:\n",
+    "...\n",
+    "# last\n",
+    "\n\n\n",
+    "x-last: |\n  text\n",
+    "...\n# after\n",
+)
 
 
 def _indented(text: str, blanks: int) -> str:
@@ -72,7 +81,9 @@ def compose_texts(draw: st.DrawFn, extra: str = "") -> str:
             body = body.replace(anchor, f"{anchor}{number}")
         text += f"{' ' * step}{name}:{body}"
         if draw(st.integers(0, 3)) == 0:
-            text += draw(st.sampled_from(("\n", f"{' ' * (step + 2)}# deeper\n", "# outer\n", f"{' ' * step}# beside\n")))
+            text += draw(
+                st.sampled_from(("\n", f"{' ' * (step + 2)}# deeper\n", "# outer\n", f"{' ' * step}# beside\n"))
+            )
     text += draw(st.sampled_from(TAILS))
     if draw(st.booleans()):
         text = text.removesuffix("\n")

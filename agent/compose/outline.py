@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import yaml
@@ -107,7 +107,9 @@ def outline_of(text: str) -> Outline:
                         open_spots.append(spot)
                 case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
                     spot = open_spots.pop()
-                    spot.end = event.end_mark.index if spot.is_flow else max([spot.end, *(i.end for i in spot.items[-2:])])
+                    spot.end = (
+                        _index(event.end_mark) if spot.is_flow else max([spot.end, *(i.end for i in spot.items[-2:])])
+                    )
                 case _:
                     pass
     except yaml.MarkedYAMLError as error:
@@ -122,12 +124,12 @@ def outline_of(text: str) -> Outline:
 
 
 def _spot_of(event: yaml.NodeEvent) -> Spot:
-    start, end = event.start_mark.index, event.end_mark.index
+    start, end = _index(event.start_mark), _index(event.end_mark)
     match event:
         case yaml.ScalarEvent():
             return Spot(Shape.SCALAR, start, end, event.value, event.style or "")
         case yaml.AliasEvent():
-            return Spot(Shape.ALIAS, start, end, event.anchor)
+            return Spot(Shape.ALIAS, start, end, event.anchor or "")
         case yaml.CollectionStartEvent():
             shape = Shape.MAPPING if isinstance(event, yaml.MappingStartEvent) else Shape.SEQUENCE
             is_flow = bool(event.flow_style)
@@ -137,7 +139,12 @@ def _spot_of(event: yaml.NodeEvent) -> Spot:
 
 
 def _line(event: yaml.Event) -> int:
-    return int(event.start_mark.line) + 1
+    return event.start_mark.line + 1 if event.start_mark is not None else 0
+
+
+def _index(mark: Any) -> int:
+    # The types of PyYAML say that there may be none; of a parser's events every one has both.
+    return int(mark.index)
 
 
 def line_start(text: str, at: int) -> int:

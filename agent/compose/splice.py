@@ -65,8 +65,8 @@ def entry_line(text: str, mapping: Spot, key: str, value: Any) -> Edit:
     return Edit(start, start, f"{' ' * indent}{key}: {_inline(value)}  # {WORD}{newline_of(text, start)}")
 
 
-def entries_before(text: str, mapping: Spot, key: Spot, entries: Mapping[str, Any], note: str) -> Edit:
-    """Return the edit that puts entries before the line on which `key` of a block mapping begins. Raises NotEditable."""
+def entries_before(text: str, key: Spot, entries: Mapping[str, Any], note: str) -> Edit:
+    """Return the edit that puts entries before the line that a key of a block mapping begins. Raises NotEditable."""
     start, indent = _own_line(text, key)
     return Edit(start, start, _block(entries, indent, newline_of(text, start), note))
 
@@ -247,6 +247,8 @@ def written(entries: Mapping[str, Any], depth: int = 0) -> list[str]:
 
 def _inline(value: Any) -> str:
     if isinstance(value, list | tuple):
+        if any(isinstance(item, Mapping) for item in value):
+            return _flow(value)
         return f"[{', '.join(_scalar(item) for item in value)}]"
     return _scalar(value)
 
