@@ -19,10 +19,15 @@ class Action(NamedTuple):
 
 ACTIONS: Final = (
     Action("audit", "agent.cli.compose_audit", "report how the services find each other today, and what is wrong"),
+    Action("inject", "agent.cli.compose_inject", "put an agent beside every service: an override file, or in place"),
+    Action("eject", "agent.cli.compose_eject", "take the agents out of a file again, to the byte"),
+    Action("rewrite", "agent.cli.compose_rewrite", "put discovered names in the place of hard-coded addresses"),
 )
 
 EPILOG: Final = f"""examples:
   vertice compose audit compose.yml
+  vertice compose inject compose.yml
+  vertice compose rewrite compose.yml
 
 {EXIT_CODES}
 
