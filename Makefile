@@ -64,9 +64,11 @@ fmt: setup-dev ## format, and mend what can be mended by itself
 
 lock: ## resolve the dependencies anew, for every Python from 3.11 on (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--extra install --extra dev pyproject.toml -o requirements-dev.lock
+		--extra registry --extra install --extra dev pyproject.toml -o requirements-dev.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--extra install -c requirements-dev.lock pyproject.toml -o requirements.lock
+		--extra registry --extra install -c requirements-dev.lock pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--extra install -c requirements-dev.lock pyproject.toml -o requirements-agent.lock
 
 map: setup-dev ## write docs/map.md and the README's settings anew from the code
 	$(BIN)/python -m tools.documents
