@@ -5,7 +5,7 @@ BIN := .venv/bin
 APT := tools/system-packages.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system-packages bench-packages run test check chaos fuzz bench fmt lock map clean
+.PHONY: help setup setup-dev system-packages bench-packages run test compose-test check chaos fuzz bench fmt lock map clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -39,6 +39,13 @@ test: setup-dev system-packages check ## everything that CI checks: style, types
 	$(BIN)/coverage run -m pytest
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+# A script that sets containers up on this machine, for when it has neither Docker nor podman.
+CONTAINERS ?= $(wildcard ../shared/tools/containers.sh)
+
+compose-test: setup-dev system-packages ## build the images, bring the compose files up, and break them (Docker or podman)
+	@$(BIN)/python -m tests.compose.engine $(CONTAINERS)
+	$(BIN)/python -m pytest tests/compose
 
 check: setup-dev ## style, types and the direction of imports
 	$(BIN)/ruff check .
