@@ -133,7 +133,8 @@ def find() -> Engine | None:
         said = _answers("podman-compose", "--version") or ""
         version = re.search(r"podman-compose version:?\s*(\d+)\.(\d+)", said)
         if version is not None and (int(version[1]), int(version[2])) >= PODMAN_COMPOSE:
-            return Engine("podman", ["podman-compose"])
+            # Outside of pods, so that a test can put something of its own into a container's namespace.
+            return Engine("podman", ["podman-compose", "--in-pod", "false"])
     return None
 
 

@@ -7,6 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Self
 
 import pytest
 
@@ -23,7 +24,7 @@ GIVES_UP_S = 12.0
 
 
 def last_line(topology: Topology, service: str) -> str:
-    return ([""] + topology.log(service).splitlines())[-1]
+    return ["", *topology.log(service).splitlines()][-1]
 
 
 def test_the_smallest_whole_is_found_by_name_and_outlives_its_registry(
@@ -67,7 +68,7 @@ class Load:
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._write), threading.Thread(target=self._look_up)]
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self

@@ -39,6 +39,8 @@ class Topology:
         left = self.engine.run("ps", "-aq", "--filter", label).split()
         mounts = [mount for container in left for mount in self.engine.inspect(container)["Mounts"]]
         volumes = {str(mount["Name"]) for mount in mounts if mount.get("Type") == "volume"}
+        # Nobody is waited for: what ends well is tested elsewhere.
+        self.engine.run("kill", *left, check=False)
         words = ("down", "--volumes", "--timeout", "1")
         self.engine.compose(self.file, self.project, *words, env=self.env, check=False)
         left = self.engine.run("ps", "-aq", "--filter", label).split()
