@@ -44,6 +44,7 @@ test: setup-dev system-packages check ## everything that CI checks: style, types
 CONTAINERS ?= $(wildcard ../shared/tools/containers.sh)
 
 compose-test: setup-dev system-packages ## build the images, bring the compose files up, and break them (Docker or podman)
+	@$(APT) amtool=prometheus-alertmanager
 	@$(BIN)/python -m tests.compose.engine $(CONTAINERS)
 	$(BIN)/python -m pytest tests/compose
 
