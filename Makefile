@@ -5,7 +5,7 @@ BIN := .venv/bin
 APT := tools/system-packages.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system-packages bench-packages run test compose-test check chaos fuzz bench fmt lock map clean
+.PHONY: help setup setup-dev system-packages bench-packages run test compose-test sbom check chaos fuzz bench fmt lock map clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -45,8 +45,12 @@ CONTAINERS ?= $(wildcard ../shared/tools/containers.sh)
 
 compose-test: setup-dev system-packages ## build the images, bring the compose files up, and break them (Docker or podman)
 	@$(APT) amtool=prometheus-alertmanager
-	@$(BIN)/python -m tests.compose.engine $(CONTAINERS)
+	@$(BIN)/python -m tools.engine $(CONTAINERS)
 	$(BIN)/python -m pytest tests/compose
+
+sbom: setup-dev ## write what is in the images to sbom/*.cdx.json (CycloneDX)
+	@$(BIN)/python -m tools.engine $(CONTAINERS)
+	$(BIN)/python -m tools.sbom
 
 check: setup-dev ## style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -83,5 +87,5 @@ map: setup-dev ## write docs/map.md and the README's settings anew from the code
 
 clean: ## remove what the other targets made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* \
-		bench/results *.egg-info
+		bench/results sbom *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.compose.engine import MISSING, ROOT, Engine, find
 from tests.compose.topology import TAG
+from tools.engine import MISSING, ROOT, Engine, find
 
 _measured: list[str] = []
 

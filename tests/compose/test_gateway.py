@@ -11,9 +11,9 @@ from typing import Self
 
 import pytest
 
-from tests.compose.engine import ROOT, Engine
 from tests.compose.topology import TAG, instances, running
 from tests.programs import free_port, wait_until
+from tools.engine import ROOT, Engine
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("images")]
 

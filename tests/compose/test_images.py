@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.compose.engine import ROOT, Engine, EngineFailed
 from tests.compose.topology import PYTHON, dns_addresses, get
 from tests.programs import wait_until
+from tools.engine import ROOT, Engine, EngineFailed
+from tools.sbom import bill_of
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -103,6 +104,16 @@ def test_an_image_holds_what_its_lock_names_and_nothing_else(engine: Engine, ima
         engine, images[part], "find", "/opt/vertice", "-name", "pip*", "-o", "-name", "tests", "-maxdepth", "5"
     )
     assert files.split() == []
+
+
+def test_a_bill_of_materials_lists_what_the_lock_names(engine: Engine, images: dict[str, str]) -> None:
+    bill = json.loads(bill_of(engine, images["agent"]))
+    found = {one["name"].lower().replace("_", "-"): one["version"] for one in bill["components"]}
+    expected = locked("agent")
+    assert found.pop("vertice-registry")
+    if "typing-extensions" not in found:  # from Python 3.13 on
+        expected.pop("typing-extensions")
+    assert found == expected
 
 
 @pytest.mark.parametrize("part", ["agent", "registry"])

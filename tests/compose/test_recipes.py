@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.compose.embedded_dns import OUTSIDE_ADDRESS
-from tests.compose.engine import ROOT, Engine, EngineFailed
 from tests.compose.topology import PYTHON, Topology, instances, running
 from tests.programs import wait_until
+from tools.engine import ROOT, Engine, EngineFailed
 
 # A name of the world that this machine can resolve.
 OUTSIDE_NAME = os.environ.get("OUTSIDE_NAME", "example.com")

@@ -7,16 +7,20 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Self
 
 import pytest
+import yaml
 
-from tests.compose.engine import Engine, EngineFailed
 from tests.compose.topology import COMPOSE, TAG, Topology, dns_addresses, get, instances, running, send
 from tests.programs import free_port, wait_until
+from tools.engine import Engine, EngineFailed
 
 pytestmark = pytest.mark.timeout(300)
 
+# The files with services of ours; the example of `vertice dev` is wrong on purpose.
+TOPOLOGIES = sorted({*COMPOSE.glob("*.yml"), *(COMPOSE / "recipes").glob("*.yml")} - {COMPOSE / "example.yml"})
 SECRET = "s3cret"  # not one: for containers that live for a minute
 SHARDS = "abc"
 # How long a writer goes on when it is told 503, as agents do.
@@ -192,6 +196,15 @@ def test_the_registry_outlives_a_redis_master_without_losing_a_write_or_missing_
         wait_until(
             lambda: ha.run("redis-a1", "cat", "/data/redis.conf").count("\nreplicaof ") == 1, "it remembers whom"
         )
+
+
+@pytest.mark.parametrize("file", TOPOLOGIES, ids=lambda file: file.name)
+def test_compose_takes_every_file(engine: Engine, file: Path) -> None:
+    said = file.read_text(encoding="utf-8")
+    given = {"REDIS_PASSWORD": "x", "REGISTRY_SECRET": "x", "GRAFANA_PASSWORD": "x"}
+    topology = Topology(engine, file, given)
+    taken = yaml.safe_load(engine.compose(file, topology.project, "config", env=topology.env))
+    assert set(taken["services"]) == set(yaml.safe_load(said)["services"])
 
 
 def test_a_password_has_to_be_set(engine: Engine) -> None:

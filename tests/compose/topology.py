@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import dnslib
 
-from tests.compose.engine import ROOT, Engine
+from tools.engine import ROOT, Engine
 
 COMPOSE: Final = ROOT / "compose"
 TAG: Final = "compose-test"

@@ -3,7 +3,7 @@
 Docker with its compose plugin where an engine answers, else podman with podman-compose. A `docker` program without
 an engine behind it is none.
 
-usage: python -m tests.compose.engine [SETUP]     says which one there is; SETUP is a script that installs one
+usage: python -m tools.engine [SETUP]     says which one there is; SETUP is a script that installs one
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-ROOT: Final = Path(__file__).resolve().parents[2]
+ROOT: Final = Path(__file__).resolve().parent.parent
 # The first that knows `network_mode: "service:x"` and variables that have to be set.
 PODMAN_COMPOSE: Final = (1, 3)
 MISSING: Final = (
@@ -142,7 +142,7 @@ def main() -> int:
     """Say which engine there is, after setting one up where there is none; 1 and one line without any."""
     engine = find()
     if engine is None and len(sys.argv) > 1:
-        subprocess.run(["bash", sys.argv[1]], check=False, timeout=900)
+        subprocess.run(["/bin/bash", sys.argv[1]], check=False, timeout=900)
         engine = find()
     if engine is None:
         sys.stderr.write(f"{MISSING}\n")
