@@ -7,7 +7,7 @@ APT := tools/system-packages.sh
 JOBS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system-packages bench-packages run test check chaos fuzz bench fmt lock map clean
+.PHONY: help setup setup-dev system-packages bench-packages run test compose-test sbom check chaos fuzz bench fmt lock map clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -42,6 +42,18 @@ test: setup-dev system-packages check ## everything that CI checks: style, types
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+# A script that sets containers up on this machine, for when it has neither Docker nor podman.
+CONTAINERS ?= $(wildcard ../shared/tools/containers.sh)
+
+compose-test: setup-dev system-packages ## build the images, bring the compose files up, and break them (Docker or podman)
+	@$(APT) amtool=prometheus-alertmanager
+	@$(BIN)/python -m tools.engine $(CONTAINERS)
+	$(BIN)/python -m pytest tests/compose
+
+sbom: setup-dev ## write what is in the images to sbom/*.cdx.json (CycloneDX)
+	@$(BIN)/python -m tools.engine $(CONTAINERS)
+	$(BIN)/python -m tools.sbom
+
 check: setup-dev ## style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -66,14 +78,16 @@ fmt: setup-dev ## format, and mend what can be mended by itself
 
 lock: ## resolve the dependencies anew, for every Python from 3.11 on (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--extra install --extra dev pyproject.toml -o requirements-dev.lock
+		--extra registry --extra install --extra dev pyproject.toml -o requirements-dev.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--extra install -c requirements-dev.lock pyproject.toml -o requirements.lock
+		--extra registry --extra install -c requirements-dev.lock pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--extra install -c requirements-dev.lock pyproject.toml -o requirements-agent.lock
 
 map: setup-dev ## write docs/map.md and the README's settings anew from the code
 	$(BIN)/python -m tools.documents
 
 clean: ## remove what the other targets made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* \
-		bench/results *.egg-info
+		bench/results sbom *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,35 @@
+"""Asks the program of this container whether it is well: what the images' HEALTHCHECK runs.
+
+It imports next to nothing and is run by its path, since it is started anew every few seconds beside every service.
+
+usage: python -I -S healthy.py SETTING DEFAULT PATH
+       SETTING names the environment variable that says where the program listens.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+TIMEOUT_S = 2.0
+# Listening on every address, it is asked on loopback.
+_EVERY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
+
+
+def is_well(listen: str, path: str) -> bool:
+    """Return whether `GET path` at `listen` (host:port, [ipv6]:port or :port) is answered with 200."""
+    host, _, port = listen.strip().rpartition(":")
+    host = host.strip("[]")
+    try:
+        with socket.create_connection((_EVERY.get(host, host), int(port)), TIMEOUT_S) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            status = connection.makefile("rb").readline(64).split(b" ")
+    except (OSError, ValueError):
+        return False
+    return status[1:2] == [b"200"]
+
+
+if __name__ == "__main__":
+    setting, default, wanted = sys.argv[1:]
+    sys.exit(not is_well(os.environ.get(setting) or default, wanted))

@@ -1,0 +1,86 @@
+"""What watches the registry, as far as it can be judged without its images: by promtool and amtool, and by the metrics
+that replicas and agents really have. Grafana and the collector are not started here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.compose.topology import COMPOSE
+from tests.programs import VERTICE, accepts, find, free_port, running, wait_until
+
+FOLDER = COMPOSE / "observability"
+METRIC = re.compile(r"\b(?:registry|agent)_[a-z_]+\b")
+
+
+def judged(program: str, *words: str, cwd: Path = FOLDER) -> None:
+    done = subprocess.run([find(program), *words], cwd=cwd, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def expressions() -> str:
+    """Return every expression of the rules and of the dashboard."""
+    rules = yaml.safe_load((FOLDER / "rules.yml").read_text(encoding="utf-8"))
+    dashboard = json.loads((FOLDER / "grafana" / "vertice.json").read_text(encoding="utf-8"))
+    found = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    found += [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    return "\n".join(found)
+
+
+def test_prometheus_takes_its_configuration_and_its_rules(tmp_path: Path) -> None:
+    # Where they are in the container, and where they are here.
+    config = (FOLDER / "prometheus.yml").read_text(encoding="utf-8").replace("/etc/prometheus/", f"{FOLDER}/")
+    (tmp_path / "prometheus.yml").write_text(config, encoding="utf-8")
+    judged("promtool", "check", "config", str(tmp_path / "prometheus.yml"))
+    judged("promtool", "check", "rules", "rules.yml")
+
+
+def test_alerts_stand_when_they_should_and_not_before() -> None:
+    judged("promtool", "test", "rules", "rules.test.yml")
+
+
+def test_alertmanager_takes_its_configuration() -> None:
+    judged("amtool", "check-config", "alertmanager.yml")
+
+
+def test_every_metric_that_is_watched_exists(tmp_path: Path) -> None:
+    registry, http, dns = free_port(), free_port(), free_port()
+    settings = {
+        "REGISTRY_LISTEN": f"127.0.0.1:{registry}",
+        "REGISTRY_URL": f"http://127.0.0.1:{registry}",
+        "AGENT_HTTP_LISTEN": f"127.0.0.1:{http}",
+        "AGENT_DNS_LISTEN": f"127.0.0.1:{dns}",
+    }
+    with (
+        running([*VERTICE, "registry"], tmp_path / "registry.log", settings),
+        running([*VERTICE, "agent"], tmp_path / "agent.log", settings),
+    ):
+        wait_until(lambda: accepts(registry) and accepts(http), "both answer")
+        told = ""
+        for port in (registry, http):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                told += answer.read().decode()
+    # The TYPE lines name also those of which nothing was counted yet.
+    families = dict(re.findall(r"^# TYPE (\S+) (\S+)$", told, re.MULTILINE))
+    exist = set(families) | {f"{name}_bucket" for name, kind in families.items() if kind == "histogram"}
+    watched = set(METRIC.findall(expressions()))
+    assert len(watched) > 8
+    assert watched - exist == set()
+
+
+def test_what_is_mounted_is_there() -> None:
+    topology: dict[str, Any] = yaml.safe_load((COMPOSE / "observability.yml").read_text(encoding="utf-8"))
+    mounts = [volume for service in topology["services"].values() for volume in service.get("volumes", ())]
+    files = [COMPOSE / mount.split(":")[0] for mount in mounts if mount.startswith("./")]
+    assert len(files) >= 7
+    assert [file for file in files if not file.is_file()] == []
+    for file in files:
+        if file.suffix in {".yml", ".json"}:
+            yaml.safe_load(file.read_text(encoding="utf-8"))

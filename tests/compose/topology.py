@@ -1,0 +1,139 @@
+"""A compose file that is up for the length of a `with`, under a project name of its own; and what is asked of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import dnslib
+
+from tools.engine import ROOT, Engine
+
+COMPOSE: Final = ROOT / "compose"
+TAG: Final = "compose-test"
+PYTHON: Final = "docker.io/library/python:3.13-slim"
+
+
+class Topology:
+    """One compose project."""
+
+    def __init__(self, engine: Engine, file: Path, env: Mapping[str, str]) -> None:
+        self.engine = engine
+        self.file = file
+        self.project = f"vertice-test-{secrets.token_hex(4)}"
+        self.env = {"VERTICE_TAG": TAG, **env}
+
+    def up(self, *services: str) -> None:
+        """Start the services, or all."""
+        self.engine.compose(self.file, self.project, "up", "-d", "--no-build", *services, env=self.env)
+
+    def down(self) -> None:
+        """End everything: containers, volumes and networks of this project, and of no other."""
+        label = f"label=com.docker.compose.project={self.project}"
+        left = self.engine.run("ps", "-aq", "--filter", label).split()
+        mounts = [mount for container in left for mount in self.engine.inspect(container)["Mounts"]]
+        volumes = {str(mount["Name"]) for mount in mounts if mount.get("Type") == "volume"}
+        # Nobody is waited for: what ends well is tested elsewhere.
+        self.engine.run("kill", *left, check=False)
+        words = ("down", "--volumes", "--timeout", "1")
+        self.engine.compose(self.file, self.project, *words, env=self.env, check=False)
+        left = self.engine.run("ps", "-aq", "--filter", label).split()
+        if left:
+            depend = () if self.engine.is_docker else ("--depend",)
+            self.engine.run("rm", "-f", *depend, *left, check=False)
+        networks = self.engine.run("network", "ls", "-q", "--filter", label).split()
+        if networks:
+            self.engine.run("network", "rm", *networks, check=False)
+        # podman-compose leaves volumes without a name of their own behind.
+        self.engine.run("volume", "rm", *volumes, check=False)
+
+    def container(self, service: str) -> str:
+        """Return the name of a service's only container."""
+        found = self.engine.run(
+            *("ps", "-a", "--format", "{{.Names}}"),
+            *("--filter", f"label=com.docker.compose.project={self.project}"),
+            *("--filter", f"label=com.docker.compose.service={service}"),
+        ).split()
+        assert len(found) == 1, f"{service}: {found}"
+        return found[0]
+
+    def command(self, verb: str, service: str, *words: str, timeout_s: float = 60) -> str:
+        """Run `docker VERB ... CONTAINER`: start, stop, restart, kill, logs."""
+        return self.engine.run(verb, *words, self.container(service), timeout_s=timeout_s)
+
+    def run(self, service: str, *argv: str) -> str:
+        """Run a program in a service's container and return its output. Raises EngineFailed."""
+        return self.engine.run("exec", self.container(service), *argv)
+
+    def address(self, service: str) -> str:
+        return self.engine.address(self.container(service))
+
+    def is_running(self, service: str) -> bool:
+        return bool(self.engine.inspect(self.container(service))["State"]["Running"])
+
+    def log(self, service: str) -> str:
+        return self.engine.logs(self.container(service))
+
+    def seen_by(self, service: str, *names: str) -> list[str | None]:
+        """Return what every program in that container gets for these names: an address, or None."""
+        program = (
+            "import socket, sys\n"
+            "for name in sys.argv[1:]:\n"
+            "    try: print(socket.gethostbyname(name))\n"
+            "    except OSError: print('-')\n"
+        )
+        said = self.run(service, "python", "-c", program, *names).split()
+        return [None if word == "-" else word for word in said]
+
+
+@contextlib.contextmanager
+def running(engine: Engine, file: str, *services: str, **env: str) -> Iterator[Topology]:
+    """Bring a file of compose/ up for the length of a `with`."""
+    topology = Topology(engine, COMPOSE / file, env)
+    try:
+        topology.up(*services)
+        yield topology
+    finally:
+        topology.down()
+
+
+def get(url: str, *, timeout_s: float = 5) -> Any:
+    """Return the JSON of an answer of 200, or None for anything else."""
+    with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(url, timeout=timeout_s) as answer:
+        return json.load(answer)
+    return None
+
+
+def send(method: str, url: str, body: Mapping[str, Any], *, token: str, timeout_s: float = 10) -> int:
+    """Send a request with a JSON body; return the status, or 0 when there was no answer."""
+    headers = {"Content-Type": "application/json", "X-Registry-Token": token}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def instances(registry: str, service: str) -> dict[str, str]:
+    """Return the status of each instance of a service, by its address, as a registry says; empty without any."""
+    found = get(f"http://{registry}/services/{service}") or {"instances": []}
+    return {address: one["status"] for one in found["instances"] for address in one["addresses"] or [one["host"]]}
+
+
+def dns_addresses(server: str, name: str, *, port: int = 53) -> list[str]:
+    """Ask a DNS server for the A records of a name; return them, sorted, or nothing when it does not answer."""
+    question = dnslib.DNSRecord.question(name, "A")
+    try:
+        answer = dnslib.DNSRecord.parse(question.send(server, port, timeout=2))
+    except (OSError, dnslib.DNSError):
+        return []
+    return sorted(str(record.rdata) for record in answer.rr if record.rtype == dnslib.QTYPE.A)
