@@ -43,7 +43,7 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     # and an agent whose clock was set back must not stay out for ever.
     fenced_retry_s: float = 75.0
     # How often a host name is resolved again: a container may have got another address.
-    relocate_s: float = 30.0
+    relocate_s: float = 5.0
 
 
 class Outcome(enum.StrEnum):
