@@ -20,10 +20,6 @@ FORMS = (
     "expose: [8034]\nenvironment: {{A: '{0}'}}",
     'expose: [8034]\nenvironment:\n  "A": "{0}"  # said\n  B:',
 )
-ADDRESSES = ("http://{0}:8034/x", "http://{0}:80", "{0}:8034", "http://nobody:1", "https://{0}:8034")
-FORMS = ("environment: [A={0}, B=1]", "environment: {{A: '{0}'}}", 'environment:\n  "A": "{0}"  # said\n  B:')
-# Every service of block style listens on 8034, `ip-intel` among them when it is there.
-FORMS = tuple(f"expose: [8034]\n{form}" for form in FORMS)
 TARGETS = [name for name in NAMES if '"' not in name and "'" not in name]
 EXTRAS = st.builds(
     lambda form, address, name: form.format(address.format(name)),
