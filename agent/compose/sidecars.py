@@ -54,12 +54,13 @@ class Options(msgspec.Struct, frozen=True):
     zone: str = "vertice.internal"
     memory: str = "128M"
     cpus: str = "0.25"
+    podman: bool = False
 
 
 class Sidecar(msgspec.Struct, frozen=True):
     """A service that is registered: by an agent of its own, called `agent`, or by the host's.
 
-    `dns`: the service is to ask the agent. `check`: what AGENT_CHECK says of it.
+    `dns`: the service is to ask the agent. `sysctls`: it has none of its own. `check`: what AGENT_CHECK says of it.
     """
 
     service: str
@@ -73,15 +74,16 @@ class Sidecar(msgspec.Struct, frozen=True):
     profiles: tuple[str, ...] = ()
     listens_on: tuple[int, ...] = ()
     dns: bool = True
+    sysctls: bool = True
 
 
 class Additions(msgspec.Struct, frozen=True):
-    """All that is put into a file: by its place, each in order. `dns`: for each service the resolvers it gets."""
+    """All that is put into a file: by its place, each in order. `entries`: what each service itself gets."""
 
     services: Mapping[str, Any]
     top: Mapping[str, Any] = {}
     configs: Mapping[str, Any] = {}
-    dns: Mapping[str, Sequence[str]] = {}
+    entries: Mapping[str, Mapping[str, Any]] = {}
 
 
 def shared_entries(options: Options) -> dict[str, Any]:
@@ -95,8 +97,19 @@ def additions(sidecars: Sequence[Sidecar], options: Options, *, anchors: bool) -
         return _of_host(sidecars, options)
     shared = _shared(options)
     services = {s.agent: _sidecar(s, options, shared, anchors=anchors) for s in sidecars}
-    dns = {s.service: ("127.0.0.1",) for s in sidecars if s.dns and options.recipe is Recipe.NETNS}
-    return Additions(services, {SHARED: _anchored(shared)} if anchors else {}, {}, dns)
+    entries = {s.service: _entries(s, options) for s in sidecars if options.recipe is Recipe.NETNS}
+    return Additions(
+        services, {SHARED: _anchored(shared)} if anchors else {}, {}, {n: e for n, e in entries.items() if e}
+    )
+
+
+def _entries(sidecar: Sidecar, options: Options) -> dict[str, Any]:
+    """Return what a service needs itself so that the agent in its namespace is its resolver."""
+    found: dict[str, Any] = {"dns": ["127.0.0.1"]} if sidecar.dns else {}
+    if options.podman and sidecar.dns and sidecar.sysctls:
+        # So that nobody in particular may listen on port 53. Docker does it by itself.
+        found["sysctls"] = {"net.ipv4.ip_unprivileged_port_start": "0"}
+    return found
 
 
 def _shared(options: Options) -> dict[str, Any]:
@@ -191,8 +204,8 @@ def _of_host(sidecars: Sequence[Sidecar], options: Options) -> Additions:
         "environment": environment,
     }
     config = {CONFIG: {"content": agent_toml(sidecars)}}
-    dns = {s.service: (options.host_address,) for s in sidecars if s.dns}
-    return Additions({HOST_AGENT: agent}, {}, config, dns)
+    entries = {s.service: {"dns": [options.host_address]} for s in sidecars if s.dns}
+    return Additions({HOST_AGENT: agent}, {}, config, entries)
 
 
 def agent_toml(sidecars: Iterable[Sidecar]) -> str:

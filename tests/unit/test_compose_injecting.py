@@ -127,6 +127,17 @@ def test_ports_that_the_service_listens_on_are_not_taken_in_its_namespace() -> N
     assert environment["AGENT_DNS_LISTEN"] == "127.0.0.1:8653"
 
 
+def test_for_podman_the_service_lets_its_agent_listen_on_port_53() -> None:
+    options = Options(podman=True, forward="10.89.0.1")
+    text = TEXT.replace("    networks: [back]", "    sysctls: [a=b]")
+    after = injected(text, sidecars(text, options), options)
+    services = yaml.safe_load(after)["services"]
+    assert services["web_shop"]["sysctls"] == {"net.ipv4.ip_unprivileged_port_start": "0"}
+    assert services["orders"]["sysctls"] == ["a=b"]
+    assert ejected(after) == text
+    assert "sysctls" not in injected(TEXT, sidecars(TEXT, Options()), Options())
+
+
 def test_what_all_agents_share_stands_once_unless_its_name_is_taken() -> None:
     found = sidecars(TEXT, Options())
     assert injected(TEXT, found, Options()).count("cap_drop") == 1
