@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agent.compose.model import Project
 from agent.compose.splice import Anchored
 
 IMAGE: Final = "vertice-agent"
@@ -29,6 +30,7 @@ CONFIG: Final = "vertice-agent"
 CONFIG_PATH: Final = "/etc/vertice/agent.toml"
 DNS_PORT: Final = 53
 HTTP_PORT: Final = 8880
+_HOST_STATE: Final = "/var/lib/vertice-host"
 _ANCHOR: Final = "vertice-agent"
 _ENVIRONMENT_ANCHOR: Final = "vertice-agent-environment"
 # The networks that Docker gives to bridges by itself.
@@ -84,6 +86,12 @@ class Additions(msgspec.Struct, frozen=True):
     top: Mapping[str, Any] = {}
     configs: Mapping[str, Any] = {}
     entries: Mapping[str, Mapping[str, Any]] = {}
+
+
+def without_agents(project: Project) -> Project:
+    """Return a project without the agents that stand beside its services: they are no part of the fleet."""
+    services = {name: service for name, service in project.services.items() if LABEL not in service.labels}
+    return msgspec.structs.replace(project, services=services)
 
 
 def shared_entries(options: Options) -> dict[str, Any]:
@@ -169,7 +177,10 @@ def _environment(sidecar: Sidecar, recipe: Recipe) -> dict[str, str]:
         "SERVICE_PROTOCOL": sidecar.protocol,
         "AGENT_CHECK": sidecar.check,
     }
-    if recipe is Recipe.NETNS:
+    if recipe is Recipe.BESIDE:
+        # Nobody asks it, so that it needs no port that not everybody may listen on.
+        found["AGENT_DNS_LISTEN"] = "127.0.0.1:8653"
+    elif recipe is Recipe.NETNS:
         # What the service listens on in that namespace is taken.
         if DNS_PORT in sidecar.listens_on:
             found["AGENT_DNS_LISTEN"] = "127.0.0.1:8653"
@@ -194,12 +205,18 @@ def _of_host(sidecars: Sequence[Sidecar], options: Options) -> Additions:
     environment = {
         **shared["environment"],
         "AGENT_CONFIG": CONFIG_PATH,
+        "AGENT_STATE_DIR": _HOST_STATE,
         "AGENT_DNS_LISTEN": f"{options.host_address}:{DNS_PORT}",
         "AGENT_DNS_ALLOW": f"${{AGENT_DNS_ALLOW:-127.0.0.0/8,{_BRIDGES}}}",
     }
     agent = {
         **shared,
+        # In the host's network nobody but root listens on port 53; it has that one capability, and no others.
+        "user": "0:0",
+        "cap_add": ["NET_BIND_SERVICE"],
         "network_mode": "host",
+        # The image's own folder is another user's, and a root without capabilities has no say in it.
+        "volumes": [_HOST_STATE],
         "configs": [{"source": CONFIG, "target": CONFIG_PATH}],
         "environment": environment,
     }

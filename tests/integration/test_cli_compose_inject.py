@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -253,6 +254,19 @@ def test_a_full_disk_leaves_the_file_as_it_was(small: Path) -> None:
     assert "nothing was written" in done.stderr
     assert small.read_text() == SMALL
     assert [path.name for path in small.parent.iterdir()] == ["compose.yml"]
+
+
+@pytest.mark.parametrize("recipe", ["netns", "beside", "host"])
+def test_the_audit_of_a_fleet_is_the_same_with_agents_in_it(recipe: str, tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    shutil.copy(fleet("example"), path)
+    before = json.loads(compose("audit", "compose.yml", "--format", "json", cwd=tmp_path).stdout)
+    compose("inject", "compose.yml", "--write", "--recipe", recipe, "--host-address", "10.0.0.7", cwd=tmp_path)
+    assert path.read_text() != fleet("example").read_text()
+    after = json.loads(compose("audit", "compose.yml", "--format", "json", cwd=tmp_path).stdout)
+    assert after["counts"] == before["counts"]
+    said = [[(f["code"], f["service"], f["variable"], f["right"]) for f in d["findings"]] for d in (before, after)]
+    assert said[0] == said[1]
 
 
 # -- rewrite

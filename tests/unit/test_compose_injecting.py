@@ -15,6 +15,7 @@ from agent.compose.planning import planned
 from agent.compose.reader import project_of
 from agent.compose.sidecars import CONFIG_PATH, Options, Recipe, Sidecar, agent_toml
 from agent.compose.standing import standing_of, standing_with
+from agent.dev.planning import plan_of_bytes
 from agent.settings import read_agent_settings
 
 TEXT = """\
@@ -77,6 +78,8 @@ def test_the_agent_accepts_what_it_is_told(recipe: Recipe, tmp_path: Path) -> No
         assert settings.services[0].claim.port == 80
         other = read_agent_settings(environment_of(found["services"]["orders-agent"]))
         assert other.services[0].claim.host == "the-orders"
+        # Beside, nobody asks it, and it listens where everybody may.
+        assert str(other.dns_listen) == ("127.0.0.1:53" if recipe is Recipe.NETNS else "127.0.0.1:8653")
     assert settings.services[0].claim.health_endpoint == "/ok?a=$b"
     assert settings.registry_urls == (options.registry,)
 
@@ -90,6 +93,8 @@ def test_each_recipe_puts_the_agent_where_it_says() -> None:
     assert beside["networks"] == ["back"]
     assert "network_mode" not in beside
     assert found[Recipe.HOST]["vertice-agent"]["network_mode"] == "host"
+    assert found[Recipe.HOST]["vertice-agent"]["cap_add"] == ["NET_BIND_SERVICE"]
+    assert "cap_add" not in {**netns, **beside}
     assert [s["orders"].get("dns") for s in found.values()] == [["127.0.0.1"], None, ["10.0.0.7"]]
     for agent in (netns, beside, found[Recipe.HOST]["vertice-agent"]):
         assert agent["read_only"] is True
@@ -125,6 +130,15 @@ def test_ports_that_the_service_listens_on_are_not_taken_in_its_namespace() -> N
     )
     assert environment["AGENT_HTTP_LISTEN"] == "127.0.0.1:8882"
     assert environment["AGENT_DNS_LISTEN"] == "127.0.0.1:8653"
+
+
+@RECIPES
+def test_for_vertice_dev_a_fleet_with_agents_is_the_fleet(recipe: Recipe) -> None:
+    options = OPTIONS[recipe]
+    after = injected(TEXT, sidecars(TEXT, options), options)
+    plan = plan_of_bytes(after.encode())
+    assert [s.name for s in plan.services] == ["web_shop", "orders"]
+    assert (plan.listed, plan.findings) == (2, plan_of_bytes(TEXT.encode()).findings)
 
 
 def test_for_podman_the_service_lets_its_agent_listen_on_port_53() -> None:
