@@ -52,12 +52,13 @@ def _indented(text: str, blanks: int) -> str:
 
 @st.composite
 def bodies(draw: st.DrawFn, step: int, extra: str) -> str:
-    """Return what stands behind a service's key: a block or a flow mapping, `extra` being one line of it."""
+    """Return what stands behind a service's key: a block or a flow mapping, `extra` being a part of it."""
     if draw(st.integers(0, 4)) == 0:
         flow = draw(st.sampled_from(FLOW_BODIES))
         return f" {draw(st.sampled_from(('', '&anchored ')))}{{{flow}}}{draw(st.sampled_from(('', '  # after')))}\n"
     lines = draw(st.lists(st.sampled_from(BLOCK_LINES), min_size=1, max_size=5, unique_by=lambda b: b.split(":")[0]))
     if extra:
+        lines = [line for line in lines if not line.startswith("environment")]
         lines.insert(draw(st.integers(0, len(lines))), extra)
     text = draw(st.sampled_from(("\n", "  # said\n", " &anchored\n", "\n\n")))
     for line in lines:
@@ -70,7 +71,7 @@ def bodies(draw: st.DrawFn, step: int, extra: str) -> str:
 
 @st.composite
 def compose_texts(draw: st.DrawFn, extra: str = "") -> str:
-    """Return a compose file's text; each service of block style has `extra` as one more line."""
+    """Return a compose file's text; each service of block style has `extra` as well."""
     step = draw(st.integers(1, 5))
     names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True))
     text = draw(st.sampled_from(HEADS)) + "x-base: &base {labels: {base: yes}}\n"

@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help=f"netns: who is asked for names of others (default: $VERTICE_DNS_FORWARD when it starts, else {FORWARD})",
     )
+    parser.add_argument("--podman", action="store_true", help="netns: let agents listen on port 53, as Docker does")
     parser.add_argument("--memory", default=default.memory, help=f"an agent's limit (default: {default.memory})")
     parser.add_argument("--cpus", default=default.cpus, help=f"an agent's limit (default: {default.cpus})")
     where = parser.add_mutually_exclusive_group()
@@ -102,6 +103,7 @@ def _inject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> in
         registry=arguments.registry or (HOST_REGISTRY if options.recipe is Recipe.HOST else REGISTRY),
         forward=arguments.forward,
         memory=arguments.memory,
+        podman=arguments.podman,
         cpus=arguments.cpus,
     )
     path: Path = arguments.file

@@ -15,6 +15,7 @@ from agent.compose.graph import Edge, Graph, components
 from agent.compose.judging import Judge, Judged
 from agent.compose.model import Project, Service
 from agent.compose.naming import Meant
+from agent.compose.sidecars import without_agents
 from registry_core.domain.names import check_service_name, label_of
 from registry_core.errors import ValidationError
 
@@ -37,6 +38,7 @@ class Audit(msgspec.Struct, frozen=True):
 
 def audit(project: Project) -> Audit:
     """Return what is found in a project. Raises ComposeError for what Compose would refuse as a whole."""
+    project = without_agents(project)
     findings = list(_of_the_file(project.problems))
     judge = Judge(project)
     addresses: list[Judged] = []

@@ -19,6 +19,8 @@ from agent.compose.tree import Mapping, Node, Scalar, tree_of
 # The first words of a file that may be written over, because it was written by us.
 MADE: Final = "# Made by `vertice compose inject`"
 _ANCHORS: Final = ("vertice-agent", "vertice-agent-environment")
+# What services themselves are given.
+_ENTRIES: Final = ("dns", "sysctls")
 _Written = Any  # texts, lists and maps as they stand in the file; None for nothing
 
 
@@ -53,8 +55,10 @@ def ejected(text: str) -> str:
     for name, body in list(services.items()):
         if name not in kept and isinstance(body, dict) and _is_ours(body):
             del services[name]
-        elif isinstance(body, dict) and isinstance(kept.get(name), dict) and "dns" not in kept[name]:
-            body.pop("dns", None)
+        elif isinstance(body, dict) and isinstance(kept.get(name), dict):
+            for key in _ENTRIES:
+                if key not in kept[name]:
+                    body.pop(key, None)
     for key in (SHARED, "configs"):
         _without_ours(before, after, key)
     _compare(after, before, ())
@@ -69,7 +73,7 @@ def override_text(sidecars: list[Sidecar], options: Options, name: str, output: 
         f"#   docker compose -f {_printable(name)} -f {_printable(output)} up -d",
         *splice.written(added.top),
     ]
-    services = {**{service: {"dns": list(resolvers)} for service, resolvers in added.dns.items()}, **added.services}
+    services = {**added.entries, **added.services}
     lines += splice.written({"services": services}) if services else ["services: {}"]
     if added.configs:
         lines += splice.written({"configs": added.configs})
@@ -102,13 +106,14 @@ def _edits(outline: Outline, added: Additions, options: Options) -> Iterator[spl
     if added.configs:
         yield _configs(outline, key[0], added.configs, note)
     done: set[int] = set()
-    for name, resolvers in added.dns.items():
+    for name, entries in added.entries.items():
         body = outline.followed(services.value_of(name))
         if body is None or body.shape is not Shape.MAPPING:
             raise NotEditable(f"{name} is not written as a map")
         if body.start not in done:
             done.add(body.start)
-            yield splice.entry_line(text, body, "dns", list(resolvers))
+            for entry, value in entries.items():
+                yield splice.entry_line(text, body, entry, value)
     yield splice.entries_at_end(text, services, added.services, note)
 
 
@@ -145,8 +150,8 @@ def _written(node: Node) -> _Written:
 def _expected(base: str, added: Additions, options: Options, *, shared: bool) -> dict[str, Any]:
     found = as_written(base)
     services = found["services"]
-    for name, resolvers in added.dns.items():
-        services[name] = {**services[name], "dns": list(resolvers)}
+    for name, entries in added.entries.items():
+        services[name] = {**services[name], **_texts(entries)}
     services.update(_texts(added.services))
     if shared:
         found.update(_texts(shared_entries(options)))

@@ -200,6 +200,8 @@ def _sidecar(service: Service, names: _Names, options: Options, doubts: list[str
     elif dns and recipe is Recipe.NETNS and 53 in listens_on:
         doubts.append("it listens on port 53 itself: its lookups do not go by the agent")
         dns = False
+    if options.podman and recipe is Recipe.NETNS and "sysctls" in service.places:
+        doubts.append("it has `sysctls` of its own, which stay: net.ipv4.ip_unprivileged_port_start has to be 0 there")
     return Sidecar(
         service.name,
         names.agent_of(service),
@@ -212,6 +214,7 @@ def _sidecar(service: Service, names: _Names, options: Options, doubts: list[str
         service.profiles,
         listens_on,
         dns and service.network_mode != "host",
+        "sysctls" not in service.places,
     )
 
 

@@ -34,7 +34,8 @@ def held(path: Path, most_bytes: int) -> Held:
     """Return what is at `path`, a symbolic link followed. Raises OSError, also for what is no file, or too large."""
     path = path.resolve()
     try:
-        with path.open("rb") as file:
+        # Without O_NONBLOCK a pipe under that name would be waited for.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise OSError("it is there, and is no file")

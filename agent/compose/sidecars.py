@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agent.compose.model import Project
 from agent.compose.splice import Anchored
 
 IMAGE: Final = "vertice-agent"
@@ -29,6 +30,7 @@ CONFIG: Final = "vertice-agent"
 CONFIG_PATH: Final = "/etc/vertice/agent.toml"
 DNS_PORT: Final = 53
 HTTP_PORT: Final = 8880
+_HOST_STATE: Final = "/var/lib/vertice-host"
 _ANCHOR: Final = "vertice-agent"
 _ENVIRONMENT_ANCHOR: Final = "vertice-agent-environment"
 # The networks that Docker gives to bridges by itself.
@@ -54,12 +56,13 @@ class Options(msgspec.Struct, frozen=True):
     zone: str = "vertice.internal"
     memory: str = "128M"
     cpus: str = "0.25"
+    podman: bool = False
 
 
 class Sidecar(msgspec.Struct, frozen=True):
     """A service that is registered: by an agent of its own, called `agent`, or by the host's.
 
-    `dns`: the service is to ask the agent. `check`: what AGENT_CHECK says of it.
+    `dns`: the service is to ask the agent. `sysctls`: it has none of its own. `check`: what AGENT_CHECK says of it.
     """
 
     service: str
@@ -73,15 +76,22 @@ class Sidecar(msgspec.Struct, frozen=True):
     profiles: tuple[str, ...] = ()
     listens_on: tuple[int, ...] = ()
     dns: bool = True
+    sysctls: bool = True
 
 
 class Additions(msgspec.Struct, frozen=True):
-    """All that is put into a file: by its place, each in order. `dns`: for each service the resolvers it gets."""
+    """All that is put into a file: by its place, each in order. `entries`: what each service itself gets."""
 
     services: Mapping[str, Any]
     top: Mapping[str, Any] = {}
     configs: Mapping[str, Any] = {}
-    dns: Mapping[str, Sequence[str]] = {}
+    entries: Mapping[str, Mapping[str, Any]] = {}
+
+
+def without_agents(project: Project) -> Project:
+    """Return a project without the agents that stand beside its services: they are no part of the fleet."""
+    services = {name: service for name, service in project.services.items() if LABEL not in service.labels}
+    return msgspec.structs.replace(project, services=services)
 
 
 def shared_entries(options: Options) -> dict[str, Any]:
@@ -95,8 +105,19 @@ def additions(sidecars: Sequence[Sidecar], options: Options, *, anchors: bool) -
         return _of_host(sidecars, options)
     shared = _shared(options)
     services = {s.agent: _sidecar(s, options, shared, anchors=anchors) for s in sidecars}
-    dns = {s.service: ("127.0.0.1",) for s in sidecars if s.dns and options.recipe is Recipe.NETNS}
-    return Additions(services, {SHARED: _anchored(shared)} if anchors else {}, {}, dns)
+    entries = {s.service: _entries(s, options) for s in sidecars if options.recipe is Recipe.NETNS}
+    return Additions(
+        services, {SHARED: _anchored(shared)} if anchors else {}, {}, {n: e for n, e in entries.items() if e}
+    )
+
+
+def _entries(sidecar: Sidecar, options: Options) -> dict[str, Any]:
+    """Return what a service needs itself so that the agent in its namespace is its resolver."""
+    found: dict[str, Any] = {"dns": ["127.0.0.1"]} if sidecar.dns else {}
+    if options.podman and sidecar.dns and sidecar.sysctls:
+        # So that nobody in particular may listen on port 53. Docker does it by itself.
+        found["sysctls"] = {"net.ipv4.ip_unprivileged_port_start": "0"}
+    return found
 
 
 def _shared(options: Options) -> dict[str, Any]:
@@ -156,7 +177,10 @@ def _environment(sidecar: Sidecar, recipe: Recipe) -> dict[str, str]:
         "SERVICE_PROTOCOL": sidecar.protocol,
         "AGENT_CHECK": sidecar.check,
     }
-    if recipe is Recipe.NETNS:
+    if recipe is Recipe.BESIDE:
+        # Nobody asks it, so that it needs no port that not everybody may listen on.
+        found["AGENT_DNS_LISTEN"] = "127.0.0.1:8653"
+    elif recipe is Recipe.NETNS:
         # What the service listens on in that namespace is taken.
         if DNS_PORT in sidecar.listens_on:
             found["AGENT_DNS_LISTEN"] = "127.0.0.1:8653"
@@ -181,18 +205,24 @@ def _of_host(sidecars: Sequence[Sidecar], options: Options) -> Additions:
     environment = {
         **shared["environment"],
         "AGENT_CONFIG": CONFIG_PATH,
+        "AGENT_STATE_DIR": _HOST_STATE,
         "AGENT_DNS_LISTEN": f"{options.host_address}:{DNS_PORT}",
         "AGENT_DNS_ALLOW": f"${{AGENT_DNS_ALLOW:-127.0.0.0/8,{_BRIDGES}}}",
     }
     agent = {
         **shared,
+        # In the host's network nobody but root listens on port 53; it has that one capability, and no others.
+        "user": "0:0",
+        "cap_add": ["NET_BIND_SERVICE"],
         "network_mode": "host",
+        # The image's own folder is another user's, and a root without capabilities has no say in it.
+        "volumes": [_HOST_STATE],
         "configs": [{"source": CONFIG, "target": CONFIG_PATH}],
         "environment": environment,
     }
     config = {CONFIG: {"content": agent_toml(sidecars)}}
-    dns = {s.service: (options.host_address,) for s in sidecars if s.dns}
-    return Additions({HOST_AGENT: agent}, {}, config, dns)
+    entries = {s.service: {"dns": [options.host_address]} for s in sidecars if s.dns}
+    return Additions({HOST_AGENT: agent}, {}, config, entries)
 
 
 def agent_toml(sidecars: Iterable[Sidecar]) -> str:

@@ -234,7 +234,7 @@ def written(entries: Mapping[str, Any], depth: int = 0) -> list[str]:
         before = f"{'  ' * depth}{_scalar(key) if key != '<<' else key}:"
         if isinstance(given, Anchored) and value is None:
             lines.append(f"{before} *{given.anchor}")
-        elif isinstance(value, Mapping):
+        elif isinstance(value, Mapping) and value:
             lines.append(before + anchor)
             lines += written(value, depth + 1)
         elif isinstance(value, str) and "\n" in value:
@@ -246,6 +246,8 @@ def written(entries: Mapping[str, Any], depth: int = 0) -> list[str]:
 
 
 def _inline(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return _flow(value)
     if isinstance(value, list | tuple):
         if any(isinstance(item, Mapping) for item in value):
             return _flow(value)

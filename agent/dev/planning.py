@@ -14,6 +14,7 @@ import msgspec
 from agent.compose.model import Project, Service
 from agent.compose.naming import other_names
 from agent.compose.reader import project_of, read_project
+from agent.compose.sidecars import without_agents
 from agent.dev.addresses import Address, Listening, addresses_in, judged
 from agent.dev.plan import MAX_INSTANCES, MAX_REPLICAS, Finding, Plan, PlannedService, Weight
 from registry_core.domain.names import check_service_name, label_of
@@ -55,7 +56,8 @@ def plan_of_bytes(raw: bytes) -> Plan:
 
 
 def plan_of(project: Project) -> Plan:
-    """Return what can be started of a project."""
+    """Return what can be started of a project; agents beside its services are no services."""
+    project = without_agents(project)
     findings = list(_told(project))
     entries = []
     for service in project.services.values():

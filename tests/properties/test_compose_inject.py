@@ -31,7 +31,7 @@ def test_in_and_out_again_gives_the_bytes_that_were_there(
 ) -> None:
     names = data.draw(st.lists(st.sampled_from(names_of(text)), min_size=1, unique=True))
     sidecars = sidecars_of(text, names)
-    options = Options(recipe=recipe, host_address="10.0.0.7")
+    options = Options(recipe=recipe, host_address="10.0.0.7", podman=data.draw(st.booleans()))
     try:
         after = injected(text, sidecars, options)
     except NotTheSame:
