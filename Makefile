@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 APT := tools/system-packages.sh
+# Tests that run side by side: most of them wait for real programs most of the time.
+JOBS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev system-packages bench-packages run test compose-test sbom check chaos fuzz bench fmt lock map clean
@@ -36,7 +38,7 @@ run: setup ## start a registry, an agent and a small fleet on loopback (Ctrl-C e
 
 test: setup-dev system-packages check ## everything that CI checks: style, types, imports, tests, coverage
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadscope
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -10,11 +10,16 @@ import msgspec
 from agent.decisions import Phase
 from agent.dns_workers import DnsWorkers
 from agent.keeper import SnapshotKeeper, SnapshotReport
+from agent.kept import ServiceReport
+from agent.loader import ServiceLoader
 from agent.lookups import Lookups
 from agent.metrics import CounterSample, GaugeSample, counter, gauge
-from agent.registry_client import Upstreams
-from agent.session import ServiceReport, Session
+from agent.registry_lookup import RegistryLookup, SrvReport
+from agent.reloader import Reloader, ReloadReport
+from agent.session import Session
 from agent.sync import WatchSync
+from agent.upstream_choice import Trouble, Use
+from agent.upstreams import Upstreams, UpstreamsReport
 from agent.view import View
 from agent.worker_wire import DnsCounts, added, counts_of
 from dns.forwarding import Forwarder, ForwardingReport
@@ -37,6 +42,14 @@ class SyncReport(msgspec.Struct, kw_only=True):
     mismatches: int
 
 
+class LossGuardReport(msgspec.Struct, kw_only=True):
+    """A snapshot that was not believed, of a registry that has just started: what it lacks is served on."""
+
+    known_services: int  # before it
+    missing_services: int
+    held_seconds: float
+
+
 class ViewReport(msgspec.Struct, kw_only=True):
     """The view: what it holds and how sure of it the agent is."""
 
@@ -44,9 +57,12 @@ class ViewReport(msgspec.Struct, kw_only=True):
     age_seconds: float
     complete: bool
     registry_state: str
-    services: int
-    instances: int
+    services: int  # that are known
+    held_services: int  # fewer in a fleet that is larger than the view may be: then those that are asked for
+    instances: int  # of the held ones
+    bytes: int  # that they take, as measured, with the names of all
     cursor: str
+    loss_guard: LossGuardReport | None  # None: nothing is held back
 
 
 class SelfView(msgspec.Struct, kw_only=True):
@@ -57,6 +73,9 @@ class SelfView(msgspec.Struct, kw_only=True):
     services: list[ServiceReport]
     view: ViewReport
     sync: SyncReport
+    registries: UpstreamsReport
+    registry_names: list[SrvReport]
+    reload: ReloadReport | None  # None: its settings stay as they are
     snapshot: SnapshotReport | None  # None: nothing is kept on a disk
     forwarding: ForwardingReport | None
 
@@ -88,20 +107,25 @@ class About:
         lookups: Lookups,
         responder: Responder,
         upstreams: Upstreams,
-        clock: Clock,
+        lookup: RegistryLookup,
         *,
+        clock: Clock,
         forwarder: Forwarder | None = None,
+        reloader: Reloader | None = None,
     ) -> None:
         self._view = view
         self._lookups = lookups
         self._responder = responder
         self._forwarder = forwarder
+        self._reloader = reloader
         self._upstreams = upstreams
+        self._lookup = lookup
         self._clock = clock
         self._started_at = clock.monotonic()
         self._session: Session | None = None
         self._sync: WatchSync | None = None
         self._keeper: SnapshotKeeper | None = None
+        self._loader: ServiceLoader | None = None
         self._udp: UdpServer | None = None
         self._workers: DnsWorkers | None = None
 
@@ -109,9 +133,11 @@ class About:
         """Read these too, from now on."""
         self._udp, self._workers = udp, workers
 
-    def join(self, session: Session, sync: WatchSync, keeper: SnapshotKeeper | None) -> None:
+    def join(
+        self, session: Session, sync: WatchSync, keeper: SnapshotKeeper | None, loader: ServiceLoader | None = None
+    ) -> None:
         """Read these too, from now on."""
-        self._session, self._sync, self._keeper = session, sync, keeper
+        self._session, self._sync, self._keeper, self._loader = session, sync, keeper, loader
 
     def report(self) -> SelfView:
         """Return what this agent does, for people."""
@@ -122,6 +148,9 @@ class About:
             services=session.report() if session is not None else [],
             view=self._view_report(),
             sync=self._sync_report(),
+            registries=self._upstreams.report(),
+            registry_names=self._lookup.report(),
+            reload=self._reloader.report() if self._reloader is not None else None,
             snapshot=self._keeper.report() if self._keeper is not None else None,
             forwarding=self._forwarding_report(),
         )
@@ -131,7 +160,12 @@ class About:
         view, sync, phases = self._view_report(), self._sync_report(), self._phases()
         if not self._view.loaded:
             status = "unhealthy"
-        elif not sync.connected or view.freshness is not Freshness.FRESH or phases[Phase.FENCED]:
+        elif (
+            not sync.connected
+            or view.loss_guard is not None
+            or view.freshness is not Freshness.FRESH
+            or phases[Phase.FENCED]
+        ):
             status = "degraded"
         else:
             status = "healthy"
@@ -145,9 +179,12 @@ class About:
     def samples(self) -> Iterable[CounterSample | GaugeSample]:
         """Return the metrics as they are now."""
         view, sync = self._view, self._sync_report()
-        yield gauge("agent_view_services", "Services in the view.", view.catalog.service_count)
+        yield gauge("agent_view_known_services", "Services that are known.", view.known)
+        yield gauge("agent_view_services", "Services that are held.", view.catalog.service_count)
         yield gauge("agent_view_instances", "Instances in the view.", len(view.catalog))
         yield gauge("agent_view_complete", "Whether a missing name is known not to exist.", view.complete)
+        yield gauge("agent_loss_guard_holding", "Whether a snapshot was not believed.", view.loss_guard is not None)
+        yield counter("agent_loss_guard", "Snapshots that were not believed.", view.losses_prevented)
         yield gauge("cache_age_seconds", "Seconds since the registry confirmed the view.", view.age_s())
         yield gauge("agent_sync_connected", "Whether the watch is connected.", sync.connected)
         yield gauge("agent_sync_lag_seconds", "Seconds since anything was heard from the registry.", view.lag_s)
@@ -160,6 +197,12 @@ class About:
             kept = self._keeper.report()
             yield counter("agent_snapshot_saves", "Snapshots written to the disk.", kept.saves)
             yield counter("agent_snapshot_failures", "Snapshots that could not be written.", kept.failures)
+        if self._reloader is not None:
+            reload = self._reloader.report()
+            yield gauge("agent_config_reload_failed", "Whether the last settings were not taken.", bool(reload.problem))
+            results: dict[tuple[str, ...], float] = {("taken",): reload.taken, ("kept",): reload.kept}
+            yield CounterSample("agent_config_reloads", "Reloads: new settings, or the old.", ("result",), results)
+        yield from self._registry_samples()
         dns = self._dns_counts()
         yield from self._dns_samples(dns)
         yield from self._forwarding_samples()
@@ -175,14 +218,40 @@ class About:
             ("cache",),
             {("view",): self._lookups.misses, ("dns",): dns.misses},
         )
+        yield CounterSample(
+            "cache_evictions",
+            "Services, and ready DNS answers, that gave up their places to others.",
+            ("cache",),
+            {("view",): self._view.evictions, ("dns",): dns.evictions},
+        )
+        yield GaugeSample(
+            "registry_cache_size_bytes",
+            "Memory of what is held: services as measured, and ready DNS answers.",
+            ("cache",),
+            {("view",): self._view.bytes, ("dns",): dns.bytes},
+        )
+        if self._loader is not None:
+            outcomes: dict[tuple[str, ...], float] = {
+                ("read",): self._loader.loads,
+                ("failed",): self._loader.failures,
+                ("refused",): self._loader.refusals,
+            }
+            yield CounterSample(
+                "agent_view_loads", "Services that were asked for and not held, by outcome.", ("outcome",), outcomes
+            )
         phases: dict[tuple[str, ...], float] = {(phase,): count for phase, count in self._phases().items()}
         yield GaugeSample("agent_registrations", "Services of this agent, by phase.", ("phase",), phases)
         if self._session is not None:
             yield CounterSample(
                 "agent_check_results",
-                "Check results.",
-                ("result",),
-                {(result,): float(count) for result, count in self._session.check_results.items()},
+                "Check results, by the kind of check.",
+                ("kind", "result"),
+                {(kind, status): float(count) for (kind, status), count in self._session.check_results.items()},
+            )
+            checks = [check for service in self._session.report() for check in service.checks]
+            yield counter("agent_check_flaps", "Times that a check began to be held.", sum(c.flaps for c in checks))
+            yield gauge(
+                "agent_check_held", "Checks held critical because they flap.", sum(c.held_seconds > 0 for c in checks)
             )
             yield CounterSample(
                 "agent_heartbeats",
@@ -194,6 +263,28 @@ class About:
     def _dns_counts(self) -> DnsCounts:
         own = counts_of(self._responder, self._udp.dropped if self._udp is not None else 0)
         return added((own, self._workers.counts)) if self._workers is not None else own
+
+    def _registry_samples(self) -> Iterable[CounterSample | GaugeSample]:
+        # At most MAX_ADDRESSES of them at a time.
+        known = self._upstreams.report().known
+        used: dict[tuple[str, ...], float] = {
+            (one.url, use): float(use in one.used_for) for one in known for use in Use
+        }
+        well: dict[tuple[str, ...], float] = {
+            (one.url, use): float(one.reachable and use not in one.resting) for one in known for use in Use
+        }
+        far: dict[tuple[str, ...], float] = {
+            (one.url,): one.latency_seconds for one in known if one.latency_seconds is not None
+        }
+        failed: dict[tuple[str, ...], float] = {
+            (one.url, trouble): float(one.failures[trouble]) for one in known for trouble in Trouble
+        }
+        moves: dict[tuple[str, ...], float] = {(use, why): count for (use, why), count in self._upstreams.moves.items()}
+        yield GaugeSample("agent_registry_in_use", "1 at the registry in use.", ("registry", "use"), used)
+        yield GaugeSample("agent_registry_well", "Whether a registry may be chosen.", ("registry", "use"), well)
+        yield GaugeSample("agent_registry_latency_seconds", "How far a registry is.", ("registry",), far)
+        yield CounterSample("agent_registry_failures", "Failures of a registry.", ("registry", "trouble"), failed)
+        yield CounterSample("agent_registry_moves", "Moves to another registry, by why.", ("use", "why"), moves)
 
     def _dns_samples(self, dns: DnsCounts) -> Iterable[CounterSample | GaugeSample]:
         queries: dict[tuple[str, ...], float] = {tuple(key.split()): count for key, count in dns.queries.items()}
@@ -208,7 +299,6 @@ class About:
                 "agent_dns_workers", "Processes that answer DNS, this one included.", 1 + len(self._workers.pids)
             )
             yield counter("agent_dns_worker_restarts", "DNS workers that were replaced.", self._workers.restarts)
-        yield counter("cache_evictions", "Ready DNS answers dropped for want of room.", dns.evictions)
         yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.entries)
         yield gauge("agent_dns_ready_answers_bytes", "Memory of the ready DNS answers.", dns.bytes)
 
@@ -253,17 +343,27 @@ class About:
             age_seconds=round(view.age_s(), 3),
             complete=view.complete,
             registry_state=view.state or "unknown",
-            services=view.catalog.service_count,
+            services=view.known,
+            held_services=view.catalog.service_count,
             instances=len(view.catalog),
+            bytes=view.bytes,
             cursor=str(view.cursor),
+            loss_guard=self._loss_guard_report(),
         )
+
+    def _loss_guard_report(self) -> LossGuardReport | None:
+        guard = self._view.loss_guard
+        if guard is None:
+            return None
+        held_s = round(self._clock.monotonic() - guard.since, 3)
+        return LossGuardReport(known_services=guard.known, missing_services=guard.missing, held_seconds=held_s)
 
     def _sync_report(self) -> SyncReport:
         sync = self._sync
         connected_to = sync.connected_to if sync is not None else None
         return SyncReport(
             connected=connected_to is not None,
-            registry=connected_to or self._upstreams.current,
+            registry=connected_to or self._upstreams.current(Use.WATCH) or "",
             registries=self._upstreams.urls,
             silent_seconds=round(self._view.lag_s, 3),
             losses=sync.losses if sync is not None else 0,

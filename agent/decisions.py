@@ -43,7 +43,7 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     # and an agent whose clock was set back must not stay out for ever.
     fenced_retry_s: float = 75.0
     # How often a host name is resolved again: a container may have got another address.
-    relocate_s: float = 30.0
+    relocate_s: float = 5.0
 
 
 class Outcome(enum.StrEnum):
@@ -113,7 +113,7 @@ def next_step(member: Member, now: float) -> Step:
     status = member.held or member.status or Status.CRITICAL
     match member.phase:
         case Phase.WAITING:
-            ready = member.status is Status.PASSING or now >= member.due_at
+            ready = member.status in (Status.PASSING, Status.WARNING) or now >= member.due_at
             return Register(status) if ready else Wait(member.due_at)
         case Phase.DUE | Phase.FENCED:
             return Register(status) if now >= member.due_at else Wait(member.due_at)
@@ -185,6 +185,13 @@ def after_reassert(member: Member, now: float, draw: float, timings: Timings) ->
 def after_move(member: Member, now: float) -> Member:
     """Return `member` after its host name came to mean other addresses: registered anew at once."""
     return _asserted_anew(member, now) if member.phase is Phase.REGISTERED or member.busy else member
+
+
+def after_change(member: Member, now: float) -> Member:
+    """Return `member` after its service was described otherwise: registered anew at once, also if it was refused."""
+    if member.phase is Phase.WAITING or member.phase is Phase.FENCED:
+        return member
+    return _asserted_anew(member, now)
 
 
 def _fenced(member: Member, now: float, draw: float, timings: Timings) -> Member:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import signal
 import socket
@@ -16,13 +17,28 @@ from typing import Final
 
 from agent.cli.process import loop_factory
 from agent.mirror import Mirror
+from agent.reading import Reading
 from agent.relay import Relay
-from agent.worker_wire import PERIOD_S, Forwarded, Services, Setup, State, counts_of, read_order, send
+from agent.worker_wire import (
+    PERIOD_S,
+    Asked,
+    Forwarded,
+    Preference,
+    Read,
+    Services,
+    Setup,
+    State,
+    counts_of,
+    read_order,
+    send,
+)
 from dns.responder import Responder
 from dns.udp import UdpServer, serve_udp
 from registry_core.ports import SystemClock
 from registry_core.telemetry import logs
 
+# Reports between two tidy-ups, as often as the agent's own view has them.
+_TIDY_EVERY: Final = int(60 / PERIOD_S)
 ENDED: Final = 0
 CANNOT_LISTEN: Final = 1
 
@@ -35,6 +51,8 @@ class Worker:
         self._writer = writer
         self.view = Mirror(SystemClock())
         self._relay = Relay(writer)
+        self._reading = Reading(writer)
+        self.view.fetcher = self._reading.fetch
         self.responder = Responder(
             self.view,
             setup.dns,
@@ -56,21 +74,30 @@ class Worker:
                         self._udp = await serve_udp(self.responder, self._setup.host, self._setup.port, shared=True)
                 case Forwarded() as forwarded:
                     self._relay.take(forwarded)
+                case Preference(local_zone=local_zone, when_none_pass=when_none_pass):
+                    self.responder.prefer(local_zone, when_none_pass)
+                case Read() as read:
+                    self._reading.take(read)
                 case Setup():
                     raise EOFError("told a second time how to answer")
 
     async def report(self) -> None:
         """Tell what was counted, every second, until the agent is gone."""
-        while True:
+        for number in itertools.count(1):
             await send(self._writer, counts_of(self.responder, self._udp.dropped if self._udp is not None else 0))
+            if asked := self.view.asked():
+                await send(self._writer, Asked(asked))
             await asyncio.sleep(PERIOD_S)
             self.view.tick()
+            if number % _TIDY_EVERY == 0:
+                self.view.tidy()
 
     def close(self) -> None:
         """Stop answering."""
         if self._udp is not None:
             self._udp.close()
         self._relay.close()
+        self._reading.close()
 
 
 async def run(channel: socket.socket) -> int:

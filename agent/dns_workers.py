@@ -17,17 +17,22 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Final
 
+import msgspec
 import structlog
 
 from agent.fallback import Fallback
 from agent.worker_wire import (
     PERIOD_S,
+    Asked,
     DnsCounts,
     Foreign,
     Forwarded,
+    Preference,
+    Read,
     Services,
     Setup,
     State,
+    Wanted,
     added,
     post,
     read_report,
@@ -39,6 +44,7 @@ from dns.forwarding import Forwards
 from dns.responder import DnsSettings
 from registry_core.domain.catalog import Lived
 from registry_core.domain.records import Instance
+from registry_core.domain.selection import WhenNonePass
 from registry_core.ports import LocalView
 
 # Services in one message: a large view does not stand in memory a second time.
@@ -64,6 +70,8 @@ class _Worker:
         self._forwarder = forwarder
         self._setup = setup
         self._changed: set[str] = set()  # labels that the process has not been told of
+        self._preferences: list[Preference] = []  # which it has not been told of
+        self._read: list[str] = []  # labels that it wanted read, and is to hear of when it was told the rest
         self._news = asyncio.Event()
         self._before = DnsCounts()  # of the processes that were here before
         self._now = DnsCounts()
@@ -77,6 +85,17 @@ class _Worker:
     def changed(self, labels: Iterable[str]) -> None:
         self._changed.update(labels)
         self._news.set()
+
+    def prefer(self, preference: Preference) -> None:
+        """Have this process, and those after it, answer so."""
+        dns = msgspec.structs.replace(self._setup.dns, **msgspec.structs.asdict(preference))
+        self._setup = msgspec.structs.replace(self._setup, dns=dns)
+        self._preferences.append(preference)
+        self._news.set()
+
+    def use_fallback(self, fallback: Fallback) -> None:
+        self.changed([*self._fallback.labels(), *fallback.labels()])
+        self._fallback = fallback
 
     async def run(self) -> None:
         """Keep a process here until cancelled."""
@@ -132,18 +151,26 @@ class _Worker:
             self._before, self._now, self.pid = added((self._before, self._now)).ended(), DnsCounts(), None
 
     async def _tell(self, writer: asyncio.StreamWriter) -> None:
+        self._preferences.clear()
         await send(writer, self._setup)
-        self._changed = {*self._view.catalog.labels(), *self._fallback.labels()}
+        self._changed = {*self._view.labels(), *self._fallback.labels()}
+        self._read.clear()
         while True:
-            while self._changed:
+            while self._preferences:
+                await send(writer, self._preferences.pop(0))
+            while self._changed or self._read:
                 labels = [self._changed.pop() for _ in range(min(_PER_MESSAGE, len(self._changed)))]
                 await send(
                     writer,
                     Services(
                         {label: self._instances(label) for label in labels},
                         {label: self._elsewhere(label) for label in labels},
+                        {label: self._view.transports(label) for label in labels if self._view.lacks(label)},
                     ),
                 )
+                if self._read and not self._changed:
+                    read, self._read = tuple(self._read), []
+                    await send(writer, Read(read))
             self._news.clear()
             await send(writer, State(self._view.complete, self._view.age_s()))
             with contextlib.suppress(TimeoutError):
@@ -168,9 +195,27 @@ class _Worker:
                     self._now = counts
                 case Foreign() as foreign:
                     self._forward(foreign, writer)
+                case Wanted(label=label):
+                    self._fetch(label)
+                case Asked(labels=labels):
+                    for label in labels:
+                        self._view.find(label)  # which takes note of it
             if number % _BATCH == 0:
                 # What is there already is read without waiting, which alone would let nobody else in.
                 await asyncio.sleep(0)
+
+    def _fetch(self, label: str) -> None:
+        fetched = self._view.fetch(label)
+        if fetched is None:
+            self._was_read(label)
+        else:
+            fetched.add_done_callback(lambda _: self._was_read(label))
+
+    def _was_read(self, label: str) -> None:
+        # Also when it cannot be had, or came by itself: what is said of it now is all there is.
+        self._changed.add(label)
+        self._read.append(label)
+        self._news.set()
 
     def _forward(self, foreign: Foreign, writer: asyncio.StreamWriter) -> None:
         query = codec.read(foreign.message)
@@ -205,6 +250,17 @@ class DnsWorkers:
         setup = Setup(host, port, settings, self._cookie_secret, forwards=self._forwarder is not None)
         self._workers = [_Worker(self._view, self._fallback, self._forwarder, setup) for _ in range(count)]
         self._tasks = [asyncio.create_task(worker.run()) for worker in self._workers]
+
+    def prefer(self, local_zone: str, when_none_pass: WhenNonePass) -> None:
+        """Have all of them answer for this zone, and so when none passes, from now on."""
+        for worker in self._workers:
+            worker.prefer(Preference(local_zone, when_none_pass))
+
+    def use_fallback(self, fallback: Fallback) -> None:
+        """Tell them of another one from now on."""
+        self._fallback = fallback
+        for worker in self._workers:
+            worker.use_fallback(fallback)
 
     async def close(self) -> None:
         """End them all. Safe to call twice."""

@@ -1,7 +1,7 @@
 """How a drain goes on: who of those that follow the services has taken in that an instance drains.
 
-Every replica that is configured is asked, since each knows only who follows it; what they say is
-summed up here. A replica that cannot be asked is one that cannot be waited for beyond the limit.
+Every address that is configured is asked, since a replica knows only who follows it and its peers; what they
+say is summed up here. A replica that cannot be asked is one that cannot be waited for beyond the limit.
 """
 
 from __future__ import annotations
@@ -30,15 +30,21 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     instance_id: str
     watchers: int
     acknowledged: int
-    silent: int  # replicas that did not answer, or have not heard of it themselves
+    silent: int  # replicas that did not answer, or have not heard of it themselves, as far as is known
     confirmed: bool  # everybody knows
 
 
 def summed(claim: Registration, said: Sequence[DrainView | None]) -> Progress:
     """Return what the replicas together say of one instance."""
     heard = [view for view in said if view is not None]
-    watchers, acknowledged = sum(view.watchers for view in heard), sum(view.acknowledged for view in heard)
-    silent = len(said) - len(heard)
+    # Several addresses may lead to the same replicas; an older registry names none, and counts for itself.
+    by_replica = {replica: one for view in heard for replica, one in view.by_replica.items()}
+    counts = [(one.watchers, one.acknowledged) for one in by_replica.values()]
+    counts += [(view.watchers, view.acknowledged) for view in heard if not view.by_replica]
+    watchers, acknowledged = sum(count for count, _ in counts), sum(count for _, count in counts)
+    # What one replica could not learn of its peers another one may have.
+    knows_all = any(len(view.by_replica) > 1 and not view.silent_replicas for view in heard)
+    silent = len(said) - len(heard) + (0 if knows_all else max((view.silent_replicas for view in heard), default=0))
     return Progress(
         service_name=claim.service_name,
         instance_id=claim.instance_id,

@@ -12,8 +12,9 @@ from typing import Final
 import msgspec
 
 from agent.draining import Progress, progress
+from agent.kept import ServiceReport
 from agent.registry_client import RegistryClient
-from agent.session import ServiceReport, Session
+from agent.session import Session
 from registry_core.domain.names import check_service_name, label_of
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.errors import NotFound, ValidationError, Warming

@@ -1,19 +1,20 @@
 """Who this agent's instances are, over its restarts. Pure.
 
-An id that is configured stays. Any other is drawn once and kept, so that an instance which comes back
-at another address is the same one; where nothing can be kept it is `host:port`, which is as stable as
-the host's name. It is not `host:port` where it is kept: addresses of dead containers are inherited, and
-two agents must not believe that they are the same instance.
+An id that is configured stays. That of a host with a name is `host:port`, which is as stable as the name: a
+container that is made anew, with nothing kept, is the same instance, and takes its own place again at once. At
+an IP address the id is drawn once and kept: addresses of dead containers are inherited, and two agents must not
+believe that they are the same instance. Where nothing can be kept it is `host:port`, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from agent.settings import ServiceSpec
-from registry_core.domain.names import label_of
+from registry_core.domain.names import ip_address, label_of
+from registry_core.domain.records import Registration
 
 ID_DIGITS = 8
 
@@ -45,6 +46,17 @@ def identified(
         number = 1
         while (key := place if number == 1 else f"{place}#{number}") in ids:
             number += 1  # the same service and port on another host: told apart by their order
-        ids[key] = kept.instance_ids.get(key) or f"{label_of(claim.service_name)}-{next(source)}"
+        ids[key] = kept.instance_ids.get(key) or _new_id(claim, source)
         found.append(msgspec.structs.replace(spec, claim=msgspec.structs.replace(claim, instance_id=ids[key])))
     return tuple(found), Identity(max(epoch, kept.epoch + 1), ids)
+
+
+def _new_id(claim: Registration, draws: Iterator[str]) -> str:
+    if ip_address(claim.host) is None:
+        return claim.instance_id  # host:port
+    return f"{label_of(claim.service_name)}-{next(draws)}"
+
+
+def epoch_at(wall: float) -> int:
+    """Return the epoch of an agent that starts at `wall` (Unix seconds): later ones are newer."""
+    return int(wall * 1000)

@@ -1,4 +1,4 @@
-"""The agent's HTTP face, for programs on the same machine. It decides nothing and takes no bodies.
+"""The agent's HTTP face, for programs on the same machine. It decides nothing, and takes no bodies itself.
 
 Lookups are for whoever can connect. What changes something (`/drain`, `/maintenance`) is for this machine
 alone, also when the agent listens beyond loopback, and not for pages in its browsers.
@@ -21,8 +21,10 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from agent.check_api import CheckReports
 from agent.holding import Holding
 from agent.lookups import Lookups
+from agent.own_machine import require_own
 from agent.ready_bodies import Body, ReadyBodies
 from agent.ready_response import Heads, ReadyResponse, may_have
 from agent.view import View
@@ -30,10 +32,10 @@ from registry_core.api.connections import Connections
 from registry_core.api.problems import error_response, problem_response
 from registry_core.api.queries import FILTERS, Query, filter_of, read_query
 from registry_core.api.schemas import Problem, service_view
-from registry_core.domain.names import ip_address, label_of
+from registry_core.domain.names import label_of
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
-from registry_core.errors import Forbidden, ValidationError, VerticeError, Warming
+from registry_core.errors import ValidationError, VerticeError, Warming
 from registry_core.ports import Clock
 
 JSON: Final = "application/json"
@@ -42,6 +44,7 @@ FORMATS: Final = ("json", "url", "hostport")
 Handler: TypeAlias = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
 
 
+_CHECK: Final = "/check/"
 # What each path holds services at.
 _HELD: Final = {"/drain": Status.DRAINING, "/maintenance": Status.MAINTENANCE}
 _ENCODER: Final = msgspec.json.Encoder()
@@ -57,6 +60,7 @@ class LocalApi:
         view: View,
         connections: Connections,
         holding: Holding,
+        reports: CheckReports,
         *,
         random: Random,
         clock: Clock,
@@ -74,7 +78,7 @@ class LocalApi:
         self._exposition = exposition
         self._ready = ReadyBodies(random)
         self._heads = Heads()
-        # `{name}` stands for one segment of the path, and is given to the handler.
+        # `{name}` stands for one segment of the path, and is given to the handler; `{path}` for all that follows.
         self._routes: dict[str, dict[str, Handler]] = {
             "/services": _read(self._services),
             "/services/{name}": _read(self._service),
@@ -82,6 +86,7 @@ class LocalApi:
             "/explain/{name}": _read(self._explain),
             "/drain": {**_read(self._stands), "POST": self._hold, "DELETE": self._let_go},
             "/maintenance": {"POST": self._hold, "DELETE": self._let_go},
+            f"{_CHECK}{{path}}": {"PUT": reports.take},
             "/self": _read(self._self),
             "/health": _read(self._get_health),
             "/live": _read(self._live),
@@ -124,6 +129,8 @@ class LocalApi:
         handlers, name = self._routes.get(request.path), ""
         if handlers is None and last:
             handlers, name = self._routes.get(f"{parent}/{{name}}"), last
+        if handlers is None and request.path.startswith(_CHECK):
+            handlers, name = self._routes[f"{_CHECK}{{path}}"], request.path.removeprefix(_CHECK)
         if handlers is None:
             said = f"there is no such path; there are {', '.join(self._routes)}"
             return problem_response(404, Problem(error="NotFound", message=said))
@@ -142,7 +149,9 @@ class LocalApi:
         return self._keep(request, Body("", (), lambda _at: names))
 
     async def _service(self, request: web.BaseRequest, name: str) -> web.Response:
-        found = self._lookups.find(name, filter_of(read_query(request, FILTERS)))
+        wanted = filter_of(read_query(request, FILTERS))
+        await self._lookups.fetched(name)
+        found = self._lookups.find(name, wanted)
         instances = self._lookups.ranked(found)
 
         def made(at: int) -> bytes:
@@ -157,7 +166,9 @@ class LocalApi:
             raise ValidationError(
                 f"a format is one of {', '.join(FORMATS)}", field="format", provided=form, example="url"
             )
-        near = self._lookups.find(name, filter_of(query)).near
+        wanted = filter_of(query)
+        await self._lookups.fetched(name)
+        near = self._lookups.find(name, wanted).near
 
         def made(at: int) -> bytes:
             if form == "json":
@@ -173,6 +184,7 @@ class LocalApi:
 
     async def _explain(self, request: web.BaseRequest, name: str) -> web.Response:
         wanted = filter_of(read_query(request, FILTERS))
+        await self._lookups.fetched(name)
         return self._aged(_ENCODER.encode(self._lookups.explain(name, wanted)))
 
     def _aged(self, body: bytes, content_type: str = JSON) -> web.Response:
@@ -229,11 +241,7 @@ def own_query(request: web.BaseRequest) -> Query:
 
     Raises Forbidden when it comes from elsewhere, or from a page in a browser; ValidationError when it has a body.
     """
-    peer = ip_address(request.remote or "")
-    if peer is None or not (getattr(peer, "ipv4_mapped", None) or peer).is_loopback:
-        raise Forbidden(f"{request.path} is for programs on the agent's own machine", provided=request.remote)
-    if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
-        raise Forbidden(f"{request.path} is not for pages in a browser", field="Origin")
+    require_own(request)
     if request.can_read_body:
         raise ValidationError("it takes no body; what is meant stands in the query", field="body", example="?service=x")
     return read_query(request, ("service", "instance"))

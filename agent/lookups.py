@@ -1,10 +1,13 @@
-"""What a lookup at the agent answers: from the view, apart from HTTP. Nothing here waits.
+"""What a lookup at the agent answers: from the view, apart from HTTP.
+
+Nothing here waits, but for a service that is not held, and for that a second at most.
 
 The answers have the shape of the registry's own, so that a client may ask either.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final, NamedTuple
 
 from agent.explaining import Explanation, Known, explained, near_misses
@@ -24,6 +27,10 @@ class ViewTooOld(Unavailable):
     """Raised when a name is not in the view, and the view is too old to say that it does not exist."""
 
 
+class NotHeld(Unavailable):
+    """Raised when a service is known and not held, and could not be read from the registry in time."""
+
+
 class Found(NamedTuple):
     """What a lookup found: those that may be used, and those of them that are nearest. None is empty."""
 
@@ -41,9 +48,20 @@ class Lookups:
         self._random = random
         self.hits = self.misses = 0
 
+    def prefer(self, zone: str, when_none_pass: WhenNonePass) -> None:
+        """Answer for this zone, and so, from now on."""
+        self._zone, self._when_none_pass = zone, when_none_pass
+
     def names(self) -> list[str]:
         """Return the names of all services, sorted."""
-        return self._view.catalog.names()
+        return self._view.names()
+
+    async def fetched(self, name: str) -> None:
+        """Return when `name` is in view, or as soon as it is clear that it cannot be got now."""
+        waiting = self._view.fetch(name)
+        if waiting is not None:
+            # Whoever gives up asking must not end the wait of others.
+            await asyncio.wait([waiting])
 
     def service(self, name: str, wanted: Filter = ANY) -> ServiceView:
         """Return the instances that may be used, the nearest and heaviest first, and one picked.
@@ -95,7 +113,7 @@ class Lookups:
     def find(self, name: str, wanted: Filter = ANY) -> Found:
         """Return the instances that may be used, and those of the nearest zone. Raises as `service` does."""
         check_service_name(name)
-        service = self._view.catalog.find(name) or self._view.elsewhere.find(name)
+        service = self._view.find(name)
         if service is None:
             self.misses += 1
             raise self._missing(name)
@@ -108,6 +126,11 @@ class Lookups:
         return Found(usable, nearest(usable, self._zone))
 
     def _missing(self, name: str) -> NotFound | Unavailable:
+        if self._view.lacks(name):
+            return NotHeld(
+                f"{name!r} is registered, but is not held here, and the registry did not tell in time where it is",
+                retry_after_s=RETRY_AFTER_S,
+            )
         if self._view.complete:
             return NotFound(
                 f"no service {name!r} is registered", field="service_name", provided=name, example=NAME_EXAMPLE

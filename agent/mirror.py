@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
+from agent.staging import transports_of
 from agent.worker_wire import Services, State
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Deregistered, Position
 from registry_core.domain.freshness import Freshness, freshness_of
+from registry_core.domain.names import label_of
+from registry_core.domain.records import Protocol, Service
 from registry_core.ports import Clock, Elsewhere
 
 _NO_FALLBACK: Final = Catalog()
@@ -26,6 +30,11 @@ class Mirror:
         self._said = State(complete=False, age_s=0.0)
         self._said_at = clock.monotonic()
         self._shown = (self.complete, self._freshness)
+        self._absent: dict[str, frozenset[Protocol]] = {}
+        self._asked: set[str] = set()  # since the last `asked`
+        self._quiet: set[str] = set()  # held, and not asked for since the last tidy-up
+        # Set by who can do it: has the agent read a service.
+        self.fetcher: Callable[[str], asyncio.Future[None] | None] | None = None
 
     @property
     def catalog(self) -> Catalog:
@@ -42,6 +51,51 @@ class Mirror:
         """What the environment or a file says of services that are not in the view."""
         return _NO_FALLBACK if self.complete else self._fallback
 
+    @property
+    def holds_all(self) -> bool:
+        """Whether every service that is known is held."""
+        return not self._absent
+
+    def labels(self) -> Collection[str]:
+        """Return the labels of all services, held or not."""
+        return {*self._catalog.labels(), *self._absent}
+
+    def transports(self, label: str) -> frozenset[Protocol]:
+        """Return TCP, UDP or both: what the service is reached by."""
+        absent = self._absent.get(label)
+        if absent is not None:
+            return absent
+        return frozenset().union(*(transports_of(i.instance) for i in self._catalog.lived(label)))
+
+    def find(self, name: str) -> Service | None:
+        """Return a service, and take note that it was asked for."""
+        label = label_of(name)
+        found = self._catalog.find(label)
+        if found is not None:
+            self._asked.add(label)
+            self._quiet.discard(label)
+            return found
+        return (self._fallback if self.lacks(label) else self.elsewhere).find(label)
+
+    def lacks(self, name: str) -> bool:
+        """Whether there is such a service and it is not held."""
+        return label_of(name) in self._absent
+
+    def fetch(self, name: str) -> asyncio.Future[None] | None:
+        """Have the agent read a service that is lacking; None when it is not."""
+        return self.fetcher(label_of(name)) if self.fetcher is not None and self.lacks(name) else None
+
+    def asked(self) -> tuple[str, ...]:
+        """Return what was asked for since the last time, as far as that matters to anybody."""
+        asked, self._asked = self._asked, set()
+        return () if self.holds_all else tuple(asked)
+
+    def tidy(self) -> None:
+        """Have the answers made anew that nobody was seen asking for, so that the next question is seen."""
+        if not self.holds_all and self._quiet:
+            self._tell(frozenset(self._quiet))
+        self._quiet = set(self._catalog.labels())
+
     def age_s(self) -> float:
         """Seconds since the registry confirmed what is known: what the agent said, and the time since then."""
         return self._said.age_s + max(0.0, self._clock.monotonic() - self._said_at)
@@ -57,6 +111,14 @@ class Mirror:
     def take(self, services: Services) -> None:
         """Hold of these services just what is given."""
         changed = {label for label, instances in services.instances.items() if _hold(self._catalog, label, instances)}
+        for label in services.instances:
+            absent = services.absent.get(label)
+            if absent != self._absent.get(label):
+                changed.add(label)
+            if absent is None:
+                self._absent.pop(label, None)
+            else:
+                self._absent[label] = absent
         for label, entries in services.elsewhere.items():
             if _hold(self._fallback, label, [Lived(entry, 0.0) for entry in entries]):
                 changed.add(label)

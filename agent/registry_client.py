@@ -1,7 +1,7 @@
-"""Requests to the registry: to the nearest replica that answers, and never without a time limit.
+"""Requests to the registry: to the one in use, to the next when it fails, and never without a time limit.
 
 One table turns what comes back into an Outcome. This file decides nothing more: what an outcome leads
-to stands in `decisions.py`.
+to stands in `decisions.py`, and which registry is used in `upstream_choice.py`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ import msgspec
 from yarl import URL
 
 from agent.decisions import Outcome, batches
+from agent.registry_probes import Probes, Silent, zone_in
+from agent.upstream_choice import Trouble, Use
+from agent.upstreams import Upstreams
 from registry_core.api.drain_schemas import DrainView
 from registry_core.api.schemas import MAX_BEATS, MAX_BODY_BYTES, HeartbeatView, Problem, RegisteredView
 from registry_core.domain.cursor import Cursor
 from registry_core.domain.records import InstanceKey, Registration, Status
+from registry_core.ports import Clock
 
 TOKEN_HEADER: Final = "X-Registry-Token"  # noqa: S105 - a header's name
 MAX_ANSWER_BYTES: Final = 1024 * 1024
@@ -28,6 +32,8 @@ MAX_ANSWER_BYTES: Final = 1024 * 1024
 ASK_S: Final = 1.0
 # A replica holds a write through a failover of its store, so its answer may take a few seconds.
 TIMEOUT: Final = aiohttp.ClientTimeout(total=5.0, connect=3.0, sock_connect=1.0)
+# How many registries one request is tried at. Whoever sent it tries again later.
+MAX_TRIES: Final = 4
 CONNECTIONS: Final = 32
 _BEATS_START, _BEATS_END = b'{"instances":[', b"]}"
 
@@ -57,23 +63,6 @@ class Reply(msgspec.Struct, frozen=True):
     newer_epoch: int | None = None  # the owner's, when it is fenced
 
 
-class Upstreams:
-    """The addresses of the registry, and which of them is in use: the nearest that last answered."""
-
-    def __init__(self, urls: Sequence[str]) -> None:
-        self.urls = tuple(urls)
-        self._at = 0
-
-    @property
-    def current(self) -> str:
-        return self.urls[self._at]
-
-    def failed(self, url: str) -> None:
-        """Go on to the next address, unless somebody has done so already."""
-        if url == self.current:
-            self._at = (self._at + 1) % len(self.urls)
-
-
 def headers_for(token: str) -> dict[str, str]:
     """Return the headers of every request."""
     return {TOKEN_HEADER: token} if token else {}
@@ -82,9 +71,17 @@ def headers_for(token: str) -> dict[str, str]:
 class RegistryClient:
     """The registry's writing operations, as the agent needs them. Every one is idempotent."""
 
-    def __init__(self, session: aiohttp.ClientSession, upstreams: Upstreams, token: str = "") -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, upstreams: Upstreams, probes: Probes, clock: Clock, token: str = ""
+    ) -> None:
         self._session = session
         self._upstreams = upstreams
+        self._probes = probes
+        self._clock = clock
+        self._headers = headers_for(token)
+
+    def use_token(self, token: str) -> None:
+        """Send this token from now on."""
         self._headers = headers_for(token)
 
     async def register(self, claim: Registration) -> tuple[Reply, float | None]:
@@ -152,31 +149,55 @@ class RegistryClient:
         """Send a request to one replica and to no other, for ASK_S at most."""
         try:
             async with asyncio.timeout(ASK_S):
-                return await self._send_to(url, method, path, body)
+                reply, _ = await self._send_to(url, method, path, body)
+                return reply
         except TimeoutError:
             return Reply(Outcome.UNAVAILABLE, f"{url} did not answer in time")
         except (aiohttp.ClientError, OSError) as error:
             return Reply(Outcome.UNAVAILABLE, f"{url}: {error}")
 
     async def _send(self, method: str, path: str, body: bytes | None = None) -> Reply:
-        # One address is tried twice: a kept-alive connection may have been closed at that very moment.
-        reply = Reply(Outcome.UNAVAILABLE)
-        others = len(self._upstreams.urls) - 1
-        for tries in range(max(2, others + 1)):
-            url = self._upstreams.current
-            try:
-                reply = await self._send_to(url, method, path, body)
-                # A replica that cannot write at present says nothing about the others: their breakers are their own.
-                if reply.outcome is not Outcome.UNAVAILABLE or tries >= others:
-                    return reply
-            except TimeoutError:
-                reply = Reply(Outcome.UNAVAILABLE, f"{url} did not answer in time")
-            except (aiohttp.ClientError, OSError) as error:
-                reply = Reply(Outcome.UNAVAILABLE, f"{url}: {error}")
-            self._upstreams.failed(url)
+        reply = Reply(Outcome.UNAVAILABLE, "no address of the registry is known yet")
+        tried: set[str] = set()
+        while len(tried) < MAX_TRIES:
+            url = self._upstreams.current(Use.WRITE)
+            if url is None or url in tried:
+                break
+            tried.add(url)
+            reply, trouble = await self._try(url, method, path, body)
+            if trouble is None:
+                break
+            self._upstreams.failed(url, Use.WRITE, trouble, reply.said)
         return reply
 
-    async def _send_to(self, url: str, method: str, path: str, body: bytes | None) -> Reply:
+    async def _try(self, url: str, method: str, path: str, body: bytes | None) -> tuple[Reply, Trouble | None]:
+        """Send one request to `url`; return what it came to, and what that says of `url`."""
+        began = self._clock.monotonic()
+        try:
+            try:
+                reply, zone = await self._patiently(url, method, path, body)
+            except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+                # A kept-alive connection may have been closed at that very moment: that is nobody's failure.
+                reply, zone = await self._patiently(url, method, path, body)
+        except Silent as error:
+            return Reply(Outcome.UNAVAILABLE, str(error)), Trouble.SILENT
+        except aiohttp.ConnectionTimeoutError:
+            return Reply(Outcome.UNAVAILABLE, f"{url} did not answer in time"), Trouble.SILENT
+        except TimeoutError:
+            # It lives, as far as is known, and waits for its store in vain.
+            return Reply(Outcome.UNAVAILABLE, f"{url} did not answer in time"), Trouble.REFUSING
+        except (aiohttp.ClientError, OSError) as error:
+            return Reply(Outcome.UNAVAILABLE, f"{url}: {error}"), Trouble.SILENT
+        if reply.outcome is Outcome.UNAVAILABLE:
+            # A replica that cannot write at present says nothing about the others: their breakers are their own.
+            return reply, Trouble.REFUSING
+        self._upstreams.answered(url, Use.WRITE, self._clock.monotonic() - began, zone)
+        return reply, None
+
+    async def _patiently(self, url: str, method: str, path: str, body: bytes | None) -> tuple[Reply, str]:
+        return await self._probes.patiently(url, Use.WRITE, self._send_to(url, method, path, body))
+
+    async def _send_to(self, url: str, method: str, path: str, body: bytes | None) -> tuple[Reply, str]:
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
         async with self._session.request(
             method,
@@ -192,8 +213,8 @@ class RegistryClient:
                 answer += chunk
                 if len(answer) > MAX_ANSWER_BYTES:
                     response.close()
-                    return Reply(Outcome.UNAVAILABLE, f"{url} answers more than {MAX_ANSWER_BYTES} bytes")
-            return reply_of(response.status, answer)
+                    return Reply(Outcome.UNAVAILABLE, f"{url} answers more than {MAX_ANSWER_BYTES} bytes"), ""
+            return reply_of(response.status, answer), zone_in(response)
 
 
 def reply_of(status: int, answer: bytes) -> Reply:

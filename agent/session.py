@@ -16,52 +16,39 @@ import msgspec
 import structlog
 
 from agent import decisions
-from agent.checks.checker import Checker, CheckPace
-from agent.checks.probes import CheckResult, Probe
-from agent.decisions import Member, Outcome, Phase, Register, TellStatus, Timings, Wait
+from agent.checks.group import ServiceChecks
+from agent.checks.result import CheckResult, Probe
+from agent.checks.spec import CheckKind, CheckSpec
+from agent.decisions import Outcome, Phase, Register, TellStatus, Timings, Wait
 from agent.farewell import leave
+from agent.heartbeats import Heartbeats
+from agent.identity import epoch_at
+from agent.kept import Kept, ServiceReport, is_checked_alike
 from agent.registry_client import RegistryClient, Reply
+from agent.reload_plan import service_changes
 from agent.resolving import HostResolver
+from agent.session_log import SessionLog
 from agent.settings import ServiceSpec
-from registry_core.domain.names import ip_address
+from registry_core.domain.names import ip_address, label_of
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.domain.selection import Random
 from registry_core.ports import Clock
 
 MAX_REQUESTS: Final = 16
 IDLE_S: Final = 60.0
+# For the first and for the last word of one that is taken out while the agent goes on.
+FAREWELL_S: Final = 10.0
 
 _log = structlog.get_logger(component="agent.session")
 
 
-class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One service as `GET /self` shows it."""
+class SessionSettings(msgspec.Struct, frozen=True):
+    """What may change while a session runs."""
 
-    service_name: str
-    instance_id: str
-    endpoint: str
-    phase: Phase
-    check: str
-    status: Status | None
-    held: Status | None  # what somebody wants it to be, whatever its check says
-    registered_status: Status | None
-    last_check: str
-    problem: str
-
-
-class _Kept:
-    """One service, with all that changes about it."""
-
-    def __init__(self, spec: ServiceSpec, claim: Registration, member: Member) -> None:
-        self.spec = spec
-        self.claim = claim
-        self.member = member
-        self.checker: Checker | None = None
-        self.checks: asyncio.Task[None] | None = None
-        self.known = False  # to the registry, perhaps: so it has to be taken out at the end
-        self.owned = False  # by this agent, since it was registered
-        self.problem = ""
-        self.registered_at: tuple[str, ...] = ()  # the addresses that the registry was told last
+    timings: Timings
+    probe_for: Callable[[Registration, CheckSpec], Probe | None]
+    drain_confirm_s: float = 3.0
+    drain_wait_s: float = 5.0
 
 
 class Session:
@@ -72,79 +59,166 @@ class Session:
         services: Iterable[ServiceSpec],
         client: RegistryClient,
         *,
-        timings: Timings,
-        pace: CheckPace,
-        probe_for: Callable[[ServiceSpec], Probe | None],
+        settings: SessionSettings,
         clock: Clock,
         random: Random,
         resolver: HostResolver,
-        drain_wait_s: float = 5.0,
-        drain_confirm_s: float = 3.0,
         epoch: int | None = None,
         lease_granted: Callable[[float], None] = lambda _ttl_s: None,
     ) -> None:
         self._client = client
-        self._timings = timings
+        self._settings = settings
         self._clock = clock
         self._random = random
         self._resolver = resolver
-        self._drain_wait_s = drain_wait_s
-        self._drain_confirm_s = drain_confirm_s
         self._lease_granted = lease_granted
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._requests = 0
-        self._beat_at = decisions.NEVER
-        self._beat_failures = 0
-        self._beating = False
-        self._unavailable = False
+        self._said = SessionLog()
         self._closing = False
         self.epoch = epoch if epoch is not None else epoch_at(clock.wall())
-        self.check_results: Counter[str] = Counter()
-        self.beats: Counter[Outcome] = Counter()
-        self._kept: dict[InstanceKey, _Kept] = {}
-        for spec in services:
-            probe = probe_for(spec)
-            claim = msgspec.structs.replace(spec.claim, epoch=self.epoch)
-            kept = _Kept(spec, claim, decisions.started(clock.monotonic(), timings, checked=probe is not None))
-            if probe is not None:
-                kept.checker = self._checker(kept, probe, pace)
-            self._kept[claim.key] = kept
+        self.check_results: Counter[tuple[CheckKind, Status]] = Counter()
+        self._kept = {kept.claim.key: kept for kept in map(self._begun, services)}
+        self._beats = Heartbeats(
+            client,
+            self._kept,
+            self._said,
+            clock=clock,
+            random=random,
+            timings=lambda: self._settings.timings,
+            done=self._wake.set,
+        )
+        self._running = False
+        self._relocating = False
+        self._leaving: dict[asyncio.Task[None], Registration] = {}
 
-    def _checker(self, kept: _Kept, probe: Probe, pace: CheckPace) -> Checker:
-        def changed(status: Status, result: CheckResult) -> None:
+    def _begun(self, spec: ServiceSpec) -> Kept:
+        """Return a service as it begins, not checked yet."""
+        claim = msgspec.structs.replace(spec.claim, epoch=self.epoch)
+        now = self._clock.monotonic()
+        kept = Kept(spec, claim, decisions.started(now, self._settings.timings, checked=bool(spec.checks)))
+        kept.checks = self._checks(kept)
+        return kept
+
+    def _checks(self, kept: Kept) -> ServiceChecks | None:
+        if not kept.spec.checks:
+            return None
+
+        def changed(status: Status, because: str) -> None:
             claim = kept.claim
             _log.info(
                 "check_changed",
                 service=claim.service_name,
                 instance=claim.instance_id,
                 status=status,
-                because=result.because,
+                because=because,
             )
             kept.member = decisions.after_check(kept.member, status)
             self._wake.set()
 
-        def seen(result: CheckResult) -> None:
-            self.check_results["good" if result.good else "bad"] += 1
+        def seen(kind: CheckKind, result: CheckResult) -> None:
+            self.check_results[kind, result.status] += 1
 
-        return Checker(kept.claim.service_name, probe, pace, changed=changed, seen=seen, random=self._random)
+        claim, probe_for = kept.claim, self._settings.probe_for
+        return ServiceChecks(
+            claim.service_name,
+            kept.spec.checks,
+            lambda check: probe_for(claim, check),
+            changed=changed,
+            seen=seen,
+            random=self._random,
+        )
 
     def start(self) -> None:
         """Begin. Nothing is waited for."""
-        if not self._kept:
-            return
-        self._spawn(self._run())
-        if any(ip_address(kept.claim.host) is None for kept in self._kept.values()):
+        if not self._running and self._kept:
+            self._running = True
+            self._spawn(self._run())
+        if not self._relocating and any(ip_address(kept.claim.host) is None for kept in self._kept.values()):
+            self._relocating = True
             self._spawn(self._relocate())
         for kept in self._kept.values():
-            if kept.checker is not None:
-                kept.checks = self._spawn(kept.checker.run())
+            if kept.checks is not None and kept.checking is None:
+                kept.checking = self._spawn(kept.checks.run())
+
+    # -- other settings
+
+    def use(self, settings: SessionSettings, services: Iterable[ServiceSpec]) -> None:
+        """Go on with these, which have their ids.
+
+        Who is not among them is drained and taken out; who is described otherwise is registered anew, under the
+        same id; checks that are others begin anew.
+        """
+        if self._closing:
+            return
+        self._settings = settings
+        services = tuple(services)
+        changes = service_changes((kept.spec for kept in self._kept.values()), services)
+        for key in changes.removed:
+            self._remove(self._kept.pop(key))
+        changed = {spec.claim.key for spec in changes.changed}
+        for spec in services:
+            kept = self._kept.get(spec.claim.key)
+            if kept is not None and spec.claim.key in changed:
+                self._change(kept, spec)
+        for spec in changes.added:
+            self._add(spec)
+        self.start()
+        self._wake.set()
+
+    def _change(self, kept: Kept, spec: ServiceSpec) -> None:
+        before, kept.spec = kept.spec, spec
+        if spec.claim != before.claim:
+            same_host = spec.claim.host == before.claim.host
+            addresses = kept.claim.addresses if same_host else spec.claim.addresses
+            kept.claim = msgspec.structs.replace(spec.claim, epoch=kept.claim.epoch, addresses=addresses)
+            kept.member = decisions.after_change(kept.member, self._clock.monotonic())
+        if is_checked_alike(before, spec):
+            return
+        if kept.checking is not None:
+            kept.checking.cancel()
+        kept.checks, kept.checking = self._checks(kept), None
+        if kept.checks is None:
+            kept.member = decisions.after_check(kept.member, Status.PASSING)
+
+    def _remove(self, kept: Kept) -> None:
+        if kept.checking is not None:
+            kept.checking.cancel()
+        task = self._spawn(self._take_out(kept))
+        self._leaving[task] = kept.claim
+        task.add_done_callback(self._leaving.pop)
+
+    async def _take_out(self, kept: Kept) -> None:
+        # A registration that is under way must not be stored after the farewell.
+        if kept.request is not None:
+            await asyncio.wait((kept.request,), timeout=FAREWELL_S)
+        if kept.known:
+            await self._leave([kept.claim], asyncio.get_running_loop().time() + FAREWELL_S, FAREWELL_S)
+
+    def _add(self, spec: ServiceSpec) -> None:
+        """Begin with a new one; where another one leaves its place to it, when that is gone."""
+        claim = spec.claim
+        before = [
+            task
+            for task, other in self._leaving.items()
+            if claim.key == other.key or (claim.host, claim.port) == (other.host, other.port)
+        ]
+        kept = self._kept[claim.key] = self._begun(spec)
+        if before:
+            kept.member = decisions.begun(kept.member)
+            self._spawn(self._follow(kept, before))
+
+    async def _follow(self, kept: Kept, before: list[asyncio.Task[None]]) -> None:
+        await asyncio.wait(before)
+        kept.member = msgspec.structs.replace(kept.member, busy=False)
+        self._wake.set()
 
     def reassert(self) -> None:
         """Register everything again, at once: the registry lost its memory."""
         now = self._clock.monotonic()
         for kept in self._kept.values():
-            kept.member = decisions.after_reassert(kept.member, now, self._random.random(), self._timings)
+            kept.member = decisions.after_reassert(kept.member, now, self._random.random(), self._settings.timings)
         self._wake.set()
 
     def claims(self) -> list[Registration]:
@@ -168,9 +242,23 @@ class Session:
                 kept.member = decisions.after_hold(kept.member, held)
         self._wake.set()
 
+    def checks_of(self, service_name: str) -> dict[str, ServiceChecks]:
+        """Return the checks of this agent's instances of a service, by instance id; `-` and `_` are one."""
+        label = label_of(service_name)
+        return {
+            key.instance_id: kept.checks
+            for key, kept in self._kept.items()
+            if key.label == label and kept.checks is not None
+        }
+
+    @property
+    def beats(self) -> Counter[Outcome]:
+        """What became of the heartbeats."""
+        return self._beats.outcomes
+
     def report(self) -> list[ServiceReport]:
         """Return how each service stands."""
-        return [_report(kept) for kept in self._kept.values()]
+        return [kept.report() for kept in self._kept.values()]
 
     def phases(self) -> Counter[Phase]:
         """Return how many services stand in each phase."""
@@ -200,15 +288,15 @@ class Session:
                 case step if self._requests < MAX_REQUESTS:
                     kept.member = decisions.begun(kept.member)
                     self._requests += 1
-                    self._spawn(self._carry_out(kept, step))
-        if not self._beating:
-            if now >= self._beat_at:
-                self._beating = True
-                self._spawn(self._beat())
-            next_at = min(next_at, self._beat_at)
+                    kept.request = self._spawn(self._carry_out(kept, step))
+        if not self._beats.under_way:
+            if now >= self._beats.at:
+                self._beats.under_way = True
+                self._spawn(self._beats.send())
+            next_at = min(next_at, self._beats.at)
         return max(0.0, next_at - now)
 
-    async def _carry_out(self, kept: _Kept, step: Register | TellStatus) -> None:
+    async def _carry_out(self, kept: Kept, step: Register | TellStatus) -> None:
         reply = Reply(Outcome.UNAVAILABLE, "it failed; the log says more")
         try:
             if isinstance(step, Register):
@@ -221,12 +309,12 @@ class Session:
             self._requests -= 1
             now, draw = self._clock.monotonic(), self._random.random()
             kept.member = decisions.after_request(
-                kept.member, step, reply.outcome, now=now, draw=draw, timings=self._timings
+                kept.member, step, reply.outcome, now=now, draw=draw, timings=self._settings.timings
             )
             self._wake.set()
-        self._note(kept, step, reply)
+        self._said.of_request(kept, reply, registered_as=step.status if isinstance(step, Register) else None)
 
-    async def _register(self, kept: _Kept, status: Status) -> Reply:
+    async def _register(self, kept: Kept, status: Status) -> Reply:
         # A name server that is away for a moment must not take known addresses out of DNS.
         addresses = await self._resolver.addresses(kept.claim.host) or kept.claim.addresses
         kept.registered_at = addresses
@@ -242,15 +330,15 @@ class Session:
         kept.known |= reply.outcome in (Outcome.DONE, Outcome.UNAVAILABLE)
         if ttl_s is not None:
             self._lease_granted(ttl_s)
-        if self._beat_at == decisions.NEVER and reply.outcome is Outcome.DONE:
-            self._beat_at = decisions.next_beat_at(self._clock.monotonic(), self._random.random(), self._timings)
+        if reply.outcome is Outcome.DONE:
+            self._beats.begin()
         return reply
 
     async def _relocate(self) -> None:
         """Find the addresses of host names again and again, and register anew what has others now."""
         while True:
-            await asyncio.sleep(self._timings.relocate_s)
-            for kept in self._kept.values():
+            await asyncio.sleep(self._settings.timings.relocate_s)
+            for kept in tuple(self._kept.values()):
                 claim = kept.claim
                 if ip_address(claim.host) is not None:
                     continue
@@ -260,67 +348,6 @@ class Session:
                     _log.info("address_changed", service=claim.service_name, before=kept.registered_at, after=addresses)
                     kept.member = decisions.after_move(kept.member, self._clock.monotonic())
                     self._wake.set()
-
-    async def _beat(self) -> None:
-        replies: list[tuple[InstanceKey, Reply]] = []
-        failed = [Reply(Outcome.UNAVAILABLE, "the heartbeats failed; the log says more")]
-        try:
-            registered = [kept.claim for kept in self._kept.values() if kept.member.phase is Phase.REGISTERED]
-            replies = await self._client.beat(registered)
-            failed = [reply for _, reply in replies if reply.outcome in (Outcome.UNAVAILABLE, Outcome.REFUSED)]
-        except Exception:  # noqa: BLE001 - the top of a task: the next heartbeats are tried as after any failure
-            _log.exception("heartbeat_failed")
-        finally:
-            now, draw = self._clock.monotonic(), self._random.random()
-            self._beat_failures = self._beat_failures + 1 if failed else 0
-            self._beat_at = (
-                decisions.next_beat_after_failure(self._beat_failures, now, draw, self._timings)
-                if failed
-                else decisions.next_beat_at(now, draw, self._timings)
-            )
-            for key, reply in replies:
-                kept = self._kept[key]
-                self.beats[reply.outcome] += 1
-                kept.member = decisions.after_beat(kept.member, reply.outcome, now, draw, self._timings)
-                if reply.outcome is Outcome.FENCED:
-                    self._note_fenced(kept, "a newer agent renews it")
-            self._beating = False
-            self._wake.set()
-        self._note_availability(failed[0] if failed else Reply(Outcome.DONE))
-
-    # -- what is worth a line
-
-    def _note(self, kept: _Kept, step: Register | TellStatus, reply: Reply) -> None:
-        claim = kept.claim
-        who = {"service": claim.service_name, "instance": claim.instance_id}
-        match reply.outcome:
-            case Outcome.DONE:
-                if isinstance(step, Register):
-                    _log.info("registered", **who, status=step.status)
-                kept.problem = ""
-            case Outcome.FENCED:
-                self._note_fenced(kept, reply.said)
-            case Outcome.REFUSED | Outcome.UNKNOWN:
-                if reply.said != kept.problem:  # each refusal is said once, as the registry said it
-                    kept.problem = reply.said
-                    _log.error("refused", **who, because=reply.said)
-            case Outcome.UNAVAILABLE:
-                kept.problem = reply.said
-        self._note_availability(reply)
-
-    def _note_availability(self, reply: Reply) -> None:
-        away = reply.outcome is Outcome.UNAVAILABLE
-        if away and not self._unavailable:
-            _log.warning("registry_unavailable", because=reply.said)
-        elif self._unavailable and reply.outcome is Outcome.DONE:
-            _log.info("registry_available")
-        self._unavailable = away
-
-    def _note_fenced(self, kept: _Kept, said: str) -> None:
-        if kept.known or said != kept.problem:  # said once, and not with each try
-            _log.error("fenced", service=kept.claim.service_name, instance=kept.claim.instance_id, because=said)
-        kept.problem = said
-        kept.known = False  # it is the newer owner's, to be taken out by nobody else
 
     # -- the end
 
@@ -335,23 +362,20 @@ class Session:
         self._closing = True
         self._wake.set()
         for kept in self._kept.values():
-            if kept.checks is not None:
-                kept.checks.cancel()
-        # A registration that is still under way must not be stored after the farewell.
-        running = [task for task in self._tasks if not task.done()]
+            if kept.checking is not None:
+                kept.checking.cancel()
+        half_gone = list(self._leaving.values())
+        running = [task for task in self._tasks if not task.done() and task not in self._leaving]
         if running:
             await asyncio.wait(running, timeout=farewell_s / 2)
         await self.close()
-        leaving = [kept.claim for kept in self._kept.values() if kept.known]
+        leaving = [kept.claim for kept in self._kept.values() if kept.known] + half_gone
         if leaving:
-            await leave(
-                self._client,
-                leaving,
-                confirm_s=self._drain_confirm_s,
-                drain_wait_s=self._drain_wait_s,
-                ends_at=ends_at,
-                limit_s=farewell_s,
-            )
+            await self._leave(leaving, ends_at, farewell_s)
+
+    async def _leave(self, leaving: list[Registration], ends_at: float, limit_s: float) -> None:
+        confirm_s, wait_s = self._settings.drain_confirm_s, self._settings.drain_wait_s
+        await leave(self._client, leaving, confirm_s=confirm_s, drain_wait_s=wait_s, ends_at=ends_at, limit_s=limit_s)
 
     async def close(self) -> None:
         """Stop at once, and say nothing to the registry. Safe to call twice."""
@@ -365,24 +389,3 @@ class Session:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def epoch_at(wall: float) -> int:
-    """Return the epoch of an agent that starts at `wall` (Unix seconds): later ones are newer."""
-    return int(wall * 1000)
-
-
-def _report(kept: _Kept) -> ServiceReport:
-    last = kept.checker.last if kept.checker is not None else None
-    return ServiceReport(
-        service_name=kept.claim.service_name,
-        instance_id=kept.claim.instance_id,
-        endpoint=f"{kept.claim.protocol.value}://{kept.claim.host}:{kept.claim.port}",
-        phase=kept.member.phase,
-        check=kept.spec.check.value,
-        status=kept.member.status,
-        held=kept.member.held,
-        registered_status=kept.member.told,
-        last_check="none yet" if last is None else last.because or "good",
-        problem=kept.problem,
-    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 import ipaddress
 from typing import Any, Final
 
+from agent.check_table import MAX_CHECK_TIMEOUT_S
+from agent.checks.spec import CheckKind
+from agent.registry_addresses import source_text
 from dns.access import LOOPBACK
 from dns.forward_rules import ForwardRules, read_rules
 from registry_core.domain.records import Protocol
@@ -14,7 +16,6 @@ from registry_core.settings import (
     Listen,
     Setting,
     choice,
-    http_url,
     integer,
     items,
     json_object,
@@ -25,16 +26,6 @@ from registry_core.settings import (
 )
 from registry_core.telemetry.logs import LEVELS
 
-MAX_CHECK_TIMEOUT_S: Final = 5.0
-
-
-class CheckKind(enum.StrEnum):
-    """How an instance is asked whether it is well."""
-
-    HTTP = "http"
-    TCP = "tcp"
-    NONE = "none"
-
 
 def _network(value: str) -> str:
     try:
@@ -44,7 +35,7 @@ def _network(value: str) -> str:
 
 
 def _one_registry_or_more(value: str) -> tuple[str, ...]:
-    urls = items(http_url)(value)
+    urls = items(source_text)(value)
     if not urls:
         raise ValueError("it names no registry")
     return urls
@@ -90,14 +81,34 @@ SERVICE_METADATA: Final[Setting[dict[str, Any]]] = Setting(
 )
 SERVICE_ZONE: Final = Setting("SERVICE_ZONE", text, "", "the zone it runs in; none: AGENT_ZONE", "eu-west-1a")
 SERVICE_INSTANCE_ID: Final = Setting("SERVICE_INSTANCE_ID", text, "", "its id; none: host:port", "osint-1")
+# How that one service is checked; read by the same table as the file's [service.check].
+CHECK_PATH: Final = Setting("AGENT_CHECK_PATH", text, "", "http: the path; none: SERVICE_HEALTH_ENDPOINT", "/healthz")
+CHECK_STATUS: Final = Setting(
+    "AGENT_CHECK_STATUS", text, "", "http: the statuses that are good; none: 2xx", "200-204,301"
+)
+CHECK_BODY: Final = Setting("AGENT_CHECK_BODY", text, "", "http: a pattern that the body has to match", "ok|ready")
+CHECK_TLS_CA_FILE: Final = Setting(
+    "AGENT_CHECK_TLS_CA_FILE",
+    text,
+    "",
+    "http, grpc: who has to have signed the service's certificate; none: it is not looked at",
+    "/etc/vertice/ca.pem",
+)
+CHECK_GRPC_SERVICE: Final = Setting(
+    "AGENT_CHECK_GRPC_SERVICE", text, "", "grpc: the service asked for; none: the whole server", "billing.v1.Invoices"
+)
+CHECK_COMMAND: Final = Setting(
+    "AGENT_CHECK_COMMAND", text, "", "command: a program and its arguments, for no shell", "/bin/check-billing --quick"
+)
+CHECK_TTL: Final = Setting("AGENT_CHECK_TTL", text, "", "ttl: how long a report of the service holds; none: 30 s", "30")
 
 # The registry, and the pace.
 REGISTRY_URL: Final[Setting[tuple[str, ...]]] = Setting(
     "REGISTRY_URL",
     _one_registry_or_more,
     ("http://127.0.0.1:8888",),
-    "the registry, or several, comma-separated, the nearest first",
-    "http://registry-a:8888,http://registry-b:8888",
+    "the registry, or several, comma-separated, the nearest first; perhaps with #zone=NAME, or srv:NAME",
+    "http://registry-a:8888,http://registry-b:8888#zone=eu-1b,srv:_registry._tcp.example",
 )
 TOKEN: Final = Setting(
     "VERTICE_REGISTRY_TOKEN", text, "", "the shared token, sent as X-Registry-Token", "s3cret", secret=True
@@ -144,13 +155,16 @@ CHECK: Final = Setting(
     "AGENT_CHECK",
     _check_kind,
     CheckKind.HTTP,
-    "http, tcp or none; http asks only who speaks it, the rest by tcp (udp not at all)",
+    "http, tcp, grpc, command, ttl or none; http asks only who speaks it, the rest by tcp (udp not at all)",
     "tcp",
 )
 CHECK_INTERVAL: Final = Setting("AGENT_CHECK_INTERVAL", positive_seconds, 3.0, "how often a service is checked", "3")
 CHECK_TIMEOUT: Final = Setting("AGENT_CHECK_TIMEOUT", _check_timeout, 2.0, "how long a check may take, at most 5", "2")
 CHECK_RISE: Final = Setting("AGENT_CHECK_RISE", integer(1, 100), 2, "good checks in a row that make it passing", "2")
 CHECK_FALL: Final = Setting("AGENT_CHECK_FALL", integer(1, 100), 2, "bad checks in a row that make it critical", "2")
+CHECK_INITIAL_DELAY: Final = Setting(
+    "AGENT_CHECK_INITIAL_DELAY", seconds, 0.0, "how long after the start the first check is", "10"
+)
 ZONE: Final = Setting(
     "AGENT_ZONE", text, "", "the zone that this agent runs in: its instances come first", "eu-west-1a"
 )
@@ -182,6 +196,20 @@ STATE_DIR: Final = Setting(
     "a folder of this agent's own, where it keeps what it knows over a restart; none: it keeps nothing",
     "/var/lib/vertice",
 )
+VIEW_SERVICES: Final = Setting(
+    "AGENT_VIEW_SERVICES",
+    integer(1, 1_000_000),
+    1000,
+    "services that are held in memory; of a larger fleet, those that are asked for",
+    "5000",
+)
+VIEW_MB: Final = Setting(
+    "AGENT_VIEW_MB",
+    integer(1, 1_000_000),
+    50,
+    "megabytes that they may take, as measured, with the names of all",
+    "200",
+)
 STATIC_FILE: Final = Setting(
     "AGENT_STATIC_FILE",
     text,
@@ -203,7 +231,24 @@ SERVICE_TABLE: Final[tuple[Setting[Any], ...]] = (
     SERVICE_METADATA,
     SERVICE_ZONE,
     SERVICE_INSTANCE_ID,
+    CHECK_PATH,
+    CHECK_STATUS,
+    CHECK_BODY,
+    CHECK_TLS_CA_FILE,
+    CHECK_GRPC_SERVICE,
+    CHECK_COMMAND,
+    CHECK_TTL,
 )
+# The options of a check that the environment has, by their names in a file.
+CHECK_OPTIONS: Final[dict[str, Setting[str]]] = {
+    "path": CHECK_PATH,
+    "status": CHECK_STATUS,
+    "body": CHECK_BODY,
+    "tls_ca_file": CHECK_TLS_CA_FILE,
+    "grpc_service": CHECK_GRPC_SERVICE,
+    "command": CHECK_COMMAND,
+    "ttl": CHECK_TTL,
+}
 AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     REGISTRY_URL,
     TOKEN,
@@ -221,10 +266,13 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     CHECK_TIMEOUT,
     CHECK_RISE,
     CHECK_FALL,
+    CHECK_INITIAL_DELAY,
     ZONE,
     WHEN_NONE_PASS,
     DRAIN_CONFIRM,
     DRAIN_WAIT,
+    VIEW_SERVICES,
+    VIEW_MB,
     STATE_DIR,
     STATIC_FILE,
     LOG_LEVEL,

@@ -14,13 +14,19 @@ from typing import Final
 
 import msgspec
 
+from agent.check_table import CheckDefaults, default_kind, read_checks
+from agent.checks.spec import CheckPace, CheckSpec
 from agent.config_file import ConfigFile, ServiceTable, read_config_file
 from agent.fallback import of_environment, of_file
+from agent.registry_addresses import SrvName, read_source
+from agent.room import MEGABYTE, ViewLimits
 from agent.setting_table import (
     AGENT_TABLE,
     CHECK,
     CHECK_FALL,
+    CHECK_INITIAL_DELAY,
     CHECK_INTERVAL,
+    CHECK_OPTIONS,
     CHECK_RISE,
     CHECK_TIMEOUT,
     CONFIG,
@@ -53,9 +59,10 @@ from agent.setting_table import (
     STATIC_FILE,
     TABLE,
     TOKEN,
+    VIEW_MB,
+    VIEW_SERVICES,
     WHEN_NONE_PASS,
     ZONE,
-    CheckKind,
 )
 from dns.access import LOOPBACK
 from dns.forward_rules import ForwardRules
@@ -73,10 +80,10 @@ _ANY_PORT: Final = Rules(min_port=1)
 
 
 class ServiceSpec(msgspec.Struct, frozen=True):
-    """One service that the agent stands beside: what it registers as, and how it is checked."""
+    """One service that the agent stands beside: what it registers as, and its checks; without any it counts as well."""
 
     claim: Registration
-    check: CheckKind
+    checks: tuple[CheckSpec, ...] = ()
     has_own_id: bool = True  # False: the id is host:port for want of a better one
 
 
@@ -94,19 +101,17 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     dns_rate_limit: int = DNS_RATE_LIMIT.default
     dns_forward: ForwardRules = DNS_FORWARD.default
     dns_workers: int = DNS_WORKERS.default
-    check_interval_s: float = CHECK_INTERVAL.default
-    check_timeout_s: float = CHECK_TIMEOUT.default
-    check_rise: int = CHECK_RISE.default
-    check_fall: int = CHECK_FALL.default
     zone: str = ""
     when_none_pass: WhenNonePass = WHEN_NONE_PASS.default
     drain_confirm_s: float = DRAIN_CONFIRM.default
     drain_wait_s: float = DRAIN_WAIT.default
+    view: ViewLimits = ViewLimits()
     state_dir: str = STATE_DIR.default
     # What the environment, and a file, say of services that nobody else knows of.
     elsewhere: tuple[tuple[Instance, ...], tuple[Instance, ...]] = ((), ())
     log_level: str = LOG_LEVEL.default
     services: tuple[ServiceSpec, ...] = ()
+    files: tuple[str, ...] = ()  # where all of this was read, besides the environment
 
 
 def read_agent_settings(environment: Mapping[str, str], config: Path | None = None) -> AgentSettings:
@@ -127,7 +132,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
     elif given:
         raise SettingsError(f"{SERVICE_NAME.name}: it is missing, and {given[0]} is set (example: osint_service)")
     return AgentSettings(
-        registry_urls=values[REGISTRY_URL],
+        registry_urls=_not_here(values[DNS_ZONE], values[REGISTRY_URL]),
         token=values[TOKEN],
         heartbeat_s=values[HEARTBEAT_INTERVAL],
         initial_wait_s=values[INITIAL_WAIT_TIMEOUT],
@@ -139,14 +144,11 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         dns_rate_limit=values[DNS_RATE_LIMIT],
         dns_forward=_outside(values[DNS_ZONE], values[DNS_FORWARD]),
         dns_workers=values[DNS_WORKERS],
-        check_interval_s=values[CHECK_INTERVAL],
-        check_timeout_s=values[CHECK_TIMEOUT],
-        check_rise=values[CHECK_RISE],
-        check_fall=values[CHECK_FALL],
         zone=values[ZONE],
         when_none_pass=values[WHEN_NONE_PASS],
         drain_confirm_s=values[DRAIN_CONFIRM],
         drain_wait_s=values[DRAIN_WAIT],
+        view=ViewLimits(values[VIEW_SERVICES], values[VIEW_MB] * MEGABYTE),
         state_dir=values[STATE_DIR],
         elsewhere=(
             tuple(of_environment(environment)),
@@ -154,6 +156,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         ),
         log_level=values[LOG_LEVEL],
         services=_distinct(services),
+        files=tuple(str(file) for file in (path, values[STATIC_FILE]) if file),
     )
 
 
@@ -167,6 +170,19 @@ def _outside(zone: str, rules: ForwardRules) -> ForwardRules:
                 f"(example: {DNS_FORWARD.example})"
             )
     return rules
+
+
+def _not_here(zone: str, urls: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `urls`, none of which this agent would have to ask itself for."""
+    apex = name_of(zone)
+    for url in urls:
+        source = read_source(url)
+        if isinstance(source, SrvName) and source.name[-len(apex) :] == apex:
+            raise SettingsError(
+                f"{REGISTRY_URL.name}: {url!r} cannot be used: names under {zone} are answered here, out of what the "
+                f"registry says (example: {REGISTRY_URL.example})"
+            )
+    return urls
 
 
 def _from_environment(values: Values) -> ServiceSpec:
@@ -184,13 +200,25 @@ def _from_environment(values: Values) -> ServiceSpec:
         metadata=values[SERVICE_METADATA],
         zone=values[SERVICE_ZONE],
         instance_id=values[SERVICE_INSTANCE_ID],
+        check=_check_of_environment(values),
     )
     try:
         return _spec(table, values)
     except ValidationError as error:
-        top = (error.field or "").partition(".")[0]
-        name = "SERVICE_NAME" if top == "service_name" else f"SERVICE_{top.upper()}"
+        top, _, option = (error.field or "").partition(".")
+        if top == "check":
+            name = f"AGENT_CHECK_{option.upper()}" if option else CHECK.name
+        else:
+            name = "SERVICE_NAME" if top == "service_name" else f"SERVICE_{top.upper()}"
         raise SettingsError(_line(name, error)) from None
+
+
+def _check_of_environment(values: Values) -> dict[str, str]:
+    """Return what the environment says of the one service's check, as a table of the file would."""
+    options = {key: values[setting] for key, setting in CHECK_OPTIONS.items() if values[setting]}
+    if not options:
+        return {}
+    return {"kind": default_kind(values[CHECK], Protocol(values[SERVICE_PROTOCOL])).value, **options}
 
 
 def _from_table(table: ServiceTable, where: str, values: Values) -> ServiceSpec:
@@ -229,21 +257,18 @@ def _spec(table: ServiceTable, values: Values) -> ServiceSpec:
     claim = checked(claim, _ANY_PORT)
     if not table.instance_id:
         claim = msgspec.structs.replace(claim, instance_id=host_port(claim.host, claim.port))
-    return ServiceSpec(claim, _kind(table.check, protocol, values), has_own_id=bool(table.instance_id))
+    return ServiceSpec(claim, read_checks(table.check, claim, _defaults(values)), has_own_id=bool(table.instance_id))
 
 
-def _kind(wanted: str, protocol: Protocol, values: Values) -> CheckKind:
-    if wanted:
-        try:
-            return CheckKind(wanted)
-        except ValueError:
-            raise ValidationError(
-                f"a check is one of {', '.join(CheckKind)}", field="check", provided=wanted, example="tcp"
-            ) from None
-    kind = values[CHECK]
-    if kind is CheckKind.HTTP and protocol not in (Protocol.HTTP, Protocol.HTTPS):
-        kind = CheckKind.TCP
-    return CheckKind.NONE if kind is CheckKind.TCP and protocol is Protocol.UDP else kind
+def _defaults(values: Values) -> CheckDefaults:
+    pace = CheckPace(
+        interval_s=values[CHECK_INTERVAL],
+        timeout_s=values[CHECK_TIMEOUT],
+        rise=values[CHECK_RISE],
+        fall=values[CHECK_FALL],
+        initial_delay_s=values[CHECK_INITIAL_DELAY],
+    )
+    return CheckDefaults(values[CHECK], pace)
 
 
 def _distinct(services: list[ServiceSpec]) -> tuple[ServiceSpec, ...]:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
+import logging
 import random
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -19,27 +22,34 @@ import structlog
 from aiohttp import web
 
 from agent.about import About
-from agent.blocking import in_thread
-from agent.checks.checker import CheckPace
-from agent.checks.probes import check_session, probe_for
+from agent.check_api import CheckReports
+from agent.checks.probes import Probes as CheckProbes
+from agent.checks.probes import check_session
 from agent.decisions import Timings
 from agent.dns_workers import DnsWorkers
 from agent.fallback import Fallback
 from agent.holding import Holding
-from agent.identity import ID_DIGITS, identified
 from agent.keeper import SnapshotKeeper
+from agent.loader import ServiceLoader
 from agent.local_api import LocalApi
 from agent.lookups import Lookups
 from agent.metrics import AgentMetrics
-from agent.registry_client import CONNECTIONS, RegistryClient, Upstreams
+from agent.registry_client import CONNECTIONS, RegistryClient
+from agent.registry_lookup import RegistryLookup
+from agent.registry_probes import Probes
+from agent.reload_plan import ReloadPlan
+from agent.reloader import Reloader
+from agent.remembering import Memory
 from agent.resolving import HostResolver
-from agent.session import Session, epoch_at
+from agent.session import Session, SessionSettings
 from agent.settings import AgentSettings
-from agent.snapshot import Saved
 from agent.state_dir import StateDir
 from agent.sync import WatchSync
+from agent.upstream_choice import DEFAULT_PACE
+from agent.upstreams import Upstreams
 from agent.view import View
 from dns.cookies import SECRET_LENGTH
+from dns.forward_rules import ForwardRules
 from dns.forwarding import Forwarder
 from dns.responder import DnsSettings, Responder
 from dns.tcp import TcpServer, serve_tcp
@@ -50,8 +60,9 @@ from registry_core.ports import Clock, SystemClock
 from registry_core.settings import Listen
 
 TICK_S: Final = 1.0
-# The first answer is to come within a second of the start, whatever the disk does.
-STATE_S: Final = 0.5
+# A tidy-up every minute, and so many services then that a fleet which has become smaller has room for again.
+TIDY_EVERY_TICKS: Final = 60
+BACK_AT_ONCE: Final = 64
 LOCATE_EVERY_S: Final = 60.0
 LAST_SAVE_S: Final = 1.0
 SHUTDOWN_S: Final = 1.0
@@ -66,16 +77,28 @@ _log = structlog.get_logger(component="agent")
 class Sidecar:
     """One agent. `start` it, and `close` it."""
 
-    def __init__(self, settings: AgentSettings, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        read_again: Callable[[], AgentSettings] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """`read_again` reads the settings anew; without it they stay as they are."""
         self.settings = settings
+        self.reloader = None if read_again is None else Reloader(settings, read_again, self._apply)
         self._clock = clock if clock is not None else SystemClock()
         self._random = random.Random()  # noqa: S311 - spreads load; nothing secret hangs on it
         self.fallback = Fallback(*settings.elsewhere)
-        self.view = View(self._clock, fallback=self.fallback)
+        self.view = View(
+            self._clock,
+            fallback=self.fallback,
+            room=settings.view,
+            own=frozenset(spec.claim.key.label for spec in settings.services),
+        )
         self.state = StateDir(Path(settings.state_dir)) if settings.state_dir else None
         self.keeper: SnapshotKeeper | None = None
-        self._services = settings.services
-        self._epoch: int | None = None  # None: what the clock says
+        self._memory = Memory(self.state, settings.services)
         self.lookups = Lookups(
             self.view, zone=settings.zone, when_none_pass=settings.when_none_pass, random=self._random
         )
@@ -98,10 +121,21 @@ class Sidecar:
             cookie_secret=cookie_secret,
         )
         self.workers = DnsWorkers(self.view, self.fallback, self.forwarder, cookie_secret)
-        self.upstreams = Upstreams(settings.registry_urls)
+        self.upstreams = Upstreams((), clock=self._clock, random=self._random, zone=settings.zone, pace=DEFAULT_PACE)
+        # Names of registries are looked up by the same rules; by the system's resolvers when nothing is forwarded.
+        asker = self.forwarder if self.forwarder is not None else Forwarder(ForwardRules(), self._clock)
+        self._asker = asker
+        self.lookup = RegistryLookup(settings.registry_urls, self.upstreams, asker.look_up, self._random)
         self._connections = Connections(HTTP_LIMITS)
         self.about = About(
-            self.view, self.lookups, self.responder, self.upstreams, self._clock, forwarder=self.forwarder
+            self.view,
+            self.lookups,
+            self.responder,
+            self.upstreams,
+            self.lookup,
+            clock=self._clock,
+            forwarder=self.forwarder,
+            reloader=self.reloader,
         )
         self._holding = Holding()
         self._api = LocalApi(
@@ -109,6 +143,7 @@ class Sidecar:
             self.view,
             self._connections,
             self._holding,
+            CheckReports(lambda: self.session),
             random=self._random,
             clock=self._clock,
             about=self.about.report,
@@ -117,6 +152,10 @@ class Sidecar:
         )
         self.session: Session | None = None
         self.sync: WatchSync | None = None
+        self._client: RegistryClient | None = None
+        self._loader: ServiceLoader | None = None
+        self._session_settings: Callable[[AgentSettings], SessionSettings] | None = None
+        self._fallback_changed = asyncio.Event()
         self.http_listen = settings.http_listen
         self.dns_listen = settings.dns_listen
         self._stack = contextlib.AsyncExitStack()
@@ -158,45 +197,20 @@ class Sidecar:
 
     async def _remember(self) -> None:
         """Begin with what the last run knew, if that can be had at once."""
-        state = self.state
-        if state is None:
+        if self.state is None:
             return
-        self._stack.callback(state.close)
-
-        def read() -> Saved | None:
-            state.open()
-            # A folder that another agent has is that one's: its ids are not ours.
-            if state.is_held:
-                self._identify(state)
-            return state.read_snapshot()
-
-        try:
-            saved = await in_thread(read, name="read state", timeout_s=STATE_S)
-        except TimeoutError:
-            _log.warning("state_not_read", path=str(state.path), because=f"it took longer than {STATE_S:g} s")
+        self._stack.callback(self.state.close)
+        if not await self._memory.read(self._clock.wall()):
             return
+        saved = self._memory.saved
         if saved is not None:
             self.view.restore(saved, self._clock.wall())
             _log.info("snapshot_read", instances=len(saved.instances), age_s=round(self.view.age_s()))
-        self.keeper = SnapshotKeeper(state, self.view, self._clock)
-
-    def _identify(self, state: StateDir) -> None:
-        """Take the ids and the epoch that are kept, and keep what is new. Blocks."""
-        draws = iter(lambda: secrets.token_hex(ID_DIGITS // 2), "")
-        kept = state.read_identity()
-        self._services, identity = identified(
-            self.settings.services, kept, epoch=epoch_at(self._clock.wall()), draws=draws
-        )
-        self._epoch = identity.epoch
-        try:
-            state.write_identity(identity)
-        except OSError as error:
-            _log.warning("identity_not_kept", path=str(state.path), because=error.strerror)
+        self.keeper = SnapshotKeeper(self.state, self.view, self._clock)
 
     async def _serve_dns(self) -> None:
-        if self.forwarder is not None:
-            await self.forwarder.start()
-            self._stack.push_async_callback(self.forwarder.close)
+        await self._asker.start()
+        self._stack.push_async_callback(self._asker.close)
         where = self.settings.dns_listen
         # With port 0 the system chooses one for UDP, which may be taken for TCP: then another is tried.
         for attempt in range(20 if where.port == 0 else 1):
@@ -216,8 +230,7 @@ class Sidecar:
             self._stack.callback(udp.close)
             self._stack.push_async_callback(tcp.close)
             self.dns_listen = Listen(where.host, udp.port)
-            if self.forwarder is not None:
-                self.forwarder.listens_on(where.host, udp.port)
+            self._asker.listens_on(where.host, udp.port)
             self.about.answers_on(udp, self.workers)
             self.workers.start(self.settings.dns_workers - 1, where.host, udp.port, self.dns_settings)
             self._stack.push_async_callback(self.workers.close)
@@ -233,7 +246,7 @@ class Sidecar:
         assert serve is not None  # set by setup()
         try:
             server = await asyncio.get_running_loop().create_server(
-                self._connections.guarding(serve), where.host, where.port, backlog=256
+                self._connections.guarding(serve), where.host, where.port, backlog=1024
             )
         except OSError as error:
             raise _cannot_listen(where, "HTTP", error) from error
@@ -250,38 +263,57 @@ class Sidecar:
                 headers={"User-Agent": "vertice-agent"},
             )
         )
+        probes = Probes(http, self.upstreams, self._clock, self._random)
+        self._stack.push_async_callback(probes.close)
         checks = await self._stack.enter_async_context(check_session(resolver))
-        client = RegistryClient(http, self.upstreams, settings.token)
+        self._client = client = RegistryClient(http, self.upstreams, probes, self._clock, settings.token)
+
+        probe_for = CheckProbes(checks, resolver)
+
+        def session_settings(settings: AgentSettings) -> SessionSettings:
+            return SessionSettings(
+                timings=Timings(heartbeat_s=settings.heartbeat_s, initial_wait_s=settings.initial_wait_s),
+                probe_for=probe_for,
+                drain_confirm_s=settings.drain_confirm_s,
+                drain_wait_s=settings.drain_wait_s,
+            )
+
+        self._session_settings = session_settings
         self.session = Session(
-            self._services,
+            self._memory.services,
             client,
-            timings=Timings(heartbeat_s=settings.heartbeat_s, initial_wait_s=settings.initial_wait_s),
-            pace=CheckPace(settings.check_interval_s, settings.check_rise, settings.check_fall),
-            probe_for=lambda spec: probe_for(spec, checks, resolver, settings.check_timeout_s),
+            settings=session_settings(settings),
             clock=self._clock,
             random=self._random,
             resolver=resolver,
-            drain_confirm_s=settings.drain_confirm_s,
-            drain_wait_s=settings.drain_wait_s,
-            epoch=self._epoch,
+            epoch=self._memory.epoch,
             lease_granted=self.view.lease_granted,
         )
-        self.sync = WatchSync(
+        self.sync = sync = WatchSync(
             http,
             self.upstreams,
+            probes,
             self.view,
             client,
             reassert=self.session.reassert,
+            clock=self._clock,
             random=self._random,
             token=settings.token,
         )
         self._holding.join(self.session, client)
-        self.about.join(self.session, self.sync, self.keeper)
-        tasks = [asyncio.create_task(self.sync.run()), asyncio.create_task(self._tick())]
+        loader = ServiceLoader(http, self.view, registry=lambda: sync.connected_to, token=settings.token)
+        self._loader = loader
+        self._stack.push_async_callback(loader.close)
+        self.view.fetcher, self.view.refresh = loader.fetch, sync.hurry
+        self.about.join(self.session, sync, self.keeper, loader)
+        tasks = [
+            asyncio.create_task(work) for work in (self.lookup.run(), probes.run(), sync.run(), self._tick(loader))
+        ]
         if self.keeper is not None:
             tasks.append(asyncio.create_task(self.keeper.run()))
-        if self.fallback.hosts():
-            tasks.append(asyncio.create_task(self._locate(resolver)))
+        if self.reloader is not None:
+            tasks.append(asyncio.create_task(self.reloader.run()))
+        tasks.append(asyncio.create_task(self._locate(resolver)))
         self._stack.push_async_callback(_cancel, tasks)
         self._stack.push_async_callback(self.session.close)
         self.session.start()
@@ -289,14 +321,56 @@ class Sidecar:
     async def _locate(self, resolver: HostResolver) -> None:
         """Find the addresses of the host names that the fallback has, again and again."""
         while True:
-            found = {host: await resolver.addresses(host) for host in sorted(self.fallback.hosts())}
-            self.view.located(found)
-            await asyncio.sleep(LOCATE_EVERY_S)
+            self._fallback_changed.clear()
+            hosts = sorted(self.fallback.hosts())
+            if hosts:
+                self.view.located({host: await resolver.addresses(host) for host in hosts})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOCATE_EVERY_S if hosts else None):
+                    await self._fallback_changed.wait()
 
-    async def _tick(self) -> None:
-        while True:
+    # -- other settings
+
+    def reload(self) -> None:
+        """Read the settings anew, now. What they change follows, and nothing is waited for."""
+        if self.reloader is not None:
+            self.reloader.ask()
+
+    async def _apply(self, plan: ReloadPlan) -> None:
+        """Go on with other settings. Nobody who asks notices."""
+        old, new, session = self.settings, plan.settings, self.session
+        assert session is not None  # reloads begin after everything else
+        assert self._session_settings is not None
+        services = await self._memory.with_ids(new.services)
+        self.settings = new
+        if new.log_level != old.log_level:
+            logging.getLogger().setLevel(new.log_level.upper())
+        if (new.zone, new.when_none_pass) != (old.zone, old.when_none_pass):
+            self.lookups.prefer(new.zone, new.when_none_pass)
+            self.responder.prefer(new.zone, new.when_none_pass)
+            self.workers.prefer(new.zone, new.when_none_pass)
+            self.upstreams.stands_in(new.zone)
+        if new.elsewhere != old.elsewhere:
+            self.fallback = Fallback(*new.elsewhere)
+            self.workers.use_fallback(self.fallback)
+            self.view.use_fallback(self.fallback)
+            self._fallback_changed.set()
+        if new.token != old.token and self._client and self.sync and self._loader:
+            self._client.use_token(new.token)
+            self.sync.use_token(new.token)
+            self._loader.use_token(new.token)
+        if new.registry_urls != old.registry_urls:
+            self.lookup.use(new.registry_urls)
+        self.view.use_own(frozenset(spec.claim.key.label for spec in services))
+        session.use(self._session_settings(new), services)
+
+    async def _tick(self, loader: ServiceLoader) -> None:
+        for number in itertools.count(1):
             await asyncio.sleep(TICK_S)
             self.view.tick()
+            if number % TIDY_EVERY_TICKS == 0:
+                for label in self.view.tidy(BACK_AT_ONCE):
+                    loader.begin(label)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from registry_core.domain.catalog import Lived
+from registry_core.domain.catalog import Lived, share
 from registry_core.domain.cursor import Cursor, parse_cursor
 from registry_core.errors import ValidationError, VerticeError
 
@@ -23,6 +23,8 @@ VERSION: Final = 1
 MAX_BYTES: Final = 512 * 1024 * 1024
 # Instances that are encoded in one go. It happens in a thread, between two of whose steps lookups are answered.
 _STEP: Final = 200
+# Bytes that are decoded in one go: the texts that they share are freed before the next ones are made.
+_STEP_BYTES: Final = 64 * 1024
 _ENCODER: Final = msgspec.json.Encoder()
 _LIVED: Final = msgspec.json.Decoder(Lived)
 
@@ -100,13 +102,23 @@ def decode(data: bytes) -> Saved:
     if checksum_of([body]) != header.checksum:
         raise BadSnapshot("its checksum is that of other bytes: it was changed after it was written")
     try:
-        instances = _LIVED.decode_lines(body)
+        instances = tuple(_records(body))
         cursor = parse_cursor(header.cursor)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValidationError) as error:
         raise BadSnapshot(f"what it holds cannot be read: {error}") from None
     if len(instances) != header.count:
         raise BadSnapshot(f"it should hold {header.count} instances, and holds {len(instances)}")
-    return Saved(tuple(instances), cursor, header.digest, header.confirmed_at)
+    return Saved(instances, cursor, header.digest, header.confirmed_at)
+
+
+def _records(body: bytes) -> Iterator[Lived]:
+    start = 0
+    while start < len(body):
+        end = body.find(b"\n", start + _STEP_BYTES) + 1 or len(body)
+        for lived in _LIVED.decode_lines(body[start:end]):
+            share(lived.instance)
+            yield lived
+        start = end
 
 
 def _header(line: bytes) -> _Header:

@@ -8,11 +8,12 @@ fit is BrokenStream, after which the stream is of no more use.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
 import msgspec
 
+from agent.staging import Everything, Rest, Stage
 from registry_core.api.schemas import (
     DeregisteredLine,
     ExpiredLine,
@@ -46,13 +47,14 @@ class BrokenStream(VerticeError):
 
 
 class Replaced(msgspec.Struct, frozen=True):
-    """Everything there is, as of `cursor`."""
+    """Everything there is, as of `cursor`: what the stage has kept, and what it says of the rest."""
 
     instances: tuple[Lived, ...]
     cursor: Cursor
     digest: str
     state: str
     reason: str
+    rest: Rest = Rest()
 
 
 class Moved(msgspec.Struct, frozen=True):
@@ -65,10 +67,16 @@ class Moved(msgspec.Struct, frozen=True):
 
 
 class Happened(msgspec.Struct, frozen=True):
-    """One event, after which the reader stands at `cursor`."""
+    """One event, after which the reader stands at `cursor`.
+
+    `digest` and `count` are the registry's: of the whole catalogue then, and of the service's instances; "" and
+    -1 when it does not say.
+    """
 
     event: Event
     cursor: Cursor
+    digest: str = ""
+    count: int = -1
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -96,12 +104,17 @@ class _Typed(msgspec.Struct):
 class WatchReader:
     """The reader of one connection that was opened with `cursor`."""
 
-    def __init__(self, cursor: Cursor, *, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+    def __init__(
+        self, cursor: Cursor, *, stage: Callable[[], Stage] = Everything, max_line_bytes: int = MAX_LINE_BYTES
+    ) -> None:
+        """`stage` makes the place where the parts of a snapshot are held back."""
         self._cursor = cursor
+        self._stage = stage
         self._max_line_bytes = max_line_bytes
         self._pieces: list[bytes] = []  # of the line that has not ended yet
         self._pieces_bytes = 0
-        self._parts: list[Lived] | None = None  # of the snapshot that has not ended yet
+        self._parts: Stage | None = None  # of the snapshot that has not ended yet
+        self._count = 0  # of its instances
 
     def feed(self, data: bytes) -> Iterator[Change]:
         """Yield the changes that `data` completes.
@@ -154,17 +167,18 @@ class WatchReader:
 
     def _part(self, line: SnapshotLine) -> Replaced | None:
         if line.first:
-            self._parts = []
+            self._parts, self._count = self._stage(), 0
         if self._parts is None:
             raise BrokenStream("a part of a snapshot without its first")
-        self._parts.extend(line.instances)
-        if len(self._parts) > MAX_INSTANCES:
+        self._count += len(line.instances)
+        if self._count > MAX_INSTANCES:
             raise BrokenStream(f"a snapshot has more than {MAX_INSTANCES} instances")
+        self._parts.add(line.instances)
         if not line.last:
             return None
-        instances, self._parts = tuple(self._parts), None
+        (instances, rest), self._parts = self._parts.taken(), None
         self._cursor = _cursor(line.cursor)
-        return Replaced(instances, self._cursor, line.digest, line.state, line.reason)
+        return Replaced(instances, self._cursor, line.digest, line.state, line.reason, rest)
 
     def _event(self, line: RegisteredLine | StatusChangedLine | DeregisteredLine | ExpiredLine) -> Happened | None:
         if self._parts is not None:
@@ -184,7 +198,7 @@ class WatchReader:
                 event = Deregistered(position, _key(line))
             case ExpiredLine():
                 event = Expired(position, _key(line))
-        return Happened(event, cursor)
+        return Happened(event, cursor, line.digest, line.count)
 
 
 def _step(known: Cursor, cursor: Cursor) -> Position | None:

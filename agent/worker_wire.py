@@ -1,8 +1,9 @@
 """What an agent and its DNS workers say to each other, over a socket that only they have.
 
 To a worker: how it is to answer, then services as they change, and now and then how sure the agent is of
-its view. From a worker: what it has counted, and questions about names of others, which the agent alone has
-forwarded. Lengths before MessagePack. Nothing is decided here.
+its view. From a worker: what it has counted, questions about names of others, which the agent alone has
+forwarded, and services that are there and not held, which the agent reads from the registry. Lengths before
+MessagePack. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import msgspec
 
 from dns.responder import DnsSettings, Responder
 from registry_core.domain.catalog import Lived
-from registry_core.domain.records import Instance
+from registry_core.domain.records import Instance, Protocol
+from registry_core.domain.selection import WhenNonePass
 
 # A message has the instances of a few services; each instance has at most 8 KiB of metadata and 4 of the rest.
 MAX_MESSAGE: Final = 256 * 1024 * 1024
@@ -37,11 +39,13 @@ class Setup(msgspec.Struct, frozen=True, tag=True):
 class Services(msgspec.Struct, frozen=True, tag=True):
     """All instances of these services now, by label; none is left of a service without any.
 
-    `elsewhere` has in the same way what is said of them outside of the registry.
+    `elsewhere` has in the same way what is said of them outside of the registry. `absent` are those of them
+    that are there and not held, and what each is reached by.
     """
 
     instances: dict[str, tuple[Lived, ...]]
     elsewhere: dict[str, tuple[Instance, ...]]
+    absent: dict[str, frozenset[Protocol]] = {}
 
 
 class State(msgspec.Struct, frozen=True, tag=True):
@@ -58,7 +62,20 @@ class Forwarded(msgspec.Struct, frozen=True, tag=True):
     answer: bytes | None
 
 
-ToWorker: TypeAlias = Setup | Services | State | Forwarded
+class Preference(msgspec.Struct, frozen=True, tag=True):
+    """Answer for this zone, and so when none passes, from now on."""
+
+    local_zone: str
+    when_none_pass: WhenNonePass
+
+
+class Read(msgspec.Struct, frozen=True, tag=True):
+    """Services that were to be read: what was sent before this is what became of it."""
+
+    labels: tuple[str, ...]
+
+
+ToWorker: TypeAlias = Setup | Services | State | Forwarded | Read | Preference
 
 
 class Foreign(msgspec.Struct, frozen=True, tag=True):
@@ -90,7 +107,19 @@ class DnsCounts(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         return msgspec.structs.replace(self, entries=0, bytes=0)
 
 
-FromWorker: TypeAlias = DnsCounts | Foreign
+class Wanted(msgspec.Struct, frozen=True, tag=True):
+    """A service that is there and not held is asked for."""
+
+    label: str
+
+
+class Asked(msgspec.Struct, frozen=True, tag=True):
+    """Services that somebody asked for: they are not the ones that are to give way to others."""
+
+    labels: tuple[str, ...]
+
+
+FromWorker: TypeAlias = DnsCounts | Foreign | Wanted | Asked
 
 
 def counts_of(responder: Responder, dropped: int) -> DnsCounts:

@@ -21,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-from agent.dev.compose import read_compose
+from agent.dev.planning import read_plan
 from bench import dns_servers
 from bench.dns_load import Load, best, latencies_ms, load, pin_server
 from bench.dns_servers import ZONE, Fleet, Server
@@ -169,7 +169,7 @@ def main() -> int:
     arguments = parser.parse_args()
     names = [f"fleet_service_{n}" for n in range(FLEET)]
     if arguments.fleet is not None:
-        names = [service.name for service in read_compose(arguments.fleet).services]
+        names = [service.name for service in read_plan(arguments.fleet).services]
     machine = this_machine()
     rows, latencies = measure(Fleet(tuple(names)), arguments.rounds, arguments.seconds)
     reached = goals(rows, latencies[OURS].p99_ms)

@@ -78,6 +78,7 @@ class Found(msgspec.Struct, frozen=True):
     answer: Answer
     label: str = ""
     orders: Orders = ONE_ORDER
+    lacking: bool = False  # the service is there, and its records have to be fetched: until then, this answer
 
 
 class Zone:
@@ -90,6 +91,10 @@ class Zone:
         self._primary: Name = (b"ns", *self._apex)
         soa = record_data.soa_data(self._primary, (b"hostmaster", *self._apex), 1, settings.negative_ttl_s)
         self._soa = soa
+
+    def prefer(self, local_zone: str, when_none_pass: WhenNonePass) -> None:
+        """Answer for this zone of ours, and so when none passes, from now on."""
+        self._settings = msgspec.structs.replace(self._settings, local_zone=local_zone, when_none_pass=when_none_pass)
 
     def answer(
         self,
@@ -168,7 +173,7 @@ class Zone:
         return msgspec.structs.replace(answer, additional=(Record(self._primary, Type.A, self._ttl_s(), _LOOPBACK),))
 
     def _enumeration(self, query: Query, most: int) -> Answer:
-        labels = sorted(self._view.catalog.labels())
+        labels = sorted(self._view.labels())
         if not labels:
             return self._nothing(Rcode.NOERROR) if self._view.complete else _cannot_tell()
         names = [
@@ -179,13 +184,13 @@ class Zone:
         return self._shaped(query, {Type.PTR: names})
 
     def _transports(self, label: str) -> list[bytes]:
-        service = self._view.catalog.find(label)
-        return sorted({_transport(i) for i in service.instances}) if service is not None else []
+        return sorted(b"_udp" if one is Protocol.UDP else b"_tcp" for one in self._view.transports(label))
 
     def _instance(self, query: Query, short: str) -> Found:
         instance = self._view.catalog.by_short(short) or self._view.elsewhere.by_short(short)
         if instance is None:
-            return Found(self._unknown())  # whose it will be cannot be told from the name
+            # Whose it will be cannot be told from the name, nor whether it is one of those that are not held.
+            return Found(self._unknown() if self._view.holds_all else _cannot_tell())
         data = {type_: list(_addresses([instance], type_)) for type_ in (Type.A, Type.AAAA)}
         return Found(self._shaped(query, data), label=label_of(instance.service_name))
 
@@ -204,7 +209,10 @@ class Zone:
         if name is None or wanted_tag is None:
             return Found(self._unknown())
         label = label_of(name)
-        found = self._view.catalog.find(name) or self._view.elsewhere.find(name)
+        found = self._view.find(name)
+        lacking = self._view.lacks(name)
+        if found is None and lacking:
+            return Found(_cannot_tell(), label=label, lacking=True)
         instances: Sequence[Instance] = found.instances if found is not None else ()
         if transport:
             instances = [i for i in instances if _transport(i) == transport]
@@ -212,7 +220,7 @@ class Zone:
             instances = [i for i in instances if wanted_tag in i.tags]
         if not instances:
             # The other transport, or another tag, may be there: then this name alone is not.
-            return Found(self._unknown(), label=label)
+            return Found(self._unknown(), label=label, lacking=lacking)
         usable, leaving = usable_and_leaving(instances, self._settings.when_none_pass)
         # A and the like say nothing of weights: who is leaving is named when nobody else is there.
         order, orders = arranged(
@@ -224,7 +232,7 @@ class Zone:
         else:
             answer = self._of_service(query, order, most, only_srv=bool(transport))
         # One record has one order, however many instances it stands for.
-        return Found(answer, label=label, orders=orders if len(answer.answers) > 1 else ONE_ORDER)
+        return Found(answer, label=label, orders=orders if len(answer.answers) > 1 else ONE_ORDER, lacking=lacking)
 
     def _of_service(self, query: Query, instances: Sequence[Instance], most: int, *, only_srv: bool) -> Answer:
         match query.qtype:

@@ -18,7 +18,7 @@ import structlog
 
 from dns import codec
 from dns.asking import Asking, Patience, Unanswered
-from dns.codec import Answer, Query, Rcode
+from dns.codec import CLASS_IN, Answer, Name, Query, Rcode
 from dns.foreign import (
     PAYLOAD,
     RA,
@@ -27,6 +27,7 @@ from dns.foreign import (
     Inquiry,
     Reply,
     answer_for,
+    inquiry,
     inquiry_of,
     lifetime_s,
     opt_for,
@@ -35,6 +36,7 @@ from dns.foreign import (
 )
 from dns.foreign_cache import ForeignCache, ForeignLimits, Kept
 from dns.forward_rules import ForwardRules
+from dns.record_data import name_data
 from dns.resolv_conf import MAX_CHARACTERS, nameservers
 from dns.resolvers import Group, Resolvers
 from dns.special_names import special
@@ -221,6 +223,15 @@ class Forwarder:
             waiting.answer.set_result(self._given("stale", self._old(waiting.query, old, waiting.size)))
 
     # -- what is asked of others
+
+    async def look_up(self, name: Name, qtype: int) -> Reply | Unanswered:
+        """Return what the resolvers say of `name`, in lower case, to this program itself.
+
+        By the rules that askers have, and so never by way of ourselves: a question that comes back is known.
+        """
+        group = self._resolvers.group_for(name)
+        question = name_data(name) + qtype.to_bytes(2) + CLASS_IN.to_bytes(2)
+        return await self._asking.ask(inquiry(question), b"", group)
 
     async def _fly(self, asked: Inquiry, via: bytes, group: Group, flight: _Flight) -> None:
         try:

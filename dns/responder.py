@@ -77,6 +77,7 @@ class Responder:
         self._random = random
         self._forwarder = forwarder
         self._later: asyncio.Future[bytes] | None = None
+        self._view = view
         self._zone = Zone(
             view,
             ZoneSettings(
@@ -103,6 +104,11 @@ class Responder:
         self.limited = 0
         self.failures = 0
         view.subscribe(self._changed)
+
+    def prefer(self, local_zone: str, when_none_pass: WhenNonePass) -> None:
+        """Answer for this zone of ours, and so when none passes, from now on."""
+        self._zone.prefer(local_zone, when_none_pass)
+        self._changed(frozenset())
 
     def udp(self, query: bytes, host: str = _HERE) -> bytes | None:
         """Return the answer to a datagram from `host`, who may ask, or None when silence is the answer."""
@@ -192,12 +198,17 @@ class Responder:
 
     # -- what is not ready
 
-    def _answer(self, message: bytes, key: bytes | None, host: str, *, idle_s: float | None = None) -> bytes | None:
-        """Return a new answer; `idle_s` is None over UDP. `key`, folded, is what to keep it under; None: not at all."""
+    def _answer(
+        self, message: bytes, key: bytes | None, host: str, *, idle_s: float | None = None, may_wait: bool = True
+    ) -> bytes | None:
+        """Return a new answer; `idle_s` is None over UDP. `key`, folded, is what to keep it under; None: not at all.
+
+        Not `may_wait`: what cannot be told now is not told later either.
+        """
         try:
             query = codec.read(message)
             if isinstance(query, Query):
-                return self._answer_query(query, message, key, host=host, idle_s=idle_s)
+                return self._answer_query(query, message, key, host=host, idle_s=idle_s, may_wait=may_wait)
             if query is None:
                 self.malformed += 1
                 return None
@@ -213,13 +224,18 @@ class Responder:
             return codec.refuse(refusal, payload=self._settings.udp_payload)
 
     def _answer_query(
-        self, query: Query, message: bytes, key: bytes | None, *, host: str, idle_s: float | None
+        self, query: Query, message: bytes, key: bytes | None, *, host: str, idle_s: float | None, may_wait: bool
     ) -> bytes | None:
         limit = codec.MAX_MESSAGE if idle_s is not None else min(query.payload, self._settings.udp_payload)
         # A query with options (cookies, mostly) is another one each time: keeping it would help nobody.
         keeps = key is not None and not (query.edns is not None and query.edns.has_options)
         entry = self._ready.get(key) if key is not None and keeps else None
         found = self._zone.answer(query, self._random, limit, entry.number if entry is not None else None)
+        if found.lacking:
+            keeps = False  # it is fetched now, or asked for again
+            if may_wait and (later := self._when_fetched(found.label, message, host, idle_s)) is not None:
+                self._later = later
+                return None
         answer = found.answer
         if self._forwarder is not None and answer.rcode is Rcode.REFUSED and _can_be_forwarded(query):
             answered = self._forwarder.answer(query, message, limit)
@@ -244,6 +260,27 @@ class Responder:
                 entry = Entry(found.label, found.orders, counter, self._random.random())
             kept.put(key, entry, respelled(packed[2:], key))
         return packed
+
+    def _when_fetched(
+        self, label: str, message: bytes, host: str, idle_s: float | None
+    ) -> asyncio.Future[bytes] | None:
+        """Return the answer that will be there when the view has the service, or knows that it cannot have it."""
+        fetched = self._view.fetch(label)
+        if fetched is None:
+            return None
+        later: asyncio.Future[bytes] = fetched.get_loop().create_future()
+
+        def answer(_: asyncio.Future[None]) -> None:
+            if later.done():
+                return
+            packed = self._answer(message, None, host, idle_s=idle_s, may_wait=False)
+            if packed is None:
+                later.cancel()
+            else:
+                later.set_result(packed)
+
+        fetched.add_done_callback(answer)
+        return later
 
     def _answer_refusal(self, refusal: Refusal, host: str, idle_s: float | None) -> bytes:
         edns, rcode = refusal.edns, refusal.rcode

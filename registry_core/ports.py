@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import msgspec
 
+from registry_core.domain import records
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.catalog import Catalog, Snapshot
 from registry_core.domain.cursor import Cursor
@@ -221,7 +223,38 @@ class LocalView(Protocol):
 
     @property
     def catalog(self) -> Catalog:
-        """All that is known. The same object for ever; it changes in place."""
+        """All that is held. The same object for ever; it changes in place."""
+        ...
+
+    def find(self, name: str) -> Service | None:
+        """Return the service of that name, in either spelling, and take note that it was asked for.
+
+        What is said of it elsewhere, when the catalogue does not have it. None also for one that `lacks` names.
+        """
+        ...
+
+    def lacks(self, name: str) -> bool:
+        """Whether there is such a service, and it is not held: the fleet is larger than the view may be."""
+        ...
+
+    def fetch(self, name: str) -> asyncio.Future[None] | None:
+        """Begin to read a service that is lacking; the future ends, without a word, when `find` may have it.
+
+        None: it is not lacking, or nobody can be asked now. What the future is waited for is bounded.
+        """
+        ...
+
+    def labels(self) -> Collection[str]:
+        """Return the labels of all services, also of those that are lacking."""
+        ...
+
+    def transports(self, label: str) -> frozenset[records.Protocol]:
+        """Return TCP, UDP or both: what the service is reached by. Nothing for what there is not."""
+        ...
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether no service is lacking."""
         ...
 
     @property

@@ -44,6 +44,7 @@ from registry_core.api.health_schemas import (
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
 from registry_core.api.operations import Operations, Policy
+from registry_core.api.peers import Peers
 from registry_core.api.resolution import Resolver
 from registry_core.api.routes import Handlers
 from registry_core.api.view import View
@@ -117,17 +118,19 @@ class Replica:
             resolver=Resolver(),
             random=chance,
         )
+        self._peers = Peers(settings.peers)
         handlers = Handlers(
             operations,
             self.view,
             self.hub,
-            Drains(self.view, self.hub),
+            Drains(self.view, self.hub, self._peers.id),
             Authenticator(settings.secrets),
+            peers=self._peers,
             health=self.health,
             exposition=self.metrics.exposition,
             openapi=description(VERSION),
         )
-        self.app = build_app(handlers, self._connections, self.metrics)
+        self.app = build_app(handlers, self._connections, self.metrics, zone=settings.zone)
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -154,6 +157,7 @@ class Replica:
             lingering_time=LINGER_S,
         )
         try:
+            await self._peers.start()
             await self._runner.setup()
             self._server = await self._listen(self._runner)
         except BaseException:
@@ -183,6 +187,7 @@ class Replica:
                 async with asyncio.timeout(SHUTDOWN_S):
                     await self._server.wait_closed()
             self._server = None
+        await self._peers.close()
         await self.store.close()
 
     @property

@@ -21,6 +21,7 @@ from registry_core.settings import (
     Listen,
     Setting,
     choice,
+    http_url,
     integer,
     items,
     listen,
@@ -117,6 +118,13 @@ AUTH: Final = Setting(
     "off",
 )
 ZONE: Final = Setting("REGISTRY_ZONE", _zone, "", "the zone of this replica: instances of it are named first", "eu-1a")
+PEERS: Final[Setting[tuple[str, ...]]] = Setting(
+    "REGISTRY_PEERS",
+    items(http_url),
+    (),
+    "all replicas (this one may be among them), so that a drain is confirmed by whoever follows any of them",
+    "http://10.0.0.2:8888,http://10.0.0.3:8888",
+)
 MIN_PORT: Final = Setting(
     "REGISTRY_MIN_PORT", integer(1, MAX_PORT), 1024, "the lowest port that an instance may have", "80"
 )
@@ -202,6 +210,7 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     SECRET,
     AUTH,
     ZONE,
+    PEERS,
     MIN_PORT,
     WARMING,
     LEASE_TTL,
@@ -229,6 +238,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     listen: Listen = LISTEN.default
     secrets: tuple[str, ...] = ()
     zone: str = ""
+    peers: tuple[str, ...] = ()
     rules: Rules = Rules()
     terms: LeaseTerms = LeaseTerms()
     warming_s: float = 60.0
@@ -260,6 +270,7 @@ def replica_settings(environment: Mapping[str, str], *, listen_on: Listen | None
         listen=where,
         secrets=secrets,
         zone=values[ZONE],
+        peers=values[PEERS],
         rules=Rules(min_port=values[MIN_PORT]),
         terms=terms,
         warming_s=values[WARMING],

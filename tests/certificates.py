@@ -43,3 +43,15 @@ class Authority:
 
 def _openssl(*words: str | Path) -> None:
     subprocess.run([find("openssl"), *map(str, words)], capture_output=True, check=True, timeout=30)
+
+
+def make_certificate(folder: Path) -> tuple[Path, str]:
+    """Make a key with its self-signed certificate for billing.example: both in one file, and the latter as text.
+
+    The certificate alone is beside it, in `certificate.pem`.
+    """
+    key, pem, both = folder / "key.pem", folder / "certificate.pem", folder / "both.pem"
+    wanted = ("-subj", "/CN=billing.example", "-addext", "subjectAltName=DNS:billing.example", "-days", "2")
+    _openssl("req", "-x509", *_KEY, "-keyout", key, "-out", pem, *wanted)
+    both.write_text(key.read_text() + pem.read_text())
+    return both, pem.read_text()

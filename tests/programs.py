@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,15 +18,24 @@ from pathlib import Path
 VERTICE = (sys.executable, "-m", "agent.cli.main")
 
 
+# Below the ports from which connections go out (net.ipv4.ip_local_port_range), so that none of those takes a port
+# between the moment in which it is found to be free and that in which a program listens on it. Tests that run side by
+# side have parts of their own.
+FIRST_PORT, LAST_PORT = 10_000, 32_000
+_PARTS = 8
+_CHANCE = random.SystemRandom()  # a test that is repeated with its seed meets other ports
+
+
 def free_port() -> int:
     """Return a loopback port that is free for TCP and for UDP."""
-    for _ in range(50):
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port: int = tcp.getsockname()[1]
-            with contextlib.suppress(OSError):
-                udp.bind(("127.0.0.1", port))
-                return port
+    part = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PARTS
+    size = (LAST_PORT - FIRST_PORT) // _PARTS
+    for _ in range(200):
+        port = FIRST_PORT + part * size + _CHANCE.randrange(size)
+        with contextlib.suppress(OSError), socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", port))
+            udp.bind(("127.0.0.1", port))
+            return port
     raise RuntimeError("no port is free for both TCP and UDP")
 
 

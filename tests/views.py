@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Collection, Iterable
 
+from agent.staging import transports_of
 from registry_core.domain.catalog import Catalog
-from registry_core.domain.records import Instance
+from registry_core.domain.names import label_of
+from registry_core.domain.records import Instance, Protocol, Service
 from tests.samples import lived
 
 
@@ -16,9 +19,29 @@ class StandingView:
         self.catalog = Catalog()
         self.complete = complete
         self.fallback = Catalog()  # what is said elsewhere
+        self.lacking: dict[str, asyncio.Future[None] | None] = {}  # by label: done when it is fetched
         self._age_s = 0.0
         self._listeners: list[Callable[[frozenset[str]], None]] = []
         self.put(*instances)
+
+    def find(self, name: str) -> Service | None:
+        return self.catalog.find(name) or self.elsewhere.find(name)
+
+    def lacks(self, name: str) -> bool:
+        return label_of(name) in self.lacking
+
+    def fetch(self, name: str) -> asyncio.Future[None] | None:
+        return self.lacking.get(label_of(name))
+
+    def labels(self) -> Collection[str]:
+        return {*self.catalog.labels(), *self.lacking}
+
+    def transports(self, label: str) -> frozenset[Protocol]:
+        return frozenset(transport for i in self.catalog.lived(label) for transport in transports_of(i.instance))
+
+    @property
+    def holds_all(self) -> bool:
+        return not self.lacking
 
     @property
     def elsewhere(self) -> Catalog:

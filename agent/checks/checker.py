@@ -1,4 +1,4 @@
-"""Checks one service again and again, and says when the verdict changes. It registers nothing."""
+"""Carries out one check again and again, and says when it comes to another verdict. It registers nothing."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
 import structlog
 
-from agent.checks.probes import CheckResult, Probe
+from agent.checks.flapping import Damper, after_verdict
+from agent.checks.result import CheckResult, Probe, critical, shown
+from agent.checks.spec import CheckSpec, TtlCheck
 from agent.checks.verdict import UNKNOWN, Verdict, after_result
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
@@ -22,65 +23,150 @@ WAITING_CHECK_EVERY_S: Final = 1.0
 _log = structlog.get_logger(component="agent.checks")
 
 
-class CheckPace(msgspec.Struct, frozen=True):
-    """How often a service is checked, and how many results in a row count."""
-
-    interval_s: float = 3.0
-    rise: int = 2
-    fall: int = 2
-
-
 class Checker:
-    """The checks of one service. `changed` gets each new verdict, `seen` every result."""
+    """What one check has found. `changed` is told of each new status, `seen` gets every result."""
 
     def __init__(
         self,
-        name: str,
-        probe: Probe,
-        pace: CheckPace,
+        service: str,
+        spec: CheckSpec,
         *,
-        changed: Callable[[Status, CheckResult], None],
+        changed: Callable[[], None],
         seen: Callable[[CheckResult], None],
-        random: Random,
     ) -> None:
-        self._name = name
-        self._probe = probe
-        self._pace = pace
+        self.spec = spec
+        self.service = service
         self._changed = changed
         self._seen = seen
-        self._random = random
-        self.verdict = UNKNOWN
+        self._verdict = UNKNOWN
+        self._damper = Damper()
+        self.status: Status | None = None  # what counts: the verdict, or critical while it is held
         self.last: CheckResult | None = None
-        self._was_passing = False
+        self.flaps = 0  # times that it began to be held
 
     async def run(self) -> None:
         """Check until cancelled."""
-        await asyncio.sleep(self._random.random() * min(FIRST_CHECK_WITHIN_S, self._pace.interval_s))
+        raise NotImplementedError
+
+    @property
+    def held_s(self) -> float:
+        """How much longer it counts as critical because it came and went too often. Seconds."""
+        return max(0.0, self._damper.held_until - asyncio.get_running_loop().time())
+
+    @property
+    def because(self) -> str:
+        """Why it is not passing, in a few words; empty when it is."""
+        if self.held_s:
+            return f"it came and went too often: held critical for another {self.held_s:.0f} s"
+        return self.last.because if self.last is not None else "no result yet"
+
+    def _take(self, result: CheckResult, *, rise: int, fall: int) -> None:
+        now = asyncio.get_running_loop().time()
+        self.last = result
+        self._seen(result)
+        before = self._verdict
+        self._verdict = after_result(before, result.status, rise=rise, fall=fall)
+        damper = after_verdict(self._damper, before.status, self._verdict.status, now, self.spec.pace.flaps)
+        if damper.holds(now) and not self._damper.holds(now):
+            self.flaps += 1
+            _log.warning("check_flaps", service=self.service, check=self.spec.name, held_s=self.spec.pace.flaps.hold_s)
+        self._damper = damper
+        self._settle(now)
+
+    def _settle(self, now: float) -> None:
+        status = Status.CRITICAL if self._damper.holds(now) else self._verdict.status
+        if status is not None and status is not self.status:
+            self.status = status
+            self._changed()
+
+
+class Asking(Checker):
+    """A check that asks."""
+
+    def __init__(
+        self,
+        service: str,
+        spec: CheckSpec,
+        probe: Probe,
+        *,
+        changed: Callable[[], None],
+        seen: Callable[[CheckResult], None],
+        random: Random,
+    ) -> None:
+        super().__init__(service, spec, changed=changed, seen=seen)
+        self._probe = probe
+        self._random = random
+        self._was_well = False
+
+    async def run(self) -> None:
+        """Check until cancelled."""
+        pace = self.spec.pace
+        # The first result is there within one interval, also when it takes all of its time.
+        spread_s = min(FIRST_CHECK_WITHIN_S, max(0.0, pace.interval_s - pace.timeout_s))
+        await asyncio.sleep(pace.initial_delay_s + self._random.random() * spread_s)
         loop = asyncio.get_running_loop()
         while True:
-            began, before = loop.time(), self.verdict
+            began, before = loop.time(), self._verdict
             try:
                 await self.check()
             except Exception:  # noqa: BLE001 - the top of the loop: one odd check must not end the checks
-                _log.exception("check_failed", service=self._name)
+                _log.exception("check_failed", service=self.service, check=self.spec.name)
             # From start to start, so that slow answers do not make a failure known later.
             await asyncio.sleep(max(0.0, self._period_s(before) - (loop.time() - began)))
 
     async def check(self) -> None:
         """Check once."""
-        result = self.last = await self._probe()
-        self._seen(result)
-        before = self.verdict
-        self.verdict = after_result(before, result.good, rise=self._pace.rise, fall=self._pace.fall)
-        self._was_passing |= result.good
-        if self.verdict.status is not None and self.verdict.status is not before.status:
-            self._changed(self.verdict.status, result)
+        result = await self._probe()
+        self._was_well |= result.status is not Status.CRITICAL
+        self._take(result, rise=self.spec.pace.rise, fall=self.spec.pace.fall)
 
     def _period_s(self, before: Verdict) -> float:
-        interval_s, draw = self._pace.interval_s, self._random.random()
-        if self.verdict.status is not Status.PASSING and not self._was_passing:
-            return min(interval_s, WAITING_CHECK_EVERY_S)
+        pace, draw = self.spec.pace, self._random.random()
+        if not self._was_well:
+            return min(pace.interval_s, WAITING_CHECK_EVERY_S)
         if before.status is None:
             # Services that became well together are checked apart from each other from then on.
-            return interval_s * draw
-        return interval_s * (0.95 + draw / 10)
+            return pace.interval_s * draw
+        return pace.interval_s * (1.0 + pace.jitter * (2.0 * draw - 1.0))
+
+
+class Reported(Checker):
+    """A check that is told: by the service itself, again before each `ttl_s` is over."""
+
+    def __init__(
+        self,
+        service: str,
+        spec: CheckSpec,
+        how: TtlCheck,
+        *,
+        changed: Callable[[], None],
+        seen: Callable[[CheckResult], None],
+    ) -> None:
+        super().__init__(service, spec, changed=changed, seen=seen)
+        self._ttl_s = how.ttl_s
+        self._reported = asyncio.Event()
+
+    def report(self, status: Status, output: str) -> None:
+        """Take what the service says: at once, and once is enough."""
+        self._take(CheckResult(status, shown(output)), rise=1, fall=1)
+        self._reported.set()
+
+    async def run(self) -> None:
+        """Wait for reports until cancelled."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.spec.pace.initial_delay_s + self._ttl_s
+        while True:
+            wake_at = until
+            if self._damper.holds(loop.time()):
+                wake_at = min(until, self._damper.held_until)
+            try:
+                async with asyncio.timeout_at(wake_at):
+                    await self._reported.wait()
+            except TimeoutError:
+                self._settle(loop.time())
+                if loop.time() >= until:
+                    self._take(critical(f"no report within {self._ttl_s:g} s"), rise=1, fall=1)
+                    until = loop.time() + self._ttl_s
+            else:
+                self._reported.clear()
+                until = loop.time() + self._ttl_s

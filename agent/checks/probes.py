@@ -1,4 +1,4 @@
-"""The checks themselves: one question to one instance, answered in time or not. They judge nothing.
+"""The checks themselves: one question to one instance, answered in time or not. They judge no row of answers.
 
 A check goes to the instance's own host and port and nowhere else: redirects are not followed, names
 of proxies in the environment are not used, and little is read of what comes back.
@@ -7,33 +7,25 @@ of proxies in the environment are not used, and little is read of what comes bac
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol
+import ssl
+from typing import Final, assert_never
 
 import aiohttp
-import msgspec
 from yarl import URL
 
+from agent.checks.command import CommandProbe, Slots
+from agent.checks.pattern import Pattern, Search
+from agent.checks.result import WELL, CheckResult, Probe, critical
+from agent.checks.spec import CheckSpec, CommandCheck, GrpcCheck, HttpCheck, TcpCheck, TtlCheck
+from agent.checks.tls import tls_context
 from agent.resolving import HostResolver
-from agent.setting_table import CheckKind
-from agent.settings import ServiceSpec
 from registry_core.domain.names import host_port
-from registry_core.domain.records import Protocol as Speaks
+from registry_core.domain.records import Registration
 
 MAX_READ_BYTES: Final = 16 * 1024
+# So much of a body is searched at once: 2 ms with the worst pattern and body found, then others have a turn.
+SEARCH_AT_ONCE: Final = 128
 MAX_CHECKS_AT_ONCE: Final = 256
-
-
-class CheckResult(msgspec.Struct, frozen=True):
-    """What one check found, and why it was not good."""
-
-    good: bool
-    because: str = ""
-
-
-class Probe(Protocol):
-    """Asks one instance. Returns in bounded time and raises nothing of its own."""
-
-    async def __call__(self) -> CheckResult: ...
 
 
 def check_session(resolver: HostResolver) -> aiohttp.ClientSession:
@@ -43,43 +35,80 @@ def check_session(resolver: HostResolver) -> aiohttp.ClientSession:
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        headers={"User-Agent": "vertice-agent"},
+        headers={"User-Agent": "vertice-agent", "Accept-Encoding": "identity"},
     )
 
 
 class HttpProbe:
-    """GET of the health path: well is who answers 2xx."""
+    """One request, by default GET of the health path."""
 
-    def __init__(self, session: aiohttp.ClientSession, spec: ServiceSpec, timeout_s: float) -> None:
-        claim = spec.claim
-        scheme = "https" if claim.protocol is Speaks.HTTPS else "http"
-        self._url = URL(f"{scheme}://{host_port(claim.host, claim.port)}{claim.health_endpoint}", encoded=True)
+    def __init__(self, session: aiohttp.ClientSession, claim: Registration, how: HttpCheck, timeout_s: float) -> None:
+        scheme = "http" if how.tls is None else "https"
+        self._url = URL(f"{scheme}://{host_port(claim.host, claim.port)}{how.path}", encoded=True)
         self._session = session
+        self._how = how
+        self._tls: ssl.SSLContext | bool = True if how.tls is None else tls_context(how.tls)
+        self._server_name = how.tls.server_name or None if how.tls is not None else None
+        self._pattern = Pattern(how.body) if how.body else None
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._timeout_s = timeout_s
 
     async def __call__(self) -> CheckResult:
+        how = self._how
         try:
-            # The certificate is of the name that clients use, which need not be the host we ask: so it
-            # is not looked at. Nothing secret is sent.
-            async with self._session.get(
-                self._url, allow_redirects=False, timeout=self._timeout, ssl=False
+            async with self._session.request(
+                how.method,
+                self._url,
+                headers=how.headers,
+                allow_redirects=False,
+                timeout=self._timeout,
+                ssl=self._tls,
+                server_hostname=self._server_name,
             ) as response:
-                await response.content.read(MAX_READ_BYTES)
-                good = 200 <= response.status < 300
-                return CheckResult(good, "" if good else f"HTTP {response.status}")
+                if not any(low <= response.status <= high for low, high in how.statuses):
+                    await response.content.read(MAX_READ_BYTES)
+                    return critical(f"HTTP {response.status}")
+                if self._pattern is None:
+                    await response.content.read(MAX_READ_BYTES)
+                    return WELL
+                return await self._searched(self._pattern, response)
         except TimeoutError:
-            return CheckResult(good=False, because=f"no answer within {self._timeout_s:g} s")
+            return critical(f"no answer within {self._timeout_s:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return CheckResult(good=False, because=str(error) or type(error).__name__)
+            return critical(_reason(error))
+
+    async def _searched(self, pattern: Pattern, response: aiohttp.ClientResponse) -> CheckResult:
+        body = bytearray()
+        while len(body) < MAX_READ_BYTES and (piece := await response.content.read(MAX_READ_BYTES - len(body))):
+            body += piece
+        text = body.decode("utf-8", "replace")
+        search = Search(pattern)
+        for start in range(0, len(text), SEARCH_AT_ONCE):
+            if search.feed(text[start : start + SEARCH_AT_ONCE]):
+                return WELL
+            await asyncio.sleep(0)
+        if search.end():
+            return WELL
+        whole = "" if len(body) < MAX_READ_BYTES else f" the first {MAX_READ_BYTES} bytes of"
+        return critical(f"HTTP {response.status}, but{whole} the body did not match {self._how.body!r}")
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong, without what aiohttp says of itself around it."""
+    inner: Exception = error
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        inner = error.certificate_error
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        inner = error.os_error
+    return str(inner) or type(inner).__name__
 
 
 class TcpProbe:
     """A TCP connection: well is who accepts it."""
 
-    def __init__(self, resolver: HostResolver, spec: ServiceSpec, timeout_s: float) -> None:
+    def __init__(self, resolver: HostResolver, claim: Registration, timeout_s: float) -> None:
         self._resolver = resolver
-        self._host, self._port = spec.claim.host, spec.claim.port
+        self._host, self._port = claim.host, claim.port
         self._timeout_s = timeout_s
 
     async def __call__(self) -> CheckResult:
@@ -94,20 +123,36 @@ class TcpProbe:
                         continue
                     # Nothing was said on it, so that nothing is lost by ending it at once.
                     writer.transport.abort()
-                    return CheckResult(good=True)
+                    return WELL
         except TimeoutError:
             because = f"no connection within {self._timeout_s:g} s"
-        return CheckResult(good=False, because=because)
+        return critical(because)
 
 
-def probe_for(
-    spec: ServiceSpec, session: aiohttp.ClientSession, resolver: HostResolver, timeout_s: float
-) -> Probe | None:
-    """Return the check of a service, or None when it is not checked."""
-    match spec.check:
-        case CheckKind.HTTP:
-            return HttpProbe(session, spec, timeout_s)
-        case CheckKind.TCP:
-            return TcpProbe(resolver, spec, timeout_s)
-        case CheckKind.NONE:
-            return None
+class Probes:
+    """Makes the probes of one agent, which share a session, a resolver, and the room for programs."""
+
+    def __init__(self, session: aiohttp.ClientSession, resolver: HostResolver) -> None:
+        self._session = session
+        self._resolver = resolver
+        self._slots = Slots()
+
+    def __call__(self, claim: Registration, check: CheckSpec) -> Probe | None:
+        """Return what finds out how an instance is; None for ttl, where it says so by itself."""
+        timeout_s = check.pace.timeout_s
+        match check.how:
+            case HttpCheck() as how:
+                return HttpProbe(self._session, claim, how, timeout_s)
+            case TcpCheck():
+                return TcpProbe(self._resolver, claim, timeout_s)
+            case GrpcCheck() as how:
+                # HTTP/2 is read into memory by those agents alone that have such a check.
+                from agent.checks.grpc import GrpcProbe  # noqa: PLC0415 - see above
+
+                return GrpcProbe(self._resolver, claim, how, timeout_s)
+            case CommandCheck() as how:
+                return CommandProbe(how, claim, timeout_s, self._slots)
+            case TtlCheck():
+                return None
+            case other:
+                assert_never(other)

@@ -1,7 +1,8 @@
 """Run the agent that stands beside a service: it registers it, checks it, and answers lookups here.
 
 Without SERVICE_NAME and without a file it registers nothing and only answers lookups. SIGTERM and Ctrl-C
-take the services out of the registry before it ends.
+take the services out of the registry before it ends. SIGHUP, and a change of its files, have it take new
+settings while it runs.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     logs.configure(settings.log_level, "agent")
 
     async def start() -> Sidecar:
-        sidecar = Sidecar(settings)
+        sidecar = Sidecar(settings, read_again=lambda: read_agent_settings(environment, args.config))
         await sidecar.start()
         count = len(settings.services)
         print(
@@ -65,4 +66,4 @@ def run(args: argparse.Namespace) -> int:
         )
         return sidecar
 
-    return run_until_signal(start)
+    return run_until_signal(start, hang_up=Sidecar.reload)

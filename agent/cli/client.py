@@ -21,6 +21,7 @@ from registry_core.settings import http_url, items, listen
 AGENT_URL: Final = "http://127.0.0.1:8880"
 REGISTRY_URL: Final = "http://127.0.0.1:8888"
 TOKEN: Final = "VERTICE_REGISTRY_TOKEN"  # noqa: S105 - the name of a setting
+SRV_PREFIX: Final = "srv:"
 TIMEOUT_S: Final = 5.0
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 
@@ -139,8 +140,9 @@ def registry_url(arguments: argparse.Namespace, environment: Mapping[str, str] =
     if arguments.registry is not None:
         return _read("--registry", arguments.registry)
     given = environment.get("REGISTRY_URL", "")
-    urls = items(lambda url: _read("REGISTRY_URL", url))(given)
-    return urls[0] if urls else REGISTRY_URL
+    # A zone is for the agent, which chooses; a name with SRV records has to be looked up, and is passed over.
+    urls = items(lambda url: _read("REGISTRY_URL", url.partition("#")[0]))(given)
+    return next((url for url in urls if not url.startswith(SRV_PREFIX)), REGISTRY_URL)
 
 
 def credentials(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -151,7 +153,7 @@ def credentials(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 def _read(name: str, given: str) -> str:
     try:
-        return http_url(given)
+        return given if given.startswith(SRV_PREFIX) and name == "REGISTRY_URL" else http_url(given)
     except ValueError as error:
         raise SettingsError(f"{name}: {given!r} cannot be used: {error} (example: {AGENT_URL})") from None
 

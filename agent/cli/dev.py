@@ -14,8 +14,9 @@ from typing import Final
 
 from agent.cli.main import EXIT_CODES, FAILED, OK, USAGE
 from agent.cli.process import run_until_signal
-from agent.dev.compose import ComposeError, read_compose
+from agent.compose.errors import ComposeError
 from agent.dev.guide import Ports, findings_text, shown_command
+from agent.dev.planning import read_plan
 from agent.dev.supervisor import Supervisor
 from registry_core.settings import integer
 
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run `vertice dev` and return its exit code."""
     try:
-        plan = read_compose(arguments.file)
+        plan = read_plan(arguments.file)
     except ComposeError as error:
         print(f"vertice: {error}", file=sys.stderr)
         return USAGE

@@ -48,6 +48,8 @@ COMMANDS: Final = (
     Command("watch", "agent.cli.watch", "print changes as they happen"),
     Command("guard", "agent.cli.guard", "see whether the registry holds back a mass expiry, or have it let go"),
     Command("snapshot", "agent.cli.snapshot", "save everything that a registry holds into a file, or bring it back"),
+    Command("compose", "agent.cli.compose", "look at a fleet's compose file: how its services find each other today"),
+    Command("migrate", "agent.cli.migrate", "move a fleet over in waves: the plan, and how far it is"),
     Command("doctor", "agent.cli.doctor", "say what will go wrong on this machine, and the cure"),
 )
 

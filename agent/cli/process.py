@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from registry_core.errors import SettingsError, VerticeError
 
@@ -28,6 +28,9 @@ class Closable(Protocol):
     """Something that runs until it is closed."""
 
     async def close(self) -> None: ...
+
+
+P = TypeVar("P", bound=Closable)
 
 
 def add_parent_flag(parser: argparse.ArgumentParser) -> None:
@@ -51,15 +54,16 @@ def die_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def run_until_signal(start: Callable[[], Awaitable[Closable]]) -> int:
+def run_until_signal(start: Callable[[], Awaitable[P]], *, hang_up: Callable[[P], None] | None = None) -> int:
     """Start a program, run it until SIGTERM or SIGINT, close it, and return the exit code.
 
     The first signal closes it, even while it starts; a second one ends it without waiting. An
     address that cannot be listened on, or any other expected error of the start, is one line on
-    stderr and exit code 1. SettingsError goes to the caller.
+    stderr and exit code 1. SettingsError goes to the caller. SIGHUP calls `hang_up`, when there is one;
+    one that comes before the program has started means nothing, as it reads its settings only now.
     """
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_run(start))
+        return runner.run(_run(start, hang_up))
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -72,22 +76,30 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return None
 
 
-async def _run(start: Callable[[], Awaitable[Closable]]) -> int:
+async def _run(start: Callable[[], Awaitable[P]], hang_up: Callable[[P], None] | None) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     gc.collect()
     # Tasks of their own, so that a signal that comes as one ends finds nothing to cancel, and what
     # has started is closed in any case.
     starting = asyncio.ensure_future(start())
-    work: asyncio.Future[Closable] | asyncio.Future[None] = starting
+    work: asyncio.Future[P] | asyncio.Future[None] = starting
 
     def on_signal() -> None:
         if stop.is_set() or not work.done():
             work.cancel()
         stop.set()
 
+    program: P | None = None
+
+    def on_hang_up() -> None:
+        if hang_up is not None and program is not None and not stop.is_set():
+            hang_up(program)
+
     for number in _SIGNALS:
         loop.add_signal_handler(number, on_signal)
+    if hang_up is not None:
+        loop.add_signal_handler(signal.SIGHUP, on_hang_up)
     try:
         try:
             program = await starting
@@ -110,5 +122,5 @@ async def _run(start: Callable[[], Awaitable[Closable]]) -> int:
             return FAILED
         return OK
     finally:
-        for number in _SIGNALS:
+        for number in (*_SIGNALS, *((signal.SIGHUP,) if hang_up is not None else ())):
             loop.remove_signal_handler(number)

@@ -1,29 +1,21 @@
-"""The addresses that compose services are given in their environment, and which of them lead nowhere.
+"""Which of the addresses that compose services are given in their environment lead nowhere among the stand-ins.
 
-Pure. It reads host and port alone: user names and passwords in URLs are neither kept nor shown, and
-what stands in `${...}` is left alone.
+Pure. To `vertice dev` '_' and '-' are one letter, as they are in its DNS.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 import msgspec
 
+from agent.compose.addresses import hosts_and_ports
+from agent.compose.model import EnvEntry
 from agent.dev.plan import Finding, Weight
-from agent.dev.ports import PortsOf
 from registry_core.domain.names import label_of
 from registry_core.domain.registration import MAX_PORT
 
-MAX_VALUE_LENGTH: Final = 4096
-# A URL with a port, or host:port alone. It starts at a word's start only, so that a long word is read once.
-_ADDRESS: Final = re.compile(
-    r"(?<![\w.$}/-])(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?:[^\s/@,]*@)?)?"
-    r"(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*):(?P<port>\d{1,12})(?![\w.:])",
-    re.ASCII,
-)
 _ELSEWHERE: Final = frozenset({"localhost", "host.docker.internal", "gateway.docker.internal"})
 
 
@@ -35,20 +27,21 @@ class Address(msgspec.Struct, frozen=True):
     is_url: bool
 
 
-def addresses_in(environment: Any) -> Iterator[Address]:
-    """Return the addresses in a compose `environment`, be it a list or a map."""
-    if isinstance(environment, dict):
-        values = [str(v) for v in environment.values() if v is not None]
-    elif isinstance(environment, list):
-        values = [str(entry).partition("=")[2] for entry in environment]
-    else:
-        return
-    for value in values:
-        for match in _ADDRESS.finditer(value[:MAX_VALUE_LENGTH]):
-            yield Address(match["host"], int(match["port"]), match["scheme"] is not None)
+class Listening(msgspec.Struct, frozen=True):
+    """The TCP ports of one service, in order, and those that the host shows, as `ip:port`, the ip mostly empty."""
+
+    container: tuple[int, ...] = ()
+    published: tuple[str, ...] = ()
 
 
-def judged(found: Mapping[Address, list[str]], listening: Mapping[str, PortsOf]) -> Iterator[Finding]:
+def addresses_in(environment: Iterable[EnvEntry]) -> Iterator[Address]:
+    """Return the addresses in a service's environment."""
+    for found in hosts_and_ports(environment):
+        if found.port is not None and found.port_written:
+            yield Address(found.host, found.port, bool(found.scheme))
+
+
+def judged(found: Mapping[Address, list[str]], listening: Mapping[str, Listening]) -> Iterator[Finding]:
     """Return what is wrong with each address; `found` has who uses it, `listening` the ports by name and by label."""
     for address, users in found.items():
         ports = listening.get(address.host.lower()) or listening.get(label_of(address.host))

@@ -22,7 +22,7 @@ from registry_core.api.endpoints import ENDPOINTS, NDJSON, Endpoint
 from registry_core.api.problems import INTERNAL, aiohttp_response, error_response, problem_response
 from registry_core.api.queries import Query, read_query
 from registry_core.api.routes import Handlers
-from registry_core.api.schemas import MAX_BODY_BYTES
+from registry_core.api.schemas import MAX_BODY_BYTES, ZONE_HEADER
 from registry_core.errors import VerticeError
 from registry_core.telemetry.logs import trace_id
 from registry_core.telemetry.metrics import ReplicaMetrics
@@ -34,9 +34,17 @@ _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a
 log = structlog.get_logger()
 
 
-def build_app(handlers: Handlers, connections: Connections, metrics: ReplicaMetrics) -> web.Application:
-    """Return the application, ready to be served."""
+def build_app(
+    handlers: Handlers, connections: Connections, metrics: ReplicaMetrics, *, zone: str = ""
+) -> web.Application:
+    """Return the application, ready to be served. Every answer names its `zone`, when it has one."""
     app = web.Application(middlewares=[_surrounding(connections, metrics)], client_max_size=MAX_BODY_BYTES)
+
+    async def name_zone(_: web.Request, response: web.StreamResponse) -> None:
+        response.headers[ZONE_HEADER] = zone
+
+    if zone:
+        app.on_response_prepare.append(name_zone)
     for endpoint in ENDPOINTS:
         handler = _handler(endpoint, getattr(handlers, endpoint.name))
         app.router.add_route(endpoint.method, endpoint.path, handler)

@@ -20,8 +20,18 @@ class AcknowledgedView(msgspec.Struct, kw_only=True):
     status: str  # "acknowledged"
 
 
+class ReplicaDrain(msgspec.Struct, kw_only=True):
+    """What one replica counts: watchers that acknowledge and follow the service, and those that have it in use."""
+
+    watchers: int
+    acknowledged: int
+
+
 class DrainView(msgspec.Struct, kw_only=True):
-    """`GET /drain/{service}/{instance}`: who of those that follow this replica knows that an instance drains."""
+    """`GET /drain/{service}/{instance}`: who of those that follow the registry knows that an instance drains.
+
+    Of this replica, and of those that it knows as its peers.
+    """
 
     service_name: str
     instance_id: str
@@ -29,3 +39,5 @@ class DrainView(msgspec.Struct, kw_only=True):
     revision: str  # the cursor that tells of it; "" when it does not drain
     watchers: int  # that acknowledge, and follow the service
     acknowledged: int  # of these, who have it in use; 0 when it does not drain
+    by_replica: dict[str, ReplicaDrain] = {}  # the same, by the id that each replica has drawn for itself
+    silent_replicas: int = 0  # peers that did not answer, or have not heard of it themselves

@@ -1,13 +1,13 @@
 """Who has taken in that an instance drains: of those that follow this replica, and acknowledge.
 
-Each replica knows its own watchers alone; whoever wants to know of all asks every replica.
+Each replica knows its own watchers alone; `peers.py` asks the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from registry_core.api.drain_schemas import DrainView
+from registry_core.api.drain_schemas import DrainView, ReplicaDrain
 from registry_core.api.hub import WatchHub
 from registry_core.api.view import State, View
 from registry_core.domain.cursor import Cursor, cursor_of
@@ -20,7 +20,9 @@ from registry_core.errors import NotFound, Warming
 class Drains:
     """Remembers of every draining instance where in history it is said; so many are there as drain."""
 
-    def __init__(self, view: View, hub: WatchHub) -> None:
+    def __init__(self, view: View, hub: WatchHub, replica: str = "") -> None:
+        """`replica` is the id of this one."""
+        self._replica = replica
         self._view = view
         self._hub = hub
         self._said_at: dict[InstanceKey, Cursor] = {}
@@ -36,13 +38,15 @@ class Drains:
             raise NotFound(f"{service_name!r} has no instance {instance_id!r}", field="instance_id")
         said_at = self._said_at.get(key)
         watchers, acknowledged = self._hub.acknowledgements(key.label, said_at if said_at is not None else Cursor())
+        acknowledged = 0 if said_at is None else acknowledged
         return DrainView(
             service_name=instance.service_name,
             instance_id=instance.instance_id,
             status=instance.status,
             revision="" if said_at is None else str(said_at),
             watchers=watchers,
-            acknowledged=0 if said_at is None else acknowledged,
+            acknowledged=acknowledged,
+            by_replica={self._replica: ReplicaDrain(watchers=watchers, acknowledged=acknowledged)},
         )
 
     # -- what the view says

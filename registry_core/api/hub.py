@@ -267,10 +267,12 @@ class WatchHub:
     def snapshot(self, label: str | None, reason: str) -> Iterator[bytes]:
         """Return the lines of everything as it is at this moment, and a sign of life."""
         view = self._view
-        instances = view.catalog.snapshot(view.cursor).instances if label is None else view.catalog.lived(label)
-        parts = snapshot_lines(
-            instances, reason=reason, state=view.state, cursor=view.cursor, digest=self._digest(label)
-        )
+        catalog = view.catalog
+        if label is None:
+            instances, digest = catalog.snapshot(view.cursor).instances, catalog.digest
+        else:
+            instances, digest = catalog.lived(label), catalog.digest_of(label)
+        parts = snapshot_lines(instances, reason=reason, state=view.state, cursor=view.cursor, digest=digest)
         return chain(parts, [self._sync(label)])
 
     def tick(self) -> None:
@@ -304,7 +306,10 @@ class WatchHub:
             return
         if isinstance(event, Deregistered | Expired) and label in self._renewed:
             self._renewed[label].pop(instance_id, None)
-        line = event_line(event, service_name, self._view.cursor)
+        catalog = self._view.catalog
+        line = event_line(
+            event, service_name, self._view.cursor, digest=catalog.digest, count=catalog.instance_count(label)
+        )
         self._history.add(Kept(event.position, label, line))
         for watcher in self.watchers:
             if watcher.label is None or watcher.label == label:

@@ -42,20 +42,35 @@ def encoded(line: WatchLine) -> bytes:
     return _ENCODER.encode(line) + b"\n"
 
 
-def event_line(event: StateEvent, service_name: str, cursor: Cursor) -> bytes:
-    """Return the line of an event after which a reader stands at `cursor`."""
+def event_line(event: StateEvent, service_name: str, cursor: Cursor, *, digest: str = "", count: int = -1) -> bytes:
+    """Return the line of an event after which a reader stands at `cursor`.
+
+    The whole catalogue then has `digest`, and the service `count` instances.
+    """
     at, instance_id = str(cursor), event.key.instance_id
     match event:
         case Registered(instance=instance, heartbeat_at=heartbeat_at):
-            return encoded(RegisteredLine(cursor=at, instance=instance, heartbeat_at=heartbeat_at))
+            line: WatchLine = RegisteredLine(
+                cursor=at, digest=digest, count=count, instance=instance, heartbeat_at=heartbeat_at
+            )
         case StatusChanged(status=status):
-            return encoded(
-                StatusChangedLine(cursor=at, service_name=service_name, instance_id=instance_id, status=status)
+            line = StatusChangedLine(
+                cursor=at,
+                digest=digest,
+                count=count,
+                service_name=service_name,
+                instance_id=instance_id,
+                status=status,
             )
         case Deregistered():
-            return encoded(DeregisteredLine(cursor=at, service_name=service_name, instance_id=instance_id))
+            line = DeregisteredLine(
+                cursor=at, digest=digest, count=count, service_name=service_name, instance_id=instance_id
+            )
         case Expired():
-            return encoded(ExpiredLine(cursor=at, service_name=service_name, instance_id=instance_id))
+            line = ExpiredLine(
+                cursor=at, digest=digest, count=count, service_name=service_name, instance_id=instance_id
+            )
+    return encoded(line)
 
 
 def snapshot_lines(

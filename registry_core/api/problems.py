@@ -32,8 +32,8 @@ MAX_SHOWN_CHARACTERS: Final = 200
 class PayloadTooLarge(CallerError):
     """Raised when a body is larger than is ever needed."""
 
-    def __init__(self) -> None:
-        super().__init__(f"a body has at most {MAX_BODY_BYTES} bytes", field="body", example=f"{MAX_BODY_BYTES} bytes")
+    def __init__(self, limit: int = MAX_BODY_BYTES) -> None:
+        super().__init__(f"a body has at most {limit} bytes", field="body", example=f"{limit} bytes")
 
 
 class UnsupportedMediaType(CallerError):

@@ -47,8 +47,11 @@ _EXAMPLES: Final[dict[str, object]] = {
 }
 
 
-def decode(body: bytes, kind: type[T]) -> T:
-    """Return `body`, which is JSON, as a `kind`.
+_BODY_EXAMPLE: Final = {"service_name": names.NAME_EXAMPLE, "host": "10.0.0.7", "port": 8034}
+
+
+def decode(body: bytes, kind: type[T], example: object = _BODY_EXAMPLE) -> T:
+    """Return `body`, which is JSON, as a `kind`; `example` is such a body.
 
     Raises ValidationError naming the field (or "body") when it is not JSON, or of another shape.
     """
@@ -61,7 +64,7 @@ def decode(body: bytes, kind: type[T]) -> T:
             f"the body is not JSON: {error}",
             field="body",
             provided=body[:100].decode("utf-8", "replace"),
-            example={"service_name": names.NAME_EXAMPLE, "host": "10.0.0.7", "port": 8034},
+            example=example,
         ) from None
 
 

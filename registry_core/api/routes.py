@@ -20,6 +20,7 @@ from registry_core.api.endpoints import JSON
 from registry_core.api.health_schemas import HealthView, LiveView, WhoamiView
 from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
+from registry_core.api.peers import PEER_HEADER, Peers
 from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 from registry_core.api.queries import Query, boolean, filter_of, integer
 from registry_core.api.reading import decode
@@ -35,6 +36,7 @@ from registry_core.api.view import View
 from registry_core.api.watch import stream
 from registry_core.domain.cursor import parse_cursor
 from registry_core.domain.names import check_service_name, label_of
+from registry_core.domain.records import Status
 from registry_core.errors import NotFound
 from registry_core.telemetry.metrics import CONTENT_TYPE
 
@@ -64,6 +66,7 @@ class Handlers:
         drains: Drains,
         authenticator: Authenticator,
         *,
+        peers: Peers,
         health: Callable[[], HealthView],
         exposition: Callable[[], bytes],
         openapi: Mapping[str, Any],
@@ -72,6 +75,7 @@ class Handlers:
         self._view = view
         self._hub = hub
         self._drains = drains
+        self._peers = peers
         self._authenticator = authenticator
         self._health = health
         self._exposition = exposition
@@ -155,17 +159,24 @@ class Handlers:
             label=label,
             renewals=boolean(query, "renewals"),
             acknowledges=boolean(query, "acknowledges"),
+            once=boolean(query, "once"),
         )
 
     async def acknowledge(self, request: web.Request, _query: Query) -> web.StreamResponse:
         # No credential is asked for: lookups ask none, and only the watcher itself knows its id.
         body = decode(await _body(request), AcknowledgeBody)
-        if not self._hub.acknowledge(body.watcher, parse_cursor(body.cursor)):
+        known = self._hub.acknowledge(body.watcher, parse_cursor(body.cursor))
+        if not known and PEER_HEADER not in request.headers:
+            known = await self._peers.acknowledge(body)
+        if not known:
             raise NotFound("this replica has no such watcher", field="watcher", provided=body.watcher[:100])
         return answer(AcknowledgedView(status="acknowledged"))
 
     async def drain(self, request: web.Request, _query: Query) -> web.StreamResponse:
-        return answer(self._drains.progress(request.match_info["service"], request.match_info["instance"]))
+        own = self._drains.progress(request.match_info["service"], request.match_info["instance"])
+        if PEER_HEADER in request.headers or own.status is not Status.DRAINING:
+            return answer(own)
+        return answer(await self._peers.summed(own))
 
     # -- about the replica
 

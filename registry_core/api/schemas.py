@@ -15,6 +15,8 @@ from registry_core.domain.catalog import Lived
 from registry_core.domain.records import Instance, Protocol, Status
 from registry_core.domain.restoration import Outcome
 
+# Of every answer of a replica that has a zone: agents of the same zone prefer it.
+ZONE_HEADER: Final = "X-Registry-Zone"
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_BEATS: Final = 1000
 
@@ -197,7 +199,8 @@ class Problem(msgspec.Struct, kw_only=True):
 class SnapshotLine(msgspec.Struct, kw_only=True, tag="snapshot"):
     """A part of everything. The reader holds the parts back until `last`, then takes them at once.
 
-    `cursor` and `digest` stand in the last part. `reason` says why the reader was not resumed.
+    `cursor` and `digest` (of the one service, where one was asked for) stand in the last part. `reason` says
+    why the reader was not resumed.
     """
 
     reason: str
@@ -221,27 +224,36 @@ class MovedLine(msgspec.Struct, kw_only=True, tag="moved"):
     instances: tuple[Lived, ...] = ()
 
 
-class RegisteredLine(msgspec.Struct, kw_only=True, tag="registered"):
+class _EventLine(msgspec.Struct, kw_only=True):
+    """An event, after which the reader stands at `cursor`.
+
+    `digest` is that of the whole catalogue there, and `count` how many instances the service then has: a
+    reader that keeps a part of the catalogue can tell by them what becomes of the rest. A registry of before
+    says neither ("" and -1).
+    """
+
     cursor: str
+    digest: str = ""
+    count: int = -1
+
+
+class RegisteredLine(_EventLine, kw_only=True, tag="registered"):
     instance: Instance
     heartbeat_at: float
 
 
-class StatusChangedLine(msgspec.Struct, kw_only=True, tag="status_changed"):
-    cursor: str
+class StatusChangedLine(_EventLine, kw_only=True, tag="status_changed"):
     service_name: str
     instance_id: str
     status: Status
 
 
-class DeregisteredLine(msgspec.Struct, kw_only=True, tag="deregistered"):
-    cursor: str
+class DeregisteredLine(_EventLine, kw_only=True, tag="deregistered"):
     service_name: str
     instance_id: str
 
 
-class ExpiredLine(msgspec.Struct, kw_only=True, tag="expired"):
-    cursor: str
+class ExpiredLine(_EventLine, kw_only=True, tag="expired"):
     service_name: str
     instance_id: str
 

@@ -31,9 +31,19 @@ _HEADERS: Final = {
 
 
 async def stream(
-    request: web.Request, hub: WatchHub, cursor: Cursor, *, label: str | None, renewals: bool, acknowledges: bool
+    request: web.Request,
+    hub: WatchHub,
+    cursor: Cursor,
+    *,
+    label: str | None,
+    renewals: bool,
+    acknowledges: bool,
+    once: bool,
 ) -> web.StreamResponse:
-    """Stream until the reader leaves or the hub closes. Raises Overloaded before anything was sent."""
+    """Stream until the reader leaves or the hub closes; `once`: until all has been said that there is to say.
+
+    Raises Overloaded before anything was sent.
+    """
     watcher_id = secrets.token_hex(16) if acknowledges else ""
     watcher = hub.open(
         cursor,
@@ -49,6 +59,8 @@ async def stream(
             chunk = watcher.take()
             if chunk:
                 await response.write(chunk)
+            elif once:
+                break
             else:
                 await watcher.wait(SILENCE_S)
         await response.write_eof()

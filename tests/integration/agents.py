@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -11,11 +12,11 @@ import aiohttp
 import dnslib
 import msgspec
 
-from agent.setting_table import CheckKind
+from agent.checks.spec import CheckKind, CheckPace, CheckSpec, HttpCheck, TcpCheck, Tls
 from agent.settings import AgentSettings, ServiceSpec
 from agent.sidecar import Sidecar
 from dns.forward_rules import NOBODY
-from registry_core.domain.records import Registration
+from registry_core.domain.records import Protocol, Registration
 from registry_core.domain.selection import WhenNonePass
 from registry_core.ports import Clock
 from registry_core.settings import Listen
@@ -29,29 +30,30 @@ QUICK = AgentSettings(
     dns_forward=NOBODY,  # a test asks nobody outside, whatever it asks us
     heartbeat_s=0.3,
     initial_wait_s=20.0,
-    check_interval_s=0.1,
-    check_timeout_s=1.0,
     drain_confirm_s=0.0,
     drain_wait_s=0.0,
     when_none_pass=WhenNonePass.NONE,
 )
+QUICK_PACE = CheckPace(interval_s=0.1, timeout_s=1.0)
 
 
 class StandIn:
     """A service that answers every path with `status`, on a loopback address of its own."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, tls: ssl.SSLContext | None = None) -> None:
         self.host = host
         self.port = 0
         self.status = 200
         self.asked: list[str] = []
+        self.requests: list[str] = []
+        self._tls = tls
         self.headers = ""
         self.body = b"ok"
         self.silent = asyncio.Event()  # set: it takes the request and says nothing
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, self.host, self.port)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -63,6 +65,7 @@ class StandIn:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             request = await reader.readuntil(b"\r\n\r\n")
+            self.requests.append(request.decode())
             self.asked.append(request.split(b" ", 2)[1].decode())
             if self.silent.is_set():
                 await reader.read()
@@ -74,9 +77,9 @@ class StandIn:
 
 
 @contextlib.asynccontextmanager
-async def stand_in(host: str = "127.77.0.1") -> AsyncIterator[StandIn]:
+async def stand_in(host: str = "127.77.0.1", *, tls: ssl.SSLContext | None = None) -> AsyncIterator[StandIn]:
     """Run a stand-in for the length of a `with`."""
-    service = StandIn(host)
+    service = StandIn(host, tls)
     await service.start()
     try:
         yield service
@@ -85,9 +88,21 @@ async def stand_in(host: str = "127.77.0.1") -> AsyncIterator[StandIn]:
 
 
 def spec(service: StandIn, name: str = "osint_service", check: CheckKind = CheckKind.HTTP, **more: Any) -> ServiceSpec:
-    """Return how an agent is told of `service`."""
+    """Return how an agent is told of `service`, which is checked in the plainest way of that kind."""
     more.setdefault("instance_id", f"{service.host}:{service.port}")
-    return ServiceSpec(Registration(service_name=name, host=service.host, port=service.port, **more), check)
+    claim = Registration(service_name=name, host=service.host, port=service.port, **more)
+    checks: dict[CheckKind, tuple[CheckSpec, ...]] = {
+        CheckKind.HTTP: (CheckSpec("http", http_check(claim), QUICK_PACE),),
+        CheckKind.TCP: (CheckSpec("tcp", TcpCheck(), QUICK_PACE),),
+        CheckKind.NONE: (),
+    }
+    return ServiceSpec(claim, checks[check])
+
+
+def http_check(claim: Registration, **more: Any) -> HttpCheck:
+    """Return the http check that a service has by default."""
+    more.setdefault("tls", Tls() if claim.protocol is Protocol.HTTPS else None)
+    return HttpCheck(path=claim.health_endpoint, **more)
 
 
 class Line:

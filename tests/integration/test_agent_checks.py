@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from agent.checks.checker import Checker, CheckPace
-from agent.checks.probes import CheckResult, HttpProbe, Probe, TcpProbe, check_session, probe_for
+from agent.checks.flapping import FlapLimits
+from agent.checks.group import ServiceChecks
+from agent.checks.probes import HttpProbe, TcpProbe, check_session
+from agent.checks.result import WELL, CheckResult, Probe, critical
+from agent.checks.spec import CheckPace, CheckSpec, HttpCheck, TcpCheck, Tls
 from agent.resolving import HostResolver
-from agent.setting_table import CheckKind
 from registry_core.api.resolution import Resolver
 from registry_core.domain.records import Protocol, Status
-from tests.integration.agents import StandIn, spec, stand_in
+from tests.integration.agents import StandIn, http_check, spec, stand_in
 from tests.programs import eventually
 
 
@@ -34,11 +39,20 @@ async def service() -> AsyncIterator[StandIn]:
         yield running
 
 
+def http_probe(http: aiohttp.ClientSession, service: StandIn, timeout_s: float = 2.0, **how: Any) -> HttpProbe:
+    claim = spec(service).claim
+    return HttpProbe(http, claim, http_check(claim, **how), timeout_s)
+
+
+def tcp_probe(service: StandIn, timeout_s: float = 2.0, resolver: HostResolver | None = None) -> TcpProbe:
+    return TcpProbe(resolver or HostResolver(), spec(service).claim, timeout_s)
+
+
 @pytest.mark.parametrize("status", [200, 204, 299])
 async def test_well_is_who_answers_2xx(http: aiohttp.ClientSession, service: StandIn, status: int) -> None:
     service.status, service.body = status, b"" if status == 204 else b"ok"
-    probe = HttpProbe(http, spec(service, health_endpoint="/health?deep=1%20x"), 2.0)
-    assert await probe() == CheckResult(good=True)
+    probe = HttpProbe(http, spec(service).claim, HttpCheck(path="/health?deep=1%20x"), 2.0)
+    assert await probe() == WELL
     assert service.asked == ["/health?deep=1%20x"]
 
 
@@ -47,34 +61,34 @@ async def test_any_other_answer_is_bad_and_says_which(
     http: aiohttp.ClientSession, service: StandIn, status: int
 ) -> None:
     service.status = status
-    assert await HttpProbe(http, spec(service), 2.0)() == CheckResult(good=False, because=f"HTTP {status}")
+    assert await http_probe(http, service)() == critical(f"HTTP {status}")
 
 
 async def test_a_redirect_is_not_followed(http: aiohttp.ClientSession, service: StandIn) -> None:
     async with stand_in("127.77.0.2") as elsewhere:
         service.status = 302
         service.headers = f"Location: http://{elsewhere.host}:{elsewhere.port}/health\r\n"
-        assert not (await HttpProbe(http, spec(service), 2.0)()).good
+        assert not (await http_probe(http, service, 2.0)()).good
         assert elsewhere.asked == []
 
 
 async def test_a_silent_service_is_bad_when_the_time_is_over(http: aiohttp.ClientSession, service: StandIn) -> None:
     service.silent.set()
-    result = await HttpProbe(http, spec(service), 0.05)()
-    assert result == CheckResult(good=False, because="no answer within 0.05 s")
+    result = await http_probe(http, service, 0.05)()
+    assert result == critical("no answer within 0.05 s")
 
 
 async def test_only_the_beginning_of_a_huge_answer_is_read(http: aiohttp.ClientSession, service: StandIn) -> None:
     service.body = b"x" * 20_000_000
-    assert (await HttpProbe(http, spec(service), 5.0)()).good
+    assert (await http_probe(http, service, 5.0)()).good
 
 
 async def test_who_does_not_listen_is_bad(http: aiohttp.ClientSession, service: StandIn) -> None:
     await service.stop()
-    for probe in (HttpProbe(http, spec(service), 2.0), TcpProbe(HostResolver(), spec(service), 2.0)):
+    for probe in (http_probe(http, service, 2.0), tcp_probe(service, 2.0)):
         result = await probe()
         assert not result.good
-        assert result.because
+        assert result.because.startswith(("Connect call failed", "[Errno 111] Connect call failed"))
 
 
 async def test_what_is_no_http_is_bad(http: aiohttp.ClientSession) -> None:
@@ -86,10 +100,10 @@ async def test_what_is_no_http_is_bad(http: aiohttp.ClientSession) -> None:
     odd = StandIn("127.77.0.3")
     odd.port = server.sockets[0].getsockname()[1]
     try:
-        assert not (await HttpProbe(http, spec(odd), 2.0)()).good
-        assert (await TcpProbe(HostResolver(), spec(odd), 2.0)()).good
+        assert not (await http_probe(http, odd, 2.0)()).good
+        assert (await tcp_probe(odd, 2.0)()).good
         https = spec(odd, protocol=Protocol.HTTPS)
-        assert not (await HttpProbe(http, https, 2.0)()).good
+        assert not (await HttpProbe(http, https.claim, http_check(https.claim), 2.0)()).good
     finally:
         server.close()
 
@@ -97,8 +111,8 @@ async def test_what_is_no_http_is_bad(http: aiohttp.ClientSession) -> None:
 async def test_a_name_that_does_not_resolve_is_bad(http: aiohttp.ClientSession) -> None:
     nowhere = StandIn("nowhere.invalid")
     nowhere.port = 8034
-    assert not (await HttpProbe(http, spec(nowhere), 2.0)()).good
-    assert not (await TcpProbe(HostResolver(), spec(nowhere), 2.0)()).good
+    assert not (await http_probe(http, nowhere, 2.0)()).good
+    assert not (await tcp_probe(nowhere, 2.0)()).good
 
 
 async def test_a_name_server_that_hangs_makes_a_check_bad_in_time(service: StandIn) -> None:
@@ -112,7 +126,7 @@ async def test_a_name_server_that_hangs_makes_a_check_bad_in_time(service: Stand
     service.host = "slow.example"
     try:
         async with check_session(resolver) as http:
-            for probe in (HttpProbe(http, spec(service), 0.05), TcpProbe(resolver, spec(service), 0.05)):
+            for probe in (http_probe(http, service, 0.05), tcp_probe(service, 0.05, resolver)):
                 assert "within 0.05 s" in (await probe()).because
     finally:
         hangs.set()
@@ -129,12 +143,65 @@ async def test_many_names_at_once_are_resolved_one_after_the_other_and_none_is_t
 async def test_a_tcp_check_tries_every_address(service: StandIn) -> None:
     resolver = HostResolver(Resolver(lambda _host: ["127.77.9.9", service_host]))
     service_host, service.host = service.host, "both.example"
-    assert (await TcpProbe(resolver, spec(service), 2.0)()).good
+    assert (await tcp_probe(service, 2.0, resolver)()).good
 
 
-async def test_each_kind_has_its_probe(http: aiohttp.ClientSession, service: StandIn) -> None:
-    kinds = [type(probe_for(spec(service, check=kind), http, HostResolver(), 1.0)) for kind in CheckKind]
-    assert kinds == [HttpProbe, TcpProbe, type(None)]
+# -- what an http check can be told
+
+
+@pytest.mark.parametrize(("status", "good"), [(200, False), (301, True), (404, True), (410, False)])
+async def test_the_statuses_that_are_good_can_be_named(
+    http: aiohttp.ClientSession, service: StandIn, status: int, good: bool
+) -> None:
+    service.status = status
+    assert (await http_probe(http, service, statuses=((301, 301), (401, 404)))()).good is good
+
+
+async def test_the_body_has_to_match(http: aiohttp.ClientSession, service: StandIn) -> None:
+    probe = http_probe(http, service, body='"status": *"(ok|up)"')
+    service.body = b'{"status": "up"}'
+    assert await probe() == WELL
+    service.body = b'{"status": "down"}'
+    assert (await probe()).because == 'HTTP 200, but the body did not match \'"status": *"(ok|up)"\''
+
+
+async def test_the_body_is_searched_as_far_as_it_is_read(http: aiohttp.ClientSession, service: StandIn) -> None:
+    probe = http_probe(http, service, body="end")
+    service.body = b"x" * 16_381 + b"end"
+    assert await probe() == WELL
+    service.body = b"x" * 16_382 + b"end"
+    assert "the first 16384 bytes of the body" in (await probe()).because
+
+
+async def test_method_and_headers_are_those_of_the_configuration(service: StandIn) -> None:
+    service.body = b""
+    async with check_session(HostResolver()) as http:
+        probe = http_probe(http, service, method="HEAD", headers=(("Host", "billing.example"), ("X-Check", "1")))
+        assert await probe() == WELL
+    assert service.requests[0].startswith("HEAD /health HTTP/1.1\r\n")
+    assert "Host: billing.example\r\n" in service.requests[0]
+    assert "X-Check: 1\r\n" in service.requests[0]
+
+
+async def test_a_certificate_is_looked_at_when_that_is_wanted(
+    http: aiohttp.ClientSession, certificate: tuple[Path, str]
+) -> None:
+    key_and_certificate, pem = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(key_and_certificate)
+    async with stand_in(tls=context) as service:
+        whoever = http_probe(http, service, tls=Tls())
+        signed = http_probe(http, service, tls=Tls(verify=True, ca_pem=pem, server_name="billing.example"))
+        unknown = http_probe(http, service, tls=Tls(verify=True))
+        misnamed = http_probe(http, service, tls=Tls(verify=True, ca_pem=pem, server_name="other.example"))
+        by_address = http_probe(http, service, tls=Tls(verify=True, ca_pem=pem))
+        assert await whoever() == WELL
+        assert await signed() == WELL
+        for probe in (unknown, misnamed, by_address):
+            assert "certificate" in (await probe()).because.lower()
+
+
+# -- a row of results
 
 
 class Script:
@@ -149,7 +216,7 @@ class Script:
         result = self.results.pop(0) if len(self.results) > 1 else self.results[0]
         if isinstance(result, Exception):
             raise result
-        return CheckResult(result)
+        return WELL if result else critical("bad")
 
 
 class NoJitter:
@@ -157,31 +224,60 @@ class NoJitter:
         return 0.5
 
 
-async def checked(probe: Probe, until: int) -> list[Status]:
-    """Return the verdicts of a checker that has checked `until` times."""
-    verdicts: list[Status] = []
+FAST = CheckPace(interval_s=0.01, timeout_s=0.01)
+
+
+async def checked(*probes: Probe, until: int, pace: CheckPace = FAST) -> list[Status]:
+    """Return the statuses of a service whose checks came to `until` results."""
+    statuses: list[Status] = []
     seen: list[CheckResult] = []
-    checker = Checker(
+    by_name = {f"tcp-{number}": probe for number, probe in enumerate(probes)}
+    checks = ServiceChecks(
         "osint",
-        probe,
-        CheckPace(interval_s=0.01),
-        changed=lambda status, _result: verdicts.append(status),
-        seen=seen.append,
+        [CheckSpec(name, TcpCheck(), pace) for name in by_name],
+        lambda check: by_name[check.name],
+        changed=lambda status, _because: statuses.append(status),
+        seen=lambda _kind, result: seen.append(result),
         random=NoJitter(),
     )
-    task = asyncio.create_task(checker.run())
+    task = asyncio.create_task(checks.run())
     await eventually(lambda: len(seen) >= until, f"{until} results")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    return verdicts
+    return statuses
 
 
 async def test_only_changes_of_the_verdict_are_told() -> None:
     probe = Script(True, True, False, True, False, False, False, True, True)
-    assert await checked(probe, 9) == [Status.PASSING, Status.CRITICAL, Status.PASSING]
+    assert await checked(probe, until=9) == [Status.PASSING, Status.CRITICAL, Status.PASSING]
 
 
 async def test_a_check_that_fails_in_an_unforeseen_way_does_not_end_the_checks() -> None:
     with capture_logs() as lines:
-        assert await checked(Script(RuntimeError("odd"), True), 1) == [Status.PASSING]
+        assert await checked(Script(RuntimeError("odd"), True), until=1) == [Status.PASSING]
     assert [line["event"] for line in lines] == ["check_failed"]
+
+
+async def test_of_several_checks_the_worst_counts() -> None:
+    statuses = await checked(Script(True), Script(True, False, False, False, True, True), until=40)
+    assert statuses == [Status.PASSING, Status.CRITICAL, Status.PASSING]
+
+
+async def test_who_comes_and_goes_too_often_is_held_critical_for_a_while() -> None:
+    flapping = [True, False] * 4
+    pace = CheckPace(
+        interval_s=0.01, timeout_s=0.01, rise=1, fall=1, flaps=FlapLimits(changes=3, window_s=60.0, hold_s=0.3)
+    )
+    with capture_logs() as lines:
+        statuses = await checked(Script(*flapping, True), until=80, pace=pace)
+    assert statuses == [Status.PASSING, Status.CRITICAL, Status.PASSING, Status.CRITICAL, Status.PASSING]
+    assert [line["event"] for line in lines] == ["check_flaps"]
+
+
+async def test_the_first_result_waits_for_the_initial_delay_and_no_longer_than_an_interval_after_it() -> None:
+    loop = asyncio.get_running_loop()
+    probe = Script(True)
+    began = loop.time()
+    await checked(probe, until=1, pace=CheckPace(interval_s=5.0, timeout_s=5.0, initial_delay_s=0.2))
+    assert loop.time() - began >= 0.2
+    assert probe.asked == 1

@@ -250,6 +250,21 @@ async def test_the_metrics_tell_of_every_part(agent: Frozen) -> None:
     assert float(values["agent_memory_bytes"]) > 1e6
 
 
+async def test_a_snapshot_that_is_not_believed_shows_everywhere(agent: Frozen) -> None:
+    agent.show(state="warming")
+    assert len((await agent.get("/services")).body) == 2, "the last good view stays"
+    agent.clock.pass_time(3)
+    held_back = {"known_services": 2, "missing_services": 2, "held_seconds": 3.0}
+    assert (await agent.get("/self")).body["view"]["loss_guard"] == held_back
+    health = (await agent.get("/health")).body
+    assert (health["status"], health["components"]["view"]["loss_guard"]) == ("degraded", held_back)
+    text = (await agent.get("/metrics")).body.decode()
+    assert "agent_loss_guard_holding 1.0" in text
+    assert "agent_loss_guard_total 1.0" in text
+    agent.show(*OSINT)
+    assert (await agent.get("/self")).body["view"]["loss_guard"] is None
+
+
 async def test_a_taken_port_is_told_and_leaves_nothing_behind(agent: Frozen) -> None:
     for setting, port, what in (
         ("http_listen", agent.sidecar.http_listen.port, "HTTP"),

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
+from agent.checks.spec import CheckKind
 from agent.decisions import Outcome, Phase
-from agent.setting_table import CheckKind
 from registry_core.domain.events import Event, StatusChanged
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Status

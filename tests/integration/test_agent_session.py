@@ -10,12 +10,10 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from agent.checks.checker import CheckPace
 from agent.decisions import Outcome, Phase, Timings
 from agent.registry_client import RegistryClient, Reply
 from agent.resolving import HostResolver
-from agent.session import Session
-from agent.setting_table import CheckKind
+from agent.session import Session, SessionSettings
 from agent.settings import ServiceSpec
 from registry_core.api.resolution import Resolver
 from registry_core.domain.records import InstanceKey, Registration, Status
@@ -81,16 +79,12 @@ async def session_of(
     host: str = "10.0.0.{}",
 ) -> AsyncIterator[Session]:
     session = Session(
-        [ServiceSpec(claim(host=host.format(n + 1)), CheckKind.NONE) for n in range(count)],
+        [ServiceSpec(claim(host=host.format(n + 1))) for n in range(count)],
         registry,
-        timings=timings,
-        pace=CheckPace(),
-        probe_for=lambda _spec: None,
+        settings=SessionSettings(timings, lambda _claim, _check: None, drain_confirm_s=0.0, drain_wait_s=0.0),
         clock=SystemClock(),
         random=random.Random(1),
         resolver=resolver if resolver is not None else HostResolver(),
-        drain_wait_s=0.0,
-        drain_confirm_s=0.0,
     )
     session.start()
     try:

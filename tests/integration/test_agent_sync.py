@@ -8,25 +8,25 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
-from agent.registry_client import RegistryClient, Upstreams
+from agent.registry_client import RegistryClient
+from agent.registry_probes import Probes
 from agent.sync import WatchSync
+from agent.upstream_choice import Use
 from agent.view import View
-from registry_core.api.lines import sync_line
-from registry_core.domain.cursor import Cursor
+from agent.watch_reader import Replaced
+from registry_core.api.lines import snapshot_lines, sync_line
+from registry_core.domain.catalog import Catalog
+from registry_core.domain.cursor import Cursor, cursor_of
+from registry_core.domain.events import Position
 from registry_core.ports import SystemClock
 from registry_core.settings import Listen
 from tests.integration.agents import line_to
+from tests.integration.registries import SmallestDraw, upstreams_at
 from tests.integration.replicas import READY, Api, serving
 from tests.programs import eventually, free_port
 from tests.samples import instance, lived
-
-
-class SmallestDraw:
-    """No jitter: waits are as short as they get."""
-
-    def random(self) -> float:
-        return 0.0
 
 
 class Following:
@@ -35,13 +35,16 @@ class Following:
     def __init__(self, session: aiohttp.ClientSession, urls: tuple[str, ...], silence_s: float) -> None:
         self.view = View(SystemClock())
         self.asserted = 0
-        self.upstreams = Upstreams(urls)
+        self.upstreams = upstreams_at(urls)
+        self.probes = Probes(session, self.upstreams, SystemClock(), SmallestDraw())
         self.sync = WatchSync(
             session,
             self.upstreams,
+            self.probes,
             self.view,
-            RegistryClient(session, self.upstreams),
+            RegistryClient(session, self.upstreams, self.probes, SystemClock()),
             reassert=self._reassert,
+            clock=SystemClock(),
             random=SmallestDraw(),
             silence_s=silence_s,
         )
@@ -63,6 +66,7 @@ async def following(*urls: str, silence_s: float = 15.0) -> AsyncIterator[Follow
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            await following_.probes.close()
 
 
 class Odd:
@@ -92,6 +96,10 @@ async def odd_registry(sent: bytes) -> AsyncIterator[Odd]:
         yield odd
     finally:
         server.close()
+
+
+def at(revision: int) -> Cursor:
+    return cursor_of([Position(0, "e", revision)])
 
 
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
@@ -137,7 +145,7 @@ async def test_the_next_registry_is_asked_when_the_first_does_not_answer(api: Ap
     await api.register("osint_service", "10.0.0.1")
     async with following(f"http://127.0.0.1:{free_port()}", api.url) as agent:
         await agent.names_are("osint_service")
-        assert agent.upstreams.current == api.url
+        assert agent.upstreams.current(Use.WATCH) == api.url
 
 
 @pytest.mark.parametrize(
@@ -184,3 +192,30 @@ async def test_a_registry_that_lost_its_memory_is_told_everything() -> None:
                 await eventually(lambda: agent.asserted == 2, "it is told again")
                 assert agent.view.catalog.names() == ["osint_service"]
                 assert not agent.view.complete
+
+
+async def test_a_snapshot_that_is_not_believed_is_said_once_in_the_log() -> None:
+    catalog = Catalog()
+    catalog.merge([lived(instance("osint_service"))])
+    known = Replaced((lived(instance("osint_service")),), at(9), catalog.digest, "ready", "start")
+    warming = snapshot_lines([], reason="start", state="warming", cursor=at(1), digest="0" * 16)
+    signs = sync_line(at(1), digest="0" * 16, state="warming", store_age_s=0.0) * 3
+    async with odd_registry(STREAM + b"".join(warming) + signs) as odd:
+        with capture_logs() as lines:
+            async with following(f"http://127.0.0.1:{odd.port}") as agent:
+                agent.view.apply(known)
+                await eventually(lambda: agent.view.losses_prevented == 1, "the snapshot came")
+                await eventually(lambda: agent.view.state == "warming", "and the signs of life")
+    (said,) = [line for line in lines if line["event"] == "loss_guard_holds"]
+    assert said["log_level"] == "warning"
+    assert "lacks 1 of 1 known services" in said["because"]
+    assert agent.view.names() == ["osint_service"]
+
+
+async def test_a_wait_for_the_next_try_is_short_while_old_answers_are_asked_for() -> None:
+    async with aiohttp.ClientSession() as session:
+        agent = Following(session, (f"http://127.0.0.1:{free_port()}",), 1.0)
+        waiting = asyncio.create_task(agent.sync._pause(3600.0))
+        await asyncio.sleep(0)
+        agent.sync.hurry()
+        await asyncio.wait_for(waiting, 30.0)

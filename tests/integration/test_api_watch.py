@@ -119,13 +119,37 @@ async def test_a_large_snapshot_comes_in_parts(api: Api) -> None:
     assert parts[2]["digest"] == sync["digest"]
 
 
+async def test_a_reader_that_wants_it_once_gets_all_there_is_and_then_the_end(api: Api) -> None:
+    await api.register("ip_intel")
+    await api.register("billing", port=9000)
+    answered = await api.session.get(f"{api.url}/watch?service=billing&once=true")
+    lines = [msgspec.json.decode(line) for line in (await answered.read()).splitlines()]
+    assert [line["type"] for line in lines] == ["snapshot", "sync"]
+    assert [lived["instance"]["service_name"] for lived in lines[0]["instances"]] == ["billing"]
+    assert len(api.replica.hub) == 0
+
+
+async def test_an_event_says_what_everything_is_like_after_it(api: Api) -> None:
+    await api.register("billing", port=9000)
+    async with watching(api) as stream:
+        await stream.lines(2)
+        await api.register("billing", port=9001)
+        appeared = await stream.line()
+        assert appeared["digest"] == api.replica.view.catalog.digest
+        await api.call("DELETE", "/deregister/billing?all=true")
+        gone = await stream.lines(2)
+    assert [line["count"] for line in (appeared, *gone)] == [2, 1, 0]
+    assert gone[-1]["digest"] == "0" * 16
+
+
 async def test_a_reader_of_one_service_hears_of_that_alone(api: Api) -> None:
     await api.register("ip_intel")
     await api.register("billing", port=9000)
     async with watching(api, "?service=ip-intel") as stream:
         snapshot, sync = await stream.lines(2)
         assert [lived["instance"]["service_name"] for lived in snapshot["instances"]] == ["ip_intel"]
-        assert (snapshot["digest"], sync["digest"]) == ("", "")
+        assert snapshot["digest"] == api.replica.view.catalog.digest_of("ip-intel")
+        assert sync["digest"] == "", "that of everything would be no use to this reader"
         await api.register("billing", port=9001)
         await api.register("ip_intel", port=8035)
         line = await stream.line()

@@ -25,6 +25,7 @@ from dns.forward_rules import read_rules
 from dns.forwarding import Forwarder
 from dns.responder import DnsSettings
 from dns.udp import serve_udp
+from registry_core.domain.selection import WhenNonePass
 from registry_core.ports import SystemClock
 from tests.programs import VERTICE, accepts, eventually, free_port, running, wait_until
 from tests.resolvers import STEADY, resolver, to
@@ -134,6 +135,33 @@ async def test_a_change_is_in_every_worker(working: Working) -> None:
     working.view.become(instance("ip_intel", "10.0.0.7"))
     await all_say(working.port, "ip-intel", ["10.0.0.7"])
     await all_say(working.port, "s000", [])
+
+
+async def test_other_settings_are_in_every_worker_and_in_those_that_come_after(working: Working) -> None:
+    near = instance("ip_intel", "10.0.0.8", zone="east")
+    working.view.become(instance("ip_intel", "10.0.0.1", zone="west"), near)
+    working.workers.prefer("east", WhenNonePass.ALL)
+
+    async def ranked() -> None:
+        async with asyncio.timeout(15):
+            while {tuple(sorted(await priorities(working.port))) for _ in range(PORTS)} != {(0, 10)}:
+                pass
+
+    await ranked()
+    for pid in working.workers.pids:
+        os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: working.workers.restarts == COUNT and len(working.workers.pids) == COUNT, "others came")
+    await ranked()
+    working.view.complete = False
+    working.workers.use_fallback(Fallback([instance("elsewhere", "10.0.0.9")]))
+    working.view.age(0)
+    await all_say(working.port, "elsewhere", ["10.0.0.9"])
+    await all_say(working.port, "outside", [])
+
+
+async def priorities(port: int) -> list[int]:
+    answer = await asyncio.to_thread(ask, port, "_ip-intel._tcp", "SRV")
+    return [record.rdata.priority for record in parsed(answer).rr] if answer is not None else []
 
 
 async def test_a_worker_says_how_old_its_answers_are(working: Working) -> None:

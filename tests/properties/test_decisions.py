@@ -7,7 +7,7 @@ from typing import TypeAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.checks.verdict import UNKNOWN, after_result
+from agent.checks.verdict import SEVERITY, UNKNOWN, after_result
 from agent.decisions import (
     NEVER,
     Member,
@@ -34,7 +34,7 @@ from registry_core.domain.records import Status
 
 T = Timings()
 DRAWS = st.floats(0.0, 1.0, exclude_max=True)
-STATUSES = st.sampled_from([Status.PASSING, Status.CRITICAL])
+STATUSES = st.sampled_from([Status.PASSING, Status.WARNING, Status.CRITICAL])
 Happening: TypeAlias = tuple[str, Outcome, Status, float, float]
 # What happens, with which outcome and verdict, how much later, and the draw.
 HAPPENINGS = st.lists(
@@ -135,14 +135,33 @@ def test_batches_lose_nothing(items: list[bytes], most_items: int, most_bytes: i
         assert len(batch) == 1 or len(b",".join(batch)) <= most_bytes
 
 
-@given(st.lists(st.booleans(), max_size=60), st.integers(1, 5), st.integers(1, 5))
-def test_a_verdict_changes_only_after_a_row_of_results_that_say_so(results: list[bool], rise: int, fall: int) -> None:
+RESULTS = st.lists(st.sampled_from(list(SEVERITY)), max_size=60)
+
+
+@given(RESULTS, st.integers(1, 5), st.integers(1, 5))
+def test_a_verdict_changes_only_after_a_row_of_results_that_say_so(results: list[Status], rise: int, fall: int) -> None:
     verdict = UNKNOWN
-    for number, good in enumerate(results, 1):
-        before = verdict
-        verdict = after_result(verdict, good, rise=rise, fall=fall)
-        if verdict.status is before.status:
+    for number, result in enumerate(results, 1):
+        before = verdict.status
+        verdict = after_result(verdict, result, rise=rise, fall=fall)
+        if verdict.status is before or verdict.status is None:
             continue
-        assert verdict.status is (Status.PASSING if good else Status.CRITICAL)
-        needed = (1 if before.status is None else rise) if good else fall
-        assert results[number - needed : number] == [good] * needed
+        if before is None:
+            assert verdict.status is result
+            assert result is not Status.CRITICAL or results[number - fall : number] == [result] * fall
+            continue
+        worse = SEVERITY[verdict.status] > SEVERITY[before]
+        row = [SEVERITY[one] for one in results[number - (fall if worse else rise) : number]]
+        assert SEVERITY[verdict.status] == (min(row) if worse else max(row)), "what all of the row agree upon"
+
+
+@given(RESULTS, st.integers(1, 5), st.integers(1, 5), st.sampled_from(list(SEVERITY)))
+def test_results_that_stay_the_same_become_the_verdict(
+    results: list[Status], rise: int, fall: int, result: Status
+) -> None:
+    verdict = UNKNOWN
+    # Twice: where a row begins with something milder, the verdict stops there first.
+    for one in [*results, *[result] * (2 * max(rise, fall))]:
+        verdict = after_result(verdict, one, rise=rise, fall=fall)
+    assert verdict.status is result
+    assert verdict.against == 0

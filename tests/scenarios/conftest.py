@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from agent.dev.compose import read_compose
+from agent.dev.planning import read_plan
 from tests.fleets import FLEETS, fleet
 from tests.scenarios.system import Fleet, dev
 
@@ -15,7 +15,7 @@ from tests.scenarios.system import Fleet, dev
 def _up(name: str, folders: pytest.TempPathFactory) -> Iterator[Fleet]:
     file = fleet(name)
     with dev(file, folders.mktemp(name)) as system:
-        yield Fleet(system, read_compose(file))
+        yield Fleet(system, read_plan(file))
 
 
 @pytest.fixture(scope="session")

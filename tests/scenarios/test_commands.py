@@ -24,6 +24,8 @@ COMMANDS = (
     "watch",
     "guard",
     "snapshot",
+    "compose",
+    "migrate",
     "doctor",
 )
 

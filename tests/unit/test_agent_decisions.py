@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from agent.checks.verdict import UNKNOWN, Verdict, after_result
 from agent.decisions import (
     NEVER,
     Member,
@@ -50,6 +49,7 @@ def test_a_checked_service_waits_for_its_first_good_check() -> None:
     assert next_step(member, 1.0) == Wait(60.0)
     assert next_step(after_check(member, CRITICAL), 1.0) == Wait(60.0)
     assert next_step(after_check(member, PASSING), 1.0) == Register(PASSING)
+    assert next_step(after_check(member, Status.WARNING), 1.0) == Register(Status.WARNING)
 
 
 @pytest.mark.parametrize("status", [None, CRITICAL])
@@ -165,25 +165,6 @@ def test_batches_keep_the_order_and_both_bounds() -> None:
     cut = batches([b"aa", b"bb", b"cc", b"dddddddd"], most_items=2, most_bytes=6)
     assert cut == [[b"aa", b"bb"], [b"cc"], [b"dddddddd"]]
     assert batches([], most_items=2, most_bytes=6) == []
-
-
-# -- verdicts
-
-
-def test_the_first_good_result_makes_a_service_passing() -> None:
-    assert after_result(UNKNOWN, good=True, rise=2, fall=2) == Verdict(PASSING)
-    once_bad = after_result(UNKNOWN, good=False, rise=2, fall=2)
-    assert once_bad == Verdict(None, 1)
-    assert after_result(once_bad, good=True, rise=2, fall=2) == Verdict(PASSING)
-
-
-def test_it_takes_fall_bad_results_in_a_row_to_become_critical_and_rise_good_ones_to_come_back() -> None:
-    verdict = Verdict(PASSING)
-    statuses = []
-    for good in (False, True, False, False, True, False, True, True):
-        verdict = after_result(verdict, good, rise=2, fall=2)
-        statuses.append(verdict.status)
-    assert statuses == [PASSING, PASSING, PASSING, CRITICAL, CRITICAL, CRITICAL, CRITICAL, PASSING]
 
 
 def test_decisions_are_values() -> None:

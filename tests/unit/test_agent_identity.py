@@ -46,6 +46,15 @@ def test_the_same_service_on_two_hosts_is_two_instances() -> None:
     assert ids(two, kept)[0] == found
 
 
+def test_a_host_with_a_name_is_the_same_instance_also_where_nothing_was_kept() -> None:
+    found, kept = ids(specs(("ip_intel", "intel-container", 8034)), Identity())
+    assert found == ["intel-container:8034"]
+    assert ids(specs(("ip_intel", "intel-container", 8034)), Identity())[0] == found, "the container was made anew"
+    drawn = Identity(instance_ids={"ip_intel:8034": "ip-intel-00000007"})
+    assert ids(specs(("ip_intel", "intel-container", 8034)), drawn)[0] == ["ip-intel-00000007"]
+    assert kept.instance_ids == {"ip_intel:8034": "intel-container:8034"}
+
+
 def test_what_is_configured_no_longer_is_forgotten() -> None:
     _, kept = ids(specs(("ip_intel", "10.0.0.7", 8034), ("geo", "10.0.0.8", 8035)), Identity())
     _, kept = ids(specs(("geo", "10.0.0.8", 8035)), kept)

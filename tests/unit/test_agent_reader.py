@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from agent.watch_reader import BrokenStream, Change, Happened, Heard, Moved, Replaced, Synced, WatchReader
+from agent.watch_reader import (
+    MAX_LINE_BYTES,
+    BrokenStream,
+    Change,
+    Happened,
+    Heard,
+    Moved,
+    Replaced,
+    Synced,
+    WatchReader,
+)
 from registry_core.api.lines import event_line, moved_line, renewed_lines, snapshot_lines, sync_line
 from registry_core.domain.cursor import Cursor, cursor_of
 from registry_core.domain.events import Deregistered, Position, Registered
@@ -26,8 +36,9 @@ def sync(revision: int) -> bytes:
     return sync_line(cursor(revision), digest="d", state="ready", store_age_s=0.0)
 
 
-def read(stream: bytes, since: Cursor | None = None, **more: int) -> list[Change]:
-    return list(WatchReader(since if since is not None else cursor(1), **more).feed(stream))
+def read(stream: bytes, since: Cursor | None = None, max_line_bytes: int = MAX_LINE_BYTES) -> list[Change]:
+    reader = WatchReader(since if since is not None else cursor(1), max_line_bytes=max_line_bytes)
+    return list(reader.feed(stream))
 
 
 def test_lines_become_changes() -> None:

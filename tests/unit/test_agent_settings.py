@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.checks.spec import CheckKind
 from agent.config_file import file_key
-from agent.setting_table import TABLE, CheckKind
+from agent.setting_table import TABLE
 from agent.settings import AgentSettings, read_agent_settings
 from registry_core.domain.records import Protocol
 from registry_core.domain.selection import WhenNonePass
@@ -104,7 +105,7 @@ def test_without_a_host_the_service_is_where_its_agent_is() -> None:
 )
 def test_a_service_is_checked_in_a_way_that_it_can_answer(protocol: str, check: str, kind: CheckKind) -> None:
     settings = read_agent_settings({**ONE, "SERVICE_PROTOCOL": protocol, "AGENT_CHECK": check})
-    assert settings.services[0].check is kind
+    assert [check.kind for check in settings.services[0].checks] == ([] if kind is CheckKind.NONE else [kind])
 
 
 @pytest.mark.parametrize(
@@ -178,11 +179,12 @@ def test_a_file_holds_settings_and_many_services(tmp_path: Path) -> None:
     settings = read_agent_settings({"AGENT_CONFIG": str(path), "HEARTBEAT_INTERVAL": "20", "AGENT_ZONE": " "})
     assert settings.http_listen == Listen("127.0.0.1", 9000)
     assert settings.registry_urls == ("http://a:8888", "http://b:8888")
-    assert (settings.token, settings.check_interval_s) == ("s3cret", 0.5)
+    assert settings.token == "s3cret"
+    assert settings.services[0].checks[0].pace.interval_s == 0.5
     assert settings.heartbeat_s == 20.0, "the environment wins"
     assert [s.claim.instance_id for s in settings.services] == ["127.77.0.1:8034", "127.77.0.2:8034", "127.77.0.3:80"]
     assert [s.claim.zone for s in settings.services] == ["eu-1a", "eu-1b", "eu-1a"]
-    assert [s.check for s in settings.services] == [CheckKind.HTTP, CheckKind.TCP, CheckKind.NONE]
+    assert [[c.kind for c in s.checks] for s in settings.services] == [[CheckKind.HTTP], [CheckKind.TCP], []]
 
 
 def test_the_environment_may_add_a_service_to_those_of_the_file(tmp_path: Path) -> None:

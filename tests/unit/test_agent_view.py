@@ -7,6 +7,8 @@ import math
 import msgspec
 import pytest
 
+from agent.fallback import Fallback
+from agent.room import ViewLimits
 from agent.view import RESYNC_EVERY_S, SETTLE_S, SILENT_AFTER_S, Advice, View
 from agent.watch_reader import Happened, Heard, Moved, Replaced, Synced
 from registry_core.domain.catalog import Catalog
@@ -303,3 +305,115 @@ def test_what_was_kept_and_is_not_what_it_says_is_read_anew(watched: Watched) ->
     later = Watched()
     later.view.restore(saved, 0.0)
     assert later.view.cursor == Cursor()
+
+
+MANY = [instance(f"service_{n}", f"10.0.1.{n}") for n in range(10)]
+
+
+def holds_back(watched: Watched) -> bool:
+    return watched.view.loss_guard is not None
+
+
+def test_a_snapshot_that_would_drop_more_than_half_is_not_believed_while_the_registry_warms_up(
+    watched: Watched,
+) -> None:
+    watched.view.apply(everything(*MANY))
+    watched.view.apply(everything(*MANY[:5], state="warming", epoch="e2"))
+    assert not holds_back(watched), "half of them is not more than half"
+    watched.view.apply(everything(*MANY[:4], state="warming", epoch="e3"))
+    guard = watched.view.loss_guard
+    assert guard is not None
+    assert (guard.known, guard.missing, guard.since) == (10, 6, watched.clock.monotonic())
+    assert len(watched.names()) == 10
+    assert watched.view.losses_prevented == 1
+
+
+def test_the_loss_guard_lets_go_when_the_registry_knows_everybody_again(watched: Watched) -> None:
+    watched.view.apply(everything(*MANY))
+    watched.view.apply(everything(state="warming", epoch="e2"))
+    watched.view.apply(sync(state="warming"))
+    assert holds_back(watched)
+    assert watched.view.apply(sync(state="ready")) is Advice.RESYNC
+    assert holds_back(watched), "nothing was taken away yet"
+    watched.view.apply(everything(MANY[0], epoch="e2"))
+    assert not holds_back(watched)
+    assert watched.names() == ["service_0"]
+
+
+def test_the_loss_guard_lets_go_when_everybody_has_come_back(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT))
+    watched.view.apply(everything(state="warming", epoch="e2"))
+    watched.view.apply(Happened(Registered(at(2, "e2"), OSINT, 1.0), cursor(2, "e2")))
+    watched.view.apply(sync(OSINT, state="ready"))
+    assert watched.view.loss_guard is None
+
+
+def test_an_old_view_is_refreshed_when_it_is_asked_and_a_fresh_one_is_not(watched: Watched) -> None:
+    refreshed: list[float] = []
+    watched.view.refresh = lambda: refreshed.append(watched.view.age_s())
+    watched.view.apply(everything(OSINT))
+    watched.view.lost()
+    for _ in range(7):
+        assert watched.view.find("osint_service") is not None, "it is served, however old"
+        watched.clock.pass_time(10)
+    assert refreshed == [30.0, 40.0, 50.0, 60.0]
+
+
+def small(watched: Watched, services: int = 1) -> View:
+    view = View(watched.clock, room=ViewLimits(services))
+    view.subscribe(lambda labels: watched.told.append(set(labels)))
+    staging = view.staging()
+    staging.add([lived(OSINT), lived(GEO)])
+    instances, rest = staging.taken()
+    view.apply(Replaced(instances, cursor(1), digest(OSINT, GEO), "ready", "start", rest))
+    return view
+
+
+def test_a_name_that_is_not_held_is_known_to_exist_and_others_are_known_not_to(watched: Watched) -> None:
+    view = small(watched)
+    assert (view.complete, view.holds_all, view.known) == (True, False, 2)
+    assert (view.lacks("geo"), view.lacks("osint-service"), view.lacks("osint_service")) == (True, False, False)
+    assert view.find("geo") is None
+    assert not view.lacks("nobody")
+
+
+def test_what_is_not_held_is_answered_from_elsewhere_and_what_does_not_exist_is_not(watched: Watched) -> None:
+    entries = [instance("geo", "10.9.9.9"), instance("nobody", "10.9.9.8")]
+    view = View(watched.clock, room=ViewLimits(1), fallback=Fallback(entries))
+    staging = view.staging()
+    staging.add([lived(OSINT), lived(GEO)])
+    instances, rest = staging.taken()
+    view.apply(Replaced(instances, cursor(1), digest(OSINT, GEO), "ready", "start", rest))
+    found = view.find("geo")
+    assert found is not None
+    assert found.instances == (entries[0],)
+    assert view.find("nobody") is None
+
+
+def test_a_part_of_the_fleet_is_kept_without_a_place_to_go_on_from(watched: Watched) -> None:
+    view = small(watched)
+    saved = view.saved(0.0)
+    assert [one.instance for one in saved.instances] == [OSINT]
+    assert saved.cursor == Cursor(), "events would not bring the rest"
+
+
+def test_what_was_kept_by_a_larger_view_is_taken_as_far_as_there_is_room(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT, GEO, revision=7))
+    view = View(watched.clock, room=ViewLimits(1))
+    view.restore(watched.view.saved(0.0), 0.0)
+    assert view.catalog.names() == ["osint_service"]
+    assert view.names() == ["geo", "osint_service"]
+    assert view.cursor == Cursor()
+
+
+def test_a_tidy_up_of_a_full_view_has_the_answers_made_anew_of_what_nobody_asked_for(watched: Watched) -> None:
+    whole, full = watched.view, small(watched)
+    whole.apply(everything(OSINT, GEO))
+    watched.told.clear()
+    for view in (whole, full):
+        view.tidy(0)
+        view.tidy(0)
+    assert watched.told == [{"osint-service"}], "of a view that holds everything they may stay"
+    full.find("osint_service")
+    full.tidy(0)
+    assert len(watched.told) == 1

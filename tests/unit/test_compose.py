@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.dev.compose import MAX_FILE_BYTES, ComposeError, plan_of, read_compose
+from agent.compose.errors import ComposeError
+from agent.compose.reader import MAX_FILE_BYTES, project_of
 from agent.dev.plan import MAX_INSTANCES, MAX_REPLICAS, Plan, PlannedService, Weight, instances
-from agent.dev.ports import ports_of
+from agent.dev.planning import listening_of, read_plan
+from agent.dev.planning import plan_of_bytes as plan_of
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "compose" / "example.yml"
 
@@ -74,7 +76,6 @@ def test_the_first_port_counts_and_expose_only_without_ports() -> None:
         ('ports: ["8000:${PORT}"]', "'8000:${PORT}' is a variable without a default"),
         ("ports: [{published: 8000}]", "a port in the long form says its target, and this one does not"),
         ("ports: [[8000]]", "\"['8000']\" is no port"),
-        ("extends: {service: base}", "it has no port of its own, and `extends` is not followed"),
         ('{ports: ["8000"], scale: 0}', "it asks for no replicas"),
     ],
 )
@@ -91,7 +92,8 @@ def test_a_wrong_port_beside_a_good_one_costs_only_itself() -> None:
 
 
 def test_published_ports_are_kept_with_their_address_of_the_host() -> None:
-    assert ports_of({"ports": ["8000:80", "127.0.0.1:81:82", "9000-9005:83"]}).published == (":8000", "127.0.0.1:81")
+    project = project_of([("", b'services: {web: {ports: ["8000:80", "127.0.0.1:81:82", "9000-9005:83"]}}')])
+    assert listening_of(project.services["web"]).published == (":8000", "127.0.0.1:81")
 
 
 # -- names
@@ -178,7 +180,7 @@ def test_every_replica_has_an_address_of_its_own_in_the_order_of_the_file() -> N
         ('["CMD", "wget", "--spider", "http://localhost:8000/-/healthy"]', "/-/healthy"),
         ("curl -fs 'http://127.0.0.1:8000/api/ready?deep=1' || exit 1", "/api/ready?deep=1"),
         ('["CMD", "curl", "http://localhost:8000"]', "/"),
-        ('["CMD", "curl", "http://localhost:${PORT:-8000}/ok"]', "/health"),
+        ('["CMD", "curl", "http://localhost:${PORT:-8000}/ok"]', "/ok"),
         ('["CMD", "redis-cli", "ping"]', "/health"),
         ("NONE", "/health"),
     ],
@@ -233,7 +235,7 @@ def addressed(environment: str) -> list[str]:
         "{A: back_end:8010, B: 'db.example.org:99', C: 'http://db.example.org:99'}",
         "[SELF=http://localhost:1, HOST=http://host.docker.internal:2]",
         "[AT=12:30, IMAGE=repository:5, LIST=1:2:3]",
-        "['VAR=${BACK:-http://back_end:1}', 'V=http://${BACK}:1']",
+        "['VAR=${BACK:-http://back_end:8010}', 'V=http://${BACK}:1']",
         "{EMPTY: , N: 1}",
         "text",
     ],
@@ -262,6 +264,10 @@ def test_an_address_that_leads_somewhere_is_no_finding(environment: str) -> None
             "DOUBTFUL back_end:9000 in the environment of front: it listens on 8010, the other is what the host shows",
         ),
         ("{BACK: 'http://back_end:80'}", "DOUBTFUL back_end:80 in the environment of front: it listens on 8010"),
+        (
+            "['BACK=${BACK:-http://back_end:80}']",
+            "DOUBTFUL back_end:80 in the environment of front: it listens on 8010",
+        ),
         (
             "{BACK: 'http://nobody:80'}",
             "DOUBTFUL nobody:80 in the environment of front: no service of the file has that name",
@@ -313,13 +319,12 @@ def test_two_services_that_publish_one_port_of_the_host_look_wrong() -> None:
         (b"a: *nothing\n", ":1: it is not YAML: found undefined alias"),
         (b"? [a]\n: 1\n", ":1: it is not YAML: found unhashable key"),
         (b"--- 1\n--- 2\n", ":2: it is not YAML: but found another document"),
-        (b"a: !!timestamp 2001-99-99\n", ": it is not YAML: month must be in 1..12"),
     ],
 )
 def test_what_is_no_compose_file_is_one_line_with_the_place(raw: bytes, message: str) -> None:
     with pytest.raises(ComposeError) as error:
         plan_of(raw)
-    assert error.value.message == message
+    assert str(error.value) == message
 
 
 @pytest.mark.parametrize("raw", [b"[" * 100_000, b"a: " + b"{a: " * 50_000, b"\x00", b"&a [*a, *a]"])
@@ -331,13 +336,13 @@ def test_hostile_yaml_is_refused_in_one_line(raw: bytes) -> None:
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ComposeError, match=r"nothing\.yml: No such file"):
-        read_compose(tmp_path / "nothing.yml")
+        read_plan(tmp_path / "nothing.yml")
     with pytest.raises(ComposeError, match="directory"):
-        read_compose(tmp_path)
+        read_plan(tmp_path)
     large = tmp_path / "large.yml"
     large.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
     with pytest.raises(ComposeError, match="too large"):
-        read_compose(large)
+        read_plan(large)
 
 
 def test_what_compose_files_also_hold_does_no_harm() -> None:
@@ -354,14 +359,14 @@ services:
     )
     assert plan.services == (PlannedService("abc", 8000, replicas=2), PlannedService("def", 8001))
     assert said(plan) == [
-        "include: other files are not followed; name each on its own",
+        "include: other files are not followed; name each on its own (line 3)",
         "ghi: it says nothing, so it has no port (line 7)",
         "jkl: it says nothing, so it has no port (line 8)",
     ]
 
 
 def test_the_example_fleet_has_one_mistake_of_each_kind() -> None:
-    plan = read_compose(EXAMPLE)
+    plan = read_plan(EXAMPLE)
     assert (plan.listed, len(plan.services), sum(s.replicas for s in plan.services)) == (14, 11, 14)
     assert [f.subject.partition(" ")[0] for f in plan.of_weight(Weight.UNUSABLE)] == [
         "customer-mail",

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from agent.draining import summed
-from registry_core.api.drain_schemas import DrainView
+from registry_core.api.drain_schemas import DrainView, ReplicaDrain
 from registry_core.api.drains import Drains
 from registry_core.api.hub import WatchHub
 from registry_core.api.view import View
@@ -132,8 +132,10 @@ async def test_what_is_not_there_is_not_found_unless_that_cannot_be_told() -> No
 # -- several replicas
 
 
-def said(watchers: int, acknowledged: int) -> DrainView:
+def said(watchers: int, acknowledged: int, silent_replicas: int = 0, **by_replica: tuple[int, int]) -> DrainView:
     return DrainView(
+        by_replica={name: ReplicaDrain(watchers=w, acknowledged=a) for name, (w, a) in by_replica.items()},
+        silent_replicas=silent_replicas,
         service_name=CLAIM.service_name,
         instance_id=CLAIM.instance_id,
         status=Status.DRAINING,
@@ -146,6 +148,18 @@ def said(watchers: int, acknowledged: int) -> DrainView:
 def test_a_drain_is_confirmed_when_every_replica_says_that_all_of_its_watchers_know() -> None:
     stands = summed(CLAIM, [said(3, 3), said(0, 0), said(2, 2)])
     assert (stands.acknowledged, stands.watchers, stands.silent, stands.confirmed) == (5, 5, 0, True)
+
+
+def test_replicas_that_are_behind_several_addresses_are_counted_once() -> None:
+    stands = summed(CLAIM, [said(5, 5, a=(3, 3), b=(2, 2)), said(5, 5, b=(2, 2), a=(3, 3)), said(1, 1)])
+    assert (stands.acknowledged, stands.watchers, stands.confirmed) == (6, 6, True)
+
+
+def test_a_peer_that_one_replica_cannot_ask_is_missing_unless_another_one_could() -> None:
+    partly, wholly = said(3, 3, 1, a=(3, 3)), said(5, 5, a=(3, 3), b=(2, 2))
+    assert (summed(CLAIM, [partly]).silent, summed(CLAIM, [partly]).confirmed) == (1, False)
+    assert summed(CLAIM, [partly, wholly]).confirmed
+    assert not summed(CLAIM, [partly, said(0, 0, b=(0, 0))]).confirmed
 
 
 @pytest.mark.parametrize(

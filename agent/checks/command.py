@@ -1,0 +1,191 @@
+"""Command checks: a program of the configuration is started, and its exit code says how the service is.
+
+No shell is between. The program leads a session of its own, and whatever it started ends with it: when
+it took too long, when it is done, and when the agent ends. All that blocks is done in a thread, a bounded
+number at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from typing import IO, Final
+
+from agent.blocking import in_thread
+from agent.checks.result import WELL, CheckResult, critical, shown
+from agent.checks.spec import CommandCheck
+from registry_core.domain.records import Registration, Status
+
+# Programs are dear: so many at once, and the others wait for their turn.
+MAX_AT_ONCE: Final = 8
+MAX_OUTPUT_BYTES: Final = 4096
+# Between SIGTERM, after which a program may tidy up, and SIGKILL.
+TERM_S: Final = 0.3
+# What comes after SIGKILL takes no time, unless the machine is in trouble; a check has to end all the same.
+REAP_S: Final = 1.0
+_POLL_S: Final = 0.02
+# Nothing of the agent's own environment is handed on but these: it holds the registry's token.
+INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Slots(asyncio.Semaphore):
+    """The room for programs."""
+
+    def __init__(self) -> None:
+        super().__init__(MAX_AT_ONCE)
+
+
+class CommandProbe:
+    """Exit code 0 is passing, 1 is warning, anything else is critical, as Nagios' and Consul's checks have it."""
+
+    def __init__(self, how: CommandCheck, claim: Registration, timeout_s: float, slots: Slots) -> None:
+        self._argv = how.argv
+        self._timeout_s = timeout_s
+        self._slots = slots
+        self._environment = environment_of(claim, os.environ)
+
+    async def __call__(self) -> CheckResult:
+        # Its time begins when its turn comes: that others are slow says nothing about this service.
+        async with self._slots:
+            run = Run(self._argv, self._environment, self._timeout_s)
+            try:
+                return await in_thread(run, name="command check", timeout_s=self._timeout_s + TERM_S + 2 * REAP_S)
+            except TimeoutError:
+                return critical(f"it could not be ended within {self._timeout_s + TERM_S + 2 * REAP_S:g} s")
+            finally:
+                run.give_up()
+
+
+def environment_of(claim: Registration, own: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a command: a few names of the agent's `own`, and whom it is about."""
+    return {
+        "PATH": _PATH,
+        **{name: own[name] for name in INHERITED if name in own},
+        "SERVICE_NAME": claim.service_name,
+        "SERVICE_INSTANCE_ID": claim.instance_id,
+        "SERVICE_HOST": claim.host,
+        "SERVICE_PORT": str(claim.port),
+    }
+
+
+class Run:
+    """One run of a program. Called in a thread; `give_up` may be called from any other."""
+
+    def __init__(self, argv: tuple[str, ...], environment: dict[str, str], timeout_s: float) -> None:
+        self._argv = argv
+        self._environment = environment
+        self._timeout_s = timeout_s
+        self._given_up = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        # Held for a moment at a time: between a signal to the group and the end of its number.
+        self._reaping = threading.Lock()
+
+    def give_up(self) -> None:
+        """End it now, if it runs: the agent may be gone before the thread has its next turn."""
+        self._given_up.set()
+        self._signal(signal.SIGKILL)
+
+    def __call__(self) -> CheckResult:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the operator's own command, and no shell reads it
+                self._argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                cwd="/",
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            return critical(f"{self._argv[0]} cannot be started: {reason}")
+        self._process = process
+        assert process.stdout is not None  # as asked for
+        with process.stdout as pipe:
+            output = bytearray()
+            in_time = self._run(process, pipe, output)
+            code = self._reaped(process)
+        said = shown(output.decode("utf-8", "replace"))
+        if not in_time:
+            return critical(f"not done within {self._timeout_s:g} s{': ' if said else ''}{said}")
+        return critical("it does not end, not even by SIGKILL") if code is None else result_of(code, said)
+
+    def _run(self, process: subprocess.Popen[bytes], pipe: IO[bytes], output: bytearray) -> bool:
+        """Return whether it ended by itself, in time. Nothing of its group runs any more then."""
+        with selectors.DefaultSelector() as selector:
+            os.set_blocking(pipe.fileno(), False)
+            selector.register(pipe, selectors.EVENT_READ)
+            in_time = self._wait(process, selector, output, self._timeout_s)
+            if not in_time:
+                # It is asked first, and its children are too.
+                self._signal(signal.SIGTERM)
+                self._wait(process, selector, output, TERM_S)
+            # Also after a good end: what it left behind is not to pile up, run after run.
+            self._signal(signal.SIGKILL)
+            _read(selector, output)
+        return in_time
+
+    def _wait(
+        self, process: subprocess.Popen[bytes], selector: selectors.BaseSelector, output: bytearray, wait_s: float
+    ) -> bool:
+        ends_at = time.monotonic() + wait_s
+        while time.monotonic() < ends_at and not self._given_up.is_set():
+            _read(selector, output)
+            if _has_ended(process):
+                return True
+        return False
+
+    def _reaped(self, process: subprocess.Popen[bytes]) -> int | None:
+        ends_at = time.monotonic() + REAP_S
+        while True:
+            with self._reaping:
+                code = process.poll()
+            if code is not None or time.monotonic() >= ends_at:
+                return code
+            time.sleep(_POLL_S)
+
+    def _signal(self, number: signal.Signals) -> None:
+        process = self._process
+        with self._reaping:
+            # Until its leader is reaped, the group's number is nobody else's.
+            if process is not None and process.returncode is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, number)
+
+
+def result_of(code: int, said: str) -> CheckResult:
+    """Return what an exit code means; below zero it is the signal that ended the program."""
+    if code == 0:
+        return WELL
+    how = f"exit code {code}" if code > 0 else f"ended by signal {-code}"
+    because = shown(f"{how}: {said}" if said else how)
+    return CheckResult(Status.WARNING if code == 1 else Status.CRITICAL, because)
+
+
+def _read(selector: selectors.BaseSelector, output: bytearray) -> None:
+    """Take what the program wrote, for a moment; what is too much is thrown away, so that it need not wait."""
+    if not selector.get_map():
+        time.sleep(_POLL_S)
+        return
+    for key, _ in selector.select(_POLL_S):
+        with contextlib.suppress(BlockingIOError):
+            piece = os.read(key.fd, 65536)
+            if not piece:
+                selector.unregister(key.fileobj)
+            output += piece[: MAX_OUTPUT_BYTES - len(output)]
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Return whether the program ended, and leave it a zombie: its number stays taken."""
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # somebody else reaped it
+        return True

@@ -1,0 +1,194 @@
+"""grpc.health.v1: asks a gRPC server how it is, with one call over one HTTP/2 connection.
+
+A gRPC library is many times the size of this agent; this is the one call that a check needs. h2 speaks
+HTTP/2 (RFC 9113, RFC 7541); the message is two fields of protobuf.
+https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Final
+from urllib.parse import unquote
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
+import h2.settings
+
+from agent.checks.result import WELL, CheckResult, critical
+from agent.checks.spec import GrpcCheck
+from agent.checks.tls import tls_context
+from agent.resolving import HostResolver
+from registry_core.domain.names import host_port
+from registry_core.domain.records import Registration
+
+MAX_READ_BYTES: Final = 64 * 1024
+MAX_MESSAGE_BYTES: Final = 1024
+
+_STATUSES: Final = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
+SERVING: Final = 1
+_CODES: Final = {
+    1: "CANCELLED",
+    2: "UNKNOWN",
+    4: "DEADLINE_EXCEEDED",
+    5: "NOT_FOUND: it does not know this service",
+    7: "PERMISSION_DENIED",
+    8: "RESOURCE_EXHAUSTED",
+    12: "UNIMPLEMENTED: it has no grpc.health.v1",
+    13: "INTERNAL",
+    14: "UNAVAILABLE",
+    16: "UNAUTHENTICATED",
+}
+
+
+class GrpcProbe:
+    """One call of grpc.health.v1.Health/Check: well is who says SERVING."""
+
+    def __init__(self, resolver: HostResolver, claim: Registration, how: GrpcCheck, timeout_s: float) -> None:
+        self._resolver = resolver
+        self._host, self._port = claim.host, claim.port
+        self._timeout_s = timeout_s
+        self._tls = tls_context(how.tls, "h2") if how.tls is not None else None
+        self._server_name = (how.tls.server_name or claim.host) if how.tls is not None else None
+        self._message = request_message(how.service)
+        self._headers = (
+            (":method", "POST"),
+            (":scheme", "http" if how.tls is None else "https"),
+            (":path", "/grpc.health.v1.Health/Check"),
+            (":authority", host_port(claim.host, claim.port)),
+            ("te", "trailers"),
+            ("content-type", "application/grpc"),
+            ("grpc-timeout", f"{math.ceil(timeout_s * 1000)}m"),
+            ("user-agent", "vertice-agent"),
+        )
+
+    async def __call__(self) -> CheckResult:
+        because = f"{self._host} has no address that could be found in time"
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                for address in await self._resolver.addresses(self._host):
+                    try:
+                        reader, writer = await asyncio.open_connection(
+                            address, self._port, ssl=self._tls, server_hostname=self._server_name
+                        )
+                    except OSError as error:  # the next address may do
+                        because = str(error) or type(error).__name__
+                        continue
+                    try:
+                        return await self._asked(reader, writer)
+                    finally:
+                        writer.transport.abort()
+        except TimeoutError:
+            because = f"no answer within {self._timeout_s:g} s"
+        except (OSError, h2.exceptions.H2Error, ValueError) as error:
+            because = f"no gRPC is spoken there: {str(error) or type(error).__name__}"
+        return critical(because)
+
+    async def _asked(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> CheckResult:
+        config = h2.config.H2Configuration(client_side=True, header_encoding=None)
+        connection = h2.connection.H2Connection(config)
+        connection.local_settings = h2.settings.Settings(
+            client=True, initial_values={h2.settings.SettingCodes.ENABLE_PUSH: 0}
+        )
+        connection.initiate_connection()
+        connection.send_headers(1, self._headers)
+        connection.send_data(1, self._message, end_stream=True)
+        writer.write(connection.data_to_send())
+        answer = Answer()
+        budget = MAX_READ_BYTES
+        while not answer.ended and budget > 0:
+            data = await reader.read(min(budget, 16 * 1024))
+            if not data:
+                return critical("the connection was closed before the answer")
+            budget -= len(data)
+            for event in connection.receive_data(data):
+                answer.take(event)
+            writer.write(connection.data_to_send())
+        return answer.result()
+
+
+class Answer:
+    """What is known of the answer, event by event. Raises ValueError for what is no answer to our call."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._headers: dict[bytes, bytes] = {}
+        self._body = bytearray()
+        self._broken = ""
+
+    def take(self, event: h2.events.Event) -> None:
+        """Take the next event of the connection."""
+        match event:
+            case h2.events.ResponseReceived() | h2.events.TrailersReceived():
+                self._headers |= dict(event.headers)
+            case h2.events.DataReceived():
+                self._body += event.data[: MAX_MESSAGE_BYTES + 1 - len(self._body)]
+            case h2.events.StreamEnded():
+                self.ended = True
+            case h2.events.StreamReset() | h2.events.ConnectionTerminated():
+                self.ended, self._broken = True, self._broken or f"ended with HTTP/2 error {event.error_code}"
+
+    def result(self) -> CheckResult:
+        """Return what the whole answer says."""
+        status = self._headers.get(b":status", b"").decode("latin-1")
+        if status not in ("", "200"):
+            return critical(f"HTTP {status} instead of gRPC")
+        code = self._headers.get(b"grpc-status")
+        if code is None:
+            return critical(self._broken or "the answer has no grpc-status")
+        if code != b"0":
+            name = _CODES.get(int(code) if code.isdigit() and len(code) < 4 else -1, "")
+            message = unquote(self._headers.get(b"grpc-message", b"").decode("latin-1"))
+            return critical(f"grpc-status {code.decode('latin-1')} {name} {message}")
+        serving = status_of(bytes(self._body))
+        return WELL if serving == SERVING else critical(_STATUSES.get(serving, f"serving status {serving}"))
+
+
+def request_message(service: str) -> bytes:
+    """Return a HealthCheckRequest in its frame: field 1 is the service's name (at most 127 bytes of it)."""
+    name = service.encode()
+    message = bytes([0x0A, len(name)]) + name if name else b""
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def status_of(body: bytes) -> int:
+    """Return field 1 of a HealthCheckResponse in its frame. Raises ValueError when it is none."""
+    if len(body) < 5 or body[0] != 0 or len(body) != 5 + int.from_bytes(body[1:5], "big"):
+        raise ValueError("its message is cut, compressed or too long")
+    status, at, end = 0, 5, len(body)
+    while at < end:
+        key, at = _varint(body, at)
+        match key & 7:
+            case 0:
+                value, at = _varint(body, at)
+                if key >> 3 == 1:
+                    status = value
+            case 1:
+                at += 8
+            case 2:
+                length, at = _varint(body, at)
+                at += length
+            case 5:
+                at += 4
+            case _:
+                raise ValueError("its message is no protobuf")
+    if at != end:
+        raise ValueError("its message is no protobuf")
+    return status
+
+
+def _varint(body: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(body):
+            break
+        byte = body[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise ValueError("its message is no protobuf")

@@ -1,0 +1,30 @@
+"""TLS for checks: what a check is told, as the context that a connection is made with."""
+
+from __future__ import annotations
+
+import functools
+import ssl
+
+from agent.checks.spec import Tls
+
+
+@functools.lru_cache(maxsize=64)
+def tls_context(tls: Tls, alpn: str = "") -> ssl.SSLContext:
+    """Return the context for `tls`; one for all that are told the same, because each holds its authorities.
+
+    Raises ValueError when `ca_pem` holds no certificate. Reads the system's authorities when they are needed.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif tls.ca_pem:
+        try:
+            context.load_verify_locations(cadata=tls.ca_pem)
+        except (ssl.SSLError, ValueError) as error:
+            raise ValueError(f"it holds no certificate ({error})") from None
+    else:
+        context.load_default_certs()
+    if alpn:
+        context.set_alpn_protocols([alpn])
+    return context

@@ -1,0 +1,91 @@
+"""Reads a file and replaces it as a whole: what stands there is all of the old one or all of the new one.
+
+For files that belong to others: mode and owner stay, a symbolic link stays one, and what somebody else wrote in the
+meantime is never overwritten. Everything here blocks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from registry_core.errors import CallerError
+
+
+class Changed(CallerError):
+    """Raised when a file is no longer what was read, so that replacing it would lose somebody's work."""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A file as it was read: where it really is, its bytes, and how it is to be made again. None: there was none."""
+
+    path: Path
+    data: bytes | None
+    mode: int
+    owner: tuple[int, int] | None
+
+
+def held(path: Path, most_bytes: int) -> Held:
+    """Return what is at `path`, a symbolic link followed. Raises OSError, also for what is no file, or too large."""
+    path = path.resolve()
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError("it is there, and is no file")
+            data = file.read(most_bytes + 1)
+    except FileNotFoundError:
+        return Held(path, None, 0o666 & ~_umask(), None)
+    if len(data) > most_bytes:
+        raise OSError(f"it has more than {most_bytes // 1024 // 1024} MB")
+    return Held(path, data, stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid))
+
+
+def replace(before: Held, data: bytes) -> None:
+    """Put `data` in the place of what was read. When that fails, what is there stays as it is.
+
+    Raises Changed when the file is another one by now, and OSError.
+    """
+    path = before.path
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            if before.owner is not None:
+                with contextlib.suppress(PermissionError):  # who may not give it away keeps it for himself
+                    os.fchown(file.fileno(), *before.owner)
+            os.fchmod(file.fileno(), before.mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        _check_unchanged(before)
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)  # the new name has to outlive a power cut, too
+    finally:
+        os.close(folder)
+
+
+def _check_unchanged(before: Held) -> None:
+    try:
+        now = before.path.read_bytes()
+    except FileNotFoundError:
+        now = None
+    if now != before.data:
+        raise Changed("somebody changed it meanwhile, and nothing was written; run it again")
+
+
+def _umask() -> int:
+    # There is no way to ask that does not set it.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

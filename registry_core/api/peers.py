@@ -1,0 +1,103 @@
+"""The other replicas, as far as one has to ask them: who has taken in that an instance drains.
+
+Each replica knows its own watchers alone, and behind one address of a load balancer there are several. So the
+one that is asked asks the others, which answer for themselves alone, and sums up. No lookup and no write does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from registry_core.api.drain_schemas import AcknowledgeBody, DrainView, ReplicaDrain
+from registry_core.domain.records import Status
+
+# Who asks for himself alone says so by this header, so that no question goes round.
+PEER_HEADER: Final = "X-Registry-Peer"
+# A replica answers out of its memory: one that takes longer is as good as away.
+ASK_S: Final = 0.8
+MAX_ANSWER_BYTES: Final = 64 * 1024
+
+
+class Peers:
+    """The others, at `urls`; this replica may be among them. `id` tells it from them."""
+
+    def __init__(self, urls: Iterable[str]) -> None:
+        self.id = secrets.token_hex(8)
+        self._urls = tuple(urls)
+        self._session: aiohttp.ClientSession | None = None
+
+    def __len__(self) -> int:
+        return len(self._urls)
+
+    async def start(self) -> None:
+        """Begin; nobody is asked yet."""
+        if self._urls:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit_per_host=8),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={PEER_HEADER: self.id},
+                timeout=aiohttp.ClientTimeout(total=ASK_S),
+            )
+
+    async def close(self) -> None:
+        """Stop asking. Safe to call twice."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def summed(self, own: DrainView) -> DrainView:
+        """Return what all replicas together say of an instance of which this one says `own`."""
+        path = f"/drain/{quote(own.service_name, safe='')}/{quote(own.instance_id, safe='')}"
+        said = await asyncio.gather(*(self._ask("GET", f"{url}{path}") for url in self._urls))
+        by_replica = dict(own.by_replica)
+        silent = 0
+        for status, body in said:
+            view = _read(body) if status == 200 else None
+            if view is not None and view.status is Status.DRAINING:
+                by_replica |= view.by_replica
+            elif view is None or self.id not in view.by_replica:
+                silent += 1  # it is away, or has not heard of it itself: whoever follows it cannot have
+        return summed_up(own, by_replica, silent)
+
+    async def acknowledge(self, body: AcknowledgeBody) -> bool:
+        """Pass an acknowledgement on to whoever has that watcher; return whether somebody had."""
+        data = msgspec.json.encode(body)
+        said = await asyncio.gather(*(self._ask("POST", f"{url}/watch/ack", data) for url in self._urls))
+        return any(status == 200 for status, _ in said)
+
+    async def _ask(self, method: str, url: str, data: bytes | None = None) -> tuple[int, bytes]:
+        """Return status and body; the status is 0 when there was no answer."""
+        if self._session is None:
+            return 0, b""
+        headers = {} if data is None else {"Content-Type": "application/json"}
+        try:
+            async with self._session.request(
+                method, url, data=data, headers=headers, allow_redirects=False
+            ) as response:
+                return response.status, await response.content.read(MAX_ANSWER_BYTES)
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return 0, b""
+
+
+def summed_up(own: DrainView, by_replica: dict[str, ReplicaDrain], silent: int) -> DrainView:
+    """Return `own` with the counts of all these replicas."""
+    return msgspec.structs.replace(
+        own,
+        watchers=sum(one.watchers for one in by_replica.values()),
+        acknowledged=sum(one.acknowledged for one in by_replica.values()),
+        by_replica=by_replica,
+        silent_replicas=silent,
+    )
+
+
+def _read(body: bytes) -> DrainView | None:
+    try:
+        return msgspec.json.decode(body, type=DrainView)
+    except msgspec.MsgspecError:
+        return None

@@ -1,0 +1,40 @@
+"""The agent's connection to several registries, in the test's own loop."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+
+import aiohttp
+
+from agent.registry_client import RegistryClient
+from agent.registry_probes import Probes
+from agent.upstream_choice import DEFAULT_PACE, Address, Pace
+from agent.upstreams import Upstreams
+from registry_core.ports import SystemClock
+
+
+class SmallestDraw:
+    """No jitter: waits are as short as they get."""
+
+    def random(self) -> float:
+        return 0.0
+
+
+def upstreams_at(urls: Iterable[str], *, zone: str = "", pace: Pace = DEFAULT_PACE) -> Upstreams:
+    """Return what an agent knows that was told of these."""
+    return Upstreams(map(Address, urls), clock=SystemClock(), random=SmallestDraw(), zone=zone, pace=pace)
+
+
+@contextlib.asynccontextmanager
+async def registry_client_for(
+    urls: Iterable[str], *, token: str = "", upstreams: Upstreams | None = None
+) -> AsyncIterator[RegistryClient]:
+    """Have a client for the length of a `with`."""
+    known = upstreams if upstreams is not None else upstreams_at(urls)
+    async with aiohttp.ClientSession() as session:
+        probes = Probes(session, known, SystemClock(), SmallestDraw())
+        try:
+            yield RegistryClient(session, known, probes, SystemClock(), token)
+        finally:
+            await probes.close()

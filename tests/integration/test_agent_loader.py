@@ -1,0 +1,173 @@
+"""What is known and not held is read from a real registry when it is asked for, and nobody else waits for that."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import aiohttp
+import msgspec
+import pytest
+
+from agent.loader import MAX_LOADS, ServiceLoader
+from agent.room import ViewLimits
+from agent.view import View
+from registry_core.domain.cursor import cursor_of
+from registry_core.domain.events import Position
+from registry_core.ports import SystemClock
+from tests.integration.agents import QUICK, AgentUnderTest, becomes, standing
+from tests.integration.replicas import Api
+from tests.programs import eventually
+from tests.samples import instance, lived
+
+LITTLE = msgspec.structs.replace(QUICK, view=ViewLimits(services=1))
+
+
+@contextlib.asynccontextmanager
+async def in_little_room(api: Api) -> AsyncIterator[AgentUnderTest]:
+    await api.register("osint_service", "10.0.0.1")
+    await api.register("geo", "10.0.0.2")
+    async with standing(api.url, settings=LITTLE) as agent:
+        await eventually(lambda: agent.sidecar.view.known == 2, "it knows both")
+        yield agent
+
+
+async def test_each_question_is_answered_although_there_is_room_for_one(api: Api) -> None:
+    async with in_little_room(api) as agent:
+        for _ in range(3):
+            assert await agent.addresses("geo") == ["10.0.0.2"]
+            assert (await agent.get("/services/osint_service")).body["host"] == "10.0.0.1"
+            assert (await agent.get("/resolve/geo?format=hostport")).body == b"10.0.0.2:8034"
+        assert agent.sidecar.view.catalog.service_count == 1
+        assert (await agent.get("/services")).body == ["geo", "osint_service"]
+        assert agent.sidecar.view.mismatches == 0
+
+
+async def test_a_registration_after_a_service_was_read_is_applied_once(api: Api) -> None:
+    async with in_little_room(api) as agent:
+        assert await agent.addresses("geo") == ["10.0.0.2"]
+        await api.register("geo", "10.0.0.3")
+        await becomes(lambda: agent.addresses("geo"), ["10.0.0.2", "10.0.0.3"])
+        api.replica.hub.tick()
+        await eventually(lambda: agent.sidecar.view.complete, "it adds up")
+        assert agent.sidecar.view.snapshots == 1
+
+
+async def test_many_who_ask_at_once_cause_one_reading(api: Api) -> None:
+    async with in_little_room(api) as agent:
+        answers = await asyncio.gather(*(agent.get("/services/geo") for _ in range(20)))
+        assert {answer.status for answer in answers} == {200}
+        text = (await agent.get("/metrics")).body.decode()
+        assert 'agent_view_loads_total{outcome="read"} 1.0' in text
+
+
+async def test_a_fleet_that_fits_again_is_read_back(api: Api) -> None:
+    async with in_little_room(api) as agent:
+        view = agent.sidecar.view
+        await agent.addresses("geo")
+        await api.call("DELETE", "/deregister/geo")
+        await eventually(lambda: view.known == 1, "one has gone")
+        for label in view.tidy(10):
+            assert view.fetcher is not None
+            view.fetcher(label)
+        await eventually(lambda: view.holds_all, "the other is held again")
+        assert view.catalog.names() == ["osint_service"]
+
+
+# -- a registry that does not do what it should
+
+
+class Deaf:
+    """A server that takes requests and answers with `sent`, or not at all."""
+
+    def __init__(self, sent: bytes = b"") -> None:
+        self.sent = sent
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(self.sent)
+            await writer.drain()
+            if not self.sent:
+                await reader.read()
+        writer.close()
+
+
+@contextlib.asynccontextmanager
+async def loading(sent: bytes = b"") -> AsyncIterator[tuple[ServiceLoader, View, Deaf]]:
+    deaf = Deaf(sent)
+    server = await asyncio.start_server(deaf.serve, "127.0.0.1", 0)
+    deaf.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    view = View(SystemClock(), room=ViewLimits(services=1, bytes=20_000))
+    staging = view.staging()
+    staging.add([lived(instance("osint_service")), lived(instance("geo", "10.0.0.2"))])
+    view._holdings.replace(*staging.taken())
+    view.cursor = cursor_of([Position(0, "e", 1)])
+    async with aiohttp.ClientSession() as session:
+        loader = ServiceLoader(session, view, registry=lambda: deaf.url or None)
+        view.fetcher = loader.fetch
+        try:
+            yield loader, view, deaf
+        finally:
+            await loader.close()
+            server.close()
+
+
+async def test_who_asks_is_told_in_time_although_the_registry_is_silent() -> None:
+    async with loading() as (loader, view, _):
+        waiting = view.fetch("geo")
+        assert waiting is not None
+        await asyncio.wait_for(waiting, 20.0)
+        assert view.lacks("geo")
+        assert len(loader._loads) == 1, "it is still being read, for whoever asks next"
+
+
+async def test_nobody_waits_when_nobody_can_be_asked() -> None:
+    async with loading() as (loader, view, deaf):
+        deaf.url = ""
+        assert view.fetch("geo") is None
+        assert view.fetch("osint_service") is None, "it is held"
+        assert loader.failures == 0
+
+
+async def test_who_waits_at_the_end_is_told_at_once() -> None:
+    async with loading() as (loader, view, _):
+        waiting = view.fetch("geo")
+        await loader.close()
+        assert waiting is not None
+        assert waiting.done()
+
+
+async def test_what_is_read_at_once_is_bounded() -> None:
+    async with loading() as (loader, _, __):
+        assert all(loader.begin(f"service-{n}") for n in range(MAX_LOADS))
+        assert not loader.begin("one-more")
+        assert loader.refusals == 1
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", id="busy"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", id="nothing"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nno json\n", id="no stream"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n" + b"\n" * 30000, id="too large"),
+        pytest.param(b"no HTTP at all\r\n\r\n", id="no HTTP"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\n\r\n"
+            b'{"type":"snapshot","reason":"","first":true,"last":true,"state":"warming","cursor":"0.e.1",'
+            b'"digest":"0000000000000000"}\n',
+            id="a registry that does not know yet",
+        ),
+    ],
+)
+async def test_an_answer_that_is_none_leaves_the_service_lacking(sent: bytes) -> None:
+    async with loading(sent) as (loader, view, _):
+        waiting = view.fetch("geo")
+        assert waiting is not None
+        await waiting
+        await eventually(lambda: loader.failures == 1, "it failed")
+        assert view.lacks("geo")
+        assert view.names() == ["geo", "osint_service"]

@@ -1,0 +1,262 @@
+"""`vertice compose audit` and `vertice migrate` as programs: on real files, and against a real registry.
+
+A second judge, as simple as can be, says independently which HTTP addresses are wrong: what it says and what
+the audit says must be the same, address by address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.fleets import EXAMPLE, fleet
+from tests.programs import VERTICE, accepts, free_port, running, wait_until
+
+SMALL = """
+services:
+  shop: {ports: ["8000:80"], environment: [CART_URL=http://cart:9010]}
+  cart: {ports: ["9010:8010"], healthcheck: {test: "curl http://localhost:8010/ok"}}
+"""
+
+
+def vertice(*words: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("REGISTRY_", "VERTICE_"))}
+    return subprocess.run(
+        [*VERTICE, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=cwd,
+        env={**clean, "PYTHONPATH": str(EXAMPLE.parents[1]), **environment},
+    )
+
+
+def audited(path: Path) -> Any:
+    done = vertice("compose", "audit", path, "--format", "json")
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+# -- the second judge
+
+
+def second_judge(path: Path) -> tuple[set[tuple[str, str, str, int]], dict[tuple[str, str, str, int], int]]:
+    """Return every http:// address with a host and a port in an environment, and the wrong ones with the right port.
+
+    It knows lists of `published:container` ports and of NAME=value, `${NAME:-default}`, and nothing else.
+    """
+    services = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)["services"]
+    addresses: set[tuple[str, str, str, int]] = set()
+    wrong: dict[tuple[str, str, str, int], int] = {}
+    for consumer, service in services.items():
+        environment = service.get("environment") or []
+        if isinstance(environment, dict):
+            environment = [f"{name}={value}" for name, value in environment.items()]
+        for line in environment:
+            name, _, value = line.partition("=")
+            value = re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", value)
+            match = re.fullmatch(r"http://([\w.-]+):(\d+)(/.*)?", value)
+            if match is None:
+                continue
+            host, port = match[1], int(match[2])
+            address = (consumer, name, host, port)
+            addresses.add(address)
+            if host not in services:
+                continue
+            mapping: dict[int, int] = {}
+            for text in services[host].get("ports") or []:
+                published, _, container = re.sub(r"\$\{\w+:-(\d+)\}", r"\1", str(text)).rpartition(":")
+                mapping[int(container.partition("-")[0])] = int(published.rpartition(":")[2].partition("-")[0] or 0)
+            if port in mapping or not mapping:
+                continue
+            behind = [inner for inner, outer in mapping.items() if outer == port]
+            wrong[address] = behind[0] if behind else next(iter(mapping))
+    return addresses, wrong
+
+
+def test_the_audit_and_a_second_judge_name_the_same_addresses_and_the_same_right_ports() -> None:
+    path = fleet("real")
+    found = audited(path)
+    addresses, wrong = second_judge(path)
+    http_addresses = [a for a in found["addresses"] if a["scheme"] == "http"]
+    assert {(a["service"], a["variable"], a["host"], a["port"]) for a in http_addresses} == addresses
+    codes = ("published-port", "wrong-port", "port-out-of-range")
+    named = {
+        (a["service"], a["variable"], a["host"], a["port"]): a["right_port"]
+        for a in http_addresses
+        if a["code"] in codes
+    }
+    assert named == wrong
+    assert len(wrong) > len(addresses) / 2
+    by_place = {(f["service"], f["line"]): f for f in found["findings"]}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for a in http_addresses:
+        assert a["address"] in lines[a["line"] - 1]
+        if a["code"] in codes:
+            assert by_place[a["service"], a["line"]]["right"] == f"http://{a['host']}:{a['right_port']}"
+
+
+def test_the_counts_of_the_real_fleet_are_those_that_were_counted_by_hand() -> None:
+    path = fleet("real")
+    if len(path.read_text(encoding="utf-8").splitlines()) != 2499:
+        pytest.skip(f"{path} is another fleet than the one whose addresses were counted")
+    found = audited(path)
+    counts = found["counts"]
+    assert (counts["services"], counts["addresses"], counts["http_addresses"]) == (111, 191, 160)
+    assert (counts["wrong_addresses"], counts["wrong_http_addresses"]) == (122, 122)
+    codes = [f["code"] for f in found["findings"]]
+    assert {code: codes.count(code) for code in codes} == {
+        "published-port": 86,
+        "wrong-port": 34,
+        "port-out-of-range": 2,
+        "shared-host-port": 3,
+        "health-port": 14,
+        "localhost": 2,
+        "no-port": 2,
+        "by-the-host": 2,
+    }
+
+
+def test_the_mistakes_of_the_example_are_found() -> None:
+    found = audited(EXAMPLE)
+    said = [(f["code"], f["service"], f["right"]) for f in found["findings"] if f["code"] != "no-healthcheck"]
+    assert said == [
+        ("port-out-of-range", "storefront", "http://route-planner:8080"),
+        ("published-port", "storefront", "http://courier_dispatch:8044"),
+        ("wrong-port", "basket-service", "http://stock-keeper:8055"),
+        ("replicas-host-port", "stock-keeper", None),
+        ("health-port", "stock-keeper", "8055"),
+        ("dns-clash", "customer-mail", None),
+        ("bad-name", "Pick.List", None),
+    ]
+
+
+# -- the commands
+
+
+def test_exit_codes_and_formats(tmp_path: Path) -> None:
+    (tmp_path / "bad.yml").write_text(SMALL)
+    (tmp_path / "cure.yml").write_text('services: {shop: {environment: ["CART_URL=http://cart:8010"]}}')
+    (tmp_path / ".env").write_text("PORT=9010\n")
+    (tmp_path / "env.yml").write_text(SMALL.replace("cart:9010]", "'cart:${PORT}']").replace("CART_URL=", "CART_ADDR="))
+    bad = vertice("compose", "audit", "bad.yml", cwd=tmp_path)
+    assert (bad.returncode, bad.stderr) == (1, "")
+    assert "bad.yml:3: error: shop CART_URL: http://cart:9010: 9010 is what the host shows" in bad.stdout
+    cured = vertice("compose", "audit", "bad.yml", "cure.yml", cwd=tmp_path)
+    assert (cured.returncode, cured.stderr) == (0, "")
+    dot = vertice("compose", "audit", "bad.yml", "--format", "dot", cwd=tmp_path)
+    assert dot.stdout.startswith("digraph fleet {")
+    assert '"shop" -> "cart" [color=red];' in dot.stdout
+    if shutil.which("dot"):
+        subprocess.run(["dot", "-Tsvg"], input=dot.stdout, text=True, check=True, timeout=30, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("- a\n", ":1: it is no compose file: it holds a list, not a map (example: services: {web: {image: web}})"),
+        ("services: {a: {extends: a}}\n", ":1: `extends` goes in a circle: a -> a"),
+        ("services:\n  a: {}\n  a: {}\n", ":3: 'a' stands twice, first in line 2; Compose refuses that"),
+        (None, ": No such file or directory"),
+    ],
+)
+@pytest.mark.parametrize("words", [("compose", "audit"), ("migrate", "plan"), ("migrate", "status")])
+def test_input_that_cannot_be_used_is_one_line_and_exit_code_two(
+    words: tuple[str, ...], text: str | None, line: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "compose.yml"
+    if text is not None:
+        path.write_text(text)
+    done = vertice(*words, path)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"vertice: {path}{line}\n")
+
+
+def test_the_file_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text(SMALL)
+    before = path.stat().st_mtime_ns
+    for words in (("compose", "audit"), ("migrate", "plan")):
+        vertice(*words, path)
+    assert (path.read_text(), path.stat().st_mtime_ns, len(list(tmp_path.iterdir()))) == (SMALL, before, 1)
+
+
+@pytest.mark.parametrize("by", ["dependency", "category"])
+def test_a_plan_of_the_real_fleet_has_every_service_once(by: str) -> None:
+    done = vertice("migrate", "plan", fleet("real"), "--by", by, "--format", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    waves = json.loads(done.stdout)["waves"]
+    names = [s["name"] for w in waves for s in w["services"]]
+    assert len(names) == len(set(names)) == audited(fleet("real"))["counts"]["services"]
+    assert (len(waves[0]["services"]), waves[0]["title"], waves[0]["radius"]) == (5, "pilot", 0)
+
+
+# -- against a registry
+
+
+@contextlib.contextmanager
+def registry(folder: Path, **settings: str) -> Iterator[str]:
+    port = free_port()
+    given = {"REGISTRY_AUTH": "off", "REGISTRY_WARMING": "0", **settings}
+    with running([*VERTICE, "registry", "--listen", f"127.0.0.1:{port}"], folder / "registry.log", given):
+        wait_until(lambda: accepts(port), "the registry listens")
+        yield f"http://127.0.0.1:{port}"
+
+
+def call(url: str, method: str, path: str, body: object) -> None:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+    connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    said = response.read()
+    connection.close()
+    assert response.status < 300, said
+
+
+def counts(url: str, path: Path) -> dict[str, int]:
+    done = vertice("migrate", "status", path, "--registry", url, "--format", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found: dict[str, int] = json.loads(done.stdout)["counts"]
+    return found
+
+
+def test_the_status_follows_what_is_registered(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text(SMALL)
+    with registry(tmp_path) as url:
+        nothing = counts(url, path)
+        assert (nothing["registered"], nothing["static_addresses"], nothing["may_go"]) == (0, 1, 0)
+        call(url, "POST", "/register", {"service_name": "cart", "host": "10.0.0.7", "port": 8010})
+        half = counts(url, path)
+        assert (half["registered"], half["passing"], half["may_go"]) == (1, 1, 0)
+        call(url, "POST", "/register", {"service_name": "shop", "host": "10.0.0.8", "port": 8080})
+        assert counts(url, path)["may_go"] == 1
+        call(url, "PUT", "/status/cart/10.0.0.7:8010", {"status": "critical"})
+        failing = counts(url, path)
+        assert (failing["registered"], failing["passing"], failing["may_go"]) == (2, 1, 0)
+        text = vertice("migrate", "status", path, REGISTRY_URL=url)
+        assert "CART_URL=http://cart:9010: stays: cart is registered, none passing" in text.stdout
+    gone = vertice("migrate", "status", path, "--registry", url)
+    assert (gone.returncode, gone.stdout) == (2, "")
+    assert gone.stderr == (
+        f"vertice: nobody answers at {url}: Connection refused: so nothing can be said of what is registered\n"
+    )
+
+
+def test_a_registry_that_does_not_know_everything_yet_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text(SMALL)
+    with registry(tmp_path, REGISTRY_WARMING="60") as url:
+        done = vertice("migrate", "status", path, "--registry", url)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is warming: it does not know everything yet" in done.stderr

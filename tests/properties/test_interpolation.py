@@ -1,0 +1,132 @@
+"""Variables are filled in as a simple model says, and ports are read as they were written."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from agent.compose.errors import Place
+from agent.compose.interpolation import BadVariable, fill
+from agent.compose.ports import port_of
+from agent.compose.tree import Scalar
+
+NAMES = ("A", "B", "LONG_1")
+# A text is a list of pieces: literal text, or (name, operator, word), the word being a text again.
+Piece: TypeAlias = "str | tuple[str, str, Text]"
+Text: TypeAlias = list[Piece]
+
+literals = st.text("ab:/-?+.0 {", max_size=6)
+references: st.SearchStrategy[Piece] = st.tuples(st.sampled_from(NAMES), st.sampled_from(["", "plain"]), st.just([]))
+
+
+def _more(inner: st.SearchStrategy[Text]) -> st.SearchStrategy[Text]:
+    braced = st.tuples(st.sampled_from(NAMES), st.sampled_from([":-", "-", ":+", "+"]), inner)
+    return st.lists(literals | references | braced, max_size=3)
+
+
+texts: st.SearchStrategy[Text] = st.recursive(st.lists(literals | references, max_size=3), _more, max_leaves=8)
+environments = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["", "x", "http://h:1", "$A", "}"]))
+
+
+def written(text: Text) -> str:
+    """Return a text as it stands in a compose file."""
+    parts = []
+    for piece in text:
+        if isinstance(piece, str):
+            parts.append(piece)
+        else:
+            name, operator, word = piece
+            # The braces, also where they are not needed: "$A" before a letter would be another name.
+            parts.append(f"${{{name}}}" if operator in ("", "plain") else f"${{{name}{operator}{written(word)}}}")
+    return "".join(parts)
+
+
+def meant(text: Text, variables: dict[str, str]) -> str:
+    """Return what Compose's documentation says of it."""
+    parts = []
+    for piece in text:
+        if isinstance(piece, str):
+            parts.append(piece)
+            continue
+        name, operator, word = piece
+        value = variables.get(name)
+        match operator:
+            case ":-":
+                parts.append(value or meant(word, variables))
+            case "-":
+                parts.append(meant(word, variables) if value is None else value)
+            case ":+":
+                parts.append(meant(word, variables) if value else "")
+            case "+":
+                parts.append("" if value is None else meant(word, variables))
+            case _:
+                parts.append(value or "")
+    return "".join(parts)
+
+
+@given(texts, environments)
+@example([("A", ":-", [("B", "-", ["b", ("A", "+", ["x"])])])], {"A": ""})
+def test_variables_are_filled_in_as_the_model_says(text: Text, variables: dict[str, str]) -> None:
+    assert fill(written(text), variables).text == meant(text, variables)
+
+
+@given(st.text(max_size=30))
+def test_a_text_whose_dollars_are_doubled_comes_back_as_it_was(text: str) -> None:
+    assert fill(text.replace("$", "$$"), {}).text == text
+
+
+@given(st.text("${}:-?+AB $", max_size=30), environments)
+def test_any_text_is_filled_in_or_refused_in_one_line(text: str, variables: dict[str, str]) -> None:
+    try:
+        said = fill(text, variables).text
+    except BadVariable as error:
+        said = str(error)
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "required"),
+    [("${A:?give one}", "A"), ("${C?}", "C"), ("${B:-${A:?}}", "A"), ("${", None), ("$ x", None), ("${A!}", None)],
+)
+def test_what_cannot_be_filled_in_says_why(text: str, required: str | None) -> None:
+    with pytest.raises(BadVariable) as error:
+        fill(text, {"A": ""})
+    assert error.value.required == required
+
+
+def test_what_is_given_is_not_required_again() -> None:
+    assert fill("${A:?x}${B?y}${A?z}", {"A": "1", "B": ""}).text == "11"
+    assert fill("${A}$A-${B:-$C}", {}).unset == ("A", "C")
+
+
+def test_nesting_has_a_bound() -> None:
+    with pytest.raises(BadVariable, match="deep"):
+        fill("${A:-" * 50 + "x" + "}" * 50, {})
+
+
+ports = st.integers(1, 65535)
+spans = st.tuples(ports, st.integers(0, 3)).map(lambda p: range(p[0], min(65535, p[0] + p[1]) + 1))
+
+
+def span(numbers: range) -> str:
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
+
+
+@given(
+    spans,
+    st.none() | spans,
+    st.sampled_from(["", "127.0.0.1", "[::1]"]),
+    st.sampled_from(["", "tcp", "udp"]),
+)
+def test_a_port_is_read_as_it_was_written(targets: range, published: range | None, ip: str, protocol: str) -> None:
+    shown = "" if published is None else span(published)
+    text = f"{ip}:{shown}:" if ip else f"{shown}:" if shown else ""
+    text += span(targets) + (f"/{protocol}" if protocol else "")
+    port = port_of(Scalar(text, Place(), text))
+    assert (port.targets, port.published, port.host_ip) == (targets, published or range(0), ip)
+    assert port.protocol == (protocol or "tcp")
+    pairs = list(port.pairs())
+    assert pairs == (list(zip(published, targets, strict=True)) if published and len(published) == len(targets) else [])

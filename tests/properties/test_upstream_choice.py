@@ -1,0 +1,232 @@
+"""Which registry is used: whatever happens, a good one, and no running to and fro."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.upstream_choice import (
+    DEFAULT_PACE,
+    GAIN,
+    GAIN_S,
+    NEAR_S,
+    Address,
+    Choice,
+    Trouble,
+    Upstream,
+    Use,
+    Why,
+    after_answer,
+    after_failure,
+    after_measurement,
+    after_request,
+    after_sign_of_life,
+    after_zone,
+    chosen,
+)
+
+ZONES = ("", "a", "b")
+draws = st.floats(0, 1, exclude_max=True)
+latencies = st.none() | st.floats(0.0001, 1.0)
+
+
+@st.composite
+def fleets(draw: st.DrawFn) -> list[Upstream]:
+    count = draw(st.integers(1, 6))
+    return [
+        Upstream(
+            Address(f"http://r{n}:1", draw(st.sampled_from(ZONES)), draw(st.integers(0, 1))),
+            learnt_zone=draw(st.sampled_from(ZONES)),
+            latency_s=draw(latencies),
+        )
+        for n in range(count)
+    ]
+
+
+def choose(
+    upstreams: Sequence[Upstream], choice: Choice | None, now: float, draw: float = 0.5, zone: str = "a"
+) -> Choice:
+    found = chosen(upstreams, choice, Use.WATCH, zone=zone, now=now, draw=draw)
+    assert found is not None
+    return found
+
+
+def fail(
+    upstreams: list[Upstream], url: str, now: float, draw: float = 0.5, trouble: Trouble = Trouble.REFUSING
+) -> None:
+    at = [one.url for one in upstreams].index(url)
+    upstreams[at] = after_failure(upstreams[at], Use.WATCH, trouble, now=now, draw=draw)
+
+
+@given(fleets(), st.data())
+def test_nobody_who_failed_is_used_while_another_is_well(upstreams: list[Upstream], data: st.DataObject) -> None:
+    now, choice = 0.0, None
+    for _ in range(20):
+        now += data.draw(st.floats(0, 60))
+        choice = choose(upstreams, choice, now, data.draw(draws))
+        used = next(one for one in upstreams if one.url == choice.url)
+        assert used.is_well(Use.WATCH, now) or not any(one.is_well(Use.WATCH, now) for one in upstreams)
+        what = data.draw(st.sampled_from(("fail", "silence", "live", "answer", "nothing")))
+        at = data.draw(st.integers(0, len(upstreams) - 1))
+        match what:
+            case "fail":
+                fail(upstreams, choice.url, now, data.draw(draws))
+            case "silence":
+                fail(upstreams, upstreams[at].url, now, data.draw(draws), Trouble.SILENT)
+            case "live":
+                upstreams[at] = after_sign_of_life(upstreams[at], now=now, draw=data.draw(draws))
+            case "answer":
+                upstreams[at] = after_answer(upstreams[at], Use.WATCH)
+
+
+@given(fleets(), st.lists(st.floats(0, 100), max_size=30), draws)
+def test_in_a_fleet_where_nothing_changes_there_is_one_move_at_most(
+    upstreams: list[Upstream], steps: list[float], draw: float
+) -> None:
+    now, choice = 0.0, choose(upstreams, None, 0.0, draw)
+    urls = [choice.url]
+    for step in steps:
+        now += step
+        choice = choose(upstreams, choice, now, draw)
+        if choice.url != urls[-1]:
+            urls.append(choice.url)
+    assert len(urls) == 1, "the first one was the best already"
+
+
+@given(fleets(), st.integers(0, 5), st.lists(st.floats(0, 100), max_size=30), draws)
+def test_from_any_registry_one_move_leads_to_where_it_stays(
+    upstreams: list[Upstream], at: int, steps: list[float], draw: float
+) -> None:
+    choice = Choice(upstreams[at % len(upstreams)].url, Why.FAILED, 0.0)
+    now, moves = 0.0, 0
+    for step in steps:
+        now += step
+        after = choose(upstreams, choice, now, draw)
+        moves += after.url != choice.url
+        choice = after
+    assert moves <= 1
+
+
+@given(st.lists(st.floats(0.001, 0.001 + GAIN_S), min_size=2, max_size=60))
+def test_latencies_that_waver_move_nobody(measured: list[float]) -> None:
+    upstreams = [Upstream(Address("http://a:1"), latency_s=0.001), Upstream(Address("http://b:1"), latency_s=0.001)]
+    choice, now = choose(upstreams, None, 0.0), 0.0
+    for number, latency_s in enumerate(measured):
+        now += 60.0
+        upstreams[number % 2] = after_measurement(upstreams[number % 2], latency_s)
+        choice = choose(upstreams, choice, now)
+        assert choice.url == "http://a:1"
+
+
+@given(fleets(), draws)
+def test_the_own_zone_goes_before_latency_and_the_tier_before_the_zone(upstreams: list[Upstream], draw: float) -> None:
+    choice = choose(upstreams, None, 0.0, draw)
+    used = next(one for one in upstreams if one.url == choice.url)
+    tier = min(one.address.tier for one in upstreams)
+    assert used.address.tier == tier
+    if any(one.zone == "a" for one in upstreams if one.address.tier == tier):
+        assert used.zone == "a"
+    rivals = [one for one in upstreams if (one.address.tier, one.zone == "a") == (tier, used.zone == "a")]
+    known = [one.latency_s for one in rivals if one.latency_s is not None]
+    assert used.latency_s is None or used.latency_s <= min(known) + NEAR_S
+
+
+@given(st.floats(0.001, 0.1), st.floats(0.001, 1.0))
+def test_a_move_for_speed_alone_has_to_be_worth_it(fast_s: float, slow_s: float) -> None:
+    upstreams = [Upstream(Address("http://a:1"), latency_s=slow_s), Upstream(Address("http://b:1"), latency_s=fast_s)]
+    choice = choose(upstreams, Choice("http://a:1", Why.FIRST, 0.0), 1.0)
+    assert (choice.url == "http://b:1") == (slow_s > GAIN * fast_s + GAIN_S)
+
+
+@given(draws, draws, draws)
+def test_one_that_came_back_is_returned_to_after_a_while_of_ones_own(first: float, second: float, third: float) -> None:
+    upstreams = [Upstream(Address("http://a:1")), Upstream(Address("http://b:1"))]
+    choice = choose(upstreams, None, 0.0)
+    fail(upstreams, "http://a:1", 0.0, first, Trouble.SILENT)
+    choice = choose(upstreams, choice, 0.0, second)
+    assert (choice.url, choice.why) == ("http://b:1", Why.FAILED)
+    upstreams[0] = after_sign_of_life(upstreams[0], now=1000.0, draw=third)
+    back_at = 1000.0 + DEFAULT_PACE.return_s * (0.5 + third)
+    assert choose(upstreams, choice, back_at - 0.001).url == "http://b:1"
+    choice = choose(upstreams, choice, back_at)
+    assert (choice.url, choice.why) == ("http://a:1", Why.PREFERRED)
+
+
+@given(st.integers(1, 40), draws)
+def test_who_fails_again_and_again_is_left_alone_for_longer_up_to_a_bound(times: int, draw: float) -> None:
+    upstream, now, rests = Upstream(Address("http://a:1")), 0.0, []
+    for _ in range(times):
+        upstream = after_failure(upstream, Use.WRITE, Trouble.REFUSING, now=now, draw=draw)
+        rests.append(round(upstream.standing(Use.WRITE).rests_until - now, 6))
+        now += 1.0
+    assert rests == sorted(rests)
+    assert rests[-1] <= DEFAULT_PACE.rest_most_s * 1.5
+    later = now + DEFAULT_PACE.forgive_s + 1
+    forgiven = after_failure(upstream, Use.WRITE, Trouble.REFUSING, now=later, draw=draw)
+    assert forgiven.standing(Use.WRITE).failures == 1
+
+
+@given(st.sampled_from(Use), draws)
+def test_who_refuses_one_thing_is_well_for_the_other_and_who_is_silent_is_not(use: Use, draw: float) -> None:
+    other = Use.WRITE if use is Use.WATCH else Use.WATCH
+    upstream = Upstream(Address("http://a:1"))
+    refusing = after_failure(upstream, use, Trouble.REFUSING, now=0.0, draw=draw)
+    assert (refusing.is_well(use, 0.0), refusing.is_well(other, 0.0)) == (False, True)
+    silent = after_failure(upstream, use, Trouble.SILENT, now=0.0, draw=draw)
+    assert (silent.is_well(use, 1e6), silent.is_well(other, 1e6)) == (False, False)
+
+
+@given(st.lists(st.sampled_from(("a", "b", "")), max_size=8))
+def test_an_address_before_replicas_of_several_zones_is_of_none(said: list[str]) -> None:
+    upstream = Upstream(Address("http://a:1", zone="c"))
+    for zone in said:
+        upstream = after_zone(upstream, zone)
+    named = {zone for zone in said if zone}
+    wanted = named.pop() if len(named) == 1 else "" if named else "c"
+    assert upstream.zone == wanted
+
+
+@given(st.floats(0.001, 1.0), st.floats(0.001, 10.0))
+def test_a_request_that_waits_for_the_store_does_not_make_a_registry_farther(known_s: float, request_s: float) -> None:
+    upstream = msgspec.structs.replace(Upstream(Address("http://a:1")), latency_s=known_s)
+    latency_s = after_request(upstream, request_s).latency_s
+    assert latency_s is not None
+    assert latency_s <= known_s
+
+
+@given(fleets(), draws)
+def test_an_address_that_is_none_any_more_is_left_at_once(upstreams: list[Upstream], draw: float) -> None:
+    choice = choose(upstreams, Choice("http://removed:1", Why.FIRST, 1e9), 0.0, draw)
+    assert choice.why is Why.GONE
+    assert chosen([], choice, Use.WATCH, zone="a", now=0.0, draw=draw) is None
+
+
+@given(draws, st.lists(st.floats(0.1, 5.0), min_size=1, max_size=40))
+def test_after_a_move_to_a_better_one_there_is_no_other_for_a_while(draw: float, steps: list[float]) -> None:
+    upstreams = [Upstream(Address("http://a:1")), Upstream(Address("http://b:1"))]
+    choice, now, moved_at = choose(upstreams, None, 0.0, draw), 0.0, 0.0
+    for number, step in enumerate(steps):
+        now += step
+        # Now the one is much nearer, now the other: both are well all the time.
+        near = number % 2
+        upstreams[near] = msgspec.structs.replace(upstreams[near], latency_s=0.001)
+        upstreams[1 - near] = msgspec.structs.replace(upstreams[1 - near], latency_s=0.9)
+        after = choose(upstreams, choice, now, draw)
+        if after.url != choice.url:
+            assert now - moved_at >= DEFAULT_PACE.stay_s * (0.5 + draw) - 1e-6
+            moved_at = now
+        choice = after
+
+
+def test_when_all_fail_they_are_tried_in_turn() -> None:
+    upstreams = [Upstream(Address(f"http://{name}:1")) for name in "abc"]
+    choice, now, urls = choose(upstreams, None, 0.0), 0.0, []
+    for _ in range(6):
+        urls.append(choice.url[7])
+        fail(upstreams, choice.url, now)
+        now += 0.1
+        choice = choose(upstreams, choice, now)
+    assert "".join(urls) == "abcabc"

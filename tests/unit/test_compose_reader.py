@@ -1,0 +1,367 @@
+"""The compose reader: every form that Compose knows, where each thing stands, and what is refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from agent.compose.errors import ComposeError, Place
+from agent.compose.model import Project, Service
+from agent.compose.reader import MAX_FILE_BYTES, project_of, read_project
+
+
+def project(text: str, **variables: str) -> Project:
+    return project_of([("compose.yml", text.encode())], variables)
+
+
+def web(body: str, **variables: str) -> Service:
+    return project(f"services:\n  web:\n    {body}\n", **variables).checked().services["web"]
+
+
+def environment(service: Service) -> dict[str, str | None]:
+    return {entry.name: entry.value for entry in service.environment}
+
+
+def folder(path: Path, **files: str) -> Path:
+    """Write files (`a__yml` is a.yml, `dotenv` is .env) and return the first of them."""
+    names = {name: name.replace("__", ".").replace("dotenv", ".env") for name in files}
+    for name, text in files.items():
+        (path / names[name]).write_text(text, encoding="utf-8")
+    return path / names[next(iter(files))]
+
+
+# -- environments
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("[A=1, B=, C=x=y, D]", {"A": "1", "B": "", "C": "x=y", "D": "from outside"}),
+        ("{A: 1, B: '', C: x=y, D: }", {"A": "1", "B": "", "C": "x=y", "D": "from outside"}),
+        ("[E]", {"E": None}),
+        ("[A=1, A=2]", {"A": "2"}),
+        ("{A: true, B: 010, C: 1e3, D: no}", {"A": "true", "B": "010", "C": "1e3", "D": "no"}),
+        ("['A=${D}', 'B=$$D', 'C=${E:-e}']", {"A": "from outside", "B": "$D", "C": "e"}),
+    ],
+)
+def test_an_environment_is_read_from_a_list_and_from_a_map(written: str, read: dict[str, str | None]) -> None:
+    assert environment(web(f"environment: {written}", D="from outside")) == read
+
+
+def test_every_service_variable_and_port_knows_its_line() -> None:
+    ports, variables = "    ports:\n    - 1:2\n    - target: 3\n", "    environment:\n      A: x\n      B: y\n"
+    text = f"services:\n  web:\n{ports}{variables}  db: {{}}\n"
+    services = project(text).services
+    assert [s.place for s in services.values()] == [Place("compose.yml", 2), Place("compose.yml", 9)]
+    assert [p.place.line for p in services["web"].ports] == [4, 5]
+    assert [e.place.line for e in services["web"].environment] == [7, 8]
+    assert {key: place.line for key, place in services["web"].places.items()} == {"ports": 3, "environment": 6}
+
+
+def test_how_a_value_was_written_is_kept_beside_what_it_comes_to() -> None:
+    (entry,) = web("environment: ['A=http://${HOST:-db}:${PORT}']").environment
+    assert (entry.value, entry.raw, entry.unset) == ("http://db:", "http://${HOST:-db}:${PORT}", ("PORT",))
+
+
+# -- env files and .env
+
+
+def test_env_files_come_first_and_the_environment_wins(tmp_path: Path) -> None:
+    path = folder(
+        tmp_path,
+        c__yml="services:\n  web:\n    env_file: [a.env, {path: b.env}, {path: none.env, required: false}]\n"
+        "    environment: [OWN=own]\n",
+        a__env="A=a\nB=a\nOWN=a\n",
+        b__env="# comment\nexport B='b # no comment'\nC=\"two\\nlines\" # comment\nD=${A}-${B:-x}\nE\n",
+    )
+    service = read_project([path], {"E": "outside"}).checked().services["web"]
+    assert environment(service) == {
+        "A": "a",
+        "B": "b # no comment",
+        "OWN": "own",
+        "C": "two\nlines",
+        "D": "-b # no comment",
+        "E": "outside",
+    }
+    places = {e.name: (Path(e.place.file).name, e.place.line, e.from_env_file) for e in service.environment}
+    assert places["B"] == ("b.env", 2, True)
+    assert places["OWN"] == ("c.yml", 4, False)
+
+
+def test_a_missing_env_file_is_named_with_the_line_that_asks_for_it(tmp_path: Path) -> None:
+    path = folder(tmp_path, c__yml="services:\n  web:\n    env_file: none.env\n  db: {image: x}\n")
+    found = read_project([path])
+    assert list(found.services) == ["web", "db"]
+    (problem,) = found.problems
+    assert (problem.code, problem.place, problem.service) == ("env-file", Place(str(path), 3), "web")
+    assert str(tmp_path / "none.env") in problem.message
+    with pytest.raises(ComposeError, match=r"none\.env"):
+        found.checked()
+
+
+def test_the_dot_env_beside_the_file_fills_in_and_the_environment_is_stronger(tmp_path: Path) -> None:
+    path = folder(
+        tmp_path,
+        c__yml="services: {web: {image: '${A}-${B}', environment: [B]}}\n",
+        dotenv="A=a\nB=weak\n",
+    )
+    service = read_project([path], {"B": "strong"}).checked().services["web"]
+    assert service.image == "a-strong"
+    assert environment(service) == {"B": "strong"}
+
+
+# -- YAML's own means
+
+
+def test_anchors_merges_and_extensions_are_followed() -> None:
+    service = project(
+        """
+x-base: &base {image: base, environment: &env {A: "1", B: "1"}}
+x-other: &other {image: other, hostname: far}
+services:
+  web:
+    <<: [*base, *other]
+    environment: {<<: *env, B: "2"}
+"""
+    ).services["web"]
+    assert (service.image, service.hostname) == ("base", "far")
+    assert environment(service) == {"A": "1", "B": "2"}
+
+
+def test_a_key_that_stands_twice_is_told_with_both_lines_and_the_last_counts() -> None:
+    found = project("services:\n  web:\n    image: a\n    image: b\n")
+    assert found.services["web"].image == "b"
+    (problem,) = found.problems
+    assert str(problem) == "compose.yml:4: 'image' stands twice, first in line 3; Compose refuses that"
+    assert (problem.code, problem.field, problem.service) == ("duplicate-key", "services.web.image", "web")
+
+
+# -- the rest of a service
+
+
+def test_the_parts_of_a_service_are_read_in_both_forms() -> None:
+    long = web(
+        "{container_name: c, hostname: h, domainname: d, image: i, build: {context: ./b}, network_mode: bridge, "
+        "networks: {n: {aliases: [x, y]}, m: }, depends_on: {db: {condition: service_healthy, required: false}}, "
+        "profiles: [p], labels: {a: b}, scale: 2, command: [run, '--port=80'], extra_hosts: {e: 1.2.3.4}, links: [l:m]}"
+    )
+    short = web(
+        "{build: ./b, networks: [n], depends_on: [db], labels: [a=b], deploy: {replicas: 3}, "
+        "command: \"run '--to=a b'\", extra_hosts: ['e:1.2.3.4', 'f=::1']}"
+    )
+    assert (long.container_name, long.hostname, long.domainname, long.image, long.build) == ("c", "h", "d", "i", "./b")
+    assert [(a.network, a.aliases) for a in long.networks] == [("n", ("x", "y")), ("m", ())]
+    assert [(a.network, a.aliases) for a in short.networks] == [("n", ())]
+    assert [(d.name, d.condition, d.required) for d in long.depends_on] == [("db", "service_healthy", False)]
+    assert [(d.name, d.condition, d.required) for d in short.depends_on] == [("db", "service_started", True)]
+    assert long.labels["a"].value == short.labels["a"].value == "b"
+    assert (long.replicas, short.replicas, short.build) == ("2", "3", "./b")
+    assert (long.command, short.command) == (("run", "--port=80"), ("run", "--to=a b"))
+    assert (long.extra_hosts, short.extra_hosts) == (("e",), ("e", "f"))
+    assert (long.profiles, long.links) == (("p",), ("l:m",))
+
+
+def test_without_networks_it_is_in_the_default_one_and_on_the_host_in_none() -> None:
+    assert web("image: x").network_names == {"default"}
+    assert web("network_mode: host").network_names == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("check", "url", "path", "port", "disabled"),
+    [
+        ('{test: ["CMD", "curl", "http://localhost:80/ok"]}', "http://localhost:80/ok", "/ok", 80, False),
+        ("{test: curl http://localhost || exit 1}", "http://localhost", "/", None, False),
+        ('{test: ["CMD-SHELL", "nc -z localhost 2181"]}', None, None, 2181, False),
+        ('{test: ["CMD", "kafka", "--server=localhost:9092"]}', None, None, 9092, False),
+        ('{test: ["NONE"]}', None, None, None, True),
+        ("{disable: true}", None, None, None, True),
+    ],
+)
+def test_a_health_check_says_what_it_asks(
+    check: str, url: str | None, path: str | None, port: int | None, disabled: bool
+) -> None:
+    found = web(f"healthcheck: {check}").healthcheck
+    assert found is not None
+    assert (found.url, found.path, found.port, found.disabled) == (url, path, port, disabled)
+
+
+# -- extends
+
+
+def test_extends_takes_from_the_same_file_and_from_others_and_through_them(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    folder(
+        tmp_path / "sub",
+        base__yml="services:\n  root: {image: r, ports: ['1'], environment: [A=r, B=r], env_file: r.env}\n"
+        "  mid: {extends: {service: root}, environment: {B: m, C: m}}\n",
+        r__env="R=r\n",
+    )
+    path = folder(
+        tmp_path,
+        c__yml="services:\n  web:\n    extends: {service: mid, file: sub/base.yml}\n    ports: ['2', '1']\n"
+        "    environment: [C=w]\n  twin: {extends: web, command: x}\n",
+    )
+    services = read_project([path]).checked().services
+    assert environment(services["web"]) == {"R": "r", "A": "r", "B": "m", "C": "w"}
+    assert [p.targets[0] for p in services["web"].ports] == [1, 2]
+    assert (services["twin"].image, services["twin"].command) == ("r", ("x",))
+    places = {e.name: (Path(e.place.file).name, e.place.line) for e in services["web"].environment}
+    assert places == {"R": ("r.env", 1), "A": ("base.yml", 2), "B": ("base.yml", 3), "C": ("c.yml", 5)}
+
+
+@pytest.mark.parametrize(
+    ("services", "code", "message"),
+    [
+        ("{a: {extends: b}, b: {extends: a}}", "extends-cycle", "`extends` goes in a circle: a -> b -> a"),
+        ("{a: {extends: a}}", "extends-cycle", "`extends` goes in a circle: a -> a"),
+        (
+            "{a: {extends: none}}",
+            "extends-missing",
+            "it extends 'none', and there is no such service in compose.yml",
+        ),
+        ("{a: {extends: {file: b.yml}}}", "extends-missing", "`extends` says of no service that it is the base"),
+        (
+            "{a: {extends: {file: b.yml, service: b}}}",
+            "extends-missing",
+            "its base cannot be read: b.yml: No such file or directory",
+        ),
+    ],
+)
+def test_a_base_that_is_no_good_costs_its_service_alone(services: str, code: str, message: str) -> None:
+    def missing(path: str) -> bytes:
+        raise FileNotFoundError(2, os.strerror(2), path)
+
+    text = f"services: {services}\n".encode()
+    found = project_of([("compose.yml", text)], {}, missing)
+    problem = found.problems[0]
+    assert (problem.code, problem.message, problem.place) == (code, message, Place("compose.yml", 1))
+    assert "a" in found.services
+
+
+def test_a_long_chain_of_extends_is_followed() -> None:
+    chain = "".join(f"  s{n}: {{extends: s{n + 1}}}\n" for n in range(3000))
+    assert project(f"services:\n{chain}  s3000: {{image: last}}\n").checked().services["s0"].image == "last"
+
+
+# -- include and several files
+
+
+def test_included_files_are_part_of_the_fleet_and_a_name_in_both_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    folder(
+        tmp_path / "sub",
+        inner__yml="include: [../c.yml]\nservices: {inner: {image: '${TAG}'}, web: {image: x}}\n",
+        dotenv="TAG=t\n",
+    )
+    path = folder(tmp_path, c__yml="include: [{path: [sub/inner.yml]}, none.yml]\nservices: {web: {image: w}}\n")
+    found = read_project([path])
+    assert {name: s.image for name, s in found.services.items()} == {"web": "w", "inner": "t"}
+    said = " ".join(str(p) for p in found.problems)
+    assert len(found.problems) == 3
+    assert all(p.code == "include" for p in found.problems)
+    assert "goes in a circle" in said
+    assert "web stands here and in" in said
+    assert "No such file" in said
+
+
+def test_a_later_file_is_laid_over_the_earlier_ones() -> None:
+    files = [
+        (
+            "a.yml",
+            b"""services:
+  web: {image: a, command: [a], ports: ['1:1', '2:2'], environment: [A=a, B=a],
+        depends_on: [x], networks: [n], labels: [l=a], expose: ['9'], hostname: h}
+  db: {image: d}
+""",
+        ),
+        (
+            "b.yml",
+            b"""services:
+  web: {image: b, command: [b], ports: ['2:2', '3:3'], environment: {B: b, C: b},
+        depends_on: {y: }, networks: {n: {aliases: [z]}}, labels: {m: b}, expose: ['8']}
+  new: {image: n}
+""",
+        ),
+        ("c.yml", b"services:\n  web: {environment: !override {X: c}, hostname: !reset null, ports: !reset []}\n"),
+    ]
+    two = project_of(files[:2]).checked().services
+    assert list(two) == ["web", "db", "new"]
+    service = two["web"]
+    assert (service.image, service.command, service.hostname) == ("b", ("b",), "h")
+    assert [p.raw for p in service.ports] == ["1:1", "2:2", "3:3"]
+    assert environment(service) == {"A": "a", "B": "b", "C": "b"}
+    assert [d.name for d in service.depends_on] == ["x", "y"]
+    assert [(a.network, a.aliases) for a in service.networks] == [("n", ("z",))]
+    assert {name: label.value for name, label in service.labels.items()} == {"l": "a", "m": "b"}
+    assert [p.targets[0] for p in service.expose] == [9, 8]
+    assert {e.name: e.place.file for e in service.environment} == {"A": "a.yml", "B": "b.yml", "C": "b.yml"}
+    three = project_of(files).checked().services["web"]
+    assert (environment(three), three.hostname, three.ports) == ({"X": "c"}, None, ())
+
+
+# -- what is refused
+
+
+def test_a_fleet_of_five_thousand_is_read_whole() -> None:
+    services = "".join(f"  svc{n}: {{ports: ['8000'], environment: [A=http://svc{n}:8000]}}\n" for n in range(5000))
+    assert len(project(f"services:\n{services}").services) == 5000
+
+
+def test_aliases_that_expand_without_bound_are_refused() -> None:
+    levels = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 10))
+    with pytest.raises(ComposeError, match="with its aliases expanded") as error:
+        project(f"l0: &l0 [x, x]\n{levels}services: {{web: {{command: *l9}}}}\n")
+    assert error.value.code == "too-large"
+
+
+def test_bases_that_grow_without_bound_are_refused() -> None:
+    chain = "".join(f"  s{n}: {{extends: s{n + 1}, environment: [A{n}=]}}\n" for n in range(3000))
+    with pytest.raises(ComposeError, match="values together"):
+        project(f"services:\n{chain}  s3000: {{image: x}}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "line"),
+    [
+        ("services:\n  web: [\n", "not-yaml", 3),
+        ("- web\n", "not-compose", 1),
+        ("version: '3'\n", "not-compose", 0),
+        ("services:\n  web: {<<: 1}\n", "not-yaml", 2),
+        ("services: &s\n  web: *s\n", "too-large", 1),
+    ],
+)
+def test_what_is_no_compose_file_says_where(text: str, code: str, line: int) -> None:
+    with pytest.raises(ComposeError) as error:
+        project(text)
+    assert (error.value.code, error.value.place) == (code, Place("compose.yml", line))
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_are_none_and_too_large_ones_are_refused(tmp_path: Path) -> None:
+    large = tmp_path / "large.yml"
+    large.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
+    for path, message in (
+        (large, "too large"),
+        (tmp_path, "directory"),
+        (Path("/dev/null"), "no file"),
+        (tmp_path / "none.yml", "No such file"),
+    ):
+        with pytest.raises(ComposeError, match=message) as error:
+            read_project([path])
+        assert str(path) in str(error.value)
+    with pytest.raises(ComposeError, match="needed"):
+        read_project([])
+
+
+def test_what_stands_in_a_file_does_not_reach_the_terminal() -> None:
+    found = project('services: {web: {ports: ["\\e[31mred"]}}\n')
+    assert "\x1b" not in str(found.problems[0])
+
+
+def test_reading_changes_no_file(tmp_path: Path) -> None:
+    path = folder(tmp_path, c__yml="services: {web: {image: x, env_file: a.env}}\n", a__env="A=1\n")
+    before = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in tmp_path.iterdir()}
+    read_project([path])
+    assert {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in tmp_path.iterdir()} == before

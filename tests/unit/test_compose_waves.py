@@ -1,0 +1,144 @@
+"""The waves of a migration, and how far they are."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from agent.compose.auditing import audit
+from agent.compose.progress import Held, Progress, progress_of, status_json, status_text
+from agent.compose.reader import project_of
+from agent.compose.waves import By, Wave, categories, plan_json, plan_text, waves_of
+
+# gate -> shop -> (cart <-> stock) -> redis; lone stands alone.
+FLEET = """
+x-check: &check {healthcheck: {test: [CMD, check]}}
+services:
+  gate: {<<: *check, expose: ["80"], environment: [SHOP_URL=http://shop:80, CART_URL=http://cart:80]}
+  shop: {<<: *check, expose: ["80"], environment: [CART_URL=http://cart:80]}
+  cart: {<<: *check, expose: ["80"], environment: [STOCK_URL=http://stock:80, CACHE_URL=redis://redis]}
+  stock: {<<: *check, expose: ["80"], environment: [CART_URL=http://cart:80], depends_on: [redis]}
+  redis: {<<: *check, image: "redis:7"}
+  lone: {<<: *check, expose: ["80"]}
+"""
+
+
+def waves(by: By = By.DEPENDENCY, pilot: int = 1, size: int = 25, text: str = FLEET) -> tuple[Wave, ...]:
+    return waves_of(audit(project_of([("compose.yml", text.encode())])), by, pilot, size)
+
+
+def names(found: tuple[Wave, ...]) -> list[list[str]]:
+    return [[s.name for s in wave.services] for wave in found]
+
+
+def test_by_dependency_nobody_goes_before_those_who_need_it_and_a_circle_goes_together() -> None:
+    found = waves()
+    assert names(found) == [["gate"], ["lone"], ["shop"], ["cart", "stock"], ["redis"]]
+    assert [w.radius for w in found] == [0, 0, 1, 3, 4]
+    assert found[3].services[0].circle == ("cart", "stock")
+    assert [w.number for w in found] == [1, 2, 3, 4, 5]
+
+
+def test_the_pilot_is_of_those_that_nobody_needs_and_never_a_part_of_a_circle() -> None:
+    assert names(waves(pilot=3))[0] == ["gate", "lone", "shop"]
+    assert names(waves(pilot=4))[0] == ["gate", "lone", "shop"]
+    assert names(waves(pilot=5))[0] == ["gate", "lone", "shop", "cart", "stock"]
+
+
+def test_a_pilot_begins_with_few_addresses_and_a_health_check() -> None:
+    text = """
+services:
+  many: {healthcheck: {test: [CMD, x]}, environment: [A_URL=http://base:1, B_HOST=base]}
+  none: {healthcheck: {test: [CMD, x]}}
+  blind: {environment: [A_URL=http://base:1]}
+  few: {healthcheck: {test: [CMD, x]}, environment: [A_URL=http://base:1]}
+  base: {healthcheck: {test: [CMD, x]}}
+"""
+    assert names(waves(pilot=4, text=text))[0] == ["few", "many", "none", "blind"]
+
+
+def test_a_wave_has_a_size_and_a_larger_circle_is_one_all_the_same() -> None:
+    ring = "".join(f"  ring{n}: {{environment: [U_URL=http://ring{(n + 1) % 4}:1]}}\n" for n in range(4))
+    alone = "".join(f"  alone{n}: {{}}\n" for n in range(5))
+    found = waves(pilot=1, size=2, text=f"services:\n{ring}{alone}")
+    assert [len(n) for n in names(found)] == [1, 2, 2, 4]
+    assert names(found)[-1] == ["ring0", "ring1", "ring2", "ring3"]
+
+
+def test_by_category_what_belongs_together_goes_together_and_infrastructure_last() -> None:
+    text = """
+services:
+  pay_a: {expose: ["1"]}
+  pay_b: {}
+  pay_c: {environment: [U_URL=http://pay_a:1]}
+  mine: {labels: {vertice.category: own}}
+  alone: {}
+  database: {image: "registry.example/library/postgres:16@sha256:0"}
+"""
+    project = project_of([("compose.yml", text.encode())])
+    assert categories(project) == {
+        "pay_a": "pay",
+        "pay_b": "pay",
+        "pay_c": "pay",
+        "mine": "own",
+        "alone": "other",
+        "database": "infrastructure",
+    }
+    found = waves(By.CATEGORY, text=text)
+    assert [w.title for w in found] == ["pilot", "other", "own", "pay", "infrastructure"]
+    assert names(found)[0] == ["pay_c"]
+
+
+@pytest.mark.parametrize("by", By)
+def test_every_service_is_in_exactly_one_wave_and_the_plans_say_the_same(by: By) -> None:
+    found = waves(by, pilot=2, size=2)
+    planned = [name for wave in names(found) for name in wave]
+    assert sorted(planned) == ["cart", "gate", "lone", "redis", "shop", "stock"]
+    shape = json.loads(json.dumps(plan_json(found, by)))
+    assert [[s["name"] for s in w["services"]] for w in shape["waves"]] == names(found)
+    assert list(plan_text(found))[-1] == f"6 services in {len(found)} waves."
+
+
+def progress(*held: tuple[str, bool]) -> Progress:
+    found = audit(project_of([("compose.yml", FLEET.encode())]))
+    return progress_of(found, waves_of(found, By.DEPENDENCY, 1), [Held(*one) for one in held])
+
+
+def stays(found: Progress) -> dict[tuple[str, str], tuple[str, ...]]:
+    return {
+        (s.name, a.address.address.variable): a.waits_for for w in found.waves for s in w.services for a in s.addresses
+    }
+
+
+def test_an_address_may_go_when_its_target_passes_and_its_consumer_is_registered() -> None:
+    found = progress(("gate", True), ("cart", False), ("cart", True), ("shop", False))
+    assert stays(found) == {
+        ("gate", "SHOP_URL"): ("shop is registered, none passing",),
+        ("gate", "CART_URL"): (),
+        ("shop", "CART_URL"): (),
+        ("cart", "STOCK_URL"): ("stock is not registered",),
+        ("cart", "CACHE_URL"): ("redis is not registered",),
+        ("stock", "CART_URL"): ("stock itself is not registered, so no agent is known beside it",),
+    }
+    assert found.counts() == {
+        "services": 6,
+        "registered": 3,
+        "passing": 2,
+        "static_consumers": 4,
+        "static_addresses": 6,
+        "may_go": 2,
+    }
+    assert found.waves[0].counts()["may_go"] == 1
+
+
+def test_a_registration_in_the_other_spelling_counts_and_strangers_are_named() -> None:
+    text = "services: {ip_intel: {expose: ['80']}}"
+    found = audit(project_of([("compose.yml", text.encode())]))
+    done = progress_of(found, waves_of(found, By.DEPENDENCY), [Held("ip-intel", True), Held("other", True)])
+    assert done.counts()["passing"] == 1
+    assert done.strangers == ("other",)
+    said = list(status_text(done))
+    assert "  ip_intel: passing (1 of 1)" in said
+    assert "Registered and not in the file: other" in said
+    assert json.loads(json.dumps(status_json(done)))["waves"][0]["services"][0]["state"] == "passing"

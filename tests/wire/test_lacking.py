@@ -1,0 +1,87 @@
+"""Services that are there and not held: their answers come when they were fetched, and nobody else's wait."""
+
+from __future__ import annotations
+
+import asyncio
+
+from registry_core.domain.names import short_id
+from registry_core.domain.records import Protocol
+from tests.samples import instance
+from tests.views import StandingView
+from tests.wire.asking import ZONE, ask, data, extended_errors, parsed, question, rcode, responder
+
+HELD = instance("held", "10.0.0.1")
+LACKING = instance("lacking", "10.0.0.2")
+
+
+def view() -> StandingView:
+    standing = StandingView([HELD])
+    standing.lacking["lacking"] = asyncio.get_running_loop().create_future()
+    return standing
+
+
+def fetched(standing: StandingView) -> None:
+    waited = standing.lacking.pop("lacking")
+    assert waited is not None
+    standing.put(LACKING)
+    waited.set_result(None)
+
+
+async def test_the_answer_comes_when_the_service_was_fetched() -> None:
+    standing = view()
+    server = responder(standing)
+    for answer_of in (server.udp, server.tcp):
+        assert answer_of(question(f"lacking.{ZONE}")) is None
+    later = server.take_later()
+    assert later is not None
+    assert not later.done()
+    assert data(ask(server, f"held.{ZONE}")) == ["10.0.0.1"], "others do not wait"
+    fetched(standing)
+    assert data(parsed(await later)) == ["10.0.0.2"]
+    assert data(ask(server, f"lacking.{ZONE}")) == ["10.0.0.2"]
+
+
+async def test_what_could_not_be_fetched_cannot_be_told_and_is_tried_again() -> None:
+    standing = view()
+    server = responder(standing)
+    assert server.udp(question(f"lacking.{ZONE}", edns=1232)) is None
+    later = server.take_later()
+    waited = standing.lacking["lacking"]
+    assert later is not None
+    assert waited is not None
+    waited.set_result(None)
+    answer = parsed(await later)
+    assert (rcode(answer), extended_errors(answer)) == ("SERVFAIL", [14])
+    standing.lacking["lacking"] = asyncio.get_running_loop().create_future()
+    assert server.udp(question(f"lacking.{ZONE}", edns=1232)) is None, "no answer was kept"
+
+
+async def test_with_nobody_to_ask_it_is_said_at_once_and_not_kept() -> None:
+    standing = view()
+    standing.lacking["lacking"] = None
+    server = responder(standing)
+    assert rcode(ask(server, f"lacking.{ZONE}")) == "SERVFAIL"
+    assert server.take_later() is None
+    assert server.cache_entries == 0
+
+
+async def test_names_that_do_not_exist_are_said_not_to() -> None:
+    assert rcode(ask(responder(view()), f"nobody.{ZONE}")) == "NXDOMAIN"
+
+
+async def test_whose_a_short_name_is_cannot_be_told_while_something_is_lacking() -> None:
+    server = responder(view())
+    name = f"i-{short_id(LACKING.service_name, LACKING.instance_id)}.{ZONE}"
+    assert rcode(ask(server, name)) == "SERVFAIL"
+    assert rcode(ask(responder(StandingView([HELD])), name)) == "NXDOMAIN"
+
+
+async def test_the_list_of_services_has_those_that_are_lacking() -> None:
+    class Told(StandingView):
+        def transports(self, label: str) -> frozenset[Protocol]:
+            return frozenset({Protocol.UDP}) if label in self.lacking else super().transports(label)
+
+    standing = Told([HELD])
+    standing.lacking["lacking"] = None
+    answer = ask(responder(standing), f"_services._dns-sd._udp.{ZONE}", "PTR")
+    assert data(answer) == [f"_held._tcp.{ZONE}.", f"_lacking._udp.{ZONE}."]
