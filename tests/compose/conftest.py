@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+import fcntl
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Final
 
 import pytest
 
 from tests.compose.topology import TAG
 from tools.engine import MISSING, ROOT, Engine, find
 
+# The networks of the compose files have fixed addresses: one run at a time on one machine.
+LOCK: Final = Path(tempfile.gettempdir()) / "vertice-compose-test.lock"
+LONGEST_WAIT_S: Final = 900
+
 _measured: list[str] = []
+_held: list[IO[str]] = []
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Wait until no other run is under way on this machine."""
+    if session.config.option.collectonly:
+        return
+    lock = LOCK.open("a")
+    ends = time.monotonic() + LONGEST_WAIT_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > ends:
+                pytest.exit(f"another run holds {LOCK}", returncode=1)
+            time.sleep(1)
+        else:
+            _held.append(lock)
+            return
 
 
 @pytest.fixture(scope="session")
