@@ -17,11 +17,12 @@ from tools.engine import MISSING, ROOT, Engine, find
 CYCLONEDX: Final = "cyclonedx-bom==7.5.0"
 OUT: Final = ROOT / "sbom"
 RECIPE: Final = """\
+FROM docker.io/library/python:3.13-slim AS tool
+RUN python -m venv /sbom && /sbom/bin/python -m pip install --quiet --no-cache-dir {tool}
 FROM {image}
 USER 0:0
-RUN python -m venv /sbom \\
-    && /sbom/bin/python -m pip install --quiet --no-cache-dir {tool} \\
-    && /sbom/bin/cyclonedx-py environment /opt/vertice --output-reproducible --of JSON -o /sbom.json
+COPY --from=tool /sbom /sbom
+RUN /sbom/bin/cyclonedx-py environment /opt/vertice --output-reproducible --of JSON -o /sbom.json
 """
 
 
