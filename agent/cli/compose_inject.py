@@ -111,9 +111,8 @@ def _inject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> in
     if file.text.startswith(MADE):
         raise ComposeError("it is an override file made by this command: name the file that it is for", code="made")
     base = ejected(file.text)
-    planning = planned(
-        project_with(file.name, base, environment), options, arguments.service, databases=arguments.databases
-    )
+    project = project_with(file.name, base, environment)
+    planning = planned(project, options, arguments.service, databases=arguments.databases)
     sidecars = list(planning.sidecars)
     say = sys.stderr if arguments.diff or str(arguments.output) == "-" else sys.stdout
     if arguments.write or arguments.diff:
@@ -131,8 +130,8 @@ def _inject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> in
         done = _override(path, arguments.output or override_path(path), planning, options)
     for remark in planning.left_out:
         print(f"left out: {remark}", file=say)
-    for remark in planning.notes:
-        print(f"note: {remark}", file=say)
+    for note in (*project.problems, *planning.notes):
+        print(f"note: {note}", file=say)
     count = len(planning.sidecars)
     print(
         f"{count} services with an agent (recipe {options.recipe.value}), {len(planning.left_out)} left out.", file=say

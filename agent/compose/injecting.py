@@ -106,8 +106,9 @@ def _edits(outline: Outline, added: Additions, options: Options) -> Iterator[spl
     if added.configs:
         yield _configs(outline, key[0], added.configs, note)
     done: set[int] = set()
+    bodies = {name.value: body for name, body in services.pairs}
     for name, entries in added.entries.items():
-        body = outline.followed(services.value_of(name))
+        body = outline.followed(bodies.get(name))
         if body is None or body.shape is not Shape.MAPPING:
             raise NotEditable(f"{name} is not written as a map")
         if body.start not in done:

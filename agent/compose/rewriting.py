@@ -8,6 +8,7 @@ has an agent, has no other port, and the one who asks has a resolver that knows.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -335,14 +336,7 @@ class _LineNumbers:
         self._starts = [match.end() for match in BREAK.finditer(text)]
 
     def of(self, at: int) -> int:
-        low, high = 0, len(self._starts)
-        while low < high:
-            middle = (low + high) // 2
-            if self._starts[middle] <= at:
-                low = middle + 1
-            else:
-                high = middle
-        return low + 1
+        return bisect_right(self._starts, at) + 1
 
 
 def _why_not(
@@ -381,12 +375,14 @@ def _at(text: str, spot: Spot, name: str) -> int | None:
 
 def _check(before: Outline, text: str, edits: list[Edit]) -> None:
     """Raise NotEditable unless the edited text has the same nodes with the same values, but for those edited."""
+    edits = sorted(edits, key=lambda e: e.start)
+    starts = [edit.start for edit in edits]
     pending = [(before.root, outline_of(text).root)]
     while pending:
         old, new = pending.pop()
         expected = old.value
-        inside = [e for e in edits if old.start <= e.start and e.end <= old.end] if old.shape is Shape.SCALAR else []
-        for edit in inside:
+        low, high = bisect_left(starts, old.start), bisect_left(starts, old.end)
+        for edit in edits[low:high] if old.shape is Shape.SCALAR else ():
             expected = expected.replace(before.text[edit.start : edit.end], edit.new)
         if (old.shape, old.style, expected, len(old.items)) != (new.shape, new.style, new.value, len(new.items)):
             raise NotEditable(f"{old.value[:60]!r} could not be changed without changing something else")

@@ -78,8 +78,9 @@ def test_the_agent_accepts_what_it_is_told(recipe: Recipe, tmp_path: Path) -> No
         assert settings.services[0].claim.port == 80
         other = read_agent_settings(environment_of(found["services"]["orders-agent"]))
         assert other.services[0].claim.host == "the-orders"
-        # Beside, nobody asks it, and it listens where everybody may.
-        assert str(other.dns_listen) == ("127.0.0.1:53" if recipe is Recipe.NETNS else "127.0.0.1:8653")
+        # Beside, nobody asks it, and it listens where everybody may, whatever its image says.
+        listen = environment_of(found["services"]["orders-agent"])["AGENT_DNS_LISTEN"]
+        assert listen == ("127.0.0.1:53" if recipe is Recipe.NETNS else "127.0.0.1:8653")
     assert settings.services[0].claim.health_endpoint == "/ok?a=$b"
     assert settings.registry_urls == (options.registry,)
 
@@ -180,6 +181,21 @@ def test_what_is_shared_by_an_alias_is_changed_only_when_all_who_share_it_are() 
     assert ejected(after) == text
     with pytest.raises(NotTheSame, match=r"services\.other\.dns"):
         injected(text, both[:1], Options())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "services:\n  web: {expose: [80]}\nservices:\n  web: {expose: [81]}\n",
+        "services:\n  web:\n    expose: [80]\n  web:\n    expose: [81]\n",
+    ],
+)
+def test_of_what_stands_twice_the_last_one_is_edited(text: str) -> None:
+    after = injected(text, [Sidecar("web", "web-agent", "web", 81)], Options())
+    found = yaml.safe_load(after)["services"]
+    assert found.keys() == {"web", "web-agent"}
+    assert found["web"] == {"dns": ["127.0.0.1"], "expose": [81]}
+    assert ejected(after) == text
 
 
 def test_configs_that_there_are_stay() -> None:
