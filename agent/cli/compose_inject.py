@@ -29,6 +29,8 @@ from agent.compose.planning import Planning, planned
 from agent.compose.reader import MAX_FILE_BYTES
 from agent.compose.replacing import held
 from agent.compose.sidecars import FORWARD, HOST_REGISTRY, IMAGE, REGISTRY, Options, Recipe
+from registry_core.domain.names import check_host
+from registry_core.errors import ValidationError
 
 EPILOG: Final = f"""examples:
   vertice compose inject compose.yml
@@ -50,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--service", metavar="NAME", action="append", default=[], help="only this service (repeat it for several)"
     )
     add_recipe(parser, default=default.recipe)
-    parser.add_argument("--databases", action="store_true", help="databases and brokers, too, checked by tcp")
+    parser.add_argument(
+        "--no-databases", action="store_true", help="leave databases and brokers out, unless named by --service"
+    )
     parser.add_argument("--image", default=IMAGE, help=f"the agent's image (default: {IMAGE})")
     parser.add_argument(
         "--registry", metavar="URL", help=f"the registry, or several (default: {REGISTRY}; host: {HOST_REGISTRY})"
@@ -87,6 +91,10 @@ def options_of(arguments: argparse.Namespace) -> Options:
     if recipe is Recipe.HOST and not arguments.host_address:
         reason = "recipe host needs --host-address: where containers and others reach this host"
         raise ComposeError(reason, code="usage", place=Place(str(arguments.file)), example="--host-address 172.17.0.1")
+    try:
+        check_host(arguments.zone)
+    except ValidationError as error:
+        raise ComposeError(f"--zone: {error.message}", code="usage", place=Place(str(arguments.file))) from None
     return Options(recipe=recipe, host_address=arguments.host_address, zone=arguments.zone)
 
 
@@ -112,7 +120,7 @@ def _inject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> in
         raise ComposeError("it is an override file made by this command: name the file that it is for", code="made")
     base = ejected(file.text)
     project = project_with(file.name, base, environment)
-    planning = planned(project, options, arguments.service, databases=arguments.databases)
+    planning = planned(project, options, arguments.service, databases=not arguments.no_databases)
     sidecars = list(planning.sidecars)
     say = sys.stderr if arguments.diff or str(arguments.output) == "-" else sys.stdout
     if arguments.write or arguments.diff:

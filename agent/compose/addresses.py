@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -102,6 +102,14 @@ class Address(msgspec.Struct, frozen=True):
         return self.scheme in ("http", "https", "ws", "wss")
 
 
+class Located(NamedTuple):
+    """An address and where it stands in a text, from its host to the end of its port."""
+
+    start: int
+    end: int
+    address: Address
+
+
 def addresses_of(service: Service, is_known: Callable[[str], bool]) -> list[Address]:
     """Return the addresses that a service is given, in order. `is_known`: whether anybody has such a name."""
     variables = {entry.name: entry for entry in service.environment}
@@ -118,6 +126,11 @@ def addresses_of(service: Service, is_known: Callable[[str], bool]) -> list[Addr
 
 def with_port_or_scheme(text: str, variable: str, place: Place) -> Iterator[Address]:
     """Return what in a text is a URL or `host:port`, each host of a list on its own."""
+    return (located.address for located in located_in(text, variable, place))
+
+
+def located_in(text: str, variable: str, place: Place) -> Iterator[Located]:
+    """Return the same with where each stands in the text."""
     text = text[:MAX_VALUE_LENGTH]
     matches = [(m.start(), m) for m in _WITH_PORT.finditer(text)]
     taken = {start for start, _ in matches}
@@ -131,7 +144,8 @@ def with_port_or_scheme(text: str, variable: str, place: Place) -> Iterator[Addr
             continue
         port = match.groupdict().get("port")
         number = int(port) if port else DEFAULT_PORTS.get(scheme)
-        yield Address(variable, place, match["host"], number, scheme, bool(port))
+        address = Address(variable, place, match["host"], number, scheme, bool(port))
+        yield Located(match.start("host"), match.end(), address)
 
 
 def _in_variable(entry: EnvEntry, variables: dict[str, EnvEntry], is_known: Callable[[str], bool]) -> Iterator[Address]:

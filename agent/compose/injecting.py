@@ -66,7 +66,10 @@ def ejected(text: str) -> str:
 
 
 def override_text(sidecars: list[Sidecar], options: Options, name: str, output: str) -> str:
-    """Return an override file for the compose file called `name`, to be written to `output`."""
+    """Return an override file for the compose file called `name`, to be written to `output`.
+
+    Raises NotTheSame when it would not read as it is meant.
+    """
     added = additions(sidecars, options, anchors=True)
     lines = [
         f"{MADE} from {_printable(name)}, recipe {options.recipe.value}; made anew each time: change nothing here.",
@@ -77,7 +80,20 @@ def override_text(sidecars: list[Sidecar], options: Options, name: str, output: 
     lines += splice.written({"services": services}) if services else ["services: {}"]
     if added.configs:
         lines += splice.written({"configs": added.configs})
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    _check(text, _override_expected(sidecars, options))
+    return text
+
+
+def _override_expected(sidecars: list[Sidecar], options: Options) -> dict[str, Any]:
+    added = additions(sidecars, options, anchors=False)
+    own = {service: {"dns": list(resolvers)} for service, resolvers in added.dns.items()}
+    found: dict[str, Any] = {"services": {**own, **_texts(added.services)}}
+    if options.recipe is not Recipe.HOST:
+        found.update(_texts(shared_entries(options)))
+    if added.configs:
+        found["configs"] = _texts(added.configs)
+    return found
 
 
 def _printable(name: str) -> str:

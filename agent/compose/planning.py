@@ -116,10 +116,10 @@ class _LeftOut(Exception):
     """Raised when a service gets no sidecar; its text is the reason."""
 
 
-def planned(project: Project, options: Options, wanted: Collection[str] = (), *, databases: bool = False) -> Planning:
+def planned(project: Project, options: Options, wanted: Collection[str] = (), *, databases: bool = True) -> Planning:
     """Return what is done with each service: with those `wanted`, or with all. Raises ComposeError for an unknown one.
 
-    Databases and brokers are left out unless `databases`, or unless they are wanted by name.
+    Databases and brokers are checked by tcp; without `databases` they are left out, unless they are wanted by name.
     """
     for name in wanted:
         if name not in project.services:
@@ -164,7 +164,7 @@ class _Names:
         if twin != service.name:
             raise _LeftOut(f"it and {twin!r} are one name in DNS ('_' is '-' there), and {twin!r} came first")
         if is_database(service) and not databases:
-            raise _LeftOut("it is a database or a broker (--databases includes them, checked by tcp)")
+            raise _LeftOut("it is a database or a broker, and these are left out (--no-databases)")
 
     def agent_of(self, service: Service) -> str:
         """Return a name for the service's agent that no service of the file has."""

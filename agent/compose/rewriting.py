@@ -10,34 +10,38 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
+from agent.compose.addresses import Address, located_in
+from agent.compose.auditing import Audit, audit
 from agent.compose.errors import Place, printable
+from agent.compose.judging import Judged
 from agent.compose.model import EnvEntry, Project, Service
+from agent.compose.naming import Meant
 from agent.compose.outline import BREAK, NotEditable, Outline, Shape, Spot, outline_of
 from agent.compose.planning import is_database
+from agent.compose.ports import is_port
 from agent.compose.sidecars import LABEL
 from agent.compose.splice import Edit, applied
 from agent.compose.standing import Standing
 from registry_core.domain.names import check_service_name, label_of
-from registry_core.domain.registration import MAX_PORT
 from registry_core.errors import ValidationError
 
-MAX_VALUE_LENGTH: Final = 4096
 MAX_NAME_LENGTH: Final = 253  # of a whole name in DNS (RFC 1035 section 2.3.4)
-# A URL, or host:port alone; user and password in a URL are passed over. It starts at a word's start only.
-_ADDRESS: Final = re.compile(
-    r"(?<![\w.$}/@-])(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?:[^\s/@,]*@)?)?"
-    r"(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*)(?::(?P<port>\d{1,12}))?(?![\w.:@-])",
-    re.ASCII,
-)
-_DEFAULT_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 _OPEN_SCHEMES: Final = frozenset({"http", "ws", "grpc", "tcp"})
 _TLS_SCHEMES: Final = frozenset({"https", "wss", "grpcs", "tls", "ssl", "amqps", "rediss"})
-_ELSEWHERE: Final = frozenset({"localhost"})
-_HOST_NAME: Final = re.compile(r"(?P<stem>.+)_HOST", re.ASCII)
+_CALLABLE: Final = frozenset({Meant.SERVICE, Meant.OTHER_SPELLING})
+_WHY_NOT: Final[Mapping[Meant, str]] = {
+    Meant.SERVICE: "no service of the file is meant",
+    Meant.OTHER_SPELLING: "no service of the file is meant",
+    Meant.NOT_SHARED: "the two share no network, and a name alone leads nowhere",
+    Meant.ITSELF: "localhost is the container itself",
+    Meant.HOST: "it goes out to the host",
+    Meant.OUTSIDE: "it is of somebody outside of the file",
+    Meant.UNKNOWN: "no service of the file has that name",
+}
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -71,26 +75,16 @@ class Kept(msgspec.Struct, frozen=True):
         return printable(f"{self.service}: {self.variable}: {self.address}: {self.reason}{offer}{where}")
 
 
+# Where a variable stands, and its name.
+_Key: TypeAlias = tuple[Place, str]
+
+
 class Rewriting(msgspec.Struct, frozen=True):
     """The text as it is afterwards, what was changed, and what was not."""
 
     text: str
     changes: tuple[Change, ...] = ()
     kept: tuple[Kept, ...] = ()
-
-
-class _Target(msgspec.Struct, frozen=True):
-    """A service that addresses may mean: its container's ports, the one its health check asks, those of the host."""
-
-    service: Service
-    listening: tuple[int, ...]
-    asked: int | None
-    shown: frozenset[int]
-
-    @property
-    def ports(self) -> frozenset[int | None]:
-        """Every port that is said of it."""
-        return self.shown | {*self.listening, self.asked}
 
 
 class _Refused(Exception):
@@ -108,16 +102,21 @@ class _Piece(msgspec.Struct, frozen=True):
     end: int
     new: str
     change: Change
+    # Without the change that is made there, this one would be wrong.
+    beside: _Key | None = None
 
 
 def rewritten(text: str, project: Project, standing: Standing, zone: str) -> Rewriting:
-    """Return a compose file's text with discovered names. `project` is what the text means. Raises NotEditable."""
+    """Return a compose file's text with discovered names; `project` is what the text means.
+
+    Raises NotEditable, and ComposeError for what the audit refuses.
+    """
     outline = outline_of(text)
-    fleet = _Fleet(project, standing, zone)
+    fleet = _Fleet(audit(project), standing, zone)
     spots = _spots(outline)
     kept: list[Kept] = []
-    found: dict[tuple[Place, str], dict[str, list[_Piece]]] = {}
-    users: dict[tuple[Place, str], set[str]] = {}
+    found: dict[_Key, dict[str, list[_Piece]]] = {}
+    users: dict[_Key, set[str]] = {}
     for service in project.services.values():
         if LABEL in service.labels:
             continue
@@ -128,8 +127,13 @@ def rewritten(text: str, project: Project, standing: Standing, zone: str) -> Rew
             found.setdefault((entry.place, entry.name), {}).setdefault(service.name, []).append(piece)
     edits: list[Edit] = []
     changes: list[Change] = []
+    reasons = {
+        key: _why_not(key, by_service, users[key], spots, text=text, file=project.files[0])
+        for key, by_service in found.items()
+    }
+    _together(found, reasons)
     for key, by_service in found.items():
-        reason = _why_not(key, by_service, users[key], spots, text=text, file=project.files[0])
+        reason = reasons[key]
         first = next(iter(by_service.values()))
         if reason:
             kept += (
@@ -143,7 +147,30 @@ def rewritten(text: str, project: Project, standing: Standing, zone: str) -> Rew
         changes += (piece.change for pieces in by_service.values() for piece in pieces)
     after = applied(text, edits)
     _check(outline, after, edits)
-    return Rewriting(after, tuple(sorted(changes, key=_order)), tuple(sorted(kept, key=_order)))
+    # An address that stands twice in one value is one.
+    return Rewriting(
+        after,
+        tuple(sorted(dict.fromkeys(changes), key=_order)),
+        tuple(sorted(dict.fromkeys(kept), key=_order)),
+    )
+
+
+def _together(found: Mapping[_Key, Mapping[str, list[_Piece]]], reasons: dict[_Key, str]) -> None:
+    """Refuse the one half of a pair whose other half is refused, until nothing more follows from that."""
+    halves = [
+        (key, piece.beside)
+        for key, by_service in found.items()
+        for pieces in by_service.values()
+        for piece in pieces
+        if piece.beside is not None
+    ]
+    more = True
+    while more:
+        more = False
+        for key, other in halves:
+            if reasons[other] and not reasons[key]:
+                reasons[key] = f"{other[1]} would have to change as well, and there {reasons[other]}"
+                more = True
 
 
 def _order(item: Change | Kept) -> tuple[Place, str, str]:
@@ -154,158 +181,128 @@ def _order(item: Change | Kept) -> tuple[Place, str, str]:
 
 
 class _Fleet:
-    """The services of a project, under every name by which its networks find them."""
+    """The audit's judgements of a fleet, and what may be written in the place of each address."""
 
-    def __init__(self, project: Project, standing: Standing, zone: str) -> None:
+    def __init__(self, found: Audit, standing: Standing, zone: str) -> None:
+        self._services = found.project.services
         self._standing = standing
         self._zone = zone
-        self._targets: dict[str, _Target] = {}
-        for service in project.services.values():
-            if LABEL not in service.labels:
-                self._targets.setdefault(service.name.lower(), _target(service))
-        for service in project.services.values():
-            if LABEL in service.labels:
-                continue
-            aliases = (alias for attachment in service.networks for alias in attachment.aliases)
-            for name in (service.name, service.container_name, service.hostname, *aliases):
-                for spelling in (name.lower(), label_of(name)) if name else ():
-                    self._targets.setdefault(spelling, _target(service))
+        # Whose health check asks a port that it does not declare: nobody knows then which one is right.
+        self._in_doubt = {f.service for f in found.findings if f.code == "health-port"}
+        self._judged: dict[str, list[Judged]] = {}
+        for judged in found.addresses:
+            self._judged.setdefault(judged.service, []).append(judged)
 
     def pieces_of(self, service: Service, kept: list[Kept]) -> Iterator[tuple[EnvEntry, _Piece]]:
         """Return what changes in a service's environment; what does not is added to `kept`."""
-        paired = dict(self._pairs(service))
-        ports = {port.name for port in paired.values() if port is not None}
-        for entry in service.environment:
-            if entry.name in ports or entry.value is None:
-                continue
-            if entry.name in paired:
-                yield from self._pair(service, entry, paired[entry.name], kept)
-                continue
-            for match in _ADDRESS.finditer(entry.value[:MAX_VALUE_LENGTH]):
-                piece = self._address(service, entry, match, kept)
-                if piece is not None:
-                    yield entry, piece
+        for judged in self._judged.get(service.name, []):
+            address = judged.address
+            if address.host.lower().endswith(f".{self._zone}") or (judged.meant is Meant.ITSELF and not judged.code):
+                continue  # found already, or the container itself, on a port of its own
+            try:
+                yield from self._pieces(service, judged)
+            except _Refused as reason:
+                kept.append(
+                    Kept(address.place, service.name, address.variable, address.written, str(reason), reason.offered)
+                )
 
-    def _pairs(self, service: Service) -> Iterator[tuple[str, EnvEntry | None]]:
-        for entry in service.environment:
-            match = _HOST_NAME.fullmatch(entry.name)
-            if match is not None and entry.value and entry.value.lower() in self._targets:
-                yield entry.name, service.env(f"{match['stem']}_PORT")
+    def _pieces(self, service: Service, judged: Judged) -> Iterator[tuple[EnvEntry, _Piece]]:
+        address = judged.address
+        target = self._target(judged)
+        right = self._right_port(judged, target)
+        name = self._name(target)
+        port_differs = address.port != right
+        offered = f"{name}:{right}" if port_differs else ""
+        if address.port is not None and not is_port(address.port):
+            raise _Refused(f"there is no port {address.port}, and which one was meant is for you to say", offered)
+        if target.name not in self._standing.ports:
+            raise _Refused(f"{target.name} has no agent that would register it", offered)
+        if service.name not in self._standing.asking:
+            raise _Refused(f"{service.name} does not ask an agent for names", offered)
+        if not service.network_names >= target.network_names:
+            raise _Refused(f"{target.name} has addresses in networks in which {service.name} is not", offered)
+        host = self._entry(service, address.variable, offered)
+        why = f"{target.name} listens on {right}" if port_differs else ""
+        if address.port_variable is not None:
+            yield from self._pair(service, host, address, f"{name}:{right}", why)
+            return
+        located = [found for found in located_in(host.raw, host.name, host.place) if found.address == address]
+        if not located:
+            raise _Refused("it is not written letter by letter", offered)
+        change = Change(host.place, service.name, host.name, address.written, f"{name}:{right}", why)
+        for start, end, _ in located:
+            yield host, _Piece(start, end, f"{name}:{right}", change)
 
     def _pair(
-        self, service: Service, host: EnvEntry, port: EnvEntry | None, kept: list[Kept]
+        self, service: Service, host: EnvEntry, address: Address, new: str, why: str
     ) -> Iterator[tuple[EnvEntry, _Piece]]:
-        """Judge a pair `X_HOST` and `X_PORT`, which stand and change together."""
-        target = self._targets[(host.value or "").lower()]
-        shown = f"{host.value}:{port.value if port is not None else '?'}"
-        try:
-            port = _port_beside(host, port)
-            right, why = self._judged(service, target, "", int(port.value or ""), host, port)
-        except _Refused as reason:
-            kept.append(Kept(host.place, service.name, host.name, shown, str(reason), reason.offered))
+        """Return what changes of `X_HOST` and `X_PORT`, which change together."""
+        name, _, right = new.rpartition(":")
+        port = self._entry(service, address.port_variable or "", new)
+        if (host.value or "").strip() != address.host:
+            raise _Refused("it is one of several hosts with one port", new)
+        start = (host.value or "").index(address.host)
+        change = Change(host.place, service.name, host.name, address.written, new, why)
+        given = port.value or ""
+        if given.strip() == right:
+            yield host, _Piece(start, start + len(address.host), name, change)
             return
-        name = self._name(target)
-        change = Change(host.place, service.name, host.name, shown, f"{name}:{right}", why)
-        yield host, _Piece(0, len(host.value or ""), name, change)
-        if str(right) != port.value:
-            also = Change(port.place, service.name, port.name, port.value or "", str(right), why)
-            yield port, _Piece(0, len(port.value or ""), str(right), also)
+        also = Change(port.place, service.name, port.name, given, right, why)
+        yield host, _Piece(start, start + len(address.host), name, change, (port.place, port.name))
+        yield port, _Piece(0, len(given), right, also, (host.place, host.name))
 
-    def _address(self, service: Service, entry: EnvEntry, match: re.Match[str], kept: list[Kept]) -> _Piece | None:
-        scheme, host = (match["scheme"] or "").lower(), match["host"]
-        target = self._targets.get(host.lower()) or self._targets.get(label_of(host))
-        port = int(match["port"]) if match["port"] else _DEFAULT_PORTS.get(scheme)
-        shown = match[0][match.start("host") - match.start() :]
-        if target is None:
-            # With a dot it is somebody outside of the file, or found already.
-            if scheme and "." not in host and host.lower() not in _ELSEWHERE:
-                reason = "no service of the file has that name"
-                kept.append(Kept(entry.place, service.name, entry.name, shown, reason))
-            return None
-        if not scheme and (port is None or (port <= MAX_PORT and port not in target.ports)):
-            return None  # `redis:7` may be an image, and a name alone anything
-        try:
-            right, why = self._judged(service, target, scheme, port, entry)
-        except _Refused as reason:
-            kept.append(Kept(entry.place, service.name, entry.name, shown, str(reason), reason.offered))
-            return None
-        new = f"{self._name(target)}:{right}"
-        change = Change(entry.place, service.name, entry.name, shown, new, why)
-        return _Piece(match.start("host"), match.end(), new, change)
+    def _entry(self, service: Service, variable: str, offered: str) -> EnvEntry:
+        """Return the variable in which something is to change. Raises _Refused where it is none of this file."""
+        entry = service.env(variable)
+        if entry is None:
+            raise _Refused(f"it stands in `{variable}`, and `environment` alone is changed", offered)
+        if entry.from_env_file:
+            raise _Refused(f"{entry.name} stands in {entry.place.file}, which is not touched", offered)
+        if "$" in entry.raw or entry.value != entry.raw:
+            raise _Refused("it is put together from variables", offered)
+        return entry
 
-    def _name(self, target: _Target) -> str:
-        # Written with '-': a '_' is no part of a host name for many clients (RFC 1123), and both are one here.
-        return f"{label_of(target.service.name)}.{self._zone}"
-
-    def _judged(
-        self, user: Service, target: _Target, scheme: str, port: int | None, *entries: EnvEntry
-    ) -> tuple[int, str]:
-        """Return the port that is right, and what is to be said of it. Raises _Refused when it is not safe."""
-        name = target.service.name
-        if is_database(target.service):
-            raise _Refused(f"{name} is a database or a broker, whose clients go by its own names")
+    def _target(self, judged: Judged) -> Service:
+        """Return the service that is meant, and that may be called by its name. Raises _Refused."""
+        scheme = judged.address.scheme
+        target = self._services.get(judged.target or "")
+        if judged.meant not in _CALLABLE or target is None:
+            raise _Refused(_WHY_NOT[judged.meant])
+        if is_database(target):
+            raise _Refused(f"{target.name} is a database or a broker, whose clients go by its own names")
         if scheme in _TLS_SCHEMES:
             raise _Refused("it is TLS, and the certificate has the name that stands there")
         if scheme and scheme not in _OPEN_SCHEMES:
             raise _Refused(f"what {scheme}:// makes of a name is not known")
-        if port is None:
-            raise _Refused(f"{scheme}:// says nothing of the port")
         try:
-            check_service_name(name)
+            check_service_name(target.name)
         except ValidationError as error:
             raise _Refused(f"it cannot be registered: {error.message}") from None
         if len(self._name(target)) > MAX_NAME_LENGTH:
             raise _Refused(f"with its zone its name would have more than {MAX_NAME_LENGTH} characters")
-        right, why = self._right_port(target, port)
-        offered = f"{self._name(target)}:{right}" if port != right else ""
-        if name not in self._standing.ports:
-            raise _Refused(f"{name} has no agent that would register it", offered)
-        if user.name not in self._standing.asking:
-            raise _Refused(f"{user.name} does not ask an agent for names", offered)
-        for entry in entries:
-            if entry.from_env_file:
-                raise _Refused(f"{entry.name} stands in {entry.place.file}, which is not touched", offered)
-            if "$" in entry.raw:
-                raise _Refused("it is put together from variables", offered)
-        return right, why
+        return target
 
-    def _right_port(self, target: _Target, port: int) -> tuple[int, str]:
-        name, listening = target.service.name, target.listening
-        registered = self._standing.ports.get(name)
-        if len(listening) > 1:
-            ports = ", ".join(str(p) for p in listening[:-1]) + f" and {listening[-1]}"
+    def _right_port(self, judged: Judged, target: Service) -> int:
+        name, listens, port = target.name, judged.listens, judged.address.port
+        if port is None:
+            raise _Refused("there is no port beside it, so its port stands elsewhere")
+        if len(listens) > 1:
+            ports = ", ".join(str(p) for p in listens[:-1]) + f" and {listens[-1]}"
             raise _Refused(f"{name} listens on {ports}, and its name leads to its address alone")
-        if not listening:
+        if not listens or judged.right is None:
             raise _Refused(f"the file does not say on which port {name} listens")
-        [own] = listening
-        right = own if registered is None else registered
-        if port in (own, right):
-            return right, "" if port == right else f"port {right} of the host is where it is found"
-        if target.asked is not None and target.asked != own:
-            raise _Refused(f"its ports say that {name} listens on {own}, and its health check asks {target.asked}")
-        if port > MAX_PORT:
-            return right, f"there is no port {port}, and {name} has {own} alone"
-        if port in target.shown:
-            return right, f"{port} is what the host shows; it listens on {own}"
-        return right, f"nobody listens on {port}; it listens on {own}"
+        [own] = listens
+        if judged.code == "doubtful-port" or (port != own and name in self._in_doubt):
+            raise _Refused(f"its ports say that {name} listens on {own}, and its health check asks another")
+        if judged.right != own or (judged.meant is Meant.OTHER_SPELLING and port != own and not judged.address.is_http):
+            raise _Refused(f"what {name} listens on by TCP is {own}, and whether that is meant is not certain")
+        if judged.code == "unproven-port":
+            raise _Refused(f"{name} declares no port, and {port} is none that it speaks of")
+        return self._standing.ports.get(name, own)
 
-
-def _port_beside(host: EnvEntry, port: EnvEntry | None) -> EnvEntry:
-    if port is None:
-        raise _Refused(f"there is no {host.name.removesuffix('HOST')}PORT beside it, so its port stands elsewhere")
-    if not (port.value or "").isdecimal():
-        raise _Refused(f"{port.name} is no number")
-    return port
-
-
-def _target(service: Service) -> _Target:
-    listening = dict.fromkeys(port for entry in service.tcp_ports() for port in entry.targets[:1000])
-    check = service.healthcheck
-    asked = check.port if check is not None and check.url is not None and not check.disabled else None
-    if not listening and asked is not None:
-        listening = {asked: None}
-    shown = frozenset(p for entry in service.ports for p in entry.published[:1000])
-    return _Target(service, tuple(listening), asked, shown)
+    def _name(self, target: Service) -> str:
+        # Written with '-': a '_' is no part of a host name for many clients (RFC 1123), and both are one here.
+        return f"{label_of(target.name)}.{self._zone}"
 
 
 # -- where it stands
@@ -340,7 +337,7 @@ class _LineNumbers:
 
 
 def _why_not(
-    key: tuple[Place, str],
+    key: _Key,
     by_service: Mapping[str, list[_Piece]],
     users: set[str],
     spots: Mapping[tuple[int, str], list[Spot]],
@@ -381,9 +378,10 @@ def _check(before: Outline, text: str, edits: list[Edit]) -> None:
     while pending:
         old, new = pending.pop()
         expected = old.value
-        low, high = bisect_left(starts, old.start), bisect_left(starts, old.end)
-        for edit in edits[low:high] if old.shape is Shape.SCALAR else ():
-            expected = expected.replace(before.text[edit.start : edit.end], edit.new)
+        inside = [e for e in edits if old.start <= e.start and e.end <= old.end] if old.shape is Shape.SCALAR else []
+        if inside:
+            at = before.text.index(old.value, old.start, old.end)
+            expected = applied(old.value, [Edit(e.start - at, e.end - at, e.new) for e in inside])
         if (old.shape, old.style, expected, len(old.items)) != (new.shape, new.style, new.value, len(new.items)):
             raise NotEditable(f"{old.value[:60]!r} could not be changed without changing something else")
         pending += zip(old.items, new.items, strict=True)

@@ -14,7 +14,7 @@ BESIDE = Options(recipe=Recipe.BESIDE)
 HOST = Options(recipe=Recipe.HOST, host_address="10.0.0.7")
 
 
-def plan(services: str, options: Options = NETNS, *wanted: str, databases: bool = False) -> Planning:
+def plan(services: str, options: Options = NETNS, *wanted: str, databases: bool = True) -> Planning:
     return planned(project_of([("c.yml", f"services:\n{services}".encode())]), options, wanted, databases=databases)
 
 
@@ -83,7 +83,6 @@ def test_the_port_is_the_one_that_the_file_says(body: str, port: int) -> None:
         ("ports: ['53:53/udp']", NETNS, "it has no TCP port"),
         ("ports: [http]", NETNS, "it has no port that could be read"),
         ("ports: ['8000:80800']", NETNS, "it has no port that could be read"),
-        ("ports: ['8000'], image: 'postgres:16'", NETNS, "it is a database or a broker"),
         ("ports: ['8000'], network_mode: host", NETNS, "it is in the host's network (network_mode: host)"),
         ("ports: ['8000'], network_mode: none", BESIDE, "it is in no network"),
         ("ports: ['8000'], network_mode: none", HOST, "it is in no network"),
@@ -118,10 +117,12 @@ def test_of_two_names_that_are_one_in_dns_the_first_gets_the_agent() -> None:
     assert "one name in DNS" in found.left_out[0].text
 
 
-def test_databases_are_included_when_asked_for_or_named_and_then_checked_by_tcp() -> None:
+def test_databases_are_checked_by_tcp_and_left_out_when_that_is_said_unless_they_are_named() -> None:
     services = "  cache: {image: 'redis:7', ports: ['6379:6379']}\n  web: {ports: ['8000']}\n"
-    assert [s.service for s in plan(services).sidecars] == ["web"]
-    for found in (plan(services, databases=True), plan(services, NETNS, "cache")):
+    without = plan(services, databases=False)
+    assert [s.service for s in without.sidecars] == ["web"]
+    assert str(without.left_out[0]).startswith("cache: it is a database or a broker")
+    for found in (plan(services), plan(services, NETNS, "cache", databases=False)):
         assert (found.sidecars[0].service, found.sidecars[0].protocol, found.sidecars[0].check) == (
             "cache",
             "tcp",

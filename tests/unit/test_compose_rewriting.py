@@ -1,182 +1,182 @@
-"""Which hard-coded addresses become names, which stay, and that nothing else of the file changes."""
+"""Which addresses give way to names, and why the others do not."""
 
 from __future__ import annotations
 
 import pytest
 
-from agent.compose.model import Project
+from agent.compose.planning import planned
 from agent.compose.reader import project_of
 from agent.compose.rewriting import Rewriting, rewritten
-from agent.compose.standing import Standing
+from agent.compose.sidecars import Options, Recipe
+from agent.compose.standing import standing_with
 
-ZONE = "vertice.internal"
 FLEET = """\
 services:
-  front:
-    image: example/front
-    environment: {environment}
-  ip_intel: {{ports: ["9034:8034"], container_name: the-intel, networks: {{default: {{aliases: [intel]}}}}}}
-  several: {{expose: [8001, 9001]}}
-  doubtful: {{expose: [8001], healthcheck: {{test: "curl http://localhost:8002/"}}}}
-  on_80: {{expose: [80]}}
-  silent: {{expose: [8005]}}
-  none_at_all: {{image: x}}
-  cache: {{image: "redis:7", expose: [6379]}}
+  shop:
+    ports: ["8000:80"]
+    environment:
+      {variable}: {value}
+  cart_keeper:
+    ports: ["9010:8010"]
+  many: {{expose: [8001, 8002]}}
+  asked: {{expose: [8020], healthcheck: {{test: "curl http://localhost:8021/"}}}}
+  silent: {{image: x}}
+  statsd: {{ports: ["8125/udp", "8126"]}}
+  database: {{image: "postgres:16", expose: [5432]}}
+  Bad.Name: {{expose: [8030]}}
+  apart: {{expose: [8040], networks: [back]}}
+  both: {{expose: [8050], networks: [default, back]}}
+networks: {{back: }}
 """
-STANDING = Standing(
-    {"front": 1, "ip_intel": 8034, "several": 8001, "doubtful": 8001, "on_80": 80, "none_at_all": 1, "cache": 6379},
-    frozenset({"front"}),
-)
 
 
-def project_for(text: str, **files: str) -> Project:
-    def read(path: str) -> bytes:
-        if path not in files:
-            raise FileNotFoundError(path)
-        return files[path].encode()
-
-    return project_of([("c.yml", text.encode())], {}, read)
+def rewrite(text: str, recipe: Recipe = Recipe.NETNS, zone: str = "vertice.internal") -> Rewriting:
+    project = project_of([("c.yml", text.encode())])
+    options = Options(recipe=recipe, host_address="10.0.0.7")
+    return rewritten(text, project, standing_with(planned(project, options).sidecars, recipe), zone)
 
 
-def done(environment: str, standing: Standing = STANDING) -> Rewriting:
-    text = FLEET.format(environment=environment)
-    outcome = rewritten(text, project_for(text), standing, ZONE)
-    again = rewritten(outcome.text, project_for(outcome.text), standing, ZONE)
-    assert again.text == outcome.text
-    assert again.changes == ()
-    before, after = text.split("\n"), outcome.text.split("\n")
-    assert [a for n, a in enumerate(after) if n != 3] == [b for n, b in enumerate(before) if n != 3]
-    return outcome
-
-
-def environment_after(environment: str) -> str:
-    return done(environment).text.split("\n")[3].removeprefix("    environment: ")
+def of_value(value: str, variable: str = "CALLED_URL") -> tuple[str, Rewriting]:
+    found = rewrite(FLEET.format(variable=variable, value=value))
+    return found.text.splitlines()[4].partition(": ")[2], found
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("{A: http://ip_intel:8034/x?y=1}", "{A: http://ip-intel.vertice.internal:8034/x?y=1}"),
-        ("[A=http://ip_intel:8034]", "[A=http://ip-intel.vertice.internal:8034]"),
-        ("['A=http://ip_intel:8034']  # said", "['A=http://ip-intel.vertice.internal:8034']  # said"),
-        ('{"A": "http://IP_Intel:8034/"}', '{"A": "http://ip-intel.vertice.internal:8034/"}'),
-        ("{A: http://the-intel:8034}", "{A: http://ip-intel.vertice.internal:8034}"),
-        ("{A: http://intel:8034}", "{A: http://ip-intel.vertice.internal:8034}"),
-        ("{A: ip_intel:8034}", "{A: ip-intel.vertice.internal:8034}"),
-        ("{A: grpc://ip_intel:8034}", "{A: grpc://ip-intel.vertice.internal:8034}"),
-        ("{A: http://me:secret@ip_intel:8034/}", "{A: http://me:secret@ip-intel.vertice.internal:8034/}"),
+        ("http://cart_keeper:8010/a?b=c#d", "http://cart-keeper.vertice.internal:8010/a?b=c#d"),
+        ("http://cart_keeper:9010/a", "http://cart-keeper.vertice.internal:8010/a"),
+        ("http://cart_keeper:7777", "http://cart-keeper.vertice.internal:8010"),
+        ("http://cart_keeper/a", "http://cart-keeper.vertice.internal:8010/a"),
+        ("http://cart-keeper:8010", "http://cart-keeper.vertice.internal:8010"),
+        ('"ws://cart_keeper:8010"  # why', '"ws://cart-keeper.vertice.internal:8010"  # why'),
+        ("'http://me:secret@cart_keeper:8010'", "'http://me:secret@cart-keeper.vertice.internal:8010'"),
+        ("cart_keeper:8010", "cart-keeper.vertice.internal:8010"),
         (
-            "{A: 'http://ip_intel:8034,http://on_80/'}",
-            "{A: 'http://ip-intel.vertice.internal:8034,http://on-80.vertice.internal:80/'}",
+            "http://cart_keeper:8010,http://cart_keeper:80101,http://many:8001",
+            "http://cart-keeper.vertice.internal:8010,http://cart_keeper:80101,http://many:8001",
         ),
-        # The port that is right, where it is certain.
-        ("{A: http://ip_intel/x}", "{A: http://ip-intel.vertice.internal:8034/x}"),
-        ("{A: http://ip_intel:9034}", "{A: http://ip-intel.vertice.internal:8034}"),
-        ("{A: http://ip_intel:803400}", "{A: http://ip-intel.vertice.internal:8034}"),
-        ("{A: ip_intel:803400}", "{A: ip-intel.vertice.internal:8034}"),
-        ("{A: http://doubtful:8001}", "{A: http://doubtful.vertice.internal:8001}"),
-        # Pairs.
-        ("{A_HOST: ip_intel, A_PORT: 9034}", "{A_HOST: ip-intel.vertice.internal, A_PORT: 8034}"),
-        ("[A_PORT=8034, A_HOST=ip_intel]", "[A_PORT=8034, A_HOST=ip-intel.vertice.internal]"),
+        (
+            "http://cart_keeper:8010,https://cart_keeper:8010",
+            "http://cart-keeper.vertice.internal:8010,https://cart_keeper:8010",
+        ),
     ],
 )
-def test_an_address_that_is_certain_becomes_a_name(before: str, after: str) -> None:
-    assert environment_after(before) == after
-    assert done(before).kept == ()
+def test_an_address_with_one_right_port_becomes_a_name(before: str, after: str) -> None:
+    assert of_value(before)[0] == after
 
 
 @pytest.mark.parametrize(
-    ("environment", "reason"),
+    ("value", "reason", "offered"),
     [
-        ("{A: http://several:8001}", "several listens on 8001 and 9001, and its name leads to its address alone"),
-        ("{A: http://doubtful:8002}", "its ports say that doubtful listens on 8001, and its health check asks 8002"),
-        ("{A: http://nobody:80}", "no service of the file has that name"),
-        ("{A: http://silent:8005}", "silent has no agent that would register it"),
-        ("{A: http://none_at_all:80}", "the file does not say on which port none_at_all listens"),
-        ("{A: redis://cache:6379/0}", "cache is a database or a broker, whose clients go by its own names"),
-        ("{A: https://ip_intel:8034}", "it is TLS, and the certificate has the name that stands there"),
-        ("{A: foo://ip_intel:8034}", "what foo:// makes of a name is not known"),
-        ("{A: '${B:-http://ip_intel:8034}'}", "it is put together from variables"),
-        ("{A: 'http://ip_intel:${P:-8034}'}", "it is put together from variables"),
-        ("{A_HOST: ip_intel}", "there is no A_PORT beside it, so its port stands elsewhere"),
-        ("{A_HOST: ip_intel, A_PORT: '${P:-8034}'}", "it is put together from variables"),
-        ('{A: "http://ip_intel:8034\\t"}', "it is written with escapes, or over several lines"),
+        ("http://many:8001", "listens on 8001 and 8002", ""),
+        ("http://elsewhere.example:80", "outside of the file", ""),
+        ("http://nobody:80", "no service of the file has that name", ""),
+        ("http://localhost:8010", "the container itself", ""),
+        ("http://host.docker.internal:9010", "it goes out to the host", ""),
+        ("http://${CART:-cart_keeper}:8010", "put together from variables", ""),
+        ("https://cart_keeper:8010", "the certificate", ""),
+        ("http://cart_keeper:80101", "no port 80101", "cart-keeper.vertice.internal:8010"),
+        ("http://many:80101", "listens on 8001 and 8002", ""),
+        ("http://Bad.Name:8030", "cannot be registered", ""),
+        ("http://silent:80", "does not say on which port", ""),
+        ("http://asked:8021", "its health check asks another", ""),
+        ("tcp://statsd:8125", "is not certain", ""),
+        ("postgres://database:5432/x", "a database or a broker", ""),
+        ("ftp://cart_keeper:8010", "what ftp:// makes of a name", ""),
+        ("http://apart:8040", "share no network", ""),
+        ("http://both:8050", "in networks in which shop is not", ""),
+        ('"http://cart_keeper:8\\x30\\x310"', "escapes", ""),
     ],
 )
-def test_what_is_not_certain_stays_and_it_is_said_why(environment: str, reason: str) -> None:
-    outcome = done(environment)
-    assert outcome.changes == ()
-    [kept] = outcome.kept
-    assert kept.reason == reason
-    assert kept.place.line == 4
+def test_what_is_not_safe_stays_and_it_is_said_why(value: str, reason: str, offered: str) -> None:
+    left, found = of_value(value)
+    assert left == value
+    assert found.changes == ()
+    [kept] = found.kept
+    assert reason in kept.reason
+    assert kept.offered == offered
+    assert (kept.place.line, kept.service, kept.variable) == (5, "shop", "CALLED_URL")
+
+
+def test_a_consumer_whose_lookups_go_by_no_agent_keeps_its_addresses() -> None:
+    text = FLEET.format(variable="CALLED_URL", value="http://cart_keeper:8010")
+    assert "does not ask an agent" in rewrite(text, Recipe.BESIDE).kept[0].reason
+    own = text.replace("    environment:", "    dns: 10.0.0.1\n    environment:", 1)
+    assert "does not ask an agent" in rewrite(own).kept[0].reason
+
+
+def test_with_the_hosts_agent_the_port_is_the_one_of_the_host() -> None:
+    text = FLEET.format(variable="CALLED_URL", value="http://cart_keeper:8010")
+    assert "CALLED_URL: http://cart-keeper.vertice.internal:9010\n" in rewrite(text, Recipe.HOST).text
+
+
+def test_a_host_and_its_port_change_together() -> None:
+    text = FLEET.format(variable="CART_HOST", value="cart_keeper\n      CART_PORT: 9010  # shown")
+    found = rewrite(text)
+    assert "CART_HOST: cart-keeper.vertice.internal\n      CART_PORT: 8010  # shown\n" in found.text
+    assert len(found.changes) == 2
+    right = text.replace("PORT: 9010", "PORT: 8010")
+    assert len(rewrite(right).changes) == 1
 
 
 @pytest.mark.parametrize(
-    "environment",
-    [
-        "{A: http://example.org:80}",
-        "{A: http://localhost:8034}",
-        "{A: http://10.0.0.7:8034}",
-        "{A: http://ip-intel.vertice.internal:8034}",
-        "{A: 'ip_intel:7'}",
-        "{A: ip_intel}",
-        "{A: '12:30', B: , C: text}",
-        "{A_HOST: example.org, A_PORT: 8034}",
-    ],
+    ("port", "reason"),
+    [("CART_PORT: '${P:-9010}'", "put together from variables"), ("OTHER: 1", "no port beside it")],
 )
-def test_what_is_no_address_of_the_fleet_is_not_spoken_of(environment: str) -> None:
-    outcome = done(environment)
-    assert (outcome.changes, outcome.kept) == ((), ())
+def test_a_host_whose_port_cannot_change_stays(port: str, reason: str) -> None:
+    text = FLEET.format(variable="CART_HOST", value=f"cart_keeper\n      {port}")
+    found = rewrite(text)
+    assert found.text == text
+    assert reason in found.kept[0].reason
 
 
-def test_who_has_no_agent_for_a_resolver_keeps_addresses() -> None:
-    [kept] = done("{A: http://ip_intel:9034}", Standing(STANDING.ports)).kept
-    assert kept.reason == "front does not ask an agent for names"
-    assert kept.offered == "ip-intel.vertice.internal:8034"
-
-
-def test_a_port_that_changes_is_said() -> None:
-    [change] = done("{A: http://ip_intel:803400}").changes
-    said = "ip_intel:803400 -> ip-intel.vertice.internal:8034 (there is no port 803400, and ip_intel has 8034 alone)"
-    assert str(change) == f"front: A: {said}"
-
-
-def test_with_the_hosts_agent_it_is_the_published_port() -> None:
-    standing = Standing({"front": 1, "ip_intel": 9034}, frozenset({"front"}))
-    for port in (8034, 9034):
-        text = done(f"{{A: http://ip_intel:{port}}}", standing).text
-        assert "A: http://ip-intel.vertice.internal:9034" in text
-
-
-def test_what_an_env_file_says_is_named_and_not_touched() -> None:
-    text = "services:\n  front: {env_file: a.env}\n  ip_intel: {expose: [8034]}\n"
-    outcome = rewritten(text, project_for(text, **{"a.env": "A=http://ip_intel:8034\n"}), STANDING, ZONE)
-    assert outcome.text == text
-    assert [k.reason for k in outcome.kept] == ["A stands in a.env, which is not touched"]
-
-
-SHARED = """\
-x-env: &env
-  A: http://ip_intel:8034
-services:
-  front: {environment: *env}
-  other: {environment: {<<: *env, B: x}}
-  ip_intel: {expose: [8034]}
-"""
+def test_half_of_a_pair_that_others_share_keeps_the_other_half_as_well() -> None:
+    text = (
+        "x-e: &e\n  CART_PORT: 9010\nservices:\n"
+        "  shop: {expose: [80], environment: {<<: *e, CART_HOST: cart}}\n"
+        "  other: {expose: [81], environment: {<<: *e}}\n"
+        "  cart: {ports: ['9010:8010']}\n"
+    )
+    found = rewrite(text)
+    assert found.text == text
+    assert any("CART_PORT would have to change as well" in k.reason for k in found.kept)
 
 
 def test_what_several_share_changes_when_it_is_safe_for_all_of_them() -> None:
-    both = Standing({"ip_intel": 8034}, frozenset({"front", "other"}))
-    outcome = rewritten(SHARED, project_for(SHARED), both, ZONE)
-    assert outcome.text == SHARED.replace("http://ip_intel:", "http://ip-intel.vertice.internal:")
-    assert [c.service for c in outcome.changes] == ["front", "other"]
-    one = rewritten(SHARED, project_for(SHARED), STANDING, ZONE)
-    assert one.text == SHARED
-    assert "other shares what is written there, and for it that is not safe" in [k.reason for k in one.kept]
+    text = (
+        "x-e: &e\n  CART_URL: http://cart:8010\nservices:\n"
+        "  shop: {expose: [80], environment: *e}\n"
+        "  other: {expose: [81], environment: *e}\n"
+        "  cart: {expose: [8010]}\n"
+    )
+    found = rewrite(text)
+    assert found.text == text.replace("cart:8010\n", "cart.vertice.internal:8010\n")
+    assert [c.service for c in found.changes] == ["other", "shop"]
+    alone = text.replace("other: {", "other: {dns: 10.0.0.1, ")
+    assert rewrite(alone).text == alone
 
 
-def test_no_password_is_shown() -> None:
-    outcome = done("{A: http://me:s3cret@ip_intel:8034, B: http://me:s3cret@several:8001}")
-    assert outcome.changes
-    assert outcome.kept
-    assert "s3cret" not in " ".join(map(str, (*outcome.changes, *outcome.kept)))
+def test_env_files_and_commands_are_not_touched() -> None:
+    text = (
+        "services:\n  shop:\n    expose: [80]\n    env_file: shop.env\n    command: --cart http://cart:8010\n"
+        "  cart: {expose: [8010]}\n"
+    )
+    project = project_of(
+        [("c.yml", text.encode())], read={"shop.env": b"CART_URL=http://cart:8010\n", ".env": b""}.__getitem__
+    )
+    options = Options()
+    found = rewritten(text, project, standing_with(planned(project, options).sidecars, options.recipe), options.zone)
+    assert found.text == text
+    assert {k.reason for k in found.kept} == {
+        "CART_URL stands in shop.env, which is not touched",
+        "it stands in `command`, and `environment` alone is changed",
+    }
+
+
+def test_another_zone_is_written_and_known_again() -> None:
+    text = FLEET.format(variable="CALLED_URL", value="http://cart_keeper:8010")
+    first = rewrite(text, zone="fleet.example")
+    assert "http://cart-keeper.fleet.example:8010" in first.text
+    again = rewrite(first.text, zone="fleet.example")
+    assert (again.text, again.changes, again.kept) == (first.text, (), ())
