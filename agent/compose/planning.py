@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from agent.compose.auditing import TOLERATED
 from agent.compose.errors import ComposeError, Place, printable
 from agent.compose.model import Healthcheck, Project, Service
 from agent.compose.ports import Port, is_port
@@ -117,10 +118,14 @@ class _LeftOut(Exception):
 
 
 def planned(project: Project, options: Options, wanted: Collection[str] = (), *, databases: bool = True) -> Planning:
-    """Return what is done with each service: with those `wanted`, or with all. Raises ComposeError for an unknown one.
+    """Return what is done with each service: with those `wanted`, or with all. Raises ComposeError.
 
     Databases and brokers are checked by tcp; without `databases` they are left out, unless they are wanted by name.
+    What is raised is an unknown name, or what Compose would refuse as a whole.
     """
+    for problem in project.problems:
+        if problem.code not in TOLERATED:
+            raise problem
     for name in wanted:
         if name not in project.services:
             raise ComposeError(f"there is no service {name!r} in it", code="no-service", place=Place(project.files[0]))
