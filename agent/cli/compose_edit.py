@@ -10,9 +10,9 @@ import codecs
 import difflib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -28,6 +28,9 @@ EXIT_CODES: Final = """exit codes:
   1    done, and something was left out; or a file could not be written, and is as it was
   2    wrong usage, or a file that cannot be used: nothing was written
   130  ended by Ctrl-C"""
+
+
+_Step: TypeAlias = tuple[str, int, int, int, int]
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -83,8 +86,61 @@ def write(file: Held, data: bytes) -> bool:
 def difference(name: str, before: str, after: str) -> str:
     """Return what an edit changes, as a unified diff."""
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    lines = difflib.unified_diff(old, new, printable(name), printable(name))
+    if before == after:
+        return ""
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False) if len(old) + len(new) < 2000 else None
+    lines = [f"--- {printable(name)}\n", f"+++ {printable(name)}\n"]
+    for group in matcher.get_grouped_opcodes() if matcher else _grouped(old, new):
+        first, last = group[0], group[-1]
+        lines.append(f"@@ -{_span(first[1], last[2])} +{_span(first[3], last[4])} @@\n")
+        for tag, i, i_end, j, j_end in group:
+            if tag == "equal":
+                lines += (f" {line}" for line in old[i:i_end])
+            else:
+                lines += (f"-{line}" for line in old[i:i_end])
+                lines += (f"+{line}" for line in new[j:j_end])
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def _span(start: int, end: int) -> str:
+    """Return a range of lines as a unified diff has it: an empty one by the line before it."""
+    length = end - start
+    return f"{start + 1 if length else start},{length}" if length != 1 else str(start + 1)
+
+
+def _grouped(old: list[str], new: list[str]) -> Iterable[list[_Step]]:
+    """Return the steps from one text to another in groups with three lines around each, in time linear in their size.
+
+    difflib takes minutes for thousands of services. An edit of ours changes lines where they stand, or adds some to
+    those that there are, or takes some out: then a walk through both is as good.
+    """
+    steps = _steps(old, new)
+    matcher = difflib.SequenceMatcher(None, old[:0], new[:0])
+    matcher.opcodes = steps  # type: ignore[attr-defined]  # what get_opcodes returns when it was found already
+    return matcher.get_grouped_opcodes()
+
+
+def _steps(old: list[str], new: list[str]) -> list[_Step]:
+    steps: list[_Step] = []
+    i = j = 0
+    while i < len(old) or j < len(new):
+        start_i, start_j = i, j
+        while i < len(old) and j < len(new) and old[i] == new[j]:
+            i, j = i + 1, j + 1
+        if (i, j) != (start_i, start_j):
+            steps.append(("equal", start_i, i, start_j, j))
+            continue
+        more = len(new) - len(old)
+        while (i < len(old) or j < len(new)) and not (i < len(old) and j < len(new) and old[i] == new[j]):
+            if more > 0 and j < len(new):
+                j += 1
+            elif more < 0 and i < len(old):
+                i += 1
+            else:
+                i, j = min(i + 1, len(old)), min(j + 1, len(new))
+        tag = "insert" if i == start_i else "delete" if j == start_j else "replace"
+        steps.append((tag, start_i, i, start_j, j))
+    return steps
 
 
 def told(work: Callable[[argparse.Namespace, Mapping[str, str]], int], arguments: argparse.Namespace) -> int:

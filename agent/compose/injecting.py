@@ -122,8 +122,8 @@ def _edits(outline: Outline, added: Additions, options: Options) -> Iterator[spl
     if added.configs:
         yield _configs(outline, key[0], added.configs, note)
     done: set[int] = set()
-    bodies = {name.value: body for name, body in services.pairs}
-    for name, entries in added.entries.items():
+    bodies = {key.value: value for key, value in services.pairs if key.shape is Shape.SCALAR}
+    for name, resolvers in added.dns.items():
         body = outline.followed(bodies.get(name))
         if body is None or body.shape is not Shape.MAPPING:
             raise NotEditable(f"{name} is not written as a map")

@@ -5,6 +5,7 @@ Pure. A service that cannot have one is left out with the reason; what is doubtf
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -173,7 +174,7 @@ class _Names:
 
     def agent_of(self, service: Service) -> str:
         """Return a name for the service's agent that no service of the file has."""
-        for ending in ("agent", "vertice-agent", *(f"vertice-agent-{n}" for n in range(2, 1000))):
+        for ending in itertools.chain(("agent", "vertice-agent"), (f"vertice-agent-{n}" for n in range(2, 1000))):
             name = f"{service.name}-{ending}"
             if name not in self._taken:
                 self._taken.add(name)

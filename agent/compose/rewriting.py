@@ -7,8 +7,7 @@ has an agent, has no other port, and the one who asks has a resolver that knows.
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_left, bisect_right
+import bisect
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias
 
@@ -372,13 +371,14 @@ def _at(text: str, spot: Spot, name: str) -> int | None:
 
 def _check(before: Outline, text: str, edits: list[Edit]) -> None:
     """Raise NotEditable unless the edited text has the same nodes with the same values, but for those edited."""
-    edits = sorted(edits, key=lambda e: e.start)
-    starts = [edit.start for edit in edits]
+    ordered = sorted(edits, key=lambda e: e.start)
+    starts = [e.start for e in ordered]
     pending = [(before.root, outline_of(text).root)]
     while pending:
         old, new = pending.pop()
         expected = old.value
-        inside = [e for e in edits if old.start <= e.start and e.end <= old.end] if old.shape is Shape.SCALAR else []
+        first = bisect.bisect_left(starts, old.start)
+        inside = ordered[first : bisect.bisect_left(starts, old.end)] if old.shape is Shape.SCALAR else []
         if inside:
             at = before.text.index(old.value, old.start, old.end)
             expected = applied(old.value, [Edit(e.start - at, e.end - at, e.new) for e in inside])

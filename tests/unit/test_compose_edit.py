@@ -1,0 +1,45 @@
+"""What an edit changes, shown as a diff that `patch` takes, in little time however large the file."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from agent.cli.compose_edit import difference
+
+SMALL = "a\nb\nc\nd\ne\nf\ng\nh\n"
+LARGE = "".join(f"line {n % 700}\n" for n in range(40_000))
+
+
+@pytest.mark.skipif(shutil.which("patch") is None, reason="patch, the judge, is not installed")
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (SMALL, SMALL.replace("e\n", "E\n")),
+        (SMALL, SMALL + "more"),
+        (SMALL.removesuffix("\n"), SMALL.replace("a\n", "")),
+        ("", SMALL),
+        (SMALL, ""),
+        (LARGE, LARGE.replace("line 7\n", "line seven\n")),
+        (LARGE, LARGE.replace("line 7\n", "line 7\nline 8\nnew\n")),
+        (LARGE.replace("line 7\n", "line 7\nline 8\nnew\n"), LARGE),
+        (LARGE, LARGE.replace("line 7\n", "line {\n  new}\n").replace("line 9\n", "")),
+        (LARGE, SMALL),
+    ],
+)
+def test_patch_makes_the_one_text_of_the_other(tmp_path: Path, before: str, after: str) -> None:
+    path = tmp_path / "c.yml"
+    path.write_text(before)
+    started = time.perf_counter()
+    shown = difference("c.yml", before, after)
+    assert time.perf_counter() - started < 5
+    subprocess.run(["patch", "--quiet", str(path)], input=shown, text=True, check=True, timeout=60)
+    assert (path.read_text() if path.exists() else "") == after
+
+
+def test_nothing_changed_is_no_diff() -> None:
+    assert difference("c.yml", SMALL, SMALL) == ""
