@@ -21,6 +21,7 @@ services:
   many: {{expose: [8001, 8002]}}
   asked: {{expose: [8020], healthcheck: {{test: "curl http://localhost:8021/"}}}}
   silent: {{image: x}}
+  hinted: {{healthcheck: {{test: "curl http://localhost:8060/"}}}}
   statsd: {{ports: ["8125/udp", "8126"]}}
   database: {{image: "postgres:16", expose: [5432]}}
   Bad.Name: {{expose: [8030]}}
@@ -81,6 +82,7 @@ def test_an_address_with_one_right_port_becomes_a_name(before: str, after: str) 
         ("http://Bad.Name:8030", "cannot be registered", ""),
         ("http://silent:80", "does not say on which port", ""),
         ("http://asked:8021", "its health check asks another", ""),
+        ("http://hinted:8061", "declares no port, and 8061 is none that it speaks of", ""),
         ("tcp://statsd:8125", "is not certain", ""),
         ("postgres://database:5432/x", "a database or a broker", ""),
         ("ftp://cart_keeper:8010", "what ftp:// makes of a name", ""),
@@ -180,3 +182,29 @@ def test_another_zone_is_written_and_known_again() -> None:
     assert "http://cart-keeper.fleet.example:8010" in first.text
     again = rewrite(first.text, zone="fleet.example")
     assert (again.text, again.changes, again.kept) == (first.text, (), ())
+
+
+def test_a_target_without_an_agent_keeps_its_address() -> None:
+    text = FLEET.format(variable="CALLED_URL", value="http://cart_keeper:8010")
+    project = project_of([("c.yml", text.encode())])
+    sidecars = planned(project, Options(), ["shop"]).sidecars
+    found = rewritten(text, project, standing_with(sidecars, Recipe.NETNS), "vertice.internal")
+    assert found.text == text
+    assert found.kept[0].reason == "cart_keeper has no agent that would register it"
+
+
+def test_a_name_that_is_too_long_for_dns_with_its_zone_is_not_written() -> None:
+    text = FLEET.format(variable="CALLED_URL", value="http://cart_keeper:8010")
+    found = rewrite(text, zone=".".join(["z" * 60] * 4))
+    assert found.text == text
+    assert "more than 253 characters" in found.kept[0].reason
+
+
+def test_two_values_of_one_name_in_one_line_are_left_alone() -> None:
+    text = (
+        "services: {shop: {expose: [80], environment: {CART_URL: 'http://cart:8010'}},"
+        " other: {expose: [81], environment: {CART_URL: 'http://cart:8010'}}, cart: {expose: [8010]}}\n"
+    )
+    found = rewrite(text)
+    assert found.text == text
+    assert {k.reason for k in found.kept} == {"it does not stand in a place of its own"}
