@@ -126,6 +126,8 @@ def _inject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> in
     if arguments.write or arguments.diff:
         after = injected(file.text, sidecars, options)
         done = _into(path, file.text, after, diff=arguments.diff)
+        if override_path(path).exists():
+            print(f"note: {printable(str(override_path(path)))} is there as well: do not use both", file=say)
         if arguments.write and not write(file.file, file.bytes_of(after)):
             done = f"{printable(file.name)}: is as it is to be already"
     else:

@@ -136,6 +136,15 @@ def test_in_place_and_out_again_gives_the_bytes_back(shop: Path, recipe: tuple[s
     assert only(shop.parent, "compose.yml")
 
 
+def test_agents_in_the_file_and_in_the_override_file_are_not_kept_quiet_about(shop: Path) -> None:
+    assert vertice("inject", shop).returncode == 0
+    said = vertice("inject", shop, "--write").stdout
+    assert f"note: {override_of(shop)} is there as well" in said
+    refused = vertice("inject", shop)
+    assert refused.returncode == 2
+    assert "there are agents in it" in refused.stderr
+
+
 def test_a_symbolic_link_is_followed_and_stays(shop: Path) -> None:
     link = shop.parent / "link.yml"
     link.symlink_to(shop.name)

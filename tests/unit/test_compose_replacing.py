@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from agent.compose.replacing import Changed, held, replace
 
+NOBODY = 65534
 LARGE = 1 << 20
 
 
@@ -82,17 +85,27 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     assert names(tmp_path) == {"c.yml"}
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written_to_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "c.yml").write_bytes(b"old")
-    before = held(tmp_path / "c.yml", LARGE)
-    tmp_path.chmod(0o500)
+def test_a_folder_that_may_not_be_written_to_is_an_error() -> None:
+    # Root may write everywhere, and others may not enter the folders that pytest makes for root.
+    folder = Path(tempfile.mkdtemp(prefix="vertice-"))
+    path = folder / "c.yml"
+    path.write_bytes(b"old")
+    me = os.geteuid()
+    if me == 0:
+        for owned in (folder, path):
+            os.chown(owned, NOBODY, -1)
+    folder.chmod(0o500)
+    before = held(path, LARGE)
     try:
+        os.seteuid(NOBODY if me == 0 else me)
         with pytest.raises(PermissionError):
             replace(before, b"new")
+        assert path.read_bytes() == b"old"
+        assert names(folder) == {"c.yml"}
     finally:
-        tmp_path.chmod(0o700)
-    assert (tmp_path / "c.yml").read_bytes() == b"old"
+        os.seteuid(me)
+        folder.chmod(0o700)
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("step", ["os.fchmod", "os.fsync", "pathlib.Path.replace"])
