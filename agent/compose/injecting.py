@@ -87,8 +87,7 @@ def override_text(sidecars: list[Sidecar], options: Options, name: str, output: 
 
 def _override_expected(sidecars: list[Sidecar], options: Options) -> dict[str, Any]:
     added = additions(sidecars, options, anchors=False)
-    own = {service: {"dns": list(resolvers)} for service, resolvers in added.dns.items()}
-    found: dict[str, Any] = {"services": {**own, **_texts(added.services)}}
+    found: dict[str, Any] = {"services": {**_texts(added.entries), **_texts(added.services)}}
     if options.recipe is not Recipe.HOST:
         found.update(_texts(shared_entries(options)))
     if added.configs:
@@ -123,7 +122,7 @@ def _edits(outline: Outline, added: Additions, options: Options) -> Iterator[spl
         yield _configs(outline, key[0], added.configs, note)
     done: set[int] = set()
     bodies = {key.value: value for key, value in services.pairs if key.shape is Shape.SCALAR}
-    for name, resolvers in added.dns.items():
+    for name, entries in added.entries.items():
         body = outline.followed(bodies.get(name))
         if body is None or body.shape is not Shape.MAPPING:
             raise NotEditable(f"{name} is not written as a map")

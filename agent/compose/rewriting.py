@@ -332,7 +332,7 @@ class _LineNumbers:
         self._starts = [match.end() for match in BREAK.finditer(text)]
 
     def of(self, at: int) -> int:
-        return bisect_right(self._starts, at) + 1
+        return bisect.bisect_right(self._starts, at) + 1
 
 
 def _why_not(

@@ -137,7 +137,6 @@ def _shared(options: Options) -> dict[str, Any]:
         "restart": "unless-stopped",
         "read_only": True,
         "cap_drop": ["ALL"],
-        "cap_add": ["NET_BIND_SERVICE"],  # port 53, where the runtime keeps low ports to it
         "security_opt": ["no-new-privileges:true"],
         # It drains before it ends: 3 s until everybody has acknowledged that, 5 s for earlier answers, and a rest.
         "stop_grace_period": "15s",

@@ -100,7 +100,6 @@ def test_each_recipe_puts_the_agent_where_it_says() -> None:
     for agent in (netns, beside, found[Recipe.HOST]["vertice-agent"]):
         assert agent["read_only"] is True
         assert agent["cap_drop"] == ["ALL"]
-        assert agent["cap_add"] == ["NET_BIND_SERVICE"]
         assert agent["restart"] == "unless-stopped"
         assert agent["deploy"]["resources"]["limits"] == {"cpus": "0.25", "memory": "128M"}
 
