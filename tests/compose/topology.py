@@ -29,9 +29,10 @@ class Topology:
         self.project = f"vertice-test-{secrets.token_hex(4)}"
         self.env = {"VERTICE_TAG": TAG, **env}
 
-    def up(self, *services: str) -> None:
+    def up(self, *services: str, timeout_s: float = 120) -> None:
         """Start the services, or all."""
-        self.engine.compose(self.file, self.project, "up", "-d", "--no-build", *services, env=self.env)
+        words = ("up", "-d", "--no-build", *services)
+        self.engine.compose(self.file, self.project, *words, env=self.env, timeout_s=timeout_s)
 
     def down(self) -> None:
         """End everything: containers, volumes and networks of this project, and of no other."""
