@@ -59,6 +59,6 @@ def test_another_status_is_not_well(port: int) -> None:
     assert code("/ready", listen=f":{port}") == 1
 
 
-@pytest.mark.parametrize("listen", [f"127.0.0.1:{free_port()}", "no.such.host.invalid:80", "nonsense"])
+@pytest.mark.parametrize("listen", ["127.0.0.1:{free}", "no.such.host.invalid:80", "nonsense"])
 def test_where_nobody_answers_it_is_not_well(listen: str) -> None:
-    assert code("/live", listen=listen) == 1
+    assert code("/live", listen=listen.format(free=free_port())) == 1
