@@ -39,6 +39,18 @@ def free_port() -> int:
     raise RuntimeError("no port is free for both TCP and UDP")
 
 
+@contextlib.contextmanager
+def black_hole() -> Iterator[int]:
+    """Have a loopback port to which no connection is ever made, and none is refused: its queue is full."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        yield full.getsockname()[1]
+
+
 def find(program: str) -> str:
     """Return the path of a system program. `make test` installs them all, so a missing one is an error."""
     path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 
 import aiohttp
 import msgspec
@@ -26,21 +25,9 @@ from tests.foreign import reply_to
 from tests.integration.agents import QUICK, becomes, spec, stand_in, standing
 from tests.integration.registries import SmallestDraw, registry_client_for, upstreams_at
 from tests.integration.replicas import READY, Api, serving
-from tests.programs import eventually, free_port
+from tests.programs import black_hole, eventually, free_port
 from tests.resolvers import Resolver, Script, resolver
 from tests.samples import claim
-
-
-@contextlib.contextmanager
-def black_hole() -> Iterator[str]:
-    """Have an address to which no connection is ever made, and none is refused: its queue is full."""
-    with contextlib.ExitStack() as stack:
-        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(full.getsockname())
-        yield f"http://127.0.0.1:{full.getsockname()[1]}"
 
 
 @contextlib.asynccontextmanager
@@ -61,7 +48,8 @@ async def deaf() -> AsyncIterator[str]:
 
 
 async def test_a_write_goes_to_the_next_when_no_connection_is_made(api: Api) -> None:
-    with black_hole() as hole:
+    with black_hole() as port:
+        hole = f"http://127.0.0.1:{port}"
         async with registry_client_for([hole, api.url]) as registry:
             began = asyncio.get_running_loop().time()
             assert (await registry.register(claim("geo", epoch=5)))[0].outcome is Outcome.DONE

@@ -15,8 +15,9 @@ from redis.exceptions import RedisError
 
 from registry_core.errors import SettingsError, StoreUnavailable
 from registry_core.store.redis.masters import FixedMaster, Masters, SentinelMaster, masters_of
+from registry_core.store.redis.pool import OPERATION_TIMEOUT_S, close_client, open_client
 from registry_core.store.redis.url import Access, Address, PoolTerms, redis_settings
-from tests.programs import eventually, free_port
+from tests.programs import black_hole, eventually, free_port
 from tests.redis_topology import FAILOVER_TIMEOUT_MS, RedisServer, Topology, redis_server, topology
 
 
@@ -347,3 +348,14 @@ async def test_a_redis_that_loads_its_data_is_not_the_master_yet() -> None:
         with pytest.raises(StoreUnavailable, match="loading"):
             await masters.current()
         await masters.close()
+
+
+async def test_a_server_that_has_vanished_is_given_up_before_an_answer_would_be() -> None:
+    with black_hole() as port:
+        client = open_client(Address("127.0.0.1", port), Access())
+        try:
+            async with asyncio.timeout(OPERATION_TIMEOUT_S / 2):
+                with pytest.raises(RedisError):
+                    await client.ping()
+        finally:
+            await close_client(client)

@@ -22,6 +22,9 @@ from registry_core.ports import PoolReport
 from registry_core.store.redis.url import Access, Address, PoolTerms
 
 OPERATION_TIMEOUT_S: Final = 5.0
+# A host that has vanished, as a container's does, answers no SYN: whoever waits for that as long as for an answer holds
+# up its writes long after another master is in place. In this time a SYN that was lost is sent a second time.
+CONNECT_TIMEOUT_S: Final = 1.5
 HEALTH_CHECK_EVERY_S: Final = 10
 # A peer that vanished without a word is noticed after 60 s of silence and 3 questions, 10 s apart.
 KEEPALIVE: Final = {
@@ -85,7 +88,7 @@ def open_client(
         "username": access.username,
         "password": access.password,
         "socket_timeout": timeout_s,
-        "socket_connect_timeout": timeout_s,
+        "socket_connect_timeout": min(timeout_s, CONNECT_TIMEOUT_S),
         "socket_keepalive": True,
         "socket_keepalive_options": KEEPALIVE,
         "health_check_interval": HEALTH_CHECK_EVERY_S,
