@@ -38,11 +38,12 @@ run: setup ## start a registry, an agent and a small fleet on loopback (Ctrl-C e
 
 test: setup-dev system-packages check ## everything that CI checks: style, types, imports, tests, coverage
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadscope --ignore tests/properties
+	$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadscope --ignore tests/properties -m "not alone"
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	@# Without coverage, which would take half of the time of what does nothing but compute.
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope tests/properties
+	$(BIN)/python -m pytest -m alone tests/scenarios
 
 # A script that sets containers up on this machine, for when it has neither Docker nor podman.
 CONTAINERS ?= $(wildcard ../shared/tools/containers.sh)

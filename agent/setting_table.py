@@ -134,6 +134,13 @@ DNS_ALLOW: Final[Setting[tuple[str, ...]]] = Setting(
     "the networks that may ask over DNS, besides this machine's own loopback",
     "10.0.0.0/8,fd00::/8",
 )
+FOLLOW_NAMESPACE: Final = Setting(
+    "AGENT_FOLLOW_NAMESPACE",
+    choice("on", "off"),
+    "off",
+    "on: end, so as to be restarted, when the container whose network it shares is another by now",
+    "on",
+)
 DNS_RATE_LIMIT: Final = Setting(
     "AGENT_DNS_RATE_LIMIT",
     integer(0, 1_000_000),
@@ -261,6 +268,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     DNS_RATE_LIMIT,
     DNS_FORWARD,
     DNS_WORKERS,
+    FOLLOW_NAMESPACE,
     CHECK,
     CHECK_INTERVAL,
     CHECK_TIMEOUT,

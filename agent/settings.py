@@ -38,6 +38,7 @@ from agent.setting_table import (
     DNS_ZONE,
     DRAIN_CONFIRM,
     DRAIN_WAIT,
+    FOLLOW_NAMESPACE,
     HEARTBEAT_INTERVAL,
     HTTP_LISTEN,
     INITIAL_WAIT_TIMEOUT,
@@ -101,6 +102,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     dns_rate_limit: int = DNS_RATE_LIMIT.default
     dns_forward: ForwardRules = DNS_FORWARD.default
     dns_workers: int = DNS_WORKERS.default
+    follow_namespace: bool = False
     zone: str = ""
     when_none_pass: WhenNonePass = WHEN_NONE_PASS.default
     drain_confirm_s: float = DRAIN_CONFIRM.default
@@ -144,6 +146,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         dns_rate_limit=values[DNS_RATE_LIMIT],
         dns_forward=_outside(values[DNS_ZONE], values[DNS_FORWARD]),
         dns_workers=values[DNS_WORKERS],
+        follow_namespace=values[FOLLOW_NAMESPACE] == "on",
         zone=values[ZONE],
         when_none_pass=values[WHEN_NONE_PASS],
         drain_confirm_s=values[DRAIN_CONFIRM],

@@ -13,6 +13,7 @@ import itertools
 import logging
 import random
 import secrets
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,7 @@ from agent.loader import ServiceLoader
 from agent.local_api import LocalApi
 from agent.lookups import Lookups
 from agent.metrics import AgentMetrics
+from agent.namespace import Namespace
 from agent.registry_client import CONNECTIONS, RegistryClient
 from agent.registry_lookup import RegistryLookup
 from agent.registry_probes import Probes
@@ -309,6 +311,8 @@ class Sidecar:
         tasks = [
             asyncio.create_task(work) for work in (self.lookup.run(), probes.run(), sync.run(), self._tick(loader))
         ]
+        if settings.follow_namespace:
+            tasks.append(asyncio.create_task(self._mind_namespace()))
         if self.keeper is not None:
             tasks.append(asyncio.create_task(self.keeper.run()))
         if self.reloader is not None:
@@ -363,6 +367,13 @@ class Sidecar:
             self.lookup.use(new.registry_urls)
         self.view.use_own(frozenset(spec.claim.key.label for spec in services))
         session.use(self._session_settings(new), services)
+
+    async def _mind_namespace(self) -> None:
+        namespace = Namespace()
+        while not namespace.is_left_behind():  # noqa: ASYNC110 - nobody tells: it has to be looked at
+            await asyncio.sleep(TICK_S)
+        _log.warning("namespace_gone", because="every network interface but lo has gone: ending, to be restarted")
+        signal.raise_signal(signal.SIGTERM)
 
     async def _tick(self, loader: ServiceLoader) -> None:
         for number in itertools.count(1):

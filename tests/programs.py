@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -23,15 +24,23 @@ VERTICE = (sys.executable, "-m", "agent.cli.main")
 # side have parts of their own.
 FIRST_PORT, LAST_PORT = 10_000, 32_000
 _PARTS = 8
-_CHANCE = random.SystemRandom()  # a test that is repeated with its seed meets other ports
+
+
+def _ports() -> Iterator[int]:
+    """Yield the ports of this process's part, each once in a round: none is given out twice to one test."""
+    part = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PARTS
+    size = (LAST_PORT - FIRST_PORT) // _PARTS
+    # Not always from the first on: another run on this machine may be under way.
+    for number in itertools.count(random.SystemRandom().randrange(size)):
+        yield FIRST_PORT + part * size + number % size
+
+
+_NEXT_PORTS = _ports()
 
 
 def free_port() -> int:
     """Return a loopback port that is free for TCP and for UDP."""
-    part = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PARTS
-    size = (LAST_PORT - FIRST_PORT) // _PARTS
-    for _ in range(200):
-        port = FIRST_PORT + part * size + _CHANCE.randrange(size)
+    for port in itertools.islice(_NEXT_PORTS, 200):
         with contextlib.suppress(OSError), socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
             tcp.bind(("127.0.0.1", port))
             udp.bind(("127.0.0.1", port))

@@ -181,6 +181,7 @@ def _environment(sidecar: Sidecar, recipe: Recipe) -> dict[str, str]:
         # Nobody asks it, so that it needs no port that not everybody may listen on.
         found["AGENT_DNS_LISTEN"] = "127.0.0.1:8653"
     elif recipe is Recipe.NETNS:
+        found["AGENT_FOLLOW_NAMESPACE"] = "on"  # when the service restarts, it has another one
         # What the service listens on in that namespace is taken.
         if DNS_PORT in sidecar.listens_on:
             found["AGENT_DNS_LISTEN"] = "127.0.0.1:8653"

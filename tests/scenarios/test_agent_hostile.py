@@ -12,6 +12,7 @@ from pathlib import Path
 
 import dnslib
 import psutil
+import pytest
 
 from tests.chaos.system import say
 from tests.programs import VERTICE, free_port, running, wait_until
@@ -124,6 +125,7 @@ class Bad:
                     each.recv(65536)
 
 
+@pytest.mark.alone
 def test_bad_neighbours_delay_no_lookup_of_good_ones(tmp_path: Path) -> None:
     port, http_port, dns_port = free_port(), free_port(), free_port()
     settings = {

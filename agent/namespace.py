@@ -1,0 +1,35 @@
+"""Whether this agent is still in the network namespace of a living container.
+
+A container that restarts gets a new namespace. An agent that shares the one before stays behind in it: it reaches
+nobody, and nobody asks it. All that it sees is that every interface but `lo` has gone. Then it had better end, so
+that its restart puts it into the new one.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Final
+
+# A network may be attached anew while a container runs: that takes less than so many looks, one a second.
+LOOKS: Final = 3
+
+
+def interfaces() -> frozenset[str]:
+    """Return the names of the network interfaces here, but for `lo`."""
+    return frozenset(name for _, name in socket.if_nameindex() if name != "lo")
+
+
+class Namespace:
+    """The namespace that this process began in."""
+
+    def __init__(self, seen: Callable[[], frozenset[str]] = interfaces) -> None:
+        """`seen` returns the interfaces that are there now, but for `lo`."""
+        self._seen = seen
+        self._had_any = bool(seen())
+        self._without = 0
+
+    def is_left_behind(self) -> bool:
+        """Look once more; return whether nothing has been there for LOOKS looks in a row, where once there was."""
+        self._without = 0 if self._seen() else self._without + 1
+        return self._had_any and self._without >= LOOKS
