@@ -8,22 +8,40 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
-def replace_file(path: Path, parts: Iterable[bytes]) -> None:
+def _as_it_is(_: int) -> None:
+    """Leave a new file with the mode and the owner that it was made with."""
+
+
+def _always() -> None:
+    """Have nothing against it."""
+
+
+def replace_file(
+    path: Path,
+    parts: Iterable[bytes],
+    *,
+    prepare: Callable[[int], None] = _as_it_is,
+    check: Callable[[], None] = _always,
+) -> None:
     """Write `parts` to `path`, readable by its owner alone. When it fails, what was there stays.
 
-    On the disk when it returns, the name included. Raises OSError.
+    `prepare` is given the descriptor of the new file before anything is written to it; `check` is called when all
+    of it is on the disk, and raises to leave things as they are. On the disk when it returns, the name included.
+    Raises OSError.
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
+            prepare(file.fileno())
             for part in parts:
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())
+        check()
         Path(name).replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 from collections.abc import Callable
 from typing import Final
@@ -23,7 +24,7 @@ WAITING_CHECK_EVERY_S: Final = 1.0
 _log = structlog.get_logger(component="agent.checks")
 
 
-class Checker:
+class Checker(abc.ABC):
     """What one check has found. `changed` is told of each new status, `seen` gets every result."""
 
     def __init__(
@@ -44,9 +45,9 @@ class Checker:
         self.last: CheckResult | None = None
         self.flaps = 0  # times that it began to be held
 
+    @abc.abstractmethod
     async def run(self) -> None:
         """Check until cancelled."""
-        raise NotImplementedError
 
     @property
     def held_s(self) -> float:

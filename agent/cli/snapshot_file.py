@@ -6,17 +6,15 @@ the SHA-256 of the header line with an empty checksum in it, and of every line b
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import stat
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
+from agent.files import replace_file
 from registry_core.api.reading import decode, saved_instance_of
 from registry_core.api.schemas import RestoreBody
 from registry_core.domain.records import Instance
@@ -96,23 +94,7 @@ def write(path: Path, header: Header, records: Sequence[Record]) -> None:
     lines = [_ENCODER.encode(record) for record in records]
     header = msgspec.structs.replace(header, count=len(lines), checksum="")
     header = msgspec.structs.replace(header, checksum=_checksum(header, lines))
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            for line in (_ENCODER.encode(header), *lines):
-                file.write(line + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)  # the new name has to outlive a power cut, too
-    finally:
-        os.close(folder)
+    replace_file(path, (line + b"\n" for line in (_ENCODER.encode(header), *lines)))
 
 
 def read(path: Path) -> Saved:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 import msgspec
 
+from agent.files import replace_file
 from registry_core.errors import CallerError
 
 
@@ -52,28 +52,14 @@ def replace(before: Held, data: bytes) -> None:
 
     Raises Changed when the file is another one by now, and OSError.
     """
-    path = before.path
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            if before.owner is not None:
-                with contextlib.suppress(PermissionError):  # who may not give it away keeps it for himself
-                    os.fchown(file.fileno(), *before.owner)
-            os.fchmod(file.fileno(), before.mode)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _check_unchanged(before)
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)  # the new name has to outlive a power cut, too
-    finally:
-        os.close(folder)
+
+    def prepare(descriptor: int) -> None:
+        if before.owner is not None:
+            with contextlib.suppress(PermissionError):  # who may not give it away keeps it for himself
+                os.fchown(descriptor, *before.owner)
+        os.fchmod(descriptor, before.mode)
+
+    replace_file(before.path, [data], prepare=prepare, check=lambda: _check_unchanged(before))
 
 
 def _check_unchanged(before: Held) -> None:
