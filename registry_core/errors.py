@@ -40,6 +40,10 @@ class Fenced(Conflict):
     """Raised when a newer owner has claimed the same instance: the caller must stop asserting it."""
 
 
+class Late(Conflict):
+    """Raised when a newer write of the same owner was taken before: this one comes too late, and changes nothing."""
+
+
 class AmbiguousInstance(Conflict):
     """Raised when a service has several instances and the caller did not say which one it means."""
 

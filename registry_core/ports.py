@@ -132,6 +132,8 @@ class ShardReport(msgspec.Struct, frozen=True):
     not_closed_s: float  # since its breaker opened without closing again; 0 while it is closed
     latency_ms: float | None  # of the master's latest answers; None when none is known
     connection_pool: PoolReport | None  # None when no master is known
+    set_aside: int = 0  # entries that cannot be read, and that nothing is answered from
+    notes: tuple[str, ...] = ()  # what an operator should change about its servers
 
 
 class Store(Protocol):
@@ -157,10 +159,21 @@ class Store(Protocol):
         """Return how each shard stands; nothing for a store in this process. Asks nobody, waits for nothing."""
         ...
 
-    async def register(self, claim: Registration) -> Grant:
+    def unknown(self, label: str) -> str:
+        """Return why a service of this label may exist although it was not delivered; "" when it does not exist.
+
+        Its shard is not followed at present, or an entry of it cannot be read. Asks nobody, waits for nothing.
+        """
+        ...
+
+    async def register(self, claim: Registration, *, sequence: int | None = None, may_displace: bool = True) -> Grant:
         """Store `claim` (already checked) and start its lease.
 
-        Raises Conflict when the name or address is somebody else's, Fenced for an older epoch.
+        `sequence` orders the writes of one owner (epoch): what comes after a higher one is Late, and what comes
+        again with the same one changes nothing. None takes no part in that. Without `may_displace` the address of
+        another service is taken over only when its holder is overdue or suspect, not when it is critical.
+
+        Raises Conflict when the name or address is somebody else's, Fenced for an older epoch, Late.
         """
         ...
 
@@ -178,12 +191,18 @@ class Store(Protocol):
         """
         ...
 
-    async def set_status(self, key: InstanceKey, status: Status, epoch: int | None = None) -> Instance:
-        """Change a status. Raises NotFound, or Fenced for an older epoch."""
+    async def set_status(
+        self, key: InstanceKey, status: Status, epoch: int | None = None, *, sequence: int | None = None
+    ) -> Instance:
+        """Change a status. Raises NotFound, Fenced for an older epoch, or Late."""
         ...
 
-    async def deregister(self, key: InstanceKey, epoch: int | None = None) -> Instance:
-        """Take an instance out at once. Raises NotFound, or Fenced for an older epoch."""
+    async def deregister(self, key: InstanceKey, epoch: int | None = None, *, sequence: int | None = None) -> Instance:
+        """Take an instance out at once. Raises NotFound, Fenced for an older epoch, or Late.
+
+        A registration, status or removal of the same or an older owner that was sent before it is refused as Late
+        for a minute.
+        """
         ...
 
     async def sweep(self) -> SweepReport:

@@ -55,7 +55,17 @@ class MemoryStore:
         """Return nothing: there is no connection that could be cut, and no server that could be away."""
         return ()
 
-    async def register(self, claim: Registration) -> Grant:
+    def unknown(self, label: str) -> str:  # noqa: ARG002 - of every label the same is true
+        """Return "": what was delivered is all there is."""
+        return ""
+
+    async def register(
+        self,
+        claim: Registration,
+        *,
+        sequence: int | None = None,  # noqa: ARG002
+        may_displace: bool = True,  # noqa: ARG002
+    ) -> Grant:
         """Store `claim` and start its lease. Raises Conflict or Fenced."""
         feed = self._started()
         now, wall = self._clock.monotonic(), self._clock.wall()
@@ -106,7 +116,14 @@ class MemoryStore:
         self._deliver(feed, events)
         return results
 
-    async def set_status(self, key: InstanceKey, status: Status, epoch: int | None = None) -> Instance:
+    async def set_status(
+        self,
+        key: InstanceKey,
+        status: Status,
+        epoch: int | None = None,
+        *,
+        sequence: int | None = None,  # noqa: ARG002
+    ) -> Instance:
         """Change a status and return the record. Raises NotFound or Fenced."""
         feed = self._started()
         held = self._held(key, epoch)
@@ -114,7 +131,13 @@ class MemoryStore:
             self._deliver(feed, [StatusChanged(self._next(), key, status)])
         return self._held(key, None)
 
-    async def deregister(self, key: InstanceKey, epoch: int | None = None) -> Instance:
+    async def deregister(
+        self,
+        key: InstanceKey,
+        epoch: int | None = None,
+        *,
+        sequence: int | None = None,  # noqa: ARG002
+    ) -> Instance:
         """Take an instance out and return its last record. Raises NotFound or Fenced."""
         feed = self._started()
         held = self._held(key, epoch)

@@ -131,7 +131,17 @@ class RedisStore:
 
     # -- operations
 
-    async def register(self, claim: Registration) -> Grant:
+    def unknown(self, label: str) -> str:  # noqa: ARG002
+        """Return why a service of this label may exist although it was not delivered; "" when it does not."""
+        return ""
+
+    async def register(
+        self,
+        claim: Registration,
+        *,
+        sequence: int | None = None,  # noqa: ARG002
+        may_displace: bool = True,  # noqa: ARG002
+    ) -> Grant:
         """Store `claim` and start its lease. Raises Conflict, Fenced, Unavailable."""
         self._started()
         shard = self._home(claim.key)
@@ -213,7 +223,14 @@ class RedisStore:
                 results[at] = result
         return [result for result in results if result is not None]
 
-    async def set_status(self, key: InstanceKey, status: Status, epoch: int | None = None) -> Instance:
+    async def set_status(
+        self,
+        key: InstanceKey,
+        status: Status,
+        epoch: int | None = None,
+        *,
+        sequence: int | None = None,  # noqa: ARG002
+    ) -> Instance:
         """Change a status. Raises NotFound, Fenced, Unavailable."""
         self._started()
         own = self._merge.home(key.label, key.instance_id)
@@ -222,7 +239,13 @@ class RedisStore:
         shard = own if own in held or not held else held[0]
         return await self._shards[shard].set_status(key, status, epoch)
 
-    async def deregister(self, key: InstanceKey, epoch: int | None = None) -> Instance:
+    async def deregister(
+        self,
+        key: InstanceKey,
+        epoch: int | None = None,
+        *,
+        sequence: int | None = None,  # noqa: ARG002
+    ) -> Instance:
         """Take an instance out. Raises NotFound, Fenced, Unavailable."""
         self._started()
         own = self._merge.home(key.label, key.instance_id)
