@@ -93,6 +93,7 @@ class SweepReport(msgspec.Struct, frozen=True):
     amnesty_s: float
     suspected: tuple[InstanceKey, ...] = ()
     spared: bool = False  # somebody who is due waits for the next sweep, which should be soon
+    unswept: tuple[tuple[str, str], ...] = ()  # shards that could not be swept, and why
 
 
 class GuardReport(msgspec.Struct, frozen=True):
