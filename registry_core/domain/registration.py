@@ -214,7 +214,7 @@ def admitted(
 
     An address (`host:port`) belongs to one instance. A holder that is overdue, suspect or critical has
     to make room: containers inherit the addresses of dead ones. An instance of another service that is critical has
-    to only with `may_displace`: it lives, and who may write one service alone must not take another one out.
+    to only with `may_displace`: it lives, and a caller that may write one service alone must not take another one out.
 
     Raises Conflict when the name or the address belongs to somebody else, Fenced when a newer epoch
     owns the instance.

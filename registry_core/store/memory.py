@@ -39,7 +39,7 @@ class MemoryStore:
         self._leases = Leases(terms, clock.monotonic(), random)
         self._position = Position(_SHARD, epoch, 0)
         self._feed: Feed | None = None
-        # Of who is registered: the last sequence that was taken within the epoch of the record.
+        # The last sequence that was taken of each registered instance, within the epoch of its record.
         self._sequences: dict[InstanceKey, int] = {}
         self._tombstones = Tombstones()
 

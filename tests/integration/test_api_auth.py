@@ -101,7 +101,7 @@ TAKING = {**GOOD, "service_name": "billing"}
 
 @pytest.mark.parametrize("status", ["passing", "warning", "critical", "draining", "maintenance"])
 async def test_a_key_takes_no_living_instance_of_another_service_out(status: str) -> None:
-    """Whoever holds one service's key could otherwise wait for a failed check, and receive the other's requests."""
+    """The holder of one service's key could otherwise wait for a failed check, and receive the other's requests."""
     async with serving(CLOSED) as api:
         before = await held_by_another_service(api, status)
         answer = await api.call("POST", "/register", TAKING, headers=key("billing"))
@@ -140,7 +140,7 @@ async def test_a_key_takes_over_from_its_own_service_as_ever() -> None:
         assert [i.instance_id for i in api.replica.view.catalog] == ["new"]
 
 
-async def test_the_shared_token_removes_who_sits_on_an_address_that_is_not_his() -> None:
+async def test_the_shared_token_removes_a_squatter() -> None:
     async with serving(CLOSED) as api:
         squatting = {**GOOD, "service_name": "billing", "instance_id": "squatter"}
         assert (await api.call("POST", "/register", squatting, headers=key("billing"))).status == 201

@@ -56,7 +56,7 @@ async def test_a_deregistered_instance_is_not_brought_back_by_what_was_sent_befo
 
 @pytest.mark.parametrize(("method", "path", "body"), WRITES)
 @pytest.mark.parametrize("wrong", ["", "-1", "1.5", "0x10", "one", "\u0663", "9007199254740992", "1" * 400, "1, 2"])
-async def test_what_is_no_sequence_is_refused(api: Api, method: str, path: str, body: Any, wrong: str) -> None:
+async def test_a_bad_sequence_is_refused(api: Api, method: str, path: str, body: Any, wrong: str) -> None:
     await api.register(epoch=5)
     digest = api.replica.view.catalog.digest
     answer = await send(api, method, path, body, wrong)

@@ -46,7 +46,7 @@ def test_a_key_is_good_for_its_own_service_alone() -> None:
             caller.require(other)
 
 
-def test_only_who_may_write_everything_may_take_a_living_instances_address() -> None:
+def test_only_a_caller_that_may_write_everything_takes_a_living_instances_address() -> None:
     assert Authenticator(()).identify({}).may_displace
     assert BOTH.identify({TOKEN_HEADER: "new"}).may_displace
     assert not BOTH.identify({API_KEY_HEADER: api_key("ip_intel", "new")}).may_displace

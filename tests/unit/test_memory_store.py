@@ -23,7 +23,7 @@ async def test_a_step_of_the_wall_clock_expires_nobody_and_keeps_nobody(step_s: 
     await tested.close()
 
 
-async def test_of_who_is_gone_no_sequence_is_kept() -> None:
+async def test_no_sequence_is_kept_of_an_instance_that_is_gone() -> None:
     tested = MemoryUnderTest()
     await tested.start()
     store = tested.store

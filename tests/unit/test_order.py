@@ -65,7 +65,7 @@ def test_the_table_has_a_ruling_for_everything() -> None:
     }
 
 
-def test_of_what_nothing_is_known_every_write_is_taken() -> None:
+def test_the_first_write_of_an_instance_is_taken() -> None:
     for epoch, sequence in ((None, None), (0, 0), (9, 9)):
         assert ruled(None, epoch, sequence) is Ruling.TAKEN
 
@@ -137,7 +137,7 @@ def test_tombstones_are_bounded_and_the_oldest_goes_first() -> None:
     assert MAX_TOMBSTONES >= 1000
 
 
-def test_who_registers_again_has_no_tombstone() -> None:
+def test_a_new_registration_clears_the_tombstone() -> None:
     stones = Tombstones()
     stones.drop(KEY)
     stones.put(KEY, REMOVED, None, 100.0)

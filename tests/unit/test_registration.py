@@ -168,7 +168,7 @@ def test_an_overdue_suspect_or_critical_holder_makes_room() -> None:
     assert admit(claim("billing"), holding(critical)).evicted == (critical.key,)
 
 
-def test_who_may_not_displace_takes_over_from_the_silent_and_from_its_own_alone() -> None:
+def test_a_caller_that_may_not_displace_takes_over_from_silent_and_from_own_instances() -> None:
     critical = instance(status=Status.CRITICAL)
     with pytest.raises(Conflict):
         admit(claim("billing"), holding(critical), may_displace=False)
