@@ -311,7 +311,9 @@ async def test_a_saved_record_may_be_brought_back_after_a_deregistration(under_t
 # -- another service's address
 
 
-async def test_a_caller_that_may_not_displace_takes_no_critical_instance_of_another_service(under_test: StoreUnderTest) -> None:
+async def test_one_that_may_not_displace_takes_no_critical_instance_of_another_service(
+    under_test: StoreUnderTest,
+) -> None:
     await registered(under_test, 10)
     victim = await under_test.store.set_status(KEY, Status.CRITICAL)
     with pytest.raises(Conflict, match=r"10\.0\.0\.7:8034 is registered as instance"):
@@ -321,21 +323,21 @@ async def test_a_caller_that_may_not_displace_takes_no_critical_instance_of_anot
     assert list(under_test.feed.catalog) == [grant.instance], "with it, as ever"
 
 
-async def test_a_caller_that_may_not_displace_takes_over_from_its_own_service_as_ever(under_test: StoreUnderTest) -> None:
+async def test_one_that_may_not_displace_takes_over_from_its_own_service_as_ever(under_test: StoreUnderTest) -> None:
     await registered(under_test, 10)
     await under_test.store.set_status(KEY, Status.CRITICAL)
     grant = await under_test.store.register(claim(instance_id="new"), may_displace=False)
     assert list(under_test.feed.catalog) == [grant.instance]
 
 
-async def test_a_caller_that_may_not_displace_takes_over_from_an_overdue_one(under_test: StoreUnderTest) -> None:
+async def test_one_that_may_not_displace_takes_over_from_an_overdue_one(under_test: StoreUnderTest) -> None:
     await registered(under_test, 10)
     await under_test.pass_time(TERMS.ttl_s + 2)
     grant = await under_test.store.register(claim("billing"), may_displace=False)
     assert list(under_test.feed.catalog) == [grant.instance]
 
 
-async def test_a_caller_that_may_not_displace_takes_over_from_a_suspect(under_test: StoreUnderTest) -> None:
+async def test_one_that_may_not_displace_takes_over_from_a_suspect(under_test: StoreUnderTest) -> None:
     for port in range(9001, 9011):
         await under_test.store.register(claim("osint-service", port=port))
     await under_test.pass_time(TERMS.ttl_s + TERMS.grace_s)
