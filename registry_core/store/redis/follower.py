@@ -3,8 +3,8 @@
 It begins with everything, goes on with events, and begins again when its place in the history is gone:
 another epoch, or events that were trimmed away. Who waits for a revision is woken when it has been told.
 
-Nothing that somebody else put into the shard stops it: what cannot be read is set aside, and its revision is told as one
-that concerns nobody; what a later release tells is looked up in the record.
+Nothing that somebody else put into the shard stops it: what cannot be read is set aside, and its revision is told as
+one that concerns nobody; what a later release tells is looked up in the record.
 """
 
 from __future__ import annotations
@@ -97,7 +97,15 @@ class Follower:
     """Follows one shard for as long as it runs."""
 
     def __init__(
-        self, shard: int, masters: Masters, lives: Lives, prefix: str, feed: ShardFeed, journal: Journal, clock: Clock
+        self,
+        shard: int,
+        masters: Masters,
+        lives: Lives,
+        *,
+        prefix: str,
+        feed: ShardFeed,
+        journal: Journal,
+        clock: Clock,
     ) -> None:
         self._shard = shard
         self._masters = masters

@@ -1,14 +1,14 @@
 """What was written into a shard in the last seconds, to be put back where a later life of it lacks it. Pure.
 
-An acknowledged write can still be missing in the next life of a shard: a master that was killed and is back before any
-Sentinel noticed has lost what its append-only file had not on the disk, and takes its replicas back with it; and a replica
-that is promoted may be one that lagged. So each registry replica remembers what it acknowledged, and what it was told that
-others wrote, and every one of them puts back what is missing (`reapply.lua`). Each entry has the stamp under which it was
-written, the newest of an instance counts, and what is there with a higher stamp stays: it makes no difference in which
-order several replicas do so, nor how often.
+An acknowledged write can still be missing in the next life of a shard: a master that was killed and is back before
+any Sentinel noticed has lost what its append-only file had not on the disk, and takes its replicas back with it; and
+a replica that is promoted may be one that lagged. So each registry replica remembers what it acknowledged, and what
+it was told that others wrote, and every one of them puts back what is missing (`reapply.lua`). Each entry has the
+stamp under which it was written, the newest of an instance counts, and what is there with a higher stamp stays: it
+makes no difference in which order several replicas do so, nor how often.
 
-What it cannot do: what is older than JOURNAL_S, or is pushed out by MAX_ENTRIES, is not put back; and a registry replica
-that is gone puts nothing back, then it is for those that were told.
+What it cannot do: what is older than JOURNAL_S, or is pushed out by MAX_ENTRIES, is not put back; and a registry
+replica that is gone puts nothing back, then it is for those that were told.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import msgspec
 from registry_core.domain.records import Instance, InstanceKey
 from registry_core.store.redis.rows import Order
 
-# Longer than an append-only file lags (1 to 2 s), a server takes to restart or to be replaced, and a registry replica to
-# notice.
+# Longer than an append-only file lags (1 to 2 s), a server takes to restart or to be replaced, and a registry replica
+# to notice.
 JOURNAL_S: Final = 30.0
 MAX_ENTRIES: Final = 50_000
 
@@ -51,7 +51,7 @@ class Journal:
     def note(self, key: InstanceKey, written: Written, now: float) -> None:
         """Remember a write of `key`, unless a later one is known. `now` is in seconds, and must not fall."""
         known = self._entries.get(key)
-        if known is not None and known[1].order > written.order:
+        if known is not None and known[1].order.comes_after(written.order):
             return
         self._entries.pop(key, None)
         self._entries[key] = (now, written)

@@ -1,8 +1,8 @@
 """One connection to one server process: what is sent on it goes to that process, or nowhere.
 
 A pool gives every command whichever connection is free, and connects anew when one was cut: to the same address, and
-perhaps to a server that was restarted there meanwhile and has lost its last second. What has to be sure of its server is
-sent on a link, which never connects again. It reads who is there when it is opened, and decides nothing.
+perhaps to a server that was restarted there meanwhile and has lost its last second. What has to be sure of its server
+is sent on a link, which never connects again. It reads who is there when it is opened, and decides nothing.
 """
 
 from __future__ import annotations
@@ -48,15 +48,11 @@ class Link:
     async def opened(cls, client: Redis, clock: Clock) -> Link:
         """Connect, and learn who answers. Raises what redis-py raises, TimeoutError too."""
         async with asyncio.timeout(OPEN_S):
-            link = cls(client, await client.connection_pool.get_connection(), clock)
+            connection: Any = await client.connection_pool.get_connection()  # type: ignore[no-untyped-call] # by itself
+            link = cls(client, connection, clock)
             try:
                 said, now = await link.ask([("INFO", "server"), ("TIME",)])
-                if isinstance(said, ResponseError):
-                    raise said
-                found = _RUN_ID.search(said)
-                if found is None:
-                    raise RedisConnectionError("it does not say which process it is (run_id)")
-                link.run_id = found[1].decode()
+                link.run_id = _run_id_in(said)
                 link.hear_time(now)
             except BaseException:
                 await link.close()
@@ -112,6 +108,15 @@ class Link:
             pass  # it is at its end in any case
         finally:
             await self.client.connection_pool.release(connection)
+
+
+def _run_id_in(said: Any) -> str:
+    if isinstance(said, ResponseError):
+        raise said
+    found = _RUN_ID.search(said)
+    if found is None:
+        raise RedisConnectionError("it does not say which process it is (run_id)")
+    return found[1].decode()
 
 
 class _Ended:

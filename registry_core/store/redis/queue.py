@@ -1,9 +1,9 @@
 """The write queue of one shard: what arrives within a few milliseconds goes in one pipeline, with one WAIT.
 
-A write is acknowledged when those that may lead the shard next have it (`quorum.py`). One that meets a failover is held
-and sent again to the next master: every script gives the same result when it is repeated. Nothing is held for longer than
-its time, and no more is held than the bound. What becomes of a write stands in `writes.py`, what a try means in
-`quorum.py`; here both are carried out.
+A write is acknowledged when those that may lead the shard next have it (`quorum.py`). One that meets a failover is
+held and sent again to the next master: every script gives the same result when it is repeated. Nothing is held for
+longer than its time, and no more is held than the bound. What becomes of a write stands in `writes.py`, what a try
+means in `quorum.py`; here both are carried out.
 """
 
 from __future__ import annotations
@@ -324,7 +324,7 @@ class WriteQueue:
             # A write that always propagates stands before each WAIT, on its connection: since Redis 7.2 that speaks for
             # this connection's own last propagated write, and for no other.
             needed = required(self._masters.standing, self._replicas, self._confidence.excused)
-            commands.append(("SET", f"{self._prefix}:waited", "1"))
+            commands.append(("HSET", f"{self._prefix}:waited", "at", "1"))
             commands.append(("ROLE",))
             commands.append(("WAIT", str(needed), str(int(self._wait_s(batch) * 1000))))
         commands += [("ROLE",), ("TIME",)]

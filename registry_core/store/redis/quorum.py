@@ -1,21 +1,21 @@
 """When a write may be acknowledged: who has to hold it, and what is in doubt. Pure; it asks nobody.
 
-The invariant: a write is acknowledged only when every server that could lead the shard next holds it, as far as that can
-be known, and no sign of another master was seen since it was sent.
+The invariant: a write is acknowledged only when every server that could lead the shard next holds it, as far as that
+can be known, and no sign of another master was seen since it was sent.
 
-- *Who could lead next*: the replicas that the Sentinels may promote. That is each that a Sentinel lists, with a priority,
-  unless most Sentinels answer and all that do call it down: the one that leads a failover promotes none that it calls
-  down. `WAIT` counts how many confirmed, so as many have to.
+- *Who could lead next*: the replicas that the Sentinels may promote. That is each that a Sentinel lists, with a
+  priority, unless most Sentinels answer and all that do call it down: the one that leads a failover promotes none
+  that it calls down. `WAIT` counts how many confirmed, so as many have to.
 - *A replica that does not confirm* begins a doubt. It may have been promoted already: then the old master still takes
-  writes, for a quarter of a second and more, and the other replicas confirm them. Within seconds it is known to be the
-  master (the write is sent there), or to be down (it does not count any more), or it confirms.
-- *A replica that is neither*, and lags for longer than a doubt may last, is excused: acknowledgements go on without it
-  while most Sentinels answer and none sees a failover, and the journal (`journal.py`) makes good what a promotion of just
-  this replica would lose. It counts again as soon as it has caught up.
+  writes, for a quarter of a second and more, and the other replicas confirm them. Within seconds it is known to be
+  the master (the write is sent there), or to be down (it does not count any more), or it confirms.
+- *A replica that is neither*, and lags for longer than a doubt may last, is excused: acknowledgements go on without
+  it while most Sentinels answer and none sees a failover, and the journal (`journal.py`) makes good what a promotion
+  of just this replica would lose. It counts again as soon as it has caught up.
 - *Without Sentinels* nobody promotes anything: as many replicas as the settings ask for have to confirm.
 
-What this cannot promise: servers that an operator tells something else (`REPLICAOF` by hand), and the loss of the master
-together with all replicas that held a write, before any of them had it on its disk.
+What this cannot promise: servers that an operator tells something else (`REPLICAOF` by hand), and the loss of the
+master together with all replicas that held a write, before any of them had it on its disk.
 """
 
 from __future__ import annotations

@@ -29,15 +29,19 @@ _ORDER_MEMBER: Final = b',"order":"'
 NOBODY: Final = InstanceKey("-", "-")
 
 
-class Order(msgspec.Struct, frozen=True, order=True, gc=False):
-    """Where a write stands among the others of its instance: later ones are greater. `sequence` is its owner's."""
+class Order(msgspec.Struct, frozen=True, gc=False):
+    """Where a write stands among the others of its instance. `sequence` is its owner's, None when it has none."""
 
     life: int
     revision: int
-    sequence: int = 0
+    sequence: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.sequence} {self.life} {self.revision}"
+        return f"{'-' if self.sequence is None else self.sequence} {self.life} {self.revision}"
+
+    def comes_after(self, other: Order) -> bool:
+        """Return whether this write came later: its stamp is higher."""
+        return (self.life, self.revision) > (other.life, other.revision)
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -112,10 +116,9 @@ def order_in(value: bytes) -> Order | None:
 
 def _order(text: bytes) -> Order | None:
     words = text.split(b" ")
-    if len(words) != 3 or not all(word.isdigit() for word in words):
+    if len(words) != 3 or not (words[1].isdigit() and words[2].isdigit()):
         return None
-    sequence, life, revision = (int(word) for word in words)
-    return Order(life, revision, sequence)
+    return Order(int(words[1]), int(words[2]), int(words[0]) if words[0].isdigit() else None)
 
 
 def removal_of(text: bytes) -> tuple[int, Order | None]:

@@ -11,14 +11,14 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
+from registry_core.domain.order import MAX_TOMBSTONES, TOMBSTONE_S
+
 # Events that a shard keeps for readers who were away; who was away for longer reads everything.
 STREAM_LENGTH: Final = 100_000
-# How long, and of how many at most, a shard remembers that they were taken out: longer than any write may be under way.
-TOMBSTONE_S: Final = 60
-MAX_TOMBSTONES: Final = 100_000
-_CONSTANTS: Final = (
-    f"local STREAM_LENGTH, TOMBSTONE_MS, MAX_TOMBSTONES = {STREAM_LENGTH}, {TOMBSTONE_S * 1000}, {MAX_TOMBSTONES}\n"
-)
+_CONSTANTS: Final = f"""
+local STREAM_LENGTH = {STREAM_LENGTH}
+local TOMBSTONE_MS, MAX_TOMBSTONES = {int(TOMBSTONE_S * 1000)}, {MAX_TOMBSTONES}
+"""
 
 
 class Name(enum.StrEnum):

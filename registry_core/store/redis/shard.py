@@ -14,18 +14,19 @@ import msgspec
 from registry_core.domain import guard as guarding
 from registry_core.domain.guard import Census, Guard, GuardPhase
 from registry_core.domain.leases import LeaseTerms
+from registry_core.domain.names import host_port
+from registry_core.domain.order import fenced, late
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.registration import name_taken
 from registry_core.domain.restoration import Outcome, claim_of
 from registry_core.domain.selection import Random
-from registry_core.domain.names import host_port
-from registry_core.errors import Conflict, Fenced, Late, NotFound, StoreUnavailable
+from registry_core.errors import Fenced, Late, NotFound, StoreUnavailable
 from registry_core.ports import Beat, BeatResult, Clock, GuardReport, ShardReport, SweepReport
 from registry_core.store.redis import rows
 from registry_core.store.redis.follower import Follower, ShardFeed
-from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.journal import Journal, Written
 from registry_core.store.redis.lives import Lives
+from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.queue import DEFAULT_TERMS, QueueTerms, WriteQueue
 from registry_core.store.redis.scripts import Name
 from registry_core.store.redis.writes import Write
@@ -80,7 +81,7 @@ class Shard:
         self._clock = clock
         self._journal = Journal()
         lives = Lives(masters, prefix, self._journal, clock, unknown_s=terms.ttl_s)
-        self.follower = Follower(number, masters, lives, prefix, feed, self._journal, clock)
+        self.follower = Follower(number, masters, lives, prefix=prefix, feed=feed, journal=self._journal, clock=clock)
         self.queue = WriteQueue(
             masters,
             lives,
@@ -186,7 +187,7 @@ class Shard:
                 raise AddressTaken(rows.key_of(result[1]))
         _, epoch, revision, value, created, now_ms, changed = result
         await self.follower.reached(epoch.decode(), int(revision))
-        if changed == b"0":
+        if changed == b"0" and now_ms != b"0":
             self.follower.heard(claim.key, int(now_ms))
         return Stored(rows.instance_of(value), created == b"1", changed == b"1")
 
@@ -233,17 +234,9 @@ class Shard:
         result = await self._call(Name.SET_STATUS, rows.field_of(key), status.value, _number(epoch), _number(sequence))
         return await self._changed(key, epoch, sequence, result)
 
-    async def deregister(
-        self, key: InstanceKey, epoch: int | None, sequence: int | None = None, *, last: Instance | None = None
-    ) -> Instance:
-        """Take an instance out, and return its last record. Raises NotFound, Fenced, Late, Unavailable.
-
-        `last` is what it is taken to have been when this very removal was carried out before.
-        """
+    async def deregister(self, key: InstanceKey, epoch: int | None, sequence: int | None = None) -> Instance:
+        """Take an instance out, and return its last record. Raises NotFound, Fenced, Late, Unavailable."""
         result = await self._call(Name.DEREGISTER, rows.field_of(key), _number(epoch), _number(sequence))
-        if result[0] == b"ok" and not result[3]:
-            await self.follower.reached(result[1].decode(), int(result[2]))
-            return last if last is not None else _gone(key)
         return await self._changed(key, epoch, sequence, result)
 
     async def evict(self, holder: InstanceKey, address: str, *, may_displace: bool) -> bool:
@@ -407,23 +400,6 @@ def _bytes(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode()
 
 
-def _gone(key: InstanceKey) -> Instance:
-    """Return the record of one who was taken out before, as far as it is known: its name and its id."""
-    return Instance(service_name=key.label, instance_id=key.instance_id, host="", port=0)
-
-
-def _refusal(key: InstanceKey, epoch: int | None, sequence: int | None, result: list[bytes]) -> Conflict:
+def _refusal(key: InstanceKey, epoch: int | None, sequence: int | None, result: list[bytes]) -> Fenced | Late:
     newer = int(result[1])
-    if result[0] == b"fenced":
-        return Fenced(
-            f"instance {key.instance_id!r} of {key.label!r} has a newer owner (epoch {newer})",
-            field="epoch",
-            provided=epoch,
-            example=newer,
-        )
-    return Late(
-        f"a later write of instance {key.instance_id!r} of {key.label!r} was taken before (sequence {newer})",
-        field="sequence",
-        provided=sequence,
-        example=newer + 1,
-    )
+    return fenced(key, epoch, newer) if result[0] == b"fenced" else late(key, sequence, newer)

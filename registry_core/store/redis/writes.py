@@ -87,12 +87,9 @@ class Write:
         begun = self.result == [b"more"]  # an answer that asks to be asked again is none to be kept
         if self.result is None or begun or not (repeated or self.name in _TOLD_ONCE):
             created = self.result[4] if self.name is Name.REGISTER and self.result and len(self.result) > 4 else None
-            removed = self.result[3] if self.name is Name.DEREGISTER and self.result and len(self.result) > 3 else None
             self.result = result
             if created is not None and len(result) > 4:
                 result[4] = created
-            if removed and len(result) > 3 and not result[3]:
-                result[3] = removed
 
     def _is_held_by_itself(self, result: list[Any]) -> bool:
         return self.name is Name.RESTORE and result[:1] == [b"held"]

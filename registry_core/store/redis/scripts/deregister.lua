@@ -1,26 +1,24 @@
 -- Take an instance out. ARGV[3] field, [4] epoch or '', [5] sequence or ''.
--- Returns {'missing'} | {'fenced', epoch} | {'late', sequence} | {'ok', epoch, revision, value, order of the tombstone};
--- the value is '' when this very removal was carried out before.
+-- Returns {'missing'} | {'fenced', epoch} | {'late', sequence} | {'ok', epoch, revision, value, tombstone}.
 local field, epoch, sequence = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-local record = record_of(field)
-local tomb = not record and tomb_of(field) or nil
-local last = record or tomb
-local why = verdict(last, epoch, sequence)
-if why == 'fenced' then
-    return {'fenced', whole(last.epoch)}
-elseif why == 'late' or (why == 'again' and record) then
-    return {'late', whole(last.sequence)}
-elseif not record and why ~= 'again' then
+local now, record = now_ms(), record_of(field)
+local last = record or tomb_of(field, now)
+local why = verdict(last, epoch, sequence, true)
+if why and why ~= 'again' then
+    return refusal(why, last)
+end
+local tomb = last
+if not why then
+    tomb = {epoch = epoch or (last and last.epoch) or 0, sequence = sequence_after(last, epoch, sequence)}
+    if record then
+        tomb = remove(field, 'deregistered', now, tomb)
+    elseif sequence then
+        bury(field, stamped(tomb), now)  -- what its owner sent before may still be on its way
+        tell(tomb.revision, 't', 'deregistered', 'k', field, 'o', told_of(tomb))
+    end
+end
+if not tomb.value or tomb.value == '' then
     return {'missing'}
 end
-local value = ''
-if record then
-    value = written(record)
-    local own = sequence and epoch == record.epoch
-    tomb = remove(field, 'deregistered', now_ms(), {
-        epoch = math.max(record.epoch, epoch or 0),
-        sequence = own and sequence or (epoch and epoch > record.epoch and (sequence or 0)) or record.sequence,
-    })
-end
 local at, revision = position()
-return {'ok', at, revision, value, whole(tomb.epoch) .. ' ' .. order_of(tomb)}
+return {'ok', at, revision, tomb.value, told_of(tomb)}

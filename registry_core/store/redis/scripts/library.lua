@@ -7,8 +7,10 @@
 -- The last member of the JSON says where the write stands among others, as text, since the release before reads the
 -- line by its five words and passes over members that it does not know:
 --     ,"order":"<sequence> <life> <revision>"}
--- The sequence is the owner's. Life and revision are the stamp: of two writes of one instance, the one with the
--- higher stamp came later. Times are milliseconds of this server's own clock.
+-- The sequence is the owner's, '-' for none. Life and revision are the stamp: of two writes of one instance, the one with
+-- the higher stamp came later. Times are milliseconds of this server's own clock.
+--
+-- A tombstone is such a text, with the epoch before it and the value that was taken out, if any, below it.
 local P = ARGV[1]
 local META, RECORDS, LEASES = P .. ':meta', P .. ':records', P .. ':leases'
 local ADDRESSES, NAMES, SUSPECTS, EVENTS = P .. ':addresses', P .. ':names', P .. ':suspects', P .. ':events'
@@ -39,11 +41,11 @@ local function parsed(value)
     if not epoch then
         return nil
     end
-    local rest, sequence, life, revision = string.match(json, '^(.*),"order":"(%d+) (%d+) (%d+)"}$')
+    local rest, sequence, life, revision = string.match(json, '^(.*),"order":"(%S+) (%d+) (%d+)"}$')
     return {
         epoch = tonumber(epoch), registered = tonumber(registered), status = status,
         suspect = suspect == '1', address = address, json = rest and rest .. '}' or json,
-        sequence = tonumber(sequence or '0'), life = tonumber(life or '0'), revision = tonumber(revision or '0'),
+        sequence = tonumber(sequence or '-'), life = tonumber(life or '0'), revision = tonumber(revision or '0'),
     }
 end
 
@@ -55,7 +57,7 @@ local function content(record)
 end
 
 local function order_of(record)
-    return whole(record.sequence) .. ' ' .. whole(record.life) .. ' ' .. whole(record.revision)
+    return (record.sequence and whole(record.sequence) or '-') .. ' ' .. whole(record.life) .. ' ' .. whole(record.revision)
 end
 
 local function written(record)
@@ -67,16 +69,23 @@ local function record_of(field)
     return value and parsed(value) or nil
 end
 
--- Who was taken out lately: {epoch, sequence, life, revision}, or nil.
-local function tomb_of(field)
-    local value = redis.call('HGET', TOMBS, field)
-    if not value then
-        return nil
-    end
-    local epoch, sequence, life, revision = string.match(value, '^(%d+) (%d+) (%d+) (%d+)$')
+local function tombstone(text)
+    local epoch, sequence, life, revision, value = string.match(text, '^(%d+) (%S+) (%d+) (%d+)\n?(.*)$')
     return epoch and {
         epoch = tonumber(epoch), sequence = tonumber(sequence), life = tonumber(life), revision = tonumber(revision),
+        removal = true, value = value,
     } or nil
+end
+
+-- The tombstone of a field, or nil when there is none, or its time is over.
+local function tomb_of(field, now)
+    local at = redis.call('ZSCORE', TOMBED, field)
+    local text = at and now - tonumber(at) < TOMBSTONE_MS and redis.call('HGET', TOMBS, field)
+    return text and tombstone(text) or nil
+end
+
+local function told_of(tomb)
+    return whole(tomb.epoch) .. ' ' .. order_of(tomb)
 end
 
 -- Whether the write of one came before the write of the other.
@@ -85,18 +94,29 @@ local function came_before(one, other)
 end
 
 -- Why a write of this epoch and sequence (nil: none) is not to be carried out where `last` was written or taken out
--- last: 'fenced', 'late', 'again' when it is that very write; nil when it is to be carried out.
-local function verdict(last, epoch, sequence)
-    if not last or not epoch then
+-- last: 'fenced', 'late', 'again' when it is that very write; nil when it is to be carried out. The same table as in
+-- domain/order.py.
+local function verdict(last, epoch, sequence, removal)
+    if not last then
         return nil
-    elseif epoch < last.epoch then
-        return 'fenced'
-    elseif epoch > last.epoch or not sequence then
+    elseif epoch and epoch ~= last.epoch then
+        return epoch < last.epoch and 'fenced' or nil
+    elseif not sequence or not last.sequence or sequence > last.sequence then
         return nil
     elseif sequence < last.sequence then
         return 'late'
     end
-    return sequence == last.sequence and sequence > 0 and 'again' or nil
+    return (removal or false) == (last.removal or false) and 'again' or 'late'
+end
+
+-- The sequence that is remembered after a write that was taken: one that has none leaves what is there of its owner's.
+local function sequence_after(last, epoch, sequence)
+    return sequence or (last and (not epoch or epoch == last.epoch) and last.sequence) or nil
+end
+
+-- What a write that is not carried out is answered.
+local function refusal(why, last)
+    return {why, why == 'fenced' and whole(last.epoch) or (last.sequence and whole(last.sequence) or '0')}
 end
 
 -- Take the revision under which the next change is told, and stamp a record or a tombstone with it.
@@ -124,7 +144,7 @@ end
 
 -- Remember for a while who was taken out, so that what was sent before that is not carried out after it.
 local function bury(field, tomb, now)
-    redis.call('HSET', TOMBS, field, whole(tomb.epoch) .. ' ' .. order_of(tomb))
+    redis.call('HSET', TOMBS, field, told_of(tomb) .. '\n' .. (tomb.value or ''))
     redis.call('ZADD', TOMBED, whole(now), field)
     local most = redis.call('ZCARD', TOMBED) - MAX_TOMBSTONES
     local old = redis.call('ZRANGEBYSCORE', TOMBED, '-inf', '(' .. whole(now - TOMBSTONE_MS), 'LIMIT', 0, 10)
@@ -143,7 +163,8 @@ local function unbury(field)
     end
 end
 
--- Take out whatever stands under a field, in every key, and tell it. `tomb` is what is remembered of it.
+-- Take out whatever stands under a field, in every key, and tell it. `tomb` is what is to be remembered of it, with a
+-- stamp when it was taken out in an earlier life.
 local function remove(field, why, now, tomb)
     local record, label = record_of(field), label_of(field)
     local there = redis.call('HDEL', RECORDS, field)
@@ -161,14 +182,10 @@ local function remove(field, why, now, tomb)
     if there == 0 or not label then
         return nil  -- nobody was told of it
     end
-    tomb = tomb or {epoch = record and record.epoch or 0, sequence = record and record.sequence or 0}
-    if not tomb.revision then
-        stamped(tomb)
-        tell(tomb.revision, 't', why, 'k', field, 'o', whole(tomb.epoch) .. ' ' .. order_of(tomb))
-    else
-        local told = redis.call('HINCRBY', META, 'revision', 1)
-        tell(told, 't', why, 'k', field, 'o', whole(tomb.epoch) .. ' ' .. order_of(tomb))
-    end
+    tomb = tomb or {epoch = record and record.epoch or 0, sequence = record and record.sequence}
+    tomb.value = record and written(record) or ''
+    local told = tomb.revision and redis.call('HINCRBY', META, 'revision', 1) or stamped(tomb).revision
+    tell(told, 't', why, 'k', field, 'o', told_of(tomb))
     if why == 'deregistered' then
         bury(field, tomb, now)
     end

@@ -37,16 +37,17 @@ if kind == 'none' then
     end
     -- The one key was lost, and the others are there: ours, if what stands in them reads like ours.
     local field = redis.call('HRANDFIELD', RECORDS)
-    if field and not record_of(field) then
-        return {'foreign', RECORDS}
+    if not field or not label_of(field) or not record_of(field) then
+        for key in pairs(types) do
+            if redis.call('EXISTS', key) == 1 then
+                return {'foreign', key}
+            end
+        end
     end
     local last = redis.call('XREVRANGE', EVENTS, '+', '-', 'COUNT', 1)[1]
-    local revision = last and string.match(last[1], '^(%d+)-0$')
-    if (last and not revision) or not (field or last) then
-        return {'foreign', last and EVENTS or RECORDS}
-    end
-    begin(revision or '0', seen + 1, '0')
-    return {'open', ARGV[4], revision or '0', '0', whole(seen + 1)}
+    local revision = last and string.match(last[1], '^(%d+)-0$') or '0'
+    begin(revision, seen + 1, '0')
+    return {'open', ARGV[4], revision, '0', whole(seen + 1)}
 end
 local found = redis.call('HMGET', META, 'run', 'epoch', 'life', 'life_of')
 local run, epoch, life = found[1], found[2], tonumber(found[3] or '0')

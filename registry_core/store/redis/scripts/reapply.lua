@@ -6,12 +6,9 @@
 local now, done, gone = now_ms(), 0, 0
 for at = 3, #ARGV, 4 do
     local field, name, value, order = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-    local held, tomb = record_of(field), tomb_of(field)
+    local held, tomb = record_of(field), tomb_of(field, now)
     if order ~= '' then
-        local epoch, sequence, life, revision = string.match(order, '^(%d+) (%d+) (%d+) (%d+)$')
-        local removal = {
-            epoch = tonumber(epoch), sequence = tonumber(sequence), life = tonumber(life), revision = tonumber(revision),
-        }
+        local removal = tombstone(order)
         if held and came_before(held, removal) then
             remove(field, 'deregistered', now, removal)
             done, gone = done + 1, gone + 1

@@ -2,7 +2,7 @@
 -- ARGV[3] field, [4] service name, [5] host:port, [6] epoch or '', [7] status, [8] JSON, [9] TTL in ms, [10] sequence
 -- or '', [11] '1' when it may take the address of another service's critical instance.
 -- Returns {'name', name} | {'fenced', epoch} | {'late', sequence} | {'address', field} |
--- {'ok', epoch, revision, value, created, now, changed}.
+-- {'ok', epoch, revision, value, created, when its lease began or '0' when it goes on, changed}.
 local field, name, address = ARGV[3], ARGV[4], ARGV[5]
 local label, now = label_of(field), now_ms()
 
@@ -12,15 +12,13 @@ if known and known ~= name then
 end
 local held = record_of(field)
 local epoch, sequence = tonumber(ARGV[6]), tonumber(ARGV[10])
-local last = held or tomb_of(field)
+local last = held or tomb_of(field, now)
 local why = verdict(last, epoch, sequence)
-if why == 'fenced' then
-    return {'fenced', whole(last.epoch)}
-elseif why == 'late' or (why == 'again' and not held) then
-    return {'late', whole(last.sequence)}
-elseif why == 'again' then
+if why == 'again' then
     local at, revision = position()
-    return {'ok', at, revision, written(held), '0', whole(now), '0'}
+    return {'ok', at, revision, written(held), '0', '0', '0'}
+elseif why then
+    return refusal(why, last)
 end
 local holder, other = holder_of(address)
 if holder and holder ~= field then
@@ -33,8 +31,7 @@ local record = {
     epoch = epoch or (held and held.epoch) or 0,
     registered = held and held.registered or now,
     status = ARGV[7], suspect = false, address = address, json = ARGV[8],
-    -- A new owner counts anew; one that does not count leaves the count as it is.
-    sequence = sequence or (held and (not epoch or epoch == held.epoch) and held.sequence) or 0,
+    sequence = sequence_after(last, epoch, sequence),
     life = held and held.life or 0, revision = held and held.revision or 0,
 }
 local changed = not held or content(record) ~= content(held)

@@ -19,7 +19,7 @@ if holder and holder ~= field then
 end
 local record = stamped({
     epoch = epoch, registered = tonumber(ARGV[9]), status = ARGV[7], suspect = false, address = address, json = ARGV[8],
-    sequence = 0,
+    sequence = sequence_after(held or tomb_of(field, now), epoch),
 })
 put(field, name, record, held)
 redis.call('ZADD', LEASES, whole(now), field)

@@ -2,28 +2,24 @@
 -- Returns {'missing'} | {'fenced', epoch} | {'late', sequence} | {'ok', epoch, revision, value}.
 local field, status, epoch, sequence = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local record = record_of(field)
-local last = record or tomb_of(field)
+local last = record or tomb_of(field, now_ms())
 local why = verdict(last, epoch, sequence)
-if why == 'fenced' then
-    return {'fenced', whole(last.epoch)}
-elseif why == 'late' or (why == 'again' and not record) then
-    return {'late', whole(last.sequence)}
+if why and why ~= 'again' then
+    return refusal(why, last)
 elseif not record then
     return {'missing'}
-end
-if why ~= 'again' then
+elseif not why then
     local changed = record.status ~= status
     record.status = status
-    if sequence and epoch == record.epoch then
-        record.sequence = sequence
+    if not epoch or epoch == record.epoch then  -- a newer owner who has not registered yet has no record to be ordered in
+        record.sequence = sequence_after(record, epoch, sequence)
     end
     if changed then
         stamped(record)
     end
     redis.call('HSET', RECORDS, field, written(record))
     if changed then
-        tell(record.revision, 't', 'status_changed', 'k', field, 's', status,
-            'o', whole(record.epoch) .. ' ' .. order_of(record))
+        tell(record.revision, 't', 'status_changed', 'k', field, 's', status, 'o', told_of(record))
     end
 end
 local at, revision = position()
