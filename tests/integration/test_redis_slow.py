@@ -202,7 +202,8 @@ async def test_a_write_outlives_a_stall_that_is_shorter_than_its_time(proxy: Fau
         await eventually(lambda: bool(store.shards()[0].problem), "the silence is noticed")
         assert not pending.done()
         proxy.stalled = False
-        assert (await pending).created
+        # Not whether it was created: it may have been stored the first time, when the answer was lost.
+        assert (await pending).instance.service_name == "patient"
         assert feed.catalog.names() == ["patient"]
         assert store.shards()[0].breaker_failures == 0
 
