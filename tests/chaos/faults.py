@@ -10,6 +10,16 @@ from typing import Final
 
 import msgspec
 
+from tests.chaos.acknowledged import (
+    connections_cut_while_held,
+    master_asleep,
+    master_replaced,
+    master_restarted,
+    planned_failover,
+    registry_asleep,
+    replica_and_master_killed,
+    replica_asleep,
+)
 from tests.chaos.central import everything_central_away
 from tests.chaos.clocks import clock_of_a_replica_ahead, clock_of_a_replica_behind
 from tests.chaos.deaths import half_of_the_instances_die
@@ -249,4 +259,12 @@ FAULTS: Final = (
     Fault(clock_of_a_replica_behind),
     Fault(half_of_the_instances_die),
     Fault(everything_central_away),
+    Fault(planned_failover, times=20, may_fail_with=REFUSED),
+    Fault(master_restarted, times=20, may_fail_with=REFUSED),
+    Fault(master_replaced, times=20, may_fail_with=REFUSED),
+    Fault(replica_and_master_killed, times=10, may_fail_with=REFUSED),
+    Fault(master_asleep, times=10, may_fail_with=REFUSED),
+    Fault(replica_asleep, times=10, may_fail_with=REFUSED),
+    Fault(registry_asleep, times=5, may_fail_with=REFUSED | {0}),
+    Fault(connections_cut_while_held, times=5, may_fail_with=REFUSED),
 )
