@@ -23,6 +23,7 @@ from tests.chaos.acknowledged import (
 from tests.chaos.central import everything_central_away
 from tests.chaos.clocks import clock_of_a_replica_ahead, clock_of_a_replica_behind
 from tests.chaos.deaths import half_of_the_instances_die
+from tests.chaos.departures import departures_in_a_planned_failover, departures_without_a_master
 from tests.chaos.disk import disk_full
 from tests.chaos.disk import why_not as why_no_disk
 from tests.chaos.outages import all_redis_away, all_redis_emptied, one_shard_away
@@ -267,4 +268,6 @@ FAULTS: Final = (
     Fault(replica_asleep, times=10, may_fail_with=REFUSED),
     Fault(registry_asleep, times=5, may_fail_with=REFUSED | {0}),
     Fault(connections_cut_while_held, times=5, may_fail_with=REFUSED),
+    Fault(departures_in_a_planned_failover, times=5, may_fail_with=REFUSED),
+    Fault(departures_without_a_master, times=5, may_fail_with=REFUSED),
 )
