@@ -8,6 +8,7 @@ that is started just then.
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
 import sys
@@ -96,13 +97,24 @@ class RecordedTrial:
         nodes = [node for node in self.redis.shard("a").nodes if node is not instead_of]
         wait_until(lambda: any(node.is_master() for node in nodes), "a replica is promoted", timeout_s=30, every_s=0.02)
 
+    def doubt_until_copied(self) -> None:
+        """Wait until some node follows the master: as long as none does, no write is safe."""
+        ends = time.monotonic() + WHOLE_S
+        while self._copies() == 0:
+            assert time.monotonic() < ends, "no node follows the master"
+            self.doubt()
+            time.sleep(0.1)
+        self.doubt()
+
+    def _copies(self) -> int:
+        """Return how many nodes follow the one master; 0 as long as there is not just one."""
+        masters = self.redis.shard("a").masters()
+        return str(masters[0].ask("INFO", "replication")).count("state=online") if len(masters) == 1 else 0
+
     def is_whole(self) -> bool:
         """Return whether all nodes run, and all but one follow that one."""
-        shard = self.redis.shard("a")
-        masters = shard.masters()
-        if len(masters) != 1 or not all(node.is_running() for node in shard.nodes):
-            return False
-        return str(masters[0].ask("INFO", "replication")).count("state=online") == len(shard.nodes) - 1
+        nodes = self.redis.shard("a").nodes
+        return all(node.is_running() for node in nodes) and self._copies() == len(nodes) - 1
 
     def end(self, fault: str) -> Outcome:
         """Wait until all is whole, end the writers, and compare what is shown with what they were told."""
@@ -140,6 +152,12 @@ class RecordedTrial:
         return Outcome(f"{fault}; {self.writers} writers, {served}", result, lost, late)
 
 
+def grown_old(redis: Topology) -> None:
+    """Have the shard be one that began long ago: of one that began lately, all is told anew after each failover."""
+    for shard in redis.shards:
+        shard.masters()[0].ask("HSET", "vertice:meta", "born", "1")
+
+
 def shown(replica: Registry) -> dict[str, Shown]:
     """Return what a replica shows of the writers' instances."""
     instances = get_json(f"{replica.url}/catalog")["instances"]
@@ -162,6 +180,7 @@ def recorded_trial(
         trial = RecordedTrial(folder, redis, running, seed, patience_s)
         stack.callback(trial.load.stop)
         trial.takes_writes()
+        grown_old(redis)
         trial.go_on(2.0, 3.5)
         yield trial
 
@@ -181,15 +200,34 @@ def _fails_over(redis: Topology) -> bool:
 
 
 def master_restarted(folder: Path, seed: int) -> Outcome:
-    """Kill the master, and start it again 0.1 to 3 s later: before the Sentinels notice, while they act, or after."""
+    """Kill the master, and start it again 0.1 to 3 s later, half of the times before the Sentinels act."""
     with recorded_trial(folder, seed) as running:
         master = running.master()
         running.doubt()
         master.kill()
-        away_s = running.go_on(0.1, 3.0)
+        away_s = running.go_on(*running.random.choice([(0.1, 0.8), (0.8, 3.0)]))
         running.doubt()
         master.start()
         return running.end(f"master killed and back after {away_s:.1f} s")
+
+
+def master_restarted_behind(folder: Path, seed: int) -> Outcome:
+    """Have the machine of the master fail, and the master be back before the Sentinels act.
+
+    What it appended in the last second is gone, as `appendfsync everysec` allows: its replicas follow it back.
+    """
+    with recorded_trial(folder, seed) as running:
+        master = running.master()
+        synced = {file: file.stat().st_size for file in master.folder.glob("appendonlydir/*.incr.aof")}
+        running.go_on(1.0)
+        running.doubt()
+        master.kill()
+        for file, size in synced.items():
+            os.truncate(file, size)
+        away_s = running.go_on(0.05, 0.6)
+        running.doubt()
+        master.start()
+        return running.end(f"machine of the master failed, back after {away_s:.1f} s")
 
 
 def master_replaced(folder: Path, seed: int) -> Outcome:
@@ -206,7 +244,10 @@ def master_replaced(folder: Path, seed: int) -> Outcome:
 
 
 def replica_and_master_killed(folder: Path, seed: int) -> Outcome:
-    """Kill one replica, and the master up to 3 s later; both come back when the other one was promoted."""
+    """Kill one replica, and the master up to 3 s later; both come back when the other replica was promoted.
+
+    That one is alone then, and refuses writes, until the Sentinels have told the first to follow it.
+    """
     with recorded_trial(folder, seed) as running:
         master, (first, _) = running.master(), running.followers()
         running.doubt()
@@ -215,10 +256,11 @@ def replica_and_master_killed(folder: Path, seed: int) -> Outcome:
         running.doubt()
         master.kill()
         running.promoted(master)
+        first.start()
+        running.doubt_until_copied()
         running.go_on(1.0, 2.0)
-        for node in (first, master):
-            running.doubt()
-            node.start()
+        running.doubt()
+        master.start()
         return running.end(f"a replica killed, and the master {between_s:.1f} s after it")
 
 

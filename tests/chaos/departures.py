@@ -16,7 +16,7 @@ from typing import Final
 
 import dnslib
 
-from tests.chaos.acknowledged import PATIENCE_S, SETTINGS
+from tests.chaos.acknowledged import PATIENCE_S, SETTINGS, grown_old
 from tests.chaos.fleet import Agent, agent
 from tests.chaos.load import Result
 from tests.chaos.system import Outcome, Registry, registry
@@ -125,6 +125,7 @@ def departures(folder: Path, seed: int, what: str, fault: Callable[[Topology], N
         for service, host in (STAYING | LEAVING).items():
             replica.ask("POST", "/register", {"service_name": service, "host": host, "port": 8034})
         wait_until(lambda: asked.knows([*STAYING, *LEAVING]), "the agent knows everybody")
+        grown_old(redis)
         leaving = Departures(replica, asked)
         with leaving.watched(), ThreadPoolExecutor(len(LEAVING)) as pool:
             fault_at = draw.randrange(2, 8)
