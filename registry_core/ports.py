@@ -120,7 +120,11 @@ class PoolReport(msgspec.Struct, frozen=True):
 
 
 class ShardReport(msgspec.Struct, frozen=True):
-    """How one shard of a store that is not in this process stands."""
+    """How one shard of a store that is not in this process stands.
+
+    `set_aside` counts the entries that cannot be read: nothing is answered from them, and a lookup that one of them
+    might answer is refused with 503. `notes` say what an operator should change about the servers of the shard.
+    """
 
     shard: str
     master: str  # host:port; "" when none is known
@@ -136,8 +140,8 @@ class ShardReport(msgspec.Struct, frozen=True):
     not_closed_s: float  # since its breaker opened without closing again; 0 while it is closed
     latency_ms: float | None  # of the master's latest answers; None when none is known
     connection_pool: PoolReport | None  # None when no master is known
-    set_aside: int = 0  # entries that cannot be read, and that nothing is answered from
-    notes: tuple[str, ...] = ()  # what an operator should change about its servers
+    set_aside: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class Store(Protocol):

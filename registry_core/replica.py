@@ -124,7 +124,7 @@ class Replica:
             operations,
             self.view,
             self.hub,
-            Drains(self.view, self.hub, self._peers.id),
+            Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
             Authenticator(settings.secrets),
             peers=self._peers,
             health=self.health,

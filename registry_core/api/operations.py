@@ -34,7 +34,7 @@ from registry_core.api.schemas import (
     instance_view,
     service_view,
 )
-from registry_core.api.view import State, View
+from registry_core.api.view import State, View, refuse_unknown
 from registry_core.domain.catalog import Lived
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import NAME_EXAMPLE, check_instance_id, check_service_name, label_of
@@ -150,7 +150,8 @@ class Operations:
     ) -> DeregisteredView:
         """Take out one instance, or with `every` all of a service.
 
-        Raises NotFound, Fenced, Late, and AmbiguousInstance when it is not said which of several is meant.
+        Raises NotFound, Fenced, Late, StoreUnavailable, and AmbiguousInstance when it is not said which of several
+        is meant.
         """
         with self._metrics.operation("deregister"):
             check_service_name(service_name)
@@ -228,7 +229,7 @@ class Operations:
     def lookup(self, service_name: str, wanted: Filter = ANY) -> ServiceView:
         """Return the instances that a client may use, the nearest and heaviest first, and one picked.
 
-        Raises NotFound when there are none, or Warming when that is not known yet.
+        Raises NotFound when there are none, Warming or StoreUnavailable when that is not known.
         """
         with self._metrics.operation("lookup"):
             check_service_name(service_name)
@@ -236,7 +237,7 @@ class Operations:
             usable = serving(service.instances, wanted, self._policy.when_none_pass)
             picked = pick(usable, self._random, self._policy.zone)
             if picked is None:
-                self._refuse_unknown_while_warming(service_name)
+                self._refuse_unless_known(service_name)
                 raise NotFound(why_none(service, wanted), field="service_name", provided=service_name)
         views = [self._shown(instance) for instance in ranked(usable, self._policy.zone)]
         return service_view(self._shown(picked), views)
@@ -266,19 +267,20 @@ class Operations:
     def _service(self, name: str, *, may_warm: bool = True) -> Service:
         service = self._view.catalog.find(name)
         if service is None:
-            if may_warm:
-                self._refuse_unknown_while_warming(name)
+            self._refuse_unless_known(name, may_warm=may_warm)
             raise NotFound(
                 f"no service {name!r} is registered", field="service_name", provided=name, example=NAME_EXAMPLE
             )
         return service
 
-    def _refuse_unknown_while_warming(self, name: str) -> None:
-        if self._view.state is State.WARMING:
+    def _refuse_unless_known(self, name: str, *, may_warm: bool = True) -> None:
+        """Refuse to say that something of this name does not exist, while it may."""
+        if may_warm and self._view.state is State.WARMING:
             raise Warming(
                 f"this registry started empty and does not know yet whether {name!r} exists",
                 retry_after_s=min(self._view.warm_in_s(), self._policy.terms.heartbeat_s),
             )
+        refuse_unknown(name, self._store.unknown)
 
 
 def _beats(body: HeartbeatBody) -> tuple[tuple[BeatBody, ...], str]:

@@ -14,7 +14,9 @@ from typing import Protocol
 from registry_core.domain.catalog import Catalog, Snapshot
 from registry_core.domain.cursor import Cursor
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
+from registry_core.domain.names import label_of
 from registry_core.domain.records import Instance, InstanceKey
+from registry_core.errors import StoreUnavailable
 from registry_core.ports import Clock
 
 
@@ -23,6 +25,16 @@ class State(enum.StrEnum):
 
     WARMING = "warming"
     READY = "ready"
+
+
+def refuse_unknown(name: str, unknown: Callable[[str], str]) -> None:
+    """Raise StoreUnavailable when a service of this name may exist although the view does not have it.
+
+    `unknown` is the store's word on that, by label: a shard that is not followed, an entry that cannot be read.
+    """
+    reason = unknown(label_of(name))
+    if reason:
+        raise StoreUnavailable(f"whether {name!r} exists cannot be told at present: {reason}")
 
 
 class ViewListener(Protocol):
