@@ -192,7 +192,7 @@ class WriteQueue:
 
     def _has_moved(self) -> None:
         """Hear that a master is in place: another one, or the same again."""
-        self._confidence = self._confidence.moved()
+        self._confidence = self._confidence.certain()
         self._moved.set()
         self._wake.set()  # what was acknowledged is put back into another life, also when nothing is written
 
@@ -323,7 +323,7 @@ class WriteQueue:
         if self._replicas:
             # A write that always propagates stands before each WAIT, on its connection: since Redis 7.2 that speaks for
             # this connection's own last propagated write, and for no other.
-            needed = required(self._masters.standing, self._replicas, self._confidence.excused)
+            needed = required(self._masters.standing, self._replicas, self._confidence)
             commands.append(("HSET", f"{self._prefix}:waited", "at", "1"))
             commands.append(("ROLE",))
             commands.append(("WAIT", str(needed), str(int(self._wait_s(batch) * 1000))))
@@ -383,11 +383,7 @@ class WriteQueue:
         standing = self._masters.standing
         self._confidence = self._confidence.heard(standing, lag, now)
         ruling, why = ruled(
-            standing,
-            link.run_id,
-            confirmed=confirmed,
-            configured=self._replicas,
-            excused=self._confidence.excused,
+            standing, link.run_id, confirmed=confirmed, configured=self._replicas, confidence=self._confidence
         )
         match ruling:
             case Ruling.ACKNOWLEDGE:

@@ -3,9 +3,9 @@
 The invariant: a write is acknowledged only when every server that could lead the shard next holds it, as far as that
 can be known, and no sign of another master was seen since it was sent.
 
-- *Who could lead next*: the replicas that the Sentinels may promote. That is each that a Sentinel lists, with a
-  priority, unless most Sentinels answer and all that do call it down: the one that leads a failover promotes none
-  that it calls down. `WAIT` counts how many confirmed, so as many have to.
+- *Who could lead next*: the replicas that have followed this master, and that the Sentinels may promote. Those are all
+  that a Sentinel lists, with a priority, unless most Sentinels answer and all that do call it down: the one that leads
+  a failover is among them, and promotes none that it calls down. `WAIT` counts how many confirmed, so as many have to.
 - *A replica that does not confirm* begins a doubt. It may have been promoted already: then the old master still takes
   writes, for a quarter of a second and more, and the other replicas confirm them. Within seconds it is known to be
   the master (the write is sent there), or to be down (it does not count any more), or it confirms.
@@ -88,21 +88,19 @@ def standing_of(
     return Standing(run_id, frozenset(listed - down - barred), contested, guarded)
 
 
-def required(standing: Standing, configured: int, excused: frozenset[Address]) -> int:
+def required(standing: Standing, configured: int, confidence: Confidence) -> int:
     """Return how many replicas have to confirm a write: those that may be promoted, and at least as many as asked for.
 
     None where the settings ask for none: then a second copy was never promised.
     """
-    return max(configured, len(standing.electable - excused)) if configured else 0
+    if not configured:
+        return 0
+    followers = confidence.followers if confidence.run_id == standing.run_id else frozenset()
+    return max(configured, len((standing.electable & followers) - confidence.excused))
 
 
 def ruled(
-    standing: Standing,
-    sent_to: str,
-    *,
-    confirmed: int,
-    configured: int,
-    excused: frozenset[Address],
+    standing: Standing, sent_to: str, *, confirmed: int, configured: int, confidence: Confidence
 ) -> tuple[Ruling, str]:
     """Return what follows when so many replicas confirmed what was sent to the server `sent_to` (a run id), and why."""
     if standing.run_id != sent_to:
@@ -111,7 +109,7 @@ def ruled(
         return Ruling.ASK_AGAIN, f"{confirmed} of {configured} replicas confirmed the write"
     if standing.contested:
         return Ruling.ASK_AGAIN, standing.contested
-    needed = required(standing, configured, excused)
+    needed = required(standing, configured, confidence)
     if confirmed < needed:
         return Ruling.ASK_AGAIN, f"{confirmed} of the {needed} replicas that may be promoted confirmed the write"
     return Ruling.ACKNOWLEDGE, ""
@@ -128,24 +126,22 @@ def _text(value: Any) -> str:
 
 
 class Confidence(msgspec.Struct, frozen=True):
-    """What past tries say of the replicas. Times are seconds of a monotonic clock."""
+    """What past tries say of the replicas of one master. Times are seconds of a monotonic clock."""
 
+    run_id: str = ""  # of that master
+    followers: frozenset[Address] = frozenset()  # all that were seen in step with it, also those that have left
+    excused: frozenset[Address] = frozenset()  # those that lag, and are not waited for
     alone_since: float | None = None  # since when fewer replicas confirm than the settings ask for
     refusing: bool = False  # the master refuses writes itself for want of them (NOREPLICAS)
     doubted_since: float | None = None  # since when one that may be promoted does not confirm
-    excused: frozenset[Address] = frozenset()  # those that lag, and are not waited for
 
     def alone_s(self, now: float) -> float:
         """Return for how long the master has lacked the word of its replicas; 0 when it does not."""
         return 0.0 if self.alone_since is None else now - self.alone_since
 
-    def moved(self) -> Confidence:
-        """Return what is known when a master is in place anew: of the replicas, nothing."""
-        return Confidence()
-
     def certain(self) -> Confidence:
-        """Return what is known after all who have to confirmed."""
-        return Confidence(excused=self.excused)
+        """Return what is known when no doubt has begun: all have confirmed, or a master is in place anew."""
+        return msgspec.structs.replace(self, alone_since=None, refusing=False, doubted_since=None)
 
     def alone(self, now: float, *, refusing: bool = False) -> Confidence:
         """Return what is known after fewer replicas confirmed than the settings ask for."""
@@ -162,11 +158,13 @@ class Confidence(msgspec.Struct, frozen=True):
 
         None is newly excused while most Sentinels are silent: then it may be the leader of the other side.
         """
-        doubted_s = 0.0 if self.doubted_since is None else now - self.doubted_since
-        if doubted_s < DOUBT_MOST_S and not self.excused:
-            return self
-        caught_up = lag.caught_up()
+        if standing.run_id != self.run_id:
+            return Confidence(standing.run_id, frozenset(lag.replicas))
+        caught_up, followers = lag.caught_up(), self.followers | lag.replicas.keys()
         excused = (self.excused & standing.electable) - caught_up
+        doubted_s = 0.0 if self.doubted_since is None else now - self.doubted_since
         if doubted_s >= DOUBT_MOST_S and standing.guarded and not standing.contested:
-            excused |= standing.electable - caught_up
-        return msgspec.structs.replace(self, excused=excused)
+            excused |= (standing.electable & followers) - caught_up
+        if (followers, excused) == (self.followers, self.excused):
+            return self
+        return msgspec.structs.replace(self, followers=followers, excused=excused)
