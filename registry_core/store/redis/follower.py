@@ -189,6 +189,8 @@ class Follower:
                 self._moved.clear()
                 opened = await self._lives.open()
                 link = opened.link
+                if self._lives.is_newest(link):
+                    self._moved.clear()  # it may have been this very life that has begun
                 await self._follow(link, born_empty=opened.born_empty)
                 failures = 0
             except ForeignKeys as error:
@@ -234,7 +236,7 @@ class Follower:
             await self._read_all(link, born_empty=born_empty)
         missing = False  # whether the last look showed events that reading did not bring
         block_ms = str(int(BLOCK_S * 1000))
-        while self._lives.is_newest(link):
+        while self._lives.is_newest(link) and not self._moved.is_set():
             after = f"{self._position.revision}-0"
             read: Any = await one(
                 link,

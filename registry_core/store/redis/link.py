@@ -22,6 +22,7 @@ from registry_core.store.redis.scripts import Command
 
 OPEN_S: Final = 3.0  # for connecting, and for learning who answers
 _RUN_ID: Final = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
+_REPLICATION_ID: Final = re.compile(rb"^master_replid:(\w+)", re.MULTILINE)
 
 
 class Life(msgspec.Struct, frozen=True):
@@ -39,6 +40,7 @@ class Link:
         self.client = client
         self.life = Life()
         self.run_id = ""
+        self.replication_id = ""  # another one for each time that the process becomes a master
         self._connection = connection
         self._clock = clock
         self._ahead_ms = 0.0  # the server's clock before our monotonic one
@@ -51,8 +53,9 @@ class Link:
             connection: Any = await client.connection_pool.get_connection()  # type: ignore[no-untyped-call] # by itself
             link = cls(client, connection, clock)
             try:
-                said, now = await link.ask([("INFO", "server"), ("TIME",)])
-                link.run_id = _run_id_in(said)
+                server, replication, now = await link.ask([("INFO", "server"), ("INFO", "replication"), ("TIME",)])
+                link.run_id = _found(_RUN_ID, server)
+                link.replication_id = _found(_REPLICATION_ID, replication)
                 link.hear_time(now)
             except BaseException:
                 await link.close()
@@ -110,12 +113,12 @@ class Link:
             await self.client.connection_pool.release(connection)
 
 
-def _run_id_in(said: Any) -> str:
+def _found(pattern: re.Pattern[bytes], said: Any) -> str:
     if isinstance(said, ResponseError):
         raise said
-    found = _RUN_ID.search(said)
+    found = pattern.search(said)
     if found is None:
-        raise RedisConnectionError("it does not say which process it is (run_id)")
+        raise RedisConnectionError("it does not say which process it is")
     return found[1].decode()
 
 

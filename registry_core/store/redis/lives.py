@@ -103,6 +103,7 @@ class Lives:
             secrets.token_hex(8),
             str(int(self._unknown_s * 1000)),
             str(self.newest.number),
+            link.replication_id,
         )
         *_, result = await link.ask([*loading(), opening])
         if isinstance(result, ResponseError):
@@ -124,8 +125,8 @@ class Lives:
         """Put back what was written in earlier lives and is missing in this one."""
         entries: list[tuple[str | bytes, ...]] = []
         for key, written in self._journal.entries(self._clock.monotonic()):
-            if written.order.life >= link.life.number:
-                continue
+            if written.order.life == link.life.number:
+                continue  # it stands here, or somebody has taken it out since
             field, instance = rows.field_of(key), written.instance
             if instance is None:
                 entries.append((field, "", "", f"{written.epoch} {written.order}"))

@@ -61,6 +61,8 @@ LEAST_WAIT_S: Final = 0.1
 SUSPICIOUS_S: Final = 1.0
 # What a write may arrive later than its caller waits for it, since the way to the server and back takes a while.
 ARRIVAL_S: Final = 0.25
+# A wait of ours that ends so much later than it should has not been a wait of ours alone.
+STANDSTILL_S: Final = 1.0
 # Between two looks for a master while nothing is to be written.
 IDLE_RETRY_S: Final = 0.5
 
@@ -107,6 +109,7 @@ class WriteQueue:
         self._told: Exception | None = None  # the last telling failure, since something was taken
         self._link: Link | None = None
         self._knows_scripts = False
+        self._is_placed_anew = False  # a master was put in place since the link was opened
         self._task: asyncio.Task[None] | None = None
         masters.subscribe(self._has_moved)
         lives.subscribe(self._moved.set)
@@ -193,6 +196,7 @@ class WriteQueue:
     def _has_moved(self) -> None:
         """Hear that a master is in place: another one, or the same again."""
         self._confidence = self._confidence.certain()
+        self._is_placed_anew = True  # perhaps the same process, which followed another one meanwhile
         self._moved.set()
         self._wake.set()  # what was acknowledged is put back into another life, also when nothing is written
 
@@ -233,6 +237,11 @@ class WriteQueue:
     async def _deliver(self, batch: list[Write]) -> None:
         """Send `batch` until each write is acknowledged, or its time is over."""
         tries, began = 0, self._clock.monotonic()
+        for write in batch:
+            if began >= self._ends_at(write):
+                # It was not tried, so it says nothing of the shard; what is late is not sent after what is newer.
+                write.fail(StoreUnavailable("its time was over before it could be sent"), answered=True)
+        batch = [write for write in batch if not write.done.done()]
         while batch:
             self._moved.clear()
             tried_at = self._clock.monotonic()
@@ -244,6 +253,13 @@ class WriteQueue:
             # A try that was given no time tells nothing: then what the one before told is the reason.
             if self._told is None or not (isinstance(error, TimeoutError) and now - tried_at < SUSPICIOUS_S):
                 self._told = error
+            if now > max(self._ends_at(write) for write in batch) + STANDSTILL_S:
+                # Every wait here ends before that: it was this process that stood still, and no server is to blame.
+                for write in batch:
+                    write.fail(
+                        StoreUnavailable("this replica stood still, and the write came to nothing"), answered=True
+                    )
+                return
             alone_s = self._confidence.alone_s(now)
             for write in batch:
                 # Each is held for as long as a failover may take, unless its server itself says that it is alone.
@@ -273,10 +289,11 @@ class WriteQueue:
 
     async def _linked(self) -> Link:
         """Return a link to the master that is in place, in the newest life."""
-        link = self._link
-        if link is not None and link.client is await self._masters.current() and self._lives.is_newest(link):
+        link, client = self._link, await self._masters.current()
+        if link is not None and not self._is_placed_anew and link.client is client and self._lives.is_newest(link):
             return link
         await self._leave()
+        self._is_placed_anew = False
         self._link = (await self._lives.open()).link
         self._knows_scripts = True
         return self._link
