@@ -1,6 +1,7 @@
 """Real Redis masters, replicas and Sentinels on free ports: started, killed, paused, started again.
 
-Every server runs from a folder of its own, without persistence: what comes back, comes back empty.
+Every server runs from a folder of its own. Without persistence, unless it is asked for: what comes back, comes back
+empty.
 """
 
 from __future__ import annotations
@@ -77,7 +78,11 @@ def ask(
 
 
 class RedisServer:
-    """One redis-server or redis-sentinel; the same port, whenever it is started."""
+    """One redis-server or redis-sentinel; the same port, whenever it is started.
+
+    `persistent`: a Redis that comes back has its append-only file (all but the last second, when it was killed) and is
+    what it was, master or replica, as its configuration says since the last change.
+    """
 
     def __init__(
         self,
@@ -88,6 +93,7 @@ class RedisServer:
         password: str = "",
         tls: Tls | None = None,
         place: Place = HERE,
+        persistent: bool = False,
     ) -> None:
         folder.mkdir(parents=True)
         self.port = free_port()
@@ -95,7 +101,7 @@ class RedisServer:
         self.folder = folder
         self.password = password
         self.tls = tls
-        self._is_sentinel = sentinel
+        self._keeps_config = sentinel or persistent
         self.program: Program | None = None
         program = find("redis-sentinel" if sentinel else "redis-server")
         self._argv = [*place.within, program, str(folder / "redis.conf")]
@@ -103,8 +109,8 @@ class RedisServer:
         own = [f"port {self.port}"] if tls is None else [*tls.lines, f"tls-port {self.port}"]
         own += [f"bind {bound}", f"dir {folder}", "daemonize no", "protected-mode no"]
         if not sentinel:
-            own += ['save ""', "appendonly no", "repl-diskless-sync yes", "repl-diskless-sync-delay 0"]
-            own += ["repl-backlog-size 8mb"]
+            own += ['save ""', *(["appendonly yes", "appendfsync everysec"] if persistent else ["appendonly no"])]
+            own += ["repl-diskless-sync yes", "repl-diskless-sync-delay 0", "repl-backlog-size 8mb"]
         self._config = "\n".join([*own, *lines, ""])
 
     @property
@@ -120,10 +126,10 @@ class RedisServer:
         return f"{self.place.host}:{self.port}"
 
     def start(self) -> None:
-        """Start it, and wait until it answers. A Redis starts with nothing, a Sentinel with what it knew."""
+        """Start it, and wait until it answers. A Redis that keeps nothing starts with nothing, the others with all."""
         # Both write their configuration anew: the one for a Redis names the master that it followed last.
         config = self.folder / "redis.conf"
-        if not (self._is_sentinel and config.exists()):
+        if not (self._keeps_config and config.exists()):
             config.write_text(self._config)
         self.program = Program(self._argv, self.folder / "log")
         wait_until(lambda: self.ask("PING") == "PONG", f"{self.folder.name} answers", timeout_s=20, every_s=0.02)
@@ -134,6 +140,8 @@ class RedisServer:
     def follow(self, master: RedisServer) -> None:
         """Make it a replica."""
         self.ask("REPLICAOF", master.place.host, str(master.port))
+        if self._keeps_config:
+            self.ask("CONFIG", "REWRITE")  # as a Sentinel does after each change that it makes
 
     def is_master(self) -> bool:
         """Return whether it runs and says that it is a master."""
@@ -191,11 +199,13 @@ class Shard:
         replicas: int,
         places: tuple[Place, Place] = (HERE, HERE),
         guarding: Guarding = OPEN,
+        *,
+        persistent: bool = False,
     ) -> None:
         self.name = name
         first, others = places
         lines = ["min-replicas-to-write 1", "min-replicas-max-lag 1"] if replicas else []
-        # A node that comes back by itself is no replica of anybody before a Sentinel says so.
+        # A node that keeps nothing is, when it comes back, no replica of anybody before a Sentinel says so.
         lines += guarding.node_lines
         self.nodes = [
             RedisServer(
@@ -204,6 +214,7 @@ class Shard:
                 password=guarding.password,
                 tls=guarding.tls,
                 place=others if number else first,
+                persistent=persistent,
             )
             for number in range(1 + replicas)
         ]
@@ -239,10 +250,11 @@ class Topology:
         sentinels: int = 3,
         places: tuple[Place, Place] = (HERE, HERE),
         guarding: Guarding = OPEN,
+        persistent: bool = False,
     ) -> None:
         self.folder = folder
         self.guarding = guarding
-        self.shards = [Shard(name, folder, replicas, places, guarding) for name in masters]
+        self.shards = [Shard(name, folder, replicas, places, guarding, persistent=persistent) for name in masters]
         self._sentinels_at = places[1]
         self.sentinels: list[RedisServer] = []
         self._sentinel_count = sentinels
@@ -326,9 +338,10 @@ def topology(
     replicas: int = 2,
     places: tuple[Place, Place] = (HERE, HERE),
     guarding: Guarding = OPEN,
+    persistent: bool = False,
 ) -> Iterator[Topology]:
     """Run a whole topology for the length of a `with`."""
-    whole = Topology(folder, masters, replicas=replicas, places=places, guarding=guarding)
+    whole = Topology(folder, masters, replicas=replicas, places=places, guarding=guarding, persistent=persistent)
     try:
         whole.start()
         yield whole
@@ -337,11 +350,12 @@ def topology(
 
 
 @contextlib.contextmanager
-def redis_server(folder: Path, *lines: str, password: str = "", tls: Tls | None = None) -> Iterator[RedisServer]:
+def redis_server(
+    folder: Path, *lines: str, password: str = "", tls: Tls | None = None, persistent: bool = False
+) -> Iterator[RedisServer]:
     """Run one Redis for the length of a `with`."""
-    server = RedisServer(
-        folder, [*lines, *([f"requirepass {password}"] if password else [])], password=password, tls=tls
-    )
+    lines = (*lines, *([f"requirepass {password}"] if password else []))
+    server = RedisServer(folder, lines, password=password, tls=tls, persistent=persistent)
     try:
         server.start()
         yield server
