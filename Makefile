@@ -43,6 +43,9 @@ test: setup-dev system-packages check ## everything that CI checks: style, types
 	$(BIN)/coverage report
 	@# Without coverage, which would take half of the time of what does nothing but compute.
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope tests/properties
+	@# What starts a Redis has run on Debian's; once more, on Valkey.
+	VERTICE_TEST_REDIS=valkey $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --ignore tests/properties \
+		-m "redis and not alone"
 	$(BIN)/python -m pytest -m alone tests/scenarios
 
 # A script that sets containers up on this machine, for when it has neither Docker nor podman.

@@ -1,20 +1,55 @@
-"""The guards: no test may block the event loop, and none may leave a task behind."""
+"""The guards: no test may block the event loop, leave a task behind, or start a Redis that nobody expects."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Final
 
 import pytest
 import pytest_asyncio
 from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
 
+from tests.redis_topology import RedisServer
+
 # Deadlines measure this machine's noise; what is slow is measured by bench/.
 settings.register_profile("vertice", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("vertice")
+
+# A module with something of theirs in it starts a Redis, or has one started.
+STARTS_REDIS: Final = {
+    "tests.redis_topology",
+    "tests.contract.redis_harness",
+    "tests.chaos.faults",
+    "tests.chaos.outages",
+    "tests.chaos.partition",
+}
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Mark what starts a Redis, so that it can be run with each kind of server."""
+    for item in items:
+        if isinstance(item, pytest.Function) and _starts_redis(item):
+            item.add_marker(pytest.mark.redis)
+
+
+def _starts_redis(item: pytest.Function) -> bool:
+    if hasattr(item, "callspec") and item.callspec.params.get("under_test") == "redis":  # one of the stores
+        return True
+    return any(getattr(value, "__module__", None) in STARTS_REDIS for value in vars(item.module).values())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Have a Redis refuse to be started by a test that is not run with each kind of server."""
+    RedisServer.why_not = (
+        ""
+        if item.get_closest_marker("redis")
+        else f"{item.nodeid} starts a Redis, but is not marked: import from tests.redis_topology, or see STARTS_REDIS"
+    )
 
 
 @pytest.fixture(autouse=True)

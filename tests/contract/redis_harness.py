@@ -1,4 +1,4 @@
-"""The Redis store under test: a real redis-server, and time that passes by moving what it stored into the past.
+"""The Redis store under test: a real Redis, and time that passes by moving what it stored into the past.
 
 The server's clock cannot be moved from outside, and the product has no hook for tests. So "ten seconds
 pass" means that every time the server remembers is made ten seconds older; and what is delivered from then
@@ -7,10 +7,8 @@ on is shown to the feed ten seconds later.
 
 from __future__ import annotations
 
-import contextlib
 import random
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -25,7 +23,7 @@ from registry_core.store.redis.masters import FixedMaster
 from registry_core.store.redis.store import RedisStore
 from registry_core.store.redis.url import Address
 from tests.contract.harness import TERMS, RecordingFeed
-from tests.programs import Program, find, free_port
+from tests.redis_topology import RedisServer
 
 PREFIX: Final = "contract"
 _AGE: Final = """
@@ -67,14 +65,10 @@ class RedisUnderTest:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="vertice-contract-")
-        folder = Path(self._folder.name)
-        self.port = free_port()
-        self._server = Program(
-            [find("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
-            folder / "redis.log",
-        )
+        self._server = RedisServer(Path(self._folder.name) / "redis", [])
+        self._server.start()
+        self.port = self._server.port
         self._client = redis.Redis(port=self.port)
-        self._await_server()
         self.later = LaterFeed()
         self.feed: RecordingFeed = self.later
         self.store: Store = RedisStore(
@@ -85,15 +79,6 @@ class RedisUnderTest:
             clock=SystemClock(),
             random=random.Random(1),
         )
-
-    def _await_server(self) -> None:
-        ends = time.monotonic() + 15
-        while time.monotonic() < ends:
-            with contextlib.suppress(redis.RedisError):
-                if self._client.ping():
-                    return
-            time.sleep(0.01)
-        raise AssertionError(f"redis-server does not answer: {self._server.output()}")
 
     async def start(self) -> None:
         await self.store.start(self.feed)
