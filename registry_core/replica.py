@@ -20,7 +20,7 @@ from msgspec import UNSET
 
 from registry_core.api.app import build_app, http_logger
 from registry_core.api.auth import Authenticator
-from registry_core.api.connections import ConnectionLimits, Connections
+from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.drains import Drains
 from registry_core.api.guarding import GUARD_HEALTH, guard_view
 from registry_core.api.health import (
@@ -47,11 +47,13 @@ from registry_core.api.operations import Operations, Policy
 from registry_core.api.peers import Peers
 from registry_core.api.resolution import Resolver
 from registry_core.api.routes import Handlers
+from registry_core.api.standstill import WriteGate
 from registry_core.api.view import View
 from registry_core.api.watch import SYNC_EVERY_S
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.selection import Random
+from registry_core.domain.standstill import TURN_EVERY_S
 from registry_core.errors import CannotListen, StoreUnavailable, Unavailable
 from registry_core.ports import Clock, Store, SystemClock
 from registry_core.replica_settings import ReplicaSettings
@@ -111,11 +113,13 @@ class Replica:
         self.hub = WatchHub(self.view, hub_limits)
         self._sampler = SystemSampler()
         self._connections = Connections(connection_limits)
+        self._gate = WriteGate(self.metrics, waiting=lambda: wait_to_be_accepted(self._server))
         operations = Operations(
             self.store,
             self.view,
             Policy(settings.rules, settings.terms, settings.zone, settings.when_none_pass),
             metrics=self.metrics,
+            gate=self._gate,
             resolver=Resolver(),
             random=chance,
         )
@@ -131,7 +135,7 @@ class Replica:
             exposition=self.metrics.exposition,
             openapi=description(VERSION),
         )
-        self.app = build_app(handlers, self._connections, self.metrics, zone=settings.zone)
+        self.app = build_app(handlers, self._connections, self.metrics, self._gate, zone=settings.zone)
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -165,6 +169,7 @@ class Replica:
             await self.close()
             raise
         self._tasks = [
+            asyncio.create_task(self._forever("standstill", self._gate.turn, lambda: TURN_EVERY_S, at_once=True)),
             asyncio.create_task(self._forever("sweep", self._sweep, self._next_sweep_s)),
             asyncio.create_task(self._forever("sync", self._sync, self._next_sync_s)),
             asyncio.create_task(self._forever("sample", self._sampler.refresh, lambda: SAMPLE_EVERY_S, at_once=True)),

@@ -1,7 +1,8 @@
 """What can be done at a replica, apart from HTTP: from bodies to the store, from the view to answers.
 
 Lookups read the view and never wait. Writes go to the store, after every rule of the domain was
-applied, so that what is refused leaves nothing behind.
+applied, so that what is refused leaves nothing behind; and through the gate just before, since this process may have
+stood still while one was handled.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from registry_core.api.schemas import (
     instance_view,
     service_view,
 )
+from registry_core.api.standstill import WriteGate
 from registry_core.api.view import State, View, refuse_unknown
 from registry_core.domain.catalog import Lived
 from registry_core.domain.leases import LeaseTerms
@@ -68,6 +70,7 @@ class Operations:
         policy: Policy,
         *,
         metrics: ReplicaMetrics,
+        gate: WriteGate,
         resolver: Resolver,
         random: Random,
     ) -> None:
@@ -75,6 +78,7 @@ class Operations:
         self._view = view
         self._policy = policy
         self._metrics = metrics
+        self._gate = gate
         self._resolver = resolver
         self._random = random
 
@@ -88,6 +92,7 @@ class Operations:
         with self._metrics.operation("register"):
             caller.require(body.service_name)
             claim = await self._with_addresses(checked(registration_of(body), self._policy.rules))
+            self._gate.check()
             grant = await self._store.register(claim, sequence=sequence, may_displace=caller.may_displace)
         terms = self._policy.terms
         return RegisteredView(
@@ -124,6 +129,7 @@ class Operations:
                 if beat.instance_id is not None:
                     check_instance_id(beat.instance_id, field=f"{prefix}instance_id")
                 caller.require(beat.service_name)
+            self._gate.check()
             results = await self._store.renew([Beat(b.service_name, b.instance_id, b.epoch) for b in beats])
             views = [
                 BeatView(
@@ -169,6 +175,7 @@ class Operations:
                     )
             gone: list[Instance] = []
             for key in keys:
+                self._gate.check()
                 try:
                     gone.append(await self._store.deregister(key, epoch, sequence=sequence))
                 except NotFound:  # of several, one may have gone by itself meanwhile
@@ -191,6 +198,7 @@ class Operations:
             caller.require(service_name)
             _check_epoch(body.epoch)
             key = _key(service_name, instance_id)
+            self._gate.check()
             instance = await self._store.set_status(key, body.status, body.epoch, sequence=sequence)
         return self._shown(instance)
 
@@ -202,6 +210,7 @@ class Operations:
         with self._metrics.operation("restore"):
             caller.require_everything()
             saved = checked_record(saved_instance_of(body), self._policy.rules)
+            self._gate.check()
             outcome = restored(saved, self._view.catalog) if dry_run else await self._store.restore(saved)
         return RestoredView(status=outcome, service_name=saved.service_name, instance_id=saved.instance_id)
 
@@ -215,6 +224,7 @@ class Operations:
         """Have the guard of one shard, or of all, let go. Raises Forbidden, NotFound, StoreUnavailable."""
         with self._metrics.operation("release_guard"):
             caller.require_everything()
+            self._gate.check()
             released = await self._store.release_guard(shard)
         if released:
             log.warning("guard released by an operator", shards=list(released))
