@@ -58,7 +58,7 @@ _TLS_FAULTS: Final = (
 
 def fault_of(error: BaseException, *, tls: bool = False, sentinel: bool = False) -> Fault:
     """Return what an error of a server means; `tls` and `sentinel` say how, and as what, it was asked."""
-    text = _CONNECTING.sub("", words_of(error))
+    text = _CONNECTING.sub("", words_of(error)).removesuffix(".")
     if isinstance(error, NoPermissionError) or "NOPERM" in text or "The user executing the script" in text:
         return Fault(f"its ACL does not let the user do what is needed ({text})", lasting=True)
     if isinstance(error, AuthenticationError | AuthorizationError) or "NOAUTH" in text:
