@@ -87,12 +87,16 @@ class BeatResult(msgspec.Struct, frozen=True):
 
 
 class SweepReport(msgspec.Struct, frozen=True):
-    """What one sweep did: who went, whom the guard newly holds, and the time given to all, if any."""
+    """What one sweep did: who went, whom the guard newly holds, and the time given to all, if any.
+
+    A shard that could not be swept does not hide what the others expired: it is named in `unswept`.
+    """
 
     expired: tuple[InstanceKey, ...]
     amnesty_s: float
     suspected: tuple[InstanceKey, ...] = ()
     spared: bool = False  # somebody who is due waits for the next sweep, which should be soon
+    unswept: tuple[tuple[str, str], ...] = ()  # the shards that could not be swept, each with the reason
 
 
 class GuardReport(msgspec.Struct, frozen=True):
@@ -206,7 +210,10 @@ class Store(Protocol):
         ...
 
     async def sweep(self) -> SweepReport:
-        """Expire what has run out, unless the guard holds it."""
+        """Expire what has run out, unless the guard holds it.
+
+        Raises Unavailable only when no shard could be swept; else the report names those that could not.
+        """
         ...
 
     def guards(self) -> tuple[GuardReport, ...]:

@@ -52,7 +52,7 @@ from registry_core.api.watch import SYNC_EVERY_S
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.selection import Random
-from registry_core.errors import CannotListen, Unavailable
+from registry_core.errors import CannotListen, StoreUnavailable, Unavailable
 from registry_core.ports import Clock, Store, SystemClock
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.resolution import Resolver
@@ -61,6 +61,7 @@ from registry_core.store.memory import MemoryStore
 from registry_core.telemetry.guarding import GuardLog
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
+from registry_core.telemetry.thinning import Thinning
 
 SAMPLE_EVERY_S: Final = 5.0
 # How long requests that are being served may take to end; within the 2 s in which a replica ends.
@@ -220,21 +221,30 @@ class Replica:
         self, name: str, work: Callable[[], Awaitable[None]], every_s: Callable[[], float], *, at_once: bool = False
     ) -> None:
         """Do `work` again and again. What goes wrong is logged, and does not end it."""
+        thinning = Thinning()
         if not at_once:
             await asyncio.sleep(every_s())
         while True:
             try:
                 await work()
             except Unavailable as error:
-                log.warning("store unavailable", loop=name, reason=error.message)
+                failures = thinning.failed(error.message, self._clock.monotonic())
+                if failures is not None:
+                    log.warning("store unavailable", loop=name, reason=error.message, failures=failures)
             except Exception:
                 log.exception("loop failed", loop=name)
+            else:
+                end = thinning.succeeded(self._clock.monotonic())
+                if end is not None:
+                    lasted_s = round(end.lasted_s, 1)
+                    log.info("store available again", loop=name, failures=end.failures, lasted_s=lasted_s)
             await asyncio.sleep(every_s())
 
     async def _sweep(self) -> None:
         report = await self.store.sweep()
         self._spared = report.spared
-        self._swept_at = self._clock.monotonic()
+        if not report.unswept:
+            self._swept_at = self._clock.monotonic()
         if report.amnesty_s:
             log.warning("nobody swept for a while: all leases extended", amnesty_s=round(report.amnesty_s, 1))
         if report.expired:
@@ -244,8 +254,9 @@ class Replica:
                 count=len(report.expired),
                 instances=[f"{key.label}/{key.instance_id}" for key in report.expired[:20]],
             )
-
         self._guard_log.see(self.store.guards())
+        if report.unswept:
+            raise StoreUnavailable("; ".join(f"shard {shard!r}: {reason}" for shard, reason in report.unswept))
 
     def _next_sweep_s(self) -> float:
         # Timers fire late and a sweep takes its time; the terms promise a period that is never exceeded.

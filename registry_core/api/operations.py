@@ -80,15 +80,15 @@ class Operations:
 
     # -- writes
 
-    async def register(self, body: RegisterBody, caller: Caller) -> RegisteredView:
+    async def register(self, body: RegisterBody, caller: Caller, *, sequence: int | None = None) -> RegisteredView:
         """Register or replace an instance.
 
-        Raises ValidationError, Forbidden, Conflict, Fenced, StoreUnavailable.
+        Raises ValidationError, Forbidden, Conflict, Fenced, Late, StoreUnavailable.
         """
         with self._metrics.operation("register"):
             caller.require(body.service_name)
             claim = await self._with_addresses(checked(registration_of(body), self._policy.rules))
-            grant = await self._store.register(claim)
+            grant = await self._store.register(claim, sequence=sequence, may_displace=caller.may_displace)
         terms = self._policy.terms
         return RegisteredView(
             status="registered",
@@ -139,11 +139,18 @@ class Operations:
         return HeartbeatView(status="renewed" if whole else "partial", instances=views)
 
     async def deregister(
-        self, service_name: str, instance_id: str | None, caller: Caller, *, every: bool, epoch: int | None
+        self,
+        service_name: str,
+        instance_id: str | None,
+        caller: Caller,
+        *,
+        every: bool,
+        epoch: int | None,
+        sequence: int | None = None,
     ) -> DeregisteredView:
         """Take out one instance, or with `every` all of a service.
 
-        Raises NotFound, Fenced, and AmbiguousInstance when it is not said which of several is meant.
+        Raises NotFound, Fenced, Late, and AmbiguousInstance when it is not said which of several is meant.
         """
         with self._metrics.operation("deregister"):
             check_service_name(service_name)
@@ -162,7 +169,7 @@ class Operations:
             gone: list[Instance] = []
             for key in keys:
                 try:
-                    gone.append(await self._store.deregister(key, epoch))
+                    gone.append(await self._store.deregister(key, epoch, sequence=sequence))
                 except NotFound:  # of several, one may have gone by itself meanwhile
                     if len(keys) == 1:
                         raise
@@ -174,13 +181,16 @@ class Operations:
             instances=[instance.instance_id for instance in gone],
         )
 
-    async def set_status(self, service_name: str, instance_id: str, body: StatusBody, caller: Caller) -> InstanceView:
-        """Change the status of an instance. Raises NotFound or Fenced."""
+    async def set_status(
+        self, service_name: str, instance_id: str, body: StatusBody, caller: Caller, *, sequence: int | None = None
+    ) -> InstanceView:
+        """Change the status of an instance. Raises NotFound, Fenced or Late."""
         with self._metrics.operation("set_status"):
             check_service_name(service_name)
             caller.require(service_name)
             _check_epoch(body.epoch)
-            instance = await self._store.set_status(_key(service_name, instance_id), body.status, body.epoch)
+            key = _key(service_name, instance_id)
+            instance = await self._store.set_status(key, body.status, body.epoch, sequence=sequence)
         return self._shown(instance)
 
     async def restore(self, body: RestoreBody, caller: Caller, *, dry_run: bool) -> RestoredView:

@@ -23,7 +23,7 @@ from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
 from registry_core.api.peers import PEER_HEADER, Peers
 from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
-from registry_core.api.queries import Query, boolean, filter_of, integer
+from registry_core.api.queries import Query, boolean, filter_of, integer, sequence_of
 from registry_core.api.reading import decode
 from registry_core.api.schemas import (
     MAX_BODY_BYTES,
@@ -88,7 +88,7 @@ class Handlers:
 
     async def register(self, request: web.Request, _query: Query) -> web.StreamResponse:
         caller, body = await self._writer(request, RegisterBody)
-        return answer(await self._operations.register(body, caller), 201)
+        return answer(await self._operations.register(body, caller, sequence=sequence_of(request)), 201)
 
     async def heartbeat(self, request: web.Request, _query: Query) -> web.StreamResponse:
         caller, body = await self._writer(request, HeartbeatBody)
@@ -103,13 +103,16 @@ class Handlers:
     async def _deregister(self, request: web.Request, instance: str | None, query: Query) -> web.Response:
         caller = self._authenticator.identify(request.headers)
         every, epoch = boolean(query, "all"), integer(query, "epoch")
-        service = request.match_info["service"]
-        return answer(await self._operations.deregister(service, instance, caller, every=every, epoch=epoch))
+        gone = await self._operations.deregister(
+            request.match_info["service"], instance, caller, every=every, epoch=epoch, sequence=sequence_of(request)
+        )
+        return answer(gone)
 
     async def set_status(self, request: web.Request, _query: Query) -> web.StreamResponse:
         caller, body = await self._writer(request, StatusBody)
         service, instance = request.match_info["service"], request.match_info["instance"]
-        return answer(await self._operations.set_status(service, instance, body, caller))
+        sequence = sequence_of(request)
+        return answer(await self._operations.set_status(service, instance, body, caller, sequence=sequence))
 
     async def restore(self, request: web.Request, query: Query) -> web.StreamResponse:
         caller, body = await self._writer(request, RestoreBody)

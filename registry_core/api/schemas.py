@@ -17,6 +17,8 @@ from registry_core.domain.restoration import Outcome
 
 # Of every answer of a replica that has a zone: agents of the same zone prefer it.
 ZONE_HEADER: Final = "X-Registry-Zone"
+# Of a write: which of its owner's requests it is. A header: a registry of before refuses unknown fields of a body.
+SEQUENCE_HEADER: Final = "X-Registry-Sequence"
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_BEATS: Final = 1000
 

@@ -29,7 +29,7 @@ from tests.redis_topology import Guarding, RedisServer, Tls, redis_server, topol
 LEAST = (
     "resetchannels -@all +eval +evalsha +script|load +info +role +ping +wait +select +time +exists +type +hget +hset "
     "+hmget +hdel +hexists +hincrby +hscan +zadd +zrem +zrange +zrangebyscore +zrevrange +zrevrangebyscore +zcard "
-    "+zcount +zscore +zmscore +zrank +zrandmember +xadd +xread"
+    "+zcount +zscore +zmscore +zrank +zrandmember +xadd +xread +hlen +hrandfield +xrevrange +xdel +del"
 )
 
 
@@ -122,7 +122,7 @@ def test_a_redis_that_is_too_old(tmp_path: Path) -> None:
     [
         (("SET", "vertice:records", "a string"), "vertice:records"),
         (("SET", "vertice:meta", "a string"), "vertice:meta"),
-        (("HSET", "vertice:meta", "format", "2"), "vertice:meta"),
+        (("HSET", "vertice:meta", "format", "mine"), "vertice:meta"),
         (("XADD", "vertice:events", "1-0", "a", "b"), "vertice:events"),
     ],
 )
@@ -132,6 +132,14 @@ def test_keys_of_another_program_under_the_prefix(tmp_path: Path, words: tuple[s
         said = ended(server.url)
         assert said.endswith(f"main: {key} is a key of another program: choose another prefix=")
         assert server.ask("KEYS", "*") == [key], "nothing of it is touched"
+
+
+def test_keys_of_a_later_release_are_left_alone_and_named_as_such(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "redis") as server:
+        server.ask("HSET", "vertice:meta", "format", "2")
+        said = ended(server.url)
+        assert "main: a later release has written here (layout 2)" in said
+        assert server.ask("HGETALL", "vertice:meta") == ["format", "2"], "nothing of it is touched"
 
 
 def test_a_database_that_is_not_there(tmp_path: Path) -> None:

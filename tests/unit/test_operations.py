@@ -40,10 +40,10 @@ class LosingStore(MemoryStore):
 
     faster: str = ""
 
-    async def deregister(self, key: InstanceKey, epoch: int | None = None) -> Instance:
+    async def deregister(self, key: InstanceKey, epoch: int | None = None, *, sequence: int | None = None) -> Instance:
         if key.instance_id == self.faster:
             await super().deregister(key)
-        return await super().deregister(key, epoch)
+        return await super().deregister(key, epoch, sequence=sequence)
 
 
 class Parts:

@@ -2,6 +2,9 @@
 
 It begins with everything, goes on with events, and begins again when its place in the history is gone:
 another epoch, or events that were trimmed away. Who waits for a revision is woken when it has been told.
+
+Nothing that somebody else put into the shard stops it: what cannot be read is set aside, and its revision is told as
+one that concerns nobody; what a later release tells is looked up in the record.
 """
 
 from __future__ import annotations
@@ -9,26 +12,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import secrets
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from registry_core.domain.events import Event, Position, Renewed
-from registry_core.domain.records import InstanceKey
+from registry_core.domain.events import Deregistered, Event, Expired, Position, Renewed
+from registry_core.domain.records import Instance, InstanceKey
 from registry_core.errors import StoreUnavailable
 from registry_core.ports import Clock
-from registry_core.store.redis import rows, scripts
+from registry_core.store.redis import rows
 from registry_core.store.redis.ending import end
 from registry_core.store.redis.failures import words_of
 from registry_core.store.redis.held import Held
+from registry_core.store.redis.journal import Journal, Written
+from registry_core.store.redis.link import Link
+from registry_core.store.redis.lives import ForeignKeys, Lives, reapply
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.probes import fault_of
-from registry_core.store.redis.reading import read_whole
-from registry_core.store.redis.scripts import Name
+from registry_core.store.redis.reading import ANSWER_S, looked_up, one, read_whole, set_aside
+from registry_core.store.redis.rows import NOBODY, Entry, Order, Unreadable
+from registry_core.store.redis.scripts import Name, called
 
 BLOCK_S: Final = 1.0
 READ_EVENTS: Final = 500
@@ -36,23 +42,23 @@ READ_EVENTS: Final = 500
 DELIVERED_AT_ONCE: Final = 50
 READ_RENEWALS: Final = 500
 RENEWALS_EVERY_S: Final = 5.0
+# Leases and records that are compared with each other, and records that are put back, in one script.
+INSPECTED_AT_ONCE: Final = 1_000
+PUT_BACK_AT_ONCE: Final = 200
 RETRY_S: Final = 0.05
 # What goes wrong again and again, though the master is there, is not tried twenty times a second.
 RETRY_MOST_S: Final = 1.0
 SAY_AGAIN_S: Final = 30.0
-# For one answer of the server; reading everything has longer, since it grows with the shard.
-ANSWER_S: Final = 5.0
+# Reading everything takes longer than one answer of the server, since it grows with the shard.
 SNAPSHOT_S: Final = 120.0
 # A write may have been taken by the last master just before the end, and is told by the next one only:
 # longer than a failover takes.
 REACH_S: Final = 3.0
 REMEMBERED_EPOCHS: Final = 16
+# What was renewed that far in the server's future was renewed before its clock was set back.
+CLOCK_ERROR_S: Final = 1.0
 
 _log = structlog.get_logger(component="store.redis")
-
-
-class ForeignKeys(StoreUnavailable):
-    """Raised when the prefix holds keys of another program; nothing of them was touched."""
 
 
 class ShardFeed(Protocol):
@@ -78,21 +84,38 @@ class ShardFeed(Protocol):
         """When that instance was last heard of, as far as it was delivered; Unix seconds."""
         ...
 
+    def instance(self, shard: int, key: InstanceKey) -> Instance | None:
+        """That instance, as it was delivered of this shard."""
+        ...
+
+    def instances(self, shard: int) -> list[Instance]:
+        """All that was delivered of this shard."""
+        ...
+
 
 class Follower:
     """Follows one shard for as long as it runs."""
 
     def __init__(
-        self, shard: int, masters: Masters, prefix: str, feed: ShardFeed, clock: Clock, *, unknown_s: float
+        self,
+        shard: int,
+        masters: Masters,
+        lives: Lives,
+        *,
+        prefix: str,
+        feed: ShardFeed,
+        journal: Journal,
+        clock: Clock,
     ) -> None:
-        """`unknown_s`: how long after an empty start of the server who is missing may be alive."""
         self._shard = shard
-        self._unknown_s = unknown_s
         self._masters = masters
+        self._lives = lives
         self._prefix = prefix
         self._feed = feed
+        self._journal = journal
         self._clock = clock
         self._position = Position(shard, "", 0)
+        self._life = 0
         self._epochs_before: deque[str] = deque(maxlen=REMEMBERED_EPOCHS)
         self._renewals_ms = 0
         self._renewals_at = -math.inf
@@ -102,8 +125,12 @@ class Follower:
         self._task: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self.fault = ""  # why the shard cannot be read, when somebody has to change a setting for it
+        self.interrupted = ""  # why it was not followed the last time that it was not
+        self.aside: dict[str, Unreadable] = {}  # what cannot be read, by its field
+        self._surplus = 0  # records beyond those that were delivered, when everything was last read for it
         self._said: tuple[str, float] = ("", -math.inf)
         masters.subscribe(self._moved.set)
+        lives.subscribe(self._moved.set)
 
     @property
     def position(self) -> Position:
@@ -157,23 +184,30 @@ class Follower:
     async def _run(self) -> None:
         failures = 0
         while True:
+            link: Link | None = None
             try:
                 self._moved.clear()
-                client = await self._masters.current()
-                await self._follow(client)
+                opened = await self._lives.open()
+                link = opened.link
+                await self._follow(link, born_empty=opened.born_empty)
                 failures = 0
             except ForeignKeys as error:
                 failures += 1
                 self._give_up(str(error))
-            except StoreUnavailable:
+            except StoreUnavailable as error:
                 failures = 0
+                self.interrupted = str(error)
             except Exception as error:  # noqa: BLE001 - the top of the loop: whatever it was, following goes on
                 failures += 1
                 fault = fault_of(error)
+                self.interrupted = fault.reason
                 if fault.lasting and isinstance(error, ResponseError):
                     self._give_up(f"{self._masters.name}: redis {self._masters.address}: {fault.reason}")
                 else:
                     self._say("follower_interrupted", f"{type(error).__name__}: {words_of(error)}")
+            finally:
+                if link is not None:
+                    await link.close()
             pause_s = min(RETRY_S * 2 ** min(failures, 10), RETRY_MOST_S) if failures else RETRY_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
@@ -193,97 +227,205 @@ class Follower:
             self._said = (because, now)
             _log.warning(event, shard=self._masters.name, because=because)
 
-    async def _follow(self, client: Redis) -> None:
-        async with asyncio.timeout(ANSWER_S):
-            epoch, _revision, born_empty = await self._open(client)
-        if epoch != self._position.epoch:
-            await self._read_all(client, born_empty=born_empty)
+    async def _follow(self, link: Link, *, born_empty: bool) -> None:
+        """Follow one life of the shard for as long as it is the newest. Raises what redis-py raises."""
+        self._life = link.life.number
+        if link.life.epoch != self._position.epoch:
+            await self._read_all(link, born_empty=born_empty)
         missing = False  # whether the last look showed events that reading did not bring
-        while not self._moved.is_set():
+        block_ms = str(int(BLOCK_S * 1000))
+        while self._lives.is_newest(link):
             after = f"{self._position.revision}-0"
-            async with asyncio.timeout(BLOCK_S + ANSWER_S):
-                read: Any = await client.xread(
-                    {f"{self._prefix}:events": after}, count=READ_EVENTS, block=int(BLOCK_S * 1000)
-                )
+            read: Any = await one(
+                link,
+                ("XREAD", "COUNT", str(READ_EVENTS), "BLOCK", block_ms, "STREAMS", f"{self._prefix}:events", after),
+            )
             if read:
-                entries: list[tuple[bytes, dict[bytes, bytes]]] = read[0][1]
-                await self._deliver(client, entries)
+                await self._deliver(link, read[0][1])
                 missing = False
             else:
-                async with asyncio.timeout(ANSWER_S):
-                    found: Any = await client.hmget(f"{self._prefix}:meta", ["epoch", "revision"])
-                if found[0] is None or found[0].decode() != self._position.epoch:
+                found = await self._meta(link)
+                if found is None or found[0] != self._position.epoch:
                     return  # another life of the shard: begin again
-                revision = int(found[1])
+                revision = found[1]
                 # One may have come just now; but what is missing twice, or is taken back, is not ours to wait for.
                 if revision < self._position.revision or (missing and revision > self._position.revision):
-                    await self._catch_up(client)
+                    await self._catch_up(link)
                 missing = revision > self._position.revision
-            self._confirmed_at, self.fault = self._clock.monotonic(), ""
+            self._confirmed_at, self.fault, self.interrupted = self._clock.monotonic(), "", ""
             if self._confirmed_at - self._renewals_at >= RENEWALS_EVERY_S:
                 self._renewals_at = self._confirmed_at
-                await self._read_renewals(client)
+                await self._read_renewals(link)
+                await self._inspect(link)
 
-    async def _open(self, client: Redis) -> tuple[str, int, bool]:
-        run_id = self._masters.run_id
-        result = await scripts.run(
-            client, Name.OPEN, self._prefix, run_id, secrets.token_hex(8), str(int(self._unknown_s * 1000))
-        )
-        if result[0] == b"foreign":
-            key = result[1].decode(errors="replace")
-            raise ForeignKeys(f"{self._masters.name}: {key} is a key of another program: choose another prefix=")
-        return result[1].decode(), int(result[2]), result[3] == b"1"
+    async def _meta(self, link: Link) -> tuple[str, int] | None:
+        """Return the epoch and the revision of the shard, or None when it was emptied."""
+        epoch, revision = await one(link, ("HMGET", f"{self._prefix}:meta", "epoch", "revision"))
+        return None if epoch is None or revision is None else (epoch.decode(), int(revision))
 
-    async def _deliver(self, client: Redis, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
-        first = int(entries[0][0].partition(b"-")[0])
-        if first != self._position.revision + 1:
-            await self._catch_up(client)
+    # -- events
+
+    async def _deliver(self, link: Link, read: list[tuple[bytes, list[bytes]]]) -> None:
+        first = read[0][0]
+        if first != b"%d-0" % (self._position.revision + 1):
+            await self._mend_stream(link, [id_ for id_, _ in read])
             return
-        events = [rows.event_of(self._shard, self._position.epoch, id_, entry) for id_, entry in entries]
+        events: list[Event] = []
+        for id_, flat in read:
+            if id_ != b"%d-0" % (self._position.revision + len(events) + 1):
+                break  # what follows is looked at as the first of the next reading
+            entry = rows.entry_of(self._shard, self._position.epoch, id_, rows.paired(flat))
+            if isinstance(entry, Entry) and entry.event is None:
+                entry = await looked_up(link, self._prefix, self._shard, self._position.epoch, entry)
+            events.append(self._taken(entry, self._position.revision + len(events) + 1))
         for start in range(0, len(events), DELIVERED_AT_ONCE):
             part = events[start : start + DELIVERED_AT_ONCE]
             self._feed.shard_events(part)
             self._tell(part[-1].position)
             await asyncio.sleep(0)
 
-    async def _catch_up(self, client: Redis) -> None:
+    def _taken(self, entry: Entry | Unreadable, revision: int) -> Event:
+        """Return the event to tell for one entry, and remember what it means for later lives."""
+        if isinstance(entry, Unreadable):
+            self._set_aside([entry])
+            # Each revision is told, so that readers see that none is missing.
+            return Deregistered(Position(self._shard, self._position.epoch, revision), NOBODY)
+        event = entry.event
+        assert event is not None  # it was looked up
+        self.aside.pop(entry.field.decode(errors="replace"), None)
+        self._remember(event, entry)
+        return event
+
+    def _remember(self, event: Event, entry: Entry) -> None:
+        now = self._clock.monotonic()
+        order = entry.order if entry.order is not None else Order(self._life, event.position.revision)
+        match event:
+            case Expired(key=key):
+                self._journal.forget(key)
+            case Deregistered(key=key):
+                self._journal.note(key, Written(order, None, entry.epoch), now)
+            case _:
+                instance = self._as_of(event)
+                if instance is not None and not instance.suspect:
+                    self._journal.note(event.key, Written(order, instance, instance.epoch), now)
+
+    def _as_of(self, event: Event) -> Instance | None:
+        """Return the instance that an event is about, as it is after that."""
+        known = self._journal.latest(event.key)
+        before = known.instance if known is not None else self._feed.instance(self._shard, event.key)
+        return rows.after(event, before)
+
+    async def _mend_stream(self, link: Link, ids: list[bytes]) -> None:
+        """Take out of the stream what somebody else put there; read everything when it is not for that."""
+        found = await self._meta(link)
+        if found is None:
+            return
+        foreign = [id_ for id_ in ids if not id_.endswith(b"-0") or int(id_.partition(b"-")[0]) > found[1]]
+        if not foreign:
+            await self._catch_up(link)
+            return
+        _log.warning("foreign_events", shard=self._masters.name, count=len(foreign), first=foreign[0].decode())
+        await one(link, ("XDEL", f"{self._prefix}:events", *foreign))
+
+    def _set_aside(self, entries: Iterable[Unreadable]) -> None:
+        for entry in entries:
+            if entry.field not in self.aside:
+                set_aside(self.aside, entry)
+                _log.warning("entry_set_aside", shard=self._masters.name, field=entry.field, because=entry.reason)
+
+    # -- everything
+
+    async def _catch_up(self, link: Link) -> None:
         """Read everything: the events from here on are not all there any more."""
         _log.info("follower_behind", shard=self._masters.name, revision=self._position.revision)
-        await self._read_all(client, born_empty=False)
+        await self._read_all(link, born_empty=False)
 
-    async def _read_all(self, client: Redis, *, born_empty: bool) -> None:
+    async def _read_all(self, link: Link, *, born_empty: bool) -> None:
         async with asyncio.timeout(SNAPSHOT_S):
-            whole = await read_whole(client, self._prefix, self._shard, addresses=self._feed.needs_addresses)
+            whole = await read_whole(link, self._prefix, self._shard, addresses=self._feed.needs_addresses)
         # Leases that were renewed while the records were read are read again.
         self._renewals_ms = whole.began_ms
+        known, self.aside = self.aside, {}
+        for entry in whole.aside:
+            if entry.field in known:
+                self.aside[entry.field] = entry
+        self._set_aside(whole.aside)
         await self._feed.shard_read(self._shard, whole.position, whole.held, born_empty=born_empty)
         self._confirmed_at = self._clock.monotonic()
         self._settled.set()
         self._tell(whole.position)
 
-    async def _read_renewals(self, client: Redis) -> None:
+    # -- leases, and the keys beside each other
+
+    async def _read_renewals(self, link: Link) -> None:
         """Deliver the leases that were renewed since the last time, whoever took the heartbeats."""
         last = b""  # only within this: a renewal of the same millisecond may come yet, and stand before it
         while True:
-            async with asyncio.timeout(ANSWER_S):
-                found = await scripts.call(
-                    client, Name.RENEWALS, self._prefix, str(self._renewals_ms), last, str(READ_RENEWALS)
-                )
+            now_ms, *found = await one(
+                link, called(Name.RENEWALS, self._prefix, (str(self._renewals_ms), last, str(READ_RENEWALS)))
+            )
+            now_s = int(now_ms) / 1000
+            if self._renewals_ms / 1000 > now_s + CLOCK_ERROR_S:
+                # The server's clock was set back: what is renewed since stands before all that was read.
+                self._renewals_ms, last = 0, b""
+                continue
             renewed: list[Event] = []
             for field, score in zip(found[::2], found[1::2], strict=True):
-                key, at_s = rows.key_of(field), int(score) / 1000
-                if 0.0 < self._feed.heard_at(self._shard, key) < at_s:
+                at_s = float(score) / 1000
+                try:
+                    key = rows.key_of(field)
+                except ValueError:
+                    continue
+                heard_at = self._feed.heard_at(self._shard, key)
+                if 0.0 < heard_at < at_s or heard_at > now_s + CLOCK_ERROR_S:
                     renewed.append(Renewed(self._position, key, at_s))
             if renewed:
                 self._feed.shard_events(renewed)
             if len(found) < 2 * READ_RENEWALS:
                 return
-            last, self._renewals_ms = found[-2], int(found[-1])
+            last, self._renewals_ms = found[-2], int(float(found[-1]))
+
+    async def _inspect(self, link: Link) -> None:
+        """See whether the keys are in step with each other, and with what was delivered; mend what is not."""
+        try:
+            said = await one(link, called(Name.INSPECT, self._prefix, (str(INSPECTED_AT_ONCE),)))
+        except ResponseError as error:
+            self._say("shard_not_inspected", words_of(error))  # a master that takes no writes, for now
+            return
+        revision, records, removed, given = (int(number) for number in said)
+        if removed or given:
+            _log.warning("leases_mended", shard=self._masters.name, removed=removed, given=given)
+        if revision != self._position.revision:
+            return  # something happened meanwhile: the next look tells
+        delivered = self._feed.instances(self._shard)
+        surplus = records - len(delivered)
+        if surplus < 0:
+            await self._put_back(link, delivered)
+        elif surplus > len(self.aside) and surplus != self._surplus:
+            self._surplus = surplus
+            await self._catch_up(link)
+
+    async def _put_back(self, link: Link, delivered: list[Instance]) -> None:
+        """Put back records that are gone though no event says so: somebody else deleted them."""
+        put_back = 0
+        for start in range(0, len(delivered), PUT_BACK_AT_ONCE):
+            entries: list[tuple[str | bytes, ...]] = [
+                # The oldest stamp there is: whatever was written or taken out since stays as it is.
+                (rows.field_of(instance.key), instance.service_name, rows.value_of(instance, Order(0, 0)), "")
+                for instance in delivered[start : start + PUT_BACK_AT_ONCE]
+            ]
+            async with asyncio.timeout(ANSWER_S):
+                put_back += await reapply(link, self._prefix, entries)
+        _log.warning("records_put_back", shard=self._masters.name, count=put_back)
+
+    # -- who waits
 
     def _tell(self, position: Position) -> None:
         """Note that everything up to `position` was delivered, and wake who waits for it."""
         if position.epoch != self._position.epoch:
             self._epochs_before.append(self._position.epoch)
+            if position.epoch in self._epochs_before:  # it has come back: what it tells from now on is new
+                self._epochs_before.remove(position.epoch)
         self._position = position
         for told, awaited in self._awaited.items():
             if self._has_told(*awaited):

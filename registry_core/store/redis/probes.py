@@ -28,7 +28,18 @@ from registry_core.store.redis.url import Address
 
 LEAST_VERSION: Final = (6, 2)
 # Messages of Sentinels that mean: something happens to this master, ask everybody now.
-CHANNELS: Final = ("+sdown", "+odown", "+selected-slave", "+promoted-slave", "+switch-master")
+CHANNELS: Final = (
+    "+sdown",
+    "-sdown",
+    "+odown",
+    "+try-failover",
+    "+selected-slave",
+    "+failover-state-send-slaveof-noone",
+    "+promoted-slave",
+    "+switch-master",
+)
+# A replica of which a Sentinel says so is not promoted by it.
+_DOWN: Final = frozenset({"s_down", "o_down"})
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -134,12 +145,17 @@ async def ask_sentinel(client: Redis, name: str) -> Vote | Fault:
         return Fault("it is a Redis, not a Sentinel", lasting=True) if unknown else fault_of(address, sentinel=True)
     if address is None or isinstance(master, BaseException) or isinstance(replicas, BaseException):
         return Fault(f"it watches no master named {name!r}", lasting=True)
-    known = [_fields(replica) for replica in replicas]
+    known = {_address(node["ip"], node["port"]): node for node in map(_fields, replicas)}
+    flags = {node: frozenset(said.get("flags", "").split(",")) for node, said in known.items()}
+    seen = _fields(master)
     return Vote(
         _address(*address),
-        int(_fields(master).get("config-epoch", "0")),
-        tuple(_address(node["ip"], node["port"]) for node in known),
-        next((_address(n["ip"], n["port"]) for n in known if "promoted" in n["flags"].split(",")), None),
+        int(seen.get("config-epoch", "0")),
+        tuple(known),
+        next((node for node in known if "promoted" in flags[node]), None),
+        "failover_in_progress" in seen.get("flags", "").split(","),
+        frozenset(node for node in known if flags[node] & _DOWN),
+        frozenset(node for node, said in known.items() if said.get("slave-priority") == "0"),
     )
 
 

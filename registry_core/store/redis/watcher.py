@@ -25,6 +25,7 @@ from registry_core.store.redis.ending import end
 from registry_core.store.redis.latency import Latency
 from registry_core.store.redis.pool import close_client, open_client, pool_report, tls_context, warm
 from registry_core.store.redis.probes import CHANNELS, Fault, ask_node, ask_sentinel, fault_of
+from registry_core.store.redis.quorum import Standing, standing_of
 from registry_core.store.redis.url import Access, Address, PoolTerms
 
 PROBE_TIMEOUT_S: Final = 1.0
@@ -117,6 +118,24 @@ class Watcher:
         faults += [f"redis {at}: it is a replica" for _, at, said in servers if is_replica(said)]
         return "; ".join(faults) or "no server says that it is the master"
 
+    @property
+    def standing(self) -> Standing:
+        placed = self._placed if self._client is not None and not self._withheld else None
+        here = self._promotions.get(self._current) if self._current is not None else None
+        since = here.order if here is not None else 0
+        elsewhere = [
+            node
+            for node, promotion in self._promotions.items()
+            if promotion.order > since and isinstance(seen := self._nodes.get(node), Sighting) and seen.is_master
+        ]
+        return standing_of(
+            self._current,
+            placed.run_id if placed is not None else "",
+            self._votes(),
+            sentinels=len(self._sentinels),
+            promoted=elsewhere[0] if elsewhere else None,
+        )
+
     async def start(self) -> None:
         for access in (self._access, self._sentinel_access):
             if access.tls:
@@ -155,6 +174,9 @@ class Watcher:
         if self._client is None or self._withheld:
             raise StoreUnavailable(f"no Redis master is known for {self.name}: {self.problem}")
         return self._client
+
+    def doubt(self) -> None:
+        self._doubt()
 
     def failed(self, client: Redis, error: Exception) -> None:
         if client is not self._client:
