@@ -122,6 +122,21 @@ async def ask_node(client: Redis) -> Sighting | Fault:
     return _sighting(role, str(info["run_id"]))
 
 
+async def ask_sections(client: Redis, sections: Sequence[str]) -> Mapping[str, Any] | None:
+    """Return what these sections of a node's INFO say, all in one; None when it does not answer.
+
+    One INFO for each: several sections in one came with Redis 7.0.
+    """
+    pipeline = client.pipeline(transaction=False)
+    for section in sections:
+        pipeline.execute_command("INFO", section)
+    try:
+        answers = await pipeline.execute()
+    except (RedisError, OSError):
+        return None
+    return {name: value for answer in answers for name, value in answer.items()}
+
+
 def _sighting(role: Sequence[Any], run_id: str) -> Sighting:
     if _text(role[0]) == "master":
         return Sighting(True, run_id, replicas=tuple(_address(r[0], r[1]) for r in role[2]))
