@@ -26,13 +26,13 @@ from agent.identity import epoch_at
 from agent.kept import Kept, ServiceReport, is_checked_alike
 from agent.registry_client import RegistryClient, Reply
 from agent.reload_plan import service_changes
-from agent.resolving import HostResolver
 from agent.session_log import SessionLog
 from agent.settings import ServiceSpec
 from registry_core.domain.names import ip_address, label_of
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.domain.selection import Random
 from registry_core.ports import Clock
+from registry_core.resolution import HostResolver
 
 MAX_REQUESTS: Final = 16
 IDLE_S: Final = 60.0

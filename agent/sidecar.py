@@ -42,7 +42,6 @@ from agent.registry_probes import Probes
 from agent.reload_plan import ReloadPlan
 from agent.reloader import Reloader
 from agent.remembering import Memory
-from agent.resolving import HostResolver
 from agent.session import Session, SessionSettings
 from agent.settings import AgentSettings
 from agent.state_dir import StateDir
@@ -59,6 +58,7 @@ from dns.udp import UdpServer, serve_udp
 from registry_core.api.connections import ConnectionLimits, Connections
 from registry_core.errors import CannotListen
 from registry_core.ports import Clock, SystemClock
+from registry_core.resolution import HostResolver
 from registry_core.settings import Listen
 
 TICK_S: Final = 1.0

@@ -22,6 +22,7 @@ from registry_core.api.app import build_app, http_logger
 from registry_core.api.auth import Authenticator
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.drains import Drains
+from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.guarding import GUARD_HEALTH, guard_view
 from registry_core.api.health import (
     CPU,
@@ -45,7 +46,6 @@ from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
 from registry_core.api.operations import Operations, Policy
 from registry_core.api.peers import Peers
-from registry_core.api.resolution import Resolver
 from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
 from registry_core.api.view import View
@@ -57,6 +57,7 @@ from registry_core.domain.standstill import TURN_EVERY_S
 from registry_core.errors import CannotListen, StoreUnavailable, Unavailable
 from registry_core.ports import Clock, Store, SystemClock
 from registry_core.replica_settings import ReplicaSettings
+from registry_core.resolution import Resolver
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
 from registry_core.telemetry.guarding import GuardLog
@@ -111,6 +112,7 @@ class Replica:
             store_age_s=self.store.age_s,
         )
         self.hub = WatchHub(self.view, hub_limits)
+        self._first = FirstDelivery(self.view)
         self._sampler = SystemSampler()
         self._connections = Connections(connection_limits)
         self._gate = WriteGate(self.metrics, waiting=lambda: wait_to_be_accepted(self._server))
@@ -130,12 +132,13 @@ class Replica:
             self.hub,
             Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
             Authenticator(settings.secrets),
+            first=self._first,
             peers=self._peers,
             health=self.health,
             exposition=self.metrics.exposition,
             openapi=description(VERSION),
         )
-        self.app = build_app(handlers, self._connections, self.metrics, self._gate, zone=settings.zone)
+        self.app = build_app(handlers, self._first, self._gate, self._connections, self.metrics, zone=settings.zone)
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -145,13 +148,12 @@ class Replica:
         self._add_gauges()
 
     async def start(self) -> None:
-        """Start everything, the listener last. Raises CannotListen."""
+        """Listen, and start everything behind it. Raises CannotListen, and SettingsError when the store has to.
+
+        Who asks before the store has delivered anything is told that it is warming.
+        """
         self._started_at = self._swept_at = self._clock.monotonic()
-        try:
-            await self.store.start(self.view)
-        except BaseException:
-            await self.store.close()
-            raise
+        self._first.begin()
         self._runner = web.AppRunner(
             self.app,
             access_log=None,
@@ -165,15 +167,14 @@ class Replica:
             await self._peers.start()
             await self._runner.setup()
             self._server = await self._listen(self._runner)
+            self._run("standstill", self._gate.turn, lambda: TURN_EVERY_S, at_once=True)
+            self._run("sync", self._sync, self._next_sync_s)
+            self._run("sample", self._sampler.refresh, lambda: SAMPLE_EVERY_S, at_once=True)
+            await self.store.start(self.view)
+            self._run("sweep", self._sweep, self._next_sweep_s)
         except BaseException:
             await self.close()
             raise
-        self._tasks = [
-            asyncio.create_task(self._forever("standstill", self._gate.turn, lambda: TURN_EVERY_S, at_once=True)),
-            asyncio.create_task(self._forever("sweep", self._sweep, self._next_sweep_s)),
-            asyncio.create_task(self._forever("sync", self._sync, self._next_sync_s)),
-            asyncio.create_task(self._forever("sample", self._sampler.refresh, lambda: SAMPLE_EVERY_S, at_once=True)),
-        ]
         log.info("replica started", listen=str(self.listen), state=self.view.state.value)
 
     async def close(self) -> None:
@@ -215,6 +216,11 @@ class Replica:
             raise CannotListen(f"cannot listen on {where}: {_reason(error)}") from error
 
     # -- what goes on by itself
+
+    def _run(
+        self, name: str, work: Callable[[], Awaitable[None]], every_s: Callable[[], float], *, at_once: bool = False
+    ) -> None:
+        self._tasks.append(asyncio.create_task(self._forever(name, work, every_s, at_once=at_once)))
 
     async def _forever(
         self, name: str, work: Callable[[], Awaitable[None]], every_s: Callable[[], float], *, at_once: bool = False

@@ -58,6 +58,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     body: Any = None
     media_type: str = JSON
     writes: bool = False
+    from_store: bool = False  # answered out of what the store delivered: not before there is something
 
     @property
     def path_parameters(self) -> tuple[str, ...]:
@@ -84,6 +85,7 @@ ENDPOINTS: Final = (
         answers={201: RegisteredView},
         errors=(400, 401, 403, 408, 409, 413, 415, 503),
         writes=True,
+        from_store=True,
     ),
     Endpoint(
         method="POST",
@@ -94,6 +96,7 @@ ENDPOINTS: Final = (
         answers={200: HeartbeatView},
         errors=(400, 401, 403, 404, 408, 409, 413, 415, 503),
         writes=True,
+        from_store=True,
     ),
     Endpoint(
         method="DELETE",
@@ -105,6 +108,7 @@ ENDPOINTS: Final = (
         answers={200: DeregisteredView},
         errors=(400, 401, 403, 404, 409, 503),
         writes=True,
+        from_store=True,
     ),
     Endpoint(
         method="DELETE",
@@ -116,6 +120,7 @@ ENDPOINTS: Final = (
         answers={200: DeregisteredView},
         errors=(400, 401, 403, 404, 409, 503),
         writes=True,
+        from_store=True,
     ),
     Endpoint(
         method="PUT",
@@ -127,6 +132,7 @@ ENDPOINTS: Final = (
         answers={200: InstanceView},
         errors=(400, 401, 403, 404, 408, 409, 413, 415, 503),
         writes=True,
+        from_store=True,
     ),
     Endpoint(
         method="POST",
@@ -139,6 +145,7 @@ ENDPOINTS: Final = (
         answers={200: RestoredView},
         errors=(400, 401, 403, 408, 409, 413, 415, 503),
         writes=True,
+        from_store=True,
     ),
     Endpoint(
         method="GET",
@@ -156,6 +163,7 @@ ENDPOINTS: Final = (
         answers={200: GuardReleasedView},
         errors=(400, 401, 403, 404, 503),
         writes=True,
+        from_store=True,
     ),
     Endpoint(
         method="GET",
@@ -163,6 +171,8 @@ ENDPOINTS: Final = (
         name="services",
         summary="The names of all services",
         answers={200: list[str]},
+        errors=(503,),
+        from_store=True,
     ),
     Endpoint(
         method="GET",
@@ -177,6 +187,7 @@ ENDPOINTS: Final = (
         ),
         answers={200: ServiceView},
         errors=(400, 404, 503),
+        from_store=True,
     ),
     Endpoint(
         method="GET",
@@ -184,6 +195,8 @@ ENDPOINTS: Final = (
         name="catalog",
         summary="Everything, with the cursor from which /watch goes on",
         answers={200: CatalogView, 304: None},
+        errors=(503,),
+        from_store=True,
     ),
     Endpoint(
         method="GET",
@@ -217,6 +230,7 @@ ENDPOINTS: Final = (
         summary="How many of those that follow this replica and its peers have taken in that an instance drains",
         answers={200: DrainView},
         errors=(400, 404, 503),
+        from_store=True,
     ),
     Endpoint(
         method="GET",

@@ -16,7 +16,6 @@ from registry_core.api.auth import Caller
 from registry_core.api.guarding import guard_view
 from registry_core.api.health_schemas import GuardReleasedView, GuardView
 from registry_core.api.reading import registration_of, saved_instance_of
-from registry_core.api.resolution import Resolver
 from registry_core.api.schemas import (
     MAX_BEATS,
     BeatBody,
@@ -46,6 +45,7 @@ from registry_core.domain.restoration import checked_record, restored
 from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, pick, ranked, serving, why_none
 from registry_core.errors import AmbiguousInstance, Fenced, NotFound, ValidationError, Warming
 from registry_core.ports import Beat, Store
+from registry_core.resolution import Resolver
 from registry_core.telemetry.metrics import ReplicaMetrics
 
 log = structlog.get_logger()

@@ -17,6 +17,7 @@ from registry_core.api.auth import Authenticator, Caller
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView
 from registry_core.api.drains import Drains
 from registry_core.api.endpoints import JSON
+from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.health_schemas import HealthView, LiveView, WhoamiView
 from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
@@ -66,6 +67,7 @@ class Handlers:
         drains: Drains,
         authenticator: Authenticator,
         *,
+        first: FirstDelivery,
         peers: Peers,
         health: Callable[[], HealthView],
         exposition: Callable[[], bytes],
@@ -74,6 +76,7 @@ class Handlers:
         self._operations = operations
         self._view = view
         self._hub = hub
+        self._first = first
         self._drains = drains
         self._peers = peers
         self._authenticator = authenticator
@@ -155,6 +158,8 @@ class Handlers:
         service = query.get("service")
         label = label_of(check_service_name(service, field="service")) if service else None
         cursor = parse_cursor(query.get("cursor", ""))
+        # Who follows is told that this registry is warming, and the rest as soon as there is something.
+        await self._first.wait()
         return await stream(
             request,
             self._hub,

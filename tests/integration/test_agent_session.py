@@ -12,12 +12,11 @@ from structlog.testing import capture_logs
 
 from agent.decisions import Outcome, Phase, Timings
 from agent.registry_client import RegistryClient, Reply
-from agent.resolving import HostResolver
 from agent.session import Session, SessionSettings
 from agent.settings import ServiceSpec
-from registry_core.api.resolution import Resolver
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.ports import SystemClock
+from registry_core.resolution import HostResolver, Resolver
 from tests.programs import eventually
 from tests.samples import claim
 

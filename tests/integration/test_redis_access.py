@@ -69,6 +69,16 @@ async def test_one_server_over_tls(tmp_path: Path, *, ask_clients: bool) -> None
             await every_operation(store)
 
 
+async def test_a_certificate_is_for_the_name_of_a_server_and_not_for_what_that_resolves_to(tmp_path: Path) -> None:
+    ours = Authority(tmp_path / "ours")
+    with redis_server(tmp_path / "redis", tls=Tls(ours.issue("DNS:localhost"), ours.ca)) as server:
+        async with store_at(server.url.replace("127.0.0.1", "localhost")) as (store, _):
+            await every_operation(store)
+        with pytest.raises(SettingsError, match="is for another name than the one that it is asked by"):
+            async with store_at(server.url):
+                pass
+
+
 async def test_an_authority_that_is_named_is_trusted_in_the_place_of_the_systems(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

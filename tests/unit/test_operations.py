@@ -8,7 +8,6 @@ import pytest
 
 from registry_core.api.auth import Caller
 from registry_core.api.operations import Operations, Policy
-from registry_core.api.resolution import Resolver
 from registry_core.api.schemas import RegisterBody
 from registry_core.api.standstill import WriteGate
 from registry_core.api.view import View
@@ -23,6 +22,7 @@ from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import NotFound
 from registry_core.replica import Replica
 from registry_core.replica_settings import ReplicaSettings
+from registry_core.resolution import Resolver
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
 from registry_core.telemetry.metrics import ReplicaMetrics

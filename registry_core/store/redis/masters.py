@@ -43,6 +43,11 @@ class Masters(Protocol):
         ...
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What an operator should change about the current master, in words for people."""
+        ...
+
+    @property
     def latency_ms(self) -> float | None:
         """How long the current master takes to answer, in the middle; None when it is not known."""
         ...

@@ -69,7 +69,7 @@ _TLS_FAULTS: Final = (
 
 def fault_of(error: BaseException, *, tls: bool = False, sentinel: bool = False) -> Fault:
     """Return what an error of a server means; `tls` and `sentinel` say how, and as what, it was asked."""
-    text = _CONNECTING.sub("", words_of(error))
+    text = _CONNECTING.sub("", words_of(error)).removesuffix(".")
     if isinstance(error, NoPermissionError) or "NOPERM" in text or "The user executing the script" in text:
         return Fault(f"its ACL does not let the user do what is needed ({text})", lasting=True)
     if isinstance(error, AuthenticationError | AuthorizationError) or "NOAUTH" in text:
@@ -120,6 +120,21 @@ async def ask_node(client: Redis) -> Sighting | Fault:
     if isinstance(pong, ResponseError) and "LOADING" in f"{pong} {type(pong).__name__}".upper():
         return Fault("it is still loading its data")
     return _sighting(role, str(info["run_id"]))
+
+
+async def ask_sections(client: Redis, sections: Sequence[str]) -> Mapping[str, Any] | None:
+    """Return what these sections of a node's INFO say, all in one; None when it does not answer.
+
+    One INFO for each: several sections in one came with Redis 7.0.
+    """
+    pipeline = client.pipeline(transaction=False)
+    for section in sections:
+        pipeline.execute_command("INFO", section)
+    try:
+        answers = await pipeline.execute()
+    except (RedisError, OSError):
+        return None
+    return {name: value for answer in answers for name, value in answer.items()}
 
 
 def _sighting(role: Sequence[Any], run_id: str) -> Sighting:

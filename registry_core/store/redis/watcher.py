@@ -23,6 +23,7 @@ from registry_core.ports import Clock, PoolReport, SystemClock
 from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, is_replica, newest
 from registry_core.store.redis.ending import end
 from registry_core.store.redis.latency import Latency
+from registry_core.store.redis.master_notes import MasterNotes
 from registry_core.store.redis.pool import close_client, open_client, pool_report, tls_context, warm
 from registry_core.store.redis.probes import CHANNELS, Fault, ask_node, ask_sentinel, fault_of
 from registry_core.store.redis.quorum import Standing, standing_of
@@ -73,6 +74,7 @@ class Watcher:
         self._pool = pool
         self._latency = Latency()
         self._clock = clock if clock is not None else SystemClock()
+        self._notes = MasterNotes(name, self._clock)
         self._nodes: dict[Address, Sighting | Fault] = {}
         self._sentinels: dict[Address, Vote | Fault] = dict.fromkeys(sentinels, _NO_ANSWER_YET)
         self._promotions: dict[Address, Promotion] = {}
@@ -107,6 +109,10 @@ class Watcher:
     @property
     def connections(self) -> PoolReport | None:
         return pool_report(self._client) if self._client is not None else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._notes.current if self._client is not None else ()
 
     @property
     def problem(self) -> str:
@@ -212,6 +218,8 @@ class Watcher:
                     self._latency.heard(self._clock.monotonic() - began)
                 self._hear_node(node, said)
                 self._settle()
+                if node == self._current and isinstance(said, Sighting):
+                    await self._notes.look(client, node, said.run_id)
                 await self._pause()
             self._nodes.pop(node, None)
         finally:
