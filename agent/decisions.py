@@ -3,7 +3,7 @@
 A service waits for its first good check, registers, and is then kept registered:
 
     WAITING ──good check, or waited long enough──▶ DUE ──registered──▶ REGISTERED
-                                                   ▲ │ refused or unavailable: later again
+                                                   ▲ │ refused, unavailable or late: later again
                                                    │ └───────────────────────────────────▶ DUE
                        unknown to the registry, or told to re-assert ── from REGISTERED ──▶ DUE
                                                    newer owner ── from DUE or REGISTERED ─▶ FENCED
@@ -52,6 +52,7 @@ class Outcome(enum.StrEnum):
     DONE = "done"
     UNKNOWN = "unknown"  # the registry does not know the instance
     FENCED = "fenced"  # a newer owner has claimed the instance
+    LATE = "late"  # the registry has taken a newer request of this very owner
     REFUSED = "refused"  # the request is wrong, or what it wants is somebody else's
     UNAVAILABLE = "unavailable"  # nobody answered, or not now
 
@@ -154,8 +155,9 @@ def after_request(
             )
         case Outcome.UNKNOWN if isinstance(step, TellStatus):
             return _due(member, now)
-        case Outcome.UNKNOWN | Outcome.REFUSED | Outcome.UNAVAILABLE:
-            slow = outcome is not Outcome.UNAVAILABLE
+        case Outcome.UNKNOWN | Outcome.REFUSED | Outcome.UNAVAILABLE | Outcome.LATE:
+            # One that came late says nothing of what is there now: the same is said again, with a newer number.
+            slow = outcome not in (Outcome.UNAVAILABLE, Outcome.LATE)
             # Refused retries are spread too: a fleet that starts together is refused together.
             wait_s = (
                 timings.refused_retry_s * (0.5 + draw / 2) if slow else backoff_s(member.failures + 1, draw, timings)

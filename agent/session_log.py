@@ -33,7 +33,7 @@ class SessionLog:
                 if reply.said != kept.problem:  # each refusal is said once, as the registry said it
                     kept.problem = reply.said
                     _log.error("refused", **who, because=reply.said)
-            case Outcome.UNAVAILABLE:
+            case Outcome.UNAVAILABLE | Outcome.LATE:
                 kept.problem = reply.said
         self.of_registry(reply)
 

@@ -145,6 +145,16 @@ async def test_many_services_are_drained_a_few_at_a_time_and_each_once(registry:
     assert registry.asked.count("deregister") == 50
 
 
+async def test_a_farewell_that_came_late_is_said_again(registry: Played) -> None:
+    async with session_of(registry) as session:
+        await eventually(lambda: registered(session), "it is registered")
+        late = Reply(Outcome.LATE, "Late: a newer write was taken")
+        registry.plays("status draining", late)
+        registry.plays("deregister", late)
+        await session.drain(10.0)
+    assert registry.asked[-4:] == ["status draining", "status draining", "deregister", "deregister"]
+
+
 async def test_a_registry_that_does_not_answer_is_not_waited_for(registry: Played) -> None:
     async with session_of(registry, count=3) as session:
         await eventually(lambda: registered(session), "all are registered")

@@ -109,6 +109,17 @@ def test_unavailable_is_tried_for_ever_with_growing_waits() -> None:
     assert after(member, REGISTER, Outcome.DONE).failures == 0
 
 
+def test_what_came_late_is_said_again_soon_and_fences_nobody_off() -> None:
+    unregistered = after(started(0.0, T, checked=False), REGISTER, Outcome.LATE, now=5.0)
+    assert unregistered.phase is Phase.DUE
+    assert next_step(unregistered, 5.0) == Wait(5.5)
+    assert next_step(unregistered, 5.5) == REGISTER
+    told = after(after_check(registered(), CRITICAL), TellStatus(CRITICAL), Outcome.LATE, now=10.0)
+    assert told.phase is Phase.REGISTERED
+    assert next_step(told, 10.0) == Wait(10.5)
+    assert next_step(told, 10.5) == TellStatus(CRITICAL)
+
+
 @pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.UNKNOWN])
 def test_a_refused_registration_is_tried_again_slowly(outcome: Outcome) -> None:
     member = after(started(0.0, T, checked=False), REGISTER, outcome, now=0.0, draw=0.0)
