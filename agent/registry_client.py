@@ -18,6 +18,7 @@ import msgspec
 from yarl import URL
 
 from agent.decisions import Outcome, batches
+from agent.registry_clock import time_of
 from agent.registry_probes import Probes, Silent, zone_in
 from agent.upstream_choice import Trouble, Use
 from agent.upstreams import Upstreams
@@ -64,6 +65,7 @@ class Reply(msgspec.Struct, frozen=True):
     said: str = ""
     body: bytes = b""
     newer_epoch: int | None = None  # the owner's, when it is fenced
+    registry_time: float | None = None  # Unix seconds by the registry's clock, when it answered
 
 
 def headers_for(token: str) -> dict[str, str]:
@@ -102,6 +104,14 @@ class RegistryClient:
             return reply, msgspec.json.decode(reply.body, type=RegisteredView).ttl_seconds
         except msgspec.MsgspecError:
             return reply, None  # another registry's answer: registered all the same
+
+    async def time(self) -> float | None:
+        """Return the registry's Unix time, in whole seconds; None when it does not tell within ASK_S."""
+        try:
+            async with asyncio.timeout(ASK_S):
+                return (await self._send("GET", "/live")).registry_time
+        except TimeoutError:
+            return None
 
     async def beat(self, claims: Sequence[Registration]) -> list[tuple[InstanceKey, Reply]]:
         """Send the heartbeats of `claims` in as few requests as the registry's bounds allow."""
@@ -233,7 +243,9 @@ class RegistryClient:
                 if len(answer) > MAX_ANSWER_BYTES:
                     response.close()
                     return Reply(Outcome.UNAVAILABLE, f"{url} answers more than {MAX_ANSWER_BYTES} bytes"), ""
-            return reply_of(response.status, answer), zone_in(response)
+            reply = reply_of(response.status, answer)
+            told = time_of(response.headers.get("Date", ""))
+            return msgspec.structs.replace(reply, registry_time=told), zone_in(response)
 
 
 def reply_of(status: int, answer: bytes) -> Reply:

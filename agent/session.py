@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -19,10 +19,11 @@ from agent import decisions
 from agent.checks.group import ServiceChecks
 from agent.checks.result import CheckResult, Probe
 from agent.checks.spec import CheckKind, CheckSpec
+from agent.claiming import Claims, nothing_kept
 from agent.decisions import Outcome, Phase, Register, TellStatus, Timings, Wait
 from agent.farewell import leave
 from agent.heartbeats import Heartbeats
-from agent.identity import epoch_at
+from agent.identity import StartTime
 from agent.kept import Kept, ServiceReport, is_checked_alike
 from agent.registry_client import RegistryClient, Reply
 from agent.reload_plan import service_changes
@@ -63,7 +64,8 @@ class Session:
         clock: Clock,
         random: Random,
         resolver: HostResolver,
-        epoch: int | None = None,
+        start: StartTime | None = None,
+        keep_epoch: Callable[[int], Awaitable[None]] = nothing_kept,
         lease_granted: Callable[[float], None] = lambda _ttl_s: None,
     ) -> None:
         self._client = client
@@ -77,7 +79,8 @@ class Session:
         self._requests = 0
         self._said = SessionLog()
         self._closing = False
-        self.epoch = epoch if epoch is not None else epoch_at(clock.wall())
+        start = start if start is not None else StartTime(clock.wall(), clock.monotonic())
+        self._claims = Claims(client, resolver, clock=clock, start=start, keep_epoch=keep_epoch)
         self.check_results: Counter[tuple[CheckKind, Status]] = Counter()
         self._kept = {kept.claim.key: kept for kept in map(self._begun, services)}
         self._beats = Heartbeats(
@@ -95,9 +98,8 @@ class Session:
 
     def _begun(self, spec: ServiceSpec) -> Kept:
         """Return a service as it begins, not checked yet."""
-        claim = msgspec.structs.replace(spec.claim, epoch=self.epoch)
         now = self._clock.monotonic()
-        kept = Kept(spec, claim, decisions.started(now, self._settings.timings, checked=bool(spec.checks)))
+        kept = Kept(spec, spec.claim, decisions.started(now, self._settings.timings, checked=bool(spec.checks)))
         kept.checks = self._checks(kept)
         return kept
 
@@ -252,6 +254,11 @@ class Session:
         }
 
     @property
+    def epoch(self) -> int:
+        """What tells this agent's claims from those of others."""
+        return self._claims.epoch
+
+    @property
     def beats(self) -> Counter[Outcome]:
         """What became of the heartbeats."""
         return self._beats.outcomes
@@ -315,19 +322,7 @@ class Session:
         self._said.of_request(kept, reply, registered_as=step.status if isinstance(step, Register) else None)
 
     async def _register(self, kept: Kept, status: Status) -> Reply:
-        # A name server that is away for a moment must not take known addresses out of DNS.
-        addresses = await self._resolver.addresses(kept.claim.host) or kept.claim.addresses
-        kept.registered_at = addresses
-        kept.claim = msgspec.structs.replace(kept.claim, addresses=addresses)
-        reply, ttl_s = await self._client.register(msgspec.structs.replace(kept.claim, status=status))
-        newer = reply.newer_epoch
-        if newer is not None and not kept.owned and newer > self._clock.wall() * 1000:
-            # Nobody can have started in the future: the agent before this one had a clock that was ahead.
-            kept.claim = msgspec.structs.replace(kept.claim, epoch=newer + 1)
-            reply, ttl_s = await self._client.register(msgspec.structs.replace(kept.claim, status=status))
-        kept.owned |= reply.outcome is Outcome.DONE
-        # It may have been stored although the answer was lost.
-        kept.known |= reply.outcome in (Outcome.DONE, Outcome.UNAVAILABLE)
+        reply, ttl_s = await self._claims.register(kept, status)
         if ttl_s is not None:
             self._lease_granted(ttl_s)
         if reply.outcome is Outcome.DONE:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+import msgspec
 import structlog
 from aiohttp import web
 
@@ -30,6 +31,7 @@ from agent.decisions import Timings
 from agent.dns_workers import DnsWorkers
 from agent.fallback import Fallback
 from agent.holding import Holding
+from agent.identity import StartTime
 from agent.keeper import SnapshotKeeper
 from agent.loader import ServiceLoader
 from agent.local_api import LocalApi
@@ -90,6 +92,7 @@ class Sidecar:
         self.settings = settings
         self.reloader = None if read_again is None else Reloader(settings, read_again, self._apply)
         self._clock = clock if clock is not None else SystemClock()
+        self._started = StartTime(self._clock.wall(), self._clock.monotonic())
         self._random = random.Random()  # noqa: S311 - spreads load; nothing secret hangs on it
         self.fallback = Fallback(*settings.elsewhere)
         self.view = View(
@@ -202,7 +205,7 @@ class Sidecar:
         if self.state is None:
             return
         self._stack.callback(self.state.close)
-        if not await self._memory.read(self._clock.wall()):
+        if not await self._memory.read():
             return
         saved = self._memory.saved
         if saved is not None:
@@ -288,7 +291,8 @@ class Sidecar:
             clock=self._clock,
             random=self._random,
             resolver=resolver,
-            epoch=self._memory.epoch,
+            start=msgspec.structs.replace(self._started, least_epoch=self._memory.least_epoch),
+            keep_epoch=self._memory.keep_epoch,
             lease_granted=self.view.lease_granted,
         )
         self.sync = sync = WatchSync(
