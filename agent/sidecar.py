@@ -13,8 +13,8 @@ import itertools
 import logging
 import random
 import secrets
-import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +37,7 @@ from agent.loader import ServiceLoader
 from agent.local_api import LocalApi
 from agent.lookups import Lookups
 from agent.metrics import AgentMetrics
-from agent.namespace import Namespace
+from agent.namespace import end_when_left_behind
 from agent.registry_client import CONNECTIONS, RegistryClient
 from agent.registry_lookup import RegistryLookup
 from agent.registry_probes import Probes
@@ -47,6 +47,7 @@ from agent.remembering import Memory
 from agent.resolving import HostResolver
 from agent.session import Session, SessionSettings
 from agent.settings import AgentSettings
+from agent.shown import sight_in
 from agent.state_dir import StateDir
 from agent.sync import WatchSync
 from agent.upstream_choice import DEFAULT_PACE
@@ -294,7 +295,9 @@ class Sidecar:
             start=msgspec.structs.replace(self._started, least_epoch=self._memory.least_epoch),
             keep_epoch=self._memory.keep_epoch,
             lease_granted=self.view.lease_granted,
+            sight=partial(sight_in, self.view),
         )
+        self.view.subscribe(self.session.news)
         self.sync = sync = WatchSync(
             http,
             self.upstreams,
@@ -316,7 +319,7 @@ class Sidecar:
             asyncio.create_task(work) for work in (self.lookup.run(), probes.run(), sync.run(), self._tick(loader))
         ]
         if settings.follow_namespace:
-            tasks.append(asyncio.create_task(self._mind_namespace()))
+            tasks.append(asyncio.create_task(end_when_left_behind(TICK_S)))
         if self.keeper is not None:
             tasks.append(asyncio.create_task(self.keeper.run()))
         if self.reloader is not None:
@@ -371,13 +374,6 @@ class Sidecar:
             self.lookup.use(new.registry_urls)
         self.view.use_own(frozenset(spec.claim.key.label for spec in services))
         session.use(self._session_settings(new), services)
-
-    async def _mind_namespace(self) -> None:
-        namespace = Namespace()
-        while not namespace.is_left_behind():  # noqa: ASYNC110 - nobody tells: it has to be looked at
-            await asyncio.sleep(TICK_S)
-        _log.warning("namespace_gone", because="every network interface but lo has gone: ending, to be restarted")
-        signal.raise_signal(signal.SIGTERM)
 
     async def _tick(self, loader: ServiceLoader) -> None:
         for number in itertools.count(1):
