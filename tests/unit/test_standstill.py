@@ -10,7 +10,6 @@ from structlog.testing import capture_logs
 
 from registry_core.api.auth import Caller
 from registry_core.api.operations import Operations, Policy
-from registry_core.api.resolution import Resolver
 from registry_core.api.schemas import HeartbeatBody, RegisterBody, RestoreBody, StatusBody
 from registry_core.api.standstill import WriteGate, boot_s
 from registry_core.api.view import View
@@ -20,6 +19,7 @@ from registry_core.domain.registration import Rules
 from registry_core.domain.selection import WhenNonePass
 from registry_core.domain.standstill import GRACE_S, MOST_GRACE_S, MOST_LATE_S, TURN_EVERY_S, Standstills
 from registry_core.errors import StoodStill
+from registry_core.resolution import Resolver
 from registry_core.store.memory import MemoryStore
 from registry_core.telemetry.metrics import ReplicaMetrics
 from tests.samples import FakeClock
