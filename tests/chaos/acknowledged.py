@@ -68,6 +68,7 @@ class RecordedTrial:
         self._seed = seed
         self._file = folder / "writes.json"
         self.writers = self.random.randint(8, 20)
+        self._server = _kind(self.master())
         urls = ",".join(replica.url for replica in replicas)
         argv = [sys.executable, "-m", "tests.chaos.writers", urls, str(seed), str(self._file)]
         self.load = Program([*argv, str(self.writers), str(patience_s)], folder / "writers.log")
@@ -168,7 +169,13 @@ class RecordedTrial:
         result.longest_write_s = max((write.took_s for write in writes), default=0.0)
         late = [] if served.refusing_s <= DOUBT_S else [f"refused {served.refusing_s:.2f} s after a doubt began"]
         lost = [breach.told(began) for breach in sorted(found, key=lambda breach: breach.last.told_at)]
-        return Outcome(f"{fault}; {self.writers} writers, {served}", result, lost, late)
+        return Outcome(f"{fault}; {self._server}, {self.writers} writers, {served}", result, lost, late)
+
+
+def _kind(server: RedisServer) -> str:
+    """Return which server it is, and its version."""
+    said = dict(line.partition(":")[::2] for line in str(server.ask("INFO", "server")).splitlines())
+    return f"Valkey {said['valkey_version']}" if "valkey_version" in said else f"Redis {said.get('redis_version')}"
 
 
 def grown_old(redis: Topology) -> None:
