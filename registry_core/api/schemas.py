@@ -217,13 +217,16 @@ class SnapshotLine(msgspec.Struct, kw_only=True, tag="snapshot"):
 class MovedLine(msgspec.Struct, kw_only=True, tag="moved"):
     """The store's history goes on under another name, as after a failover: from `cursor` on.
 
-    What was sent before still holds, but for these instances, which are new or changed. Taken at once.
+    What was sent before still holds, but for these instances, which are new or changed, and those that were taken
+    out: [label of the service, instance, how many instances the service has left]. Taken at once. A reader of before
+    passes `removed` over, and finds by the digest that it has to read everything.
     """
 
     cursor: str
     digest: str
     state: str
     instances: tuple[Lived, ...] = ()
+    removed: tuple[tuple[str, str, int], ...] = ()
 
 
 class _EventLine(msgspec.Struct, kw_only=True):

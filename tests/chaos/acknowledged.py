@@ -22,6 +22,7 @@ import msgspec
 from tests.chaos.history import RecordedWrite, Shown, availability, breaches
 from tests.chaos.load import Failure, Result
 from tests.chaos.system import Outcome, Registry, registry
+from tests.faulty_proxy import proxied
 from tests.programs import Program, wait_until
 from tests.redis_topology import RedisServer, Topology, topology
 from tests.scenarios.system import get_json
@@ -37,6 +38,8 @@ SHORT_PATIENCE_S: Final = 1.0
 FROZEN_S: Final = 11.0
 # Shorter than a write is held for without the word of a replica (1.5 s).
 HELD_S: Final = 0.7
+# How long Sentinels wait before they act, where a master is to be back before that.
+PATIENT_MS: Final = 5000
 # An old master that comes back is told to follow the new one after some 10 s, twice that when it was paused.
 WHOLE_S: Final = 60.0
 SHOWN_S: Final = 10.0
@@ -46,8 +49,17 @@ class RecordedTrial:
     """One shard, replicas of the registry, and writers that record everything, all running."""
 
     def __init__(
-        self, folder: Path, redis: Topology, replicas: list[Registry], seed: int, patience_s: float = PATIENCE_S
+        self,
+        folder: Path,
+        redis: Topology,
+        replicas: list[Registry],
+        seed: int,
+        *,
+        patience_s: float = PATIENCE_S,
+        quick: bool = False,
     ) -> None:
+        """A quick one does not wait for an old master to come back, which takes the Sentinels ten seconds."""
+        self.quick = quick
         self.redis = redis
         self.replicas = replicas
         self.random = random.Random(seed)
@@ -56,6 +68,7 @@ class RecordedTrial:
         self._seed = seed
         self._file = folder / "writes.json"
         self.writers = self.random.randint(8, 20)
+        self._server = _kind(self.master())
         urls = ",".join(replica.url for replica in replicas)
         argv = [sys.executable, "-m", "tests.chaos.writers", urls, str(seed), str(self._file)]
         self.load = Program([*argv, str(self.writers), str(patience_s)], folder / "writers.log")
@@ -97,6 +110,12 @@ class RecordedTrial:
         nodes = [node for node in self.redis.shard("a").nodes if node is not instead_of]
         wait_until(lambda: any(node.is_master() for node in nodes), "a replica is promoted", timeout_s=30, every_s=0.02)
 
+    def come_back(self, master: RedisServer) -> None:
+        """Start an old master again, a while after another was promoted."""
+        self.go_on(1.0, 3.0)
+        self.doubt()
+        master.start()
+
     def doubt_until_copied(self) -> None:
         """Wait until some node follows the master: as long as none does, no write is safe."""
         ends = time.monotonic() + WHOLE_S
@@ -120,8 +139,9 @@ class RecordedTrial:
         """Wait until all is whole, end the writers, and compare what is shown with what they were told."""
         self.takes_writes()
         self.go_on(1.0)
-        wait_until(self.is_whole, "one master, and the others follow it", timeout_s=WHOLE_S)
-        self.go_on(0.5)
+        if not self.quick:
+            wait_until(self.is_whole, "one master, and the others follow it", timeout_s=WHOLE_S)
+            self.go_on(0.5)
         assert self.load.stop(timeout_s=40) == 0, self.load.output()
         writes = msgspec.json.decode(self._file.read_bytes(), type=list[RecordedWrite])
         with registry(self._folder, self.redis.url, "judge", SETTINGS) as judge:
@@ -149,7 +169,13 @@ class RecordedTrial:
         result.longest_write_s = max((write.took_s for write in writes), default=0.0)
         late = [] if served.refusing_s <= DOUBT_S else [f"refused {served.refusing_s:.2f} s after a doubt began"]
         lost = [breach.told(began) for breach in sorted(found, key=lambda breach: breach.last.told_at)]
-        return Outcome(f"{fault}; {self.writers} writers, {served}", result, lost, late)
+        return Outcome(f"{fault}; {self._server}, {self.writers} writers, {served}", result, lost, late)
+
+
+def _kind(server: RedisServer) -> str:
+    """Return which server it is, and its version."""
+    said = dict(line.partition(":")[::2] for line in str(server.ask("INFO", "server")).splitlines())
+    return f"Valkey {said['valkey_version']}" if "valkey_version" in said else f"Redis {said.get('redis_version')}"
 
 
 def grown_old(redis: Topology) -> None:
@@ -170,24 +196,24 @@ def shown(replica: Registry) -> dict[str, Shown]:
 
 @contextlib.contextmanager
 def recorded_trial(
-    folder: Path, seed: int, replicas: int = 1, patience_s: float = PATIENCE_S
+    folder: Path, seed: int, *, replicas: int = 1, patience_s: float = PATIENCE_S, quick: bool = False
 ) -> Iterator[RecordedTrial]:
     """Run everything for the length of a `with`; it has been under load for a while when it is yielded."""
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(topology(folder / "redis", persistent=True))
         names = [f"replica-{number}" for number in range(replicas)]
         running = [stack.enter_context(registry(folder, redis.url, name, SETTINGS)) for name in names]
-        trial = RecordedTrial(folder, redis, running, seed, patience_s)
+        trial = RecordedTrial(folder, redis, running, seed, patience_s=patience_s, quick=quick)
         stack.callback(trial.load.stop)
         trial.takes_writes()
         grown_old(redis)
-        trial.go_on(2.0, 3.5)
+        trial.go_on(*((1.0, 1.5) if quick else (2.0, 3.5)))
         yield trial
 
 
-def planned_failover(folder: Path, seed: int) -> Outcome:
+def planned_failover(folder: Path, seed: int, *, quick: bool = False) -> Outcome:
     """Have the Sentinels put a replica in the place of a living master."""
-    with recorded_trial(folder, seed) as running:
+    with recorded_trial(folder, seed, quick=quick) as running:
         old = running.master()
         running.doubt()
         wait_until(lambda: _fails_over(running.redis), "the Sentinels fail over", timeout_s=20)
@@ -211,13 +237,15 @@ def master_restarted(folder: Path, seed: int) -> Outcome:
         return running.end(f"master killed and back after {away_s:.1f} s")
 
 
-def master_restarted_behind(folder: Path, seed: int) -> Outcome:
-    """Have the machine of the master fail, and the master be back before the Sentinels act.
+def master_restarted_behind(folder: Path, seed: int, *, quick: bool = False) -> Outcome:
+    """Have the machine of the master fail, and the master be back before the Sentinels act, which are patient here.
 
     What it appended in the last second is gone, as `appendfsync everysec` allows: its replicas follow it back.
     """
-    with recorded_trial(folder, seed) as running:
+    with recorded_trial(folder, seed, quick=quick) as running:
         master = running.master()
+        for sentinel in running.redis.sentinels:
+            sentinel.ask("SENTINEL", "SET", "a", "down-after-milliseconds", str(PATIENT_MS))
         synced = {file: file.stat().st_size for file in master.folder.glob("appendonlydir/*.incr.aof")}
         running.go_on(1.0)
         running.doubt()
@@ -230,16 +258,15 @@ def master_restarted_behind(folder: Path, seed: int) -> Outcome:
         return running.end(f"machine of the master failed, back after {away_s:.1f} s")
 
 
-def master_replaced(folder: Path, seed: int) -> Outcome:
+def master_replaced(folder: Path, seed: int, *, quick: bool = False) -> Outcome:
     """Kill the master, and start it again when another one has been promoted."""
-    with recorded_trial(folder, seed) as running:
+    with recorded_trial(folder, seed, quick=quick) as running:
         master = running.master()
         running.doubt()
         master.kill()
         running.promoted(master)
-        running.go_on(1.0, 3.0)
-        running.doubt()
-        master.start()
+        if not quick:
+            running.come_back(master)
         return running.end("master killed, back when another was promoted")
 
 
@@ -258,9 +285,7 @@ def replica_and_master_killed(folder: Path, seed: int) -> Outcome:
         running.promoted(master)
         first.start()
         running.doubt_until_copied()
-        running.go_on(1.0, 2.0)
-        running.doubt()
-        master.start()
+        running.come_back(master)
         return running.end(f"a replica killed, and the master {between_s:.1f} s after it")
 
 
@@ -289,9 +314,7 @@ def replica_asleep(folder: Path, seed: int) -> Outcome:
         running.doubt()
         master.kill()
         running.promoted(master)
-        running.go_on(1.0, 2.0)
-        running.doubt()
-        master.start()
+        running.come_back(master)
         return running.end(f"a replica paused for {asleep_s:.1f} s, and the master killed when it woke up")
 
 
@@ -310,25 +333,27 @@ def registry_asleep(folder: Path, seed: int) -> Outcome:
         return running.end(f"one of two registries paused for {FROZEN_S:g} s")
 
 
-def connections_cut_while_held(folder: Path, seed: int) -> Outcome:
-    """Pause both replicas, so that writes are held; cut all connections to the master, and kill it before it has told.
+def connections_cut_while_held(folder: Path, seed: int, *, quick: bool = False) -> Outcome:
+    """Let nothing through from the master to its replicas, so that writes are held; cut its clients off, and kill it.
 
-    What was held is in the master alone, whatever a new connection to it is told by WAIT.
+    What was held is in the master alone, whatever WAIT says to the connections that come after.
     """
-    with recorded_trial(folder, seed) as running:
-        master, followers = running.master(), running.followers()
+    with recorded_trial(folder, seed, quick=quick) as running, contextlib.ExitStack() as stack:
+        master = running.master()
+        cables = [stack.enter_context(proxied(master.port)) for _ in running.followers()]
+        for node, cable in zip(running.followers(), cables, strict=True):
+            node.ask("REPLICAOF", "127.0.0.1", str(cable.port))
+        wait_until(running.is_whole, "the replicas follow through their cables", timeout_s=20, every_s=0.02)
         running.doubt()
-        for node in followers:
-            node.pause()
+        for cable in cables:
+            cable.stalled = True
         running.go_on(HELD_S)
         master.ask("CLIENT", "KILL", "TYPE", "normal")
         running.go_on(0.3)
         running.doubt()
         master.kill()
-        for node in followers:
-            node.resume()
+        stack.close()
         running.promoted(master)
-        running.go_on(1.0, 2.0)
-        running.doubt()
-        master.start()
-        return running.end("replicas paused, connections cut while writes were held, and the master killed")
+        if not quick:
+            running.come_back(master)
+        return running.end("replicas cut off, clients cut off while their writes were held, and the master killed")
