@@ -106,12 +106,16 @@ class RegistryClient:
             return reply, None  # another registry's answer: registered all the same
 
     async def time(self) -> float | None:
-        """Return the registry's Unix time, in whole seconds; None when it does not tell within ASK_S."""
-        try:
-            async with asyncio.timeout(ASK_S):
-                return (await self._send("GET", "/live")).registry_time
-        except TimeoutError:
-            return None
+        """Return the registry's Unix time, in whole seconds; None when no replica tells within ASK_S.
+
+        The one that is written to is asked first. What comes of it says nothing of which one to use.
+        """
+        current = self._upstreams.current(Use.WRITE)
+        for url in sorted(self._upstreams.urls, key=lambda url: url != current)[:MAX_TRIES]:
+            told = (await self._ask(url, "GET", "/live")).registry_time
+            if told is not None:
+                return told
+        return None
 
     async def beat(self, claims: Sequence[Registration]) -> list[tuple[InstanceKey, Reply]]:
         """Send the heartbeats of `claims` in as few requests as the registry's bounds allow."""

@@ -346,8 +346,8 @@ def _store(settings: ReplicaSettings, clock: Clock, random: Random, metrics: Rep
         return MemoryStore(clock, settings.terms, secrets.token_hex(8), random)
     # A replica that keeps everything in its memory does without redis-py, and without its memory.
     from registry_core.store.redis.masters import masters_of  # noqa: PLC0415
-    from registry_core.store.redis.queue import QueueTerms  # noqa: PLC0415
     from registry_core.store.redis.store import RedisStore  # noqa: PLC0415
+    from registry_core.store.redis.writes import QueueTerms  # noqa: PLC0415
 
     return RedisStore(
         masters_of(settings.redis, clock),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
@@ -163,6 +164,18 @@ async def test_a_kept_connection_that_was_closed_meanwhile_costs_nothing(api: Ap
     async with StandInOnce() as server, client(server.url) as registry:
         for _ in range(3):
             assert (await registry.set_status(owned(), Status.PASSING)).outcome is Outcome.DONE
+
+
+async def test_the_time_is_that_of_the_first_registry_that_tells_it(api: Api) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    async with stand_in() as timeless:
+        async with client(nobody, f"http://{timeless.host}:{timeless.port}", api.url) as registry:
+            told = await registry.time()
+            assert told is not None
+            assert abs(told - time.time()) < 60
+            assert timeless.asked == ["/live"]
+        async with client(nobody, f"http://{timeless.host}:{timeless.port}") as registry:
+            assert await registry.time() is None
 
 
 def sequences(*servers: StandIn) -> list[int]:

@@ -15,9 +15,9 @@ from registry_core.errors import SettingsError
 from registry_core.ports import Beat, SystemClock
 from registry_core.store.redis.masters import masters_of
 from registry_core.store.redis.pool import tls_context
-from registry_core.store.redis.queue import QueueTerms
 from registry_core.store.redis.store import RedisStore
 from registry_core.store.redis.url import Access, redis_settings
+from registry_core.store.redis.writes import QueueTerms
 from tests.certificates import Authority
 from tests.contract.harness import RecordingFeed
 from tests.integration.test_redis_start import LEAST

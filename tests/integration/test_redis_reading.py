@@ -184,6 +184,14 @@ async def test_events_that_are_trimmed_away_while_the_shard_is_read_are_not_done
             await read(server)
 
 
+async def take_out(client: Redis, *numbers: int) -> None:
+    """Take some of the fleet out of a server that is about to lead, as others did whom this store has not heard of."""
+    fields = [rows.field_of(key_of(number)) for number in numbers]
+    await client.hdel("test:records", *fields)
+    await client.zrem("test:leases", *fields)
+    await client.hset("test:tombs", mapping=dict.fromkeys(fields, "0 - 1 1\n"))
+
+
 async def become_another_server(client: Redis) -> None:
     """As after a failover, long after the empty start: another run id, the same data, and connections are cut."""
     await client.hset("test:meta", mapping={"run": "another", "born": "0"})
@@ -207,10 +215,8 @@ async def test_a_new_master_with_the_same_records_is_told_as_no_difference(serve
 async def test_a_new_master_is_told_as_what_it_has_and_lacks(server: RedisServer) -> None:
     async with a_fleet(server) as (store, feed, client):
         long_ago(store)
-        field = rows.field_of(key_of(3))
         other = rows.field_of(key_of(5))
-        # What is older than the journals of the replicas may be missing, and what was never heard of may be there.
-        await client.hdel("test:records", field)
+        await take_out(client, 3)
         value: Any = await client.hget("test:records", other)
         await client.hset("test:records", other, value.replace(b" passing ", b" draining ", 1))
         await become_another_server(client)
@@ -223,6 +229,16 @@ async def test_a_new_master_is_told_as_what_it_has_and_lacks(server: RedisServer
         assert changed.instance.status is Status.DRAINING
         assert feed.catalog.get(key_of(3)) is None
         assert len(feed.catalog) == FLEET - 1
+
+
+async def test_what_a_new_master_lacks_and_nobody_took_out_is_put_back(server: RedisServer) -> None:
+    async with a_fleet(server) as (store, feed, client):
+        long_ago(store)
+        await client.hdel("test:records", *(rows.field_of(key_of(number)) for number in range(10)))
+        await become_another_server(client)
+        await eventually(lambda: bool(feed.moves), "it is told")
+        assert len(feed.catalog) == FLEET, "nobody was without them"
+        assert await client.hlen("test:records") == FLEET
 
 
 async def test_a_new_master_that_differs_much_is_told_as_everything_at_once(
@@ -239,7 +255,7 @@ async def test_a_new_master_that_differs_much_is_told_as_everything_at_once(
                 sizes.append(len(feed.catalog))
                 await asyncio.sleep(0)
 
-        await client.hdel("test:records", *(rows.field_of(key_of(number)) for number in range(100)))
+        await take_out(client, *range(100))
         looking = asyncio.ensure_future(look())
         await become_another_server(client)
         await looking
@@ -270,9 +286,9 @@ async def test_what_happens_in_one_shard_while_another_is_taken_over_is_not_lost
         async with running_store(server, second, names=("a", "b"), feed=feed) as (store, _), asked(server) as client:
             await asyncio.gather(*(store.register(claim(name, port=9000 + n)) for n, name in enumerate(names)))
             long_ago(store)
-            await client.hdel(
-                "test:records", rows.field_of(InstanceKey(here[0], f"10.0.0.7:{9000 + names.index(here[0])}"))
-            )
+            field = rows.field_of(InstanceKey(here[0], f"10.0.0.7:{9000 + names.index(here[0])}"))
+            await client.hdel("test:records", field)
+            await client.hset("test:tombs", field, "0 - 1 1\n")
             sleep = asyncio.sleep
 
             async def slower(seconds: float) -> None:

@@ -17,9 +17,9 @@ from registry_core.domain.sharding import shard_of
 from registry_core.errors import StoreUnavailable
 from registry_core.ports import Clock, SystemClock
 from registry_core.store.redis.masters import FixedMaster
-from registry_core.store.redis.queue import DEFAULT_TERMS, QueueTerms
 from registry_core.store.redis.store import RedisStore
 from registry_core.store.redis.url import Address
+from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms
 from tests.contract.harness import RecordingFeed
 from tests.faulty_proxy import FaultyProxy, proxied
 from tests.programs import eventually

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
@@ -24,17 +23,19 @@ from registry_core.domain.records import Instance, InstanceKey
 from registry_core.errors import StoreUnavailable
 from registry_core.ports import Clock
 from registry_core.store.redis import rows
+from registry_core.store.redis.arrivals import Arrivals
 from registry_core.store.redis.ending import end
 from registry_core.store.redis.failures import words_of
 from registry_core.store.redis.held import Held
-from registry_core.store.redis.journal import Journal, Written
+from registry_core.store.redis.journal import JOURNAL_S, Journal, Written
 from registry_core.store.redis.link import Link
-from registry_core.store.redis.lives import ForeignKeys, Lives, reapply
+from registry_core.store.redis.lives import ForeignKeys, Lives
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.probes import fault_of
-from registry_core.store.redis.reading import ANSWER_S, looked_up, one, read_whole, set_aside
+from registry_core.store.redis.reading import Whole, looked_up, one, read_whole, set_aside
 from registry_core.store.redis.rows import NOBODY, Entry, Order, Unreadable
 from registry_core.store.redis.scripts import Name, called
+from registry_core.store.redis.upkeep import Upkeep
 
 BLOCK_S: Final = 1.0
 READ_EVENTS: Final = 500
@@ -42,19 +43,12 @@ READ_EVENTS: Final = 500
 DELIVERED_AT_ONCE: Final = 50
 READ_RENEWALS: Final = 500
 RENEWALS_EVERY_S: Final = 5.0
-# Leases and records that are compared with each other, and records that are put back, in one script.
-INSPECTED_AT_ONCE: Final = 1_000
-PUT_BACK_AT_ONCE: Final = 200
 RETRY_S: Final = 0.05
 # What goes wrong again and again, though the master is there, is not tried twenty times a second.
 RETRY_MOST_S: Final = 1.0
 SAY_AGAIN_S: Final = 30.0
 # Reading everything takes longer than one answer of the server, since it grows with the shard.
 SNAPSHOT_S: Final = 120.0
-# A write may have been taken by the last master just before the end, and is told by the next one only:
-# longer than a failover takes.
-REACH_S: Final = 3.0
-REMEMBERED_EPOCHS: Final = 16
 # What was renewed that far in the server's future was renewed before its clock was set back.
 CLOCK_ERROR_S: Final = 1.0
 
@@ -69,11 +63,16 @@ class ShardFeed(Protocol):
         """Whether what is read is to be found by its address."""
         ...
 
-    async def shard_read(self, shard: int, position: Position, held: Held, *, born_empty: bool) -> None:
+    async def shard_read(self, shard: int, position: Position, held: Held, *, whole: bool, born_empty: bool) -> None:
         """All that the shard holds; `born_empty` when its server came up without any memory.
 
-        Returns when it has been delivered.
+        Not `whole`: something that was delivered is missing, and nothing says that it was taken out. Returns when it
+        has been delivered.
         """
+        ...
+
+    def missing(self, shard: int, held: Held) -> list[InstanceKey]:
+        """Who was delivered of this shard, and is not in `held`."""
         ...
 
     def shard_events(self, events: list[Event]) -> None:
@@ -114,13 +113,13 @@ class Follower:
         self._feed = feed
         self._journal = journal
         self._clock = clock
+        self._upkeep = Upkeep(masters.name, prefix)
         self._position = Position(shard, "", 0)
         self._life = 0
-        self._epochs_before: deque[str] = deque(maxlen=REMEMBERED_EPOCHS)
         self._renewals_ms = 0
         self._renewals_at = -math.inf
         self._confirmed_at = -math.inf
-        self._awaited: dict[asyncio.Future[None], tuple[str, int]] = {}  # who waits for which epoch and revision
+        self._arrivals = Arrivals()
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
@@ -156,24 +155,7 @@ class Follower:
 
     async def reached(self, epoch: str, revision: int) -> None:
         """Return when that revision has been delivered, or a later epoch; after REACH_S anyway."""
-        if self._has_told(epoch, revision):
-            return
-        # One future for each write, since a condition would wake all of them for each batch that is told.
-        loop = asyncio.get_running_loop()
-        told: asyncio.Future[None] = loop.create_future()
-        self._awaited[told] = (epoch, revision)
-        patience = loop.call_later(REACH_S, _resolve, told)
-        try:
-            await told
-        finally:
-            patience.cancel()
-            del self._awaited[told]
-
-    def _has_told(self, epoch: str, revision: int) -> bool:
-        # An epoch that is not this one may be one that the follower has still to read.
-        if self._position.epoch == epoch:
-            return self._position.revision >= revision
-        return epoch in self._epochs_before
+        await self._arrivals.reached(epoch, revision)
 
     def heard(self, key: InstanceKey, at_ms: int) -> None:
         """A lease was renewed through this store: deliver it, and not once more when it is read."""
@@ -320,14 +302,8 @@ class Follower:
     async def _mend_stream(self, link: Link, ids: list[bytes]) -> None:
         """Take out of the stream what somebody else put there; read everything when it is not for that."""
         found = await self._meta(link)
-        if found is None:
-            return
-        foreign = [id_ for id_ in ids if not id_.endswith(b"-0") or int(id_.partition(b"-")[0]) > found[1]]
-        if not foreign:
+        if found is not None and not await self._upkeep.take_out_foreign_events(link, ids, found[1]):
             await self._catch_up(link)
-            return
-        _log.warning("foreign_events", shard=self._masters.name, count=len(foreign), first=foreign[0].decode())
-        await one(link, ("XDEL", f"{self._prefix}:events", *foreign))
 
     def _set_aside(self, entries: Iterable[Unreadable]) -> None:
         for entry in entries:
@@ -343,8 +319,14 @@ class Follower:
         await self._read_all(link, born_empty=False)
 
     async def _read_all(self, link: Link, *, born_empty: bool) -> None:
-        async with asyncio.timeout(SNAPSHOT_S):
-            whole = await read_whole(link, self._prefix, self._shard, addresses=self._feed.needs_addresses)
+        """Read everything, after what is lacking and was not taken out has been put back."""
+        whole = await self._read_whole(link)
+        lost = await self._upkeep.lost(link, self._feed.missing(self._shard, whole.held))
+        if lost and not born_empty and self.age_s() < JOURNAL_S:
+            instances = [self._feed.instance(self._shard, key) for key in lost]
+            await self._upkeep.put_back(link, [instance for instance in instances if instance is not None])
+            whole = await self._read_whole(link)
+            lost = await self._upkeep.lost(link, self._feed.missing(self._shard, whole.held))
         # Leases that were renewed while the records were read are read again.
         self._renewals_ms = whole.began_ms
         known, self.aside = self.aside, {}
@@ -352,10 +334,14 @@ class Follower:
             if entry.field in known:
                 self.aside[entry.field] = entry
         self._set_aside(whole.aside)
-        await self._feed.shard_read(self._shard, whole.position, whole.held, born_empty=born_empty)
+        await self._feed.shard_read(self._shard, whole.position, whole.held, whole=not lost, born_empty=born_empty)
         self._confirmed_at = self._clock.monotonic()
         self._settled.set()
         self._tell(whole.position)
+
+    async def _read_whole(self, link: Link) -> Whole:
+        async with asyncio.timeout(SNAPSHOT_S):
+            return await read_whole(link, self._prefix, self._shard, addresses=self._feed.needs_addresses)
 
     # -- leases, and the keys beside each other
 
@@ -390,50 +376,21 @@ class Follower:
     async def _inspect(self, link: Link) -> None:
         """See whether the keys are in step with each other, and with what was delivered; mend what is not."""
         try:
-            said = await one(link, called(Name.INSPECT, self._prefix, (str(INSPECTED_AT_ONCE),)))
+            revision, records = await self._upkeep.inspect(link)
         except ResponseError as error:
             self._say("shard_not_inspected", words_of(error))  # a master that takes no writes, for now
             return
-        revision, records, removed, given = (int(number) for number in said)
-        if removed or given:
-            _log.warning("leases_mended", shard=self._masters.name, removed=removed, given=given)
         if revision != self._position.revision:
             return  # something happened meanwhile: the next look tells
         delivered = self._feed.instances(self._shard)
         surplus = records - len(delivered)
         if surplus < 0:
-            await self._put_back(link, delivered)
+            await self._upkeep.put_back(link, delivered)
         elif surplus > len(self.aside) and surplus != self._surplus:
             self._surplus = surplus
             await self._catch_up(link)
 
-    async def _put_back(self, link: Link, delivered: list[Instance]) -> None:
-        """Put back records that are gone though no event says so: somebody else deleted them."""
-        put_back = 0
-        for start in range(0, len(delivered), PUT_BACK_AT_ONCE):
-            entries: list[tuple[str | bytes, ...]] = [
-                # The oldest stamp there is: whatever was written or taken out since stays as it is.
-                (rows.field_of(instance.key), instance.service_name, rows.value_of(instance, Order(0, 0)), "")
-                for instance in delivered[start : start + PUT_BACK_AT_ONCE]
-            ]
-            async with asyncio.timeout(ANSWER_S):
-                put_back += await reapply(link, self._prefix, entries)
-        _log.warning("records_put_back", shard=self._masters.name, count=put_back)
-
-    # -- who waits
-
     def _tell(self, position: Position) -> None:
         """Note that everything up to `position` was delivered, and wake who waits for it."""
-        if position.epoch != self._position.epoch:
-            self._epochs_before.append(self._position.epoch)
-            if position.epoch in self._epochs_before:  # it has come back: what it tells from now on is new
-                self._epochs_before.remove(position.epoch)
         self._position = position
-        for told, awaited in self._awaited.items():
-            if self._has_told(*awaited):
-                _resolve(told)
-
-
-def _resolve(told: asyncio.Future[None]) -> None:
-    if not told.done():
-        told.set_result(None)
+        self._arrivals.tell(position)

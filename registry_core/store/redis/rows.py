@@ -213,3 +213,8 @@ def after(event: Event, before: Instance | None) -> Instance | None:
             return msgspec.structs.replace(before, status=status)
         case _:
             return None
+
+
+def ms(seconds: float) -> str:
+    """Return a time as the scripts take it: in whole milliseconds."""
+    return str(int(seconds * 1000))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final
 
-from registry_core.domain.catalog import Catalog, Lived, Snapshot
+from registry_core.domain.catalog import Catalog, Snapshot
 from registry_core.domain.cursor import Cursor
 from registry_core.domain.events import Event, Position, Renewed
 from registry_core.domain.leases import LeaseTerms
@@ -27,10 +27,10 @@ from registry_core.store.redis.ending import end
 from registry_core.store.redis.held import Held
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.merge import Merge
-from registry_core.store.redis.parts import parts, shed
+from registry_core.store.redis.parts import differences, parts, shed
 from registry_core.store.redis.placing import Placing
-from registry_core.store.redis.queue import DEFAULT_TERMS, QueueTerms
 from registry_core.store.redis.shard import AddressTaken, Shard
+from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms
 
 # How long the start waits for the shards; who is away then is delivered when it comes.
 START_S: Final = 5.0
@@ -244,7 +244,7 @@ class RedisStore:
         self._remove_old_copies()
         for shard in self._shards:
             if shard.name not in self._sweeps:
-                self._sweeps[shard.name] = asyncio.ensure_future(shard.sweep(self._merge.sizes))
+                self._sweeps[shard.name] = asyncio.ensure_future(shard.sweeper.sweep(self._merge.sizes))
         # Who takes longer goes on, and is looked at the next time: the others' leases run out meanwhile.
         ended, under_way = await asyncio.wait(self._sweeps.values(), timeout=SWEEP_S)
         late = [name for name, task in self._sweeps.items() if task in under_way]
@@ -267,7 +267,7 @@ class RedisStore:
 
     def guards(self) -> tuple[GuardReport, ...]:
         """Return how the guard of each shard stood at its last sweep."""
-        return tuple(shard.guard() for shard in self._shards)
+        return tuple(shard.sweeper.guard for shard in self._shards)
 
     async def release_guard(self, shard: str | None = None) -> tuple[str, ...]:
         """Have the guards let go. Raises NotFound for an unknown shard, Unavailable."""
@@ -275,7 +275,7 @@ class RedisStore:
         meant = [each for each in self._shards if shard in (None, each.name)]
         if not meant:
             raise NotFound(f"there is no shard {shard!r}", field="shard", provided=shard, example=self._names[0])
-        return tuple([each.name for each in meant if await each.release_guard()])
+        return tuple([each.name for each in meant if await each.sweeper.release_guard()])
 
     async def snapshot(self) -> Snapshot:
         """Return everything that was delivered, with the cursor from which events go on."""
@@ -289,45 +289,27 @@ class RedisStore:
         """Whether what a shard holds is to be found by its address: by registrations in the others."""
         return len(self._shards) > 1
 
-    async def shard_read(self, shard: int, position: Position, held: Held, *, born_empty: bool) -> None:
+    async def shard_read(self, shard: int, position: Position, held: Held, *, whole: bool, born_empty: bool) -> None:
         """Take everything that a shard holds: told as the difference where it is small, else everything anew.
 
-        Until it is whole nobody sees anything of it, and while it is prepared, others have their turns.
+        Until it is whole nobody sees anything of it, and while it is prepared, others have their turns. What a shard
+        that is not `whole` lacks was perhaps lost and not taken out, so that readers have to judge by all of it.
         """
         async with self._unfolding:
-            began_anew = self._owes_everything or self._cursor.at(shard) is None or born_empty or not held.lived
+            began_anew = self._owes_everything or self._cursor.at(shard) is None or born_empty or not whole
             before = self._merge.held(shard)
-            different = await self._different(before, held)
+            different = await differences(before, held)
             self._merge.replace(shard, held)
             self._cursor = self._cursor.moved_to(position)
             if born_empty:
                 self._empty_births.add(shard)
             if not self._delivering or self._feed is None:
                 return
-            if began_anew or different is None:
+            if began_anew or len(different) > MOST_DIFFERENCES:
                 await self._reset()
             else:
                 self._feed.moved(self._cursor, [self._merge.now(key, position) for key in different])
             await shed(before)
-
-    async def _different(self, before: Held, after: Held) -> list[InstanceKey] | None:
-        """Return who differs between them, apart from heartbeats; None when that is more than it is worth.
-
-        Who does not differ is one object in both from then on, so that nothing is kept twice.
-        """
-        found: list[InstanceKey] = []
-        for part in parts(list(before.lived)):
-            found += [key for key in part if key not in after.lived]
-            await asyncio.sleep(0)
-        for part in parts(list(after.lived)):
-            for key in part:
-                old, new = before.lived.get(key), after.lived[key]
-                if old is not None and old.instance == new.instance:
-                    after.lived[key] = Lived(old.instance, max(old.heartbeat_at, new.heartbeat_at))
-                else:
-                    found.append(key)
-            await asyncio.sleep(0)
-        return found if len(found) <= MOST_DIFFERENCES else None
 
     def shard_events(self, events: list[Event]) -> None:
         """Take what happened in a shard, and deliver it."""
@@ -344,6 +326,10 @@ class RedisStore:
     def heard_at(self, shard: int, key: InstanceKey) -> float:
         """Return when the copy in `shard` was last heard of, Unix seconds; 0 when it has none."""
         return self._merge.heard_at(shard, key)
+
+    def missing(self, shard: int, held: Held) -> list[InstanceKey]:
+        """Return who was delivered of `shard`, and is not in `held`."""
+        return list(self._merge.held(shard).lived.keys() - held.lived.keys())
 
     def instance(self, shard: int, key: InstanceKey) -> Instance | None:
         """Return the copy in `shard` of an instance."""

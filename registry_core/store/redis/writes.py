@@ -14,8 +14,36 @@ import enum
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
+from registry_core.domain.breaker import BreakerTerms
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.scripts import Name
+
+
+class QueueTerms(msgspec.Struct, frozen=True):
+    """The numbers of the queue. Seconds where it says `_s`."""
+
+    gather_s: float = 0.001
+    batch: int = 500
+    held: int = 5_000
+    operation_s: float = 5.0  # from the call to the answer, failovers and all
+    wait_s: float = 0.5  # for the word of the replicas, each time it is asked for
+    # How long a write is held by a master that answers and whose replicas do not. A failover takes it to
+    # another master within 1 s, and that one has a replica within another: what lasts longer is no failover,
+    # but a master that was cut off, and its callers are better off at another registry replica.
+    replicas_s: float = 1.5
+    # Between two tries while no other master is heard of; then the operation's time is over.
+    retries_s: tuple[float, ...] = (1.0, 2.0, 4.0)
+    # While the master is well and its replicas are not: in a failover, that is over soon. When it is not,
+    # hundreds of writes are not sent fifty times a second for as long as it lasts.
+    again_s: float = 0.02
+    again_for_s: float = 2.0
+    again_later_s: float = 0.25
+    breaker: BreakerTerms = BreakerTerms()
+
+
+DEFAULT_TERMS: Final = QueueTerms()
 
 
 class WriteState(enum.StrEnum):
@@ -72,6 +100,10 @@ class Write:
         self.result: Any = None  # what its caller is told
         self.link: Link | None = None  # to the server that has it
         self.state = WriteState.HELD
+
+    def ends_at(self, terms: QueueTerms) -> float:
+        """Return when its time is over, by the clock by which it was called."""
+        return self.called_at + terms.operation_s
 
     def happens(self, event: WriteEvent) -> None:
         """Move to the state that follows. Raises KeyError for what cannot happen."""
