@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from registry_core.store.redis import shard as shard_module
+from registry_core.store.redis import sweeping as sweeping_module
 from registry_core.store.redis.queue import WriteQueue
 from registry_core.store.redis.scripts import Name
 from tests.integration.redis_stores import asked, running_store
@@ -28,8 +28,8 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shard_module, "EXTENDED_AT_ONCE", 3)
-    monkeypatch.setattr(shard_module, "SWEPT_AT_ONCE", 3)
+    monkeypatch.setattr(sweeping_module, "EXTENDED_AT_ONCE", 3)
+    monkeypatch.setattr(sweeping_module, "SWEPT_AT_ONCE", 3)
 
 
 async def leases(client: Redis) -> dict[bytes, int]:
