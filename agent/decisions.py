@@ -3,9 +3,11 @@
 A service waits for its first good check, registers, and is then kept registered:
 
     WAITING ──good check, or waited long enough──▶ DUE ──registered──▶ REGISTERED
-                                                   ▲ │ refused or unavailable: later again
+                                                   ▲ │ refused, unavailable or late: later again
                                                    │ └───────────────────────────────────▶ DUE
                        unknown to the registry, or told to re-assert ── from REGISTERED ──▶ DUE
+            shown by the registry otherwise than it was told ── from REGISTERED ──▶ DUE, or REGISTERED with a
+                                                                status to be told
                                                    newer owner ── from DUE or REGISTERED ─▶ FENCED
                                  the newer owner's lease may be over: it tries again ─────▶ REGISTERED
 
@@ -44,6 +46,13 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     fenced_retry_s: float = 75.0
     # How often a host name is resolved again: a container may have got another address.
     relocate_s: float = 5.0
+    # What the view shows may be on its way to what was confirmed: it is given half of this time to all of it.
+    contradicted_wait_s: float = 0.5
+    # Somebody who contradicts again and again is not outdone by speed: the waits between two answers double.
+    contradicted_first_s: float = 1.0
+    contradicted_most_s: float = 30.0
+    # How soon a view that could not tell is looked at again.
+    look_again_s: float = 1.0
 
 
 class Outcome(enum.StrEnum):
@@ -52,8 +61,18 @@ class Outcome(enum.StrEnum):
     DONE = "done"
     UNKNOWN = "unknown"  # the registry does not know the instance
     FENCED = "fenced"  # a newer owner has claimed the instance
+    LATE = "late"  # the registry has taken a newer request of this very owner
     REFUSED = "refused"  # the request is wrong, or what it wants is somebody else's
     UNAVAILABLE = "unavailable"  # nobody answered, or not now
+
+
+class Sight(enum.StrEnum):
+    """How the view shows an instance of this agent, beside what the registry has confirmed of it."""
+
+    SAME = "same"
+    STATUS = "status"  # another status
+    RECORD = "record"  # another record, or none at all
+    UNKNOWN = "unknown"  # the view is not the registry's at present
 
 
 class Phase(enum.StrEnum):
@@ -63,6 +82,14 @@ class Phase(enum.StrEnum):
     DUE = "due"
     REGISTERED = "registered"
     FENCED = "fenced"
+
+
+class Contradiction(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an instance that the registry shows otherwise than it was told."""
+
+    due_at: float = NEVER  # when it is told again, if it is shown so then; NEVER: it is shown as it was told
+    times: int = 0  # that it was told again, in a row
+    last_at: float = -NEVER
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +103,8 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0  # in a row
     busy: bool = False  # a request for it is under way
     again: bool = False  # register once more when that request has ended
+    look_at: float = NEVER  # when the view is looked at; NEVER: nothing has changed there
+    contradiction: Contradiction = Contradiction()
 
 
 class Register(msgspec.Struct, frozen=True):
@@ -90,13 +119,17 @@ class TellStatus(msgspec.Struct, frozen=True):
     status: Status
 
 
+class Look(msgspec.Struct, frozen=True):
+    """Look at how the view shows the service."""
+
+
 class Wait(msgspec.Struct, frozen=True):
     """Do nothing before `until`, unless something happens."""
 
     until: float
 
 
-Step: TypeAlias = Register | TellStatus | Wait
+Step: TypeAlias = Register | TellStatus | Look | Wait
 
 
 def started(now: float, timings: Timings, *, checked: bool) -> Member:
@@ -119,7 +152,7 @@ def next_step(member: Member, now: float) -> Step:
             return Register(status) if now >= member.due_at else Wait(member.due_at)
         case Phase.REGISTERED:
             if member.told is status:
-                return Wait(NEVER)
+                return Look() if now >= member.look_at else Wait(member.look_at)
             return TellStatus(status) if now >= member.due_at else Wait(member.due_at)
 
 
@@ -154,8 +187,9 @@ def after_request(
             )
         case Outcome.UNKNOWN if isinstance(step, TellStatus):
             return _due(member, now)
-        case Outcome.UNKNOWN | Outcome.REFUSED | Outcome.UNAVAILABLE:
-            slow = outcome is not Outcome.UNAVAILABLE
+        case Outcome.UNKNOWN | Outcome.REFUSED | Outcome.UNAVAILABLE | Outcome.LATE:
+            # One that came late says nothing of what is there now: the same is said again, with a newer number.
+            slow = outcome not in (Outcome.UNAVAILABLE, Outcome.LATE)
             # Refused retries are spread too: a fleet that starts together is refused together.
             wait_s = (
                 timings.refused_retry_s * (0.5 + draw / 2) if slow else backoff_s(member.failures + 1, draw, timings)
@@ -192,6 +226,41 @@ def after_change(member: Member, now: float) -> Member:
     if member.phase is Phase.WAITING or member.phase is Phase.FENCED:
         return member
     return _asserted_anew(member, now)
+
+
+def after_news(member: Member, now: float) -> Member:
+    """Return `member` after the view took something in about its service: to be looked at."""
+    return msgspec.structs.replace(member, look_at=min(now, member.look_at))
+
+
+def after_look(member: Member, sight: Sight, *, now: float, draw: float, timings: Timings) -> Member:
+    """Return `member`, which is registered, after a look at the view.
+
+    What is shown otherwise for a moment is told again: registered anew, or only its status. Not more often than
+    once a second, and more and more rarely while it is contradicted again.
+    """
+    known = member.contradiction
+    match sight:
+        case Sight.SAME:
+            known = msgspec.structs.replace(known, due_at=NEVER)
+            return msgspec.structs.replace(member, look_at=NEVER, contradiction=known)
+        case Sight.UNKNOWN:
+            return msgspec.structs.replace(member, look_at=now + timings.look_again_s)
+        case Sight.STATUS | Sight.RECORD if now < known.due_at != NEVER:
+            return msgspec.structs.replace(member, look_at=known.due_at)
+        case Sight.STATUS | Sight.RECORD if known.due_at == NEVER:
+            is_over = now - known.last_at > 2 * timings.contradicted_most_s
+            times = 0 if is_over else known.times
+            gap_s = min(timings.contradicted_most_s, timings.contradicted_first_s * 2.0 ** min(times - 1, 30))
+            due_at = max(now + timings.contradicted_wait_s * (0.5 + draw / 2), known.last_at + gap_s)
+            known = Contradiction(due_at=due_at, times=times, last_at=known.last_at)
+            return msgspec.structs.replace(member, look_at=due_at, contradiction=known)
+        case Sight.STATUS | Sight.RECORD:
+            known = Contradiction(times=known.times + 1, last_at=now)
+            member = msgspec.structs.replace(member, look_at=NEVER, contradiction=known)
+            if sight is Sight.RECORD:
+                return _due(member, now)
+            return msgspec.structs.replace(member, told=None, due_at=now)
 
 
 def _fenced(member: Member, now: float, draw: float, timings: Timings) -> Member:

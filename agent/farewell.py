@@ -22,6 +22,8 @@ from registry_core.domain.records import Registration, Status
 
 AT_ONCE: Final = 16
 RETRY_S: Final = 0.2
+# What is said again: nobody answered, or another request of ours was taken before this one.
+AGAIN: Final = (Outcome.UNAVAILABLE, Outcome.LATE)
 
 _log = structlog.get_logger(component="agent.session")
 
@@ -82,7 +84,7 @@ async def tell_all(
     async def work() -> None:
         nonlocal heard
         for claim in waiting:  # shared by all workers: each takes the next one
-            while (await tell(claim)).outcome is Outcome.UNAVAILABLE:  # noqa: ASYNC110 - nothing tells when it is back
+            while (await tell(claim)).outcome in AGAIN:  # noqa: ASYNC110 - nothing tells when it is back
                 await asyncio.sleep(RETRY_S)
             heard += 1
 

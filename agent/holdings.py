@@ -28,6 +28,7 @@ from registry_core.domain.records import InstanceKey
 
 # Events of one service while it is being read. Whatever changes faster is read again.
 MAX_EXPECTED_EVENTS: Final = 1000
+_NOWHERE: Final = Position(0, "", 0)  # who was taken out between two histories has no place in either
 
 
 class _Expected(msgspec.Struct):
@@ -114,8 +115,11 @@ class Holdings:
         self._resettled(rest.digest, {})  # a service may have more instances now than the snapshot
         return changed | self.make_room()
 
-    def move(self, instances: Iterable[Lived]) -> set[str]:
-        """Go on under another history, in which these instances are new or changed; return the labels that changed."""
+    def move(self, instances: Iterable[Lived], removed: Iterable[tuple[InstanceKey, int]] = ()) -> set[str]:
+        """Go on under another history, in which these instances are new or changed, and those were taken out.
+
+        With each of those comes how many instances its service has left. Returns the labels that changed.
+        """
         self._ahead.clear()
         self._expected.clear()  # what is being read now is of the old one
         self._told = None
@@ -138,7 +142,20 @@ class Holdings:
             else:
                 changed |= self.catalog.merge(of_it)
                 self._measure(label)
+        for key, left in removed:
+            changed |= self._taken_out(key, left)
         return changed | self.make_room()
+
+    def _taken_out(self, key: InstanceKey, left: int) -> set[str]:
+        event = Deregistered(_NOWHERE, key)
+        if key.label in self.absent:
+            self._rest = None
+            return self._apply_to_absent(event, left)
+        before = self._size_of(key)
+        if self.catalog.apply(event) is None:
+            return set()
+        self._resize(key.label, -before)
+        return {key.label}
 
     def loss(self, instances: Iterable[Lived], rest: Rest, now: float) -> LossGuard | None:
         """Return what a snapshot would take away, when that is more than half of what is known."""

@@ -41,7 +41,9 @@ class Kept:
         self.checking: asyncio.Task[None] | None = None
         self.request: asyncio.Task[None] | None = None  # the latest
         self.known = False  # to the registry, perhaps: so it has to be taken out at the end
+        self.claimed = False  # with its epoch, whatever came of it
         self.owned = False  # by this agent, since it was registered
+        self.corrected = False  # its epoch, or found to be right, after somebody newer was said to own it
         self.problem = ""
         self.registered_at: tuple[str, ...] = ()  # the addresses that the registry was told last
 

@@ -7,12 +7,18 @@ that its restart puts it into the new one.
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import socket
 from collections.abc import Callable
 from typing import Final
 
+import structlog
+
 # A network may be attached anew while a container runs: that takes less than so many looks, one a second.
 LOOKS: Final = 3
+
+_log = structlog.get_logger(component="agent")
 
 
 def interfaces() -> frozenset[str]:
@@ -33,3 +39,12 @@ class Namespace:
         """Look once more; return whether nothing has been there for LOOKS looks in a row, where once there was."""
         self._without = 0 if self._seen() else self._without + 1
         return self._had_any and self._without >= LOOKS
+
+
+async def end_when_left_behind(look_every_s: float) -> None:
+    """Have this process end, as by SIGTERM, when it is left behind."""
+    namespace = Namespace()
+    while not namespace.is_left_behind():  # noqa: ASYNC110 - nobody tells: it has to be looked at
+        await asyncio.sleep(look_every_s)
+    _log.warning("namespace_gone", because="every network interface but lo has gone: ending, to be restarted")
+    signal.raise_signal(signal.SIGTERM)

@@ -7,6 +7,7 @@ to stands in `decisions.py`, and which registry is used in `upstream_choice.py`.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
@@ -17,6 +18,7 @@ import msgspec
 from yarl import URL
 
 from agent.decisions import Outcome, batches
+from agent.registry_clock import time_of
 from agent.registry_probes import Probes, Silent, zone_in
 from agent.upstream_choice import Trouble, Use
 from agent.upstreams import Upstreams
@@ -27,6 +29,8 @@ from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.ports import Clock
 
 TOKEN_HEADER: Final = "X-Registry-Token"  # noqa: S105 - a header's name
+# A header, since a registry of the release before refuses fields that it does not know, and passes over headers.
+SEQUENCE_HEADER: Final = "X-Registry-Sequence"
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 # A replica says out of its memory how a drain stands; one that does not say so at once is as good as away.
 ASK_S: Final = 1.0
@@ -43,7 +47,7 @@ _OUTCOMES: Final[Mapping[int, Outcome]] = {
     HTTPStatus.FORBIDDEN: Outcome.REFUSED,
     HTTPStatus.NOT_FOUND: Outcome.UNKNOWN,
     HTTPStatus.METHOD_NOT_ALLOWED: Outcome.REFUSED,
-    HTTPStatus.CONFLICT: Outcome.REFUSED,  # unless the body says Fenced
+    HTTPStatus.CONFLICT: Outcome.REFUSED,  # unless the body says Fenced or Late
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Outcome.REFUSED,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: Outcome.REFUSED,
 }
@@ -61,6 +65,7 @@ class Reply(msgspec.Struct, frozen=True):
     said: str = ""
     body: bytes = b""
     newer_epoch: int | None = None  # the owner's, when it is fenced
+    registry_time: float | None = None  # Unix seconds by the registry's clock, when it answered
 
 
 def headers_for(token: str) -> dict[str, str]:
@@ -69,7 +74,11 @@ def headers_for(token: str) -> dict[str, str]:
 
 
 class RegistryClient:
-    """The registry's writing operations, as the agent needs them. Every one is idempotent."""
+    """The registry's writing operations, as the agent needs them. Every one is idempotent.
+
+    Every attempt to register, to tell a status or to deregister has a sequence of its own, higher than all before:
+    one that lay in a replica that stood still is carried out after newer ones, and the registry tells it by that.
+    """
 
     def __init__(
         self, session: aiohttp.ClientSession, upstreams: Upstreams, probes: Probes, clock: Clock, token: str = ""
@@ -79,6 +88,7 @@ class RegistryClient:
         self._probes = probes
         self._clock = clock
         self._headers = headers_for(token)
+        self._sequences = itertools.count(1)  # no agent lives to see 2**53, the most that the registry takes
 
     def use_token(self, token: str) -> None:
         """Send this token from now on."""
@@ -87,13 +97,25 @@ class RegistryClient:
     async def register(self, claim: Registration) -> tuple[Reply, float | None]:
         """Register `claim`; return also the TTL of its lease, when it was granted."""
         fields = {name: value for name, value in msgspec.structs.asdict(claim).items() if value is not None}
-        reply = await self._send("POST", "/register", msgspec.json.encode(fields))
+        reply = await self._send("POST", "/register", msgspec.json.encode(fields), ordered=True)
         if reply.outcome is not Outcome.DONE:
             return reply, None
         try:
             return reply, msgspec.json.decode(reply.body, type=RegisteredView).ttl_seconds
         except msgspec.MsgspecError:
             return reply, None  # another registry's answer: registered all the same
+
+    async def time(self) -> float | None:
+        """Return the registry's Unix time, in whole seconds; None when no replica tells within ASK_S.
+
+        The one that is written to is asked first. What comes of it says nothing of which one to use.
+        """
+        current = self._upstreams.current(Use.WRITE)
+        for url in sorted(self._upstreams.urls, key=lambda url: url != current)[:MAX_TRIES]:
+            told = (await self._ask(url, "GET", "/live")).registry_time
+            if told is not None:
+                return told
+        return None
 
     async def beat(self, claims: Sequence[Registration]) -> list[tuple[InstanceKey, Reply]]:
         """Send the heartbeats of `claims` in as few requests as the registry's bounds allow."""
@@ -109,11 +131,11 @@ class RegistryClient:
     async def set_status(self, claim: Registration, status: Status) -> Reply:
         """Change the status of an instance."""
         body = msgspec.json.encode({"status": status, "epoch": claim.epoch})
-        return await self._send("PUT", f"/status/{_path_of(claim)}", body)
+        return await self._send("PUT", f"/status/{_path_of(claim)}", body, ordered=True)
 
     async def deregister(self, claim: Registration) -> Reply:
         """Take an instance out, unless a newer owner has it."""
-        return await self._send("DELETE", f"/deregister/{_path_of(claim)}?epoch={claim.epoch or 0}")
+        return await self._send("DELETE", f"/deregister/{_path_of(claim)}?epoch={claim.epoch or 0}", ordered=True)
 
     async def acknowledge(self, url: str, watcher: str, cursor: Cursor) -> Reply:
         """Tell one replica up to where its watch was taken."""
@@ -156,7 +178,7 @@ class RegistryClient:
         except (aiohttp.ClientError, OSError) as error:
             return Reply(Outcome.UNAVAILABLE, f"{url}: {error}")
 
-    async def _send(self, method: str, path: str, body: bytes | None = None) -> Reply:
+    async def _send(self, method: str, path: str, body: bytes | None = None, *, ordered: bool = False) -> Reply:
         reply = Reply(Outcome.UNAVAILABLE, "no address of the registry is known yet")
         tried: set[str] = set()
         while len(tried) < MAX_TRIES:
@@ -164,21 +186,23 @@ class RegistryClient:
             if url is None or url in tried:
                 break
             tried.add(url)
-            reply, trouble = await self._try(url, method, path, body)
+            reply, trouble = await self._try(url, method, path, body, ordered=ordered)
             if trouble is None:
                 break
             self._upstreams.failed(url, Use.WRITE, trouble, reply.said)
         return reply
 
-    async def _try(self, url: str, method: str, path: str, body: bytes | None) -> tuple[Reply, Trouble | None]:
+    async def _try(
+        self, url: str, method: str, path: str, body: bytes | None, *, ordered: bool
+    ) -> tuple[Reply, Trouble | None]:
         """Send one request to `url`; return what it came to, and what that says of `url`."""
         began = self._clock.monotonic()
         try:
             try:
-                reply, zone = await self._patiently(url, method, path, body)
+                reply, zone = await self._patiently(url, method, path, body, ordered=ordered)
             except (aiohttp.ServerDisconnectedError, ConnectionResetError):
                 # A kept-alive connection may have been closed at that very moment: that is nobody's failure.
-                reply, zone = await self._patiently(url, method, path, body)
+                reply, zone = await self._patiently(url, method, path, body, ordered=ordered)
         except Silent as error:
             return Reply(Outcome.UNAVAILABLE, str(error)), Trouble.SILENT
         except aiohttp.ConnectionTimeoutError:
@@ -194,11 +218,20 @@ class RegistryClient:
         self._upstreams.answered(url, Use.WRITE, self._clock.monotonic() - began, zone)
         return reply, None
 
-    async def _patiently(self, url: str, method: str, path: str, body: bytes | None) -> tuple[Reply, str]:
-        return await self._probes.patiently(url, Use.WRITE, self._send_to(url, method, path, body))
+    async def _patiently(
+        self, url: str, method: str, path: str, body: bytes | None, *, ordered: bool
+    ) -> tuple[Reply, str]:
+        return await self._probes.patiently(url, Use.WRITE, self._send_to(url, method, path, body, ordered=ordered))
 
-    async def _send_to(self, url: str, method: str, path: str, body: bytes | None) -> tuple[Reply, str]:
+    async def _send_to(
+        self, url: str, method: str, path: str, body: bytes | None, *, ordered: bool = False
+    ) -> tuple[Reply, str]:
+        """Send one attempt. `ordered`: the registry is to tell it from those before and after it."""
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        if ordered:
+            # aiohttp sends a PUT or DELETE once more when a kept-alive connection was closed: with the same number,
+            # which changes nothing when both are carried out.
+            headers = {**headers, SEQUENCE_HEADER: str(next(self._sequences))}
         async with self._session.request(
             method,
             URL(f"{url}{path}", encoded=True),
@@ -214,7 +247,9 @@ class RegistryClient:
                 if len(answer) > MAX_ANSWER_BYTES:
                     response.close()
                     return Reply(Outcome.UNAVAILABLE, f"{url} answers more than {MAX_ANSWER_BYTES} bytes"), ""
-            return reply_of(response.status, answer), zone_in(response)
+            reply = reply_of(response.status, answer)
+            told = time_of(response.headers.get("Date", ""))
+            return msgspec.structs.replace(reply, registry_time=told), zone_in(response)
 
 
 def reply_of(status: int, answer: bytes) -> Reply:
@@ -227,6 +262,8 @@ def reply_of(status: int, answer: bytes) -> Reply:
         problem = Problem(error="", message=f"HTTP {status}")
     field = f"{problem.field}: " if problem.field else ""
     said = f"{problem.error or status}: {field}{problem.message}"
+    if status == HTTPStatus.CONFLICT and problem.error == "Late":
+        return Reply(Outcome.LATE, said)
     if status == HTTPStatus.CONFLICT and problem.error == "Fenced":
         return Reply(Outcome.FENCED, said, newer_epoch=problem.example if isinstance(problem.example, int) else None)
     return Reply(_OUTCOMES.get(status, Outcome.UNAVAILABLE), said)

@@ -7,9 +7,18 @@ itself, and from heartbeats that it speaks of, which are not in its future.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 ERROR_S: Final = 2.0  # HTTP tells the time in whole seconds
+
+
+def time_of(date: str) -> float | None:
+    """Return the Unix time that a Date header tells (RFC 9110 section 6.6.1), or None."""
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None
 
 
 class RegistryClock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import threading
 from collections.abc import Iterator
 from functools import partial
 from typing import Final
@@ -12,7 +13,7 @@ import msgspec
 import structlog
 
 from agent.blocking import in_thread
-from agent.identity import ID_DIGITS, Identity, epoch_at, identified
+from agent.identity import ID_DIGITS, Identity, identified
 from agent.settings import ServiceSpec
 from agent.snapshot import Saved
 from agent.state_dir import StateDir
@@ -28,17 +29,18 @@ class Memory:
 
     def __init__(self, state: StateDir | None, services: tuple[ServiceSpec, ...]) -> None:
         self._state = state
-        self._identity: Identity | None = None  # None: nothing is kept, and the clock says the epoch
+        self._identity: Identity | None = None  # None: nothing is kept
+        self._writing = threading.Lock()
         self.services = services  # with their ids
         self.saved: Saved | None = None
 
     @property
-    def epoch(self) -> int | None:
-        """The epoch of this run; None: nobody but the clock can say it."""
-        return None if self._identity is None else self._identity.epoch
+    def least_epoch(self) -> int:
+        """What this run may claim at least: more than those before it, as far as that is kept."""
+        return 1 if self._identity is None else self._identity.epoch + 1
 
-    async def read(self, wall: float) -> bool:
-        """Take what is kept, if that can be had at once; `wall` is the time, Unix seconds. Return whether it could."""
+    async def read(self) -> bool:
+        """Take what is kept, if that can be had at once. Return whether it could."""
         state = self._state
         if state is None:
             return False
@@ -48,8 +50,8 @@ class Memory:
             # A folder that another agent has is that one's: its ids are not ours.
             if state.is_held:
                 kept = state.read_identity()
-                self.services, self._identity = identified(self.services, kept, epoch=epoch_at(wall), draws=_draws())
-                self._keep(state, self._identity)
+                self.services, self._identity = identified(self.services, kept, draws=_draws())
+                self._keep(state)
             return state.read_snapshot()
 
         try:
@@ -63,17 +65,26 @@ class Memory:
         """Return other services with their ids, those of before where they are the same ones."""
         if self._identity is None or self._state is None:
             return services
-        services, found = identified(services, self._identity, epoch=self._identity.epoch, draws=_draws())
-        identity = self._identity = msgspec.structs.replace(found, epoch=self._identity.epoch)
-        write = partial(self._keep, self._state, identity)
-        with contextlib.suppress(TimeoutError):  # the disk is dead; what matters is in memory
-            await in_thread(write, name="write identity", timeout_s=STATE_S)
+        services, identity = identified(services, self._identity, draws=_draws())
+        await self._keep_now(self._state, identity)
         return services
 
-    def _keep(self, state: StateDir, identity: Identity) -> None:
+    async def keep_epoch(self, epoch: int) -> None:
+        """Keep that `epoch` is claimed from now on, so that the next run claims a newer one."""
+        if self._identity is not None and self._state is not None and epoch > self._identity.epoch:
+            await self._keep_now(self._state, msgspec.structs.replace(self._identity, epoch=epoch))
+
+    async def _keep_now(self, state: StateDir, identity: Identity) -> None:
+        self._identity = identity
+        write = partial(self._keep, state)
+        with contextlib.suppress(TimeoutError):  # the disk is dead; what matters is in memory
+            await in_thread(write, name="write identity", timeout_s=STATE_S)
+
+    def _keep(self, state: StateDir) -> None:
         """Keep what is new. Blocks."""
         try:
-            state.write_identity(identity)
+            with self._writing:  # one thread after the other, each with what is the newest when its turn comes
+                state.write_identity(self._identity or Identity())
         except OSError as error:
             _log.warning("identity_not_kept", path=str(state.path), because=error.strerror)
 

@@ -9,30 +9,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final
 
 import msgspec
 import structlog
 
 from agent import decisions
+from agent.checking import CheckedServices
 from agent.checks.group import ServiceChecks
-from agent.checks.result import CheckResult, Probe
+from agent.checks.result import Probe
 from agent.checks.spec import CheckKind, CheckSpec
-from agent.decisions import Outcome, Phase, Register, TellStatus, Timings, Wait
+from agent.claiming import Claims, nothing_kept
+from agent.decisions import Look, Outcome, Phase, Register, Sight, TellStatus, Timings, Wait
 from agent.farewell import leave
 from agent.heartbeats import Heartbeats
-from agent.identity import epoch_at
+from agent.identity import StartTime
 from agent.kept import Kept, ServiceReport, is_checked_alike
 from agent.registry_client import RegistryClient, Reply
 from agent.reload_plan import service_changes
-from agent.resolving import HostResolver
 from agent.session_log import SessionLog
 from agent.settings import ServiceSpec
 from registry_core.domain.names import ip_address, label_of
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.domain.selection import Random
 from registry_core.ports import Clock
+from registry_core.resolution import HostResolver
 
 MAX_REQUESTS: Final = 16
 IDLE_S: Final = 60.0
@@ -52,7 +54,10 @@ class SessionSettings(msgspec.Struct, frozen=True):
 
 
 class Session:
-    """The registrations of one agent. `lease_granted` is told the TTL of each lease."""
+    """The registrations of one agent. `lease_granted` is told the TTL of each lease.
+
+    `sight` says how the view shows what was registered, and was told to have a status; `news` has it looked at.
+    """
 
     def __init__(
         self,
@@ -63,8 +68,10 @@ class Session:
         clock: Clock,
         random: Random,
         resolver: HostResolver,
-        epoch: int | None = None,
+        start: StartTime | None = None,
+        keep_epoch: Callable[[int], Awaitable[None]] = nothing_kept,
         lease_granted: Callable[[float], None] = lambda _ttl_s: None,
+        sight: Callable[[Registration, Status], Sight] = lambda _claim, _told: Sight.SAME,
     ) -> None:
         self._client = client
         self._settings = settings
@@ -72,14 +79,18 @@ class Session:
         self._random = random
         self._resolver = resolver
         self._lease_granted = lease_granted
+        self._sight = sight
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._requests = 0
         self._said = SessionLog()
         self._closing = False
-        self.epoch = epoch if epoch is not None else epoch_at(clock.wall())
-        self.check_results: Counter[tuple[CheckKind, Status]] = Counter()
+        start = start if start is not None else StartTime(clock.wall(), clock.monotonic())
+        self._claims = Claims(client, resolver, clock=clock, start=start, keep_epoch=keep_epoch)
+        self._checked = CheckedServices(random, self._wake.set)
         self._kept = {kept.claim.key: kept for kept in map(self._begun, services)}
+        self._labels = frozenset(key.label for key in self._kept)
+        self._news: set[str] = set()  # labels of which the view has taken something in
         self._beats = Heartbeats(
             client,
             self._kept,
@@ -95,40 +106,10 @@ class Session:
 
     def _begun(self, spec: ServiceSpec) -> Kept:
         """Return a service as it begins, not checked yet."""
-        claim = msgspec.structs.replace(spec.claim, epoch=self.epoch)
         now = self._clock.monotonic()
-        kept = Kept(spec, claim, decisions.started(now, self._settings.timings, checked=bool(spec.checks)))
-        kept.checks = self._checks(kept)
+        kept = Kept(spec, spec.claim, decisions.started(now, self._settings.timings, checked=bool(spec.checks)))
+        kept.checks = self._checked.checks(kept, self._settings.probe_for)
         return kept
-
-    def _checks(self, kept: Kept) -> ServiceChecks | None:
-        if not kept.spec.checks:
-            return None
-
-        def changed(status: Status, because: str) -> None:
-            claim = kept.claim
-            _log.info(
-                "check_changed",
-                service=claim.service_name,
-                instance=claim.instance_id,
-                status=status,
-                because=because,
-            )
-            kept.member = decisions.after_check(kept.member, status)
-            self._wake.set()
-
-        def seen(kind: CheckKind, result: CheckResult) -> None:
-            self.check_results[kind, result.status] += 1
-
-        claim, probe_for = kept.claim, self._settings.probe_for
-        return ServiceChecks(
-            claim.service_name,
-            kept.spec.checks,
-            lambda check: probe_for(claim, check),
-            changed=changed,
-            seen=seen,
-            random=self._random,
-        )
 
     def start(self) -> None:
         """Begin. Nothing is waited for."""
@@ -164,6 +145,7 @@ class Session:
                 self._change(kept, spec)
         for spec in changes.added:
             self._add(spec)
+        self._labels = frozenset(key.label for key in self._kept)
         self.start()
         self._wake.set()
 
@@ -178,7 +160,7 @@ class Session:
             return
         if kept.checking is not None:
             kept.checking.cancel()
-        kept.checks, kept.checking = self._checks(kept), None
+        kept.checks, kept.checking = self._checked.checks(kept, self._settings.probe_for), None
         if kept.checks is None:
             kept.member = decisions.after_check(kept.member, Status.PASSING)
 
@@ -221,6 +203,13 @@ class Session:
             kept.member = decisions.after_reassert(kept.member, now, self._random.random(), self._settings.timings)
         self._wake.set()
 
+    def news(self, labels: frozenset[str]) -> None:
+        """Take note that the view has taken in something about these labels; without any, perhaps about all."""
+        own = labels & self._labels if labels else self._labels
+        if own:
+            self._news |= own
+            self._wake.set()
+
     def claims(self) -> list[Registration]:
         """Return what each service registers as."""
         return [kept.claim for kept in self._kept.values()]
@@ -252,6 +241,16 @@ class Session:
         }
 
     @property
+    def epoch(self) -> int:
+        """What tells this agent's claims from those of others."""
+        return self._claims.epoch
+
+    @property
+    def check_results(self) -> Counter[tuple[CheckKind, Status]]:
+        """What the checks found."""
+        return self._checked.results
+
+    @property
     def beats(self) -> Counter[Outcome]:
         """What became of the heartbeats."""
         return self._beats.outcomes
@@ -281,10 +280,16 @@ class Session:
     def _dispatch(self, now: float) -> float:
         """Begin what is due, and return how many seconds there is nothing to do."""
         next_at = now + IDLE_S
-        for kept in self._kept.values():
+        news, self._news = self._news, set()
+        for key, kept in self._kept.items():
+            if key.label in news:
+                kept.member = decisions.after_news(kept.member, now)
             match decisions.next_step(kept.member, now):
                 case Wait(until=until):
                     next_at = min(next_at, until)
+                case Look():
+                    self._look(kept, now)
+                    next_at = now  # what comes of it is begun in the next turn
                 case step if self._requests < MAX_REQUESTS:
                     kept.member = decisions.begun(kept.member)
                     self._requests += 1
@@ -295,6 +300,14 @@ class Session:
                 self._spawn(self._beats.send())
             next_at = min(next_at, self._beats.at)
         return max(0.0, next_at - now)
+
+    def _look(self, kept: Kept, now: float) -> None:
+        told, times = kept.member.told, kept.member.contradiction.times
+        sight = self._sight(kept.claim, told) if told is not None else Sight.SAME
+        draw, timings = self._random.random(), self._settings.timings
+        kept.member = decisions.after_look(kept.member, sight, now=now, draw=draw, timings=timings)
+        if kept.member.contradiction.times > times:
+            self._said.contradicted(kept, sight)
 
     async def _carry_out(self, kept: Kept, step: Register | TellStatus) -> None:
         reply = Reply(Outcome.UNAVAILABLE, "it failed; the log says more")
@@ -315,19 +328,7 @@ class Session:
         self._said.of_request(kept, reply, registered_as=step.status if isinstance(step, Register) else None)
 
     async def _register(self, kept: Kept, status: Status) -> Reply:
-        # A name server that is away for a moment must not take known addresses out of DNS.
-        addresses = await self._resolver.addresses(kept.claim.host) or kept.claim.addresses
-        kept.registered_at = addresses
-        kept.claim = msgspec.structs.replace(kept.claim, addresses=addresses)
-        reply, ttl_s = await self._client.register(msgspec.structs.replace(kept.claim, status=status))
-        newer = reply.newer_epoch
-        if newer is not None and not kept.owned and newer > self._clock.wall() * 1000:
-            # Nobody can have started in the future: the agent before this one had a clock that was ahead.
-            kept.claim = msgspec.structs.replace(kept.claim, epoch=newer + 1)
-            reply, ttl_s = await self._client.register(msgspec.structs.replace(kept.claim, status=status))
-        kept.owned |= reply.outcome is Outcome.DONE
-        # It may have been stored although the answer was lost.
-        kept.known |= reply.outcome in (Outcome.DONE, Outcome.UNAVAILABLE)
+        reply, ttl_s = await self._claims.register(kept, status)
         if ttl_s is not None:
             self._lease_granted(ttl_s)
         if reply.outcome is Outcome.DONE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from agent.decisions import Outcome
+from agent.decisions import Outcome, Sight
 from agent.kept import Kept
 from agent.registry_client import Reply
 from registry_core.domain.records import Status
@@ -33,7 +33,7 @@ class SessionLog:
                 if reply.said != kept.problem:  # each refusal is said once, as the registry said it
                     kept.problem = reply.said
                     _log.error("refused", **who, because=reply.said)
-            case Outcome.UNAVAILABLE:
+            case Outcome.UNAVAILABLE | Outcome.LATE:
                 kept.problem = reply.said
         self.of_registry(reply)
 
@@ -45,6 +45,13 @@ class SessionLog:
         elif self._unavailable and reply.outcome is Outcome.DONE:
             _log.info("registry_available")
         self._unavailable = away
+
+    def contradicted(self, kept: Kept, sight: Sight) -> None:
+        """Say that the registry shows a service otherwise than it was told, which is told again."""
+        claim, times = kept.claim, kept.member.contradiction.times
+        _log.warning(
+            "told_again", service=claim.service_name, instance=claim.instance_id, differs=sight, times_in_a_row=times
+        )
 
     def fenced(self, kept: Kept, said: str) -> None:
         """Say that a newer owner has a service, once and not with each try."""

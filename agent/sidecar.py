@@ -13,12 +13,13 @@ import itertools
 import logging
 import random
 import secrets
-import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import aiohttp
+import msgspec
 import structlog
 from aiohttp import web
 
@@ -30,21 +31,22 @@ from agent.decisions import Timings
 from agent.dns_workers import DnsWorkers
 from agent.fallback import Fallback
 from agent.holding import Holding
+from agent.identity import StartTime
 from agent.keeper import SnapshotKeeper
 from agent.loader import ServiceLoader
 from agent.local_api import LocalApi
 from agent.lookups import Lookups
 from agent.metrics import AgentMetrics
-from agent.namespace import Namespace
+from agent.namespace import end_when_left_behind
 from agent.registry_client import CONNECTIONS, RegistryClient
 from agent.registry_lookup import RegistryLookup
 from agent.registry_probes import Probes
 from agent.reload_plan import ReloadPlan
 from agent.reloader import Reloader
 from agent.remembering import Memory
-from agent.resolving import HostResolver
 from agent.session import Session, SessionSettings
 from agent.settings import AgentSettings
+from agent.shown import sight_in
 from agent.state_dir import StateDir
 from agent.sync import WatchSync
 from agent.upstream_choice import DEFAULT_PACE
@@ -59,6 +61,7 @@ from dns.udp import UdpServer, serve_udp
 from registry_core.api.connections import ConnectionLimits, Connections
 from registry_core.errors import CannotListen
 from registry_core.ports import Clock, SystemClock
+from registry_core.resolution import HostResolver
 from registry_core.settings import Listen
 
 TICK_S: Final = 1.0
@@ -90,6 +93,7 @@ class Sidecar:
         self.settings = settings
         self.reloader = None if read_again is None else Reloader(settings, read_again, self._apply)
         self._clock = clock if clock is not None else SystemClock()
+        self._started = StartTime(self._clock.wall(), self._clock.monotonic())
         self._random = random.Random()  # noqa: S311 - spreads load; nothing secret hangs on it
         self.fallback = Fallback(*settings.elsewhere)
         self.view = View(
@@ -202,7 +206,7 @@ class Sidecar:
         if self.state is None:
             return
         self._stack.callback(self.state.close)
-        if not await self._memory.read(self._clock.wall()):
+        if not await self._memory.read():
             return
         saved = self._memory.saved
         if saved is not None:
@@ -288,9 +292,12 @@ class Sidecar:
             clock=self._clock,
             random=self._random,
             resolver=resolver,
-            epoch=self._memory.epoch,
+            start=msgspec.structs.replace(self._started, least_epoch=self._memory.least_epoch),
+            keep_epoch=self._memory.keep_epoch,
             lease_granted=self.view.lease_granted,
+            sight=partial(sight_in, self.view),
         )
+        self.view.subscribe(self.session.news)
         self.sync = sync = WatchSync(
             http,
             self.upstreams,
@@ -312,7 +319,7 @@ class Sidecar:
             asyncio.create_task(work) for work in (self.lookup.run(), probes.run(), sync.run(), self._tick(loader))
         ]
         if settings.follow_namespace:
-            tasks.append(asyncio.create_task(self._mind_namespace()))
+            tasks.append(asyncio.create_task(end_when_left_behind(TICK_S)))
         if self.keeper is not None:
             tasks.append(asyncio.create_task(self.keeper.run()))
         if self.reloader is not None:
@@ -367,13 +374,6 @@ class Sidecar:
             self.lookup.use(new.registry_urls)
         self.view.use_own(frozenset(spec.claim.key.label for spec in services))
         session.use(self._session_settings(new), services)
-
-    async def _mind_namespace(self) -> None:
-        namespace = Namespace()
-        while not namespace.is_left_behind():  # noqa: ASYNC110 - nobody tells: it has to be looked at
-            await asyncio.sleep(TICK_S)
-        _log.warning("namespace_gone", because="every network interface but lo has gone: ending, to be restarted")
-        signal.raise_signal(signal.SIGTERM)
 
     async def _tick(self, loader: ServiceLoader) -> None:
         for number in itertools.count(1):

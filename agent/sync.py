@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 import aiohttp
@@ -21,6 +20,7 @@ from agent.acknowledging import Acknowledger
 from agent.decisions import WATCH_RETRY_FIRST_S, watch_retry_s
 from agent.holdings import LossGuard
 from agent.registry_client import RegistryClient, Reply, headers_for
+from agent.registry_clock import time_of
 from agent.registry_probes import Probes, Silent, zone_in
 from agent.upstream_choice import Trouble, Use
 from agent.upstreams import Upstreams
@@ -141,7 +141,7 @@ class WatchSync:
         async with response:
             if response.status != 200:
                 raise StreamEnded(f"HTTP {response.status}")
-            self._view.opened(_time_of(response.headers.get("Date", "")))
+            self._view.opened(time_of(response.headers.get("Date", "")))
             latency_s = self._clock.monotonic() - began
             acknowledger = self._acknowledger(url, response.headers.get(WATCHER_HEADER, ""))
             acknowledging = asyncio.ensure_future(acknowledger.run())
@@ -253,11 +253,3 @@ def _trouble(error: Exception) -> Trouble:
 
 def _said(error: Exception) -> str:
     return str(error) or type(error).__name__
-
-
-def _time_of(date: str) -> float | None:
-    """Return the Unix time that a Date header tells (RFC 9110 section 6.6.1), or None."""
-    try:
-        return parsedate_to_datetime(date).timestamp()
-    except ValueError:
-        return None

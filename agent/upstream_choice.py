@@ -248,10 +248,11 @@ def _why_better(upstreams: Sequence[Upstream], best: Upstream, current: Upstream
     """Return why `best` is worth a move away from `current`, which is well; None: it is not."""
     if _rank(best, zone) < _rank(current, zone):
         return Why.PREFERRED
-    if best.latency_s is not None and current.latency_s is not None:
-        if current.latency_s > GAIN * best.latency_s + GAIN_S:
-            return Why.FASTER
-        if current.latency_s < best.latency_s:
-            return None
+    if (
+        best.latency_s is not None
+        and current.latency_s is not None
+        and current.latency_s > GAIN * best.latency_s + GAIN_S
+    ):
+        return Why.FASTER
     # They are about equally near: the order in which they were configured decides.
     return Why.PREFERRED if upstreams.index(best) < upstreams.index(current) else None

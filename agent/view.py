@@ -354,7 +354,8 @@ class View:
 
     def _move(self, change: Moved) -> Advice:
         """Take what differs; should the sum not be the registry's, the next signs of life lead to all of it anew."""
-        changed = self._holdings.move(change.instances)
+        # A registry that does not know everybody does not know either who was taken out.
+        changed = self._holdings.move(change.instances, change.removed if change.state == READY else ())
         self._whole = self._holdings.adds_up(change.digest)
         self._settled_at = -math.inf if self._whole else self._heard_at + SETTLE_S
         self.cursor, self.state, self.live = change.cursor, change.state, True

@@ -58,12 +58,16 @@ class Replaced(msgspec.Struct, frozen=True):
 
 
 class Moved(msgspec.Struct, frozen=True):
-    """The registry's history goes on under another name: all that was read holds, but for these instances."""
+    """The registry's history goes on under another name: all that was read holds, but for these instances.
+
+    `removed`: who was taken out, and how many instances the service has left.
+    """
 
     instances: tuple[Lived, ...]
     cursor: Cursor
     digest: str
     state: str
+    removed: tuple[tuple[InstanceKey, int], ...] = ()
 
 
 class Happened(msgspec.Struct, frozen=True):
@@ -153,7 +157,8 @@ class WatchReader:
                 if self._parts is not None or not self._cursor.positions:
                     raise BrokenStream("a history goes on that was not begun")
                 self._cursor = _cursor(parsed.cursor)
-                return Moved(parsed.instances, self._cursor, parsed.digest, parsed.state)
+                removed = tuple((InstanceKey(label_of(name), id_), left) for name, id_, left in parsed.removed)
+                return Moved(parsed.instances, self._cursor, parsed.digest, parsed.state, removed)
             case RenewedLine(renewed=renewed):
                 return Heard(tuple((InstanceKey(label_of(name), id_), at) for name, id_, at in renewed))
             case SyncLine():

@@ -85,6 +85,10 @@ class Overloaded(Unavailable):
     """Raised when a limit of this process is reached; another replica may have room."""
 
 
+class StoodStill(Unavailable):
+    """Raised when this process stood still, and what was asked for may have waited meanwhile: it was not done."""
+
+
 class CannotListen(VerticeError):
     """Raised when an address cannot be listened on, mostly because its port is taken."""
 

@@ -87,12 +87,16 @@ class BeatResult(msgspec.Struct, frozen=True):
 
 
 class SweepReport(msgspec.Struct, frozen=True):
-    """What one sweep did: who went, whom the guard newly holds, and the time given to all, if any."""
+    """What one sweep did: who went, whom the guard newly holds, and the time given to all, if any.
+
+    A shard that could not be swept does not hide what the others expired: it is named in `unswept`.
+    """
 
     expired: tuple[InstanceKey, ...]
     amnesty_s: float
     suspected: tuple[InstanceKey, ...] = ()
     spared: bool = False  # somebody who is due waits for the next sweep, which should be soon
+    unswept: tuple[tuple[str, str], ...] = ()  # the shards that could not be swept, each with the reason
 
 
 class GuardReport(msgspec.Struct, frozen=True):
@@ -116,7 +120,11 @@ class PoolReport(msgspec.Struct, frozen=True):
 
 
 class ShardReport(msgspec.Struct, frozen=True):
-    """How one shard of a store that is not in this process stands."""
+    """How one shard of a store that is not in this process stands.
+
+    `set_aside` counts the entries that cannot be read: nothing is answered from them, and a lookup that one of them
+    might answer is refused with 503. `notes` say what an operator should change about the servers of the shard.
+    """
 
     shard: str
     master: str  # host:port; "" when none is known
@@ -132,8 +140,8 @@ class ShardReport(msgspec.Struct, frozen=True):
     not_closed_s: float  # since its breaker opened without closing again; 0 while it is closed
     latency_ms: float | None  # of the master's latest answers; None when none is known
     connection_pool: PoolReport | None  # None when no master is known
-    set_aside: int = 0  # entries that cannot be read, and that nothing is answered from
-    notes: tuple[str, ...] = ()  # what an operator should change about its servers
+    set_aside: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class Store(Protocol):
@@ -206,7 +214,10 @@ class Store(Protocol):
         ...
 
     async def sweep(self) -> SweepReport:
-        """Expire what has run out, unless the guard holds it."""
+        """Expire what has run out, unless the guard holds it.
+
+        Raises Unavailable only when no shard could be swept; else the report names those that could not.
+        """
         ...
 
     def guards(self) -> tuple[GuardReport, ...]:

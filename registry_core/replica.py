@@ -20,8 +20,9 @@ from msgspec import UNSET
 
 from registry_core.api.app import build_app, http_logger
 from registry_core.api.auth import Authenticator
-from registry_core.api.connections import ConnectionLimits, Connections
+from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.drains import Drains
+from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.guarding import GUARD_HEALTH, guard_view
 from registry_core.api.health import (
     CPU,
@@ -45,21 +46,24 @@ from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
 from registry_core.api.operations import Operations, Policy
 from registry_core.api.peers import Peers
-from registry_core.api.resolution import Resolver
 from registry_core.api.routes import Handlers
+from registry_core.api.standstill import WriteGate
 from registry_core.api.view import View
 from registry_core.api.watch import SYNC_EVERY_S
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.selection import Random
-from registry_core.errors import CannotListen, Unavailable
+from registry_core.domain.standstill import TURN_EVERY_S
+from registry_core.errors import CannotListen, StoreUnavailable, Unavailable
 from registry_core.ports import Clock, Store, SystemClock
 from registry_core.replica_settings import ReplicaSettings
+from registry_core.resolution import Resolver
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
 from registry_core.telemetry.guarding import GuardLog
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
+from registry_core.telemetry.thinning import Thinning
 
 SAMPLE_EVERY_S: Final = 5.0
 # How long requests that are being served may take to end; within the 2 s in which a replica ends.
@@ -108,13 +112,16 @@ class Replica:
             store_age_s=self.store.age_s,
         )
         self.hub = WatchHub(self.view, hub_limits)
+        self._first = FirstDelivery(self.view)
         self._sampler = SystemSampler()
         self._connections = Connections(connection_limits)
+        self._gate = WriteGate(self.metrics, waiting=lambda: wait_to_be_accepted(self._server))
         operations = Operations(
             self.store,
             self.view,
             Policy(settings.rules, settings.terms, settings.zone, settings.when_none_pass),
             metrics=self.metrics,
+            gate=self._gate,
             resolver=Resolver(),
             random=chance,
         )
@@ -123,14 +130,15 @@ class Replica:
             operations,
             self.view,
             self.hub,
-            Drains(self.view, self.hub, self._peers.id),
+            Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
             Authenticator(settings.secrets),
+            first=self._first,
             peers=self._peers,
             health=self.health,
             exposition=self.metrics.exposition,
             openapi=description(VERSION),
         )
-        self.app = build_app(handlers, self._connections, self.metrics, zone=settings.zone)
+        self.app = build_app(handlers, self._first, self._gate, self._connections, self.metrics, zone=settings.zone)
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -140,13 +148,12 @@ class Replica:
         self._add_gauges()
 
     async def start(self) -> None:
-        """Start everything, the listener last. Raises CannotListen."""
+        """Listen, and start everything behind it. Raises CannotListen, and SettingsError when the store has to.
+
+        Who asks before the store has delivered anything is told that it is warming.
+        """
         self._started_at = self._swept_at = self._clock.monotonic()
-        try:
-            await self.store.start(self.view)
-        except BaseException:
-            await self.store.close()
-            raise
+        self._first.begin()
         self._runner = web.AppRunner(
             self.app,
             access_log=None,
@@ -160,14 +167,14 @@ class Replica:
             await self._peers.start()
             await self._runner.setup()
             self._server = await self._listen(self._runner)
+            self._run("standstill", self._gate.turn, lambda: TURN_EVERY_S, at_once=True)
+            self._run("sync", self._sync, self._next_sync_s)
+            self._run("sample", self._sampler.refresh, lambda: SAMPLE_EVERY_S, at_once=True)
+            await self.store.start(self.view)
+            self._run("sweep", self._sweep, self._next_sweep_s)
         except BaseException:
             await self.close()
             raise
-        self._tasks = [
-            asyncio.create_task(self._forever("sweep", self._sweep, self._next_sweep_s)),
-            asyncio.create_task(self._forever("sync", self._sync, self._next_sync_s)),
-            asyncio.create_task(self._forever("sample", self._sampler.refresh, lambda: SAMPLE_EVERY_S, at_once=True)),
-        ]
         log.info("replica started", listen=str(self.listen), state=self.view.state.value)
 
     async def close(self) -> None:
@@ -210,25 +217,39 @@ class Replica:
 
     # -- what goes on by itself
 
+    def _run(
+        self, name: str, work: Callable[[], Awaitable[None]], every_s: Callable[[], float], *, at_once: bool = False
+    ) -> None:
+        self._tasks.append(asyncio.create_task(self._forever(name, work, every_s, at_once=at_once)))
+
     async def _forever(
         self, name: str, work: Callable[[], Awaitable[None]], every_s: Callable[[], float], *, at_once: bool = False
     ) -> None:
         """Do `work` again and again. What goes wrong is logged, and does not end it."""
+        thinning = Thinning()
         if not at_once:
             await asyncio.sleep(every_s())
         while True:
             try:
                 await work()
             except Unavailable as error:
-                log.warning("store unavailable", loop=name, reason=error.message)
+                failures = thinning.failed(error.message, self._clock.monotonic())
+                if failures is not None:
+                    log.warning("store unavailable", loop=name, reason=error.message, failures=failures)
             except Exception:
                 log.exception("loop failed", loop=name)
+            else:
+                end = thinning.succeeded(self._clock.monotonic())
+                if end is not None:
+                    lasted_s = round(end.lasted_s, 1)
+                    log.info("store available again", loop=name, failures=end.failures, lasted_s=lasted_s)
             await asyncio.sleep(every_s())
 
     async def _sweep(self) -> None:
         report = await self.store.sweep()
         self._spared = report.spared
-        self._swept_at = self._clock.monotonic()
+        if not report.unswept:
+            self._swept_at = self._clock.monotonic()
         if report.amnesty_s:
             log.warning("nobody swept for a while: all leases extended", amnesty_s=round(report.amnesty_s, 1))
         if report.expired:
@@ -238,8 +259,9 @@ class Replica:
                 count=len(report.expired),
                 instances=[f"{key.label}/{key.instance_id}" for key in report.expired[:20]],
             )
-
         self._guard_log.see(self.store.guards())
+        if report.unswept:
+            raise StoreUnavailable("; ".join(f"shard {shard!r}: {reason}" for shard, reason in report.unswept))
 
     def _next_sweep_s(self) -> float:
         # Timers fire late and a sweep takes its time; the terms promise a period that is never exceeded.
@@ -324,8 +346,8 @@ def _store(settings: ReplicaSettings, clock: Clock, random: Random, metrics: Rep
         return MemoryStore(clock, settings.terms, secrets.token_hex(8), random)
     # A replica that keeps everything in its memory does without redis-py, and without its memory.
     from registry_core.store.redis.masters import masters_of  # noqa: PLC0415
-    from registry_core.store.redis.queue import QueueTerms  # noqa: PLC0415
     from registry_core.store.redis.store import RedisStore  # noqa: PLC0415
+    from registry_core.store.redis.writes import QueueTerms  # noqa: PLC0415
 
     return RedisStore(
         masters_of(settings.redis, clock),

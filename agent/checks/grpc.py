@@ -22,9 +22,9 @@ import h2.settings
 from agent.checks.result import WELL, CheckResult, critical
 from agent.checks.spec import GrpcCheck
 from agent.checks.tls import tls_context
-from agent.resolving import HostResolver
 from registry_core.domain.names import host_port
 from registry_core.domain.records import Registration
+from registry_core.resolution import HostResolver
 
 MAX_READ_BYTES: Final = 64 * 1024
 MAX_MESSAGE_BYTES: Final = 1024

@@ -18,9 +18,9 @@ from agent.checks.pattern import Pattern, Search
 from agent.checks.result import WELL, CheckResult, Probe, critical
 from agent.checks.spec import CheckSpec, CommandCheck, GrpcCheck, HttpCheck, TcpCheck, TtlCheck
 from agent.checks.tls import tls_context
-from agent.resolving import HostResolver
 from registry_core.domain.names import host_port
 from registry_core.domain.records import Registration
+from registry_core.resolution import HostResolver
 
 MAX_READ_BYTES: Final = 16 * 1024
 # So much of a body is searched at once: 2 ms with the worst pattern and body found, then others have a turn.

@@ -11,6 +11,14 @@ address=$1
 follows=${2:+replicaof $2 6379}
 if [ -f /data/redis.conf ]; then
     follows=$(grep '^replicaof ' /data/redis.conf || true)
+    if [ -z "$follows" ]; then
+        # It was the master. Back before the Sentinels have missed it, it would lead on with what it has on its disk, and
+        # take its replicas back to that; a container is started again after 0.1 s.
+        trap 'exit 143' INT TERM
+        sleep 5 &
+        wait $!
+        trap - INT TERM
+    fi
 fi
 cat /etc/vertice/redis.conf - >/data/redis.conf.new <<CONF
 requirepass $REDIS_PASSWORD

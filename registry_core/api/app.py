@@ -19,10 +19,12 @@ from aiohttp.typedefs import Handler
 
 from registry_core.api.connections import Connections
 from registry_core.api.endpoints import ENDPOINTS, NDJSON, Endpoint
+from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.problems import INTERNAL, aiohttp_response, error_response, problem_response
 from registry_core.api.queries import Query, read_query
 from registry_core.api.routes import Handlers
 from registry_core.api.schemas import MAX_BODY_BYTES, ZONE_HEADER
+from registry_core.api.standstill import WriteGate
 from registry_core.errors import VerticeError
 from registry_core.telemetry.logs import trace_id
 from registry_core.telemetry.metrics import ReplicaMetrics
@@ -35,7 +37,13 @@ log = structlog.get_logger()
 
 
 def build_app(
-    handlers: Handlers, connections: Connections, metrics: ReplicaMetrics, *, zone: str = ""
+    handlers: Handlers,
+    first: FirstDelivery,
+    gate: WriteGate,
+    connections: Connections,
+    metrics: ReplicaMetrics,
+    *,
+    zone: str = "",
 ) -> web.Application:
     """Return the application, ready to be served. Every answer names its `zone`, when it has one."""
     app = web.Application(middlewares=[_surrounding(connections, metrics)], client_max_size=MAX_BODY_BYTES)
@@ -46,7 +54,7 @@ def build_app(
     if zone:
         app.on_response_prepare.append(name_zone)
     for endpoint in ENDPOINTS:
-        handler = _handler(endpoint, getattr(handlers, endpoint.name))
+        handler = _handler(endpoint, getattr(handlers, endpoint.name), first, gate)
         app.router.add_route(endpoint.method, endpoint.path, handler)
         if endpoint.method == "GET" and endpoint.media_type != NDJSON:
             app.router.add_route("HEAD", endpoint.path, handler)
@@ -70,12 +78,20 @@ def _is_ours(record: logging.LogRecord) -> bool:
 
 
 def _handler(
-    endpoint: Endpoint, method: Callable[[web.Request, Query], Awaitable[web.StreamResponse]]
+    endpoint: Endpoint,
+    method: Callable[[web.Request, Query], Awaitable[web.StreamResponse]],
+    first: FirstDelivery,
+    gate: WriteGate,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     known = [parameter.name for parameter in endpoint.query]
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        return await method(request, read_query(request, known))
+        if endpoint.writes:
+            gate.enter()
+        query = read_query(request, known)
+        if endpoint.from_store:
+            await first.require()
+        return await method(request, query)
 
     return handle
 

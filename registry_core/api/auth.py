@@ -32,6 +32,11 @@ class Caller:
         self._secrets = secrets
         self._key = key
 
+    @property
+    def may_displace(self) -> bool:
+        """Whether the caller may take the address of another service's instance that is critical, but alive."""
+        return self._key is None
+
     def require(self, service_name: str) -> None:
         """Raises Forbidden when the caller's key is not the one of `service_name`."""
         if self._key is None:

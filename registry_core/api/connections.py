@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+import select
 import socket
 import weakref
 from collections.abc import Callable
@@ -88,6 +89,14 @@ class Connections:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+
+
+def wait_to_be_accepted(server: asyncio.Server | None) -> bool:
+    """Return whether connections that came to a listener have not been taken yet."""
+    poll = select.poll()
+    for listening in server.sockets if server is not None else ():
+        poll.register(listening.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Connection(asyncio.Protocol):

@@ -5,11 +5,11 @@ Each replica knows its own watchers alone; `peers.py` asks the others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from registry_core.api.drain_schemas import DrainView, ReplicaDrain
 from registry_core.api.hub import WatchHub
-from registry_core.api.view import State, View
+from registry_core.api.view import State, View, refuse_unknown
 from registry_core.domain.cursor import Cursor, cursor_of
 from registry_core.domain.events import Event, Registered, Renewed, StatusChanged
 from registry_core.domain.names import check_instance_id, check_service_name, label_of
@@ -20,21 +20,26 @@ from registry_core.errors import NotFound, Warming
 class Drains:
     """Remembers of every draining instance where in history it is said; so many are there as drain."""
 
-    def __init__(self, view: View, hub: WatchHub, replica: str = "") -> None:
-        """`replica` is the id of this one."""
+    def __init__(self, view: View, hub: WatchHub, replica: str = "", *, unknown: Callable[[str], str]) -> None:
+        """`replica` is the id of this one; `unknown` says why a service of a label may exist all the same."""
         self._replica = replica
+        self._unknown = unknown
         self._view = view
         self._hub = hub
         self._said_at: dict[InstanceKey, Cursor] = {}
         view.subscribe(self)
 
     def progress(self, service_name: str, instance_id: str) -> DrainView:
-        """Return how far it has got. Raises ValidationError, NotFound, and Warming while that cannot be told."""
+        """Return how far it has got.
+
+        Raises ValidationError, NotFound, and Warming or StoreUnavailable while that cannot be told.
+        """
         key = InstanceKey(label_of(check_service_name(service_name)), check_instance_id(instance_id))
         instance = self._view.catalog.get(key)
         if instance is None:
             if self._view.state is State.WARMING:
                 raise Warming("this registry started empty and does not know yet who is alive")
+            refuse_unknown(service_name, self._unknown)
             raise NotFound(f"{service_name!r} has no instance {instance_id!r}", field="instance_id")
         said_at = self._said_at.get(key)
         watchers, acknowledged = self._hub.acknowledgements(key.label, said_at if said_at is not None else Cursor())

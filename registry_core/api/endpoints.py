@@ -6,13 +6,14 @@ The application builds its routes from it, `/openapi.json` its description. It h
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView, DrainView
 from registry_core.api.health_schemas import GuardReleasedView, GuardView, HealthView, LiveView, WhoamiView
 from registry_core.api.schemas import (
+    SEQUENCE_HEADER,
     CatalogView,
     DeregisteredView,
     HeartbeatBody,
@@ -27,6 +28,7 @@ from registry_core.api.schemas import (
     StatusBody,
     WatchLine,
 )
+from registry_core.domain.order import MAX_SEQUENCE
 from registry_core.domain.records import Status
 
 JSON: Final = "application/json"
@@ -35,7 +37,7 @@ TEXT: Final = "text/plain"
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """A query parameter."""
+    """A query parameter, or a header."""
 
     name: str
     kind: Any
@@ -52,9 +54,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     answers: dict[int, Any]
     errors: tuple[int, ...] = ()
     query: tuple[Parameter, ...] = ()
+    headers: tuple[Parameter, ...] = ()
     body: Any = None
     media_type: str = JSON
     writes: bool = False
+    from_store: bool = False  # answered out of what the store delivered: not before there is something
 
     @property
     def path_parameters(self) -> tuple[str, ...]:
@@ -62,6 +66,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _EPOCH: Final = Parameter("epoch", int, "the epoch of the owner who asks; an older one than registered is refused")
+_SEQUENCE: Final = Parameter(
+    SEQUENCE_HEADER,
+    Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQUENCE)],
+    "which of its owner's requests this is: a counter within the epoch, fresh for each request. One that comes after a "
+    "higher one is refused as Late (409) and changes nothing, also for a minute after a deregistration; the same one "
+    "again gives the same answer. Without it a write takes no part in that order",
+)
 
 ENDPOINTS: Final = (
     Endpoint(
@@ -69,10 +80,12 @@ ENDPOINTS: Final = (
         path="/register",
         name="register",
         summary="Register or replace an instance, by host and port or by endpoint",
+        headers=(_SEQUENCE,),
         body=RegisterBody,
         answers={201: RegisteredView},
         errors=(400, 401, 403, 408, 409, 413, 415, 503),
         writes=True,
+        from_store=True,
     ),
     Endpoint(
         method="POST",
@@ -83,6 +96,7 @@ ENDPOINTS: Final = (
         answers={200: HeartbeatView},
         errors=(400, 401, 403, 404, 408, 409, 413, 415, 503),
         writes=True,
+        from_store=True,
     ),
     Endpoint(
         method="DELETE",
@@ -90,9 +104,11 @@ ENDPOINTS: Final = (
         name="deregister",
         summary="Remove the one instance of a service, or with all=true every one",
         query=(Parameter("all", bool, "remove every instance"), _EPOCH),
+        headers=(_SEQUENCE,),
         answers={200: DeregisteredView},
         errors=(400, 401, 403, 404, 409, 503),
         writes=True,
+        from_store=True,
     ),
     Endpoint(
         method="DELETE",
@@ -100,19 +116,23 @@ ENDPOINTS: Final = (
         name="deregister_instance",
         summary="Remove an instance at once",
         query=(_EPOCH,),
+        headers=(_SEQUENCE,),
         answers={200: DeregisteredView},
         errors=(400, 401, 403, 404, 409, 503),
         writes=True,
+        from_store=True,
     ),
     Endpoint(
         method="PUT",
         path="/status/{service}/{instance}",
         name="set_status",
         summary="Say how an instance is: passing, warning, critical, draining, maintenance",
+        headers=(_SEQUENCE,),
         body=StatusBody,
         answers={200: InstanceView},
         errors=(400, 401, 403, 404, 408, 409, 413, 415, 503),
         writes=True,
+        from_store=True,
     ),
     Endpoint(
         method="POST",
@@ -125,6 +145,7 @@ ENDPOINTS: Final = (
         answers={200: RestoredView},
         errors=(400, 401, 403, 408, 409, 413, 415, 503),
         writes=True,
+        from_store=True,
     ),
     Endpoint(
         method="GET",
@@ -142,6 +163,7 @@ ENDPOINTS: Final = (
         answers={200: GuardReleasedView},
         errors=(400, 401, 403, 404, 503),
         writes=True,
+        from_store=True,
     ),
     Endpoint(
         method="GET",
@@ -149,6 +171,8 @@ ENDPOINTS: Final = (
         name="services",
         summary="The names of all services",
         answers={200: list[str]},
+        errors=(503,),
+        from_store=True,
     ),
     Endpoint(
         method="GET",
@@ -163,6 +187,7 @@ ENDPOINTS: Final = (
         ),
         answers={200: ServiceView},
         errors=(400, 404, 503),
+        from_store=True,
     ),
     Endpoint(
         method="GET",
@@ -170,6 +195,8 @@ ENDPOINTS: Final = (
         name="catalog",
         summary="Everything, with the cursor from which /watch goes on",
         answers={200: CatalogView, 304: None},
+        errors=(503,),
+        from_store=True,
     ),
     Endpoint(
         method="GET",
@@ -203,6 +230,7 @@ ENDPOINTS: Final = (
         summary="How many of those that follow this replica and its peers have taken in that an instance drains",
         answers={200: DrainView},
         errors=(400, 404, 503),
+        from_store=True,
     ),
     Endpoint(
         method="GET",

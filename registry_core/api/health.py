@@ -67,11 +67,12 @@ def of_shards(shards: Sequence[ShardReport]) -> Health:
 
 
 def of_shard(shard: ShardReport) -> Health:
-    """Return how good one shard is."""
+    """Return how good one shard is. Notes on its servers are no trouble yet; what was set aside is missing already."""
     if _is_silent(shard) or shard.not_closed_s > NOT_CLOSED_S:
         return Health.UNHEALTHY
     slow = shard.latency_ms is not None and shard.latency_ms >= SLOW_MS
-    return Health.DEGRADED if slow or shard.breaker is not BreakerState.CLOSED else Health.HEALTHY
+    partly = slow or shard.set_aside > 0 or shard.breaker is not BreakerState.CLOSED
+    return Health.DEGRADED if partly else Health.HEALTHY
 
 
 def redis_health(shards: Sequence[ShardReport]) -> RedisHealth:

@@ -19,7 +19,7 @@ class SystemHealth(msgspec.Struct, kw_only=True):
 
 
 class StoreHealth(msgspec.Struct, kw_only=True):
-    """The store: `ok`, or `failing` when its last sweep did not work, or a shard is away."""
+    """The store: `ok`, or `failing` when its last sweep did not work, a shard is away, or has entries set aside."""
 
     kind: str  # "memory" | "redis"
     status: str

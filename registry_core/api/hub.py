@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from registry_core.api.lines import Renewal, event_line, moved_line, renewed_lines, snapshot_lines, sync_line
+from registry_core.api.lines import Removal, Renewal, event_line, moved_line, renewed_lines, snapshot_lines, sync_line
 from registry_core.api.view import View
 from registry_core.domain.catalog import Lived
 from registry_core.domain.cursor import Cursor
@@ -318,24 +318,27 @@ class WatchHub:
     def on_moved(self, differences: Sequence[Event]) -> None:
         """Begin a new history, and tell what differs from the old one, not everything.
 
-        Unless something is missing: whether that is to be believed, readers judge by the whole.
+        Who is gone was taken out in the history that leads now: a store that does not know that resets the view.
         """
+        catalog = self._view.catalog
         changed = [Lived(e.instance, e.heartbeat_at) for e in differences if isinstance(e, Registered)]
-        if len(changed) < len(differences):
-            self.on_reset()
-            return
+        gone = [event.key for event in differences if isinstance(event, Deregistered | Expired)]
+        for key in gone:
+            self._renewed.get(key.label, {}).pop(key.instance_id, None)
+        removed = [(key.label, key.instance_id, catalog.instance_count(key.label)) for key in gone]
         self._history.clear(self._view.cursor)
-        whole = self._moved(changed, None)
+        whole = self._moved(changed, removed, None)
         for watcher in self.watchers:
             if watcher.label is None:
                 watcher.put(whole)
             else:
                 part = [lived for lived in changed if lived.instance.key.label == watcher.label]
-                watcher.put(self._moved(part, watcher.label))
+                less = [row for row in removed if row[0] == watcher.label]
+                watcher.put(self._moved(part, less, watcher.label))
 
-    def _moved(self, changed: list[Lived], label: str | None) -> bytes:
-        view = self._view
-        return moved_line(changed, state=view.state, cursor=view.cursor, digest=self._digest(label))
+    def _moved(self, changed: list[Lived], removed: list[Removal], label: str | None) -> bytes:
+        view, digest = self._view, self._digest(label)
+        return moved_line(changed, state=view.state, cursor=view.cursor, digest=digest, removed=removed)
 
     def on_reset(self) -> None:
         """Begin a new history. Whoever reads now is told everything anew."""

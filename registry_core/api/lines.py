@@ -32,6 +32,8 @@ PART_RENEWALS: Final = 1024
 
 # Service name, instance id, when it was heard of (Unix seconds).
 Renewal: TypeAlias = tuple[str, str, float]
+# Label of the service, instance id, how many instances the service has left.
+Removal: TypeAlias = tuple[str, str, int]
 StateEvent: TypeAlias = Registered | StatusChanged | Deregistered | Expired
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -93,9 +95,13 @@ def snapshot_lines(
         )
 
 
-def moved_line(instances: Iterable[Lived], *, state: str, cursor: Cursor, digest: str) -> bytes:
-    """Return the line after which a reader stands in another history, with these instances new or changed."""
-    return encoded(MovedLine(cursor=str(cursor), digest=digest, state=state, instances=tuple(instances)))
+def moved_line(
+    instances: Iterable[Lived], *, state: str, cursor: Cursor, digest: str, removed: Iterable[Removal] = ()
+) -> bytes:
+    """Return the line after which a reader stands in another history: what is new or changed, and what is gone."""
+    return encoded(
+        MovedLine(cursor=str(cursor), digest=digest, state=state, instances=tuple(instances), removed=tuple(removed))
+    )
 
 
 def renewed_lines(renewed: Iterable[Renewal]) -> list[bytes]:

@@ -49,7 +49,7 @@ def description(version: str) -> dict[str, Any]:
 def _kinds() -> list[Any]:
     found: list[Any] = [ERROR]
     for endpoint in ENDPOINTS:
-        parameters = [p.kind for p in endpoint.query]
+        parameters = [p.kind for p in (*endpoint.query, *endpoint.headers)]
         for kind in [endpoint.body, *endpoint.answers.values(), *parameters, str]:
             if kind is not None and kind not in found:
                 found.append(kind)
@@ -61,8 +61,9 @@ def _operation(endpoint: Endpoint, schema_of: Any) -> dict[str, Any]:
         {"name": name, "in": "path", "required": True, "schema": schema_of(str)} for name in endpoint.path_parameters
     ]
     parameters += [
-        {"name": p.name, "in": "query", "required": False, "description": p.meaning, "schema": schema_of(p.kind)}
-        for p in endpoint.query
+        {"name": p.name, "in": place, "required": False, "description": p.meaning, "schema": schema_of(p.kind)}
+        for place, some in (("query", endpoint.query), ("header", endpoint.headers))
+        for p in some
     ]
     responses: dict[str, Any] = {}
     for status, kind in endpoint.answers.items():

@@ -1,7 +1,8 @@
 """What can be done at a replica, apart from HTTP: from bodies to the store, from the view to answers.
 
 Lookups read the view and never wait. Writes go to the store, after every rule of the domain was
-applied, so that what is refused leaves nothing behind.
+applied, so that what is refused leaves nothing behind; and through the gate just before, since this process may have
+stood still while one was handled.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from registry_core.api.auth import Caller
 from registry_core.api.guarding import guard_view
 from registry_core.api.health_schemas import GuardReleasedView, GuardView
 from registry_core.api.reading import registration_of, saved_instance_of
-from registry_core.api.resolution import Resolver
 from registry_core.api.schemas import (
     MAX_BEATS,
     BeatBody,
@@ -34,7 +34,8 @@ from registry_core.api.schemas import (
     instance_view,
     service_view,
 )
-from registry_core.api.view import State, View
+from registry_core.api.standstill import WriteGate
+from registry_core.api.view import State, View, refuse_unknown
 from registry_core.domain.catalog import Lived
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import NAME_EXAMPLE, check_instance_id, check_service_name, label_of
@@ -44,6 +45,7 @@ from registry_core.domain.restoration import checked_record, restored
 from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, pick, ranked, serving, why_none
 from registry_core.errors import AmbiguousInstance, Fenced, NotFound, ValidationError, Warming
 from registry_core.ports import Beat, Store
+from registry_core.resolution import Resolver
 from registry_core.telemetry.metrics import ReplicaMetrics
 
 log = structlog.get_logger()
@@ -68,6 +70,7 @@ class Operations:
         policy: Policy,
         *,
         metrics: ReplicaMetrics,
+        gate: WriteGate,
         resolver: Resolver,
         random: Random,
     ) -> None:
@@ -75,20 +78,22 @@ class Operations:
         self._view = view
         self._policy = policy
         self._metrics = metrics
+        self._gate = gate
         self._resolver = resolver
         self._random = random
 
     # -- writes
 
-    async def register(self, body: RegisterBody, caller: Caller) -> RegisteredView:
+    async def register(self, body: RegisterBody, caller: Caller, *, sequence: int | None = None) -> RegisteredView:
         """Register or replace an instance.
 
-        Raises ValidationError, Forbidden, Conflict, Fenced, StoreUnavailable.
+        Raises ValidationError, Forbidden, Conflict, Fenced, Late, StoreUnavailable.
         """
         with self._metrics.operation("register"):
             caller.require(body.service_name)
             claim = await self._with_addresses(checked(registration_of(body), self._policy.rules))
-            grant = await self._store.register(claim)
+            self._gate.check()
+            grant = await self._store.register(claim, sequence=sequence, may_displace=caller.may_displace)
         terms = self._policy.terms
         return RegisteredView(
             status="registered",
@@ -124,6 +129,7 @@ class Operations:
                 if beat.instance_id is not None:
                     check_instance_id(beat.instance_id, field=f"{prefix}instance_id")
                 caller.require(beat.service_name)
+            self._gate.check()
             results = await self._store.renew([Beat(b.service_name, b.instance_id, b.epoch) for b in beats])
             views = [
                 BeatView(
@@ -139,11 +145,19 @@ class Operations:
         return HeartbeatView(status="renewed" if whole else "partial", instances=views)
 
     async def deregister(
-        self, service_name: str, instance_id: str | None, caller: Caller, *, every: bool, epoch: int | None
+        self,
+        service_name: str,
+        instance_id: str | None,
+        caller: Caller,
+        *,
+        every: bool,
+        epoch: int | None,
+        sequence: int | None = None,
     ) -> DeregisteredView:
         """Take out one instance, or with `every` all of a service.
 
-        Raises NotFound, Fenced, and AmbiguousInstance when it is not said which of several is meant.
+        Raises NotFound, Fenced, Late, StoreUnavailable, and AmbiguousInstance when it is not said which of several
+        is meant.
         """
         with self._metrics.operation("deregister"):
             check_service_name(service_name)
@@ -161,8 +175,9 @@ class Operations:
                     )
             gone: list[Instance] = []
             for key in keys:
+                self._gate.check()
                 try:
-                    gone.append(await self._store.deregister(key, epoch))
+                    gone.append(await self._store.deregister(key, epoch, sequence=sequence))
                 except NotFound:  # of several, one may have gone by itself meanwhile
                     if len(keys) == 1:
                         raise
@@ -174,13 +189,17 @@ class Operations:
             instances=[instance.instance_id for instance in gone],
         )
 
-    async def set_status(self, service_name: str, instance_id: str, body: StatusBody, caller: Caller) -> InstanceView:
-        """Change the status of an instance. Raises NotFound or Fenced."""
+    async def set_status(
+        self, service_name: str, instance_id: str, body: StatusBody, caller: Caller, *, sequence: int | None = None
+    ) -> InstanceView:
+        """Change the status of an instance. Raises NotFound, Fenced or Late."""
         with self._metrics.operation("set_status"):
             check_service_name(service_name)
             caller.require(service_name)
             _check_epoch(body.epoch)
-            instance = await self._store.set_status(_key(service_name, instance_id), body.status, body.epoch)
+            key = _key(service_name, instance_id)
+            self._gate.check()
+            instance = await self._store.set_status(key, body.status, body.epoch, sequence=sequence)
         return self._shown(instance)
 
     async def restore(self, body: RestoreBody, caller: Caller, *, dry_run: bool) -> RestoredView:
@@ -191,6 +210,7 @@ class Operations:
         with self._metrics.operation("restore"):
             caller.require_everything()
             saved = checked_record(saved_instance_of(body), self._policy.rules)
+            self._gate.check()
             outcome = restored(saved, self._view.catalog) if dry_run else await self._store.restore(saved)
         return RestoredView(status=outcome, service_name=saved.service_name, instance_id=saved.instance_id)
 
@@ -204,6 +224,7 @@ class Operations:
         """Have the guard of one shard, or of all, let go. Raises Forbidden, NotFound, StoreUnavailable."""
         with self._metrics.operation("release_guard"):
             caller.require_everything()
+            self._gate.check()
             released = await self._store.release_guard(shard)
         if released:
             log.warning("guard released by an operator", shards=list(released))
@@ -218,7 +239,7 @@ class Operations:
     def lookup(self, service_name: str, wanted: Filter = ANY) -> ServiceView:
         """Return the instances that a client may use, the nearest and heaviest first, and one picked.
 
-        Raises NotFound when there are none, or Warming when that is not known yet.
+        Raises NotFound when there are none, Warming or StoreUnavailable when that is not known.
         """
         with self._metrics.operation("lookup"):
             check_service_name(service_name)
@@ -226,7 +247,7 @@ class Operations:
             usable = serving(service.instances, wanted, self._policy.when_none_pass)
             picked = pick(usable, self._random, self._policy.zone)
             if picked is None:
-                self._refuse_unknown_while_warming(service_name)
+                self._refuse_unless_known(service_name)
                 raise NotFound(why_none(service, wanted), field="service_name", provided=service_name)
         views = [self._shown(instance) for instance in ranked(usable, self._policy.zone)]
         return service_view(self._shown(picked), views)
@@ -256,19 +277,20 @@ class Operations:
     def _service(self, name: str, *, may_warm: bool = True) -> Service:
         service = self._view.catalog.find(name)
         if service is None:
-            if may_warm:
-                self._refuse_unknown_while_warming(name)
+            self._refuse_unless_known(name, may_warm=may_warm)
             raise NotFound(
                 f"no service {name!r} is registered", field="service_name", provided=name, example=NAME_EXAMPLE
             )
         return service
 
-    def _refuse_unknown_while_warming(self, name: str) -> None:
-        if self._view.state is State.WARMING:
+    def _refuse_unless_known(self, name: str, *, may_warm: bool = True) -> None:
+        """Refuse to say that something of this name does not exist, while it may."""
+        if may_warm and self._view.state is State.WARMING:
             raise Warming(
                 f"this registry started empty and does not know yet whether {name!r} exists",
                 retry_after_s=min(self._view.warm_in_s(), self._policy.terms.heartbeat_s),
             )
+        refuse_unknown(name, self._store.unknown)
 
 
 def _beats(body: HeartbeatBody) -> tuple[tuple[BeatBody, ...], str]:

@@ -1,4 +1,7 @@
-"""Reading the query of a URL, at the registry and at the agent alike: a wrong one is refused, never guessed."""
+"""Reading the query of a URL, at the registry and at the agent alike: a wrong one is refused, never guessed.
+
+So is the one header of a request that is a number.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from typing import Final, TypeAlias
 
 from aiohttp import web
 
+from registry_core.api.schemas import SEQUENCE_HEADER
 from registry_core.domain.names import check_tag
+from registry_core.domain.order import MAX_SEQUENCE
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Filter
 from registry_core.errors import ValidationError
@@ -68,3 +73,22 @@ def integer(query: Query, name: str) -> int | None:
     if not (given.isascii() and given.isdigit() and len(given) <= 16):
         raise ValidationError("it is a whole number", field=name, provided=given, example=1764000000000)
     return int(given)
+
+
+def sequence_of(request: web.BaseRequest) -> int | None:
+    """Return which of its owner's requests this write says to be, or None when it does not say.
+
+    Raises ValidationError for what is no sequence, and for two of them.
+    """
+    given = request.headers.getall(SEQUENCE_HEADER, [])
+    if not given:
+        return None
+    number = int(given[0]) if given[0].isascii() and given[0].isdigit() and len(given[0]) <= 16 else -1
+    if len(given) > 1 or not 0 <= number <= MAX_SEQUENCE:
+        raise ValidationError(
+            f"a sequence is one whole number from 0 to {MAX_SEQUENCE}: a counter, higher with each request of an owner",
+            field=SEQUENCE_HEADER,
+            provided=", ".join(given),
+            example=42,
+        )
+    return number

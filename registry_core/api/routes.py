@@ -17,12 +17,13 @@ from registry_core.api.auth import Authenticator, Caller
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView
 from registry_core.api.drains import Drains
 from registry_core.api.endpoints import JSON
+from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.health_schemas import HealthView, LiveView, WhoamiView
 from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
 from registry_core.api.peers import PEER_HEADER, Peers
 from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
-from registry_core.api.queries import Query, boolean, filter_of, integer
+from registry_core.api.queries import Query, boolean, filter_of, integer, sequence_of
 from registry_core.api.reading import decode
 from registry_core.api.schemas import (
     MAX_BODY_BYTES,
@@ -66,6 +67,7 @@ class Handlers:
         drains: Drains,
         authenticator: Authenticator,
         *,
+        first: FirstDelivery,
         peers: Peers,
         health: Callable[[], HealthView],
         exposition: Callable[[], bytes],
@@ -74,6 +76,7 @@ class Handlers:
         self._operations = operations
         self._view = view
         self._hub = hub
+        self._first = first
         self._drains = drains
         self._peers = peers
         self._authenticator = authenticator
@@ -85,7 +88,7 @@ class Handlers:
 
     async def register(self, request: web.Request, _query: Query) -> web.StreamResponse:
         caller, body = await self._writer(request, RegisterBody)
-        return answer(await self._operations.register(body, caller), 201)
+        return answer(await self._operations.register(body, caller, sequence=sequence_of(request)), 201)
 
     async def heartbeat(self, request: web.Request, _query: Query) -> web.StreamResponse:
         caller, body = await self._writer(request, HeartbeatBody)
@@ -100,13 +103,16 @@ class Handlers:
     async def _deregister(self, request: web.Request, instance: str | None, query: Query) -> web.Response:
         caller = self._authenticator.identify(request.headers)
         every, epoch = boolean(query, "all"), integer(query, "epoch")
-        service = request.match_info["service"]
-        return answer(await self._operations.deregister(service, instance, caller, every=every, epoch=epoch))
+        gone = await self._operations.deregister(
+            request.match_info["service"], instance, caller, every=every, epoch=epoch, sequence=sequence_of(request)
+        )
+        return answer(gone)
 
     async def set_status(self, request: web.Request, _query: Query) -> web.StreamResponse:
         caller, body = await self._writer(request, StatusBody)
         service, instance = request.match_info["service"], request.match_info["instance"]
-        return answer(await self._operations.set_status(service, instance, body, caller))
+        sequence = sequence_of(request)
+        return answer(await self._operations.set_status(service, instance, body, caller, sequence=sequence))
 
     async def restore(self, request: web.Request, query: Query) -> web.StreamResponse:
         caller, body = await self._writer(request, RestoreBody)
@@ -152,6 +158,8 @@ class Handlers:
         service = query.get("service")
         label = label_of(check_service_name(service, field="service")) if service else None
         cursor = parse_cursor(query.get("cursor", ""))
+        # Who follows is told that this registry is warming, and the rest as soon as there is something.
+        await self._first.wait()
         return await stream(
             request,
             self._hub,

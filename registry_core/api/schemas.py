@@ -17,6 +17,8 @@ from registry_core.domain.restoration import Outcome
 
 # Of every answer of a replica that has a zone: agents of the same zone prefer it.
 ZONE_HEADER: Final = "X-Registry-Zone"
+# Of a write: which of its owner's requests it is. A header: a registry of before refuses unknown fields of a body.
+SEQUENCE_HEADER: Final = "X-Registry-Sequence"
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_BEATS: Final = 1000
 
@@ -215,13 +217,16 @@ class SnapshotLine(msgspec.Struct, kw_only=True, tag="snapshot"):
 class MovedLine(msgspec.Struct, kw_only=True, tag="moved"):
     """The store's history goes on under another name, as after a failover: from `cursor` on.
 
-    What was sent before still holds, but for these instances, which are new or changed. Taken at once.
+    What was sent before still holds, but for these instances, which are new or changed, and those that were taken
+    out: [label of the service, instance, how many instances the service has left]. Taken at once. A reader of before
+    passes `removed` over, and finds by the digest that it has to read everything.
     """
 
     cursor: str
     digest: str
     state: str
     instances: tuple[Lived, ...] = ()
+    removed: tuple[tuple[str, str, int], ...] = ()
 
 
 class _EventLine(msgspec.Struct, kw_only=True):

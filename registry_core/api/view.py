@@ -14,7 +14,9 @@ from typing import Protocol
 from registry_core.domain.catalog import Catalog, Snapshot
 from registry_core.domain.cursor import Cursor
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
+from registry_core.domain.names import label_of
 from registry_core.domain.records import Instance, InstanceKey
+from registry_core.errors import StoreUnavailable
 from registry_core.ports import Clock
 
 
@@ -23,6 +25,16 @@ class State(enum.StrEnum):
 
     WARMING = "warming"
     READY = "ready"
+
+
+def refuse_unknown(name: str, unknown: Callable[[str], str]) -> None:
+    """Raise StoreUnavailable when a service of this name may exist although the view does not have it.
+
+    `unknown` is the store's word on that, by label: a shard that is not followed, an entry that cannot be read.
+    """
+    reason = unknown(label_of(name))
+    if reason:
+        raise StoreUnavailable(f"whether {name!r} exists cannot be told at present: {reason}")
 
 
 class ViewListener(Protocol):
@@ -51,22 +63,18 @@ class View:
         self._clock = clock
         self._ttl_s = ttl_s
         self._warming_s = warming_s
-        self._warm_at: float | None = None  # None: nothing was delivered yet
+        self._warm_at = math.inf  # not known yet: nothing was delivered, or not everything
         # When each instance was last heard of, on this machine's monotonic clock: what is left of a
         # lease must not jump with the wall clock, nor with the difference to the store's. Who was not heard
         # of since the last reset is not in it: that reset's two clocks say how long ago it was.
         self._heard_at: dict[InstanceKey, float] = {}
         self._reset_at = self._reset_wall = 0.0
         self._listeners: list[ViewListener] = []
+        self.loaded = False  # whether the store has delivered anything that there is to answer from
 
     def subscribe(self, listener: ViewListener) -> None:
         """Tell `listener` of every change from now on."""
         self._listeners.append(listener)
-
-    @property
-    def loaded(self) -> bool:
-        """Whether the store has delivered a first snapshot, so that there is something to answer from."""
-        return self._warm_at is not None
 
     @property
     def state(self) -> State:
@@ -74,9 +82,7 @@ class View:
         return State.WARMING if self.warm_in_s() > 0 else State.READY
 
     def warm_in_s(self) -> float:
-        """Return the seconds until the state is `ready`; 0 when it is."""
-        if self._warm_at is None:
-            return self._warming_s
+        """Return the seconds until the state is `ready`; 0 when it is, infinite when nobody can say."""
         return max(0.0, self._warm_at - self._clock.monotonic())
 
     def ttl_remaining_s(self, key: InstanceKey) -> float:
@@ -102,11 +108,13 @@ class View:
             self.catalog.replace(snapshot.instances)
         self.cursor = snapshot.cursor
         self._heard_at.clear()
+        # A store of which no part could be read yet delivers nothing, in so many words.
+        self.loaded = self.loaded or snapshot.whole or bool(snapshot.cursor.positions)
         if not snapshot.whole:
             self._warm_at = math.inf  # until the rest is there, whatever is not in view may exist
         elif not snapshot.instances or snapshot.born_empty:
             self._warm_at = now + self._warming_s
-        elif self._warm_at is None or self._warm_at == math.inf:
+        elif self._warm_at == math.inf:
             self._warm_at = now
         for listener in self._listeners:
             listener.on_reset()

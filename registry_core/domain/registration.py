@@ -14,8 +14,9 @@ import msgspec
 
 from registry_core.domain import names
 from registry_core.domain.catalog import Catalog
+from registry_core.domain.order import fenced
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
-from registry_core.errors import Conflict, Fenced, ValidationError
+from registry_core.errors import Conflict, ValidationError
 
 MAX_PORT: Final = 65535
 MAX_HEALTH_ENDPOINT_LENGTH: Final = 512
@@ -201,11 +202,19 @@ class Admission(msgspec.Struct, frozen=True):
     evicted: tuple[InstanceKey, ...] = ()
 
 
-def admitted(claim: Registration, catalog: Catalog, is_overdue: Callable[[InstanceKey], bool], now: float) -> Admission:
+def admitted(
+    claim: Registration,
+    catalog: Catalog,
+    is_overdue: Callable[[InstanceKey], bool],
+    now: float,
+    *,
+    may_displace: bool = True,
+) -> Admission:
     """Return what registering `claim` (already checked) at `now` (Unix seconds) does.
 
     An address (`host:port`) belongs to one instance. A holder that is overdue, suspect or critical has
-    to make room: containers inherit the addresses of dead ones.
+    to make room: containers inherit the addresses of dead ones. An instance of another service that is critical has
+    to only with `may_displace`: it lives, and a caller that may write one service alone must not take another one out.
 
     Raises Conflict when the name or the address belongs to somebody else, Fenced when a newer epoch
     owns the instance.
@@ -219,7 +228,8 @@ def admitted(claim: Registration, catalog: Catalog, is_overdue: Callable[[Instan
     address = names.host_port(claim.host, claim.port)
     holder = catalog.holder(address)
     if holder is not None and holder.key != claim.key:
-        if holder.status is not Status.CRITICAL and not holder.suspect and not is_overdue(holder.key):
+        failing = holder.status is Status.CRITICAL and (may_displace or holder.key.label == claim.key.label)
+        if not failing and not holder.suspect and not is_overdue(holder.key):
             raise address_taken(claim.host, claim.port, holder.key)
         evicted = (holder.key,)
     fields = msgspec.structs.asdict(claim)
@@ -252,9 +262,4 @@ def address_taken(host: str, port: int, holder: InstanceKey) -> Conflict:
 def check_epoch(key: InstanceKey, epoch: int | None, held: Instance | None) -> None:
     """Raises Fenced when `epoch` is older than the one that owns `held`."""
     if epoch is not None and held is not None and epoch < held.epoch:
-        raise Fenced(
-            f"instance {key.instance_id!r} of {held.service_name!r} has a newer owner (epoch {held.epoch})",
-            field="epoch",
-            provided=epoch,
-            example=held.epoch,
-        )
+        raise fenced(key, epoch, held.epoch)

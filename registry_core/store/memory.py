@@ -7,6 +7,7 @@ disk: after a restart the store is empty, under a new epoch, and agents assert t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -17,8 +18,9 @@ from registry_core.domain.events import Deregistered, Event, Expired, Position, 
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.leases import Leases, LeaseTerms
 from registry_core.domain.names import label_of
+from registry_core.domain.order import LastWrite, Ruling, Tombstones, check_order, taken
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
-from registry_core.domain.registration import admitted, check_epoch
+from registry_core.domain.registration import admitted
 from registry_core.domain.restoration import Outcome, restored
 from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, StoreUnavailable
@@ -37,6 +39,9 @@ class MemoryStore:
         self._leases = Leases(terms, clock.monotonic(), random)
         self._position = Position(_SHARD, epoch, 0)
         self._feed: Feed | None = None
+        # The last sequence that was taken of each registered instance, within the epoch of its record.
+        self._sequences: dict[InstanceKey, int] = {}
+        self._tombstones = Tombstones()
 
     async def start(self, feed: Feed) -> None:
         """Deliver what there is to `feed`, and from then on every event."""
@@ -59,23 +64,22 @@ class MemoryStore:
         """Return "": what was delivered is all there is."""
         return ""
 
-    async def register(
-        self,
-        claim: Registration,
-        *,
-        sequence: int | None = None,  # noqa: ARG002
-        may_displace: bool = True,  # noqa: ARG002
-    ) -> Grant:
-        """Store `claim` and start its lease. Raises Conflict or Fenced."""
+    async def register(self, claim: Registration, *, sequence: int | None = None, may_displace: bool = True) -> Grant:
+        """Store `claim` and start its lease. Raises Conflict, Fenced or Late."""
         feed = self._started()
         now, wall = self._clock.monotonic(), self._clock.wall()
-        admission = admitted(claim, self._catalog, lambda key: self._leases.overdue(key, now), wall)
+        last, held = self._last(claim.key), self._catalog.get(claim.key)
+        if check_order(claim.key, last, claim.epoch, sequence) is Ruling.REPEATED and held is not None:
+            return Grant(held, created=False, ttl_s=self._leases.terms.ttl_s)
+        overdue = partial(self._leases.overdue, now=now)
+        admission = admitted(claim, self._catalog, overdue, wall, may_displace=may_displace)
         instance = admission.instance
         events: list[Event] = []
         for key in admission.evicted:
-            self._leases.release(key)
+            self._forget(key)
             events.append(Deregistered(self._next(), key))
         self._leases.grant(instance.key, now)
+        self._note(instance.key, taken(last, instance.epoch, sequence))
         if admission.changed:
             events.append(Registered(self._next(), instance, wall))
         else:
@@ -89,6 +93,7 @@ class MemoryStore:
         outcome = restored(saved, self._catalog)
         if outcome is Outcome.RESTORED:
             self._leases.grant(saved.key, self._clock.monotonic())
+            self._note(saved.key, taken(self._last(saved.key), saved.epoch, None))
             self._deliver(feed, [Registered(self._next(), saved, self._clock.wall())])
         return outcome
 
@@ -117,41 +122,46 @@ class MemoryStore:
         return results
 
     async def set_status(
-        self,
-        key: InstanceKey,
-        status: Status,
-        epoch: int | None = None,
-        *,
-        sequence: int | None = None,  # noqa: ARG002
+        self, key: InstanceKey, status: Status, epoch: int | None = None, *, sequence: int | None = None
     ) -> Instance:
-        """Change a status and return the record. Raises NotFound or Fenced."""
+        """Change a status and return the record. Raises NotFound, Fenced or Late."""
         feed = self._started()
-        held = self._held(key, epoch)
+        last = self._last(key)
+        repeated = check_order(key, last, epoch, sequence) is Ruling.REPEATED
+        held = self._held(key)
+        if repeated:
+            return held
+        if epoch in (None, held.epoch):  # a newer owner who has not registered yet has no record to be ordered in
+            self._note(key, taken(last, epoch, sequence))
         if held.status is not status:
             self._deliver(feed, [StatusChanged(self._next(), key, status)])
-        return self._held(key, None)
+        return self._held(key)
 
-    async def deregister(
-        self,
-        key: InstanceKey,
-        epoch: int | None = None,
-        *,
-        sequence: int | None = None,  # noqa: ARG002
-    ) -> Instance:
-        """Take an instance out and return its last record. Raises NotFound or Fenced."""
+    async def deregister(self, key: InstanceKey, epoch: int | None = None, *, sequence: int | None = None) -> Instance:
+        """Take an instance out and return its last record. Raises NotFound, Fenced or Late."""
         feed = self._started()
-        held = self._held(key, epoch)
-        self._leases.release(key)
+        now, last, held = self._clock.monotonic(), self._last(key), self._catalog.get(key)
+        if check_order(key, last, epoch, sequence, removal=True) is Ruling.REPEATED:
+            stone = self._tombstones.get(key, now)
+            if stone is not None and stone.instance is not None:
+                return stone.instance
+        if held is not None or sequence is not None:
+            # Also where there is nothing: a registration that was sent before this may still be under way.
+            self._forget(key)
+            self._tombstones.put(key, taken(last, epoch, sequence, removal=True), held, now)
+        gone = self._held(key)
         self._deliver(feed, [Deregistered(self._next(), key)])
-        return held
+        return gone
 
     async def sweep(self) -> SweepReport:
         """Expire what has run out of its lease and its grace, unless the guard holds it."""
         feed = self._started()
         plan = self._leases.sweep(self._clock.monotonic())
         events: list[Event] = [Expired(self._next(), key) for key in plan.expired]
+        for key in plan.expired:
+            self._forget(key)
         for key in plan.suspected:
-            held = msgspec.structs.replace(self._held(key, None), suspect=True)
+            held = msgspec.structs.replace(self._held(key), suspect=True)
             events.append(Registered(self._next(), held, self._catalog.heartbeat_at(key)))
         self._deliver(feed, events)
         return SweepReport(plan.expired, plan.amnesty_s, plan.suspected, plan.spared)
@@ -201,7 +211,7 @@ class MemoryStore:
             return None
         return max(service.instances, key=lambda i: (i.registered_at, i.instance_id))
 
-    def _held(self, key: InstanceKey, epoch: int | None) -> Instance:
+    def _held(self, key: InstanceKey) -> Instance:
         held = self._catalog.get(key)
         if held is None:
             raise NotFound(
@@ -209,8 +219,27 @@ class MemoryStore:
                 field="instance_id",
                 provided=key.instance_id,
             )
-        check_epoch(key, epoch, held)
         return held
+
+    def _last(self, key: InstanceKey) -> LastWrite | None:
+        """Return the last write that was taken of an instance: of its record, else of its removal."""
+        held = self._catalog.get(key)
+        if held is not None:
+            return LastWrite(held.epoch, self._sequences.get(key))
+        stone = self._tombstones.get(key, self._clock.monotonic())
+        return stone.last if stone is not None else None
+
+    def _note(self, key: InstanceKey, last: LastWrite) -> None:
+        """Remember the last write of an instance that is registered."""
+        self._tombstones.drop(key)
+        self._sequences.pop(key, None)
+        if last.sequence is not None:
+            self._sequences[key] = last.sequence
+
+    def _forget(self, key: InstanceKey) -> None:
+        """End the lease of an instance that goes, and forget its sequence."""
+        self._leases.release(key)
+        self._sequences.pop(key, None)
 
     def _next(self) -> Position:
         p = self._position

@@ -55,6 +55,14 @@ class ReplicaMetrics:
             buckets=_BUCKETS_S,
             registry=self.registry,
         )
+        self.standstills = Counter(
+            "registry_standstills", "Times at which this process stood still.", registry=self.registry
+        )
+        self.stale_writes = Counter(
+            "registry_stale_writes_refused",
+            "Writes refused since they may have waited while this process stood still.",
+            registry=self.registry,
+        )
         self.expired = Counter("expired_services", "Instances that the sweep removed.", registry=self.registry)
 
     def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:

@@ -10,9 +10,21 @@ from typing import Final
 
 import msgspec
 
+from tests.chaos.acknowledged import (
+    connections_cut_while_held,
+    master_asleep,
+    master_replaced,
+    master_restarted,
+    master_restarted_behind,
+    planned_failover,
+    registry_asleep,
+    replica_and_master_killed,
+    replica_asleep,
+)
 from tests.chaos.central import everything_central_away
 from tests.chaos.clocks import clock_of_a_replica_ahead, clock_of_a_replica_behind
 from tests.chaos.deaths import half_of_the_instances_die
+from tests.chaos.departures import departures_in_a_planned_failover, departures_without_a_master
 from tests.chaos.disk import disk_full
 from tests.chaos.disk import why_not as why_no_disk
 from tests.chaos.outages import all_redis_away, all_redis_emptied, one_shard_away
@@ -249,4 +261,15 @@ FAULTS: Final = (
     Fault(clock_of_a_replica_behind),
     Fault(half_of_the_instances_die),
     Fault(everything_central_away),
+    Fault(planned_failover, times=20, may_fail_with=REFUSED),
+    Fault(master_restarted, times=20, may_fail_with=REFUSED),
+    Fault(master_restarted_behind, times=10, may_fail_with=REFUSED),
+    Fault(master_replaced, times=20, may_fail_with=REFUSED),
+    Fault(replica_and_master_killed, times=10, may_fail_with=REFUSED),
+    Fault(master_asleep, times=10, may_fail_with=REFUSED),
+    Fault(replica_asleep, times=10, may_fail_with=REFUSED),
+    Fault(registry_asleep, times=5, may_fail_with=REFUSED | {0}),
+    Fault(connections_cut_while_held, times=5, may_fail_with=REFUSED),
+    Fault(departures_in_a_planned_failover, times=5, may_fail_with=REFUSED),
+    Fault(departures_without_a_master, times=5, may_fail_with=REFUSED),
 )

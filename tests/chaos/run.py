@@ -1,6 +1,6 @@
 """`make chaos`: every fault, as often as its table says, one line each; fails when a promise was broken.
 
-usage: python -m tests.chaos.run [--seed N] [FAULT...]
+usage: python -m tests.chaos.run [--seed N] [--times K] [FAULT...]
 """
 
 from __future__ import annotations
@@ -36,6 +36,17 @@ def broken(fault: Fault, outcome: Outcome) -> list[str]:
     return found
 
 
+def summary(outcomes: list[Outcome]) -> str:
+    """Return what became of one fault in all of its times."""
+    stalls = [outcome.stall_s for outcome in outcomes]
+    lost = [len(outcome.lost) for outcome in outcomes]
+    acknowledged = sum(len(outcome.result.acknowledged) for outcome in outcomes)
+    return (
+        f"  longest write of {len(stalls)} times: median {statistics.median(stalls):.2f} s, worst {max(stalls):.2f} s; "
+        f"{sum(bool(each) for each in lost)} times something was lost: {sum(lost)} of {acknowledged} acknowledged"
+    )
+
+
 def main() -> int:
     """Run the faults that were named, or all; return 1 when a promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -52,19 +63,18 @@ def main() -> int:
         if reason:
             say(f"NOT DONE: {fault.run.__name__}: {reason}")
             continue
-        stalls: list[float] = []
+        outcomes: list[Outcome] = []
         for number in range(args.times or fault.times):
             with tempfile.TemporaryDirectory() as folder:
                 outcome = fault.run(Path(folder), args.seed + number)
-            stalls.append(outcome.stall_s)
+            outcomes.append(outcome)
             say(outcome)
             promises = broken(fault, outcome)
             bad += len(promises)
             for promise in promises[:10]:
                 say(f"    BROKEN: {promise}")
-        if len(stalls) > 1:
-            median = statistics.median(stalls)
-            say(f"  longest write of {len(stalls)} times: median {median:.2f} s, worst {max(stalls):.2f} s")
+        if len(outcomes) > 1:
+            say(summary(outcomes))
     return 1 if bad else 0
 
 

@@ -28,9 +28,11 @@ from tests.redis_topology import RedisServer
 PREFIX: Final = "contract"
 _AGE: Final = """
 local P, by = ARGV[1], tonumber(ARGV[2])
-local leases = redis.call('ZRANGE', P .. ':leases', 0, -1, 'WITHSCORES')
-for at = 1, #leases, 2 do
-    redis.call('ZADD', P .. ':leases', string.format('%.0f', tonumber(leases[at + 1]) - by), leases[at])
+for _, key in ipairs({P .. ':leases', P .. ':tombed'}) do
+    local scores = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+    for at = 1, #scores, 2 do
+        redis.call('ZADD', key, string.format('%.0f', tonumber(scores[at + 1]) - by), scores[at])
+    end
 end
 local swept = redis.call('HGET', P .. ':meta', 'swept')
 if swept then

@@ -46,9 +46,8 @@ class Both:
         first = self.tested.store
         assert isinstance(first, RedisStore)
         # At the shards: a store itself has no second sweep of a shard begin before the first one ended.
-        sweeps = [
-            shard.sweep(self.sizes) for store in (first, self.second) for shard in store._shards for _ in range(AT_ONCE)
-        ]
+        sweepers = [shard.sweeper for store in (first, self.second) for shard in store._shards]
+        sweeps = [sweeper.sweep(self.sizes) for sweeper in sweepers for _ in range(AT_ONCE)]
         return list(await asyncio.gather(*sweeps))
 
     def sizes(self, labels: Collection[str]) -> Counter[str]:

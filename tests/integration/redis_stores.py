@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 from registry_core.domain.leases import LeaseTerms
 from registry_core.ports import SystemClock
 from registry_core.store.redis.masters import FixedMaster
-from registry_core.store.redis.queue import QueueTerms
 from registry_core.store.redis.store import RedisStore
 from registry_core.store.redis.url import Address
+from registry_core.store.redis.writes import QueueTerms
 from tests.contract.harness import RecordingFeed
 from tests.redis_topology import RedisServer
 

@@ -20,9 +20,8 @@ from agent.checks.group import ServiceChecks
 from agent.checks.probes import HttpProbe, TcpProbe, check_session
 from agent.checks.result import WELL, CheckResult, Probe, critical
 from agent.checks.spec import CheckPace, CheckSpec, HttpCheck, TcpCheck, Tls
-from agent.resolving import HostResolver
-from registry_core.api.resolution import Resolver
 from registry_core.domain.records import Protocol, Status
+from registry_core.resolution import HostResolver, Resolver
 from tests.integration.agents import StandIn, http_check, spec, stand_in
 from tests.programs import eventually
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
@@ -165,6 +166,56 @@ async def test_a_kept_connection_that_was_closed_meanwhile_costs_nothing(api: Ap
             assert (await registry.set_status(owned(), Status.PASSING)).outcome is Outcome.DONE
 
 
+async def test_the_time_is_that_of_the_first_registry_that_tells_it(api: Api) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    async with stand_in() as timeless:
+        async with client(nobody, f"http://{timeless.host}:{timeless.port}", api.url) as registry:
+            told = await registry.time()
+            assert told is not None
+            assert abs(told - time.time()) < 60
+            assert timeless.asked == ["/live"]
+        async with client(nobody, f"http://{timeless.host}:{timeless.port}") as registry:
+            assert await registry.time() is None
+
+
+def sequences(*servers: StandIn) -> list[int]:
+    """Return the numbers of the writes that these got, in the order in which each got them."""
+    said = [line.split(": ")[1] for server in servers for line in sequence_lines(server)]
+    return [int(number) for number in said]
+
+
+def sequence_lines(server: StandIn) -> list[str]:
+    lines = [line for request in server.requests for line in request.split("\r\n")]
+    return [line for line in lines if line.lower().startswith(registry_client.SEQUENCE_HEADER.lower())]
+
+
+async def test_every_write_has_a_higher_number_than_all_before_it_and_nothing_else_has_one() -> None:
+    async with stand_in() as server, client(f"http://{server.host}:{server.port}") as registry:
+        await registry.register(owned())
+        await registry.beat([owned()])
+        await registry.set_status(owned(), Status.CRITICAL)
+        await registry.drains(owned())
+        await registry.register(owned())
+        await registry.deregister(owned())
+    assert sequences(server) == [1, 2, 3, 4]
+    assert len(server.requests) == 6
+
+
+async def test_what_is_tried_at_the_next_registry_has_a_higher_number_there() -> None:
+    async with stand_in() as failing, stand_in("127.77.0.2") as other:
+        failing.status = 503
+        async with client(*(f"http://{each.host}:{each.port}" for each in (failing, other))) as registry:
+            assert (await registry.deregister(owned())).outcome is Outcome.DONE
+    assert (sequences(failing), sequences(other)) == ([1], [2])
+
+
+async def test_a_registration_that_is_sent_once_more_on_another_connection_has_a_higher_number_then() -> None:
+    async with StandInOnce() as server, client(server.url) as registry:
+        for _ in range(2):
+            assert (await registry.register(owned()))[0].outcome is Outcome.DONE
+    assert sequences(server) == [1, 2, 3], "the second one met a connection that was being closed"
+
+
 class StandInOnce(StandIn):
     """A server that says it keeps the connection, and closes it when the next request comes."""
 
@@ -184,9 +235,9 @@ class StandInOnce(StandIn):
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            await reader.readuntil(b"\r\n\r\n")
+            self.requests.append((await reader.readuntil(b"\r\n\r\n")).decode())
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\n{}")
-            await reader.readuntil(b"\r\n\r\n")
+            self.requests.append((await reader.readuntil(b"\r\n\r\n")).decode(errors="replace"))
         writer.close()
 
 
@@ -199,6 +250,7 @@ class StandInOnce(StandIn):
         (404, "NotFound", Outcome.UNKNOWN),
         (409, "Conflict", Outcome.REFUSED),
         (409, "Fenced", Outcome.FENCED),
+        (409, "Late", Outcome.LATE),
         (413, "PayloadTooLarge", Outcome.REFUSED),
         (429, "RateLimited", Outcome.UNAVAILABLE),
         (500, "InternalError", Outcome.UNAVAILABLE),

@@ -12,18 +12,22 @@ from structlog.testing import capture_logs
 
 from agent.decisions import Outcome, Phase, Timings
 from agent.registry_client import RegistryClient, Reply
-from agent.resolving import HostResolver
 from agent.session import Session, SessionSettings
 from agent.settings import ServiceSpec
-from registry_core.api.resolution import Resolver
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.ports import SystemClock
+from registry_core.resolution import HostResolver, Resolver
 from tests.programs import eventually
 from tests.samples import claim
 
 QUICK = Timings(heartbeat_s=0.02, backoff_first_s=0.01, backoff_most_s=0.02)
 AWAY = Reply(Outcome.UNAVAILABLE, "nobody answers")
 DONE = Reply(Outcome.DONE)
+REGISTRY_TIME = 4e9  # long after any clock of today
+
+
+def fenced(newer_epoch: int) -> Reply:
+    return Reply(Outcome.FENCED, "a newer owner", newer_epoch=newer_epoch, registry_time=REGISTRY_TIME)
 
 
 class Played(RegistryClient):
@@ -34,6 +38,8 @@ class Played(RegistryClient):
         self.asked: list[str] = []
         self.addresses: list[tuple[str, ...]] = []  # of each registration
         self.epochs: list[int | None] = []
+        self.tells: float | None = None  # the time
+        self.hangs = False  # it takes a registration, and never answers
 
     def plays(self, what: str, *answers: Reply | Exception) -> None:
         self.answers[what] = list(answers)
@@ -49,7 +55,14 @@ class Played(RegistryClient):
     async def register(self, claim: Registration) -> tuple[Reply, float | None]:
         self.addresses.append(claim.addresses)
         self.epochs.append(claim.epoch)
-        return self._next("register"), None
+        reply = self._next("register")
+        if self.hangs:
+            await asyncio.Event().wait()
+        return reply, None
+
+    async def time(self) -> float | None:
+        self.asked.append("time")
+        return self.tells
 
     async def beat(self, claims: Sequence[Registration]) -> list[tuple[InstanceKey, Reply]]:
         reply = self._next("beat")
@@ -145,6 +158,16 @@ async def test_many_services_are_drained_a_few_at_a_time_and_each_once(registry:
     assert registry.asked.count("deregister") == 50
 
 
+async def test_a_farewell_that_came_late_is_said_again(registry: Played) -> None:
+    async with session_of(registry) as session:
+        await eventually(lambda: registered(session), "it is registered")
+        late = Reply(Outcome.LATE, "Late: a newer write was taken")
+        registry.plays("status draining", late)
+        registry.plays("deregister", late)
+        await session.drain(10.0)
+    assert registry.asked[-4:] == ["status draining", "status draining", "deregister", "deregister"]
+
+
 async def test_a_registry_that_does_not_answer_is_not_waited_for(registry: Played) -> None:
     async with session_of(registry, count=3) as session:
         await eventually(lambda: registered(session), "all are registered")
@@ -158,7 +181,7 @@ async def test_what_was_refused_is_not_taken_out_at_the_end(registry: Played) ->
     async with session_of(registry) as session:
         await eventually(lambda: session.report()[0].problem != "", "it is refused")
         await session.drain(10.0)
-    assert registry.asked == ["register"]
+    assert registry.asked == ["time", "register"]
 
 
 async def test_an_instance_whose_host_name_means_another_address_registers_anew(registry: Played) -> None:
@@ -190,27 +213,68 @@ async def test_who_is_fenced_comes_back_when_the_newer_owner_is_gone_and_says_so
     assert registry.asked.count("register") == 4
 
 
-async def test_an_owner_from_the_future_is_followed_by_the_agent_that_starts_now(registry: Played) -> None:
-    future = int((SystemClock().wall() + 3600) * 1000)
-    registry.plays("register", Reply(Outcome.FENCED, "a newer owner", newer_epoch=future))
-    async with session_of(registry) as session:
-        await eventually(lambda: session.phases()[Phase.REGISTERED] == 1, "it is registered")
-    assert registry.epochs == [session.epoch, future + 1]
+def in_ms(unix: float) -> int:
+    return int(unix * 1000)
 
 
-async def test_an_owner_that_started_later_fences_an_agent_off_also_before_it_was_registered(registry: Played) -> None:
-    async with session_of(registry) as session:
-        since = int(SystemClock().wall() * 1000)
-        registry.plays("register", Reply(Outcome.FENCED, "a newer owner", newer_epoch=since))
-        await eventually(lambda: session.phases()[Phase.FENCED] == 1, "it is fenced off")
-    assert registry.epochs == [session.epoch]
+async def test_claims_are_of_the_registrys_time_where_the_agents_own_clock_is_wrong(registry: Played) -> None:
+    registry.tells = REGISTRY_TIME
+    async with session_of(registry, count=20) as session:
+        await eventually(lambda: registered(session), "all are registered")
+    assert registry.asked.count("time") == 1
+    (epoch,) = set(registry.epochs)
+    assert epoch == session.epoch
+    assert in_ms(REGISTRY_TIME - 60) < session.epoch <= in_ms(REGISTRY_TIME)
+
+
+async def test_a_registry_that_does_not_tell_the_time_is_not_waited_for(registry: Played) -> None:
+    async with session_of(registry, count=20) as session:
+        await eventually(lambda: registered(session), "all are registered")
+    assert registry.asked.count("time") == 1, "it is asked again only after a moment"
+    assert abs(session.epoch - in_ms(SystemClock().wall())) < in_ms(60)
+
+
+async def test_a_claim_that_was_fenced_is_made_as_of_the_registrys_time_if_that_is_newer(registry: Played) -> None:
+    registry.plays("register", fenced(in_ms(REGISTRY_TIME - 60)))
+    async with session_of(registry, timings=Timings(fenced_retry_s=3600.0)) as session:
+        await eventually(lambda: registered(session), "it is registered")
+    first, second = registry.epochs
+    assert first == session.epoch
+    assert second is not None
+    assert in_ms(REGISTRY_TIME - 60) < second <= in_ms(REGISTRY_TIME)
+
+
+@pytest.mark.parametrize("newer_s", [0, 3600], ids=["that started later", "from the future"])
+async def test_nothing_is_taken_from_an_owner(registry: Played, newer_s: int) -> None:
+    registry.plays("register", *[fenced(in_ms(REGISTRY_TIME + newer_s))] * 3)
+    async with session_of(registry, timings=Timings(fenced_retry_s=0.02)) as session:
+        await eventually(lambda: registered(session), "it is registered when the owner is gone")
+    assert set(registry.epochs) == {session.epoch}
+
+
+async def test_an_epoch_is_corrected_once(registry: Played) -> None:
+    earlier = in_ms(REGISTRY_TIME - 60)
+    registry.plays("register", fenced(earlier), fenced(in_ms(REGISTRY_TIME)), fenced(earlier))
+    async with session_of(registry, timings=Timings(fenced_retry_s=0.02)) as session:
+        await eventually(lambda: registered(session), "it is registered when the owner is gone")
+    first, *others = registry.epochs
+    assert first == session.epoch
+    assert len(others) == 3
+    assert len(set(others)) == 1
 
 
 async def test_an_agent_that_was_registered_takes_nothing_back_from_any_owner(registry: Played) -> None:
-    future = int((SystemClock().wall() + 3600) * 1000)
-    registry.plays("register", DONE, Reply(Outcome.FENCED, "a newer owner", newer_epoch=future))
+    registry.plays("register", DONE, fenced(in_ms(REGISTRY_TIME - 60)))
     async with session_of(registry) as session:
         await eventually(lambda: session.phases()[Phase.REGISTERED] == 1, "it is registered")
         session.reassert()
         await eventually(lambda: session.phases()[Phase.FENCED] == 1, "it is fenced off")
     assert len(registry.epochs) == 2
+
+
+async def test_a_registration_that_was_cut_off_may_be_there_and_is_taken_out(registry: Played) -> None:
+    registry.hangs = True
+    async with session_of(registry) as session:
+        await eventually(lambda: "register" in registry.asked, "it is being registered")
+        await session.drain(0.2)
+    assert registry.asked[-2:] == ["status draining", "deregister"]

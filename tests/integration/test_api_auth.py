@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tests.integration.replicas import READY, Api, serving
+from tests.samples import FakeClock
 
 SECRET = "a-long-random-word"
 CLOSED = msgspec.structs.replace(READY, secrets=(SECRET, "the-next-one"))
@@ -83,3 +84,71 @@ async def test_a_credential_that_is_no_ascii_is_merely_wrong() -> None:
     async with serving(CLOSED) as api:
         answer = await api.call("POST", "/register", GOOD, headers={"X-Registry-Token": "\u00e9\u00e8"})
         assert answer.status == 401
+
+
+# -- what a key does to others
+
+
+async def held_by_another_service(api: Api, status: str = "passing") -> str:
+    """Have ip_intel hold the address that billing is going to ask for; return the digest of the catalogue."""
+    answer = await api.call("POST", "/register", {**GOOD, "status": status}, headers={"X-Registry-Token": SECRET})
+    assert answer.status == 201
+    return api.replica.view.catalog.digest
+
+
+TAKING = {**GOOD, "service_name": "billing"}
+
+
+@pytest.mark.parametrize("status", ["passing", "warning", "critical", "draining", "maintenance"])
+async def test_a_key_takes_no_living_instance_of_another_service_out(status: str) -> None:
+    """The holder of one service's key could otherwise wait for a failed check, and receive the other's requests."""
+    async with serving(CLOSED) as api:
+        before = await held_by_another_service(api, status)
+        answer = await api.call("POST", "/register", TAKING, headers=key("billing"))
+        assert (answer.status, answer.body["error"], answer.body["field"]) == (409, "Conflict", "port")
+        assert api.replica.view.catalog.digest == before
+
+
+async def test_the_shared_token_takes_the_address_of_a_critical_instance_over() -> None:
+    async with serving(CLOSED) as api:
+        await held_by_another_service(api, "critical")
+        answer = await api.call("POST", "/register", TAKING, headers={"X-Registry-Token": SECRET})
+        assert answer.status == 201
+        assert (await api.call("GET", "/services")).body == ["billing"]
+
+
+async def test_without_authentication_so_does_everybody(api: Api) -> None:
+    await api.register(status="critical")
+    await api.register("billing")
+    assert (await api.call("GET", "/services")).body == ["billing"]
+
+
+async def test_a_key_takes_the_address_of_a_silent_instance_over() -> None:
+    clock = FakeClock()
+    async with serving(CLOSED, clock=clock) as api:
+        await held_by_another_service(api)
+        clock.pass_time(61)
+        assert (await api.call("POST", "/register", TAKING, headers=key("billing"))).status == 201
+        assert (await api.call("GET", "/services")).body == ["billing"]
+
+
+async def test_a_key_takes_over_from_its_own_service_as_ever() -> None:
+    async with serving(CLOSED) as api:
+        await held_by_another_service(api, "critical")
+        answer = await api.call("POST", "/register", {**GOOD, "instance_id": "new"}, headers=key("ip_intel"))
+        assert answer.status == 201
+        assert [i.instance_id for i in api.replica.view.catalog] == ["new"]
+
+
+async def test_the_shared_token_removes_a_squatter() -> None:
+    async with serving(CLOSED) as api:
+        squatting = {**GOOD, "service_name": "billing", "instance_id": "squatter"}
+        assert (await api.call("POST", "/register", squatting, headers=key("billing"))).status == 201
+        answer = await api.call("POST", "/register", GOOD, headers=key("ip_intel"))
+        assert (answer.status, answer.body["message"]) == (
+            409,
+            "10.0.0.7:8034 is registered as instance 'squatter' of 'billing'",
+        ), "it says whom to remove"
+        removal = await api.call("DELETE", "/deregister/billing/squatter", headers={"X-Registry-Token": SECRET})
+        assert removal.status == 200
+        assert (await api.call("POST", "/register", GOOD, headers=key("ip_intel"))).status == 201

@@ -164,3 +164,4 @@ async def test_each_body_that_is_described_is_the_one_that_is_read(api: Api, end
     # An acknowledgement changes nothing that is stored, and its watcher's id is its credential.
     assert endpoint.writes == (endpoint.method != "GET" and endpoint.name != "acknowledge")
     assert [p["name"] for p in operation["parameters"] if p["in"] == "query"] == [p.name for p in endpoint.query]
+    assert [p["name"] for p in operation["parameters"] if p["in"] == "header"] == [p.name for p in endpoint.headers]

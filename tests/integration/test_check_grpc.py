@@ -14,7 +14,7 @@ import pytest
 from agent.checks.grpc import MAX_READ_BYTES, GrpcProbe, request_message, status_of
 from agent.checks.result import WELL, CheckResult
 from agent.checks.spec import GrpcCheck, Tls
-from agent.resolving import HostResolver
+from registry_core.resolution import HostResolver
 from tests.integration.agents import stand_in
 from tests.programs import accepts, free_port, running, wait_until
 from tests.samples import claim

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,16 @@ from registry_core.domain.events import Deregistered, Registered
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.sharding import shard_of
 from registry_core.errors import NotFound, StoreUnavailable
+from registry_core.ports import SystemClock
 from registry_core.store.redis import parts as parts_module
-from registry_core.store.redis import reading, rows, scripts
+from registry_core.store.redis import reading, rows
 from registry_core.store.redis import store as store_module
+from registry_core.store.redis.link import Link
+from registry_core.store.redis.pool import close_client, open_client
 from registry_core.store.redis.reading import Whole, read_whole
-from registry_core.store.redis.scripts import Name
+from registry_core.store.redis.scripts import SCRIPTS, Command, Name, loading
 from registry_core.store.redis.store import RedisStore
+from registry_core.store.redis.url import Access, Address
 from tests.contract.harness import RecordingFeed
 from tests.integration.redis_stores import asked, running_store
 from tests.programs import eventually
@@ -75,16 +80,36 @@ async def change_something(store: RedisStore, chance: random.Random) -> None:
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, between: Callable[[], Awaitable[None]]) -> None:
     """Have `between` happen after every page that is read."""
-    call = scripts.call
+    one = reading.one
 
-    async def paged(client: Redis, name: Name, prefix: str, *arguments: str | bytes) -> list[bytes]:
-        page = await call(client, name, prefix, *arguments)
-        await between()
+    async def paged(link: Link, command: Command) -> Any:
+        page = await one(link, command)
+        if command[1:2] == (SCRIPTS[Name.PAGE].sha,):
+            await between()
         return page
 
-    monkeypatch.setattr(scripts, "call", paged)
+    monkeypatch.setattr(reading, "one", paged)
     monkeypatch.setattr(reading, "PAGE_RECORDS", 20)
     monkeypatch.setattr(reading, "READ_EVENTS", 7)
+
+
+async def read(server: RedisServer) -> Whole:
+    """Read all of the shard, on a connection of its own."""
+    client = open_client(Address("127.0.0.1", server.port), Access())
+    link = await Link.opened(client, SystemClock())
+    try:
+        await link.ask(loading())
+        return await read_whole(link, "test", 0)
+    finally:
+        await link.close()
+        await close_client(client)
+
+
+def long_ago(store: RedisStore) -> None:
+    """Have all that was written be older than a replica remembers it."""
+    for shard in store._shards:
+        for key in [key for key, _ in shard._journal.entries(time.monotonic())]:
+            shard._journal.forget(key)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -100,12 +125,15 @@ async def test_what_is_read_while_it_changes_is_what_was_there_at_its_position(
 
         with monkeypatch.context() as patched:
             interrupted(patched, between)
-            whole = await read_whole(client, "test", 0)
+            whole = await read(server)
         assert whole.position.revision > FLEET, "things changed meanwhile"
         after: Any = await client.xrange("test:events", f"({whole.position.revision}-0")
         for id_, entry in after:
-            whole.held.apply(rows.event_of(0, whole.position.epoch, id_, entry))
-        still = await read_whole(client, "test", 0)
+            told = rows.entry_of(0, whole.position.epoch, id_, entry)
+            assert isinstance(told, rows.Entry)
+            assert told.event is not None
+            whole.held.apply(told.event)
+        still = await read(server)
         assert instances(whole) == instances(still)
         await eventually(lambda: {i.key: i for i in feed.catalog} == instances(still), "who followed has the same")
         assert {lived.instance.address for lived in still.held.lived.values()} == set(whole.held.at_address)
@@ -122,7 +150,7 @@ async def test_a_shard_that_is_emptied_while_it_is_read_is_not_taken_for_what_wa
 
         interrupted(monkeypatch, between)
         with pytest.raises(Exception, match="the shard was emptied"):
-            await read_whole(client, "test", 0)
+            await read(server)
 
 
 async def test_another_life_of_the_shard_is_not_mixed_into_the_one_that_is_read(
@@ -137,7 +165,7 @@ async def test_another_life_of_the_shard_is_not_mixed_into_the_one_that_is_read(
 
         interrupted(monkeypatch, between)
         with pytest.raises(StoreUnavailable, match="another life"):
-            await read_whole(client, "test", 0)
+            await read(server)
 
 
 async def test_events_that_are_trimmed_away_while_the_shard_is_read_are_not_done_without(
@@ -153,7 +181,15 @@ async def test_events_that_are_trimmed_away_while_the_shard_is_read_are_not_done
 
         interrupted(monkeypatch, between)
         with pytest.raises(StoreUnavailable, match="trimmed"):
-            await read_whole(client, "test", 0)
+            await read(server)
+
+
+async def take_out(client: Redis, *numbers: int) -> None:
+    """Take some of the fleet out of a server that is about to lead, as others did whom this store has not heard of."""
+    fields = [rows.field_of(key_of(number)) for number in numbers]
+    await client.hdel("test:records", *fields)
+    await client.zrem("test:leases", *fields)
+    await client.hset("test:tombs", mapping=dict.fromkeys(fields, "0 - 1 1\n"))
 
 
 async def become_another_server(client: Redis) -> None:
@@ -177,11 +213,10 @@ async def test_a_new_master_with_the_same_records_is_told_as_no_difference(serve
 
 
 async def test_a_new_master_is_told_as_what_it_has_and_lacks(server: RedisServer) -> None:
-    async with a_fleet(server) as (_store, feed, client):
-        field = rows.field_of(key_of(3))
+    async with a_fleet(server) as (store, feed, client):
+        long_ago(store)
         other = rows.field_of(key_of(5))
-        # What was never acknowledged may be missing, and what was never heard of may be there.
-        await client.hdel("test:records", field)
+        await take_out(client, 3)
         value: Any = await client.hget("test:records", other)
         await client.hset("test:records", other, value.replace(b" passing ", b" draining ", 1))
         await become_another_server(client)
@@ -196,12 +231,23 @@ async def test_a_new_master_is_told_as_what_it_has_and_lacks(server: RedisServer
         assert len(feed.catalog) == FLEET - 1
 
 
+async def test_what_a_new_master_lacks_and_nobody_took_out_is_put_back(server: RedisServer) -> None:
+    async with a_fleet(server) as (store, feed, client):
+        long_ago(store)
+        await client.hdel("test:records", *(rows.field_of(key_of(number)) for number in range(10)))
+        await become_another_server(client)
+        await eventually(lambda: bool(feed.moves), "it is told")
+        assert len(feed.catalog) == FLEET, "nobody was without them"
+        assert await client.hlen("test:records") == FLEET
+
+
 async def test_a_new_master_that_differs_much_is_told_as_everything_at_once(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "MOST_DIFFERENCES", 10)
     monkeypatch.setattr(parts_module, "PART", 5)
-    async with a_fleet(server) as (_store, feed, client):
+    async with a_fleet(server) as (store, feed, client):
+        long_ago(store)
         sizes: list[int] = []
 
         async def look() -> None:
@@ -209,7 +255,7 @@ async def test_a_new_master_that_differs_much_is_told_as_everything_at_once(
                 sizes.append(len(feed.catalog))
                 await asyncio.sleep(0)
 
-        await client.hdel("test:records", *(rows.field_of(key_of(number)) for number in range(100)))
+        await take_out(client, *range(100))
         looking = asyncio.ensure_future(look())
         await become_another_server(client)
         await looking
@@ -239,9 +285,10 @@ async def test_what_happens_in_one_shard_while_another_is_taken_over_is_not_lost
         feed = Busy()
         async with running_store(server, second, names=("a", "b"), feed=feed) as (store, _), asked(server) as client:
             await asyncio.gather(*(store.register(claim(name, port=9000 + n)) for n, name in enumerate(names)))
-            await client.hdel(
-                "test:records", rows.field_of(InstanceKey(here[0], f"10.0.0.7:{9000 + names.index(here[0])}"))
-            )
+            long_ago(store)
+            field = rows.field_of(InstanceKey(here[0], f"10.0.0.7:{9000 + names.index(here[0])}"))
+            await client.hdel("test:records", field)
+            await client.hset("test:tombs", field, "0 - 1 1\n")
             sleep = asyncio.sleep
 
             async def slower(seconds: float) -> None:

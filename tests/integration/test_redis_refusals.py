@@ -8,13 +8,10 @@ from pathlib import Path
 
 import pytest
 from redis import exceptions
-from redis.asyncio import Redis
 
 from registry_core.domain.breaker import BreakerState
 from registry_core.errors import NotReplicated, StoreUnavailable, Unavailable
 from registry_core.store.redis.failures import is_answer
-from registry_core.store.redis.queue import _Write
-from registry_core.store.redis.scripts import Name
 from registry_core.store.redis.store import RedisStore
 from tests.integration.redis_stores import running_store
 from tests.programs import eventually
@@ -116,12 +113,3 @@ async def test_no_master_is_one(server: RedisServer) -> None:
 )
 def test_only_what_a_serving_master_says_is_an_answer(error: Exception, *, answer: bool) -> None:
     assert is_answer(error) is answer
-
-
-async def test_a_restoration_that_a_second_master_finds_done_was_done() -> None:
-    write = _Write(Name.RESTORE, (), 0.0, asyncio.get_running_loop().create_future())
-    first, second = Redis(), Redis()  # connected to nobody
-    write.take([b"ok", b"epoch", b"7"], first)
-    write.take([b"held", b"5"], second)
-    assert write.result == [b"ok", b"epoch", b"7"]
-    assert write.taken_by is second

@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import re
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -22,14 +23,14 @@ import pytest
 
 from tests.certificates import Authority
 from tests.faulty_proxy import proxied
-from tests.programs import VERTICE, free_port, running, wait_until
+from tests.programs import VERTICE, accepts, free_port, running, wait_until
 from tests.redis_topology import Guarding, RedisServer, Tls, redis_server, topology
 
 # All that the store does to a server; docs/redis.md names it.
 LEAST = (
     "resetchannels -@all +eval +evalsha +script|load +info +role +ping +wait +select +time +exists +type +hget +hset "
     "+hmget +hdel +hexists +hincrby +hscan +zadd +zrem +zrange +zrangebyscore +zrevrange +zrevrangebyscore +zcard "
-    "+zcount +zscore +zmscore +zrank +zrandmember +xadd +xread"
+    "+zcount +zscore +zmscore +zrank +zrandmember +xadd +xread +hlen +hrandfield +xrevrange +xdel +del"
 )
 
 
@@ -68,11 +69,14 @@ def warming(store: str, folder: Path) -> Iterator[list[Any]]:
                 return json.loads(connection.getresponse().read())
             return None
 
+        def told() -> list[str]:
+            lines = [json.loads(line) for line in program.output().splitlines() if line.startswith("{")]
+            return [line["details"]["reason"] for line in lines if line["event"] == "no redis master"]
+
         wait_until(lambda: health() is not None, "it serves", timeout_s=30)
-        said = health()
+        wait_until(lambda: bool(told()), "it says why it does not know anything")
+        said, reasons = health(), told()
         assert said["state"] == "warming"
-        lines = [json.loads(line) for line in program.output().splitlines() if line.startswith("{")]
-        reasons = [line["details"]["reason"] for line in lines if line["event"] == "no redis master"]
         assert len(set(reasons)) == len(reasons) >= 1, "each reason is told once, and not again within 30 s"
         assert said["components"]["store"]["shards"][0]["problem"] == reasons[-1]
         yield reasons
@@ -123,7 +127,7 @@ def test_a_redis_that_is_too_old(tmp_path: Path) -> None:
     [
         (("SET", "vertice:records", "a string"), "vertice:records"),
         (("SET", "vertice:meta", "a string"), "vertice:meta"),
-        (("HSET", "vertice:meta", "format", "2"), "vertice:meta"),
+        (("HSET", "vertice:meta", "format", "mine"), "vertice:meta"),
         (("XADD", "vertice:events", "1-0", "a", "b"), "vertice:events"),
     ],
 )
@@ -133,6 +137,14 @@ def test_keys_of_another_program_under_the_prefix(tmp_path: Path, words: tuple[s
         said = ended(server.url)
         assert said.endswith(f"main: {key} is a key of another program: choose another prefix=")
         assert server.ask("KEYS", "*") == [key], "nothing of it is touched"
+
+
+def test_keys_of_a_later_release_are_left_alone_and_named_as_such(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "redis") as server:
+        server.ask("HSET", "vertice:meta", "format", "2")
+        said = ended(server.url)
+        assert "main: a later release has written here (layout 2)" in said
+        assert server.ask("HGETALL", "vertice:meta") == ["format", "2"], "nothing of it is touched"
 
 
 def test_a_database_that_is_not_there(tmp_path: Path) -> None:
@@ -228,7 +240,40 @@ def test_a_certificate_that_cannot_be_trusted(tmp_path: Path) -> None:
             assert said in ended(wrong)
 
 
+def test_a_taken_port_is_told_at_once_whatever_the_store_does(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [*VERTICE, "registry", "--listen", f"127.0.0.1:{port}"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            env={**os.environ, "REGISTRY_STORE": f"redis://127.0.0.1:{free_port()}"},
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"vertice: cannot listen on 127.0.0.1:{port}: the port is taken\n", "no Redis was looked for"
+
+
 # -- what may pass by itself
+
+
+def test_every_request_is_served_from_the_moment_in_which_a_replica_listens(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "redis") as server, proxied(server.port) as proxy:
+        proxy.delay_s = 0.05  # so that replica and Redis speak for a while before anything is known
+        for number, (method, path, status) in enumerate((("POST", "/register", 201), ("GET", "/services/a-b", 200))):
+            port = free_port()
+            argv = [*VERTICE, "registry", "--listen", f"127.0.0.1:{port}"]
+            store = {"REGISTRY_STORE": f"redis://127.0.0.1:{proxy.port}"}
+            with running(argv, tmp_path / f"log-{number}", store) as program:
+                wait_until(lambda port=port: accepts(port), "it listens", every_s=0.001)  # type: ignore[misc]
+                assert "replica started" not in program.output(), "nothing is known yet"
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+                with contextlib.closing(connection):
+                    body = json.dumps({"service_name": "a-b", "host": "10.0.0.7", "port": 8034})
+                    connection.request(method, path, body, {"Content-Type": "application/json"})
+                    answer = connection.getresponse()
+                    assert answer.status == status, answer.read()
 
 
 def test_a_redis_that_is_away_is_waited_for(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from registry_core.domain.sharding import shard_of
 from registry_core.errors import Conflict, NotReplicated, SettingsError, StoreUnavailable
 from registry_core.ports import Beat
 from registry_core.store.redis import follower as follower_module
-from registry_core.store.redis.queue import QueueTerms
+from registry_core.store.redis.writes import QueueTerms
 from tests.integration.redis_stores import asked, running_store
 from tests.programs import eventually
 from tests.redis_topology import RedisServer, redis_server
@@ -29,11 +29,13 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 async def test_what_one_replica_writes_the_other_one_shows(server: RedisServer) -> None:
-    async with running_store(server) as (one, _), running_store(server) as (other, feed):
+    async with running_store(server) as (one, feed_of_one), running_store(server) as (other, feed):
         await one.register(claim("ip_intel", version="1.4.2"))
         await eventually(lambda: feed.catalog.find("ip_intel") is not None, "the other shows it")
         await other.set_status(InstanceKey("ip-intel", "10.0.0.7:8034"), Status.DRAINING)
-        assert (await one.snapshot()).cursor == (await other.snapshot()).cursor
+        cursor = (await other.snapshot()).cursor
+        await eventually(lambda: feed_of_one.events[-1].position == cursor.positions[0], "they stand at the same place")
+        assert (await one.snapshot()).cursor == cursor
         await one.deregister(InstanceKey("ip-intel", "10.0.0.7:8034"))
         await eventually(lambda: len(feed.catalog) == 0, "it is gone at the other")
 
@@ -55,9 +57,9 @@ async def test_an_emptied_redis_is_unknown_and_is_filled_again(server: RedisServ
     async with running_store(server, terms=QueueTerms()) as (store, feed), asked(server) as client:
         await store.register(claim())
         await client.flushall()
-        again = await store.register(claim())
-        assert again.created
-        await eventually(lambda: len(feed.catalog) == 1, "it is back")
+        await store.register(claim("billing", port=9000))
+        await eventually(lambda: len(feed.resets) == 2, "the loss is noticed")
+        assert feed.catalog.names() == ["billing", "ip_intel"], "what was acknowledged lately was put back"
         assert feed.resets[-1].born_empty, "who is missing now may be alive"
         assert len({position.epoch for reset in feed.resets for position in reset.cursor.positions}) == 2
     async with running_store(server) as (_, later):

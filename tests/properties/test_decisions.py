@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TypeAlias
 
 from hypothesis import given
@@ -10,16 +11,20 @@ from hypothesis import strategies as st
 from agent.checks.verdict import SEVERITY, UNKNOWN, after_result
 from agent.decisions import (
     NEVER,
+    Look,
     Member,
     Outcome,
     Phase,
     Register,
+    Sight,
     TellStatus,
     Timings,
     Wait,
     after_beat,
     after_check,
+    after_look,
     after_move,
+    after_news,
     after_reassert,
     after_request,
     backoff_s,
@@ -35,13 +40,14 @@ from registry_core.domain.records import Status
 T = Timings()
 DRAWS = st.floats(0.0, 1.0, exclude_max=True)
 STATUSES = st.sampled_from([Status.PASSING, Status.WARNING, Status.CRITICAL])
-Happening: TypeAlias = tuple[str, Outcome, Status, float, float]
+Happening: TypeAlias = tuple[str, Outcome, Status, Sight, float, float]
 # What happens, with which outcome and verdict, how much later, and the draw.
 HAPPENINGS = st.lists(
     st.tuples(
-        st.sampled_from(["step", "beat", "check", "move", "reassert", "reassert while busy"]),
+        st.sampled_from(["step", "beat", "check", "move", "news", "reassert", "reassert while busy"]),
         st.sampled_from(Outcome),
         STATUSES,
+        st.sampled_from(Sight),
         st.floats(0.0, 30.0),
         DRAWS,
     ),
@@ -49,18 +55,24 @@ HAPPENINGS = st.lists(
 )
 
 
-def done(member: Member, now: float, outcome: Outcome, draw: float) -> Member:
+def done(member: Member, now: float, outcome: Outcome, draw: float, sight: Sight = Sight.SAME) -> Member:
     step = next_step(member, now)
+    if isinstance(step, Look):
+        member = after_look(member, sight, now=now, draw=draw, timings=T)
+        step = next_step(member, now)
+        assert not isinstance(step, Look), "whoever has looked has seen"
     if isinstance(step, Wait):
         return member
     return after_request(begun(member), step, outcome, now=now, draw=draw, timings=T)
 
 
 def happen(member: Member, now: float, happening: Happening) -> Member:
-    kind, outcome, status, _, draw = happening
+    kind, outcome, status, sight, _, draw = happening
     match kind:
         case "step":
-            return done(member, now, outcome, draw)
+            return done(member, now, outcome, draw, sight)
+        case "news":
+            return after_news(member, now)
         case "beat":
             return after_beat(member, outcome, now, draw, T)
         case "move":
@@ -71,7 +83,7 @@ def happen(member: Member, now: float, happening: Happening) -> Member:
             return after_reassert(member, now, draw, T)
         case _:
             step = next_step(member, now)
-            if isinstance(step, Wait):
+            if isinstance(step, Wait | Look):
                 return after_reassert(member, now, draw, T)
             busy = after_reassert(begun(member), now, draw, T)
             return after_request(busy, step, outcome, now=now, draw=draw, timings=T)
@@ -84,7 +96,7 @@ def test_from_every_state_the_service_gets_registered_with_its_true_status(
     now = 0.0
     member = started(now, T, checked=checked)
     for happening in happenings:
-        now += happening[3]
+        now += happening[4]
         member = happen(member, now, happening)
         assert not member.busy
         step = next_step(member, now)
@@ -106,13 +118,32 @@ def test_nothing_is_told_of_a_service_that_is_not_registered(happenings: list[Ha
     now = 0.0
     member = started(now, T, checked=True)
     for happening in happenings:
-        now += happening[3]
+        now += happening[4]
         member = happen(member, now, happening)
         step = next_step(member, now)
         if isinstance(step, TellStatus):
             assert member.phase is Phase.REGISTERED
         elif isinstance(step, Register):
             assert member.phase is not Phase.REGISTERED
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 3.0), st.sampled_from(Sight), DRAWS), max_size=60))
+def test_whatever_the_registry_shows_an_instance_is_told_again_once_a_second_at_most(
+    looks: list[tuple[float, Sight, float]],
+) -> None:
+    now = 0.0
+    member = done(started(now, T, checked=False), now, Outcome.DONE, 0.5)
+    told: list[float] = []
+    for after_s, sight, draw in looks:
+        now += after_s
+        member = after_look(after_news(member, now), sight, now=now, draw=draw, timings=T)
+        step = next_step(member, now)
+        assert not isinstance(step, Look)
+        if not isinstance(step, Wait):
+            told.append(now)
+            member = after_request(begun(member), step, Outcome.DONE, now=now, draw=draw, timings=T)
+    assert all(later - earlier >= 1.0 - 1e-6 for earlier, later in pairwise(told))
+    assert len(told) <= 5 + now / 15, "and soon more rarely than that"
 
 
 @given(st.integers(1, 10_000), DRAWS)

@@ -141,6 +141,20 @@ def test_a_move_for_speed_alone_has_to_be_worth_it(fast_s: float, slow_s: float)
     assert (choice.url == "http://b:1") == (slow_s > GAIN * fast_s + GAIN_S)
 
 
+@given(st.floats(0.0, 1.0), st.floats(-0.99, 0.99))
+def test_of_those_that_are_equally_near_the_first_is_returned_to_whichever_is_a_little_nearer(
+    nearer_s: float, apart: float
+) -> None:
+    latencies = (nearer_s, nearer_s + abs(apart) * NEAR_S)
+    first_s, second_s = latencies if apart < 0 else latencies[::-1]
+    upstreams = [
+        Upstream(Address("http://a:1"), latency_s=first_s),
+        Upstream(Address("http://b:1"), latency_s=second_s),
+    ]
+    choice = choose(upstreams, Choice("http://b:1", Why.FAILED, 0.0), 1.0)
+    assert (choice.url, choice.why) == ("http://a:1", Why.PREFERRED)
+
+
 @given(draws, draws, draws)
 def test_one_that_came_back_is_returned_to_after_a_while_of_ones_own(first: float, second: float, third: float) -> None:
     upstreams = [Upstream(Address("http://a:1")), Upstream(Address("http://b:1"))]

@@ -7,16 +7,20 @@ import pytest
 
 from agent.decisions import (
     NEVER,
+    Look,
     Member,
     Outcome,
     Phase,
     Register,
+    Sight,
     TellStatus,
     Timings,
     Wait,
     after_beat,
     after_check,
+    after_look,
     after_move,
+    after_news,
     after_reassert,
     after_request,
     batches,
@@ -109,6 +113,17 @@ def test_unavailable_is_tried_for_ever_with_growing_waits() -> None:
     assert after(member, REGISTER, Outcome.DONE).failures == 0
 
 
+def test_what_came_late_is_said_again_soon_and_fences_nobody_off() -> None:
+    unregistered = after(started(0.0, T, checked=False), REGISTER, Outcome.LATE, now=5.0)
+    assert unregistered.phase is Phase.DUE
+    assert next_step(unregistered, 5.0) == Wait(5.5)
+    assert next_step(unregistered, 5.5) == REGISTER
+    told = after(after_check(registered(), CRITICAL), TellStatus(CRITICAL), Outcome.LATE, now=10.0)
+    assert told.phase is Phase.REGISTERED
+    assert next_step(told, 10.0) == Wait(10.5)
+    assert next_step(told, 10.5) == TellStatus(CRITICAL)
+
+
 @pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.UNKNOWN])
 def test_a_refused_registration_is_tried_again_slowly(outcome: Outcome) -> None:
     member = after(started(0.0, T, checked=False), REGISTER, outcome, now=0.0, draw=0.0)
@@ -171,3 +186,86 @@ def test_decisions_are_values() -> None:
     with pytest.raises(AttributeError):
         registered().phase = Phase.DUE  # type: ignore[misc]
     assert msgspec.structs.replace(registered(), failures=1) != registered()
+
+
+def look(member: Member, sight: Sight, now: float, draw: float = 0.999) -> Member:
+    """Look, as there is something to look at."""
+    assert next_step(member, now) == Look()
+    return after_look(member, sight, now=now, draw=draw, timings=T)
+
+
+def contradicted(member: Member, sight: Sight, now: float) -> tuple[Member, float]:
+    """Return a member that the registry shows otherwise from `now` on, as it is told again, and when that is."""
+    member = look(after_news(member, now), sight, now)
+    step = next_step(member, now)
+    assert isinstance(step, Wait)
+    return look(member, sight, step.until), step.until
+
+
+def test_the_view_is_looked_at_when_it_took_something_in_and_else_never() -> None:
+    assert next_step(registered(), 9.0) == Wait(NEVER)
+    assert next_step(after_news(registered(), 9.0), 9.0) == Look()
+    assert next_step(look(after_news(registered(), 9.0), Sight.SAME, 9.0), 9.0) == Wait(NEVER)
+
+
+def test_a_status_that_is_shown_otherwise_for_a_moment_is_told_again() -> None:
+    member, at = contradicted(registered(), Sight.STATUS, 9.0)
+    assert 9.25 <= at <= 9.5
+    assert next_step(member, at) == TellStatus(PASSING)
+    assert member.phase is Phase.REGISTERED, "its heartbeats go on"
+
+
+def test_an_instance_that_is_shown_otherwise_for_a_moment_registers_again() -> None:
+    member, at = contradicted(registered(), Sight.RECORD, 9.0)
+    assert next_step(member, at) == REGISTER
+
+
+def test_what_is_shown_as_it_was_told_a_moment_later_was_only_on_its_way() -> None:
+    member = look(after_news(registered(), 9.0), Sight.STATUS, 9.0)
+    member = look(after_news(member, 9.1), Sight.SAME, 9.1)
+    assert next_step(member, 9.1) == Wait(NEVER)
+    assert member.contradiction.times == 0
+
+
+def test_more_news_of_a_contradiction_neither_hastens_nor_delays_its_answer() -> None:
+    member = look(after_news(registered(), 9.0), Sight.STATUS, 9.0)
+    due = next_step(member, 9.0)
+    for at in (9.1, 9.2):
+        member = look(after_news(member, at), Sight.RECORD, at)
+        assert next_step(member, at) == due
+
+
+def test_a_view_that_cannot_tell_is_looked_at_again_and_nothing_is_told_meanwhile() -> None:
+    member = look(after_news(registered(), 9.0), Sight.UNKNOWN, 9.0)
+    assert next_step(member, 9.0) == Wait(10.0)
+    assert next_step(look(member, Sight.UNKNOWN, 10.0), 10.0) == Wait(11.0)
+
+
+def test_nobody_looks_while_a_request_is_under_way_and_somebody_does_after_it() -> None:
+    member = after_news(begun(after_check(registered(), CRITICAL)), 9.0)
+    assert next_step(member, 9.0) == Wait(NEVER)
+    member = after_request(member, TellStatus(CRITICAL), Outcome.DONE, now=9.5, draw=0.5, timings=T)
+    assert next_step(member, 9.5) == Look()
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.FENCED])
+def test_one_that_is_not_registered_has_nothing_to_look_for(outcome: Outcome) -> None:
+    member = after_news(after(registered(), REGISTER, outcome), 1.0)
+    step = next_step(member, 1.0)
+    assert isinstance(step, Wait)
+    assert step.until == member.due_at
+
+
+@pytest.mark.parametrize("sight", [Sight.STATUS, Sight.RECORD])
+def test_somebody_who_contradicts_again_and_again_is_answered_more_and_more_rarely(sight: Sight) -> None:
+    member, now, waits = registered(), 9.0, []
+    for _ in range(9):
+        member, at = contradicted(member, sight, now)
+        waits.append(at - now)
+        step = next_step(member, at)
+        assert not isinstance(step, Look | Wait)
+        now = at
+        member = after(member, step, Outcome.DONE, now=now)
+    assert waits[1:] == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0])
+    _, at = contradicted(member, sight, now + 61.0)
+    assert at <= now + 61.5, "after a minute of peace it is a new matter"

@@ -233,6 +233,20 @@ def test_another_history_of_what_is_held_is_checked_exactly() -> None:
     assert holdings.adds_up(digest(A, other_b))
 
 
+def test_who_was_taken_out_in_another_history_is_gone_whether_held_or_not() -> None:
+    second_a, second_c = (instance(name, "10.0.0.9", port=8035) for name in ("aaa", "ccc"))
+    holdings = holding(A, second_a, B, C, second_c)
+    size = holdings.room.size_of("aaa")
+    assert holdings.move([], [(second_a.key, 1), (B.key, 0), (second_c.key, 1)]) == {"aaa", "bbb"}
+    assert held(holdings) == ["aaa"]
+    assert holdings.names() == ["aaa", "ccc"], "one of ccc is left"
+    assert (holdings.room.size_of("aaa") or 0) == (size or 0) - instance_bytes(second_a)
+    assert holdings.adds_up(digest(A, C))
+    assert holdings.move([], [(C.key, 0), (D.key, 0)]) == {"ccc"}, "of ddd nothing was known"
+    assert holdings.names() == ["aaa"]
+    assert holdings.adds_up(digest(A))
+
+
 # -- what is read apart
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 
-from agent.identity import Identity, identified
+import pytest
+
+from agent.identity import Identity, StartTime, corrected_epoch, epoch_of, identified
 from agent.settings import ServiceSpec, read_agent_settings
 
 
@@ -22,7 +24,7 @@ def draws() -> Iterator[str]:
 
 
 def ids(services: tuple[ServiceSpec, ...], kept: Identity) -> tuple[list[str], Identity]:
-    found, identity = identified(services, kept, epoch=100, draws=draws())
+    found, identity = identified(services, kept, draws=draws())
     return [spec.claim.instance_id for spec in found], identity
 
 
@@ -61,6 +63,39 @@ def test_what_is_configured_no_longer_is_forgotten() -> None:
     assert list(kept.instance_ids) == ["geo:8035"]
 
 
-def test_an_epoch_is_newer_than_the_last_also_when_the_clock_was_set_back() -> None:
-    assert identified((), Identity(epoch=50), epoch=100, draws=draws())[1].epoch == 100
-    assert identified((), Identity(epoch=5000), epoch=100, draws=draws())[1].epoch == 5001
+def test_what_was_claimed_last_is_kept_until_something_is_claimed_anew() -> None:
+    assert identified((), Identity(epoch=5000), draws=draws())[1].epoch == 5000
+
+
+def test_an_epoch_is_the_time_of_the_start_by_the_agents_own_clock_where_nothing_else_is_known() -> None:
+    assert epoch_of(StartTime(wall=1000.25, monotonic=50.0), None, 90.0) == 1_000_250
+
+
+@pytest.mark.parametrize("off_s", [-1.9, 0.0, 1.9])
+def test_an_own_clock_that_is_right_says_more_exactly_than_the_registrys_when_the_agent_started(off_s: float) -> None:
+    start = StartTime(wall=1000.25 + off_s, monotonic=50.0)
+    assert epoch_of(start, 1040.0, 89.75) == int((1000.25 + off_s) * 1000)
+
+
+@pytest.mark.parametrize("off_s", [-3600.0, -2.5, 2.5, 3600.0])
+def test_an_own_clock_that_is_wrong_does_not_count_where_the_registry_tells_the_time(off_s: float) -> None:
+    start = StartTime(wall=1000.25 + off_s, monotonic=50.0)
+    assert epoch_of(start, 1040.0, 89.75) == 1_000_250
+
+
+@pytest.mark.parametrize("registry_time", [None, 1040.0])
+def test_an_epoch_is_newer_than_the_last_one_whatever_the_clocks_say(registry_time: float | None) -> None:
+    assert epoch_of(StartTime(1000.0, 50.0, least_epoch=7_000_001), registry_time, 90.0) == 7_000_001
+    assert epoch_of(StartTime(1000.0, 50.0, least_epoch=51), registry_time, 90.0) == 1_000_000
+
+
+def test_an_epoch_is_corrected_to_the_registrys_time_of_the_start_where_that_is_newer_than_the_owners() -> None:
+    behind = StartTime(wall=-2600.0, monotonic=50.0)
+    assert corrected_epoch(behind, 1040.0, 90.0, newer=999_999) == 1_000_000
+    assert corrected_epoch(behind, 1040.0, 90.0, newer=1_000_000) is None, "as new is not newer"
+    assert corrected_epoch(behind, 1040.0, 90.0, newer=9_000_000) is None, "one from the future is waited for, too"
+    assert corrected_epoch(behind, None, 90.0, newer=5) is None
+
+
+def test_a_clock_from_before_the_epoch_of_clocks_makes_no_negative_number() -> None:
+    assert epoch_of(StartTime(wall=-5.0, monotonic=0.0), None, 0.0) == 1

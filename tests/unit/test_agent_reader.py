@@ -64,6 +64,12 @@ def moved(revision: int) -> bytes:
     return moved_line([lived(OSINT)], state="ready", cursor=cursor(revision, "e2"), digest="d")
 
 
+def test_who_was_taken_out_where_history_goes_on_is_told() -> None:
+    line = moved_line([], state="ready", cursor=cursor(7, "e2"), digest="d", removed=[("osint-service", "a", 2)])
+    (change,) = read(line)
+    assert change == Moved((), cursor(7, "e2"), "d", "ready", ((InstanceKey("osint-service", "a"), 2),))
+
+
 def test_a_history_that_goes_on_elsewhere_is_followed_there() -> None:
     change, happened = read(moved(7) + registered(8, "e2"))
     assert change == Moved((lived(OSINT),), cursor(7, "e2"), "d", "ready")

@@ -182,6 +182,20 @@ def test_a_history_that_goes_on_elsewhere_takes_nothing_away_and_is_asserted_to(
     assert watched.told[-1] == {"geo"}
 
 
+def test_who_was_taken_out_where_history_goes_on_is_gone_at_once(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT, GEO, revision=9))
+    watched.view.apply(Moved((), cursor(4, "e2"), digest(OSINT), "ready", ((GEO.key, 0),)))
+    assert watched.names() == ["osint_service"]
+    assert watched.view.complete
+    assert watched.told[-1] == {"geo"}
+
+
+def test_a_registry_that_does_not_know_everybody_takes_nobody_out(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT, GEO, revision=9))
+    watched.view.apply(Moved((), cursor(4, "e2"), digest(OSINT), "warming", ((GEO.key, 0),)))
+    assert watched.names() == ["geo", "osint_service"]
+
+
 def test_a_history_that_goes_on_elsewhere_and_does_not_add_up_is_read_anew_in_time(watched: Watched) -> None:
     watched.view.apply(everything(OSINT, GEO, revision=9))
     watched.view.apply(Moved((), cursor(4), digest(OSINT), "ready"))

@@ -46,6 +46,12 @@ def test_a_key_is_good_for_its_own_service_alone() -> None:
             caller.require(other)
 
 
+def test_only_a_caller_that_may_write_everything_takes_a_living_instances_address() -> None:
+    assert Authenticator(()).identify({}).may_displace
+    assert BOTH.identify({TOKEN_HEADER: "new"}).may_displace
+    assert not BOTH.identify({API_KEY_HEADER: api_key("ip_intel", "new")}).may_displace
+
+
 def test_a_key_is_the_sha_256_of_name_and_secret() -> None:
     # printf 'ip_intelold' | sha256sum
     assert api_key("ip_intel", "old") == "8b2505173f5539b170d86401e7f49e62db62815ed95b8cd3ca0e5ee2aa1443fd"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
 
 from registry_core.api import connections as module
-from registry_core.api.connections import ConnectionLimits, Connections
+from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from tests.programs import eventually
 
 
@@ -137,3 +138,17 @@ async def test_when_it_is_full_who_asked_for_nothing_makes_room_and_who_asked_st
                     with contextlib.suppress(ConnectionError):
                         assert await asyncio.wait_for(refused.read(), 10) == b""
                 assert connections.refused == 1, "those that are served are not driven out"
+
+
+async def test_a_connection_waits_until_the_loop_has_accepted_it() -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    assert not wait_to_be_accepted(server)
+    with socket.socket() as client:
+        client.setblocking(False)
+        client.connect_ex(server.sockets[0].getsockname())
+        assert wait_to_be_accepted(server), "no turn of the loop has come since"
+        await eventually(lambda: not wait_to_be_accepted(server), "it is accepted")
+    server.close()
+    await server.wait_closed()
+    assert not wait_to_be_accepted(server)
+    assert not wait_to_be_accepted(None)

@@ -16,7 +16,7 @@ from registry_core.domain.cursor import Cursor, cursor_of, parse_cursor
 from registry_core.domain.events import Position
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Status
-from registry_core.errors import NotFound, ValidationError, Warming
+from registry_core.errors import NotFound, StoreUnavailable, ValidationError, Warming
 from registry_core.store.memory import MemoryStore
 from tests.samples import FakeClock, claim, instance, lived
 
@@ -31,7 +31,8 @@ class Replica:
         self.store = MemoryStore(clock, LeaseTerms(), "e1", random.Random(1))
         self.view = View(clock, ttl_s=60, warming_s=warming_s, store_age_s=self.store.age_s)
         self.hub = WatchHub(self.view)
-        self.drains = Drains(self.view, self.hub)
+        self.unknown = ""
+        self.drains = Drains(self.view, self.hub, unknown=lambda _: self.unknown)
 
     def counts(self) -> tuple[int, int]:
         view = self.drains.progress(CLAIM.service_name, CLAIM.instance_id)
@@ -167,3 +168,11 @@ def test_a_peer_that_one_replica_cannot_ask_is_missing_unless_another_one_could(
 )
 def test_a_drain_is_not_confirmed_while_anybody_may_not_know(answers: list[DrainView | None]) -> None:
     assert not summed(CLAIM, answers).confirmed
+
+
+async def test_what_the_store_does_not_follow_is_not_said_not_to_exist() -> None:
+    replica = await draining()
+    replica.unknown = "shard 'b' is not followed"
+    with pytest.raises(StoreUnavailable, match="shard 'b' is not followed"):
+        replica.drains.progress("billing", "10.0.0.7:9000")
+    assert replica.counts() == (0, 0), "what is known is told as ever"

@@ -18,6 +18,8 @@ def shard(
     last_failure_at: float | None = None,
     not_closed_s: float = 0.0,
     latency_ms: float | None = 0.4,
+    set_aside: int = 0,
+    notes: tuple[str, ...] = (),
 ) -> ShardReport:
     return ShardReport(
         shard=name,
@@ -34,6 +36,8 @@ def shard(
         not_closed_s=not_closed_s,
         latency_ms=latency_ms,
         connection_pool=PoolReport(1, 5, 50) if latency_ms is not None else None,
+        set_aside=set_aside,
+        notes=notes,
     )
 
 
@@ -49,6 +53,10 @@ def shard(
         (shard(breaker=BreakerState.HALF_OPEN, not_closed_s=60.1), Health.UNHEALTHY),
         (shard(age_s=10.1), Health.UNHEALTHY),
         (shard(age_s=None), Health.UNHEALTHY),
+        (shard(set_aside=1), Health.DEGRADED),
+        (shard(set_aside=100_000), Health.DEGRADED),
+        (shard(set_aside=1, age_s=None), Health.UNHEALTHY),
+        (shard(notes=("no persistence", "maxmemory-policy is allkeys-lru")), Health.HEALTHY),
     ],
 )
 def test_a_shard_is_judged_by_its_answers_its_breaker_and_its_latency(report: ShardReport, health: Health) -> None:
@@ -61,6 +69,7 @@ def test_one_shard_that_is_away_is_a_part_and_all_are_the_whole() -> None:
     assert of_shards([away, away]) is Health.UNHEALTHY
     assert of_shards([shard(), shard("b")]) is Health.HEALTHY
     assert of_shards([]) is Health.HEALTHY  # a store in this process
+    assert of_shards([shard(set_aside=1), shard("b", set_aside=1)]) is Health.DEGRADED
 
 
 def test_redis_is_as_slow_as_its_slowest_shard_and_its_pools_add_up() -> None:

@@ -155,15 +155,23 @@ async def test_a_history_that_goes_on_elsewhere_is_told_as_what_differs(parts: P
     assert lines(parts.hub.open(parse_cursor("0.e1.1")))[0]["reason"] == "epoch"
 
 
-async def test_a_history_that_goes_on_elsewhere_without_somebody_is_told_as_everything(parts: Parts) -> None:
-    await parts.store.register(claim())
-    watcher = parts.hub.open(Cursor())
-    lines(watcher)
+async def test_who_was_taken_out_where_history_goes_on_is_told_with_how_many_are_left(parts: Parts) -> None:
+    for port in (8001, 8002):
+        await parts.store.register(claim(port=port))
+        await parts.store.renew([Beat("ip_intel", f"10.0.0.7:{port}")])
+    whole, part = parts.hub.open(Cursor(), renewals=True), parts.hub.open(Cursor(), label="ip-intel")
+    other = parts.hub.open(Cursor(), label="billing")
+    for watcher in (whole, part, other):
+        lines(watcher)
     position = Position(0, "e2", 5)
-    key = InstanceKey("ip-intel", "10.0.0.7:8034")
+    key = InstanceKey("ip-intel", "10.0.0.7:8001")
     parts.view.moved(cursor_of([position]), [Deregistered(position, key)])
-    snapshot, _ = lines(watcher)
-    assert (snapshot["type"], snapshot["reason"], snapshot["instances"]) == ("snapshot", "epoch", [])
+    gone = ["ip-intel", "10.0.0.7:8001", 1]
+    for watcher, removed in ((whole, [gone]), (part, [gone]), (other, [])):
+        (moved,) = lines(watcher)
+        assert (moved["type"], moved["instances"], moved["removed"]) == ("moved", [], removed)
+    parts.hub.tick()
+    assert [row[1] for row in lines(whole)[0]["renewed"]] == ["10.0.0.7:8002"]
 
 
 async def test_renewals_of_what_is_gone_are_not_told(parts: Parts) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from registry_core.api.auth import Caller
 from registry_core.api.operations import Operations, Policy
-from registry_core.api.resolution import Resolver
 from registry_core.api.schemas import RegisterBody
+from registry_core.api.standstill import WriteGate
 from registry_core.api.view import View
 from registry_core.api.watch import SYNC_EVERY_S
 from registry_core.domain.catalog import Snapshot
@@ -22,6 +22,7 @@ from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import NotFound
 from registry_core.replica import Replica
 from registry_core.replica_settings import ReplicaSettings
+from registry_core.resolution import Resolver
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
 from registry_core.telemetry.metrics import ReplicaMetrics
@@ -40,10 +41,10 @@ class LosingStore(MemoryStore):
 
     faster: str = ""
 
-    async def deregister(self, key: InstanceKey, epoch: int | None = None) -> Instance:
+    async def deregister(self, key: InstanceKey, epoch: int | None = None, *, sequence: int | None = None) -> Instance:
         if key.instance_id == self.faster:
             await super().deregister(key)
-        return await super().deregister(key, epoch)
+        return await super().deregister(key, epoch, sequence=sequence)
 
 
 class Parts:
@@ -52,11 +53,13 @@ class Parts:
         self.store = LosingStore(self.clock, LeaseTerms(), "e1", random.Random(1))
         self.view = View(self.clock, ttl_s=60, warming_s=0, store_age_s=self.store.age_s)
         self.addresses: list[str] = ["10.0.0.7"]
+        metrics = ReplicaMetrics()
         self.operations = Operations(
             self.store,
             self.view,
             Policy(Rules(), LeaseTerms(), "", WhenNonePass.ALL),
-            metrics=ReplicaMetrics(),
+            metrics=metrics,
+            gate=WriteGate(metrics),
             resolver=Resolver(lambda _: self.addresses),
             random=Fixed(),
         )

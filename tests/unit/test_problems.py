@@ -21,6 +21,7 @@ from registry_core.api.health import CPU, Health, judged, worst
         (problems.RequestTimeout("m"), 408),
         (errors.Conflict("m"), 409),
         (errors.Fenced("m"), 409),
+        (errors.Late("m"), 409),
         (errors.AmbiguousInstance("m"), 409),
         (problems.PayloadTooLarge(), 413),
         (problems.UnsupportedMediaType("m"), 415),

@@ -106,8 +106,14 @@ def test_a_good_claim_is_kept_in_its_one_spelling() -> None:
 NEVER_OVERDUE = frozenset[InstanceKey]()
 
 
-def admit(wanted: Registration, catalog: Catalog, overdue: frozenset[InstanceKey] = NEVER_OVERDUE) -> Any:
-    return admitted(wanted, catalog, overdue.__contains__, now=100.0)
+def admit(
+    wanted: Registration,
+    catalog: Catalog,
+    overdue: frozenset[InstanceKey] = NEVER_OVERDUE,
+    *,
+    may_displace: bool = True,
+) -> Any:
+    return admitted(wanted, catalog, overdue.__contains__, now=100.0, may_displace=may_displace)
 
 
 def holding(*records: Any) -> Catalog:
@@ -160,6 +166,19 @@ def test_an_overdue_suspect_or_critical_holder_makes_room() -> None:
     assert admit(claim("billing"), holding(suspect)).evicted == (suspect.key,)
     critical = instance(status=Status.CRITICAL)
     assert admit(claim("billing"), holding(critical)).evicted == (critical.key,)
+
+
+def test_a_caller_that_may_not_displace_takes_over_from_silent_and_from_own_instances() -> None:
+    critical = instance(status=Status.CRITICAL)
+    with pytest.raises(Conflict):
+        admit(claim("billing"), holding(critical), may_displace=False)
+    own = admit(claim(instance_id="new"), holding(critical), may_displace=False)
+    assert own.evicted == (critical.key,)
+    suspect = instance(suspect=True)
+    assert admit(claim("billing"), holding(suspect), may_displace=False).evicted == (suspect.key,)
+    overdue = instance()
+    admission = admit(claim("billing"), holding(overdue), frozenset({overdue.key}), may_displace=False)
+    assert admission.evicted == (overdue.key,)
 
 
 def test_an_older_epoch_is_fenced_off_and_a_newer_one_takes_over() -> None:

@@ -1,12 +1,16 @@
-"""The one lookup of a host's addresses: best effort, in time, and never more than a few at once."""
+"""Looking up the addresses of hosts: best effort, in time, and never more than a few at once."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
 import threading
+from collections.abc import Iterator
 
 import pytest
 
-from registry_core.api.resolution import MAX_PENDING, Resolver, usable
+from registry_core.resolution import MAX_PENDING, MAX_SERVERS_PENDING, Resolver, ServerAddresses, usable
 from tests.programs import eventually
 
 
@@ -52,3 +56,114 @@ async def test_a_dead_name_server_costs_the_timeout_and_a_few_threads_at_most() 
 def test_only_what_can_be_connected_to_is_kept() -> None:
     assert usable(["0.0.0.0", "224.0.0.1", "::", "fe80::1%eth0", "nonsense", "::1"]) == ("::1",)
     assert len(usable(f"10.0.0.{n}" for n in range(100))) == 16
+
+
+class Names:
+    """A name server for `ServerAddresses`: it answers, refuses, or says nothing until it is told to."""
+
+    def __init__(self) -> None:
+        self.says: list[str] | OSError = ["10.0.0.7"]
+        self.asked: list[str] = []
+        self.speaks = threading.Event()
+        self.speaks.set()
+
+    def __call__(self, host: str) -> list[str]:
+        self.asked.append(host)
+        self.speaks.wait(30)
+        if isinstance(self.says, OSError):
+            raise self.says
+        return self.says
+
+    @contextlib.contextmanager
+    def silent(self) -> Iterator[None]:
+        """Say nothing for the length of a `with`."""
+        self.speaks.clear()
+        try:
+            yield
+        finally:
+            self.speaks.set()
+
+
+AWAY = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+NO_SUCH_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+async def test_a_server_is_asked_for_at_each_connection_and_its_addresses_stay_in_order() -> None:
+    names = Names()
+    servers = ServerAddresses(names)
+    names.says = ["2001:db8::1", "10.0.0.9", "10.0.0.1"]
+    assert await servers.find("redis") == ("2001:db8::1", "10.0.0.9", "10.0.0.1")
+    names.says = ["10.0.0.2"]
+    assert await servers.find("redis") == ("10.0.0.2",), "it has moved"
+    assert await servers.find("10.0.0.3") == ("10.0.0.3",)
+    assert names.asked == ["redis", "redis"], "an address is nothing to be looked up"
+
+
+async def test_the_last_known_address_does_while_the_name_server_says_nothing() -> None:
+    names = Names()
+    servers = ServerAddresses(names, timeout_s=0.05)
+    assert await servers.find("redis") == ("10.0.0.7",)
+    with names.silent():
+        for _ in range(5):
+            assert await servers.find("redis") == ("10.0.0.7",)
+        assert names.asked == ["redis"] * 2, "one question is under way, whoever asks"
+    names.says = AWAY
+    assert await servers.find("redis") == ("10.0.0.7",)
+
+
+async def test_a_name_that_is_gone_is_not_found_at_its_last_address() -> None:
+    names = Names()
+    servers = ServerAddresses(names)
+    await servers.find("redis")
+    names.says = NO_SUCH_NAME
+    with pytest.raises(socket.gaierror, match="not known"):
+        await servers.find("redis")
+    names.says = AWAY
+    with pytest.raises(socket.gaierror, match="Temporary failure"):
+        await servers.find("redis")
+
+
+async def test_a_name_that_was_never_known_is_an_error_in_time_and_an_answer_that_is_late_counts() -> None:
+    names = Names()
+    servers = ServerAddresses(names, timeout_s=0.05)
+    with names.silent(), pytest.raises(socket.gaierror, match="no name server answers"):
+        await servers.find("redis")
+    await eventually(lambda: not any(t.name == "resolve redis" for t in threading.enumerate()), "it has answered")
+    with names.silent():
+        assert await servers.find("redis") == ("10.0.0.7",)
+
+
+async def test_all_who_ask_at_once_share_one_question_and_one_of_them_may_leave() -> None:
+    names = Names()
+    servers = ServerAddresses(names, timeout_s=20)
+    with names.silent():
+        tasks = [asyncio.create_task(servers.find("redis")) for _ in range(10)]
+        await eventually(lambda: bool(names.asked), "it is asked")
+        tasks[0].cancel()
+        await asyncio.gather(tasks[0], return_exceptions=True)
+    assert await asyncio.gather(*tasks[1:]) == [("10.0.0.7",)] * 9
+    assert names.asked == ["redis"]
+
+
+async def test_a_dead_name_server_holds_a_bounded_number_of_threads() -> None:
+    names = Names()
+    servers = ServerAddresses(names, timeout_s=0.001)
+    with names.silent():
+        for number in range(MAX_SERVERS_PENDING + 5):
+            with pytest.raises(socket.gaierror):
+                await servers.find(f"redis-{number}")
+        assert len(names.asked) == MAX_SERVERS_PENDING
+
+
+def test_a_question_outlives_the_loop_that_asked_it() -> None:
+    names = Names()
+    servers = ServerAddresses(names, timeout_s=0.01)
+
+    async def ask() -> tuple[str, ...] | None:
+        with contextlib.suppress(socket.gaierror):
+            return await servers.find("redis")
+        return None
+
+    with names.silent():
+        assert asyncio.run(ask()) is None
+    assert asyncio.run(ask()) == ("10.0.0.7",)

@@ -35,6 +35,9 @@ class Vote(msgspec.Struct, frozen=True):
     config_epoch: int
     replicas: tuple[Address, ...] = ()
     promoted: Address | None = None  # the replica that this Sentinel is putting in the master's place
+    failing_over: bool = False  # this Sentinel is looking for a successor, or putting one in place
+    down: frozenset[Address] = frozenset()  # the replicas that it cannot reach, and does not promote
+    barred: frozenset[Address] = frozenset()  # those that it may never promote, by their priority
 
 
 class Promotion(msgspec.Struct, frozen=True):

@@ -39,7 +39,7 @@ def verdict_on(error: BaseException) -> Verdict:
         return Verdict.AGAIN
     if isinstance(error, exceptions.OutOfMemoryError) or "OOM" in text or "MISCONF" in text:
         return Verdict.HOPELESS
-    if any(word in text for word in ("NOREPLICAS", "BUSY", "NOTOPEN")):
+    if any(word in text for word in ("NOREPLICAS", "BUSY", "NOTOPEN", "TOOLATE")):
         return Verdict.AGAIN
     if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError | TimeoutError):
         return Verdict.ELSEWHERE

@@ -2,6 +2,9 @@
 
 It begins with everything, goes on with events, and begins again when its place in the history is gone:
 another epoch, or events that were trimmed away. Who waits for a revision is woken when it has been told.
+
+Nothing that somebody else put into the shard stops it: what cannot be read is set aside, and its revision is told as
+one that concerns nobody; what a later release tells is looked up in the record.
 """
 
 from __future__ import annotations
@@ -9,26 +12,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import secrets
-from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from registry_core.domain.events import Event, Position, Renewed
-from registry_core.domain.records import InstanceKey
+from registry_core.domain.events import Deregistered, Event, Expired, Position, Renewed
+from registry_core.domain.records import Instance, InstanceKey
 from registry_core.errors import StoreUnavailable
 from registry_core.ports import Clock
-from registry_core.store.redis import rows, scripts
+from registry_core.store.redis import rows
+from registry_core.store.redis.arrivals import Arrivals
 from registry_core.store.redis.ending import end
 from registry_core.store.redis.failures import words_of
 from registry_core.store.redis.held import Held
+from registry_core.store.redis.journal import JOURNAL_S, Journal, Written
+from registry_core.store.redis.link import Link
+from registry_core.store.redis.lives import ForeignKeys, Lives
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.probes import fault_of
-from registry_core.store.redis.reading import read_whole
-from registry_core.store.redis.scripts import Name
+from registry_core.store.redis.reading import Whole, looked_up, one, read_whole, set_aside
+from registry_core.store.redis.rows import NOBODY, Entry, Order, Unreadable
+from registry_core.store.redis.scripts import Name, called
+from registry_core.store.redis.upkeep import Upkeep
 
 BLOCK_S: Final = 1.0
 READ_EVENTS: Final = 500
@@ -40,19 +47,12 @@ RETRY_S: Final = 0.05
 # What goes wrong again and again, though the master is there, is not tried twenty times a second.
 RETRY_MOST_S: Final = 1.0
 SAY_AGAIN_S: Final = 30.0
-# For one answer of the server; reading everything has longer, since it grows with the shard.
-ANSWER_S: Final = 5.0
+# Reading everything takes longer than one answer of the server, since it grows with the shard.
 SNAPSHOT_S: Final = 120.0
-# A write may have been taken by the last master just before the end, and is told by the next one only:
-# longer than a failover takes.
-REACH_S: Final = 3.0
-REMEMBERED_EPOCHS: Final = 16
+# What was renewed that far in the server's future was renewed before its clock was set back.
+CLOCK_ERROR_S: Final = 1.0
 
 _log = structlog.get_logger(component="store.redis")
-
-
-class ForeignKeys(StoreUnavailable):
-    """Raised when the prefix holds keys of another program; nothing of them was touched."""
 
 
 class ShardFeed(Protocol):
@@ -63,11 +63,16 @@ class ShardFeed(Protocol):
         """Whether what is read is to be found by its address."""
         ...
 
-    async def shard_read(self, shard: int, position: Position, held: Held, *, born_empty: bool) -> None:
+    async def shard_read(self, shard: int, position: Position, held: Held, *, whole: bool, born_empty: bool) -> None:
         """All that the shard holds; `born_empty` when its server came up without any memory.
 
-        Returns when it has been delivered.
+        Not `whole`: something that was delivered is missing, and nothing says that it was taken out. Returns when it
+        has been delivered.
         """
+        ...
+
+    def missing(self, shard: int, held: Held) -> list[InstanceKey]:
+        """Who was delivered of this shard, and is not in `held`."""
         ...
 
     def shard_events(self, events: list[Event]) -> None:
@@ -78,32 +83,53 @@ class ShardFeed(Protocol):
         """When that instance was last heard of, as far as it was delivered; Unix seconds."""
         ...
 
+    def instance(self, shard: int, key: InstanceKey) -> Instance | None:
+        """That instance, as it was delivered of this shard."""
+        ...
+
+    def instances(self, shard: int) -> list[Instance]:
+        """All that was delivered of this shard."""
+        ...
+
 
 class Follower:
     """Follows one shard for as long as it runs."""
 
     def __init__(
-        self, shard: int, masters: Masters, prefix: str, feed: ShardFeed, clock: Clock, *, unknown_s: float
+        self,
+        shard: int,
+        masters: Masters,
+        lives: Lives,
+        *,
+        prefix: str,
+        feed: ShardFeed,
+        journal: Journal,
+        clock: Clock,
     ) -> None:
-        """`unknown_s`: how long after an empty start of the server who is missing may be alive."""
         self._shard = shard
-        self._unknown_s = unknown_s
         self._masters = masters
+        self._lives = lives
         self._prefix = prefix
         self._feed = feed
+        self._journal = journal
         self._clock = clock
+        self._upkeep = Upkeep(masters.name, prefix)
         self._position = Position(shard, "", 0)
-        self._epochs_before: deque[str] = deque(maxlen=REMEMBERED_EPOCHS)
+        self._life = 0
         self._renewals_ms = 0
         self._renewals_at = -math.inf
         self._confirmed_at = -math.inf
-        self._awaited: dict[asyncio.Future[None], tuple[str, int]] = {}  # who waits for which epoch and revision
+        self._arrivals = Arrivals()
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self.fault = ""  # why the shard cannot be read, when somebody has to change a setting for it
+        self.interrupted = ""  # why it was not followed the last time that it was not
+        self.aside: dict[str, Unreadable] = {}  # what cannot be read, by its field
+        self._surplus = 0  # records beyond those that were delivered, when everything was last read for it
         self._said: tuple[str, float] = ("", -math.inf)
         masters.subscribe(self._moved.set)
+        lives.subscribe(self._moved.set)
 
     @property
     def position(self) -> Position:
@@ -129,24 +155,7 @@ class Follower:
 
     async def reached(self, epoch: str, revision: int) -> None:
         """Return when that revision has been delivered, or a later epoch; after REACH_S anyway."""
-        if self._has_told(epoch, revision):
-            return
-        # One future for each write, since a condition would wake all of them for each batch that is told.
-        loop = asyncio.get_running_loop()
-        told: asyncio.Future[None] = loop.create_future()
-        self._awaited[told] = (epoch, revision)
-        patience = loop.call_later(REACH_S, _resolve, told)
-        try:
-            await told
-        finally:
-            patience.cancel()
-            del self._awaited[told]
-
-    def _has_told(self, epoch: str, revision: int) -> bool:
-        # An epoch that is not this one may be one that the follower has still to read.
-        if self._position.epoch == epoch:
-            return self._position.revision >= revision
-        return epoch in self._epochs_before
+        await self._arrivals.reached(epoch, revision)
 
     def heard(self, key: InstanceKey, at_ms: int) -> None:
         """A lease was renewed through this store: deliver it, and not once more when it is read."""
@@ -157,23 +166,32 @@ class Follower:
     async def _run(self) -> None:
         failures = 0
         while True:
+            link: Link | None = None
             try:
                 self._moved.clear()
-                client = await self._masters.current()
-                await self._follow(client)
+                opened = await self._lives.open()
+                link = opened.link
+                if self._lives.is_newest(link):
+                    self._moved.clear()  # it may have been this very life that has begun
+                await self._follow(link, born_empty=opened.born_empty)
                 failures = 0
             except ForeignKeys as error:
                 failures += 1
                 self._give_up(str(error))
-            except StoreUnavailable:
+            except StoreUnavailable as error:
                 failures = 0
+                self.interrupted = str(error)
             except Exception as error:  # noqa: BLE001 - the top of the loop: whatever it was, following goes on
                 failures += 1
                 fault = fault_of(error)
+                self.interrupted = fault.reason
                 if fault.lasting and isinstance(error, ResponseError):
                     self._give_up(f"{self._masters.name}: redis {self._masters.address}: {fault.reason}")
                 else:
                     self._say("follower_interrupted", f"{type(error).__name__}: {words_of(error)}")
+            finally:
+                if link is not None:
+                    await link.close()
             pause_s = min(RETRY_S * 2 ** min(failures, 10), RETRY_MOST_S) if failures else RETRY_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
@@ -193,103 +211,186 @@ class Follower:
             self._said = (because, now)
             _log.warning(event, shard=self._masters.name, because=because)
 
-    async def _follow(self, client: Redis) -> None:
-        async with asyncio.timeout(ANSWER_S):
-            epoch, _revision, born_empty = await self._open(client)
-        if epoch != self._position.epoch:
-            await self._read_all(client, born_empty=born_empty)
+    async def _follow(self, link: Link, *, born_empty: bool) -> None:
+        """Follow one life of the shard for as long as it is the newest. Raises what redis-py raises."""
+        self._life = link.life.number
+        if link.life.epoch != self._position.epoch:
+            await self._read_all(link, born_empty=born_empty)
         missing = False  # whether the last look showed events that reading did not bring
-        while not self._moved.is_set():
+        block_ms = str(int(BLOCK_S * 1000))
+        while self._lives.is_newest(link) and not self._moved.is_set():
             after = f"{self._position.revision}-0"
-            async with asyncio.timeout(BLOCK_S + ANSWER_S):
-                read: Any = await client.xread(
-                    {f"{self._prefix}:events": after}, count=READ_EVENTS, block=int(BLOCK_S * 1000)
-                )
+            read: Any = await one(
+                link,
+                ("XREAD", "COUNT", str(READ_EVENTS), "BLOCK", block_ms, "STREAMS", f"{self._prefix}:events", after),
+            )
             if read:
-                entries: list[tuple[bytes, dict[bytes, bytes]]] = read[0][1]
-                await self._deliver(client, entries)
+                await self._deliver(link, read[0][1])
                 missing = False
             else:
-                async with asyncio.timeout(ANSWER_S):
-                    found: Any = await client.hmget(f"{self._prefix}:meta", ["epoch", "revision"])
-                if found[0] is None or found[0].decode() != self._position.epoch:
+                found = await self._meta(link)
+                if found is None or found[0] != self._position.epoch:
                     return  # another life of the shard: begin again
-                revision = int(found[1])
+                revision = found[1]
                 # One may have come just now; but what is missing twice, or is taken back, is not ours to wait for.
                 if revision < self._position.revision or (missing and revision > self._position.revision):
-                    await self._catch_up(client)
+                    await self._catch_up(link)
                 missing = revision > self._position.revision
-            self._confirmed_at, self.fault = self._clock.monotonic(), ""
+            self._confirmed_at, self.fault, self.interrupted = self._clock.monotonic(), "", ""
             if self._confirmed_at - self._renewals_at >= RENEWALS_EVERY_S:
                 self._renewals_at = self._confirmed_at
-                await self._read_renewals(client)
+                await self._read_renewals(link)
+                await self._inspect(link)
 
-    async def _open(self, client: Redis) -> tuple[str, int, bool]:
-        run_id = self._masters.run_id
-        result = await scripts.run(
-            client, Name.OPEN, self._prefix, run_id, secrets.token_hex(8), str(int(self._unknown_s * 1000))
-        )
-        if result[0] == b"foreign":
-            key = result[1].decode(errors="replace")
-            raise ForeignKeys(f"{self._masters.name}: {key} is a key of another program: choose another prefix=")
-        return result[1].decode(), int(result[2]), result[3] == b"1"
+    async def _meta(self, link: Link) -> tuple[str, int] | None:
+        """Return the epoch and the revision of the shard, or None when it was emptied."""
+        epoch, revision = await one(link, ("HMGET", f"{self._prefix}:meta", "epoch", "revision"))
+        return None if epoch is None or revision is None else (epoch.decode(), int(revision))
 
-    async def _deliver(self, client: Redis, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
-        first = int(entries[0][0].partition(b"-")[0])
-        if first != self._position.revision + 1:
-            await self._catch_up(client)
+    # -- events
+
+    async def _deliver(self, link: Link, read: list[tuple[bytes, list[bytes]]]) -> None:
+        first = read[0][0]
+        if first != b"%d-0" % (self._position.revision + 1):
+            await self._mend_stream(link, [id_ for id_, _ in read])
             return
-        events = [rows.event_of(self._shard, self._position.epoch, id_, entry) for id_, entry in entries]
+        events: list[Event] = []
+        for id_, flat in read:
+            if id_ != b"%d-0" % (self._position.revision + len(events) + 1):
+                break  # what follows is looked at as the first of the next reading
+            entry = rows.entry_of(self._shard, self._position.epoch, id_, rows.paired(flat))
+            if isinstance(entry, Entry) and entry.event is None:
+                entry = await looked_up(link, self._prefix, self._shard, self._position.epoch, entry)
+            events.append(self._taken(entry, self._position.revision + len(events) + 1))
         for start in range(0, len(events), DELIVERED_AT_ONCE):
             part = events[start : start + DELIVERED_AT_ONCE]
             self._feed.shard_events(part)
             self._tell(part[-1].position)
             await asyncio.sleep(0)
 
-    async def _catch_up(self, client: Redis) -> None:
+    def _taken(self, entry: Entry | Unreadable, revision: int) -> Event:
+        """Return the event to tell for one entry, and remember what it means for later lives."""
+        if isinstance(entry, Unreadable):
+            self._set_aside([entry])
+            # Each revision is told, so that readers see that none is missing.
+            return Deregistered(Position(self._shard, self._position.epoch, revision), NOBODY)
+        event = entry.event
+        assert event is not None  # it was looked up
+        self.aside.pop(entry.field.decode(errors="replace"), None)
+        self._remember(event, entry)
+        return event
+
+    def _remember(self, event: Event, entry: Entry) -> None:
+        now = self._clock.monotonic()
+        order = entry.order if entry.order is not None else Order(self._life, event.position.revision)
+        match event:
+            case Expired(key=key):
+                self._journal.forget(key)
+            case Deregistered(key=key):
+                self._journal.note(key, Written(order, None, entry.epoch), now)
+            case _:
+                instance = self._as_of(event)
+                if instance is not None and not instance.suspect:
+                    self._journal.note(event.key, Written(order, instance, instance.epoch), now)
+
+    def _as_of(self, event: Event) -> Instance | None:
+        """Return the instance that an event is about, as it is after that."""
+        known = self._journal.latest(event.key)
+        before = known.instance if known is not None else self._feed.instance(self._shard, event.key)
+        return rows.after(event, before)
+
+    async def _mend_stream(self, link: Link, ids: list[bytes]) -> None:
+        """Take out of the stream what somebody else put there; read everything when it is not for that."""
+        found = await self._meta(link)
+        if found is not None and not await self._upkeep.take_out_foreign_events(link, ids, found[1]):
+            await self._catch_up(link)
+
+    def _set_aside(self, entries: Iterable[Unreadable]) -> None:
+        for entry in entries:
+            if entry.field not in self.aside:
+                set_aside(self.aside, entry)
+                _log.warning("entry_set_aside", shard=self._masters.name, field=entry.field, because=entry.reason)
+
+    # -- everything
+
+    async def _catch_up(self, link: Link) -> None:
         """Read everything: the events from here on are not all there any more."""
         _log.info("follower_behind", shard=self._masters.name, revision=self._position.revision)
-        await self._read_all(client, born_empty=False)
+        await self._read_all(link, born_empty=False)
 
-    async def _read_all(self, client: Redis, *, born_empty: bool) -> None:
-        async with asyncio.timeout(SNAPSHOT_S):
-            whole = await read_whole(client, self._prefix, self._shard, addresses=self._feed.needs_addresses)
+    async def _read_all(self, link: Link, *, born_empty: bool) -> None:
+        """Read everything, after what is lacking and was not taken out has been put back."""
+        whole = await self._read_whole(link)
+        lost = await self._upkeep.lost(link, self._feed.missing(self._shard, whole.held))
+        if lost and not born_empty and self.age_s() < JOURNAL_S:
+            instances = [self._feed.instance(self._shard, key) for key in lost]
+            await self._upkeep.put_back(link, [instance for instance in instances if instance is not None])
+            whole = await self._read_whole(link)
+            lost = await self._upkeep.lost(link, self._feed.missing(self._shard, whole.held))
         # Leases that were renewed while the records were read are read again.
         self._renewals_ms = whole.began_ms
-        await self._feed.shard_read(self._shard, whole.position, whole.held, born_empty=born_empty)
+        known, self.aside = self.aside, {}
+        for entry in whole.aside:
+            if entry.field in known:
+                self.aside[entry.field] = entry
+        self._set_aside(whole.aside)
+        await self._feed.shard_read(self._shard, whole.position, whole.held, whole=not lost, born_empty=born_empty)
         self._confirmed_at = self._clock.monotonic()
         self._settled.set()
         self._tell(whole.position)
 
-    async def _read_renewals(self, client: Redis) -> None:
+    async def _read_whole(self, link: Link) -> Whole:
+        async with asyncio.timeout(SNAPSHOT_S):
+            return await read_whole(link, self._prefix, self._shard, addresses=self._feed.needs_addresses)
+
+    # -- leases, and the keys beside each other
+
+    async def _read_renewals(self, link: Link) -> None:
         """Deliver the leases that were renewed since the last time, whoever took the heartbeats."""
         last = b""  # only within this: a renewal of the same millisecond may come yet, and stand before it
         while True:
-            async with asyncio.timeout(ANSWER_S):
-                found = await scripts.call(
-                    client, Name.RENEWALS, self._prefix, str(self._renewals_ms), last, str(READ_RENEWALS)
-                )
+            now_ms, *found = await one(
+                link, called(Name.RENEWALS, self._prefix, (str(self._renewals_ms), last, str(READ_RENEWALS)))
+            )
+            now_s = int(now_ms) / 1000
+            if self._renewals_ms / 1000 > now_s + CLOCK_ERROR_S:
+                # The server's clock was set back: what is renewed since stands before all that was read.
+                self._renewals_ms, last = 0, b""
+                continue
             renewed: list[Event] = []
             for field, score in zip(found[::2], found[1::2], strict=True):
-                key, at_s = rows.key_of(field), int(score) / 1000
-                if 0.0 < self._feed.heard_at(self._shard, key) < at_s:
+                at_s = float(score) / 1000
+                try:
+                    key = rows.key_of(field)
+                except ValueError:
+                    continue
+                heard_at = self._feed.heard_at(self._shard, key)
+                if 0.0 < heard_at < at_s or heard_at > now_s + CLOCK_ERROR_S:
                     renewed.append(Renewed(self._position, key, at_s))
             if renewed:
                 self._feed.shard_events(renewed)
             if len(found) < 2 * READ_RENEWALS:
                 return
-            last, self._renewals_ms = found[-2], int(found[-1])
+            last, self._renewals_ms = found[-2], int(float(found[-1]))
+
+    async def _inspect(self, link: Link) -> None:
+        """See whether the keys are in step with each other, and with what was delivered; mend what is not."""
+        try:
+            revision, records = await self._upkeep.inspect(link)
+        except ResponseError as error:
+            self._say("shard_not_inspected", words_of(error))  # a master that takes no writes, for now
+            return
+        if revision != self._position.revision:
+            return  # something happened meanwhile: the next look tells
+        delivered = self._feed.instances(self._shard)
+        surplus = records - len(delivered)
+        if surplus < 0:
+            await self._upkeep.put_back(link, delivered)
+        elif surplus > len(self.aside) and surplus != self._surplus:
+            self._surplus = surplus
+            await self._catch_up(link)
 
     def _tell(self, position: Position) -> None:
         """Note that everything up to `position` was delivered, and wake who waits for it."""
-        if position.epoch != self._position.epoch:
-            self._epochs_before.append(self._position.epoch)
         self._position = position
-        for told, awaited in self._awaited.items():
-            if self._has_told(*awaited):
-                _resolve(told)
-
-
-def _resolve(told: asyncio.Future[None]) -> None:
-    if not told.done():
-        told.set_result(None)
+        self._arrivals.tell(position)

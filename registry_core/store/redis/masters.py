@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from redis.asyncio import Redis
 
 from registry_core.ports import Clock, PoolReport
+from registry_core.store.redis.quorum import Standing
 from registry_core.store.redis.url import ONLY_SHARD, Access, Address, PoolTerms, RedisSettings
 from registry_core.store.redis.watcher import DEFAULT_POOL, Watcher
 
@@ -42,6 +43,11 @@ class Masters(Protocol):
         ...
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What an operator should change about the current master, in words for people."""
+        ...
+
+    @property
     def latency_ms(self) -> float | None:
         """How long the current master takes to answer, in the middle; None when it is not known."""
         ...
@@ -49,6 +55,11 @@ class Masters(Protocol):
     @property
     def connections(self) -> PoolReport | None:
         """The connections to the current master; None when there is none."""
+        ...
+
+    @property
+    def standing(self) -> Standing:
+        """What the last answers of all servers say of who leads, and of who may lead next."""
         ...
 
     async def start(self) -> None:
@@ -65,6 +76,10 @@ class Masters(Protocol):
 
     async def current(self) -> Redis:
         """Return the client of the current master. Raises StoreUnavailable at once when there is none."""
+        ...
+
+    def doubt(self) -> None:
+        """Ask all servers often for a while: something does not look as it should."""
         ...
 
     def failed(self, client: Redis, error: Exception) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Final
 
-from registry_core.domain.catalog import Catalog
+from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.records import InstanceKey
 from registry_core.store.redis.held import Held
 
@@ -18,6 +18,26 @@ def parts(keys: list[InstanceKey]) -> Iterator[list[InstanceKey]]:
     """Yield the keys in parts so small that nobody notices the work on one."""
     for start in range(0, len(keys), PART):
         yield keys[start : start + PART]
+
+
+async def differences(before: Held, after: Held) -> list[InstanceKey]:
+    """Return who differs between them, apart from heartbeats, with turns for the others.
+
+    Who does not differ is one object in both from then on, so that nothing is kept twice.
+    """
+    found: list[InstanceKey] = []
+    for part in parts(list(before.lived)):
+        found += [key for key in part if key not in after.lived]
+        await asyncio.sleep(0)
+    for part in parts(list(after.lived)):
+        for key in part:
+            old, new = before.lived.get(key), after.lived[key]
+            if old is not None and old.instance == new.instance:
+                after.lived[key] = Lived(old.instance, max(old.heartbeat_at, new.heartbeat_at))
+            else:
+                found.append(key)
+        await asyncio.sleep(0)
+    return found
 
 
 async def shed(old: Held | Catalog) -> None:

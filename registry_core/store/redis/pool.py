@@ -9,7 +9,7 @@ import asyncio
 import functools
 import socket
 import ssl
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from registry_core.errors import SettingsError
 from registry_core.ports import PoolReport
+from registry_core.resolution import ServerAddresses
 from registry_core.store.redis.url import Access, Address, PoolTerms
 
 OPERATION_TIMEOUT_S: Final = 5.0
@@ -34,12 +35,45 @@ KEEPALIVE: Final = {
 }
 
 
-class TlsConnection(SSLConnection):
+# Of all servers of this process: what one client has learnt of a name is of use to the others.
+_ADDRESSES: Final = ServerAddresses()
+
+
+class PlainConnection(Connection):
+    """A connection whose server may have a name: that is resolved first, and never by the loop's executor.
+
+    Both loops wait for their own resolvers' threads when the process ends, for as long as a name server is silent,
+    and uvloop's have nothing else done meanwhile: with four names a replica neither listened nor ended.
+    """
+
+    _address: str = ""
+
+    async def _connect(self) -> None:
+        addresses = await _ADDRESSES.find(self.host)
+        async with asyncio.timeout(self.socket_connect_timeout):
+            for self._address in addresses:
+                try:
+                    await super()._connect()  # type: ignore[no-untyped-call]
+                except OSError:
+                    if self._address == addresses[-1]:
+                        raise
+                else:
+                    return
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        return {**super()._connection_arguments(), "host": self._address}
+
+
+class TlsConnection(PlainConnection, SSLConnection):
     """A connection over TLS whose certificates were read before: none is read for each connection anew."""
 
     def __init__(self, *, tls: ssl.SSLContext, **options: Any) -> None:
         super().__init__(**options)
         self.ssl_context.context = tls
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        # The certificate is for the name that the server is known by, and not for what that resolves to.
+        return {**super()._connection_arguments(), "server_hostname": self.host}
 
 
 @functools.lru_cache(maxsize=8)
@@ -101,7 +135,7 @@ def open_client(
     pool: BlockingConnectionPool = BlockingConnectionPool(
         max_connections=max_connections,
         timeout=timeout_s,
-        connection_class=TlsConnection if access.tls else Connection,
+        connection_class=TlsConnection if access.tls else PlainConnection,
         **options,
     )
     return Redis.from_pool(pool)

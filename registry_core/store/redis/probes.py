@@ -28,7 +28,18 @@ from registry_core.store.redis.url import Address
 
 LEAST_VERSION: Final = (6, 2)
 # Messages of Sentinels that mean: something happens to this master, ask everybody now.
-CHANNELS: Final = ("+sdown", "+odown", "+selected-slave", "+promoted-slave", "+switch-master")
+CHANNELS: Final = (
+    "+sdown",
+    "-sdown",
+    "+odown",
+    "+try-failover",
+    "+selected-slave",
+    "+failover-state-send-slaveof-noone",
+    "+promoted-slave",
+    "+switch-master",
+)
+# A replica of which a Sentinel says so is not promoted by it.
+_DOWN: Final = frozenset({"s_down", "o_down"})
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -58,7 +69,7 @@ _TLS_FAULTS: Final = (
 
 def fault_of(error: BaseException, *, tls: bool = False, sentinel: bool = False) -> Fault:
     """Return what an error of a server means; `tls` and `sentinel` say how, and as what, it was asked."""
-    text = _CONNECTING.sub("", words_of(error))
+    text = _CONNECTING.sub("", words_of(error)).removesuffix(".")
     if isinstance(error, NoPermissionError) or _NOT_PERMITTED.search(text):
         return Fault(f"its ACL does not let the user do what is needed ({text})", lasting=True)
     if isinstance(error, AuthenticationError | AuthorizationError) or "NOAUTH" in text:
@@ -114,6 +125,21 @@ async def ask_node(client: Redis) -> Sighting | Fault:
     return _sighting(role, str(info["run_id"]))
 
 
+async def ask_sections(client: Redis, sections: Sequence[str]) -> Mapping[str, Any] | None:
+    """Return what these sections of a node's INFO say, all in one; None when it does not answer.
+
+    One INFO for each: several sections in one came with Redis 7.0.
+    """
+    pipeline = client.pipeline(transaction=False)
+    for section in sections:
+        pipeline.execute_command("INFO", section)
+    try:
+        answers = await pipeline.execute()
+    except (RedisError, OSError):
+        return None
+    return {name: value for answer in answers for name, value in answer.items()}
+
+
 def _sighting(role: Sequence[Any], run_id: str) -> Sighting:
     if _text(role[0]) == "master":
         return Sighting(True, run_id, replicas=tuple(_address(r[0], r[1]) for r in role[2]))
@@ -137,12 +163,17 @@ async def ask_sentinel(client: Redis, name: str) -> Vote | Fault:
         return Fault("it is a Redis, not a Sentinel", lasting=True) if unknown else fault_of(address, sentinel=True)
     if address is None or isinstance(master, BaseException) or isinstance(replicas, BaseException):
         return Fault(f"it watches no master named {name!r}", lasting=True)
-    known = [_fields(replica) for replica in replicas]
+    known = {_address(node["ip"], node["port"]): node for node in map(_fields, replicas)}
+    flags = {node: frozenset(said.get("flags", "").split(",")) for node, said in known.items()}
+    seen = _fields(master)
     return Vote(
         _address(*address),
-        int(_fields(master).get("config-epoch", "0")),
-        tuple(_address(node["ip"], node["port"]) for node in known),
-        next((_address(n["ip"], n["port"]) for n in known if "promoted" in n["flags"].split(",")), None),
+        int(seen.get("config-epoch", "0")),
+        tuple(known),
+        next((node for node in known if "promoted" in flags[node]), None),
+        "failover_in_progress" in seen.get("flags", "").split(","),
+        frozenset(node for node in known if flags[node] & _DOWN),
+        frozenset(node for node, said in known.items() if said.get("slave-priority") == "0"),
     )
 
 

@@ -1,23 +1,68 @@
 """What stands in Redis, as our types: fields, values and the entries of the stream. Pure.
 
 A value is a line of what the scripts decide by, and the instance as JSON below it. The line is right
-where the two differ.
+where the two differ. The JSON ends with the order of the write.
+
+Reading is lenient where a later release may say more than this one knows: a status or a protocol of no known name is
+read as the nearest that promises nothing. What cannot be read at all is an Unreadable, for one entry, and never an
+error of the whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, StatusChanged
-from registry_core.domain.records import Instance, InstanceKey, Registration, Status
+from registry_core.domain.names import MAX_NAME_LENGTH, label_of
+from registry_core.domain.records import Instance, InstanceKey, Protocol, Registration, Status
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 _DECODER: Final = msgspec.json.Decoder(Instance)
 _STATUSES: Final = {status.value.encode(): status for status in Status}
+_PROTOCOLS: Final = frozenset(Protocol)
+_ORDER_MEMBER: Final = b',"order":"'
+# Of the revisions under which nothing is told that concerns any instance: readers are to count on all the same.
+NOBODY: Final = InstanceKey("-", "-")
+
+
+class Order(msgspec.Struct, frozen=True, gc=False):
+    """Where a write stands among the others of its instance. `sequence` is its owner's, None when it has none."""
+
+    life: int
+    revision: int
+    sequence: int | None = None
+
+    def __str__(self) -> str:
+        return f"{'-' if self.sequence is None else self.sequence} {self.life} {self.revision}"
+
+    def comes_after(self, other: Order) -> bool:
+        """Return whether this write came later: its stamp is higher."""
+        return (self.life, self.revision) > (other.life, other.revision)
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """One entry of the shard that cannot be read: where it stands, and why. `label` is "" when no service is named."""
+
+    field: str
+    reason: str
+    label: str = ""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One entry of the stream: under which revision, of whom, and what happened as far as that can be read.
+
+    `event` None: the record itself has to be looked at. `order` None: the release before wrote it.
+    """
+
+    revision: int
+    field: bytes
+    event: Event | None
+    order: Order | None = None
+    epoch: int = 0  # of the owner who was taken out
 
 
 def field_of(key: InstanceKey) -> str:
@@ -26,9 +71,18 @@ def field_of(key: InstanceKey) -> str:
 
 
 def key_of(field: bytes) -> InstanceKey:
-    """Return the key that a field stands for."""
-    label, _, instance_id = field.decode().partition("/")
+    """Return the key that a field stands for. Raises ValueError when it stands for none."""
+    label, slash, instance_id = field.decode().partition("/")
+    if not (label and slash and instance_id) or "/" in instance_id:
+        raise ValueError("it is no field of ours")
     return InstanceKey(label, instance_id)
+
+
+def unreadable(field: bytes, reason: object) -> Unreadable:
+    """Return what is known of an entry that cannot be read."""
+    shown = field.decode(errors="replace")
+    label = shown.partition("/")[0]
+    return Unreadable(shown[:200], " ".join(str(reason).split())[:200], label if len(label) <= MAX_NAME_LENGTH else "")
 
 
 def claim_json(claim: Registration) -> bytes:
@@ -38,42 +92,129 @@ def claim_json(claim: Registration) -> bytes:
     return _ENCODER.encode(Instance(**fields))
 
 
+def value_of(instance: Instance, order: Order) -> bytes:
+    """Return the value under which `instance` stands, written in that order."""
+    line = (
+        f"{instance.epoch} {round(instance.registered_at * 1000)} {instance.status.value} {int(instance.suspect)} "
+        f"{instance.address}\n"
+    )
+    plain = msgspec.structs.replace(instance, epoch=0, registered_at=0.0, status=Status.PASSING, suspect=False)
+    return b'%b%b%b%b"}' % (line.encode(), _ENCODER.encode(plain)[:-1], _ORDER_MEMBER, str(order).encode())
+
+
 def instance_of(value: bytes) -> Instance:
     """Return the instance that a value holds. Raises ValueError when it holds none."""
     line, _, json = value.partition(b"\n")
     return _instance(line, json)
 
 
+def order_in(value: bytes) -> Order | None:
+    """Return the order of the write that made a value; None when the release before made it."""
+    at = value.rfind(_ORDER_MEMBER)
+    return _order(value[at + len(_ORDER_MEMBER) : -2]) if at >= 0 and value.endswith(b'"}') else None
+
+
+def _order(text: bytes) -> Order | None:
+    words = text.split(b" ")
+    if len(words) != 3 or not (words[1].isdigit() and words[2].isdigit()):
+        return None
+    return Order(int(words[1]), int(words[2]), int(words[0]) if words[0].isdigit() else None)
+
+
+def removal_of(text: bytes) -> tuple[int, Order | None]:
+    """Return the epoch and the order of one who was taken out, from `epoch sequence life revision`."""
+    epoch, _, rest = text.partition(b" ")
+    return (int(epoch), _order(rest)) if epoch.isdigit() else (0, None)
+
+
 def _instance(line: bytes, json: bytes) -> Instance:
     epoch, registered_ms, status, suspect, _address = line.split(b" ")
+    try:
+        instance = _DECODER.decode(json)
+    except msgspec.ValidationError:
+        instance = _decoded_leniently(json)
     return msgspec.structs.replace(
-        _DECODER.decode(json),
+        instance,
         epoch=int(epoch),
         registered_at=int(registered_ms) / 1000,
-        status=_STATUSES[status],
+        # Of a status that is not known here it is only sure that it is not `passing`.
+        status=_STATUSES.get(status, Status.CRITICAL),
         suspect=suspect == b"1",
     )
 
 
-def page_of(text: bytes) -> Iterator[Lived]:
-    """Yield the records of a page: of each its last heartbeat, and the two lines of its value."""
+def _decoded_leniently(json: bytes) -> Instance:
+    """Return the instance, taken for TCP when it speaks what is not known here. Raises ValueError."""
+    fields = msgspec.json.decode(json)
+    if not isinstance(fields, dict):
+        raise msgspec.ValidationError("it is no object")
+    if fields.get("protocol") not in _PROTOCOLS:
+        fields["protocol"] = Protocol.TCP.value
+    fields["status"] = Status.PASSING.value  # the line says what it is
+    return msgspec.convert(fields, Instance)
+
+
+def _check_key(instance: Instance, key: InstanceKey) -> None:
+    if instance.instance_id != key.instance_id or label_of(instance.service_name) != key.label:
+        raise ValueError("it stands under the field of another instance")
+
+
+def page_of(text: bytes) -> Iterator[tuple[InstanceKey, Lived] | Unreadable]:
+    """Yield the records of a page: of each its field, its last heartbeat, and the two lines of its value."""
     lines = text.split(b"\n") if text else []
-    for heartbeat_ms, line, json in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
-        yield Lived(_instance(line, json), int(heartbeat_ms) / 1000)
+    for field, heartbeat_ms, line, json in zip(lines[::4], lines[1::4], lines[2::4], lines[3::4], strict=True):
+        try:
+            key, instance = key_of(field), _instance(line, json)
+            _check_key(instance, key)
+            yield key, Lived(instance, int(heartbeat_ms) / 1000)
+        except (ValueError, msgspec.MsgspecError) as error:
+            yield unreadable(field, error)
 
 
-def event_of(shard: int, epoch: str, id_: bytes, entry: Mapping[bytes, bytes]) -> Event:
-    """Return the event that one entry of the stream tells. Raises ValueError or KeyError when it tells none."""
-    position = Position(shard, epoch, int(id_.partition(b"-")[0]))
-    key = key_of(entry[b"k"])
-    match entry[b"t"]:
-        case b"registered":
-            return Registered(position, instance_of(entry[b"v"]), int(entry[b"h"]) / 1000)
-        case b"status_changed":
-            return StatusChanged(position, key, Status(entry[b"s"].decode()))
-        case b"deregistered":
-            return Deregistered(position, key)
-        case b"expired":
-            return Expired(position, key)
-        case other:
-            raise ValueError(f"an event of the unknown kind {other!r}")
+def entry_of(shard: int, epoch: str, id_: bytes, entry: Mapping[bytes, bytes]) -> Entry | Unreadable:
+    """Return what one entry of the stream tells, or that it cannot be read."""
+    field = entry.get(b"k", b"")
+    try:
+        revision = int(id_.partition(b"-")[0])
+        key, position = key_of(field), Position(shard, epoch, revision)
+        match entry.get(b"t"):
+            case b"registered":
+                value = entry[b"v"]
+                instance = instance_of(value)
+                _check_key(instance, key)
+                event: Event | None = Registered(position, instance, int(entry[b"h"]) / 1000)
+                return Entry(revision, field, event, order_in(value), instance.epoch)
+            case b"status_changed":
+                status = _STATUSES.get(entry[b"s"], Status.CRITICAL)
+                event = StatusChanged(position, key, status)
+            case b"deregistered":
+                event = Deregistered(position, key)
+            case b"expired":
+                event = Expired(position, key)
+            case _:
+                event = None  # of a later release: the record shows what came of it
+        owner, order = removal_of(entry.get(b"o", b""))
+        return Entry(revision, field, event, order, owner)
+    except (ValueError, KeyError, msgspec.MsgspecError) as error:
+        return unreadable(field, error)
+
+
+def paired(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return the fields of an entry of the stream, which come as one list."""
+    return dict(zip(flat[::2], flat[1::2], strict=False))
+
+
+def after(event: Event, before: Instance | None) -> Instance | None:
+    """Return the instance that an event is about, as it is after that; None when that is not known."""
+    match event:
+        case Registered(instance=instance):
+            return instance
+        case StatusChanged(status=status) if before is not None:
+            return msgspec.structs.replace(before, status=status)
+        case _:
+            return None
+
+
+def ms(seconds: float) -> str:
+    """Return a time as the scripts take it: in whole milliseconds."""
+    return str(int(seconds * 1000))

@@ -5,15 +5,20 @@ from __future__ import annotations
 import enum
 import hashlib
 from importlib import resources
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 import msgspec
 from redis.asyncio import Redis
-from redis.asyncio.client import Pipeline
 from redis.exceptions import NoScriptError
+
+from registry_core.domain.order import MAX_TOMBSTONES, TOMBSTONE_S
 
 # Events that a shard keeps for readers who were away; who was away for longer reads everything.
 STREAM_LENGTH: Final = 100_000
+_CONSTANTS: Final = f"""
+local STREAM_LENGTH = {STREAM_LENGTH}
+local TOMBSTONE_MS, MAX_TOMBSTONES = {int(TOMBSTONE_S * 1000)}, {MAX_TOMBSTONES}
+"""
 
 
 class Name(enum.StrEnum):
@@ -30,6 +35,10 @@ class Name(enum.StrEnum):
     RELEASE = "release"
     PAGE = "page"
     RENEWALS = "renewals"
+    EVICT = "evict"
+    REAPPLY = "reapply"
+    GUARD = "guard"
+    INSPECT = "inspect"
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -39,17 +48,21 @@ class Script(msgspec.Struct, frozen=True):
     sha: str
 
 
-# Before every script but the one that opens: what is told of an emptied shard would be told to nobody.
+# Before every script but the one that opens: what is told of an emptied shard would be told to nobody. And what has a
+# time is not carried out after it: what lay on its way, or in a server that was stopped, has failed for its caller.
 _OPENED: Final = """
 if redis.call('EXISTS', META) == 0 then
     return redis.error_reply('NOTOPEN the shard was emptied, and nobody has opened it again yet')
+end
+if ARGV[2] ~= '' and now_ms() > tonumber(ARGV[2]) then
+    return redis.error_reply('TOOLATE its time was over when it arrived')
 end
 """
 
 
 def _read() -> dict[Name, Script]:
     folder = resources.files(__package__) / "scripts"
-    library = (folder / "library.lua").read_text(encoding="utf-8")
+    library = _CONSTANTS + (folder / "library.lua").read_text(encoding="utf-8")
     texts = {
         name: library + ("" if name is Name.OPEN else _OPENED) + (folder / f"{name}.lua").read_text(encoding="utf-8")
         for name in Name
@@ -63,33 +76,27 @@ def _read() -> dict[Name, Script]:
 SCRIPTS: Final = _read()
 
 
-async def load(client: Redis) -> None:
-    """Have the server know every script."""
-    pipeline = client.pipeline(transaction=False)
-    for script in SCRIPTS.values():
-        pipeline.script_load(script.text)
-    await pipeline.execute()
+Command: TypeAlias = tuple[str | bytes, ...]
 
 
-def add(pipeline: Pipeline, name: Name, prefix: str, arguments: tuple[str | bytes, ...]) -> None:
-    """Add one call of a script to a pipeline. The server has to know it (`load`)."""
-    pipeline.evalsha(SCRIPTS[name].sha, 0, prefix, str(STREAM_LENGTH), *arguments)
+def loading() -> list[Command]:
+    """Return the commands that have a server know every script."""
+    return [("SCRIPT", "LOAD", script.text) for script in SCRIPTS.values()]
 
 
-async def run(client: Redis, name: Name, prefix: str, *arguments: str | bytes) -> list[bytes]:
-    """Run one script by its text, whatever the server knows, and return what it returned."""
-    result = await client.eval(SCRIPTS[name].text, 0, prefix, str(STREAM_LENGTH), *arguments)
-    return _listed(result)
+def called(name: Name, prefix: str, arguments: Command = (), *, until_ms: int | None = None) -> Command:
+    """Return the command that calls a script, which the server has to know (`loading`).
+
+    After `until_ms`, by the server's own clock, it is not carried out.
+    """
+    return ("EVALSHA", SCRIPTS[name].sha, "0", prefix, "" if until_ms is None else str(until_ms), *arguments)
 
 
 async def call(client: Redis, name: Name, prefix: str, *arguments: str | bytes) -> list[bytes]:
-    """Run one script by its hash, and by its text where the server does not know it; return what it returned."""
+    """Run one script that only reads, on any connection, and return what it returned."""
+    script = SCRIPTS[name]
     try:
-        result = await client.evalsha(SCRIPTS[name].sha, 0, prefix, str(STREAM_LENGTH), *arguments)
+        result = await client.evalsha(script.sha, 0, prefix, "", *arguments)
     except NoScriptError:
-        return await run(client, name, prefix, *arguments)
-    return _listed(result)
-
-
-def _listed(result: Any) -> list[bytes]:
-    return result if isinstance(result, list) else [str(result).encode()]
+        result = await client.eval(script.text, 0, prefix, "", *arguments)
+    return list(result)

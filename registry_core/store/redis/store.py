@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final
 
-from registry_core.domain.catalog import Catalog, Lived, Snapshot
+from registry_core.domain.catalog import Catalog, Snapshot
 from registry_core.domain.cursor import Cursor
 from registry_core.domain.events import Event, Position, Renewed
 from registry_core.domain.leases import LeaseTerms
@@ -27,10 +27,10 @@ from registry_core.store.redis.ending import end
 from registry_core.store.redis.held import Held
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.merge import Merge
-from registry_core.store.redis.parts import parts, shed
+from registry_core.store.redis.parts import differences, parts, shed
 from registry_core.store.redis.placing import Placing
-from registry_core.store.redis.queue import DEFAULT_TERMS, QueueTerms
 from registry_core.store.redis.shard import AddressTaken, Shard
+from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms
 
 # How long the start waits for the shards; who is away then is delivered when it comes.
 START_S: Final = 5.0
@@ -131,23 +131,19 @@ class RedisStore:
 
     # -- operations
 
-    def unknown(self, label: str) -> str:  # noqa: ARG002
+    def unknown(self, label: str) -> str:
         """Return why a service of this label may exist although it was not delivered; "" when it does not."""
-        return ""
+        if self._feed is None:
+            return "the store has not been read yet"
+        return self._shards[self._merge.home(label)].unknown(label)
 
-    async def register(
-        self,
-        claim: Registration,
-        *,
-        sequence: int | None = None,  # noqa: ARG002
-        may_displace: bool = True,  # noqa: ARG002
-    ) -> Grant:
-        """Store `claim` and start its lease. Raises Conflict, Fenced, Unavailable."""
+    async def register(self, claim: Registration, *, sequence: int | None = None, may_displace: bool = True) -> Grant:
+        """Store `claim` and start its lease. Raises Conflict, Fenced, Late, Unavailable."""
         self._started()
         shard = self._home(claim.key)
-        await self._make_room(claim, shard)
+        await self._make_room(claim, shard, may_displace=may_displace)
         try:
-            stored = await shard.register(claim)
+            stored = await shard.register(claim, sequence=sequence, may_displace=may_displace)
         except AddressTaken as taken:
             raise address_taken(claim.host, claim.port, taken.holder) from None
         return Grant(stored.instance, stored.created, self._terms.ttl_s)
@@ -174,28 +170,24 @@ class RedisStore:
         except AddressTaken as taken:
             raise address_taken(saved.host, saved.port, taken.holder) from None
 
-    async def _make_room(self, claim: Registration, shard: Shard) -> None:
+    async def _make_room(self, claim: Registration, shard: Shard, *, may_displace: bool) -> None:
         """Take out who holds the address in another shard, when it has to make room.
 
-        Within a shard the script decides. Across shards nothing is atomic: two newcomers to one address,
-        at two replicas within the time that an event takes, may both be let in.
+        Within a shard the script decides, and so does the holder's shard here, whatever this replica has seen of it.
+        Across shards nothing is atomic: two newcomers to one address, at two replicas within the time that an event
+        takes, may both be let in.
         """
         if len(self._shards) == 1:
             return
         address = host_port(claim.host, claim.port)
         for lived in self._merge.at_address(address):
-            other = lived.instance
-            if other.key == claim.key or self._home(other.key) is shard:
+            holder = lived.instance.key
+            other = self._home(holder)
+            if holder == claim.key or other is shard:
                 continue
-            age_s = (await self._now_s(other.key)) - lived.heartbeat_at
-            if other.status is not Status.CRITICAL and not other.suspect and age_s <= self._terms.ttl_s:
-                raise address_taken(claim.host, claim.port, other.key)
-            await self.deregister(other.key)
-
-    async def _now_s(self, key: InstanceKey) -> float:
-        client = await self._home(key).masters.current()
-        seconds, microseconds = await client.time()
-        return float(seconds) + float(microseconds) / 1e6
+            may = may_displace or holder.label == claim.key.label
+            if not await other.evict(holder, address, may_displace=may):
+                raise address_taken(claim.host, claim.port, holder)
 
     async def renew(self, beats: Sequence[Beat]) -> list[BeatResult]:
         """Renew many leases. Raises Unavailable when no shard that is meant can take its part."""
@@ -224,29 +216,18 @@ class RedisStore:
         return [result for result in results if result is not None]
 
     async def set_status(
-        self,
-        key: InstanceKey,
-        status: Status,
-        epoch: int | None = None,
-        *,
-        sequence: int | None = None,  # noqa: ARG002
+        self, key: InstanceKey, status: Status, epoch: int | None = None, *, sequence: int | None = None
     ) -> Instance:
-        """Change a status. Raises NotFound, Fenced, Unavailable."""
+        """Change a status. Raises NotFound, Fenced, Late, Unavailable."""
         self._started()
         own = self._merge.home(key.label, key.instance_id)
         held = self._merge.shards_of(key)
         # Only in its old shard, as long as its agent has not registered it in the new one.
         shard = own if own in held or not held else held[0]
-        return await self._shards[shard].set_status(key, status, epoch)
+        return await self._shards[shard].set_status(key, status, epoch, sequence)
 
-    async def deregister(
-        self,
-        key: InstanceKey,
-        epoch: int | None = None,
-        *,
-        sequence: int | None = None,  # noqa: ARG002
-    ) -> Instance:
-        """Take an instance out. Raises NotFound, Fenced, Unavailable."""
+    async def deregister(self, key: InstanceKey, epoch: int | None = None, *, sequence: int | None = None) -> Instance:
+        """Take an instance out. Raises NotFound, Fenced, Late, Unavailable."""
         self._started()
         own = self._merge.home(key.label, key.instance_id)
         held = self._merge.shards_of(key)
@@ -254,37 +235,39 @@ class RedisStore:
         *others, counts = sorted(held, key=lambda number: number == own) or [own]
         for number in others:
             with contextlib.suppress(NotFound):
-                await self._shards[number].deregister(key, epoch)
-        return await self._shards[counts].deregister(key, epoch)
+                await self._shards[number].deregister(key, epoch, sequence)
+        return await self._shards[counts].deregister(key, epoch, sequence)
 
     async def sweep(self) -> SweepReport:
-        """Sweep every shard. Raises Unavailable when any could not be swept in time, after the others were."""
+        """Sweep every shard, and say which could not be swept in time."""
         self._started()
         self._remove_old_copies()
         for shard in self._shards:
             if shard.name not in self._sweeps:
-                self._sweeps[shard.name] = asyncio.ensure_future(shard.sweep(self._merge.sizes))
+                self._sweeps[shard.name] = asyncio.ensure_future(shard.sweeper.sweep(self._merge.sizes))
         # Who takes longer goes on, and is looked at the next time: the others' leases run out meanwhile.
         ended, under_way = await asyncio.wait(self._sweeps.values(), timeout=SWEEP_S)
         late = [name for name, task in self._sweeps.items() if task in under_way]
-        self._sweeps = {name: task for name, task in self._sweeps.items() if task not in ended}
-        reports = await asyncio.gather(*ended, return_exceptions=True)
-        for report in reports:
-            if isinstance(report, BaseException):
-                raise report
-        if late:
-            raise StoreUnavailable(f"shard {late[0]!r} takes longer than {SWEEP_S:.0f} s to be swept")
-        good = [report for report in reports if isinstance(report, SweepReport)]
+        swept = [(name, task) for name, task in self._sweeps.items() if task in ended]
+        self._sweeps = {name: task for name, task in self._sweeps.items() if task in under_way}
+        unswept = [(name, f"it takes longer than {SWEEP_S:.0f} s to be swept") for name in late]
+        good: list[SweepReport] = []
+        for name, task in swept:
+            try:
+                good.append(task.result())
+            except Unavailable as error:
+                unswept.append((name, error.message))
         return SweepReport(
             tuple(key for report in good for key in report.expired),
-            max(report.amnesty_s for report in good),
+            max((report.amnesty_s for report in good), default=0.0),
             tuple(key for report in good for key in report.suspected),
             any(report.spared for report in good),
+            tuple(unswept),
         )
 
     def guards(self) -> tuple[GuardReport, ...]:
         """Return how the guard of each shard stood at its last sweep."""
-        return tuple(shard.guard() for shard in self._shards)
+        return tuple(shard.sweeper.guard for shard in self._shards)
 
     async def release_guard(self, shard: str | None = None) -> tuple[str, ...]:
         """Have the guards let go. Raises NotFound for an unknown shard, Unavailable."""
@@ -292,7 +275,7 @@ class RedisStore:
         meant = [each for each in self._shards if shard in (None, each.name)]
         if not meant:
             raise NotFound(f"there is no shard {shard!r}", field="shard", provided=shard, example=self._names[0])
-        return tuple([each.name for each in meant if await each.release_guard()])
+        return tuple([each.name for each in meant if await each.sweeper.release_guard()])
 
     async def snapshot(self) -> Snapshot:
         """Return everything that was delivered, with the cursor from which events go on."""
@@ -306,45 +289,27 @@ class RedisStore:
         """Whether what a shard holds is to be found by its address: by registrations in the others."""
         return len(self._shards) > 1
 
-    async def shard_read(self, shard: int, position: Position, held: Held, *, born_empty: bool) -> None:
+    async def shard_read(self, shard: int, position: Position, held: Held, *, whole: bool, born_empty: bool) -> None:
         """Take everything that a shard holds: told as the difference where it is small, else everything anew.
 
-        Until it is whole nobody sees anything of it, and while it is prepared, others have their turns.
+        Until it is whole nobody sees anything of it, and while it is prepared, others have their turns. What a shard
+        that is not `whole` lacks was perhaps lost and not taken out, so that readers have to judge by all of it.
         """
         async with self._unfolding:
-            began_anew = self._owes_everything or self._cursor.at(shard) is None or born_empty or not held.lived
+            began_anew = self._owes_everything or self._cursor.at(shard) is None or born_empty or not whole
             before = self._merge.held(shard)
-            different = await self._different(before, held)
+            different = await differences(before, held)
             self._merge.replace(shard, held)
             self._cursor = self._cursor.moved_to(position)
             if born_empty:
                 self._empty_births.add(shard)
             if not self._delivering or self._feed is None:
                 return
-            if began_anew or different is None:
+            if began_anew or len(different) > MOST_DIFFERENCES:
                 await self._reset()
             else:
                 self._feed.moved(self._cursor, [self._merge.now(key, position) for key in different])
             await shed(before)
-
-    async def _different(self, before: Held, after: Held) -> list[InstanceKey] | None:
-        """Return who differs between them, apart from heartbeats; None when that is more than it is worth.
-
-        Who does not differ is one object in both from then on, so that nothing is kept twice.
-        """
-        found: list[InstanceKey] = []
-        for part in parts(list(before.lived)):
-            found += [key for key in part if key not in after.lived]
-            await asyncio.sleep(0)
-        for part in parts(list(after.lived)):
-            for key in part:
-                old, new = before.lived.get(key), after.lived[key]
-                if old is not None and old.instance == new.instance:
-                    after.lived[key] = Lived(old.instance, max(old.heartbeat_at, new.heartbeat_at))
-                else:
-                    found.append(key)
-            await asyncio.sleep(0)
-        return found if len(found) <= MOST_DIFFERENCES else None
 
     def shard_events(self, events: list[Event]) -> None:
         """Take what happened in a shard, and deliver it."""
@@ -361,6 +326,19 @@ class RedisStore:
     def heard_at(self, shard: int, key: InstanceKey) -> float:
         """Return when the copy in `shard` was last heard of, Unix seconds; 0 when it has none."""
         return self._merge.heard_at(shard, key)
+
+    def missing(self, shard: int, held: Held) -> list[InstanceKey]:
+        """Return who was delivered of `shard`, and is not in `held`."""
+        return list(self._merge.held(shard).lived.keys() - held.lived.keys())
+
+    def instance(self, shard: int, key: InstanceKey) -> Instance | None:
+        """Return the copy in `shard` of an instance."""
+        lived = self._merge.held(shard).lived.get(key)
+        return None if lived is None else lived.instance
+
+    def instances(self, shard: int) -> list[Instance]:
+        """Return all copies that `shard` holds."""
+        return [lived.instance for lived in self._merge.held(shard).lived.values()]
 
     def _remove_old_copies(self) -> None:
         """Take out the copies of instances that are at home by now: a shard was added.

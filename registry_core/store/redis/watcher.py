@@ -20,11 +20,15 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from registry_core.errors import SettingsError, StoreUnavailable
 from registry_core.ports import Clock, PoolReport, SystemClock
-from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, is_replica, newest
+from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest
+from registry_core.store.redis.diagnosis import NO_ANSWER_YET, lasting_fault, why_no_master
 from registry_core.store.redis.ending import end
+from registry_core.store.redis.hastening import repoint
 from registry_core.store.redis.latency import Latency
+from registry_core.store.redis.master_notes import MasterNotes
 from registry_core.store.redis.pool import close_client, open_client, pool_report, tls_context, warm
 from registry_core.store.redis.probes import CHANNELS, Fault, ask_node, ask_sentinel, fault_of
+from registry_core.store.redis.quorum import Standing, standing_of
 from registry_core.store.redis.url import Access, Address, PoolTerms
 
 PROBE_TIMEOUT_S: Final = 1.0
@@ -42,7 +46,6 @@ COMPLAIN_EVERY_S: Final = 30.0
 COMPLAIN_AT_MOST_EVERY_S: Final = 1.0
 MAX_NODES: Final = 32
 DEFAULT_POOL: Final = PoolTerms()
-_NO_ANSWER_YET: Final = Fault("it was not asked yet")
 _UNCONFIRMED: Final = Fault("it failed, and was not asked since")
 _BROKEN: Final = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, BusyLoadingError, OSError)
 
@@ -72,8 +75,9 @@ class Watcher:
         self._pool = pool
         self._latency = Latency()
         self._clock = clock if clock is not None else SystemClock()
+        self._notes = MasterNotes(name, self._clock)
         self._nodes: dict[Address, Sighting | Fault] = {}
-        self._sentinels: dict[Address, Vote | Fault] = dict.fromkeys(sentinels, _NO_ANSWER_YET)
+        self._sentinels: dict[Address, Vote | Fault] = dict.fromkeys(sentinels, NO_ANSWER_YET)
         self._promotions: dict[Address, Promotion] = {}
         self._was_replica: set[Address] = set()
         self._current: Address | None = None
@@ -108,14 +112,30 @@ class Watcher:
         return pool_report(self._client) if self._client is not None else None
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        return self._notes.current if self._client is not None else ()
+
+    @property
     def problem(self) -> str:
-        if self._client is not None and not self._withheld:
-            return ""
-        servers: list[tuple[str, Address, object]] = [("sentinel", *item) for item in self._sentinels.items()]
-        servers += [("redis", *item) for item in self._nodes.items()]
-        faults = [f"{kind} {at}: {said.reason}" for kind, at, said in servers if isinstance(said, Fault)]
-        faults += [f"redis {at}: it is a replica" for _, at, said in servers if is_replica(said)]
-        return "; ".join(faults) or "no server says that it is the master"
+        return "" if self._client is not None and not self._withheld else why_no_master(self._sentinels, self._nodes)
+
+    @property
+    def standing(self) -> Standing:
+        placed = self._placed if self._client is not None and not self._withheld else None
+        here = self._promotions.get(self._current) if self._current is not None else None
+        since = here.order if here is not None else 0
+        elsewhere = [
+            node
+            for node, promotion in self._promotions.items()
+            if promotion.order > since and isinstance(seen := self._nodes.get(node), Sighting) and seen.is_master
+        ]
+        return standing_of(
+            self._current,
+            placed.run_id if placed is not None else "",
+            self._votes(),
+            sentinels=len(self._sentinels),
+            promoted=elsewhere[0] if elsewhere else None,
+        )
 
     async def start(self) -> None:
         for access in (self._access, self._sentinel_access):
@@ -156,6 +176,9 @@ class Watcher:
             raise StoreUnavailable(f"no Redis master is known for {self.name}: {self.problem}")
         return self._client
 
+    def doubt(self) -> None:
+        self._doubt()
+
     def failed(self, client: Redis, error: Exception) -> None:
         if client is not self._client:
             return  # of the master before
@@ -173,7 +196,7 @@ class Watcher:
 
     def _meet(self, node: Address) -> None:
         if node not in self._nodes and len(self._nodes) < MAX_NODES:
-            self._nodes[node] = _NO_ANSWER_YET
+            self._nodes[node] = NO_ANSWER_YET
             self._spawn(partial(self._ask_node, node))
 
     async def _ask_node(self, node: Address) -> None:
@@ -190,6 +213,8 @@ class Watcher:
                     self._latency.heard(self._clock.monotonic() - began)
                 self._hear_node(node, said)
                 self._settle()
+                if node == self._current and isinstance(said, Sighting):
+                    await self._notes.look(client, node, said.run_id)
                 await self._pause()
             self._nodes.pop(node, None)
         finally:
@@ -257,17 +282,7 @@ class Watcher:
         follower = next(iter(replicas), None)
         if follower is not None:
             self._hastened = self._placed.run_id
-            self._spawn(partial(self._repoint, follower, master))
-
-    async def _repoint(self, follower: Address, master: Address) -> None:
-        client = open_client(follower, self._access, timeout_s=PROBE_TIMEOUT_S, max_connections=1)
-        try:
-            await client.replicaof(master.host, master.port)
-            log.info("redis replica repointed", shard=self.name, node=str(follower), master=str(master))
-        except (RedisError, OSError) as error:
-            log.warning("redis replica not repointed", shard=self.name, node=str(follower), reason=str(error))
-        finally:
-            await close_client(client)
+            self._spawn(partial(repoint, self.name, self._access, follower, master))
 
     # -- doubting
 
@@ -368,20 +383,7 @@ class Watcher:
             log.warning("no redis master", shard=self.name, reason=problem)
 
     def _lasting_fault(self) -> str:
-        """Return what is wrong with the settings, or "" while that may be something that passes."""
-        if self._sentinels and not self._votes():
-            said = [(at, fault) for at, fault in self._sentinels.items() if isinstance(fault, Fault)]
-            if any(fault is _NO_ANSWER_YET for _, fault in said):
-                return ""
-            return next((f"sentinel {at}: {fault.reason}" for at, fault in said if fault.lasting), "")
-        vote = newest(self._votes())
-        for node in self._fixed if vote is None else (vote.master,):
-            fault = self._nodes.get(node)
-            if isinstance(fault, Fault) and fault.lasting:
-                return f"redis {node}: {fault.reason}"
-            if not self._sentinels and is_replica(fault):
-                return f"redis {node}: it is a replica, and takes no writes"
-        return ""
+        return lasting_fault(self._sentinels, self._nodes, self._fixed)
 
     def _spawn(self, work: Callable[[], Awaitable[None]]) -> None:
         task = asyncio.create_task(self._keep(work))

@@ -62,7 +62,16 @@ local found = redis.call('HMGET', META, 'guard', 'expiries', 'sweeps')
 if due == 0 and not found[1] then
     redis.call('HSET', META, 'swept', whole(now))  -- there is nothing to decide: this was the sweep
 end
-local newly = redis.call('ZRANGEBYSCORE', LEASES, '-inf', whole(now - due_after), 'LIMIT', 0, most)
+local newly = {}
+for _, field in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', whole(now - due_after), 'LIMIT', 0, most)) do
+    if label_of(field) and record_of(field) then
+        newly[#newly + 1] = field
+    else
+        -- A lease of nobody, or of what nobody can read, goes at once: kept, it would be due for ever.
+        remove(field, 'expired', now)
+        due = due - 1
+    end
+end
 local result = {whole(now), whole(swept), whole(amnesty), whole(redis.call('ZCARD', LEASES) + suspects), whole(overdue),
     whole(due), found[1] or '', found[2] or '', found[3] or '0', whole(#newly)}
 for _, field in ipairs(newly) do
@@ -70,7 +79,9 @@ for _, field in ipairs(newly) do
 end
 if suspects > 0 then
     for _, field in ipairs(redis.call('ZRANDMEMBER', SUSPECTS, most)) do
-        result[#result + 1] = field
+        if label_of(field) then
+            result[#result + 1] = field
+        end
     end
 end
 return result

@@ -1,12 +1,20 @@
--- What every script of a shard begins with. ARGV[1] is the prefix of the keys, ARGV[2] the length of the stream.
+-- What every script of a shard begins with. ARGV[1] is the prefix of the keys; ARGV[2] the time after which nothing may be
+-- written any more, in ms of this server's clock, or ''.
 --
 -- A record's value is one line of what scripts decide by, and below it the instance as JSON, which no script
 -- reads or writes: cjson would turn empty arrays into objects, and numbers into others.
 --     <epoch> <registered_ms> <status> <suspect 0|1> <host:port>
--- Times are milliseconds of this server's own clock.
+-- The last member of the JSON says where the write stands among others, as text, since the release before reads the
+-- line by its five words and passes over members that it does not know:
+--     ,"order":"<sequence> <life> <revision>"}
+-- The sequence is the owner's, '-' for none. Life and revision are the stamp: of two writes of one instance, the one with
+-- the higher stamp came later. Times are milliseconds of this server's own clock.
+--
+-- A tombstone is such a text, with the epoch before it and the value that was taken out, if any, below it.
 local P = ARGV[1]
 local META, RECORDS, LEASES = P .. ':meta', P .. ':records', P .. ':leases'
 local ADDRESSES, NAMES, SUSPECTS, EVENTS = P .. ':addresses', P .. ':names', P .. ':suspects', P .. ':events'
+local TOMBS, TOMBED = P .. ':tombs', P .. ':tombed'
 
 local function now_ms()
     local t = redis.call('TIME')
@@ -17,27 +25,43 @@ local function whole(number)
     return string.format('%.0f', number)
 end
 
+-- The label of a field's service, or nil for a field that nobody of ours wrote.
 local function label_of(field)
-    return string.match(field, '^([^/]*)/')
+    return string.match(field, '^([%w%-]+)/[%w%._:%-%[%]]+$')
 end
 
 local function ids_of(label)
     return P .. ':ids:' .. label
 end
 
+-- The record that a value holds, or nil when it holds none.
 local function parsed(value)
     local epoch, registered, status, suspect, address, json =
         string.match(value, '^(%d+) (%d+) (%a+) ([01]) (%S+)\n(.*)$')
+    if not epoch then
+        return nil
+    end
+    local rest, sequence, life, revision = string.match(json, '^(.*),"order":"(%S+) (%d+) (%d+)"}$')
     return {
         epoch = tonumber(epoch), registered = tonumber(registered), status = status,
-        suspect = suspect == '1', address = address, json = json,
+        suspect = suspect == '1', address = address, json = rest and rest .. '}' or json,
+        sequence = tonumber(sequence or '-'), life = tonumber(life or '0'), revision = tonumber(revision or '0'),
     }
 end
 
-local function written(record)
+-- What is told of a record, apart from where the write of it stands among others.
+local function content(record)
     return table.concat({
         whole(record.epoch), whole(record.registered), record.status, record.suspect and '1' or '0', record.address,
     }, ' ') .. '\n' .. record.json
+end
+
+local function order_of(record)
+    return (record.sequence and whole(record.sequence) or '-') .. ' ' .. whole(record.life) .. ' ' .. whole(record.revision)
+end
+
+local function written(record)
+    return string.sub(content(record), 1, -2) .. ',"order":"' .. order_of(record) .. '"}'
 end
 
 local function record_of(field)
@@ -45,32 +69,162 @@ local function record_of(field)
     return value and parsed(value) or nil
 end
 
--- Every change of the catalogue takes one revision, and is told under it.
-local function tell(...)
-    local revision = redis.call('HINCRBY', META, 'revision', 1)
-    redis.call('XADD', EVENTS, 'MAXLEN', '~', ARGV[2], whole(revision) .. '-0', ...)
+local function tombstone(text)
+    local epoch, sequence, life, revision, value = string.match(text, '^(%d+) (%S+) (%d+) (%d+)\n?(.*)$')
+    return epoch and {
+        epoch = tonumber(epoch), sequence = tonumber(sequence), life = tonumber(life), revision = tonumber(revision),
+        removal = true, value = value,
+    } or nil
 end
 
-local function tell_registered(field, record, heartbeat_ms)
-    tell('t', 'registered', 'k', field, 'v', written(record), 'h', whole(heartbeat_ms))
+-- The tombstone of a field, or nil when there is none, or its time is over.
+local function tomb_of(field, now)
+    local at = redis.call('ZSCORE', TOMBED, field)
+    local text = at and now - tonumber(at) < TOMBSTONE_MS and redis.call('HGET', TOMBS, field)
+    return text and tombstone(text) or nil
 end
 
-local function remove(field, why)
-    local record, label = record_of(field), label_of(field)
-    if not record then
-        return
+local function told_of(tomb)
+    return whole(tomb.epoch) .. ' ' .. order_of(tomb)
+end
+
+-- Whether the write of one came before the write of the other.
+local function came_before(one, other)
+    return one.life < other.life or (one.life == other.life and one.revision < other.revision)
+end
+
+-- Why a write of this epoch and sequence (nil: none) is not to be carried out where `last` was written or taken out
+-- last: 'fenced', 'late', 'again' when it is that very write; nil when it is to be carried out. The same table as in
+-- domain/order.py.
+local function verdict(last, epoch, sequence, removal)
+    if not last then
+        return nil
+    elseif epoch and epoch ~= last.epoch then
+        return epoch < last.epoch and 'fenced' or nil
+    elseif not sequence or not last.sequence or sequence > last.sequence then
+        return nil
+    elseif sequence < last.sequence then
+        return 'late'
     end
-    redis.call('HDEL', RECORDS, field)
+    return (removal or false) == (last.removal or false) and 'again' or 'late'
+end
+
+-- The sequence that is remembered after a write that was taken: one that has none leaves what is there of its owner's.
+local function sequence_after(last, epoch, sequence)
+    return sequence or (last and (not epoch or epoch == last.epoch) and last.sequence) or nil
+end
+
+-- What a write that is not carried out is answered.
+local function refusal(why, last)
+    return {why, why == 'fenced' and whole(last.epoch) or (last.sequence and whole(last.sequence) or '0')}
+end
+
+-- Take the revision under which the next change is told, and stamp a record or a tombstone with it.
+local function stamped(record)
+    record.revision = redis.call('HINCRBY', META, 'revision', 1)
+    record.life = tonumber(redis.call('HGET', META, 'life') or '0')
+    return record
+end
+
+-- Tell a change under a revision. What does not fit behind the last entry was put there by somebody else, or the key
+-- holds something else altogether: begin the stream anew, which has everybody read the whole shard.
+local function tell(revision, ...)
+    local id = whole(revision) .. '-0'
+    local told = redis.pcall('XADD', EVENTS, 'MAXLEN', '~', STREAM_LENGTH, id, ...)
+    if type(told) == 'table' and told.err then
+        redis.call('DEL', EVENTS)
+        redis.call('XADD', EVENTS, id, ...)
+    end
+end
+
+-- Tell a record under its own revision, or under `revision` when it was stamped in an earlier life.
+local function tell_registered(field, record, heartbeat_ms, revision)
+    tell(revision or record.revision, 't', 'registered', 'k', field, 'v', written(record), 'h', whole(heartbeat_ms))
+end
+
+-- Remember for a while who was taken out, so that what was sent before that is not carried out after it.
+local function bury(field, tomb, now)
+    redis.call('HSET', TOMBS, field, told_of(tomb) .. '\n' .. (tomb.value or ''))
+    redis.call('ZADD', TOMBED, whole(now), field)
+    local most = redis.call('ZCARD', TOMBED) - MAX_TOMBSTONES
+    local old = redis.call('ZRANGEBYSCORE', TOMBED, '-inf', '(' .. whole(now - TOMBSTONE_MS), 'LIMIT', 0, 10)
+    if #old == 0 and most > 0 then
+        old = redis.call('ZRANGE', TOMBED, 0, most - 1)
+    end
+    for _, each in ipairs(old) do
+        redis.call('ZREM', TOMBED, each)
+        redis.call('HDEL', TOMBS, each)
+    end
+end
+
+local function unbury(field)
+    if redis.call('ZREM', TOMBED, field) == 1 then
+        redis.call('HDEL', TOMBS, field)
+    end
+end
+
+-- Take out whatever stands under a field, in every key, and tell it. `tomb` is what is to be remembered of it, with a
+-- stamp when it was taken out in an earlier life.
+local function remove(field, why, now, tomb)
+    local record, label = record_of(field), label_of(field)
+    local there = redis.call('HDEL', RECORDS, field)
     redis.call('ZREM', LEASES, field)
     redis.call('ZREM', SUSPECTS, field)
-    if redis.call('HGET', ADDRESSES, record.address) == field then
+    if record and redis.call('HGET', ADDRESSES, record.address) == field then
         redis.call('HDEL', ADDRESSES, record.address)
     end
-    redis.call('ZREM', ids_of(label), field)
-    if redis.call('EXISTS', ids_of(label)) == 0 then
-        redis.call('HDEL', NAMES, label)
+    if label then
+        redis.call('ZREM', ids_of(label), field)
+        if redis.call('EXISTS', ids_of(label)) == 0 then
+            redis.call('HDEL', NAMES, label)
+        end
     end
-    tell('t', why, 'k', field)
+    if there == 0 or not label then
+        return nil  -- nobody was told of it
+    end
+    tomb = tomb or {epoch = record and record.epoch or 0, sequence = record and record.sequence}
+    tomb.value = record and written(record) or ''
+    local told = tomb.revision and redis.call('HINCRBY', META, 'revision', 1) or stamped(tomb).revision
+    tell(told, 't', why, 'k', field, 'o', told_of(tomb))
+    if why == 'deregistered' then
+        bury(field, tomb, now)
+    end
+    return tomb
+end
+
+-- Put a record under its field, in every key but that of the leases. `held` is what stood there.
+local function put(field, name, record, held)
+    if held and held.address ~= record.address and redis.call('HGET', ADDRESSES, held.address) == field then
+        redis.call('HDEL', ADDRESSES, held.address)
+    end
+    redis.call('HSET', ADDRESSES, record.address, field)
+    redis.call('HSET', NAMES, label_of(field), name)
+    redis.call('ZADD', ids_of(label_of(field)), whole(record.registered), field)
+    redis.call('ZREM', SUSPECTS, field)
+    redis.call('HSET', RECORDS, field, written(record))
+    unbury(field)
+end
+
+-- Whose name a label is, unless nobody is registered under it any more.
+local function name_of(label)
+    local name = redis.call('HGET', NAMES, label)
+    return name and redis.call('EXISTS', ids_of(label)) == 1 and name or nil
+end
+
+-- Who holds an address: its field and its record; nothing when the record is gone.
+local function holder_of(address)
+    local field = redis.call('HGET', ADDRESSES, address)
+    local record = field and record_of(field)
+    if record and record.address == address then
+        return field, record
+    end
+    return nil, nil
+end
+
+-- Whether the holder of an address has to leave it to a newcomer. A critical one only where `may_displace`.
+local function yields(field, record, now, ttl_ms, may_displace)
+    local score = redis.call('ZSCORE', LEASES, field)
+    return record.suspect or (record.status == 'critical' and may_displace) or not score or now - tonumber(score) > ttl_ms
 end
 
 -- The epoch and revision behind what a script did, so that its caller knows when it has been told of it.

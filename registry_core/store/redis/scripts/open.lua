@@ -1,26 +1,71 @@
 -- Make the shard ready for use, or find that it is somebody else's. ARGV[3]: the run id of this server;
--- ARGV[4]: an epoch that was never used; [5] how long after an empty start who is missing may be alive, in ms.
--- A server that is not the one of the epoch begins another. Never one that can be had twice: two servers that
--- were started from one file would go on from the same place with different histories.
--- Returns {'foreign', key} or {'open', epoch, revision, '1' when it came up empty not long ago}.
-local FORMAT = '1'
+-- ARGV[4]: an epoch that was never used; [5] how long after an empty start who is missing may be alive, in ms;
+-- [6] the highest life of this shard that the caller has seen; [7] the replication id of this server: a process that led,
+-- followed another one and leads again has another one, and may have lost something in between.
+-- A server that is not the one of the epoch begins another, and so does one whose life is an older one that came back.
+-- Never one that can be had twice: two servers that were started from one file would go on from the same place with
+-- different histories. A later life has a higher number, so that what was written in an earlier one is known to be older:
+-- the time at which it began, or one more than any that is known. Counting alone would give two servers the same one.
+-- Returns {'foreign', key} | {'newer', layout} | {'open', epoch, revision, '1' when it came up empty not long ago, life}.
+local FORMAT, LAYOUT = '1', 2
+local seen, now = tonumber(ARGV[6]), now_ms()
+local function next_life(known)
+    return whole(math.max(now, seen + 1, known + 1))
+end
 local kind = redis.call('TYPE', META)['ok']
-if kind ~= 'none' and (kind ~= 'hash' or redis.call('HGET', META, 'format') ~= FORMAT) then
-    return {'foreign', META}
+if kind ~= 'none' then
+    local format = kind == 'hash' and redis.call('HGET', META, 'format')
+    if not format or not string.match(format, '^%d+$') then
+        return {'foreign', META}
+    elseif format ~= FORMAT then
+        return {'newer', format}
+    end
+end
+local function begin(revision, born)
+    local life = next_life(0)
+    redis.call('HSET', META, 'format', FORMAT, 'layout', LAYOUT, 'epoch', ARGV[4], 'run', ARGV[3],
+        'replication', ARGV[7], 'revision', revision,
+        'life', life, 'life_of', ARGV[4], 'born', whole(born), 'swept', whole(now), 'sweeps', '0')
+    return {'open', ARGV[4], revision, born > 0 and '1' or '0', life}
 end
 if kind == 'none' then
-    for _, key in ipairs({RECORDS, LEASES, ADDRESSES, NAMES, SUSPECTS, EVENTS}) do
-        if redis.call('EXISTS', key) == 1 then
+    local types = {[RECORDS] = 'hash', [LEASES] = 'zset', [ADDRESSES] = 'hash', [NAMES] = 'hash', [SUSPECTS] = 'zset',
+        [EVENTS] = 'stream'}
+    local lost = false
+    for key, wanted in pairs(types) do
+        local is = redis.call('TYPE', key)['ok']
+        if is ~= 'none' and is ~= wanted then
             return {'foreign', key}
         end
+        lost = lost or is ~= 'none'
     end
-    redis.call('HSET', META, 'format', FORMAT, 'epoch', ARGV[4], 'run', ARGV[3], 'revision', '0',
-        'born', whole(now_ms()), 'swept', whole(now_ms()), 'sweeps', '0')
-    return {'open', ARGV[4], '0', '1'}
+    if not lost then
+        return begin('0', now)
+    end
+    -- The one key was lost, and the others are there: ours, if what stands in them reads like ours.
+    local field = redis.call('HRANDFIELD', RECORDS)
+    if not field or not label_of(field) or not record_of(field) then
+        for key in pairs(types) do
+            if redis.call('EXISTS', key) == 1 then
+                return {'foreign', key}
+            end
+        end
+    end
+    local last = redis.call('XREVRANGE', EVENTS, '+', '-', 'COUNT', 1)[1]
+    local revision = last and string.match(last[1], '^(%d+)-0$') or '0'
+    return begin(revision, 0)
 end
-if redis.call('HGET', META, 'run') ~= ARGV[3] then
-    redis.call('HSET', META, 'run', ARGV[3], 'epoch', ARGV[4])
+local found = redis.call('HMGET', META, 'run', 'epoch', 'life', 'life_of', 'replication')
+local run, epoch, life = found[1], found[2], found[3] or '0'
+if run ~= ARGV[3] or tonumber(life) < seen or (found[5] and found[5] ~= ARGV[7]) then
+    epoch = ARGV[4]
+    redis.call('HSET', META, 'run', ARGV[3], 'epoch', epoch)
 end
-local epoch, revision = position()
-local age = now_ms() - tonumber(redis.call('HGET', META, 'born') or '0')
-return {'open', epoch, revision, age >= 0 and age < tonumber(ARGV[5]) and '1' or '0'}
+-- The release before begins epochs, too, and counts no lives.
+if found[4] ~= epoch then
+    life = next_life(tonumber(life))
+    redis.call('HSET', META, 'layout', LAYOUT, 'life', life, 'life_of', epoch, 'replication', ARGV[7])
+end
+local _, revision = position()
+local age = now - tonumber(redis.call('HGET', META, 'born') or '0')
+return {'open', epoch, revision, age >= 0 and age < tonumber(ARGV[5]) and '1' or '0', life}

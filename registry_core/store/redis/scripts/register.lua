@@ -1,45 +1,47 @@
 -- Register or replace an instance and start its lease.
--- ARGV[3] field, [4] service name, [5] host:port, [6] epoch or '', [7] status, [8] JSON, [9] TTL in ms.
--- Returns {'name', name} | {'fenced', epoch} | {'address', field} | {'ok', epoch, revision, value, created, now}.
+-- ARGV[3] field, [4] service name, [5] host:port, [6] epoch or '', [7] status, [8] JSON, [9] TTL in ms, [10] sequence
+-- or '', [11] '1' when it may take the address of another service's critical instance.
+-- Returns {'name', name} | {'fenced', epoch} | {'late', sequence} | {'address', field} |
+-- {'ok', epoch, revision, value, created, when its lease began or '0' when it goes on, changed}.
 local field, name, address = ARGV[3], ARGV[4], ARGV[5]
 local label, now = label_of(field), now_ms()
 
-local known = redis.call('HGET', NAMES, label)
+local known = name_of(label)
 if known and known ~= name then
     return {'name', known}
 end
 local held = record_of(field)
-local epoch = tonumber(ARGV[6])
-if held and epoch and epoch < held.epoch then
-    return {'fenced', whole(held.epoch)}
+local epoch, sequence = tonumber(ARGV[6]), tonumber(ARGV[10])
+local last = held or tomb_of(field, now)
+local why = verdict(last, epoch, sequence)
+if why == 'again' then
+    local at, revision = position()
+    return {'ok', at, revision, written(held), '0', '0', '0'}
+elseif why then
+    return refusal(why, last)
 end
-local holder = redis.call('HGET', ADDRESSES, address)
+local holder, other = holder_of(address)
 if holder and holder ~= field then
-    local other = record_of(holder)
-    local age = now - tonumber(redis.call('ZSCORE', LEASES, holder) or '0')
-    if other and other.status ~= 'critical' and not other.suspect and age <= tonumber(ARGV[9]) then
+    if not yields(holder, other, now, tonumber(ARGV[9]), ARGV[11] == '1' or label_of(holder) == label) then
         return {'address', holder}
     end
-    remove(holder, 'deregistered')
+    remove(holder, 'deregistered', now)
 end
 local record = {
     epoch = epoch or (held and held.epoch) or 0,
     registered = held and held.registered or now,
     status = ARGV[7], suspect = false, address = address, json = ARGV[8],
+    sequence = sequence_after(last, epoch, sequence),
+    life = held and held.life or 0, revision = held and held.revision or 0,
 }
-if held and held.address ~= address and redis.call('HGET', ADDRESSES, held.address) == field then
-    redis.call('HDEL', ADDRESSES, held.address)
-end
-local value = written(record)
-local changed = not held or value ~= written(held)
-redis.call('HSET', ADDRESSES, address, field)
-redis.call('HSET', NAMES, label, name)
-redis.call('ZADD', ids_of(label), whole(record.registered), field)
-redis.call('ZADD', LEASES, whole(now), field)
-redis.call('ZREM', SUSPECTS, field)
+local changed = not held or content(record) ~= content(held)
 if changed then
-    redis.call('HSET', RECORDS, field, value)
+    stamped(record)
+end
+put(field, name, record, held)
+redis.call('ZADD', LEASES, whole(now), field)
+if changed then
     tell_registered(field, record, now)
 end
 local at, revision = position()
-return {'ok', at, revision, value, held and '0' or '1', whole(now), changed and '1' or '0'}
+return {'ok', at, revision, written(record), held and '0' or '1', whole(now), changed and '1' or '0'}

@@ -18,7 +18,7 @@ for at = 3, #ARGV, 3 do
         if record.suspect then
             record.suspect = false
             redis.call('ZREM', SUSPECTS, field)
-            redis.call('HSET', RECORDS, field, written(record))
+            redis.call('HSET', RECORDS, field, written(stamped(record)))
             tell_registered(field, record, now)
         end
         results[#results + 1] = 'renewed'

@@ -1,6 +1,6 @@
 -- Read leases in the order of their renewals, and change nothing. ARGV[3] from which time on, in ms; [4] the field that
 -- was the last of the part before, or ''; [5] how many.
--- Returns {field, time, field, time, ...}.
+-- Returns {now, field, time, field, time, ...}.
 local rank
 local before = ARGV[4] ~= '' and redis.call('ZSCORE', LEASES, ARGV[4])
 if before and tonumber(before) == tonumber(ARGV[3]) then
@@ -8,4 +8,6 @@ if before and tonumber(before) == tonumber(ARGV[3]) then
 else
     rank = redis.call('ZCOUNT', LEASES, '-inf', '(' .. ARGV[3])
 end
-return redis.call('ZRANGE', LEASES, rank, rank + tonumber(ARGV[5]) - 1, 'WITHSCORES')
+local found = redis.call('ZRANGE', LEASES, rank, rank + tonumber(ARGV[5]) - 1, 'WITHSCORES')
+table.insert(found, 1, whole(now_ms()))
+return found

@@ -16,15 +16,17 @@ end
 for at = 8, #ARGV do
     local field = ARGV[at]
     if still_due(field) then
-        if at < 8 + expiring then
-            remove(field, 'expired')
-            expired[#expired + 1] = field
+        local record = record_of(field)
+        if at < 8 + expiring or not record then
+            if remove(field, 'expired', now) then
+                expired[#expired + 1] = field
+            end
         elseif not redis.call('ZSCORE', SUSPECTS, field) then
-            local record, heartbeat = record_of(field), redis.call('ZSCORE', LEASES, field)
+            local heartbeat = redis.call('ZSCORE', LEASES, field)
             record.suspect = true
             redis.call('ZREM', LEASES, field)
             redis.call('ZADD', SUSPECTS, heartbeat, field)
-            redis.call('HSET', RECORDS, field, written(record))
+            redis.call('HSET', RECORDS, field, written(stamped(record)))
             tell_registered(field, record, tonumber(heartbeat))
             suspected[#suspected + 1] = field
         end

@@ -1,0 +1,58 @@
+"""Who waits until a revision of a shard has been delivered, and up to where it has been. No I/O."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from registry_core.domain.events import Position
+
+# A write may have been taken by the last master just before the end, and is told by the next one only:
+# longer than a failover takes.
+REACH_S: Final = 3.0
+REMEMBERED_EPOCHS: Final = 16
+
+
+class Arrivals:
+    """What has been delivered of one shard, for those who wait for it."""
+
+    def __init__(self) -> None:
+        self._epoch, self._revision = "", 0
+        self._epochs_before: deque[str] = deque(maxlen=REMEMBERED_EPOCHS)
+        self._awaited: dict[asyncio.Future[None], tuple[str, int]] = {}  # who waits for which epoch and revision
+
+    async def reached(self, epoch: str, revision: int) -> None:
+        """Return when that revision has been delivered, or a later epoch; after REACH_S anyway."""
+        if self._has_told(epoch, revision):
+            return
+        # One future for each write, since a condition would wake all of them for each batch that is told.
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[None] = loop.create_future()
+        self._awaited[told] = (epoch, revision)
+        patience = loop.call_later(REACH_S, _resolve, told)
+        try:
+            await told
+        finally:
+            patience.cancel()
+            del self._awaited[told]
+
+    def tell(self, position: Position) -> None:
+        """Note that everything up to `position` was delivered, and wake who waits for it."""
+        if position.epoch != self._epoch:
+            self._epochs_before.append(self._epoch)
+            if position.epoch in self._epochs_before:  # it has come back: what it tells from now on is new
+                self._epochs_before.remove(position.epoch)
+        self._epoch, self._revision = position.epoch, position.revision
+        for told, awaited in self._awaited.items():
+            if self._has_told(*awaited):
+                _resolve(told)
+
+    def _has_told(self, epoch: str, revision: int) -> bool:
+        # An epoch that is not this one may be one that is still to be read.
+        return self._revision >= revision if self._epoch == epoch else epoch in self._epochs_before
+
+
+def _resolve(told: asyncio.Future[None]) -> None:
+    if not told.done():
+        told.set_result(None)

@@ -1,0 +1,44 @@
+"""Why a shard has no master, in words for people, from what its servers said last. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from registry_core.store.redis.choice import Sighting, Vote, is_replica, newest
+from registry_core.store.redis.probes import Fault
+from registry_core.store.redis.url import Address
+
+NO_ANSWER_YET: Final = Fault("it was not asked yet")
+
+
+def why_no_master(sentinels: Mapping[Address, Vote | Fault], nodes: Mapping[Address, Sighting | Fault]) -> str:
+    """Return why no master is known."""
+    servers: list[tuple[str, Address, object]] = [("sentinel", *item) for item in sentinels.items()]
+    servers += [("redis", *item) for item in nodes.items()]
+    faults = [f"{kind} {at}: {said.reason}" for kind, at, said in servers if isinstance(said, Fault)]
+    faults += [f"redis {at}: it is a replica" for _, at, said in servers if is_replica(said)]
+    return "; ".join(faults) or "no server says that it is the master"
+
+
+def lasting_fault(
+    sentinels: Mapping[Address, Vote | Fault], nodes: Mapping[Address, Sighting | Fault], fixed: Sequence[Address]
+) -> str:
+    """Return what is wrong with the settings, or "" while that may be something that passes.
+
+    `fixed`: the nodes that the settings name.
+    """
+    votes = [said for said in sentinels.values() if isinstance(said, Vote)]
+    if sentinels and not votes:
+        said = [(at, fault) for at, fault in sentinels.items() if isinstance(fault, Fault)]
+        if any(fault is NO_ANSWER_YET for _, fault in said):
+            return ""
+        return next((f"sentinel {at}: {fault.reason}" for at, fault in said if fault.lasting), "")
+    vote = newest(votes)
+    for node in fixed if vote is None else (vote.master,):
+        fault = nodes.get(node)
+        if isinstance(fault, Fault) and fault.lasting:
+            return f"redis {node}: {fault.reason}"
+        if not sentinels and is_replica(fault):
+            return f"redis {node}: it is a replica, and takes no writes"
+    return ""

@@ -1,0 +1,27 @@
+"""Tells a replica which master to follow: what the Sentinels are about to tell it themselves."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from registry_core.store.redis.pool import close_client, open_client
+from registry_core.store.redis.url import Access, Address
+
+TELL_TIMEOUT_S: Final = 1.0
+
+_log = structlog.get_logger()
+
+
+async def repoint(shard: str, access: Access, replica: Address, master: Address) -> None:
+    """Have `replica` follow `master`. That it does not is logged, and left to the Sentinels."""
+    client = open_client(replica, access, timeout_s=TELL_TIMEOUT_S, max_connections=1)
+    try:
+        await client.replicaof(master.host, master.port)
+        _log.info("redis replica repointed", shard=shard, node=str(replica), master=str(master))
+    except (RedisError, OSError) as error:
+        _log.warning("redis replica not repointed", shard=shard, node=str(replica), reason=str(error))
+    finally:
+        await close_client(client)

@@ -1,0 +1,155 @@
+"""The lives of one shard: opens connections to its master, and carries what was acknowledged from one life into the
+next.
+
+A life is what one server process makes of the shard for as long as it leads. Whoever of this process comes to another
+life first puts back into it what the journal says is missing; until then nobody writes there or reads from it. The
+newest life is known here, so that nothing is acknowledged in one that is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+import structlog
+from redis.exceptions import ReadOnlyError, ResponseError
+
+from registry_core.errors import StoreUnavailable
+from registry_core.ports import Clock
+from registry_core.store.redis import rows
+from registry_core.store.redis.journal import Journal
+from registry_core.store.redis.link import OPEN_S, Life, Link
+from registry_core.store.redis.masters import Masters
+from registry_core.store.redis.scripts import SCRIPTS, Command, Name, called, loading
+
+REAPPLY_S: Final = 10.0
+REAPPLIED_AT_ONCE: Final = 200
+
+_log = structlog.get_logger(component="store.redis")
+
+
+class ForeignKeys(StoreUnavailable):
+    """Raised when the prefix holds keys of another program, or of a later layout; nothing of them was touched."""
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A connection to the master, and what it says of the shard."""
+
+    link: Link
+    revision: int
+    born_empty: bool  # it came up without any memory, not long ago
+
+
+class Lives:
+    """Opens what one shard's writes and its reading go over."""
+
+    def __init__(self, masters: Masters, prefix: str, journal: Journal, clock: Clock, *, unknown_s: float) -> None:
+        """`unknown_s`: how long after an empty start of the server an instance that is missing may be alive."""
+        self._masters = masters
+        self._prefix = prefix
+        self._journal = journal
+        self._clock = clock
+        self._unknown_s = unknown_s
+        self._opening = asyncio.Lock()
+        self._listeners: list[Callable[[], None]] = []
+        self.newest = Life()
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called whenever another life has begun."""
+        self._listeners.append(listener)
+
+    def is_newest(self, link: Link) -> bool:
+        """Return whether nobody of this process has seen a later life than that of `link`."""
+        return link.is_open and link.life == self.newest
+
+    async def open(self) -> Opened:
+        """Return a connection to the present master, in whose life nothing is missing that this process knows of.
+
+        Raises StoreUnavailable, ForeignKeys, or what redis-py raises; the caller closes the link.
+        """
+        client = await self._masters.current()
+        link = await Link.opened(client, self._clock)
+        try:
+            async with self._opening:
+                async with asyncio.timeout(OPEN_S):
+                    opened = await self._begin(link)
+                if link.life != self.newest:
+                    if self.newest.epoch:
+                        async with asyncio.timeout(REAPPLY_S):
+                            await self._put_back(link)
+                    self.newest = link.life
+                    for listener in self._listeners:
+                        listener()
+        except ReadOnlyError as error:
+            await link.close()
+            self._masters.failed(client, error)
+            raise
+        except BaseException:
+            await link.close()
+            raise
+        return opened
+
+    async def _begin(self, link: Link) -> Opened:
+        opening: Command = (
+            "EVAL",
+            SCRIPTS[Name.OPEN].text,
+            "0",
+            self._prefix,
+            "",
+            link.run_id,
+            secrets.token_hex(8),
+            str(int(self._unknown_s * 1000)),
+            str(self.newest.number),
+            link.replication_id,
+        )
+        *_, result = await link.ask([*loading(), opening])
+        if isinstance(result, ResponseError):
+            raise result
+        match result[0]:
+            case b"foreign":
+                key = result[1].decode(errors="replace")
+                raise ForeignKeys(f"{self._masters.name}: {key} is a key of another program: choose another prefix=")
+            case b"newer":
+                raise ForeignKeys(
+                    f"{self._masters.name}: a later release has written here (layout {result[1].decode()}): "
+                    "run that one, or choose another prefix="
+                )
+        _, epoch, revision, born_empty, life = result
+        link.life = Life(epoch.decode(), int(life), link.run_id)
+        return Opened(link, int(revision), born_empty == b"1")
+
+    async def _put_back(self, link: Link) -> None:
+        """Put back what was written in earlier lives and is missing in this one."""
+        entries: list[tuple[str | bytes, ...]] = []
+        for key, written in self._journal.entries(self._clock.monotonic()):
+            if written.order.life == link.life.number:
+                continue  # it stands here, or somebody has taken it out since
+            field, instance = rows.field_of(key), written.instance
+            if instance is None:
+                entries.append((field, "", "", f"{written.epoch} {written.order}"))
+            else:
+                entries.append((field, instance.service_name, rows.value_of(instance, written.order), ""))
+        put_back = 0
+        for start in range(0, len(entries), REAPPLIED_AT_ONCE):
+            part = entries[start : start + REAPPLIED_AT_ONCE]
+            put_back += await reapply(link, self._prefix, part)
+            await asyncio.sleep(0)
+        self._journal.renew(self._clock.monotonic())
+        log = _log.warning if put_back else _log.info
+        log("life_begun", shard=self._masters.name, life=link.life.number, remembered=len(entries), put_back=put_back)
+
+
+async def reapply(link: Link, prefix: str, entries: list[tuple[str | bytes, ...]]) -> int:
+    """Put back entries (four words each, see reapply.lua) where they are missing; return how many were.
+
+    Raises a ResponseError when the server takes no writes.
+    """
+    arguments = tuple(word for entry in entries for word in entry)
+    (result,) = await link.ask([called(Name.REAPPLY, prefix, arguments)])
+    if isinstance(result, ResponseError):
+        raise result
+    found: list[Any] = result
+    return int(found[0])

@@ -1,0 +1,74 @@
+"""Keeps the keys of one shard in step with each other, and with what was delivered of it.
+
+Somebody else may have changed them, or a server lost them. What is mended is logged. What was lost is put back under
+the oldest stamp there is, so that what was written or taken out since stays as it is; when it is dead after all, its
+lease runs out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from registry_core.domain.records import Instance, InstanceKey
+from registry_core.store.redis import rows
+from registry_core.store.redis.link import Link
+from registry_core.store.redis.lives import reapply
+from registry_core.store.redis.reading import one
+from registry_core.store.redis.rows import Order
+from registry_core.store.redis.scripts import Name, called
+
+# Leases and records that are compared with each other, and records that are put back, in one script.
+INSPECTED_AT_ONCE: Final = 1_000
+PUT_BACK_AT_ONCE: Final = 200
+# Who is missing in another life of the shard is asked for in parts of so many.
+ASKED_AT_ONCE: Final = 1_000
+_OLDEST: Final = Order(0, 0)
+
+_log = structlog.get_logger(component="store.redis")
+
+
+class Upkeep:
+    """Mends one shard. Every operation raises what redis-py raises."""
+
+    def __init__(self, name: str, prefix: str) -> None:
+        self._name = name
+        self._prefix = prefix
+
+    async def inspect(self, link: Link) -> tuple[int, int]:
+        """Have leases and records be of the same instances; return the revision, and how many records there are."""
+        said = await one(link, called(Name.INSPECT, self._prefix, (str(INSPECTED_AT_ONCE),)))
+        revision, records, removed, given = (int(number) for number in said)
+        if removed or given:
+            _log.warning("leases_mended", shard=self._name, removed=removed, given=given)
+        return revision, records
+
+    async def lost(self, link: Link, missing: Sequence[InstanceKey]) -> list[InstanceKey]:
+        """Return those of the missing of whom nothing says that they were taken out."""
+        found: list[InstanceKey] = []
+        for start in range(0, len(missing), ASKED_AT_ONCE):
+            part = missing[start : start + ASKED_AT_ONCE]
+            tombs = await one(link, ("HMGET", f"{self._prefix}:tombs", *map(rows.field_of, part)))
+            found += [key for key, tomb in zip(part, tombs, strict=True) if tomb is None]
+        return found
+
+    async def put_back(self, link: Link, instances: Sequence[Instance]) -> None:
+        """Put back records that are gone though no event says so."""
+        put_back = 0
+        for start in range(0, len(instances), PUT_BACK_AT_ONCE):
+            entries: list[tuple[str | bytes, ...]] = [
+                (rows.field_of(instance.key), instance.service_name, rows.value_of(instance, _OLDEST), "")
+                for instance in instances[start : start + PUT_BACK_AT_ONCE]
+            ]
+            put_back += await reapply(link, self._prefix, entries)
+        _log.warning("records_put_back", shard=self._name, count=put_back)
+
+    async def take_out_foreign_events(self, link: Link, ids: Sequence[bytes], revision: int) -> bool:
+        """Take entries out of the stream that no script has put there; return whether there were any of these ids."""
+        foreign = [id_ for id_ in ids if not id_.endswith(b"-0") or int(id_.partition(b"-")[0]) > revision]
+        if foreign:
+            _log.warning("foreign_events", shard=self._name, count=len(foreign), first=foreign[0].decode())
+            await one(link, ("XDEL", f"{self._prefix}:events", *foreign))
+        return bool(foreign)

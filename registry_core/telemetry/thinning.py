@@ -1,0 +1,63 @@
+"""Which of many equal failures are worth a line in the log: the first, then one now and then, and the end.
+
+A loop that meets a store which is away fails once a second, for as long as that lasts. Pure: it writes nothing itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Final
+
+import msgspec
+
+# Between two lines of the same cause.
+TOLD_EVERY_S: Final = 30.0
+# Causes may hold addresses or numbers, and differ each time. What is beyond shares one line.
+MAX_CAUSES: Final = 8
+_OTHERS: Final = ""
+
+
+class OutageEnd(msgspec.Struct, frozen=True):
+    """What there was of an outage that is over."""
+
+    failures: int
+    lasted_s: float
+
+
+class Thinning:
+    """The failures of one loop. `now` is in seconds of a clock that does not jump."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None  # the first failure after the last success
+        self._failures = 0
+        self._told = False
+        self._told_at: dict[str, float] = {}
+        self._untold: Counter[str] = Counter()
+
+    def failed(self, cause: str, now: float) -> int | None:
+        """Note a failure. Return how many of this cause a line should tell of, or None when it is not time for one."""
+        self._since = now if self._since is None else self._since
+        self._failures += 1
+        due = [known for known, at in self._told_at.items() if now - at >= TOLD_EVERY_S and not self._untold[known]]
+        for known in due:
+            del self._told_at[known]
+        if cause not in self._told_at and len(self._told_at) >= MAX_CAUSES:
+            cause = _OTHERS
+        self._untold[cause] += 1
+        if now - self._told_at.get(cause, -math.inf) < TOLD_EVERY_S:
+            return None
+        self._told_at[cause] = now
+        self._told = True
+        return self._untold.pop(cause)
+
+    def succeeded(self, now: float) -> OutageEnd | None:
+        """Note a success. Return what is over when a line said that it began, or None.
+
+        What comes and goes every second is told no more often than what lasts: its causes keep their time.
+        """
+        if self._since is None:
+            return None
+        end = OutageEnd(self._failures, now - self._since) if self._told else None
+        self._since, self._failures, self._told = None, 0, False
+        return end

@@ -1,0 +1,108 @@
+"""A name server that a test can silence, and programs that know no other: their /etc/resolv.conf is theirs alone.
+
+It listens on port 53 of a loopback address, since libc asks no other port, and the files in /etc are laid over
+the machine's within a mount namespace, which is gone with the program. Both need root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.foreign import name_in, read, reply_to
+from tests.programs import find
+
+_A: int = 1
+_LAID_OVER = 'mount --bind "$0" /etc/resolv.conf && mount --bind "$1" /etc/nsswitch.conf && shift && exec "$@"'
+
+
+class NameServer(threading.Thread):
+    """Knows `hosts`, a name and an IPv4 address each, and says nothing at all while it is `silent`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(name="name server", daemon=True)
+        self.hosts: dict[str, str] = {}
+        self.silent = False
+        self.asked: list[str] = []  # the names, each time that they were asked for
+        self._socket = _listening()
+        self.host: str = self._socket.getsockname()[0]
+        # As libc has it when nobody says anything else: 5 s for a try, of which there are two.
+        (folder / "resolv.conf").write_text(f"nameserver {self.host}\n")
+        (folder / "nsswitch.conf").write_text("hosts: files dns\n")
+        self._files = [str(folder / "resolv.conf"), str(folder / "nsswitch.conf")]
+
+    @property
+    def within(self) -> tuple[str, ...]:
+        """What the command line of a program begins with that asks this name server and no other."""
+        return (find("unshare"), "--mount", shutil.which("sh") or "/bin/sh", "-c", _LAID_OVER, *self._files)
+
+    def run(self) -> None:
+        while True:
+            try:
+                query, sender = self._socket.recvfrom(1024)
+            except OSError:
+                return
+            if not query:
+                return  # it was closed
+            name = name_in(query).rstrip(".")
+            self.asked.append(name)
+            if not self.silent:
+                self._socket.sendto(self._answer(name, query), sender)
+
+    def _answer(self, name: str, query: bytes) -> bytes:
+        address = self.hosts.get(name)
+        if address is None:
+            return reply_to(query, rcode=3)
+        return reply_to(query, f"{name}. 1 IN A {address}") if read(query).q.qtype == _A else reply_to(query)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread, which a close alone does not
+        self._socket.close()
+        self.join(5)
+
+
+def _listening() -> socket.socket:
+    """Return a socket on port 53 of some loopback address. Raises OSError when there is none to be had."""
+    for _ in range(20):
+        one = socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            one.bind((f"127.53.{random.randrange(256)}.{random.randrange(1, 255)}", 53))
+        except PermissionError:
+            one.close()
+            raise
+        except OSError:
+            one.close()
+        else:
+            return one
+    raise OSError("port 53 is taken on every loopback address")
+
+
+def why_not() -> str:
+    """Return why no name server can be had here; "" when it can."""
+    if os.geteuid() != 0:
+        return "a name server of one's own needs root: port 53, and a mount namespace"
+    with contextlib.suppress(OSError, RuntimeError):
+        _listening().close()
+        mounted = [find("unshare"), "--mount", "mount", "--bind", "/etc/hostname", "/etc/resolv.conf"]
+        done = subprocess.run(mounted, capture_output=True, text=True, timeout=20, check=False)
+        return f"no mount namespaces here: {done.stderr.strip()}" if done.returncode else ""
+    return "port 53 is taken on loopback, or unshare is missing"
+
+
+@contextlib.contextmanager
+def name_server(folder: Path) -> Iterator[NameServer]:
+    """Run a name server for the length of a `with`."""
+    server = NameServer(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.close()

@@ -1,0 +1,91 @@
+"""What a replica does by itself: a shard that is away hides nothing of the others, and fills no log."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from registry_core.domain.leases import LeaseTerms
+from registry_core.domain.records import InstanceKey
+from registry_core.errors import StoreUnavailable
+from registry_core.ports import SweepReport
+from registry_core.replica import SWEEP_OVERDUE_S, Replica
+from registry_core.replica_settings import ReplicaSettings
+from registry_core.settings import Listen
+from registry_core.store.memory import MemoryStore
+from tests.samples import FakeClock
+
+GONE = InstanceKey("ip-intel", "10.0.0.7:8034")
+AWAY = (("b", "no master is known"), ("c", "it takes too long"))
+
+
+class PartlySwept(MemoryStore):
+    """A store of several shards, of which some cannot be swept."""
+
+    unswept: tuple[tuple[str, str], ...] = AWAY
+
+    async def sweep(self) -> SweepReport:
+        return SweepReport((GONE,), 0.0, unswept=self.unswept)
+
+
+def replica_on(clock: FakeClock) -> tuple[Replica, PartlySwept]:
+    replica = Replica(ReplicaSettings(listen=Listen("127.0.0.1", 0), warming_s=0.0), clock=clock)
+    store = PartlySwept(clock, LeaseTerms(), "e1", random.Random(1))
+    replica.store = store
+    return replica, store
+
+
+async def test_what_the_other_shards_expired_is_counted_and_logged_while_some_are_away() -> None:
+    replica, _ = replica_on(FakeClock())
+    with capture_logs() as lines, pytest.raises(StoreUnavailable) as refusal:
+        await replica._sweep()
+    assert refusal.value.message == "shard 'b': no master is known; shard 'c': it takes too long"
+    assert [(line["event"], line["instances"]) for line in lines] == [("instances expired", ["ip-intel/10.0.0.7:8034"])]
+    assert b"expired_services_total 1.0" in replica.metrics.exposition()
+
+
+async def test_a_shard_that_is_not_swept_for_long_shows_in_the_health() -> None:
+    clock = FakeClock()
+    replica, store = replica_on(clock)
+    clock.pass_time(SWEEP_OVERDUE_S + 1)
+    with pytest.raises(StoreUnavailable):
+        await replica._sweep()
+    assert replica.health().components.store.status == "failing"
+    store.unswept = ()
+    await replica._sweep()
+    assert replica.health().components.store.status == "ok"
+
+
+async def test_a_store_that_is_away_is_a_line_now_and_then_and_one_when_it_is_back() -> None:
+    clock = FakeClock()
+    replica, _ = replica_on(clock)
+    tried = 0
+    done = asyncio.Event()
+
+    async def work() -> None:
+        nonlocal tried
+        tried += 1
+        clock.pass_time(1)
+        if tried <= 100:
+            raise StoreUnavailable("no master is known")
+        done.set()
+
+    with capture_logs() as lines:
+        loop = asyncio.create_task(replica._forever("sweep", work, lambda: 0.0))
+        async with asyncio.timeout(20):
+            await done.wait()
+            await asyncio.sleep(0)
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+    told: list[Any] = [(line["event"], line["failures"]) for line in lines]
+    assert told == [
+        ("store unavailable", 1),
+        ("store unavailable", 30),
+        ("store unavailable", 30),
+        ("store unavailable", 30),
+        ("store available again", 100),
+    ]
