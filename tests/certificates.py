@@ -25,16 +25,17 @@ class Authority:
         folder.mkdir(parents=True)
         self._folder = folder
         self.ca, self._key = folder / "ca.pem", folder / "ca.key"
-        _openssl(
-            "req", "-x509", *_KEY, "-keyout", self._key, "-out", self.ca, "-days", "2", "-subj", f"/CN={folder.name}"
-        )
+        # Python 3.13 takes no authority that does not say what its key is for.
+        may = ("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-days", "2", "-subj", f"/CN={folder.name}")
+        _openssl("req", "-x509", *_KEY, "-keyout", self._key, "-out", self.ca, *may)
 
     def issue(self, *names: str, expired: bool = False) -> Certificate:
         """Return a certificate for `names`, each like `IP:127.0.0.1` or `DNS:localhost`."""
         number = len(list(self._folder.glob("*.crt")))
         request, extension = self._folder / f"{number}.csr", self._folder / f"{number}.ext"
         made = Certificate(self._folder / f"{number}.crt", self._folder / f"{number}.key")
-        extension.write_text(f"subjectAltName={','.join(names)}\n")
+        # ... and no certificate that does not name its authority's key.
+        extension.write_text(f"subjectAltName={','.join(names)}\nauthorityKeyIdentifier=keyid\n")
         _openssl("req", "-new", *_KEY, "-keyout", made.key, "-out", request, "-subj", "/CN=test")
         signed = ("-CA", self.ca, "-CAkey", self._key, "-set_serial", str(number + 1), "-extfile", extension)
         _openssl("x509", "-req", "-in", request, *signed, "-days", "-1" if expired else "2", "-out", made.cert)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
@@ -19,14 +20,9 @@ from tests.redis_topology import RedisServer
 settings.register_profile("vertice", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("vertice")
 
-# A module with something of theirs in it starts a Redis, or has one started.
-STARTS_REDIS: Final = {
-    "tests.redis_topology",
-    "tests.contract.redis_harness",
-    "tests.chaos.faults",
-    "tests.chaos.outages",
-    "tests.chaos.partition",
-}
+# A Redis is started by what is named for it here, and by what has something of these modules in it.
+NAMED_FOR_REDIS: Final = re.compile(r"tests\.(contract|integration|scenarios)\.test_redis_")
+STARTS_REDIS: Final = {"tests.redis_topology", "tests.contract.redis_harness"}
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
@@ -39,6 +35,8 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
 def _starts_redis(item: pytest.Function) -> bool:
     if hasattr(item, "callspec") and item.callspec.params.get("under_test") == "redis":  # one of the stores
         return True
+    if NAMED_FOR_REDIS.match(item.module.__name__):
+        return True
     return any(getattr(value, "__module__", None) in STARTS_REDIS for value in vars(item.module).values())
 
 
@@ -48,7 +46,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     RedisServer.why_not = (
         ""
         if item.get_closest_marker("redis")
-        else f"{item.nodeid} starts a Redis, but is not marked: import from tests.redis_topology, or see STARTS_REDIS"
+        else f"{item.nodeid} starts a Redis, but is not marked for it: name its file test_redis_*, or see STARTS_REDIS"
     )
 
 

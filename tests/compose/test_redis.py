@@ -22,7 +22,8 @@ RECIPE = f"""\
 FROM {{image}}
 USER 0:0
 RUN apt-get update \\
-    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates python3 python3-venv
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \\
+        ca-certificates openssl python3 python3-venv
 RUN python3 -m venv /tests
 COPY {LOCK} .
 RUN /tests/bin/python -m pip install --quiet --no-cache-dir --require-hashes -r {LOCK}
@@ -31,7 +32,10 @@ RUN /tests/bin/python -m pip install --quiet --no-cache-dir --require-hashes -r 
 # Redis need programs that are not in the image.
 TESTS = (
     "tests/contract",
-    *(f"tests/integration/test_redis_{name}.py" for name in ("health", "masters", "reading", "slow", "store", "sweep")),
+    *(
+        f"tests/integration/test_redis_{name}.py"
+        for name in ("access", "health", "masters", "reading", "slow", "store", "sweep")
+    ),
 )
 
 

@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -95,26 +96,30 @@ def test_a_password_that_is_missing_or_wrong(tmp_path: Path) -> None:
 def test_a_user_who_may_not_do_what_is_needed(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as server:
         for name, rules, said in (
-            ("keys", f"~other:* {LEAST}", "can't access at least one of the keys"),
+            ("keys", f"~other:* {LEAST}", r"can't access at least one of the keys|No permissions to access a key"),
             ("scripts", f"~vertice:* {LEAST} -eval", "no permissions to run the 'eval' command"),
-            ("commands", f"~vertice:* {LEAST} -hset", "can't run this command"),
+            (
+                "commands",
+                f"~vertice:* {LEAST} -hset",
+                r"can't run this command|no permissions to run the 'hset' command",
+            ),
             ("asking", f"~vertice:* {LEAST} -info", "no permissions to run the 'info' command"),
         ):
             server.ask("ACL", "SETUSER", name, "on", ">pw", *rules.split())
             line = ended(f"redis://{name}:pw@127.0.0.1:{server.port}")
             assert "its ACL does not let the user do what is needed" in line
-            assert said in line
+            assert re.search(said, line)  # servers have different words for it
 
 
 def test_a_redis_that_is_too_old(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as server:
         version = str(server.ask("INFO", "server")).partition("redis_version:")[2].split()[0]
-        old = "6.0.16".ljust(len(version))
+        old = "6.0." + "9" * (len(version) - len("6.0."))
         # The server itself, but for the one word that tells its age.
         with proxied(server.port) as proxy:
             proxy.replaced = (f"redis_version:{version}".encode(), f"redis_version:{old}".encode())
             said = ended(f"redis://127.0.0.1:{proxy.port}")
-    assert said.endswith(f"redis 127.0.0.1:{proxy.port}: it is Redis 6.0.16, and 6.2 or newer is needed")
+    assert said.endswith(f"redis 127.0.0.1:{proxy.port}: it is Redis {old}, and 6.2 or newer is needed")
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ _TLS_FAULTS: Final = (
 def fault_of(error: BaseException, *, tls: bool = False, sentinel: bool = False) -> Fault:
     """Return what an error of a server means; `tls` and `sentinel` say how, and as what, it was asked."""
     text = _CONNECTING.sub("", words_of(error)).removesuffix(".")
-    if isinstance(error, NoPermissionError) or "NOPERM" in text or "The user executing the script" in text:
+    if isinstance(error, NoPermissionError) or _NOT_PERMITTED.search(text):
         return Fault(f"its ACL does not let the user do what is needed ({text})", lasting=True)
     if isinstance(error, AuthenticationError | AuthorizationError) or "NOAUTH" in text:
         said = "sentinel_user= and sentinel_password= say" if sentinel else "user:password@ in the URL says"
@@ -92,6 +92,8 @@ def fault_of(error: BaseException, *, tls: bool = False, sentinel: bool = False)
 
 # redis-py: "Error 111 connecting to 127.0.0.1:6379. Connect call failed ('127.0.0.1', 6379)."
 _CONNECTING: Final = re.compile(r"^Error (-?\d+ )?(connecting to|while reading from) [^ ]+( :)? ?")
+# In a script: Redis 7.0, and since 7.2.
+_NOT_PERMITTED: Final = re.compile(r"NOPERM|The user executing the script|ACL failure in script")
 _PLACE: Final = re.compile(r" ?\(_ssl\.c:\d+\)")
 _CUT_SHORT: Final = re.compile(r"reset by peer|closed by server", re.IGNORECASE)
 
@@ -109,9 +111,10 @@ async def ask_node(client: Redis) -> Sighting | Fault:
     for answer in (info, role):
         if isinstance(answer, BaseException):
             return fault_of(answer)
-    if info.get("redis_mode") == "sentinel":
+    mode = info.get("redis_mode", info.get("server_mode"))  # Valkey has a word of its own
+    if mode == "sentinel":
         return Fault("it is a Sentinel, and the URL of those begins with redis+sentinel", lasting=True)
-    if info.get("redis_mode") == "cluster":
+    if mode == "cluster":
         return Fault("it is a node of a Redis Cluster; it takes masters of their own, with Sentinels", lasting=True)
     version = str(info.get("redis_version", "0"))
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < LEAST_VERSION:
