@@ -108,7 +108,7 @@ class RecordedTrial:
                     return True
                 return False
 
-            wait_until(is_taken, "writes are taken", timeout_s=30)
+            wait_until(is_taken, "writes are taken", timeout_s=60)  # longer than a breaker is open
 
     def promoted(self, instead_of: RedisServer) -> None:
         """Wait until another node is the master."""
