@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +44,9 @@ HELD_S: Final = 0.7
 PATIENT_MS: Final = 5000
 # An old master that comes back is told to follow the new one after some 10 s, twice that when it was paused.
 WHOLE_S: Final = 60.0
+# The Sentinel that leads a failover says so in its log, with the local time.
+ELECTED: Final = re.compile(r"^\d+:X (\d+ \w+ \d+ [\d:.]+) # \+elected-leader", re.MULTILINE)
+LOG_TIME: Final = "%d %b %Y %H:%M:%S.%f"
 SHOWN_S: Final = 10.0
 
 
@@ -103,7 +108,7 @@ class RecordedTrial:
                     return True
                 return False
 
-            wait_until(is_taken, "writes are taken", timeout_s=30)
+            wait_until(is_taken, "writes are taken", timeout_s=60)  # longer than a breaker is open
 
     def promoted(self, instead_of: RedisServer) -> None:
         """Wait until another node is the master."""
@@ -158,7 +163,8 @@ class RecordedTrial:
     def _outcome(self, fault: str, writes: list[RecordedWrite], views: dict[str, dict[str, Shown]]) -> Outcome:
         began = self.doubts[0]
         found = breaches(writes, views)
-        served = availability(writes, self.doubts)
+        failovers = _failovers(self.redis)
+        served = availability(writes, began, [*self.doubts, *failovers])
         result = Result(self._seed, began_at=began, writes=len(writes))
         result.acknowledged = {f"{w.key} {w.number}": w.kind.value for w in writes if w.acknowledged}
         result.failures = [
@@ -167,9 +173,22 @@ class RecordedTrial:
             if not write.acknowledged
         ]
         result.longest_write_s = max((write.took_s for write in writes), default=0.0)
-        late = [] if served.refusing_s <= DOUBT_S else [f"refused {served.refusing_s:.2f} s after a doubt began"]
+        late = f"refused {served.refusing_s:.2f} s after a doubt began: {served.because}"
         lost = [breach.told(began) for breach in sorted(found, key=lambda breach: breach.last.told_at)]
-        return Outcome(f"{fault}; {self._server}, {self.writers} writers, {served}", result, lost, late)
+        return Outcome(
+            f"{fault}; {self._server}, {self.writers} writers, {len(failovers)} failovers; {served}",
+            result,
+            lost,
+            [late] if served.refusing_s > DOUBT_S else [],
+        )
+
+
+def _failovers(redis: Topology) -> list[float]:
+    """Return when a Sentinel began a failover, by the monotonic clock: on a busy machine more often than is meant."""
+    offset_s = time.monotonic() - time.time()
+    logs = [(sentinel.folder / "log").read_text(encoding="utf-8", errors="replace") for sentinel in redis.sentinels]
+    times = [datetime.strptime(said, LOG_TIME).astimezone() for log in logs for said in ELECTED.findall(log)]
+    return [at.timestamp() + offset_s for at in times]
 
 
 def _kind(server: RedisServer) -> str:

@@ -243,7 +243,8 @@ class Availability(msgspec.Struct, frozen=True):
     acknowledged: int
     refused: int  # with 503
     unanswered: int
-    refusing_s: float  # from the last doubt that began to the last refusal, at most
+    refusing_s: float  # from a doubt's beginning to a refusal, at most
+    because: str  # what that refusal said
     stalled_s: float  # the longest time without any acknowledgement
 
     def __str__(self) -> str:
@@ -254,20 +255,22 @@ class Availability(msgspec.Struct, frozen=True):
         )
 
 
-def availability(writes: Sequence[RecordedWrite], doubts: Sequence[float]) -> Availability:
-    """Return how `writes` were served around the moments at which a doubt began; the first is the fault itself."""
-    before = sorted(write.took_s for write in writes if write.acknowledged and write.told_at < doubts[0])
-    began_at = min((write.asked_at for write in writes), default=doubts[0])
+def availability(writes: Sequence[RecordedWrite], fault_at: float, doubts: Sequence[float]) -> Availability:
+    """Return how `writes` were served before and after a fault; `doubts` are the moments at which one began."""
+    before = sorted(write.took_s for write in writes if write.acknowledged and write.told_at < fault_at)
+    began_at = min((write.asked_at for write in writes), default=fault_at)
     told = sorted(write.told_at for write in writes if write.acknowledged)
-    refusals = [write.told_at for write in writes if write.code == 503]
+    refusals = [(_since_doubt(write.told_at, doubts), write.said) for write in writes if write.code == 503]
+    refusing_s, because = max(refusals, default=(0.0, ""))
     return Availability(
-        steady_per_s=len(before) / max(0.001, doubts[0] - began_at),
+        steady_per_s=len(before) / max(0.001, fault_at - began_at),
         p50_ms=1000 * _quantile(before, 0.5),
         p99_ms=1000 * _quantile(before, 0.99),
         acknowledged=len(told),
         refused=len(refusals),
         unanswered=sum(write.code == 0 for write in writes),
-        refusing_s=max((_since_doubt(at, doubts) for at in refusals), default=0.0),
+        refusing_s=refusing_s,
+        because=because,
         stalled_s=max((later - at for at, later in itertools.pairwise(told)), default=0.0),
     )
 

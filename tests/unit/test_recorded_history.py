@@ -147,7 +147,7 @@ def test_nothing_was_promised_of_what_was_never_acknowledged() -> None:
 
 def test_refusals_count_from_the_last_doubt_that_began_before_them() -> None:
     writes = [write(WriteKind.REGISTER, 1, code=code, at=at) for at, code in [(1, 201), (2, 201), (5, 503), (9, 503)]]
-    served = availability(writes, doubts=[3.0, 8.0])
+    served = availability(writes, 3.0, doubts=[3.0, 8.0])
     assert (served.refused, served.acknowledged) == (2, 2)
     assert served.stalled_s == pytest.approx(1.0)
     assert served.refusing_s == pytest.approx(2.01)
