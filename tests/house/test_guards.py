@@ -8,7 +8,13 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
-CONFTEST = Path(__file__).resolve().parent.parent / "conftest.py"
+ROOT = Path(__file__).resolve().parent.parent.parent
+CONFTEST = ROOT / "tests" / "conftest.py"
+
+
+@pytest.fixture(autouse=True)
+def _modules_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # the guards are a module among them
 
 
 def run(pytester: pytest.Pytester, test: str) -> pytest.RunResult:
