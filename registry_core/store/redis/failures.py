@@ -8,6 +8,7 @@ from typing import Final
 
 from redis import exceptions
 
+from registry_core.domain.breaker import Seen
 from registry_core.errors import NotReplicated, StoreUnavailable, Unavailable
 
 
@@ -71,6 +72,11 @@ def is_answer(error: BaseException) -> bool:
     if not isinstance(error, exceptions.ResponseError) or str(error).startswith("BUSY"):
         return False
     return verdict_on(error) is not Verdict.ELSEWHERE
+
+
+def seen_by(error: BaseException) -> Seen:
+    """Return what a failure of a write says of its shard, to the breaker."""
+    return Seen.SUCCESS if is_answer(error) else Seen.FAILURE
 
 
 def unavailable(error: BaseException, shard: str) -> Unavailable:

@@ -91,6 +91,10 @@ class ShardFeed(Protocol):
         """All that was delivered of this shard."""
         ...
 
+    def size(self, shard: int) -> int:
+        """How many those are."""
+        ...
+
 
 class Follower:
     """Follows one shard for as long as it runs."""
@@ -334,6 +338,8 @@ class Follower:
             if entry.field in known:
                 self.aside[entry.field] = entry
         self._set_aside(whole.aside)
+        # Who came up empty, and has all that was delivered before, is as good as one that never was.
+        born_empty = born_empty and (bool(lost) or not self._position.epoch)
         await self._feed.shard_read(self._shard, whole.position, whole.held, whole=not lost, born_empty=born_empty)
         self._confirmed_at = self._clock.monotonic()
         self._settled.set()
@@ -382,10 +388,9 @@ class Follower:
             return
         if revision != self._position.revision:
             return  # something happened meanwhile: the next look tells
-        delivered = self._feed.instances(self._shard)
-        surplus = records - len(delivered)
+        surplus = records - self._feed.size(self._shard)
         if surplus < 0:
-            await self._upkeep.put_back(link, delivered)
+            await self._upkeep.put_back(link, self._feed.instances(self._shard))
         elif surplus > len(self.aside) and surplus != self._surplus:
             self._surplus = surplus
             await self._catch_up(link)

@@ -19,7 +19,7 @@ from registry_core.domain.selection import Random
 from registry_core.errors import NotReplicated, Overloaded, StoreUnavailable
 from registry_core.ports import Clock
 from registry_core.store.redis.ending import end
-from registry_core.store.redis.failures import Verdict, is_answer, unavailable, verdict_on
+from registry_core.store.redis.failures import Verdict, seen_by, unavailable, verdict_on
 from registry_core.store.redis.lives import Lives
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.scripts import Name
@@ -136,9 +136,9 @@ class WriteQueue:
             result = await done
         except (StoreUnavailable, NotReplicated) as error:
             self.last_failure, self.last_failure_at = str(error), self._clock.wall()
-            self.refusal = self.last_failure if write.answered else ""
-            # A master that answers, be it with a refusal, needs no sparing.
-            self._record(admission, Seen.SUCCESS if write.answered else Seen.FAILURE)
+            self.refusal = self.last_failure if write.seen is Seen.SUCCESS else ""
+            if write.seen is not None:
+                self._record(admission, write.seen)
             raise
         else:
             self.refusal = ""
@@ -205,7 +205,7 @@ class WriteQueue:
         for write in batch:
             if began >= write.ends_at(self._terms):
                 # It was not tried, so it says nothing of the shard; what is late is not sent after what is newer.
-                write.fail(StoreUnavailable("its time was over before it could be sent"), answered=True)
+                write.fail(StoreUnavailable("its time was over before it could be sent"), None)
         batch = [write for write in batch if not write.done.done()]
         while batch:
             self._moved.clear()
@@ -221,16 +221,14 @@ class WriteQueue:
             if now > max(write.ends_at(self._terms) for write in batch) + STANDSTILL_S:
                 # Every wait here ends before that: it was this process that stood still, and no server is to blame.
                 for write in batch:
-                    write.fail(
-                        StoreUnavailable("this replica stood still, and the write came to nothing"), answered=True
-                    )
+                    write.fail(StoreUnavailable("this replica stood still, and the write came to nothing"), None)
                 return
             alone_s = self._sender.confidence.alone_s(now)
             for write in batch:
                 # Each is held for as long as a failover may take, unless its server itself says that it is alone.
                 waited_s = alone_s if self._sender.confidence.refusing else min(alone_s, now - write.called_at)
                 if now >= write.ends_at(self._terms) or waited_s >= self._terms.replicas_s:
-                    write.fail(self._in_the_end(write, self._told), answered=is_answer(self._told))
+                    write.fail(self._in_the_end(write, self._told), seen_by(self._told))
             batch = [write for write in batch if not write.done.done()]
             if not batch:
                 return

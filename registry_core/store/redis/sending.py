@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
+from registry_core.domain.breaker import Seen
 from registry_core.errors import NotReplicated, StoreUnavailable
 from registry_core.ports import Clock
-from registry_core.store.redis.failures import Verdict, is_answer, unavailable, verdict_on
+from registry_core.store.redis.failures import Verdict, is_answer, seen_by, unavailable, verdict_on
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.lives import Lives
 from registry_core.store.redis.masters import Masters
@@ -98,7 +99,7 @@ class Sender:
                 self._masters.failed(link.client, error)
             if verdict is Verdict.HOPELESS and is_answer(error):  # to what was asked for all of them
                 for write in batch:
-                    write.fail(unavailable(error, self._masters.name), answered=True)
+                    write.fail(unavailable(error, self._masters.name), Seen.SUCCESS)
             return error
         finally:
             for write in batch:
@@ -199,7 +200,7 @@ class Sender:
         """Take note of why a server refused a write; it fails when trying again is of no use."""
         match verdict_on(error):
             case Verdict.HOPELESS:
-                write.fail(unavailable(error, self._masters.name), answered=is_answer(error))
+                write.fail(unavailable(error, self._masters.name), seen_by(error))
             case Verdict.RELOAD:
                 self._knows_scripts = False
             case Verdict.ELSEWHERE:

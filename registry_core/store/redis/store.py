@@ -340,6 +340,10 @@ class RedisStore:
         """Return all copies that `shard` holds."""
         return [lived.instance for lived in self._merge.held(shard).lived.values()]
 
+    def size(self, shard: int) -> int:
+        """Return how many copies `shard` holds."""
+        return len(self._merge.held(shard))
+
     def _remove_old_copies(self) -> None:
         """Take out the copies of instances that are at home by now: a shard was added.
 

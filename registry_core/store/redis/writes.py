@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from registry_core.domain.breaker import BreakerTerms
+from registry_core.domain.breaker import BreakerTerms, Seen
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.scripts import Name
 
@@ -87,7 +87,7 @@ _TOLD_ONCE: Final = (Name.CENSUS, Name.RELEASE)
 class Write:
     """One write, from its call to its end."""
 
-    __slots__ = ("answered", "arguments", "called_at", "done", "link", "name", "result", "state")
+    __slots__ = ("arguments", "called_at", "done", "link", "name", "result", "seen", "state")
 
     def __init__(
         self, name: Name, arguments: tuple[str | bytes, ...], called_at: float, done: asyncio.Future[Any]
@@ -96,7 +96,9 @@ class Write:
         self.arguments = arguments
         self.called_at = called_at
         self.done = done
-        self.answered = False  # it failed by the word of a master, and not for want of one
+        # What its failure says of the shard: SUCCESS when a master answers, be it with a refusal, and needs no sparing;
+        # None when it failed for a reason of ours.
+        self.seen: Seen | None = Seen.FAILURE
         self.result: Any = None  # what its caller is told
         self.link: Link | None = None  # to the server that has it
         self.state = WriteState.HELD
@@ -132,11 +134,14 @@ class Write:
         if not self.done.done():
             self.done.set_result(self.result)
 
-    def fail(self, error: Exception, *, answered: bool = False) -> None:
-        """Tell its caller that it was not done, or is not known to be; nothing when its caller knows already."""
+    def fail(self, error: Exception, seen: Seen | None = Seen.FAILURE) -> None:
+        """Tell its caller that it was not done, or is not known to be; nothing when its caller knows already.
+
+        `seen`: what that says of the shard.
+        """
         if self.state in (WriteState.ACKNOWLEDGED, WriteState.FAILED):
             return
         self.happens(WriteEvent.GIVEN_UP)
-        self.answered = answered
+        self.seen = seen
         if not self.done.done():
             self.done.set_exception(error)
