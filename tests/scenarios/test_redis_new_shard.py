@@ -78,7 +78,7 @@ class Reader:
                     connection.close()
                 self.asked += 1
                 if answer.status != 200 or names != SERVICES:
-                    self.wrong.append(names)
+                    self.wrong.append((replica.url, answer.status, sorted(set(SERVICES) - set(names))))
 
 
 def agent(folder: Path, name: str, services: list[str], replica: Replica) -> contextlib.AbstractContextManager[Program]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest
+from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest, to_repoint
 from registry_core.store.redis.url import Address
 
 A, B, C = (Address("10.0.0.1", port) for port in (1, 2, 3))
@@ -59,3 +59,35 @@ def test_without_a_word_of_the_sentinels_the_master_stays_who_it_is() -> None:
     assert choose(A, False, {A: MASTER, B: REPLICA}, {}, []) == A
     assert choose(A, True, {A: MASTER}, {}, [Vote(C, 1)]) == A
     assert choose(A, False, {A: REPLICA}, {}, []) is None
+
+
+# -- who is told to follow the new master before the Sentinels get round to it
+
+NEW, OLD_ONE, THIRD = Address("10.0.0.1", 1), Address("10.0.0.2", 1), Address("10.0.0.3", 1)
+LEADS = Sighting(True, "run")
+
+
+def follows(master: Address) -> Sighting:
+    return Sighting(False, "run", master=master)
+
+
+def repointed(sightings: dict[Address, Sighting], *votes: Vote) -> Address | None:
+    return to_repoint(NEW, {NEW: LEADS, **sightings}, votes, sentinels=3)
+
+
+AGREED = Vote(NEW, 2, (OLD_ONE, THIRD))
+
+
+def test_a_replica_of_the_old_master_is_repointed_when_the_leading_sentinel_has_named_the_new_one() -> None:
+    naming = Vote(OLD_ONE, 1, (NEW, THIRD), promoted=NEW)
+    assert repointed({THIRD: follows(OLD_ONE)}, naming) == THIRD
+    assert repointed({THIRD: follows(OLD_ONE)}, Vote(OLD_ONE, 1, (NEW, THIRD))) is None
+    assert repointed({THIRD: follows(NEW)}, naming) is None
+
+
+def test_a_master_of_before_is_repointed_when_all_sentinels_name_the_new_one_and_it_has_no_replica() -> None:
+    assert repointed({OLD_ONE: LEADS}, AGREED, AGREED) == OLD_ONE
+    assert repointed({OLD_ONE: LEADS}, AGREED) is None, "one of three is not most of them"
+    assert repointed({OLD_ONE: LEADS}, AGREED, Vote(OLD_ONE, 1, (NEW,)), AGREED) is None, "they do not agree yet"
+    assert repointed({OLD_ONE: LEADS, THIRD: follows(NEW)}, AGREED, AGREED) is None, "it has a replica"
+    assert repointed({OLD_ONE: LEADS}, Vote(NEW, 2, ()), Vote(NEW, 2, ())) is None, "no node of theirs"

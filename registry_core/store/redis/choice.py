@@ -77,6 +77,28 @@ def choose(
     return current if current in masters else None
 
 
+def to_repoint(
+    master: Address, sightings: Mapping[Address, Sighting], votes: Iterable[Vote], *, sentinels: int
+) -> Address | None:
+    """Return the node that may be told to follow `master` now, as the Sentinels are going to do; None without one.
+
+    A replica of another node, as soon as the Sentinel that leads the failover has named the successor: they get round
+    to it only after an INFO whose period is a second. A master of before, when most Sentinels answer and all that do
+    name the new one: they leave it alone for some 8 s more. Neither while `master` has a replica. `sentinels`: how many
+    there are.
+    """
+    said = list(votes)
+    replicas = [node for node, seen in sightings.items() if not seen.is_master]
+    if any(sightings[node].master == master for node in replicas):
+        return None
+    if replicas and any(vote.promoted == master for vote in said):
+        return replicas[0]
+    if replicas or len(said) <= sentinels // 2 or any(vote.master != master for vote in said):
+        return None
+    left = (node for node, seen in sightings.items() if seen.is_master and node != master)
+    return next((node for node in left if all(node in vote.replicas for vote in said)), None)
+
+
 def is_replica(said: object) -> bool:
     """Return whether what a node said of itself is that it is a replica."""
     return isinstance(said, Sighting) and not said.is_master

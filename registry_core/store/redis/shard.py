@@ -125,7 +125,10 @@ class Shard:
             latency_ms=self.masters.latency_ms,
             connection_pool=self.masters.connections,
             set_aside=len(self.follower.aside),
-            notes=tuple(f"its replica {replica} lags, and is not waited for" for replica in self.queue.lagging),
+            notes=(
+                *self.masters.notes,
+                *(f"its replica {replica} lags, and is not waited for" for replica in self.queue.lagging),
+            ),
         )
 
     def unknown(self, label: str) -> str:

@@ -27,6 +27,7 @@ from registry_core.store.redis.ending import end
 from registry_core.store.redis.held import Held
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.merge import Merge
+from registry_core.store.redis.old_copies import OldCopies
 from registry_core.store.redis.parts import differences, parts, shed
 from registry_core.store.redis.placing import Placing
 from registry_core.store.redis.shard import AddressTaken, Shard
@@ -36,8 +37,6 @@ from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms
 START_S: Final = 5.0
 # How long a sweep waits for a shard: about as long as until the next one.
 SWEEP_S: Final = 1.0
-# Old copies that are taken out with each sweep, while a shard is added.
-MOST_REMOVALS: Final = 200
 # A difference of more than that is told as everything anew. A failover makes one of a few, if any.
 MOST_DIFFERENCES: Final = 500
 
@@ -72,8 +71,6 @@ class RedisStore:
         self._unfolding = asyncio.Lock()  # one shard after the other is taken over, and while it is, no other
         self._owes_everything = False  # while and after a reset that was not delivered
         self._aside: Catalog | None = None  # the catalogue that is being built, and is nobody's yet
-        self._removing: set[InstanceKey] = set()
-        self._removals: set[asyncio.Task[None]] = set()
         self._sweeps: dict[str, asyncio.Task[SweepReport]] = {}  # under way, at most one for each shard
         self._terms = terms
         self._shards = tuple(
@@ -92,6 +89,9 @@ class RedisStore:
             for number, each in enumerate(masters)
         )
 
+        self._clock = clock
+        self._old_copies = OldCopies(self._shards)
+
     async def start(self, feed: Feed) -> None:
         """Begin: deliver what the shards hold, and then every event.
 
@@ -101,7 +101,9 @@ class RedisStore:
         self._feed = feed
         try:
             await asyncio.gather(*(shard.start() for shard in self._shards))
-            await asyncio.gather(*(shard.follower.settled(START_S) for shard in self._shards))
+            # One without a master is away, and is delivered when it comes.
+            found = [shard for shard in self._shards if shard.masters.address]
+            await asyncio.gather(*(shard.follower.settled(START_S) for shard in found))
             self._refuse_faults()
             async with self._unfolding:
                 await self._reset()
@@ -118,7 +120,7 @@ class RedisStore:
     async def close(self) -> None:
         """Stop everything. Safe to call twice."""
         self._feed = None
-        await end((*self._removals, *self._sweeps.values()))
+        await end((*self._old_copies.under_way, *self._sweeps.values()))
         await asyncio.gather(*(shard.close() for shard in self._shards))
 
     def age_s(self) -> float:
@@ -241,7 +243,7 @@ class RedisStore:
     async def sweep(self) -> SweepReport:
         """Sweep every shard, and say which could not be swept in time."""
         self._started()
-        self._remove_old_copies()
+        self._old_copies.remove(self._merge.outlived(), self._clock.monotonic())
         for shard in self._shards:
             if shard.name not in self._sweeps:
                 self._sweeps[shard.name] = asyncio.ensure_future(shard.sweeper.sweep(self._merge.sizes))
@@ -343,26 +345,6 @@ class RedisStore:
     def size(self, shard: int) -> int:
         """Return how many copies `shard` holds."""
         return len(self._merge.held(shard))
-
-    def _remove_old_copies(self) -> None:
-        """Take out the copies of instances that are at home by now: a shard was added.
-
-        Before their leases run out there, or the guard would take it for a mass death.
-        """
-        for key, number in self._merge.outlived():
-            if key not in self._removing and len(self._removing) < MOST_REMOVALS:
-                self._removing.add(key)
-                task = asyncio.ensure_future(self._remove_copy(key, number))
-                self._removals.add(task)
-                task.add_done_callback(self._removals.discard)
-
-    async def _remove_copy(self, key: InstanceKey, number: int) -> None:
-        try:
-            await self._shards[number].deregister(key, None)
-        except (NotFound, Unavailable):
-            pass  # another replica was first, or the next sweep tries again
-        finally:
-            self._removing.discard(key)
 
     async def _reset(self) -> None:
         """Build the catalogue of everything, aside, and deliver it when it is whole."""

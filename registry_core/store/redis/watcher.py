@@ -20,7 +20,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from registry_core.errors import SettingsError, StoreUnavailable
 from registry_core.ports import Clock, PoolReport, SystemClock
-from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest
+from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest, to_repoint
 from registry_core.store.redis.diagnosis import NO_ANSWER_YET, lasting_fault, why_no_master
 from registry_core.store.redis.ending import end
 from registry_core.store.redis.hastening import repoint
@@ -86,7 +86,7 @@ class Watcher:
         self._retired: set[Redis] = set()
         self._withheld = False
         self._doubted_until = 0.0
-        self._hastened = ""  # the run id of the last master that was helped to a replica
+        self._hastened = ("", Address("", 0))  # the last master that was helped to a replica, and to which
         self._alarm = asyncio.Event()
         self._changed = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
@@ -265,24 +265,18 @@ class Watcher:
     # -- helping
 
     def _hasten(self, sightings: Mapping[Address, Sighting]) -> None:
-        """Have one replica follow the promoted master before the Sentinels get round to it.
+        """Have one node follow the promoted master before the Sentinels get round to it.
 
-        They tell the replicas only after an INFO whose period is a second, and a write without a
-        second copy is not acknowledged meanwhile. It is done only when the Sentinel that leads the
-        failover has named the successor, and says nothing else than what it will say itself.
+        A write without a second copy is not acknowledged meanwhile. Which node that may be says `to_repoint`: it is
+        told nothing else than what the Sentinels will tell it themselves.
         """
         master = self._current
         if not self._may_hasten or master is None or self._placed is None:
             return
-        if not any(vote.promoted == master for vote in self._votes()):
-            return
-        replicas = [node for node, seen in sightings.items() if not seen.is_master]
-        if self._hastened == self._placed.run_id or any(sightings[node].master == master for node in replicas):
-            return
-        follower = next(iter(replicas), None)
-        if follower is not None:
-            self._hastened = self._placed.run_id
-            self._spawn(partial(repoint, self.name, self._access, follower, master))
+        node = to_repoint(master, sightings, self._votes(), sentinels=len(self._sentinels))
+        if node is not None and (self._placed.run_id, node) != self._hastened:
+            self._hastened = (self._placed.run_id, node)
+            self._spawn(partial(repoint, self.name, self._access, node, master))
 
     # -- doubting
 

@@ -1,0 +1,50 @@
+"""While a shard is added: takes out the copies that instances had in their old shards, once they are in their own.
+
+Before their leases run out there, or the guard would take it for a mass death.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from registry_core.domain.records import InstanceKey
+from registry_core.errors import NotFound, Unavailable
+from registry_core.store.redis.shard import Shard
+
+# How long an old copy is kept beside the new one: other replicas follow the two shards apart from each other, and are
+# to hear of the new copy before the old one goes.
+OUTLIVED_S: Final = 1.0
+MOST_REMOVALS: Final = 200  # at a time
+
+
+class OldCopies:
+    """The copies that nobody needs any more, and their removal."""
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self._shards = shards
+        self._since: dict[tuple[InstanceKey, int], float] = {}
+        self._removing: set[InstanceKey] = set()
+        self.under_way: set[asyncio.Task[None]] = set()
+
+    def remove(self, outlived: Sequence[tuple[InstanceKey, int]], now: float) -> None:
+        """Begin to take out those of these copies, each in the shard of a number, that were that long enough."""
+        self._since = {copy: self._since.get(copy, now) for copy in outlived}
+        for key, number in outlived:
+            if now - self._since[key, number] < OUTLIVED_S or key in self._removing:
+                continue
+            if len(self._removing) >= MOST_REMOVALS:
+                return
+            self._removing.add(key)
+            task = asyncio.ensure_future(self._remove(key, number))
+            self.under_way.add(task)
+            task.add_done_callback(self.under_way.discard)
+
+    async def _remove(self, key: InstanceKey, number: int) -> None:
+        try:
+            await self._shards[number].deregister(key, None)
+        except (NotFound, Unavailable):
+            pass  # another replica was first, or the next sweep tries again
+        finally:
+            self._removing.discard(key)
