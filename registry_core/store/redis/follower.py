@@ -13,20 +13,19 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 from redis.exceptions import ResponseError
 
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Renewed
-from registry_core.domain.records import Instance, InstanceKey
+from registry_core.domain.records import Instance
 from registry_core.errors import StoreUnavailable
 from registry_core.ports import Clock
 from registry_core.store.redis import rows
 from registry_core.store.redis.arrivals import Arrivals
 from registry_core.store.redis.ending import end
 from registry_core.store.redis.failures import words_of
-from registry_core.store.redis.held import Held
 from registry_core.store.redis.journal import JOURNAL_S, Journal, Written
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.lives import ForeignKeys, Lives
@@ -35,6 +34,7 @@ from registry_core.store.redis.probes import fault_of
 from registry_core.store.redis.reading import Whole, looked_up, one, read_whole, set_aside
 from registry_core.store.redis.rows import NOBODY, Entry, Order, Unreadable
 from registry_core.store.redis.scripts import Name, called
+from registry_core.store.redis.shard_feed import ShardFeed
 from registry_core.store.redis.upkeep import Upkeep
 
 BLOCK_S: Final = 1.0
@@ -53,47 +53,6 @@ SNAPSHOT_S: Final = 120.0
 CLOCK_ERROR_S: Final = 1.0
 
 _log = structlog.get_logger(component="store.redis")
-
-
-class ShardFeed(Protocol):
-    """Where the follower of a shard delivers."""
-
-    @property
-    def needs_addresses(self) -> bool:
-        """Whether what is read is to be found by its address."""
-        ...
-
-    async def shard_read(self, shard: int, position: Position, held: Held, *, whole: bool, born_empty: bool) -> None:
-        """All that the shard holds; `born_empty` when its server came up without any memory.
-
-        Not `whole`: something that was delivered is missing, and nothing says that it was taken out. Returns when it
-        has been delivered.
-        """
-        ...
-
-    def missing(self, shard: int, held: Held) -> list[InstanceKey]:
-        """Who was delivered of this shard, and is not in `held`."""
-        ...
-
-    def shard_events(self, events: list[Event]) -> None:
-        """What happened since."""
-        ...
-
-    def heard_at(self, shard: int, key: InstanceKey) -> float:
-        """When that instance was last heard of, as far as it was delivered; Unix seconds."""
-        ...
-
-    def instance(self, shard: int, key: InstanceKey) -> Instance | None:
-        """That instance, as it was delivered of this shard."""
-        ...
-
-    def instances(self, shard: int) -> list[Instance]:
-        """All that was delivered of this shard."""
-        ...
-
-    def size(self, shard: int) -> int:
-        """How many those are."""
-        ...
 
 
 class Follower:

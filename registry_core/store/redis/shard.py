@@ -21,12 +21,13 @@ from registry_core.domain.selection import Random
 from registry_core.errors import Fenced, Late, NotFound
 from registry_core.ports import Beat, BeatResult, Clock, ShardReport
 from registry_core.store.redis import rows
-from registry_core.store.redis.follower import Follower, ShardFeed
+from registry_core.store.redis.follower import Follower
 from registry_core.store.redis.journal import Journal, Written
 from registry_core.store.redis.lives import Lives
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.queue import WriteQueue
 from registry_core.store.redis.scripts import Name
+from registry_core.store.redis.shard_feed import ShardFeed
 from registry_core.store.redis.sweeping import Sweeper
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms, Write
 
