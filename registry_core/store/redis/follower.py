@@ -19,7 +19,7 @@ import structlog
 from redis.exceptions import ResponseError
 
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Renewed
-from registry_core.domain.records import Instance
+from registry_core.domain.records import Instance, InstanceKey
 from registry_core.errors import StoreUnavailable
 from registry_core.ports import Clock
 from registry_core.store.redis import rows
