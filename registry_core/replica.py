@@ -150,7 +150,7 @@ class Replica:
     async def start(self) -> None:
         """Listen, and start everything behind it. Raises CannotListen, and SettingsError when the store has to.
 
-        Who asks before the store has delivered anything is told that it is warming.
+        A request before the store has delivered anything is told that it is warming.
         """
         self._started_at = self._swept_at = self._clock.monotonic()
         self._first.begin()

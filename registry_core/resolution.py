@@ -147,7 +147,7 @@ class ServerAddresses:
     """Finds the addresses of servers that are connected to again and again.
 
     A name is asked for at each connection, since a server may have moved; its last known addresses do while the
-    name server says nothing. One question about a name is under way at a time, whoever wants to know, and it is
+    name server says nothing. One question about a name is under way at a time for all that ask, and it is
     waited for until `timeout_s` after it was asked: a silent name server costs that once, and not each connection.
     """
 

@@ -318,7 +318,7 @@ class WatchHub:
     def on_moved(self, differences: Sequence[Event]) -> None:
         """Begin a new history, and tell what differs from the old one, not everything.
 
-        Who is gone was taken out in the history that leads now: a store that does not know that resets the view.
+        What is missing was taken out in the history that leads now: a store that does not know that resets the view.
         """
         catalog = self._view.catalog
         changed = [Lived(e.instance, e.heartbeat_at) for e in differences if isinstance(e, Registered)]

@@ -158,7 +158,7 @@ class Handlers:
         service = query.get("service")
         label = label_of(check_service_name(service, field="service")) if service else None
         cursor = parse_cursor(query.get("cursor", ""))
-        # Who follows is told that this registry is warming, and the rest as soon as there is something.
+        # A reader is told that this registry is warming, and the rest as soon as there is something.
         await self._first.wait()
         return await stream(
             request,

@@ -26,6 +26,7 @@ there, so that what is late stays late.
 from __future__ import annotations
 
 import enum
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final
 
@@ -157,7 +158,8 @@ class Tombstones:
 
     def __init__(self, most: int = MAX_TOMBSTONES) -> None:
         self._most = most
-        self._stones: dict[InstanceKey, Tombstone] = {}  # the oldest first
+        # The oldest first. Of a plain one, whose first goes again and again, that is found ever more slowly.
+        self._stones: OrderedDict[InstanceKey, Tombstone] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._stones)

@@ -180,7 +180,7 @@ async def test_a_record_that_cannot_be_read_is_set_aside_and_its_service_is_not_
         assert "an entry of shard 'main' cannot be read: billing/10.0.0.9:1" in store.unknown("billing")
         assert store.unknown("nobody") == ""
         await store.register(claim("billing", host="10.0.0.9", port=9001, instance_id="10.0.0.9:1"))
-        assert store.unknown("billing") == "", "whoever owns it has written it anew"
+        assert store.unknown("billing") == "", "its owner has written it anew"
 
 
 @pytest.mark.parametrize("field", ["no-slash", "a/b/c", "/x", "x/", "two\nlines/1", "\x00/\x01", "ünï/1"])

@@ -130,7 +130,7 @@ async def test_what_is_read_while_it_changes_is_what_was_there_at_its_position(
         after: Any = await client.xrange("test:events", f"({whole.position.revision}-0")
         for id_, entry in after:
             told = rows.entry_of(0, whole.position.epoch, id_, entry)
-            assert isinstance(told, rows.Entry)
+            assert isinstance(told, rows.StreamEntry)
             assert told.event is not None
             whole.held.apply(told.event)
         still = await read(server)

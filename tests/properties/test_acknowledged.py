@@ -17,7 +17,7 @@ import pytest
 from registry_core.domain.records import InstanceKey
 from registry_core.store.redis.choice import Vote
 from registry_core.store.redis.journal import Journal, Written
-from registry_core.store.redis.quorum import Confidence, Lag, Ruling, required, ruled, standing_of
+from registry_core.store.redis.quorum import AfterTry, Confidence, Lag, after_try, required, standing_of
 from registry_core.store.redis.rows import Order
 from registry_core.store.redis.url import Address
 from registry_core.store.redis.writes import TRANSITIONS, WriteEvent, WriteState
@@ -244,18 +244,18 @@ class System:
         standing = standing_of(node.at, node.run_id if seen == node.at else "", [vote] * 3, sentinels=3)
         lag = Lag(attempt.length, {self.nodes[n].at: at for n, at in followers.items()})
         replica.confidence = replica.confidence.heard(standing, lag, self.now)
-        ruling, _ = ruled(standing, node.run_id, confirmed=confirmed, configured=1, confidence=replica.confidence)
+        ruling, _ = after_try(standing, node.run_id, confirmed=confirmed, configured=1, confidence=replica.confidence)
         match ruling:
-            case Ruling.ACKNOWLEDGE:
+            case AfterTry.ACKNOWLEDGE:
                 replica.confidence = replica.confidence.certain()
                 assert attempt.order is not None
                 record = None if attempt.content is None else instance(version=str(attempt.content))
                 replica.journal.note(attempt.key, Written(attempt.order, record), self.now)
                 attempt.happens(WriteEvent.CONFIRMED)
                 self._end(replica, attempt, acknowledged=True)
-            case Ruling.SEND_AGAIN:
+            case AfterTry.SEND_AGAIN:
                 attempt.happens(WriteEvent.LEFT)
-            case Ruling.ASK_AGAIN:
+            case AfterTry.ASK_AGAIN:
                 replica.confidence = replica.confidence.doubting(self.now)
                 attempt.happens(WriteEvent.UNCONFIRMED)
                 assert required(standing, 1, replica.confidence) >= 1

@@ -60,7 +60,7 @@ def done(member: Member, now: float, outcome: Outcome, draw: float, sight: Sight
     if isinstance(step, Look):
         member = after_look(member, sight, now=now, draw=draw, timings=T)
         step = next_step(member, now)
-        assert not isinstance(step, Look), "whoever has looked has seen"
+        assert not isinstance(step, Look), "a look has been taken"
     if isinstance(step, Wait):
         return member
     return after_request(begun(member), step, outcome, now=now, draw=draw, timings=T)

@@ -52,7 +52,7 @@ def judge(seed: int, replicas: list[Place], writers: list[Writer], *readers: Rea
 
 
 def enough(*workers: Writer | Reader, more: int = 40) -> None:
-    """Wait until each of them has gone on: whoever is frozen, or has found something broken, does not."""
+    """Wait until each of them has gone on: one that is frozen, or has found something broken, does not."""
     before = {id(worker): _done(worker) for worker in workers}
     wait_until(
         lambda: all(worker.broken or _done(worker) >= before[id(worker)] + more for worker in workers),
@@ -130,14 +130,14 @@ def test_a_rolling_update_and_its_undoing_lose_nothing_and_fail_no_lookup(
                 if place.release != release.name:
                     _restart(place, release, [*replicas, *lookers])
             enough(*writers, *readers)
-        # One after the other: whoever looks up goes to the agent that is there.
+        # One after the other: lookups go to the agent that is there.
         reader = Reader(lookers, looked_up)
         with going_on(*writers, reader):
             for place, release in zip(lookers, (THIS, before), strict=True):
                 place.start(release)
                 enough(reader)
         judge(seed, replicas, writers, *readers, reader)
-        # What is in Redis is what both show, for whoever comes next.
+        # What is in Redis is what both show, and what a new replica will show.
         for release in (before, THIS):
             late = replica(tmp_path, f"late-{release.name}", redis.url)
             stack.callback(late.stop)

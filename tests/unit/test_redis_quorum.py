@@ -1,4 +1,4 @@
-"""Who has to confirm a write, and what is in doubt: the rules one by one."""
+"""Which replicas have to confirm a write, and what is in doubt: the rules one by one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pytest
 from registry_core.store.redis.choice import Vote
 from registry_core.store.redis.quorum import (
     DOUBT_MOST_S,
+    AfterTry,
     Confidence,
     Lag,
-    Ruling,
-    Standing,
+    MasterStanding,
+    after_try,
     lag_of,
     required,
-    ruled,
     standing_of,
 )
 from registry_core.store.redis.url import Address
@@ -22,22 +22,22 @@ from registry_core.store.redis.url import Address
 MASTER, ONE, OTHER = Address("10.0.0.1", 6379), Address("10.0.0.2", 6379), Address("10.0.0.3", 6379)
 BOTH = frozenset({ONE, OTHER})
 CALM = Vote(MASTER, 1, (ONE, OTHER))
-STANDING = Standing("run", BOTH)
+STANDING = MasterStanding("run", BOTH)
 SURE = Confidence("run", BOTH)
 
 
-def standing(*votes: Vote, sentinels: int = 3, promoted: Address | None = None) -> Standing:
+def standing(*votes: Vote, sentinels: int = 3, promoted: Address | None = None) -> MasterStanding:
     return standing_of(MASTER, "run", votes, sentinels=sentinels, promoted=promoted)
 
 
 def ruling(
-    now: Standing = STANDING,
+    now: MasterStanding = STANDING,
     confirmed: int = 2,
     confidence: Confidence = SURE,
     configured: int = 1,
     sent_to: str = "run",
-) -> Ruling:
-    return ruled(now, sent_to, confirmed=confirmed, configured=configured, confidence=confidence)[0]
+) -> AfterTry:
+    return after_try(now, sent_to, confirmed=confirmed, configured=configured, confidence=confidence)[0]
 
 
 def down(*replicas: Address) -> Vote:
@@ -72,7 +72,7 @@ def test_one_that_no_sentinel_may_promote_by_its_priority_does_not_count() -> No
 
 
 def test_without_sentinels_nobody_promotes() -> None:
-    assert standing(sentinels=0) == Standing("run")
+    assert standing(sentinels=0) == MasterStanding("run")
 
 
 @pytest.mark.parametrize(
@@ -107,25 +107,25 @@ def test_as_many_have_to_confirm_as_may_be_promoted_and_follow() -> None:
 
 
 def test_a_write_is_acknowledged_when_all_that_may_be_promoted_confirmed() -> None:
-    assert ruling() is Ruling.ACKNOWLEDGE
-    assert ruling(confirmed=1) is Ruling.ASK_AGAIN
-    assert ruling(confirmed=0) is Ruling.ASK_AGAIN
+    assert ruling() is AfterTry.ACKNOWLEDGE
+    assert ruling(confirmed=1) is AfterTry.ASK_AGAIN
+    assert ruling(confirmed=0) is AfterTry.ASK_AGAIN
 
 
 def test_one_that_has_left_still_has_to_confirm_until_it_is_known_to_be_down() -> None:
     left = SURE.heard(STANDING, Lag(100, {OTHER: 100}), 0.0)
     assert left.followers == BOTH
-    assert ruling(confirmed=1, confidence=left) is Ruling.ASK_AGAIN
-    assert ruling(Standing("run", frozenset({OTHER})), confirmed=1, confidence=left) is Ruling.ACKNOWLEDGE
+    assert ruling(confirmed=1, confidence=left) is AfterTry.ASK_AGAIN
+    assert ruling(MasterStanding("run", frozenset({OTHER})), confirmed=1, confidence=left) is AfterTry.ACKNOWLEDGE
 
 
 def test_no_sign_of_another_master_is_passed_over_however_many_confirmed() -> None:
-    assert ruling(Standing("run", BOTH, "a Sentinel is looking for another master")) is Ruling.ASK_AGAIN
+    assert ruling(MasterStanding("run", BOTH, "a Sentinel is looking for another master")) is AfterTry.ASK_AGAIN
 
 
 @pytest.mark.parametrize("run_id", ["", "another"])
 def test_what_was_sent_to_one_that_does_not_lead_any_more_is_sent_again(run_id: str) -> None:
-    assert ruling(Standing(run_id, BOTH), confirmed=9) is Ruling.SEND_AGAIN
+    assert ruling(MasterStanding(run_id, BOTH), confirmed=9) is AfterTry.SEND_AGAIN
 
 
 # -- one that lags
@@ -142,7 +142,7 @@ def test_one_that_lags_is_excused_after_a_failover_would_be_over() -> None:
     assert lagging().heard(STANDING, BEHIND, 10.0 + DOUBT_MOST_S - 0.1).excused == frozenset()
     excused = lagging().heard(STANDING, BEHIND, 10.0 + DOUBT_MOST_S)
     assert excused.excused == {ONE}
-    assert ruling(confirmed=1, confidence=excused) is Ruling.ACKNOWLEDGE
+    assert ruling(confirmed=1, confidence=excused) is AfterTry.ACKNOWLEDGE
     assert excused.certain().excused == {ONE}, "not each write waits for it anew"
 
 
@@ -152,9 +152,9 @@ def test_one_that_has_left_is_excused_as_well() -> None:
 
 @pytest.mark.parametrize(
     "now",
-    [Standing("run", BOTH, guarded=False), Standing("run", BOTH, "another was promoted")],
+    [MasterStanding("run", BOTH, guarded=False), MasterStanding("run", BOTH, "another was promoted")],
 )
-def test_none_is_excused_that_may_lead_elsewhere(now: Standing) -> None:
+def test_none_is_excused_that_may_lead_elsewhere(now: MasterStanding) -> None:
     assert lagging().heard(now, Lag(100, {OTHER: 100}), 99.0).excused == frozenset()
 
 
@@ -166,7 +166,7 @@ def test_one_that_has_caught_up_has_to_confirm_again() -> None:
 
 def test_of_another_master_nothing_is_known() -> None:
     excused = msgspec.structs.replace(SURE, excused=frozenset({ONE}), doubted_since=1.0)
-    after = excused.heard(Standing("next", BOTH), Lag(5, {OTHER: 5}), 2.0)
+    after = excused.heard(MasterStanding("next", BOTH), Lag(5, {OTHER: 5}), 2.0)
     assert after == Confidence("next", frozenset({OTHER}))
 
 

@@ -106,7 +106,7 @@ async def test_the_last_known_address_does_while_the_name_server_says_nothing() 
     with names.silent():
         for _ in range(5):
             assert await servers.find("redis") == ("10.0.0.7",)
-        assert names.asked == ["redis"] * 2, "one question is under way, whoever asks"
+        assert names.asked == ["redis"] * 2, "one question is under way at a time"
     names.says = AWAY
     assert await servers.find("redis") == ("10.0.0.7",)
 

@@ -1,4 +1,4 @@
-"""Who waits until a revision of a shard has been delivered, and up to where it has been. No I/O."""
+"""The callers that wait until a revision of a shard is delivered, and how far it is delivered. No I/O."""
 
 from __future__ import annotations
 

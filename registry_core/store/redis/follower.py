@@ -32,7 +32,7 @@ from registry_core.store.redis.lives import ForeignKeys, Lives
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.probes import fault_of
 from registry_core.store.redis.reading import Whole, looked_up, one, read_whole, set_aside
-from registry_core.store.redis.rows import NOBODY, Entry, Order, Unreadable
+from registry_core.store.redis.rows import NOBODY, Order, StreamEntry, Unreadable
 from registry_core.store.redis.scripts import Name, called
 from registry_core.store.redis.shard_feed import ShardFeed
 from registry_core.store.redis.upkeep import Upkeep
@@ -222,7 +222,7 @@ class Follower:
             if id_ != b"%d-0" % (self._position.revision + len(events) + 1):
                 break  # what follows is looked at as the first of the next reading
             entry = rows.entry_of(self._shard, self._position.epoch, id_, rows.paired(flat))
-            if isinstance(entry, Entry) and entry.event is None:
+            if isinstance(entry, StreamEntry) and entry.event is None:
                 entry = await looked_up(link, self._prefix, self._shard, self._position.epoch, entry)
             events.append(self._taken(entry, self._position.revision + len(events) + 1))
         for start in range(0, len(events), DELIVERED_AT_ONCE):
@@ -231,7 +231,7 @@ class Follower:
             self._tell(part[-1].position)
             await asyncio.sleep(0)
 
-    def _taken(self, entry: Entry | Unreadable, revision: int) -> Event:
+    def _taken(self, entry: StreamEntry | Unreadable, revision: int) -> Event:
         """Return the event to tell for one entry, and remember what it means for later lives."""
         if isinstance(entry, Unreadable):
             self._set_aside([entry])
@@ -243,7 +243,7 @@ class Follower:
         self._remember(event, entry)
         return event
 
-    def _remember(self, event: Event, entry: Entry) -> None:
+    def _remember(self, event: Event, entry: StreamEntry) -> None:
         now = self._clock.monotonic()
         order = entry.order if entry.order is not None else Order(self._life, event.position.revision)
         match event:

@@ -13,6 +13,7 @@ replica that is gone puts nothing back, then it is for those that were told.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
@@ -41,7 +42,8 @@ class Journal:
     def __init__(self, *, kept_s: float = JOURNAL_S, most: int = MAX_ENTRIES) -> None:
         self._kept_s = kept_s
         self._most = most
-        self._entries: dict[InstanceKey, tuple[float, Written]] = {}
+        # Of a plain one, whose oldest entries go again and again, the first is found ever more slowly.
+        self._entries: OrderedDict[InstanceKey, tuple[float, Written]] = OrderedDict()
         self.dropped = 0  # for want of room, before their time
 
     def __len__(self) -> int:
@@ -80,6 +82,5 @@ class Journal:
 
     def renew(self, now: float) -> None:
         """Keep all that is not too old for as long again: it was put back into a life that may be lost, too."""
-        self._entries = {
-            key: (now, written) for key, (at, written) in self._entries.items() if now - at <= self._kept_s
-        }
+        kept = ((key, (now, written)) for key, (at, written) in self._entries.items() if now - at <= self._kept_s)
+        self._entries = OrderedDict(kept)

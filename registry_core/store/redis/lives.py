@@ -1,9 +1,9 @@
 """The lives of one shard: opens connections to its master, and carries what was acknowledged from one life into the
 next.
 
-A life is what one server process makes of the shard for as long as it leads. Whoever of this process comes to another
-life first puts back into it what the journal says is missing; until then nobody writes there or reads from it. The
-newest life is known here, so that nothing is acknowledged in one that is over.
+A life is what one server process makes of the shard for as long as it leads. Before this process writes to another life
+or reads from it, it puts back what the journal says is missing there. The newest life is known here, so that nothing is
+acknowledged in one that is over.
 """
 
 from __future__ import annotations

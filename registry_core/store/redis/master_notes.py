@@ -31,7 +31,7 @@ _log = structlog.get_logger(component="store.redis")
 def findings(info: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what is to be changed at a master with this INFO (the SECTIONS), with the cure. PURE.
 
-    INFO is allowed to whoever may use the server at all, where CONFIG mostly is not.
+    INFO is allowed to all users of the server, where CONFIG mostly is not.
     """
     found = []
     policy = info.get("maxmemory_policy", "noeviction")

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from redis.asyncio import Redis
 
 from registry_core.ports import Clock, PoolReport
-from registry_core.store.redis.quorum import Standing
+from registry_core.store.redis.quorum import MasterStanding
 from registry_core.store.redis.url import ONLY_SHARD, Access, Address, PoolTerms, RedisSettings
 from registry_core.store.redis.watcher import DEFAULT_POOL, Watcher
 
@@ -58,7 +58,7 @@ class Masters(Protocol):
         ...
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> MasterStanding:
         """What the last answers of all servers say of who leads, and of who may lead next."""
         ...
 

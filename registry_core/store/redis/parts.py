@@ -23,7 +23,7 @@ def parts(keys: list[InstanceKey]) -> Iterator[list[InstanceKey]]:
 async def differences(before: Held, after: Held) -> list[InstanceKey]:
     """Return who differs between them, apart from heartbeats, with turns for the others.
 
-    Who does not differ is one object in both from then on, so that nothing is kept twice.
+    What does not differ is one object in both from then on, so that nothing is kept twice.
     """
     found: list[InstanceKey] = []
     for part in parts(list(before.lived)):

@@ -1,9 +1,9 @@
-"""When a write may be acknowledged: who has to hold it, and what is in doubt. Pure; it asks nobody.
+"""When a write may be acknowledged: which servers have to hold it, and what is in doubt. Pure; it asks nobody.
 
 The invariant: a write is acknowledged only when every server that could lead the shard next holds it, as far as that
 can be known, and no sign of another master was seen since it was sent.
 
-- *Who could lead next*: the replicas that have followed this master, and that the Sentinels may promote. Those are all
+- *What could lead next*: the replicas that have followed this master, and that the Sentinels may promote. Those are all
   that a Sentinel lists, with a priority, unless most Sentinels answer and all that do call it down: the one that leads
   a failover is among them, and promotes none that it calls down. `WAIT` counts how many confirmed, so as many have to.
 - *A replica that does not confirm* begins a doubt. It may have been promoted already: then the old master still takes
@@ -33,7 +33,7 @@ from registry_core.store.redis.url import Address
 DOUBT_MOST_S: Final = 2.0
 
 
-class Standing(msgspec.Struct, frozen=True):
+class MasterStanding(msgspec.Struct, frozen=True):
     """What is known of the servers of a shard at one moment, as far as it bears on an acknowledgement."""
 
     run_id: str = ""  # of the master that is in place; "" when there is none
@@ -53,12 +53,12 @@ class Lag(msgspec.Struct, frozen=True):
         return frozenset(replica for replica, at in self.replicas.items() if at >= self.offset)
 
 
-class Ruling(enum.StrEnum):
+class AfterTry(enum.StrEnum):
     """What follows from one try to have a write confirmed."""
 
     ACKNOWLEDGE = "acknowledge"
     ASK_AGAIN = "ask again"  # the same server; it has the write
-    SEND_AGAIN = "send again"  # to whoever leads by now: this server may have lost it
+    SEND_AGAIN = "send again"  # to the present master: this server may have lost it
 
 
 def standing_of(
@@ -68,14 +68,14 @@ def standing_of(
     *,
     sentinels: int,
     promoted: Address | None = None,
-) -> Standing:
+) -> MasterStanding:
     """Return what the last answers of all servers come to. `sentinels` is how many there are.
 
     `promoted` says that it is the master, and became that after the one in place did.
     """
     said = list(votes)
     if not sentinels:
-        return Standing(run_id)
+        return MasterStanding(run_id)
     listed = {replica for vote in said for replica in vote.replicas if replica != master}
     guarded = len(said) > sentinels // 2
     down = {r for r in listed if guarded and all(r in vote.down or r not in vote.replicas for vote in said)}
@@ -85,10 +85,10 @@ def standing_of(
         contested = "a Sentinel is looking for another master"
     elif promoted is not None:
         contested = f"{promoted} was promoted"
-    return Standing(run_id, frozenset(listed - down - barred), contested, guarded)
+    return MasterStanding(run_id, frozenset(listed - down - barred), contested, guarded)
 
 
-def required(standing: Standing, configured: int, confidence: Confidence) -> int:
+def required(standing: MasterStanding, configured: int, confidence: Confidence) -> int:
     """Return how many replicas have to confirm a write: those that may be promoted, and at least as many as asked for.
 
     None where the settings ask for none: then a second copy was never promised.
@@ -99,20 +99,20 @@ def required(standing: Standing, configured: int, confidence: Confidence) -> int
     return max(configured, len((standing.electable & followers) - confidence.excused))
 
 
-def ruled(
-    standing: Standing, sent_to: str, *, confirmed: int, configured: int, confidence: Confidence
-) -> tuple[Ruling, str]:
+def after_try(
+    standing: MasterStanding, sent_to: str, *, confirmed: int, configured: int, confidence: Confidence
+) -> tuple[AfterTry, str]:
     """Return what follows when so many replicas confirmed what was sent to the server `sent_to` (a run id), and why."""
     if standing.run_id != sent_to:
-        return Ruling.SEND_AGAIN, "another master is in place, or none"
+        return AfterTry.SEND_AGAIN, "another master is in place, or none"
     if confirmed < configured:
-        return Ruling.ASK_AGAIN, f"{confirmed} of {configured} replicas confirmed the write"
+        return AfterTry.ASK_AGAIN, f"{confirmed} of {configured} replicas confirmed the write"
     if standing.contested:
-        return Ruling.ASK_AGAIN, standing.contested
+        return AfterTry.ASK_AGAIN, standing.contested
     needed = required(standing, configured, confidence)
     if confirmed < needed:
-        return Ruling.ASK_AGAIN, f"{confirmed} of the {needed} replicas that may be promoted confirmed the write"
-    return Ruling.ACKNOWLEDGE, ""
+        return AfterTry.ASK_AGAIN, f"{confirmed} of the {needed} replicas that may be promoted confirmed the write"
+    return AfterTry.ACKNOWLEDGE, ""
 
 
 def lag_of(before: Sequence[Any], after: Sequence[Any]) -> Lag:
@@ -153,7 +153,7 @@ class Confidence(msgspec.Struct, frozen=True):
         since = now if self.doubted_since is None else self.doubted_since
         return msgspec.structs.replace(self, alone_since=None, refusing=False, doubted_since=since)
 
-    def heard(self, standing: Standing, lag: Lag, now: float) -> Confidence:
+    def heard(self, standing: MasterStanding, lag: Lag, now: float) -> Confidence:
         """Return what is known after the master told how far its replicas are: who need not confirm from now on.
 
         None is newly excused while most Sentinels are silent: then it may be the leader of the other side.

@@ -25,7 +25,7 @@ from registry_core.errors import StoreUnavailable
 from registry_core.store.redis import rows, scripts
 from registry_core.store.redis.held import Held
 from registry_core.store.redis.link import Link
-from registry_core.store.redis.rows import Entry, Unreadable
+from registry_core.store.redis.rows import StreamEntry, Unreadable
 from registry_core.store.redis.scripts import Command, Name
 
 # About 1 ms of the server's time, and 2 of ours.
@@ -67,7 +67,7 @@ async def read_whole(link: Link, prefix: str, shard: int, *, addresses: bool = T
                 raise StoreUnavailable("events were trimmed away before they were read")
             revision += 1
             entry = rows.entry_of(shard, epoch, id_, rows.paired(flat))
-            if isinstance(entry, Entry) and entry.event is None:
+            if isinstance(entry, StreamEntry) and entry.event is None:
                 entry = await looked_up(link, prefix, shard, epoch, entry)
             if isinstance(entry, Unreadable):
                 set_aside(aside, entry)
@@ -98,7 +98,7 @@ async def _scan(link: Link, prefix: str, held: Held, aside: dict[str, Unreadable
             return epoch, began_at, seen
 
 
-async def looked_up(link: Link, prefix: str, shard: int, epoch: str, entry: Entry) -> Entry | Unreadable:
+async def looked_up(link: Link, prefix: str, shard: int, epoch: str, entry: StreamEntry) -> StreamEntry | Unreadable:
     """Return what an entry of an unknown kind has led to, from the record as it is now.
 
     Raises what redis-py raises.
@@ -113,7 +113,7 @@ async def looked_up(link: Link, prefix: str, shard: int, epoch: str, entry: Entr
             return msgspec.structs.replace(entry, event=Deregistered(position, rows.key_of(field)))
         instance = rows.instance_of(value)
         event = Registered(position, instance, float(heard or 0) / 1000)
-        return Entry(entry.revision, field, event, rows.order_in(value), instance.epoch)
+        return StreamEntry(entry.revision, field, event, rows.order_in(value), instance.epoch)
     except (ValueError, msgspec.MsgspecError) as error:
         return rows.unreadable(field, error)
 

@@ -52,7 +52,7 @@ class Unreadable(msgspec.Struct, frozen=True):
     label: str = ""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class StreamEntry(msgspec.Struct, frozen=True):
     """One entry of the stream: under which revision, of whom, and what happened as far as that can be read.
 
     `event` None: the record itself has to be looked at. `order` None: the release before wrote it.
@@ -171,7 +171,7 @@ def page_of(text: bytes) -> Iterator[tuple[InstanceKey, Lived] | Unreadable]:
             yield unreadable(field, error)
 
 
-def entry_of(shard: int, epoch: str, id_: bytes, entry: Mapping[bytes, bytes]) -> Entry | Unreadable:
+def entry_of(shard: int, epoch: str, id_: bytes, entry: Mapping[bytes, bytes]) -> StreamEntry | Unreadable:
     """Return what one entry of the stream tells, or that it cannot be read."""
     field = entry.get(b"k", b"")
     try:
@@ -183,7 +183,7 @@ def entry_of(shard: int, epoch: str, id_: bytes, entry: Mapping[bytes, bytes]) -
                 instance = instance_of(value)
                 _check_key(instance, key)
                 event: Event | None = Registered(position, instance, int(entry[b"h"]) / 1000)
-                return Entry(revision, field, event, order_in(value), instance.epoch)
+                return StreamEntry(revision, field, event, order_in(value), instance.epoch)
             case b"status_changed":
                 status = _STATUSES.get(entry[b"s"], Status.CRITICAL)
                 event = StatusChanged(position, key, status)
@@ -194,7 +194,7 @@ def entry_of(shard: int, epoch: str, id_: bytes, entry: Mapping[bytes, bytes]) -
             case _:
                 event = None  # of a later release: the record shows what came of it
         owner, order = removal_of(entry.get(b"o", b""))
-        return Entry(revision, field, event, order, owner)
+        return StreamEntry(revision, field, event, order, owner)
     except (ValueError, KeyError, msgspec.MsgspecError) as error:
         return unreadable(field, error)
 

@@ -19,7 +19,7 @@ from registry_core.store.redis.failures import Verdict, is_answer, seen_by, unav
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.lives import Lives
 from registry_core.store.redis.masters import Masters
-from registry_core.store.redis.quorum import Confidence, Lag, Ruling, lag_of, required, ruled
+from registry_core.store.redis.quorum import AfterTry, Confidence, Lag, after_try, lag_of, required
 from registry_core.store.redis.scripts import Command, called, loading
 from registry_core.store.redis.writes import QueueTerms, Write, WriteEvent, WriteState
 
@@ -178,17 +178,17 @@ class Sender:
             confirmed, lag = int(count), lag_of(before, role)
         standing = self._masters.standing
         self.confidence = self.confidence.heard(standing, lag, now)
-        ruling, why = ruled(
+        ruling, why = after_try(
             standing, link.run_id, confirmed=confirmed, configured=self._replicas, confidence=self.confidence
         )
         match ruling:
-            case Ruling.ACKNOWLEDGE:
+            case AfterTry.ACKNOWLEDGE:
                 self.confidence = self.confidence.certain()
                 return None
-            case Ruling.SEND_AGAIN:
+            case AfterTry.SEND_AGAIN:
                 self._masters.doubt()
                 return StoreUnavailable(f"shard {name!r}: {why}")
-            case Ruling.ASK_AGAIN:
+            case AfterTry.ASK_AGAIN:
                 self._masters.doubt()
                 if confirmed < self._replicas:
                     self.confidence = self.confidence.alone(now)

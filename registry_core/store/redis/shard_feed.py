@@ -26,7 +26,7 @@ class ShardFeed(Protocol):
         ...
 
     def missing(self, shard: int, held: Held) -> list[InstanceKey]:
-        """Who was delivered of this shard, and is not in `held`."""
+        """The instances that were delivered of this shard and are not in `held`."""
         ...
 
     def shard_events(self, events: list[Event]) -> None:

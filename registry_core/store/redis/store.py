@@ -330,7 +330,7 @@ class RedisStore:
         return self._merge.heard_at(shard, key)
 
     def missing(self, shard: int, held: Held) -> list[InstanceKey]:
-        """Return who was delivered of `shard`, and is not in `held`."""
+        """Return the instances that were delivered of `shard` and are not in `held`."""
         return list(self._merge.held(shard).lived.keys() - held.lived.keys())
 
     def instance(self, shard: int, key: InstanceKey) -> Instance | None:

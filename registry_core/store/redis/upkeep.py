@@ -23,7 +23,7 @@ from registry_core.store.redis.scripts import Name, called
 # Leases and records that are compared with each other, and records that are put back, in one script.
 INSPECTED_AT_ONCE: Final = 1_000
 PUT_BACK_AT_ONCE: Final = 200
-# Who is missing in another life of the shard is asked for in parts of so many.
+# Instances that are missing in another life of the shard are asked for in parts of so many.
 ASKED_AT_ONCE: Final = 1_000
 _OLDEST: Final = Order(0, 0)
 

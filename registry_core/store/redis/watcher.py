@@ -28,7 +28,7 @@ from registry_core.store.redis.latency import Latency
 from registry_core.store.redis.master_notes import MasterNotes
 from registry_core.store.redis.pool import close_client, open_client, pool_report, tls_context, warm
 from registry_core.store.redis.probes import CHANNELS, Fault, ask_node, ask_sentinel, fault_of
-from registry_core.store.redis.quorum import Standing, standing_of
+from registry_core.store.redis.quorum import MasterStanding, standing_of
 from registry_core.store.redis.url import Access, Address, PoolTerms
 
 PROBE_TIMEOUT_S: Final = 1.0
@@ -120,7 +120,7 @@ class Watcher:
         return "" if self._client is not None and not self._withheld else why_no_master(self._sentinels, self._nodes)
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> MasterStanding:
         placed = self._placed if self._client is not None and not self._withheld else None
         here = self._promotions.get(self._current) if self._current is not None else None
         since = here.order if here is not None else 0

@@ -1,0 +1,102 @@
+"""Room for a newcomer at an address that another shard's instance holds: that shard decides, not an old view of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from registry_core.domain.catalog import Lived
+from registry_core.domain.records import Instance, Status
+from registry_core.domain.sharding import shard_of
+from registry_core.errors import Conflict, StoreUnavailable
+from registry_core.store.redis.store import RedisStore
+from tests.contract.harness import RecordingFeed
+from tests.integration.redis_stores import running_store
+from tests.programs import eventually
+from tests.redis_topology import RedisServer, redis_server
+from tests.samples import claim
+
+SHARDS: Final = ("a", "b")
+NAMES: Final = {shard_of(f"name-{n}", SHARDS): f"name-{n}" for n in range(20)}
+HOLDER, NEWCOMER = NAMES[0], NAMES[1]
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
+    with redis_server(tmp_path / "a") as a, redis_server(tmp_path / "b") as b:
+        yield a, b
+
+
+class Pair(NamedTuple):
+    """Two replicas' stores over the same shards."""
+
+    one: RedisStore
+    other: RedisStore
+    feed: RecordingFeed
+
+    def has_an_old_view(self, monkeypatch: pytest.MonkeyPatch, was: Instance) -> None:
+        """Have the other store believe that an instance still is what it was."""
+        monkeypatch.setattr(self.other._merge, "at_address", lambda _address: [Lived(was, 1.0)])
+
+
+@pytest_asyncio.fixture
+async def pair(servers: tuple[RedisServer, RedisServer]) -> AsyncIterator[Pair]:
+    async with (
+        running_store(*servers, names=SHARDS) as (one, feed),
+        running_store(*servers, names=SHARDS) as (other, _),
+    ):
+        yield Pair(one, other, feed)
+
+
+async def test_one_that_recovered_is_not_taken_out_by_a_view_in_which_it_was_critical(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = (await pair.one.register(claim(HOLDER))).instance
+    pair.has_an_old_view(monkeypatch, msgspec.structs.replace(holder, status=Status.CRITICAL))
+    with pytest.raises(Conflict, match="is registered as instance"):
+        await pair.other.register(claim(NEWCOMER))
+    assert pair.feed.catalog.names() == [HOLDER]
+
+
+async def test_one_that_has_moved_is_not_taken_out_for_the_address_that_it_had(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was = (await pair.one.register(claim(HOLDER, instance_id="i"))).instance
+    await pair.one.register(claim(HOLDER, port=9000, instance_id="i"))
+    pair.has_an_old_view(monkeypatch, msgspec.structs.replace(was, status=Status.CRITICAL))
+    await pair.other.register(claim(NEWCOMER))
+    await eventually(lambda: pair.feed.catalog.names() == sorted([HOLDER, NEWCOMER]), "both are there")
+
+
+async def test_one_of_another_service_yields_to_a_key_only_when_it_is_overdue(pair: Pair) -> None:
+    holder = (await pair.one.register(claim(HOLDER))).instance
+    await pair.one.set_status(holder.key, Status.CRITICAL)
+    with pytest.raises(Conflict, match="is registered as instance"):
+        await pair.one.register(claim(NEWCOMER), may_displace=False)
+    await pair.one.register(claim(NEWCOMER))
+    assert pair.feed.catalog.names() == [NEWCOMER]
+
+
+async def test_while_the_shard_of_the_holder_is_away_nobody_knows_and_the_newcomer_is_told_to_wait(
+    pair: Pair, servers: tuple[RedisServer, RedisServer]
+) -> None:
+    await pair.one.register(claim(HOLDER))
+    await asyncio.to_thread(servers[0].kill)
+    with pytest.raises(StoreUnavailable):
+        await pair.one.register(claim(NEWCOMER))
+    assert pair.feed.catalog.names() == [HOLDER], "it is answered with as ever"
+
+
+async def test_a_guard_of_a_shard_that_is_away_cannot_be_released_and_says_so(
+    pair: Pair, servers: tuple[RedisServer, RedisServer]
+) -> None:
+    await asyncio.to_thread(servers[0].kill)
+    with pytest.raises(StoreUnavailable):
+        await pair.one.release_guard("a")
+    assert await pair.one.release_guard("b") == ()
