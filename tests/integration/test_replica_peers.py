@@ -116,7 +116,11 @@ async def test_a_replica_that_is_away_leaves_a_drain_unconfirmed(house: House) -
             assert response.status == 200
         path = f"/drain/osint_service/127.77.0.1:{service.port}"
         asked = house.replicas[0]
-        await until(lambda: asked.call("GET", path), lambda answer: not answer.body["silent_replicas"])
+        # Nobody is silent about a drain that has not come to it yet, either.
+        await until(
+            lambda: asked.call("GET", path),
+            lambda answer: answer.body["status"] == "draining" and not answer.body["silent_replicas"],
+        )
         await house.replicas[2].replica.close()
         said = (await asked.call("GET", path)).body
         assert said["silent_replicas"] == 1
