@@ -183,7 +183,7 @@ def test_an_incomplete_catalogue_is_not_saved(tmp_path: Path) -> None:
     with registry(tmp_path / "away", REGISTRY_STORE=f"redis://127.0.0.1:{free_port()}") as url:
         done = snapshot("save", file, "--registry", url)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "is warming" in done.stderr
+    assert "has not read its store yet" in done.stderr
     assert not file.exists()
 
 
