@@ -193,7 +193,8 @@ class WriteQueue:
     async def _look_around(self) -> None:
         """Go to the master that is in place, though nothing is to be written, so that it gets what it may lack."""
         try:
-            await self._sender.linked()
+            async with asyncio.timeout(self._terms.operation_s):  # a write that comes meanwhile waits for no longer
+                await self._sender.linked()
         except Exception as error:  # noqa: BLE001 - whatever it was, the next write or the next master tries again
             if verdict_on(error) is Verdict.HOPELESS and not isinstance(error, StoreUnavailable):
                 _log.warning("master_not_opened", shard=self._masters.name, because=str(error))
@@ -203,9 +204,12 @@ class WriteQueue:
         """Send `batch` until each write is acknowledged, or its time is over."""
         tries, began = 0, self._clock.monotonic()
         for write in batch:
-            if began >= write.ends_at(self._terms):
-                # It was not tried, so it says nothing of the shard; what is late is not sent after what is newer.
-                write.fail(StoreUnavailable("its time was over before it could be sent"), None)
+            # What is late is not sent after what is newer. A write waits here for the end of the one before it at most:
+            # longer than that is a standstill of this process, and says nothing of the shard.
+            late_s = began - write.ends_at(self._terms)
+            if late_s >= 0:
+                seen = None if late_s > STANDSTILL_S else Seen.FAILURE
+                write.fail(StoreUnavailable("its time was over before it could be sent"), seen)
         batch = [write for write in batch if not write.done.done()]
         while batch:
             self._moved.clear()
