@@ -208,8 +208,8 @@ class WriteQueue:
             # longer than that is a standstill of this process, and says nothing of the shard.
             late_s = began - write.ends_at(self._terms)
             if late_s >= 0:
-                seen = None if late_s > STANDSTILL_S else Seen.FAILURE
-                write.fail(StoreUnavailable("its time was over before it could be sent"), seen)
+                reason = self._told or StoreUnavailable("its time was over before it could be sent")
+                write.fail(self._in_the_end(write, reason), None if late_s > STANDSTILL_S else seen_by(reason))
         batch = [write for write in batch if not write.done.done()]
         while batch:
             self._moved.clear()
