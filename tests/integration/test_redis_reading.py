@@ -264,6 +264,26 @@ async def test_a_new_master_that_differs_much_is_told_as_everything_at_once(
         assert not feed.moves
 
 
+async def test_what_happens_in_the_moment_in_which_a_store_has_started_is_not_lost(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_fleet(server) as (store, _, _client):
+        let_go = store_module.shed
+
+        async def slowly(old: Any) -> None:
+            """Have something happen, and be told, while the old catalogue is let go of."""
+            monkeypatch.setattr(store_module, "shed", let_go)
+            await store.set_status(key_of(1), Status.DRAINING)
+            await asyncio.sleep(0.2)
+            await let_go(old)
+
+        monkeypatch.setattr(store_module, "shed", slowly)
+        async with running_store(server) as (_, feed):
+            shown = feed.catalog.get(key_of(1))
+            assert shown is not None
+            assert shown.status is Status.DRAINING
+
+
 class Busy(RecordingFeed):
     """A feed that checks that what is built for it is what it is told."""
 

@@ -107,7 +107,6 @@ class RedisStore:
             self._refuse_faults()
             async with self._unfolding:
                 await self._reset()
-                self._delivering = True
         except BaseException:
             await self.close()
             raise
@@ -359,6 +358,8 @@ class RedisStore:
             self._aside = None
         if self._feed is not None:
             self._feed.reset(self._snapshot(aside))
+        # In the same turn: an event that came between the two would be delivered to nobody, ever.
+        self._delivering = True
         self._empty_births.clear()
         self._owes_everything = False
         await shed(aside)  # it is what the feed gave in exchange
