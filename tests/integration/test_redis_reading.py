@@ -268,7 +268,7 @@ async def test_what_happens_in_the_moment_in_which_a_store_has_started_is_not_lo
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with a_fleet(server) as (store, _, _client):
-        let_go = store_module.shed
+        let_go = parts_module.shed
 
         async def slowly(old: Any) -> None:
             """Have something happen, and be told, while the old catalogue is let go of."""

@@ -23,7 +23,7 @@ TAKEN_S: Final = 15.0
 # Long enough for a test, so that nobody has to be renewed who is there to be looked up.
 LEASE_S: Final = "600"
 SEQUENCE: Final = "X-Registry-Sequence"
-# Held while a replica of the release before starts: an event of the very moment in which that has read everything may be
+# Held while a replica of the release before starts: an event of the very moment in which that has read all may be
 # missing there for ever, and nothing that the next release does can mend it.
 QUIET: Final = threading.Lock()
 # Nobody answered, or the one that answered knows nothing: the other replica is asked.
