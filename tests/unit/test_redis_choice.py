@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest, to_repoint
+from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest, promoted_since, to_repoint
 from registry_core.store.redis.url import Address
 
 A, B, C = (Address("10.0.0.1", port) for port in (1, 2, 3))
@@ -91,3 +91,20 @@ def test_a_master_of_before_is_repointed_when_all_sentinels_name_the_new_one_and
     assert repointed({OLD_ONE: LEADS}, AGREED, Vote(OLD_ONE, 1, (NEW,)), AGREED) is None, "they do not agree yet"
     assert repointed({OLD_ONE: LEADS, THIRD: follows(NEW)}, AGREED, AGREED) is None, "it has a replica"
     assert repointed({OLD_ONE: LEADS}, Vote(NEW, 2, ()), Vote(NEW, 2, ())) is None, "no node of theirs"
+
+
+# -- a sign of another master
+
+
+def test_a_node_that_was_promoted_after_the_present_master_is_a_sign_of_another() -> None:
+    promotions = {NEW: Promotion(1, 1), THIRD: Promotion(2, 1)}
+    assert promoted_since(NEW, {NEW, THIRD}, promotions, [Vote(NEW, 1)]) == THIRD
+    assert promoted_since(NEW, {NEW}, promotions, [Vote(NEW, 1)]) is None, "it says so no more"
+    assert promoted_since(THIRD, {NEW, THIRD}, promotions, [Vote(NEW, 1)]) is None
+    assert promoted_since(OLD_ONE, {OLD_ONE, THIRD}, {THIRD: Promotion(1, 1)}, []) == THIRD
+
+
+def test_one_that_the_sentinels_have_passed_over_since_is_none() -> None:
+    promotions = {THIRD: Promotion(1, 1)}
+    assert promoted_since(NEW, {NEW, THIRD}, promotions, [Vote(NEW, 2)]) is None
+    assert promoted_since(NEW, {NEW, THIRD}, promotions, [Vote(THIRD, 2)]) == THIRD

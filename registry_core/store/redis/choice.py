@@ -12,7 +12,7 @@ old master may come back and believe that nothing has happened. So three things 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
@@ -75,6 +75,29 @@ def choose(
     if named is not None:
         return named
     return current if current in masters else None
+
+
+def promoted_since(
+    current: Address | None,
+    leading: Collection[Address],
+    promotions: Mapping[Address, Promotion],
+    votes: Iterable[Vote],
+) -> Address | None:
+    """Return a node that was promoted after `current` was, and says that it is the master; None without one.
+
+    Not one that the Sentinels have passed over since: they have named `current` under a newer configuration epoch.
+    `leading`: the nodes that say that they are the master.
+    """
+    here = promotions.get(current) if current is not None else None
+    vote = newest(votes)
+    confirmed = vote.config_epoch if vote is not None and vote.master == current else -1
+    later = (
+        node
+        for node, promotion in promotions.items()
+        if node in leading and promotion.order > (here.order if here is not None else 0)
+        if promotion.config_epoch >= confirmed
+    )
+    return next(later, None)
 
 
 def to_repoint(

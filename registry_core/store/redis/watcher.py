@@ -20,7 +20,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from registry_core.errors import SettingsError, StoreUnavailable
 from registry_core.ports import Clock, PoolReport, SystemClock
-from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest, to_repoint
+from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest, promoted_since, to_repoint
 from registry_core.store.redis.diagnosis import NO_ANSWER_YET, lasting_fault, why_no_master
 from registry_core.store.redis.ending import end
 from registry_core.store.redis.hastening import repoint
@@ -122,19 +122,13 @@ class Watcher:
     @property
     def standing(self) -> MasterStanding:
         placed = self._placed if self._client is not None and not self._withheld else None
-        here = self._promotions.get(self._current) if self._current is not None else None
-        since = here.order if here is not None else 0
-        elsewhere = [
-            node
-            for node, promotion in self._promotions.items()
-            if promotion.order > since and isinstance(seen := self._nodes.get(node), Sighting) and seen.is_master
-        ]
+        leading = {node for node, seen in self._nodes.items() if isinstance(seen, Sighting) and seen.is_master}
         return standing_of(
             self._current,
             placed.run_id if placed is not None else "",
             self._votes(),
             sentinels=len(self._sentinels),
-            promoted=elsewhere[0] if elsewhere else None,
+            promoted=promoted_since(self._current, leading, self._promotions, self._votes()),
         )
 
     async def start(self) -> None:
