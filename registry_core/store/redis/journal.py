@@ -53,7 +53,7 @@ class Journal:
     def note(self, key: InstanceKey, written: Written, now: float) -> None:
         """Remember a write of `key`, unless a later one is known. `now` is in seconds, and must not fall."""
         known = self._entries.get(key)
-        if known is not None and known[1].order.comes_after(written.order):
+        if known is not None and (known[1].order == written.order or known[1].order.comes_after(written.order)):
             return
         self._entries.pop(key, None)
         self._entries[key] = (now, written)

@@ -10,6 +10,7 @@ error of the whole.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -24,6 +25,7 @@ _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 _DECODER: Final = msgspec.json.Decoder(Instance)
 _STATUSES: Final = {status.value.encode(): status for status in Status}
 _PROTOCOLS: Final = frozenset(Protocol)
+REMEMBERED_VALUES: Final = 2_000
 _ORDER_MEMBER: Final = b',"order":"'
 # Of the revisions under which nothing is told that concerns any instance: readers are to count on all the same.
 NOBODY: Final = InstanceKey("-", "-")
@@ -102,8 +104,12 @@ def value_of(instance: Instance, order: Order) -> bytes:
     return b'%b%b%b%b"}' % (line.encode(), _ENCODER.encode(plain)[:-1], _ORDER_MEMBER, str(order).encode())
 
 
+@functools.lru_cache(maxsize=REMEMBERED_VALUES)
 def instance_of(value: bytes) -> Instance:
-    """Return the instance that a value holds. Raises ValueError when it holds none."""
+    """Return the instance that a value holds. Raises ValueError when it holds none.
+
+    Remembered for a while: the answer to a write, its acknowledgement and its event are the same bytes.
+    """
     line, _, json = value.partition(b"\n")
     return _instance(line, json)
 
