@@ -28,12 +28,19 @@ JOURNAL_S: Final = 30.0
 MAX_ENTRIES: Final = 50_000
 
 
-class Written(msgspec.Struct, frozen=True):
+class Written(msgspec.Struct, frozen=True, gc=False):
     """The last write of one instance: the record, or None for one that was taken out, of an owner with `epoch`."""
 
     order: Order
     instance: Instance | None
     epoch: int = 0
+
+
+class _Noted(msgspec.Struct, frozen=True, gc=False):
+    """A write, and when it was noted. Like a record, no matter of the garbage collector: there are tens of thousands."""
+
+    at: float
+    written: Written
 
 
 class Journal:
@@ -43,7 +50,7 @@ class Journal:
         self._kept_s = kept_s
         self._most = most
         # Of a plain one, whose oldest entries go again and again, the first is found ever more slowly.
-        self._entries: OrderedDict[InstanceKey, tuple[float, Written]] = OrderedDict()
+        self._entries: OrderedDict[InstanceKey, _Noted] = OrderedDict()
         self.dropped = 0  # for want of room, before their time
 
     def __len__(self) -> int:
@@ -52,14 +59,14 @@ class Journal:
 
     def note(self, key: InstanceKey, written: Written, now: float) -> None:
         """Remember a write of `key`, unless a later one is known. `now` is in seconds, and must not fall."""
-        known = self._entries.get(key)
-        if known is not None and (known[1].order == written.order or known[1].order.comes_after(written.order)):
+        known = self.latest(key)
+        if known is not None and (known.order == written.order or known.order.comes_after(written.order)):
             return
         self._entries.pop(key, None)
-        self._entries[key] = (now, written)
+        self._entries[key] = _Noted(now, written)
         while self._entries:
             oldest = next(iter(self._entries))
-            is_old = now - self._entries[oldest][0] > self._kept_s
+            is_old = now - self._entries[oldest].at > self._kept_s
             if not is_old and len(self._entries) <= self._most:
                 break
             self.dropped += not is_old
@@ -72,15 +79,14 @@ class Journal:
     def latest(self, key: InstanceKey) -> Written | None:
         """Return the last write of `key` that is remembered."""
         known = self._entries.get(key)
-        return None if known is None else known[1]
+        return None if known is None else known.written
 
     def entries(self, now: float) -> Iterator[tuple[InstanceKey, Written]]:
         """Yield what is to be put back, the oldest first."""
-        for key, (at, written) in tuple(self._entries.items()):
-            if now - at <= self._kept_s:
-                yield key, written
+        for key, noted in tuple(self._entries.items()):
+            if now - noted.at <= self._kept_s:
+                yield key, noted.written
 
     def renew(self, now: float) -> None:
         """Keep all that is not too old for as long again: it was put back into a life that may be lost, too."""
-        kept = ((key, (now, written)) for key, (at, written) in self._entries.items() if now - at <= self._kept_s)
-        self._entries = OrderedDict(kept)
+        self._entries = OrderedDict((key, _Noted(now, written)) for key, written in self.entries(now))

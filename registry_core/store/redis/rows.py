@@ -54,7 +54,7 @@ class Unreadable(msgspec.Struct, frozen=True):
     label: str = ""
 
 
-class StreamEntry(msgspec.Struct, frozen=True):
+class StreamEntry(msgspec.Struct, frozen=True, gc=False):
     """One entry of the stream: under which revision, of whom, and what happened as far as that can be read.
 
     `event` None: the record itself has to be looked at. `order` None: the release before wrote it.
