@@ -37,7 +37,7 @@ class Written(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Noted(msgspec.Struct, frozen=True, gc=False):
-    """A write, and when it was noted. Like a record, no matter of the garbage collector: there are tens of thousands."""
+    """A write, and when it was noted. Of tens of thousands, and like records no matter of the garbage collector."""
 
     at: float
     written: Written
