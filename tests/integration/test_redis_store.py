@@ -124,6 +124,24 @@ async def test_a_write_that_no_replica_confirms_is_not_acknowledged(server: Redi
             await store.register(claim())
 
 
+async def test_a_write_whose_connection_was_cut_is_not_acknowledged_by_a_replica_that_has_it_not(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    with redis_server(tmp_path / "replica", f"replicaof 127.0.0.1 {server.port}") as replica:
+        await eventually(lambda: "state=online" in str(server.ask("INFO", "replication")), "the replica follows")
+        terms = QueueTerms(wait_s=0.1, replicas_s=2.0)
+        async with running_store(server, replicas=1, terms=terms) as (store, _), asked(server) as client:
+            key = (await store.register(claim())).instance.key
+            replica.pause()
+            held = asyncio.ensure_future(store.deregister(key))
+            await asyncio.sleep(0.5)
+            # On the next connection it finds its work done, and writes nothing: WAIT alone would speak of nothing there.
+            await client.client_kill_filter(_type="normal", skipme=True)
+            with pytest.raises(NotReplicated):
+                await held
+            replica.resume()
+
+
 async def test_a_master_whose_replicas_are_silent_refuses_soon_and_serves_again_as_soon_as_one_is_back(
     server: RedisServer, tmp_path: Path
 ) -> None:
