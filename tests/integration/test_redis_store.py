@@ -135,7 +135,7 @@ async def test_a_write_whose_connection_was_cut_is_not_acknowledged_by_a_replica
             replica.pause()
             held = asyncio.ensure_future(store.deregister(key))
             await asyncio.sleep(0.5)
-            # On the next connection it finds its work done, and writes nothing: WAIT alone would speak of nothing there.
+            # On the next connection it finds its work done, and writes nothing: WAIT alone speaks of nothing there.
             await client.client_kill_filter(_type="normal", skipme=True)
             with pytest.raises(NotReplicated):
                 await held
