@@ -56,7 +56,7 @@ def test_it_is_bounded_and_says_what_it_had_no_room_for() -> None:
     for number in range(5):
         journal.note(key(number), written(number), 0.0)
     assert [k for k, _ in journal.entries(0.0)] == [key(2), key(3), key(4)]
-    assert journal.dropped == 2
+    assert journal.notes == ("2 writes were forgotten early: more than 3 within 30 s",)
 
 
 def test_an_expired_instance_is_not_put_back() -> None:

@@ -57,6 +57,13 @@ class Journal:
         """How many writes it holds, some of which may be too old."""
         return len(self._entries)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What an operator should know: that not all that was acknowledged could be put back."""
+        if not self.dropped:
+            return ()
+        return (f"{self.dropped} writes were forgotten early: more than {self._most} within {self._kept_s:g} s",)
+
     def note(self, key: InstanceKey, written: Written, now: float) -> None:
         """Remember a write of `key`, unless a later one is known. `now` is in seconds, and must not fall."""
         known = self.latest(key)

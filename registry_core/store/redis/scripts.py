@@ -8,8 +8,6 @@ from importlib import resources
 from typing import Final, TypeAlias
 
 import msgspec
-from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
 
 from registry_core.domain.order import MAX_TOMBSTONES, TOMBSTONE_S
 
@@ -90,13 +88,3 @@ def called(name: Name, prefix: str, arguments: Command = (), *, until_ms: int | 
     After `until_ms`, by the server's own clock, it is not carried out.
     """
     return ("EVALSHA", SCRIPTS[name].sha, "0", prefix, "" if until_ms is None else str(until_ms), *arguments)
-
-
-async def call(client: Redis, name: Name, prefix: str, *arguments: str | bytes) -> list[bytes]:
-    """Run one script that only reads, on any connection, and return what it returned."""
-    script = SCRIPTS[name]
-    try:
-        result = await client.evalsha(script.sha, 0, prefix, "", *arguments)
-    except NoScriptError:
-        result = await client.eval(script.text, 0, prefix, "", *arguments)
-    return list(result)

@@ -129,6 +129,7 @@ class Shard:
             notes=(
                 *self.masters.notes,
                 *(f"its replica {replica} lags, and is not waited for" for replica in self.queue.lagging),
+                *self._journal.notes,
             ),
         )
 
