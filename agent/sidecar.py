@@ -23,35 +23,35 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from agent.about import About
-from agent.check_api import CheckReports
 from agent.checks.probes import Probes as CheckProbes
 from agent.checks.probes import check_session
-from agent.decisions import Timings
-from agent.dns_workers import DnsWorkers
-from agent.fallback import Fallback
-from agent.holding import Holding
-from agent.identity import StartTime
-from agent.keeper import SnapshotKeeper
-from agent.loader import ServiceLoader
-from agent.local_api import LocalApi
-from agent.lookups import Lookups
-from agent.metrics import AgentMetrics
+from agent.dns_workers.pool import DnsWorkers
+from agent.http.about import About
+from agent.http.check_api import CheckReports
+from agent.http.local_api import LocalApi
+from agent.http.lookups import Lookups
+from agent.http.metrics import AgentMetrics
 from agent.namespace import end_when_left_behind
-from agent.registry_client import CONNECTIONS, RegistryClient
-from agent.registry_lookup import RegistryLookup
-from agent.registry_probes import Probes
-from agent.reload_plan import ReloadPlan
-from agent.reloader import Reloader
-from agent.remembering import Memory
-from agent.session import Session, SessionSettings
-from agent.settings import AgentSettings
-from agent.shown import sight_in
-from agent.state_dir import StateDir
-from agent.sync import WatchSync
-from agent.upstream_choice import DEFAULT_PACE
-from agent.upstreams import Upstreams
-from agent.view import View
+from agent.registration.decisions import Timings
+from agent.registration.drain import Holding
+from agent.registration.identity import StartTime
+from agent.registration.session import Session, SessionSettings
+from agent.registration.sight import sight_in
+from agent.registries.choice import DEFAULT_PACE
+from agent.registries.client import CONNECTIONS, RegistryClient
+from agent.registries.pool import Upstreams
+from agent.registries.probes import Probes
+from agent.registries.srv import RegistryLookup
+from agent.settings.reload import Reloader
+from agent.settings.reload_plan import ReloadPlan
+from agent.settings.settings import AgentSettings
+from agent.view.fallback import Fallback
+from agent.view.last_run import Memory
+from agent.view.loader import ServiceLoader
+from agent.view.snapshot_writer import SnapshotKeeper
+from agent.view.state_dir import StateDir
+from agent.view.sync import WatchSync
+from agent.view.view import View
 from dns.cookies import SECRET_LENGTH
 from dns.forward_rules import ForwardRules
 from dns.forwarding import Forwarder

@@ -23,15 +23,15 @@ from typing import Final
 import msgspec
 import psutil
 
-from agent import snapshot
-from agent.snapshot import Saved
-from agent.state_dir import SNAPSHOT
+from agent.view import snapshot_file
+from agent.view.snapshot_file import Saved
+from agent.view.state_dir import SNAPSHOT
 from bench.machine import pin, unpin
 from bench.rows import Figure
 from dns.codec import CLASS_IN, Type
 from registry_core.domain.catalog import Catalog, Lived
-from registry_core.domain.cursor import Cursor
 from registry_core.domain.records import Instance
+from registry_core.watch.cursor import Cursor
 from tests.programs import VERTICE, Program, accepts, free_port, running, wait_until
 
 FLEET: Final = 111
@@ -205,7 +205,7 @@ def _write_snapshot(path: Path, count: int) -> None:
     lived = tuple(_instance(number, min(count, 1000)) for number in range(count))
     catalog = Catalog()
     catalog.merge(lived)
-    path.write_bytes(b"".join(snapshot.encode(Saved(lived, Cursor(), catalog.digest, time.time()))))
+    path.write_bytes(b"".join(snapshot_file.encode(Saved(lived, Cursor(), catalog.digest, time.time()))))
 
 
 def _instance(number: int, services: int) -> Lived:

@@ -21,12 +21,12 @@ from typing import Final
 
 import msgspec
 
-from agent.dev.planning import read_plan
 from bench import dns_servers
 from bench.dns_load import Load, best, latencies_ms, load, pin_server
 from bench.dns_servers import ZONE, Fleet, Server
 from bench.machine import this_machine
 from bench.run import RESULTS
+from cli.dev.planning import read_plan
 
 FLEET: Final = 111
 CHANGES_PER_S: Final = 100

@@ -11,12 +11,12 @@ import msgspec
 
 from registry_core.domain import records
 from registry_core.domain.breaker import BreakerState
-from registry_core.domain.catalog import Catalog, Snapshot
-from registry_core.domain.cursor import Cursor
+from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Event
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.records import Instance, InstanceKey, Registration, Service, Status
 from registry_core.domain.restoration import Outcome
+from registry_core.watch.cursor import Cursor
 
 
 class Clock(Protocol):
@@ -39,6 +39,21 @@ class SystemClock:
 
     def wall(self) -> float:
         return time.time()
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """Everything there is at one moment, and the cursor from which events go on.
+
+    Not `whole`: a part of the store could not be read, and what it holds is unknown. `born_empty`: a part
+    of it came up without any memory, so that what is missing may be alive. `built` is the catalogue of these
+    instances where one was made already: who takes the snapshot may exchange his own for it, and make none anew.
+    """
+
+    cursor: Cursor
+    instances: tuple[Lived, ...]
+    whole: bool = True
+    born_empty: bool = False
+    built: Catalog | None = None
 
 
 class Feed(Protocol):

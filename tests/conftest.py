@@ -56,7 +56,7 @@ def _loop_is_never_blocked(request: pytest.FixtureRequest) -> Iterator[None]:
     if not inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
         yield
         return
-    guard = BlockBuster(["registry_core", "dns", "agent"])
+    guard = BlockBuster(["registry_core", "dns", "agent", "cli"])
     guard.activate()
     try:
         yield

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-VERTICE = (sys.executable, "-m", "agent.cli.main")
+VERTICE = (sys.executable, "-m", "cli.main")
 
 
 # Below the ports from which connections go out (net.ipv4.ip_local_port_range), so that none of those takes a port

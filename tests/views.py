@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 
-from agent.staging import transports_of
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.names import label_of
 from registry_core.domain.records import Instance, Protocol, Service
+from registry_core.watch.stage import transports_of
 from tests.samples import lived
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agent.doctor.catalogue import CHAPTERS
-from agent.doctor.finding import Finding, Severity
+from cli.doctor.catalogue import CHAPTERS
+from cli.doctor.finding import Finding, Severity
 
 _HEAD = """# What `vertice doctor` finds
 

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from agent.setting_table import TABLE as AGENT_SETTINGS
+from agent.settings.table import TABLE as AGENT_SETTINGS
 from registry_core.replica_settings import SETTINGS as REGISTRY_SETTINGS
 from registry_core.settings import Setting, shown_default
 from tools.diagrams import breaker_text
 from tools.doctor_page import doctor_text
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-PACKAGES: Final = ("registry_core", "dns", "agent", "bench", "tools")
+PACKAGES: Final = ("registry_core", "dns", "agent", "cli", "bench", "tools")
 
 
 def modules() -> Iterator[Path]:

@@ -18,9 +18,9 @@ import time
 from collections.abc import Mapping
 from typing import IO, Final
 
-from agent.blocking import in_thread
 from agent.checks.result import WELL, CheckResult, critical, shown
 from agent.checks.spec import CommandCheck
+from registry_core.blocking import in_thread
 from registry_core.domain.records import Registration, Status
 
 # Programs are dear: so many at once, and the others wait for their turn.

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from registry_core.api.drain_schemas import DrainView, ReplicaDrain
 from registry_core.api.hub import WatchHub
 from registry_core.api.view import State, View, refuse_unknown
-from registry_core.domain.cursor import Cursor, cursor_of
 from registry_core.domain.events import Event, Registered, Renewed, StatusChanged
 from registry_core.domain.names import check_instance_id, check_service_name, label_of
 from registry_core.domain.records import InstanceKey, Status
 from registry_core.errors import NotFound, Warming
+from registry_core.watch.cursor import Cursor, cursor_of
 
 
 class Drains:

@@ -26,10 +26,10 @@ from registry_core.api.schemas import (
     RestoredView,
     ServiceView,
     StatusBody,
-    WatchLine,
 )
 from registry_core.domain.order import MAX_SEQUENCE
 from registry_core.domain.records import Status
+from registry_core.watch.lines import WatchLine
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"

@@ -16,12 +16,12 @@ from typing import Final
 
 import msgspec
 
-from registry_core.api.lines import Removal, Renewal, event_line, moved_line, renewed_lines, snapshot_lines, sync_line
 from registry_core.api.view import View
 from registry_core.domain.catalog import Lived
-from registry_core.domain.cursor import Cursor
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, Renewed
 from registry_core.errors import Overloaded
+from registry_core.watch.cursor import Cursor
+from registry_core.watch.lines import Removal, Renewal, event_line, moved_line, renewed_lines, snapshot_lines, sync_line
 
 # What is handed to a connection at a time; a snapshot is encoded only as fast as it is read.
 BATCH_BYTES: Final = 64 * 1024
@@ -269,7 +269,7 @@ class WatchHub:
         view = self._view
         catalog = view.catalog
         if label is None:
-            instances, digest = catalog.snapshot(view.cursor).instances, catalog.digest
+            instances, digest = catalog.all(), catalog.digest
         else:
             instances, digest = catalog.lived(label), catalog.digest_of(label)
         parts = snapshot_lines(instances, reason=reason, state=view.state, cursor=view.cursor, digest=digest)

@@ -264,7 +264,7 @@ class Operations:
                 store_age_s=round(age_s, 3) if math.isfinite(age_s) else None,
                 instances=[],
             )
-            return frame, view.catalog.snapshot(view.cursor).instances
+            return frame, view.catalog.all()
 
     def shown(self, lived: Lived) -> InstanceView:
         """Return one instance of the catalogue as lookups show it."""

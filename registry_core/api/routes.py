@@ -25,21 +25,14 @@ from registry_core.api.peers import PEER_HEADER, Peers
 from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 from registry_core.api.queries import Query, boolean, filter_of, integer, sequence_of
 from registry_core.api.reading import decode
-from registry_core.api.schemas import (
-    MAX_BODY_BYTES,
-    CatalogView,
-    HeartbeatBody,
-    RegisterBody,
-    RestoreBody,
-    StatusBody,
-)
+from registry_core.api.schemas import MAX_BODY_BYTES, CatalogView, HeartbeatBody, RegisterBody, RestoreBody, StatusBody
 from registry_core.api.view import View
 from registry_core.api.watch import stream
-from registry_core.domain.cursor import parse_cursor
 from registry_core.domain.names import check_service_name, label_of
 from registry_core.domain.records import Status
 from registry_core.errors import NotFound
 from registry_core.telemetry.metrics import CONTENT_TYPE
+from registry_core.watch.cursor import parse_cursor
 
 BODY_TIMEOUT_S: Final = 10.0
 # So many instances are encoded before others get a turn.

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import msgspec
 
-from registry_core.domain.catalog import Lived
 from registry_core.domain.records import Instance, Protocol, Status
 from registry_core.domain.restoration import Outcome
 
@@ -193,101 +192,6 @@ class Problem(msgspec.Struct, kw_only=True):
     message: str
     provided: Any = None
     example: Any = None
-
-
-# -- the watch stream: one JSON object a line, told apart by `type`
-
-
-class SnapshotLine(msgspec.Struct, kw_only=True, tag="snapshot"):
-    """A part of everything. The reader holds the parts back until `last`, then takes them at once.
-
-    `cursor` and `digest` (of the one service, where one was asked for) stand in the last part. `reason` says
-    why the reader was not resumed.
-    """
-
-    reason: str
-    first: bool
-    last: bool
-    state: str
-    cursor: str = ""
-    digest: str = ""
-    instances: tuple[Lived, ...] = ()
-
-
-class MovedLine(msgspec.Struct, kw_only=True, tag="moved"):
-    """The store's history goes on under another name, as after a failover: from `cursor` on.
-
-    What was sent before still holds, but for these instances, which are new or changed, and those that were taken
-    out: [label of the service, instance, how many instances the service has left]. Taken at once. A reader of before
-    passes `removed` over, and finds by the digest that it has to read everything.
-    """
-
-    cursor: str
-    digest: str
-    state: str
-    instances: tuple[Lived, ...] = ()
-    removed: tuple[tuple[str, str, int], ...] = ()
-
-
-class _EventLine(msgspec.Struct, kw_only=True):
-    """An event, after which the reader stands at `cursor`.
-
-    `digest` is that of the whole catalogue there, and `count` how many instances the service then has: a
-    reader that keeps a part of the catalogue can tell by them what becomes of the rest. A registry of before
-    says neither ("" and -1).
-    """
-
-    cursor: str
-    digest: str = ""
-    count: int = -1
-
-
-class RegisteredLine(_EventLine, kw_only=True, tag="registered"):
-    instance: Instance
-    heartbeat_at: float
-
-
-class StatusChangedLine(_EventLine, kw_only=True, tag="status_changed"):
-    service_name: str
-    instance_id: str
-    status: Status
-
-
-class DeregisteredLine(_EventLine, kw_only=True, tag="deregistered"):
-    service_name: str
-    instance_id: str
-
-
-class ExpiredLine(_EventLine, kw_only=True, tag="expired"):
-    service_name: str
-    instance_id: str
-
-
-class RenewedLine(msgspec.Struct, kw_only=True, tag="renewed"):
-    """The leases renewed since the last such line, gathered: [service, instance, heartbeat_at]."""
-
-    renewed: tuple[tuple[str, str, float], ...]
-
-
-class SyncLine(msgspec.Struct, kw_only=True, tag="sync"):
-    """The sign of life: all up to `cursor` has been sent, and the result has this `digest`."""
-
-    cursor: str
-    digest: str
-    state: str
-    store_age_s: float  # seconds since the store last confirmed the replica's own view
-
-
-WatchLine = (
-    SnapshotLine
-    | MovedLine
-    | RegisteredLine
-    | StatusChangedLine
-    | DeregisteredLine
-    | ExpiredLine
-    | RenewedLine
-    | SyncLine
-)
 
 
 # -- making them

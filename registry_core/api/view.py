@@ -11,13 +11,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from registry_core.domain.catalog import Catalog, Snapshot
-from registry_core.domain.cursor import Cursor
+from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
 from registry_core.domain.names import label_of
 from registry_core.domain.records import Instance, InstanceKey
 from registry_core.errors import StoreUnavailable
-from registry_core.ports import Clock
+from registry_core.ports import Clock, Snapshot
+from registry_core.watch.cursor import Cursor
 
 
 class State(enum.StrEnum):

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from registry_core.api.endpoints import NDJSON
 from registry_core.api.hub import WatchHub
-from registry_core.domain.cursor import Cursor
+from registry_core.watch.cursor import Cursor
 
 # Seconds between two signs of life.
 SYNC_EVERY_S: Final = 5.0

@@ -16,7 +16,6 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import force_setattr
 
-from registry_core.domain.cursor import Cursor
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
 from registry_core.domain.names import label_of, short_id
 from registry_core.domain.records import Instance, InstanceKey, Service
@@ -33,21 +32,6 @@ class Lived(msgspec.Struct, frozen=True, gc=False):
 
     instance: Instance
     heartbeat_at: float
-
-
-class Snapshot(msgspec.Struct, frozen=True):
-    """Everything there is at one moment, and the cursor from which events go on.
-
-    Not `whole`: a part of the store could not be read, and what it holds is unknown. `born_empty`: a part
-    of it came up without any memory, so that what is missing may be alive. `built` is the catalogue of these
-    instances where one was made already: who takes the snapshot may exchange his own for it, and make none anew.
-    """
-
-    cursor: Cursor
-    instances: tuple[Lived, ...]
-    whole: bool = True
-    born_empty: bool = False
-    built: Catalog | None = None
 
 
 class Catalog:
@@ -139,9 +123,9 @@ class Catalog:
         """
         return digest_text(self._digest)
 
-    def snapshot(self, cursor: Cursor) -> Snapshot:
-        """Return everything, to be read from `cursor` on. About 1 ms for 100,000 instances."""
-        return Snapshot(cursor, tuple(self._lived.values()))
+    def all(self) -> tuple[Lived, ...]:
+        """Return every instance, and when it was last heard of. About 1 ms for 100,000 instances."""
+        return tuple(self._lived.values())
 
     def lived(self, label: str) -> tuple[Lived, ...]:
         """Return the instances of the service with that label, and when they were last heard of."""

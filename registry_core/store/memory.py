@@ -12,8 +12,7 @@ from typing import Final
 
 import msgspec
 
-from registry_core.domain.catalog import Catalog, Snapshot
-from registry_core.domain.cursor import cursor_of
+from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.leases import Leases, LeaseTerms
@@ -24,7 +23,8 @@ from registry_core.domain.registration import admitted
 from registry_core.domain.restoration import Outcome, restored
 from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, StoreUnavailable
-from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, SweepReport
+from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, Snapshot, SweepReport
+from registry_core.watch.cursor import cursor_of
 
 _SHARD = 0
 SHARD_NAME: Final = "memory"
@@ -195,7 +195,7 @@ class MemoryStore:
         return self._snapshot()
 
     def _snapshot(self) -> Snapshot:
-        return self._catalog.snapshot(cursor_of([self._position]))
+        return Snapshot(cursor_of([self._position]), self._catalog.all())
 
     def _started(self) -> Feed:
         if self._feed is None:

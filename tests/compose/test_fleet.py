@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from agent.compose.planning import planned
-from agent.compose.reader import read_project
-from agent.compose.sidecars import Options, Sidecar
+from cli.compose.planning import planned
+from cli.compose.reader import read_project
+from cli.compose.sidecars import Options, Sidecar
 from tests.compose.topology import COMPOSE, PYTHON, TAG, Topology, get
 from tests.fleets import EXAMPLE, real_fleet
 from tests.programs import VERTICE, wait_until

@@ -16,9 +16,9 @@ from typing import Final
 import msgspec
 import redis
 
-from registry_core.domain.catalog import Lived, Snapshot
+from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Event, Registered, Renewed
-from registry_core.ports import Store, SystemClock
+from registry_core.ports import Snapshot, Store, SystemClock
 from registry_core.store.redis.masters import FixedMaster
 from registry_core.store.redis.store import RedisStore
 from registry_core.store.redis.url import Address

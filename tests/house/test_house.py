@@ -115,7 +115,7 @@ def test_the_repository_speaks_of_the_product_alone() -> None:
 
 def test_the_agent_imports_neither_redis_nor_the_registry() -> None:
     check = (
-        "import sys, agent.sidecar, agent.cli.agent; "
+        "import sys, agent.sidecar, cli.commands.agent; "
         "print([m for m in sys.modules if m.split('.')[0] == 'redis' or m in "
         "('registry_core.replica', 'registry_core.api.app', 'registry_core.store.memory')])"
     )

@@ -13,7 +13,7 @@ import dnslib
 import msgspec
 
 from agent.checks.spec import CheckKind, CheckPace, CheckSpec, HttpCheck, TcpCheck, Tls
-from agent.settings import AgentSettings, ServiceSpec
+from agent.settings.settings import AgentSettings, ServiceSpec
 from agent.sidecar import Sidecar
 from dns.forward_rules import NOBODY
 from registry_core.domain.records import Protocol, Registration

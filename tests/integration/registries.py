@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterable
 
 import aiohttp
 
-from agent.registry_client import RegistryClient
-from agent.registry_probes import Probes
-from agent.upstream_choice import DEFAULT_PACE, Address, Pace
-from agent.upstreams import Upstreams
+from agent.registries.choice import DEFAULT_PACE, Address, Pace
+from agent.registries.client import RegistryClient
+from agent.registries.pool import Upstreams
+from agent.registries.probes import Probes
 from registry_core.ports import SystemClock
 
 

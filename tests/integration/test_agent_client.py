@@ -12,9 +12,9 @@ import aiohttp
 import msgspec
 import pytest
 
-from agent import registry_client
-from agent.decisions import Outcome
-from agent.registry_client import RegistryClient, Reply, reply_of
+from agent.registration.decisions import Outcome
+from agent.registries import client as registry_client
+from agent.registries.client import RegistryClient, Reply, reply_of
 from registry_core.domain.records import Registration, Status
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.settings import Listen

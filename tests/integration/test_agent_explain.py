@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent.fallback import of_environment
+from agent.view.fallback import of_environment
 from registry_core.domain.records import Status
 from tests.integration.agents import QUICK, becomes, spec, stand_in, standing
 from tests.integration.replicas import Api

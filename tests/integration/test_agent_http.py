@@ -12,15 +12,15 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from agent.settings import AgentSettings
-from agent.watch_reader import Replaced
+from agent.settings.settings import AgentSettings
 from registry_core.domain.catalog import Catalog
-from registry_core.domain.cursor import cursor_of
 from registry_core.domain.events import Position
 from registry_core.domain.records import Instance, Status
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import CannotListen
 from registry_core.settings import Listen
+from registry_core.watch.cursor import cursor_of
+from registry_core.watch.reader import Replaced
 from tests.integration.agents import QUICK, AgentUnderTest, becomes, standing
 from tests.integration.replicas import Api
 from tests.programs import free_port

@@ -10,8 +10,8 @@ from http import HTTPStatus
 import aiohttp
 from aiohttp import web
 
-from agent.decisions import Outcome
-from agent.upstream_choice import Address
+from agent.registration.decisions import Outcome
+from agent.registries.choice import Address
 from registry_core.domain.records import Status
 from tests.integration.agents import spec, stand_in, standing
 from tests.integration.registries import registry_client_for, upstreams_at

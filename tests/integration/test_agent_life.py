@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 
 from agent.checks.spec import CheckKind
-from agent.decisions import Outcome, Phase
+from agent.registration.decisions import Outcome, Phase
 from registry_core.domain.events import Event, StatusChanged
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Status

@@ -10,12 +10,12 @@ import aiohttp
 import msgspec
 import pytest
 
-from agent.loader import MAX_LOADS, ServiceLoader
-from agent.room import ViewLimits
-from agent.view import View
-from registry_core.domain.cursor import cursor_of
+from agent.view.loader import MAX_LOADS, ServiceLoader
+from agent.view.lru import ViewLimits
+from agent.view.view import View
 from registry_core.domain.events import Position
 from registry_core.ports import SystemClock
+from registry_core.watch.cursor import cursor_of
 from tests.integration.agents import QUICK, AgentUnderTest, becomes, standing
 from tests.integration.replicas import Api
 from tests.programs import eventually

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from agent.checks.spec import CheckKind
-from agent.decisions import Outcome, Phase
-from agent.session import Session
+from agent.registration.decisions import Outcome, Phase
+from agent.registration.session import Session
 from registry_core.ports import SystemClock
 from tests.integration.agents import QUICK, AgentUnderTest, spec, stand_in, standing
 from tests.integration.replicas import Api

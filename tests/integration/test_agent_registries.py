@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from agent.checks.spec import CheckKind
-from agent.decisions import Outcome
-from agent.registry_lookup import RegistryLookup
-from agent.registry_probes import Probes
-from agent.settings import read_agent_settings
-from agent.upstream_choice import Pace, Trouble, Use, Why
+from agent.registration.decisions import Outcome
+from agent.registries.choice import Pace, Trouble, Use, Why
+from agent.registries.probes import Probes
+from agent.registries.srv import RegistryLookup
+from agent.settings.settings import read_agent_settings
 from dns.forward_rules import read_rules
 from dns.forwarding import Forwarder
 from registry_core.errors import SettingsError, StoreUnavailable
@@ -241,8 +241,8 @@ async def test_an_agent_finds_its_registries_by_srv(api: Api) -> None:
 
 
 async def test_names_are_looked_up_anew_and_kept_while_dns_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.registry_lookup.TTL_LEAST_S", 0.05)
-    monkeypatch.setattr("agent.registry_lookup.RETRY_FIRST_S", 0.05)
+    monkeypatch.setattr("agent.registries.srv.TTL_LEAST_S", 0.05)
+    monkeypatch.setattr("agent.registries.srv.RETRY_FIRST_S", 0.05)
     async with (
         resolver(srv("0 5 1 a.example.", ttl_s=0)) as by,
         looked_up(by, "http://plain:8888", "srv:_registry._tcp.example") as lookup,

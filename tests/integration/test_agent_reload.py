@@ -13,8 +13,8 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from agent.reload_plan import LIVE, NEED_RESTART, planned
-from agent.settings import AgentSettings, read_agent_settings
+from agent.settings.reload_plan import LIVE, NEED_RESTART, planned
+from agent.settings.settings import AgentSettings, read_agent_settings
 from agent.sidecar import Sidecar
 from registry_core.domain.records import Status
 from registry_core.replica_settings import ReplicaSettings
@@ -36,7 +36,7 @@ drain_wait = 0
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.reloader.POLL_S", 0.05)
+    monkeypatch.setattr("agent.settings.reload.POLL_S", 0.05)
 
 
 class Reloaded(AgentUnderTest):
@@ -306,7 +306,7 @@ async def test_a_reload_that_changes_nothing_does_nothing(api: Api, tmp_path: Pa
 async def test_a_file_that_is_being_written_is_not_taken(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.reloader.POLL_S", 0.3)
+    monkeypatch.setattr("agent.settings.reload.POLL_S", 0.3)
     async with reloading(tmp_path, api.url, service("one") + service("two", 7001)) as agent:
         await eventually(lambda: len(names(api)) == 2, "both are registered")
         text = AGENT + service("one")

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from agent.decisions import Outcome, Phase, Timings
-from agent.registry_client import RegistryClient, Reply
-from agent.session import Session, SessionSettings
-from agent.settings import ServiceSpec
+from agent.registration.decisions import Outcome, Phase, Timings
+from agent.registration.session import Session, SessionSettings
+from agent.registries.client import RegistryClient, Reply
+from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.ports import SystemClock
 from registry_core.resolution import HostResolver, Resolver

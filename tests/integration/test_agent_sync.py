@@ -10,18 +10,18 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from agent.registry_client import RegistryClient
-from agent.registry_probes import Probes
-from agent.sync import WatchSync
-from agent.upstream_choice import Use
-from agent.view import View
-from agent.watch_reader import Replaced
-from registry_core.api.lines import snapshot_lines, sync_line
+from agent.registries.choice import Use
+from agent.registries.client import RegistryClient
+from agent.registries.probes import Probes
+from agent.view.sync import WatchSync
+from agent.view.view import View
 from registry_core.domain.catalog import Catalog
-from registry_core.domain.cursor import Cursor, cursor_of
 from registry_core.domain.events import Position
 from registry_core.ports import SystemClock
 from registry_core.settings import Listen
+from registry_core.watch.cursor import Cursor, cursor_of
+from registry_core.watch.lines import snapshot_lines, sync_line
+from registry_core.watch.reader import Replaced
 from tests.integration.agents import line_to
 from tests.integration.registries import SmallestDraw, upstreams_at
 from tests.integration.replicas import READY, Api, serving

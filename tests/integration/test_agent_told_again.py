@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.checks.spec import CheckKind
-from agent.decisions import Outcome, Phase
+from agent.registration.decisions import Outcome, Phase
 from registry_core.domain.records import Instance, InstanceKey, Status
 from tests.integration.agents import QUICK, AgentUnderTest, becomes, spec, stand_in, standing
 from tests.integration.replicas import Api

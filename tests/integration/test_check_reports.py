@@ -10,7 +10,7 @@ import pytest
 
 from agent.checks.flapping import FlapLimits
 from agent.checks.spec import CheckPace, CheckSpec, CommandCheck, TcpCheck, TtlCheck
-from agent.settings import ServiceSpec
+from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import Registration
 from registry_core.settings import Listen
 from tests.integration.agents import QUICK, QUICK_PACE, AgentUnderTest, becomes, standing
@@ -146,7 +146,7 @@ async def test_a_service_without_a_ttl_check_takes_no_report(api: Api) -> None:
 
 
 async def test_a_report_that_never_ends_is_given_up(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.check_api.BODY_S", 0.1)
+    monkeypatch.setattr("agent.http.check_api.BODY_S", 0.1)
     async with standing(api.url, reporting()) as agent:
         listen = agent.sidecar.http_listen
         reader, writer = await asyncio.open_connection(listen.host, listen.port)

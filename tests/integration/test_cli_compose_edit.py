@@ -240,7 +240,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(small: Path) -> None:
     program = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(SMALL)}, {len(SMALL)}));"
-        "from agent.cli.main import main; sys.exit(main(['compose', 'inject', 'compose.yml', '--write']))"
+        "from cli.main import main; sys.exit(main(['compose', 'inject', 'compose.yml', '--write']))"
     )
     done = subprocess.run(
         [sys.executable, "-B", "-c", program],

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from agent.compose.injecting import MADE
-from agent.compose.reader import read_project
-from agent.compose.sidecars import LABEL
+from cli.compose.injecting import MADE
+from cli.compose.reader import read_project
+from cli.compose.sidecars import LABEL
 from tests.fleets import EXAMPLE, FLEETS, fleet
 from tests.programs import VERTICE
 

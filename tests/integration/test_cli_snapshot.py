@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from agent.cli import snapshot as command
+from cli.commands import snapshot as command
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
 from tests.redis_topology import redis_server
 

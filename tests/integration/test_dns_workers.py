@@ -16,11 +16,11 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from agent import dns_workers
-from agent.dns_workers import DnsWorkers
-from agent.fallback import Fallback
-from agent.settings import AgentSettings
+from agent.dns_workers import pool as dns_workers
+from agent.dns_workers.pool import DnsWorkers
+from agent.settings.settings import AgentSettings
 from agent.sidecar import Sidecar
+from agent.view.fallback import Fallback
 from dns.forward_rules import read_rules
 from dns.forwarding import Forwarder
 from dns.responder import DnsSettings

@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from registry_core.domain.catalog import Snapshot
 from registry_core.domain.events import Deregistered, Registered
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.sharding import shard_of
 from registry_core.errors import NotFound, StoreUnavailable
-from registry_core.ports import SystemClock
+from registry_core.ports import Snapshot, SystemClock
 from registry_core.store.redis import parts as parts_module
 from registry_core.store.redis import reading, rows
 from registry_core.store.redis import store as store_module

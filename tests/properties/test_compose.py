@@ -6,9 +6,9 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agent.compose.errors import ComposeError
-from agent.dev.plan import MAX_INSTANCES, MAX_REPLICAS, Plan, Weight, instances
-from agent.dev.planning import plan_of_bytes as plan_of
+from cli.compose.errors import ComposeError
+from cli.dev.plan import MAX_INSTANCES, MAX_REPLICAS, Plan, Weight, instances
+from cli.dev.planning import plan_of_bytes as plan_of
 from registry_core.domain.names import check_service_name, label_of
 from registry_core.domain.registration import Rules, check_health_endpoint, check_port
 

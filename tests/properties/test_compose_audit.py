@@ -8,11 +8,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.compose.auditing import Audit, audit
-from agent.compose.errors import ComposeError
-from agent.compose.reader import project_of
-from agent.compose.report import dot_of, json_of, text_of
-from agent.compose.waves import By, plan_text, waves_of
+from cli.compose.auditing import Audit, audit
+from cli.compose.errors import ComposeError
+from cli.compose.reader import project_of
+from cli.compose.report import dot_of, json_of, text_of
+from cli.compose.waves import By, plan_text, waves_of
 
 scalars = st.none() | st.booleans() | st.integers(-10, 100_000) | st.text(max_size=12)
 anything = st.recursive(

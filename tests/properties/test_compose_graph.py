@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.compose.auditing import audit
-from agent.compose.graph import components, reach
-from agent.compose.reader import project_of
-from agent.compose.waves import By, waves_of
+from cli.compose.auditing import audit
+from cli.compose.graph import components, reach
+from cli.compose.reader import project_of
+from cli.compose.waves import By, waves_of
 
 NODES = [f"svc{n}" for n in range(7)]
 graphs = st.dictionaries(st.sampled_from(NODES), st.sets(st.sampled_from(NODES), max_size=4)).map(

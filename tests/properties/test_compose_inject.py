@@ -6,9 +6,9 @@ import yaml
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from agent.compose.injecting import NotTheSame, ejected, injected
-from agent.compose.outline import outline_of
-from agent.compose.sidecars import Options, Recipe, Sidecar
+from cli.compose.injecting import NotTheSame, ejected, injected
+from cli.compose.outline import outline_of
+from cli.compose.sidecars import Options, Recipe, Sidecar
 from tests.compose_texts import compose_texts
 
 RECIPES = st.sampled_from(Recipe)

@@ -8,13 +8,13 @@ import yaml
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from agent.compose.auditing import audit
-from agent.compose.naming import Meant
-from agent.compose.planning import planned
-from agent.compose.reader import project_of
-from agent.compose.rewriting import Rewriting, rewritten
-from agent.compose.sidecars import Options
-from agent.compose.standing import standing_with
+from cli.compose.auditing import audit
+from cli.compose.naming import Meant
+from cli.compose.planning import planned
+from cli.compose.reader import project_of
+from cli.compose.rewriting import Rewriting, rewritten
+from cli.compose.sidecars import Options
+from cli.compose.standing import standing_with
 
 SCHEMES = st.sampled_from(["", "http://", "https://", "ws://", "http://u:p@", "tcp://", "jdbc:postgresql://"])
 HOSTS = st.sampled_from(

@@ -8,8 +8,8 @@ import yaml
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from agent.compose.outline import outline_of
-from agent.compose.splice import applied, entries_at_end, entries_before, entry_line, taken_out
+from cli.compose.outline import outline_of
+from cli.compose.splice import applied, entries_at_end, entries_before, entry_line, taken_out
 from tests.compose_texts import compose_texts
 
 SIDECAR = {"image": "vertice-agent", "cap_drop": ["ALL"], "environment": {"SERVICE_PORT": "8000", "no": "no"}}

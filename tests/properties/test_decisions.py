@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.checks.verdict import SEVERITY, UNKNOWN, after_result
-from agent.decisions import (
+from agent.registration.decisions import (
     NEVER,
     Look,
     Member,

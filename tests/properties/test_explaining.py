@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.explaining import Explanation
-from agent.lookups import Lookups
-from agent.view import View
-from agent.watch_reader import Replaced
+from agent.http.explain import Explanation
+from agent.http.lookups import Lookups
+from agent.view.view import View
 from dns.answers import Zone, ZoneSettings
 from dns.codec import CLASS_IN, Query, Type
 from registry_core.domain.catalog import Catalog
-from registry_core.domain.cursor import Cursor
 from registry_core.domain.names import label_of, short_id
 from registry_core.domain.records import Instance, Status
 from registry_core.domain.selection import ANY, Filter, WhenNonePass
 from registry_core.errors import NotFound
+from registry_core.watch.cursor import Cursor
+from registry_core.watch.reader import Replaced
 from tests.samples import FakeClock, instance, instances, lived
 
 SERVICE = "ip_intel"

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.compose.errors import Place
-from agent.compose.interpolation import BadVariable, fill
-from agent.compose.ports import port_of
-from agent.compose.tree import Scalar
+from cli.compose.errors import Place
+from cli.compose.interpolation import BadVariable, fill
+from cli.compose.ports import port_of
+from cli.compose.tree import Scalar
 
 NAMES = ("A", "B", "LONG_1")
 # A text is a list of pieces: literal text, or (name, operator, word), the word being a text again.

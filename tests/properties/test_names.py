@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_core.domain import names
-from registry_core.domain.cursor import cursor_of, parse_cursor
 from registry_core.domain.events import Position
 from registry_core.errors import ValidationError
+from registry_core.watch.cursor import cursor_of, parse_cursor
 
 NEARLY = st.text(st.sampled_from("abz09_-A.\u00e9 \n"), max_size=70)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.registry_addresses import (
+from agent.registries.addresses import (
     MAX_ADDRESSES,
     SrvName,
     SrvRecord,
@@ -18,7 +18,7 @@ from agent.registry_addresses import (
     source_text,
     srv_records,
 )
-from agent.upstream_choice import Address
+from agent.registries.choice import Address
 from dns.codec import HEADER, Type
 from dns.foreign import Mark, Reply, inquiry, judge, outgoing
 

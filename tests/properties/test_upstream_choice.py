@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.upstream_choice import (
+from agent.registries.choice import (
     DEFAULT_PACE,
     GAIN,
     GAIN_S,

@@ -8,18 +8,18 @@ from collections import deque
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.room import ViewLimits
-from agent.view import Advice, View
-from agent.watch_reader import Replaced, WatchReader
+from agent.view.lru import ViewLimits
+from agent.view.view import Advice, View
 from registry_core.api.hub import HubLimits, Watcher, WatchHub
 from registry_core.api.view import View as RegistryView
-from registry_core.domain.cursor import Cursor
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import label_of
 from registry_core.domain.records import InstanceKey, Status
 from registry_core.errors import CallerError
 from registry_core.ports import Beat
 from registry_core.store.memory import MemoryStore
+from registry_core.watch.cursor import Cursor
+from registry_core.watch.reader import Replaced, WatchReader
 from tests.samples import FakeClock, claim
 
 SERVICES = [f"service_{n}" for n in range(10)]

@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry_core.api.hub import HubLimits, Watcher, WatchHub
-from registry_core.api.schemas import (
+from registry_core.api.view import View
+from registry_core.domain.catalog import Catalog, Lived
+from registry_core.domain.events import Deregistered, Expired, Registered, StatusChanged
+from registry_core.domain.leases import LeaseTerms
+from registry_core.domain.names import label_of
+from registry_core.domain.records import InstanceKey, Status
+from registry_core.errors import CallerError
+from registry_core.ports import Beat
+from registry_core.store.memory import MemoryStore
+from registry_core.watch.cursor import parse_cursor
+from registry_core.watch.lines import (
     DeregisteredLine,
     ExpiredLine,
     RegisteredLine,
@@ -20,16 +30,6 @@ from registry_core.api.schemas import (
     SyncLine,
     WatchLine,
 )
-from registry_core.api.view import View
-from registry_core.domain.catalog import Catalog, Lived
-from registry_core.domain.cursor import parse_cursor
-from registry_core.domain.events import Deregistered, Expired, Registered, StatusChanged
-from registry_core.domain.leases import LeaseTerms
-from registry_core.domain.names import label_of
-from registry_core.domain.records import InstanceKey, Status
-from registry_core.errors import CallerError
-from registry_core.ports import Beat
-from registry_core.store.memory import MemoryStore
 from tests.samples import FakeClock, claim
 
 DECODER = msgspec.json.Decoder(WatchLine)

@@ -11,14 +11,15 @@ from typing import TypeAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.view import SETTLE_S, Advice, View
-from agent.watch_reader import BrokenStream, Change, Happened, Replaced, WatchReader
+from agent.view.view import SETTLE_S, Advice, View
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.view import View as ReplicaView
-from registry_core.domain.catalog import Lived, Snapshot
-from registry_core.domain.cursor import Cursor, cursor_of
+from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.records import Instance, InstanceKey, Status
+from registry_core.ports import Snapshot
+from registry_core.watch.cursor import Cursor, cursor_of
+from registry_core.watch.reader import BrokenStream, Change, Happened, Replaced, WatchReader
 from tests.samples import FakeClock, instance
 
 SERVICES = ("osint_service", "ip-intel", "geo")
@@ -67,7 +68,7 @@ class Registry:
         self.epochs += 1
         self.position = Position(0, f"e{self.epochs}", 0)
         cursor = cursor_of([self.position])
-        self.view.reset(Snapshot(cursor, self.view.catalog.snapshot(cursor).instances))
+        self.view.reset(Snapshot(cursor, self.view.catalog.all()))
 
     def move(self, *differences: Event) -> None:
         """Go on in a new history, with these differences."""

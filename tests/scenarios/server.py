@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from agent.cli.process import run_until_signal
-from agent.dev.plan import PlannedInstance
-from agent.dev.standin import StandIns
+from cli.dev.plan import PlannedInstance
+from cli.dev.standin import StandIns
+from cli.process import run_until_signal
 
 
 async def start() -> StandIns:

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from agent.dev.guide import Ports
-from agent.dev.plan import Plan
+from cli.dev.guide import Ports
+from cli.dev.plan import Plan
 from tests.programs import VERTICE, Program, find, free_port, wait_until
 
 UP = "Ctrl-C ends everything."

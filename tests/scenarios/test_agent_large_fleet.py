@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.setting_table import VIEW_MB
+from agent.settings.table import VIEW_MB
 from tests.programs import VERTICE, Program, accepts, free_port, running, wait_until
 from tests.scenarios.system import get_json, status_of
 from tests.scenarios.test_agent_state import Agent

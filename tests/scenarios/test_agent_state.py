@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.state_dir import SET_ASIDE, SNAPSHOT
+from agent.view.state_dir import SET_ASIDE, SNAPSHOT
 from tests.chaos.system import say
 from tests.programs import VERTICE, Program, accepts, find, free_port, running, wait_until
 from tests.scenarios.system import get_json

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.dev.children import Child
+from cli.dev.children import Child
 from tests.programs import eventually
 
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"

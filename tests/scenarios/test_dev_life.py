@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.dev.supervisor import AGENT_STOP_S, COUNT_TIMEOUT_S, REGISTRY_STOP_S
+from cli.dev.supervisor import AGENT_STOP_S, COUNT_TIMEOUT_S, REGISTRY_STOP_S
 from tests.fleets import EXAMPLE
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
 from tests.scenarios.system import dev, free_ports, status_of

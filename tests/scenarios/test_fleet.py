@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 
-from agent.dev.plan import Weight
+from cli.dev.plan import Weight
 from registry_core.domain.names import label_of
 from tests.programs import find
 from tests.scenarios.system import Fleet, listed, run, status_of

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agent.sync import DOUBT_S
+from agent.view.sync import DOUBT_S
 from tests.chaos.system import say
 from tests.programs import VERTICE, Program, accepts, free_port, running, wait_until
 from tests.scenarios.system import get_json

@@ -7,8 +7,8 @@ import socket
 
 import aiohttp
 
-from agent.dev.plan import PlannedInstance
-from agent.dev.standin import StandIns
+from cli.dev.plan import PlannedInstance
+from cli.dev.standin import StandIns
 from tests.programs import free_port
 
 

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agent.acknowledging import TRIES, Acknowledger, is_waited_for
-from agent.decisions import Outcome
-from agent.registry_client import Reply
-from agent.watch_reader import Change, Happened, Heard, Replaced, Synced
-from registry_core.domain.cursor import Cursor, parse_cursor
+from agent.registration.decisions import Outcome
+from agent.registries.client import Reply
+from agent.view.acknowledge import TRIES, Acknowledger, is_waited_for
 from registry_core.domain.events import Deregistered, Expired, Position, Registered, StatusChanged
 from registry_core.domain.records import Instance, Status
+from registry_core.watch.cursor import Cursor, parse_cursor
+from registry_core.watch.reader import Change, Happened, Heard, Replaced, Synced
 from tests.programs import eventually
 from tests.samples import instance, lived
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from agent.decisions import (
+from agent.registration.decisions import (
     NEVER,
     Look,
     Member,

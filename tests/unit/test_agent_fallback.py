@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.fallback import Fallback, of_environment, of_file
-from agent.lookups import Lookups
-from agent.view import View
+from agent.http.lookups import Lookups
+from agent.view.fallback import Fallback, of_environment, of_file
+from agent.view.view import View
 from registry_core.domain.records import Protocol
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError, Warming

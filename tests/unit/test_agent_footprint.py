@@ -10,14 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.footprint import NAME_BYTES
-from agent.room import ViewLimits
-from agent.staging import Absent, Staging, transports_of
-from agent.view import View
+from agent.view.footprint import NAME_BYTES
+from agent.view.lru import ViewLimits
+from agent.view.staging import Staging
+from agent.view.view import View
 from registry_core.domain import catalog
 from registry_core.domain.catalog import Lived
 from registry_core.domain.names import label_of
 from registry_core.domain.records import Instance
+from registry_core.watch.stage import Absent, transports_of
 from tests.samples import FakeClock, instance
 
 ERROR = 0.2

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from agent.footprint import SERVICE_BYTES, instance_bytes
-from agent.holdings import MAX_EXPECTED_EVENTS, Holdings
-from agent.room import MEGABYTE, Room, ViewLimits
-from agent.staging import Rest
+from agent.view.cache import MAX_EXPECTED_EVENTS, Holdings
+from agent.view.footprint import SERVICE_BYTES, instance_bytes
+from agent.view.lru import MEGABYTE, Room, ViewLimits
 from registry_core.domain.catalog import Catalog, Lived
-from registry_core.domain.cursor import Cursor, cursor_of
 from registry_core.domain.events import Deregistered, Event, Position, Registered, StatusChanged
 from registry_core.domain.records import Instance, InstanceKey, Protocol, Status
+from registry_core.watch.cursor import Cursor, cursor_of
+from registry_core.watch.stage import Rest
 from tests.samples import instance, lived
 
 A, B, C, D = (instance(name, f"10.0.0.{n}") for n, name in enumerate(("aaa", "bbb", "ccc", "ddd"), 1))

@@ -7,8 +7,8 @@ from itertools import count
 
 import pytest
 
-from agent.identity import Identity, StartTime, corrected_epoch, epoch_of, identified
-from agent.settings import ServiceSpec, read_agent_settings
+from agent.registration.identity import Identity, StartTime, corrected_epoch, epoch_of, identified
+from agent.settings.settings import ServiceSpec, read_agent_settings
 
 
 def specs(*services: tuple[str, str, int], own_id: str = "") -> tuple[ServiceSpec, ...]:

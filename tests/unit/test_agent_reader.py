@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from agent.watch_reader import (
+from registry_core.domain.events import Deregistered, Position, Registered
+from registry_core.domain.records import InstanceKey
+from registry_core.watch.cursor import Cursor, cursor_of
+from registry_core.watch.lines import event_line, moved_line, renewed_lines, snapshot_lines, sync_line
+from registry_core.watch.reader import (
     MAX_LINE_BYTES,
     BrokenStream,
     Change,
@@ -15,10 +19,6 @@ from agent.watch_reader import (
     Synced,
     WatchReader,
 )
-from registry_core.api.lines import event_line, moved_line, renewed_lines, snapshot_lines, sync_line
-from registry_core.domain.cursor import Cursor, cursor_of
-from registry_core.domain.events import Deregistered, Position, Registered
-from registry_core.domain.records import InstanceKey
 from tests.samples import instance, lived
 
 OSINT = instance("osint_service")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from agent.checks.spec import CheckKind
-from agent.config_file import file_key
-from agent.setting_table import TABLE
-from agent.settings import AgentSettings, read_agent_settings
+from agent.settings.file import file_key
+from agent.settings.settings import AgentSettings, read_agent_settings
+from agent.settings.table import TABLE
 from registry_core.domain.records import Protocol
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.decisions import Sight
-from agent.shown import sight
+from agent.registration.decisions import Sight
+from agent.registration.sight import sight
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.records import Instance, Protocol, Registration, Status
 from registry_core.domain.registration import admitted

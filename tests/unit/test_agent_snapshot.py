@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import snapshot
-from agent.snapshot import BadSnapshot, Saved
+from agent.view import snapshot_file
+from agent.view.snapshot_file import BadSnapshot, Saved
 from registry_core.domain.catalog import Catalog
-from registry_core.domain.cursor import parse_cursor
 from registry_core.domain.records import Instance
+from registry_core.watch.cursor import parse_cursor
 from tests.samples import instance, instances, lived
 
 
@@ -22,7 +22,7 @@ def saved(*held: Instance) -> Saved:
 
 
 def encoded(*held: Instance) -> bytes:
-    return b"".join(snapshot.encode(saved(*held)))
+    return b"".join(snapshot_file.encode(saved(*held)))
 
 
 GOOD = encoded(instance("osint_service"), instance("geo", "10.0.0.2"))
@@ -30,19 +30,19 @@ GOOD = encoded(instance("osint_service"), instance("geo", "10.0.0.2"))
 
 @given(st.lists(instances(), max_size=5, unique_by=lambda i: i.key))
 def test_what_is_written_is_read_back(held: list[Instance]) -> None:
-    assert snapshot.decode(encoded(*held)) == saved(*held)
+    assert snapshot_file.decode(encoded(*held)) == saved(*held)
 
 
 def test_many_instances_are_written_in_parts() -> None:
     held = [instance(f"service-{n}", port=2000 + n) for n in range(1000)]
-    assert len(list(snapshot.encode(saved(*held)))) > 3
-    assert snapshot.decode(encoded(*held)) == saved(*held)
+    assert len(list(snapshot_file.encode(saved(*held)))) > 3
+    assert snapshot_file.decode(encoded(*held)) == saved(*held)
 
 
 @given(st.integers(0, len(GOOD) - 1))
 def test_a_file_that_was_cut_short_is_no_snapshot(length: int) -> None:
     with pytest.raises(BadSnapshot):
-        snapshot.decode(GOOD[:length])
+        snapshot_file.decode(GOOD[:length])
 
 
 @given(st.integers(GOOD.index(b"\n") + 1, len(GOOD) - 1), st.integers(1, 255))
@@ -50,13 +50,13 @@ def test_a_file_of_which_a_byte_was_changed_is_no_snapshot(at: int, change: int)
     bent = bytearray(GOOD)
     bent[at] ^= change
     with pytest.raises(BadSnapshot, match="changed after it was written"):
-        snapshot.decode(bytes(bent))
+        snapshot_file.decode(bytes(bent))
 
 
 @given(st.binary(max_size=200))
 def test_bytes_of_any_kind_are_refused_and_nothing_else_happens(data: bytes) -> None:
     with pytest.raises(BadSnapshot):
-        snapshot.decode(data)
+        snapshot_file.decode(data)
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_what_is_wrong_is_said(change: dict[str, object], said: str) -> None:
     first, _, body = GOOD.partition(b"\n")
     header = {**msgspec.json.decode(first), **change}
     with pytest.raises(BadSnapshot, match=said):
-        snapshot.decode(msgspec.json.encode(header) + b"\n" + body)
+        snapshot_file.decode(msgspec.json.encode(header) + b"\n" + body)
 
 
 def test_a_record_of_another_kind_is_refused() -> None:
     body = b'{"instance": 1}\n'
     first = msgspec.json.decode(GOOD.partition(b"\n")[0])
-    checksum = snapshot.checksum_of([body])
+    checksum = snapshot_file.checksum_of([body])
     header = {**first, "count": 1, "bytes": len(body), "checksum": checksum}
     with pytest.raises(BadSnapshot, match="what it holds cannot be read"):
-        snapshot.decode(msgspec.json.encode(header) + b"\n" + body)
+        snapshot_file.decode(msgspec.json.encode(header) + b"\n" + body)

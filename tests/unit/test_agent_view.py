@@ -7,15 +7,15 @@ import math
 import msgspec
 import pytest
 
-from agent.fallback import Fallback
-from agent.room import ViewLimits
-from agent.view import RESYNC_EVERY_S, SETTLE_S, SILENT_AFTER_S, Advice, View
-from agent.watch_reader import Happened, Heard, Moved, Replaced, Synced
+from agent.view.fallback import Fallback
+from agent.view.lru import ViewLimits
+from agent.view.view import RESYNC_EVERY_S, SETTLE_S, SILENT_AFTER_S, Advice, View
 from registry_core.domain.catalog import Catalog
-from registry_core.domain.cursor import Cursor, cursor_of
 from registry_core.domain.events import Deregistered, Position, Registered, StatusChanged
 from registry_core.domain.freshness import Freshness
 from registry_core.domain.records import Instance, Status
+from registry_core.watch.cursor import Cursor, cursor_of
+from registry_core.watch.reader import Happened, Heard, Moved, Replaced, Synced
 from tests.samples import FakeClock, instance, lived
 
 OSINT = instance("osint_service", "10.0.0.1")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from registry_core.domain.catalog import Catalog
-from registry_core.domain.cursor import cursor_of
 from registry_core.domain.events import Deregistered, Expired, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.names import short_id
 from registry_core.domain.records import Status
@@ -116,10 +115,8 @@ def test_replace_drops_what_is_not_named_and_merge_does_not() -> None:
     assert catalog.heartbeat_at(comes.key) == 9.0
 
 
-def test_a_snapshot_holds_everything_and_its_cursor() -> None:
+def test_all_of_it_is_every_instance_and_when_it_was_heard_of() -> None:
     catalog = Catalog()
     record = instance()
     catalog.apply(Registered(AT, record, 7.0))
-    snapshot = catalog.snapshot(cursor_of([AT]))
-    assert snapshot.instances == (lived(record, 7.0),)
-    assert str(snapshot.cursor) == "0.e1.1"
+    assert catalog.all() == (lived(record, 7.0),)

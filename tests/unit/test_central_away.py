@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 
-from agent.lookups import Lookups
-from agent.view import Advice, View
-from agent.watch_reader import Replaced, Synced
+from agent.http.lookups import Lookups
+from agent.view.view import Advice, View
 from registry_core.domain.catalog import Catalog
-from registry_core.domain.cursor import cursor_of
 from registry_core.domain.events import Position
 from registry_core.domain.selection import WhenNonePass
+from registry_core.watch.cursor import cursor_of
+from registry_core.watch.reader import Replaced, Synced
 from tests.samples import FakeClock, instance, lived
 from tests.wire.asking import ZONE, parsed, question, responder
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.check_table import OPTIONS
 from agent.checks.flapping import FlapLimits
 from agent.checks.spec import CheckPace, CheckSpec, CommandCheck, GrpcCheck, HttpCheck, TcpCheck, Tls, TtlCheck
-from agent.settings import read_agent_settings
+from agent.settings.checks import OPTIONS
+from agent.settings.settings import read_agent_settings
 from registry_core.errors import SettingsError
 from tests.certificates import make_certificate
 from tools.documents import ROOT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from agent.cli.changes import Changes
+from cli.commands.changes import Changes
 
 
 def instance(name: str = "abc", host: str = "10.0.0.1", **fields: Any) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import http.client
 
 import pytest
 
-from agent.cli import client, resolve
-from agent.cli.client import Answer, Unreachable
+from cli import client
+from cli.client import Answer, Unreachable
+from cli.commands import resolve
 from registry_core.errors import SettingsError
 
 

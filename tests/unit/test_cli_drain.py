@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from agent.cli import drain, explain
-from agent.cli.client import Answer
+from cli.client import Answer
+from cli.commands import drain, explain
 
 
 def answer(body: Any, status: int = 200) -> Answer:

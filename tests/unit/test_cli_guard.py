@@ -7,8 +7,8 @@ import http.client
 
 import pytest
 
-from agent.cli import guard
-from agent.cli.client import Answer
+from cli.client import Answer
+from cli.commands import guard
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.cli import snapshot
-from agent.cli.client import Answer
+from cli.client import Answer
+from cli.commands import snapshot
 from registry_core.api.schemas import CatalogView, instance_view
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.records import Instance

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.compose.errors import ComposeError
-from agent.compose.reader import MAX_FILE_BYTES, project_of
-from agent.dev.plan import MAX_INSTANCES, MAX_REPLICAS, Plan, PlannedService, Weight, instances
-from agent.dev.planning import listening_of, read_plan
-from agent.dev.planning import plan_of_bytes as plan_of
+from cli.compose.errors import ComposeError
+from cli.compose.reader import MAX_FILE_BYTES, project_of
+from cli.dev.plan import MAX_INSTANCES, MAX_REPLICAS, Plan, PlannedService, Weight, instances
+from cli.dev.planning import listening_of, read_plan
+from cli.dev.planning import plan_of_bytes as plan_of
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "compose" / "example.yml"
 

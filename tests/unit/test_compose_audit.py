@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.compose.auditing import Audit, audit
-from agent.compose.errors import ComposeError
-from agent.compose.findings import KINDS, Finding, Severity
-from agent.compose.reader import project_of
-from agent.compose.report import dot_of, json_of, text_of
+from cli.compose.auditing import Audit, audit
+from cli.compose.errors import ComposeError
+from cli.compose.findings import KINDS, Finding, Severity
+from cli.compose.reader import project_of
+from cli.compose.report import dot_of, json_of, text_of
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "compose.md"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.compose_edit import difference
+from cli.commands.compose_edit import difference
 
 SMALL = "a\nb\nc\nd\ne\nf\ng\nh\n"
 LARGE = "".join(f"line {n % 700}\n" for n in range(40_000))

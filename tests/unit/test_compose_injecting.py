@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agent.compose.injecting import MADE, NotTheSame, ejected, injected, override_text
-from agent.compose.interpolation import fill
-from agent.compose.outline import NotEditable
-from agent.compose.planning import planned
-from agent.compose.reader import project_of
-from agent.compose.sidecars import CONFIG_PATH, Options, Recipe, Sidecar, agent_toml
-from agent.compose.standing import standing_of, standing_with
-from agent.dev.planning import plan_of_bytes
-from agent.settings import read_agent_settings
+from agent.settings.settings import read_agent_settings
+from cli.compose.injecting import MADE, NotTheSame, ejected, injected, override_text
+from cli.compose.interpolation import fill
+from cli.compose.outline import NotEditable
+from cli.compose.planning import planned
+from cli.compose.reader import project_of
+from cli.compose.sidecars import CONFIG_PATH, Options, Recipe, Sidecar, agent_toml
+from cli.compose.standing import standing_of, standing_with
+from cli.dev.planning import plan_of_bytes
 
 TEXT = """\
 # A shop.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from agent.compose.errors import ComposeError
-from agent.compose.planning import Planning, is_database, planned
-from agent.compose.reader import project_of
-from agent.compose.sidecars import Options, Recipe, Sidecar
+from cli.compose.errors import ComposeError
+from cli.compose.planning import Planning, is_database, planned
+from cli.compose.reader import project_of
+from cli.compose.sidecars import Options, Recipe, Sidecar
 
 NETNS = Options()
 BESIDE = Options(recipe=Recipe.BESIDE)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.compose.errors import ComposeError, Place
-from agent.compose.model import Project, Service
-from agent.compose.reader import MAX_FILE_BYTES, project_of, read_project
+from cli.compose.errors import ComposeError, Place
+from cli.compose.model import Project, Service
+from cli.compose.reader import MAX_FILE_BYTES, project_of, read_project
 
 
 def project(text: str, **variables: str) -> Project:

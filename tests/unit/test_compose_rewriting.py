@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from agent.compose.planning import planned
-from agent.compose.reader import project_of
-from agent.compose.rewriting import Rewriting, rewritten
-from agent.compose.sidecars import Options, Recipe
-from agent.compose.standing import standing_with
+from cli.compose.planning import planned
+from cli.compose.reader import project_of
+from cli.compose.rewriting import Rewriting, rewritten
+from cli.compose.sidecars import Options, Recipe
+from cli.compose.standing import standing_with
 
 FLEET = """\
 services:

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from agent.compose.auditing import audit
-from agent.compose.progress import Held, Progress, progress_of, status_json, status_text
-from agent.compose.reader import project_of
-from agent.compose.waves import By, Wave, categories, plan_json, plan_text, waves_of
+from cli.compose.auditing import audit
+from cli.compose.progress import Held, Progress, progress_of, status_json, status_text
+from cli.compose.reader import project_of
+from cli.compose.waves import By, Wave, categories, plan_json, plan_text, waves_of
 
 # gate -> shop -> (cart <-> stock) -> redis; lone stands alone.
 FLEET = """

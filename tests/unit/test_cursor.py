@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from registry_core.domain.cursor import Cursor, cursor_of, parse_cursor
 from registry_core.domain.events import Position
 from registry_core.errors import ValidationError
+from registry_core.watch.cursor import Cursor, cursor_of, parse_cursor
 
 
 def test_a_cursor_is_read_back_as_it_was_written() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.dev import guide, supervisor
-from agent.dev.guide import Ports
-from agent.dev.plan import Finding, Plan, PlannedInstance, PlannedService, Weight, instances
-from agent.dev.supervisor import PortTaken, Progress, agent_toml, check_ports, claim_net
+from cli.dev import guide, supervisor
+from cli.dev.guide import Ports
+from cli.dev.plan import Finding, Plan, PlannedInstance, PlannedService, Weight, instances
+from cli.dev.supervisor import PortTaken, Progress, agent_toml, check_ports, claim_net
 from tests.programs import free_port
 
 FLEET = instances(
@@ -84,7 +84,7 @@ def test_the_farewell_says_what_is_so() -> None:
 def test_the_command_is_shown_as_short_as_it_can_be_typed(tmp_path: Path) -> None:
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    assert guide.shown_command(python, tmp_path) == f"{python} -m agent.cli.main"
+    assert guide.shown_command(python, tmp_path) == f"{python} -m cli.main"
     (python.parent / "vertice").touch()
     assert guide.shown_command(python, tmp_path) == ".venv/bin/vertice"
     assert guide.shown_command(python, Path("/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p")).startswith(("/", "../"))

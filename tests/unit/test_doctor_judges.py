@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.doctor import catalogue, finding, proxies, stub
-from agent.doctor.catalogue import CHAPTERS, findings
-from agent.doctor.facts import (
+from cli.doctor import catalogue, finding, proxies, stub
+from cli.doctor.catalogue import CHAPTERS, findings
+from cli.doctor.facts import (
     Agent,
     Facts,
     Libc,
@@ -22,7 +22,7 @@ from agent.doctor.facts import (
     Subject,
     ZoneAnswer,
 )
-from agent.doctor.finding import WORST_FIRST, Finding, Kind, Severity
+from cli.doctor.finding import WORST_FIRST, Finding, Kind, Severity
 from registry_core.settings import Listen
 
 OURS, UNKNOWN, SILENT, ELSEWHERES = ZoneAnswer.OURS, ZoneAnswer.UNKNOWN, ZoneAnswer.SILENT, ZoneAnswer.ELSEWHERES

@@ -6,18 +6,18 @@ import random
 
 import pytest
 
-from agent.draining import summed
+from agent.registration.drain_progress import summed
 from registry_core.api.drain_schemas import DrainView, ReplicaDrain
 from registry_core.api.drains import Drains
 from registry_core.api.hub import WatchHub
 from registry_core.api.view import View
-from registry_core.domain.catalog import Snapshot
-from registry_core.domain.cursor import Cursor, cursor_of, parse_cursor
 from registry_core.domain.events import Position
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Status
 from registry_core.errors import NotFound, StoreUnavailable, ValidationError, Warming
+from registry_core.ports import Snapshot
 from registry_core.store.memory import MemoryStore
+from registry_core.watch.cursor import Cursor, cursor_of, parse_cursor
 from tests.samples import FakeClock, claim, instance, lived
 
 CLAIM = claim()

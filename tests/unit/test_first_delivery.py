@@ -9,10 +9,10 @@ import pytest
 from registry_core.api import first_delivery
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.view import State, View
-from registry_core.domain.catalog import Snapshot
-from registry_core.domain.cursor import Cursor, cursor_of
 from registry_core.domain.events import Position
 from registry_core.errors import Warming
+from registry_core.ports import Snapshot
+from registry_core.watch.cursor import Cursor, cursor_of
 from tests.samples import FakeClock, instance, lived
 
 NOTHING_YET = Snapshot(Cursor(), (), whole=False)

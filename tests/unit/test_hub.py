@@ -12,14 +12,13 @@ import pytest_asyncio
 
 from registry_core.api.hub import BATCH_BYTES, HubLimits, Watcher, WatchHub
 from registry_core.api.view import View
-from registry_core.domain.catalog import Snapshot
-from registry_core.domain.cursor import Cursor, cursor_of, parse_cursor
 from registry_core.domain.events import Deregistered, Position, Registered, Renewed
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import Overloaded
-from registry_core.ports import Beat
+from registry_core.ports import Beat, Snapshot
 from registry_core.store.memory import MemoryStore
+from registry_core.watch.cursor import Cursor, cursor_of, parse_cursor
 from tests.samples import FakeClock, claim, instance, lived
 
 

@@ -12,20 +12,20 @@ from registry_core.api.schemas import RegisterBody
 from registry_core.api.standstill import WriteGate
 from registry_core.api.view import View
 from registry_core.api.watch import SYNC_EVERY_S
-from registry_core.domain.catalog import Snapshot
-from registry_core.domain.cursor import cursor_of
 from registry_core.domain.events import Position
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Instance, InstanceKey
 from registry_core.domain.registration import Rules
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import NotFound
+from registry_core.ports import Snapshot
 from registry_core.replica import Replica
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.resolution import Resolver
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
 from registry_core.telemetry.metrics import ReplicaMetrics
+from registry_core.watch.cursor import cursor_of
 from tests.samples import FakeClock
 
 ANYBODY = Caller()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from agent.local_api import own_query
+from agent.http.local_api import own_query
 from registry_core.errors import Forbidden
 
 

@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from agent.cli.process import add_parent_flag, run_until_signal
+from cli.process import add_parent_flag, run_until_signal
 from registry_core.errors import CannotListen, SettingsError
 
 

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from agent import ready_bodies
-from agent.ready_bodies import KEPT_S, Body, ReadyBodies
-from agent.ready_response import Heads
+from agent.http import ready_bodies
+from agent.http.ready_bodies import KEPT_S, Body, ReadyBodies
+from agent.http.ready_response import Heads
 from tests.samples import instance
 
 ONE = (instance("one"),)

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from agent.cli import restoring
-from agent.cli.restoring import GaveUp, Tally, restore
+from cli.commands import restoring
+from cli.commands.restoring import GaveUp, Tally, restore
 from registry_core.domain.restoration import Outcome
 from tests.programs import free_port
 from tests.samples import instance

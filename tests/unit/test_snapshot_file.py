@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.cli import snapshot_file
-from agent.cli.snapshot_file import BadSnapshot, Header, Record, read, write
+from cli.commands import snapshot_file
+from cli.commands.snapshot_file import BadSnapshot, Header, Record, read, write
 from registry_core.domain.records import Instance
 from tests.samples import instance, instances
 

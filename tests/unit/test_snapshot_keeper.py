@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agent.keeper import SnapshotKeeper
-from agent.snapshot import Saved
-from agent.state_dir import StateDir
-from agent.view import View
+from agent.view.snapshot_file import Saved
+from agent.view.snapshot_writer import SnapshotKeeper
+from agent.view.state_dir import StateDir
+from agent.view.view import View
 from tests.programs import eventually
 from tests.samples import FakeClock, instance
 from tests.unit.test_agent_view import everything

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agent import snapshot
 from agent.files import replace_file
-from agent.identity import Identity
-from agent.snapshot import Saved
-from agent.state_dir import IDENTITY, SET_ASIDE, SNAPSHOT, StateDir
-from registry_core.domain.cursor import Cursor
+from agent.registration.identity import Identity
+from agent.view import snapshot_file
+from agent.view.snapshot_file import Saved
+from agent.view.state_dir import IDENTITY, SET_ASIDE, SNAPSHOT, StateDir
+from registry_core.watch.cursor import Cursor
 from tests.samples import instance, lived
 
 SAVED = Saved((lived(instance()),), Cursor(), "0" * 16, 5.0)
@@ -75,7 +75,7 @@ def test_a_damaged_snapshot_is_set_aside_with_one_line(tmp_path: Path, content: 
 
 
 def test_a_huge_file_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot, "MAX_BYTES", 10)
+    monkeypatch.setattr(snapshot_file, "MAX_BYTES", 10)
     (tmp_path / SNAPSHOT).write_bytes(b"x" * 100)
     with opened(tmp_path) as state, capture_logs() as logs:
         assert state.read_snapshot() is None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from registry_core.api.view import State, View
-from registry_core.domain.catalog import Snapshot
-from registry_core.domain.cursor import Cursor, cursor_of
 from registry_core.domain.events import Deregistered, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.records import Status
+from registry_core.ports import Snapshot
+from registry_core.watch.cursor import Cursor, cursor_of
 from tests.samples import FakeClock, instance, lived
 
 BEGIN = cursor_of([Position(0, "e1", 0)])

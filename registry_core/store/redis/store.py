@@ -12,8 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final
 
-from registry_core.domain.catalog import Catalog, Snapshot
-from registry_core.domain.cursor import Cursor
+from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Event, Position, Renewed
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import host_port, label_of
@@ -22,7 +21,7 @@ from registry_core.domain.registration import address_taken
 from registry_core.domain.restoration import Outcome, outcome_of
 from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, SettingsError, StoreUnavailable, Unavailable
-from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, SweepReport
+from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, Snapshot, SweepReport
 from registry_core.store.redis.ending import end
 from registry_core.store.redis.held import Held
 from registry_core.store.redis.masters import Masters
@@ -32,6 +31,7 @@ from registry_core.store.redis.parts import differences, parts, shed
 from registry_core.store.redis.placing import Placing
 from registry_core.store.redis.shard import AddressTaken, Shard
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms
+from registry_core.watch.cursor import Cursor
 
 # How long the start waits for the shards; who is away then is delivered when it comes.
 START_S: Final = 5.0
@@ -368,7 +368,7 @@ class RedisStore:
         whole = len(self._cursor.positions) == len(self._shards)
         return Snapshot(
             self._cursor,
-            tuple(self._merge.instances()) if catalog is None else catalog.snapshot(self._cursor).instances,
+            tuple(self._merge.instances()) if catalog is None else catalog.all(),
             whole=whole,
             born_empty=bool(self._empty_births),
             built=catalog,

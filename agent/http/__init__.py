@@ -1,0 +1,1 @@
+"""The agent on localhost: lookups, checks, and what it says of itself."""

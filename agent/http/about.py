@@ -1,0 +1,372 @@
+"""What the agent says of itself: `/self`, `/health` and its metrics. It only reads what the parts keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import msgspec
+
+from agent.dns_workers.pool import DnsWorkers
+from agent.dns_workers.wire import DnsCounts, added, counts_of
+from agent.http.lookups import Lookups
+from agent.http.metrics import CounterSample, GaugeSample, counter, gauge
+from agent.registration.decisions import Phase
+from agent.registration.member import ServiceReport
+from agent.registration.session import Session
+from agent.registries.choice import Trouble, Use
+from agent.registries.pool import Upstreams, UpstreamsReport
+from agent.registries.srv import RegistryLookup, SrvReport
+from agent.settings.reload import Reloader, ReloadReport
+from agent.view.loader import ServiceLoader
+from agent.view.snapshot_writer import SnapshotKeeper, SnapshotReport
+from agent.view.sync import WatchSync
+from agent.view.view import View
+from dns.forwarding import Forwarder, ForwardingReport
+from dns.responder import Responder
+from dns.udp import UdpServer
+from dns.upstreams import State
+from registry_core.domain.freshness import Freshness
+from registry_core.ports import Clock
+
+
+class SyncReport(msgspec.Struct, kw_only=True):
+    """The watch: to whom, and since when nothing was heard."""
+
+    connected: bool
+    registry: str
+    registries: tuple[str, ...]
+    silent_seconds: float
+    losses: int
+    resyncs: int
+    mismatches: int
+
+
+class LossGuardReport(msgspec.Struct, kw_only=True):
+    """A snapshot that was not believed, of a registry that has just started: what it lacks is served on."""
+
+    known_services: int  # before it
+    missing_services: int
+    held_seconds: float
+
+
+class ViewReport(msgspec.Struct, kw_only=True):
+    """The view: what it holds and how sure of it the agent is."""
+
+    freshness: Freshness
+    age_seconds: float
+    complete: bool
+    registry_state: str
+    services: int  # that are known
+    held_services: int  # fewer in a fleet that is larger than the view may be: then those that are asked for
+    instances: int  # of the held ones
+    bytes: int  # that they take, as measured, with the names of all
+    cursor: str
+    loss_guard: LossGuardReport | None  # None: nothing is held back
+
+
+class SelfView(msgspec.Struct, kw_only=True):
+    """`GET /self`."""
+
+    uptime_seconds: float
+    epoch: int
+    services: list[ServiceReport]
+    view: ViewReport
+    sync: SyncReport
+    registries: UpstreamsReport
+    registry_names: list[SrvReport]
+    reload: ReloadReport | None  # None: its settings stay as they are
+    snapshot: SnapshotReport | None  # None: nothing is kept on a disk
+    forwarding: ForwardingReport | None
+
+
+class Components(msgspec.Struct, kw_only=True):
+    """The parts of an agent's health."""
+
+    view: ViewReport
+    sync: SyncReport
+    registrations: dict[str, int]
+    forwarding: ForwardingReport | None
+
+
+class HealthView(msgspec.Struct, kw_only=True):
+    """`GET /health`."""
+
+    status: str  # "healthy" | "degraded" | "unhealthy"
+    timestamp: str
+    uptime_seconds: float
+    components: Components
+
+
+class About:
+    """Reads the parts of one agent. The later ones join when they exist."""
+
+    def __init__(
+        self,
+        view: View,
+        lookups: Lookups,
+        responder: Responder,
+        upstreams: Upstreams,
+        lookup: RegistryLookup,
+        *,
+        clock: Clock,
+        forwarder: Forwarder | None = None,
+        reloader: Reloader | None = None,
+    ) -> None:
+        self._view = view
+        self._lookups = lookups
+        self._responder = responder
+        self._forwarder = forwarder
+        self._reloader = reloader
+        self._upstreams = upstreams
+        self._lookup = lookup
+        self._clock = clock
+        self._started_at = clock.monotonic()
+        self._session: Session | None = None
+        self._sync: WatchSync | None = None
+        self._keeper: SnapshotKeeper | None = None
+        self._loader: ServiceLoader | None = None
+        self._udp: UdpServer | None = None
+        self._workers: DnsWorkers | None = None
+
+    def answers_on(self, udp: UdpServer, workers: DnsWorkers) -> None:
+        """Read these too, from now on."""
+        self._udp, self._workers = udp, workers
+
+    def join(
+        self, session: Session, sync: WatchSync, keeper: SnapshotKeeper | None, loader: ServiceLoader | None = None
+    ) -> None:
+        """Read these too, from now on."""
+        self._session, self._sync, self._keeper, self._loader = session, sync, keeper, loader
+
+    def report(self) -> SelfView:
+        """Return what this agent does, for people."""
+        session = self._session
+        return SelfView(
+            uptime_seconds=self._uptime_s,
+            epoch=session.epoch if session is not None else 0,
+            services=session.report() if session is not None else [],
+            view=self._view_report(),
+            sync=self._sync_report(),
+            registries=self._upstreams.report(),
+            registry_names=self._lookup.report(),
+            reload=self._reloader.report() if self._reloader is not None else None,
+            snapshot=self._keeper.report() if self._keeper is not None else None,
+            forwarding=self._forwarding_report(),
+        )
+
+    def health(self) -> tuple[bool, HealthView]:
+        """Return whether lookups can be answered, and how the parts are."""
+        view, sync, phases = self._view_report(), self._sync_report(), self._phases()
+        if not self._view.loaded:
+            status = "unhealthy"
+        elif (
+            not sync.connected
+            or view.loss_guard is not None
+            or view.freshness is not Freshness.FRESH
+            or phases[Phase.FENCED]
+        ):
+            status = "degraded"
+        else:
+            status = "healthy"
+        return self._view.loaded, HealthView(
+            status=status,
+            timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
+            uptime_seconds=self._uptime_s,
+            components=Components(view=view, sync=sync, registrations=phases, forwarding=self._forwarding_report()),
+        )
+
+    def samples(self) -> Iterable[CounterSample | GaugeSample]:
+        """Return the metrics as they are now."""
+        view, sync = self._view, self._sync_report()
+        yield gauge("agent_view_known_services", "Services that are known.", view.known)
+        yield gauge("agent_view_services", "Services that are held.", view.catalog.service_count)
+        yield gauge("agent_view_instances", "Instances in the view.", len(view.catalog))
+        yield gauge("agent_view_complete", "Whether a missing name is known not to exist.", view.complete)
+        yield gauge("agent_loss_guard_holding", "Whether a snapshot was not believed.", view.loss_guard is not None)
+        yield counter("agent_loss_guard", "Snapshots that were not believed.", view.losses_prevented)
+        yield gauge("cache_age_seconds", "Seconds since the registry confirmed the view.", view.age_s())
+        yield gauge("agent_sync_connected", "Whether the watch is connected.", sync.connected)
+        yield gauge("agent_sync_lag_seconds", "Seconds since anything was heard from the registry.", view.lag_s)
+        yield counter("agent_sync_losses", "Times that the watch was lost.", sync.losses)
+        yield counter("agent_sync_resyncs", "Times that everything was read anew.", sync.resyncs)
+        yield counter("agent_sync_mismatches", "Times that the view's digest was not the registry's.", sync.mismatches)
+        yield counter("agent_sync_snapshots", "Snapshots that were taken.", view.snapshots)
+        yield counter("agent_sync_events", "Events that were applied.", view.events)
+        if self._keeper is not None:
+            kept = self._keeper.report()
+            yield counter("agent_snapshot_saves", "Snapshots written to the disk.", kept.saves)
+            yield counter("agent_snapshot_failures", "Snapshots that could not be written.", kept.failures)
+        if self._reloader is not None:
+            reload = self._reloader.report()
+            yield gauge("agent_config_reload_failed", "Whether the last settings were not taken.", bool(reload.problem))
+            results: dict[tuple[str, ...], float] = {("taken",): reload.taken, ("kept",): reload.kept}
+            yield CounterSample("agent_config_reloads", "Reloads: new settings, or the old.", ("result",), results)
+        yield from self._registry_samples()
+        dns = self._dns_counts()
+        yield from self._dns_samples(dns)
+        yield from self._forwarding_samples()
+        yield CounterSample(
+            "cache_hits",
+            "Lookups answered from memory: HTTP ones of known names, DNS ones that had a ready answer.",
+            ("cache",),
+            {("view",): self._lookups.hits, ("dns",): dns.hits},
+        )
+        yield CounterSample(
+            "cache_misses",
+            "HTTP lookups of unknown names; DNS ones whose answer had to be made.",
+            ("cache",),
+            {("view",): self._lookups.misses, ("dns",): dns.misses},
+        )
+        yield CounterSample(
+            "cache_evictions",
+            "Services, and ready DNS answers, that gave up their places to others.",
+            ("cache",),
+            {("view",): self._view.evictions, ("dns",): dns.evictions},
+        )
+        yield GaugeSample(
+            "registry_cache_size_bytes",
+            "Memory of what is held: services as measured, and ready DNS answers.",
+            ("cache",),
+            {("view",): self._view.bytes, ("dns",): dns.bytes},
+        )
+        if self._loader is not None:
+            outcomes: dict[tuple[str, ...], float] = {
+                ("read",): self._loader.loads,
+                ("failed",): self._loader.failures,
+                ("refused",): self._loader.refusals,
+            }
+            yield CounterSample(
+                "agent_view_loads", "Services that were asked for and not held, by outcome.", ("outcome",), outcomes
+            )
+        phases: dict[tuple[str, ...], float] = {(phase,): count for phase, count in self._phases().items()}
+        yield GaugeSample("agent_registrations", "Services of this agent, by phase.", ("phase",), phases)
+        if self._session is not None:
+            yield CounterSample(
+                "agent_check_results",
+                "Check results, by the kind of check.",
+                ("kind", "result"),
+                {(kind, status): float(count) for (kind, status), count in self._session.check_results.items()},
+            )
+            checks = [check for service in self._session.report() for check in service.checks]
+            yield counter("agent_check_flaps", "Times that a check began to be held.", sum(c.flaps for c in checks))
+            yield gauge(
+                "agent_check_held", "Checks held critical because they flap.", sum(c.held_seconds > 0 for c in checks)
+            )
+            yield CounterSample(
+                "agent_heartbeats",
+                "Heartbeats, by what the registry said.",
+                ("outcome",),
+                {(outcome.value,): float(count) for outcome, count in self._session.beats.items()},
+            )
+
+    def _dns_counts(self) -> DnsCounts:
+        own = counts_of(self._responder, self._udp.dropped if self._udp is not None else 0)
+        return added((own, self._workers.counts)) if self._workers is not None else own
+
+    def _registry_samples(self) -> Iterable[CounterSample | GaugeSample]:
+        # At most MAX_ADDRESSES of them at a time.
+        known = self._upstreams.report().known
+        used: dict[tuple[str, ...], float] = {
+            (one.url, use): float(use in one.used_for) for one in known for use in Use
+        }
+        well: dict[tuple[str, ...], float] = {
+            (one.url, use): float(one.reachable and use not in one.resting) for one in known for use in Use
+        }
+        far: dict[tuple[str, ...], float] = {
+            (one.url,): one.latency_seconds for one in known if one.latency_seconds is not None
+        }
+        failed: dict[tuple[str, ...], float] = {
+            (one.url, trouble): float(one.failures[trouble]) for one in known for trouble in Trouble
+        }
+        moves: dict[tuple[str, ...], float] = {(use, why): count for (use, why), count in self._upstreams.moves.items()}
+        yield GaugeSample("agent_registry_in_use", "1 at the registry in use.", ("registry", "use"), used)
+        yield GaugeSample("agent_registry_well", "Whether a registry may be chosen.", ("registry", "use"), well)
+        yield GaugeSample("agent_registry_latency_seconds", "How far a registry is.", ("registry",), far)
+        yield CounterSample("agent_registry_failures", "Failures of a registry.", ("registry", "trouble"), failed)
+        yield CounterSample("agent_registry_moves", "Moves to another registry, by why.", ("use", "why"), moves)
+
+    def _dns_samples(self, dns: DnsCounts) -> Iterable[CounterSample | GaugeSample]:
+        queries: dict[tuple[str, ...], float] = {tuple(key.split()): count for key, count in dns.queries.items()}
+        yield CounterSample("agent_dns_queries", "DNS queries, by type and code.", ("type", "rcode"), queries)
+        yield counter("agent_dns_malformed", "Queries that could not be read.", dns.malformed)
+        yield counter("agent_dns_prohibited", "Queries from networks that may not ask.", dns.prohibited)
+        yield counter("agent_dns_limited", "Answers that were over the limit of their network.", dns.limited)
+        yield counter("agent_dns_failures", "Queries that met a fault of ours.", dns.failures)
+        yield counter("agent_dns_dropped", "DNS answers that could not be sent.", dns.dropped)
+        if self._workers is not None:
+            yield gauge(
+                "agent_dns_workers", "Processes that answer DNS, this one included.", 1 + len(self._workers.pids)
+            )
+            yield counter("agent_dns_worker_restarts", "DNS workers that were replaced.", self._workers.restarts)
+        yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.entries)
+        yield gauge("agent_dns_ready_answers_bytes", "Memory of the ready DNS answers.", dns.bytes)
+
+    def _forwarding_samples(self) -> Iterable[CounterSample | GaugeSample]:
+        forwarder = self._forwarder
+        if forwarder is None:
+            return
+        report = forwarder.report()
+        results: dict[tuple[str, ...], float] = {(word,): count for word, count in forwarder.counts.items()}
+        yield CounterSample("agent_dns_forwarded", "Queries for names of others, by result.", ("result",), results)
+        yield gauge("agent_dns_forwarding_in_flight", "Questions that resolvers are asked now.", report.in_flight)
+        yield gauge("agent_dns_forwarding_cached", "Answers of resolvers that are kept.", report.cached)
+        # As many as are configured, or as resolv.conf names: a few.
+        states: dict[tuple[str, ...], float] = {
+            (one.server, state.value): float(one.state is state) for one in report.upstreams for state in State
+        }
+        outcomes: dict[tuple[str, ...], float] = {
+            (one.server, outcome): float(count)
+            for one in report.upstreams
+            for outcome, count in (("answered", one.answered), ("failed", one.failed), ("looped", one.loops))
+        }
+        yield GaugeSample("agent_dns_upstream_state", "1 at the state of a resolver.", ("upstream", "state"), states)
+        yield CounterSample(
+            "agent_dns_upstream_outcomes", "Questions to a resolver, by outcome.", ("upstream", "outcome"), outcomes
+        )
+
+    def _forwarding_report(self) -> ForwardingReport | None:
+        return self._forwarder.report() if self._forwarder is not None else None
+
+    @property
+    def _uptime_s(self) -> float:
+        return round(self._clock.monotonic() - self._started_at, 3)
+
+    def _phases(self) -> dict[str, int]:
+        phases = self._session.phases() if self._session is not None else {}
+        return {phase.value: phases.get(phase, 0) for phase in Phase}
+
+    def _view_report(self) -> ViewReport:
+        view = self._view
+        return ViewReport(
+            freshness=view.freshness,
+            age_seconds=round(view.age_s(), 3),
+            complete=view.complete,
+            registry_state=view.state or "unknown",
+            services=view.known,
+            held_services=view.catalog.service_count,
+            instances=len(view.catalog),
+            bytes=view.bytes,
+            cursor=str(view.cursor),
+            loss_guard=self._loss_guard_report(),
+        )
+
+    def _loss_guard_report(self) -> LossGuardReport | None:
+        guard = self._view.loss_guard
+        if guard is None:
+            return None
+        held_s = round(self._clock.monotonic() - guard.since, 3)
+        return LossGuardReport(known_services=guard.known, missing_services=guard.missing, held_seconds=held_s)
+
+    def _sync_report(self) -> SyncReport:
+        sync = self._sync
+        connected_to = sync.connected_to if sync is not None else None
+        return SyncReport(
+            connected=connected_to is not None,
+            registry=connected_to or self._upstreams.current(Use.WATCH) or "",
+            registries=self._upstreams.urls,
+            silent_seconds=round(self._view.lag_s, 3),
+            losses=sync.losses if sync is not None else 0,
+            resyncs=sync.resyncs if sync is not None else 0,
+            mismatches=self._view.mismatches,
+        )

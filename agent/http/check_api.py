@@ -1,0 +1,75 @@
+"""`PUT /check/{service}[/{instance}]`: where a service with a ttl check reports how it is.
+
+Taken from this machine alone, whatever address the agent listens on, and from no browser: a report decides
+who is sent here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Literal
+
+import msgspec
+from aiohttp import web
+
+from agent.http.own_machine import require_own
+from agent.registration.session import Session
+from registry_core.api.problems import PayloadTooLarge
+from registry_core.api.queries import read_query
+from registry_core.api.reading import decode
+from registry_core.domain.records import Status
+from registry_core.errors import AmbiguousInstance, NotFound, ValidationError, Warming
+
+BODY_S: Final = 5.0
+MAX_BODY_BYTES: Final = 1024
+EXAMPLE: Final = {"status": "passing", "output": "42 jobs"}
+
+
+class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a service says of itself. `output` is shown to people, cut to one short line."""
+
+    status: Literal["passing", "warning", "critical"]
+    output: str = ""
+
+
+class CheckReports:
+    """Takes reports for the checks of a session, which is not there yet in an agent's first moment."""
+
+    def __init__(self, session: Callable[[], Session | None]) -> None:
+        self._session = session
+
+    async def take(self, request: web.BaseRequest, path: str) -> web.Response:
+        """Take one report; `path` names the service, and perhaps the instance."""
+        query = read_query(request, ("check",))
+        require_own(request)
+        session = self._session()
+        if session is None:
+            raise Warming("this agent has only just begun")
+        service, _, instance = path.partition("/")
+        checks = session.checks_of(service)
+        if not checks or (instance and instance not in checks):
+            raise NotFound("this agent checks no such service", field="service", provided=f"{service}/{instance}"[:100])
+        if not instance and len(checks) > 1:
+            raise AmbiguousInstance(
+                f"this agent has several instances of it: PUT /check/{service}/<instance>",
+                field="instance",
+                example=next(iter(checks)),
+            )
+        report = decode(await _body(request), Report, example=EXAMPLE)
+        chosen = checks[instance] if instance else next(iter(checks.values()))
+        chosen.take(Status(report.status), report.output, query.get("check", ""))
+        return web.Response(status=204)
+
+
+async def _body(request: web.BaseRequest) -> bytes:
+    body = b""
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.content.iter_any():
+                body += part
+                if len(body) > MAX_BODY_BYTES:
+                    raise PayloadTooLarge(MAX_BODY_BYTES)
+    except TimeoutError:
+        raise ValidationError(f"the body did not come within {BODY_S:g} s", field="body", example=EXAMPLE) from None
+    return body

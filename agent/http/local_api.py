@@ -1,0 +1,264 @@
+"""The agent's HTTP face, for programs on the same machine. It decides nothing, and takes no bodies itself.
+
+Lookups are for whoever can connect. What changes something (`/drain`, `/maintenance`) is for this machine
+alone, also when the agent listens beyond loopback, and not for pages in its browsers.
+
+On aiohttp's low-level server: a router, middlewares and a Request that is made anew cost more than the
+answer, which is ready most of the time (`ready_bodies.py`).
+
+Every answer that comes from the view says how old the view is: `Age` in seconds, and `X-Cache: fresh`,
+`stale` or `expired`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias, cast
+
+import msgspec
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from agent.http.check_api import CheckReports
+from agent.http.lookups import Lookups
+from agent.http.own_machine import require_own
+from agent.http.ready_bodies import Body, ReadyBodies
+from agent.http.ready_response import Heads, ReadyResponse, may_have
+from agent.registration.drain import Holding
+from agent.view.view import View
+from registry_core.api.connections import Connections
+from registry_core.api.problems import error_response, problem_response
+from registry_core.api.queries import FILTERS, Query, filter_of, read_query
+from registry_core.api.schemas import Problem, service_view
+from registry_core.domain.names import label_of
+from registry_core.domain.records import Status
+from registry_core.domain.selection import Random
+from registry_core.errors import ValidationError, VerticeError, Warming
+from registry_core.ports import Clock
+
+JSON: Final = "application/json"
+PLAIN: Final = "text/plain"
+FORMATS: Final = ("json", "url", "hostport")
+Handler: TypeAlias = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
+
+
+_CHECK: Final = "/check/"
+# What each path holds services at.
+_HELD: Final = {"/drain": Status.DRAINING, "/maintenance": Status.MAINTENANCE}
+_ENCODER: Final = msgspec.json.Encoder()
+_log = structlog.get_logger(component="agent.http")
+
+
+class LocalApi:
+    """The handlers. `about` tells of the agent itself, `health` how it is, `exposition` its metrics."""
+
+    def __init__(
+        self,
+        lookups: Lookups,
+        view: View,
+        connections: Connections,
+        holding: Holding,
+        reports: CheckReports,
+        *,
+        random: Random,
+        clock: Clock,
+        about: Callable[[], object],
+        health: Callable[[], tuple[bool, object]],
+        exposition: Callable[[], Awaitable[tuple[bytes, str]]],
+    ) -> None:
+        self._lookups = lookups
+        self._view = view
+        self._connections = connections
+        self._clock = clock
+        self._holding = holding
+        self._about = about
+        self._health = health
+        self._exposition = exposition
+        self._ready = ReadyBodies(random)
+        self._heads = Heads()
+        # `{name}` stands for one segment of the path, and is given to the handler; `{path}` for all that follows.
+        self._routes: dict[str, dict[str, Handler]] = {
+            "/services": _read(self._services),
+            "/services/{name}": _read(self._service),
+            "/resolve/{name}": _read(self._resolve),
+            "/explain/{name}": _read(self._explain),
+            "/drain": {**_read(self._stands), "POST": self._hold, "DELETE": self._let_go},
+            "/maintenance": {"POST": self._hold, "DELETE": self._let_go},
+            f"{_CHECK}{{path}}": {"PUT": reports.take},
+            "/self": _read(self._self),
+            "/health": _read(self._get_health),
+            "/live": _read(self._live),
+            "/ready": _read(self._get_ready),
+            "/metrics": _read(self._metrics),
+        }
+        view.subscribe(self._ready.changed)
+
+    def server(self) -> web.Server:
+        """Return the server, ready to listen."""
+        return web.Server(
+            self._serve,
+            access_log=None,
+            logger=http_logger(),
+            keepalive_timeout=self._connections.limits.keepalive_s,
+            auto_decompress=False,
+        )
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._connections.request_came(request.transport, request.task)
+        if may_have(request):
+            ready = self._ready.take(request.raw_path, self._clock.monotonic())
+            if ready is not None:
+                self._lookups.hits += 1
+                body, content_type = ready
+                age_s, freshness = int(self._view.age_s()), self._view.freshness.value
+                head = self._heads.head(content_type, age_s, freshness, self._clock.wall())
+                answer = ReadyResponse(b"%b%d\r\n\r\n%b" % (head, len(body), body))
+                return cast("web.StreamResponse", answer)
+        try:
+            return await self._answer(request)
+        except VerticeError as error:
+            return error_response(error)
+        except Exception:  # noqa: BLE001 - the top of what one request does: whatever it was, others are served
+            _log.exception("request_failed", method=request.method, path=request.path)
+            return problem_response(500, Problem(error="InternalError", message="the agent failed; its log says more"))
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        parent, _, last = request.path.rpartition("/")
+        handlers, name = self._routes.get(request.path), ""
+        if handlers is None and last:
+            handlers, name = self._routes.get(f"{parent}/{{name}}"), last
+        if handlers is None and request.path.startswith(_CHECK):
+            handlers, name = self._routes[f"{_CHECK}{{path}}"], request.path.removeprefix(_CHECK)
+        if handlers is None:
+            said = f"there is no such path; there are {', '.join(self._routes)}"
+            return problem_response(404, Problem(error="NotFound", message=said))
+        handler = handlers.get(request.method)
+        if handler is None:
+            allowed = {"Allow": ",".join(handlers)}
+            problem = Problem(error="MethodNotAllowed", message=f"this path takes {allowed['Allow']}")
+            return problem_response(405, problem, allowed)
+        return await handler(request, name)
+
+    # -- lookups
+
+    async def _services(self, request: web.BaseRequest, _name: str) -> web.Response:
+        read_query(request, ())
+        names = _ENCODER.encode(self._lookups.names())
+        return self._keep(request, Body("", (), lambda _at: names))
+
+    async def _service(self, request: web.BaseRequest, name: str) -> web.Response:
+        wanted = filter_of(read_query(request, FILTERS))
+        await self._lookups.fetched(name)
+        found = self._lookups.find(name, wanted)
+        instances = self._lookups.ranked(found)
+
+        def made(at: int) -> bytes:
+            return _ENCODER.encode(service_view(self._lookups.shown(found.near[at]), instances))
+
+        return self._keep(request, Body(label_of(name), found.near, made))
+
+    async def _resolve(self, request: web.BaseRequest, name: str) -> web.Response:
+        query = read_query(request, (*FILTERS, "format"))
+        form = query.get("format") or "json"
+        if form not in FORMATS:
+            raise ValidationError(
+                f"a format is one of {', '.join(FORMATS)}", field="format", provided=form, example="url"
+            )
+        wanted = filter_of(query)
+        await self._lookups.fetched(name)
+        near = self._lookups.find(name, wanted).near
+
+        def made(at: int) -> bytes:
+            if form == "json":
+                return _ENCODER.encode(self._lookups.shown(near[at]))
+            # No newline at the end: the text is made to be put into a command line.
+            endpoint = near[at].endpoint
+            return (endpoint if form == "url" else endpoint.partition("://")[2]).encode()
+
+        return self._keep(request, Body(label_of(name), near, made, JSON if form == "json" else PLAIN))
+
+    def _keep(self, request: web.BaseRequest, body: Body) -> web.Response:
+        return self._aged(*self._ready.put(request.raw_path, body))
+
+    async def _explain(self, request: web.BaseRequest, name: str) -> web.Response:
+        wanted = filter_of(read_query(request, FILTERS))
+        await self._lookups.fetched(name)
+        return self._aged(_ENCODER.encode(self._lookups.explain(name, wanted)))
+
+    def _aged(self, body: bytes, content_type: str = JSON) -> web.Response:
+        view = self._view
+        headers = {"Content-Type": content_type, "Age": str(int(view.age_s())), "X-Cache": view.freshness.value}
+        return web.Response(body=body, headers=headers)
+
+    # -- this agent's own services
+
+    async def _stands(self, request: web.BaseRequest, _name: str) -> web.Response:
+        query = own_query(request)
+        held = await self._holding.stands(query.get("service"), query.get("instance"))
+        return web.Response(body=_ENCODER.encode(held), content_type=JSON)
+
+    async def _hold(self, request: web.BaseRequest, _name: str) -> web.Response:
+        query = own_query(request)
+        held = self._holding.hold(query.get("service"), query.get("instance"), _HELD[request.path])
+        return web.Response(body=_ENCODER.encode(held), content_type=JSON)
+
+    async def _let_go(self, request: web.BaseRequest, _name: str) -> web.Response:
+        query = own_query(request)
+        held = self._holding.let_go(query.get("service"), query.get("instance"), _HELD[request.path])
+        return web.Response(body=_ENCODER.encode(held), content_type=JSON)
+
+    # -- about the agent
+
+    async def _self(self, request: web.BaseRequest, _name: str) -> web.Response:
+        read_query(request, ())
+        return web.Response(body=_ENCODER.encode(self._about()), content_type=JSON)
+
+    async def _get_health(self, request: web.BaseRequest, _name: str) -> web.Response:
+        read_query(request, ())
+        well, health = self._health()
+        return web.Response(status=200 if well else 503, body=_ENCODER.encode(health), content_type=JSON)
+
+    async def _live(self, request: web.BaseRequest, _name: str) -> web.Response:
+        read_query(request, ())
+        return web.Response(body=b'{"status":"live"}', content_type=JSON)
+
+    async def _get_ready(self, request: web.BaseRequest, _name: str) -> web.Response:
+        read_query(request, ())
+        if not self._view.loaded:
+            raise Warming("this agent has heard nothing from the registry yet")
+        return web.Response(body=b'{"status":"ready"}', content_type=JSON)
+
+    async def _metrics(self, request: web.BaseRequest, _name: str) -> web.Response:
+        read_query(request, ())
+        body, content_type = await self._exposition()
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def own_query(request: web.BaseRequest) -> Query:
+    """Return the query of a request about this agent's own services.
+
+    Raises Forbidden when it comes from elsewhere, or from a page in a browser; ValidationError when it has a body.
+    """
+    require_own(request)
+    if request.can_read_body:
+        raise ValidationError("it takes no body; what is meant stands in the query", field="body", example="?service=x")
+    return read_query(request, ("service", "instance"))
+
+
+def _read(handler: Handler) -> dict[str, Handler]:
+    return {"GET": handler, "HEAD": handler}
+
+
+def http_logger() -> logging.Logger:
+    """Return the logger for aiohttp: without a traceback for each thing that is no HTTP."""
+    logger = logging.getLogger("agent.http")
+    if _is_ours not in logger.filters:
+        logger.addFilter(_is_ours)
+    return logger
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)

@@ -1,0 +1,155 @@
+"""What a lookup at the agent answers: from the view, apart from HTTP.
+
+Nothing here waits, but for a service that is not held, and for that a second at most.
+
+The answers have the shape of the registry's own, so that a client may ask either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, NamedTuple
+
+from agent.http.explain import Explanation, Known, explained, near_misses
+from agent.view.view import READY, View
+from registry_core.api.schemas import InstanceView, ServiceView, instance_view, service_view
+from registry_core.domain.names import NAME_EXAMPLE, check_service_name
+from registry_core.domain.records import Instance
+from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, drawn, nearest, ranked, serving, why_none
+from registry_core.errors import NotFound, Unavailable, ValidationError, Warming
+
+# A client that is told "cannot tell yet" asks again soon: the watch brings the answer by itself.
+RETRY_AFTER_S: Final = 2.0
+MOST_SHOWN: Final = 100
+
+
+class ViewTooOld(Unavailable):
+    """Raised when a name is not in the view, and the view is too old to say that it does not exist."""
+
+
+class NotHeld(Unavailable):
+    """Raised when a service is known and not held, and could not be read from the registry in time."""
+
+
+class Found(NamedTuple):
+    """What a lookup found: those that may be used, and those of them that are nearest. None is empty."""
+
+    usable: tuple[Instance, ...]
+    near: tuple[Instance, ...]
+
+
+class Lookups:
+    """Looks services up in `view`. `hits` and `misses` count whether the view had them."""
+
+    def __init__(self, view: View, *, zone: str, when_none_pass: WhenNonePass, random: Random) -> None:
+        self._view = view
+        self._zone = zone
+        self._when_none_pass = when_none_pass
+        self._random = random
+        self.hits = self.misses = 0
+
+    def prefer(self, zone: str, when_none_pass: WhenNonePass) -> None:
+        """Answer for this zone, and so, from now on."""
+        self._zone, self._when_none_pass = zone, when_none_pass
+
+    def names(self) -> list[str]:
+        """Return the names of all services, sorted."""
+        return self._view.names()
+
+    async def fetched(self, name: str) -> None:
+        """Return when `name` is in view, or as soon as it is clear that it cannot be got now."""
+        waiting = self._view.fetch(name)
+        if waiting is not None:
+            # Whoever gives up asking must not end the wait of others.
+            await asyncio.wait([waiting])
+
+    def service(self, name: str, wanted: Filter = ANY) -> ServiceView:
+        """Return the instances that may be used, the nearest and heaviest first, and one picked.
+
+        Raises ValidationError for what is no name, NotFound when there are none, and Unavailable
+        (Warming, ViewTooOld) when that cannot be told.
+        """
+        found = self.find(name, wanted)
+        return service_view(self.shown(drawn(found.near, self._random)), self.ranked(found))
+
+    def one(self, name: str, wanted: Filter = ANY) -> InstanceView:
+        """Return one instance, of the nearest zone, drawn by weight. Raises as `service` does."""
+        return self.shown(drawn(self.find(name, wanted).near, self._random))
+
+    def explain(self, name: str, wanted: Filter = ANY) -> Explanation:
+        """Return why a lookup answers as it does. Raises nothing for what is unknown, or is no name: it says so."""
+        view = self._view
+        try:
+            check_service_name(name)
+            service = view.catalog.find(name)
+            elsewhere = view.elsewhere.find(name) if service is None else None
+            missing = self._missing(name).message
+        except ValidationError as error:
+            service = elsewhere = None
+            missing = f"{name[:MOST_SHOWN]!r} is no name of a service: {error.message}"
+        found = service or elsewhere
+        if service is not None:
+            source = "snapshot" if not view.snapshots else "view"
+        else:
+            source = str(elsewhere.instances[0].metadata["source"]) if elsewhere is not None else ""
+        known = Known(
+            service=found,
+            source=source,
+            age_s=view.age_s(),
+            freshness=view.freshness,
+            complete=view.complete,
+            missing=missing if found is None else "",
+            similar=near_misses(name[:MOST_SHOWN], view.catalog.names()) if found is None else (),
+            ttl_remaining_s={i.key: view.ttl_remaining_s(i.key) for i in service.instances} if service else {},
+            local_zone=self._zone,
+            when_none_pass=self._when_none_pass,
+        )
+        return explained(name[:MOST_SHOWN], wanted, known)
+
+    def ranked(self, found: Found) -> list[InstanceView]:
+        """Return all that may be used, the nearest and heaviest first."""
+        return [self.shown(i) for i in ranked(found.usable, self._zone)]
+
+    def find(self, name: str, wanted: Filter = ANY) -> Found:
+        """Return the instances that may be used, and those of the nearest zone. Raises as `service` does."""
+        check_service_name(name)
+        service = self._view.find(name)
+        if service is None:
+            self.misses += 1
+            raise self._missing(name)
+        self.hits += 1
+        usable = serving(service.instances, wanted, self._when_none_pass)
+        if not usable:
+            if not self._view.complete:
+                raise self._cannot_tell(f"whether {name!r} has an instance that may be used")
+            raise NotFound(why_none(service, wanted), field="service_name", provided=name)
+        return Found(usable, nearest(usable, self._zone))
+
+    def _missing(self, name: str) -> NotFound | Unavailable:
+        if self._view.lacks(name):
+            return NotHeld(
+                f"{name!r} is registered, but is not held here, and the registry did not tell in time where it is",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        if self._view.complete:
+            return NotFound(
+                f"no service {name!r} is registered", field="service_name", provided=name, example=NAME_EXAMPLE
+            )
+        return self._cannot_tell(f"whether {name!r} exists")
+
+    def _cannot_tell(self, what: str) -> Unavailable:
+        if not self._view.loaded:
+            return Warming(
+                f"this agent has heard nothing from the registry yet, and cannot tell {what}",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        if self._view.state != READY:
+            return Warming(f"the registry has just started, and cannot tell yet {what}", retry_after_s=RETRY_AFTER_S)
+        return ViewTooOld(
+            f"what this agent knows is {self._view.age_s():.0f} s old, too old to tell {what}",
+            retry_after_s=RETRY_AFTER_S,
+        )
+
+    def shown(self, instance: Instance) -> InstanceView:
+        key = instance.key
+        return instance_view(instance, self._view.catalog.heartbeat_at(key), self._view.ttl_remaining_s(key))

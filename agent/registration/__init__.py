@@ -1,0 +1,1 @@
+"""Keeping the agent's own services registered: claims, heartbeats, checks, drains."""

@@ -1,0 +1,101 @@
+"""Registers one service: at its addresses of now, and with the epoch that tells its owner from others.
+
+All of an agent's claims have one epoch, found before the first of them: what time the registry has is asked for
+then, since the epochs of two machines can be compared only when one clock told them both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from agent.registration.decisions import Outcome
+from agent.registration.identity import StartTime, corrected_epoch, epoch_of
+from agent.registration.member import Kept
+from agent.registries.client import RegistryClient, Reply
+from registry_core.domain.records import Status
+from registry_core.ports import Clock
+from registry_core.resolution import HostResolver
+
+# A registry that does not tell the time is not asked for it again with each registration.
+ASK_AGAIN_S: Final = 1.0
+
+_log = structlog.get_logger(component="agent.session")
+
+
+async def nothing_kept(epoch: int) -> None:
+    """Keep no epoch."""
+
+
+class Claims:
+    """The registrations of one agent. `keep_epoch` is to keep the epoch for the next run, before it is claimed."""
+
+    def __init__(
+        self,
+        client: RegistryClient,
+        resolver: HostResolver,
+        *,
+        clock: Clock,
+        start: StartTime,
+        keep_epoch: Callable[[int], Awaitable[None]] = nothing_kept,
+    ) -> None:
+        self._client = client
+        self._resolver = resolver
+        self._clock = clock
+        self._start = start
+        self._keep_epoch = keep_epoch
+        self._is_settled = False
+        self._settling = asyncio.Lock()
+        self._ask_at = start.monotonic
+        self.epoch = epoch_of(start, None, start.monotonic)  # until the registry has told the time
+
+    async def register(self, kept: Kept, status: Status) -> tuple[Reply, float | None]:
+        """Register a service; return what it came to, and the TTL of its lease when it was granted."""
+        # A name server that is away for a moment must not take known addresses out of DNS.
+        addresses = await self._resolver.addresses(kept.claim.host) or kept.claim.addresses
+        kept.registered_at = addresses
+        # What was claimed before may be stored, so that a lower epoch would be fenced off by it.
+        epoch = kept.claim.epoch if kept.claimed else await self._settled()
+        kept.claim = msgspec.structs.replace(kept.claim, addresses=addresses, epoch=epoch)
+        kept.claimed = True
+        was_known, kept.known = kept.known, True  # it may be stored although no answer ever comes
+        reply, ttl_s = await self._client.register(msgspec.structs.replace(kept.claim, status=status))
+        if reply.outcome is Outcome.FENCED and await self._may_correct(kept, reply):
+            reply, ttl_s = await self._client.register(msgspec.structs.replace(kept.claim, status=status))
+        if reply.outcome in (Outcome.FENCED, Outcome.REFUSED, Outcome.UNKNOWN):
+            kept.known = was_known
+        kept.owned |= reply.outcome is Outcome.DONE
+        return reply, ttl_s
+
+    async def _settled(self) -> int:
+        """Return the epoch of claims, after asking the registry for the time if it has not told it yet."""
+        async with self._settling:
+            if not self._is_settled and self._clock.monotonic() >= self._ask_at:
+                told = await self._client.time()
+                now = self._clock.monotonic()
+                self._is_settled, self._ask_at = told is not None, now + ASK_AGAIN_S
+                self.epoch = epoch_of(self._start, told, now)
+                await self._keep_epoch(self.epoch)
+        return self.epoch
+
+    async def _may_correct(self, kept: Kept, reply: Reply) -> bool:
+        """Have a service claimed anew as started later than its owner, if the registry's clock says so. Asked once.
+
+        Whoever has owned it before takes nothing back: it was there when the other one came.
+        """
+        if kept.owned or kept.corrected or reply.newer_epoch is None:
+            return False
+        kept.corrected = True
+        now = self._clock.monotonic()
+        epoch = corrected_epoch(self._start, reply.registry_time, now, newer=reply.newer_epoch)
+        if epoch is None:
+            return False
+        claim = kept.claim
+        _log.info("epoch_corrected", service=claim.service_name, instance=claim.instance_id, epoch=epoch)
+        kept.claim = msgspec.structs.replace(claim, epoch=epoch)
+        await self._keep_epoch(epoch)
+        return True

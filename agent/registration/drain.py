@@ -1,0 +1,126 @@
+"""Holds this agent's own services out of use, at somebody's word: to drain them, or for maintenance.
+
+It is about the services that this agent was told of, and about no others. What is held stays so until
+it is let go, or until the agent ends: a restarted agent begins with what its checks say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from agent.registration.drain_progress import Progress, progress
+from agent.registration.member import ServiceReport
+from agent.registration.session import Session
+from agent.registries.client import RegistryClient
+from registry_core.domain.names import check_service_name, label_of
+from registry_core.domain.records import InstanceKey, Registration, Status
+from registry_core.errors import NotFound, ValidationError, Warming
+
+MOST_NAMED: Final = 20
+
+
+class HeldService(msgspec.Struct, kw_only=True):
+    """One service: where it is held, what the registry has confirmed, and who knows, when it drains."""
+
+    service_name: str
+    instance_id: str
+    held: Status | None
+    registered_status: Status | None
+    watchers: int
+    acknowledged: int
+    silent_registries: int  # that could not say who knows
+    done: bool  # it drains, and everybody knows
+
+
+class HeldView(msgspec.Struct, kw_only=True):
+    """The answer to all requests of `/drain` and `/maintenance`."""
+
+    services: list[HeldService]
+
+
+class Holding:
+    """What `/drain` and `/maintenance` do. The session joins when it exists."""
+
+    def __init__(self) -> None:
+        self._joined: tuple[Session, RegistryClient] | None = None
+
+    def join(self, session: Session, client: RegistryClient) -> None:
+        """Act on this session's services from now on."""
+        self._joined = session, client
+
+    def hold(self, service: str | None, instance: str | None, status: Status) -> HeldView:
+        """Hold services at `status`: all, those of one name, or one instance.
+
+        Raises ValidationError, NotFound when this agent has no such service, Warming when it has just begun.
+        """
+        session, _ = self._parts()
+        chosen = _chosen(session.claims(), service, instance)
+        session.hold(chosen, status)
+        return _shown(session, chosen, {})
+
+    def let_go(self, service: str | None, instance: str | None, status: Status) -> HeldView:
+        """Let those go that are held at `status`. Raises as `hold` does."""
+        session, _ = self._parts()
+        chosen = _chosen(session.claims(), service, instance)
+        session.let_go(chosen, status)
+        return _shown(session, chosen, {})
+
+    async def stands(self, service: str | None, instance: str | None) -> HeldView:
+        """Return how these services stand; asks the registry about those that drain. Raises as `hold` does."""
+        session, client = self._parts()
+        chosen = _chosen(session.claims(), service, instance)
+        reports = _reports(session)
+        draining = [reports[key][0] for key in chosen if reports[key][1].registered_status is Status.DRAINING]
+        known = {claim.key: one for claim, one in zip(draining, await progress(client, draining), strict=True)}
+        return _shown(session, chosen, known)
+
+    def _parts(self) -> tuple[Session, RegistryClient]:
+        if self._joined is None:
+            raise Warming("this agent has just started")
+        return self._joined
+
+
+def _chosen(claims: Sequence[Registration], service: str | None, instance: str | None) -> list[InstanceKey]:
+    if service is None:
+        if instance is not None:
+            raise ValidationError("an instance is named with its service", field="service", example="billing")
+        return [claim.key for claim in claims]
+    label = label_of(check_service_name(service, field="service"))
+    ours = [claim.key for claim in claims if claim.key.label == label]
+    if not ours:
+        names = ", ".join(sorted({claim.service_name for claim in claims})[:MOST_NAMED]) or "none"
+        raise NotFound(
+            f"this agent does not stand beside {service!r}; its services: {names}", field="service", provided=service
+        )
+    chosen = [key for key in ours if instance in (None, key.instance_id)]
+    if not chosen:
+        ids = ", ".join(key.instance_id for key in ours[:MOST_NAMED])
+        raise NotFound(
+            f"this agent has no instance {instance!r} of {service!r}, but {ids}", field="instance", provided=instance
+        )
+    return chosen
+
+
+def _reports(session: Session) -> dict[InstanceKey, tuple[Registration, ServiceReport]]:
+    return {claim.key: (claim, report) for claim, report in zip(session.claims(), session.report(), strict=True)}
+
+
+def _shown(session: Session, chosen: Sequence[InstanceKey], known: Mapping[InstanceKey, Progress]) -> HeldView:
+    reports = _reports(session)
+    return HeldView(services=[_held(reports[key][1], known.get(key)) for key in chosen])
+
+
+def _held(report: ServiceReport, drain: Progress | None) -> HeldService:
+    return HeldService(
+        service_name=report.service_name,
+        instance_id=report.instance_id,
+        held=report.held,
+        registered_status=report.registered_status,
+        watchers=drain.watchers if drain is not None else 0,
+        acknowledged=drain.acknowledged if drain is not None else 0,
+        silent_registries=drain.silent if drain is not None else 0,
+        done=drain is not None and drain.confirmed,
+    )

@@ -1,0 +1,81 @@
+"""Renews the leases of all services of an agent together, in step with what `decisions.py` says of when."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from agent.registration import decisions
+from agent.registration.decisions import Outcome, Phase, Timings
+from agent.registration.member import Kept
+from agent.registration.session_log import SessionLog
+from agent.registries.client import RegistryClient, Reply
+from registry_core.domain.records import InstanceKey
+from registry_core.domain.selection import Random
+from registry_core.ports import Clock
+
+_log = structlog.get_logger(component="agent.session")
+
+
+class Heartbeats:
+    """The heartbeats of one session's services, which are in `kept`. `done` is called when an answer has come."""
+
+    def __init__(
+        self,
+        client: RegistryClient,
+        kept: Mapping[InstanceKey, Kept],
+        said: SessionLog,
+        *,
+        clock: Clock,
+        random: Random,
+        timings: Callable[[], Timings],
+        done: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._kept = kept
+        self._said = said
+        self._clock = clock
+        self._random = random
+        self._timings = timings
+        self._done = done
+        self._failures = 0
+        self.at = decisions.NEVER  # when the next ones are due, by the clock's monotonic time
+        self.under_way = False
+        self.outcomes: Counter[Outcome] = Counter()
+
+    def begin(self) -> None:
+        """Take note that there is a lease to renew."""
+        if self.at == decisions.NEVER:
+            self.at = decisions.next_beat_at(self._clock.monotonic(), self._random.random(), self._timings())
+
+    async def send(self) -> None:
+        """Send one round, which is `under_way`."""
+        replies: list[tuple[InstanceKey, Reply]] = []
+        failed = [Reply(Outcome.UNAVAILABLE, "the heartbeats failed; the log says more")]
+        try:
+            registered = [kept.claim for kept in self._kept.values() if kept.member.phase is Phase.REGISTERED]
+            replies = await self._client.beat(registered)
+            failed = [reply for _, reply in replies if reply.outcome in (Outcome.UNAVAILABLE, Outcome.REFUSED)]
+        except Exception:  # noqa: BLE001 - the top of a task: the next heartbeats are tried as after any failure
+            _log.exception("heartbeat_failed")
+        finally:
+            now, draw, timings = self._clock.monotonic(), self._random.random(), self._timings()
+            self._failures = self._failures + 1 if failed else 0
+            self.at = (
+                decisions.next_beat_after_failure(self._failures, now, draw, timings)
+                if failed
+                else decisions.next_beat_at(now, draw, timings)
+            )
+            for key, reply in replies:
+                self.outcomes[reply.outcome] += 1
+                kept = self._kept.get(key)
+                if kept is None:  # it was taken out meanwhile
+                    continue
+                kept.member = decisions.after_beat(kept.member, reply.outcome, now, draw, timings)
+                if reply.outcome is Outcome.FENCED:
+                    self._said.fenced(kept, "a newer agent renews it")
+            self.under_way = False
+            self._done()
+        self._said.of_registry(failed[0] if failed else Reply(Outcome.DONE))

@@ -1,0 +1,77 @@
+"""One service of this agent, with all that changes about it, and how it is shown."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from agent.checks.group import CheckReport, ServiceChecks
+from agent.checks.spec import CheckKind
+from agent.checks.verdict import SEVERITY
+from agent.registration.decisions import Member, Phase
+from agent.settings.settings import ServiceSpec
+from registry_core.domain.records import Registration, Status
+
+
+class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One service as `GET /self` shows it."""
+
+    service_name: str
+    instance_id: str
+    endpoint: str
+    phase: Phase
+    check: str
+    status: Status | None
+    held: Status | None  # what somebody wants it to be, whatever its check says
+    registered_status: Status | None
+    last_check: str
+    checks: list[CheckReport]
+    problem: str
+
+
+class Kept:
+    """One service."""
+
+    def __init__(self, spec: ServiceSpec, claim: Registration, member: Member) -> None:
+        self.spec = spec
+        self.claim = claim
+        self.member = member
+        self.checks: ServiceChecks | None = None
+        self.checking: asyncio.Task[None] | None = None
+        self.request: asyncio.Task[None] | None = None  # the latest
+        self.known = False  # to the registry, perhaps: so it has to be taken out at the end
+        self.claimed = False  # with its epoch, whatever came of it
+        self.owned = False  # by this agent, since it was registered
+        self.corrected = False  # its epoch, or found to be right, after somebody newer was said to own it
+        self.problem = ""
+        self.registered_at: tuple[str, ...] = ()  # the addresses that the registry was told last
+
+    def report(self) -> ServiceReport:
+        """Return how it stands."""
+        checks = self.checks.report() if self.checks is not None else []
+        # The worst of them, as for the service itself.
+        shown = max(checks, key=lambda check: SEVERITY.get(check.status or Status.CRITICAL, 0), default=None)
+        return ServiceReport(
+            service_name=self.claim.service_name,
+            instance_id=self.claim.instance_id,
+            endpoint=f"{self.claim.protocol.value}://{self.claim.host}:{self.claim.port}",
+            phase=self.member.phase,
+            check=",".join(check.kind.value for check in checks) or CheckKind.NONE.value,
+            status=self.member.status,
+            held=self.member.held,
+            registered_status=self.member.told,
+            last_check="none yet" if shown is None else shown.last,
+            checks=checks,
+            problem=self.problem,
+        )
+
+
+def is_checked_alike(one: ServiceSpec, other: ServiceSpec) -> bool:
+    """Return whether the checks of one service are those of the other."""
+    return _what_is_checked(one) == _what_is_checked(other)
+
+
+def _what_is_checked(spec: ServiceSpec) -> tuple[object, ...]:
+    claim = spec.claim
+    return spec.checks, claim.protocol, claim.host, claim.port

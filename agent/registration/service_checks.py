@@ -1,0 +1,57 @@
+"""Has the services of an agent checked, each as it is configured, and notes what the checks find."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import structlog
+
+from agent.checks.group import ServiceChecks
+from agent.checks.result import CheckResult, Probe
+from agent.checks.spec import CheckKind, CheckSpec
+from agent.registration import decisions
+from agent.registration.member import Kept
+from registry_core.domain.records import Registration, Status
+from registry_core.domain.selection import Random
+
+_log = structlog.get_logger(component="agent.session")
+
+
+class CheckedServices:
+    """What makes the checks of one session's services. `changed` is called when one came to another verdict."""
+
+    def __init__(self, random: Random, changed: Callable[[], None]) -> None:
+        self._random = random
+        self._changed = changed
+        self.results: Counter[tuple[CheckKind, Status]] = Counter()
+
+    def checks(self, kept: Kept, probe_for: Callable[[Registration, CheckSpec], Probe | None]) -> ServiceChecks | None:
+        """Return the checks of a service, which are to be run; None where it has none."""
+        if not kept.spec.checks:
+            return None
+
+        def changed(status: Status, because: str) -> None:
+            claim = kept.claim
+            _log.info(
+                "check_changed",
+                service=claim.service_name,
+                instance=claim.instance_id,
+                status=status,
+                because=because,
+            )
+            kept.member = decisions.after_check(kept.member, status)
+            self._changed()
+
+        def seen(kind: CheckKind, result: CheckResult) -> None:
+            self.results[kind, result.status] += 1
+
+        claim = kept.claim
+        return ServiceChecks(
+            claim.service_name,
+            kept.spec.checks,
+            lambda check: probe_for(claim, check),
+            changed=changed,
+            seen=seen,
+            random=self._random,
+        )

@@ -1,0 +1,151 @@
+"""The addresses of REGISTRY_URL: URLs, perhaps with a zone, and names whose SRV records hold addresses. Pure.
+
+http://a:8888                     one registry
+http://a:8888#zone=eu-1a          the same, and where it stands, until it says so itself
+srv:_registry._tcp.example        those that the SRV records of that name hold (RFC 2782)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeAlias
+
+import msgspec
+
+from agent.registries.choice import Address
+from dns.codec import MAX_NAME, Name, Type
+from dns.foreign import Reply
+from registry_core.settings import http_url
+
+# More addresses than this are not used; each has a few labels in the metrics.
+MAX_ADDRESSES: Final = 16
+SRV_PREFIX: Final = "srv:"
+_ZONE: Final = re.compile(r"zone=([A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)", re.ASCII)
+_LABEL: Final = re.compile(rb"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+# The data of a record stands behind its TTL and its length.
+_DATA_AFTER_TTL: Final = 4 + 2
+# RFC 2782: such a target is hardly ever to be chosen, and yet sometimes.
+_WEIGHT_OF_NONE: Final = 0.01
+
+
+class SrvName(msgspec.Struct, frozen=True):
+    """A name whose SRV records hold the addresses."""
+
+    name: Name  # in lower case
+
+    def __str__(self) -> str:
+        return SRV_PREFIX + b".".join(self.name).decode("ascii")
+
+
+class SrvRecord(msgspec.Struct, frozen=True):
+    """One SRV record."""
+
+    priority: int
+    weight: int
+    port: int
+    target: str
+
+
+Source: TypeAlias = Address | SrvName
+
+
+def read_source(text: str) -> Source:
+    """Read one address. Raises ValueError, with the reason, for what is none."""
+    text = text.strip()
+    if text.lower().startswith(SRV_PREFIX):
+        return SrvName(_srv_name(text[len(SRV_PREFIX) :]))
+    url, hash_, fragment = text.partition("#")
+    zone = _ZONE.fullmatch(fragment)
+    if hash_ and zone is None:
+        raise ValueError("what is behind its # is not zone=NAME")
+    return Address(http_url(url), zone[1] if zone is not None else "")
+
+
+def source_text(text: str) -> str:
+    """Return an address as it is written, without blanks and a slash at its end. Raises ValueError."""
+    source = read_source(text)
+    if isinstance(source, SrvName):
+        return str(source)
+    return f"{source.url}#zone={source.zone}" if source.zone else source.url
+
+
+def _srv_name(text: str) -> Name:
+    labels = [label.encode("ascii", "replace") for label in text.strip().rstrip(".").lower().split(".")]
+    if not all(map(_LABEL.fullmatch, labels)) or sum(len(label) + 1 for label in labels) >= MAX_NAME:
+        raise ValueError("what is behind srv: is not a domain name")
+    if len(labels) < 3 or not labels[0].startswith(b"_") or labels[1] not in (b"_tcp", b"_http"):
+        raise ValueError("what is behind srv: is not _service._tcp.domain")
+    return tuple(labels)
+
+
+def addresses(sources: Iterable[Source], found: Mapping[SrvName, Iterable[SrvRecord]], seed: bytes) -> list[Address]:
+    """Return all addresses, each once, in the order of `sources`; `found` are the records of the names.
+
+    Records go by priority, and within one priority by weight, as `seed` draws it: the same agent has the same
+    order as long as the records are the same, and one more or less moves only its own share of the agents.
+    """
+    listed: dict[str, Address] = {}
+    for source in sources:
+        if isinstance(source, Address):
+            listed.setdefault(source.url, source)
+            continue
+        records = sorted(set(found.get(source, ())), key=lambda one: (one.priority, _place(one, seed)))
+        tiers = {priority: tier for tier, priority in enumerate(sorted({one.priority for one in records}))}
+        for one in records:
+            url = f"http://{one.target}:{one.port}"
+            listed.setdefault(url, Address(url, tier=tiers[one.priority]))
+    return list(listed.values())[:MAX_ADDRESSES]
+
+
+def _place(record: SrvRecord, seed: bytes) -> float:
+    """Return an exponential draw: the smallest of several is each one's in proportion to its weight."""
+    drawn = hashlib.blake2b(f"{record.target}:{record.port}".encode(), key=seed, digest_size=8).digest()
+    uniform = (int.from_bytes(drawn) + 1) / (2**64 + 1)
+    return -math.log(uniform) / (record.weight or _WEIGHT_OF_NONE)
+
+
+def srv_records(reply: Reply) -> list[SrvRecord]:
+    """Return the SRV records of an answer; what cannot be connected to, is left out.
+
+    The target `.` is the word that there is no such service (RFC 2782).
+    """
+    found = []
+    for mark in reply.marks:
+        if mark.section != 0 or mark.type != Type.SRV:
+            continue
+        start = mark.ttl_at + _DATA_AFTER_TTL
+        data = reply.message[start : mark.end]
+        target = _name_at(reply.message, start + 6)
+        if len(data) < 7 or not target or not all(map(_LABEL.fullmatch, target)):
+            continue
+        priority, weight, port = (int.from_bytes(data[at : at + 2]) for at in (0, 2, 4))
+        if port:
+            found.append(SrvRecord(priority, weight, port, b".".join(target).decode("ascii").lower()))
+    return found
+
+
+def _name_at(message: bytes, at: int) -> Name:
+    """Return the name at `at`, empty when it cannot be read.
+
+    RFC 2782 forbids to compress a target, and RFC 3597 section 4 asks to read it all the same.
+    """
+    labels: list[bytes] = []
+    bound = at + 1  # a pointer leads back, so that there is an end
+    while at < len(message) and len(labels) < MAX_NAME // 2:
+        length = message[at]
+        if length == 0:
+            return tuple(labels)
+        if length >= 0xC0:
+            to = int.from_bytes(message[at : at + 2]) & 0x3FFF
+            if to >= bound - 1:
+                return ()
+            at, bound = to, to + 1
+            continue
+        if length > 63:
+            return ()
+        labels.append(message[at + 1 : at + 1 + length])
+        at += 1 + length
+    return ()

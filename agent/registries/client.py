@@ -1,0 +1,291 @@
+"""Requests to the registry: to the one in use, to the next when it fails, and never without a time limit.
+
+One table turns what comes back into an Outcome. This file decides nothing more: what an outcome leads
+to stands in `decisions.py`, and which registry is used in `upstream_choice.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from agent.registration.decisions import Outcome, batches
+from agent.registries.choice import Trouble, Use
+from agent.registries.clock import time_of
+from agent.registries.pool import Upstreams
+from agent.registries.probes import Probes, Silent, zone_in
+from registry_core.api.drain_schemas import DrainView
+from registry_core.api.schemas import MAX_BEATS, MAX_BODY_BYTES, HeartbeatView, Problem, RegisteredView
+from registry_core.domain.records import InstanceKey, Registration, Status
+from registry_core.ports import Clock
+from registry_core.watch.cursor import Cursor
+
+TOKEN_HEADER: Final = "X-Registry-Token"  # noqa: S105 - a header's name
+# A header, since a registry of the release before refuses fields that it does not know, and passes over headers.
+SEQUENCE_HEADER: Final = "X-Registry-Sequence"
+MAX_ANSWER_BYTES: Final = 1024 * 1024
+# A replica says out of its memory how a drain stands; one that does not say so at once is as good as away.
+ASK_S: Final = 1.0
+# A replica holds a write through a failover of its store, so its answer may take a few seconds.
+TIMEOUT: Final = aiohttp.ClientTimeout(total=5.0, connect=3.0, sock_connect=1.0)
+# How many registries one request is tried at. Whoever sent it tries again later.
+MAX_TRIES: Final = 4
+CONNECTIONS: Final = 32
+_BEATS_START, _BEATS_END = b'{"instances":[', b"]}"
+
+_OUTCOMES: Final[Mapping[int, Outcome]] = {
+    HTTPStatus.BAD_REQUEST: Outcome.REFUSED,
+    HTTPStatus.UNAUTHORIZED: Outcome.REFUSED,
+    HTTPStatus.FORBIDDEN: Outcome.REFUSED,
+    HTTPStatus.NOT_FOUND: Outcome.UNKNOWN,
+    HTTPStatus.METHOD_NOT_ALLOWED: Outcome.REFUSED,
+    HTTPStatus.CONFLICT: Outcome.REFUSED,  # unless the body says Fenced or Late
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Outcome.REFUSED,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: Outcome.REFUSED,
+}
+_BEAT_OUTCOMES: Final[Mapping[str, Outcome]] = {
+    "renewed": Outcome.DONE,
+    "unknown": Outcome.UNKNOWN,
+    "fenced": Outcome.FENCED,
+}
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What a request came to, in the registry's own words where it had any."""
+
+    outcome: Outcome
+    said: str = ""
+    body: bytes = b""
+    newer_epoch: int | None = None  # the owner's, when it is fenced
+    registry_time: float | None = None  # Unix seconds by the registry's clock, when it answered
+
+
+def headers_for(token: str) -> dict[str, str]:
+    """Return the headers of every request."""
+    return {TOKEN_HEADER: token} if token else {}
+
+
+class RegistryClient:
+    """The registry's writing operations, as the agent needs them. Every one is idempotent.
+
+    Every attempt to register, to tell a status or to deregister has a sequence of its own, higher than all before:
+    one that lay in a replica that stood still is carried out after newer ones, and the registry tells it by that.
+    """
+
+    def __init__(
+        self, session: aiohttp.ClientSession, upstreams: Upstreams, probes: Probes, clock: Clock, token: str = ""
+    ) -> None:
+        self._session = session
+        self._upstreams = upstreams
+        self._probes = probes
+        self._clock = clock
+        self._headers = headers_for(token)
+        self._sequences = itertools.count(1)  # no agent lives to see 2**53, the most that the registry takes
+
+    def use_token(self, token: str) -> None:
+        """Send this token from now on."""
+        self._headers = headers_for(token)
+
+    async def register(self, claim: Registration) -> tuple[Reply, float | None]:
+        """Register `claim`; return also the TTL of its lease, when it was granted."""
+        fields = {name: value for name, value in msgspec.structs.asdict(claim).items() if value is not None}
+        reply = await self._send("POST", "/register", msgspec.json.encode(fields), ordered=True)
+        if reply.outcome is not Outcome.DONE:
+            return reply, None
+        try:
+            return reply, msgspec.json.decode(reply.body, type=RegisteredView).ttl_seconds
+        except msgspec.MsgspecError:
+            return reply, None  # another registry's answer: registered all the same
+
+    async def time(self) -> float | None:
+        """Return the registry's Unix time, in whole seconds; None when no replica tells within ASK_S.
+
+        The one that is written to is asked first. What comes of it says nothing of which one to use.
+        """
+        current = self._upstreams.current(Use.WRITE)
+        for url in sorted(self._upstreams.urls, key=lambda url: url != current)[:MAX_TRIES]:
+            told = (await self._ask(url, "GET", "/live")).registry_time
+            if told is not None:
+                return told
+        return None
+
+    async def beat(self, claims: Sequence[Registration]) -> list[tuple[InstanceKey, Reply]]:
+        """Send the heartbeats of `claims` in as few requests as the registry's bounds allow."""
+        beats = {_beat(claim): claim for claim in claims}
+        room = MAX_BODY_BYTES - len(_BEATS_START) - len(_BEATS_END)
+        results: list[tuple[InstanceKey, Reply]] = []
+        for batch in batches(list(beats), most_items=MAX_BEATS, most_bytes=room):
+            reply = await self._send("POST", "/heartbeat", _BEATS_START + b",".join(batch) + _BEATS_END)
+            keys = [beats[beat].key for beat in batch]
+            results.extend(zip(keys, _beat_replies(reply, len(keys)), strict=True))
+        return results
+
+    async def set_status(self, claim: Registration, status: Status) -> Reply:
+        """Change the status of an instance."""
+        body = msgspec.json.encode({"status": status, "epoch": claim.epoch})
+        return await self._send("PUT", f"/status/{_path_of(claim)}", body, ordered=True)
+
+    async def deregister(self, claim: Registration) -> Reply:
+        """Take an instance out, unless a newer owner has it."""
+        return await self._send("DELETE", f"/deregister/{_path_of(claim)}?epoch={claim.epoch or 0}", ordered=True)
+
+    async def acknowledge(self, url: str, watcher: str, cursor: Cursor) -> Reply:
+        """Tell one replica up to where its watch was taken."""
+        body = msgspec.json.encode({"watcher": watcher, "cursor": str(cursor)})
+        return await self._ask(url, "POST", "/watch/ack", body)
+
+    async def drains(self, claim: Registration) -> list[DrainView | None]:
+        """Return what each replica says of the draining of an instance; None for one that cannot say.
+
+        Each is asked for ASK_S at most, all at once. One that does not know the instance has nobody to tell.
+        """
+        return await asyncio.gather(*(self._drain_at(url, claim) for url in self._upstreams.urls))
+
+    async def _drain_at(self, url: str, claim: Registration) -> DrainView | None:
+        reply = await self._ask(url, "GET", f"/drain/{_path_of(claim)}")
+        if reply.outcome is Outcome.UNKNOWN:
+            return DrainView(
+                service_name=claim.service_name,
+                instance_id=claim.instance_id,
+                status=Status.DRAINING,
+                revision="",
+                watchers=0,
+                acknowledged=0,
+            )
+        try:
+            view = msgspec.json.decode(reply.body, type=DrainView) if reply.outcome is Outcome.DONE else None
+        except msgspec.MsgspecError:
+            return None
+        # It has not heard of it itself: those who follow it cannot have, whatever it counts.
+        return view if view is not None and view.status is Status.DRAINING else None
+
+    async def _ask(self, url: str, method: str, path: str, body: bytes | None = None) -> Reply:
+        """Send a request to one replica and to no other, for ASK_S at most."""
+        try:
+            async with asyncio.timeout(ASK_S):
+                reply, _ = await self._send_to(url, method, path, body)
+                return reply
+        except TimeoutError:
+            return Reply(Outcome.UNAVAILABLE, f"{url} did not answer in time")
+        except (aiohttp.ClientError, OSError) as error:
+            return Reply(Outcome.UNAVAILABLE, f"{url}: {error}")
+
+    async def _send(self, method: str, path: str, body: bytes | None = None, *, ordered: bool = False) -> Reply:
+        reply = Reply(Outcome.UNAVAILABLE, "no address of the registry is known yet")
+        tried: set[str] = set()
+        while len(tried) < MAX_TRIES:
+            url = self._upstreams.current(Use.WRITE)
+            if url is None or url in tried:
+                break
+            tried.add(url)
+            reply, trouble = await self._try(url, method, path, body, ordered=ordered)
+            if trouble is None:
+                break
+            self._upstreams.failed(url, Use.WRITE, trouble, reply.said)
+        return reply
+
+    async def _try(
+        self, url: str, method: str, path: str, body: bytes | None, *, ordered: bool
+    ) -> tuple[Reply, Trouble | None]:
+        """Send one request to `url`; return what it came to, and what that says of `url`."""
+        began = self._clock.monotonic()
+        try:
+            try:
+                reply, zone = await self._patiently(url, method, path, body, ordered=ordered)
+            except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+                # A kept-alive connection may have been closed at that very moment: that is nobody's failure.
+                reply, zone = await self._patiently(url, method, path, body, ordered=ordered)
+        except Silent as error:
+            return Reply(Outcome.UNAVAILABLE, str(error)), Trouble.SILENT
+        except aiohttp.ConnectionTimeoutError:
+            return Reply(Outcome.UNAVAILABLE, f"{url} did not answer in time"), Trouble.SILENT
+        except TimeoutError:
+            # It lives, as far as is known, and waits for its store in vain.
+            return Reply(Outcome.UNAVAILABLE, f"{url} did not answer in time"), Trouble.REFUSING
+        except (aiohttp.ClientError, OSError) as error:
+            return Reply(Outcome.UNAVAILABLE, f"{url}: {error}"), Trouble.SILENT
+        if reply.outcome is Outcome.UNAVAILABLE:
+            # A replica that cannot write at present says nothing about the others: their breakers are their own.
+            return reply, Trouble.REFUSING
+        self._upstreams.answered(url, Use.WRITE, self._clock.monotonic() - began, zone)
+        return reply, None
+
+    async def _patiently(
+        self, url: str, method: str, path: str, body: bytes | None, *, ordered: bool
+    ) -> tuple[Reply, str]:
+        return await self._probes.patiently(url, Use.WRITE, self._send_to(url, method, path, body, ordered=ordered))
+
+    async def _send_to(
+        self, url: str, method: str, path: str, body: bytes | None, *, ordered: bool = False
+    ) -> tuple[Reply, str]:
+        """Send one attempt. `ordered`: the registry is to tell it from those before and after it."""
+        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        if ordered:
+            # aiohttp sends a PUT or DELETE once more when a kept-alive connection was closed: with the same number,
+            # which changes nothing when both are carried out.
+            headers = {**headers, SEQUENCE_HEADER: str(next(self._sequences))}
+        async with self._session.request(
+            method,
+            URL(f"{url}{path}", encoded=True),
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            timeout=TIMEOUT,
+        ) as response:
+            answer = b""
+            # Read to its end, so that the connection can be used again; a huge one is cut off with it.
+            async for chunk in response.content.iter_any():
+                answer += chunk
+                if len(answer) > MAX_ANSWER_BYTES:
+                    response.close()
+                    return Reply(Outcome.UNAVAILABLE, f"{url} answers more than {MAX_ANSWER_BYTES} bytes"), ""
+            reply = reply_of(response.status, answer)
+            told = time_of(response.headers.get("Date", ""))
+            return msgspec.structs.replace(reply, registry_time=told), zone_in(response)
+
+
+def reply_of(status: int, answer: bytes) -> Reply:
+    """Return what an answer with that status and body means."""
+    if 200 <= status < 300:
+        return Reply(Outcome.DONE, body=answer)
+    try:
+        problem = msgspec.json.decode(answer, type=Problem)
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # a proxy's page
+        problem = Problem(error="", message=f"HTTP {status}")
+    field = f"{problem.field}: " if problem.field else ""
+    said = f"{problem.error or status}: {field}{problem.message}"
+    if status == HTTPStatus.CONFLICT and problem.error == "Late":
+        return Reply(Outcome.LATE, said)
+    if status == HTTPStatus.CONFLICT and problem.error == "Fenced":
+        return Reply(Outcome.FENCED, said, newer_epoch=problem.example if isinstance(problem.example, int) else None)
+    return Reply(_OUTCOMES.get(status, Outcome.UNAVAILABLE), said)
+
+
+def _beat_replies(reply: Reply, count: int) -> list[Reply]:
+    if reply.outcome is not Outcome.DONE:
+        return [reply] * count
+    try:
+        view = msgspec.json.decode(reply.body, type=HeartbeatView)
+    except msgspec.MsgspecError:
+        return [Reply(Outcome.UNAVAILABLE, "the answer to the heartbeats cannot be read")] * count
+    if len(view.instances) != count:
+        return [Reply(Outcome.UNAVAILABLE, "the answer is not to the heartbeats that were sent")] * count
+    return [Reply(_BEAT_OUTCOMES.get(beat.status, Outcome.UNAVAILABLE)) for beat in view.instances]
+
+
+def _beat(claim: Registration) -> bytes:
+    return msgspec.json.encode(
+        {"service_name": claim.service_name, "instance_id": claim.instance_id, "epoch": claim.epoch}
+    )
+
+
+def _path_of(claim: Registration) -> str:
+    return f"{quote(claim.service_name, safe='')}/{quote(claim.instance_id, safe='')}"

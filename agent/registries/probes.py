@@ -1,0 +1,152 @@
+"""Small questions to the registries: whether one lives, how far it is, and in which zone.
+
+Each is asked rarely, and at once only when somebody waits for it. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+import aiohttp
+import structlog
+from yarl import URL
+
+from agent.registries.choice import Use, spread
+from agent.registries.pool import Upstreams
+from registry_core.api.schemas import ZONE_HEADER
+from registry_core.domain.selection import Random
+from registry_core.ports import Clock
+
+MAX_ZONE: Final = 64
+# Who says nothing for this long is asked whether it lives, and who does not answer that is left: together within
+# one second. A write may wait longer than this for the store behind a replica that lives.
+PATIENCE_S: Final = 0.45
+PROBE_S: Final = 0.45
+# An answer counts this long for others that wait for the same registry.
+FRESH_S: Final = 0.4
+# The pace of the regular ones, of two questions each: of 10,000 agents each replica gets some 330 a second.
+WELL_EVERY_S: Final = 60.0
+AWAY_FIRST_S: Final = 5.0
+AWAY_MOST_S: Final = 30.0
+FIRST_WITHIN_S: Final = 2.0
+AT_ONCE: Final = 4
+LIMIT_S: Final = 3.0
+_TURN_S: Final = 1.0
+
+T = TypeVar("T")
+_log = structlog.get_logger(component="agent.upstreams")
+
+
+class Silent(Exception):
+    """Raised when a registry neither answers a request nor says that it lives."""
+
+
+class Probes:
+    """Asks the registries of `upstreams`."""
+
+    def __init__(self, session: aiohttp.ClientSession, upstreams: Upstreams, clock: Clock, random: Random) -> None:
+        self._session = session
+        self._upstreams = upstreams
+        self._clock = clock
+        self._random = random
+        self._alive_at: dict[str, float] = {}
+        self._asking: dict[str, asyncio.Task[bool]] = {}
+        self._due: dict[str, float] = {}
+        self._missed: dict[str, int] = {}
+        self.asked = 0
+
+    async def patiently(self, url: str, use: Use, work: Coroutine[Any, Any, T]) -> T:
+        """Return what `work`, a request to `url`, comes to.
+
+        Raises Silent when `url` says nothing for a moment, does not live, and there is somebody else to ask.
+        """
+        task = asyncio.ensure_future(work)
+        try:
+            while True:
+                done, _ = await asyncio.wait((task,), timeout=PATIENCE_S)
+                if done:
+                    return task.result()
+                if self._upstreams.has_other(url, use) and not await self.lives(url) and not task.done():
+                    raise Silent(f"{url} does not answer")
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def lives(self, url: str) -> bool:
+        """Return whether `url` answers now, in at most PROBE_S."""
+        if self._clock.monotonic() - self._alive_at.get(url, -FRESH_S) < FRESH_S:
+            return True
+        asking = self._asking.get(url)
+        if asking is None:
+            asking = self._asking[url] = asyncio.ensure_future(self._answers(url, PROBE_S))
+            asking.add_done_callback(lambda _: self._asking.pop(url, None))
+        return await asyncio.shield(asking)
+
+    async def run(self) -> None:
+        """Ask each now and then, until cancelled."""
+        try:
+            while True:
+                try:
+                    await self._ask_those_due()
+                except Exception:  # noqa: BLE001 - the top of the loop: the agent goes on with what it knows
+                    _log.exception("probes_failed")
+                await asyncio.sleep(_TURN_S)
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """End what is asked at the moment."""
+        tasks = list(self._asking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ask_those_due(self) -> None:
+        now, urls = self._clock.monotonic(), self._upstreams.urls
+        for kept in (self._due, self._missed, self._alive_at):
+            for gone in kept.keys() - set(urls):
+                del kept[gone]
+        for url in urls:
+            self._due.setdefault(url, now + FIRST_WITHIN_S * self._random.random())
+        if len(urls) < 2:
+            return  # there is nothing to choose
+        due = sorted((url for url in urls if self._due[url] <= now), key=self._due.__getitem__)[:AT_ONCE]
+        await asyncio.gather(*map(self._probe, due))
+
+    async def _probe(self, url: str) -> None:
+        reached = await self._answers(url, LIMIT_S if self._upstreams.is_reachable(url) else PROBE_S)
+        if reached:
+            # The first one may have waited for a connection; the second one tells how far it is.
+            await self._answers(url, LIMIT_S, measured=True)
+            self._missed[url] = 0
+            wait_s = WELL_EVERY_S
+        else:
+            self._upstreams.not_reached(url)
+            missed = self._missed[url] = self._missed.get(url, 0) + 1
+            wait_s = min(AWAY_MOST_S, AWAY_FIRST_S * 2.0 ** min(missed - 1, 10))
+        self._due[url] = self._clock.monotonic() + spread(wait_s, self._random.random())
+
+    async def _answers(self, url: str, within_s: float, *, measured: bool = False) -> bool:
+        """Ask `url`; whatever it says, it lives, unless a proxy before it says that it does not."""
+        self.asked += 1
+        began = self._clock.monotonic()
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+            async with self._session.get(
+                URL(f"{url}/live", encoded=True),
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=within_s),
+            ) as response:
+                if response.status < 500:
+                    now = self._alive_at[url] = self._clock.monotonic()
+                    self._upstreams.probed(url, now - began if measured else None, zone_in(response))
+                    return True
+        return False
+
+
+def zone_in(response: aiohttp.ClientResponse) -> str:
+    """Return the zone that an answer names; an empty text for none."""
+    return response.headers.get(ZONE_HEADER, "")[:MAX_ZONE]

@@ -1,0 +1,130 @@
+"""Keeps the addresses of the registry in step with DNS, for those that are SRV names.
+
+An answer is good for as long as its TTL says. While DNS is away, or says that there is nothing, the last
+known addresses stay: "I cannot ask" is not "there is no registry".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+import msgspec
+import structlog
+
+from agent.registries.addresses import Source, SrvName, SrvRecord, addresses, read_source, srv_records
+from agent.registries.pool import Upstreams
+from dns.asking import Unanswered
+from dns.codec import Name, Rcode, Type
+from dns.foreign import Reply, lifetime_s
+from registry_core.domain.selection import Random
+
+# Between these a TTL is honoured, in seconds.
+TTL_LEAST_S: Final = 5.0
+TTL_MOST_S: Final = 3600.0
+# While there is no answer: doubling from the first to the most.
+RETRY_FIRST_S: Final = 1.0
+RETRY_MOST_S: Final = 30.0
+
+Ask = Callable[[Name, int], Awaitable[Reply | Unanswered]]
+_log = structlog.get_logger(component="agent.upstreams")
+
+
+class SrvReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One SRV name, as `/self` shows it."""
+
+    name: str
+    targets: list[str]
+    problem: str
+
+
+class RegistryLookup:
+    """Resolves the SRV names among `texts`, the addresses of REGISTRY_URL, into `upstreams`."""
+
+    def __init__(self, texts: Iterable[str], upstreams: Upstreams, ask: Ask, random: Random) -> None:
+        self.upstreams = upstreams
+        self._ask = ask
+        self._random = random
+        self._seed = secrets.token_bytes(16)
+        self._sources: tuple[Source, ...] = ()
+        self._found: dict[SrvName, tuple[SrvRecord, ...]] = {}
+        self._problems: dict[SrvName, str] = {}
+        self._changed = asyncio.Event()
+        self.use(texts)
+
+    def use(self, texts: Iterable[str]) -> None:
+        """Know these addresses from now on; of names that stay, what was found is kept."""
+        self._sources = tuple(map(read_source, texts))
+        names = self._names()
+        self._found = {name: self._found.get(name, ()) for name in names}
+        self._problems = {name: self._problems.get(name, "") for name in names}
+        self._deliver()
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Look all names up, again and again, until cancelled."""
+        while True:
+            self._changed.clear()
+            names = self._names()
+            if not names:
+                await self._changed.wait()
+                continue
+            async with asyncio.TaskGroup() as group:
+                keeping = [group.create_task(self._keep(name)) for name in names]
+                await self._changed.wait()
+                for task in keeping:
+                    task.cancel()
+
+    def report(self) -> list[SrvReport]:
+        """Return what is known of each name."""
+        return [
+            SrvReport(
+                name=str(name),
+                targets=[f"{one.target}:{one.port}" for one in self._found.get(name, ())],
+                problem=self._problems.get(name, ""),
+            )
+            for name in self._names()
+        ]
+
+    def _names(self) -> tuple[SrvName, ...]:
+        return tuple(dict.fromkeys(source for source in self._sources if isinstance(source, SrvName)))
+
+    def _deliver(self) -> None:
+        self.upstreams.replace(addresses(self._sources, self._found, self._seed))
+
+    async def _keep(self, name: SrvName) -> None:
+        failures = 0
+        while True:
+            try:
+                ttl_s, problem = await self._look_up(name)
+            except Exception:  # noqa: BLE001 - the top of the loop: the last known addresses stay
+                _log.exception("registry_lookup_failed", name=str(name))
+                ttl_s, problem = 0.0, "it failed; the log says more"
+            if problem and problem != self._problems.get(name):
+                _log.warning("registry_not_found", name=str(name), because=problem, kept=len(self._found[name]))
+            self._problems[name] = problem
+            failures = failures + 1 if problem else 0
+            draw = self._random.random()
+            if problem:
+                wait_s = min(RETRY_MOST_S, RETRY_FIRST_S * 2.0 ** min(failures - 1, 10)) * (0.5 + draw / 2)
+            else:
+                # A little later each, so that agents that asked together do not do so for ever.
+                wait_s = min(max(ttl_s, TTL_LEAST_S), TTL_MOST_S) * (1 + draw / 10)
+            await asyncio.sleep(wait_s)
+
+    async def _look_up(self, name: SrvName) -> tuple[float, str]:
+        """Ask once. Return how many seconds the answer is good for, and what is wrong with it, if anything."""
+        reply = await self._ask(name.name, Type.SRV)
+        if isinstance(reply, Unanswered):
+            return 0.0, "no resolver answers"
+        records = tuple(srv_records(reply))
+        if not records:
+            missing = reply.rcode == Rcode.NXDOMAIN
+            return 0.0, "there is no such name" if missing else "it has no SRV records that can be used"
+        if set(records) != set(self._found.get(name, ())):
+            self._found[name] = records
+            _log.info("registry_found", name=str(name), targets=[f"{one.target}:{one.port}" for one in records])
+            self._deliver()
+        return float(lifetime_s(reply, Type.SRV)), ""

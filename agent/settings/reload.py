@@ -1,0 +1,155 @@
+"""Reads the settings anew when their files change, or when somebody asks for it (SIGHUP).
+
+Files are looked at every few seconds, which also sees what no notification tells: a directory that is
+swapped by a symbolic link, a network disk. What is wrong is said once, and the old settings stay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import msgspec
+import structlog
+
+from agent.settings.reload_plan import ReloadPlan, planned
+from agent.settings.settings import AgentSettings
+from registry_core.blocking import in_thread
+from registry_core.errors import SettingsError
+
+POLL_S: Final = 2.0
+READ_S: Final = 10.0
+# Larger files are told apart by their time and place alone.
+MAX_HASHED_BYTES: Final = 1024 * 1024
+# Of each file: device, inode, time of change, size and content, or why there is none.
+Fingerprint: TypeAlias = tuple[tuple[object, ...], ...]
+
+_log = structlog.get_logger(component="agent.reload")
+
+
+class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Reloads, as `/self` and the metrics show them."""
+
+    files: tuple[str, ...]
+    taken: int
+    kept: int
+    problem: str  # why the last settings were not taken; empty when they were
+    need_restart: tuple[str, ...]
+
+
+class Reloader:
+    """Reloads the settings of one agent: `read` them (it blocks), and `apply` what they change."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        read: Callable[[], AgentSettings],
+        apply: Callable[[ReloadPlan], Awaitable[None]],
+    ) -> None:
+        self._settings = settings
+        self._read = read
+        self._apply = apply
+        self._asked = asyncio.Event()
+        self._taken = self._kept = 0
+        self._problem = ""
+        self._need_restart: tuple[str, ...] = ()
+
+    def ask(self) -> None:
+        """Reload now, whether a file has changed or not."""
+        self._asked.set()
+
+    def report(self) -> ReloadReport:
+        """Return how the last ones went."""
+        return ReloadReport(
+            files=self._settings.files,
+            taken=self._taken,
+            kept=self._kept,
+            problem=self._problem,
+            need_restart=self._need_restart,
+        )
+
+    async def run(self) -> None:
+        """Watch, until cancelled."""
+        # What they were when they were read, nobody knows: they are read once more, which mostly changes nothing.
+        taken: Fingerprint | None = None
+        seen = await self._look()
+        while True:
+            asked = False
+            try:
+                async with asyncio.timeout(POLL_S):
+                    await self._asked.wait()
+            except TimeoutError:
+                before, seen = seen, await self._look()
+                # One that was different a moment ago is perhaps still being written.
+                if seen == taken or seen != before:
+                    continue
+            else:
+                asked = True
+                self._asked.clear()
+                seen = await self._look()
+            taken = seen
+            await self._reload(asked=asked)
+            if len(taken) != len(self._settings.files):
+                taken = seen = await self._look()  # another static file
+
+    async def _look(self) -> Fingerprint:
+        files = self._settings.files
+        if not files:
+            return ()
+        try:
+            return await in_thread(lambda: fingerprint(files), name="look for settings", timeout_s=READ_S)
+        except TimeoutError:
+            return (("it takes too long",),)
+
+    async def _reload(self, *, asked: bool) -> None:
+        try:
+            new = await in_thread(self._read, name="read settings", timeout_s=READ_S)
+            plan = planned(self._settings, new)
+            if not plan.is_empty:
+                await self._apply(plan)
+        except SettingsError as error:
+            self._refused(str(error))
+        except TimeoutError:
+            self._refused(f"reading the settings took longer than {READ_S:g} s")
+        except Exception:  # noqa: BLE001 - the top of one reload: the agent goes on
+            _log.exception("reload_failed")
+            self._refused("it failed; the log says more")
+        else:
+            self._took(plan, silently=plan.is_empty and not asked and not self._problem)
+
+    def _refused(self, because: str) -> None:
+        self._kept += 1
+        self._problem = because
+        _log.error("settings_kept", because=because)
+
+    def _took(self, plan: ReloadPlan, *, silently: bool) -> None:
+        if silently:
+            return
+        self._taken += 1
+        self._problem = ""
+        self._settings = plan.settings
+        if plan.need_restart and plan.need_restart != self._need_restart:
+            _log.warning("settings_need_restart", settings=plan.need_restart)
+        self._need_restart = plan.need_restart
+        _log.info("settings_taken", changed=plan.changed, services=len(plan.settings.services))
+
+
+def fingerprint(files: Iterable[str]) -> Fingerprint:
+    """Return what tells one state of `files` from another. Blocks."""
+    return tuple(map(_of_one, files))
+
+
+def _of_one(name: str) -> tuple[object, ...]:
+    path = Path(name)
+    try:
+        status = path.stat()
+        content = b""
+        if status.st_size <= MAX_HASHED_BYTES:
+            with path.open("rb") as file:
+                content = hashlib.blake2b(file.read(MAX_HASHED_BYTES + 1), digest_size=16).digest()
+    except OSError as error:
+        return (error.errno,)
+    return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, content)

@@ -1,0 +1,88 @@
+"""What new settings change in a running agent: which count from now on, and which only from its next start. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from agent.settings import table
+from agent.settings.settings import AgentSettings, ServiceSpec
+from registry_core.domain.records import InstanceKey
+from registry_core.errors import SettingsError
+
+# Sockets and what hangs on them, and the folder that is held from start to end.
+NEED_RESTART: Final = {
+    "http_listen": table.HTTP_LISTEN.name,
+    "dns_listen": table.DNS_LISTEN.name,
+    "dns_zone": table.DNS_ZONE.name,
+    "dns_allow": table.DNS_ALLOW.name,
+    "dns_rate_limit": table.DNS_RATE_LIMIT.name,
+    "dns_forward": table.DNS_FORWARD.name,
+    "dns_workers": table.DNS_WORKERS.name,
+    "follow_namespace": table.FOLLOW_NAMESPACE.name,
+    "view": f"{table.VIEW_SERVICES.name}, {table.VIEW_MB.name}",
+    "state_dir": table.STATE_DIR.name,
+}
+LIVE: Final = {
+    "registry_urls": table.REGISTRY_URL.name,
+    "token": table.TOKEN.name,
+    "heartbeat_s": table.HEARTBEAT_INTERVAL.name,
+    "initial_wait_s": table.INITIAL_WAIT_TIMEOUT.name,
+    "zone": table.ZONE.name,
+    "when_none_pass": table.WHEN_NONE_PASS.name,
+    "drain_confirm_s": table.DRAIN_CONFIRM.name,
+    "drain_wait_s": table.DRAIN_WAIT.name,
+    "elsewhere": table.STATIC_FILE.name,
+    "log_level": table.LOG_LEVEL.name,
+}
+
+
+class ReloadPlan(msgspec.Struct, frozen=True):
+    """What a reload does."""
+
+    settings: AgentSettings  # what counts from now on
+    changed: tuple[str, ...]  # names of settings
+    need_restart: tuple[str, ...]  # names of settings whose new values do not count yet
+    services_changed: bool
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.changed or self.need_restart or self.services_changed)
+
+
+class ServiceChanges(msgspec.Struct, frozen=True):
+    """How the services differ."""
+
+    added: tuple[ServiceSpec, ...]
+    removed: tuple[InstanceKey, ...]
+    changed: tuple[ServiceSpec, ...]  # the same instance, otherwise described or checked
+
+
+def planned(old: AgentSettings, new: AgentSettings) -> ReloadPlan:
+    """Return what is to be done to go from `old` to `new`.
+
+    Raises SettingsError when all services would go: a disk that is full leaves such a file, and who means it has
+    a better way.
+    """
+    if old.services and not new.services:
+        raise SettingsError("there is no service in it any more; stop the agent to take all of them out")
+    kept = {field: getattr(old, field) for field in NEED_RESTART}
+    return ReloadPlan(
+        msgspec.structs.replace(new, **kept),
+        tuple(name for field, name in LIVE.items() if getattr(old, field) != getattr(new, field)),
+        tuple(name for field, name in NEED_RESTART.items() if getattr(old, field) != getattr(new, field)),
+        old.services != new.services,
+    )
+
+
+def service_changes(old: Iterable[ServiceSpec], new: Iterable[ServiceSpec]) -> ServiceChanges:
+    """Return what is to be done to go from `old` to `new`, whose instances have their ids."""
+    before = {spec.claim.key: spec for spec in old}
+    after = {spec.claim.key: spec for spec in new}
+    return ServiceChanges(
+        tuple(spec for key, spec in after.items() if key not in before),
+        tuple(key for key in before if key not in after),
+        tuple(spec for key, spec in after.items() if key in before and spec != before[key]),
+    )

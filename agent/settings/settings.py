@@ -1,0 +1,291 @@
+"""What one agent is told: the services that it stands beside, and all the rest.
+
+It comes from the environment, and from a TOML file for an agent with many services; the environment
+wins. This file only reads and checks. Whether a port is too low, or a name is taken, is for the
+registry to say.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from agent.checks.spec import CheckPace, CheckSpec
+from agent.registries.addresses import SrvName, read_source
+from agent.settings.checks import CheckDefaults, default_kind, read_checks
+from agent.settings.file import ConfigFile, ServiceTable, read_config_file
+from agent.settings.table import (
+    AGENT_TABLE,
+    CHECK,
+    CHECK_FALL,
+    CHECK_INITIAL_DELAY,
+    CHECK_INTERVAL,
+    CHECK_OPTIONS,
+    CHECK_RISE,
+    CHECK_TIMEOUT,
+    CONFIG,
+    DNS_ALLOW,
+    DNS_FORWARD,
+    DNS_LISTEN,
+    DNS_RATE_LIMIT,
+    DNS_WORKERS,
+    DNS_ZONE,
+    DRAIN_CONFIRM,
+    DRAIN_WAIT,
+    FOLLOW_NAMESPACE,
+    HEARTBEAT_INTERVAL,
+    HTTP_LISTEN,
+    INITIAL_WAIT_TIMEOUT,
+    LOG_LEVEL,
+    REGISTRY_URL,
+    SERVICE_HEALTH_ENDPOINT,
+    SERVICE_HOST,
+    SERVICE_INSTANCE_ID,
+    SERVICE_METADATA,
+    SERVICE_NAME,
+    SERVICE_PORT,
+    SERVICE_PROTOCOL,
+    SERVICE_TABLE,
+    SERVICE_TAGS,
+    SERVICE_VERSION,
+    SERVICE_WEIGHT,
+    SERVICE_ZONE,
+    STATE_DIR,
+    STATIC_FILE,
+    TABLE,
+    TOKEN,
+    VIEW_MB,
+    VIEW_SERVICES,
+    WHEN_NONE_PASS,
+    ZONE,
+)
+from agent.view.fallback import of_environment, of_file
+from agent.view.lru import MEGABYTE, ViewLimits
+from dns.access import LOOPBACK
+from dns.forward_rules import ForwardRules
+from dns.record_data import name_of
+from registry_core.domain.names import host_port
+from registry_core.domain.records import Instance, InstanceKey, Protocol, Registration
+from registry_core.domain.registration import Rules, checked
+from registry_core.domain.selection import WhenNonePass
+from registry_core.errors import SettingsError, ValidationError
+from registry_core.settings import Listen, Values, read_settings
+
+MAX_SERVICES: Final = 1000
+# Whether a port below 1024 is welcome is the registry's matter; whether it is a port is not.
+_ANY_PORT: Final = Rules(min_port=1)
+
+
+class ServiceSpec(msgspec.Struct, frozen=True):
+    """One service that the agent stands beside: what it registers as, and its checks; without any it counts as well."""
+
+    claim: Registration
+    checks: tuple[CheckSpec, ...] = ()
+    has_own_id: bool = True  # False: the id is host:port for want of a better one
+
+
+class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that an agent is told. Durations in seconds."""
+
+    registry_urls: tuple[str, ...] = REGISTRY_URL.default
+    token: str = ""
+    heartbeat_s: float = HEARTBEAT_INTERVAL.default
+    initial_wait_s: float = INITIAL_WAIT_TIMEOUT.default
+    http_listen: Listen = HTTP_LISTEN.default
+    dns_listen: Listen = DNS_LISTEN.default
+    dns_zone: str = DNS_ZONE.default
+    dns_allow: tuple[str, ...] = DNS_ALLOW.default
+    dns_rate_limit: int = DNS_RATE_LIMIT.default
+    dns_forward: ForwardRules = DNS_FORWARD.default
+    dns_workers: int = DNS_WORKERS.default
+    follow_namespace: bool = False
+    zone: str = ""
+    when_none_pass: WhenNonePass = WHEN_NONE_PASS.default
+    drain_confirm_s: float = DRAIN_CONFIRM.default
+    drain_wait_s: float = DRAIN_WAIT.default
+    view: ViewLimits = ViewLimits()
+    state_dir: str = STATE_DIR.default
+    # What the environment, and a file, say of services that nobody else knows of.
+    elsewhere: tuple[tuple[Instance, ...], tuple[Instance, ...]] = ((), ())
+    log_level: str = LOG_LEVEL.default
+    services: tuple[ServiceSpec, ...] = ()
+    files: tuple[str, ...] = ()  # where all of this was read, besides the environment
+
+
+def read_agent_settings(environment: Mapping[str, str], config: Path | None = None) -> AgentSettings:
+    """Return the settings out of `environment` and of the file `config` (or AGENT_CONFIG).
+
+    Raises SettingsError for the first that is wrong, for an unknown name, and for a file that
+    cannot be read.
+    """
+    names = {setting.name for setting in TABLE}
+    own = {name: value for name, value in environment.items() if value.strip() or name not in names}
+    path = config if config is not None else Path(own[CONFIG.name]) if CONFIG.name in own else None
+    file = read_config_file(path, [s.name for s in AGENT_TABLE]) if path is not None else ConfigFile()
+    values = read_settings(TABLE, {**file.settings, **own}, prefixes=("AGENT_", "SERVICE_"))
+    services = [_from_table(service, f"{path}: [[service]] {n}", values) for n, service in enumerate(file.services, 1)]
+    given = [s.name for s in SERVICE_TABLE if s.name in own]
+    if values[SERVICE_NAME]:
+        services.append(_from_environment(values))
+    elif given:
+        raise SettingsError(f"{SERVICE_NAME.name}: it is missing, and {given[0]} is set (example: osint_service)")
+    return AgentSettings(
+        registry_urls=_not_here(values[DNS_ZONE], values[REGISTRY_URL]),
+        token=values[TOKEN],
+        heartbeat_s=values[HEARTBEAT_INTERVAL],
+        initial_wait_s=values[INITIAL_WAIT_TIMEOUT],
+        http_listen=values[HTTP_LISTEN],
+        dns_listen=values[DNS_LISTEN],
+        dns_zone=values[DNS_ZONE],
+        # Whoever is let in besides, the machine's own programs stay.
+        dns_allow=tuple(dict.fromkeys((*LOOPBACK, *values[DNS_ALLOW]))),
+        dns_rate_limit=values[DNS_RATE_LIMIT],
+        dns_forward=_outside(values[DNS_ZONE], values[DNS_FORWARD]),
+        dns_workers=values[DNS_WORKERS],
+        follow_namespace=values[FOLLOW_NAMESPACE] == "on",
+        zone=values[ZONE],
+        when_none_pass=values[WHEN_NONE_PASS],
+        drain_confirm_s=values[DRAIN_CONFIRM],
+        drain_wait_s=values[DRAIN_WAIT],
+        view=ViewLimits(values[VIEW_SERVICES], values[VIEW_MB] * MEGABYTE),
+        state_dir=values[STATE_DIR],
+        elsewhere=(
+            tuple(of_environment(environment)),
+            tuple(of_file(Path(values[STATIC_FILE]))) if values[STATIC_FILE] else (),
+        ),
+        log_level=values[LOG_LEVEL],
+        services=_distinct(services),
+        files=tuple(str(file) for file in (path, values[STATIC_FILE]) if file),
+    )
+
+
+def _outside(zone: str, rules: ForwardRules) -> ForwardRules:
+    """Return `rules`, none of which may be about names that are answered here."""
+    apex = name_of(zone)
+    for rule in rules.rules:
+        if rule.suffix[-len(apex) :] == apex:
+            raise SettingsError(
+                f"{DNS_FORWARD.name}: {rule} cannot be used: names under {zone} are answered here and never forwarded "
+                f"(example: {DNS_FORWARD.example})"
+            )
+    return rules
+
+
+def _not_here(zone: str, urls: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `urls`, none of which this agent would have to ask itself for."""
+    apex = name_of(zone)
+    for url in urls:
+        source = read_source(url)
+        if isinstance(source, SrvName) and source.name[-len(apex) :] == apex:
+            raise SettingsError(
+                f"{REGISTRY_URL.name}: {url!r} cannot be used: names under {zone} are answered here, out of what the "
+                f"registry says (example: {REGISTRY_URL.example})"
+            )
+    return urls
+
+
+def _from_environment(values: Values) -> ServiceSpec:
+    if not values[SERVICE_PORT]:
+        raise SettingsError(f"{SERVICE_PORT.name}: {SERVICE_NAME.name} is set, so the port is needed (example: 8034)")
+    table = ServiceTable(
+        name=values[SERVICE_NAME],
+        host=values[SERVICE_HOST],
+        port=values[SERVICE_PORT],
+        health_endpoint=values[SERVICE_HEALTH_ENDPOINT],
+        protocol=values[SERVICE_PROTOCOL],
+        version=values[SERVICE_VERSION],
+        weight=values[SERVICE_WEIGHT],
+        tags=values[SERVICE_TAGS],
+        metadata=values[SERVICE_METADATA],
+        zone=values[SERVICE_ZONE],
+        instance_id=values[SERVICE_INSTANCE_ID],
+        check=_check_of_environment(values),
+    )
+    try:
+        return _spec(table, values)
+    except ValidationError as error:
+        top, _, option = (error.field or "").partition(".")
+        if top == "check":
+            name = f"AGENT_CHECK_{option.upper()}" if option else CHECK.name
+        else:
+            name = "SERVICE_NAME" if top == "service_name" else f"SERVICE_{top.upper()}"
+        raise SettingsError(_line(name, error)) from None
+
+
+def _check_of_environment(values: Values) -> dict[str, str]:
+    """Return what the environment says of the one service's check, as a table of the file would."""
+    options = {key: values[setting] for key, setting in CHECK_OPTIONS.items() if values[setting]}
+    if not options:
+        return {}
+    return {"kind": default_kind(values[CHECK], Protocol(values[SERVICE_PROTOCOL])).value, **options}
+
+
+def _from_table(table: ServiceTable, where: str, values: Values) -> ServiceSpec:
+    try:
+        return _spec(table, values)
+    except ValidationError as error:
+        field = "name" if error.field == "service_name" else error.field
+        raise SettingsError(_line(f"{where} ({table.name}): {field}", error)) from None
+
+
+def _line(name: str, error: ValidationError) -> str:
+    shown = f"{error.provided!r} cannot be used: " if error.provided is not None else ""
+    return f"{name}: {shown}{error.message} (example: {error.example})"
+
+
+def _spec(table: ServiceTable, values: Values) -> ServiceSpec:
+    try:
+        protocol = Protocol(table.protocol)
+    except ValueError:
+        raise ValidationError(
+            f"a protocol is one of {', '.join(Protocol)}", field="protocol", provided=table.protocol, example="http"
+        ) from None
+    claim = Registration(
+        service_name=table.name,
+        host=table.host or socket.gethostname(),
+        port=table.port,
+        instance_id=table.instance_id or "0",  # for the checks; replaced below
+        health_endpoint=table.health_endpoint,
+        protocol=protocol,
+        version=table.version,
+        weight=table.weight,
+        tags=tuple(table.tags),
+        metadata=table.metadata,
+        zone=table.zone or values[ZONE],
+    )
+    claim = checked(claim, _ANY_PORT)
+    if not table.instance_id:
+        claim = msgspec.structs.replace(claim, instance_id=host_port(claim.host, claim.port))
+    return ServiceSpec(claim, read_checks(table.check, claim, _defaults(values)), has_own_id=bool(table.instance_id))
+
+
+def _defaults(values: Values) -> CheckDefaults:
+    pace = CheckPace(
+        interval_s=values[CHECK_INTERVAL],
+        timeout_s=values[CHECK_TIMEOUT],
+        rise=values[CHECK_RISE],
+        fall=values[CHECK_FALL],
+        initial_delay_s=values[CHECK_INITIAL_DELAY],
+    )
+    return CheckDefaults(values[CHECK], pace)
+
+
+def _distinct(services: list[ServiceSpec]) -> tuple[ServiceSpec, ...]:
+    if len(services) > MAX_SERVICES:
+        raise SettingsError(f"{len(services)} services are configured, and one agent takes at most {MAX_SERVICES}")
+    seen: dict[InstanceKey | str, str] = {}
+    for spec in services:
+        claim = spec.claim
+        marks: tuple[InstanceKey | str, ...] = (claim.key, f"{claim.host}:{claim.port}")
+        for mark in marks:
+            if mark in seen:
+                raise SettingsError(
+                    f"{claim.service_name}: {claim.instance_id} is configured twice "
+                    f"(the other is of {seen[mark]}); give each its own host:port and instance_id"
+                )
+            seen[mark] = claim.service_name
+    return tuple(services)

@@ -1,0 +1,1 @@
+"""What an agent knows of the fleet: followed, bounded, kept on disk."""

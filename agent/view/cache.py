@@ -1,0 +1,360 @@
+"""Which services an agent holds, and what it knows of the rest: their names. Pure.
+
+A fleet that fits into the bounds is held whole. Of a larger one the view holds what is asked for; it still
+follows every event, so that it knows all names, and so that the registry's digest can be checked exactly:
+
+    digest of the registry = digest of what is held, xor `rest`
+
+An event of a service that is held changes the first part, as we work it out. An event of one that is not held
+changes `rest`, by as much as the registry's own digest changed with it. A service that is asked for is read
+apart, at a cursor of its own; the events up to there have happened to it already, and are not applied again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from typing import Final
+
+import msgspec
+
+from agent.view.footprint import SERVICE_BYTES, instance_bytes
+from agent.view.lru import Room, ViewLimits
+from agent.view.staging import Staging, labels_of, size_of
+from registry_core.domain.catalog import Catalog, Lived
+from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered
+from registry_core.domain.records import InstanceKey
+from registry_core.watch.cursor import Cursor
+from registry_core.watch.stage import Absent, Rest, absent_of
+
+# Events of one service while it is being read. Whatever changes faster is read again.
+MAX_EXPECTED_EVENTS: Final = 1000
+_NOWHERE: Final = Position(0, "", 0)  # who was taken out between two histories has no place in either
+
+
+class _Expected(msgspec.Struct):
+    """A service that is being read: where the view stood when that began, and what happened to it since."""
+
+    since: Cursor
+    events: list[Event] = []
+
+
+class LossGuard(msgspec.Struct, frozen=True):
+    """A snapshot that would have dropped more than half of the known services, of a registry that has just started.
+
+    It was not believed: what it lacks stays until the registry knows everybody again.
+    """
+
+    known: int  # services that were known before it
+    missing: int  # of which it did not have so many
+    since: float  # the view's clock
+
+
+class Holdings:
+    """The catalogue of what is held, the names of the rest, and who gives way to whom."""
+
+    def __init__(self, limits: ViewLimits | None = None, own: frozenset[str] = frozenset()) -> None:
+        """`own` are the labels of services that are always held."""
+        self.catalog = Catalog()
+        self.room = Room(limits if limits is not None else ViewLimits(), own)
+        self.absent: dict[str, Absent] = {}
+        self.evictions = 0
+        self._rest: int | None = 0  # None: it cannot be told
+        self._told: int | None = None  # the registry's digest where the view stands
+        self._ahead: dict[str, Cursor] = {}  # services that were read at a cursor which the view has yet to reach
+        self._expected: dict[str, _Expected] = {}
+
+    def labels(self) -> set[str]:
+        """Return the labels of all services, held or not."""
+        return set(self.catalog.labels()) | self.absent.keys()
+
+    def names(self) -> list[str]:
+        """Return the names of all services, sorted."""
+        if not self.absent:
+            return self.catalog.names()
+        return sorted([*self.catalog.names(), *(absent.name for absent in self.absent.values())])
+
+    def adds_up(self, digest: str) -> bool:
+        """Return whether what is held, and the rest, make the registry's `digest`.
+
+        After events of a registry that does not say what they did to its digest, the rest is what is missing.
+        """
+        self._told = told = _number(digest)
+        if told is None:
+            return False
+        if self._rest is None:
+            self._rest = told ^ self._digest
+        return self._digest ^ self._rest == told
+
+    # -- changes of the whole
+
+    def staging(self) -> Staging:
+        """Return where the parts of a snapshot may go."""
+        return Staging(self.catalog, self.room)
+
+    def replace(self, instances: Sequence[Lived], rest: Rest) -> set[str]:
+        """Become just this; return the labels that changed, in what they hold or in being there."""
+        before = self.absent
+        changed = self.catalog.replace(instances)
+        changed |= {label for label in before if label not in rest.absent}
+        changed |= {label for label in rest.absent if label not in before}
+        self.absent = dict(rest.absent)
+        self._resettled(rest.digest, rest.sizes)
+        return changed | self.make_room()
+
+    def merge(self, instances: Sequence[Lived], rest: Rest) -> set[str]:
+        """Add or update and drop nothing; return the labels that changed."""
+        changed = self.catalog.merge(instances)
+        for label in labels_of(instances, {}):
+            self.absent.pop(label, None)
+        for label, absent in rest.absent.items():
+            if label not in self.absent:
+                changed.add(label)
+            # What is held of it is of before, and there is no room for what it is now.
+            self.catalog.remove_service(label)
+            self.absent[label] = absent
+        self._resettled(rest.digest, {})  # a service may have more instances now than the snapshot
+        return changed | self.make_room()
+
+    def move(self, instances: Iterable[Lived], removed: Iterable[tuple[InstanceKey, int]] = ()) -> set[str]:
+        """Go on under another history, in which these instances are new or changed, and those were taken out.
+
+        With each of those comes how many instances its service has left. Returns the labels that changed.
+        """
+        self._ahead.clear()
+        self._expected.clear()  # what is being read now is of the old one
+        self._told = None
+        by_label: dict[str, list[Lived]] = {}
+        for lived in instances:
+            by_label.setdefault(lived.instance.key.label, []).append(lived)
+        changed: set[str] = set()
+        for label, of_it in by_label.items():
+            there = [lived.instance for lived in of_it]
+            known = self.absent.get(label)
+            if known is not None:
+                self._rest = None  # nobody says what was changed of it
+                joined = self.absent[label] = reduce(Absent.joined_by, there, known)
+                if joined is not known:
+                    changed.add(label)
+            elif self._has_no_room(label, size_of(there)):
+                self._rest = None
+                self._put_away(label, absent_of(there))
+                changed.add(label)
+            else:
+                changed |= self.catalog.merge(of_it)
+                self._measure(label)
+        for key, left in removed:
+            changed |= self._taken_out(key, left)
+        return changed | self.make_room()
+
+    def _taken_out(self, key: InstanceKey, left: int) -> set[str]:
+        event = Deregistered(_NOWHERE, key)
+        if key.label in self.absent:
+            self._rest = None
+            return self._apply_to_absent(event, left)
+        before = self._size_of(key)
+        if self.catalog.apply(event) is None:
+            return set()
+        self._resize(key.label, -before)
+        return {key.label}
+
+    def loss(self, instances: Iterable[Lived], rest: Rest, now: float) -> LossGuard | None:
+        """Return what a snapshot would take away, when that is more than half of what is known."""
+        known = self.labels()
+        missing = len(known - labels_of(instances, rest.absent))
+        return LossGuard(len(known), missing, now) if 2 * missing > len(known) else None
+
+    def _resettled(self, rest: int, sizes: Mapping[str, int]) -> None:
+        self._rest, self._told = rest, None
+        self._ahead.clear()
+        self._expected.clear()  # what is being read now may be of before
+        for label in tuple(self.catalog.labels()):
+            if label in sizes:
+                self.room.put(label, sizes[label])
+            else:
+                self._measure(label)
+        for label in self.room.labels():
+            if not self.catalog.instance_count(label):
+                self.room.leave(label)
+        self.room.names = len(self.absent)
+
+    # -- one event
+
+    def apply(self, event: Event, *, digest: str = "", count: int = -1) -> set[str]:
+        """Apply one event; return the labels of the services whose lookups it changed.
+
+        `digest` is the registry's after it, and `count` how many instances the service then has; "" and -1
+        when it does not say.
+        """
+        label = event.key.label
+        told, self._told = self._told, _number(digest)
+        expected = self._expected.get(label)
+        if expected is not None and len(expected.events) <= MAX_EXPECTED_EVENTS:
+            expected.events.append(event)
+        if label in self.absent:
+            self._shift_rest(told)
+            return self._apply_to_absent(event, count)
+        if self._has_happened(label, event.position):
+            self._shift_rest(told)
+            return set()
+        if isinstance(event, Registered) and self._has_no_room(label, SERVICE_BYTES + instance_bytes(event.instance)):
+            self._shift_rest(told)
+            self._put_away(label, absent_of([event.instance]))
+            return {label} | self.make_room()  # a name takes room, too
+        before = self._size_of(event.key)
+        changed = self.catalog.apply(event)
+        if changed is None:
+            return set()
+        self._resize(label, self._size_of(event.key) - before)
+        return {label} | self.make_room()
+
+    def _apply_to_absent(self, event: Event, count: int) -> set[str]:
+        label, known = event.key.label, self.absent[event.key.label]
+        match event:
+            case Registered(instance=instance):
+                self.absent[label] = known.joined_by(instance)
+                return set() if self.absent[label] is known else {label}
+            case Deregistered() | Expired() if count == 0:
+                self._bring_back(label)
+                return {label}
+            case _:
+                return set()
+
+    def _has_no_room(self, label: str, size: int) -> bool:
+        """Return whether a service that is new would need the place of another."""
+        if self.catalog.instance_count(label) or label in self.room.own:
+            return False
+        return not self.room.fits(size)
+
+    def _has_happened(self, label: str, position: Position) -> bool:
+        ahead = self._ahead.get(label)
+        if ahead is None:
+            return False
+        if _is_up_to(position, ahead):
+            return True
+        del self._ahead[label]
+        return False
+
+    # -- services that are asked for
+
+    def asked(self, label: str) -> None:
+        """Take note that somebody asked for `label`."""
+        self.room.asked(label)
+
+    def expect(self, label: str, since: Cursor) -> None:
+        """Begin to read a service that is not held, while the view stands at `since`."""
+        self._expected[label] = _Expected(since)
+
+    def give_up(self, label: str) -> None:
+        """End the reading of a service without a result."""
+        self._expected.pop(label, None)
+
+    def take(self, label: str, instances: Sequence[Lived], cursor: Cursor, digest: str) -> set[str] | None:
+        """Take a service as it was read at `cursor`, with its own `digest`; return the labels that changed.
+
+        None: that is older than the view, of another history, or not what the registry has. Nothing was taken.
+        """
+        expected = self._expected.pop(label, None)
+        if expected is None or len(expected.events) > MAX_EXPECTED_EVENTS or not _is_after(cursor, expected.since):
+            return None
+        if label not in self.absent:
+            return set()
+        read = Catalog()
+        read.merge(instances)
+        if read.digest != digest or set(read.labels()) - {label}:
+            return None
+        before = self._digest
+        self._bring_back(label)
+        self.catalog.merge(instances)
+        for event in expected.events:
+            if not _is_up_to(event.position, cursor):
+                self.catalog.apply(event)
+        if self._rest is not None:
+            self._rest ^= before ^ self._digest
+        self._ahead[label] = cursor
+        if self.catalog.instance_count(label):
+            self._measure(label)
+            self.room.asked(label)
+        return {label} | self.make_room()
+
+    def reached(self, cursor: Cursor) -> None:
+        """Forget which services were ahead of the view, where it has reached them."""
+        self._ahead = {label: at for label, at in self._ahead.items() if not _is_after(cursor, at)}
+
+    def wanted_back(self, most: int) -> list[str]:
+        """Return services, at most so many, that can be held again: the fleet has become smaller."""
+        if not self.absent:
+            return []
+        held = max(1, len(self.room))
+        estimate = self.room.bytes + len(self.absent) * (self.room.bytes // held)
+        limits = self.room.limits
+        # With something to spare, or what is read now has to go at once.
+        if len(self.room) + len(self.absent) > limits.services or estimate > limits.bytes * 0.9:
+            return []
+        return sorted(self.absent)[:most]
+
+    # -- places
+
+    def make_room(self) -> set[str]:
+        """Have services give way until the bounds are kept; return their labels."""
+        gone: set[str] = set()
+        while (label := self.room.give_up()) is not None:
+            before = self._digest
+            absent = absent_of([lived.instance for lived in self.catalog.lived(label)])
+            self.catalog.remove_service(label)
+            if self._rest is not None:
+                self._rest ^= before ^ self._digest
+            self._put_away(label, absent)
+            self.evictions += 1
+            gone.add(label)
+        return gone
+
+    @property
+    def _digest(self) -> int:
+        return int(self.catalog.digest, 16)
+
+    def _shift_rest(self, told: int | None) -> None:
+        """Have the rest change by as much as the registry's digest has, which was `told` before."""
+        if self._rest is None or told is None or self._told is None:
+            self._rest = None
+        else:
+            self._rest ^= told ^ self._told
+
+    def _size_of(self, key: InstanceKey) -> int:
+        instance = self.catalog.get(key)
+        return 0 if instance is None else instance_bytes(instance)
+
+    def _measure(self, label: str) -> None:
+        self.room.put(label, size_of(lived.instance for lived in self.catalog.lived(label)))
+
+    def _resize(self, label: str, by: int) -> None:
+        if self.catalog.instance_count(label):
+            self.room.put(label, (self.room.size_of(label) or SERVICE_BYTES) + by)
+        else:
+            self.room.leave(label)
+
+    def _put_away(self, label: str, absent: Absent) -> None:
+        self.absent[label] = absent
+        self.room.names = len(self.absent)
+
+    def _bring_back(self, label: str) -> None:
+        del self.absent[label]
+        self.room.names = len(self.absent)
+
+
+def _number(digest: str) -> int | None:
+    try:
+        return int(digest, 16)
+    except ValueError:
+        return None
+
+
+def _is_up_to(position: Position, cursor: Cursor) -> bool:
+    """Return whether a reader at `cursor` has seen the event at `position`."""
+    seen = cursor.at(position.shard)
+    return seen is not None and seen.epoch == position.epoch and position.revision <= seen.revision
+
+
+def _is_after(cursor: Cursor, since: Cursor) -> bool:
+    """Return whether a reader at `cursor` has seen everything that one at `since` has."""
+    return bool(since.positions) and all(_is_up_to(position, cursor) for position in since.positions)

@@ -1,0 +1,165 @@
+"""Reads services that the view knows and does not hold, when somebody asks for them.
+
+Each is read once, however many ask; who asks is kept waiting for a second at most, and nobody else is. It
+asks the replica whose events the view follows, so that what it reads is not older than the view.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Final
+
+import aiohttp
+import structlog
+from yarl import URL
+
+from agent.registries.client import headers_for
+from agent.view.view import READY, View
+from registry_core.domain.freshness import Refresh, decide
+from registry_core.watch.cursor import Cursor
+from registry_core.watch.reader import BrokenStream, Replaced, WatchReader
+
+# How long somebody who asks is kept waiting; the reading itself may take longer, for whoever asks next.
+WAIT_S: Final = 1.0
+LOAD_S: Final = 5.0
+# The connections to the registry are for heartbeats, too.
+AT_ONCE: Final = 8
+MAX_LOADS: Final = 256
+MAX_WAITING: Final = 2000
+# The view may have gone on while a service was read, or have been replaced.
+TRIES: Final = 3
+RETRY_S: Final = 0.05
+
+_log = structlog.get_logger(component="agent.loader")
+
+
+class TooLarge(Exception):
+    """Raised when a service takes more than the view may hold."""
+
+
+class ServiceLoader:
+    """Loads services into `view`. `registry` says whom to ask; None: nobody can be asked now."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, view: View, *, registry: Callable[[], str | None], token: str = ""
+    ) -> None:
+        self._session = session
+        self._view = view
+        self._registry = registry
+        self._headers = headers_for(token)
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._loads: dict[str, asyncio.Task[None]] = {}
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._waiters = 0
+        self.loads = self.failures = self.refusals = 0
+
+    def use_token(self, token: str) -> None:
+        """Send this token from now on."""
+        self._headers = headers_for(token)
+
+    async def close(self) -> None:
+        """End all reading; whoever waits is told at once. Safe to call twice."""
+        tasks = tuple(self._loads.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def fetch(self, label: str) -> asyncio.Future[None] | None:
+        """Begin to read a service, unless that is going on; return what is done when it is there, or WAIT_S over.
+
+        None: nobody can be asked, or too much is asked for already.
+        """
+        if label not in self._loads and not self.begin(label):
+            return None
+        if self._waiters >= MAX_WAITING:
+            self.refusals += 1
+            return None
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(WAIT_S, _settle, waiter)
+        self._waiters += 1
+        self._waiting.setdefault(label, []).append(waiter)
+        waiter.add_done_callback(lambda _: self._waited(timer))
+        return waiter
+
+    def begin(self, label: str) -> bool:
+        """Begin to read a service for whoever asks next. False: it cannot be done now."""
+        # What is not held has no age to be served at: it is refreshed first, if that can be done.
+        if decide(math.inf, self._registry() is not None).refresh is not Refresh.FIRST:
+            return False
+        if len(self._loads) >= MAX_LOADS:
+            self.refusals += 1
+            return False
+        task = asyncio.create_task(self._load(label))
+        self._loads[label] = task
+        task.add_done_callback(lambda _: self._ended(label))
+        return True
+
+    async def _load(self, label: str) -> None:
+        try:
+            async with asyncio.timeout(LOAD_S), self._turns:
+                for _ in range(TRIES):
+                    if await self._read(label):
+                        self.loads += 1
+                        return
+                    await asyncio.sleep(RETRY_S)
+            self._failed(label, "it changes faster than it can be read")
+        except (aiohttp.ClientError, OSError, TimeoutError, BrokenStream, TooLarge) as error:
+            self._failed(label, str(error) or type(error).__name__)
+
+    def _failed(self, label: str, because: str) -> None:
+        self.failures += 1
+        _log.debug("service_not_read", service=label, because=because)
+
+    async def _read(self, label: str) -> bool:
+        """Read a service as it is now into the view; return whether the view took it. Raises when it cannot be read."""
+        url = self._registry()
+        if url is None:
+            raise ConnectionError("the registry cannot be asked now")
+        self._view.expect(label)
+        try:
+            everything = await self._ask(url, label)
+            if everything.state != READY and not everything.instances:
+                raise ConnectionError("the registry does not know everybody yet")
+            return self._view.take(label, everything)
+        finally:
+            self._view.give_up(label)
+
+    async def _ask(self, url: str, label: str) -> Replaced:
+        async with self._session.get(
+            URL(f"{url}/watch?once=1&service={label}", encoded=True),
+            headers=self._headers,
+            allow_redirects=False,
+        ) as response:
+            if response.status != 200:
+                raise ConnectionError(f"HTTP {response.status}")
+            reader = WatchReader(Cursor())
+            size = 0
+            found = None
+            async for data in response.content.iter_any():
+                size += len(data)
+                if size > self._view.limits.bytes:
+                    response.close()
+                    raise TooLarge(f"it has more than {self._view.limits.bytes} bytes")
+                for change in reader.feed(data):
+                    if isinstance(change, Replaced):
+                        found = change
+        if found is None:
+            raise ConnectionError("the registry ended the stream early")
+        return found
+
+    def _waited(self, timer: asyncio.TimerHandle) -> None:
+        self._waiters -= 1
+        timer.cancel()
+
+    def _ended(self, label: str) -> None:
+        del self._loads[label]
+        for waiter in self._waiting.pop(label, ()):
+            _settle(waiter)
+
+
+def _settle(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,136 @@
+"""The view as a file: what an agent answers with when it starts and nobody is there to be asked. Pure.
+
+One header line of JSON, then one line for each instance. Nothing of it is taken before all of it was
+checked: length, checksum and every record. What cannot be taken is BadSnapshot, with the reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from registry_core.domain.catalog import Lived, share
+from registry_core.errors import ValidationError, VerticeError
+from registry_core.watch.cursor import Cursor, parse_cursor
+
+FORMAT: Final = "vertice-agent-snapshot"
+VERSION: Final = 1
+# About what a million instances take; more was never written by an agent.
+MAX_BYTES: Final = 512 * 1024 * 1024
+# Instances that are encoded in one go. It happens in a thread, between two of whose steps lookups are answered.
+_STEP: Final = 200
+# Bytes that are decoded in one go: the texts that they share are freed before the next ones are made.
+_STEP_BYTES: Final = 64 * 1024
+_ENCODER: Final = msgspec.json.Encoder()
+_LIVED: Final = msgspec.json.Decoder(Lived)
+
+
+class BadSnapshot(VerticeError):
+    """Raised when bytes are no whole, unchanged snapshot of this version; its text is one line."""
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """What an agent knew, and how sure of it it was."""
+
+    instances: tuple[Lived, ...]
+    cursor: Cursor
+    digest: str  # of the catalogue that these instances make
+    confirmed_at: float  # when the registry last confirmed it: Unix seconds, by the agent's clock
+
+
+class _Header(msgspec.Struct, kw_only=True):
+    format: str
+    version: int
+    count: int
+    bytes: int  # below the header
+    checksum: str  # of the bytes below the header
+    cursor: str
+    digest: str
+    confirmed_at: float
+
+
+class _Kind(msgspec.Struct):
+    """What tells a snapshot, of whatever version, from other files."""
+
+    format: str = ""
+    version: int = 0
+
+
+def encode(saved: Saved) -> Iterator[bytes]:
+    """Yield the file of `saved` in parts, the header first."""
+    parts = list(_lines(saved.instances))
+    header = _Header(
+        format=FORMAT,
+        version=VERSION,
+        count=len(saved.instances),
+        bytes=sum(map(len, parts)),
+        checksum=checksum_of(parts),
+        cursor=str(saved.cursor),
+        digest=saved.digest,
+        confirmed_at=saved.confirmed_at,
+    )
+    yield _ENCODER.encode(header) + b"\n"
+    yield from parts
+
+
+def _lines(instances: Iterable[Lived]) -> Iterator[bytes]:
+    rest = iter(instances)
+    while step := list(islice(rest, _STEP)):
+        yield _ENCODER.encode_lines(step)
+
+
+def checksum_of(parts: Iterable[bytes]) -> str:
+    """Return the checksum of what stands below the header."""
+    checksum = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        checksum.update(part)
+    return checksum.hexdigest()
+
+
+def decode(data: bytes) -> Saved:
+    """Return what `data` holds. Raises BadSnapshot."""
+    if len(data) > MAX_BYTES:
+        raise BadSnapshot(f"it has more than {MAX_BYTES} bytes")
+    first, _, body = data.partition(b"\n")
+    header = _header(first)
+    if len(body) != header.bytes:
+        raise BadSnapshot(f"{header.bytes} bytes should follow its first line, and {len(body)} do: it was cut short")
+    if checksum_of([body]) != header.checksum:
+        raise BadSnapshot("its checksum is that of other bytes: it was changed after it was written")
+    try:
+        instances = tuple(_records(body))
+        cursor = parse_cursor(header.cursor)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValidationError) as error:
+        raise BadSnapshot(f"what it holds cannot be read: {error}") from None
+    if len(instances) != header.count:
+        raise BadSnapshot(f"it should hold {header.count} instances, and holds {len(instances)}")
+    return Saved(instances, cursor, header.digest, header.confirmed_at)
+
+
+def _records(body: bytes) -> Iterator[Lived]:
+    start = 0
+    while start < len(body):
+        end = body.find(b"\n", start + _STEP_BYTES) + 1 or len(body)
+        for lived in _LIVED.decode_lines(body[start:end]):
+            share(lived.instance)
+            yield lived
+        start = end
+
+
+def _header(line: bytes) -> _Header:
+    try:
+        kind = msgspec.json.decode(line, type=_Kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        kind = _Kind()
+    if kind.format != FORMAT:
+        raise BadSnapshot("it is no snapshot of an agent")
+    if kind.version != VERSION:
+        raise BadSnapshot(f"it is of version {kind.version}, and this agent knows version {VERSION}")
+    try:
+        return msgspec.json.decode(line, type=_Header)
+    except msgspec.MsgspecError as error:
+        raise BadSnapshot(f"its first line cannot be read: {error}") from None

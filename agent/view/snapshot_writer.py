@@ -1,0 +1,114 @@
+"""Keeps the snapshot on disk in step with the view: written when something changed, and not too often.
+
+A disk that is full or read-only costs nobody an answer: it is said once, counted, and tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Final
+
+import msgspec
+import structlog
+
+from agent.view.snapshot_file import Saved
+from agent.view.state_dir import StateDir
+from agent.view.view import View
+from registry_core.blocking import in_thread
+from registry_core.ports import Clock
+
+# At most one file in so many seconds, however much the fleet changes.
+SAVE_EVERY_S: Final = 5.0
+# For one write; a disk that takes longer is broken, and its thread is waited for no more.
+WRITE_S: Final = 20.0
+RETRY_S: Final = 30.0
+
+_log = structlog.get_logger(component="agent.state")
+
+
+class SnapshotReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The snapshot on disk, as `/self` and the metrics show it."""
+
+    path: str
+    saved_at: float | None  # Unix seconds; None: this agent has not written one yet
+    instances: int
+    saves: int
+    failures: int
+    problem: str
+
+
+class SnapshotKeeper:
+    """Writes the view of one agent into its state folder."""
+
+    def __init__(
+        self,
+        state: StateDir,
+        view: View,
+        clock: Clock,
+        *,
+        save_every_s: float = SAVE_EVERY_S,
+    ) -> None:
+        self._state = state
+        self._view = view
+        self._clock = clock
+        self._save_every_s = save_every_s
+        self._dirty = asyncio.Event()
+        self._problem = state.problem
+        self._saved_at: float | None = None
+        self._instances = self._saves = self._failures = 0
+        view.subscribe(self._changed)
+
+    def report(self) -> SnapshotReport:
+        """Return how the file stands."""
+        return SnapshotReport(
+            path=str(self._state.path),
+            saved_at=self._saved_at,
+            instances=self._instances,
+            saves=self._saves,
+            failures=self._failures,
+            problem=self._problem,
+        )
+
+    async def run(self) -> None:
+        """Write what changes, until cancelled."""
+        while True:
+            await self._dirty.wait()
+            # What changes meanwhile goes along.
+            await asyncio.sleep(self._save_every_s)
+            if not await self.save():
+                await asyncio.sleep(RETRY_S)
+
+    async def save(self, most_s: float = WRITE_S) -> bool:
+        """Write now what is not written yet, in at most `most_s`. False: it could not be done, and was said."""
+        if not self._dirty.is_set() or not self._state.is_held or not self._view.loaded:
+            self._dirty.clear()
+            return True
+        self._dirty.clear()
+        saved = self._view.saved(self._clock.wall())
+        try:
+            write = partial(self._state.write_snapshot, saved)
+            await in_thread(write, name="write snapshot", timeout_s=most_s)
+        except (OSError, TimeoutError) as error:
+            self._failed(saved, error, most_s)
+            return False
+        if self._problem:
+            _log.info("snapshot_written_again", path=str(self._state.path))
+        self._problem = ""
+        self._saved_at, self._instances = self._clock.wall(), len(saved.instances)
+        self._saves += 1
+        return True
+
+    def _failed(self, saved: Saved, error: OSError | TimeoutError, most_s: float) -> None:
+        self._dirty.set()
+        self._failures += 1
+        said = getattr(error, "strerror", None) or str(error) or f"it took longer than {most_s:g} s"
+        if said != self._problem:
+            self._problem = said
+            _log.warning(
+                "snapshot_not_written", path=str(self._state.path), instances=len(saved.instances), because=said
+            )
+
+    def _changed(self, labels: frozenset[str]) -> None:
+        if labels:  # none: time passed, and nothing else
+            self._dirty.set()

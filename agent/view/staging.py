@@ -1,0 +1,72 @@
+"""What is kept of a snapshot while it comes in: the services that have room in the view, of the rest the names.
+
+A fleet that fits is kept whole. Of a larger one as much is held at any moment as the view itself may hold,
+however long the snapshot is. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from agent.view.footprint import SERVICE_BYTES, instance_bytes
+from agent.view.lru import Room
+from registry_core.domain.catalog import Catalog, Lived, instance_digest, share
+from registry_core.domain.records import Instance
+from registry_core.watch.stage import Absent, Rest, absent_of
+
+
+class Staging:
+    """A stage with the bounds of a view, which prefers what that view holds because it was asked for."""
+
+    def __init__(self, held: Catalog, room: Room) -> None:
+        """`held` and `room` are the view's, and are only read."""
+        self._held = held
+        self._places = room
+        self._room = Room(room.limits, room.own)
+        self._kept: dict[str, list[Lived]] = {}
+        self._absent: dict[str, Absent] = {}
+        self._digest = 0
+
+    def add(self, instances: Iterable[Lived]) -> None:
+        for lived in instances:
+            self._add(lived)
+
+    def taken(self) -> tuple[tuple[Lived, ...], Rest]:
+        kept = tuple(lived for instances in self._kept.values() for lived in instances)
+        sizes = {label: self._room.size_of(label) for label in self._kept}
+        return kept, Rest(self._absent, self._digest, sizes)
+
+    def _add(self, lived: Lived) -> None:
+        instance = lived.instance
+        label = instance.key.label
+        if label in self._absent:
+            self._pass_over(label, instance)
+            return
+        held = self._held.get(instance.key)
+        if held == instance:
+            lived = Lived(held, lived.heartbeat_at)  # so that it is not in memory twice
+        else:
+            share(instance)
+        self._kept.setdefault(label, []).append(lived)
+        self._room.put(label, (self._room.size_of(label) or SERVICE_BYTES) + instance_bytes(instance))
+        if self._places.wants(label):
+            self._room.asked(label)
+        while (gone := self._room.give_up()) is not None:
+            for one in self._kept.pop(gone):
+                self._pass_over(gone, one.instance)
+            self._room.names = len(self._absent)
+
+    def _pass_over(self, label: str, instance: Instance) -> None:
+        self._digest ^= instance_digest(instance)
+        known = self._absent.get(label)
+        self._absent[label] = absent_of([instance]) if known is None else known.joined_by(instance)
+
+
+def size_of(instances: Iterable[Instance]) -> int:
+    """Return the bytes that a service with these instances takes in a view."""
+    return SERVICE_BYTES + sum(map(instance_bytes, instances))
+
+
+def labels_of(instances: Iterable[Lived], rest: Mapping[str, Absent]) -> set[str]:
+    """Return the labels of all services of a snapshot."""
+    return {lived.instance.key.label for lived in instances} | rest.keys()

@@ -1,0 +1,118 @@
+"""AGENT_STATE_DIR: what an agent keeps over its restarts. One agent has it at a time.
+
+The snapshot of its view, the ids of its instances, and its latest epoch. A folder that cannot be used
+is no reason not to run: what can be read is read, what cannot be written is said once, and tried again.
+Everything here blocks: it is called from threads, and before the loop runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from agent.files import replace_file
+from agent.registration.identity import Identity
+from agent.view import snapshot_file
+from agent.view.snapshot_file import BadSnapshot, Saved
+
+SNAPSHOT: Final = "snapshot.jsonl"
+SET_ASIDE: Final = "snapshot.bad"
+IDENTITY: Final = "identity.json"
+LOCK: Final = "lock"
+MAX_IDENTITY_BYTES: Final = 4 * 1024 * 1024
+
+_log = structlog.get_logger(component="agent.state")
+
+
+class StateDir:
+    """The folder, held for as long as the agent runs. `problem` says why it is of no use, or is empty."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.problem = ""
+        self._lock: int | None = None
+
+    def open(self) -> None:
+        """Make the folder, and hold it. What stands in the way is told by `problem`."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._let_go()
+            self.problem = f"{self.path}: another agent uses it; give each its own"
+        except OSError as error:
+            self._let_go()
+            self.problem = _said(self.path, error)
+        if self.problem:
+            _log.warning("state_not_kept", because=self.problem)
+
+    def close(self) -> None:
+        """Let go of the folder. Safe to call twice."""
+        self._let_go()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is this agent's to write."""
+        return self._lock is not None
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    # -- the snapshot
+
+    def read_snapshot(self) -> Saved | None:
+        """Return the last snapshot, or None when there is none. A damaged one is set aside, with one line."""
+        path = self.path / SNAPSHOT
+        try:
+            with path.open("rb") as file:
+                return snapshot_file.decode(file.read(snapshot_file.MAX_BYTES + 1))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            _log.warning("snapshot_not_read", because=_said(path, error))
+        except BadSnapshot as error:
+            _log.warning("snapshot_set_aside", file=str(self._set_aside(path)), because=str(error))
+        return None
+
+    def _set_aside(self, path: Path) -> Path:
+        """Move a file out of the way, where the next one like it takes its place; return where it is."""
+        aside = self.path / SET_ASIDE
+        try:
+            path.replace(aside)
+        except OSError:
+            return path  # read-only: it stays, and is passed over at the next start as well
+        return aside
+
+    def write_snapshot(self, saved: Saved) -> None:
+        """Replace the snapshot. Raises OSError."""
+        replace_file(self.path / SNAPSHOT, snapshot_file.encode(saved))
+
+    # -- the identity
+
+    def read_identity(self) -> Identity:
+        """Return what is kept, or an empty one, with one line when there is one that cannot be read."""
+        path = self.path / IDENTITY
+        try:
+            with path.open("rb") as file:
+                return msgspec.json.decode(file.read(MAX_IDENTITY_BYTES), type=Identity)
+        except FileNotFoundError:
+            return Identity()
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            _log.warning("identity_not_read", file=str(path), because=str(error))
+            return Identity()
+
+    def write_identity(self, identity: Identity) -> None:
+        """Replace it. Raises OSError."""
+        replace_file(self.path / IDENTITY, [msgspec.json.encode(identity)])
+
+
+def _said(path: Path, error: OSError) -> str:
+    return f"{path}: {error.strerror or error}"

@@ -1,0 +1,255 @@
+"""The watch client: keeps the view in step with the registry, for as long as the agent runs.
+
+It opens the stream, hands its bytes to the reader and the changes to the view, and begins again where
+it ended when the stream breaks, or when another registry is the one to be used. It never touches the
+catalogue, and it does not choose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+import aiohttp
+import structlog
+from yarl import URL
+
+from agent.registration.decisions import WATCH_RETRY_FIRST_S, watch_retry_s
+from agent.registries.choice import Trouble, Use
+from agent.registries.client import RegistryClient, Reply, headers_for
+from agent.registries.clock import time_of
+from agent.registries.pool import Upstreams
+from agent.registries.probes import Probes, Silent, zone_in
+from agent.view.acknowledge import Acknowledger
+from agent.view.cache import LossGuard
+from agent.view.view import SYNC_PERIOD_S, Advice, View
+from registry_core.domain.selection import Random
+from registry_core.ports import Clock
+from registry_core.watch.cursor import Cursor
+from registry_core.watch.reader import BrokenStream, Replaced, WatchReader
+
+# Three signs of life that did not come: the stream is dead, whatever TCP says.
+SILENCE_S: Final = 15.0
+# The shortest wait between two tries, once every address was tried, while old answers are asked for.
+HURRIED_S: Final = 1.0
+WATCHER_HEADER: Final = "X-Watcher"
+# One that did not come: if there is somebody else, it is asked whether it lives.
+DOUBT_S: Final = SYNC_PERIOD_S + 0.5
+# How often it is asked again while it says that it lives, and says nothing more.
+DOUBT_AGAIN_S: Final = 1.0
+# While no address is known.
+NOBODY_S: Final = 0.5
+
+_log = structlog.get_logger(component="agent.sync")
+
+
+class StreamEnded(Exception):
+    """Raised when a replica answers with something else than a stream, or ends it."""
+
+
+class Elsewhere(Exception):
+    """Raised when another registry is the one to be used: the stream is left, and nothing has failed."""
+
+
+class WatchSync:
+    """Follows the registry into `view`. `reassert` is called when the registry lost its memory."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        upstreams: Upstreams,
+        probes: Probes,
+        view: View,
+        client: RegistryClient,
+        *,
+        reassert: Callable[[], None],
+        clock: Clock,
+        random: Random,
+        token: str = "",
+        silence_s: float = SILENCE_S,
+        doubt_s: float = DOUBT_S,
+    ) -> None:
+        self._session = session
+        self._upstreams = upstreams
+        self._probes = probes
+        self._view = view
+        self._reassert = reassert
+        self._clock = clock
+        self._random = random
+        self._client = client
+        self._headers = headers_for(token)
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=3.0, sock_connect=1.0, sock_read=silence_s)
+        self._hurried = asyncio.Event()
+        self._doubt_s = doubt_s
+        self._heard_at = 0.0
+        self._chosen_anew = asyncio.Event()
+        upstreams.subscribe(self._chosen_anew.set)
+        self._anew = False  # the next stream is to begin with everything
+        self._guard: LossGuard | None = None  # as it was last spoken of
+        self.connected_to: str | None = None
+        self.resyncs = self.losses = 0
+
+    def use_token(self, token: str) -> None:
+        """Send this token from the next stream on."""
+        self._headers = headers_for(token)
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        failures = 0
+        while True:
+            url = self._upstreams.current(Use.WATCH)
+            if url is None:
+                await asyncio.sleep(NOBODY_S)
+                continue
+            try:
+                await self._follow(url)
+                failures, wait_s = 0, WATCH_RETRY_FIRST_S * self._random.random()
+            except Elsewhere:
+                failures, wait_s = 0, 0.0
+            except Exception as error:  # noqa: BLE001 - the top of the loop: the agent answers on, whatever it was
+                failures = 1 if self.connected_to is not None else failures + 1
+                self._note_loss(url, error, failures)
+                self._upstreams.failed(url, Use.WATCH, _trouble(error), _said(error))
+                wait_s = watch_retry_s(failures, self._random.random(), max(1, len(self._upstreams.urls)))
+            finally:
+                self.connected_to = None
+                self._view.lost()
+            await self._pause(wait_s)
+
+    def hurry(self) -> None:
+        """Try again soon, since somebody asks for what has become old; it is no use while the watch is there."""
+        self._hurried.set()
+
+    async def _pause(self, wait_s: float) -> None:
+        # Hurried or not, a registry that is away is not asked more often than that.
+        least_s = min(wait_s, HURRIED_S * (0.5 + self._random.random() / 2))
+        self._hurried.clear()
+        await asyncio.sleep(least_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s - least_s):
+                await self._hurried.wait()
+
+    async def _follow(self, url: str) -> None:
+        """Follow one stream; return when everything has to be read anew, and raise when it ends."""
+        cursor = Cursor() if self._anew else self._view.cursor
+        query = "?renewals=1&acknowledges=1"
+        query += f"&cursor={cursor}" if cursor.positions else ""
+        began = self._heard_at = self._clock.monotonic()
+        response = await self._probes.patiently(url, Use.WATCH, self._open(f"{url}/watch{query}"))
+        async with response:
+            if response.status != 200:
+                raise StreamEnded(f"HTTP {response.status}")
+            self._view.opened(time_of(response.headers.get("Date", "")))
+            latency_s = self._clock.monotonic() - began
+            acknowledger = self._acknowledger(url, response.headers.get(WATCHER_HEADER, ""))
+            acknowledging = asyncio.ensure_future(acknowledger.run())
+            reader = WatchReader(cursor, stage=self._view.staging)
+            reading = asyncio.ensure_future(self._read(url, response, reader, acknowledger, latency_s))
+            minding = asyncio.ensure_future(self._mind(url))
+            try:
+                done, _ = await asyncio.wait((reading, minding), return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            finally:
+                for task in (reading, minding, acknowledging):
+                    task.cancel()
+                await asyncio.gather(reading, minding, acknowledging, return_exceptions=True)
+
+    async def _open(self, url: str) -> aiohttp.ClientResponse:
+        return await self._session.get(
+            URL(url, encoded=True), headers=self._headers, allow_redirects=False, timeout=self._timeout
+        )
+
+    async def _read(
+        self,
+        url: str,
+        response: aiohttp.ClientResponse,
+        reader: WatchReader,
+        acknowledger: Acknowledger,
+        latency_s: float,
+    ) -> None:
+        """Take what comes until everything has to be read anew. Raises when the stream ends, or breaks."""
+        async for data in response.content.iter_any():
+            self._heard_at = self._clock.monotonic()
+            for change in reader.feed(data):
+                advice = self._view.apply(change)
+                acknowledger.see(change)
+                if self.connected_to is None:
+                    self._upstreams.answered(url, Use.WATCH, latency_s, zone_in(response))
+                    self._note_progress(url)
+                self._note_guard()
+                if isinstance(change, Replaced):
+                    self._anew = False
+                if advice is Advice.REASSERT:
+                    self._reassert()
+                elif advice is Advice.RESYNC:
+                    self.resyncs += 1
+                    self._anew = True
+                    return
+        raise StreamEnded("the registry ended the stream")
+
+    def _acknowledger(self, url: str, watcher: str) -> Acknowledger:
+        async def send(cursor: Cursor) -> Reply:
+            return await self._client.acknowledge(url, watcher, cursor)
+
+        # An older registry gives no id, and nobody there waits.
+        return Acknowledger(send, lambda: self._view.cursor, self._random, asked=bool(watcher))
+
+    async def _mind(self, url: str) -> None:
+        """Raise Elsewhere when another registry is chosen, and Silent when this one does not live any more."""
+        wait_s = self._doubt_s
+        while True:
+            self._chosen_anew.clear()
+            if self._upstreams.current(Use.WATCH) != url:
+                raise Elsewhere
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._chosen_anew.wait()
+            silent_s = self._clock.monotonic() - self._heard_at
+            wait_s = min(self._doubt_s, max(self._doubt_s - silent_s, DOUBT_AGAIN_S))
+            in_doubt = silent_s >= self._doubt_s and self._upstreams.has_other(url, Use.WATCH)
+            if in_doubt and not await self._probes.lives(url):
+                raise Silent("it neither says anything nor answers a probe")
+
+    def _note_progress(self, url: str) -> None:
+        self.connected_to = url
+        view = self._view
+        _log.info("watch_connected", registry=url, state=view.state, instances=len(view.catalog))
+
+    def _note_guard(self) -> None:
+        guard = self._view.loss_guard
+        if guard is self._guard:
+            return
+        if guard is not None:
+            _log.warning(
+                "loss_guard_holds",
+                because=f"the registry is {self._view.state} and its snapshot lacks {guard.missing} of {guard.known} "
+                "known services: they stay until it knows everybody again",
+            )
+        else:
+            _log.info("loss_guard_over", services=self._view.known)
+        self._guard = guard
+
+    def _note_loss(self, url: str, error: Exception, failures: int) -> None:
+        self.losses += 1
+        expected = isinstance(error, aiohttp.ClientError | OSError | TimeoutError | BrokenStream | StreamEnded | Silent)
+        if not expected or (isinstance(error, BrokenStream) and self.connected_to is None):
+            # What cannot be taken at this place is not going to be taken there the next time.
+            self._anew = True
+        if not expected:
+            _log.error("watch_failed", registry=url, exc_info=error)
+        elif failures == 1:
+            # Said once: what follows is the same until it is connected again.
+            _log.warning("watch_lost", registry=url, error=_said(error))
+
+
+def _trouble(error: Exception) -> Trouble:
+    """Return whether the registry is of no use for the writes either."""
+    silent = isinstance(error, Silent | aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+    return Trouble.SILENT if silent else Trouble.REFUSING
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,393 @@
+"""The local view: all that this agent knows of the registry's catalogue, and how sure it is of it.
+
+It takes the changes that the watch brings and answers from memory; which services it has room for stands
+in `holdings.py`. It drops nothing because it could not ask: what a registry says that has just lost its
+memory is added, and only a registry that knows everybody again may take something away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+from agent.registries.clock import RegistryClock
+from agent.view.cache import Holdings, LossGuard
+from agent.view.fallback import Fallback
+from agent.view.lru import ViewLimits
+from agent.view.snapshot_file import Saved
+from agent.view.staging import Staging
+from registry_core.domain.catalog import Catalog, Lived
+from registry_core.domain.events import Position, Renewed
+from registry_core.domain.freshness import DEFAULT_LIMITS, Freshness, FreshnessLimits, Refresh, decide, freshness_of
+from registry_core.domain.leases import LeaseTerms
+from registry_core.domain.names import label_of
+from registry_core.domain.records import InstanceKey, Protocol, Service
+from registry_core.ports import Clock
+from registry_core.watch.cursor import Cursor
+from registry_core.watch.reader import Change, Happened, Heard, Moved, Replaced, Synced
+from registry_core.watch.stage import transports_of
+
+READY: Final = "ready"
+SYNC_PERIOD_S: Final = 5.0
+# A stream that misses one sign of life is slow, one that misses two is silent.
+SILENT_AFTER_S: Final = 2 * SYNC_PERIOD_S
+# How long a registry with a new history, but no word of warming up, is given to hear from everybody.
+SETTLE_S: Final = 10.0
+RESYNC_EVERY_S: Final = 60.0
+_NO_FALLBACK: Final = Fallback()
+_NOWHERE: Final = Position(0, "", 0)  # a renewal has no place in history
+
+
+class Advice(enum.StrEnum):
+    """What the agent has to do about a change."""
+
+    NOTHING = "nothing"
+    REASSERT = "reassert"  # the registry lost its memory: register again
+    RESYNC = "resync"  # the view is not the registry's: read everything anew
+
+
+class View:
+    """The view of one agent. A `LocalView` for the faces that answer from it."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        limits: FreshnessLimits = DEFAULT_LIMITS,
+        ttl_s: float = LeaseTerms().ttl_s,
+        fallback: Fallback | None = None,
+        room: ViewLimits | None = None,
+        own: frozenset[str] = frozenset(),
+    ) -> None:
+        """`fallback` is asked for services of which nobody can tell whether they exist.
+
+        `room` bounds what is held; services whose labels are in `own` are held in any case.
+        """
+        self._clock = clock
+        self._limits = limits
+        self._ttl_s = ttl_s
+        self._fallback = fallback if fallback is not None else _NO_FALLBACK
+        self._holdings = Holdings(room, own)
+        self._catalog = self._holdings.catalog
+        self._quiet: set[str] = set()  # held, and not asked for since the last tidy-up
+        # Set by who can do it: asks the registry for a service, and for a sign of life.
+        self.fetcher: Callable[[str], asyncio.Future[None] | None] | None = None
+        self.refresh: Callable[[], None] | None = None
+        self._listeners: list[Callable[[frozenset[str]], None]] = []
+        self.cursor = Cursor()
+        self.state = ""  # the registry's word: "warming" or "ready"; nothing before the first
+        self.loaded = False
+        self.live = False
+        # Whether the view was, as far as can be told, all and only what the registry had.
+        self._whole = False
+        self._settled_at = -math.inf
+        self._store_age_s = 0.0  # how old the registry's own view of its store was, by its last word
+        self._heard_at = self._confirmed_at = clock.monotonic()
+        self._registry_clock = RegistryClock()
+        self._shown = (self.complete, self.freshness)
+        self.loss_guard: LossGuard | None = None
+        self.snapshots = self.events = self.mismatches = self.losses_prevented = 0
+
+    # -- what the faces ask
+
+    @property
+    def catalog(self) -> Catalog:
+        """All that is held."""
+        return self._catalog
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether every service that is known is held."""
+        return not self._holdings.absent
+
+    @property
+    def bytes(self) -> int:
+        """What is held takes so much memory, as measured."""
+        return self._holdings.room.bytes
+
+    @property
+    def limits(self) -> ViewLimits:
+        """The bounds of what is held."""
+        return self._holdings.room.limits
+
+    @property
+    def evictions(self) -> int:
+        """Services that gave up their places to others."""
+        return self._holdings.evictions
+
+    @property
+    def known(self) -> int:
+        """The number of services, held or not."""
+        return self._catalog.service_count + len(self._holdings.absent)
+
+    def names(self) -> list[str]:
+        """Return the names of all services, held or not, sorted."""
+        return self._holdings.names()
+
+    def labels(self) -> Collection[str]:
+        """Return the labels of all services, held or not."""
+        return self._holdings.labels()
+
+    def transports(self, label: str) -> frozenset[Protocol]:
+        """Return TCP, UDP or both: what the service is reached by."""
+        absent = self._holdings.absent.get(label)
+        if absent is not None:
+            return absent.transports
+        return frozenset().union(*(transports_of(i.instance) for i in self._catalog.lived(label)))
+
+    def find(self, name: str) -> Service | None:
+        """Return a service, from what is held or from elsewhere, and take note that it was asked for.
+
+        An old view is served as it is, and has the registry asked for a sign of life.
+        """
+        label = label_of(name)
+        if self.refresh is not None and decide(self.age_s(), self.live, self._limits).refresh is not Refresh.NONE:
+            self.refresh()
+        found = self._catalog.find(label)
+        if found is not None:
+            self._holdings.asked(label)
+            self._quiet.discard(label)
+            return found
+        return (self._fallback if self.lacks(label) else self.elsewhere).find(label)
+
+    def lacks(self, name: str) -> bool:
+        """Whether there is such a service and it is not held."""
+        return label_of(name) in self._holdings.absent
+
+    def fetch(self, name: str) -> asyncio.Future[None] | None:
+        """Begin to read a service that is lacking; None when it is not, or when nobody can be asked now."""
+        return self.fetcher(label_of(name)) if self.fetcher is not None and self.lacks(name) else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether a name that is missing is known not to exist.
+
+        Not before everything has been read from a registry that knows everybody, and no longer when
+        that was too long ago: "I cannot ask" is not "there is no such service".
+        """
+        return self._whole and self.state == READY and self.freshness is not Freshness.EXPIRED
+
+    @property
+    def elsewhere(self) -> Fallback:
+        """What the environment or a file says of services that are not in the view.
+
+        Nothing while the view can tell itself that there is no such service.
+        """
+        return _NO_FALLBACK if self.complete else self._fallback
+
+    def use_fallback(self, fallback: Fallback) -> None:
+        """Ask another one from now on."""
+        self._fallback = fallback
+        self._tell(frozenset())
+
+    def use_own(self, labels: frozenset[str]) -> None:
+        """Hold the services of these labels in any case from now on."""
+        self._holdings.room.use_own(labels)
+
+    def located(self, addresses: Mapping[str, tuple[str, ...]]) -> None:
+        """Take the addresses of the host names that the fallback has."""
+        changed = self._fallback.located(addresses)
+        if changed:
+            self._tell(changed)
+
+    def age_s(self) -> float:
+        """Seconds since the registry last confirmed the view; 0 while its watch is live.
+
+        Before anything was read, seconds since the agent began.
+        """
+        now = self._clock.monotonic()
+        if self.live and self._whole and now - self._heard_at <= SILENT_AFTER_S:
+            return max(0.0, self._heard_at - self._confirmed_at)
+        return max(0.0, now - self._confirmed_at)
+
+    @property
+    def freshness(self) -> Freshness:
+        """The age class of every answer."""
+        return freshness_of(self.age_s(), self._limits)
+
+    @property
+    def lag_s(self) -> float:
+        """Seconds since anything was heard from the registry."""
+        return self._clock.monotonic() - self._heard_at
+
+    def subscribe(self, listener: Callable[[frozenset[str]], None]) -> None:
+        """Have `listener` called with the labels that changed; with none when all answers may have."""
+        self._listeners.append(listener)
+
+    def ttl_remaining_s(self, key: InstanceKey) -> float:
+        """Return what is left of a lease's TTL, as far as the last heartbeats that were heard tell."""
+        now = self._registry_clock.at(self._clock.monotonic())
+        return 0.0 if now is None else min(self._ttl_s, self.catalog.heartbeat_at(key) + self._ttl_s - now)
+
+    def lease_granted(self, ttl_s: float) -> None:
+        """Take note of the TTL that the registry gives."""
+        self._ttl_s = ttl_s
+
+    # -- what stays over a restart
+
+    def saved(self, wall: float) -> Saved:
+        """Return all that is held, to be kept; `wall` is the time now, Unix seconds."""
+        catalog = self._catalog
+        lived = tuple(Lived(instance, catalog.heartbeat_at(instance.key)) for instance in catalog)
+        # Who begins with a part cannot go on by events: it has to be told everything.
+        cursor = self.cursor if self.holds_all else Cursor()
+        return Saved(lived, cursor, catalog.digest, wall - self.age_s())
+
+    def restore(self, saved: Saved, wall: float) -> None:
+        """Begin with what was kept, before anything was heard.
+
+        It is taken as expired, whatever its time says: that of a machine whose clock was set means
+        nothing, and somebody else has to confirm it. Nothing that is missing is missing for sure.
+        """
+        staging = self.staging()
+        staging.add(saved.instances)
+        self._holdings.replace(*staging.taken())
+        if self._catalog.digest == saved.digest:
+            self.cursor = saved.cursor
+        age_s = max(wall - saved.confirmed_at, self._limits.stale_s + 1.0)
+        self._confirmed_at = self._clock.monotonic() - age_s
+        self.loaded = True
+        self._tell(frozenset())
+
+    # -- what the watch brings
+
+    def opened(self, registry_time: float | None) -> None:
+        """A stream was opened; the registry's clock showed `registry_time` (Unix seconds) then."""
+        if registry_time is not None:
+            self._registry_clock.set(registry_time, self._clock.monotonic())
+
+    def lost(self) -> None:
+        """The stream has ended: from now on the view ages."""
+        self.live = False
+        self.tick()
+
+    def staging(self) -> Staging:
+        """Return where the parts of a snapshot are held back."""
+        return self._holdings.staging()
+
+    def expect(self, label: str) -> None:
+        """Take note that a service that is lacking is being read from now on."""
+        self._holdings.expect(label, self.cursor)
+
+    def give_up(self, label: str) -> None:
+        """Take note that the reading of a service has ended."""
+        self._holdings.give_up(label)
+
+    def take(self, label: str, read: Replaced) -> bool:
+        """Take a service that was read; return False when it is older than the view, or not what the registry has."""
+        changed = self._holdings.take(label, read.instances, read.cursor, read.digest)
+        if changed:
+            self._tell(frozenset(changed))
+        return changed is not None
+
+    def apply(self, change: Change) -> Advice:
+        """Take one change, tell the listeners what it changed, and return what is to be done."""
+        self._heard_at = self._clock.monotonic()
+        match change:
+            case Replaced():
+                advice = self._replace(change)
+            case Moved():
+                advice = self._move(change)
+            case Happened(event=event, cursor=cursor, digest=digest, count=count):
+                advice = Advice.NOTHING
+                self.cursor = cursor
+                self.events += 1
+                changed = self._holdings.apply(event, digest=digest, count=count)
+                if changed:
+                    self._tell(frozenset(changed))
+            case Heard(renewed=renewed):
+                advice = Advice.NOTHING
+                for key, at in renewed:
+                    self._catalog.apply(Renewed(_NOWHERE, key, at))
+                self._registry_clock.heard_of((at for _, at in renewed), self._heard_at, SILENT_AFTER_S)
+            case Synced():
+                advice = self._sync(change)
+        if self._whole:
+            self._confirmed_at = self._heard_at - self._store_age_s
+        self.tick()
+        return advice
+
+    def tidy(self, most: int) -> list[str]:
+        """Tidy up, now and then; return services, at most so many, that there is room for again.
+
+        Ready answers never come here: what a full view did not see asked for has its answers made anew, so
+        that the next question tells that somebody asks.
+        """
+        self._holdings.reached(self.cursor)
+        if not self.holds_all and self._quiet:
+            self._tell(frozenset(self._quiet))
+        self._quiet = set(self._catalog.labels())
+        return self._holdings.wanted_back(most) if self.live else []
+
+    def tick(self) -> None:
+        """Tell the listeners when time alone has changed what answers say. Called about every second."""
+        shown = (self.complete, self.freshness)
+        if shown != self._shown:
+            self._shown = shown
+            self._tell(frozenset())
+
+    def _replace(self, change: Replaced) -> Advice:
+        lost_memory = change.state not in (READY, self.state)
+        new_history = any(
+            (known := self.cursor.at(p.shard)) is not None and known.epoch != p.epoch for p in change.cursor.positions
+        )
+        if change.state == READY and not new_history:
+            changed = self._holdings.replace(change.instances, change.rest)
+            self.loss_guard = None
+        else:
+            loss = self._holdings.loss(change.instances, change.rest, self._heard_at)
+            if loss is not None:
+                self.losses_prevented += 1
+                self.loss_guard = loss
+            changed = self._holdings.merge(change.instances, change.rest)
+            self._settled_at = self._heard_at + SETTLE_S
+        self._whole = self._holdings.adds_up(change.digest)
+        self.cursor, self.state = change.cursor, change.state
+        self.loaded = self.live = True
+        self.snapshots += 1
+        self._registry_clock.heard_of((lived.heartbeat_at for lived in change.instances), self._heard_at, math.inf)
+        if changed:
+            self._tell(frozenset(changed))
+        return Advice.REASSERT if lost_memory or new_history else Advice.NOTHING
+
+    def _move(self, change: Moved) -> Advice:
+        """Take what differs; should the sum not be the registry's, the next signs of life lead to all of it anew."""
+        # A registry that does not know everybody does not know either who was taken out.
+        changed = self._holdings.move(change.instances, change.removed if change.state == READY else ())
+        self._whole = self._holdings.adds_up(change.digest)
+        self._settled_at = -math.inf if self._whole else self._heard_at + SETTLE_S
+        self.cursor, self.state, self.live = change.cursor, change.state, True
+        if changed:
+            self._tell(frozenset(changed))
+        # A write that was acknowledged just before may still be missing there: whose it is says it again.
+        return Advice.REASSERT
+
+    def _sync(self, change: Synced) -> Advice:
+        lost_memory = change.state != READY and self.state == READY
+        became_ready = change.state == READY and self.state != READY
+        self.live = True
+        self.state, self._store_age_s = change.state, max(0.0, change.store_age_s)
+        self._whole = self._holdings.adds_up(change.digest)
+        self._holdings.reached(change.cursor)
+        if lost_memory:
+            return Advice.REASSERT
+        # What was kept over the registry's loss of memory is dropped only now, when it knows everybody.
+        settled = became_ready or self._heard_at >= self._settled_at
+        if self._whole:
+            self._settled_at = -math.inf
+            self.loss_guard = None
+            return Advice.NOTHING
+        if change.state != READY or not settled:
+            return Advice.NOTHING
+        # Should the next snapshot not help either (a registry that counts differently), the view goes
+        # on by its events, and tries again only now and then.
+        self._settled_at = self._heard_at + RESYNC_EVERY_S
+        self.mismatches += not became_ready
+        return Advice.RESYNC
+
+    def _tell(self, labels: frozenset[str]) -> None:
+        for listener in self._listeners:
+            listener(labels)

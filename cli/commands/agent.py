@@ -1,0 +1,69 @@
+"""Run the agent that stands beside a service: it registers it, checks it, and answers lookups here.
+
+Without SERVICE_NAME and without a file it registers nothing and only answers lookups. SIGTERM and Ctrl-C
+take the services out of the registry before it ends. SIGHUP, and a change of its files, have it take new
+settings while it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from agent.settings.settings import read_agent_settings
+from agent.settings.table import DNS_LISTEN, HTTP_LISTEN, TABLE
+from agent.sidecar import Sidecar
+from cli.main import EXIT_CODES
+from cli.process import add_parent_flag, die_with_parent, run_until_signal
+from registry_core.settings import table_text
+from registry_core.telemetry import logs
+
+EPILOG = f"""settings (environment):
+{table_text(TABLE)}
+
+The file is TOML. [agent] holds the same settings, in lower case and without AGENT_ or VERTICE_
+(http_listen, registry_url, heartbeat_interval, ...); what the environment sets wins. Each service is one
+[[service]] table with name and port, and where wanted host, health_endpoint, protocol, version, weight,
+tags, metadata, zone, instance_id, check:
+
+  [[service]]
+  name = "osint_service"
+  host = "10.0.0.7"
+  port = 8034
+
+{EXIT_CODES}"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `vertice agent` takes."""
+    parser.add_argument("--config", metavar="FILE", type=Path, help="a TOML file, instead of AGENT_CONFIG")
+    parser.add_argument("--http-listen", metavar="HOST:PORT", help="where HTTP is answered")
+    parser.add_argument("--dns-listen", metavar="HOST:PORT", help="where DNS is answered, by UDP and TCP")
+    add_parent_flag(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run an agent until it is told to stop; return the exit code. Raises SettingsError."""
+    environment = dict(os.environ)
+    for setting, given in ((HTTP_LISTEN, args.http_listen), (DNS_LISTEN, args.dns_listen)):
+        if given is not None:
+            environment[setting.name] = given
+    settings = read_agent_settings(environment, args.config)
+    if args.die_with_parent:
+        die_with_parent()
+    logs.configure(settings.log_level, "agent")
+
+    async def start() -> Sidecar:
+        sidecar = Sidecar(settings, read_again=lambda: read_agent_settings(environment, args.config))
+        await sidecar.start()
+        count = len(settings.services)
+        print(
+            f"vertice agent: HTTP on http://{sidecar.http_listen}, DNS on {sidecar.dns_listen} "
+            f"({settings.dns_zone}); {count} {'service' if count == 1 else 'services'} to register "
+            f"at {', '.join(settings.registry_urls)}",
+            flush=True,
+        )
+        return sidecar
+
+    return run_until_signal(start, hang_up=Sidecar.reload)

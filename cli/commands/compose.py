@@ -1,0 +1,56 @@
+"""Look at a fleet's compose file, and prepare it for Vértice."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from typing import Final, NamedTuple
+
+from cli.main import EXIT_CODES
+
+
+class Action(NamedTuple):
+    """Something to do with compose files: its name, its module (with `add_arguments` and `run`), its help."""
+
+    name: str
+    module: str
+    summary: str
+
+
+ACTIONS: Final = (
+    Action("audit", "cli.commands.compose_audit", "report how the services find each other today, and what is wrong"),
+    Action("inject", "cli.commands.compose_inject", "put an agent beside every service: an override file, or in place"),
+    Action("eject", "cli.commands.compose_eject", "take the agents out of a file again, to the byte"),
+    Action("rewrite", "cli.commands.compose_rewrite", "put discovered names in the place of hard-coded addresses"),
+)
+
+EPILOG: Final = f"""examples:
+  vertice compose audit compose.yml
+  vertice compose inject compose.yml
+  vertice compose rewrite compose.yml
+
+{EXIT_CODES}
+
+`vertice compose ACTION --help` says more of each."""
+
+
+def add_arguments(parser: argparse.ArgumentParser, actions: tuple[Action, ...] = ACTIONS) -> None:
+    """Add the actions, each with its own arguments."""
+    subparsers = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
+    for action in actions:
+        module = importlib.import_module(action.module)
+        subparser = subparsers.add_parser(
+            action.name,
+            help=action.summary,
+            description=module.__doc__,
+            epilog=getattr(module, "EPILOG", EXIT_CODES),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(subparser)
+        subparser.set_defaults(act=module.run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the action that was asked for and return its exit code."""
+    code: int = arguments.act(arguments)
+    return code

@@ -1,0 +1,62 @@
+"""Report how the services of a compose file find each other today.
+
+Each hard-coded address is named with its line: whether its target exists and can be reached, whether anything
+there listens on that port, and the right one if not. Then health checks, ports of the host, names that are one in
+DNS, and who needs whom. Several files are laid over each other as `docker compose -f` does. It changes nothing and
+connects to nobody.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from cli.compose.auditing import audit
+from cli.compose.errors import ComposeError
+from cli.compose.findings import Severity
+from cli.compose.reader import read_project
+from cli.compose.report import dot_of, json_of, text_of
+from cli.main import FAILED, OK, USAGE
+
+EPILOG: Final = """examples:
+  vertice compose audit compose.yml
+  vertice compose audit compose.yml compose.override.yml --format json | jq .counts
+  vertice compose audit compose.yml --format dot | dot -Tsvg > fleet.svg
+
+exit codes:
+  0    no finding of severity `error`
+  1    there are some
+  2    wrong usage, or the files cannot be used"""
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Add the compose files."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a compose file; later ones are laid over")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `vertice compose audit`."""
+    add_files(parser)
+    parser.add_argument("--format", choices=("text", "json", "dot"), default="text", help="default text")
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
+    """Run `vertice compose audit` and return its exit code."""
+    try:
+        found = audit(read_project(arguments.files, environment))
+    except ComposeError as error:
+        print(f"vertice: {error.hinted}", file=sys.stderr)
+        return USAGE
+    match arguments.format:
+        case "json":
+            print(json.dumps(json_of(found), indent=2))
+        case "dot":
+            print("\n".join(dot_of(found)))
+        case _:
+            print("\n".join(text_of(found)))
+    return FAILED if found.count(Severity.ERROR) else OK

@@ -1,0 +1,169 @@
+"""What the commands share that write compose files: opening, showing a difference, replacing, and one line per failure.
+
+A file is replaced as a whole or not at all; what is shown is a unified diff that `patch` takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+import difflib
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import msgspec
+
+from cli.compose.errors import ComposeError, Place, printable
+from cli.compose.model import Project
+from cli.compose.outline import NotEditable
+from cli.compose.reader import MAX_FILE_BYTES, project_of
+from cli.compose.replacing import Changed, Held, held, replace
+from cli.main import FAILED, OK, USAGE
+
+EXIT_CODES: Final = """exit codes:
+  0    done, or nothing to do
+  1    done, and something was left out; or a file could not be written, and is as it was
+  2    wrong usage, or a file that cannot be used: nothing was written
+  130  ended by Ctrl-C"""
+
+
+_Step: TypeAlias = tuple[str, int, int, int, int]
+
+
+class Text(msgspec.Struct, frozen=True):
+    """A compose file as text, and what it takes to write it back byte by byte."""
+
+    name: str
+    file: Held
+    text: str
+    mark: bytes = b""
+
+    def bytes_of(self, text: str) -> bytes:
+        """Return the bytes of an edited text."""
+        return self.mark + text.encode()
+
+
+def opened(path: Path) -> Text:
+    """Return the text of a compose file. Raises ComposeError when it cannot be read."""
+    place = Place(str(path))
+    try:
+        file = held(path, MAX_FILE_BYTES)
+    except OSError as error:
+        raise ComposeError(error.strerror or str(error), code="no-file", place=place) from None
+    if file.data is None:
+        raise ComposeError("there is no such file", code="no-file", place=place)
+    mark = codecs.BOM_UTF8 if file.data.startswith(codecs.BOM_UTF8) else b""
+    try:
+        return Text(str(path), file, file.data[len(mark) :].decode(), mark)
+    except UnicodeDecodeError as error:
+        line = file.data.count(b"\n", 0, error.start) + 1
+        raise ComposeError("it is not UTF-8 text", code="not-yaml", place=Place(str(path), line)) from None
+
+
+def project_with(name: str, text: str, environment: Mapping[str, str]) -> Project:
+    """Return what a file's text means, with the files that it names. Raises ComposeError."""
+
+    def read(path: str) -> bytes:
+        data = held(Path(path), MAX_FILE_BYTES).data
+        if data is None:
+            raise FileNotFoundError(2, os.strerror(2))
+        return data
+
+    return project_of([(name, text.encode())], environment, read)
+
+
+def write(file: Held, data: bytes) -> bool:
+    """Replace a file, unless these are its bytes already; return whether it was written. Raises Changed, OSError."""
+    if file.data == data:
+        return False
+    replace(file, data)
+    return True
+
+
+def difference(name: str, before: str, after: str) -> str:
+    """Return what an edit changes, as a unified diff."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    if before == after:
+        return ""
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False) if len(old) + len(new) < 2000 else None
+    lines = [f"--- {printable(name)}\n", f"+++ {printable(name)}\n"]
+    for group in matcher.get_grouped_opcodes() if matcher else _grouped(old, new):
+        first, last = group[0], group[-1]
+        lines.append(f"@@ -{_span(first[1], last[2])} +{_span(first[3], last[4])} @@\n")
+        for tag, i, i_end, j, j_end in group:
+            if tag == "equal":
+                lines += (f" {line}" for line in old[i:i_end])
+            else:
+                lines += (f"-{line}" for line in old[i:i_end])
+                lines += (f"+{line}" for line in new[j:j_end])
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def _span(start: int, end: int) -> str:
+    """Return a range of lines as a unified diff has it: an empty one by the line before it."""
+    length = end - start
+    return f"{start + 1 if length else start},{length}" if length != 1 else str(start + 1)
+
+
+def _grouped(old: list[str], new: list[str]) -> Iterable[list[_Step]]:
+    """Return the steps from one text to another in groups with three lines around each, in time linear in their size.
+
+    difflib takes minutes for thousands of services. An edit of ours changes lines where they stand, or adds some to
+    those that there are, or takes some out: then a walk through both is as good.
+    """
+    steps = _steps(old, new)
+    matcher = difflib.SequenceMatcher(None, old[:0], new[:0])
+    matcher.opcodes = steps  # type: ignore[attr-defined]  # what get_opcodes returns when it was found already
+    return matcher.get_grouped_opcodes()
+
+
+def _steps(old: list[str], new: list[str]) -> list[_Step]:
+    steps: list[_Step] = []
+    i = j = 0
+    while i < len(old) or j < len(new):
+        start_i, start_j = i, j
+        while i < len(old) and j < len(new) and old[i] == new[j]:
+            i, j = i + 1, j + 1
+        if (i, j) != (start_i, start_j):
+            steps.append(("equal", start_i, i, start_j, j))
+            continue
+        more = len(new) - len(old)
+        while (i < len(old) or j < len(new)) and not (i < len(old) and j < len(new) and old[i] == new[j]):
+            if more > 0 and j < len(new):
+                j += 1
+            elif more < 0 and i < len(old):
+                i += 1
+            else:
+                i, j = min(i + 1, len(old)), min(j + 1, len(new))
+        tag = "insert" if i == start_i else "delete" if j == start_j else "replace"
+        steps.append((tag, start_i, i, start_j, j))
+    return steps
+
+
+def told(work: Callable[[argparse.Namespace, Mapping[str, str]], int], arguments: argparse.Namespace) -> int:
+    """Do the work of a command and return its exit code; what goes wrong is one line on stderr."""
+    try:
+        return work(arguments, os.environ)
+    except NotEditable as error:
+        where = f"{arguments.file}:{error.line}" if error.line else str(arguments.file)
+        print(f"vertice: {printable(where)}: {error.message}; nothing was written", file=sys.stderr)
+        return USAGE
+    except Changed as error:
+        print(f"vertice: {printable(str(arguments.file))}: {error}", file=sys.stderr)
+        return FAILED
+    except ComposeError as error:
+        print(f"vertice: {error}", file=sys.stderr)
+        return USAGE
+    except OSError as error:
+        where = error.filename or arguments.file
+        reason = error.strerror or str(error)
+        print(f"vertice: {printable(str(where))}: {reason}; nothing was written", file=sys.stderr)
+        return FAILED
+
+
+def code_of(*, complete: bool) -> int:
+    """Return the exit code of a command that has left something out, or has not."""
+    return OK if complete else FAILED

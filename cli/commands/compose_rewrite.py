@@ -1,0 +1,95 @@
+"""Put discovered names in the place of hard-coded addresses in a compose file, where that is safe.
+
+`http://ip_intel:8080/x` becomes `http://ip-intel.vertice.internal:8034/x`, with the one port on which ip_intel
+listens, and so do pairs of X_HOST and X_PORT. A name leads to an address alone: what is written there stays, and it is
+said why, where the port is not certain, the service has no agent, or whoever asks has no agent for a resolver.
+
+The agents are those in FILE or in its override file; --recipe says how it would be with those of `compose inject`.
+Without --write or --output the difference is shown, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from cli.commands.compose_edit import EXIT_CODES, Text, code_of, difference, opened, project_with, told, write
+from cli.commands.compose_inject import add_recipe, options_of, override_path
+from cli.compose.errors import ComposeError, Place, printable
+from cli.compose.model import Project
+from cli.compose.planning import planned
+from cli.compose.reader import MAX_FILE_BYTES
+from cli.compose.replacing import held
+from cli.compose.rewriting import rewritten
+from cli.compose.standing import Standing, standing_of, standing_with
+
+EPILOG: Final = f"""examples:
+  vertice compose rewrite compose.yml --recipe netns       how it would be, before anything is done
+  vertice compose inject compose.yml && vertice compose rewrite compose.yml
+  vertice compose rewrite compose.yml > names.patch
+  vertice compose rewrite compose.yml --write
+
+{EXIT_CODES}"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `vertice compose rewrite`."""
+    parser.add_argument("file", metavar="FILE", type=Path, help="a compose file")
+    parser.add_argument(
+        "--override", metavar="FILE", type=Path, help="where the agents are (default: as inject names it)"
+    )
+    add_recipe(parser, default=None)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--write", action="store_true", help="write FILE")
+    where.add_argument("--output", metavar="FILE", type=Path, help="write another file, if it is not there")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run `vertice compose rewrite` and return its exit code."""
+    return told(_rewrite, arguments)
+
+
+def _rewrite(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    path: Path = arguments.file
+    file = opened(path)
+    project = project_with(file.name, file.text, environment)
+    outcome = rewritten(file.text, project, _standing(arguments, file, project), arguments.zone)
+    if arguments.write:
+        write(file.file, file.bytes_of(outcome.text))
+    elif arguments.output is not None:
+        target = held(arguments.output, MAX_FILE_BYTES)
+        if target.data not in (None, file.bytes_of(outcome.text)):
+            raise ComposeError("it is there already", code="not-made", place=Place(str(arguments.output)))
+        write(target, file.bytes_of(outcome.text))
+    else:
+        sys.stdout.write(difference(file.name, file.text, outcome.text))
+    for change in outcome.changes:
+        if change.why:
+            print(f"mended: {change}", file=sys.stderr)
+    for kept in outcome.kept:
+        print(f"kept: {kept}", file=sys.stderr)
+    done = "written" if arguments.write or arguments.output is not None else "nothing was written"
+    count = f"{len(outcome.changes)} addresses to names, {len(outcome.kept)} left as they are"
+    print(f"{printable(file.name)}: {count}; {done}", file=sys.stderr)
+    return code_of(complete=not outcome.kept)
+
+
+def _standing(arguments: argparse.Namespace, file: Text, project: Project) -> Standing:
+    """Return which agents there are, or would be. Raises ComposeError when there are none."""
+    if arguments.recipe is not None:
+        options = options_of(arguments)
+        return standing_with(planned(project, options).sidecars, options.recipe)
+    standing = standing_of(file.text)
+    override: Path = arguments.override or override_path(arguments.file)
+    if not standing.ports and (arguments.override is not None or override.exists()):
+        standing = standing_of(opened(override).text)
+    if not standing.ports:
+        raise ComposeError(
+            f"there are no agents in it, nor in {override}: run `vertice compose inject` first, or say --recipe",
+            code="no-agents",
+            place=Place(file.name),
+        )
+    return standing

@@ -1,0 +1,72 @@
+"""Try it out: one registry, one agent, and the services of a compose file, all on loopback.
+
+Each service of the file is played by a small HTTP server with its real container port, on a loopback
+address of its own. What cannot be used is listed, and the rest goes on. Without a FILE a small
+example fleet is started. Ctrl-C ends everything, each service deregistered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+from cli.compose.errors import ComposeError
+from cli.dev.guide import Ports, findings_text, shown_command
+from cli.dev.planning import read_plan
+from cli.dev.supervisor import Supervisor
+from cli.main import EXIT_CODES, FAILED, OK, USAGE
+from cli.process import run_until_signal
+from registry_core.settings import integer
+
+EXAMPLE: Final = Path(__file__).resolve().parents[2] / "compose" / "example.yml"
+EPILOG: Final = f"""examples:
+  vertice dev                                  the example fleet
+  vertice dev compose.yml                      your own fleet
+  vertice dev compose.yml --check              only say what is wrong with the file
+  vertice dev --registry-port 9888 --http-port 9880 --dns-port 9653
+
+Ended by Ctrl-C it exits with 0. --check exits with 1 when anything of the file cannot be used or looks wrong.
+
+{EXIT_CODES}"""
+
+
+def port(value: str) -> int:
+    """Read a port for argparse."""
+    try:
+        return integer(1, 65535)(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{value!r} is no port: {error}") from None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `vertice dev`."""
+    default = Ports()
+    parser.add_argument("file", nargs="?", type=Path, default=EXAMPLE, metavar="FILE", help="a compose file")
+    parser.add_argument("--check", action="store_true", help="list all that is wrong with the file; start nothing")
+    for name, number in (("registry", default.registry), ("http", default.http), ("dns", default.dns)):
+        parser.add_argument(f"--{name}-port", type=port, default=number, metavar="PORT", help=f"default {number}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run `vertice dev` and return its exit code."""
+    try:
+        plan = read_plan(arguments.file)
+    except ComposeError as error:
+        print(f"vertice: {error}", file=sys.stderr)
+        return USAGE
+    count = len(plan.services)
+    say(f"{arguments.file}: {plan.listed} services, of which {count} can be used.")
+    if arguments.check:
+        for line in findings_text(plan):
+            say(line)
+        return FAILED if plan.findings else OK
+    ports = Ports(arguments.registry_port, arguments.http_port, arguments.dns_port)
+    check_command = f"{shown_command(Path(sys.executable), Path.cwd())} dev {arguments.file} --check"
+    return run_until_signal(Supervisor(plan, ports, say, check_command).start)
+
+
+def say(line: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(line, flush=True)

@@ -1,0 +1,67 @@
+"""Look at this machine and say what will go wrong: resolv.conf, libc, ports, addresses, registry, clock, token.
+
+Each finding says what is so, why it matters, and the cure. It changes nothing, needs no privileges, takes
+less than 10 s, and works beside a running agent or before there is one. Run it with the agent's own settings:
+in its environment, or with --config.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from cli.client import add_agent_flag, agent_url
+from cli.doctor.catalogue import findings
+from cli.doctor.examination import examine
+from cli.doctor.finding import Severity
+from cli.doctor.machine import ROOT
+from cli.doctor.report import report_json, report_text
+from cli.main import FAILED, OK
+
+WIDTH: Final = 110
+EPILOG: Final = """examples:
+  vertice doctor
+  vertice doctor --verbose
+  vertice doctor --config /etc/vertice/agent.toml
+  vertice doctor --json | jq -r '.findings[] | select(.severity == "error") | .cure'
+  docker exec billing-agent vertice doctor
+
+docs/doctor.md lists every finding with its cure.
+
+exit codes:
+  0    no errors (there may be warnings and notes)
+  1    at least one error; with --strict, at least one error or warning
+  2    wrong usage (a wrong setting is a finding)
+  130  ended by Ctrl-C"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `vertice doctor`."""
+    parser.add_argument("--config", metavar="FILE", type=Path, help="a TOML file, instead of AGENT_CONFIG")
+    parser.add_argument("--json", action="store_true", help="print every finding as JSON")
+    parser.add_argument("--verbose", action="store_true", help="show what is fine, too")
+    parser.add_argument("--strict", action="store_true", help="warnings count as errors")
+    parser.add_argument(
+        "--root", metavar="FOLDER", type=Path, default=ROOT, help="where /etc and /proc are (default: /)"
+    )
+    add_agent_flag(parser)
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
+    """Run `vertice doctor` and return its exit code. Raises SettingsError for a wrong --agent."""
+    # Where the settings say that the agent is, is read with all the others: a wrong one is a finding.
+    agent = agent_url(arguments, {}) if arguments.agent is not None else None
+    found = findings(examine(environment, arguments.config, agent, arguments.root))
+    if arguments.json:
+        print(report_json(found))
+    else:
+        colours = sys.stdout.isatty() and "NO_COLOR" not in environment
+        width = shutil.get_terminal_size((WIDTH, 0)).columns
+        print(report_text(found, width=min(width, WIDTH), verbose=arguments.verbose, colours=colours))
+    bad = (Severity.ERROR, Severity.WARNING) if arguments.strict else (Severity.ERROR,)
+    return FAILED if any(finding.severity in bad for finding in found) else OK

@@ -1,0 +1,83 @@
+"""Say of each instance of a service whether lookups on this machine give it, and why, or why not.
+
+`in`: lookups give it. `leaving`: it drains, and DNS still names it. `out`: nothing names it. Which answers
+name it stands beside that: http, and the DNS types a, aaaa and srv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from cli.client import Unreachable, add_agent_flag, agent_url, get
+from cli.commands.resolve import exit_code
+from cli.main import EXIT_CODES, FAILED, NOT_FOUND, OK
+
+FILTERS: Final = ("tag", "version", "zone", "status")
+SOURCES: Final = {
+    "view": "the registry's word",
+    "snapshot": "a snapshot on disk: the registry has not been heard yet",
+    "environment": "the environment of the agent",
+    "file": "AGENT_STATIC_FILE",
+}
+EPILOG: Final = f"""examples:
+  vertice explain parcel_tracker
+  vertice explain parcel_tracker --tag canary --version 1.4
+  vertice explain parcel_tracker --json | jq '.instances[] | select(.verdict == "out") | .why'
+
+{EXIT_CODES}"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `vertice explain`."""
+    parser.add_argument("name", metavar="NAME", help="the service")
+    for name in FILTERS:
+        parser.add_argument(f"--{name}", metavar=name.upper(), help=f"as a lookup with ?{name}= would")
+    parser.add_argument("--json", action="store_true", help="print what the agent answers")
+    add_agent_flag(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run `vertice explain` and return its exit code."""
+    url = agent_url(arguments)
+    filters = {name: value for name in FILTERS if (value := getattr(arguments, name)) is not None}
+    query = f"?{urlencode(filters)}" if filters else ""
+    try:
+        answer = get(url, f"/explain/{quote(arguments.name, safe='')}{query}")
+        if answer.status != HTTPStatus.OK:
+            print(f"vertice: {answer.message}", file=sys.stderr)
+            return exit_code(answer)
+        said = answer.json()
+        text = answer.body.decode() if arguments.json else "\n".join(lines(said))
+        code = OK if said["found"] else NOT_FOUND if said["complete"] else FAILED
+    except Unreachable as error:
+        print(f"vertice: {error}", file=sys.stderr)
+        return FAILED
+    except (KeyError, TypeError):
+        print(f"vertice: {url} answers, but not as an agent does", file=sys.stderr)
+        return FAILED
+    print(text)
+    return code
+
+
+def lines(said: Any) -> list[str]:
+    """Return what is printed: the summary, where it comes from, and a table of the instances."""
+    source = SOURCES.get(said["source"])
+    confirmed = f"confirmed {said['age_seconds']:.0f} s ago ({said['freshness']})"
+    shown = [said["summary"], f"from {source}, {confirmed}" if source else f"what is known was {confirmed}"]
+    if said["similar"]:
+        shown.append(f"spelled nearly so: {', '.join(said['similar'])}")
+    rows = [
+        (one["verdict"], one["instance_id"], one["status"], " ".join(one["answers"]) or "-", one["why"])
+        for one in said["instances"]
+    ]
+    return [*shown, "", *_table([("", "INSTANCE", "STATUS", "ANSWERS", "WHY"), *rows])] if rows else shown
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

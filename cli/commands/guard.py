@@ -1,0 +1,71 @@
+"""See whether the registry holds back a mass expiry, or have it let go.
+
+When too many instances fall silent at once, the registry keeps serving them as suspect, for five
+minutes at most. `release` says that they are gone indeed: they then leave a few at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from cli.client import TOKEN, Unreachable, add_registry_flag, ask, credentials, registry_url
+from cli.main import EXIT_CODES, FAILED, NOT_FOUND, OK
+
+EPILOG: Final = f"""examples:
+  vertice guard status
+  vertice guard release
+  vertice guard release --shard a --registry http://10.0.0.2:8888
+
+`release` shows the registry the shared token of {TOKEN}.
+
+{EXIT_CODES.replace("no such service", "no such shard")}"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `vertice guard`."""
+    parser.add_argument("action", choices=("status", "release"), help="see how it stands, or have it let go")
+    parser.add_argument("--shard", metavar="NAME", help="release: only the guard of this shard")
+    parser.add_argument("--json", action="store_true", help="print what the registry answers")
+    add_registry_flag(parser)
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
+    """Run `vertice guard` and return its exit code."""
+    url = registry_url(arguments, environment)
+    try:
+        if arguments.action == "status":
+            answer = ask("GET", url, "/guard")
+        else:
+            query = "" if arguments.shard is None else f"?shard={quote(arguments.shard, safe='')}"
+            answer = ask("POST", url, f"/guard/release{query}", credentials(environment))
+        said = answer.json() if answer.status == 200 else None
+        if said is None:
+            print(f"vertice: {answer.message}", file=sys.stderr)
+            return NOT_FOUND if answer.status == 404 and arguments.shard is not None else FAILED
+        text = answer.body.decode() if arguments.json else "\n".join(_lines(said))
+    except Unreachable as error:
+        print(f"vertice: {error}", file=sys.stderr)
+        return FAILED
+    except (KeyError, TypeError):
+        print(f"vertice: {url} answers, but not as a registry does", file=sys.stderr)
+        return FAILED
+    print(text)
+    return OK
+
+
+def _lines(said: Any) -> list[str]:
+    """Return what is printed: what was released, if that was asked for, and a line for each shard."""
+    lines: list[str] = []
+    if "released" in said:
+        lines.append(f"released: {', '.join(said['released']) or 'nothing, no guard was holding'}")
+        said = said["guard"]
+    for shard in said["shards"]:
+        left = shard["releases_in_seconds"]
+        wait = "" if left is None else f"; lets go by itself in {left:.0f} s"
+        lines.append(f"{shard['shard']}: {shard['phase']}: {shard['reason']}{wait}")
+    return lines

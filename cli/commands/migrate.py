@@ -1,0 +1,108 @@
+"""Move a fleet over in waves: the plan, and how far it is.
+
+`plan` orders the services of a compose file: a pilot first, then wave by wave, those before others whose failure
+the fewest would feel; services that need each other in a circle go together. `status` asks the registry what is
+registered, and says of each hard-coded address whether it may go. Both change nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from cli.client import TOKEN, Unreachable, add_registry_flag, ask, credentials, registry_url
+from cli.commands.compose_audit import add_files
+from cli.compose.auditing import audit
+from cli.compose.errors import ComposeError
+from cli.compose.progress import Held, progress_of, status_json, status_text
+from cli.compose.reader import read_project
+from cli.compose.waves import PILOT, WAVE_SIZE, By, plan_json, plan_text, waves_of
+from cli.main import OK, USAGE
+from registry_core.api.schemas import CatalogView
+from registry_core.domain.records import Status
+from registry_core.settings import integer
+
+OLD_S: Final = 10.0
+ANSWER_S: Final = 30.0
+MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
+
+EPILOG: Final = f"""examples:
+  vertice migrate plan compose.yml
+  vertice migrate plan compose.yml --by category --format json
+  vertice migrate status compose.yml --registry http://10.0.0.2:8888
+
+`status` shows the registry the shared token of {TOKEN}. Give it the same --by, --pilot and --wave-size
+as the plan had, so that its waves are the same.
+
+exit codes:
+  0    done
+  2    wrong usage, the files cannot be used, or the registry does not answer for everything it holds"""
+
+
+def number(value: str) -> int:
+    """Read a size for argparse."""
+    try:
+        return integer(1, 10_000)(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{value!r} cannot be used: {error}") from None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `vertice migrate`."""
+    parser.add_argument("action", choices=("plan", "status"), help="the order of the waves, or how far they are")
+    add_files(parser)
+    ways = [by.value for by in By]
+    parser.add_argument("--by", choices=ways, default=By.DEPENDENCY.value, help="what makes a wave; default dependency")
+    parser.add_argument("--pilot", type=number, default=PILOT, metavar="N", help=f"services in it; default {PILOT}")
+    parser.add_argument(
+        "--wave-size", type=number, default=WAVE_SIZE, metavar="N", help=f"services in one wave; default {WAVE_SIZE}"
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="default text")
+    add_registry_flag(parser)
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
+    """Run `vertice migrate` and return its exit code."""
+    by = By(arguments.by)
+    try:
+        found = audit(read_project(arguments.files, environment))
+        waves = waves_of(found, by, arguments.pilot, arguments.wave_size)
+        if arguments.action == "plan":
+            lines = [json.dumps(plan_json(waves, by), indent=2)] if arguments.format == "json" else plan_text(waves)
+        else:
+            held = _held(registry_url(arguments, environment), credentials(environment))
+            progress = progress_of(found, waves, held)
+            as_json = arguments.format == "json"
+            lines = [json.dumps(status_json(progress), indent=2)] if as_json else status_text(progress)
+    except ComposeError as error:
+        print(f"vertice: {error.hinted}", file=sys.stderr)
+        return USAGE
+    except Unreachable as error:
+        print(f"vertice: {error}: so nothing can be said of what is registered", file=sys.stderr)
+        return USAGE
+    print("\n".join(lines))
+    return OK
+
+
+def _held(url: str, headers: Mapping[str, str]) -> list[Held]:
+    """Return what the registry holds. Raises Unreachable when it does not answer, or may not know everything."""
+    answer = ask("GET", url, "/catalog", headers, timeout_s=ANSWER_S, most_bytes=MAX_ANSWER_BYTES)
+    if answer.status != 200:
+        raise Unreachable(f"the registry at {url} says: {answer.message}")
+    try:
+        catalog = msgspec.json.decode(answer.body, type=CatalogView)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise Unreachable(f"{url} answers, but not as a registry does") from None
+    if catalog.state != "ready":
+        raise Unreachable(f"the registry at {url} is {catalog.state}: it does not know everything yet")
+    if catalog.store_age_s is not None and catalog.store_age_s > OLD_S:
+        age = f"{catalog.store_age_s:.0f} s"
+        print(f"vertice: the registry cannot reach its store: this is as of {age} ago", file=sys.stderr)
+    well = (Status.PASSING, Status.WARNING)
+    return [Held(view.service_name, view.status in well) for view in catalog.instances]

@@ -1,0 +1,54 @@
+"""Print where a service is: one instance, drawn by weight from those that pass their checks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import quote
+
+from cli.client import Answer, Unreachable, add_agent_flag, agent_url, get, warn_of_age
+from cli.main import EXIT_CODES, FAILED, NOT_FOUND, OK, USAGE
+
+FORMATS: Final = ("url", "hostport", "json")
+EPILOG: Final = f"""examples:
+  vertice resolve parcel_tracker                       http://127.77.0.3:8034
+  vertice resolve parcel-tracker --format hostport     127.77.0.4:8034  ('_' and '-' are one name)
+  vertice resolve parcel_tracker --json | jq .metadata
+  curl "$(vertice resolve parcel_tracker)/health"
+
+{EXIT_CODES}"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `vertice resolve`."""
+    parser.add_argument("name", metavar="NAME", help="the service")
+    parser.add_argument("--format", choices=FORMATS, default="url", help="default: url")
+    parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
+    add_agent_flag(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run `vertice resolve` and return its exit code."""
+    query = "" if arguments.format == "json" else f"?format={arguments.format}"
+    try:
+        answer = get(agent_url(arguments), f"/resolve/{quote(arguments.name, safe='')}{query}")
+        if answer.status != HTTPStatus.OK:
+            print(f"vertice: {answer.message}", file=sys.stderr)
+            return exit_code(answer)
+        text = json.dumps(answer.json(), indent=2) if arguments.format == "json" else answer.body.decode().strip()
+    except Unreachable as error:
+        print(f"vertice: {error}", file=sys.stderr)
+        return FAILED
+    warn_of_age(answer)
+    print(text)
+    return OK
+
+
+def exit_code(answer: Answer) -> int:
+    """Return the exit code for an answer that is an error."""
+    if answer.status == HTTPStatus.NOT_FOUND:
+        return NOT_FOUND
+    return USAGE if answer.status == HTTPStatus.BAD_REQUEST else FAILED

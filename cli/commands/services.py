@@ -1,0 +1,44 @@
+"""List the services that the agent on this machine knows, one name a line, sorted."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Final
+
+from cli.client import Unreachable, add_agent_flag, agent_url, get, warn_of_age
+from cli.main import EXIT_CODES, FAILED, OK
+
+EPILOG: Final = f"""examples:
+  vertice services
+  vertice services --json | jq length
+  vertice services --agent http://127.0.0.1:9880
+
+{EXIT_CODES}"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `vertice services`."""
+    parser.add_argument("--json", action="store_true", help="print a JSON array")
+    add_agent_flag(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run `vertice services` and return its exit code."""
+    try:
+        answer = get(agent_url(arguments), "/services")
+        names = answer.json() if answer.status == 200 else None
+    except Unreachable as error:
+        print(f"vertice: {error}", file=sys.stderr)
+        return FAILED
+    if not isinstance(names, list):
+        print(f"vertice: {answer.message}", file=sys.stderr)
+        return FAILED
+    warn_of_age(answer)
+    if arguments.json:
+        print(json.dumps(names))
+    else:
+        for name in names:
+            print(name)
+    return OK

@@ -1,0 +1,153 @@
+"""Save everything that a registry holds into a file, or bring a saved file back.
+
+`save` asks a registry for all of its registrations, and writes them once it is sure that they are all.
+`restore` checks the whole file first. What the registry does not have comes back as it was, with a
+fresh lease; what it has stays as it is, and so do its leases. Doing it twice changes nothing more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from cli.client import Answer, Unreachable, add_registry_flag, ask, credentials, registry_url
+from cli.commands import snapshot_file
+from cli.commands.restoring import GaveUp, Tally, restore
+from cli.commands.snapshot_file import BadSnapshot, Header, Record
+from cli.main import EXIT_CODES, FAILED, OK, USAGE
+from registry_core.api.schemas import CatalogView, InstanceView
+from registry_core.domain.catalog import Catalog, Lived
+from registry_core.domain.records import Instance
+from registry_core.domain.restoration import Outcome
+
+# A snapshot of an older store is complete all the same; it is said that it is old.
+OLD_S: Final = 10.0
+ANSWER_S: Final = 30.0
+
+EPILOG: Final = f"""examples:
+  vertice snapshot save fleet.snapshot --registry http://10.0.0.2:8888
+  head -1 fleet.snapshot | jq
+  vertice snapshot restore fleet.snapshot --dry-run
+  vertice snapshot restore fleet.snapshot --registry http://10.0.0.3:8888
+
+The registry is shown the shared token of VERTICE_REGISTRY_TOKEN. An instance whose name or address
+somebody else has at the registry is a conflict: it is listed, and not brought back.
+
+{
+    EXIT_CODES.replace("it did not work: a port is taken, nobody", "it did not work: conflicts, nothing saved, nobody")
+    .replace("a wrong or unknown setting", "a wrong setting, or a file that is no good snapshot")
+    .replace("  3    no such service" + chr(10), "")
+}"""
+
+
+class Incomplete(Exception):
+    """Raised when what a registry answered must not be taken for everything; its text is one line."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `vertice snapshot`."""
+    parser.add_argument("action", choices=("save", "restore"), help="write the file, or bring it back")
+    parser.add_argument("file", metavar="FILE", type=Path, help="the snapshot")
+    parser.add_argument("--dry-run", action="store_true", help="restore: change nothing, and say what would happen")
+    parser.add_argument("--allow-empty", action="store_true", help="save: also when nothing is registered")
+    add_registry_flag(parser)
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
+    """Run `vertice snapshot` and return its exit code."""
+    url, headers = registry_url(arguments, environment), credentials(environment)
+    try:
+        if arguments.action == "save":
+            return _save(arguments.file, url, headers, may_be_empty=arguments.allow_empty)
+        return _restore(arguments.file, url, headers, dry_run=arguments.dry_run)
+    except BadSnapshot as error:
+        print(f"vertice: {error}", file=sys.stderr)
+        return USAGE
+    except (Unreachable, GaveUp, Incomplete) as error:
+        print(f"vertice: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"vertice: {arguments.file}: {error.strerror or error}", file=sys.stderr)
+    return FAILED
+
+
+# -- save
+
+
+def _save(path: Path, url: str, headers: Mapping[str, str], *, may_be_empty: bool) -> int:
+    answer = ask("GET", url, "/catalog", headers, timeout_s=ANSWER_S, most_bytes=snapshot_file.MAX_FILE_BYTES)
+    catalog = _whole(answer, url)
+    if not catalog.instances and not may_be_empty:
+        raise Incomplete(f"nothing is registered at {url}, and nothing was written (--allow-empty writes it)")
+    header = Header(
+        count=len(catalog.instances),
+        saved_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        source=url,
+        store_age_s=catalog.store_age_s,
+        cursor=catalog.cursor,
+        digest=catalog.digest,
+    )
+    snapshot_file.write(path, header, [_fields(view, Record) for view in catalog.instances])
+    if catalog.store_age_s is not None and catalog.store_age_s > OLD_S:
+        print(
+            f"vertice: the registry cannot reach its store: this is as of {catalog.store_age_s:.0f} s ago",
+            file=sys.stderr,
+        )
+    print(f"saved {len(catalog.instances)} instances of {url} into {path}")
+    return OK
+
+
+def _whole(answer: Answer, url: str) -> CatalogView:
+    """Return the catalogue that was answered. Raises Incomplete when it may not be all there is."""
+    if answer.status != 200:
+        raise Incomplete(f"{answer.message}: nothing was written")
+    try:
+        catalog = msgspec.json.decode(answer.body, type=CatalogView)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise Incomplete(f"{url} answers, but not as a registry does: nothing was written") from None
+    if catalog.state != "ready":
+        raise Incomplete(
+            f"the registry at {url} is {catalog.state}: it does not know everything yet, and nothing was written"
+        )
+    # The digest is of all that a replica holds: an answer cut or bent on its way has another one.
+    held = Catalog()
+    held.replace(Lived(_fields(view, Instance), view.last_heartbeat) for view in catalog.instances)
+    if held.digest != catalog.digest or len(held) != len(catalog.instances):
+        raise Incomplete(f"what {url} answered is not what its digest says: nothing was written")
+    return catalog
+
+
+def _fields(view: InstanceView, kind: Any) -> Any:
+    return kind(**{field: getattr(view, field) for field in kind.__struct_fields__})
+
+
+# -- restore
+
+
+def _restore(path: Path, url: str, headers: Mapping[str, str], *, dry_run: bool) -> int:
+    records = snapshot_file.read(path).records
+
+    def tell(done: int) -> None:
+        print(f"vertice: {done} of {len(records)}", file=sys.stderr)
+
+    tally = restore(url, records, headers, dry_run=dry_run, tell=tell)
+    for kind, lines in (("conflict", tally.conflicts), ("refused", tally.refusals)):
+        for line in lines:
+            print(f"{kind}: {line}")
+    print(_summary(tally, len(records), dry_run=dry_run))
+    return FAILED if tally.conflicts or tally.refusals else OK
+
+
+def _summary(tally: Tally, count: int, *, dry_run: bool) -> str:
+    return (
+        f"{'would restore' if dry_run else 'restored'} {tally.outcomes[Outcome.RESTORED]} of {count}: "
+        f"{tally.outcomes[Outcome.PRESENT]} are there already, "
+        f"{tally.outcomes[Outcome.NEWER]} have a newer owner there, "
+        f"{len(tally.conflicts)} conflict, {len(tally.refusals)} are refused"
+    )

@@ -1,0 +1,197 @@
+"""Whether an address leads anywhere: who is meant, whether anything there listens on that port, and the right one.
+
+Pure. It opens no connection: what it knows is what the compose file says.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from cli.compose.addresses import Address, addresses_of
+from cli.compose.errors import Place
+from cli.compose.findings import Finding
+from cli.compose.listening import Listening, listening_of
+from cli.compose.model import Project, Service
+from cli.compose.naming import Found, Meant, Names
+from cli.compose.ports import is_port
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """An address, who is meant, and what is wrong with it, if anything is.
+
+    `target` is the service that is meant, None for one outside of the file. `right` is the port that it
+    listens on, as far as one can tell. `code` is that of the finding, None for a good address.
+    """
+
+    service: str
+    address: Address
+    meant: Meant
+    target: str | None
+    listens: tuple[int, ...]
+    right: int | None
+    code: str | None
+
+
+class Judge:
+    """Judges all addresses of a fleet."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self.names = Names(project)
+        self.listening = {name: listening_of(s) for name, s in project.services.items()}
+        # Who else listens there: the first two, to know whether it is one alone.
+        self._listeners: dict[int, list[str]] = {}
+        self._shown: dict[int, tuple[str, int]] = {}
+        for name, listening in self.listening.items():
+            for port in listening.numbers:
+                if len(namesakes := self._listeners.setdefault(port, [])) < 2:
+                    namesakes.append(name)
+            for shown, target in listening.shown:
+                self._shown.setdefault(shown, (name, target))
+
+    def judged(self, service: Service) -> list[tuple[Judged, Finding | None]]:
+        """Return each address of a service with its finding; None when it leads where it should."""
+        return [self._one(service, address) for address in addresses_of(service, self.names.is_known)]
+
+    def _one(self, service: Service, address: Address) -> tuple[Judged, Finding | None]:
+        found = self.names.of(service, address.host)
+        match found.meant:
+            case Meant.ITSELF:
+                return self._at_itself(service, address, found)
+            case Meant.HOST:
+                return self._at_the_host(service, address)
+            case Meant.OUTSIDE | Meant.UNKNOWN:
+                return self._elsewhere(service, address, found.meant)
+            case _:
+                return self._at(service, address, found)
+
+    def _at(self, service: Service, address: Address, found: Found) -> tuple[Judged, Finding | None]:
+        """Judge an address of a service of the file."""
+        target, listening = self._best(address, found)
+        right = self._right(address, listening)
+        host = address.host if found.meant is Meant.SERVICE else target.name
+        listens = tuple(listening.numbers)
+        written = f"{address.written}"
+        code: str | None = None
+        message = ""
+        if address.port is not None and not is_port(address.port):
+            code, message = "port-out-of-range", f"{written}: a port is a number from 1 to 65535"
+            message += f"; {target.name} listens on {listening.text}" if listening.known else ""
+        elif found.meant is Meant.OTHER_SPELLING:
+            code, message = "other-spelling", f"{written}: the service is called {target.name}"
+            if address.port is not None and right is not None and right != address.port:
+                message += f", and listens on {listening.text}"
+        elif found.meant is Meant.NOT_SHARED:
+            code = "no-shared-network"
+            message = f"{written}: {service.name} is in {_networks(service)}, {target.name} in {_networks(target)}"
+        elif address.port is None:
+            code, message = "no-port", f"{written} has no port; {target.name} listens on {listening.text or '?'}"
+        elif not address.is_http and any(address.port in ports for ports in listening.others):
+            right = address.port
+        elif not listening.known:
+            code, message = "unknown-port", f"{written}: nothing says on which port {target.name} listens"
+        elif not listening.is_declared(address.port):
+            code, message = self._undeclared(address.port, written, target, listening)
+        judged = Judged(service.name, address, found.meant, target.name, listens, right, code)
+        if code is None:
+            return judged, None
+        correct = self._rewritten(address, host, right if address.port is not None else None)
+        correct = str(right) if code == "no-port" else correct
+        return judged, _finding(judged, message, None if right is None else correct)
+
+    def _undeclared(self, port: int, written: str, target: Service, listening: Listening) -> tuple[str | None, str]:
+        hint = listening.hinted.get(port)
+        if listening.declared and hint is not None:
+            return "doubtful-port", f"{written}: {target.name} declares {listening.text}, and {hint} speaks of {port}"
+        if hint is not None:
+            return None, ""
+        behind = listening.behind(port)
+        if behind is not None:
+            return "published-port", f"{written}: {port} is what the host shows; {target.name} listens on {behind}"
+        if listening.declared:
+            return "wrong-port", f"{written}: {target.name} listens on {listening.text}"
+        return "unproven-port", f"{written}: {target.name} declares no port; it speaks of {listening.text}"
+
+    def _best(self, address: Address, found: Found) -> tuple[Service, Listening]:
+        """Return of several namesakes the one that listens there, else the first."""
+        port = address.port
+        for service in found.services:
+            listening = self.listening[service.name]
+            if port is not None and (listening.is_declared(port) or port in listening.hinted):
+                return service, listening
+        first = found.services[0]
+        return first, self.listening[first.name]
+
+    def _right(self, address: Address, listening: Listening) -> int | None:
+        port = address.port
+        if port is None:
+            return listening.main
+        if listening.is_declared(port) or (not listening.declared and port in listening.hinted):
+            return port
+        return listening.behind(port) or listening.main
+
+    def _at_itself(self, service: Service, address: Address, found: Found) -> tuple[Judged, Finding | None]:
+        own = [self.listening[s.name] for s in found.services]
+        port = address.port
+        if port is None or any(o.is_declared(port) or port in o.hinted for o in own):
+            return Judged(service.name, address, Meant.ITSELF, service.name, (), port, None), None
+        if not is_port(port):
+            return _no_port(service, address, Meant.ITSELF)
+        others = [name for name in self._listeners.get(port, []) if name != service.name]
+        message = f"{address.written} is {service.name} itself, which does not listen there"
+        right = None
+        behind = next((target for o in own if (target := o.behind(port)) is not None), None)
+        if behind is not None:
+            message += f"; that is what the host shows of its port {behind}"
+            right = self._rewritten(address, address.host, behind)
+        elif len(others) == 1:
+            message += f"; {others[0]} listens on {port}"
+            right = self._rewritten(address, others[0], port)
+        judged = Judged(service.name, address, Meant.ITSELF, None, (), None, "localhost")
+        return judged, _finding(judged, message, right)
+
+    def _at_the_host(self, service: Service, address: Address) -> tuple[Judged, Finding | None]:
+        if address.port is not None and not is_port(address.port):
+            return _no_port(service, address, Meant.HOST)
+        name, target = self._shown.get(address.port or 0, (None, None))
+        message = f"{address.written} is on the host"
+        right = None
+        if name is not None and target is not None:
+            message += f", which shows port {target} of {name} there"
+            right = self._rewritten(address, name, target)
+        judged = Judged(service.name, address, Meant.HOST, name, (), target, "by-the-host")
+        return judged, _finding(judged, message, right)
+
+    def _elsewhere(self, service: Service, address: Address, meant: Meant) -> tuple[Judged, Finding | None]:
+        if address.port is not None and not is_port(address.port):
+            return _no_port(service, address, meant)
+        code = "outside" if meant is Meant.OUTSIDE else "unknown-target"
+        why = " is outside of the file" if meant is Meant.OUTSIDE else ": no service of the file has that name"
+        judged = Judged(service.name, address, meant, None, (), None, code)
+        return judged, _finding(judged, f"{address.written}{why}", None)
+
+    def _rewritten(self, address: Address, host: str, port: int | None) -> str:
+        """Return the address as it should be; of a port in another variable, that variable's value."""
+        if address.port_variable is not None and port is not None and host == address.host:
+            return f"{address.port_variable}={port}"
+        scheme = f"{address.scheme}://" if address.scheme else ""
+        return f"{scheme}{host}:{port}" if port is not None else f"{scheme}{host}"
+
+
+def _no_port(service: Service, address: Address, meant: Meant) -> tuple[Judged, Finding]:
+    judged = Judged(service.name, address, meant, None, (), None, "port-out-of-range")
+    return judged, _finding(judged, f"{address.written}: a port is a number from 1 to 65535", None)
+
+
+def _finding(judged: Judged, message: str, right: str | None) -> Finding:
+    """Return the finding of a judged address; it stands where the port does, when that is what is wrong."""
+    address, code = judged.address, judged.code or ""
+    place: Place = address.place
+    variable = address.variable
+    if address.port_variable is not None and code in ("wrong-port", "published-port", "port-out-of-range"):
+        place, variable = address.port_place or place, address.port_variable
+    return Finding(code, judged.service, place, message, variable, right, judged.target)
+
+
+def _networks(service: Service) -> str:
+    return ", ".join(sorted(service.network_names)) or (service.network_mode or "none")

@@ -1,0 +1,149 @@
+"""What a compose file says of a fleet, in one form whatever form it was written in. Frozen values alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from cli.compose.errors import ComposeError, Place
+from cli.compose.ports import Port
+
+DEFAULT_NETWORK = "default"
+
+
+class EnvEntry(msgspec.Struct, frozen=True, gc=False):
+    """A variable of a service, and where it is given: in the compose file, or in one of its env files.
+
+    `value` None: a name alone, which the caller's environment does not have. `raw` is how it is written,
+    before its variables. `unset`: the variables in it that have no value.
+    """
+
+    name: str
+    value: str | None
+    raw: str
+    place: Place
+    from_env_file: bool = False
+    unset: tuple[str, ...] = ()
+
+
+class Healthcheck(msgspec.Struct, frozen=True):
+    """How a container is asked whether it is well. `url`, `path` and `port` are those that it asks, if it says so."""
+
+    words: tuple[str, ...]
+    shell: bool
+    disabled: bool
+    place: Place
+    url: str | None = None
+    path: str | None = None
+    port: int | None = None
+    problem: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The command as one line."""
+        return " ".join(self.words)
+
+
+class Dependency(msgspec.Struct, frozen=True, gc=False):
+    """A service that has to be there before."""
+
+    name: str
+    condition: str
+    required: bool
+    place: Place
+
+
+class Attachment(msgspec.Struct, frozen=True, gc=False):
+    """A network that a service is in, and the names under which it is found there besides its own."""
+
+    network: str
+    aliases: tuple[str, ...]
+    place: Place
+
+
+class EnvFile(msgspec.Struct, frozen=True):
+    """A file of variables, by the path under which it is opened."""
+
+    path: str
+    required: bool
+    place: Place
+
+
+class Label(msgspec.Struct, frozen=True):
+    """A label's value and where it stands."""
+
+    value: str
+    place: Place
+
+
+class Service(msgspec.Struct, frozen=True):
+    """One service. `place` is where its name stands; `places` where each of its keys does.
+
+    `networks` is never empty, but for a `network_mode` that is none of the project's networks. `empty`: the
+    file says nothing of it.
+    """
+
+    name: str
+    place: Place
+    places: dict[str, Place]
+    container_name: str | None = None
+    hostname: str | None = None
+    domainname: str | None = None
+    image: str | None = None
+    build: str | None = None
+    network_mode: str | None = None
+    networks: tuple[Attachment, ...] = ()
+    ports: tuple[Port, ...] = ()
+    expose: tuple[Port, ...] = ()
+    environment: tuple[EnvEntry, ...] = ()
+    env_files: tuple[EnvFile, ...] = ()
+    healthcheck: Healthcheck | None = None
+    depends_on: tuple[Dependency, ...] = ()
+    links: tuple[str, ...] = ()
+    extra_hosts: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+    # As it is written: it may be no number.
+    replicas: str | None = None
+    labels: dict[str, Label] = {}
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    extends: bool = False
+    empty: bool = False
+
+    @property
+    def network_names(self) -> frozenset[str]:
+        """The names of its networks."""
+        return frozenset(a.network for a in self.networks)
+
+    def tcp_ports(self) -> Iterator[Port]:
+        """Return its TCP entries of `ports`, then of `expose`."""
+        return (port for port in (*self.ports, *self.expose) if port.protocol == "tcp")
+
+    def env(self, name: str) -> EnvEntry | None:
+        """Return one of its variables."""
+        return next((e for e in self.environment if e.name == name), None)
+
+
+class Network(msgspec.Struct, frozen=True):
+    """A network of the project. `external`: others may be in it, of whom the file knows nothing."""
+
+    name: str
+    external: bool
+    place: Place
+
+
+class Project(msgspec.Struct, frozen=True):
+    """A fleet, as its files describe it, and what is wrong with parts of them."""
+
+    name: str
+    files: tuple[str, ...]
+    services: dict[str, Service]
+    networks: dict[str, Network]
+    problems: tuple[ComposeError, ...] = ()
+
+    def checked(self) -> Project:
+        """Return the project itself when nothing is wrong with any part of it. Raises ComposeError, the first one."""
+        for problem in self.problems:
+            raise problem
+        return self

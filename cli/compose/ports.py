@@ -1,0 +1,112 @@
+"""The ports of a compose service, in all the forms in which compose files write them.
+
+Pure. Says which port the service listens on inside its container, and which the host shows instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from cli.compose.errors import ComposeError, Place
+from cli.compose.tree import Mapping, Node, Scalar, is_null, plain
+from registry_core.domain.registration import MAX_PORT, Rules, check_port
+from registry_core.errors import ValidationError
+
+# Whether a port below 1024 may be registered is the registry's matter.
+_ANY_PORT: Final = Rules(min_port=1)
+_RANGE: Final = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?", re.ASCII)
+
+
+class Port(msgspec.Struct, frozen=True, gc=False):
+    """One entry of `ports` or `expose`: a port of the container, or a range of them, and what the host shows.
+
+    `published` empty: nothing, or a port that Docker draws. As many published as targets: one for one;
+    more (`3000-3005:80`): any one of them. `host_ip` empty: every address of the host.
+    """
+
+    targets: range
+    published: range
+    protocol: str
+    host_ip: str
+    place: Place
+    raw: str
+
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """Return (published, target) where both are known for certain."""
+        if len(self.published) == len(self.targets):
+            yield from zip(self.published, self.targets, strict=True)
+
+    @property
+    def key(self) -> tuple[str, range, range, str]:
+        """What makes two entries one and the same when files are merged."""
+        return self.host_ip, self.targets, self.published, self.protocol
+
+
+def port_of(node: Node, *, may_publish: bool = True) -> Port:
+    """Return what an entry of `ports` says, of `expose` without `may_publish`. Raises ComposeError."""
+    if isinstance(node, Mapping):
+        return _long(node)
+    text = node.text if isinstance(node, Scalar) and not is_null(node) else str(plain(node))
+    return _short(text, node, may_publish=may_publish)
+
+
+def _short(text: str, node: Node, *, may_publish: bool) -> Port:
+    """Read `[[ip:]published:]container[/protocol]`."""
+    body, _, protocol = text.strip().partition("/")
+    host, _, container = body.rpartition(":")
+    host_ip, _, published = host.rpartition(":")
+    shown = _ports(published, node) if may_publish and published else range(0)
+    return Port(_ports(container, node), shown, protocol or "tcp", host_ip, node.place, _raw(node))
+
+
+def _long(entry: Mapping) -> Port:
+    """Read `{target: ..., published: ..., protocol: ..., host_ip: ...}`."""
+    target = entry.get("target")
+    if target is None:
+        raise _error("a port in the long form says its target, and this one does not", entry)
+    published = entry.get("published")
+    text = "" if published is None else str(plain(published))
+    shown = _ports(text, published) if published is not None and text else range(0)
+    protocol, host_ip = entry.get("protocol"), entry.get("host_ip")
+    return Port(
+        _ports(str(plain(target)), target),
+        shown,
+        "tcp" if protocol is None else str(plain(protocol)),
+        "" if host_ip is None else str(plain(host_ip)),
+        entry.place,
+        str(plain(entry)),
+    )
+
+
+def _ports(text: str, entry: Node) -> range:
+    match = _RANGE.fullmatch(text.strip())
+    written = _raw(entry)[:60]
+    if match is None:
+        blank = isinstance(entry, Scalar) and entry.unset
+        raise _error(f"{written!r} is {'a variable without a default' if blank else 'no port'}", entry)
+    first, last = int(match[1]), int(match[2] or match[1])
+    for number in (first, last):
+        try:
+            check_port(number, _ANY_PORT)
+        except ValidationError as error:
+            raise _error(f"{error.message}, and {written!r} is not", entry) from None
+    if last < first:
+        raise _error(f"{written!r} is a range that ends before it begins", entry)
+    return range(first, last + 1)
+
+
+def _raw(node: Node) -> str:
+    return node.raw if isinstance(node, Scalar) and not node.null else str(plain(node))
+
+
+def _error(reason: str, node: Node) -> ComposeError:
+    return ComposeError(reason, code="port", place=node.place, field="ports", example="8000:8034")
+
+
+def is_port(number: int) -> bool:
+    """Return whether there can be such a port at all."""
+    return 1 <= number <= MAX_PORT

@@ -1,0 +1,216 @@
+"""What the description of one service means: from a tree to a Service.
+
+Pure. A part that cannot be read is reported and left out; the rest of the service stays.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from collections.abc import Mapping as MappingType
+from typing import Final
+from urllib.parse import urlsplit
+
+from cli.compose.env_file import EnvLine
+from cli.compose.errors import ComposeError, Place
+from cli.compose.model import (
+    DEFAULT_NETWORK,
+    Attachment,
+    Dependency,
+    EnvEntry,
+    EnvFile,
+    Healthcheck,
+    Label,
+    Service,
+)
+from cli.compose.ports import Port, port_of
+from cli.compose.tree import Entry, Mapping, Node, Scalar, Sequence, is_null, plain
+
+_URL: Final = re.compile(r"https?://[^\s\"'|;)&]+")
+_SELF: Final = r"(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])"
+# How programs that speak no HTTP are told whom to ask: `localhost:9092`, `nc -z localhost 2181`.
+_OWN_PORT: Final = re.compile(rf"(?<![\w.]){_SELF}(?::| +)(\d{{1,5}})(?![\w.])")
+
+Report = Callable[[ComposeError], None]
+ReadEnv = Callable[[str, EnvFile], list[EnvLine] | None]
+
+
+def service_of(name: str, entry: Entry, variables: MappingType[str, str], read_env: ReadEnv, report: Report) -> Service:
+    """Return what a canonical description says. What is wrong with a part of it is reported."""
+    body = entry.node
+    if not isinstance(body, Mapping):
+        return Service(name, entry.place, {}, networks=(Attachment(DEFAULT_NETWORK, (), entry.place),), empty=True)
+
+    def tell(error: ComposeError) -> None:
+        field = f"services.{name}.{error.field}"
+        report(
+            ComposeError(
+                error.message, code=error.code, place=error.place, field=field, service=name, example=error.hint
+            )
+        )
+
+    env_files = tuple(_env_files(body.get("env_file")))
+    mode = _text(body, "network_mode")
+    return Service(
+        name,
+        entry.place,
+        {key: part.place for key, part in body.entries.items()},
+        container_name=_text(body, "container_name"),
+        hostname=_text(body, "hostname"),
+        domainname=_text(body, "domainname"),
+        image=_text(body, "image"),
+        build=_build(body.get("build")),
+        network_mode=mode,
+        networks=tuple(_networks(body, mode, entry.place)),
+        ports=tuple(_ports(body.get("ports"), tell, may_publish=True)),
+        expose=tuple(_ports(body.get("expose"), tell, may_publish=False)),
+        environment=tuple(_environment(name, body, env_files, variables, read_env)),
+        env_files=env_files,
+        healthcheck=_healthcheck(body),
+        depends_on=tuple(_dependencies(body.get("depends_on"))),
+        links=tuple(_texts(body.get("links"))),
+        extra_hosts=tuple(_extra_hosts(body.get("extra_hosts"))),
+        profiles=tuple(_texts(body.get("profiles"))),
+        replicas=_replicas(body),
+        labels=_labels(body.get("labels")),
+        command=tuple(_words(body.get("command"))),
+        entrypoint=tuple(_words(body.get("entrypoint"))),
+        extends=body.get("extends") is not None,
+    )
+
+
+def _text(body: Mapping, key: str) -> str | None:
+    node = body.get(key)
+    return node.text if isinstance(node, Scalar) and node.text else None
+
+
+def _texts(node: Node | None) -> Iterator[str]:
+    if isinstance(node, Scalar):
+        yield node.text
+    elif isinstance(node, Sequence):
+        yield from (item.text for item in node.items if isinstance(item, Scalar) and not item.null)
+
+
+def _build(node: Node | None) -> str | None:
+    return _text(node, "context") or "." if isinstance(node, Mapping) else None
+
+
+def _networks(body: Mapping, mode: str | None, place: Place) -> Iterator[Attachment]:
+    given = body.get("networks")
+    if not isinstance(given, Mapping):
+        if mode in (None, "bridge", DEFAULT_NETWORK):
+            yield Attachment(DEFAULT_NETWORK, (), place)
+        return
+    for name, entry in given.entries.items():
+        aliases = entry.node.get("aliases") if isinstance(entry.node, Mapping) else None
+        yield Attachment(name, tuple(_texts(aliases)), entry.place)
+
+
+def _ports(node: Node | None, tell: Report, *, may_publish: bool) -> Iterator[Port]:
+    for item in node.items if isinstance(node, Sequence) else ():
+        try:
+            yield port_of(item, may_publish=may_publish)
+        except ComposeError as error:
+            tell(error)
+
+
+def _environment(
+    service: str, body: Mapping, env_files: tuple[EnvFile, ...], variables: MappingType[str, str], read_env: ReadEnv
+) -> Iterator[EnvEntry]:
+    """Return the variables of the container: those of its env files, the later over the earlier, then its own."""
+    found: dict[str, EnvEntry] = {}
+    for file in env_files:
+        for line in read_env(service, file) or ():
+            value = variables.get(line.name) if line.value is None else line.value
+            found[line.name] = EnvEntry(
+                line.name, value, line.raw or "", Place(file.path, line.line), from_env_file=True
+            )
+    own = body.get("environment")
+    for name, entry in own.entries.items() if isinstance(own, Mapping) else ():
+        node = entry.node
+        if is_null(node):
+            found[name] = EnvEntry(name, variables.get(name), "", entry.place)
+        elif isinstance(node, Scalar):
+            found[name] = EnvEntry(name, node.text, node.raw, entry.place, unset=node.unset)
+        else:
+            found[name] = EnvEntry(name, str(plain(node)), str(plain(node)), entry.place)
+    yield from found.values()
+
+
+def _env_files(node: Node | None) -> Iterator[EnvFile]:
+    for item in node.items if isinstance(node, Sequence) else ():
+        if isinstance(item, Scalar):
+            yield EnvFile(item.text, True, item.place)
+        elif isinstance(item, Mapping) and isinstance(path := item.get("path"), Scalar):
+            yield EnvFile(path.text, (_text(item, "required") or "true").lower() != "false", item.place)
+
+
+def _healthcheck(body: Mapping) -> Healthcheck | None:
+    check = body.get("healthcheck")
+    if not isinstance(check, Mapping):
+        return None
+    place = body.place_of("healthcheck")
+    test = check.get("test")
+    words = tuple(_texts(test))
+    disabled = (_text(check, "disable") or "").lower() in ("true", "yes", "on") or words[:1] == ("NONE",)
+    if test is None and not disabled:
+        return None
+    shell = isinstance(test, Scalar) or words[:1] == ("CMD-SHELL",)
+    if isinstance(test, Sequence) and words[:1] in (("CMD",), ("CMD-SHELL",)):
+        words = words[1:]
+    text = " ".join(words)
+    found = _URL.search(text)
+    if found is None:
+        own = _OWN_PORT.search(text)
+        return Healthcheck(words, shell, disabled, place, port=int(own[1]) if own else None)
+    try:
+        url = urlsplit(found[0])
+        port = url.port
+    except ValueError:
+        return Healthcheck(words, shell, disabled, place, problem="its health check asks an address that is no URL")
+    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    return Healthcheck(words, shell, disabled, place, found[0], path, port)
+
+
+def _dependencies(node: Node | None) -> Iterator[Dependency]:
+    if isinstance(node, Mapping):
+        for name, entry in node.entries.items():
+            long = entry.node if isinstance(entry.node, Mapping) else None
+            condition = _text(long, "condition") if long else None
+            required = (_text(long, "required") or "true").lower() != "false" if long else True
+            yield Dependency(name, condition or "service_started", required, entry.place)
+
+
+def _extra_hosts(node: Node | None) -> Iterator[str]:
+    """Return the names that stand in the container's hosts file."""
+    if isinstance(node, Mapping):
+        yield from node.entries
+        return
+    for text in _texts(node):
+        yield re.split(r"[=:]", text, maxsplit=1)[0]
+
+
+def _replicas(body: Mapping) -> str | None:
+    deploy = body.get("deploy")
+    given = deploy.get("replicas") if isinstance(deploy, Mapping) else None
+    given = body.get("scale") if given is None else given
+    return None if given is None else str(plain(given))
+
+
+def _labels(node: Node | None) -> dict[str, Label]:
+    if not isinstance(node, Mapping):
+        return {}
+    return {
+        name: Label(entry.node.text if isinstance(entry.node, Scalar) else str(plain(entry.node)), entry.place)
+        for name, entry in node.entries.items()
+    }
+
+
+def _words(node: Node | None) -> list[str]:
+    if isinstance(node, Scalar):
+        try:
+            return shlex.split(node.text)
+        except ValueError:
+            return node.text.split()
+    return list(_texts(node))

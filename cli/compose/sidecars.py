@@ -1,0 +1,243 @@
+"""Sidecars as compose writes them: from what is known of each service to the entries that are put into a file.
+
+Pure. Which services get one is decided elsewhere; here is how each recipe does it.
+
+- `netns`: an agent in the network namespace of each service, which is its resolver as well.
+- `beside`: an agent on the networks of each service, under a name of its own. It registers and checks; nobody asks it.
+- `host`: one agent for all services, in the network namespace of the host, and the resolver of them all.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from cli.compose.model import Project
+from cli.compose.splice import Anchored
+
+IMAGE: Final = "vertice-agent"
+REGISTRY: Final = "http://vertice-registry:8888"
+HOST_REGISTRY: Final = "http://127.0.0.1:8888"
+# What Docker itself falls back to where a host names no resolver that containers can reach.
+FORWARD: Final = "8.8.8.8,8.8.4.4"
+LABEL: Final = "vertice.sidecar"
+SHARED: Final = "x-vertice-agent"
+HOST_AGENT: Final = "vertice-agent"
+CONFIG: Final = "vertice-agent"
+CONFIG_PATH: Final = "/etc/vertice/agent.toml"
+DNS_PORT: Final = 53
+HTTP_PORT: Final = 8880
+_HOST_STATE: Final = "/var/lib/vertice-host"
+_ANCHOR: Final = "vertice-agent"
+_ENVIRONMENT_ANCHOR: Final = "vertice-agent-environment"
+# The networks that Docker gives to bridges by itself.
+_BRIDGES: Final = "172.16.0.0/12,192.168.0.0/16"
+
+
+class Recipe(enum.Enum):
+    """How agents stand beside services."""
+
+    NETNS = "netns"
+    BESIDE = "beside"
+    HOST = "host"
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What an operator says of all agents. `host_address`: where containers reach this host, for `host` alone."""
+
+    recipe: Recipe = Recipe.NETNS
+    image: str = IMAGE
+    registry: str = REGISTRY
+    forward: str = ""
+    host_address: str = ""
+    zone: str = "vertice.internal"
+    memory: str = "128M"
+    cpus: str = "0.25"
+    podman: bool = False
+
+
+class Sidecar(msgspec.Struct, frozen=True):
+    """A service that is registered: by an agent of its own, called `agent`, or by the host's.
+
+    `dns`: the service is to ask the agent. `sysctls`: it has none of its own. `check`: what AGENT_CHECK says of it.
+    """
+
+    service: str
+    agent: str
+    host: str
+    port: int
+    health_endpoint: str = "/health"
+    protocol: str = "http"
+    check: str = "http"
+    networks: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+    listens_on: tuple[int, ...] = ()
+    dns: bool = True
+    sysctls: bool = True
+
+
+class Additions(msgspec.Struct, frozen=True):
+    """All that is put into a file: by its place, each in order. `entries`: what each service itself gets."""
+
+    services: Mapping[str, Any]
+    top: Mapping[str, Any] = {}
+    configs: Mapping[str, Any] = {}
+    entries: Mapping[str, Mapping[str, Any]] = {}
+
+
+def without_agents(project: Project) -> Project:
+    """Return a project without the agents that stand beside its services: they are no part of the fleet."""
+    services = {name: service for name, service in project.services.items() if LABEL not in service.labels}
+    return msgspec.structs.replace(project, services=services)
+
+
+def shared_entries(options: Options) -> dict[str, Any]:
+    """Return what stands below `x-vertice-agent`, without its anchors."""
+    return {SHARED: _shared(options)}
+
+
+def additions(sidecars: Sequence[Sidecar], options: Options, *, anchors: bool) -> Additions:
+    """Return what makes these sidecars. With `anchors` what they share is written once, below `x-vertice-agent`."""
+    if options.recipe is Recipe.HOST:
+        return _of_host(sidecars, options)
+    shared = _shared(options)
+    services = {s.agent: _sidecar(s, options, shared, anchors=anchors) for s in sidecars}
+    entries = {s.service: _entries(s, options) for s in sidecars if options.recipe is Recipe.NETNS}
+    return Additions(
+        services, {SHARED: _anchored(shared)} if anchors else {}, {}, {n: e for n, e in entries.items() if e}
+    )
+
+
+def _entries(sidecar: Sidecar, options: Options) -> dict[str, Any]:
+    """Return what a service needs itself so that the agent in its namespace is its resolver."""
+    found: dict[str, Any] = {"dns": ["127.0.0.1"]} if sidecar.dns else {}
+    if options.podman and sidecar.dns and sidecar.sysctls:
+        # So that nobody in particular may listen on port 53. Docker does it by itself.
+        found["sysctls"] = {"net.ipv4.ip_unprivileged_port_start": "0"}
+    return found
+
+
+def _shared(options: Options) -> dict[str, Any]:
+    """Return what is the same for every agent of a file."""
+    environment = {
+        "REGISTRY_URL": options.registry,
+        "VERTICE_REGISTRY_TOKEN": "${VERTICE_REGISTRY_TOKEN:-}",
+    }
+    if options.recipe is Recipe.NETNS:
+        environment["AGENT_DNS_FORWARD"] = options.forward or f"${{VERTICE_DNS_FORWARD:-{FORWARD}}}"
+    elif options.forward:
+        environment["AGENT_DNS_FORWARD"] = options.forward
+    if options.zone != "vertice.internal":
+        environment["AGENT_DNS_ZONE"] = options.zone
+    return {
+        "image": options.image,
+        "restart": "unless-stopped",
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        # It drains before it ends: 3 s until everybody has acknowledged that, 5 s for earlier answers, and a rest.
+        "stop_grace_period": "15s",
+        "deploy": {"resources": {"limits": {"cpus": options.cpus, "memory": options.memory}}},
+        "labels": {LABEL: options.recipe.value},
+        "environment": environment,
+    }
+
+
+def _anchored(shared: Mapping[str, Any]) -> Anchored:
+    return Anchored(_ANCHOR, {**shared, "environment": Anchored(_ENVIRONMENT_ANCHOR, shared["environment"])})
+
+
+def _sidecar(sidecar: Sidecar, options: Options, shared: Mapping[str, Any], *, anchors: bool) -> dict[str, Any]:
+    own: dict[str, Any] = {}
+    if options.recipe is Recipe.NETNS:
+        own["network_mode"] = f"service:{sidecar.service}"
+        # The namespace goes when the service's container is made anew: then so is the agent's.
+        own["depends_on"] = {sidecar.service: {"condition": "service_started", "restart": True}}
+    else:
+        own["depends_on"] = {sidecar.service: {"condition": "service_started"}}
+        if sidecar.networks:
+            own["networks"] = list(sidecar.networks)
+    if sidecar.profiles:
+        own["profiles"] = list(sidecar.profiles)
+    environment = _environment(sidecar, options.recipe)
+    if anchors:
+        return {"<<": Anchored(_ANCHOR), **own, "environment": {"<<": Anchored(_ENVIRONMENT_ANCHOR), **environment}}
+    return {**shared, **own, "environment": {**shared["environment"], **environment}}
+
+
+def _environment(sidecar: Sidecar, recipe: Recipe) -> dict[str, str]:
+    found = {
+        "SERVICE_NAME": sidecar.service,
+        "SERVICE_HOST": sidecar.host,
+        "SERVICE_PORT": str(sidecar.port),
+        "SERVICE_HEALTH_ENDPOINT": _literal(sidecar.health_endpoint),
+        "SERVICE_PROTOCOL": sidecar.protocol,
+        "AGENT_CHECK": sidecar.check,
+    }
+    if recipe is Recipe.BESIDE:
+        # Nobody asks it, so that it needs no port that not everybody may listen on.
+        found["AGENT_DNS_LISTEN"] = "127.0.0.1:8653"
+    elif recipe is Recipe.NETNS:
+        found["AGENT_FOLLOW_NAMESPACE"] = "on"  # when the service restarts, it has another one
+        # What the service listens on in that namespace is taken.
+        if DNS_PORT in sidecar.listens_on:
+            found["AGENT_DNS_LISTEN"] = "127.0.0.1:8653"
+        else:
+            found["AGENT_DNS_LISTEN"] = f"127.0.0.1:{DNS_PORT}"
+        if HTTP_PORT in sidecar.listens_on:
+            free = next(port for port in range(HTTP_PORT + 1, 65536) if port not in sidecar.listens_on)
+            found["AGENT_HTTP_LISTEN"] = f"127.0.0.1:{free}"
+    return found
+
+
+def _literal(text: str) -> str:
+    """Return text as compose leaves it when it fills in variables."""
+    return text.replace("$", "$$")
+
+
+# -- one agent for the host
+
+
+def _of_host(sidecars: Sequence[Sidecar], options: Options) -> Additions:
+    shared = _shared(options)
+    environment = {
+        **shared["environment"],
+        "AGENT_CONFIG": CONFIG_PATH,
+        "AGENT_STATE_DIR": _HOST_STATE,
+        "AGENT_DNS_LISTEN": f"{options.host_address}:{DNS_PORT}",
+        "AGENT_DNS_ALLOW": f"${{AGENT_DNS_ALLOW:-127.0.0.0/8,{_BRIDGES}}}",
+    }
+    agent = {
+        **shared,
+        # In the host's network nobody but root listens on port 53; it has that one capability, and no others.
+        "user": "0:0",
+        "cap_add": ["NET_BIND_SERVICE"],
+        "network_mode": "host",
+        # The image's own folder is another user's, and a root without capabilities has no say in it.
+        "volumes": [_HOST_STATE],
+        "configs": [{"source": CONFIG, "target": CONFIG_PATH}],
+        "environment": environment,
+    }
+    config = {CONFIG: {"content": agent_toml(sidecars)}}
+    entries = {s.service: {"dns": [options.host_address]} for s in sidecars if s.dns}
+    return Additions({HOST_AGENT: agent}, {}, config, entries)
+
+
+def agent_toml(sidecars: Iterable[Sidecar]) -> str:
+    """Return the agent's configuration for many services, as compose reads it (`$` is written `$$`)."""
+    tables = []
+    for sidecar in sidecars:
+        fields: dict[str, str | int] = {
+            "name": sidecar.service,
+            "host": sidecar.host,
+            "port": sidecar.port,
+            "health_endpoint": _literal(sidecar.health_endpoint),
+            "protocol": sidecar.protocol,
+            "check": sidecar.check,
+        }
+        lines = (f"{key} = {msgspec.json.encode(value).decode()}" for key, value in fields.items())
+        tables.append("\n".join(("[[service]]", *lines, "")))
+    return "\n".join(tables)

@@ -1,0 +1,272 @@
+"""Puts entries into a YAML text and takes them out again, and touches nothing else of it.
+
+Pure: text in, text out. What is put in stands between two comment lines, or on one line that ends in a comment, so that
+`taken_out` finds it without knowing what it says. Every byte around it stays: comments, order, anchors, quotes,
+line endings, the end of the last line.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from cli.compose.outline import BREAK, NotEditable, Shape, Spot, line_of, line_start
+
+WORD: Final = "vertice compose inject"
+# Put where a line had to be broken for it: the breaks around it, and the blanks after it, go with it.
+_WITHIN: Final = ", within a line"
+# Put after a last line that had no end: the break before it goes with it.
+_AFTER: Final = ", after the last line"
+_BEGIN: Final = re.compile(rf"[ ]*# >>> {WORD}[^\r\n]*")
+_END: Final = re.compile(rf"(?P<indent>[ ]*)# <<< {WORD}")
+_LINE: Final = re.compile(rf"[ ]*[^\s#][^\r\n]*  # {WORD}")
+# What YAML 1.1 and 1.2 read as this very text without quotes, wherever it stands.
+_PLAIN: Final = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*", re.ASCII)
+_WORDS_OF_YAML: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """Put `new` in the place of `text[start:end]`."""
+
+    start: int
+    end: int
+    new: str
+
+
+class Anchored(msgspec.Struct, frozen=True):
+    """A value with an anchor before it, or, without a value, the alias of that anchor."""
+
+    anchor: str
+    value: Any = None
+
+
+def applied(text: str, edits: Sequence[Edit]) -> str:
+    """Return the text after all edits, which do not overlap; of several at one place the first comes first."""
+    parts: list[str] = []
+    at = 0
+    for edit in sorted(edits, key=lambda e: (e.start, e.end)):
+        parts += (text[at : edit.start], edit.new)
+        at = edit.end
+    return "".join((*parts, text[at:]))
+
+
+# -- putting in
+
+
+def entry_line(text: str, mapping: Spot, key: str, value: Any) -> Edit:
+    """Return the edit that puts one short entry first into a mapping. Raises NotEditable."""
+    if mapping.is_flow:
+        return _within(text, mapping, {key: value}, "")
+    start, indent = _first_line(text, mapping)
+    return Edit(start, start, f"{' ' * indent}{key}: {_inline(value)}  # {WORD}{newline_of(text, start)}")
+
+
+def entries_before(text: str, key: Spot, entries: Mapping[str, Any], note: str) -> Edit:
+    """Return the edit that puts entries before the line that a key of a block mapping begins. Raises NotEditable."""
+    start, indent = _own_line(text, key)
+    return Edit(start, start, _block(entries, indent, newline_of(text, start), note))
+
+
+def entries_at_end(text: str, mapping: Spot, entries: Mapping[str, Any], note: str) -> Edit:
+    """Return the edit that puts entries into a mapping: at its end, or where that cannot be, at its start.
+
+    Raises NotEditable where neither can be.
+    """
+    if mapping.is_flow:
+        return _within(text, mapping, entries, note)
+    start, indent = _first_line(text, mapping)
+    newline = newline_of(text, start)
+    last = _last(mapping)
+    at = _next_line(text, mapping.end)
+    if at is not None:
+        at = _after_comments(text, at, indent)
+        return Edit(at, at, _block(entries, indent, newline, note))
+    if last.shape is Shape.SCALAR and last.style in ("|", ">"):
+        # A line break after it would be one more in its text.
+        return Edit(start, start, _block(entries, indent, newline, note))
+    block = _block(entries, indent, newline, note + _AFTER)
+    return Edit(len(text), len(text), newline + block.removesuffix(newline))
+
+
+def newline_of(text: str, at: int) -> str:
+    """Return how lines end around `at`: as the line before does, or the first one after."""
+    found = re.compile("\r\n|\n|\r").search(text, max(line_start(text, max(at - 1, 0)) - 2, 0))
+    return found[0] if found else "\n"
+
+
+def _first_line(text: str, mapping: Spot) -> tuple[int, int]:
+    if not mapping.items:
+        raise NotEditable("it holds nothing beside which something could be put", line_of(text, mapping.start))
+    return _own_line(text, mapping.items[0])
+
+
+def _own_line(text: str, key: Spot) -> tuple[int, int]:
+    start = line_start(text, key.start)
+    before = text[start : key.start]
+    if before.strip(" ") not in ("", "?"):  # `? key` is the long form of a key
+        raise NotEditable("what comes first in it does not begin its line", line_of(text, key.start))
+    return start, before.index("?") if "?" in before else len(before)
+
+
+def _last(spot: Spot) -> Spot:
+    while spot.items and not spot.is_flow:
+        spot = spot.items[-1]
+    return spot
+
+
+def _next_line(text: str, at: int) -> int | None:
+    """Return where the next line begins; `at` itself when it begins a line; None on a last line without an end."""
+    if at and line_start(text, at) == at:
+        return at
+    found = BREAK.search(text, at)
+    return found.end() if found else None
+
+
+def _after_comments(text: str, at: int, indent: int) -> int:
+    """Return the place after the comments that are indented more than `indent`: they belong to what is before."""
+    end = at
+    while at < len(text):
+        found = BREAK.search(text, at)
+        stop, following = (found.start(), found.end()) if found else (len(text), len(text))
+        line = text[at:stop]
+        content = line.lstrip(" \t")
+        if content.startswith("#"):
+            if len(line) - len(content) <= indent or found is None:
+                break
+            end = following
+        elif content:
+            break
+        at = following
+    return end
+
+
+def _within(text: str, mapping: Spot, entries: Mapping[str, Any], note: str) -> Edit:
+    if not mapping.items:
+        raise NotEditable("it holds nothing beside which something could be put", line_of(text, mapping.start))
+    start = line_start(text, mapping.start)
+    # More than any block around it, as YAML asks of the lines of a flow collection.
+    indent = len(text[start:]) - len(text[start:].lstrip(" ")) + 4
+    newline, blanks = newline_of(text, mapping.inside), " " * indent
+    lines = "".join(f"{blanks}{json.dumps(key)}: {_flow(value)},{newline}" for key, value in entries.items())
+    begin, end = f"{blanks}# >>> {_titled(note)}{_WITHIN}{newline}", f"{blanks}# <<< {WORD}{newline}"
+    return Edit(mapping.inside, mapping.inside, f"{newline}{begin}{lines}{end}{blanks}")
+
+
+def _titled(note: str) -> str:
+    return f"{WORD}: {note}" if note else WORD
+
+
+def _block(entries: Mapping[str, Any], indent: int, newline: str, note: str) -> str:
+    lines = (f"# >>> {_titled(note)}", *written(entries), f"# <<< {WORD}")
+    return "".join(f"{' ' * indent}{line}{newline}" for line in lines)
+
+
+# -- taking out
+
+
+def taken_out(text: str) -> str:
+    """Return the text without what was put in. Raises NotEditable when a mark has lost its other half."""
+    kept: list[str] = []
+    at = 0
+    lines = _Lines(text)
+    while at < len(text):
+        line, following = lines.at(at)
+        if _BEGIN.fullmatch(line):
+            end, indent = lines.end_of_block(at)
+            if line.endswith(_WITHIN):
+                _drop_break(kept)
+                end += indent if text.startswith(" " * indent, end) else 0
+            elif line.endswith(_AFTER) and not text[end:].strip():
+                _drop_break(kept)
+            at = end
+        elif _END.fullmatch(line):
+            raise NotEditable("a mark that ends what was put in stands alone", line_of(text, at))
+        else:
+            if not _LINE.fullmatch(line):
+                kept.append(text[at:following])
+            at = following
+    return "".join(kept)
+
+
+class _Lines:
+    """The lines of a text, each with where the next one begins."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._break = re.compile("\r\n|\n|\r")
+
+    def at(self, start: int) -> tuple[str, int]:
+        found = self._break.search(self._text, start)
+        return (self._text[start : found.start()], found.end()) if found else (self._text[start:], len(self._text))
+
+    def end_of_block(self, begin: int) -> tuple[int, int]:
+        """Return where the block that begins at `begin` is over, and the indentation of its end."""
+        _, at = self.at(begin)
+        while at < len(self._text):
+            line, following = self.at(at)
+            ending = _END.fullmatch(line)
+            if ending is not None:
+                return following, len(ending["indent"])
+            if _BEGIN.fullmatch(line):
+                break
+            at = following
+        raise NotEditable("a mark that begins what was put in has no end", line_of(self._text, begin))
+
+
+def _drop_break(kept: list[str]) -> None:
+    if kept:
+        line = kept.pop()
+        kept.append(re.sub("(?:\r\n|\n|\r)\\Z", "", line))
+
+
+# -- writing values
+
+
+def written(entries: Mapping[str, Any], depth: int = 0) -> list[str]:
+    """Return entries as the lines of a block mapping, two blanks deeper for each level."""
+    lines: list[str] = []
+    for key, given in entries.items():
+        anchor, value = (f" &{given.anchor}", given.value) if isinstance(given, Anchored) else ("", given)
+        before = f"{'  ' * depth}{_scalar(key) if key != '<<' else key}:"
+        if isinstance(given, Anchored) and value is None:
+            lines.append(f"{before} *{given.anchor}")
+        elif isinstance(value, Mapping) and value:
+            lines.append(before + anchor)
+            lines += written(value, depth + 1)
+        elif isinstance(value, str) and "\n" in value:
+            lines.append(f"{before}{anchor} |")
+            lines += (f"{'  ' * (depth + 1)}{line}".rstrip() for line in value.removesuffix("\n").split("\n"))
+        else:
+            lines.append(f"{before}{anchor} {_inline(value)}")
+    return lines
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return _flow(value)
+    if isinstance(value, list | tuple):
+        if any(isinstance(item, Mapping) for item in value):
+            return _flow(value)
+        return f"[{', '.join(_scalar(item) for item in value)}]"
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> str:
+    match value:
+        case True | False:
+            return str(value).lower()
+        case int() | float():
+            return str(value)
+        case str() if _PLAIN.fullmatch(value) and value.lower() not in _WORDS_OF_YAML:
+            return value
+        case _:
+            return json.dumps(str(value), ensure_ascii=False)
+
+
+def _flow(value: Any) -> str:
+    """Return a value as JSON, which is YAML on one line."""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,206 @@
+"""In which order a fleet is moved over: waves, those first whose failure the fewest others would feel.
+
+Pure. Services that need each other in a circle are always in one wave.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from cli.compose.auditing import Audit
+from cli.compose.graph import components, reach
+from cli.compose.listening import is_infrastructure
+from cli.compose.model import Project
+
+CATEGORY_LABEL: Final = "vertice.category"
+INFRASTRUCTURE: Final = "infrastructure"
+OTHER: Final = "other"
+# A first word that so many names share is taken for a category.
+MIN_CATEGORY: Final = 3
+PILOT: Final = 5
+WAVE_SIZE: Final = 25
+_MANY: Final = 10_000_000
+
+
+class By(enum.Enum):
+    """What makes a wave: how far a service is from those that nobody needs, or what it belongs to."""
+
+    DEPENDENCY = "dependency"
+    CATEGORY = "category"
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """A service in a wave. `radius`: how many others need it, directly or through others."""
+
+    name: str
+    category: str
+    radius: int
+    addresses: int
+    circle: tuple[str, ...]
+
+
+class Wave(msgspec.Struct, frozen=True):
+    """Services that are moved over together."""
+
+    number: int
+    title: str
+    services: tuple[Planned, ...]
+
+    @property
+    def radius(self) -> int:
+        """The largest number of others that need one of its services."""
+        return max((s.radius for s in self.services), default=0)
+
+
+class _Group(msgspec.Struct, frozen=True):
+    """Services that cannot be taken apart: mostly one, or a whole circle."""
+
+    services: tuple[Planned, ...]
+    needed_by: frozenset[str]
+    layer: int
+    rank: tuple[int, int, int, int]
+
+    @property
+    def category(self) -> str:
+        return Counter(s.category for s in self.services).most_common(1)[0][0]
+
+
+def categories(project: Project) -> dict[str, str]:
+    """Return what each service belongs to.
+
+    Its label `vertice.category` says so; else it is `infrastructure` by its image, such as redis; else the first
+    word of its name counts, if at least three names share it; else it is `other`.
+    """
+    words = {name: re.split(r"[_-]", name, maxsplit=1)[0] for name in project.services}
+    shared = Counter(words.values())
+    found = {}
+    for name, service in project.services.items():
+        label = service.labels.get(CATEGORY_LABEL)
+        if label is not None and label.value:
+            found[name] = label.value
+        elif is_infrastructure(service):
+            found[name] = INFRASTRUCTURE
+        else:
+            found[name] = words[name] if shared[words[name]] >= MIN_CATEGORY else OTHER
+    return found
+
+
+def waves_of(audit: Audit, by: By, pilot: int = PILOT, wave_size: int = WAVE_SIZE) -> tuple[Wave, ...]:
+    """Return the waves: a pilot of at most `pilot` services, then the rest by `by`, at most `wave_size` at a time.
+
+    A circle that is larger than that is one wave all the same. By dependency nobody is moved before those who
+    need it: what goes wrong then is felt by those alone who can be looked after already.
+    """
+    groups = sorted(_groups(audit), key=lambda g: (g.layer, *g.rank))
+    first, rest = _pilot(groups, pilot)
+    lots: list[tuple[str, list[_Group]]] = [("pilot", first)] if first else []
+    if by is By.DEPENDENCY:
+        for layer in sorted({g.layer for g in rest}):
+            title = "needed by nobody" if layer == 0 else f"{layer} step{'s' if layer > 1 else ''} from those"
+            lots.append((title, [g for g in rest if g.layer == layer]))
+    else:
+        by_category: dict[str, list[_Group]] = {}
+        for group in rest:
+            by_category.setdefault(group.category, []).append(group)
+        # What all build upon goes last, and what nobody can name has a category of its own before it.
+        lots += sorted(
+            by_category.items(),
+            key=lambda lot: (lot[0] == INFRASTRUCTURE, max(s.radius for g in lot[1] for s in g.services), lot[0]),
+        )
+    parts = [(title, part) for title, lot in lots for part in _parted(lot, pilot if title == "pilot" else wave_size)]
+    return tuple(Wave(n, title, tuple(s for g in part for s in g.services)) for n, (title, part) in enumerate(parts, 1))
+
+
+def _groups(audit: Audit) -> list[_Group]:
+    needs, needed_by = audit.graph.needs(), audit.graph.needed_by()
+    belongs = categories(audit.project)
+    order = {name: at for at, name in enumerate(audit.project.services)}
+    written = Counter(a.service for a in audit.addresses)
+    layers: dict[str, int] = {}
+    found = []
+    # Those that need others come after them there: backwards, everyone's dependents are known.
+    for names in reversed(components(needs)):
+        dependents = {d for name in names for d in needed_by[name]} - set(names)
+        layer = max((layers[d] + 1 for d in dependents), default=0)
+        layers |= dict.fromkeys(names, layer)
+        radius = len(reach(needed_by, names[0]))
+        circle = names if len(names) > 1 else ()
+        unchecked = any(audit.project.services[name].healthcheck is None for name in names)
+        # A pilot with a health check and an address of its own proves more than one without; one that calls the
+        # whole fleet, such as a gateway, is no place to begin.
+        addresses = sum(written[name] for name in names)
+        rank = (radius, int(unchecked), addresses or _MANY, order[names[0]])
+        services = tuple(Planned(name, belongs[name], radius, written[name], circle) for name in names)
+        found.append(_Group(services, frozenset(dependents), layer, rank))
+    return found
+
+
+def _pilot(groups: list[_Group], size: int) -> tuple[list[_Group], list[_Group]]:
+    taken: set[str] = set()
+    first: list[_Group] = []
+    rest: list[_Group] = []
+    for group in groups:
+        if len(taken) + len(group.services) <= size and group.needed_by <= taken:
+            first.append(group)
+            taken |= {s.name for s in group.services}
+        else:
+            rest.append(group)
+    return first, rest
+
+
+def _parted(lot: list[_Group], size: int) -> Iterator[list[_Group]]:
+    part: list[_Group] = []
+    count = 0
+    for group in lot:
+        if part and count + len(group.services) > size:
+            yield part
+            part, count = [], 0
+        part.append(group)
+        count += len(group.services)
+    if part:
+        yield part
+
+
+def plan_text(waves: Sequence[Wave]) -> Iterator[str]:
+    """Return the plan for people."""
+    for wave in waves:
+        count = len(wave.services)
+        yield f"wave {wave.number}, {wave.title}: {count} services; at most {wave.radius} others need one of them"
+        for s in wave.services:
+            circle = f"; in a circle with {', '.join(n for n in s.circle if n != s.name)}" if s.circle else ""
+            addresses = "1 address" if s.addresses == 1 else f"{s.addresses} addresses"
+            yield f"  {s.name} ({s.category}): needed by {s.radius}, {addresses}{circle}"
+        yield ""
+    yield f"{sum(len(w.services) for w in waves)} services in {len(waves)} waves."
+
+
+def plan_json(waves: Sequence[Wave], by: By) -> dict[str, Any]:
+    """Return the plan for programs."""
+    return {
+        "format": 1,
+        "by": by.value,
+        "waves": [
+            {
+                "number": w.number,
+                "title": w.title,
+                "radius": w.radius,
+                "services": [
+                    {
+                        "name": s.name,
+                        "category": s.category,
+                        "needed_by": s.radius,
+                        "addresses": s.addresses,
+                        "circle": list(s.circle),
+                    }
+                    for s in w.services
+                ],
+            }
+            for w in waves
+        ],
+    }

@@ -1,0 +1,65 @@
+"""Which of the addresses that compose services are given in their environment lead nowhere among the stand-ins.
+
+Pure. To `vertice dev` '_' and '-' are one letter, as they are in its DNS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from cli.compose.addresses import hosts_and_ports
+from cli.compose.model import EnvEntry
+from cli.dev.plan import Finding, Weight
+from registry_core.domain.names import label_of
+from registry_core.domain.registration import MAX_PORT
+
+_ELSEWHERE: Final = frozenset({"localhost", "host.docker.internal", "gateway.docker.internal"})
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A host and a port that somebody wrote down. `is_url`: there was a scheme before them."""
+
+    host: str
+    port: int
+    is_url: bool
+
+
+class Listening(msgspec.Struct, frozen=True):
+    """The TCP ports of one service, in order, and those that the host shows, as `ip:port`, the ip mostly empty."""
+
+    container: tuple[int, ...] = ()
+    published: tuple[str, ...] = ()
+
+
+def addresses_in(environment: Iterable[EnvEntry]) -> Iterator[Address]:
+    """Return the addresses in a service's environment."""
+    for found in hosts_and_ports(environment):
+        if found.port is not None and found.port_written:
+            yield Address(found.host, found.port, bool(found.scheme))
+
+
+def judged(found: Mapping[Address, list[str]], listening: Mapping[str, Listening]) -> Iterator[Finding]:
+    """Return what is wrong with each address; `found` has who uses it, `listening` the ports by name and by label."""
+    for address, users in found.items():
+        ports = listening.get(address.host.lower()) or listening.get(label_of(address.host))
+        if not address.is_url and ports is None:
+            continue  # "12:30" and "repository:5" are no addresses
+        users_text = ", ".join(users[:3]) + (f" and {len(users) - 3} more" if len(users) > 3 else "")
+        subject = f"{address.host}:{address.port} in the environment of {users_text}"
+        if not 1 <= address.port <= MAX_PORT:
+            yield Finding(Weight.UNUSABLE, subject, f"a port is a number from 1 to {MAX_PORT}")
+        elif ports is None:
+            # With a dot, or through an alias, it may well be somebody outside of the file.
+            if "." not in address.host and address.host not in _ELSEWHERE:
+                yield Finding(Weight.DOUBTFUL, subject, "no service of the file has that name")
+        elif ports.container and address.port not in ports.container:
+            where = " or ".join(str(p) for p in ports.container[:3])
+            why = (
+                ", the other is what the host shows"
+                if any(p.endswith(f":{address.port}") for p in ports.published)
+                else ""
+            )
+            yield Finding(Weight.DOUBTFUL, subject, f"it listens on {where}{why}")

@@ -1,0 +1,111 @@
+"""What `vertice dev` says: the findings, what to try next, and what a dead child means.
+
+Pure: it makes the lines and prints nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from cli.dev.plan import Finding, Plan, PlannedInstance, Weight
+from registry_core.domain.names import label_of
+
+DNS_ZONE: Final = "vertice.internal"
+# Wrong addresses come by the dozen in real fleets: a start that prints them all hides the rest.
+SHOWN_DOUBTS: Final = 5
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """Where the three faces listen, on 127.0.0.1."""
+
+    registry: int = 8888
+    http: int = 8880
+    dns: int = 8653
+
+    @property
+    def registry_url(self) -> str:
+        return f"http://127.0.0.1:{self.registry}"
+
+    @property
+    def agent_url(self) -> str:
+        return f"http://127.0.0.1:{self.http}"
+
+
+def findings_text(plan: Plan, check_command: str | None = None) -> Iterator[str]:
+    """Return the findings, one a line. With a `check_command` (it shows all) only the first doubts."""
+    unusable, doubtful = plan.of_weight(Weight.UNUSABLE), plan.of_weight(Weight.DOUBTFUL)
+    if unusable:
+        yield f"{len(unusable)} of what the file says {Weight.UNUSABLE.value}:"
+        yield from _indented(unusable)
+    if doubtful:
+        yield f"{len(doubtful)} of it {Weight.DOUBTFUL.value}, and changes nothing here:"
+        shown = doubtful if check_command is None else doubtful[:SHOWN_DOUBTS]
+        yield from _indented(shown)
+        if len(shown) < len(doubtful):
+            yield f"  ... and {len(doubtful) - len(shown)} more: {check_command}"
+
+
+def _indented(findings: Sequence[Finding]) -> Iterator[str]:
+    return (f"  - {finding}" for finding in findings)
+
+
+def next_text(instances: Sequence[PlannedInstance], ports: Ports, command: str, registry_pid: int) -> Iterator[str]:
+    """Return what to try, with the names and ports of this very fleet."""
+    if not instances:
+        yield "There is nothing to find: the file has no service that can be used."
+        return
+    names = list(dict.fromkeys(i.service_name for i in instances))
+    several = max(names, key=lambda name: sum(i.service_name == name for i in instances))
+    spelled = next((name for name in names if "_" in name), names[0])
+    other = next((name for name in names if name not in (several, spelled)), names[-1])
+    first = next(i for i in instances if i.service_name == several)
+    agent = "" if ports == Ports() else f" --agent {ports.agent_url}"
+    registry = "" if ports == Ports() else f" --registry {ports.registry_url}"
+    dig = f"dig @127.0.0.1 -p {ports.dns}"
+    resolve_url = f"{ports.agent_url}/resolve/{other}?format=url"
+    yield "Try, from another terminal, with programs that know nothing of this one:"
+    yield f"  {dig} _{several}._tcp.{DNS_ZONE} SRV"
+    yield f"  {dig} {label_of(spelled)}.{DNS_ZONE} A        # '_' and '-' are one name"
+    yield f"  curl {ports.agent_url}/services/{other}"
+    yield f"""  curl "$(curl -s '{resolve_url}')/health\""""
+    yield f"  {command} services{agent}"
+    yield f"  {command} resolve {other}{agent}"
+    yield f"  {command} watch{registry}"
+    yield "Then break something, and look again:"
+    alone = sum(i.service_name == several for i in instances) == 1
+    then = "it turns critical, and stays since there is no other" if alone else "it leaves the answers"
+    yield f"  curl -X POST http://{first.address}/fail      # its check fails: {then}; /recover"
+    yield f"  kill {registry_pid}      # the registry: lookups go on"
+
+
+def death_text(name: str, exit_code: int, lines: Sequence[str], restart: str) -> Iterator[str]:
+    """Return what to say of a child that ended by itself."""
+    how = f"was ended by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
+    yield f"The {name} {how}. Its last words:"
+    yield from (f"  | {line[:200]}" for line in lines)
+    if name == "registry":
+        yield "Lookups go on, from the agent's memory. To start it again (the agent finds it by itself):"
+    else:
+        yield f"The rest goes on without the {name}. To start it again:"
+    yield f"  {restart}"
+
+
+def farewell_text(count: int, left: int | None, *, drained: bool) -> str:
+    """Return what became of `count` instances; `left` are still registered, None: nobody can tell."""
+    if left is None:
+        return f"{count} instances ended; the registry is not there to ask whether it still has them."
+    how = "" if drained else " (the agent did not end in time, and was killed)"
+    return f"{max(0, count - left)} instances deregistered; {left} left at the registry{how}."
+
+
+def shown_command(executable: Path, cwd: Path) -> str:
+    """Return how the user can call `vertice`, relative to where he is when that is shorter."""
+    script = executable.parent / "vertice"
+    if not script.exists():
+        return f"{executable} -m cli.main"
+    return min(str(script), os.path.relpath(script, cwd), key=len)

@@ -1,0 +1,158 @@
+"""Judges the addresses under which services are registered: whether others can reach them. Pure.
+
+From here it can only be seen how an address looks on this machine, and from which address the registry sees us
+come. Nobody is asked to connect back.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import urlsplit
+
+from cli.doctor.facts import Facts, Service
+from cli.doctor.finding import Finding, Kind, Severity
+
+_DOCKER_BRIDGE: Final = ipaddress.ip_network("172.17.0.0/16")
+# The registry's REGISTRY_MIN_PORT, unless it was told otherwise.
+_LOWEST_PORT: Final = 1024
+
+FINE = Kind("advertised", Severity.OK, "{name} is registered as {where}, an address of this machine, and listens there")
+UNRESOLVABLE = Kind(
+    "advertised-unresolvable",
+    Severity.ERROR,
+    "{name}: its host {host} has no address that can be found here",
+    "it is registered without an address, and DNS has nothing to answer",
+    "SERVICE_HOST=10.0.0.7    # the address at which others reach it",
+)
+LOOPBACK = Kind(
+    "advertised-loopback",
+    Severity.ERROR,
+    "{name} is registered as {where}, which is loopback, and the registry is on another machine",
+    "everybody who looks it up connects to himself",
+    "SERVICE_HOST=10.0.0.7    # the address at which others reach it; look for {host} in /etc/hosts when it is a name",
+)
+LOOPBACK_HERE = Kind(
+    "advertised-loopback-here",
+    Severity.NOTE,
+    "{name} is registered as {where}, which is loopback",
+    "it can be reached on this machine alone, where the registry is, too",
+    "SERVICE_HOST=10.0.0.7    # as soon as others are to reach it",
+)
+LINK_LOCAL = Kind(
+    "advertised-link-local",
+    Severity.ERROR,
+    "{name} is registered as {where}, which is link-local",
+    "it is good on one network segment only, and IPv6 wants to know the interface besides",
+    "SERVICE_HOST=10.0.0.7    # the address at which others reach it",
+)
+UNUSABLE = Kind(
+    "advertised-unusable",
+    Severity.ERROR,
+    "{name} is registered as {where}, where nobody can be reached",
+    "the address of every interface, and a multicast one, are no place to connect to",
+    "SERVICE_HOST=10.0.0.7    # the address at which others reach it",
+)
+BRIDGE = Kind(
+    "advertised-docker-bridge",
+    Severity.WARNING,
+    "{name} is registered as {where}, an address of Docker's default bridge",
+    "every Docker host has the same ones: from another host it leads nowhere, or to another container",
+    "SERVICE_HOST=10.0.0.7 SERVICE_PORT=8034    # the host's address and the published port; or `network_mode: host`",
+)
+TRANSLATED = Kind(
+    "advertised-translated",
+    Severity.WARNING,
+    "{name} is registered as {where}, and the registry sees this machine come from {seen_as}",
+    "an address translation, or a proxy, stands between: where the others are, {host} may lead nowhere",
+    "SERVICE_HOST={seen_as}    # when it is a translation, with the published port; nothing, when it is a proxy",
+)
+FOREIGN = Kind(
+    "advertised-foreign",
+    Severity.NOTE,
+    "{name} is registered as {where}, which is no address of this machine (it has {addresses})",
+    "that is right behind an address translation, and for a service elsewhere",
+    "SERVICE_HOST={first}    # when it is neither",
+)
+NOT_LISTENING = Kind(
+    "advertised-not-listening",
+    Severity.WARNING,
+    "{name} is registered as {where}, and nobody listens there",
+    "once its check fails twice it leaves the answers; one that listens on 127.0.0.1 only looks like that, too",
+    "ss -ltn 'sport = :{port}'    # is it up, and on which address?",
+)
+LOW_PORT = Kind(
+    "advertised-low-port",
+    Severity.NOTE,
+    "{name} has port {port}, and a registry refuses ports below 1024 unless it is told to take them",
+    "the registration is refused, once and for all",
+    "REGISTRY_MIN_PORT=1    # at the registry",
+)
+KINDS: Final = (
+    *(FINE, UNRESOLVABLE, LOOPBACK, LOOPBACK_HERE, LINK_LOCAL, UNUSABLE, BRIDGE, TRANSLATED, FOREIGN),
+    *(NOT_LISTENING, LOW_PORT),
+)
+
+
+def judge(facts: Facts) -> Iterator[Finding]:
+    """Return what is to be said of each service's address."""
+    for service in facts.subject.services:
+        found = list(_address(service, facts))
+        if service.listening is False:
+            found.append(NOT_LISTENING.found(name=service.name, where=_where(service), port=service.port))
+        if service.port < _LOWEST_PORT:
+            found.append(LOW_PORT.found(name=service.name, port=service.port))
+        yield from found or [FINE.found(name=service.name, where=_where(service))]
+
+
+def _address(service: Service, facts: Facts) -> Iterator[Finding]:
+    name, host, where = service.name, service.host, _where(service)
+    addresses = [ipaddress.ip_address(address) for address in service.addresses]
+    if not addresses:
+        yield UNRESOLVABLE.found(name=name, host=host)
+    elif any(address.is_unspecified or address.is_multicast for address in addresses):
+        yield UNUSABLE.found(name=name, where=where)
+    elif any(address.is_loopback for address in addresses):
+        kind = LOOPBACK_HERE if _registry_is_here(facts) else LOOPBACK
+        yield kind.found(name=name, where=where, host=host)
+    elif any(address.is_link_local for address in addresses):
+        yield LINK_LOCAL.found(name=name, where=where)
+    else:
+        yield from _reachable(service, facts)
+
+
+def _reachable(service: Service, facts: Facts) -> Iterator[Finding]:
+    name, where, own = service.name, _where(service), facts.machine.addresses
+    is_own = any(address in own for address in service.addresses)
+    bridged = any(ipaddress.ip_address(address) in _DOCKER_BRIDGE for address in service.addresses)
+    # Behind a translation the registry sees an address that is neither ours nor the one that is registered.
+    strange = [
+        seen.seen_as
+        for seen in facts.registries
+        if seen.seen_as and seen.seen_as not in own and seen.seen_as not in service.addresses
+    ]
+    if facts.machine.in_container and is_own and bridged:
+        yield BRIDGE.found(name=name, where=where)
+    elif is_own and strange:
+        yield TRANSLATED.found(name=name, where=where, seen_as=strange[0], host=service.host)
+    elif not is_own and own and not any(seen.seen_as in service.addresses for seen in facts.registries):
+        yield FOREIGN.found(name=name, where=where, addresses=", ".join(own), first=own[0])
+
+
+def _registry_is_here(facts: Facts) -> bool:
+    hosts = [urlsplit(url).hostname or "" for url in facts.subject.registry_urls]
+    return all(host == "localhost" or _is_loopback(host) for host in hosts)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _where(service: Service) -> str:
+    host = f"[{service.host}]" if ":" in service.host else service.host
+    at = ", ".join(service.addresses)
+    return f"{host}:{service.port}" + (f" ({at})" if at and at != service.host else "")

@@ -1,0 +1,51 @@
+"""Every judge, and every kind of finding that there is: what the documentation is made from, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from cli.doctor import (
+    advertised,
+    configuration,
+    kept,
+    libc,
+    limits,
+    lookup,
+    ports,
+    proxies,
+    registries,
+    stub,
+    zone,
+)
+from cli.doctor.facts import Facts
+from cli.doctor.finding import WORST_FIRST, Finding, Kind
+
+
+class Chapter(NamedTuple):
+    """What one judge looks at, and the kinds of findings that it can make."""
+
+    title: str
+    judge: Callable[[Facts], Iterable[Finding]]
+    kinds: tuple[Kind, ...]
+
+
+CHAPTERS: Final = (
+    Chapter("Settings", configuration.judge, configuration.KINDS),
+    Chapter("Lookups", lookup.judge, lookup.KINDS),
+    Chapter("resolv.conf", stub.judge, stub.KINDS),
+    Chapter("libc", libc.judge, libc.KINDS),
+    Chapter("The zone", zone.judge, zone.KINDS),
+    Chapter("Ports", ports.judge, ports.KINDS),
+    Chapter("The advertised address", advertised.judge, advertised.KINDS),
+    Chapter("The registry", registries.judge, registries.KINDS),
+    Chapter("AGENT_STATE_DIR", kept.judge, kept.KINDS),
+    Chapter("Proxies", proxies.judge, proxies.KINDS),
+    Chapter("Limits", limits.judge, limits.KINDS),
+)
+
+
+def findings(facts: Facts) -> list[Finding]:
+    """Return all findings, the worst first, otherwise in the order of the chapters."""
+    found = [finding for chapter in CHAPTERS for finding in chapter.judge(facts)]
+    return sorted(found, key=lambda finding: WORST_FIRST.index(finding.severity))

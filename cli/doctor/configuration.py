@@ -1,0 +1,81 @@
+"""Judges the settings: wrong ones, and those that the running agent was given otherwise. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from cli.doctor.facts import Facts
+from cli.doctor.finding import Finding, Kind, Severity
+
+FINE = Kind("settings", Severity.OK, "the settings can be read (Python {python})")
+WRONG = Kind(
+    "settings-wrong",
+    Severity.ERROR,
+    "{problem}",
+    "the agent does not start with it; what is said below is about the defaults instead",
+    "vertice agent --help    # shows every setting with its default",
+)
+TOLD = Kind(
+    "settings-of-agent",
+    Severity.NOTE,
+    "{settings} not set here, and taken from the running agent",
+    "what else it was told (its zone, its DNS port, its token) cannot be seen from here",
+    "run `vertice doctor` in the environment of the agent (docker exec, or --config FILE)",
+)
+OTHER_AGENT = Kind(
+    "agent-other",
+    Severity.WARNING,
+    "the agent at {http} is not the one that these settings describe: it stands beside {theirs}, not {ours}",
+    "an agent with these settings cannot start beside it on the same ports",
+    "AGENT_HTTP_LISTEN=127.0.0.1:9880 AGENT_DNS_LISTEN=127.0.0.1:9653    # ports of its own",
+)
+OTHER_REGISTRY = Kind(
+    "agent-other-registry",
+    Severity.WARNING,
+    "the agent at {http} follows the registry at {theirs}, and REGISTRY_URL here says {ours}",
+    "the running agent was started with other settings, or before they were changed",
+    "restart the agent, or run `vertice doctor` with its settings",
+)
+LATE = Kind(
+    "not-examined",
+    Severity.NOTE,
+    "not examined, since it took too long: {what}",
+    "a disk, a name server or a network that hangs is a finding in itself",
+    "vertice doctor    # again; if it stays, look for what hangs",
+)
+KINDS: Final = (FINE, WRONG, TOLD, OTHER_AGENT, OTHER_REGISTRY, LATE)
+
+
+def judge(facts: Facts) -> Iterator[Finding]:
+    """Return what is to be said of the settings, and of what could not be examined."""
+    if facts.settings_problem:
+        yield WRONG.found(problem=facts.settings_problem)
+    else:
+        yield FINE.found(python=facts.python)
+    if facts.told_by_agent:
+        are = "is" if len(facts.told_by_agent) == 1 else "are"
+        yield TOLD.found(settings=f"{' and '.join(facts.told_by_agent)} {are}")
+    if facts.agent is not None and not facts.settings_problem:
+        yield from _agent(facts)
+    if facts.not_in_time:
+        yield LATE.found(what=", ".join(facts.not_in_time))
+
+
+def _agent(facts: Facts) -> Iterator[Finding]:
+    subject, agent = facts.subject, facts.agent
+    if agent is None:
+        return
+    ours = {one.name for one in subject.services}
+    theirs = {one.name for one in agent.services}
+    if ours and theirs and not ours & theirs:
+        yield OTHER_AGENT.found(http=subject.http_listen, ours=_named(ours), theirs=_named(theirs))
+    elif agent.registry_urls and set(agent.registry_urls) != set(subject.registry_urls):
+        yield OTHER_REGISTRY.found(
+            http=subject.http_listen, theirs=", ".join(agent.registry_urls), ours=", ".join(subject.registry_urls)
+        )
+
+
+def _named(services: set[str]) -> str:
+    shown = sorted(services)
+    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")

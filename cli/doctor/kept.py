@@ -1,0 +1,91 @@
+"""Judges AGENT_STATE_DIR: whether what the agent knows outlives a restart. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from cli.doctor.facts import Facts
+from cli.doctor.finding import Finding, Kind, Severity
+
+# A snapshot of 10,000 instances has some megabytes, and the old one stays until the new one is whole.
+ENOUGH_BYTES: Final = 64 * 1024 * 1024
+
+FINE = Kind("state-dir", Severity.OK, "AGENT_STATE_DIR {path} can be written")
+NONE = Kind(
+    "state-dir-none",
+    Severity.NOTE,
+    "AGENT_STATE_DIR is not set: the agent keeps nothing over a restart",
+    "an agent that restarts while the registry is away knows nobody until it is back",
+    "AGENT_STATE_DIR=/var/lib/vertice    # a folder, in containers a volume, of this agent's own",
+)
+BROKEN = Kind(
+    "state-dir-problem",
+    Severity.ERROR,
+    "AGENT_STATE_DIR {path} cannot be used: {problem}",
+    "the agent runs all the same, and keeps nothing over a restart",
+    "mkdir -p {path} && chown {user} {path}",
+)
+FOREIGN = Kind(
+    "state-dir-owner",
+    Severity.ERROR,
+    "AGENT_STATE_DIR {path} belongs to user {owner} and cannot be written by us (user {user})",
+    "the agent runs all the same, and keeps nothing over a restart",
+    "chown -R {user} {path}    # or run the agent, and the doctor, as user {owner}",
+)
+FULL = Kind(
+    "state-dir-full",
+    Severity.WARNING,
+    "AGENT_STATE_DIR {path} has {free} MiB left",
+    "a snapshot that does not fit is not written, and the one before it grows old",
+    "df -h {path}    # make room, or choose another folder",
+)
+TAKEN = Kind(
+    "state-dir-taken",
+    Severity.WARNING,
+    "AGENT_STATE_DIR {path} is held by {holder}, and no agent of ours is running",
+    "an agent that starts here keeps nothing: two must not write the same snapshot",
+    "AGENT_STATE_DIR={path}-2    # each agent its own",
+)
+DAMAGED = Kind(
+    "state-dir-damaged",
+    Severity.NOTE,
+    "AGENT_STATE_DIR {path} holds a snapshot that was damaged and set aside",
+    "a disk that was full or failing leaves such a file behind; the agent started without what it held",
+    "rm {path}/snapshot.bad    # once you have looked at it",
+)
+KINDS: Final = (FINE, NONE, BROKEN, FOREIGN, FULL, TAKEN, DAMAGED)
+
+
+def judge(facts: Facts) -> Iterator[Finding]:
+    """Return what is to be said of the folder. An agent whose settings we do not have may well have one."""
+    state = facts.state
+    if not facts.subject.state_dir:
+        if facts.agent is None:
+            yield NONE.found()
+        return
+    if state is None:
+        return
+    path = state.path
+    problem = state.problem
+    if not problem and not state.exists and not state.can_be_made:
+        problem = "it does not exist, and cannot be made by this user"
+    elif not problem and state.exists and not state.is_folder:
+        problem = "it is not a folder"
+    if problem:
+        yield BROKEN.found(path=path, problem=problem, user=state.user)
+        return
+    bad = False
+    if state.exists and not state.writable:
+        bad = True
+        yield FOREIGN.found(path=path, owner=state.owner, user=state.user)
+    if state.free_bytes < ENOUGH_BYTES:
+        bad = True
+        yield FULL.found(path=path, free=state.free_bytes // 2**20)
+    if state.locked_by and facts.agent is None:
+        bad = True
+        yield TAKEN.found(path=path, holder=state.locked_by)
+    if state.has_damaged_snapshot:
+        yield DAMAGED.found(path=path)
+    if not bad:
+        yield FINE.found(path=path)

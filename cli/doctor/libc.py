@@ -1,0 +1,97 @@
+"""Judges what stands between a program and resolv.conf: nsswitch.conf of glibc, and what musl cannot do. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from cli.doctor.facts import Facts
+from cli.doctor.finding import Finding, Kind, Severity
+from cli.doctor.stub import TELL_SYSTEMD
+
+# nsswitch.conf(5): what glibc does without a line, since 2.32 and before.
+_DEFAULT: Final = ("files", "dns")
+# musl asks again over TCP from here on.
+_TCP_SINCE: Final = (1, 2, 4)
+
+GLIBC = Kind("libc", Severity.OK, "programs here use glibc{version}")
+MUSL = Kind(
+    "musl",
+    Severity.NOTE,
+    "programs here use musl{version}",
+    "it asks every server of resolv.conf at once, does not read nsswitch.conf, and takes REFUSED for no answer",
+    "let the agent be the only `nameserver` of /etc/resolv.conf",
+)
+MUSL_OLD = Kind(
+    "musl-without-tcp",
+    Severity.NOTE,
+    "programs here use musl {version}, and before 1.2.4 it never asks again over TCP",
+    "of a large service it sees as many addresses as one datagram holds (about 29), others at each lookup",
+    "update the image (Alpine 3.18 or newer)",
+)
+MDNS_LOCAL = Kind(
+    "nsswitch-mdns",
+    Severity.ERROR,
+    "nsswitch.conf ends the lookup of every name under .local at {module}, before DNS is asked, and the zone is {zone}",
+    "no service is found by name, although the agent would answer",
+    "AGENT_DNS_ZONE=vertice.internal    # .local is for multicast DNS, RFC 6762",
+)
+NO_DNS = Kind(
+    "nsswitch-no-dns",
+    Severity.ERROR,
+    "nsswitch.conf does not ask DNS: hosts: {hosts}",
+    "no service is found by name through getaddrinfo()",
+    "hosts: files dns    # in /etc/nsswitch.conf",
+)
+RESOLVED = Kind(
+    "nsswitch-resolve",
+    Severity.NOTE,
+    "nsswitch.conf asks systemd-resolved before DNS: hosts: {hosts}",
+    "while it runs, programs go past resolv.conf; it has to know that {zone} is the agent's",
+    TELL_SYSTEMD,
+)
+KINDS: Final = (GLIBC, MUSL, MUSL_OLD, MDNS_LOCAL, NO_DNS, RESOLVED)
+
+
+def judge(facts: Facts) -> Iterator[Finding]:
+    """Return what is to be said of the libc, and of nsswitch.conf where it is read."""
+    libc = facts.machine.libc
+    version = f" {libc.version}" if libc.version else ""
+    if not libc.is_musl:
+        yield GLIBC.found(version=version)
+        yield from _nsswitch(facts)
+    elif libc.version and _parts(libc.version) < _TCP_SINCE:
+        yield MUSL_OLD.found(version=libc.version)
+    else:
+        yield MUSL.found(version=version)
+
+
+def _nsswitch(facts: Facts) -> Iterator[Finding]:
+    zone = facts.subject.zone
+    sources = hosts_line(facts.machine.nsswitch or "")
+    hosts = " ".join(sources)
+    dns = sources.index("dns") if "dns" in sources else len(sources)
+    before = sources[:dns]
+    for at, module in enumerate(before):
+        # The minimal modules look at .local alone; the others at every name.
+        ends = at + 1 < len(before) and "NOTFOUND=RETURN" in before[at + 1].upper().replace(" ", "")
+        if module.startswith("mdns") and ends and (zone == "local" or zone.endswith(".local")):
+            yield MDNS_LOCAL.found(module=module, zone=zone)
+    if "resolve" in before:
+        yield RESOLVED.found(hosts=hosts, zone=zone, agent=facts.subject.dns_listen)
+    elif dns == len(sources):
+        yield NO_DNS.found(hosts=hosts)
+
+
+def hosts_line(text: str) -> tuple[str, ...]:
+    """Return the sources of `hosts:` in order, an action in brackets as one of them (nsswitch.conf(5))."""
+    for line in text.splitlines():
+        match = re.match(r"\s*hosts\s*:([^#]*)", line)
+        if match is not None:
+            return tuple(re.findall(r"\[[^\]]*\]|[^\s\[]+", match[1]))
+    return _DEFAULT
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])

@@ -1,0 +1,41 @@
+"""Judges the limits that the system sets to a process: its files, and the room for datagrams that wait. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from cli.doctor.facts import Facts
+from cli.doctor.finding import Finding, Kind, Severity
+from dns.udp import RECEIVE_BUFFER
+
+# The agent's HTTP face takes 1000 connections, DNS over TCP some more, besides its own to the registry.
+ENOUGH_FILES: Final = 1024
+
+FILES = Kind("open-files", Severity.OK, "a process may have {files} files and connections open")
+FEW_FILES = Kind(
+    "open-files-few",
+    Severity.WARNING,
+    "a process may have {files} files and connections open",
+    "under a burst of connections the agent runs out of them, and takes no new ones for a while",
+    "ulimit -n 4096    # for Docker `ulimits: {{nofile: 4096}}`; for systemd LimitNOFILE=4096",
+)
+BUFFER = Kind("receive-buffer", Severity.OK, "the system lets the DNS socket have its receive buffer")
+SMALL_BUFFER = Kind(
+    "receive-buffer-small",
+    Severity.NOTE,
+    "net.core.rmem_max is {limit} bytes, and the DNS socket wants {wanted}",
+    "of a burst of more than a few hundred questions within a moment, some are lost and asked again after seconds",
+    "sysctl -w net.core.rmem_max={wanted}    # on the host",
+)
+KINDS: Final = (FILES, FEW_FILES, BUFFER, SMALL_BUFFER)
+
+
+def judge(facts: Facts) -> Iterator[Finding]:
+    """Return what is to be said of the limits; nothing of those that cannot be seen."""
+    files, limit = facts.machine.open_files, facts.machine.rmem_max
+    if files is not None:
+        yield (FILES if files >= ENOUGH_FILES else FEW_FILES).found(files=files)
+    if limit is not None:
+        kind = BUFFER if limit >= RECEIVE_BUFFER else SMALL_BUFFER
+        yield kind.found(limit=limit, wanted=RECEIVE_BUFFER)

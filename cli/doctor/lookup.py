@@ -1,0 +1,52 @@
+"""Judges the lookup of a name that only an agent knows, made as every program makes it: by getaddrinfo(). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from cli.doctor.facts import DNS_PORT, Facts
+from cli.doctor.finding import Finding, Kind, Severity
+
+# What `ns.<zone>` is to an agent: the machine that asks.
+AGENT_ADDRESS: Final = "127.0.0.1"
+SLOW_S: Final = 0.5
+
+FINE = Kind("lookup", Severity.OK, "getaddrinfo({name}) reaches the agent")
+SLOW = Kind(
+    "lookup-slow",
+    Severity.WARNING,
+    "getaddrinfo({name}) reaches the agent, and takes {took} s",
+    "every lookup of every program here waits like that, most often for a server that is silent",
+    "time getent ahosts {name}    # and see the findings about /etc/resolv.conf",
+)
+LOST = Kind(
+    "lookup-lost",
+    Severity.ERROR,
+    "the agent runs, and getaddrinfo({name}) does not reach it: {problem}",
+    "programs here do not find services by name",
+    "see the findings about /etc/resolv.conf and nsswitch.conf; dig @{agent} {name} asks the agent itself",
+)
+HANGS = Kind(
+    "lookup-hangs",
+    Severity.ERROR,
+    "getaddrinfo({name}) did not come back in time",
+    "every lookup of every program here may hang like that",
+    "see the findings about /etc/resolv.conf; dig @{agent} {name} asks the agent itself",
+)
+KINDS: Final = (FINE, SLOW, LOST, HANGS)
+
+
+def judge(facts: Facts) -> Iterator[Finding]:
+    """Return what is to be said of the lookup. On another port than 53 it may fail, and that is said elsewhere."""
+    lookup, agent = facts.lookup, facts.subject.dns_listen
+    if lookup is None:
+        return
+    if not lookup.done:
+        yield HANGS.found(name=lookup.name, agent=agent.host)
+    elif AGENT_ADDRESS in lookup.addresses:
+        slow = lookup.took_s > SLOW_S
+        yield (SLOW if slow else FINE).found(name=lookup.name, took=f"{lookup.took_s:.1f}")
+    elif facts.agent is not None and agent.port == DNS_PORT:
+        problem = lookup.problem or f"it says {', '.join(lookup.addresses) or 'nothing'}"
+        yield LOST.found(name=lookup.name, problem=problem, agent=agent.host)

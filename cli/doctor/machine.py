@@ -1,0 +1,151 @@
+"""Reads what the files of this machine say: resolv.conf, nsswitch.conf, the libc, the kernel's settings, its sockets.
+
+Every path stands under a root, so that a prepared folder can stand for a machine. Nothing is written, and no
+port is bound, not even for a moment: an agent that starts then would find it taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import re
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import psutil
+
+from cli.doctor.facts import Libc, Listener, Machine
+
+ROOT: Final = Path("/")
+_MAX_FILE_BYTES: Final = 4 * 1024 * 1024
+_MUSL_TIMEOUT_S: Final = 2.0
+_MAX_PROCESSES: Final = 4096
+# linux/capability.h, and the states of include/net/tcp_states.h: a listener, and a UDP socket without a peer.
+_CAP_NET_BIND_SERVICE: Final = 10
+_LISTENING: Final = {"tcp": "0A", "udp": "07"}
+_WORD: Final = 8  # hexadecimal digits of 32 bits
+
+
+def read_machine(root: Path = ROOT) -> Machine:
+    """Return what can be read. Blocks; what cannot be read is left out."""
+    first_free = _text(root / "proc/sys/net/ipv4/ip_unprivileged_port_start")
+    return Machine(
+        resolv_conf=_text(root / "etc/resolv.conf"),
+        nsswitch=_text(root / "etc/nsswitch.conf"),
+        libc=_libc(root),
+        in_container=_in_container(root),
+        addresses=_addresses(),
+        listeners=tuple(_listeners(root)),
+        low_ports_end=_number(first_free, 1024) or 0,
+        may_bind_low=_has_capability(root, _CAP_NET_BIND_SERVICE),
+        rmem_max=_number(_text(root / "proc/sys/net/core/rmem_max"), None),
+        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+    )
+
+
+def _text(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_FILE_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def _number(text: str | None, default: int | None) -> int | None:
+    return int(text) if text is not None and text.strip().isdigit() else default
+
+
+def _in_container(root: Path) -> bool:
+    if (root / ".dockerenv").exists() or (root / "run/.containerenv").exists():
+        return True
+    return bool(re.search(r"docker|containerd|kubepods|libpod|lxc", _text(root / "proc/1/cgroup") or ""))
+
+
+def _libc(root: Path) -> Libc:
+    """Return the libc that programs of this machine use: musl where it is alone, or where it is Alpine's."""
+    loader = next(iter(sorted(root.glob("lib/ld-musl-*.so.1"))), None)
+    is_glibc = any(root.glob("lib/*/libc.so.6")) or any(root.glob("lib64/libc.so.6"))
+    if loader is not None and ((root / "etc/alpine-release").exists() or not is_glibc):
+        return Libc(is_musl=True, version=_musl_version(loader))
+    # Our own one's, where we look at our own machine; a Python that was made for musl does not know the name.
+    version = os.confstr("CS_GNU_LIBC_VERSION") if root == ROOT and "CS_GNU_LIBC_VERSION" in os.confstr_names else ""
+    return Libc(is_musl=False, version=(version or "").removeprefix("glibc").strip())
+
+
+def _musl_version(loader: Path) -> str:
+    # The loader, run without a program, says its version on stderr and ends with an error.
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        said = subprocess.run(  # noqa: S603 - the system's own loader, without arguments
+            [str(loader)], stdin=subprocess.DEVNULL, capture_output=True, timeout=_MUSL_TIMEOUT_S, check=False
+        )
+        match = re.search(rb"Version (\d+(?:\.\d+)+)", said.stderr[:4096])
+        return match[1].decode() if match is not None else ""
+    return ""
+
+
+def _addresses() -> tuple[str, ...]:
+    """Return the addresses of this machine that are not loopback, without their scopes."""
+    found = [
+        one.address.partition("%")[0]
+        for interface in psutil.net_if_addrs().values()
+        for one in interface
+        if one.family in (socket.AF_INET, socket.AF_INET6)
+    ]
+    usable = [
+        one for one in found if not (ipaddress.ip_address(one).is_loopback or ipaddress.ip_address(one).is_link_local)
+    ]
+    return tuple(dict.fromkeys(usable))
+
+
+def _has_capability(root: Path, number: int) -> bool:
+    status = _text(root / "proc/self/status") or ""
+    match = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
+    return match is not None and bool(int(match[1], 16) >> number & 1)
+
+
+# -- sockets
+
+
+def _listeners(root: Path) -> Iterator[Listener]:
+    """Return the sockets that wait for others, as proc(5) lists those of our network namespace."""
+    found: dict[str, Listener] = {}
+    for kind, waiting in _LISTENING.items():
+        for name in (kind, f"{kind}6"):
+            for line in (_text(root / "proc/net" / name) or "").splitlines()[1:]:
+                words = line.split()
+                if len(words) > 9 and words[3] == waiting:
+                    address, _, digits = words[1].partition(":")
+                    found[words[9]] = Listener(kind, _address(address), int(digits, 16))
+    holders = _holders(root, set(found))
+    for inode, listener in found.items():
+        yield msgspec.structs.replace(listener, holder=holders.get(inode, ""))
+
+
+def _address(digits: str) -> str:
+    """Return the address that /proc/net writes as words of 32 bits in the machine's own order."""
+    step = -1 if sys.byteorder == "little" else 1
+    packed = b"".join(bytes.fromhex(digits[at : at + _WORD])[::step] for at in range(0, len(digits), _WORD))
+    return str(ipaddress.ip_address(packed))
+
+
+def _holders(root: Path, inodes: set[str]) -> dict[str, str]:
+    """Return which program has each socket, as far as this user may see it."""
+    found: dict[str, str] = {}
+    folders = (folder for folder in (root / "proc").glob("[0-9]*"))
+    for _, process in zip(range(_MAX_PROCESSES), folders, strict=False):
+        with contextlib.suppress(OSError):
+            for descriptor in (process / "fd").iterdir():
+                # It may be gone by now, and that is no reason to leave out the others.
+                with contextlib.suppress(OSError):
+                    target = str(descriptor.readlink())
+                    inode = target.removeprefix("socket:[").removesuffix("]")
+                    if inode in inodes and inode != target:
+                        found[inode] = f"{(_text(process / 'comm') or '?').strip()} (pid {process.name})"
+    return found

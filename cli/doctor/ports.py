@@ -1,0 +1,130 @@
+"""Judges the agent's own ports: free, the agent's, or somebody else's; and whether they may be had at all. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Final
+
+from cli.doctor.facts import Facts, Listener, ZoneAnswer
+from cli.doctor.finding import Finding, Kind, Severity
+from registry_core.settings import Listen
+
+_ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+
+RUNNING = Kind("agent", Severity.OK, "an agent answers at {http}")
+NOT_RUNNING = Kind(
+    "agent-not-running",
+    Severity.NOTE,
+    "no agent answers at {http}",
+    "what follows is about the agent that these settings would start",
+    "vertice agent    # or AGENT_HTTP_LISTEN as the running agent has it",
+)
+FREE = Kind("port", Severity.OK, "{where} ({kind}) is free for {face}")
+OURS = Kind("port-ours", Severity.OK, "the agent has {where} for {face}")
+TAKEN = Kind(
+    "port-taken",
+    Severity.ERROR,
+    "{where} ({kind}), where the agent is to answer {face}, is taken by {holder}",
+    "the agent does not start: `cannot listen on {where}`",
+    "{setting}={other}    # or end {holder}",
+)
+AWAY = Kind(
+    "agent-dns-elsewhere",
+    Severity.WARNING,
+    "an agent runs, and nobody answers DNS at {where}",
+    "the running agent was given another AGENT_DNS_LISTEN than is set here, or its DNS face is stuck",
+    "run `vertice doctor` with the agent's own settings (AGENT_DNS_LISTEN, or --config FILE)",
+)
+OTHER_ZONE = Kind(
+    "agent-dns-zone",
+    Severity.WARNING,
+    "who answers DNS at {where} does not answer for the zone {zone}",
+    "the running agent was given another AGENT_DNS_ZONE than is set here, or it is no agent",
+    "run `vertice doctor` with the agent's own settings (AGENT_DNS_ZONE, or --config FILE)",
+)
+NOT_PERMITTED = Kind(
+    "port-privileged",
+    Severity.ERROR,
+    "{where}: ports below {low_ports_end} want a privilege that this user does not have",
+    "the agent does not start: `cannot listen on {where}: not allowed`",
+    "cap_add: [NET_BIND_SERVICE]    # compose; for systemd AmbientCapabilities=CAP_NET_BIND_SERVICE; or "
+    "sysctl -w net.ipv4.ip_unprivileged_port_start={port}",
+)
+NO_SUCH_ADDRESS = Kind(
+    "listen-address",
+    Severity.ERROR,
+    "{where}: this machine has no address {host} (it has {addresses}",
+    "the agent does not start: it cannot listen on an address of somebody else",
+    "{setting}=127.0.0.1:{port}",
+)
+ONLY_LOOPBACK = Kind(
+    "dns-allow",
+    Severity.NOTE,
+    "the agent answers DNS on {where}, and only this machine's loopback may ask",
+    "containers with a network of their own, and other machines, are refused (Extended DNS Error 18)",
+    "AGENT_DNS_ALLOW=10.0.0.0/8    # the networks that may ask; or AGENT_DNS_LISTEN=127.0.0.1:{port}",
+)
+KINDS: Final = (
+    *(RUNNING, NOT_RUNNING, FREE, OURS, TAKEN, AWAY, OTHER_ZONE),
+    *(NOT_PERMITTED, NO_SUCH_ADDRESS, ONLY_LOOPBACK),
+)
+
+
+def judge(facts: Facts) -> Iterator[Finding]:
+    """Return what is to be said of the ports that the agent has, or would have."""
+    subject = facts.subject
+    http, dns = subject.http_listen, subject.dns_listen
+    if facts.agent is not None:
+        yield RUNNING.found(http=http)
+        yield OURS.found(where=http, face="HTTP")
+    else:
+        yield NOT_RUNNING.found(http=http)
+        yield from _port(facts, http, "HTTP", "AGENT_HTTP_LISTEN", ("tcp",))
+    if facts.dns_answer is ZoneAnswer.OURS:
+        yield OURS.found(where=dns, face="DNS")
+    elif facts.agent is None:
+        yield from _port(facts, dns, "DNS", "AGENT_DNS_LISTEN", ("udp", "tcp"))
+    elif facts.dns_answer is ZoneAnswer.SILENT:
+        yield AWAY.found(where=dns)
+    elif facts.dns_answer is not None:
+        yield OTHER_ZONE.found(where=dns, zone=subject.zone)
+    if subject.allows_only_loopback and not dns.is_loopback:
+        yield ONLY_LOOPBACK.found(where=dns, port=dns.port)
+
+
+def _port(facts: Facts, where: Listen, face: str, setting: str, kinds: tuple[str, ...]) -> Iterator[Finding]:
+    machine = facts.machine
+    if not _is_here(where.host, machine.addresses):
+        shown = ", ".join(machine.addresses) or "loopback alone"
+        yield NO_SUCH_ADDRESS.found(where=where, host=where.host, addresses=shown, setting=setting, port=where.port)
+        return
+    for kind in kinds:
+        rival = next((one for one in machine.listeners if one.kind == kind and _clash(one, where)), None)
+        if rival is None:
+            continue
+        # Somebody on another loopback address takes the port from who wants every address, and from nobody else.
+        beside = where.host in _ANYWHERE and rival.host not in _ANYWHERE
+        other = Listen("127.0.0.1", where.port if beside else where.port + 1000)
+        holder = rival.holder or "another program"
+        yield TAKEN.found(where=where, kind=kind, face=face, holder=holder, setting=setting, other=other)
+        return
+    if 0 < where.port < machine.low_ports_end and not machine.may_bind_low:
+        yield NOT_PERMITTED.found(where=where, low_ports_end=machine.low_ports_end, port=where.port)
+        return
+    yield FREE.found(where=where, kind=", ".join(kinds), face=face)
+
+
+def _clash(held: Listener, wanted: Listen) -> bool:
+    return held.port == wanted.port and (
+        held.host == wanted.host or held.host in _ANYWHERE or wanted.host in _ANYWHERE or wanted.host == "localhost"
+    )
+
+
+def _is_here(host: str, addresses: tuple[str, ...]) -> bool:
+    if host in _ANYWHERE or not addresses:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback or host in addresses
+    except ValueError:
+        return True  # a name: the agent's start says what is wrong with it

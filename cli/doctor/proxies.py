@@ -1,0 +1,52 @@
+"""Judges the proxy variables of the environment: whether programs that heed them still find this machine. Pure.
+
+The agent itself heeds none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from cli.doctor.facts import Facts
+from cli.doctor.finding import Finding, Kind, Severity
+
+NAMES: Final = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+EXCEPT: Final = ("NO_PROXY", "no_proxy")
+
+FINE = Kind("proxy", Severity.OK, "{variable} is set, and spares localhost and {zone}")
+CATCHES = Kind(
+    "proxy-catches",
+    Severity.WARNING,
+    "{variable} is set, and NO_PROXY does not spare {caught}",
+    "curl and most HTTP libraries send such requests to the proxy, which cannot reach them; the agent itself uses none",
+    "NO_PROXY=localhost,127.0.0.1,.{zone}",
+)
+KINDS: Final = (FINE, CATCHES)
+
+
+def judge(facts: Facts) -> Iterator[Finding]:
+    """Return what is to be said of the proxies, if there are any."""
+    variable = next((name for name in NAMES if facts.proxies.get(name)), None)
+    if variable is None:
+        return
+    zone = facts.subject.zone
+    spared = [
+        entry.strip().lower() for name in EXCEPT for entry in facts.proxies.get(name, "").split(",") if entry.strip()
+    ]
+    caught = [host for host in ("localhost", "127.0.0.1", f"*.{zone}") if not _is_spared(host, spared)]
+    if caught:
+        yield CATCHES.found(variable=variable, caught=", ".join(caught), zone=zone)
+    else:
+        yield FINE.found(variable=variable, zone=zone)
+
+
+def _is_spared(host: str, spared: list[str]) -> bool:
+    # Programs agree on suffixes and on `*`; networks such as 127.0.0.0/8 are understood by most.
+    for entry in spared:
+        suffix = entry.removeprefix("*").removeprefix(".")
+        if entry == "*" or host == suffix or host.endswith(f".{suffix}"):
+            return True
+        if host == "127.0.0.1" and entry == "127.0.0.0/8":
+            return True
+    return False

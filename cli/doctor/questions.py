@@ -1,0 +1,93 @@
+"""Asks name servers over UDP whether they answer for our zone, and nothing else. Each question bounded in time.
+
+Only an agent knows `ns.<zone>`, and says that it is 127.0.0.1, the machine that asks; it says so through a
+forwarding resolver as well. Who does not know that name may still know the zone, as somebody else's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import secrets
+import socket
+import struct
+import time
+from typing import Final
+
+from cli.doctor.facts import DNS_PORT, ZoneAnswer
+from dns.codec import CLASS_IN, Rcode, Type
+
+TIMEOUT_S: Final = 0.8
+TRIES: Final = 2
+_HEADER: Final = struct.Struct("!HHHHHH")
+_RD: Final = 0x0100
+_QR: Final = 0x8000
+_MAX_MESSAGE: Final = 4096
+# Datagrams that are not the answer, before a server counts as silent.
+_MAX_STRANGE: Final = 16
+_NO_ANSWER: Final = (Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED)
+_LOOPBACK: Final = bytes((127, 0, 0, 1))
+
+
+def ask_for_zone(server: str, zone: str, port: int = DNS_PORT) -> ZoneAnswer:
+    """Return what the server at that IP address says of the zone. Blocks for at most four timeouts."""
+    answer = _ask(server, port, f"ns.{zone}", Type.A)
+    if answer is None:
+        return ZoneAnswer.SILENT
+    if _holds_loopback(answer):
+        return ZoneAnswer.OURS
+    of_zone = _ask(server, port, zone, Type.SOA)
+    if of_zone is not None and _is_positive(of_zone):
+        return ZoneAnswer.ELSEWHERES
+    return ZoneAnswer.REFUSES if _rcode(answer) in _NO_ANSWER else ZoneAnswer.UNKNOWN
+
+
+def _is_positive(answer: bytes) -> bool:
+    return _rcode(answer) == Rcode.NOERROR and int.from_bytes(answer[6:8]) > 0
+
+
+def _rcode(answer: bytes) -> int:
+    return answer[3] & 0xF
+
+
+def _holds_loopback(answer: bytes) -> bool:
+    """Return whether 127.0.0.1 is the data of an A record in it: type, class, four octets of TTL, length, data."""
+    record = Type.A.to_bytes(2) + CLASS_IN.to_bytes(2)
+    at = answer.find(record, _HEADER.size)
+    while at >= 0:
+        if answer[at + 8 : at + 14] == b"\0\4" + _LOOPBACK:
+            return _is_positive(answer)
+        at = answer.find(record, at + 1)
+    return False
+
+
+def _ask(server: str, port: int, name: str, type_: Type) -> bytes | None:
+    """Return the message that answers the question, or None when none comes, or nobody listens there."""
+    question = b"".join(bytes((len(label),)) + label.encode() for label in name.split("."))
+    question += b"\0" + type_.to_bytes(2) + CLASS_IN.to_bytes(2)
+    for _ in range(TRIES):
+        with contextlib.suppress(OSError), _connected(server, port) as asking:
+            number = secrets.randbits(16)
+            asking.send(_HEADER.pack(number, _RD, 1, 0, 0, 0) + question)
+            ends_at = time.monotonic() + TIMEOUT_S
+            for _ in range(_MAX_STRANGE):
+                asking.settimeout(max(0.001, ends_at - time.monotonic()))
+                answer = asking.recv(_MAX_MESSAGE)
+                if len(answer) >= _HEADER.size:
+                    answered, flags, *_ = _HEADER.unpack_from(answer)
+                    if answered == number and flags & _QR:
+                        return answer
+    return None
+
+
+def _connected(server: str, port: int) -> socket.socket:
+    """Return a socket that hears that server alone (RFC 5452 section 9). Raises OSError."""
+    family = socket.AF_INET6 if ipaddress.ip_address(server).version == 6 else socket.AF_INET
+    asking = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        # getaddrinfo() of a numeric address asks nobody, and reads the scope of a link-local one.
+        asking.connect(socket.getaddrinfo(server, port, family, socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)[0][4])
+    except BaseException:
+        asking.close()
+        raise
+    return asking

@@ -1,0 +1,131 @@
+"""Judges the registry as it is seen from here: reachable, a registry, ready, its clock, the token. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from cli.doctor.facts import Facts, RegistrySeen
+from cli.doctor.finding import Finding, Kind, Severity
+
+CLOCK_NOTE_S: Final = 2.0
+CLOCK_WARNING_S: Final = 60.0
+
+FINE = Kind("registry", Severity.OK, "the registry at {url} answers{version}")
+AWAY = Kind(
+    "registry-away",
+    Severity.ERROR,
+    "the registry at {url} cannot be used: {problem}",
+    "no address of REGISTRY_URL can: nothing is registered, and nothing new is heard of",
+    "REGISTRY_URL=http://10.0.0.2:8888    # where it is indeed; try curl -v {url}/ready",
+)
+ONE_AWAY = Kind(
+    "registry-one-away",
+    Severity.WARNING,
+    "of several, the registry at {url} cannot be used: {problem}",
+    "the agent goes on to the next one, and has one less to go to",
+    "curl -v {url}/ready    # or take it out of REGISTRY_URL",
+)
+DEAD_ADDRESSES = Kind(
+    "registry-address",
+    Severity.WARNING,
+    "the name in {url} has several addresses, and {addresses} does not answer",
+    "connections that go there first wait for their timeout",
+    "take {addresses} out of that name's DNS records, or bring it back",
+)
+NOT_READY = Kind(
+    "registry-not-ready",
+    Severity.WARNING,
+    "the registry at {url} is not ready yet (state: {state})",
+    "it cannot answer lookups until it has read its store",
+    "curl {url}/health    # says what it waits for",
+)
+WARMING = Kind(
+    "registry-warming",
+    Severity.NOTE,
+    "the registry at {url} started empty a moment ago, and does not know yet who is alive",
+    "a missing name means 'not known yet' there",
+    "nothing: agents register anew by themselves (REGISTRY_WARMING)",
+)
+CLOCK = Kind("clock", Severity.OK, "our clock and that of {url} agree to {ahead}")
+CLOCK_OFF = Kind(
+    "clock-differs",
+    Severity.NOTE,
+    "the clock of {url} is {ahead} {direction} ours",
+    "leases do not depend on it, but times in the logs of the two do not match",
+    "timedatectl set-ntp true    # on both hosts",
+)
+CLOCK_FAR_OFF = Kind(
+    "clock-wrong",
+    Severity.WARNING,
+    "the clock of {url} is {ahead} {direction} ours",
+    "certificates are judged by the clock, and so is which of two agents of an instance is the newer one",
+    "timedatectl set-ntp true    # on the host whose clock is wrong",
+)
+TOKEN = Kind("token", Severity.OK, "the registry at {url} accepts our writes")
+TOKEN_MISSING = Kind(
+    "token-missing",
+    Severity.ERROR,
+    "the registry at {url} wants a token, and none is set",
+    "every registration is refused (401)",
+    "VERTICE_REGISTRY_TOKEN=...    # as REGISTRY_SECRET at the registry",
+)
+TOKEN_WRONG = Kind(
+    "token-wrong",
+    Severity.ERROR,
+    "the registry at {url} refuses our token ({status})",
+    "every registration is refused",
+    "VERTICE_REGISTRY_TOKEN=...    # as REGISTRY_SECRET at the registry; look for a blank or a line end in it",
+)
+NO_WRITES = Kind(
+    "registry-no-writes",
+    Severity.WARNING,
+    "the registry at {url} takes no writes at the moment ({status})",
+    "lookups go on; registrations and heartbeats are tried again until its store is back",
+    "curl {url}/health    # says what is wrong with its store",
+)
+KINDS: Final = (
+    *(FINE, AWAY, ONE_AWAY, DEAD_ADDRESSES, NOT_READY, WARMING, CLOCK, CLOCK_OFF, CLOCK_FAR_OFF),
+    *(TOKEN, TOKEN_MISSING, TOKEN_WRONG, NO_WRITES),
+)
+
+
+def judge(facts: Facts) -> Iterator[Finding]:
+    """Return what is to be said of every registry address that was asked."""
+    any_good = any(not seen.problem for seen in facts.registries)
+    for seen in facts.registries:
+        if seen.problem:
+            yield (ONE_AWAY if any_good else AWAY).found(url=seen.url, problem=seen.problem)
+            continue
+        if seen.is_ready:
+            yield FINE.found(url=seen.url, version=f", version {seen.version}" if seen.version else "")
+        else:
+            yield NOT_READY.found(url=seen.url, state=seen.state)
+        if seen.state == "warming":
+            yield WARMING.found(url=seen.url)
+        if seen.dead_addresses:
+            yield DEAD_ADDRESSES.found(url=seen.url, addresses=", ".join(seen.dead_addresses))
+        yield from _clock(seen)
+        yield from _token(seen, has_token=facts.subject.has_token)
+
+
+def _clock(seen: RegistrySeen) -> Iterator[Finding]:
+    if seen.ahead_s is None:
+        return
+    # Only what is certain counts: a slow answer must not look like a wrong clock.
+    surely_s = max(0.0, abs(seen.ahead_s) - seen.error_s)
+    kind = CLOCK_FAR_OFF if surely_s > CLOCK_WARNING_S else CLOCK_OFF if surely_s > CLOCK_NOTE_S else CLOCK
+    shown = f"{abs(seen.ahead_s):.0f} s" if kind is not CLOCK else f"{CLOCK_NOTE_S:g} s"
+    yield kind.found(url=seen.url, ahead=shown, direction="ahead of" if seen.ahead_s > 0 else "behind")
+
+
+def _token(seen: RegistrySeen, *, has_token: bool) -> Iterator[Finding]:
+    match seen.write_status:
+        case None:
+            return
+        case 401 | 403:
+            yield (TOKEN_WRONG if has_token else TOKEN_MISSING).found(url=seen.url, status=seen.write_status)
+        case status if status >= 500:
+            yield NO_WRITES.found(url=seen.url, status=status)
+        case _:  # 404: the instance that there is not was looked for
+            yield TOKEN.found(url=seen.url)

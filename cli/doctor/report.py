@@ -1,0 +1,92 @@
+"""Tells findings: as text for people, worst first, or as JSON. Pure."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Final
+
+import msgspec
+
+from cli.doctor.finding import WORST_FIRST, Finding, Severity
+
+_COLOURS: Final = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.NOTE: "36", Severity.OK: "32"}
+_MANY: Final = {
+    Severity.ERROR: ("error", "errors"),
+    Severity.WARNING: ("warning", "warnings"),
+    Severity.NOTE: ("note", "notes"),
+}
+_INDENT: Final = " " * 9
+_UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]")
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What `--json` prints."""
+
+    errors: int
+    warnings: int
+    notes: int
+    fine: int
+    findings: Sequence[Finding]
+
+
+def report_json(findings: Sequence[Finding]) -> str:
+    """Return all findings, what is fine included, as one JSON object."""
+    errors, warnings, notes, fine = (_count(findings, severity) for severity in WORST_FIRST)
+    report = Report(errors, warnings, notes, fine, findings)
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
+
+
+def report_text(findings: Sequence[Finding], *, width: int, verbose: bool = False, colours: bool = False) -> str:
+    """Return the findings as lines of at most `width` characters; what is fine is counted, or shown when `verbose`.
+
+    Cures are never broken into lines, so that they can be copied.
+    """
+    lines = []
+    shown = [finding for finding in findings if verbose or finding.severity is not Severity.OK]
+    # A thousand services with one fault have one cure: what differs is listed, the rest is said once.
+    for (severity, why, cure), alike in groupby(shown, key=lambda one: (one.severity, one.why, one.cure)):
+        word = f"{severity:<8}"
+        word = f"\x1b[{_COLOURS[severity]}m{word}\x1b[0m" if colours else word
+        for finding in alike:
+            what = _wrapped(f"{finding.what} [{finding.id}]", width, "")
+            lines += [f"{word} {what[0].removeprefix(_INDENT)}", *what[1:]]
+        if why:
+            lines += _wrapped(why, width, "why   ")
+        if cure:
+            lines.append(f"{_INDENT}cure  {_printable(cure)}")
+    return "\n".join([*lines, *([""] if lines else []), summary(findings)])
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """Return one line with the numbers."""
+    parts = []
+    for severity, (one, many) in _MANY.items():
+        count = _count(findings, severity)
+        if count:
+            parts.append(f"{count} {one if count == 1 else many}")
+    fine = _count(findings, Severity.OK)
+    return f"{', '.join(parts) or 'nothing to complain of'}; {fine} {'thing is' if fine == 1 else 'things are'} fine"
+
+
+def _count(findings: Sequence[Finding], severity: Severity) -> int:
+    return sum(1 for finding in findings if finding.severity is severity)
+
+
+def _wrapped(text: str, width: int, head: str) -> list[str]:
+    lines = textwrap.wrap(
+        _printable(text),
+        width=max(40, width),
+        initial_indent=_INDENT + head,
+        subsequent_indent=_INDENT + " " * len(head),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return lines or [_INDENT + head]
+
+
+def _printable(text: str) -> str:
+    # Some of it comes from files and from servers, which must not paint on the terminal.
+    return _UNPRINTABLE.sub("?", text)

@@ -1,0 +1,323 @@
+"""Judges whether the stub resolver of this machine asks the agent, and whom it asks first. Pure.
+
+glibc asks the servers of resolv.conf one after another and takes the first that answers, "no such name"
+included; musl asks them all at once and takes whichever answers first. Nothing asks a second server because
+the first did not know the name.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Final
+
+from cli.doctor.facts import DNS_PORT, Facts, ZoneAnswer
+from cli.doctor.finding import Finding, Kind, Severity
+from cli.doctor.resolv_conf import MAX_USED, ResolvConf, read_resolv_conf
+from registry_core.settings import Listen
+
+DOCKER: Final = "127.0.0.11"
+SYSTEMD: Final = ("127.0.0.53", "127.0.0.54")
+_ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+# systemd 246 and newer take a port.
+TELL_SYSTEMD: Final = (
+    "mkdir -p /etc/systemd/resolved.conf.d && printf '[Resolve]\\nDNS={agent}\\nDomains=~{zone}\\n' "
+    "> /etc/systemd/resolved.conf.d/vertice.conf && systemctl restart systemd-resolved"
+)
+
+ALONE = Kind("resolv-conf", Severity.OK, "programs here ask the agent ({agent}), and nobody else, for names")
+MISSING = Kind(
+    "resolv-conf-missing",
+    Severity.ERROR,
+    "/etc/resolv.conf names no server that could be read, so 127.0.0.1 is asked, and no agent answers there",
+    "without a name server no name is found, that of the registry included",
+    "nameserver {agent}    # in /etc/resolv.conf",
+)
+NOT_LISTED = Kind(
+    "resolv-conf-agent-missing",
+    Severity.ERROR,
+    "none of the servers in /etc/resolv.conf ({servers}) answers for {zone}: the agent at {agent} is not one of them",
+    "programs that look up a service by its name are told that there is no such name",
+    "nameserver {agent}    # the first and only one in /etc/resolv.conf; the agent forwards other names",
+)
+AFTER = Kind(
+    "resolv-conf-order",
+    Severity.ERROR,
+    "the agent is server {place} of /etc/resolv.conf, after {first}",
+    "the first server answers 'no such name' for our names, and after an answer no other server is asked",
+    "nameserver {agent}    # before the others in /etc/resolv.conf, or better instead of them",
+)
+AFTER_REFUSAL = Kind(
+    "resolv-conf-order-refused",
+    Severity.WARNING,
+    "the agent is server {place} of /etc/resolv.conf, after {first}, which refuses to answer for our names",
+    "glibc goes on to the agent then, one question later; when {first} says 'no such name' one day, nothing is found",
+    "nameserver {agent}    # before the others in /etc/resolv.conf, or better instead of them",
+)
+BEYOND = Kind(
+    "resolv-conf-fourth",
+    Severity.ERROR,
+    "the agent is server {place} of /etc/resolv.conf, and only the first three are ever asked",
+    "to every program it is as if the agent were not there",
+    "nameserver {agent}    # the first in /etc/resolv.conf",
+)
+TOO_MANY = Kind(
+    "resolv-conf-too-many",
+    Severity.WARNING,
+    "/etc/resolv.conf names {count} servers, and only the first three are ever asked",
+    "{ignored} is never asked, also when all others fail",
+    "keep three `nameserver` lines at most",
+)
+BESIDE = Kind(
+    "resolv-conf-others",
+    Severity.WARNING,
+    "besides the agent, /etc/resolv.conf names {others}",
+    "while the agent restarts they are asked instead, and answer 'no such name' for services that are well",
+    "remove {others} from /etc/resolv.conf, and let the agent ask: AGENT_DNS_FORWARD={forward}",
+)
+MUSL_ASKS_ALL = Kind(
+    "resolv-conf-musl-others",
+    Severity.ERROR,
+    "programs here use musl, which asks the agent and {others} at once and takes the first answer",
+    "whenever another server is faster, a service that is well does not exist",
+    "remove {others} from /etc/resolv.conf, and let the agent ask: AGENT_DNS_FORWARD={forward}",
+)
+ROTATES = Kind(
+    "resolv-conf-rotate",
+    Severity.ERROR,
+    "`options rotate` in /etc/resolv.conf sends every other question past the agent, to {others}",
+    "the same name is found and not found in turn",
+    "remove `rotate` from the `options` of /etc/resolv.conf",
+)
+NOT_AN_ADDRESS = Kind(
+    "resolv-conf-no-address",
+    Severity.WARNING,
+    "/etc/resolv.conf: `nameserver {given}` is no IP address",
+    "the line is passed over in silence",
+    "nameserver {agent}    # an address, without a port",
+)
+NO_SCOPE = Kind(
+    "resolv-conf-no-scope",
+    Severity.WARNING,
+    "/etc/resolv.conf: {server} is link-local and does not say on which interface",
+    "it cannot be reached without one; each question waits for its timeout",
+    "nameserver {server}%eth0    # with the interface's name",
+)
+SILENT = Kind(
+    "resolv-conf-silent",
+    Severity.WARNING,
+    "the server {server} of /etc/resolv.conf does not answer",
+    "where it is asked, programs wait {timeout_s} s for it, {attempts} times",
+    "remove {server} from /etc/resolv.conf, or see why it is silent: dig @{server} . NS",
+)
+SLOW = Kind(
+    "resolv-conf-timeout",
+    Severity.NOTE,
+    "a server that is silent is waited for {timeout_s} s, {attempts} times over",
+    "while one of several servers is down, each lookup takes that long",
+    "options timeout:1 attempts:2    # in /etc/resolv.conf",
+)
+SYSTEMD_STUB = Kind(
+    "systemd-resolved",
+    Severity.WARNING,
+    "programs here ask systemd-resolved ({server}), and it does not send {zone} to the agent",
+    "programs that look up a service by its name are told that there is no such name",
+    TELL_SYSTEMD,
+)
+DOCKER_STUB = Kind(
+    "docker-dns",
+    Severity.ERROR,
+    "programs here ask Docker's resolver ({server}), and it does not send {zone} to the agent (it asks: {asks})",
+    "programs that look up a service by its name are told that there is no such name",
+    'dns: ["127.0.0.1"]    # in the compose file, at the service whose network the agent shares; '
+    "with AGENT_DNS_LISTEN=:53",
+)
+DOCKER_LOOP = Kind(
+    "docker-dns-loop",
+    Severity.WARNING,
+    "Docker's resolver asks the agent, and the agent forwards other names back to Docker's resolver ({server})",
+    "the agent notices and does not go round in circles, but names other than of containers are then found by nobody",
+    "AGENT_DNS_FORWARD=10.0.0.2    # a resolver of your network, instead of `system`",
+)
+FORWARD_NOBODY = Kind(
+    "forward-to-itself",
+    Severity.WARNING,
+    "the agent forwards other names to the servers of /etc/resolv.conf, and there is none but the agent itself",
+    "no name of anybody else is found, that of the registry included",
+    "AGENT_DNS_FORWARD=10.0.0.2    # a resolver of your network, instead of `system`",
+)
+FORWARD_OFF = Kind(
+    "forward-none",
+    Severity.NOTE,
+    "the agent is the only name server, and AGENT_DNS_FORWARD=none: names outside {zone} are refused",
+    "programs here find services, and nobody else",
+    "AGENT_DNS_FORWARD=10.0.0.2    # a resolver of your network",
+)
+OTHER_PORT = Kind(
+    "dns-port",
+    Severity.NOTE,
+    "the agent answers DNS on port {port}, and /etc/resolv.conf cannot name a port",
+    "HTTP, and programs that can be told a port, find services; getaddrinfo() and what is built on it do not",
+    "AGENT_DNS_LISTEN=127.0.0.1:53    # and `nameserver 127.0.0.1` in /etc/resolv.conf",
+)
+SEARCHED_FIRST = Kind(
+    "ndots",
+    Severity.WARNING,
+    "with ndots:{ndots}, {name} is first asked as {first}",
+    "{count} questions (A and AAAA) go to other servers before the one that is meant; when those are slow, so is every "
+    "lookup",
+    "options ndots:1    # in /etc/resolv.conf; for Docker `dns_opt: [ndots:1]`; or end the name with a dot: {name}.",
+)
+SEARCHED_HERE_FIRST = Kind(
+    "ndots-own-zone",
+    Severity.NOTE,
+    "with ndots:{ndots}, {name} is first asked as {first}",
+    "the agent answers these at once; it is a few needless questions",
+    "options ndots:1    # in /etc/resolv.conf; or end the name with a dot: {name}.",
+)
+NOT_SEARCHED = Kind(
+    "search-zone",
+    Severity.NOTE,
+    "{zone} is not among the search suffixes of /etc/resolv.conf",
+    "`billing.{zone}` is found, and `billing` alone is not",
+    "search {zone}    # in /etc/resolv.conf; for Docker `dns_search: [{zone}]`",
+)
+SEARCHED_LATE = Kind(
+    "search-order",
+    Severity.WARNING,
+    "`billing` is asked as billing.{first} before billing.{zone}",
+    "the lookup waits for another server first, and a machine of that name there is taken for the service",
+    "search {zone} {others}    # in /etc/resolv.conf",
+)
+MUSL_TRY_AGAIN = Kind(
+    "musl-refused",
+    Severity.ERROR,
+    "programs here use musl, the search suffix {suffix} is not ours, and AGENT_DNS_FORWARD=none refuses names under it",
+    "musl takes the refusal for no answer, and ends the lookup of {name} with 'Try again'",
+    "options ndots:1    # in /etc/resolv.conf, with no search suffix but {zone}; or AGENT_DNS_FORWARD=system",
+)
+KINDS: Final = (
+    *(ALONE, MISSING, NOT_LISTED, AFTER, AFTER_REFUSAL, BEYOND, TOO_MANY, BESIDE, MUSL_ASKS_ALL, ROTATES),
+    *(NOT_AN_ADDRESS, NO_SCOPE, SILENT, SLOW, SYSTEMD_STUB, DOCKER_STUB, DOCKER_LOOP),
+    *(FORWARD_NOBODY, FORWARD_OFF, OTHER_PORT),
+    *(SEARCHED_FIRST, SEARCHED_HERE_FIRST, NOT_SEARCHED, SEARCHED_LATE, MUSL_TRY_AGAIN),
+)
+
+
+def judge(facts: Facts) -> Iterator[Finding]:
+    """Return what is to be said of /etc/resolv.conf."""
+    conf = read_resolv_conf(facts.machine.resolv_conf or "")
+    ours = [server for server in conf.servers or conf.used if _is_ours(server, facts)]
+    yield from _servers(conf, ours, facts)
+    yield from _lines(conf, ours, facts)
+    yield from _forwarding(conf, ours, facts)
+    # Where nobody is asked for our names, it does not matter how they are asked.
+    if ours:
+        yield from _searching(conf, facts)
+
+
+def _is_ours(server: str, facts: Facts) -> bool:
+    answer = facts.nameservers.get(server)
+    if answer not in (None, ZoneAnswer.SILENT):
+        return answer is ZoneAnswer.OURS
+    # The agent is not up: then the address has to do.
+    listen = facts.subject.dns_listen
+    if facts.agent is not None or listen.port != DNS_PORT:
+        return False
+    here = ipaddress.ip_address(server).is_loopback and server not in (DOCKER, *SYSTEMD)
+    return server == listen.host or (listen.host in _ANYWHERE and (here or server in facts.machine.addresses))
+
+
+def _servers(conf: ResolvConf, ours: list[str], facts: Facts) -> Iterator[Finding]:
+    agent, zone = address_of(facts.subject.dns_listen), facts.subject.zone
+    used = [server for server in conf.used if server in ours]
+    others = [server for server in conf.used if server not in ours]
+    shown = ", ".join(others)
+    if not ours:
+        yield _nobody(conf, facts)
+    elif not used:
+        yield BEYOND.found(place=conf.servers.index(ours[0]) + 1, agent=agent)
+    elif not others:
+        yield ALONE.found(agent=used[0])
+    else:
+        place = conf.used.index(used[0])
+        forward = ",".join(others)
+        if facts.machine.libc.is_musl:
+            yield MUSL_ASKS_ALL.found(others=shown, forward=forward)
+        elif place > 0:
+            refused = all(facts.nameservers.get(one) is ZoneAnswer.REFUSES for one in conf.used[:place])
+            kind = AFTER_REFUSAL if refused else AFTER
+            yield kind.found(place=place + 1, first=conf.used[0], agent=used[0])
+        else:
+            yield BESIDE.found(others=shown, forward=forward)
+        if conf.rotates and not facts.machine.libc.is_musl:
+            yield ROTATES.found(others=shown)
+    if len(conf.servers) > MAX_USED:
+        yield TOO_MANY.found(count=len(conf.servers), ignored=", ".join(conf.servers[MAX_USED:]), zone=zone)
+
+
+def _nobody(conf: ResolvConf, facts: Facts) -> Finding:
+    """Return the finding for a file that leads to no agent."""
+    subject = facts.subject
+    agent, zone, listen = address_of(subject.dns_listen), subject.zone, subject.dns_listen
+    stub = next((server for server in conf.used if server in SYSTEMD), None)
+    if stub is not None:
+        return SYSTEMD_STUB.found(server=stub, zone=zone, agent=Listen(agent, listen.port))
+    if listen.port != DNS_PORT:
+        return OTHER_PORT.found(port=listen.port)
+    if DOCKER in conf.used:
+        return DOCKER_STUB.found(server=DOCKER, zone=zone, asks=conf.docker_asks or "whom the engine was told")
+    if not conf.servers:
+        return MISSING.found(agent=agent)
+    return NOT_LISTED.found(servers=", ".join(conf.used), zone=zone, agent=agent)
+
+
+def _lines(conf: ResolvConf, ours: list[str], facts: Facts) -> Iterator[Finding]:
+    for given in conf.wrong:
+        yield NOT_AN_ADDRESS.found(given=given, agent=address_of(facts.subject.dns_listen))
+    for server in conf.used:
+        address = ipaddress.ip_address(server)
+        if isinstance(address, ipaddress.IPv6Address) and address.is_link_local and address.scope_id is None:
+            yield NO_SCOPE.found(server=server)
+        elif server not in ours and facts.nameservers.get(server) is ZoneAnswer.SILENT:
+            yield SILENT.found(server=server, timeout_s=conf.timeout_s, attempts=conf.attempts)
+    if len(conf.used) > 1 and conf.timeout_s * conf.attempts >= 10:
+        yield SLOW.found(timeout_s=conf.timeout_s, attempts=conf.attempts)
+
+
+def _forwarding(conf: ResolvConf, ours: list[str], facts: Facts) -> Iterator[Finding]:
+    if not ours or set(conf.used) - set(ours):
+        return
+    if not facts.subject.forwards:
+        yield FORWARD_OFF.found(zone=facts.subject.zone)
+    elif facts.subject.forwards_to_system:
+        yield DOCKER_LOOP.found(server=DOCKER) if DOCKER in ours else FORWARD_NOBODY.found()
+
+
+def _searching(conf: ResolvConf, facts: Facts) -> Iterator[Finding]:
+    zone = facts.subject.zone
+    name = f"billing.{zone}"
+    foreign = [suffix for suffix in conf.search if not _is_within(suffix, zone)]
+    searched_first = conf.search if name.count(".") < conf.ndots else ()
+    if searched_first:
+        first = ", ".join(f"{name}.{suffix}" for suffix in searched_first)
+        kind = SEARCHED_FIRST if foreign else SEARCHED_HERE_FIRST
+        yield kind.found(ndots=conf.ndots, name=name, first=first, count=2 * len(foreign))
+    if zone not in conf.search:
+        yield NOT_SEARCHED.found(zone=zone)
+    elif conf.search[0] != zone:
+        others = " ".join(suffix for suffix in conf.search if suffix != zone)
+        yield SEARCHED_LATE.found(first=conf.search[0], zone=zone, others=others)
+    refused = foreign and (searched_first or zone not in conf.search or conf.search[0] in foreign)
+    if refused and facts.machine.libc.is_musl and not facts.subject.forwards:
+        shown = name if searched_first else "billing"
+        yield MUSL_TRY_AGAIN.found(suffix=foreign[0], name=shown, zone=zone)
+
+
+def _is_within(suffix: str, zone: str) -> bool:
+    return suffix == zone or suffix.endswith(f".{zone}")
+
+
+def address_of(listen: Listen) -> str:
+    """Return at which address of this machine an agent that listens there is asked."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}.get(listen.host, listen.host)  # noqa: S104 - compared

@@ -1,0 +1,100 @@
+"""The `vertice` command: its subcommands, and what its exit codes mean.
+
+Each subcommand is a module that is imported only when it is asked for, so that `vertice agent` does
+not load the registry, nor `vertice resolve` a server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from registry_core.errors import SettingsError
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+NOT_FOUND: Final = 3
+INTERRUPTED: Final = 130
+
+EXIT_CODES: Final = """exit codes:
+  0    done
+  1    it did not work: a port is taken, nobody answers at that address
+  2    wrong usage, or a wrong or unknown setting
+  3    no such service
+  130  ended by Ctrl-C"""
+
+
+class Command(NamedTuple):
+    """A subcommand: its name, its module (with `add_arguments` and `run`), its one-line help."""
+
+    name: str
+    module: str
+    summary: str
+
+
+COMMANDS: Final = (
+    Command("dev", "cli.commands.dev", "try it: a registry, an agent and the services of a compose file, on loopback"),
+    Command("registry", "cli.commands.registry", "run one registry replica"),
+    Command("agent", "cli.commands.agent", "run the agent that stands beside a service"),
+    Command("services", "cli.commands.services", "list the services that the agent knows"),
+    Command("resolve", "cli.commands.resolve", "print where a service is"),
+    Command("explain", "cli.commands.explain", "say of each instance of a service why it is answered with, or why not"),
+    Command("drain", "cli.commands.drain", "take a service of this machine out of use gently"),
+    Command("watch", "cli.commands.watch", "print changes as they happen"),
+    Command("guard", "cli.commands.guard", "see whether the registry holds back a mass expiry, or have it let go"),
+    Command("snapshot", "cli.commands.snapshot", "save all that a registry holds to a file, or restore it"),
+    Command("compose", "cli.commands.compose", "see how the services of a fleet's compose file find each other today"),
+    Command("migrate", "cli.commands.migrate", "move a fleet over in waves: the plan, and how far it is"),
+    Command("doctor", "cli.commands.doctor", "say what will go wrong on this machine, and the cure"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (without the program's name) and return the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="vertice",
+        description="Service discovery for plain containers, over DNS and over localhost HTTP.",
+        epilog=EXIT_CODES + "\n\n`vertice COMMAND --help` says more of each.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        # Of the module only its arguments are needed, and only when the command is the one asked for.
+        if words and words[0] == command.name:
+            module = importlib.import_module(command.module)
+            subparser = subparsers.add_parser(
+                command.name,
+                help=command.summary,
+                description=module.__doc__,
+                epilog=getattr(module, "EPILOG", EXIT_CODES),
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+        else:
+            subparsers.add_parser(command.name, help=command.summary)
+    arguments = parser.parse_args(words)
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except SettingsError as error:
+        print(f"vertice: {error}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # `vertice watch | head`: the reader has what it wanted. What is left in our buffer goes to
+        # nobody, so that the interpreter does not complain about it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

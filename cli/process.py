@@ -1,0 +1,116 @@
+"""Runs a long-lived program: until a signal says stop, or the parent is gone.
+
+This file starts no server and knows no settings; what runs is handed to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import gc
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, TypeVar
+
+from agent.dns_workers.process import loop_factory
+from registry_core.errors import SettingsError, VerticeError
+
+OK: Final = 0
+FAILED: Final = 1
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class Closable(Protocol):
+    """Something that runs until it is closed."""
+
+    async def close(self) -> None: ...
+
+
+P = TypeVar("P", bound=Closable)
+
+
+def add_parent_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the hidden flag `--die-with-parent`, with which `vertice dev` starts its children."""
+    parser.add_argument("--die-with-parent", action="store_true", help=argparse.SUPPRESS)
+
+
+def die_with_parent() -> None:
+    """Have the kernel send SIGTERM to this process when the thread that started it ends.
+
+    Without it a parent that is killed outright leaves orphans that hold its ports. Where the kernel
+    has no prctl (it is not Linux), nothing is done.
+    """
+    parent = os.getppid()
+    try:
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+    except AttributeError:
+        return
+    prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # it ended just before we asked
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def run_until_signal(start: Callable[[], Awaitable[P]], *, hang_up: Callable[[P], None] | None = None) -> int:
+    """Start a program, run it until SIGTERM or SIGINT, close it, and return the exit code.
+
+    The first signal closes it, even while it starts; a second one ends it without waiting. An
+    address that cannot be listened on, or any other expected error of the start, is one line on
+    stderr and exit code 1. SettingsError goes to the caller. SIGHUP calls `hang_up`, when there is one;
+    one that comes before the program has started means nothing, as it reads its settings only now.
+    """
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(_run(start, hang_up))
+
+
+async def _run(start: Callable[[], Awaitable[P]], hang_up: Callable[[P], None] | None) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    gc.collect()
+    # Tasks of their own, so that a signal that comes as one ends finds nothing to cancel, and what
+    # has started is closed in any case.
+    starting = asyncio.ensure_future(start())
+    work: asyncio.Future[P] | asyncio.Future[None] = starting
+
+    def on_signal() -> None:
+        if stop.is_set() or not work.done():
+            work.cancel()
+        stop.set()
+
+    program: P | None = None
+
+    def on_hang_up() -> None:
+        if hang_up is not None and program is not None and not stop.is_set():
+            hang_up(program)
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, on_signal)
+    if hang_up is not None:
+        loop.add_signal_handler(signal.SIGHUP, on_hang_up)
+    try:
+        try:
+            program = await starting
+        except asyncio.CancelledError:
+            return OK
+        except SettingsError:
+            raise
+        except (VerticeError, OSError) as error:
+            print(f"vertice: {error}", file=sys.stderr)
+            return FAILED
+        # All modules, and whatever was read at the start, are here to stay: looking through them again and again
+        # for garbage would hold up the loop for tens of milliseconds each time.
+        gc.freeze()
+        await stop.wait()
+        work = asyncio.ensure_future(program.close())
+        try:
+            await work
+        except asyncio.CancelledError:
+            print("vertice: ended without waiting for the rest", file=sys.stderr)
+            return FAILED
+        return OK
+    finally:
+        for number in (*_SIGNALS, *((signal.SIGHUP,) if hang_up is not None else ())):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,1 @@
+"""The watch protocol, for both of its ends."""
