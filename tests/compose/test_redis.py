@@ -33,7 +33,7 @@ RUN /tests/bin/python -m pip install --quiet --no-cache-dir --require-hashes -r 
 TESTS = (
     "tests/contract",
     *(
-        f"tests/integration/test_redis_{name}.py"
+        f"tests/integration/registry_core/store/redis/test_{name}.py"
         for name in ("access", "health", "masters", "reading", "slow", "store", "sweep")
     ),
 )

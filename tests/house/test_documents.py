@@ -47,7 +47,7 @@ def test_every_command_that_the_readme_names_exists() -> None:
 def test_every_test_that_the_documents_name_exists() -> None:
     for document in (ROOT / "docs").rglob("*.md"):
         for named in re.findall(
-            r"`((?:wire|unit|integration|properties|scenarios)/test_\w+\.py)`", document.read_text("utf-8")
+            r"`((?:wire|unit|integration|properties|scenarios)/(?:\w+/)*test_\w+\.py)`", document.read_text("utf-8")
         ):
             assert (ROOT / "tests" / named).is_file(), f"{document.name}: {named}"
 

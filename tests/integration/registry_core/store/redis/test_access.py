@@ -1,0 +1,156 @@
+"""The store over TLS, and where every server wants to be shown something: real servers, real failovers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from registry_core.domain.leases import LeaseTerms
+from registry_core.errors import SettingsError
+from registry_core.ports import Beat, SystemClock
+from registry_core.store.redis.masters import masters_of
+from registry_core.store.redis.pool import tls_context
+from registry_core.store.redis.store import RedisStore
+from registry_core.store.redis.url import Access, redis_settings
+from registry_core.store.redis.writes import QueueTerms
+from tests.certificates import Authority
+from tests.contract.harness import RecordingFeed
+from tests.integration.registry_core.store.redis.test_start import LEAST
+from tests.programs import eventually
+from tests.redis_topology import Guarding, Tls, redis_server, topology
+from tests.samples import claim
+
+
+@contextlib.asynccontextmanager
+async def store_at(url: str) -> AsyncIterator[tuple[RedisStore, RecordingFeed]]:
+    """Run a store on what a URL names."""
+    settings, feed = redis_settings(url), RecordingFeed()
+    store = RedisStore(
+        masters_of(settings),
+        prefix=settings.prefix,
+        replicas=settings.replicas,
+        terms=LeaseTerms(),
+        clock=SystemClock(),
+        random=random.Random(1),
+        queue_terms=QueueTerms(operation_s=20.0),
+    )
+    await store.start(feed)
+    try:
+        yield store, feed
+    finally:
+        await store.close()
+
+
+async def every_operation(store: RedisStore) -> None:
+    """Do all that a store does."""
+    record = (await store.register(claim())).instance
+    (renewed,) = await store.renew([Beat("ip_intel")])
+    assert renewed.outcome == "renewed"
+    await store.set_status(record.key, record.status)
+    await store.sweep()
+    await store.release_guard()
+    await store.restore(record)
+    await store.deregister(record.key)
+
+
+@pytest.mark.parametrize("ask_clients", [False, True])
+async def test_one_server_over_tls(tmp_path: Path, *, ask_clients: bool) -> None:
+    ours = Authority(tmp_path / "ours")
+    tls = Tls(ours.issue("IP:127.0.0.1"), ours.ca, ask_clients)
+    client = ours.issue("DNS:replica")
+    with redis_server(tmp_path / "redis", password="p@ss:w", tls=tls) as server:
+        url = server.url.replace("p@ss:w", "p%40ss%3Aw")
+        async with store_at(f"{url}&cert={client.cert}&key={client.key}" if ask_clients else url) as (store, _):
+            await every_operation(store)
+
+
+async def test_a_certificate_is_for_the_name_of_a_server_and_not_for_what_that_resolves_to(tmp_path: Path) -> None:
+    ours = Authority(tmp_path / "ours")
+    with redis_server(tmp_path / "redis", tls=Tls(ours.issue("DNS:localhost"), ours.ca)) as server:
+        async with store_at(server.url.replace("127.0.0.1", "localhost")) as (store, _):
+            await every_operation(store)
+        with pytest.raises(SettingsError, match="is for another name than the one that it is asked by"):
+            async with store_at(server.url):
+                pass
+
+
+async def test_an_authority_that_is_named_is_trusted_in_the_place_of_the_systems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, named = Authority(tmp_path / "system"), Authority(tmp_path / "named")
+    monkeypatch.setenv("SSL_CERT_FILE", str(system.ca))  # OpenSSL's own name for the system's authorities
+    tls_context.cache_clear()
+    with redis_server(tmp_path / "redis", tls=Tls(system.issue("IP:127.0.0.1"), system.ca)) as server:
+        plain = server.url.partition("/?")[0]
+        async with store_at(plain) as (store, _):
+            await every_operation(store)
+        with pytest.raises(SettingsError, match="signed by nobody that is trusted"):
+            async with store_at(f"{plain}/?ca={named.ca}"):
+                pass
+    tls_context.cache_clear()
+
+
+def test_there_is_no_way_to_have_a_certificate_not_checked() -> None:
+    context = tls_context(Access(tls=True))
+    assert context.check_hostname
+    assert context.verify_mode.name == "CERT_REQUIRED"
+    for option in ("insecure=1", "verify=no", "ssl_cert_reqs=none"):
+        with pytest.raises(ValueError, match="there is no"):
+            redis_settings(f"rediss://h/?{option}")
+
+
+async def test_a_user_who_may_do_just_what_is_needed(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "redis") as server:
+        assert server.ask("ACL", "SETUSER", "vertice", "on", ">s3cret", "~vertice:*", *LEAST.split()) == "OK"
+        async with store_at(f"redis://vertice:s3cret@127.0.0.1:{server.port}") as (store, feed):
+            await every_operation(store)
+            await store.register(claim())
+            server.ask("FLUSHALL")
+            before = store.shards()[0].epoch
+            await eventually(lambda: store.shards()[0].epoch != before, "it is opened again")
+            await store.register(claim())
+            assert len(feed.catalog) == 1
+        assert "NOPERM" not in str(server.ask("ACL", "LOG"))
+        assert server.ask("ACL", "LOG") == [], "nothing was asked for in vain"
+
+
+async def test_a_user_of_the_sentinels_who_may_do_just_what_is_needed(tmp_path: Path) -> None:
+    with topology(tmp_path, replicas=1) as whole:
+        for sentinel in whole.sentinels:
+            rules = "resetchannels &* -@all +sentinel|get-master-addr-by-name +sentinel|master +sentinel|replicas"
+            rules += " +subscribe +unsubscribe +ping"
+            assert sentinel.ask("ACL", "SETUSER", "vertice", "on", ">s3cret", *rules.split()) == "OK"
+        async with store_at(f"{whole.url}&sentinel_user=vertice&sentinel_password=s3cret") as (store, _):
+            await every_operation(store)
+        assert [sentinel.ask("ACL", "LOG") for sentinel in whole.sentinels] == [[], [], []]
+
+
+async def test_a_permission_that_is_taken_away_is_told_and_comes_back(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "redis") as server:
+        server.ask("ACL", "SETUSER", "vertice", "on", ">s3cret", "~vertice:*", *LEAST.split())
+        async with store_at(f"redis://vertice:s3cret@127.0.0.1:{server.port}") as (store, _):
+            server.ask("ACL", "SETUSER", "vertice", "-xread")
+            await eventually(lambda: "'xread'" in store.shards()[0].problem, "it is told")
+            server.ask("ACL", "SETUSER", "vertice", "+xread")
+            await eventually(lambda: not store.shards()[0].problem, "it is over")
+            await store.register(claim())
+
+
+@pytest.mark.parametrize("over_tls", [False, True])
+async def test_a_failover_where_everybody_wants_to_be_shown_something(tmp_path: Path, *, over_tls: bool) -> None:
+    ours = Authority(tmp_path / "ours")
+    tls = Tls(ours.issue("IP:127.0.0.1"), ours.ca) if over_tls else None
+    guarding = Guarding(password="n0de", sentinel_password="s3ntinel", tls=tls)
+    with topology(tmp_path / "whole", guarding=guarding) as whole:
+        async with store_at(whole.url) as (store, feed):
+            await store.register(claim())
+            node = whole.node_at(store.shards()[0].master)
+            await asyncio.to_thread(node.kill)
+            await store.register(claim("billing", port=9000))
+            assert feed.catalog.names() == ["billing", "ip_intel"]
+            assert whole.node_at(store.shards()[0].master) is not node

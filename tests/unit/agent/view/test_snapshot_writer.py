@@ -1,0 +1,107 @@
+"""The keeper of the snapshot: what changes is written, not too often, and a bad disk is said once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from agent.view.snapshot_file import Saved
+from agent.view.snapshot_writer import SnapshotKeeper
+from agent.view.state_dir import StateDir
+from agent.view.view import View
+from tests.programs import eventually
+from tests.samples import FakeClock, instance
+from tests.unit.agent.view.test_view import everything
+
+
+class Disk(StateDir):
+    """A state folder whose disk can be broken."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.writes: list[Saved] = []
+        self.error: OSError | None = None
+        self.stuck = threading.Event()
+        self.stuck.set()
+
+    @property
+    def is_held(self) -> bool:
+        return True
+
+    def write_snapshot(self, saved: Saved) -> None:
+        self.stuck.wait(20)
+        if self.error is not None:
+            raise self.error
+        self.writes.append(saved)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    return Disk(tmp_path)
+
+
+@contextlib.asynccontextmanager
+async def keeping(keeper: SnapshotKeeper) -> AsyncIterator[None]:
+    task = asyncio.create_task(keeper.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_what_changes_is_written_together_and_what_does_not_is_not(disk: Disk) -> None:
+    view = View(FakeClock())
+    keeper = SnapshotKeeper(disk, view, FakeClock(), save_every_s=0.05)
+    async with keeping(keeper):
+        for revision in range(1, 20):
+            view.apply(everything(instance(port=8000 + revision), revision=revision))
+        await eventually(lambda: bool(disk.writes), "it is written")
+        await asyncio.sleep(0.2)  # several times the pace
+        assert [[lived.instance.port for lived in saved.instances] for saved in disk.writes] == [[8019]]
+        assert keeper.report().saves == 1
+        view.tick()
+        assert await keeper.save()
+        assert len(disk.writes) == 1
+
+
+async def test_nothing_is_written_before_anything_was_heard(disk: Disk) -> None:
+    view = View(FakeClock())
+    keeper = SnapshotKeeper(disk, view, FakeClock())
+    assert await keeper.save()
+    assert disk.writes == []
+
+
+async def test_a_full_disk_is_said_once_and_tried_again(disk: Disk) -> None:
+    view = View(FakeClock())
+    keeper = SnapshotKeeper(disk, view, FakeClock())
+    view.apply(everything(instance()))
+    disk.error = OSError(28, "No space left on device")
+    with capture_logs() as logs:
+        assert not await keeper.save()
+        assert not await keeper.save()
+        assert (keeper.report().failures, keeper.report().problem) == (2, "No space left on device")
+        disk.error = None
+        assert await keeper.save()
+    assert [log["event"] for log in logs] == ["snapshot_not_written", "snapshot_written_again"]
+    assert len(disk.writes) == 1
+    assert keeper.report().problem == ""
+
+
+async def test_a_disk_that_hangs_is_not_waited_for(disk: Disk) -> None:
+    view = View(FakeClock())
+    keeper = SnapshotKeeper(disk, view, FakeClock())
+    view.apply(everything(instance()))
+    disk.stuck.clear()
+    try:
+        assert not await keeper.save(0.05)
+        assert "took longer" in keeper.report().problem
+    finally:
+        disk.stuck.set()
