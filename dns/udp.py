@@ -68,13 +68,10 @@ class UdpServer:
             self._socket.close()
 
 
-async def serve_udp(
-    responder: Responder, host: str, port: int, *, exchange: ExchangeMaker = fastest, shared: bool = False
-) -> UdpServer:
+async def serve_udp(responder: Responder, host: str, port: int, *, exchange: ExchangeMaker = fastest) -> UdpServer:
     """Answer datagrams on `host` (an IP address or a name of one) out of `responder`.
 
-    With `shared`, other processes of the same user may listen there too, and the kernel spreads the askers
-    over all of them (SO_REUSEPORT). Raises OSError when the address cannot be listened on.
+    Raises OSError when the address cannot be listened on.
     """
     loop = asyncio.get_running_loop()
     infos = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
@@ -83,8 +80,6 @@ async def serve_udp(
     try:
         listening.setblocking(False)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        if shared:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.bind(address)
         return UdpServer(exchange(responder, listening), listening)
     except BaseException:
