@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from registry_core.domain.host_port import host_port
 from registry_core.errors import SettingsError, VerticeError
 from registry_core.settings import http_url, items, listen
 
@@ -120,9 +121,8 @@ def agent_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os
     except ValueError as error:
         raise SettingsError(f"AGENT_HTTP_LISTEN: {given!r} cannot be used: {error} (example: 127.0.0.1:8880)") from None
     # It listens everywhere: then it listens here, too.
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared, not bound
-    host = f"[{where.host}]" if ":" in where.host else where.host
-    return f"http://{everywhere.get(where.host, host)}:{where.port}"
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+    return f"http://{host_port(everywhere.get(where.host, where.host), where.port)}"
 
 
 def add_registry_flag(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from registry_core.domain.host_port import host_port, split_host_port
 from registry_core.errors import SettingsError
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ class Listen(msgspec.Struct, frozen=True):
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
     @property
     def is_loopback(self) -> bool:
@@ -117,14 +118,10 @@ def choice(*allowed: str) -> Callable[[str], str]:
 
 def listen(value: str) -> Listen:
     """Read `host:port`, `[ipv6]:port` or `:port` (every address)."""
-    host, colon, port = value.strip().rpartition(":")
-    if not colon or not re.fullmatch(r"\d{1,5}", port, re.ASCII) or int(port) > 65535:
+    host, port = split_host_port(value.strip())
+    if port is None:
         raise ValueError("it is not host:port")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError("an IPv6 address stands in brackets")
-    return Listen(host or "0.0.0.0", int(port))  # noqa: S104 - `:53` is how a container says "everywhere"
+    return Listen(host or "0.0.0.0", port)  # noqa: S104 - `:53` is how a container says "everywhere"
 
 
 def http_url(value: str) -> str:

@@ -18,7 +18,7 @@ from agent.checks.pattern import Pattern, Search
 from agent.checks.result import WELL, CheckResult, Probe, critical
 from agent.checks.spec import CheckSpec, CommandCheck, GrpcCheck, HttpCheck, TcpCheck, TtlCheck
 from agent.checks.tls import tls_context
-from registry_core.domain.names import host_port
+from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Registration
 from registry_core.resolution import HostResolver
 

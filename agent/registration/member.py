@@ -11,6 +11,7 @@ from agent.checks.spec import CheckKind
 from agent.checks.verdict import SEVERITY
 from agent.registration.decisions import Member, Phase
 from agent.settings.settings import ServiceSpec
+from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Registration, Status
 
 
@@ -55,7 +56,7 @@ class Kept:
         return ServiceReport(
             service_name=self.claim.service_name,
             instance_id=self.claim.instance_id,
-            endpoint=f"{self.claim.protocol.value}://{self.claim.host}:{self.claim.port}",
+            endpoint=f"{self.claim.protocol.value}://{host_port(self.claim.host, self.claim.port)}",
             phase=self.member.phase,
             check=",".join(check.kind.value for check in checks) or CheckKind.NONE.value,
             status=self.member.status,

@@ -19,6 +19,7 @@ from agent.registries.pool import Upstreams
 from dns.asking import Unanswered
 from dns.codec import Name, Rcode, Type
 from dns.foreign import Reply, lifetime_s
+from registry_core.domain.host_port import host_port
 from registry_core.domain.selection import Random
 
 # Between these a TTL is honoured, in seconds.
@@ -82,7 +83,7 @@ class RegistryLookup:
         return [
             SrvReport(
                 name=str(name),
-                targets=[f"{one.target}:{one.port}" for one in self._found.get(name, ())],
+                targets=[host_port(one.target, one.port) for one in self._found.get(name, ())],
                 problem=self._problems.get(name, ""),
             )
             for name in self._names()
@@ -125,6 +126,6 @@ class RegistryLookup:
             return 0.0, "there is no such name" if missing else "it has no SRV records that can be used"
         if set(records) != set(self._found.get(name, ())):
             self._found[name] = records
-            _log.info("registry_found", name=str(name), targets=[f"{one.target}:{one.port}" for one in records])
+            _log.info("registry_found", name=str(name), targets=[host_port(one.target, one.port) for one in records])
             self._deliver()
         return float(lifetime_s(reply, Type.SRV)), ""

@@ -68,7 +68,7 @@ from agent.view.lru import MEGABYTE, ViewLimits
 from dns.access import LOOPBACK
 from dns.forward_rules import ForwardRules
 from dns.record_data import name_of
-from registry_core.domain.names import host_port
+from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Instance, InstanceKey, Protocol, Registration
 from registry_core.domain.registration import Rules, checked
 from registry_core.domain.selection import WhenNonePass
@@ -282,7 +282,7 @@ def _distinct(services: list[ServiceSpec]) -> tuple[ServiceSpec, ...]:
     seen: dict[InstanceKey | str, str] = {}
     for spec in services:
         claim = spec.claim
-        marks: tuple[InstanceKey | str, ...] = (claim.key, f"{claim.host}:{claim.port}")
+        marks: tuple[InstanceKey | str, ...] = (claim.key, host_port(claim.host, claim.port))
         for mark in marks:
             if mark in seen:
                 raise SettingsError(

@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from registry_core.domain.host_port import host_port
+
 
 class Known(NamedTuple):
     """What is remembered of an instance. `record` is all of it, to see whether anything changed."""
@@ -105,9 +107,8 @@ def _known(instance: dict[str, Any]) -> Known:
     # The status is compared apart, since it changes by lines of its own; the registration's time says
     # nothing to a reader.
     rest = {k: v for k, v in instance.items() if k not in ("status", "registered_at", "epoch")}
-    host = f"[{instance['host']}]" if ":" in instance["host"] else instance["host"]
     return Known(
-        address=f"{host}:{instance['port']}",
+        address=host_port(instance["host"], instance["port"]),
         status=instance.get("status", "passing"),
         suspect=bool(instance.get("suspect", False)),
         record=json.dumps(rest, sort_keys=True),

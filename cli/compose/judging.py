@@ -14,6 +14,7 @@ from cli.compose.listening import Listening, listening_of
 from cli.compose.model import Project, Service
 from cli.compose.naming import Found, Meant, Names
 from cli.compose.ports import is_port
+from registry_core.domain.host_port import host_port
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -175,7 +176,7 @@ class Judge:
         if address.port_variable is not None and port is not None and host == address.host:
             return f"{address.port_variable}={port}"
         scheme = f"{address.scheme}://" if address.scheme else ""
-        return f"{scheme}{host}:{port}" if port is not None else f"{scheme}{host}"
+        return f"{scheme}{host_port(host, port)}" if port is not None else f"{scheme}{host}"
 
 
 def _no_port(service: Service, address: Address, meant: Meant) -> tuple[Judged, Finding]:

@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from registry_core.domain.host_port import host_port
+
 # 127.77.0.0/16, and the nets after it when another `vertice dev` runs on this machine.
 FIRST_NET: Final = 77
 NETS: Final = 20
@@ -61,7 +63,7 @@ class PlannedInstance(msgspec.Struct, frozen=True):
 
     @property
     def address(self) -> str:
-        return f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from cli.doctor.facts import Facts, Service
 from cli.doctor.finding import Finding, Kind, Severity
+from registry_core.domain.host_port import host_port
 
 _DOCKER_BRIDGE: Final = ipaddress.ip_network("172.17.0.0/16")
 # The registry's REGISTRY_MIN_PORT, unless it was told otherwise.
@@ -153,6 +154,5 @@ def _is_loopback(host: str) -> bool:
 
 
 def _where(service: Service) -> str:
-    host = f"[{service.host}]" if ":" in service.host else service.host
     at = ", ".join(service.addresses)
-    return f"{host}:{service.port}" + (f" ({at})" if at and at != service.host else "")
+    return host_port(service.host, service.port) + (f" ({at})" if at and at != service.host else "")

@@ -20,6 +20,7 @@ import msgspec
 from cli.client import Answer, Unreachable, ask, get, reason
 from cli.doctor.facts import Agent, RegistrySeen, Service
 from registry_core.domain import names
+from registry_core.domain.host_port import split_host_port
 
 TIMEOUT_S: Final = 2.0
 CONNECT_S: Final = 1.0
@@ -42,8 +43,10 @@ def ask_agent(url: str) -> Agent | None:
 def _service(one: Any) -> Service:
     endpoint = str(one["endpoint"])
     scheme, _, rest = endpoint.partition("://")
-    host, _, port = rest.rpartition(":")
-    return Service(name=str(one["service_name"]), host=host.strip("[]"), port=int(port), is_udp=scheme == "udp")
+    host, port = split_host_port(rest)
+    if port is None:
+        raise ValueError(f"{endpoint!r} has no port")
+    return Service(name=str(one["service_name"]), host=host, port=port, is_udp=scheme == "udp")
 
 
 def ask_registry(url: str, token: str) -> RegistrySeen:

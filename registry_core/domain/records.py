@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from registry_core.domain.names import host_port, label_of
+from registry_core.domain.host_port import host_port
+from registry_core.domain.names import label_of
 
 
 class Status(enum.StrEnum):

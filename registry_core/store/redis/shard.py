@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
+from registry_core.domain.host_port import host_port
 from registry_core.domain.leases import LeaseTerms
-from registry_core.domain.names import host_port
 from registry_core.domain.order import fenced, late
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.registration import name_taken

@@ -14,8 +14,9 @@ from typing import Final
 
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Event, Position, Renewed
+from registry_core.domain.host_port import host_port
 from registry_core.domain.leases import LeaseTerms
-from registry_core.domain.names import host_port, label_of
+from registry_core.domain.names import label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.registration import address_taken
 from registry_core.domain.restoration import Outcome, outcome_of
