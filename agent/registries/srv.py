@@ -19,15 +19,15 @@ from agent.registries.pool import Upstreams
 from dns.asking import Unanswered
 from dns.codec import Name, Rcode, Type
 from dns.foreign import Reply, lifetime_s
+from registry_core.domain.backoff import Backoff, Jitter
 from registry_core.domain.host_port import host_port
 from registry_core.domain.selection import Random
 
 # Between these a TTL is honoured, in seconds.
 TTL_LEAST_S: Final = 5.0
 TTL_MOST_S: Final = 3600.0
-# While there is no answer: doubling from the first to the most.
-RETRY_FIRST_S: Final = 1.0
-RETRY_MOST_S: Final = 30.0
+# While there is no answer.
+RETRY: Final = Backoff(1.0, 30.0, jitter=Jitter.HALF)
 
 Ask = Callable[[Name, int], Awaitable[Reply | Unanswered]]
 _log = structlog.get_logger(component="agent.upstreams")
@@ -109,7 +109,7 @@ class RegistryLookup:
             failures = failures + 1 if problem else 0
             draw = self._random.random()
             if problem:
-                wait_s = min(RETRY_MOST_S, RETRY_FIRST_S * 2.0 ** min(failures - 1, 10)) * (0.5 + draw / 2)
+                wait_s = RETRY.wait_s(failures, draw)
             else:
                 # A little later each, so that agents that asked together do not do so for ever.
                 wait_s = min(max(ttl_s, TTL_LEAST_S), TTL_MOST_S) * (1 + draw / 10)

@@ -27,11 +27,11 @@ from cli.client import (
 )
 from cli.commands.changes import Changes
 from cli.main import EXIT_CODES, FAILED, USAGE
+from registry_core.domain.backoff import Backoff
 
 # The registry says something every 5 s: three times nothing, and it is gone.
 SILENCE_S: Final = 15.0
-RETRY_FIRST_S: Final = 0.5
-RETRY_LAST_S: Final = 5.0
+RETRY: Final = Backoff(0.5, 5.0)
 MAX_LINE_BYTES: Final = 4 * 1024 * 1024
 EPILOG: Final = f"""examples:
   vertice watch
@@ -64,12 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
     base_url = registry_url(arguments)
     changes = Changes()
     connected = False
-    wait_s = RETRY_FIRST_S
+    failures = 0
     while True:
         try:
             for raw in lines(base_url, changes.cursor, arguments.name):
                 if not connected:
-                    connected, wait_s = True, RETRY_FIRST_S
+                    connected, failures = True, 0
                 show(raw, changes, as_json=arguments.json)
             problem = "the stream ended"
         except Refused as error:
@@ -85,8 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
         if connected:
             connected = False
             print(f"vertice: {problem}; trying again", file=sys.stderr, flush=True)
-        time.sleep(wait_s)
-        wait_s = min(wait_s * 2, RETRY_LAST_S)
+        failures += 1
+        time.sleep(RETRY.wait_s(failures))
 
 
 def lines(base_url: str, cursor: str, service: str) -> Iterator[dict[str, Any]]:
