@@ -25,7 +25,7 @@ _SYSTEM: Final = "system"
 _NONE: Final = "none"
 
 
-class Server(msgspec.Struct, frozen=True, order=True):
+class ResolverAddress(msgspec.Struct, frozen=True, order=True):
     """A resolver's address. `host` is an IP address, perhaps with a scope (fe80::1%eth0)."""
 
     host: str
@@ -44,7 +44,7 @@ class System(msgspec.Struct, frozen=True):
 
 SYSTEM: Final = System()
 # Some servers, those of the system, or (an empty tuple) nobody.
-Target: TypeAlias = tuple[Server, ...] | System
+Target: TypeAlias = tuple[ResolverAddress, ...] | System
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -85,7 +85,7 @@ NOBODY: Final = ForwardRules((Rule((), ()),))
 
 def read_rules(text: str) -> ForwardRules:
     """Read AGENT_DNS_FORWARD. Raises ValueError, with the reason, for what it does not accept."""
-    servers: dict[Name, list[Server]] = {}
+    servers: dict[Name, list[ResolverAddress]] = {}
     words: dict[Name, str] = {}
     for item in (part.strip() for part in text.split(",")):
         if not item:
@@ -122,7 +122,7 @@ def _suffix(text: str) -> Name:
     return tuple(label.encode("ascii") for label in labels)
 
 
-def _server(text: str) -> Server:
+def _server(text: str) -> ResolverAddress:
     bare = text.count(":") > 1 and not text.startswith("[")
     try:
         # An IPv6 address alone, without a port, needs no brackets here.
@@ -135,4 +135,4 @@ def _server(text: str) -> Server:
         raise ValueError(f"{text!r} is not an IP address, system or none") from None
     if port == 0:
         raise ValueError(f"{text!r} has no port between 1 and 65535")
-    return Server(str(address), DEFAULT_PORT if port is None else port)
+    return ResolverAddress(str(address), DEFAULT_PORT if port is None else port)

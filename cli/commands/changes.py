@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from registry_core.domain.host_port import host_port
 
 
-class Known(NamedTuple):
+class RememberedInstance(NamedTuple):
     """What is remembered of an instance. `record` is all of it, to see whether anything changed."""
 
     address: str
@@ -27,7 +27,7 @@ class Changes:
 
     def __init__(self) -> None:
         self.cursor = ""
-        self._known: dict[tuple[str, str], Known] = {}
+        self._known: dict[tuple[str, str], RememberedInstance] = {}
         self._parts: list[Any] = []
         self._began = False
 
@@ -91,7 +91,7 @@ class Changes:
             yield f"- {key[0]} {held.address} {why}"
 
 
-def _difference(held: Known, now: Known) -> str:
+def _difference(held: RememberedInstance, now: RememberedInstance) -> str:
     if held.status != now.status:
         return f"{held.status} -> {now.status}"
     if held.suspect != now.suspect:
@@ -103,11 +103,11 @@ def _key(instance: dict[str, Any]) -> tuple[str, str]:
     return instance["service_name"], instance["instance_id"]
 
 
-def _known(instance: dict[str, Any]) -> Known:
+def _known(instance: dict[str, Any]) -> RememberedInstance:
     # The status is compared apart, since it changes by lines of its own; the registration's time says
     # nothing to a reader.
     rest = {k: v for k, v in instance.items() if k not in ("status", "registered_at", "epoch")}
-    return Known(
+    return RememberedInstance(
         address=host_port(instance["host"], instance["port"]),
         status=instance.get("status", "passing"),
         suspect=bool(instance.get("suspect", False)),

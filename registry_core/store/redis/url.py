@@ -32,7 +32,7 @@ _WORD: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _HOST: Final = re.compile(r"[0-9A-Fa-f:.]+|[A-Za-z0-9._-]+", re.ASCII)
 
 
-class Address(NamedTuple):
+class ServerAddress(NamedTuple):
     """Where one server listens."""
 
     host: str
@@ -42,7 +42,7 @@ class Address(NamedTuple):
         return host_port(self.host, self.port)
 
 
-class Access(msgspec.Struct, frozen=True):
+class ServerAccess(msgspec.Struct, frozen=True):
     """What a server has to be shown, and how: the same for all servers of one kind."""
 
     username: str | None = None
@@ -70,12 +70,12 @@ class PoolTerms(msgspec.Struct, frozen=True):
 class RedisSettings(msgspec.Struct, frozen=True):
     """What a Redis URL says, and what the pools are like."""
 
-    access: Access
-    server: Address | None = None  # of a plain URL
-    sentinels: tuple[Address, ...] = ()
+    access: ServerAccess
+    server: ServerAddress | None = None  # of a plain URL
+    sentinels: tuple[ServerAddress, ...] = ()
     masters: tuple[str, ...] = ()  # as the Sentinels call them: the names of the shards
     joining: tuple[str, ...] = ()  # of these masters, those in which nothing is placed yet
-    sentinel_access: Access = Access()
+    sentinel_access: ServerAccess = ServerAccess()
     prefix: str = DEFAULT_PREFIX
     replicas: int = 1  # how many have to hold a write before it is acknowledged
     hasten: bool = True  # whether a replica is pointed at its new master before the Sentinels do it
@@ -107,7 +107,7 @@ def redis_settings(url: str) -> RedisSettings:
     if "key" in options and "cert" not in options:
         raise ValueError("key= needs cert=")
     username, password = _credentials(credentials)
-    files = Access(tls=tls, ca_file=options.get("ca"), cert_file=options.get("cert"), key_file=options.get("key"))
+    files = ServerAccess(tls=tls, ca_file=options.get("ca"), cert_file=options.get("cert"), key_file=options.get("key"))
     access = msgspec.structs.replace(files, username=username, password=password, db=_db(path))
     prefix = options.get("prefix", DEFAULT_PREFIX)
     if not _WORD.fullmatch(prefix):
@@ -178,7 +178,7 @@ def _db(path: str) -> int:
     return int(path)
 
 
-def _server(text: str, default_port: int) -> Address:
+def _server(text: str, default_port: int) -> ServerAddress:
     if not text:
         raise ValueError("it names no server such as host:port")
     try:
@@ -189,10 +189,10 @@ def _server(text: str, default_port: int) -> Address:
         raise ValueError("its server is not host:port")
     if port == 0:
         raise ValueError("0 is not a port")
-    return Address(host, default_port if port is None else port)
+    return ServerAddress(host, default_port if port is None else port)
 
 
-def _sentinels(text: str) -> tuple[Address, ...]:
+def _sentinels(text: str) -> tuple[ServerAddress, ...]:
     found = tuple(_server(part.strip(), SENTINEL_PORT) for part in text.split(","))
     if len(set(found)) != len(found):
         raise ValueError("a Sentinel stands in it twice")
