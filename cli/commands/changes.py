@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from registry_core.domain.host_port import host_port
+from registry_core.watch.cursor import parse_cursor
 
 
 class RememberedInstance(NamedTuple):
@@ -37,7 +38,10 @@ class Changes:
         if kind == "snapshot":
             yield from self._snapshot(line)
             return
-        if line.get("cursor"):
+        if line.get("position"):
+            position = parse_cursor(str(line["position"])).positions[0]
+            self.cursor = str(parse_cursor(self.cursor).moved_to(position))
+        elif line.get("cursor"):
             self.cursor = str(line["cursor"])
         if kind == "registered":
             yield from self._put(line["instance"])
