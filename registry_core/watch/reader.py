@@ -4,9 +4,10 @@ What was read up to its last newline counts, and the parts of a snapshot when th
 what was taken: a stream that is opened with it goes on with everything after it, once, and in order, at any replica.
 
 Three things may be wrong with a line. It contradicts what was read before, or the stream begins with something that
-is no watch at all: BrokenStream, and the stream is of no more use. It is of a later release: an event that is not known
-here is an UnknownEvent, and its service has to be read anew; a kind of line that is no event is ignored. Or it cannot be
-read: PassedOver, and the reader goes on behind it; the next sign of life tells by its digest whether anything is missing.
+is no watch at all: BrokenStream, and the stream is of no more use. It is of a later release: an event that is not
+known here is an UnknownEvent, and its service has to be read anew; a kind of line that is no event is ignored. Or it
+cannot be read: PassedOver, and the reader goes on behind it; the next sign of life tells by its digest whether
+anything is missing.
 """
 
 from __future__ import annotations
