@@ -19,6 +19,7 @@ from agent.checks.result import WELL, CheckResult, Probe, critical
 from agent.checks.spec import CheckSpec, CommandCheck, GrpcCheck, HttpCheck, TcpCheck, TtlCheck
 from agent.checks.tls import tls_context
 from registry_core.blocking import in_thread
+from registry_core.bodies import read_up_to
 from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Registration
 from registry_core.resolution import HostResolver
@@ -67,19 +68,17 @@ class HttpProbe:
                 server_hostname=self._server_name,
             ) as response:
                 if not any(low <= response.status <= high for low, high in how.statuses):
-                    await response.content.read(MAX_READ_BYTES)
+                    await response.content.readany()
                     return critical(f"HTTP {response.status}")
                 if self._pattern is None:
-                    await response.content.read(MAX_READ_BYTES)
+                    await response.content.readany()  # something of the body has to come; what it is, nobody asks
                     return WELL
-                body = bytearray()
-                while len(body) < MAX_READ_BYTES and (piece := await response.content.read(MAX_READ_BYTES - len(body))):
-                    body += piece
+                body = await read_up_to(response.content, MAX_READ_BYTES)
         except TimeoutError:
             return critical(f"no answer within {self._timeout_s:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return critical(_reason(error))
-        return await self._searched(self._pattern, response.status, bytes(body))
+        return await self._searched(self._pattern, response.status, body)
 
     async def _searched(self, pattern: Pattern, status: int, body: bytes) -> CheckResult:
         text = body.decode("utf-8", "replace")

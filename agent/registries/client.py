@@ -24,6 +24,7 @@ from agent.registries.pool import Upstreams
 from agent.registries.probes import RegistryProbes, Silent, zone_in
 from registry_core.api.drain_schemas import DrainView
 from registry_core.api.schemas import MAX_BEATS, MAX_BODY_BYTES, HeartbeatView, Problem, RegisteredView
+from registry_core.bodies import read_whole
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.ports import Clock
 from registry_core.watch.cursor import Cursor
@@ -245,15 +246,13 @@ class RegistryClient:
             allow_redirects=False,
             timeout=TIMEOUT,
         ) as response:
-            answer = b""
             # Read to its end, so that the connection can be used again; a huge one is cut off with it.
-            async for chunk in response.content.iter_any():
-                answer += chunk
-                if len(answer) > MAX_ANSWER_BYTES:
-                    response.close()
-                    return RegistryReply(
-                        RequestOutcome.UNAVAILABLE, f"{url} answers more than {MAX_ANSWER_BYTES} bytes"
-                    ), ""
+            answer = await read_whole(response.content, MAX_ANSWER_BYTES)
+            if answer is None:
+                response.close()
+                return RegistryReply(
+                    RequestOutcome.UNAVAILABLE, f"{url} answers more than {MAX_ANSWER_BYTES} bytes"
+                ), ""
             reply = reply_of(response.status, answer)
             told = time_of(response.headers.get("Date", ""))
             return msgspec.structs.replace(reply, registry_time=told), zone_in(response)

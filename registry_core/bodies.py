@@ -1,0 +1,22 @@
+"""Bodies of HTTP messages, read to their end and no further than a bound.
+
+aiohttp's `StreamReader.read(n)` returns what has arrived, which may be the first piece of a body and no more.
+"""
+
+from __future__ import annotations
+
+from aiohttp import StreamReader
+
+
+async def read_up_to(content: StreamReader, most: int) -> bytes:
+    """Return the body, or as much as its first `most` bytes. Raises what aiohttp does when it breaks off."""
+    body = bytearray()
+    while len(body) < most and (piece := await content.read(most - len(body))):
+        body += piece
+    return bytes(body)
+
+
+async def read_whole(content: StreamReader, most: int) -> bytes | None:
+    """Return the body, or None when it has more than `most` bytes. Raises what aiohttp does when it breaks off."""
+    body = await read_up_to(content, most + 1)
+    return body if len(body) <= most else None
