@@ -42,7 +42,7 @@ class HttpResponse(NamedTuple):
         """Return the body, decoded. Raises Unreachable when something else than JSON answered."""
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Unreachable("the answer is not JSON: is this the address of an agent or a registry?") from None
 
     @property
@@ -50,7 +50,7 @@ class HttpResponse(NamedTuple):
         """What an error's body says, in one line."""
         try:
             said = json.loads(self.body)["message"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, RecursionError, KeyError, TypeError):
             said = self.body.decode("utf-8", "replace").strip()[:200] or f"HTTP status {self.status}"
         return " ".join(str(said).split())
 

@@ -24,7 +24,7 @@ from agent.registries.pool import Upstreams
 from agent.registries.probes import RegistryProbes, Silent, zone_in
 from registry_core.api.drain_schemas import DrainView
 from registry_core.api.schemas import MAX_BEATS, MAX_BODY_BYTES, HeartbeatView, Problem, RegisteredView
-from registry_core.bodies import read_whole
+from registry_core.bodies import decoded, read_whole
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.ports import Clock
 from registry_core.watch.cursor import Cursor
@@ -106,10 +106,8 @@ class RegistryClient:
         reply = await self._send("POST", "/register", msgspec.json.encode(fields), ordered=True)
         if reply.outcome is not RequestOutcome.DONE:
             return reply, None
-        try:
-            return reply, msgspec.json.decode(reply.body, type=RegisteredView).ttl_seconds
-        except msgspec.MsgspecError:
-            return reply, None  # another registry's answer: registered all the same
+        view = decoded(reply.body, RegisteredView)
+        return reply, view.ttl_seconds if view is not None else None  # registered all the same
 
     async def time(self) -> float | None:
         """Return the registry's Unix time, in whole seconds; None when no replica tells within ASK_S.
@@ -166,10 +164,7 @@ class RegistryClient:
                 watchers=0,
                 acknowledged=0,
             )
-        try:
-            view = msgspec.json.decode(reply.body, type=DrainView) if reply.outcome is RequestOutcome.DONE else None
-        except msgspec.MsgspecError:
-            return None
+        view = decoded(reply.body, DrainView) if reply.outcome is RequestOutcome.DONE else None
         # It has not heard of it itself: those who follow it cannot have, whatever it counts.
         return view if view is not None and view.status is Status.DRAINING else None
 
@@ -262,9 +257,8 @@ def reply_of(status: int, answer: bytes) -> RegistryReply:
     """Return what an answer with that status and body means."""
     if 200 <= status < 300:
         return RegistryReply(RequestOutcome.DONE, body=answer)
-    try:
-        problem = msgspec.json.decode(answer, type=Problem)
-    except (msgspec.MsgspecError, UnicodeDecodeError):  # a proxy's page
+    problem = decoded(answer, Problem)
+    if problem is None:  # a proxy's page
         problem = Problem(error="", message=f"HTTP {status}")
     field = f"{problem.field}: " if problem.field else ""
     said = f"{problem.error or status}: {field}{problem.message}"
@@ -280,9 +274,8 @@ def reply_of(status: int, answer: bytes) -> RegistryReply:
 def _beat_replies(reply: RegistryReply, count: int) -> list[RegistryReply]:
     if reply.outcome is not RequestOutcome.DONE:
         return [reply] * count
-    try:
-        view = msgspec.json.decode(reply.body, type=HeartbeatView)
-    except msgspec.MsgspecError:
+    view = decoded(reply.body, HeartbeatView)
+    if view is None:
         return [RegistryReply(RequestOutcome.UNAVAILABLE, "the answer to the heartbeats cannot be read")] * count
     if len(view.instances) != count:
         return [RegistryReply(RequestOutcome.UNAVAILABLE, "the answer is not to the heartbeats that were sent")] * count

@@ -103,6 +103,8 @@ class RegistryLookup:
             except Exception:  # noqa: BLE001 - the top of the loop: the last known addresses stay
                 _log.exception("registry_lookup_failed", name=str(name))
                 ttl_s, problem = 0.0, "it failed; the log says more"
+            if name not in self._found:
+                return  # the settings named it no more while the answer was on its way
             if problem and problem != self._problems.get(name):
                 _log.warning("registry_not_found", name=str(name), because=problem, kept=len(self._found[name]))
             self._problems[name] = problem
@@ -124,7 +126,8 @@ class RegistryLookup:
         if not records:
             missing = reply.rcode == Rcode.NXDOMAIN
             return 0.0, "there is no such name" if missing else "it has no SRV records that can be used"
-        if set(records) != set(self._found.get(name, ())):
+        known = self._found.get(name)
+        if known is not None and set(records) != set(known):
             self._found[name] = records
             _log.info("registry_found", name=str(name), targets=[host_port(one.target, one.port) for one in records])
             self._deliver()

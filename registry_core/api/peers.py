@@ -16,7 +16,7 @@ import aiohttp
 import msgspec
 
 from registry_core.api.drain_schemas import AcknowledgeBody, DrainView, ReplicaDrain
-from registry_core.bodies import read_whole
+from registry_core.bodies import decoded, read_whole
 from registry_core.domain.records import Status
 from registry_core.resolution import HostResolver
 
@@ -60,7 +60,7 @@ class Peers:
         by_replica = dict(own.by_replica)
         silent = 0
         for status, body in said:
-            view = _read(body) if status == 200 else None
+            view = decoded(body, DrainView) if status == 200 else None
             if view is not None and view.status is Status.DRAINING:
                 by_replica |= view.by_replica
             elif view is None or self.id not in view.by_replica:
@@ -97,10 +97,3 @@ def summed_up(own: DrainView, by_replica: dict[str, ReplicaDrain], silent: int) 
         by_replica=by_replica,
         silent_replicas=silent,
     )
-
-
-def _read(body: bytes) -> DrainView | None:
-    try:
-        return msgspec.json.decode(body, type=DrainView)
-    except msgspec.MsgspecError:
-        return None

@@ -7,10 +7,11 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp.base_protocol import BaseProtocol
 
-from registry_core.bodies import read_up_to, read_whole
+from registry_core.bodies import decoded, read_up_to, read_whole
 
 T = TypeVar("T")
 
@@ -62,3 +63,23 @@ async def test_a_body_that_breaks_off_is_no_body() -> None:
     content.set_exception(aiohttp.ClientPayloadError("it broke off"))
     with pytest.raises(aiohttp.ClientPayloadError):
         await reading
+
+
+class Said(msgspec.Struct):
+    """What a body might say."""
+
+    name: str
+    rest: object = None
+
+
+def test_a_body_is_decoded() -> None:
+    assert decoded(b'{"name":"orders","unknown":1}', Said) == Said("orders")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>", b"[]", b"{}", b'{"name":1}', b'{"name":"\xff"}', b'{"name":"a","rest":' + b"[" * 100_000],
+    ids=["nothing", "a page", "a list", "a field is missing", "another type", "not UTF-8", "too deep"],
+)
+def test_a_body_of_another_kind_is_none(body: bytes) -> None:
+    assert decoded(body, Said) is None
