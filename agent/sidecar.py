@@ -61,7 +61,7 @@ from dns.udp import UdpServer, serve_udp
 from registry_core.api.connections import ConnectionLimits, Connections
 from registry_core.errors import CannotListen
 from registry_core.ports import Clock, SystemClock
-from registry_core.resolution import HostResolver
+from registry_core.resolution import HostResolver, addresses_to_listen_on
 from registry_core.settings import Listen
 
 TICK_S: Final = 1.0
@@ -252,7 +252,7 @@ class Sidecar:
         assert serve is not None  # set by setup()
         try:
             server = await asyncio.get_running_loop().create_server(
-                self._connections.guarding(serve), where.host, where.port, backlog=1024
+                self._connections.guarding(serve), await addresses_to_listen_on(where.host), where.port, backlog=1024
             )
         except OSError as error:
             raise _cannot_listen(where, "HTTP", error) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
@@ -41,6 +42,7 @@ from dns.resolv_conf import MAX_CHARACTERS, nameservers
 from dns.resolvers import Group, Resolvers
 from dns.special_names import special
 from dns.upstreams import State, UpstreamReport
+from registry_core.blocking import Threads
 from registry_core.ports import Clock
 
 # Extended DNS Errors: RFC 8914 sections 4.1, 4.4, 4.20, 4.21, 4.23 and 4.24.
@@ -56,6 +58,7 @@ STALE_TTL_S: Final = 30
 MAX_HOPS: Final = 8
 MAX_FAILURES: Final = 1000
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
+READ_S: Final = 1.0
 
 _log = structlog.get_logger(component="dns.forwarding")
 
@@ -124,6 +127,7 @@ class Forwarder:
         self._clock = clock
         self._limits = limits if limits is not None else ForwardLimits()
         self._resolv_conf = resolv_conf
+        self._threads = Threads("read resolv.conf", 1)
         self._resolvers = Resolvers(rules)
         self._asking = Asking(clock, self._limits.patience)
         self._cache = ForeignCache(self._limits.cache)
@@ -301,9 +305,9 @@ class Forwarder:
     async def _read_system(self) -> bool:
         """Return whether the resolvers are others than before."""
         try:
-            text = await asyncio.to_thread(_head_of, self._resolv_conf)
+            text = await self._threads.run(partial(_head_of, self._resolv_conf), timeout_s=READ_S)
         except OSError:
-            return False  # perhaps it is being replaced: those known so far stay
+            return False  # perhaps it is being replaced, or its disk hangs: those known so far stay
         if not self._resolvers.system_is(nameservers(text)):
             return False
         self._cache.clear()

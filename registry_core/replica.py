@@ -57,7 +57,7 @@ from registry_core.domain.standstill import TURN_EVERY_S
 from registry_core.errors import CannotListen, StoreUnavailable, Unavailable
 from registry_core.ports import Clock, Store, SystemClock
 from registry_core.replica_settings import ReplicaSettings
-from registry_core.resolution import Resolver
+from registry_core.resolution import Resolver, addresses_to_listen_on
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
 from registry_core.telemetry.guarding import GuardLog
@@ -210,7 +210,7 @@ class Replica:
         assert serve is not None  # set by setup()
         try:
             return await asyncio.get_running_loop().create_server(
-                self._connections.guarding(serve), where.host, where.port, backlog=1024
+                self._connections.guarding(serve), await addresses_to_listen_on(where.host), where.port, backlog=1024
             )
         except OSError as error:
             raise CannotListen(f"cannot listen on {where}: {_reason(error)}") from error

@@ -11,18 +11,21 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, TypeAlias
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from registry_core.blocking import Job, NoThread, Threads
 from registry_core.domain import names
 from registry_core.domain.registration import MAX_ADDRESSES
 
 TIMEOUT_S: Final = 1.0
 MAX_PENDING: Final = 8
+# Where to listen is asked for once, at the start, and there is nothing to be done without an answer.
+LISTEN_S: Final = 5.0
 # Servers whose addresses are remembered, and questions about them that are under way at a time.
 MAX_SERVERS: Final = 256
 MAX_SERVERS_PENDING: Final = 32
@@ -38,48 +41,14 @@ def _system_addresses(host: str) -> list[str]:
     return [str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
 
 
-class _ThreadedLookup:
-    """One question, asked by `ask` in a daemon thread. Tasks of any loop may wait for its answer."""
-
-    def __init__(self, ask: AskSystem, host: str, ended: Callable[[], None] = lambda: None) -> None:
-        """`ended` is called in the thread, before anybody has the answer."""
-        self.began = time.monotonic()
-        self.answer: tuple[str, ...] | OSError | None = None  # None: there is none yet
-        self._ask, self._host, self._ended = ask, host, ended
-        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
-        threading.Thread(target=self._work, name=f"resolve {host}", daemon=True).start()
-
-    def _work(self) -> None:
-        answer: tuple[str, ...] | OSError = OSError("it cannot be looked up")
-        try:
-            answer = tuple(self._ask(self._host))
-        except OSError as error:
-            answer = error
-        except UnicodeError as error:  # no name at all: an empty label, or one that is too long
-            answer = OSError(None, str(error))
-        finally:
-            self._ended()
-            self.answer = answer
-            for loop, told in tuple(self._waiting):
-                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                    loop.call_soon_threadsafe(_tell, told)
-
-    async def wait(self, most_s: float) -> tuple[str, ...] | OSError | None:
-        """Return the answer, or None when there is none within `most_s`."""
-        loop = asyncio.get_running_loop()
-        told: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((loop, told))
-        # In this order: an answer that came just before the list was read again is seen here.
-        if self.answer is None and most_s > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(most_s):
-                    await told
-        return self.answer
-
-
-def _tell(told: asyncio.Future[None]) -> None:
-    if not told.done():
-        told.set_result(None)
+def _asked(ask: AskSystem, host: str) -> tuple[str, ...]:
+    """Return what `ask` says of `host`. Blocks. Raises OSError, whatever goes wrong."""
+    try:
+        return tuple(ask(host))
+    except OSError:
+        raise
+    except Exception as error:  # a name that is none (an empty label, one that is too long), or a library at its end
+        raise OSError(None, f"it cannot be looked up: {error}") from error
 
 
 class Resolver:
@@ -88,7 +57,7 @@ class Resolver:
     def __init__(self, ask: AskSystem = _system_addresses, *, timeout_s: float = TIMEOUT_S) -> None:
         self._ask = ask
         self._timeout_s = timeout_s
-        self._pending = threading.BoundedSemaphore(MAX_PENDING)
+        self._threads = Threads("resolve", MAX_PENDING)
 
     async def resolve(self, host: str) -> tuple[str, ...]:
         """Return the addresses of `host`, sorted; none when they cannot be had in time."""
@@ -96,10 +65,19 @@ class Resolver:
         if address is not None:
             return (address.compressed,)
         # When all threads hang on a dead name server, a registration does without; it never queues.
-        if not self._pending.acquire(blocking=False):
-            return ()
-        answer = await _ThreadedLookup(self._ask, host, self._pending.release).wait(self._timeout_s)
-        return usable(answer) if isinstance(answer, tuple) else ()
+        with contextlib.suppress(OSError):
+            return usable(await self._threads.run(partial(_asked, self._ask, host), timeout_s=self._timeout_s))
+        return ()
+
+
+async def addresses_to_listen_on(host: str) -> tuple[str, ...]:
+    """Return the addresses that `host`, an address or a name of this machine, stands for.
+
+    Raises OSError when it stands for none, or nobody says so in time.
+    """
+    if names.ip_address(host) is not None or "%" in host:  # one with a scope is an address, too
+        return (host,)
+    return await Threads("resolve", 1).run(partial(_asked, _system_addresses, host), timeout_s=LISTEN_S)
 
 
 def usable(addresses: Iterable[str]) -> tuple[str, ...]:
@@ -154,7 +132,8 @@ class ServerAddresses:
     def __init__(self, ask: AskSystem = _system_addresses, *, timeout_s: float = TIMEOUT_S) -> None:
         self._ask = ask
         self._timeout_s = timeout_s
-        self._lookups: dict[str, _ThreadedLookup] = {}
+        self._threads = Threads("resolve server", MAX_SERVERS_PENDING)
+        self._lookups: dict[str, Job[tuple[str, ...]]] = {}
         self._known: dict[str, tuple[str, ...]] = {}
 
     async def find(self, host: str) -> tuple[str, ...]:
@@ -165,10 +144,9 @@ class ServerAddresses:
         if names.ip_address(host) is not None:
             return (host,)
         lookup = self._under_way(host)
-        if lookup is None:
-            answer: tuple[str, ...] | OSError | None = None
-        else:
-            answer = await lookup.wait(lookup.began + self._timeout_s - time.monotonic())
+        if lookup is not None:
+            await lookup.wait(lookup.began + self._timeout_s - time.monotonic())
+        answer = _answer(lookup)
         match answer:
             case OSError(errno=number) if number in _NO_SUCH_NAME:
                 self._known.pop(host, None)
@@ -183,17 +161,19 @@ class ServerAddresses:
             raise answer
         raise socket.gaierror(socket.EAI_AGAIN, "its name is not resolved: no name server answers")
 
-    def _under_way(self, host: str) -> _ThreadedLookup | None:
-        """Return the question about `host` that is under way, or a new one; None when there are too many."""
+    def _under_way(self, host: str) -> Job[tuple[str, ...]] | None:
+        """Return the question about `host` that is under way, or a new one; None when none can be asked now."""
         for name, lookup in list(self._lookups.items()):
-            if lookup.answer is not None:
+            if lookup.done:
                 del self._lookups[name]
-                if isinstance(lookup.answer, tuple) and lookup.answer:
-                    self._remember(name, lookup.answer)  # it may have come too late for those who had asked
+                answer = _answer(lookup)
+                if isinstance(answer, tuple) and answer:
+                    self._remember(name, answer)  # it may have come too late for those who had asked
         if host not in self._lookups:
-            if len(self._lookups) >= MAX_SERVERS_PENDING:
+            try:
+                self._lookups[host] = self._threads.begin(partial(_asked, self._ask, host))
+            except NoThread:
                 return None
-            self._lookups[host] = _ThreadedLookup(self._ask, host)
         return self._lookups[host]
 
     def _remember(self, host: str, addresses: tuple[str, ...]) -> None:
@@ -202,3 +182,13 @@ class ServerAddresses:
         while len(self._known) >= MAX_SERVERS:
             del self._known[next(iter(self._known))]
         self._known[host] = addresses
+
+
+def _answer(lookup: Job[tuple[str, ...]] | None) -> tuple[str, ...] | OSError | None:
+    """Return what was answered; None when nothing was, yet."""
+    if lookup is None or not lookup.done:
+        return None
+    try:
+        return lookup.result()
+    except OSError as error:
+        return error

@@ -15,7 +15,7 @@ import structlog
 from agent.view.snapshot_file import Saved
 from agent.view.state_dir import StateDir
 from agent.view.view import View
-from registry_core.blocking import in_thread
+from registry_core.blocking import Threads
 from registry_core.ports import Clock
 
 # At most one file in so many seconds, however much the fleet changes.
@@ -54,6 +54,9 @@ class SnapshotKeeper:
         self._clock = clock
         self._save_every_s = save_every_s
         self._dirty = asyncio.Event()
+        # One at a time, with those that were given up: an older file must not take the place of a newer one.
+        self._threads = Threads("write snapshot", 1)
+        self._turn = asyncio.Lock()
         self._problem = state.problem
         self._saved_at: float | None = None
         self._instances = self._saves = self._failures = 0
@@ -87,8 +90,8 @@ class SnapshotKeeper:
         self._dirty.clear()
         saved = self._view.saved(self._clock.wall())
         try:
-            write = partial(self._state.write_snapshot, saved)
-            await in_thread(write, name="write snapshot", timeout_s=most_s)
+            async with asyncio.timeout(most_s), self._turn:
+                await self._threads.run(partial(self._state.write_snapshot, saved), timeout_s=most_s)
         except (OSError, TimeoutError) as error:
             self._failed(saved, error, most_s)
             return False

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -49,8 +49,25 @@ async def test_a_dead_name_server_costs_the_timeout_and_a_few_threads_at_most() 
         assert len(asked) == MAX_PENDING
     finally:
         answer.set()
-    await eventually(lambda: not any(t.name.startswith("resolve h") for t in threading.enumerate()), "threads end")
+    await eventually(lambda: not any(t.name == "resolve" for t in threading.enumerate()), "threads end")
     assert await Resolver(hang).resolve("again") == ("10.0.0.7",)
+
+
+async def test_names_are_resolved_again_once_threads_can_be_started_again(no_threads: Callable[[], None]) -> None:
+    resolver = Resolver(lambda _: ["10.0.0.7"])
+    for _ in range(MAX_PENDING + 1):
+        assert await resolver.resolve("h") == ()
+    no_threads()
+    assert await resolver.resolve("h") == ("10.0.0.7",)
+
+
+async def test_servers_are_found_again_once_threads_can_be_started_again(no_threads: Callable[[], None]) -> None:
+    servers = ServerAddresses(lambda _: ["10.0.0.7"])
+    for _ in range(MAX_SERVERS_PENDING + 1):
+        with pytest.raises(socket.gaierror, match="no name server answers"):
+            await servers.find("redis")
+    no_threads()
+    assert await servers.find("redis") == ("10.0.0.7",)
 
 
 def test_only_what_can_be_connected_to_is_kept() -> None:
@@ -128,7 +145,7 @@ async def test_a_name_that_was_never_known_is_an_error_in_time_and_an_answer_tha
     servers = ServerAddresses(names, timeout_s=0.05)
     with names.silent(), pytest.raises(socket.gaierror, match="no name server answers"):
         await servers.find("redis")
-    await eventually(lambda: not any(t.name == "resolve redis" for t in threading.enumerate()), "it has answered")
+    await eventually(lambda: not any(t.name == "resolve server" for t in threading.enumerate()), "it has answered")
     with names.silent():
         assert await servers.find("redis") == ("10.0.0.7",)
 
@@ -167,5 +184,5 @@ def test_a_question_outlives_the_loop_that_asked_it() -> None:
     with names.silent():
         assert asyncio.run(ask()) is None
     # A question that is older than the timeout is not waited for, so the answer has to be there.
-    asyncio.run(eventually(lambda: not any(t.name == "resolve redis" for t in threading.enumerate()), "it answers"))
+    asyncio.run(eventually(lambda: not any(t.name == "resolve server" for t in threading.enumerate()), "it answers"))
     assert asyncio.run(ask()) == ("10.0.0.7",)
