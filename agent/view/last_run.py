@@ -15,7 +15,7 @@ import structlog
 
 from agent.registration.identity import ID_DIGITS, Identity, identified
 from agent.settings.settings import ServiceSpec
-from agent.view.snapshot_file import Saved
+from agent.view.snapshot_file import ViewSnapshot
 from agent.view.state_dir import StateDir
 from registry_core.blocking import NoThread, Threads
 
@@ -27,7 +27,7 @@ MOST_AT_ONCE: Final = 4
 _log = structlog.get_logger(component="agent")
 
 
-class Memory:
+class LastRun:
     """One agent's memory. Without a folder of its own it has none, and services keep the ids that they came with."""
 
     def __init__(self, state: StateDir | None, services: tuple[ServiceSpec, ...]) -> None:
@@ -36,7 +36,7 @@ class Memory:
         self._threads = Threads("state", MOST_AT_ONCE)
         self._writing = threading.Lock()
         self.services = services  # with their ids
-        self.saved: Saved | None = None
+        self.snapshot: ViewSnapshot | None = None
 
     @property
     def least_epoch(self) -> int:
@@ -51,7 +51,7 @@ class Memory:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + STATE_S
         try:
-            identity, self.saved = await self._threads.run(
+            identity, self.snapshot = await self._threads.run(
                 partial(_read, state), timeout_s=STATE_S, unwanted=lambda _: state.close()
             )
         except (TimeoutError, NoThread) as error:
@@ -89,7 +89,7 @@ class Memory:
             _log.warning("identity_not_kept", path=str(state.path), because=error.strerror)
 
 
-def _read(state: StateDir) -> tuple[Identity | None, Saved | None]:
+def _read(state: StateDir) -> tuple[Identity | None, ViewSnapshot | None]:
     """Return what is kept; no identity when the folder is another agent's, whose ids are not ours. Blocks."""
     state.open()
     return (state.read_identity() if state.is_held else None), state.read_snapshot()

@@ -12,7 +12,7 @@ from agent.registration.identity import Identity
 from agent.settings.reload_plan import service_changes
 from agent.settings.settings import ServiceSpec
 from agent.view import last_run
-from agent.view.last_run import Memory
+from agent.view.last_run import LastRun
 from agent.view.state_dir import IDENTITY, StateDir
 from tests.programs import eventually
 from tests.samples import claim
@@ -41,7 +41,7 @@ async def test_ids_are_drawn_once_and_kept(tmp_path: Path) -> None:
     ids = []
     for _ in range(2):
         state = StateDir(tmp_path)
-        memory = Memory(state, SERVICES)
+        memory = LastRun(state, SERVICES)
         assert await memory.read()
         ids.append(memory.services[0].claim.instance_id)
         state.close()
@@ -53,7 +53,7 @@ async def test_what_a_slow_disk_says_late_changes_nothing_and_lets_go_of_the_fol
 ) -> None:
     monkeypatch.setattr(last_run, "STATE_S", 0.02)
     disk = SlowDisk(tmp_path)
-    memory = Memory(disk, SERVICES)
+    memory = LastRun(disk, SERVICES)
     with capture_logs() as logs:
         assert not await memory.read()
     assert [log["event"] for log in logs] == ["state_not_read"]
@@ -61,7 +61,7 @@ async def test_what_a_slow_disk_says_late_changes_nothing_and_lets_go_of_the_fol
     disk.goes_on.set()
     await eventually(disk.closed.is_set, "the disk has answered")
     assert memory.services == began_with
-    assert memory.saved is None
+    assert memory.snapshot is None
     # A reload goes by the ids that the agent began with: nobody is drained, nobody is registered anew.
     changes = service_changes(memory.services, await memory.with_ids(SERVICES))
     assert changes == service_changes((), ())
@@ -71,7 +71,7 @@ async def test_what_a_slow_disk_says_late_changes_nothing_and_lets_go_of_the_fol
 
 @pytest.mark.usefixtures("no_threads")
 async def test_an_agent_whose_system_gives_no_thread_does_without(tmp_path: Path) -> None:
-    memory = Memory(StateDir(tmp_path), SERVICES)
+    memory = LastRun(StateDir(tmp_path), SERVICES)
     with capture_logs() as logs:
         assert not await memory.read()
     assert "can't start new thread" in logs[0]["because"]

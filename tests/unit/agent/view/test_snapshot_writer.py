@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agent.view.snapshot_file import Saved
+from agent.view.snapshot_file import ViewSnapshot
 from agent.view.snapshot_writer import SnapshotKeeper
 from agent.view.state_dir import StateDir
-from agent.view.view import View
+from agent.view.view import AgentView
 from tests.integration.agents import becomes
 from tests.programs import eventually
 from tests.samples import FakeClock, instance
@@ -26,7 +26,7 @@ class Disk(StateDir):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.writes: list[Saved] = []
+        self.writes: list[ViewSnapshot] = []
         self.error: OSError | None = None
         self.stuck = threading.Event()
         self.stuck.set()
@@ -35,7 +35,7 @@ class Disk(StateDir):
     def is_held(self) -> bool:
         return True
 
-    def write_snapshot(self, saved: Saved) -> None:
+    def write_snapshot(self, saved: ViewSnapshot) -> None:
         self.stuck.wait(20)
         if self.error is not None:
             raise self.error
@@ -59,7 +59,7 @@ async def keeping(keeper: SnapshotKeeper) -> AsyncIterator[None]:
 
 
 async def test_what_changes_is_written_together_and_what_does_not_is_not(disk: Disk) -> None:
-    view = View(FakeClock())
+    view = AgentView(FakeClock())
     keeper = SnapshotKeeper(disk, view, FakeClock(), save_every_s=0.05)
     async with keeping(keeper):
         for revision in range(1, 20):
@@ -74,14 +74,14 @@ async def test_what_changes_is_written_together_and_what_does_not_is_not(disk: D
 
 
 async def test_nothing_is_written_before_anything_was_heard(disk: Disk) -> None:
-    view = View(FakeClock())
+    view = AgentView(FakeClock())
     keeper = SnapshotKeeper(disk, view, FakeClock())
     assert await keeper.save()
     assert disk.writes == []
 
 
 async def test_a_full_disk_is_said_once_and_tried_again(disk: Disk) -> None:
-    view = View(FakeClock())
+    view = AgentView(FakeClock())
     keeper = SnapshotKeeper(disk, view, FakeClock())
     view.apply(everything(instance()))
     disk.error = OSError(28, "No space left on device")
@@ -97,7 +97,7 @@ async def test_a_full_disk_is_said_once_and_tried_again(disk: Disk) -> None:
 
 
 async def test_a_disk_that_hangs_is_not_waited_for(disk: Disk) -> None:
-    view = View(FakeClock())
+    view = AgentView(FakeClock())
     keeper = SnapshotKeeper(disk, view, FakeClock())
     view.apply(everything(instance()))
     disk.stuck.clear()
@@ -109,7 +109,7 @@ async def test_a_disk_that_hangs_is_not_waited_for(disk: Disk) -> None:
 
 
 async def test_a_file_that_is_given_up_takes_the_place_of_no_newer_one(disk: Disk) -> None:
-    view = View(FakeClock())
+    view = AgentView(FakeClock())
     keeper = SnapshotKeeper(disk, view, FakeClock())
     view.apply(everything(instance(port=8001)))
     disk.stuck.clear()
@@ -130,7 +130,7 @@ async def test_a_file_that_is_given_up_takes_the_place_of_no_newer_one(disk: Dis
 
 
 async def test_the_last_one_waits_for_the_one_that_is_being_written(disk: Disk) -> None:
-    view = View(FakeClock())
+    view = AgentView(FakeClock())
     keeper = SnapshotKeeper(disk, view, FakeClock())
     view.apply(everything(instance(port=8001)))
     disk.stuck.clear()
@@ -146,7 +146,7 @@ async def test_the_last_one_waits_for_the_one_that_is_being_written(disk: Disk) 
 
 @pytest.mark.usefixtures("no_threads")
 async def test_without_a_thread_nothing_is_written_and_the_reason_is_told(disk: Disk) -> None:
-    view = View(FakeClock())
+    view = AgentView(FakeClock())
     keeper = SnapshotKeeper(disk, view, FakeClock())
     view.apply(everything(instance()))
     assert not await keeper.save()
