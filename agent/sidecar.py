@@ -12,7 +12,6 @@ import errno
 import itertools
 import logging
 import random
-import secrets
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,6 @@ import structlog
 from aiohttp import web
 
 from agent.checks.probes import CheckProbes, check_session
-from agent.dns_workers.pool import DnsWorkers
 from agent.http.about import About
 from agent.http.check_api import CheckReports
 from agent.http.local_api import LocalApi
@@ -51,7 +49,6 @@ from agent.view.snapshot_writer import SnapshotKeeper
 from agent.view.state_dir import StateDir
 from agent.view.sync import WatchSync
 from agent.view.view import AgentView
-from dns.cookies import SECRET_LENGTH
 from dns.forward_rules import ForwardRules
 from dns.forwarding import Forwarder
 from dns.responder import DnsSettings, Responder
@@ -112,20 +109,16 @@ class Sidecar:
             local_zone=settings.zone,
             when_none_pass=settings.when_none_pass,
             allow_networks=settings.dns_allow,
-            # Whoever forges senders chooses their ports, and so asks all processes: together they keep the limit.
-            rate_limit=-(-settings.dns_rate_limit // settings.dns_workers),
+            rate_limit=settings.dns_rate_limit,
         )
         self.forwarder = Forwarder(settings.dns_forward, self._clock) if settings.dns_forward.forwards else None
-        cookie_secret = secrets.token_bytes(SECRET_LENGTH)
         self.responder = Responder(
             self.view,
             self.dns_settings,
             self._random,
             self.forwarder,
             clock=self._clock,
-            cookie_secret=cookie_secret,
         )
-        self.workers = DnsWorkers(self.view, self.fallback, self.forwarder, cookie_secret)
         self.upstreams = Upstreams((), clock=self._clock, random=self._random, zone=settings.zone, pace=DEFAULT_PACE)
         # Names of registries are looked up by the same rules; by the system's resolvers when nothing is forwarded.
         asker = self.forwarder if self.forwarder is not None else Forwarder(ForwardRules(), self._clock)
@@ -175,6 +168,8 @@ class Sidecar:
         except BaseException:
             await self._stack.aclose()
             raise
+        if self.settings.ignored:
+            _log.warning("settings_ignored", removed={setting.name: setting.why for setting in self.settings.ignored})
         _log.info(
             "agent_started",
             http=str(self.http_listen),
@@ -220,9 +215,7 @@ class Sidecar:
         # With port 0 the system chooses one for UDP, which may be taken for TCP: then another is tried.
         for attempt in range(20 if where.port == 0 else 1):
             try:
-                udp: UdpServer = await serve_udp(
-                    self.responder, where.host, where.port, shared=self.settings.dns_workers > 1
-                )
+                udp: UdpServer = await serve_udp(self.responder, where.host, where.port)
             except OSError as error:
                 raise _cannot_listen(where, "DNS", error) from error
             try:
@@ -236,9 +229,7 @@ class Sidecar:
             self._stack.push_async_callback(tcp.close)
             self.dns_listen = Listen(where.host, udp.port)
             self._asker.listens_on(where.host, udp.port)
-            self.about.answers_on(udp, self.workers)
-            self.workers.start(self.settings.dns_workers - 1, where.host, udp.port, self.dns_settings)
-            self._stack.push_async_callback(self.workers.close)
+            self.about.answers_on(udp)
             return
 
     async def _serve_http(self) -> None:
@@ -358,11 +349,9 @@ class Sidecar:
         if (new.zone, new.when_none_pass) != (old.zone, old.when_none_pass):
             self.lookups.prefer(new.zone, new.when_none_pass)
             self.responder.prefer(new.zone, new.when_none_pass)
-            self.workers.prefer(new.zone, new.when_none_pass)
             self.upstreams.stands_in(new.zone)
         if new.static_services != old.static_services:
             self.fallback = Fallback(*new.static_services)
-            self.workers.use_fallback(self.fallback)
             self.view.use_fallback(self.fallback)
             self._fallback_changed.set()
         if new.token != old.token and self._client and self.sync and self._loader:

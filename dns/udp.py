@@ -69,13 +69,10 @@ class UdpServer:
             self._socket.close()
 
 
-async def serve_udp(
-    responder: Responder, host: str, port: int, *, exchange: ExchangeMaker = fastest, shared: bool = False
-) -> UdpServer:
+async def serve_udp(responder: Responder, host: str, port: int, *, exchange: ExchangeMaker = fastest) -> UdpServer:
     """Answer datagrams on `host` (an IP address or a name of one) out of `responder`.
 
-    With `shared`, other processes of the same user may listen there too, and the kernel spreads the askers
-    over all of them (SO_REUSEPORT). Raises OSError when the address cannot be listened on.
+    Raises OSError when the address cannot be listened on.
     """
     numeric = (await addresses_to_listen_on(host))[0]
     # Of an address nobody is asked: this only tells its family, and reads its scope.
@@ -85,8 +82,6 @@ async def serve_udp(
     try:
         listening.setblocking(False)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        if shared:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.bind(address)
         return UdpServer(exchange(responder, listening), listening)
     except BaseException:

@@ -37,6 +37,14 @@ class Setting(msgspec.Struct, Generic[T], frozen=True):
     secret: bool = False  # its value is never shown
 
 
+class RemovedSetting(msgspec.Struct, frozen=True):
+    """A setting that earlier releases had. A program that is given it starts all the same, and says so once."""
+
+    name: str
+    why: str  # the reason for its removal, as half a sentence
+    flag: str = ""  # the command's flag for it, where there was one
+
+
 class Listen(msgspec.Struct, frozen=True):
     """Where to listen. Port 0 lets the system choose one."""
 
@@ -168,15 +176,17 @@ def read_settings(
     *,
     prefixes: tuple[str, ...] = (),
     known: Collection[str] = (),
+    removed: Iterable[RemovedSetting] = (),
 ) -> Values:
     """Return the values of `table` out of `environment`, a blank value standing for the default.
 
     Raises SettingsError for the first wrong value, and for a name that starts with one of `prefixes`
-    but is neither in the table nor in `known`.
+    but is neither in the table nor in `known` nor in `removed`.
     """
     by_name = {setting.name: setting for setting in table}
+    accepted = {*by_name, *known, *(setting.name for setting in removed)}
     for name in sorted(environment):
-        if name.startswith(prefixes) and name not in by_name and name not in known:
+        if name.startswith(prefixes) and name not in accepted:
             raise SettingsError(f"{name}: there is no such setting{_nearest(name, by_name)}")
     found: dict[str, Any] = {}
     for name, setting in by_name.items():
@@ -190,6 +200,11 @@ def read_settings(
             shown = "the value" if setting.secret else repr(given)
             raise SettingsError(f"{name}: {shown} cannot be used: {error} (example: {setting.example})") from None
     return Values(found)
+
+
+def removed_among(environment: Mapping[str, str], removed: Iterable[RemovedSetting]) -> tuple[RemovedSetting, ...]:
+    """Return those of `removed` that `environment` sets. A blank value sets nothing."""
+    return tuple(setting for setting in removed if environment.get(setting.name, "").strip())
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from agent.dns_workers.pool import DnsWorkers
-from agent.dns_workers.wire import DnsCounts, added, counts_of
 from agent.http.lookups import Lookups
 from agent.http.metrics import CounterSample, GaugeSample, counter, gauge
 from agent.registration.decisions import Phase
@@ -127,11 +125,10 @@ class About:
         self._keeper: SnapshotKeeper | None = None
         self._loader: ServiceLoader | None = None
         self._udp: UdpServer | None = None
-        self._workers: DnsWorkers | None = None
 
-    def answers_on(self, udp: UdpServer, workers: DnsWorkers) -> None:
-        """Read these too, from now on."""
-        self._udp, self._workers = udp, workers
+    def answers_on(self, udp: UdpServer) -> None:
+        """Read this too, from now on."""
+        self._udp = udp
 
     def join(
         self, session: Session, sync: WatchSync, keeper: SnapshotKeeper | None, loader: ServiceLoader | None = None
@@ -203,8 +200,8 @@ class About:
             results: dict[tuple[str, ...], float] = {("taken",): reload.taken, ("kept",): reload.kept}
             yield CounterSample("agent_config_reloads", "Reloads: new settings, or the old.", ("result",), results)
         yield from self._registry_samples()
-        dns = self._dns_counts()
-        yield from self._dns_samples(dns)
+        dns = self._responder
+        yield from self._dns_samples()
         yield from self._forwarding_samples()
         yield CounterSample(
             "cache_hits",
@@ -228,7 +225,7 @@ class About:
             "registry_cache_size_bytes",
             "Memory of what is held: services as measured, and ready DNS answers.",
             ("cache",),
-            {("view",): self._view.bytes, ("dns",): dns.bytes},
+            {("view",): self._view.bytes, ("dns",): dns.cache_bytes},
         )
         if self._loader is not None:
             outcomes: dict[tuple[str, ...], float] = {
@@ -260,10 +257,6 @@ class About:
                 {(outcome.value,): float(count) for outcome, count in self._session.beats.items()},
             )
 
-    def _dns_counts(self) -> DnsCounts:
-        own = counts_of(self._responder, self._udp.dropped if self._udp is not None else 0)
-        return added((own, self._workers.counts)) if self._workers is not None else own
-
     def _registry_samples(self) -> Iterable[CounterSample | GaugeSample]:
         # At most MAX_ADDRESSES of them at a time.
         known = self._upstreams.report().known
@@ -286,21 +279,18 @@ class About:
         yield CounterSample("agent_registry_failures", "Failures of a registry.", ("registry", "trouble"), failed)
         yield CounterSample("agent_registry_moves", "Moves to another registry, by why.", ("use", "why"), moves)
 
-    def _dns_samples(self, dns: DnsCounts) -> Iterable[CounterSample | GaugeSample]:
-        queries: dict[tuple[str, ...], float] = {tuple(key.split()): count for key, count in dns.queries.items()}
+    def _dns_samples(self) -> Iterable[CounterSample | GaugeSample]:
+        dns = self._responder
+        queries: dict[tuple[str, ...], float] = dict(dns.counters.items())
         yield CounterSample("agent_dns_queries", "DNS queries, by type and code.", ("type", "rcode"), queries)
         yield counter("agent_dns_malformed", "Queries that could not be read.", dns.malformed)
         yield counter("agent_dns_prohibited", "Queries from networks that may not ask.", dns.prohibited)
         yield counter("agent_dns_limited", "Answers that were over the limit of their network.", dns.limited)
         yield counter("agent_dns_failures", "Queries that met a fault of ours.", dns.failures)
-        yield counter("agent_dns_dropped", "DNS answers that could not be sent.", dns.dropped)
-        if self._workers is not None:
-            yield gauge(
-                "agent_dns_workers", "Processes that answer DNS, this one included.", 1 + len(self._workers.pids)
-            )
-            yield counter("agent_dns_worker_restarts", "DNS workers that were replaced.", self._workers.restarts)
-        yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.entries)
-        yield gauge("agent_dns_ready_answers_bytes", "Memory of the ready DNS answers.", dns.bytes)
+        dropped = self._udp.dropped if self._udp is not None else 0
+        yield counter("agent_dns_dropped", "DNS answers that could not be sent.", dropped)
+        yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.cache_entries)
+        yield gauge("agent_dns_ready_answers_bytes", "Memory of the ready DNS answers.", dns.cache_bytes)
 
     def _forwarding_samples(self) -> Iterable[CounterSample | GaugeSample]:
         forwarder = self._forwarder

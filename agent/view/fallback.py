@@ -44,10 +44,6 @@ class Fallback:
         """The number of entries."""
         return len(self._catalog)
 
-    def labels(self) -> Iterable[str]:
-        """Return the labels of all services."""
-        return self._catalog.labels()
-
     def find(self, name: str) -> Service | None:
         """Return what is said of a service, in either spelling of `_` and `-`."""
         return self._catalog.find(name)

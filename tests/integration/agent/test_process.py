@@ -160,6 +160,20 @@ def test_a_wrong_setting_is_one_line_and_exit_2(
         assert lines[0].startswith(said)
 
 
+@pytest.mark.parametrize("in_file", [False, True], ids=["environment", "file"])
+def test_a_setting_that_was_removed_is_ignored_and_one_line_says_so(system: System, in_file: bool) -> None:
+    file = system.folder / "agent.toml"
+    file.write_text("[agent]\ndns_workers = 4\n")
+    given = {"AGENT_CONFIG": str(file)} if in_file else {"AGENT_DNS_WORKERS": "4"}
+    with system.agent(**given) as agent:
+        wait_until(lambda: "agent_started" in agent.output(), "it starts")
+        logged = [json.loads(line) for line in agent.output().splitlines() if line.startswith("{")]
+        (warning,) = [line for line in logged if "AGENT_DNS_WORKERS" in str(line)]
+        assert (warning["level"], warning["event"]) == ("warning", "settings_ignored")
+        assert list(warning["details"]["removed"]) == ["AGENT_DNS_WORKERS"]
+        assert agent.stop() == 0
+
+
 def test_a_taken_port_is_one_line_and_exit_1(system: System) -> None:
     taken = f"{HOST}:{system.service_port}"
     with system.agent(AGENT_HTTP_LISTEN=taken) as agent:

@@ -356,7 +356,7 @@ async def test_a_file_that_is_being_written_is_not_taken(
 
 def test_every_setting_is_either_live_or_needs_a_restart() -> None:
     fields = set(AgentSettings.__struct_fields__)
-    assert fields == {*LIVE, *NEED_RESTART, "services", "files"}
+    assert fields == {*LIVE, *NEED_RESTART, "services", "files", "ignored"}
     assert not set(LIVE) & set(NEED_RESTART)
 
 
