@@ -7,6 +7,7 @@ again after a back-off that doubles; what it must not forget then, it keeps in a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final, TypeAlias
 
@@ -21,7 +22,7 @@ RESTART_MOST_S: Final = 10.0
 # What ran for so long was well: when it dies then, it is begun again as soon as after its first death.
 SETTLED_S: Final = 60.0
 # How long the end of a task is waited for.
-END_S: Final = 5.0
+END_S: Final = 2.0
 # Until Python 3.12, `asyncio.wait_for` loses a cancellation that arrives in the turn in which what it waits for
 # is done: the task goes on as if nobody had asked it to end. So it is asked again.
 _AGAIN_AFTER_S: Final = 0.1
@@ -66,14 +67,16 @@ class _Watched:
         is_new = self.problem not in self._traced and len(self._traced) < _MOST_TRACED
         if is_new:
             self._traced.add(self.problem)
-        _log.error(
-            "background_task_died",
-            task=task,
-            because=self.problem,
-            failures=failures,
-            again_in_s=again_in_s,
-            exc_info=error if is_new else None,
-        )
+        # Without a free descriptor or memory the line itself may fail, and must not end what it tells of.
+        with contextlib.suppress(Exception):
+            _log.error(
+                "background_task_died",
+                task=task,
+                because=self.problem,
+                failures=failures,
+                again_in_s=again_in_s,
+                exc_info=error if is_new else None,
+            )
 
 
 class Background:

@@ -95,6 +95,9 @@ class SnapshotKeeper:
         except (OSError, TimeoutError) as error:
             self._failed(snapshot, error, most_s)
             return False
+        except Exception:
+            self._dirty.set()  # what cannot be written for a fault of ours is not forgotten either
+            raise
         if self._problem:
             _log.info("snapshot_written_again", path=str(self._state.path))
         self._problem = ""

@@ -149,7 +149,8 @@ class WatchSync:
             reading = asyncio.ensure_future(self._read(url, response, reader, acknowledger, latency_s))
             minding = asyncio.ensure_future(self._mind(url))
             try:
-                done, _ = await asyncio.wait((reading, minding), return_when=asyncio.FIRST_COMPLETED)
+                tasks = (reading, minding, acknowledging)
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
             finally:

@@ -15,6 +15,7 @@ from registry_core.ports import Clock, PoolReport
 from registry_core.store.redis.quorum import MasterStanding
 from registry_core.store.redis.url import ONLY_SHARD, PoolTerms, RedisSettings, ServerAccess, ServerAddress
 from registry_core.store.redis.watcher import DEFAULT_POOL, MasterWatcher
+from registry_core.supervision import Background
 
 NOTHING_TO_SHOW: Final = ServerAccess()
 
@@ -102,8 +103,9 @@ class FixedMaster(MasterWatcher):
         name: str = ONLY_SHARD,
         pool: PoolTerms = DEFAULT_POOL,
         clock: Clock | None = None,
+        background: Background | None = None,
     ) -> None:
-        super().__init__(name, access=access, nodes=(address,), pool=pool, clock=clock)
+        super().__init__(name, access=access, nodes=(address,), pool=pool, clock=clock, background=background)
 
 
 class SentinelMaster(MasterWatcher):
@@ -119,6 +121,7 @@ class SentinelMaster(MasterWatcher):
         hasten: bool = True,
         pool: PoolTerms = DEFAULT_POOL,
         clock: Clock | None = None,
+        background: Background | None = None,
     ) -> None:
         super().__init__(
             name,
@@ -128,13 +131,17 @@ class SentinelMaster(MasterWatcher):
             hasten=hasten,
             pool=pool,
             clock=clock,
+            background=background,
         )
 
 
-def masters_of(settings: RedisSettings, clock: Clock | None = None) -> tuple[Masters, ...]:
+def masters_of(
+    settings: RedisSettings, clock: Clock | None = None, background: Background | None = None
+) -> tuple[Masters, ...]:
     """Return the masters of every shard, none of them started."""
     if settings.server is not None:
-        return (FixedMaster(settings.server, settings.access, pool=settings.pool, clock=clock),)
+        access, pool = settings.access, settings.pool
+        return (FixedMaster(settings.server, access, pool=pool, clock=clock, background=background),)
     return tuple(
         SentinelMaster(
             name,
@@ -144,6 +151,7 @@ def masters_of(settings: RedisSettings, clock: Clock | None = None) -> tuple[Mas
             hasten=settings.hasten,
             pool=settings.pool,
             clock=clock,
+            background=background,
         )
         for name in settings.masters
     )

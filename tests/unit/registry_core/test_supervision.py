@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
@@ -194,6 +195,18 @@ async def test_each_cause_is_told_of_and_a_cause_that_differs_each_time_does_not
     assert len(waits.waits) == 300
     assert len(logs) < 25
     assert sum(log["exc_info"] is not None for log in logs) == 8
+
+
+async def test_a_log_that_fails_ends_nothing(background: Background, monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullDisk:
+        def error(self, *_: object, **__: object) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("registry_core.supervision._log", FullDisk())
+    loop = Loop(dies, dies, lasts)
+    background.keep("sync", loop)
+    await turns()
+    assert (loop.lives, background.report()[0].restarts) == (3, 2)
 
 
 async def test_the_work_of_one_name_is_counted_together(background: Background) -> None:
