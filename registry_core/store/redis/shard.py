@@ -12,11 +12,10 @@ from typing import Final
 import msgspec
 
 from registry_core.domain.leases import LeaseTerms
-from registry_core.domain.names import host_port
 from registry_core.domain.order import fenced, late
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.registration import name_taken
-from registry_core.domain.restoration import Outcome, claim_of
+from registry_core.domain.restoration import Outcome
 from registry_core.domain.selection import Random
 from registry_core.errors import Fenced, Late, NotFound
 from registry_core.ports import Beat, BeatResult, Clock, ShardReport
@@ -169,7 +168,7 @@ class Shard:
             Name.REGISTER,
             rows.field_of(claim.key),
             claim.service_name,
-            host_port(claim.host, claim.port),
+            claim.address,
             _number(claim.epoch),
             claim.status.value,
             rows.claim_json(claim),
@@ -192,7 +191,6 @@ class Shard:
 
     async def restore(self, saved: Instance) -> Outcome:
         """Bring back `saved`. Raises Conflict for its name, AddressTaken for its address, Unavailable."""
-        claim = claim_of(saved)
         result = await self._call(
             Name.RESTORE,
             rows.field_of(saved.key),
@@ -200,7 +198,7 @@ class Shard:
             saved.address,
             str(saved.epoch),
             saved.status.value,
-            rows.claim_json(claim),
+            rows.claim_json(saved),
             str(round(saved.registered_at * 1000)),
         )
         match result[0]:

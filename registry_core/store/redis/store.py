@@ -15,7 +15,7 @@ from typing import Final
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Event, Position, Renewed
 from registry_core.domain.leases import LeaseTerms
-from registry_core.domain.names import host_port, label_of
+from registry_core.domain.names import label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.registration import address_taken
 from registry_core.domain.restoration import Outcome, outcome_of
@@ -180,7 +180,7 @@ class RedisStore:
         """
         if len(self._shards) == 1:
             return
-        address = host_port(claim.host, claim.port)
+        address = claim.address
         for lived in self._merge.at_address(address):
             holder = lived.instance.key
             other = self._home(holder)
