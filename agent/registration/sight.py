@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from agent.registration.decisions import Sight
-from agent.view.view import READY, View
+from agent.view.view import READY, AgentView
 from registry_core.domain.freshness import Freshness
 from registry_core.domain.records import Claimed, Instance, Registration, Status
 
@@ -20,7 +20,7 @@ _APART: Final = ("instance_id", "addresses", "status")
 _FIELDS: Final = tuple(field for field in Claimed.__struct_fields__ if field not in _APART)
 
 
-def sight_in(view: View, claim: Registration, told: Status) -> Sight:
+def sight_in(view: AgentView, claim: Registration, told: Status) -> Sight:
     """Return how `view` shows what was registered as `claim`, with the status `told`."""
     is_current = view.live and view.state == READY and view.freshness is Freshness.FRESH
     return sight(claim, told, view.catalog.get(claim.key), is_current=is_current, is_complete=view.complete)

@@ -66,7 +66,9 @@ def colours() -> Iterator[tuple[str, Any]]:
 
     view = schemas.instance_view(instance, 1.0, 60.0)
     yield "what a lookup shows", msgspec.json.decode(msgspec.json.encode(view))["colour"]
-    record = decode(msgspec.json.encode(copied_as(view, snapshot_file.Record)), snapshot_file.Record)
+    record = decode(
+        msgspec.json.encode(copied_as(view, snapshot_file.SnapshotFileRecord)), snapshot_file.SnapshotFileRecord
+    )
     yield "what is saved into a file", record.colour
     body = decode(msgspec.json.encode(record.body), schemas.RestoreBody)
     restored = part("registry_core.domain.restoration").checked_record(copied_as(body, records.Instance))

@@ -12,7 +12,7 @@ import pytest
 
 from agent.settings.file import ServiceTable
 from agent.settings.table import SERVICE_TABLE
-from cli.commands.snapshot_file import Record
+from cli.commands.snapshot_file import SnapshotFileRecord
 from registry_core.api import reading
 from registry_core.api.schemas import InstanceView, RegisterBody, RestoreBody
 from registry_core.domain.records import Claimed, Instance, Registration
@@ -22,7 +22,7 @@ from tools.documents import ROOT
 CLAIMED = set(Claimed.__struct_fields__)
 # What an agent finds out by itself.
 NOT_SET = {"addresses", "status"}
-KINDS = (Registration, Instance, RegisterBody, RestoreBody, InstanceView, Record)
+KINDS = (Registration, Instance, RegisterBody, RestoreBody, InstanceView, SnapshotFileRecord)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -41,7 +41,7 @@ def test_all_that_is_known_of_an_instance_is_saved_and_brought_back() -> None:
     assert set(RestoreBody.__struct_fields__) == set(Instance.__struct_fields__) - {"suspect"}
 
 
-@pytest.mark.parametrize("kind", [RestoreBody, InstanceView, Record])
+@pytest.mark.parametrize("kind", [RestoreBody, InstanceView, SnapshotFileRecord])
 def test_what_a_program_writes_has_every_field(kind: type[msgspec.Struct]) -> None:
     assert [field.name for field in msgspec.structs.fields(kind) if not field.required] == []
 
