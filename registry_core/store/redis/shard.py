@@ -23,11 +23,11 @@ from registry_core.store.redis import rows
 from registry_core.store.redis.follower import Follower
 from registry_core.store.redis.journal import Journal, Written
 from registry_core.store.redis.lives import Lives
-from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.queue import WriteQueue
 from registry_core.store.redis.scripts import ScriptName
 from registry_core.store.redis.shard_feed import ShardFeed
 from registry_core.store.redis.sweeping import Sweeper
+from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms, Write
 
 # A shard that confirmed nothing for so long is not followed: it is asked once a second, and a failover takes about two.
@@ -64,7 +64,7 @@ class Shard:
     def __init__(
         self,
         number: int,
-        masters: Masters,
+        masters: MasterWatcher,
         *,
         prefix: str,
         replicas: int,

@@ -23,13 +23,13 @@ from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, SettingsError, StoreUnavailable, Unavailable
 from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, Snapshot, SweepReport
 from registry_core.store.redis.ending import end
-from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.merge import Merge
 from registry_core.store.redis.old_copies import OldCopies
 from registry_core.store.redis.parts import differences, parts, shed
 from registry_core.store.redis.placing import Placing
 from registry_core.store.redis.shard import AddressTaken, Shard
 from registry_core.store.redis.shard_records import ShardRecords
+from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms
 from registry_core.watch.cursor import Cursor
 
@@ -46,7 +46,7 @@ class RedisStore:
 
     def __init__(
         self,
-        masters: Sequence[Masters],
+        masters: Sequence[MasterWatcher],
         *,
         prefix: str,
         replicas: int,
