@@ -55,7 +55,7 @@ class Member:
         return ServiceReport(
             service_name=self.claim.service_name,
             instance_id=self.claim.instance_id,
-            endpoint=f"{self.claim.protocol.value}://{self.claim.host}:{self.claim.port}",
+            endpoint=self.claim.endpoint,
             phase=self.state.phase,
             check=",".join(check.kind.value for check in checks) or CheckKind.NONE.value,
             status=self.state.status,

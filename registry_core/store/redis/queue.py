@@ -20,9 +20,9 @@ from registry_core.errors import NotReplicated, Overloaded, StoreUnavailable
 from registry_core.ports import Clock
 from registry_core.store.redis.failures import FailureAction, seen_by, unavailable, verdict_on
 from registry_core.store.redis.lives import Lives
-from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.scripts import ScriptName
 from registry_core.store.redis.sending import SUSPICIOUS_S, Sender
+from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms, Write, WriteState
 from registry_core.supervision import Background, end
 
@@ -40,7 +40,7 @@ class WriteQueue:
 
     def __init__(
         self,
-        masters: Masters,
+        masters: MasterWatcher,
         lives: Lives,
         prefix: str,
         replicas: int,

@@ -15,20 +15,20 @@ from typing import Final
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Event, Position, Renewed
 from registry_core.domain.leases import LeaseTerms
-from registry_core.domain.names import host_port, label_of
+from registry_core.domain.names import label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.registration import address_taken
 from registry_core.domain.restoration import RestoreOutcome, outcome_of
 from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, SettingsError, StoreUnavailable, Unavailable
 from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, Snapshot, SweepReport
-from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.merge import Merge
 from registry_core.store.redis.old_copies import OldCopies
 from registry_core.store.redis.parts import differences, parts, shed
 from registry_core.store.redis.placing import Placing
 from registry_core.store.redis.shard import AddressTaken, Shard
 from registry_core.store.redis.shard_records import ShardRecords
+from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms
 from registry_core.supervision import Background, end
 from registry_core.watch.cursor import Cursor
@@ -46,7 +46,7 @@ class RedisStore:
 
     def __init__(
         self,
-        masters: Sequence[Masters],
+        masters: Sequence[MasterWatcher],
         *,
         prefix: str,
         replicas: int,
@@ -183,7 +183,7 @@ class RedisStore:
         """
         if len(self._shards) == 1:
             return
-        address = host_port(claim.host, claim.port)
+        address = claim.address
         for lived in self._merge.at_address(address):
             holder = lived.instance.key
             other = self._home(holder)
