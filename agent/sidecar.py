@@ -57,7 +57,7 @@ from dns.udp import UdpServer, serve_udp
 from registry_core.api.connections import ConnectionLimits, Connections
 from registry_core.errors import CannotListen
 from registry_core.ports import Clock, SystemClock
-from registry_core.resolution import HostResolver, addresses_to_listen_on
+from registry_core.resolution import HostResolver, ServerResolver, addresses_to_listen_on
 from registry_core.settings import Listen
 from registry_core.supervision import Background, end
 
@@ -191,14 +191,19 @@ class Sidecar:
         Cancelled, it ends everything at once. Safe to call twice.
         """
         try:
-            if self.keeper is not None:
-                await self.keeper.save(LAST_SAVE_S)
+            # Beside the farewell, which waits for no disk.
+            saving = self._background.begin("last snapshot", self._save)
             if self.session is not None:
                 away = self.sync is None or self.sync.connected_to is None
                 await self.session.drain(FAREWELL_AWAY_S if away else FAREWELL_S)
+            await asyncio.wait((saving,), timeout=LAST_SAVE_S)
         finally:
             await self._stack.aclose()
         _log.info("agent_ended")
+
+    async def _save(self) -> None:
+        if self.keeper is not None:
+            await self.keeper.save(LAST_SAVE_S)
 
     # -- the parts, in order
 
@@ -261,7 +266,7 @@ class Sidecar:
         resolver = HostResolver()
         http = await self._stack.enter_async_context(
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=10, resolver=resolver),
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=10, resolver=ServerResolver()),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "vertice-agent"},
             )
@@ -293,6 +298,7 @@ class Sidecar:
             keep_epoch=self._last_run.keep_epoch,
             lease_granted=self.view.lease_granted,
             sight=partial(sight_in, self.view),
+            background=self._background,
         )
         self.view.subscribe(self.session.news)
         self.sync = sync = WatchSync(

@@ -24,6 +24,8 @@ from registry_core.domain.registration import MAX_ADDRESSES
 
 TIMEOUT_S: Final = 1.0
 MAX_PENDING: Final = 8
+# How long the answer for a server whose address is known is waited for.
+KNOWN_S: Final = 0.25
 # Where to listen is asked for once, at the start, and there is nothing to be done without an answer.
 LISTEN_S: Final = 5.0
 # Servers whose addresses are remembered, and questions about them that are under way at a time.
@@ -104,21 +106,24 @@ class HostResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Return where `host` and `port` are, as aiohttp wants it. Raises OSError when nowhere."""
-        found = []
-        for address in await self.addresses(host):
-            kind = _FAMILIES[ipaddress.ip_address(address).version]
-            if family in (socket.AF_UNSPEC, kind):
-                found.append(
-                    ResolveResult(
-                        hostname=host, host=address, port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST
-                    )
-                )
-        if not found:
-            raise OSError(None, f"{host} has no address that could be found in time")
-        return found
+        return _resolved(host, await self.addresses(host), port, family)
 
     async def close(self) -> None:
         """Do nothing: its threads end by themselves."""
+
+
+def _resolved(host: str, addresses: Iterable[str], port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    """Return `addresses` as aiohttp wants them. Raises OSError when there are none of that family."""
+    found = []
+    for address in addresses:
+        kind = _FAMILIES[ipaddress.ip_address(address).version]
+        if family in (socket.AF_UNSPEC, kind):
+            found.append(
+                ResolveResult(hostname=host, host=address, port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST)
+            )
+    if not found:
+        raise OSError(None, f"{host} has no address that could be found in time")
+    return found
 
 
 class ServerAddresses:
@@ -126,7 +131,8 @@ class ServerAddresses:
 
     A name is asked for at each connection, since a server may have moved; its last known addresses do while the
     name server says nothing. One question about a name is under way at a time for all that ask, and it is
-    waited for until `timeout_s` after it was asked: a silent name server costs that once, and not each connection.
+    waited for until `timeout_s` after it was asked, or KNOWN_S where there is an address already: a silent name
+    server costs that once, and not each connection. An answer that comes later counts for the next connection.
     """
 
     def __init__(self, ask: AskSystem = _system_addresses, *, timeout_s: float = TIMEOUT_S) -> None:
@@ -145,7 +151,8 @@ class ServerAddresses:
             return (host,)
         lookup = self._under_way(host)
         if lookup is not None:
-            await lookup.wait(lookup.began + self._timeout_s - time.monotonic())
+            patience_s = min(self._timeout_s, KNOWN_S) if host in self._known else self._timeout_s
+            await lookup.wait(lookup.began + patience_s - time.monotonic())
         answer = _answer(lookup)
         match answer:
             case OSError(errno=number) if number in _NO_SUCH_NAME:
@@ -182,6 +189,25 @@ class ServerAddresses:
         while len(self._known) >= MAX_SERVERS:
             del self._known[next(iter(self._known))]
         self._known[host] = addresses
+
+
+class ServerResolver(AbstractResolver):
+    """Resolves the few servers that a program goes on speaking to, as aiohttp wants it.
+
+    A server is found where it was last while the name server says nothing.
+    """
+
+    def __init__(self, servers: ServerAddresses | None = None) -> None:
+        self._servers = servers if servers is not None else ServerAddresses()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Return where `host` and `port` are, as aiohttp wants it. Raises OSError when nowhere."""
+        return _resolved(host, await self._servers.find(host), port, family)
+
+    async def close(self) -> None:
+        """Do nothing: its threads end by themselves."""
 
 
 def _answer(lookup: Job[tuple[str, ...]] | None) -> tuple[str, ...] | OSError | None:

@@ -171,6 +171,11 @@ def after_hold(state: MemberState, status: Status | None) -> MemberState:
     return msgspec.structs.replace(state, held=status)
 
 
+def after_call_off(member: MemberState, now: float) -> MemberState:
+    """Return `member` after its request was called off before it was sent: what is to be said is decided anew."""
+    return msgspec.structs.replace(member, busy=False, due_at=now, again=False)
+
+
 def after_request(
     state: MemberState,
     step: Register | TellStatus,

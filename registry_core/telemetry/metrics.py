@@ -22,7 +22,7 @@ SUCCESS: Final = "success"
 _BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
-class _AtScrape(Collector):
+class _CountersAtScrape(Collector):
     def __init__(self, name: str, meaning: str, label: str, values: Callable[[], Mapping[str, float]]) -> None:
         self._name, self._meaning, self._label, self._values = name, meaning, label, values
 
@@ -84,7 +84,7 @@ class ReplicaMetrics:
 
     def counters(self, name: str, meaning: str, label: str, values: Callable[[], Mapping[str, float]]) -> None:
         """Show `values()`, which only grow, under `name` whenever the metrics are read: each by its label's value."""
-        self.registry.register(_AtScrape(name, meaning, label, values))
+        self.registry.register(_CountersAtScrape(name, meaning, label, values))
 
     def request(self, endpoint: str, method: str, status: int, duration_s: float) -> None:
         """Count one HTTP request. `endpoint` is the template of its route, never its path."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import msgspec
+import pytest
 
 from agent.checks.spec import CheckKind
 from agent.registration.decisions import Phase, RequestOutcome
+from agent.view.state_dir import StateDir
 from registry_core.domain.events import Event, StatusChanged
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Status
@@ -29,6 +33,10 @@ class Recorder:
 
     def on_event(self, event: Event, _service_name: str) -> None:
         self.events.append(event)
+
+    def told(self, status: Status) -> list[Event]:
+        """Return the changes to a status."""
+        return [event for event in self.events if isinstance(event, StatusChanged) and event.status is status]
 
     def on_moved(self, differences: Sequence[Event]) -> None:
         pass
@@ -178,6 +186,22 @@ async def test_it_leaves_in_time_when_the_registry_is_away() -> None:
         async with asyncio.timeout(30), standing(api.url, spec(service)) as agent:
             await becomes(lambda: agent.addresses("osint-service"), [service.host])
             await registry.aclose()
+
+
+async def test_a_disk_that_hangs_holds_up_no_farewell(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    monkeypatch.setattr(StateDir, "write_snapshot", lambda *_: goes_on.wait(30))
+    monkeypatch.setattr("agent.sidecar.LAST_SAVE_S", 1000.0)
+    recorder = Recorder(api)
+    kept = msgspec.structs.replace(QUICK, state_dir=str(tmp_path))
+    async with stand_in() as service, standing(api.url, spec(service), settings=kept) as agent:
+        await becomes(lambda: agent.addresses("osint-service"), [service.host])
+        closing = asyncio.create_task(agent.sidecar.close())
+        await eventually(lambda: bool(recorder.told(Status.DRAINING)), "it says that it drains")
+        goes_on.set()
+        await closing
 
 
 async def test_without_services_it_only_answers(api: Api) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from registry_core.resolution import MAX_PENDING, MAX_SERVERS_PENDING, Resolver, ServerAddresses, usable
+from registry_core.resolution import MAX_PENDING, MAX_SERVERS_PENDING, Resolver, ServerAddresses, ServerResolver, usable
 from tests.programs import eventually
 
 
@@ -126,6 +126,36 @@ async def test_the_last_known_address_does_while_the_name_server_says_nothing() 
         assert names.asked == ["redis"] * 2, "one question is under way at a time"
     names.says = AWAY
     assert await servers.find("redis") == ("10.0.0.7",)
+
+
+async def test_a_server_that_is_known_is_hardly_waited_for_and_a_late_answer_counts_for_the_next_time() -> None:
+    names = Names()
+    servers = ServerAddresses(names, timeout_s=1000.0)
+    assert await servers.find("redis") == ("10.0.0.7",)
+    names.says = ["10.0.0.8"]
+    with names.silent():
+        assert await servers.find("redis") == ("10.0.0.7",)
+    await eventually(lambda: not any(t.name == "resolve server" for t in threading.enumerate()), "it answers")
+    with names.silent():
+        assert await servers.find("redis") == ("10.0.0.8",)
+
+
+async def test_a_session_finds_its_registry_where_it_was_last_while_the_name_server_is_silent() -> None:
+    names = Names()
+    names.says = ["10.0.0.7", "2001:db8::1"]
+    resolver = ServerResolver(ServerAddresses(names))
+    found = await resolver.resolve("registry", 8888)
+    assert [(one["host"], one["port"], one["family"]) for one in found] == [
+        ("10.0.0.7", 8888, socket.AF_INET),
+        ("2001:db8::1", 8888, socket.AF_INET6),
+    ]
+    with names.silent():
+        found = await resolver.resolve("registry", 8888, socket.AF_INET6)
+    assert [one["host"] for one in found] == ["2001:db8::1"]
+    names.says = NO_SUCH_NAME
+    await eventually(lambda: not any(t.name == "resolve server" for t in threading.enumerate()), "it answers")
+    with pytest.raises(OSError, match="not known"):
+        await resolver.resolve("registry", 8888)
 
 
 async def test_a_name_that_is_gone_is_not_found_at_its_last_address() -> None:
