@@ -322,7 +322,7 @@ class Sidecar:
         )
         self._loader = loader
         self._stack.push_async_callback(loader.close)
-        self.view.fetcher, self.view.refresh = loader.fetch, sync.hurry
+        self.view.fetcher, self.view.refresh, self.view.reread = loader.fetch, sync.hurry, loader.begin_anew
         self.about.join(self.session, sync, self.keeper, loader)
         keep = self._background.keep
         tasks = [

@@ -17,11 +17,14 @@ import structlog
 from yarl import URL
 
 from agent.registries.client import headers_for
-from agent.view.view import READY, AgentView
+from agent.view.trust import READY
+from agent.view.view import AgentView
 from registry_core.domain.freshness import Refresh, decide
 from registry_core.supervision import Background, end
+from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.reader import BrokenStream, Replaced, WatchReader
+from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER
+from registry_core.watch.reader import BrokenStream, WatchReader
 
 # How long somebody who asks is kept waiting; the reading itself may take longer, for whoever asks next.
 WAIT_S: Final = 1.0
@@ -56,7 +59,7 @@ class ServiceLoader:
         self._session = session
         self._view = view
         self._registry = registry
-        self._headers = headers_for(token)
+        self._headers = {**headers_for(token), PROTOCOL_HEADER: str(PROTOCOL)}
         self._background = background
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._loads: dict[str, asyncio.Task[None]] = {}
@@ -66,7 +69,7 @@ class ServiceLoader:
 
     def use_token(self, token: str) -> None:
         """Send this token from now on."""
-        self._headers = headers_for(token)
+        self._headers = {**headers_for(token), PROTOCOL_HEADER: str(PROTOCOL)}
 
     async def close(self) -> None:
         """End all reading; whoever waits is told at once. Safe to call twice."""
@@ -102,6 +105,13 @@ class ServiceLoader:
         self._loads[label] = task
         task.add_done_callback(lambda _: self._ended(label))
         return True
+
+    def begin_anew(self, label: str) -> bool:
+        """Begin to read a service that is held and has changed in a way that is not known here.
+
+        One that is being read is told by the view that it is not what it should be, and is read once more.
+        """
+        return label in self._loads or self.begin(label)
 
     async def _load(self, label: str) -> None:
         try:
@@ -141,7 +151,7 @@ class ServiceLoader:
         ) as response:
             if response.status != 200:
                 raise ConnectionError(f"HTTP {response.status}")
-            reader = WatchReader(Cursor())
+            reader = WatchReader(Cursor(), part=True)
             size = 0
             found = None
             async for data in response.content.iter_any():
@@ -149,11 +159,11 @@ class ServiceLoader:
                 if size > self._view.limits.bytes:
                     response.close()
                     raise TooLarge(f"it has more than {self._view.limits.bytes} bytes")
-                for change in reader.feed(data):
-                    if isinstance(change, Replaced):
-                        found = change
+                found = found or next((c for c in reader.feed(data) if isinstance(c, Replaced)), None)
         if found is None:
             raise ConnectionError("the registry ended the stream early")
+        if not found.whole:
+            raise ConnectionError("a part of it cannot be read here")
         return found
 
     def _waited(self, timer: asyncio.TimerHandle) -> None:
