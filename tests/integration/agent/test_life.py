@@ -10,9 +10,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from agent.checks.spec import CheckKind
 from agent.registration.decisions import Phase, RequestOutcome
+from agent.registries.probes import RegistryProbes
 from agent.view.state_dir import StateDir
 from registry_core.domain.events import Event, StatusChanged
 from registry_core.domain.leases import LeaseTerms
@@ -202,6 +204,31 @@ async def test_a_disk_that_hangs_holds_up_no_farewell(
         await eventually(lambda: bool(recorder.told(Status.DRAINING)), "it says that it drains")
         goes_on.set()
         await closing
+
+
+async def test_a_loop_that_dies_is_begun_again_and_shown(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask, broken = RegistryProbes._ask_those_due, asyncio.Event()
+
+    async def fails_once(probes: RegistryProbes) -> None:
+        if not broken.is_set():
+            broken.set()
+            raise LookupError("nobody thought of it")
+        await ask(probes)
+
+    monkeypatch.setattr(RegistryProbes, "_ask_those_due", fails_once)
+    with capture_logs():
+        async with standing(api.url) as agent:
+
+            async def shown() -> dict[str, tuple[int, bool]]:
+                background = (await agent.get("/self")).body["background"]
+                return {one["task"]: (one["restarts"], one["down"]) for one in background}
+
+            names = ("watch resolv.conf", "registry names", "watch", "tick", "locate")
+            await becomes(shown, {**dict.fromkeys(names, (0, False)), "probes": (1, False)})
+            metrics = (await agent.get("/metrics")).body.decode()
+    assert 'agent_background_restarts_total{task="probes"} 1.0' in metrics
+    assert 'agent_background_restarts_total{task="watch"} 0.0' in metrics
+    assert 'agent_background_failures_total{task="probes"} 1.0' in metrics
 
 
 async def test_without_services_it_only_answers(api: Api) -> None:
