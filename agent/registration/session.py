@@ -218,7 +218,7 @@ class Session:
             if held is not member.state.held:
                 claim = member.claim
                 _log.info("held", service=claim.service_name, instance=claim.instance_id, at=held)
-                member.state = decisions.after_hold(member.state, held)
+                member.state = decisions.after_hold(member.state, held, self._clock.monotonic())
                 if held is not None and claim.addresses:
                     call_off(member)  # a registration that looks for addresses would keep it from being told
         self._wake.set()
