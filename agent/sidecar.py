@@ -28,7 +28,7 @@ from agent.http.check_api import CheckReports
 from agent.http.local_api import LocalApi
 from agent.http.lookups import Lookups
 from agent.http.metrics import AgentMetrics
-from agent.namespace import end_when_left_behind
+from agent.namespace import Namespace, end_when_left_behind
 from agent.registration.decisions import Timings
 from agent.registration.drain import OperatorDrain
 from agent.registration.identity import StartTime
@@ -57,8 +57,9 @@ from dns.udp import UdpServer, serve_udp
 from registry_core.api.connections import ConnectionLimits, Connections
 from registry_core.errors import CannotListen
 from registry_core.ports import Clock, SystemClock
-from registry_core.resolution import HostResolver
+from registry_core.resolution import HostResolver, ServerResolver, addresses_to_listen_on
 from registry_core.settings import Listen
+from registry_core.supervision import Background, end
 
 TICK_S: Final = 1.0
 # A tidy-up every minute, and so many services then that a fleet which has become smaller has room for again.
@@ -89,6 +90,7 @@ class Sidecar:
         self.settings = settings
         self.reloader = None if read_again is None else Reloader(settings, read_again, self._apply)
         self._clock = clock if clock is not None else SystemClock()
+        self._background = Background(self._clock)
         self._started = StartTime(self._clock.wall(), self._clock.monotonic())
         self._random = random.Random()  # noqa: S311 - spreads load; nothing secret hangs on it
         self.fallback = Fallback(*settings.static_services)
@@ -111,7 +113,7 @@ class Sidecar:
             allow_networks=settings.dns_allow,
             rate_limit=settings.dns_rate_limit,
         )
-        self.forwarder = Forwarder(settings.dns_forward, self._clock) if settings.dns_forward.forwards else None
+        self.forwarder = self._new_forwarder(settings.dns_forward) if settings.dns_forward.forwards else None
         self.responder = Responder(
             self.view,
             self.dns_settings,
@@ -121,7 +123,7 @@ class Sidecar:
         )
         self.upstreams = Upstreams((), clock=self._clock, random=self._random, zone=settings.zone, pace=DEFAULT_PACE)
         # Names of registries are looked up by the same rules; by the system's resolvers when nothing is forwarded.
-        asker = self.forwarder if self.forwarder is not None else Forwarder(ForwardRules(), self._clock)
+        asker = self.forwarder if self.forwarder is not None else self._new_forwarder(ForwardRules())
         self._asker = asker
         self.lookup = RegistryLookup(settings.registry_urls, self.upstreams, asker.look_up, self._random)
         self._connections = Connections(HTTP_LIMITS)
@@ -132,6 +134,7 @@ class Sidecar:
             self.upstreams,
             self.lookup,
             clock=self._clock,
+            background=self._background,
             forwarder=self.forwarder,
             reloader=self.reloader,
         )
@@ -158,8 +161,12 @@ class Sidecar:
         self.dns_listen = settings.dns_listen
         self._stack = contextlib.AsyncExitStack()
 
+    def _new_forwarder(self, rules: ForwardRules) -> Forwarder:
+        return Forwarder(rules, self._clock, background=self._background)
+
     async def start(self) -> None:
         """Start everything; wait for nobody. Raises CannotListen when a port cannot be had."""
+        self._stack.push_async_callback(self._background.close)  # the last of all, for what was not ended before
         try:
             await self._remember()
             await self._serve_dns()
@@ -184,14 +191,19 @@ class Sidecar:
         Cancelled, it ends everything at once. Safe to call twice.
         """
         try:
-            if self.keeper is not None:
-                await self.keeper.save(LAST_SAVE_S)
+            # Beside the farewell, which waits for no disk.
+            saving = self._background.begin("last snapshot", self._save)
             if self.session is not None:
                 away = self.sync is None or self.sync.connected_to is None
                 await self.session.drain(FAREWELL_AWAY_S if away else FAREWELL_S)
+            await asyncio.wait((saving,), timeout=LAST_SAVE_S)
         finally:
             await self._stack.aclose()
         _log.info("agent_ended")
+
+    async def _save(self) -> None:
+        if self.keeper is not None:
+            await self.keeper.save(LAST_SAVE_S)
 
     # -- the parts, in order
 
@@ -242,7 +254,7 @@ class Sidecar:
         assert serve is not None  # set by setup()
         try:
             server = await asyncio.get_running_loop().create_server(
-                self._connections.guarding(serve), where.host, where.port, backlog=1024
+                self._connections.guarding(serve), await addresses_to_listen_on(where.host), where.port, backlog=1024
             )
         except OSError as error:
             raise _cannot_listen(where, "HTTP", error) from error
@@ -254,7 +266,7 @@ class Sidecar:
         resolver = HostResolver()
         http = await self._stack.enter_async_context(
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=10, resolver=resolver),
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=10, resolver=ServerResolver()),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "vertice-agent"},
             )
@@ -286,6 +298,7 @@ class Sidecar:
             keep_epoch=self._last_run.keep_epoch,
             lease_granted=self.view.lease_granted,
             sight=partial(sight_in, self.view),
+            background=self._background,
         )
         self.view.subscribe(self.session.news)
         self.sync = sync = WatchSync(
@@ -300,22 +313,32 @@ class Sidecar:
             token=settings.token,
         )
         self._operator_drain.join(self.session, client)
-        loader = ServiceLoader(http, self.view, registry=lambda: sync.connected_to, token=settings.token)
+        loader = ServiceLoader(
+            http,
+            self.view,
+            registry=lambda: sync.connected_to,
+            background=self._background,
+            token=settings.token,
+        )
         self._loader = loader
         self._stack.push_async_callback(loader.close)
         self.view.fetcher, self.view.refresh, self.view.reread = loader.fetch, sync.hurry, loader.begin_anew
         self.about.join(self.session, sync, self.keeper, loader)
+        keep = self._background.keep
         tasks = [
-            asyncio.create_task(work) for work in (self.lookup.run(), probes.run(), sync.run(), self._tick(loader))
+            keep("registry names", self.lookup.run),
+            keep("probes", probes.run),
+            keep("watch", sync.run),
+            keep("tick", partial(self._tick, loader)),
+            keep("locate", partial(self._locate, resolver)),
         ]
         if settings.follow_namespace:
-            tasks.append(asyncio.create_task(end_when_left_behind(TICK_S)))
+            tasks.append(keep("namespace", partial(end_when_left_behind, Namespace(), TICK_S), ends=True))
         if self.keeper is not None:
-            tasks.append(asyncio.create_task(self.keeper.run()))
+            tasks.append(keep("snapshot", self.keeper.run))
         if self.reloader is not None:
-            tasks.append(asyncio.create_task(self.reloader.run()))
-        tasks.append(asyncio.create_task(self._locate(resolver)))
-        self._stack.push_async_callback(_cancel, tasks)
+            tasks.append(keep("reload", self.reloader.run))
+        self._stack.push_async_callback(end, tasks)
         self._stack.push_async_callback(self.session.close)
         self.session.start()
 
@@ -370,12 +393,6 @@ class Sidecar:
             if number % TIDY_EVERY_TICKS == 0:
                 for label in self.view.tidy(BACK_AT_ONCE):
                     loader.begin(label)
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _cannot_listen(where: Listen, what: str, error: OSError) -> CannotListen:

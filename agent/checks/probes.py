@@ -18,7 +18,7 @@ from agent.checks.pattern import Pattern
 from agent.checks.result import WELL, CheckResult, Probe, critical
 from agent.checks.spec import CheckSpec, CommandCheck, GrpcCheck, HttpCheck, TcpCheck, TtlCheck
 from agent.checks.tls import tls_context
-from registry_core.blocking import in_thread
+from registry_core.blocking import NoThread, Threads
 from registry_core.bodies import read_up_to
 from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Registration
@@ -28,6 +28,8 @@ MAX_READ_BYTES: Final = 16 * 1024
 # A search of more steps than this, some 3 ms, is not for the event loop.
 STEPS_AT_ONCE: Final = 100_000
 MAX_CHECKS_AT_ONCE: Final = 256
+# Bodies that are searched in threads, since their patterns take long: more of them would only take turns.
+_SEARCHES: Final = Threads("search a body", 4)
 
 
 def check_session(resolver: HostResolver) -> aiohttp.ClientSession:
@@ -85,17 +87,17 @@ class HttpProbe:
         try:
             if await matches(pattern, text, self._timeout_s):
                 return WELL
-        except TimeoutError:
+        except (TimeoutError, NoThread):
             return critical(f"HTTP {status}, but the body could not be searched within {self._timeout_s:g} s")
         whole = "" if len(body) < MAX_READ_BYTES else f" the first {MAX_READ_BYTES} bytes of"
         return critical(f"HTTP {status}, but{whole} the body did not match {self._how.body!r}")
 
 
 async def matches(pattern: Pattern, text: str, timeout_s: float) -> bool:
-    """Return whether `text` holds `pattern`, and let others have their turns. Raises TimeoutError."""
+    """Return whether `text` holds `pattern`, and let others have their turns. Raises TimeoutError, or NoThread."""
     if pattern.steps(text) <= STEPS_AT_ONCE:
         return pattern.is_in(text)
-    return await in_thread(lambda: pattern.is_in(text), name="search a body", timeout_s=timeout_s)
+    return await _SEARCHES.run(lambda: pattern.is_in(text), timeout_s=timeout_s)
 
 
 def _reason(error: Exception) -> str:

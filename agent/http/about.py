@@ -26,6 +26,7 @@ from dns.udp import UdpServer
 from dns.upstreams import ResolverState
 from registry_core.domain.freshness import Freshness
 from registry_core.ports import Clock
+from registry_core.supervision import Background, BackgroundReport
 
 
 class SyncReport(msgspec.Struct, kw_only=True):
@@ -78,6 +79,7 @@ class SelfView(msgspec.Struct, kw_only=True):
     reload: ReloadReport | None  # None: its settings stay as they are
     snapshot: SnapshotReport | None  # None: nothing is kept on a disk
     forwarding: ForwardingReport | None
+    background: list[BackgroundReport]
 
 
 class Components(msgspec.Struct, kw_only=True):
@@ -110,6 +112,7 @@ class About:
         lookup: RegistryLookup,
         *,
         clock: Clock,
+        background: Background,
         forwarder: Forwarder | None = None,
         reloader: Reloader | None = None,
     ) -> None:
@@ -121,6 +124,7 @@ class About:
         self._upstreams = upstreams
         self._lookup = lookup
         self._clock = clock
+        self._background = background
         self._started_at = clock.monotonic()
         self._session: Session | None = None
         self._sync: WatchSync | None = None
@@ -152,6 +156,7 @@ class About:
             reload=self._reloader.report() if self._reloader is not None else None,
             snapshot=self._keeper.report() if self._keeper is not None else None,
             forwarding=self._forwarding_report(),
+            background=self._background.report(),
         )
 
     def health(self) -> tuple[bool, AgentHealthView]:
@@ -204,6 +209,7 @@ class About:
             yield gauge("agent_config_reload_failed", "Whether the last settings were not taken.", bool(reload.problem))
             results: dict[tuple[str, ...], float] = {("taken",): reload.taken, ("kept",): reload.kept}
             yield CounterSample("agent_config_reloads", "Reloads: new settings, or the old.", ("result",), results)
+        yield from self._background_samples()
         yield from self._registry_samples()
         dns = self._responder
         yield from self._dns_samples()
@@ -261,6 +267,15 @@ class About:
                 ("outcome",),
                 {(outcome.value,): float(count) for outcome, count in self._session.beats.items()},
             )
+
+    def _background_samples(self) -> Iterable[CounterSample | GaugeSample]:
+        report = self._background.report()
+        restarts: dict[tuple[str, ...], float] = {(one.task,): one.restarts for one in report}
+        failures: dict[tuple[str, ...], float] = {(one.task,): one.failures for one in report}
+        yield CounterSample(
+            "agent_background_restarts", "Background work that was begun again after it died.", ("task",), restarts
+        )
+        yield CounterSample("agent_background_failures", "Background work that died.", ("task",), failures)
 
     def _registry_samples(self) -> Iterable[CounterSample | GaugeSample]:
         # At most MAX_ADDRESSES of them at a time.

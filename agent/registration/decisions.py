@@ -167,9 +167,19 @@ def after_check(state: MemberState, status: Status | None) -> MemberState:
     return msgspec.structs.replace(state, status=status)
 
 
-def after_hold(state: MemberState, status: Status | None) -> MemberState:
-    """Return `state` held at `status`, or with None let go: its checks say again how it is."""
-    return msgspec.structs.replace(state, held=status)
+def after_hold(state: MemberState, status: Status | None, now: float) -> MemberState:
+    """Return `state` held at `status`, or with None let go: its checks say again how it is.
+
+    Somebody waits for it, so that it is told at once, however long the registry was to be left alone.
+    """
+    is_known = state.phase in (Phase.DUE, Phase.REGISTERED)
+    return msgspec.structs.replace(state, held=status, due_at=min(state.due_at, now) if is_known else state.due_at)
+
+
+def after_call_off(state: MemberState, now: float) -> MemberState:
+    """Return `state` after its request was called off: what is to be said is decided anew, and said at once."""
+    state = msgspec.structs.replace(state, busy=False, due_at=now)
+    return _due(state, now) if state.again else state
 
 
 def after_request(

@@ -12,22 +12,13 @@ from agent.registration.decisions import Sight
 from agent.view.trust import READY
 from agent.view.view import AgentView
 from registry_core.domain.freshness import Freshness
-from registry_core.domain.records import Instance, Registration, Status
+from registry_core.domain.records import Claimed, Instance, Registration, Status
 
 # What an operator may have said at the registry. It stands until the agent has something else to say.
 _OPERATORS: Final = (Status.DRAINING, Status.MAINTENANCE)
-_FIELDS: Final = (
-    "service_name",
-    "host",
-    "port",
-    "health_endpoint",
-    "protocol",
-    "version",
-    "weight",
-    "tags",
-    "metadata",
-    "zone",
-)
+# The key is the same, and the other two are looked at by rules of their own.
+_APART: Final = ("instance_id", "addresses", "status")
+_FIELDS: Final = tuple(field for field in Claimed.__struct_fields__ if field not in _APART)
 
 
 def sight_in(view: AgentView, claim: Registration, told: Status) -> Sight:

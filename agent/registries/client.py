@@ -102,8 +102,7 @@ class RegistryClient:
 
     async def register(self, claim: Registration) -> tuple[RegistryReply, float | None]:
         """Register `claim`; return also the TTL of its lease, when it was granted."""
-        fields = {name: value for name, value in msgspec.structs.asdict(claim).items() if value is not None}
-        reply = await self._send("POST", "/register", msgspec.json.encode(fields), ordered=True)
+        reply = await self._send("POST", "/register", body_of(claim), ordered=True)
         if reply.outcome is not RequestOutcome.DONE:
             return reply, None
         view = decoded(reply.body, RegisteredView)
@@ -251,6 +250,12 @@ class RegistryClient:
             reply = reply_of(response.status, answer)
             told = time_of(response.headers.get("Date", ""))
             return msgspec.structs.replace(reply, registry_time=told), zone_in(response)
+
+
+def body_of(claim: Registration) -> bytes:
+    """Return the body of `POST /register` that claims all of `claim`."""
+    fields = {name: value for name, value in msgspec.structs.asdict(claim).items() if value is not None}
+    return msgspec.json.encode(fields)
 
 
 def reply_of(status: int, answer: bytes) -> RegistryReply:

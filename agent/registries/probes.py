@@ -11,7 +11,6 @@ from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 import aiohttp
-import structlog
 from yarl import URL
 
 from agent.registries.choice import Use, spread
@@ -37,7 +36,6 @@ LIMIT_S: Final = 3.0
 _TURN_S: Final = 1.0
 
 T = TypeVar("T")
-_log = structlog.get_logger(component="agent.upstreams")
 
 
 class Silent(Exception):
@@ -90,10 +88,7 @@ class RegistryProbes:
         """Ask each now and then, until cancelled."""
         try:
             while True:
-                try:
-                    await self._ask_those_due()
-                except Exception:  # noqa: BLE001 - the top of the loop: the agent goes on with what it knows
-                    _log.exception("probes_failed")
+                await self._ask_those_due()
                 await asyncio.sleep(_TURN_S)
         finally:
             await self.close()

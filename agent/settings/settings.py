@@ -68,7 +68,6 @@ from agent.view.lru import MEGABYTE, ViewLimits
 from dns.access import LOOPBACK
 from dns.forward_rules import ForwardRules
 from dns.record_data import name_of
-from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Instance, InstanceKey, Protocol, Registration
 from registry_core.domain.registration import Rules, checked
 from registry_core.domain.selection import WhenNonePass
@@ -261,7 +260,7 @@ def _spec(table: ServiceTable, values: Values) -> ServiceSpec:
     )
     claim = checked(claim, _ANY_PORT)
     if not table.instance_id:
-        claim = msgspec.structs.replace(claim, instance_id=host_port(claim.host, claim.port))
+        claim = msgspec.structs.replace(claim, instance_id=claim.address)
     return ServiceSpec(claim, read_checks(table.check, claim, _defaults(values)), has_own_id=bool(table.instance_id))
 
 
@@ -282,7 +281,7 @@ def _distinct(services: list[ServiceSpec]) -> tuple[ServiceSpec, ...]:
     seen: dict[InstanceKey | str, str] = {}
     for spec in services:
         claim = spec.claim
-        marks: tuple[InstanceKey | str, ...] = (claim.key, host_port(claim.host, claim.port))
+        marks: tuple[InstanceKey | str, ...] = (claim.key, claim.address)
         for mark in marks:
             if mark in seen:
                 raise SettingsError(

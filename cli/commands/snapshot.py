@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -22,9 +22,9 @@ from cli.commands import snapshot_file
 from cli.commands.restoring import GaveUp, Tally, restore
 from cli.commands.snapshot_file import BadSnapshotFile, SnapshotFileHeader, SnapshotFileRecord
 from cli.main import EXIT_CODES, FAILED, OK, USAGE
-from registry_core.api.schemas import CatalogView, InstanceView
+from registry_core.api.schemas import CatalogView
 from registry_core.domain.catalog import Catalog, Lived
-from registry_core.domain.records import Instance
+from registry_core.domain.records import Instance, copied_as
 from registry_core.domain.restoration import RestoreOutcome
 
 # A snapshot of an older store is complete all the same; it is said that it is old.
@@ -93,7 +93,7 @@ def _save(path: Path, url: str, headers: Mapping[str, str], *, may_be_empty: boo
         cursor=catalog.cursor,
         digest=catalog.digest,
     )
-    snapshot_file.write(path, header, [_fields(view, SnapshotFileRecord) for view in catalog.instances])
+    snapshot_file.write(path, header, [copied_as(view, SnapshotFileRecord) for view in catalog.instances])
     if catalog.store_age_s is not None and catalog.store_age_s > OLD_S:
         print(
             f"vertice: the registry cannot reach its store: this is as of {catalog.store_age_s:.0f} s ago",
@@ -117,14 +117,10 @@ def _whole(answer: HttpResponse, url: str) -> CatalogView:
         )
     # The digest is of all that a replica holds: an answer cut or bent on its way has another one.
     held = Catalog()
-    held.replace(Lived(_fields(view, Instance), view.last_heartbeat) for view in catalog.instances)
+    held.replace(Lived(copied_as(view, Instance), view.last_heartbeat) for view in catalog.instances)
     if held.digest != catalog.digest or len(held) != len(catalog.instances):
         raise Incomplete(f"what {url} answered is not what its digest says: nothing was written")
     return catalog
-
-
-def _fields(view: InstanceView, kind: Any) -> Any:
-    return kind(**{field: getattr(view, field) for field in kind.__struct_fields__})
 
 
 # -- restore

@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from agent.files import replace_file
-from registry_core.api.reading import decode, saved_instance_of
+from registry_core.api.reading import decode
 from registry_core.api.schemas import RestoreBody
-from registry_core.domain.records import Instance
+from registry_core.domain.records import Instance, complete, copied_as
 from registry_core.domain.registration import Rules
 from registry_core.domain.restoration import checked_record, what
 from registry_core.errors import ValidationError, VerticeError
@@ -51,22 +51,22 @@ class SnapshotFileHeader(msgspec.Struct, kw_only=True, forbid_unknown_fields=Tru
     checksum: str = ""
 
 
-class SnapshotFileRecord(RestoreBody, kw_only=True, forbid_unknown_fields=True):
+@complete
+class SnapshotFileRecord(Instance, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One line below: what is brought back, and for people how it was."""
 
-    suspect: bool
     last_heartbeat: float
     ttl_remaining: int
 
     @property
     def instance(self) -> Instance:
         """The record as it is brought back."""
-        return saved_instance_of(self.body)
+        return copied_as(self.body, Instance)
 
     @property
     def body(self) -> RestoreBody:
         """What is sent to bring it back."""
-        return RestoreBody(**{field: getattr(self, field) for field in RestoreBody.__struct_fields__})
+        return copied_as(self, RestoreBody)
 
 
 class SnapshotFile(NamedTuple):

@@ -15,7 +15,7 @@ import structlog
 from registry_core.api.auth import Caller
 from registry_core.api.guarding import guard_view
 from registry_core.api.health_schemas import GuardReleasedView, GuardView
-from registry_core.api.reading import registration_of, saved_instance_of
+from registry_core.api.reading import registration_of
 from registry_core.api.schemas import (
     MAX_BEATS,
     BeatBody,
@@ -39,7 +39,7 @@ from registry_core.api.view import ReplicaState, ReplicaView, refuse_unknown
 from registry_core.domain.catalog import Lived
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import NAME_EXAMPLE, check_instance_id, check_service_name, label_of
-from registry_core.domain.records import Instance, InstanceKey, Registration, Service
+from registry_core.domain.records import Instance, InstanceKey, Registration, Service, copied_as
 from registry_core.domain.registration import MAX_EPOCH, Rules, checked
 from registry_core.domain.restoration import checked_record, restored
 from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, pick, ranked, serving, why_none
@@ -209,7 +209,7 @@ class Operations:
         """
         with self._metrics.operation("restore"):
             caller.require_everything()
-            saved = checked_record(saved_instance_of(body), self._policy.rules)
+            saved = checked_record(copied_as(body, Instance), self._policy.rules)
             self._gate.check()
             outcome = restored(saved, self._view.catalog) if dry_run else await self._store.restore(saved)
         return RestoredView(status=outcome, service_name=saved.service_name, instance_id=saved.instance_id)

@@ -18,7 +18,7 @@ import msgspec
 from registry_core.api.drain_schemas import AcknowledgeBody, DrainView, ReplicaDrain
 from registry_core.bodies import decoded, read_whole
 from registry_core.domain.records import Status
-from registry_core.resolution import HostResolver
+from registry_core.resolution import ServerResolver
 
 # Who asks for himself alone says so by this header, so that no question goes round.
 PEER_HEADER: Final = "X-Registry-Peer"
@@ -42,7 +42,7 @@ class Peers:
         """Begin; nobody is asked yet."""
         if self._urls:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit_per_host=8, resolver=HostResolver()),
+                connector=aiohttp.TCPConnector(limit_per_host=8, resolver=ServerResolver()),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={PEER_HEADER: self.id},
                 timeout=aiohttp.ClientTimeout(total=ASK_S),

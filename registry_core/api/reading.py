@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from registry_core.api.schemas import RegisterBody, RestoreBody
+from registry_core.api.schemas import RegisterBody
 from registry_core.domain import names
 from registry_core.domain.host_port import host_port
-from registry_core.domain.records import Instance, Protocol, Registration
+from registry_core.domain.records import Protocol, Registration, copied_as
 from registry_core.domain.registration import Rules, check_port
 from registry_core.errors import ValidationError
 
@@ -122,27 +122,14 @@ def registration_of(body: RegisterBody) -> Registration:
             example=_EXAMPLES["host" if host is None else "port"],
         )
     check_port(port, _ANY_PORT)
-    return Registration(
-        service_name=body.service_name,
+    return copied_as(
+        body,
+        Registration,
         host=host,
         port=port,
         instance_id=body.instance_id if body.instance_id is not None else host_port(names.check_host(host), port),
-        addresses=body.addresses,
-        health_endpoint=body.health_endpoint,
         protocol=protocol if protocol is not None else Protocol.HTTP,
-        version=body.version,
-        weight=body.weight,
-        tags=body.tags,
-        metadata=body.metadata,
-        zone=body.zone,
-        status=body.status,
-        epoch=body.epoch,
     )
-
-
-def saved_instance_of(body: RestoreBody) -> Instance:
-    """Return the record that a body brings back. Nothing of it is checked yet."""
-    return Instance(**msgspec.structs.asdict(body))
 
 
 def parse_endpoint(endpoint: str) -> tuple[Protocol, str, int]:

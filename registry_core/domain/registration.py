@@ -16,7 +16,7 @@ from registry_core.domain import names
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.host_port import host_port
 from registry_core.domain.order import fenced
-from registry_core.domain.records import Instance, InstanceKey, Registration, Status
+from registry_core.domain.records import Instance, InstanceKey, Registration, Status, copied_as
 from registry_core.errors import Conflict, ValidationError
 
 MAX_PORT: Final = 65535
@@ -238,16 +238,18 @@ def admitted(
     held = catalog.get(claim.key)
     check_epoch(claim.key, claim.epoch, held)
     evicted: tuple[InstanceKey, ...] = ()
-    address = host_port(claim.host, claim.port)
-    holder = catalog.holder(address)
+    holder = catalog.holder(claim.address)
     if holder is not None and holder.key != claim.key:
         failing = holder.status is Status.CRITICAL and (may_displace or holder.key.label == claim.key.label)
         if not failing and not holder.suspect and not is_overdue(holder.key):
             raise address_taken(claim.host, claim.port, holder.key)
         evicted = (holder.key,)
-    fields = msgspec.structs.asdict(claim)
-    fields["epoch"] = claim.epoch if claim.epoch is not None else held.epoch if held is not None else 0
-    instance = Instance(**fields, registered_at=held.registered_at if held is not None else now)
+    instance = copied_as(
+        claim,
+        Instance,
+        epoch=claim.epoch if claim.epoch is not None else held.epoch if held is not None else 0,
+        registered_at=held.registered_at if held is not None else now,
+    )
     return Admission(instance, created=held is None, changed=instance != held, evicted=evicted)
 
 

@@ -25,18 +25,18 @@ from registry_core.errors import StoreUnavailable
 from registry_core.ports import Clock
 from registry_core.store.redis import rows
 from registry_core.store.redis.arrivals import Arrivals
-from registry_core.store.redis.ending import end
 from registry_core.store.redis.failures import words_of
 from registry_core.store.redis.journal import JOURNAL_S, Journal, Written
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.lives import ForeignKeys, Lives
-from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.probes import fault_of
 from registry_core.store.redis.reading import Whole, looked_up, one, read_whole, set_aside
 from registry_core.store.redis.rows import NOBODY, Order, StreamEntry, Unreadable
 from registry_core.store.redis.scripts import ScriptName, called
 from registry_core.store.redis.shard_feed import ShardFeed
 from registry_core.store.redis.upkeep import Upkeep
+from registry_core.store.redis.watcher import MasterWatcher
+from registry_core.supervision import Background, end
 
 BLOCK_S: Final = 1.0
 READ_EVENTS: Final = 500
@@ -61,13 +61,14 @@ class Follower:
     def __init__(
         self,
         shard: int,
-        masters: Masters,
+        masters: MasterWatcher,
         lives: Lives,
         *,
         prefix: str,
         feed: ShardFeed,
         journal: Journal,
         clock: Clock,
+        background: Background,
     ) -> None:
         self._shard = shard
         self._masters = masters
@@ -76,6 +77,7 @@ class Follower:
         self._feed = feed
         self._journal = journal
         self._clock = clock
+        self._background = background
         self._upkeep = Upkeep(masters.name, prefix)
         self._position = Position(shard, "", 0)
         self._life = 0
@@ -104,7 +106,7 @@ class Follower:
 
     def start(self) -> None:
         """Begin to follow."""
-        self._task = asyncio.ensure_future(self._run())
+        self._task = self._background.keep("redis follower", self._run)
 
     async def close(self) -> None:
         """Stop. Safe to call twice."""

@@ -20,11 +20,15 @@ from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, StatusChanged
 from registry_core.domain.foreign_values import enum_value, record_of
 from registry_core.domain.names import MAX_NAME_LENGTH, label_of
-from registry_core.domain.records import Instance, InstanceKey, Registration, Status
+from registry_core.domain.records import Claimed, Instance, InstanceKey, Status, copied_as
 from registry_core.watch.limits import MAX_RECORD_BYTES
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 _DECODER: Final = msgspec.json.Decoder(Instance)
+# The words of the line, in order, each with the Lua pattern of what it may be: the scripts' one list of fields.
+LINE: Final = {"epoch": "%d+", "registered_at": "%d+", "status": "%a+", "suspect": "[01]", "address": "%S+"}
+# Below the line, its fields have their defaults, so that equal claims are equal bytes.
+_PLAIN: Final = {field.name: field.default for field in msgspec.structs.fields(Instance) if field.name in LINE}
 _STATUSES: Final = {status.value.encode(): status for status in Status}
 REMEMBERED_VALUES: Final = 2_000
 _ORDER_MEMBER: Final = b',"order":"'
@@ -88,11 +92,9 @@ def unreadable(field: bytes, reason: object) -> Unreadable:
     return Unreadable(shown[:200], " ".join(str(reason).split())[:200], label if len(label) <= MAX_NAME_LENGTH else "")
 
 
-def claim_json(claim: Registration) -> bytes:
+def claim_json(claim: Claimed) -> bytes:
     """Return the JSON below the line: equal for equal claims, without what the line holds."""
-    fields = msgspec.structs.asdict(claim)
-    fields |= {"epoch": 0, "status": Status.PASSING}
-    return _ENCODER.encode(Instance(**fields))
+    return _ENCODER.encode(copied_as(claim, Instance, **_PLAIN))
 
 
 def value_of(instance: Instance, order: Order) -> bytes:
@@ -101,8 +103,7 @@ def value_of(instance: Instance, order: Order) -> bytes:
         f"{instance.epoch} {round(instance.registered_at * 1000)} {instance.status.value} {int(instance.suspect)} "
         f"{instance.address}\n"
     )
-    plain = msgspec.structs.replace(instance, epoch=0, registered_at=0.0, status=Status.PASSING, suspect=False)
-    return b'%b%b%b%b"}' % (line.encode(), _ENCODER.encode(plain)[:-1], _ORDER_MEMBER, str(order).encode())
+    return b'%b%b%b%b"}' % (line.encode(), claim_json(instance)[:-1], _ORDER_MEMBER, str(order).encode())
 
 
 @functools.lru_cache(maxsize=REMEMBERED_VALUES)

@@ -18,9 +18,9 @@ from registry_core.ports import Clock
 from registry_core.store.redis.failures import FailureAction, is_answer, seen_by, unavailable, verdict_on
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.lives import Lives
-from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.quorum import AfterTry, Confidence, Lag, after_try, lag_of, required
 from registry_core.store.redis.scripts import RedisCommand, called, loading
+from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import QueueTerms, Write, WriteEvent, WriteState
 
 # The replicas are given at least so long for their word, however long they have been silent.
@@ -36,7 +36,7 @@ class Sender:
 
     def __init__(
         self,
-        masters: Masters,
+        masters: MasterWatcher,
         lives: Lives,
         *,
         prefix: str,

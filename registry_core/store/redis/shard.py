@@ -11,12 +11,11 @@ from typing import Final
 
 import msgspec
 
-from registry_core.domain.host_port import host_port
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.order import fenced, late
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.registration import name_taken
-from registry_core.domain.restoration import RestoreOutcome, claim_of
+from registry_core.domain.restoration import RestoreOutcome
 from registry_core.domain.selection import Random
 from registry_core.errors import Fenced, Late, NotFound
 from registry_core.ports import Beat, BeatResult, Clock, ShardReport
@@ -24,12 +23,13 @@ from registry_core.store.redis import rows
 from registry_core.store.redis.follower import Follower
 from registry_core.store.redis.journal import Journal, Written
 from registry_core.store.redis.lives import Lives
-from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.queue import WriteQueue
 from registry_core.store.redis.scripts import ScriptName
 from registry_core.store.redis.shard_feed import ShardFeed
 from registry_core.store.redis.sweeping import Sweeper
+from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms, Write
+from registry_core.supervision import Background
 
 # A shard that confirmed nothing for so long is not followed: it is asked once a second, and a failover takes about two.
 FOLLOWED_S: Final = 4.0
@@ -65,7 +65,7 @@ class Shard:
     def __init__(
         self,
         number: int,
-        masters: Masters,
+        masters: MasterWatcher,
         *,
         prefix: str,
         replicas: int,
@@ -75,6 +75,7 @@ class Shard:
         random: Random,
         queue_terms: QueueTerms = DEFAULT_TERMS,
         observe: Callable[[float], None] = lambda _: None,
+        background: Background,
     ) -> None:
         self.number = number
         self.masters = masters
@@ -82,7 +83,16 @@ class Shard:
         self._clock = clock
         self._journal = Journal()
         lives = Lives(masters, prefix, self._journal, clock, unknown_s=terms.ttl_s)
-        self.follower = Follower(number, masters, lives, prefix=prefix, feed=feed, journal=self._journal, clock=clock)
+        self.follower = Follower(
+            number,
+            masters,
+            lives,
+            prefix=prefix,
+            feed=feed,
+            journal=self._journal,
+            clock=clock,
+            background=background,
+        )
         self.queue = WriteQueue(
             masters,
             lives,
@@ -93,6 +103,7 @@ class Shard:
             acknowledged=self._note,
             terms=queue_terms,
             observe=observe,
+            background=background,
         )
         self.sweeper = Sweeper(masters.name, self.queue, self.follower, terms, random)
 
@@ -175,7 +186,7 @@ class Shard:
             ScriptName.REGISTER,
             rows.field_of(claim.key),
             claim.service_name,
-            host_port(claim.host, claim.port),
+            claim.address,
             _number(claim.epoch),
             claim.status.value,
             rows.claim_json(claim),
@@ -198,7 +209,6 @@ class Shard:
 
     async def restore(self, saved: Instance) -> RestoreOutcome:
         """Bring back `saved`. Raises Conflict for its name, AddressTaken for its address, Unavailable."""
-        claim = claim_of(saved)
         result = await self._call(
             ScriptName.RESTORE,
             rows.field_of(saved.key),
@@ -206,7 +216,7 @@ class Shard:
             saved.address,
             str(saved.epoch),
             saved.status.value,
-            rows.claim_json(claim),
+            rows.claim_json(saved),
             str(round(saved.registered_at * 1000)),
         )
         match result[0]:

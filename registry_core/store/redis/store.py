@@ -14,7 +14,6 @@ from typing import Final
 
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Event, Position, Renewed
-from registry_core.domain.host_port import host_port
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
@@ -23,15 +22,15 @@ from registry_core.domain.restoration import RestoreOutcome, outcome_of
 from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, SettingsError, StoreUnavailable, Unavailable
 from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, Snapshot, SweepReport
-from registry_core.store.redis.ending import end
-from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.merge import Merge
 from registry_core.store.redis.old_copies import OldCopies
 from registry_core.store.redis.parts import differences, parts, shed
 from registry_core.store.redis.placing import Placing
 from registry_core.store.redis.shard import AddressTaken, Shard
 from registry_core.store.redis.shard_records import ShardRecords
+from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms
+from registry_core.supervision import Background, end
 from registry_core.watch.cursor import Cursor
 
 # How long the start waits for the shards; who is away then is delivered when it comes.
@@ -47,7 +46,7 @@ class RedisStore:
 
     def __init__(
         self,
-        masters: Sequence[Masters],
+        masters: Sequence[MasterWatcher],
         *,
         prefix: str,
         replicas: int,
@@ -57,11 +56,13 @@ class RedisStore:
         random: Random,
         queue_terms: QueueTerms = DEFAULT_TERMS,
         observe: Callable[[str, float], None] = lambda _shard, _took_s: None,
+        background: Background | None = None,
     ) -> None:
         """Shards named in `joining` are followed, and nobody is placed there: other replicas do so already.
 
         `observe` is told the name of a shard, and how long it took to answer a pipeline of writes, in seconds.
         """
+        background = background if background is not None else Background(clock)
         self._names = tuple(m.name for m in masters)
         placing = Placing(self._names, joining)
         self._merge = Merge(placing, len(masters), placing.joining)
@@ -86,12 +87,13 @@ class RedisStore:
                 random=random,
                 queue_terms=queue_terms,
                 observe=partial(observe, each.name),
+                background=background,
             )
             for number, each in enumerate(masters)
         )
 
         self._clock = clock
-        self._old_copies = OldCopies(self._shards)
+        self._old_copies = OldCopies(self._shards, background)
 
     async def start(self, feed: Feed) -> None:
         """Begin: deliver what the shards hold, and then every event.
@@ -181,7 +183,7 @@ class RedisStore:
         """
         if len(self._shards) == 1:
             return
-        address = host_port(claim.host, claim.port)
+        address = claim.address
         for lived in self._merge.at_address(address):
             holder = lived.instance.key
             other = self._home(holder)

@@ -129,6 +129,20 @@ def test_a_service_outlives_its_registry_in_every_lookup(system: System) -> None
         assert not accepts(system.http_port)
 
 
+def test_an_agent_beside_a_host_with_a_name_ends_before_docker_kills_it_when_its_registry_falls_silent(
+    system: System,
+) -> None:
+    named = {"SERVICE_HOST": "localhost", "AGENT_CHECK": "none", "AGENT_DRAIN_WAIT": "5"}
+    with system.registry() as registry, system.agent(**named) as agent:
+        wait_until(lambda: system.get(system.registry_port, "/services")[2] == ["osint_service"], "it is registered")
+        registry.signal(signal.SIGSTOP)
+        try:
+            assert agent.stop(timeout_s=10.0) == 0
+            assert "left_without_farewell" in agent.output()
+        finally:
+            registry.signal(signal.SIGCONT)
+
+
 def test_the_log_is_json_and_the_first_line_says_where_it_listens(system: System) -> None:
     with system.agent() as agent:
         wait_until(lambda: accepts(system.http_port), "it listens without a registry")
