@@ -131,14 +131,22 @@ class Replica:
             self.view,
             self.hub,
             Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
-            Authenticator(settings.secrets),
             first=self._first,
             peers=self._peers,
             health=self.health,
             exposition=self.metrics.exposition,
             openapi=description(VERSION),
         )
-        self.app = build_app(handlers, self._first, self._gate, self._connections, self.metrics, zone=settings.zone)
+        self.app = build_app(
+            operations,
+            handlers,
+            Authenticator(settings.secrets),
+            first=self._first,
+            gate=self._gate,
+            connections=self._connections,
+            metrics=self.metrics,
+            zone=settings.zone,
+        )
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
