@@ -112,10 +112,11 @@ class Operations:
         if claim.addresses:
             return claim
         addresses = await self._resolver.resolve(claim.host)
-        held = self._view.catalog.get(claim.key)
-        if not addresses and held is not None and held.host == claim.host:
-            # A name server that is away for a moment must not take known addresses out of DNS.
-            addresses = held.addresses
+        if not addresses:
+            held = self._view.catalog.get(claim.key)
+            if held is not None and held.host == claim.host:
+                # A name server that is away for a moment must not take known addresses out of DNS.
+                addresses = held.addresses
         return msgspec.structs.replace(claim, addresses=addresses)
 
     async def heartbeat(self, call: WriteCall[HeartbeatBody]) -> HeartbeatView:

@@ -54,7 +54,7 @@ def colours() -> Iterator[tuple[str, Any]]:
     instance = part("registry_core.domain.registration").admitted(checked, catalog, lambda _: False, now=1.0).instance
     yield "what the memory store keeps", instance.colour
     yield "what the Redis store sends", msgspec.json.decode(rows.claim_json(claim))["colour"]
-    yield "what stands in Redis", rows.instance_of(rows.value_of(instance, rows.Order(1, 1))).colour
+    yield "what stands in Redis", rows.stored_in(rows.value_of(instance, rows.Order(1, 1))).instance.colour
 
     lived = part("registry_core.domain.catalog").Lived(instance, 1.0)
     cursor = part("registry_core.watch.cursor")

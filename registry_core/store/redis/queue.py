@@ -149,8 +149,10 @@ class WriteQueue:
 
     def _record(self, admitted: Admitted, seen: Seen) -> None:
         now = self._clock.monotonic()
-        before = self.breaker.at(now).state
-        self.breaker = self.breaker.recorded(admitted, seen, now)
+        recorded = self.breaker.recorded(admitted, seen, now)
+        if recorded is self.breaker:
+            return
+        before, self.breaker = self.breaker.at(now).state, recorded
         if self.breaker.state is BreakerState.CLOSED:
             self._not_closed_since = None
         elif self._not_closed_since is None:

@@ -142,12 +142,12 @@ class RedisStore:
         """Store `claim` and start its lease. Raises Conflict, Fenced, Late, Unavailable."""
         self._started()
         shard = self._home(claim.key)
-        await self._make_room(claim, shard, may_displace=may_displace)
+        if len(self._shards) > 1:
+            await self._make_room(claim, shard, may_displace=may_displace)
         try:
-            stored = await shard.register(claim, sequence=sequence, may_displace=may_displace)
+            return await shard.register(claim, sequence=sequence, may_displace=may_displace)
         except AddressTaken as taken:
             raise address_taken(claim.host, claim.port, taken.holder) from None
-        return Grant(stored.instance, stored.created, self._terms.ttl_s)
 
     async def restore(self, saved: Instance) -> RestoreOutcome:
         """Bring back `saved`, with a lease that starts now. Raises Conflict, Unavailable."""
@@ -178,8 +178,6 @@ class RedisStore:
         Across shards nothing is atomic: two newcomers to one address, at two replicas within the time that an event
         takes, may both be let in.
         """
-        if len(self._shards) == 1:
-            return
         address = claim.address
         for lived in self._merge.at_address(address):
             holder = lived.instance.key

@@ -97,7 +97,7 @@ class Sweeper:
             )
             if result[0] == b"stale":
                 break
-            await self._follower.reached(result[1].decode(), int(result[2]))
+            await self._follower.arrivals.reached(result[1].decode(), int(result[2]))
             fields = [rows.key_of(field) for field in result[5:]]
             gone += fields[: int(result[3])]
             turned += fields[int(result[3]) :]
