@@ -145,7 +145,7 @@ class LocalApi:
 
     async def _services(self, request: web.BaseRequest, _name: str) -> web.Response:
         read_query(request, ())
-        names = _ENCODER.encode(self._lookups.names())
+        names = _ENCODER.encode(self._view.names())
         return self._keep(request, Body("", (), lambda _at: names))
 
     async def _service(self, request: web.BaseRequest, name: str) -> web.Response:

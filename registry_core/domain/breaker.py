@@ -103,6 +103,8 @@ class Breaker(msgspec.Struct, frozen=True):
 
     def at(self, now: float) -> Breaker:
         """Return it as time alone has made it by `now`."""
+        if self.state is BreakerState.CLOSED:
+            return self  # for as long as nothing fails
         breaker = self
         # Open becomes half-open, and half-open lasts: two steps at most.
         for _ in range(2):

@@ -68,6 +68,7 @@ class Shard:
         self.number = number
         self.masters = masters
         self._terms = terms
+        self._ttl_ms = rows.ms(terms.ttl_s)
         self._clock = clock
         self._journal = Journal()
         lives = Lives(masters, prefix, self._journal, clock, unknown_s=terms.ttl_s)
@@ -168,7 +169,7 @@ class Shard:
             _number(claim.epoch),
             claim.status.value,
             rows.claim_json(claim),
-            rows.ms(self._terms.ttl_s),
+            self._ttl_ms,
             _number(sequence),
             "1" if may_displace else "0",
         )
@@ -240,7 +241,7 @@ class Shard:
         Raises Unavailable.
         """
         result = await self.queue.call(
-            ScriptName.EVICT, rows.field_of(holder), address, rows.ms(self._terms.ttl_s), "1" if may_displace else "0"
+            ScriptName.EVICT, rows.field_of(holder), address, self._ttl_ms, "1" if may_displace else "0"
         )
         if result[0] == b"living":
             return False
