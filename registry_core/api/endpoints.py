@@ -29,6 +29,7 @@ from registry_core.api.schemas import (
 )
 from registry_core.domain.order import MAX_SEQUENCE
 from registry_core.domain.records import Status
+from registry_core.watch.limits import FIRST_PROTOCOL, PROTOCOL_HEADER
 from registry_core.watch.lines import WatchLine
 
 JSON: Final = "application/json"
@@ -207,8 +208,15 @@ ENDPOINTS: Final = (
             Parameter("cursor", str, "where an earlier stream ended; without one, or when it is too old: a snapshot"),
             Parameter("service", str, "only this service; sync lines then have no digest"),
             Parameter("once", bool, "end the stream after the first sign of life"),
-            Parameter("renewals", bool, "also say which leases were renewed, before each sign of life"),
+            Parameter("renewals", bool, "in version 1: also say which leases were renewed, before each sign of life"),
             Parameter("acknowledges", bool, "the reader is going to acknowledge; its id is in X-Watcher"),
+        ),
+        headers=(
+            Parameter(
+                PROTOCOL_HEADER,
+                Annotated[int, msgspec.Meta(ge=FIRST_PROTOCOL, le=9999)],
+                "the newest version of the stream that the reader knows; the answer names the one that is sent",
+            ),
         ),
         answers={200: WatchLine},
         errors=(400, 503),
