@@ -59,7 +59,7 @@ from dns.tcp import TcpServer, serve_tcp
 from dns.udp import UdpServer, serve_udp
 from registry_core.api.connections import ConnectionLimits, Connections
 from registry_core.errors import CannotListen
-from registry_core.ports import Clock, SystemClock
+from registry_core.ports.clock import Clock, SystemClock
 from registry_core.resolution import HostResolver
 from registry_core.settings import Listen
 

@@ -54,7 +54,8 @@ from registry_core.domain.guard import GuardPhase
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
 from registry_core.errors import CannotListen, StoreUnavailable, Unavailable
-from registry_core.ports import Clock, Store, SystemClock
+from registry_core.ports.clock import Clock, SystemClock
+from registry_core.ports.store import Store
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.resolution import Resolver
 from registry_core.settings import Listen

@@ -45,7 +45,7 @@ from dns.responder import DnsSettings
 from registry_core.domain.catalog import Lived
 from registry_core.domain.records import Instance
 from registry_core.domain.selection import WhenNonePass
-from registry_core.ports import LocalView
+from registry_core.ports.local_view import LocalView
 
 # Services in one message: a large view does not stand in memory a second time.
 _PER_MESSAGE: Final = 64

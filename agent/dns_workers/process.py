@@ -34,7 +34,7 @@ from agent.dns_workers.wire import (
 )
 from dns.responder import Responder
 from dns.udp import UdpServer, serve_udp
-from registry_core.ports import SystemClock
+from registry_core.ports.clock import SystemClock
 from registry_core.telemetry import logs
 
 # Reports between two tidy-ups, as often as the agent's own view has them.

@@ -12,7 +12,8 @@ from registry_core.domain.events import Deregistered, Position
 from registry_core.domain.freshness import Freshness, freshness_of
 from registry_core.domain.names import label_of
 from registry_core.domain.records import Protocol, Service
-from registry_core.ports import Clock, StaticServices
+from registry_core.ports.clock import Clock
+from registry_core.ports.local_view import StaticServices
 from registry_core.watch.stage import transports_of
 
 _NO_FALLBACK: Final = Catalog()

@@ -36,7 +36,7 @@ from registry_core.domain.names import label_of
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
 from registry_core.errors import ValidationError, VerticeError, Warming
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 
 JSON: Final = "application/json"
 PLAIN: Final = "text/plain"

@@ -47,7 +47,7 @@ from registry_core.domain.registration import MAX_EPOCH, Rules, checked
 from registry_core.domain.restoration import checked_record, restored
 from registry_core.domain.selection import Random, WhenNonePass, pick, ranked, serving, why_none
 from registry_core.errors import AmbiguousInstance, Fenced, NotFound, ValidationError, Warming
-from registry_core.ports import Beat, Store
+from registry_core.ports.store import Beat, Store
 from registry_core.resolution import Resolver
 from registry_core.telemetry.metrics import ReplicaMetrics
 

@@ -23,7 +23,9 @@ from registry_core.domain.registration import admitted
 from registry_core.domain.restoration import RestoreOutcome, restored
 from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, StoreUnavailable
-from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, Snapshot, SweepReport
+from registry_core.ports.clock import Clock
+from registry_core.ports.reports import GuardReport, ShardReport
+from registry_core.ports.store import Beat, BeatResult, Feed, Grant, Snapshot, SweepReport
 from registry_core.watch.cursor import cursor_of
 
 _SHARD = 0

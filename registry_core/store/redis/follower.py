@@ -22,7 +22,7 @@ from redis.exceptions import ResponseError
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.records import Instance, InstanceKey
 from registry_core.errors import StoreUnavailable
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.store.redis import rows
 from registry_core.store.redis.arrivals import Arrivals
 from registry_core.store.redis.ending import end

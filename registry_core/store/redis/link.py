@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.store.redis.scripts import RedisCommand
 
 OPEN_S: Final = 3.0  # for connecting, and for learning who answers

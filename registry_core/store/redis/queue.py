@@ -17,7 +17,7 @@ import structlog
 from registry_core.domain.breaker import Admitted, Breaker, BreakerState, Rejected, Seen
 from registry_core.domain.selection import Random
 from registry_core.errors import NotReplicated, Overloaded, StoreUnavailable
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.store.redis.ending import end
 from registry_core.store.redis.failures import FailureAction, seen_by, unavailable, verdict_on
 from registry_core.store.redis.lives import Lives

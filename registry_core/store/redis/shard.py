@@ -16,7 +16,9 @@ from registry_core.domain.registration import name_taken
 from registry_core.domain.restoration import RestoreOutcome
 from registry_core.domain.selection import Random
 from registry_core.errors import Fenced, Late, NotFound
-from registry_core.ports import Beat, BeatResult, Clock, Grant, ShardReport
+from registry_core.ports.clock import Clock
+from registry_core.ports.reports import ShardReport
+from registry_core.ports.store import Beat, BeatResult, Grant
 from registry_core.store.redis import rows
 from registry_core.store.redis.follower import Follower
 from registry_core.store.redis.journal import Journal, Written

@@ -21,7 +21,9 @@ from registry_core.domain.registration import address_taken
 from registry_core.domain.restoration import RestoreOutcome, outcome_of
 from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, SettingsError, StoreUnavailable, Unavailable
-from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, Snapshot, SweepReport
+from registry_core.ports.clock import Clock
+from registry_core.ports.reports import GuardReport, ShardReport
+from registry_core.ports.store import Beat, BeatResult, Feed, Grant, Snapshot, SweepReport
 from registry_core.store.redis.ending import end
 from registry_core.store.redis.merge import Merge
 from registry_core.store.redis.old_copies import OldCopies

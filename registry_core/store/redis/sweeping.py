@@ -16,7 +16,8 @@ from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey
 from registry_core.domain.selection import Random
 from registry_core.errors import StoreUnavailable
-from registry_core.ports import GuardReport, SweepReport
+from registry_core.ports.reports import GuardReport
+from registry_core.ports.store import SweepReport
 from registry_core.store.redis import rows
 from registry_core.store.redis.follower import Follower
 from registry_core.store.redis.queue import WriteQueue

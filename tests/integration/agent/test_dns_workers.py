@@ -26,7 +26,7 @@ from dns.forwarding import Forwarder
 from dns.responder import DnsSettings
 from dns.udp import serve_udp
 from registry_core.domain.selection import WhenNonePass
-from registry_core.ports import SystemClock
+from registry_core.ports.clock import SystemClock
 from tests.programs import VERTICE, accepts, eventually, free_port, running, wait_until
 from tests.resolvers import STEADY, resolver, to
 from tests.samples import instance

@@ -18,7 +18,7 @@ from registry_core.domain.records import Instance, InstanceKey
 from registry_core.domain.registration import Rules
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import NotFound
-from registry_core.ports import Snapshot
+from registry_core.ports.store import Snapshot
 from registry_core.replica import Replica
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.resolution import Resolver

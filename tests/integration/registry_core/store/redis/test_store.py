@@ -13,7 +13,7 @@ from registry_core.domain.events import Position
 from registry_core.domain.records import InstanceKey, Status
 from registry_core.domain.sharding import shard_of
 from registry_core.errors import Conflict, NotReplicated, SettingsError, StoreUnavailable
-from registry_core.ports import Beat
+from registry_core.ports.store import Beat
 from registry_core.store.redis import follower as follower_module
 from registry_core.store.redis.writes import QueueTerms
 from tests.integration.redis_stores import asked, running_store
