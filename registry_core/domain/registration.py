@@ -239,12 +239,13 @@ def admitted(
     service = catalog.find(claim.service_name)
     if service is not None and service.name != claim.service_name:
         raise name_taken(claim.service_name, service.name)
-    held = catalog.get(claim.key)
-    check_epoch(claim.key, claim.epoch, held)
+    own = claim.key
+    held = catalog.get(own)
+    check_epoch(own, claim.epoch, held)
     evicted: tuple[InstanceKey, ...] = ()
     holder = catalog.holder(claim.address)
-    if holder is not None and holder.key != claim.key:
-        failing = holder.status is Status.CRITICAL and (may_displace or holder.key.label == claim.key.label)
+    if holder is not None and holder.key != own:
+        failing = holder.status is Status.CRITICAL and (may_displace or holder.key.label == own.label)
         if not failing and not holder.suspect and not is_overdue(holder.key):
             raise address_taken(claim.host, claim.port, holder.key)
         evicted = (holder.key,)

@@ -317,12 +317,15 @@ class RedisStore:
     def shard_events(self, events: list[Event]) -> None:
         """Take what happened in a shard, and deliver it."""
         told: list[Event] = []
+        reached: Position | None = None  # all of them are of one shard
         for event in events:
             told.append(self._merge.apply(event))
             if self._aside is not None:
                 self._aside.apply(told[-1])
             if not isinstance(event, Renewed):
-                self._cursor = self._cursor.moved_to(event.position)
+                reached = event.position
+        if reached is not None:
+            self._cursor = self._cursor.moved_to(reached)
         if self._delivering and self._feed is not None:
             self._feed.apply(told)
 
