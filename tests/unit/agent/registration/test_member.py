@@ -1,16 +1,20 @@
-"""What is shown of one service of this agent."""
+"""How one service of an agent is shown."""
 
 from __future__ import annotations
+
+import pytest
 
 from agent.registration.decisions import MemberState, Phase
 from agent.registration.member import Member
 from agent.settings.settings import ServiceSpec
+from registry_core.domain.records import Protocol
 from tests.samples import claim
 
 
-def test_an_ipv6_address_stands_in_brackets_in_the_shown_url() -> None:
-    at = claim("orders", "2001:db8::7", 8034)
-    assert (
-        Member(ServiceSpec(at), at, MemberState(phase=Phase.REGISTERED)).report().endpoint
-        == "http://[2001:db8::7]:8034"
-    )
+@pytest.mark.parametrize(
+    ("host", "endpoint"), [("10.0.0.7", "grpc://10.0.0.7:8034"), ("fd00::7", "grpc://[fd00::7]:8034")]
+)
+def test_an_endpoint_is_a_url_whatever_the_host_is(host: str, endpoint: str) -> None:
+    registered = claim(host=host, protocol=Protocol.GRPC)
+    member = Member(ServiceSpec(registered), registered, MemberState(phase=next(iter(Phase))))
+    assert member.report().endpoint == endpoint

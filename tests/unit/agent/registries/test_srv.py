@@ -10,7 +10,7 @@ from agent.registries.srv import RegistryLookup
 from dns.asking import Unanswered
 from dns.codec import Name
 from dns.foreign import ForeignReply
-from registry_core.ports import SystemClock
+from registry_core.ports.clock import SystemClock
 from tests.integration.registries import SmallestDraw
 from tests.programs import eventually
 
