@@ -68,6 +68,8 @@ BACK_AT_ONCE: Final = 64
 LOCATE_EVERY_S: Final = 60.0
 LAST_SAVE_S: Final = 1.0
 SHUTDOWN_S: Final = 1.0
+# For the background work to end, each time that it is waited for: nothing there waits for anybody as it ends.
+END_S: Final = 0.5
 # How long a farewell may take: with the registry there, and when it is known to be away.
 FAREWELL_S: Final = 5.0
 FAREWELL_AWAY_S: Final = 1.0
@@ -166,7 +168,7 @@ class Sidecar:
 
     async def start(self) -> None:
         """Start everything; wait for nobody. Raises CannotListen when a port cannot be had."""
-        self._stack.push_async_callback(self._background.close)  # the last of all, for what was not ended before
+        self._stack.push_async_callback(self._background.close, END_S)  # the last of all, for what was not ended before
         try:
             await self._remember()
             await self._serve_dns()
@@ -338,7 +340,7 @@ class Sidecar:
             tasks.append(keep("snapshot", self.keeper.run))
         if self.reloader is not None:
             tasks.append(keep("reload", self.reloader.run))
-        self._stack.push_async_callback(end, tasks)
+        self._stack.push_async_callback(end, tasks, END_S)
         self._stack.push_async_callback(self.session.close)
         self.session.start()
 
