@@ -56,7 +56,7 @@ from dns.tcp import TcpServer, serve_tcp
 from dns.udp import UdpServer, serve_udp
 from registry_core.api.connections import ConnectionLimits, Connections
 from registry_core.errors import CannotListen
-from registry_core.ports import Clock, SystemClock
+from registry_core.ports.clock import Clock, SystemClock
 from registry_core.resolution import HostResolver, ServerResolver, addresses_to_listen_on
 from registry_core.settings import Listen
 from registry_core.supervision import Background, end

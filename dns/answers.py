@@ -27,7 +27,7 @@ from registry_core.domain.freshness import Freshness, freshness_of
 from registry_core.domain.names import SHORT_ID_LENGTH, ip_address, label_of, short_id
 from registry_core.domain.records import Instance, Protocol, Status
 from registry_core.domain.selection import Filter, WhenNonePass, serving
-from registry_core.ports import LocalView
+from registry_core.ports.local_view import LocalView
 
 # Extended DNS Errors: RFC 8914 section 4.
 STALE_ANSWER: Final = 3

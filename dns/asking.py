@@ -23,7 +23,7 @@ from dns.foreign import TC, VIA_OCTETS, ForeignReply, Inquiry, Odd, inquiry, mix
 from dns.record_data import name_data
 from dns.resolvers import Group
 from dns.upstreams import ResolverState, UpstreamResolver, in_order
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.supervision import Background, end
 
 # What counts as an answer; YXDOMAIN (RFC 6672) is one. Everything else is the resolver's failure.

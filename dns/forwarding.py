@@ -43,7 +43,7 @@ from dns.resolvers import Group, Resolvers
 from dns.special_names import special
 from dns.upstreams import ResolverReport, ResolverState
 from registry_core.blocking import Threads
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.supervision import Background, end
 
 # Extended DNS Errors: RFC 8914 sections 4.1, 4.4, 4.20, 4.21, 4.23 and 4.24.

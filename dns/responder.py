@@ -24,7 +24,8 @@ from dns.cookies import CLIENT_LENGTH, SECRET_LENGTH, Cookies
 from dns.forwarding import Forwards
 from dns.rate_limit import RateLimit, RateLimitAction
 from registry_core.domain.selection import WhenNonePass
-from registry_core.ports import Clock, LocalView, SystemClock
+from registry_core.ports.clock import Clock, SystemClock
+from registry_core.ports.local_view import LocalView
 
 # Extended DNS Errors: RFC 8914 sections 4.1 and 4.19.
 _OTHER: Final = 0

@@ -55,7 +55,8 @@ from registry_core.domain.guard import GuardPhase
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
 from registry_core.errors import CannotListen, StoreUnavailable, Unavailable
-from registry_core.ports import Clock, Store, SystemClock
+from registry_core.ports.clock import Clock, SystemClock
+from registry_core.ports.store import Store
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.resolution import Resolver, addresses_to_listen_on
 from registry_core.settings import Listen
@@ -135,14 +136,22 @@ class Replica:
             self.view,
             self.hub,
             Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
-            Authenticator(settings.secrets),
             first=self._first,
             peers=self._peers,
             health=self.health,
             exposition=self.metrics.exposition,
             openapi=description(VERSION),
         )
-        self.app = build_app(handlers, self._first, self._gate, self._connections, self.metrics, zone=settings.zone)
+        self.app = build_app(
+            operations,
+            handlers,
+            Authenticator(settings.secrets),
+            first=self._first,
+            gate=self._gate,
+            connections=self._connections,
+            metrics=self.metrics,
+            zone=settings.zone,
+        )
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []

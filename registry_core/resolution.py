@@ -63,9 +63,9 @@ class Resolver:
 
     async def resolve(self, host: str) -> tuple[str, ...]:
         """Return the addresses of `host`, sorted; none when they cannot be had in time."""
-        address = names.ip_address(host)
+        address = names.canonical_ip(host)
         if address is not None:
-            return (address.compressed,)
+            return (address,)
         # When all threads hang on a dead name server, a registration does without; it never queues.
         with contextlib.suppress(OSError):
             return usable(await self._threads.run(partial(_asked, self._ask, host), timeout_s=self._timeout_s))
@@ -84,8 +84,8 @@ async def addresses_to_listen_on(host: str) -> tuple[str, ...]:
 
 def usable(addresses: Iterable[str]) -> tuple[str, ...]:
     """Return those that a registration may hold: sorted, so that the same answer is the same record."""
-    parsed = (names.ip_address(address) for address in addresses)
-    good = {p.compressed for p in parsed if p is not None and not p.is_unspecified and not p.is_multicast}
+    found = map(names.canonical_ip, addresses)
+    good = {address for address in found if address is not None and not names.is_of_nobody(address)}
     return tuple(sorted(good)[:MAX_ADDRESSES])
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 import structlog
 
-from registry_core.ports import Clock, SystemClock
+from registry_core.ports.clock import Clock, SystemClock
 from registry_core.telemetry.thinning import Thinning
 
 RESTART_FIRST_S: Final = 0.1

@@ -25,7 +25,7 @@ from dns.responder import Responder
 from dns.udp import UdpServer
 from dns.upstreams import ResolverState
 from registry_core.domain.freshness import Freshness
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.supervision import Background, BackgroundReport
 
 

@@ -53,10 +53,6 @@ class Lookups:
         """Answer for this zone, and so, from now on."""
         self._zone, self._when_none_pass = zone, when_none_pass
 
-    def names(self) -> list[str]:
-        """Return the names of all services, sorted."""
-        return self._view.names()
-
     async def fetched(self, name: str) -> None:
         """Return when `name` is in view, or as soon as it is clear that it cannot be got now."""
         waiting = self._view.fetch(name)

@@ -18,7 +18,7 @@ from agent.registration.identity import StartTime, corrected_epoch, epoch_of
 from agent.registration.member import Member
 from agent.registries.client import RegistryClient, RegistryReply
 from registry_core.domain.records import Registration, Status
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.resolution import HostResolver
 
 # A registry that does not tell the time is not asked for it again with each registration.

@@ -34,7 +34,7 @@ from agent.settings.settings import ServiceSpec
 from registry_core.domain.names import ip_address, label_of
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.domain.selection import Random
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.resolution import HostResolver
 from registry_core.supervision import Background, Work, end
 

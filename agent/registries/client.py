@@ -25,7 +25,7 @@ from agent.registries.probes import RegistryProbes, Silent, zone_in
 from registry_core.api.drain_schemas import DrainView
 from registry_core.api.schemas import MAX_BEATS, MAX_BODY_BYTES, HeartbeatView, Problem, RegisteredView
 from registry_core.domain.records import InstanceKey, Registration, Status
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.watch.cursor import Cursor
 
 TOKEN_HEADER: Final = "X-Registry-Token"  # noqa: S105 - a header's name

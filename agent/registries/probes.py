@@ -17,7 +17,7 @@ from agent.registries.choice import Use, spread
 from agent.registries.pool import Upstreams
 from registry_core.api.schemas import ZONE_HEADER
 from registry_core.domain.selection import Random
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 
 MAX_ZONE: Final = 64
 # Who says nothing for this long is asked whether it lives, and who does not answer that is left: together within

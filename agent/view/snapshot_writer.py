@@ -16,7 +16,7 @@ from agent.view.snapshot_file import ViewSnapshot
 from agent.view.state_dir import StateDir
 from agent.view.view import AgentView
 from registry_core.blocking import Threads
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 
 # At most one file in so many seconds, however much the fleet changes.
 SAVE_EVERY_S: Final = 5.0

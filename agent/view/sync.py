@@ -28,7 +28,7 @@ from agent.view.cache import LossGuard
 from agent.view.trust import Advice
 from agent.view.view import AgentView
 from registry_core.domain.selection import Random
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.watch.changes import PassedOver, Replaced, UnknownEvent
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER, SILENCE_S, SYNC_EVERY_S, WATCHER_HEADER

@@ -25,7 +25,7 @@ from registry_core.domain.freshness import DEFAULT_LIMITS, Freshness, FreshnessL
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import label_of
 from registry_core.domain.records import InstanceKey, Protocol, Service
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.watch.changes import Happened, Heard, Moved, PassedOver, Replaced, Synced, UnknownEvent, WatchChange
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.stage import transports_of

@@ -8,7 +8,7 @@ from typing import Final
 from registry_core.api.health import Health
 from registry_core.api.health_schemas import GuardView, ShardGuardView
 from registry_core.domain.guard import GuardPhase
-from registry_core.ports import GuardReport
+from registry_core.ports.reports import GuardReport
 
 # Everything is served, but not everything that is served is known to live.
 GUARD_HEALTH: Final[Mapping[GuardPhase, Health]] = {

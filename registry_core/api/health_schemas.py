@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
-from registry_core.ports import PoolReport, ShardReport
+from registry_core.ports.reports import PoolReport, ShardReport
 from registry_core.supervision import BackgroundReport
 
 

@@ -16,7 +16,9 @@ from registry_core.domain.events import Deregistered, Event, Expired, Registered
 from registry_core.domain.names import label_of
 from registry_core.domain.records import Instance, InstanceKey
 from registry_core.errors import StoreUnavailable
-from registry_core.ports import Clock, ShardReport, Snapshot
+from registry_core.ports.clock import Clock
+from registry_core.ports.reports import ShardReport
+from registry_core.ports.store import Snapshot
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.lines import Heartbeat
 

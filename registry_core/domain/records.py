@@ -44,7 +44,7 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What its owner says of an instance: the one definition of these fields.
 
     A request, a record, an answer and a line of a file inherit them from here, and what compares or copies them takes
-    their names from here. Their order is that of the JSON from which digests are made.
+    their names from here. Their order is that of the JSON in Redis, where equal claims are equal bytes.
     """
 
     service_name: str

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -20,6 +21,7 @@ from registry_core.errors import Conflict, ValidationError
 
 MAX_PORT: Final = 65535
 MAX_HEALTH_ENDPOINT_LENGTH: Final = 512
+_TOO_LONG: Final = f"a health endpoint has at most {MAX_HEALTH_ENDPOINT_LENGTH} characters"
 MAX_TAGS: Final = 32
 MAX_ADDRESSES: Final = 16
 MAX_ZONE_LENGTH: Final = 63
@@ -108,22 +110,25 @@ def check_version(version: str) -> str:
 
 def check_health_endpoint(path: str, *, field: str = "health_endpoint") -> str:
     """Return `path` unchanged; raises ValidationError when it could lead a checker elsewhere."""
-    problem = None
-    if not path.startswith("/"):
-        problem = "a health endpoint is a path that starts with '/'"
-    elif len(path) > MAX_HEALTH_ENDPOINT_LENGTH:
-        problem = f"a health endpoint has at most {MAX_HEALTH_ENDPOINT_LENGTH} characters"
-    elif path.startswith("//"):
-        problem = "a health endpoint that starts with '//' would name another host"
-    elif _CONTROL.search(path) or any(c.isspace() for c in path) or not path.isascii():
-        problem = "a health endpoint holds visible ASCII characters only"
-    elif "#" in path or "\\" in path:
-        problem = "a health endpoint holds neither '#' nor '\\'"
-    elif ".." in unquote(path.partition("?")[0]).split("/"):
-        problem = "a health endpoint does not climb with '..'"
+    problem = _health_endpoint_problem(path) if len(path) <= MAX_HEALTH_ENDPOINT_LENGTH else _TOO_LONG
     if problem is not None:
         raise ValidationError(problem, field=field, provided=path[:200], example="/health")
     return path
+
+
+@lru_cache(maxsize=1024)  # a fleet has a few
+def _health_endpoint_problem(path: str) -> str | None:
+    if not path.startswith("/"):
+        return "a health endpoint is a path that starts with '/'"
+    if path.startswith("//"):
+        return "a health endpoint that starts with '//' would name another host"
+    if _CONTROL.search(path) or any(c.isspace() for c in path) or not path.isascii():
+        return "a health endpoint holds visible ASCII characters only"
+    if "#" in path or "\\" in path:
+        return "a health endpoint holds neither '#' nor '\\'"
+    if ".." in unquote(path.partition("?")[0]).split("/"):
+        return "a health endpoint does not climb with '..'"
+    return None
 
 
 def check_metadata(metadata: dict[str, Any], rules: Rules = DEFAULT_RULES) -> None:
@@ -184,7 +189,7 @@ def _checked_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
             example=["10.0.0.7"],
         )
     for address in addresses:
-        if names.ip_address(address) is None:
+        if names.canonical_ip(address) is None:
             raise ValidationError(
                 "addresses are IPv4 or IPv6 addresses; a name belongs into host",
                 field="addresses",
@@ -234,12 +239,13 @@ def admitted(
     service = catalog.find(claim.service_name)
     if service is not None and service.name != claim.service_name:
         raise name_taken(claim.service_name, service.name)
-    held = catalog.get(claim.key)
-    check_epoch(claim.key, claim.epoch, held)
+    own = claim.key
+    held = catalog.get(own)
+    check_epoch(own, claim.epoch, held)
     evicted: tuple[InstanceKey, ...] = ()
     holder = catalog.holder(claim.address)
-    if holder is not None and holder.key != claim.key:
-        failing = holder.status is Status.CRITICAL and (may_displace or holder.key.label == claim.key.label)
+    if holder is not None and holder.key != own:
+        failing = holder.status is Status.CRITICAL and (may_displace or holder.key.label == own.label)
         if not failing and not holder.suspect and not is_overdue(holder.key):
             raise address_taken(claim.host, claim.port, holder.key)
         evicted = (holder.key,)

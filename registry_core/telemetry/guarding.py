@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import structlog
 
 from registry_core.domain.guard import GuardPhase
-from registry_core.ports import GuardReport
+from registry_core.ports.reports import GuardReport
 
 log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -31,6 +31,26 @@ class _CountersAtScrape(Collector):
         for label, value in self._values().items():
             family.add_metric([label], value)
         yield family
+
+
+class MeasuredOperation:
+    """One operation, from the beginning of a `with` to its end."""
+
+    __slots__ = ("_metrics", "_name", "_started")
+
+    def __init__(self, metrics: ReplicaMetrics, name: str) -> None:
+        self._metrics = metrics
+        self._name = name
+        self._started = time.perf_counter()
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        outcome = SUCCESS if kind is None else kind.__name__
+        self._metrics.ended(self._name, outcome, time.perf_counter() - self._started)
 
 
 class ReplicaMetrics:
@@ -76,6 +96,10 @@ class ReplicaMetrics:
             "Writes refused since they may have waited while this process stood still.",
             registry=self.registry,
         )
+        # What `labels` returns, which takes longer than counting does.
+        self._requests: dict[tuple[str, str, int], Histogram] = {}
+        self._outcomes: dict[tuple[str, str], Counter] = {}
+        self._durations: dict[str, Histogram] = {}
         self.expired = Counter("expired_services", "Instances that the sweep removed.", registry=self.registry)
 
     def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
@@ -88,22 +112,26 @@ class ReplicaMetrics:
 
     def request(self, endpoint: str, method: str, status: int, duration_s: float) -> None:
         """Count one HTTP request. `endpoint` is the template of its route, never its path."""
-        shown = method if method in METHODS else "other"
-        self.request_duration.labels(endpoint, shown, str(status)).observe(duration_s)
+        labels = (endpoint, method if method in METHODS else "other", status)
+        duration = self._requests.get(labels)
+        if duration is None:
+            duration = self._requests[labels] = self.request_duration.labels(*labels)
+        duration.observe(duration_s)
 
-    @contextmanager
-    def operation(self, name: str) -> Iterator[None]:
-        """Measure one operation; its outcome is `success`, or the class of the error that it raised."""
-        started = time.perf_counter()
-        outcome = SUCCESS
-        try:
-            yield
-        except BaseException as error:
-            outcome = type(error).__name__
-            raise
-        finally:
-            self.operations.labels(name, outcome).inc()
-            self.operation_duration.labels(name).observe(time.perf_counter() - started)
+    def operation(self, name: str) -> MeasuredOperation:
+        """Measure one operation in a `with`; its outcome is `success`, or the class of the error that it raised."""
+        return MeasuredOperation(self, name)
+
+    def ended(self, operation: str, outcome: str, duration_s: float) -> None:
+        """Count one operation."""
+        counter = self._outcomes.get((operation, outcome))
+        if counter is None:
+            counter = self._outcomes[operation, outcome] = self.operations.labels(operation, outcome)
+        counter.inc()
+        duration = self._durations.get(operation)
+        if duration is None:
+            duration = self._durations[operation] = self.operation_duration.labels(operation)
+        duration.observe(duration_s)
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format."""

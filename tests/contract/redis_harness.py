@@ -18,7 +18,8 @@ import redis
 
 from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Event, Registered, Renewed
-from registry_core.ports import Snapshot, Store, SystemClock
+from registry_core.ports.clock import SystemClock
+from registry_core.ports.store import Snapshot, Store
 from registry_core.store.redis.store import RedisStore
 from registry_core.store.redis.url import ServerAddress
 from registry_core.store.redis.watcher import MasterWatcher

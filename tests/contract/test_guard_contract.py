@@ -10,7 +10,8 @@ from registry_core.domain.events import Deregistered, Event, Expired, Registered
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.records import Instance, Status
 from registry_core.errors import NotFound
-from registry_core.ports import Beat, GuardReport
+from registry_core.ports.reports import GuardReport
+from registry_core.ports.store import Beat
 from tests.contract.harness import TERMS, StoreUnderTest
 from tests.samples import claim
 

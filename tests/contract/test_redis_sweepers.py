@@ -13,7 +13,8 @@ import pytest_asyncio
 from registry_core.domain.events import Expired, Registered
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.records import InstanceKey
-from registry_core.ports import Beat, SweepReport, SystemClock
+from registry_core.ports.clock import SystemClock
+from registry_core.ports.store import Beat, SweepReport
 from registry_core.store.redis.store import RedisStore
 from registry_core.store.redis.url import ServerAddress
 from registry_core.store.redis.watcher import MasterWatcher

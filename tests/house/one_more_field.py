@@ -54,14 +54,21 @@ def colours() -> Iterator[tuple[str, Any]]:
     instance = part("registry_core.domain.registration").admitted(checked, catalog, lambda _: False, now=1.0).instance
     yield "what the memory store keeps", instance.colour
     yield "what the Redis store sends", msgspec.json.decode(rows.claim_json(claim))["colour"]
-    yield "what stands in Redis", rows.instance_of(rows.value_of(instance, rows.Order(1, 1))).colour
+    yield "what stands in Redis", rows.stored_in(rows.value_of(instance, rows.Order(1, 1))).instance.colour
 
     lived = part("registry_core.domain.catalog").Lived(instance, 1.0)
     cursor = part("registry_core.watch.cursor")
     lines, reader = part("registry_core.watch.lines"), part("registry_core.watch.reader")
-    there = cursor.parse_cursor("0.e.1")
-    sent_lines = b"".join(lines.snapshot_lines([lived], reason="start", state="ready", cursor=there, digest=""))
-    (replaced,) = reader.WatchReader(cursor.Cursor()).feed(sent_lines)
+    line = lines.snapshot_line(
+        b"[" + lines.encoded_record(lived) + b"]",
+        reason="start",
+        first=True,
+        last=True,
+        state="ready",
+        cursor=cursor.parse_cursor("0.e.1"),
+        digest="",
+    )
+    (replaced,) = reader.WatchReader(cursor.Cursor()).feed(line)
     yield "what a watch brings", replaced.instances[0].instance.colour
 
     view = schemas.instance_view(instance, 1.0, 60.0)

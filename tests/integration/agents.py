@@ -18,7 +18,7 @@ from agent.sidecar import Sidecar
 from dns.forward_rules import NOBODY
 from registry_core.domain.records import Protocol, Registration
 from registry_core.domain.selection import WhenNonePass
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.settings import Listen
 from tests.integration.replicas import Answer
 

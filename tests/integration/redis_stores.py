@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from redis.asyncio import Redis
 
 from registry_core.domain.leases import LeaseTerms
-from registry_core.ports import SystemClock
+from registry_core.ports.clock import SystemClock
 from registry_core.store.redis.store import RedisStore
 from registry_core.store.redis.url import ServerAddress
 from registry_core.store.redis.watcher import MasterWatcher

@@ -15,13 +15,14 @@ import math
 from collections.abc import Iterable
 from typing import Any, Final
 
+import msgspec
 import structlog
 from redis.exceptions import ResponseError
 
-from registry_core.domain.events import Deregistered, Event, Expired, Position, Renewed
+from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.records import Instance, InstanceKey
 from registry_core.errors import StoreUnavailable
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.store.redis import rows
 from registry_core.store.redis.arrivals import Arrivals
 from registry_core.store.redis.failures import words_of
@@ -84,7 +85,7 @@ class Follower:
         self._renewals_ms = 0
         self._renewals_at = -math.inf
         self._confirmed_at = -math.inf
-        self._arrivals = Arrivals()
+        self.arrivals = Arrivals()
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
@@ -117,10 +118,6 @@ class Follower:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(most_s):
                 await self._settled.wait()
-
-    async def reached(self, epoch: str, revision: int) -> None:
-        """Return when that revision has been delivered, or a later epoch; after REACH_S anyway."""
-        await self._arrivals.reached(epoch, revision)
 
     def heard(self, key: InstanceKey, at_ms: int) -> None:
         """A lease was renewed through this store: deliver it, and not once more when it is read."""
@@ -253,16 +250,19 @@ class Follower:
                 self._journal.forget(key)
             case Deregistered(key=key):
                 self._journal.note(key, Written(order, None, entry.epoch), now)
-            case _:
-                instance = self._as_of(event)
-                if instance is not None and not instance.suspect:
-                    self._journal.note(event.key, Written(order, instance, instance.epoch), now)
+            case Registered(instance=instance):
+                if not instance.suspect:
+                    self._journal.note(instance.key, Written(order, instance, instance.epoch), now)
+            case StatusChanged(key=key, status=status):
+                before = self._before(key)
+                if before is not None and not before.suspect:
+                    instance = msgspec.structs.replace(before, status=status)
+                    self._journal.note(key, Written(order, instance, instance.epoch), now)
 
-    def _as_of(self, event: Event) -> Instance | None:
-        """Return the instance that an event is about, as it is after that."""
-        known = self._journal.latest(event.key)
-        before = known.instance if known is not None else self._feed.instance(self._shard, event.key)
-        return rows.after(event, before)
+    def _before(self, key: InstanceKey) -> Instance | None:
+        """Return an instance as it was before the event that is being read; None when it is not known."""
+        known = self._journal.latest(key)
+        return known.instance if known is not None else self._feed.instance(self._shard, key)
 
     async def _mend_stream(self, link: Link, ids: list[bytes]) -> None:
         """Take out of the stream what somebody else put there; read everything when it is not for that."""
@@ -359,4 +359,4 @@ class Follower:
     def _tell(self, position: Position) -> None:
         """Note that everything up to `position` was delivered, and wake who waits for it."""
         self._position = position
-        self._arrivals.tell(position)
+        self.arrivals.tell(position)

@@ -18,7 +18,7 @@ import structlog
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from registry_core.errors import StoreUnavailable
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.store.redis import rows
 from registry_core.store.redis.journal import Journal
 from registry_core.store.redis.link import OPEN_S, Life, Link

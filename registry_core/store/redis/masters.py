@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.store.redis.url import ONLY_SHARD, RedisSettings
 from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.supervision import Background

@@ -17,7 +17,7 @@ import structlog
 from registry_core.domain.breaker import Admitted, Breaker, BreakerState, Rejected, Seen
 from registry_core.domain.selection import Random
 from registry_core.errors import NotReplicated, Overloaded, StoreUnavailable
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.store.redis.failures import FailureAction, seen_by, unavailable, verdict_on
 from registry_core.store.redis.lives import Lives
 from registry_core.store.redis.scripts import ScriptName
@@ -151,8 +151,10 @@ class WriteQueue:
 
     def _record(self, admitted: Admitted, seen: Seen) -> None:
         now = self._clock.monotonic()
-        before = self.breaker.at(now).state
-        self.breaker = self.breaker.recorded(admitted, seen, now)
+        recorded = self.breaker.recorded(admitted, seen, now)
+        if recorded is self.breaker:
+            return
+        before, self.breaker = self.breaker.at(now).state, recorded
         if self.breaker.state is BreakerState.CLOSED:
             self._not_closed_since = None
         elif self._not_closed_since is None:

@@ -111,9 +111,9 @@ async def looked_up(link: Link, prefix: str, shard: int, epoch: str, entry: Stre
     try:
         if value is None:
             return msgspec.structs.replace(entry, event=Deregistered(position, rows.key_of(field)))
-        instance = rows.instance_of(value)
-        event = Registered(position, instance, float(heard or 0) / 1000)
-        return StreamEntry(entry.revision, field, event, rows.order_in(value), instance.epoch)
+        stored = rows.stored_in(value)
+        event = Registered(position, stored.instance, float(heard or 0) / 1000)
+        return StreamEntry(entry.revision, field, event, stored.order, stored.instance.epoch)
     except (ValueError, msgspec.MsgspecError) as error:
         return rows.unreadable(field, error)
 

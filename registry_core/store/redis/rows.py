@@ -51,6 +51,13 @@ class Order(msgspec.Struct, frozen=True, gc=False):
         return (self.life, self.revision) > (other.life, other.revision)
 
 
+class StoredRecord(msgspec.Struct, frozen=True, gc=False):
+    """What a value holds: an instance, and the order of the write that made it; None when the release before did."""
+
+    instance: Instance
+    order: Order | None
+
+
 class Unreadable(msgspec.Struct, frozen=True):
     """One entry of the shard that cannot be read: where it stands, and why. `label` is "" when no service is named."""
 
@@ -107,19 +114,15 @@ def value_of(instance: Instance, order: Order) -> bytes:
 
 
 @functools.lru_cache(maxsize=REMEMBERED_VALUES)
-def instance_of(value: bytes) -> Instance:
-    """Return the instance that a value holds. Raises ValueError when it holds none.
+def stored_in(value: bytes) -> StoredRecord:
+    """Return what a value holds. Raises ValueError when it holds no instance.
 
     Remembered for a while: the answer to a write, its acknowledgement and its event are the same bytes.
     """
     line, _, json = value.partition(b"\n")
-    return _instance(line, json)
-
-
-def order_in(value: bytes) -> Order | None:
-    """Return the order of the write that made a value; None when the release before made it."""
-    at = value.rfind(_ORDER_MEMBER)
-    return _order(value[at + len(_ORDER_MEMBER) : -2]) if at >= 0 and value.endswith(b'"}') else None
+    at = json.rfind(_ORDER_MEMBER)
+    order = _order(json[at + len(_ORDER_MEMBER) : -2]) if at >= 0 and json.endswith(b'"}') else None
+    return StoredRecord(_instance(line, json), order)
 
 
 def _order(text: bytes) -> Order | None:
@@ -197,11 +200,10 @@ def entry_of(shard: int, epoch: str, id_: bytes, entry: Mapping[bytes, bytes]) -
         key, position = key_of(field), Position(shard, epoch, revision)
         match entry.get(b"t"):
             case b"registered":
-                value = entry[b"v"]
-                instance = instance_of(value)
-                _check_key(instance, key)
-                event: Event | None = Registered(position, instance, int(entry[b"h"]) / 1000)
-                return StreamEntry(revision, field, event, order_in(value), instance.epoch)
+                stored = stored_in(entry[b"v"])
+                _check_key(stored.instance, key)
+                event: Event | None = Registered(position, stored.instance, int(entry[b"h"]) / 1000)
+                return StreamEntry(revision, field, event, stored.order, stored.instance.epoch)
             case b"status_changed":
                 status = _status_of(entry[b"s"])
                 event = StatusChanged(position, key, status)
@@ -220,17 +222,6 @@ def entry_of(shard: int, epoch: str, id_: bytes, entry: Mapping[bytes, bytes]) -
 def paired(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     """Return the fields of an entry of the stream, which come as one list."""
     return dict(zip(flat[::2], flat[1::2], strict=False))
-
-
-def after(event: Event, before: Instance | None) -> Instance | None:
-    """Return the instance that an event is about, as it is after that; None when that is not known."""
-    match event:
-        case Registered(instance=instance):
-            return instance
-        case StatusChanged(status=status) if before is not None:
-            return msgspec.structs.replace(before, status=status)
-        case _:
-            return None
 
 
 def ms(seconds: float) -> str:

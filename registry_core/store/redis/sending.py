@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from registry_core.domain.breaker import Seen
 from registry_core.errors import NotReplicated, StoreUnavailable
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.store.redis.failures import FailureAction, is_answer, seen_by, unavailable, verdict_on
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.lives import Lives

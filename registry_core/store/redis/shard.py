@@ -9,8 +9,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import msgspec
-
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.order import fenced, late
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
@@ -18,7 +16,9 @@ from registry_core.domain.registration import name_taken
 from registry_core.domain.restoration import RestoreOutcome
 from registry_core.domain.selection import Random
 from registry_core.errors import Fenced, Late, NotFound
-from registry_core.ports import Beat, BeatResult, Clock, ShardReport
+from registry_core.ports.clock import Clock
+from registry_core.ports.reports import ShardReport
+from registry_core.ports.store import Beat, BeatResult, Grant
 from registry_core.store.redis import rows
 from registry_core.store.redis.follower import Follower
 from registry_core.store.redis.journal import Journal, Written
@@ -41,14 +41,6 @@ _NOTED: Final = (
     ScriptName.DEREGISTER,
     ScriptName.EVICT,
 )
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """What a registration led to in its shard. `changed` False: only its lease was renewed."""
-
-    instance: Instance
-    created: bool
-    changed: bool
 
 
 class AddressTaken(Exception):
@@ -80,6 +72,7 @@ class Shard:
         self.number = number
         self.masters = masters
         self._terms = terms
+        self._ttl_ms = rows.ms(terms.ttl_s)
         self._clock = clock
         self._journal = Journal()
         lives = Lives(masters, prefix, self._journal, clock, unknown_s=terms.ttl_s)
@@ -93,6 +86,7 @@ class Shard:
             clock=clock,
             background=background,
         )
+        self._arrivals = self.follower.arrivals
         self.queue = WriteQueue(
             masters,
             lives,
@@ -167,22 +161,21 @@ class Shard:
         result = write.result
         if write.name not in _NOTED or result[0] != b"ok":
             return
-        key, now = rows.key_of(_bytes(write.arguments[0])), self._clock.monotonic()
+        now = self._clock.monotonic()
         if write.name in (ScriptName.DEREGISTER, ScriptName.EVICT):
             epoch, order = rows.removal_of(result[4])
             if order is not None:
-                self._journal.note(key, Written(order, None, epoch), now)
+                self._journal.note(rows.key_of(_bytes(write.arguments[0])), Written(order, None, epoch), now)
             return
-        order = rows.order_in(result[3])
-        if order is not None:
-            instance = rows.instance_of(result[3])
-            self._journal.note(key, Written(order, instance, instance.epoch), now)
+        stored = rows.stored_in(result[3])
+        if stored.order is not None:
+            self._journal.note(stored.instance.key, Written(stored.order, stored.instance, stored.instance.epoch), now)
 
     # -- writes
 
-    async def register(self, claim: Registration, *, sequence: int | None, may_displace: bool) -> Stored:
+    async def register(self, claim: Registration, *, sequence: int | None, may_displace: bool) -> Grant:
         """Store `claim`. Raises Conflict for its name, AddressTaken for its address, Fenced, Late, Unavailable."""
-        result = await self._call(
+        result = await self.queue.call(
             ScriptName.REGISTER,
             rows.field_of(claim.key),
             claim.service_name,
@@ -190,7 +183,7 @@ class Shard:
             _number(claim.epoch),
             claim.status.value,
             rows.claim_json(claim),
-            rows.ms(self._terms.ttl_s),
+            self._ttl_ms,
             _number(sequence),
             "1" if may_displace else "0",
         )
@@ -202,14 +195,14 @@ class Shard:
             case b"address":
                 raise AddressTaken(rows.key_of(result[1]))
         _, epoch, revision, value, created, now_ms, changed = result
-        await self.follower.reached(epoch.decode(), int(revision))
+        await self._arrivals.reached(epoch.decode(), int(revision))
         if changed == b"0" and now_ms != b"0":
             self.follower.heard(claim.key, int(now_ms))
-        return Stored(rows.instance_of(value), created == b"1", changed == b"1")
+        return Grant(rows.stored_in(value).instance, created == b"1", self._terms.ttl_s)
 
     async def restore(self, saved: Instance) -> RestoreOutcome:
         """Bring back `saved`. Raises Conflict for its name, AddressTaken for its address, Unavailable."""
-        result = await self._call(
+        result = await self.queue.call(
             ScriptName.RESTORE,
             rows.field_of(saved.key),
             saved.service_name,
@@ -226,7 +219,7 @@ class Shard:
                 raise AddressTaken(rows.key_of(result[1]))
             case b"held":
                 return RestoreOutcome.PRESENT if int(result[1]) == saved.epoch else RestoreOutcome.NEWER
-        await self.follower.reached(result[1].decode(), int(result[2]))
+        await self._arrivals.reached(result[1].decode(), int(result[2]))
         return RestoreOutcome.RESTORED
 
     async def renew(self, beats: Sequence[Beat], labels: Sequence[str]) -> list[BeatResult]:
@@ -234,8 +227,8 @@ class Shard:
         arguments: list[str] = []
         for beat, label in zip(beats, labels, strict=True):
             arguments += [label, beat.instance_id or "", _number(beat.epoch)]
-        epoch, revision, now_ms, *outcomes = await self._call(ScriptName.RENEW, *arguments)
-        await self.follower.reached(epoch.decode(), int(revision))
+        epoch, revision, now_ms, *outcomes = await self.queue.call(ScriptName.RENEW, *arguments)
+        await self._arrivals.reached(epoch.decode(), int(revision))
         results: list[BeatResult] = []
         for outcome, field in zip(outcomes[::2], outcomes[1::2], strict=True):
             key = rows.key_of(field) if field else None
@@ -246,14 +239,14 @@ class Shard:
 
     async def set_status(self, key: InstanceKey, status: Status, epoch: int | None, sequence: int | None) -> Instance:
         """Change a status. Raises NotFound, Fenced, Late, Unavailable."""
-        result = await self._call(
+        result = await self.queue.call(
             ScriptName.SET_STATUS, rows.field_of(key), status.value, _number(epoch), _number(sequence)
         )
         return await self._changed(key, epoch, sequence, result)
 
     async def deregister(self, key: InstanceKey, epoch: int | None, sequence: int | None = None) -> Instance:
         """Take an instance out, and return its last record. Raises NotFound, Fenced, Late, Unavailable."""
-        result = await self._call(ScriptName.DEREGISTER, rows.field_of(key), _number(epoch), _number(sequence))
+        result = await self.queue.call(ScriptName.DEREGISTER, rows.field_of(key), _number(epoch), _number(sequence))
         return await self._changed(key, epoch, sequence, result)
 
     async def evict(self, holder: InstanceKey, address: str, *, may_displace: bool) -> bool:
@@ -261,12 +254,12 @@ class Shard:
 
         Raises Unavailable.
         """
-        result = await self._call(
-            ScriptName.EVICT, rows.field_of(holder), address, rows.ms(self._terms.ttl_s), "1" if may_displace else "0"
+        result = await self.queue.call(
+            ScriptName.EVICT, rows.field_of(holder), address, self._ttl_ms, "1" if may_displace else "0"
         )
         if result[0] == b"living":
             return False
-        await self.follower.reached(result[1].decode(), int(result[2]))
+        await self._arrivals.reached(result[1].decode(), int(result[2]))
         return True
 
     async def _changed(
@@ -281,11 +274,8 @@ class Shard:
                 )
             case b"fenced" | b"late":
                 raise _refusal(key, epoch, sequence, result)
-        await self.follower.reached(result[1].decode(), int(result[2]))
-        return rows.instance_of(result[3])
-
-    async def _call(self, name: ScriptName, *arguments: str | bytes) -> list[bytes]:
-        return await self.queue.call(name, *arguments)
+        await self._arrivals.reached(result[1].decode(), int(result[2]))
+        return rows.stored_in(result[3]).instance
 
 
 def _number(value: int | None) -> str:

@@ -21,7 +21,9 @@ from registry_core.domain.registration import address_taken
 from registry_core.domain.restoration import RestoreOutcome, outcome_of
 from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, SettingsError, StoreUnavailable, Unavailable
-from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, Snapshot, SweepReport
+from registry_core.ports.clock import Clock
+from registry_core.ports.reports import GuardReport, ShardReport
+from registry_core.ports.store import Beat, BeatResult, Feed, Grant, Snapshot, SweepReport
 from registry_core.store.redis.merge import Merge
 from registry_core.store.redis.old_copies import OldCopies
 from registry_core.store.redis.parts import differences, parts, shed
@@ -145,12 +147,12 @@ class RedisStore:
         """Store `claim` and start its lease. Raises Conflict, Fenced, Late, Unavailable."""
         self._started()
         shard = self._home(claim.key)
-        await self._make_room(claim, shard, may_displace=may_displace)
+        if len(self._shards) > 1:
+            await self._make_room(claim, shard, may_displace=may_displace)
         try:
-            stored = await shard.register(claim, sequence=sequence, may_displace=may_displace)
+            return await shard.register(claim, sequence=sequence, may_displace=may_displace)
         except AddressTaken as taken:
             raise address_taken(claim.host, claim.port, taken.holder) from None
-        return Grant(stored.instance, stored.created, self._terms.ttl_s)
 
     async def restore(self, saved: Instance) -> RestoreOutcome:
         """Bring back `saved`, with a lease that starts now. Raises Conflict, Unavailable."""
@@ -181,8 +183,6 @@ class RedisStore:
         Across shards nothing is atomic: two newcomers to one address, at two replicas within the time that an event
         takes, may both be let in.
         """
-        if len(self._shards) == 1:
-            return
         address = claim.address
         for lived in self._merge.at_address(address):
             holder = lived.instance.key
@@ -320,12 +320,15 @@ class RedisStore:
     def shard_events(self, events: list[Event]) -> None:
         """Take what happened in a shard, and deliver it."""
         told: list[Event] = []
+        reached: Position | None = None  # all of them are of one shard
         for event in events:
             told.append(self._merge.apply(event))
             if self._aside is not None:
                 self._aside.apply(told[-1])
             if not isinstance(event, Renewed):
-                self._cursor = self._cursor.moved_to(event.position)
+                reached = event.position
+        if reached is not None:
+            self._cursor = self._cursor.moved_to(reached)
         if self._delivering and self._feed is not None:
             self._feed.apply(told)
 

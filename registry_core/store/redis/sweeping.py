@@ -16,7 +16,8 @@ from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey
 from registry_core.domain.selection import Random
 from registry_core.errors import StoreUnavailable
-from registry_core.ports import GuardReport, SweepReport
+from registry_core.ports.reports import GuardReport
+from registry_core.ports.store import SweepReport
 from registry_core.store.redis import rows
 from registry_core.store.redis.follower import Follower
 from registry_core.store.redis.queue import WriteQueue
@@ -97,7 +98,7 @@ class Sweeper:
             )
             if result[0] == b"stale":
                 break
-            await self._follower.reached(result[1].decode(), int(result[2]))
+            await self._follower.arrivals.reached(result[1].decode(), int(result[2]))
             fields = [rows.key_of(field) for field in result[5:]]
             gone += fields[: int(result[3])]
             turned += fields[int(result[3]) :]

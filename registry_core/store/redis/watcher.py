@@ -23,7 +23,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from registry_core.errors import SettingsError, StoreUnavailable
-from registry_core.ports import Clock, PoolReport, SystemClock
+from registry_core.ports.clock import Clock, SystemClock
+from registry_core.ports.reports import PoolReport
 from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest, promoted_since, to_repoint
 from registry_core.store.redis.diagnosis import NO_ANSWER_YET, lasting_fault, why_no_master
 from registry_core.store.redis.hastening import repoint

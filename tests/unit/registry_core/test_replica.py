@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import StoreUnavailable
-from registry_core.ports import SweepReport
+from registry_core.ports.store import SweepReport
 from registry_core.replica import SWEEP_OVERDUE_S, Replica
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.settings import Listen

@@ -225,7 +225,7 @@ async def test_what_is_no_http_is_answered_and_disturbs_nobody(agent: Frozen) ->
 
 
 async def test_a_failure_of_ours_is_a_problem_and_not_the_end(agent: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent.sidecar.lookups, "names", lambda: 1 / 0)
+    monkeypatch.setattr(agent.sidecar.view, "names", lambda: 1 / 0)
     with capture_logs() as lines:
         answer = await agent.get("/services")
     assert (answer.status, answer.body["error"]) == (500, "InternalError")

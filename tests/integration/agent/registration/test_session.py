@@ -18,7 +18,7 @@ from agent.registration.session import Session, SessionSettings
 from agent.registries.client import RegistryClient, RegistryReply
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import InstanceKey, Registration, Status
-from registry_core.ports import SystemClock
+from registry_core.ports.clock import SystemClock
 from registry_core.resolution import HostResolver, Resolver
 from tests.programs import eventually
 from tests.samples import claim

@@ -19,7 +19,7 @@ from agent.settings.settings import read_agent_settings
 from dns.forward_rules import read_rules
 from dns.forwarding import Forwarder
 from registry_core.errors import SettingsError, StoreUnavailable
-from registry_core.ports import SystemClock
+from registry_core.ports.clock import SystemClock
 from registry_core.settings import Listen
 from tests.foreign import reply_to
 from tests.integration.agents import QUICK, becomes, spec, stand_in, standing

@@ -16,7 +16,7 @@ from agent.view.lru import ViewLimits
 from agent.view.view import AgentView
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Position, Registered
-from registry_core.ports import SystemClock
+from registry_core.ports.clock import SystemClock
 from registry_core.supervision import Background
 from registry_core.watch.cursor import cursor_of
 from tests.integration.agents import QUICK, AgentUnderTest, becomes, standing

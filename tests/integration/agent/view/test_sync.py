@@ -18,7 +18,7 @@ from agent.view.sync import WatchSync
 from agent.view.view import AgentView
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Position
-from registry_core.ports import SystemClock
+from registry_core.ports.clock import SystemClock
 from registry_core.settings import Listen
 from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor, cursor_of

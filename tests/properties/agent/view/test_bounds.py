@@ -17,7 +17,7 @@ from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import label_of
 from registry_core.domain.records import InstanceKey, Status
 from registry_core.errors import CallerError
-from registry_core.ports import Beat
+from registry_core.ports.store import Beat
 from registry_core.store.memory import MemoryStore
 from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor

@@ -18,7 +18,7 @@ from registry_core.api.view import ReplicaView
 from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.records import Instance, InstanceKey, Status
-from registry_core.ports import Snapshot
+from registry_core.ports.store import Snapshot
 from registry_core.watch.changes import Happened, Replaced, WatchChange
 from registry_core.watch.cursor import Cursor, cursor_of
 from registry_core.watch.reader import BrokenStream, WatchReader

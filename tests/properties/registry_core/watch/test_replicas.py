@@ -20,7 +20,7 @@ from registry_core.api.view import ReplicaView
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, StatusChanged
 from registry_core.domain.records import Instance, Status
-from registry_core.ports import Snapshot
+from registry_core.ports.store import Snapshot
 from registry_core.watch.changes import Happened, Replaced
 from registry_core.watch.cursor import Cursor, cursor_of
 from registry_core.watch.limits import FIRST_PROTOCOL, PROTOCOL

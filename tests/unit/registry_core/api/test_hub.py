@@ -17,7 +17,7 @@ from registry_core.domain.events import Deregistered, Position, Registered, Rene
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import Overloaded
-from registry_core.ports import Beat, Snapshot
+from registry_core.ports.store import Beat, Snapshot
 from registry_core.store.memory import MemoryStore
 from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor, cursor_of, parse_cursor

@@ -12,7 +12,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from registry_core.domain.records import InstanceKey, Status
-from registry_core.ports import Beat
+from registry_core.ports.store import Beat
 from registry_core.store.redis import follower as follower_module
 from registry_core.store.redis import shard as shard_module
 from registry_core.store.redis.store import RedisStore

@@ -17,7 +17,8 @@ from registry_core.domain.events import Deregistered, Registered
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.sharding import shard_of
 from registry_core.errors import NotFound, StoreUnavailable
-from registry_core.ports import Snapshot, SystemClock
+from registry_core.ports.clock import SystemClock
+from registry_core.ports.store import Snapshot
 from registry_core.store.redis import parts as parts_module
 from registry_core.store.redis import reading, rows
 from registry_core.store.redis import store as store_module

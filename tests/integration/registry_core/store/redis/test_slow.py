@@ -15,7 +15,7 @@ from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.selection import Random
 from registry_core.domain.sharding import shard_of
 from registry_core.errors import StoreUnavailable
-from registry_core.ports import Clock, SystemClock
+from registry_core.ports.clock import Clock, SystemClock
 from registry_core.store.redis.store import RedisStore
 from registry_core.store.redis.url import ServerAddress
 from registry_core.store.redis.watcher import MasterWatcher

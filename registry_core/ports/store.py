@@ -1,44 +1,18 @@
-"""What the core asks of the outside world, as Protocols. Adapters stand under `store/` and `agent/`."""
+"""Where registrations live, as the registry's faces see it: what is asked of a store, and what it delivers."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 
-from registry_core.domain import records
-from registry_core.domain.breaker import BreakerState
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Event
-from registry_core.domain.guard import GuardPhase
-from registry_core.domain.records import Instance, InstanceKey, Registration, Service, Status
+from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.restoration import RestoreOutcome
+from registry_core.ports.reports import GuardReport, ShardReport
 from registry_core.watch.cursor import Cursor
-
-
-class Clock(Protocol):
-    """Two clocks, for two purposes."""
-
-    def monotonic(self) -> float:
-        """Seconds that never jump: for leases, ages and timeouts."""
-        ...
-
-    def wall(self) -> float:
-        """Unix seconds: for what people read, and never to decide anything."""
-        ...
-
-
-class SystemClock:
-    """The clocks of this machine."""
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def wall(self) -> float:
-        return time.time()
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -112,51 +86,6 @@ class SweepReport(msgspec.Struct, frozen=True):
     suspected: tuple[InstanceKey, ...] = ()
     spared: bool = False  # somebody who is due waits for the next sweep, which should be soon
     unswept: tuple[tuple[str, str], ...] = ()  # the shards that could not be swept, each with the reason
-
-
-class GuardReport(msgspec.Struct, frozen=True):
-    """How the mass-expiry guard of one shard stands."""
-
-    shard: str
-    phase: GuardPhase
-    instances: int
-    suspects: int
-    held_s: float  # since it began to hold; 0 when it is clear
-    releases_in_s: float | None  # until it lets go by itself; None when it does not hold
-    budget_per_minute: float  # how many may go in a minute once it lets go
-
-
-class PoolReport(msgspec.Struct, frozen=True):
-    """The connections to the master of one shard."""
-
-    in_use: int
-    idle: int
-    most: int
-
-
-class ShardReport(msgspec.Struct, frozen=True):
-    """How one shard of a store that is not in this process stands.
-
-    `set_aside` counts the entries that cannot be read: nothing is answered from them, and a lookup that one of them
-    might answer is refused with 503. `notes` say what an operator should change about the servers of the shard.
-    """
-
-    shard: str
-    master: str  # host:port; "" when none is known
-    problem: str  # in words for people; "" when all is well
-    epoch: str
-    revision: int
-    age_s: float | None  # since it last confirmed that everything was delivered; None when it never did
-    writes_waiting: int
-    breaker: BreakerState
-    breaker_failures: int  # in a row
-    last_failure: str
-    last_failure_at: float | None  # Unix seconds
-    not_closed_s: float  # since its breaker opened without closing again; 0 while it is closed
-    latency_ms: float | None  # of the master's latest answers; None when none is known
-    connection_pool: PoolReport | None  # None when no master is known
-    set_aside: int = 0
-    notes: tuple[str, ...] = ()
 
 
 class Store(Protocol):
@@ -248,82 +177,4 @@ class Store(Protocol):
 
     async def snapshot(self) -> Snapshot:
         """Return everything there is, with the cursor from which events go on."""
-        ...
-
-
-class StaticServices(Protocol):
-    """What is said of services outside of the registry: in the environment, in a file."""
-
-    def find(self, name: str) -> Service | None:
-        """Return the service of that name, in either spelling of '_' and '-', or None."""
-        ...
-
-    def by_short(self, short: str) -> Instance | None:
-        """Return the instance whose short id is `short`, or None."""
-        ...
-
-
-class LocalView(Protocol):
-    """What the faces of an agent (DNS, localhost HTTP) answer from. In memory; nothing of it waits."""
-
-    @property
-    def catalog(self) -> Catalog:
-        """All that is held. The same object for ever; it changes in place."""
-        ...
-
-    def find(self, name: str) -> Service | None:
-        """Return the service of that name, in either spelling, and take note that it was asked for.
-
-        What is said of it elsewhere, when the catalogue does not have it. None also for one that `lacks` names.
-        """
-        ...
-
-    def lacks(self, name: str) -> bool:
-        """Whether there is such a service, and it is not held: the fleet is larger than the view may be."""
-        ...
-
-    def fetch(self, name: str) -> asyncio.Future[None] | None:
-        """Begin to read a service that is lacking; the future ends, without a word, when `find` may have it.
-
-        None: it is not lacking, or nobody can be asked now. What the future is waited for is bounded.
-        """
-        ...
-
-    def labels(self) -> Collection[str]:
-        """Return the labels of all services, also of those that are lacking."""
-        ...
-
-    def transports(self, label: str) -> frozenset[records.Protocol]:
-        """Return TCP, UDP or both: what the service is reached by. Nothing for what there is not."""
-        ...
-
-    @property
-    def holds_all(self) -> bool:
-        """Whether no service is lacking."""
-        ...
-
-    @property
-    def static_services(self) -> StaticServices:
-        """What is said elsewhere of services that the catalogue does not have; nothing while it is complete."""
-        ...
-
-    @property
-    def complete(self) -> bool:
-        """Whether a name that is missing is known not to exist.
-
-        False until everything has been read once, and while the registry is warming: a missing name
-        is then unknown, and the answer says "cannot tell" (SERVFAIL, 503), never "no" (NXDOMAIN, 404).
-        """
-        ...
-
-    def age_s(self) -> float:
-        """Seconds since the registry last confirmed the view; 0 while its watch is live."""
-        ...
-
-    def subscribe(self, listener: Callable[[frozenset[str]], None]) -> None:
-        """Have `listener` called, at once and in order, with the labels of services that changed.
-
-        The empty set says that `complete` or the freshness class changed, so that every answer made
-        before may be wrong.
-        """
         ...
