@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import itertools
 import logging
 import random
@@ -51,13 +50,12 @@ from agent.view.sync import WatchSync
 from agent.view.view import AgentView
 from dns.forward_rules import ForwardRules
 from dns.forwarding import Forwarder
+from dns.listening import serve_dns
 from dns.responder import DnsSettings, Responder
-from dns.tcp import TcpServer, serve_tcp
-from dns.udp import UdpServer, serve_udp
 from registry_core.api.connections import ConnectionLimits, Connections
-from registry_core.errors import CannotListen
+from registry_core.listening import listening
 from registry_core.ports.clock import Clock, SystemClock
-from registry_core.resolution import HostResolver, ServerResolver, addresses_to_listen_on
+from registry_core.resolution import HostResolver, ServerResolver
 from registry_core.settings import Listen
 from registry_core.supervision import Background, end
 
@@ -68,6 +66,8 @@ BACK_AT_ONCE: Final = 64
 LOCATE_EVERY_S: Final = 60.0
 LAST_SAVE_S: Final = 1.0
 SHUTDOWN_S: Final = 1.0
+# For the background work to end, each time that it is waited for: nothing there waits for anybody as it ends.
+END_S: Final = 0.5
 # How long a farewell may take: with the registry there, and when it is known to be away.
 FAREWELL_S: Final = 5.0
 FAREWELL_AWAY_S: Final = 1.0
@@ -166,7 +166,7 @@ class Sidecar:
 
     async def start(self) -> None:
         """Start everything; wait for nobody. Raises CannotListen when a port cannot be had."""
-        self._stack.push_async_callback(self._background.close)  # the last of all, for what was not ended before
+        self._stack.push_async_callback(self._background.close, END_S)  # the last of all, for what was not ended before
         try:
             await self._remember()
             await self._serve_dns()
@@ -224,25 +224,12 @@ class Sidecar:
         await self._asker.start()
         self._stack.push_async_callback(self._asker.close)
         where = self.settings.dns_listen
-        # With port 0 the system chooses one for UDP, which may be taken for TCP: then another is tried.
-        for attempt in range(20 if where.port == 0 else 1):
-            try:
-                udp: UdpServer = await serve_udp(self.responder, where.host, where.port)
-            except OSError as error:
-                raise _cannot_listen(where, "DNS", error) from error
-            try:
-                tcp: TcpServer = await serve_tcp(self.responder, where.host, udp.port)
-            except OSError as error:
-                udp.close()
-                if where.port != 0 or attempt == 19:
-                    raise _cannot_listen(where, "DNS over TCP", error) from error
-                continue
-            self._stack.callback(udp.close)
-            self._stack.push_async_callback(tcp.close)
-            self.dns_listen = Listen(where.host, udp.port)
-            self._asker.listens_on(where.host, udp.port)
-            self.about.answers_on(udp)
-            return
+        udp, tcp = await serve_dns(self.responder, where)
+        self._stack.callback(udp.close)
+        self._stack.push_async_callback(tcp.close)
+        self.dns_listen = Listen(where.host, udp.port)
+        self._asker.listens_on(where.host, udp.port)
+        self.about.answers_on(udp)
 
     async def _serve_http(self) -> None:
         where = self.settings.http_listen
@@ -252,12 +239,7 @@ class Sidecar:
         self._stack.push_async_callback(runner.cleanup)
         serve = runner.server
         assert serve is not None  # set by setup()
-        try:
-            server = await asyncio.get_running_loop().create_server(
-                self._connections.guarding(serve), await addresses_to_listen_on(where.host), where.port, backlog=1024
-            )
-        except OSError as error:
-            raise _cannot_listen(where, "HTTP", error) from error
+        server = await listening(self._connections.guarding(serve), where, "HTTP")
         self._stack.callback(server.close)
         self.http_listen = Listen(where.host, server.sockets[0].getsockname()[1])
 
@@ -338,7 +320,7 @@ class Sidecar:
             tasks.append(keep("snapshot", self.keeper.run))
         if self.reloader is not None:
             tasks.append(keep("reload", self.reloader.run))
-        self._stack.push_async_callback(end, tasks)
+        self._stack.push_async_callback(end, tasks, END_S)
         self._stack.push_async_callback(self.session.close)
         self.session.start()
 
@@ -393,8 +375,3 @@ class Sidecar:
             if number % TIDY_EVERY_TICKS == 0:
                 for label in self.view.tidy(BACK_AT_ONCE):
                     loader.begin(label)
-
-
-def _cannot_listen(where: Listen, what: str, error: OSError) -> CannotListen:
-    known = {errno.EADDRINUSE: "the port is taken", errno.EACCES: "not allowed"}
-    return CannotListen(f"cannot listen on {where} for {what}: {known.get(error.errno or 0, str(error))}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -54,11 +53,12 @@ from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
-from registry_core.errors import CannotListen, StoreUnavailable, Unavailable
+from registry_core.errors import StoreUnavailable, Unavailable
+from registry_core.listening import listening
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.store import Store
 from registry_core.replica_settings import ReplicaSettings
-from registry_core.resolution import Resolver, addresses_to_listen_on
+from registry_core.resolution import Resolver
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
 from registry_core.supervision import Background, end
@@ -217,15 +217,9 @@ class Replica:
         return Listen(self.settings.listen.host, self._server.sockets[0].getsockname()[1])
 
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
-        where = self.settings.listen
         serve = runner.server
         assert serve is not None  # set by setup()
-        try:
-            return await asyncio.get_running_loop().create_server(
-                self._connections.guarding(serve), await addresses_to_listen_on(where.host), where.port, backlog=1024
-            )
-        except OSError as error:
-            raise CannotListen(f"cannot listen on {where}: {_reason(error)}") from error
+        return await listening(self._connections.guarding(serve), self.settings.listen)
 
     # -- what goes on by itself
 
@@ -395,7 +389,3 @@ def _store(
 def _known(sampler: SystemSampler, field: str) -> float:
     sample = sampler.latest
     return float("nan") if sample is None else float(getattr(sample, field))
-
-
-def _reason(error: OSError) -> str:
-    return {errno.EADDRINUSE: "the port is taken", errno.EACCES: "not allowed"}.get(error.errno or 0, str(error))

@@ -147,8 +147,15 @@ class Background:
             known.restarts += 1
 
     async def _once(self, task: str, known: _Watched, work: Work) -> None:
+        # In this very task, so that whoever cancels it stops the work before its next step.
         try:
             await work()
+        except asyncio.CancelledError as error:
+            own = asyncio.current_task()
+            if own is None or own.cancelling():
+                raise
+            # Nobody asked it to end: what it waited for was cancelled.
+            known.died(task, error, self._clock.monotonic(), None)
         except Exception as error:  # noqa: BLE001 - the top of a task that nobody waits for
             known.died(task, error, self._clock.monotonic(), None)
 
@@ -157,7 +164,7 @@ async def _life(work: Work) -> BaseException | None:
     """Run `work` to its end, and return what it died of, or None when it returned. A cancellation is passed on."""
     # In a task of its own: what it does to itself (a task group of Python 3.11 leaves a mark in the task whose child
     # failed) is not to be mistaken for the word that it is to end.
-    life = asyncio.create_task(work())
+    life = asyncio.create_task(_started(work))
     is_to_end = False
     while not life.done():
         try:
@@ -169,6 +176,10 @@ async def _life(work: Work) -> BaseException | None:
         raise asyncio.CancelledError
     # Nobody asked it to end: what it waited for was cancelled.
     return asyncio.CancelledError("it waited for what was cancelled") if life.cancelled() else life.exception()
+
+
+async def _started(work: Work) -> None:
+    await work()  # here, so that one that cannot even be called dies as any other
 
 
 def restart_in_s(deaths: int, most_s: float = RESTART_MOST_S) -> float:

@@ -267,6 +267,8 @@ class Session:
 
     def _dispatch(self, now: float) -> float:
         """Begin what is due, and return how many seconds there is nothing to do."""
+        if self._closing:  # nothing may be registered after the farewell has begun
+            return IDLE_S
         next_at = now + IDLE_S
         for key, member in self._members.items():
             if key.label in self._news:

@@ -86,12 +86,9 @@ class RegistryProbes:
 
     async def run(self) -> None:
         """Ask each now and then, until cancelled."""
-        try:
-            while True:
-                await self._ask_those_due()
-                await asyncio.sleep(_TURN_S)
-        finally:
-            await self.close()
+        while True:
+            await self._ask_those_due()
+            await asyncio.sleep(_TURN_S)
 
     async def close(self) -> None:
         """End what is asked at the moment."""

@@ -138,6 +138,16 @@ async def test_a_loop_that_dies_is_begun_again(
     assert not task.done()
 
 
+async def test_what_cannot_even_be_called_dies_as_any_other(background: Background, waits: Waits) -> None:
+    def breaks() -> Coroutine[Any, Any, None]:
+        raise TypeError("it lacks an argument")
+
+    waits.most = 3
+    background.keep("sync", breaks)
+    await turns()
+    assert background.report()[0].failures == 4
+
+
 async def test_a_loop_that_is_meant_to_end_is_not_begun_again(background: Background) -> None:
     loop = Loop(dies, returns)
     task = background.keep("namespace", loop, ends=True)
@@ -233,8 +243,10 @@ async def test_what_runs_once_is_not_begun_again_and_its_death_is_seen(backgroun
     assert loop.lives == 1
     assert background.report()[0].failures == 1
     assert [(log["event"], log["again_in_s"]) for log in logs] == [("background_task_died", None)]
+    await background.begin("load", waits_for_what_is_cancelled)
+    assert background.report()[0].failures == 2
     await background.begin("load", returns)
-    assert background.report()[0].failures == 1
+    assert background.report()[0].failures == 2
 
 
 async def test_what_was_cancelled_before_it_began_leaves_nothing(background: Background) -> None:
