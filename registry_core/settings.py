@@ -209,13 +209,6 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-def table_text(table: Iterable[Setting[Any]]) -> str:
-    """Return a table of settings for `--help`: name, default, meaning."""
-    rows = [(s.name, shown_default(s), s.meaning) for s in table]
-    wide = max((len(name) for name, _, _ in rows), default=0)
-    return "\n".join(f"  {name:<{wide}}  {meaning} [{default}]" for name, default, meaning in rows)
-
-
 def shown_default(setting: Setting[Any]) -> str:
     """Return how the default is written in the documentation."""
     default = setting.default

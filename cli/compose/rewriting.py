@@ -15,7 +15,7 @@ import msgspec
 
 from cli.compose.addresses import HardCodedAddress, located_in
 from cli.compose.auditing import Audit, audit
-from cli.compose.errors import Place, printable
+from cli.compose.errors import Place
 from cli.compose.existing import ExistingAgents
 from cli.compose.judging import Judged
 from cli.compose.model import ComposeService, EnvEntry, Project
@@ -25,6 +25,7 @@ from cli.compose.planning import is_database
 from cli.compose.ports import is_port
 from cli.compose.sidecars import LABEL
 from cli.compose.splice import Edit, applied
+from cli.terminal import printable
 from registry_core.domain.host_port import host_port, split_host_port
 from registry_core.domain.names import check_service_name, label_of
 from registry_core.errors import ValidationError
