@@ -31,7 +31,7 @@ EPILOG: Final = """examples:
   vertice doctor --json | jq -r '.findings[] | select(.severity == "error") | .cure'
   docker exec billing-agent vertice doctor
 
-docs/doctor.md lists every finding with its cure.
+docs/reference/doctor.md lists every finding with its cure.
 
 exit codes:
   0    no errors (there may be warnings and notes)

@@ -1,6 +1,6 @@
 """Writes what was found in a fleet: as text, as JSON, and as a graph for Graphviz.
 
-Pure: it makes lines and prints nothing. docs/compose.md has the shape of the JSON.
+Pure: it makes lines and prints nothing. docs/reference/compose-findings.md has the shape of the JSON.
 """
 
 from __future__ import annotations

@@ -236,12 +236,12 @@ def test_the_check_of_a_service_that_is_not_there_is_refused() -> None:
 
 
 def test_the_documentation_has_every_option() -> None:
-    text = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "guide" / "checks.md").read_text(encoding="utf-8")
     assert [name for name in OPTIONS if f"| `{name}` |" not in text] == []
 
 
 def test_the_examples_of_the_documentation_can_be_used(tmp_path: Path, certificate_pem: tuple[Path, str]) -> None:
-    text = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "guide" / "checks.md").read_text(encoding="utf-8")
     blocks = [block.split("```", 1)[0] for block in text.split("```toml\n")[1:]]
     assert len(blocks) >= 6
     for block in blocks:

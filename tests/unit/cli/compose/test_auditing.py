@@ -13,7 +13,7 @@ from cli.compose.reader import project_of
 from cli.compose.report import dot_of, json_of, text_of
 from tests.fleets import ROOT
 
-DOCUMENT = ROOT / "docs" / "compose.md"
+DOCUMENT = ROOT / "docs" / "reference" / "compose-findings.md"
 
 # Who is called: `back_end` listens on 8010, which the host shows as 9000, and its health check agrees.
 FLEET = """
