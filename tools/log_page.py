@@ -24,7 +24,7 @@ logged when they begin, every 30 s with a count, and when they end. Libraries (a
 """
 
 
-class Event(NamedTuple):
+class LogEvent(NamedTuple):
     """One kind of log line."""
 
     program: str  # which of the two says it: agent, registry, or both
@@ -35,13 +35,13 @@ class Event(NamedTuple):
     module: str
 
 
-def events() -> list[Event]:
+def events() -> list[LogEvent]:
     """Return every event that the product logs. Raises ValueError when the name of one is not written out."""
     found = [event for module in modules(PRODUCT) for event in _events_of(module)]
     return sorted(set(found))
 
 
-def _events_of(module: Path) -> Iterator[Event]:
+def _events_of(module: Path) -> Iterator[LogEvent]:
     component = ""
     for call in calls_in(module):
         name = called(call.node)
@@ -52,7 +52,7 @@ def _events_of(module: Path) -> Iterator[Event]:
             program = "registry" if path.parts[0] == "registry_core" else "agent"
             for event in first_texts(call):
                 details = tuple(dict.fromkeys(_details(call)))
-                yield Event(program, event, LEVELS[name], component or program, details, str(path))
+                yield LogEvent(program, event, LEVELS[name], component or program, details, str(path))
 
 
 def _is_logger(function: ast.expr) -> bool:
