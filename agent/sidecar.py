@@ -312,7 +312,7 @@ class Sidecar:
         loader = ServiceLoader(http, self.view, registry=lambda: sync.connected_to, token=settings.token)
         self._loader = loader
         self._stack.push_async_callback(loader.close)
-        self.view.fetcher, self.view.refresh = loader.fetch, sync.hurry
+        self.view.fetcher, self.view.refresh, self.view.reread = loader.fetch, sync.hurry, loader.begin_anew
         self.about.join(self.session, sync, self.keeper, loader)
         tasks = [
             asyncio.create_task(work) for work in (self.lookup.run(), probes.run(), sync.run(), self._tick(loader))

@@ -48,8 +48,7 @@ from registry_core.api.operations import Operations, Policy
 from registry_core.api.peers import Peers
 from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
-from registry_core.api.view import ReplicaView
-from registry_core.api.watch import SYNC_EVERY_S
+from registry_core.api.view import ReplicaView, store_age
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.selection import Random
@@ -64,6 +63,7 @@ from registry_core.telemetry.guarding import GuardLog
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
 from registry_core.telemetry.thinning import Thinning
+from registry_core.watch.limits import SYNC_EVERY_S
 
 SAMPLE_EVERY_S: Final = 5.0
 # How long requests that are being served may take to end; within the 2 s in which a replica ends.
@@ -110,6 +110,7 @@ class Replica:
             ttl_s=settings.terms.ttl_s,
             warming_s=settings.warming_s,
             store_age_s=self.store.age_s,
+            store=lambda: store_age(self.store.shards()),
         )
         self.hub = WatchHub(self.view, hub_limits)
         self._first = FirstDelivery(self.view)

@@ -63,6 +63,8 @@ class ViewReport(msgspec.Struct, kw_only=True):
     bytes: int  # that they take, as measured, with the names of all
     cursor: str
     loss_guard: LossGuardReport | None  # None: nothing is held back
+    unread_shards: list[str]  # of the registry's store, whose services it cannot tell yet
+    unreadable: str  # what of the registry's stream could not be read last; "" when all of it could be
 
 
 class SelfView(msgspec.Struct, kw_only=True):
@@ -163,6 +165,8 @@ class About:
         elif (
             not sync.connected
             or view.loss_guard is not None
+            or view.unread_shards
+            or view.unreadable
             or view.freshness is not Freshness.FRESH
             or phases[Phase.FENCED]
         ):
@@ -192,6 +196,7 @@ class About:
         yield counter("agent_sync_resyncs", "Times that everything was read anew.", sync.resyncs)
         yield counter("agent_sync_mismatches", "Times that the view's digest was not the registry's.", sync.mismatches)
         yield counter("agent_sync_snapshots", "Snapshots that were taken.", view.snapshots)
+        yield counter("agent_sync_passed_over", "Lines of the watch that could not be read.", view.passed_over)
         yield counter("agent_sync_events", "Events that were applied.", view.events)
         if self._keeper is not None:
             kept = self._keeper.report()
@@ -349,6 +354,8 @@ class About:
             bytes=view.bytes,
             cursor=str(view.cursor),
             loss_guard=self._loss_guard_report(),
+            unread_shards=list(view.trust.unread),
+            unreadable=view.unreadable,
         )
 
     def _loss_guard_report(self) -> LossGuardReport | None:

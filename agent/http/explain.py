@@ -20,6 +20,7 @@ from registry_core.domain.records import Instance, InstanceKey, Service, Status
 from registry_core.domain.selection import Filter, WhenNonePass, ranked, serving
 
 # Spelling is compared with so many names at most, so that it takes milliseconds in a fleet of any size.
+_STATUSES: Final = frozenset(Status)
 MOST_COMPARED: Final = 1000
 MOST_SIMILAR: Final = 3
 
@@ -143,6 +144,8 @@ class _Choice:
             return f"filtered: {_filtered(instance, self._wanted)}"
         if self._wanted.status is not None:
             return f"it is {instance.status.value}, as requested"
+        if instance.status not in _STATUSES:
+            return f"this release of the agent does not know its status {instance.status.value!r}; it does not pass"
         match instance.status:
             case Status.PASSING:
                 return "it passes its checks"

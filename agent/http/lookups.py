@@ -11,7 +11,8 @@ import asyncio
 from typing import Final, NamedTuple
 
 from agent.http.explain import Explanation, ExplanationInput, explained, near_misses
-from agent.view.view import READY, AgentView
+from agent.view.trust import READY
+from agent.view.view import AgentView
 from registry_core.api.schemas import InstanceView, ServiceView, instance_view, service_view
 from registry_core.domain.names import NAME_EXAMPLE, check_service_name
 from registry_core.domain.records import Instance
@@ -152,4 +153,4 @@ class Lookups:
 
     def shown(self, instance: Instance) -> InstanceView:
         key = instance.key
-        return instance_view(instance, self._view.catalog.heartbeat_at(key), self._view.ttl_remaining_s(key))
+        return instance_view(instance, self._view.heartbeat_at(key), self._view.ttl_remaining_s(key))

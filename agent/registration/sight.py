@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from agent.registration.decisions import Sight
-from agent.view.view import READY, AgentView
+from agent.view.trust import READY
+from agent.view.view import AgentView
 from registry_core.domain.freshness import Freshness
 from registry_core.domain.records import Instance, Registration, Status
 

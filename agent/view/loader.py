@@ -16,10 +16,13 @@ import structlog
 from yarl import URL
 
 from agent.registries.client import headers_for
-from agent.view.view import READY, AgentView
+from agent.view.trust import READY
+from agent.view.view import AgentView
 from registry_core.domain.freshness import Refresh, decide
+from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.reader import BrokenStream, Replaced, WatchReader
+from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER
+from registry_core.watch.reader import BrokenStream, WatchReader
 
 # How long somebody who asks is kept waiting; the reading itself may take longer, for whoever asks next.
 WAIT_S: Final = 1.0
@@ -48,7 +51,7 @@ class ServiceLoader:
         self._session = session
         self._view = view
         self._registry = registry
-        self._headers = headers_for(token)
+        self._headers = {**headers_for(token), PROTOCOL_HEADER: str(PROTOCOL)}
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._loads: dict[str, asyncio.Task[None]] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
@@ -57,7 +60,7 @@ class ServiceLoader:
 
     def use_token(self, token: str) -> None:
         """Send this token from now on."""
-        self._headers = headers_for(token)
+        self._headers = {**headers_for(token), PROTOCOL_HEADER: str(PROTOCOL)}
 
     async def close(self) -> None:
         """End all reading; whoever waits is told at once. Safe to call twice."""
@@ -97,6 +100,13 @@ class ServiceLoader:
         task.add_done_callback(lambda _: self._ended(label))
         return True
 
+    def begin_anew(self, label: str) -> bool:
+        """Begin to read a service that is held and has changed in a way that is not known here.
+
+        One that is being read is told by the view that it is not what it should be, and is read once more.
+        """
+        return label in self._loads or self.begin(label)
+
     async def _load(self, label: str) -> None:
         try:
             async with asyncio.timeout(LOAD_S), self._turns:
@@ -135,7 +145,7 @@ class ServiceLoader:
         ) as response:
             if response.status != 200:
                 raise ConnectionError(f"HTTP {response.status}")
-            reader = WatchReader(Cursor())
+            reader = WatchReader(Cursor(), part=True)
             size = 0
             found = None
             async for data in response.content.iter_any():
@@ -143,11 +153,11 @@ class ServiceLoader:
                 if size > self._view.limits.bytes:
                     response.close()
                     raise TooLarge(f"it has more than {self._view.limits.bytes} bytes")
-                for change in reader.feed(data):
-                    if isinstance(change, Replaced):
-                        found = change
+                found = found or next((c for c in reader.feed(data) if isinstance(c, Replaced)), None)
         if found is None:
             raise ConnectionError("the registry ended the stream early")
+        if not found.whole:
+            raise ConnectionError("a part of it cannot be read here")
         return found
 
     def _waited(self, timer: asyncio.TimerHandle) -> None:

@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from registry_core.watch.cursor import parse_cursor
+
 
 class RememberedInstance(NamedTuple):
     """What is remembered of an instance. `record` is all of it, to see whether anything changed."""
@@ -35,7 +37,10 @@ class Changes:
         if kind == "snapshot":
             yield from self._snapshot(line)
             return
-        if line.get("cursor"):
+        if line.get("position"):
+            position = parse_cursor(str(line["position"])).positions[0]
+            self.cursor = str(parse_cursor(self.cursor).moved_to(position))
+        elif line.get("cursor"):
             self.cursor = str(line["cursor"])
         if kind == "registered":
             yield from self._put(line["instance"])

@@ -27,12 +27,10 @@ from cli.client import (
 )
 from cli.commands.changes import Changes
 from cli.main import EXIT_CODES, FAILED, USAGE
+from registry_core.watch.limits import MAX_LINE_BYTES, PROTOCOL, PROTOCOL_HEADER, SILENCE_S
 
-# The registry says something every 5 s: three times nothing, and it is gone.
-SILENCE_S: Final = 15.0
 RETRY_FIRST_S: Final = 0.5
 RETRY_LAST_S: Final = 5.0
-MAX_LINE_BYTES: Final = 4 * 1024 * 1024
 EPILOG: Final = f"""examples:
   vertice watch
   vertice watch parcel_tracker
@@ -94,20 +92,32 @@ def lines(base_url: str, cursor: str, service: str) -> Iterator[dict[str, Any]]:
     query = urlencode({name: value for name, value in (("cursor", cursor), ("service", service)) if value})
     connection = connect(base_url, SILENCE_S)
     try:
-        connection.request("GET", f"{urlsplit(base_url).path}/watch" + (f"?{query}" if query else ""))
+        path = f"{urlsplit(base_url).path}/watch" + (f"?{query}" if query else "")
+        connection.request("GET", path, headers={PROTOCOL_HEADER: str(PROTOCOL)})
         response = connection.getresponse()
         if response.status != HTTPStatus.OK:
             raise WatchRefused(HttpResponse(response.status, response.headers, response.read(MAX_ANSWER_BYTES)))
         while raw := response.readline(MAX_LINE_BYTES):
-            if not raw.endswith(b"\n"):
+            if raw.endswith(b"\n"):
+                yield json.loads(raw)
+            elif len(raw) < MAX_LINE_BYTES:
                 return  # cut in the middle: the cursor leads back to before it
-            yield json.loads(raw)
+            else:
+                _pass_over(response)
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(f"no answer from {base_url}: {reason(error)}") from None
     except ValueError:
         raise Unreachable(f"{base_url} answers, but not with a watch stream") from None
     finally:
         connection.close()
+
+
+def _pass_over(response: http.client.HTTPResponse) -> None:
+    """Read to the end of a line that is too long, and say so."""
+    print(f"vertice: a line of more than {MAX_LINE_BYTES} bytes is passed over", file=sys.stderr, flush=True)
+    while raw := response.readline(MAX_LINE_BYTES):
+        if raw.endswith(b"\n"):
+            return
 
 
 def show(line: dict[str, Any], changes: Changes, *, as_json: bool) -> None:

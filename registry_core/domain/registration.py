@@ -23,6 +23,7 @@ MAX_HEALTH_ENDPOINT_LENGTH: Final = 512
 MAX_TAGS: Final = 32
 MAX_ADDRESSES: Final = 16
 MAX_ZONE_LENGTH: Final = 63
+MAX_VERSION_LENGTH: Final = 128
 MAX_WEIGHT: Final = 100
 # Above every epoch that a clock in milliseconds gives, below what JSON readers hold exactly.
 MAX_EPOCH: Final = 2**53 - 1
@@ -59,8 +60,7 @@ def checked(claim: Registration, rules: Rules = DEFAULT_RULES) -> Registration:
     check_port(claim.port, rules)
     check_health_endpoint(claim.health_endpoint)
     _check_range("weight", claim.weight, 1, MAX_WEIGHT, example=10)
-    if claim.version and not _SEMVER.fullmatch(claim.version):
-        raise ValidationError("a version follows SemVer 2", field="version", provided=claim.version, example="1.4.2")
+    check_version(claim.version)
     if claim.zone and (len(claim.zone) > MAX_ZONE_LENGTH or not _ZONE.fullmatch(claim.zone)):
         raise ValidationError(
             f"a zone has at most {MAX_ZONE_LENGTH} of letters, digits and . _ -",
@@ -92,6 +92,18 @@ def check_port(port: int, rules: Rules = DEFAULT_RULES, *, field: str = "port") 
             example=8034,
         )
     return port
+
+
+def check_version(version: str) -> str:
+    """Return `version` unchanged, or empty; raises ValidationError when it is too long, or not SemVer 2."""
+    problem = None
+    if len(version) > MAX_VERSION_LENGTH:
+        problem = f"a version has at most {MAX_VERSION_LENGTH} characters"
+    elif version and not _SEMVER.fullmatch(version):
+        problem = "a version follows SemVer 2"
+    if problem is not None:
+        raise ValidationError(problem, field="version", provided=version[:200], example="1.4.2")
+    return version
 
 
 def check_health_endpoint(path: str, *, field: str = "health_endpoint") -> str:

@@ -18,13 +18,14 @@ import msgspec
 
 from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, StatusChanged
+from registry_core.domain.foreign_values import enum_value, record_of
 from registry_core.domain.names import MAX_NAME_LENGTH, label_of
-from registry_core.domain.records import Instance, InstanceKey, Protocol, Registration, Status
+from registry_core.domain.records import Instance, InstanceKey, Registration, Status
+from registry_core.watch.limits import MAX_RECORD_BYTES
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 _DECODER: Final = msgspec.json.Decoder(Instance)
 _STATUSES: Final = {status.value.encode(): status for status in Status}
-_PROTOCOLS: Final = frozenset(Protocol)
 REMEMBERED_VALUES: Final = 2_000
 _ORDER_MEMBER: Final = b',"order":"'
 # Of the revisions under which nothing is told that concerns any instance: readers are to count on all the same.
@@ -134,6 +135,8 @@ def removal_of(text: bytes) -> tuple[int, Order | None]:
 
 
 def _instance(line: bytes, json: bytes) -> Instance:
+    if len(json) > MAX_RECORD_BYTES:
+        raise ValueError(f"it has {len(json)} bytes, and a record has at most {MAX_RECORD_BYTES}")
     epoch, registered_ms, status, suspect, _address = line.split(b" ")
     try:
         instance = _DECODER.decode(json)
@@ -143,21 +146,29 @@ def _instance(line: bytes, json: bytes) -> Instance:
         instance,
         epoch=int(epoch),
         registered_at=int(registered_ms) / 1000,
-        # Of a status that is not known here it is only sure that it is not `passing`.
-        status=_STATUSES.get(status, Status.CRITICAL),
+        status=_status_of(status),
         suspect=suspect == b"1",
     )
 
 
 def _decoded_leniently(json: bytes) -> Instance:
-    """Return the instance, taken for TCP when it speaks what is not known here. Raises ValueError."""
+    """Return an instance that a later release may have written. Raises ValueError."""
     fields = msgspec.json.decode(json)
     if not isinstance(fields, dict):
         raise msgspec.ValidationError("it is no object")
-    if fields.get("protocol") not in _PROTOCOLS:
-        fields["protocol"] = Protocol.TCP.value
     fields["status"] = Status.PASSING.value  # the line says what it is
-    return msgspec.convert(fields, Instance)
+    return record_of(fields)
+
+
+def _status_of(text: bytes) -> Status:
+    """Return a status, also one that only a later release knows; of anything else it is sure that it is not passing."""
+    status = _STATUSES.get(text)
+    if status is None:
+        try:
+            return enum_value(Status, text.decode())
+        except ValueError:
+            return Status.CRITICAL
+    return status
 
 
 def _check_key(instance: Instance, key: InstanceKey) -> None:
@@ -191,7 +202,7 @@ def entry_of(shard: int, epoch: str, id_: bytes, entry: Mapping[bytes, bytes]) -
                 event: Event | None = Registered(position, instance, int(entry[b"h"]) / 1000)
                 return StreamEntry(revision, field, event, order_in(value), instance.epoch)
             case b"status_changed":
-                status = _STATUSES.get(entry[b"s"], Status.CRITICAL)
+                status = _status_of(entry[b"s"])
                 event = StatusChanged(position, key, status)
             case b"deregistered":
                 event = Deregistered(position, key)

@@ -19,8 +19,8 @@ from registry_core.domain.records import Instance, Status
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import CannotListen
 from registry_core.settings import Listen
+from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import cursor_of
-from registry_core.watch.reader import Replaced
 from tests.integration.agents import QUICK, AgentUnderTest, becomes, standing
 from tests.integration.replicas import Api
 from tests.programs import free_port

@@ -21,8 +21,8 @@ from registry_core.domain.names import label_of, short_id
 from registry_core.domain.records import Instance, Status
 from registry_core.domain.selection import ANY, Filter, WhenNonePass
 from registry_core.errors import NotFound
+from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.reader import Replaced
 from tests.samples import FakeClock, instance, instances, lived
 
 SERVICE = "ip_intel"

@@ -13,8 +13,8 @@ from agent.registries.client import RegistryReply
 from agent.view.acknowledge import TRIES, Acknowledger, is_waited_for
 from registry_core.domain.events import Deregistered, Expired, Position, Registered, StatusChanged
 from registry_core.domain.records import Instance, Status
+from registry_core.watch.changes import Happened, Heard, Replaced, Synced, WatchChange
 from registry_core.watch.cursor import Cursor, parse_cursor
-from registry_core.watch.reader import Happened, Heard, Replaced, Synced, WatchChange
 from tests.programs import eventually
 from tests.samples import instance, lived
 

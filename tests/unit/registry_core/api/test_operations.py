@@ -11,7 +11,6 @@ from registry_core.api.operations import Operations, Policy
 from registry_core.api.schemas import RegisterBody
 from registry_core.api.standstill import WriteGate
 from registry_core.api.view import ReplicaView
-from registry_core.api.watch import SYNC_EVERY_S
 from registry_core.domain.events import Position
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Instance, InstanceKey
@@ -26,6 +25,7 @@ from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.watch.cursor import cursor_of
+from registry_core.watch.limits import SYNC_EVERY_S
 from tests.samples import FakeClock
 
 ANYBODY = Caller()
