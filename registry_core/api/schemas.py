@@ -26,7 +26,7 @@ MAX_BEATS: Final = 1000
 
 
 class RegisterBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """`POST /register`: `host` and `port`, or `endpoint` in their place."""
+    """`POST /register`: `host` and `port`, or `endpoint` instead of both."""
 
     service_name: str
     endpoint: str | None = None
@@ -70,7 +70,7 @@ class StatusBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class RestoreBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """`POST /restore`: one record as it was saved. What a registration may leave out is said here."""
+    """`POST /restore`: one record as it was saved, with all its fields."""
 
     service_name: str
     instance_id: str
@@ -117,7 +117,7 @@ class InstanceView(msgspec.Struct, kw_only=True):
 
 
 class ServiceView(msgspec.Struct, kw_only=True):
-    """`GET /services/{service}`: the instances, and at the top level the one that selection picks."""
+    """`GET /services/{service}`: the instances, and at the top level the one that was picked."""
 
     service_name: str
     endpoint: str
@@ -152,7 +152,7 @@ class RestoredView(msgspec.Struct, kw_only=True):
 
 
 class DeregisteredView(msgspec.Struct, kw_only=True):
-    """The answer to `DELETE /deregister/...`: the ids of the instances that are gone."""
+    """The answer to `DELETE /deregister/...`: the ids of the removed instances."""
 
     status: str  # "deregistered"
     service_name: str
@@ -160,7 +160,7 @@ class DeregisteredView(msgspec.Struct, kw_only=True):
 
 
 class BeatView(msgspec.Struct, kw_only=True):
-    """What became of one heartbeat: "renewed", "unknown" (register again), "fenced" (stop), "unavailable" (later)."""
+    """The result of one heartbeat: "renewed", "unknown" (register again), "fenced" (stop), "unavailable" (later)."""
 
     service_name: str
     instance_id: str | None
