@@ -214,14 +214,14 @@ ENDPOINTS: Final = (
             ),
             Parameter("service", str, "only this service; sync lines then have no digest"),
             Parameter("once", bool, "end the stream after the first sign of life"),
-            Parameter("renewals", bool, "also say which leases were renewed, before each sign of life"),
+            Parameter("renewals", bool, "in version 1: also say which leases were renewed, before each sign of life"),
             Parameter("acknowledges", bool, "the reader will acknowledge; its id is in X-Watcher"),
         ),
         headers=(
             Parameter(
                 PROTOCOL_HEADER,
-                Annotated[int, msgspec.Meta(ge=FIRST_PROTOCOL)],
-                "the newest version of the stream that the reader knows, 1 without it; the answer names the one sent",
+                Annotated[int, msgspec.Meta(ge=FIRST_PROTOCOL, le=9999)],
+                "the newest version of the stream that the reader knows; the answer names the one that is sent",
             ),
         ),
         answers={200: WatchLine},

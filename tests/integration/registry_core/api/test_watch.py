@@ -12,11 +12,13 @@ import msgspec
 import pytest
 
 from registry_core.api.connections import ConnectionLimits
-from registry_core.api.hub import HubLimits
-from registry_core.watch.limits import PART_BYTES
+from registry_core.api.hub import HubLimits, Watcher
+from registry_core.domain.events import Position, Registered
+from registry_core.watch.cursor import Cursor
+from registry_core.watch.limits import PART_BYTES, PROTOCOL_HEADER
 from tests.integration.replicas import READY, Api, serving
 from tests.programs import eventually
-from tests.samples import FakeClock
+from tests.samples import FakeClock, instance
 
 
 class Stream:
@@ -136,6 +138,44 @@ async def test_a_reader_that_wants_it_once_gets_all_there_is_and_then_the_end(ap
     assert [line["type"] for line in lines] == ["snapshot", "sync"]
     assert [lived["instance"]["service_name"] for lived in lines[0]["instances"]] == ["billing"]
     assert len(api.replica.hub) == 0
+
+
+async def test_what_happens_while_it_is_sent_is_no_part_of_what_is_wanted_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.register("billing", port=9000)
+    opened = api.replica.hub.open
+
+    def open_and_change(cursor: Cursor, **more: Any) -> Watcher:
+        watcher = opened(cursor, **more)
+        position = api.replica.view.cursor.positions[0]
+        next_one = Position(position.shard, position.epoch, position.revision + 1)
+        api.replica.view.apply([Registered(next_one, instance("billing", port=9001), 1.0)])
+        return watcher
+
+    monkeypatch.setattr(api.replica.hub, "open", open_and_change)
+    answered = await api.session.get(f"{api.url}/watch?service=billing&once=true")
+    lines = [msgspec.json.decode(line) for line in (await answered.read()).splitlines()]
+    assert [line["type"] for line in lines] == ["snapshot", "sync"]
+    assert lines[0]["cursor"] == lines[1]["cursor"]
+
+
+@pytest.mark.parametrize(("asked", "confirmed"), [(None, "1"), ("1", "1"), ("2", "2"), ("7", "2")])
+async def test_the_version_of_the_protocol_is_the_newest_that_both_know(
+    api: Api, asked: str | None, confirmed: str
+) -> None:
+    headers = {} if asked is None else {PROTOCOL_HEADER: asked}
+    answered = await api.session.get(f"{api.url}/watch?once=true", headers=headers)
+    assert answered.headers[PROTOCOL_HEADER] == confirmed
+    lines = [msgspec.json.decode(line) for line in (await answered.read()).splitlines()]
+    assert ("late_after_s" in lines[-1]) == (confirmed == "2")
+
+
+@pytest.mark.parametrize("asked", ["0", "two", "-1", "2.0", "99999", "\u0662"])
+async def test_a_version_that_is_none_is_refused(api: Api, asked: str) -> None:
+    answered = await api.session.get(f"{api.url}/watch?once=true", headers={PROTOCOL_HEADER: asked})
+    assert answered.status == 400
+    assert (await answered.json())["field"] == PROTOCOL_HEADER
 
 
 async def test_an_event_says_what_everything_is_like_after_it(api: Api) -> None:
