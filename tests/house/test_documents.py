@@ -12,6 +12,7 @@ import yaml
 
 from agent.settings.file import file_key
 from agent.settings.reload_plan import LIVE, NEED_RESTART
+from agent.settings.settings import read_agent_settings
 from agent.settings.table import TABLE as AGENT_SETTINGS
 from cli.main import main
 from registry_core.replica import Replica
@@ -93,6 +94,13 @@ def test_every_setting_that_the_documents_name_exists() -> None:
             assert named - known == set(), name_of(document)
 
 
+def test_the_example_of_the_agents_file_can_be_used(tmp_path: Path) -> None:
+    _, _, rest = text_of(DOCS / "reference" / "settings.md").partition("```toml\n")
+    file = tmp_path / "agent.toml"
+    file.write_text(rest.partition("```")[0], encoding="utf-8")
+    assert [spec.claim.service_name for spec in read_agent_settings({}, file).services] == ["billing", "mail_relay"]
+
+
 def test_every_test_that_the_documents_name_exists() -> None:
     for document in WRITTEN:
         for named in re.findall(
@@ -116,12 +124,6 @@ def anchors(document: Path) -> set[str]:
     """Return the anchors that GitHub gives to the headings of a document."""
     headings = re.findall(r"^#{1,6} (.+)$", text_of(document), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-def test_the_pictures_of_the_documents_exist() -> None:
-    for document in WRITTEN:
-        for picture in re.findall(r"<img [^>]*src=\"([^\"]+)\"", text_of(document)):
-            assert (document.parent / picture).is_file(), f"{name_of(document)}: {picture}"
 
 
 def test_the_page_of_reloads_has_every_setting_that_a_reload_may_change() -> None:
@@ -176,7 +178,7 @@ def test_the_page_of_log_events_has_an_event_of_each_way_to_name_one() -> None:
 
 def functions_named(document: Path) -> Iterator[tuple[str, str]]:
     """Return every (path of a module, dotted name) that a document names as `path/module.py: name`."""
-    return iter(re.findall(r"`([\w/]+\.(?:py|lua)): ([\w.]+)`", text_of(document)))
+    return iter(re.findall(r"`([\w/]+\.(?:py|lua)):\s+([\w.]+)`", text_of(document)))
 
 
 def has(module: Path, dotted: str) -> bool:
