@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tools.calls import Call, called, calls_in, first_texts, text_of
-from tools.sources import PRODUCT, ROOT, modules
+from tools.sources import PRODUCT, modules, programs_of
 
 LEVELS: Final = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
 LOGGERS: Final = ("log", "_log")
@@ -27,12 +27,11 @@ logged when they begin, every 30 s with a count, and when they end. Libraries (a
 class LogEvent(NamedTuple):
     """One kind of log line."""
 
-    program: str  # which of the two says it: agent, registry, or both
+    program: str
     event: str
     level: str
     component: str
     details: tuple[str, ...]
-    module: str
 
 
 def events() -> list[LogEvent]:
@@ -48,11 +47,10 @@ def _events_of(module: Path) -> Iterator[LogEvent]:
         if name == "get_logger":
             component = next((text_of(k.value) or "" for k in call.node.keywords if k.arg == "component"), "")
         if name in LEVELS and _is_logger(call.node.func):
-            path = module.relative_to(ROOT)
-            program = "registry" if path.parts[0] == "registry_core" else "agent"
+            details = tuple(dict.fromkeys(_details(call)))
             for event in first_texts(call):
-                details = tuple(dict.fromkeys(_details(call)))
-                yield LogEvent(program, event, LEVELS[name], component or program, details, str(path))
+                for program in programs_of(module):
+                    yield LogEvent(program, event, LEVELS[name], component or program, details)
 
 
 def _is_logger(function: ast.expr) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tools.calls import Call, called, calls_in, text_of
-from tools.sources import PRODUCT, ROOT, escaped, modules
+from tools.sources import PRODUCT, escaped, modules, programs_of
 
 # What defines a metric, by its kind. The second argument is what the metric means.
 DEFINITIONS: Final = {
@@ -48,14 +48,14 @@ def metrics() -> list[Metric]:
 
 
 def _metrics_of(module: Path) -> Iterator[Metric]:
-    program = "registry" if module.relative_to(ROOT).parts[0] == "registry_core" else "agent"
     for call in calls_in(module):
         kind = DEFINITIONS.get(called(call.node))
         name = text_of(call.node.args[0]) if call.node.args else None
         meaning = text_of(call.node.args[1]) if len(call.node.args) > 1 else None
         if kind is not None and name is not None and meaning is not None:
             shown = f"{name}_total" if kind == "counter" and not name.endswith("_total") else name
-            yield Metric(program, shown, kind, tuple(_labels(call)), meaning)
+            for program in programs_of(module):
+                yield Metric(program, shown, kind, tuple(_labels(call)), meaning)
 
 
 def _labels(call: Call) -> list[str]:
