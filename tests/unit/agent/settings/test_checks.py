@@ -12,7 +12,7 @@ from agent.settings.checks import OPTIONS
 from agent.settings.settings import read_agent_settings
 from registry_core.errors import SettingsError
 from tests.certificates import make_certificate
-from tools.documents import ROOT
+from tools.sources import ROOT
 
 ONE = {"SERVICE_NAME": "billing", "SERVICE_HOST": "10.0.0.7", "SERVICE_PORT": "8034"}
 SERVICE = '[[service]]\nname = "billing"\nhost = "10.0.0.7"\nport = 8034\n'
