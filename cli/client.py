@@ -87,7 +87,7 @@ def ask(
             raise Unreachable(f"{base_url} answers with more than {most_bytes} bytes")
         return HttpResponse(response.status, response.headers, said)
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"nobody answers at {base_url}: {reason(error)}") from None
+        raise Unreachable(f"no answer from {base_url}: {reason(error)}") from None
     finally:
         connection.close()
 
@@ -103,7 +103,9 @@ def reason(error: Exception) -> str:
 
 def add_agent_flag(parser: argparse.ArgumentParser) -> None:
     """Add `--agent`, for the commands that ask the agent on this machine."""
-    parser.add_argument("--agent", metavar="URL", help=f"the agent (default: AGENT_HTTP_LISTEN, else {AGENT_URL})")
+    parser.add_argument(
+        "--agent", metavar="URL", help=f"the agent's URL (default: AGENT_HTTP_LISTEN, else {AGENT_URL})"
+    )
 
 
 def agent_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> str:
@@ -128,7 +130,9 @@ def agent_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os
 def add_registry_flag(parser: argparse.ArgumentParser) -> None:
     """Add `--registry`, for the commands that ask the registry itself."""
     parser.add_argument(
-        "--registry", metavar="URL", help=f"the registry (default: the first of REGISTRY_URL, else {REGISTRY_URL})"
+        "--registry",
+        metavar="URL",
+        help=f"the registry's URL (default: the first in REGISTRY_URL, else {REGISTRY_URL})",
     )
 
 
@@ -163,4 +167,4 @@ def warn_of_age(answer: HttpResponse) -> None:
     state = answer.headers.get("X-Cache", "fresh").lower()
     if state != "fresh":
         age = answer.headers.get("Age", "?")
-        print(f"vertice: {state}: as of {age} s ago, the registry cannot be reached", file=sys.stderr)
+        print(f"vertice: {state}: this is the state of {age} s ago; the registry cannot be reached", file=sys.stderr)

@@ -1,8 +1,7 @@
-"""Run the agent that stands beside a service: it registers it, checks it, and answers lookups here.
+"""Run the agent beside a service: it registers and checks the service, and answers lookups on this machine.
 
-Without SERVICE_NAME and without a file it registers nothing and only answers lookups. SIGTERM and Ctrl-C
-take the services out of the registry before it ends. SIGHUP, and a change of its files, have it take new
-settings while it runs.
+Without SERVICE_NAME and without a file it only answers lookups. On SIGTERM and Ctrl-C it deregisters its
+services before it ends. On SIGHUP, and when its files change, it applies the new settings while it runs.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ EPILOG = f"""settings (environment):
 {settings_help(TABLE)}
 
 The file is TOML. [agent] holds the same settings, in lower case and without AGENT_ or VERTICE_
-(http_listen, registry_url, heartbeat_interval, ...); what the environment sets wins. Each service is one
-[[service]] table with name and port, and where wanted host, health_endpoint, protocol, version, weight,
+(http_listen, registry_url, heartbeat_interval, ...); the environment takes precedence. Each service is
+one [[service]] table with name and port, and optionally host, health_endpoint, protocol, version, weight,
 tags, metadata, zone, instance_id, check:
 
   [[service]]
@@ -38,9 +37,13 @@ tags, metadata, zone, instance_id, check:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `vertice agent` takes."""
-    parser.add_argument("--config", metavar="FILE", type=Path, help="a TOML file, instead of AGENT_CONFIG")
-    parser.add_argument("--http-listen", metavar="HOST:PORT", help="where HTTP is answered")
-    parser.add_argument("--dns-listen", metavar="HOST:PORT", help="where DNS is answered, by UDP and TCP")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="a TOML file; overrides AGENT_CONFIG")
+    parser.add_argument(
+        "--http-listen", metavar="HOST:PORT", help="the address and port for HTTP; overrides AGENT_HTTP_LISTEN"
+    )
+    parser.add_argument(
+        "--dns-listen", metavar="HOST:PORT", help="the address and port for DNS; overrides AGENT_DNS_LISTEN"
+    )
     for removed in REMOVED:
         if removed.flag:
             parser.add_argument(removed.flag, dest=removed.name, help=argparse.SUPPRESS)

@@ -99,7 +99,7 @@ def _difference(held: RememberedInstance, now: RememberedInstance) -> str:
     if held.status != now.status:
         return f"{held.status} -> {now.status}"
     if held.suspect != now.suspect:
-        return "suspect: not heard of" if now.suspect else "heard of again"
+        return "suspect: no heartbeats" if now.suspect else "heartbeats again"
     return "changed"
 
 

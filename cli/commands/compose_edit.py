@@ -26,9 +26,9 @@ from cli.terminal import printable
 
 EXIT_CODES: Final = """exit codes:
   0    done, or nothing to do
-  1    done, and something was left out; or a file could not be written, and is as it was
-  2    wrong usage, or a file that cannot be used: nothing was written
-  130  ended by Ctrl-C"""
+  1    done except for what was left out; or a file could not be written and is unchanged
+  2    wrong usage, or an unusable file; nothing was written
+  130  interrupted by Ctrl-C"""
 
 
 _Step: TypeAlias = tuple[str, int, int, int, int]

@@ -1,6 +1,6 @@
-"""Run one registry replica: it keeps the leases, and tells every agent what changes.
+"""Run one registry replica: it keeps the leases and sends every change to the agents.
 
-Listens on loopback unless told otherwise. SIGTERM and Ctrl-C end it cleanly.
+It listens on loopback by default. SIGTERM and Ctrl-C end it cleanly.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ EPILOG = f"""settings (environment):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `vertice registry` takes."""
-    parser.add_argument("--listen", metavar="HOST:PORT", help="where to listen, instead of REGISTRY_LISTEN")
+    parser.add_argument(
+        "--listen", metavar="HOST:PORT", help="the address and port to listen on; overrides REGISTRY_LISTEN"
+    )
     add_parent_flag(parser)
 
 

@@ -128,12 +128,12 @@ def _send(work: _Work, connection: http.client.HTTPConnection, body: bytes) -> H
             answer = HttpResponse(response.status, response.headers, response.read(MAX_ANSWER_BYTES))
         except (OSError, http.client.HTTPException) as error:
             connection.close()  # it opens anew by itself
-            problem = f"nobody answers at {work.url}: {reason(error)}"
+            problem = f"no answer from {work.url}: {reason(error)}"
         else:
             if answer.status < 500 and answer.status not in _LATER:
                 _check(answer, work.url)
                 return answer
-            problem = f"{work.url} takes nothing at present: {answer.message}"
+            problem = f"{work.url} accepts nothing at present: {answer.message}"
             given = answer.headers.get("Retry-After", "")
             asked_s = float(given) if given.isascii() and given.isdigit() else 0.0
         if pause_s is None:
@@ -148,7 +148,7 @@ def _check(answer: HttpResponse, url: str) -> None:
     if answer.status in (401, 403):
         raise GaveUp(answer.message)
     if answer.status not in (200, 400, 409, 413):
-        raise GaveUp(f"{url} takes no snapshots: is it a registry, and as new as this program? ({answer.message})")
+        raise GaveUp(f"{url} accepts no snapshots: is it a registry, and as new as this program? ({answer.message})")
 
 
 def _tally(records: Sequence[SnapshotFileRecord], answers: Mapping[int, HttpResponse]) -> Tally:
@@ -159,7 +159,7 @@ def _tally(records: Sequence[SnapshotFileRecord], answers: Mapping[int, HttpResp
             try:
                 tally.outcomes[RestoreOutcome(answer.json()["status"])] += 1
             except (Unreachable, KeyError, TypeError, ValueError):
-                raise GaveUp("what answers is no registry") from None
+                raise GaveUp("the answer is not that of a registry") from None
         elif answer.status == 409:
             tally.conflicts.append(f"{called}: {answer.message}")
         else:

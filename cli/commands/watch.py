@@ -1,7 +1,7 @@
-"""Print changes as they happen: + appeared, ~ changed, - gone; one line for each.
+"""Print changes as they happen, one per line: + appeared, ~ changed, - gone.
 
-It reads the registry's own stream. When that breaks it connects again and goes on where it was, so that
-no change is left out. It ends by Ctrl-C.
+It reads the registry's own stream. When the stream breaks, it reconnects and continues where it was, so that
+no change is lost. Ctrl-C ends it.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ EPILOG: Final = f"""examples:
   vertice watch parcel_tracker
   vertice watch --json | jq 'select(.type == "status_changed")'
 
---json prints the stream's own lines: a "snapshot" of everything first (and again after a break that could
-not be resumed), then "registered", "status_changed", "deregistered" and "expired".
+--json prints the lines of the stream: first a "snapshot" of everything (again after a break that could not
+be resumed), then "registered", "status_changed", "deregistered" and "expired".
 
 {EXIT_CODES}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice watch`."""
-    parser.add_argument("name", nargs="?", default="", metavar="NAME", help="one service only; default: all")
-    parser.add_argument("--json", action="store_true", help="print the stream's lines as they are")
+    parser.add_argument("name", nargs="?", default="", metavar="NAME", help="only this service (default: all)")
+    parser.add_argument("--json", action="store_true", help="print the lines of the stream")
     add_registry_flag(parser)
 
 
@@ -105,9 +105,9 @@ def lines(base_url: str, cursor: str, service: str) -> Iterator[dict[str, Any]]:
             else:
                 _pass_over(response)
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"nobody answers at {base_url}: {reason(error)}") from None
+        raise Unreachable(f"no answer from {base_url}: {reason(error)}") from None
     except ValueError:
-        raise Unreachable(f"{base_url} answers something else than a watch stream") from None
+        raise Unreachable(f"{base_url} answers, but not with a watch stream") from None
     finally:
         connection.close()
 

@@ -77,11 +77,11 @@ def _of_one(service: ComposeService, judge: Judge) -> Iterator[AuditFinding]:
     check = service.healthcheck
     listening = judge.listening[service.name]
     if check is None or check.disabled:
-        why = "it has no health check" if check is None else "its health check is switched off"
+        why = "it has no health check" if check is None else "its health check is disabled"
         yield AuditFinding("no-healthcheck", service.name, service.place, why)
     elif check.port is not None and listening.declared and not listening.is_declared(check.port):
         right = next((d[0] for d in listening.declared), None)
-        message = f"its health check asks port {check.port}, and it declares {listening.text}"
+        message = f"its health check uses port {check.port}, but it declares {listening.text}"
         yield AuditFinding("health-port", service.name, check.place, message, "healthcheck", str(right))
     try:
         check_service_name(service.name)
@@ -91,7 +91,7 @@ def _of_one(service: ComposeService, judge: Judge) -> Iterator[AuditFinding]:
     if replicas.isascii() and replicas.isdigit() and int(replicas) > 1:
         for port in service.ports:
             if port.published and len(port.published) < int(replicas):
-                message = f"it has {replicas} replicas, and publishes {port.raw}"
+                message = f"it has {replicas} replicas and publishes {port.raw}"
                 yield AuditFinding("replicas-host-port", service.name, port.place, message)
 
 
@@ -101,13 +101,13 @@ def _names(project: Project) -> Iterator[AuditFinding]:
     for service in project.services.values():
         twin = spelled.setdefault(label_of(service.name), service)
         if twin is not service:
-            message = f"it and {twin.name} ({twin.place}) are one name in DNS"
+            message = f"in DNS it has the same name as {twin.name} ({twin.place})"
             yield AuditFinding("dns-clash", service.name, service.place, message, target=twin.name)
         if service.container_name is not None:
             twin = containers.setdefault(service.container_name, service)
             if twin is not service:
                 place = service.places.get("container_name", service.place)
-                message = f"its container is called {service.container_name}, as that of {twin.name} is"
+                message = f"its container is called {service.container_name}, like that of {twin.name}"
                 yield AuditFinding("container-name-twice", service.name, place, message, target=twin.name)
 
 
@@ -125,7 +125,7 @@ def _host_ports(project: Project) -> Iterator[AuditFinding]:
                     apart = bool(service.profiles and holder.profiles) and not (
                         set(service.profiles) & set(holder.profiles)
                     )
-                    message = f"it publishes port {published} of the host, as {holder.name} does"
+                    message = f"it publishes port {published} of the host, and so does {holder.name}"
                     yield AuditFinding(
                         "shared-host-port", service.name, port.place, message, target=holder.name, lighter=apart
                     )
@@ -140,7 +140,7 @@ def _dependencies(project: Project) -> Iterator[AuditFinding]:
             if dependency.name in project.services:
                 needs[service.name].append(dependency.name)
             elif dependency.required:
-                message = f"it depends on {dependency.name}, and there is no such service"
+                message = f"it depends on {dependency.name}, which does not exist"
                 yield AuditFinding("depends-missing", service.name, dependency.place, message, target=dependency.name)
     for group in components(needs):
         if len(group) > 1 or group[0] in needs[group[0]]:

@@ -39,7 +39,7 @@ def injected(text: str, sidecars: list[SidecarSpec], options: Options) -> str:
     edited = splice.applied(base, list(_edits(outline, additions(sidecars, options, anchors=anchors), options)))
     _check(edited, _expected(base, additions(sidecars, options, anchors=False), options, shared=anchors))
     if splice.taken_out(edited) != base:
-        raise NotTheSame("what is put in could not be taken out again")
+        raise NotTheSame("the inserted agents could not be removed again")
     return edited
 
 
@@ -52,7 +52,7 @@ def ejected(text: str) -> str:
     services = before.get("services")
     kept = after.get("services")
     if not isinstance(services, dict) or not isinstance(kept, dict):
-        raise NotTheSame("without what was put in there would be no `services`")
+        raise NotTheSame("without the agents there would be no `services`")
     for name, body in list(services.items()):
         if name not in kept and isinstance(body, dict) and _is_ours(body):
             del services[name]
@@ -73,7 +73,7 @@ def override_text(sidecars: list[SidecarSpec], options: Options, name: str, outp
     """
     added = additions(sidecars, options, anchors=True)
     lines = [
-        f"{MADE} from {masked(name)}, recipe {options.recipe.value}; made anew each time: change nothing here.",
+        f"{MADE} from {masked(name)}, recipe {options.recipe.value}; overwritten each time: do not edit.",
         f"#   docker compose -f {masked(name)} -f {masked(output)} up -d",
         *splice.written(added.top),
     ]
@@ -112,7 +112,7 @@ def _edits(outline: Outline, added: Additions, options: Options) -> Iterator[spl
     key = outline.root.pair("services")
     services = outline.followed(key[1]) if key is not None else None
     if key is None or services is None or services.shape is not Shape.MAPPING:
-        raise NotEditable("there are no `services` in it")
+        raise NotEditable("it has no `services`")
     if added.top:
         yield splice.entries_before(text, key[0], added.top, note)
     if added.configs:
@@ -192,7 +192,7 @@ def _check(edited: str, expected: dict[str, Any]) -> None:
     try:
         found = as_written(edited)
     except ComposeError as error:
-        raise NotTheSame(f"edited, it could not be read any more: {error.message}", error.place.line) from None
+        raise NotTheSame(f"the edited text is not readable: {error.message}", error.place.line) from None
     _compare(found, expected, ())
 
 
@@ -209,7 +209,7 @@ def _compare(found: _Written, expected: _Written, path: tuple[str, ...]) -> None
 
 def _refuse(path: tuple[str, ...]) -> None:
     where = ".".join(path) or "the whole"
-    raise NotTheSame(f"{where} would be changed as well: an alias, or an anchor that others use, stands there")
+    raise NotTheSame(f"{where} would change as well, because of an alias or an anchor that others use")
 
 
 def _is_ours(body: dict[str, Any]) -> bool:

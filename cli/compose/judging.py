@@ -92,7 +92,7 @@ class Judge:
         elif not address.is_http and any(address.port in ports for ports in listening.others):
             right = address.port
         elif not listening.known:
-            code, message = "unknown-port", f"{written}: nothing says on which port {target.name} listens"
+            code, message = "unknown-port", f"{written}: the file does not say on which port {target.name} listens"
         elif not listening.is_declared(address.port):
             code, message = self._undeclared(address.port, written, target, listening)
         judged = Judged(service.name, address, name_match.meant, target.name, listens, right, code)
@@ -107,15 +107,15 @@ class Judge:
     ) -> tuple[str | None, str]:
         hint = listening.hinted.get(port)
         if listening.declared and hint is not None:
-            return "doubtful-port", f"{written}: {target.name} declares {listening.text}, and {hint} speaks of {port}"
+            return "doubtful-port", f"{written}: {target.name} declares {listening.text}, but {hint} mentions {port}"
         if hint is not None:
             return None, ""
         behind = listening.behind(port)
         if behind is not None:
-            return "published-port", f"{written}: {port} is what the host shows; {target.name} listens on {behind}"
+            return "published-port", f"{written}: {port} is published on the host; {target.name} listens on {behind}"
         if listening.declared:
             return "wrong-port", f"{written}: {target.name} listens on {listening.text}"
-        return "unproven-port", f"{written}: {target.name} declares no port; it speaks of {listening.text}"
+        return "unproven-port", f"{written}: {target.name} declares no port; it mentions {listening.text}"
 
     def _best(self, address: HardCodedAddress, name_match: NameMatch) -> tuple[ComposeService, ListeningPorts]:
         """Return of several namesakes the one that listens there, else the first."""
@@ -149,7 +149,7 @@ class Judge:
         right = None
         behind = next((target for o in own if (target := o.behind(port)) is not None), None)
         if behind is not None:
-            message += f"; that is what the host shows of its port {behind}"
+            message += f"; on the host, that is its port {behind}"
             right = self._rewritten(address, address.host, behind)
         elif len(others) == 1:
             message += f"; {others[0]} listens on {port}"
@@ -164,7 +164,7 @@ class Judge:
         message = f"{address.written} is on the host"
         right = None
         if name is not None and target is not None:
-            message += f", which shows port {target} of {name} there"
+            message += f", where it is port {target} of {name}"
             right = self._rewritten(address, name, target)
         judged = Judged(service.name, address, Meant.HOST, name, (), target, "by-the-host")
         return judged, _finding(judged, message, right)
@@ -175,7 +175,7 @@ class Judge:
         if address.port is not None and not is_port(address.port):
             return _no_port(service, address, meant)
         code = "outside" if meant is Meant.OUTSIDE else "unknown-target"
-        why = " is outside of the file" if meant is Meant.OUTSIDE else ": no service of the file has that name"
+        why = " is outside the file" if meant is Meant.OUTSIDE else ": no service of the file has that name"
         judged = Judged(service.name, address, meant, None, (), None, code)
         return judged, _finding(judged, f"{address.written}{why}", None)
 

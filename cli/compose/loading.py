@@ -82,7 +82,7 @@ class Loading:
                 services[key] = MappingEntry(entry.place if below is None else below.place, self._over(below, body))
             for key, entry in self._included(file, tree).items():
                 if key in services:
-                    reason = f"{key} stands here and in {services[key].place}, which is not merged but refused"
+                    reason = f"{key} is defined here and in {services[key].place}; Compose refuses that"
                     self._report(ComposeError(reason, code="include", place=entry.place, field="include", service=key))
                 else:
                     services[key] = entry
@@ -104,7 +104,7 @@ class Loading:
 
     def _bytes(self, file: str) -> bytes:
         if self._read is None:
-            raise ComposeError("other files are not followed; name each on its own", code="not-followed")
+            raise ComposeError("other files are not followed; give each one separately", code="not-followed")
         try:
             return self._read(file)
         except OSError as error:
@@ -131,7 +131,7 @@ class Loading:
     def _spend(self, node: Node | None, place: Place) -> None:
         self._room -= _size(node)
         if self._room < 0:
-            reason = f"its files and `extends` come to more than {MAX_MERGED:,} values together"
+            reason = f"its files and `extends` have more than {MAX_MERGED:,} values in total"
             raise ComposeError(reason, code="too-large", place=place)
 
     # -- extends
@@ -186,7 +186,7 @@ class Loading:
         earlier = before.get(base.name)
         if earlier is not None and isinstance(earlier.node, Mapping):
             return earlier.node
-        reason = f"it extends {base.name!r}, and there is no such service in {base.file or 'the file'}"
+        reason = f"it extends {base.name!r}, which does not exist in {base.file or 'the file'}"
         raise ComposeError(reason, code="extends-missing", place=base.place, field="extends")
 
     def _base_of(self, body: Mapping, file: str) -> Extends | None:
@@ -199,9 +199,7 @@ class Loading:
         named = given.get("service") if isinstance(given, Mapping) else None
         if not isinstance(given, Mapping) or not isinstance(named, Scalar):
             example = "extends: {service: base}"
-            raise ComposeError(
-                "`extends` says of no service that it is the base", code="extends-missing", place=place, example=example
-            )
+            raise ComposeError("`extends` does not name its base", code="extends-missing", place=place, example=example)
         other = given.get("file")
         if isinstance(other, Scalar):
             file = os.path.normpath(os.path.join(os.path.dirname(file), other.text))  # noqa: PTH118, PTH120 - pure

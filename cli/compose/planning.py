@@ -130,7 +130,7 @@ def planned(project: Project, options: Options, wanted: Collection[str] = (), *,
             raise problem
     for name in wanted:
         if name not in project.services:
-            raise ComposeError(f"there is no service {name!r} in it", code="no-service", place=Place(project.files[0]))
+            raise ComposeError(f"it has no service {name!r}", code="no-service", place=Place(project.files[0]))
     sidecars: list[SidecarSpec] = []
     left_out: list[Remark] = []
     notes: list[Remark] = []
@@ -160,18 +160,18 @@ class _TakenNames:
     def check(self, service: ComposeService, *, databases: bool) -> None:
         """Raises _LeftOut for a service that cannot be registered under its name."""
         if service.empty:
-            raise _LeftOut("it says nothing")
+            raise _LeftOut("it is empty")
         if service.place.file != self._file:
-            raise _LeftOut(f"it stands in {service.place.file}, which is not written to: name that file")
+            raise _LeftOut(f"it is defined in {service.place.file}, which is not changed: name that file instead")
         try:
             check_service_name(service.name)
         except ValidationError as error:
             raise _LeftOut(error.message) from None
         twin = self._spelled.setdefault(label_of(service.name), service.name)
         if twin != service.name:
-            raise _LeftOut(f"it and {twin!r} are one name in DNS ('_' is '-' there), and {twin!r} came first")
+            raise _LeftOut(f"in DNS it has the same name as {twin!r} ('_' is '-' there), which came first")
         if is_database(service) and not databases:
-            raise _LeftOut("it is a database or a broker, and these are left out (--no-databases)")
+            raise _LeftOut("it is a database or a broker (--no-databases)")
 
     def agent_of(self, service: ComposeService) -> str:
         """Return a name for the service's agent that no service of the file has."""
@@ -199,16 +199,16 @@ def _sidecar(service: ComposeService, names: _TakenNames, options: Options, doub
     elif recipe is Recipe.HOST:
         host = options.host_address
     if port < DEFAULT_RULES.min_port:
-        doubts.append(f"it listens on {port}: the registry takes that only with REGISTRY_MIN_PORT={port}")
+        doubts.append(f"it listens on {port}, which the registry accepts only with REGISTRY_MIN_PORT={port}")
     dns = recipe is not Recipe.BESIDE
     if dns and "dns" in service.places:
-        doubts.append("it has a `dns` of its own, which stays: its lookups do not go by the agent")
+        doubts.append("it has its own `dns`, which stays: its lookups do not go to the agent")
         dns = False
     elif dns and recipe is Recipe.NETNS and 53 in listens_on:
-        doubts.append("it listens on port 53 itself: its lookups do not go by the agent")
+        doubts.append("it listens on port 53 itself: its lookups do not go to the agent")
         dns = False
     if options.podman and recipe is Recipe.NETNS and "sysctls" in service.places:
-        doubts.append("it has `sysctls` of its own, which stay: net.ipv4.ip_unprivileged_port_start has to be 0 there")
+        doubts.append("it has its own `sysctls`, which stay: set net.ipv4.ip_unprivileged_port_start to 0 there")
     return SidecarSpec(
         service.name,
         names.agent_of(service),
@@ -230,12 +230,12 @@ def _check_network(service: ComposeService, recipe: Recipe) -> None:
     if mode is None or mode == "default" or (mode == "host" and recipe is Recipe.HOST):
         return
     if mode == "none":
-        raise _LeftOut("it is in no network (network_mode: none)")
+        raise _LeftOut("it has no network (network_mode: none)")
     if mode == "host":
-        raise _LeftOut("it is in the host's network (network_mode: host), for which recipe `host` is made")
+        raise _LeftOut("it is in the host's network (network_mode: host): use recipe `host`")
     if mode == "bridge" and recipe is Recipe.HOST:
         return
-    raise _LeftOut(f"it is in a network that is not its own (network_mode: {mode})")
+    raise _LeftOut(f"it uses the network of another container (network_mode: {mode})")
 
 
 def _check_replicas(service: ComposeService, recipe: Recipe, doubts: list[str]) -> None:
@@ -243,13 +243,13 @@ def _check_replicas(service: ComposeService, recipe: Recipe, doubts: list[str]) 
     if written is None or written == "1":
         return
     if not re.fullmatch(r"\d{1,6}", written, re.ASCII):
-        doubts.append(f"{written[:40]!r} is no number of replicas; one is assumed")
+        doubts.append(f"{written[:40]!r} is not a number of replicas; one is assumed")
     elif int(written) == 0:
-        raise _LeftOut("it asks for no replicas")
+        raise _LeftOut("it asks for 0 replicas")
     elif recipe is Recipe.BESIDE:
         doubts.append(f"its {written} replicas are registered as one instance with {written} addresses")
     else:
-        raise _LeftOut(f"it asks for {written} replicas, and an agent of a compose file stands beside one container")
+        raise _LeftOut(f"it asks for {written} replicas, but an agent in a compose file stands beside one container")
 
 
 def is_database(service: ComposeService) -> bool:
@@ -268,23 +268,23 @@ def _port(service: ComposeService, check: Healthcheck | None, doubts: list[str])
         if asked in listed and asked is not None and not is_database(service):
             return asked
         if asked is not None and not is_database(service):
-            doubts.append(f"its health check asks port {asked}, and it listens on {listed[0]}; {listed[0]} is taken")
+            doubts.append(f"its health check uses port {asked}, but it listens on {listed[0]}; {listed[0]} is used")
         return listed[0]
     exposed = [number for entry in service.expose if entry.protocol == "tcp" for number in _few(entry)]
     if exposed:
         return exposed[0]
     given = service.env("PORT")
     if given is not None and given.value is not None and given.value.isdecimal() and is_port(int(given.value)):
-        doubts.append(f"its port, {int(given.value)}, is that of its variable PORT")
+        doubts.append(f"its port, {int(given.value)}, comes from its variable PORT")
         return int(given.value)
     if check is not None and check.port is not None and is_port(check.port):
-        doubts.append(f"its port, {check.port}, is the one that its health check asks")
+        doubts.append(f"its port, {check.port}, comes from its health check")
         return check.port
     if service.ports:
         raise _LeftOut("it has no TCP port")
     if "ports" in service.places or "expose" in service.places:
-        raise _LeftOut("it has no port that could be read")
-    raise _LeftOut("it has no port, neither in `ports` nor in `expose`, PORT or its health check")
+        raise _LeftOut("it has no readable port")
+    raise _LeftOut("it has no port in `ports`, `expose`, PORT or its health check")
 
 
 def _few(entry: Port) -> range:
@@ -296,7 +296,7 @@ def _protocol(service: ComposeService, check: Healthcheck | None, doubts: list[s
     if is_database(service):
         return "tcp", "tcp"
     if check is None:
-        doubts.append("it has no health check: its port is checked by tcp")
+        doubts.append("it has no health check; its port is checked by tcp")
         return "http", "tcp"
     if check.url is not None:
         return ("https" if check.url.lower().startswith("https") else "http"), "http"
@@ -304,7 +304,7 @@ def _protocol(service: ComposeService, check: Healthcheck | None, doubts: list[s
         return "grpc", "tcp"
     if _TCP_ASKED.search(check.text):
         return "tcp", "tcp"
-    doubts.append("its health check asks no URL: its port is checked by tcp")
+    doubts.append("its health check uses no URL; its port is checked by tcp")
     return "http", "tcp"
 
 
@@ -314,7 +314,7 @@ def _path(check: Healthcheck | None, doubts: list[str]) -> str:
     try:
         return check_health_endpoint(check.path)
     except ValidationError as error:
-        doubts.append(f"its health check asks for {check.path[:60]!r}: {error.message}; /health is used")
+        doubts.append(f"its health check uses {check.path[:60]!r}: {error.message}; /health is used instead")
         return "/health"
 
 
@@ -338,5 +338,5 @@ def _published(service: ComposeService, port: int) -> int:
         for published, target in entry.pairs()
     }
     if port not in shown:
-        raise _LeftOut(f"it publishes no fixed port of the host for its port {port}")
+        raise _LeftOut(f"it publishes no fixed host port for its port {port}")
     return shown[port]

@@ -68,7 +68,7 @@ def _long(entry: Mapping) -> Port:
     """Read `{target: ..., published: ..., protocol: ..., host_ip: ...}`."""
     target = entry.get("target")
     if target is None:
-        raise _error("a port in the long form says its target, and this one does not", entry)
+        raise _error("a port in the long form needs a target, and this one has none", entry)
     published = entry.get("published")
     text = "" if published is None else str(plain(published))
     shown = _ports(text, published) if published is not None and text else range(0)
@@ -88,7 +88,7 @@ def _ports(text: str, entry: Node) -> range:
     written = _raw(entry)[:60]
     if match is None:
         blank = isinstance(entry, Scalar) and entry.unset
-        raise _error(f"{written!r} is {'a variable without a default' if blank else 'no port'}", entry)
+        raise _error(f"{written!r} is {'a variable without a default' if blank else 'not a port'}", entry)
     first, last = int(match[1]), int(match[2] or match[1])
     for number in (first, last):
         try:
@@ -96,7 +96,7 @@ def _ports(text: str, entry: Node) -> range:
         except ValidationError as error:
             raise _error(f"{error.message}, and {written!r} is not", entry) from None
     if last < first:
-        raise _error(f"{written!r} is a range that ends before it begins", entry)
+        raise _error(f"{written!r} is a range that ends before it starts", entry)
     return range(first, last + 1)
 
 

@@ -38,7 +38,7 @@ def held(path: Path, most_bytes: int) -> OriginalFile:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise OSError("it is there, and is no file")
+                raise OSError("it exists and is not a file")
             data = file.read(most_bytes + 1)
     except FileNotFoundError:
         return OriginalFile(path, None, 0o666 & ~_umask(), None)
@@ -68,7 +68,7 @@ def _check_unchanged(before: OriginalFile) -> None:
     except FileNotFoundError:
         now = None
     if now != before.data:
-        raise Changed("somebody changed it meanwhile, and nothing was written; run it again")
+        raise Changed("it was changed in the meantime; nothing was written; run the command again")
 
 
 def _umask() -> int:

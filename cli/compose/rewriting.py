@@ -35,12 +35,12 @@ _OPEN_SCHEMES: Final = frozenset({"http", "ws", "grpc", "tcp"})
 _TLS_SCHEMES: Final = frozenset({"https", "wss", "grpcs", "tls", "ssl", "amqps", "rediss"})
 _CALLABLE: Final = frozenset({Meant.SERVICE, Meant.OTHER_SPELLING})
 _WHY_NOT: Final[Mapping[Meant, str]] = {
-    Meant.SERVICE: "no service of the file is meant",
-    Meant.OTHER_SPELLING: "no service of the file is meant",
-    Meant.NOT_SHARED: "the two share no network, and a name alone leads nowhere",
+    Meant.SERVICE: "it does not mean a service of the file",
+    Meant.OTHER_SPELLING: "it does not mean a service of the file",
+    Meant.NOT_SHARED: "the two share no network, so that a name would lead nowhere",
     Meant.ITSELF: "localhost is the container itself",
-    Meant.HOST: "it goes out to the host",
-    Meant.OUTSIDE: "it is of somebody outside of the file",
+    Meant.HOST: "it is on the host",
+    Meant.OUTSIDE: "it is outside the file",
     Meant.UNKNOWN: "no service of the file has that name",
 }
 
@@ -170,7 +170,7 @@ def _together(found: Mapping[_Key, Mapping[str, list[_Piece]]], reasons: dict[_K
         more = False
         for key, other in halves:
             if reasons[other] and not reasons[key]:
-                reasons[key] = f"{other[1]} would have to change as well, and there {reasons[other]}"
+                reasons[key] = f"{other[1]} would have to change too, and there {reasons[other]}"
                 more = True
 
 
@@ -220,13 +220,13 @@ class _Fleet:
         wanted = host_port(name, right)
         offered = wanted if port_differs else ""
         if address.port is not None and not is_port(address.port):
-            raise _Refused(f"there is no port {address.port}, and which one was meant is for you to say", offered)
+            raise _Refused(f"port {address.port} does not exist, and it is not known which one was meant", offered)
         if target.name not in self._agents.ports:
-            raise _Refused(f"{target.name} has no agent that would register it", offered)
+            raise _Refused(f"{target.name} has no agent to register it", offered)
         if service.name not in self._agents.asking:
-            raise _Refused(f"{service.name} does not ask an agent for names", offered)
+            raise _Refused(f"{service.name} does not resolve names through an agent", offered)
         if not service.network_names >= target.network_names:
-            raise _Refused(f"{target.name} has addresses in networks in which {service.name} is not", offered)
+            raise _Refused(f"{target.name} is in networks that {service.name} is not in", offered)
         host = self._entry(service, address.variable, offered)
         why = f"{target.name} listens on {right}" if port_differs else ""
         if address.port_variable is not None:
@@ -234,7 +234,7 @@ class _Fleet:
             return
         located = [found for found in located_in(host.raw, host.name, host.place) if found.address == address]
         if not located:
-            raise _Refused("it is not written letter by letter", offered)
+            raise _Refused("it is not written literally", offered)
         change = AddressChange(host.place, service.name, host.name, address.written, wanted, why)
         for start, end, _ in located:
             yield host, _Piece(start, end, wanted, change)
@@ -262,11 +262,11 @@ class _Fleet:
         """Return the variable in which something is to change. Raises _Refused where it is none of this file."""
         entry = service.env(variable)
         if entry is None:
-            raise _Refused(f"it stands in `{variable}`, and `environment` alone is changed", offered)
+            raise _Refused(f"it is in `{variable}`, and only `environment` is changed", offered)
         if entry.from_env_file:
-            raise _Refused(f"{entry.name} stands in {entry.place.file}, which is not touched", offered)
+            raise _Refused(f"{entry.name} is in {entry.place.file}, which is not changed", offered)
         if "$" in entry.raw or entry.value != entry.raw:
-            raise _Refused("it is put together from variables", offered)
+            raise _Refused("it is built from variables", offered)
         return entry
 
     def _target(self, judged: Judged) -> ComposeService:
@@ -276,35 +276,35 @@ class _Fleet:
         if judged.meant not in _CALLABLE or target is None:
             raise _Refused(_WHY_NOT[judged.meant])
         if is_database(target):
-            raise _Refused(f"{target.name} is a database or a broker, whose clients go by its own names")
+            raise _Refused(f"{target.name} is a database or a broker, whose clients use names that it gives them")
         if scheme in _TLS_SCHEMES:
-            raise _Refused("it is TLS, and the certificate has the name that stands there")
+            raise _Refused("it uses TLS, and the certificate is for the name in the file")
         if scheme and scheme not in _OPEN_SCHEMES:
-            raise _Refused(f"what {scheme}:// makes of a name is not known")
+            raise _Refused(f"it is not known how {scheme}:// uses a name")
         try:
             check_service_name(target.name)
         except ValidationError as error:
             raise _Refused(f"it cannot be registered: {error.message}") from None
         if len(self._name(target)) > MAX_NAME_LENGTH:
-            raise _Refused(f"with its zone its name would have more than {MAX_NAME_LENGTH} characters")
+            raise _Refused(f"its name with the zone would have more than {MAX_NAME_LENGTH} characters")
         return target
 
     def _right_port(self, judged: Judged, target: ComposeService) -> int:
         name, listens, port = target.name, judged.listens, judged.address.port
         if port is None:
-            raise _Refused("there is no port beside it, so its port stands elsewhere")
+            raise _Refused("it has no port beside it, so that its port is elsewhere")
         if len(listens) > 1:
             ports = ", ".join(str(p) for p in listens[:-1]) + f" and {listens[-1]}"
-            raise _Refused(f"{name} listens on {ports}, and its name leads to its address alone")
+            raise _Refused(f"{name} listens on {ports}, and a name leads only to an address")
         if not listens or judged.right is None:
             raise _Refused(f"the file does not say on which port {name} listens")
         [own] = listens
         if judged.code == "doubtful-port" or (port != own and name in self._in_doubt):
-            raise _Refused(f"its ports say that {name} listens on {own}, and its health check asks another")
+            raise _Refused(f"by its ports {name} listens on {own}, but its health check uses another port")
         if judged.right != own or (judged.meant is Meant.OTHER_SPELLING and port != own and not judged.address.is_http):
-            raise _Refused(f"what {name} listens on by TCP is {own}, and whether that is meant is not certain")
+            raise _Refused(f"{name} listens on {own} over TCP, and it is not certain that this is meant")
         if judged.code == "unproven-port":
-            raise _Refused(f"{name} declares no port, and {port} is none that it speaks of")
+            raise _Refused(f"{name} declares no port and does not mention {port}")
         return self._agents.ports.get(name, own)
 
     def _name(self, target: ComposeService) -> str:
@@ -355,17 +355,17 @@ def _why_not(
     """Return why a value that could be changed cannot be changed where it stands; empty when it can."""
     place, name = key
     if place.file != file:
-        return f"it stands in {place.file}, which is not touched"
+        return f"it is in {place.file}, which is not changed"
     here = spots.get((place.line, name), [])
     if len(here) != 1:
-        return "it does not stand in a place of its own"
+        return "it has no place of its own in the file"
     if _at(text, here[0], name) is None:
-        return "it is written with escapes, or over several lines"
+        return "it is written with escapes or over several lines"
     pieces = next(iter(by_service.values()))
     others = users - by_service.keys()
     whole = [(piece.start, piece.end, piece.new) for piece in pieces]
     if others or any([(p.start, p.end, p.new) for p in mine] != whole for mine in by_service.values()):
-        return f"{min(others or users)} shares what is written there, and for it that is not safe"
+        return f"{min(others or users)} shares this text, and for it the change is not safe"
     return ""
 
 

@@ -59,7 +59,7 @@ def judged(found: Mapping[EnvAddress, list[str]], listening: Mapping[str, TcpPor
         elif ports.container and address.port not in ports.container:
             where = " or ".join(str(p) for p in ports.container[:3])
             why = (
-                ", the other is what the host shows"
+                f", and {address.port} is the host's port"
                 if any(split_host_port(p)[1] == address.port for p in ports.published)
                 else ""
             )

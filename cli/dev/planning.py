@@ -63,7 +63,7 @@ def plan_of(project: Project) -> Plan:
     entries = []
     for service in project.services.values():
         if service.empty:
-            reason = "it says nothing, so it has no port"
+            reason = "it is empty, so it has no port"
             findings.append(PlanFinding(Weight.UNUSABLE, service.name, reason, service.place.line))
             continue
         problems = [p.message for p in project.problems if p.service == service.name and p.code == "port"]
@@ -80,7 +80,7 @@ def _told(project: Project) -> list[PlanFinding]:
     for problem in project.problems:
         line = problem.place.line
         if problem.code == "duplicate-key" and problem.field == f"services.{problem.service}":
-            reason = "it stands twice in the file; the last one counts"
+            reason = "it is in the file twice; the last one counts"
             findings.append(PlanFinding(Weight.UNUSABLE, str(problem.service), reason, line))
         elif problem.code == "include":
             findings.append(PlanFinding(Weight.UNUSABLE, "include", problem.message, line))
@@ -110,7 +110,7 @@ def _planned(entries: list[_Entry], findings: list[PlanFinding]) -> list[Planned
         if unusable is None and replicas > room:
             unusable = f"it would be more than {MAX_INSTANCES} stand-ins in all"
         if unusable is None and replicas == 0:
-            unusable = "it asks for no replicas"
+            unusable = "it asks for 0 replicas"
         port = entry.main
         if unusable is not None or port is None:
             findings.append(PlanFinding(Weight.UNUSABLE, entry.name, unusable or "no port", entry.line))
@@ -131,24 +131,24 @@ def _why_unusable(entry: _Entry, spelled: dict[str, str]) -> str | None:
         return error.message
     twin = spelled.get(label_of(entry.name))
     if twin is not None:
-        return f"it and {twin!r} are one name in DNS ('_' is '-' there), and {twin!r} came first"
+        return f"in DNS it has the same name as {twin!r} ('_' is '-' there), which came first"
     if entry.main is not None:
         return None
     if entry.problems:
         return "; ".join(entry.problems)
     if entry.service.ports:
         return "it has no TCP port"
-    return "it has no port, neither in `ports` nor in `expose`"
+    return "it has no port in `ports` or `expose`"
 
 
 def _replicas(given: str | None, doubts: list[str]) -> int:
     if given is None:
         return 1
     if not re.fullmatch(r"\d{1,6}", given, re.ASCII):
-        doubts.append(f"{given[:40]!r} is no number of replicas; one is started")
+        doubts.append(f"{given[:40]!r} is not a number of replicas; one is started")
         return 1
     if int(given) > MAX_REPLICAS:
-        doubts.append(f"{given} replicas are many for one machine; {MAX_REPLICAS} are started")
+        doubts.append(f"{given} replicas are too many for one machine; {MAX_REPLICAS} are started")
     return min(int(given), MAX_REPLICAS)
 
 
@@ -160,11 +160,11 @@ def _health(entry: _Entry, doubts: list[str]) -> str:
     if check is None or check.path is None:
         return "/health"
     if check.port is not None and check.port not in entry.listening.container:
-        doubts.append(f"its health check asks port {check.port}, and it listens on {entry.main}")
+        doubts.append(f"its health check uses port {check.port}, but it listens on {entry.main}")
     try:
         return check_health_endpoint(check.path)
     except ValidationError as error:
-        doubts.append(f"its health check asks for {check.path[:60]!r}: {error.message}; /health is used")
+        doubts.append(f"its health check uses {check.path[:60]!r}: {error.message}; /health is used instead")
         return "/health"
 
 
@@ -176,7 +176,9 @@ def _shared_host_ports(entries: list[_Entry]) -> list[PlanFinding]:
             holder = first.setdefault(port, entry.name)
             if holder != entry.name:
                 shown = port.removeprefix(":")
-                reason = f"it publishes port {shown} of the host, as {holder} does; Docker can start only one of them"
+                reason = (
+                    f"it publishes port {shown} of the host, and so does {holder}; Docker can start only one of them"
+                )
                 findings.append(PlanFinding(Weight.DOUBTFUL, entry.name, reason, entry.line))
     return findings
 

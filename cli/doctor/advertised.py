@@ -25,71 +25,71 @@ FINE = DoctorRule(
 UNRESOLVABLE = DoctorRule(
     "advertised-unresolvable",
     DoctorSeverity.ERROR,
-    "{name}: its host {host} has no address that can be found here",
-    "it is registered without an address, and DNS has nothing to answer",
+    "{name}: its host {host} cannot be resolved here",
+    "it is registered without an address, so that DNS has no answer",
     "SERVICE_HOST=10.0.0.7    # the address at which others reach it",
 )
 LOOPBACK = DoctorRule(
     "advertised-loopback",
     DoctorSeverity.ERROR,
     "{name} is registered as {where}, which is loopback, and the registry is on another machine",
-    "everybody who looks it up connects to himself",
-    "SERVICE_HOST=10.0.0.7    # the address at which others reach it; look for {host} in /etc/hosts when it is a name",
+    "every client that looks it up connects to its own machine",
+    "SERVICE_HOST=10.0.0.7    # the address at which others reach it; if {host} is a name, look in /etc/hosts",
 )
 LOOPBACK_HERE = DoctorRule(
     "advertised-loopback-here",
     DoctorSeverity.NOTE,
     "{name} is registered as {where}, which is loopback",
-    "it can be reached on this machine alone, where the registry is, too",
-    "SERVICE_HOST=10.0.0.7    # as soon as others are to reach it",
+    "it can be reached only on this machine, where the registry is too",
+    "SERVICE_HOST=10.0.0.7    # once other machines must reach it",
 )
 LINK_LOCAL = DoctorRule(
     "advertised-link-local",
     DoctorSeverity.ERROR,
     "{name} is registered as {where}, which is link-local",
-    "it is good on one network segment only, and IPv6 wants to know the interface besides",
+    "it works only on one network segment, and IPv6 also needs the interface",
     "SERVICE_HOST=10.0.0.7    # the address at which others reach it",
 )
 UNUSABLE = DoctorRule(
     "advertised-unusable",
     DoctorSeverity.ERROR,
-    "{name} is registered as {where}, where nobody can be reached",
-    "the address of every interface, and a multicast one, are no place to connect to",
+    "{name} is registered as {where}, which is not an address to connect to",
+    "unspecified and multicast addresses belong to no machine",
     "SERVICE_HOST=10.0.0.7    # the address at which others reach it",
 )
 BRIDGE = DoctorRule(
     "advertised-docker-bridge",
     DoctorSeverity.WARNING,
     "{name} is registered as {where}, an address of Docker's default bridge",
-    "every Docker host has the same ones: from another host it leads nowhere, or to another container",
+    "every Docker host has the same ones: from another host it leads nowhere or to another container",
     "SERVICE_HOST=10.0.0.7 SERVICE_PORT=8034    # the host's address and the published port; or `network_mode: host`",
 )
 TRANSLATED = DoctorRule(
     "advertised-translated",
     DoctorSeverity.WARNING,
-    "{name} is registered as {where}, and the registry sees this machine come from {seen_as}",
-    "an address translation, or a proxy, stands between: where the others are, {host} may lead nowhere",
-    "SERVICE_HOST={seen_as}    # when it is a translation, with the published port; nothing, when it is a proxy",
+    "{name} is registered as {where}, but the registry sees this machine at {seen_as}",
+    "there is an address translation or a proxy in between: for other machines {host} may lead nowhere",
+    "SERVICE_HOST={seen_as}    # for a translation, with the published port; change nothing for a proxy",
 )
 FOREIGN = DoctorRule(
     "advertised-foreign",
     DoctorSeverity.NOTE,
-    "{name} is registered as {where}, which is no address of this machine (it has {addresses})",
-    "that is right behind an address translation, and for a service elsewhere",
-    "SERVICE_HOST={first}    # when it is neither",
+    "{name} is registered as {where}, which is not an address of this machine (it has {addresses})",
+    "that is right behind an address translation, or if the service is elsewhere",
+    "SERVICE_HOST={first}    # in any other case",
 )
 NOT_LISTENING = DoctorRule(
     "advertised-not-listening",
     DoctorSeverity.WARNING,
-    "{name} is registered as {where}, and nobody listens there",
-    "once its check fails twice it leaves the answers; one that listens on 127.0.0.1 only looks like that, too",
-    "ss -ltn 'sport = :{port}'    # is it up, and on which address?",
+    "{name} is registered as {where}, but nothing listens there",
+    "it leaves the answers when its check has failed twice; a service that listens only on 127.0.0.1 looks the same",
+    "ss -ltn 'sport = :{port}'    # is it running, and on which address?",
 )
 LOW_PORT = DoctorRule(
     "advertised-low-port",
     DoctorSeverity.NOTE,
-    "{name} has port {port}, and a registry refuses ports below 1024 unless it is told to take them",
-    "the registration is refused, once and for all",
+    "{name} has port {port}, and a registry refuses ports below 1024 by default",
+    "the registration is refused for good",
     "REGISTRY_MIN_PORT=1    # at the registry",
 )
 KINDS: Final = (

@@ -64,7 +64,7 @@ def ask_registry(url: str, token: str) -> RegistrySeen:
         took_s = time.monotonic() - sent_at
         state = _field(ready, "state")
         if _field(ready, "status") not in _STATES:
-            return RegistrySeen(url=url, problem=f"what answers there is no registry (GET /ready: {ready.status})")
+            return RegistrySeen(url=url, problem=f"the server there is not a registry (GET /ready: {ready.status})")
         ahead_s, error_s = _clock(ready, began, took_s)
         headers = {"Content-Type": "application/json"} | ({"X-Registry-Token": token} if token else {})
         nobody = msgspec.json.encode({"service_name": f"doctor-{secrets.token_hex(8)}", "instance_id": "nobody:1"})
@@ -119,7 +119,7 @@ def resolve(host: str) -> tuple[str, ...]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except UnicodeError as error:
-        raise OSError(None, f"it is no host name ({error})") from None
+        raise OSError(None, f"it is not a host name ({error})") from None
     return tuple(dict.fromkeys(str(info[4][0]) for info in found))
 
 

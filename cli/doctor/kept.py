@@ -11,47 +11,47 @@ from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 # A snapshot of 10,000 instances has some megabytes, and the old one stays until the new one is whole.
 ENOUGH_BYTES: Final = 64 * 1024 * 1024
 
-FINE = DoctorRule("state-dir", DoctorSeverity.OK, "AGENT_STATE_DIR {path} can be written")
+FINE = DoctorRule("state-dir", DoctorSeverity.OK, "AGENT_STATE_DIR {path} is writable")
 NONE = DoctorRule(
     "state-dir-none",
     DoctorSeverity.NOTE,
     "AGENT_STATE_DIR is not set: the agent keeps nothing over a restart",
-    "an agent that restarts while the registry is away knows nobody until it is back",
-    "AGENT_STATE_DIR=/var/lib/vertice    # a folder, in containers a volume, of this agent's own",
+    "an agent that restarts while the registry is away knows no services until it is back",
+    "AGENT_STATE_DIR=/var/lib/vertice    # this agent's own folder; in containers, a volume",
 )
 BROKEN = DoctorRule(
     "state-dir-problem",
     DoctorSeverity.ERROR,
     "AGENT_STATE_DIR {path} cannot be used: {problem}",
-    "the agent runs all the same, and keeps nothing over a restart",
+    "the agent still runs, but keeps nothing over a restart",
     "mkdir -p {path} && chown {user} {path}",
 )
 FOREIGN = DoctorRule(
     "state-dir-owner",
     DoctorSeverity.ERROR,
-    "AGENT_STATE_DIR {path} belongs to user {owner} and cannot be written by us (user {user})",
-    "the agent runs all the same, and keeps nothing over a restart",
+    "AGENT_STATE_DIR {path} belongs to user {owner} and is not writable for user {user}",
+    "the agent still runs, but keeps nothing over a restart",
     "chown -R {user} {path}    # or run the agent, and the doctor, as user {owner}",
 )
 FULL = DoctorRule(
     "state-dir-full",
     DoctorSeverity.WARNING,
     "AGENT_STATE_DIR {path} has {free} MiB left",
-    "a snapshot that does not fit is not written, and the one before it grows old",
+    "a snapshot that does not fit is not written, and the previous one gets old",
     "df -h {path}    # make room, or choose another folder",
 )
 TAKEN = DoctorRule(
     "state-dir-taken",
     DoctorSeverity.WARNING,
-    "AGENT_STATE_DIR {path} is held by {holder}, and no agent of ours is running",
-    "an agent that starts here keeps nothing: two must not write the same snapshot",
-    "AGENT_STATE_DIR={path}-2    # each agent its own",
+    "AGENT_STATE_DIR {path} is locked by {holder}, but no agent with these settings is running",
+    "an agent that starts here keeps nothing, because two must not write the same snapshot",
+    "AGENT_STATE_DIR={path}-2    # one folder per agent",
 )
 DAMAGED = DoctorRule(
     "state-dir-damaged",
     DoctorSeverity.NOTE,
-    "AGENT_STATE_DIR {path} holds a snapshot that was damaged and set aside",
-    "a disk that was full or failing leaves such a file behind; the agent started without what it held",
+    "AGENT_STATE_DIR {path} has a damaged snapshot that was set aside",
+    "a full or failing disk causes this; the agent started without the snapshot",
     "rm {path}/snapshot.bad    # once you have looked at it",
 )
 KINDS: Final = (FINE, NONE, BROKEN, FOREIGN, FULL, TAKEN, DAMAGED)
@@ -69,7 +69,7 @@ def judge(facts: Facts) -> Iterator[DoctorFinding]:
     path = state.path
     problem = state.problem
     if not problem and not state.exists and not state.can_be_made:
-        problem = "it does not exist, and cannot be made by this user"
+        problem = "it does not exist, and this user cannot create it"
     elif not problem and state.exists and not state.is_folder:
         problem = "it is not a folder"
     if problem:

@@ -72,7 +72,7 @@ def summary(findings: Sequence[DoctorFinding]) -> str:
         if count:
             parts.append(f"{count} {one if count == 1 else many}")
     fine = _count(findings, DoctorSeverity.OK)
-    return f"{', '.join(parts) or 'nothing to complain of'}; {fine} {'thing is' if fine == 1 else 'things are'} fine"
+    return f"{', '.join(parts) or 'no problems'}; {fine} {'check' if fine == 1 else 'checks'} passed"
 
 
 def _count(findings: Sequence[DoctorFinding], severity: DoctorSeverity) -> int:

@@ -37,7 +37,7 @@ class RedisHealth(msgspec.Struct, kw_only=True):
 
 
 class CircuitBreakerHealth(msgspec.Struct, kw_only=True):
-    """The most worried of the shards' breakers."""
+    """The worst of the shards' breakers."""
 
     state: BreakerState
     failure_count: int  # in a row
@@ -54,7 +54,7 @@ class CacheHealth(msgspec.Struct, kw_only=True):
 
 
 class WatchHealth(msgspec.Struct, kw_only=True):
-    """Who follows this replica."""
+    """The open watches of this replica."""
 
     watchers: int
 
@@ -73,7 +73,7 @@ class ShardGuardView(msgspec.Struct, kw_only=True):
 
 
 class GuardView(msgspec.Struct, kw_only=True):
-    """`GET /guard`: the guards of all shards; `phase` is that of the most worried."""
+    """`GET /guard`: the guards of all shards; `phase` is the worst of them."""
 
     phase: GuardPhase
     suspects: int
@@ -81,7 +81,7 @@ class GuardView(msgspec.Struct, kw_only=True):
 
 
 class GuardReleasedView(msgspec.Struct, kw_only=True):
-    """The answer to `POST /guard/release`: the shards whose guard was holding, and how all stand now."""
+    """The answer to `POST /guard/release`: the shards whose guard was holding, and the state of all."""
 
     released: list[str]
     guard: GuardView

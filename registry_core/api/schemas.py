@@ -26,7 +26,7 @@ MAX_BEATS: Final = 1000
 
 
 class RegisterBody(Claimed, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`POST /register`: `host` and `port`, or `endpoint` in their place."""
+    """`POST /register`: `host` and `port`, or `endpoint` instead of both."""
 
     # A body may leave out what a record always has: these types are wider than those that they stand in for.
     endpoint: str | None = None  # type: ignore[assignment] # see above
@@ -63,7 +63,7 @@ class StatusBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 @complete
 class RestoreBody(Claimed, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`POST /restore`: one record as it was saved. What a registration may leave out is said here."""
+    """`POST /restore`: one record as it was saved, with all its fields."""
 
     epoch: int
     registered_at: float
@@ -82,7 +82,7 @@ class InstanceView(Instance, frozen=True, kw_only=True):
 
 
 class ServiceView(msgspec.Struct, kw_only=True):
-    """`GET /services/{service}`: the instances, and at the top level the one that selection picks."""
+    """`GET /services/{service}`: the instances, and at the top level the one that was picked."""
 
     service_name: str
     endpoint: str
@@ -117,7 +117,7 @@ class RestoredView(msgspec.Struct, kw_only=True):
 
 
 class DeregisteredView(msgspec.Struct, kw_only=True):
-    """The answer to `DELETE /deregister/...`: the ids of the instances that are gone."""
+    """The answer to `DELETE /deregister/...`: the ids of the removed instances."""
 
     status: str  # "deregistered"
     service_name: str
@@ -125,7 +125,7 @@ class DeregisteredView(msgspec.Struct, kw_only=True):
 
 
 class BeatView(msgspec.Struct, kw_only=True):
-    """What became of one heartbeat: "renewed", "unknown" (register again), "fenced" (stop), "unavailable" (later)."""
+    """The result of one heartbeat: "renewed", "unknown" (register again), "fenced" (stop), "unavailable" (later)."""
 
     service_name: str
     instance_id: str | None

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dns
-from tools.documents import ROOT, modules
+from tools.sources import ROOT, modules
 
 # The modules of dnspython: one of ours under such a name would be taken for it.
 DNSPYTHON_MODULES = frozenset(

@@ -12,7 +12,7 @@ from agent.settings.checks import OPTIONS
 from agent.settings.settings import read_agent_settings
 from registry_core.errors import SettingsError
 from tests.certificates import make_certificate
-from tools.documents import ROOT
+from tools.sources import ROOT
 
 ONE = {"SERVICE_NAME": "billing", "SERVICE_HOST": "10.0.0.7", "SERVICE_PORT": "8034"}
 SERVICE = '[[service]]\nname = "billing"\nhost = "10.0.0.7"\nport = 8034\n'
@@ -236,12 +236,12 @@ def test_the_check_of_a_service_that_is_not_there_is_refused() -> None:
 
 
 def test_the_documentation_has_every_option() -> None:
-    text = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "guide" / "checks.md").read_text(encoding="utf-8")
     assert [name for name in OPTIONS if f"| `{name}` |" not in text] == []
 
 
 def test_the_examples_of_the_documentation_can_be_used(tmp_path: Path, certificate_pem: tuple[Path, str]) -> None:
-    text = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "guide" / "checks.md").read_text(encoding="utf-8")
     blocks = [block.split("```", 1)[0] for block in text.split("```toml\n")[1:]]
     assert len(blocks) >= 6
     for block in blocks:

@@ -116,14 +116,14 @@ def test_who_is_busy_is_given_the_time_that_he_asks_for(monkeypatch: pytest.Monk
 
 def test_it_gives_up_after_so_many_tries_and_sends_nothing_more() -> None:
     with answering((503, {}, {"message": "no Redis master is known"})) as registry:
-        with pytest.raises(GaveUp, match=f"{registry.url} takes nothing at present: no Redis master is known"):
+        with pytest.raises(GaveUp, match=f"{registry.url} accepts nothing at present: no Redis master is known"):
             brought_back(registry.url)
         assert len(registry.asked) <= 3 * restoring.WORKERS
 
 
 def test_who_is_not_there_is_asked_a_bounded_number_of_times() -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
-    with pytest.raises(GaveUp, match=f"nobody answers at {nowhere}: Connection refused"):
+    with pytest.raises(GaveUp, match=f"no answer from {nowhere}: Connection refused"):
         brought_back(nowhere)
 
 
@@ -133,8 +133,8 @@ def test_who_is_not_there_is_asked_a_bounded_number_of_times() -> None:
         ((401, {}, {"message": "the token is wrong"}), "the token is wrong"),
         ((403, {}, {"message": "it takes the shared token"}), "it takes the shared token"),
         ((404, {}, {"message": "there is no such path"}), "is it a registry, and as new as this program"),
-        ((200, {}, ["a"]), "what answers is no registry"),
-        ((200, {}, {"status": "fine"}), "what answers is no registry"),
+        ((200, {}, ["a"]), "the answer is not that of a registry"),
+        ((200, {}, {"status": "fine"}), "the answer is not that of a registry"),
     ],
 )
 def test_what_all_would_be_answered_ends_it(answer: Said, said: str) -> None:

@@ -13,7 +13,7 @@ from cli.compose.reader import project_of
 from cli.compose.report import dot_of, json_of, text_of
 from tests.fleets import ROOT
 
-DOCUMENT = ROOT / "docs" / "compose.md"
+DOCUMENT = ROOT / "docs" / "reference" / "compose-findings.md"
 
 # Who is called: `back_end` listens on 8010, which the host shows as 9000, and its health check agrees.
 FLEET = """
@@ -254,7 +254,7 @@ def test_the_reports_say_the_same() -> None:
     found = audited(FLEET.format(front="environment: [BACK_URL=http://back_end:9000, X_URL=http://a.example.org]"))
     text = list(text_of(found))
     assert (
-        "compose.yml:6: error: front BACK_URL: http://back_end:9000: 9000 is what the host shows; "
+        "compose.yml:6: error: front BACK_URL: http://back_end:9000: 9000 is published on the host; "
         "back_end listens on 8010; write http://back_end:8010 [published-port]"
     ) in text
     assert "2 hard-coded addresses, 1 of which lead nowhere" in " ".join(text)

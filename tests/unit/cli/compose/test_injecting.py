@@ -219,7 +219,7 @@ def test_what_was_written_beside_the_agents_stays_when_they_go() -> None:
     ("old", "new", "reason"),
     [
         ("  # <<< vertice compose inject\nnetworks", "networks", "has no end"),
-        ("  # >>> vertice compose inject: netns\n  web_shop-agent", "  web_shop-agent", "stands alone"),
+        ("  # >>> vertice compose inject: netns\n  web_shop-agent", "  web_shop-agent", "has no start mark"),
         ("  web_shop-agent:\n    <<: *vertice-agent\n", "  mine:\n", r"services\.mine"),
     ],
 )
@@ -247,7 +247,7 @@ def test_marks_within_a_text_of_the_file_are_not_taken_for_marks() -> None:
         ("--- {services: {web: {}}}\n--- 2\n", "more than one document"),
         ("", "empty"),
         ("services:\n  web: text\n", "not written as a map"),
-        ("services:\n  web: {}\n", "nothing beside which"),
+        ("services:\n  web: {}\n", "nothing can be added"),
     ],
 )
 def test_what_cannot_be_edited_is_said(text: str, reason: str) -> None:

@@ -79,19 +79,19 @@ def test_the_port_is_the_one_that_the_file_says(body: str, port: int) -> None:
 @pytest.mark.parametrize(
     ("body", "options", "reason"),
     [
-        ("image: x", NETNS, "it has no port, neither in `ports` nor in `expose`, PORT or its health check"),
+        ("image: x", NETNS, "it has no port in `ports`, `expose`, PORT or its health check"),
         ("ports: ['53:53/udp']", NETNS, "it has no TCP port"),
-        ("ports: [http]", NETNS, "it has no port that could be read"),
-        ("ports: ['8000:80800']", NETNS, "it has no port that could be read"),
+        ("ports: [http]", NETNS, "it has no readable port"),
+        ("ports: ['8000:80800']", NETNS, "it has no readable port"),
         ("ports: ['8000'], network_mode: host", NETNS, "it is in the host's network (network_mode: host)"),
-        ("ports: ['8000'], network_mode: none", BESIDE, "it is in no network"),
-        ("ports: ['8000'], network_mode: none", HOST, "it is in no network"),
-        ("ports: ['8000'], network_mode: 'service:vpn'", NETNS, "it is in a network that is not its own"),
+        ("ports: ['8000'], network_mode: none", BESIDE, "it has no network"),
+        ("ports: ['8000'], network_mode: none", HOST, "it has no network"),
+        ("ports: ['8000'], network_mode: 'service:vpn'", NETNS, "it uses the network of another container"),
         ("ports: ['8000'], deploy: {replicas: 3}", NETNS, "it asks for 3 replicas"),
-        ("ports: ['8000'], scale: 0", BESIDE, "it asks for no replicas"),
-        ("ports: ['8000']", HOST, "it publishes no fixed port of the host for its port 8000"),
-        ("ports: ['127.0.0.1:80:8000']", HOST, "it publishes no fixed port of the host for its port 8000"),
-        ("expose: ['8000']", HOST, "it publishes no fixed port of the host for its port 8000"),
+        ("ports: ['8000'], scale: 0", BESIDE, "it asks for 0 replicas"),
+        ("ports: ['8000']", HOST, "it publishes no fixed host port for its port 8000"),
+        ("ports: ['127.0.0.1:80:8000']", HOST, "it publishes no fixed host port for its port 8000"),
+        ("expose: ['8000']", HOST, "it publishes no fixed host port for its port 8000"),
     ],
 )
 def test_who_is_left_out_is_named_with_the_reason(body: str, options: Options, reason: str) -> None:
@@ -114,7 +114,7 @@ def test_a_name_that_cannot_be_registered_is_left_out(name: str, reason: str) ->
 def test_of_two_names_that_are_one_in_dns_the_first_gets_the_agent() -> None:
     found = plan("  a-b-c: {expose: ['1']}\n  a_b_c: {expose: ['2']}\n")
     assert [s.service for s in found.sidecars] == ["a-b-c"]
-    assert "one name in DNS" in found.left_out[0].text
+    assert "the same name as" in found.left_out[0].text
 
 
 def test_databases_are_checked_by_tcp_and_left_out_when_that_is_said_unless_they_are_named() -> None:
@@ -181,11 +181,11 @@ def test_an_agents_name_is_one_that_nobody_has() -> None:
     [
         (
             "ports: ['8000'], healthcheck: {test: 'curl http://localhost:8001/'}",
-            "asks port 8001, and it listens on 8000",
+            "uses port 8001, but it listens on 8000",
         ),
-        ("ports: ['8000:80']", "it listens on 80: the registry takes that only with REGISTRY_MIN_PORT=80"),
-        ("ports: ['8000']", "it has no health check: its port is checked by tcp"),
-        ("expose: [8000], dns: 10.0.0.2", "it has a `dns` of its own, which stays"),
+        ("ports: ['8000:80']", "it listens on 80, which the registry accepts only with REGISTRY_MIN_PORT=80"),
+        ("ports: ['8000']", "it has no health check; its port is checked by tcp"),
+        ("expose: [8000], dns: 10.0.0.2", "it has its own `dns`, which stays"),
         ("expose: [8000, 53]", "it listens on port 53 itself"),
         ("expose: [8000], healthcheck: {test: 'curl http://localhost:8000/../x'}", "/health is used"),
     ],

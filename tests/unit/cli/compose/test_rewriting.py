@@ -71,23 +71,23 @@ def test_an_address_with_one_right_port_becomes_a_name(before: str, after: str) 
     ("value", "reason", "offered"),
     [
         ("http://many:8001", "listens on 8001 and 8002", ""),
-        ("http://elsewhere.example:80", "outside of the file", ""),
+        ("http://elsewhere.example:80", "outside the file", ""),
         ("http://nobody:80", "no service of the file has that name", ""),
         ("http://localhost:8010", "the container itself", ""),
-        ("http://host.docker.internal:9010", "it goes out to the host", ""),
-        ("http://${CART:-cart_keeper}:8010", "put together from variables", ""),
+        ("http://host.docker.internal:9010", "it is on the host", ""),
+        ("http://${CART:-cart_keeper}:8010", "built from variables", ""),
         ("https://cart_keeper:8010", "the certificate", ""),
-        ("http://cart_keeper:80101", "no port 80101", "cart-keeper.vertice.internal:8010"),
+        ("http://cart_keeper:80101", "port 80101 does not exist", "cart-keeper.vertice.internal:8010"),
         ("http://many:80101", "listens on 8001 and 8002", ""),
         ("http://Bad.Name:8030", "cannot be registered", ""),
         ("http://silent:80", "does not say on which port", ""),
-        ("http://asked:8021", "its health check asks another", ""),
-        ("http://hinted:8061", "declares no port, and 8061 is none that it speaks of", ""),
+        ("http://asked:8021", "its health check uses another port", ""),
+        ("http://hinted:8061", "declares no port and does not mention 8061", ""),
         ("tcp://statsd:8125", "is not certain", ""),
         ("postgres://database:5432/x", "a database or a broker", ""),
-        ("ftp://cart_keeper:8010", "what ftp:// makes of a name", ""),
+        ("ftp://cart_keeper:8010", "how ftp:// uses a name", ""),
         ("http://apart:8040", "share no network", ""),
-        ("http://both:8050", "in networks in which shop is not", ""),
+        ("http://both:8050", "in networks that shop is not in", ""),
         ('"http://cart_keeper:8\\x30\\x310"', "escapes", ""),
     ],
 )
@@ -103,9 +103,9 @@ def test_what_is_not_safe_stays_and_it_is_said_why(value: str, reason: str, offe
 
 def test_a_consumer_whose_lookups_go_by_no_agent_keeps_its_addresses() -> None:
     text = FLEET.format(variable="CALLED_URL", value="http://cart_keeper:8010")
-    assert "does not ask an agent" in rewrite(text, Recipe.BESIDE).unchanged[0].reason
+    assert "does not resolve names through an agent" in rewrite(text, Recipe.BESIDE).unchanged[0].reason
     own = text.replace("    environment:", "    dns: 10.0.0.1\n    environment:", 1)
-    assert "does not ask an agent" in rewrite(own).unchanged[0].reason
+    assert "does not resolve names through an agent" in rewrite(own).unchanged[0].reason
 
 
 def test_with_the_hosts_agent_the_port_is_the_one_of_the_host() -> None:
@@ -124,7 +124,7 @@ def test_a_host_and_its_port_change_together() -> None:
 
 @pytest.mark.parametrize(
     ("port", "reason"),
-    [("CART_PORT: '${P:-9010}'", "put together from variables"), ("OTHER: 1", "no port beside it")],
+    [("CART_PORT: '${P:-9010}'", "built from variables"), ("OTHER: 1", "no port beside it")],
 )
 def test_a_host_whose_port_cannot_change_stays(port: str, reason: str) -> None:
     text = FLEET.format(variable="CART_HOST", value=f"cart_keeper\n      {port}")
@@ -142,7 +142,7 @@ def test_half_of_a_pair_that_others_share_keeps_the_other_half_as_well() -> None
     )
     found = rewrite(text)
     assert found.text == text
-    assert any("CART_PORT would have to change as well" in k.reason for k in found.unchanged)
+    assert any("CART_PORT would have to change too" in k.reason for k in found.unchanged)
 
 
 def test_what_several_share_changes_when_it_is_safe_for_all_of_them() -> None:
@@ -171,8 +171,8 @@ def test_env_files_and_commands_are_not_touched() -> None:
     found = rewritten(text, project, agents_with(planned(project, options).sidecars, options.recipe), options.zone)
     assert found.text == text
     assert {k.reason for k in found.unchanged} == {
-        "CART_URL stands in shop.env, which is not touched",
-        "it stands in `command`, and `environment` alone is changed",
+        "CART_URL is in shop.env, which is not changed",
+        "it is in `command`, and only `environment` is changed",
     }
 
 
@@ -190,7 +190,7 @@ def test_a_target_without_an_agent_keeps_its_address() -> None:
     sidecars = planned(project, Options(), ["shop"]).sidecars
     found = rewritten(text, project, agents_with(sidecars, Recipe.NETNS), "vertice.internal")
     assert found.text == text
-    assert found.unchanged[0].reason == "cart_keeper has no agent that would register it"
+    assert found.unchanged[0].reason == "cart_keeper has no agent to register it"
 
 
 def test_a_name_that_is_too_long_for_dns_with_its_zone_is_not_written() -> None:
@@ -207,4 +207,4 @@ def test_two_values_of_one_name_in_one_line_are_left_alone() -> None:
     )
     found = rewrite(text)
     assert found.text == text
-    assert {k.reason for k in found.unchanged} == {"it does not stand in a place of its own"}
+    assert {k.reason for k in found.unchanged} == {"it has no place of its own in the file"}

@@ -119,7 +119,7 @@ def test_an_address_may_go_when_its_target_passes_and_its_consumer_is_registered
         ("shop", "CART_URL"): (),
         ("cart", "STOCK_URL"): ("stock is not registered",),
         ("cart", "CACHE_URL"): ("redis is not registered",),
-        ("stock", "CART_URL"): ("stock itself is not registered, so no agent is known beside it",),
+        ("stock", "CART_URL"): ("stock is not registered itself, so that no agent is known beside it",),
     }
     assert found.counts() == {
         "services": 6,

@@ -65,19 +65,19 @@ def test_the_first_port_counts_and_expose_only_without_ports() -> None:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("image: x", "it has no port, neither in `ports` nor in `expose`"),
-        ("ports: []", "it has no port, neither in `ports` nor in `expose`"),
+        ("image: x", "it has no port in `ports` or `expose`"),
+        ("ports: []", "it has no port in `ports` or `expose`"),
         ('ports: ["53:53/udp"]', "it has no TCP port"),
         ('ports: ["8000:80800"]', "a port is a number from 1 to 65535, and '8000:80800' is not"),
         ('ports: ["0"]', "a port is a number from 1 to 65535, and '0' is not"),
         ('ports: ["8000-99999"]', "a port is a number from 1 to 65535, and '8000-99999' is not"),
-        ('ports: ["9000-8000"]', "'9000-8000' is a range that ends before it begins"),
-        ('ports: ["http"]', "'http' is no port"),
-        ('ports: [""]', "'' is no port"),
+        ('ports: ["9000-8000"]', "'9000-8000' is a range that ends before it starts"),
+        ('ports: ["http"]', "'http' is not a port"),
+        ('ports: [""]', "'' is not a port"),
         ('ports: ["8000:${PORT}"]', "'8000:${PORT}' is a variable without a default"),
-        ("ports: [{published: 8000}]", "a port in the long form says its target, and this one does not"),
-        ("ports: [[8000]]", "\"['8000']\" is no port"),
-        ('{ports: ["8000"], scale: 0}', "it asks for no replicas"),
+        ("ports: [{published: 8000}]", "a port in the long form needs a target, and this one has none"),
+        ("ports: [[8000]]", "\"['8000']\" is not a port"),
+        ('{ports: ["8000"], scale: 0}', "it asks for 0 replicas"),
     ],
 )
 def test_a_service_that_cannot_be_used_is_listed_with_the_reason_and_the_line(body: str, reason: str) -> None:
@@ -121,15 +121,13 @@ def test_a_name_that_breaks_a_rule_is_listed_with_the_rule(name: str, reason: st
 def test_of_two_names_that_are_one_in_dns_the_first_counts() -> None:
     plan = plan_of(b"services:\n  a_b_c: {ports: ['1']}\n  a-b_c: {ports: ['2']}\n")
     assert [s.name for s in plan.services] == ["a_b_c"]
-    assert said(plan) == [
-        "a-b_c: it and 'a_b_c' are one name in DNS ('_' is '-' there), and 'a_b_c' came first (line 3)"
-    ]
+    assert said(plan) == ["a-b_c: in DNS it has the same name as 'a_b_c' ('_' is '-' there), which came first (line 3)"]
 
 
 def test_a_name_that_stands_twice_is_said_once_and_the_last_one_counts() -> None:
     plan = plan_of(b"services:\n  abc: {ports: ['1']}\n  abc: {ports: ['2']}\n")
     assert plan.services == (PlannedService("abc", 2),)
-    assert said(plan) == ["abc: it stands twice in the file; the last one counts (line 3)"]
+    assert said(plan) == ["abc: it is in the file twice; the last one counts (line 3)"]
 
 
 # -- replicas
@@ -197,7 +195,7 @@ def _quoted(test: str) -> str:
 def test_a_health_check_that_asks_another_port_looks_wrong() -> None:
     plan = one('{ports: ["8000"], healthcheck: {test: curl http://localhost:8001/ok}}')
     assert plan.services[0].health_endpoint == "/ok"
-    assert said(plan, Weight.DOUBTFUL) == ["web_shop: its health check asks port 8001, and it listens on 8000 (line 2)"]
+    assert said(plan, Weight.DOUBTFUL) == ["web_shop: its health check uses port 8001, but it listens on 8000 (line 2)"]
 
 
 def test_a_health_path_that_nobody_would_accept_is_replaced() -> None:
@@ -262,7 +260,7 @@ def test_an_address_that_leads_somewhere_is_no_finding(environment: str) -> None
         ),
         (
             "{BACK: 'http://back_end:9000'}",
-            "DOUBTFUL back_end:9000 in the environment of front: it listens on 8010, the other is what the host shows",
+            "DOUBTFUL back_end:9000 in the environment of front: it listens on 8010, and 9000 is the host's port",
         ),
         ("{BACK: 'http://back_end:80'}", "DOUBTFUL back_end:80 in the environment of front: it listens on 8010"),
         (
@@ -298,7 +296,7 @@ def test_two_services_that_publish_one_port_of_the_host_look_wrong() -> None:
     )
     assert len(plan.services) == 3
     assert said(plan) == [
-        "def: it publishes port 1 of the host, as abc does; Docker can start only one of them (line 3)"
+        "def: it publishes port 1 of the host, and so does abc; Docker can start only one of them (line 3)"
     ]
 
 
@@ -310,10 +308,10 @@ def test_two_services_that_publish_one_port_of_the_host_look_wrong() -> None:
     [
         (b"", ": it is empty"),
         (b"# nothing\n", ": it is empty"),
-        (b"- a\n- b\n", ":1: it is no compose file: it holds a list, not a map"),
-        (b"hello", ":1: it is no compose file: it holds a text, not a map"),
-        (b"version: 3\n", ": there are no `services` in it, so it is no compose file"),
-        (b"services: []\n", ": there are no `services` in it, so it is no compose file"),
+        (b"- a\n- b\n", ":1: it is not a compose file: it is a list, not a map"),
+        (b"hello", ":1: it is not a compose file: it is a text, not a map"),
+        (b"version: 3\n", ": it has no `services`, so it is not a compose file"),
+        (b"services: []\n", ": it has no `services`, so it is not a compose file"),
         (b"services:\n  a: [1\n  b: 2\n", ":3: it is not YAML: did not find expected ',' or ']'"),
         (b"services:\n\tabc: 1\n", ":2: it is not YAML: found character that cannot start any token"),
         (b"services:\n  a: \xff\n", ":2: it is not UTF-8 text"),
@@ -360,9 +358,9 @@ services:
     )
     assert plan.services == (PlannedService("abc", 8000, replicas=2), PlannedService("def", 8001))
     assert said(plan) == [
-        "include: other files are not followed; name each on its own (line 3)",
-        "ghi: it says nothing, so it has no port (line 7)",
-        "jkl: it says nothing, so it has no port (line 8)",
+        "include: other files are not followed; give each one separately (line 3)",
+        "ghi: it is empty, so it has no port (line 7)",
+        "jkl: it is empty, so it has no port (line 8)",
     ]
 
 

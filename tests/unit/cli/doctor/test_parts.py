@@ -250,7 +250,7 @@ def test_the_text_has_the_worst_first_with_why_and_cure() -> None:
     assert lines[2] == "         why   it matters"
     assert lines[3] == f"         cure  {FOUND[0].cure}", "a cure is one line, so that it can be copied"
     assert lines[4] == "note     small [small]"
-    assert lines[-1] == "1 error, 1 note; 1 thing is fine"
+    assert lines[-1] == "1 error, 1 note; 1 check passed"
     assert not any("port" in line for line in lines)
     assert all(len(line) <= 100 for line in lines if "cure" not in line)
 
@@ -266,12 +266,12 @@ def test_what_has_one_cure_is_listed_and_cured_once() -> None:
         "         why   it matters",
         "         cure  raise it",
     ]
-    assert lines[-1] == "3 notes; 0 things are fine"
+    assert lines[-1] == "3 notes; 0 checks passed"
 
 
 def test_what_is_fine_is_shown_when_asked_for() -> None:
     assert "ok       the port is free [port]" in report_text(FOUND, width=100, verbose=True).splitlines()
-    assert report_text(FOUND[2:], width=100) == "nothing to complain of; 1 thing is fine"
+    assert report_text(FOUND[2:], width=100) == "no problems; 1 check passed"
 
 
 def test_colours_are_for_terminals_and_what_was_seen_cannot_bring_its_own() -> None:
