@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-class Call(NamedTuple):
+class SourceCall(NamedTuple):
     """A call, the function around it (None at the top of a module), and the module's tree."""
 
     node: ast.Call
@@ -16,16 +16,18 @@ class Call(NamedTuple):
     tree: ast.Module
 
 
-def calls_in(module: Path) -> Iterator[Call]:
+def calls_in(module: Path) -> Iterator[SourceCall]:
     """Return every call in a module, in the order of the source."""
     tree = ast.parse(module.read_text(encoding="utf-8"))
     yield from _within(tree, None, tree)
 
 
-def _within(node: ast.AST, function: ast.FunctionDef | ast.AsyncFunctionDef | None, tree: ast.Module) -> Iterator[Call]:
+def _within(
+    node: ast.AST, function: ast.FunctionDef | ast.AsyncFunctionDef | None, tree: ast.Module
+) -> Iterator[SourceCall]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Call):
-            yield Call(child, function, tree)
+            yield SourceCall(child, function, tree)
         inner = child if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) else function
         yield from _within(child, inner, tree)
 
@@ -44,7 +46,7 @@ def text_of(node: ast.expr | None) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
-def first_texts(call: Call) -> list[str]:
+def first_texts(call: SourceCall) -> list[str]:
     """Return what the first argument of a call may be: the text there, or what callers of the function around pass on.
 
     Raises ValueError when it is neither.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tools.calls import Call, called, calls_in, first_texts, text_of
+from tools.calls import SourceCall, called, calls_in, first_texts, text_of
 from tools.sources import PRODUCT, modules, programs_of
 
 LEVELS: Final = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
@@ -57,7 +57,7 @@ def _is_logger(function: ast.expr) -> bool:
     return isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id in LOGGERS
 
 
-def _details(call: Call) -> Iterator[str]:
+def _details(call: SourceCall) -> Iterator[str]:
     for keyword in call.node.keywords:
         if keyword.arg is not None:
             if keyword.arg != "exc_info":
@@ -66,7 +66,7 @@ def _details(call: Call) -> Iterator[str]:
             yield from _keys_of(keyword.value.id, call)
 
 
-def _keys_of(name: str, call: Call) -> Iterator[str]:
+def _keys_of(name: str, call: SourceCall) -> Iterator[str]:
     """Return the keys of a dictionary that the function, or the module, has under a name."""
     for node in ast.walk(call.function or call.tree):
         if (

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tools.calls import Call, called, calls_in, text_of
+from tools.calls import SourceCall, called, calls_in, text_of
 from tools.sources import PRODUCT, escaped, modules, programs_of
 
 # What defines a metric, by its kind. The second argument is what the metric means.
 DEFINITIONS: Final = {
     "Counter": "counter",
     "counter": "counter",
+    "counters": "counter",
     "CounterSample": "counter",
     "Gauge": "gauge",
     "gauge": "gauge",
@@ -58,8 +59,10 @@ def _metrics_of(module: Path) -> Iterator[Metric]:
                 yield Metric(program, shown, kind, tuple(_labels(call)), meaning)
 
 
-def _labels(call: Call) -> list[str]:
+def _labels(call: SourceCall) -> list[str]:
     third = call.node.args[2] if len(call.node.args) > 2 else None
+    if third is not None and (label := text_of(third)) is not None:
+        return [label]
     if not isinstance(third, ast.Tuple | ast.List):
         return []
     return [text for element in third.elts if (text := text_of(element)) is not None]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.documents import ROOT
+from tools.sources import ROOT
 
 PRODUCT = ("agent", "dns", "registry_core")
 STARTS_A_TASK = frozenset({"create_task", "ensure_future", "TaskGroup", "Task", "run_coroutine_threadsafe"})

@@ -17,7 +17,7 @@ from registry_core.api import reading
 from registry_core.api.schemas import InstanceView, RegisterBody, RestoreBody
 from registry_core.domain.records import Claimed, Instance, Registration
 from registry_core.store.redis.rows import LINE
-from tools.documents import ROOT
+from tools.sources import ROOT
 
 CLAIMED = set(Claimed.__struct_fields__)
 # What an agent finds out by itself.
