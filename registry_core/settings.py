@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from registry_core.domain.host_port import host_port, split_host_port
 from registry_core.errors import SettingsError
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ class Listen(msgspec.Struct, frozen=True):
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
     @property
     def is_loopback(self) -> bool:
@@ -117,14 +118,10 @@ def choice(*allowed: str) -> Callable[[str], str]:
 
 def listen(value: str) -> Listen:
     """Read `host:port`, `[ipv6]:port` or `:port` (every address)."""
-    host, colon, port = value.strip().rpartition(":")
-    if not colon or not re.fullmatch(r"\d{1,5}", port, re.ASCII) or int(port) > 65535:
+    host, port = split_host_port(value.strip())
+    if port is None:
         raise ValueError("it is not host:port")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError("an IPv6 address stands in brackets")
-    return Listen(host or "0.0.0.0", int(port))  # noqa: S104 - `:53` is how a container says "everywhere"
+    return Listen(host or "0.0.0.0", port)  # noqa: S104 - `:53` is how a container says "everywhere"
 
 
 def http_url(value: str) -> str:
@@ -210,13 +207,6 @@ def removed_among(environment: Mapping[str, str], removed: Iterable[RemovedSetti
 def _nearest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
     return f" (did you mean {near[0]}?)" if near else ""
-
-
-def table_text(table: Iterable[Setting[Any]]) -> str:
-    """Return a table of settings for `--help`: name, default, meaning."""
-    rows = [(s.name, shown_default(s), s.meaning) for s in table]
-    wide = max((len(name) for name, _, _ in rows), default=0)
-    return "\n".join(f"  {name:<{wide}}  {meaning} [{default}]" for name, default, meaning in rows)
 
 
 def shown_default(setting: Setting[Any]) -> str:

@@ -115,19 +115,21 @@ class Reloader:
             if not plan.is_empty:
                 await self._apply(plan)
         except SettingsError as error:
-            self._refused(str(error))
+            self._refused(str(error), asked=asked)
         except (TimeoutError, NoThread) as error:
-            self._refused(f"the settings cannot be read: {error.strerror or error}")
+            self._refused(f"the settings cannot be read: {error.strerror or error}", asked=asked)
         except Exception:  # noqa: BLE001 - the top of one reload: the agent goes on
             _log.exception("reload_failed")
-            self._refused("it failed; the log says more")
+            self._refused("it failed; the log says more", asked=asked)
         else:
             self._took(plan, silently=plan.is_empty and not asked and not self._problem)
 
-    def _refused(self, because: str) -> None:
+    def _refused(self, because: str, *, asked: bool) -> None:
         self._kept += 1
+        # An editor may write a file in several steps: the same problem is told once, or when somebody asks.
+        if asked or because != self._problem:
+            _log.error("settings_kept", because=because)
         self._problem = because
-        _log.error("settings_kept", because=because)
 
     def _took(self, plan: ReloadPlan, *, silently: bool) -> None:
         if silently:

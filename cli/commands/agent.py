@@ -17,11 +17,11 @@ from agent.settings.table import DNS_LISTEN, HTTP_LISTEN, REMOVED, TABLE
 from agent.sidecar import Sidecar
 from cli.main import EXIT_CODES
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
-from registry_core.settings import table_text
+from cli.table import settings_help
 from registry_core.telemetry import logs
 
 EPILOG = f"""settings (environment):
-{table_text(TABLE)}
+{settings_help(TABLE)}
 
 The file is TOML. [agent] holds the same settings, in lower case and without AGENT_ or VERTICE_
 (http_listen, registry_url, heartbeat_interval, ...); what the environment sets wins. Each service is one

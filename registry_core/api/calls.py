@@ -93,10 +93,13 @@ async def body_of(request: web.Request) -> bytes:
         raise PayloadTooLarge
     try:
         if request.content.is_eof():  # it came with its head, as nearly all do: there is nothing to wait for
-            return await request.read()
+            body = request.content.read_nowait()
+            if len(body) > MAX_BODY_BYTES:  # a chunked one does not say so beforehand
+                raise PayloadTooLarge
+            return body
         async with asyncio.timeout(BODY_TIMEOUT_S):
             return await request.read()
-    except web.HTTPRequestEntityTooLarge:  # a chunked body does not say beforehand
+    except web.HTTPRequestEntityTooLarge:
         raise PayloadTooLarge from None
     except (ConnectionError, web.RequestPayloadError):
         raise BrokenBody("the body ended before it was whole", field="body") from None

@@ -19,6 +19,7 @@ import msgspec
 import structlog
 from redis.exceptions import ResponseError
 
+from registry_core.domain.backoff import Backoff
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.records import Instance, InstanceKey
 from registry_core.errors import StoreUnavailable
@@ -44,9 +45,8 @@ READ_EVENTS: Final = 500
 DELIVERED_AT_ONCE: Final = 50
 READ_RENEWALS: Final = 500
 RENEWALS_EVERY_S: Final = 5.0
-RETRY_S: Final = 0.05
 # What goes wrong again and again, though the master is there, is not tried twenty times a second.
-RETRY_MOST_S: Final = 1.0
+RETRY: Final = Backoff(0.05, 1.0)
 SAY_AGAIN_S: Final = 30.0
 # Reading everything takes longer than one answer of the server, since it grows with the shard.
 SNAPSHOT_S: Final = 120.0
@@ -154,9 +154,8 @@ class Follower:
             finally:
                 if link is not None:
                     await link.close()
-            pause_s = min(RETRY_S * 2 ** min(failures, 10), RETRY_MOST_S) if failures else RETRY_S
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
+                async with asyncio.timeout(RETRY.wait_s(1 + failures)):
                     await self._moved.wait()
 
     def _give_up(self, fault: str) -> None:

@@ -8,6 +8,7 @@ is sent on a link, which never connects again. It reads who is there when it is 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, Final
@@ -79,12 +80,14 @@ class Link:
         answers: list[Any] = []
         complete = False
         try:
-            await connection.send_packed_command(b"".join(map(packed, commands)), check_health=False)
-            for _ in commands:
-                try:
-                    answers.append(await connection.read_response(disconnect_on_error=False))
-                except ResponseError as error:
-                    answers.append(error)
+            # One limit for all of them, since each has its cost: of many answers nearly all are there with the first.
+            async with asyncio.timeout(connection.socket_timeout):
+                await connection.send_packed_command(b"".join(map(packed, commands)), check_health=False)
+                for _ in commands:
+                    try:
+                        answers.append(await connection.read_response(disconnect_on_error=False, timeout=math.inf))
+                    except ResponseError as error:
+                        answers.append(error)
             complete = True
         finally:
             if not complete:

@@ -118,7 +118,9 @@ class WriteQueue:
         much is waiting already.
         """
         now = self._clock.monotonic()
-        admission = self.breaker.admission(now, self._random.random())
+        # A closed breaker draws no lots, and each is a system call.
+        draw = 0.0 if self.breaker.state is BreakerState.CLOSED else self._random.random()
+        admission = self.breaker.admission(now, draw)
         match admission:
             case Rejected(retry_after_s=retry_after_s):
                 raise StoreUnavailable(

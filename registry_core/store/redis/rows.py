@@ -26,7 +26,7 @@ from registry_core.watch.limits import MAX_RECORD_BYTES
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 _DECODER: Final = msgspec.json.Decoder(Instance)
 # The words of the line, in order, each with the Lua pattern of what it may be: the scripts' one list of fields.
-LINE: Final = {"epoch": "%d+", "registered_at": "%d+", "status": "%a+", "suspect": "[01]", "address": "%S+"}
+LINE: Final = {"epoch": "%d+", "registered_at": "%d+", "status": "%S+", "suspect": "[01]", "address": "%S+"}
 # Below the line, its fields have their defaults, so that equal claims are equal bytes.
 _PLAIN: Final = {field.name: field.default for field in msgspec.structs.fields(Instance) if field.name in LINE}
 _STATUSES: Final = {status.value.encode(): status for status in Status}

@@ -152,8 +152,7 @@ class MasterWatcher:
     async def start(self) -> None:
         """Look for the master, and return when it is found or after a short while without one.
 
-        Raises SettingsError when waiting cannot help: a wrong password, a server that is too old, a name that no
-        Sentinel knows.
+        Raises SettingsError when waiting cannot help: a wrong password, an old server, a name that no Sentinel knows.
         """
         for access in (self._access, self._sentinel_access):
             if access.tls:

@@ -17,7 +17,6 @@ from registry_core.settings import (
     read_settings,
     removed_among,
     shown_default,
-    table_text,
 )
 
 PORT = Setting("T_PORT", settings.integer(1, 65535), 8034, "the port", "8034")
@@ -108,7 +107,7 @@ def test_a_reader_takes(reader: Callable[[str], object], text: str, value: objec
     ],
 )
 def test_a_reader_refuses(reader: Callable[[str], object], text: str) -> None:
-    with pytest.raises(ValueError, match=r"it |IPv6"):
+    with pytest.raises(ValueError, match=r"it |IPv6|is not a port"):
         reader(text)
 
 
@@ -118,9 +117,5 @@ def test_only_loopback_is_loopback() -> None:
     assert str(Listen("::1", 53)) == "[::1]:53"
 
 
-def test_the_help_shows_every_setting_with_its_default() -> None:
-    text = table_text(TABLE)
-    for setting in TABLE:
-        assert setting.name in text
-        assert setting.meaning in text
+def test_a_default_is_shown_as_it_can_be_written() -> None:
     assert [shown_default(s) for s in TABLE] == ["8034", "30 s", "a,b", "none"]

@@ -217,6 +217,7 @@ async def test_a_wrong_file_keeps_the_old_settings_and_says_why_once(
         with capture_logs() as logs:
             await agent.write(text)
             await becomes(agent.metrics_say_failed, True)
+            await agent.write(text)  # as an editor that writes in two steps
             await asyncio.sleep(0.3)
         assert [said in line["because"] for line in logs if line["event"] == "settings_kept"] == [True]
         assert said in (await agent.about())["problem"]

@@ -150,6 +150,7 @@ async def test_a_stream_that_was_replaced_by_something_else_is_begun_anew(runnin
     ("found", "put", "shown"),
     [
         (" passing ", " hibernating ", ("hibernating", "http")),
+        (" passing ", " on-hold ", ("on-hold", "http")),
         (" passing ", " ?! ", ("critical", "http")),
         ('"protocol":"http"', '"protocol":"quic"', ("passing", "quic")),
     ],
