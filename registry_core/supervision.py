@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 import structlog
 
+from registry_core.domain.backoff import Backoff
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.telemetry.thinning import Thinning
 
@@ -129,6 +130,7 @@ class Background:
         return task
 
     async def _kept(self, task: str, known: _Watched, work: Work, *, ends: bool, most_s: float) -> None:
+        backoff = Backoff(RESTART_FIRST_S, most_s)
         deaths = 0
         while True:
             began = self._clock.monotonic()
@@ -137,7 +139,7 @@ class Background:
                 return
             now = self._clock.monotonic()
             deaths = 1 if now - began >= SETTLED_S else deaths + 1
-            wait_s = restart_in_s(deaths, most_s)
+            wait_s = backoff.wait_s(deaths)
             known.died(task, died if died is not None else Returned("it ended by itself"), now, wait_s)
             known.down += 1
             try:
@@ -180,11 +182,6 @@ async def _life(work: Work) -> BaseException | None:
 
 async def _started(work: Work) -> None:
     await work()  # here, so that one that cannot even be called dies as any other
-
-
-def restart_in_s(deaths: int, most_s: float = RESTART_MOST_S) -> float:
-    """Return the seconds to wait after so many deaths in a row, 1 or more."""
-    return min(most_s, RESTART_FIRST_S * 2.0 ** min(deaths - 1, 30))
 
 
 async def end(tasks: Iterable[asyncio.Task[Any] | None], within_s: float = END_S) -> None:

@@ -19,7 +19,6 @@ from registry_core.supervision import (
     Background,
     BackgroundReport,
     end,
-    restart_in_s,
 )
 from registry_core.telemetry.thinning import TOLD_EVERY_S
 from tests.samples import FakeClock
@@ -180,7 +179,7 @@ async def test_what_ran_well_for_long_is_begun_again_soon(
 
     background.keep("sync", Loop(dies, dies, dies, dies_late, lasts))
     await turns()
-    assert waits.waits == [restart_in_s(1), restart_in_s(2), restart_in_s(3), restart_in_s(1)]
+    assert waits.waits == [RESTART_FIRST_S * times for times in (1, 2, 4, 1)]
 
 
 async def test_it_may_be_wanted_back_sooner(background: Background, waits: Waits) -> None:
