@@ -11,6 +11,7 @@ import errno
 import secrets
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -23,6 +24,7 @@ from dns.record_data import name_data
 from dns.resolvers import Group
 from dns.upstreams import ResolverState, UpstreamResolver, in_order
 from registry_core.ports.clock import Clock
+from registry_core.supervision import Background, end
 
 # What counts as an answer; YXDOMAIN (RFC 6672) is one. Everything else is the resolver's failure.
 _ANSWERS: Final = frozenset((Rcode.NOERROR, Rcode.NXDOMAIN, 6))
@@ -61,9 +63,10 @@ class Unanswered(msgspec.Struct, frozen=True):
 class ResolverClient:
     """Asks resolvers. `close` it."""
 
-    def __init__(self, clock: Clock, patience: Patience) -> None:
+    def __init__(self, clock: Clock, patience: Patience, background: Background) -> None:
         self._clock = clock
         self._patience = patience
+        self._background = background
         # Known to nobody but those that we ask: what comes in with it, is ours.
         self.identity = secrets.token_bytes(VIA_OCTETS)
         self._checks: dict[Name, UpstreamResolver] = {}
@@ -72,9 +75,7 @@ class ResolverClient:
 
     async def close(self) -> None:
         """End the tries."""
-        for task in self._tries:
-            task.cancel()
-        await asyncio.gather(*self._tries, return_exceptions=True)
+        await end(self._tries)
 
     async def ask(self, asked: Inquiry, via: bytes, group: Group) -> ForeignReply | Unanswered:
         """Return the first answer to `asked`. `via`: the agents that the question has passed before us."""
@@ -164,7 +165,7 @@ class ResolverClient:
         for upstream in group.upstreams:
             if upstream.wants_try(now) and len(self._tries) < _MAX_TRIES:
                 upstream.try_begins(now)
-                task = asyncio.create_task(self._try(upstream, group.suffix))
+                task = self._background.begin("try resolver", partial(self._try, upstream, group.suffix))
                 self._tries.add(task)
                 task.add_done_callback(self._tries.discard)
 

@@ -68,12 +68,8 @@ class Responder:
         forwarder: Forwards | None = None,
         *,
         clock: Clock | None = None,
-        cookie_secret: bytes | None = None,
     ) -> None:
-        """Raises ValueError when one of `allow_networks` is no network.
-
-        `cookie_secret` (16 octets; none: one of its own) is for responders that answer on one address.
-        """
+        """Raises ValueError when one of `allow_networks` is no network."""
         self._settings = settings
         self._random = random
         self._forwarder = forwarder
@@ -94,7 +90,7 @@ class Responder:
         self._clock = clock if clock is not None else SystemClock()
         # Cookies tell the time in Unix seconds, and have to outlive a step of the wall clock.
         self._epoch_s = self._clock.wall() - self._clock.monotonic()
-        self._cookies = Cookies(cookie_secret or secrets.token_bytes(SECRET_LENGTH))
+        self._cookies = Cookies(secrets.token_bytes(SECRET_LENGTH))
         self._rates = RateLimit(settings.rate_limit) if settings.rate_limit else None
         self._ready = ReadyAnswers(settings.cache)
         self.ready = self._ready.take

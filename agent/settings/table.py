@@ -14,6 +14,7 @@ from registry_core.domain.records import Protocol
 from registry_core.domain.selection import WhenNonePass
 from registry_core.settings import (
     Listen,
+    RemovedSetting,
     Setting,
     choice,
     integer,
@@ -155,9 +156,6 @@ DNS_FORWARD: Final = Setting(
     "who is asked for other names: system (/etc/resolv.conf), none, or addresses; suffix=address for some of them",
     "10.0.0.2,10.0.0.3:5353,corp.example=10.1.0.2",
 )
-DNS_WORKERS: Final = Setting(
-    "AGENT_DNS_WORKERS", integer(1, 64), 1, "processes that answer DNS over UDP, for more than one core", "2"
-)
 CHECK: Final = Setting(
     "AGENT_CHECK",
     _check_kind,
@@ -267,7 +265,6 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     DNS_ALLOW,
     DNS_RATE_LIMIT,
     DNS_FORWARD,
-    DNS_WORKERS,
     FOLLOW_NAMESPACE,
     CHECK,
     CHECK_INTERVAL,
@@ -286,3 +283,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     LOG_LEVEL,
 )
 TABLE: Final = (*SERVICE_TABLE, *AGENT_TABLE, CONFIG)
+# An agent that is upgraded starts with the configuration it had: these are accepted, and have no effect.
+REMOVED: Final = (
+    RemovedSetting("AGENT_DNS_WORKERS", "one process answers DNS, because more of them were not shown to be faster"),
+)

@@ -74,7 +74,10 @@ class Acknowledger:
             await self._due.wait()
             await asyncio.sleep(self._random.random() * self._pace_s)
             self._due.clear()
-            await self._acknowledge()
+            try:
+                await self._acknowledge()
+            except Exception:  # noqa: BLE001 - the top of the loop: the next drain is acknowledged all the same
+                _log.exception("acknowledgement_failed")
 
     async def _acknowledge(self) -> None:
         reply = RegistryReply(RequestOutcome.UNAVAILABLE)

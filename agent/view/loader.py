@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import aiohttp
@@ -19,6 +20,7 @@ from agent.registries.client import headers_for
 from agent.view.trust import READY
 from agent.view.view import AgentView
 from registry_core.domain.freshness import Refresh, decide
+from registry_core.supervision import Background, end
 from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER
@@ -46,12 +48,19 @@ class ServiceLoader:
     """Loads services into `view`. `registry` says whom to ask; None: nobody can be asked now."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, view: AgentView, *, registry: Callable[[], str | None], token: str = ""
+        self,
+        session: aiohttp.ClientSession,
+        view: AgentView,
+        *,
+        registry: Callable[[], str | None],
+        background: Background,
+        token: str = "",
     ) -> None:
         self._session = session
         self._view = view
         self._registry = registry
         self._headers = {**headers_for(token), PROTOCOL_HEADER: str(PROTOCOL)}
+        self._background = background
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._loads: dict[str, asyncio.Task[None]] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
@@ -64,10 +73,7 @@ class ServiceLoader:
 
     async def close(self) -> None:
         """End all reading; whoever waits is told at once. Safe to call twice."""
-        tasks = tuple(self._loads.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tuple(self._loads.values()))
 
     def fetch(self, label: str) -> asyncio.Future[None] | None:
         """Begin to read a service, unless that is going on; return what is done when it is there, or WAIT_S over.
@@ -95,7 +101,7 @@ class ServiceLoader:
         if len(self._loads) >= MAX_LOADS:
             self.refusals += 1
             return False
-        task = asyncio.create_task(self._load(label))
+        task = self._background.begin("load service", partial(self._load, label))
         self._loads[label] = task
         task.add_done_callback(lambda _: self._ended(label))
         return True

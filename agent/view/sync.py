@@ -160,14 +160,15 @@ class WatchSync:
             reader = WatchReader(cursor, stage=self._view.staging)
             reading = asyncio.ensure_future(self._read(url, response, reader, acknowledger, latency_s))
             minding = asyncio.ensure_future(self._mind(url))
+            tasks = (reading, minding, acknowledging)
             try:
-                done, _ = await asyncio.wait((reading, minding), return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
             finally:
-                for task in (reading, minding, acknowledging):
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(reading, minding, acknowledging, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _open(self, url: str) -> aiohttp.ClientResponse:
         return await self._session.get(

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from registry_core.domain.host_port import host_port
 from registry_core.watch.cursor import parse_cursor
 
 
@@ -110,9 +111,8 @@ def _known(instance: dict[str, Any]) -> RememberedInstance:
     # The status is compared apart, since it changes by lines of its own; the registration's time says
     # nothing to a reader.
     rest = {k: v for k, v in instance.items() if k not in ("status", "registered_at", "epoch")}
-    host = f"[{instance['host']}]" if ":" in instance["host"] else instance["host"]
     return RememberedInstance(
-        address=f"{host}:{instance['port']}",
+        address=host_port(instance["host"], instance["port"]),
         status=instance.get("status", "passing"),
         suspect=bool(instance.get("suspect", False)),
         record=json.dumps(rest, sort_keys=True),

@@ -14,9 +14,10 @@ from typing import Final
 
 from cli.commands.compose_edit import EXIT_CODES, code_of, difference, opened, project_with, told, write
 from cli.commands.compose_inject import override_path
-from cli.compose.errors import ComposeError, printable
+from cli.compose.errors import ComposeError
 from cli.compose.injecting import MADE, ejected
 from cli.compose.sidecars import LABEL
+from cli.terminal import printable
 
 EPILOG: Final = f"""examples:
   vertice compose eject compose.yml                  what would change

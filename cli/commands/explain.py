@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -16,6 +15,7 @@ from urllib.parse import quote, urlencode
 from cli.client import Unreachable, add_agent_flag, agent_url, get
 from cli.commands.resolve import exit_code
 from cli.main import EXIT_CODES, FAILED, NOT_FOUND, OK
+from cli.table import aligned
 
 FILTERS: Final = ("tag", "version", "zone", "status")
 SOURCES: Final = {
@@ -75,9 +75,4 @@ def lines(said: Any) -> list[str]:
         (one["verdict"], one["instance_id"], one["status"], " ".join(one["answers"]) or "-", one["why"])
         for one in said["instances"]
     ]
-    return [*shown, "", *_table([("", "INSTANCE", "STATUS", "ANSWERS", "WHY"), *rows])] if rows else shown
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*shown, "", *aligned([("", "INSTANCE", "STATUS", "ANSWERS", "WHY"), *rows])] if rows else shown

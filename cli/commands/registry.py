@@ -10,14 +10,15 @@ import os
 
 from cli.main import EXIT_CODES
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
+from cli.table import settings_help
 from registry_core.errors import SettingsError
 from registry_core.replica import Replica
 from registry_core.replica_settings import SETTINGS, replica_settings
-from registry_core.settings import Listen, listen, table_text
+from registry_core.settings import Listen, listen
 from registry_core.telemetry import logs
 
 EPILOG = f"""settings (environment):
-{table_text(SETTINGS)}
+{settings_help(SETTINGS)}
 
 {EXIT_CODES}"""
 

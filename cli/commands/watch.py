@@ -27,10 +27,10 @@ from cli.client import (
 )
 from cli.commands.changes import Changes
 from cli.main import EXIT_CODES, FAILED, USAGE
+from registry_core.domain.backoff import Backoff
 from registry_core.watch.limits import MAX_LINE_BYTES, PROTOCOL, PROTOCOL_HEADER, SILENCE_S
 
-RETRY_FIRST_S: Final = 0.5
-RETRY_LAST_S: Final = 5.0
+RETRY: Final = Backoff(0.5, 5.0)
 EPILOG: Final = f"""examples:
   vertice watch
   vertice watch parcel_tracker
@@ -62,12 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
     base_url = registry_url(arguments)
     changes = Changes()
     connected = False
-    wait_s = RETRY_FIRST_S
+    failures = 0
     while True:
         try:
             for raw in lines(base_url, changes.cursor, arguments.name):
                 if not connected:
-                    connected, wait_s = True, RETRY_FIRST_S
+                    connected, failures = True, 0
                 show(raw, changes, as_json=arguments.json)
             problem = "the stream ended"
         except WatchRefused as error:
@@ -83,8 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
         if connected:
             connected = False
             print(f"vertice: {problem}; trying again", file=sys.stderr, flush=True)
-        time.sleep(wait_s)
-        wait_s = min(wait_s * 2, RETRY_LAST_S)
+        failures += 1
+        time.sleep(RETRY.wait_s(failures))
 
 
 def lines(base_url: str, cursor: str, service: str) -> Iterator[dict[str, Any]]:

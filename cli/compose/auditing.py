@@ -118,7 +118,7 @@ def _host_ports(project: Project) -> Iterator[AuditFinding]:
         for port in service.ports:
             # `3000-3005:80` takes any one of six: which, nobody knows beforehand.
             for published, _ in port.pairs():
-                ip = "" if port.host_ip in ("0.0.0.0", "[::]", "::") else port.host_ip  # noqa: S104 - compared
+                ip = "" if port.host_ip in ("0.0.0.0", "::") else port.host_ip  # noqa: S104 - compared
                 held = taken.setdefault((port.protocol, published), {})
                 holder = held.get(ip) or held.get("") or (next(iter(held.values()), None) if not ip else None)
                 if holder is not None and holder is not service:

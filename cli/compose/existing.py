@@ -13,6 +13,7 @@ import msgspec
 
 from cli.compose.injecting import as_written
 from cli.compose.sidecars import CONFIG, LABEL, Recipe, SidecarSpec
+from registry_core.domain.host_port import split_host_port
 
 
 class ExistingAgents(msgspec.Struct, frozen=True):
@@ -37,7 +38,7 @@ def existing_agents(text: str) -> ExistingAgents:
         environment = body.get("environment")
         environment = environment if isinstance(environment, dict) else {}
         if recipe is Recipe.HOST:
-            resolvers.add(str(environment.get("AGENT_DNS_LISTEN") or "").rpartition(":")[0])
+            resolvers.add(_host_of(str(environment.get("AGENT_DNS_LISTEN") or "")))
             ports |= _configured(whole)
         elif str(environment.get("SERVICE_PORT")).isdecimal():
             ports[str(environment.get("SERVICE_NAME"))] = int(environment["SERVICE_PORT"])
@@ -51,6 +52,13 @@ def agents_with(sidecars: Sequence[SidecarSpec], recipe: Recipe) -> ExistingAgen
     """Return how it will be with these sidecars."""
     asking = frozenset(s.service for s in sidecars if s.dns and recipe is not Recipe.BESIDE)
     return ExistingAgents({s.service: s.port for s in sidecars}, asking)
+
+
+def _host_of(listen: str) -> str:
+    try:
+        return split_host_port(listen)[0]
+    except ValueError:  # put together from variables, perhaps
+        return ""
 
 
 def _recipe(body: Any) -> Recipe | None:

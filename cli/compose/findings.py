@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from cli.compose.errors import Place, printable
+from cli.compose.errors import Place
+from cli.terminal import printable
 
 
 class AuditSeverity(enum.Enum):

@@ -15,6 +15,7 @@ from cli.compose.errors import ComposeError
 from cli.compose.outline import NotEditable, Outline, Shape, Spot, outline_of
 from cli.compose.sidecars import LABEL, SHARED, Additions, Options, Recipe, SidecarSpec, additions, shared_entries
 from cli.compose.tree import Mapping, Node, Scalar, tree_of
+from cli.terminal import masked
 
 # The first words of a file that may be written over, because it was written by us.
 MADE: Final = "# Made by `vertice compose inject`"
@@ -72,8 +73,8 @@ def override_text(sidecars: list[SidecarSpec], options: Options, name: str, outp
     """
     added = additions(sidecars, options, anchors=True)
     lines = [
-        f"{MADE} from {_printable(name)}, recipe {options.recipe.value}; made anew each time: change nothing here.",
-        f"#   docker compose -f {_printable(name)} -f {_printable(output)} up -d",
+        f"{MADE} from {masked(name)}, recipe {options.recipe.value}; made anew each time: change nothing here.",
+        f"#   docker compose -f {masked(name)} -f {masked(output)} up -d",
         *splice.written(added.top),
     ]
     services = {**added.entries, **added.services}
@@ -93,10 +94,6 @@ def _override_expected(sidecars: list[SidecarSpec], options: Options) -> dict[st
     if added.configs:
         found["configs"] = _texts(added.configs)
     return found
-
-
-def _printable(name: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in name)
 
 
 # -- the edits

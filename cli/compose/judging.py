@@ -14,6 +14,7 @@ from cli.compose.listening import ListeningPorts, listening_of
 from cli.compose.model import ComposeService, Project
 from cli.compose.naming import FleetNames, Meant, NameMatch
 from cli.compose.ports import is_port
+from registry_core.domain.host_port import host_port
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -183,7 +184,7 @@ class Judge:
         if address.port_variable is not None and port is not None and host == address.host:
             return f"{address.port_variable}={port}"
         scheme = f"{address.scheme}://" if address.scheme else ""
-        return f"{scheme}{host}:{port}" if port is not None else f"{scheme}{host}"
+        return f"{scheme}{host_port(host, port)}" if port is not None else f"{scheme}{host}"
 
 
 def _no_port(service: ComposeService, address: HardCodedAddress, meant: Meant) -> tuple[Judged, AuditFinding]:

@@ -13,10 +13,11 @@ from typing import Final
 import msgspec
 
 from cli.compose.auditing import TOLERATED
-from cli.compose.errors import ComposeError, Place, printable
+from cli.compose.errors import ComposeError, Place
 from cli.compose.model import ComposeService, Healthcheck, Project
 from cli.compose.ports import Port, is_port
 from cli.compose.sidecars import HOST_AGENT, LABEL, Options, Recipe, SidecarSpec
+from cli.terminal import printable
 from registry_core.domain.names import check_host, check_service_name, label_of
 from registry_core.domain.registration import DEFAULT_RULES, check_health_endpoint
 from registry_core.errors import ValidationError

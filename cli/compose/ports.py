@@ -59,6 +59,7 @@ def _short(text: str, node: Node, *, may_publish: bool) -> Port:
     body, _, protocol = text.strip().partition("/")
     host, _, container = body.rpartition(":")
     host_ip, _, published = host.rpartition(":")
+    host_ip = host_ip.removeprefix("[").removesuffix("]")
     shown = _ports(published, node) if may_publish and published else range(0)
     return Port(_ports(container, node), shown, protocol or "tcp", host_ip, node.place, _raw(node))
 

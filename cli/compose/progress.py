@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from cli.compose.auditing import Audit
-from cli.compose.errors import printable
 from cli.compose.judging import Judged
 from cli.compose.naming import Meant
 from cli.compose.waves import Wave
+from cli.terminal import printable
 from registry_core.domain.names import label_of
 
 

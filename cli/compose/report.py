@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from cli.compose.auditing import Audit
-from cli.compose.errors import printable
 from cli.compose.findings import AuditFinding, AuditSeverity
 from cli.compose.judging import Judged
+from cli.terminal import printable
 
 FORMAT: Final = 1
 _WRONG: Final = frozenset(

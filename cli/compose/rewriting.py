@@ -15,7 +15,7 @@ import msgspec
 
 from cli.compose.addresses import HardCodedAddress, located_in
 from cli.compose.auditing import Audit, audit
-from cli.compose.errors import Place, printable
+from cli.compose.errors import Place
 from cli.compose.existing import ExistingAgents
 from cli.compose.judging import Judged
 from cli.compose.model import ComposeService, EnvEntry, Project
@@ -25,6 +25,8 @@ from cli.compose.planning import is_database
 from cli.compose.ports import is_port
 from cli.compose.sidecars import LABEL
 from cli.compose.splice import Edit, applied
+from cli.terminal import printable
+from registry_core.domain.host_port import host_port, split_host_port
 from registry_core.domain.names import check_service_name, label_of
 from registry_core.errors import ValidationError
 
@@ -215,7 +217,8 @@ class _Fleet:
         right = self._right_port(judged, target)
         name = self._name(target)
         port_differs = address.port != right
-        offered = f"{name}:{right}" if port_differs else ""
+        wanted = host_port(name, right)
+        offered = wanted if port_differs else ""
         if address.port is not None and not is_port(address.port):
             raise _Refused(f"there is no port {address.port}, and which one was meant is for you to say", offered)
         if target.name not in self._agents.ports:
@@ -227,20 +230,21 @@ class _Fleet:
         host = self._entry(service, address.variable, offered)
         why = f"{target.name} listens on {right}" if port_differs else ""
         if address.port_variable is not None:
-            yield from self._pair(service, host, address, f"{name}:{right}", why)
+            yield from self._pair(service, host, address, wanted, why)
             return
         located = [found for found in located_in(host.raw, host.name, host.place) if found.address == address]
         if not located:
             raise _Refused("it is not written letter by letter", offered)
-        change = AddressChange(host.place, service.name, host.name, address.written, f"{name}:{right}", why)
+        change = AddressChange(host.place, service.name, host.name, address.written, wanted, why)
         for start, end, _ in located:
-            yield host, _Piece(start, end, f"{name}:{right}", change)
+            yield host, _Piece(start, end, wanted, change)
 
     def _pair(
         self, service: ComposeService, host: EnvEntry, address: HardCodedAddress, new: str, why: str
     ) -> Iterator[tuple[EnvEntry, _Piece]]:
         """Return what changes of `X_HOST` and `X_PORT`, which change together."""
-        name, _, right = new.rpartition(":")
+        name, number = split_host_port(new)
+        right = str(number)
         port = self._entry(service, address.port_variable or "", new)
         if (host.value or "").strip() != address.host:
             raise _Refused("it is one of several hosts with one port", new)

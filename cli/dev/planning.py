@@ -17,6 +17,7 @@ from cli.compose.reader import project_of, read_project
 from cli.compose.sidecars import without_agents
 from cli.dev.addresses import EnvAddress, TcpPorts, addresses_in, judged
 from cli.dev.plan import MAX_INSTANCES, MAX_REPLICAS, Plan, PlanFinding, PlannedService, Weight
+from registry_core.domain.host_port import host_port
 from registry_core.domain.names import check_service_name, label_of
 from registry_core.domain.registration import check_health_endpoint
 from registry_core.errors import ValidationError
@@ -94,7 +95,7 @@ def listening_of(service: ComposeService) -> TcpPorts:
     """Return the TCP ports of a service: those of `ports`, else those of `expose`."""
     given = [p for p in service.ports or service.expose if p.protocol == "tcp"]
     container = [target for p in given for target in p.targets]
-    shown = [f"{p.host_ip}:{published}" for p in given for published, _ in p.pairs()]
+    shown = [host_port(p.host_ip, published) for p in given for published, _ in p.pairs()]
     return TcpPorts(tuple(dict.fromkeys(container)), tuple(dict.fromkeys(shown)))
 
 

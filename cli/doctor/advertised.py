@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from cli.doctor.facts import AdvertisedService, Facts
 from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
+from registry_core.domain.host_port import host_port
 
 _DOCKER_BRIDGE: Final = ipaddress.ip_network("172.17.0.0/16")
 # The registry's REGISTRY_MIN_PORT, unless it was told otherwise.
@@ -155,6 +156,5 @@ def _is_loopback(host: str) -> bool:
 
 
 def _where(service: AdvertisedService) -> str:
-    host = f"[{service.host}]" if ":" in service.host else service.host
     at = ", ".join(service.addresses)
-    return f"{host}:{service.port}" + (f" ({at})" if at and at != service.host else "")
+    return host_port(service.host, service.port) + (f" ({at})" if at and at != service.host else "")

@@ -10,16 +10,17 @@ import contextlib
 import secrets
 import socket
 import time
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
+from agent.registries.clock import time_of
 from cli.client import HttpResponse, Unreachable, ask, get, reason
 from cli.doctor.facts import AdvertisedService, Agent, RegistrySeen
 from registry_core.domain import names
+from registry_core.domain.host_port import split_host_port
 
 TIMEOUT_S: Final = 2.0
 CONNECT_S: Final = 1.0
@@ -42,10 +43,10 @@ def ask_agent(url: str) -> Agent | None:
 def _service(one: Any) -> AdvertisedService:
     endpoint = str(one["endpoint"])
     scheme, _, rest = endpoint.partition("://")
-    host, _, port = rest.rpartition(":")
-    return AdvertisedService(
-        name=str(one["service_name"]), host=host.strip("[]"), port=int(port), is_udp=scheme == "udp"
-    )
+    host, port = split_host_port(rest)
+    if port is None:
+        raise ValueError(f"{endpoint!r} has no port")
+    return AdvertisedService(name=str(one["service_name"]), host=host, port=port, is_udp=scheme == "udp")
 
 
 def ask_registry(url: str, token: str) -> RegistrySeen:
@@ -85,11 +86,11 @@ def ask_registry(url: str, token: str) -> RegistrySeen:
 
 def _clock(answer: HttpResponse, began: float, took_s: float) -> tuple[float | None, float]:
     """Return by how many seconds their clock is ahead of ours, and how far that may be wrong."""
-    with contextlib.suppress(ValueError, TypeError):
-        theirs = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
-        # RFC 9110 section 5.6.7: Date has whole seconds, cut off. It was written somewhere within the exchange.
-        return theirs + 0.5 - (began + took_s / 2), 0.5 + took_s / 2
-    return None, 0.0
+    theirs = time_of(answer.headers.get("Date", ""))
+    if theirs is None:
+        return None, 0.0
+    # RFC 9110 section 5.6.7: Date has whole seconds, cut off. It was written somewhere within the exchange.
+    return theirs + 0.5 - (began + took_s / 2), 0.5 + took_s / 2
 
 
 def _version(url: str) -> str:

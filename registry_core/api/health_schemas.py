@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
 from registry_core.ports.reports import PoolReport, ShardReport
+from registry_core.supervision import BackgroundReport
 
 
 class SystemHealth(msgspec.Struct, kw_only=True):
@@ -96,6 +97,7 @@ class ComponentsHealth(msgspec.Struct, kw_only=True):
     cache: CacheHealth
     system: SystemHealth
     watch: WatchHealth
+    background: list[BackgroundReport]
 
 
 class HealthView(msgspec.Struct, kw_only=True):

@@ -14,6 +14,7 @@ import msgspec
 
 from registry_core.api.schemas import RegisterBody
 from registry_core.domain import names
+from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Protocol, Registration, copied_as
 from registry_core.domain.registration import Rules, check_port
 from registry_core.errors import ValidationError
@@ -126,7 +127,7 @@ def registration_of(body: RegisterBody) -> Registration:
         Registration,
         host=host,
         port=port,
-        instance_id=body.instance_id if body.instance_id is not None else names.host_port(names.check_host(host), port),
+        instance_id=body.instance_id if body.instance_id is not None else host_port(names.check_host(host), port),
         protocol=protocol if protocol is not None else Protocol.HTTP,
     )
 

@@ -161,11 +161,6 @@ def ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
         return None
 
 
-def host_port(host: str, port: int) -> str:
-    """Return `host:port` as a URL writes it, IPv6 in brackets (RFC 3986 section 3.2.2)."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def short_id(service_name: str, instance_id: str) -> str:
     """Return the 12 hexadecimal digits that name one instance in DNS (`i-<short>.<zone>`).
 

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from registry_core.domain.names import host_port, label_of
+from registry_core.domain.host_port import host_port
+from registry_core.domain.names import label_of
 
 S = TypeVar("S", bound=msgspec.Struct)
 

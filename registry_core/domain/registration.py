@@ -15,6 +15,7 @@ import msgspec
 
 from registry_core.domain import names
 from registry_core.domain.catalog import Catalog
+from registry_core.domain.host_port import host_port
 from registry_core.domain.order import fenced
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status, copied_as
 from registry_core.errors import Conflict, ValidationError
@@ -270,12 +271,12 @@ def name_taken(name: str, registered: str) -> Conflict:
 
 def address_taken(host: str, port: int, holder: InstanceKey) -> Conflict:
     """Return the refusal of an address that is registered as another instance."""
-    address = names.host_port(host, port)
+    address = host_port(host, port)
     return Conflict(
         f"{address} is registered as instance {holder.instance_id!r} of {holder.label!r}",
         field="port",
         provided=address,
-        example=names.host_port(host, port + 1 if port < MAX_PORT else port - 1),
+        example=host_port(host, port + 1 if port < MAX_PORT else port - 1),
     )
 
 

@@ -6,18 +6,31 @@ Counting is all that happens here; what is counted, the callers say.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 SUCCESS: Final = "success"
 # Around the service levels: lookups 2/10/50 ms, registrations 10/50/100 ms.
 _BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class _CountersAtScrape(Collector):
+    def __init__(self, name: str, meaning: str, label: str, values: Callable[[], Mapping[str, float]]) -> None:
+        self._name, self._meaning, self._label, self._values = name, meaning, label, values
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily(self._name, self._meaning, labels=[self._label])
+        for label, value in self._values().items():
+            family.add_metric([label], value)
+        yield family
 
 
 class MeasuredOperation:
@@ -92,6 +105,10 @@ class ReplicaMetrics:
     def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Show `value()` under `name` whenever the metrics are read."""
         Gauge(name, meaning, registry=self.registry).set_function(value)
+
+    def counters(self, name: str, meaning: str, label: str, values: Callable[[], Mapping[str, float]]) -> None:
+        """Show `values()`, which only grow, under `name` whenever the metrics are read: each by its label's value."""
+        self.registry.register(_CountersAtScrape(name, meaning, label, values))
 
     def request(self, endpoint: str, method: str, status: int, duration_s: float) -> None:
         """Count one HTTP request. `endpoint` is the template of its route, never its path."""

@@ -19,13 +19,13 @@ import msgspec
 import structlog
 from redis.exceptions import ResponseError
 
+from registry_core.domain.backoff import Backoff
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.records import Instance, InstanceKey
 from registry_core.errors import StoreUnavailable
 from registry_core.ports.clock import Clock
 from registry_core.store.redis import rows
 from registry_core.store.redis.arrivals import Arrivals
-from registry_core.store.redis.ending import end
 from registry_core.store.redis.failures import words_of
 from registry_core.store.redis.journal import JOURNAL_S, Journal, Written
 from registry_core.store.redis.link import Link
@@ -37,6 +37,7 @@ from registry_core.store.redis.scripts import ScriptName, called
 from registry_core.store.redis.shard_feed import ShardFeed
 from registry_core.store.redis.upkeep import Upkeep
 from registry_core.store.redis.watcher import MasterWatcher
+from registry_core.supervision import Background, end
 
 BLOCK_S: Final = 1.0
 READ_EVENTS: Final = 500
@@ -44,9 +45,8 @@ READ_EVENTS: Final = 500
 DELIVERED_AT_ONCE: Final = 50
 READ_RENEWALS: Final = 500
 RENEWALS_EVERY_S: Final = 5.0
-RETRY_S: Final = 0.05
 # What goes wrong again and again, though the master is there, is not tried twenty times a second.
-RETRY_MOST_S: Final = 1.0
+RETRY: Final = Backoff(0.05, 1.0)
 SAY_AGAIN_S: Final = 30.0
 # Reading everything takes longer than one answer of the server, since it grows with the shard.
 SNAPSHOT_S: Final = 120.0
@@ -69,6 +69,7 @@ class Follower:
         feed: ShardFeed,
         journal: Journal,
         clock: Clock,
+        background: Background,
     ) -> None:
         self._shard = shard
         self._masters = masters
@@ -77,6 +78,7 @@ class Follower:
         self._feed = feed
         self._journal = journal
         self._clock = clock
+        self._background = background
         self._upkeep = Upkeep(masters.name, prefix)
         self._position = Position(shard, "", 0)
         self._life = 0
@@ -105,7 +107,7 @@ class Follower:
 
     def start(self) -> None:
         """Begin to follow."""
-        self._task = asyncio.ensure_future(self._run())
+        self._task = self._background.keep("redis follower", self._run)
 
     async def close(self) -> None:
         """Stop. Safe to call twice."""
@@ -152,9 +154,8 @@ class Follower:
             finally:
                 if link is not None:
                     await link.close()
-            pause_s = min(RETRY_S * 2 ** min(failures, 10), RETRY_MOST_S) if failures else RETRY_S
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
+                async with asyncio.timeout(RETRY.wait_s(1 + failures)):
                     await self._moved.wait()
 
     def _give_up(self, fault: str) -> None:

@@ -18,13 +18,13 @@ from registry_core.domain.breaker import Admitted, Breaker, BreakerState, Reject
 from registry_core.domain.selection import Random
 from registry_core.errors import NotReplicated, Overloaded, StoreUnavailable
 from registry_core.ports.clock import Clock
-from registry_core.store.redis.ending import end
 from registry_core.store.redis.failures import FailureAction, seen_by, unavailable, verdict_on
 from registry_core.store.redis.lives import Lives
 from registry_core.store.redis.scripts import ScriptName
 from registry_core.store.redis.sending import SUSPICIOUS_S, Sender
 from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms, Write, WriteState
+from registry_core.supervision import Background, end
 
 _log = structlog.get_logger(component="store.redis")
 
@@ -50,6 +50,7 @@ class WriteQueue:
         acknowledged: Callable[[Write], None],
         terms: QueueTerms = DEFAULT_TERMS,
         observe: Callable[[float], None] = lambda _: None,
+        background: Background | None = None,
     ) -> None:
         """`acknowledged` is told of each write just before its caller is.
 
@@ -59,6 +60,7 @@ class WriteQueue:
         self._clock = clock
         self._random = random
         self._terms = terms
+        self._background = background if background is not None else Background(clock)
         self.breaker = Breaker(terms.breaker, since=clock.monotonic())
         self._not_closed_since: float | None = None
         self.last_failure = ""
@@ -99,7 +101,7 @@ class WriteQueue:
 
     def start(self) -> None:
         """Begin to send."""
-        self._task = asyncio.ensure_future(self._run())
+        self._task = self._background.keep("redis writes", self._run)
 
     async def close(self) -> None:
         """Stop sending; what is held fails. Safe to call twice."""
@@ -173,6 +175,7 @@ class WriteQueue:
         self._wake.set()  # what was acknowledged is put back into another life, also when nothing is written
 
     async def _run(self) -> None:
+        self._wake.set()  # what waited when this was begun again is sent
         while True:
             await self._wake.wait()
             if not self._writes:

@@ -29,6 +29,7 @@ from registry_core.store.redis.shard_feed import ShardFeed
 from registry_core.store.redis.sweeping import Sweeper
 from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms, Write
+from registry_core.supervision import Background
 
 # A shard that confirmed nothing for so long is not followed: it is asked once a second, and a failover takes about two.
 FOLLOWED_S: Final = 4.0
@@ -66,6 +67,7 @@ class Shard:
         random: Random,
         queue_terms: QueueTerms = DEFAULT_TERMS,
         observe: Callable[[float], None] = lambda _: None,
+        background: Background,
     ) -> None:
         self.number = number
         self.masters = masters
@@ -74,7 +76,16 @@ class Shard:
         self._clock = clock
         self._journal = Journal()
         lives = Lives(masters, prefix, self._journal, clock, unknown_s=terms.ttl_s)
-        self.follower = Follower(number, masters, lives, prefix=prefix, feed=feed, journal=self._journal, clock=clock)
+        self.follower = Follower(
+            number,
+            masters,
+            lives,
+            prefix=prefix,
+            feed=feed,
+            journal=self._journal,
+            clock=clock,
+            background=background,
+        )
         self._arrivals = self.follower.arrivals
         self.queue = WriteQueue(
             masters,
@@ -86,6 +97,7 @@ class Shard:
             acknowledged=self._note,
             terms=queue_terms,
             observe=observe,
+            background=background,
         )
         self.sweeper = Sweeper(masters.name, self.queue, self.follower, terms, random)
 

@@ -24,7 +24,6 @@ from registry_core.errors import NotFound, SettingsError, StoreUnavailable, Unav
 from registry_core.ports.clock import Clock
 from registry_core.ports.reports import GuardReport, ShardReport
 from registry_core.ports.store import Beat, BeatResult, Feed, Grant, Snapshot, SweepReport
-from registry_core.store.redis.ending import end
 from registry_core.store.redis.merge import Merge
 from registry_core.store.redis.old_copies import OldCopies
 from registry_core.store.redis.parts import differences, parts, shed
@@ -33,6 +32,7 @@ from registry_core.store.redis.shard import AddressTaken, Shard
 from registry_core.store.redis.shard_records import ShardRecords
 from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms
+from registry_core.supervision import Background, end
 from registry_core.watch.cursor import Cursor
 
 # How long the start waits for the shards; who is away then is delivered when it comes.
@@ -58,11 +58,13 @@ class RedisStore:
         random: Random,
         queue_terms: QueueTerms = DEFAULT_TERMS,
         observe: Callable[[str, float], None] = lambda _shard, _took_s: None,
+        background: Background | None = None,
     ) -> None:
         """Shards named in `joining` are followed, and nobody is placed there: other replicas do so already.
 
         `observe` is told the name of a shard, and how long it took to answer a pipeline of writes, in seconds.
         """
+        background = background if background is not None else Background(clock)
         self._names = tuple(m.name for m in masters)
         placing = Placing(self._names, joining)
         self._merge = Merge(placing, len(masters), placing.joining)
@@ -87,12 +89,13 @@ class RedisStore:
                 random=random,
                 queue_terms=queue_terms,
                 observe=partial(observe, each.name),
+                background=background,
             )
             for number, each in enumerate(masters)
         )
 
         self._clock = clock
-        self._old_copies = OldCopies(self._shards)
+        self._old_copies = OldCopies(self._shards, background)
 
     async def start(self, feed: Feed) -> None:
         """Begin: deliver what the shards hold, and then every event.

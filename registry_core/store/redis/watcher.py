@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -27,7 +27,6 @@ from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.reports import PoolReport
 from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest, promoted_since, to_repoint
 from registry_core.store.redis.diagnosis import NO_ANSWER_YET, lasting_fault, why_no_master
-from registry_core.store.redis.ending import end
 from registry_core.store.redis.hastening import repoint
 from registry_core.store.redis.latency import Latency
 from registry_core.store.redis.master_notes import MasterNotes
@@ -35,6 +34,7 @@ from registry_core.store.redis.pool import close_client, open_client, pool_repor
 from registry_core.store.redis.probes import Fault, ask_node, ask_sentinel, fault_of, listen
 from registry_core.store.redis.quorum import MasterStanding, standing_of
 from registry_core.store.redis.url import PoolTerms, ServerAccess, ServerAddress
+from registry_core.supervision import Background, Work, end
 
 PROBE_TIMEOUT_S: Final = 1.0
 # A master that takes this long to say PONG is doubted, though not given up yet.
@@ -75,6 +75,7 @@ class MasterWatcher:
         hasten: bool = True,
         pool: PoolTerms = DEFAULT_POOL,
         clock: Clock | None = None,
+        background: Background | None = None,
     ) -> None:
         self.name = name
         self._access = access
@@ -84,6 +85,7 @@ class MasterWatcher:
         self._pool = pool
         self._latency = Latency()
         self._clock = clock if clock is not None else SystemClock()
+        self._background = background if background is not None else Background(self._clock)
         self._notes = MasterNotes(name, self._clock)
         self._nodes: dict[ServerAddress, Sighting | Fault] = {}
         self._sentinels: dict[ServerAddress, Vote | Fault] = dict.fromkeys(sentinels, NO_ANSWER_YET)
@@ -157,8 +159,8 @@ class MasterWatcher:
                 tls_context(access)  # a file that cannot be read is told here, and not to every connection
         self.doubt(SEARCH_S)
         for sentinel in self._sentinels:
-            self._spawn(partial(self._ask_sentinel, sentinel))
-            self._spawn(partial(self._listen, sentinel))
+            self._keep("redis sentinels", partial(self._ask_sentinel, sentinel))
+            self._keep("redis sentinel channels", partial(self._listen, sentinel))
         for node in self._fixed:
             self._meet(node)
         ends = self._clock.monotonic() + START_S
@@ -217,7 +219,7 @@ class MasterWatcher:
     def _meet(self, node: ServerAddress) -> None:
         if node not in self._nodes and len(self._nodes) < MAX_NODES:
             self._nodes[node] = NO_ANSWER_YET
-            self._spawn(partial(self._ask_node, node))
+            self._keep("redis nodes", partial(self._ask_node, node))
 
     async def _ask_node(self, node: ServerAddress) -> None:
         client = open_client(node, self._access, timeout_s=PROBE_TIMEOUT_S, max_connections=1)
@@ -289,7 +291,7 @@ class MasterWatcher:
         node = to_repoint(master, sightings, self._votes(), sentinels=len(self._sentinels))
         if node is not None and (self._placed.run_id, node) != self._hastened:
             self._hastened = (self._placed.run_id, node)
-            self._spawn(partial(repoint, self.name, self._access, node, master))
+            self._keep("redis hastening", partial(repoint, self.name, self._access, node, master))
 
     # -- doubting
 
@@ -356,7 +358,7 @@ class MasterWatcher:
             self._retire(old)
         self._hasten(sightings)
         if not same and self._client is not None:
-            self._spawn(partial(warm, self._client, self._pool.idle))
+            self._keep("redis warm-up", partial(warm, self._client, self._pool.idle))
 
     def _withdraw(self) -> None:
         client, self._client, self._placed = self._client, None, None
@@ -376,7 +378,7 @@ class MasterWatcher:
             self._retired.discard(client)
 
         self._retired.add(client)
-        self._spawn(work)
+        self._keep("redis closing", work)
 
     def _complain(self) -> None:
         now, problem = self._clock.monotonic(), self.problem
@@ -385,16 +387,8 @@ class MasterWatcher:
             self._complained = (problem, now)
             log.warning("no redis master", shard=self.name, reason=problem)
 
-    def _spawn(self, work: Callable[[], Awaitable[None]]) -> None:
-        task = asyncio.create_task(self._keep(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _keep(self, work: Callable[[], Awaitable[None]]) -> None:
+    def _keep(self, task: str, work: Work) -> None:
         """Do `work` to its end, and anew when it broke: a shard is never left without its watch."""
-        while True:
-            try:
-                return await work()
-            except Exception:
-                log.exception("watching redis failed", shard=self.name)
-            await asyncio.sleep(CALM_EVERY_S)
+        kept = self._background.keep(task, work, ends=True, most_s=CALM_EVERY_S)
+        self._tasks.add(kept)
+        kept.add_done_callback(self._tasks.discard)

@@ -17,6 +17,7 @@ from agent.view.view import AgentView
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Position, Registered
 from registry_core.ports.clock import SystemClock
+from registry_core.supervision import Background
 from registry_core.watch.cursor import cursor_of
 from tests.integration.agents import QUICK, AgentUnderTest, becomes, standing
 from tests.integration.replicas import Api
@@ -109,7 +110,7 @@ async def loading(sent: bytes = b"") -> AsyncIterator[tuple[ServiceLoader, Agent
     view._cache.replace(*staging.taken())
     view.cursor = cursor_of([Position(0, "e", 1)])
     async with aiohttp.ClientSession() as session:
-        loader = ServiceLoader(session, view, registry=lambda: deaf.url or None)
+        loader = ServiceLoader(session, view, registry=lambda: deaf.url or None, background=Background())
         view.fetcher = loader.fetch
         try:
             yield loader, view, deaf

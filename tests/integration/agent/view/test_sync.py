@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from agent.registration.decisions import WATCH_RETRY_MOST_S
+from agent.registration.decisions import WATCH_RETRY
 from agent.registries.choice import Use
 from agent.registries.client import RegistryClient
 from agent.registries.probes import RegistryProbes
@@ -168,7 +168,7 @@ async def test_a_stream_that_breaks_again_and_again_is_opened_less_and_less_ofte
         monkeypatch.setattr(agent.sync, "_pause", pause)
         await eventually(lambda: len(waits) >= 8, "it has tried often enough")
     assert waits[:8] == sorted(waits[:8])
-    assert waits[7] == WATCH_RETRY_MOST_S
+    assert waits[7] == WATCH_RETRY.most_s
 
 
 async def test_the_next_registry_is_asked_when_the_first_does_not_answer(api: Api) -> None:

@@ -174,7 +174,7 @@ def refusal(tmp_path: Path, text: str) -> str:
         ("check = {kind = 'http', status = '99'}", "check.status: '99'"),
         ("check = {kind = 'http', status = '204-200'}", "check.status: '204-200' cannot be used: 204-200 counts"),
         ("check = {kind = 'http', status = []}", "check.status: '[]'"),
-        ("check = {kind = 'http', body = '(a'}", "check.body: '(a' cannot be used: a group is not closed"),
+        ("check = {kind = 'http', body = '(a'}", "check.body: '(a' cannot be used: missing ): (a"),
         ("check = {kind = 'http', method = 'HEAD', body = 'a'}", "check.body: 'a' cannot be used: the answer to HEAD"),
         ("check = {kind = 'http', headers = {'A B' = 'x'}}", "check.headers: "),
         ("check = {kind = 'http', headers = {A = \"x\\r\\nB: y\"}}", "check.headers: "),
@@ -217,7 +217,7 @@ def test_a_wrong_check_is_one_line_that_names_it_and_shows_a_good_one(tmp_path: 
     ("more", "said"),
     [
         ({"AGENT_CHECK_STATUS": "ok"}, "AGENT_CHECK_STATUS: 'ok' cannot be used: "),
-        ({"AGENT_CHECK_BODY": "*"}, "AGENT_CHECK_BODY: '*' cannot be used: there is nothing to repeat"),
+        ({"AGENT_CHECK_BODY": "*"}, "AGENT_CHECK_BODY: '*' cannot be used: no argument for repetition"),
         ({"AGENT_CHECK": "command"}, "AGENT_CHECK_COMMAND: a command check needs a command"),
         ({"AGENT_CHECK_COMMAND": "/bin/true"}, "AGENT_CHECK_COMMAND: it is an option of command checks, and this is"),
         ({"AGENT_CHECK": "none", "AGENT_CHECK_PATH": "/up"}, "AGENT_CHECK: 'none' cannot be used: "),

@@ -181,6 +181,11 @@ def test_links_are_names_of_services_and_extra_hosts_of_outsiders() -> None:
         ("{aaa: {ports: ['1:2']}, bbb: {ports: ['1:3']}}", [("shared-host-port", "bbb")]),
         ("{aaa: {ports: ['1:2']}, bbb: {ports: ['127.0.0.1:1:3']}}", [("shared-host-port", "bbb")]),
         ("{aaa: {ports: ['127.0.0.1:1:2']}, bbb: {ports: ['127.0.0.2:1:3']}}", []),
+        ("{aaa: {ports: ['[::1]:1:2']}, bbb: {ports: ['[::]:1:3']}}", [("shared-host-port", "bbb")]),
+        (
+            "{aaa: {ports: ['[::1]:1:2']}, bbb: {ports: [{host_ip: '::1', published: 1, target: 3}]}}",
+            [("shared-host-port", "bbb")],
+        ),
         ("{aaa: {ports: ['1:2']}, bbb: {ports: ['1:3/udp', '2']}}", []),
         ("{aaa: {ports: ['1-3:1-3']}, bbb: {ports: ['3:3']}}", [("shared-host-port", "bbb")]),
         ("{aaa: {ports: ['1:2'], scale: 2}}", [("replicas-host-port", "aaa")]),

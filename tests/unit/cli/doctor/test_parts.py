@@ -205,7 +205,8 @@ def test_what_hangs_is_left_behind_and_named() -> None:
     never = threading.Event()
     together = Together(limit_s=0.2)
     quick, slow = together.begin("quick", lambda: 1), together.begin("slow", lambda: int(never.wait()))
-    assert quick.done.wait(20)
+    assert quick.job is not None
+    assert quick.job.wait_blocking(20)
     assert (together.result(quick, 0), together.result(slow, 0)) == (1, 0)
     assert together.missing == ["slow"]
     never.set()
@@ -216,6 +217,14 @@ def test_what_fails_is_named_with_its_reason_and_the_others_go_on() -> None:
     broken, fine = together.begin("broken", lambda: int("x")), together.begin("fine", lambda: 1)
     assert (together.result(broken, 0), together.result(fine, 0)) == (0, 1)
     assert together.missing == ["broken (ValueError: invalid literal for int() with base 10: 'x')"]
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_what_cannot_begin_is_named_with_its_reason() -> None:
+    together = Together(limit_s=10)
+    begun = together.begin("the disk", lambda: 1)
+    assert together.result(begun, 0) == 0
+    assert together.missing == ["the disk (can't start new thread (doctor))"]
 
 
 # -- telling
