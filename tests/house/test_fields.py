@@ -15,6 +15,7 @@ from agent.settings.table import SERVICE_TABLE
 from cli.commands.snapshot_file import SnapshotFileRecord
 from registry_core.api import reading
 from registry_core.api.schemas import InstanceView, RegisterBody, RestoreBody
+from registry_core.domain import digest
 from registry_core.domain.records import Claimed, Instance, Registration
 from registry_core.store.redis.rows import LINE
 from tools.sources import ROOT
@@ -67,3 +68,9 @@ def test_the_scripts_read_and_write_the_words_of_the_line_in_their_order() -> No
     assert read[1].split(", ") == [*LINE, "json"]
     written = text[text.index("local function content(") :].partition("end")[0]
     assert re.findall(r"record\.(\w+)", written) == [*LINE, "json"]
+
+
+def test_the_digest_is_over_fields_as_an_instance_has_them() -> None:
+    kinds = {field.name: field.type for field in msgspec.structs.fields(Instance)}
+    digested = {field.name: field.type for field in msgspec.structs.fields(digest._FieldsOfVersion1)}
+    assert digested.items() <= kinds.items()
