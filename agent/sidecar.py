@@ -31,8 +31,8 @@ from agent.namespace import Namespace, end_when_left_behind
 from agent.registration.decisions import Timings
 from agent.registration.drain import OperatorDrain
 from agent.registration.identity import StartTime
+from agent.registration.own_in_view import sight_in
 from agent.registration.session import Session, SessionSettings
-from agent.registration.sight import sight_in
 from agent.registries.choice import DEFAULT_PACE
 from agent.registries.client import CONNECTIONS, RegistryClient
 from agent.registries.pool import Upstreams
@@ -50,10 +50,10 @@ from agent.view.sync import WatchSync
 from agent.view.view import AgentView
 from dns.forward_rules import ForwardRules
 from dns.forwarding import Forwarder
-from dns.listening import serve_dns
+from dns.listener import serve_dns
 from dns.responder import DnsSettings, Responder
 from registry_core.api.connections import ConnectionLimits, Connections
-from registry_core.listening import listening
+from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.resolution import HostResolver, ServerResolver
 from registry_core.settings import Listen

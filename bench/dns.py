@@ -26,7 +26,7 @@ from bench.dns_load import DnsLoad, best, latencies_ms, load, pin_server
 from bench.dns_servers import ZONE, BenchFleet, DnsServerProcess
 from bench.machine import this_machine
 from bench.run import RESULTS
-from cli.dev.planning import read_plan
+from cli.dev.plan_builder import read_plan
 from cli.table import aligned
 
 FLEET: Final = 111

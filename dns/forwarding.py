@@ -18,7 +18,6 @@ import msgspec
 import structlog
 
 from dns import codec
-from dns.asking import Patience, ResolverClient, Unanswered
 from dns.codec import CLASS_IN, Answer, Name, Query, Rcode
 from dns.foreign import (
     PAYLOAD,
@@ -39,6 +38,7 @@ from dns.foreign_cache import CachedReply, ForeignCache, ForeignLimits
 from dns.forward_rules import ForwardRules
 from dns.record_data import name_data
 from dns.resolv_conf import MAX_CHARACTERS, nameservers
+from dns.resolver_client import Patience, ResolverClient, Unanswered
 from dns.resolvers import Group, Resolvers
 from dns.special_names import special
 from dns.upstreams import ResolverReport, ResolverState

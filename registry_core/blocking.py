@@ -83,6 +83,8 @@ class Job(Generic[T]):
             value = self._work()
         except Exception as error:  # noqa: BLE001 - handed on to those that wait
             self._error = error
+        except BaseException as error:  # noqa: BLE001 - of the thread alone: nothing else is to end by it
+            self._error = RuntimeError(f"the thread ended without an outcome: {error!r}")
         else:
             with self._handing_over:
                 unwanted = self._unwanted

@@ -23,17 +23,8 @@ from registry_core.api.auth import Authenticator
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
-from registry_core.api.guarding import GUARD_HEALTH, guard_view
-from registry_core.api.health import (
-    CPU,
-    MEMORY,
-    Health,
-    breaker_health,
-    judged,
-    of_shards,
-    redis_health,
-    worst,
-)
+from registry_core.api.guard_report import GUARD_HEALTH, guard_view
+from registry_core.api.health import CPU, MEMORY, Health, breaker_health, judged, of_shards, redis_health, worst
 from registry_core.api.health_schemas import (
     CacheHealth,
     ComponentsHealth,
@@ -54,7 +45,7 @@ from registry_core.domain.guard import GuardPhase
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
 from registry_core.errors import StoreUnavailable, Unavailable
-from registry_core.listening import listening
+from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.store import Store
 from registry_core.replica_settings import ReplicaSettings
@@ -62,10 +53,10 @@ from registry_core.resolution import Resolver
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
 from registry_core.supervision import Background, end
-from registry_core.telemetry.guarding import GuardLog
+from registry_core.telemetry.guard_log import GuardLog
+from registry_core.telemetry.log_thinning import Thinning
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
-from registry_core.telemetry.thinning import Thinning
 from registry_core.watch.limits import SYNC_EVERY_S
 
 SAMPLE_EVERY_S: Final = 5.0

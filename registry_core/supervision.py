@@ -16,7 +16,7 @@ import structlog
 
 from registry_core.domain.backoff import Backoff
 from registry_core.ports.clock import Clock, SystemClock
-from registry_core.telemetry.thinning import Thinning
+from registry_core.telemetry.log_thinning import Thinning
 
 RESTART_FIRST_S: Final = 0.1
 RESTART_MOST_S: Final = 10.0

@@ -8,9 +8,9 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
-from dns.asking import CHECK_LABEL, Patience
 from dns.forward_rules import read_rules
 from dns.forwarding import Forwarder, ForwardLimits
+from dns.resolver_client import CHECK_LABEL, Patience
 from dns.responder import DnsSettings, Responder
 from dns.tcp import TcpLimits, TcpServer, serve_tcp
 from dns.udp import UdpServer, serve_udp

@@ -17,7 +17,7 @@ from agent.http.own_machine import require_own
 from agent.registration.session import Session
 from registry_core.api.problems import PayloadTooLarge
 from registry_core.api.queries import read_query
-from registry_core.api.reading import decode
+from registry_core.api.request_bodies import decode
 from registry_core.bodies import read_whole
 from registry_core.domain.records import Status
 from registry_core.errors import AmbiguousInstance, NotFound, ValidationError, Warming

@@ -16,9 +16,9 @@ import structlog
 
 from agent.registries.addresses import AddressSource, SrvName, SrvRecord, addresses, read_source, srv_records
 from agent.registries.pool import Upstreams
-from dns.asking import Unanswered
 from dns.codec import Name, Rcode, Type
 from dns.foreign import ForeignReply, lifetime_s
+from dns.resolver_client import Unanswered
 from registry_core.domain.backoff import Backoff, Jitter
 from registry_core.domain.host_port import host_port
 from registry_core.domain.selection import Random

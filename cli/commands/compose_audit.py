@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from cli.compose.auditing import audit
+from cli.compose.audit import audit
 from cli.compose.errors import ComposeError
 from cli.compose.findings import AuditSeverity
 from cli.compose.reader import read_project

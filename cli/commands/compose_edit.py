@@ -17,10 +17,10 @@ from typing import Final, TypeAlias
 import msgspec
 
 from cli.compose.errors import ComposeError, Place
+from cli.compose.file_replacement import Changed, OriginalFile, held, replace
 from cli.compose.model import Project
 from cli.compose.outline import NotEditable
 from cli.compose.reader import MAX_FILE_BYTES, project_of
-from cli.compose.replacing import Changed, OriginalFile, held, replace
 from cli.main import FAILED, OK, USAGE
 from cli.terminal import printable
 

@@ -15,7 +15,7 @@ from typing import Final
 from cli.commands.compose_edit import EXIT_CODES, code_of, difference, opened, project_with, told, write
 from cli.commands.compose_inject import override_path
 from cli.compose.errors import ComposeError
-from cli.compose.injecting import MADE, ejected
+from cli.compose.inject import MADE, ejected
 from cli.compose.sidecars import LABEL
 from cli.terminal import printable
 

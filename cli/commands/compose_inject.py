@@ -24,10 +24,10 @@ import msgspec
 
 from cli.commands.compose_edit import EXIT_CODES, code_of, difference, opened, project_with, told, write
 from cli.compose.errors import ComposeError, Place
-from cli.compose.injecting import MADE, ejected, injected, override_text
-from cli.compose.planning import Planning, planned
+from cli.compose.file_replacement import held
+from cli.compose.inject import MADE, ejected, injected, override_text
 from cli.compose.reader import MAX_FILE_BYTES
-from cli.compose.replacing import held
+from cli.compose.sidecar_plan import Planning, planned
 from cli.compose.sidecars import FORWARD, HOST_REGISTRY, IMAGE, REGISTRY, Options, Recipe
 from cli.terminal import printable
 from registry_core.domain.names import check_host

@@ -19,12 +19,12 @@ from typing import Final
 from cli.commands.compose_edit import EXIT_CODES, Text, code_of, difference, opened, project_with, told, write
 from cli.commands.compose_inject import add_recipe, options_of, override_path
 from cli.compose.errors import ComposeError, Place
-from cli.compose.existing import ExistingAgents, agents_with, existing_agents
+from cli.compose.existing_agents import ExistingAgents, agents_with, existing_agents
+from cli.compose.file_replacement import held
 from cli.compose.model import Project
-from cli.compose.planning import planned
 from cli.compose.reader import MAX_FILE_BYTES
-from cli.compose.replacing import held
-from cli.compose.rewriting import rewritten
+from cli.compose.rewrite import rewritten
+from cli.compose.sidecar_plan import planned
 from cli.terminal import printable
 
 EPILOG: Final = f"""examples:

@@ -14,7 +14,7 @@ from typing import Final
 
 from cli.compose.errors import ComposeError
 from cli.dev.guide import Ports, findings_text, shown_command
-from cli.dev.planning import read_plan
+from cli.dev.plan_builder import read_plan
 from cli.dev.supervisor import Supervisor
 from cli.main import EXIT_CODES, FAILED, OK, USAGE
 from cli.process import run_until_signal

@@ -17,7 +17,7 @@ from typing import Final
 
 from cli.client import add_agent_flag, agent_url
 from cli.doctor.catalogue import findings
-from cli.doctor.examination import examine
+from cli.doctor.fact_collector import examine
 from cli.doctor.finding import DoctorSeverity
 from cli.doctor.machine import ROOT
 from cli.doctor.report import report_json, report_text

@@ -18,7 +18,7 @@ import msgspec
 
 from cli.client import TOKEN, Unreachable, add_registry_flag, ask, credentials, registry_url
 from cli.commands.compose_audit import add_files
-from cli.compose.auditing import audit
+from cli.compose.audit import audit
 from cli.compose.errors import ComposeError
 from cli.compose.progress import RegisteredInstance, progress_of, status_json, status_text
 from cli.compose.reader import read_project

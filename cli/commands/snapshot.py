@@ -19,7 +19,7 @@ import msgspec
 
 from cli.client import HttpResponse, Unreachable, add_registry_flag, ask, credentials, registry_url
 from cli.commands import snapshot_file
-from cli.commands.restoring import GaveUp, Tally, restore
+from cli.commands.restore import GaveUp, Tally, restore
 from cli.commands.snapshot_file import BadSnapshotFile, SnapshotFileHeader, SnapshotFileRecord
 from cli.main import EXIT_CODES, FAILED, OK, USAGE
 from registry_core.api.schemas import CatalogView

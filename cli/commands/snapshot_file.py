@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from agent.files import replace_file
-from registry_core.api.reading import decode
+from registry_core.api.request_bodies import decode
 from registry_core.api.schemas import RestoreBody
 from registry_core.domain.records import Instance, complete, copied_as
 from registry_core.domain.registration import Rules

@@ -16,15 +16,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from cli.client import (
-    MAX_ANSWER_BYTES,
-    HttpResponse,
-    Unreachable,
-    add_registry_flag,
-    connect,
-    reason,
-    registry_url,
-)
+from cli.client import MAX_ANSWER_BYTES, HttpResponse, Unreachable, add_registry_flag, connect, reason, registry_url
 from cli.commands.changes import Changes
 from cli.main import EXIT_CODES, FAILED, USAGE
 from registry_core.domain.backoff import Backoff

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from cli.compose.auditing import Audit
-from cli.compose.judging import Judged
-from cli.compose.naming import Meant
+from cli.compose.audit import Audit
+from cli.compose.fleet_names import Meant
+from cli.compose.verdicts import Judged
 from cli.compose.waves import Wave
 from cli.terminal import printable
 from registry_core.domain.names import label_of

@@ -17,7 +17,7 @@ from typing import Final
 
 from cli.compose.env_file import EnvLine, env_lines
 from cli.compose.errors import ComposeError, Place
-from cli.compose.loading import Loading, ReadFile, dot_env
+from cli.compose.loader import Loading, ReadFile, dot_env
 from cli.compose.model import DEFAULT_NETWORK, EnvFile, Network, Project
 from cli.compose.services import service_of
 from cli.compose.tree import Mapping as Tree

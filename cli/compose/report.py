@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
-from cli.compose.auditing import Audit
+from cli.compose.audit import Audit
 from cli.compose.findings import AuditFinding, AuditSeverity
-from cli.compose.judging import Judged
+from cli.compose.verdicts import Judged
 from cli.terminal import printable
 
 FORMAT: Final = 1

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import msgspec
 
-from cli.compose.auditing import Audit
+from cli.compose.audit import Audit
 from cli.compose.graph import components, reach
-from cli.compose.listening import is_infrastructure
+from cli.compose.listening_ports import is_infrastructure
 from cli.compose.model import Project
 
 CATEGORY_LABEL: Final = "vertice.category"

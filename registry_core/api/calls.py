@@ -16,7 +16,7 @@ from registry_core.api.auth import Authenticator, Caller
 from registry_core.api.endpoints import JSON, Endpoint
 from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 from registry_core.api.queries import QueryParameters, sequence_of
-from registry_core.api.reading import decode
+from registry_core.api.request_bodies import decode
 from registry_core.api.schemas import MAX_BODY_BYTES, SEQUENCE_HEADER
 
 BODY_TIMEOUT_S: Final = 10.0

@@ -15,10 +15,10 @@ import msgspec
 import structlog
 
 from registry_core.api.calls import Call, WriteCall
-from registry_core.api.guarding import guard_view
+from registry_core.api.guard_report import guard_view
 from registry_core.api.health_schemas import GuardReleasedView, GuardView
 from registry_core.api.queries import boolean, filter_of, integer
-from registry_core.api.reading import registration_of
+from registry_core.api.request_bodies import registration_of
 from registry_core.api.schemas import (
     MAX_BEATS,
     BeatBody,

@@ -23,7 +23,7 @@ from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
 from registry_core.api.peers import PEER_HEADER, Peers
 from registry_core.api.queries import QueryParameters, boolean
-from registry_core.api.reading import decode
+from registry_core.api.request_bodies import decode
 from registry_core.api.schemas import CatalogView
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch import stream

@@ -1,6 +1,6 @@
 """The wire types: what requests and answers hold, as msgspec structures.
 
-This file knows neither HTTP nor how bytes are read (`reading.py`). Types say what a field is; what a
+This file knows neither HTTP nor how bytes are read (`request_bodies.py`). Types say what a field is; what a
 value may be is the domain's matter.
 """
 

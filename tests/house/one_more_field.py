@@ -43,10 +43,10 @@ def colours() -> Iterator[tuple[str, Any]]:
         part("cli.commands.snapshot_file"),
         part("agent.registries.client"),
     )
-    decode, copied_as = part("registry_core.api.reading").decode, records.copied_as
+    decode, copied_as = part("registry_core.api.request_bodies").decode, records.copied_as
 
     sent = b'{"service_name":"ip_intel","endpoint":"http://10.0.0.7:8034","colour":"red"}'
-    claim = part("registry_core.api.reading").registration_of(decode(sent, schemas.RegisterBody))
+    claim = part("registry_core.api.request_bodies").registration_of(decode(sent, schemas.RegisterBody))
     yield "what is claimed by a body", claim.colour
     yield "what an agent sends", msgspec.json.decode(client.body_of(claim))["colour"]
     catalog = part("registry_core.domain.catalog").Catalog()
@@ -81,7 +81,7 @@ def colours() -> Iterator[tuple[str, Any]]:
     restored = part("registry_core.domain.restoration").checked_record(copied_as(body, records.Instance))
     yield "what is brought back", restored.colour
 
-    sight = part("agent.registration.sight")
+    sight = part("agent.registration.own_in_view")
     shown = msgspec.structs.replace(instance, epoch=0, colour="blue")
     own = msgspec.structs.replace(claim, epoch=0)
     seen = sight.sight(own, own.status, shown, is_current=True, is_complete=True)

@@ -13,7 +13,7 @@ import pytest
 from agent.settings.file import ServiceTable
 from agent.settings.table import SERVICE_TABLE
 from cli.commands.snapshot_file import SnapshotFileRecord
-from registry_core.api import reading
+from registry_core.api import request_bodies
 from registry_core.api.schemas import InstanceView, RegisterBody, RestoreBody
 from registry_core.domain import digest
 from registry_core.domain.records import Claimed, Instance, Registration
@@ -49,7 +49,7 @@ def test_what_a_program_writes_has_every_field(kind: type[msgspec.Struct]) -> No
 
 def test_a_wrong_field_is_answered_with_an_example() -> None:
     fields = {*RegisterBody.__struct_fields__, *RestoreBody.__struct_fields__}
-    assert fields - reading._EXAMPLES.keys() == set()
+    assert fields - request_bodies._EXAMPLES.keys() == set()
 
 
 def test_each_field_that_an_owner_chooses_has_its_setting_and_its_key() -> None:

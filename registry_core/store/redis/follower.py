@@ -30,8 +30,8 @@ from registry_core.store.redis.failures import words_of
 from registry_core.store.redis.journal import JOURNAL_S, Journal, Written
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.lives import ForeignKeys, Lives
+from registry_core.store.redis.pages import Whole, looked_up, one, read_whole, set_aside
 from registry_core.store.redis.probes import fault_of
-from registry_core.store.redis.reading import Whole, looked_up, one, read_whole, set_aside
 from registry_core.store.redis.rows import NOBODY, Order, StreamEntry, Unreadable
 from registry_core.store.redis.scripts import ScriptName, called
 from registry_core.store.redis.shard_feed import ShardFeed

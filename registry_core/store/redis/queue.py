@@ -21,7 +21,7 @@ from registry_core.ports.clock import Clock
 from registry_core.store.redis.failures import FailureAction, seen_by, unavailable, verdict_on
 from registry_core.store.redis.lives import Lives
 from registry_core.store.redis.scripts import ScriptName
-from registry_core.store.redis.sending import SUSPICIOUS_S, Sender
+from registry_core.store.redis.sender import SUSPICIOUS_S, Sender
 from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms, Write, WriteState
 from registry_core.supervision import Background, end

@@ -26,7 +26,7 @@ from registry_core.store.redis.lives import Lives
 from registry_core.store.redis.queue import WriteQueue
 from registry_core.store.redis.scripts import ScriptName
 from registry_core.store.redis.shard_feed import ShardFeed
-from registry_core.store.redis.sweeping import Sweeper
+from registry_core.store.redis.sweeper import Sweeper
 from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms, Write
 from registry_core.supervision import Background

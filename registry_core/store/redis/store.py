@@ -26,10 +26,10 @@ from registry_core.ports.reports import GuardReport, ShardReport
 from registry_core.ports.store import Beat, BeatResult, Feed, Grant, Snapshot, SweepReport
 from registry_core.store.redis.merge import Merge
 from registry_core.store.redis.old_copies import OldCopies
-from registry_core.store.redis.parts import differences, parts, shed
-from registry_core.store.redis.placing import Placing
+from registry_core.store.redis.placement import Placing
 from registry_core.store.redis.shard import AddressTaken, Shard
 from registry_core.store.redis.shard_records import ShardRecords
+from registry_core.store.redis.slices import differences, parts, shed
 from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms
 from registry_core.supervision import Background, end

@@ -27,12 +27,12 @@ from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.reports import PoolReport
 from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest, promoted_since, to_repoint
 from registry_core.store.redis.diagnosis import NO_ANSWER_YET, lasting_fault, why_no_master
-from registry_core.store.redis.hastening import repoint
 from registry_core.store.redis.latency import Latency
 from registry_core.store.redis.master_notes import MasterNotes
 from registry_core.store.redis.pool import close_client, open_client, pool_report, tls_context, warm
 from registry_core.store.redis.probes import Fault, ask_node, ask_sentinel, fault_of, listen
 from registry_core.store.redis.quorum import MasterStanding, standing_of
+from registry_core.store.redis.repointing import repoint
 from registry_core.store.redis.url import PoolTerms, ServerAccess, ServerAddress
 from registry_core.supervision import Background, Work, end
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.compose.injecting import MADE
+from cli.compose.inject import MADE
 from cli.compose.reader import read_project
 from cli.compose.sidecars import LABEL
 from tests.fleets import EXAMPLE, FLEETS, fleet

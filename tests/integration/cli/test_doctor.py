@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from cli.doctor.examination import examine, look_up
+from cli.doctor.dns_probes import ask_for_zone
+from cli.doctor.fact_collector import examine, look_up
 from cli.doctor.facts import ZoneAnswer
-from cli.doctor.inquiries import ask_agent, ask_registry
-from cli.doctor.questions import ask_for_zone
+from cli.doctor.http_probes import ask_agent, ask_registry
 from tests.foreign import name_in, reply_to
 from tests.integration.replicas import READY, serving
 from tests.programs import VERTICE, accepts, find, free_port, running, wait_until
@@ -245,10 +245,10 @@ def test_the_exit_code_says_whether_there_is_an_error_and_strictly_whether_a_war
 
 def test_whatever_hangs_the_examination_ends_and_says_what_hung(monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
-    monkeypatch.setattr("cli.doctor.examination.ELSEWHERE_S", 0.5)
-    monkeypatch.setattr("cli.doctor.examination.look_up", lambda _: never.wait())
-    monkeypatch.setattr("cli.doctor.examination.look_at", lambda _: never.wait())
-    monkeypatch.setattr("cli.doctor.examination.ask_registry", lambda *_: never.wait())
+    monkeypatch.setattr("cli.doctor.fact_collector.ELSEWHERE_S", 0.5)
+    monkeypatch.setattr("cli.doctor.fact_collector.look_up", lambda _: never.wait())
+    monkeypatch.setattr("cli.doctor.fact_collector.look_at", lambda _: never.wait())
+    monkeypatch.setattr("cli.doctor.fact_collector.ask_registry", lambda *_: never.wait())
     facts = examine({"AGENT_STATE_DIR": "/var/lib/vertice", "AGENT_HTTP_LISTEN": f"127.0.0.1:{free_port()}"})
     assert facts.lookup is not None
     assert not facts.lookup.done

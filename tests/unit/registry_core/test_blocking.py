@@ -101,7 +101,6 @@ async def test_threads_that_cannot_start_take_no_places(no_threads: Callable[[],
     assert all([await job.wait(30) for job in jobs])
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_work_that_ends_its_thread_gives_its_place_back_and_is_an_error() -> None:
     threads = Threads("test", 1)
 
@@ -109,7 +108,7 @@ async def test_work_that_ends_its_thread_gives_its_place_back_and_is_an_error() 
         raise SystemExit
 
     for _ in range(3):
-        with pytest.raises(RuntimeError, match="without an outcome"):
+        with pytest.raises(RuntimeError, match=r"without an outcome: SystemExit"):
             await threads.run(leave, timeout_s=30)
 
 

@@ -9,15 +9,7 @@ import pytest
 
 from registry_core import settings
 from registry_core.errors import SettingsError
-from registry_core.settings import (
-    Listen,
-    RemovedSetting,
-    Setting,
-    Values,
-    read_settings,
-    removed_among,
-    shown_default,
-)
+from registry_core.settings import Listen, RemovedSetting, Setting, Values, read_settings, removed_among, shown_default
 
 PORT = Setting("T_PORT", settings.integer(1, 65535), 8034, "the port", "8034")
 WAIT = Setting("T_WAIT", settings.positive_seconds, 30.0, "how long to wait", "2.5")

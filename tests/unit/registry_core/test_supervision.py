@@ -12,15 +12,8 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from registry_core.supervision import (
-    RESTART_FIRST_S,
-    RESTART_MOST_S,
-    SETTLED_S,
-    Background,
-    BackgroundReport,
-    end,
-)
-from registry_core.telemetry.thinning import TOLD_EVERY_S
+from registry_core.supervision import RESTART_FIRST_S, RESTART_MOST_S, SETTLED_S, Background, BackgroundReport, end
+from registry_core.telemetry.log_thinning import TOLD_EVERY_S
 from tests.samples import FakeClock
 
 

@@ -7,9 +7,9 @@ import asyncio
 from agent.registries.choice import DEFAULT_PACE
 from agent.registries.pool import Upstreams
 from agent.registries.srv import RegistryLookup
-from dns.asking import Unanswered
 from dns.codec import Name
 from dns.foreign import ForeignReply
+from dns.resolver_client import Unanswered
 from registry_core.ports.clock import SystemClock
 from tests.integration.registries import SmallestDraw
 from tests.programs import eventually

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from cli.compose.auditing import audit
+from cli.compose.audit import audit
 from cli.compose.progress import FleetProgress, RegisteredInstance, progress_of, status_json, status_text
 from cli.compose.reader import project_of
 from cli.compose.waves import By, Wave, categories, plan_json, plan_text, waves_of

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from cli.compose.env_file import env_lines
 from cli.compose.errors import ComposeError, Place
-from cli.compose.merging import canonical, merged
+from cli.compose.merge import canonical, merged
 from cli.compose.tree import Mapping, MappingEntry, Node, Scalar, Sequence, tree_of
 
 # What `extends` and several files copy together: a chain of thousands that all add to it would fill the memory.

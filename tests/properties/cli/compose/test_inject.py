@@ -6,7 +6,7 @@ import yaml
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from cli.compose.injecting import NotTheSame, ejected, injected
+from cli.compose.inject import NotTheSame, ejected, injected
 from cli.compose.outline import outline_of
 from cli.compose.sidecars import Options, Recipe, SidecarSpec
 from tests.compose_texts import compose_texts

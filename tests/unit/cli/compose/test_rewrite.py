@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cli.compose.existing import agents_with
-from cli.compose.planning import planned
+from cli.compose.existing_agents import agents_with
 from cli.compose.reader import project_of
-from cli.compose.rewriting import Rewriting, rewritten
+from cli.compose.rewrite import Rewriting, rewritten
+from cli.compose.sidecar_plan import planned
 from cli.compose.sidecars import Options, Recipe
 
 FLEET = """\

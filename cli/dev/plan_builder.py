@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from cli.compose.fleet_names import other_names
 from cli.compose.model import ComposeService, Project
-from cli.compose.naming import other_names
 from cli.compose.reader import project_of, read_project
 from cli.compose.sidecars import without_agents
 from cli.dev.addresses import EnvAddress, TcpPorts, addresses_in, judged

@@ -9,8 +9,8 @@ import pytest
 from cli.compose.errors import ComposeError
 from cli.compose.reader import MAX_FILE_BYTES, project_of
 from cli.dev.plan import MAX_INSTANCES, MAX_REPLICAS, Plan, PlannedService, Weight, instances
-from cli.dev.planning import listening_of, read_plan
-from cli.dev.planning import plan_of_bytes as plan_of
+from cli.dev.plan_builder import listening_of, read_plan
+from cli.dev.plan_builder import plan_of_bytes as plan_of
 from tests.fleets import ROOT
 
 EXAMPLE = ROOT / "compose" / "example.yml"

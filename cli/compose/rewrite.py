@@ -14,17 +14,17 @@ from typing import Final, TypeAlias
 import msgspec
 
 from cli.compose.addresses import HardCodedAddress, located_in
-from cli.compose.auditing import Audit, audit
+from cli.compose.audit import Audit, audit
 from cli.compose.errors import Place
-from cli.compose.existing import ExistingAgents
-from cli.compose.judging import Judged
+from cli.compose.existing_agents import ExistingAgents
+from cli.compose.fleet_names import Meant
 from cli.compose.model import ComposeService, EnvEntry, Project
-from cli.compose.naming import Meant
 from cli.compose.outline import BREAK, NotEditable, Outline, Shape, Spot, outline_of
-from cli.compose.planning import is_database
 from cli.compose.ports import is_port
+from cli.compose.sidecar_plan import is_database
 from cli.compose.sidecars import LABEL
 from cli.compose.splice import Edit, applied
+from cli.compose.verdicts import Judged
 from cli.terminal import printable
 from registry_core.domain.host_port import host_port, split_host_port
 from registry_core.domain.names import check_service_name, label_of

@@ -10,9 +10,9 @@ import msgspec
 from cli.compose.addresses import HardCodedAddress, addresses_of
 from cli.compose.errors import Place
 from cli.compose.findings import AuditFinding
-from cli.compose.listening import ListeningPorts, listening_of
+from cli.compose.fleet_names import FleetNames, Meant, NameMatch
+from cli.compose.listening_ports import ListeningPorts, listening_of
 from cli.compose.model import ComposeService, Project
-from cli.compose.naming import FleetNames, Meant, NameMatch
 from cli.compose.ports import is_port
 from registry_core.domain.host_port import host_port
 

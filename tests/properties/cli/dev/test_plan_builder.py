@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cli.compose.errors import ComposeError
 from cli.dev.plan import MAX_INSTANCES, MAX_REPLICAS, Plan, Weight, instances
-from cli.dev.planning import plan_of_bytes as plan_of
+from cli.dev.plan_builder import plan_of_bytes as plan_of
 from registry_core.domain.names import check_service_name, label_of
 from registry_core.domain.registration import Rules, check_health_endpoint, check_port
 

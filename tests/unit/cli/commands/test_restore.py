@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from cli.commands import restoring
-from cli.commands.restoring import GaveUp, Tally, restore
+from cli.commands import restore
+from cli.commands.restore import GaveUp, Tally
 from registry_core.domain.restoration import RestoreOutcome
 from tests.programs import free_port
 from tests.samples import instance
@@ -77,7 +77,7 @@ def answering(*answers: Said) -> Iterator[Registry]:
 
 
 def brought_back(url: str, pauses_s: tuple[float, ...] = (0.0, 0.0), *, dry_run: bool = False) -> Tally:
-    return restore(url, RECORDS, {"X-Token": "t"}, dry_run=dry_run, tell=lambda _: None, pauses_s=pauses_s)
+    return restore.restore(url, RECORDS, {"X-Token": "t"}, dry_run=dry_run, tell=lambda _: None, pauses_s=pauses_s)
 
 
 def test_every_record_is_sent_once_and_a_few_at_a_time() -> None:
@@ -85,7 +85,7 @@ def test_every_record_is_sent_once_and_a_few_at_a_time() -> None:
         tally = brought_back(registry.url)
     assert tally.outcomes[RestoreOutcome.RESTORED] == tally.done == 20
     assert sorted(sent["port"] for sent in registry.asked) == [8000 + number for number in range(20)]
-    assert registry.most_at_once <= restoring.WORKERS
+    assert registry.most_at_once <= restore.WORKERS
     assert {(sent["path"], sent["token"]) for sent in registry.asked} == {("/restore", "t")}
     assert "last_heartbeat" not in registry.asked[0]
 
@@ -106,11 +106,11 @@ def test_who_is_busy_is_given_the_time_that_he_asks_for(monkeypatch: pytest.Monk
     busy: Said = (503, {"Retry-After": "7"}, {"message": "no master"})
     limited: Said = (429, {"Retry-After": "600"}, {"message": "slowly"})
     with answering(busy, limited, (500, {}, {}), GOOD) as registry:
-        monkeypatch.setattr(restoring, "WORKERS", 1)
-        work = restoring._Work(registry.url, RECORDS[:1], {}, dry_run=False, pauses_s=(0.0, 0.0, 0.0))
+        monkeypatch.setattr(restore, "WORKERS", 1)
+        work = restore._Work(registry.url, RECORDS[:1], {}, dry_run=False, pauses_s=(0.0, 0.0, 0.0))
         monkeypatch.setattr(work.stop, "wait", lambda seconds: wait(work.stop, seconds))
-        restoring._send_all(work)
-    assert waited == [7.0, restoring.MOST_PAUSE_S, 0.0]
+        restore._send_all(work)
+    assert waited == [7.0, restore.MOST_PAUSE_S, 0.0]
     assert work.answers[0].status == 200
 
 
@@ -118,7 +118,7 @@ def test_it_gives_up_after_so_many_tries_and_sends_nothing_more() -> None:
     with answering((503, {}, {"message": "no Redis master is known"})) as registry:
         with pytest.raises(GaveUp, match=f"{registry.url} accepts nothing at present: no Redis master is known"):
             brought_back(registry.url)
-        assert len(registry.asked) <= 3 * restoring.WORKERS
+        assert len(registry.asked) <= 3 * restore.WORKERS
 
 
 def test_who_is_not_there_is_asked_a_bounded_number_of_times() -> None:

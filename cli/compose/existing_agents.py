@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from cli.compose.injecting import as_written
+from cli.compose.inject import as_written
 from cli.compose.sidecars import CONFIG, LABEL, Recipe, SidecarSpec
 from registry_core.domain.host_port import split_host_port
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from cli.compose.auditing import TOLERATED
+from cli.compose.audit import TOLERATED
 from cli.compose.errors import ComposeError, Place
 from cli.compose.model import ComposeService, Healthcheck, Project
 from cli.compose.ports import Port, is_port

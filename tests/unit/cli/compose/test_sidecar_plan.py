@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cli.compose.errors import ComposeError
-from cli.compose.planning import Planning, is_database, planned
 from cli.compose.reader import project_of
+from cli.compose.sidecar_plan import Planning, is_database, planned
 from cli.compose.sidecars import Options, Recipe, SidecarSpec
 
 NETNS = Options()

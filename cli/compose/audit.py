@@ -11,11 +11,11 @@ import msgspec
 
 from cli.compose.errors import ComposeError
 from cli.compose.findings import AuditFinding, AuditSeverity
+from cli.compose.fleet_names import Meant
 from cli.compose.graph import Edge, Graph, components
-from cli.compose.judging import Judge, Judged
 from cli.compose.model import ComposeService, Project
-from cli.compose.naming import Meant
 from cli.compose.sidecars import without_agents
+from cli.compose.verdicts import Judge, Judged
 from registry_core.domain.names import check_service_name, label_of
 from registry_core.errors import ValidationError
 

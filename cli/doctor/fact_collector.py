@@ -18,6 +18,7 @@ from agent.settings.settings import AgentSettings, read_agent_settings
 from agent.settings.table import REGISTRY_URL
 from cli.client import reason
 from cli.doctor import proxies
+from cli.doctor.dns_probes import ask_for_zone
 from cli.doctor.facts import (
     AdvertisedService,
     Agent,
@@ -29,13 +30,12 @@ from cli.doctor.facts import (
     Subject,
     ZoneAnswer,
 )
-from cli.doctor.folder import look_at
-from cli.doctor.inquiries import MAX_SERVICES, ask_agent, ask_registry, connects, resolve
+from cli.doctor.http_probes import MAX_SERVICES, ask_agent, ask_registry, connects, resolve
 from cli.doctor.machine import ROOT, read_machine
-from cli.doctor.questions import ask_for_zone
+from cli.doctor.parallel import Together
 from cli.doctor.resolv_conf import read_resolv_conf
+from cli.doctor.state_dir_facts import look_at
 from cli.doctor.stub import address_of
-from cli.doctor.together import Together
 from dns.access import LOOPBACK
 from dns.forward_rules import SYSTEM
 from registry_core.domain.records import Protocol

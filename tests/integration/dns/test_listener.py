@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from dns import listening
-from dns.listening import TRIES, serve_dns
+from dns import listener
+from dns.listener import TRIES, serve_dns
 from dns.responder import DnsSettings, Responder
 from dns.tcp import TcpServer, serve_tcp
 from registry_core.errors import CannotListen
@@ -50,7 +50,7 @@ async def test_both_listen_on_the_same_port(responder: Responder, host: str) -> 
 async def test_a_port_that_is_taken_for_tcp_is_given_up_for_another(
     responder: Responder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listening, "serve_tcp", Taken(3))
+    monkeypatch.setattr(listener, "serve_tcp", Taken(3))
     udp, tcp = await serve_dns(responder, ANY)
     assert udp.port == tcp.port
     udp.close()
@@ -59,7 +59,7 @@ async def test_a_port_that_is_taken_for_tcp_is_given_up_for_another(
 
 async def test_not_for_ever(responder: Responder, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = Taken(TRIES)
-    monkeypatch.setattr(listening, "serve_tcp", taken)
+    monkeypatch.setattr(listener, "serve_tcp", taken)
     with pytest.raises(CannotListen, match="for DNS over TCP: the port is taken"):
         await serve_dns(responder, ANY)
     assert taken.left == 0

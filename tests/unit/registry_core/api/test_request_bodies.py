@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry_core.api.reading import decode, parse_endpoint, registration_of
+from registry_core.api.request_bodies import decode, parse_endpoint, registration_of
 from registry_core.api.schemas import HeartbeatBody, RegisterBody
 from registry_core.domain.records import Protocol
 from registry_core.errors import ValidationError

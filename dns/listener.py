@@ -7,7 +7,7 @@ from typing import Final
 from dns.responder import Responder
 from dns.tcp import TcpServer, serve_tcp
 from dns.udp import UdpServer, serve_udp
-from registry_core.listening import cannot_listen
+from registry_core.listener import cannot_listen
 from registry_core.settings import Listen
 
 # With port 0 the system chooses one for UDP, which may be taken for TCP: then another is tried.

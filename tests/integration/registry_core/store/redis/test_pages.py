@@ -19,12 +19,12 @@ from registry_core.domain.sharding import shard_of
 from registry_core.errors import NotFound, StoreUnavailable
 from registry_core.ports.clock import SystemClock
 from registry_core.ports.store import Snapshot
-from registry_core.store.redis import parts as parts_module
-from registry_core.store.redis import reading, rows
+from registry_core.store.redis import pages, rows
+from registry_core.store.redis import slices as parts_module
 from registry_core.store.redis import store as store_module
 from registry_core.store.redis.link import Link
+from registry_core.store.redis.pages import Whole, read_whole
 from registry_core.store.redis.pool import close_client, open_client
-from registry_core.store.redis.reading import Whole, read_whole
 from registry_core.store.redis.scripts import SCRIPTS, RedisCommand, ScriptName, loading
 from registry_core.store.redis.store import RedisStore
 from registry_core.store.redis.url import ServerAccess, ServerAddress
@@ -80,7 +80,7 @@ async def change_something(store: RedisStore, chance: random.Random) -> None:
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, between: Callable[[], Awaitable[None]]) -> None:
     """Have `between` happen after every page that is read."""
-    one = reading.one
+    one = pages.one
 
     async def paged(link: Link, command: RedisCommand) -> Any:
         page = await one(link, command)
@@ -88,9 +88,9 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, between: Callable[[], Awaitable
             await between()
         return page
 
-    monkeypatch.setattr(reading, "one", paged)
-    monkeypatch.setattr(reading, "PAGE_RECORDS", 20)
-    monkeypatch.setattr(reading, "READ_EVENTS", 7)
+    monkeypatch.setattr(pages, "one", paged)
+    monkeypatch.setattr(pages, "PAGE_RECORDS", 20)
+    monkeypatch.setattr(pages, "READ_EVENTS", 7)
 
 
 async def read(server: RedisServer) -> Whole:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry_core.telemetry.thinning import MAX_CAUSES, TOLD_EVERY_S, OutageEnd, Thinning
+from registry_core.telemetry.log_thinning import MAX_CAUSES, TOLD_EVERY_S, OutageEnd, Thinning
 
 
 def test_a_first_failure_is_told_at_once() -> None:

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cli.compose.auditing import Audit, audit
+from cli.compose.audit import Audit, audit
 from cli.compose.errors import ComposeError
 from cli.compose.reader import project_of
 from cli.compose.report import dot_of, json_of, text_of

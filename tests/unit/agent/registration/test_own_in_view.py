@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from agent.registration.decisions import Sight
-from agent.registration.sight import sight
+from agent.registration.own_in_view import sight
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.records import Instance, Protocol, Registration, Status
 from registry_core.domain.registration import admitted

@@ -8,12 +8,12 @@ import yaml
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from cli.compose.auditing import audit
-from cli.compose.existing import agents_with
-from cli.compose.naming import Meant
-from cli.compose.planning import planned
+from cli.compose.audit import audit
+from cli.compose.existing_agents import agents_with
+from cli.compose.fleet_names import Meant
 from cli.compose.reader import project_of
-from cli.compose.rewriting import Rewriting, rewritten
+from cli.compose.rewrite import Rewriting, rewritten
+from cli.compose.sidecar_plan import planned
 from cli.compose.sidecars import Options
 
 SCHEMES = st.sampled_from(["", "http://", "https://", "ws://", "http://u:p@", "tcp://", "jdbc:postgresql://"])

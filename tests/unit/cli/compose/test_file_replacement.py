@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.compose.replacing import Changed, held, replace
+from cli.compose.file_replacement import Changed, held, replace
 from tests.fleets import ROOT
 
 NOBODY = 65534
@@ -115,7 +115,7 @@ def test_a_process_that_is_killed_leaves_all_of_the_old_file(tmp_path: Path, ste
     path.write_bytes(b"old")
     program = (
         "import os, pathlib, signal, sys\n"
-        "from cli.compose.replacing import held, replace\n"
+        "from cli.compose.file_replacement import held, replace\n"
         "before = held(pathlib.Path(sys.argv[1]), 1000)\n"
         f"{step} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "replace(before, b'new' * 100)\n"

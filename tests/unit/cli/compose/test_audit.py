@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from cli.compose.auditing import Audit, audit
+from cli.compose.audit import Audit, audit
 from cli.compose.errors import ComposeError
 from cli.compose.findings import KINDS, AuditFinding, AuditSeverity
 from cli.compose.reader import project_of

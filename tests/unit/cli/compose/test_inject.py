@@ -9,14 +9,14 @@ import pytest
 import yaml
 
 from agent.settings.settings import read_agent_settings
-from cli.compose.existing import agents_with, existing_agents
-from cli.compose.injecting import MADE, NotTheSame, ejected, injected, override_text
+from cli.compose.existing_agents import agents_with, existing_agents
+from cli.compose.inject import MADE, NotTheSame, ejected, injected, override_text
 from cli.compose.interpolation import fill
 from cli.compose.outline import NotEditable
-from cli.compose.planning import planned
 from cli.compose.reader import project_of
+from cli.compose.sidecar_plan import planned
 from cli.compose.sidecars import CONFIG_PATH, Options, Recipe, SidecarSpec, agent_toml
-from cli.dev.planning import plan_of_bytes
+from cli.dev.plan_builder import plan_of_bytes
 
 TEXT = """\
 # A shop.
