@@ -105,7 +105,7 @@ def of_file(path: Path) -> Iterator[Instance]:
     for name, value in services.items():
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-            raise SettingsError(f"{path}: {name}: it is text, or a list of texts (example: {FILE_EXAMPLE})")
+            raise SettingsError(f"{path}: {name}: it must be text, or a list of texts (example: {FILE_EXAMPLE})")
         for text in texts:
             count += 1
             if count > MAX_ENTRIES:

@@ -99,18 +99,16 @@ def decode(data: bytes) -> ViewSnapshot:
     first, _, body = data.partition(b"\n")
     header = _header(first)
     if len(body) != header.bytes:
-        raise BadViewSnapshot(
-            f"{header.bytes} bytes should follow its first line, and {len(body)} do: it was cut short"
-        )
+        raise BadViewSnapshot(f"{header.bytes} bytes should follow its first line, but {len(body)} do: it is truncated")
     if checksum_of([body]) != header.checksum:
-        raise BadViewSnapshot("its checksum is that of other bytes: it was changed after it was written")
+        raise BadViewSnapshot("its checksum does not match: it was changed after it was written")
     try:
         instances = tuple(_records(body))
         cursor = parse_cursor(header.cursor)
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
-        raise BadViewSnapshot(f"what it holds cannot be read: {error}") from None
+        raise BadViewSnapshot(f"its content cannot be read: {error}") from None
     if len(instances) != header.count:
-        raise BadViewSnapshot(f"it should hold {header.count} instances, and holds {len(instances)}")
+        raise BadViewSnapshot(f"it should hold {header.count} instances, but holds {len(instances)}")
     return ViewSnapshot(instances, cursor, header.digest, header.confirmed_at)
 
 
@@ -139,9 +137,9 @@ def _header(line: bytes) -> _ViewSnapshotHeader:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         kind = _Kind()
     if kind.format != FORMAT:
-        raise BadViewSnapshot("it is no snapshot of an agent")
+        raise BadViewSnapshot("it is not a snapshot of an agent")
     if kind.version != VERSION:
-        raise BadViewSnapshot(f"it is of version {kind.version}, and this agent knows version {VERSION}")
+        raise BadViewSnapshot(f"it has version {kind.version}, but this agent supports version {VERSION}")
     try:
         return msgspec.json.decode(line, type=_ViewSnapshotHeader)
     except msgspec.MsgspecError as error:
