@@ -176,9 +176,9 @@ def status_of(body: bytes) -> int:
             case 5:
                 at += 4
             case _:
-                raise ValueError("its message is no protobuf")
+                raise ValueError("its message is not protobuf")
     if at != end:
-        raise ValueError("its message is no protobuf")
+        raise ValueError("its message is not protobuf")
     return status
 
 
@@ -192,4 +192,4 @@ def _varint(body: bytes, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise ValueError("its message is no protobuf")
+    raise ValueError("its message is not protobuf")

@@ -188,25 +188,19 @@ class About:
         yield gauge("agent_view_known_services", "Known services.", view.known)
         yield gauge("agent_view_services", "Services held in the view.", view.catalog.service_count)
         yield gauge("agent_view_instances", "Instances in the view.", len(view.catalog))
-        yield gauge("agent_view_complete", "1 if a name missing from the view is known not to exist.", view.complete)
+        yield gauge("agent_view_complete", "1 if a missing name is known not to exist.", view.complete)
         yield gauge(
             "agent_loss_guard_holding", "1 while a rejected snapshot is held back.", view.loss_guard is not None
         )
-        yield counter(
-            "agent_loss_guard", "Snapshots rejected because they lacked too many services.", view.losses_prevented
-        )
+        yield counter("agent_loss_guard", "Snapshots rejected by the loss guard.", view.losses_prevented)
         yield gauge("cache_age_seconds", "Seconds since the registry last confirmed the view.", view.age_s())
         yield gauge("agent_sync_connected", "1 if the watch is connected.", sync.connected)
         yield gauge("agent_sync_lag_seconds", "Seconds since anything was received from the registry.", view.lag_s)
         yield counter("agent_sync_losses", "Times that the watch was lost.", sync.losses)
         yield counter("agent_sync_resyncs", "Full resyncs of the view.", sync.resyncs)
-        yield counter(
-            "agent_sync_mismatches", "Mismatches between the view's and the registry's digest.", sync.mismatches
-        )
+        yield counter("agent_sync_mismatches", "Times the view did not match the digest.", sync.mismatches)
         yield counter("agent_sync_snapshots", "Snapshots applied to the view.", view.snapshots)
-        yield counter(
-            "agent_sync_passed_over", "Lines of the watch skipped because they could not be read.", view.passed_over
-        )
+        yield counter("agent_sync_passed_over", "Lines of the watch that could not be read.", view.passed_over)
         yield counter("agent_sync_events", "Events applied to the view.", view.events)
         if self._keeper is not None:
             kept = self._keeper.report()
@@ -320,8 +314,8 @@ class About:
         yield CounterSample("agent_dns_queries", "DNS queries, by type and rcode.", ("type", "rcode"), queries)
         yield counter("agent_dns_malformed", "DNS queries that could not be parsed.", dns.malformed)
         yield counter("agent_dns_prohibited", "DNS queries from networks that are not allowed.", dns.prohibited)
-        yield counter("agent_dns_limited", "DNS answers over the rate limit of the client's network.", dns.limited)
-        yield counter("agent_dns_failures", "DNS queries that failed because of an internal error.", dns.failures)
+        yield counter("agent_dns_limited", "DNS answers over the rate limit.", dns.limited)
+        yield counter("agent_dns_failures", "DNS queries that hit an internal error.", dns.failures)
         dropped = self._udp.dropped if self._udp is not None else 0
         yield counter("agent_dns_dropped", "DNS answers that could not be sent.", dropped)
         yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.cache_entries)
@@ -333,9 +327,7 @@ class About:
             return
         report = forwarder.report()
         results: dict[tuple[str, ...], float] = {(word,): count for word, count in forwarder.counts.items()}
-        yield CounterSample(
-            "agent_dns_forwarded", "DNS queries for names outside the zone, by result.", ("result",), results
-        )
+        yield CounterSample("agent_dns_forwarded", "Queries outside the zone, by result.", ("result",), results)
         yield gauge("agent_dns_forwarding_in_flight", "Queries to resolvers in flight.", report.in_flight)
         yield gauge("agent_dns_forwarding_cached", "Cached answers of resolvers.", report.cached)
         # As many as configured or listed in resolv.conf: a few.
