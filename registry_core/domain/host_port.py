@@ -39,7 +39,7 @@ def split_host_port(text: str) -> tuple[str, int | None]:
 
 def _port(text: str) -> int:
     if not text:
-        raise ValueError("the port after its colon is missing")
+        raise ValueError("no port follows its colon")
     if not _PORT.fullmatch(text) or int(text) > _MAX_PORT:
         raise ValueError(f"{text!r} is not a port")
     return int(text)
