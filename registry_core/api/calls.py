@@ -79,7 +79,7 @@ async def body_of(request: web.Request) -> bytes:
     # The exact value needs no parsing.
     if request.headers.get("Content-Type") != JSON and request.content_type != JSON:
         raise UnsupportedMediaType(
-            "a body is JSON, and says so",
+            "a body must be JSON, with a Content-Type that says so",
             field="Content-Type",
             provided=request.headers.get("Content-Type"),
             example=JSON,

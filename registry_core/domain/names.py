@@ -113,7 +113,7 @@ def check_host(host: str, *, field: str = "host") -> str:
     if address is not None:
         if is_of_nobody(address):
             raise ValidationError(
-                "nobody can connect to an unspecified or multicast address",
+                "no client can connect to an unspecified or multicast address",
                 field=field,
                 provided=host,
                 example=example,
