@@ -196,7 +196,7 @@ def refusal(tmp_path: Path, text: str) -> str:
             "check = {kind = 'command', command = 'df / | grep 9'}",
             "check.command: 'df / | grep 9' cannot be used: it is not run by a shell",
         ),
-        ("check = {kind = 'ttl', ttl = 0}", "check.ttl: 0 cannot be used: it has to be above zero"),
+        ("check = {kind = 'ttl', ttl = 0}", "check.ttl: 0 cannot be used: it must be above zero"),
         ("check = {kind = 'ttl', ttl = true}", "check.ttl: True"),
         ("check = {kind = 'tcp', timeout = 6}", "check.timeout: 6 cannot be used: a check may take at most 5 s"),
         (
