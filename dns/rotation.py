@@ -68,7 +68,7 @@ def arranged(
     if not leaders:
         several = Orders((1,) * MAX_ORDERS, number or 0)
         return order, several if len(order) > 1 else ONE_ORDER
-    """Return the instances in the order of that number (None: one drawn by weight), and the orders there are.
+    # With more than two leaders, several orders each: clients whose first fails then go to different seconds.
     each = MAX_ORDERS // len(leaders) if len(order) > 2 else 1
     if number is None:
         first = next(instance for instance in order if instance in leaders)
