@@ -17,7 +17,7 @@ ADDRESS_BYTES: Final = 40
 # Per service: its name, its dictionary, its cached answer, its entry in the LRU.
 SERVICE_BYTES: Final = 740
 # Per name of a service that is not held: the name twice, and its dictionary entry.
-NAME_BYTES: Final = 210
+NAME_BYTES: Final = 195
 _MAX_DEPTH: Final = 32
 _SHARED_KEY: Final = 32
 

@@ -264,8 +264,11 @@ def share(instance: Instance) -> None:
     if not instance.metadata:
         force_setattr(instance, "metadata", _NO_METADATA)
     else:
-        for key, value in instance.metadata.items():
-            if type(value) is str and len(value) <= _SHORT:
-                instance.metadata[key] = intern(value)
+        # The keys as well: which of them a decoder makes anew depends on the version of Python.
+        shared = {
+            intern(key): intern(value) if type(value) is str and len(value) <= _SHORT else value
+            for key, value in instance.metadata.items()
+        }
+        force_setattr(instance, "metadata", shared)
     if instance.addresses and instance.addresses[0] == instance.host:
         force_setattr(instance, "host", instance.addresses[0])
