@@ -6,6 +6,7 @@ judge whether an address leads anywhere.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
@@ -20,10 +21,12 @@ _HOST: Final = r"(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*)"
 _SCHEME: Final = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?:[^\s/@,]*@)?"
 # It starts at a word's start only, so that a long word is read once. `u:1@host` is a password, no address.
 _START: Final = r"(?<![\w.$}/-])"
-_WITH_PORT: Final = re.compile(rf"{_START}(?:{_SCHEME})?{_HOST}:(?P<port>\d{{1,12}})(?![\w.:@])", re.ASCII)
-_URL: Final = re.compile(rf"{_START}{_SCHEME}{_HOST}(?![\w.:@-])", re.ASCII)
+# Not re.ASCII: to it, `ö` would be no letter, and a word would start after it.
+_WITH_PORT: Final = re.compile(rf"{_START}(?:{_SCHEME})?{_HOST}:(?P<port>[0-9]{{1,12}})(?![\w.:@])")
+_URL: Final = re.compile(rf"{_START}{_SCHEME}{_HOST}(?![\w.:@-])")
 _BARE: Final = re.compile(_HOST, re.ASCII)
 _NUMBER: Final = re.compile(r"\d{1,12}", re.ASCII)
+_PERHAPS_IPV6: Final = re.compile(r"\[[0-9A-Fa-f:.]+\]|(?<![\w.:])[0-9A-Fa-f:.]+(?![\w.:])", re.ASCII)
 
 # What a variable's name says about its value: one host, or several.
 _ONE_HOST: Final = ("HOST", "HOSTNAME", "ADDR", "ADDRESS", "ENDPOINT", "SERVER", "URL", "URI", "BROKER")
@@ -131,7 +134,7 @@ def with_port_or_scheme(text: str, variable: str, place: Place) -> Iterator[Hard
 
 def located_in(text: str, variable: str, place: Place) -> Iterator[Located]:
     """Return the same, with the position of each in the text."""
-    text = text[:MAX_VALUE_LENGTH]
+    text = _PERHAPS_IPV6.sub(_blanked, text[:MAX_VALUE_LENGTH])
     matches = [(m.start(), m) for m in _WITH_PORT.finditer(text)]
     taken = {start for start, _ in matches}
     matches += [(m.start(), m) for m in _URL.finditer(text) if m.start() not in taken]
@@ -146,6 +149,15 @@ def located_in(text: str, variable: str, place: Place) -> Iterator[Located]:
         number = int(port) if port else DEFAULT_PORTS.get(scheme)
         address = HardCodedAddress(variable, place, match["host"], number, scheme, bool(port))
         yield Located(match.start("host"), match.end(), address)
+
+
+def _blanked(word: re.Match[str]) -> str:
+    """Return blanks for an IPv6 address, as the end of one reads like `host:port`, and the word itself otherwise."""
+    try:
+        ipaddress.IPv6Address(word[0].removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return word[0]
+    return " " * len(word[0])
 
 
 def _in_variable(

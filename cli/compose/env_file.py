@@ -34,7 +34,8 @@ def env_lines(
     """Return the entries of an env file in order; invalid lines are reported."""
     known = dict(variables)
     found: list[EnvLine] = []
-    lines = text.splitlines()
+    # Not splitlines(): it also ends a line at characters that a value may well hold, such as U+2028.
+    lines = text.replace("\r\n", "\n").split("\n")
     at = 0
     while at < min(len(lines), MAX_LINES):
         number, line = at + 1, lines[at]
@@ -67,7 +68,8 @@ def env_lines(
                 value = fill(value, known).text
             except BadVariable as error:
                 _tell(report, f"{match['name']}: {error}", file, number)
-        known.setdefault(match["name"], value)
+        if match["name"] not in variables:
+            known[match["name"]] = value
         found.append(EnvLine(match["name"], value, raw, number))
     return found
 

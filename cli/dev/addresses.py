@@ -13,7 +13,7 @@ import msgspec
 from cli.compose.addresses import hosts_and_ports
 from cli.compose.model import EnvEntry
 from cli.dev.plan import PlanFinding, Weight
-from registry_core.domain.host_port import host_port, split_host_port
+from registry_core.domain.host_port import host_port
 from registry_core.domain.names import label_of
 from registry_core.domain.registration import MAX_PORT
 
@@ -60,7 +60,7 @@ def judged(found: Mapping[EnvAddress, list[str]], listening: Mapping[str, TcpPor
             where = " or ".join(str(p) for p in ports.container[:3])
             why = (
                 f", and {address.port} is the host's port"
-                if any(split_host_port(p)[1] == address.port for p in ports.published)
+                if any(p.rpartition(":")[2] == str(address.port) for p in ports.published)
                 else ""
             )
             yield PlanFinding(Weight.DOUBTFUL, subject, f"it listens on {where}{why}")

@@ -8,9 +8,13 @@ from typing import Final
 
 from cli.doctor.facts import Facts, Listener, ZoneAnswer
 from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
+from registry_core.domain.registration import MAX_PORT
 from registry_core.settings import Listen
 
-_ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+_EVERY_IPV4: Final = "0.0.0.0"  # noqa: S104 - compared with, not bound to
+_ANYWHERE: Final = (_EVERY_IPV4, "::")
+_LOCALHOST: Final = ("127.0.0.1", "::1")
+_FURTHER: Final = 1000
 
 RUNNING = DoctorRule("agent", DoctorSeverity.OK, "an agent answers at {http}")
 NOT_RUNNING = DoctorRule(
@@ -105,7 +109,8 @@ def _port(facts: Facts, where: Listen, face: str, setting: str, kinds: tuple[str
             continue
         # Somebody on another loopback address takes the port from who wants every address, and from nobody else.
         beside = where.host in _ANYWHERE and rival.host not in _ANYWHERE
-        other = Listen("127.0.0.1", where.port if beside else where.port + 1000)
+        further = where.port + _FURTHER if where.port + _FURTHER <= MAX_PORT else where.port - _FURTHER
+        other = Listen("127.0.0.1", where.port if beside else further)
         holder = rival.holder or "another program"
         yield TAKEN.found(where=where, kind=kind, face=face, holder=holder, setting=setting, other=other)
         return
@@ -116,15 +121,33 @@ def _port(facts: Facts, where: Listen, face: str, setting: str, kinds: tuple[str
 
 
 def _clash(held: Listener, wanted: Listen) -> bool:
-    return held.port == wanted.port and (
-        held.host == wanted.host or held.host in _ANYWHERE or wanted.host in _ANYWHERE or wanted.host == "localhost"
-    )
+    if held.port != wanted.port:
+        return False
+    ours = _LOCALHOST if wanted.host == "localhost" else (wanted.host,)
+    return any(_meet(_canonical(held.host), _canonical(host)) for host in ours)
+
+
+def _meet(held: str, wanted: str) -> bool:
+    """Return whether two sockets exclude each other. `::` mostly has IPv4 too, but 0.0.0.0 never has IPv6."""
+    pair = {held, wanted}
+    if held == wanted or "::" in pair:
+        return True
+    return _EVERY_IPV4 in pair and ":" not in held + wanted
+
+
+def _canonical(host: str) -> str:
+    """Return the one spelling of an address: `::ffff:10.0.0.7`, as /proc has it for some, takes 10.0.0.7."""
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return str(getattr(ip, "ipv4_mapped", None) or ip)
 
 
 def _is_here(host: str, addresses: tuple[str, ...]) -> bool:
     if host in _ANYWHERE or not addresses:
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback or host in addresses
+        return ipaddress.ip_address(host).is_loopback or _canonical(host) in {_canonical(one) for one in addresses}
     except ValueError:
         return True  # a name: the agent's start says what is wrong with it
