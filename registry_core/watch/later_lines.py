@@ -40,7 +40,10 @@ class AnyLine(msgspec.Struct):
 def event_with_foreign_values(kind: str, raw: dict[str, Any]) -> EventLine:
     """Return an event whose status or protocol only a later release knows. Raises ValueError or MsgspecError."""
     if kind == "registered":
-        instance = record_of(raw.pop("instance", None))
+        fields = raw.pop("instance", None)
+        if not isinstance(fields, dict):
+            raise ValueError("it has no instance")  # noqa: TRY004 - of wrong input, like any other
+        instance = record_of(fields)
         raw["instance"] = {"service_name": instance.service_name, "instance_id": "", "host": "", "port": 0}
         line: EventLine = msgspec.convert(raw, RegisteredLine)
         return msgspec.structs.replace(line, instance=instance)
