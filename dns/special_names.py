@@ -18,7 +18,7 @@ _ADDRESSES: Final = {Type.A: b"\x7f\0\0\1", Type.AAAA: bytes(15) + b"\1"}
 _ABSENT: Final = frozenset((b"invalid", b"onion", b"alt"))
 _REVERSE_4: Final = (b"127", b"in-addr", b"arpa")
 _REVERSE_6: Final = (b"1", *((b"0",) * 31), b"ip6", b"arpa")
-_ONE: Final = (b"1", b"0", b"0")
+_LOOPBACK_4: Final = (b"1", b"0", b"0", *_REVERSE_4)
 
 
 def special(query: Query, name: Name) -> Answer | None:
@@ -29,9 +29,11 @@ def special(query: Query, name: Name) -> Answer | None:
         return _of(query, name[-1:], _ADDRESSES)
     if name[-1] in _ABSENT:
         return Answer(Rcode.NXDOMAIN, authoritative=False, authority=(_soa(name[-1:]),))
-    if name == _REVERSE_6 or name == _ONE + _REVERSE_4:
+    if name in (_REVERSE_6, _LOOPBACK_4):
         return _of(query, name, {Type.PTR: record_data.name_data(_LOCALHOST)})
     if name[-3:] == _REVERSE_4:
+        if name == _LOOPBACK_4[-len(name) :]:
+            return _of(query, _REVERSE_4, {})  # a name with another one below it exists: RFC 8020
         return Answer(Rcode.NXDOMAIN, authoritative=False, authority=(_soa(_REVERSE_4),))
     return None
 
