@@ -75,7 +75,9 @@ class OperatorDrain:
         reports = _reports(session)
         draining = [reports[key][0] for key in chosen if reports[key][1].registered_status is Status.DRAINING]
         known = {claim.key: one for claim, one in zip(draining, await progress(client, draining), strict=True)}
-        return _shown(session, chosen, known)
+        # A reload may have taken some of them out while the registry was asked.
+        left = {claim.key for claim in session.claims()}
+        return _shown(session, [key for key in chosen if key in left], known)
 
     def _parts(self) -> tuple[Session, RegistryClient]:
         if self._joined is None:

@@ -42,7 +42,7 @@ def event_with_foreign_values(kind: str, raw: dict[str, Any]) -> EventLine:
     if kind == "registered":
         fields = raw.pop("instance", None)
         if not isinstance(fields, dict):
-            raise ValueError("it has no instance")  # noqa: TRY004 - of wrong input, like any other
+            raise ValueError("it has no instance")
         instance = record_of(fields)
         raw["instance"] = {"service_name": instance.service_name, "instance_id": "", "host": "", "port": 0}
         line: EventLine = msgspec.convert(raw, RegisteredLine)
