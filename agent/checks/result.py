@@ -33,8 +33,8 @@ def critical(because: str) -> CheckResult:
 
 def shown(text: str) -> str:
     """Return `text`, which is untrusted, as one short line without control characters."""
-    line = " ".join(text[: 4 * MAX_REASON].split())
-    return "".join(c for c in line if c.isprintable())[:MAX_REASON]
+    kept = "".join(c for c in text[: 4 * MAX_REASON] if c.isprintable() or c.isspace())
+    return " ".join(kept.split())[:MAX_REASON].rstrip()
 
 
 class Probe(Protocol):

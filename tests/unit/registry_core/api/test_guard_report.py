@@ -70,8 +70,10 @@ def test_a_guard_that_is_just_about_to_let_go_has_one() -> None:
         (CLEAR, "leases run out one by one"),
         (
             HOLDING,
-            "too many leases ran out at once: 31 of 90 instances are kept as suspect "
-            "until they are heard of or released",
+            (
+                "too many leases ran out at once: 31 of 90 instances are kept as suspect "
+                "until they are heard of or released"
+            ),
         ),
         (RELEASING, "released: 7 of 1000 instances are suspect, and 100 a minute go, in random order"),
         (
