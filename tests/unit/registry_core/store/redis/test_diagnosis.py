@@ -18,18 +18,18 @@ WRONG = Fault("it wants other credentials", lasting=True)
 
 
 def test_nobody_asked_is_nobody_who_says_it() -> None:
-    assert why_no_master({}, {}) == "no server says that it is the master"
+    assert why_no_master({}, {}) == "no server reports itself as the master"
 
 
 def test_servers_without_a_fault_are_not_named() -> None:
-    assert why_no_master({S1: Vote(A, 3)}, {A: MASTER}) == "no server says that it is the master"
+    assert why_no_master({S1: Vote(A, 3)}, {A: MASTER}) == "no server reports itself as the master"
 
 
 def test_each_fault_is_told_with_its_server_sentinels_first() -> None:
     why = why_no_master({S1: AWAY, S2: WRONG}, {A: NO_ANSWER_YET})
     assert why == (
         "sentinel 10.0.0.8:26379: it does not answer; sentinel [fd00::9]:26379: it wants other credentials; "
-        "redis 10.0.0.1:6379: it was not asked yet"
+        "redis 10.0.0.1:6379: it has not been asked yet"
     )
 
 
@@ -40,7 +40,7 @@ def test_a_replica_is_told_after_the_faults() -> None:
 
 def test_without_sentinels_a_node_of_the_settings_may_be_wrong_for_good() -> None:
     assert lasting_fault({}, {A: WRONG}, [A]) == "redis 10.0.0.1:6379: it wants other credentials"
-    assert lasting_fault({}, {A: REPLICA}, [A]) == "redis 10.0.0.1:6379: it is a replica, and takes no writes"
+    assert lasting_fault({}, {A: REPLICA}, [A]) == "redis 10.0.0.1:6379: it is a replica and takes no writes"
 
 
 @pytest.mark.parametrize("said", [AWAY, NO_ANSWER_YET, MASTER])
