@@ -1,0 +1,55 @@
+"""Leases under test: those of the memory store, and those that the Redis store keeps in its server."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+import pytest
+
+from registry_core.domain.guard import Guard
+from registry_core.domain.leases import Leases, LeaseTerms, SweepPlan
+from registry_core.domain.records import InstanceKey
+from registry_core.ports import SweepReport
+from tests.contract.redis_leases import RedisLeases, ToldRedis
+
+
+class LeasesUnderTest(Protocol):
+    """The leases of one shard, on a clock that is an argument."""
+
+    @property
+    def guard(self) -> Guard: ...
+    @property
+    def suspect_count(self) -> int: ...
+    def __len__(self) -> int: ...
+    def __contains__(self, key: InstanceKey) -> bool: ...
+    def grant(self, key: InstanceKey, now: float) -> None: ...
+    def renew(self, key: InstanceKey, now: float) -> bool: ...
+    def release(self, key: InstanceKey) -> bool: ...
+    def remaining_s(self, key: InstanceKey, now: float) -> float: ...
+    def overdue(self, key: InstanceKey, now: float) -> bool: ...
+    def release_guard(self, now: float) -> bool: ...
+    def sweep(self, now: float) -> SweepPlan | SweepReport: ...
+
+
+class LeaseKeeper(NamedTuple):
+    """Who keeps leases: how they are begun, and how often a time in which nobody swept is given to them.
+
+    In Redis twice: the breakers of other replicas may go on refusing heartbeats for as long again.
+    """
+
+    begin: Callable[[LeaseTerms, float, int], LeasesUnderTest]  # terms, now, seed
+    gives_a_gap: int
+
+
+def lease_keeper(name: str) -> Iterator[LeaseKeeper]:
+    """Give one of the keepers, for as many leases as it is asked for, one after the other."""
+    if name == "memory":
+        yield LeaseKeeper(lambda terms, now, seed: Leases(terms, now, random.Random(seed)), 1)
+        return
+    server = ToldRedis()
+    try:
+        yield LeaseKeeper(lambda terms, now, seed: RedisLeases(server, terms, now, random.Random(seed)), 2)
+    finally:
+        server.close()
