@@ -23,8 +23,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from agent.checks.probes import Probes as CheckProbes
-from agent.checks.probes import check_session
+from agent.checks.probes import CheckProbes, check_session
 from agent.dns_workers.pool import DnsWorkers
 from agent.http.about import About
 from agent.http.check_api import CheckReports
@@ -33,25 +32,25 @@ from agent.http.lookups import Lookups
 from agent.http.metrics import AgentMetrics
 from agent.namespace import end_when_left_behind
 from agent.registration.decisions import Timings
-from agent.registration.drain import Holding
+from agent.registration.drain import OperatorDrain
 from agent.registration.identity import StartTime
 from agent.registration.session import Session, SessionSettings
 from agent.registration.sight import sight_in
 from agent.registries.choice import DEFAULT_PACE
 from agent.registries.client import CONNECTIONS, RegistryClient
 from agent.registries.pool import Upstreams
-from agent.registries.probes import Probes
+from agent.registries.probes import RegistryProbes
 from agent.registries.srv import RegistryLookup
 from agent.settings.reload import Reloader
 from agent.settings.reload_plan import ReloadPlan
 from agent.settings.settings import AgentSettings
 from agent.view.fallback import Fallback
-from agent.view.last_run import Memory
+from agent.view.last_run import LastRun
 from agent.view.loader import ServiceLoader
 from agent.view.snapshot_writer import SnapshotKeeper
 from agent.view.state_dir import StateDir
 from agent.view.sync import WatchSync
-from agent.view.view import View
+from agent.view.view import AgentView
 from dns.cookies import SECRET_LENGTH
 from dns.forward_rules import ForwardRules
 from dns.forwarding import Forwarder
@@ -95,8 +94,8 @@ class Sidecar:
         self._clock = clock if clock is not None else SystemClock()
         self._started = StartTime(self._clock.wall(), self._clock.monotonic())
         self._random = random.Random()  # noqa: S311 - spreads load; nothing secret hangs on it
-        self.fallback = Fallback(*settings.elsewhere)
-        self.view = View(
+        self.fallback = Fallback(*settings.static_services)
+        self.view = AgentView(
             self._clock,
             fallback=self.fallback,
             room=settings.view,
@@ -104,7 +103,7 @@ class Sidecar:
         )
         self.state = StateDir(Path(settings.state_dir)) if settings.state_dir else None
         self.keeper: SnapshotKeeper | None = None
-        self._memory = Memory(self.state, settings.services)
+        self._last_run = LastRun(self.state, settings.services)
         self.lookups = Lookups(
             self.view, zone=settings.zone, when_none_pass=settings.when_none_pass, random=self._random
         )
@@ -143,12 +142,12 @@ class Sidecar:
             forwarder=self.forwarder,
             reloader=self.reloader,
         )
-        self._holding = Holding()
+        self._operator_drain = OperatorDrain()
         self._api = LocalApi(
             self.lookups,
             self.view,
             self._connections,
-            self._holding,
+            self._operator_drain,
             CheckReports(lambda: self.session),
             random=self._random,
             clock=self._clock,
@@ -206,12 +205,12 @@ class Sidecar:
         if self.state is None:
             return
         self._stack.callback(self.state.close)
-        if not await self._memory.read():
+        if not await self._last_run.read():
             return
-        saved = self._memory.saved
-        if saved is not None:
-            self.view.restore(saved, self._clock.wall())
-            _log.info("snapshot_read", instances=len(saved.instances), age_s=round(self.view.age_s()))
+        snapshot = self._last_run.snapshot
+        if snapshot is not None:
+            self.view.restore(snapshot, self._clock.wall())
+            _log.info("snapshot_read", instances=len(snapshot.instances), age_s=round(self.view.age_s()))
         self.keeper = SnapshotKeeper(self.state, self.view, self._clock)
 
     async def _serve_dns(self) -> None:
@@ -269,7 +268,7 @@ class Sidecar:
                 headers={"User-Agent": "vertice-agent"},
             )
         )
-        probes = Probes(http, self.upstreams, self._clock, self._random)
+        probes = RegistryProbes(http, self.upstreams, self._clock, self._random)
         self._stack.push_async_callback(probes.close)
         checks = await self._stack.enter_async_context(check_session(resolver))
         self._client = client = RegistryClient(http, self.upstreams, probes, self._clock, settings.token)
@@ -286,14 +285,14 @@ class Sidecar:
 
         self._session_settings = session_settings
         self.session = Session(
-            self._memory.services,
+            self._last_run.services,
             client,
             settings=session_settings(settings),
             clock=self._clock,
             random=self._random,
             resolver=resolver,
-            start=msgspec.structs.replace(self._started, least_epoch=self._memory.least_epoch),
-            keep_epoch=self._memory.keep_epoch,
+            start=msgspec.structs.replace(self._started, least_epoch=self._last_run.least_epoch),
+            keep_epoch=self._last_run.keep_epoch,
             lease_granted=self.view.lease_granted,
             sight=partial(sight_in, self.view),
         )
@@ -309,7 +308,7 @@ class Sidecar:
             random=self._random,
             token=settings.token,
         )
-        self._holding.join(self.session, client)
+        self._operator_drain.join(self.session, client)
         loader = ServiceLoader(http, self.view, registry=lambda: sync.connected_to, token=settings.token)
         self._loader = loader
         self._stack.push_async_callback(loader.close)
@@ -352,7 +351,7 @@ class Sidecar:
         old, new, session = self.settings, plan.settings, self.session
         assert session is not None  # reloads begin after everything else
         assert self._session_settings is not None
-        services = await self._memory.with_ids(new.services)
+        services = await self._last_run.with_ids(new.services)
         self.settings = new
         if new.log_level != old.log_level:
             logging.getLogger().setLevel(new.log_level.upper())
@@ -361,8 +360,8 @@ class Sidecar:
             self.responder.prefer(new.zone, new.when_none_pass)
             self.workers.prefer(new.zone, new.when_none_pass)
             self.upstreams.stands_in(new.zone)
-        if new.elsewhere != old.elsewhere:
-            self.fallback = Fallback(*new.elsewhere)
+        if new.static_services != old.static_services:
+            self.fallback = Fallback(*new.static_services)
             self.workers.use_fallback(self.fallback)
             self.view.use_fallback(self.fallback)
             self._fallback_changed.set()

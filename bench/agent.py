@@ -24,7 +24,7 @@ import msgspec
 import psutil
 
 from agent.view import snapshot_file
-from agent.view.snapshot_file import Saved
+from agent.view.snapshot_file import ViewSnapshot
 from agent.view.state_dir import SNAPSHOT
 from bench.machine import pin, unpin
 from bench.rows import Figure
@@ -205,7 +205,7 @@ def _write_snapshot(path: Path, count: int) -> None:
     lived = tuple(_instance(number, min(count, 1000)) for number in range(count))
     catalog = Catalog()
     catalog.merge(lived)
-    path.write_bytes(b"".join(snapshot_file.encode(Saved(lived, Cursor(), catalog.digest, time.time()))))
+    path.write_bytes(b"".join(snapshot_file.encode(ViewSnapshot(lived, Cursor(), catalog.digest, time.time()))))
 
 
 def _instance(number: int, services: int) -> Lived:

@@ -22,8 +22,8 @@ from typing import Final
 import msgspec
 
 from bench import dns_servers
-from bench.dns_load import Load, best, latencies_ms, load, pin_server
-from bench.dns_servers import ZONE, Fleet, Server
+from bench.dns_load import DnsLoad, best, latencies_ms, load, pin_server
+from bench.dns_servers import ZONE, BenchFleet, DnsServerProcess
 from bench.machine import this_machine
 from bench.run import RESULTS
 from cli.dev.planning import read_plan
@@ -38,7 +38,7 @@ OURS, CHANGING, RANDOM = "our agent", f"our agent, {CHANGES_PER_S} changes/s", "
 WAITED_FOR: Final = (OURS, ECHO, "unbound")
 
 
-class Latency(msgspec.Struct, frozen=True):
+class DnsLatency(msgspec.Struct, frozen=True):
     """How long queries took. Milliseconds."""
 
     p50_ms: float
@@ -63,7 +63,7 @@ class Goal(msgspec.Struct, frozen=True):
         return f"{self.name}: {self.value:.2f} (goal {sign} {self.bound:g}) {'met' if self.met else 'MISSED'}"
 
 
-def goals(rows: dict[str, Load], p99_ms: float) -> list[Goal]:
+def goals(rows: dict[str, DnsLoad], p99_ms: float) -> list[Goal]:
     """Return the goals with what was reached."""
     ours = rows[OURS]
     return [
@@ -80,7 +80,7 @@ def goals(rows: dict[str, Load], p99_ms: float) -> list[Goal]:
     ]
 
 
-def table(rows: dict[str, Load]) -> str:
+def table(rows: dict[str, DnsLoad]) -> str:
     """Return the rows as a table for people."""
     ours = rows[OURS].cpu_us
     lines = [f"{'':42}{'queries/s':>12}{'CPU us/query':>14}{'ours/theirs':>13}{'lost':>7}"]
@@ -92,7 +92,7 @@ def table(rows: dict[str, Load]) -> str:
 
 
 @contextmanager
-def changes(url: str, fleet: Fleet) -> Iterator[None]:
+def changes(url: str, fleet: BenchFleet) -> Iterator[None]:
     """Change the weight of one service after another, CHANGES_PER_S times a second."""
     stop = threading.Event()
     made = [0]
@@ -116,7 +116,7 @@ def changes(url: str, fleet: Fleet) -> Iterator[None]:
         print(f"  {made[0] / (time.monotonic() - begun):.0f} changes/s were made")
 
 
-def measure(fleet: Fleet, rounds: int, seconds: float) -> tuple[dict[str, Load], dict[str, Latency]]:
+def measure(fleet: BenchFleet, rounds: int, seconds: float) -> tuple[dict[str, DnsLoad], dict[str, DnsLatency]]:
     """Return a row for each program, and how long queries take at half of what ours can do."""
     usable = sorted(os.sched_getaffinity(0))
     if len(usable) < 2:
@@ -127,7 +127,7 @@ def measure(fleet: Fleet, rounds: int, seconds: float) -> tuple[dict[str, Load],
         # Whoever is started from here on inherits the asking side's processor; the servers are moved.
         os.sched_setaffinity(0, {usable[-1]})
         ours, url = stack.enter_context(dns_servers.agent(folder, fleet))
-        servers: list[Server] = [
+        servers: list[DnsServerProcess] = [
             stack.enter_context(dns_servers.echo(folder)),
             ours,
             stack.enter_context(dns_servers.unbound(folder, fleet)),
@@ -140,7 +140,7 @@ def measure(fleet: Fleet, rounds: int, seconds: float) -> tuple[dict[str, Load],
         questions.write_text(fleet.questions(), encoding="ascii")
         draw = random.Random(1)
         unknown.write_text("".join(f"x{draw.getrandbits(64):x}.{ZONE} A\n" for _ in range(RANDOM_NAMES)), "ascii")
-        runs: dict[str, list[Load]] = {}
+        runs: dict[str, list[DnsLoad]] = {}
         for number in range(rounds):
             print(f"round {number + 1} of {rounds}")
             for server in servers:
@@ -151,11 +151,11 @@ def measure(fleet: Fleet, rounds: int, seconds: float) -> tuple[dict[str, Load],
                     runs.setdefault(RANDOM, []).append(load(ours, unknown, seconds))
         rows = {name: best(loads) for name, loads in runs.items()}
         half = rows[OURS].per_second / 2
-        quickest: dict[str, Latency] = {}
+        quickest: dict[str, DnsLatency] = {}
         for _ in range(rounds):
             for server in (one for one in servers if one.name in WAITED_FOR):
                 taken = latencies_ms(server, questions, seconds, half)
-                latency = Latency(taken[len(taken) // 2], taken[int(len(taken) * 0.99)], taken[-1])
+                latency = DnsLatency(taken[len(taken) // 2], taken[int(len(taken) * 0.99)], taken[-1])
                 quickest[server.name] = min(latency, quickest.get(server.name, latency), key=lambda one: one.p99_ms)
         return rows, quickest
 
@@ -171,7 +171,7 @@ def main() -> int:
     if arguments.fleet is not None:
         names = [service.name for service in read_plan(arguments.fleet).services]
     machine = this_machine()
-    rows, latencies = measure(Fleet(tuple(names)), arguments.rounds, arguments.seconds)
+    rows, latencies = measure(BenchFleet(tuple(names)), arguments.rounds, arguments.seconds)
     reached = goals(rows, latencies[OURS].p99_ms)
     print(f"\n{len(names)} services, A and SRV questions in turn\n{table(rows)}\n")
     for name, one in latencies.items():

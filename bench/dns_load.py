@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import psutil
 
-from bench.dns_servers import Server
+from bench.dns_servers import DnsServerProcess
 from tests.programs import find
 
 _COMPLETED: Final = re.compile(r"Queries completed:\s+(\d+)")
@@ -20,7 +20,7 @@ _RATE: Final = re.compile(r"Queries per second:\s+([\d.]+)")
 _LATENCY: Final = re.compile(r"^> \w+ \S+ \w+ ([\d.]+)$", re.MULTILINE)
 
 
-class Load(msgspec.Struct, frozen=True):
+class DnsLoad(msgspec.Struct, frozen=True):
     """What one run came to."""
 
     per_second: float
@@ -28,22 +28,24 @@ class Load(msgspec.Struct, frozen=True):
     lost: int
 
 
-def load(server: Server, questions: Path, seconds: float) -> Load:
+def load(server: DnsServerProcess, questions: Path, seconds: float) -> DnsLoad:
     """Return what a run at full load comes to."""
     process = psutil.Process(server.pid)
     before = process.cpu_times()
     out = _dnsperf(server, questions, seconds)
     after = process.cpu_times()
     cpu_s = after.user + after.system - before.user - before.system
-    return Load(_number(_RATE, out), cpu_s * 1e6 / _number(_COMPLETED, out), int(_number(_LOST, out)))
+    return DnsLoad(_number(_RATE, out), cpu_s * 1e6 / _number(_COMPLETED, out), int(_number(_LOST, out)))
 
 
-def best(loads: list[Load]) -> Load:
+def best(loads: list[DnsLoad]) -> DnsLoad:
     """Return the best of several runs, and all that was lost: what else runs on a machine only ever takes."""
-    return Load(max(one.per_second for one in loads), min(one.cpu_us for one in loads), sum(one.lost for one in loads))
+    return DnsLoad(
+        max(one.per_second for one in loads), min(one.cpu_us for one in loads), sum(one.lost for one in loads)
+    )
 
 
-def latencies_ms(server: Server, questions: Path, seconds: float, per_second: float) -> list[float]:
+def latencies_ms(server: DnsServerProcess, questions: Path, seconds: float, per_second: float) -> list[float]:
     """Return how long each query took at a given rate, sorted. Milliseconds."""
     out = _dnsperf(server, questions, seconds, "-v", "-Q", str(int(per_second)))
     return sorted(float(text) * 1000 for text in _LATENCY.findall(out))
@@ -55,7 +57,7 @@ def pin_server(pid: int, processor: int) -> None:
         os.sched_setaffinity(int(thread.name), {processor})
 
 
-def _dnsperf(server: Server, questions: Path, seconds: float, *more: str) -> str:
+def _dnsperf(server: DnsServerProcess, questions: Path, seconds: float, *more: str) -> str:
     argv = [find("dnsperf"), "-s", "127.0.0.1", "-p", str(server.port), "-d", str(questions), "-l", str(seconds), *more]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + 30, check=True)
     return done.stdout

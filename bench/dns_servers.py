@@ -21,7 +21,7 @@ ZONE: Final = "vertice.internal"
 PORT: Final = 8034
 
 
-class Server(msgspec.Struct, frozen=True):
+class DnsServerProcess(msgspec.Struct, frozen=True):
     """A running server: its process, and where it answers."""
 
     name: str
@@ -29,7 +29,7 @@ class Server(msgspec.Struct, frozen=True):
     port: int
 
 
-class Fleet(msgspec.Struct, frozen=True):
+class BenchFleet(msgspec.Struct, frozen=True):
     """The names of the services; each has one instance."""
 
     names: tuple[str, ...]
@@ -54,25 +54,25 @@ class Fleet(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def echo(folder: Path) -> Iterator[Server]:
+def echo(folder: Path) -> Iterator[DnsServerProcess]:
     """Run the bare echo."""
     port = free_port()
     with running([sys.executable, "-m", "bench.blocking_echo", str(port)], folder / "echo.log") as program:
-        yield Server("a bare blocking Python echo", program.pid, port)
+        yield DnsServerProcess("a bare blocking Python echo", program.pid, port)
 
 
 @contextmanager
-def dnslib_server(folder: Path, fleet: Fleet) -> Iterator[Server]:
+def dnslib_server(folder: Path, fleet: BenchFleet) -> Iterator[DnsServerProcess]:
     """Run the server that is written with dnslib."""
     port, records = free_port(), folder / "records.zone"
     records.write_text(fleet.zone_file(), encoding="utf-8")
     argv = [sys.executable, "-m", "bench.dnslib_server", str(port), str(records)]
     with running(argv, folder / "dnslib.log") as program:
-        yield _answering(Server("a plain dnslib server", program.pid, port), fleet)
+        yield _answering(DnsServerProcess("a plain dnslib server", program.pid, port), fleet)
 
 
 @contextmanager
-def dnsmasq(folder: Path, fleet: Fleet) -> Iterator[Server]:
+def dnsmasq(folder: Path, fleet: BenchFleet) -> Iterator[DnsServerProcess]:
     """Run dnsmasq with the fleet's records."""
     port, config = free_port(), folder / "dnsmasq.conf"
     head = (
@@ -87,11 +87,11 @@ def dnsmasq(folder: Path, fleet: Fleet) -> Iterator[Server]:
         )
     config.write_text("".join(lines), encoding="utf-8")
     with running([find("dnsmasq"), "-k", f"--conf-file={config}"], folder / "dnsmasq.log") as program:
-        yield _answering(Server("dnsmasq", program.pid, port), fleet)
+        yield _answering(DnsServerProcess("dnsmasq", program.pid, port), fleet)
 
 
 @contextmanager
-def unbound(folder: Path, fleet: Fleet) -> Iterator[Server]:
+def unbound(folder: Path, fleet: BenchFleet) -> Iterator[DnsServerProcess]:
     """Run unbound, one thread, with the fleet's records as local data."""
     port, config = free_port(), folder / "unbound.conf"
     data = "".join(f"  local-data: '{line}'\n" for line in fleet.zone_file().splitlines())
@@ -102,11 +102,11 @@ def unbound(folder: Path, fleet: Fleet) -> Iterator[Server]:
         encoding="utf-8",
     )
     with running([find("unbound"), "-d", "-c", str(config)], folder / "unbound.log") as program:
-        yield _answering(Server("unbound", program.pid, port), fleet)
+        yield _answering(DnsServerProcess("unbound", program.pid, port), fleet)
 
 
 @contextmanager
-def agent(folder: Path, fleet: Fleet) -> Iterator[tuple[Server, str]]:
+def agent(folder: Path, fleet: BenchFleet) -> Iterator[tuple[DnsServerProcess, str]]:
     """Run a registry and an agent that has the fleet in view; yield the agent and the registry's URL."""
     registry_port, http_port, port = (free_port() for _ in range(3))
     url = f"http://127.0.0.1:{registry_port}"
@@ -119,10 +119,10 @@ def agent(folder: Path, fleet: Fleet) -> Iterator[tuple[Server, str]]:
             register(url, fleet, number)
         argv = [*VERTICE, "agent", "--http-listen", f"127.0.0.1:{http_port}", "--dns-listen", f"127.0.0.1:{port}"]
         with running(argv, folder / "agent.log", {"REGISTRY_URL": url}) as program:
-            yield _answering(Server("our agent", program.pid, port), fleet), url
+            yield _answering(DnsServerProcess("our agent", program.pid, port), fleet), url
 
 
-def register(url: str, fleet: Fleet, number: int, weight: int = 1) -> None:
+def register(url: str, fleet: BenchFleet, number: int, weight: int = 1) -> None:
     """Register a service of the fleet, or change its weight. Raises OSError when the registry does not take it."""
     body = {
         "service_name": fleet.names[number],
@@ -138,7 +138,7 @@ def register(url: str, fleet: Fleet, number: int, weight: int = 1) -> None:
         answer.read()
 
 
-def _answering(server: Server, fleet: Fleet) -> Server:
+def _answering(server: DnsServerProcess, fleet: BenchFleet) -> DnsServerProcess:
     """Return `server` when it has answered for the last service: what it measures must be answers."""
     last = len(fleet.names) - 1
     wanted = socket.inet_aton(fleet.address(last))

@@ -11,7 +11,7 @@ from bench.middle import registration
 from registry_core.domain.records import Registration
 from registry_core.domain.registration import checked
 from registry_core.store.redis import rows
-from registry_core.store.redis.scripts import SCRIPTS, STREAM_LENGTH, Name
+from registry_core.store.redis.scripts import SCRIPTS, STREAM_LENGTH, ScriptName
 
 TTL_MS: Final = 60_000
 _BATCH: Final = 1000
@@ -19,7 +19,7 @@ _BATCH: Final = 1000
 
 def fill(client: Redis, first: int, last: int, prefix: str = "vertice") -> None:
     """Register the instances from `first` to below `last`. The shard has been opened by a registry before."""
-    sha = client.script_load(SCRIPTS[Name.REGISTER].text)
+    sha = client.script_load(SCRIPTS[ScriptName.REGISTER].text)
     for start in range(first, last, _BATCH):
         pipeline = client.pipeline(transaction=False)
         for number in range(start, min(start + _BATCH, last)):

@@ -19,11 +19,11 @@ _END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"\r\ncontent-length:"
 
 
-class Refused(Exception):
+class UnexpectedStatus(Exception):
     """Raised when an answer has another status than it should have."""
 
 
-class Load(msgspec.Struct, frozen=True):
+class HttpLoad(msgspec.Struct, frozen=True):
     """What became of a load: every request's time, in nanoseconds, and how long all of them took."""
 
     samples_ns: tuple[int, ...]
@@ -66,7 +66,7 @@ class Client(asyncio.Protocol):
                 if answer.startswith(self._expected):
                     self._waiting.set_result(answer)
                 else:
-                    self._waiting.set_exception(Refused(answer[:500].decode(errors="replace")))
+                    self._waiting.set_exception(UnexpectedStatus(answer[:500].decode(errors="replace")))
 
     def ask(self, request: bytes) -> asyncio.Future[bytes]:
         """Send a request; its answer, head and body, comes with the future."""
@@ -94,8 +94,8 @@ def request(method: str, path: str, body: bytes = b"") -> bytes:
     return head.encode() + b"\r\n" + body
 
 
-async def flood(port: int, requests: Iterable[bytes], in_flight: int, status: bytes = b"200") -> Load:
-    """Send all `requests`, with so many under way at any time. Raises Refused for any other status."""
+async def flood(port: int, requests: Iterable[bytes], in_flight: int, status: bytes = b"200") -> HttpLoad:
+    """Send all `requests`, with so many under way at any time. Raises UnexpectedStatus for any other status."""
     clients = [await connected(port, status) for _ in range(in_flight)]
     remaining = iter(requests)
     samples: list[int] = []
@@ -109,12 +109,12 @@ async def flood(port: int, requests: Iterable[bytes], in_flight: int, status: by
     began = time.perf_counter()
     try:
         await asyncio.gather(*(worker(client) for client in clients))
-        return Load(tuple(samples), time.perf_counter() - began)
+        return HttpLoad(tuple(samples), time.perf_counter() - began)
     finally:
         _close(clients)
 
 
-async def steady(port: int, requests: Sequence[bytes], per_s: float, status: bytes = b"200") -> Load:
+async def steady(port: int, requests: Sequence[bytes], per_s: float, status: bytes = b"200") -> HttpLoad:
     """Send each of `requests` when it is due, whether the ones before were answered or not.
 
     A request's time counts from when it was due: who sends late because answers are late gains nothing by it.
@@ -138,7 +138,7 @@ async def steady(port: int, requests: Sequence[bytes], per_s: float, status: byt
                 due = began + number / per_s
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
                 tasks.create_task(one(each, due))
-        return Load(tuple(samples), time.perf_counter() - began)
+        return HttpLoad(tuple(samples), time.perf_counter() - began)
     finally:
         _close(every)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 
-class Machine(msgspec.Struct, frozen=True):
+class BenchMachine(msgspec.Struct, frozen=True):
     """Where a run was made."""
 
     system: str
@@ -24,10 +24,10 @@ class Machine(msgspec.Struct, frozen=True):
     load_before: float
 
 
-def this_machine() -> Machine:
+def this_machine() -> BenchMachine:
     """Return what is known of this machine, and of the code that is measured."""
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return Machine(
+    return BenchMachine(
         system=platform.platform(),
         processor=_processor(),
         processors=len(os.sched_getaffinity(0)),

@@ -15,7 +15,7 @@ from typing import Final
 import uvloop
 from redis import Redis
 
-from bench.load import Load, flood, request, steady
+from bench.load import HttpLoad, flood, request, steady
 from bench.machine import pin
 from bench.middle import Middle, cpu_s, middle, redis_pids, register, registration
 from bench.rows import Figure, Result, Row, spread
@@ -57,7 +57,7 @@ async def _measured(running: Middle, writes: int) -> list[Result]:
     for _ in range(REPEATS):
         beats = max(beats, (await flood(running.port, _beats(writes // 10), 8)).per_s * BEATS)
         bare_beats = max(bare_beats, (await flood(bare_port, _beats(writes // 10), 8, CREATED)).per_s * BEATS)
-    paced: Load = await steady(running.port, registrations(STEADY_PER_S * 5), STEADY_PER_S, CREATED)
+    paced: HttpLoad = await steady(running.port, registrations(STEADY_PER_S * 5), STEADY_PER_S, CREATED)
     alone = _alone(running, STEADY_PER_S * 2)
     return [
         Figure(

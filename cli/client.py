@@ -30,7 +30,7 @@ class Unreachable(VerticeError):
     """Raised when nobody answers at the address, or what answers is no HTTP; its text is one line."""
 
 
-class Answer(NamedTuple):
+class HttpResponse(NamedTuple):
     """What was answered."""
 
     status: int
@@ -61,7 +61,7 @@ def connect(base_url: str, timeout_s: float = TIMEOUT_S) -> http.client.HTTPConn
     return kind(url.hostname or "", url.port, timeout=timeout_s)
 
 
-def get(base_url: str, path: str, timeout_s: float = TIMEOUT_S) -> Answer:
+def get(base_url: str, path: str, timeout_s: float = TIMEOUT_S) -> HttpResponse:
     """Return the answer to `GET base_url + path`. Raises Unreachable."""
     return ask("GET", base_url, path, timeout_s=timeout_s)
 
@@ -75,7 +75,7 @@ def ask(
     body: bytes | None = None,
     timeout_s: float = TIMEOUT_S,
     most_bytes: int = MAX_ANSWER_BYTES,
-) -> Answer:
+) -> HttpResponse:
     """Return the answer to a request. Raises Unreachable, also for one of more than `most_bytes`."""
     connection = connect(base_url, timeout_s)
     try:
@@ -84,7 +84,7 @@ def ask(
         said = response.read(most_bytes + 1)
         if len(said) > most_bytes:
             raise Unreachable(f"{base_url} answers with more than {most_bytes} bytes")
-        return Answer(response.status, response.headers, said)
+        return HttpResponse(response.status, response.headers, said)
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(f"nobody answers at {base_url}: {reason(error)}") from None
     finally:
@@ -158,7 +158,7 @@ def _read(name: str, given: str) -> str:
         raise SettingsError(f"{name}: {given!r} cannot be used: {error} (example: {AGENT_URL})") from None
 
 
-def warn_of_age(answer: Answer) -> None:
+def warn_of_age(answer: HttpResponse) -> None:
     """Say on stderr when an answer is old: it is given all the same."""
     state = answer.headers.get("X-Cache", "fresh").lower()
     if state != "fresh":

@@ -12,13 +12,13 @@ LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 _MAX_KEPT: Final = 4096
 
 
-class Access:
+class AllowedNetworks:
     """The networks whose addresses may ask."""
 
     def __init__(self, networks: Iterable[str] = LOOPBACK) -> None:
         """Raises ValueError for what is no network, such as `10.0.0.0/8`."""
         self._networks = tuple(ipaddress.ip_network(network) for network in networks)
-        self._kept: dict[str, tuple[bool, bool]] = {}
+        self._admitted: dict[str, tuple[bool, bool]] = {}
 
     def admits(self, host: str) -> bool:
         """Return whether the IP address `host` may ask."""
@@ -29,11 +29,11 @@ class Access:
         return self._verdict(host)[1]
 
     def _verdict(self, host: str) -> tuple[bool, bool]:
-        verdict = self._kept.get(host)
+        verdict = self._admitted.get(host)
         if verdict is None:
-            if len(self._kept) >= _MAX_KEPT:
-                self._kept.clear()
-            verdict = self._kept[host] = self._judge(host)
+            if len(self._admitted) >= _MAX_KEPT:
+                self._admitted.clear()
+            verdict = self._admitted[host] = self._judge(host)
         return verdict
 
     def _judge(self, host: str) -> tuple[bool, bool]:

@@ -57,7 +57,7 @@ class CacheLimits(msgspec.Struct, frozen=True):
     bytes: int = 8 * 1024 * 1024
 
 
-class Entry:
+class CachedAnswers:
     """The answers to one query: several orders of the same records, given out in turn."""
 
     __slots__ = (
@@ -131,7 +131,7 @@ class AnswerCache:
         """`ready` is where the stocks are looked up, which several parts may share."""
         self._limits = limits
         self._ready: dict[bytes, Iterator[Ready]] = ready if ready is not None else {}
-        self._entries: dict[bytes, Entry] = {}
+        self._entries: dict[bytes, CachedAnswers] = {}
         self._by_label: dict[str, set[bytes]] = {}
         self.bytes = 0
         self.evictions = 0
@@ -150,11 +150,11 @@ class AnswerCache:
             self._hits += entry.settle()
         return self._hits
 
-    def get(self, key: bytes) -> Entry | None:
+    def get(self, key: bytes) -> CachedAnswers | None:
         """Return the entry of `key`, complete or not."""
         return self._entries.get(key)
 
-    def put(self, key: bytes, entry: Entry, variant: bytes) -> None:
+    def put(self, key: bytes, entry: CachedAnswers, variant: bytes) -> None:
         """Add `variant` to the entry of `key`, and the entry itself when it is new."""
         if key not in self._entries:
             self._entries[key] = entry
@@ -240,7 +240,7 @@ class ReadyAnswers:
             return self.found.restock(key) or self.missing.restock(key)
         return ready
 
-    def get(self, key: bytes) -> Entry | None:
+    def get(self, key: bytes) -> CachedAnswers | None:
         """Return the entry of `key`, complete or not."""
         return self.found.get(key) or self.missing.get(key)
 

@@ -69,7 +69,7 @@ class ZoneSettings(msgspec.Struct, frozen=True, kw_only=True):
     when_none_pass: WhenNonePass = WhenNonePass.ALL
 
 
-class Found(msgspec.Struct, frozen=True):
+class CacheableAnswer(msgspec.Struct, frozen=True):
     """An answer, the one service's label that it depends on, and which of its orders it is in.
 
     With no label it depends on no service, or on whatever comes next: any change makes it doubtful.
@@ -102,7 +102,7 @@ class Zone:
         random: random_module.Random,
         size: int = codec.MAX_MESSAGE,
         number: int | None = None,
-    ) -> Found:
+    ) -> CacheableAnswer:
         """Return the answer to `query`; the order of several records is drawn from `random`.
 
         It holds all records, or at least one more than fit into `size` octets: to write down the
@@ -110,16 +110,16 @@ class Zone:
         `number` is that of the order that is wanted, of those that an earlier answer said there are.
         """
         if query.edns is not None and query.edns.version != 0:
-            return Found(Answer(Rcode.BADVERS, authoritative=False))
+            return CacheableAnswer(Answer(Rcode.BADVERS, authoritative=False))
         refusal = _NO_SUCH_QUESTION.get(query.qtype)
         if query.qclass not in (codec.CLASS_IN, codec.CLASS_ANY) or refusal is not None:
-            return Found(Answer(refusal or Rcode.REFUSED, authoritative=False, extended_error=NOT_SUPPORTED))
+            return CacheableAnswer(Answer(refusal or Rcode.REFUSED, authoritative=False, extended_error=NOT_SUPPORTED))
         name = tuple(label.lower() for label in query.name)
         depth = len(name) - len(self._apex)
         if depth < 0 or name[depth:] != self._apex:
             found = self._outside(query, name)
         elif depth == 0:
-            found = Found(self._of_apex(query))
+            found = CacheableAnswer(self._of_apex(query))
         else:
             found = self._below(query, name[:depth], random, size // _MIN_RECORD + 1, number)
         if query.qclass == codec.CLASS_ANY:
@@ -127,11 +127,11 @@ class Zone:
             found = msgspec.structs.replace(found, answer=msgspec.structs.replace(found.answer, authoritative=False))
         return found
 
-    def _outside(self, query: Query, name: Name) -> Found:
+    def _outside(self, query: Query, name: Name) -> CacheableAnswer:
         ip = reverse.address_of(name)
         instances = self._view.catalog.by_ip(ip) if ip is not None else ()
         if not instances:
-            return Found(Answer(Rcode.REFUSED, authoritative=False, extended_error=NOT_AUTHORITATIVE))
+            return CacheableAnswer(Answer(Rcode.REFUSED, authoritative=False, extended_error=NOT_AUTHORITATIVE))
         labels = sorted({instance.key.label for instance in instances})
         data = {
             Type.PTR: [record_data.name_data((label.encode(), *self._apex)) for label in labels],
@@ -139,19 +139,21 @@ class Zone:
             Type.SOA: [self._soa],
             Type.NS: [record_data.name_data(self._primary)],
         }
-        return Found(self._shaped(query, data, zone=name))
+        return CacheableAnswer(self._shaped(query, data, zone=name))
 
-    def _below(self, query: Query, labels: Name, random: random_module.Random, most: int, number: int | None) -> Found:
+    def _below(
+        self, query: Query, labels: Name, random: random_module.Random, most: int, number: int | None
+    ) -> CacheableAnswer:
         match labels:
             case (transport,) if transport in _TRANSPORTS:
-                return Found(self._nothing(Rcode.NOERROR))  # RFC 8020: something stands below it
+                return CacheableAnswer(self._nothing(Rcode.NOERROR))  # RFC 8020: something stands below it
             case (b"_dns-sd", b"_udp"):
-                return Found(self._nothing(Rcode.NOERROR))
+                return CacheableAnswer(self._nothing(Rcode.NOERROR))
             case (b"_services", b"_dns-sd", b"_udp"):
-                return Found(self._enumeration(query, most))
+                return CacheableAnswer(self._enumeration(query, most))
             case (b"ns",):
                 # The name server of a zone that lives on the asker's own machine.
-                return Found(self._shaped(query, {Type.A: [_LOOPBACK]}))
+                return CacheableAnswer(self._shaped(query, {Type.A: [_LOOPBACK]}))
             case (service, transport) if transport in _TRANSPORTS and service.startswith(b"_"):
                 return self._service(query, service[1:], random, most, number, transport=transport)
             case (one,):
@@ -162,7 +164,7 @@ class Zone:
             case (tag, service):
                 return self._service(query, service, random, most, number, tag=tag)
             case _:
-                return Found(self._unknown())
+                return CacheableAnswer(self._unknown())
 
     # -- kinds of names
 
@@ -186,13 +188,13 @@ class Zone:
     def _transports(self, label: str) -> list[bytes]:
         return sorted(b"_udp" if one is Protocol.UDP else b"_tcp" for one in self._view.transports(label))
 
-    def _instance(self, query: Query, short: str) -> Found:
-        instance = self._view.catalog.by_short(short) or self._view.elsewhere.by_short(short)
+    def _instance(self, query: Query, short: str) -> CacheableAnswer:
+        instance = self._view.catalog.by_short(short) or self._view.static_services.by_short(short)
         if instance is None:
             # Whose it will be cannot be told from the name, nor whether it is one of those that are not held.
-            return Found(self._unknown() if self._view.holds_all else _cannot_tell())
+            return CacheableAnswer(self._unknown() if self._view.holds_all else _cannot_tell())
         data = {type_: list(_addresses([instance], type_)) for type_ in (Type.A, Type.AAAA)}
-        return Found(self._shaped(query, data), label=label_of(instance.service_name))
+        return CacheableAnswer(self._shaped(query, data), label=label_of(instance.service_name))
 
     def _service(
         self,
@@ -204,15 +206,15 @@ class Zone:
         *,
         tag: bytes = b"",
         transport: bytes = b"",
-    ) -> Found:
+    ) -> CacheableAnswer:
         name, wanted_tag = _text(service), _text(tag)
         if name is None or wanted_tag is None:
-            return Found(self._unknown())
+            return CacheableAnswer(self._unknown())
         label = label_of(name)
         found = self._view.find(name)
         lacking = self._view.lacks(name)
         if found is None and lacking:
-            return Found(_cannot_tell(), label=label, lacking=True)
+            return CacheableAnswer(_cannot_tell(), label=label, lacking=True)
         instances: Sequence[Instance] = found.instances if found is not None else ()
         if transport:
             instances = [i for i in instances if _transport(i) == transport]
@@ -220,7 +222,7 @@ class Zone:
             instances = [i for i in instances if wanted_tag in i.tags]
         if not instances:
             # The other transport, or another tag, may be there: then this name alone is not.
-            return Found(self._unknown(), label=label, lacking=lacking)
+            return CacheableAnswer(self._unknown(), label=label, lacking=lacking)
         usable, leaving = usable_and_leaving(instances, self._settings.when_none_pass)
         # A and the like say nothing of weights: who is leaving is named when nobody else is there.
         order, orders = arranged(
@@ -232,7 +234,9 @@ class Zone:
         else:
             answer = self._of_service(query, order, most, only_srv=bool(transport))
         # One record has one order, however many instances it stands for.
-        return Found(answer, label=label, orders=orders if len(answer.answers) > 1 else ONE_ORDER, lacking=lacking)
+        return CacheableAnswer(
+            answer, label=label, orders=orders if len(answer.answers) > 1 else ONE_ORDER, lacking=lacking
+        )
 
     def _of_service(self, query: Query, instances: Sequence[Instance], most: int, *, only_srv: bool) -> Answer:
         match query.qtype:

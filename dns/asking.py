@@ -18,10 +18,10 @@ import structlog
 
 from dns.codec import CLASS_IN, Name, Rcode, Type
 from dns.exchange import over_tcp, over_udp
-from dns.foreign import TC, VIA_OCTETS, Inquiry, Odd, Reply, inquiry, mixed_case, outgoing
+from dns.foreign import TC, VIA_OCTETS, ForeignReply, Inquiry, Odd, inquiry, mixed_case, outgoing
 from dns.record_data import name_data
 from dns.resolvers import Group
-from dns.upstreams import State, Upstream, in_order
+from dns.upstreams import ResolverState, UpstreamResolver, in_order
 from registry_core.ports import Clock
 
 # What counts as an answer; YXDOMAIN (RFC 6672) is one. Everything else is the resolver's failure.
@@ -58,7 +58,7 @@ class Unanswered(msgspec.Struct, frozen=True):
     errors: bytes = b""
 
 
-class Asking:
+class ResolverClient:
     """Asks resolvers. `close` it."""
 
     def __init__(self, clock: Clock, patience: Patience) -> None:
@@ -66,9 +66,9 @@ class Asking:
         self._patience = patience
         # Known to nobody but those that we ask: what comes in with it, is ours.
         self.identity = secrets.token_bytes(VIA_OCTETS)
-        self._checks: dict[Name, Upstream] = {}
+        self._checks: dict[Name, UpstreamResolver] = {}
         self._tries: set[asyncio.Task[None]] = set()
-        self._attempts: dict[asyncio.Task[Reply], Upstream] = {}
+        self._attempts: dict[asyncio.Task[ForeignReply], UpstreamResolver] = {}
 
     async def close(self) -> None:
         """End the tries."""
@@ -76,12 +76,12 @@ class Asking:
             task.cancel()
         await asyncio.gather(*self._tries, return_exceptions=True)
 
-    async def ask(self, asked: Inquiry, via: bytes, group: Group) -> Reply | Unanswered:
+    async def ask(self, asked: Inquiry, via: bytes, group: Group) -> ForeignReply | Unanswered:
         """Return the first answer to `asked`. `via`: the agents that the question has passed before us."""
         plan = deque(in_order(group.upstreams))
-        silent: deque[Upstream] = deque()  # to be asked once more: packets get lost
-        slow: set[Upstream] = set()
-        running: dict[asyncio.Task[Reply], Upstream] = {}
+        silent: deque[UpstreamResolver] = deque()  # to be asked once more: packets get lost
+        slow: set[UpstreamResolver] = set()
+        running: dict[asyncio.Task[ForeignReply], UpstreamResolver] = {}
         verdict = Unanswered()
         started = 0
         loop = asyncio.get_running_loop()
@@ -114,13 +114,13 @@ class Asking:
             await _end(list(running))
         return verdict
 
-    def _start(self, upstream: Upstream, asked: Inquiry, via: bytes) -> asyncio.Task[Reply]:
+    def _start(self, upstream: UpstreamResolver, asked: Inquiry, via: bytes) -> asyncio.Task[ForeignReply]:
         task = asyncio.create_task(self._attempt(upstream, asked, via))
         self._attempts[task] = upstream
         task.add_done_callback(self._attempts.pop)
         return task
 
-    def _outcome(self, task: asyncio.Task[Reply], upstream: Upstream) -> Reply | None:
+    def _outcome(self, task: asyncio.Task[ForeignReply], upstream: UpstreamResolver) -> ForeignReply | None:
         if task.cancelled():  # the resolver turned out to loop
             return None
         try:
@@ -132,7 +132,7 @@ class Asking:
         upstream.has_answered()
         return reply
 
-    async def _attempt(self, upstream: Upstream, asked: Inquiry, via: bytes) -> Reply:
+    async def _attempt(self, upstream: UpstreamResolver, asked: Inquiry, via: bytes) -> ForeignReply:
         """Return what `upstream` says, whatever it says. Raises OSError or EOFError when it says nothing usable."""
         server = upstream.server
         for _ in range(_TURNS):
@@ -144,10 +144,10 @@ class Asking:
                 asked, secrets.randbits(16), question, via + self.identity, with_edns=upstream.knows_edns(now)
             )
             found = await over_udp(server, sent)
-            if isinstance(found, Reply) and found.flags & TC:
+            if isinstance(found, ForeignReply) and found.flags & TC:
                 found = await over_tcp(server, sent)
             match found:
-                case Reply():
+                case ForeignReply():
                     return found
                 case Odd.OTHER_CASE:
                     # Not believed: whoever forged it has to find out a new id and a new port as well.
@@ -184,7 +184,7 @@ class Asking:
                 task.cancel()  # it waits for us, and we for it
         return True
 
-    async def _try(self, upstream: Upstream, suffix: Name) -> None:
+    async def _try(self, upstream: UpstreamResolver, suffix: Name) -> None:
         name = (secrets.token_hex(8).encode(), CHECK_LABEL, *suffix)
         question = name_data(name) + Type.A.to_bytes(2) + CLASS_IN.to_bytes(2)
         loops = upstream.loops
@@ -197,7 +197,7 @@ class Asking:
                 upstream.is_clear()
         except TimeoutError:
             # Without a way to the root, a resolver may answer its own names at once and be long about this one.
-            if upstream.state is not State.UP:
+            if upstream.state is not ResolverState.UP:
                 upstream.has_failed(self._clock.monotonic())
         except (OSError, EOFError):
             upstream.has_failed(self._clock.monotonic())
@@ -206,16 +206,16 @@ class Asking:
             upstream.try_ends(self._clock.monotonic())
 
 
-def _next(plan: deque[Upstream], silent: deque[Upstream]) -> Upstream | None:
+def _next(plan: deque[UpstreamResolver], silent: deque[UpstreamResolver]) -> UpstreamResolver | None:
     for waiting in (plan, silent):
         while waiting:
             upstream = waiting.popleft()
-            if upstream.state is not State.LOOPING:
+            if upstream.state is not ResolverState.LOOPING:
                 return upstream
     return None
 
 
-async def _end(tasks: Iterable[asyncio.Task[Reply]]) -> None:
+async def _end(tasks: Iterable[asyncio.Task[ForeignReply]]) -> None:
     ending = list(tasks)
     for task in ending:
         task.cancel()

@@ -295,7 +295,7 @@ def write(
     opt = b""
     if query.edns is not None:
         opt = _opt(query.edns, answer.rcode, payload, _error_option(answer) + options)
-    names = _Names(query)
+    names = _OwnerNames(query)
     room = size - HEADER - len(query.question) - len(opt)
     answers, fitting = _section(answer.answers, room, names)
     room -= len(answers)
@@ -322,7 +322,7 @@ def write(
     return b"".join((header, query.question, answers, authority, additional, opt))
 
 
-class _Names:
+class _OwnerNames:
     """Writes the names of owners, each either as a pointer to the question or in full.
 
     The owners of additional records share the zone with the question; pointing into the question is
@@ -350,7 +350,7 @@ class _Names:
         return bytes(head) + b"\0"
 
 
-def _section(records: Iterable[Record], room: int, names: _Names) -> tuple[bytes, int]:
+def _section(records: Iterable[Record], room: int, names: _OwnerNames) -> tuple[bytes, int]:
     """Return as many of the first records as there is room for, and how many those are."""
     written = bytearray()
     count = 0

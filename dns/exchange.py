@@ -12,8 +12,8 @@ import socket
 from typing import Final
 
 from dns.codec import MAX_MESSAGE
-from dns.foreign import Odd, Reply, Sent, judge
-from dns.forward_rules import Server
+from dns.foreign import ForeignReply, Odd, Sent, judge
+from dns.forward_rules import ResolverAddress
 
 # Datagrams read in one turn of the loop: a flood of forgeries must not keep it.
 BATCH: Final = 16
@@ -21,14 +21,14 @@ BATCH: Final = 16
 _MAX_STRANGE: Final = 4
 
 
-async def over_udp(server: Server, sent: Sent) -> Reply | Odd:
+async def over_udp(server: ResolverAddress, sent: Sent) -> ForeignReply | Odd:
     """Return the answer to `sent` from `server`. Raises OSError when the server cannot be reached.
 
     The socket is new and connected: the kernel draws its port from its whole range at random, and lets
     through only what comes from the server's address and port (RFC 5452 sections 9.2 and 10).
     """
     loop = asyncio.get_running_loop()
-    answered: asyncio.Future[Reply | Odd] = loop.create_future()
+    answered: asyncio.Future[ForeignReply | Odd] = loop.create_future()
     with _connected(server) as asking:
 
         def read() -> None:
@@ -52,7 +52,7 @@ async def over_udp(server: Server, sent: Sent) -> Reply | Odd:
             loop.remove_reader(asking.fileno())
 
 
-def _connected(server: Server) -> socket.socket:
+def _connected(server: ResolverAddress) -> socket.socket:
     address = ipaddress.ip_address(server.host)
     asking = socket.socket(
         socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
@@ -70,7 +70,7 @@ def _connected(server: Server) -> socket.socket:
     return asking
 
 
-async def over_tcp(server: Server, sent: Sent) -> Reply | Odd:
+async def over_tcp(server: ResolverAddress, sent: Sent) -> ForeignReply | Odd:
     """Return the answer to `sent` over TCP. Raises OSError or EOFError when there is none."""
     reader, writer = await asyncio.open_connection(server.host, server.port, limit=MAX_MESSAGE)
     try:

@@ -81,7 +81,7 @@ class Mark(msgspec.Struct, frozen=True):
     end: int
 
 
-class Reply(msgspec.Struct, frozen=True):
+class ForeignReply(msgspec.Struct, frozen=True):
     """An answer from a resolver. `message` ends with its last record, and holds no OPT."""
 
     message: bytes
@@ -132,7 +132,7 @@ def outgoing(asked: Inquiry, id_: int, question: bytes, via: bytes, *, with_edns
     return Sent(id_, question, with_edns, message)
 
 
-def judge(message: bytes, sent: Sent) -> Reply | Odd | None:
+def judge(message: bytes, sent: Sent) -> ForeignReply | Odd | None:
     """Return the answer to `sent` that `message` is. None: it is none, and the wait goes on.
 
     The id, QR, the opcode and the question have to be those of `sent` (RFC 5452 section 9.1); the address and
@@ -160,7 +160,7 @@ def judge(message: bytes, sent: Sent) -> Reply | Odd | None:
     return reply
 
 
-def _read(message: bytes, flags: int, at: int, counts: list[int]) -> Reply | None:
+def _read(message: bytes, flags: int, at: int, counts: list[int]) -> ForeignReply | None:
     """Walk over the records; None when they are not what the header says."""
     question_end = at
     marks: list[Mark] = []
@@ -190,7 +190,7 @@ def _read(message: bytes, flags: int, at: int, counts: list[int]) -> Reply | Non
                 marks.append(Mark(section, type_, ttl if ttl <= _MAX_TTL else 0, name_end + 4, at))
             elif not opt_at:
                 return None
-    return Reply(message[: opt_at or at], flags, rcode, tuple(marks), errors, question_end)
+    return ForeignReply(message[: opt_at or at], flags, rcode, tuple(marks), errors, question_end)
 
 
 def _errors(options: bytes) -> bytes:
@@ -246,7 +246,7 @@ def via_of(message: bytes, query: Query) -> bytes:
     return b""
 
 
-def lifetime_s(reply: Reply, qtype: int) -> int:
+def lifetime_s(reply: ForeignReply, qtype: int) -> int:
     """Return how long a reply may be kept, in seconds: 0 is not at all.
 
     Positive: the smallest TTL of the answers. Negative (RFC 2308 section 5): as long as the SOA says, and not at all
@@ -264,7 +264,7 @@ def lifetime_s(reply: Reply, qtype: int) -> int:
     return min(ttls)
 
 
-def answer_for(query: Query, reply: Reply, *, size: int, age_s: int = 0, most_ttl_s: int = _MAX_TTL) -> bytes:
+def answer_for(query: Query, reply: ForeignReply, *, size: int, age_s: int = 0, most_ttl_s: int = _MAX_TTL) -> bytes:
     """Return `reply` as the answer to `query`, in at most `size` octets.
 
     With the asker's id and the asker's spelling of the name; TTLs less `age_s`, and at most `most_ttl_s`; an OPT
@@ -296,7 +296,7 @@ def opt_for(query: Query, options: bytes) -> bytes:
     return b"\0" + _RR.pack(Type.OPT, PAYLOAD, edns_flags, len(options)) + options
 
 
-def with_error(reply: Reply, code: int) -> Reply:
+def with_error(reply: ForeignReply, code: int) -> ForeignReply:
     """Return `reply` with one more Extended DNS Error."""
     option = _OPTION.pack(_EXTENDED_ERROR, 2) + code.to_bytes(2)
     return msgspec.structs.replace(reply, errors=option + reply.errors)

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from dns.foreign import Reply
+from dns.foreign import ForeignReply
 
 # What an entry costs besides its message: the objects, and about 150 octets for each record that is marked.
 _OVERHEAD_BYTES: Final = 500
@@ -33,10 +33,10 @@ class ForeignLimits(msgspec.Struct, frozen=True, kw_only=True):
     stale_s: int = 86_400
 
 
-class Kept(msgspec.Struct, frozen=True):
+class CachedReply(msgspec.Struct, frozen=True):
     """An answer, and when it was stored and stops being fresh, in seconds of the monotonic clock."""
 
-    reply: Reply
+    reply: ForeignReply
     stored_at: float
     fresh_until: float
 
@@ -50,55 +50,55 @@ class ForeignCache:
 
     def __init__(self, limits: ForeignLimits) -> None:
         self._limits = limits
-        self._kept: dict[bytes, Kept] = {}
+        self._cached: dict[bytes, CachedReply] = {}
         self.bytes = 0
         self.evictions = 0
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._cached)
 
-    def put(self, key: bytes, reply: Reply, lifetime_s: int, now: float) -> None:
+    def put(self, key: bytes, reply: ForeignReply, lifetime_s: int, now: float) -> None:
         """Keep `reply` for `lifetime_s`, within the caps. With nothing to go by, what was kept before stays."""
         cap_s = self._limits.positive_s if _is_positive(reply) else self._limits.negative_s
         lifetime_s = min(lifetime_s, cap_s)
         if lifetime_s <= 0:
             return
         self._drop(key)
-        self._kept[key] = Kept(reply, now, now + lifetime_s)
+        self._cached[key] = CachedReply(reply, now, now + lifetime_s)
         self.bytes += _weight(key, reply)
-        while len(self._kept) > self._limits.entries or self.bytes > self._limits.bytes:
-            self._drop(next(iter(self._kept)))
+        while len(self._cached) > self._limits.entries or self.bytes > self._limits.bytes:
+            self._drop(next(iter(self._cached)))
             self.evictions += 1
 
-    def get(self, key: bytes, now: float) -> Kept | None:
+    def get(self, key: bytes, now: float) -> CachedReply | None:
         """Return what is kept under `key` and fresh at `now`."""
-        kept = self._kept.get(key)
-        return kept if kept is not None and now < kept.fresh_until else None
+        cached = self._cached.get(key)
+        return cached if cached is not None and now < cached.fresh_until else None
 
-    def stale(self, key: bytes, now: float) -> Kept | None:
+    def stale(self, key: bytes, now: float) -> CachedReply | None:
         """Return what was kept under `key` and is no longer fresh, yet not too old to be better than nothing."""
-        kept = self._kept.get(key)
-        if kept is None or now < kept.fresh_until:
+        cached = self._cached.get(key)
+        if cached is None or now < cached.fresh_until:
             return None
-        if now >= kept.fresh_until + self._limits.stale_s:
+        if now >= cached.fresh_until + self._limits.stale_s:
             self._drop(key)
             return None
-        return kept
+        return cached
 
     def clear(self) -> None:
         """Forget everything: the resolvers are others now, and so may be what they say."""
-        self._kept.clear()
+        self._cached.clear()
         self.bytes = 0
 
     def _drop(self, key: bytes) -> None:
-        kept = self._kept.pop(key, None)
-        if kept is not None:
-            self.bytes -= _weight(key, kept.reply)
+        cached = self._cached.pop(key, None)
+        if cached is not None:
+            self.bytes -= _weight(key, cached.reply)
 
 
-def _is_positive(reply: Reply) -> bool:
+def _is_positive(reply: ForeignReply) -> bool:
     return reply.rcode == 0 and any(mark.section == 0 for mark in reply.marks)
 
 
-def _weight(key: bytes, reply: Reply) -> int:
+def _weight(key: bytes, reply: ForeignReply) -> int:
     return _OVERHEAD_BYTES + len(key) + len(reply.message) + len(reply.errors) + _PER_RECORD_BYTES * len(reply.marks)

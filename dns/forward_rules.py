@@ -24,7 +24,7 @@ _SYSTEM: Final = "system"
 _NONE: Final = "none"
 
 
-class Server(msgspec.Struct, frozen=True, order=True):
+class ResolverAddress(msgspec.Struct, frozen=True, order=True):
     """A resolver's address. `host` is an IP address, perhaps with a scope (fe80::1%eth0)."""
 
     host: str
@@ -43,7 +43,7 @@ class System(msgspec.Struct, frozen=True):
 
 SYSTEM: Final = System()
 # Some servers, those of the system, or (an empty tuple) nobody.
-Target: TypeAlias = tuple[Server, ...] | System
+Target: TypeAlias = tuple[ResolverAddress, ...] | System
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -84,7 +84,7 @@ NOBODY: Final = ForwardRules((Rule((), ()),))
 
 def read_rules(text: str) -> ForwardRules:
     """Read AGENT_DNS_FORWARD. Raises ValueError, with the reason, for what it does not accept."""
-    servers: dict[Name, list[Server]] = {}
+    servers: dict[Name, list[ResolverAddress]] = {}
     words: dict[Name, str] = {}
     for item in (part.strip() for part in text.split(",")):
         if not item:
@@ -121,7 +121,7 @@ def _suffix(text: str) -> Name:
     return tuple(label.encode("ascii") for label in labels)
 
 
-def _server(text: str) -> Server:
+def _server(text: str) -> ResolverAddress:
     host, port = text, ""
     if text.startswith("["):
         host, closed, rest = text[1:].partition("]")
@@ -139,4 +139,4 @@ def _server(text: str) -> Server:
         raise ValueError(f"{text!r} is not an IP address, system or none") from None
     if port and (not port.isascii() or not port.isdigit() or len(port) > 5 or not 0 < int(port) < 65536):
         raise ValueError(f"{text!r} has no port between 1 and 65535")
-    return Server(str(address), int(port) if port else DEFAULT_PORT)
+    return ResolverAddress(str(address), int(port) if port else DEFAULT_PORT)

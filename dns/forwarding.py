@@ -17,15 +17,15 @@ import msgspec
 import structlog
 
 from dns import codec
-from dns.asking import Asking, Patience, Unanswered
+from dns.asking import Patience, ResolverClient, Unanswered
 from dns.codec import CLASS_IN, Answer, Name, Query, Rcode
 from dns.foreign import (
     PAYLOAD,
     RA,
     RD,
     VIA_OCTETS,
+    ForeignReply,
     Inquiry,
-    Reply,
     answer_for,
     inquiry,
     inquiry_of,
@@ -34,13 +34,13 @@ from dns.foreign import (
     via_of,
     with_error,
 )
-from dns.foreign_cache import ForeignCache, ForeignLimits, Kept
+from dns.foreign_cache import CachedReply, ForeignCache, ForeignLimits
 from dns.forward_rules import ForwardRules
 from dns.record_data import name_data
 from dns.resolv_conf import MAX_CHARACTERS, nameservers
 from dns.resolvers import Group, Resolvers
 from dns.special_names import special
-from dns.upstreams import State, UpstreamReport
+from dns.upstreams import ResolverReport, ResolverState
 from registry_core.ports import Clock
 
 # Extended DNS Errors: RFC 8914 sections 4.1, 4.4, 4.20, 4.21, 4.23 and 4.24.
@@ -81,7 +81,7 @@ class ForwardingReport(msgspec.Struct, kw_only=True):
     """What `/self` and `/health` say of forwarding."""
 
     rules: str
-    upstreams: list[UpstreamReport]
+    upstreams: list[ResolverReport]
     in_flight: int
     cached: int
 
@@ -125,7 +125,7 @@ class Forwarder:
         self._limits = limits if limits is not None else ForwardLimits()
         self._resolv_conf = resolv_conf
         self._resolvers = Resolvers(rules)
-        self._asking = Asking(clock, self._limits.patience)
+        self._asking = ResolverClient(clock, self._limits.patience)
         self._cache = ForeignCache(self._limits.cache)
         self._flights: dict[bytes, _Flight] = {}
         self._failed: dict[bytes, tuple[float, Unanswered]] = {}
@@ -188,7 +188,7 @@ class Forwarder:
         if flight is None:
             flight = self._flights[asked.key] = _Flight()
             flight.task = asyncio.create_task(self._fly(asked, via_of(message, query), group, flight))
-        if old is not None and all(upstream.state is not State.UP for upstream in group.upstreams):
+        if old is not None and all(upstream.state is not ResolverState.UP for upstream in group.upstreams):
             return self._given("stale", self._old(query, old, size))
         return self._wait(flight, query, size, old)
 
@@ -209,7 +209,7 @@ class Forwarder:
                 return self._given("looped", _plain(query, Rcode.SERVFAIL, OTHER, size))
         return None
 
-    def _wait(self, flight: _Flight, query: Query, size: int, old: Kept | None) -> asyncio.Future[bytes]:
+    def _wait(self, flight: _Flight, query: Query, size: int, old: CachedReply | None) -> asyncio.Future[bytes]:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(query, size, loop.create_future())
         flight.waiting.append(waiting)
@@ -218,13 +218,13 @@ class Forwarder:
             waiting.timer = loop.call_later(self._limits.stale_after_s, self._tire, waiting, old)
         return waiting.answer
 
-    def _tire(self, waiting: _Waiting, old: Kept) -> None:
+    def _tire(self, waiting: _Waiting, old: CachedReply) -> None:
         if not waiting.answer.done():
             waiting.answer.set_result(self._given("stale", self._old(waiting.query, old, waiting.size)))
 
     # -- what is asked of others
 
-    async def look_up(self, name: Name, qtype: int) -> Reply | Unanswered:
+    async def look_up(self, name: Name, qtype: int) -> ForeignReply | Unanswered:
         """Return what the resolvers say of `name`, in lower case, to this program itself.
 
         By the rules that askers have, and so never by way of ourselves: a question that comes back is known.
@@ -248,10 +248,10 @@ class Forwarder:
                     waiting.timer.cancel()
                 waiting.answer.cancel()  # nothing, when it has been answered
 
-    def _land(self, asked: Inquiry, outcome: Reply | Unanswered, flight: _Flight) -> None:
+    def _land(self, asked: Inquiry, outcome: ForeignReply | Unanswered, flight: _Flight) -> None:
         now = self._clock.monotonic()
         old = self._cache.stale(asked.key, now)
-        if isinstance(outcome, Reply):
+        if isinstance(outcome, ForeignReply):
             self._failed.pop(asked.key, None)
             self._cache.put(asked.key, outcome, lifetime_s(outcome, asked.qtype), now)
         else:
@@ -259,7 +259,7 @@ class Forwarder:
         for waiting in flight.waiting:
             if waiting.answer.done():
                 continue
-            if isinstance(outcome, Reply):
+            if isinstance(outcome, ForeignReply):
                 answer = self._given("answered", answer_for(waiting.query, outcome, size=waiting.size))
             else:
                 answer = self._failure(waiting.query, outcome, old, waiting.size)
@@ -273,15 +273,15 @@ class Forwarder:
             if until <= now or len(self._failed) > MAX_FAILURES:
                 del self._failed[oldest]
 
-    def _failure(self, query: Query, verdict: Unanswered, old: Kept | None, size: int) -> bytes:
+    def _failure(self, query: Query, verdict: Unanswered, old: CachedReply | None, size: int) -> bytes:
         word = "failed" if old is None else "stale"
         code = NETWORK_ERROR if verdict.heard else NO_REACHABLE_AUTHORITY
         return self._given(word, self._old_or_failed(query, old, code, verdict.errors, size))
 
-    def _old_or_failed(self, query: Query, old: Kept | None, code: int, errors: bytes, size: int) -> bytes:
+    def _old_or_failed(self, query: Query, old: CachedReply | None, code: int, errors: bytes, size: int) -> bytes:
         return _plain(query, Rcode.SERVFAIL, code, size, errors) if old is None else self._old(query, old, size)
 
-    def _old(self, query: Query, old: Kept, size: int) -> bytes:
+    def _old(self, query: Query, old: CachedReply, size: int) -> bytes:
         """Return an answer whose time is over: its records live a little longer (RFC 8767), and it says so."""
         error = STALE_NXDOMAIN if old.reply.rcode == Rcode.NXDOMAIN else STALE_ANSWER
         return answer_for(query, with_error(old.reply, error), size=size, most_ttl_s=STALE_TTL_S)

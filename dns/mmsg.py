@@ -34,7 +34,7 @@ Source: TypeAlias = int | tuple[int, ...]
 """An IP address as the word, or the words, of its sockaddr: what an access check is remembered by."""
 
 
-class _Header(ctypes.Structure):
+class _MessageHeader(ctypes.Structure):
     """`struct msghdr`."""
 
     _fields_ = (
@@ -51,7 +51,7 @@ class _Header(ctypes.Structure):
 class _Message(ctypes.Structure):
     """`struct mmsghdr`."""
 
-    _fields_ = (("header", _Header), ("length", ctypes.c_uint))
+    _fields_ = (("header", _MessageHeader), ("length", ctypes.c_uint))
 
 
 _MESSAGE: Final = ctypes.sizeof(_Message)

@@ -20,7 +20,7 @@ SLOTS: Final = 16_384
 _HEADER: Final = 12
 
 
-class Verdict(enum.Enum):
+class RateLimitAction(enum.Enum):
     """What becomes of an answer."""
 
     SEND = "send"
@@ -37,16 +37,16 @@ class RateLimit:
         self._paid_until = array("d", bytes(8 * slots))
         self._slipped = bytearray(slots)
 
-    def verdict(self, host: str, answer: bytes, now_s: float) -> Verdict:
+    def verdict(self, host: str, answer: bytes, now_s: float) -> RateLimitAction:
         """Count `answer` to `host` and say what becomes of it; `now_s` is of a clock that never jumps."""
         # hash() of text is SipHash under a key of this process: nobody can choose who meets in a slot.
         slot = hash((network_of(host), kind_of(answer))) % len(self._slipped)
         paid_until = max(self._paid_until[slot], now_s)
         if paid_until + self._step_s - now_s <= 1.0 + 1e-9:
             self._paid_until[slot] = paid_until + self._step_s
-            return Verdict.SEND
+            return RateLimitAction.SEND
         self._slipped[slot] ^= 1
-        return Verdict.SLIP if self._slipped[slot] else Verdict.DROP
+        return RateLimitAction.SLIP if self._slipped[slot] else RateLimitAction.DROP
 
 
 def network_of(host: str) -> str | bytes:

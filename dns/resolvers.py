@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 
 from dns.codec import Name
-from dns.forward_rules import ForwardRules, Server, System
-from dns.upstreams import Upstream
+from dns.forward_rules import ForwardRules, ResolverAddress, System
+from dns.upstreams import UpstreamResolver
 
 _ANY_ADDRESS: Final = {"0.0.0.0": ("127.0.0.1", "0.0.0.0"), "::": ("127.0.0.1", "0.0.0.0", "::1", "::")}  # noqa: S104 - compared with, not bound to
 
@@ -21,7 +21,7 @@ class Group(msgspec.Struct, frozen=True):
     """Whom a name is asked of, and the suffix of the rule that says so. Without `forwards`: nobody, on purpose."""
 
     suffix: Name
-    upstreams: tuple[Upstream, ...]
+    upstreams: tuple[UpstreamResolver, ...]
     forwards: bool = True
 
 
@@ -30,9 +30,9 @@ class Resolvers:
 
     def __init__(self, rules: ForwardRules) -> None:
         self._rules = rules
-        self._system: tuple[Server, ...] = ()
-        self._own: frozenset[Server] = frozenset()
-        self._upstreams: dict[Server, Upstream] = {}
+        self._system: tuple[ResolverAddress, ...] = ()
+        self._own: frozenset[ResolverAddress] = frozenset()
+        self._upstreams: dict[ResolverAddress, UpstreamResolver] = {}
 
     @property
     def uses_system(self) -> bool:
@@ -45,11 +45,11 @@ class Resolvers:
         One of ours that cannot be told from here (the address of an interface, a port that is redirected) shows by
         the questions that come back.
         """
-        self._own = frozenset(Server(one, port) for one in _ANY_ADDRESS.get(host, (host,)))
+        self._own = frozenset(ResolverAddress(one, port) for one in _ANY_ADDRESS.get(host, (host,)))
 
     def system_is(self, hosts: Iterable[str]) -> bool:
         """Take these for the system's resolvers. Return whether they are others than before."""
-        servers = tuple(map(Server, hosts))
+        servers = tuple(map(ResolverAddress, hosts))
         if servers == self._system:
             return False
         self._system = servers
@@ -63,17 +63,17 @@ class Resolvers:
         upstreams = tuple(map(self._upstream, self._servers(rule.target)))
         return Group(rule.suffix, upstreams, forwards=rule.target != ())
 
-    def all(self) -> list[Upstream]:
+    def all(self) -> list[UpstreamResolver]:
         """Return every resolver that there is, each once, in the order of the rules."""
         servers = dict.fromkeys(server for rule in self._rules.rules for server in self._servers(rule.target))
         return list(map(self._upstream, servers))
 
-    def _servers(self, target: tuple[Server, ...] | System) -> tuple[Server, ...]:
+    def _servers(self, target: tuple[ResolverAddress, ...] | System) -> tuple[ResolverAddress, ...]:
         servers = self._system if isinstance(target, System) else target
         return tuple(server for server in servers if server not in self._own)
 
-    def _upstream(self, server: Server) -> Upstream:
+    def _upstream(self, server: ResolverAddress) -> UpstreamResolver:
         found = self._upstreams.get(server)
         if found is None:
-            found = self._upstreams[server] = Upstream(server)
+            found = self._upstreams[server] = UpstreamResolver(server)
         return found

@@ -16,13 +16,13 @@ import msgspec
 import structlog
 
 from dns import codec
-from dns.access import LOOPBACK, Access
-from dns.answer_cache import CacheLimits, Entry, ReadyAnswers, folded, respelled
+from dns.access import LOOPBACK, AllowedNetworks
+from dns.answer_cache import CachedAnswers, CacheLimits, ReadyAnswers, folded, respelled
 from dns.answers import NOT_SUPPORTED, Zone, ZoneSettings
 from dns.codec import Answer, Edns, Query, Rcode, Refusal, Type
 from dns.cookies import CLIENT_LENGTH, SECRET_LENGTH, Cookies
 from dns.forwarding import Forwards
-from dns.rate_limit import RateLimit, Verdict
+from dns.rate_limit import RateLimit, RateLimitAction
 from registry_core.domain.selection import WhenNonePass
 from registry_core.ports import Clock, LocalView, SystemClock
 
@@ -88,7 +88,7 @@ class Responder:
                 when_none_pass=settings.when_none_pass,
             ),
         )
-        access = Access(settings.allow_networks)
+        access = AllowedNetworks(settings.allow_networks)
         self.admits, self.is_local = access.admits, access.is_local
         self._clock = clock if clock is not None else SystemClock()
         # Cookies tell the time in Unix seconds, and have to outlive a step of the wall clock.
@@ -136,11 +136,11 @@ class Responder:
         # What will be answered later is counted as an answer to its question would be.
         counted = answer if answer is not None else query[:6] + b"\0\1" + query[8:]
         verdict = self._rates.verdict(host, counted, self._clock.monotonic())
-        if verdict is Verdict.SEND:
+        if verdict is RateLimitAction.SEND:
             return answer
         self.limited += 1
         self._later = None
-        return self._slip(query, host) if verdict is Verdict.SLIP and admitted else None
+        return self._slip(query, host) if verdict is RateLimitAction.SLIP and admitted else None
 
     def tcp(self, query: bytes, host: str = _HERE, idle_s: float = 0.0) -> bytes | None:
         """Return the answer to a message that came over TCP: whole, up to 64 KiB.
@@ -257,7 +257,7 @@ class Responder:
         if key is not None and keeps:
             kept = self._ready.found if answer.answers else self._ready.missing
             if entry is None or entry is not kept.get(key):
-                entry = Entry(found.label, found.orders, counter, self._random.random())
+                entry = CachedAnswers(found.label, found.orders, counter, self._random.random())
             kept.put(key, entry, respelled(packed[2:], key))
         return packed
 

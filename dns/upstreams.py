@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from dns.forward_rules import Server
+from dns.forward_rules import ResolverAddress
 
 # How long one that failed is left alone: doubling from the first to the second, in seconds.
 FIRST_REST_S: Final = 1.0
@@ -26,7 +26,7 @@ BELIEF_S: Final = 600.0
 _RETRY_S: Final = 5.0
 
 
-class State(enum.StrEnum):
+class ResolverState(enum.StrEnum):
     """How a resolver is."""
 
     UP = "up"
@@ -34,11 +34,11 @@ class State(enum.StrEnum):
     LOOPING = "looping"  # not asked
 
 
-class UpstreamReport(msgspec.Struct, kw_only=True):
+class ResolverReport(msgspec.Struct, kw_only=True):
     """One resolver, for people and for metrics."""
 
     server: str
-    state: State
+    state: ResolverState
     answered: int
     failed: int
     loops: int
@@ -46,12 +46,12 @@ class UpstreamReport(msgspec.Struct, kw_only=True):
     edns: bool
 
 
-class Upstream:
+class UpstreamResolver:
     """One resolver. New ones are taken to be up, and are tried before long."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ResolverAddress) -> None:
         self.server = server
-        self.state = State.UP
+        self.state = ResolverState.UP
         self.answered = 0
         self.failed = 0
         self.loops = 0
@@ -74,29 +74,29 @@ class Upstream:
     def try_ends(self, now: float) -> None:
         """It was answered, or not; what came of it was told by the other methods."""
         self.is_tried = False
-        if self.state is State.UP:
+        if self.state is ResolverState.UP:
             self._try_at = float("inf")
         elif self._try_at <= now:
             self._try_at = now + FIRST_REST_S
 
     def suspect(self, now: float) -> None:
         """Something points to a loop: have it tried, but not again and again."""
-        if self.state is not State.LOOPING:
+        if self.state is not ResolverState.LOOPING:
             self._try_at = min(self._try_at, max(now, self._tried_at + _RETRY_S))
 
     def has_answered(self) -> None:
         """It gave an answer, whichever."""
         self.answered += 1
         self._failures = 0
-        if self.state is State.FAILING:
-            self.state = State.UP
+        if self.state is ResolverState.FAILING:
+            self.state = ResolverState.UP
 
     def has_failed(self, now: float) -> None:
         """It did not answer in time, or could not be reached."""
         self.failed += 1
-        if self.state is State.LOOPING:
+        if self.state is ResolverState.LOOPING:
             return
-        self.state = State.FAILING
+        self.state = ResolverState.FAILING
         self._try_at = now + min(LONGEST_REST_S, FIRST_REST_S * 2 ** min(self._failures, 10))
         self._failures += 1
 
@@ -104,13 +104,13 @@ class Upstream:
         """It brought a question of our own back. Return whether that is news."""
         self.loops += 1
         self._try_at = now + LOOP_REST_S
-        news = self.state is not State.LOOPING
-        self.state = State.LOOPING
+        news = self.state is not ResolverState.LOOPING
+        self.state = ResolverState.LOOPING
         return news
 
     def is_clear(self) -> None:
         """A question of our own was answered, and did not come back to us."""
-        self.state = State.UP
+        self.state = ResolverState.UP
         self._failures = 0
 
     def keeps_case(self, now: float) -> bool:
@@ -129,9 +129,9 @@ class Upstream:
         """It did not know it."""
         self._no_edns_until = now + BELIEF_S
 
-    def report(self, now: float) -> UpstreamReport:
+    def report(self, now: float) -> ResolverReport:
         """Return what is known of it."""
-        return UpstreamReport(
+        return ResolverReport(
             server=str(self.server),
             state=self.state,
             answered=self.answered,
@@ -142,7 +142,7 @@ class Upstream:
         )
 
 
-def in_order(upstreams: Iterable[Upstream]) -> list[Upstream]:
+def in_order(upstreams: Iterable[UpstreamResolver]) -> list[UpstreamResolver]:
     """Return whom to ask, one after another: those that are up as they were configured, then those that fail."""
-    usable = [upstream for upstream in upstreams if upstream.state is not State.LOOPING]
-    return sorted(usable, key=lambda upstream: upstream.state is not State.UP)
+    usable = [upstream for upstream in upstreams if upstream.state is not ResolverState.LOOPING]
+    return sorted(usable, key=lambda upstream: upstream.state is not ResolverState.UP)

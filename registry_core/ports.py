@@ -15,7 +15,7 @@ from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Event
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.records import Instance, InstanceKey, Registration, Service, Status
-from registry_core.domain.restoration import Outcome
+from registry_core.domain.restoration import RestoreOutcome
 from registry_core.watch.cursor import Cursor
 
 
@@ -200,7 +200,7 @@ class Store(Protocol):
         """
         ...
 
-    async def restore(self, saved: Instance) -> Outcome:
+    async def restore(self, saved: Instance) -> RestoreOutcome:
         """Bring back `saved` (already checked), as it was and with a lease that starts now, where it is missing.
 
         Raises Conflict when the name or address is somebody else's.
@@ -251,7 +251,7 @@ class Store(Protocol):
         ...
 
 
-class Elsewhere(Protocol):
+class StaticServices(Protocol):
     """What is said of services outside of the registry: in the environment, in a file."""
 
     def find(self, name: str) -> Service | None:
@@ -303,7 +303,7 @@ class LocalView(Protocol):
         ...
 
     @property
-    def elsewhere(self) -> Elsewhere:
+    def static_services(self) -> StaticServices:
         """What is said elsewhere of services that the catalogue does not have; nothing while it is complete."""
         ...
 

@@ -48,7 +48,7 @@ from registry_core.api.operations import Operations, Policy
 from registry_core.api.peers import Peers
 from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
-from registry_core.api.view import View
+from registry_core.api.view import ReplicaView
 from registry_core.api.watch import SYNC_EVERY_S
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
@@ -105,7 +105,7 @@ class Replica:
         chance = random if random is not None else secrets.SystemRandom()
         self.metrics = ReplicaMetrics()
         self.store = _store(settings, self._clock, chance, self.metrics)
-        self.view = View(
+        self.view = ReplicaView(
             self._clock,
             ttl_s=settings.terms.ttl_s,
             warming_s=settings.warming_s,

@@ -25,7 +25,7 @@ class StandingView:
         self.put(*instances)
 
     def find(self, name: str) -> Service | None:
-        return self.catalog.find(name) or self.elsewhere.find(name)
+        return self.catalog.find(name) or self.static_services.find(name)
 
     def lacks(self, name: str) -> bool:
         return label_of(name) in self.lacking
@@ -44,7 +44,7 @@ class StandingView:
         return not self.lacking
 
     @property
-    def elsewhere(self) -> Catalog:
+    def static_services(self) -> Catalog:
         return Catalog() if self.complete else self.fallback
 
     def age_s(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry_core.domain.breaker import TRANSITIONS, BreakerState, BreakerTerms, Seen, Step
+from registry_core.domain.breaker import TRANSITIONS, BreakerState, BreakerStep, BreakerTerms, Seen
 
 _WORDS = {Seen.SUCCESS: ("success", "successes"), Seen.FAILURE: ("failure", "failures")}
 
@@ -20,7 +20,7 @@ def breaker_diagram(terms: BreakerTerms) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _label(at: BreakerState, seen: Seen, step: Step, terms: BreakerTerms) -> str:
+def _label(at: BreakerState, seen: Seen, step: BreakerStep, terms: BreakerTerms) -> str:
     if seen is Seen.TIME_OVER:
         over = f"{terms.lasts_s(at):g} s are over"
         return f"{over}, and every request goes" if step.to is at else over

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cli.doctor.catalogue import CHAPTERS
-from cli.doctor.finding import Finding, Severity
+from cli.doctor.finding import DoctorFinding, DoctorSeverity
 
 _HEAD = """# What `vertice doctor` finds
 
@@ -41,14 +41,14 @@ def _chapters() -> Iterator[str]:
         yield f"## {chapter.title}\n"
         described = [kind.described() for kind in chapter.kinds]
         for finding in described:
-            if finding.severity is not Severity.OK:
+            if finding.severity is not DoctorSeverity.OK:
                 yield from _entry(finding)
-        fine = [f"{finding.what} (`{finding.id}`)" for finding in described if finding.severity is Severity.OK]
+        fine = [f"{finding.what} (`{finding.id}`)" for finding in described if finding.severity is DoctorSeverity.OK]
         if fine:
             yield f"Fine, and shown by `--verbose`: {_escaped('; '.join(fine))}.\n"
 
 
-def _entry(finding: Finding) -> Iterator[str]:
+def _entry(finding: DoctorFinding) -> Iterator[str]:
     yield f"### `{finding.id}`\n"
     yield f"*{finding.severity}*: {_escaped(finding.what)}.\n"
     yield f"{_escaped(finding.why[:1].upper() + finding.why[1:])}.\n"

@@ -12,7 +12,7 @@ import structlog
 from agent.checks.flapping import Damper, after_verdict
 from agent.checks.result import CheckResult, Probe, critical, shown
 from agent.checks.spec import CheckSpec, TtlCheck
-from agent.checks.verdict import UNKNOWN, Verdict, after_result
+from agent.checks.verdict import UNKNOWN, CheckVerdict, after_result
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
 
@@ -81,7 +81,7 @@ class Checker(abc.ABC):
             self._changed()
 
 
-class Asking(Checker):
+class ProbingChecker(Checker):
     """A check that asks."""
 
     def __init__(
@@ -121,7 +121,7 @@ class Asking(Checker):
         self._was_well |= result.status is not Status.CRITICAL
         self._take(result, rise=self.spec.pace.rise, fall=self.spec.pace.fall)
 
-    def _period_s(self, before: Verdict) -> float:
+    def _period_s(self, before: CheckVerdict) -> float:
         pace, draw = self.spec.pace, self._random.random()
         if not self._was_well:
             return min(pace.interval_s, WAITING_CHECK_EVERY_S)
@@ -131,7 +131,7 @@ class Asking(Checker):
         return pace.interval_s * (1.0 + pace.jitter * (2.0 * draw - 1.0))
 
 
-class Reported(Checker):
+class ReportedChecker(Checker):
     """A check that is told: by the service itself, again before each `ttl_s` is over."""
 
     def __init__(

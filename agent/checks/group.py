@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from agent.checks.checker import Asking, Checker, Reported
+from agent.checks.checker import Checker, ProbingChecker, ReportedChecker
 from agent.checks.result import CheckResult, Probe
 from agent.checks.spec import CheckKind, CheckSpec, TtlCheck
 from agent.checks.verdict import worst
@@ -50,10 +50,12 @@ class ServiceChecks:
                 seen(kind, result)
 
             if isinstance(spec.how, TtlCheck):
-                self.checkers.append(Reported(service, spec, spec.how, changed=self._after_change, seen=seen_of_kind))
+                self.checkers.append(
+                    ReportedChecker(service, spec, spec.how, changed=self._after_change, seen=seen_of_kind)
+                )
             elif (probe := probe_for(spec)) is not None:
                 self.checkers.append(
-                    Asking(service, spec, probe, changed=self._after_change, seen=seen_of_kind, random=random)
+                    ProbingChecker(service, spec, probe, changed=self._after_change, seen=seen_of_kind, random=random)
                 )
 
     async def run(self) -> None:
@@ -67,7 +69,7 @@ class ServiceChecks:
 
         Raises NotFound when there is no such check, and ValidationError when it is not said which one.
         """
-        reported = {c.spec.name: c for c in self.checkers if isinstance(c, Reported)}
+        reported = {c.spec.name: c for c in self.checkers if isinstance(c, ReportedChecker)}
         if not reported:
             raise NotFound(f"{self._service} has no ttl check, so there is nothing to report to")
         if not name and len(reported) > 1:

@@ -98,7 +98,7 @@ class GrpcProbe:
         connection.send_headers(1, self._headers)
         connection.send_data(1, self._message, end_stream=True)
         writer.write(connection.data_to_send())
-        answer = Answer()
+        answer = GrpcResponse()
         budget = MAX_READ_BYTES
         while not answer.ended and budget > 0:
             data = await reader.read(min(budget, 16 * 1024))
@@ -111,7 +111,7 @@ class GrpcProbe:
         return answer.result()
 
 
-class Answer:
+class GrpcResponse:
     """What is known of the answer, event by event. Raises ValueError for what is no answer to our call."""
 
     def __init__(self) -> None:

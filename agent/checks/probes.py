@@ -129,7 +129,7 @@ class TcpProbe:
         return critical(because)
 
 
-class Probes:
+class CheckProbes:
     """Makes the probes of one agent, which share a session, a resolver, and the room for programs."""
 
     def __init__(self, session: aiohttp.ClientSession, resolver: HostResolver) -> None:

@@ -19,7 +19,7 @@ from registry_core.domain.records import Status
 SEVERITY: Final = {Status.PASSING: 0, Status.WARNING: 1, Status.CRITICAL: 2}
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class CheckVerdict(msgspec.Struct, frozen=True):
     """Where a service stands: what is known of it, how many results in a row speak against that, and for what."""
 
     status: Status | None = None  # None: nothing is known yet
@@ -27,26 +27,30 @@ class Verdict(msgspec.Struct, frozen=True):
     towards: Status | None = None
 
 
-UNKNOWN = Verdict()
+UNKNOWN = CheckVerdict()
 
 
-def after_result(verdict: Verdict, result: Status, *, rise: int, fall: int) -> Verdict:
+def after_result(verdict: CheckVerdict, result: Status, *, rise: int, fall: int) -> CheckVerdict:
     """Return the verdict after one more check result: passing, warning or critical."""
     if verdict.status is None:
         if result is not Status.CRITICAL:
-            return Verdict(result)
+            return CheckVerdict(result)
         against = verdict.against + 1
-        return Verdict(result) if against >= fall else Verdict(None, against, result)
+        return CheckVerdict(result) if against >= fall else CheckVerdict(None, against, result)
     here, there = SEVERITY[verdict.status], SEVERITY[result]
     if here == there:
-        return Verdict(verdict.status)
+        return CheckVerdict(verdict.status)
     worse = there > here
     towards, against = result, 1
     if verdict.towards is not None and (SEVERITY[verdict.towards] > here) == worse:
         # The nearer of the two is what all of the row agree upon.
         towards = min(verdict.towards, result, key=lambda status: abs(SEVERITY[status] - here))
         against = verdict.against + 1
-    return Verdict(towards) if against >= (fall if worse else rise) else Verdict(verdict.status, against, towards)
+    return (
+        CheckVerdict(towards)
+        if against >= (fall if worse else rise)
+        else CheckVerdict(verdict.status, against, towards)
+    )
 
 
 def worst(statuses: Iterable[Status | None]) -> Status | None:

@@ -30,7 +30,7 @@ from agent.dns_workers.wire import (
     Read,
     Services,
     Setup,
-    State,
+    ViewState,
     Wanted,
     added,
     post,
@@ -172,7 +172,7 @@ class _Worker:
                     read, self._read = tuple(self._read), []
                     await send(writer, Read(read))
             self._news.clear()
-            await send(writer, State(self._view.complete, self._view.age_s()))
+            await send(writer, ViewState(self._view.complete, self._view.age_s()))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PERIOD_S):
                     await self._news.wait()

@@ -27,7 +27,7 @@ from agent.dns_workers.wire import (
     Read,
     Services,
     Setup,
-    State,
+    ViewState,
     counts_of,
     read_order,
     send,
@@ -68,7 +68,7 @@ class Worker:
             match await read_order(reader):
                 case Services() as services:
                     self.view.take(services)
-                case State() as state:
+                case ViewState() as state:
                     self.view.confirm(state)
                     if self._udp is None:
                         self._udp = await serve_udp(self.responder, self._setup.host, self._setup.port, shared=True)

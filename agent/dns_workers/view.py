@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from agent.dns_workers.wire import Services, State
+from agent.dns_workers.wire import Services, ViewState
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Deregistered, Position
 from registry_core.domain.freshness import Freshness, freshness_of
 from registry_core.domain.names import label_of
 from registry_core.domain.records import Protocol, Service
-from registry_core.ports import Clock, Elsewhere
+from registry_core.ports import Clock, StaticServices
 from registry_core.watch.stage import transports_of
 
 _NO_FALLBACK: Final = Catalog()
@@ -27,7 +27,7 @@ class Mirror:
         self._catalog = Catalog()
         self._fallback = Catalog()
         self._listeners: list[Callable[[frozenset[str]], None]] = []
-        self._said = State(complete=False, age_s=0.0)
+        self._said = ViewState(complete=False, age_s=0.0)
         self._said_at = clock.monotonic()
         self._shown = (self.complete, self._freshness)
         self._absent: dict[str, frozenset[Protocol]] = {}
@@ -47,7 +47,7 @@ class Mirror:
         return self._said.complete and self._freshness is not Freshness.EXPIRED
 
     @property
-    def elsewhere(self) -> Elsewhere:
+    def static_services(self) -> StaticServices:
         """What the environment or a file says of services that are not in the view."""
         return _NO_FALLBACK if self.complete else self._fallback
 
@@ -75,7 +75,7 @@ class Mirror:
             self._asked.add(label)
             self._quiet.discard(label)
             return found
-        return (self._fallback if self.lacks(label) else self.elsewhere).find(label)
+        return (self._fallback if self.lacks(label) else self.static_services).find(label)
 
     def lacks(self, name: str) -> bool:
         """Whether there is such a service and it is not held."""
@@ -119,13 +119,13 @@ class Mirror:
                 self._absent.pop(label, None)
             else:
                 self._absent[label] = absent
-        for label, entries in services.elsewhere.items():
+        for label, entries in services.static_services.items():
             if _hold(self._fallback, label, [Lived(entry, 0.0) for entry in entries]):
                 changed.add(label)
         if changed:
             self._tell(frozenset(changed))
 
-    def confirm(self, state: State) -> None:
+    def confirm(self, state: ViewState) -> None:
         """Be as sure as the agent is."""
         self._said, self._said_at = state, self._clock.monotonic()
         self.tick()

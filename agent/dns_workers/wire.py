@@ -39,16 +39,16 @@ class Setup(msgspec.Struct, frozen=True, tag=True):
 class Services(msgspec.Struct, frozen=True, tag=True):
     """All instances of these services now, by label; none is left of a service without any.
 
-    `elsewhere` has in the same way what is said of them outside of the registry. `absent` are those of them
+    `static_services` has in the same way what is said of them outside of the registry. `absent` are those of them
     that are there and not held, and what each is reached by.
     """
 
     instances: dict[str, tuple[Lived, ...]]
-    elsewhere: dict[str, tuple[Instance, ...]]
+    static_services: dict[str, tuple[Instance, ...]]
     absent: dict[str, frozenset[Protocol]] = {}
 
 
-class State(msgspec.Struct, frozen=True, tag=True):
+class ViewState(msgspec.Struct, frozen=True, tag=True):
     """What was sent before this is all that the agent knows. The age in seconds, as of now."""
 
     complete: bool
@@ -75,7 +75,7 @@ class Read(msgspec.Struct, frozen=True, tag=True):
     labels: tuple[str, ...]
 
 
-ToWorker: TypeAlias = Setup | Services | State | Forwarded | Read | Preference
+ToWorker: TypeAlias = Setup | Services | ViewState | Forwarded | Read | Preference
 
 
 class Foreign(msgspec.Struct, frozen=True, tag=True):

@@ -21,11 +21,11 @@ from agent.settings.reload import Reloader, ReloadReport
 from agent.view.loader import ServiceLoader
 from agent.view.snapshot_writer import SnapshotKeeper, SnapshotReport
 from agent.view.sync import WatchSync
-from agent.view.view import View
+from agent.view.view import AgentView
 from dns.forwarding import Forwarder, ForwardingReport
 from dns.responder import Responder
 from dns.udp import UdpServer
-from dns.upstreams import State
+from dns.upstreams import ResolverState
 from registry_core.domain.freshness import Freshness
 from registry_core.ports import Clock
 
@@ -89,7 +89,7 @@ class Components(msgspec.Struct, kw_only=True):
     forwarding: ForwardingReport | None
 
 
-class HealthView(msgspec.Struct, kw_only=True):
+class AgentHealthView(msgspec.Struct, kw_only=True):
     """`GET /health`."""
 
     status: str  # "healthy" | "degraded" | "unhealthy"
@@ -103,7 +103,7 @@ class About:
 
     def __init__(
         self,
-        view: View,
+        view: AgentView,
         lookups: Lookups,
         responder: Responder,
         upstreams: Upstreams,
@@ -155,7 +155,7 @@ class About:
             forwarding=self._forwarding_report(),
         )
 
-    def health(self) -> tuple[bool, HealthView]:
+    def health(self) -> tuple[bool, AgentHealthView]:
         """Return whether lookups can be answered, and how the parts are."""
         view, sync, phases = self._view_report(), self._sync_report(), self._phases()
         if not self._view.loaded:
@@ -169,7 +169,7 @@ class About:
             status = "degraded"
         else:
             status = "healthy"
-        return self._view.loaded, HealthView(
+        return self._view.loaded, AgentHealthView(
             status=status,
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
             uptime_seconds=self._uptime_s,
@@ -313,7 +313,7 @@ class About:
         yield gauge("agent_dns_forwarding_cached", "Answers of resolvers that are kept.", report.cached)
         # As many as are configured, or as resolv.conf names: a few.
         states: dict[tuple[str, ...], float] = {
-            (one.server, state.value): float(one.state is state) for one in report.upstreams for state in State
+            (one.server, state.value): float(one.state is state) for one in report.upstreams for state in ResolverState
         }
         outcomes: dict[tuple[str, ...], float] = {
             (one.server, outcome): float(count)

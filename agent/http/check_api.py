@@ -26,7 +26,7 @@ MAX_BODY_BYTES: Final = 1024
 EXAMPLE: Final = {"status": "passing", "output": "42 jobs"}
 
 
-class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TtlReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a service says of itself. `output` is shown to people, cut to one short line."""
 
     status: Literal["passing", "warning", "critical"]
@@ -56,7 +56,7 @@ class CheckReports:
                 field="instance",
                 example=next(iter(checks)),
             )
-        report = decode(await _body(request), Report, example=EXAMPLE)
+        report = decode(await _body(request), TtlReport, example=EXAMPLE)
         chosen = checks[instance] if instance else next(iter(checks.values()))
         chosen.take(Status(report.status), report.output, query.get("check", ""))
         return web.Response(status=204)

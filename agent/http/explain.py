@@ -24,7 +24,7 @@ MOST_COMPARED: Final = 1000
 MOST_SIMILAR: Final = 3
 
 
-class Known(msgspec.Struct, frozen=True, kw_only=True):
+class ExplanationInput(msgspec.Struct, frozen=True, kw_only=True):
     """What an explanation is made from: what is known, and how this agent selects."""
 
     service: Service | None
@@ -67,30 +67,30 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     instances: tuple[ExplainedInstance, ...]
 
 
-def explained(name: str, wanted: Filter, known: Known) -> Explanation:
+def explained(name: str, wanted: Filter, basis: ExplanationInput) -> Explanation:
     """Return why a lookup of `name` with the filters `wanted` answers as it does.
 
     `http` stands for `GET /services/{name}` with the same filters. Over DNS only the tag can be asked for,
     as `<tag>.<service>`; other filters leave `a`, `aaaa` and `srv` as they are without them.
     """
-    service = known.service
+    service = basis.service
     if service is None:
         instances: tuple[ExplainedInstance, ...] = ()
-        summary = known.missing
+        summary = basis.missing
     else:
-        choice = _Choice(service.instances, wanted, known)
-        instances = tuple(choice.explained(one) for one in ranked(service.instances, known.local_zone))
+        choice = _Choice(service.instances, wanted, basis)
+        instances = tuple(choice.explained(one) for one in ranked(service.instances, basis.local_zone))
         count = sum(one.verdict == "in" for one in instances)
         summary = f"{count} of {len(instances)} instances of {service.name!r} are answered with"
     return Explanation(
         service_name=service.name if service is not None else name,
         found=service is not None,
         summary=summary,
-        source=known.source,
-        age_seconds=round(known.age_s, 3),
-        freshness=known.freshness,
-        complete=known.complete,
-        similar=known.similar,
+        source=basis.source,
+        age_seconds=round(basis.age_s, 3),
+        freshness=basis.freshness,
+        complete=basis.complete,
+        similar=basis.similar,
         instances=instances,
     )
 
@@ -106,12 +106,12 @@ def near_misses(name: str, names: Iterable[str]) -> tuple[str, ...]:
 class _Choice:
     """Who of a service is chosen, by each way of asking."""
 
-    def __init__(self, instances: tuple[Instance, ...], wanted: Filter, known: Known) -> None:
+    def __init__(self, instances: tuple[Instance, ...], wanted: Filter, basis: ExplanationInput) -> None:
         self._wanted = wanted
-        self._known = known
+        self._basis = basis
         tagged = [i for i in instances if not wanted.tag or wanted.tag in i.tags]
-        usable, leaving = usable_and_leaving(tagged, known.when_none_pass)
-        self._http = _keys(serving(instances, wanted, known.when_none_pass))
+        usable, leaving = usable_and_leaving(tagged, basis.when_none_pass)
+        self._http = _keys(serving(instances, wanted, basis.when_none_pass))
         self._srv = _keys([*usable, *leaving])
         self._named = _keys(usable or leaving)
         self._others_pass = any(i.status in (Status.PASSING, Status.WARNING) for i in instances if wanted.admits(i))
@@ -129,7 +129,7 @@ class _Choice:
             status=instance.status,
             zone=instance.zone,
             suspect=instance.suspect,
-            ttl_remaining=self._known.ttl_remaining_s.get(key),
+            ttl_remaining=self._basis.ttl_remaining_s.get(key),
             answers=tuple(answers),
             verdict=verdict,
             why="; ".join([self._because(instance), *self._besides(instance)]),
@@ -166,10 +166,10 @@ class _Choice:
     def _besides(self, instance: Instance) -> Iterable[str]:
         if instance.suspect:
             yield "suspect: it fell silent together with too many others, and is kept for a while"
-        ttl_s = self._known.ttl_remaining_s.get(instance.key)
+        ttl_s = self._basis.ttl_remaining_s.get(instance.key)
         if ttl_s is not None and ttl_s <= 0 and not instance.suspect:
             yield "stale: its heartbeats are overdue"
-        zone = self._known.local_zone
+        zone = self._basis.local_zone
         if zone and instance.zone != zone and instance.key in self._http:
             yield f"other zone: {instance.zone or 'none'} and not {zone}, so it comes after those that are near"
 

@@ -26,11 +26,11 @@ from agent.http.lookups import Lookups
 from agent.http.own_machine import require_own
 from agent.http.ready_bodies import Body, ReadyBodies
 from agent.http.ready_response import Heads, ReadyResponse, may_have
-from agent.registration.drain import Holding
-from agent.view.view import View
+from agent.registration.drain import OperatorDrain
+from agent.view.view import AgentView
 from registry_core.api.connections import Connections
 from registry_core.api.problems import error_response, problem_response
-from registry_core.api.queries import FILTERS, Query, filter_of, read_query
+from registry_core.api.queries import FILTERS, QueryParameters, filter_of, read_query
 from registry_core.api.schemas import Problem, service_view
 from registry_core.domain.names import label_of
 from registry_core.domain.records import Status
@@ -57,9 +57,9 @@ class LocalApi:
     def __init__(
         self,
         lookups: Lookups,
-        view: View,
+        view: AgentView,
         connections: Connections,
-        holding: Holding,
+        drain: OperatorDrain,
         reports: CheckReports,
         *,
         random: Random,
@@ -72,7 +72,7 @@ class LocalApi:
         self._view = view
         self._connections = connections
         self._clock = clock
-        self._holding = holding
+        self._operator_drain = drain
         self._about = about
         self._health = health
         self._exposition = exposition
@@ -196,17 +196,17 @@ class LocalApi:
 
     async def _stands(self, request: web.BaseRequest, _name: str) -> web.Response:
         query = own_query(request)
-        held = await self._holding.stands(query.get("service"), query.get("instance"))
+        held = await self._operator_drain.stands(query.get("service"), query.get("instance"))
         return web.Response(body=_ENCODER.encode(held), content_type=JSON)
 
     async def _hold(self, request: web.BaseRequest, _name: str) -> web.Response:
         query = own_query(request)
-        held = self._holding.hold(query.get("service"), query.get("instance"), _HELD[request.path])
+        held = self._operator_drain.hold(query.get("service"), query.get("instance"), _HELD[request.path])
         return web.Response(body=_ENCODER.encode(held), content_type=JSON)
 
     async def _let_go(self, request: web.BaseRequest, _name: str) -> web.Response:
         query = own_query(request)
-        held = self._holding.let_go(query.get("service"), query.get("instance"), _HELD[request.path])
+        held = self._operator_drain.let_go(query.get("service"), query.get("instance"), _HELD[request.path])
         return web.Response(body=_ENCODER.encode(held), content_type=JSON)
 
     # -- about the agent
@@ -236,7 +236,7 @@ class LocalApi:
         return web.Response(body=body, headers={"Content-Type": content_type})
 
 
-def own_query(request: web.BaseRequest) -> Query:
+def own_query(request: web.BaseRequest) -> QueryParameters:
     """Return the query of a request about this agent's own services.
 
     Raises Forbidden when it comes from elsewhere, or from a page in a browser; ValidationError when it has a body.

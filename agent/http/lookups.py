@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final, NamedTuple
 
-from agent.http.explain import Explanation, Known, explained, near_misses
-from agent.view.view import READY, View
+from agent.http.explain import Explanation, ExplanationInput, explained, near_misses
+from agent.view.view import READY, AgentView
 from registry_core.api.schemas import InstanceView, ServiceView, instance_view, service_view
 from registry_core.domain.names import NAME_EXAMPLE, check_service_name
 from registry_core.domain.records import Instance
@@ -31,7 +31,7 @@ class NotHeld(Unavailable):
     """Raised when a service is known and not held, and could not be read from the registry in time."""
 
 
-class Found(NamedTuple):
+class LookupResult(NamedTuple):
     """What a lookup found: those that may be used, and those of them that are nearest. None is empty."""
 
     usable: tuple[Instance, ...]
@@ -41,7 +41,7 @@ class Found(NamedTuple):
 class Lookups:
     """Looks services up in `view`. `hits` and `misses` count whether the view had them."""
 
-    def __init__(self, view: View, *, zone: str, when_none_pass: WhenNonePass, random: Random) -> None:
+    def __init__(self, view: AgentView, *, zone: str, when_none_pass: WhenNonePass, random: Random) -> None:
         self._view = view
         self._zone = zone
         self._when_none_pass = when_none_pass
@@ -82,17 +82,17 @@ class Lookups:
         try:
             check_service_name(name)
             service = view.catalog.find(name)
-            elsewhere = view.elsewhere.find(name) if service is None else None
+            static = view.static_services.find(name) if service is None else None
             missing = self._missing(name).message
         except ValidationError as error:
-            service = elsewhere = None
+            service = static = None
             missing = f"{name[:MOST_SHOWN]!r} is no name of a service: {error.message}"
-        found = service or elsewhere
+        found = service or static
         if service is not None:
             source = "snapshot" if not view.snapshots else "view"
         else:
-            source = str(elsewhere.instances[0].metadata["source"]) if elsewhere is not None else ""
-        known = Known(
+            source = str(static.instances[0].metadata["source"]) if static is not None else ""
+        basis = ExplanationInput(
             service=found,
             source=source,
             age_s=view.age_s(),
@@ -104,13 +104,13 @@ class Lookups:
             local_zone=self._zone,
             when_none_pass=self._when_none_pass,
         )
-        return explained(name[:MOST_SHOWN], wanted, known)
+        return explained(name[:MOST_SHOWN], wanted, basis)
 
-    def ranked(self, found: Found) -> list[InstanceView]:
+    def ranked(self, found: LookupResult) -> list[InstanceView]:
         """Return all that may be used, the nearest and heaviest first."""
         return [self.shown(i) for i in ranked(found.usable, self._zone)]
 
-    def find(self, name: str, wanted: Filter = ANY) -> Found:
+    def find(self, name: str, wanted: Filter = ANY) -> LookupResult:
         """Return the instances that may be used, and those of the nearest zone. Raises as `service` does."""
         check_service_name(name)
         service = self._view.find(name)
@@ -123,7 +123,7 @@ class Lookups:
             if not self._view.complete:
                 raise self._cannot_tell(f"whether {name!r} has an instance that may be used")
             raise NotFound(why_none(service, wanted), field="service_name", provided=name)
-        return Found(usable, nearest(usable, self._zone))
+        return LookupResult(usable, nearest(usable, self._zone))
 
     def _missing(self, name: str) -> NotFound | Unavailable:
         if self._view.lacks(name):

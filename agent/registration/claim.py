@@ -13,10 +13,10 @@ from typing import Final
 import msgspec
 import structlog
 
-from agent.registration.decisions import Outcome
+from agent.registration.decisions import RequestOutcome
 from agent.registration.identity import StartTime, corrected_epoch, epoch_of
-from agent.registration.member import Kept
-from agent.registries.client import RegistryClient, Reply
+from agent.registration.member import Member
+from agent.registries.client import RegistryClient, RegistryReply
 from registry_core.domain.records import Status
 from registry_core.ports import Clock
 from registry_core.resolution import HostResolver
@@ -53,22 +53,22 @@ class Claims:
         self._ask_at = start.monotonic
         self.epoch = epoch_of(start, None, start.monotonic)  # until the registry has told the time
 
-    async def register(self, kept: Kept, status: Status) -> tuple[Reply, float | None]:
+    async def register(self, member: Member, status: Status) -> tuple[RegistryReply, float | None]:
         """Register a service; return what it came to, and the TTL of its lease when it was granted."""
         # A name server that is away for a moment must not take known addresses out of DNS.
-        addresses = await self._resolver.addresses(kept.claim.host) or kept.claim.addresses
-        kept.registered_at = addresses
+        addresses = await self._resolver.addresses(member.claim.host) or member.claim.addresses
+        member.registered_at = addresses
         # What was claimed before may be stored, so that a lower epoch would be fenced off by it.
-        epoch = kept.claim.epoch if kept.claimed else await self._settled()
-        kept.claim = msgspec.structs.replace(kept.claim, addresses=addresses, epoch=epoch)
-        kept.claimed = True
-        was_known, kept.known = kept.known, True  # it may be stored although no answer ever comes
-        reply, ttl_s = await self._client.register(msgspec.structs.replace(kept.claim, status=status))
-        if reply.outcome is Outcome.FENCED and await self._may_correct(kept, reply):
-            reply, ttl_s = await self._client.register(msgspec.structs.replace(kept.claim, status=status))
-        if reply.outcome in (Outcome.FENCED, Outcome.REFUSED, Outcome.UNKNOWN):
-            kept.known = was_known
-        kept.owned |= reply.outcome is Outcome.DONE
+        epoch = member.claim.epoch if member.claimed else await self._settled()
+        member.claim = msgspec.structs.replace(member.claim, addresses=addresses, epoch=epoch)
+        member.claimed = True
+        was_known, member.known = member.known, True  # it may be stored although no answer ever comes
+        reply, ttl_s = await self._client.register(msgspec.structs.replace(member.claim, status=status))
+        if reply.outcome is RequestOutcome.FENCED and await self._may_correct(member, reply):
+            reply, ttl_s = await self._client.register(msgspec.structs.replace(member.claim, status=status))
+        if reply.outcome in (RequestOutcome.FENCED, RequestOutcome.REFUSED, RequestOutcome.UNKNOWN):
+            member.known = was_known
+        member.owned |= reply.outcome is RequestOutcome.DONE
         return reply, ttl_s
 
     async def _settled(self) -> int:
@@ -82,20 +82,20 @@ class Claims:
                 await self._keep_epoch(self.epoch)
         return self.epoch
 
-    async def _may_correct(self, kept: Kept, reply: Reply) -> bool:
+    async def _may_correct(self, member: Member, reply: RegistryReply) -> bool:
         """Have a service claimed anew as started later than its owner, if the registry's clock says so. Asked once.
 
         Whoever has owned it before takes nothing back: it was there when the other one came.
         """
-        if kept.owned or kept.corrected or reply.newer_epoch is None:
+        if member.owned or member.corrected or reply.newer_epoch is None:
             return False
-        kept.corrected = True
+        member.corrected = True
         now = self._clock.monotonic()
         epoch = corrected_epoch(self._start, reply.registry_time, now, newer=reply.newer_epoch)
         if epoch is None:
             return False
-        claim = kept.claim
+        claim = member.claim
         _log.info("epoch_corrected", service=claim.service_name, instance=claim.instance_id, epoch=epoch)
-        kept.claim = msgspec.structs.replace(claim, epoch=epoch)
+        member.claim = msgspec.structs.replace(claim, epoch=epoch)
         await self._keep_epoch(epoch)
         return True

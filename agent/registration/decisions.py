@@ -55,7 +55,7 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     look_again_s: float = 1.0
 
 
-class Outcome(enum.StrEnum):
+class RequestOutcome(enum.StrEnum):
     """What became of a request to the registry."""
 
     DONE = "done"
@@ -92,7 +92,7 @@ class Contradiction(msgspec.Struct, frozen=True, kw_only=True):
     last_at: float = -NEVER
 
 
-class Member(msgspec.Struct, frozen=True, kw_only=True):
+class MemberState(msgspec.Struct, frozen=True, kw_only=True):
     """All that is decided upon for one service."""
 
     phase: Phase
@@ -132,149 +132,155 @@ class Wait(msgspec.Struct, frozen=True):
 Step: TypeAlias = Register | TellStatus | Look | Wait
 
 
-def started(now: float, timings: Timings, *, checked: bool) -> Member:
+def started(now: float, timings: Timings, *, checked: bool) -> MemberState:
     """Return a service as it is when its agent starts; one that is not checked counts as passing."""
     if not checked:
-        return Member(phase=Phase.DUE, status=Status.PASSING, due_at=now)
-    return Member(phase=Phase.WAITING, due_at=now + timings.initial_wait_s)
+        return MemberState(phase=Phase.DUE, status=Status.PASSING, due_at=now)
+    return MemberState(phase=Phase.WAITING, due_at=now + timings.initial_wait_s)
 
 
-def next_step(member: Member, now: float) -> Step:
-    """Return what is to be done for `member` at `now`."""
-    if member.busy:
+def next_step(state: MemberState, now: float) -> Step:
+    """Return what is to be done for `state` at `now`."""
+    if state.busy:
         return Wait(NEVER)
-    status = member.held or member.status or Status.CRITICAL
-    match member.phase:
+    status = state.held or state.status or Status.CRITICAL
+    match state.phase:
         case Phase.WAITING:
-            ready = member.status in (Status.PASSING, Status.WARNING) or now >= member.due_at
-            return Register(status) if ready else Wait(member.due_at)
+            ready = state.status in (Status.PASSING, Status.WARNING) or now >= state.due_at
+            return Register(status) if ready else Wait(state.due_at)
         case Phase.DUE | Phase.FENCED:
-            return Register(status) if now >= member.due_at else Wait(member.due_at)
+            return Register(status) if now >= state.due_at else Wait(state.due_at)
         case Phase.REGISTERED:
-            if member.told is status:
-                return Look() if now >= member.look_at else Wait(member.look_at)
-            return TellStatus(status) if now >= member.due_at else Wait(member.due_at)
+            if state.told is status:
+                return Look() if now >= state.look_at else Wait(state.look_at)
+            return TellStatus(status) if now >= state.due_at else Wait(state.due_at)
 
 
-def begun(member: Member) -> Member:
-    """Return `member` with a request under way."""
-    return msgspec.structs.replace(member, busy=True)
+def begun(state: MemberState) -> MemberState:
+    """Return `state` with a request under way."""
+    return msgspec.structs.replace(state, busy=True)
 
 
-def after_check(member: Member, status: Status | None) -> Member:
-    """Return `member` after its checks came to a new verdict."""
-    return msgspec.structs.replace(member, status=status)
+def after_check(state: MemberState, status: Status | None) -> MemberState:
+    """Return `state` after its checks came to a new verdict."""
+    return msgspec.structs.replace(state, status=status)
 
 
-def after_hold(member: Member, status: Status | None) -> Member:
-    """Return `member` held at `status`, or with None let go: its checks say again how it is."""
-    return msgspec.structs.replace(member, held=status)
+def after_hold(state: MemberState, status: Status | None) -> MemberState:
+    """Return `state` held at `status`, or with None let go: its checks say again how it is."""
+    return msgspec.structs.replace(state, held=status)
 
 
 def after_request(
-    member: Member, step: Register | TellStatus, outcome: Outcome, *, now: float, draw: float, timings: Timings
-) -> Member:
-    """Return `member` after the request of `step` came to `outcome`."""
-    member = msgspec.structs.replace(member, busy=False)
+    state: MemberState,
+    step: Register | TellStatus,
+    outcome: RequestOutcome,
+    *,
+    now: float,
+    draw: float,
+    timings: Timings,
+) -> MemberState:
+    """Return `state` after the request of `step` came to `outcome`."""
+    state = msgspec.structs.replace(state, busy=False)
     match outcome:
-        case Outcome.FENCED:
-            return _fenced(member, now, draw, timings)
-        case Outcome.DONE if member.again:
-            return _due(member, now)
-        case Outcome.DONE:
+        case RequestOutcome.FENCED:
+            return _fenced(state, now, draw, timings)
+        case RequestOutcome.DONE if state.again:
+            return _due(state, now)
+        case RequestOutcome.DONE:
             return msgspec.structs.replace(
-                member, phase=Phase.REGISTERED, told=step.status, failures=0, due_at=now, again=False
+                state, phase=Phase.REGISTERED, told=step.status, failures=0, due_at=now, again=False
             )
-        case Outcome.UNKNOWN if isinstance(step, TellStatus):
-            return _due(member, now)
-        case Outcome.UNKNOWN | Outcome.REFUSED | Outcome.UNAVAILABLE | Outcome.LATE:
+        case RequestOutcome.UNKNOWN if isinstance(step, TellStatus):
+            return _due(state, now)
+        case RequestOutcome.UNKNOWN | RequestOutcome.REFUSED | RequestOutcome.UNAVAILABLE | RequestOutcome.LATE:
             # One that came late says nothing of what is there now: the same is said again, with a newer number.
-            slow = outcome not in (Outcome.UNAVAILABLE, Outcome.LATE)
+            slow = outcome not in (RequestOutcome.UNAVAILABLE, RequestOutcome.LATE)
             # Refused retries are spread too: a fleet that starts together is refused together.
             wait_s = (
-                timings.refused_retry_s * (0.5 + draw / 2) if slow else backoff_s(member.failures + 1, draw, timings)
+                timings.refused_retry_s * (0.5 + draw / 2) if slow else backoff_s(state.failures + 1, draw, timings)
             )
-            phase = Phase.REGISTERED if isinstance(step, TellStatus) and not member.again else Phase.DUE
+            phase = Phase.REGISTERED if isinstance(step, TellStatus) and not state.again else Phase.DUE
             return msgspec.structs.replace(
-                member, phase=phase, failures=member.failures + 1, due_at=now + wait_s, again=False
+                state, phase=phase, failures=state.failures + 1, due_at=now + wait_s, again=False
             )
 
 
-def after_beat(member: Member, outcome: Outcome, now: float, draw: float, timings: Timings) -> Member:
-    """Return `member` after the registry answered its heartbeat."""
-    if member.phase is not Phase.REGISTERED:
-        return member
-    if outcome is Outcome.FENCED:
-        return _fenced(member, now, draw, timings)
-    return _asserted_anew(member, now) if outcome is Outcome.UNKNOWN else member
+def after_beat(state: MemberState, outcome: RequestOutcome, now: float, draw: float, timings: Timings) -> MemberState:
+    """Return `state` after the registry answered its heartbeat."""
+    if state.phase is not Phase.REGISTERED:
+        return state
+    if outcome is RequestOutcome.FENCED:
+        return _fenced(state, now, draw, timings)
+    return _asserted_anew(state, now) if outcome is RequestOutcome.UNKNOWN else state
 
 
-def after_reassert(member: Member, now: float, draw: float, timings: Timings) -> Member:
-    """Return `member` after the registry lost its memory: registered again soon, not all at once."""
-    if member.phase is Phase.WAITING or member.phase is Phase.FENCED:
-        return member
-    return _asserted_anew(member, now + draw * timings.reassert_spread_s)
+def after_reassert(state: MemberState, now: float, draw: float, timings: Timings) -> MemberState:
+    """Return `state` after the registry lost its memory: registered again soon, not all at once."""
+    if state.phase is Phase.WAITING or state.phase is Phase.FENCED:
+        return state
+    return _asserted_anew(state, now + draw * timings.reassert_spread_s)
 
 
-def after_move(member: Member, now: float) -> Member:
-    """Return `member` after its host name came to mean other addresses: registered anew at once."""
-    return _asserted_anew(member, now) if member.phase is Phase.REGISTERED or member.busy else member
+def after_move(state: MemberState, now: float) -> MemberState:
+    """Return `state` after its host name came to mean other addresses: registered anew at once."""
+    return _asserted_anew(state, now) if state.phase is Phase.REGISTERED or state.busy else state
 
 
-def after_change(member: Member, now: float) -> Member:
-    """Return `member` after its service was described otherwise: registered anew at once, also if it was refused."""
-    if member.phase is Phase.WAITING or member.phase is Phase.FENCED:
-        return member
-    return _asserted_anew(member, now)
+def after_change(state: MemberState, now: float) -> MemberState:
+    """Return `state` after its service was described otherwise: registered anew at once, also if it was refused."""
+    if state.phase is Phase.WAITING or state.phase is Phase.FENCED:
+        return state
+    return _asserted_anew(state, now)
 
 
-def after_news(member: Member, now: float) -> Member:
-    """Return `member` after the view took something in about its service: to be looked at."""
-    return msgspec.structs.replace(member, look_at=min(now, member.look_at))
+def after_news(state: MemberState, now: float) -> MemberState:
+    """Return `state` after the view took something in about its service: to be looked at."""
+    return msgspec.structs.replace(state, look_at=min(now, state.look_at))
 
 
-def after_look(member: Member, sight: Sight, *, now: float, draw: float, timings: Timings) -> Member:
-    """Return `member`, which is registered, after a look at the view.
+def after_look(state: MemberState, sight: Sight, *, now: float, draw: float, timings: Timings) -> MemberState:
+    """Return `state`, which is registered, after a look at the view.
 
     What is shown otherwise for a moment is told again: registered anew, or only its status. Not more often than
     once a second, and more and more rarely while it is contradicted again.
     """
-    known = member.contradiction
+    known = state.contradiction
     match sight:
         case Sight.SAME:
             known = msgspec.structs.replace(known, due_at=NEVER)
-            return msgspec.structs.replace(member, look_at=NEVER, contradiction=known)
+            return msgspec.structs.replace(state, look_at=NEVER, contradiction=known)
         case Sight.UNKNOWN:
-            return msgspec.structs.replace(member, look_at=now + timings.look_again_s)
+            return msgspec.structs.replace(state, look_at=now + timings.look_again_s)
         case Sight.STATUS | Sight.RECORD if now < known.due_at != NEVER:
-            return msgspec.structs.replace(member, look_at=known.due_at)
+            return msgspec.structs.replace(state, look_at=known.due_at)
         case Sight.STATUS | Sight.RECORD if known.due_at == NEVER:
             is_over = now - known.last_at > 2 * timings.contradicted_most_s
             times = 0 if is_over else known.times
             gap_s = min(timings.contradicted_most_s, timings.contradicted_first_s * 2.0 ** min(times - 1, 30))
             due_at = max(now + timings.contradicted_wait_s * (0.5 + draw / 2), known.last_at + gap_s)
             known = Contradiction(due_at=due_at, times=times, last_at=known.last_at)
-            return msgspec.structs.replace(member, look_at=due_at, contradiction=known)
+            return msgspec.structs.replace(state, look_at=due_at, contradiction=known)
         case Sight.STATUS | Sight.RECORD:
             known = Contradiction(times=known.times + 1, last_at=now)
-            member = msgspec.structs.replace(member, look_at=NEVER, contradiction=known)
+            state = msgspec.structs.replace(state, look_at=NEVER, contradiction=known)
             if sight is Sight.RECORD:
-                return _due(member, now)
-            return msgspec.structs.replace(member, told=None, due_at=now)
+                return _due(state, now)
+            return msgspec.structs.replace(state, told=None, due_at=now)
 
 
-def _fenced(member: Member, now: float, draw: float, timings: Timings) -> Member:
+def _fenced(state: MemberState, now: float, draw: float, timings: Timings) -> MemberState:
     wait_s = timings.fenced_retry_s * (0.5 + draw / 2)
-    return msgspec.structs.replace(member, phase=Phase.FENCED, told=None, failures=0, due_at=now + wait_s, again=False)
+    return msgspec.structs.replace(state, phase=Phase.FENCED, told=None, failures=0, due_at=now + wait_s, again=False)
 
 
-def _asserted_anew(member: Member, at: float) -> Member:
+def _asserted_anew(state: MemberState, at: float) -> MemberState:
     # A request under way was perhaps answered by the registry as it was before.
-    return msgspec.structs.replace(member, again=True) if member.busy else _due(member, at)
+    return msgspec.structs.replace(state, again=True) if state.busy else _due(state, at)
 
 
-def _due(member: Member, at: float) -> Member:
-    return msgspec.structs.replace(member, phase=Phase.DUE, told=None, failures=0, due_at=at, again=False)
+def _due(state: MemberState, at: float) -> MemberState:
+    return msgspec.structs.replace(state, phase=Phase.DUE, told=None, failures=0, due_at=at, again=False)
 
 
 def backoff_s(failures: int, draw: float, timings: Timings) -> float:

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from agent.registration.drain_progress import Progress, progress
+from agent.registration.drain_progress import DrainProgress, progress
 from agent.registration.member import ServiceReport
 from agent.registration.session import Session
 from agent.registries.client import RegistryClient
@@ -22,7 +22,7 @@ from registry_core.errors import NotFound, ValidationError, Warming
 MOST_NAMED: Final = 20
 
 
-class HeldService(msgspec.Struct, kw_only=True):
+class DrainedService(msgspec.Struct, kw_only=True):
     """One service: where it is held, what the registry has confirmed, and who knows, when it drains."""
 
     service_name: str
@@ -35,13 +35,13 @@ class HeldService(msgspec.Struct, kw_only=True):
     done: bool  # it drains, and everybody knows
 
 
-class HeldView(msgspec.Struct, kw_only=True):
+class AgentDrainView(msgspec.Struct, kw_only=True):
     """The answer to all requests of `/drain` and `/maintenance`."""
 
-    services: list[HeldService]
+    services: list[DrainedService]
 
 
-class Holding:
+class OperatorDrain:
     """What `/drain` and `/maintenance` do. The session joins when it exists."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Holding:
         """Act on this session's services from now on."""
         self._joined = session, client
 
-    def hold(self, service: str | None, instance: str | None, status: Status) -> HeldView:
+    def hold(self, service: str | None, instance: str | None, status: Status) -> AgentDrainView:
         """Hold services at `status`: all, those of one name, or one instance.
 
         Raises ValidationError, NotFound when this agent has no such service, Warming when it has just begun.
@@ -61,14 +61,14 @@ class Holding:
         session.hold(chosen, status)
         return _shown(session, chosen, {})
 
-    def let_go(self, service: str | None, instance: str | None, status: Status) -> HeldView:
+    def let_go(self, service: str | None, instance: str | None, status: Status) -> AgentDrainView:
         """Let those go that are held at `status`. Raises as `hold` does."""
         session, _ = self._parts()
         chosen = _chosen(session.claims(), service, instance)
         session.let_go(chosen, status)
         return _shown(session, chosen, {})
 
-    async def stands(self, service: str | None, instance: str | None) -> HeldView:
+    async def stands(self, service: str | None, instance: str | None) -> AgentDrainView:
         """Return how these services stand; asks the registry about those that drain. Raises as `hold` does."""
         session, client = self._parts()
         chosen = _chosen(session.claims(), service, instance)
@@ -108,13 +108,15 @@ def _reports(session: Session) -> dict[InstanceKey, tuple[Registration, ServiceR
     return {claim.key: (claim, report) for claim, report in zip(session.claims(), session.report(), strict=True)}
 
 
-def _shown(session: Session, chosen: Sequence[InstanceKey], known: Mapping[InstanceKey, Progress]) -> HeldView:
+def _shown(
+    session: Session, chosen: Sequence[InstanceKey], known: Mapping[InstanceKey, DrainProgress]
+) -> AgentDrainView:
     reports = _reports(session)
-    return HeldView(services=[_held(reports[key][1], known.get(key)) for key in chosen])
+    return AgentDrainView(services=[_held(reports[key][1], known.get(key)) for key in chosen])
 
 
-def _held(report: ServiceReport, drain: Progress | None) -> HeldService:
-    return HeldService(
+def _held(report: ServiceReport, drain: DrainProgress | None) -> DrainedService:
+    return DrainedService(
         service_name=report.service_name,
         instance_id=report.instance_id,
         held=report.held,

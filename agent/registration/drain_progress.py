@@ -23,7 +23,7 @@ ASK_FIRST_S: Final = 0.05
 ASK_MOST_S: Final = 0.4
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
+class DrainProgress(msgspec.Struct, frozen=True, kw_only=True):
     """One instance: so many watchers follow it, so many know; so many replicas could not tell."""
 
     service_name: str
@@ -34,7 +34,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     confirmed: bool  # everybody knows
 
 
-def summed(claim: Registration, said: Sequence[DrainView | None]) -> Progress:
+def summed(claim: Registration, said: Sequence[DrainView | None]) -> DrainProgress:
     """Return what the replicas together say of one instance."""
     heard = [view for view in said if view is not None]
     # Several addresses may lead to the same replicas; an older registry names none, and counts for itself.
@@ -45,7 +45,7 @@ def summed(claim: Registration, said: Sequence[DrainView | None]) -> Progress:
     # What one replica could not learn of its peers another one may have.
     knows_all = any(len(view.by_replica) > 1 and not view.silent_replicas for view in heard)
     silent = len(said) - len(heard) + (0 if knows_all else max((view.silent_replicas for view in heard), default=0))
-    return Progress(
+    return DrainProgress(
         service_name=claim.service_name,
         instance_id=claim.instance_id,
         watchers=watchers,
@@ -55,9 +55,9 @@ def summed(claim: Registration, said: Sequence[DrainView | None]) -> Progress:
     )
 
 
-async def progress(client: RegistryClient, claims: Sequence[Registration]) -> list[Progress]:
+async def progress(client: RegistryClient, claims: Sequence[Registration]) -> list[DrainProgress]:
     """Return how the drain of each instance goes on, asking for a few at a time."""
-    found: dict[int, Progress] = {}
+    found: dict[int, DrainProgress] = {}
     waiting = iter(enumerate(claims))
 
     async def work() -> None:
@@ -70,7 +70,7 @@ async def progress(client: RegistryClient, claims: Sequence[Registration]) -> li
     return [found[number] for number in range(len(claims))]
 
 
-async def confirmation(client: RegistryClient, claims: Sequence[Registration], limit_s: float) -> list[Progress]:
+async def confirmation(client: RegistryClient, claims: Sequence[Registration], limit_s: float) -> list[DrainProgress]:
     """Wait until everybody knows that all of these drain, for `limit_s` at most; return how far it came."""
     latest = {claim.key: summed(claim, ()) for claim in claims}
     waited_for = list(claims)

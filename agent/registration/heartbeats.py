@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from agent.registration import decisions
-from agent.registration.decisions import Outcome, Phase, Timings
-from agent.registration.member import Kept
+from agent.registration.decisions import Phase, RequestOutcome, Timings
+from agent.registration.member import Member
 from agent.registration.session_log import SessionLog
-from agent.registries.client import RegistryClient, Reply
+from agent.registries.client import RegistryClient, RegistryReply
 from registry_core.domain.records import InstanceKey
 from registry_core.domain.selection import Random
 from registry_core.ports import Clock
@@ -20,12 +20,12 @@ _log = structlog.get_logger(component="agent.session")
 
 
 class Heartbeats:
-    """The heartbeats of one session's services, which are in `kept`. `done` is called when an answer has come."""
+    """The heartbeats of one session's services, which are in `members`. `done` is called when an answer has come."""
 
     def __init__(
         self,
         client: RegistryClient,
-        kept: Mapping[InstanceKey, Kept],
+        members: Mapping[InstanceKey, Member],
         said: SessionLog,
         *,
         clock: Clock,
@@ -34,7 +34,7 @@ class Heartbeats:
         done: Callable[[], None],
     ) -> None:
         self._client = client
-        self._kept = kept
+        self._members = members
         self._said = said
         self._clock = clock
         self._random = random
@@ -43,7 +43,7 @@ class Heartbeats:
         self._failures = 0
         self.at = decisions.NEVER  # when the next ones are due, by the clock's monotonic time
         self.under_way = False
-        self.outcomes: Counter[Outcome] = Counter()
+        self.outcomes: Counter[RequestOutcome] = Counter()
 
     def begin(self) -> None:
         """Take note that there is a lease to renew."""
@@ -52,12 +52,14 @@ class Heartbeats:
 
     async def send(self) -> None:
         """Send one round, which is `under_way`."""
-        replies: list[tuple[InstanceKey, Reply]] = []
-        failed = [Reply(Outcome.UNAVAILABLE, "the heartbeats failed; the log says more")]
+        replies: list[tuple[InstanceKey, RegistryReply]] = []
+        failed = [RegistryReply(RequestOutcome.UNAVAILABLE, "the heartbeats failed; the log says more")]
         try:
-            registered = [kept.claim for kept in self._kept.values() if kept.member.phase is Phase.REGISTERED]
+            registered = [member.claim for member in self._members.values() if member.state.phase is Phase.REGISTERED]
             replies = await self._client.beat(registered)
-            failed = [reply for _, reply in replies if reply.outcome in (Outcome.UNAVAILABLE, Outcome.REFUSED)]
+            failed = [
+                reply for _, reply in replies if reply.outcome in (RequestOutcome.UNAVAILABLE, RequestOutcome.REFUSED)
+            ]
         except Exception:  # noqa: BLE001 - the top of a task: the next heartbeats are tried as after any failure
             _log.exception("heartbeat_failed")
         finally:
@@ -70,12 +72,12 @@ class Heartbeats:
             )
             for key, reply in replies:
                 self.outcomes[reply.outcome] += 1
-                kept = self._kept.get(key)
-                if kept is None:  # it was taken out meanwhile
+                member = self._members.get(key)
+                if member is None:  # it was taken out meanwhile
                     continue
-                kept.member = decisions.after_beat(kept.member, reply.outcome, now, draw, timings)
-                if reply.outcome is Outcome.FENCED:
-                    self._said.fenced(kept, "a newer agent renews it")
+                member.state = decisions.after_beat(member.state, reply.outcome, now, draw, timings)
+                if reply.outcome is RequestOutcome.FENCED:
+                    self._said.fenced(member, "a newer agent renews it")
             self.under_way = False
             self._done()
-        self._said.of_registry(failed[0] if failed else Reply(Outcome.DONE))
+        self._said.of_registry(failed[0] if failed else RegistryReply(RequestOutcome.DONE))

@@ -15,15 +15,15 @@ from typing import Final
 
 import structlog
 
-from agent.registration.decisions import Outcome
-from agent.registration.drain_progress import Progress, confirmation
-from agent.registries.client import RegistryClient, Reply
+from agent.registration.decisions import RequestOutcome
+from agent.registration.drain_progress import DrainProgress, confirmation
+from agent.registries.client import RegistryClient, RegistryReply
 from registry_core.domain.records import Registration, Status
 
 AT_ONCE: Final = 16
 RETRY_S: Final = 0.2
 # What is said again: nobody answered, or another request of ours was taken before this one.
-AGAIN: Final = (Outcome.UNAVAILABLE, Outcome.LATE)
+AGAIN: Final = (RequestOutcome.UNAVAILABLE, RequestOutcome.LATE)
 
 _log = structlog.get_logger(component="agent.session")
 
@@ -56,7 +56,7 @@ async def leave(
     _log.info("deregistered", services=len(leaving), confirmed=gone)
 
 
-def _note(stands: Sequence[Progress]) -> None:
+def _note(stands: Sequence[DrainProgress]) -> None:
     missing = [one for one in stands if not one.confirmed]
     if not missing:
         _log.info("drain_confirmed", services=len(stands), watchers=max(one.watchers for one in stands))
@@ -72,7 +72,7 @@ def _note(stands: Sequence[Progress]) -> None:
 
 
 async def tell_all(
-    leaving: Sequence[Registration], tell: Callable[[Registration], Awaitable[Reply]], ends_at: float
+    leaving: Sequence[Registration], tell: Callable[[Registration], Awaitable[RegistryReply]], ends_at: float
 ) -> int:
     """Have `tell` succeed for all before `ends_at`, and return for how many it did.
 

@@ -9,7 +9,7 @@ import msgspec
 from agent.checks.group import CheckReport, ServiceChecks
 from agent.checks.spec import CheckKind
 from agent.checks.verdict import SEVERITY
-from agent.registration.decisions import Member, Phase
+from agent.registration.decisions import MemberState, Phase
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import Registration, Status
 
@@ -30,13 +30,13 @@ class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
     problem: str
 
 
-class Kept:
+class Member:
     """One service."""
 
-    def __init__(self, spec: ServiceSpec, claim: Registration, member: Member) -> None:
+    def __init__(self, spec: ServiceSpec, claim: Registration, state: MemberState) -> None:
         self.spec = spec
         self.claim = claim
-        self.member = member
+        self.state = state
         self.checks: ServiceChecks | None = None
         self.checking: asyncio.Task[None] | None = None
         self.request: asyncio.Task[None] | None = None  # the latest
@@ -56,11 +56,11 @@ class Kept:
             service_name=self.claim.service_name,
             instance_id=self.claim.instance_id,
             endpoint=f"{self.claim.protocol.value}://{self.claim.host}:{self.claim.port}",
-            phase=self.member.phase,
+            phase=self.state.phase,
             check=",".join(check.kind.value for check in checks) or CheckKind.NONE.value,
-            status=self.member.status,
-            held=self.member.held,
-            registered_status=self.member.told,
+            status=self.state.status,
+            held=self.state.held,
+            registered_status=self.state.told,
             last_check="none yet" if shown is None else shown.last,
             checks=checks,
             problem=self.problem,

@@ -11,7 +11,7 @@ from agent.checks.group import ServiceChecks
 from agent.checks.result import CheckResult, Probe
 from agent.checks.spec import CheckKind, CheckSpec
 from agent.registration import decisions
-from agent.registration.member import Kept
+from agent.registration.member import Member
 from registry_core.domain.records import Registration, Status
 from registry_core.domain.selection import Random
 
@@ -26,13 +26,15 @@ class CheckedServices:
         self._changed = changed
         self.results: Counter[tuple[CheckKind, Status]] = Counter()
 
-    def checks(self, kept: Kept, probe_for: Callable[[Registration, CheckSpec], Probe | None]) -> ServiceChecks | None:
+    def checks(
+        self, member: Member, probe_for: Callable[[Registration, CheckSpec], Probe | None]
+    ) -> ServiceChecks | None:
         """Return the checks of a service, which are to be run; None where it has none."""
-        if not kept.spec.checks:
+        if not member.spec.checks:
             return None
 
         def changed(status: Status, because: str) -> None:
-            claim = kept.claim
+            claim = member.claim
             _log.info(
                 "check_changed",
                 service=claim.service_name,
@@ -40,16 +42,16 @@ class CheckedServices:
                 status=status,
                 because=because,
             )
-            kept.member = decisions.after_check(kept.member, status)
+            member.state = decisions.after_check(member.state, status)
             self._changed()
 
         def seen(kind: CheckKind, result: CheckResult) -> None:
             self.results[kind, result.status] += 1
 
-        claim = kept.claim
+        claim = member.claim
         return ServiceChecks(
             claim.service_name,
-            kept.spec.checks,
+            member.spec.checks,
             lambda check: probe_for(claim, check),
             changed=changed,
             seen=seen,

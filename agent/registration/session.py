@@ -20,14 +20,14 @@ from agent.checks.result import Probe
 from agent.checks.spec import CheckKind, CheckSpec
 from agent.registration import decisions
 from agent.registration.claim import Claims, nothing_kept
-from agent.registration.decisions import Look, Outcome, Phase, Register, Sight, TellStatus, Timings, Wait
+from agent.registration.decisions import Look, Phase, Register, RequestOutcome, Sight, TellStatus, Timings, Wait
 from agent.registration.heartbeats import Heartbeats
 from agent.registration.identity import StartTime
 from agent.registration.leave import leave
-from agent.registration.member import Kept, ServiceReport, is_checked_alike
+from agent.registration.member import Member, ServiceReport, is_checked_alike
 from agent.registration.service_checks import CheckedServices
 from agent.registration.session_log import SessionLog
-from agent.registries.client import RegistryClient, Reply
+from agent.registries.client import RegistryClient, RegistryReply
 from agent.settings.reload_plan import service_changes
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.names import ip_address, label_of
@@ -88,12 +88,12 @@ class Session:
         start = start if start is not None else StartTime(clock.wall(), clock.monotonic())
         self._claims = Claims(client, resolver, clock=clock, start=start, keep_epoch=keep_epoch)
         self._checked = CheckedServices(random, self._wake.set)
-        self._kept = {kept.claim.key: kept for kept in map(self._begun, services)}
-        self._labels = frozenset(key.label for key in self._kept)
+        self._members = {member.claim.key: member for member in map(self._begun, services)}
+        self._labels = frozenset(key.label for key in self._members)
         self._news: set[str] = set()  # labels of which the view has taken something in
         self._beats = Heartbeats(
             client,
-            self._kept,
+            self._members,
             self._said,
             clock=clock,
             random=random,
@@ -104,24 +104,24 @@ class Session:
         self._relocating = False
         self._leaving: dict[asyncio.Task[None], Registration] = {}
 
-    def _begun(self, spec: ServiceSpec) -> Kept:
+    def _begun(self, spec: ServiceSpec) -> Member:
         """Return a service as it begins, not checked yet."""
         now = self._clock.monotonic()
-        kept = Kept(spec, spec.claim, decisions.started(now, self._settings.timings, checked=bool(spec.checks)))
-        kept.checks = self._checked.checks(kept, self._settings.probe_for)
-        return kept
+        member = Member(spec, spec.claim, decisions.started(now, self._settings.timings, checked=bool(spec.checks)))
+        member.checks = self._checked.checks(member, self._settings.probe_for)
+        return member
 
     def start(self) -> None:
         """Begin. Nothing is waited for."""
-        if not self._running and self._kept:
+        if not self._running and self._members:
             self._running = True
             self._spawn(self._run())
-        if not self._relocating and any(ip_address(kept.claim.host) is None for kept in self._kept.values()):
+        if not self._relocating and any(ip_address(member.claim.host) is None for member in self._members.values()):
             self._relocating = True
             self._spawn(self._relocate())
-        for kept in self._kept.values():
-            if kept.checks is not None and kept.checking is None:
-                kept.checking = self._spawn(kept.checks.run())
+        for member in self._members.values():
+            if member.checks is not None and member.checking is None:
+                member.checking = self._spawn(member.checks.run())
 
     # -- other settings
 
@@ -135,48 +135,48 @@ class Session:
             return
         self._settings = settings
         services = tuple(services)
-        changes = service_changes((kept.spec for kept in self._kept.values()), services)
+        changes = service_changes((member.spec for member in self._members.values()), services)
         for key in changes.removed:
-            self._remove(self._kept.pop(key))
+            self._remove(self._members.pop(key))
         changed = {spec.claim.key for spec in changes.changed}
         for spec in services:
-            kept = self._kept.get(spec.claim.key)
-            if kept is not None and spec.claim.key in changed:
-                self._change(kept, spec)
+            member = self._members.get(spec.claim.key)
+            if member is not None and spec.claim.key in changed:
+                self._change(member, spec)
         for spec in changes.added:
             self._add(spec)
-        self._labels = frozenset(key.label for key in self._kept)
+        self._labels = frozenset(key.label for key in self._members)
         self.start()
         self._wake.set()
 
-    def _change(self, kept: Kept, spec: ServiceSpec) -> None:
-        before, kept.spec = kept.spec, spec
+    def _change(self, member: Member, spec: ServiceSpec) -> None:
+        before, member.spec = member.spec, spec
         if spec.claim != before.claim:
             same_host = spec.claim.host == before.claim.host
-            addresses = kept.claim.addresses if same_host else spec.claim.addresses
-            kept.claim = msgspec.structs.replace(spec.claim, epoch=kept.claim.epoch, addresses=addresses)
-            kept.member = decisions.after_change(kept.member, self._clock.monotonic())
+            addresses = member.claim.addresses if same_host else spec.claim.addresses
+            member.claim = msgspec.structs.replace(spec.claim, epoch=member.claim.epoch, addresses=addresses)
+            member.state = decisions.after_change(member.state, self._clock.monotonic())
         if is_checked_alike(before, spec):
             return
-        if kept.checking is not None:
-            kept.checking.cancel()
-        kept.checks, kept.checking = self._checked.checks(kept, self._settings.probe_for), None
-        if kept.checks is None:
-            kept.member = decisions.after_check(kept.member, Status.PASSING)
+        if member.checking is not None:
+            member.checking.cancel()
+        member.checks, member.checking = self._checked.checks(member, self._settings.probe_for), None
+        if member.checks is None:
+            member.state = decisions.after_check(member.state, Status.PASSING)
 
-    def _remove(self, kept: Kept) -> None:
-        if kept.checking is not None:
-            kept.checking.cancel()
-        task = self._spawn(self._take_out(kept))
-        self._leaving[task] = kept.claim
+    def _remove(self, member: Member) -> None:
+        if member.checking is not None:
+            member.checking.cancel()
+        task = self._spawn(self._take_out(member))
+        self._leaving[task] = member.claim
         task.add_done_callback(self._leaving.pop)
 
-    async def _take_out(self, kept: Kept) -> None:
+    async def _take_out(self, member: Member) -> None:
         # A registration that is under way must not be stored after the farewell.
-        if kept.request is not None:
-            await asyncio.wait((kept.request,), timeout=FAREWELL_S)
-        if kept.known:
-            await self._leave([kept.claim], asyncio.get_running_loop().time() + FAREWELL_S, FAREWELL_S)
+        if member.request is not None:
+            await asyncio.wait((member.request,), timeout=FAREWELL_S)
+        if member.known:
+            await self._leave([member.claim], asyncio.get_running_loop().time() + FAREWELL_S, FAREWELL_S)
 
     def _add(self, spec: ServiceSpec) -> None:
         """Begin with a new one; where another one leaves its place to it, when that is gone."""
@@ -186,21 +186,21 @@ class Session:
             for task, other in self._leaving.items()
             if claim.key == other.key or (claim.host, claim.port) == (other.host, other.port)
         ]
-        kept = self._kept[claim.key] = self._begun(spec)
+        member = self._members[claim.key] = self._begun(spec)
         if before:
-            kept.member = decisions.begun(kept.member)
-            self._spawn(self._follow(kept, before))
+            member.state = decisions.begun(member.state)
+            self._spawn(self._follow(member, before))
 
-    async def _follow(self, kept: Kept, before: list[asyncio.Task[None]]) -> None:
+    async def _follow(self, member: Member, before: list[asyncio.Task[None]]) -> None:
         await asyncio.wait(before)
-        kept.member = msgspec.structs.replace(kept.member, busy=False)
+        member.state = msgspec.structs.replace(member.state, busy=False)
         self._wake.set()
 
     def reassert(self) -> None:
         """Register everything again, at once: the registry lost its memory."""
         now = self._clock.monotonic()
-        for kept in self._kept.values():
-            kept.member = decisions.after_reassert(kept.member, now, self._random.random(), self._settings.timings)
+        for member in self._members.values():
+            member.state = decisions.after_reassert(member.state, now, self._random.random(), self._settings.timings)
         self._wake.set()
 
     def news(self, labels: frozenset[str]) -> None:
@@ -212,7 +212,7 @@ class Session:
 
     def claims(self) -> list[Registration]:
         """Return what each service registers as."""
-        return [kept.claim for kept in self._kept.values()]
+        return [member.claim for member in self._members.values()]
 
     def hold(self, keys: Iterable[InstanceKey], status: Status) -> None:
         """Hold these services at `status`, whatever their checks say, until they are let go."""
@@ -223,21 +223,21 @@ class Session:
         self._hold(keys, lambda held: None if held is status else held)
 
     def _hold(self, keys: Iterable[InstanceKey], becomes: Callable[[Status | None], Status | None]) -> None:
-        for kept in (self._kept[key] for key in keys):
-            held = becomes(kept.member.held)
-            if held is not kept.member.held:
-                claim = kept.claim
+        for member in (self._members[key] for key in keys):
+            held = becomes(member.state.held)
+            if held is not member.state.held:
+                claim = member.claim
                 _log.info("held", service=claim.service_name, instance=claim.instance_id, at=held)
-                kept.member = decisions.after_hold(kept.member, held)
+                member.state = decisions.after_hold(member.state, held)
         self._wake.set()
 
     def checks_of(self, service_name: str) -> dict[str, ServiceChecks]:
         """Return the checks of this agent's instances of a service, by instance id; `-` and `_` are one."""
         label = label_of(service_name)
         return {
-            key.instance_id: kept.checks
-            for key, kept in self._kept.items()
-            if key.label == label and kept.checks is not None
+            key.instance_id: member.checks
+            for key, member in self._members.items()
+            if key.label == label and member.checks is not None
         }
 
     @property
@@ -251,17 +251,17 @@ class Session:
         return self._checked.results
 
     @property
-    def beats(self) -> Counter[Outcome]:
+    def beats(self) -> Counter[RequestOutcome]:
         """What became of the heartbeats."""
         return self._beats.outcomes
 
     def report(self) -> list[ServiceReport]:
         """Return how each service stands."""
-        return [kept.report() for kept in self._kept.values()]
+        return [member.report() for member in self._members.values()]
 
     def phases(self) -> Counter[Phase]:
         """Return how many services stand in each phase."""
-        return Counter(kept.member.phase for kept in self._kept.values())
+        return Counter(member.state.phase for member in self._members.values())
 
     # -- the loop
 
@@ -281,19 +281,19 @@ class Session:
         """Begin what is due, and return how many seconds there is nothing to do."""
         next_at = now + IDLE_S
         news, self._news = self._news, set()
-        for key, kept in self._kept.items():
+        for key, member in self._members.items():
             if key.label in news:
-                kept.member = decisions.after_news(kept.member, now)
-            match decisions.next_step(kept.member, now):
+                member.state = decisions.after_news(member.state, now)
+            match decisions.next_step(member.state, now):
                 case Wait(until=until):
                     next_at = min(next_at, until)
                 case Look():
-                    self._look(kept, now)
+                    self._look(member, now)
                     next_at = now  # what comes of it is begun in the next turn
                 case step if self._requests < MAX_REQUESTS:
-                    kept.member = decisions.begun(kept.member)
+                    member.state = decisions.begun(member.state)
                     self._requests += 1
-                    kept.request = self._spawn(self._carry_out(kept, step))
+                    member.request = self._spawn(self._carry_out(member, step))
         if not self._beats.under_way:
             if now >= self._beats.at:
                 self._beats.under_way = True
@@ -301,37 +301,37 @@ class Session:
             next_at = min(next_at, self._beats.at)
         return max(0.0, next_at - now)
 
-    def _look(self, kept: Kept, now: float) -> None:
-        told, times = kept.member.told, kept.member.contradiction.times
-        sight = self._sight(kept.claim, told) if told is not None else Sight.SAME
+    def _look(self, member: Member, now: float) -> None:
+        told, times = member.state.told, member.state.contradiction.times
+        sight = self._sight(member.claim, told) if told is not None else Sight.SAME
         draw, timings = self._random.random(), self._settings.timings
-        kept.member = decisions.after_look(kept.member, sight, now=now, draw=draw, timings=timings)
-        if kept.member.contradiction.times > times:
-            self._said.contradicted(kept, sight)
+        member.state = decisions.after_look(member.state, sight, now=now, draw=draw, timings=timings)
+        if member.state.contradiction.times > times:
+            self._said.contradicted(member, sight)
 
-    async def _carry_out(self, kept: Kept, step: Register | TellStatus) -> None:
-        reply = Reply(Outcome.UNAVAILABLE, "it failed; the log says more")
+    async def _carry_out(self, member: Member, step: Register | TellStatus) -> None:
+        reply = RegistryReply(RequestOutcome.UNAVAILABLE, "it failed; the log says more")
         try:
             if isinstance(step, Register):
-                reply = await self._register(kept, step.status)
+                reply = await self._register(member, step.status)
             else:
-                reply = await self._client.set_status(kept.claim, step.status)
+                reply = await self._client.set_status(member.claim, step.status)
         except Exception:  # noqa: BLE001 - the top of a task: the loop decides what becomes of it
-            _log.exception("request_failed", service=kept.claim.service_name)
+            _log.exception("request_failed", service=member.claim.service_name)
         finally:
             self._requests -= 1
             now, draw = self._clock.monotonic(), self._random.random()
-            kept.member = decisions.after_request(
-                kept.member, step, reply.outcome, now=now, draw=draw, timings=self._settings.timings
+            member.state = decisions.after_request(
+                member.state, step, reply.outcome, now=now, draw=draw, timings=self._settings.timings
             )
             self._wake.set()
-        self._said.of_request(kept, reply, registered_as=step.status if isinstance(step, Register) else None)
+        self._said.of_request(member, reply, registered_as=step.status if isinstance(step, Register) else None)
 
-    async def _register(self, kept: Kept, status: Status) -> Reply:
-        reply, ttl_s = await self._claims.register(kept, status)
+    async def _register(self, member: Member, status: Status) -> RegistryReply:
+        reply, ttl_s = await self._claims.register(member, status)
         if ttl_s is not None:
             self._lease_granted(ttl_s)
-        if reply.outcome is Outcome.DONE:
+        if reply.outcome is RequestOutcome.DONE:
             self._beats.begin()
         return reply
 
@@ -339,15 +339,17 @@ class Session:
         """Find the addresses of host names again and again, and register anew what has others now."""
         while True:
             await asyncio.sleep(self._settings.timings.relocate_s)
-            for kept in tuple(self._kept.values()):
-                claim = kept.claim
+            for member in tuple(self._members.values()):
+                claim = member.claim
                 if ip_address(claim.host) is not None:
                     continue
                 addresses = await self._resolver.addresses(claim.host)
                 # None is no other address: a name server that is away has moved nobody.
-                if addresses and kept.registered_at and addresses != kept.registered_at:
-                    _log.info("address_changed", service=claim.service_name, before=kept.registered_at, after=addresses)
-                    kept.member = decisions.after_move(kept.member, self._clock.monotonic())
+                if addresses and member.registered_at and addresses != member.registered_at:
+                    _log.info(
+                        "address_changed", service=claim.service_name, before=member.registered_at, after=addresses
+                    )
+                    member.state = decisions.after_move(member.state, self._clock.monotonic())
                     self._wake.set()
 
     # -- the end
@@ -362,15 +364,15 @@ class Session:
         ends_at = asyncio.get_running_loop().time() + farewell_s
         self._closing = True
         self._wake.set()
-        for kept in self._kept.values():
-            if kept.checking is not None:
-                kept.checking.cancel()
+        for member in self._members.values():
+            if member.checking is not None:
+                member.checking.cancel()
         half_gone = list(self._leaving.values())
         running = [task for task in self._tasks if not task.done() and task not in self._leaving]
         if running:
             await asyncio.wait(running, timeout=farewell_s / 2)
         await self.close()
-        leaving = [kept.claim for kept in self._kept.values() if kept.known] + half_gone
+        leaving = [member.claim for member in self._members.values() if member.known] + half_gone
         if leaving:
             await self._leave(leaving, ends_at, farewell_s)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from agent.registration.decisions import Sight
-from agent.view.view import READY, View
+from agent.view.view import READY, AgentView
 from registry_core.domain.freshness import Freshness
 from registry_core.domain.records import Instance, Registration, Status
 
@@ -29,7 +29,7 @@ _FIELDS: Final = (
 )
 
 
-def sight_in(view: View, claim: Registration, told: Status) -> Sight:
+def sight_in(view: AgentView, claim: Registration, told: Status) -> Sight:
     """Return how `view` shows what was registered as `claim`, with the status `told`."""
     is_current = view.live and view.state == READY and view.freshness is Freshness.FRESH
     return sight(claim, told, view.catalog.get(claim.key), is_current=is_current, is_complete=view.complete)

@@ -15,9 +15,9 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from agent.registries.choice import Address
+from agent.registries.choice import RegistryAddress
 from dns.codec import MAX_NAME, Name, Type
-from dns.foreign import Reply
+from dns.foreign import ForeignReply
 from registry_core.settings import http_url
 
 # More addresses than this are not used; each has a few labels in the metrics.
@@ -49,10 +49,10 @@ class SrvRecord(msgspec.Struct, frozen=True):
     target: str
 
 
-Source: TypeAlias = Address | SrvName
+AddressSource: TypeAlias = RegistryAddress | SrvName
 
 
-def read_source(text: str) -> Source:
+def read_source(text: str) -> AddressSource:
     """Read one address. Raises ValueError, with the reason, for what is none."""
     text = text.strip()
     if text.lower().startswith(SRV_PREFIX):
@@ -61,7 +61,7 @@ def read_source(text: str) -> Source:
     zone = _ZONE.fullmatch(fragment)
     if hash_ and zone is None:
         raise ValueError("what is behind its # is not zone=NAME")
-    return Address(http_url(url), zone[1] if zone is not None else "")
+    return RegistryAddress(http_url(url), zone[1] if zone is not None else "")
 
 
 def source_text(text: str) -> str:
@@ -81,22 +81,24 @@ def _srv_name(text: str) -> Name:
     return tuple(labels)
 
 
-def addresses(sources: Iterable[Source], found: Mapping[SrvName, Iterable[SrvRecord]], seed: bytes) -> list[Address]:
+def addresses(
+    sources: Iterable[AddressSource], found: Mapping[SrvName, Iterable[SrvRecord]], seed: bytes
+) -> list[RegistryAddress]:
     """Return all addresses, each once, in the order of `sources`; `found` are the records of the names.
 
     Records go by priority, and within one priority by weight, as `seed` draws it: the same agent has the same
     order as long as the records are the same, and one more or less moves only its own share of the agents.
     """
-    listed: dict[str, Address] = {}
+    listed: dict[str, RegistryAddress] = {}
     for source in sources:
-        if isinstance(source, Address):
+        if isinstance(source, RegistryAddress):
             listed.setdefault(source.url, source)
             continue
         records = sorted(set(found.get(source, ())), key=lambda one: (one.priority, _place(one, seed)))
         tiers = {priority: tier for tier, priority in enumerate(sorted({one.priority for one in records}))}
         for one in records:
             url = f"http://{one.target}:{one.port}"
-            listed.setdefault(url, Address(url, tier=tiers[one.priority]))
+            listed.setdefault(url, RegistryAddress(url, tier=tiers[one.priority]))
     return list(listed.values())[:MAX_ADDRESSES]
 
 
@@ -107,7 +109,7 @@ def _place(record: SrvRecord, seed: bytes) -> float:
     return -math.log(uniform) / (record.weight or _WEIGHT_OF_NONE)
 
 
-def srv_records(reply: Reply) -> list[SrvRecord]:
+def srv_records(reply: ForeignReply) -> list[SrvRecord]:
     """Return the SRV records of an answer; what cannot be connected to, is left out.
 
     The target `.` is the word that there is no such service (RFC 2782).

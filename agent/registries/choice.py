@@ -64,7 +64,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     forgive_s: float = 300.0
 
 
-class Address(msgspec.Struct, frozen=True):
+class RegistryAddress(msgspec.Struct, frozen=True):
     """One address of the registry. `zone` is what was configured; lower tiers go first whatever else is known."""
 
     url: str
@@ -72,7 +72,7 @@ class Address(msgspec.Struct, frozen=True):
     tier: int = 0
 
 
-class Standing(msgspec.Struct, frozen=True):
+class UseHealth(msgspec.Struct, frozen=True):
     """How one registry does for one use."""
 
     failures: int = 0  # since they were last forgotten
@@ -83,12 +83,12 @@ class Standing(msgspec.Struct, frozen=True):
 class Upstream(msgspec.Struct, frozen=True):
     """All that is known of one registry."""
 
-    address: Address
+    address: RegistryAddress
     learnt_zone: str = ""
     has_many_zones: bool = False  # replicas of several zones stand behind that address
     latency_s: float | None = None
     reachable: bool = True
-    standings: tuple[Standing, Standing] = (Standing(), Standing())  # by the order of `Use`
+    health_by_use: tuple[UseHealth, UseHealth] = (UseHealth(), UseHealth())  # by the order of `Use`
 
     @property
     def url(self) -> str:
@@ -99,12 +99,12 @@ class Upstream(msgspec.Struct, frozen=True):
         """What the registry says of itself is better than what somebody wrote down once."""
         return "" if self.has_many_zones else self.learnt_zone or self.address.zone
 
-    def standing(self, use: Use) -> Standing:
-        return self.standings[_PLACES[use]]
+    def health(self, use: Use) -> UseHealth:
+        return self.health_by_use[_PLACES[use]]
 
     def is_well(self, use: Use, now: float) -> bool:
         """Whether it may be chosen while there are others."""
-        return self.reachable and now >= self.standing(use).rests_until
+        return self.reachable and now >= self.health(use).rests_until
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -132,27 +132,27 @@ def after_failure(
 ) -> Upstream:
     """Return `upstream` after it failed. Who is silent is so for every use."""
     uses = tuple(Use) if trouble is Trouble.SILENT else (use,)
-    standings = tuple(
-        _failed(upstream.standing(one), now, draw, pace) if one in uses else upstream.standing(one) for one in Use
+    health_by_use = tuple(
+        _failed(upstream.health(one), now, draw, pace) if one in uses else upstream.health(one) for one in Use
     )
     reachable = upstream.reachable and trouble is not Trouble.SILENT
-    return msgspec.structs.replace(upstream, standings=standings, reachable=reachable)
+    return msgspec.structs.replace(upstream, health_by_use=health_by_use, reachable=reachable)
 
 
-def _failed(standing: Standing, now: float, draw: float, pace: Pace) -> Standing:
-    failures = 1 if now - standing.failed_at > pace.forgive_s else standing.failures + 1
+def _failed(health: UseHealth, now: float, draw: float, pace: Pace) -> UseHealth:
+    failures = 1 if now - health.failed_at > pace.forgive_s else health.failures + 1
     rest_s = min(pace.rest_most_s, pace.rest_first_s * 2.0 ** min(failures - 1, 20))
-    return Standing(failures, now, now + spread(rest_s, draw))
+    return UseHealth(failures, now, now + spread(rest_s, draw))
 
 
 def after_answer(upstream: Upstream, use: Use) -> Upstream:
     """Return `upstream` after it did what it was asked for that use."""
-    standing = upstream.standing(use)
-    if upstream.reachable and standing.rests_until == _NEVER:
+    health = upstream.health(use)
+    if upstream.reachable and health.rests_until == _NEVER:
         return upstream
-    well = msgspec.structs.replace(standing, rests_until=_NEVER)
-    standings = tuple(well if one is use else upstream.standing(one) for one in Use)
-    return msgspec.structs.replace(upstream, standings=standings, reachable=True)
+    well = msgspec.structs.replace(health, rests_until=_NEVER)
+    health_by_use = tuple(well if one is use else upstream.health(one) for one in Use)
+    return msgspec.structs.replace(upstream, health_by_use=health_by_use, reachable=True)
 
 
 def after_sign_of_life(upstream: Upstream, *, now: float, draw: float, pace: Pace = DEFAULT_PACE) -> Upstream:
@@ -160,11 +160,10 @@ def after_sign_of_life(upstream: Upstream, *, now: float, draw: float, pace: Pac
     if upstream.reachable:
         return upstream
     until = now + spread(pace.return_s, draw)
-    standings = tuple(
-        msgspec.structs.replace(standing, rests_until=max(standing.rests_until, until))
-        for standing in upstream.standings
+    health_by_use = tuple(
+        msgspec.structs.replace(health, rests_until=max(health.rests_until, until)) for health in upstream.health_by_use
     )
-    return msgspec.structs.replace(upstream, reachable=True, standings=standings)
+    return msgspec.structs.replace(upstream, reachable=True, health_by_use=health_by_use)
 
 
 def after_measurement(upstream: Upstream, latency_s: float) -> Upstream:
@@ -233,7 +232,7 @@ def preferred(upstreams: Sequence[Upstream], use: Use, zone: str, now: float) ->
     """Return the best one: of those that are well, else the one whose failure is longest ago."""
     well = [one for one in upstreams if one.is_well(use, now)]
     if not well:
-        return min(upstreams, key=lambda one: (not one.reachable, one.standing(use).failed_at), default=None)
+        return min(upstreams, key=lambda one: (not one.reachable, one.health(use).failed_at), default=None)
     rank = min(_rank(one, zone) for one in well)
     nearest = [one for one in well if _rank(one, zone) == rank]
     most_s = min((one.latency_s for one in nearest if one.latency_s is not None), default=0.0) + NEAR_S

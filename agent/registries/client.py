@@ -17,11 +17,11 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from agent.registration.decisions import Outcome, batches
+from agent.registration.decisions import RequestOutcome, batches
 from agent.registries.choice import Trouble, Use
 from agent.registries.clock import time_of
 from agent.registries.pool import Upstreams
-from agent.registries.probes import Probes, Silent, zone_in
+from agent.registries.probes import RegistryProbes, Silent, zone_in
 from registry_core.api.drain_schemas import DrainView
 from registry_core.api.schemas import MAX_BEATS, MAX_BODY_BYTES, HeartbeatView, Problem, RegisteredView
 from registry_core.domain.records import InstanceKey, Registration, Status
@@ -41,27 +41,27 @@ MAX_TRIES: Final = 4
 CONNECTIONS: Final = 32
 _BEATS_START, _BEATS_END = b'{"instances":[', b"]}"
 
-_OUTCOMES: Final[Mapping[int, Outcome]] = {
-    HTTPStatus.BAD_REQUEST: Outcome.REFUSED,
-    HTTPStatus.UNAUTHORIZED: Outcome.REFUSED,
-    HTTPStatus.FORBIDDEN: Outcome.REFUSED,
-    HTTPStatus.NOT_FOUND: Outcome.UNKNOWN,
-    HTTPStatus.METHOD_NOT_ALLOWED: Outcome.REFUSED,
-    HTTPStatus.CONFLICT: Outcome.REFUSED,  # unless the body says Fenced or Late
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Outcome.REFUSED,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: Outcome.REFUSED,
+_OUTCOMES: Final[Mapping[int, RequestOutcome]] = {
+    HTTPStatus.BAD_REQUEST: RequestOutcome.REFUSED,
+    HTTPStatus.UNAUTHORIZED: RequestOutcome.REFUSED,
+    HTTPStatus.FORBIDDEN: RequestOutcome.REFUSED,
+    HTTPStatus.NOT_FOUND: RequestOutcome.UNKNOWN,
+    HTTPStatus.METHOD_NOT_ALLOWED: RequestOutcome.REFUSED,
+    HTTPStatus.CONFLICT: RequestOutcome.REFUSED,  # unless the body says Fenced or Late
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: RequestOutcome.REFUSED,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: RequestOutcome.REFUSED,
 }
-_BEAT_OUTCOMES: Final[Mapping[str, Outcome]] = {
-    "renewed": Outcome.DONE,
-    "unknown": Outcome.UNKNOWN,
-    "fenced": Outcome.FENCED,
+_BEAT_OUTCOMES: Final[Mapping[str, RequestOutcome]] = {
+    "renewed": RequestOutcome.DONE,
+    "unknown": RequestOutcome.UNKNOWN,
+    "fenced": RequestOutcome.FENCED,
 }
 
 
-class Reply(msgspec.Struct, frozen=True):
+class RegistryReply(msgspec.Struct, frozen=True):
     """What a request came to, in the registry's own words where it had any."""
 
-    outcome: Outcome
+    outcome: RequestOutcome
     said: str = ""
     body: bytes = b""
     newer_epoch: int | None = None  # the owner's, when it is fenced
@@ -81,7 +81,12 @@ class RegistryClient:
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, upstreams: Upstreams, probes: Probes, clock: Clock, token: str = ""
+        self,
+        session: aiohttp.ClientSession,
+        upstreams: Upstreams,
+        probes: RegistryProbes,
+        clock: Clock,
+        token: str = "",
     ) -> None:
         self._session = session
         self._upstreams = upstreams
@@ -94,11 +99,11 @@ class RegistryClient:
         """Send this token from now on."""
         self._headers = headers_for(token)
 
-    async def register(self, claim: Registration) -> tuple[Reply, float | None]:
+    async def register(self, claim: Registration) -> tuple[RegistryReply, float | None]:
         """Register `claim`; return also the TTL of its lease, when it was granted."""
         fields = {name: value for name, value in msgspec.structs.asdict(claim).items() if value is not None}
         reply = await self._send("POST", "/register", msgspec.json.encode(fields), ordered=True)
-        if reply.outcome is not Outcome.DONE:
+        if reply.outcome is not RequestOutcome.DONE:
             return reply, None
         try:
             return reply, msgspec.json.decode(reply.body, type=RegisteredView).ttl_seconds
@@ -117,27 +122,27 @@ class RegistryClient:
                 return told
         return None
 
-    async def beat(self, claims: Sequence[Registration]) -> list[tuple[InstanceKey, Reply]]:
+    async def beat(self, claims: Sequence[Registration]) -> list[tuple[InstanceKey, RegistryReply]]:
         """Send the heartbeats of `claims` in as few requests as the registry's bounds allow."""
         beats = {_beat(claim): claim for claim in claims}
         room = MAX_BODY_BYTES - len(_BEATS_START) - len(_BEATS_END)
-        results: list[tuple[InstanceKey, Reply]] = []
+        results: list[tuple[InstanceKey, RegistryReply]] = []
         for batch in batches(list(beats), most_items=MAX_BEATS, most_bytes=room):
             reply = await self._send("POST", "/heartbeat", _BEATS_START + b",".join(batch) + _BEATS_END)
             keys = [beats[beat].key for beat in batch]
             results.extend(zip(keys, _beat_replies(reply, len(keys)), strict=True))
         return results
 
-    async def set_status(self, claim: Registration, status: Status) -> Reply:
+    async def set_status(self, claim: Registration, status: Status) -> RegistryReply:
         """Change the status of an instance."""
         body = msgspec.json.encode({"status": status, "epoch": claim.epoch})
         return await self._send("PUT", f"/status/{_path_of(claim)}", body, ordered=True)
 
-    async def deregister(self, claim: Registration) -> Reply:
+    async def deregister(self, claim: Registration) -> RegistryReply:
         """Take an instance out, unless a newer owner has it."""
         return await self._send("DELETE", f"/deregister/{_path_of(claim)}?epoch={claim.epoch or 0}", ordered=True)
 
-    async def acknowledge(self, url: str, watcher: str, cursor: Cursor) -> Reply:
+    async def acknowledge(self, url: str, watcher: str, cursor: Cursor) -> RegistryReply:
         """Tell one replica up to where its watch was taken."""
         body = msgspec.json.encode({"watcher": watcher, "cursor": str(cursor)})
         return await self._ask(url, "POST", "/watch/ack", body)
@@ -151,7 +156,7 @@ class RegistryClient:
 
     async def _drain_at(self, url: str, claim: Registration) -> DrainView | None:
         reply = await self._ask(url, "GET", f"/drain/{_path_of(claim)}")
-        if reply.outcome is Outcome.UNKNOWN:
+        if reply.outcome is RequestOutcome.UNKNOWN:
             return DrainView(
                 service_name=claim.service_name,
                 instance_id=claim.instance_id,
@@ -161,25 +166,25 @@ class RegistryClient:
                 acknowledged=0,
             )
         try:
-            view = msgspec.json.decode(reply.body, type=DrainView) if reply.outcome is Outcome.DONE else None
+            view = msgspec.json.decode(reply.body, type=DrainView) if reply.outcome is RequestOutcome.DONE else None
         except msgspec.MsgspecError:
             return None
         # It has not heard of it itself: those who follow it cannot have, whatever it counts.
         return view if view is not None and view.status is Status.DRAINING else None
 
-    async def _ask(self, url: str, method: str, path: str, body: bytes | None = None) -> Reply:
+    async def _ask(self, url: str, method: str, path: str, body: bytes | None = None) -> RegistryReply:
         """Send a request to one replica and to no other, for ASK_S at most."""
         try:
             async with asyncio.timeout(ASK_S):
                 reply, _ = await self._send_to(url, method, path, body)
                 return reply
         except TimeoutError:
-            return Reply(Outcome.UNAVAILABLE, f"{url} did not answer in time")
+            return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url} did not answer in time")
         except (aiohttp.ClientError, OSError) as error:
-            return Reply(Outcome.UNAVAILABLE, f"{url}: {error}")
+            return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url}: {error}")
 
-    async def _send(self, method: str, path: str, body: bytes | None = None, *, ordered: bool = False) -> Reply:
-        reply = Reply(Outcome.UNAVAILABLE, "no address of the registry is known yet")
+    async def _send(self, method: str, path: str, body: bytes | None = None, *, ordered: bool = False) -> RegistryReply:
+        reply = RegistryReply(RequestOutcome.UNAVAILABLE, "no address of the registry is known yet")
         tried: set[str] = set()
         while len(tried) < MAX_TRIES:
             url = self._upstreams.current(Use.WRITE)
@@ -194,7 +199,7 @@ class RegistryClient:
 
     async def _try(
         self, url: str, method: str, path: str, body: bytes | None, *, ordered: bool
-    ) -> tuple[Reply, Trouble | None]:
+    ) -> tuple[RegistryReply, Trouble | None]:
         """Send one request to `url`; return what it came to, and what that says of `url`."""
         began = self._clock.monotonic()
         try:
@@ -204,15 +209,15 @@ class RegistryClient:
                 # A kept-alive connection may have been closed at that very moment: that is nobody's failure.
                 reply, zone = await self._patiently(url, method, path, body, ordered=ordered)
         except Silent as error:
-            return Reply(Outcome.UNAVAILABLE, str(error)), Trouble.SILENT
+            return RegistryReply(RequestOutcome.UNAVAILABLE, str(error)), Trouble.SILENT
         except aiohttp.ConnectionTimeoutError:
-            return Reply(Outcome.UNAVAILABLE, f"{url} did not answer in time"), Trouble.SILENT
+            return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url} did not answer in time"), Trouble.SILENT
         except TimeoutError:
             # It lives, as far as is known, and waits for its store in vain.
-            return Reply(Outcome.UNAVAILABLE, f"{url} did not answer in time"), Trouble.REFUSING
+            return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url} did not answer in time"), Trouble.REFUSING
         except (aiohttp.ClientError, OSError) as error:
-            return Reply(Outcome.UNAVAILABLE, f"{url}: {error}"), Trouble.SILENT
-        if reply.outcome is Outcome.UNAVAILABLE:
+            return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url}: {error}"), Trouble.SILENT
+        if reply.outcome is RequestOutcome.UNAVAILABLE:
             # A replica that cannot write at present says nothing about the others: their breakers are their own.
             return reply, Trouble.REFUSING
         self._upstreams.answered(url, Use.WRITE, self._clock.monotonic() - began, zone)
@@ -220,12 +225,12 @@ class RegistryClient:
 
     async def _patiently(
         self, url: str, method: str, path: str, body: bytes | None, *, ordered: bool
-    ) -> tuple[Reply, str]:
+    ) -> tuple[RegistryReply, str]:
         return await self._probes.patiently(url, Use.WRITE, self._send_to(url, method, path, body, ordered=ordered))
 
     async def _send_to(
         self, url: str, method: str, path: str, body: bytes | None, *, ordered: bool = False
-    ) -> tuple[Reply, str]:
+    ) -> tuple[RegistryReply, str]:
         """Send one attempt. `ordered`: the registry is to tell it from those before and after it."""
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
         if ordered:
@@ -246,16 +251,18 @@ class RegistryClient:
                 answer += chunk
                 if len(answer) > MAX_ANSWER_BYTES:
                     response.close()
-                    return Reply(Outcome.UNAVAILABLE, f"{url} answers more than {MAX_ANSWER_BYTES} bytes"), ""
+                    return RegistryReply(
+                        RequestOutcome.UNAVAILABLE, f"{url} answers more than {MAX_ANSWER_BYTES} bytes"
+                    ), ""
             reply = reply_of(response.status, answer)
             told = time_of(response.headers.get("Date", ""))
             return msgspec.structs.replace(reply, registry_time=told), zone_in(response)
 
 
-def reply_of(status: int, answer: bytes) -> Reply:
+def reply_of(status: int, answer: bytes) -> RegistryReply:
     """Return what an answer with that status and body means."""
     if 200 <= status < 300:
-        return Reply(Outcome.DONE, body=answer)
+        return RegistryReply(RequestOutcome.DONE, body=answer)
     try:
         problem = msgspec.json.decode(answer, type=Problem)
     except (msgspec.MsgspecError, UnicodeDecodeError):  # a proxy's page
@@ -263,22 +270,24 @@ def reply_of(status: int, answer: bytes) -> Reply:
     field = f"{problem.field}: " if problem.field else ""
     said = f"{problem.error or status}: {field}{problem.message}"
     if status == HTTPStatus.CONFLICT and problem.error == "Late":
-        return Reply(Outcome.LATE, said)
+        return RegistryReply(RequestOutcome.LATE, said)
     if status == HTTPStatus.CONFLICT and problem.error == "Fenced":
-        return Reply(Outcome.FENCED, said, newer_epoch=problem.example if isinstance(problem.example, int) else None)
-    return Reply(_OUTCOMES.get(status, Outcome.UNAVAILABLE), said)
+        return RegistryReply(
+            RequestOutcome.FENCED, said, newer_epoch=problem.example if isinstance(problem.example, int) else None
+        )
+    return RegistryReply(_OUTCOMES.get(status, RequestOutcome.UNAVAILABLE), said)
 
 
-def _beat_replies(reply: Reply, count: int) -> list[Reply]:
-    if reply.outcome is not Outcome.DONE:
+def _beat_replies(reply: RegistryReply, count: int) -> list[RegistryReply]:
+    if reply.outcome is not RequestOutcome.DONE:
         return [reply] * count
     try:
         view = msgspec.json.decode(reply.body, type=HeartbeatView)
     except msgspec.MsgspecError:
-        return [Reply(Outcome.UNAVAILABLE, "the answer to the heartbeats cannot be read")] * count
+        return [RegistryReply(RequestOutcome.UNAVAILABLE, "the answer to the heartbeats cannot be read")] * count
     if len(view.instances) != count:
-        return [Reply(Outcome.UNAVAILABLE, "the answer is not to the heartbeats that were sent")] * count
-    return [Reply(_BEAT_OUTCOMES.get(beat.status, Outcome.UNAVAILABLE)) for beat in view.instances]
+        return [RegistryReply(RequestOutcome.UNAVAILABLE, "the answer is not to the heartbeats that were sent")] * count
+    return [RegistryReply(_BEAT_OUTCOMES.get(beat.status, RequestOutcome.UNAVAILABLE)) for beat in view.instances]
 
 
 def _beat(claim: Registration) -> bytes:

@@ -14,9 +14,9 @@ import structlog
 
 from agent.registries.choice import (
     DEFAULT_PACE,
-    Address,
     Choice,
     Pace,
+    RegistryAddress,
     Trouble,
     Upstream,
     Use,
@@ -70,7 +70,7 @@ class Upstreams:
 
     def __init__(
         self,
-        addresses: Iterable[Address],
+        addresses: Iterable[RegistryAddress],
         *,
         clock: Clock,
         random: Random,
@@ -106,7 +106,7 @@ class Upstreams:
         """Prefer the registries of another zone from now on."""
         self._zone = zone
 
-    def replace(self, addresses: Iterable[Address]) -> None:
+    def replace(self, addresses: Iterable[RegistryAddress]) -> None:
         """Know these from now on; what was learnt of those that stay is kept."""
         before, self._known = self._known, {}
         for address in addresses:

@@ -44,7 +44,7 @@ class Silent(Exception):
     """Raised when a registry neither answers a request nor says that it lives."""
 
 
-class Probes:
+class RegistryProbes:
     """Asks the registries of `upstreams`."""
 
     def __init__(self, session: aiohttp.ClientSession, upstreams: Upstreams, clock: Clock, random: Random) -> None:

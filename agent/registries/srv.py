@@ -14,11 +14,11 @@ from typing import Final
 import msgspec
 import structlog
 
-from agent.registries.addresses import Source, SrvName, SrvRecord, addresses, read_source, srv_records
+from agent.registries.addresses import AddressSource, SrvName, SrvRecord, addresses, read_source, srv_records
 from agent.registries.pool import Upstreams
 from dns.asking import Unanswered
 from dns.codec import Name, Rcode, Type
-from dns.foreign import Reply, lifetime_s
+from dns.foreign import ForeignReply, lifetime_s
 from registry_core.domain.selection import Random
 
 # Between these a TTL is honoured, in seconds.
@@ -28,7 +28,7 @@ TTL_MOST_S: Final = 3600.0
 RETRY_FIRST_S: Final = 1.0
 RETRY_MOST_S: Final = 30.0
 
-Ask = Callable[[Name, int], Awaitable[Reply | Unanswered]]
+Ask = Callable[[Name, int], Awaitable[ForeignReply | Unanswered]]
 _log = structlog.get_logger(component="agent.upstreams")
 
 
@@ -48,7 +48,7 @@ class RegistryLookup:
         self._ask = ask
         self._random = random
         self._seed = secrets.token_bytes(16)
-        self._sources: tuple[Source, ...] = ()
+        self._sources: tuple[AddressSource, ...] = ()
         self._found: dict[SrvName, tuple[SrvRecord, ...]] = {}
         self._problems: dict[SrvName, str] = {}
         self._changed = asyncio.Event()

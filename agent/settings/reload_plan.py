@@ -34,7 +34,7 @@ LIVE: Final = {
     "when_none_pass": table.WHEN_NONE_PASS.name,
     "drain_confirm_s": table.DRAIN_CONFIRM.name,
     "drain_wait_s": table.DRAIN_WAIT.name,
-    "elsewhere": table.STATIC_FILE.name,
+    "static_services": table.STATIC_FILE.name,
     "log_level": table.LOG_LEVEL.name,
 }
 

@@ -110,7 +110,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     view: ViewLimits = ViewLimits()
     state_dir: str = STATE_DIR.default
     # What the environment, and a file, say of services that nobody else knows of.
-    elsewhere: tuple[tuple[Instance, ...], tuple[Instance, ...]] = ((), ())
+    static_services: tuple[tuple[Instance, ...], tuple[Instance, ...]] = ((), ())
     log_level: str = LOG_LEVEL.default
     services: tuple[ServiceSpec, ...] = ()
     files: tuple[str, ...] = ()  # where all of this was read, besides the environment
@@ -153,7 +153,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         drain_wait_s=values[DRAIN_WAIT],
         view=ViewLimits(values[VIEW_SERVICES], values[VIEW_MB] * MEGABYTE),
         state_dir=values[STATE_DIR],
-        elsewhere=(
+        static_services=(
             tuple(of_environment(environment)),
             tuple(of_file(Path(values[STATIC_FILE]))) if values[STATIC_FILE] else (),
         ),

@@ -12,13 +12,13 @@ from typing import Final
 
 import structlog
 
-from agent.registration.decisions import Outcome
-from agent.registries.client import Reply
+from agent.registration.decisions import RequestOutcome
+from agent.registries.client import RegistryReply
 from registry_core.domain.events import Registered, StatusChanged
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.reader import Change, Happened, Heard, Moved, Replaced, Synced
+from registry_core.watch.reader import Happened, Heard, Moved, Replaced, Synced, WatchChange
 
 # What comes within this time is acknowledged together, and not by all agents at once.
 PACE_S: Final = 0.2
@@ -28,7 +28,7 @@ TRIES: Final = 5
 _log = structlog.get_logger(component="agent.sync")
 
 
-def is_waited_for(change: Change) -> bool:
+def is_waited_for(change: WatchChange) -> bool:
     """Return whether somebody drains by this change, and waits until it has been taken."""
     match change:
         case Happened(event=StatusChanged(status=status)):
@@ -48,7 +48,7 @@ class Acknowledger:
 
     def __init__(
         self,
-        send: Callable[[Cursor], Awaitable[Reply]],
+        send: Callable[[Cursor], Awaitable[RegistryReply]],
         taken: Callable[[], Cursor],
         random: Random,
         *,
@@ -63,7 +63,7 @@ class Acknowledger:
         self._pace_s = pace_s
         self._due = asyncio.Event()
 
-    def see(self, change: Change) -> None:
+    def see(self, change: WatchChange) -> None:
         """Have `change`, which has just been taken, acknowledged soon if that is waited for."""
         if self._asked and is_waited_for(change):
             self._due.set()
@@ -77,10 +77,10 @@ class Acknowledger:
             await self._acknowledge()
 
     async def _acknowledge(self) -> None:
-        reply = Reply(Outcome.UNAVAILABLE)
+        reply = RegistryReply(RequestOutcome.UNAVAILABLE)
         for _ in range(TRIES):
             reply = await self._send(self._taken())
-            if reply.outcome is Outcome.DONE:
+            if reply.outcome is RequestOutcome.DONE:
                 break
             await asyncio.sleep(self._pace_s)
         else:

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from agent.view.footprint import SERVICE_BYTES, instance_bytes
-from agent.view.lru import Room, ViewLimits
+from agent.view.lru import ServiceLru, ViewLimits
 from agent.view.staging import Staging, labels_of, size_of
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered
@@ -50,13 +50,13 @@ class LossGuard(msgspec.Struct, frozen=True):
     since: float  # the view's clock
 
 
-class Holdings:
+class ViewCache:
     """The catalogue of what is held, the names of the rest, and who gives way to whom."""
 
     def __init__(self, limits: ViewLimits | None = None, own: frozenset[str] = frozenset()) -> None:
         """`own` are the labels of services that are always held."""
         self.catalog = Catalog()
-        self.room = Room(limits if limits is not None else ViewLimits(), own)
+        self.lru = ServiceLru(limits if limits is not None else ViewLimits(), own)
         self.absent: dict[str, Absent] = {}
         self.evictions = 0
         self._rest: int | None = 0  # None: it cannot be told
@@ -90,7 +90,7 @@ class Holdings:
 
     def staging(self) -> Staging:
         """Return where the parts of a snapshot may go."""
-        return Staging(self.catalog, self.room)
+        return Staging(self.catalog, self.lru)
 
     def replace(self, instances: Sequence[Lived], rest: Rest) -> set[str]:
         """Become just this; return the labels that changed, in what they hold or in being there."""
@@ -170,13 +170,13 @@ class Holdings:
         self._expected.clear()  # what is being read now may be of before
         for label in tuple(self.catalog.labels()):
             if label in sizes:
-                self.room.put(label, sizes[label])
+                self.lru.put(label, sizes[label])
             else:
                 self._measure(label)
-        for label in self.room.labels():
+        for label in self.lru.labels():
             if not self.catalog.instance_count(label):
-                self.room.leave(label)
-        self.room.names = len(self.absent)
+                self.lru.leave(label)
+        self.lru.names = len(self.absent)
 
     # -- one event
 
@@ -222,9 +222,9 @@ class Holdings:
 
     def _has_no_room(self, label: str, size: int) -> bool:
         """Return whether a service that is new would need the place of another."""
-        if self.catalog.instance_count(label) or label in self.room.own:
+        if self.catalog.instance_count(label) or label in self.lru.own:
             return False
-        return not self.room.fits(size)
+        return not self.lru.fits(size)
 
     def _has_happened(self, label: str, position: Position) -> bool:
         ahead = self._ahead.get(label)
@@ -239,7 +239,7 @@ class Holdings:
 
     def asked(self, label: str) -> None:
         """Take note that somebody asked for `label`."""
-        self.room.asked(label)
+        self.lru.asked(label)
 
     def expect(self, label: str, since: Cursor) -> None:
         """Begin to read a service that is not held, while the view stands at `since`."""
@@ -274,7 +274,7 @@ class Holdings:
         self._ahead[label] = cursor
         if self.catalog.instance_count(label):
             self._measure(label)
-            self.room.asked(label)
+            self.lru.asked(label)
         return {label} | self.make_room()
 
     def reached(self, cursor: Cursor) -> None:
@@ -285,11 +285,11 @@ class Holdings:
         """Return services, at most so many, that can be held again: the fleet has become smaller."""
         if not self.absent:
             return []
-        held = max(1, len(self.room))
-        estimate = self.room.bytes + len(self.absent) * (self.room.bytes // held)
-        limits = self.room.limits
+        held = max(1, len(self.lru))
+        estimate = self.lru.bytes + len(self.absent) * (self.lru.bytes // held)
+        limits = self.lru.limits
         # With something to spare, or what is read now has to go at once.
-        if len(self.room) + len(self.absent) > limits.services or estimate > limits.bytes * 0.9:
+        if len(self.lru) + len(self.absent) > limits.services or estimate > limits.bytes * 0.9:
             return []
         return sorted(self.absent)[:most]
 
@@ -298,7 +298,7 @@ class Holdings:
     def make_room(self) -> set[str]:
         """Have services give way until the bounds are kept; return their labels."""
         gone: set[str] = set()
-        while (label := self.room.give_up()) is not None:
+        while (label := self.lru.give_up()) is not None:
             before = self._digest
             absent = absent_of([lived.instance for lived in self.catalog.lived(label)])
             self.catalog.remove_service(label)
@@ -325,21 +325,21 @@ class Holdings:
         return 0 if instance is None else instance_bytes(instance)
 
     def _measure(self, label: str) -> None:
-        self.room.put(label, size_of(lived.instance for lived in self.catalog.lived(label)))
+        self.lru.put(label, size_of(lived.instance for lived in self.catalog.lived(label)))
 
     def _resize(self, label: str, by: int) -> None:
         if self.catalog.instance_count(label):
-            self.room.put(label, (self.room.size_of(label) or SERVICE_BYTES) + by)
+            self.lru.put(label, (self.lru.size_of(label) or SERVICE_BYTES) + by)
         else:
-            self.room.leave(label)
+            self.lru.leave(label)
 
     def _put_away(self, label: str, absent: Absent) -> None:
         self.absent[label] = absent
-        self.room.names = len(self.absent)
+        self.lru.names = len(self.absent)
 
     def _bring_back(self, label: str) -> None:
         del self.absent[label]
-        self.room.names = len(self.absent)
+        self.lru.names = len(self.absent)
 
 
 def _number(digest: str) -> int | None:

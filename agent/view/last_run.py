@@ -14,7 +14,7 @@ import structlog
 
 from agent.registration.identity import ID_DIGITS, Identity, identified
 from agent.settings.settings import ServiceSpec
-from agent.view.snapshot_file import Saved
+from agent.view.snapshot_file import ViewSnapshot
 from agent.view.state_dir import StateDir
 from registry_core.blocking import in_thread
 
@@ -24,7 +24,7 @@ STATE_S: Final = 0.5
 _log = structlog.get_logger(component="agent")
 
 
-class Memory:
+class LastRun:
     """One agent's memory. Without a folder of its own it has none, and services keep the ids that they came with."""
 
     def __init__(self, state: StateDir | None, services: tuple[ServiceSpec, ...]) -> None:
@@ -32,7 +32,7 @@ class Memory:
         self._identity: Identity | None = None  # None: nothing is kept
         self._writing = threading.Lock()
         self.services = services  # with their ids
-        self.saved: Saved | None = None
+        self.snapshot: ViewSnapshot | None = None
 
     @property
     def least_epoch(self) -> int:
@@ -45,7 +45,7 @@ class Memory:
         if state is None:
             return False
 
-        def read() -> Saved | None:
+        def read() -> ViewSnapshot | None:
             state.open()
             # A folder that another agent has is that one's: its ids are not ours.
             if state.is_held:
@@ -55,7 +55,7 @@ class Memory:
             return state.read_snapshot()
 
         try:
-            self.saved = await in_thread(read, name="read state", timeout_s=STATE_S)
+            self.snapshot = await in_thread(read, name="read state", timeout_s=STATE_S)
         except TimeoutError:
             _log.warning("state_not_read", path=str(state.path), because=f"it took longer than {STATE_S:g} s")
             return False

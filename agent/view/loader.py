@@ -16,7 +16,7 @@ import structlog
 from yarl import URL
 
 from agent.registries.client import headers_for
-from agent.view.view import READY, View
+from agent.view.view import READY, AgentView
 from registry_core.domain.freshness import Refresh, decide
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.reader import BrokenStream, Replaced, WatchReader
@@ -43,7 +43,7 @@ class ServiceLoader:
     """Loads services into `view`. `registry` says whom to ask; None: nobody can be asked now."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, view: View, *, registry: Callable[[], str | None], token: str = ""
+        self, session: aiohttp.ClientSession, view: AgentView, *, registry: Callable[[], str | None], token: str = ""
     ) -> None:
         self._session = session
         self._view = view

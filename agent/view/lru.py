@@ -25,7 +25,7 @@ class ViewLimits(msgspec.Struct, frozen=True):
     bytes: int = 50 * MEGABYTE
 
 
-class Room:
+class ServiceLru:
     """The places of one view. Sizes are bytes."""
 
     def __init__(self, limits: ViewLimits, own: frozenset[str] = frozenset()) -> None:

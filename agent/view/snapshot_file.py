@@ -1,7 +1,7 @@
 """The view as a file: what an agent answers with when it starts and nobody is there to be asked. Pure.
 
 One header line of JSON, then one line for each instance. Nothing of it is taken before all of it was
-checked: length, checksum and every record. What cannot be taken is BadSnapshot, with the reason.
+checked: length, checksum and every record. What cannot be taken is BadViewSnapshot, with the reason.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _ENCODER: Final = msgspec.json.Encoder()
 _LIVED: Final = msgspec.json.Decoder(Lived)
 
 
-class BadSnapshot(VerticeError):
+class BadViewSnapshot(VerticeError):
     """Raised when bytes are no whole, unchanged snapshot of this version; its text is one line."""
 
 
-class Saved(msgspec.Struct, frozen=True):
+class ViewSnapshot(msgspec.Struct, frozen=True):
     """What an agent knew, and how sure of it it was."""
 
     instances: tuple[Lived, ...]
@@ -42,7 +42,7 @@ class Saved(msgspec.Struct, frozen=True):
     confirmed_at: float  # when the registry last confirmed it: Unix seconds, by the agent's clock
 
 
-class _Header(msgspec.Struct, kw_only=True):
+class _ViewSnapshotHeader(msgspec.Struct, kw_only=True):
     format: str
     version: int
     count: int
@@ -60,18 +60,18 @@ class _Kind(msgspec.Struct):
     version: int = 0
 
 
-def encode(saved: Saved) -> Iterator[bytes]:
-    """Yield the file of `saved` in parts, the header first."""
-    parts = list(_lines(saved.instances))
-    header = _Header(
+def encode(snapshot: ViewSnapshot) -> Iterator[bytes]:
+    """Yield the file of `snapshot` in parts, the header first."""
+    parts = list(_lines(snapshot.instances))
+    header = _ViewSnapshotHeader(
         format=FORMAT,
         version=VERSION,
-        count=len(saved.instances),
+        count=len(snapshot.instances),
         bytes=sum(map(len, parts)),
         checksum=checksum_of(parts),
-        cursor=str(saved.cursor),
-        digest=saved.digest,
-        confirmed_at=saved.confirmed_at,
+        cursor=str(snapshot.cursor),
+        digest=snapshot.digest,
+        confirmed_at=snapshot.confirmed_at,
     )
     yield _ENCODER.encode(header) + b"\n"
     yield from parts
@@ -91,24 +91,26 @@ def checksum_of(parts: Iterable[bytes]) -> str:
     return checksum.hexdigest()
 
 
-def decode(data: bytes) -> Saved:
-    """Return what `data` holds. Raises BadSnapshot."""
+def decode(data: bytes) -> ViewSnapshot:
+    """Return what `data` holds. Raises BadViewSnapshot."""
     if len(data) > MAX_BYTES:
-        raise BadSnapshot(f"it has more than {MAX_BYTES} bytes")
+        raise BadViewSnapshot(f"it has more than {MAX_BYTES} bytes")
     first, _, body = data.partition(b"\n")
     header = _header(first)
     if len(body) != header.bytes:
-        raise BadSnapshot(f"{header.bytes} bytes should follow its first line, and {len(body)} do: it was cut short")
+        raise BadViewSnapshot(
+            f"{header.bytes} bytes should follow its first line, and {len(body)} do: it was cut short"
+        )
     if checksum_of([body]) != header.checksum:
-        raise BadSnapshot("its checksum is that of other bytes: it was changed after it was written")
+        raise BadViewSnapshot("its checksum is that of other bytes: it was changed after it was written")
     try:
         instances = tuple(_records(body))
         cursor = parse_cursor(header.cursor)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValidationError) as error:
-        raise BadSnapshot(f"what it holds cannot be read: {error}") from None
+        raise BadViewSnapshot(f"what it holds cannot be read: {error}") from None
     if len(instances) != header.count:
-        raise BadSnapshot(f"it should hold {header.count} instances, and holds {len(instances)}")
-    return Saved(instances, cursor, header.digest, header.confirmed_at)
+        raise BadViewSnapshot(f"it should hold {header.count} instances, and holds {len(instances)}")
+    return ViewSnapshot(instances, cursor, header.digest, header.confirmed_at)
 
 
 def _records(body: bytes) -> Iterator[Lived]:
@@ -121,16 +123,16 @@ def _records(body: bytes) -> Iterator[Lived]:
         start = end
 
 
-def _header(line: bytes) -> _Header:
+def _header(line: bytes) -> _ViewSnapshotHeader:
     try:
         kind = msgspec.json.decode(line, type=_Kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         kind = _Kind()
     if kind.format != FORMAT:
-        raise BadSnapshot("it is no snapshot of an agent")
+        raise BadViewSnapshot("it is no snapshot of an agent")
     if kind.version != VERSION:
-        raise BadSnapshot(f"it is of version {kind.version}, and this agent knows version {VERSION}")
+        raise BadViewSnapshot(f"it is of version {kind.version}, and this agent knows version {VERSION}")
     try:
-        return msgspec.json.decode(line, type=_Header)
+        return msgspec.json.decode(line, type=_ViewSnapshotHeader)
     except msgspec.MsgspecError as error:
-        raise BadSnapshot(f"its first line cannot be read: {error}") from None
+        raise BadViewSnapshot(f"its first line cannot be read: {error}") from None

@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 import structlog
 
-from agent.view.snapshot_file import Saved
+from agent.view.snapshot_file import ViewSnapshot
 from agent.view.state_dir import StateDir
-from agent.view.view import View
+from agent.view.view import AgentView
 from registry_core.blocking import in_thread
 from registry_core.ports import Clock
 
@@ -44,7 +44,7 @@ class SnapshotKeeper:
     def __init__(
         self,
         state: StateDir,
-        view: View,
+        view: AgentView,
         clock: Clock,
         *,
         save_every_s: float = SAVE_EVERY_S,
@@ -85,28 +85,28 @@ class SnapshotKeeper:
             self._dirty.clear()
             return True
         self._dirty.clear()
-        saved = self._view.saved(self._clock.wall())
+        snapshot = self._view.snapshot(self._clock.wall())
         try:
-            write = partial(self._state.write_snapshot, saved)
+            write = partial(self._state.write_snapshot, snapshot)
             await in_thread(write, name="write snapshot", timeout_s=most_s)
         except (OSError, TimeoutError) as error:
-            self._failed(saved, error, most_s)
+            self._failed(snapshot, error, most_s)
             return False
         if self._problem:
             _log.info("snapshot_written_again", path=str(self._state.path))
         self._problem = ""
-        self._saved_at, self._instances = self._clock.wall(), len(saved.instances)
+        self._saved_at, self._instances = self._clock.wall(), len(snapshot.instances)
         self._saves += 1
         return True
 
-    def _failed(self, saved: Saved, error: OSError | TimeoutError, most_s: float) -> None:
+    def _failed(self, snapshot: ViewSnapshot, error: OSError | TimeoutError, most_s: float) -> None:
         self._dirty.set()
         self._failures += 1
         said = getattr(error, "strerror", None) or str(error) or f"it took longer than {most_s:g} s"
         if said != self._problem:
             self._problem = said
             _log.warning(
-                "snapshot_not_written", path=str(self._state.path), instances=len(saved.instances), because=said
+                "snapshot_not_written", path=str(self._state.path), instances=len(snapshot.instances), because=said
             )
 
     def _changed(self, labels: frozenset[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from agent.view.footprint import SERVICE_BYTES, instance_bytes
-from agent.view.lru import Room
+from agent.view.lru import ServiceLru
 from registry_core.domain.catalog import Catalog, Lived, instance_digest, share
 from registry_core.domain.records import Instance
 from registry_core.watch.stage import Absent, Rest, absent_of
@@ -18,11 +18,11 @@ from registry_core.watch.stage import Absent, Rest, absent_of
 class Staging:
     """A stage with the bounds of a view, which prefers what that view holds because it was asked for."""
 
-    def __init__(self, held: Catalog, room: Room) -> None:
-        """`held` and `room` are the view's, and are only read."""
+    def __init__(self, held: Catalog, lru: ServiceLru) -> None:
+        """`held` and `lru` are the view's, and are only read."""
         self._held = held
-        self._places = room
-        self._room = Room(room.limits, room.own)
+        self._places = lru
+        self._lru = ServiceLru(lru.limits, lru.own)
         self._kept: dict[str, list[Lived]] = {}
         self._absent: dict[str, Absent] = {}
         self._digest = 0
@@ -33,7 +33,7 @@ class Staging:
 
     def taken(self) -> tuple[tuple[Lived, ...], Rest]:
         kept = tuple(lived for instances in self._kept.values() for lived in instances)
-        sizes = {label: self._room.size_of(label) for label in self._kept}
+        sizes = {label: self._lru.size_of(label) for label in self._kept}
         return kept, Rest(self._absent, self._digest, sizes)
 
     def _add(self, lived: Lived) -> None:
@@ -48,13 +48,13 @@ class Staging:
         else:
             share(instance)
         self._kept.setdefault(label, []).append(lived)
-        self._room.put(label, (self._room.size_of(label) or SERVICE_BYTES) + instance_bytes(instance))
+        self._lru.put(label, (self._lru.size_of(label) or SERVICE_BYTES) + instance_bytes(instance))
         if self._places.wants(label):
-            self._room.asked(label)
-        while (gone := self._room.give_up()) is not None:
+            self._lru.asked(label)
+        while (gone := self._lru.give_up()) is not None:
             for one in self._kept.pop(gone):
                 self._pass_over(gone, one.instance)
-            self._room.names = len(self._absent)
+            self._lru.names = len(self._absent)
 
     def _pass_over(self, label: str, instance: Instance) -> None:
         self._digest ^= instance_digest(instance)

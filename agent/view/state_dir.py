@@ -18,7 +18,7 @@ import structlog
 from agent.files import replace_file
 from agent.registration.identity import Identity
 from agent.view import snapshot_file
-from agent.view.snapshot_file import BadSnapshot, Saved
+from agent.view.snapshot_file import BadViewSnapshot, ViewSnapshot
 
 SNAPSHOT: Final = "snapshot.jsonl"
 SET_ASIDE: Final = "snapshot.bad"
@@ -68,7 +68,7 @@ class StateDir:
 
     # -- the snapshot
 
-    def read_snapshot(self) -> Saved | None:
+    def read_snapshot(self) -> ViewSnapshot | None:
         """Return the last snapshot, or None when there is none. A damaged one is set aside, with one line."""
         path = self.path / SNAPSHOT
         try:
@@ -78,7 +78,7 @@ class StateDir:
             return None
         except OSError as error:
             _log.warning("snapshot_not_read", because=_said(path, error))
-        except BadSnapshot as error:
+        except BadViewSnapshot as error:
             _log.warning("snapshot_set_aside", file=str(self._set_aside(path)), because=str(error))
         return None
 
@@ -91,9 +91,9 @@ class StateDir:
             return path  # read-only: it stays, and is passed over at the next start as well
         return aside
 
-    def write_snapshot(self, saved: Saved) -> None:
+    def write_snapshot(self, snapshot: ViewSnapshot) -> None:
         """Replace the snapshot. Raises OSError."""
-        replace_file(self.path / SNAPSHOT, snapshot_file.encode(saved))
+        replace_file(self.path / SNAPSHOT, snapshot_file.encode(snapshot))
 
     # -- the identity
 

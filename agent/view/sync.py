@@ -18,13 +18,13 @@ from yarl import URL
 
 from agent.registration.decisions import WATCH_RETRY_FIRST_S, watch_retry_s
 from agent.registries.choice import Trouble, Use
-from agent.registries.client import RegistryClient, Reply, headers_for
+from agent.registries.client import RegistryClient, RegistryReply, headers_for
 from agent.registries.clock import time_of
 from agent.registries.pool import Upstreams
-from agent.registries.probes import Probes, Silent, zone_in
+from agent.registries.probes import RegistryProbes, Silent, zone_in
 from agent.view.acknowledge import Acknowledger
 from agent.view.cache import LossGuard
-from agent.view.view import SYNC_PERIOD_S, Advice, View
+from agent.view.view import SYNC_PERIOD_S, Advice, AgentView
 from registry_core.domain.selection import Random
 from registry_core.ports import Clock
 from registry_core.watch.cursor import Cursor
@@ -49,7 +49,7 @@ class StreamEnded(Exception):
     """Raised when a replica answers with something else than a stream, or ends it."""
 
 
-class Elsewhere(Exception):
+class UpstreamChanged(Exception):
     """Raised when another registry is the one to be used: the stream is left, and nothing has failed."""
 
 
@@ -60,8 +60,8 @@ class WatchSync:
         self,
         session: aiohttp.ClientSession,
         upstreams: Upstreams,
-        probes: Probes,
-        view: View,
+        probes: RegistryProbes,
+        view: AgentView,
         client: RegistryClient,
         *,
         reassert: Callable[[], None],
@@ -106,7 +106,7 @@ class WatchSync:
             try:
                 await self._follow(url)
                 failures, wait_s = 0, WATCH_RETRY_FIRST_S * self._random.random()
-            except Elsewhere:
+            except UpstreamChanged:
                 failures, wait_s = 0, 0.0
             except Exception as error:  # noqa: BLE001 - the top of the loop: the agent answers on, whatever it was
                 failures = 1 if self.connected_to is not None else failures + 1
@@ -191,19 +191,19 @@ class WatchSync:
         raise StreamEnded("the registry ended the stream")
 
     def _acknowledger(self, url: str, watcher: str) -> Acknowledger:
-        async def send(cursor: Cursor) -> Reply:
+        async def send(cursor: Cursor) -> RegistryReply:
             return await self._client.acknowledge(url, watcher, cursor)
 
         # An older registry gives no id, and nobody there waits.
         return Acknowledger(send, lambda: self._view.cursor, self._random, asked=bool(watcher))
 
     async def _mind(self, url: str) -> None:
-        """Raise Elsewhere when another registry is chosen, and Silent when this one does not live any more."""
+        """Raise UpstreamChanged when another registry is chosen, and Silent when this one does not live any more."""
         wait_s = self._doubt_s
         while True:
             self._chosen_anew.clear()
             if self._upstreams.current(Use.WATCH) != url:
-                raise Elsewhere
+                raise UpstreamChanged
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._chosen_anew.wait()

@@ -1,7 +1,7 @@
 """The local view: all that this agent knows of the registry's catalogue, and how sure it is of it.
 
 It takes the changes that the watch brings and answers from memory; which services it has room for stands
-in `holdings.py`. It drops nothing because it could not ask: what a registry says that has just lost its
+in `cache.py`. It drops nothing because it could not ask: what a registry says that has just lost its
 memory is added, and only a registry that knows everybody again may take something away.
 """
 
@@ -14,10 +14,10 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from agent.registries.clock import RegistryClock
-from agent.view.cache import Holdings, LossGuard
+from agent.view.cache import LossGuard, ViewCache
 from agent.view.fallback import Fallback
 from agent.view.lru import ViewLimits
-from agent.view.snapshot_file import Saved
+from agent.view.snapshot_file import ViewSnapshot
 from agent.view.staging import Staging
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Position, Renewed
@@ -27,7 +27,7 @@ from registry_core.domain.names import label_of
 from registry_core.domain.records import InstanceKey, Protocol, Service
 from registry_core.ports import Clock
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.reader import Change, Happened, Heard, Moved, Replaced, Synced
+from registry_core.watch.reader import Happened, Heard, Moved, Replaced, Synced, WatchChange
 from registry_core.watch.stage import transports_of
 
 READY: Final = "ready"
@@ -49,7 +49,7 @@ class Advice(enum.StrEnum):
     RESYNC = "resync"  # the view is not the registry's: read everything anew
 
 
-class View:
+class AgentView:
     """The view of one agent. A `LocalView` for the faces that answer from it."""
 
     def __init__(
@@ -70,8 +70,8 @@ class View:
         self._limits = limits
         self._ttl_s = ttl_s
         self._fallback = fallback if fallback is not None else _NO_FALLBACK
-        self._holdings = Holdings(room, own)
-        self._catalog = self._holdings.catalog
+        self._cache = ViewCache(room, own)
+        self._catalog = self._cache.catalog
         self._quiet: set[str] = set()  # held, and not asked for since the last tidy-up
         # Set by who can do it: asks the registry for a service, and for a sign of life.
         self.fetcher: Callable[[str], asyncio.Future[None] | None] | None = None
@@ -101,39 +101,39 @@ class View:
     @property
     def holds_all(self) -> bool:
         """Whether every service that is known is held."""
-        return not self._holdings.absent
+        return not self._cache.absent
 
     @property
     def bytes(self) -> int:
         """What is held takes so much memory, as measured."""
-        return self._holdings.room.bytes
+        return self._cache.lru.bytes
 
     @property
     def limits(self) -> ViewLimits:
         """The bounds of what is held."""
-        return self._holdings.room.limits
+        return self._cache.lru.limits
 
     @property
     def evictions(self) -> int:
         """Services that gave up their places to others."""
-        return self._holdings.evictions
+        return self._cache.evictions
 
     @property
     def known(self) -> int:
         """The number of services, held or not."""
-        return self._catalog.service_count + len(self._holdings.absent)
+        return self._catalog.service_count + len(self._cache.absent)
 
     def names(self) -> list[str]:
         """Return the names of all services, held or not, sorted."""
-        return self._holdings.names()
+        return self._cache.names()
 
     def labels(self) -> Collection[str]:
         """Return the labels of all services, held or not."""
-        return self._holdings.labels()
+        return self._cache.labels()
 
     def transports(self, label: str) -> frozenset[Protocol]:
         """Return TCP, UDP or both: what the service is reached by."""
-        absent = self._holdings.absent.get(label)
+        absent = self._cache.absent.get(label)
         if absent is not None:
             return absent.transports
         return frozenset().union(*(transports_of(i.instance) for i in self._catalog.lived(label)))
@@ -148,14 +148,14 @@ class View:
             self.refresh()
         found = self._catalog.find(label)
         if found is not None:
-            self._holdings.asked(label)
+            self._cache.asked(label)
             self._quiet.discard(label)
             return found
-        return (self._fallback if self.lacks(label) else self.elsewhere).find(label)
+        return (self._fallback if self.lacks(label) else self.static_services).find(label)
 
     def lacks(self, name: str) -> bool:
         """Whether there is such a service and it is not held."""
-        return label_of(name) in self._holdings.absent
+        return label_of(name) in self._cache.absent
 
     def fetch(self, name: str) -> asyncio.Future[None] | None:
         """Begin to read a service that is lacking; None when it is not, or when nobody can be asked now."""
@@ -171,7 +171,7 @@ class View:
         return self._whole and self.state == READY and self.freshness is not Freshness.EXPIRED
 
     @property
-    def elsewhere(self) -> Fallback:
+    def static_services(self) -> Fallback:
         """What the environment or a file says of services that are not in the view.
 
         Nothing while the view can tell itself that there is no such service.
@@ -185,7 +185,7 @@ class View:
 
     def use_own(self, labels: frozenset[str]) -> None:
         """Hold the services of these labels in any case from now on."""
-        self._holdings.room.use_own(labels)
+        self._cache.lru.use_own(labels)
 
     def located(self, addresses: Mapping[str, tuple[str, ...]]) -> None:
         """Take the addresses of the host names that the fallback has."""
@@ -228,26 +228,26 @@ class View:
 
     # -- what stays over a restart
 
-    def saved(self, wall: float) -> Saved:
+    def snapshot(self, wall: float) -> ViewSnapshot:
         """Return all that is held, to be kept; `wall` is the time now, Unix seconds."""
         catalog = self._catalog
         lived = tuple(Lived(instance, catalog.heartbeat_at(instance.key)) for instance in catalog)
         # Who begins with a part cannot go on by events: it has to be told everything.
         cursor = self.cursor if self.holds_all else Cursor()
-        return Saved(lived, cursor, catalog.digest, wall - self.age_s())
+        return ViewSnapshot(lived, cursor, catalog.digest, wall - self.age_s())
 
-    def restore(self, saved: Saved, wall: float) -> None:
+    def restore(self, snapshot: ViewSnapshot, wall: float) -> None:
         """Begin with what was kept, before anything was heard.
 
         It is taken as expired, whatever its time says: that of a machine whose clock was set means
         nothing, and somebody else has to confirm it. Nothing that is missing is missing for sure.
         """
         staging = self.staging()
-        staging.add(saved.instances)
-        self._holdings.replace(*staging.taken())
-        if self._catalog.digest == saved.digest:
-            self.cursor = saved.cursor
-        age_s = max(wall - saved.confirmed_at, self._limits.stale_s + 1.0)
+        staging.add(snapshot.instances)
+        self._cache.replace(*staging.taken())
+        if self._catalog.digest == snapshot.digest:
+            self.cursor = snapshot.cursor
+        age_s = max(wall - snapshot.confirmed_at, self._limits.stale_s + 1.0)
         self._confirmed_at = self._clock.monotonic() - age_s
         self.loaded = True
         self._tell(frozenset())
@@ -266,24 +266,24 @@ class View:
 
     def staging(self) -> Staging:
         """Return where the parts of a snapshot are held back."""
-        return self._holdings.staging()
+        return self._cache.staging()
 
     def expect(self, label: str) -> None:
         """Take note that a service that is lacking is being read from now on."""
-        self._holdings.expect(label, self.cursor)
+        self._cache.expect(label, self.cursor)
 
     def give_up(self, label: str) -> None:
         """Take note that the reading of a service has ended."""
-        self._holdings.give_up(label)
+        self._cache.give_up(label)
 
     def take(self, label: str, read: Replaced) -> bool:
         """Take a service that was read; return False when it is older than the view, or not what the registry has."""
-        changed = self._holdings.take(label, read.instances, read.cursor, read.digest)
+        changed = self._cache.take(label, read.instances, read.cursor, read.digest)
         if changed:
             self._tell(frozenset(changed))
         return changed is not None
 
-    def apply(self, change: Change) -> Advice:
+    def apply(self, change: WatchChange) -> Advice:
         """Take one change, tell the listeners what it changed, and return what is to be done."""
         self._heard_at = self._clock.monotonic()
         match change:
@@ -295,7 +295,7 @@ class View:
                 advice = Advice.NOTHING
                 self.cursor = cursor
                 self.events += 1
-                changed = self._holdings.apply(event, digest=digest, count=count)
+                changed = self._cache.apply(event, digest=digest, count=count)
                 if changed:
                     self._tell(frozenset(changed))
             case Heard(renewed=renewed):
@@ -316,11 +316,11 @@ class View:
         Ready answers never come here: what a full view did not see asked for has its answers made anew, so
         that the next question tells that somebody asks.
         """
-        self._holdings.reached(self.cursor)
+        self._cache.reached(self.cursor)
         if not self.holds_all and self._quiet:
             self._tell(frozenset(self._quiet))
         self._quiet = set(self._catalog.labels())
-        return self._holdings.wanted_back(most) if self.live else []
+        return self._cache.wanted_back(most) if self.live else []
 
     def tick(self) -> None:
         """Tell the listeners when time alone has changed what answers say. Called about every second."""
@@ -335,16 +335,16 @@ class View:
             (known := self.cursor.at(p.shard)) is not None and known.epoch != p.epoch for p in change.cursor.positions
         )
         if change.state == READY and not new_history:
-            changed = self._holdings.replace(change.instances, change.rest)
+            changed = self._cache.replace(change.instances, change.rest)
             self.loss_guard = None
         else:
-            loss = self._holdings.loss(change.instances, change.rest, self._heard_at)
+            loss = self._cache.loss(change.instances, change.rest, self._heard_at)
             if loss is not None:
                 self.losses_prevented += 1
                 self.loss_guard = loss
-            changed = self._holdings.merge(change.instances, change.rest)
+            changed = self._cache.merge(change.instances, change.rest)
             self._settled_at = self._heard_at + SETTLE_S
-        self._whole = self._holdings.adds_up(change.digest)
+        self._whole = self._cache.adds_up(change.digest)
         self.cursor, self.state = change.cursor, change.state
         self.loaded = self.live = True
         self.snapshots += 1
@@ -356,8 +356,8 @@ class View:
     def _move(self, change: Moved) -> Advice:
         """Take what differs; should the sum not be the registry's, the next signs of life lead to all of it anew."""
         # A registry that does not know everybody does not know either who was taken out.
-        changed = self._holdings.move(change.instances, change.removed if change.state == READY else ())
-        self._whole = self._holdings.adds_up(change.digest)
+        changed = self._cache.move(change.instances, change.removed if change.state == READY else ())
+        self._whole = self._cache.adds_up(change.digest)
         self._settled_at = -math.inf if self._whole else self._heard_at + SETTLE_S
         self.cursor, self.state, self.live = change.cursor, change.state, True
         if changed:
@@ -370,8 +370,8 @@ class View:
         became_ready = change.state == READY and self.state != READY
         self.live = True
         self.state, self._store_age_s = change.state, max(0.0, change.store_age_s)
-        self._whole = self._holdings.adds_up(change.digest)
-        self._holdings.reached(change.cursor)
+        self._whole = self._cache.adds_up(change.digest)
+        self._cache.reached(change.cursor)
         if lost_memory:
             return Advice.REASSERT
         # What was kept over the registry's loss of memory is dropped only now, when it knows everybody.

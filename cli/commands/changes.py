@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 
-class Known(NamedTuple):
+class RememberedInstance(NamedTuple):
     """What is remembered of an instance. `record` is all of it, to see whether anything changed."""
 
     address: str
@@ -25,7 +25,7 @@ class Changes:
 
     def __init__(self) -> None:
         self.cursor = ""
-        self._known: dict[tuple[str, str], Known] = {}
+        self._known: dict[tuple[str, str], RememberedInstance] = {}
         self._parts: list[Any] = []
         self._began = False
 
@@ -89,7 +89,7 @@ class Changes:
             yield f"- {key[0]} {held.address} {why}"
 
 
-def _difference(held: Known, now: Known) -> str:
+def _difference(held: RememberedInstance, now: RememberedInstance) -> str:
     if held.status != now.status:
         return f"{held.status} -> {now.status}"
     if held.suspect != now.suspect:
@@ -101,12 +101,12 @@ def _key(instance: dict[str, Any]) -> tuple[str, str]:
     return instance["service_name"], instance["instance_id"]
 
 
-def _known(instance: dict[str, Any]) -> Known:
+def _known(instance: dict[str, Any]) -> RememberedInstance:
     # The status is compared apart, since it changes by lines of its own; the registration's time says
     # nothing to a reader.
     rest = {k: v for k, v in instance.items() if k not in ("status", "registered_at", "epoch")}
     host = f"[{instance['host']}]" if ":" in instance["host"] else instance["host"]
-    return Known(
+    return RememberedInstance(
         address=f"{host}:{instance['port']}",
         status=instance.get("status", "passing"),
         suspect=bool(instance.get("suspect", False)),

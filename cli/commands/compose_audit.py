@@ -18,7 +18,7 @@ from typing import Final
 
 from cli.compose.auditing import audit
 from cli.compose.errors import ComposeError
-from cli.compose.findings import Severity
+from cli.compose.findings import AuditSeverity
 from cli.compose.reader import read_project
 from cli.compose.report import dot_of, json_of, text_of
 from cli.main import FAILED, OK, USAGE
@@ -59,4 +59,4 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
             print("\n".join(dot_of(found)))
         case _:
             print("\n".join(text_of(found)))
-    return FAILED if found.count(Severity.ERROR) else OK
+    return FAILED if found.count(AuditSeverity.ERROR) else OK

@@ -20,7 +20,7 @@ from cli.compose.errors import ComposeError, Place, printable
 from cli.compose.model import Project
 from cli.compose.outline import NotEditable
 from cli.compose.reader import MAX_FILE_BYTES, project_of
-from cli.compose.replacing import Changed, Held, held, replace
+from cli.compose.replacing import Changed, OriginalFile, held, replace
 from cli.main import FAILED, OK, USAGE
 
 EXIT_CODES: Final = """exit codes:
@@ -37,7 +37,7 @@ class Text(msgspec.Struct, frozen=True):
     """A compose file as text, and what it takes to write it back byte by byte."""
 
     name: str
-    file: Held
+    file: OriginalFile
     text: str
     mark: bytes = b""
 
@@ -75,7 +75,7 @@ def project_with(name: str, text: str, environment: Mapping[str, str]) -> Projec
     return project_of([(name, text.encode())], environment, read)
 
 
-def write(file: Held, data: bytes) -> bool:
+def write(file: OriginalFile, data: bytes) -> bool:
     """Replace a file, unless these are its bytes already; return whether it was written. Raises Changed, OSError."""
     if file.data == data:
         return False

@@ -19,12 +19,12 @@ from typing import Final
 from cli.commands.compose_edit import EXIT_CODES, Text, code_of, difference, opened, project_with, told, write
 from cli.commands.compose_inject import add_recipe, options_of, override_path
 from cli.compose.errors import ComposeError, Place, printable
+from cli.compose.existing import ExistingAgents, agents_with, existing_agents
 from cli.compose.model import Project
 from cli.compose.planning import planned
 from cli.compose.reader import MAX_FILE_BYTES
 from cli.compose.replacing import held
 from cli.compose.rewriting import rewritten
-from cli.compose.standing import Standing, standing_of, standing_with
 
 EPILOG: Final = f"""examples:
   vertice compose rewrite compose.yml --recipe netns       how it would be, before anything is done
@@ -69,27 +69,27 @@ def _rewrite(arguments: argparse.Namespace, environment: Mapping[str, str]) -> i
     for change in outcome.changes:
         if change.why:
             print(f"mended: {change}", file=sys.stderr)
-    for kept in outcome.kept:
-        print(f"kept: {kept}", file=sys.stderr)
+    for unchanged in outcome.unchanged:
+        print(f"kept: {unchanged}", file=sys.stderr)
     done = "written" if arguments.write or arguments.output is not None else "nothing was written"
-    count = f"{len(outcome.changes)} addresses to names, {len(outcome.kept)} left as they are"
+    count = f"{len(outcome.changes)} addresses to names, {len(outcome.unchanged)} left as they are"
     print(f"{printable(file.name)}: {count}; {done}", file=sys.stderr)
-    return code_of(complete=not outcome.kept)
+    return code_of(complete=not outcome.unchanged)
 
 
-def _standing(arguments: argparse.Namespace, file: Text, project: Project) -> Standing:
+def _standing(arguments: argparse.Namespace, file: Text, project: Project) -> ExistingAgents:
     """Return which agents there are, or would be. Raises ComposeError when there are none."""
     if arguments.recipe is not None:
         options = options_of(arguments)
-        return standing_with(planned(project, options).sidecars, options.recipe)
-    standing = standing_of(file.text)
+        return agents_with(planned(project, options).sidecars, options.recipe)
+    agents = existing_agents(file.text)
     override: Path = arguments.override or override_path(arguments.file)
-    if not standing.ports and (arguments.override is not None or override.exists()):
-        standing = standing_of(opened(override).text)
-    if not standing.ports:
+    if not agents.ports and (arguments.override is not None or override.exists()):
+        agents = existing_agents(opened(override).text)
+    if not agents.ports:
         raise ComposeError(
             f"there are no agents in it, nor in {override}: run `vertice compose inject` first, or say --recipe",
             code="no-agents",
             place=Place(file.name),
         )
-    return standing
+    return agents

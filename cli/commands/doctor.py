@@ -18,7 +18,7 @@ from typing import Final
 from cli.client import add_agent_flag, agent_url
 from cli.doctor.catalogue import findings
 from cli.doctor.examination import examine
-from cli.doctor.finding import Severity
+from cli.doctor.finding import DoctorSeverity
 from cli.doctor.machine import ROOT
 from cli.doctor.report import report_json, report_text
 from cli.main import FAILED, OK
@@ -63,5 +63,5 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
         colours = sys.stdout.isatty() and "NO_COLOR" not in environment
         width = shutil.get_terminal_size((WIDTH, 0)).columns
         print(report_text(found, width=min(width, WIDTH), verbose=arguments.verbose, colours=colours))
-    bad = (Severity.ERROR, Severity.WARNING) if arguments.strict else (Severity.ERROR,)
+    bad = (DoctorSeverity.ERROR, DoctorSeverity.WARNING) if arguments.strict else (DoctorSeverity.ERROR,)
     return FAILED if any(finding.severity in bad for finding in found) else OK

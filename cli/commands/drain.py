@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
-from cli.client import Answer, Unreachable, add_agent_flag, agent_url, ask
+from cli.client import HttpResponse, Unreachable, add_agent_flag, agent_url, ask
 from cli.commands.resolve import exit_code
 from cli.main import EXIT_CODES, FAILED, OK
 
@@ -102,7 +102,7 @@ def _name(one: Any) -> str:
     return f"{one['service_name']}/{one['instance_id']}"
 
 
-def _refused(answer: Answer) -> int:
+def _refused(answer: HttpResponse) -> int:
     print(f"vertice: {answer.message}", file=sys.stderr)
     return exit_code(answer)
 

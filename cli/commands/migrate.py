@@ -20,7 +20,7 @@ from cli.client import TOKEN, Unreachable, add_registry_flag, ask, credentials, 
 from cli.commands.compose_audit import add_files
 from cli.compose.auditing import audit
 from cli.compose.errors import ComposeError
-from cli.compose.progress import Held, progress_of, status_json, status_text
+from cli.compose.progress import RegisteredInstance, progress_of, status_json, status_text
 from cli.compose.reader import read_project
 from cli.compose.waves import PILOT, WAVE_SIZE, By, plan_json, plan_text, waves_of
 from cli.main import OK, USAGE
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
     return OK
 
 
-def _held(url: str, headers: Mapping[str, str]) -> list[Held]:
+def _held(url: str, headers: Mapping[str, str]) -> list[RegisteredInstance]:
     """Return what the registry holds. Raises Unreachable when it does not answer, or may not know everything."""
     answer = ask("GET", url, "/catalog", headers, timeout_s=ANSWER_S, most_bytes=MAX_ANSWER_BYTES)
     if answer.status != 200:
@@ -105,4 +105,4 @@ def _held(url: str, headers: Mapping[str, str]) -> list[Held]:
         age = f"{catalog.store_age_s:.0f} s"
         print(f"vertice: the registry cannot reach its store: this is as of {age} ago", file=sys.stderr)
     well = (Status.PASSING, Status.WARNING)
-    return [Held(view.service_name, view.status in well) for view in catalog.instances]
+    return [RegisteredInstance(view.service_name, view.status in well) for view in catalog.instances]

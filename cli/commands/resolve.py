@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
-from cli.client import Answer, Unreachable, add_agent_flag, agent_url, get, warn_of_age
+from cli.client import HttpResponse, Unreachable, add_agent_flag, agent_url, get, warn_of_age
 from cli.main import EXIT_CODES, FAILED, NOT_FOUND, OK, USAGE
 
 FORMATS: Final = ("url", "hostport", "json")
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def exit_code(answer: Answer) -> int:
+def exit_code(answer: HttpResponse) -> int:
     """Return the exit code for an answer that is an error."""
     if answer.status == HTTPStatus.NOT_FOUND:
         return NOT_FOUND

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from cli.client import Answer, Unreachable, connect, reason
-from cli.commands.snapshot_file import Record
-from registry_core.domain.restoration import Outcome, what
+from cli.client import HttpResponse, Unreachable, connect, reason
+from cli.commands.snapshot_file import SnapshotFileRecord
+from registry_core.domain.restoration import RestoreOutcome, what
 from registry_core.errors import VerticeError
 
 WORKERS: Final = 16
@@ -39,7 +39,7 @@ class GaveUp(VerticeError):
 class Tally(msgspec.Struct):
     """What became of the records. What is refused is told by a line each, in the order of the file."""
 
-    outcomes: dict[Outcome, int]
+    outcomes: dict[RestoreOutcome, int]
     conflicts: list[str]
     refusals: list[str]
 
@@ -55,7 +55,7 @@ class _Work:
     def __init__(
         self,
         url: str,
-        records: Sequence[Record],
+        records: Sequence[SnapshotFileRecord],
         headers: Mapping[str, str],
         *,
         dry_run: bool,
@@ -65,16 +65,16 @@ class _Work:
         self.path = f"{urlsplit(url).path}/restore{'?dry_run=true' if dry_run else ''}"
         self.headers = {"Content-Type": "application/json", **headers}
         self.pauses_s = pauses_s
-        self.waiting: queue.SimpleQueue[tuple[int, Record]] = queue.SimpleQueue()
+        self.waiting: queue.SimpleQueue[tuple[int, SnapshotFileRecord]] = queue.SimpleQueue()
         for item in enumerate(records):
             self.waiting.put(item)
-        self.answers: dict[int, Answer] = {}
+        self.answers: dict[int, HttpResponse] = {}
         self.stop = threading.Event()
 
 
 def restore(
     url: str,
-    records: Sequence[Record],
+    records: Sequence[SnapshotFileRecord],
     headers: Mapping[str, str],
     *,
     dry_run: bool,
@@ -117,7 +117,7 @@ def _send_all(work: _Work) -> None:
         connection.close()
 
 
-def _send(work: _Work, connection: http.client.HTTPConnection, body: bytes) -> Answer | None:
+def _send(work: _Work, connection: http.client.HTTPConnection, body: bytes) -> HttpResponse | None:
     """Return the answer to one record, or None when everything is to stop. Raises GaveUp."""
     problem = ""
     for pause_s in (*work.pauses_s, None):
@@ -125,7 +125,7 @@ def _send(work: _Work, connection: http.client.HTTPConnection, body: bytes) -> A
         try:
             connection.request("POST", work.path, body, work.headers)
             response = connection.getresponse()
-            answer = Answer(response.status, response.headers, response.read(MAX_ANSWER_BYTES))
+            answer = HttpResponse(response.status, response.headers, response.read(MAX_ANSWER_BYTES))
         except (OSError, http.client.HTTPException) as error:
             connection.close()  # it opens anew by itself
             problem = f"nobody answers at {work.url}: {reason(error)}"
@@ -143,7 +143,7 @@ def _send(work: _Work, connection: http.client.HTTPConnection, body: bytes) -> A
     raise GaveUp(problem)
 
 
-def _check(answer: Answer, url: str) -> None:
+def _check(answer: HttpResponse, url: str) -> None:
     """Raises GaveUp for what the next record would be answered, too."""
     if answer.status in (401, 403):
         raise GaveUp(answer.message)
@@ -151,13 +151,13 @@ def _check(answer: Answer, url: str) -> None:
         raise GaveUp(f"{url} takes no snapshots: is it a registry, and as new as this program? ({answer.message})")
 
 
-def _tally(records: Sequence[Record], answers: Mapping[int, Answer]) -> Tally:
-    tally = Tally(dict.fromkeys(Outcome, 0), [], [])
+def _tally(records: Sequence[SnapshotFileRecord], answers: Mapping[int, HttpResponse]) -> Tally:
+    tally = Tally(dict.fromkeys(RestoreOutcome, 0), [], [])
     for number in sorted(answers):
         answer, called = answers[number], what(records[number].instance)
         if answer.status == 200:
             try:
-                tally.outcomes[Outcome(answer.json()["status"])] += 1
+                tally.outcomes[RestoreOutcome(answer.json()["status"])] += 1
             except (Unreachable, KeyError, TypeError, ValueError):
                 raise GaveUp("what answers is no registry") from None
         elif answer.status == 409:

@@ -17,15 +17,15 @@ from typing import Any, Final
 
 import msgspec
 
-from cli.client import Answer, Unreachable, add_registry_flag, ask, credentials, registry_url
+from cli.client import HttpResponse, Unreachable, add_registry_flag, ask, credentials, registry_url
 from cli.commands import snapshot_file
 from cli.commands.restoring import GaveUp, Tally, restore
-from cli.commands.snapshot_file import BadSnapshot, Header, Record
+from cli.commands.snapshot_file import BadSnapshotFile, SnapshotFileHeader, SnapshotFileRecord
 from cli.main import EXIT_CODES, FAILED, OK, USAGE
 from registry_core.api.schemas import CatalogView, InstanceView
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.records import Instance
-from registry_core.domain.restoration import Outcome
+from registry_core.domain.restoration import RestoreOutcome
 
 # A snapshot of an older store is complete all the same; it is said that it is old.
 OLD_S: Final = 10.0
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
         if arguments.action == "save":
             return _save(arguments.file, url, headers, may_be_empty=arguments.allow_empty)
         return _restore(arguments.file, url, headers, dry_run=arguments.dry_run)
-    except BadSnapshot as error:
+    except BadSnapshotFile as error:
         print(f"vertice: {error}", file=sys.stderr)
         return USAGE
     except (Unreachable, GaveUp, Incomplete) as error:
@@ -85,7 +85,7 @@ def _save(path: Path, url: str, headers: Mapping[str, str], *, may_be_empty: boo
     catalog = _whole(answer, url)
     if not catalog.instances and not may_be_empty:
         raise Incomplete(f"nothing is registered at {url}, and nothing was written (--allow-empty writes it)")
-    header = Header(
+    header = SnapshotFileHeader(
         count=len(catalog.instances),
         saved_at=datetime.now(UTC).isoformat(timespec="seconds"),
         source=url,
@@ -93,7 +93,7 @@ def _save(path: Path, url: str, headers: Mapping[str, str], *, may_be_empty: boo
         cursor=catalog.cursor,
         digest=catalog.digest,
     )
-    snapshot_file.write(path, header, [_fields(view, Record) for view in catalog.instances])
+    snapshot_file.write(path, header, [_fields(view, SnapshotFileRecord) for view in catalog.instances])
     if catalog.store_age_s is not None and catalog.store_age_s > OLD_S:
         print(
             f"vertice: the registry cannot reach its store: this is as of {catalog.store_age_s:.0f} s ago",
@@ -103,7 +103,7 @@ def _save(path: Path, url: str, headers: Mapping[str, str], *, may_be_empty: boo
     return OK
 
 
-def _whole(answer: Answer, url: str) -> CatalogView:
+def _whole(answer: HttpResponse, url: str) -> CatalogView:
     """Return the catalogue that was answered. Raises Incomplete when it may not be all there is."""
     if answer.status != 200:
         raise Incomplete(f"{answer.message}: nothing was written")
@@ -146,8 +146,8 @@ def _restore(path: Path, url: str, headers: Mapping[str, str], *, dry_run: bool)
 
 def _summary(tally: Tally, count: int, *, dry_run: bool) -> str:
     return (
-        f"{'would restore' if dry_run else 'restored'} {tally.outcomes[Outcome.RESTORED]} of {count}: "
-        f"{tally.outcomes[Outcome.PRESENT]} are there already, "
-        f"{tally.outcomes[Outcome.NEWER]} have a newer owner there, "
+        f"{'would restore' if dry_run else 'restored'} {tally.outcomes[RestoreOutcome.RESTORED]} of {count}: "
+        f"{tally.outcomes[RestoreOutcome.PRESENT]} are there already, "
+        f"{tally.outcomes[RestoreOutcome.NEWER]} have a newer owner there, "
         f"{len(tally.conflicts)} conflict, {len(tally.refusals)} are refused"
     )

@@ -33,11 +33,11 @@ _RULES: Final = Rules(min_port=1)
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-class BadSnapshot(VerticeError):
+class BadSnapshotFile(VerticeError):
     """Raised when a file is no whole, unchanged snapshot; its text is one line."""
 
 
-class Header(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class SnapshotFileHeader(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The first line."""
 
     format: str = FORMAT
@@ -51,7 +51,7 @@ class Header(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     checksum: str = ""
 
 
-class Record(RestoreBody, kw_only=True, forbid_unknown_fields=True):
+class SnapshotFileRecord(RestoreBody, kw_only=True, forbid_unknown_fields=True):
     """One line below: what is brought back, and for people how it was."""
 
     suspect: bool
@@ -69,11 +69,11 @@ class Record(RestoreBody, kw_only=True, forbid_unknown_fields=True):
         return RestoreBody(**{field: getattr(self, field) for field in RestoreBody.__struct_fields__})
 
 
-class Saved(NamedTuple):
+class SnapshotFile(NamedTuple):
     """What a file holds."""
 
-    header: Header
-    records: list[Record]
+    header: SnapshotFileHeader
+    records: list[SnapshotFileRecord]
 
 
 class _Format(msgspec.Struct):
@@ -83,7 +83,7 @@ class _Format(msgspec.Struct):
     version: int = 0
 
 
-def write(path: Path, header: Header, records: Sequence[Record]) -> None:
+def write(path: Path, header: SnapshotFileHeader, records: Sequence[SnapshotFileRecord]) -> None:
     """Write a snapshot to `path`, readable by its owner alone: all of it, or what was there stays.
 
     Raises OSError. A symbolic link is followed; what is there and no file (a device, a pipe) is refused.
@@ -97,28 +97,28 @@ def write(path: Path, header: Header, records: Sequence[Record]) -> None:
     replace_file(path, (line + b"\n" for line in (_ENCODER.encode(header), *lines)))
 
 
-def read(path: Path) -> Saved:
-    """Return what `path` holds, when all of it is good. Raises BadSnapshot, and OSError."""
+def read(path: Path) -> SnapshotFile:
+    """Return what `path` holds, when all of it is good. Raises BadSnapshotFile, and OSError."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there" if not path.exists() else f"{path} is no file")
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
-        raise BadSnapshot(f"{path}: {size} bytes are more than a snapshot has, which is {MAX_FILE_BYTES}")
+        raise BadSnapshotFile(f"{path}: {size} bytes are more than a snapshot has, which is {MAX_FILE_BYTES}")
     try:
         return _read(path.read_bytes())
-    except BadSnapshot as error:
-        raise BadSnapshot(f"{path}: {error}") from None
+    except BadSnapshotFile as error:
+        raise BadSnapshotFile(f"{path}: {error}") from None
 
 
-def _read(data: bytes) -> Saved:
+def _read(data: bytes) -> SnapshotFile:
     first, *lines = data.split(b"\n")
     header = _header(first)
     ended = lines[-1:] == [b""]
     lines = lines[:-1] if ended else lines
     if len(lines) != header.count or not ended:
         cut = "it was cut short" if len(lines) <= header.count else "something was added"
-        raise BadSnapshot(f"line 1: count: {header.count} lines should follow, {len(lines)} do: {cut}")
-    records: list[Record] = []
+        raise BadSnapshotFile(f"line 1: count: {header.count} lines should follow, {len(lines)} do: {cut}")
+    records: list[SnapshotFileRecord] = []
     seen: dict[tuple[str, str], int] = {}
     names: dict[str, tuple[str, int]] = {}
     for number, line in enumerate(lines, start=2):
@@ -126,53 +126,55 @@ def _read(data: bytes) -> Saved:
         key = record.instance.key
         earlier = seen.setdefault((key.label, key.instance_id), number)
         if earlier != number:
-            raise BadSnapshot(f"line {number}: instance_id: {what(record.instance)} stands in line {earlier} already")
+            raise BadSnapshotFile(
+                f"line {number}: instance_id: {what(record.instance)} stands in line {earlier} already"
+            )
         name, at = names.setdefault(key.label, (record.service_name, number))
         if name != record.service_name:
-            raise BadSnapshot(
+            raise BadSnapshotFile(
                 f"line {number}: service_name: {record.service_name!r} and {name!r} of line {at} are one name in DNS"
             )
         records.append(record)
     if header.checksum != _checksum(msgspec.structs.replace(header, checksum=""), lines):
-        raise BadSnapshot("line 1: checksum: it is that of other lines: the file was changed after it was saved")
-    return Saved(header, records)
+        raise BadSnapshotFile("line 1: checksum: it is that of other lines: the file was changed after it was saved")
+    return SnapshotFile(header, records)
 
 
-def _header(line: bytes) -> Header:
+def _header(line: bytes) -> SnapshotFileHeader:
     try:
         known = msgspec.json.decode(line[:MAX_LINE_BYTES], type=_Format)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         known = _Format()
     if known.format != FORMAT:
-        raise BadSnapshot(f"line 1: format: it is no snapshot of a registry (example: {FORMAT})")
+        raise BadSnapshotFile(f"line 1: format: it is no snapshot of a registry (example: {FORMAT})")
     if known.version != VERSION:
-        raise BadSnapshot(f"line 1: version: {known.version} is not known to this program (example: {VERSION})")
+        raise BadSnapshotFile(f"line 1: version: {known.version} is not known to this program (example: {VERSION})")
     try:
-        return decode(line, Header)
+        return decode(line, SnapshotFileHeader)
     except ValidationError as error:
         raise _bad(1, error) from None
 
 
-def _record(number: int, line: bytes) -> Record:
+def _record(number: int, line: bytes) -> SnapshotFileRecord:
     if len(line) > MAX_LINE_BYTES:
-        raise BadSnapshot(f"line {number}: it has {len(line)} bytes, and at most {MAX_LINE_BYTES} are one record")
+        raise BadSnapshotFile(f"line {number}: it has {len(line)} bytes, and at most {MAX_LINE_BYTES} are one record")
     try:
-        record = decode(line, Record)
+        record = decode(line, SnapshotFileRecord)
         checked_record(record.instance, _RULES)
     except ValidationError as error:
         raise _bad(number, error) from None
     return record
 
 
-def _bad(number: int, error: ValidationError) -> BadSnapshot:
+def _bad(number: int, error: ValidationError) -> BadSnapshotFile:
     if error.field in (None, "body"):
-        return BadSnapshot(f"line {number}: it is not a JSON object of this kind")
+        return BadSnapshotFile(f"line {number}: it is not a JSON object of this kind")
     found = "" if error.provided is None else f", not {str(error.provided)[:60]!r}"
     example = "" if error.example is None else f" (example: {error.example})"
-    return BadSnapshot(f"line {number}: {error.field}: {error.message}{found}{example}")
+    return BadSnapshotFile(f"line {number}: {error.field}: {error.message}{found}{example}")
 
 
-def _checksum(header: Header, lines: Sequence[bytes]) -> str:
+def _checksum(header: SnapshotFileHeader, lines: Sequence[bytes]) -> str:
     checksum = hashlib.sha256(_ENCODER.encode(header) + b"\n")
     for line in lines:
         checksum.update(line + b"\n")

@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 
 from cli.client import (
     MAX_ANSWER_BYTES,
-    Answer,
+    HttpResponse,
     Unreachable,
     add_registry_flag,
     connect,
@@ -51,10 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_registry_flag(parser)
 
 
-class Refused(Exception):
+class WatchRefused(Exception):
     """Raised when the registry answers, and the answer is no."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: HttpResponse) -> None:
         super().__init__(answer.message)
         self.answer = answer
 
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
                     connected, wait_s = True, RETRY_FIRST_S
                 show(raw, changes, as_json=arguments.json)
             problem = "the stream ended"
-        except Refused as error:
+        except WatchRefused as error:
             if error.answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 print(f"vertice: {error}", file=sys.stderr)
                 return USAGE
@@ -90,14 +90,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def lines(base_url: str, cursor: str, service: str) -> Iterator[dict[str, Any]]:
-    """Return the lines of one stream until it ends. Raises Unreachable, or Refused."""
+    """Return the lines of one stream until it ends. Raises Unreachable, or WatchRefused."""
     query = urlencode({name: value for name, value in (("cursor", cursor), ("service", service)) if value})
     connection = connect(base_url, SILENCE_S)
     try:
         connection.request("GET", f"{urlsplit(base_url).path}/watch" + (f"?{query}" if query else ""))
         response = connection.getresponse()
         if response.status != HTTPStatus.OK:
-            raise Refused(Answer(response.status, response.headers, response.read(MAX_ANSWER_BYTES)))
+            raise WatchRefused(HttpResponse(response.status, response.headers, response.read(MAX_ANSWER_BYTES)))
         while raw := response.readline(MAX_LINE_BYTES):
             if not raw.endswith(b"\n"):
                 return  # cut in the middle: the cursor leads back to before it

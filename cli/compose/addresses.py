@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from cli.compose.errors import Place
-from cli.compose.model import EnvEntry, Service
+from cli.compose.model import ComposeService, EnvEntry
 
 MAX_VALUE_LENGTH: Final = 4096
 _HOST: Final = r"(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*)"
@@ -73,7 +73,7 @@ DEFAULT_PORTS: Final = {
 _NO_HOSTS: Final = frozenset({"unix", "file", "sqlite", "arn", "urn", "data"})
 
 
-class Address(msgspec.Struct, frozen=True):
+class HardCodedAddress(msgspec.Struct, frozen=True):
     """A host, and mostly a port, that somebody wrote down.
 
     `variable` is where: a variable's name, or `command`. `port` None: none is given, and the scheme has none
@@ -107,13 +107,13 @@ class Located(NamedTuple):
 
     start: int
     end: int
-    address: Address
+    address: HardCodedAddress
 
 
-def addresses_of(service: Service, is_known: Callable[[str], bool]) -> list[Address]:
+def addresses_of(service: ComposeService, is_known: Callable[[str], bool]) -> list[HardCodedAddress]:
     """Return the addresses that a service is given, in order. `is_known`: whether anybody has such a name."""
     variables = {entry.name: entry for entry in service.environment}
-    found: list[Address] = []
+    found: list[HardCodedAddress] = []
     for entry in service.environment:
         if entry.value:
             found += _in_variable(entry, variables, is_known)
@@ -124,7 +124,7 @@ def addresses_of(service: Service, is_known: Callable[[str], bool]) -> list[Addr
     return list(dict.fromkeys(found))
 
 
-def with_port_or_scheme(text: str, variable: str, place: Place) -> Iterator[Address]:
+def with_port_or_scheme(text: str, variable: str, place: Place) -> Iterator[HardCodedAddress]:
     """Return what in a text is a URL or `host:port`, each host of a list on its own."""
     return (located.address for located in located_in(text, variable, place))
 
@@ -144,11 +144,13 @@ def located_in(text: str, variable: str, place: Place) -> Iterator[Located]:
             continue
         port = match.groupdict().get("port")
         number = int(port) if port else DEFAULT_PORTS.get(scheme)
-        address = Address(variable, place, match["host"], number, scheme, bool(port))
+        address = HardCodedAddress(variable, place, match["host"], number, scheme, bool(port))
         yield Located(match.start("host"), match.end(), address)
 
 
-def _in_variable(entry: EnvEntry, variables: dict[str, EnvEntry], is_known: Callable[[str], bool]) -> Iterator[Address]:
+def _in_variable(
+    entry: EnvEntry, variables: dict[str, EnvEntry], is_known: Callable[[str], bool]
+) -> Iterator[HardCodedAddress]:
     name, value = entry.name.upper(), (entry.value or "").strip()
     if name in _OWN or value in _ANY_ADDRESS:
         return
@@ -167,23 +169,23 @@ def _in_variable(entry: EnvEntry, variables: dict[str, EnvEntry], is_known: Call
             if _BARE.fullmatch(host) and not host.isdigit():
                 yield _host_and_port(entry, host, variables)
     elif said and is_known(value):
-        yield Address(entry.name, entry.place, value, None, port_written=False)
+        yield HardCodedAddress(entry.name, entry.place, value, None, port_written=False)
 
 
-def _host_and_port(entry: EnvEntry, host: str, variables: dict[str, EnvEntry]) -> Address:
+def _host_and_port(entry: EnvEntry, host: str, variables: dict[str, EnvEntry]) -> HardCodedAddress:
     """Return the address of `X_HOST` with the port of `X_PORT`, if there is such a variable."""
     stem = entry.name[: len(entry.name) - len(entry.name.rpartition("_")[2])]
     for name in (f"{stem}PORT", f"{stem}port"):
         port = variables.get(name)
         if stem and port is not None and _NUMBER.fullmatch((port.value or "").strip()):
             number = int((port.value or "").strip())
-            return Address(
+            return HardCodedAddress(
                 entry.name, entry.place, host, number, port_written=False, port_variable=name, port_place=port.place
             )
-    return Address(entry.name, entry.place, host, None, port_written=False)
+    return HardCodedAddress(entry.name, entry.place, host, None, port_written=False)
 
 
-def hosts_and_ports(environment: Iterable[EnvEntry]) -> Iterator[Address]:
+def hosts_and_ports(environment: Iterable[EnvEntry]) -> Iterator[HardCodedAddress]:
     """Return whatever in an environment is written as a URL or as host:port, whether it is meant as one or not."""
     for entry in environment:
         yield from with_port_or_scheme(entry.value or "", entry.name, entry.place)

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import msgspec
 
 from cli.compose.errors import ComposeError
-from cli.compose.findings import Finding, Severity
+from cli.compose.findings import AuditFinding, AuditSeverity
 from cli.compose.graph import Edge, Graph, components
 from cli.compose.judging import Judge, Judged
-from cli.compose.model import Project, Service
+from cli.compose.model import ComposeService, Project
 from cli.compose.naming import Meant
 from cli.compose.sidecars import without_agents
 from registry_core.domain.names import check_service_name, label_of
@@ -28,10 +28,10 @@ class Audit(msgspec.Struct, frozen=True):
 
     project: Project
     addresses: tuple[Judged, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[AuditFinding, ...]
     graph: Graph
 
-    def count(self, severity: Severity) -> int:
+    def count(self, severity: AuditSeverity) -> int:
         """Return how many findings weigh so much."""
         return sum(f.severity is severity for f in self.findings)
 
@@ -57,63 +57,63 @@ def audit(project: Project) -> Audit:
     return Audit(project, tuple(addresses), tuple(dict.fromkeys(findings)), graph_of(project, addresses))
 
 
-def _of_the_file(problems: tuple[ComposeError, ...]) -> Iterator[Finding]:
+def _of_the_file(problems: tuple[ComposeError, ...]) -> Iterator[AuditFinding]:
     for problem in problems:
         if problem.code not in TOLERATED:
             raise problem
-        yield Finding(problem.code, problem.service or "", problem.place, problem.message)
+        yield AuditFinding(problem.code, problem.service or "", problem.place, problem.message)
 
 
-def _unset(service: Service, judged: set[str]) -> Iterator[Finding]:
+def _unset(service: ComposeService, judged: set[str]) -> Iterator[AuditFinding]:
     for entry in service.environment:
         if entry.unset and entry.name not in judged and ("://" in entry.raw or entry.name.upper().endswith("_URL")):
             names = ", ".join(name for name in entry.unset if name)
             if names:
-                yield Finding("unset-variable", service.name, entry.place, f"{names} has no value", entry.name)
+                yield AuditFinding("unset-variable", service.name, entry.place, f"{names} has no value", entry.name)
 
 
-def _of_one(service: Service, judge: Judge) -> Iterator[Finding]:
+def _of_one(service: ComposeService, judge: Judge) -> Iterator[AuditFinding]:
     """Return what is wrong with a service by itself."""
     check = service.healthcheck
     listening = judge.listening[service.name]
     if check is None or check.disabled:
         why = "it has no health check" if check is None else "its health check is switched off"
-        yield Finding("no-healthcheck", service.name, service.place, why)
+        yield AuditFinding("no-healthcheck", service.name, service.place, why)
     elif check.port is not None and listening.declared and not listening.is_declared(check.port):
         right = next((d[0] for d in listening.declared), None)
         message = f"its health check asks port {check.port}, and it declares {listening.text}"
-        yield Finding("health-port", service.name, check.place, message, "healthcheck", str(right))
+        yield AuditFinding("health-port", service.name, check.place, message, "healthcheck", str(right))
     try:
         check_service_name(service.name)
     except ValidationError as error:
-        yield Finding("bad-name", service.name, service.place, error.message)
+        yield AuditFinding("bad-name", service.name, service.place, error.message)
     replicas = service.replicas or "1"
     if replicas.isascii() and replicas.isdigit() and int(replicas) > 1:
         for port in service.ports:
             if port.published and len(port.published) < int(replicas):
                 message = f"it has {replicas} replicas, and publishes {port.raw}"
-                yield Finding("replicas-host-port", service.name, port.place, message)
+                yield AuditFinding("replicas-host-port", service.name, port.place, message)
 
 
-def _names(project: Project) -> Iterator[Finding]:
-    spelled: dict[str, Service] = {}
-    containers: dict[str, Service] = {}
+def _names(project: Project) -> Iterator[AuditFinding]:
+    spelled: dict[str, ComposeService] = {}
+    containers: dict[str, ComposeService] = {}
     for service in project.services.values():
         twin = spelled.setdefault(label_of(service.name), service)
         if twin is not service:
             message = f"it and {twin.name} ({twin.place}) are one name in DNS"
-            yield Finding("dns-clash", service.name, service.place, message, target=twin.name)
+            yield AuditFinding("dns-clash", service.name, service.place, message, target=twin.name)
         if service.container_name is not None:
             twin = containers.setdefault(service.container_name, service)
             if twin is not service:
                 place = service.places.get("container_name", service.place)
                 message = f"its container is called {service.container_name}, as that of {twin.name} is"
-                yield Finding("container-name-twice", service.name, place, message, target=twin.name)
+                yield AuditFinding("container-name-twice", service.name, place, message, target=twin.name)
 
 
-def _host_ports(project: Project) -> Iterator[Finding]:
+def _host_ports(project: Project) -> Iterator[AuditFinding]:
     """Return who publishes a port of the host that another publishes, on the same address or on all of them."""
-    taken: dict[tuple[str, int], dict[str, Service]] = {}
+    taken: dict[tuple[str, int], dict[str, ComposeService]] = {}
     for service in project.services.values():
         for port in service.ports:
             # `3000-3005:80` takes any one of six: which, nobody knows beforehand.
@@ -126,13 +126,13 @@ def _host_ports(project: Project) -> Iterator[Finding]:
                         set(service.profiles) & set(holder.profiles)
                     )
                     message = f"it publishes port {published} of the host, as {holder.name} does"
-                    yield Finding(
+                    yield AuditFinding(
                         "shared-host-port", service.name, port.place, message, target=holder.name, lighter=apart
                     )
                 held.setdefault(ip, service)
 
 
-def _dependencies(project: Project) -> Iterator[Finding]:
+def _dependencies(project: Project) -> Iterator[AuditFinding]:
     needs: dict[str, list[str]] = {}
     for service in project.services.values():
         needs[service.name] = []
@@ -141,12 +141,12 @@ def _dependencies(project: Project) -> Iterator[Finding]:
                 needs[service.name].append(dependency.name)
             elif dependency.required:
                 message = f"it depends on {dependency.name}, and there is no such service"
-                yield Finding("depends-missing", service.name, dependency.place, message, target=dependency.name)
+                yield AuditFinding("depends-missing", service.name, dependency.place, message, target=dependency.name)
     for group in components(needs):
         if len(group) > 1 or group[0] in needs[group[0]]:
             first = project.services[group[0]]
             message = f"these wait for each other: {', '.join(group[:10])}"
-            yield Finding("depends-cycle", first.name, first.places.get("depends_on", first.place), message)
+            yield AuditFinding("depends-cycle", first.name, first.places.get("depends_on", first.place), message)
 
 
 def graph_of(project: Project, addresses: list[Judged]) -> Graph:

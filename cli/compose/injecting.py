@@ -13,7 +13,7 @@ from typing import Any, Final
 from cli.compose import splice
 from cli.compose.errors import ComposeError
 from cli.compose.outline import NotEditable, Outline, Shape, Spot, outline_of
-from cli.compose.sidecars import LABEL, SHARED, Additions, Options, Recipe, Sidecar, additions, shared_entries
+from cli.compose.sidecars import LABEL, SHARED, Additions, Options, Recipe, SidecarSpec, additions, shared_entries
 from cli.compose.tree import Mapping, Node, Scalar, tree_of
 
 # The first words of a file that may be written over, because it was written by us.
@@ -28,7 +28,7 @@ class NotTheSame(NotEditable):
     """Raised when an edited text would not be what it was to be; nothing of it is used."""
 
 
-def injected(text: str, sidecars: list[Sidecar], options: Options) -> str:
+def injected(text: str, sidecars: list[SidecarSpec], options: Options) -> str:
     """Return a compose file's text with these sidecars and no others. Raises NotEditable and ComposeError."""
     base = ejected(text)
     if not sidecars:
@@ -65,7 +65,7 @@ def ejected(text: str) -> str:
     return base
 
 
-def override_text(sidecars: list[Sidecar], options: Options, name: str, output: str) -> str:
+def override_text(sidecars: list[SidecarSpec], options: Options, name: str, output: str) -> str:
     """Return an override file for the compose file called `name`, to be written to `output`.
 
     Raises NotTheSame when it would not read as it is meant.
@@ -85,7 +85,7 @@ def override_text(sidecars: list[Sidecar], options: Options, name: str, output: 
     return text
 
 
-def _override_expected(sidecars: list[Sidecar], options: Options) -> dict[str, Any]:
+def _override_expected(sidecars: list[SidecarSpec], options: Options) -> dict[str, Any]:
     added = additions(sidecars, options, anchors=False)
     found: dict[str, Any] = {"services": {**_texts(added.entries), **_texts(added.services)}}
     if options.recipe is not Recipe.HOST:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import msgspec
 
-from cli.compose.addresses import Address, addresses_of
+from cli.compose.addresses import HardCodedAddress, addresses_of
 from cli.compose.errors import Place
-from cli.compose.findings import Finding
-from cli.compose.listening import Listening, listening_of
-from cli.compose.model import Project, Service
-from cli.compose.naming import Found, Meant, Names
+from cli.compose.findings import AuditFinding
+from cli.compose.listening import ListeningPorts, listening_of
+from cli.compose.model import ComposeService, Project
+from cli.compose.naming import FleetNames, Meant, NameMatch
 from cli.compose.ports import is_port
 
 
@@ -24,7 +24,7 @@ class Judged(msgspec.Struct, frozen=True):
     """
 
     service: str
-    address: Address
+    address: HardCodedAddress
     meant: Meant
     target: str | None
     listens: tuple[int, ...]
@@ -37,7 +37,7 @@ class Judge:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self.names = Names(project)
+        self.names = FleetNames(project)
         self.listening = {name: listening_of(s) for name, s in project.services.items()}
         # Who else listens there: the first two, to know whether it is one alone.
         self._listeners: dict[int, list[str]] = {}
@@ -49,27 +49,29 @@ class Judge:
             for shown, target in listening.shown:
                 self._shown.setdefault(shown, (name, target))
 
-    def judged(self, service: Service) -> list[tuple[Judged, Finding | None]]:
+    def judged(self, service: ComposeService) -> list[tuple[Judged, AuditFinding | None]]:
         """Return each address of a service with its finding; None when it leads where it should."""
         return [self._one(service, address) for address in addresses_of(service, self.names.is_known)]
 
-    def _one(self, service: Service, address: Address) -> tuple[Judged, Finding | None]:
-        found = self.names.of(service, address.host)
-        match found.meant:
+    def _one(self, service: ComposeService, address: HardCodedAddress) -> tuple[Judged, AuditFinding | None]:
+        name_match = self.names.of(service, address.host)
+        match name_match.meant:
             case Meant.ITSELF:
-                return self._at_itself(service, address, found)
+                return self._at_itself(service, address, name_match)
             case Meant.HOST:
                 return self._at_the_host(service, address)
             case Meant.OUTSIDE | Meant.UNKNOWN:
-                return self._elsewhere(service, address, found.meant)
+                return self._elsewhere(service, address, name_match.meant)
             case _:
-                return self._at(service, address, found)
+                return self._at(service, address, name_match)
 
-    def _at(self, service: Service, address: Address, found: Found) -> tuple[Judged, Finding | None]:
+    def _at(
+        self, service: ComposeService, address: HardCodedAddress, name_match: NameMatch
+    ) -> tuple[Judged, AuditFinding | None]:
         """Judge an address of a service of the file."""
-        target, listening = self._best(address, found)
+        target, listening = self._best(address, name_match)
         right = self._right(address, listening)
-        host = address.host if found.meant is Meant.SERVICE else target.name
+        host = address.host if name_match.meant is Meant.SERVICE else target.name
         listens = tuple(listening.numbers)
         written = f"{address.written}"
         code: str | None = None
@@ -77,11 +79,11 @@ class Judge:
         if address.port is not None and not is_port(address.port):
             code, message = "port-out-of-range", f"{written}: a port is a number from 1 to 65535"
             message += f"; {target.name} listens on {listening.text}" if listening.known else ""
-        elif found.meant is Meant.OTHER_SPELLING:
+        elif name_match.meant is Meant.OTHER_SPELLING:
             code, message = "other-spelling", f"{written}: the service is called {target.name}"
             if address.port is not None and right is not None and right != address.port:
                 message += f", and listens on {listening.text}"
-        elif found.meant is Meant.NOT_SHARED:
+        elif name_match.meant is Meant.NOT_SHARED:
             code = "no-shared-network"
             message = f"{written}: {service.name} is in {_networks(service)}, {target.name} in {_networks(target)}"
         elif address.port is None:
@@ -92,14 +94,16 @@ class Judge:
             code, message = "unknown-port", f"{written}: nothing says on which port {target.name} listens"
         elif not listening.is_declared(address.port):
             code, message = self._undeclared(address.port, written, target, listening)
-        judged = Judged(service.name, address, found.meant, target.name, listens, right, code)
+        judged = Judged(service.name, address, name_match.meant, target.name, listens, right, code)
         if code is None:
             return judged, None
         correct = self._rewritten(address, host, right if address.port is not None else None)
         correct = str(right) if code == "no-port" else correct
         return judged, _finding(judged, message, None if right is None else correct)
 
-    def _undeclared(self, port: int, written: str, target: Service, listening: Listening) -> tuple[str | None, str]:
+    def _undeclared(
+        self, port: int, written: str, target: ComposeService, listening: ListeningPorts
+    ) -> tuple[str | None, str]:
         hint = listening.hinted.get(port)
         if listening.declared and hint is not None:
             return "doubtful-port", f"{written}: {target.name} declares {listening.text}, and {hint} speaks of {port}"
@@ -112,17 +116,17 @@ class Judge:
             return "wrong-port", f"{written}: {target.name} listens on {listening.text}"
         return "unproven-port", f"{written}: {target.name} declares no port; it speaks of {listening.text}"
 
-    def _best(self, address: Address, found: Found) -> tuple[Service, Listening]:
+    def _best(self, address: HardCodedAddress, name_match: NameMatch) -> tuple[ComposeService, ListeningPorts]:
         """Return of several namesakes the one that listens there, else the first."""
         port = address.port
-        for service in found.services:
+        for service in name_match.services:
             listening = self.listening[service.name]
             if port is not None and (listening.is_declared(port) or port in listening.hinted):
                 return service, listening
-        first = found.services[0]
+        first = name_match.services[0]
         return first, self.listening[first.name]
 
-    def _right(self, address: Address, listening: Listening) -> int | None:
+    def _right(self, address: HardCodedAddress, listening: ListeningPorts) -> int | None:
         port = address.port
         if port is None:
             return listening.main
@@ -130,8 +134,10 @@ class Judge:
             return port
         return listening.behind(port) or listening.main
 
-    def _at_itself(self, service: Service, address: Address, found: Found) -> tuple[Judged, Finding | None]:
-        own = [self.listening[s.name] for s in found.services]
+    def _at_itself(
+        self, service: ComposeService, address: HardCodedAddress, name_match: NameMatch
+    ) -> tuple[Judged, AuditFinding | None]:
+        own = [self.listening[s.name] for s in name_match.services]
         port = address.port
         if port is None or any(o.is_declared(port) or port in o.hinted for o in own):
             return Judged(service.name, address, Meant.ITSELF, service.name, (), port, None), None
@@ -150,7 +156,7 @@ class Judge:
         judged = Judged(service.name, address, Meant.ITSELF, None, (), None, "localhost")
         return judged, _finding(judged, message, right)
 
-    def _at_the_host(self, service: Service, address: Address) -> tuple[Judged, Finding | None]:
+    def _at_the_host(self, service: ComposeService, address: HardCodedAddress) -> tuple[Judged, AuditFinding | None]:
         if address.port is not None and not is_port(address.port):
             return _no_port(service, address, Meant.HOST)
         name, target = self._shown.get(address.port or 0, (None, None))
@@ -162,7 +168,9 @@ class Judge:
         judged = Judged(service.name, address, Meant.HOST, name, (), target, "by-the-host")
         return judged, _finding(judged, message, right)
 
-    def _elsewhere(self, service: Service, address: Address, meant: Meant) -> tuple[Judged, Finding | None]:
+    def _elsewhere(
+        self, service: ComposeService, address: HardCodedAddress, meant: Meant
+    ) -> tuple[Judged, AuditFinding | None]:
         if address.port is not None and not is_port(address.port):
             return _no_port(service, address, meant)
         code = "outside" if meant is Meant.OUTSIDE else "unknown-target"
@@ -170,7 +178,7 @@ class Judge:
         judged = Judged(service.name, address, meant, None, (), None, code)
         return judged, _finding(judged, f"{address.written}{why}", None)
 
-    def _rewritten(self, address: Address, host: str, port: int | None) -> str:
+    def _rewritten(self, address: HardCodedAddress, host: str, port: int | None) -> str:
         """Return the address as it should be; of a port in another variable, that variable's value."""
         if address.port_variable is not None and port is not None and host == address.host:
             return f"{address.port_variable}={port}"
@@ -178,20 +186,20 @@ class Judge:
         return f"{scheme}{host}:{port}" if port is not None else f"{scheme}{host}"
 
 
-def _no_port(service: Service, address: Address, meant: Meant) -> tuple[Judged, Finding]:
+def _no_port(service: ComposeService, address: HardCodedAddress, meant: Meant) -> tuple[Judged, AuditFinding]:
     judged = Judged(service.name, address, meant, None, (), None, "port-out-of-range")
     return judged, _finding(judged, f"{address.written}: a port is a number from 1 to 65535", None)
 
 
-def _finding(judged: Judged, message: str, right: str | None) -> Finding:
+def _finding(judged: Judged, message: str, right: str | None) -> AuditFinding:
     """Return the finding of a judged address; it stands where the port does, when that is what is wrong."""
     address, code = judged.address, judged.code or ""
     place: Place = address.place
     variable = address.variable
     if address.port_variable is not None and code in ("wrong-port", "published-port", "port-out-of-range"):
         place, variable = address.port_place or place, address.port_variable
-    return Finding(code, judged.service, place, message, variable, right, judged.target)
+    return AuditFinding(code, judged.service, place, message, variable, right, judged.target)
 
 
-def _networks(service: Service) -> str:
+def _networks(service: ComposeService) -> str:
     return ", ".join(sorted(service.network_names)) or (service.network_mode or "none")

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from cli.compose.model import Service
+from cli.compose.model import ComposeService
 from cli.compose.ports import is_port
 
 # The variables by which a container is told where to listen itself.
@@ -53,7 +53,7 @@ _IMAGES: Final = {
 _NUMBER: Final = re.compile(r"\d{1,5}", re.ASCII)
 
 
-class Listening(msgspec.Struct, frozen=True):
+class ListeningPorts(msgspec.Struct, frozen=True):
     """The ports of one service. `declared`: by `ports` and `expose`; `hinted`: by whatever else speaks of them.
 
     `shown`: (port of the host, port of the container) for each published port that is known for certain.
@@ -94,7 +94,7 @@ class Listening(msgspec.Struct, frozen=True):
         return list(dict.fromkeys(ports))[:20]
 
 
-def listening_of(service: Service) -> Listening:
+def listening_of(service: ComposeService) -> ListeningPorts:
     """Return on which ports a service listens, as far as its description says."""
     declared = tuple(dict.fromkeys(p.targets for p in service.tcp_ports()))
     shown = tuple(pair for p in service.ports if p.protocol == "tcp" for pair in p.pairs())
@@ -114,13 +114,13 @@ def listening_of(service: Service) -> Listening:
     if main is None:
         main = declared[0][0] if declared else next(iter(hinted), None)
     others = tuple(p.targets for p in (*service.ports, *service.expose) if p.protocol != "tcp")
-    return Listening(declared, hinted, shown, main, others)
+    return ListeningPorts(declared, hinted, shown, main, others)
 
 
 def _image_name(image: str | None) -> str:
     return (image or "").partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
 
 
-def is_infrastructure(service: Service) -> bool:
+def is_infrastructure(service: ComposeService) -> bool:
     """Return whether its image is a well-known one, that others build upon."""
     return _image_name(service.image) in _IMAGES

@@ -13,20 +13,20 @@ from typing import Final, NamedTuple
 from cli.compose.env_file import env_lines
 from cli.compose.errors import ComposeError, Place
 from cli.compose.merging import canonical, merged
-from cli.compose.tree import Entry, Mapping, Node, Scalar, Sequence, tree_of
+from cli.compose.tree import Mapping, MappingEntry, Node, Scalar, Sequence, tree_of
 
 # What `extends` and several files copy together: a chain of thousands that all add to it would fill the memory.
 MAX_MERGED: Final = 1_000_000
 MAX_FILES: Final = 200
 
-Read = Callable[[str], bytes]
-Report = Callable[[ComposeError], None]
+ReadFile = Callable[[str], bytes]
+ReportError = Callable[[ComposeError], None]
 
 
 class Loaded(NamedTuple):
     """The descriptions of all services, canonical and complete, each with where its name stands."""
 
-    services: dict[str, Entry]
+    services: dict[str, MappingEntry]
     networks: Mapping | None
     name: str | None
 
@@ -44,7 +44,7 @@ def no_variables(_: str) -> MappingType[str, str]:
     return {}
 
 
-def dot_env(folder: str, variables: MappingType[str, str], read: Read, report: Report) -> dict[str, str]:
+def dot_env(folder: str, variables: MappingType[str, str], read: ReadFile, report: ReportError) -> dict[str, str]:
     """Return the variables that the `.env` of a folder adds to those that there are; they are the stronger ones."""
     path = os.path.join(folder, ".env")  # noqa: PTH118 - pure text
     try:
@@ -57,7 +57,7 @@ def dot_env(folder: str, variables: MappingType[str, str], read: Read, report: R
 class Loading:
     """One reading of a project."""
 
-    def __init__(self, variables: MappingType[str, str], read: Read | None, report: Report) -> None:
+    def __init__(self, variables: MappingType[str, str], read: ReadFile | None, report: ReportError) -> None:
         self._variables = variables
         self._read = read
         self._report = report
@@ -70,7 +70,7 @@ class Loading:
 
     def load(self, files: list[tuple[str, bytes]]) -> Loaded:
         """Return what the given files say, each laid over those before it. Raises ComposeError."""
-        services: dict[str, Entry] = {}
+        services: dict[str, MappingEntry] = {}
         networks: Node | None = None
         name: str | None = None
         for file, raw in files:
@@ -79,7 +79,7 @@ class Loading:
             for key, entry in own.items():
                 body = self._extended(file, key, services)
                 below = services.get(key)
-                services[key] = Entry(entry.place if below is None else below.place, self._over(below, body))
+                services[key] = MappingEntry(entry.place if below is None else below.place, self._over(below, body))
             for key, entry in self._included(file, tree).items():
                 if key in services:
                     reason = f"{key} stands here and in {services[key].place}, which is not merged but refused"
@@ -110,7 +110,7 @@ class Loading:
         except OSError as error:
             raise ComposeError(error.strerror or str(error), code="no-file", place=Place(file)) from None
 
-    def _services(self, file: str, tree: Mapping) -> dict[str, Entry]:
+    def _services(self, file: str, tree: Mapping) -> dict[str, MappingEntry]:
         services = tree.get("services")
         if not isinstance(services, Mapping):
             return {}
@@ -121,7 +121,7 @@ class Loading:
                     self._bodies[file, name] = canonical(entry.node, file)
         return services.entries
 
-    def _over(self, below: Entry | None, body: Node) -> Node:
+    def _over(self, below: MappingEntry | None, body: Node) -> Node:
         if below is None:
             return body
         node = merged(below.node, body)
@@ -136,7 +136,7 @@ class Loading:
 
     # -- extends
 
-    def _extended(self, file: str, name: str, before: MappingType[str, Entry]) -> Node:
+    def _extended(self, file: str, name: str, before: MappingType[str, MappingEntry]) -> Node:
         """Return a service's description with its bases below it; without them, and reported, if they are no good."""
         chain: dict[tuple[str, str], Mapping] = {}
         first = name
@@ -171,7 +171,7 @@ class Loading:
         return at if at is not None else self._bodies[file, name]
 
     def _look_up(
-        self, base: Extends, chain: dict[tuple[str, str], Mapping], before: MappingType[str, Entry]
+        self, base: Extends, chain: dict[tuple[str, str], Mapping], before: MappingType[str, MappingEntry]
     ) -> Mapping | None:
         """Return a base that is complete already; None when it has to be followed. Raises ComposeError."""
         key = (base.file, base.name)
@@ -219,11 +219,11 @@ class Loading:
 
     # -- include
 
-    def _included(self, file: str, tree: Mapping) -> dict[str, Entry]:
+    def _included(self, file: str, tree: Mapping) -> dict[str, MappingEntry]:
         """Return the services of the files that a file includes; what cannot be read is reported."""
         given = tree.get("include")
         items = given.items if isinstance(given, Sequence) else () if given is None else (given,)
-        found: dict[str, Entry] = {}
+        found: dict[str, MappingEntry] = {}
         self._including.append(file)
         for item in items:
             for path in _paths(item):
@@ -237,7 +237,7 @@ class Loading:
         self._including.pop()
         return found
 
-    def _include(self, file: str) -> dict[str, Entry]:
+    def _include(self, file: str) -> dict[str, MappingEntry]:
         if file in self._including:
             reason = f"`include` goes in a circle: {' -> '.join([*self._including, file])}"
             raise ComposeError(reason, code="include")
@@ -246,7 +246,7 @@ class Loading:
             variables = {**dot_env(os.path.dirname(file), variables, self._read, self._report), **variables}  # noqa: PTH120
         tree = self._tree(file, None, variables)
         own = {
-            name: Entry(entry.place, self._extended(file, name, {}))
+            name: MappingEntry(entry.place, self._extended(file, name, {}))
             for name, entry in self._services(file, tree).items()
         }
         return {**self._included(file, tree), **own}

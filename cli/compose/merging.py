@@ -12,7 +12,7 @@ from typing import Final
 
 from cli.compose.errors import ComposeError
 from cli.compose.ports import port_of
-from cli.compose.tree import Entry, Mapping, Node, Scalar, Sequence, is_null
+from cli.compose.tree import Mapping, MappingEntry, Node, Scalar, Sequence, is_null
 
 # Lists that are one thing, and are never joined.
 _REPLACED: Final = frozenset({"command", "entrypoint", "test"})
@@ -28,21 +28,21 @@ def canonical(body: Mapping, file: str) -> Mapping:
     for key, entry in body.entries.items():
         node = entry.node
         if key in _PAIRS and isinstance(node, Sequence):
-            entries[key] = Entry(entry.place, _pairs(node))
+            entries[key] = MappingEntry(entry.place, _pairs(node))
         elif key in _NAMES and isinstance(node, Sequence):
-            entries[key] = Entry(entry.place, _names(node))
+            entries[key] = MappingEntry(entry.place, _names(node))
         elif key in _ONE_OR_MORE and not isinstance(node, Sequence) and not is_null(node):
-            entries[key] = Entry(entry.place, Sequence((node,), node.place, node.tag))
+            entries[key] = MappingEntry(entry.place, Sequence((node,), node.place, node.tag))
         elif key == "build" and isinstance(node, Scalar) and not node.null:
-            entries[key] = Entry(entry.place, Mapping({"context": Entry(node.place, node)}, node.place))
+            entries[key] = MappingEntry(entry.place, Mapping({"context": MappingEntry(node.place, node)}, node.place))
     if "env_file" in entries:
         entry = entries["env_file"]
-        entries["env_file"] = Entry(entry.place, _under(entry.node, os.path.dirname(file)))  # noqa: PTH120 - pure text
+        entries["env_file"] = MappingEntry(entry.place, _under(entry.node, os.path.dirname(file)))  # noqa: PTH120 - pure text
     return Mapping(entries, body.place, body.tag)
 
 
 def _pairs(node: Sequence) -> Mapping:
-    entries: dict[str, Entry] = {}
+    entries: dict[str, MappingEntry] = {}
     for item in node.items:
         if not isinstance(item, Scalar) or item.null:
             continue
@@ -50,13 +50,15 @@ def _pairs(node: Sequence) -> Mapping:
         raw = item.raw.partition("=")[2]
         # The last one counts, and stands where it stands.
         entries.pop(name, None)
-        entries[name] = Entry(item.place, Scalar(value, item.place, raw, null=not sign, unset=item.unset))
+        entries[name] = MappingEntry(item.place, Scalar(value, item.place, raw, null=not sign, unset=item.unset))
     return Mapping(entries, node.place, node.tag)
 
 
 def _names(node: Sequence) -> Mapping:
     names = [item for item in node.items if isinstance(item, Scalar) and not item.null]
-    return Mapping({n.text: Entry(n.place, Scalar("", n.place, "", null=True)) for n in names}, node.place, node.tag)
+    return Mapping(
+        {n.text: MappingEntry(n.place, Scalar("", n.place, "", null=True)) for n in names}, node.place, node.tag
+    )
 
 
 def _under(node: Node, folder: str) -> Node:
@@ -68,7 +70,7 @@ def _under(node: Node, folder: str) -> Node:
         if isinstance(item, Scalar) and not item.null:
             items.append(_joined(item, folder))
         elif isinstance(item, Mapping) and isinstance(path := item.get("path"), Scalar):
-            entries = {**item.entries, "path": Entry(item.place_of("path"), _joined(path, folder))}
+            entries = {**item.entries, "path": MappingEntry(item.place_of("path"), _joined(path, folder))}
             items.append(Mapping(entries, item.place, item.tag))
     return Sequence(tuple(items), node.place, node.tag)
 
@@ -91,7 +93,7 @@ def merged(base: Node, over: Node, key: str = "", within: str = "") -> Node | No
             if node is None or entry.node.tag == "!reset":
                 entries.pop(name, None)
             else:
-                entries[name] = Entry(entry.place, node)
+                entries[name] = MappingEntry(entry.place, node)
         return Mapping(entries, over.place)
     if isinstance(base, Sequence) and isinstance(over, Sequence) and key not in _REPLACED:
         return Sequence(_joined_lists(base, over, key), over.place)

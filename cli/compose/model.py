@@ -77,7 +77,7 @@ class Label(msgspec.Struct, frozen=True):
     place: Place
 
 
-class Service(msgspec.Struct, frozen=True):
+class ComposeService(msgspec.Struct, frozen=True):
     """One service. `place` is where its name stands; `places` where each of its keys does.
 
     `networks` is never empty, but for a `network_mode` that is none of the project's networks. `empty`: the
@@ -138,7 +138,7 @@ class Project(msgspec.Struct, frozen=True):
 
     name: str
     files: tuple[str, ...]
-    services: dict[str, Service]
+    services: dict[str, ComposeService]
     networks: dict[str, Network]
     problems: tuple[ComposeError, ...] = ()
 

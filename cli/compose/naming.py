@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from cli.compose.model import Project, Service
+from cli.compose.model import ComposeService, Project
 from registry_core.domain.names import label_of
 
 _HOST_NAMES: Final = frozenset(
@@ -33,27 +33,27 @@ class Meant(enum.Enum):
     UNKNOWN = "unknown"
 
 
-class Found(msgspec.Struct, frozen=True):
+class NameMatch(msgspec.Struct, frozen=True):
     """Who is meant, and the services that it may be."""
 
     meant: Meant
-    services: tuple[Service, ...] = ()
+    services: tuple[ComposeService, ...] = ()
 
 
-class Names:
+class FleetNames:
     """All names of a fleet."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._by_name: dict[str, list[Service]] = {}
-        self._by_label: dict[str, list[Service]] = {}
+        self._by_name: dict[str, list[ComposeService]] = {}
+        self._by_label: dict[str, list[ComposeService]] = {}
         for service in project.services.values():
             self._add(service.name, service)
         for service in project.services.values():
             for name in other_names(service):
                 self._add(name, service)
 
-    def _add(self, name: str, service: Service) -> None:
+    def _add(self, name: str, service: ComposeService) -> None:
         for names, key in ((self._by_name, name.lower()), (self._by_label, label_of(name))):
             namesakes = names.setdefault(key, [])
             # A name that thousands share would be gone through for each of their addresses.
@@ -64,41 +64,41 @@ class Names:
         """Return whether any service has that name, in whatever spelling."""
         return label_of(host) in self._by_label
 
-    def of(self, consumer: Service, host: str) -> Found:
+    def of(self, consumer: ComposeService, host: str) -> NameMatch:
         """Return who is meant when `consumer` calls `host`."""
         name = host.lower().rstrip(".")
         if name == "localhost" or name.startswith("127."):
             return self._itself(consumer)
         if name in _HOST_NAMES:
-            return Found(Meant.HOST)
+            return NameMatch(Meant.HOST)
         exact = self._by_name.get(name, [])
         mine = self._namespace(consumer).network_names
         shared = [s for s in exact if s.name == consumer.name or self._namespace(s).network_names & mine]
         if shared:
             # A service's own name goes before what others are called besides.
             first = [s for s in shared if s.name.lower() == name] or shared
-            return Found(Meant.SERVICE, tuple(first))
+            return NameMatch(Meant.SERVICE, tuple(first))
         if exact:
-            return Found(Meant.NOT_SHARED, tuple(exact))
+            return NameMatch(Meant.NOT_SHARED, tuple(exact))
         linked = self._linked(consumer, host)
         if linked is not None:
-            return Found(Meant.SERVICE, (linked,))
+            return NameMatch(Meant.SERVICE, (linked,))
         if host in consumer.extra_hosts:
-            return Found(Meant.OUTSIDE)
+            return NameMatch(Meant.OUTSIDE)
         spelled = self._by_label.get(label_of(name), [])
         if spelled:
-            return Found(Meant.OTHER_SPELLING, tuple(spelled))
+            return NameMatch(Meant.OTHER_SPELLING, tuple(spelled))
         if "." in name or _is_ip(name) or self._meets_others(consumer):
-            return Found(Meant.OUTSIDE)
-        return Found(Meant.UNKNOWN)
+            return NameMatch(Meant.OUTSIDE)
+        return NameMatch(Meant.UNKNOWN)
 
-    def _itself(self, consumer: Service) -> Found:
+    def _itself(self, consumer: ComposeService) -> NameMatch:
         if consumer.network_mode == "host":
-            return Found(Meant.HOST)
+            return NameMatch(Meant.HOST)
         owner = self._namespace(consumer)
-        return Found(Meant.ITSELF, (consumer,) if owner.name == consumer.name else (consumer, owner))
+        return NameMatch(Meant.ITSELF, (consumer,) if owner.name == consumer.name else (consumer, owner))
 
-    def _linked(self, consumer: Service, host: str) -> Service | None:
+    def _linked(self, consumer: ComposeService, host: str) -> ComposeService | None:
         """Return the service that a `SERVICE:ALIAS` of its `links` calls by that name."""
         for link in consumer.links:
             name, _, alias = link.partition(":")
@@ -106,7 +106,7 @@ class Names:
                 return self._project.services.get(name)
         return None
 
-    def _namespace(self, service: Service) -> Service:
+    def _namespace(self, service: ComposeService) -> ComposeService:
         """Return whose network a service uses: another's with `network_mode: service:NAME`, else its own."""
         mode, _, name = (service.network_mode or "").partition(":")
         if mode == "service":
@@ -115,13 +115,13 @@ class Names:
             return next((s for s in self._by_name.get(name.lower(), []) if s.container_name == name), service)
         return service
 
-    def _meets_others(self, consumer: Service) -> bool:
+    def _meets_others(self, consumer: ComposeService) -> bool:
         """Return whether it is in a network in which there may be others, of whom the file knows nothing."""
         networks = self._project.networks
         return any(name in networks and networks[name].external for name in consumer.network_names)
 
 
-def other_names(service: Service) -> list[str]:
+def other_names(service: ComposeService) -> list[str]:
     """Return the names besides its own under which Docker would find a service."""
     own = [name for name in (service.container_name, service.hostname) if name]
     return own + [alias for attachment in service.networks for alias in attachment.aliases]

@@ -14,9 +14,9 @@ import msgspec
 
 from cli.compose.auditing import TOLERATED
 from cli.compose.errors import ComposeError, Place, printable
-from cli.compose.model import Healthcheck, Project, Service
+from cli.compose.model import ComposeService, Healthcheck, Project
 from cli.compose.ports import Port, is_port
-from cli.compose.sidecars import HOST_AGENT, LABEL, Options, Recipe, Sidecar
+from cli.compose.sidecars import HOST_AGENT, LABEL, Options, Recipe, SidecarSpec
 from registry_core.domain.names import check_host, check_service_name, label_of
 from registry_core.domain.registration import DEFAULT_RULES, check_health_endpoint
 from registry_core.errors import ValidationError
@@ -109,7 +109,7 @@ class Remark(msgspec.Struct, frozen=True, order=True):
 class Planning(msgspec.Struct, frozen=True):
     """The sidecars, the services that are left out, and what is doubtful."""
 
-    sidecars: tuple[Sidecar, ...]
+    sidecars: tuple[SidecarSpec, ...]
     left_out: tuple[Remark, ...]
     notes: tuple[Remark, ...]
 
@@ -130,10 +130,10 @@ def planned(project: Project, options: Options, wanted: Collection[str] = (), *,
     for name in wanted:
         if name not in project.services:
             raise ComposeError(f"there is no service {name!r} in it", code="no-service", place=Place(project.files[0]))
-    sidecars: list[Sidecar] = []
+    sidecars: list[SidecarSpec] = []
     left_out: list[Remark] = []
     notes: list[Remark] = []
-    names = _Names(project)
+    names = _TakenNames(project)
     for service in project.services.values():
         if LABEL in service.labels or (wanted and service.name not in wanted):
             continue
@@ -148,7 +148,7 @@ def planned(project: Project, options: Options, wanted: Collection[str] = (), *,
     return Planning(tuple(sidecars), tuple(left_out), tuple(notes))
 
 
-class _Names:
+class _TakenNames:
     """The names that are taken: of services in DNS, and of services in the file."""
 
     def __init__(self, project: Project) -> None:
@@ -156,7 +156,7 @@ class _Names:
         self._taken = {*project.services, HOST_AGENT}
         self._spelled: dict[str, str] = {}
 
-    def check(self, service: Service, *, databases: bool) -> None:
+    def check(self, service: ComposeService, *, databases: bool) -> None:
         """Raises _LeftOut for a service that cannot be registered under its name."""
         if service.empty:
             raise _LeftOut("it says nothing")
@@ -172,7 +172,7 @@ class _Names:
         if is_database(service) and not databases:
             raise _LeftOut("it is a database or a broker, and these are left out (--no-databases)")
 
-    def agent_of(self, service: Service) -> str:
+    def agent_of(self, service: ComposeService) -> str:
         """Return a name for the service's agent that no service of the file has."""
         for ending in itertools.chain(("agent", "vertice-agent"), (f"vertice-agent-{n}" for n in range(2, 1000))):
             name = f"{service.name}-{ending}"
@@ -182,7 +182,7 @@ class _Names:
         raise _LeftOut("every name for its agent is taken")
 
 
-def _sidecar(service: Service, names: _Names, options: Options, doubts: list[str]) -> Sidecar:
+def _sidecar(service: ComposeService, names: _TakenNames, options: Options, doubts: list[str]) -> SidecarSpec:
     recipe = options.recipe
     _check_network(service, recipe)
     _check_replicas(service, recipe, doubts)
@@ -208,7 +208,7 @@ def _sidecar(service: Service, names: _Names, options: Options, doubts: list[str
         dns = False
     if options.podman and recipe is Recipe.NETNS and "sysctls" in service.places:
         doubts.append("it has `sysctls` of its own, which stay: net.ipv4.ip_unprivileged_port_start has to be 0 there")
-    return Sidecar(
+    return SidecarSpec(
         service.name,
         names.agent_of(service),
         host,
@@ -224,7 +224,7 @@ def _sidecar(service: Service, names: _Names, options: Options, doubts: list[str
     )
 
 
-def _check_network(service: Service, recipe: Recipe) -> None:
+def _check_network(service: ComposeService, recipe: Recipe) -> None:
     mode = service.network_mode
     if mode is None or mode == "default" or (mode == "host" and recipe is Recipe.HOST):
         return
@@ -237,7 +237,7 @@ def _check_network(service: Service, recipe: Recipe) -> None:
     raise _LeftOut(f"it is in a network that is not its own (network_mode: {mode})")
 
 
-def _check_replicas(service: Service, recipe: Recipe, doubts: list[str]) -> None:
+def _check_replicas(service: ComposeService, recipe: Recipe, doubts: list[str]) -> None:
     written = service.replicas
     if written is None or written == "1":
         return
@@ -251,14 +251,14 @@ def _check_replicas(service: Service, recipe: Recipe, doubts: list[str]) -> None
         raise _LeftOut(f"it asks for {written} replicas, and an agent of a compose file stands beside one container")
 
 
-def is_database(service: Service) -> bool:
+def is_database(service: ComposeService) -> bool:
     """Return whether a service is a store or a broker, by its image or by what its health check runs."""
     image = (service.image or "").partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
     known = image in DATABASES and (image != "server" or "mssql" in (service.image or ""))
     return known or (service.healthcheck is not None and bool(_ASKED_BY.search(service.healthcheck.text)))
 
 
-def _port(service: Service, check: Healthcheck | None, doubts: list[str]) -> int:
+def _port(service: ComposeService, check: Healthcheck | None, doubts: list[str]) -> int:
     listed = [
         number for entry in (service.ports or service.expose) if entry.protocol == "tcp" for number in _few(entry)
     ]
@@ -290,7 +290,7 @@ def _few(entry: Port) -> range:
     return entry.targets[:1000]
 
 
-def _protocol(service: Service, check: Healthcheck | None, doubts: list[str]) -> tuple[str, str]:
+def _protocol(service: ComposeService, check: Healthcheck | None, doubts: list[str]) -> tuple[str, str]:
     """Return what the service speaks, and how it is checked."""
     if is_database(service):
         return "tcp", "tcp"
@@ -317,7 +317,7 @@ def _path(check: Healthcheck | None, doubts: list[str]) -> str:
         return "/health"
 
 
-def _host(service: Service) -> str:
+def _host(service: ComposeService) -> str:
     """Return the name under which the networks of the service find it: that of its container, if it has a good one."""
     name = service.container_name
     if name is not None and name == name.lower():
@@ -328,7 +328,7 @@ def _host(service: Service) -> str:
     return service.name
 
 
-def _published(service: Service, port: int) -> int:
+def _published(service: ComposeService, port: int) -> int:
     """Return the port of the host that leads to a port of the container. Raises _LeftOut when none does for certain."""
     shown: Mapping[int, int] = {
         target: published

@@ -20,7 +20,7 @@ from cli.compose.waves import Wave
 from registry_core.domain.names import label_of
 
 
-class State(enum.Enum):
+class RegistrationState(enum.Enum):
     """What the registry holds of a service."""
 
     PASSING = "passing"
@@ -28,7 +28,7 @@ class State(enum.Enum):
     MISSING = "not registered"
 
 
-class Held(NamedTuple):
+class RegisteredInstance(NamedTuple):
     """An instance that the registry holds: whose it is, and whether it is answered with."""
 
     service_name: str
@@ -50,7 +50,7 @@ class ServiceProgress(msgspec.Struct, frozen=True):
     """A service: what the registry holds of it, and its addresses that are still hard-coded."""
 
     name: str
-    state: State
+    state: RegistrationState
     well: int
     instances: int
     addresses: tuple[AddressProgress, ...]
@@ -67,15 +67,15 @@ class WaveProgress(msgspec.Struct, frozen=True):
         addresses = [a for s in self.services for a in s.addresses]
         return {
             "services": len(self.services),
-            "registered": sum(s.state is not State.MISSING for s in self.services),
-            "passing": sum(s.state is State.PASSING for s in self.services),
+            "registered": sum(s.state is not RegistrationState.MISSING for s in self.services),
+            "passing": sum(s.state is RegistrationState.PASSING for s in self.services),
             "static_consumers": sum(bool(s.addresses) for s in self.services),
             "static_addresses": len(addresses),
             "may_go": sum(a.may_go for a in addresses),
         }
 
 
-class Progress(msgspec.Struct, frozen=True):
+class FleetProgress(msgspec.Struct, frozen=True):
     """How far all waves are. `strangers`: what is registered and not in the file."""
 
     waves: tuple[WaveProgress, ...]
@@ -90,9 +90,9 @@ class Progress(msgspec.Struct, frozen=True):
         return totals
 
 
-def progress_of(audit: Audit, waves: Sequence[Wave], held: Iterable[Held]) -> Progress:
+def progress_of(audit: Audit, waves: Sequence[Wave], held: Iterable[RegisteredInstance]) -> FleetProgress:
     """Return how far the waves are, when the registry holds `held` and nothing else."""
-    instances: dict[str, list[Held]] = {}
+    instances: dict[str, list[RegisteredInstance]] = {}
     for one in held:
         instances.setdefault(label_of(one.service_name), []).append(one)
     states = {name: _state(instances.get(label_of(name), [])) for name in audit.project.services}
@@ -109,24 +109,24 @@ def progress_of(audit: Audit, waves: Sequence[Wave], held: Iterable[Held]) -> Pr
     labels = {label_of(name) for name in audit.project.services}
     strangers = sorted({i[0].service_name for label, i in instances.items() if label not in labels})
     done = tuple(WaveProgress(wave, tuple(one_service(s.name) for s in wave.services)) for wave in waves)
-    return Progress(done, tuple(strangers))
+    return FleetProgress(done, tuple(strangers))
 
 
-def _state(own: list[Held]) -> State:
+def _state(own: list[RegisteredInstance]) -> RegistrationState:
     if not own:
-        return State.MISSING
-    return State.PASSING if any(i.is_well for i in own) else State.FAILING
+        return RegistrationState.MISSING
+    return RegistrationState.PASSING if any(i.is_well for i in own) else RegistrationState.FAILING
 
 
-def _waits_for(judged: Judged, states: dict[str, State]) -> Iterator[str]:
+def _waits_for(judged: Judged, states: dict[str, RegistrationState]) -> Iterator[str]:
     target = judged.target or ""
-    if states[target] is not State.PASSING:
+    if states[target] is not RegistrationState.PASSING:
         yield f"{target} is {states[target].value}"
-    if states[judged.service] is State.MISSING:
-        yield f"{judged.service} itself is {State.MISSING.value}, so no agent is known beside it"
+    if states[judged.service] is RegistrationState.MISSING:
+        yield f"{judged.service} itself is {RegistrationState.MISSING.value}, so no agent is known beside it"
 
 
-def status_text(progress: Progress) -> Iterator[str]:
+def status_text(progress: FleetProgress) -> Iterator[str]:
     """Return the status for people."""
     for wave in progress.waves:
         yield f"wave {wave.wave.number}, {wave.wave.title}: {_counts_text(wave.counts())}"
@@ -150,7 +150,7 @@ def _counts_text(counts: dict[str, int]) -> str:
     )
 
 
-def status_json(progress: Progress) -> dict[str, Any]:
+def status_json(progress: FleetProgress) -> dict[str, Any]:
     """Return the status for programs."""
     return {
         "format": 1,

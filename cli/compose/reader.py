@@ -17,7 +17,7 @@ from typing import Final
 
 from cli.compose.env_file import EnvLine, env_lines
 from cli.compose.errors import ComposeError, Place
-from cli.compose.loading import Loading, Read, dot_env
+from cli.compose.loading import Loading, ReadFile, dot_env
 from cli.compose.model import DEFAULT_NETWORK, EnvFile, Network, Project
 from cli.compose.services import service_of
 from cli.compose.tree import Mapping as Tree
@@ -79,7 +79,7 @@ def _read(path: Path) -> bytes:
 
 
 def project_of(
-    files: list[tuple[str, bytes]], environment: Mapping[str, str] = NO_VARIABLES, read: Read | None = None
+    files: list[tuple[str, bytes]], environment: Mapping[str, str] = NO_VARIABLES, read: ReadFile | None = None
 ) -> Project:
     """Return the project of the given names and contents; other files come through `read`, or are not followed."""
     problems: list[ComposeError] = []
@@ -114,7 +114,7 @@ def _networks(node: Tree | None) -> dict[str, Network]:
 class _EnvFiles:
     """The files that `env_file` names, each read once."""
 
-    def __init__(self, variables: Mapping[str, str], read: Read | None, problems: list[ComposeError]) -> None:
+    def __init__(self, variables: Mapping[str, str], read: ReadFile | None, problems: list[ComposeError]) -> None:
         self._variables = variables
         self._read = read
         self._problems = problems
@@ -147,7 +147,7 @@ class _EnvFiles:
             raise ComposeError(reason, code="too-large", place=file.place)
         return found
 
-    def _open(self, file: EnvFile, read: Read) -> list[EnvLine] | None:
+    def _open(self, file: EnvFile, read: ReadFile) -> list[EnvLine] | None:
         try:
             text = read(file.path).decode("utf-8-sig")
         except (OSError, UnicodeDecodeError):

@@ -21,7 +21,7 @@ class Changed(CallerError):
     """Raised when a file is no longer what was read, so that replacing it would lose somebody's work."""
 
 
-class Held(msgspec.Struct, frozen=True):
+class OriginalFile(msgspec.Struct, frozen=True):
     """A file as it was read: where it really is, its bytes, and how it is to be made again. None: there was none."""
 
     path: Path
@@ -30,7 +30,7 @@ class Held(msgspec.Struct, frozen=True):
     owner: tuple[int, int] | None
 
 
-def held(path: Path, most_bytes: int) -> Held:
+def held(path: Path, most_bytes: int) -> OriginalFile:
     """Return what is at `path`, a symbolic link followed. Raises OSError, also for what is no file, or too large."""
     path = path.resolve()
     try:
@@ -41,13 +41,13 @@ def held(path: Path, most_bytes: int) -> Held:
                 raise OSError("it is there, and is no file")
             data = file.read(most_bytes + 1)
     except FileNotFoundError:
-        return Held(path, None, 0o666 & ~_umask(), None)
+        return OriginalFile(path, None, 0o666 & ~_umask(), None)
     if len(data) > most_bytes:
         raise OSError(f"it has more than {most_bytes // 1024 // 1024} MB")
-    return Held(path, data, stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid))
+    return OriginalFile(path, data, stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid))
 
 
-def replace(before: Held, data: bytes) -> None:
+def replace(before: OriginalFile, data: bytes) -> None:
     """Put `data` in the place of what was read. When that fails, what is there stays as it is.
 
     Raises Changed when the file is another one by now, and OSError.
@@ -62,7 +62,7 @@ def replace(before: Held, data: bytes) -> None:
     replace_file(before.path, [data], prepare=prepare, check=lambda: _check_unchanged(before))
 
 
-def _check_unchanged(before: Held) -> None:
+def _check_unchanged(before: OriginalFile) -> None:
     try:
         now = before.path.read_bytes()
     except FileNotFoundError:

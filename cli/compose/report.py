@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cli.compose.auditing import Audit
 from cli.compose.errors import printable
-from cli.compose.findings import Finding, Severity
+from cli.compose.findings import AuditFinding, AuditSeverity
 from cli.compose.judging import Judged
 
 FORMAT: Final = 1
@@ -35,7 +35,7 @@ def text_of(audit: Audit) -> Iterator[str]:
     yield from _counts_text(audit)
 
 
-def _line(finding: Finding) -> str:
+def _line(finding: AuditFinding) -> str:
     where = " ".join(word for word in (finding.service, finding.variable) if word)
     text = f"{finding.place}: {finding.severity.value}: {where}: {finding.message}; {finding.cure} [{finding.code}]"
     return printable(text)
@@ -63,13 +63,13 @@ def _counts_text(audit: Audit) -> Iterator[str]:
     )
     yield f"Over HTTP: {counts['http_addresses']}, {counts['wrong_http_addresses']} of which lead nowhere."
     by_code = Counter(f.code for f in audit.findings)
-    for severity in Severity:
+    for severity in AuditSeverity:
         codes = [f"{n} {code}" for code, n in by_code.most_common() if _severity(audit, code) is severity]
         if codes:
             yield f"{audit.count(severity)} {severity.value}: {', '.join(codes)}"
 
 
-def _severity(audit: Audit, code: str) -> Severity:
+def _severity(audit: Audit, code: str) -> AuditSeverity:
     return next(f.severity for f in audit.findings if f.code == code)
 
 
@@ -82,7 +82,7 @@ def counts_of(audit: Audit) -> dict[str, int]:
         "wrong_addresses": sum(is_wrong(judged) for judged in audit.addresses),
         "http_addresses": len(http),
         "wrong_http_addresses": sum(is_wrong(judged) for judged in http),
-        **{f"{severity.value}s": audit.count(severity) for severity in Severity},
+        **{f"{severity.value}s": audit.count(severity) for severity in AuditSeverity},
     }
 
 

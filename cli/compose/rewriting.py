@@ -13,18 +13,18 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from cli.compose.addresses import Address, located_in
+from cli.compose.addresses import HardCodedAddress, located_in
 from cli.compose.auditing import Audit, audit
 from cli.compose.errors import Place, printable
+from cli.compose.existing import ExistingAgents
 from cli.compose.judging import Judged
-from cli.compose.model import EnvEntry, Project, Service
+from cli.compose.model import ComposeService, EnvEntry, Project
 from cli.compose.naming import Meant
 from cli.compose.outline import BREAK, NotEditable, Outline, Shape, Spot, outline_of
 from cli.compose.planning import is_database
 from cli.compose.ports import is_port
 from cli.compose.sidecars import LABEL
 from cli.compose.splice import Edit, applied
-from cli.compose.standing import Standing
 from registry_core.domain.names import check_service_name, label_of
 from registry_core.errors import ValidationError
 
@@ -43,7 +43,7 @@ _WHY_NOT: Final[Mapping[Meant, str]] = {
 }
 
 
-class Change(msgspec.Struct, frozen=True):
+class AddressChange(msgspec.Struct, frozen=True):
     """An address that a discovered name takes the place of. `why`: what else about it changes."""
 
     place: Place
@@ -58,7 +58,7 @@ class Change(msgspec.Struct, frozen=True):
         return printable(f"{self.service}: {self.variable}: {self.before} -> {self.after}{because}")
 
 
-class Kept(msgspec.Struct, frozen=True):
+class UnchangedAddress(msgspec.Struct, frozen=True):
     """An address that is left as it is, and why. `offered`: what it would have to be."""
 
     place: Place
@@ -82,8 +82,8 @@ class Rewriting(msgspec.Struct, frozen=True):
     """The text as it is afterwards, what was changed, and what was not."""
 
     text: str
-    changes: tuple[Change, ...] = ()
-    kept: tuple[Kept, ...] = ()
+    changes: tuple[AddressChange, ...] = ()
+    unchanged: tuple[UnchangedAddress, ...] = ()
 
 
 class _Refused(Exception):
@@ -100,32 +100,32 @@ class _Piece(msgspec.Struct, frozen=True):
     start: int
     end: int
     new: str
-    change: Change
+    change: AddressChange
     # Without the change that is made there, this one would be wrong.
     beside: _Key | None = None
 
 
-def rewritten(text: str, project: Project, standing: Standing, zone: str) -> Rewriting:
+def rewritten(text: str, project: Project, agents: ExistingAgents, zone: str) -> Rewriting:
     """Return a compose file's text with discovered names; `project` is what the text means.
 
     Raises NotEditable, and ComposeError for what the audit refuses.
     """
     outline = outline_of(text)
-    fleet = _Fleet(audit(project), standing, zone)
+    fleet = _Fleet(audit(project), agents, zone)
     spots = _spots(outline)
-    kept: list[Kept] = []
+    unchanged: list[UnchangedAddress] = []
     found: dict[_Key, dict[str, list[_Piece]]] = {}
     users: dict[_Key, set[str]] = {}
     for service in project.services.values():
         if LABEL in service.labels:
             continue
-        pieces = list(fleet.pieces_of(service, kept))
+        pieces = list(fleet.pieces_of(service, unchanged))
         for entry in service.environment:
             users.setdefault((entry.place, entry.name), set()).add(service.name)
         for entry, piece in pieces:
             found.setdefault((entry.place, entry.name), {}).setdefault(service.name, []).append(piece)
     edits: list[Edit] = []
-    changes: list[Change] = []
+    changes: list[AddressChange] = []
     reasons = {
         key: _why_not(key, by_service, users[key], spots, text=text, file=project.files[0])
         for key, by_service in found.items()
@@ -135,8 +135,8 @@ def rewritten(text: str, project: Project, standing: Standing, zone: str) -> Rew
         reason = reasons[key]
         first = next(iter(by_service.values()))
         if reason:
-            kept += (
-                Kept(c.place, c.service, c.variable, c.before, reason)
+            unchanged += (
+                UnchangedAddress(c.place, c.service, c.variable, c.before, reason)
                 for pieces in by_service.values()
                 for c in (piece.change for piece in pieces)
             )
@@ -150,7 +150,7 @@ def rewritten(text: str, project: Project, standing: Standing, zone: str) -> Rew
     return Rewriting(
         after,
         tuple(sorted(dict.fromkeys(changes), key=_order)),
-        tuple(sorted(dict.fromkeys(kept), key=_order)),
+        tuple(sorted(dict.fromkeys(unchanged), key=_order)),
     )
 
 
@@ -172,7 +172,7 @@ def _together(found: Mapping[_Key, Mapping[str, list[_Piece]]], reasons: dict[_K
                 more = True
 
 
-def _order(item: Change | Kept) -> tuple[Place, str, str]:
+def _order(item: AddressChange | UnchangedAddress) -> tuple[Place, str, str]:
     return item.place, item.service, item.variable
 
 
@@ -182,9 +182,9 @@ def _order(item: Change | Kept) -> tuple[Place, str, str]:
 class _Fleet:
     """The audit's judgements of a fleet, and what may be written in the place of each address."""
 
-    def __init__(self, found: Audit, standing: Standing, zone: str) -> None:
+    def __init__(self, found: Audit, agents: ExistingAgents, zone: str) -> None:
         self._services = found.project.services
-        self._standing = standing
+        self._agents = agents
         self._zone = zone
         # Whose health check asks a port that it does not declare: nobody knows then which one is right.
         self._in_doubt = {f.service for f in found.findings if f.code == "health-port"}
@@ -192,8 +192,10 @@ class _Fleet:
         for judged in found.addresses:
             self._judged.setdefault(judged.service, []).append(judged)
 
-    def pieces_of(self, service: Service, kept: list[Kept]) -> Iterator[tuple[EnvEntry, _Piece]]:
-        """Return what changes in a service's environment; what does not is added to `kept`."""
+    def pieces_of(
+        self, service: ComposeService, unchanged: list[UnchangedAddress]
+    ) -> Iterator[tuple[EnvEntry, _Piece]]:
+        """Return what changes in a service's environment; what does not is added to `unchanged`."""
         for judged in self._judged.get(service.name, []):
             address = judged.address
             if address.host.lower().endswith(f".{self._zone}") or (judged.meant is Meant.ITSELF and not judged.code):
@@ -201,11 +203,13 @@ class _Fleet:
             try:
                 yield from self._pieces(service, judged)
             except _Refused as reason:
-                kept.append(
-                    Kept(address.place, service.name, address.variable, address.written, str(reason), reason.offered)
+                unchanged.append(
+                    UnchangedAddress(
+                        address.place, service.name, address.variable, address.written, str(reason), reason.offered
+                    )
                 )
 
-    def _pieces(self, service: Service, judged: Judged) -> Iterator[tuple[EnvEntry, _Piece]]:
+    def _pieces(self, service: ComposeService, judged: Judged) -> Iterator[tuple[EnvEntry, _Piece]]:
         address = judged.address
         target = self._target(judged)
         right = self._right_port(judged, target)
@@ -214,9 +218,9 @@ class _Fleet:
         offered = f"{name}:{right}" if port_differs else ""
         if address.port is not None and not is_port(address.port):
             raise _Refused(f"there is no port {address.port}, and which one was meant is for you to say", offered)
-        if target.name not in self._standing.ports:
+        if target.name not in self._agents.ports:
             raise _Refused(f"{target.name} has no agent that would register it", offered)
-        if service.name not in self._standing.asking:
+        if service.name not in self._agents.asking:
             raise _Refused(f"{service.name} does not ask an agent for names", offered)
         if not service.network_names >= target.network_names:
             raise _Refused(f"{target.name} has addresses in networks in which {service.name} is not", offered)
@@ -228,12 +232,12 @@ class _Fleet:
         located = [found for found in located_in(host.raw, host.name, host.place) if found.address == address]
         if not located:
             raise _Refused("it is not written letter by letter", offered)
-        change = Change(host.place, service.name, host.name, address.written, f"{name}:{right}", why)
+        change = AddressChange(host.place, service.name, host.name, address.written, f"{name}:{right}", why)
         for start, end, _ in located:
             yield host, _Piece(start, end, f"{name}:{right}", change)
 
     def _pair(
-        self, service: Service, host: EnvEntry, address: Address, new: str, why: str
+        self, service: ComposeService, host: EnvEntry, address: HardCodedAddress, new: str, why: str
     ) -> Iterator[tuple[EnvEntry, _Piece]]:
         """Return what changes of `X_HOST` and `X_PORT`, which change together."""
         name, _, right = new.rpartition(":")
@@ -241,16 +245,16 @@ class _Fleet:
         if (host.value or "").strip() != address.host:
             raise _Refused("it is one of several hosts with one port", new)
         start = (host.value or "").index(address.host)
-        change = Change(host.place, service.name, host.name, address.written, new, why)
+        change = AddressChange(host.place, service.name, host.name, address.written, new, why)
         given = port.value or ""
         if given.strip() == right:
             yield host, _Piece(start, start + len(address.host), name, change)
             return
-        also = Change(port.place, service.name, port.name, given, right, why)
+        also = AddressChange(port.place, service.name, port.name, given, right, why)
         yield host, _Piece(start, start + len(address.host), name, change, (port.place, port.name))
         yield port, _Piece(0, len(given), right, also, (host.place, host.name))
 
-    def _entry(self, service: Service, variable: str, offered: str) -> EnvEntry:
+    def _entry(self, service: ComposeService, variable: str, offered: str) -> EnvEntry:
         """Return the variable in which something is to change. Raises _Refused where it is none of this file."""
         entry = service.env(variable)
         if entry is None:
@@ -261,7 +265,7 @@ class _Fleet:
             raise _Refused("it is put together from variables", offered)
         return entry
 
-    def _target(self, judged: Judged) -> Service:
+    def _target(self, judged: Judged) -> ComposeService:
         """Return the service that is meant, and that may be called by its name. Raises _Refused."""
         scheme = judged.address.scheme
         target = self._services.get(judged.target or "")
@@ -281,7 +285,7 @@ class _Fleet:
             raise _Refused(f"with its zone its name would have more than {MAX_NAME_LENGTH} characters")
         return target
 
-    def _right_port(self, judged: Judged, target: Service) -> int:
+    def _right_port(self, judged: Judged, target: ComposeService) -> int:
         name, listens, port = target.name, judged.listens, judged.address.port
         if port is None:
             raise _Refused("there is no port beside it, so its port stands elsewhere")
@@ -297,9 +301,9 @@ class _Fleet:
             raise _Refused(f"what {name} listens on by TCP is {own}, and whether that is meant is not certain")
         if judged.code == "unproven-port":
             raise _Refused(f"{name} declares no port, and {port} is none that it speaks of")
-        return self._standing.ports.get(name, own)
+        return self._agents.ports.get(name, own)
 
-    def _name(self, target: Service) -> str:
+    def _name(self, target: ComposeService) -> str:
         # Written with '-': a '_' is no part of a host name for many clients (RFC 1123), and both are one here.
         return f"{label_of(target.name)}.{self._zone}"
 

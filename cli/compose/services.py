@@ -17,30 +17,34 @@ from cli.compose.errors import ComposeError, Place
 from cli.compose.model import (
     DEFAULT_NETWORK,
     Attachment,
+    ComposeService,
     Dependency,
     EnvEntry,
     EnvFile,
     Healthcheck,
     Label,
-    Service,
 )
 from cli.compose.ports import Port, port_of
-from cli.compose.tree import Entry, Mapping, Node, Scalar, Sequence, is_null, plain
+from cli.compose.tree import Mapping, MappingEntry, Node, Scalar, Sequence, is_null, plain
 
 _URL: Final = re.compile(r"https?://[^\s\"'|;)&]+")
 _SELF: Final = r"(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])"
 # How programs that speak no HTTP are told whom to ask: `localhost:9092`, `nc -z localhost 2181`.
 _OWN_PORT: Final = re.compile(rf"(?<![\w.]){_SELF}(?::| +)(\d{{1,5}})(?![\w.])")
 
-Report = Callable[[ComposeError], None]
+ReportError = Callable[[ComposeError], None]
 ReadEnv = Callable[[str, EnvFile], list[EnvLine] | None]
 
 
-def service_of(name: str, entry: Entry, variables: MappingType[str, str], read_env: ReadEnv, report: Report) -> Service:
+def service_of(
+    name: str, entry: MappingEntry, variables: MappingType[str, str], read_env: ReadEnv, report: ReportError
+) -> ComposeService:
     """Return what a canonical description says. What is wrong with a part of it is reported."""
     body = entry.node
     if not isinstance(body, Mapping):
-        return Service(name, entry.place, {}, networks=(Attachment(DEFAULT_NETWORK, (), entry.place),), empty=True)
+        return ComposeService(
+            name, entry.place, {}, networks=(Attachment(DEFAULT_NETWORK, (), entry.place),), empty=True
+        )
 
     def tell(error: ComposeError) -> None:
         field = f"services.{name}.{error.field}"
@@ -52,7 +56,7 @@ def service_of(name: str, entry: Entry, variables: MappingType[str, str], read_e
 
     env_files = tuple(_env_files(body.get("env_file")))
     mode = _text(body, "network_mode")
-    return Service(
+    return ComposeService(
         name,
         entry.place,
         {key: part.place for key, part in body.entries.items()},
@@ -107,7 +111,7 @@ def _networks(body: Mapping, mode: str | None, place: Place) -> Iterator[Attachm
         yield Attachment(name, tuple(_texts(aliases)), entry.place)
 
 
-def _ports(node: Node | None, tell: Report, *, may_publish: bool) -> Iterator[Port]:
+def _ports(node: Node | None, tell: ReportError, *, may_publish: bool) -> Iterator[Port]:
     for item in node.items if isinstance(node, Sequence) else ():
         try:
             yield port_of(item, may_publish=may_publish)

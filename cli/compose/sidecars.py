@@ -59,7 +59,7 @@ class Options(msgspec.Struct, frozen=True):
     podman: bool = False
 
 
-class Sidecar(msgspec.Struct, frozen=True):
+class SidecarSpec(msgspec.Struct, frozen=True):
     """A service that is registered: by an agent of its own, called `agent`, or by the host's.
 
     `dns`: the service is to ask the agent. `sysctls`: it has none of its own. `check`: what AGENT_CHECK says of it.
@@ -99,7 +99,7 @@ def shared_entries(options: Options) -> dict[str, Any]:
     return {SHARED: _shared(options)}
 
 
-def additions(sidecars: Sequence[Sidecar], options: Options, *, anchors: bool) -> Additions:
+def additions(sidecars: Sequence[SidecarSpec], options: Options, *, anchors: bool) -> Additions:
     """Return what makes these sidecars. With `anchors` what they share is written once, below `x-vertice-agent`."""
     if options.recipe is Recipe.HOST:
         return _of_host(sidecars, options)
@@ -111,7 +111,7 @@ def additions(sidecars: Sequence[Sidecar], options: Options, *, anchors: bool) -
     )
 
 
-def _entries(sidecar: Sidecar, options: Options) -> dict[str, Any]:
+def _entries(sidecar: SidecarSpec, options: Options) -> dict[str, Any]:
     """Return what a service needs itself so that the agent in its namespace is its resolver."""
     found: dict[str, Any] = {"dns": ["127.0.0.1"]} if sidecar.dns else {}
     if options.podman and sidecar.dns and sidecar.sysctls:
@@ -150,7 +150,7 @@ def _anchored(shared: Mapping[str, Any]) -> Anchored:
     return Anchored(_ANCHOR, {**shared, "environment": Anchored(_ENVIRONMENT_ANCHOR, shared["environment"])})
 
 
-def _sidecar(sidecar: Sidecar, options: Options, shared: Mapping[str, Any], *, anchors: bool) -> dict[str, Any]:
+def _sidecar(sidecar: SidecarSpec, options: Options, shared: Mapping[str, Any], *, anchors: bool) -> dict[str, Any]:
     own: dict[str, Any] = {}
     if options.recipe is Recipe.NETNS:
         own["network_mode"] = f"service:{sidecar.service}"
@@ -168,7 +168,7 @@ def _sidecar(sidecar: Sidecar, options: Options, shared: Mapping[str, Any], *, a
     return {**shared, **own, "environment": {**shared["environment"], **environment}}
 
 
-def _environment(sidecar: Sidecar, recipe: Recipe) -> dict[str, str]:
+def _environment(sidecar: SidecarSpec, recipe: Recipe) -> dict[str, str]:
     found = {
         "SERVICE_NAME": sidecar.service,
         "SERVICE_HOST": sidecar.host,
@@ -201,7 +201,7 @@ def _literal(text: str) -> str:
 # -- one agent for the host
 
 
-def _of_host(sidecars: Sequence[Sidecar], options: Options) -> Additions:
+def _of_host(sidecars: Sequence[SidecarSpec], options: Options) -> Additions:
     shared = _shared(options)
     environment = {
         **shared["environment"],
@@ -226,7 +226,7 @@ def _of_host(sidecars: Sequence[Sidecar], options: Options) -> Additions:
     return Additions({HOST_AGENT: agent}, {}, config, entries)
 
 
-def agent_toml(sidecars: Iterable[Sidecar]) -> str:
+def agent_toml(sidecars: Iterable[SidecarSpec]) -> str:
     """Return the agent's configuration for many services, as compose reads it (`$` is written `$$`)."""
     tables = []
     for sidecar in sidecars:

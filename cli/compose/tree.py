@@ -49,7 +49,7 @@ class Sequence(msgspec.Struct, frozen=True, gc=False):
     tag: str = ""
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class MappingEntry(msgspec.Struct, frozen=True, gc=False):
     """A value under its key, and where the key stands."""
 
     place: Place
@@ -59,7 +59,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 class Mapping(msgspec.Struct, frozen=True, gc=False):
     """A map, in the order of the file."""
 
-    entries: dict[str, Entry]
+    entries: dict[str, MappingEntry]
     place: Place
     tag: str = ""
 
@@ -75,7 +75,7 @@ class Mapping(msgspec.Struct, frozen=True, gc=False):
 
 
 Node: TypeAlias = Scalar | Sequence | Mapping
-Path: TypeAlias = tuple[Any, str] | None
+NodePath: TypeAlias = tuple[Any, str] | None
 
 
 def is_null(node: Node) -> bool:
@@ -164,7 +164,7 @@ class _Growing:
             reason = f"it holds more than {MAX_VALUES:,} values with its aliases expanded: too many for a compose file"
             raise ComposeError(reason, code="too-large", place=self._place(node))
 
-    def _node(self, node: yaml.Node, path: Path, depth: int) -> Node:
+    def _node(self, node: yaml.Node, path: NodePath, depth: int) -> Node:
         self._spend(node)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
@@ -183,7 +183,7 @@ class _Growing:
             raise ComposeError(reason, code="too-large", place=self._place(node))
         self._open.add(id(node))
 
-    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Scalar:
+    def _scalar(self, node: yaml.ScalarNode, path: NodePath) -> Scalar:
         raw = node.value
         place = self._place(node)
         if node.tag == _NULL:
@@ -198,11 +198,11 @@ class _Growing:
             return Scalar(raw, place, raw, unset=(error.required or "",), tag=_own(node.tag))
         return Scalar(filled.text, place, raw, unset=filled.unset, tag=_own(node.tag))
 
-    def mapping(self, node: yaml.MappingNode, path: Path, depth: int) -> Mapping:
+    def mapping(self, node: yaml.MappingNode, path: NodePath, depth: int) -> Mapping:
         """Return a map with what `<<` brings into it: its own keys win, and of several `<<` the first."""
         self._enter(node, depth)
-        merged: dict[str, Entry] = {}
-        own: dict[str, Entry] = {}
+        merged: dict[str, MappingEntry] = {}
+        own: dict[str, MappingEntry] = {}
         for key_node, value_node in node.value:
             if key_node.tag == _MERGE:
                 for source in self._sources(key_node, value_node, path, depth):
@@ -218,11 +218,11 @@ class _Growing:
                 reason = f"{key!r} stands twice, first in line {own[key].place.line}; Compose refuses that"
                 self._tell(reason, "duplicate-key", place, (path, key), None)
                 del own[key]
-            own[key] = Entry(place, self._node(value_node, (path, key), depth + 1))
+            own[key] = MappingEntry(place, self._node(value_node, (path, key), depth + 1))
         self._open.discard(id(node))
         return Mapping({**merged, **own} if merged else own, self._place(node), _own(node.tag))
 
-    def _sources(self, key: yaml.Node, value: yaml.Node, path: Path, depth: int) -> Iterator[Mapping]:
+    def _sources(self, key: yaml.Node, value: yaml.Node, path: NodePath, depth: int) -> Iterator[Mapping]:
         nodes = value.value if isinstance(value, yaml.SequenceNode) else [value]
         for node in nodes:
             if not isinstance(node, yaml.MappingNode):
@@ -231,7 +231,7 @@ class _Growing:
                 )
             yield self.mapping(node, path, depth + 1)
 
-    def _tell(self, reason: str, code: str, place: Place, path: Path, example: str | None) -> None:
+    def _tell(self, reason: str, code: str, place: Place, path: NodePath, example: str | None) -> None:
         keys = _keys(path)
         service = keys[1] if len(keys) > 1 and keys[0] == "services" else None
         self._report(
@@ -239,7 +239,7 @@ class _Growing:
         )
 
 
-def _keys(path: Path) -> list[str]:
+def _keys(path: NodePath) -> list[str]:
     keys: list[str] = []
     while path is not None:
         path, key = path

@@ -12,14 +12,14 @@ import msgspec
 
 from cli.compose.addresses import hosts_and_ports
 from cli.compose.model import EnvEntry
-from cli.dev.plan import Finding, Weight
+from cli.dev.plan import PlanFinding, Weight
 from registry_core.domain.names import label_of
 from registry_core.domain.registration import MAX_PORT
 
 _ELSEWHERE: Final = frozenset({"localhost", "host.docker.internal", "gateway.docker.internal"})
 
 
-class Address(msgspec.Struct, frozen=True):
+class EnvAddress(msgspec.Struct, frozen=True):
     """A host and a port that somebody wrote down. `is_url`: there was a scheme before them."""
 
     host: str
@@ -27,21 +27,21 @@ class Address(msgspec.Struct, frozen=True):
     is_url: bool
 
 
-class Listening(msgspec.Struct, frozen=True):
+class TcpPorts(msgspec.Struct, frozen=True):
     """The TCP ports of one service, in order, and those that the host shows, as `ip:port`, the ip mostly empty."""
 
     container: tuple[int, ...] = ()
     published: tuple[str, ...] = ()
 
 
-def addresses_in(environment: Iterable[EnvEntry]) -> Iterator[Address]:
+def addresses_in(environment: Iterable[EnvEntry]) -> Iterator[EnvAddress]:
     """Return the addresses in a service's environment."""
     for found in hosts_and_ports(environment):
         if found.port is not None and found.port_written:
-            yield Address(found.host, found.port, bool(found.scheme))
+            yield EnvAddress(found.host, found.port, bool(found.scheme))
 
 
-def judged(found: Mapping[Address, list[str]], listening: Mapping[str, Listening]) -> Iterator[Finding]:
+def judged(found: Mapping[EnvAddress, list[str]], listening: Mapping[str, TcpPorts]) -> Iterator[PlanFinding]:
     """Return what is wrong with each address; `found` has who uses it, `listening` the ports by name and by label."""
     for address, users in found.items():
         ports = listening.get(address.host.lower()) or listening.get(label_of(address.host))
@@ -50,11 +50,11 @@ def judged(found: Mapping[Address, list[str]], listening: Mapping[str, Listening
         users_text = ", ".join(users[:3]) + (f" and {len(users) - 3} more" if len(users) > 3 else "")
         subject = f"{address.host}:{address.port} in the environment of {users_text}"
         if not 1 <= address.port <= MAX_PORT:
-            yield Finding(Weight.UNUSABLE, subject, f"a port is a number from 1 to {MAX_PORT}")
+            yield PlanFinding(Weight.UNUSABLE, subject, f"a port is a number from 1 to {MAX_PORT}")
         elif ports is None:
             # With a dot, or through an alias, it may well be somebody outside of the file.
             if "." not in address.host and address.host not in _ELSEWHERE:
-                yield Finding(Weight.DOUBTFUL, subject, "no service of the file has that name")
+                yield PlanFinding(Weight.DOUBTFUL, subject, "no service of the file has that name")
         elif ports.container and address.port not in ports.container:
             where = " or ".join(str(p) for p in ports.container[:3])
             why = (
@@ -62,4 +62,4 @@ def judged(found: Mapping[Address, list[str]], listening: Mapping[str, Listening
                 if any(p.endswith(f":{address.port}") for p in ports.published)
                 else ""
             )
-            yield Finding(Weight.DOUBTFUL, subject, f"it listens on {where}{why}")
+            yield PlanFinding(Weight.DOUBTFUL, subject, f"it listens on {where}{why}")

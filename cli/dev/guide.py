@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from cli.dev.plan import Finding, Plan, PlannedInstance, Weight
+from cli.dev.plan import Plan, PlanFinding, PlannedInstance, Weight
 from registry_core.domain.names import label_of
 
 DNS_ZONE: Final = "vertice.internal"
@@ -50,7 +50,7 @@ def findings_text(plan: Plan, check_command: str | None = None) -> Iterator[str]
             yield f"  ... and {len(doubtful) - len(shown)} more: {check_command}"
 
 
-def _indented(findings: Sequence[Finding]) -> Iterator[str]:
+def _indented(findings: Sequence[PlanFinding]) -> Iterator[str]:
     return (f"  - {finding}" for finding in findings)
 
 

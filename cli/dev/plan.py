@@ -27,7 +27,7 @@ class Weight(enum.Enum):
     DOUBTFUL = "looks wrong"
 
 
-class Finding(msgspec.Struct, frozen=True):
+class PlanFinding(msgspec.Struct, frozen=True):
     """Something in the compose file that cannot be used, or that looks wrong. `line` 0: not known."""
 
     weight: Weight
@@ -69,9 +69,9 @@ class Plan(msgspec.Struct, frozen=True):
 
     listed: int
     services: tuple[PlannedService, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[PlanFinding, ...]
 
-    def of_weight(self, weight: Weight) -> tuple[Finding, ...]:
+    def of_weight(self, weight: Weight) -> tuple[PlanFinding, ...]:
         """Return the findings of one weight, in the order of the file."""
         return tuple(f for f in self.findings if f.weight is weight)
 

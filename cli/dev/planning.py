@@ -11,20 +11,20 @@ from pathlib import Path
 
 import msgspec
 
-from cli.compose.model import Project, Service
+from cli.compose.model import ComposeService, Project
 from cli.compose.naming import other_names
 from cli.compose.reader import project_of, read_project
 from cli.compose.sidecars import without_agents
-from cli.dev.addresses import Address, Listening, addresses_in, judged
-from cli.dev.plan import MAX_INSTANCES, MAX_REPLICAS, Finding, Plan, PlannedService, Weight
+from cli.dev.addresses import EnvAddress, TcpPorts, addresses_in, judged
+from cli.dev.plan import MAX_INSTANCES, MAX_REPLICAS, Plan, PlanFinding, PlannedService, Weight
 from registry_core.domain.names import check_service_name, label_of
 from registry_core.domain.registration import check_health_endpoint
 from registry_core.errors import ValidationError
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    service: Service
-    listening: Listening
+    service: ComposeService
+    listening: TcpPorts
     problems: tuple[str, ...]
 
     @property
@@ -63,7 +63,7 @@ def plan_of(project: Project) -> Plan:
     for service in project.services.values():
         if service.empty:
             reason = "it says nothing, so it has no port"
-            findings.append(Finding(Weight.UNUSABLE, service.name, reason, service.place.line))
+            findings.append(PlanFinding(Weight.UNUSABLE, service.name, reason, service.place.line))
             continue
         problems = [p.message for p in project.problems if p.service == service.name and p.code == "port"]
         entries.append(_Entry(service, listening_of(service), tuple(problems)))
@@ -73,30 +73,32 @@ def plan_of(project: Project) -> Plan:
     return Plan(len(project.services), tuple(planned), tuple(dict.fromkeys(findings)))
 
 
-def _told(project: Project) -> list[Finding]:
+def _told(project: Project) -> list[PlanFinding]:
     """Return what the reader found wrong; a service's ports are told with the service."""
     findings = []
     for problem in project.problems:
         line = problem.place.line
         if problem.code == "duplicate-key" and problem.field == f"services.{problem.service}":
             reason = "it stands twice in the file; the last one counts"
-            findings.append(Finding(Weight.UNUSABLE, str(problem.service), reason, line))
+            findings.append(PlanFinding(Weight.UNUSABLE, str(problem.service), reason, line))
         elif problem.code == "include":
-            findings.append(Finding(Weight.UNUSABLE, "include", problem.message, line))
+            findings.append(PlanFinding(Weight.UNUSABLE, "include", problem.message, line))
         elif problem.code != "port":
-            findings.append(Finding(Weight.DOUBTFUL, problem.service or problem.field or "it", problem.message, line))
+            findings.append(
+                PlanFinding(Weight.DOUBTFUL, problem.service or problem.field or "it", problem.message, line)
+            )
     return findings
 
 
-def listening_of(service: Service) -> Listening:
+def listening_of(service: ComposeService) -> TcpPorts:
     """Return the TCP ports of a service: those of `ports`, else those of `expose`."""
     given = [p for p in service.ports or service.expose if p.protocol == "tcp"]
     container = [target for p in given for target in p.targets]
     shown = [f"{p.host_ip}:{published}" for p in given for published, _ in p.pairs()]
-    return Listening(tuple(dict.fromkeys(container)), tuple(dict.fromkeys(shown)))
+    return TcpPorts(tuple(dict.fromkeys(container)), tuple(dict.fromkeys(shown)))
 
 
-def _planned(entries: list[_Entry], findings: list[Finding]) -> list[PlannedService]:
+def _planned(entries: list[_Entry], findings: list[PlanFinding]) -> list[PlannedService]:
     planned: list[PlannedService] = []
     spelled: dict[str, str] = {}
     room = MAX_INSTANCES
@@ -110,11 +112,11 @@ def _planned(entries: list[_Entry], findings: list[Finding]) -> list[PlannedServ
             unusable = "it asks for no replicas"
         port = entry.main
         if unusable is not None or port is None:
-            findings.append(Finding(Weight.UNUSABLE, entry.name, unusable or "no port", entry.line))
+            findings.append(PlanFinding(Weight.UNUSABLE, entry.name, unusable or "no port", entry.line))
             continue
         health_endpoint = _health(entry, doubts)
         doubts += entry.problems
-        findings += (Finding(Weight.DOUBTFUL, entry.name, doubt, entry.line) for doubt in doubts)
+        findings += (PlanFinding(Weight.DOUBTFUL, entry.name, doubt, entry.line) for doubt in doubts)
         spelled[label_of(entry.name)] = entry.name
         room -= replicas
         planned.append(PlannedService(entry.name, port, health_endpoint, replicas))
@@ -165,7 +167,7 @@ def _health(entry: _Entry, doubts: list[str]) -> str:
         return "/health"
 
 
-def _shared_host_ports(entries: list[_Entry]) -> list[Finding]:
+def _shared_host_ports(entries: list[_Entry]) -> list[PlanFinding]:
     first: dict[str, str] = {}
     findings = []
     for entry in entries:
@@ -174,19 +176,19 @@ def _shared_host_ports(entries: list[_Entry]) -> list[Finding]:
             if holder != entry.name:
                 shown = port.removeprefix(":")
                 reason = f"it publishes port {shown} of the host, as {holder} does; Docker can start only one of them"
-                findings.append(Finding(Weight.DOUBTFUL, entry.name, reason, entry.line))
+                findings.append(PlanFinding(Weight.DOUBTFUL, entry.name, reason, entry.line))
     return findings
 
 
-def _wrong_addresses(entries: list[_Entry]) -> list[Finding]:
-    listening: dict[str, Listening] = {}
+def _wrong_addresses(entries: list[_Entry]) -> list[PlanFinding]:
+    listening: dict[str, TcpPorts] = {}
     for entry in entries:
         listening[entry.name.lower()] = entry.listening
     for entry in entries:
         for name in (entry.name, *other_names(entry.service)):
             for spelling in (name.lower(), label_of(name)):
                 listening.setdefault(spelling, entry.listening)
-    found: dict[Address, list[str]] = {}
+    found: dict[EnvAddress, list[str]] = {}
     for entry in entries:
         for address in dict.fromkeys(addresses_in(entry.service.environment)):
             found.setdefault(address, []).append(entry.name)

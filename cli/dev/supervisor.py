@@ -24,7 +24,7 @@ import msgspec
 from cli.dev import guide
 from cli.dev.children import Child
 from cli.dev.guide import Ports
-from cli.dev.plan import FIRST_NET, NETS, Finding, Plan, PlannedInstance, Weight, instances
+from cli.dev.plan import FIRST_NET, NETS, Plan, PlanFinding, PlannedInstance, Weight, instances
 from cli.dev.standin import StandIns
 from registry_core.errors import Unavailable, VerticeError
 
@@ -136,11 +136,11 @@ class Supervisor:
 
     # -- the parts
 
-    async def _start_stand_ins(self) -> tuple[Finding, ...]:
+    async def _start_stand_ins(self) -> tuple[PlanFinding, ...]:
         net, self._claim = claim_net()
         refused = await self._stand_ins.start(instances(self._plan.services, net))
         return tuple(
-            Finding(Weight.UNUSABLE, i.service_name, f"nobody can listen on {i.address} here: {_reason(i, error)}")
+            PlanFinding(Weight.UNUSABLE, i.service_name, f"nobody can listen on {i.address} here: {_reason(i, error)}")
             for i, error in refused.items()
         )
 
@@ -170,7 +170,7 @@ class Supervisor:
         wanted: dict[str, int] = {}
         for instance in self._stand_ins.listening:
             wanted[instance.service_name] = wanted.get(instance.service_name, 0) + 1
-        progress = Progress(self._say, len(wanted))
+        progress = ProgressLine(self._say, len(wanted))
         found: set[str] = set()
 
         async def all_found() -> bool:
@@ -232,7 +232,7 @@ class Supervisor:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
 
-class Progress:
+class ProgressLine:
     """Shows how many services are found: over and over on one line of a terminal, else now and then."""
 
     def __init__(self, say: Callable[[str], None], total: int) -> None:

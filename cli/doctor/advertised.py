@@ -11,80 +11,82 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
-from cli.doctor.facts import Facts, Service
-from cli.doctor.finding import Finding, Kind, Severity
+from cli.doctor.facts import AdvertisedService, Facts
+from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 
 _DOCKER_BRIDGE: Final = ipaddress.ip_network("172.17.0.0/16")
 # The registry's REGISTRY_MIN_PORT, unless it was told otherwise.
 _LOWEST_PORT: Final = 1024
 
-FINE = Kind("advertised", Severity.OK, "{name} is registered as {where}, an address of this machine, and listens there")
-UNRESOLVABLE = Kind(
+FINE = DoctorRule(
+    "advertised", DoctorSeverity.OK, "{name} is registered as {where}, an address of this machine, and listens there"
+)
+UNRESOLVABLE = DoctorRule(
     "advertised-unresolvable",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "{name}: its host {host} has no address that can be found here",
     "it is registered without an address, and DNS has nothing to answer",
     "SERVICE_HOST=10.0.0.7    # the address at which others reach it",
 )
-LOOPBACK = Kind(
+LOOPBACK = DoctorRule(
     "advertised-loopback",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "{name} is registered as {where}, which is loopback, and the registry is on another machine",
     "everybody who looks it up connects to himself",
     "SERVICE_HOST=10.0.0.7    # the address at which others reach it; look for {host} in /etc/hosts when it is a name",
 )
-LOOPBACK_HERE = Kind(
+LOOPBACK_HERE = DoctorRule(
     "advertised-loopback-here",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "{name} is registered as {where}, which is loopback",
     "it can be reached on this machine alone, where the registry is, too",
     "SERVICE_HOST=10.0.0.7    # as soon as others are to reach it",
 )
-LINK_LOCAL = Kind(
+LINK_LOCAL = DoctorRule(
     "advertised-link-local",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "{name} is registered as {where}, which is link-local",
     "it is good on one network segment only, and IPv6 wants to know the interface besides",
     "SERVICE_HOST=10.0.0.7    # the address at which others reach it",
 )
-UNUSABLE = Kind(
+UNUSABLE = DoctorRule(
     "advertised-unusable",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "{name} is registered as {where}, where nobody can be reached",
     "the address of every interface, and a multicast one, are no place to connect to",
     "SERVICE_HOST=10.0.0.7    # the address at which others reach it",
 )
-BRIDGE = Kind(
+BRIDGE = DoctorRule(
     "advertised-docker-bridge",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "{name} is registered as {where}, an address of Docker's default bridge",
     "every Docker host has the same ones: from another host it leads nowhere, or to another container",
     "SERVICE_HOST=10.0.0.7 SERVICE_PORT=8034    # the host's address and the published port; or `network_mode: host`",
 )
-TRANSLATED = Kind(
+TRANSLATED = DoctorRule(
     "advertised-translated",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "{name} is registered as {where}, and the registry sees this machine come from {seen_as}",
     "an address translation, or a proxy, stands between: where the others are, {host} may lead nowhere",
     "SERVICE_HOST={seen_as}    # when it is a translation, with the published port; nothing, when it is a proxy",
 )
-FOREIGN = Kind(
+FOREIGN = DoctorRule(
     "advertised-foreign",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "{name} is registered as {where}, which is no address of this machine (it has {addresses})",
     "that is right behind an address translation, and for a service elsewhere",
     "SERVICE_HOST={first}    # when it is neither",
 )
-NOT_LISTENING = Kind(
+NOT_LISTENING = DoctorRule(
     "advertised-not-listening",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "{name} is registered as {where}, and nobody listens there",
     "once its check fails twice it leaves the answers; one that listens on 127.0.0.1 only looks like that, too",
     "ss -ltn 'sport = :{port}'    # is it up, and on which address?",
 )
-LOW_PORT = Kind(
+LOW_PORT = DoctorRule(
     "advertised-low-port",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "{name} has port {port}, and a registry refuses ports below 1024 unless it is told to take them",
     "the registration is refused, once and for all",
     "REGISTRY_MIN_PORT=1    # at the registry",
@@ -95,7 +97,7 @@ KINDS: Final = (
 )
 
 
-def judge(facts: Facts) -> Iterator[Finding]:
+def judge(facts: Facts) -> Iterator[DoctorFinding]:
     """Return what is to be said of each service's address."""
     for service in facts.subject.services:
         found = list(_address(service, facts))
@@ -106,7 +108,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
         yield from found or [FINE.found(name=service.name, where=_where(service))]
 
 
-def _address(service: Service, facts: Facts) -> Iterator[Finding]:
+def _address(service: AdvertisedService, facts: Facts) -> Iterator[DoctorFinding]:
     name, host, where = service.name, service.host, _where(service)
     addresses = [ipaddress.ip_address(address) for address in service.addresses]
     if not addresses:
@@ -122,7 +124,7 @@ def _address(service: Service, facts: Facts) -> Iterator[Finding]:
         yield from _reachable(service, facts)
 
 
-def _reachable(service: Service, facts: Facts) -> Iterator[Finding]:
+def _reachable(service: AdvertisedService, facts: Facts) -> Iterator[DoctorFinding]:
     name, where, own = service.name, _where(service), facts.machine.addresses
     is_own = any(address in own for address in service.addresses)
     bridged = any(ipaddress.ip_address(address) in _DOCKER_BRIDGE for address in service.addresses)
@@ -152,7 +154,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _where(service: Service) -> str:
+def _where(service: AdvertisedService) -> str:
     host = f"[{service.host}]" if ":" in service.host else service.host
     at = ", ".join(service.addresses)
     return f"{host}:{service.port}" + (f" ({at})" if at and at != service.host else "")

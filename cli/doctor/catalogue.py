@@ -19,15 +19,15 @@ from cli.doctor import (
     zone,
 )
 from cli.doctor.facts import Facts
-from cli.doctor.finding import WORST_FIRST, Finding, Kind
+from cli.doctor.finding import WORST_FIRST, DoctorFinding, DoctorRule
 
 
 class Chapter(NamedTuple):
     """What one judge looks at, and the kinds of findings that it can make."""
 
     title: str
-    judge: Callable[[Facts], Iterable[Finding]]
-    kinds: tuple[Kind, ...]
+    judge: Callable[[Facts], Iterable[DoctorFinding]]
+    kinds: tuple[DoctorRule, ...]
 
 
 CHAPTERS: Final = (
@@ -45,7 +45,7 @@ CHAPTERS: Final = (
 )
 
 
-def findings(facts: Facts) -> list[Finding]:
+def findings(facts: Facts) -> list[DoctorFinding]:
     """Return all findings, the worst first, otherwise in the order of the chapters."""
     found = [finding for chapter in CHAPTERS for finding in chapter.judge(facts)]
     return sorted(found, key=lambda finding: WORST_FIRST.index(finding.severity))

@@ -6,40 +6,40 @@ from collections.abc import Iterator
 from typing import Final
 
 from cli.doctor.facts import Facts
-from cli.doctor.finding import Finding, Kind, Severity
+from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 
-FINE = Kind("settings", Severity.OK, "the settings can be read (Python {python})")
-WRONG = Kind(
+FINE = DoctorRule("settings", DoctorSeverity.OK, "the settings can be read (Python {python})")
+WRONG = DoctorRule(
     "settings-wrong",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "{problem}",
     "the agent does not start with it; what is said below is about the defaults instead",
     "vertice agent --help    # shows every setting with its default",
 )
-TOLD = Kind(
+TOLD = DoctorRule(
     "settings-of-agent",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "{settings} not set here, and taken from the running agent",
     "what else it was told (its zone, its DNS port, its token) cannot be seen from here",
     "run `vertice doctor` in the environment of the agent (docker exec, or --config FILE)",
 )
-OTHER_AGENT = Kind(
+OTHER_AGENT = DoctorRule(
     "agent-other",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "the agent at {http} is not the one that these settings describe: it stands beside {theirs}, not {ours}",
     "an agent with these settings cannot start beside it on the same ports",
     "AGENT_HTTP_LISTEN=127.0.0.1:9880 AGENT_DNS_LISTEN=127.0.0.1:9653    # ports of its own",
 )
-OTHER_REGISTRY = Kind(
+OTHER_REGISTRY = DoctorRule(
     "agent-other-registry",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "the agent at {http} follows the registry at {theirs}, and REGISTRY_URL here says {ours}",
     "the running agent was started with other settings, or before they were changed",
     "restart the agent, or run `vertice doctor` with its settings",
 )
-LATE = Kind(
+LATE = DoctorRule(
     "not-examined",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "not examined, since it took too long: {what}",
     "a disk, a name server or a network that hangs is a finding in itself",
     "vertice doctor    # again; if it stays, look for what hangs",
@@ -47,7 +47,7 @@ LATE = Kind(
 KINDS: Final = (FINE, WRONG, TOLD, OTHER_AGENT, OTHER_REGISTRY, LATE)
 
 
-def judge(facts: Facts) -> Iterator[Finding]:
+def judge(facts: Facts) -> Iterator[DoctorFinding]:
     """Return what is to be said of the settings, and of what could not be examined."""
     if facts.settings_problem:
         yield WRONG.found(problem=facts.settings_problem)
@@ -62,7 +62,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
         yield LATE.found(what=", ".join(facts.not_in_time))
 
 
-def _agent(facts: Facts) -> Iterator[Finding]:
+def _agent(facts: Facts) -> Iterator[DoctorFinding]:
     subject, agent = facts.subject, facts.agent
     if agent is None:
         return

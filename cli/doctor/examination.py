@@ -18,7 +18,17 @@ from agent.settings.settings import AgentSettings, read_agent_settings
 from agent.settings.table import REGISTRY_URL
 from cli.client import reason
 from cli.doctor import proxies
-from cli.doctor.facts import Agent, Facts, Lookup, Machine, RegistrySeen, Service, StateDir, Subject, ZoneAnswer
+from cli.doctor.facts import (
+    AdvertisedService,
+    Agent,
+    Facts,
+    Lookup,
+    Machine,
+    RegistrySeen,
+    StateDirFacts,
+    Subject,
+    ZoneAnswer,
+)
 from cli.doctor.folder import look_at
 from cli.doctor.inquiries import MAX_SERVICES, ask_agent, ask_registry, connects, resolve
 from cli.doctor.machine import ROOT, read_machine
@@ -82,7 +92,7 @@ def _subject(settings: AgentSettings) -> Subject:
         forwards_to_system=rules.rule_for(()).target == SYSTEM,
         allows_only_loopback=set(settings.dns_allow) <= set(LOOPBACK),
         services=tuple(
-            Service(
+            AdvertisedService(
                 name=spec.claim.service_name,
                 host=spec.claim.host,
                 port=spec.claim.port,
@@ -150,7 +160,7 @@ def _elsewhere(facts: Facts, token: str) -> Facts:
     )
 
 
-def _folder(path: str) -> StateDir | None:
+def _folder(path: str) -> StateDirFacts | None:
     return look_at(Path(path)) if path else None
 
 
@@ -164,7 +174,7 @@ def look_up(name: str) -> Lookup:
     return Lookup(name=name, addresses=addresses, problem=problem, took_s=time.monotonic() - began)
 
 
-def _located(service: Service) -> Service:
+def _located(service: AdvertisedService) -> AdvertisedService:
     try:
         addresses = resolve(service.host)
     except OSError:

@@ -24,7 +24,7 @@ class ZoneAnswer(enum.Enum):
     SILENT = "does not answer"
 
 
-class Service(msgspec.Struct, frozen=True, kw_only=True):
+class AdvertisedService(msgspec.Struct, frozen=True, kw_only=True):
     """A service that is registered from here, and how its address looks from here."""
 
     name: str
@@ -46,14 +46,14 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     forwards: bool = True
     forwards_to_system: bool = True
     allows_only_loopback: bool = True
-    services: tuple[Service, ...] = ()
+    services: tuple[AdvertisedService, ...] = ()
     state_dir: str = ""
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
     """The agent that answers at the configured HTTP address, as it says of itself in `/self`."""
 
-    services: tuple[Service, ...] = ()
+    services: tuple[AdvertisedService, ...] = ()
     registry_urls: tuple[str, ...] = ()
 
 
@@ -103,7 +103,7 @@ class RegistrySeen(msgspec.Struct, frozen=True, kw_only=True):
     write_status: int | None = None  # the HTTP status of a harmless write
 
 
-class StateDir(msgspec.Struct, frozen=True, kw_only=True):
+class StateDirFacts(msgspec.Struct, frozen=True, kw_only=True):
     """AGENT_STATE_DIR as it stands."""
 
     path: str
@@ -140,7 +140,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     dns_answer: ZoneAnswer | None = None  # of who listens at the agent's DNS address
     nameservers: dict[str, ZoneAnswer] = {}
     registries: tuple[RegistrySeen, ...] = ()
-    state: StateDir | None = None
+    state: StateDirFacts | None = None
     lookup: Lookup | None = None
     proxies: dict[str, str] = {}
     not_in_time: tuple[str, ...] = ()

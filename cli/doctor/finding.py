@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 
-class Severity(enum.StrEnum):
+class DoctorSeverity(enum.StrEnum):
     """How bad it is: of no matter, good to know, will hurt some day, does not work."""
 
     OK = "ok"
@@ -21,34 +21,34 @@ class Severity(enum.StrEnum):
     ERROR = "error"
 
 
-WORST_FIRST: Final = (Severity.ERROR, Severity.WARNING, Severity.NOTE, Severity.OK)
+WORST_FIRST: Final = (DoctorSeverity.ERROR, DoctorSeverity.WARNING, DoctorSeverity.NOTE, DoctorSeverity.OK)
 
 
-class Finding(msgspec.Struct, frozen=True):
+class DoctorFinding(msgspec.Struct, frozen=True):
     """What was found on this machine."""
 
     id: str
-    severity: Severity
+    severity: DoctorSeverity
     what: str
     why: str = ""
     cure: str = ""
 
 
-class Kind(msgspec.Struct, frozen=True):
+class DoctorRule(msgspec.Struct, frozen=True):
     """A kind of finding. `cure` is a command, or lines to write; what is fine needs none."""
 
     id: str
-    severity: Severity
+    severity: DoctorSeverity
     what: str
     why: str = ""
     cure: str = ""
 
-    def found(self, **seen: object) -> Finding:
+    def found(self, **seen: object) -> DoctorFinding:
         """Return the finding with what was seen in its places. Raises KeyError when a place stays empty."""
         what, why, cure = (text.format_map(seen) for text in (self.what, self.why, self.cure))
-        return Finding(self.id, self.severity, what, why, cure)
+        return DoctorFinding(self.id, self.severity, what, why, cure)
 
-    def described(self) -> Finding:
+    def described(self) -> DoctorFinding:
         """Return the row as the documentation shows it, each place by its name."""
         names = {
             place

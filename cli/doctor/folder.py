@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from agent.view.state_dir import LOCK, SET_ASIDE
-from cli.doctor.facts import StateDir
+from cli.doctor.facts import StateDirFacts
 
 LOCKS: Final = Path("/proc/locks")
 
 
-def look_at(path: Path, locks: Path = LOCKS) -> StateDir:
+def look_at(path: Path, locks: Path = LOCKS) -> StateDirFacts:
     """Return how the folder at `path` stands. Blocks, for as long as the disk does."""
     user = os.geteuid()
     try:
@@ -24,12 +24,12 @@ def look_at(path: Path, locks: Path = LOCKS) -> StateDir:
     except FileNotFoundError:
         parent = next(one for one in path.absolute().parents if one.exists())
         can_be_made = parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)
-        return StateDir(path=str(path), exists=False, can_be_made=can_be_made, user=user, free_bytes=_free(parent))
+        return StateDirFacts(path=str(path), exists=False, can_be_made=can_be_made, user=user, free_bytes=_free(parent))
     except OSError as error:
-        return StateDir(path=str(path), problem=error.strerror or str(error), user=user)
+        return StateDirFacts(path=str(path), problem=error.strerror or str(error), user=user)
     if not stat.S_ISDIR(info.st_mode):
-        return StateDir(path=str(path), is_folder=False, user=user)
-    return StateDir(
+        return StateDirFacts(path=str(path), is_folder=False, user=user)
+    return StateDirFacts(
         path=str(path),
         writable=os.access(path, os.W_OK | os.X_OK) and _may_write(path / LOCK),
         owner=info.st_uid,

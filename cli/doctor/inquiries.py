@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from cli.client import Answer, Unreachable, ask, get, reason
-from cli.doctor.facts import Agent, RegistrySeen, Service
+from cli.client import HttpResponse, Unreachable, ask, get, reason
+from cli.doctor.facts import AdvertisedService, Agent, RegistrySeen
 from registry_core.domain import names
 
 TIMEOUT_S: Final = 2.0
@@ -39,11 +39,13 @@ def ask_agent(url: str) -> Agent | None:
         return None
 
 
-def _service(one: Any) -> Service:
+def _service(one: Any) -> AdvertisedService:
     endpoint = str(one["endpoint"])
     scheme, _, rest = endpoint.partition("://")
     host, _, port = rest.rpartition(":")
-    return Service(name=str(one["service_name"]), host=host.strip("[]"), port=int(port), is_udp=scheme == "udp")
+    return AdvertisedService(
+        name=str(one["service_name"]), host=host.strip("[]"), port=int(port), is_udp=scheme == "udp"
+    )
 
 
 def ask_registry(url: str, token: str) -> RegistrySeen:
@@ -81,7 +83,7 @@ def ask_registry(url: str, token: str) -> RegistrySeen:
         return RegistrySeen(url=url, problem=str(error).partition(f"{url}: ")[2] or str(error))
 
 
-def _clock(answer: Answer, began: float, took_s: float) -> tuple[float | None, float]:
+def _clock(answer: HttpResponse, began: float, took_s: float) -> tuple[float | None, float]:
     """Return by how many seconds their clock is ahead of ours, and how far that may be wrong."""
     with contextlib.suppress(ValueError, TypeError):
         theirs = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
@@ -105,7 +107,7 @@ def _seen_as(url: str) -> str:
     return ""
 
 
-def _field(answer: Answer, name: str) -> str:
+def _field(answer: HttpResponse, name: str) -> str:
     with contextlib.suppress(Unreachable, KeyError, TypeError):
         return str(answer.json()[name])
     return ""

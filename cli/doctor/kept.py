@@ -6,50 +6,50 @@ from collections.abc import Iterator
 from typing import Final
 
 from cli.doctor.facts import Facts
-from cli.doctor.finding import Finding, Kind, Severity
+from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 
 # A snapshot of 10,000 instances has some megabytes, and the old one stays until the new one is whole.
 ENOUGH_BYTES: Final = 64 * 1024 * 1024
 
-FINE = Kind("state-dir", Severity.OK, "AGENT_STATE_DIR {path} can be written")
-NONE = Kind(
+FINE = DoctorRule("state-dir", DoctorSeverity.OK, "AGENT_STATE_DIR {path} can be written")
+NONE = DoctorRule(
     "state-dir-none",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "AGENT_STATE_DIR is not set: the agent keeps nothing over a restart",
     "an agent that restarts while the registry is away knows nobody until it is back",
     "AGENT_STATE_DIR=/var/lib/vertice    # a folder, in containers a volume, of this agent's own",
 )
-BROKEN = Kind(
+BROKEN = DoctorRule(
     "state-dir-problem",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "AGENT_STATE_DIR {path} cannot be used: {problem}",
     "the agent runs all the same, and keeps nothing over a restart",
     "mkdir -p {path} && chown {user} {path}",
 )
-FOREIGN = Kind(
+FOREIGN = DoctorRule(
     "state-dir-owner",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "AGENT_STATE_DIR {path} belongs to user {owner} and cannot be written by us (user {user})",
     "the agent runs all the same, and keeps nothing over a restart",
     "chown -R {user} {path}    # or run the agent, and the doctor, as user {owner}",
 )
-FULL = Kind(
+FULL = DoctorRule(
     "state-dir-full",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "AGENT_STATE_DIR {path} has {free} MiB left",
     "a snapshot that does not fit is not written, and the one before it grows old",
     "df -h {path}    # make room, or choose another folder",
 )
-TAKEN = Kind(
+TAKEN = DoctorRule(
     "state-dir-taken",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "AGENT_STATE_DIR {path} is held by {holder}, and no agent of ours is running",
     "an agent that starts here keeps nothing: two must not write the same snapshot",
     "AGENT_STATE_DIR={path}-2    # each agent its own",
 )
-DAMAGED = Kind(
+DAMAGED = DoctorRule(
     "state-dir-damaged",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "AGENT_STATE_DIR {path} holds a snapshot that was damaged and set aside",
     "a disk that was full or failing leaves such a file behind; the agent started without what it held",
     "rm {path}/snapshot.bad    # once you have looked at it",
@@ -57,7 +57,7 @@ DAMAGED = Kind(
 KINDS: Final = (FINE, NONE, BROKEN, FOREIGN, FULL, TAKEN, DAMAGED)
 
 
-def judge(facts: Facts) -> Iterator[Finding]:
+def judge(facts: Facts) -> Iterator[DoctorFinding]:
     """Return what is to be said of the folder. An agent whose settings we do not have may well have one."""
     state = facts.state
     if not facts.subject.state_dir:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from cli.doctor.facts import Facts
-from cli.doctor.finding import Finding, Kind, Severity
+from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 from cli.doctor.stub import TELL_SYSTEMD
 
 # nsswitch.conf(5): what glibc does without a line, since 2.32 and before.
@@ -15,38 +15,38 @@ _DEFAULT: Final = ("files", "dns")
 # musl asks again over TCP from here on.
 _TCP_SINCE: Final = (1, 2, 4)
 
-GLIBC = Kind("libc", Severity.OK, "programs here use glibc{version}")
-MUSL = Kind(
+GLIBC = DoctorRule("libc", DoctorSeverity.OK, "programs here use glibc{version}")
+MUSL = DoctorRule(
     "musl",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "programs here use musl{version}",
     "it asks every server of resolv.conf at once, does not read nsswitch.conf, and takes REFUSED for no answer",
     "let the agent be the only `nameserver` of /etc/resolv.conf",
 )
-MUSL_OLD = Kind(
+MUSL_OLD = DoctorRule(
     "musl-without-tcp",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "programs here use musl {version}, and before 1.2.4 it never asks again over TCP",
     "of a large service it sees as many addresses as one datagram holds (about 29), others at each lookup",
     "update the image (Alpine 3.18 or newer)",
 )
-MDNS_LOCAL = Kind(
+MDNS_LOCAL = DoctorRule(
     "nsswitch-mdns",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "nsswitch.conf ends the lookup of every name under .local at {module}, before DNS is asked, and the zone is {zone}",
     "no service is found by name, although the agent would answer",
     "AGENT_DNS_ZONE=vertice.internal    # .local is for multicast DNS, RFC 6762",
 )
-NO_DNS = Kind(
+NO_DNS = DoctorRule(
     "nsswitch-no-dns",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "nsswitch.conf does not ask DNS: hosts: {hosts}",
     "no service is found by name through getaddrinfo()",
     "hosts: files dns    # in /etc/nsswitch.conf",
 )
-RESOLVED = Kind(
+RESOLVED = DoctorRule(
     "nsswitch-resolve",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "nsswitch.conf asks systemd-resolved before DNS: hosts: {hosts}",
     "while it runs, programs go past resolv.conf; it has to know that {zone} is the agent's",
     TELL_SYSTEMD,
@@ -54,7 +54,7 @@ RESOLVED = Kind(
 KINDS: Final = (GLIBC, MUSL, MUSL_OLD, MDNS_LOCAL, NO_DNS, RESOLVED)
 
 
-def judge(facts: Facts) -> Iterator[Finding]:
+def judge(facts: Facts) -> Iterator[DoctorFinding]:
     """Return what is to be said of the libc, and of nsswitch.conf where it is read."""
     libc = facts.machine.libc
     version = f" {libc.version}" if libc.version else ""
@@ -67,7 +67,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
         yield MUSL.found(version=version)
 
 
-def _nsswitch(facts: Facts) -> Iterator[Finding]:
+def _nsswitch(facts: Facts) -> Iterator[DoctorFinding]:
     zone = facts.subject.zone
     sources = hosts_line(facts.machine.nsswitch or "")
     hosts = " ".join(sources)

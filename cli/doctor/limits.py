@@ -6,24 +6,24 @@ from collections.abc import Iterator
 from typing import Final
 
 from cli.doctor.facts import Facts
-from cli.doctor.finding import Finding, Kind, Severity
+from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 from dns.udp import RECEIVE_BUFFER
 
 # The agent's HTTP face takes 1000 connections, DNS over TCP some more, besides its own to the registry.
 ENOUGH_FILES: Final = 1024
 
-FILES = Kind("open-files", Severity.OK, "a process may have {files} files and connections open")
-FEW_FILES = Kind(
+FILES = DoctorRule("open-files", DoctorSeverity.OK, "a process may have {files} files and connections open")
+FEW_FILES = DoctorRule(
     "open-files-few",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "a process may have {files} files and connections open",
     "under a burst of connections the agent runs out of them, and takes no new ones for a while",
     "ulimit -n 4096    # for Docker `ulimits: {{nofile: 4096}}`; for systemd LimitNOFILE=4096",
 )
-BUFFER = Kind("receive-buffer", Severity.OK, "the system lets the DNS socket have its receive buffer")
-SMALL_BUFFER = Kind(
+BUFFER = DoctorRule("receive-buffer", DoctorSeverity.OK, "the system lets the DNS socket have its receive buffer")
+SMALL_BUFFER = DoctorRule(
     "receive-buffer-small",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "net.core.rmem_max is {limit} bytes, and the DNS socket wants {wanted}",
     "of a burst of more than a few hundred questions within a moment, some are lost and asked again after seconds",
     "sysctl -w net.core.rmem_max={wanted}    # on the host",
@@ -31,7 +31,7 @@ SMALL_BUFFER = Kind(
 KINDS: Final = (FILES, FEW_FILES, BUFFER, SMALL_BUFFER)
 
 
-def judge(facts: Facts) -> Iterator[Finding]:
+def judge(facts: Facts) -> Iterator[DoctorFinding]:
     """Return what is to be said of the limits; nothing of those that cannot be seen."""
     files, limit = facts.machine.open_files, facts.machine.rmem_max
     if files is not None:

@@ -6,30 +6,30 @@ from collections.abc import Iterator
 from typing import Final
 
 from cli.doctor.facts import DNS_PORT, Facts
-from cli.doctor.finding import Finding, Kind, Severity
+from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 
 # What `ns.<zone>` is to an agent: the machine that asks.
 AGENT_ADDRESS: Final = "127.0.0.1"
 SLOW_S: Final = 0.5
 
-FINE = Kind("lookup", Severity.OK, "getaddrinfo({name}) reaches the agent")
-SLOW = Kind(
+FINE = DoctorRule("lookup", DoctorSeverity.OK, "getaddrinfo({name}) reaches the agent")
+SLOW = DoctorRule(
     "lookup-slow",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "getaddrinfo({name}) reaches the agent, and takes {took} s",
     "every lookup of every program here waits like that, most often for a server that is silent",
     "time getent ahosts {name}    # and see the findings about /etc/resolv.conf",
 )
-LOST = Kind(
+LOST = DoctorRule(
     "lookup-lost",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "the agent runs, and getaddrinfo({name}) does not reach it: {problem}",
     "programs here do not find services by name",
     "see the findings about /etc/resolv.conf and nsswitch.conf; dig @{agent} {name} asks the agent itself",
 )
-HANGS = Kind(
+HANGS = DoctorRule(
     "lookup-hangs",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "getaddrinfo({name}) did not come back in time",
     "every lookup of every program here may hang like that",
     "see the findings about /etc/resolv.conf; dig @{agent} {name} asks the agent itself",
@@ -37,7 +37,7 @@ HANGS = Kind(
 KINDS: Final = (FINE, SLOW, LOST, HANGS)
 
 
-def judge(facts: Facts) -> Iterator[Finding]:
+def judge(facts: Facts) -> Iterator[DoctorFinding]:
     """Return what is to be said of the lookup. On another port than 53 it may fail, and that is said elsewhere."""
     lookup, agent = facts.lookup, facts.subject.dns_listen
     if lookup is None:

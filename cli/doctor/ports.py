@@ -7,60 +7,60 @@ from collections.abc import Iterator
 from typing import Final
 
 from cli.doctor.facts import Facts, Listener, ZoneAnswer
-from cli.doctor.finding import Finding, Kind, Severity
+from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 from registry_core.settings import Listen
 
 _ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
-RUNNING = Kind("agent", Severity.OK, "an agent answers at {http}")
-NOT_RUNNING = Kind(
+RUNNING = DoctorRule("agent", DoctorSeverity.OK, "an agent answers at {http}")
+NOT_RUNNING = DoctorRule(
     "agent-not-running",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "no agent answers at {http}",
     "what follows is about the agent that these settings would start",
     "vertice agent    # or AGENT_HTTP_LISTEN as the running agent has it",
 )
-FREE = Kind("port", Severity.OK, "{where} ({kind}) is free for {face}")
-OURS = Kind("port-ours", Severity.OK, "the agent has {where} for {face}")
-TAKEN = Kind(
+FREE = DoctorRule("port", DoctorSeverity.OK, "{where} ({kind}) is free for {face}")
+OURS = DoctorRule("port-ours", DoctorSeverity.OK, "the agent has {where} for {face}")
+TAKEN = DoctorRule(
     "port-taken",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "{where} ({kind}), where the agent is to answer {face}, is taken by {holder}",
     "the agent does not start: `cannot listen on {where}`",
     "{setting}={other}    # or end {holder}",
 )
-AWAY = Kind(
+AWAY = DoctorRule(
     "agent-dns-elsewhere",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "an agent runs, and nobody answers DNS at {where}",
     "the running agent was given another AGENT_DNS_LISTEN than is set here, or its DNS face is stuck",
     "run `vertice doctor` with the agent's own settings (AGENT_DNS_LISTEN, or --config FILE)",
 )
-OTHER_ZONE = Kind(
+OTHER_ZONE = DoctorRule(
     "agent-dns-zone",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "who answers DNS at {where} does not answer for the zone {zone}",
     "the running agent was given another AGENT_DNS_ZONE than is set here, or it is no agent",
     "run `vertice doctor` with the agent's own settings (AGENT_DNS_ZONE, or --config FILE)",
 )
-NOT_PERMITTED = Kind(
+NOT_PERMITTED = DoctorRule(
     "port-privileged",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "{where}: ports below {low_ports_end} want a privilege that this user does not have",
     "the agent does not start: `cannot listen on {where}: not allowed`",
     "cap_add: [NET_BIND_SERVICE]    # compose; for systemd AmbientCapabilities=CAP_NET_BIND_SERVICE; or "
     "sysctl -w net.ipv4.ip_unprivileged_port_start={port}",
 )
-NO_SUCH_ADDRESS = Kind(
+NO_SUCH_ADDRESS = DoctorRule(
     "listen-address",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "{where}: this machine has no address {host} (it has {addresses}",
     "the agent does not start: it cannot listen on an address of somebody else",
     "{setting}=127.0.0.1:{port}",
 )
-ONLY_LOOPBACK = Kind(
+ONLY_LOOPBACK = DoctorRule(
     "dns-allow",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "the agent answers DNS on {where}, and only this machine's loopback may ask",
     "containers with a network of their own, and other machines, are refused (Extended DNS Error 18)",
     "AGENT_DNS_ALLOW=10.0.0.0/8    # the networks that may ask; or AGENT_DNS_LISTEN=127.0.0.1:{port}",
@@ -71,7 +71,7 @@ KINDS: Final = (
 )
 
 
-def judge(facts: Facts) -> Iterator[Finding]:
+def judge(facts: Facts) -> Iterator[DoctorFinding]:
     """Return what is to be said of the ports that the agent has, or would have."""
     subject = facts.subject
     http, dns = subject.http_listen, subject.dns_listen
@@ -93,7 +93,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
         yield ONLY_LOOPBACK.found(where=dns, port=dns.port)
 
 
-def _port(facts: Facts, where: Listen, face: str, setting: str, kinds: tuple[str, ...]) -> Iterator[Finding]:
+def _port(facts: Facts, where: Listen, face: str, setting: str, kinds: tuple[str, ...]) -> Iterator[DoctorFinding]:
     machine = facts.machine
     if not _is_here(where.host, machine.addresses):
         shown = ", ".join(machine.addresses) or "loopback alone"

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from cli.doctor.facts import Facts
-from cli.doctor.finding import Finding, Kind, Severity
+from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 
 NAMES: Final = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 EXCEPT: Final = ("NO_PROXY", "no_proxy")
 
-FINE = Kind("proxy", Severity.OK, "{variable} is set, and spares localhost and {zone}")
-CATCHES = Kind(
+FINE = DoctorRule("proxy", DoctorSeverity.OK, "{variable} is set, and spares localhost and {zone}")
+CATCHES = DoctorRule(
     "proxy-catches",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "{variable} is set, and NO_PROXY does not spare {caught}",
     "curl and most HTTP libraries send such requests to the proxy, which cannot reach them; the agent itself uses none",
     "NO_PROXY=localhost,127.0.0.1,.{zone}",
@@ -25,7 +25,7 @@ CATCHES = Kind(
 KINDS: Final = (FINE, CATCHES)
 
 
-def judge(facts: Facts) -> Iterator[Finding]:
+def judge(facts: Facts) -> Iterator[DoctorFinding]:
     """Return what is to be said of the proxies, if there are any."""
     variable = next((name for name in NAMES if facts.proxies.get(name)), None)
     if variable is None:

@@ -6,80 +6,80 @@ from collections.abc import Iterator
 from typing import Final
 
 from cli.doctor.facts import Facts, RegistrySeen
-from cli.doctor.finding import Finding, Kind, Severity
+from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 
 CLOCK_NOTE_S: Final = 2.0
 CLOCK_WARNING_S: Final = 60.0
 
-FINE = Kind("registry", Severity.OK, "the registry at {url} answers{version}")
-AWAY = Kind(
+FINE = DoctorRule("registry", DoctorSeverity.OK, "the registry at {url} answers{version}")
+AWAY = DoctorRule(
     "registry-away",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "the registry at {url} cannot be used: {problem}",
     "no address of REGISTRY_URL can: nothing is registered, and nothing new is heard of",
     "REGISTRY_URL=http://10.0.0.2:8888    # where it is indeed; try curl -v {url}/ready",
 )
-ONE_AWAY = Kind(
+ONE_AWAY = DoctorRule(
     "registry-one-away",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "of several, the registry at {url} cannot be used: {problem}",
     "the agent goes on to the next one, and has one less to go to",
     "curl -v {url}/ready    # or take it out of REGISTRY_URL",
 )
-DEAD_ADDRESSES = Kind(
+DEAD_ADDRESSES = DoctorRule(
     "registry-address",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "the name in {url} has several addresses, and {addresses} does not answer",
     "connections that go there first wait for their timeout",
     "take {addresses} out of that name's DNS records, or bring it back",
 )
-NOT_READY = Kind(
+NOT_READY = DoctorRule(
     "registry-not-ready",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "the registry at {url} is not ready yet (state: {state})",
     "it cannot answer lookups until it has read its store",
     "curl {url}/health    # says what it waits for",
 )
-WARMING = Kind(
+WARMING = DoctorRule(
     "registry-warming",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "the registry at {url} started empty a moment ago, and does not know yet who is alive",
     "a missing name means 'not known yet' there",
     "nothing: agents register anew by themselves (REGISTRY_WARMING)",
 )
-CLOCK = Kind("clock", Severity.OK, "our clock and that of {url} agree to {ahead}")
-CLOCK_OFF = Kind(
+CLOCK = DoctorRule("clock", DoctorSeverity.OK, "our clock and that of {url} agree to {ahead}")
+CLOCK_OFF = DoctorRule(
     "clock-differs",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "the clock of {url} is {ahead} {direction} ours",
     "leases do not depend on it, but times in the logs of the two do not match",
     "timedatectl set-ntp true    # on both hosts",
 )
-CLOCK_FAR_OFF = Kind(
+CLOCK_FAR_OFF = DoctorRule(
     "clock-wrong",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "the clock of {url} is {ahead} {direction} ours",
     "certificates are judged by the clock, and so is which of two agents of an instance is the newer one",
     "timedatectl set-ntp true    # on the host whose clock is wrong",
 )
-TOKEN = Kind("token", Severity.OK, "the registry at {url} accepts our writes")
-TOKEN_MISSING = Kind(
+TOKEN = DoctorRule("token", DoctorSeverity.OK, "the registry at {url} accepts our writes")
+TOKEN_MISSING = DoctorRule(
     "token-missing",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "the registry at {url} wants a token, and none is set",
     "every registration is refused (401)",
     "VERTICE_REGISTRY_TOKEN=...    # as REGISTRY_SECRET at the registry",
 )
-TOKEN_WRONG = Kind(
+TOKEN_WRONG = DoctorRule(
     "token-wrong",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "the registry at {url} refuses our token ({status})",
     "every registration is refused",
     "VERTICE_REGISTRY_TOKEN=...    # as REGISTRY_SECRET at the registry; look for a blank or a line end in it",
 )
-NO_WRITES = Kind(
+NO_WRITES = DoctorRule(
     "registry-no-writes",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "the registry at {url} takes no writes at the moment ({status})",
     "lookups go on; registrations and heartbeats are tried again until its store is back",
     "curl {url}/health    # says what is wrong with its store",
@@ -90,7 +90,7 @@ KINDS: Final = (
 )
 
 
-def judge(facts: Facts) -> Iterator[Finding]:
+def judge(facts: Facts) -> Iterator[DoctorFinding]:
     """Return what is to be said of every registry address that was asked."""
     any_good = any(not seen.problem for seen in facts.registries)
     for seen in facts.registries:
@@ -109,7 +109,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
         yield from _token(seen, has_token=facts.subject.has_token)
 
 
-def _clock(seen: RegistrySeen) -> Iterator[Finding]:
+def _clock(seen: RegistrySeen) -> Iterator[DoctorFinding]:
     if seen.ahead_s is None:
         return
     # Only what is certain counts: a slow answer must not look like a wrong clock.
@@ -119,7 +119,7 @@ def _clock(seen: RegistrySeen) -> Iterator[Finding]:
     yield kind.found(url=seen.url, ahead=shown, direction="ahead of" if seen.ahead_s > 0 else "behind")
 
 
-def _token(seen: RegistrySeen, *, has_token: bool) -> Iterator[Finding]:
+def _token(seen: RegistrySeen, *, has_token: bool) -> Iterator[DoctorFinding]:
     match seen.write_status:
         case None:
             return

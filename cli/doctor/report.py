@@ -10,42 +10,47 @@ from typing import Final
 
 import msgspec
 
-from cli.doctor.finding import WORST_FIRST, Finding, Severity
+from cli.doctor.finding import WORST_FIRST, DoctorFinding, DoctorSeverity
 
-_COLOURS: Final = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.NOTE: "36", Severity.OK: "32"}
+_COLOURS: Final = {
+    DoctorSeverity.ERROR: "31",
+    DoctorSeverity.WARNING: "33",
+    DoctorSeverity.NOTE: "36",
+    DoctorSeverity.OK: "32",
+}
 _MANY: Final = {
-    Severity.ERROR: ("error", "errors"),
-    Severity.WARNING: ("warning", "warnings"),
-    Severity.NOTE: ("note", "notes"),
+    DoctorSeverity.ERROR: ("error", "errors"),
+    DoctorSeverity.WARNING: ("warning", "warnings"),
+    DoctorSeverity.NOTE: ("note", "notes"),
 }
 _INDENT: Final = " " * 9
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]")
 
 
-class Report(msgspec.Struct, frozen=True):
+class DoctorReport(msgspec.Struct, frozen=True):
     """What `--json` prints."""
 
     errors: int
     warnings: int
     notes: int
     fine: int
-    findings: Sequence[Finding]
+    findings: Sequence[DoctorFinding]
 
 
-def report_json(findings: Sequence[Finding]) -> str:
+def report_json(findings: Sequence[DoctorFinding]) -> str:
     """Return all findings, what is fine included, as one JSON object."""
     errors, warnings, notes, fine = (_count(findings, severity) for severity in WORST_FIRST)
-    report = Report(errors, warnings, notes, fine, findings)
+    report = DoctorReport(errors, warnings, notes, fine, findings)
     return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
 
 
-def report_text(findings: Sequence[Finding], *, width: int, verbose: bool = False, colours: bool = False) -> str:
+def report_text(findings: Sequence[DoctorFinding], *, width: int, verbose: bool = False, colours: bool = False) -> str:
     """Return the findings as lines of at most `width` characters; what is fine is counted, or shown when `verbose`.
 
     Cures are never broken into lines, so that they can be copied.
     """
     lines = []
-    shown = [finding for finding in findings if verbose or finding.severity is not Severity.OK]
+    shown = [finding for finding in findings if verbose or finding.severity is not DoctorSeverity.OK]
     # A thousand services with one fault have one cure: what differs is listed, the rest is said once.
     for (severity, why, cure), alike in groupby(shown, key=lambda one: (one.severity, one.why, one.cure)):
         word = f"{severity:<8}"
@@ -60,18 +65,18 @@ def report_text(findings: Sequence[Finding], *, width: int, verbose: bool = Fals
     return "\n".join([*lines, *([""] if lines else []), summary(findings)])
 
 
-def summary(findings: Sequence[Finding]) -> str:
+def summary(findings: Sequence[DoctorFinding]) -> str:
     """Return one line with the numbers."""
     parts = []
     for severity, (one, many) in _MANY.items():
         count = _count(findings, severity)
         if count:
             parts.append(f"{count} {one if count == 1 else many}")
-    fine = _count(findings, Severity.OK)
+    fine = _count(findings, DoctorSeverity.OK)
     return f"{', '.join(parts) or 'nothing to complain of'}; {fine} {'thing is' if fine == 1 else 'things are'} fine"
 
 
-def _count(findings: Sequence[Finding], severity: Severity) -> int:
+def _count(findings: Sequence[DoctorFinding], severity: DoctorSeverity) -> int:
     return sum(1 for finding in findings if finding.severity is severity)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from cli.doctor.facts import DNS_PORT, Facts, ZoneAnswer
-from cli.doctor.finding import Finding, Kind, Severity
+from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 from cli.doctor.resolv_conf import MAX_USED, ResolvConf, read_resolv_conf
 from registry_core.settings import Listen
 
@@ -25,173 +25,175 @@ TELL_SYSTEMD: Final = (
     "> /etc/systemd/resolved.conf.d/vertice.conf && systemctl restart systemd-resolved"
 )
 
-ALONE = Kind("resolv-conf", Severity.OK, "programs here ask the agent ({agent}), and nobody else, for names")
-MISSING = Kind(
+ALONE = DoctorRule(
+    "resolv-conf", DoctorSeverity.OK, "programs here ask the agent ({agent}), and nobody else, for names"
+)
+MISSING = DoctorRule(
     "resolv-conf-missing",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "/etc/resolv.conf names no server that could be read, so 127.0.0.1 is asked, and no agent answers there",
     "without a name server no name is found, that of the registry included",
     "nameserver {agent}    # in /etc/resolv.conf",
 )
-NOT_LISTED = Kind(
+NOT_LISTED = DoctorRule(
     "resolv-conf-agent-missing",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "none of the servers in /etc/resolv.conf ({servers}) answers for {zone}: the agent at {agent} is not one of them",
     "programs that look up a service by its name are told that there is no such name",
     "nameserver {agent}    # the first and only one in /etc/resolv.conf; the agent forwards other names",
 )
-AFTER = Kind(
+AFTER = DoctorRule(
     "resolv-conf-order",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "the agent is server {place} of /etc/resolv.conf, after {first}",
     "the first server answers 'no such name' for our names, and after an answer no other server is asked",
     "nameserver {agent}    # before the others in /etc/resolv.conf, or better instead of them",
 )
-AFTER_REFUSAL = Kind(
+AFTER_REFUSAL = DoctorRule(
     "resolv-conf-order-refused",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "the agent is server {place} of /etc/resolv.conf, after {first}, which refuses to answer for our names",
     "glibc goes on to the agent then, one question later; when {first} says 'no such name' one day, nothing is found",
     "nameserver {agent}    # before the others in /etc/resolv.conf, or better instead of them",
 )
-BEYOND = Kind(
+BEYOND = DoctorRule(
     "resolv-conf-fourth",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "the agent is server {place} of /etc/resolv.conf, and only the first three are ever asked",
     "to every program it is as if the agent were not there",
     "nameserver {agent}    # the first in /etc/resolv.conf",
 )
-TOO_MANY = Kind(
+TOO_MANY = DoctorRule(
     "resolv-conf-too-many",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "/etc/resolv.conf names {count} servers, and only the first three are ever asked",
     "{ignored} is never asked, also when all others fail",
     "keep three `nameserver` lines at most",
 )
-BESIDE = Kind(
+BESIDE = DoctorRule(
     "resolv-conf-others",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "besides the agent, /etc/resolv.conf names {others}",
     "while the agent restarts they are asked instead, and answer 'no such name' for services that are well",
     "remove {others} from /etc/resolv.conf, and let the agent ask: AGENT_DNS_FORWARD={forward}",
 )
-MUSL_ASKS_ALL = Kind(
+MUSL_ASKS_ALL = DoctorRule(
     "resolv-conf-musl-others",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "programs here use musl, which asks the agent and {others} at once and takes the first answer",
     "whenever another server is faster, a service that is well does not exist",
     "remove {others} from /etc/resolv.conf, and let the agent ask: AGENT_DNS_FORWARD={forward}",
 )
-ROTATES = Kind(
+ROTATES = DoctorRule(
     "resolv-conf-rotate",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "`options rotate` in /etc/resolv.conf sends every other question past the agent, to {others}",
     "the same name is found and not found in turn",
     "remove `rotate` from the `options` of /etc/resolv.conf",
 )
-NOT_AN_ADDRESS = Kind(
+NOT_AN_ADDRESS = DoctorRule(
     "resolv-conf-no-address",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "/etc/resolv.conf: `nameserver {given}` is no IP address",
     "the line is passed over in silence",
     "nameserver {agent}    # an address, without a port",
 )
-NO_SCOPE = Kind(
+NO_SCOPE = DoctorRule(
     "resolv-conf-no-scope",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "/etc/resolv.conf: {server} is link-local and does not say on which interface",
     "it cannot be reached without one; each question waits for its timeout",
     "nameserver {server}%eth0    # with the interface's name",
 )
-SILENT = Kind(
+SILENT = DoctorRule(
     "resolv-conf-silent",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "the server {server} of /etc/resolv.conf does not answer",
     "where it is asked, programs wait {timeout_s} s for it, {attempts} times",
     "remove {server} from /etc/resolv.conf, or see why it is silent: dig @{server} . NS",
 )
-SLOW = Kind(
+SLOW = DoctorRule(
     "resolv-conf-timeout",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "a server that is silent is waited for {timeout_s} s, {attempts} times over",
     "while one of several servers is down, each lookup takes that long",
     "options timeout:1 attempts:2    # in /etc/resolv.conf",
 )
-SYSTEMD_STUB = Kind(
+SYSTEMD_STUB = DoctorRule(
     "systemd-resolved",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "programs here ask systemd-resolved ({server}), and it does not send {zone} to the agent",
     "programs that look up a service by its name are told that there is no such name",
     TELL_SYSTEMD,
 )
-DOCKER_STUB = Kind(
+DOCKER_STUB = DoctorRule(
     "docker-dns",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "programs here ask Docker's resolver ({server}), and it does not send {zone} to the agent (it asks: {asks})",
     "programs that look up a service by its name are told that there is no such name",
     'dns: ["127.0.0.1"]    # in the compose file, at the service whose network the agent shares; '
     "with AGENT_DNS_LISTEN=:53",
 )
-DOCKER_LOOP = Kind(
+DOCKER_LOOP = DoctorRule(
     "docker-dns-loop",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "Docker's resolver asks the agent, and the agent forwards other names back to Docker's resolver ({server})",
     "the agent notices and does not go round in circles, but names other than of containers are then found by nobody",
     "AGENT_DNS_FORWARD=10.0.0.2    # a resolver of your network, instead of `system`",
 )
-FORWARD_NOBODY = Kind(
+FORWARD_NOBODY = DoctorRule(
     "forward-to-itself",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "the agent forwards other names to the servers of /etc/resolv.conf, and there is none but the agent itself",
     "no name of anybody else is found, that of the registry included",
     "AGENT_DNS_FORWARD=10.0.0.2    # a resolver of your network, instead of `system`",
 )
-FORWARD_OFF = Kind(
+FORWARD_OFF = DoctorRule(
     "forward-none",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "the agent is the only name server, and AGENT_DNS_FORWARD=none: names outside {zone} are refused",
     "programs here find services, and nobody else",
     "AGENT_DNS_FORWARD=10.0.0.2    # a resolver of your network",
 )
-OTHER_PORT = Kind(
+OTHER_PORT = DoctorRule(
     "dns-port",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "the agent answers DNS on port {port}, and /etc/resolv.conf cannot name a port",
     "HTTP, and programs that can be told a port, find services; getaddrinfo() and what is built on it do not",
     "AGENT_DNS_LISTEN=127.0.0.1:53    # and `nameserver 127.0.0.1` in /etc/resolv.conf",
 )
-SEARCHED_FIRST = Kind(
+SEARCHED_FIRST = DoctorRule(
     "ndots",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "with ndots:{ndots}, {name} is first asked as {first}",
     "{count} questions (A and AAAA) go to other servers before the one that is meant; when those are slow, so is every "
     "lookup",
     "options ndots:1    # in /etc/resolv.conf; for Docker `dns_opt: [ndots:1]`; or end the name with a dot: {name}.",
 )
-SEARCHED_HERE_FIRST = Kind(
+SEARCHED_HERE_FIRST = DoctorRule(
     "ndots-own-zone",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "with ndots:{ndots}, {name} is first asked as {first}",
     "the agent answers these at once; it is a few needless questions",
     "options ndots:1    # in /etc/resolv.conf; or end the name with a dot: {name}.",
 )
-NOT_SEARCHED = Kind(
+NOT_SEARCHED = DoctorRule(
     "search-zone",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "{zone} is not among the search suffixes of /etc/resolv.conf",
     "`billing.{zone}` is found, and `billing` alone is not",
     "search {zone}    # in /etc/resolv.conf; for Docker `dns_search: [{zone}]`",
 )
-SEARCHED_LATE = Kind(
+SEARCHED_LATE = DoctorRule(
     "search-order",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "`billing` is asked as billing.{first} before billing.{zone}",
     "the lookup waits for another server first, and a machine of that name there is taken for the service",
     "search {zone} {others}    # in /etc/resolv.conf",
 )
-MUSL_TRY_AGAIN = Kind(
+MUSL_TRY_AGAIN = DoctorRule(
     "musl-refused",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "programs here use musl, the search suffix {suffix} is not ours, and AGENT_DNS_FORWARD=none refuses names under it",
     "musl takes the refusal for no answer, and ends the lookup of {name} with 'Try again'",
     "options ndots:1    # in /etc/resolv.conf, with no search suffix but {zone}; or AGENT_DNS_FORWARD=system",
@@ -204,7 +206,7 @@ KINDS: Final = (
 )
 
 
-def judge(facts: Facts) -> Iterator[Finding]:
+def judge(facts: Facts) -> Iterator[DoctorFinding]:
     """Return what is to be said of /etc/resolv.conf."""
     conf = read_resolv_conf(facts.machine.resolv_conf or "")
     ours = [server for server in conf.servers or conf.used if _is_ours(server, facts)]
@@ -228,7 +230,7 @@ def _is_ours(server: str, facts: Facts) -> bool:
     return server == listen.host or (listen.host in _ANYWHERE and (here or server in facts.machine.addresses))
 
 
-def _servers(conf: ResolvConf, ours: list[str], facts: Facts) -> Iterator[Finding]:
+def _servers(conf: ResolvConf, ours: list[str], facts: Facts) -> Iterator[DoctorFinding]:
     agent, zone = address_of(facts.subject.dns_listen), facts.subject.zone
     used = [server for server in conf.used if server in ours]
     others = [server for server in conf.used if server not in ours]
@@ -256,7 +258,7 @@ def _servers(conf: ResolvConf, ours: list[str], facts: Facts) -> Iterator[Findin
         yield TOO_MANY.found(count=len(conf.servers), ignored=", ".join(conf.servers[MAX_USED:]), zone=zone)
 
 
-def _nobody(conf: ResolvConf, facts: Facts) -> Finding:
+def _nobody(conf: ResolvConf, facts: Facts) -> DoctorFinding:
     """Return the finding for a file that leads to no agent."""
     subject = facts.subject
     agent, zone, listen = address_of(subject.dns_listen), subject.zone, subject.dns_listen
@@ -272,7 +274,7 @@ def _nobody(conf: ResolvConf, facts: Facts) -> Finding:
     return NOT_LISTED.found(servers=", ".join(conf.used), zone=zone, agent=agent)
 
 
-def _lines(conf: ResolvConf, ours: list[str], facts: Facts) -> Iterator[Finding]:
+def _lines(conf: ResolvConf, ours: list[str], facts: Facts) -> Iterator[DoctorFinding]:
     for given in conf.wrong:
         yield NOT_AN_ADDRESS.found(given=given, agent=address_of(facts.subject.dns_listen))
     for server in conf.used:
@@ -285,7 +287,7 @@ def _lines(conf: ResolvConf, ours: list[str], facts: Facts) -> Iterator[Finding]
         yield SLOW.found(timeout_s=conf.timeout_s, attempts=conf.attempts)
 
 
-def _forwarding(conf: ResolvConf, ours: list[str], facts: Facts) -> Iterator[Finding]:
+def _forwarding(conf: ResolvConf, ours: list[str], facts: Facts) -> Iterator[DoctorFinding]:
     if not ours or set(conf.used) - set(ours):
         return
     if not facts.subject.forwards:
@@ -294,7 +296,7 @@ def _forwarding(conf: ResolvConf, ours: list[str], facts: Facts) -> Iterator[Fin
         yield DOCKER_LOOP.found(server=DOCKER) if DOCKER in ours else FORWARD_NOBODY.found()
 
 
-def _searching(conf: ResolvConf, facts: Facts) -> Iterator[Finding]:
+def _searching(conf: ResolvConf, facts: Facts) -> Iterator[DoctorFinding]:
     zone = facts.subject.zone
     name = f"billing.{zone}"
     foreign = [suffix for suffix in conf.search if not _is_within(suffix, zone)]

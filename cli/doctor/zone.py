@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from cli.doctor.facts import Facts, ZoneAnswer
-from cli.doctor.finding import Finding, Kind, Severity
+from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 
 # Set aside for private use: ICANN board resolution 2024.07.29.06; RFC 8375; RFC 6761 section 6.2.
 _PRIVATE: Final = ("internal", "home.arpa", "test")
@@ -38,52 +38,52 @@ _SHARED: Final = frozenset(
     """.split()  # noqa: SIM905 - the same
 )
 
-FINE = Kind("zone", Severity.OK, "the zone {zone} is under a name that is set aside for private use")
-MULTICAST = Kind(
+FINE = DoctorRule("zone", DoctorSeverity.OK, "the zone {zone} is under a name that is set aside for private use")
+MULTICAST = DoctorRule(
     "zone-local",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "the zone {zone} is under .local, which is for multicast DNS (RFC 6762)",
     "avahi, systemd-resolved and macOS shout such names into the network, and ask no DNS server",
     "AGENT_DNS_ZONE=vertice.internal",
 )
-NEVER_ASKED = Kind(
+NEVER_ASKED = DoctorRule(
     "zone-special",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "the zone {zone} is under .{top}, whose meaning is fixed (RFC 6761, 7686, 9476)",
     "many resolvers answer such names by themselves and never ask the agent",
     "AGENT_DNS_ZONE=vertice.internal",
 )
-SUFFIX = Kind(
+SUFFIX = DoctorRule(
     "zone-public-suffix",
-    Severity.ERROR,
+    DoctorSeverity.ERROR,
     "the zone {zone} is a public suffix: every name under it belongs to somebody else",
     "the agent answers for all of them, so that nothing here reaches the real ones any more",
     "AGENT_DNS_ZONE=vertice.internal    # or services.{zone} below a name of your own",
 )
-PUBLIC = Kind(
+PUBLIC = DoctorRule(
     "zone-public",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "the zone {zone} is under the public name .{top}",
     "unless the name is yours, its owner may put other answers there{https}",
     "AGENT_DNS_ZONE=vertice.internal    # or a name below a domain that you own",
 )
-ELSEWHERES = Kind(
+ELSEWHERES = DoctorRule(
     "zone-taken",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "the zone {zone} exists outside, too: {servers} knows it",
     "who asks another server than the agent gets that zone's answers, and who asks the agent never reaches its names",
     "AGENT_DNS_ZONE=vertice.internal    # or services.{zone}, when the domain is yours",
 )
-SINGLE = Kind(
+SINGLE = DoctorRule(
     "zone-single-label",
-    Severity.WARNING,
+    DoctorSeverity.WARNING,
     "the zone {zone} is a single label, and not set aside for private use",
     "a top-level name of that spelling can come into being, and some programs take such names for search terms",
     "AGENT_DNS_ZONE={zone}.internal",
 )
-UNRESERVED = Kind(
+UNRESERVED = DoctorRule(
     "zone-unreserved",
-    Severity.NOTE,
+    DoctorSeverity.NOTE,
     "the zone {zone} is under .{top}, which is neither public today nor set aside for private use",
     "it can become somebody's: .dev was such a name once",
     "AGENT_DNS_ZONE=vertice.internal",
@@ -91,7 +91,7 @@ UNRESERVED = Kind(
 KINDS: Final = (FINE, MULTICAST, NEVER_ASKED, SUFFIX, PUBLIC, ELSEWHERES, SINGLE, UNRESERVED)
 
 
-def judge(facts: Facts) -> Iterator[Finding]:
+def judge(facts: Facts) -> Iterator[DoctorFinding]:
     """Return what is to be said of the zone."""
     zone = facts.subject.zone
     yield _by_name(zone)
@@ -100,7 +100,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
         yield ELSEWHERES.found(zone=zone, servers=", ".join(servers))
 
 
-def _by_name(zone: str) -> Finding:
+def _by_name(zone: str) -> DoctorFinding:
     labels = zone.split(".")
     top = labels[-1]
     if any(zone == private or zone.endswith(f".{private}") for private in _PRIVATE):

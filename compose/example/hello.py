@@ -30,7 +30,7 @@ class Hello(BaseHTTPRequestHandler):
         """Say nothing of requests."""
 
 
-class Server(ThreadingHTTPServer):
+class HelloServer(ThreadingHTTPServer):
     """Waits for its requests when it is closed; idle connections are not waited for."""
 
     daemon_threads = True
@@ -39,7 +39,7 @@ class Server(ThreadingHTTPServer):
 def main() -> None:
     """Serve until SIGTERM."""
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 8080
-    server = Server(("", port), Hello)
+    server = HelloServer(("", port), Hello)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     print(f"hello: listening on :{port}", flush=True)  # noqa: T201 - it is a program
     server.serve_forever(poll_interval=0.1)

@@ -21,7 +21,7 @@ from registry_core.api.connections import Connections
 from registry_core.api.endpoints import ENDPOINTS, NDJSON, Endpoint
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.problems import INTERNAL, aiohttp_response, error_response, problem_response
-from registry_core.api.queries import Query, read_query
+from registry_core.api.queries import QueryParameters, read_query
 from registry_core.api.routes import Handlers
 from registry_core.api.schemas import MAX_BODY_BYTES, ZONE_HEADER
 from registry_core.api.standstill import WriteGate
@@ -79,7 +79,7 @@ def _is_ours(record: logging.LogRecord) -> bool:
 
 def _handler(
     endpoint: Endpoint,
-    method: Callable[[web.Request, Query], Awaitable[web.StreamResponse]],
+    method: Callable[[web.Request, QueryParameters], Awaitable[web.StreamResponse]],
     first: FirstDelivery,
     gate: WriteGate,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from registry_core.api.drain_schemas import DrainView, ReplicaDrain
 from registry_core.api.hub import WatchHub
-from registry_core.api.view import State, View, refuse_unknown
+from registry_core.api.view import ReplicaState, ReplicaView, refuse_unknown
 from registry_core.domain.events import Event, Registered, Renewed, StatusChanged
 from registry_core.domain.names import check_instance_id, check_service_name, label_of
 from registry_core.domain.records import InstanceKey, Status
@@ -20,7 +20,7 @@ from registry_core.watch.cursor import Cursor, cursor_of
 class Drains:
     """Remembers of every draining instance where in history it is said; so many are there as drain."""
 
-    def __init__(self, view: View, hub: WatchHub, replica: str = "", *, unknown: Callable[[str], str]) -> None:
+    def __init__(self, view: ReplicaView, hub: WatchHub, replica: str = "", *, unknown: Callable[[str], str]) -> None:
         """`replica` is the id of this one; `unknown` says why a service of a label may exist all the same."""
         self._replica = replica
         self._unknown = unknown
@@ -37,7 +37,7 @@ class Drains:
         key = InstanceKey(label_of(check_service_name(service_name)), check_instance_id(instance_id))
         instance = self._view.catalog.get(key)
         if instance is None:
-            if self._view.state is State.WARMING:
+            if self._view.state is ReplicaState.WARMING:
                 raise Warming("this registry started empty and does not know yet who is alive")
             refuse_unknown(service_name, self._unknown)
             raise NotFound(f"{service_name!r} has no instance {instance_id!r}", field="instance_id")

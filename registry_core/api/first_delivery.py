@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final
 
-from registry_core.api.view import View
+from registry_core.api.view import ReplicaView
 from registry_core.domain.events import Event
 from registry_core.errors import Warming
 
@@ -24,7 +24,7 @@ RETRY_AFTER_S: Final = 1.0
 class FirstDelivery:
     """Whether there is anything yet to answer from, and to judge a write by."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: ReplicaView) -> None:
         self._view = view
         self._came = asyncio.Event()
         self._waits_until = 0.0  # on the loop's clock

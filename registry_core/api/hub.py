@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from registry_core.api.view import View
+from registry_core.api.view import ReplicaView
 from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, Renewed
 from registry_core.errors import Overloaded
@@ -37,7 +37,7 @@ class HubLimits(msgspec.Struct, frozen=True):
     queue_lines: int = 4096
 
 
-class Kept(msgspec.Struct, frozen=True, gc=False):
+class HistoryEntry(msgspec.Struct, frozen=True, gc=False):
     """One event of the ring."""
 
     position: Position
@@ -50,22 +50,22 @@ class History:
 
     def __init__(self, limits: HubLimits) -> None:
         self._limits = limits
-        self._kept: deque[Kept] = deque()
+        self._entries: deque[HistoryEntry] = deque()
         self._bytes = 0
         self._trimmed: dict[int, int] = {}  # by shard: the newest revision that is no longer kept
 
     def clear(self, cursor: Cursor) -> None:
         """Forget everything; history begins at `cursor`."""
-        self._kept.clear()
+        self._entries.clear()
         self._bytes = 0
         self._trimmed = {p.shard: p.revision for p in cursor.positions}
 
-    def add(self, kept: Kept) -> None:
+    def add(self, entry: HistoryEntry) -> None:
         """Keep one more event, and as many of the older ones as there is room for."""
-        self._kept.append(kept)
-        self._bytes += len(kept.line)
-        while len(self._kept) > self._limits.history_events or self._bytes > self._limits.history_bytes:
-            old = self._kept.popleft()
+        self._entries.append(entry)
+        self._bytes += len(entry.line)
+        while len(self._entries) > self._limits.history_events or self._bytes > self._limits.history_bytes:
+            old = self._entries.popleft()
             self._bytes -= len(old.line)
             self._trimmed[old.position.shard] = old.position.revision
 
@@ -91,9 +91,9 @@ class History:
         """Return the lines of exactly the events after `cursor`, of one service or of all."""
         seen = {p.shard: p.revision for p in cursor.positions}
         return [
-            kept.line
-            for kept in self._kept
-            if kept.position.revision > seen.get(kept.position.shard, 0) and label in (None, kept.label)
+            entry.line
+            for entry in self._entries
+            if entry.position.revision > seen.get(entry.position.shard, 0) and label in (None, entry.label)
         ]
 
 
@@ -189,7 +189,7 @@ class Watcher:
 class WatchHub:
     """Tells all watchers what happens to `view`."""
 
-    def __init__(self, view: View, limits: HubLimits | None = None) -> None:
+    def __init__(self, view: ReplicaView, limits: HubLimits | None = None) -> None:
         self.limits = limits if limits is not None else HubLimits()
         self._view = view
         self._history = History(self.limits)
@@ -310,7 +310,7 @@ class WatchHub:
         line = event_line(
             event, service_name, self._view.cursor, digest=catalog.digest, count=catalog.instance_count(label)
         )
-        self._history.add(Kept(event.position, label, line))
+        self._history.add(HistoryEntry(event.position, label, line))
         for watcher in self.watchers:
             if watcher.label is None or watcher.label == label:
                 watcher.put(line)

@@ -35,7 +35,7 @@ from registry_core.api.schemas import (
     service_view,
 )
 from registry_core.api.standstill import WriteGate
-from registry_core.api.view import State, View, refuse_unknown
+from registry_core.api.view import ReplicaState, ReplicaView, refuse_unknown
 from registry_core.domain.catalog import Lived
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import NAME_EXAMPLE, check_instance_id, check_service_name, label_of
@@ -66,7 +66,7 @@ class Operations:
     def __init__(
         self,
         store: Store,
-        view: View,
+        view: ReplicaView,
         policy: Policy,
         *,
         metrics: ReplicaMetrics,
@@ -285,7 +285,7 @@ class Operations:
 
     def _refuse_unless_known(self, name: str, *, may_warm: bool = True) -> None:
         """Refuse to say that something of this name does not exist, while it may."""
-        if may_warm and self._view.state is State.WARMING:
+        if may_warm and self._view.state is ReplicaState.WARMING:
             raise Warming(
                 f"this registry started empty and does not know yet whether {name!r} exists",
                 retry_after_s=min(self._view.warm_in_s(), self._policy.terms.heartbeat_s),

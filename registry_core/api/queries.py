@@ -17,14 +17,14 @@ from registry_core.domain.records import Status
 from registry_core.domain.selection import Filter
 from registry_core.errors import ValidationError
 
-Query: TypeAlias = Mapping[str, str]
+QueryParameters: TypeAlias = Mapping[str, str]
 
 # The parameters that `filter_of` reads.
 FILTERS: Final = ("tag", "version", "zone", "status")
 _BOOLEANS: Final = {"": False, "0": False, "false": False, "1": True, "true": True}
 
 
-def read_query(request: web.BaseRequest, known: Collection[str]) -> Query:
+def read_query(request: web.BaseRequest, known: Collection[str]) -> QueryParameters:
     """Return the query's parameters. Raises ValidationError for an unknown one, and for one given twice."""
     for name in request.query:
         if name not in known:
@@ -40,7 +40,7 @@ def read_query(request: web.BaseRequest, known: Collection[str]) -> Query:
     return request.query
 
 
-def filter_of(query: Query) -> Filter:
+def filter_of(query: QueryParameters) -> Filter:
     """Return which instances a query asks for. Raises ValidationError for what is no status or no tag."""
     status, tag = query.get("status"), query.get("tag")
     try:
@@ -57,7 +57,7 @@ def filter_of(query: Query) -> Filter:
     )
 
 
-def boolean(query: Query, name: str) -> bool:
+def boolean(query: QueryParameters, name: str) -> bool:
     """Return a parameter that is true or false, and false when it is not there. Raises ValidationError."""
     given = query.get(name, "")
     if given.lower() not in _BOOLEANS:
@@ -65,7 +65,7 @@ def boolean(query: Query, name: str) -> bool:
     return _BOOLEANS[given.lower()]
 
 
-def integer(query: Query, name: str) -> int | None:
+def integer(query: QueryParameters, name: str) -> int | None:
     """Return a parameter that is a whole number, or None when it is not there. Raises ValidationError."""
     given = query.get(name, "")
     if not given:

@@ -23,10 +23,10 @@ from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
 from registry_core.api.peers import PEER_HEADER, Peers
 from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
-from registry_core.api.queries import Query, boolean, filter_of, integer, sequence_of
+from registry_core.api.queries import QueryParameters, boolean, filter_of, integer, sequence_of
 from registry_core.api.reading import decode
 from registry_core.api.schemas import MAX_BODY_BYTES, CatalogView, HeartbeatBody, RegisterBody, RestoreBody, StatusBody
-from registry_core.api.view import View
+from registry_core.api.view import ReplicaView
 from registry_core.api.watch import stream
 from registry_core.domain.names import check_service_name, label_of
 from registry_core.domain.records import Status
@@ -55,7 +55,7 @@ class Handlers:
     def __init__(
         self,
         operations: Operations,
-        view: View,
+        view: ReplicaView,
         hub: WatchHub,
         drains: Drains,
         authenticator: Authenticator,
@@ -79,21 +79,21 @@ class Handlers:
 
     # -- writes
 
-    async def register(self, request: web.Request, _query: Query) -> web.StreamResponse:
+    async def register(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         caller, body = await self._writer(request, RegisterBody)
         return answer(await self._operations.register(body, caller, sequence=sequence_of(request)), 201)
 
-    async def heartbeat(self, request: web.Request, _query: Query) -> web.StreamResponse:
+    async def heartbeat(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         caller, body = await self._writer(request, HeartbeatBody)
         return answer(await self._operations.heartbeat(body, caller))
 
-    async def deregister(self, request: web.Request, query: Query) -> web.StreamResponse:
+    async def deregister(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
         return await self._deregister(request, None, query)
 
-    async def deregister_instance(self, request: web.Request, query: Query) -> web.StreamResponse:
+    async def deregister_instance(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
         return await self._deregister(request, request.match_info["instance"], query)
 
-    async def _deregister(self, request: web.Request, instance: str | None, query: Query) -> web.Response:
+    async def _deregister(self, request: web.Request, instance: str | None, query: QueryParameters) -> web.Response:
         caller = self._authenticator.identify(request.headers)
         every, epoch = boolean(query, "all"), integer(query, "epoch")
         gone = await self._operations.deregister(
@@ -101,13 +101,13 @@ class Handlers:
         )
         return answer(gone)
 
-    async def set_status(self, request: web.Request, _query: Query) -> web.StreamResponse:
+    async def set_status(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         caller, body = await self._writer(request, StatusBody)
         service, instance = request.match_info["service"], request.match_info["instance"]
         sequence = sequence_of(request)
         return answer(await self._operations.set_status(service, instance, body, caller, sequence=sequence))
 
-    async def restore(self, request: web.Request, query: Query) -> web.StreamResponse:
+    async def restore(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
         caller, body = await self._writer(request, RestoreBody)
         return answer(await self._operations.restore(body, caller, dry_run=boolean(query, "dry_run")))
 
@@ -118,22 +118,22 @@ class Handlers:
 
     # -- the guard
 
-    async def guard(self, _request: web.Request, _query: Query) -> web.StreamResponse:
+    async def guard(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return answer(self._operations.guard())
 
-    async def release_guard(self, request: web.Request, query: Query) -> web.StreamResponse:
+    async def release_guard(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
         caller = self._authenticator.identify(request.headers)
         return answer(await self._operations.release_guard(query.get("shard"), caller))
 
     # -- lookups
 
-    async def services(self, _request: web.Request, _query: Query) -> web.StreamResponse:
+    async def services(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return answer(self._operations.names())
 
-    async def service(self, request: web.Request, query: Query) -> web.StreamResponse:
+    async def service(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
         return answer(self._operations.lookup(request.match_info["service"], filter_of(query)))
 
-    async def catalog(self, request: web.Request, _query: Query) -> web.StreamResponse:
+    async def catalog(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         frame, instances = self._operations.catalog()
         version = f"{frame.digest}.{frame.state}"
         # Weak: heartbeats change what is shown of an instance, but not what it is.
@@ -147,7 +147,7 @@ class Handlers:
             await asyncio.sleep(0)
         return web.Response(body=_filled(frame, parts), content_type=JSON, headers=headers)
 
-    async def watch(self, request: web.Request, query: Query) -> web.StreamResponse:
+    async def watch(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
         service = query.get("service")
         label = label_of(check_service_name(service, field="service")) if service else None
         cursor = parse_cursor(query.get("cursor", ""))
@@ -163,7 +163,7 @@ class Handlers:
             once=boolean(query, "once"),
         )
 
-    async def acknowledge(self, request: web.Request, _query: Query) -> web.StreamResponse:
+    async def acknowledge(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         # No credential is asked for: lookups ask none, and only the watcher itself knows its id.
         body = decode(await _body(request), AcknowledgeBody)
         known = self._hub.acknowledge(body.watcher, parse_cursor(body.cursor))
@@ -173,7 +173,7 @@ class Handlers:
             raise NotFound("this replica has no such watcher", field="watcher", provided=body.watcher[:100])
         return answer(AcknowledgedView(status="acknowledged"))
 
-    async def drain(self, request: web.Request, _query: Query) -> web.StreamResponse:
+    async def drain(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         own = self._drains.progress(request.match_info["service"], request.match_info["instance"])
         if PEER_HEADER in request.headers or own.status is not Status.DRAINING:
             return answer(own)
@@ -181,26 +181,26 @@ class Handlers:
 
     # -- about the replica
 
-    async def health(self, _request: web.Request, _query: Query) -> web.StreamResponse:
+    async def health(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         health = self._health()
         return answer(health, 503 if health.status == "unhealthy" else 200)
 
-    async def live(self, _request: web.Request, _query: Query) -> web.StreamResponse:
+    async def live(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return answer(LiveView(status="live", state=self._view.state.value))
 
-    async def ready(self, _request: web.Request, _query: Query) -> web.StreamResponse:
+    async def ready(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         ready = self._view.loaded
         return answer(
             LiveView(status="ready" if ready else "starting", state=self._view.state.value), 200 if ready else 503
         )
 
-    async def whoami(self, request: web.Request, _query: Query) -> web.StreamResponse:
+    async def whoami(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return answer(WhoamiView(address=request.remote or ""))
 
-    async def metrics(self, _request: web.Request, _query: Query) -> web.StreamResponse:
+    async def metrics(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return web.Response(body=self._exposition(), headers={"Content-Type": CONTENT_TYPE})
 
-    async def openapi(self, _request: web.Request, _query: Query) -> web.StreamResponse:
+    async def openapi(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return web.Response(body=self._openapi, content_type=JSON)
 
 

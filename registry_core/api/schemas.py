@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from registry_core.domain.records import Instance, Protocol, Status
-from registry_core.domain.restoration import Outcome
+from registry_core.domain.restoration import RestoreOutcome
 
 # Of every answer of a replica that has a zone: agents of the same zone prefer it.
 ZONE_HEADER: Final = "X-Registry-Zone"
@@ -146,7 +146,7 @@ class RegisteredView(msgspec.Struct, kw_only=True):
 class RestoredView(msgspec.Struct, kw_only=True):
     """The answer to `POST /restore`."""
 
-    status: Outcome
+    status: RestoreOutcome
     service_name: str
     instance_id: str
 

@@ -20,7 +20,7 @@ from registry_core.ports import Clock, Snapshot
 from registry_core.watch.cursor import Cursor
 
 
-class State(enum.StrEnum):
+class ReplicaState(enum.StrEnum):
     """Whether a name that is missing is known not to exist."""
 
     WARMING = "warming"
@@ -53,7 +53,7 @@ class ViewListener(Protocol):
         ...
 
 
-class View:
+class ReplicaView:
     """What one replica knows. `store_age_s` says how old the store's last word is."""
 
     def __init__(self, clock: Clock, *, ttl_s: float, warming_s: float, store_age_s: Callable[[], float]) -> None:
@@ -77,9 +77,9 @@ class View:
         self._listeners.append(listener)
 
     @property
-    def state(self) -> State:
+    def state(self) -> ReplicaState:
         """Warming: the store came up empty so lately that living instances may not have said so yet."""
-        return State.WARMING if self.warm_in_s() > 0 else State.READY
+        return ReplicaState.WARMING if self.warm_in_s() > 0 else ReplicaState.READY
 
     def warm_in_s(self) -> float:
         """Return the seconds until the state is `ready`; 0 when it is, infinite when nobody can say."""

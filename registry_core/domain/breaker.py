@@ -48,7 +48,7 @@ class BreakerTerms(msgspec.Struct, frozen=True):
         return {BreakerState.OPEN: self.open_s, BreakerState.HALF_OPEN: self.half_open_s}.get(state, float("inf"))
 
 
-class Step(msgspec.Struct, frozen=True):
+class BreakerStep(msgspec.Struct, frozen=True):
     """The state that follows, and how many in a row it takes, as a field of the terms; none: one is enough."""
 
     to: BreakerState
@@ -57,12 +57,12 @@ class Step(msgspec.Struct, frozen=True):
 
 # What is missing here changes nothing. When the time of half-open is over without a verdict, there was
 # too little traffic for one in ten to give it: the state stays, and from then on every request tries.
-TRANSITIONS: Final[Mapping[tuple[BreakerState, Seen], Step]] = {
-    (BreakerState.CLOSED, Seen.FAILURE): Step(BreakerState.OPEN, in_a_row="failures"),
-    (BreakerState.OPEN, Seen.TIME_OVER): Step(BreakerState.HALF_OPEN),
-    (BreakerState.HALF_OPEN, Seen.SUCCESS): Step(BreakerState.CLOSED, in_a_row="successes"),
-    (BreakerState.HALF_OPEN, Seen.FAILURE): Step(BreakerState.OPEN),
-    (BreakerState.HALF_OPEN, Seen.TIME_OVER): Step(BreakerState.HALF_OPEN),
+TRANSITIONS: Final[Mapping[tuple[BreakerState, Seen], BreakerStep]] = {
+    (BreakerState.CLOSED, Seen.FAILURE): BreakerStep(BreakerState.OPEN, in_a_row="failures"),
+    (BreakerState.OPEN, Seen.TIME_OVER): BreakerStep(BreakerState.HALF_OPEN),
+    (BreakerState.HALF_OPEN, Seen.SUCCESS): BreakerStep(BreakerState.CLOSED, in_a_row="successes"),
+    (BreakerState.HALF_OPEN, Seen.FAILURE): BreakerStep(BreakerState.OPEN),
+    (BreakerState.HALF_OPEN, Seen.TIME_OVER): BreakerStep(BreakerState.HALF_OPEN),
 }
 # While only some requests are let in, the next try may be let in at once.
 RETRY_WHILE_HALF_OPEN_S: Final = 1.0
@@ -74,13 +74,13 @@ class Admitted(msgspec.Struct, frozen=True):
     turn: int
 
 
-class Refused(msgspec.Struct, frozen=True):
+class Rejected(msgspec.Struct, frozen=True):
     """The request does not go; asking again is worth it after so long."""
 
     retry_after_s: float
 
 
-Admission: TypeAlias = Admitted | Refused
+BreakerDecision: TypeAlias = Admitted | Rejected
 
 
 class Breaker(msgspec.Struct, frozen=True):
@@ -105,18 +105,18 @@ class Breaker(msgspec.Struct, frozen=True):
             breaker = _after(breaker, Seen.TIME_OVER, ended_at)
         return breaker
 
-    def admission(self, now: float, draw: float) -> Admission:
+    def admission(self, now: float, draw: float) -> BreakerDecision:
         """Return whether a request may go at `now`; `draw` is a random number in [0, 1)."""
         breaker = self.at(now)
         match breaker.state:
             case BreakerState.CLOSED:
                 return Admitted(breaker.turn)
             case BreakerState.OPEN:
-                return Refused(max(0.0, breaker.since + breaker.terms.open_s - now))
+                return Rejected(max(0.0, breaker.since + breaker.terms.open_s - now))
             case BreakerState.HALF_OPEN:
                 if breaker.everybody or draw < breaker.terms.trial_share:
                     return Admitted(breaker.turn)
-                return Refused(RETRY_WHILE_HALF_OPEN_S)
+                return Rejected(RETRY_WHILE_HALF_OPEN_S)
 
     def recorded(self, admitted: Admitted, seen: Seen, now: float) -> Breaker:
         """Return it after a request that it let in succeeded or failed at `now`."""

@@ -30,7 +30,7 @@ class FreshnessLimits(msgspec.Struct, frozen=True):
     stale_s: float = 60.0
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class FreshnessVerdict(msgspec.Struct, frozen=True):
     """An entry is always served; this says how it is to be labelled, and what to do besides."""
 
     freshness: Freshness
@@ -49,7 +49,7 @@ def freshness_of(age_s: float, limits: FreshnessLimits = DEFAULT_LIMITS) -> Fres
     return Freshness.EXPIRED
 
 
-def decide(age_s: float, upstream_reachable: bool, limits: FreshnessLimits = DEFAULT_LIMITS) -> Verdict:
+def decide(age_s: float, upstream_reachable: bool, limits: FreshnessLimits = DEFAULT_LIMITS) -> FreshnessVerdict:
     """Return how an entry of this age is served.
 
     Only an expired entry is worth asking first, and only while somebody is there to be asked.
@@ -57,8 +57,8 @@ def decide(age_s: float, upstream_reachable: bool, limits: FreshnessLimits = DEF
     freshness = freshness_of(age_s, limits)
     match freshness:
         case Freshness.FRESH:
-            return Verdict(freshness, Refresh.NONE)
+            return FreshnessVerdict(freshness, Refresh.NONE)
         case Freshness.STALE:
-            return Verdict(freshness, Refresh.BACKGROUND)
+            return FreshnessVerdict(freshness, Refresh.BACKGROUND)
         case Freshness.EXPIRED:
-            return Verdict(freshness, Refresh.FIRST if upstream_reachable else Refresh.BACKGROUND)
+            return FreshnessVerdict(freshness, Refresh.FIRST if upstream_reachable else Refresh.BACKGROUND)

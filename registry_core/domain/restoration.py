@@ -23,7 +23,7 @@ from registry_core.errors import ValidationError
 MAX_REGISTERED_AT: Final = 1e11
 
 
-class Outcome(enum.StrEnum):
+class RestoreOutcome(enum.StrEnum):
     """What bringing back a record leads to."""
 
     RESTORED = "restored"  # it was missing, or held by an older owner
@@ -31,14 +31,14 @@ class Outcome(enum.StrEnum):
     NEWER = "newer"  # a newer owner's registration is there
 
 
-def outcome_of(saved: Instance, held: Instance | None) -> Outcome:
+def outcome_of(saved: Instance, held: Instance | None) -> RestoreOutcome:
     """Return what bringing back `saved` does where `held` is registered under its key."""
     if held is None or held.epoch < saved.epoch:
-        return Outcome.RESTORED
-    return Outcome.PRESENT if held.epoch == saved.epoch else Outcome.NEWER
+        return RestoreOutcome.RESTORED
+    return RestoreOutcome.PRESENT if held.epoch == saved.epoch else RestoreOutcome.NEWER
 
 
-def restored(saved: Instance, catalog: Catalog) -> Outcome:
+def restored(saved: Instance, catalog: Catalog) -> RestoreOutcome:
     """Return what bringing back `saved` (already checked) does to what `catalog` holds.
 
     Raises Conflict when the name or the address belongs to somebody else.
@@ -47,7 +47,7 @@ def restored(saved: Instance, catalog: Catalog) -> Outcome:
     if service is not None and service.name != saved.service_name:
         raise name_taken(saved.service_name, service.name)
     outcome = outcome_of(saved, catalog.get(saved.key))
-    if outcome is Outcome.RESTORED:
+    if outcome is RestoreOutcome.RESTORED:
         holder = catalog.holder(saved.address)
         if holder is not None and holder.key != saved.key:
             raise address_taken(saved.host, saved.port, holder.key)

@@ -20,7 +20,7 @@ from registry_core.domain.names import label_of
 from registry_core.domain.order import LastWrite, Ruling, Tombstones, check_order, taken
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.registration import admitted
-from registry_core.domain.restoration import Outcome, restored
+from registry_core.domain.restoration import RestoreOutcome, restored
 from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, StoreUnavailable
 from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, Snapshot, SweepReport
@@ -87,11 +87,11 @@ class MemoryStore:
         self._deliver(feed, events)
         return Grant(instance, admission.created, self._leases.terms.ttl_s)
 
-    async def restore(self, saved: Instance) -> Outcome:
+    async def restore(self, saved: Instance) -> RestoreOutcome:
         """Bring back `saved` where it is missing, and start its lease. Raises Conflict."""
         feed = self._started()
         outcome = restored(saved, self._catalog)
-        if outcome is Outcome.RESTORED:
+        if outcome is RestoreOutcome.RESTORED:
             self._leases.grant(saved.key, self._clock.monotonic())
             self._note(saved.key, taken(self._last(saved.key), saved.epoch, None))
             self._deliver(feed, [Registered(self._next(), saved, self._clock.wall())])

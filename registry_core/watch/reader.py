@@ -98,7 +98,7 @@ class Synced(msgspec.Struct, frozen=True):
     store_age_s: float
 
 
-Change: TypeAlias = Replaced | Moved | Happened | Heard | Synced
+WatchChange: TypeAlias = Replaced | Moved | Happened | Heard | Synced
 
 
 class _Typed(msgspec.Struct):
@@ -120,7 +120,7 @@ class WatchReader:
         self._parts: Stage | None = None  # of the snapshot that has not ended yet
         self._count = 0  # of its instances
 
-    def feed(self, data: bytes) -> Iterator[Change]:
+    def feed(self, data: bytes) -> Iterator[WatchChange]:
         """Yield the changes that `data` completes.
 
         Raises BrokenStream after the changes that stand before what is broken.
@@ -143,7 +143,7 @@ class WatchReader:
         if piece:
             self._pieces.append(piece)
 
-    def _change(self, line: bytes) -> Change | None:
+    def _change(self, line: bytes) -> WatchChange | None:
         try:
             parsed: WatchLine = _DECODER.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -17,7 +17,7 @@ import yaml
 
 from cli.compose.planning import planned
 from cli.compose.reader import read_project
-from cli.compose.sidecars import Options, Sidecar
+from cli.compose.sidecars import Options, SidecarSpec
 from tests.compose.topology import COMPOSE, PYTHON, TAG, Topology, get
 from tests.fleets import EXAMPLE, real_fleet
 from tests.programs import VERTICE, wait_until
@@ -37,7 +37,7 @@ class Fleet(NamedTuple):
     """What is up, and what was put beside each service."""
 
     topology: Topology
-    sidecars: list[Sidecar]
+    sidecars: list[SidecarSpec]
 
     @property
     def names(self) -> list[str]:
@@ -50,7 +50,7 @@ class Fleet(NamedTuple):
         return {name: (address, int(port), answered == "1") for name, address, port, answered in rows}
 
 
-def chosen(measured: Measured) -> tuple[Mapping[str, Any], list[Sidecar]]:
+def chosen(measured: Measured) -> tuple[Mapping[str, Any], list[SidecarSpec]]:
     """Return the fleet's services as they are written, and those that are started here."""
     file = real_fleet()
     if not file.is_file():
@@ -60,7 +60,7 @@ def chosen(measured: Measured) -> tuple[Mapping[str, Any], list[Sidecar]]:
     return yaml.safe_load(file.read_text())["services"], list(wanted)
 
 
-def stand_in(body: Mapping[str, Any], sidecar: Sidecar) -> dict[str, Any]:
+def stand_in(body: Mapping[str, Any], sidecar: SidecarSpec) -> dict[str, Any]:
     """Return a service as its file describes it, with another program in it."""
     kept = {key: body[key] for key in ("container_name", "environment", "healthcheck") if key in body}
     kept.pop("container_name", None)  # names of containers are the whole machine's
@@ -77,7 +77,7 @@ def stand_in(body: Mapping[str, Any], sidecar: Sidecar) -> dict[str, Any]:
     }
 
 
-def written(folder: Path, services: Mapping[str, Any], sidecars: list[Sidecar]) -> Path:
+def written(folder: Path, services: Mapping[str, Any], sidecars: list[SidecarSpec]) -> Path:
     """Write the fleet of stand-ins, and have `vertice compose inject` put the agents into it."""
     file = folder / "fleet.yml"
     whole = {

@@ -21,7 +21,7 @@ from registry_core.domain.events import Event, Registered, Renewed
 from registry_core.ports import Snapshot, Store, SystemClock
 from registry_core.store.redis.masters import FixedMaster
 from registry_core.store.redis.store import RedisStore
-from registry_core.store.redis.url import Address
+from registry_core.store.redis.url import ServerAddress
 from tests.contract.harness import TERMS, RecordingFeed
 from tests.redis_topology import RedisServer
 
@@ -72,7 +72,7 @@ class RedisUnderTest:
         self.later = LaterFeed()
         self.feed: RecordingFeed = self.later
         self.store: Store = RedisStore(
-            [FixedMaster(Address("127.0.0.1", self.port))],
+            [FixedMaster(ServerAddress("127.0.0.1", self.port))],
             prefix=PREFIX,
             replicas=0,
             terms=TERMS,

@@ -12,7 +12,7 @@ import pytest
 from registry_core.domain.events import Deregistered, Registered, StatusChanged
 from registry_core.domain.order import MAX_SEQUENCE, TOMBSTONE_S
 from registry_core.domain.records import Instance, InstanceKey, Status
-from registry_core.domain.restoration import Outcome
+from registry_core.domain.restoration import RestoreOutcome
 from registry_core.errors import Conflict, Fenced, Late, NotFound
 from registry_core.ports import Beat
 from tests.contract.harness import TERMS, StoreUnderTest
@@ -301,7 +301,7 @@ async def test_a_saved_record_may_be_brought_back_after_a_deregistration(under_t
     await registered(under_test, 10)
     await under_test.store.deregister(KEY, 5, sequence=20)
     saved = instance(epoch=5, registered_at=1_700_000_000.0)
-    assert await under_test.store.restore(saved) is Outcome.RESTORED
+    assert await under_test.store.restore(saved) is RestoreOutcome.RESTORED
     assert shown(under_test) == saved
     with pytest.raises(Late):
         await under_test.store.set_status(KEY, Status.CRITICAL, 5, sequence=19)

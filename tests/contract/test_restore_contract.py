@@ -9,7 +9,7 @@ import pytest
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Registered
 from registry_core.domain.records import Instance, Status
-from registry_core.domain.restoration import Outcome
+from registry_core.domain.restoration import RestoreOutcome
 from registry_core.errors import Conflict
 from registry_core.ports import Beat
 from tests.contract.harness import StoreUnderTest
@@ -23,7 +23,7 @@ def saved(name: str = "ip_intel", **more: Any) -> Instance:
 
 async def test_a_missing_record_comes_back_as_it_was(under_test: StoreUnderTest) -> None:
     record = saved(status=Status.DRAINING, version="1.4.2", tags=("canary",), metadata={"a": [1, None]}, weight=7)
-    assert await under_test.store.restore(record) is Outcome.RESTORED
+    assert await under_test.store.restore(record) is RestoreOutcome.RESTORED
     assert list(under_test.feed.catalog) == [record]
     assert [type(e) for e in under_test.feed.events] == [Registered], "it is delivered before it returns"
     whole = Catalog()
@@ -34,14 +34,14 @@ async def test_a_missing_record_comes_back_as_it_was(under_test: StoreUnderTest)
 async def test_a_second_time_changes_nothing(under_test: StoreUnderTest) -> None:
     await under_test.store.restore(saved())
     events = len(under_test.feed.events)
-    assert await under_test.store.restore(saved()) is Outcome.PRESENT
+    assert await under_test.store.restore(saved()) is RestoreOutcome.PRESENT
     assert len(under_test.feed.events) == events
 
 
 async def test_it_has_a_whole_lease_from_now_on_and_no_more(under_test: StoreUnderTest) -> None:
     await under_test.store.restore(saved())
     await under_test.pass_time(70)
-    assert await under_test.store.restore(saved()) is Outcome.PRESENT, "whoever is overdue is not renewed by it"
+    assert await under_test.store.restore(saved()) is RestoreOutcome.PRESENT, "whoever is overdue is not renewed by it"
     await under_test.pass_time(2)
     assert len(under_test.feed.catalog) == 1
     await under_test.pass_time(4)
@@ -63,14 +63,18 @@ async def test_who_names_no_instance_still_means_the_one_that_was_registered_las
     assert renewed.key.instance_id == "10.0.0.7:8002"
 
 
-@pytest.mark.parametrize(("epoch", "outcome"), [(4, Outcome.RESTORED), (5, Outcome.PRESENT), (6, Outcome.NEWER)])
-async def test_only_an_older_owners_record_makes_room(under_test: StoreUnderTest, epoch: int, outcome: Outcome) -> None:
+@pytest.mark.parametrize(
+    ("epoch", "outcome"), [(4, RestoreOutcome.RESTORED), (5, RestoreOutcome.PRESENT), (6, RestoreOutcome.NEWER)]
+)
+async def test_only_an_older_owners_record_makes_room(
+    under_test: StoreUnderTest, epoch: int, outcome: RestoreOutcome
+) -> None:
     held = (await under_test.store.register(claim(epoch=epoch, version="2.0.0", port=9000, instance_id="a"))).instance
     record = saved(instance_id="a", version="1.0.0")
     assert await under_test.store.restore(record) is outcome
-    assert list(under_test.feed.catalog) == [record if outcome is Outcome.RESTORED else held]
+    assert list(under_test.feed.catalog) == [record if outcome is RestoreOutcome.RESTORED else held]
     # The address that was given up is free, the one that is held is not.
-    await under_test.store.register(claim("other", port=8034 if outcome is not Outcome.RESTORED else 9000))
+    await under_test.store.register(claim("other", port=8034 if outcome is not RestoreOutcome.RESTORED else 9000))
 
 
 async def test_a_name_that_is_one_with_another_is_a_conflict(under_test: StoreUnderTest) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import dns
@@ -89,6 +91,25 @@ def test_dns_is_our_own_package() -> None:
 def test_no_module_is_longer_than_four_hundred_lines() -> None:
     lengths = {m.relative_to(ROOT): len(m.read_text(encoding="utf-8").splitlines()) for m in modules()}
     assert {m: n for m, n in lengths.items() if n > 400} == {}
+
+
+def test_a_class_name_stands_for_one_thing() -> None:
+    defined: dict[str, list[str]] = {}
+    for path in tracked():
+        relative = path.relative_to(ROOT)
+        if path.suffix != ".py" or relative.parts[0] == "tests":
+            continue
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            for name in _types(node):
+                defined.setdefault(name, []).append(str(relative))
+    assert {name: places for name, places in defined.items() if len(places) > 1} == {}
+
+
+def _types(node: ast.stmt) -> Iterator[str]:
+    """Yield the name of the class, or of the alias of a type, that a module defines with this statement."""
+    match node:
+        case ast.ClassDef(name=name) | ast.AnnAssign(target=ast.Name(id=name), annotation=ast.Name(id="TypeAlias")):
+            yield name
 
 
 def test_the_locks_hold_hashes_and_no_addresses() -> None:

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterable
 
 import aiohttp
 
-from agent.registries.choice import DEFAULT_PACE, Address, Pace
+from agent.registries.choice import DEFAULT_PACE, Pace, RegistryAddress
 from agent.registries.client import RegistryClient
 from agent.registries.pool import Upstreams
-from agent.registries.probes import Probes
+from agent.registries.probes import RegistryProbes
 from registry_core.ports import SystemClock
 
 
@@ -23,7 +23,7 @@ class SmallestDraw:
 
 def upstreams_at(urls: Iterable[str], *, zone: str = "", pace: Pace = DEFAULT_PACE) -> Upstreams:
     """Return what an agent knows that was told of these."""
-    return Upstreams(map(Address, urls), clock=SystemClock(), random=SmallestDraw(), zone=zone, pace=pace)
+    return Upstreams(map(RegistryAddress, urls), clock=SystemClock(), random=SmallestDraw(), zone=zone, pace=pace)
 
 
 @contextlib.asynccontextmanager
@@ -33,7 +33,7 @@ async def registry_client_for(
     """Have a client for the length of a `with`."""
     known = upstreams if upstreams is not None else upstreams_at(urls)
     async with aiohttp.ClientSession() as session:
-        probes = Probes(session, known, SystemClock(), SmallestDraw())
+        probes = RegistryProbes(session, known, SystemClock(), SmallestDraw())
         try:
             yield RegistryClient(session, known, probes, SystemClock(), token)
         finally:

@@ -9,7 +9,7 @@ import pytest
 from dns.codec import Query
 from dns.forward_rules import ForwardRules
 from dns.forwarding import Forwarder
-from dns.rate_limit import RateLimit, Verdict, kind_of, network_of
+from dns.rate_limit import RateLimit, RateLimitAction, kind_of, network_of
 from dns.responder import Responder
 from tests.samples import FakeClock, instance
 from tests.views import StandingView
@@ -159,7 +159,7 @@ def test_any_number_of_networks_takes_no_more_memory_and_gets_no_more_than_the_s
     packed = responder(StandingView(VIEW)).udp(question(f"ip-intel.{ZONE}"))
     assert packed is not None
     sent = sum(
-        rates.verdict(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", packed, 100.0) is Verdict.SEND
+        rates.verdict(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", packed, 100.0) is RateLimitAction.SEND
         for n in range(0, 1 << 22, 256)
     )
     assert 0 < sent <= 64

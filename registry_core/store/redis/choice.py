@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
-from registry_core.store.redis.url import Address
+from registry_core.store.redis.url import ServerAddress
 
 
 class Sighting(msgspec.Struct, frozen=True):
@@ -24,20 +24,20 @@ class Sighting(msgspec.Struct, frozen=True):
 
     is_master: bool
     run_id: str
-    master: Address | None = None  # of a replica
-    replicas: tuple[Address, ...] = ()  # of a master
+    master: ServerAddress | None = None  # of a replica
+    replicas: tuple[ServerAddress, ...] = ()  # of a master
 
 
 class Vote(msgspec.Struct, frozen=True):
     """What one Sentinel says."""
 
-    master: Address
+    master: ServerAddress
     config_epoch: int
-    replicas: tuple[Address, ...] = ()
-    promoted: Address | None = None  # the replica that this Sentinel is putting in the master's place
+    replicas: tuple[ServerAddress, ...] = ()
+    promoted: ServerAddress | None = None  # the replica that this Sentinel is putting in the master's place
     failing_over: bool = False  # this Sentinel is looking for a successor, or putting one in place
-    down: frozenset[Address] = frozenset()  # the replicas that it cannot reach, and does not promote
-    barred: frozenset[Address] = frozenset()  # those that it may never promote, by their priority
+    down: frozenset[ServerAddress] = frozenset()  # the replicas that it cannot reach, and does not promote
+    barred: frozenset[ServerAddress] = frozenset()  # those that it may never promote, by their priority
 
 
 class Promotion(msgspec.Struct, frozen=True):
@@ -53,12 +53,12 @@ def newest(votes: Iterable[Vote]) -> Vote | None:
 
 
 def choose(
-    current: Address | None,
+    current: ServerAddress | None,
     doubted: bool,
-    sightings: Mapping[Address, Sighting],
-    promotions: Mapping[Address, Promotion],
+    sightings: Mapping[ServerAddress, Sighting],
+    promotions: Mapping[ServerAddress, Promotion],
     votes: Iterable[Vote],
-) -> Address | None:
+) -> ServerAddress | None:
     """Return the node that is the master, or None when nobody can tell.
 
     `current` is the node chosen before, `doubted` whether it failed somebody. `sightings` holds only
@@ -78,11 +78,11 @@ def choose(
 
 
 def promoted_since(
-    current: Address | None,
-    leading: Collection[Address],
-    promotions: Mapping[Address, Promotion],
+    current: ServerAddress | None,
+    leading: Collection[ServerAddress],
+    promotions: Mapping[ServerAddress, Promotion],
     votes: Iterable[Vote],
-) -> Address | None:
+) -> ServerAddress | None:
     """Return a node that was promoted after `current` was, and says that it is the master; None without one.
 
     Not one that the Sentinels have passed over since: they have named `current` under a newer configuration epoch.
@@ -101,8 +101,8 @@ def promoted_since(
 
 
 def to_repoint(
-    master: Address, sightings: Mapping[Address, Sighting], votes: Iterable[Vote], *, sentinels: int
-) -> Address | None:
+    master: ServerAddress, sightings: Mapping[ServerAddress, Sighting], votes: Iterable[Vote], *, sentinels: int
+) -> ServerAddress | None:
     """Return the node that may be told to follow `master` now, as the Sentinels are going to do; None without one.
 
     A replica of another node, as soon as the Sentinel that leads the failover has named the successor: they get round

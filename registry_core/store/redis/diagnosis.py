@@ -7,14 +7,16 @@ from typing import Final
 
 from registry_core.store.redis.choice import Sighting, Vote, is_replica, newest
 from registry_core.store.redis.probes import Fault
-from registry_core.store.redis.url import Address
+from registry_core.store.redis.url import ServerAddress
 
 NO_ANSWER_YET: Final = Fault("it was not asked yet")
 
 
-def why_no_master(sentinels: Mapping[Address, Vote | Fault], nodes: Mapping[Address, Sighting | Fault]) -> str:
+def why_no_master(
+    sentinels: Mapping[ServerAddress, Vote | Fault], nodes: Mapping[ServerAddress, Sighting | Fault]
+) -> str:
     """Return why no master is known."""
-    servers: list[tuple[str, Address, object]] = [("sentinel", *item) for item in sentinels.items()]
+    servers: list[tuple[str, ServerAddress, object]] = [("sentinel", *item) for item in sentinels.items()]
     servers += [("redis", *item) for item in nodes.items()]
     faults = [f"{kind} {at}: {said.reason}" for kind, at, said in servers if isinstance(said, Fault)]
     faults += [f"redis {at}: it is a replica" for _, at, said in servers if is_replica(said)]
@@ -22,7 +24,9 @@ def why_no_master(sentinels: Mapping[Address, Vote | Fault], nodes: Mapping[Addr
 
 
 def lasting_fault(
-    sentinels: Mapping[Address, Vote | Fault], nodes: Mapping[Address, Sighting | Fault], fixed: Sequence[Address]
+    sentinels: Mapping[ServerAddress, Vote | Fault],
+    nodes: Mapping[ServerAddress, Sighting | Fault],
+    fixed: Sequence[ServerAddress],
 ) -> str:
     """Return what is wrong with the settings, or "" while that may be something that passes.
 

@@ -12,7 +12,7 @@ from registry_core.domain.breaker import Seen
 from registry_core.errors import NotReplicated, StoreUnavailable, Unavailable
 
 
-class Verdict(enum.StrEnum):
+class FailureAction(enum.StrEnum):
     """What is to be done about a failure."""
 
     ELSEWHERE = "elsewhere"  # this server does not serve as a master: look for another, and try again
@@ -29,22 +29,22 @@ _REFUSALS: Final = {
 }
 
 
-def verdict_on(error: BaseException) -> Verdict:
+def verdict_on(error: BaseException) -> FailureAction:
     """Return what a failed operation means."""
     text = str(error)
     if isinstance(error, exceptions.NoScriptError):
-        return Verdict.RELOAD
+        return FailureAction.RELOAD
     if isinstance(error, exceptions.ReadOnlyError) or "READONLY" in text:
-        return Verdict.ELSEWHERE
+        return FailureAction.ELSEWHERE
     if isinstance(error, exceptions.BusyLoadingError | exceptions.TryAgainError):
-        return Verdict.AGAIN
+        return FailureAction.AGAIN
     if isinstance(error, exceptions.OutOfMemoryError) or "OOM" in text or "MISCONF" in text:
-        return Verdict.HOPELESS
+        return FailureAction.HOPELESS
     if any(word in text for word in ("NOREPLICAS", "BUSY", "NOTOPEN", "TOOLATE")):
-        return Verdict.AGAIN
+        return FailureAction.AGAIN
     if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError | TimeoutError):
-        return Verdict.ELSEWHERE
-    return Verdict.HOPELESS
+        return FailureAction.ELSEWHERE
+    return FailureAction.HOPELESS
 
 
 def words_of(error: BaseException) -> str:
@@ -71,7 +71,7 @@ def is_answer(error: BaseException) -> bool:
         return True
     if not isinstance(error, exceptions.ResponseError) or str(error).startswith("BUSY"):
         return False
-    return verdict_on(error) is not Verdict.ELSEWHERE
+    return verdict_on(error) is not FailureAction.ELSEWHERE
 
 
 def seen_by(error: BaseException) -> Seen:

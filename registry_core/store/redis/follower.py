@@ -33,7 +33,7 @@ from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.probes import fault_of
 from registry_core.store.redis.reading import Whole, looked_up, one, read_whole, set_aside
 from registry_core.store.redis.rows import NOBODY, Order, StreamEntry, Unreadable
-from registry_core.store.redis.scripts import Name, called
+from registry_core.store.redis.scripts import ScriptName, called
 from registry_core.store.redis.shard_feed import ShardFeed
 from registry_core.store.redis.upkeep import Upkeep
 
@@ -284,12 +284,12 @@ class Follower:
     async def _read_all(self, link: Link, *, born_empty: bool) -> None:
         """Read everything, after what is lacking and was not taken out has been put back."""
         whole = await self._read_whole(link)
-        lost = await self._upkeep.lost(link, self._feed.missing(self._shard, whole.held))
+        lost = await self._upkeep.lost(link, self._feed.missing(self._shard, whole.records))
         if lost and not born_empty and self.age_s() < JOURNAL_S:
             instances = [self._feed.instance(self._shard, key) for key in lost]
             await self._upkeep.put_back(link, [instance for instance in instances if instance is not None])
             whole = await self._read_whole(link)
-            lost = await self._upkeep.lost(link, self._feed.missing(self._shard, whole.held))
+            lost = await self._upkeep.lost(link, self._feed.missing(self._shard, whole.records))
         # Leases that were renewed while the records were read are read again.
         self._renewals_ms = whole.began_ms
         known, self.aside = self.aside, {}
@@ -299,7 +299,7 @@ class Follower:
         self._set_aside(whole.aside)
         # Who came up empty, and has all that was delivered before, is as good as one that never was.
         born_empty = born_empty and (bool(lost) or not self._position.epoch)
-        await self._feed.shard_read(self._shard, whole.position, whole.held, whole=not lost, born_empty=born_empty)
+        await self._feed.shard_read(self._shard, whole.position, whole.records, whole=not lost, born_empty=born_empty)
         self._confirmed_at = self._clock.monotonic()
         self._settled.set()
         self._tell(whole.position)
@@ -315,7 +315,7 @@ class Follower:
         last = b""  # only within this: a renewal of the same millisecond may come yet, and stand before it
         while True:
             now_ms, *found = await one(
-                link, called(Name.RENEWALS, self._prefix, (str(self._renewals_ms), last, str(READ_RENEWALS)))
+                link, called(ScriptName.RENEWALS, self._prefix, (str(self._renewals_ms), last, str(READ_RENEWALS)))
             )
             now_s = int(now_ms) / 1000
             if self._renewals_ms / 1000 > now_s + CLOCK_ERROR_S:

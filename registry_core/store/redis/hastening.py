@@ -8,14 +8,14 @@ import structlog
 from redis.exceptions import RedisError
 
 from registry_core.store.redis.pool import close_client, open_client
-from registry_core.store.redis.url import Access, Address
+from registry_core.store.redis.url import ServerAccess, ServerAddress
 
 TELL_TIMEOUT_S: Final = 1.0
 
 _log = structlog.get_logger()
 
 
-async def repoint(shard: str, access: Access, replica: Address, master: Address) -> None:
+async def repoint(shard: str, access: ServerAccess, replica: ServerAddress, master: ServerAddress) -> None:
     """Have `replica` follow `master`. That it does not is logged, and left to the Sentinels."""
     client = open_client(replica, access, timeout_s=TELL_TIMEOUT_S, max_connections=1)
     try:

@@ -18,7 +18,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from registry_core.ports import Clock
-from registry_core.store.redis.scripts import Command
+from registry_core.store.redis.scripts import RedisCommand
 
 OPEN_S: Final = 3.0  # for connecting, and for learning who answers
 _RUN_ID: Final = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
@@ -67,7 +67,7 @@ class Link:
         """Whether something can still be sent on it."""
         return not self._broken and bool(self._connection.is_connected)
 
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+    async def ask(self, commands: Sequence[RedisCommand]) -> list[Any]:
         """Send commands in one go, and return an answer for each: a ResponseError where the server refused one.
 
         Raises a ConnectionError or TimeoutError when not all were answered; the link is of no use then.

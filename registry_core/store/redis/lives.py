@@ -23,7 +23,7 @@ from registry_core.store.redis import rows
 from registry_core.store.redis.journal import Journal
 from registry_core.store.redis.link import OPEN_S, Life, Link
 from registry_core.store.redis.masters import Masters
-from registry_core.store.redis.scripts import SCRIPTS, Command, Name, called, loading
+from registry_core.store.redis.scripts import SCRIPTS, RedisCommand, ScriptName, called, loading
 
 REAPPLY_S: Final = 10.0
 REAPPLIED_AT_ONCE: Final = 200
@@ -93,9 +93,9 @@ class Lives:
         return opened
 
     async def _begin(self, link: Link) -> Opened:
-        opening: Command = (
+        opening: RedisCommand = (
             "EVAL",
-            SCRIPTS[Name.OPEN].text,
+            SCRIPTS[ScriptName.OPEN].text,
             "0",
             self._prefix,
             "",
@@ -148,7 +148,7 @@ async def reapply(link: Link, prefix: str, entries: list[tuple[str | bytes, ...]
     Raises a ResponseError when the server takes no writes.
     """
     arguments = tuple(word for entry in entries for word in entry)
-    (result,) = await link.ask([called(Name.REAPPLY, prefix, arguments)])
+    (result,) = await link.ask([called(ScriptName.REAPPLY, prefix, arguments)])
     if isinstance(result, ResponseError):
         raise result
     found: list[Any] = result

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from registry_core.ports import Clock
 from registry_core.store.redis.probes import ask_sections
-from registry_core.store.redis.url import Address
+from registry_core.store.redis.url import ServerAddress
 
 # Settings are looked at this often: somebody may mend them while everything runs.
 LOOK_EVERY_S: Final = 30.0
@@ -60,12 +60,12 @@ class MasterNotes:
     def __init__(self, shard: str, clock: Clock) -> None:
         self._shard = shard
         self._clock = clock
-        self._seen: tuple[Address, str] | None = None
+        self._seen: tuple[ServerAddress, str] | None = None
         self._looked_at = -math.inf
-        self._logged: set[tuple[Address, str]] = set()
+        self._logged: set[tuple[ServerAddress, str]] = set()
         self.current: tuple[str, ...] = ()
 
-    async def look(self, client: Redis, master: Address, run_id: str) -> None:
+    async def look(self, client: Redis, master: ServerAddress, run_id: str) -> None:
         """Look at `master` if that is due: it is another one than before, or LOOK_EVERY_S have passed."""
         now = self._clock.monotonic()
         if (master, run_id) == self._seen and now - self._looked_at < LOOK_EVERY_S:

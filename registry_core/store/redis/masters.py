@@ -13,10 +13,10 @@ from redis.asyncio import Redis
 
 from registry_core.ports import Clock, PoolReport
 from registry_core.store.redis.quorum import MasterStanding
-from registry_core.store.redis.url import ONLY_SHARD, Access, Address, PoolTerms, RedisSettings
-from registry_core.store.redis.watcher import DEFAULT_POOL, Watcher
+from registry_core.store.redis.url import ONLY_SHARD, PoolTerms, RedisSettings, ServerAccess, ServerAddress
+from registry_core.store.redis.watcher import DEFAULT_POOL, MasterWatcher
 
-NOTHING_TO_SHOW: Final = Access()
+NOTHING_TO_SHOW: Final = ServerAccess()
 
 
 class Masters(Protocol):
@@ -91,13 +91,13 @@ class Masters(Protocol):
         ...
 
 
-class FixedMaster(Watcher):
+class FixedMaster(MasterWatcher):
     """One server at one address; when it is gone, it is waited for."""
 
     def __init__(
         self,
-        address: Address,
-        access: Access = NOTHING_TO_SHOW,
+        address: ServerAddress,
+        access: ServerAccess = NOTHING_TO_SHOW,
         *,
         name: str = ONLY_SHARD,
         pool: PoolTerms = DEFAULT_POOL,
@@ -106,16 +106,16 @@ class FixedMaster(Watcher):
         super().__init__(name, access=access, nodes=(address,), pool=pool, clock=clock)
 
 
-class SentinelMaster(Watcher):
+class SentinelMaster(MasterWatcher):
     """The master that the Sentinels know by `name`."""
 
     def __init__(
         self,
         name: str,
-        sentinels: Sequence[Address],
-        access: Access = NOTHING_TO_SHOW,
+        sentinels: Sequence[ServerAddress],
+        access: ServerAccess = NOTHING_TO_SHOW,
         *,
-        sentinel_access: Access = NOTHING_TO_SHOW,
+        sentinel_access: ServerAccess = NOTHING_TO_SHOW,
         hasten: bool = True,
         pool: PoolTerms = DEFAULT_POOL,
         clock: Clock | None = None,

@@ -15,7 +15,7 @@ from itertools import combinations
 from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Position, Registered, Renewed
 from registry_core.domain.records import InstanceKey
-from registry_core.store.redis.held import Held
+from registry_core.store.redis.shard_records import ShardRecords
 
 
 class Merge:
@@ -25,19 +25,19 @@ class Merge:
         """`own_shard` says by hashing where a label belongs; nothing is placed in `joining` here."""
         self._own_shard = own_shard
         self._joining = joining
-        self._shards = [Held(addresses=shards > 1) for _ in range(shards)]
+        self._shards = [ShardRecords(addresses=shards > 1) for _ in range(shards)]
         self._twofold: set[InstanceKey] = set()
         self._joined: dict[str, dict[InstanceKey, int]] = {}  # by label: who has moved, and where to
 
     def keys(self) -> Iterator[InstanceKey]:
         """Yield the key of every instance, twice where two shards hold one."""
-        for held in self._shards:
-            yield from held.lived
+        for records in self._shards:
+            yield from records.lived
 
     def instances(self) -> Iterable[Lived]:
         """Return the copy that counts of every instance."""
-        for held in self._shards:
-            for key, lived in held.lived.items():
+        for records in self._shards:
+            for key, lived in records.lived.items():
                 if self.get(key) is lived:
                     yield lived
 
@@ -46,7 +46,7 @@ class Merge:
         own = self._shards[self.home(key.label, key.instance_id)].lived.get(key)
         if own is not None or len(self._shards) == 1:
             return own
-        return next((held.lived[key] for held in self._shards if key in held.lived), None)
+        return next((records.lived[key] for records in self._shards if key in records.lived), None)
 
     def heard_at(self, shard: int, key: InstanceKey) -> float:
         """Return when the copy of `shard` was last heard of, Unix seconds; 0 when it has none."""
@@ -55,7 +55,7 @@ class Merge:
 
     def at_address(self, address: str) -> list[Lived]:
         """Return the instances that are registered at `host:port`: one, or more for a moment."""
-        keys = {key for held in self._shards for key in held.at_address.get(address, ())}
+        keys = {key for records in self._shards for key in records.at_address.get(address, ())}
         found = (self.get(key) for key in keys)
         return [lived for lived in found if lived is not None and lived.instance.address == address]
 
@@ -81,30 +81,30 @@ class Merge:
 
     def shards_of(self, key: InstanceKey) -> list[int]:
         """Return the shards that hold a copy of `key`."""
-        return [shard for shard, held in enumerate(self._shards) if key in held.lived]
+        return [shard for shard, records in enumerate(self._shards) if key in records.lived]
 
     def sizes(self, labels: Collection[str]) -> Counter[str]:
         """Return how many instances each of these services has."""
         found: Counter[str] = Counter()
-        for shard, held in enumerate(self._shards):
-            for key in held.lived:
+        for shard, records in enumerate(self._shards):
+            for key in records.lived:
                 if key.label in labels and self.shards_of(key)[0] == shard:
                     found[key.label] += 1
         return found
 
-    def replace(self, shard: int, held: Held) -> None:
-        """Have `shard` hold what `held` does, and nothing else. At once, whatever its size."""
-        self._shards[shard] = held
+    def replace(self, shard: int, records: ShardRecords) -> None:
+        """Have `shard` hold what `records` does, and nothing else. At once, whatever its size."""
+        self._shards[shard] = records
         pairs = combinations([each.lived.keys() for each in self._shards], 2)
         self._twofold = set().union(*(one & other for one, other in pairs))
         if shard in self._joining:
             for joined in self._joined.values():
                 for key in [key for key, at in joined.items() if at == shard]:
                     del joined[key]
-            for key in held.lived:
+            for key in records.lived:
                 self._joined.setdefault(key.label, {})[key] = shard
 
-    def held(self, shard: int) -> Held:
+    def records(self, shard: int) -> ShardRecords:
         """Return what `shard` holds."""
         return self._shards[shard]
 
@@ -115,7 +115,7 @@ class Merge:
         rise by one, and hearing the same again changes nothing.
         """
         key, shard = event.key, event.position.shard
-        single = all(key not in held.lived for other, held in enumerate(self._shards) if other != shard)
+        single = all(key not in records.lived for other, records in enumerate(self._shards) if other != shard)
         self._shards[shard].apply(event)
         self._note(key, shard)
         after = self.get(key)

@@ -8,7 +8,7 @@ from typing import Final
 
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.records import InstanceKey
-from registry_core.store.redis.held import Held
+from registry_core.store.redis.shard_records import ShardRecords
 
 # Instances that are compared or put into a catalogue before others have a turn: about 3 ms.
 PART: Final = 250
@@ -20,7 +20,7 @@ def parts(keys: list[InstanceKey]) -> Iterator[list[InstanceKey]]:
         yield keys[start : start + PART]
 
 
-async def differences(before: Held, after: Held) -> list[InstanceKey]:
+async def differences(before: ShardRecords, after: ShardRecords) -> list[InstanceKey]:
     """Return who differs between them, apart from heartbeats, with turns for the others.
 
     What does not differ is one object in both from then on, so that nothing is kept twice.
@@ -40,7 +40,7 @@ async def differences(before: Held, after: Held) -> list[InstanceKey]:
     return found
 
 
-async def shed(old: Held | Catalog) -> None:
+async def shed(old: ShardRecords | Catalog) -> None:
     """Let go of what nobody reads any more, with turns for the others."""
     for _ in range(len(old) // PART + 1):
         old.shed(PART)

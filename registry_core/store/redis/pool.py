@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from registry_core.errors import SettingsError
 from registry_core.ports import PoolReport
 from registry_core.resolution import ServerAddresses
-from registry_core.store.redis.url import Access, Address, PoolTerms
+from registry_core.store.redis.url import PoolTerms, ServerAccess, ServerAddress
 
 OPERATION_TIMEOUT_S: Final = 5.0
 # A host that has vanished, as a container's does, answers no SYN: whoever waits for that as long as for an answer holds
@@ -77,7 +77,7 @@ class TlsConnection(PlainConnection, SSLConnection):
 
 
 @functools.lru_cache(maxsize=8)
-def tls_context(access: Access) -> ssl.SSLContext:
+def tls_context(access: ServerAccess) -> ssl.SSLContext:
     """Return how `access` speaks TLS: 1.2 or newer, with a certificate that is checked, host name and all.
 
     There is no way to have less checked. Files are read, once for a process. Raises SettingsError, which
@@ -108,8 +108,8 @@ def _no_password() -> str:
 
 
 def open_client(
-    address: Address,
-    access: Access,
+    address: ServerAddress,
+    access: ServerAccess,
     *,
     timeout_s: float = OPERATION_TIMEOUT_S,
     max_connections: int = PoolTerms().most,

@@ -24,7 +24,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from registry_core.store.redis.choice import Sighting, Vote
 from registry_core.store.redis.failures import words_of
 from registry_core.store.redis.pool import speaks_tls
-from registry_core.store.redis.url import Address
+from registry_core.store.redis.url import ServerAddress
 
 LEAST_VERSION: Final = (6, 2)
 # Messages of Sentinels that mean: something happens to this master, ask everybody now.
@@ -181,8 +181,8 @@ def _fields(flat: Sequence[Any]) -> Mapping[str, str]:
     return {_text(flat[i]): _text(flat[i + 1]) for i in range(0, len(flat) - 1, 2)}
 
 
-def _address(host: Any, port: Any) -> Address:
-    return Address(_text(host), int(port))
+def _address(host: Any, port: Any) -> ServerAddress:
+    return ServerAddress(_text(host), int(port))
 
 
 def _text(value: Any) -> str:

@@ -14,15 +14,15 @@ from typing import Final
 
 import structlog
 
-from registry_core.domain.breaker import Admitted, Breaker, BreakerState, Refused, Seen
+from registry_core.domain.breaker import Admitted, Breaker, BreakerState, Rejected, Seen
 from registry_core.domain.selection import Random
 from registry_core.errors import NotReplicated, Overloaded, StoreUnavailable
 from registry_core.ports import Clock
 from registry_core.store.redis.ending import end
-from registry_core.store.redis.failures import Verdict, seen_by, unavailable, verdict_on
+from registry_core.store.redis.failures import FailureAction, seen_by, unavailable, verdict_on
 from registry_core.store.redis.lives import Lives
 from registry_core.store.redis.masters import Masters
-from registry_core.store.redis.scripts import Name
+from registry_core.store.redis.scripts import ScriptName
 from registry_core.store.redis.sending import SUSPICIOUS_S, Sender
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms, Write, WriteState
 
@@ -109,7 +109,7 @@ class WriteQueue:
         self._writes.clear()
         await self._sender.leave()
 
-    async def call(self, name: Name, *arguments: str | bytes) -> list[bytes]:
+    async def call(self, name: ScriptName, *arguments: str | bytes) -> list[bytes]:
         """Run one script as a write, and return what it returned once it is held by enough servers.
 
         Raises StoreUnavailable or NotReplicated when that did not come about in time, Overloaded when too
@@ -118,7 +118,7 @@ class WriteQueue:
         now = self._clock.monotonic()
         admission = self.breaker.admission(now, self._random.random())
         match admission:
-            case Refused(retry_after_s=retry_after_s):
+            case Rejected(retry_after_s=retry_after_s):
                 raise StoreUnavailable(
                     f"shard {self._masters.name!r} has been failing and is left alone: {self.last_failure}",
                     retry_after_s=max(1.0, retry_after_s),
@@ -196,7 +196,7 @@ class WriteQueue:
             async with asyncio.timeout(self._terms.operation_s):  # a write that comes meanwhile waits for no longer
                 await self._sender.linked()
         except Exception as error:  # noqa: BLE001 - whatever it was, the next write or the next master tries again
-            if verdict_on(error) is Verdict.HOPELESS and not isinstance(error, StoreUnavailable):
+            if verdict_on(error) is FailureAction.HOPELESS and not isinstance(error, StoreUnavailable):
                 _log.warning("master_not_opened", shard=self._masters.name, because=str(error))
             asyncio.get_running_loop().call_later(IDLE_RETRY_S, self._wake.set)
 
@@ -237,7 +237,7 @@ class WriteQueue:
             if not batch:
                 return
             patience_s = self._terms.again_s if now - began < self._terms.again_for_s else self._terms.again_later_s
-            if verdict_on(error) is Verdict.ELSEWHERE or isinstance(error, StoreUnavailable):
+            if verdict_on(error) is FailureAction.ELSEWHERE or isinstance(error, StoreUnavailable):
                 patience_s = self._terms.retries_s[min(tries, len(self._terms.retries_s) - 1)]
                 tries += 1
             patience_s = min(patience_s, max(0.0, min(write.ends_at(self._terms) for write in batch) - now))

@@ -27,7 +27,7 @@ from typing import Any, Final
 import msgspec
 
 from registry_core.store.redis.choice import Vote
-from registry_core.store.redis.url import Address
+from registry_core.store.redis.url import ServerAddress
 
 # How long a doubt holds up acknowledgements: as long as stock Sentinels take to promote another master.
 DOUBT_MOST_S: Final = 2.0
@@ -37,7 +37,7 @@ class MasterStanding(msgspec.Struct, frozen=True):
     """What is known of the servers of a shard at one moment, as far as it bears on an acknowledgement."""
 
     run_id: str = ""  # of the master that is in place; "" when there is none
-    electable: frozenset[Address] = frozenset()
+    electable: frozenset[ServerAddress] = frozenset()
     contested: str = ""  # the sign of another master, in words for people; "" when none was seen
     guarded: bool = True  # there are no Sentinels, or most of them answer
 
@@ -46,9 +46,9 @@ class Lag(msgspec.Struct, frozen=True):
     """How far the replicas are, by the master's own word: who has confirmed all up to a place in its stream."""
 
     offset: int
-    replicas: Mapping[Address, int]
+    replicas: Mapping[ServerAddress, int]
 
-    def caught_up(self) -> frozenset[Address]:
+    def caught_up(self) -> frozenset[ServerAddress]:
         """Return who has confirmed everything up to `offset`."""
         return frozenset(replica for replica, at in self.replicas.items() if at >= self.offset)
 
@@ -62,12 +62,12 @@ class AfterTry(enum.StrEnum):
 
 
 def standing_of(
-    master: Address | None,
+    master: ServerAddress | None,
     run_id: str,
     votes: Iterable[Vote],
     *,
     sentinels: int,
-    promoted: Address | None = None,
+    promoted: ServerAddress | None = None,
 ) -> MasterStanding:
     """Return what the last answers of all servers come to. `sentinels` is how many there are.
 
@@ -117,7 +117,7 @@ def after_try(
 
 def lag_of(before: Sequence[Any], after: Sequence[Any]) -> Lag:
     """Return how far the replicas are, from ROLE of the master before and after they were waited for."""
-    replicas = {Address(_text(host), int(port)): int(offset) for host, port, offset in after[2]}
+    replicas = {ServerAddress(_text(host), int(port)): int(offset) for host, port, offset in after[2]}
     return Lag(int(before[1]), replicas)
 
 
@@ -129,8 +129,8 @@ class Confidence(msgspec.Struct, frozen=True):
     """What past tries say of the replicas of one master. Times are seconds of a monotonic clock."""
 
     run_id: str = ""  # of that master
-    followers: frozenset[Address] = frozenset()  # all that were seen in step with it, also those that have left
-    excused: frozenset[Address] = frozenset()  # those that lag, and are not waited for
+    followers: frozenset[ServerAddress] = frozenset()  # all that were seen in step with it, also those that have left
+    excused: frozenset[ServerAddress] = frozenset()  # those that lag, and are not waited for
     alone_since: float | None = None  # since when fewer replicas confirm than the settings ask for
     refusing: bool = False  # the master refuses writes itself for want of them (NOREPLICAS)
     doubted_since: float | None = None  # since when one that may be promoted does not confirm

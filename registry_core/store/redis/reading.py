@@ -23,10 +23,10 @@ import msgspec
 from registry_core.domain.events import Deregistered, Position, Registered
 from registry_core.errors import StoreUnavailable
 from registry_core.store.redis import rows, scripts
-from registry_core.store.redis.held import Held
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.rows import StreamEntry, Unreadable
-from registry_core.store.redis.scripts import Command, Name
+from registry_core.store.redis.scripts import RedisCommand, ScriptName
+from registry_core.store.redis.shard_records import ShardRecords
 
 # About 1 ms of the server's time, and 2 of ours.
 PAGE_RECORDS: Final = 200
@@ -40,7 +40,7 @@ class Whole(msgspec.Struct, frozen=True):
     """All that a shard held at `position`. No heartbeat after `began_ms`, the server's time, is sure to be in it."""
 
     position: Position
-    held: Held
+    records: ShardRecords
     began_ms: int
     aside: tuple[Unreadable, ...] = ()  # what could not be read; of very many, some
 
@@ -50,11 +50,11 @@ async def read_whole(link: Link, prefix: str, shard: int, *, addresses: bool = T
 
     Raises StoreUnavailable when its history did not go on from the beginning to the end, or what redis-py raises.
     """
-    held = Held(addresses=addresses)
+    records = ShardRecords(addresses=addresses)
     aside: dict[str, Unreadable] = {}
     seconds, microseconds = await one(link, ("TIME",))
     began_ms = int(seconds) * 1000 + int(microseconds) // 1000
-    epoch, began_at, seen = await _scan(link, prefix, held, aside)
+    epoch, began_at, seen = await _scan(link, prefix, records, aside)
     revision = began_at
     while revision < seen:
         read: Any = await one(
@@ -72,16 +72,16 @@ async def read_whole(link: Link, prefix: str, shard: int, *, addresses: bool = T
             if isinstance(entry, Unreadable):
                 set_aside(aside, entry)
             elif entry.event is not None:
-                held.apply(entry.event)
+                records.apply(entry.event)
                 aside.pop(entry.field.decode(errors="replace"), None)
-    return Whole(Position(shard, epoch, revision), held, began_ms, tuple(aside.values()))
+    return Whole(Position(shard, epoch, revision), records, began_ms, tuple(aside.values()))
 
 
-async def _scan(link: Link, prefix: str, held: Held, aside: dict[str, Unreadable]) -> tuple[str, int, int]:
+async def _scan(link: Link, prefix: str, records: ShardRecords, aside: dict[str, Unreadable]) -> tuple[str, int, int]:
     """Read every record, in any of its states; return the epoch, and the revisions at the beginning and at the end."""
     at, epoch, began_at, seen = b"0", "", 0, 0
     while True:
-        page = await one(link, scripts.called(Name.PAGE, prefix, (at, str(PAGE_RECORDS))))
+        page = await one(link, scripts.called(ScriptName.PAGE, prefix, (at, str(PAGE_RECORDS))))
         found, seen, at = page[0].decode(), int(page[1]), page[2]
         if not epoch:
             epoch, began_at = found, seen
@@ -91,7 +91,7 @@ async def _scan(link: Link, prefix: str, held: Held, aside: dict[str, Unreadable
             if isinstance(record, Unreadable):
                 set_aside(aside, record)
             else:
-                held.put(record[1])
+                records.put(record[1])
         for field in page[4:]:
             set_aside(aside, rows.unreadable(field, "it is no record of ours"))
         if at == b"0":
@@ -124,7 +124,7 @@ def set_aside(aside: dict[str, Unreadable], entry: Unreadable) -> None:
         aside[entry.field] = entry
 
 
-async def one(link: Link, command: Command) -> Any:
+async def one(link: Link, command: RedisCommand) -> Any:
     """Return the answer to one command. Raises what redis-py raises, also when the server refuses it."""
     async with asyncio.timeout(ANSWER_S):
         (answer,) = await link.ask([command])

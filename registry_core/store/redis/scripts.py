@@ -19,7 +19,7 @@ local TOMBSTONE_MS, MAX_TOMBSTONES = {int(TOMBSTONE_S * 1000)}, {MAX_TOMBSTONES}
 """
 
 
-class Name(enum.StrEnum):
+class ScriptName(enum.StrEnum):
     """The scripts, by the names of their files."""
 
     OPEN = "open"
@@ -58,12 +58,14 @@ end
 """
 
 
-def _read() -> dict[Name, Script]:
+def _read() -> dict[ScriptName, Script]:
     folder = resources.files(__package__) / "scripts"
     library = _CONSTANTS + (folder / "library.lua").read_text(encoding="utf-8")
     texts = {
-        name: library + ("" if name is Name.OPEN else _OPENED) + (folder / f"{name}.lua").read_text(encoding="utf-8")
-        for name in Name
+        name: library
+        + ("" if name is ScriptName.OPEN else _OPENED)
+        + (folder / f"{name}.lua").read_text(encoding="utf-8")
+        for name in ScriptName
     }
     return {
         name: Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
@@ -74,15 +76,15 @@ def _read() -> dict[Name, Script]:
 SCRIPTS: Final = _read()
 
 
-Command: TypeAlias = tuple[str | bytes, ...]
+RedisCommand: TypeAlias = tuple[str | bytes, ...]
 
 
-def loading() -> list[Command]:
+def loading() -> list[RedisCommand]:
     """Return the commands that have a server know every script."""
     return [("SCRIPT", "LOAD", script.text) for script in SCRIPTS.values()]
 
 
-def called(name: Name, prefix: str, arguments: Command = (), *, until_ms: int | None = None) -> Command:
+def called(name: ScriptName, prefix: str, arguments: RedisCommand = (), *, until_ms: int | None = None) -> RedisCommand:
     """Return the command that calls a script, which the server has to know (`loading`).
 
     After `until_ms`, by the server's own clock, it is not carried out.

@@ -15,12 +15,12 @@ from redis.exceptions import ResponseError
 from registry_core.domain.breaker import Seen
 from registry_core.errors import NotReplicated, StoreUnavailable
 from registry_core.ports import Clock
-from registry_core.store.redis.failures import Verdict, is_answer, seen_by, unavailable, verdict_on
+from registry_core.store.redis.failures import FailureAction, is_answer, seen_by, unavailable, verdict_on
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.lives import Lives
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.quorum import AfterTry, Confidence, Lag, after_try, lag_of, required
-from registry_core.store.redis.scripts import Command, called, loading
+from registry_core.store.redis.scripts import RedisCommand, called, loading
 from registry_core.store.redis.writes import QueueTerms, Write, WriteEvent, WriteState
 
 # The replicas are given at least so long for their word, however long they have been silent.
@@ -95,9 +95,9 @@ class Sender:
             # A server that was given no time to answer is under no suspicion.
             given_time = not isinstance(error, TimeoutError) or self._clock.monotonic() - began >= SUSPICIOUS_S
             verdict = verdict_on(error)
-            if link is not None and verdict is Verdict.ELSEWHERE and given_time:
+            if link is not None and verdict is FailureAction.ELSEWHERE and given_time:
                 self._masters.failed(link.client, error)
-            if verdict is Verdict.HOPELESS and is_answer(error):  # to what was asked for all of them
+            if verdict is FailureAction.HOPELESS and is_answer(error):  # to what was asked for all of them
                 for write in batch:
                     write.fail(unavailable(error, self._masters.name), Seen.SUCCESS)
             return error
@@ -111,7 +111,7 @@ class Sender:
     async def _send(self, link: Link, batch: Sequence[Write]) -> Exception:
         """Send what this server does not have yet, and ask for the word of its replicas on all of it."""
         sent = [write for write in batch if write.state is WriteState.HELD]
-        commands: list[Command] = [] if self._knows_scripts else loading()
+        commands: list[RedisCommand] = [] if self._knows_scripts else loading()
         first = len(commands)
         for write in sent:
             until_ms = link.server_ms(write.ends_at(self._terms) + ARRIVAL_S)
@@ -199,11 +199,11 @@ class Sender:
     def _refused(self, link: Link, write: Write, error: Exception) -> None:
         """Take note of why a server refused a write; it fails when trying again is of no use."""
         match verdict_on(error):
-            case Verdict.HOPELESS:
+            case FailureAction.HOPELESS:
                 write.fail(unavailable(error, self._masters.name), seen_by(error))
-            case Verdict.RELOAD:
+            case FailureAction.RELOAD:
                 self._knows_scripts = False
-            case Verdict.ELSEWHERE:
+            case FailureAction.ELSEWHERE:
                 self._masters.failed(link.client, error)
-            case Verdict.AGAIN:
+            case FailureAction.AGAIN:
                 pass

@@ -16,7 +16,7 @@ from registry_core.domain.names import host_port
 from registry_core.domain.order import fenced, late
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.registration import name_taken
-from registry_core.domain.restoration import Outcome, claim_of
+from registry_core.domain.restoration import RestoreOutcome, claim_of
 from registry_core.domain.selection import Random
 from registry_core.errors import Fenced, Late, NotFound
 from registry_core.ports import Beat, BeatResult, Clock, ShardReport
@@ -26,7 +26,7 @@ from registry_core.store.redis.journal import Journal, Written
 from registry_core.store.redis.lives import Lives
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.queue import WriteQueue
-from registry_core.store.redis.scripts import Name
+from registry_core.store.redis.scripts import ScriptName
 from registry_core.store.redis.shard_feed import ShardFeed
 from registry_core.store.redis.sweeping import Sweeper
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms, Write
@@ -34,7 +34,13 @@ from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms, Write
 # A shard that confirmed nothing for so long is not followed: it is asked once a second, and a failover takes about two.
 FOLLOWED_S: Final = 4.0
 # The writes that are remembered, to be put back into a later life of the shard.
-_NOTED: Final = (Name.REGISTER, Name.RESTORE, Name.SET_STATUS, Name.DEREGISTER, Name.EVICT)
+_NOTED: Final = (
+    ScriptName.REGISTER,
+    ScriptName.RESTORE,
+    ScriptName.SET_STATUS,
+    ScriptName.DEREGISTER,
+    ScriptName.EVICT,
+)
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -151,7 +157,7 @@ class Shard:
         if write.name not in _NOTED or result[0] != b"ok":
             return
         key, now = rows.key_of(_bytes(write.arguments[0])), self._clock.monotonic()
-        if write.name in (Name.DEREGISTER, Name.EVICT):
+        if write.name in (ScriptName.DEREGISTER, ScriptName.EVICT):
             epoch, order = rows.removal_of(result[4])
             if order is not None:
                 self._journal.note(key, Written(order, None, epoch), now)
@@ -166,7 +172,7 @@ class Shard:
     async def register(self, claim: Registration, *, sequence: int | None, may_displace: bool) -> Stored:
         """Store `claim`. Raises Conflict for its name, AddressTaken for its address, Fenced, Late, Unavailable."""
         result = await self._call(
-            Name.REGISTER,
+            ScriptName.REGISTER,
             rows.field_of(claim.key),
             claim.service_name,
             host_port(claim.host, claim.port),
@@ -190,11 +196,11 @@ class Shard:
             self.follower.heard(claim.key, int(now_ms))
         return Stored(rows.instance_of(value), created == b"1", changed == b"1")
 
-    async def restore(self, saved: Instance) -> Outcome:
+    async def restore(self, saved: Instance) -> RestoreOutcome:
         """Bring back `saved`. Raises Conflict for its name, AddressTaken for its address, Unavailable."""
         claim = claim_of(saved)
         result = await self._call(
-            Name.RESTORE,
+            ScriptName.RESTORE,
             rows.field_of(saved.key),
             saved.service_name,
             saved.address,
@@ -209,16 +215,16 @@ class Shard:
             case b"address":
                 raise AddressTaken(rows.key_of(result[1]))
             case b"held":
-                return Outcome.PRESENT if int(result[1]) == saved.epoch else Outcome.NEWER
+                return RestoreOutcome.PRESENT if int(result[1]) == saved.epoch else RestoreOutcome.NEWER
         await self.follower.reached(result[1].decode(), int(result[2]))
-        return Outcome.RESTORED
+        return RestoreOutcome.RESTORED
 
     async def renew(self, beats: Sequence[Beat], labels: Sequence[str]) -> list[BeatResult]:
         """Renew one lease for each of `beats`, whose services have these `labels`."""
         arguments: list[str] = []
         for beat, label in zip(beats, labels, strict=True):
             arguments += [label, beat.instance_id or "", _number(beat.epoch)]
-        epoch, revision, now_ms, *outcomes = await self._call(Name.RENEW, *arguments)
+        epoch, revision, now_ms, *outcomes = await self._call(ScriptName.RENEW, *arguments)
         await self.follower.reached(epoch.decode(), int(revision))
         results: list[BeatResult] = []
         for outcome, field in zip(outcomes[::2], outcomes[1::2], strict=True):
@@ -230,12 +236,14 @@ class Shard:
 
     async def set_status(self, key: InstanceKey, status: Status, epoch: int | None, sequence: int | None) -> Instance:
         """Change a status. Raises NotFound, Fenced, Late, Unavailable."""
-        result = await self._call(Name.SET_STATUS, rows.field_of(key), status.value, _number(epoch), _number(sequence))
+        result = await self._call(
+            ScriptName.SET_STATUS, rows.field_of(key), status.value, _number(epoch), _number(sequence)
+        )
         return await self._changed(key, epoch, sequence, result)
 
     async def deregister(self, key: InstanceKey, epoch: int | None, sequence: int | None = None) -> Instance:
         """Take an instance out, and return its last record. Raises NotFound, Fenced, Late, Unavailable."""
-        result = await self._call(Name.DEREGISTER, rows.field_of(key), _number(epoch), _number(sequence))
+        result = await self._call(ScriptName.DEREGISTER, rows.field_of(key), _number(epoch), _number(sequence))
         return await self._changed(key, epoch, sequence, result)
 
     async def evict(self, holder: InstanceKey, address: str, *, may_displace: bool) -> bool:
@@ -244,7 +252,7 @@ class Shard:
         Raises Unavailable.
         """
         result = await self._call(
-            Name.EVICT, rows.field_of(holder), address, rows.ms(self._terms.ttl_s), "1" if may_displace else "0"
+            ScriptName.EVICT, rows.field_of(holder), address, rows.ms(self._terms.ttl_s), "1" if may_displace else "0"
         )
         if result[0] == b"living":
             return False
@@ -266,7 +274,7 @@ class Shard:
         await self.follower.reached(result[1].decode(), int(result[2]))
         return rows.instance_of(result[3])
 
-    async def _call(self, name: Name, *arguments: str | bytes) -> list[bytes]:
+    async def _call(self, name: ScriptName, *arguments: str | bytes) -> list[bytes]:
         return await self.queue.call(name, *arguments)
 
 

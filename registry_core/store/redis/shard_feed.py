@@ -6,7 +6,7 @@ from typing import Protocol
 
 from registry_core.domain.events import Event, Position
 from registry_core.domain.records import Instance, InstanceKey
-from registry_core.store.redis.held import Held
+from registry_core.store.redis.shard_records import ShardRecords
 
 
 class ShardFeed(Protocol):
@@ -17,7 +17,9 @@ class ShardFeed(Protocol):
         """Whether what is read is to be found by its address."""
         ...
 
-    async def shard_read(self, shard: int, position: Position, held: Held, *, whole: bool, born_empty: bool) -> None:
+    async def shard_read(
+        self, shard: int, position: Position, records: ShardRecords, *, whole: bool, born_empty: bool
+    ) -> None:
         """All that the shard holds; `born_empty` when its server came up without any memory.
 
         Not `whole`: something that was delivered is missing, and nothing says that it was taken out. Returns when it
@@ -25,8 +27,8 @@ class ShardFeed(Protocol):
         """
         ...
 
-    def missing(self, shard: int, held: Held) -> list[InstanceKey]:
-        """The instances that were delivered of this shard and are not in `held`."""
+    def missing(self, shard: int, records: ShardRecords) -> list[InstanceKey]:
+        """The instances that were delivered of this shard and are not in `records`."""
         ...
 
     def shard_events(self, events: list[Event]) -> None:

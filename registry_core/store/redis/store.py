@@ -18,18 +18,18 @@ from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import host_port, label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.registration import address_taken
-from registry_core.domain.restoration import Outcome, outcome_of
+from registry_core.domain.restoration import RestoreOutcome, outcome_of
 from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, SettingsError, StoreUnavailable, Unavailable
 from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, Snapshot, SweepReport
 from registry_core.store.redis.ending import end
-from registry_core.store.redis.held import Held
 from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.merge import Merge
 from registry_core.store.redis.old_copies import OldCopies
 from registry_core.store.redis.parts import differences, parts, shed
 from registry_core.store.redis.placing import Placing
 from registry_core.store.redis.shard import AddressTaken, Shard
+from registry_core.store.redis.shard_records import ShardRecords
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms
 from registry_core.watch.cursor import Cursor
 
@@ -149,7 +149,7 @@ class RedisStore:
             raise address_taken(claim.host, claim.port, taken.holder) from None
         return Grant(stored.instance, stored.created, self._terms.ttl_s)
 
-    async def restore(self, saved: Instance) -> Outcome:
+    async def restore(self, saved: Instance) -> RestoreOutcome:
         """Bring back `saved`, with a lease that starts now. Raises Conflict, Unavailable."""
         self._started()
         own = self._merge.home(saved.key.label, saved.key.instance_id)
@@ -157,14 +157,14 @@ class RedisStore:
         if held is not None and own not in shards:
             # Still in its old shard alone: a copy in its own would count before that one.
             outcome = outcome_of(saved, held.instance)
-            if outcome is not Outcome.RESTORED:
+            if outcome is not RestoreOutcome.RESTORED:
                 return outcome
         elsewhere = [
             lived.instance
             for lived in self._merge.at_address(saved.address)
             if lived.instance.key != saved.key and self._home(lived.instance.key) is not self._shards[own]
         ]
-        if elsewhere and (held is None or outcome_of(saved, held.instance) is Outcome.RESTORED):
+        if elsewhere and (held is None or outcome_of(saved, held.instance) is RestoreOutcome.RESTORED):
             raise address_taken(saved.host, saved.port, elsewhere[0].key)
         try:
             return await self._shards[own].restore(saved)
@@ -290,7 +290,9 @@ class RedisStore:
         """Whether what a shard holds is to be found by its address: by registrations in the others."""
         return len(self._shards) > 1
 
-    async def shard_read(self, shard: int, position: Position, held: Held, *, whole: bool, born_empty: bool) -> None:
+    async def shard_read(
+        self, shard: int, position: Position, records: ShardRecords, *, whole: bool, born_empty: bool
+    ) -> None:
         """Take everything that a shard holds: told as the difference where it is small, else everything anew.
 
         Until it is whole nobody sees anything of it, and while it is prepared, others have their turns. What a shard
@@ -298,9 +300,9 @@ class RedisStore:
         """
         async with self._unfolding:
             began_anew = self._owes_everything or self._cursor.at(shard) is None or born_empty or not whole
-            before = self._merge.held(shard)
-            different = await differences(before, held)
-            self._merge.replace(shard, held)
+            before = self._merge.records(shard)
+            different = await differences(before, records)
+            self._merge.replace(shard, records)
             self._cursor = self._cursor.moved_to(position)
             if born_empty:
                 self._empty_births.add(shard)
@@ -328,22 +330,22 @@ class RedisStore:
         """Return when the copy in `shard` was last heard of, Unix seconds; 0 when it has none."""
         return self._merge.heard_at(shard, key)
 
-    def missing(self, shard: int, held: Held) -> list[InstanceKey]:
-        """Return the instances that were delivered of `shard` and are not in `held`."""
-        return list(self._merge.held(shard).lived.keys() - held.lived.keys())
+    def missing(self, shard: int, records: ShardRecords) -> list[InstanceKey]:
+        """Return the instances that were delivered of `shard` and are not in `records`."""
+        return list(self._merge.records(shard).lived.keys() - records.lived.keys())
 
     def instance(self, shard: int, key: InstanceKey) -> Instance | None:
         """Return the copy in `shard` of an instance."""
-        lived = self._merge.held(shard).lived.get(key)
+        lived = self._merge.records(shard).lived.get(key)
         return None if lived is None else lived.instance
 
     def instances(self, shard: int) -> list[Instance]:
         """Return all copies that `shard` holds."""
-        return [lived.instance for lived in self._merge.held(shard).lived.values()]
+        return [lived.instance for lived in self._merge.records(shard).lived.values()]
 
     def size(self, shard: int) -> int:
         """Return how many copies `shard` holds."""
-        return len(self._merge.held(shard))
+        return len(self._merge.records(shard))
 
     async def _reset(self) -> None:
         """Build the catalogue of everything, aside, and deliver it when it is whole."""

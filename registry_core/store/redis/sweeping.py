@@ -20,7 +20,7 @@ from registry_core.ports import GuardReport, SweepReport
 from registry_core.store.redis import rows
 from registry_core.store.redis.follower import Follower
 from registry_core.store.redis.queue import WriteQueue
-from registry_core.store.redis.scripts import Name
+from registry_core.store.redis.scripts import ScriptName
 
 # Leases that are extended, and instances that go or turn suspect, in one script: about 2 ms each.
 EXTENDED_AT_ONCE: Final = 500
@@ -87,7 +87,7 @@ class Sweeper:
         turned: list[InstanceKey] = []
         for start in range(0, max(1, len(fates)), SWEPT_AT_ONCE):
             result = await self._queue.call(
-                Name.SWEEP,
+                ScriptName.SWEEP,
                 str(int(sweeps) + start // SWEPT_AT_ONCE),
                 rows.ms(terms.removed_after_s),
                 b"" if guard == guarding.CLEAR else _ENCODER.encode(guard),
@@ -109,7 +109,7 @@ class Sweeper:
         terms = self._terms
         while True:
             counted = await self._queue.call(
-                Name.CENSUS,
+                ScriptName.CENSUS,
                 rows.ms(terms.ttl_s),
                 rows.ms(terms.removed_after_s),
                 rows.ms(terms.amnesty_after_s),
@@ -122,14 +122,14 @@ class Sweeper:
     async def release_guard(self) -> bool:
         """Have the guard let go; False when it does not hold. Raises Unavailable."""
         for _ in range(10):  # a sweep may come in between, each second at most
-            found, now_ms = await self._queue.call(Name.GUARD)
+            found, now_ms = await self._queue.call(ScriptName.GUARD)
             if not found:
                 return False
             held, now = _DECODE_GUARD(found), int(now_ms) / 1000
             released = held.released(now)
             if released == held:
                 return False
-            (done,) = await self._queue.call(Name.RELEASE, found, _ENCODER.encode(released))
+            (done,) = await self._queue.call(ScriptName.RELEASE, found, _ENCODER.encode(released))
             if done == b"1":
                 self._note_guard(released, now, self.guard.instances, self.guard.suspects)
                 return True

@@ -18,7 +18,7 @@ from registry_core.store.redis.link import Link
 from registry_core.store.redis.lives import reapply
 from registry_core.store.redis.reading import one
 from registry_core.store.redis.rows import Order
-from registry_core.store.redis.scripts import Name, called
+from registry_core.store.redis.scripts import ScriptName, called
 
 # Leases and records that are compared with each other, and records that are put back, in one script.
 INSPECTED_AT_ONCE: Final = 1_000
@@ -39,7 +39,7 @@ class Upkeep:
 
     async def inspect(self, link: Link) -> tuple[int, int]:
         """Have leases and records be of the same instances; return the revision, and how many records there are."""
-        said = await one(link, called(Name.INSPECT, self._prefix, (str(INSPECTED_AT_ONCE),)))
+        said = await one(link, called(ScriptName.INSPECT, self._prefix, (str(INSPECTED_AT_ONCE),)))
         revision, records, removed, given = (int(number) for number in said)
         if removed or given:
             _log.warning("leases_mended", shard=self._name, removed=removed, given=given)

@@ -30,7 +30,7 @@ _WORD: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _SERVER: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?", re.ASCII)
 
 
-class Address(NamedTuple):
+class ServerAddress(NamedTuple):
     """Where one server listens."""
 
     host: str
@@ -40,7 +40,7 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class Access(msgspec.Struct, frozen=True):
+class ServerAccess(msgspec.Struct, frozen=True):
     """What a server has to be shown, and how: the same for all servers of one kind."""
 
     username: str | None = None
@@ -68,12 +68,12 @@ class PoolTerms(msgspec.Struct, frozen=True):
 class RedisSettings(msgspec.Struct, frozen=True):
     """What a Redis URL says, and what the pools are like."""
 
-    access: Access
-    server: Address | None = None  # of a plain URL
-    sentinels: tuple[Address, ...] = ()
+    access: ServerAccess
+    server: ServerAddress | None = None  # of a plain URL
+    sentinels: tuple[ServerAddress, ...] = ()
     masters: tuple[str, ...] = ()  # as the Sentinels call them: the names of the shards
     joining: tuple[str, ...] = ()  # of these masters, those in which nothing is placed yet
-    sentinel_access: Access = Access()
+    sentinel_access: ServerAccess = ServerAccess()
     prefix: str = DEFAULT_PREFIX
     replicas: int = 1  # how many have to hold a write before it is acknowledged
     hasten: bool = True  # whether a replica is pointed at its new master before the Sentinels do it
@@ -105,7 +105,7 @@ def redis_settings(url: str) -> RedisSettings:
     if "key" in options and "cert" not in options:
         raise ValueError("key= needs cert=")
     username, password = _credentials(credentials)
-    files = Access(tls=tls, ca_file=options.get("ca"), cert_file=options.get("cert"), key_file=options.get("key"))
+    files = ServerAccess(tls=tls, ca_file=options.get("ca"), cert_file=options.get("cert"), key_file=options.get("key"))
     access = msgspec.structs.replace(files, username=username, password=password, db=_db(path))
     prefix = options.get("prefix", DEFAULT_PREFIX)
     if not _WORD.fullmatch(prefix):
@@ -176,17 +176,17 @@ def _db(path: str) -> int:
     return int(path)
 
 
-def _server(text: str, default_port: int) -> Address:
+def _server(text: str, default_port: int) -> ServerAddress:
     match = _SERVER.fullmatch(text)
     if match is None:
         raise ValueError("it names no server such as host:port" if not text else "its server is not host:port")
     port = int(match[2]) if match[2] else default_port
     if not 1 <= port <= 65535:
         raise ValueError(f"{port} is not a port")
-    return Address(match[1].strip("[]"), port)
+    return ServerAddress(match[1].strip("[]"), port)
 
 
-def _sentinels(text: str) -> tuple[Address, ...]:
+def _sentinels(text: str) -> tuple[ServerAddress, ...]:
     found = tuple(_server(part.strip(), SENTINEL_PORT) for part in text.split(","))
     if len(set(found)) != len(found):
         raise ValueError("a Sentinel stands in it twice")

@@ -29,7 +29,7 @@ from registry_core.store.redis.master_notes import MasterNotes
 from registry_core.store.redis.pool import close_client, open_client, pool_report, tls_context, warm
 from registry_core.store.redis.probes import CHANNELS, Fault, ask_node, ask_sentinel, fault_of
 from registry_core.store.redis.quorum import MasterStanding, standing_of
-from registry_core.store.redis.url import Access, Address, PoolTerms
+from registry_core.store.redis.url import PoolTerms, ServerAccess, ServerAddress
 
 PROBE_TIMEOUT_S: Final = 1.0
 # A master that takes this long to say PONG is doubted, though not given up yet.
@@ -52,17 +52,17 @@ _BROKEN: Final = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, BusyLo
 log = structlog.get_logger()
 
 
-class Watcher:
+class MasterWatcher:
     """The masters of one shard, found with Sentinels, or without any at one fixed address."""
 
     def __init__(
         self,
         name: str,
         *,
-        access: Access,
-        nodes: Sequence[Address] = (),
-        sentinels: Sequence[Address] = (),
-        sentinel_access: Access | None = None,
+        access: ServerAccess,
+        nodes: Sequence[ServerAddress] = (),
+        sentinels: Sequence[ServerAddress] = (),
+        sentinel_access: ServerAccess | None = None,
         hasten: bool = True,
         pool: PoolTerms = DEFAULT_POOL,
         clock: Clock | None = None,
@@ -70,23 +70,23 @@ class Watcher:
         self.name = name
         self._access = access
         self._fixed = tuple(nodes)
-        self._sentinel_access = sentinel_access if sentinel_access is not None else Access(tls=access.tls)
+        self._sentinel_access = sentinel_access if sentinel_access is not None else ServerAccess(tls=access.tls)
         self._may_hasten = hasten
         self._pool = pool
         self._latency = Latency()
         self._clock = clock if clock is not None else SystemClock()
         self._notes = MasterNotes(name, self._clock)
-        self._nodes: dict[Address, Sighting | Fault] = {}
-        self._sentinels: dict[Address, Vote | Fault] = dict.fromkeys(sentinels, NO_ANSWER_YET)
-        self._promotions: dict[Address, Promotion] = {}
-        self._was_replica: set[Address] = set()
-        self._current: Address | None = None
+        self._nodes: dict[ServerAddress, Sighting | Fault] = {}
+        self._sentinels: dict[ServerAddress, Vote | Fault] = dict.fromkeys(sentinels, NO_ANSWER_YET)
+        self._promotions: dict[ServerAddress, Promotion] = {}
+        self._was_replica: set[ServerAddress] = set()
+        self._current: ServerAddress | None = None
         self._placed: Sighting | None = None
         self._client: Redis | None = None
         self._retired: set[Redis] = set()
         self._withheld = False
         self._doubted_until = 0.0
-        self._hastened = ("", Address("", 0))  # the last master that was helped to a replica, and to which
+        self._hastened = ("", ServerAddress("", 0))  # the last master that was helped to a replica, and to which
         self._alarm = asyncio.Event()
         self._changed = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
@@ -188,12 +188,12 @@ class Watcher:
 
     # -- asking
 
-    def _meet(self, node: Address) -> None:
+    def _meet(self, node: ServerAddress) -> None:
         if node not in self._nodes and len(self._nodes) < MAX_NODES:
             self._nodes[node] = NO_ANSWER_YET
             self._spawn(partial(self._ask_node, node))
 
-    async def _ask_node(self, node: Address) -> None:
+    async def _ask_node(self, node: ServerAddress) -> None:
         client = open_client(node, self._access, timeout_s=PROBE_TIMEOUT_S, max_connections=1)
         try:
             while not self._is_forgotten(node):
@@ -214,7 +214,7 @@ class Watcher:
         finally:
             await close_client(client)
 
-    async def _ask_sentinel(self, sentinel: Address) -> None:
+    async def _ask_sentinel(self, sentinel: ServerAddress) -> None:
         client = open_client(sentinel, self._sentinel_access, timeout_s=PROBE_TIMEOUT_S, max_connections=1)
         try:
             while True:
@@ -228,7 +228,7 @@ class Watcher:
         finally:
             await close_client(client)
 
-    async def _listen(self, sentinel: Address) -> None:
+    async def _listen(self, sentinel: ServerAddress) -> None:
         """Hear of a Sentinel's doubts and decisions. What it says is a reason to ask, and no more."""
         client = open_client(sentinel, self._sentinel_access, max_connections=1)
         try:
@@ -258,7 +258,7 @@ class Watcher:
 
     # -- helping
 
-    def _hasten(self, sightings: Mapping[Address, Sighting]) -> None:
+    def _hasten(self, sightings: Mapping[ServerAddress, Sighting]) -> None:
         """Have one node follow the promoted master before the Sentinels get round to it.
 
         A write without a second copy is not acknowledged meanwhile. Which node that may be says `to_repoint`: it is
@@ -281,11 +281,11 @@ class Watcher:
         self._doubted_until = max(self._doubted_until, self._clock.monotonic() + length_s)
         self._alarm.set()
 
-    def _is_quiet(self, node: Address) -> None:
+    def _is_quiet(self, node: ServerAddress) -> None:
         if node == self._current:
             self._doubt()
 
-    def _is_forgotten(self, node: Address) -> bool:
+    def _is_forgotten(self, node: ServerAddress) -> bool:
         votes = self._votes()
         listed = any(node == vote.master or node in vote.replicas for vote in votes)
         return bool(votes) and not listed and node not in self._fixed and isinstance(self._nodes[node], Fault)
@@ -295,7 +295,7 @@ class Watcher:
     def _votes(self) -> list[Vote]:
         return [said for said in self._sentinels.values() if isinstance(said, Vote)]
 
-    def _hear_node(self, node: Address, said: Sighting | Fault) -> None:
+    def _hear_node(self, node: ServerAddress, said: Sighting | Fault) -> None:
         self._nodes[node] = said
         if isinstance(said, Fault):
             return

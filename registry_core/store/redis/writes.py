@@ -18,7 +18,7 @@ import msgspec
 
 from registry_core.domain.breaker import BreakerTerms, Seen
 from registry_core.store.redis.link import Link
-from registry_core.store.redis.scripts import Name
+from registry_core.store.redis.scripts import ScriptName
 
 
 class QueueTerms(msgspec.Struct, frozen=True):
@@ -81,7 +81,7 @@ TRANSITIONS: Final[Mapping[tuple[WriteState, WriteEvent], WriteState]] = {
 # What a repetition is answered that finds its own work done.
 _DONE_BEFORE: Final = ([b"missing"], [b"stale"])
 # What these answer is of the first time only: an amnesty is given once, a guard released once.
-_TOLD_ONCE: Final = (Name.CENSUS, Name.RELEASE)
+_TOLD_ONCE: Final = (ScriptName.CENSUS, ScriptName.RELEASE)
 
 
 class Write:
@@ -90,7 +90,7 @@ class Write:
     __slots__ = ("arguments", "called_at", "done", "link", "name", "result", "seen", "state")
 
     def __init__(
-        self, name: Name, arguments: tuple[str | bytes, ...], called_at: float, done: asyncio.Future[Any]
+        self, name: ScriptName, arguments: tuple[str | bytes, ...], called_at: float, done: asyncio.Future[Any]
     ) -> None:
         self.name = name
         self.arguments = arguments
@@ -120,13 +120,15 @@ class Write:
         repeated = isinstance(result, list) and (result[:1] in _DONE_BEFORE or self._is_held_by_itself(result))
         begun = self.result == [b"more"]  # an answer that asks to be asked again is none to be kept
         if self.result is None or begun or not (repeated or self.name in _TOLD_ONCE):
-            created = self.result[4] if self.name is Name.REGISTER and self.result and len(self.result) > 4 else None
+            created = (
+                self.result[4] if self.name is ScriptName.REGISTER and self.result and len(self.result) > 4 else None
+            )
             self.result = result
             if created is not None and len(result) > 4:
                 result[4] = created
 
     def _is_held_by_itself(self, result: list[Any]) -> bool:
-        return self.name is Name.RESTORE and result[:1] == [b"held"]
+        return self.name is ScriptName.RESTORE and result[:1] == [b"held"]
 
     def acknowledge(self) -> None:
         """Tell its caller that it is done."""

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 
 from agent.checks.spec import CheckKind
-from agent.registration.decisions import Outcome, Phase
+from agent.registration.decisions import Phase, RequestOutcome
 from registry_core.domain.events import Event, StatusChanged
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Status
@@ -115,7 +115,7 @@ async def test_heartbeats_keep_the_lease() -> None:
         recorder = Recorder(api)
         beats = agent.sidecar.session.beats if agent.sidecar.session is not None else None
         assert beats is not None
-        await eventually(lambda: beats[Outcome.DONE] >= 10, "ten heartbeats: longer than the lease")
+        await eventually(lambda: beats[RequestOutcome.DONE] >= 10, "ten heartbeats: longer than the lease")
         assert [e for e in recorder.events if type(e).__name__ == "Expired"] == []
         assert len(api.replica.view.catalog) == 1
 

@@ -12,8 +12,8 @@ from dns import codec
 from dns.codec import Query
 from dns.foreign import (
     VIA_OCTETS,
+    ForeignReply,
     Odd,
-    Reply,
     Sent,
     answer_for,
     inquiry_of,
@@ -80,7 +80,7 @@ def test_what_is_sent_on_is_what_was_asked(
 def test_an_answer_to_the_very_question_is_taken(name: str, ttls: list[int], bits: int) -> None:
     sent = sent_for(name, bits=bits)
     reply = judge(reply_to(sent.message, *addresses(name, ttls)), sent)
-    assert isinstance(reply, Reply)
+    assert isinstance(reply, ForeignReply)
     assert [mark.ttl_s for mark in reply.marks] == [ttl if ttl < 2**31 else 0 for ttl in ttls]
 
 
@@ -93,7 +93,7 @@ def test_a_header_that_differs_is_taken_for_what_it_says(name: str, bits: int, a
     strange = at < 2 or (at == 2 and change & 0xF8) or at in (4, 5)
     if strange:
         assert reply is None
-    if isinstance(reply, Reply):
+    if isinstance(reply, ForeignReply):
         assert answer[:2] == sent.message[:2]
         assert answer[12:].startswith(sent.question)
 
@@ -102,14 +102,14 @@ def test_a_header_that_differs_is_taken_for_what_it_says(name: str, bits: int, a
 def test_an_answer_to_another_question_is_none(name: str, other: str) -> None:
     sent, wrong = sent_for(name), sent_for(other)
     found = judge(reply_to(wrong.message, *addresses(other, [300])), sent)
-    assert isinstance(found, Reply) == (sent.question == wrong.question)
+    assert isinstance(found, ForeignReply) == (sent.question == wrong.question)
 
 
 @given(NAMES)
 def test_an_answer_in_other_case_is_known_as_such(name: str) -> None:
     sent, upper = sent_for(name), sent_for(name, bits=2**2000 - 1)
     found = judge(reply_to(upper.message, *addresses(name, [300])), sent)
-    assert found is Odd.OTHER_CASE if upper.question != sent.question else isinstance(found, Reply)
+    assert found is Odd.OTHER_CASE if upper.question != sent.question else isinstance(found, ForeignReply)
     aaaa = bytearray(reply_to(upper.message))
     aaaa[12 + len(upper.question) - 3] = 28
     assert judge(bytes(aaaa), sent) is None, "but not one for another type"
@@ -146,7 +146,7 @@ def test_the_asker_gets_what_fits_with_the_ttls_that_are_left(
 ) -> None:
     sent = sent_for(name, bits=2**2000 - 1)
     reply = judge(reply_to(sent.message, *addresses(name, ttls)), sent)
-    assert isinstance(reply, Reply)
+    assert isinstance(reply, ForeignReply)
     asker = query_of(question(name, id_=4711, edns=size if edns else None))
     message = answer_for(asker, reply, size=size, age_s=age_s)
     assert len(message) <= size

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from bench.dns import CHANGING, ECHO, OURS, goals, table
-from bench.dns_load import Load, best
-from bench.dns_servers import Fleet
+from bench.dns_load import DnsLoad, best
+from bench.dns_servers import BenchFleet
 
 ROWS = {
-    ECHO: Load(100_000, 7.5, 0),
-    OURS: Load(110_000, 6.0, 0),
-    CHANGING: Load(100_000, 6.2, 3),
-    "unbound": Load(90_000, 6.5, 0),
-    "dnsmasq": Load(60_000, 12.0, 0),
+    ECHO: DnsLoad(100_000, 7.5, 0),
+    OURS: DnsLoad(110_000, 6.0, 0),
+    CHANGING: DnsLoad(100_000, 6.2, 3),
+    "unbound": DnsLoad(90_000, 6.5, 0),
+    "dnsmasq": DnsLoad(60_000, 12.0, 0),
 }
 
 
 def test_goals_are_met_or_missed() -> None:
     assert [goal.met for goal in goals(ROWS, 0.9)] == [True] * 5
-    worse = {**ROWS, OURS: Load(120_000, 10.0, 0)}
+    worse = {**ROWS, OURS: DnsLoad(120_000, 10.0, 0)}
     assert [goal.met for goal in goals(worse, 1.1)] == [False] * 5
     assert str(goals(worse, 1.1)[-1]) == "p99 at half load, ms: 1.10 (goal <= 1) MISSED"
 
@@ -28,10 +28,10 @@ def test_the_table_compares_processor_time() -> None:
 
 
 def test_the_best_run_counts_and_what_was_lost_in_any() -> None:
-    assert best([Load(10, 5.0, 1), Load(20, 6.0, 2)]) == Load(20, 5.0, 3)
+    assert best([DnsLoad(10, 5.0, 1), DnsLoad(20, 6.0, 2)]) == DnsLoad(20, 5.0, 3)
 
 
 def test_a_fleet_has_the_same_records_for_everybody() -> None:
-    fleet = Fleet(("ip_intel",))
+    fleet = BenchFleet(("ip_intel",))
     assert fleet.questions() == "ip-intel.vertice.internal A\n_ip-intel._tcp.vertice.internal SRV\n"
     assert "ip-intel.vertice.internal. 5 IN A 10.100.0.1\n" in fleet.zone_file()

@@ -8,16 +8,16 @@ import http.client
 import pytest
 
 from cli import client
-from cli.client import Answer, Unreachable
+from cli.client import HttpResponse, Unreachable
 from cli.commands import resolve
 from registry_core.errors import SettingsError
 
 
-def answer(body: bytes, status: int = 200, **headers: str) -> Answer:
+def answer(body: bytes, status: int = 200, **headers: str) -> HttpResponse:
     message = http.client.HTTPMessage()
     for name, value in headers.items():
         message[name.replace("_", "-")] = value
-    return Answer(status, message, body)
+    return HttpResponse(status, message, body)
 
 
 @pytest.mark.parametrize(

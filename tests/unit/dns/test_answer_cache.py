@@ -9,14 +9,23 @@ import tracemalloc
 import pytest
 
 from dns import answer_cache
-from dns.answer_cache import NONE_READY, ROUNDS, AnswerCache, CacheLimits, Entry, ReadyAnswers, folded, respelled
+from dns.answer_cache import (
+    NONE_READY,
+    ROUNDS,
+    AnswerCache,
+    CachedAnswers,
+    CacheLimits,
+    ReadyAnswers,
+    folded,
+    respelled,
+)
 from dns.rotation import ONE_ORDER, Orders
 
 ROOMY = CacheLimits(entries=100, bytes=1_000_000)
 
 
-def entry(label: str, orders: int = 1) -> Entry:
-    return Entry(label, Orders((1,) * orders), [0], 0.5)
+def entry(label: str, orders: int = 1) -> CachedAnswers:
+    return CachedAnswers(label, Orders((1,) * orders), [0], 0.5)
 
 
 def test_a_change_drops_what_depends_on_it_and_nothing_else() -> None:
@@ -128,7 +137,7 @@ def test_orders_are_given_out_in_turn_and_drawn_anew_after_many_rounds() -> None
 
 def test_an_order_is_made_when_its_turn_comes_and_not_before() -> None:
     answers = ready()
-    one = Entry("x", Orders((99, 1), number=0), [0], 0.5)
+    one = CachedAnswers("x", Orders((99, 1), number=0), [0], 0.5)
     answers.found.put(b"a", one, b"0")
     before = 0
     while (answer := answers.take_one(b"a")) is not None:
@@ -142,8 +151,8 @@ def test_an_order_is_made_when_its_turn_comes_and_not_before() -> None:
 def test_everything_that_was_given_out_is_counted_also_after_it_was_dropped() -> None:
     answers = ready()
     cells = [0], [0]
-    answers.found.put(b"a", Entry("x", ONE_ORDER, cells[0], 0.5), b"1")
-    answers.missing.put(b"b", Entry("", ONE_ORDER, cells[1], 0.5), b"2")
+    answers.found.put(b"a", CachedAnswers("x", ONE_ORDER, cells[0], 0.5), b"1")
+    answers.missing.put(b"b", CachedAnswers("", ONE_ORDER, cells[1], 0.5), b"2")
     for _ in range(3000):
         answers.take_one(b"a")
     answers.take_one(b"b")

@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 
 from dns import codec
-from dns.foreign import Reply, inquiry_of, judge, lifetime_s, outgoing
+from dns.foreign import ForeignReply, inquiry_of, judge, lifetime_s, outgoing
 from dns.foreign_cache import ForeignCache, ForeignLimits
 from tests.foreign import SOA, reply_to
 from tests.wire.asking import question
 
 
-def replied(name: str, *zone: str, qtype: str = "A", authority: str = "", rcode: int = 0) -> Reply:
+def replied(name: str, *zone: str, qtype: str = "A", authority: str = "", rcode: int = 0) -> ForeignReply:
     query = codec.read(question(name, qtype))
     assert isinstance(query, codec.Query)
     asked = inquiry_of(query)
     sent = outgoing(asked, 7, asked.question, b"", with_edns=False)
     reply = judge(reply_to(sent.message, *zone, authority=authority, rcode=rcode), sent)
-    assert isinstance(reply, Reply)
+    assert isinstance(reply, ForeignReply)
     return reply
 
 
@@ -44,7 +44,7 @@ ABSENT = replied("no.example", authority=SOA, rcode=3)
         (replied("w.example", f"w.example. {2**31} IN A 192.0.2.1"), 0),
     ],
 )
-def test_an_answer_is_kept_as_long_as_its_shortest_ttl_or_its_soa_says(reply: Reply, seconds: int) -> None:
+def test_an_answer_is_kept_as_long_as_its_shortest_ttl_or_its_soa_says(reply: ForeignReply, seconds: int) -> None:
     assert lifetime_s(reply, A) == seconds
 
 

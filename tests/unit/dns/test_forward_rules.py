@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dns.forward_rules import MAX_RULES, NOBODY, SYSTEM, ForwardRules, Server, read_rules
+from dns.forward_rules import MAX_RULES, NOBODY, SYSTEM, ForwardRules, ResolverAddress, read_rules
 from dns.record_data import name_of
 
 
@@ -26,11 +26,11 @@ def test_none_asks_nobody() -> None:
 
 def test_servers_are_asked_in_the_order_given() -> None:
     assert asked_of("10.0.0.2, 10.0.0.3:5353,[2001:DB8::1]:53,2001:db8::2,[::1],10.0.0.2", "example.com") == (
-        Server("10.0.0.2"),
-        Server("10.0.0.3", 5353),
-        Server("2001:db8::1"),
-        Server("2001:db8::2"),
-        Server("::1"),
+        ResolverAddress("10.0.0.2"),
+        ResolverAddress("10.0.0.3", 5353),
+        ResolverAddress("2001:db8::1"),
+        ResolverAddress("2001:db8::2"),
+        ResolverAddress("::1"),
     )
 
 
@@ -49,12 +49,12 @@ def test_servers_are_asked_in_the_order_given() -> None:
 )
 def test_the_longest_suffix_wins_and_labels_are_whole(name: str, host: str) -> None:
     rules = "10.0.0.1,corp.example=10.0.0.2,.LAB.corp.example.=10.0.0.3"
-    assert asked_of(rules, name) == (Server(host),)
+    assert asked_of(rules, name) == (ResolverAddress(host),)
 
 
 def test_a_suffix_can_have_several_servers_or_nobody_or_the_system() -> None:
     rules = "10.0.0.1,a.example=10.0.0.2,a.example=10.0.0.3:53,b.example=none,c.example=system"
-    assert asked_of(rules, "a.example") == (Server("10.0.0.2"), Server("10.0.0.3"))
+    assert asked_of(rules, "a.example") == (ResolverAddress("10.0.0.2"), ResolverAddress("10.0.0.3"))
     assert asked_of(rules, "x.b.example") == ()
     assert asked_of(rules, "c.example") is SYSTEM
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dns.forward_rules import Server
-from dns.upstreams import BELIEF_S, FIRST_REST_S, LONGEST_REST_S, LOOP_REST_S, State, Upstream, in_order
+from dns.forward_rules import ResolverAddress
+from dns.upstreams import BELIEF_S, FIRST_REST_S, LONGEST_REST_S, LOOP_REST_S, ResolverState, UpstreamResolver, in_order
 
 
-def upstream(host: str = "10.0.0.2") -> Upstream:
-    return Upstream(Server(host))
+def upstream(host: str = "10.0.0.2") -> UpstreamResolver:
+    return UpstreamResolver(ResolverAddress(host))
 
 
-def tried(one: Upstream, now: float) -> None:
+def tried(one: UpstreamResolver, now: float) -> None:
     one.try_begins(now)
     one.has_answered()
     one.is_clear()
@@ -19,7 +19,7 @@ def tried(one: Upstream, now: float) -> None:
 
 def test_a_new_one_is_up_and_is_tried_once() -> None:
     one = upstream()
-    assert one.state is State.UP
+    assert one.state is ResolverState.UP
     assert one.wants_try(0.0)
     one.try_begins(0.0)
     assert not one.wants_try(0.0), "one try at a time"
@@ -61,12 +61,12 @@ def test_one_that_loops_stays_out_until_a_question_of_ours_does_not_come_back() 
     assert not one.has_looped(10.5), "the second time it is not"
     one.has_answered()
     one.has_failed(11.0)
-    assert one.state is State.LOOPING, "what it says otherwise does not count"
+    assert one.state is ResolverState.LOOPING, "what it says otherwise does not count"
     assert not one.wants_try(10.5 + LOOP_REST_S - 1)
     assert one.wants_try(10.5 + LOOP_REST_S)
     tried(one, 50.0)
     report = one.report(50.0)
-    assert (report.state, report.loops) == (State.UP, 2)
+    assert (report.state, report.loops) == (ResolverState.UP, 2)
 
 
 def test_one_that_is_suspected_is_tried_but_not_with_every_packet() -> None:

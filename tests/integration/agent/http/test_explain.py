@@ -32,8 +32,8 @@ async def test_an_answer_is_explained_with_its_source_and_age(api: Api) -> None:
 
 
 async def test_what_comes_from_the_environment_or_from_a_snapshot_says_so(api: Api, tmp_path: Path) -> None:
-    elsewhere = (tuple(of_environment({"MAILER_URL": "http://10.9.9.9:8000"})), ())
-    settings = msgspec.structs.replace(QUICK, state_dir=str(tmp_path / "state"), elsewhere=elsewhere)
+    static_services = (tuple(of_environment({"MAILER_URL": "http://10.9.9.9:8000"})), ())
+    settings = msgspec.structs.replace(QUICK, state_dir=str(tmp_path / "state"), static_services=static_services)
     await api.register("billing")
     async with standing(api.url, settings=settings) as agent:
         await becomes(lambda: agent.addresses("billing"), ["10.0.0.7"])

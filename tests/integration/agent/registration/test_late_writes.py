@@ -10,8 +10,8 @@ from http import HTTPStatus
 import aiohttp
 from aiohttp import web
 
-from agent.registration.decisions import Outcome
-from agent.registries.choice import Address
+from agent.registration.decisions import RequestOutcome
+from agent.registries.choice import RegistryAddress
 from registry_core.domain.records import Status
 from tests.integration.agents import spec, stand_in, standing
 from tests.integration.registries import registry_client_for, upstreams_at
@@ -87,9 +87,9 @@ async def test_a_registration_that_comes_after_the_deregistration_brings_nothing
         registry_client_for([frozen.url, api.url]) as registry,
     ):
         reply, _ = await registry.register(OWN)
-        assert reply.outcome is Outcome.DONE, "the other way was taken"
+        assert reply.outcome is RequestOutcome.DONE, "the other way was taken"
         assert frozen.is_frozen
-        assert (await registry.deregister(OWN)).outcome is Outcome.DONE
+        assert (await registry.deregister(OWN)).outcome is RequestOutcome.DONE
         assert await frozen.thaw() == [("POST /register", HTTPStatus.CONFLICT)]
         assert shown(api) == []
 
@@ -100,9 +100,9 @@ async def test_a_status_that_comes_after_a_newer_one_does_not_stay(api: Api) -> 
         registry_client_for([frozen.url, api.url]) as registry,
     ):
         await registry.register(OWN)
-        assert (await registry.set_status(OWN, Status.CRITICAL)).outcome is Outcome.DONE
+        assert (await registry.set_status(OWN, Status.CRITICAL)).outcome is RequestOutcome.DONE
         assert frozen.is_frozen
-        assert (await registry.set_status(OWN, Status.PASSING)).outcome is Outcome.DONE
+        assert (await registry.set_status(OWN, Status.PASSING)).outcome is RequestOutcome.DONE
         ((_, status),) = await frozen.thaw()
         assert status == HTTPStatus.CONFLICT
         assert shown(api) == [Status.PASSING]
@@ -114,9 +114,9 @@ async def test_a_deregistration_that_comes_after_a_newer_registration_takes_noth
         registry_client_for([frozen.url, api.url]) as registry,
     ):
         await registry.register(OWN)
-        assert (await registry.deregister(OWN)).outcome is Outcome.DONE
+        assert (await registry.deregister(OWN)).outcome is RequestOutcome.DONE
         assert frozen.is_frozen
-        assert (await registry.register(OWN))[0].outcome is Outcome.DONE
+        assert (await registry.register(OWN))[0].outcome is RequestOutcome.DONE
         ((_, status),) = await frozen.thaw()
         assert status == HTTPStatus.CONFLICT
         assert shown(api) == [Status.PASSING]
@@ -130,13 +130,13 @@ async def test_a_registration_that_was_carried_out_nowhere_yet_is_not_carried_ou
         freezing(api.url, "POST /register") as frozen,
         registry_client_for([], upstreams=known) as registry,
     ):
-        known.replace([Address(frozen.url)])
+        known.replace([RegistryAddress(frozen.url)])
         registering = asyncio.create_task(registry.register(OWN))
         await eventually(lambda: frozen.is_frozen, "it is held")
         registering.cancel()
         await asyncio.gather(registering, return_exceptions=True)
-        known.replace([Address(api.url)])
-        assert (await registry.deregister(OWN)).outcome is Outcome.UNKNOWN
+        known.replace([RegistryAddress(api.url)])
+        assert (await registry.deregister(OWN)).outcome is RequestOutcome.UNKNOWN
         assert await frozen.thaw() == [("POST /register", HTTPStatus.CONFLICT)]
         assert shown(api) == []
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from agent.checks.spec import CheckKind
-from agent.registration.decisions import Outcome, Phase
+from agent.registration.decisions import Phase, RequestOutcome
 from agent.registration.session import Session
 from registry_core.ports import SystemClock
 from tests.integration.agents import QUICK, AgentUnderTest, spec, stand_in, standing
@@ -54,9 +54,11 @@ async def test_an_older_agent_with_a_wrong_clock_takes_nothing_from_a_newer_one_
                 service.status = 200  # only now the older one has something to register
                 await eventually(lambda: session_of(older).phases()[Phase.FENCED] == 1, "it is fenced off")
                 beats = session_of(newer).beats
-                so_far = beats[Outcome.DONE]
-                await eventually(lambda: beats[Outcome.DONE] >= so_far + 2, "the newer one goes on with its lease")
-                assert beats[Outcome.FENCED] == 0
+                so_far = beats[RequestOutcome.DONE]
+                await eventually(
+                    lambda: beats[RequestOutcome.DONE] >= so_far + 2, "the newer one goes on with its lease"
+                )
+                assert beats[RequestOutcome.FENCED] == 0
                 (instance,) = api.replica.view.catalog
                 assert instance.epoch == session_of(newer).epoch
 

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from agent.registration.decisions import Outcome, Phase, Timings
+from agent.registration.decisions import Phase, RequestOutcome, Timings
 from agent.registration.session import Session, SessionSettings
-from agent.registries.client import RegistryClient, Reply
+from agent.registries.client import RegistryClient, RegistryReply
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.ports import SystemClock
@@ -21,30 +21,30 @@ from tests.programs import eventually
 from tests.samples import claim
 
 QUICK = Timings(heartbeat_s=0.02, backoff_first_s=0.01, backoff_most_s=0.02)
-AWAY = Reply(Outcome.UNAVAILABLE, "nobody answers")
-DONE = Reply(Outcome.DONE)
+AWAY = RegistryReply(RequestOutcome.UNAVAILABLE, "nobody answers")
+DONE = RegistryReply(RequestOutcome.DONE)
 REGISTRY_TIME = 4e9  # long after any clock of today
 
 
-def fenced(newer_epoch: int) -> Reply:
-    return Reply(Outcome.FENCED, "a newer owner", newer_epoch=newer_epoch, registry_time=REGISTRY_TIME)
+def fenced(newer_epoch: int) -> RegistryReply:
+    return RegistryReply(RequestOutcome.FENCED, "a newer owner", newer_epoch=newer_epoch, registry_time=REGISTRY_TIME)
 
 
 class Played(RegistryClient):
     """Answers as it is told; what is an exception is raised."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, list[Reply | Exception]] = {}
+        self.answers: dict[str, list[RegistryReply | Exception]] = {}
         self.asked: list[str] = []
         self.addresses: list[tuple[str, ...]] = []  # of each registration
         self.epochs: list[int | None] = []
         self.tells: float | None = None  # the time
         self.hangs = False  # it takes a registration, and never answers
 
-    def plays(self, what: str, *answers: Reply | Exception) -> None:
+    def plays(self, what: str, *answers: RegistryReply | Exception) -> None:
         self.answers[what] = list(answers)
 
-    def _next(self, what: str) -> Reply:
+    def _next(self, what: str) -> RegistryReply:
         self.asked.append(what)
         answers = self.answers.get(what, [])
         answer = answers.pop(0) if answers else DONE
@@ -52,7 +52,7 @@ class Played(RegistryClient):
             raise answer
         return answer
 
-    async def register(self, claim: Registration) -> tuple[Reply, float | None]:
+    async def register(self, claim: Registration) -> tuple[RegistryReply, float | None]:
         self.addresses.append(claim.addresses)
         self.epochs.append(claim.epoch)
         reply = self._next("register")
@@ -64,15 +64,15 @@ class Played(RegistryClient):
         self.asked.append("time")
         return self.tells
 
-    async def beat(self, claims: Sequence[Registration]) -> list[tuple[InstanceKey, Reply]]:
+    async def beat(self, claims: Sequence[Registration]) -> list[tuple[InstanceKey, RegistryReply]]:
         reply = self._next("beat")
         return [(claim.key, reply) for claim in claims]
 
-    async def set_status(self, claim: Registration, status: Status) -> Reply:
+    async def set_status(self, claim: Registration, status: Status) -> RegistryReply:
         assert claim.epoch
         return self._next(f"status {status}")
 
-    async def deregister(self, claim: Registration) -> Reply:
+    async def deregister(self, claim: Registration) -> RegistryReply:
         assert claim.epoch
         return self._next("deregister")
 
@@ -122,10 +122,10 @@ async def test_a_registration_that_fails_in_an_unforeseen_way_is_tried_again(reg
 
 
 async def test_heartbeats_that_fail_in_an_unforeseen_way_are_tried_again(registry: Played) -> None:
-    registry.plays("beat", RuntimeError("odd"), AWAY, Reply(Outcome.REFUSED, "no"))
+    registry.plays("beat", RuntimeError("odd"), AWAY, RegistryReply(RequestOutcome.REFUSED, "no"))
     with capture_logs() as lines:
         async with session_of(registry) as session:
-            await eventually(lambda: session.beats[Outcome.DONE] >= 2, "heartbeats are taken again")
+            await eventually(lambda: session.beats[RequestOutcome.DONE] >= 2, "heartbeats are taken again")
     assert [line["event"] for line in lines].count("heartbeat_failed") == 1
     assert registry.asked.count("register") == 1
 
@@ -140,7 +140,7 @@ async def test_an_outage_is_said_once_and_its_end_once(registry: Played) -> None
 
 
 async def test_a_refusal_is_said_once(registry: Played) -> None:
-    registry.plays("register", *[Reply(Outcome.REFUSED, "Conflict: port: taken")] * 3)
+    registry.plays("register", *[RegistryReply(RequestOutcome.REFUSED, "Conflict: port: taken")] * 3)
     with capture_logs() as lines:
         async with session_of(registry, timings=Timings(refused_retry_s=0.01)) as session:
             await eventually(lambda: registered(session), "it is registered at last")
@@ -161,7 +161,7 @@ async def test_many_services_are_drained_a_few_at_a_time_and_each_once(registry:
 async def test_a_farewell_that_came_late_is_said_again(registry: Played) -> None:
     async with session_of(registry) as session:
         await eventually(lambda: registered(session), "it is registered")
-        late = Reply(Outcome.LATE, "Late: a newer write was taken")
+        late = RegistryReply(RequestOutcome.LATE, "Late: a newer write was taken")
         registry.plays("status draining", late)
         registry.plays("deregister", late)
         await session.drain(10.0)
@@ -177,7 +177,7 @@ async def test_a_registry_that_does_not_answer_is_not_waited_for(registry: Playe
 
 
 async def test_what_was_refused_is_not_taken_out_at_the_end(registry: Played) -> None:
-    registry.plays("register", Reply(Outcome.REFUSED, "Conflict: port: taken"))
+    registry.plays("register", RegistryReply(RequestOutcome.REFUSED, "Conflict: port: taken"))
     async with session_of(registry) as session:
         await eventually(lambda: session.report()[0].problem != "", "it is refused")
         await session.drain(10.0)
@@ -203,7 +203,7 @@ async def test_an_instance_whose_host_name_means_another_address_registers_anew(
 
 
 async def test_who_is_fenced_comes_back_when_the_newer_owner_is_gone_and_says_so_once(registry: Played) -> None:
-    fenced = Reply(Outcome.FENCED, "Fenced: epoch: there is a newer owner")
+    fenced = RegistryReply(RequestOutcome.FENCED, "Fenced: epoch: there is a newer owner")
     registry.plays("register", fenced, fenced, fenced)
     with capture_logs() as lines:
         async with session_of(registry, timings=Timings(fenced_retry_s=0.02)) as session:

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.checks.spec import CheckKind
-from agent.registration.decisions import Outcome, Phase
+from agent.registration.decisions import Phase, RequestOutcome
 from registry_core.domain.records import Instance, InstanceKey, Status
 from tests.integration.agents import QUICK, AgentUnderTest, becomes, spec, stand_in, standing
 from tests.integration.replicas import Api
@@ -70,7 +70,7 @@ async def pair(api: Api) -> AsyncIterator[Pair]:
         await eventually(lambda: session.phases() == {Phase.REGISTERED: 2}, "both are registered")
         await becomes(lambda: agent.addresses("first-service"), ["127.77.0.1"])
         yield Pair(api, agent, {"first_service": first.port, "second_service": second.port})
-        assert session.beats[Outcome.DONE] == 0
+        assert session.beats[RequestOutcome.DONE] == 0
 
 
 async def test_a_status_that_somebody_overwrote_is_told_again(pair: Pair) -> None:

@@ -12,9 +12,9 @@ import aiohttp
 import msgspec
 import pytest
 
-from agent.registration.decisions import Outcome
+from agent.registration.decisions import RequestOutcome
 from agent.registries import client as registry_client
-from agent.registries.client import RegistryClient, Reply, reply_of
+from agent.registries.client import RegistryClient, RegistryReply, reply_of
 from registry_core.domain.records import Registration, Status
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.settings import Listen
@@ -43,28 +43,28 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_what_the_registry_does_is_done(api: Api) -> None:
     async with client(api.url) as registry:
         reply, ttl_s = await registry.register(owned(tags=("blue",), metadata={"team": "osint"}))
-        assert (reply.outcome, ttl_s) == (Outcome.DONE, 60.0)
-        assert [r.outcome for _, r in await registry.beat([owned()])] == [Outcome.DONE]
-        assert (await registry.set_status(owned(), Status.DRAINING)).outcome is Outcome.DONE
+        assert (reply.outcome, ttl_s) == (RequestOutcome.DONE, 60.0)
+        assert [r.outcome for _, r in await registry.beat([owned()])] == [RequestOutcome.DONE]
+        assert (await registry.set_status(owned(), Status.DRAINING)).outcome is RequestOutcome.DONE
         assert [(i.status, i.tags) for i in api.replica.view.catalog] == [(Status.DRAINING, ("blue",))]
-        assert (await registry.deregister(owned())).outcome is Outcome.DONE
+        assert (await registry.deregister(owned())).outcome is RequestOutcome.DONE
         assert len(api.replica.view.catalog) == 0
 
 
 async def test_what_is_not_registered_is_unknown(api: Api) -> None:
     async with client(api.url) as registry:
-        assert [r.outcome for _, r in await registry.beat([owned()])] == [Outcome.UNKNOWN]
-        assert (await registry.set_status(owned(), Status.PASSING)).outcome is Outcome.UNKNOWN
-        assert (await registry.deregister(owned())).outcome is Outcome.UNKNOWN
+        assert [r.outcome for _, r in await registry.beat([owned()])] == [RequestOutcome.UNKNOWN]
+        assert (await registry.set_status(owned(), Status.PASSING)).outcome is RequestOutcome.UNKNOWN
+        assert (await registry.deregister(owned())).outcome is RequestOutcome.UNKNOWN
 
 
 async def test_what_a_newer_owner_has_is_fenced(api: Api) -> None:
     async with client(api.url) as registry:
         await registry.register(owned(epoch=9))
-        assert (await registry.register(owned()))[0].outcome is Outcome.FENCED
-        assert [r.outcome for _, r in await registry.beat([owned()])] == [Outcome.FENCED]
-        assert (await registry.set_status(owned(), Status.CRITICAL)).outcome is Outcome.FENCED
-        assert (await registry.deregister(owned())).outcome is Outcome.FENCED
+        assert (await registry.register(owned()))[0].outcome is RequestOutcome.FENCED
+        assert [r.outcome for _, r in await registry.beat([owned()])] == [RequestOutcome.FENCED]
+        assert (await registry.set_status(owned(), Status.CRITICAL)).outcome is RequestOutcome.FENCED
+        assert (await registry.deregister(owned())).outcome is RequestOutcome.FENCED
         assert len(api.replica.view.catalog) == 1
 
 
@@ -72,10 +72,10 @@ async def test_what_breaks_a_rule_or_is_taken_is_refused_in_the_registrys_words(
     async with client(api.url) as registry:
         await registry.register(owned())
         reply, _ = await registry.register(claim("other_service", epoch=5))
-        assert reply.outcome is Outcome.REFUSED
+        assert reply.outcome is RequestOutcome.REFUSED
         assert reply.said.startswith("Conflict: port: 10.0.0.7:8034 is registered")
         reply, _ = await registry.register(claim("low_port", port=80))
-        assert reply.outcome is Outcome.REFUSED
+        assert reply.outcome is RequestOutcome.REFUSED
         assert reply.said.startswith("ValidationError: port: ports below 1024")
 
 
@@ -83,9 +83,9 @@ async def test_the_token_is_sent() -> None:
     settings = ReplicaSettings(listen=Listen("127.0.0.1", 0), warming_s=0.0, secrets=("s3cret",))
     async with serving(settings) as api:
         async with client(api.url) as registry:
-            assert (await registry.register(owned()))[0].outcome is Outcome.REFUSED
+            assert (await registry.register(owned()))[0].outcome is RequestOutcome.REFUSED
         async with client(api.url, token="s3cret") as registry:
-            assert (await registry.register(owned()))[0].outcome is Outcome.DONE
+            assert (await registry.register(owned()))[0].outcome is RequestOutcome.DONE
 
 
 async def test_very_many_heartbeats_go_in_several_requests(api: Api) -> None:
@@ -94,20 +94,20 @@ async def test_very_many_heartbeats_go_in_several_requests(api: Api) -> None:
         await registry.register(many[700])
         replies = await registry.beat(many)
         assert [key for key, _ in replies] == [c.key for c in many]
-        assert [n for n, (_, reply) in enumerate(replies) if reply.outcome is Outcome.DONE] == [700]
-        assert {reply.outcome for _, reply in replies} == {Outcome.DONE, Outcome.UNKNOWN}
+        assert [n for n, (_, reply) in enumerate(replies) if reply.outcome is RequestOutcome.DONE] == [700]
+        assert {reply.outcome for _, reply in replies} == {RequestOutcome.DONE, RequestOutcome.UNKNOWN}
 
 
 async def test_the_next_registry_is_asked_when_one_does_not_listen(api: Api) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     async with client(nobody, api.url) as registry:
-        assert (await registry.register(owned()))[0].outcome is Outcome.DONE
+        assert (await registry.register(owned()))[0].outcome is RequestOutcome.DONE
     async with client(nobody) as registry:
         reply, ttl_s = await registry.register(owned())
-        assert reply.outcome is Outcome.UNAVAILABLE
+        assert reply.outcome is RequestOutcome.UNAVAILABLE
         assert nobody in reply.said
         assert ttl_s is None
-        assert [r.outcome for _, r in await registry.beat([owned()])] == [Outcome.UNAVAILABLE]
+        assert [r.outcome for _, r in await registry.beat([owned()])] == [RequestOutcome.UNAVAILABLE]
 
 
 async def test_the_next_registry_is_asked_when_one_cannot_write_at_present(api: Api) -> None:
@@ -115,12 +115,12 @@ async def test_the_next_registry_is_asked_when_one_cannot_write_at_present(api: 
         failing.status = 503
         failing_url = f"http://{failing.host}:{failing.port}"
         async with client(failing_url, api.url) as registry:
-            assert (await registry.register(owned()))[0].outcome is Outcome.DONE
+            assert (await registry.register(owned()))[0].outcome is RequestOutcome.DONE
             assert len(failing.asked) == 1
         async with stand_in("127.77.0.2") as other:
             other.status = 503
             async with client(failing_url, f"http://{other.host}:{other.port}") as registry:
-                assert (await registry.set_status(owned(), Status.PASSING)).outcome is Outcome.UNAVAILABLE
+                assert (await registry.set_status(owned(), Status.PASSING)).outcome is RequestOutcome.UNAVAILABLE
                 assert (len(failing.asked), len(other.asked)) == (2, 1), "each is asked once"
 
 
@@ -129,26 +129,28 @@ async def test_a_registry_that_says_nothing_is_left_in_time() -> None:
     async with stand_in() as silent, client(f"http://{silent.host}:{silent.port}") as registry:
         silent.silent.set()
         reply = await registry.set_status(owned(), Status.PASSING)
-        assert reply.outcome is Outcome.UNAVAILABLE
+        assert reply.outcome is RequestOutcome.UNAVAILABLE
         assert "did not answer in time" in reply.said
 
 
 @pytest.mark.parametrize(
     ("status", "body", "outcome"),
     [
-        (200, b"no JSON", Outcome.UNAVAILABLE),
-        (200, b'{"status":"renewed","instances":[]}', Outcome.UNAVAILABLE),
+        (200, b"no JSON", RequestOutcome.UNAVAILABLE),
+        (200, b'{"status":"renewed","instances":[]}', RequestOutcome.UNAVAILABLE),
         (
             200,
             b'{"status":"x","instances":[{"service_name":"a","instance_id":"b","status":"odd"}]}',
-            Outcome.UNAVAILABLE,
+            RequestOutcome.UNAVAILABLE,
         ),
-        (200, b"x" * 2_000_000, Outcome.UNAVAILABLE),
-        (502, b"<html>", Outcome.UNAVAILABLE),
-        (404, b"", Outcome.UNKNOWN),
+        (200, b"x" * 2_000_000, RequestOutcome.UNAVAILABLE),
+        (502, b"<html>", RequestOutcome.UNAVAILABLE),
+        (404, b"", RequestOutcome.UNKNOWN),
     ],
 )
-async def test_an_odd_answer_to_heartbeats_is_as_good_as_none(status: int, body: bytes, outcome: Outcome) -> None:
+async def test_an_odd_answer_to_heartbeats_is_as_good_as_none(
+    status: int, body: bytes, outcome: RequestOutcome
+) -> None:
     async with stand_in() as odd, client(f"http://{odd.host}:{odd.port}") as registry:
         odd.status, odd.body = status, body
         assert [r.outcome for _, r in await registry.beat([owned()])] == [outcome]
@@ -157,13 +159,13 @@ async def test_an_odd_answer_to_heartbeats_is_as_good_as_none(status: int, body:
 async def test_a_registration_counts_even_when_its_answer_cannot_be_read() -> None:
     async with stand_in() as odd, client(f"http://{odd.host}:{odd.port}") as registry:
         reply, ttl_s = await registry.register(owned())
-        assert (reply.outcome, ttl_s) == (Outcome.DONE, None)
+        assert (reply.outcome, ttl_s) == (RequestOutcome.DONE, None)
 
 
 async def test_a_kept_connection_that_was_closed_meanwhile_costs_nothing(api: Api) -> None:
     async with StandInOnce() as server, client(server.url) as registry:
         for _ in range(3):
-            assert (await registry.set_status(owned(), Status.PASSING)).outcome is Outcome.DONE
+            assert (await registry.set_status(owned(), Status.PASSING)).outcome is RequestOutcome.DONE
 
 
 async def test_the_time_is_that_of_the_first_registry_that_tells_it(api: Api) -> None:
@@ -205,14 +207,14 @@ async def test_what_is_tried_at_the_next_registry_has_a_higher_number_there() ->
     async with stand_in() as failing, stand_in("127.77.0.2") as other:
         failing.status = 503
         async with client(*(f"http://{each.host}:{each.port}" for each in (failing, other))) as registry:
-            assert (await registry.deregister(owned())).outcome is Outcome.DONE
+            assert (await registry.deregister(owned())).outcome is RequestOutcome.DONE
     assert (sequences(failing), sequences(other)) == ([1], [2])
 
 
 async def test_a_registration_that_is_sent_once_more_on_another_connection_has_a_higher_number_then() -> None:
     async with StandInOnce() as server, client(server.url) as registry:
         for _ in range(2):
-            assert (await registry.register(owned()))[0].outcome is Outcome.DONE
+            assert (await registry.register(owned()))[0].outcome is RequestOutcome.DONE
     assert sequences(server) == [1, 2, 3], "the second one met a connection that was being closed"
 
 
@@ -244,20 +246,20 @@ class StandInOnce(StandIn):
 @pytest.mark.parametrize(
     ("status", "error", "outcome"),
     [
-        (400, "ValidationError", Outcome.REFUSED),
-        (401, "Unauthorized", Outcome.REFUSED),
-        (403, "Forbidden", Outcome.REFUSED),
-        (404, "NotFound", Outcome.UNKNOWN),
-        (409, "Conflict", Outcome.REFUSED),
-        (409, "Fenced", Outcome.FENCED),
-        (409, "Late", Outcome.LATE),
-        (413, "PayloadTooLarge", Outcome.REFUSED),
-        (429, "RateLimited", Outcome.UNAVAILABLE),
-        (500, "InternalError", Outcome.UNAVAILABLE),
-        (503, "StoreUnavailable", Outcome.UNAVAILABLE),
-        (302, "", Outcome.UNAVAILABLE),
+        (400, "ValidationError", RequestOutcome.REFUSED),
+        (401, "Unauthorized", RequestOutcome.REFUSED),
+        (403, "Forbidden", RequestOutcome.REFUSED),
+        (404, "NotFound", RequestOutcome.UNKNOWN),
+        (409, "Conflict", RequestOutcome.REFUSED),
+        (409, "Fenced", RequestOutcome.FENCED),
+        (409, "Late", RequestOutcome.LATE),
+        (413, "PayloadTooLarge", RequestOutcome.REFUSED),
+        (429, "RateLimited", RequestOutcome.UNAVAILABLE),
+        (500, "InternalError", RequestOutcome.UNAVAILABLE),
+        (503, "StoreUnavailable", RequestOutcome.UNAVAILABLE),
+        (302, "", RequestOutcome.UNAVAILABLE),
     ],
 )
-def test_the_table_of_outcomes(status: int, error: str, outcome: Outcome) -> None:
+def test_the_table_of_outcomes(status: int, error: str, outcome: RequestOutcome) -> None:
     reply = reply_of(status, msgspec.json.encode({"error": error, "message": "why"}))
-    assert reply == Reply(outcome, f"{error or status}: why")
+    assert reply == RegistryReply(outcome, f"{error or status}: why")

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from agent.checks.spec import CheckKind
-from agent.registration.decisions import Outcome
+from agent.registration.decisions import RequestOutcome
 from agent.registries.choice import Pace, Trouble, Use, Why
-from agent.registries.probes import Probes
+from agent.registries.probes import RegistryProbes
 from agent.registries.srv import RegistryLookup
 from agent.settings.settings import read_agent_settings
 from dns.forward_rules import read_rules
@@ -52,14 +52,14 @@ async def test_a_write_goes_to_the_next_when_no_connection_is_made(api: Api) -> 
         hole = f"http://127.0.0.1:{port}"
         async with registry_client_for([hole, api.url]) as registry:
             began = asyncio.get_running_loop().time()
-            assert (await registry.register(claim("geo", epoch=5)))[0].outcome is Outcome.DONE
+            assert (await registry.register(claim("geo", epoch=5)))[0].outcome is RequestOutcome.DONE
             assert asyncio.get_running_loop().time() - began < 3.0, "the first limit is one of one second, not of five"
 
 
 async def test_a_write_goes_to_the_next_when_nothing_is_said(api: Api) -> None:
     async with deaf() as url, registry_client_for([url, api.url]) as registry:
         began = asyncio.get_running_loop().time()
-        assert (await registry.register(claim("geo", epoch=5)))[0].outcome is Outcome.DONE
+        assert (await registry.register(claim("geo", epoch=5)))[0].outcome is RequestOutcome.DONE
         assert asyncio.get_running_loop().time() - began < 3.0
 
 
@@ -74,7 +74,7 @@ async def test_a_write_that_waits_for_the_store_of_a_living_registry_is_waited_f
 
     monkeypatch.setattr(store, "register", slowly)
     async with serving() as other, registry_client_for([api.url, other.url]) as registry:
-        assert (await registry.register(claim("geo", epoch=5)))[0].outcome is Outcome.DONE
+        assert (await registry.register(claim("geo", epoch=5)))[0].outcome is RequestOutcome.DONE
         assert len(api.replica.view.catalog) == 1
         assert len(other.replica.view.catalog) == 0
 
@@ -162,7 +162,7 @@ async def test_who_says_nothing_does_not_live_and_is_asked_once_for_all_who_wait
     async with deaf() as dead:
         upstreams = upstreams_at([dead, "http://127.0.0.1:1"])
         async with aiohttp.ClientSession() as session:
-            probes = Probes(session, upstreams, SystemClock(), SmallestDraw())
+            probes = RegistryProbes(session, upstreams, SystemClock(), SmallestDraw())
             assert not await probes.lives(dead)
             assert list(await asyncio.gather(probes.lives(dead), probes.lives(dead))) == [False] * 2
             assert probes.asked == 2, "those who wait for the same one ask once"
@@ -173,7 +173,7 @@ async def test_probes_are_few_and_find_who_is_away(api: Api) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     upstreams = upstreams_at([nobody, api.url])
     async with aiohttp.ClientSession() as session:
-        probes = Probes(session, upstreams, SystemClock(), SmallestDraw())
+        probes = RegistryProbes(session, upstreams, SystemClock(), SmallestDraw())
         task = asyncio.create_task(probes.run())
         await eventually(lambda: not upstreams.is_reachable(nobody), "nobody is there")
         await eventually(lambda: upstreams.report().known[1].latency_seconds is not None, "the other is measured")
@@ -186,7 +186,7 @@ async def test_probes_are_few_and_find_who_is_away(api: Api) -> None:
 async def test_without_another_registry_nothing_is_asked_besides(api: Api) -> None:
     async with aiohttp.ClientSession() as session:
         upstreams = upstreams_at([api.url])
-        probes = Probes(session, upstreams, SystemClock(), SmallestDraw())
+        probes = RegistryProbes(session, upstreams, SystemClock(), SmallestDraw())
 
         async def slow() -> str:
             await asyncio.sleep(0.7)

@@ -12,7 +12,7 @@ import pytest
 
 from agent.view.loader import MAX_LOADS, ServiceLoader
 from agent.view.lru import ViewLimits
-from agent.view.view import View
+from agent.view.view import AgentView
 from registry_core.domain.events import Position
 from registry_core.ports import SystemClock
 from registry_core.watch.cursor import cursor_of
@@ -96,14 +96,14 @@ class Deaf:
 
 
 @contextlib.asynccontextmanager
-async def loading(sent: bytes = b"") -> AsyncIterator[tuple[ServiceLoader, View, Deaf]]:
+async def loading(sent: bytes = b"") -> AsyncIterator[tuple[ServiceLoader, AgentView, Deaf]]:
     deaf = Deaf(sent)
     server = await asyncio.start_server(deaf.serve, "127.0.0.1", 0)
     deaf.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    view = View(SystemClock(), room=ViewLimits(services=1, bytes=20_000))
+    view = AgentView(SystemClock(), room=ViewLimits(services=1, bytes=20_000))
     staging = view.staging()
     staging.add([lived(instance("osint_service")), lived(instance("geo", "10.0.0.2"))])
-    view._holdings.replace(*staging.taken())
+    view._cache.replace(*staging.taken())
     view.cursor = cursor_of([Position(0, "e", 1)])
     async with aiohttp.ClientSession() as session:
         loader = ServiceLoader(session, view, registry=lambda: deaf.url or None)

@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 
 from agent.registries.choice import Use
 from agent.registries.client import RegistryClient
-from agent.registries.probes import Probes
+from agent.registries.probes import RegistryProbes
 from agent.view.sync import WatchSync
-from agent.view.view import View
+from agent.view.view import AgentView
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Position
 from registry_core.ports import SystemClock
@@ -33,10 +33,10 @@ class Following:
     """A watch client that runs, and the view that it fills."""
 
     def __init__(self, session: aiohttp.ClientSession, urls: tuple[str, ...], silence_s: float) -> None:
-        self.view = View(SystemClock())
+        self.view = AgentView(SystemClock())
         self.asserted = 0
         self.upstreams = upstreams_at(urls)
-        self.probes = Probes(session, self.upstreams, SystemClock(), SmallestDraw())
+        self.probes = RegistryProbes(session, self.upstreams, SystemClock(), SmallestDraw())
         self.sync = WatchSync(
             session,
             self.upstreams,

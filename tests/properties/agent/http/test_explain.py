@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.http.explain import Explanation
 from agent.http.lookups import Lookups
-from agent.view.view import View
+from agent.view.view import AgentView
 from dns.answers import Zone, ZoneSettings
 from dns.codec import CLASS_IN, Query, Type
 from registry_core.domain.catalog import Catalog
@@ -54,9 +54,9 @@ FILTERS = st.builds(
 )
 
 
-def holding(records: list[Instance]) -> View:
+def holding(records: list[Instance]) -> AgentView:
     """Return a view that has heard all of these from a registry that is ready."""
-    view = View(FakeClock())
+    view = AgentView(FakeClock())
     catalog = Catalog()
     catalog.merge(lived(record) for record in records)
     view.apply(Replaced(tuple(lived(i) for i in catalog), Cursor(), catalog.digest, "ready", "start"))
@@ -172,7 +172,7 @@ def test_a_name_that_is_not_there_is_explained_by_the_names_that_are_like_it() -
 
 def test_what_cannot_be_told_is_said_not_to_be_known() -> None:
     clock = FakeClock()
-    view = View(clock)
+    view = AgentView(clock)
     lookups = Lookups(view, zone="", when_none_pass=WhenNonePass.ALL, random=random.Random(1))
     explanation = lookups.explain("billing")
     assert (explanation.found, explanation.complete) == (False, False)

@@ -12,10 +12,10 @@ from agent.checks.verdict import SEVERITY, UNKNOWN, after_result
 from agent.registration.decisions import (
     NEVER,
     Look,
-    Member,
-    Outcome,
+    MemberState,
     Phase,
     Register,
+    RequestOutcome,
     Sight,
     TellStatus,
     Timings,
@@ -40,12 +40,12 @@ from registry_core.domain.records import Status
 T = Timings()
 DRAWS = st.floats(0.0, 1.0, exclude_max=True)
 STATUSES = st.sampled_from([Status.PASSING, Status.WARNING, Status.CRITICAL])
-Happening: TypeAlias = tuple[str, Outcome, Status, Sight, float, float]
+Happening: TypeAlias = tuple[str, RequestOutcome, Status, Sight, float, float]
 # What happens, with which outcome and verdict, how much later, and the draw.
 HAPPENINGS = st.lists(
     st.tuples(
         st.sampled_from(["step", "beat", "check", "move", "news", "reassert", "reassert while busy"]),
-        st.sampled_from(Outcome),
+        st.sampled_from(RequestOutcome),
         STATUSES,
         st.sampled_from(Sight),
         st.floats(0.0, 30.0),
@@ -55,7 +55,9 @@ HAPPENINGS = st.lists(
 )
 
 
-def done(member: Member, now: float, outcome: Outcome, draw: float, sight: Sight = Sight.SAME) -> Member:
+def done(
+    member: MemberState, now: float, outcome: RequestOutcome, draw: float, sight: Sight = Sight.SAME
+) -> MemberState:
     step = next_step(member, now)
     if isinstance(step, Look):
         member = after_look(member, sight, now=now, draw=draw, timings=T)
@@ -66,7 +68,7 @@ def done(member: Member, now: float, outcome: Outcome, draw: float, sight: Sight
     return after_request(begun(member), step, outcome, now=now, draw=draw, timings=T)
 
 
-def happen(member: Member, now: float, happening: Happening) -> Member:
+def happen(member: MemberState, now: float, happening: Happening) -> MemberState:
     kind, outcome, status, sight, _, draw = happening
     match kind:
         case "step":
@@ -107,7 +109,7 @@ def test_from_every_state_the_service_gets_registered_with_its_true_status(
         step = next_step(member, now)
         if isinstance(step, Wait) and step.until != NEVER:
             now = step.until
-        member = done(member, now, Outcome.DONE, 0.5)
+        member = done(member, now, RequestOutcome.DONE, 0.5)
     assert member.phase is Phase.REGISTERED
     assert member.told is (member.status or Status.CRITICAL)
     assert next_step(member, now) == Wait(NEVER)
@@ -132,7 +134,7 @@ def test_whatever_the_registry_shows_an_instance_is_told_again_once_a_second_at_
     looks: list[tuple[float, Sight, float]],
 ) -> None:
     now = 0.0
-    member = done(started(now, T, checked=False), now, Outcome.DONE, 0.5)
+    member = done(started(now, T, checked=False), now, RequestOutcome.DONE, 0.5)
     told: list[float] = []
     for after_s, sight, draw in looks:
         now += after_s
@@ -141,7 +143,7 @@ def test_whatever_the_registry_shows_an_instance_is_told_again_once_a_second_at_
         assert not isinstance(step, Look)
         if not isinstance(step, Wait):
             told.append(now)
-            member = after_request(begun(member), step, Outcome.DONE, now=now, draw=draw, timings=T)
+            member = after_request(begun(member), step, RequestOutcome.DONE, now=now, draw=draw, timings=T)
     assert all(later - earlier >= 1.0 - 1e-6 for earlier, later in pairwise(told))
     assert len(told) <= 5 + now / 15, "and soon more rarely than that"
 

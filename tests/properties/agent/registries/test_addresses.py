@@ -18,9 +18,9 @@ from agent.registries.addresses import (
     source_text,
     srv_records,
 )
-from agent.registries.choice import Address
+from agent.registries.choice import RegistryAddress
 from dns.codec import HEADER, Type
-from dns.foreign import Mark, Reply, inquiry, judge, outgoing
+from dns.foreign import ForeignReply, Mark, inquiry, judge, outgoing
 
 NAME = SrvName((b"_registry", b"_tcp", b"example"))
 SEED = b"0123456789abcdef"
@@ -34,7 +34,7 @@ records = st.builds(
 )
 
 
-def reply_with(listed: list[SrvRecord]) -> Reply:
+def reply_with(listed: list[SrvRecord]) -> ForeignReply:
     """Return what comes of dnslib's answer, whose targets are compressed."""
     asked = inquiry(bytes(dnslib.DNSRecord.question("_registry._tcp.example", "SRV").pack())[HEADER:])
     sent = outgoing(asked, 7, asked.question, b"", with_edns=False)
@@ -43,7 +43,7 @@ def reply_with(listed: list[SrvRecord]) -> Reply:
         data = dnslib.SRV(one.priority, one.weight, one.port, one.target)
         answer.add_answer(dnslib.RR("_registry._tcp.example", dnslib.QTYPE.SRV, rdata=data, ttl=30))
     reply = judge(answer.pack(), sent)
-    assert isinstance(reply, Reply)
+    assert isinstance(reply, ForeignReply)
     return reply
 
 
@@ -55,7 +55,7 @@ def test_what_another_program_wrote_is_read(listed: list[SrvRecord]) -> None:
 @given(st.binary(max_size=300), st.integers(0, 300), st.integers(0, 310))
 def test_an_odd_answer_is_read_to_its_end(message: bytes, ttl_at: int, end: int) -> None:
     mark = Mark(0, Type.SRV, 30, ttl_at, min(end, len(message)))
-    srv_records(Reply(message, 0, 0, (mark,), b"", 12))
+    srv_records(ForeignReply(message, 0, 0, (mark,), b"", 12))
 
 
 @given(st.lists(records, max_size=30), st.binary(min_size=16, max_size=16))
@@ -93,11 +93,14 @@ def test_urls_and_names_may_be_mixed_and_each_address_counts_once() -> None:
     sources = [read_source("http://a:8888#zone=eu-1a"), NAME, read_source("http://b.example:1")]
     found = addresses(sources, {NAME: [SrvRecord(5, 1, 1, "b.example"), SrvRecord(9, 1, 1, "c.example")]}, SEED)
     assert found == [
-        Address("http://a:8888", "eu-1a"),
-        Address("http://b.example:1"),
-        Address("http://c.example:1", tier=1),
+        RegistryAddress("http://a:8888", "eu-1a"),
+        RegistryAddress("http://b.example:1"),
+        RegistryAddress("http://c.example:1", tier=1),
     ]
-    assert addresses(sources, {}, SEED) == [Address("http://a:8888", "eu-1a"), Address("http://b.example:1")]
+    assert addresses(sources, {}, SEED) == [
+        RegistryAddress("http://a:8888", "eu-1a"),
+        RegistryAddress("http://b.example:1"),
+    ]
 
 
 @pytest.mark.parametrize(

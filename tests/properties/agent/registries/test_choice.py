@@ -13,8 +13,8 @@ from agent.registries.choice import (
     GAIN,
     GAIN_S,
     NEAR_S,
-    Address,
     Choice,
+    RegistryAddress,
     Trouble,
     Upstream,
     Use,
@@ -38,7 +38,7 @@ def fleets(draw: st.DrawFn) -> list[Upstream]:
     count = draw(st.integers(1, 6))
     return [
         Upstream(
-            Address(f"http://r{n}:1", draw(st.sampled_from(ZONES)), draw(st.integers(0, 1))),
+            RegistryAddress(f"http://r{n}:1", draw(st.sampled_from(ZONES)), draw(st.integers(0, 1))),
             learnt_zone=draw(st.sampled_from(ZONES)),
             latency_s=draw(latencies),
         )
@@ -112,7 +112,10 @@ def test_from_any_registry_one_move_leads_to_where_it_stays(
 
 @given(st.lists(st.floats(0.001, 0.001 + GAIN_S), min_size=2, max_size=60))
 def test_latencies_that_waver_move_nobody(measured: list[float]) -> None:
-    upstreams = [Upstream(Address("http://a:1"), latency_s=0.001), Upstream(Address("http://b:1"), latency_s=0.001)]
+    upstreams = [
+        Upstream(RegistryAddress("http://a:1"), latency_s=0.001),
+        Upstream(RegistryAddress("http://b:1"), latency_s=0.001),
+    ]
     choice, now = choose(upstreams, None, 0.0), 0.0
     for number, latency_s in enumerate(measured):
         now += 60.0
@@ -136,7 +139,10 @@ def test_the_own_zone_goes_before_latency_and_the_tier_before_the_zone(upstreams
 
 @given(st.floats(0.001, 0.1), st.floats(0.001, 1.0))
 def test_a_move_for_speed_alone_has_to_be_worth_it(fast_s: float, slow_s: float) -> None:
-    upstreams = [Upstream(Address("http://a:1"), latency_s=slow_s), Upstream(Address("http://b:1"), latency_s=fast_s)]
+    upstreams = [
+        Upstream(RegistryAddress("http://a:1"), latency_s=slow_s),
+        Upstream(RegistryAddress("http://b:1"), latency_s=fast_s),
+    ]
     choice = choose(upstreams, Choice("http://a:1", Why.FIRST, 0.0), 1.0)
     assert (choice.url == "http://b:1") == (slow_s > GAIN * fast_s + GAIN_S)
 
@@ -148,8 +154,8 @@ def test_of_those_that_are_equally_near_the_first_is_returned_to_whichever_is_a_
     latencies = (nearer_s, nearer_s + abs(apart) * NEAR_S)
     first_s, second_s = latencies if apart < 0 else latencies[::-1]
     upstreams = [
-        Upstream(Address("http://a:1"), latency_s=first_s),
-        Upstream(Address("http://b:1"), latency_s=second_s),
+        Upstream(RegistryAddress("http://a:1"), latency_s=first_s),
+        Upstream(RegistryAddress("http://b:1"), latency_s=second_s),
     ]
     choice = choose(upstreams, Choice("http://b:1", Why.FAILED, 0.0), 1.0)
     assert (choice.url, choice.why) == ("http://a:1", Why.PREFERRED)
@@ -157,7 +163,7 @@ def test_of_those_that_are_equally_near_the_first_is_returned_to_whichever_is_a_
 
 @given(draws, draws, draws)
 def test_one_that_came_back_is_returned_to_after_a_while_of_ones_own(first: float, second: float, third: float) -> None:
-    upstreams = [Upstream(Address("http://a:1")), Upstream(Address("http://b:1"))]
+    upstreams = [Upstream(RegistryAddress("http://a:1")), Upstream(RegistryAddress("http://b:1"))]
     choice = choose(upstreams, None, 0.0)
     fail(upstreams, "http://a:1", 0.0, first, Trouble.SILENT)
     choice = choose(upstreams, choice, 0.0, second)
@@ -171,22 +177,22 @@ def test_one_that_came_back_is_returned_to_after_a_while_of_ones_own(first: floa
 
 @given(st.integers(1, 40), draws)
 def test_who_fails_again_and_again_is_left_alone_for_longer_up_to_a_bound(times: int, draw: float) -> None:
-    upstream, now, rests = Upstream(Address("http://a:1")), 0.0, []
+    upstream, now, rests = Upstream(RegistryAddress("http://a:1")), 0.0, []
     for _ in range(times):
         upstream = after_failure(upstream, Use.WRITE, Trouble.REFUSING, now=now, draw=draw)
-        rests.append(round(upstream.standing(Use.WRITE).rests_until - now, 6))
+        rests.append(round(upstream.health(Use.WRITE).rests_until - now, 6))
         now += 1.0
     assert rests == sorted(rests)
     assert rests[-1] <= DEFAULT_PACE.rest_most_s * 1.5
     later = now + DEFAULT_PACE.forgive_s + 1
     forgiven = after_failure(upstream, Use.WRITE, Trouble.REFUSING, now=later, draw=draw)
-    assert forgiven.standing(Use.WRITE).failures == 1
+    assert forgiven.health(Use.WRITE).failures == 1
 
 
 @given(st.sampled_from(Use), draws)
 def test_who_refuses_one_thing_is_well_for_the_other_and_who_is_silent_is_not(use: Use, draw: float) -> None:
     other = Use.WRITE if use is Use.WATCH else Use.WATCH
-    upstream = Upstream(Address("http://a:1"))
+    upstream = Upstream(RegistryAddress("http://a:1"))
     refusing = after_failure(upstream, use, Trouble.REFUSING, now=0.0, draw=draw)
     assert (refusing.is_well(use, 0.0), refusing.is_well(other, 0.0)) == (False, True)
     silent = after_failure(upstream, use, Trouble.SILENT, now=0.0, draw=draw)
@@ -195,7 +201,7 @@ def test_who_refuses_one_thing_is_well_for_the_other_and_who_is_silent_is_not(us
 
 @given(st.lists(st.sampled_from(("a", "b", "")), max_size=8))
 def test_an_address_before_replicas_of_several_zones_is_of_none(said: list[str]) -> None:
-    upstream = Upstream(Address("http://a:1", zone="c"))
+    upstream = Upstream(RegistryAddress("http://a:1", zone="c"))
     for zone in said:
         upstream = after_zone(upstream, zone)
     named = {zone for zone in said if zone}
@@ -205,7 +211,7 @@ def test_an_address_before_replicas_of_several_zones_is_of_none(said: list[str])
 
 @given(st.floats(0.001, 1.0), st.floats(0.001, 10.0))
 def test_a_request_that_waits_for_the_store_does_not_make_a_registry_farther(known_s: float, request_s: float) -> None:
-    upstream = msgspec.structs.replace(Upstream(Address("http://a:1")), latency_s=known_s)
+    upstream = msgspec.structs.replace(Upstream(RegistryAddress("http://a:1")), latency_s=known_s)
     latency_s = after_request(upstream, request_s).latency_s
     assert latency_s is not None
     assert latency_s <= known_s
@@ -220,7 +226,7 @@ def test_an_address_that_is_none_any_more_is_left_at_once(upstreams: list[Upstre
 
 @given(draws, st.lists(st.floats(0.1, 5.0), min_size=1, max_size=40))
 def test_after_a_move_to_a_better_one_there_is_no_other_for_a_while(draw: float, steps: list[float]) -> None:
-    upstreams = [Upstream(Address("http://a:1")), Upstream(Address("http://b:1"))]
+    upstreams = [Upstream(RegistryAddress("http://a:1")), Upstream(RegistryAddress("http://b:1"))]
     choice, now, moved_at = choose(upstreams, None, 0.0, draw), 0.0, 0.0
     for number, step in enumerate(steps):
         now += step
@@ -236,7 +242,7 @@ def test_after_a_move_to_a_better_one_there_is_no_other_for_a_while(draw: float,
 
 
 def test_when_all_fail_they_are_tried_in_turn() -> None:
-    upstreams = [Upstream(Address(f"http://{name}:1")) for name in "abc"]
+    upstreams = [Upstream(RegistryAddress(f"http://{name}:1")) for name in "abc"]
     choice, now, urls = choose(upstreams, None, 0.0), 0.0, []
     for _ in range(6):
         urls.append(choice.url[7])

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.view.lru import ViewLimits
-from agent.view.view import Advice, View
+from agent.view.view import Advice, AgentView
 from registry_core.api.hub import HubLimits, Watcher, WatchHub
-from registry_core.api.view import View as RegistryView
+from registry_core.api.view import ReplicaView
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import label_of
 from registry_core.domain.records import InstanceKey, Status
@@ -30,7 +30,7 @@ class Follower:
     """One agent's view, at the end of a wire that delivers when it is told to."""
 
     def __init__(self, world: World, limits: ViewLimits) -> None:
-        self.view = View(world.clock, room=limits, own=frozenset([OWN]))
+        self.view = AgentView(world.clock, room=limits, own=frozenset([OWN]))
         self._hub = world.hub
         self._watcher: Watcher | None = None
         self._reader = WatchReader(Cursor(), stage=self.view.staging)
@@ -65,7 +65,7 @@ class World:
         self.random = random.Random(seed)
         self.clock = FakeClock()
         self.store = MemoryStore(self.clock, LeaseTerms(), f"e{seed}", random.Random(seed))
-        self.registry = RegistryView(self.clock, ttl_s=60, warming_s=0, store_age_s=self.store.age_s)
+        self.registry = ReplicaView(self.clock, ttl_s=60, warming_s=0, store_age_s=self.store.age_s)
         self.hub = WatchHub(self.registry, HubLimits(history_events=40))
         self.whole, self.small = Follower(self, ViewLimits()), Follower(self, limits)
         self.loads: list[tuple[str, bytes]] = []  # read from the registry, and on their way
@@ -130,7 +130,7 @@ class World:
     def check(self) -> None:
         small, whole = self.small.view, self.whole.view
         assert small.cursor == whole.cursor
-        ahead = small._holdings._ahead.keys()
+        ahead = small._cache._ahead.keys()
         for label in set(small.catalog.labels()) - ahead:
             assert small.catalog.find(label) == whole.catalog.find(label)
         assert set(small.labels()) - ahead == set(whole.labels()) - ahead
@@ -145,14 +145,14 @@ class World:
         self.small.receive(10_000)
 
 
-def measured(view: View) -> int:
+def measured(view: AgentView) -> int:
     """Return the bytes of a view that was given just what this one holds, and that lacks what this one lacks."""
-    fresh = View(FakeClock(), room=ViewLimits(10_000, 1 << 40))
+    fresh = AgentView(FakeClock(), room=ViewLimits(10_000, 1 << 40))
     staging = fresh.staging()
     staging.add(lived for label in tuple(view.catalog.labels()) for lived in view.catalog.lived(label))
     instances, rest = staging.taken()
-    fresh._holdings.replace(instances, rest)
-    fresh._holdings.room.names = len(view._holdings.absent)
+    fresh._cache.replace(instances, rest)
+    fresh._cache.lru.names = len(view._cache.absent)
     return fresh.bytes
 
 
@@ -172,7 +172,7 @@ async def test_what_is_held_is_as_in_a_view_that_holds_everything(seed: int, ser
     await world.settle()
     world.check()
     small = world.small.view
-    assert small._holdings._ahead == {}
+    assert small._cache._ahead == {}
     assert small.complete
     assert small.mismatches == 0, "the digest of what is held, and of the rest, is the registry's at every sign of life"
     assert Advice.RESYNC not in world.small.advice

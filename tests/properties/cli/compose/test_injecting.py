@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from cli.compose.injecting import NotTheSame, ejected, injected
 from cli.compose.outline import outline_of
-from cli.compose.sidecars import Options, Recipe, Sidecar
+from cli.compose.sidecars import Options, Recipe, SidecarSpec
 from tests.compose_texts import compose_texts
 
 RECIPES = st.sampled_from(Recipe)
 
 
-def sidecars_of(text: str, names: list[str]) -> list[Sidecar]:
-    return [Sidecar(name, f"{name}-agent", name, 8000, profiles=("full",)) for name in names]
+def sidecars_of(text: str, names: list[str]) -> list[SidecarSpec]:
+    return [SidecarSpec(name, f"{name}-agent", name, 8000, profiles=("full",)) for name in names]
 
 
 def names_of(text: str) -> list[str]:

@@ -9,12 +9,12 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from cli.compose.auditing import audit
+from cli.compose.existing import agents_with
 from cli.compose.naming import Meant
 from cli.compose.planning import planned
 from cli.compose.reader import project_of
 from cli.compose.rewriting import Rewriting, rewritten
 from cli.compose.sidecars import Options
-from cli.compose.standing import standing_with
 
 SCHEMES = st.sampled_from(["", "http://", "https://", "ws://", "http://u:p@", "tcp://", "jdbc:postgresql://"])
 HOSTS = st.sampled_from(
@@ -30,8 +30,8 @@ OPTIONS = Options()
 
 def rewrite(text: str) -> Rewriting:
     project = project_of([("c.yml", text.encode())])
-    standing = standing_with(planned(project, OPTIONS).sidecars, OPTIONS.recipe)
-    return rewritten(text, project, standing, OPTIONS.zone)
+    agents = agents_with(planned(project, OPTIONS).sidecars, OPTIONS.recipe)
+    return rewritten(text, project, agents, OPTIONS.zone)
 
 
 @st.composite
@@ -65,7 +65,7 @@ def test_every_address_is_changed_or_kept_once_and_a_second_time_changes_nothing
         for j in audit(project_of([("c.yml", text.encode())])).addresses
         if not j.address.host.endswith(OPTIONS.zone) and not (j.meant is Meant.ITSELF and j.code is None)
     ]
-    told = [(c.variable, c.before) for c in found.changes] + [(k.variable, k.address) for k in found.kept]
+    told = [(c.variable, c.before) for c in found.changes] + [(k.variable, k.address) for k in found.unchanged]
     assert sorted(pair for pair in told if pair[0] != "B_PORT") == sorted(
         (j.address.variable, j.address.written) for j in judged
     )

@@ -11,8 +11,8 @@ from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, StatusChanged
 from registry_core.domain.records import Instance, InstanceKey, Status
 from registry_core.domain.sharding import shard_of
-from registry_core.store.redis.held import Held
 from registry_core.store.redis.merge import Merge
+from registry_core.store.redis.shard_records import ShardRecords
 from tests.samples import instances, lived
 
 NAMES = st.lists(st.from_regex(r"[a-z]{1,8}", fullmatch=True), min_size=1, max_size=6, unique=True)
@@ -114,8 +114,8 @@ def test_a_heartbeat_without_an_id_goes_where_its_service_has_moved(history: lis
 )
 def test_a_shard_that_is_read_anew_replaces_its_own_copies_alone(first: list[Instance], second: list[Instance]) -> None:
     merge = Merge(own_shard, 2)
-    merge.replace(0, Held(Lived(i, 1.0) for i in first))
-    merge.replace(1, Held(Lived(i, 1.0) for i in second))
-    merge.replace(0, Held())
+    merge.replace(0, ShardRecords(Lived(i, 1.0) for i in first))
+    merge.replace(1, ShardRecords(Lived(i, 1.0) for i in second))
+    merge.replace(0, ShardRecords())
     assert {entry.instance.key for entry in merge.instances()} == {i.key for i in second}
     assert all(merge.shards_of(i.key) == [1] for i in second)

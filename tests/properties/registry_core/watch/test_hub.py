@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry_core.api.hub import HubLimits, Watcher, WatchHub
-from registry_core.api.view import View
+from registry_core.api.view import ReplicaView
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Deregistered, Expired, Registered, StatusChanged
 from registry_core.domain.leases import LeaseTerms
@@ -103,7 +103,7 @@ class World:
         self.random = random.Random(seed)
         self.clock = FakeClock()
         self.store = MemoryStore(self.clock, LeaseTerms(), f"e{seed}", random.Random(seed))
-        self.view = View(self.clock, ttl_s=60, warming_s=0, store_age_s=self.store.age_s)
+        self.view = ReplicaView(self.clock, ttl_s=60, warming_s=0, store_age_s=self.store.age_s)
         self.hub = WatchHub(self.view, limits)
         self.reader = Reader()
         self.watcher: Watcher | None = None

@@ -11,15 +11,15 @@ from typing import TypeAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.view.view import SETTLE_S, Advice, View
+from agent.view.view import SETTLE_S, Advice, AgentView
 from registry_core.api.hub import HubLimits, WatchHub
-from registry_core.api.view import View as ReplicaView
+from registry_core.api.view import ReplicaView
 from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.records import Instance, InstanceKey, Status
 from registry_core.ports import Snapshot
 from registry_core.watch.cursor import Cursor, cursor_of
-from registry_core.watch.reader import BrokenStream, Change, Happened, Replaced, WatchReader
+from registry_core.watch.reader import BrokenStream, Happened, Replaced, WatchChange, WatchReader
 from tests.samples import FakeClock, instance
 
 SERVICES = ("osint_service", "ip-intel", "geo")
@@ -130,8 +130,8 @@ class Agent:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.view = View(self.clock)
-        self.taken: list[Change] = []
+        self.view = AgentView(self.clock)
+        self.taken: list[WatchChange] = []
         self.resync = False  # read everything anew the next time
 
     def connect(self, registry: Registry, changes: list[ChangeMade]) -> Iterator[bytes]:

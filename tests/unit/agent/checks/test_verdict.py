@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from agent.checks.flapping import Damper, FlapLimits, after_verdict
-from agent.checks.verdict import UNKNOWN, Verdict, after_result, worst
+from agent.checks.verdict import UNKNOWN, CheckVerdict, after_result, worst
 from registry_core.domain.records import Status
 
 PASSING, WARNING, CRITICAL = Status.PASSING, Status.WARNING, Status.CRITICAL
 
 
-def statuses(*results: Status, start: Verdict = UNKNOWN, rise: int = 2, fall: int = 2) -> list[Status | None]:
+def statuses(*results: Status, start: CheckVerdict = UNKNOWN, rise: int = 2, fall: int = 2) -> list[Status | None]:
     """Return the verdict after each result."""
     found = []
     for result in results:
@@ -29,18 +29,18 @@ def test_the_first_result_that_is_not_critical_says_enough() -> None:
 
 def test_it_takes_fall_bad_results_in_a_row_to_become_critical_and_rise_good_ones_to_come_back() -> None:
     row = (CRITICAL, PASSING, CRITICAL, CRITICAL, PASSING, CRITICAL, PASSING, PASSING)
-    assert statuses(*row, start=Verdict(PASSING)) == [PASSING] * 3 + [CRITICAL] * 4 + [PASSING]
-    assert statuses(*row, start=Verdict(PASSING), fall=1, rise=3) == [CRITICAL] * 8
+    assert statuses(*row, start=CheckVerdict(PASSING)) == [PASSING] * 3 + [CRITICAL] * 4 + [PASSING]
+    assert statuses(*row, start=CheckVerdict(PASSING), fall=1, rise=3) == [CRITICAL] * 8
 
 
 def test_a_verdict_goes_no_further_than_the_whole_row_agrees_upon() -> None:
-    assert statuses(CRITICAL, WARNING, start=Verdict(PASSING)) == [PASSING, WARNING]
-    assert statuses(WARNING, CRITICAL, CRITICAL, start=Verdict(PASSING)) == [PASSING, WARNING, WARNING]
-    assert statuses(PASSING, WARNING, start=Verdict(CRITICAL)) == [CRITICAL, WARNING]
+    assert statuses(CRITICAL, WARNING, start=CheckVerdict(PASSING)) == [PASSING, WARNING]
+    assert statuses(WARNING, CRITICAL, CRITICAL, start=CheckVerdict(PASSING)) == [PASSING, WARNING, WARNING]
+    assert statuses(PASSING, WARNING, start=CheckVerdict(CRITICAL)) == [CRITICAL, WARNING]
 
 
 def test_a_row_that_turns_is_another_row() -> None:
-    assert statuses(CRITICAL, PASSING, CRITICAL, PASSING, start=Verdict(WARNING)) == [WARNING] * 4
+    assert statuses(CRITICAL, PASSING, CRITICAL, PASSING, start=CheckVerdict(WARNING)) == [WARNING] * 4
 
 
 @pytest.mark.parametrize(

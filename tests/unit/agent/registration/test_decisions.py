@@ -8,10 +8,10 @@ import pytest
 from agent.registration.decisions import (
     NEVER,
     Look,
-    Member,
-    Outcome,
+    MemberState,
     Phase,
     Register,
+    RequestOutcome,
     Sight,
     TellStatus,
     Timings,
@@ -36,12 +36,14 @@ PASSING, CRITICAL = Status.PASSING, Status.CRITICAL
 REGISTER = Register(PASSING)
 
 
-def after(member: Member, step: Register | TellStatus, outcome: Outcome, now: float = 0.0, draw: float = 0.5) -> Member:
+def after(
+    member: MemberState, step: Register | TellStatus, outcome: RequestOutcome, now: float = 0.0, draw: float = 0.5
+) -> MemberState:
     return after_request(begun(member), step, outcome, now=now, draw=draw, timings=T)
 
 
-def registered() -> Member:
-    return after(started(0.0, T, checked=False), REGISTER, Outcome.DONE)
+def registered() -> MemberState:
+    return after(started(0.0, T, checked=False), REGISTER, RequestOutcome.DONE)
 
 
 def test_an_unchecked_service_registers_at_once_as_passing() -> None:
@@ -71,61 +73,61 @@ def test_a_registered_service_tells_a_change_of_status_at_once() -> None:
     assert next_step(member, 9.0) == Wait(NEVER)
     member = after_check(member, CRITICAL)
     assert next_step(member, 9.0) == TellStatus(CRITICAL)
-    member = after(member, TellStatus(CRITICAL), Outcome.DONE, now=9.0)
+    member = after(member, TellStatus(CRITICAL), RequestOutcome.DONE, now=9.0)
     assert next_step(member, 9.0) == Wait(NEVER)
 
 
 def test_a_status_that_changed_while_it_was_told_is_told_again() -> None:
     member = begun(after_check(registered(), CRITICAL))
     member = after_check(member, PASSING)
-    member = after_request(member, TellStatus(CRITICAL), Outcome.DONE, now=1.0, draw=0.5, timings=T)
+    member = after_request(member, TellStatus(CRITICAL), RequestOutcome.DONE, now=1.0, draw=0.5, timings=T)
     assert next_step(member, 1.0) == TellStatus(PASSING)
 
 
 def test_a_status_that_could_not_be_told_is_told_later() -> None:
-    member = after(after_check(registered(), CRITICAL), TellStatus(CRITICAL), Outcome.UNAVAILABLE, now=10.0)
+    member = after(after_check(registered(), CRITICAL), TellStatus(CRITICAL), RequestOutcome.UNAVAILABLE, now=10.0)
     assert next_step(member, 10.0) == Wait(10.5)
     assert next_step(member, 10.5) == TellStatus(CRITICAL)
 
 
 def test_an_instance_that_the_registry_does_not_know_registers_again() -> None:
-    told = after(after_check(registered(), CRITICAL), TellStatus(CRITICAL), Outcome.UNKNOWN, now=10.0)
+    told = after(after_check(registered(), CRITICAL), TellStatus(CRITICAL), RequestOutcome.UNKNOWN, now=10.0)
     assert next_step(told, 10.0) == Register(CRITICAL)
-    beaten = after_beat(registered(), Outcome.UNKNOWN, 10.0, 0.5, T)
+    beaten = after_beat(registered(), RequestOutcome.UNKNOWN, 10.0, 0.5, T)
     assert next_step(beaten, 10.0) == Register(PASSING)
 
 
 def test_heartbeats_change_nothing_else() -> None:
-    for outcome in (Outcome.DONE, Outcome.UNAVAILABLE, Outcome.REFUSED):
+    for outcome in (RequestOutcome.DONE, RequestOutcome.UNAVAILABLE, RequestOutcome.REFUSED):
         assert after_beat(registered(), outcome, 10.0, 0.5, T) == registered()
     waiting = started(0.0, T, checked=True)
-    assert after_beat(waiting, Outcome.UNKNOWN, 10.0, 0.5, T) == waiting
+    assert after_beat(waiting, RequestOutcome.UNKNOWN, 10.0, 0.5, T) == waiting
 
 
 def test_unavailable_is_tried_for_ever_with_growing_waits() -> None:
     member = started(0.0, T, checked=False)
     waits = []
     for _ in range(40):
-        member = after(member, REGISTER, Outcome.UNAVAILABLE, now=100.0, draw=1.0)
+        member = after(member, REGISTER, RequestOutcome.UNAVAILABLE, now=100.0, draw=1.0)
         waits.append(member.due_at - 100.0)
     assert waits[:7] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0]
     assert set(waits[7:]) == {60.0}
-    assert after(member, REGISTER, Outcome.DONE).failures == 0
+    assert after(member, REGISTER, RequestOutcome.DONE).failures == 0
 
 
 def test_what_came_late_is_said_again_soon_and_fences_nobody_off() -> None:
-    unregistered = after(started(0.0, T, checked=False), REGISTER, Outcome.LATE, now=5.0)
+    unregistered = after(started(0.0, T, checked=False), REGISTER, RequestOutcome.LATE, now=5.0)
     assert unregistered.phase is Phase.DUE
     assert next_step(unregistered, 5.0) == Wait(5.5)
     assert next_step(unregistered, 5.5) == REGISTER
-    told = after(after_check(registered(), CRITICAL), TellStatus(CRITICAL), Outcome.LATE, now=10.0)
+    told = after(after_check(registered(), CRITICAL), TellStatus(CRITICAL), RequestOutcome.LATE, now=10.0)
     assert told.phase is Phase.REGISTERED
     assert next_step(told, 10.0) == Wait(10.5)
     assert next_step(told, 10.5) == TellStatus(CRITICAL)
 
 
-@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.UNKNOWN])
-def test_a_refused_registration_is_tried_again_slowly(outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [RequestOutcome.REFUSED, RequestOutcome.UNKNOWN])
+def test_a_refused_registration_is_tried_again_slowly(outcome: RequestOutcome) -> None:
     member = after(started(0.0, T, checked=False), REGISTER, outcome, now=0.0, draw=0.0)
     assert next_step(member, 29.0) == Wait(30.0)
     assert next_step(member, 30.0) == Register(PASSING)
@@ -133,18 +135,18 @@ def test_a_refused_registration_is_tried_again_slowly(outcome: Outcome) -> None:
 
 def test_who_is_fenced_asks_again_when_the_newer_owners_lease_may_be_over() -> None:
     for member in (
-        after(registered(), REGISTER, Outcome.FENCED, draw=0.0),
-        after_beat(registered(), Outcome.FENCED, 0.0, 0.0, T),
+        after(registered(), REGISTER, RequestOutcome.FENCED, draw=0.0),
+        after_beat(registered(), RequestOutcome.FENCED, 0.0, 0.0, T),
     ):
         assert member.phase is Phase.FENCED
         assert after_reassert(member, 1.0, 0.5, T) == member
         assert after_move(member, 1.0) == member
         assert next_step(after_check(member, CRITICAL), 37.0) == Wait(37.5)
         assert next_step(after_check(member, CRITICAL), 37.5) == Register(CRITICAL)
-        again = after(member, REGISTER, Outcome.FENCED, now=37.5, draw=0.999)
+        again = after(member, REGISTER, RequestOutcome.FENCED, now=37.5, draw=0.999)
         assert again.phase is Phase.FENCED
         assert 110 < again.due_at <= 37.5 + 75
-        assert after(member, REGISTER, Outcome.DONE, now=37.5).phase is Phase.REGISTERED
+        assert after(member, REGISTER, RequestOutcome.DONE, now=37.5).phase is Phase.REGISTERED
 
 
 def test_who_moved_registers_anew_at_once() -> None:
@@ -152,7 +154,7 @@ def test_who_moved_registers_anew_at_once() -> None:
     waiting = started(0.0, T, checked=True)
     assert after_move(waiting, 9.0) == waiting
     busy = after_move(begun(registered()), 9.0)
-    assert next_step(after_request(busy, REGISTER, Outcome.DONE, now=9.5, draw=0.5, timings=T), 9.5) == REGISTER
+    assert next_step(after_request(busy, REGISTER, RequestOutcome.DONE, now=9.5, draw=0.5, timings=T), 9.5) == REGISTER
 
 
 def test_a_registry_that_lost_its_memory_is_told_everything_again_within_half_a_second() -> None:
@@ -163,8 +165,8 @@ def test_a_registry_that_lost_its_memory_is_told_everything_again_within_half_a_
     assert after_reassert(waiting, 1.0, 0.5, T) == waiting
 
 
-@pytest.mark.parametrize("outcome", [Outcome.DONE, Outcome.UNAVAILABLE])
-def test_a_request_that_was_under_way_then_does_not_count(outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [RequestOutcome.DONE, RequestOutcome.UNAVAILABLE])
+def test_a_request_that_was_under_way_then_does_not_count(outcome: RequestOutcome) -> None:
     member = after_reassert(begun(registered()), 100.0, 0.5, T)
     member = after_request(member, TellStatus(PASSING), outcome, now=101.0, draw=0.5, timings=T)
     assert member.phase is Phase.DUE
@@ -188,13 +190,13 @@ def test_decisions_are_values() -> None:
     assert msgspec.structs.replace(registered(), failures=1) != registered()
 
 
-def look(member: Member, sight: Sight, now: float, draw: float = 0.999) -> Member:
+def look(member: MemberState, sight: Sight, now: float, draw: float = 0.999) -> MemberState:
     """Look, as there is something to look at."""
     assert next_step(member, now) == Look()
     return after_look(member, sight, now=now, draw=draw, timings=T)
 
 
-def contradicted(member: Member, sight: Sight, now: float) -> tuple[Member, float]:
+def contradicted(member: MemberState, sight: Sight, now: float) -> tuple[MemberState, float]:
     """Return a member that the registry shows otherwise from `now` on, as it is told again, and when that is."""
     member = look(after_news(member, now), sight, now)
     step = next_step(member, now)
@@ -244,12 +246,12 @@ def test_a_view_that_cannot_tell_is_looked_at_again_and_nothing_is_told_meanwhil
 def test_nobody_looks_while_a_request_is_under_way_and_somebody_does_after_it() -> None:
     member = after_news(begun(after_check(registered(), CRITICAL)), 9.0)
     assert next_step(member, 9.0) == Wait(NEVER)
-    member = after_request(member, TellStatus(CRITICAL), Outcome.DONE, now=9.5, draw=0.5, timings=T)
+    member = after_request(member, TellStatus(CRITICAL), RequestOutcome.DONE, now=9.5, draw=0.5, timings=T)
     assert next_step(member, 9.5) == Look()
 
 
-@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.FENCED])
-def test_one_that_is_not_registered_has_nothing_to_look_for(outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [RequestOutcome.REFUSED, RequestOutcome.FENCED])
+def test_one_that_is_not_registered_has_nothing_to_look_for(outcome: RequestOutcome) -> None:
     member = after_news(after(registered(), REGISTER, outcome), 1.0)
     step = next_step(member, 1.0)
     assert isinstance(step, Wait)
@@ -265,7 +267,7 @@ def test_somebody_who_contradicts_again_and_again_is_answered_more_and_more_rare
         step = next_step(member, at)
         assert not isinstance(step, Look | Wait)
         now = at
-        member = after(member, step, Outcome.DONE, now=now)
+        member = after(member, step, RequestOutcome.DONE, now=now)
     assert waits[1:] == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0])
     _, at = contradicted(member, sight, now + 61.0)
     assert at <= now + 61.5, "after a minute of peace it is a new matter"

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agent.registration.decisions import Outcome
-from agent.registries.client import Reply
+from agent.registration.decisions import RequestOutcome
+from agent.registries.client import RegistryReply
 from agent.view.acknowledge import TRIES, Acknowledger, is_waited_for
 from registry_core.domain.events import Deregistered, Expired, Position, Registered, StatusChanged
 from registry_core.domain.records import Instance, Status
 from registry_core.watch.cursor import Cursor, parse_cursor
-from registry_core.watch.reader import Change, Happened, Heard, Replaced, Synced
+from registry_core.watch.reader import Happened, Heard, Replaced, Synced, WatchChange
 from tests.programs import eventually
 from tests.samples import instance, lived
 
@@ -40,7 +40,7 @@ def snapshot(*instances: Instance) -> Replaced:
     ],
     ids=["a status", "a registration", "a snapshot"],
 )
-def test_who_drains_waits_to_hear_that_it_was_taken(change: Change) -> None:
+def test_who_drains_waits_to_hear_that_it_was_taken(change: WatchChange) -> None:
     assert is_waited_for(change)
 
 
@@ -56,21 +56,21 @@ def test_who_drains_waits_to_hear_that_it_was_taken(change: Change) -> None:
         Synced(CURSOR, "", "ready", 0.0),
     ],
 )
-def test_nobody_waits_for_other_changes(change: Change) -> None:
+def test_nobody_waits_for_other_changes(change: WatchChange) -> None:
     assert not is_waited_for(change)
 
 
 class Registry:
     """Takes acknowledgements, or answers as it is told."""
 
-    def __init__(self, *answers: Outcome) -> None:
+    def __init__(self, *answers: RequestOutcome) -> None:
         self.answers = list(answers)
         self.heard: list[Cursor] = []
         self.cursor = CURSOR
 
-    async def send(self, cursor: Cursor) -> Reply:
+    async def send(self, cursor: Cursor) -> RegistryReply:
         self.heard.append(cursor)
-        return Reply(self.answers.pop(0) if self.answers else Outcome.DONE)
+        return RegistryReply(self.answers.pop(0) if self.answers else RequestOutcome.DONE)
 
 
 class NoJitter:
@@ -112,14 +112,14 @@ async def test_a_drain_that_comes_while_an_earlier_one_is_acknowledged_is_acknow
 
 
 async def test_another_replica_behind_the_same_address_does_not_know_the_watch_and_the_next_try_may_meet_it() -> None:
-    registry = Registry(Outcome.UNKNOWN, Outcome.UNAVAILABLE, Outcome.UNKNOWN)
+    registry = Registry(RequestOutcome.UNKNOWN, RequestOutcome.UNAVAILABLE, RequestOutcome.UNKNOWN)
     async with acknowledging(registry) as acknowledger:
         acknowledger.see(snapshot(LEAVES))
         await eventually(lambda: len(registry.heard) == 4, "it is acknowledged in the end")
 
 
 async def test_a_registry_that_takes_no_acknowledgement_is_not_asked_for_ever() -> None:
-    registry = Registry(*[Outcome.UNKNOWN] * (3 * TRIES))
+    registry = Registry(*[RequestOutcome.UNKNOWN] * (3 * TRIES))
     async with acknowledging(registry) as acknowledger:
         acknowledger.see(snapshot(LEAVES))
         await eventually(lambda: len(registry.heard) == TRIES, "it was tried")

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from agent.view.cache import MAX_EXPECTED_EVENTS, Holdings
+from agent.view.cache import MAX_EXPECTED_EVENTS, ViewCache
 from agent.view.footprint import SERVICE_BYTES, instance_bytes
-from agent.view.lru import MEGABYTE, Room, ViewLimits
+from agent.view.lru import MEGABYTE, ServiceLru, ViewLimits
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Deregistered, Event, Position, Registered, StatusChanged
 from registry_core.domain.records import Instance, InstanceKey, Protocol, Status
@@ -38,116 +38,116 @@ def digest(*instances: Instance) -> str:
     return catalog.digest
 
 
-def holding(*instances: Instance, services: int = 2, size: int = 50 * MEGABYTE, own: str = "") -> Holdings:
-    holdings = Holdings(ViewLimits(services, size), frozenset([own] if own else ()))
-    snapshot(holdings, *instances)
-    return holdings
+def holding(*instances: Instance, services: int = 2, size: int = 50 * MEGABYTE, own: str = "") -> ViewCache:
+    cache = ViewCache(ViewLimits(services, size), frozenset([own] if own else ()))
+    snapshot(cache, *instances)
+    return cache
 
 
-def snapshot(holdings: Holdings, *instances: Instance) -> set[str]:
-    staging = holdings.staging()
+def snapshot(cache: ViewCache, *instances: Instance) -> set[str]:
+    staging = cache.staging()
     staging.add(map(lived, instances))
-    changed = holdings.replace(*staging.taken())
-    assert holdings.adds_up(digest(*instances))
+    changed = cache.replace(*staging.taken())
+    assert cache.adds_up(digest(*instances))
     return changed
 
 
-def held(holdings: Holdings) -> list[str]:
-    return holdings.catalog.names()
+def held(cache: ViewCache) -> list[str]:
+    return cache.catalog.names()
 
 
-def read(holdings: Holdings, record: Instance, revision: int = 1) -> set[str] | None:
-    return holdings.take(record.key.label, [lived(record)], cursor(revision), digest(record))
+def read(cache: ViewCache, record: Instance, revision: int = 1) -> set[str] | None:
+    return cache.take(record.key.label, [lived(record)], cursor(revision), digest(record))
 
 
 # -- who has a place
 
 
 def test_a_fleet_that_fits_is_held_whole() -> None:
-    holdings = holding(A, B)
-    assert held(holdings) == ["aaa", "bbb"]
-    assert holdings.absent == {}
+    cache = holding(A, B)
+    assert held(cache) == ["aaa", "bbb"]
+    assert cache.absent == {}
 
 
 def test_of_a_larger_fleet_all_names_are_known() -> None:
-    holdings = holding(A, B, C, D)
-    assert held(holdings) == ["aaa", "bbb"]
-    assert holdings.names() == ["aaa", "bbb", "ccc", "ddd"]
+    cache = holding(A, B, C, D)
+    assert held(cache) == ["aaa", "bbb"]
+    assert cache.names() == ["aaa", "bbb", "ccc", "ddd"]
 
 
 def test_an_own_service_has_a_place_whenever_it_comes() -> None:
-    holdings = holding(A, B, C, D, own="ddd")
-    assert held(holdings) == ["aaa", "ddd"]
+    cache = holding(A, B, C, D, own="ddd")
+    assert held(cache) == ["aaa", "ddd"]
     for name in ("bbb", "ccc"):
-        holdings.expect(name, cursor(1))
-    read(holdings, B)
-    read(holdings, C)
-    assert held(holdings) == ["ccc", "ddd"]
+        cache.expect(name, cursor(1))
+    read(cache, B)
+    read(cache, C)
+    assert held(cache) == ["ccc", "ddd"]
 
 
 def test_what_was_asked_for_longest_ago_gives_way_and_what_nobody_asked_for_before_it() -> None:
-    holdings = holding(A, B, C, services=3)
-    holdings.asked("ccc")
-    holdings.asked("aaa")
-    snapshot(holdings, A, B, C, D)
-    assert "bbb" in held(holdings), "there was no room for who came, and nobody asks for it"
+    cache = holding(A, B, C, services=3)
+    cache.asked("ccc")
+    cache.asked("aaa")
+    snapshot(cache, A, B, C, D)
+    assert "bbb" in held(cache), "there was no room for who came, and nobody asks for it"
     for expected in (["aaa", "ccc", "ddd"], ["aaa", "bbb", "ddd"]):
-        missing = holdings.absent.keys() & {"bbb", "ddd"}
+        missing = cache.absent.keys() & {"bbb", "ddd"}
         label = missing.pop()
-        holdings.expect(label, cursor(1))
-        assert read(holdings, {"bbb": B, "ddd": D}[label]) is not None
-        assert held(holdings) == expected
-    assert holdings.evictions == 2
+        cache.expect(label, cursor(1))
+        assert read(cache, {"bbb": B, "ddd": D}[label]) is not None
+        assert held(cache) == expected
+    assert cache.evictions == 2
 
 
 def test_an_event_is_no_question() -> None:
-    holdings = holding(A, B)
-    holdings.asked("aaa")
-    holdings.asked("bbb")
-    holdings.apply(StatusChanged(at(2), A.key, Status.WARNING))
-    holdings.apply(Registered(at(3), C, 1.0))
-    holdings.expect("ccc", cursor(3))
-    read(holdings, C, 3)
-    assert held(holdings) == ["bbb", "ccc"]
+    cache = holding(A, B)
+    cache.asked("aaa")
+    cache.asked("bbb")
+    cache.apply(StatusChanged(at(2), A.key, Status.WARNING))
+    cache.apply(Registered(at(3), C, 1.0))
+    cache.expect("ccc", cursor(3))
+    read(cache, C, 3)
+    assert held(cache) == ["bbb", "ccc"]
 
 
 def test_a_new_snapshot_keeps_what_is_asked_for() -> None:
-    holdings = holding(A, B, C, D)
-    holdings.expect("ddd", cursor(1))
-    assert read(holdings, D) == {"ddd", "bbb"}
-    snapshot(holdings, A, B, C, D)
-    assert held(holdings) == ["aaa", "ddd"]
+    cache = holding(A, B, C, D)
+    cache.expect("ddd", cursor(1))
+    assert read(cache, D) == {"ddd", "bbb"}
+    snapshot(cache, A, B, C, D)
+    assert held(cache) == ["aaa", "ddd"]
 
 
 def test_a_service_that_grows_has_others_give_way_but_stays_when_it_was_asked_for() -> None:
     size = 3 * (SERVICE_BYTES + instance_bytes(A))
-    holdings = holding(A, B, services=10, size=size)
-    holdings.asked("bbb")
+    cache = holding(A, B, services=10, size=size)
+    cache.asked("bbb")
     gone = set()
     for port in range(1, 9):
-        gone |= holdings.apply(Registered(at(port), instance("bbb", "10.0.0.2", port), 1.0))
+        gone |= cache.apply(Registered(at(port), instance("bbb", "10.0.0.2", port), 1.0))
     assert gone == {"aaa", "bbb"}
-    assert held(holdings) == ["bbb"]
-    assert len(holdings.catalog) == 9
-    assert holdings.room.bytes > size, "what was asked for last is answered, whatever its size"
+    assert held(cache) == ["bbb"]
+    assert len(cache.catalog) == 9
+    assert cache.lru.bytes > size, "what was asked for last is answered, whatever its size"
 
 
 def test_a_service_that_nobody_asks_for_is_not_held_when_it_is_too_large() -> None:
-    holdings = holding(*(instance("bbb", "10.0.0.2", port) for port in range(1, 9)), size=3 * instance_bytes(A))
-    assert held(holdings) == []
+    cache = holding(*(instance("bbb", "10.0.0.2", port) for port in range(1, 9)), size=3 * instance_bytes(A))
+    assert held(cache) == []
 
 
 def test_a_fleet_that_has_become_smaller_is_wanted_back() -> None:
-    holdings = holding(A, B, C, D)
-    assert holdings.wanted_back(10) == []
+    cache = holding(A, B, C, D)
+    assert cache.wanted_back(10) == []
     for revision, record in ((2, A), (3, B)):
-        holdings.apply(Deregistered(at(revision), record.key), digest="1", count=0)
-    assert holdings.wanted_back(10) == ["ccc", "ddd"]
-    assert holdings.wanted_back(1) == ["ccc"]
+        cache.apply(Deregistered(at(revision), record.key), digest="1", count=0)
+    assert cache.wanted_back(10) == ["ccc", "ddd"]
+    assert cache.wanted_back(1) == ["ccc"]
 
 
 def test_the_room_counts_what_it_gives_out() -> None:
-    room = Room(ViewLimits(2, 100))
+    room = ServiceLru(ViewLimits(2, 100))
     for label in ("a", "b", "c"):
         room.put(label, 10)
         room.asked(label)
@@ -159,7 +159,7 @@ def test_the_room_counts_what_it_gives_out() -> None:
 
 
 def test_others_can_become_own_and_own_ones_like_anybody() -> None:
-    room = Room(ViewLimits(2, 100), frozenset({"a"}))
+    room = ServiceLru(ViewLimits(2, 100), frozenset({"a"}))
     for label in ("a", "b", "c"):
         room.put(label, 10)
     room.use_own(frozenset({"b", "d"}))
@@ -175,76 +175,76 @@ def test_others_can_become_own_and_own_ones_like_anybody() -> None:
 
 
 def test_names_come_and_go_with_the_services_that_are_not_held() -> None:
-    holdings = holding(A, B, C)
+    cache = holding(A, B, C)
     two = instance("ccc", "10.0.0.3", 9000, protocol=Protocol.UDP)
-    assert holdings.apply(Registered(at(2), two, 1.0), digest="1", count=2) == {"ccc"}
-    assert holdings.absent["ccc"].transports == {Protocol.TCP, Protocol.UDP}
-    assert holdings.apply(Deregistered(at(3), C.key), digest="2", count=1) == set()
-    assert holdings.apply(Registered(at(4), D, 1.0), digest="3", count=1) == {"ddd"}
-    assert holdings.names() == ["aaa", "bbb", "ccc", "ddd"]
-    assert holdings.apply(Deregistered(at(5), two.key), digest="4", count=0) == {"ccc"}
-    assert holdings.names() == ["aaa", "bbb", "ddd"]
+    assert cache.apply(Registered(at(2), two, 1.0), digest="1", count=2) == {"ccc"}
+    assert cache.absent["ccc"].transports == {Protocol.TCP, Protocol.UDP}
+    assert cache.apply(Deregistered(at(3), C.key), digest="2", count=1) == set()
+    assert cache.apply(Registered(at(4), D, 1.0), digest="3", count=1) == {"ddd"}
+    assert cache.names() == ["aaa", "bbb", "ccc", "ddd"]
+    assert cache.apply(Deregistered(at(5), two.key), digest="4", count=0) == {"ccc"}
+    assert cache.names() == ["aaa", "bbb", "ddd"]
 
 
 def test_a_lost_change_of_what_is_held_shows_in_the_digest_and_one_of_the_rest_does_not_hide_it() -> None:
-    holdings = holding(A, B, C)
+    cache = holding(A, B, C)
     c_critical = instance("ccc", "10.0.0.3", status=Status.CRITICAL)
     changed = StatusChanged(at(2), C.key, Status.CRITICAL)
-    holdings.apply(changed, digest=digest(A, B, c_critical), count=1)
-    assert holdings.adds_up(digest(A, B, c_critical))
+    cache.apply(changed, digest=digest(A, B, c_critical), count=1)
+    assert cache.adds_up(digest(A, B, c_critical))
     other_b = instance("bbb", "10.0.0.2", weight=9)
-    assert not holdings.adds_up(digest(A, other_b, c_critical))
-    holdings.apply(StatusChanged(at(3), C.key, Status.PASSING), digest=digest(A, other_b, C), count=1)
-    assert not holdings.adds_up(digest(A, other_b, C))
+    assert not cache.adds_up(digest(A, other_b, c_critical))
+    cache.apply(StatusChanged(at(3), C.key, Status.PASSING), digest=digest(A, other_b, C), count=1)
+    assert not cache.adds_up(digest(A, other_b, C))
 
 
 def test_a_registry_that_says_nothing_of_its_digest_is_believed_about_the_rest() -> None:
-    holdings = holding(A, B, C)
-    holdings.apply(Deregistered(at(2), C.key))
-    assert holdings.names() == ["aaa", "bbb", "ccc"], "whether it has other instances cannot be told"
-    assert holdings.adds_up(digest(A, B))
-    holdings.expect("ccc", cursor(2))
-    assert holdings.take("ccc", [], cursor(2), digest()) == {"ccc"}
-    assert holdings.names() == ["aaa", "bbb"]
-    assert holdings.adds_up(digest(A, B))
+    cache = holding(A, B, C)
+    cache.apply(Deregistered(at(2), C.key))
+    assert cache.names() == ["aaa", "bbb", "ccc"], "whether it has other instances cannot be told"
+    assert cache.adds_up(digest(A, B))
+    cache.expect("ccc", cursor(2))
+    assert cache.take("ccc", [], cursor(2), digest()) == {"ccc"}
+    assert cache.names() == ["aaa", "bbb"]
+    assert cache.adds_up(digest(A, B))
 
 
 def test_another_history_changes_what_is_held_and_what_is_known_of_the_rest() -> None:
-    holdings = holding(A, B, C)
+    cache = holding(A, B, C)
     other_b = instance("bbb", "10.0.0.2", weight=9)
     c_udp = instance("ccc", "10.0.0.4", protocol=Protocol.UDP)
     d = instance("ddd", "10.0.0.5")
-    holdings.expect("ccc", cursor(1))
-    assert holdings.move(map(lived, (other_b, c_udp, d))) == {"bbb", "ccc", "ddd"}
-    assert held(holdings) == ["aaa", "bbb"], "a part of a service is not held"
-    assert holdings.names() == ["aaa", "bbb", "ccc", "ddd"]
-    assert holdings.absent["ccc"].transports == {Protocol.TCP, Protocol.UDP}
-    assert holdings.catalog.get(B.key) == other_b
-    assert holdings.adds_up(digest(A, other_b, C, c_udp, d)), "what is not held is believed"
-    assert holdings.move(map(lived, (c_udp,))) == set()
-    assert read(holdings, C) is None, "what is being read is of the history before"
+    cache.expect("ccc", cursor(1))
+    assert cache.move(map(lived, (other_b, c_udp, d))) == {"bbb", "ccc", "ddd"}
+    assert held(cache) == ["aaa", "bbb"], "a part of a service is not held"
+    assert cache.names() == ["aaa", "bbb", "ccc", "ddd"]
+    assert cache.absent["ccc"].transports == {Protocol.TCP, Protocol.UDP}
+    assert cache.catalog.get(B.key) == other_b
+    assert cache.adds_up(digest(A, other_b, C, c_udp, d)), "what is not held is believed"
+    assert cache.move(map(lived, (c_udp,))) == set()
+    assert read(cache, C) is None, "what is being read is of the history before"
 
 
 def test_another_history_of_what_is_held_is_checked_exactly() -> None:
-    holdings = holding(A, B)
+    cache = holding(A, B)
     other_b = instance("bbb", "10.0.0.2", weight=9)
-    assert holdings.move([lived(other_b)]) == {"bbb"}
-    assert not holdings.adds_up(digest(A, B))
-    assert holdings.adds_up(digest(A, other_b))
+    assert cache.move([lived(other_b)]) == {"bbb"}
+    assert not cache.adds_up(digest(A, B))
+    assert cache.adds_up(digest(A, other_b))
 
 
 def test_who_was_taken_out_in_another_history_is_gone_whether_held_or_not() -> None:
     second_a, second_c = (instance(name, "10.0.0.9", port=8035) for name in ("aaa", "ccc"))
-    holdings = holding(A, second_a, B, C, second_c)
-    size = holdings.room.size_of("aaa")
-    assert holdings.move([], [(second_a.key, 1), (B.key, 0), (second_c.key, 1)]) == {"aaa", "bbb"}
-    assert held(holdings) == ["aaa"]
-    assert holdings.names() == ["aaa", "ccc"], "one of ccc is left"
-    assert (holdings.room.size_of("aaa") or 0) == (size or 0) - instance_bytes(second_a)
-    assert holdings.adds_up(digest(A, C))
-    assert holdings.move([], [(C.key, 0), (D.key, 0)]) == {"ccc"}, "of ddd nothing was known"
-    assert holdings.names() == ["aaa"]
-    assert holdings.adds_up(digest(A))
+    cache = holding(A, second_a, B, C, second_c)
+    size = cache.lru.size_of("aaa")
+    assert cache.move([], [(second_a.key, 1), (B.key, 0), (second_c.key, 1)]) == {"aaa", "bbb"}
+    assert held(cache) == ["aaa"]
+    assert cache.names() == ["aaa", "ccc"], "one of ccc is left"
+    assert (cache.lru.size_of("aaa") or 0) == (size or 0) - instance_bytes(second_a)
+    assert cache.adds_up(digest(A, C))
+    assert cache.move([], [(C.key, 0), (D.key, 0)]) == {"ccc"}, "of ddd nothing was known"
+    assert cache.names() == ["aaa"]
+    assert cache.adds_up(digest(A))
 
 
 # -- what is read apart
@@ -261,36 +261,36 @@ def test_who_was_taken_out_in_another_history_is_gone_whether_held_or_not() -> N
     ],
 )
 def test_what_cannot_be_trusted_is_not_taken(instances: list[Instance], at_cursor: Cursor, said: str) -> None:
-    holdings = holding(A, B, C)
-    holdings.expect("ccc", cursor(5))
-    assert holdings.take("ccc", [*map(lived, instances)], at_cursor, said) is None
-    assert held(holdings) == ["aaa", "bbb"]
-    assert holdings.adds_up(digest(A, B, C))
+    cache = holding(A, B, C)
+    cache.expect("ccc", cursor(5))
+    assert cache.take("ccc", [*map(lived, instances)], at_cursor, said) is None
+    assert held(cache) == ["aaa", "bbb"]
+    assert cache.adds_up(digest(A, B, C))
 
 
 def test_what_was_read_before_a_snapshot_is_not_taken_after_it() -> None:
-    holdings = holding(A, B, C)
-    holdings.expect("ccc", cursor(1))
-    snapshot(holdings, A, B, C)
-    assert read(holdings, C) is None
+    cache = holding(A, B, C)
+    cache.expect("ccc", cursor(1))
+    snapshot(cache, A, B, C)
+    assert read(cache, C) is None
 
 
 def test_what_changes_too_fast_is_read_again() -> None:
-    holdings = holding(A, B, C)
-    holdings.expect("ccc", cursor(1))
+    cache = holding(A, B, C)
+    cache.expect("ccc", cursor(1))
     for revision in range(2, MAX_EXPECTED_EVENTS + 3):
-        holdings.apply(StatusChanged(at(revision), C.key, Status.WARNING), digest="1", count=1)
-    assert read(holdings, C) is None
+        cache.apply(StatusChanged(at(revision), C.key, Status.WARNING), digest="1", count=1)
+    assert read(cache, C) is None
 
 
 def test_events_up_to_where_a_service_was_read_are_not_applied_again() -> None:
-    holdings = holding(A, B, C)
-    holdings.expect("ccc", cursor(1))
-    assert read(holdings, C, revision=3) is not None
-    held_c = holdings.catalog.get(C.key)
-    assert holdings.apply(StatusChanged(at(3), C.key, Status.CRITICAL), digest="1", count=1) == set()
-    assert holdings.catalog.get(C.key) == held_c
-    assert holdings.apply(StatusChanged(at(4), C.key, Status.CRITICAL), digest="2", count=1) == {"ccc"}
+    cache = holding(A, B, C)
+    cache.expect("ccc", cursor(1))
+    assert read(cache, C, revision=3) is not None
+    held_c = cache.catalog.get(C.key)
+    assert cache.apply(StatusChanged(at(3), C.key, Status.CRITICAL), digest="1", count=1) == set()
+    assert cache.catalog.get(C.key) == held_c
+    assert cache.apply(StatusChanged(at(4), C.key, Status.CRITICAL), digest="2", count=1) == {"ccc"}
 
 
 # -- for long
@@ -348,7 +348,7 @@ def test_a_day_of_churn_keeps_within_the_bounds() -> None:
     """24 h at an event every 10 s, in a fleet ten times as large as the room."""
     hours = list(day(random.Random(20), every_s=10))
     limit = MEGABYTE
-    holdings = Holdings(ViewLimits(100, limit), frozenset(["service-000"]))
+    cache = ViewCache(ViewLimits(100, limit), frozenset(["service-000"]))
     events, records = msgspec.json.Decoder(Registered | Deregistered), msgspec.json.Decoder(Lived)
     allocated: list[tuple[int, int]] = []  # really, and as measured
     revision = 0
@@ -358,21 +358,21 @@ def test_a_day_of_churn_keeps_within_the_bounds() -> None:
         for hour in hours:
             for line, told, count, label, instances, said in hour.steps:
                 revision += 1
-                holdings.apply(events.decode(line), digest=told, count=count)
-                if label in holdings.absent:
-                    holdings.expect(label, cursor(revision))
-                    assert holdings.take(label, [*map(records.decode, instances)], cursor(revision), said) is not None
+                cache.apply(events.decode(line), digest=told, count=count)
+                if label in cache.absent:
+                    cache.expect(label, cursor(revision))
+                    assert cache.take(label, [*map(records.decode, instances)], cursor(revision), said) is not None
                 else:
-                    holdings.asked(label)
-            holdings.reached(cursor(revision))
-            assert holdings.adds_up(hour.digest)
+                    cache.asked(label)
+            cache.reached(cursor(revision))
+            assert cache.adds_up(hour.digest)
             gc.collect()
-            allocated.append((tracemalloc.get_traced_memory()[0], holdings.room.bytes))
+            allocated.append((tracemalloc.get_traced_memory()[0], cache.lru.bytes))
     finally:
         tracemalloc.stop()
-    assert holdings.evictions > 1000
-    assert len(holdings.labels()) > 900
-    assert len(set(holdings.catalog.labels())) <= 100
+    assert cache.evictions > 1000
+    assert len(cache.labels()) > 900
+    assert len(set(cache.catalog.labels())) <= 100
     for really, measured in allocated:
         assert measured <= limit
         assert really <= limit
@@ -380,8 +380,8 @@ def test_a_day_of_churn_keeps_within_the_bounds() -> None:
 
 
 def test_nothing_is_left_of_what_has_gone() -> None:
-    holdings = holding(A, B, C)
-    snapshot(holdings)
-    assert (len(holdings.room), holdings.room.bytes, holdings.labels()) == (0, 0, set())
-    holdings.merge([lived(A)], Rest())
-    assert held(holdings) == ["aaa"]
+    cache = holding(A, B, C)
+    snapshot(cache)
+    assert (len(cache.lru), cache.lru.bytes, cache.labels()) == (0, 0, set())
+    cache.merge([lived(A)], Rest())
+    assert held(cache) == ["aaa"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from agent.http.lookups import Lookups
-from agent.view.view import Advice, View
+from agent.view.view import Advice, AgentView
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Position
 from registry_core.domain.selection import WhenNonePass
@@ -29,13 +29,13 @@ def digest() -> str:
     return catalog.digest
 
 
-def freshness(view: View) -> str:
+def freshness(view: AgentView) -> str:
     return view.freshness.value
 
 
 def test_ten_minutes_with_everything_central_away_cost_no_lookup_at_a_thousand_a_second() -> None:
     clock = FakeClock()
-    view = View(clock)
+    view = AgentView(clock)
     dns = responder(view, clock=clock)
     http = Lookups(view, zone="", when_none_pass=WhenNonePass.ALL, random=random.Random(1))
     queries = [question(f"{i.service_name}.{ZONE}", edns=1232) for i in FLEET]

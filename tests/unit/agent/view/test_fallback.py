@@ -9,7 +9,7 @@ import pytest
 
 from agent.http.lookups import Lookups
 from agent.view.fallback import Fallback, of_environment, of_file
-from agent.view.view import View
+from agent.view.view import AgentView
 from registry_core.domain.records import Protocol
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError, Warming
@@ -129,13 +129,13 @@ def test_host_names_get_their_addresses_and_keep_them() -> None:
 
 def test_it_is_asked_only_while_the_view_cannot_tell() -> None:
     clock = FakeClock()
-    view = View(clock, fallback=Fallback([instance("geo", "10.9.9.9")]))
+    view = AgentView(clock, fallback=Fallback([instance("geo", "10.9.9.9")]))
     lookups = Lookups(view, zone="", when_none_pass=WhenNonePass.ALL, random=random.Random(1))
     assert lookups.one("geo").host == "10.9.9.9"
     with pytest.raises(Warming):
         lookups.one("billing")
     view.apply(everything(instance("billing")))
-    assert view.elsewhere.find("geo") is None
+    assert view.static_services.find("geo") is None
     view.lost()
     clock.pass_time(61)
     assert lookups.one("geo").host == "10.9.9.9"
@@ -143,7 +143,7 @@ def test_it_is_asked_only_while_the_view_cannot_tell() -> None:
 
 
 def test_who_found_an_address_is_told_to_the_listeners() -> None:
-    view = View(FakeClock(), fallback=Fallback(list(of_environment({"BILLING_URL": "http://billing:8034"}))))
+    view = AgentView(FakeClock(), fallback=Fallback(list(of_environment({"BILLING_URL": "http://billing:8034"}))))
     told: list[frozenset[str]] = []
     view.subscribe(told.append)
     view.located({"billing": ("10.0.0.9",)})

@@ -13,7 +13,7 @@ import pytest
 from agent.view.footprint import NAME_BYTES
 from agent.view.lru import ViewLimits
 from agent.view.staging import Staging
-from agent.view.view import View
+from agent.view.view import AgentView
 from registry_core.domain import catalog
 from registry_core.domain.catalog import Lived
 from registry_core.domain.names import label_of
@@ -53,11 +53,11 @@ def settle() -> None:
     gc.collect()
 
 
-def fill(view: View, parts: list[bytes]) -> None:
+def fill(view: AgentView, parts: list[bytes]) -> None:
     staging = view.staging()
     for part in parts:
         staging.add(_LIVED.decode(part))
-    view._holdings.replace(*staging.taken())
+    view._cache.replace(*staging.taken())
     for label in tuple(view.catalog.labels()):
         view.find(label)
 
@@ -76,7 +76,7 @@ def fill(view: View, parts: list[bytes]) -> None:
 def test_the_measured_size_is_what_is_allocated(fleet: tuple[int, int, int, dict[str, Any]]) -> None:
     services, each, more_addresses, more = fleet
     parts = sent(services, each, more_addresses, **more)
-    view = View(FakeClock(), room=ROOMY)
+    view = AgentView(FakeClock(), room=ROOMY)
     settle()
     tracemalloc.start()
     try:
@@ -108,7 +108,7 @@ def test_a_name_costs_what_is_said() -> None:
 def test_a_huge_snapshot_is_not_in_memory_at_once() -> None:
     limit = 3 * 1024 * 1024
     parts = sent(8000, 2)
-    view = View(FakeClock(), room=ViewLimits(400, limit))
+    view = AgentView(FakeClock(), room=ViewLimits(400, limit))
     settle()
     tracemalloc.start()
     try:
@@ -127,7 +127,7 @@ def test_a_huge_snapshot_is_not_in_memory_at_once() -> None:
 
 def test_what_is_staged_again_is_not_in_memory_twice() -> None:
     parts = sent(500, 2, metadata={"k": "v" * 500})
-    view = View(FakeClock(), room=ROOMY)
+    view = AgentView(FakeClock(), room=ROOMY)
     fill(view, parts)
     held = {id(record) for record in view.catalog}
     staging: Staging = view.staging()

@@ -8,17 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.view import snapshot_file
-from agent.view.snapshot_file import BadSnapshot, Saved
+from agent.view.snapshot_file import BadViewSnapshot, ViewSnapshot
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.records import Instance
 from registry_core.watch.cursor import parse_cursor
 from tests.samples import instance, instances, lived
 
 
-def saved(*held: Instance) -> Saved:
+def saved(*held: Instance) -> ViewSnapshot:
     catalog = Catalog()
     catalog.merge(lived(i) for i in held)
-    return Saved(tuple(lived(i) for i in held), parse_cursor("0.abc.7"), catalog.digest, 1_764_000_000.5)
+    return ViewSnapshot(tuple(lived(i) for i in held), parse_cursor("0.abc.7"), catalog.digest, 1_764_000_000.5)
 
 
 def encoded(*held: Instance) -> bytes:
@@ -41,7 +41,7 @@ def test_many_instances_are_written_in_parts() -> None:
 
 @given(st.integers(0, len(GOOD) - 1))
 def test_a_file_that_was_cut_short_is_no_snapshot(length: int) -> None:
-    with pytest.raises(BadSnapshot):
+    with pytest.raises(BadViewSnapshot):
         snapshot_file.decode(GOOD[:length])
 
 
@@ -49,13 +49,13 @@ def test_a_file_that_was_cut_short_is_no_snapshot(length: int) -> None:
 def test_a_file_of_which_a_byte_was_changed_is_no_snapshot(at: int, change: int) -> None:
     bent = bytearray(GOOD)
     bent[at] ^= change
-    with pytest.raises(BadSnapshot, match="changed after it was written"):
+    with pytest.raises(BadViewSnapshot, match="changed after it was written"):
         snapshot_file.decode(bytes(bent))
 
 
 @given(st.binary(max_size=200))
 def test_bytes_of_any_kind_are_refused_and_nothing_else_happens(data: bytes) -> None:
-    with pytest.raises(BadSnapshot):
+    with pytest.raises(BadViewSnapshot):
         snapshot_file.decode(data)
 
 
@@ -72,7 +72,7 @@ def test_bytes_of_any_kind_are_refused_and_nothing_else_happens(data: bytes) -> 
 def test_what_is_wrong_is_said(change: dict[str, object], said: str) -> None:
     first, _, body = GOOD.partition(b"\n")
     header = {**msgspec.json.decode(first), **change}
-    with pytest.raises(BadSnapshot, match=said):
+    with pytest.raises(BadViewSnapshot, match=said):
         snapshot_file.decode(msgspec.json.encode(header) + b"\n" + body)
 
 
@@ -81,5 +81,5 @@ def test_a_record_of_another_kind_is_refused() -> None:
     first = msgspec.json.decode(GOOD.partition(b"\n")[0])
     checksum = snapshot_file.checksum_of([body])
     header = {**first, "count": 1, "bytes": len(body), "checksum": checksum}
-    with pytest.raises(BadSnapshot, match="what it holds cannot be read"):
+    with pytest.raises(BadViewSnapshot, match="what it holds cannot be read"):
         snapshot_file.decode(msgspec.json.encode(header) + b"\n" + body)

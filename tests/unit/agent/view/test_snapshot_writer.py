@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agent.view.snapshot_file import Saved
+from agent.view.snapshot_file import ViewSnapshot
 from agent.view.snapshot_writer import SnapshotKeeper
 from agent.view.state_dir import StateDir
-from agent.view.view import View
+from agent.view.view import AgentView
 from tests.programs import eventually
 from tests.samples import FakeClock, instance
 from tests.unit.agent.view.test_view import everything
@@ -25,7 +25,7 @@ class Disk(StateDir):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.writes: list[Saved] = []
+        self.writes: list[ViewSnapshot] = []
         self.error: OSError | None = None
         self.stuck = threading.Event()
         self.stuck.set()
@@ -34,7 +34,7 @@ class Disk(StateDir):
     def is_held(self) -> bool:
         return True
 
-    def write_snapshot(self, saved: Saved) -> None:
+    def write_snapshot(self, saved: ViewSnapshot) -> None:
         self.stuck.wait(20)
         if self.error is not None:
             raise self.error
@@ -58,7 +58,7 @@ async def keeping(keeper: SnapshotKeeper) -> AsyncIterator[None]:
 
 
 async def test_what_changes_is_written_together_and_what_does_not_is_not(disk: Disk) -> None:
-    view = View(FakeClock())
+    view = AgentView(FakeClock())
     keeper = SnapshotKeeper(disk, view, FakeClock(), save_every_s=0.05)
     async with keeping(keeper):
         for revision in range(1, 20):
@@ -73,14 +73,14 @@ async def test_what_changes_is_written_together_and_what_does_not_is_not(disk: D
 
 
 async def test_nothing_is_written_before_anything_was_heard(disk: Disk) -> None:
-    view = View(FakeClock())
+    view = AgentView(FakeClock())
     keeper = SnapshotKeeper(disk, view, FakeClock())
     assert await keeper.save()
     assert disk.writes == []
 
 
 async def test_a_full_disk_is_said_once_and_tried_again(disk: Disk) -> None:
-    view = View(FakeClock())
+    view = AgentView(FakeClock())
     keeper = SnapshotKeeper(disk, view, FakeClock())
     view.apply(everything(instance()))
     disk.error = OSError(28, "No space left on device")
@@ -96,7 +96,7 @@ async def test_a_full_disk_is_said_once_and_tried_again(disk: Disk) -> None:
 
 
 async def test_a_disk_that_hangs_is_not_waited_for(disk: Disk) -> None:
-    view = View(FakeClock())
+    view = AgentView(FakeClock())
     keeper = SnapshotKeeper(disk, view, FakeClock())
     view.apply(everything(instance()))
     disk.stuck.clear()

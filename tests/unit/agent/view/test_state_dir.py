@@ -12,12 +12,12 @@ from structlog.testing import capture_logs
 from agent.files import replace_file
 from agent.registration.identity import Identity
 from agent.view import snapshot_file
-from agent.view.snapshot_file import Saved
+from agent.view.snapshot_file import ViewSnapshot
 from agent.view.state_dir import IDENTITY, SET_ASIDE, SNAPSHOT, StateDir
 from registry_core.watch.cursor import Cursor
 from tests.samples import instance, lived
 
-SAVED = Saved((lived(instance()),), Cursor(), "0" * 16, 5.0)
+SAVED = ViewSnapshot((lived(instance()),), Cursor(), "0" * 16, 5.0)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from agent.view.fallback import Fallback
 from agent.view.lru import ViewLimits
-from agent.view.view import RESYNC_EVERY_S, SETTLE_S, SILENT_AFTER_S, Advice, View
+from agent.view.view import RESYNC_EVERY_S, SETTLE_S, SILENT_AFTER_S, Advice, AgentView
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Deregistered, Position, Registered, StatusChanged
 from registry_core.domain.freshness import Freshness
@@ -49,7 +49,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.view = View(self.clock)
+        self.view = AgentView(self.clock)
         self.told: list[set[str]] = []
         self.view.subscribe(lambda labels: self.told.append(set(labels)))
 
@@ -290,7 +290,7 @@ def test_what_was_kept_over_a_restart_is_shown_and_confirmed_by_nobody(watched: 
     watched.view.apply(everything(OSINT, GEO, revision=7))
     watched.clock.pass_time(12)
     watched.view.lost()
-    saved = watched.view.saved(watched.clock.wall())
+    saved = watched.view.snapshot(watched.clock.wall())
     assert saved.confirmed_at == watched.clock.wall() - 12
     later = Watched()
     later.view.restore(saved, saved.confirmed_at + 3600)
@@ -307,7 +307,7 @@ def test_what_was_kept_over_a_restart_is_shown_and_confirmed_by_nobody(watched: 
 @pytest.mark.parametrize("wall_passed_s", [-3600.0, 0.0, 5.0])
 def test_a_clock_that_was_set_back_makes_nothing_kept_fresh(watched: Watched, wall_passed_s: float) -> None:
     watched.view.apply(everything(OSINT))
-    saved = watched.view.saved(watched.clock.wall())
+    saved = watched.view.snapshot(watched.clock.wall())
     later = Watched()
     later.view.restore(saved, watched.clock.wall() + wall_passed_s)
     assert later.view.freshness is Freshness.EXPIRED
@@ -315,7 +315,7 @@ def test_a_clock_that_was_set_back_makes_nothing_kept_fresh(watched: Watched, wa
 
 def test_what_was_kept_and_is_not_what_it_says_is_read_anew(watched: Watched) -> None:
     watched.view.apply(everything(OSINT, GEO, revision=7))
-    saved = msgspec.structs.replace(watched.view.saved(0.0), digest="0" * 16)
+    saved = msgspec.structs.replace(watched.view.snapshot(0.0), digest="0" * 16)
     later = Watched()
     later.view.restore(saved, 0.0)
     assert later.view.cursor == Cursor()
@@ -373,8 +373,8 @@ def test_an_old_view_is_refreshed_when_it_is_asked_and_a_fresh_one_is_not(watche
     assert refreshed == [30.0, 40.0, 50.0, 60.0]
 
 
-def small(watched: Watched, services: int = 1) -> View:
-    view = View(watched.clock, room=ViewLimits(services))
+def small(watched: Watched, services: int = 1) -> AgentView:
+    view = AgentView(watched.clock, room=ViewLimits(services))
     view.subscribe(lambda labels: watched.told.append(set(labels)))
     staging = view.staging()
     staging.add([lived(OSINT), lived(GEO)])
@@ -393,7 +393,7 @@ def test_a_name_that_is_not_held_is_known_to_exist_and_others_are_known_not_to(w
 
 def test_what_is_not_held_is_answered_from_elsewhere_and_what_does_not_exist_is_not(watched: Watched) -> None:
     entries = [instance("geo", "10.9.9.9"), instance("nobody", "10.9.9.8")]
-    view = View(watched.clock, room=ViewLimits(1), fallback=Fallback(entries))
+    view = AgentView(watched.clock, room=ViewLimits(1), fallback=Fallback(entries))
     staging = view.staging()
     staging.add([lived(OSINT), lived(GEO)])
     instances, rest = staging.taken()
@@ -406,15 +406,15 @@ def test_what_is_not_held_is_answered_from_elsewhere_and_what_does_not_exist_is_
 
 def test_a_part_of_the_fleet_is_kept_without_a_place_to_go_on_from(watched: Watched) -> None:
     view = small(watched)
-    saved = view.saved(0.0)
+    saved = view.snapshot(0.0)
     assert [one.instance for one in saved.instances] == [OSINT]
     assert saved.cursor == Cursor(), "events would not bring the rest"
 
 
 def test_what_was_kept_by_a_larger_view_is_taken_as_far_as_there_is_room(watched: Watched) -> None:
     watched.view.apply(everything(OSINT, GEO, revision=7))
-    view = View(watched.clock, room=ViewLimits(1))
-    view.restore(watched.view.saved(0.0), 0.0)
+    view = AgentView(watched.clock, room=ViewLimits(1))
+    view.restore(watched.view.snapshot(0.0), 0.0)
     assert view.catalog.names() == ["osint_service"]
     assert view.names() == ["geo", "osint_service"]
     assert view.cursor == Cursor()

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from cli.client import Answer
+from cli.client import HttpResponse
 from cli.commands import drain, explain
 
 
-def answer(body: Any, status: int = 200) -> Answer:
-    return Answer(status, http.client.HTTPMessage(), json.dumps(body).encode())
+def answer(body: Any, status: int = 200) -> HttpResponse:
+    return HttpResponse(status, http.client.HTTPMessage(), json.dumps(body).encode())
 
 
 def held(**more: Any) -> Any:
@@ -23,7 +23,9 @@ def held(**more: Any) -> Any:
     return {"services": [{**one, **counts, **more}]}
 
 
-def run_drain(monkeypatch: pytest.MonkeyPatch, *answers: Answer, undo: bool = False, timeout: float = 30.0) -> int:
+def run_drain(
+    monkeypatch: pytest.MonkeyPatch, *answers: HttpResponse, undo: bool = False, timeout: float = 30.0
+) -> int:
     left = list(answers)
     monkeypatch.setattr(drain, "ask", lambda *_: left.pop(0))
     monkeypatch.setattr(drain, "EVERY_S", 0.0)

@@ -7,7 +7,7 @@ import http.client
 
 import pytest
 
-from cli.client import Answer
+from cli.client import HttpResponse
 from cli.commands import guard
 
 
@@ -28,7 +28,7 @@ def test_an_odd_answer_is_one_line_on_stderr(
     body: bytes,
     said: str,
 ) -> None:
-    monkeypatch.setattr(guard, "ask", lambda *_: Answer(status, http.client.HTTPMessage(), body))
+    monkeypatch.setattr(guard, "ask", lambda *_: HttpResponse(status, http.client.HTTPMessage(), body))
     arguments = argparse.Namespace(action="status", shard=None, json=False, registry="http://far")
     assert guard.run(arguments, {}) == 1
     assert capsys.readouterr() == ("", said + "\n")

@@ -13,7 +13,7 @@ import pytest
 
 from cli.commands import restoring
 from cli.commands.restoring import GaveUp, Tally, restore
-from registry_core.domain.restoration import Outcome
+from registry_core.domain.restoration import RestoreOutcome
 from tests.programs import free_port
 from tests.samples import instance
 from tests.unit.cli.commands.test_snapshot_file import record
@@ -83,7 +83,7 @@ def brought_back(url: str, pauses_s: tuple[float, ...] = (0.0, 0.0), *, dry_run:
 def test_every_record_is_sent_once_and_a_few_at_a_time() -> None:
     with answering(GOOD) as registry:
         tally = brought_back(registry.url)
-    assert tally.outcomes[Outcome.RESTORED] == tally.done == 20
+    assert tally.outcomes[RestoreOutcome.RESTORED] == tally.done == 20
     assert sorted(sent["port"] for sent in registry.asked) == [8000 + number for number in range(20)]
     assert registry.most_at_once <= restoring.WORKERS
     assert {(sent["path"], sent["token"]) for sent in registry.asked} == {("/restore", "t")}
@@ -146,6 +146,6 @@ def test_conflicts_and_refusals_are_told_in_the_order_of_the_file() -> None:
     conflict: Said = (409, {}, {"message": "somebody\nelse's"})
     with answering(conflict, conflict, conflict, (400, {}, {"message": "no such port here"}), GOOD) as registry:
         tally = brought_back(registry.url)
-    assert (tally.outcomes[Outcome.RESTORED], len(tally.conflicts), len(tally.refusals)) == (16, 3, 1)
+    assert (tally.outcomes[RestoreOutcome.RESTORED], len(tally.conflicts), len(tally.refusals)) == (16, 3, 1)
     assert tally.conflicts == sorted(tally.conflicts)
     assert all(line.endswith(": somebody else's") for line in tally.conflicts)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cli.client import Answer
+from cli.client import HttpResponse
 from cli.commands import snapshot
 from registry_core.api.schemas import CatalogView, instance_view
 from registry_core.domain.catalog import Catalog
@@ -31,7 +31,7 @@ def answered(held: list[Instance] = HELD, **more: Any) -> bytes:
 
 
 def saved(monkeypatch: pytest.MonkeyPatch, path: Path, body: bytes, status: int = 200) -> int:
-    monkeypatch.setattr(snapshot, "ask", lambda *_, **__: Answer(status, http.client.HTTPMessage(), body))
+    monkeypatch.setattr(snapshot, "ask", lambda *_, **__: HttpResponse(status, http.client.HTTPMessage(), body))
     asked = argparse.Namespace(action="save", file=path, registry="http://far", allow_empty=False, dry_run=False)
     return snapshot.run(asked, {})
 

@@ -14,22 +14,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.commands import snapshot_file
-from cli.commands.snapshot_file import BadSnapshot, Header, Record, read, write
+from cli.commands.snapshot_file import BadSnapshotFile, SnapshotFileHeader, SnapshotFileRecord, read, write
 from registry_core.domain.records import Instance
 from tests.samples import instance, instances
 
-HEADER = Header(
+HEADER = SnapshotFileHeader(
     count=0, saved_at="2026-01-01T00:00:00+00:00", source="http://r:8888", store_age_s=0.0, cursor="0.a.1", digest="d"
 )
 
 
-def record(of: Instance | None = None) -> Record:
+def record(of: Instance | None = None) -> SnapshotFileRecord:
     """Return the line of an instance."""
     fields = msgspec.structs.asdict(of if of is not None else instance())
-    return Record(**fields, last_heartbeat=1.5, ttl_remaining=60)
+    return SnapshotFileRecord(**fields, last_heartbeat=1.5, ttl_remaining=60)
 
 
-def written(path: Path, *records: Record) -> Path:
+def written(path: Path, *records: SnapshotFileRecord) -> Path:
     write(path, HEADER, records)
     return path
 
@@ -39,14 +39,14 @@ def bent(path: Path, bend: Callable[[list[Any]], None]) -> str:
     lines = [json.loads(line) for line in path.read_bytes().splitlines()]
     bend(lines)
     body = [json.dumps(line).encode() for line in lines[1:]]
-    header = msgspec.convert({**lines[0], "checksum": ""}, Header)
+    header = msgspec.convert({**lines[0], "checksum": ""}, SnapshotFileHeader)
     header = msgspec.structs.replace(header, checksum=snapshot_file._checksum(header, body))
     path.write_bytes(b"".join(line + b"\n" for line in (msgspec.json.encode(header), *body)))
     return refusal(path)
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(BadSnapshot) as error:
+    with pytest.raises(BadSnapshotFile) as error:
         read(path)
     assert "\n" not in str(error.value)
     assert str(error.value).startswith(f"{path}: ")

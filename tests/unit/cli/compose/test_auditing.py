@@ -8,7 +8,7 @@ import pytest
 
 from cli.compose.auditing import Audit, audit
 from cli.compose.errors import ComposeError
-from cli.compose.findings import KINDS, Finding, Severity
+from cli.compose.findings import KINDS, AuditFinding, AuditSeverity
 from cli.compose.reader import project_of
 from cli.compose.report import dot_of, json_of, text_of
 from tests.fleets import ROOT
@@ -44,7 +44,7 @@ def audited(text: str, **variables: str) -> Audit:
     return audit(project_of([("compose.yml", text.encode())], variables))
 
 
-def of_front(front: str, **variables: str) -> list[Finding]:
+def of_front(front: str, **variables: str) -> list[AuditFinding]:
     return [f for f in audited(FLEET.format(front=front), **variables).findings if f.service == "front"]
 
 
@@ -207,13 +207,13 @@ def test_other_mistakes_are_found(services: str, found: list[tuple[str, str]]) -
 def test_two_profiles_that_never_run_together_make_a_shared_port_a_warning() -> None:
     text = "services: {aaa: {profiles: [p], ports: ['1:2']}, bbb: {profiles: [q], ports: ['1:3']}}"
     (finding,) = [f for f in audited(text).findings if f.code == "shared-host-port"]
-    assert finding.severity is Severity.WARNING
+    assert finding.severity is AuditSeverity.WARNING
 
 
 @pytest.mark.parametrize("check", ["", "healthcheck: {disable: true}", "healthcheck: {test: [NONE]}"])
 def test_a_service_without_a_health_check_is_named(check: str) -> None:
     (finding,) = audited(f"services: {{aaa: {{{check}}}}}").findings
-    assert (finding.code, finding.severity) == ("no-healthcheck", Severity.WARNING)
+    assert (finding.code, finding.severity) == ("no-healthcheck", AuditSeverity.WARNING)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,9 @@ def test_names_do_not_break_out_of_the_graph() -> None:
 
 def test_every_kind_of_finding_is_documented_with_its_severity() -> None:
     rows = [line.split("|") for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
-    documented = {row[1].strip(" `"): row[2].strip() for row in rows if row[2].strip() in {s.value for s in Severity}}
+    documented = {
+        row[1].strip(" `"): row[2].strip() for row in rows if row[2].strip() in {s.value for s in AuditSeverity}
+    }
     assert documented == {code: kind.severity.value for code, kind in KINDS.items()}
 
 

@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 from agent.settings.settings import read_agent_settings
+from cli.compose.existing import agents_with, existing_agents
 from cli.compose.injecting import MADE, NotTheSame, ejected, injected, override_text
 from cli.compose.interpolation import fill
 from cli.compose.outline import NotEditable
 from cli.compose.planning import planned
 from cli.compose.reader import project_of
-from cli.compose.sidecars import CONFIG_PATH, Options, Recipe, Sidecar, agent_toml
-from cli.compose.standing import standing_of, standing_with
+from cli.compose.sidecars import CONFIG_PATH, Options, Recipe, SidecarSpec, agent_toml
 from cli.dev.planning import plan_of_bytes
 
 TEXT = """\
@@ -40,7 +40,7 @@ OPTIONS = {
 RECIPES = pytest.mark.parametrize("recipe", Recipe)
 
 
-def sidecars(text: str, options: Options) -> list[Sidecar]:
+def sidecars(text: str, options: Options) -> list[SidecarSpec]:
     return list(planned(project_of([("c.yml", text.encode())]), options).sidecars)
 
 
@@ -120,12 +120,12 @@ def test_override_and_file_together_are_what_is_put_in_place(recipe: Recipe) -> 
         assert service.network_mode == other.network_mode
         assert service.network_names == other.network_names
         assert ("dns" in service.places) == ("dns" in other.places)
-    assert standing_of(override).ports == standing_of(injected(TEXT, found, options)).ports
-    assert standing_of(override) == standing_with(found, recipe)
+    assert existing_agents(override).ports == existing_agents(injected(TEXT, found, options)).ports
+    assert existing_agents(override) == agents_with(found, recipe)
 
 
 def test_ports_that_the_service_listens_on_are_not_taken_in_its_namespace() -> None:
-    found = Sidecar("web", "web-agent", "web", 8880, listens_on=(8880, 8881, 53), dns=False)
+    found = SidecarSpec("web", "web-agent", "web", 8880, listens_on=(8880, 8881, 53), dns=False)
     environment = environment_of(
         yaml.safe_load(injected("services:\n  web: {image: x}\n", [found], Options()))["services"]["web-agent"]
     )
@@ -175,7 +175,7 @@ def test_a_file_in_flow_style_is_edited_too_and_comes_back() -> None:
 
 def test_what_is_shared_by_an_alias_is_changed_only_when_all_who_share_it_are() -> None:
     text = "services:\n  web: &web\n    expose: [80]\n  other: *web\n"
-    both = [Sidecar("web", "web-agent", "web", 80), Sidecar("other", "other-agent", "other", 80)]
+    both = [SidecarSpec("web", "web-agent", "web", 80), SidecarSpec("other", "other-agent", "other", 80)]
     after = injected(text, both, Options())
     assert yaml.safe_load(after)["services"]["other"]["dns"] == ["127.0.0.1"]
     assert ejected(after) == text
@@ -191,7 +191,7 @@ def test_what_is_shared_by_an_alias_is_changed_only_when_all_who_share_it_are() 
     ],
 )
 def test_of_what_stands_twice_the_last_one_is_edited(text: str) -> None:
-    after = injected(text, [Sidecar("web", "web-agent", "web", 81)], Options())
+    after = injected(text, [SidecarSpec("web", "web-agent", "web", 81)], Options())
     found = yaml.safe_load(after)["services"]
     assert found.keys() == {"web", "web-agent"}
     assert found["web"] == {"dns": ["127.0.0.1"], "expose": [81]}
@@ -252,10 +252,10 @@ def test_marks_within_a_text_of_the_file_are_not_taken_for_marks() -> None:
 )
 def test_what_cannot_be_edited_is_said(text: str, reason: str) -> None:
     with pytest.raises(NotEditable, match=reason):
-        injected(text, [Sidecar("web", "web-agent", "web", 80)], Options())
+        injected(text, [SidecarSpec("web", "web-agent", "web", 80)], Options())
 
 
 def test_the_configuration_of_the_hosts_agent_is_toml_whatever_stands_in_it() -> None:
-    odd = Sidecar("web", "web-agent", "10.0.0.7", 80, health_endpoint="/a\"b'c\\d$e")
+    odd = SidecarSpec("web", "web-agent", "10.0.0.7", 80, health_endpoint="/a\"b'c\\d$e")
     [table] = tomllib.loads(agent_toml([odd]).replace("$$", "$"))["service"]
     assert table["health_endpoint"] == odd.health_endpoint

@@ -7,7 +7,7 @@ import pytest
 from cli.compose.errors import ComposeError
 from cli.compose.planning import Planning, is_database, planned
 from cli.compose.reader import project_of
-from cli.compose.sidecars import Options, Recipe, Sidecar
+from cli.compose.sidecars import Options, Recipe, SidecarSpec
 
 NETNS = Options()
 BESIDE = Options(recipe=Recipe.BESIDE)
@@ -22,7 +22,7 @@ def one(body: str, options: Options = NETNS, name: str = "web_shop") -> Planning
     return plan(f"  {name}: {{{body}}}\n", options)
 
 
-def the_only(found: Planning) -> Sidecar:
+def the_only(found: Planning) -> SidecarSpec:
     [sidecar] = found.sidecars
     return sidecar
 

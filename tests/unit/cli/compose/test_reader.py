@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.compose.errors import ComposeError, Place
-from cli.compose.model import Project, Service
+from cli.compose.model import ComposeService, Project
 from cli.compose.reader import MAX_FILE_BYTES, project_of, read_project
 
 
@@ -16,11 +16,11 @@ def project(text: str, **variables: str) -> Project:
     return project_of([("compose.yml", text.encode())], variables)
 
 
-def web(body: str, **variables: str) -> Service:
+def web(body: str, **variables: str) -> ComposeService:
     return project(f"services:\n  web:\n    {body}\n", **variables).checked().services["web"]
 
 
-def environment(service: Service) -> dict[str, str | None]:
+def environment(service: ComposeService) -> dict[str, str | None]:
     return {entry.name: entry.value for entry in service.environment}
 
 

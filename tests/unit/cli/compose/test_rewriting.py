@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from cli.compose.existing import agents_with
 from cli.compose.planning import planned
 from cli.compose.reader import project_of
 from cli.compose.rewriting import Rewriting, rewritten
 from cli.compose.sidecars import Options, Recipe
-from cli.compose.standing import standing_with
 
 FLEET = """\
 services:
@@ -34,7 +34,7 @@ networks: {{back: }}
 def rewrite(text: str, recipe: Recipe = Recipe.NETNS, zone: str = "vertice.internal") -> Rewriting:
     project = project_of([("c.yml", text.encode())])
     options = Options(recipe=recipe, host_address="10.0.0.7")
-    return rewritten(text, project, standing_with(planned(project, options).sidecars, recipe), zone)
+    return rewritten(text, project, agents_with(planned(project, options).sidecars, recipe), zone)
 
 
 def of_value(value: str, variable: str = "CALLED_URL") -> tuple[str, Rewriting]:
@@ -95,17 +95,17 @@ def test_what_is_not_safe_stays_and_it_is_said_why(value: str, reason: str, offe
     left, found = of_value(value)
     assert left == value
     assert found.changes == ()
-    [kept] = found.kept
-    assert reason in kept.reason
-    assert kept.offered == offered
-    assert (kept.place.line, kept.service, kept.variable) == (5, "shop", "CALLED_URL")
+    [unchanged] = found.unchanged
+    assert reason in unchanged.reason
+    assert unchanged.offered == offered
+    assert (unchanged.place.line, unchanged.service, unchanged.variable) == (5, "shop", "CALLED_URL")
 
 
 def test_a_consumer_whose_lookups_go_by_no_agent_keeps_its_addresses() -> None:
     text = FLEET.format(variable="CALLED_URL", value="http://cart_keeper:8010")
-    assert "does not ask an agent" in rewrite(text, Recipe.BESIDE).kept[0].reason
+    assert "does not ask an agent" in rewrite(text, Recipe.BESIDE).unchanged[0].reason
     own = text.replace("    environment:", "    dns: 10.0.0.1\n    environment:", 1)
-    assert "does not ask an agent" in rewrite(own).kept[0].reason
+    assert "does not ask an agent" in rewrite(own).unchanged[0].reason
 
 
 def test_with_the_hosts_agent_the_port_is_the_one_of_the_host() -> None:
@@ -130,7 +130,7 @@ def test_a_host_whose_port_cannot_change_stays(port: str, reason: str) -> None:
     text = FLEET.format(variable="CART_HOST", value=f"cart_keeper\n      {port}")
     found = rewrite(text)
     assert found.text == text
-    assert reason in found.kept[0].reason
+    assert reason in found.unchanged[0].reason
 
 
 def test_half_of_a_pair_that_others_share_keeps_the_other_half_as_well() -> None:
@@ -142,7 +142,7 @@ def test_half_of_a_pair_that_others_share_keeps_the_other_half_as_well() -> None
     )
     found = rewrite(text)
     assert found.text == text
-    assert any("CART_PORT would have to change as well" in k.reason for k in found.kept)
+    assert any("CART_PORT would have to change as well" in k.reason for k in found.unchanged)
 
 
 def test_what_several_share_changes_when_it_is_safe_for_all_of_them() -> None:
@@ -168,9 +168,9 @@ def test_env_files_and_commands_are_not_touched() -> None:
         [("c.yml", text.encode())], read={"shop.env": b"CART_URL=http://cart:8010\n", ".env": b""}.__getitem__
     )
     options = Options()
-    found = rewritten(text, project, standing_with(planned(project, options).sidecars, options.recipe), options.zone)
+    found = rewritten(text, project, agents_with(planned(project, options).sidecars, options.recipe), options.zone)
     assert found.text == text
-    assert {k.reason for k in found.kept} == {
+    assert {k.reason for k in found.unchanged} == {
         "CART_URL stands in shop.env, which is not touched",
         "it stands in `command`, and `environment` alone is changed",
     }
@@ -181,23 +181,23 @@ def test_another_zone_is_written_and_known_again() -> None:
     first = rewrite(text, zone="fleet.example")
     assert "http://cart-keeper.fleet.example:8010" in first.text
     again = rewrite(first.text, zone="fleet.example")
-    assert (again.text, again.changes, again.kept) == (first.text, (), ())
+    assert (again.text, again.changes, again.unchanged) == (first.text, (), ())
 
 
 def test_a_target_without_an_agent_keeps_its_address() -> None:
     text = FLEET.format(variable="CALLED_URL", value="http://cart_keeper:8010")
     project = project_of([("c.yml", text.encode())])
     sidecars = planned(project, Options(), ["shop"]).sidecars
-    found = rewritten(text, project, standing_with(sidecars, Recipe.NETNS), "vertice.internal")
+    found = rewritten(text, project, agents_with(sidecars, Recipe.NETNS), "vertice.internal")
     assert found.text == text
-    assert found.kept[0].reason == "cart_keeper has no agent that would register it"
+    assert found.unchanged[0].reason == "cart_keeper has no agent that would register it"
 
 
 def test_a_name_that_is_too_long_for_dns_with_its_zone_is_not_written() -> None:
     text = FLEET.format(variable="CALLED_URL", value="http://cart_keeper:8010")
     found = rewrite(text, zone=".".join(["z" * 60] * 4))
     assert found.text == text
-    assert "more than 253 characters" in found.kept[0].reason
+    assert "more than 253 characters" in found.unchanged[0].reason
 
 
 def test_two_values_of_one_name_in_one_line_are_left_alone() -> None:
@@ -207,4 +207,4 @@ def test_two_values_of_one_name_in_one_line_are_left_alone() -> None:
     )
     found = rewrite(text)
     assert found.text == text
-    assert {k.reason for k in found.kept} == {"it does not stand in a place of its own"}
+    assert {k.reason for k in found.unchanged} == {"it does not stand in a place of its own"}

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cli.compose.auditing import audit
-from cli.compose.progress import Held, Progress, progress_of, status_json, status_text
+from cli.compose.progress import FleetProgress, RegisteredInstance, progress_of, status_json, status_text
 from cli.compose.reader import project_of
 from cli.compose.waves import By, Wave, categories, plan_json, plan_text, waves_of
 
@@ -100,12 +100,12 @@ def test_every_service_is_in_exactly_one_wave_and_the_plans_say_the_same(by: By)
     assert list(plan_text(found))[-1] == f"6 services in {len(found)} waves."
 
 
-def progress(*held: tuple[str, bool]) -> Progress:
+def progress(*held: tuple[str, bool]) -> FleetProgress:
     found = audit(project_of([("compose.yml", FLEET.encode())]))
-    return progress_of(found, waves_of(found, By.DEPENDENCY, 1), [Held(*one) for one in held])
+    return progress_of(found, waves_of(found, By.DEPENDENCY, 1), [RegisteredInstance(*one) for one in held])
 
 
-def stays(found: Progress) -> dict[tuple[str, str], tuple[str, ...]]:
+def stays(found: FleetProgress) -> dict[tuple[str, str], tuple[str, ...]]:
     return {
         (s.name, a.address.address.variable): a.waits_for for w in found.waves for s in w.services for a in s.addresses
     }
@@ -135,7 +135,9 @@ def test_an_address_may_go_when_its_target_passes_and_its_consumer_is_registered
 def test_a_registration_in_the_other_spelling_counts_and_strangers_are_named() -> None:
     text = "services: {ip_intel: {expose: ['80']}}"
     found = audit(project_of([("compose.yml", text.encode())]))
-    done = progress_of(found, waves_of(found, By.DEPENDENCY), [Held("ip-intel", True), Held("other", True)])
+    done = progress_of(
+        found, waves_of(found, By.DEPENDENCY), [RegisteredInstance("ip-intel", True), RegisteredInstance("other", True)]
+    )
     assert done.counts()["passing"] == 1
     assert done.strangers == ("other",)
     said = list(status_text(done))

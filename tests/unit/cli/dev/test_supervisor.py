@@ -10,8 +10,8 @@ import pytest
 
 from cli.dev import guide, supervisor
 from cli.dev.guide import Ports
-from cli.dev.plan import Finding, Plan, PlannedInstance, PlannedService, Weight, instances
-from cli.dev.supervisor import PortTaken, Progress, agent_toml, check_ports, claim_net
+from cli.dev.plan import Plan, PlanFinding, PlannedInstance, PlannedService, Weight, instances
+from cli.dev.supervisor import PortTaken, ProgressLine, agent_toml, check_ports, claim_net
 from tests.programs import free_port
 
 FLEET = instances(
@@ -20,8 +20,8 @@ FLEET = instances(
 
 
 def test_the_findings_are_listed_by_their_weight_and_the_doubts_cut_short() -> None:
-    doubts = tuple(Finding(Weight.DOUBTFUL, f"svc{n}", "odd", n) for n in range(7))
-    plan = Plan(9, (), (Finding(Weight.UNUSABLE, "abc", "no port"), *doubts))
+    doubts = tuple(PlanFinding(Weight.DOUBTFUL, f"svc{n}", "odd", n) for n in range(7))
+    plan = Plan(9, (), (PlanFinding(Weight.UNUSABLE, "abc", "no port"), *doubts))
     assert list(guide.findings_text(plan, "vertice dev --check")) == [
         "1 of what the file says cannot be used:",
         "  - abc: no port",
@@ -135,7 +135,7 @@ def test_the_progress_on_a_terminal_is_one_line_over_and_over(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    progress = Progress(print, 2)
+    progress = ProgressLine(print, 2)
     for found in (0, 1, 1, 2):
         progress.show(found)
     progress.end()
@@ -144,7 +144,7 @@ def test_the_progress_on_a_terminal_is_one_line_over_and_over(
 
 def test_the_progress_in_a_file_is_a_few_lines() -> None:
     said: list[str] = []
-    progress = Progress(said.append, 100)
+    progress = ProgressLine(said.append, 100)
     for found in range(101):
         progress.show(found)
     progress.end()

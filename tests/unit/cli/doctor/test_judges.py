@@ -10,6 +10,7 @@ import pytest
 from cli.doctor import catalogue, finding, proxies, stub
 from cli.doctor.catalogue import CHAPTERS, findings
 from cli.doctor.facts import (
+    AdvertisedService,
     Agent,
     Facts,
     Libc,
@@ -17,21 +18,20 @@ from cli.doctor.facts import (
     Lookup,
     Machine,
     RegistrySeen,
-    Service,
-    StateDir,
+    StateDirFacts,
     Subject,
     ZoneAnswer,
 )
-from cli.doctor.finding import WORST_FIRST, Finding, Kind, Severity
+from cli.doctor.finding import WORST_FIRST, DoctorFinding, DoctorRule, DoctorSeverity
 from registry_core.settings import Listen
 
 OURS, UNKNOWN, SILENT, ELSEWHERES = ZoneAnswer.OURS, ZoneAnswer.UNKNOWN, ZoneAnswer.SILENT, ZoneAnswer.ELSEWHERES
 URL = "http://10.0.0.2:8888"
-BILLING = Service(name="billing", host="10.0.0.7", port=8034, addresses=("10.0.0.7",), listening=True)
+BILLING = AdvertisedService(name="billing", host="10.0.0.7", port=8034, addresses=("10.0.0.7",), listening=True)
 SEEN = RegistrySeen(
     url=URL, state="ready", version="1.0", ahead_s=0.1, error_s=0.5, seen_as="10.0.0.7", write_status=404
 )
-HELD = StateDir(path="/var/lib/vertice", free_bytes=2**30)
+HELD = StateDirFacts(path="/var/lib/vertice", free_bytes=2**30)
 # A machine on which nothing is wrong.
 WELL = Facts(
     subject=Subject(
@@ -511,7 +511,7 @@ CASES = [
 
 @pytest.mark.parametrize(("facts", "ids"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_what_is_wrong_is_found_and_nothing_else_is(facts: Facts, ids: set[str]) -> None:
-    found = [one for one in findings(facts) if one.severity is not Severity.OK]
+    found = [one for one in findings(facts) if one.severity is not DoctorSeverity.OK]
     assert {one.id for one in found} == ids, found
 
 
@@ -531,12 +531,12 @@ def test_every_kind_stands_in_the_catalogue_once() -> None:
     assert len({kind.id for kind in listed}) == len(listed)
     for module in vars(catalogue).values():
         for name, kind in vars(module).items() if hasattr(module, "KINDS") else ():
-            assert not isinstance(kind, Kind) or kind in listed, f"{module.__name__}.{name}"
+            assert not isinstance(kind, DoctorRule) or kind in listed, f"{module.__name__}.{name}"
 
 
 @pytest.mark.parametrize("kind", [kind for chapter in CHAPTERS for kind in chapter.kinds], ids=lambda kind: kind.id)
-def test_what_is_not_fine_says_why_it_matters_and_what_helps(kind: Kind) -> None:
-    is_fine = kind.severity is Severity.OK
+def test_what_is_not_fine_says_why_it_matters_and_what_helps(kind: DoctorRule) -> None:
+    is_fine = kind.severity is DoctorSeverity.OK
     assert bool(kind.why) == bool(kind.cure) == (not is_fine)
     assert not kind.what.endswith(".")
 
@@ -550,7 +550,7 @@ def test_what_was_seen_is_not_read_for_places() -> None:
     assert stub.ALONE.found(agent="{zone}").what.startswith("programs here ask the agent ({zone})")
 
 
-def of(facts: Facts, id_: str) -> Finding:
+def of(facts: Facts, id_: str) -> DoctorFinding:
     return next(one for one in findings(facts) if one.id == id_)
 
 
@@ -593,5 +593,7 @@ def test_no_proxy_is_read_as_suffixes(spared: str, caught: str | None) -> None:
 
 
 def test_what_a_kind_describes_names_its_places() -> None:
-    kind = finding.Kind("x", Severity.NOTE, "{server} is odd", "because of {low_ports_end}", "do {{this}}")
-    assert kind.described() == Finding("x", Severity.NOTE, "<server> is odd", "because of <low ports end>", "do {this}")
+    kind = finding.DoctorRule("x", DoctorSeverity.NOTE, "{server} is odd", "because of {low_ports_end}", "do {{this}}")
+    assert kind.described() == DoctorFinding(
+        "x", DoctorSeverity.NOTE, "<server> is odd", "because of <low ports end>", "do {this}"
+    )

@@ -13,7 +13,7 @@ import pytest
 
 from agent.view.state_dir import StateDir as HeldFolder
 from cli.doctor.facts import Libc, Listener
-from cli.doctor.finding import Finding, Severity
+from cli.doctor.finding import DoctorFinding, DoctorSeverity
 from cli.doctor.folder import look_at
 from cli.doctor.libc import hosts_line
 from cli.doctor.machine import read_machine
@@ -221,11 +221,15 @@ def test_what_fails_is_named_with_its_reason_and_the_others_go_on() -> None:
 # -- telling
 
 FOUND = [
-    Finding(
-        "order", Severity.ERROR, "the agent is second " * 6, "it matters", "nameserver 127.0.0.1    # " + "x" * 120
+    DoctorFinding(
+        "order",
+        DoctorSeverity.ERROR,
+        "the agent is second " * 6,
+        "it matters",
+        "nameserver 127.0.0.1    # " + "x" * 120,
     ),
-    Finding("small", Severity.NOTE, "small", "a little", "larger"),
-    Finding("port", Severity.OK, "the port is free"),
+    DoctorFinding("small", DoctorSeverity.NOTE, "small", "a little", "larger"),
+    DoctorFinding("port", DoctorSeverity.OK, "the port is free"),
 ]
 
 
@@ -243,7 +247,9 @@ def test_the_text_has_the_worst_first_with_why_and_cure() -> None:
 
 
 def test_what_has_one_cure_is_listed_and_cured_once() -> None:
-    alike = [Finding("low", Severity.NOTE, f"{name} is low", "it matters", "raise it") for name in ("a", "b")]
+    alike = [
+        DoctorFinding("low", DoctorSeverity.NOTE, f"{name} is low", "it matters", "raise it") for name in ("a", "b")
+    ]
     lines = report_text([*alike, FOUND[1]], width=100).splitlines()
     assert lines[:4] == [
         "note     a is low [low]",
@@ -260,7 +266,7 @@ def test_what_is_fine_is_shown_when_asked_for() -> None:
 
 
 def test_colours_are_for_terminals_and_what_was_seen_cannot_bring_its_own() -> None:
-    evil = [Finding("x", Severity.ERROR, "says \x1b[2J\r\nhello", "why", "cu\x1bre")]
+    evil = [DoctorFinding("x", DoctorSeverity.ERROR, "says \x1b[2J\r\nhello", "why", "cu\x1bre")]
     assert "\x1b" not in report_text(evil, width=100)
     coloured = report_text(evil, width=100, colours=True)
     assert coloured.startswith("\x1b[31merror   \x1b[0m says ?[2J??hello [x]")

@@ -10,7 +10,7 @@ from agent.registration.drain_progress import summed
 from registry_core.api.drain_schemas import DrainView, ReplicaDrain
 from registry_core.api.drains import Drains
 from registry_core.api.hub import WatchHub
-from registry_core.api.view import View
+from registry_core.api.view import ReplicaView
 from registry_core.domain.events import Position
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Status
@@ -29,7 +29,7 @@ class Replica:
     def __init__(self, warming_s: float = 0.0) -> None:
         clock = FakeClock()
         self.store = MemoryStore(clock, LeaseTerms(), "e1", random.Random(1))
-        self.view = View(clock, ttl_s=60, warming_s=warming_s, store_age_s=self.store.age_s)
+        self.view = ReplicaView(clock, ttl_s=60, warming_s=warming_s, store_age_s=self.store.age_s)
         self.hub = WatchHub(self.view)
         self.unknown = ""
         self.drains = Drains(self.view, self.hub, unknown=lambda _: self.unknown)

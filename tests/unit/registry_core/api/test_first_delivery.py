@@ -8,7 +8,7 @@ import pytest
 
 from registry_core.api import first_delivery
 from registry_core.api.first_delivery import FirstDelivery
-from registry_core.api.view import State, View
+from registry_core.api.view import ReplicaState, ReplicaView
 from registry_core.domain.events import Position
 from registry_core.errors import Warming
 from registry_core.ports import Snapshot
@@ -19,8 +19,8 @@ NOTHING_YET = Snapshot(Cursor(), (), whole=False)
 ONE_SHARD_OF_TWO = Snapshot(cursor_of([Position(0, "e1", 3)]), (lived(instance()),), whole=False)
 
 
-def view() -> View:
-    return View(FakeClock(), ttl_s=60.0, warming_s=0.0, store_age_s=lambda: 0.0)
+def view() -> ReplicaView:
+    return ReplicaView(FakeClock(), ttl_s=60.0, warming_s=0.0, store_age_s=lambda: 0.0)
 
 
 async def test_who_comes_first_waits_for_the_store_and_is_served() -> None:
@@ -45,11 +45,11 @@ async def test_a_store_that_delivers_nothing_is_said_to_be_unknown_and_waited_fo
         with pytest.raises(Warming):
             await first.require()
     await first.wait()  # a watch is told that it is warming
-    assert (known.loaded, known.state) == (False, State.WARMING)
+    assert (known.loaded, known.state) == (False, ReplicaState.WARMING)
     known.reset(ONE_SHARD_OF_TWO)
     await first.require()
-    assert (known.loaded, known.state) == (True, State.WARMING)
+    assert (known.loaded, known.state) == (True, ReplicaState.WARMING)
 
 
 def test_nothing_is_known_before_a_delivery_however_short_the_warming() -> None:
-    assert view().state is State.WARMING
+    assert view().state is ReplicaState.WARMING

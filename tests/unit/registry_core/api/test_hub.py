@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from registry_core.api.hub import BATCH_BYTES, HubLimits, Watcher, WatchHub
-from registry_core.api.view import View
+from registry_core.api.view import ReplicaView
 from registry_core.domain.events import Deregistered, Position, Registered, Renewed
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey
@@ -28,7 +28,7 @@ class Parts:
     def __init__(self, limits: HubLimits | None = None) -> None:
         self.clock = FakeClock()
         self.store = MemoryStore(self.clock, LeaseTerms(), "e1", random.Random(1))
-        self.view = View(self.clock, ttl_s=60, warming_s=0, store_age_s=self.store.age_s)
+        self.view = ReplicaView(self.clock, ttl_s=60, warming_s=0, store_age_s=self.store.age_s)
         self.hub = WatchHub(self.view, limits)
 
     async def start(self) -> None:

@@ -10,7 +10,7 @@ from registry_core.api.auth import Caller
 from registry_core.api.operations import Operations, Policy
 from registry_core.api.schemas import RegisterBody
 from registry_core.api.standstill import WriteGate
-from registry_core.api.view import View
+from registry_core.api.view import ReplicaView
 from registry_core.api.watch import SYNC_EVERY_S
 from registry_core.domain.events import Position
 from registry_core.domain.leases import LeaseTerms
@@ -51,7 +51,7 @@ class Parts:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.store = LosingStore(self.clock, LeaseTerms(), "e1", random.Random(1))
-        self.view = View(self.clock, ttl_s=60, warming_s=0, store_age_s=self.store.age_s)
+        self.view = ReplicaView(self.clock, ttl_s=60, warming_s=0, store_age_s=self.store.age_s)
         self.addresses: list[str] = ["10.0.0.7"]
         metrics = ReplicaMetrics()
         self.operations = Operations(

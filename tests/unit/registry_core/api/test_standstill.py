@@ -12,7 +12,7 @@ from registry_core.api.auth import Caller
 from registry_core.api.operations import Operations, Policy
 from registry_core.api.schemas import HeartbeatBody, RegisterBody, RestoreBody, StatusBody
 from registry_core.api.standstill import WriteGate, boot_s
-from registry_core.api.view import View
+from registry_core.api.view import ReplicaView
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Protocol, Status
 from registry_core.domain.registration import Rules
@@ -141,7 +141,7 @@ class Gated:
         self.metrics = ReplicaMetrics()
         self.gate = WriteGate(self.metrics, now=self.clock.monotonic)
         self.store = MemoryStore(self.clock, LeaseTerms(), "e1", random.Random(1))
-        self.view = View(self.clock, ttl_s=60, warming_s=0, store_age_s=self.store.age_s)
+        self.view = ReplicaView(self.clock, ttl_s=60, warming_s=0, store_age_s=self.store.age_s)
         self.resolving = asyncio.Event()
         self.resolved = asyncio.Event()
         self.operations = Operations(

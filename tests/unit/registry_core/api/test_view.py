@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry_core.api.view import State, View
+from registry_core.api.view import ReplicaState, ReplicaView
 from registry_core.domain.events import Deregistered, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.records import Status
 from registry_core.ports import Snapshot
@@ -12,26 +12,26 @@ from tests.samples import FakeClock, instance, lived
 BEGIN = cursor_of([Position(0, "e1", 0)])
 
 
-def view(clock: FakeClock, warming_s: float = 60.0) -> View:
-    return View(clock, ttl_s=60.0, warming_s=warming_s, store_age_s=lambda: 0.0)
+def view(clock: FakeClock, warming_s: float = 60.0) -> ReplicaView:
+    return ReplicaView(clock, ttl_s=60.0, warming_s=warming_s, store_age_s=lambda: 0.0)
 
 
 def test_an_empty_start_is_warming_for_its_time_and_no_longer() -> None:
     clock = FakeClock()
     warm = view(clock)
-    assert (warm.loaded, warm.state) == (False, State.WARMING)
+    assert (warm.loaded, warm.state) == (False, ReplicaState.WARMING)
     warm.reset(Snapshot(BEGIN, ()))
-    assert (warm.loaded, warm.state, warm.warm_in_s()) == (True, State.WARMING, 60.0)
+    assert (warm.loaded, warm.state, warm.warm_in_s()) == (True, ReplicaState.WARMING, 60.0)
     clock.pass_time(59.9)
-    assert warm.state is State.WARMING
+    assert warm.state is ReplicaState.WARMING
     clock.pass_time(0.2)
-    assert (warm.state, warm.warm_in_s()) == (State.READY, 0.0)
+    assert (warm.state, warm.warm_in_s()) == (ReplicaState.READY, 0.0)
 
 
 def test_a_start_with_something_known_is_ready() -> None:
     known = view(FakeClock())
     known.reset(Snapshot(BEGIN, (lived(instance()),)))
-    assert known.state is State.READY
+    assert known.state is ReplicaState.READY
 
 
 def test_a_store_that_comes_back_empty_is_unknown_again() -> None:
@@ -40,7 +40,7 @@ def test_a_store_that_comes_back_empty_is_unknown_again() -> None:
     again.reset(Snapshot(BEGIN, (lived(instance()),)))
     clock.pass_time(100)
     again.reset(Snapshot(cursor_of([Position(0, "e2", 0)]), ()))
-    assert again.state is State.WARMING
+    assert again.state is ReplicaState.WARMING
     assert len(again.catalog) == 0
 
 

@@ -10,10 +10,10 @@ from registry_core.domain.breaker import (
     Admitted,
     Breaker,
     BreakerState,
+    BreakerStep,
     BreakerTerms,
-    Refused,
+    Rejected,
     Seen,
-    Step,
 )
 from tools.diagrams import breaker_diagram
 
@@ -52,8 +52,8 @@ def test_a_success_begins_the_count_of_failures_anew() -> None:
 
 def test_while_open_nothing_goes_and_the_answer_says_for_how_long() -> None:
     breaker = opened(at=100.0)
-    assert breaker.admission(100.0, TRY) == Refused(30.0)
-    assert breaker.admission(129.5, TRY) == Refused(0.5)
+    assert breaker.admission(100.0, TRY) == Rejected(30.0)
+    assert breaker.admission(129.5, TRY) == Rejected(0.5)
 
 
 def test_after_thirty_seconds_one_in_ten_tries() -> None:
@@ -61,7 +61,7 @@ def test_after_thirty_seconds_one_in_ten_tries() -> None:
     assert breaker.at(29.9).state is BreakerState.OPEN
     assert breaker.at(30.0).state is BreakerState.HALF_OPEN
     assert isinstance(breaker.admission(30.0, 0.0999), Admitted)
-    assert breaker.admission(30.0, 0.1) == Refused(RETRY_WHILE_HALF_OPEN_S)
+    assert breaker.admission(30.0, 0.1) == Rejected(RETRY_WHILE_HALF_OPEN_S)
     draws = random.Random(1)
     tries = sum(isinstance(breaker.admission(31.0, draws.random()), Admitted) for _ in range(10_000))
     assert 900 <= tries <= 1100
@@ -76,19 +76,19 @@ def test_two_successes_in_a_row_close_it() -> None:
 
 def test_one_failure_while_half_open_opens_it_for_the_full_time() -> None:
     breaker = after(opened(), 31.0, Seen.SUCCESS, Seen.FAILURE)
-    assert breaker.admission(31.0, TRY) == Refused(30.0)
+    assert breaker.admission(31.0, TRY) == Rejected(30.0)
     again = after(breaker, 61.0, Seen.SUCCESS)
     assert again.state is BreakerState.HALF_OPEN, "the success before the failure does not count"
 
 
 def test_half_open_without_a_verdict_lets_every_request_try() -> None:
     breaker = after(opened(), 31.0, Seen.SUCCESS)
-    assert isinstance(breaker.admission(39.9, NO_TRY), Refused)
+    assert isinstance(breaker.admission(39.9, NO_TRY), Rejected)
     assert breaker.at(40.0).state is BreakerState.HALF_OPEN
     assert isinstance(breaker.admission(40.0, NO_TRY), Admitted)
     assert isinstance(breaker.admission(4000.0, NO_TRY), Admitted)
     assert after(breaker, 41.0, Seen.SUCCESS).state is BreakerState.CLOSED, "what succeeded before counts"
-    assert after(breaker, 41.0, Seen.FAILURE).admission(41.0, TRY) == Refused(30.0)
+    assert after(breaker, 41.0, Seen.FAILURE).admission(41.0, TRY) == Rejected(30.0)
 
 
 def test_a_breaker_that_nobody_asked_for_an_hour_lets_the_next_request_try() -> None:
@@ -104,7 +104,7 @@ def test_an_outcome_from_before_the_breaker_opened_counts_no_more() -> None:
         for seen in (Seen.SUCCESS, Seen.FAILURE):
             later = breaker.recorded(early, seen, now)
             assert (later.state, later.failures, later.successes) == (state, 0, 0)
-    assert breaker.recorded(early, Seen.FAILURE, 2.0).admission(2.0, TRY) == Refused(29.0), "no longer than it was"
+    assert breaker.recorded(early, Seen.FAILURE, 2.0).admission(2.0, TRY) == Rejected(29.0), "no longer than it was"
 
 
 def test_an_outcome_of_a_trial_counts_no_more_once_the_breaker_opened_again() -> None:
@@ -130,6 +130,6 @@ def test_the_diagram_draws_every_transition_and_no_other() -> None:
 
 
 def test_every_number_that_the_table_names_is_one_of_the_terms() -> None:
-    named = {step.in_a_row for step in TRANSITIONS.values()} - {Step(BreakerState.OPEN).in_a_row}
+    named = {step.in_a_row for step in TRANSITIONS.values()} - {BreakerStep(BreakerState.OPEN).in_a_row}
     assert named == {"failures", "successes"}
     assert all(getattr(TERMS, name) > 0 for name in named)

@@ -11,12 +11,12 @@ from registry_core.watch.lines import event_line, moved_line, renewed_lines, sna
 from registry_core.watch.reader import (
     MAX_LINE_BYTES,
     BrokenStream,
-    Change,
     Happened,
     Heard,
     Moved,
     Replaced,
     Synced,
+    WatchChange,
     WatchReader,
 )
 from tests.samples import instance, lived
@@ -36,7 +36,7 @@ def sync(revision: int) -> bytes:
     return sync_line(cursor(revision), digest="d", state="ready", store_age_s=0.0)
 
 
-def read(stream: bytes, since: Cursor | None = None, max_line_bytes: int = MAX_LINE_BYTES) -> list[Change]:
+def read(stream: bytes, since: Cursor | None = None, max_line_bytes: int = MAX_LINE_BYTES) -> list[WatchChange]:
     reader = WatchReader(since if since is not None else cursor(1), max_line_bytes=max_line_bytes)
     return list(reader.feed(stream))
 

@@ -16,7 +16,7 @@ from registry_core.ports import Beat, SystemClock
 from registry_core.store.redis.masters import masters_of
 from registry_core.store.redis.pool import tls_context
 from registry_core.store.redis.store import RedisStore
-from registry_core.store.redis.url import Access, redis_settings
+from registry_core.store.redis.url import ServerAccess, redis_settings
 from registry_core.store.redis.writes import QueueTerms
 from tests.certificates import Authority
 from tests.contract.harness import RecordingFeed
@@ -96,7 +96,7 @@ async def test_an_authority_that_is_named_is_trusted_in_the_place_of_the_systems
 
 
 def test_there_is_no_way_to_have_a_certificate_not_checked() -> None:
-    context = tls_context(Access(tls=True))
+    context = tls_context(ServerAccess(tls=True))
     assert context.check_hostname
     assert context.verify_mode.name == "CERT_REQUIRED"
     for option in ("insecure=1", "verify=no", "ssl_cert_reqs=none"):

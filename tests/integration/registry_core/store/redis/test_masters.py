@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from registry_core.errors import SettingsError, StoreUnavailable
 from registry_core.store.redis.masters import FixedMaster, Masters, SentinelMaster, masters_of
 from registry_core.store.redis.pool import OPERATION_TIMEOUT_S, close_client, open_client
-from registry_core.store.redis.url import Access, Address, PoolTerms, redis_settings
+from registry_core.store.redis.url import PoolTerms, ServerAccess, ServerAddress, redis_settings
 from tests.programs import black_hole, eventually, free_port
 from tests.redis_topology import FAILOVER_TIMEOUT_MS, RedisServer, Topology, redis_server, topology
 
@@ -254,7 +254,9 @@ async def test_a_master_that_wakes_up_again_is_not_believed(whole: Topology) -> 
         successor = masters.address
         node.resume()
         nodes = cast("Any", masters)._nodes
-        await eventually(lambda: getattr(nodes[Address("127.0.0.1", node.port)], "is_master", False), "it speaks up")
+        await eventually(
+            lambda: getattr(nodes[ServerAddress("127.0.0.1", node.port)], "is_master", False), "it speaks up"
+        )
         await written(masters)
         assert masters.address == successor
         assert set(changes) == {successor}
@@ -301,7 +303,7 @@ async def test_a_redis_in_the_place_of_a_sentinel_is_one_clear_error(tmp_path: P
 
 
 async def test_without_any_sentinel_there_is_no_master_and_the_reason_is_told() -> None:
-    masters = SentinelMaster("a", [Address("127.0.0.1", free_port())])
+    masters = SentinelMaster("a", [ServerAddress("127.0.0.1", free_port())])
     await masters.start()
     with pytest.raises(StoreUnavailable, match="sentinel 127"):
         await masters.current()
@@ -313,7 +315,7 @@ async def test_without_any_sentinel_there_is_no_master_and_the_reason_is_told() 
 
 
 @contextlib.asynccontextmanager
-async def answering(info: str, ping: str = "+PONG\r\n") -> AsyncIterator[Address]:
+async def answering(info: str, ping: str = "+PONG\r\n") -> AsyncIterator[ServerAddress]:
     """A server that speaks just enough of the protocol to tell who it is."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -331,7 +333,7 @@ async def answering(info: str, ping: str = "+PONG\r\n") -> AsyncIterator[Address
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
-        yield Address("127.0.0.1", server.sockets[0].getsockname()[1])
+        yield ServerAddress("127.0.0.1", server.sockets[0].getsockname()[1])
         server.close()
 
 
@@ -345,7 +347,7 @@ async def test_a_redis_that_is_too_old_is_one_clear_error() -> None:
 async def test_a_redis_that_loads_its_data_is_not_the_master_yet() -> None:
     loading = "-LOADING Redis is loading the dataset in memory\r\n"
     async with answering("redis_version:7.0.15\r\nrun_id:x", loading) as address:
-        masters = FixedMaster(address, Access())
+        masters = FixedMaster(address, ServerAccess())
         await masters.start()
         with pytest.raises(StoreUnavailable, match="loading"):
             await masters.current()
@@ -354,7 +356,7 @@ async def test_a_redis_that_loads_its_data_is_not_the_master_yet() -> None:
 
 async def test_a_server_that_has_vanished_is_given_up_before_an_answer_would_be() -> None:
     with black_hole() as port:
-        client = open_client(Address("127.0.0.1", port), Access())
+        client = open_client(ServerAddress("127.0.0.1", port), ServerAccess())
         try:
             async with asyncio.timeout(OPERATION_TIMEOUT_S / 2):
                 with pytest.raises(RedisError):

@@ -24,9 +24,9 @@ from registry_core.store.redis import store as store_module
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.pool import close_client, open_client
 from registry_core.store.redis.reading import Whole, read_whole
-from registry_core.store.redis.scripts import SCRIPTS, Command, Name, loading
+from registry_core.store.redis.scripts import SCRIPTS, RedisCommand, ScriptName, loading
 from registry_core.store.redis.store import RedisStore
-from registry_core.store.redis.url import Access, Address
+from registry_core.store.redis.url import ServerAccess, ServerAddress
 from tests.contract.harness import RecordingFeed
 from tests.integration.redis_stores import asked, running_store
 from tests.programs import eventually
@@ -61,7 +61,7 @@ def key_of(number: int) -> InstanceKey:
 
 
 def instances(whole: Whole) -> dict[InstanceKey, Instance]:
-    return {key: lived.instance for key, lived in whole.held.lived.items()}
+    return {key: lived.instance for key, lived in whole.records.lived.items()}
 
 
 async def change_something(store: RedisStore, chance: random.Random) -> None:
@@ -81,9 +81,9 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, between: Callable[[], Awaitable
     """Have `between` happen after every page that is read."""
     one = reading.one
 
-    async def paged(link: Link, command: Command) -> Any:
+    async def paged(link: Link, command: RedisCommand) -> Any:
         page = await one(link, command)
-        if command[1:2] == (SCRIPTS[Name.PAGE].sha,):
+        if command[1:2] == (SCRIPTS[ScriptName.PAGE].sha,):
             await between()
         return page
 
@@ -94,7 +94,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, between: Callable[[], Awaitable
 
 async def read(server: RedisServer) -> Whole:
     """Read all of the shard, on a connection of its own."""
-    client = open_client(Address("127.0.0.1", server.port), Access())
+    client = open_client(ServerAddress("127.0.0.1", server.port), ServerAccess())
     link = await Link.opened(client, SystemClock())
     try:
         await link.ask(loading())
@@ -131,11 +131,11 @@ async def test_what_is_read_while_it_changes_is_what_was_there_at_its_position(
             told = rows.entry_of(0, whole.position.epoch, id_, entry)
             assert isinstance(told, rows.StreamEntry)
             assert told.event is not None
-            whole.held.apply(told.event)
+            whole.records.apply(told.event)
         still = await read(server)
         assert instances(whole) == instances(still)
         await eventually(lambda: {i.key: i for i in feed.catalog} == instances(still), "who followed has the same")
-        assert {lived.instance.address for lived in still.held.lived.values()} == set(whole.held.at_address)
+        assert {lived.instance.address for lived in still.records.lived.values()} == set(whole.records.at_address)
 
 
 async def test_a_shard_that_is_emptied_while_it_is_read_is_not_taken_for_what_was_read(

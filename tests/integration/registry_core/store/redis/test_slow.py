@@ -18,7 +18,7 @@ from registry_core.errors import StoreUnavailable
 from registry_core.ports import Clock, SystemClock
 from registry_core.store.redis.masters import FixedMaster
 from registry_core.store.redis.store import RedisStore
-from registry_core.store.redis.url import Address
+from registry_core.store.redis.url import ServerAddress
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms
 from tests.contract.harness import RecordingFeed
 from tests.faulty_proxy import FaultyProxy, proxied
@@ -72,7 +72,7 @@ async def running_store(
     """Run a store with a shard at each port: `a`, `b`, ..."""
     feed = RecordingFeed()
     store = RedisStore(
-        [FixedMaster(Address("127.0.0.1", port), name=name) for name, port in zip("abc", ports, strict=False)],
+        [FixedMaster(ServerAddress("127.0.0.1", port), name=name) for name, port in zip("abc", ports, strict=False)],
         prefix="test",
         replicas=0,
         terms=LeaseTerms(),

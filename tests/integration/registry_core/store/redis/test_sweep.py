@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from registry_core.store.redis import sweeping as sweeping_module
 from registry_core.store.redis.queue import WriteQueue
-from registry_core.store.redis.scripts import Name
+from registry_core.store.redis.scripts import ScriptName
 from tests.integration.redis_stores import asked, running_store
 from tests.redis_topology import RedisServer, redis_server
 from tests.samples import claim
@@ -66,13 +66,13 @@ async def test_everybody_is_given_the_gap_and_who_is_heard_of_meanwhile_is_not(
         before = await shift(client, -gap_s * 1000, -gap_s * 1000)
         call, heard, censuses = WriteQueue.call, f"ip-intel/10.0.0.7:{8000 + 11}".encode(), 0
 
-        async def interrupted(queue: WriteQueue, name: Name, *arguments: str | bytes) -> list[bytes]:
+        async def interrupted(queue: WriteQueue, name: ScriptName, *arguments: str | bytes) -> list[bytes]:
             nonlocal censuses
             result = await call(queue, name, *arguments)
-            if name is Name.CENSUS:
+            if name is ScriptName.CENSUS:
                 censuses += 1
                 if censuses == 1:
-                    await call(queue, Name.RENEW, "ip-intel", heard.decode().partition("/")[2], "")
+                    await call(queue, ScriptName.RENEW, "ip-intel", heard.decode().partition("/")[2], "")
             return result
 
         monkeypatch.setattr(WriteQueue, "call", interrupted)

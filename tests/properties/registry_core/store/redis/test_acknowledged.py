@@ -19,7 +19,7 @@ from registry_core.store.redis.choice import Vote
 from registry_core.store.redis.journal import Journal, Written
 from registry_core.store.redis.quorum import AfterTry, Confidence, Lag, after_try, required, standing_of
 from registry_core.store.redis.rows import Order
-from registry_core.store.redis.url import Address
+from registry_core.store.redis.url import ServerAddress
 from registry_core.store.redis.writes import TRANSITIONS, WriteEvent, WriteState
 from tests.samples import instance
 
@@ -41,7 +41,7 @@ class Node:
     """One Redis server. `history` is all that it was told; a restart goes back to what was on its disk."""
 
     def __init__(self, number: int) -> None:
-        self.at = Address("10.0.0.1", number)
+        self.at = ServerAddress("10.0.0.1", number)
         self.history: list[Stored] = []
         self.on_disk = 0
         self.process = 0  # and which of its terms as a master it is: each has a replication id of its own

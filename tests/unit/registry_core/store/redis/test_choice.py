@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest, promoted_since, to_repoint
-from registry_core.store.redis.url import Address
+from registry_core.store.redis.url import ServerAddress
 
-A, B, C = (Address("10.0.0.1", port) for port in (1, 2, 3))
+A, B, C = (ServerAddress("10.0.0.1", port) for port in (1, 2, 3))
 MASTER, REPLICA = Sighting(True, "run"), Sighting(False, "run")
 
 
@@ -63,15 +63,15 @@ def test_without_a_word_of_the_sentinels_the_master_stays_who_it_is() -> None:
 
 # -- who is told to follow the new master before the Sentinels get round to it
 
-NEW, OLD_ONE, THIRD = Address("10.0.0.1", 1), Address("10.0.0.2", 1), Address("10.0.0.3", 1)
+NEW, OLD_ONE, THIRD = ServerAddress("10.0.0.1", 1), ServerAddress("10.0.0.2", 1), ServerAddress("10.0.0.3", 1)
 LEADS = Sighting(True, "run")
 
 
-def follows(master: Address) -> Sighting:
+def follows(master: ServerAddress) -> Sighting:
     return Sighting(False, "run", master=master)
 
 
-def repointed(sightings: dict[Address, Sighting], *votes: Vote) -> Address | None:
+def repointed(sightings: dict[ServerAddress, Sighting], *votes: Vote) -> ServerAddress | None:
     return to_repoint(NEW, {NEW: LEADS, **sightings}, votes, sentinels=3)
 
 

@@ -17,16 +17,16 @@ from registry_core.store.redis.quorum import (
     required,
     standing_of,
 )
-from registry_core.store.redis.url import Address
+from registry_core.store.redis.url import ServerAddress
 
-MASTER, ONE, OTHER = Address("10.0.0.1", 6379), Address("10.0.0.2", 6379), Address("10.0.0.3", 6379)
+MASTER, ONE, OTHER = ServerAddress("10.0.0.1", 6379), ServerAddress("10.0.0.2", 6379), ServerAddress("10.0.0.3", 6379)
 BOTH = frozenset({ONE, OTHER})
 CALM = Vote(MASTER, 1, (ONE, OTHER))
 STANDING = MasterStanding("run", BOTH)
 SURE = Confidence("run", BOTH)
 
 
-def standing(*votes: Vote, sentinels: int = 3, promoted: Address | None = None) -> MasterStanding:
+def standing(*votes: Vote, sentinels: int = 3, promoted: ServerAddress | None = None) -> MasterStanding:
     return standing_of(MASTER, "run", votes, sentinels=sentinels, promoted=promoted)
 
 
@@ -40,7 +40,7 @@ def ruling(
     return after_try(now, sent_to, confirmed=confirmed, configured=configured, confidence=confidence)[0]
 
 
-def down(*replicas: Address) -> Vote:
+def down(*replicas: ServerAddress) -> Vote:
     return msgspec.structs.replace(CALM, down=frozenset(replicas))
 
 

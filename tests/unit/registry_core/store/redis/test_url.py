@@ -9,46 +9,46 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_core.store.redis.url import Access, Address, redis_settings
+from registry_core.store.redis.url import ServerAccess, ServerAddress, redis_settings
 
 
 def test_a_plain_url_names_one_server_whose_word_is_enough() -> None:
     found = redis_settings("redis://redis.internal")
-    assert found.server == Address("redis.internal", 6379)
+    assert found.server == ServerAddress("redis.internal", 6379)
     assert (found.sentinels, found.masters, found.shards) == ((), (), ("main",))
-    assert (found.prefix, found.replicas, found.access) == ("vertice", 0, Access())
+    assert (found.prefix, found.replicas, found.access) == ("vertice", 0, ServerAccess())
 
 
 def test_a_sentinel_url_names_the_sentinels_and_the_masters_of_all_shards() -> None:
     found = redis_settings("redis+sentinel://s1:26380,s2,[::1]:26381/?masters=a,b,c&prefix=fleet")
     assert found.server is None
-    assert found.sentinels == (Address("s1", 26380), Address("s2", 26379), Address("::1", 26381))
+    assert found.sentinels == (ServerAddress("s1", 26380), ServerAddress("s2", 26379), ServerAddress("::1", 26381))
     assert found.shards == ("a", "b", "c")
     assert (found.prefix, found.replicas) == ("fleet", 1)
 
 
 def test_credentials_are_decoded_and_never_shown() -> None:
     found = redis_settings("redis+sentinel://me:p%40ss%3a@s1/2?masters=a&sentinel_user=su&sentinel_password=s%26p")
-    assert found.access == Access("me", "p@ss:", db=2)
-    assert found.sentinel_access == Access("su", "s&p")
+    assert found.access == ServerAccess("me", "p@ss:", db=2)
+    assert found.sentinel_access == ServerAccess("su", "s&p")
     assert "p@ss" not in repr(found)
     assert "s&p" not in repr(found)
 
 
 def test_a_password_alone_is_the_default_users() -> None:
-    assert redis_settings("redis://:secret@h:7000").access == Access(None, "secret")
+    assert redis_settings("redis://:secret@h:7000").access == ServerAccess(None, "secret")
 
 
 def test_tls_is_for_redis_and_sentinels_alike() -> None:
     found = redis_settings("rediss+sentinel://s1/?masters=a&ca=/etc/ca.pem")
-    assert found.access == found.sentinel_access == Access(tls=True, ca_file="/etc/ca.pem")
+    assert found.access == found.sentinel_access == ServerAccess(tls=True, ca_file="/etc/ca.pem")
     assert redis_settings("rediss://h").access.tls
 
 
 def test_a_certificate_is_shown_to_redis_and_sentinels_alike() -> None:
     found = redis_settings("rediss+sentinel://s1/?masters=a&cert=/c.pem&key=/k.pem&sentinel_password=p")
-    assert found.access == Access(tls=True, cert_file="/c.pem", key_file="/k.pem")
-    assert found.sentinel_access == Access(password="p", tls=True, cert_file="/c.pem", key_file="/k.pem")
+    assert found.access == ServerAccess(tls=True, cert_file="/c.pem", key_file="/k.pem")
+    assert found.sentinel_access == ServerAccess(password="p", tls=True, cert_file="/c.pem", key_file="/k.pem")
 
 
 def test_how_many_replicas_have_to_answer_can_be_set() -> None:
@@ -63,7 +63,7 @@ def test_the_early_pointing_of_replicas_can_be_switched_off() -> None:
 
 def test_an_ipv6_address_is_shown_in_brackets() -> None:
     assert str(redis_settings("redis://[fd00::1]:7000").server) == "[fd00::1]:7000"
-    assert str(Address("h", 1)) == "h:1"
+    assert str(ServerAddress("h", 1)) == "h:1"
 
 
 @pytest.mark.parametrize(

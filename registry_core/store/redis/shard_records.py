@@ -11,7 +11,7 @@ from registry_core.domain.events import Deregistered, Event, Expired, Registered
 from registry_core.domain.records import InstanceKey
 
 
-class Held:
+class ShardRecords:
     """What one shard holds: its instances, and, where there are other shards, who is at which address."""
 
     def __init__(self, instances: Iterable[Lived] = (), *, addresses: bool = True) -> None:

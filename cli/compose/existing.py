@@ -12,22 +12,22 @@ from typing import Any
 import msgspec
 
 from cli.compose.injecting import as_written
-from cli.compose.sidecars import CONFIG, LABEL, Recipe, Sidecar
+from cli.compose.sidecars import CONFIG, LABEL, Recipe, SidecarSpec
 
 
-class Standing(msgspec.Struct, frozen=True):
+class ExistingAgents(msgspec.Struct, frozen=True):
     """The port under which each service is registered, and the services that ask an agent."""
 
     ports: Mapping[str, int] = {}
     asking: frozenset[str] = frozenset()
 
 
-def standing_of(text: str) -> Standing:
+def existing_agents(text: str) -> ExistingAgents:
     """Return the agents of a compose file's text. Raises ComposeError when it cannot be read."""
     whole = as_written(text)
     services = whole.get("services")
     if not isinstance(services, dict):
-        return Standing()
+        return ExistingAgents()
     ports: dict[str, int] = {}
     resolvers: set[str] = set()
     for body in services.values():
@@ -44,13 +44,13 @@ def standing_of(text: str) -> Standing:
             if recipe is Recipe.NETNS:
                 resolvers.add("127.0.0.1")
     asking = {name for name, body in services.items() if isinstance(body, dict) and _asks(body.get("dns"), resolvers)}
-    return Standing(ports, frozenset(asking))
+    return ExistingAgents(ports, frozenset(asking))
 
 
-def standing_with(sidecars: Sequence[Sidecar], recipe: Recipe) -> Standing:
+def agents_with(sidecars: Sequence[SidecarSpec], recipe: Recipe) -> ExistingAgents:
     """Return how it will be with these sidecars."""
     asking = frozenset(s.service for s in sidecars if s.dns and recipe is not Recipe.BESIDE)
-    return Standing({s.service: s.port for s in sidecars}, asking)
+    return ExistingAgents({s.service: s.port for s in sidecars}, asking)
 
 
 def _recipe(body: Any) -> Recipe | None:
