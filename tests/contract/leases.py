@@ -6,8 +6,6 @@ import random
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
-import pytest
-
 from registry_core.domain.guard import Guard
 from registry_core.domain.leases import Leases, LeaseTerms, SweepPlan
 from registry_core.domain.records import InstanceKey
@@ -34,22 +32,23 @@ class LeasesUnderTest(Protocol):
 
 
 class LeaseKeeper(NamedTuple):
-    """Who keeps leases: how they are begun, and how often a time in which nobody swept is given to them.
+    """Begins leases, and says how many times a gap, in which nobody swept, is given to them.
 
     In Redis twice: the breakers of other replicas may go on refusing heartbeats for as long again.
     """
 
     begin: Callable[[LeaseTerms, float, int], LeasesUnderTest]  # terms, now, seed
     gives_a_gap: int
+    examples: float  # of those that properties are held to: each question to a server takes its time
 
 
 def lease_keeper(name: str) -> Iterator[LeaseKeeper]:
-    """Give one of the keepers, for as many leases as it is asked for, one after the other."""
+    """Yield one of the keepers, for as many leases as it is asked for, one after the other."""
     if name == "memory":
-        yield LeaseKeeper(lambda terms, now, seed: Leases(terms, now, random.Random(seed)), 1)
+        yield LeaseKeeper(lambda terms, now, seed: Leases(terms, now, random.Random(seed)), 1, 1.0)
         return
     server = ToldRedis()
     try:
-        yield LeaseKeeper(lambda terms, now, seed: RedisLeases(server, terms, now, random.Random(seed)), 2)
+        yield LeaseKeeper(lambda terms, now, seed: RedisLeases(server, terms, now, random.Random(seed)), 2, 0.1)
     finally:
         server.close()

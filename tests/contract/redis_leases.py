@@ -28,7 +28,7 @@ from registry_core.ports import SweepReport
 from registry_core.store.redis import rows
 from registry_core.store.redis.follower import Follower
 from registry_core.store.redis.queue import WriteQueue
-from registry_core.store.redis.scripts import SCRIPTS, Command, Name
+from registry_core.store.redis.scripts import SCRIPTS, RedisCommand, ScriptName
 from registry_core.store.redis.sweeping import Sweeper
 from tests.redis_topology import RedisServer
 from tests.samples import claim
@@ -76,32 +76,32 @@ class ToldRedis:
 class ToldShard:
     """One shard. Times are seconds; results are as the server gives them, but for times."""
 
-    def __init__(self, client: redis.Redis, shas: dict[Name, str], prefix: str, now: float) -> None:
+    def __init__(self, client: redis.Redis, shas: dict[ScriptName, str], prefix: str, now: float) -> None:
         self._client = client
         self._shas = shas
         self._prefix = prefix
         self._now = now
-        opened = self.call(Name.OPEN, "run", "epoch", "0", "0", "replication")
+        opened = self.call(ScriptName.OPEN, "run", "epoch", "0", "0", "replication")
         assert opened[0] == b"open", opened
 
     def set_clock(self, now: float) -> None:
         """Have it be `now` for the calls that come."""
         self._now = now
 
-    def call(self, name: Name, *arguments: str | bytes) -> Any:
+    def call(self, name: ScriptName, *arguments: str | bytes) -> Any:
         """Call a script and return what it gives."""
         return self.play([(self._now, name, arguments)])[0]
 
     def read(self, command: str, key: str, *arguments: str) -> Any:
         """Look at a key of the shard."""
-        return self._client.execute_command(command, f"{self._prefix}:{key}", *arguments)
+        return cast("Any", self._client).execute_command(command, f"{self._prefix}:{key}", *arguments)
 
-    def play(self, calls: Sequence[tuple[float, Name, Command]]) -> list[Any]:
+    def play(self, calls: Sequence[tuple[float, ScriptName, RedisCommand]]) -> list[Any]:
         """Call scripts one after the other, each at its time, and return what each gives."""
-        with self._client.pipeline(transaction=False) as pipeline:
+        with cast("Any", self._client).pipeline(transaction=False) as pipeline:
             for now, name, arguments in calls:
                 pipeline.execute_command("EVALSHA", self._shas[name], "0", self._prefix, str(ms(now)), *arguments)
-            return pipeline.execute()
+            return cast("list[Any]", pipeline.execute())
 
 
 def ms(now: float) -> int:
@@ -109,7 +109,7 @@ def ms(now: float) -> int:
     return round((_ZERO_S + now) * 1000)
 
 
-def registration(key: InstanceKey, number: int, terms: LeaseTerms) -> Command:
+def registration(key: InstanceKey, number: int, terms: LeaseTerms) -> RedisCommand:
     """Return what REGISTER takes, for an instance with an address of its own."""
     host, port = f"10.0.{number // 250}.{number % 250}", 8000
     asked = claim(key.label, host, port, instance_id=key.instance_id)
@@ -143,7 +143,7 @@ class RedisLeases:
         queue, follower = cast("WriteQueue", self), cast("Follower", _NoFollower())
         self._sweeper = Sweeper("told", queue, follower, terms, random)
 
-    async def call(self, name: Name, *arguments: str | bytes) -> Any:
+    async def call(self, name: ScriptName, *arguments: str | bytes) -> Any:
         """Call a script for the sweeper."""
         return self._shard.call(name, *arguments)
 
@@ -170,16 +170,16 @@ class RedisLeases:
     def grant(self, key: InstanceKey, now: float) -> None:
         number = self._numbers.setdefault(key, len(self._numbers))
         self._shard.set_clock(now)
-        registered = self._shard.call(Name.REGISTER, *registration(key, number, self.terms))
+        registered = self._shard.call(ScriptName.REGISTER, *registration(key, number, self.terms))
         assert registered[0] == b"ok", registered
 
     def renew(self, key: InstanceKey, now: float) -> bool:
         self._shard.set_clock(now)
-        result = self._shard.call(Name.RENEW, key.label, key.instance_id, "")
+        result = self._shard.call(ScriptName.RENEW, key.label, key.instance_id, "")
         return bool(result[3] == b"renewed")
 
     def release(self, key: InstanceKey) -> bool:
-        return bool(self._shard.call(Name.DEREGISTER, rows.field_of(key), "", "")[0] == b"ok")
+        return bool(self._shard.call(ScriptName.DEREGISTER, rows.field_of(key), "", "")[0] == b"ok")
 
     def remaining_s(self, key: InstanceKey, now: float) -> float:
         heard_ms = self._shard.read("ZSCORE", "leases", rows.field_of(key))

@@ -21,7 +21,7 @@ from registry_core.domain.breaker import Admitted, Breaker, Seen
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey
 from registry_core.store.redis import rows
-from registry_core.store.redis.scripts import Command, Name
+from registry_core.store.redis.scripts import RedisCommand, ScriptName
 from registry_core.store.redis.sweeping import EXTENDED_AT_ONCE
 from tests.contract.redis_leases import ToldRedis, registration
 
@@ -44,7 +44,7 @@ class Outage:
 
     def __init__(self, server: ToldRedis, seed: int, length_s: float, replicas: int) -> None:
         self._shard = server.shard(0.0)
-        self._calls: list[tuple[float, Name, Command]] = []  # that the store takes, with their times
+        self._calls: list[tuple[float, ScriptName, RedisCommand]] = []  # that the store takes, with their times
         self._random = random.Random(seed)
         self._ends_at = BEGINS_AT + length_s
         self._breakers = [Breaker() for _ in range(replicas)]
@@ -54,7 +54,7 @@ class Outage:
         for replica in range(replicas):
             self._at(self._random.random(), partial(self._sweep, replica))
         for number, agent in enumerate(AGENTS):
-            self._calls.append((0.0, Name.REGISTER, registration(agent, number, TERMS)))
+            self._calls.append((0.0, ScriptName.REGISTER, registration(agent, number, TERMS)))
             first = next_beat_at(0.0, self._random.random(), TIMINGS) * self._random.random()
             self._at(first, partial(self._beat, number, agent))
 
@@ -68,7 +68,7 @@ class Outage:
             now, _, work = heapq.heappop(self._due)
             work(now)
         answers = zip(self._calls, self._shard.play(self._calls), strict=True)
-        counted = [(at, answer) for (at, name, _), answer in answers if name is Name.CENSUS]
+        counted = [(at, answer) for (at, name, _), answer in answers if name is ScriptName.CENSUS]
         for at, (_, _, _, instances, _, due, guard, *_) in counted:
             assert (int(instances), int(due), guard) == (len(AGENTS), 0, b""), f"at {at}"
         return len(counted)
@@ -98,7 +98,7 @@ class Outage:
     def _sweep(self, replica: int, now: float) -> None:
         def swept(at: float, good: bool) -> None:
             if good:
-                self._calls.append((at, Name.CENSUS, CENSUS))
+                self._calls.append((at, ScriptName.CENSUS, CENSUS))
             self._at(at + SWEEP_EVERY_S, partial(self._sweep, replica))
 
         self._call(replica, now, swept)
@@ -106,7 +106,7 @@ class Outage:
     def _beat(self, number: int, agent: InstanceKey, now: float) -> None:
         def answered(at: float, good: bool) -> None:
             if good:
-                self._calls.append((at, Name.RENEW, (agent.label, agent.instance_id, "")))
+                self._calls.append((at, ScriptName.RENEW, (agent.label, agent.instance_id, "")))
                 self._failures[agent] = 0
                 next_at = next_beat_at(at, self._random.random(), TIMINGS)
             else:
