@@ -90,7 +90,7 @@ lock: ## resolve the dependencies anew, for every Python from 3.11 on (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--extra install -c requirements-dev.lock pyproject.toml -o requirements-agent.lock
 
-map: setup-dev ## write docs/map.md and the README's settings anew from the code
+map: setup-dev ## write docs/map.md and the generated pages of docs/reference anew from the code
 	$(BIN)/python -m tools.documents
 
 clean: ## remove what the other targets made

@@ -17,12 +17,24 @@ TIMEOUT_S = 2.0
 _EVERY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
 
 
+def host_and_port(listen: str) -> tuple[str, int]:
+    """Return the two of `host:port`, `[ipv6]:port` or `:port`. Raises ValueError for everything else.
+
+    `registry_core.domain.host_port` reads it alike, and importing it would take longer than the whole check.
+    """
+    host, _, port = listen.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    is_port = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535
+    if not is_port or (":" in bare and bare == host) or "]" in bare:
+        raise ValueError(f"{listen!r} is not host:port")
+    return bare, int(port)
+
+
 def is_well(listen: str, path: str) -> bool:
     """Return whether `GET path` at `listen` (host:port, [ipv6]:port or :port) is answered with 200."""
-    host, _, port = listen.strip().rpartition(":")
-    host = host.strip("[]")
     try:
-        with socket.create_connection((_EVERY.get(host, host), int(port)), TIMEOUT_S) as connection:
+        host, port = host_and_port(listen.strip())
+        with socket.create_connection((_EVERY.get(host, host), port), TIMEOUT_S) as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
             status = connection.makefile("rb").readline(64).split(b" ")
     except (OSError, ValueError):

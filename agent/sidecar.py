@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import itertools
 import logging
 import random
-import secrets
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,18 +22,17 @@ import structlog
 from aiohttp import web
 
 from agent.checks.probes import CheckProbes, check_session
-from agent.dns_workers.pool import DnsWorkers
 from agent.http.about import About
 from agent.http.check_api import CheckReports
 from agent.http.local_api import LocalApi
 from agent.http.lookups import Lookups
 from agent.http.metrics import AgentMetrics
-from agent.namespace import end_when_left_behind
+from agent.namespace import Namespace, end_when_left_behind
 from agent.registration.decisions import Timings
 from agent.registration.drain import OperatorDrain
 from agent.registration.identity import StartTime
+from agent.registration.own_in_view import sight_in
 from agent.registration.session import Session, SessionSettings
-from agent.registration.sight import sight_in
 from agent.registries.choice import DEFAULT_PACE
 from agent.registries.client import CONNECTIONS, RegistryClient
 from agent.registries.pool import Upstreams
@@ -51,17 +48,16 @@ from agent.view.snapshot_writer import SnapshotKeeper
 from agent.view.state_dir import StateDir
 from agent.view.sync import WatchSync
 from agent.view.view import AgentView
-from dns.cookies import SECRET_LENGTH
 from dns.forward_rules import ForwardRules
 from dns.forwarding import Forwarder
+from dns.listener import serve_dns
 from dns.responder import DnsSettings, Responder
-from dns.tcp import TcpServer, serve_tcp
-from dns.udp import UdpServer, serve_udp
 from registry_core.api.connections import ConnectionLimits, Connections
-from registry_core.errors import CannotListen
-from registry_core.ports import Clock, SystemClock
-from registry_core.resolution import HostResolver
+from registry_core.listener import listening
+from registry_core.ports.clock import Clock, SystemClock
+from registry_core.resolution import HostResolver, ServerResolver
 from registry_core.settings import Listen
+from registry_core.supervision import Background, end
 
 TICK_S: Final = 1.0
 # A tidy-up every minute, and so many services then that a fleet which has become smaller has room for again.
@@ -70,6 +66,8 @@ BACK_AT_ONCE: Final = 64
 LOCATE_EVERY_S: Final = 60.0
 LAST_SAVE_S: Final = 1.0
 SHUTDOWN_S: Final = 1.0
+# For the background work to end, each time that it is waited for: nothing there waits for anybody as it ends.
+END_S: Final = 0.5
 # How long a farewell may take: with the registry there, and when it is known to be away.
 FAREWELL_S: Final = 5.0
 FAREWELL_AWAY_S: Final = 1.0
@@ -92,6 +90,7 @@ class Sidecar:
         self.settings = settings
         self.reloader = None if read_again is None else Reloader(settings, read_again, self._apply)
         self._clock = clock if clock is not None else SystemClock()
+        self._background = Background(self._clock)
         self._started = StartTime(self._clock.wall(), self._clock.monotonic())
         self._random = random.Random()  # noqa: S311 - spreads load; nothing secret hangs on it
         self.fallback = Fallback(*settings.static_services)
@@ -112,23 +111,19 @@ class Sidecar:
             local_zone=settings.zone,
             when_none_pass=settings.when_none_pass,
             allow_networks=settings.dns_allow,
-            # Whoever forges senders chooses their ports, and so asks all processes: together they keep the limit.
-            rate_limit=-(-settings.dns_rate_limit // settings.dns_workers),
+            rate_limit=settings.dns_rate_limit,
         )
-        self.forwarder = Forwarder(settings.dns_forward, self._clock) if settings.dns_forward.forwards else None
-        cookie_secret = secrets.token_bytes(SECRET_LENGTH)
+        self.forwarder = self._new_forwarder(settings.dns_forward) if settings.dns_forward.forwards else None
         self.responder = Responder(
             self.view,
             self.dns_settings,
             self._random,
             self.forwarder,
             clock=self._clock,
-            cookie_secret=cookie_secret,
         )
-        self.workers = DnsWorkers(self.view, self.fallback, self.forwarder, cookie_secret)
         self.upstreams = Upstreams((), clock=self._clock, random=self._random, zone=settings.zone, pace=DEFAULT_PACE)
         # Names of registries are looked up by the same rules; by the system's resolvers when nothing is forwarded.
-        asker = self.forwarder if self.forwarder is not None else Forwarder(ForwardRules(), self._clock)
+        asker = self.forwarder if self.forwarder is not None else self._new_forwarder(ForwardRules())
         self._asker = asker
         self.lookup = RegistryLookup(settings.registry_urls, self.upstreams, asker.look_up, self._random)
         self._connections = Connections(HTTP_LIMITS)
@@ -139,6 +134,7 @@ class Sidecar:
             self.upstreams,
             self.lookup,
             clock=self._clock,
+            background=self._background,
             forwarder=self.forwarder,
             reloader=self.reloader,
         )
@@ -165,8 +161,12 @@ class Sidecar:
         self.dns_listen = settings.dns_listen
         self._stack = contextlib.AsyncExitStack()
 
+    def _new_forwarder(self, rules: ForwardRules) -> Forwarder:
+        return Forwarder(rules, self._clock, background=self._background)
+
     async def start(self) -> None:
         """Start everything; wait for nobody. Raises CannotListen when a port cannot be had."""
+        self._stack.push_async_callback(self._background.close, END_S)  # the last of all, for what was not ended before
         try:
             await self._remember()
             await self._serve_dns()
@@ -175,6 +175,8 @@ class Sidecar:
         except BaseException:
             await self._stack.aclose()
             raise
+        if self.settings.ignored:
+            _log.warning("settings_ignored", removed={setting.name: setting.why for setting in self.settings.ignored})
         _log.info(
             "agent_started",
             http=str(self.http_listen),
@@ -189,14 +191,19 @@ class Sidecar:
         Cancelled, it ends everything at once. Safe to call twice.
         """
         try:
-            if self.keeper is not None:
-                await self.keeper.save(LAST_SAVE_S)
+            # Beside the farewell, which waits for no disk.
+            saving = self._background.begin("last snapshot", self._save)
             if self.session is not None:
                 away = self.sync is None or self.sync.connected_to is None
                 await self.session.drain(FAREWELL_AWAY_S if away else FAREWELL_S)
+            await asyncio.wait((saving,), timeout=LAST_SAVE_S)
         finally:
             await self._stack.aclose()
         _log.info("agent_ended")
+
+    async def _save(self) -> None:
+        if self.keeper is not None:
+            await self.keeper.save(LAST_SAVE_S)
 
     # -- the parts, in order
 
@@ -217,29 +224,12 @@ class Sidecar:
         await self._asker.start()
         self._stack.push_async_callback(self._asker.close)
         where = self.settings.dns_listen
-        # With port 0 the system chooses one for UDP, which may be taken for TCP: then another is tried.
-        for attempt in range(20 if where.port == 0 else 1):
-            try:
-                udp: UdpServer = await serve_udp(
-                    self.responder, where.host, where.port, shared=self.settings.dns_workers > 1
-                )
-            except OSError as error:
-                raise _cannot_listen(where, "DNS", error) from error
-            try:
-                tcp: TcpServer = await serve_tcp(self.responder, where.host, udp.port)
-            except OSError as error:
-                udp.close()
-                if where.port != 0 or attempt == 19:
-                    raise _cannot_listen(where, "DNS over TCP", error) from error
-                continue
-            self._stack.callback(udp.close)
-            self._stack.push_async_callback(tcp.close)
-            self.dns_listen = Listen(where.host, udp.port)
-            self._asker.listens_on(where.host, udp.port)
-            self.about.answers_on(udp, self.workers)
-            self.workers.start(self.settings.dns_workers - 1, where.host, udp.port, self.dns_settings)
-            self._stack.push_async_callback(self.workers.close)
-            return
+        udp, tcp = await serve_dns(self.responder, where)
+        self._stack.callback(udp.close)
+        self._stack.push_async_callback(tcp.close)
+        self.dns_listen = Listen(where.host, udp.port)
+        self._asker.listens_on(where.host, udp.port)
+        self.about.answers_on(udp)
 
     async def _serve_http(self) -> None:
         where = self.settings.http_listen
@@ -249,12 +239,7 @@ class Sidecar:
         self._stack.push_async_callback(runner.cleanup)
         serve = runner.server
         assert serve is not None  # set by setup()
-        try:
-            server = await asyncio.get_running_loop().create_server(
-                self._connections.guarding(serve), where.host, where.port, backlog=1024
-            )
-        except OSError as error:
-            raise _cannot_listen(where, "HTTP", error) from error
+        server = await listening(self._connections.guarding(serve), where, "HTTP")
         self._stack.callback(server.close)
         self.http_listen = Listen(where.host, server.sockets[0].getsockname()[1])
 
@@ -263,7 +248,7 @@ class Sidecar:
         resolver = HostResolver()
         http = await self._stack.enter_async_context(
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=10, resolver=resolver),
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=10, resolver=ServerResolver()),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "vertice-agent"},
             )
@@ -295,6 +280,7 @@ class Sidecar:
             keep_epoch=self._last_run.keep_epoch,
             lease_granted=self.view.lease_granted,
             sight=partial(sight_in, self.view),
+            background=self._background,
         )
         self.view.subscribe(self.session.news)
         self.sync = sync = WatchSync(
@@ -309,22 +295,32 @@ class Sidecar:
             token=settings.token,
         )
         self._operator_drain.join(self.session, client)
-        loader = ServiceLoader(http, self.view, registry=lambda: sync.connected_to, token=settings.token)
+        loader = ServiceLoader(
+            http,
+            self.view,
+            registry=lambda: sync.connected_to,
+            background=self._background,
+            token=settings.token,
+        )
         self._loader = loader
         self._stack.push_async_callback(loader.close)
-        self.view.fetcher, self.view.refresh = loader.fetch, sync.hurry
+        self.view.fetcher, self.view.refresh, self.view.reread = loader.fetch, sync.hurry, loader.begin_anew
         self.about.join(self.session, sync, self.keeper, loader)
+        keep = self._background.keep
         tasks = [
-            asyncio.create_task(work) for work in (self.lookup.run(), probes.run(), sync.run(), self._tick(loader))
+            keep("registry names", self.lookup.run),
+            keep("probes", probes.run),
+            keep("watch", sync.run),
+            keep("tick", partial(self._tick, loader)),
+            keep("locate", partial(self._locate, resolver)),
         ]
         if settings.follow_namespace:
-            tasks.append(asyncio.create_task(end_when_left_behind(TICK_S)))
+            tasks.append(keep("namespace", partial(end_when_left_behind, Namespace(), TICK_S), ends=True))
         if self.keeper is not None:
-            tasks.append(asyncio.create_task(self.keeper.run()))
+            tasks.append(keep("snapshot", self.keeper.run))
         if self.reloader is not None:
-            tasks.append(asyncio.create_task(self.reloader.run()))
-        tasks.append(asyncio.create_task(self._locate(resolver)))
-        self._stack.push_async_callback(_cancel, tasks)
+            tasks.append(keep("reload", self.reloader.run))
+        self._stack.push_async_callback(end, tasks, END_S)
         self._stack.push_async_callback(self.session.close)
         self.session.start()
 
@@ -358,11 +354,9 @@ class Sidecar:
         if (new.zone, new.when_none_pass) != (old.zone, old.when_none_pass):
             self.lookups.prefer(new.zone, new.when_none_pass)
             self.responder.prefer(new.zone, new.when_none_pass)
-            self.workers.prefer(new.zone, new.when_none_pass)
             self.upstreams.stands_in(new.zone)
         if new.static_services != old.static_services:
             self.fallback = Fallback(*new.static_services)
-            self.workers.use_fallback(self.fallback)
             self.view.use_fallback(self.fallback)
             self._fallback_changed.set()
         if new.token != old.token and self._client and self.sync and self._loader:
@@ -381,14 +375,3 @@ class Sidecar:
             if number % TIDY_EVERY_TICKS == 0:
                 for label in self.view.tidy(BACK_AT_ONCE):
                     loader.begin(label)
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _cannot_listen(where: Listen, what: str, error: OSError) -> CannotListen:
-    known = {errno.EADDRINUSE: "the port is taken", errno.EACCES: "not allowed"}
-    return CannotListen(f"cannot listen on {where} for {what}: {known.get(error.errno or 0, str(error))}")

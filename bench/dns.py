@@ -26,7 +26,8 @@ from bench.dns_load import DnsLoad, best, latencies_ms, load, pin_server
 from bench.dns_servers import ZONE, BenchFleet, DnsServerProcess
 from bench.machine import this_machine
 from bench.run import RESULTS
-from cli.dev.planning import read_plan
+from cli.dev.plan_builder import read_plan
+from cli.table import aligned
 
 FLEET: Final = 111
 CHANGES_PER_S: Final = 100
@@ -83,12 +84,12 @@ def goals(rows: dict[str, DnsLoad], p99_ms: float) -> list[Goal]:
 def table(rows: dict[str, DnsLoad]) -> str:
     """Return the rows as a table for people."""
     ours = rows[OURS].cpu_us
-    lines = [f"{'':42}{'queries/s':>12}{'CPU us/query':>14}{'ours/theirs':>13}{'lost':>7}"]
-    lines += [
-        f"{name:42}{row.per_second:12,.0f}{row.cpu_us:14.2f}{ours / row.cpu_us:13.2f}{row.lost:7}"
+    head = ("", "queries/s", "CPU us/query", "ours/theirs", "lost")
+    lines = [
+        (name, f"{row.per_second:,.0f}", f"{row.cpu_us:.2f}", f"{ours / row.cpu_us:.2f}", str(row.lost))
         for name, row in rows.items()
     ]
-    return "\n".join(lines)
+    return "\n".join(aligned([head, *lines], right=range(1, len(head))))
 
 
 @contextmanager

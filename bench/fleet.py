@@ -8,6 +8,7 @@ import msgspec
 from redis import Redis
 
 from bench.middle import registration
+from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Registration
 from registry_core.domain.registration import checked
 from registry_core.store.redis import rows
@@ -30,7 +31,7 @@ def fill(client: Redis, first: int, last: int, prefix: str = "vertice") -> None:
 
 
 def _arguments(claim: Registration) -> tuple[Any, ...]:
-    address = f"{claim.host}:{claim.port}"
+    address = host_port(claim.host, claim.port)
     return (
         rows.field_of(claim.key),
         claim.service_name,

@@ -8,6 +8,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from cli.table import aligned
+
 _NS_PER_MS: Final = 1_000_000
 
 
@@ -116,8 +118,4 @@ def _spreads(rows: Sequence[Row]) -> str:
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(line[n]) for line in lines) for n in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(cell.rjust(w) if n else cell.ljust(w) for n, (cell, w) in enumerate(zip(line, widths, strict=True)))
-        for line in lines
-    )
+    return "\n".join(aligned(lines, right=range(1, len(lines[0]))))

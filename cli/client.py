@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from registry_core.domain.host_port import host_port
 from registry_core.errors import SettingsError, VerticeError
 from registry_core.settings import http_url, items, listen
 
@@ -41,7 +42,7 @@ class HttpResponse(NamedTuple):
         """Return the body, decoded. Raises Unreachable when something else than JSON answered."""
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Unreachable("the answer is not JSON: is this the address of an agent or a registry?") from None
 
     @property
@@ -49,7 +50,7 @@ class HttpResponse(NamedTuple):
         """What an error's body says, in one line."""
         try:
             said = json.loads(self.body)["message"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, RecursionError, KeyError, TypeError):
             said = self.body.decode("utf-8", "replace").strip()[:200] or f"HTTP status {self.status}"
         return " ".join(str(said).split())
 
@@ -86,7 +87,7 @@ def ask(
             raise Unreachable(f"{base_url} answers with more than {most_bytes} bytes")
         return HttpResponse(response.status, response.headers, said)
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"nobody answers at {base_url}: {reason(error)}") from None
+        raise Unreachable(f"no answer from {base_url}: {reason(error)}") from None
     finally:
         connection.close()
 
@@ -102,7 +103,9 @@ def reason(error: Exception) -> str:
 
 def add_agent_flag(parser: argparse.ArgumentParser) -> None:
     """Add `--agent`, for the commands that ask the agent on this machine."""
-    parser.add_argument("--agent", metavar="URL", help=f"the agent (default: AGENT_HTTP_LISTEN, else {AGENT_URL})")
+    parser.add_argument(
+        "--agent", metavar="URL", help=f"the agent's URL (default: AGENT_HTTP_LISTEN, else {AGENT_URL})"
+    )
 
 
 def agent_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> str:
@@ -120,15 +123,16 @@ def agent_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os
     except ValueError as error:
         raise SettingsError(f"AGENT_HTTP_LISTEN: {given!r} cannot be used: {error} (example: 127.0.0.1:8880)") from None
     # It listens everywhere: then it listens here, too.
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared, not bound
-    host = f"[{where.host}]" if ":" in where.host else where.host
-    return f"http://{everywhere.get(where.host, host)}:{where.port}"
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+    return f"http://{host_port(everywhere.get(where.host, where.host), where.port)}"
 
 
 def add_registry_flag(parser: argparse.ArgumentParser) -> None:
     """Add `--registry`, for the commands that ask the registry itself."""
     parser.add_argument(
-        "--registry", metavar="URL", help=f"the registry (default: the first of REGISTRY_URL, else {REGISTRY_URL})"
+        "--registry",
+        metavar="URL",
+        help=f"the registry's URL (default: the first in REGISTRY_URL, else {REGISTRY_URL})",
     )
 
 
@@ -163,4 +167,4 @@ def warn_of_age(answer: HttpResponse) -> None:
     state = answer.headers.get("X-Cache", "fresh").lower()
     if state != "fresh":
         age = answer.headers.get("Age", "?")
-        print(f"vertice: {state}: as of {age} s ago, the registry cannot be reached", file=sys.stderr)
+        print(f"vertice: {state}: this is the state of {age} s ago; the registry cannot be reached", file=sys.stderr)

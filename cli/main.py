@@ -23,10 +23,10 @@ INTERRUPTED: Final = 130
 
 EXIT_CODES: Final = """exit codes:
   0    done
-  1    it did not work: a port is taken, nobody answers at that address
+  1    failed: a port is taken, or nothing answers at the address
   2    wrong usage, or a wrong or unknown setting
   3    no such service
-  130  ended by Ctrl-C"""
+  130  interrupted by Ctrl-C"""
 
 
 class Command(NamedTuple):
@@ -40,17 +40,17 @@ class Command(NamedTuple):
 COMMANDS: Final = (
     Command("dev", "cli.commands.dev", "try it: a registry, an agent and the services of a compose file, on loopback"),
     Command("registry", "cli.commands.registry", "run one registry replica"),
-    Command("agent", "cli.commands.agent", "run the agent that stands beside a service"),
+    Command("agent", "cli.commands.agent", "run the agent beside a service"),
     Command("services", "cli.commands.services", "list the services that the agent knows"),
     Command("resolve", "cli.commands.resolve", "print where a service is"),
-    Command("explain", "cli.commands.explain", "say of each instance of a service why it is answered with, or why not"),
-    Command("drain", "cli.commands.drain", "take a service of this machine out of use gently"),
+    Command("explain", "cli.commands.explain", "show why each instance of a service is in the answers, or is not"),
+    Command("drain", "cli.commands.drain", "drain a service of this machine"),
     Command("watch", "cli.commands.watch", "print changes as they happen"),
-    Command("guard", "cli.commands.guard", "see whether the registry holds back a mass expiry, or have it let go"),
-    Command("snapshot", "cli.commands.snapshot", "save all that a registry holds to a file, or restore it"),
-    Command("compose", "cli.commands.compose", "see how the services of a fleet's compose file find each other today"),
-    Command("migrate", "cli.commands.migrate", "move a fleet over in waves: the plan, and how far it is"),
-    Command("doctor", "cli.commands.doctor", "say what will go wrong on this machine, and the cure"),
+    Command("guard", "cli.commands.guard", "show or release the guard against mass expiry"),
+    Command("snapshot", "cli.commands.snapshot", "save all registrations to a file, or restore them"),
+    Command("compose", "cli.commands.compose", "audit a compose file, and prepare it for Vértice"),
+    Command("migrate", "cli.commands.migrate", "migrate a fleet in waves: the plan and the progress"),
+    Command("doctor", "cli.commands.doctor", "find what is wrong on this machine, with the cure"),
 )
 
 
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="vertice",
         description="Service discovery for plain containers, over DNS and over localhost HTTP.",
-        epilog=EXIT_CODES + "\n\n`vertice COMMAND --help` says more of each.",
+        epilog=EXIT_CODES + "\n\n`vertice COMMAND --help` describes each command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import ctypes
 import gc
 import os
@@ -15,7 +16,6 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeVar
 
-from agent.dns_workers.process import loop_factory
 from registry_core.errors import SettingsError, VerticeError
 
 OK: Final = 0
@@ -62,8 +62,18 @@ def run_until_signal(start: Callable[[], Awaitable[P]], *, hang_up: Callable[[P]
     stderr and exit code 1. SettingsError goes to the caller. SIGHUP calls `hang_up`, when there is one;
     one that comes before the program has started means nothing, as it reads its settings only now.
     """
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_run(start, hang_up))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the event loop; None for the standard one."""
+    # uvloop doubles what one core serves, but nothing depends on it.
+    with contextlib.suppress(ImportError):
+        import uvloop  # noqa: PLC0415 - optional
+
+        return uvloop.new_event_loop
+    return None
 
 
 async def _run(start: Callable[[], Awaitable[P]], hang_up: Callable[[P], None] | None) -> int:

@@ -20,14 +20,14 @@ from typing import Final
 
 import msgspec
 
-from dns import codec, record_data, reverse, texts
+from dns import codec, record_data, reverse, txt_strings
 from dns.codec import Answer, Name, Query, Rcode, Record, Type
 from dns.rotation import ONE_ORDER, Orders, arranged, shuffled
 from registry_core.domain.freshness import Freshness, freshness_of
 from registry_core.domain.names import SHORT_ID_LENGTH, ip_address, label_of, short_id
 from registry_core.domain.records import Instance, Protocol, Status
 from registry_core.domain.selection import Filter, WhenNonePass, serving
-from registry_core.ports import LocalView
+from registry_core.ports.local_view import LocalView
 
 # Extended DNS Errors: RFC 8914 section 4.
 STALE_ANSWER: Final = 3
@@ -247,7 +247,7 @@ class Zone:
                 # cannot ask again over TCP must get on with it); only SRV promises the whole.
                 return msgspec.structs.replace(answer, part_will_do=True)
             case Type.TXT if not only_srv:
-                return self._shaped(query, {Type.TXT: _distinct(map(texts.data_of, instances), most)})
+                return self._shaped(query, {Type.TXT: _distinct(map(txt_strings.data_of, instances), most)})
             case _:
                 return self._shaped(query, {})
 

@@ -17,6 +17,7 @@ import msgspec
 
 from dns.codec import MAX_NAME, Name
 from dns.resolv_conf import DEFAULT_PORT
+from registry_core.domain.host_port import host_port, split_host_port
 
 MAX_RULES: Final = 64
 MAX_SERVERS_PER_RULE: Final = 8
@@ -31,7 +32,7 @@ class ResolverAddress(msgspec.Struct, frozen=True, order=True):
     port: int = DEFAULT_PORT
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
 
 class System(msgspec.Struct, frozen=True):
@@ -122,21 +123,16 @@ def _suffix(text: str) -> Name:
 
 
 def _server(text: str) -> ResolverAddress:
-    host, port = text, ""
-    if text.startswith("["):
-        host, closed, rest = text[1:].partition("]")
-        if not closed or (rest and not rest.startswith(":")):
-            raise ValueError(f"{text!r} is not an address")
-        port = rest[1:]
-        if rest == ":":
-            raise ValueError(f"{text!r} is not an address")
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-        port = port or "none"
+    bare = text.count(":") > 1 and not text.startswith("[")
+    try:
+        # An IPv6 address alone, without a port, needs no brackets here.
+        host, port = (text, None) if bare else split_host_port(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not an address: {error}") from None
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         raise ValueError(f"{text!r} is not an IP address, system or none") from None
-    if port and (not port.isascii() or not port.isdigit() or len(port) > 5 or not 0 < int(port) < 65536):
+    if port == 0:
         raise ValueError(f"{text!r} has no port between 1 and 65535")
-    return ResolverAddress(str(address), int(port) if port else DEFAULT_PORT)
+    return ResolverAddress(str(address), DEFAULT_PORT if port is None else port)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
@@ -17,7 +18,6 @@ import msgspec
 import structlog
 
 from dns import codec
-from dns.asking import Patience, ResolverClient, Unanswered
 from dns.codec import CLASS_IN, Answer, Name, Query, Rcode
 from dns.foreign import (
     PAYLOAD,
@@ -38,10 +38,13 @@ from dns.foreign_cache import CachedReply, ForeignCache, ForeignLimits
 from dns.forward_rules import ForwardRules
 from dns.record_data import name_data
 from dns.resolv_conf import MAX_CHARACTERS, nameservers
+from dns.resolver_client import Patience, ResolverClient, Unanswered
 from dns.resolvers import Group, Resolvers
 from dns.special_names import special
 from dns.upstreams import ResolverReport, ResolverState
-from registry_core.ports import Clock
+from registry_core.blocking import Threads
+from registry_core.ports.clock import Clock
+from registry_core.supervision import Background, end
 
 # Extended DNS Errors: RFC 8914 sections 4.1, 4.4, 4.20, 4.21, 4.23 and 4.24.
 OTHER: Final = 0
@@ -56,6 +59,7 @@ STALE_TTL_S: Final = 30
 MAX_HOPS: Final = 8
 MAX_FAILURES: Final = 1000
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
+READ_S: Final = 1.0
 
 _log = structlog.get_logger(component="dns.forwarding")
 
@@ -118,14 +122,22 @@ class Forwarder:
     """Answers for names that are not ours. `start` it in the event loop, and `close` it."""
 
     def __init__(
-        self, rules: ForwardRules, clock: Clock, limits: ForwardLimits | None = None, resolv_conf: Path = RESOLV_CONF
+        self,
+        rules: ForwardRules,
+        clock: Clock,
+        limits: ForwardLimits | None = None,
+        resolv_conf: Path = RESOLV_CONF,
+        *,
+        background: Background | None = None,
     ) -> None:
         self._rules = rules
         self._clock = clock
         self._limits = limits if limits is not None else ForwardLimits()
         self._resolv_conf = resolv_conf
+        self._threads = Threads("read resolv.conf", 1)
+        self._background = background if background is not None else Background(clock)
         self._resolvers = Resolvers(rules)
-        self._asking = ResolverClient(clock, self._limits.patience)
+        self._asking = ResolverClient(clock, self._limits.patience, self._background)
         self._cache = ForeignCache(self._limits.cache)
         self._flights: dict[bytes, _Flight] = {}
         self._failed: dict[bytes, tuple[float, Unanswered]] = {}
@@ -137,7 +149,7 @@ class Forwarder:
         """Learn who the resolvers are, and go on doing so. Nothing is sent before somebody asks."""
         if self._resolvers.uses_system:
             await self._read_system()
-            self._watch = asyncio.create_task(self._watch_system())
+            self._watch = self._background.keep("watch resolv.conf", self._watch_system)
 
     def listens_on(self, host: str, port: int) -> None:
         """Leave out our own address from now on."""
@@ -145,11 +157,7 @@ class Forwarder:
 
     async def close(self) -> None:
         """End everything, when nobody can ask any more; who still waits gets no answer. Safe to call twice."""
-        tasks = [flight.task for flight in self._flights.values()]
-        ending = [task for task in (self._watch, *tasks) if task is not None]
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
+        await end([self._watch, *(flight.task for flight in self._flights.values())])
         for flight in self._flights.values():  # those that were ended before they began
             for waiting in flight.waiting:
                 waiting.answer.cancel()
@@ -301,9 +309,9 @@ class Forwarder:
     async def _read_system(self) -> bool:
         """Return whether the resolvers are others than before."""
         try:
-            text = await asyncio.to_thread(_head_of, self._resolv_conf)
+            text = await self._threads.run(partial(_head_of, self._resolv_conf), timeout_s=READ_S)
         except OSError:
-            return False  # perhaps it is being replaced: those known so far stay
+            return False  # perhaps it is being replaced, or its disk hangs: those known so far stay
         if not self._resolvers.system_is(nameservers(text)):
             return False
         self._cache.clear()

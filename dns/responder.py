@@ -24,7 +24,8 @@ from dns.cookies import CLIENT_LENGTH, SECRET_LENGTH, Cookies
 from dns.forwarding import Forwards
 from dns.rate_limit import RateLimit, RateLimitAction
 from registry_core.domain.selection import WhenNonePass
-from registry_core.ports import Clock, LocalView, SystemClock
+from registry_core.ports.clock import Clock, SystemClock
+from registry_core.ports.local_view import LocalView
 
 # Extended DNS Errors: RFC 8914 sections 4.1 and 4.19.
 _OTHER: Final = 0
@@ -67,12 +68,8 @@ class Responder:
         forwarder: Forwards | None = None,
         *,
         clock: Clock | None = None,
-        cookie_secret: bytes | None = None,
     ) -> None:
-        """Raises ValueError when one of `allow_networks` is no network.
-
-        `cookie_secret` (16 octets; none: one of its own) is for responders that answer on one address.
-        """
+        """Raises ValueError when one of `allow_networks` is no network."""
         self._settings = settings
         self._random = random
         self._forwarder = forwarder
@@ -93,7 +90,7 @@ class Responder:
         self._clock = clock if clock is not None else SystemClock()
         # Cookies tell the time in Unix seconds, and have to outlive a step of the wall clock.
         self._epoch_s = self._clock.wall() - self._clock.monotonic()
-        self._cookies = Cookies(cookie_secret or secrets.token_bytes(SECRET_LENGTH))
+        self._cookies = Cookies(secrets.token_bytes(SECRET_LENGTH))
         self._rates = RateLimit(settings.rate_limit) if settings.rate_limit else None
         self._ready = ReadyAnswers(settings.cache)
         self.ready = self._ready.take

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from dns.responder import Responder
+from registry_core.resolution import addresses_to_listen_on
 
 # A query is never larger; whoever announces more sends something else.
 MAX_QUERY: Final = 4096
@@ -61,7 +62,8 @@ class TcpServer:
 
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError when the address cannot be listened on."""
-        self._server = await asyncio.start_server(self._connected, host, port, limit=_READ_LIMIT, backlog=128)
+        addresses = await addresses_to_listen_on(host)
+        self._server = await asyncio.start_server(self._connected, addresses, port, limit=_READ_LIMIT, backlog=128)
 
     async def close(self) -> None:
         """Stop listening and end every connection. Safe to call twice."""

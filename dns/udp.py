@@ -15,6 +15,7 @@ from dns.batched_udp import Batched
 from dns.mmsg import system_calls
 from dns.one_by_one_udp import OneByOne
 from dns.responder import Responder
+from registry_core.resolution import addresses_to_listen_on
 
 # Room for the burst that arrives while the loop is busy with something else.
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
@@ -68,23 +69,19 @@ class UdpServer:
             self._socket.close()
 
 
-async def serve_udp(
-    responder: Responder, host: str, port: int, *, exchange: ExchangeMaker = fastest, shared: bool = False
-) -> UdpServer:
+async def serve_udp(responder: Responder, host: str, port: int, *, exchange: ExchangeMaker = fastest) -> UdpServer:
     """Answer datagrams on `host` (an IP address or a name of one) out of `responder`.
 
-    With `shared`, other processes of the same user may listen there too, and the kernel spreads the askers
-    over all of them (SO_REUSEPORT). Raises OSError when the address cannot be listened on.
+    Raises OSError when the address cannot be listened on.
     """
-    loop = asyncio.get_running_loop()
-    infos = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+    numeric = (await addresses_to_listen_on(host))[0]
+    # Of an address nobody is asked: this only tells its family, and reads its scope.
+    infos = socket.getaddrinfo(numeric, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
     family, kind, protocol, _, address = infos[0]
     listening = socket.socket(family, kind, protocol)
     try:
         listening.setblocking(False)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        if shared:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.bind(address)
         return UdpServer(exchange(responder, listening), listening)
     except BaseException:

@@ -14,10 +14,10 @@ from typing import Final
 import msgspec
 
 from dns.forward_rules import ResolverAddress
+from registry_core.domain.backoff import Backoff
 
-# How long one that failed is left alone: doubling from the first to the second, in seconds.
-FIRST_REST_S: Final = 1.0
-LONGEST_REST_S: Final = 30.0
+# How long one that failed is left alone.
+REST: Final = Backoff(1.0, 30.0)
 # How long one that brings our own questions back is not used, before it is tried again.
 LOOP_REST_S: Final = 30.0
 # How long what a resolver cannot do is believed: it may have been replaced.
@@ -77,7 +77,7 @@ class UpstreamResolver:
         if self.state is ResolverState.UP:
             self._try_at = float("inf")
         elif self._try_at <= now:
-            self._try_at = now + FIRST_REST_S
+            self._try_at = now + REST.first_s
 
     def suspect(self, now: float) -> None:
         """Something points to a loop: have it tried, but not again and again."""
@@ -97,8 +97,8 @@ class UpstreamResolver:
         if self.state is ResolverState.LOOPING:
             return
         self.state = ResolverState.FAILING
-        self._try_at = now + min(LONGEST_REST_S, FIRST_REST_S * 2 ** min(self._failures, 10))
         self._failures += 1
+        self._try_at = now + REST.wait_s(self._failures)
 
     def has_looped(self, now: float) -> bool:
         """It brought a question of our own back. Return whether that is news."""

@@ -29,35 +29,35 @@ class CallerError(VerticeError):
 
 
 class ValidationError(CallerError):
-    """Raised when one field of what the caller sent breaks a rule; names it and shows a good one."""
+    """Raised when a field of the request breaks a rule; names the field and shows a valid value."""
 
 
 class Conflict(CallerError):
-    """Raised when the wish collides with what somebody else has registered."""
+    """Raised when the request collides with another registration."""
 
 
 class Fenced(Conflict):
-    """Raised when a newer owner has claimed the same instance: the caller must stop asserting it."""
+    """Raised when a newer owner has claimed the instance: the caller must stop claiming it."""
 
 
 class Late(Conflict):
-    """Raised when a newer write of the same owner was taken before: this one comes too late, and changes nothing."""
+    """Raised when a newer write of the same owner arrived first: this one is too late and changes nothing."""
 
 
 class AmbiguousInstance(Conflict):
-    """Raised when a service has several instances and the caller did not say which one it means."""
+    """Raised when a service has several instances and the request does not say which one it means."""
 
 
 class NotFound(CallerError):
-    """Raised when the named service or instance is not registered (and we know that it is not)."""
+    """Raised when the service or instance is known not to be registered."""
 
 
 class Unauthorized(CallerError):
-    """Raised when a request carries no usable credential, or a wrong one."""
+    """Raised when a request has no usable credential, or a wrong one."""
 
 
 class Forbidden(CallerError):
-    """Raised when a valid credential does not cover the service that the request would write."""
+    """Raised when a valid credential does not cover what the request would write or do."""
 
 
 class Unavailable(VerticeError):
@@ -70,15 +70,15 @@ class Unavailable(VerticeError):
 
 
 class StoreUnavailable(Unavailable):
-    """Raised when the store cannot be reached; what was asked for was not done."""
+    """Raised when the store cannot be reached; the request was not carried out."""
 
 
 class NotReplicated(Unavailable):
-    """Raised when no second server confirmed the write: it may be there, and is not to be relied upon."""
+    """Raised when no second server confirmed the write: it may be stored, but do not rely on it."""
 
 
 class Warming(Unavailable):
-    """Raised when the registry came up empty and does not know yet who is alive."""
+    """Raised when the registry came up empty and does not know yet which instances are alive."""
 
 
 class Overloaded(Unavailable):
@@ -86,7 +86,7 @@ class Overloaded(Unavailable):
 
 
 class StoodStill(Unavailable):
-    """Raised when this process stood still, and what was asked for may have waited meanwhile: it was not done."""
+    """Raised when this process stood still and the request may have waited meanwhile: it was not carried out."""
 
 
 class CannotListen(VerticeError):

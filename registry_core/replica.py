@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -23,17 +23,8 @@ from registry_core.api.auth import Authenticator
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
-from registry_core.api.guarding import GUARD_HEALTH, guard_view
-from registry_core.api.health import (
-    CPU,
-    MEMORY,
-    Health,
-    breaker_health,
-    judged,
-    of_shards,
-    redis_health,
-    worst,
-)
+from registry_core.api.guard_report import GUARD_HEALTH, guard_view
+from registry_core.api.health import CPU, MEMORY, Health, breaker_health, judged, of_shards, redis_health, worst
 from registry_core.api.health_schemas import (
     CacheHealth,
     ComponentsHealth,
@@ -48,22 +39,25 @@ from registry_core.api.operations import Operations, Policy
 from registry_core.api.peers import Peers
 from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
-from registry_core.api.view import ReplicaView
-from registry_core.api.watch import SYNC_EVERY_S
+from registry_core.api.view import ReplicaView, store_age
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
-from registry_core.errors import CannotListen, StoreUnavailable, Unavailable
-from registry_core.ports import Clock, Store, SystemClock
+from registry_core.errors import StoreUnavailable, Unavailable
+from registry_core.listener import listening
+from registry_core.ports.clock import Clock, SystemClock
+from registry_core.ports.store import Store
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.resolution import Resolver
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
-from registry_core.telemetry.guarding import GuardLog
+from registry_core.supervision import Background, end
+from registry_core.telemetry.guard_log import GuardLog
+from registry_core.telemetry.log_thinning import Thinning
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
-from registry_core.telemetry.thinning import Thinning
+from registry_core.watch.limits import SYNC_EVERY_S
 
 SAMPLE_EVERY_S: Final = 5.0
 # How long requests that are being served may take to end; within the 2 s in which a replica ends.
@@ -104,12 +98,14 @@ class Replica:
         self._clock = clock if clock is not None else SystemClock()
         chance = random if random is not None else secrets.SystemRandom()
         self.metrics = ReplicaMetrics()
-        self.store = _store(settings, self._clock, chance, self.metrics)
+        self._background = Background(self._clock)
+        self.store = _store(settings, self._clock, chance, self.metrics, self._background)
         self.view = ReplicaView(
             self._clock,
             ttl_s=settings.terms.ttl_s,
             warming_s=settings.warming_s,
             store_age_s=self.store.age_s,
+            store=lambda: store_age(self.store.shards()),
         )
         self.hub = WatchHub(self.view, hub_limits)
         self._first = FirstDelivery(self.view)
@@ -131,14 +127,22 @@ class Replica:
             self.view,
             self.hub,
             Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
-            Authenticator(settings.secrets),
             first=self._first,
             peers=self._peers,
             health=self.health,
             exposition=self.metrics.exposition,
             openapi=description(VERSION),
         )
-        self.app = build_app(handlers, self._first, self._gate, self._connections, self.metrics, zone=settings.zone)
+        self.app = build_app(
+            operations,
+            handlers,
+            Authenticator(settings.secrets),
+            first=self._first,
+            gate=self._gate,
+            connections=self._connections,
+            metrics=self.metrics,
+            zone=settings.zone,
+        )
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -182,9 +186,7 @@ class Replica:
         if self._server is not None:
             self._server.close()
         self.hub.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         self._tasks.clear()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -196,6 +198,7 @@ class Replica:
             self._server = None
         await self._peers.close()
         await self.store.close()
+        await self._background.close()
 
     @property
     def listen(self) -> Listen:
@@ -205,27 +208,22 @@ class Replica:
         return Listen(self.settings.listen.host, self._server.sockets[0].getsockname()[1])
 
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
-        where = self.settings.listen
         serve = runner.server
         assert serve is not None  # set by setup()
-        try:
-            return await asyncio.get_running_loop().create_server(
-                self._connections.guarding(serve), where.host, where.port, backlog=1024
-            )
-        except OSError as error:
-            raise CannotListen(f"cannot listen on {where}: {_reason(error)}") from error
+        return await listening(self._connections.guarding(serve), self.settings.listen)
 
     # -- what goes on by itself
 
     def _run(
         self, name: str, work: Callable[[], Awaitable[None]], every_s: Callable[[], float], *, at_once: bool = False
     ) -> None:
-        self._tasks.append(asyncio.create_task(self._forever(name, work, every_s, at_once=at_once)))
+        forever = partial(self._forever, name, work, every_s, at_once=at_once)
+        self._tasks.append(self._background.keep(name, forever))
 
     async def _forever(
         self, name: str, work: Callable[[], Awaitable[None]], every_s: Callable[[], float], *, at_once: bool = False
     ) -> None:
-        """Do `work` again and again. What goes wrong is logged, and does not end it."""
+        """Do `work` again and again. A store that is away is logged, and does not end it."""
         thinning = Thinning()
         if not at_once:
             await asyncio.sleep(every_s())
@@ -236,8 +234,6 @@ class Replica:
                 failures = thinning.failed(error.message, self._clock.monotonic())
                 if failures is not None:
                     log.warning("store unavailable", loop=name, reason=error.message, failures=failures)
-            except Exception:
-                log.exception("loop failed", loop=name)
             else:
                 end = thinning.succeeded(self._clock.monotonic())
                 if end is not None:
@@ -313,6 +309,7 @@ class Replica:
                 ),
                 system=SystemHealth(cpu_percent=cpu, memory_percent=memory, tasks=len(asyncio.all_tasks())),
                 watch=WatchHealth(watchers=len(self.hub)),
+                background=self._background.report(),
             ),
         )
 
@@ -335,13 +332,28 @@ class Replica:
             self.metrics.breakers.labels(state.value).set_function(
                 lambda state=state: float(sum(report.breaker is state for report in shards()))  # type: ignore[misc]
             )
+        background = self._background.report
+        self.metrics.counters(
+            "registry_background_restarts",
+            "Background work that was begun again after it died.",
+            "task",
+            lambda: {one.task: one.restarts for one in background()},
+        )
+        self.metrics.counters(
+            "registry_background_failures",
+            "Background work that died.",
+            "task",
+            lambda: {one.task: one.failures for one in background()},
+        )
         gauge("registry_watchers", "Open watch streams.", lambda: len(self.hub))
         gauge("registry_connections", "Open connections.", lambda: len(self._connections.open))
         gauge("registry_memory_bytes", "Resident memory of this process.", lambda: _known(sampler, "memory_bytes"))
         gauge("registry_cpu_percent", "CPU of this process, 100 is one core.", lambda: _known(sampler, "cpu_percent"))
 
 
-def _store(settings: ReplicaSettings, clock: Clock, random: Random, metrics: ReplicaMetrics) -> Store:
+def _store(
+    settings: ReplicaSettings, clock: Clock, random: Random, metrics: ReplicaMetrics, background: Background
+) -> Store:
     if settings.redis is None:
         return MemoryStore(clock, settings.terms, secrets.token_hex(8), random)
     # A replica that keeps everything in its memory does without redis-py, and without its memory.
@@ -350,7 +362,7 @@ def _store(settings: ReplicaSettings, clock: Clock, random: Random, metrics: Rep
     from registry_core.store.redis.writes import QueueTerms  # noqa: PLC0415
 
     return RedisStore(
-        masters_of(settings.redis, clock),
+        masters_of(settings.redis, clock, background),
         prefix=settings.redis.prefix,
         replicas=settings.redis.replicas,
         joining=settings.redis.joining,
@@ -361,13 +373,10 @@ def _store(settings: ReplicaSettings, clock: Clock, random: Random, metrics: Rep
             operation_s=settings.redis_timeout_s, retries_s=settings.redis_retries_s, breaker=settings.breaker
         ),
         observe=lambda shard, took_s: metrics.redis_latency.labels(shard).observe(took_s),
+        background=background,
     )
 
 
 def _known(sampler: SystemSampler, field: str) -> float:
     sample = sampler.latest
     return float("nan") if sample is None else float(getattr(sample, field))
-
-
-def _reason(error: OSError) -> str:
-    return {errno.EADDRINUSE: "the port is taken", errno.EACCES: "not allowed"}.get(error.errno or 0, str(error))

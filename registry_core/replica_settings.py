@@ -92,13 +92,17 @@ def _zone(value: str) -> str:
 
 
 LISTEN: Final = Setting(
-    "REGISTRY_LISTEN", listen, Listen("127.0.0.1", 8888), "where to listen (`:8888` is every address)", "0.0.0.0:8888"
+    "REGISTRY_LISTEN",
+    listen,
+    Listen("127.0.0.1", 8888),
+    "the address and port to listen on; `:8888` means every address",
+    "0.0.0.0:8888",
 )
 STORE: Final[Setting[RedisSettings | None]] = Setting(
     "REGISTRY_STORE",
     _store,
     None,
-    "where registrations are kept: in Redis, plain or with Sentinels; none, or `memory:`, is this process",
+    "where registrations are kept: a Redis URL, with or without Sentinels; if unset, in this process (`memory:`)",
     "redis+sentinel://s1,s2,s3/?masters=a,b,c",
     secret=True,  # it may hold a password
 )
@@ -106,7 +110,7 @@ SECRET: Final[Setting[tuple[str, ...]]] = Setting(
     "REGISTRY_SECRET",
     _secrets,
     (),
-    "the shared secret that writes have to show; two, comma-separated, while it is changed",
+    "the shared secret that writes must present; two, comma-separated, while it is being changed",
     "a-long-random-word",
     secret=True,
 )
@@ -114,15 +118,17 @@ AUTH: Final = Setting(
     "REGISTRY_AUTH",
     choice("on", "off"),
     "on",
-    "`off` takes writes from anybody; without a secret `on` is possible on loopback only, where it asks nothing",
+    "`off` accepts all writes; `on` needs REGISTRY_SECRET, except on loopback, where it then accepts all",
     "off",
 )
-ZONE: Final = Setting("REGISTRY_ZONE", _zone, "", "the zone of this replica: instances of it are named first", "eu-1a")
+ZONE: Final = Setting(
+    "REGISTRY_ZONE", _zone, "", "the zone of this replica; answers put instances of the same zone first", "eu-1a"
+)
 PEERS: Final[Setting[tuple[str, ...]]] = Setting(
     "REGISTRY_PEERS",
     items(http_url),
     (),
-    "all replicas (this one may be among them), so that a drain is confirmed by whoever follows any of them",
+    "all replicas, with or without this one, so that a drain is confirmed by the agents of all of them",
     "http://10.0.0.2:8888,http://10.0.0.3:8888",
 )
 MIN_PORT: Final = Setting(
@@ -132,77 +138,83 @@ WARMING: Final = Setting(
     "REGISTRY_WARMING",
     seconds,
     60.0,
-    "how long after an empty start a missing name means `not known yet` (503), not `does not exist` (404)",
+    "how long after an empty start a missing name is `not known yet` (503) rather than `does not exist` (404)",
     "60",
 )
-LEASE_TTL: Final = Setting("REGISTRY_LEASE_TTL", positive_seconds, 60.0, "how long a heartbeat is good for", "60")
+LEASE_TTL: Final = Setting(
+    "REGISTRY_LEASE_TTL", positive_seconds, 60.0, "how long a lease lasts after a heartbeat", "60"
+)
 HEARTBEAT_INTERVAL: Final = Setting(
-    "REGISTRY_HEARTBEAT_INTERVAL", positive_seconds, 30.0, "how often agents are asked to send one", "30"
+    "REGISTRY_HEARTBEAT_INTERVAL", positive_seconds, 30.0, "how often agents are asked to send a heartbeat", "30"
 )
 LEASE_GRACE: Final = Setting(
-    "REGISTRY_LEASE_GRACE", positive_seconds, 15.0, "how long after its lease an instance is kept", "15"
+    "REGISTRY_LEASE_GRACE", positive_seconds, 15.0, "how long an instance is kept after its lease has ended", "15"
 )
 GUARD_SHARE: Final = Setting(
     "REGISTRY_GUARD_SHARE",
     integer(1, 100),
     30,
-    "when more than so many percent of a shard (and more than 3) fall silent at once, they are kept as suspect",
+    "when more than this percentage of a shard (and more than 3) fall silent at once, they are kept as suspect",
     "30",
 )
 GUARD_HOLD: Final = Setting(
-    "REGISTRY_GUARD_HOLD", positive_seconds, 300.0, "how long suspects are kept at most, unless released before", "5m"
+    "REGISTRY_GUARD_HOLD", positive_seconds, 300.0, "how long suspects are kept, unless released earlier", "5m"
 )
 GUARD_BUDGET: Final = Setting(
     "REGISTRY_GUARD_BUDGET",
     integer(1, 100),
     10,
-    "how many percent of a shard (at least 3) may go per minute afterwards",
+    "the percentage of a shard (at least 3 instances) that may leave per minute afterwards",
     "10",
 )
 REDIS_TIMEOUT: Final = Setting(
     "REGISTRY_REDIS_TIMEOUT",
     positive_seconds,
     5.0,
-    "how long one operation on Redis may take, failovers and repetitions included",
+    "how long one operation on Redis may take, failovers and retries included",
     "5",
 )
 REDIS_RETRIES: Final[Setting[tuple[float, ...]]] = Setting(
     "REGISTRY_REDIS_RETRIES",
     _retries,
     (1.0, 2.0, 4.0),
-    "the pauses between two tries of a write while no new master is heard of, in seconds",
+    "the pauses between retries of a write while no new master is found, in seconds",
     "1,2,4",
 )
 REDIS_POOL: Final = Setting(
-    "REGISTRY_REDIS_POOL", _pool, PoolTerms(), "how many connections each shard keeps open, and has at most", "5-50"
+    "REGISTRY_REDIS_POOL", _pool, PoolTerms(), "the number of connections per shard: kept open, and at most", "5-50"
 )
 BREAKER_FAILURES: Final = Setting(
     "REGISTRY_BREAKER_FAILURES",
     integer(1, 1000),
     3,
-    "after so many failed writes in a row a shard is left alone (the breaker opens)",
+    "failed writes in a row after which the breaker opens: a shard gets no more writes",
     "3",
 )
-BREAKER_OPEN: Final = Setting(
-    "REGISTRY_BREAKER_OPEN", positive_seconds, 30.0, "how long it is left alone before any write tries again", "30"
-)
+BREAKER_OPEN: Final = Setting("REGISTRY_BREAKER_OPEN", positive_seconds, 30.0, "how long the breaker stays open", "30")
 BREAKER_HALF_OPEN: Final = Setting(
-    "REGISTRY_BREAKER_HALF_OPEN", positive_seconds, 10.0, "how long only some writes try, before all do", "10"
+    "REGISTRY_BREAKER_HALF_OPEN",
+    positive_seconds,
+    10.0,
+    "how long the breaker is half-open and tries some writes, before it tries all",
+    "10",
 )
 BREAKER_TRIALS: Final = Setting(
-    "REGISTRY_BREAKER_TRIALS", integer(1, 100), 10, "how many percent of the writes try meanwhile", "10"
+    "REGISTRY_BREAKER_TRIALS", integer(1, 100), 10, "the percentage of writes that are tried while half-open", "10"
 )
 BREAKER_SUCCESSES: Final = Setting(
-    "REGISTRY_BREAKER_SUCCESSES", integer(1, 1000), 2, "so many successes in a row, and all is as before", "2"
+    "REGISTRY_BREAKER_SUCCESSES", integer(1, 1000), 2, "successes in a row that close the breaker", "2"
 )
 WHEN_NONE_PASS: Final = Setting(
     "REGISTRY_WHEN_NONE_PASS",
     choice(*WhenNonePass),
     "all",
-    "what a service answers with when all its instances fail: `all` of them or `none`",
+    "what to answer for a service when all its instances fail: `all` of them, or `none`",
     "none",
 )
-LOG_LEVEL: Final = Setting("REGISTRY_LOG_LEVEL", choice(*LEVELS), "info", "the least level that is logged", "debug")
+LOG_LEVEL: Final = Setting(
+    "REGISTRY_LOG_LEVEL", choice(*LEVELS), "info", f"the lowest level that is logged: {', '.join(LEVELS)}", "debug"
+)
 
 SETTINGS: Final[tuple[Setting[Any], ...]] = (
     LISTEN,

@@ -11,18 +11,23 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, TypeAlias
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from registry_core.blocking import Job, NoThread, Threads
 from registry_core.domain import names
 from registry_core.domain.registration import MAX_ADDRESSES
 
 TIMEOUT_S: Final = 1.0
 MAX_PENDING: Final = 8
+# How long the answer for a server whose address is known is waited for.
+KNOWN_S: Final = 0.25
+# Where to listen is asked for once, at the start, and there is nothing to be done without an answer.
+LISTEN_S: Final = 5.0
 # Servers whose addresses are remembered, and questions about them that are under way at a time.
 MAX_SERVERS: Final = 256
 MAX_SERVERS_PENDING: Final = 32
@@ -38,48 +43,14 @@ def _system_addresses(host: str) -> list[str]:
     return [str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
 
 
-class _ThreadedLookup:
-    """One question, asked by `ask` in a daemon thread. Tasks of any loop may wait for its answer."""
-
-    def __init__(self, ask: AskSystem, host: str, ended: Callable[[], None] = lambda: None) -> None:
-        """`ended` is called in the thread, before anybody has the answer."""
-        self.began = time.monotonic()
-        self.answer: tuple[str, ...] | OSError | None = None  # None: there is none yet
-        self._ask, self._host, self._ended = ask, host, ended
-        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
-        threading.Thread(target=self._work, name=f"resolve {host}", daemon=True).start()
-
-    def _work(self) -> None:
-        answer: tuple[str, ...] | OSError = OSError("it cannot be looked up")
-        try:
-            answer = tuple(self._ask(self._host))
-        except OSError as error:
-            answer = error
-        except UnicodeError as error:  # no name at all: an empty label, or one that is too long
-            answer = OSError(None, str(error))
-        finally:
-            self._ended()
-            self.answer = answer
-            for loop, told in tuple(self._waiting):
-                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                    loop.call_soon_threadsafe(_tell, told)
-
-    async def wait(self, most_s: float) -> tuple[str, ...] | OSError | None:
-        """Return the answer, or None when there is none within `most_s`."""
-        loop = asyncio.get_running_loop()
-        told: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((loop, told))
-        # In this order: an answer that came just before the list was read again is seen here.
-        if self.answer is None and most_s > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(most_s):
-                    await told
-        return self.answer
-
-
-def _tell(told: asyncio.Future[None]) -> None:
-    if not told.done():
-        told.set_result(None)
+def _asked(ask: AskSystem, host: str) -> tuple[str, ...]:
+    """Return what `ask` says of `host`. Blocks. Raises OSError, whatever goes wrong."""
+    try:
+        return tuple(ask(host))
+    except OSError:
+        raise
+    except Exception as error:  # a name that is none (an empty label, one that is too long), or a library at its end
+        raise OSError(None, f"it cannot be looked up: {error}") from error
 
 
 class Resolver:
@@ -88,24 +59,33 @@ class Resolver:
     def __init__(self, ask: AskSystem = _system_addresses, *, timeout_s: float = TIMEOUT_S) -> None:
         self._ask = ask
         self._timeout_s = timeout_s
-        self._pending = threading.BoundedSemaphore(MAX_PENDING)
+        self._threads = Threads("resolve", MAX_PENDING)
 
     async def resolve(self, host: str) -> tuple[str, ...]:
         """Return the addresses of `host`, sorted; none when they cannot be had in time."""
-        address = names.ip_address(host)
+        address = names.canonical_ip(host)
         if address is not None:
-            return (address.compressed,)
+            return (address,)
         # When all threads hang on a dead name server, a registration does without; it never queues.
-        if not self._pending.acquire(blocking=False):
-            return ()
-        answer = await _ThreadedLookup(self._ask, host, self._pending.release).wait(self._timeout_s)
-        return usable(answer) if isinstance(answer, tuple) else ()
+        with contextlib.suppress(OSError):
+            return usable(await self._threads.run(partial(_asked, self._ask, host), timeout_s=self._timeout_s))
+        return ()
+
+
+async def addresses_to_listen_on(host: str) -> tuple[str, ...]:
+    """Return the addresses that `host`, an address or a name of this machine, stands for.
+
+    Raises OSError when it stands for none, or nobody says so in time.
+    """
+    if names.ip_address(host) is not None or "%" in host:  # one with a scope is an address, too
+        return (host,)
+    return await Threads("resolve", 1).run(partial(_asked, _system_addresses, host), timeout_s=LISTEN_S)
 
 
 def usable(addresses: Iterable[str]) -> tuple[str, ...]:
     """Return those that a registration may hold: sorted, so that the same answer is the same record."""
-    parsed = (names.ip_address(address) for address in addresses)
-    good = {p.compressed for p in parsed if p is not None and not p.is_unspecified and not p.is_multicast}
+    found = map(names.canonical_ip, addresses)
+    good = {address for address in found if address is not None and not names.is_of_nobody(address)}
     return tuple(sorted(good)[:MAX_ADDRESSES])
 
 
@@ -126,21 +106,24 @@ class HostResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Return where `host` and `port` are, as aiohttp wants it. Raises OSError when nowhere."""
-        found = []
-        for address in await self.addresses(host):
-            kind = _FAMILIES[ipaddress.ip_address(address).version]
-            if family in (socket.AF_UNSPEC, kind):
-                found.append(
-                    ResolveResult(
-                        hostname=host, host=address, port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST
-                    )
-                )
-        if not found:
-            raise OSError(None, f"{host} has no address that could be found in time")
-        return found
+        return _resolved(host, await self.addresses(host), port, family)
 
     async def close(self) -> None:
         """Do nothing: its threads end by themselves."""
+
+
+def _resolved(host: str, addresses: Iterable[str], port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    """Return `addresses` as aiohttp wants them. Raises OSError when there are none of that family."""
+    found = []
+    for address in addresses:
+        kind = _FAMILIES[ipaddress.ip_address(address).version]
+        if family in (socket.AF_UNSPEC, kind):
+            found.append(
+                ResolveResult(hostname=host, host=address, port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST)
+            )
+    if not found:
+        raise OSError(None, f"{host} has no address that could be found in time")
+    return found
 
 
 class ServerAddresses:
@@ -148,13 +131,15 @@ class ServerAddresses:
 
     A name is asked for at each connection, since a server may have moved; its last known addresses do while the
     name server says nothing. One question about a name is under way at a time for all that ask, and it is
-    waited for until `timeout_s` after it was asked: a silent name server costs that once, and not each connection.
+    waited for until `timeout_s` after it was asked, or KNOWN_S where there is an address already: a silent name
+    server costs that once, and not each connection. An answer that comes later counts for the next connection.
     """
 
     def __init__(self, ask: AskSystem = _system_addresses, *, timeout_s: float = TIMEOUT_S) -> None:
         self._ask = ask
         self._timeout_s = timeout_s
-        self._lookups: dict[str, _ThreadedLookup] = {}
+        self._threads = Threads("resolve server", MAX_SERVERS_PENDING)
+        self._lookups: dict[str, Job[tuple[str, ...]]] = {}
         self._known: dict[str, tuple[str, ...]] = {}
 
     async def find(self, host: str) -> tuple[str, ...]:
@@ -165,10 +150,10 @@ class ServerAddresses:
         if names.ip_address(host) is not None:
             return (host,)
         lookup = self._under_way(host)
-        if lookup is None:
-            answer: tuple[str, ...] | OSError | None = None
-        else:
-            answer = await lookup.wait(lookup.began + self._timeout_s - time.monotonic())
+        if lookup is not None:
+            patience_s = min(self._timeout_s, KNOWN_S) if host in self._known else self._timeout_s
+            await lookup.wait(lookup.began + patience_s - time.monotonic())
+        answer = _answer(lookup)
         match answer:
             case OSError(errno=number) if number in _NO_SUCH_NAME:
                 self._known.pop(host, None)
@@ -183,17 +168,19 @@ class ServerAddresses:
             raise answer
         raise socket.gaierror(socket.EAI_AGAIN, "its name is not resolved: no name server answers")
 
-    def _under_way(self, host: str) -> _ThreadedLookup | None:
-        """Return the question about `host` that is under way, or a new one; None when there are too many."""
+    def _under_way(self, host: str) -> Job[tuple[str, ...]] | None:
+        """Return the question about `host` that is under way, or a new one; None when none can be asked now."""
         for name, lookup in list(self._lookups.items()):
-            if lookup.answer is not None:
+            if lookup.done:
                 del self._lookups[name]
-                if isinstance(lookup.answer, tuple) and lookup.answer:
-                    self._remember(name, lookup.answer)  # it may have come too late for those who had asked
+                answer = _answer(lookup)
+                if isinstance(answer, tuple) and answer:
+                    self._remember(name, answer)  # it may have come too late for those who had asked
         if host not in self._lookups:
-            if len(self._lookups) >= MAX_SERVERS_PENDING:
+            try:
+                self._lookups[host] = self._threads.begin(partial(_asked, self._ask, host))
+            except NoThread:
                 return None
-            self._lookups[host] = _ThreadedLookup(self._ask, host)
         return self._lookups[host]
 
     def _remember(self, host: str, addresses: tuple[str, ...]) -> None:
@@ -202,3 +189,32 @@ class ServerAddresses:
         while len(self._known) >= MAX_SERVERS:
             del self._known[next(iter(self._known))]
         self._known[host] = addresses
+
+
+class ServerResolver(AbstractResolver):
+    """Resolves the few servers that a program goes on speaking to, as aiohttp wants it.
+
+    A server is found where it was last while the name server says nothing.
+    """
+
+    def __init__(self, servers: ServerAddresses | None = None) -> None:
+        self._servers = servers if servers is not None else ServerAddresses()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Return where `host` and `port` are, as aiohttp wants it. Raises OSError when nowhere."""
+        return _resolved(host, await self._servers.find(host), port, family)
+
+    async def close(self) -> None:
+        """Do nothing: its threads end by themselves."""
+
+
+def _answer(lookup: Job[tuple[str, ...]] | None) -> tuple[str, ...] | OSError | None:
+    """Return what was answered; None when nothing was, yet."""
+    if lookup is None or not lookup.done:
+        return None
+    try:
+        return lookup.result()
+    except OSError as error:
+        return error

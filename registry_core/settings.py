@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from registry_core.domain.host_port import host_port, split_host_port
 from registry_core.errors import SettingsError
 
 T = TypeVar("T")
@@ -37,6 +38,14 @@ class Setting(msgspec.Struct, Generic[T], frozen=True):
     secret: bool = False  # its value is never shown
 
 
+class RemovedSetting(msgspec.Struct, frozen=True):
+    """A setting that earlier releases had. A program that is given it starts all the same, and says so once."""
+
+    name: str
+    why: str  # the reason for its removal, as half a sentence
+    flag: str = ""  # the command's flag for it, where there was one
+
+
 class Listen(msgspec.Struct, frozen=True):
     """Where to listen. Port 0 lets the system choose one."""
 
@@ -44,7 +53,7 @@ class Listen(msgspec.Struct, frozen=True):
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
     @property
     def is_loopback(self) -> bool:
@@ -109,14 +118,10 @@ def choice(*allowed: str) -> Callable[[str], str]:
 
 def listen(value: str) -> Listen:
     """Read `host:port`, `[ipv6]:port` or `:port` (every address)."""
-    host, colon, port = value.strip().rpartition(":")
-    if not colon or not re.fullmatch(r"\d{1,5}", port, re.ASCII) or int(port) > 65535:
+    host, port = split_host_port(value.strip())
+    if port is None:
         raise ValueError("it is not host:port")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError("an IPv6 address stands in brackets")
-    return Listen(host or "0.0.0.0", int(port))  # noqa: S104 - `:53` is how a container says "everywhere"
+    return Listen(host or "0.0.0.0", port)  # noqa: S104 - `:53` is how a container says "everywhere"
 
 
 def http_url(value: str) -> str:
@@ -168,15 +173,17 @@ def read_settings(
     *,
     prefixes: tuple[str, ...] = (),
     known: Collection[str] = (),
+    removed: Iterable[RemovedSetting] = (),
 ) -> Values:
     """Return the values of `table` out of `environment`, a blank value standing for the default.
 
     Raises SettingsError for the first wrong value, and for a name that starts with one of `prefixes`
-    but is neither in the table nor in `known`.
+    but is neither in the table nor in `known` nor in `removed`.
     """
     by_name = {setting.name: setting for setting in table}
+    accepted = {*by_name, *known, *(setting.name for setting in removed)}
     for name in sorted(environment):
-        if name.startswith(prefixes) and name not in by_name and name not in known:
+        if name.startswith(prefixes) and name not in accepted:
             raise SettingsError(f"{name}: there is no such setting{_nearest(name, by_name)}")
     found: dict[str, Any] = {}
     for name, setting in by_name.items():
@@ -192,16 +199,14 @@ def read_settings(
     return Values(found)
 
 
+def removed_among(environment: Mapping[str, str], removed: Iterable[RemovedSetting]) -> tuple[RemovedSetting, ...]:
+    """Return those of `removed` that `environment` sets. A blank value sets nothing."""
+    return tuple(setting for setting in removed if environment.get(setting.name, "").strip())
+
+
 def _nearest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
     return f" (did you mean {near[0]}?)" if near else ""
-
-
-def table_text(table: Iterable[Setting[Any]]) -> str:
-    """Return a table of settings for `--help`: name, default, meaning."""
-    rows = [(s.name, shown_default(s), s.meaning) for s in table]
-    wide = max((len(name) for name, _, _ in rows), default=0)
-    return "\n".join(f"  {name:<{wide}}  {meaning} [{default}]" for name, default, meaning in rows)
 
 
 def shown_default(setting: Setting[Any]) -> str:

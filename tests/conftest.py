@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import inspect
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Final
 
 import pytest
@@ -78,3 +79,14 @@ async def _no_task_is_left(request: pytest.FixtureRequest) -> AsyncIterator[None
     with contextlib.suppress(asyncio.CancelledError):
         await asyncio.gather(*left, return_exceptions=True)
     assert not left, f"tasks left behind: {[t.get_coro() for t in left]}"
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Have the system give no thread any more, until what is returned is called."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    return monkeypatch.undo

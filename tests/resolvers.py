@@ -8,13 +8,14 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
-from dns.asking import CHECK_LABEL, Patience
 from dns.forward_rules import read_rules
 from dns.forwarding import Forwarder, ForwardLimits
+from dns.resolver_client import CHECK_LABEL, Patience
 from dns.responder import DnsSettings, Responder
 from dns.tcp import TcpLimits, TcpServer, serve_tcp
 from dns.udp import UdpServer, serve_udp
-from registry_core.ports import Clock, LocalView, SystemClock
+from registry_core.ports.clock import Clock, SystemClock
+from registry_core.ports.local_view import LocalView
 from tests.foreign import name_in, reply_to
 from tests.programs import find
 from tests.views import StandingView

@@ -20,7 +20,7 @@ from typing import IO, Final
 
 from agent.checks.result import WELL, CheckResult, critical, shown
 from agent.checks.spec import CommandCheck
-from registry_core.blocking import in_thread
+from registry_core.blocking import NoThread, Threads
 from registry_core.domain.records import Registration, Status
 
 # Programs are dear: so many at once, and the others wait for their turn.
@@ -41,6 +41,8 @@ class Slots(asyncio.Semaphore):
 
     def __init__(self) -> None:
         super().__init__(MAX_AT_ONCE)
+        # Some more, so that programs that cannot be ended do not keep the others from being started.
+        self.threads = Threads("command check", 2 * MAX_AT_ONCE)
 
 
 class CommandProbe:
@@ -56,10 +58,13 @@ class CommandProbe:
         # Its time begins when its turn comes: that others are slow says nothing about this service.
         async with self._slots:
             run = Run(self._argv, self._environment, self._timeout_s)
+            most_s = self._timeout_s + TERM_S + 2 * REAP_S
             try:
-                return await in_thread(run, name="command check", timeout_s=self._timeout_s + TERM_S + 2 * REAP_S)
+                return await self._slots.threads.run(run, timeout_s=most_s)
             except TimeoutError:
-                return critical(f"it could not be ended within {self._timeout_s + TERM_S + 2 * REAP_S:g} s")
+                return critical(f"it could not be ended within {most_s:g} s")
+            except NoThread as error:
+                return critical(f"it could not be started: {error.strerror}")
             finally:
                 run.give_up()
 

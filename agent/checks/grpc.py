@@ -22,7 +22,7 @@ import h2.settings
 from agent.checks.result import WELL, CheckResult, critical
 from agent.checks.spec import GrpcCheck
 from agent.checks.tls import tls_context
-from registry_core.domain.names import host_port
+from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Registration
 from registry_core.resolution import HostResolver
 

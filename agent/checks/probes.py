@@ -14,18 +14,22 @@ import aiohttp
 from yarl import URL
 
 from agent.checks.command import CommandProbe, Slots
-from agent.checks.pattern import Pattern, Search
+from agent.checks.pattern import Pattern
 from agent.checks.result import WELL, CheckResult, Probe, critical
 from agent.checks.spec import CheckSpec, CommandCheck, GrpcCheck, HttpCheck, TcpCheck, TtlCheck
 from agent.checks.tls import tls_context
-from registry_core.domain.names import host_port
+from registry_core.blocking import NoThread, Threads
+from registry_core.bodies import read_up_to
+from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Registration
 from registry_core.resolution import HostResolver
 
 MAX_READ_BYTES: Final = 16 * 1024
-# So much of a body is searched at once: 2 ms with the worst pattern and body found, then others have a turn.
-SEARCH_AT_ONCE: Final = 128
+# A search of more steps than this, some 3 ms, is not for the event loop.
+STEPS_AT_ONCE: Final = 100_000
 MAX_CHECKS_AT_ONCE: Final = 256
+# Bodies that are searched in threads, since their patterns take long: more of them would only take turns.
+_SEARCHES: Final = Threads("search a body", 4)
 
 
 def check_session(resolver: HostResolver) -> aiohttp.ClientSession:
@@ -66,31 +70,34 @@ class HttpProbe:
                 server_hostname=self._server_name,
             ) as response:
                 if not any(low <= response.status <= high for low, high in how.statuses):
-                    await response.content.read(MAX_READ_BYTES)
+                    await response.content.readany()
                     return critical(f"HTTP {response.status}")
                 if self._pattern is None:
-                    await response.content.read(MAX_READ_BYTES)
+                    await response.content.readany()  # something of the body has to come; what it is, nobody asks
                     return WELL
-                return await self._searched(self._pattern, response)
+                body = await read_up_to(response.content, MAX_READ_BYTES)
         except TimeoutError:
             return critical(f"no answer within {self._timeout_s:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return critical(_reason(error))
+        return await self._searched(self._pattern, response.status, body)
 
-    async def _searched(self, pattern: Pattern, response: aiohttp.ClientResponse) -> CheckResult:
-        body = bytearray()
-        while len(body) < MAX_READ_BYTES and (piece := await response.content.read(MAX_READ_BYTES - len(body))):
-            body += piece
+    async def _searched(self, pattern: Pattern, status: int, body: bytes) -> CheckResult:
         text = body.decode("utf-8", "replace")
-        search = Search(pattern)
-        for start in range(0, len(text), SEARCH_AT_ONCE):
-            if search.feed(text[start : start + SEARCH_AT_ONCE]):
+        try:
+            if await matches(pattern, text, self._timeout_s):
                 return WELL
-            await asyncio.sleep(0)
-        if search.end():
-            return WELL
+        except (TimeoutError, NoThread):
+            return critical(f"HTTP {status}, but the body could not be searched within {self._timeout_s:g} s")
         whole = "" if len(body) < MAX_READ_BYTES else f" the first {MAX_READ_BYTES} bytes of"
-        return critical(f"HTTP {response.status}, but{whole} the body did not match {self._how.body!r}")
+        return critical(f"HTTP {status}, but{whole} the body did not match {self._how.body!r}")
+
+
+async def matches(pattern: Pattern, text: str, timeout_s: float) -> bool:
+    """Return whether `text` holds `pattern`, and let others have their turns. Raises TimeoutError, or NoThread."""
+    if pattern.steps(text) <= STEPS_AT_ONCE:
+        return pattern.is_in(text)
+    return await _SEARCHES.run(lambda: pattern.is_in(text), timeout_s=timeout_s)
 
 
 def _reason(error: Exception) -> str:

@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from agent.dns_workers.pool import DnsWorkers
-from agent.dns_workers.wire import DnsCounts, added, counts_of
 from agent.http.lookups import Lookups
 from agent.http.metrics import CounterSample, GaugeSample, counter, gauge
 from agent.registration.decisions import Phase
@@ -27,7 +25,8 @@ from dns.responder import Responder
 from dns.udp import UdpServer
 from dns.upstreams import ResolverState
 from registry_core.domain.freshness import Freshness
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
+from registry_core.supervision import Background, BackgroundReport
 
 
 class SyncReport(msgspec.Struct, kw_only=True):
@@ -63,6 +62,8 @@ class ViewReport(msgspec.Struct, kw_only=True):
     bytes: int  # that they take, as measured, with the names of all
     cursor: str
     loss_guard: LossGuardReport | None  # None: nothing is held back
+    unread_shards: list[str]  # of the registry's store, whose services it cannot tell yet
+    unreadable: str  # what of the registry's stream could not be read last; "" when all of it could be
 
 
 class SelfView(msgspec.Struct, kw_only=True):
@@ -78,6 +79,7 @@ class SelfView(msgspec.Struct, kw_only=True):
     reload: ReloadReport | None  # None: its settings stay as they are
     snapshot: SnapshotReport | None  # None: nothing is kept on a disk
     forwarding: ForwardingReport | None
+    background: list[BackgroundReport]
 
 
 class Components(msgspec.Struct, kw_only=True):
@@ -110,6 +112,7 @@ class About:
         lookup: RegistryLookup,
         *,
         clock: Clock,
+        background: Background,
         forwarder: Forwarder | None = None,
         reloader: Reloader | None = None,
     ) -> None:
@@ -121,17 +124,17 @@ class About:
         self._upstreams = upstreams
         self._lookup = lookup
         self._clock = clock
+        self._background = background
         self._started_at = clock.monotonic()
         self._session: Session | None = None
         self._sync: WatchSync | None = None
         self._keeper: SnapshotKeeper | None = None
         self._loader: ServiceLoader | None = None
         self._udp: UdpServer | None = None
-        self._workers: DnsWorkers | None = None
 
-    def answers_on(self, udp: UdpServer, workers: DnsWorkers) -> None:
-        """Read these too, from now on."""
-        self._udp, self._workers = udp, workers
+    def answers_on(self, udp: UdpServer) -> None:
+        """Read this too, from now on."""
+        self._udp = udp
 
     def join(
         self, session: Session, sync: WatchSync, keeper: SnapshotKeeper | None, loader: ServiceLoader | None = None
@@ -153,6 +156,7 @@ class About:
             reload=self._reloader.report() if self._reloader is not None else None,
             snapshot=self._keeper.report() if self._keeper is not None else None,
             forwarding=self._forwarding_report(),
+            background=self._background.report(),
         )
 
     def health(self) -> tuple[bool, AgentHealthView]:
@@ -163,6 +167,8 @@ class About:
         elif (
             not sync.connected
             or view.loss_guard is not None
+            or view.unread_shards
+            or view.unreadable
             or view.freshness is not Freshness.FRESH
             or phases[Phase.FENCED]
         ):
@@ -192,6 +198,7 @@ class About:
         yield counter("agent_sync_resyncs", "Times that everything was read anew.", sync.resyncs)
         yield counter("agent_sync_mismatches", "Times that the view's digest was not the registry's.", sync.mismatches)
         yield counter("agent_sync_snapshots", "Snapshots that were taken.", view.snapshots)
+        yield counter("agent_sync_passed_over", "Lines of the watch that could not be read.", view.passed_over)
         yield counter("agent_sync_events", "Events that were applied.", view.events)
         if self._keeper is not None:
             kept = self._keeper.report()
@@ -202,9 +209,10 @@ class About:
             yield gauge("agent_config_reload_failed", "Whether the last settings were not taken.", bool(reload.problem))
             results: dict[tuple[str, ...], float] = {("taken",): reload.taken, ("kept",): reload.kept}
             yield CounterSample("agent_config_reloads", "Reloads: new settings, or the old.", ("result",), results)
+        yield from self._background_samples()
         yield from self._registry_samples()
-        dns = self._dns_counts()
-        yield from self._dns_samples(dns)
+        dns = self._responder
+        yield from self._dns_samples()
         yield from self._forwarding_samples()
         yield CounterSample(
             "cache_hits",
@@ -228,7 +236,7 @@ class About:
             "registry_cache_size_bytes",
             "Memory of what is held: services as measured, and ready DNS answers.",
             ("cache",),
-            {("view",): self._view.bytes, ("dns",): dns.bytes},
+            {("view",): self._view.bytes, ("dns",): dns.cache_bytes},
         )
         if self._loader is not None:
             outcomes: dict[tuple[str, ...], float] = {
@@ -260,9 +268,14 @@ class About:
                 {(outcome.value,): float(count) for outcome, count in self._session.beats.items()},
             )
 
-    def _dns_counts(self) -> DnsCounts:
-        own = counts_of(self._responder, self._udp.dropped if self._udp is not None else 0)
-        return added((own, self._workers.counts)) if self._workers is not None else own
+    def _background_samples(self) -> Iterable[CounterSample | GaugeSample]:
+        report = self._background.report()
+        restarts: dict[tuple[str, ...], float] = {(one.task,): one.restarts for one in report}
+        failures: dict[tuple[str, ...], float] = {(one.task,): one.failures for one in report}
+        yield CounterSample(
+            "agent_background_restarts", "Background work that was begun again after it died.", ("task",), restarts
+        )
+        yield CounterSample("agent_background_failures", "Background work that died.", ("task",), failures)
 
     def _registry_samples(self) -> Iterable[CounterSample | GaugeSample]:
         # At most MAX_ADDRESSES of them at a time.
@@ -286,21 +299,18 @@ class About:
         yield CounterSample("agent_registry_failures", "Failures of a registry.", ("registry", "trouble"), failed)
         yield CounterSample("agent_registry_moves", "Moves to another registry, by why.", ("use", "why"), moves)
 
-    def _dns_samples(self, dns: DnsCounts) -> Iterable[CounterSample | GaugeSample]:
-        queries: dict[tuple[str, ...], float] = {tuple(key.split()): count for key, count in dns.queries.items()}
+    def _dns_samples(self) -> Iterable[CounterSample | GaugeSample]:
+        dns = self._responder
+        queries: dict[tuple[str, ...], float] = dict(dns.counters.items())
         yield CounterSample("agent_dns_queries", "DNS queries, by type and code.", ("type", "rcode"), queries)
         yield counter("agent_dns_malformed", "Queries that could not be read.", dns.malformed)
         yield counter("agent_dns_prohibited", "Queries from networks that may not ask.", dns.prohibited)
         yield counter("agent_dns_limited", "Answers that were over the limit of their network.", dns.limited)
         yield counter("agent_dns_failures", "Queries that met a fault of ours.", dns.failures)
-        yield counter("agent_dns_dropped", "DNS answers that could not be sent.", dns.dropped)
-        if self._workers is not None:
-            yield gauge(
-                "agent_dns_workers", "Processes that answer DNS, this one included.", 1 + len(self._workers.pids)
-            )
-            yield counter("agent_dns_worker_restarts", "DNS workers that were replaced.", self._workers.restarts)
-        yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.entries)
-        yield gauge("agent_dns_ready_answers_bytes", "Memory of the ready DNS answers.", dns.bytes)
+        dropped = self._udp.dropped if self._udp is not None else 0
+        yield counter("agent_dns_dropped", "DNS answers that could not be sent.", dropped)
+        yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.cache_entries)
+        yield gauge("agent_dns_ready_answers_bytes", "Memory of the ready DNS answers.", dns.cache_bytes)
 
     def _forwarding_samples(self) -> Iterable[CounterSample | GaugeSample]:
         forwarder = self._forwarder
@@ -349,6 +359,8 @@ class About:
             bytes=view.bytes,
             cursor=str(view.cursor),
             loss_guard=self._loss_guard_report(),
+            unread_shards=list(view.trust.unread),
+            unreadable=view.unreadable,
         )
 
     def _loss_guard_report(self) -> LossGuardReport | None:

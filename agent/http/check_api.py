@@ -17,7 +17,8 @@ from agent.http.own_machine import require_own
 from agent.registration.session import Session
 from registry_core.api.problems import PayloadTooLarge
 from registry_core.api.queries import read_query
-from registry_core.api.reading import decode
+from registry_core.api.request_bodies import decode
+from registry_core.bodies import read_whole
 from registry_core.domain.records import Status
 from registry_core.errors import AmbiguousInstance, NotFound, ValidationError, Warming
 
@@ -63,13 +64,11 @@ class CheckReports:
 
 
 async def _body(request: web.BaseRequest) -> bytes:
-    body = b""
     try:
         async with asyncio.timeout(BODY_S):
-            async for part in request.content.iter_any():
-                body += part
-                if len(body) > MAX_BODY_BYTES:
-                    raise PayloadTooLarge(MAX_BODY_BYTES)
+            body = await read_whole(request.content, MAX_BODY_BYTES)
     except TimeoutError:
         raise ValidationError(f"the body did not come within {BODY_S:g} s", field="body", example=EXAMPLE) from None
+    if body is None:
+        raise PayloadTooLarge(MAX_BODY_BYTES)
     return body

@@ -20,6 +20,7 @@ from registry_core.domain.records import Instance, InstanceKey, Service, Status
 from registry_core.domain.selection import Filter, WhenNonePass, ranked, serving
 
 # Spelling is compared with so many names at most, so that it takes milliseconds in a fleet of any size.
+_STATUSES: Final = frozenset(Status)
 MOST_COMPARED: Final = 1000
 MOST_SIMILAR: Final = 3
 
@@ -81,7 +82,7 @@ def explained(name: str, wanted: Filter, basis: ExplanationInput) -> Explanation
         choice = _Choice(service.instances, wanted, basis)
         instances = tuple(choice.explained(one) for one in ranked(service.instances, basis.local_zone))
         count = sum(one.verdict == "in" for one in instances)
-        summary = f"{count} of {len(instances)} instances of {service.name!r} are answered with"
+        summary = f"answers name {count} of {len(instances)} instances of {service.name!r}"
     return Explanation(
         service_name=service.name if service is not None else name,
         found=service is not None,
@@ -142,22 +143,24 @@ class _Choice:
         if not self._wanted.admits(instance):
             return f"filtered: {_filtered(instance, self._wanted)}"
         if self._wanted.status is not None:
-            return f"it is {instance.status.value}, as was asked for"
+            return f"it is {instance.status.value}, as requested"
+        if instance.status not in _STATUSES:
+            return f"this release of the agent does not know its status {instance.status.value!r}; it does not pass"
         match instance.status:
             case Status.PASSING:
                 return "it passes its checks"
             case Status.WARNING:
-                return "its checks warn, and it is used all the same"
+                return "its checks warn; it is used nevertheless"
             case Status.CRITICAL if instance.key in self._http:
-                return "it fails its checks, and so does everybody: better a doubtful address than none"
+                return "it fails its checks, and so do all others: a doubtful address is better than none"
             case Status.CRITICAL if self._others_pass:
-                return "it fails its checks, and others pass"
+                return "it fails its checks, while others pass"
             case Status.CRITICAL:
                 return "it fails its checks, and AGENT_WHEN_NONE_PASS is none"
             case Status.DRAINING if instance.key in self._named:
-                return "it drains, and DNS names it because nobody else is there"
+                return "it drains, and DNS names it because there is no other"
             case Status.DRAINING if instance.key in self._srv:
-                return "it drains: SRV names it with a weight of 0, and nothing else does"
+                return "it drains: only SRV names it, with weight 0"
             case Status.DRAINING:
                 return "it drains, and AGENT_WHEN_NONE_PASS is none"
             case Status.MAINTENANCE:
@@ -165,13 +168,13 @@ class _Choice:
 
     def _besides(self, instance: Instance) -> Iterable[str]:
         if instance.suspect:
-            yield "suspect: it fell silent together with too many others, and is kept for a while"
+            yield "suspect: it fell silent together with too many others and is kept for a while"
         ttl_s = self._basis.ttl_remaining_s.get(instance.key)
         if ttl_s is not None and ttl_s <= 0 and not instance.suspect:
             yield "stale: its heartbeats are overdue"
         zone = self._basis.local_zone
         if zone and instance.zone != zone and instance.key in self._http:
-            yield f"other zone: {instance.zone or 'none'} and not {zone}, so it comes after those that are near"
+            yield f"other zone: {instance.zone or 'none'} instead of {zone}, so that nearer instances come first"
 
 
 def _filtered(instance: Instance, wanted: Filter) -> str:
@@ -179,10 +182,10 @@ def _filtered(instance: Instance, wanted: Filter) -> str:
     if not Filter(tag=wanted.tag).admits(instance):
         return f"it has no tag {wanted.tag!r}"
     if not Filter(version=wanted.version).admits(instance):
-        return f"its version is {instance.version or 'not told'}, and {wanted.version} was asked for"
+        return f"its version is {instance.version or 'not known'}, and {wanted.version} was requested"
     if not Filter(zone=wanted.zone).admits(instance):
-        return f"its zone is {instance.zone or 'not told'}, and {wanted.zone} was asked for"
-    return f"it is {instance.status.value}, and {wanted.status} was asked for"
+        return f"its zone is {instance.zone or 'not known'}, and {wanted.zone} was requested"
+    return f"it is {instance.status.value}, and {wanted.status} was requested"
 
 
 def _keys(instances: Iterable[Instance]) -> Collection[InstanceKey]:

@@ -36,7 +36,7 @@ from registry_core.domain.names import label_of
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
 from registry_core.errors import ValidationError, VerticeError, Warming
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 
 JSON: Final = "application/json"
 PLAIN: Final = "text/plain"
@@ -145,7 +145,7 @@ class LocalApi:
 
     async def _services(self, request: web.BaseRequest, _name: str) -> web.Response:
         read_query(request, ())
-        names = _ENCODER.encode(self._lookups.names())
+        names = _ENCODER.encode(self._view.names())
         return self._keep(request, Body("", (), lambda _at: names))
 
     async def _service(self, request: web.BaseRequest, name: str) -> web.Response:

@@ -11,7 +11,8 @@ import asyncio
 from typing import Final, NamedTuple
 
 from agent.http.explain import Explanation, ExplanationInput, explained, near_misses
-from agent.view.view import READY, AgentView
+from agent.view.trust import READY
+from agent.view.view import AgentView
 from registry_core.api.schemas import InstanceView, ServiceView, instance_view, service_view
 from registry_core.domain.names import NAME_EXAMPLE, check_service_name
 from registry_core.domain.records import Instance
@@ -51,10 +52,6 @@ class Lookups:
     def prefer(self, zone: str, when_none_pass: WhenNonePass) -> None:
         """Answer for this zone, and so, from now on."""
         self._zone, self._when_none_pass = zone, when_none_pass
-
-    def names(self) -> list[str]:
-        """Return the names of all services, sorted."""
-        return self._view.names()
 
     async def fetched(self, name: str) -> None:
         """Return when `name` is in view, or as soon as it is clear that it cannot be got now."""
@@ -152,4 +149,4 @@ class Lookups:
 
     def shown(self, instance: Instance) -> InstanceView:
         key = instance.key
-        return instance_view(instance, self._view.catalog.heartbeat_at(key), self._view.ttl_remaining_s(key))
+        return instance_view(instance, self._view.heartbeat_at(key), self._view.ttl_remaining_s(key))

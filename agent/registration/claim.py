@@ -17,12 +17,14 @@ from agent.registration.decisions import RequestOutcome
 from agent.registration.identity import StartTime, corrected_epoch, epoch_of
 from agent.registration.member import Member
 from agent.registries.client import RegistryClient, RegistryReply
-from registry_core.domain.records import Status
-from registry_core.ports import Clock
+from registry_core.domain.records import Registration, Status
+from registry_core.ports.clock import Clock
 from registry_core.resolution import HostResolver
 
 # A registry that does not tell the time is not asked for it again with each registration.
 ASK_AGAIN_S: Final = 1.0
+# What people hold services at is told at once, and waits for no name server.
+HELD_AT: Final = (Status.DRAINING, Status.MAINTENANCE)
 
 _log = structlog.get_logger(component="agent.session")
 
@@ -55,21 +57,33 @@ class Claims:
 
     async def register(self, member: Member, status: Status) -> tuple[RegistryReply, float | None]:
         """Register a service; return what it came to, and the TTL of its lease when it was granted."""
-        # A name server that is away for a moment must not take known addresses out of DNS.
-        addresses = await self._resolver.addresses(member.claim.host) or member.claim.addresses
+        addresses = await self._addresses(member.claim, status)
         member.registered_at = addresses
         # What was claimed before may be stored, so that a lower epoch would be fenced off by it.
         epoch = member.claim.epoch if member.claimed else await self._settled()
         member.claim = msgspec.structs.replace(member.claim, addresses=addresses, epoch=epoch)
         member.claimed = True
         was_known, member.known = member.known, True  # it may be stored although no answer ever comes
-        reply, ttl_s = await self._client.register(msgspec.structs.replace(member.claim, status=status))
+        reply, ttl_s = await self._send(member, status)
         if reply.outcome is RequestOutcome.FENCED and await self._may_correct(member, reply):
-            reply, ttl_s = await self._client.register(msgspec.structs.replace(member.claim, status=status))
+            reply, ttl_s = await self._send(member, status)
         if reply.outcome in (RequestOutcome.FENCED, RequestOutcome.REFUSED, RequestOutcome.UNKNOWN):
             member.known = was_known
         member.owned |= reply.outcome is RequestOutcome.DONE
         return reply, ttl_s
+
+    async def _send(self, member: Member, status: Status) -> tuple[RegistryReply, float | None]:
+        member.registering = True
+        try:
+            return await self._client.register(msgspec.structs.replace(member.claim, status=status))
+        finally:
+            member.registering = False
+
+    async def _addresses(self, claim: Registration, status: Status) -> tuple[str, ...]:
+        """Return the addresses of a host; the known ones when a name server is away, or nobody is to be sent there."""
+        if claim.addresses and status in HELD_AT:
+            return claim.addresses
+        return await self._resolver.addresses(claim.host) or claim.addresses
 
     async def _settled(self) -> int:
         """Return the epoch of claims, after asking the registry for the time if it has not told it yet."""

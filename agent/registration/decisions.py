@@ -23,12 +23,13 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from registry_core.domain.backoff import Backoff, Jitter
 from registry_core.domain.records import Status
 
 NEVER: Final = float("inf")
 WATCH_RETRY_FIRST_S: Final = 0.1
 # Short, so that a registry that came back empty hears from everybody while it still waits for that.
-WATCH_RETRY_MOST_S: Final = 5.0
+WATCH_RETRY: Final = Backoff(1.0, 5.0, jitter=Jitter.FULL)
 
 
 class Timings(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,9 +167,19 @@ def after_check(state: MemberState, status: Status | None) -> MemberState:
     return msgspec.structs.replace(state, status=status)
 
 
-def after_hold(state: MemberState, status: Status | None) -> MemberState:
-    """Return `state` held at `status`, or with None let go: its checks say again how it is."""
-    return msgspec.structs.replace(state, held=status)
+def after_hold(state: MemberState, status: Status | None, now: float) -> MemberState:
+    """Return `state` held at `status`, or with None let go: its checks say again how it is.
+
+    Somebody waits for it, so that it is told at once, however long the registry was to be left alone.
+    """
+    is_known = state.phase in (Phase.DUE, Phase.REGISTERED)
+    return msgspec.structs.replace(state, held=status, due_at=min(state.due_at, now) if is_known else state.due_at)
+
+
+def after_call_off(state: MemberState, now: float) -> MemberState:
+    """Return `state` after its request was called off: what is to be said is decided anew, and said at once."""
+    state = msgspec.structs.replace(state, busy=False, due_at=now)
+    return _due(state, now) if state.again else state
 
 
 def after_request(
@@ -257,7 +268,7 @@ def after_look(state: MemberState, sight: Sight, *, now: float, draw: float, tim
         case Sight.STATUS | Sight.RECORD if known.due_at == NEVER:
             is_over = now - known.last_at > 2 * timings.contradicted_most_s
             times = 0 if is_over else known.times
-            gap_s = min(timings.contradicted_most_s, timings.contradicted_first_s * 2.0 ** min(times - 1, 30))
+            gap_s = Backoff(timings.contradicted_first_s, timings.contradicted_most_s).wait_s(times)
             due_at = max(now + timings.contradicted_wait_s * (0.5 + draw / 2), known.last_at + gap_s)
             known = Contradiction(due_at=due_at, times=times, last_at=known.last_at)
             return msgspec.structs.replace(state, look_at=due_at, contradiction=known)
@@ -289,19 +300,19 @@ def backoff_s(failures: int, draw: float, timings: Timings) -> float:
     Doubling from the first to the most, with full jitter above the first half second: whoever failed
     together does not come back together.
     """
-    most_s = min(timings.backoff_most_s, timings.backoff_first_s * 2.0 ** min(failures - 1, 30))
-    return max(timings.backoff_first_s / 2, most_s * draw)
+    backoff = Backoff(timings.backoff_first_s, timings.backoff_most_s, jitter=Jitter.FULL)
+    return max(timings.backoff_first_s / 2, backoff.wait_s(failures, draw))
 
 
 def watch_retry_s(failures: int, draw: float, addresses: int) -> float:
     """Return the seconds to wait before the watch is opened again, after that many failures in a row.
 
-    Nearly none while there is an address that was not tried; then up to WATCH_RETRY_MOST_S.
+    Nearly none while there is an address that was not tried; then by WATCH_RETRY.
     """
     rounds = (failures - 1) // addresses
     if rounds == 0:
         return draw * WATCH_RETRY_FIRST_S
-    return draw * min(WATCH_RETRY_MOST_S, 0.5 * 2.0 ** min(rounds, 10))
+    return WATCH_RETRY.wait_s(rounds, draw)
 
 
 def next_beat_at(now: float, draw: float, timings: Timings) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,12 +16,12 @@ import msgspec
 
 from agent.registries.client import RegistryClient
 from registry_core.api.drain_schemas import DrainView
+from registry_core.domain.backoff import Backoff
 from registry_core.domain.records import Registration
 
 AT_ONCE: Final = 16
 # An agent acknowledges within a fifth of a second.
-ASK_FIRST_S: Final = 0.05
-ASK_MOST_S: Final = 0.4
+ASKING: Final = Backoff(0.05, 0.4)
 
 
 class DrainProgress(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,15 +75,13 @@ async def confirmation(client: RegistryClient, claims: Sequence[Registration], l
     """Wait until everybody knows that all of these drain, for `limit_s` at most; return how far it came."""
     latest = {claim.key: summed(claim, ()) for claim in claims}
     waited_for = list(claims)
-    pause_s = ASK_FIRST_S
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(limit_s):
-            while True:
+            for times in itertools.count(1):
                 stands = await progress(client, waited_for)
                 latest.update({claim.key: one for claim, one in zip(waited_for, stands, strict=True)})
                 waited_for = [claim for claim in waited_for if not latest[claim.key].confirmed]
                 if not waited_for:
                     break
-                await asyncio.sleep(pause_s)
-                pause_s = min(ASK_MOST_S, 2 * pause_s)
+                await asyncio.sleep(ASKING.wait_s(times))
     return list(latest.values())

@@ -14,7 +14,7 @@ from agent.registration.session_log import SessionLog
 from agent.registries.client import RegistryClient, RegistryReply
 from registry_core.domain.records import InstanceKey
 from registry_core.domain.selection import Random
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 
 _log = structlog.get_logger(component="agent.session")
 

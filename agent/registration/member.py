@@ -40,6 +40,7 @@ class Member:
         self.checks: ServiceChecks | None = None
         self.checking: asyncio.Task[None] | None = None
         self.request: asyncio.Task[None] | None = None  # the latest
+        self.registering = False  # it is a registration, which has been sent
         self.known = False  # to the registry, perhaps: so it has to be taken out at the end
         self.claimed = False  # with its epoch, whatever came of it
         self.owned = False  # by this agent, since it was registered
@@ -55,7 +56,7 @@ class Member:
         return ServiceReport(
             service_name=self.claim.service_name,
             instance_id=self.claim.instance_id,
-            endpoint=f"{self.claim.protocol.value}://{self.claim.host}:{self.claim.port}",
+            endpoint=self.claim.endpoint,
             phase=self.state.phase,
             check=",".join(check.kind.value for check in checks) or CheckKind.NONE.value,
             status=self.state.status,

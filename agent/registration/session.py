@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Final
 
 import msgspec
 import structlog
@@ -21,9 +22,9 @@ from agent.checks.spec import CheckKind, CheckSpec
 from agent.registration import decisions
 from agent.registration.claim import Claims, nothing_kept
 from agent.registration.decisions import Look, Phase, Register, RequestOutcome, Sight, TellStatus, Timings, Wait
+from agent.registration.departures import Departures, call_off
 from agent.registration.heartbeats import Heartbeats
 from agent.registration.identity import StartTime
-from agent.registration.leave import leave
 from agent.registration.member import Member, ServiceReport, is_checked_alike
 from agent.registration.service_checks import CheckedServices
 from agent.registration.session_log import SessionLog
@@ -33,13 +34,12 @@ from agent.settings.settings import ServiceSpec
 from registry_core.domain.names import ip_address, label_of
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.domain.selection import Random
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.resolution import HostResolver
+from registry_core.supervision import Background, Work, end
 
 MAX_REQUESTS: Final = 16
 IDLE_S: Final = 60.0
-# For the first and for the last word of one that is taken out while the agent goes on.
-FAREWELL_S: Final = 10.0
 
 _log = structlog.get_logger(component="agent.session")
 
@@ -72,6 +72,7 @@ class Session:
         keep_epoch: Callable[[int], Awaitable[None]] = nothing_kept,
         lease_granted: Callable[[float], None] = lambda _ttl_s: None,
         sight: Callable[[Registration, Status], Sight] = lambda _claim, _told: Sight.SAME,
+        background: Background | None = None,
     ) -> None:
         self._client = client
         self._settings = settings
@@ -80,6 +81,7 @@ class Session:
         self._resolver = resolver
         self._lease_granted = lease_granted
         self._sight = sight
+        self._background = background if background is not None else Background(clock)
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._requests = 0
@@ -100,9 +102,11 @@ class Session:
             timings=lambda: self._settings.timings,
             done=self._wake.set,
         )
+        self._departures = Departures(
+            client, self._background, lambda: (self._settings.drain_confirm_s, self._settings.drain_wait_s)
+        )
         self._running = False
         self._relocating = False
-        self._leaving: dict[asyncio.Task[None], Registration] = {}
 
     def _begun(self, spec: ServiceSpec) -> Member:
         """Return a service as it begins, not checked yet."""
@@ -115,13 +119,13 @@ class Session:
         """Begin. Nothing is waited for."""
         if not self._running and self._members:
             self._running = True
-            self._spawn(self._run())
+            self._keep("registrations", self._run)
         if not self._relocating and any(ip_address(member.claim.host) is None for member in self._members.values()):
             self._relocating = True
-            self._spawn(self._relocate())
+            self._keep("relocate", self._relocate)
         for member in self._members.values():
             if member.checks is not None and member.checking is None:
-                member.checking = self._spawn(member.checks.run())
+                member.checking = self._keep("checks", member.checks.run)
 
     # -- other settings
 
@@ -167,29 +171,15 @@ class Session:
     def _remove(self, member: Member) -> None:
         if member.checking is not None:
             member.checking.cancel()
-        task = self._spawn(self._take_out(member))
-        self._leaving[task] = member.claim
-        task.add_done_callback(self._leaving.pop)
-
-    async def _take_out(self, member: Member) -> None:
-        # A registration that is under way must not be stored after the farewell.
-        if member.request is not None:
-            await asyncio.wait((member.request,), timeout=FAREWELL_S)
-        if member.known:
-            await self._leave([member.claim], asyncio.get_running_loop().time() + FAREWELL_S, FAREWELL_S)
+        self._departures.take_out(member)
 
     def _add(self, spec: ServiceSpec) -> None:
         """Begin with a new one; where another one leaves its place to it, when that is gone."""
-        claim = spec.claim
-        before = [
-            task
-            for task, other in self._leaving.items()
-            if claim.key == other.key or (claim.host, claim.port) == (other.host, other.port)
-        ]
-        member = self._members[claim.key] = self._begun(spec)
+        member = self._members[spec.claim.key] = self._begun(spec)
+        before = self._departures.before(spec.claim)
         if before:
             member.state = decisions.begun(member.state)
-            self._spawn(self._follow(member, before))
+            self._begin("follow", partial(self._follow, member, before))
 
     async def _follow(self, member: Member, before: list[asyncio.Task[None]]) -> None:
         await asyncio.wait(before)
@@ -228,7 +218,9 @@ class Session:
             if held is not member.state.held:
                 claim = member.claim
                 _log.info("held", service=claim.service_name, instance=claim.instance_id, at=held)
-                member.state = decisions.after_hold(member.state, held)
+                member.state = decisions.after_hold(member.state, held, self._clock.monotonic())
+                if held is not None and claim.addresses:
+                    call_off(member)  # a registration that looks for addresses would keep it from being told
         self._wake.set()
 
     def checks_of(self, service_name: str) -> dict[str, ServiceChecks]:
@@ -266,23 +258,20 @@ class Session:
     # -- the loop
 
     async def _run(self) -> None:
-        while not self._closing:
+        while True:
             self._wake.clear()
-            try:
-                wait_s = self._dispatch(self._clock.monotonic())
-            except Exception:  # noqa: BLE001 - the top of the loop: one bad turn must not end the heartbeats
-                _log.exception("session_failed")
-                wait_s = 1.0
+            wait_s = self._dispatch(self._clock.monotonic())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._wake.wait()
 
     def _dispatch(self, now: float) -> float:
         """Begin what is due, and return how many seconds there is nothing to do."""
+        if self._closing:  # nothing may be registered after the farewell has begun
+            return IDLE_S
         next_at = now + IDLE_S
-        news, self._news = self._news, set()
         for key, member in self._members.items():
-            if key.label in news:
+            if key.label in self._news:
                 member.state = decisions.after_news(member.state, now)
             match decisions.next_step(member.state, now):
                 case Wait(until=until):
@@ -293,11 +282,12 @@ class Session:
                 case step if self._requests < MAX_REQUESTS:
                     member.state = decisions.begun(member.state)
                     self._requests += 1
-                    member.request = self._spawn(self._carry_out(member, step))
+                    member.request = self._begin("request", partial(self._carry_out, member, step))
+        self._news.clear()
         if not self._beats.under_way:
             if now >= self._beats.at:
                 self._beats.under_way = True
-                self._spawn(self._beats.send())
+                self._begin("heartbeats", self._beats.send)
             next_at = min(next_at, self._beats.at)
         return max(0.0, next_at - now)
 
@@ -316,15 +306,18 @@ class Session:
                 reply = await self._register(member, step.status)
             else:
                 reply = await self._client.set_status(member.claim, step.status)
+        except asyncio.CancelledError:
+            member.state = decisions.after_call_off(member.state, self._clock.monotonic())
+            raise
         except Exception:  # noqa: BLE001 - the top of a task: the loop decides what becomes of it
             _log.exception("request_failed", service=member.claim.service_name)
         finally:
             self._requests -= 1
-            now, draw = self._clock.monotonic(), self._random.random()
-            member.state = decisions.after_request(
-                member.state, step, reply.outcome, now=now, draw=draw, timings=self._settings.timings
-            )
             self._wake.set()
+        now, draw = self._clock.monotonic(), self._random.random()
+        member.state = decisions.after_request(
+            member.state, step, reply.outcome, now=now, draw=draw, timings=self._settings.timings
+        )
         self._said.of_request(member, reply, registered_as=step.status if isinstance(step, Register) else None)
 
     async def _register(self, member: Member, status: Status) -> RegistryReply:
@@ -361,34 +354,28 @@ class Session:
         """
         if self._closing:
             return
-        ends_at = asyncio.get_running_loop().time() + farewell_s
         self._closing = True
-        self._wake.set()
-        for member in self._members.values():
-            if member.checking is not None:
-                member.checking.cancel()
-        half_gone = list(self._leaving.values())
-        running = [task for task in self._tasks if not task.done() and task not in self._leaving]
-        if running:
-            await asyncio.wait(running, timeout=farewell_s / 2)
+        # All but the registrations that are on their way ends now: what goes on for good would be waited for in vain.
+        members = [*self._members.values(), *self._departures.members()]
+        sent = {member.request for member in members if member.registering}
+        for task in self._tasks - sent:
+            task.cancel()
+        await self._departures.drain(members, farewell_s)
         await self.close()
-        leaving = [member.claim for member in self._members.values() if member.known] + half_gone
-        if leaving:
-            await self._leave(leaving, ends_at, farewell_s)
-
-    async def _leave(self, leaving: list[Registration], ends_at: float, limit_s: float) -> None:
-        confirm_s, wait_s = self._settings.drain_confirm_s, self._settings.drain_wait_s
-        await leave(self._client, leaving, confirm_s=confirm_s, drain_wait_s=wait_s, ends_at=ends_at, limit_s=limit_s)
 
     async def close(self) -> None:
         """Stop at once, and say nothing to the registry. Safe to call twice."""
         self._closing = True
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._departures.close()
+        await end(tuple(self._tasks))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(work)
+    def _keep(self, name: str, work: Work) -> asyncio.Task[None]:
+        return self._ours(self._background.keep(name, work))
+
+    def _begin(self, name: str, work: Work) -> asyncio.Task[None]:
+        return self._ours(self._background.begin(name, work))
+
+    def _ours(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -18,6 +18,7 @@ import msgspec
 from agent.registries.choice import RegistryAddress
 from dns.codec import MAX_NAME, Name, Type
 from dns.foreign import ForeignReply
+from registry_core.domain.host_port import host_port
 from registry_core.settings import http_url
 
 # More addresses than this are not used; each has a few labels in the metrics.
@@ -97,14 +98,14 @@ def addresses(
         records = sorted(set(found.get(source, ())), key=lambda one: (one.priority, _place(one, seed)))
         tiers = {priority: tier for tier, priority in enumerate(sorted({one.priority for one in records}))}
         for one in records:
-            url = f"http://{one.target}:{one.port}"
+            url = f"http://{host_port(one.target, one.port)}"
             listed.setdefault(url, RegistryAddress(url, tier=tiers[one.priority]))
     return list(listed.values())[:MAX_ADDRESSES]
 
 
 def _place(record: SrvRecord, seed: bytes) -> float:
     """Return an exponential draw: the smallest of several is each one's in proportion to its weight."""
-    drawn = hashlib.blake2b(f"{record.target}:{record.port}".encode(), key=seed, digest_size=8).digest()
+    drawn = hashlib.blake2b(host_port(record.target, record.port).encode(), key=seed, digest_size=8).digest()
     uniform = (int.from_bytes(drawn) + 1) / (2**64 + 1)
     return -math.log(uniform) / (record.weight or _WEIGHT_OF_NONE)
 

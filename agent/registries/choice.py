@@ -15,6 +15,8 @@ from typing import Final
 
 import msgspec
 
+from registry_core.domain.backoff import Backoff
+
 # What counts as equally near: as much as the loops of two busy programs make of it. Zones of one region are
 # closer than this to each other; that is what the names of zones are for.
 NEAR_S: Final = 0.010
@@ -141,7 +143,7 @@ def after_failure(
 
 def _failed(health: UseHealth, now: float, draw: float, pace: Pace) -> UseHealth:
     failures = 1 if now - health.failed_at > pace.forgive_s else health.failures + 1
-    rest_s = min(pace.rest_most_s, pace.rest_first_s * 2.0 ** min(failures - 1, 20))
+    rest_s = Backoff(pace.rest_first_s, pace.rest_most_s).wait_s(failures)
     return UseHealth(failures, now, now + spread(rest_s, draw))
 
 

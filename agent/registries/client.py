@@ -24,8 +24,9 @@ from agent.registries.pool import Upstreams
 from agent.registries.probes import RegistryProbes, Silent, zone_in
 from registry_core.api.drain_schemas import DrainView
 from registry_core.api.schemas import MAX_BEATS, MAX_BODY_BYTES, HeartbeatView, Problem, RegisteredView
+from registry_core.bodies import decoded, read_whole
 from registry_core.domain.records import InstanceKey, Registration, Status
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.watch.cursor import Cursor
 
 TOKEN_HEADER: Final = "X-Registry-Token"  # noqa: S105 - a header's name
@@ -101,14 +102,11 @@ class RegistryClient:
 
     async def register(self, claim: Registration) -> tuple[RegistryReply, float | None]:
         """Register `claim`; return also the TTL of its lease, when it was granted."""
-        fields = {name: value for name, value in msgspec.structs.asdict(claim).items() if value is not None}
-        reply = await self._send("POST", "/register", msgspec.json.encode(fields), ordered=True)
+        reply = await self._send("POST", "/register", body_of(claim), ordered=True)
         if reply.outcome is not RequestOutcome.DONE:
             return reply, None
-        try:
-            return reply, msgspec.json.decode(reply.body, type=RegisteredView).ttl_seconds
-        except msgspec.MsgspecError:
-            return reply, None  # another registry's answer: registered all the same
+        view = decoded(reply.body, RegisteredView)
+        return reply, view.ttl_seconds if view is not None else None  # registered all the same
 
     async def time(self) -> float | None:
         """Return the registry's Unix time, in whole seconds; None when no replica tells within ASK_S.
@@ -165,10 +163,7 @@ class RegistryClient:
                 watchers=0,
                 acknowledged=0,
             )
-        try:
-            view = msgspec.json.decode(reply.body, type=DrainView) if reply.outcome is RequestOutcome.DONE else None
-        except msgspec.MsgspecError:
-            return None
+        view = decoded(reply.body, DrainView) if reply.outcome is RequestOutcome.DONE else None
         # It has not heard of it itself: those who follow it cannot have, whatever it counts.
         return view if view is not None and view.status is Status.DRAINING else None
 
@@ -245,27 +240,30 @@ class RegistryClient:
             allow_redirects=False,
             timeout=TIMEOUT,
         ) as response:
-            answer = b""
             # Read to its end, so that the connection can be used again; a huge one is cut off with it.
-            async for chunk in response.content.iter_any():
-                answer += chunk
-                if len(answer) > MAX_ANSWER_BYTES:
-                    response.close()
-                    return RegistryReply(
-                        RequestOutcome.UNAVAILABLE, f"{url} answers more than {MAX_ANSWER_BYTES} bytes"
-                    ), ""
+            answer = await read_whole(response.content, MAX_ANSWER_BYTES)
+            if answer is None:
+                response.close()
+                return RegistryReply(
+                    RequestOutcome.UNAVAILABLE, f"{url} answers more than {MAX_ANSWER_BYTES} bytes"
+                ), ""
             reply = reply_of(response.status, answer)
             told = time_of(response.headers.get("Date", ""))
             return msgspec.structs.replace(reply, registry_time=told), zone_in(response)
+
+
+def body_of(claim: Registration) -> bytes:
+    """Return the body of `POST /register` that claims all of `claim`."""
+    fields = {name: value for name, value in msgspec.structs.asdict(claim).items() if value is not None}
+    return msgspec.json.encode(fields)
 
 
 def reply_of(status: int, answer: bytes) -> RegistryReply:
     """Return what an answer with that status and body means."""
     if 200 <= status < 300:
         return RegistryReply(RequestOutcome.DONE, body=answer)
-    try:
-        problem = msgspec.json.decode(answer, type=Problem)
-    except (msgspec.MsgspecError, UnicodeDecodeError):  # a proxy's page
+    problem = decoded(answer, Problem)
+    if problem is None:  # a proxy's page
         problem = Problem(error="", message=f"HTTP {status}")
     field = f"{problem.field}: " if problem.field else ""
     said = f"{problem.error or status}: {field}{problem.message}"
@@ -281,9 +279,8 @@ def reply_of(status: int, answer: bytes) -> RegistryReply:
 def _beat_replies(reply: RegistryReply, count: int) -> list[RegistryReply]:
     if reply.outcome is not RequestOutcome.DONE:
         return [reply] * count
-    try:
-        view = msgspec.json.decode(reply.body, type=HeartbeatView)
-    except msgspec.MsgspecError:
+    view = decoded(reply.body, HeartbeatView)
+    if view is None:
         return [RegistryReply(RequestOutcome.UNAVAILABLE, "the answer to the heartbeats cannot be read")] * count
     if len(view.instances) != count:
         return [RegistryReply(RequestOutcome.UNAVAILABLE, "the answer is not to the heartbeats that were sent")] * count

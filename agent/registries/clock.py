@@ -17,7 +17,7 @@ def time_of(date: str) -> float | None:
     """Return the Unix time that a Date header tells (RFC 9110 section 6.6.1), or None."""
     try:
         return parsedate_to_datetime(date).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError, OSError):  # no date, one that no machine can hold, one before the clock began
         return None
 
 

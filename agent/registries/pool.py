@@ -30,7 +30,7 @@ from agent.registries.choice import (
     chosen,
 )
 from registry_core.domain.selection import Random
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 
 _log = structlog.get_logger(component="agent.upstreams")
 

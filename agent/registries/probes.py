@@ -11,14 +11,14 @@ from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 import aiohttp
-import structlog
 from yarl import URL
 
 from agent.registries.choice import Use, spread
 from agent.registries.pool import Upstreams
 from registry_core.api.schemas import ZONE_HEADER
+from registry_core.domain.backoff import Backoff
 from registry_core.domain.selection import Random
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 
 MAX_ZONE: Final = 64
 # Who says nothing for this long is asked whether it lives, and who does not answer that is left: together within
@@ -29,15 +29,13 @@ PROBE_S: Final = 0.45
 FRESH_S: Final = 0.4
 # The pace of the regular ones, of two questions each: of 10,000 agents each replica gets some 330 a second.
 WELL_EVERY_S: Final = 60.0
-AWAY_FIRST_S: Final = 5.0
-AWAY_MOST_S: Final = 30.0
+AWAY: Final = Backoff(5.0, 30.0)
 FIRST_WITHIN_S: Final = 2.0
 AT_ONCE: Final = 4
 LIMIT_S: Final = 3.0
 _TURN_S: Final = 1.0
 
 T = TypeVar("T")
-_log = structlog.get_logger(component="agent.upstreams")
 
 
 class Silent(Exception):
@@ -88,15 +86,9 @@ class RegistryProbes:
 
     async def run(self) -> None:
         """Ask each now and then, until cancelled."""
-        try:
-            while True:
-                try:
-                    await self._ask_those_due()
-                except Exception:  # noqa: BLE001 - the top of the loop: the agent goes on with what it knows
-                    _log.exception("probes_failed")
-                await asyncio.sleep(_TURN_S)
-        finally:
-            await self.close()
+        while True:
+            await self._ask_those_due()
+            await asyncio.sleep(_TURN_S)
 
     async def close(self) -> None:
         """End what is asked at the moment."""
@@ -127,7 +119,7 @@ class RegistryProbes:
         else:
             self._upstreams.not_reached(url)
             missed = self._missed[url] = self._missed.get(url, 0) + 1
-            wait_s = min(AWAY_MOST_S, AWAY_FIRST_S * 2.0 ** min(missed - 1, 10))
+            wait_s = AWAY.wait_s(missed)
         self._due[url] = self._clock.monotonic() + spread(wait_s, self._random.random())
 
     async def _answers(self, url: str, within_s: float, *, measured: bool = False) -> bool:

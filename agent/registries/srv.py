@@ -16,17 +16,18 @@ import structlog
 
 from agent.registries.addresses import AddressSource, SrvName, SrvRecord, addresses, read_source, srv_records
 from agent.registries.pool import Upstreams
-from dns.asking import Unanswered
 from dns.codec import Name, Rcode, Type
 from dns.foreign import ForeignReply, lifetime_s
+from dns.resolver_client import Unanswered
+from registry_core.domain.backoff import Backoff, Jitter
+from registry_core.domain.host_port import host_port
 from registry_core.domain.selection import Random
 
 # Between these a TTL is honoured, in seconds.
 TTL_LEAST_S: Final = 5.0
 TTL_MOST_S: Final = 3600.0
-# While there is no answer: doubling from the first to the most.
-RETRY_FIRST_S: Final = 1.0
-RETRY_MOST_S: Final = 30.0
+# While there is no answer.
+RETRY: Final = Backoff(1.0, 30.0, jitter=Jitter.HALF)
 
 Ask = Callable[[Name, int], Awaitable[ForeignReply | Unanswered]]
 _log = structlog.get_logger(component="agent.upstreams")
@@ -82,7 +83,7 @@ class RegistryLookup:
         return [
             SrvReport(
                 name=str(name),
-                targets=[f"{one.target}:{one.port}" for one in self._found.get(name, ())],
+                targets=[host_port(one.target, one.port) for one in self._found.get(name, ())],
                 problem=self._problems.get(name, ""),
             )
             for name in self._names()
@@ -102,13 +103,15 @@ class RegistryLookup:
             except Exception:  # noqa: BLE001 - the top of the loop: the last known addresses stay
                 _log.exception("registry_lookup_failed", name=str(name))
                 ttl_s, problem = 0.0, "it failed; the log says more"
+            if name not in self._found:
+                return  # the settings named it no more while the answer was on its way
             if problem and problem != self._problems.get(name):
                 _log.warning("registry_not_found", name=str(name), because=problem, kept=len(self._found[name]))
             self._problems[name] = problem
             failures = failures + 1 if problem else 0
             draw = self._random.random()
             if problem:
-                wait_s = min(RETRY_MOST_S, RETRY_FIRST_S * 2.0 ** min(failures - 1, 10)) * (0.5 + draw / 2)
+                wait_s = RETRY.wait_s(failures, draw)
             else:
                 # A little later each, so that agents that asked together do not do so for ever.
                 wait_s = min(max(ttl_s, TTL_LEAST_S), TTL_MOST_S) * (1 + draw / 10)
@@ -123,8 +126,9 @@ class RegistryLookup:
         if not records:
             missing = reply.rcode == Rcode.NXDOMAIN
             return 0.0, "there is no such name" if missing else "it has no SRV records that can be used"
-        if set(records) != set(self._found.get(name, ())):
+        known = self._found.get(name)
+        if known is not None and set(records) != set(known):
             self._found[name] = records
-            _log.info("registry_found", name=str(name), targets=[f"{one.target}:{one.port}" for one in records])
+            _log.info("registry_found", name=str(name), targets=[host_port(one.target, one.port) for one in records])
             self._deliver()
         return float(lifetime_s(reply, Type.SRV)), ""

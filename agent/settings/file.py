@@ -33,7 +33,7 @@ class ServiceTable(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fie
     metadata: dict[str, Any] = {}
     zone: str = ""
     instance_id: str = ""
-    check: str | dict[str, Any] | list[str | dict[str, Any]] = ""  # read by check_table.py
+    check: str | dict[str, Any] | list[str | dict[str, Any]] = ""  # read by checks.py
 
 
 class ConfigFile(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -17,11 +18,13 @@ import structlog
 
 from agent.settings.reload_plan import ReloadPlan, planned
 from agent.settings.settings import AgentSettings
-from registry_core.blocking import in_thread
+from registry_core.blocking import NoThread, Threads
 from registry_core.errors import SettingsError
 
 POLL_S: Final = 2.0
 READ_S: Final = 10.0
+# A disk that hangs keeps the threads that were given up.
+MOST_AT_ONCE: Final = 4
 # Larger files are told apart by their time and place alone.
 MAX_HASHED_BYTES: Final = 1024 * 1024
 # Of each file: device, inode, time of change, size and content, or why there is none.
@@ -52,6 +55,7 @@ class Reloader:
         self._settings = settings
         self._read = read
         self._apply = apply
+        self._threads = Threads("read settings", MOST_AT_ONCE)
         self._asked = asyncio.Event()
         self._taken = self._kept = 0
         self._problem = ""
@@ -100,30 +104,32 @@ class Reloader:
         if not files:
             return ()
         try:
-            return await in_thread(lambda: fingerprint(files), name="look for settings", timeout_s=READ_S)
-        except TimeoutError:
+            return await self._threads.run(partial(fingerprint, files), timeout_s=READ_S)
+        except (TimeoutError, NoThread):
             return (("it takes too long",),)
 
     async def _reload(self, *, asked: bool) -> None:
         try:
-            new = await in_thread(self._read, name="read settings", timeout_s=READ_S)
+            new = await self._threads.run(self._read, timeout_s=READ_S)
             plan = planned(self._settings, new)
             if not plan.is_empty:
                 await self._apply(plan)
         except SettingsError as error:
-            self._refused(str(error))
-        except TimeoutError:
-            self._refused(f"reading the settings took longer than {READ_S:g} s")
+            self._refused(str(error), asked=asked)
+        except (TimeoutError, NoThread) as error:
+            self._refused(f"the settings cannot be read: {error.strerror or error}", asked=asked)
         except Exception:  # noqa: BLE001 - the top of one reload: the agent goes on
             _log.exception("reload_failed")
-            self._refused("it failed; the log says more")
+            self._refused("it failed; the log says more", asked=asked)
         else:
             self._took(plan, silently=plan.is_empty and not asked and not self._problem)
 
-    def _refused(self, because: str) -> None:
+    def _refused(self, because: str, *, asked: bool) -> None:
         self._kept += 1
+        # An editor may write a file in several steps: the same problem is told once, or when somebody asks.
+        if asked or because != self._problem:
+            _log.error("settings_kept", because=because)
         self._problem = because
-        _log.error("settings_kept", because=because)
 
     def _took(self, plan: ReloadPlan, *, silently: bool) -> None:
         if silently:

@@ -32,7 +32,6 @@ from agent.settings.table import (
     DNS_FORWARD,
     DNS_LISTEN,
     DNS_RATE_LIMIT,
-    DNS_WORKERS,
     DNS_ZONE,
     DRAIN_CONFIRM,
     DRAIN_WAIT,
@@ -42,6 +41,7 @@ from agent.settings.table import (
     INITIAL_WAIT_TIMEOUT,
     LOG_LEVEL,
     REGISTRY_URL,
+    REMOVED,
     SERVICE_HEALTH_ENDPOINT,
     SERVICE_HOST,
     SERVICE_INSTANCE_ID,
@@ -68,12 +68,11 @@ from agent.view.lru import MEGABYTE, ViewLimits
 from dns.access import LOOPBACK
 from dns.forward_rules import ForwardRules
 from dns.record_data import name_of
-from registry_core.domain.names import host_port
 from registry_core.domain.records import Instance, InstanceKey, Protocol, Registration
 from registry_core.domain.registration import Rules, checked
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError, ValidationError
-from registry_core.settings import Listen, Values, read_settings
+from registry_core.settings import Listen, RemovedSetting, Values, read_settings, removed_among
 
 MAX_SERVICES: Final = 1000
 # Whether a port below 1024 is welcome is the registry's matter; whether it is a port is not.
@@ -101,7 +100,6 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     dns_allow: tuple[str, ...] = DNS_ALLOW.default
     dns_rate_limit: int = DNS_RATE_LIMIT.default
     dns_forward: ForwardRules = DNS_FORWARD.default
-    dns_workers: int = DNS_WORKERS.default
     follow_namespace: bool = False
     zone: str = ""
     when_none_pass: WhenNonePass = WHEN_NONE_PASS.default
@@ -114,6 +112,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = LOG_LEVEL.default
     services: tuple[ServiceSpec, ...] = ()
     files: tuple[str, ...] = ()  # where all of this was read, besides the environment
+    ignored: tuple[RemovedSetting, ...] = ()  # set, and without effect since they were removed
 
 
 def read_agent_settings(environment: Mapping[str, str], config: Path | None = None) -> AgentSettings:
@@ -125,14 +124,16 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
     names = {setting.name for setting in TABLE}
     own = {name: value for name, value in environment.items() if value.strip() or name not in names}
     path = config if config is not None else Path(own[CONFIG.name]) if CONFIG.name in own else None
-    file = read_config_file(path, [s.name for s in AGENT_TABLE]) if path is not None else ConfigFile()
-    values = read_settings(TABLE, {**file.settings, **own}, prefixes=("AGENT_", "SERVICE_"))
+    in_file = [*(setting.name for setting in AGENT_TABLE), *(setting.name for setting in REMOVED)]
+    file = read_config_file(path, in_file) if path is not None else ConfigFile()
+    given = {**file.settings, **own}
+    values = read_settings(TABLE, given, prefixes=("AGENT_", "SERVICE_"), removed=REMOVED)
     services = [_from_table(service, f"{path}: [[service]] {n}", values) for n, service in enumerate(file.services, 1)]
-    given = [s.name for s in SERVICE_TABLE if s.name in own]
+    of_service = [s.name for s in SERVICE_TABLE if s.name in own]
     if values[SERVICE_NAME]:
         services.append(_from_environment(values))
-    elif given:
-        raise SettingsError(f"{SERVICE_NAME.name}: it is missing, and {given[0]} is set (example: osint_service)")
+    elif of_service:
+        raise SettingsError(f"{SERVICE_NAME.name}: it is missing, and {of_service[0]} is set (example: osint_service)")
     return AgentSettings(
         registry_urls=_not_here(values[DNS_ZONE], values[REGISTRY_URL]),
         token=values[TOKEN],
@@ -145,7 +146,6 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         dns_allow=tuple(dict.fromkeys((*LOOPBACK, *values[DNS_ALLOW]))),
         dns_rate_limit=values[DNS_RATE_LIMIT],
         dns_forward=_outside(values[DNS_ZONE], values[DNS_FORWARD]),
-        dns_workers=values[DNS_WORKERS],
         follow_namespace=values[FOLLOW_NAMESPACE] == "on",
         zone=values[ZONE],
         when_none_pass=values[WHEN_NONE_PASS],
@@ -160,6 +160,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         log_level=values[LOG_LEVEL],
         services=_distinct(services),
         files=tuple(str(file) for file in (path, values[STATIC_FILE]) if file),
+        ignored=removed_among(given, REMOVED),
     )
 
 
@@ -259,7 +260,7 @@ def _spec(table: ServiceTable, values: Values) -> ServiceSpec:
     )
     claim = checked(claim, _ANY_PORT)
     if not table.instance_id:
-        claim = msgspec.structs.replace(claim, instance_id=host_port(claim.host, claim.port))
+        claim = msgspec.structs.replace(claim, instance_id=claim.address)
     return ServiceSpec(claim, read_checks(table.check, claim, _defaults(values)), has_own_id=bool(table.instance_id))
 
 
@@ -280,7 +281,7 @@ def _distinct(services: list[ServiceSpec]) -> tuple[ServiceSpec, ...]:
     seen: dict[InstanceKey | str, str] = {}
     for spec in services:
         claim = spec.claim
-        marks: tuple[InstanceKey | str, ...] = (claim.key, f"{claim.host}:{claim.port}")
+        marks: tuple[InstanceKey | str, ...] = (claim.key, claim.address)
         for mark in marks:
             if mark in seen:
                 raise SettingsError(

@@ -14,6 +14,7 @@ from registry_core.domain.records import Protocol
 from registry_core.domain.selection import WhenNonePass
 from registry_core.settings import (
     Listen,
+    RemovedSetting,
     Setting,
     choice,
     integer,
@@ -64,167 +65,198 @@ def _when_none_pass(value: str) -> WhenNonePass:
 
 
 # The service of a one-service agent. Its values are checked by the rules of the registry.
-SERVICE_NAME: Final = Setting("SERVICE_NAME", text, "", "the service to register; none: only look up", "osint_service")
-SERVICE_HOST: Final = Setting("SERVICE_HOST", text, "", "where others reach it; none: this host's name", "10.0.0.7")
-SERVICE_PORT: Final = Setting("SERVICE_PORT", integer(1, 65535), 0, "its port; needed with a name", "8034")
-SERVICE_HEALTH_ENDPOINT: Final = Setting("SERVICE_HEALTH_ENDPOINT", text, "/health", "the path of its check", "/health")
+SERVICE_NAME: Final = Setting(
+    "SERVICE_NAME", text, "", "the service to register; if unset, the agent only answers lookups", "osint_service"
+)
+SERVICE_HOST: Final = Setting(
+    "SERVICE_HOST",
+    text,
+    "",
+    "the host name or address at which others reach it; if unset, this host's name",
+    "10.0.0.7",
+)
+SERVICE_PORT: Final = Setting("SERVICE_PORT", integer(1, 65535), 0, "its port; required with SERVICE_NAME", "8034")
+SERVICE_HEALTH_ENDPOINT: Final = Setting(
+    "SERVICE_HEALTH_ENDPOINT", text, "/health", "the path of its health check", "/health"
+)
 SERVICE_PROTOCOL: Final = Setting(
-    "SERVICE_PROTOCOL", choice(*Protocol), "http", "http, https, grpc, tcp or udp", "grpc"
+    "SERVICE_PROTOCOL", choice(*Protocol), "http", "its protocol: http, https, grpc, tcp or udp", "grpc"
 )
 SERVICE_VERSION: Final = Setting("SERVICE_VERSION", text, "", "its version (SemVer 2)", "1.4.2")
-SERVICE_WEIGHT: Final = Setting("SERVICE_WEIGHT", integer(1, 100), 1, "its share of requests, 1 to 100", "10")
+SERVICE_WEIGHT: Final = Setting("SERVICE_WEIGHT", integer(1, 100), 1, "its share of the requests, 1 to 100", "10")
 SERVICE_TAGS: Final[Setting[tuple[str, ...]]] = Setting(
     "SERVICE_TAGS", items(text), (), "its tags, comma-separated", "canary,blue"
 )
 SERVICE_METADATA: Final[Setting[dict[str, Any]]] = Setting(
-    "SERVICE_METADATA", json_object, {}, "what else is known of it (JSON)", '{"team": "osint"}'
+    "SERVICE_METADATA", json_object, {}, "more about it, as a JSON object", '{"team": "osint"}'
 )
-SERVICE_ZONE: Final = Setting("SERVICE_ZONE", text, "", "the zone it runs in; none: AGENT_ZONE", "eu-west-1a")
-SERVICE_INSTANCE_ID: Final = Setting("SERVICE_INSTANCE_ID", text, "", "its id; none: host:port", "osint-1")
+SERVICE_ZONE: Final = Setting("SERVICE_ZONE", text, "", "the zone it runs in; if unset, AGENT_ZONE", "eu-west-1a")
+SERVICE_INSTANCE_ID: Final = Setting(
+    "SERVICE_INSTANCE_ID", text, "", "the id of this instance; if unset, host:port", "osint-1"
+)
 # How that one service is checked; read by the same table as the file's [service.check].
-CHECK_PATH: Final = Setting("AGENT_CHECK_PATH", text, "", "http: the path; none: SERVICE_HEALTH_ENDPOINT", "/healthz")
-CHECK_STATUS: Final = Setting(
-    "AGENT_CHECK_STATUS", text, "", "http: the statuses that are good; none: 2xx", "200-204,301"
+CHECK_PATH: Final = Setting(
+    "AGENT_CHECK_PATH", text, "", "http: the path; if unset, SERVICE_HEALTH_ENDPOINT", "/healthz"
 )
-CHECK_BODY: Final = Setting("AGENT_CHECK_BODY", text, "", "http: a pattern that the body has to match", "ok|ready")
+CHECK_STATUS: Final = Setting(
+    "AGENT_CHECK_STATUS", text, "", "http: the statuses that pass; if unset, 2xx", "200-204,301"
+)
+CHECK_BODY: Final = Setting("AGENT_CHECK_BODY", text, "", "http: a pattern that the body must match", "ok|ready")
 CHECK_TLS_CA_FILE: Final = Setting(
     "AGENT_CHECK_TLS_CA_FILE",
     text,
     "",
-    "http, grpc: who has to have signed the service's certificate; none: it is not looked at",
+    "http, grpc: the authorities (PEM) to trust; if unset, the certificate is not verified",
     "/etc/vertice/ca.pem",
 )
 CHECK_GRPC_SERVICE: Final = Setting(
-    "AGENT_CHECK_GRPC_SERVICE", text, "", "grpc: the service asked for; none: the whole server", "billing.v1.Invoices"
+    "AGENT_CHECK_GRPC_SERVICE",
+    text,
+    "",
+    "grpc: the service to ask about; if unset, the whole server",
+    "billing.v1.Invoices",
 )
 CHECK_COMMAND: Final = Setting(
-    "AGENT_CHECK_COMMAND", text, "", "command: a program and its arguments, for no shell", "/bin/check-billing --quick"
+    "AGENT_CHECK_COMMAND",
+    text,
+    "",
+    "command: a program and its arguments; no shell is used",
+    "/bin/check-billing --quick",
 )
-CHECK_TTL: Final = Setting("AGENT_CHECK_TTL", text, "", "ttl: how long a report of the service holds; none: 30 s", "30")
+CHECK_TTL: Final = Setting(
+    "AGENT_CHECK_TTL", text, "", "ttl: how long a report of the service is valid; if unset, 30 s", "30"
+)
 
 # The registry, and the pace.
 REGISTRY_URL: Final[Setting[tuple[str, ...]]] = Setting(
     "REGISTRY_URL",
     _one_registry_or_more,
     ("http://127.0.0.1:8888",),
-    "the registry, or several, comma-separated, the nearest first; perhaps with #zone=NAME, or srv:NAME",
+    "the registries, comma-separated, the nearest first: URLs, each with an optional #zone=NAME, or srv:NAME",
     "http://registry-a:8888,http://registry-b:8888#zone=eu-1b,srv:_registry._tcp.example",
 )
 TOKEN: Final = Setting(
-    "VERTICE_REGISTRY_TOKEN", text, "", "the shared token, sent as X-Registry-Token", "s3cret", secret=True
+    "VERTICE_REGISTRY_TOKEN", text, "", "the registry's shared secret, sent as X-Registry-Token", "s3cret", secret=True
 )
-HEARTBEAT_INTERVAL: Final = Setting(
-    "HEARTBEAT_INTERVAL", positive_seconds, 30.0, "how often the leases are renewed", "30"
-)
+HEARTBEAT_INTERVAL: Final = Setting("HEARTBEAT_INTERVAL", positive_seconds, 30.0, "how often leases are renewed", "30")
 INITIAL_WAIT_TIMEOUT: Final = Setting(
-    "INITIAL_WAIT_TIMEOUT", seconds, 60.0, "how long a service's first good check is waited for", "60"
+    "INITIAL_WAIT_TIMEOUT", seconds, 60.0, "how long to wait for a service's first passing check", "60"
 )
 
 # The agent itself.
-CONFIG: Final = Setting("AGENT_CONFIG", text, "", "a TOML file: settings, and many services", "/etc/vertice/agent.toml")
+CONFIG: Final = Setting("AGENT_CONFIG", text, "", "a TOML file with settings and services", "/etc/vertice/agent.toml")
 HTTP_LISTEN: Final = Setting(
-    "AGENT_HTTP_LISTEN", listen, Listen("127.0.0.1", 8880), "where HTTP is answered", "127.0.0.1:8880"
+    "AGENT_HTTP_LISTEN", listen, Listen("127.0.0.1", 8880), "the address and port for HTTP", "127.0.0.1:8880"
 )
-DNS_LISTEN: Final = Setting("AGENT_DNS_LISTEN", listen, Listen("127.0.0.1", 8653), "where DNS is answered", ":53")
-DNS_ZONE: Final = Setting("AGENT_DNS_ZONE", _zone_name, "vertice.internal", "the DNS zone", "vertice.internal")
+DNS_LISTEN: Final = Setting(
+    "AGENT_DNS_LISTEN", listen, Listen("127.0.0.1", 8653), "the address and port for DNS, over UDP and TCP", ":53"
+)
+DNS_ZONE: Final = Setting(
+    "AGENT_DNS_ZONE", _zone_name, "vertice.internal", "the DNS zone that this agent answers for", "vertice.internal"
+)
 DNS_ALLOW: Final[Setting[tuple[str, ...]]] = Setting(
     "AGENT_DNS_ALLOW",
     items(_network),
     LOOPBACK,
-    "the networks that may ask over DNS, besides this machine's own loopback",
+    "the networks that may ask over DNS, in addition to this machine's loopback",
     "10.0.0.0/8,fd00::/8",
 )
 FOLLOW_NAMESPACE: Final = Setting(
     "AGENT_FOLLOW_NAMESPACE",
     choice("on", "off"),
     "off",
-    "on: end, so as to be restarted, when the container whose network it shares is another by now",
+    "on: end, in order to be restarted, when the container whose network it shares was replaced",
     "on",
 )
 DNS_RATE_LIMIT: Final = Setting(
     "AGENT_DNS_RATE_LIMIT",
     integer(0, 1_000_000),
     1000,
-    "answers of one kind a second over UDP to one network (/24, /56) beyond loopback; 0: no limit",
+    "identical answers per second over UDP to one network (/24, /56) beyond loopback; 0: no limit",
     "200",
 )
 DNS_FORWARD: Final = Setting(
     "AGENT_DNS_FORWARD",
     read_rules,
     ForwardRules(),
-    "who is asked for other names: system (/etc/resolv.conf), none, or addresses; suffix=address for some of them",
+    "resolvers for other names: system (/etc/resolv.conf), none, or addresses; suffix=address for one suffix",
     "10.0.0.2,10.0.0.3:5353,corp.example=10.1.0.2",
-)
-DNS_WORKERS: Final = Setting(
-    "AGENT_DNS_WORKERS", integer(1, 64), 1, "processes that answer DNS over UDP, for more than one core", "2"
 )
 CHECK: Final = Setting(
     "AGENT_CHECK",
     _check_kind,
     CheckKind.HTTP,
-    "http, tcp, grpc, command, ttl or none; http asks only who speaks it, the rest by tcp (udp not at all)",
+    "http, tcp, grpc, command, ttl or none; http is for http and https services, others get tcp, udp services none",
     "tcp",
 )
 CHECK_INTERVAL: Final = Setting("AGENT_CHECK_INTERVAL", positive_seconds, 3.0, "how often a service is checked", "3")
-CHECK_TIMEOUT: Final = Setting("AGENT_CHECK_TIMEOUT", _check_timeout, 2.0, "how long a check may take, at most 5", "2")
-CHECK_RISE: Final = Setting("AGENT_CHECK_RISE", integer(1, 100), 2, "good checks in a row that make it passing", "2")
-CHECK_FALL: Final = Setting("AGENT_CHECK_FALL", integer(1, 100), 2, "bad checks in a row that make it critical", "2")
+CHECK_TIMEOUT: Final = Setting(
+    "AGENT_CHECK_TIMEOUT", _check_timeout, 2.0, "how long a check may take, at most 5 s", "2"
+)
+CHECK_RISE: Final = Setting("AGENT_CHECK_RISE", integer(1, 100), 2, "successes in a row that make it passing", "2")
+CHECK_FALL: Final = Setting("AGENT_CHECK_FALL", integer(1, 100), 2, "failures in a row that make it critical", "2")
 CHECK_INITIAL_DELAY: Final = Setting(
-    "AGENT_CHECK_INITIAL_DELAY", seconds, 0.0, "how long after the start the first check is", "10"
+    "AGENT_CHECK_INITIAL_DELAY", seconds, 0.0, "the delay of the first check after the start", "10"
 )
 ZONE: Final = Setting(
-    "AGENT_ZONE", text, "", "the zone that this agent runs in: its instances come first", "eu-west-1a"
+    "AGENT_ZONE",
+    text,
+    "",
+    "the zone that this agent runs in; answers put instances of the same zone first",
+    "eu-west-1a",
 )
 WHEN_NONE_PASS: Final = Setting(
     "AGENT_WHEN_NONE_PASS",
     _when_none_pass,
     WhenNonePass.ALL,
-    "what a wholly failing service answers: all, none",
+    "what to answer for a service when all its instances fail: all of them, or none",
     "none",
 )
 DRAIN_WAIT: Final = Setting(
     "AGENT_DRAIN_WAIT",
     seconds,
     5.0,
-    "how long it may be called after that by whoever goes by earlier DNS answers",
+    "how long a service that leaves waits after that, for clients with earlier DNS answers",
     "5",
 )
 DRAIN_CONFIRM: Final = Setting(
     "AGENT_DRAIN_CONFIRM",
     seconds,
     3.0,
-    "how long a service that leaves waits, at most, until every agent has acknowledged that",
+    "how long a service that leaves waits, at most, for all agents to acknowledge it",
     "3",
 )
 STATE_DIR: Final = Setting(
     "AGENT_STATE_DIR",
     text,
     "",
-    "a folder of this agent's own, where it keeps what it knows over a restart; none: it keeps nothing",
+    "this agent's own folder for what it keeps over a restart; if unset, it keeps nothing",
     "/var/lib/vertice",
 )
 VIEW_SERVICES: Final = Setting(
     "AGENT_VIEW_SERVICES",
     integer(1, 1_000_000),
     1000,
-    "services that are held in memory; of a larger fleet, those that are asked for",
+    "services held in memory; of a larger fleet, those that are asked for",
     "5000",
 )
 VIEW_MB: Final = Setting(
     "AGENT_VIEW_MB",
     integer(1, 1_000_000),
     50,
-    "megabytes that they may take, as measured, with the names of all",
+    "megabytes for them, as measured, the names of all services included",
     "200",
 )
 STATIC_FILE: Final = Setting(
     "AGENT_STATIC_FILE",
     text,
     "",
-    "a TOML file of services and their addresses, used when nobody else knows of them",
+    "a TOML file with addresses of services that neither the registry nor the environment knows",
     "/etc/vertice/static.toml",
 )
-LOG_LEVEL: Final = Setting("AGENT_LOG_LEVEL", choice(*LEVELS), "info", ", ".join(LEVELS), "warning")
+LOG_LEVEL: Final = Setting(
+    "AGENT_LOG_LEVEL", choice(*LEVELS), "info", f"the lowest level that is logged: {', '.join(LEVELS)}", "warning"
+)
 
 SERVICE_TABLE: Final[tuple[Setting[Any], ...]] = (
     SERVICE_NAME,
@@ -267,7 +299,6 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     DNS_ALLOW,
     DNS_RATE_LIMIT,
     DNS_FORWARD,
-    DNS_WORKERS,
     FOLLOW_NAMESPACE,
     CHECK,
     CHECK_INTERVAL,
@@ -286,3 +317,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     LOG_LEVEL,
 )
 TABLE: Final = (*SERVICE_TABLE, *AGENT_TABLE, CONFIG)
+# An agent that is upgraded starts with the configuration it had: these are accepted, and have no effect.
+REMOVED: Final = (
+    RemovedSetting("AGENT_DNS_WORKERS", "one process answers DNS, because more of them were not shown to be faster"),
+)

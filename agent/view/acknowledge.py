@@ -17,8 +17,8 @@ from agent.registries.client import RegistryReply
 from registry_core.domain.events import Registered, StatusChanged
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
+from registry_core.watch.changes import Happened, Heard, Moved, PassedOver, Replaced, Synced, UnknownEvent, WatchChange
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.reader import Happened, Heard, Moved, Replaced, Synced, WatchChange
 
 # What comes within this time is acknowledged together, and not by all agents at once.
 PACE_S: Final = 0.2
@@ -39,7 +39,7 @@ def is_waited_for(change: WatchChange) -> bool:
             return any(lived.instance.status is Status.DRAINING for lived in instances)
         case Moved():  # whoever drained before that is waited for anew, under the new name of the history
             return True
-        case Happened() | Heard() | Synced():
+        case Happened() | UnknownEvent() | PassedOver() | Heard() | Synced():
             return False
 
 
@@ -74,7 +74,10 @@ class Acknowledger:
             await self._due.wait()
             await asyncio.sleep(self._random.random() * self._pace_s)
             self._due.clear()
-            await self._acknowledge()
+            try:
+                await self._acknowledge()
+            except Exception:  # noqa: BLE001 - the top of the loop: the next drain is acknowledged all the same
+                _log.exception("acknowledgement_failed")
 
     async def _acknowledge(self) -> None:
         reply = RegistryReply(RequestOutcome.UNAVAILABLE)

@@ -22,6 +22,7 @@ from agent.view.footprint import SERVICE_BYTES, instance_bytes
 from agent.view.lru import ServiceLru, ViewLimits
 from agent.view.staging import Staging, labels_of, size_of
 from registry_core.domain.catalog import Catalog, Lived
+from registry_core.domain.digest import digest_number
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered
 from registry_core.domain.records import InstanceKey
 from registry_core.watch.cursor import Cursor
@@ -37,6 +38,7 @@ class _Expected(msgspec.Struct):
 
     since: Cursor
     events: list[Event] = []
+    spoiled: bool = False  # something happened that cannot be applied to what is read
 
 
 class LossGuard(msgspec.Struct, frozen=True):
@@ -60,9 +62,10 @@ class ViewCache:
         self.absent: dict[str, Absent] = {}
         self.evictions = 0
         self._rest: int | None = 0  # None: it cannot be told
-        self._told: int | None = None  # the registry's digest where the view stands
+        self._in_doubt = False  # something that came could not be read: what is missing is not the rest
         self._ahead: dict[str, Cursor] = {}  # services that were read at a cursor which the view has yet to reach
         self._expected: dict[str, _Expected] = {}
+        self._unknown: set[str] = set()  # services to which something happened that is not known here
 
     def labels(self) -> set[str]:
         """Return the labels of all services, held or not."""
@@ -79,12 +82,16 @@ class ViewCache:
 
         After events of a registry that does not say what they did to its digest, the rest is what is missing.
         """
-        self._told = told = _number(digest)
-        if told is None:
+        told = digest_number(digest)
+        if told is None or (self._rest is None and self._in_doubt):
             return False
         if self._rest is None:
             self._rest = told ^ self._digest
         return self._digest ^ self._rest == told
+
+    def doubt(self) -> None:
+        """Take note that something could not be read, until everything has been read anew."""
+        self._in_doubt = True
 
     # -- changes of the whole
 
@@ -123,7 +130,6 @@ class ViewCache:
         """
         self._ahead.clear()
         self._expected.clear()  # what is being read now is of the old one
-        self._told = None
         by_label: dict[str, list[Lived]] = {}
         for lived in instances:
             by_label.setdefault(lived.instance.key.label, []).append(lived)
@@ -165,7 +171,8 @@ class ViewCache:
         return LossGuard(len(known), missing, now) if 2 * missing > len(known) else None
 
     def _resettled(self, rest: int, sizes: Mapping[str, int]) -> None:
-        self._rest, self._told = rest, None
+        self._rest, self._in_doubt = rest, False
+        self._unknown.clear()
         self._ahead.clear()
         self._expected.clear()  # what is being read now may be of before
         for label in tuple(self.catalog.labels()):
@@ -180,25 +187,25 @@ class ViewCache:
 
     # -- one event
 
-    def apply(self, event: Event, *, digest: str = "", count: int = -1) -> set[str]:
+    def apply(self, event: Event, *, change: int | None = None, count: int = -1) -> set[str]:
         """Apply one event; return the labels of the services whose lookups it changed.
 
-        `digest` is the registry's after it, and `count` how many instances the service then has; "" and -1
-        when it does not say.
+        `change` is what it did to the registry's digest, and `count` how many instances the service then has;
+        None and -1 when the registry does not say.
         """
         label = event.key.label
-        told, self._told = self._told, _number(digest)
         expected = self._expected.get(label)
-        if expected is not None and len(expected.events) <= MAX_EXPECTED_EVENTS:
+        if expected is not None:
             expected.events.append(event)
+            expected.spoiled = expected.spoiled or len(expected.events) > MAX_EXPECTED_EVENTS
         if label in self.absent:
-            self._shift_rest(told)
+            self._shift_rest(change)
             return self._apply_to_absent(event, count)
         if self._has_happened(label, event.position):
-            self._shift_rest(told)
+            self._shift_rest(change)
             return set()
         if isinstance(event, Registered) and self._has_no_room(label, SERVICE_BYTES + instance_bytes(event.instance)):
-            self._shift_rest(told)
+            self._shift_rest(change)
             self._put_away(label, absent_of([event.instance]))
             return {label} | self.make_room()  # a name takes room, too
         before = self._size_of(event.key)
@@ -207,6 +214,23 @@ class ViewCache:
             return set()
         self._resize(label, self._size_of(event.key) - before)
         return {label} | self.make_room()
+
+    def happened_unknown(self, label: str, change: int | None) -> bool:
+        """Take note of an event of a service that is not known here; return whether the service is to be read anew.
+
+        "" for the label: nobody can say of which.
+        """
+        if not label:
+            self._in_doubt = True
+            return False
+        expected = self._expected.get(label)
+        if expected is not None:
+            expected.spoiled = True
+        if label in self.absent:
+            self._shift_rest(change)
+            return False
+        self._unknown.add(label)
+        return True
 
     def _apply_to_absent(self, event: Event, count: int) -> set[str]:
         label, known = event.key.label, self.absent[event.key.label]
@@ -255,31 +279,43 @@ class ViewCache:
         None: that is older than the view, of another history, or not what the registry has. Nothing was taken.
         """
         expected = self._expected.pop(label, None)
-        if expected is None or len(expected.events) > MAX_EXPECTED_EVENTS or not _is_after(cursor, expected.since):
+        if expected is None or expected.spoiled or not _is_after(cursor, expected.since):
             return None
-        if label not in self.absent:
+        absent = label in self.absent
+        if not absent and label not in self._unknown:
             return set()
         read = Catalog()
         read.merge(instances)
         if read.digest != digest or set(read.labels()) - {label}:
             return None
         before = self._digest
-        self._bring_back(label)
+        self._unknown.discard(label)
+        if absent:
+            self._bring_back(label)
+        else:
+            self.catalog.remove_service(label)
         self.catalog.merge(instances)
         for event in expected.events:
             if not _is_up_to(event.position, cursor):
                 self.catalog.apply(event)
-        if self._rest is not None:
+        if absent and self._rest is not None:
             self._rest ^= before ^ self._digest
         self._ahead[label] = cursor
         if self.catalog.instance_count(label):
             self._measure(label)
             self.lru.asked(label)
+        else:
+            self.lru.leave(label)
         return {label} | self.make_room()
 
     def reached(self, cursor: Cursor) -> None:
         """Forget which services were ahead of the view, where it has reached them."""
         self._ahead = {label: at for label, at in self._ahead.items() if not _is_after(cursor, at)}
+
+    @property
+    def unknown(self) -> frozenset[str]:
+        """The services that have to be read anew, since something happened to them that is not known here."""
+        return frozenset(self._unknown)
 
     def wanted_back(self, most: int) -> list[str]:
         """Return services, at most so many, that can be held again: the fleet has become smaller."""
@@ -311,14 +347,11 @@ class ViewCache:
 
     @property
     def _digest(self) -> int:
-        return int(self.catalog.digest, 16)
+        return self.catalog.digest_number
 
-    def _shift_rest(self, told: int | None) -> None:
-        """Have the rest change by as much as the registry's digest has, which was `told` before."""
-        if self._rest is None or told is None or self._told is None:
-            self._rest = None
-        else:
-            self._rest ^= told ^ self._told
+    def _shift_rest(self, change: int | None) -> None:
+        """Have the rest change by as much as the registry's digest has."""
+        self._rest = None if self._rest is None or change is None else self._rest ^ change
 
     def _size_of(self, key: InstanceKey) -> int:
         instance = self.catalog.get(key)
@@ -340,13 +373,6 @@ class ViewCache:
     def _bring_back(self, label: str) -> None:
         del self.absent[label]
         self.lru.names = len(self.absent)
-
-
-def _number(digest: str) -> int | None:
-    try:
-        return int(digest, 16)
-    except ValueError:
-        return None
 
 
 def _is_up_to(position: Position, cursor: Cursor) -> bool:

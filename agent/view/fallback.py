@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from registry_core.domain.catalog import Catalog, Lived
-from registry_core.domain.names import check_host, check_service_name, host_port, ip_address
+from registry_core.domain.host_port import host_port
+from registry_core.domain.names import check_host, check_service_name, ip_address
 from registry_core.domain.records import Instance, Protocol, Service
 from registry_core.errors import SettingsError, ValidationError
 
@@ -43,10 +44,6 @@ class Fallback:
     def __len__(self) -> int:
         """The number of entries."""
         return len(self._catalog)
-
-    def labels(self) -> Iterable[str]:
-        """Return the labels of all services."""
-        return self._catalog.labels()
 
     def find(self, name: str) -> Service | None:
         """Return what is said of a service, in either spelling of `_` and `-`."""
@@ -80,7 +77,7 @@ def of_environment(environment: Mapping[str, str]) -> Iterator[Instance]:
         if not stem or _NOT_SERVICES.fullmatch(stem):
             continue
         if kind == "HOST" and f"{stem}_URL" not in environment:
-            address = f"{_bracketed(value)}:{environment.get(f'{stem}_PORT', '')}"
+            address = host_port(value, environment.get(f"{stem}_PORT", ""))
         elif kind == "URL":
             address = value
         else:
@@ -142,7 +139,3 @@ def _entry(name: str, text: str, source: str) -> Instance:
         addresses=() if address is None else (address.compressed,),
         metadata={"source": source},
     )
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

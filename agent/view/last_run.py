@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
 import threading
@@ -16,10 +17,12 @@ from agent.registration.identity import ID_DIGITS, Identity, identified
 from agent.settings.settings import ServiceSpec
 from agent.view.snapshot_file import ViewSnapshot
 from agent.view.state_dir import StateDir
-from registry_core.blocking import in_thread
+from registry_core.blocking import NoThread, Threads
 
 # The first answer is to come within a second of the start, whatever the disk does.
 STATE_S: Final = 0.5
+# A disk that hangs keeps the threads that were given up; what is written when it goes on is the newest anyway.
+MOST_AT_ONCE: Final = 4
 
 _log = structlog.get_logger(component="agent")
 
@@ -30,6 +33,7 @@ class LastRun:
     def __init__(self, state: StateDir | None, services: tuple[ServiceSpec, ...]) -> None:
         self._state = state
         self._identity: Identity | None = None  # None: nothing is kept
+        self._threads = Threads("state", MOST_AT_ONCE)
         self._writing = threading.Lock()
         self.services = services  # with their ids
         self.snapshot: ViewSnapshot | None = None
@@ -44,21 +48,18 @@ class LastRun:
         state = self._state
         if state is None:
             return False
-
-        def read() -> ViewSnapshot | None:
-            state.open()
-            # A folder that another agent has is that one's: its ids are not ours.
-            if state.is_held:
-                kept = state.read_identity()
-                self.services, self._identity = identified(self.services, kept, draws=_draws())
-                self._keep(state)
-            return state.read_snapshot()
-
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + STATE_S
         try:
-            self.snapshot = await in_thread(read, name="read state", timeout_s=STATE_S)
-        except TimeoutError:
-            _log.warning("state_not_read", path=str(state.path), because=f"it took longer than {STATE_S:g} s")
+            identity, self.snapshot = await self._threads.run(
+                partial(_read, state), timeout_s=STATE_S, unwanted=lambda _: state.close()
+            )
+        except (TimeoutError, NoThread) as error:
+            _log.warning("state_not_read", path=str(state.path), because=error.strerror or str(error))
             return False
+        if identity is not None:
+            self.services, identity = identified(self.services, identity, draws=_draws())
+            await self._keep_now(state, identity, ends_at - loop.time())
         return True
 
     async def with_ids(self, services: tuple[ServiceSpec, ...]) -> tuple[ServiceSpec, ...]:
@@ -74,11 +75,10 @@ class LastRun:
         if self._identity is not None and self._state is not None and epoch > self._identity.epoch:
             await self._keep_now(self._state, msgspec.structs.replace(self._identity, epoch=epoch))
 
-    async def _keep_now(self, state: StateDir, identity: Identity) -> None:
+    async def _keep_now(self, state: StateDir, identity: Identity, most_s: float = STATE_S) -> None:
         self._identity = identity
-        write = partial(self._keep, state)
-        with contextlib.suppress(TimeoutError):  # the disk is dead; what matters is in memory
-            await in_thread(write, name="write identity", timeout_s=STATE_S)
+        with contextlib.suppress(TimeoutError, NoThread):  # the disk is dead; what matters is in memory
+            await self._threads.run(partial(self._keep, state), timeout_s=most_s)
 
     def _keep(self, state: StateDir) -> None:
         """Keep what is new. Blocks."""
@@ -87,6 +87,12 @@ class LastRun:
                 state.write_identity(self._identity or Identity())
         except OSError as error:
             _log.warning("identity_not_kept", path=str(state.path), because=error.strerror)
+
+
+def _read(state: StateDir) -> tuple[Identity | None, ViewSnapshot | None]:
+    """Return what is kept; no identity when the folder is another agent's, whose ids are not ours. Blocks."""
+    state.open()
+    return (state.read_identity() if state.is_held else None), state.read_snapshot()
 
 
 def _draws() -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import aiohttp
@@ -16,10 +17,14 @@ import structlog
 from yarl import URL
 
 from agent.registries.client import headers_for
-from agent.view.view import READY, AgentView
+from agent.view.trust import READY
+from agent.view.view import AgentView
 from registry_core.domain.freshness import Refresh, decide
+from registry_core.supervision import Background, end
+from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.reader import BrokenStream, Replaced, WatchReader
+from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER
+from registry_core.watch.reader import BrokenStream, WatchReader
 
 # How long somebody who asks is kept waiting; the reading itself may take longer, for whoever asks next.
 WAIT_S: Final = 1.0
@@ -43,12 +48,19 @@ class ServiceLoader:
     """Loads services into `view`. `registry` says whom to ask; None: nobody can be asked now."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, view: AgentView, *, registry: Callable[[], str | None], token: str = ""
+        self,
+        session: aiohttp.ClientSession,
+        view: AgentView,
+        *,
+        registry: Callable[[], str | None],
+        background: Background,
+        token: str = "",
     ) -> None:
         self._session = session
         self._view = view
         self._registry = registry
-        self._headers = headers_for(token)
+        self._headers = {**headers_for(token), PROTOCOL_HEADER: str(PROTOCOL)}
+        self._background = background
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._loads: dict[str, asyncio.Task[None]] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
@@ -57,14 +69,11 @@ class ServiceLoader:
 
     def use_token(self, token: str) -> None:
         """Send this token from now on."""
-        self._headers = headers_for(token)
+        self._headers = {**headers_for(token), PROTOCOL_HEADER: str(PROTOCOL)}
 
     async def close(self) -> None:
         """End all reading; whoever waits is told at once. Safe to call twice."""
-        tasks = tuple(self._loads.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tuple(self._loads.values()))
 
     def fetch(self, label: str) -> asyncio.Future[None] | None:
         """Begin to read a service, unless that is going on; return what is done when it is there, or WAIT_S over.
@@ -92,10 +101,17 @@ class ServiceLoader:
         if len(self._loads) >= MAX_LOADS:
             self.refusals += 1
             return False
-        task = asyncio.create_task(self._load(label))
+        task = self._background.begin("load service", partial(self._load, label))
         self._loads[label] = task
         task.add_done_callback(lambda _: self._ended(label))
         return True
+
+    def begin_anew(self, label: str) -> bool:
+        """Begin to read a service that is held and has changed in a way that is not known here.
+
+        One that is being read is told by the view that it is not what it should be, and is read once more.
+        """
+        return label in self._loads or self.begin(label)
 
     async def _load(self, label: str) -> None:
         try:
@@ -135,7 +151,7 @@ class ServiceLoader:
         ) as response:
             if response.status != 200:
                 raise ConnectionError(f"HTTP {response.status}")
-            reader = WatchReader(Cursor())
+            reader = WatchReader(Cursor(), part=True)
             size = 0
             found = None
             async for data in response.content.iter_any():
@@ -143,11 +159,11 @@ class ServiceLoader:
                 if size > self._view.limits.bytes:
                     response.close()
                     raise TooLarge(f"it has more than {self._view.limits.bytes} bytes")
-                for change in reader.feed(data):
-                    if isinstance(change, Replaced):
-                        found = change
+                found = found or next((c for c in reader.feed(data) if isinstance(c, Replaced)), None)
         if found is None:
             raise ConnectionError("the registry ended the stream early")
+        if not found.whole:
+            raise ConnectionError("a part of it cannot be read here")
         return found
 
     def _waited(self, timer: asyncio.TimerHandle) -> None:

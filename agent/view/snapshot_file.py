@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from registry_core.domain.catalog import Lived, share
+from registry_core.domain.foreign_values import record_of
 from registry_core.errors import ValidationError, VerticeError
 from registry_core.watch.cursor import Cursor, parse_cursor
 
@@ -106,7 +107,7 @@ def decode(data: bytes) -> ViewSnapshot:
     try:
         instances = tuple(_records(body))
         cursor = parse_cursor(header.cursor)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValidationError) as error:
+    except (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
         raise BadViewSnapshot(f"what it holds cannot be read: {error}") from None
     if len(instances) != header.count:
         raise BadViewSnapshot(f"it should hold {header.count} instances, and holds {len(instances)}")
@@ -117,10 +118,19 @@ def _records(body: bytes) -> Iterator[Lived]:
     start = 0
     while start < len(body):
         end = body.find(b"\n", start + _STEP_BYTES) + 1 or len(body)
-        for lived in _LIVED.decode_lines(body[start:end]):
+        for lived in _lived_in(body[start:end]):
             share(lived.instance)
             yield lived
         start = end
+
+
+def _lived_in(lines: bytes) -> list[Lived]:
+    try:
+        return _LIVED.decode_lines(lines)
+    except msgspec.ValidationError:
+        # A registry of a later release may have told this agent of a status or a protocol that it does not know.
+        rows = map(msgspec.json.decode, lines.splitlines())
+        return [Lived(record_of(row["instance"]), float(row["heartbeat_at"])) for row in rows]
 
 
 def _header(line: bytes) -> _ViewSnapshotHeader:

@@ -15,8 +15,8 @@ import structlog
 from agent.view.snapshot_file import ViewSnapshot
 from agent.view.state_dir import StateDir
 from agent.view.view import AgentView
-from registry_core.blocking import in_thread
-from registry_core.ports import Clock
+from registry_core.blocking import Threads
+from registry_core.ports.clock import Clock
 
 # At most one file in so many seconds, however much the fleet changes.
 SAVE_EVERY_S: Final = 5.0
@@ -54,6 +54,9 @@ class SnapshotKeeper:
         self._clock = clock
         self._save_every_s = save_every_s
         self._dirty = asyncio.Event()
+        # One at a time, with those that were given up: an older file must not take the place of a newer one.
+        self._threads = Threads("write snapshot", 1)
+        self._turn = asyncio.Lock()
         self._problem = state.problem
         self._saved_at: float | None = None
         self._instances = self._saves = self._failures = 0
@@ -87,11 +90,14 @@ class SnapshotKeeper:
         self._dirty.clear()
         snapshot = self._view.snapshot(self._clock.wall())
         try:
-            write = partial(self._state.write_snapshot, snapshot)
-            await in_thread(write, name="write snapshot", timeout_s=most_s)
+            async with asyncio.timeout(most_s), self._turn:
+                await self._threads.run(partial(self._state.write_snapshot, snapshot), timeout_s=most_s)
         except (OSError, TimeoutError) as error:
             self._failed(snapshot, error, most_s)
             return False
+        except Exception:
+            self._dirty.set()  # what cannot be written for a fault of ours is not forgotten either
+            raise
         if self._problem:
             _log.info("snapshot_written_again", path=str(self._state.path))
         self._problem = ""

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 
 from agent.view.footprint import SERVICE_BYTES, instance_bytes
 from agent.view.lru import ServiceLru
-from registry_core.domain.catalog import Catalog, Lived, instance_digest, share
+from registry_core.domain.catalog import Catalog, Lived, share
+from registry_core.domain.digest import instance_digest
 from registry_core.domain.records import Instance
 from registry_core.watch.stage import Absent, Rest, absent_of
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -24,23 +25,29 @@ from agent.registries.pool import Upstreams
 from agent.registries.probes import RegistryProbes, Silent, zone_in
 from agent.view.acknowledge import Acknowledger
 from agent.view.cache import LossGuard
-from agent.view.view import SYNC_PERIOD_S, Advice, AgentView
+from agent.view.trust import Advice
+from agent.view.view import AgentView
 from registry_core.domain.selection import Random
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
+from registry_core.watch.changes import PassedOver, Replaced, UnknownEvent
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.reader import BrokenStream, Replaced, WatchReader
+from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER, SILENCE_S, SYNC_EVERY_S, WATCHER_HEADER
+from registry_core.watch.reader import BrokenStream, WatchReader
 
-# Three signs of life that did not come: the stream is dead, whatever TCP says.
-SILENCE_S: Final = 15.0
 # The shortest wait between two tries, once every address was tried, while old answers are asked for.
 HURRIED_S: Final = 1.0
-WATCHER_HEADER: Final = "X-Watcher"
 # One that did not come: if there is somebody else, it is asked whether it lives.
-DOUBT_S: Final = SYNC_PERIOD_S + 0.5
+DOUBT_S: Final = SYNC_EVERY_S + 0.5
 # How often it is asked again while it says that it lives, and says nothing more.
 DOUBT_AGAIN_S: Final = 1.0
 # While no address is known.
 NOBODY_S: Final = 0.5
+
+_VERSION: Final = {PROTOCOL_HEADER: str(PROTOCOL)}
+# A stream that stood for so long was a good one: should it be lost, the next try is not put off.
+STEADY_S: Final = 4 * SYNC_EVERY_S
+# What cannot be read is spoken of again when so much time has passed.
+SAY_AGAIN_S: Final = 60.0
 
 _log = structlog.get_logger(component="agent.sync")
 
@@ -79,7 +86,7 @@ class WatchSync:
         self._clock = clock
         self._random = random
         self._client = client
-        self._headers = headers_for(token)
+        self._headers = {**headers_for(token), **_VERSION}
         self._timeout = aiohttp.ClientTimeout(total=None, connect=3.0, sock_connect=1.0, sock_read=silence_s)
         self._hurried = asyncio.Event()
         self._doubt_s = doubt_s
@@ -88,28 +95,32 @@ class WatchSync:
         upstreams.subscribe(self._chosen_anew.set)
         self._anew = False  # the next stream is to begin with everything
         self._guard: LossGuard | None = None  # as it was last spoken of
+        self._say_again_at = -math.inf
         self.connected_to: str | None = None
         self.resyncs = self.losses = 0
 
     def use_token(self, token: str) -> None:
         """Send this token from the next stream on."""
-        self._headers = headers_for(token)
+        self._headers = {**headers_for(token), **_VERSION}
 
     async def run(self) -> None:
         """Follow until cancelled."""
         failures = 0
         while True:
+            began = self._clock.monotonic()
             url = self._upstreams.current(Use.WATCH)
             if url is None:
                 await asyncio.sleep(NOBODY_S)
                 continue
             try:
-                await self._follow(url)
+                await self._follow(url)  # and everything is to be read anew
                 failures, wait_s = 0, WATCH_RETRY_FIRST_S * self._random.random()
             except UpstreamChanged:
                 failures, wait_s = 0, 0.0
             except Exception as error:  # noqa: BLE001 - the top of the loop: the agent answers on, whatever it was
-                failures = 1 if self.connected_to is not None else failures + 1
+                # One that breaks again and again is no better for having spoken in between.
+                steady = self._clock.monotonic() - began >= STEADY_S
+                failures = 1 if steady and self.connected_to is not None else failures + 1
                 self._note_loss(url, error, failures)
                 self._upstreams.failed(url, Use.WATCH, _trouble(error), _said(error))
                 wait_s = watch_retry_s(failures, self._random.random(), max(1, len(self._upstreams.urls)))
@@ -134,6 +145,7 @@ class WatchSync:
     async def _follow(self, url: str) -> None:
         """Follow one stream; return when everything has to be read anew, and raise when it ends."""
         cursor = Cursor() if self._anew else self._view.cursor
+        # Renewals are what a registry of version 1 tells of leases. One of version 2 sends none, whatever is asked.
         query = "?renewals=1&acknowledges=1"
         query += f"&cursor={cursor}" if cursor.positions else ""
         began = self._heard_at = self._clock.monotonic()
@@ -148,14 +160,15 @@ class WatchSync:
             reader = WatchReader(cursor, stage=self._view.staging)
             reading = asyncio.ensure_future(self._read(url, response, reader, acknowledger, latency_s))
             minding = asyncio.ensure_future(self._mind(url))
+            tasks = (reading, minding, acknowledging)
             try:
-                done, _ = await asyncio.wait((reading, minding), return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
             finally:
-                for task in (reading, minding, acknowledging):
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(reading, minding, acknowledging, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _open(self, url: str) -> aiohttp.ClientResponse:
         return await self._session.get(
@@ -176,6 +189,8 @@ class WatchSync:
             for change in reader.feed(data):
                 advice = self._view.apply(change)
                 acknowledger.see(change)
+                if isinstance(change, UnknownEvent | PassedOver):
+                    self._note_passed_over(url, change.problem)
                 if self.connected_to is None:
                     self._upstreams.answered(url, Use.WATCH, latency_s, zone_in(response))
                     self._note_progress(url)
@@ -231,6 +246,12 @@ class WatchSync:
         else:
             _log.info("loss_guard_over", services=self._view.known)
         self._guard = guard
+
+    def _note_passed_over(self, url: str, problem: str) -> None:
+        now = self._clock.monotonic()
+        if now >= self._say_again_at:
+            self._say_again_at = now + SAY_AGAIN_S
+            _log.error("watch_not_readable", registry=url, problem=problem, passed_over=self._view.passed_over)
 
     def _note_loss(self, url: str, error: Exception, failures: int) -> None:
         self.losses += 1

@@ -8,45 +8,30 @@ memory is added, and only a registry that knows everybody again may take somethi
 from __future__ import annotations
 
 import asyncio
-import enum
 import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-from agent.registries.clock import RegistryClock
 from agent.view.cache import LossGuard, ViewCache
 from agent.view.fallback import Fallback
+from agent.view.lease_times import LeaseTimes
 from agent.view.lru import ViewLimits
 from agent.view.snapshot_file import ViewSnapshot
 from agent.view.staging import Staging
+from agent.view.trust import READY, SILENT_AFTER_S, Advice, ViewTrust
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Position, Renewed
 from registry_core.domain.freshness import DEFAULT_LIMITS, Freshness, FreshnessLimits, Refresh, decide, freshness_of
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import label_of
 from registry_core.domain.records import InstanceKey, Protocol, Service
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
+from registry_core.watch.changes import Happened, Heard, Moved, PassedOver, Replaced, Synced, UnknownEvent, WatchChange
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.reader import Happened, Heard, Moved, Replaced, Synced, WatchChange
 from registry_core.watch.stage import transports_of
 
-READY: Final = "ready"
-SYNC_PERIOD_S: Final = 5.0
-# A stream that misses one sign of life is slow, one that misses two is silent.
-SILENT_AFTER_S: Final = 2 * SYNC_PERIOD_S
-# How long a registry with a new history, but no word of warming up, is given to hear from everybody.
-SETTLE_S: Final = 10.0
-RESYNC_EVERY_S: Final = 60.0
 _NO_FALLBACK: Final = Fallback()
 _NOWHERE: Final = Position(0, "", 0)  # a renewal has no place in history
-
-
-class Advice(enum.StrEnum):
-    """What the agent has to do about a change."""
-
-    NOTHING = "nothing"
-    REASSERT = "reassert"  # the registry lost its memory: register again
-    RESYNC = "resync"  # the view is not the registry's: read everything anew
 
 
 class AgentView:
@@ -68,7 +53,7 @@ class AgentView:
         """
         self._clock = clock
         self._limits = limits
-        self._ttl_s = ttl_s
+        self._leases = LeaseTimes(ttl_s)
         self._fallback = fallback if fallback is not None else _NO_FALLBACK
         self._cache = ViewCache(room, own)
         self._catalog = self._cache.catalog
@@ -76,20 +61,16 @@ class AgentView:
         # Set by who can do it: asks the registry for a service, and for a sign of life.
         self.fetcher: Callable[[str], asyncio.Future[None] | None] | None = None
         self.refresh: Callable[[], None] | None = None
+        # Set likewise: begins to read a service anew.
+        self.reread: Callable[[str], object] | None = None
         self._listeners: list[Callable[[frozenset[str]], None]] = []
         self.cursor = Cursor()
-        self.state = ""  # the registry's word: "warming" or "ready"; nothing before the first
+        self.trust = ViewTrust(clock.monotonic())
         self.loaded = False
-        self.live = False
-        # Whether the view was, as far as can be told, all and only what the registry had.
-        self._whole = False
-        self._settled_at = -math.inf
-        self._store_age_s = 0.0  # how old the registry's own view of its store was, by its last word
-        self._heard_at = self._confirmed_at = clock.monotonic()
-        self._registry_clock = RegistryClock()
         self._shown = (self.complete, self.freshness)
         self.loss_guard: LossGuard | None = None
-        self.snapshots = self.events = self.mismatches = self.losses_prevented = 0
+        self.unreadable = ""  # what of the stream could not be read last; "" when all of it could be
+        self.snapshots = self.events = self.losses_prevented = self.passed_over = 0
 
     # -- what the faces ask
 
@@ -139,12 +120,12 @@ class AgentView:
         return frozenset().union(*(transports_of(i.instance) for i in self._catalog.lived(label)))
 
     def find(self, name: str) -> Service | None:
-        """Return a service, from what is held or from elsewhere, and take note that it was asked for.
+        """Return a service, from what is held or from static_services, and take note that it was asked for.
 
         An old view is served as it is, and has the registry asked for a sign of life.
         """
         label = label_of(name)
-        if self.refresh is not None and decide(self.age_s(), self.live, self._limits).refresh is not Refresh.NONE:
+        if self.refresh is not None and decide(self.age_s(), self.trust.live, self._limits).refresh is not Refresh.NONE:
             self.refresh()
         found = self._catalog.find(label)
         if found is not None:
@@ -168,7 +149,7 @@ class AgentView:
         Not before everything has been read from a registry that knows everybody, and no longer when
         that was too long ago: "I cannot ask" is not "there is no such service".
         """
-        return self._whole and self.state == READY and self.freshness is not Freshness.EXPIRED
+        return self.trust.knows_all and self.freshness is not Freshness.EXPIRED
 
     @property
     def static_services(self) -> Fallback:
@@ -198,10 +179,22 @@ class AgentView:
 
         Before anything was read, seconds since the agent began.
         """
-        now = self._clock.monotonic()
-        if self.live and self._whole and now - self._heard_at <= SILENT_AFTER_S:
-            return max(0.0, self._heard_at - self._confirmed_at)
-        return max(0.0, now - self._confirmed_at)
+        return self.trust.age_s(self._clock.monotonic())
+
+    @property
+    def state(self) -> str:
+        """The registry's word: "warming" or "ready"; nothing before the first."""
+        return self.trust.state
+
+    @property
+    def live(self) -> bool:
+        """Whether the registry's stream is there."""
+        return self.trust.live
+
+    @property
+    def mismatches(self) -> int:
+        """How often the view was not what the registry had, and everything was read anew."""
+        return self.trust.mismatches
 
     @property
     def freshness(self) -> Freshness:
@@ -211,20 +204,23 @@ class AgentView:
     @property
     def lag_s(self) -> float:
         """Seconds since anything was heard from the registry."""
-        return self._clock.monotonic() - self._heard_at
+        return self._clock.monotonic() - self.trust.heard_at
 
     def subscribe(self, listener: Callable[[frozenset[str]], None]) -> None:
         """Have `listener` called with the labels that changed; with none when all answers may have."""
         self._listeners.append(listener)
 
+    def heartbeat_at(self, key: InstanceKey) -> float:
+        """Return when an instance was last heard of, at the earliest: Unix seconds, the registry's clock."""
+        return self._leases.heartbeat_at(key, self._catalog.heartbeat_at(key), self._clock.monotonic())
+
     def ttl_remaining_s(self, key: InstanceKey) -> float:
-        """Return what is left of a lease's TTL, as far as the last heartbeats that were heard tell."""
-        now = self._registry_clock.at(self._clock.monotonic())
-        return 0.0 if now is None else min(self._ttl_s, self.catalog.heartbeat_at(key) + self._ttl_s - now)
+        """Return what is left of a lease's TTL, at least, as far as the registry has told."""
+        return self._leases.ttl_remaining_s(key, self._catalog.heartbeat_at(key), self._clock.monotonic())
 
     def lease_granted(self, ttl_s: float) -> None:
         """Take note of the TTL that the registry gives."""
-        self._ttl_s = ttl_s
+        self._leases.ttl_s = ttl_s
 
     # -- what stays over a restart
 
@@ -248,7 +244,7 @@ class AgentView:
         if self._catalog.digest == snapshot.digest:
             self.cursor = snapshot.cursor
         age_s = max(wall - snapshot.confirmed_at, self._limits.stale_s + 1.0)
-        self._confirmed_at = self._clock.monotonic() - age_s
+        self.trust.aged(age_s, self._clock.monotonic())
         self.loaded = True
         self._tell(frozenset())
 
@@ -256,12 +252,11 @@ class AgentView:
 
     def opened(self, registry_time: float | None) -> None:
         """A stream was opened; the registry's clock showed `registry_time` (Unix seconds) then."""
-        if registry_time is not None:
-            self._registry_clock.set(registry_time, self._clock.monotonic())
+        self._leases.opened(registry_time, self._clock.monotonic())
 
     def lost(self) -> None:
         """The stream has ended: from now on the view ages."""
-        self.live = False
+        self.trust.live = False
         self.tick()
 
     def staging(self) -> Staging:
@@ -285,28 +280,35 @@ class AgentView:
 
     def apply(self, change: WatchChange) -> Advice:
         """Take one change, tell the listeners what it changed, and return what is to be done."""
-        self._heard_at = self._clock.monotonic()
+        now = self._clock.monotonic()
+        self.trust.heard(now)
         match change:
             case Replaced():
                 advice = self._replace(change)
             case Moved():
                 advice = self._move(change)
-            case Happened(event=event, cursor=cursor, digest=digest, count=count):
+            case Happened(event=event, cursor=cursor, change=did, count=count):
                 advice = Advice.NOTHING
                 self.cursor = cursor
                 self.events += 1
-                changed = self._cache.apply(event, digest=digest, count=count)
+                changed = self._cache.apply(event, change=did, count=count)
                 if changed:
                     self._tell(frozenset(changed))
+            case UnknownEvent():
+                advice = Advice.NOTHING
+                self._take_unknown(change)
+            case PassedOver(problem=problem):
+                advice = Advice.NOTHING
+                self._cache.doubt()
+                self._passed_over(problem)
             case Heard(renewed=renewed):
                 advice = Advice.NOTHING
                 for key, at in renewed:
                     self._catalog.apply(Renewed(_NOWHERE, key, at))
-                self._registry_clock.heard_of((at for _, at in renewed), self._heard_at, SILENT_AFTER_S)
+                self._leases.heard_of((at for _, at in renewed), now, SILENT_AFTER_S)
             case Synced():
                 advice = self._sync(change)
-        if self._whole:
-            self._confirmed_at = self._heard_at - self._store_age_s
+        self.trust.taken()
         self.tick()
         return advice
 
@@ -320,7 +322,9 @@ class AgentView:
         if not self.holds_all and self._quiet:
             self._tell(frozenset(self._quiet))
         self._quiet = set(self._catalog.labels())
-        return self._cache.wanted_back(most) if self.live else []
+        if not self.trust.live:
+            return []
+        return [*self._cache.unknown, *self._cache.wanted_back(most)][: max(most, 1)]
 
     def tick(self) -> None:
         """Tell the listeners when time alone has changed what answers say. Called about every second."""
@@ -330,63 +334,61 @@ class AgentView:
             self._tell(frozenset())
 
     def _replace(self, change: Replaced) -> Advice:
-        lost_memory = change.state not in (READY, self.state)
-        new_history = any(
-            (known := self.cursor.at(p.shard)) is not None and known.epoch != p.epoch for p in change.cursor.positions
-        )
-        if change.state == READY and not new_history:
+        now = self.trust.heard_at
+        dropped = self.trust.may_drop(change, self.cursor)
+        if dropped:
             changed = self._cache.replace(change.instances, change.rest)
             self.loss_guard = None
         else:
-            loss = self._cache.loss(change.instances, change.rest, self._heard_at)
+            loss = self._cache.loss(change.instances, change.rest, now)
             if loss is not None:
                 self.losses_prevented += 1
                 self.loss_guard = loss
             changed = self._cache.merge(change.instances, change.rest)
-            self._settled_at = self._heard_at + SETTLE_S
-        self._whole = self._cache.adds_up(change.digest)
-        self.cursor, self.state = change.cursor, change.state
-        self.loaded = self.live = True
+        if change.whole:
+            self.unreadable = ""
+        else:
+            self._cache.doubt()
+        whole = self._cache.adds_up(change.digest)
+        advice = self.trust.replaced(change, self.cursor, dropped=dropped, whole=whole)
+        self.cursor = change.cursor
+        self.loaded = True
         self.snapshots += 1
-        self._registry_clock.heard_of((lived.heartbeat_at for lived in change.instances), self._heard_at, math.inf)
+        self._leases.heard_of((lived.heartbeat_at for lived in change.instances), now, math.inf)
         if changed:
             self._tell(frozenset(changed))
-        return Advice.REASSERT if lost_memory or new_history else Advice.NOTHING
+        return advice
 
     def _move(self, change: Moved) -> Advice:
         """Take what differs; should the sum not be the registry's, the next signs of life lead to all of it anew."""
         # A registry that does not know everybody does not know either who was taken out.
         changed = self._cache.move(change.instances, change.removed if change.state == READY else ())
-        self._whole = self._cache.adds_up(change.digest)
-        self._settled_at = -math.inf if self._whole else self._heard_at + SETTLE_S
-        self.cursor, self.state, self.live = change.cursor, change.state, True
+        advice = self.trust.moved(change, whole=self._cache.adds_up(change.digest))
+        self.cursor = change.cursor
         if changed:
             self._tell(frozenset(changed))
-        # A write that was acknowledged just before may still be missing there: whose it is says it again.
-        return Advice.REASSERT
+        return advice
 
     def _sync(self, change: Synced) -> Advice:
-        lost_memory = change.state != READY and self.state == READY
-        became_ready = change.state == READY and self.state != READY
-        self.live = True
-        self.state, self._store_age_s = change.state, max(0.0, change.store_age_s)
-        self._whole = self._cache.adds_up(change.digest)
+        self._leases.told(change.leases, self.trust.heard_at)
         self._cache.reached(change.cursor)
-        if lost_memory:
-            return Advice.REASSERT
-        # What was kept over the registry's loss of memory is dropped only now, when it knows everybody.
-        settled = became_ready or self._heard_at >= self._settled_at
-        if self._whole:
-            self._settled_at = -math.inf
+        advice = self.trust.synced(change, whole=self._cache.adds_up(change.digest))
+        if self.trust.whole and change.digest:
             self.loss_guard = None
-            return Advice.NOTHING
-        if change.state != READY or not settled:
-            return Advice.NOTHING
-        # Should the next snapshot not help either (a registry that counts differently), the view goes
-        # on by its events, and tries again only now and then.
-        self._settled_at = self._heard_at + RESYNC_EVERY_S
-        self.mismatches += not became_ready
-        return Advice.RESYNC
+        return advice
+
+    def _take_unknown(self, change: UnknownEvent) -> None:
+        self.cursor = change.cursor
+        self._passed_over(change.problem)
+        if self._cache.happened_unknown(change.label, change.change):
+            # Until it has been read the sum cannot be the registry's, which is no reason to read everything.
+            self.trust.unsettled()
+            if self.reread is not None:
+                self.reread(change.label)
+
+    def _passed_over(self, problem: str) -> None:
+        self.passed_over += 1
+        self.unreadable = problem
 
     def _tell(self, labels: frozenset[str]) -> None:
         for listener in self._listeners:

@@ -1,30 +1,30 @@
-"""Run the agent that stands beside a service: it registers it, checks it, and answers lookups here.
+"""Run the agent beside a service: it registers and checks the service, and answers lookups on this machine.
 
-Without SERVICE_NAME and without a file it registers nothing and only answers lookups. SIGTERM and Ctrl-C
-take the services out of the registry before it ends. SIGHUP, and a change of its files, have it take new
-settings while it runs.
+Without SERVICE_NAME and without a file it only answers lookups. On SIGTERM and Ctrl-C it deregisters its
+services before it ends. On SIGHUP, and when its files change, it applies the new settings while it runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from agent.settings.settings import read_agent_settings
-from agent.settings.table import DNS_LISTEN, HTTP_LISTEN, TABLE
+from agent.settings.table import DNS_LISTEN, HTTP_LISTEN, REMOVED, TABLE
 from agent.sidecar import Sidecar
 from cli.main import EXIT_CODES
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
-from registry_core.settings import table_text
+from cli.table import settings_help
 from registry_core.telemetry import logs
 
 EPILOG = f"""settings (environment):
-{table_text(TABLE)}
+{settings_help(TABLE)}
 
 The file is TOML. [agent] holds the same settings, in lower case and without AGENT_ or VERTICE_
-(http_listen, registry_url, heartbeat_interval, ...); what the environment sets wins. Each service is one
-[[service]] table with name and port, and where wanted host, health_endpoint, protocol, version, weight,
+(http_listen, registry_url, heartbeat_interval, ...); the environment takes precedence. Each service is
+one [[service]] table with name and port, and optionally host, health_endpoint, protocol, version, weight,
 tags, metadata, zone, instance_id, check:
 
   [[service]]
@@ -37,18 +37,29 @@ tags, metadata, zone, instance_id, check:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `vertice agent` takes."""
-    parser.add_argument("--config", metavar="FILE", type=Path, help="a TOML file, instead of AGENT_CONFIG")
-    parser.add_argument("--http-listen", metavar="HOST:PORT", help="where HTTP is answered")
-    parser.add_argument("--dns-listen", metavar="HOST:PORT", help="where DNS is answered, by UDP and TCP")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="a TOML file; overrides AGENT_CONFIG")
+    parser.add_argument(
+        "--http-listen", metavar="HOST:PORT", help="the address and port for HTTP; overrides AGENT_HTTP_LISTEN"
+    )
+    parser.add_argument(
+        "--dns-listen", metavar="HOST:PORT", help="the address and port for DNS; overrides AGENT_DNS_LISTEN"
+    )
+    for removed in REMOVED:
+        if removed.flag:
+            parser.add_argument(removed.flag, dest=removed.name, help=argparse.SUPPRESS)
     add_parent_flag(parser)
+
+
+def environment_of(args: argparse.Namespace, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return `environment` with the settings that the flags set instead."""
+    flags = {HTTP_LISTEN.name: args.http_listen, DNS_LISTEN.name: args.dns_listen}
+    flags |= {removed.name: getattr(args, removed.name) for removed in REMOVED if removed.flag}
+    return {**environment, **{name: given for name, given in flags.items() if given is not None}}
 
 
 def run(args: argparse.Namespace) -> int:
     """Run an agent until it is told to stop; return the exit code. Raises SettingsError."""
-    environment = dict(os.environ)
-    for setting, given in ((HTTP_LISTEN, args.http_listen), (DNS_LISTEN, args.dns_listen)):
-        if given is not None:
-            environment[setting.name] = given
+    environment = environment_of(args, os.environ)
     settings = read_agent_settings(environment, args.config)
     if args.die_with_parent:
         die_with_parent()

@@ -10,6 +10,9 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from registry_core.domain.host_port import host_port
+from registry_core.watch.cursor import parse_cursor
+
 
 class RememberedInstance(NamedTuple):
     """What is remembered of an instance. `record` is all of it, to see whether anything changed."""
@@ -35,7 +38,10 @@ class Changes:
         if kind == "snapshot":
             yield from self._snapshot(line)
             return
-        if line.get("cursor"):
+        if line.get("position"):
+            position = parse_cursor(str(line["position"])).positions[0]
+            self.cursor = str(parse_cursor(self.cursor).moved_to(position))
+        elif line.get("cursor"):
             self.cursor = str(line["cursor"])
         if kind == "registered":
             yield from self._put(line["instance"])
@@ -93,7 +99,7 @@ def _difference(held: RememberedInstance, now: RememberedInstance) -> str:
     if held.status != now.status:
         return f"{held.status} -> {now.status}"
     if held.suspect != now.suspect:
-        return "suspect: not heard of" if now.suspect else "heard of again"
+        return "suspect: no heartbeats" if now.suspect else "heartbeats again"
     return "changed"
 
 
@@ -105,9 +111,8 @@ def _known(instance: dict[str, Any]) -> RememberedInstance:
     # The status is compared apart, since it changes by lines of its own; the registration's time says
     # nothing to a reader.
     rest = {k: v for k, v in instance.items() if k not in ("status", "registered_at", "epoch")}
-    host = f"[{instance['host']}]" if ":" in instance["host"] else instance["host"]
     return RememberedInstance(
-        address=f"{host}:{instance['port']}",
+        address=host_port(instance["host"], instance["port"]),
         status=instance.get("status", "passing"),
         suspect=bool(instance.get("suspect", False)),
         record=json.dumps(rest, sort_keys=True),

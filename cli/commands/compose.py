@@ -1,4 +1,4 @@
-"""Look at a fleet's compose file, and prepare it for Vértice."""
+"""Audit a fleet's compose file, and prepare it for Vértice."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Action(NamedTuple):
 
 ACTIONS: Final = (
     Action("audit", "cli.commands.compose_audit", "report how the services find each other today, and what is wrong"),
-    Action("inject", "cli.commands.compose_inject", "put an agent beside every service: an override file, or in place"),
-    Action("eject", "cli.commands.compose_eject", "take the agents out of a file again, to the byte"),
-    Action("rewrite", "cli.commands.compose_rewrite", "put discovered names in the place of hard-coded addresses"),
+    Action("inject", "cli.commands.compose_inject", "add an agent to every service, in an override file or in place"),
+    Action("eject", "cli.commands.compose_eject", "remove the agents from a file, byte for byte"),
+    Action("rewrite", "cli.commands.compose_rewrite", "replace hard-coded addresses by discovered names"),
 )
 
 EPILOG: Final = f"""examples:
@@ -31,7 +31,7 @@ EPILOG: Final = f"""examples:
 
 {EXIT_CODES}
 
-`vertice compose ACTION --help` says more of each."""
+`vertice compose ACTION --help` describes each action."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, actions: tuple[Action, ...] = ACTIONS) -> None:

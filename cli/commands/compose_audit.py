@@ -1,9 +1,9 @@
 """Report how the services of a compose file find each other today.
 
-Each hard-coded address is named with its line: whether its target exists and can be reached, whether anything
-there listens on that port, and the right one if not. Then health checks, ports of the host, names that are one in
-DNS, and who needs whom. Several files are laid over each other as `docker compose -f` does. It changes nothing and
-connects to nobody.
+The report names each hard-coded address with its line, says whether its target exists, can be reached and
+listens on that port, and gives the right port if not. It also covers health checks, ports of the host, names
+that are equal in DNS, and which service needs which. Several files are merged as `docker compose -f` merges
+them. The command changes nothing and opens no connection.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from cli.compose.auditing import audit
+from cli.compose.audit import audit
 from cli.compose.errors import ComposeError
 from cli.compose.findings import AuditSeverity
 from cli.compose.reader import read_project
@@ -29,20 +29,24 @@ EPILOG: Final = """examples:
   vertice compose audit compose.yml --format dot | dot -Tsvg > fleet.svg
 
 exit codes:
-  0    no finding of severity `error`
-  1    there are some
+  0    no finding has severity `error`
+  1    at least one has
   2    wrong usage, or the files cannot be used"""
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
     """Add the compose files."""
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a compose file; later ones are laid over")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="a compose file; later ones override earlier ones"
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice compose audit`."""
     add_files(parser)
-    parser.add_argument("--format", choices=("text", "json", "dot"), default="text", help="default text")
+    parser.add_argument(
+        "--format", choices=("text", "json", "dot"), default="text", help="the output format; default text"
+    )
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:

@@ -16,18 +16,19 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from cli.compose.errors import ComposeError, Place, printable
+from cli.compose.errors import ComposeError, Place
+from cli.compose.file_replacement import Changed, OriginalFile, held, replace
 from cli.compose.model import Project
 from cli.compose.outline import NotEditable
 from cli.compose.reader import MAX_FILE_BYTES, project_of
-from cli.compose.replacing import Changed, OriginalFile, held, replace
 from cli.main import FAILED, OK, USAGE
+from cli.terminal import printable
 
 EXIT_CODES: Final = """exit codes:
   0    done, or nothing to do
-  1    done, and something was left out; or a file could not be written, and is as it was
-  2    wrong usage, or a file that cannot be used: nothing was written
-  130  ended by Ctrl-C"""
+  1    done except for what was left out; or a file could not be written and is unchanged
+  2    wrong usage, or an unusable file; nothing was written
+  130  interrupted by Ctrl-C"""
 
 
 _Step: TypeAlias = tuple[str, int, int, int, int]

@@ -1,7 +1,7 @@
-"""Take the agents out of a compose file that `vertice compose inject --write` put into it.
+"""Remove the agents that `vertice compose inject --write` added to a compose file.
 
-What it was before is there again, byte by byte, and what somebody changed since then beside them stays. Without --write
-the difference is shown, and nothing is written.
+The rest of the file stays as it is, byte for byte, including changes made since then. Without --write the
+command only shows the difference.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Final
 
 from cli.commands.compose_edit import EXIT_CODES, code_of, difference, opened, project_with, told, write
 from cli.commands.compose_inject import override_path
-from cli.compose.errors import ComposeError, printable
-from cli.compose.injecting import MADE, ejected
+from cli.compose.errors import ComposeError
+from cli.compose.inject import MADE, ejected
 from cli.compose.sidecars import LABEL
+from cli.terminal import printable
 
 EPILOG: Final = f"""examples:
   vertice compose eject compose.yml                  what would change
@@ -41,20 +42,20 @@ def _eject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int
     file = opened(path)
     shown = printable(file.name)
     if file.text.startswith(MADE):
-        raise ComposeError("all of it was made by `vertice compose inject`: delete it", code="made")
+        raise ComposeError("`vertice compose inject` made all of it: delete it", code="made")
     after = ejected(file.text)
     kept = [s.name for s in project_with(file.name, after, environment).services.values() if LABEL in s.labels]
     if after == file.text:
-        print(f"{shown}: there are no agents in it that could be taken out", file=sys.stderr)
+        print(f"{shown}: there are no agents to remove", file=sys.stderr)
     elif not arguments.write:
         sys.stdout.write(difference(file.name, file.text, after))
-        print("Nothing was written (--write does).", file=sys.stderr)
+        print("Nothing was written; use --write.", file=sys.stderr)
     else:
         write(file.file, file.bytes_of(after))
         print(f"{shown}: written, without agents")
     for name in kept:
-        print(f"left: {printable(name)}: it is an agent, and its marks are gone: take it out by hand", file=sys.stderr)
+        print(f"left: {printable(name)}: it is an agent whose marks are gone: remove it by hand", file=sys.stderr)
     override = override_path(path)
     if override.exists():
-        print(f"note: {printable(str(override))} holds agents as well: delete it", file=sys.stderr)
+        print(f"note: {printable(str(override))} has agents as well: delete it", file=sys.stderr)
     return code_of(complete=not kept)

@@ -1,15 +1,15 @@
-"""Put an agent beside every service of a compose file: as an override file, or into the file itself.
+"""Add an agent to every service of a compose file, in an override file or in the file itself.
 
-Each agent is told what the file says of its service: its name, its port, and how it is checked. Without --write or
---output an override file is written beside FILE (compose.yml: compose.vertice.yml). It is made anew each time;
-a file that was not made by this command is never written over. Run it again after a change of FILE: what is up to
-date is left as it is, and another recipe takes the place of the one before.
+Each agent gets its settings from the file: name, port and health check of its service. Without --write or --output
+the command writes an override file beside FILE (compose.yml: compose.vertice.yml). It rewrites that file each
+time, and never overwrites a file that it did not make. Run it again when FILE has changed: agents that are up to date
+stay as they are, and another recipe replaces the earlier one.
 
 Recipes:
-  netns    an agent in the network namespace of each service, which is also its resolver: the service finds others
-           by name, and localhost:8880 answers in it
-  beside   an agent on the networks of each service: the service is found, and is not changed at all
-  host     one agent in the network of the host for all services that publish a port there, and their resolver
+  netns    an agent in the network namespace of each service, and its resolver: the service finds others by name
+           and at localhost:8880
+  beside   an agent on the networks of each service: others find the service, which does not change at all
+  host     one agent in the network of the host, and the resolver of all services that publish a port there
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from typing import Final
 import msgspec
 
 from cli.commands.compose_edit import EXIT_CODES, code_of, difference, opened, project_with, told, write
-from cli.compose.errors import ComposeError, Place, printable
-from cli.compose.injecting import MADE, ejected, injected, override_text
-from cli.compose.planning import Planning, planned
+from cli.compose.errors import ComposeError, Place
+from cli.compose.file_replacement import held
+from cli.compose.inject import MADE, ejected, injected, override_text
 from cli.compose.reader import MAX_FILE_BYTES
-from cli.compose.replacing import held
+from cli.compose.sidecar_plan import Planning, planned
 from cli.compose.sidecars import FORWARD, HOST_REGISTRY, IMAGE, REGISTRY, Options, Recipe
+from cli.terminal import printable
 from registry_core.domain.names import check_host
 from registry_core.errors import ValidationError
 
@@ -37,8 +38,8 @@ EPILOG: Final = f"""examples:
   docker compose -f compose.yml -f compose.vertice.yml up -d
   vertice compose inject compose.yml --service billing --service orders --recipe beside
   vertice compose inject compose.yml --recipe host --host-address 172.17.0.1
-  vertice compose inject compose.yml --diff          what --write would change
-  vertice compose inject compose.yml --write         vertice compose eject takes it out again, to the byte
+  vertice compose inject compose.yml --diff          show what --write would change
+  vertice compose inject compose.yml --write         undo with `vertice compose eject`
   vertice compose inject compose.yml --output -      the override file, on stdout
 
 {EXIT_CODES}"""
@@ -49,11 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default = Options()
     parser.add_argument("file", metavar="FILE", type=Path, help="a compose file")
     parser.add_argument(
-        "--service", metavar="NAME", action="append", default=[], help="only this service (repeat it for several)"
+        "--service", metavar="NAME", action="append", default=[], help="only this service; may be repeated"
     )
     add_recipe(parser, default=default.recipe)
     parser.add_argument(
-        "--no-databases", action="store_true", help="leave databases and brokers out, unless named by --service"
+        "--no-databases", action="store_true", help="leave out databases and brokers that --service does not name"
     )
     parser.add_argument("--image", default=IMAGE, help=f"the agent's image (default: {IMAGE})")
     parser.add_argument(
@@ -63,15 +64,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--forward",
         metavar="ADDRESSES",
         default="",
-        help=f"netns: who is asked for names of others (default: $VERTICE_DNS_FORWARD when it starts, else {FORWARD})",
+        help=f"netns: resolvers for other names (default: $VERTICE_DNS_FORWARD at the start, else {FORWARD})",
     )
-    parser.add_argument("--podman", action="store_true", help="netns: let agents listen on port 53, as Docker does")
-    parser.add_argument("--memory", default=default.memory, help=f"an agent's limit (default: {default.memory})")
-    parser.add_argument("--cpus", default=default.cpus, help=f"an agent's limit (default: {default.cpus})")
+    parser.add_argument(
+        "--podman", action="store_true", help="netns: allow agents to listen on port 53, as Docker does by itself"
+    )
+    parser.add_argument(
+        "--memory", default=default.memory, help=f"the memory limit of an agent (default: {default.memory})"
+    )
+    parser.add_argument(
+        "--cpus", default=default.cpus, help=f"the processor limit of an agent (default: {default.cpus})"
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--output", metavar="FILE", type=Path, help="the override file (`-`: stdout)")
-    where.add_argument("--write", action="store_true", help="put the agents into FILE itself")
-    where.add_argument("--diff", action="store_true", help="show what --write would change, and write nothing")
+    where.add_argument("--write", action="store_true", help="add the agents to FILE itself")
+    where.add_argument("--diff", action="store_true", help="show what --write would change; write nothing")
 
 
 def add_recipe(parser: argparse.ArgumentParser, *, default: Recipe | None) -> None:
@@ -80,7 +87,10 @@ def add_recipe(parser: argparse.ArgumentParser, *, default: Recipe | None) -> No
         "--recipe", choices=[r.value for r in Recipe], default=default and default.value, help="netns, beside or host"
     )
     parser.add_argument(
-        "--host-address", metavar="ADDRESS", default="", help="host: where containers and others reach this host"
+        "--host-address",
+        metavar="ADDRESS",
+        default="",
+        help="host: the address at which containers and other machines reach this host",
     )
     parser.add_argument("--zone", default=Options().zone, help=f"the DNS zone (default: {Options().zone})")
 
@@ -89,7 +99,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
     """Return the options of recipe, address and zone. Raises ComposeError when the recipe lacks one."""
     recipe = Recipe(arguments.recipe)
     if recipe is Recipe.HOST and not arguments.host_address:
-        reason = "recipe host needs --host-address: where containers and others reach this host"
+        reason = "recipe host needs --host-address: the address at which containers and other machines reach this host"
         raise ComposeError(reason, code="usage", place=Place(str(arguments.file)), example="--host-address 172.17.0.1")
     try:
         check_host(arguments.zone)
@@ -117,7 +127,7 @@ def _inject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> in
     path: Path = arguments.file
     file = opened(path)
     if file.text.startswith(MADE):
-        raise ComposeError("it is an override file made by this command: name the file that it is for", code="made")
+        raise ComposeError("it is an override file made by this command: name the original file", code="made")
     base = ejected(file.text)
     project = project_with(file.name, base, environment)
     planning = planned(project, options, arguments.service, databases=not arguments.no_databases)
@@ -127,13 +137,13 @@ def _inject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> in
         after = injected(file.text, sidecars, options)
         done = _into(path, file.text, after, diff=arguments.diff)
         if override_path(path).exists():
-            print(f"note: {printable(str(override_path(path)))} is there as well: do not use both", file=say)
+            print(f"note: {printable(str(override_path(path)))} exists as well: do not use both", file=say)
         if arguments.write and not write(file.file, file.bytes_of(after)):
-            done = f"{printable(file.name)}: is as it is to be already"
+            done = f"{printable(file.name)}: is up to date"
     else:
         if base != file.text:
             raise ComposeError(
-                "there are agents in it: `vertice compose eject --write` takes them out, or use --write here, too",
+                "it has agents already: remove them with `vertice compose eject --write`, or use --write here too",
                 code="injected",
                 place=Place(file.name),
             )
@@ -159,7 +169,7 @@ def _into(path: Path, before: str, after: str, *, diff: bool) -> str:
     if diff:
         sys.stdout.write(difference(str(path), before, after))
         return "Nothing was written."
-    return f"{printable(str(path))}: written; `vertice compose eject {printable(str(path))} --write` takes them out"
+    return f"{printable(str(path))}: written; `vertice compose eject {printable(str(path))} --write` removes them"
 
 
 def _override(path: Path, output: Path, planning: Planning, options: Options) -> str:
@@ -172,11 +182,11 @@ def _override(path: Path, output: Path, planning: Planning, options: Options) ->
     before = held(output, MAX_FILE_BYTES)
     if before.data is not None and not before.data.startswith(MADE.encode()):
         raise ComposeError(
-            "it is there, and was not made by this command: name another --output",
+            "it exists and was not made by this command: name another --output",
             code="not-made",
             place=Place(str(output)),
         )
     shown = printable(str(output))
     if not write(before, text.encode()):
-        return f"{shown}: is as it is to be already"
+        return f"{shown}: is up to date"
     return f"{shown}: written. docker compose -f {printable(str(path))} -f {shown} up -d"

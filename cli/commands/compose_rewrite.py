@@ -1,11 +1,11 @@
-"""Put discovered names in the place of hard-coded addresses in a compose file, where that is safe.
+"""Replace hard-coded addresses in a compose file by discovered names, where that is safe.
 
 `http://ip_intel:8080/x` becomes `http://ip-intel.vertice.internal:8034/x`, with the one port on which ip_intel
-listens, and so do pairs of X_HOST and X_PORT. A name leads to an address alone: what is written there stays, and it is
-said why, where the port is not certain, the service has no agent, or whoever asks has no agent for a resolver.
+listens; pairs of X_HOST and X_PORT change together. A name only leads to an address. So an address stays, with the
+reason, when the port is not certain, the service has no agent, or the caller does not resolve names through an agent.
 
-The agents are those in FILE or in its override file; --recipe says how it would be with those of `compose inject`.
-Without --write or --output the difference is shown, and nothing is written.
+The agents are those in FILE or in its override file; --recipe assumes those of `compose inject`. Without --write or
+--output the command only shows the difference.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from typing import Final
 
 from cli.commands.compose_edit import EXIT_CODES, Text, code_of, difference, opened, project_with, told, write
 from cli.commands.compose_inject import add_recipe, options_of, override_path
-from cli.compose.errors import ComposeError, Place, printable
-from cli.compose.existing import ExistingAgents, agents_with, existing_agents
+from cli.compose.errors import ComposeError, Place
+from cli.compose.existing_agents import ExistingAgents, agents_with, existing_agents
+from cli.compose.file_replacement import held
 from cli.compose.model import Project
-from cli.compose.planning import planned
 from cli.compose.reader import MAX_FILE_BYTES
-from cli.compose.replacing import held
-from cli.compose.rewriting import rewritten
+from cli.compose.rewrite import rewritten
+from cli.compose.sidecar_plan import planned
+from cli.terminal import printable
 
 EPILOG: Final = f"""examples:
-  vertice compose rewrite compose.yml --recipe netns       how it would be, before anything is done
+  vertice compose rewrite compose.yml --recipe netns       show the result before there are agents
   vertice compose inject compose.yml && vertice compose rewrite compose.yml
   vertice compose rewrite compose.yml > names.patch
   vertice compose rewrite compose.yml --write
@@ -39,12 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice compose rewrite`."""
     parser.add_argument("file", metavar="FILE", type=Path, help="a compose file")
     parser.add_argument(
-        "--override", metavar="FILE", type=Path, help="where the agents are (default: as inject names it)"
+        "--override", metavar="FILE", type=Path, help="the file with the agents (default: the one that inject writes)"
     )
     add_recipe(parser, default=None)
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--write", action="store_true", help="write FILE")
-    where.add_argument("--output", metavar="FILE", type=Path, help="write another file, if it is not there")
+    where.add_argument("--output", metavar="FILE", type=Path, help="write another file, which must not exist")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -62,17 +63,17 @@ def _rewrite(arguments: argparse.Namespace, environment: Mapping[str, str]) -> i
     elif arguments.output is not None:
         target = held(arguments.output, MAX_FILE_BYTES)
         if target.data not in (None, file.bytes_of(outcome.text)):
-            raise ComposeError("it is there already", code="not-made", place=Place(str(arguments.output)))
+            raise ComposeError("it exists already", code="not-made", place=Place(str(arguments.output)))
         write(target, file.bytes_of(outcome.text))
     else:
         sys.stdout.write(difference(file.name, file.text, outcome.text))
     for change in outcome.changes:
         if change.why:
-            print(f"mended: {change}", file=sys.stderr)
+            print(f"fixed: {change}", file=sys.stderr)
     for unchanged in outcome.unchanged:
         print(f"kept: {unchanged}", file=sys.stderr)
     done = "written" if arguments.write or arguments.output is not None else "nothing was written"
-    count = f"{len(outcome.changes)} addresses to names, {len(outcome.unchanged)} left as they are"
+    count = f"{len(outcome.changes)} addresses replaced, {len(outcome.unchanged)} kept"
     print(f"{printable(file.name)}: {count}; {done}", file=sys.stderr)
     return code_of(complete=not outcome.unchanged)
 
@@ -88,7 +89,7 @@ def _standing(arguments: argparse.Namespace, file: Text, project: Project) -> Ex
         agents = existing_agents(opened(override).text)
     if not agents.ports:
         raise ComposeError(
-            f"there are no agents in it, nor in {override}: run `vertice compose inject` first, or say --recipe",
+            f"there are no agents in it or in {override}: run `vertice compose inject` first, or use --recipe",
             code="no-agents",
             place=Place(file.name),
         )

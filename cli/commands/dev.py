@@ -1,8 +1,8 @@
 """Try it out: one registry, one agent, and the services of a compose file, all on loopback.
 
-Each service of the file is played by a small HTTP server with its real container port, on a loopback
-address of its own. What cannot be used is listed, and the rest goes on. Without a FILE a small
-example fleet is started. Ctrl-C ends everything, each service deregistered.
+A small HTTP server plays each service of the file, with its real container port, on its own loopback
+address. Services that cannot be used are listed, and the rest is started. Without FILE a small example
+fleet is started. Ctrl-C deregisters every service and ends everything.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 from cli.compose.errors import ComposeError
 from cli.dev.guide import Ports, findings_text, shown_command
-from cli.dev.planning import read_plan
+from cli.dev.plan_builder import read_plan
 from cli.dev.supervisor import Supervisor
 from cli.main import EXIT_CODES, FAILED, OK, USAGE
 from cli.process import run_until_signal
@@ -24,10 +24,10 @@ EXAMPLE: Final = Path(__file__).resolve().parents[2] / "compose" / "example.yml"
 EPILOG: Final = f"""examples:
   vertice dev                                  the example fleet
   vertice dev compose.yml                      your own fleet
-  vertice dev compose.yml --check              only say what is wrong with the file
+  vertice dev compose.yml --check              only report what is wrong with the file
   vertice dev --registry-port 9888 --http-port 9880 --dns-port 9653
 
-Ended by Ctrl-C it exits with 0. --check exits with 1 when anything of the file cannot be used or looks wrong.
+After Ctrl-C the exit code is 0. With --check it is 1 if anything in the file cannot be used or looks wrong.
 
 {EXIT_CODES}"""
 
@@ -37,16 +37,20 @@ def port(value: str) -> int:
     try:
         return integer(1, 65535)(value)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{value!r} is no port: {error}") from None
+        raise argparse.ArgumentTypeError(f"{value!r} is not a port: {error}") from None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice dev`."""
     default = Ports()
     parser.add_argument("file", nargs="?", type=Path, default=EXAMPLE, metavar="FILE", help="a compose file")
-    parser.add_argument("--check", action="store_true", help="list all that is wrong with the file; start nothing")
+    parser.add_argument(
+        "--check", action="store_true", help="list everything that is wrong with the file; start nothing"
+    )
     for name, number in (("registry", default.registry), ("http", default.http), ("dns", default.dns)):
-        parser.add_argument(f"--{name}-port", type=port, default=number, metavar="PORT", help=f"default {number}")
+        parser.add_argument(
+            f"--{name}-port", type=port, default=number, metavar="PORT", help=f"the port to use (default: {number})"
+        )
 
 
 def run(arguments: argparse.Namespace) -> int:

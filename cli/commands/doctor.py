@@ -1,8 +1,8 @@
-"""Look at this machine and say what will go wrong: resolv.conf, libc, ports, addresses, registry, clock, token.
+"""Find what is wrong on this machine: resolv.conf, libc, ports, addresses, registry, clock, token.
 
-Each finding says what is so, why it matters, and the cure. It changes nothing, needs no privileges, takes
-less than 10 s, and works beside a running agent or before there is one. Run it with the agent's own settings:
-in its environment, or with --config.
+Each finding says what is so, why it matters, and the cure. The command changes nothing, needs no privileges,
+takes less than 10 s, and works with or without a running agent. Run it with the agent's own settings: in its
+environment, or with --config.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 
 from cli.client import add_agent_flag, agent_url
 from cli.doctor.catalogue import findings
-from cli.doctor.examination import examine
+from cli.doctor.fact_collector import examine
 from cli.doctor.finding import DoctorSeverity
 from cli.doctor.machine import ROOT
 from cli.doctor.report import report_json, report_text
@@ -31,23 +31,23 @@ EPILOG: Final = """examples:
   vertice doctor --json | jq -r '.findings[] | select(.severity == "error") | .cure'
   docker exec billing-agent vertice doctor
 
-docs/doctor.md lists every finding with its cure.
+docs/reference/doctor.md lists every finding with its cure.
 
 exit codes:
   0    no errors (there may be warnings and notes)
   1    at least one error; with --strict, at least one error or warning
   2    wrong usage (a wrong setting is a finding)
-  130  ended by Ctrl-C"""
+  130  interrupted by Ctrl-C"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice doctor`."""
-    parser.add_argument("--config", metavar="FILE", type=Path, help="a TOML file, instead of AGENT_CONFIG")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="a TOML file; overrides AGENT_CONFIG")
     parser.add_argument("--json", action="store_true", help="print every finding as JSON")
-    parser.add_argument("--verbose", action="store_true", help="show what is fine, too")
+    parser.add_argument("--verbose", action="store_true", help="also show what is fine")
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
     parser.add_argument(
-        "--root", metavar="FOLDER", type=Path, default=ROOT, help="where /etc and /proc are (default: /)"
+        "--root", metavar="FOLDER", type=Path, default=ROOT, help="the folder with /etc and /proc (default: /)"
     )
     add_agent_flag(parser)
 

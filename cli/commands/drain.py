@@ -1,8 +1,8 @@
-"""Take a service of this machine out of use gently: nobody new is sent to it, and what it does it finishes.
+"""Drain a service of this machine: it finishes its work and gets no new clients.
 
-It is for the services of the agent on this machine. The service stays registered and leaves the answers of
-every agent; each acknowledges that, which is shown as it happens. The agent does the same by itself when it
-is told to stop.
+The service must belong to the agent on this machine. It stays registered and leaves the answers of every
+agent; the command shows how many agents have acknowledged that. The agent drains its services by itself when
+it is stopped.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ LIMIT_S: Final = 30.0
 # How long an address that DNS gave before is kept by whoever asked.
 TTL_S: Final = 5
 EPILOG: Final = f"""examples:
-  vertice drain parcel_tracker                      every instance of it that is this agent's
-  vertice drain parcel_tracker/10.0.0.7:8034        this one
+  vertice drain parcel_tracker                      all its instances of this agent
+  vertice drain parcel_tracker/10.0.0.7:8034        one instance
   vertice drain parcel_tracker && sleep {TTL_S} && docker stop tracker
-  vertice drain parcel_tracker --undo               back into use
+  vertice drain parcel_tracker --undo               put it back into use
 
-What is drained stays so until it is undone, or until the agent ends. Ctrl-C ends the waiting alone.
+A drained service stays drained until --undo, or until the agent ends. Ctrl-C ends only the waiting.
 
 {EXIT_CODES}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice drain`."""
-    parser.add_argument("what", metavar="SERVICE[/INSTANCE]", help="a service of this machine's agent")
-    parser.add_argument("--undo", action="store_true", help="bring it back into use")
+    parser.add_argument("what", metavar="SERVICE[/INSTANCE]", help="a service of the agent on this machine")
+    parser.add_argument("--undo", action="store_true", help="put it back into use")
     parser.add_argument(
-        "--timeout", type=_seconds, default=LIMIT_S, metavar="SECONDS", help=f"wait so long (default: {LIMIT_S:g})"
+        "--timeout", type=_seconds, default=LIMIT_S, metavar="SECONDS", help=f"how long to wait (default: {LIMIT_S:g})"
     )
     add_agent_flag(parser)
 
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     except Unreachable as error:
         print(f"vertice: {error}", file=sys.stderr)
     except (KeyError, TypeError):
-        print(f"vertice: {url} answers, but not as an agent does", file=sys.stderr)
+        print(f"vertice: {url} answers, but is not an agent", file=sys.stderr)
     return FAILED
 
 
@@ -82,7 +82,7 @@ def _follow(url: str, path: str, limit_s: float) -> int:
         if all(one["done"] for one in services):
             return OK
         if time.monotonic() >= ends:
-            print(f"vertice: not acknowledged by all within {limit_s:g} s; it drains on", file=sys.stderr)
+            print(f"vertice: not all agents acknowledged within {limit_s:g} s; the drain continues", file=sys.stderr)
             return FAILED
         time.sleep(EVERY_S)
 
@@ -93,9 +93,9 @@ def line(one: Any) -> str:
         return f"{_name(one)}: waiting for the registry to confirm"
     count = f"acknowledged {one['acknowledged']} of {one['watchers']}"
     if one["done"]:
-        return f"{_name(one)}: drained, {count}; what DNS said before is forgotten in {TTL_S} s"
+        return f"{_name(one)}: drained, {count}; earlier DNS answers expire in {TTL_S} s"
     silent = one["silent_registries"]
-    return f"{_name(one)}: draining, {count}" + (f"; {silent} registries cannot be asked" if silent else "")
+    return f"{_name(one)}: draining, {count}" + (f"; {silent} registries do not answer" if silent else "")
 
 
 def _name(one: Any) -> str:
@@ -110,5 +110,5 @@ def _refused(answer: HttpResponse) -> int:
 def _seconds(value: str) -> float:
     seconds = float(value)
     if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError("it is a number of seconds")
+        raise argparse.ArgumentTypeError("it must be a number of seconds")
     return seconds

@@ -1,14 +1,13 @@
-"""Say of each instance of a service whether lookups on this machine give it, and why, or why not.
+"""Show why each instance of a service is in the answers on this machine, or is not.
 
-`in`: lookups give it. `leaving`: it drains, and DNS still names it. `out`: nothing names it. Which answers
-name it stands beside that: http, and the DNS types a, aaaa and srv.
+`in`: lookups return it. `leaving`: it drains, and DNS still names it. `out`: no answer names it. ANSWERS lists
+the answers that name it: http, and the DNS types a, aaaa and srv.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -16,11 +15,12 @@ from urllib.parse import quote, urlencode
 from cli.client import Unreachable, add_agent_flag, agent_url, get
 from cli.commands.resolve import exit_code
 from cli.main import EXIT_CODES, FAILED, NOT_FOUND, OK
+from cli.table import aligned
 
 FILTERS: Final = ("tag", "version", "zone", "status")
 SOURCES: Final = {
-    "view": "the registry's word",
-    "snapshot": "a snapshot on disk: the registry has not been heard yet",
+    "view": "the registry",
+    "snapshot": "a snapshot on disk; the registry has not answered yet",
     "environment": "the environment of the agent",
     "file": "AGENT_STATIC_FILE",
 }
@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice explain`."""
     parser.add_argument("name", metavar="NAME", help="the service")
     for name in FILTERS:
-        parser.add_argument(f"--{name}", metavar=name.upper(), help=f"as a lookup with ?{name}= would")
-    parser.add_argument("--json", action="store_true", help="print what the agent answers")
+        parser.add_argument(f"--{name}", metavar=name.upper(), help=f"as in a lookup with ?{name}=")
+    parser.add_argument("--json", action="store_true", help="print the agent's answer")
     add_agent_flag(parser)
 
 
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"vertice: {error}", file=sys.stderr)
         return FAILED
     except (KeyError, TypeError):
-        print(f"vertice: {url} answers, but not as an agent does", file=sys.stderr)
+        print(f"vertice: {url} answers, but is not an agent", file=sys.stderr)
         return FAILED
     print(text)
     return code
@@ -68,16 +68,11 @@ def lines(said: Any) -> list[str]:
     """Return what is printed: the summary, where it comes from, and a table of the instances."""
     source = SOURCES.get(said["source"])
     confirmed = f"confirmed {said['age_seconds']:.0f} s ago ({said['freshness']})"
-    shown = [said["summary"], f"from {source}, {confirmed}" if source else f"what is known was {confirmed}"]
+    shown = [said["summary"], f"source: {source}, {confirmed}" if source else f"the view was {confirmed}"]
     if said["similar"]:
-        shown.append(f"spelled nearly so: {', '.join(said['similar'])}")
+        shown.append(f"similar names: {', '.join(said['similar'])}")
     rows = [
         (one["verdict"], one["instance_id"], one["status"], " ".join(one["answers"]) or "-", one["why"])
         for one in said["instances"]
     ]
-    return [*shown, "", *_table([("", "INSTANCE", "STATUS", "ANSWERS", "WHY"), *rows])] if rows else shown
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*shown, "", *aligned([("", "INSTANCE", "STATUS", "ANSWERS", "WHY"), *rows])] if rows else shown

@@ -1,7 +1,7 @@
-"""See whether the registry holds back a mass expiry, or have it let go.
+"""Show or release the guard against mass expiry.
 
-When too many instances fall silent at once, the registry keeps serving them as suspect, for five
-minutes at most. `release` says that they are gone indeed: they then leave a few at a time.
+When too many instances fall silent at once, the registry keeps them in the answers as suspect, for five
+minutes at most. `release` confirms that they are really gone: they then leave a few at a time.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ EPILOG: Final = f"""examples:
   vertice guard release
   vertice guard release --shard a --registry http://10.0.0.2:8888
 
-`release` shows the registry the shared token of {TOKEN}.
+`release` sends the shared token in {TOKEN}.
 
 {EXIT_CODES.replace("no such service", "no such shard")}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice guard`."""
-    parser.add_argument("action", choices=("status", "release"), help="see how it stands, or have it let go")
-    parser.add_argument("--shard", metavar="NAME", help="release: only the guard of this shard")
-    parser.add_argument("--json", action="store_true", help="print what the registry answers")
+    parser.add_argument("action", choices=("status", "release"), help="show the state, or release the guard")
+    parser.add_argument("--shard", metavar="NAME", help="release: only this shard")
+    parser.add_argument("--json", action="store_true", help="print the registry's answer")
     add_registry_flag(parser)
 
 
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
         print(f"vertice: {error}", file=sys.stderr)
         return FAILED
     except (KeyError, TypeError):
-        print(f"vertice: {url} answers, but not as a registry does", file=sys.stderr)
+        print(f"vertice: {url} answers, but is not a registry", file=sys.stderr)
         return FAILED
     print(text)
     return OK
@@ -62,10 +62,10 @@ def _lines(said: Any) -> list[str]:
     """Return what is printed: what was released, if that was asked for, and a line for each shard."""
     lines: list[str] = []
     if "released" in said:
-        lines.append(f"released: {', '.join(said['released']) or 'nothing, no guard was holding'}")
+        lines.append(f"released: {', '.join(said['released']) or 'nothing; no guard was holding'}")
         said = said["guard"]
     for shard in said["shards"]:
         left = shard["releases_in_seconds"]
-        wait = "" if left is None else f"; lets go by itself in {left:.0f} s"
+        wait = "" if left is None else f"; releases by itself in {left:.0f} s"
         lines.append(f"{shard['shard']}: {shard['phase']}: {shard['reason']}{wait}")
     return lines

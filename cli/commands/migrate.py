@@ -1,8 +1,8 @@
-"""Move a fleet over in waves: the plan, and how far it is.
+"""Migrate a fleet in waves: the plan and the progress.
 
-`plan` orders the services of a compose file: a pilot first, then wave by wave, those before others whose failure
-the fewest would feel; services that need each other in a circle go together. `status` asks the registry what is
-registered, and says of each hard-coded address whether it may go. Both change nothing.
+`plan` orders the services of a compose file: a pilot first, then wave by wave, services on which few others depend
+before services on which many do. Services that depend on each other in a circle stay together. `status` asks the
+registry what is registered, and says for each hard-coded address whether it may go. Both change nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 
 from cli.client import TOKEN, Unreachable, add_registry_flag, ask, credentials, registry_url
 from cli.commands.compose_audit import add_files
-from cli.compose.auditing import audit
+from cli.compose.audit import audit
 from cli.compose.errors import ComposeError
 from cli.compose.progress import RegisteredInstance, progress_of, status_json, status_text
 from cli.compose.reader import read_project
@@ -37,12 +37,12 @@ EPILOG: Final = f"""examples:
   vertice migrate plan compose.yml --by category --format json
   vertice migrate status compose.yml --registry http://10.0.0.2:8888
 
-`status` shows the registry the shared token of {TOKEN}. Give it the same --by, --pilot and --wave-size
-as the plan had, so that its waves are the same.
+`status` sends the shared token in {TOKEN}. Use the same --by, --pilot and --wave-size as for the plan, so
+that the waves are the same.
 
 exit codes:
   0    done
-  2    wrong usage, the files cannot be used, or the registry does not answer for everything it holds"""
+  2    wrong usage, the files cannot be used, or the registry does not know everything"""
 
 
 def number(value: str) -> int:
@@ -55,15 +55,19 @@ def number(value: str) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice migrate`."""
-    parser.add_argument("action", choices=("plan", "status"), help="the order of the waves, or how far they are")
+    parser.add_argument("action", choices=("plan", "status"), help="the order of the waves, or their progress")
     add_files(parser)
     ways = [by.value for by in By]
-    parser.add_argument("--by", choices=ways, default=By.DEPENDENCY.value, help="what makes a wave; default dependency")
-    parser.add_argument("--pilot", type=number, default=PILOT, metavar="N", help=f"services in it; default {PILOT}")
     parser.add_argument(
-        "--wave-size", type=number, default=WAVE_SIZE, metavar="N", help=f"services in one wave; default {WAVE_SIZE}"
+        "--by", choices=ways, default=By.DEPENDENCY.value, help="what makes a wave (default: dependency)"
     )
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="default text")
+    parser.add_argument(
+        "--pilot", type=number, default=PILOT, metavar="N", help=f"services in the pilot (default: {PILOT})"
+    )
+    parser.add_argument(
+        "--wave-size", type=number, default=WAVE_SIZE, metavar="N", help=f"services in a wave (default: {WAVE_SIZE})"
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="the output format (default: text)")
     add_registry_flag(parser)
 
 
@@ -84,7 +88,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
         print(f"vertice: {error.hinted}", file=sys.stderr)
         return USAGE
     except Unreachable as error:
-        print(f"vertice: {error}: so nothing can be said of what is registered", file=sys.stderr)
+        print(f"vertice: {error}; what is registered is not known", file=sys.stderr)
         return USAGE
     print("\n".join(lines))
     return OK
@@ -94,15 +98,15 @@ def _held(url: str, headers: Mapping[str, str]) -> list[RegisteredInstance]:
     """Return what the registry holds. Raises Unreachable when it does not answer, or may not know everything."""
     answer = ask("GET", url, "/catalog", headers, timeout_s=ANSWER_S, most_bytes=MAX_ANSWER_BYTES)
     if answer.status != 200:
-        raise Unreachable(f"the registry at {url} says: {answer.message}")
+        raise Unreachable(f"the registry at {url} answers: {answer.message}")
     try:
         catalog = msgspec.json.decode(answer.body, type=CatalogView)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise Unreachable(f"{url} answers, but not as a registry does") from None
+        raise Unreachable(f"{url} answers, but is not a registry") from None
     if catalog.state != "ready":
         raise Unreachable(f"the registry at {url} is {catalog.state}: it does not know everything yet")
     if catalog.store_age_s is not None and catalog.store_age_s > OLD_S:
         age = f"{catalog.store_age_s:.0f} s"
-        print(f"vertice: the registry cannot reach its store: this is as of {age} ago", file=sys.stderr)
+        print(f"vertice: the registry cannot reach its store; this is the state of {age} ago", file=sys.stderr)
     well = (Status.PASSING, Status.WARNING)
     return [RegisteredInstance(view.service_name, view.status in well) for view in catalog.instances]

@@ -1,6 +1,6 @@
-"""Run one registry replica: it keeps the leases, and tells every agent what changes.
+"""Run one registry replica: it keeps the leases and sends every change to the agents.
 
-Listens on loopback unless told otherwise. SIGTERM and Ctrl-C end it cleanly.
+It listens on loopback by default. SIGTERM and Ctrl-C end it cleanly.
 """
 
 from __future__ import annotations
@@ -10,21 +10,24 @@ import os
 
 from cli.main import EXIT_CODES
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
+from cli.table import settings_help
 from registry_core.errors import SettingsError
 from registry_core.replica import Replica
 from registry_core.replica_settings import SETTINGS, replica_settings
-from registry_core.settings import Listen, listen, table_text
+from registry_core.settings import Listen, listen
 from registry_core.telemetry import logs
 
 EPILOG = f"""settings (environment):
-{table_text(SETTINGS)}
+{settings_help(SETTINGS)}
 
 {EXIT_CODES}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `vertice registry` takes."""
-    parser.add_argument("--listen", metavar="HOST:PORT", help="where to listen, instead of REGISTRY_LISTEN")
+    parser.add_argument(
+        "--listen", metavar="HOST:PORT", help="the address and port to listen on; overrides REGISTRY_LISTEN"
+    )
     add_parent_flag(parser)
 
 

@@ -1,4 +1,4 @@
-"""Print where a service is: one instance, drawn by weight from those that pass their checks."""
+"""Print where a service is: one of its healthy instances, drawn by weight."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cli.main import EXIT_CODES, FAILED, NOT_FOUND, OK, USAGE
 FORMATS: Final = ("url", "hostport", "json")
 EPILOG: Final = f"""examples:
   vertice resolve parcel_tracker                       http://127.77.0.3:8034
-  vertice resolve parcel-tracker --format hostport     127.77.0.4:8034  ('_' and '-' are one name)
+  vertice resolve parcel-tracker --format hostport     127.77.0.4:8034  ('_' and '-' are the same)
   vertice resolve parcel_tracker --json | jq .metadata
   curl "$(vertice resolve parcel_tracker)/health"
 
@@ -25,7 +25,7 @@ EPILOG: Final = f"""examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice resolve`."""
     parser.add_argument("name", metavar="NAME", help="the service")
-    parser.add_argument("--format", choices=FORMATS, default="url", help="default: url")
+    parser.add_argument("--format", choices=FORMATS, default="url", help="the output format (default: url)")
     parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
     add_agent_flag(parser)
 

@@ -1,4 +1,4 @@
-"""List the services that the agent on this machine knows, one name a line, sorted."""
+"""List the services that the agent on this machine knows: one name per line, sorted."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Save everything that a registry holds into a file, or bring a saved file back.
+"""Save all registrations of a registry to a file, or restore them from it.
 
-`save` asks a registry for all of its registrations, and writes them once it is sure that they are all.
-`restore` checks the whole file first. What the registry does not have comes back as it was, with a
-fresh lease; what it has stays as it is, and so do its leases. Doing it twice changes nothing more.
+`save` reads all registrations and writes the file once it is sure that none is missing. `restore` checks
+the whole file first. Missing instances return as they were, with a fresh lease; instances that are
+registered stay as they are, with their leases. A second run changes nothing.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from cli.client import HttpResponse, Unreachable, add_registry_flag, ask, credentials, registry_url
 from cli.commands import snapshot_file
-from cli.commands.restoring import GaveUp, Tally, restore
+from cli.commands.restore import GaveUp, Tally, restore
 from cli.commands.snapshot_file import BadSnapshotFile, SnapshotFileHeader, SnapshotFileRecord
 from cli.main import EXIT_CODES, FAILED, OK, USAGE
-from registry_core.api.schemas import CatalogView, InstanceView
+from registry_core.api.schemas import CatalogView
 from registry_core.domain.catalog import Catalog, Lived
-from registry_core.domain.records import Instance
+from registry_core.domain.records import Instance, copied_as
 from registry_core.domain.restoration import RestoreOutcome
 
 # A snapshot of an older store is complete all the same; it is said that it is old.
@@ -37,12 +37,14 @@ EPILOG: Final = f"""examples:
   vertice snapshot restore fleet.snapshot --dry-run
   vertice snapshot restore fleet.snapshot --registry http://10.0.0.3:8888
 
-The registry is shown the shared token of VERTICE_REGISTRY_TOKEN. An instance whose name or address
-somebody else has at the registry is a conflict: it is listed, and not brought back.
+The shared token in VERTICE_REGISTRY_TOKEN is sent to the registry. An instance whose name or address
+belongs to another one there is a conflict: it is listed and not restored.
 
 {
-    EXIT_CODES.replace("it did not work: a port is taken, nobody", "it did not work: conflicts, nothing saved, nobody")
-    .replace("a wrong or unknown setting", "a wrong setting, or a file that is no good snapshot")
+    EXIT_CODES.replace(
+        "failed: a port is taken, or nothing answers", "failed: conflicts, nothing saved, or nothing answers"
+    )
+    .replace("a wrong or unknown setting", "a wrong setting, or an unusable snapshot")
     .replace("  3    no such service" + chr(10), "")
 }"""
 
@@ -53,10 +55,10 @@ class Incomplete(Exception):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice snapshot`."""
-    parser.add_argument("action", choices=("save", "restore"), help="write the file, or bring it back")
+    parser.add_argument("action", choices=("save", "restore"), help="write the file, or restore it")
     parser.add_argument("file", metavar="FILE", type=Path, help="the snapshot")
-    parser.add_argument("--dry-run", action="store_true", help="restore: change nothing, and say what would happen")
-    parser.add_argument("--allow-empty", action="store_true", help="save: also when nothing is registered")
+    parser.add_argument("--dry-run", action="store_true", help="restore: change nothing, show what would happen")
+    parser.add_argument("--allow-empty", action="store_true", help="save: write the file even if nothing is registered")
     add_registry_flag(parser)
 
 
@@ -84,7 +86,7 @@ def _save(path: Path, url: str, headers: Mapping[str, str], *, may_be_empty: boo
     answer = ask("GET", url, "/catalog", headers, timeout_s=ANSWER_S, most_bytes=snapshot_file.MAX_FILE_BYTES)
     catalog = _whole(answer, url)
     if not catalog.instances and not may_be_empty:
-        raise Incomplete(f"nothing is registered at {url}, and nothing was written (--allow-empty writes it)")
+        raise Incomplete(f"nothing is registered at {url}; nothing was written (--allow-empty writes the file)")
     header = SnapshotFileHeader(
         count=len(catalog.instances),
         saved_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -93,13 +95,13 @@ def _save(path: Path, url: str, headers: Mapping[str, str], *, may_be_empty: boo
         cursor=catalog.cursor,
         digest=catalog.digest,
     )
-    snapshot_file.write(path, header, [_fields(view, SnapshotFileRecord) for view in catalog.instances])
+    snapshot_file.write(path, header, [copied_as(view, SnapshotFileRecord) for view in catalog.instances])
     if catalog.store_age_s is not None and catalog.store_age_s > OLD_S:
         print(
-            f"vertice: the registry cannot reach its store: this is as of {catalog.store_age_s:.0f} s ago",
+            f"vertice: the registry cannot reach its store; this is the state of {catalog.store_age_s:.0f} s ago",
             file=sys.stderr,
         )
-    print(f"saved {len(catalog.instances)} instances of {url} into {path}")
+    print(f"saved {len(catalog.instances)} instances of {url} to {path}")
     return OK
 
 
@@ -110,21 +112,17 @@ def _whole(answer: HttpResponse, url: str) -> CatalogView:
     try:
         catalog = msgspec.json.decode(answer.body, type=CatalogView)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise Incomplete(f"{url} answers, but not as a registry does: nothing was written") from None
+        raise Incomplete(f"{url} answers, but is not a registry: nothing was written") from None
     if catalog.state != "ready":
         raise Incomplete(
-            f"the registry at {url} is {catalog.state}: it does not know everything yet, and nothing was written"
+            f"the registry at {url} is {catalog.state}: it does not know everything yet; nothing was written"
         )
     # The digest is of all that a replica holds: an answer cut or bent on its way has another one.
     held = Catalog()
-    held.replace(Lived(_fields(view, Instance), view.last_heartbeat) for view in catalog.instances)
+    held.replace(Lived(copied_as(view, Instance), view.last_heartbeat) for view in catalog.instances)
     if held.digest != catalog.digest or len(held) != len(catalog.instances):
-        raise Incomplete(f"what {url} answered is not what its digest says: nothing was written")
+        raise Incomplete(f"the answer of {url} does not match its digest: nothing was written")
     return catalog
-
-
-def _fields(view: InstanceView, kind: Any) -> Any:
-    return kind(**{field: getattr(view, field) for field in kind.__struct_fields__})
 
 
 # -- restore
@@ -147,7 +145,7 @@ def _restore(path: Path, url: str, headers: Mapping[str, str], *, dry_run: bool)
 def _summary(tally: Tally, count: int, *, dry_run: bool) -> str:
     return (
         f"{'would restore' if dry_run else 'restored'} {tally.outcomes[RestoreOutcome.RESTORED]} of {count}: "
-        f"{tally.outcomes[RestoreOutcome.PRESENT]} are there already, "
+        f"{tally.outcomes[RestoreOutcome.PRESENT]} are registered already, "
         f"{tally.outcomes[RestoreOutcome.NEWER]} have a newer owner there, "
-        f"{len(tally.conflicts)} conflict, {len(tally.refusals)} are refused"
+        f"{len(tally.conflicts)} conflict, {len(tally.refusals)} were refused"
     )

@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from agent.files import replace_file
-from registry_core.api.reading import decode, saved_instance_of
+from registry_core.api.request_bodies import decode
 from registry_core.api.schemas import RestoreBody
-from registry_core.domain.records import Instance
+from registry_core.domain.records import Instance, complete, copied_as
 from registry_core.domain.registration import Rules
 from registry_core.domain.restoration import checked_record, what
 from registry_core.errors import ValidationError, VerticeError
@@ -51,22 +51,22 @@ class SnapshotFileHeader(msgspec.Struct, kw_only=True, forbid_unknown_fields=Tru
     checksum: str = ""
 
 
-class SnapshotFileRecord(RestoreBody, kw_only=True, forbid_unknown_fields=True):
+@complete
+class SnapshotFileRecord(Instance, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One line below: what is brought back, and for people how it was."""
 
-    suspect: bool
     last_heartbeat: float
     ttl_remaining: int
 
     @property
     def instance(self) -> Instance:
         """The record as it is brought back."""
-        return saved_instance_of(self.body)
+        return copied_as(self.body, Instance)
 
     @property
     def body(self) -> RestoreBody:
         """What is sent to bring it back."""
-        return RestoreBody(**{field: getattr(self, field) for field in RestoreBody.__struct_fields__})
+        return copied_as(self, RestoreBody)
 
 
 class SnapshotFile(NamedTuple):
@@ -90,7 +90,7 @@ def write(path: Path, header: SnapshotFileHeader, records: Sequence[SnapshotFile
     """
     path = path.resolve()
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(f"{path} is there, and is no file")
+        raise OSError(f"{path} exists and is not a file")
     lines = [_ENCODER.encode(record) for record in records]
     header = msgspec.structs.replace(header, count=len(lines), checksum="")
     header = msgspec.structs.replace(header, checksum=_checksum(header, lines))
@@ -100,10 +100,10 @@ def write(path: Path, header: SnapshotFileHeader, records: Sequence[SnapshotFile
 def read(path: Path) -> SnapshotFile:
     """Return what `path` holds, when all of it is good. Raises BadSnapshotFile, and OSError."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there" if not path.exists() else f"{path} is no file")
+        raise FileNotFoundError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
-        raise BadSnapshotFile(f"{path}: {size} bytes are more than a snapshot has, which is {MAX_FILE_BYTES}")
+        raise BadSnapshotFile(f"{path}: it has {size} bytes; a snapshot has at most {MAX_FILE_BYTES}")
     try:
         return _read(path.read_bytes())
     except BadSnapshotFile as error:
@@ -126,9 +126,7 @@ def _read(data: bytes) -> SnapshotFile:
         key = record.instance.key
         earlier = seen.setdefault((key.label, key.instance_id), number)
         if earlier != number:
-            raise BadSnapshotFile(
-                f"line {number}: instance_id: {what(record.instance)} stands in line {earlier} already"
-            )
+            raise BadSnapshotFile(f"line {number}: instance_id: {what(record.instance)} is already in line {earlier}")
         name, at = names.setdefault(key.label, (record.service_name, number))
         if name != record.service_name:
             raise BadSnapshotFile(
@@ -136,7 +134,7 @@ def _read(data: bytes) -> SnapshotFile:
             )
         records.append(record)
     if header.checksum != _checksum(msgspec.structs.replace(header, checksum=""), lines):
-        raise BadSnapshotFile("line 1: checksum: it is that of other lines: the file was changed after it was saved")
+        raise BadSnapshotFile("line 1: checksum: it does not match: the file was changed after it was saved")
     return SnapshotFile(header, records)
 
 
@@ -146,7 +144,7 @@ def _header(line: bytes) -> SnapshotFileHeader:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         known = _Format()
     if known.format != FORMAT:
-        raise BadSnapshotFile(f"line 1: format: it is no snapshot of a registry (example: {FORMAT})")
+        raise BadSnapshotFile(f"line 1: format: it is not a snapshot of a registry (example: {FORMAT})")
     if known.version != VERSION:
         raise BadSnapshotFile(f"line 1: version: {known.version} is not known to this program (example: {VERSION})")
     try:
@@ -157,7 +155,7 @@ def _header(line: bytes) -> SnapshotFileHeader:
 
 def _record(number: int, line: bytes) -> SnapshotFileRecord:
     if len(line) > MAX_LINE_BYTES:
-        raise BadSnapshotFile(f"line {number}: it has {len(line)} bytes, and at most {MAX_LINE_BYTES} are one record")
+        raise BadSnapshotFile(f"line {number}: it has {len(line)} bytes; a record has at most {MAX_LINE_BYTES}")
     try:
         record = decode(line, SnapshotFileRecord)
         checked_record(record.instance, _RULES)

@@ -1,7 +1,7 @@
-"""Print changes as they happen: + appeared, ~ changed, - gone; one line for each.
+"""Print changes as they happen, one per line: + appeared, ~ changed, - gone.
 
-It reads the registry's own stream. When that breaks it connects again and goes on where it was, so that
-no change is left out. It ends by Ctrl-C.
+It reads the registry's own stream. When the stream breaks, it reconnects and continues where it was, so that
+no change is lost. Ctrl-C ends it.
 """
 
 from __future__ import annotations
@@ -16,38 +16,28 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from cli.client import (
-    MAX_ANSWER_BYTES,
-    HttpResponse,
-    Unreachable,
-    add_registry_flag,
-    connect,
-    reason,
-    registry_url,
-)
+from cli.client import MAX_ANSWER_BYTES, HttpResponse, Unreachable, add_registry_flag, connect, reason, registry_url
 from cli.commands.changes import Changes
 from cli.main import EXIT_CODES, FAILED, USAGE
+from registry_core.domain.backoff import Backoff
+from registry_core.watch.limits import MAX_LINE_BYTES, PROTOCOL, PROTOCOL_HEADER, SILENCE_S
 
-# The registry says something every 5 s: three times nothing, and it is gone.
-SILENCE_S: Final = 15.0
-RETRY_FIRST_S: Final = 0.5
-RETRY_LAST_S: Final = 5.0
-MAX_LINE_BYTES: Final = 4 * 1024 * 1024
+RETRY: Final = Backoff(0.5, 5.0)
 EPILOG: Final = f"""examples:
   vertice watch
   vertice watch parcel_tracker
   vertice watch --json | jq 'select(.type == "status_changed")'
 
---json prints the stream's own lines: a "snapshot" of everything first (and again after a break that could
-not be resumed), then "registered", "status_changed", "deregistered" and "expired".
+--json prints the lines of the stream: first a "snapshot" of everything (again after a break that could not
+be resumed), then "registered", "status_changed", "deregistered" and "expired".
 
 {EXIT_CODES}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice watch`."""
-    parser.add_argument("name", nargs="?", default="", metavar="NAME", help="one service only; default: all")
-    parser.add_argument("--json", action="store_true", help="print the stream's lines as they are")
+    parser.add_argument("name", nargs="?", default="", metavar="NAME", help="only this service (default: all)")
+    parser.add_argument("--json", action="store_true", help="print the lines of the stream")
     add_registry_flag(parser)
 
 
@@ -64,12 +54,12 @@ def run(arguments: argparse.Namespace) -> int:
     base_url = registry_url(arguments)
     changes = Changes()
     connected = False
-    wait_s = RETRY_FIRST_S
+    failures = 0
     while True:
         try:
             for raw in lines(base_url, changes.cursor, arguments.name):
                 if not connected:
-                    connected, wait_s = True, RETRY_FIRST_S
+                    connected, failures = True, 0
                 show(raw, changes, as_json=arguments.json)
             problem = "the stream ended"
         except WatchRefused as error:
@@ -85,8 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
         if connected:
             connected = False
             print(f"vertice: {problem}; trying again", file=sys.stderr, flush=True)
-        time.sleep(wait_s)
-        wait_s = min(wait_s * 2, RETRY_LAST_S)
+        failures += 1
+        time.sleep(RETRY.wait_s(failures))
 
 
 def lines(base_url: str, cursor: str, service: str) -> Iterator[dict[str, Any]]:
@@ -94,20 +84,32 @@ def lines(base_url: str, cursor: str, service: str) -> Iterator[dict[str, Any]]:
     query = urlencode({name: value for name, value in (("cursor", cursor), ("service", service)) if value})
     connection = connect(base_url, SILENCE_S)
     try:
-        connection.request("GET", f"{urlsplit(base_url).path}/watch" + (f"?{query}" if query else ""))
+        path = f"{urlsplit(base_url).path}/watch" + (f"?{query}" if query else "")
+        connection.request("GET", path, headers={PROTOCOL_HEADER: str(PROTOCOL)})
         response = connection.getresponse()
         if response.status != HTTPStatus.OK:
             raise WatchRefused(HttpResponse(response.status, response.headers, response.read(MAX_ANSWER_BYTES)))
         while raw := response.readline(MAX_LINE_BYTES):
-            if not raw.endswith(b"\n"):
+            if raw.endswith(b"\n"):
+                yield json.loads(raw)
+            elif len(raw) < MAX_LINE_BYTES:
                 return  # cut in the middle: the cursor leads back to before it
-            yield json.loads(raw)
+            else:
+                _pass_over(response)
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"nobody answers at {base_url}: {reason(error)}") from None
+        raise Unreachable(f"no answer from {base_url}: {reason(error)}") from None
     except ValueError:
-        raise Unreachable(f"{base_url} answers something else than a watch stream") from None
+        raise Unreachable(f"{base_url} answers, but not with a watch stream") from None
     finally:
         connection.close()
+
+
+def _pass_over(response: http.client.HTTPResponse) -> None:
+    """Read to the end of a line that is too long, and say so."""
+    print(f"vertice: a line of more than {MAX_LINE_BYTES} bytes is passed over", file=sys.stderr, flush=True)
+    while raw := response.readline(MAX_LINE_BYTES):
+        if raw.endswith(b"\n"):
+            return
 
 
 def show(line: dict[str, Any], changes: Changes, *, as_json: bool) -> None:

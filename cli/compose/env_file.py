@@ -43,7 +43,7 @@ def env_lines(
             continue
         match = _LINE.fullmatch(line)
         if match is None:
-            _tell(report, "it is no NAME=value", file, number)
+            _tell(report, "it is not NAME=value", file, number)
             continue
         if match["sign"] is None:
             found.append(EnvLine(match["name"], None, None, number))

@@ -6,9 +6,8 @@ from typing import Final
 
 import msgspec
 
+from cli.terminal import printable
 from registry_core.errors import CallerError
-
-MAX_MESSAGE_LENGTH: Final = 400
 
 
 class Place(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -54,9 +53,3 @@ class ComposeError(CallerError):
     def hinted(self) -> str:
         """The same line with an example of how it is done right, if there is one."""
         return f"{self} (example: {self.hint})" if self.hint else str(self)
-
-
-def printable(text: str) -> str:
-    """Return a text as one line: what stands in a file must not reach into the reader's terminal."""
-    text = text[:MAX_MESSAGE_LENGTH]
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from cli.compose.errors import Place, printable
+from cli.compose.errors import Place
+from cli.terminal import printable
 
 
 class AuditSeverity(enum.Enum):
@@ -29,48 +30,56 @@ class AuditRule(NamedTuple):
 _E, _W, _I = AuditSeverity.ERROR, AuditSeverity.WARNING, AuditSeverity.INFO
 KINDS: Final[dict[str, AuditRule]] = {
     "published-port": AuditRule(
-        _E, "the address names the port that the host shows, not the one that the target listens on", "write {right}"
+        _E, "the address has the port published on the host, not the one that the target listens on", "write {right}"
     ),
-    "wrong-port": AuditRule(_E, "the address names a port on which the target does not listen", "write {right}"),
-    "port-out-of-range": AuditRule(_E, "there are no ports above 65535, nor port 0", "write {right}"),
-    "unknown-target": AuditRule(_E, "no service, container or alias has that name", "name a service of the file"),
+    "wrong-port": AuditRule(_E, "the target does not listen on that port", "write {right}"),
+    "port-out-of-range": AuditRule(_E, "a port is between 1 and 65535", "write {right}"),
+    "unknown-target": AuditRule(
+        _E, "no service, container or alias has that name", "use the name of a service in the file"
+    ),
     "other-spelling": AuditRule(
-        _E, "to Docker '_' and '-' are two letters, and the name has the other one", "write {right}"
+        _E, "the name has '-' for '_', or the reverse; to Docker these differ", "write {right}"
     ),
-    "no-shared-network": AuditRule(_E, "the target exists, and the two share no network", "put both into one network"),
+    "no-shared-network": AuditRule(_E, "the target exists, but the two share no network", "put both in one network"),
     "doubtful-port": AuditRule(
-        _W, "only the target's health check or a variable speaks of that port", "add the port to `expose` of {target}"
+        _W, "only the target's health check or a variable mentions that port", "add the port to `expose` of {target}"
     ),
     "unproven-port": AuditRule(
-        _W, "the target says of no such port, though it declares none at all", "add its ports to `expose` of {target}"
+        _W,
+        "the target does not mention that port, but declares no ports at all",
+        "add its ports to `expose` of {target}",
     ),
     "localhost": AuditRule(_W, "inside a container, localhost is the container itself", "write {right}"),
     "unknown-port": AuditRule(
-        _I, "nothing says on which port the target listens", "add its port to `expose` of {target}"
+        _I, "the file does not say on which port the target listens", "add its port to `expose` of {target}"
     ),
-    "no-port": AuditRule(_I, "a host without a port: the program decides", "nothing, if its own default is {right}"),
-    "by-the-host": AuditRule(_I, "the address goes out to the host", "call {right} if that is who is meant"),
-    "outside": AuditRule(_I, "the address is of somebody outside of the file", "nothing, if that is meant"),
+    "no-port": AuditRule(_I, "a host without a port; the program chooses one", "none needed if its default is {right}"),
+    "by-the-host": AuditRule(_I, "the address is on the host", "use {right} if that service is meant"),
+    "outside": AuditRule(_I, "the address is outside the file", "none needed if that is intended"),
     "unset-variable": AuditRule(
-        _I, "a variable without a value, so the address is not known", "set it, or give a default"
+        _I, "a variable without a value; the address is not known", "set it, or give a default"
     ),
-    "dns-clash": AuditRule(_E, "in DNS '_' and '-' are one letter, and the two names one", "rename one of them"),
-    "container-name-twice": AuditRule(_E, "two containers cannot have one name", "rename one of them"),
+    "dns-clash": AuditRule(_E, "the two names are equal in DNS, where '_' and '-' are the same", "rename one of them"),
+    "container-name-twice": AuditRule(_E, "two containers have the same name", "rename one of them"),
     "bad-name": AuditRule(_W, "the name cannot be registered", "rename the service"),
-    "shared-host-port": AuditRule(_E, "two services publish one port of the host", "publish one of them elsewhere"),
-    "replicas-host-port": AuditRule(_E, "several replicas publish one port of the host", "publish no port, or a range"),
-    "no-healthcheck": AuditRule(_W, "nobody is told whether the service is well", "add a `healthcheck`"),
+    "shared-host-port": AuditRule(
+        _E, "two services publish the same port of the host", "publish one of them on another port"
+    ),
+    "replicas-host-port": AuditRule(
+        _E, "several replicas publish the same port of the host", "publish no port, or a range of ports"
+    ),
+    "no-healthcheck": AuditRule(_W, "nothing checks whether the service is healthy", "add a `healthcheck`"),
     "health-port": AuditRule(
-        _W, "the health check asks a port that is not declared", "ask {right}, or declare the port"
+        _W, "the health check uses a port that is not declared", "use {right}, or declare the port"
     ),
-    "depends-missing": AuditRule(_E, "it depends on a service that is not in the file", "take it out of `depends_on`"),
-    "depends-cycle": AuditRule(_E, "services wait for each other, and none can start", "take one out of `depends_on`"),
-    "env-file": AuditRule(_E, "an env file is not there, or a line of it is none", "add it, or say `required: false`"),
-    "variable-required": AuditRule(
-        _E, "a variable that the file insists on is not set", "set it, or put it into `.env`"
+    "depends-missing": AuditRule(_E, "it depends on a service that is not in the file", "remove it from `depends_on`"),
+    "depends-cycle": AuditRule(
+        _E, "services wait for each other, so that none can start", "remove one from `depends_on`"
     ),
-    "variable": AuditRule(_E, "a variable is written in no form that Compose knows", "write a dollar itself as `$$`"),
-    "port": AuditRule(_E, "what stands in `ports` or `expose` is no port", "write it as in `8000:8034`"),
+    "env-file": AuditRule(_E, "an env file is missing, or has an invalid line", "add it, or set `required: false`"),
+    "variable-required": AuditRule(_E, "a required variable is not set", "set it, or put it in `.env`"),
+    "variable": AuditRule(_E, "a variable has a form that Compose does not know", "write a literal dollar as `$$`"),
+    "port": AuditRule(_E, "an entry of `ports` or `expose` is not a port", "write it like `8000:8034`"),
     "include": AuditRule(_E, "an included file cannot be used", "see the message"),
 }
 
@@ -98,5 +107,5 @@ class AuditFinding(msgspec.Struct, frozen=True):
     def cure(self) -> str:
         """What to do about it."""
         if self.right is None and KINDS[self.code].cure == "write {right}":
-            return "see which service is meant"
+            return "find out which service is meant"
         return printable(KINDS[self.code].cure.format(right=self.right or "the right one", target=self.target or "it"))

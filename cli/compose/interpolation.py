@@ -55,7 +55,7 @@ def _filled(text: str, variables: Mapping[str, str], unset: list[str], depth: in
         elif (name := _NAME.match(text, dollar + 1)) is not None:
             piece, at = _plain(name[0], variables, unset), name.end()
         else:
-            raise BadVariable(f"{text[dollar : dollar + 20]!r} is no variable; a dollar itself is written '$$'")
+            raise BadVariable(f"{text[dollar : dollar + 20]!r} is not a variable; write a literal dollar as '$$'")
         parts.append(piece)
         length += len(piece)
         if length > MAX_LENGTH:
@@ -95,13 +95,13 @@ def _plain(name: str, variables: Mapping[str, str], unset: list[str]) -> str:
 def _braced(inside: str, variables: Mapping[str, str], unset: list[str], depth: int) -> str:
     match = _NAME.match(inside)
     if match is None:
-        raise BadVariable(f"'${{{inside[:20]}}}' names no variable")
+        raise BadVariable(f"'${{{inside[:20]}}}' does not name a variable")
     name, rest = match[0], inside[match.end() :]
     if not rest:
         return _plain(name, variables, unset)
     operator = next((o for o in _OPERATORS if rest.startswith(o)), None)
     if operator is None:
-        raise BadVariable(f"'${{{inside[:40]}}}' is no form that Compose knows")
+        raise BadVariable(f"'${{{inside[:40]}}}' has a form that Compose does not know")
     word = rest[len(operator) :]
     value = variables.get(name)
     given = bool(value) if operator.startswith(":") else value is not None

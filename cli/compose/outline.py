@@ -98,7 +98,7 @@ def outline_of(text: str) -> Outline:
                     if open_spots:
                         open_spots[-1].items.append(spot)
                     elif root is not None:
-                        raise NotEditable("there is more than one document in it", _line(event))
+                        raise NotEditable("it has more than one document", _line(event))
                     else:
                         root = spot
                     if event.anchor is not None and not isinstance(event, yaml.AliasEvent):

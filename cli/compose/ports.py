@@ -59,6 +59,7 @@ def _short(text: str, node: Node, *, may_publish: bool) -> Port:
     body, _, protocol = text.strip().partition("/")
     host, _, container = body.rpartition(":")
     host_ip, _, published = host.rpartition(":")
+    host_ip = host_ip.removeprefix("[").removesuffix("]")
     shown = _ports(published, node) if may_publish and published else range(0)
     return Port(_ports(container, node), shown, protocol or "tcp", host_ip, node.place, _raw(node))
 
@@ -67,7 +68,7 @@ def _long(entry: Mapping) -> Port:
     """Read `{target: ..., published: ..., protocol: ..., host_ip: ...}`."""
     target = entry.get("target")
     if target is None:
-        raise _error("a port in the long form says its target, and this one does not", entry)
+        raise _error("a port in the long form needs a target, and this one has none", entry)
     published = entry.get("published")
     text = "" if published is None else str(plain(published))
     shown = _ports(text, published) if published is not None and text else range(0)
@@ -87,7 +88,7 @@ def _ports(text: str, entry: Node) -> range:
     written = _raw(entry)[:60]
     if match is None:
         blank = isinstance(entry, Scalar) and entry.unset
-        raise _error(f"{written!r} is {'a variable without a default' if blank else 'no port'}", entry)
+        raise _error(f"{written!r} is {'a variable without a default' if blank else 'not a port'}", entry)
     first, last = int(match[1]), int(match[2] or match[1])
     for number in (first, last):
         try:
@@ -95,7 +96,7 @@ def _ports(text: str, entry: Node) -> range:
         except ValidationError as error:
             raise _error(f"{error.message}, and {written!r} is not", entry) from None
     if last < first:
-        raise _error(f"{written!r} is a range that ends before it begins", entry)
+        raise _error(f"{written!r} is a range that ends before it starts", entry)
     return range(first, last + 1)
 
 

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from cli.compose.auditing import Audit
-from cli.compose.errors import printable
-from cli.compose.judging import Judged
-from cli.compose.naming import Meant
+from cli.compose.audit import Audit
+from cli.compose.fleet_names import Meant
+from cli.compose.verdicts import Judged
 from cli.compose.waves import Wave
+from cli.terminal import printable
 from registry_core.domain.names import label_of
 
 
@@ -123,7 +123,7 @@ def _waits_for(judged: Judged, states: dict[str, RegistrationState]) -> Iterator
     if states[target] is not RegistrationState.PASSING:
         yield f"{target} is {states[target].value}"
     if states[judged.service] is RegistrationState.MISSING:
-        yield f"{judged.service} itself is {RegistrationState.MISSING.value}, so no agent is known beside it"
+        yield f"{judged.service} is {RegistrationState.MISSING.value} itself, so that no agent is known beside it"
 
 
 def status_text(progress: FleetProgress) -> Iterator[str]:
@@ -139,7 +139,7 @@ def status_text(progress: FleetProgress) -> Iterator[str]:
         yield ""
     if progress.strangers:
         yield printable(f"Registered and not in the file: {', '.join(progress.strangers[:20])}")
-    yield f"In all: {_counts_text(progress.counts())}"
+    yield f"Total: {_counts_text(progress.counts())}"
 
 
 def _counts_text(counts: dict[str, int]) -> str:

@@ -17,7 +17,7 @@ from typing import Final
 
 from cli.compose.env_file import EnvLine, env_lines
 from cli.compose.errors import ComposeError, Place
-from cli.compose.loading import Loading, ReadFile, dot_env
+from cli.compose.loader import Loading, ReadFile, dot_env
 from cli.compose.model import DEFAULT_NETWORK, EnvFile, Network, Project
 from cli.compose.services import service_of
 from cli.compose.tree import Mapping as Tree
@@ -36,7 +36,7 @@ def read_project(paths: Iterable[Path], environment: Mapping[str, str] = NO_VARI
     """
     files = [(str(path), _opened(path)) for path in paths]
     if not files:
-        raise ComposeError("a compose file is needed", code="no-file")
+        raise ComposeError("a compose file is required", code="no-file")
     with _without_collections():
         return project_of(files, environment, lambda path: _read(Path(path)))
 
@@ -69,7 +69,7 @@ def _read(path: Path) -> bytes:
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         kind = os.fstat(file.fileno()).st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
-            raise OSError(0, "it is no file")
+            raise OSError(0, "it is not a file")
         os.set_blocking(file.fileno(), True)
         raw = file.read(MAX_FILE_BYTES + 1)
     if len(raw) > MAX_FILE_BYTES:
@@ -91,7 +91,7 @@ def project_of(
     loaded = Loading(variables, read, report).load(files)
     if not loaded.services:
         raise ComposeError(
-            "there are no `services` in it, so it is no compose file",
+            "it has no `services`, so it is not a compose file",
             code="not-compose",
             place=Place(files[0][0]),
             example="services: {web: {image: web}}",
@@ -143,7 +143,7 @@ class _EnvFiles:
             )
         self._room -= len(found or ())
         if self._room < 0:
-            reason = f"the env files come to more than {MAX_VARIABLES:,} variables in all services together"
+            reason = f"the env files have more than {MAX_VARIABLES:,} variables in total"
             raise ComposeError(reason, code="too-large", place=file.place)
         return found
 

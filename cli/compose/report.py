@@ -1,6 +1,6 @@
 """Writes what was found in a fleet: as text, as JSON, and as a graph for Graphviz.
 
-Pure: it makes lines and prints nothing. docs/compose.md has the shape of the JSON.
+Pure: it makes lines and prints nothing. docs/reference/compose-findings.md has the shape of the JSON.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
-from cli.compose.auditing import Audit
-from cli.compose.errors import printable
+from cli.compose.audit import Audit
 from cli.compose.findings import AuditFinding, AuditSeverity
-from cli.compose.judging import Judged
+from cli.compose.verdicts import Judged
+from cli.terminal import printable
 
 FORMAT: Final = 1
 _WRONG: Final = frozenset(
@@ -42,14 +42,14 @@ def _line(finding: AuditFinding) -> str:
 
 
 def _graph_text(audit: Audit) -> Iterator[str]:
-    yield "Who needs whom (* only by depends_on):"
+    yield "Dependencies (* only by depends_on):"
     needs: dict[str, list[str]] = {}
     for edge in audit.graph.edges:
         needs.setdefault(edge.consumer, []).append(edge.target + ("" if edge.via else "*"))
     for consumer, targets in needs.items():
         yield printable(f"  {consumer} -> ") + ", ".join(printable(target) for target in targets)
     if not needs:
-        yield "  nobody needs anybody"
+        yield "  none"
     for group in audit.graph.cycles():
         yield "  in a circle: " + ", ".join(printable(name) for name in group)
     yield ""

@@ -172,7 +172,7 @@ def _healthcheck(body: Mapping) -> Healthcheck | None:
         url = urlsplit(found[0])
         port = url.port
     except ValueError:
-        return Healthcheck(words, shell, disabled, place, problem="its health check asks an address that is no URL")
+        return Healthcheck(words, shell, disabled, place, problem="its health check uses an address that is not a URL")
     path = (url.path or "/") + (f"?{url.query}" if url.query else "")
     return Healthcheck(words, shell, disabled, place, found[0], path, port)
 

@@ -17,6 +17,7 @@ import msgspec
 
 from cli.compose.model import Project
 from cli.compose.splice import Anchored
+from registry_core.domain.host_port import host_port
 
 IMAGE: Final = "vertice-agent"
 REGISTRY: Final = "http://vertice-registry:8888"
@@ -207,7 +208,7 @@ def _of_host(sidecars: Sequence[SidecarSpec], options: Options) -> Additions:
         **shared["environment"],
         "AGENT_CONFIG": CONFIG_PATH,
         "AGENT_STATE_DIR": _HOST_STATE,
-        "AGENT_DNS_LISTEN": f"{options.host_address}:{DNS_PORT}",
+        "AGENT_DNS_LISTEN": host_port(options.host_address, DNS_PORT),
         "AGENT_DNS_ALLOW": f"${{AGENT_DNS_ALLOW:-127.0.0.0/8,{_BRIDGES}}}",
     }
     agent = {

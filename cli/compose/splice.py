@@ -100,7 +100,7 @@ def newline_of(text: str, at: int) -> str:
 
 def _first_line(text: str, mapping: Spot) -> tuple[int, int]:
     if not mapping.items:
-        raise NotEditable("it holds nothing beside which something could be put", line_of(text, mapping.start))
+        raise NotEditable("it is empty, so that nothing can be added", line_of(text, mapping.start))
     return _own_line(text, mapping.items[0])
 
 
@@ -108,7 +108,7 @@ def _own_line(text: str, key: Spot) -> tuple[int, int]:
     start = line_start(text, key.start)
     before = text[start : key.start]
     if before.strip(" ") not in ("", "?"):  # `? key` is the long form of a key
-        raise NotEditable("what comes first in it does not begin its line", line_of(text, key.start))
+        raise NotEditable("its first entry does not start a line", line_of(text, key.start))
     return start, before.index("?") if "?" in before else len(before)
 
 
@@ -146,7 +146,7 @@ def _after_comments(text: str, at: int, indent: int) -> int:
 
 def _within(text: str, mapping: Spot, entries: Mapping[str, Any], note: str) -> Edit:
     if not mapping.items:
-        raise NotEditable("it holds nothing beside which something could be put", line_of(text, mapping.start))
+        raise NotEditable("it is empty, so that nothing can be added", line_of(text, mapping.start))
     start = line_start(text, mapping.start)
     # More than any block around it, as YAML asks of the lines of a flow collection.
     indent = len(text[start:]) - len(text[start:].lstrip(" ")) + 4
@@ -184,7 +184,7 @@ def taken_out(text: str) -> str:
                 _drop_break(kept)
             at = end
         elif _END.fullmatch(line):
-            raise NotEditable("a mark that ends what was put in stands alone", line_of(text, at))
+            raise NotEditable("an end mark has no start mark", line_of(text, at))
         else:
             if not _LINE.fullmatch(line):
                 kept.append(text[at:following])
@@ -214,7 +214,7 @@ class _Lines:
             if _BEGIN.fullmatch(line):
                 break
             at = following
-        raise NotEditable("a mark that begins what was put in has no end", line_of(self._text, begin))
+        raise NotEditable("a start mark has no end mark", line_of(self._text, begin))
 
 
 def _drop_break(kept: list[str]) -> None:

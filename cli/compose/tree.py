@@ -113,7 +113,7 @@ def tree_of(raw: bytes, file: str, variables: MappingType[str, str], report: Cal
         raise ComposeError("it is empty", code="not-compose", place=Place(file))
     if not isinstance(node, yaml.MappingNode):
         kind = "list" if isinstance(node, yaml.SequenceNode) else "text"
-        reason = f"it is no compose file: it holds a {kind}, not a map"
+        reason = f"it is not a compose file: it is a {kind}, not a map"
         raise ComposeError(reason, code="not-compose", place=Place(file, 1), example="services: {web: {image: web}}")
     return _Growing(file, variables, report).mapping(node, None, 0)
 
@@ -161,7 +161,7 @@ class _Growing:
     def _spend(self, node: yaml.Node, count: int = 1) -> None:
         self._left -= count
         if self._left < 0:
-            reason = f"it holds more than {MAX_VALUES:,} values with its aliases expanded: too many for a compose file"
+            reason = f"it has more than {MAX_VALUES:,} values with its aliases expanded, too many for a compose file"
             raise ComposeError(reason, code="too-large", place=self._place(node))
 
     def _node(self, node: yaml.Node, path: NodePath, depth: int) -> Node:
@@ -177,7 +177,7 @@ class _Growing:
 
     def _enter(self, node: yaml.Node, depth: int) -> None:
         if id(node) in self._open:
-            raise ComposeError("an alias holds itself", code="too-large", place=self._place(node))
+            raise ComposeError("an alias contains itself", code="too-large", place=self._place(node))
         if depth > MAX_DEPTH:
             reason = f"it is nested more than {MAX_DEPTH} deep"
             raise ComposeError(reason, code="too-large", place=self._place(node))
@@ -215,7 +215,7 @@ class _Growing:
             key = sys.intern(key_node.value)
             place = self._place(key_node)
             if key in own:
-                reason = f"{key!r} stands twice, first in line {own[key].place.line}; Compose refuses that"
+                reason = f"{key!r} is defined twice, first in line {own[key].place.line}; Compose refuses that"
                 self._tell(reason, "duplicate-key", place, (path, key), None)
                 del own[key]
             own[key] = MappingEntry(place, self._node(value_node, (path, key), depth + 1))
@@ -227,7 +227,7 @@ class _Growing:
         for node in nodes:
             if not isinstance(node, yaml.MappingNode):
                 raise ComposeError(
-                    "'<<' merges maps only", code="not-yaml", place=self._place(key), example="<<: *base"
+                    "'<<' merges only maps", code="not-yaml", place=self._place(key), example="<<: *base"
                 )
             yield self.mapping(node, path, depth + 1)
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import msgspec
 
-from cli.compose.auditing import Audit
+from cli.compose.audit import Audit
 from cli.compose.graph import components, reach
-from cli.compose.listening import is_infrastructure
+from cli.compose.listening_ports import is_infrastructure
 from cli.compose.model import Project
 
 CATEGORY_LABEL: Final = "vertice.category"
@@ -102,7 +102,7 @@ def waves_of(audit: Audit, by: By, pilot: int = PILOT, wave_size: int = WAVE_SIZ
     lots: list[tuple[str, list[_Group]]] = [("pilot", first)] if first else []
     if by is By.DEPENDENCY:
         for layer in sorted({g.layer for g in rest}):
-            title = "needed by nobody" if layer == 0 else f"{layer} step{'s' if layer > 1 else ''} from those"
+            title = "nothing depends on them" if layer == 0 else f"{layer} step{'s' if layer > 1 else ''} below those"
             lots.append((title, [g for g in rest if g.layer == layer]))
     else:
         by_category: dict[str, list[_Group]] = {}
@@ -171,11 +171,11 @@ def plan_text(waves: Sequence[Wave]) -> Iterator[str]:
     """Return the plan for people."""
     for wave in waves:
         count = len(wave.services)
-        yield f"wave {wave.number}, {wave.title}: {count} services; at most {wave.radius} others need one of them"
+        yield f"wave {wave.number}, {wave.title}: {count} services; at most {wave.radius} others depend on one of them"
         for s in wave.services:
             circle = f"; in a circle with {', '.join(n for n in s.circle if n != s.name)}" if s.circle else ""
             addresses = "1 address" if s.addresses == 1 else f"{s.addresses} addresses"
-            yield f"  {s.name} ({s.category}): needed by {s.radius}, {addresses}{circle}"
+            yield f"  {s.name} ({s.category}): {s.radius} depend on it, {addresses}{circle}"
         yield ""
     yield f"{sum(len(w.services) for w in waves)} services in {len(waves)} waves."
 

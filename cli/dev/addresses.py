@@ -13,6 +13,7 @@ import msgspec
 from cli.compose.addresses import hosts_and_ports
 from cli.compose.model import EnvEntry
 from cli.dev.plan import PlanFinding, Weight
+from registry_core.domain.host_port import host_port, split_host_port
 from registry_core.domain.names import label_of
 from registry_core.domain.registration import MAX_PORT
 
@@ -48,7 +49,7 @@ def judged(found: Mapping[EnvAddress, list[str]], listening: Mapping[str, TcpPor
         if not address.is_url and ports is None:
             continue  # "12:30" and "repository:5" are no addresses
         users_text = ", ".join(users[:3]) + (f" and {len(users) - 3} more" if len(users) > 3 else "")
-        subject = f"{address.host}:{address.port} in the environment of {users_text}"
+        subject = f"{host_port(address.host, address.port)} in the environment of {users_text}"
         if not 1 <= address.port <= MAX_PORT:
             yield PlanFinding(Weight.UNUSABLE, subject, f"a port is a number from 1 to {MAX_PORT}")
         elif ports is None:
@@ -58,8 +59,8 @@ def judged(found: Mapping[EnvAddress, list[str]], listening: Mapping[str, TcpPor
         elif ports.container and address.port not in ports.container:
             where = " or ".join(str(p) for p in ports.container[:3])
             why = (
-                ", the other is what the host shows"
-                if any(p.endswith(f":{address.port}") for p in ports.published)
+                f", and {address.port} is the host's port"
+                if any(split_host_port(p)[1] == address.port for p in ports.published)
                 else ""
             )
             yield PlanFinding(Weight.DOUBTFUL, subject, f"it listens on {where}{why}")

@@ -40,10 +40,10 @@ def findings_text(plan: Plan, check_command: str | None = None) -> Iterator[str]
     """Return the findings, one a line. With a `check_command` (it shows all) only the first doubts."""
     unusable, doubtful = plan.of_weight(Weight.UNUSABLE), plan.of_weight(Weight.DOUBTFUL)
     if unusable:
-        yield f"{len(unusable)} of what the file says {Weight.UNUSABLE.value}:"
+        yield f"Cannot be used ({len(unusable)}):"
         yield from _indented(unusable)
     if doubtful:
-        yield f"{len(doubtful)} of it {Weight.DOUBTFUL.value}, and changes nothing here:"
+        yield f"Looks wrong, but does not matter here ({len(doubtful)}):"
         shown = doubtful if check_command is None else doubtful[:SHOWN_DOUBTS]
         yield from _indented(shown)
         if len(shown) < len(doubtful):
@@ -57,7 +57,7 @@ def _indented(findings: Sequence[PlanFinding]) -> Iterator[str]:
 def next_text(instances: Sequence[PlannedInstance], ports: Ports, command: str, registry_pid: int) -> Iterator[str]:
     """Return what to try, with the names and ports of this very fleet."""
     if not instances:
-        yield "There is nothing to find: the file has no service that can be used."
+        yield "There is nothing to look up: no service of the file can be used."
         return
     names = list(dict.fromkeys(i.service_name for i in instances))
     several = max(names, key=lambda name: sum(i.service_name == name for i in instances))
@@ -68,9 +68,9 @@ def next_text(instances: Sequence[PlannedInstance], ports: Ports, command: str, 
     registry = "" if ports == Ports() else f" --registry {ports.registry_url}"
     dig = f"dig @127.0.0.1 -p {ports.dns}"
     resolve_url = f"{ports.agent_url}/resolve/{other}?format=url"
-    yield "Try, from another terminal, with programs that know nothing of this one:"
+    yield "In another terminal, try programs that know nothing about this one:"
     yield f"  {dig} _{several}._tcp.{DNS_ZONE} SRV"
-    yield f"  {dig} {label_of(spelled)}.{DNS_ZONE} A        # '_' and '-' are one name"
+    yield f"  {dig} {label_of(spelled)}.{DNS_ZONE} A        # '_' and '-' are the same"
     yield f"  curl {ports.agent_url}/services/{other}"
     yield f"""  curl "$(curl -s '{resolve_url}')/health\""""
     yield f"  {command} services{agent}"
@@ -78,27 +78,27 @@ def next_text(instances: Sequence[PlannedInstance], ports: Ports, command: str, 
     yield f"  {command} watch{registry}"
     yield "Then break something, and look again:"
     alone = sum(i.service_name == several for i in instances) == 1
-    then = "it turns critical, and stays since there is no other" if alone else "it leaves the answers"
-    yield f"  curl -X POST http://{first.address}/fail      # its check fails: {then}; /recover"
-    yield f"  kill {registry_pid}      # the registry: lookups go on"
+    then = "it turns critical, and stays because there is no other" if alone else "it leaves the answers"
+    yield f"  curl -X POST http://{first.address}/fail      # its check fails: {then} (undo: /recover)"
+    yield f"  kill {registry_pid}      # the registry: lookups continue"
 
 
 def death_text(name: str, exit_code: int, lines: Sequence[str], restart: str) -> Iterator[str]:
     """Return what to say of a child that ended by itself."""
     how = f"was ended by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
-    yield f"The {name} {how}. Its last words:"
+    yield f"The {name} {how}. Its last output:"
     yield from (f"  | {line[:200]}" for line in lines)
     if name == "registry":
-        yield "Lookups go on, from the agent's memory. To start it again (the agent finds it by itself):"
+        yield "Lookups continue, from the agent's memory. To start it again (the agent reconnects by itself):"
     else:
-        yield f"The rest goes on without the {name}. To start it again:"
+        yield f"The rest continues without the {name}. To start it again:"
     yield f"  {restart}"
 
 
 def farewell_text(count: int, left: int | None, *, drained: bool) -> str:
     """Return what became of `count` instances; `left` are still registered, None: nobody can tell."""
     if left is None:
-        return f"{count} instances ended; the registry is not there to ask whether it still has them."
+        return f"{count} instances ended; the registry is down, so that it is not known whether it still has them."
     how = "" if drained else " (the agent did not end in time, and was killed)"
     return f"{max(0, count - left)} instances deregistered; {left} left at the registry{how}."
 

@@ -10,6 +10,9 @@ from typing import Final
 
 import msgspec
 
+from cli.terminal import printable
+from registry_core.domain.host_port import host_port
+
 # 127.77.0.0/16, and the nets after it when another `vertice dev` runs on this machine.
 FIRST_NET: Final = 77
 NETS: Final = 20
@@ -37,9 +40,7 @@ class PlanFinding(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         text = f"{self.subject}: {self.reason}"
-        # What stands in a file may hold anything, and it must not reach into the reader's terminal.
-        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:MAX_FINDING_LENGTH])
-        return shown + (f" (line {self.line})" if self.line else "")
+        return printable(text, most=MAX_FINDING_LENGTH) + (f" (line {self.line})" if self.line else "")
 
 
 class PlannedService(msgspec.Struct, frozen=True):
@@ -61,7 +62,7 @@ class PlannedInstance(msgspec.Struct, frozen=True):
 
     @property
     def address(self) -> str:
-        return f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -45,7 +45,7 @@ class StandIn:
                 return self._says("failing", 503) if self.failing else self._says("ok")
             case "GET" | "HEAD", "/":
                 return self._says("failing" if self.failing else "ok")
-        return self._says("there is nothing here but / and /health", 404)
+        return self._says("there is nothing here except / and /health", 404)
 
     def _says(self, status: str, code: int = 200) -> web.Response:
         who = {"service": self.instance.service_name, "instance": self.instance.address, "status": status}

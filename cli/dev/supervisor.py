@@ -107,7 +107,7 @@ class Supervisor:
         took_s = time.monotonic() - began
         self._mourners = [asyncio.create_task(self._mourn(child)) for child in self._children.values()]
         count = len({i.service_name for i in self._stand_ins.listening}) - len(missing)
-        self._say(f"{count} services, {len(self._stand_ins.listening)} instances, found after {took_s:.1f} s.")
+        self._say(f"{count} services and {len(self._stand_ins.listening)} instances found after {took_s:.1f} s.")
         if missing:
             self._say(
                 f"Not found within {START_TIMEOUT_S:g} s: {', '.join(missing)}; {self._folder}/agent.log says why."
@@ -140,7 +140,7 @@ class Supervisor:
         net, self._claim = claim_net()
         refused = await self._stand_ins.start(instances(self._plan.services, net))
         return tuple(
-            PlanFinding(Weight.UNUSABLE, i.service_name, f"nobody can listen on {i.address} here: {_reason(i, error)}")
+            PlanFinding(Weight.UNUSABLE, i.service_name, f"cannot listen on {i.address}: {_reason(i, error)}")
             for i, error in refused.items()
         )
 
@@ -200,7 +200,7 @@ class Supervisor:
                     for child in self._children.values():
                         if child.exit_code is not None:
                             last = " ".join(await child.last_lines(1)).removeprefix("vertice: ")
-                            raise ChildEnded(f"the {child.name} ended while starting: {last or 'it said nothing'}")
+                            raise ChildEnded(f"the {child.name} ended while starting: {last or 'without output'}")
                     await asyncio.sleep(POLL_EVERY_S)
         except TimeoutError:
             raise TimeoutError(f"waited {START_TIMEOUT_S:g} s for {what}") from None
@@ -275,7 +275,7 @@ def check_ports(ports: Ports) -> None:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
                 raise PortTaken(
-                    f"port {port} of 127.0.0.1 cannot be had: {error.strerror} (choose another: --{name}-port)"
+                    f"cannot use port {port} of 127.0.0.1: {error.strerror} (choose another with --{name}-port)"
                 ) from None
 
 
@@ -292,7 +292,7 @@ def claim_net() -> tuple[int, socket.socket]:
             claim.close()
             continue
         return net, claim
-    raise PortTaken(f"{NETS} of these run on this machine already, and there are no addresses left for more")
+    raise PortTaken(f"{NETS} of these run on this machine already; no addresses are left for more")
 
 
 def agent_toml(listening: Iterable[PlannedInstance]) -> str:
@@ -302,7 +302,7 @@ def agent_toml(listening: Iterable[PlannedInstance]) -> str:
         f"health_endpoint = {json.dumps(i.health_endpoint)}\n"
         for i in listening
     )
-    return "# Written by `vertice dev`; it goes when that ends.\n\n" + "\n".join(tables)
+    return "# Written by `vertice dev`, which deletes it at its end.\n\n" + "\n".join(tables)
 
 
 def _reason(instance: PlannedInstance, error: OSError) -> str:

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from cli.doctor import (
-    advertised,
+    advertised_addresses,
     configuration,
-    kept,
     libc,
     limits,
     lookup,
     ports,
     proxies,
     registries,
+    state_dir,
     stub,
     zone,
 )
@@ -37,9 +37,9 @@ CHAPTERS: Final = (
     Chapter("libc", libc.judge, libc.KINDS),
     Chapter("The zone", zone.judge, zone.KINDS),
     Chapter("Ports", ports.judge, ports.KINDS),
-    Chapter("The advertised address", advertised.judge, advertised.KINDS),
+    Chapter("The advertised address", advertised_addresses.judge, advertised_addresses.KINDS),
     Chapter("The registry", registries.judge, registries.KINDS),
-    Chapter("AGENT_STATE_DIR", kept.judge, kept.KINDS),
+    Chapter("AGENT_STATE_DIR", state_dir.judge, state_dir.KINDS),
     Chapter("Proxies", proxies.judge, proxies.KINDS),
     Chapter("Limits", limits.judge, limits.KINDS),
 )

@@ -8,41 +8,41 @@ from typing import Final
 from cli.doctor.facts import Facts
 from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 
-FINE = DoctorRule("settings", DoctorSeverity.OK, "the settings can be read (Python {python})")
+FINE = DoctorRule("settings", DoctorSeverity.OK, "the settings are valid (Python {python})")
 WRONG = DoctorRule(
     "settings-wrong",
     DoctorSeverity.ERROR,
     "{problem}",
-    "the agent does not start with it; what is said below is about the defaults instead",
+    "the agent does not start with it; the findings below assume the defaults",
     "vertice agent --help    # shows every setting with its default",
 )
 TOLD = DoctorRule(
     "settings-of-agent",
     DoctorSeverity.NOTE,
-    "{settings} not set here, and taken from the running agent",
-    "what else it was told (its zone, its DNS port, its token) cannot be seen from here",
+    "{settings} not set here; the value of the running agent is used",
+    "its other settings (zone, DNS port, token) cannot be seen from here",
     "run `vertice doctor` in the environment of the agent (docker exec, or --config FILE)",
 )
 OTHER_AGENT = DoctorRule(
     "agent-other",
     DoctorSeverity.WARNING,
-    "the agent at {http} is not the one that these settings describe: it stands beside {theirs}, not {ours}",
-    "an agent with these settings cannot start beside it on the same ports",
-    "AGENT_HTTP_LISTEN=127.0.0.1:9880 AGENT_DNS_LISTEN=127.0.0.1:9653    # ports of its own",
+    "the agent at {http} is another one than these settings describe: it registers {theirs}, not {ours}",
+    "an agent with these settings cannot use the same ports",
+    "AGENT_HTTP_LISTEN=127.0.0.1:9880 AGENT_DNS_LISTEN=127.0.0.1:9653    # its own ports",
 )
 OTHER_REGISTRY = DoctorRule(
     "agent-other-registry",
     DoctorSeverity.WARNING,
-    "the agent at {http} follows the registry at {theirs}, and REGISTRY_URL here says {ours}",
+    "the agent at {http} uses the registry at {theirs}, but REGISTRY_URL here is {ours}",
     "the running agent was started with other settings, or before they were changed",
     "restart the agent, or run `vertice doctor` with its settings",
 )
 LATE = DoctorRule(
     "not-examined",
     DoctorSeverity.NOTE,
-    "not examined, since it took too long: {what}",
-    "a disk, a name server or a network that hangs is a finding in itself",
-    "vertice doctor    # again; if it stays, look for what hangs",
+    "not examined because it took too long: {what}",
+    "a disk, name server or network that hangs is a problem in itself",
+    "vertice doctor    # again; if this remains, find out what hangs",
 )
 KINDS: Final = (FINE, WRONG, TOLD, OTHER_AGENT, OTHER_REGISTRY, LATE)
 

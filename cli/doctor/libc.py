@@ -20,20 +20,20 @@ MUSL = DoctorRule(
     "musl",
     DoctorSeverity.NOTE,
     "programs here use musl{version}",
-    "it asks every server of resolv.conf at once, does not read nsswitch.conf, and takes REFUSED for no answer",
-    "let the agent be the only `nameserver` of /etc/resolv.conf",
+    "it asks all servers in resolv.conf at once, ignores nsswitch.conf, and treats REFUSED as no answer",
+    "keep only the agent as `nameserver` in /etc/resolv.conf",
 )
 MUSL_OLD = DoctorRule(
     "musl-without-tcp",
     DoctorSeverity.NOTE,
-    "programs here use musl {version}, and before 1.2.4 it never asks again over TCP",
-    "of a large service it sees as many addresses as one datagram holds (about 29), others at each lookup",
+    "programs here use musl {version}, which before 1.2.4 never retries over TCP",
+    "of a large service they see only the addresses that fit a datagram (about 29), others at each lookup",
     "update the image (Alpine 3.18 or newer)",
 )
 MDNS_LOCAL = DoctorRule(
     "nsswitch-mdns",
     DoctorSeverity.ERROR,
-    "nsswitch.conf ends the lookup of every name under .local at {module}, before DNS is asked, and the zone is {zone}",
+    "nsswitch.conf ends lookups under .local at {module}, before DNS is asked, and the zone is {zone}",
     "no service is found by name, although the agent would answer",
     "AGENT_DNS_ZONE=vertice.internal    # .local is for multicast DNS, RFC 6762",
 )
@@ -48,7 +48,7 @@ RESOLVED = DoctorRule(
     "nsswitch-resolve",
     DoctorSeverity.NOTE,
     "nsswitch.conf asks systemd-resolved before DNS: hosts: {hosts}",
-    "while it runs, programs go past resolv.conf; it has to know that {zone} is the agent's",
+    "while it runs, programs bypass resolv.conf, so that it must send {zone} to the agent",
     TELL_SYSTEMD,
 )
 KINDS: Final = (GLIBC, MUSL, MUSL_OLD, MDNS_LOCAL, NO_DNS, RESOLVED)

@@ -17,15 +17,15 @@ FEW_FILES = DoctorRule(
     "open-files-few",
     DoctorSeverity.WARNING,
     "a process may have {files} files and connections open",
-    "under a burst of connections the agent runs out of them, and takes no new ones for a while",
+    "a burst of connections uses them up, and the agent accepts no new ones for a while",
     "ulimit -n 4096    # for Docker `ulimits: {{nofile: 4096}}`; for systemd LimitNOFILE=4096",
 )
-BUFFER = DoctorRule("receive-buffer", DoctorSeverity.OK, "the system lets the DNS socket have its receive buffer")
+BUFFER = DoctorRule("receive-buffer", DoctorSeverity.OK, "the DNS socket gets its receive buffer")
 SMALL_BUFFER = DoctorRule(
     "receive-buffer-small",
     DoctorSeverity.NOTE,
-    "net.core.rmem_max is {limit} bytes, and the DNS socket wants {wanted}",
-    "of a burst of more than a few hundred questions within a moment, some are lost and asked again after seconds",
+    "net.core.rmem_max is {limit} bytes, but the DNS socket wants {wanted}",
+    "a burst of more than a few hundred queries loses some, which clients repeat seconds later",
     "sysctl -w net.core.rmem_max={wanted}    # on the host",
 )
 KINDS: Final = (FILES, FEW_FILES, BUFFER, SMALL_BUFFER)

@@ -16,23 +16,23 @@ FINE = DoctorRule("lookup", DoctorSeverity.OK, "getaddrinfo({name}) reaches the 
 SLOW = DoctorRule(
     "lookup-slow",
     DoctorSeverity.WARNING,
-    "getaddrinfo({name}) reaches the agent, and takes {took} s",
-    "every lookup of every program here waits like that, most often for a server that is silent",
-    "time getent ahosts {name}    # and see the findings about /etc/resolv.conf",
+    "getaddrinfo({name}) reaches the agent, but takes {took} s",
+    "every lookup here waits as long, most often for a server that does not answer",
+    "time getent ahosts {name}    # and see the findings on /etc/resolv.conf",
 )
 LOST = DoctorRule(
     "lookup-lost",
     DoctorSeverity.ERROR,
-    "the agent runs, and getaddrinfo({name}) does not reach it: {problem}",
-    "programs here do not find services by name",
-    "see the findings about /etc/resolv.conf and nsswitch.conf; dig @{agent} {name} asks the agent itself",
+    "the agent runs, but getaddrinfo({name}) does not reach it: {problem}",
+    "programs here cannot find services by name",
+    "see the findings on /etc/resolv.conf and nsswitch.conf; dig @{agent} {name} asks the agent directly",
 )
 HANGS = DoctorRule(
     "lookup-hangs",
     DoctorSeverity.ERROR,
-    "getaddrinfo({name}) did not come back in time",
-    "every lookup of every program here may hang like that",
-    "see the findings about /etc/resolv.conf; dig @{agent} {name} asks the agent itself",
+    "getaddrinfo({name}) did not return in time",
+    "every lookup here may hang like that",
+    "see the findings on /etc/resolv.conf; dig @{agent} {name} asks the agent directly",
 )
 KINDS: Final = (FINE, SLOW, LOST, HANGS)
 
@@ -48,5 +48,5 @@ def judge(facts: Facts) -> Iterator[DoctorFinding]:
         slow = lookup.took_s > SLOW_S
         yield (SLOW if slow else FINE).found(name=lookup.name, took=f"{lookup.took_s:.1f}")
     elif facts.agent is not None and agent.port == DNS_PORT:
-        problem = lookup.problem or f"it says {', '.join(lookup.addresses) or 'nothing'}"
+        problem = lookup.problem or f"the answer is {', '.join(lookup.addresses) or 'empty'}"
         yield LOST.found(name=lookup.name, problem=problem, agent=agent.host)

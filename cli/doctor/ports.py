@@ -17,36 +17,36 @@ NOT_RUNNING = DoctorRule(
     "agent-not-running",
     DoctorSeverity.NOTE,
     "no agent answers at {http}",
-    "what follows is about the agent that these settings would start",
-    "vertice agent    # or AGENT_HTTP_LISTEN as the running agent has it",
+    "the findings below are about an agent with these settings",
+    "vertice agent    # or set AGENT_HTTP_LISTEN as for the running agent",
 )
 FREE = DoctorRule("port", DoctorSeverity.OK, "{where} ({kind}) is free for {face}")
-OURS = DoctorRule("port-ours", DoctorSeverity.OK, "the agent has {where} for {face}")
+OURS = DoctorRule("port-ours", DoctorSeverity.OK, "the agent uses {where} for {face}")
 TAKEN = DoctorRule(
     "port-taken",
     DoctorSeverity.ERROR,
-    "{where} ({kind}), where the agent is to answer {face}, is taken by {holder}",
+    "{where} ({kind}), which the agent needs for {face}, is taken by {holder}",
     "the agent does not start: `cannot listen on {where}`",
-    "{setting}={other}    # or end {holder}",
+    "{setting}={other}    # or stop {holder}",
 )
 AWAY = DoctorRule(
     "agent-dns-elsewhere",
     DoctorSeverity.WARNING,
-    "an agent runs, and nobody answers DNS at {where}",
-    "the running agent was given another AGENT_DNS_LISTEN than is set here, or its DNS face is stuck",
+    "an agent runs, but nothing answers DNS at {where}",
+    "the running agent has another AGENT_DNS_LISTEN than is set here, or its DNS hangs",
     "run `vertice doctor` with the agent's own settings (AGENT_DNS_LISTEN, or --config FILE)",
 )
 OTHER_ZONE = DoctorRule(
     "agent-dns-zone",
     DoctorSeverity.WARNING,
-    "who answers DNS at {where} does not answer for the zone {zone}",
-    "the running agent was given another AGENT_DNS_ZONE than is set here, or it is no agent",
+    "the DNS server at {where} does not answer for the zone {zone}",
+    "the running agent has another AGENT_DNS_ZONE than is set here, or the server is not an agent",
     "run `vertice doctor` with the agent's own settings (AGENT_DNS_ZONE, or --config FILE)",
 )
 NOT_PERMITTED = DoctorRule(
     "port-privileged",
     DoctorSeverity.ERROR,
-    "{where}: ports below {low_ports_end} want a privilege that this user does not have",
+    "{where}: ports below {low_ports_end} need a privilege that this user does not have",
     "the agent does not start: `cannot listen on {where}: not allowed`",
     "cap_add: [NET_BIND_SERVICE]    # compose; for systemd AmbientCapabilities=CAP_NET_BIND_SERVICE; or "
     "sysctl -w net.ipv4.ip_unprivileged_port_start={port}",
@@ -54,15 +54,15 @@ NOT_PERMITTED = DoctorRule(
 NO_SUCH_ADDRESS = DoctorRule(
     "listen-address",
     DoctorSeverity.ERROR,
-    "{where}: this machine has no address {host} (it has {addresses}",
-    "the agent does not start: it cannot listen on an address of somebody else",
+    "{where}: this machine has no address {host} (it has {addresses})",
+    "the agent does not start: it cannot listen on another machine's address",
     "{setting}=127.0.0.1:{port}",
 )
 ONLY_LOOPBACK = DoctorRule(
     "dns-allow",
     DoctorSeverity.NOTE,
-    "the agent answers DNS on {where}, and only this machine's loopback may ask",
-    "containers with a network of their own, and other machines, are refused (Extended DNS Error 18)",
+    "the agent answers DNS on {where}, but only this machine's loopback may ask",
+    "containers with their own network, and other machines, are refused (Extended DNS Error 18)",
     "AGENT_DNS_ALLOW=10.0.0.0/8    # the networks that may ask; or AGENT_DNS_LISTEN=127.0.0.1:{port}",
 )
 KINDS: Final = (
@@ -96,7 +96,7 @@ def judge(facts: Facts) -> Iterator[DoctorFinding]:
 def _port(facts: Facts, where: Listen, face: str, setting: str, kinds: tuple[str, ...]) -> Iterator[DoctorFinding]:
     machine = facts.machine
     if not _is_here(where.host, machine.addresses):
-        shown = ", ".join(machine.addresses) or "loopback alone"
+        shown = ", ".join(machine.addresses) or "only loopback"
         yield NO_SUCH_ADDRESS.found(where=where, host=where.host, addresses=shown, setting=setting, port=where.port)
         return
     for kind in kinds:

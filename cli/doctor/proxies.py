@@ -14,12 +14,12 @@ from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 NAMES: Final = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 EXCEPT: Final = ("NO_PROXY", "no_proxy")
 
-FINE = DoctorRule("proxy", DoctorSeverity.OK, "{variable} is set, and spares localhost and {zone}")
+FINE = DoctorRule("proxy", DoctorSeverity.OK, "{variable} is set, but not for localhost and {zone}")
 CATCHES = DoctorRule(
     "proxy-catches",
     DoctorSeverity.WARNING,
-    "{variable} is set, and NO_PROXY does not spare {caught}",
-    "curl and most HTTP libraries send such requests to the proxy, which cannot reach them; the agent itself uses none",
+    "{variable} is set, and NO_PROXY does not exclude {caught}",
+    "curl and most HTTP libraries send these requests to the proxy, which cannot reach them; the agent uses no proxy",
     "NO_PROXY=localhost,127.0.0.1,.{zone}",
 )
 KINDS: Final = (FINE, CATCHES)

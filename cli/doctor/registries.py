@@ -16,73 +16,73 @@ AWAY = DoctorRule(
     "registry-away",
     DoctorSeverity.ERROR,
     "the registry at {url} cannot be used: {problem}",
-    "no address of REGISTRY_URL can: nothing is registered, and nothing new is heard of",
-    "REGISTRY_URL=http://10.0.0.2:8888    # where it is indeed; try curl -v {url}/ready",
+    "no address in REGISTRY_URL works: nothing is registered, and no changes arrive",
+    "REGISTRY_URL=http://10.0.0.2:8888    # its real address; try curl -v {url}/ready",
 )
 ONE_AWAY = DoctorRule(
     "registry-one-away",
     DoctorSeverity.WARNING,
-    "of several, the registry at {url} cannot be used: {problem}",
-    "the agent goes on to the next one, and has one less to go to",
-    "curl -v {url}/ready    # or take it out of REGISTRY_URL",
+    "one of several registries, {url}, cannot be used: {problem}",
+    "the agent uses the next one, and has one less to fall back to",
+    "curl -v {url}/ready    # or remove it from REGISTRY_URL",
 )
 DEAD_ADDRESSES = DoctorRule(
     "registry-address",
     DoctorSeverity.WARNING,
-    "the name in {url} has several addresses, and {addresses} does not answer",
-    "connections that go there first wait for their timeout",
-    "take {addresses} out of that name's DNS records, or bring it back",
+    "the name in {url} has several addresses, but {addresses} does not answer",
+    "connections that try it first wait for their timeout",
+    "remove {addresses} from that name's DNS records, or repair it",
 )
 NOT_READY = DoctorRule(
     "registry-not-ready",
     DoctorSeverity.WARNING,
     "the registry at {url} is not ready yet (state: {state})",
     "it cannot answer lookups until it has read its store",
-    "curl {url}/health    # says what it waits for",
+    "curl {url}/health    # shows what it waits for",
 )
 WARMING = DoctorRule(
     "registry-warming",
     DoctorSeverity.NOTE,
-    "the registry at {url} started empty a moment ago, and does not know yet who is alive",
-    "a missing name means 'not known yet' there",
-    "nothing: agents register anew by themselves (REGISTRY_WARMING)",
+    "the registry at {url} started empty a moment ago and does not know all services yet",
+    "it answers 'not known yet' for missing names",
+    "none needed: agents register again by themselves (REGISTRY_WARMING)",
 )
-CLOCK = DoctorRule("clock", DoctorSeverity.OK, "our clock and that of {url} agree to {ahead}")
+CLOCK = DoctorRule("clock", DoctorSeverity.OK, "this clock and that of {url} agree within {ahead}")
 CLOCK_OFF = DoctorRule(
     "clock-differs",
     DoctorSeverity.NOTE,
-    "the clock of {url} is {ahead} {direction} ours",
-    "leases do not depend on it, but times in the logs of the two do not match",
+    "the clock of {url} is {ahead} {direction} this one",
+    "leases do not depend on it, but the times in both logs do not match",
     "timedatectl set-ntp true    # on both hosts",
 )
 CLOCK_FAR_OFF = DoctorRule(
     "clock-wrong",
     DoctorSeverity.WARNING,
-    "the clock of {url} is {ahead} {direction} ours",
-    "certificates are judged by the clock, and so is which of two agents of an instance is the newer one",
-    "timedatectl set-ntp true    # on the host whose clock is wrong",
+    "the clock of {url} is {ahead} {direction} this one",
+    "certificates depend on the clock, and so does which of two agents of an instance is the newer",
+    "timedatectl set-ntp true    # on the host with the wrong clock",
 )
-TOKEN = DoctorRule("token", DoctorSeverity.OK, "the registry at {url} accepts our writes")
+TOKEN = DoctorRule("token", DoctorSeverity.OK, "the registry at {url} accepts writes with this token")
 TOKEN_MISSING = DoctorRule(
     "token-missing",
     DoctorSeverity.ERROR,
-    "the registry at {url} wants a token, and none is set",
+    "the registry at {url} requires a token, but none is set",
     "every registration is refused (401)",
-    "VERTICE_REGISTRY_TOKEN=...    # as REGISTRY_SECRET at the registry",
+    "VERTICE_REGISTRY_TOKEN=...    # the REGISTRY_SECRET of the registry",
 )
 TOKEN_WRONG = DoctorRule(
     "token-wrong",
     DoctorSeverity.ERROR,
-    "the registry at {url} refuses our token ({status})",
+    "the registry at {url} refuses this token ({status})",
     "every registration is refused",
-    "VERTICE_REGISTRY_TOKEN=...    # as REGISTRY_SECRET at the registry; look for a blank or a line end in it",
+    "VERTICE_REGISTRY_TOKEN=...    # the REGISTRY_SECRET of the registry; look for stray spaces or line ends",
 )
 NO_WRITES = DoctorRule(
     "registry-no-writes",
     DoctorSeverity.WARNING,
-    "the registry at {url} takes no writes at the moment ({status})",
-    "lookups go on; registrations and heartbeats are tried again until its store is back",
-    "curl {url}/health    # says what is wrong with its store",
+    "the registry at {url} accepts no writes at the moment ({status})",
+    "lookups continue; registrations and heartbeats are retried until its store is back",
+    "curl {url}/health    # shows what is wrong with its store",
 )
 KINDS: Final = (
     *(FINE, AWAY, ONE_AWAY, DEAD_ADDRESSES, NOT_READY, WARMING, CLOCK, CLOCK_OFF, CLOCK_FAR_OFF),

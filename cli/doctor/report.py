@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Sequence
 from itertools import groupby
@@ -11,6 +10,7 @@ from typing import Final
 import msgspec
 
 from cli.doctor.finding import WORST_FIRST, DoctorFinding, DoctorSeverity
+from cli.terminal import masked
 
 _COLOURS: Final = {
     DoctorSeverity.ERROR: "31",
@@ -24,7 +24,6 @@ _MANY: Final = {
     DoctorSeverity.NOTE: ("note", "notes"),
 }
 _INDENT: Final = " " * 9
-_UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]")
 
 
 class DoctorReport(msgspec.Struct, frozen=True):
@@ -61,7 +60,7 @@ def report_text(findings: Sequence[DoctorFinding], *, width: int, verbose: bool 
         if why:
             lines += _wrapped(why, width, "why   ")
         if cure:
-            lines.append(f"{_INDENT}cure  {_printable(cure)}")
+            lines.append(f"{_INDENT}cure  {masked(cure)}")
     return "\n".join([*lines, *([""] if lines else []), summary(findings)])
 
 
@@ -73,7 +72,7 @@ def summary(findings: Sequence[DoctorFinding]) -> str:
         if count:
             parts.append(f"{count} {one if count == 1 else many}")
     fine = _count(findings, DoctorSeverity.OK)
-    return f"{', '.join(parts) or 'nothing to complain of'}; {fine} {'thing is' if fine == 1 else 'things are'} fine"
+    return f"{', '.join(parts) or 'no problems'}; {fine} {'check' if fine == 1 else 'checks'} passed"
 
 
 def _count(findings: Sequence[DoctorFinding], severity: DoctorSeverity) -> int:
@@ -82,7 +81,7 @@ def _count(findings: Sequence[DoctorFinding], severity: DoctorSeverity) -> int:
 
 def _wrapped(text: str, width: int, head: str) -> list[str]:
     lines = textwrap.wrap(
-        _printable(text),
+        masked(text),
         width=max(40, width),
         initial_indent=_INDENT + head,
         subsequent_indent=_INDENT + " " * len(head),
@@ -90,8 +89,3 @@ def _wrapped(text: str, width: int, head: str) -> list[str]:
         break_on_hyphens=False,
     )
     return lines or [_INDENT + head]
-
-
-def _printable(text: str) -> str:
-    # Some of it comes from files and from servers, which must not paint on the terminal.
-    return _UNPRINTABLE.sub("?", text)

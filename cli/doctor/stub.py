@@ -25,177 +25,174 @@ TELL_SYSTEMD: Final = (
     "> /etc/systemd/resolved.conf.d/vertice.conf && systemctl restart systemd-resolved"
 )
 
-ALONE = DoctorRule(
-    "resolv-conf", DoctorSeverity.OK, "programs here ask the agent ({agent}), and nobody else, for names"
-)
+ALONE = DoctorRule("resolv-conf", DoctorSeverity.OK, "programs here ask only the agent ({agent}) for names")
 MISSING = DoctorRule(
     "resolv-conf-missing",
     DoctorSeverity.ERROR,
-    "/etc/resolv.conf names no server that could be read, so 127.0.0.1 is asked, and no agent answers there",
-    "without a name server no name is found, that of the registry included",
+    "/etc/resolv.conf has no usable server, so that programs ask 127.0.0.1, where no agent answers",
+    "without a name server no name is found, not even the registry's",
     "nameserver {agent}    # in /etc/resolv.conf",
 )
 NOT_LISTED = DoctorRule(
     "resolv-conf-agent-missing",
     DoctorSeverity.ERROR,
-    "none of the servers in /etc/resolv.conf ({servers}) answers for {zone}: the agent at {agent} is not one of them",
-    "programs that look up a service by its name are told that there is no such name",
-    "nameserver {agent}    # the first and only one in /etc/resolv.conf; the agent forwards other names",
+    "no server in /etc/resolv.conf ({servers}) answers for {zone}: the agent at {agent} is not among them",
+    "programs that look up a service get 'no such name'",
+    "nameserver {agent}    # as the only one in /etc/resolv.conf; the agent forwards other names",
 )
 AFTER = DoctorRule(
     "resolv-conf-order",
     DoctorSeverity.ERROR,
-    "the agent is server {place} of /etc/resolv.conf, after {first}",
-    "the first server answers 'no such name' for our names, and after an answer no other server is asked",
-    "nameserver {agent}    # before the others in /etc/resolv.conf, or better instead of them",
+    "the agent is server {place} in /etc/resolv.conf, after {first}",
+    "the first server answers 'no such name' for services, and after an answer no other server is asked",
+    "nameserver {agent}    # before the others in /etc/resolv.conf, or better, instead of them",
 )
 AFTER_REFUSAL = DoctorRule(
     "resolv-conf-order-refused",
     DoctorSeverity.WARNING,
-    "the agent is server {place} of /etc/resolv.conf, after {first}, which refuses to answer for our names",
-    "glibc goes on to the agent then, one question later; when {first} says 'no such name' one day, nothing is found",
-    "nameserver {agent}    # before the others in /etc/resolv.conf, or better instead of them",
+    "the agent is server {place} in /etc/resolv.conf, after {first}, which refuses names of services",
+    "glibc then asks the agent, one query later; once {first} answers 'no such name' instead, no service is found",
+    "nameserver {agent}    # before the others in /etc/resolv.conf, or better, instead of them",
 )
 BEYOND = DoctorRule(
     "resolv-conf-fourth",
     DoctorSeverity.ERROR,
-    "the agent is server {place} of /etc/resolv.conf, and only the first three are ever asked",
-    "to every program it is as if the agent were not there",
-    "nameserver {agent}    # the first in /etc/resolv.conf",
+    "the agent is server {place} in /etc/resolv.conf, and only the first three are ever asked",
+    "no program ever asks the agent",
+    "nameserver {agent}    # as the first in /etc/resolv.conf",
 )
 TOO_MANY = DoctorRule(
     "resolv-conf-too-many",
     DoctorSeverity.WARNING,
-    "/etc/resolv.conf names {count} servers, and only the first three are ever asked",
-    "{ignored} is never asked, also when all others fail",
-    "keep three `nameserver` lines at most",
+    "/etc/resolv.conf has {count} servers, but only the first three are ever asked",
+    "{ignored} is never asked, even when all others fail",
+    "keep at most three `nameserver` lines",
 )
 BESIDE = DoctorRule(
     "resolv-conf-others",
     DoctorSeverity.WARNING,
-    "besides the agent, /etc/resolv.conf names {others}",
-    "while the agent restarts they are asked instead, and answer 'no such name' for services that are well",
-    "remove {others} from /etc/resolv.conf, and let the agent ask: AGENT_DNS_FORWARD={forward}",
+    "besides the agent, /etc/resolv.conf has {others}",
+    "while the agent restarts they are asked instead, and answer 'no such name' for healthy services",
+    "remove {others} from /etc/resolv.conf, and let the agent ask them: AGENT_DNS_FORWARD={forward}",
 )
 MUSL_ASKS_ALL = DoctorRule(
     "resolv-conf-musl-others",
     DoctorSeverity.ERROR,
     "programs here use musl, which asks the agent and {others} at once and takes the first answer",
-    "whenever another server is faster, a service that is well does not exist",
-    "remove {others} from /etc/resolv.conf, and let the agent ask: AGENT_DNS_FORWARD={forward}",
+    "whenever another server is faster, healthy services are not found",
+    "remove {others} from /etc/resolv.conf, and let the agent ask them: AGENT_DNS_FORWARD={forward}",
 )
 ROTATES = DoctorRule(
     "resolv-conf-rotate",
     DoctorSeverity.ERROR,
-    "`options rotate` in /etc/resolv.conf sends every other question past the agent, to {others}",
-    "the same name is found and not found in turn",
+    "`options rotate` in /etc/resolv.conf sends every other query to {others} instead of the agent",
+    "the same name is found and not found alternately",
     "remove `rotate` from the `options` of /etc/resolv.conf",
 )
 NOT_AN_ADDRESS = DoctorRule(
     "resolv-conf-no-address",
     DoctorSeverity.WARNING,
-    "/etc/resolv.conf: `nameserver {given}` is no IP address",
-    "the line is passed over in silence",
+    "/etc/resolv.conf: `nameserver {given}` is not an IP address",
+    "the line is silently ignored",
     "nameserver {agent}    # an address, without a port",
 )
 NO_SCOPE = DoctorRule(
     "resolv-conf-no-scope",
     DoctorSeverity.WARNING,
-    "/etc/resolv.conf: {server} is link-local and does not say on which interface",
-    "it cannot be reached without one; each question waits for its timeout",
+    "/etc/resolv.conf: {server} is link-local and has no interface",
+    "it cannot be reached without one; each query waits for its timeout",
     "nameserver {server}%eth0    # with the interface's name",
 )
 SILENT = DoctorRule(
     "resolv-conf-silent",
     DoctorSeverity.WARNING,
-    "the server {server} of /etc/resolv.conf does not answer",
-    "where it is asked, programs wait {timeout_s} s for it, {attempts} times",
-    "remove {server} from /etc/resolv.conf, or see why it is silent: dig @{server} . NS",
+    "the server {server} in /etc/resolv.conf does not answer",
+    "when it is asked, programs wait {timeout_s} s for it, {attempts} times",
+    "remove {server} from /etc/resolv.conf, or find out why it is silent: dig @{server} . NS",
 )
 SLOW = DoctorRule(
     "resolv-conf-timeout",
     DoctorSeverity.NOTE,
-    "a server that is silent is waited for {timeout_s} s, {attempts} times over",
-    "while one of several servers is down, each lookup takes that long",
+    "programs wait {timeout_s} s for a silent server, {attempts} times",
+    "while one of several servers is down, lookups take that long",
     "options timeout:1 attempts:2    # in /etc/resolv.conf",
 )
 SYSTEMD_STUB = DoctorRule(
     "systemd-resolved",
     DoctorSeverity.WARNING,
-    "programs here ask systemd-resolved ({server}), and it does not send {zone} to the agent",
-    "programs that look up a service by its name are told that there is no such name",
+    "programs here ask systemd-resolved ({server}), which does not send {zone} to the agent",
+    "programs that look up a service get 'no such name'",
     TELL_SYSTEMD,
 )
 DOCKER_STUB = DoctorRule(
     "docker-dns",
     DoctorSeverity.ERROR,
-    "programs here ask Docker's resolver ({server}), and it does not send {zone} to the agent (it asks: {asks})",
-    "programs that look up a service by its name are told that there is no such name",
-    'dns: ["127.0.0.1"]    # in the compose file, at the service whose network the agent shares; '
+    "programs here ask Docker's resolver ({server}), which does not send {zone} to the agent (it asks: {asks})",
+    "programs that look up a service get 'no such name'",
+    'dns: ["127.0.0.1"]    # in the compose file, for the service whose network the agent shares; '
     "with AGENT_DNS_LISTEN=:53",
 )
 DOCKER_LOOP = DoctorRule(
     "docker-dns-loop",
     DoctorSeverity.WARNING,
     "Docker's resolver asks the agent, and the agent forwards other names back to Docker's resolver ({server})",
-    "the agent notices and does not go round in circles, but names other than of containers are then found by nobody",
+    "the agent notices the loop and breaks it, but names other than those of containers are not found",
     "AGENT_DNS_FORWARD=10.0.0.2    # a resolver of your network, instead of `system`",
 )
 FORWARD_NOBODY = DoctorRule(
     "forward-to-itself",
     DoctorSeverity.WARNING,
-    "the agent forwards other names to the servers of /etc/resolv.conf, and there is none but the agent itself",
-    "no name of anybody else is found, that of the registry included",
+    "the agent forwards other names to the servers in /etc/resolv.conf, where only the agent itself is",
+    "no other name is found, not even the registry's",
     "AGENT_DNS_FORWARD=10.0.0.2    # a resolver of your network, instead of `system`",
 )
 FORWARD_OFF = DoctorRule(
     "forward-none",
     DoctorSeverity.NOTE,
     "the agent is the only name server, and AGENT_DNS_FORWARD=none: names outside {zone} are refused",
-    "programs here find services, and nobody else",
+    "programs here find only services",
     "AGENT_DNS_FORWARD=10.0.0.2    # a resolver of your network",
 )
 OTHER_PORT = DoctorRule(
     "dns-port",
     DoctorSeverity.NOTE,
-    "the agent answers DNS on port {port}, and /etc/resolv.conf cannot name a port",
-    "HTTP, and programs that can be told a port, find services; getaddrinfo() and what is built on it do not",
+    "the agent answers DNS on port {port}, but /etc/resolv.conf cannot have a port",
+    "HTTP, and programs that accept a port, find services; programs that use getaddrinfo() do not",
     "AGENT_DNS_LISTEN=127.0.0.1:53    # and `nameserver 127.0.0.1` in /etc/resolv.conf",
 )
 SEARCHED_FIRST = DoctorRule(
     "ndots",
     DoctorSeverity.WARNING,
     "with ndots:{ndots}, {name} is first asked as {first}",
-    "{count} questions (A and AAAA) go to other servers before the one that is meant; when those are slow, so is every "
-    "lookup",
+    "{count} queries (A and AAAA) go to other servers before the right one; if those are slow, so is every lookup",
     "options ndots:1    # in /etc/resolv.conf; for Docker `dns_opt: [ndots:1]`; or end the name with a dot: {name}.",
 )
 SEARCHED_HERE_FIRST = DoctorRule(
     "ndots-own-zone",
     DoctorSeverity.NOTE,
     "with ndots:{ndots}, {name} is first asked as {first}",
-    "the agent answers these at once; it is a few needless questions",
+    "the agent answers these at once; they are merely needless",
     "options ndots:1    # in /etc/resolv.conf; or end the name with a dot: {name}.",
 )
 NOT_SEARCHED = DoctorRule(
     "search-zone",
     DoctorSeverity.NOTE,
     "{zone} is not among the search suffixes of /etc/resolv.conf",
-    "`billing.{zone}` is found, and `billing` alone is not",
+    "`billing.{zone}` is found, but `billing` alone is not",
     "search {zone}    # in /etc/resolv.conf; for Docker `dns_search: [{zone}]`",
 )
 SEARCHED_LATE = DoctorRule(
     "search-order",
     DoctorSeverity.WARNING,
     "`billing` is asked as billing.{first} before billing.{zone}",
-    "the lookup waits for another server first, and a machine of that name there is taken for the service",
+    "the lookup first waits for another server, and a machine of that name is mistaken for the service",
     "search {zone} {others}    # in /etc/resolv.conf",
 )
 MUSL_TRY_AGAIN = DoctorRule(
     "musl-refused",
     DoctorSeverity.ERROR,
-    "programs here use musl, the search suffix {suffix} is not ours, and AGENT_DNS_FORWARD=none refuses names under it",
-    "musl takes the refusal for no answer, and ends the lookup of {name} with 'Try again'",
+    "programs here use musl, and AGENT_DNS_FORWARD=none refuses names under the search suffix {suffix}",
+    "musl treats the refusal as no answer, and ends the lookup of {name} with 'Try again'",
     "options ndots:1    # in /etc/resolv.conf, with no search suffix but {zone}; or AGENT_DNS_FORWARD=system",
 )
 KINDS: Final = (
@@ -268,7 +265,7 @@ def _nobody(conf: ResolvConf, facts: Facts) -> DoctorFinding:
     if listen.port != DNS_PORT:
         return OTHER_PORT.found(port=listen.port)
     if DOCKER in conf.used:
-        return DOCKER_STUB.found(server=DOCKER, zone=zone, asks=conf.docker_asks or "whom the engine was told")
+        return DOCKER_STUB.found(server=DOCKER, zone=zone, asks=conf.docker_asks or "the servers of the engine")
     if not conf.servers:
         return MISSING.found(agent=agent)
     return NOT_LISTED.found(servers=", ".join(conf.used), zone=zone, agent=agent)

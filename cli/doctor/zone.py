@@ -38,54 +38,54 @@ _SHARED: Final = frozenset(
     """.split()  # noqa: SIM905 - the same
 )
 
-FINE = DoctorRule("zone", DoctorSeverity.OK, "the zone {zone} is under a name that is set aside for private use")
+FINE = DoctorRule("zone", DoctorSeverity.OK, "the zone {zone} is under a name reserved for private use")
 MULTICAST = DoctorRule(
     "zone-local",
     DoctorSeverity.ERROR,
     "the zone {zone} is under .local, which is for multicast DNS (RFC 6762)",
-    "avahi, systemd-resolved and macOS shout such names into the network, and ask no DNS server",
+    "avahi, systemd-resolved and macOS resolve such names by multicast and ask no DNS server",
     "AGENT_DNS_ZONE=vertice.internal",
 )
 NEVER_ASKED = DoctorRule(
     "zone-special",
     DoctorSeverity.ERROR,
     "the zone {zone} is under .{top}, whose meaning is fixed (RFC 6761, 7686, 9476)",
-    "many resolvers answer such names by themselves and never ask the agent",
+    "many resolvers answer such names themselves and never ask the agent",
     "AGENT_DNS_ZONE=vertice.internal",
 )
 SUFFIX = DoctorRule(
     "zone-public-suffix",
     DoctorSeverity.ERROR,
-    "the zone {zone} is a public suffix: every name under it belongs to somebody else",
-    "the agent answers for all of them, so that nothing here reaches the real ones any more",
-    "AGENT_DNS_ZONE=vertice.internal    # or services.{zone} below a name of your own",
+    "the zone {zone} is a public suffix: the names under it belong to others",
+    "the agent answers for all of them, so that nothing here reaches the real ones",
+    "AGENT_DNS_ZONE=vertice.internal    # or services.{zone} below your own name",
 )
 PUBLIC = DoctorRule(
     "zone-public",
     DoctorSeverity.NOTE,
     "the zone {zone} is under the public name .{top}",
-    "unless the name is yours, its owner may put other answers there{https}",
+    "unless the name is yours, its owner may publish other answers{https}",
     "AGENT_DNS_ZONE=vertice.internal    # or a name below a domain that you own",
 )
 ELSEWHERES = DoctorRule(
     "zone-taken",
     DoctorSeverity.WARNING,
-    "the zone {zone} exists outside, too: {servers} knows it",
-    "who asks another server than the agent gets that zone's answers, and who asks the agent never reaches its names",
-    "AGENT_DNS_ZONE=vertice.internal    # or services.{zone}, when the domain is yours",
+    "the zone {zone} also exists elsewhere: {servers} knows it",
+    "programs that ask another server get that zone's answers, and those that ask the agent never reach its names",
+    "AGENT_DNS_ZONE=vertice.internal    # or services.{zone}, if the domain is yours",
 )
 SINGLE = DoctorRule(
     "zone-single-label",
     DoctorSeverity.WARNING,
-    "the zone {zone} is a single label, and not set aside for private use",
-    "a top-level name of that spelling can come into being, and some programs take such names for search terms",
+    "the zone {zone} is a single label that is not reserved for private use",
+    "it may become a top-level domain, and some programs treat such names as search terms",
     "AGENT_DNS_ZONE={zone}.internal",
 )
 UNRESERVED = DoctorRule(
     "zone-unreserved",
     DoctorSeverity.NOTE,
-    "the zone {zone} is under .{top}, which is neither public today nor set aside for private use",
-    "it can become somebody's: .dev was such a name once",
+    "the zone {zone} is under .{top}, which is neither public today nor reserved for private use",
+    "it may become public, as .dev did",
     "AGENT_DNS_ZONE=vertice.internal",
 )
 KINDS: Final = (FINE, MULTICAST, NEVER_ASKED, SUFFIX, PUBLIC, ELSEWHERES, SINGLE, UNRESERVED)
@@ -113,6 +113,6 @@ def _by_name(zone: str) -> DoctorFinding:
     if zone in _SHARED or (public and len(labels) == 1):
         return SUFFIX.found(zone=zone)
     if public:
-        https = f"; browsers open names under .{top} by https only" if top in _HTTPS_ONLY else ""
+        https = f"; browsers open names under .{top} only with https" if top in _HTTPS_ONLY else ""
         return PUBLIC.found(zone=zone, top=top, https=https)
     return SINGLE.found(zone=zone) if len(labels) == 1 else UNRESERVED.found(zone=zone, top=top)

@@ -6,8 +6,8 @@ Around every request: a trace id, its duration in the metrics, and the one shape
 from __future__ import annotations
 
 import logging
+import random
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -17,11 +17,14 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
+from registry_core.api.auth import Authenticator
+from registry_core.api.calls import EndpointHandler, looking_up, writing
 from registry_core.api.connections import Connections
 from registry_core.api.endpoints import ENDPOINTS, NDJSON, Endpoint
 from registry_core.api.first_delivery import FirstDelivery
+from registry_core.api.operations import Operations
 from registry_core.api.problems import INTERNAL, aiohttp_response, error_response, problem_response
-from registry_core.api.queries import QueryParameters, read_query
+from registry_core.api.queries import read_query
 from registry_core.api.routes import Handlers
 from registry_core.api.schemas import MAX_BODY_BYTES, ZONE_HEADER
 from registry_core.api.standstill import WriteGate
@@ -37,12 +40,14 @@ log = structlog.get_logger()
 
 
 def build_app(
+    operations: Operations,
     handlers: Handlers,
+    authenticator: Authenticator,
+    *,
     first: FirstDelivery,
     gate: WriteGate,
     connections: Connections,
     metrics: ReplicaMetrics,
-    *,
     zone: str = "",
 ) -> web.Application:
     """Return the application, ready to be served. Every answer names its `zone`, when it has one."""
@@ -54,7 +59,7 @@ def build_app(
     if zone:
         app.on_response_prepare.append(name_zone)
     for endpoint in ENDPOINTS:
-        handler = _handler(endpoint, getattr(handlers, endpoint.name), first, gate)
+        handler = _handler(endpoint, _method(endpoint, operations, handlers, authenticator), first, gate)
         app.router.add_route(endpoint.method, endpoint.path, handler)
         if endpoint.method == "GET" and endpoint.media_type != NDJSON:
             app.router.add_route("HEAD", endpoint.path, handler)
@@ -77,9 +82,20 @@ def _is_ours(record: logging.LogRecord) -> bool:
     return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
 
 
+def _method(
+    endpoint: Endpoint, operations: Operations, handlers: Handlers, authenticator: Authenticator
+) -> EndpointHandler:
+    """Return what answers at an endpoint: a handler of its own, else the one operation of that name."""
+    own: EndpointHandler | None = getattr(handlers, endpoint.name, None)
+    if own is not None:
+        return own
+    operation = getattr(operations, endpoint.name)
+    return writing(endpoint, operation, authenticator) if endpoint.writes else looking_up(endpoint, operation)
+
+
 def _handler(
     endpoint: Endpoint,
-    method: Callable[[web.Request, QueryParameters], Awaitable[web.StreamResponse]],
+    method: EndpointHandler,
     first: FirstDelivery,
     gate: WriteGate,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -103,7 +119,7 @@ def _surrounding(connections: Connections, metrics: ReplicaMetrics) -> Callable[
         trace_id.set(_trace_id(request))
         started = time.perf_counter()
         response = await _answered(request, handler)
-        if response.content_type != NDJSON:
+        if isinstance(response, web.Response):  # and no stream
             metrics.request(_template(request), request.method, response.status, time.perf_counter() - started)
         return response
 
@@ -131,4 +147,6 @@ def _template(request: web.Request) -> str:
 def _trace_id(request: web.Request) -> str:
     given = request.headers.get("traceparent")
     match = _TRACEPARENT.fullmatch(given) if given is not None else None
-    return match[1] if match is not None else secrets.token_hex(16)
+    if match is not None:
+        return match[1]
+    return f"{random.getrandbits(128):032x}"

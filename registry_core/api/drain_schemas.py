@@ -21,16 +21,16 @@ class AcknowledgedView(msgspec.Struct, kw_only=True):
 
 
 class ReplicaDrain(msgspec.Struct, kw_only=True):
-    """What one replica counts: watchers that acknowledge and follow the service, and those that have it in use."""
+    """The counts of one replica: watchers that acknowledge and follow the service, and those that know of the drain."""
 
     watchers: int
     acknowledged: int
 
 
 class DrainView(msgspec.Struct, kw_only=True):
-    """`GET /drain/{service}/{instance}`: who of those that follow the registry knows that an instance drains.
+    """`GET /drain/{service}/{instance}`: how many watchers know that an instance drains.
 
-    Of this replica, and of those that it knows as its peers.
+    They are those of this replica and of its peers.
     """
 
     service_name: str

@@ -29,6 +29,7 @@ from registry_core.api.schemas import (
 )
 from registry_core.domain.order import MAX_SEQUENCE
 from registry_core.domain.records import Status
+from registry_core.watch.limits import FIRST_PROTOCOL, PROTOCOL_HEADER
 from registry_core.watch.lines import WatchLine
 
 JSON: Final = "application/json"
@@ -65,13 +66,15 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(re.findall(r"\{(\w+)\}", self.path))
 
 
-_EPOCH: Final = Parameter("epoch", int, "the epoch of the owner who asks; an older one than registered is refused")
+_EPOCH: Final = Parameter(
+    "epoch", int, "the epoch of the owner that asks; an epoch older than the registered one is refused"
+)
 _SEQUENCE: Final = Parameter(
     SEQUENCE_HEADER,
     Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQUENCE)],
-    "which of its owner's requests this is: a counter within the epoch, fresh for each request. One that comes after a "
-    "higher one is refused as Late (409) and changes nothing, also for a minute after a deregistration; the same one "
-    "again gives the same answer. Without it a write takes no part in that order",
+    "orders the requests of one owner: a counter within the epoch, new for each request. A request that arrives after "
+    "a higher one is refused as Late (409) and changes nothing, also for a minute after a deregistration; the same "
+    "number again gets the same answer. A write without it does not take part in that order",
 )
 
 ENDPOINTS: Final = (
@@ -91,7 +94,7 @@ ENDPOINTS: Final = (
         method="POST",
         path="/heartbeat",
         name="heartbeat",
-        summary="Renew the lease of one instance, or of many at once; 404 means: register again",
+        summary="Renew the lease of one instance, or of many at once; on 404, register again",
         body=HeartbeatBody,
         answers={200: HeartbeatView},
         errors=(400, 401, 403, 404, 408, 409, 413, 415, 503),
@@ -102,7 +105,7 @@ ENDPOINTS: Final = (
         method="DELETE",
         path="/deregister/{service}",
         name="deregister",
-        summary="Remove the one instance of a service, or with all=true every one",
+        summary="Remove the only instance of a service, or with all=true every instance",
         query=(Parameter("all", bool, "remove every instance"), _EPOCH),
         headers=(_SEQUENCE,),
         answers={200: DeregisteredView},
@@ -126,7 +129,7 @@ ENDPOINTS: Final = (
         method="PUT",
         path="/status/{service}/{instance}",
         name="set_status",
-        summary="Say how an instance is: passing, warning, critical, draining, maintenance",
+        summary="Set the status of an instance: passing, warning, critical, draining, maintenance",
         headers=(_SEQUENCE,),
         body=StatusBody,
         answers={200: InstanceView},
@@ -138,9 +141,9 @@ ENDPOINTS: Final = (
         method="POST",
         path="/restore",
         name="restore",
-        summary="Bring back a saved registration where it is missing; what is registered by the same or a newer "
-        "owner stays, and nobody loses an address",
-        query=(Parameter("dry_run", bool, "change nothing, and say what would happen"),),
+        summary="Restore a saved registration if it is missing; one that the same or a newer owner has registered "
+        "stays, and no instance loses an address",
+        query=(Parameter("dry_run", bool, "change nothing, return what would happen"),),
         body=RestoreBody,
         answers={200: RestoredView},
         errors=(400, 401, 403, 408, 409, 413, 415, 503),
@@ -151,14 +154,14 @@ ENDPOINTS: Final = (
         method="GET",
         path="/guard",
         name="guard",
-        summary="Whether the guard holds back a mass expiry, and for how long yet",
+        summary="Whether the guard holds back a mass expiry, and for how much longer",
         answers={200: GuardView},
     ),
     Endpoint(
         method="POST",
         path="/guard/release",
         name="release_guard",
-        summary="Have the guard let go: suspects then go in random order, a budget per minute. No body",
+        summary="Release the guard: suspects then leave in random order, by a budget per minute. No body",
         query=(Parameter("shard", str, "only the guard of this shard"),),
         answers={200: GuardReleasedView},
         errors=(400, 401, 403, 404, 503),
@@ -178,12 +181,12 @@ ENDPOINTS: Final = (
         method="GET",
         path="/services/{service}",
         name="service",
-        summary="The instances of a service that may be used, and one of them picked",
+        summary="The usable instances of a service, and one of them picked",
         query=(
             Parameter("tag", str, "only instances with this tag"),
-            Parameter("version", str, "only this version; `1` and `1.4` stand for every release below them"),
-            Parameter("zone", str, "only instances of this zone"),
-            Parameter("status", Status, "only instances with this status, whatever it is"),
+            Parameter("version", str, "only this version; `1` and `1.4` stand for all their releases"),
+            Parameter("zone", str, "only instances in this zone"),
+            Parameter("status", Status, "only instances with this status, even one that is not usable"),
         ),
         answers={200: ServiceView},
         errors=(400, 404, 503),
@@ -193,7 +196,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/catalog",
         name="catalog",
-        summary="Everything, with the cursor from which /watch goes on",
+        summary="The whole catalogue, with the cursor from which /watch continues",
         answers={200: CatalogView, 304: None},
         errors=(503,),
         from_store=True,
@@ -202,13 +205,24 @@ ENDPOINTS: Final = (
         method="GET",
         path="/watch",
         name="watch",
-        summary="A stream of lines: a snapshot or what was missed, then each change, and a sign of life",
+        summary="A stream of lines: a snapshot or the missed changes, then each change, and a regular sign of life",
         query=(
-            Parameter("cursor", str, "where an earlier stream ended; without one, or when it is too old: a snapshot"),
+            Parameter(
+                "cursor",
+                str,
+                "where an earlier stream ended; without one, or if it is too old, the stream begins with a snapshot",
+            ),
             Parameter("service", str, "only this service; sync lines then have no digest"),
             Parameter("once", bool, "end the stream after the first sign of life"),
-            Parameter("renewals", bool, "also say which leases were renewed, before each sign of life"),
-            Parameter("acknowledges", bool, "the reader is going to acknowledge; its id is in X-Watcher"),
+            Parameter("renewals", bool, "in version 1: also say which leases were renewed, before each sign of life"),
+            Parameter("acknowledges", bool, "the reader will acknowledge; its id is in X-Watcher"),
+        ),
+        headers=(
+            Parameter(
+                PROTOCOL_HEADER,
+                Annotated[int, msgspec.Meta(ge=FIRST_PROTOCOL, le=9999)],
+                "the newest version of the stream that the reader knows; the answer names the one that is sent",
+            ),
         ),
         answers={200: WatchLine},
         errors=(400, 503),
@@ -218,7 +232,7 @@ ENDPOINTS: Final = (
         method="POST",
         path="/watch/ack",
         name="acknowledge",
-        summary="Say up to where a watch was taken in use; 404: no such watcher at this replica and its peers",
+        summary="Acknowledge a watch up to a cursor; 404: no such watcher at this replica or its peers",
         body=AcknowledgeBody,
         answers={200: AcknowledgedView},
         errors=(400, 404, 408, 413, 415),
@@ -227,7 +241,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/drain/{service}/{instance}",
         name="drain",
-        summary="How many of those that follow this replica and its peers have taken in that an instance drains",
+        summary="How many watchers of this replica and its peers know that an instance drains",
         answers={200: DrainView},
         errors=(400, 404, 503),
         from_store=True,
@@ -236,14 +250,14 @@ ENDPOINTS: Final = (
         method="GET",
         path="/health",
         name="health",
-        summary="How the replica and its parts are; 503 when unhealthy",
+        summary="The health of the replica and its parts; 503 when unhealthy",
         answers={200: HealthView, 503: HealthView},
     ),
     Endpoint(
         method="GET",
         path="/live",
         name="live",
-        summary="200 while the process serves at all: for supervisors",
+        summary="200 while the process answers at all: for supervisors",
         answers={200: LiveView},
     ),
     Endpoint(
@@ -257,7 +271,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/whoami",
         name="whoami",
-        summary="The address that this request comes from: for who wants to know how others see him",
+        summary="The address that this request comes from",
         answers={200: WhoamiView},
     ),
     Endpoint(

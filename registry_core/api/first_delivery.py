@@ -43,7 +43,8 @@ class FirstDelivery:
 
     async def require(self) -> None:
         """Return when there is something. Raises Warming when there is not in time."""
-        await self.wait()
+        if not self._view.loaded:
+            await self.wait()
         if not self._view.loaded:
             raise Warming("this registry has not read its store yet; GET /health says why", retry_after_s=RETRY_AFTER_S)
 

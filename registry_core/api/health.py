@@ -14,7 +14,7 @@ import msgspec
 
 from registry_core.api.health_schemas import CircuitBreakerHealth, RedisHealth
 from registry_core.domain.breaker import BreakerState
-from registry_core.ports import PoolReport, ShardReport
+from registry_core.ports.reports import PoolReport, ShardReport
 
 
 class Health(enum.StrEnum):

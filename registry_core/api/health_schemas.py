@@ -7,7 +7,8 @@ from msgspec import UNSET, UnsetType
 
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
-from registry_core.ports import PoolReport, ShardReport
+from registry_core.ports.reports import PoolReport, ShardReport
+from registry_core.supervision import BackgroundReport
 
 
 class SystemHealth(msgspec.Struct, kw_only=True):
@@ -36,7 +37,7 @@ class RedisHealth(msgspec.Struct, kw_only=True):
 
 
 class CircuitBreakerHealth(msgspec.Struct, kw_only=True):
-    """The most worried of the shards' breakers."""
+    """The worst of the shards' breakers."""
 
     state: BreakerState
     failure_count: int  # in a row
@@ -53,7 +54,7 @@ class CacheHealth(msgspec.Struct, kw_only=True):
 
 
 class WatchHealth(msgspec.Struct, kw_only=True):
-    """Who follows this replica."""
+    """The open watches of this replica."""
 
     watchers: int
 
@@ -72,7 +73,7 @@ class ShardGuardView(msgspec.Struct, kw_only=True):
 
 
 class GuardView(msgspec.Struct, kw_only=True):
-    """`GET /guard`: the guards of all shards; `phase` is that of the most worried."""
+    """`GET /guard`: the guards of all shards; `phase` is the worst of them."""
 
     phase: GuardPhase
     suspects: int
@@ -80,7 +81,7 @@ class GuardView(msgspec.Struct, kw_only=True):
 
 
 class GuardReleasedView(msgspec.Struct, kw_only=True):
-    """The answer to `POST /guard/release`: the shards whose guard was holding, and how all stand now."""
+    """The answer to `POST /guard/release`: the shards whose guard was holding, and the state of all."""
 
     released: list[str]
     guard: GuardView
@@ -96,6 +97,7 @@ class ComponentsHealth(msgspec.Struct, kw_only=True):
     cache: CacheHealth
     system: SystemHealth
     watch: WatchHealth
+    background: list[BackgroundReport]
 
 
 class HealthView(msgspec.Struct, kw_only=True):

@@ -1,4 +1,6 @@
-"""What can be done at a replica, apart from HTTP: from bodies to the store, from the view to answers.
+"""What can be done at a replica, apart from HTTP: from calls to the store, from the view to answers.
+
+Each is named like its row in the table of endpoints, by which `calls.py` serves it.
 
 Lookups read the view and never wait. Writes go to the store, after every rule of the domain was
 applied, so that what is refused leaves nothing behind; and through the gate just before, since this process may have
@@ -12,10 +14,11 @@ import math
 import msgspec
 import structlog
 
-from registry_core.api.auth import Caller
-from registry_core.api.guarding import guard_view
+from registry_core.api.calls import Call, WriteCall
+from registry_core.api.guard_report import guard_view
 from registry_core.api.health_schemas import GuardReleasedView, GuardView
-from registry_core.api.reading import registration_of, saved_instance_of
+from registry_core.api.queries import boolean, filter_of, integer
+from registry_core.api.request_bodies import registration_of
 from registry_core.api.schemas import (
     MAX_BEATS,
     BeatBody,
@@ -39,12 +42,12 @@ from registry_core.api.view import ReplicaState, ReplicaView, refuse_unknown
 from registry_core.domain.catalog import Lived
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import NAME_EXAMPLE, check_instance_id, check_service_name, label_of
-from registry_core.domain.records import Instance, InstanceKey, Registration, Service
+from registry_core.domain.records import Instance, InstanceKey, Registration, Service, copied_as
 from registry_core.domain.registration import MAX_EPOCH, Rules, checked
 from registry_core.domain.restoration import checked_record, restored
-from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, pick, ranked, serving, why_none
+from registry_core.domain.selection import Random, WhenNonePass, pick, ranked, serving, why_none
 from registry_core.errors import AmbiguousInstance, Fenced, NotFound, ValidationError, Warming
-from registry_core.ports import Beat, Store
+from registry_core.ports.store import Beat, Store
 from registry_core.resolution import Resolver
 from registry_core.telemetry.metrics import ReplicaMetrics
 
@@ -84,16 +87,16 @@ class Operations:
 
     # -- writes
 
-    async def register(self, body: RegisterBody, caller: Caller, *, sequence: int | None = None) -> RegisteredView:
+    async def register(self, call: WriteCall[RegisterBody]) -> RegisteredView:
         """Register or replace an instance.
 
         Raises ValidationError, Forbidden, Conflict, Fenced, Late, StoreUnavailable.
         """
         with self._metrics.operation("register"):
-            caller.require(body.service_name)
-            claim = await self._with_addresses(checked(registration_of(body), self._policy.rules))
+            call.caller.require(call.body.service_name)
+            claim = await self._with_addresses(checked(registration_of(call.body), self._policy.rules))
             self._gate.check()
-            grant = await self._store.register(claim, sequence=sequence, may_displace=caller.may_displace)
+            grant = await self._store.register(claim, sequence=call.sequence, may_displace=call.caller.may_displace)
         terms = self._policy.terms
         return RegisteredView(
             status="registered",
@@ -109,26 +112,27 @@ class Operations:
         if claim.addresses:
             return claim
         addresses = await self._resolver.resolve(claim.host)
-        held = self._view.catalog.get(claim.key)
-        if not addresses and held is not None and held.host == claim.host:
-            # A name server that is away for a moment must not take known addresses out of DNS.
-            addresses = held.addresses
+        if not addresses:
+            held = self._view.catalog.get(claim.key)
+            if held is not None and held.host == claim.host:
+                # A name server that is away for a moment must not take known addresses out of DNS.
+                addresses = held.addresses
         return msgspec.structs.replace(claim, addresses=addresses)
 
-    async def heartbeat(self, body: HeartbeatBody, caller: Caller) -> HeartbeatView:
+    async def heartbeat(self, call: WriteCall[HeartbeatBody]) -> HeartbeatView:
         """Renew one lease or many.
 
         Raises NotFound or Fenced when the one that was asked for is unknown or somebody else's; of many,
         each result says so.
         """
         with self._metrics.operation("heartbeat"):
-            beats, field = _beats(body)
+            beats, field = _beats(call.body)
             for number, beat in enumerate(beats):
                 prefix = field.format(number)
                 check_service_name(beat.service_name, field=f"{prefix}service_name")
                 if beat.instance_id is not None:
                     check_instance_id(beat.instance_id, field=f"{prefix}instance_id")
-                caller.require(beat.service_name)
+                call.caller.require(beat.service_name)
             self._gate.check()
             results = await self._store.renew([Beat(b.service_name, b.instance_id, b.epoch) for b in beats])
             views = [
@@ -139,29 +143,22 @@ class Operations:
                 )
                 for beat, result in zip(beats, results, strict=True)
             ]
-            if body.instances is None:
+            if call.body.instances is None:
                 _raise_for_single(views[0], beats[0])
         whole = all(view.status == "renewed" for view in views)
         return HeartbeatView(status="renewed" if whole else "partial", instances=views)
 
-    async def deregister(
-        self,
-        service_name: str,
-        instance_id: str | None,
-        caller: Caller,
-        *,
-        every: bool,
-        epoch: int | None,
-        sequence: int | None = None,
-    ) -> DeregisteredView:
-        """Take out one instance, or with `every` all of a service.
+    async def deregister(self, call: WriteCall[None]) -> DeregisteredView:
+        """Take out one instance, or with `all` every one of a service.
 
         Raises NotFound, Fenced, Late, StoreUnavailable, and AmbiguousInstance when it is not said which of several
         is meant.
         """
+        service_name, instance_id = call.path["service"], call.path.get("instance")
+        every, epoch = boolean(call.query, "all"), integer(call.query, "epoch")
         with self._metrics.operation("deregister"):
             check_service_name(service_name)
-            caller.require(service_name)
+            call.caller.require(service_name)
             if instance_id is not None:
                 keys = [_key(service_name, instance_id)]
             else:
@@ -177,7 +174,7 @@ class Operations:
             for key in keys:
                 self._gate.check()
                 try:
-                    gone.append(await self._store.deregister(key, epoch, sequence=sequence))
+                    gone.append(await self._store.deregister(key, epoch, sequence=call.sequence))
                 except NotFound:  # of several, one may have gone by itself meanwhile
                     if len(keys) == 1:
                         raise
@@ -189,58 +186,62 @@ class Operations:
             instances=[instance.instance_id for instance in gone],
         )
 
-    async def set_status(
-        self, service_name: str, instance_id: str, body: StatusBody, caller: Caller, *, sequence: int | None = None
-    ) -> InstanceView:
+    # The same, at a path that names the instance.
+    deregister_instance = deregister
+
+    async def set_status(self, call: WriteCall[StatusBody]) -> InstanceView:
         """Change the status of an instance. Raises NotFound, Fenced or Late."""
+        service_name, status, epoch = call.path["service"], call.body.status, call.body.epoch
         with self._metrics.operation("set_status"):
             check_service_name(service_name)
-            caller.require(service_name)
-            _check_epoch(body.epoch)
-            key = _key(service_name, instance_id)
+            call.caller.require(service_name)
+            _check_epoch(epoch)
+            key = _key(service_name, call.path["instance"])
             self._gate.check()
-            instance = await self._store.set_status(key, body.status, body.epoch, sequence=sequence)
+            instance = await self._store.set_status(key, status, epoch, sequence=call.sequence)
         return self._shown(instance)
 
-    async def restore(self, body: RestoreBody, caller: Caller, *, dry_run: bool) -> RestoredView:
+    async def restore(self, call: WriteCall[RestoreBody]) -> RestoredView:
         """Bring back a saved registration, or with `dry_run` say from the view what that would do.
 
         Raises ValidationError, Forbidden, Conflict, StoreUnavailable.
         """
+        dry_run = boolean(call.query, "dry_run")
         with self._metrics.operation("restore"):
-            caller.require_everything()
-            saved = checked_record(saved_instance_of(body), self._policy.rules)
+            call.caller.require_everything()
+            saved = checked_record(copied_as(call.body, Instance), self._policy.rules)
             self._gate.check()
             outcome = restored(saved, self._view.catalog) if dry_run else await self._store.restore(saved)
         return RestoredView(status=outcome, service_name=saved.service_name, instance_id=saved.instance_id)
 
     # -- the guard
 
-    def guard(self) -> GuardView:
+    def guard(self, _call: Call) -> GuardView:
         """Return how the guards stand."""
         return guard_view(self._store.guards())
 
-    async def release_guard(self, shard: str | None, caller: Caller) -> GuardReleasedView:
+    async def release_guard(self, call: WriteCall[None]) -> GuardReleasedView:
         """Have the guard of one shard, or of all, let go. Raises Forbidden, NotFound, StoreUnavailable."""
         with self._metrics.operation("release_guard"):
-            caller.require_everything()
+            call.caller.require_everything()
             self._gate.check()
-            released = await self._store.release_guard(shard)
+            released = await self._store.release_guard(call.query.get("shard"))
         if released:
             log.warning("guard released by an operator", shards=list(released))
-        return GuardReleasedView(released=list(released), guard=self.guard())
+        return GuardReleasedView(released=list(released), guard=guard_view(self._store.guards()))
 
     # -- lookups
 
-    def names(self) -> list[str]:
+    def services(self, _call: Call) -> list[str]:
         """Return the names of all services, sorted."""
         return self._view.catalog.names()
 
-    def lookup(self, service_name: str, wanted: Filter = ANY) -> ServiceView:
+    def service(self, call: Call) -> ServiceView:
         """Return the instances that a client may use, the nearest and heaviest first, and one picked.
 
         Raises NotFound when there are none, Warming or StoreUnavailable when that is not known.
         """
+        service_name, wanted = call.path["service"], filter_of(call.query)
         with self._metrics.operation("lookup"):
             check_service_name(service_name)
             service = self._service(service_name)

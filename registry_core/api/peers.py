@@ -16,8 +16,9 @@ import aiohttp
 import msgspec
 
 from registry_core.api.drain_schemas import AcknowledgeBody, DrainView, ReplicaDrain
+from registry_core.bodies import decoded, read_whole
 from registry_core.domain.records import Status
-from registry_core.resolution import HostResolver
+from registry_core.resolution import ServerResolver
 
 # Who asks for himself alone says so by this header, so that no question goes round.
 PEER_HEADER: Final = "X-Registry-Peer"
@@ -41,7 +42,7 @@ class Peers:
         """Begin; nobody is asked yet."""
         if self._urls:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit_per_host=8, resolver=HostResolver()),
+                connector=aiohttp.TCPConnector(limit_per_host=8, resolver=ServerResolver()),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={PEER_HEADER: self.id},
                 timeout=aiohttp.ClientTimeout(total=ASK_S),
@@ -59,7 +60,7 @@ class Peers:
         by_replica = dict(own.by_replica)
         silent = 0
         for status, body in said:
-            view = _read(body) if status == 200 else None
+            view = decoded(body, DrainView) if status == 200 else None
             if view is not None and view.status is Status.DRAINING:
                 by_replica |= view.by_replica
             elif view is None or self.id not in view.by_replica:
@@ -73,7 +74,7 @@ class Peers:
         return any(status == 200 for status, _ in said)
 
     async def _ask(self, method: str, url: str, data: bytes | None = None) -> tuple[int, bytes]:
-        """Return status and body; the status is 0 when there was no answer."""
+        """Return status and body; the status is 0 when there was no answer, or one that is too long."""
         if self._session is None:
             return 0, b""
         headers = {} if data is None else {"Content-Type": "application/json"}
@@ -81,7 +82,8 @@ class Peers:
             async with self._session.request(
                 method, url, data=data, headers=headers, allow_redirects=False
             ) as response:
-                return response.status, await response.content.read(MAX_ANSWER_BYTES)
+                answer = await read_whole(response.content, MAX_ANSWER_BYTES)
+                return (response.status, answer) if answer is not None else (0, b"")
         except (aiohttp.ClientError, OSError, TimeoutError):
             return 0, b""
 
@@ -95,10 +97,3 @@ def summed_up(own: DrainView, by_replica: dict[str, ReplicaDrain], silent: int) 
         by_replica=by_replica,
         silent_replicas=silent,
     )
-
-
-def _read(body: bytes) -> DrainView | None:
-    try:
-        return msgspec.json.decode(body, type=DrainView)
-    except msgspec.MsgspecError:
-        return None

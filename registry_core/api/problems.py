@@ -30,18 +30,18 @@ MAX_SHOWN_CHARACTERS: Final = 200
 
 
 class PayloadTooLarge(CallerError):
-    """Raised when a body is larger than is ever needed."""
+    """Raised when a body is larger than any valid one."""
 
     def __init__(self, limit: int = MAX_BODY_BYTES) -> None:
         super().__init__(f"a body has at most {limit} bytes", field="body", example=f"{limit} bytes")
 
 
 class UnsupportedMediaType(CallerError):
-    """Raised when a body is not called JSON, or is compressed."""
+    """Raised when the content type of a body is not JSON, or the body is compressed."""
 
 
 class BrokenBody(CallerError):
-    """Raised when a body ends before it is whole, or is no HTTP body at all."""
+    """Raised when a body ends early, or is not a valid HTTP body."""
 
 
 class RequestTimeout(CallerError):

@@ -1,6 +1,6 @@
-"""The handlers: from a request to an operation, and from its result to an answer. Nothing is decided here.
+"""The handlers of what is more than one operation: streams, parts, peers, and what a replica says of itself.
 
-Each is named like its row in the table of endpoints.
+Each is named like its row in the table of endpoints, and so are the operations, which `calls.py` serves.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 
-from registry_core.api.auth import Authenticator, Caller
+from registry_core.api.calls import answer, body_of
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView
 from registry_core.api.drains import Drains
 from registry_core.api.endpoints import JSON
@@ -22,10 +22,9 @@ from registry_core.api.health_schemas import HealthView, LiveView, WhoamiView
 from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
 from registry_core.api.peers import PEER_HEADER, Peers
-from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
-from registry_core.api.queries import QueryParameters, boolean, filter_of, integer, sequence_of
-from registry_core.api.reading import decode
-from registry_core.api.schemas import MAX_BODY_BYTES, CatalogView, HeartbeatBody, RegisterBody, RestoreBody, StatusBody
+from registry_core.api.queries import QueryParameters, boolean
+from registry_core.api.request_bodies import decode
+from registry_core.api.schemas import CatalogView
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch import stream
 from registry_core.domain.names import check_service_name, label_of
@@ -34,23 +33,14 @@ from registry_core.errors import NotFound
 from registry_core.telemetry.metrics import CONTENT_TYPE
 from registry_core.watch.cursor import parse_cursor
 
-BODY_TIMEOUT_S: Final = 10.0
 # So many instances are encoded before others get a turn.
 _CATALOG_SLICE: Final = 256
 
-T = TypeVar("T")
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """Return `value` as a JSON answer."""
-    return web.Response(
-        status=status, body=_ENCODER.encode(value), content_type=JSON, headers=dict(headers) if headers else None
-    )
-
-
 class Handlers:
-    """One method for each endpoint."""
+    """One method for each such endpoint."""
 
     def __init__(
         self,
@@ -58,7 +48,6 @@ class Handlers:
         view: ReplicaView,
         hub: WatchHub,
         drains: Drains,
-        authenticator: Authenticator,
         *,
         first: FirstDelivery,
         peers: Peers,
@@ -72,66 +61,11 @@ class Handlers:
         self._first = first
         self._drains = drains
         self._peers = peers
-        self._authenticator = authenticator
         self._health = health
         self._exposition = exposition
         self._openapi = _ENCODER.encode(openapi)
 
-    # -- writes
-
-    async def register(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
-        caller, body = await self._writer(request, RegisterBody)
-        return answer(await self._operations.register(body, caller, sequence=sequence_of(request)), 201)
-
-    async def heartbeat(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
-        caller, body = await self._writer(request, HeartbeatBody)
-        return answer(await self._operations.heartbeat(body, caller))
-
-    async def deregister(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
-        return await self._deregister(request, None, query)
-
-    async def deregister_instance(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
-        return await self._deregister(request, request.match_info["instance"], query)
-
-    async def _deregister(self, request: web.Request, instance: str | None, query: QueryParameters) -> web.Response:
-        caller = self._authenticator.identify(request.headers)
-        every, epoch = boolean(query, "all"), integer(query, "epoch")
-        gone = await self._operations.deregister(
-            request.match_info["service"], instance, caller, every=every, epoch=epoch, sequence=sequence_of(request)
-        )
-        return answer(gone)
-
-    async def set_status(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
-        caller, body = await self._writer(request, StatusBody)
-        service, instance = request.match_info["service"], request.match_info["instance"]
-        sequence = sequence_of(request)
-        return answer(await self._operations.set_status(service, instance, body, caller, sequence=sequence))
-
-    async def restore(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
-        caller, body = await self._writer(request, RestoreBody)
-        return answer(await self._operations.restore(body, caller, dry_run=boolean(query, "dry_run")))
-
-    async def _writer(self, request: web.Request, kind: type[T]) -> tuple[Caller, T]:
-        # Who shows no credential is refused before his body is read.
-        caller = self._authenticator.identify(request.headers)
-        return caller, decode(await _body(request), kind)
-
-    # -- the guard
-
-    async def guard(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
-        return answer(self._operations.guard())
-
-    async def release_guard(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
-        caller = self._authenticator.identify(request.headers)
-        return answer(await self._operations.release_guard(query.get("shard"), caller))
-
     # -- lookups
-
-    async def services(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
-        return answer(self._operations.names())
-
-    async def service(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
-        return answer(self._operations.lookup(request.match_info["service"], filter_of(query)))
 
     async def catalog(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         frame, instances = self._operations.catalog()
@@ -165,7 +99,7 @@ class Handlers:
 
     async def acknowledge(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         # No credential is asked for: lookups ask none, and only the watcher itself knows its id.
-        body = decode(await _body(request), AcknowledgeBody)
+        body = decode(await body_of(request), AcknowledgeBody)
         known = self._hub.acknowledge(body.watcher, parse_cursor(body.cursor))
         if not known and PEER_HEADER not in request.headers:
             known = await self._peers.acknowledge(body)
@@ -202,35 +136,6 @@ class Handlers:
 
     async def openapi(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return web.Response(body=self._openapi, content_type=JSON)
-
-
-async def _body(request: web.Request) -> bytes:
-    """Return the body. Raises UnsupportedMediaType, PayloadTooLarge, BrokenBody, RequestTimeout."""
-    if request.content_type != JSON:
-        raise UnsupportedMediaType(
-            "a body is JSON, and says so",
-            field="Content-Type",
-            provided=request.headers.get("Content-Type"),
-            example=JSON,
-        )
-    encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":
-        raise UnsupportedMediaType(
-            "a body is not compressed", field="Content-Encoding", provided=encoding, example="identity"
-        )
-    if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
-        raise PayloadTooLarge
-    try:
-        if request.content.is_eof():  # it came with its head, as nearly all do: there is nothing to wait for
-            return await request.read()
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await request.read()
-    except web.HTTPRequestEntityTooLarge:  # a chunked body does not say beforehand
-        raise PayloadTooLarge from None
-    except (ConnectionError, web.RequestPayloadError):
-        raise BrokenBody("the body ended before it was whole", field="body") from None
-    except TimeoutError:
-        raise RequestTimeout(f"the body did not arrive within {BODY_TIMEOUT_S:g} s", field="body") from None
 
 
 def _filled(frame: CatalogView, parts: list[bytes]) -> bytes:

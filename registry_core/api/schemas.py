@@ -1,6 +1,6 @@
 """The wire types: what requests and answers hold, as msgspec structures.
 
-This file knows neither HTTP nor how bytes are read (`reading.py`). Types say what a field is; what a
+This file knows neither HTTP nor how bytes are read (`request_bodies.py`). Types say what a field is; what a
 value may be is the domain's matter.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from registry_core.domain.records import Instance, Protocol, Status
+from registry_core.domain.records import Claimed, Instance, Protocol, Status, complete, copied_as
 from registry_core.domain.restoration import RestoreOutcome
 
 # Of every answer of a replica that has a zone: agents of the same zone prefer it.
@@ -25,23 +25,15 @@ MAX_BEATS: Final = 1000
 # -- requests
 
 
-class RegisterBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """`POST /register`: `host` and `port`, or `endpoint` in their place."""
+class RegisterBody(Claimed, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`POST /register`: `host` and `port`, or `endpoint` instead of both."""
 
-    service_name: str
-    endpoint: str | None = None
-    host: str | None = None
-    port: int | None = None
-    instance_id: str | None = None
-    addresses: tuple[str, ...] = ()
-    health_endpoint: str = "/health"
-    protocol: Protocol | None = None
-    version: str = ""
-    weight: int = 1
-    tags: tuple[str, ...] = ()
-    metadata: dict[str, Any] = {}
-    zone: str = ""
-    status: Status = Status.PASSING
+    # A body may leave out what a record always has: these types are wider than those that they stand in for.
+    endpoint: str | None = None  # type: ignore[assignment] # see above
+    host: str | None = None  # type: ignore[assignment] # see above
+    port: int | None = None  # type: ignore[assignment] # see above
+    instance_id: str | None = None  # type: ignore[assignment] # see above
+    protocol: Protocol | None = None  # type: ignore[assignment] # see above
     epoch: int | None = None
 
 
@@ -69,22 +61,10 @@ class StatusBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     epoch: int | None = None
 
 
-class RestoreBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """`POST /restore`: one record as it was saved. What a registration may leave out is said here."""
+@complete
+class RestoreBody(Claimed, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`POST /restore`: one record as it was saved, with all its fields."""
 
-    service_name: str
-    instance_id: str
-    host: str
-    port: int
-    addresses: tuple[str, ...]
-    health_endpoint: str
-    protocol: Protocol
-    version: str
-    weight: int
-    tags: tuple[str, ...]
-    metadata: dict[str, Any]
-    zone: str
-    status: Status
     epoch: int
     registered_at: float
 
@@ -92,32 +72,17 @@ class RestoreBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 # -- answers
 
 
-class InstanceView(msgspec.Struct, kw_only=True):
-    """One instance as lookups show it."""
+@complete
+class InstanceView(Instance, frozen=True, kw_only=True):
+    """One instance as lookups show it. `suspect`: its lease ran out together with too many others."""
 
-    service_name: str
-    instance_id: str
     endpoint: str
-    host: str
-    addresses: tuple[str, ...]
-    port: int
-    health_endpoint: str
-    protocol: Protocol
-    version: str
-    weight: int
-    tags: tuple[str, ...]
-    metadata: dict[str, Any]
-    zone: str
-    status: Status
-    epoch: int
-    registered_at: float
     last_heartbeat: float
     ttl_remaining: int
-    suspect: bool  # its lease ran out together with too many others; it may well be alive
 
 
 class ServiceView(msgspec.Struct, kw_only=True):
-    """`GET /services/{service}`: the instances, and at the top level the one that selection picks."""
+    """`GET /services/{service}`: the instances, and at the top level the one that was picked."""
 
     service_name: str
     endpoint: str
@@ -152,7 +117,7 @@ class RestoredView(msgspec.Struct, kw_only=True):
 
 
 class DeregisteredView(msgspec.Struct, kw_only=True):
-    """The answer to `DELETE /deregister/...`: the ids of the instances that are gone."""
+    """The answer to `DELETE /deregister/...`: the ids of the removed instances."""
 
     status: str  # "deregistered"
     service_name: str
@@ -160,7 +125,7 @@ class DeregisteredView(msgspec.Struct, kw_only=True):
 
 
 class BeatView(msgspec.Struct, kw_only=True):
-    """What became of one heartbeat: "renewed", "unknown" (register again), "fenced" (stop), "unavailable" (later)."""
+    """The result of one heartbeat: "renewed", "unknown" (register again), "fenced" (stop), "unavailable" (later)."""
 
     service_name: str
     instance_id: str | None
@@ -199,40 +164,15 @@ class Problem(msgspec.Struct, kw_only=True):
 
 def instance_view(instance: Instance, heartbeat_at: float, ttl_remaining_s: float) -> InstanceView:
     """Return `instance` as lookups show it."""
-    return InstanceView(
-        service_name=instance.service_name,
-        instance_id=instance.instance_id,
+    return copied_as(
+        instance,
+        InstanceView,
         endpoint=instance.endpoint,
-        host=instance.host,
-        addresses=instance.addresses,
-        port=instance.port,
-        health_endpoint=instance.health_endpoint,
-        protocol=instance.protocol,
-        version=instance.version,
-        weight=instance.weight,
-        tags=instance.tags,
-        metadata=instance.metadata,
-        zone=instance.zone,
-        status=instance.status,
-        epoch=instance.epoch,
-        registered_at=instance.registered_at,
         last_heartbeat=heartbeat_at,
         ttl_remaining=max(0, math.ceil(ttl_remaining_s)),
-        suspect=instance.suspect,
     )
 
 
 def service_view(picked: InstanceView, instances: list[InstanceView]) -> ServiceView:
     """Return the answer to a lookup: `picked` at the top level, and all `instances`."""
-    return ServiceView(
-        service_name=picked.service_name,
-        endpoint=picked.endpoint,
-        host=picked.host,
-        port=picked.port,
-        health_endpoint=picked.health_endpoint,
-        metadata=picked.metadata,
-        registered_at=picked.registered_at,
-        last_heartbeat=picked.last_heartbeat,
-        ttl_remaining=picked.ttl_remaining,
-        instances=instances,
-    )
+    return copied_as(picked, ServiceView, instances=instances)

@@ -56,14 +56,17 @@ class WriteGate:
 
     def enter(self) -> None:
         """Begin a request that writes, before its body is read. Raises StoodStill."""
-        _came_at.set(self._now())
-        self.check()
+        now = self._now()
+        _came_at.set(now)
+        self._refuse_doubtful(now, now)
 
     def check(self) -> None:
         """Raise StoodStill when the write that is being handled may be older than a gap: asked before the store is."""
-        now = self._now()
-        came_at = _came_at.get()
-        if self._standstills.doubts(now if came_at is None else came_at, now):
+        now, came_at = self._now(), _came_at.get()
+        self._refuse_doubtful(now if came_at is None else came_at, now)
+
+    def _refuse_doubtful(self, came_at: float, now: float) -> None:
+        if self._standstills.doubts(came_at, now):
             self._metrics.stale_writes.inc()
             raise StoodStill(
                 "this replica stood still, and the request may have waited meanwhile: nothing was done, send it again"

@@ -9,15 +9,35 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
 from registry_core.domain.names import label_of
 from registry_core.domain.records import Instance, InstanceKey
 from registry_core.errors import StoreUnavailable
-from registry_core.ports import Clock, Snapshot
+from registry_core.ports.clock import Clock
+from registry_core.ports.reports import ShardReport
+from registry_core.ports.store import Snapshot
 from registry_core.watch.cursor import Cursor
+from registry_core.watch.lines import Heartbeat
+
+# A lease is late when one and a half of its heartbeats, two of which there are in a TTL, are missing.
+LATE_AFTER_TTLS: Final = 0.75
+
+
+class StoreAge(NamedTuple):
+    """How old the store's word is: of the shards that were read, in seconds (None: of none); and which were not."""
+
+    age_s: float | None
+    unread: tuple[str, ...] = ()
+
+
+def store_age(shards: Sequence[ShardReport]) -> StoreAge:
+    """Return how old the word of a store with these shards is; a store without any is in this process."""
+    ages = [shard.age_s for shard in shards if shard.age_s is not None]
+    unread = tuple(shard.shard for shard in shards if shard.age_s is None)
+    return StoreAge(max(ages) if ages else None if shards else 0.0, unread)
 
 
 class ReplicaState(enum.StrEnum):
@@ -54,20 +74,32 @@ class ViewListener(Protocol):
 
 
 class ReplicaView:
-    """What one replica knows. `store_age_s` says how old the store's last word is."""
+    """What one replica knows. `store_age_s` says how old the store's last word is, and `store` that of its parts."""
 
-    def __init__(self, clock: Clock, *, ttl_s: float, warming_s: float, store_age_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        ttl_s: float,
+        warming_s: float,
+        store_age_s: Callable[[], float],
+        store: Callable[[], StoreAge] | None = None,
+    ) -> None:
         self.catalog = Catalog()
         self.cursor = Cursor()
         self.store_age_s = store_age_s
+        self.store = store if store is not None else lambda: StoreAge(store_age_s())
+        self.late_after_s = LATE_AFTER_TTLS * ttl_s
         self._clock = clock
         self._ttl_s = ttl_s
         self._warming_s = warming_s
         self._warm_at = math.inf  # not known yet: nothing was delivered, or not everything
         # When each instance was last heard of, on this machine's monotonic clock: what is left of a
         # lease must not jump with the wall clock, nor with the difference to the store's. Who was not heard
-        # of since the last reset is not in it: that reset's two clocks say how long ago it was.
+        # of since the last reset is not in it: that reset's two clocks say how long ago it was. In order of
+        # the times, so that who is late stands first.
         self._heard_at: dict[InstanceKey, float] = {}
+        self._not_heard: set[InstanceKey] | None = None  # of since the last reset; None: not looked at yet
         self._reset_at = self._reset_wall = 0.0
         self._listeners: list[ViewListener] = []
         self.loaded = False  # whether the store has delivered anything that there is to answer from
@@ -96,6 +128,33 @@ class ReplicaView:
             heard_at = self._reset_at - min(age_s, self._ttl_s)
         return heard_at + self._ttl_s - self._clock.monotonic()
 
+    def late(self, most: int, label: str | None = None) -> tuple[tuple[Heartbeat, ...], int]:
+        """Return whose leases are late, of one service or of all: the latest `most` of them, and how many there are."""
+        found = [key for key in self._late_keys() if label in (None, key.label)]
+        rows = []
+        for key in found[:most]:
+            instance = self.catalog.get(key)
+            if instance is not None:
+                rows.append((instance.service_name, key.instance_id, self.catalog.heartbeat_at(key)))
+        return tuple(rows), len(found)
+
+    def _late_keys(self) -> list[InstanceKey]:
+        least_s = self._ttl_s - self.late_after_s
+        found: list[InstanceKey] = []
+        if len(self._heard_at) < len(self.catalog):
+            if self._not_heard is None:
+                self._not_heard = {i.key for i in self.catalog if i.key not in self._heard_at}
+            self._not_heard = {
+                k for k in self._not_heard if k not in self._heard_at and self.catalog.get(k) is not None
+            }
+            found = [key for key in self._not_heard if self.ttl_remaining_s(key) < least_s]
+        in_time = self._clock.monotonic() - self.late_after_s
+        for key, heard_at in self._heard_at.items():
+            if heard_at >= in_time:
+                break
+            found.append(key)
+        return found
+
     # -- the feed
 
     def reset(self, snapshot: Snapshot) -> None:
@@ -108,6 +167,7 @@ class ReplicaView:
             self.catalog.replace(snapshot.instances)
         self.cursor = snapshot.cursor
         self._heard_at.clear()
+        self._not_heard = None
         # A store of which no part could be read yet delivers nothing, in so many words.
         self.loaded = self.loaded or snapshot.whole or bool(snapshot.cursor.positions)
         if not snapshot.whole:
@@ -144,12 +204,16 @@ class ReplicaView:
         match event:
             case Registered(instance=instance):
                 if not instance.suspect:  # a record that says "not heard of" is no sign of life
-                    self._heard_at[key] = now
+                    self._hear(key, now)
             case Renewed():
                 if before is not None:
-                    self._heard_at[key] = now
+                    self._hear(key, now)
             case Deregistered() | Expired():
                 self._heard_at.pop(key, None)
             case StatusChanged():
                 pass
         return self.catalog.get(key) or before
+
+    def _hear(self, key: InstanceKey, now: float) -> None:
+        self._heard_at.pop(key, None)
+        self._heard_at[key] = now

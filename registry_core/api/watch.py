@@ -13,15 +13,9 @@ from aiohttp import web
 
 from registry_core.api.endpoints import NDJSON
 from registry_core.api.hub import WatchHub
+from registry_core.errors import ValidationError
 from registry_core.watch.cursor import Cursor
-
-# Seconds between two signs of life.
-SYNC_EVERY_S: Final = 5.0
-# Without a sign of life for this long, the hub is not being driven, and the reader had better go elsewhere.
-SILENCE_S: Final = 3 * SYNC_EVERY_S
-
-# Whoever acknowledges is told its id in this header; who knows the id is the watcher.
-WATCHER_HEADER: Final = "X-Watcher"
+from registry_core.watch.limits import FIRST_PROTOCOL, PROTOCOL, PROTOCOL_HEADER, SILENCE_S, WATCHER_HEADER
 
 _HEADERS: Final = {
     "Content-Type": NDJSON,
@@ -40,23 +34,27 @@ async def stream(
     acknowledges: bool,
     once: bool,
 ) -> web.StreamResponse:
-    """Stream until the reader leaves or the hub closes; `once`: until all has been said that there is to say.
+    """Stream until the reader leaves or the hub closes; `once`: the opening alone, whatever happens meanwhile.
 
-    Raises Overloaded before anything was sent.
+    Raises Overloaded, and ValidationError for a version of the protocol that is none, before anything was sent.
     """
+    protocol = protocol_of(request)
     watcher_id = secrets.token_hex(16) if acknowledges else ""
     watcher = hub.open(
         cursor,
         label=label,
+        protocol=protocol,
         renewals=renewals,
         watcher_id=watcher_id,
         connected=lambda: request.transport is not None and not request.transport.is_closing(),
     )
     try:
-        response = web.StreamResponse(headers={**_HEADERS, WATCHER_HEADER: watcher_id} if acknowledges else _HEADERS)
+        headers = {**_HEADERS, PROTOCOL_HEADER: str(protocol)}
+        response = web.StreamResponse(headers={**headers, WATCHER_HEADER: watcher_id} if acknowledges else headers)
         await response.prepare(request)
         while not watcher.closed:
-            chunk = watcher.take()
+            # What happens while a snapshot is sent is not part of it: a reader who wants it once wants it as it was.
+            chunk = watcher.outbox.take_opening() if once else watcher.take()
             if chunk:
                 await response.write(chunk)
             elif once:
@@ -73,3 +71,19 @@ async def stream(
         return response
     finally:
         hub.leave(watcher)
+
+
+def protocol_of(request: web.BaseRequest) -> int:
+    """Return the version of the protocol that a stream is sent in: the reader's, if that is not newer than ours.
+
+    Raises ValidationError when the header is no version.
+    """
+    asked = request.headers.get(PROTOCOL_HEADER, str(FIRST_PROTOCOL))
+    if not (asked.isascii() and asked.isdigit() and len(asked) <= 4 and int(asked) >= FIRST_PROTOCOL):
+        raise ValidationError(
+            "the version of the watch protocol is a whole number",
+            field=PROTOCOL_HEADER,
+            provided=asked[:100],
+            example=str(PROTOCOL),
+        )
+    return min(int(asked), PROTOCOL)

@@ -12,6 +12,7 @@ nothing about now.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
@@ -45,7 +46,13 @@ class BreakerTerms(msgspec.Struct, frozen=True):
 
     def lasts_s(self, state: BreakerState) -> float:
         """Return how long a state lasts when nothing else ends it."""
-        return {BreakerState.OPEN: self.open_s, BreakerState.HALF_OPEN: self.half_open_s}.get(state, float("inf"))
+        match state:
+            case BreakerState.OPEN:
+                return self.open_s
+            case BreakerState.HALF_OPEN:
+                return self.half_open_s
+            case BreakerState.CLOSED:
+                return math.inf
 
 
 class BreakerStep(msgspec.Struct, frozen=True):
@@ -96,6 +103,8 @@ class Breaker(msgspec.Struct, frozen=True):
 
     def at(self, now: float) -> Breaker:
         """Return it as time alone has made it by `now`."""
+        if self.state is BreakerState.CLOSED:
+            return self  # for as long as nothing fails
         breaker = self
         # Open becomes half-open, and half-open lasts: two steps at most.
         for _ in range(2):

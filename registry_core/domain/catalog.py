@@ -6,7 +6,6 @@ the same as applying it once. Lookups are dictionary lookups; they take no lock 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from functools import reduce
 from operator import xor
@@ -16,11 +15,11 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import force_setattr
 
+from registry_core.domain.digest import digest_text, instance_digest
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
 from registry_core.domain.names import label_of, short_id
 from registry_core.domain.records import Instance, InstanceKey, Service
 
-_ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 # Fields that most instances of a service have in common, of a few values in the whole fleet.
 _OFTEN_EQUAL: Final = ("service_name", "health_endpoint", "version", "zone")
 _SHORT: Final = 32  # longer values of metadata are seldom those of others
@@ -116,12 +115,13 @@ class Catalog:
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits that are equal for equal catalogues, whatever their history.
-
-        The exclusive or of one BLAKE2 hash for each instance, so that a change costs one hash.
-        Heartbeats are left out.
-        """
+        """16 hexadecimal digits, equal for equal catalogues whatever their history. Heartbeats are left out."""
         return digest_text(self._digest)
+
+    @property
+    def digest_number(self) -> int:
+        """The digest as a number: what a change does to it is the exclusive or of before and after."""
+        return self._digest
 
     def all(self) -> tuple[Lived, ...]:
         """Return every instance, and when it was last heard of. About 1 ms for 100,000 instances."""
@@ -269,13 +269,3 @@ def share(instance: Instance) -> None:
                 instance.metadata[key] = intern(value)
     if instance.addresses and instance.addresses[0] == instance.host:
         force_setattr(instance, "host", instance.addresses[0])
-
-
-def digest_text(digest: int) -> str:
-    """Return a digest as it is written."""
-    return f"{digest:016x}"
-
-
-def instance_digest(instance: Instance) -> int:
-    """Return what one instance adds to the digest of a catalogue (exclusive or)."""
-    return int.from_bytes(hashlib.blake2b(_ENCODER.encode(instance), digest_size=8).digest())

@@ -27,6 +27,11 @@ _TAG: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 # RFC 1123 section 2.1 host names, and '_' inside a label, because container names carry it.
 _HOST_LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?", re.ASCII)
 
+_OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+# An IPv4 address has one spelling: four numbers without leading zeros. It starts with 224 to 239 when it is multicast.
+_IPV4: Final = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
+_IPV4_OF_NOBODY: Final = re.compile(r"(?:22[4-9]|23\d)\..*|0\.0\.0\.0", re.ASCII)
+
 NAME_EXAMPLE: Final = "ip_intelligence_service"
 
 
@@ -107,16 +112,16 @@ def check_host(host: str, *, field: str = "host") -> str:
         raise ValidationError(
             f"a host has 1 to {MAX_HOST_LENGTH} characters", field=field, provided=host, example=example
         )
-    address = ip_address(host)
+    address = canonical_ip(host)
     if address is not None:
-        if address.is_unspecified or address.is_multicast:
+        if is_of_nobody(address):
             raise ValidationError(
                 "nobody can connect to an unspecified or multicast address",
                 field=field,
                 provided=host,
                 example=example,
             )
-        return address.compressed
+        return address
     labels = host.split(".")
     # All digits and dots, but no IPv4 address: "10.0.0" or "300.1.2.3" would resolve to surprises.
     if labels[-1].isdigit() or not all(_HOST_LABEL.fullmatch(label) for label in labels):
@@ -129,6 +134,22 @@ def check_host(host: str, *, field: str = "host") -> str:
     return host.lower()
 
 
+def canonical_ip(host: str) -> str | None:
+    """Return `host` in the one spelling of an IP address, or None when it is a host name."""
+    if _IPV4.fullmatch(host):  # as nearly all are: a seventh of the work that `ipaddress` makes of it
+        return host
+    address = ip_address(host)
+    return None if address is None else address.compressed
+
+
+def is_of_nobody(ip: str) -> bool:
+    """Return whether nobody can be connected to at `ip` (in its one spelling): it is unspecified, or multicast."""
+    if _IPV4.fullmatch(ip):
+        return _IPV4_OF_NOBODY.fullmatch(ip) is not None
+    address = ip_address(ip)
+    return address is not None and (address.is_unspecified or address.is_multicast)
+
+
 @lru_cache(maxsize=4096)
 def ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """Return `host` as an IP address, or None when it is a host name. A scope id is no address."""
@@ -138,11 +159,6 @@ def ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
         return ipaddress.ip_address(host)
     except ValueError:
         return None
-
-
-def host_port(host: str, port: int) -> str:
-    """Return `host:port` as a URL writes it, IPv6 in brackets (RFC 3986 section 3.2.2)."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def short_id(service_name: str, instance_id: str) -> str:

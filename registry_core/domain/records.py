@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import enum
-from typing import Any
+import functools
+from typing import Any, TypeVar
 
 import msgspec
 
-from registry_core.domain.names import host_port, label_of
+from registry_core.domain.host_port import host_port
+from registry_core.domain.names import label_of
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Status(enum.StrEnum):
@@ -37,32 +41,12 @@ class InstanceKey(msgspec.Struct, frozen=True, gc=False):
     instance_id: str
 
 
-class Registration(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a caller claims of an instance. `registration.checked` says whether it may be so."""
+class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What its owner says of an instance: the one definition of these fields.
 
-    service_name: str
-    host: str
-    port: int
-    instance_id: str
-    addresses: tuple[str, ...] = ()
-    health_endpoint: str = "/health"
-    protocol: Protocol = Protocol.HTTP
-    version: str = ""
-    weight: int = 1
-    tags: tuple[str, ...] = ()
-    metadata: dict[str, Any] = {}
-    zone: str = ""
-    status: Status = Status.PASSING
-    # None: the caller does not fence, and the epoch that is there stays.
-    epoch: int | None = None
-
-    @property
-    def key(self) -> InstanceKey:
-        return InstanceKey(label_of(self.service_name), self.instance_id)
-
-
-class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One registered instance. Its heartbeats are kept beside it, since they change far more often."""
+    A request, a record, an answer and a line of a file inherit them from here, and what compares or copies them takes
+    their names from here. Their order is that of the JSON in Redis, where equal claims are equal bytes.
+    """
 
     service_name: str
     instance_id: str
@@ -77,10 +61,6 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     metadata: dict[str, Any] = {}
     zone: str = ""
     status: Status = Status.PASSING
-    epoch: int = 0
-    registered_at: float = 0.0  # Unix seconds
-    # Its lease has run out together with too many others: it is served, and can be taken over.
-    suspect: bool = False
 
     @property
     def key(self) -> InstanceKey:
@@ -97,8 +77,53 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return f"{self.protocol.value}://{self.address}"
 
 
+class Registration(Claimed, frozen=True, kw_only=True, gc=False):
+    """What a caller claims of an instance. `registration.checked` says whether it may be so."""
+
+    # None: the caller does not fence, and the epoch that is there stays.
+    epoch: int | None = None
+
+
+class Instance(Claimed, frozen=True, kw_only=True, gc=False):
+    """One registered instance. Its heartbeats are kept beside it, since they change far more often."""
+
+    epoch: int = 0
+    registered_at: float = 0.0  # Unix seconds
+    # Its lease has run out together with too many others: it is served, and can be taken over.
+    suspect: bool = False
+
+
 class Service(msgspec.Struct, frozen=True, gc=False):
     """A service that has at least one instance. `instances` are in order of their ids."""
 
     name: str
     instances: tuple[Instance, ...]
+
+
+def copied_as(source: msgspec.Struct, kind: type[S], **more: object) -> S:
+    """Return a `kind` with what `source` says of its fields, and `more`, which counts first.
+
+    Raises TypeError when something that a `kind` has to say is in neither.
+    """
+    said = msgspec.structs.asdict(source) | more
+    for field in _surplus(type(source), kind):
+        del said[field]
+    return kind(**said)
+
+
+@functools.cache
+def _surplus(of: type[msgspec.Struct], kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    return tuple(field for field in of.__struct_fields__ if field not in kind.__struct_fields__)
+
+
+def complete(kind: type[S]) -> type[S]:
+    """Return `kind` without defaults: for what is written by a program, where nothing may be left out."""
+    made: type[S] = msgspec.defstruct(  # type: ignore[assignment] # it is told to be a subclass of `kind`
+        kind.__name__,
+        [(field.name, field.type) for field in msgspec.structs.fields(kind)],
+        bases=(kind,),
+        module=kind.__module__,
+        namespace={"__doc__": kind.__doc__},
+        kw_only=True,
+    )
+    return made

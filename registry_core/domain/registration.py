@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -14,15 +15,18 @@ import msgspec
 
 from registry_core.domain import names
 from registry_core.domain.catalog import Catalog
+from registry_core.domain.host_port import host_port
 from registry_core.domain.order import fenced
-from registry_core.domain.records import Instance, InstanceKey, Registration, Status
+from registry_core.domain.records import Instance, InstanceKey, Registration, Status, copied_as
 from registry_core.errors import Conflict, ValidationError
 
 MAX_PORT: Final = 65535
 MAX_HEALTH_ENDPOINT_LENGTH: Final = 512
+_TOO_LONG: Final = f"a health endpoint has at most {MAX_HEALTH_ENDPOINT_LENGTH} characters"
 MAX_TAGS: Final = 32
 MAX_ADDRESSES: Final = 16
 MAX_ZONE_LENGTH: Final = 63
+MAX_VERSION_LENGTH: Final = 128
 MAX_WEIGHT: Final = 100
 # Above every epoch that a clock in milliseconds gives, below what JSON readers hold exactly.
 MAX_EPOCH: Final = 2**53 - 1
@@ -59,8 +63,7 @@ def checked(claim: Registration, rules: Rules = DEFAULT_RULES) -> Registration:
     check_port(claim.port, rules)
     check_health_endpoint(claim.health_endpoint)
     _check_range("weight", claim.weight, 1, MAX_WEIGHT, example=10)
-    if claim.version and not _SEMVER.fullmatch(claim.version):
-        raise ValidationError("a version follows SemVer 2", field="version", provided=claim.version, example="1.4.2")
+    check_version(claim.version)
     if claim.zone and (len(claim.zone) > MAX_ZONE_LENGTH or not _ZONE.fullmatch(claim.zone)):
         raise ValidationError(
             f"a zone has at most {MAX_ZONE_LENGTH} of letters, digits and . _ -",
@@ -94,24 +97,39 @@ def check_port(port: int, rules: Rules = DEFAULT_RULES, *, field: str = "port") 
     return port
 
 
+def check_version(version: str) -> str:
+    """Return `version` unchanged, or empty; raises ValidationError when it is too long, or not SemVer 2."""
+    problem = None
+    if len(version) > MAX_VERSION_LENGTH:
+        problem = f"a version has at most {MAX_VERSION_LENGTH} characters"
+    elif version and not _SEMVER.fullmatch(version):
+        problem = "a version follows SemVer 2"
+    if problem is not None:
+        raise ValidationError(problem, field="version", provided=version[:200], example="1.4.2")
+    return version
+
+
 def check_health_endpoint(path: str, *, field: str = "health_endpoint") -> str:
     """Return `path` unchanged; raises ValidationError when it could lead a checker elsewhere."""
-    problem = None
-    if not path.startswith("/"):
-        problem = "a health endpoint is a path that starts with '/'"
-    elif len(path) > MAX_HEALTH_ENDPOINT_LENGTH:
-        problem = f"a health endpoint has at most {MAX_HEALTH_ENDPOINT_LENGTH} characters"
-    elif path.startswith("//"):
-        problem = "a health endpoint that starts with '//' would name another host"
-    elif _CONTROL.search(path) or any(c.isspace() for c in path) or not path.isascii():
-        problem = "a health endpoint holds visible ASCII characters only"
-    elif "#" in path or "\\" in path:
-        problem = "a health endpoint holds neither '#' nor '\\'"
-    elif ".." in unquote(path.partition("?")[0]).split("/"):
-        problem = "a health endpoint does not climb with '..'"
+    problem = _health_endpoint_problem(path) if len(path) <= MAX_HEALTH_ENDPOINT_LENGTH else _TOO_LONG
     if problem is not None:
         raise ValidationError(problem, field=field, provided=path[:200], example="/health")
     return path
+
+
+@lru_cache(maxsize=1024)  # a fleet has a few
+def _health_endpoint_problem(path: str) -> str | None:
+    if not path.startswith("/"):
+        return "a health endpoint is a path that starts with '/'"
+    if path.startswith("//"):
+        return "a health endpoint that starts with '//' would name another host"
+    if _CONTROL.search(path) or any(c.isspace() for c in path) or not path.isascii():
+        return "a health endpoint holds visible ASCII characters only"
+    if "#" in path or "\\" in path:
+        return "a health endpoint holds neither '#' nor '\\'"
+    if ".." in unquote(path.partition("?")[0]).split("/"):
+        return "a health endpoint does not climb with '..'"
+    return None
 
 
 def check_metadata(metadata: dict[str, Any], rules: Rules = DEFAULT_RULES) -> None:
@@ -172,7 +190,7 @@ def _checked_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
             example=["10.0.0.7"],
         )
     for address in addresses:
-        if names.ip_address(address) is None:
+        if names.canonical_ip(address) is None:
             raise ValidationError(
                 "addresses are IPv4 or IPv6 addresses; a name belongs into host",
                 field="addresses",
@@ -222,19 +240,22 @@ def admitted(
     service = catalog.find(claim.service_name)
     if service is not None and service.name != claim.service_name:
         raise name_taken(claim.service_name, service.name)
-    held = catalog.get(claim.key)
-    check_epoch(claim.key, claim.epoch, held)
+    own = claim.key
+    held = catalog.get(own)
+    check_epoch(own, claim.epoch, held)
     evicted: tuple[InstanceKey, ...] = ()
-    address = names.host_port(claim.host, claim.port)
-    holder = catalog.holder(address)
-    if holder is not None and holder.key != claim.key:
-        failing = holder.status is Status.CRITICAL and (may_displace or holder.key.label == claim.key.label)
+    holder = catalog.holder(claim.address)
+    if holder is not None and holder.key != own:
+        failing = holder.status is Status.CRITICAL and (may_displace or holder.key.label == own.label)
         if not failing and not holder.suspect and not is_overdue(holder.key):
             raise address_taken(claim.host, claim.port, holder.key)
         evicted = (holder.key,)
-    fields = msgspec.structs.asdict(claim)
-    fields["epoch"] = claim.epoch if claim.epoch is not None else held.epoch if held is not None else 0
-    instance = Instance(**fields, registered_at=held.registered_at if held is not None else now)
+    instance = copied_as(
+        claim,
+        Instance,
+        epoch=claim.epoch if claim.epoch is not None else held.epoch if held is not None else 0,
+        registered_at=held.registered_at if held is not None else now,
+    )
     return Admission(instance, created=held is None, changed=instance != held, evicted=evicted)
 
 
@@ -250,12 +271,12 @@ def name_taken(name: str, registered: str) -> Conflict:
 
 def address_taken(host: str, port: int, holder: InstanceKey) -> Conflict:
     """Return the refusal of an address that is registered as another instance."""
-    address = names.host_port(host, port)
+    address = host_port(host, port)
     return Conflict(
         f"{address} is registered as instance {holder.instance_id!r} of {holder.label!r}",
         field="port",
         provided=address,
-        example=names.host_port(host, port + 1 if port < MAX_PORT else port - 1),
+        example=host_port(host, port + 1 if port < MAX_PORT else port - 1),
     )
 
 

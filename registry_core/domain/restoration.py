@@ -11,11 +11,9 @@ import enum
 import math
 from typing import Final
 
-import msgspec
-
 from registry_core.domain import names
 from registry_core.domain.catalog import Catalog
-from registry_core.domain.records import Instance, Registration
+from registry_core.domain.records import Instance, Registration, copied_as
 from registry_core.domain.registration import DEFAULT_RULES, Rules, address_taken, checked, name_taken
 from registry_core.errors import ValidationError
 
@@ -54,23 +52,17 @@ def restored(saved: Instance, catalog: Catalog) -> RestoreOutcome:
     return outcome
 
 
-def claim_of(saved: Instance) -> Registration:
-    """Return the registration that `saved` came from."""
-    return Registration(**{field: getattr(saved, field) for field in Registration.__struct_fields__})
-
-
 def checked_record(saved: Instance, rules: Rules = DEFAULT_RULES) -> Instance:
     """Return `saved` as it would be brought back: by the rules of a registration, and heard of again.
 
     Raises ValidationError for the first field that breaks a rule.
     """
-    claim = checked(claim_of(saved), rules)
+    claim = checked(copied_as(saved, Registration), rules)
     if not (math.isfinite(saved.registered_at) and 0 <= saved.registered_at <= MAX_REGISTERED_AT):
         raise ValidationError(
             "registered_at is in Unix seconds", field="registered_at", provided=saved.registered_at, example=1764000000
         )
-    fields = msgspec.structs.asdict(claim)
-    return Instance(**fields, registered_at=saved.registered_at)
+    return copied_as(claim, Instance, registered_at=saved.registered_at)
 
 
 def what(saved: Instance) -> str:

@@ -10,6 +10,7 @@ import msgspec
 
 from registry_core.domain.records import Instance, Service, Status
 
+_WITHDRAWN: Final = frozenset({Status.DRAINING, Status.MAINTENANCE})
 SERVING: Final = frozenset({Status.PASSING, Status.WARNING})
 
 
@@ -70,7 +71,8 @@ def serving(
     passing = tuple(i for i in admitted if i.status in SERVING)
     if passing or when_none_pass is WhenNonePass.NONE:
         return passing
-    return tuple(i for i in admitted if i.status is Status.CRITICAL)
+    # One with a status that only a later release knows is as doubtful as one that fails its checks.
+    return tuple(i for i in admitted if i.status not in _WITHDRAWN)
 
 
 def ranked(instances: Sequence[Instance], zone: str = "") -> tuple[Instance, ...]:

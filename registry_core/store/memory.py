@@ -23,7 +23,9 @@ from registry_core.domain.registration import admitted
 from registry_core.domain.restoration import RestoreOutcome, restored
 from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, StoreUnavailable
-from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, Snapshot, SweepReport
+from registry_core.ports.clock import Clock
+from registry_core.ports.reports import GuardReport, ShardReport
+from registry_core.ports.store import Beat, BeatResult, Feed, Grant, Snapshot, SweepReport
 from registry_core.watch.cursor import cursor_of
 
 _SHARD = 0
@@ -67,9 +69,9 @@ class MemoryStore:
     async def register(self, claim: Registration, *, sequence: int | None = None, may_displace: bool = True) -> Grant:
         """Store `claim` and start its lease. Raises Conflict, Fenced or Late."""
         feed = self._started()
-        now, wall = self._clock.monotonic(), self._clock.wall()
-        last, held = self._last(claim.key), self._catalog.get(claim.key)
-        if check_order(claim.key, last, claim.epoch, sequence) is Ruling.REPEATED and held is not None:
+        now, wall, own = self._clock.monotonic(), self._clock.wall(), claim.key
+        last, held = self._last(own), self._catalog.get(own)
+        if check_order(own, last, claim.epoch, sequence) is Ruling.REPEATED and held is not None:
             return Grant(held, created=False, ttl_s=self._leases.terms.ttl_s)
         overdue = partial(self._leases.overdue, now=now)
         admission = admitted(claim, self._catalog, overdue, wall, may_displace=may_displace)
@@ -78,12 +80,12 @@ class MemoryStore:
         for key in admission.evicted:
             self._forget(key)
             events.append(Deregistered(self._next(), key))
-        self._leases.grant(instance.key, now)
-        self._note(instance.key, taken(last, instance.epoch, sequence))
+        self._leases.grant(own, now)
+        self._note(own, taken(last, instance.epoch, sequence))
         if admission.changed:
             events.append(Registered(self._next(), instance, wall))
         else:
-            events.append(Renewed(self._position, instance.key, wall))
+            events.append(Renewed(self._position, own, wall))
         self._deliver(feed, events)
         return Grant(instance, admission.created, self._leases.terms.ttl_s)
 

@@ -6,18 +6,51 @@ Counting is all that happens here; what is counted, the callers say.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 SUCCESS: Final = "success"
 # Around the service levels: lookups 2/10/50 ms, registrations 10/50/100 ms.
 _BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class _CountersAtScrape(Collector):
+    def __init__(self, name: str, meaning: str, label: str, values: Callable[[], Mapping[str, float]]) -> None:
+        self._name, self._meaning, self._label, self._values = name, meaning, label, values
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily(self._name, self._meaning, labels=[self._label])
+        for label, value in self._values().items():
+            family.add_metric([label], value)
+        yield family
+
+
+class MeasuredOperation:
+    """One operation, from the beginning of a `with` to its end."""
+
+    __slots__ = ("_metrics", "_name", "_started")
+
+    def __init__(self, metrics: ReplicaMetrics, name: str) -> None:
+        self._metrics = metrics
+        self._name = name
+        self._started = time.perf_counter()
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        outcome = SUCCESS if kind is None else kind.__name__
+        self._metrics.ended(self._name, outcome, time.perf_counter() - self._started)
 
 
 class ReplicaMetrics:
@@ -63,30 +96,42 @@ class ReplicaMetrics:
             "Writes refused since they may have waited while this process stood still.",
             registry=self.registry,
         )
+        # What `labels` returns, which takes longer than counting does.
+        self._requests: dict[tuple[str, str, int], Histogram] = {}
+        self._outcomes: dict[tuple[str, str], Counter] = {}
+        self._durations: dict[str, Histogram] = {}
         self.expired = Counter("expired_services", "Instances that the sweep removed.", registry=self.registry)
 
     def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Show `value()` under `name` whenever the metrics are read."""
         Gauge(name, meaning, registry=self.registry).set_function(value)
 
+    def counters(self, name: str, meaning: str, label: str, values: Callable[[], Mapping[str, float]]) -> None:
+        """Show `values()`, which only grow, under `name` whenever the metrics are read: each by its label's value."""
+        self.registry.register(_CountersAtScrape(name, meaning, label, values))
+
     def request(self, endpoint: str, method: str, status: int, duration_s: float) -> None:
         """Count one HTTP request. `endpoint` is the template of its route, never its path."""
-        shown = method if method in METHODS else "other"
-        self.request_duration.labels(endpoint, shown, str(status)).observe(duration_s)
+        labels = (endpoint, method if method in METHODS else "other", status)
+        duration = self._requests.get(labels)
+        if duration is None:
+            duration = self._requests[labels] = self.request_duration.labels(*labels)
+        duration.observe(duration_s)
 
-    @contextmanager
-    def operation(self, name: str) -> Iterator[None]:
-        """Measure one operation; its outcome is `success`, or the class of the error that it raised."""
-        started = time.perf_counter()
-        outcome = SUCCESS
-        try:
-            yield
-        except BaseException as error:
-            outcome = type(error).__name__
-            raise
-        finally:
-            self.operations.labels(name, outcome).inc()
-            self.operation_duration.labels(name).observe(time.perf_counter() - started)
+    def operation(self, name: str) -> MeasuredOperation:
+        """Measure one operation in a `with`; its outcome is `success`, or the class of the error that it raised."""
+        return MeasuredOperation(self, name)
+
+    def ended(self, operation: str, outcome: str, duration_s: float) -> None:
+        """Count one operation."""
+        counter = self._outcomes.get((operation, outcome))
+        if counter is None:
+            counter = self._outcomes[operation, outcome] = self.operations.labels(operation, outcome)
+        counter.inc()
+        duration = self._durations.get(operation)
+        if duration is None:
+            duration = self._durations[operation] = self.operation_duration.labels(operation)
+        duration.observe(duration_s)
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format."""

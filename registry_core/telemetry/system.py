@@ -5,15 +5,17 @@ Reading /proc blocks, so that nothing here may be called from a request but `lat
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import Final
 
 import msgspec
 import psutil
 
+from registry_core.blocking import Threads
+
 # A registry is not unhealthy because of one busy moment.
 AVERAGED_SAMPLES: Final = 12
+LOOK_S: Final = 5.0
 
 
 class SystemSample(msgspec.Struct, frozen=True):
@@ -28,13 +30,14 @@ class SystemSampler:
     """Keeps the latest sample, and the CPU's average over the last dozen."""
 
     def __init__(self) -> None:
-        self._process: psutil.Process | None = None
+        self._threads = Threads("system", 1)
+        self._process: psutil.Process | None = None  # of the one thread
         self._cpu: deque[float] = deque(maxlen=AVERAGED_SAMPLES)
         self.latest: SystemSample | None = None
 
     async def refresh(self) -> None:
-        """Look again. The CPU is that since the last look."""
-        self.latest = await asyncio.to_thread(self._look)
+        """Look again. The CPU is that since the last look. Raises OSError when that cannot be done now."""
+        self.latest = await self._threads.run(self._look, timeout_s=LOOK_S)
         self._cpu.append(self.latest.cpu_percent)
 
     @property

@@ -1,20 +1,30 @@
-"""The lines of the watch stream: events, snapshots and signs of life as bytes. Pure.
+"""The lines of the watch stream: their types, and how they are written. Pure.
 
-Each line is one JSON object and a newline. Who gets which line is `hub.py`'s matter.
+Each line is one JSON object and a newline; `type` tells them apart. Which reader gets which line is the hub's matter,
+and what a reader makes of a line stands in `reader.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 import msgspec
 
 from registry_core.domain.catalog import Lived
+from registry_core.domain.digest import digest_text
 from registry_core.domain.events import Deregistered, Expired, Registered, StatusChanged
 from registry_core.domain.records import Instance, Status
 from registry_core.watch.cursor import Cursor
+
+PART_RENEWALS: Final = 1024
+
+# Service name, instance id, when it was heard of (Unix seconds, the store's clock).
+Heartbeat: TypeAlias = tuple[str, str, float]
+# Label of the service, instance id, how many instances the service has left.
+Removal: TypeAlias = tuple[str, str, int]
+StateEvent: TypeAlias = Registered | StatusChanged | Deregistered | Expired
 
 
 class SnapshotLine(msgspec.Struct, kw_only=True, tag="snapshot"):
@@ -37,28 +47,30 @@ class MovedLine(msgspec.Struct, kw_only=True, tag="moved"):
     """The store's history goes on under another name, as after a failover: from `cursor` on.
 
     What was sent before still holds, but for these instances, which are new or changed, and those that were taken
-    out: [label of the service, instance, how many instances the service has left]. Taken at once. A reader of before
-    passes `removed` over, and finds by the digest that it has to read everything.
+    out: [label of the service, instance, how many instances the service has left]. Taken at once.
     """
 
     cursor: str
     digest: str
     state: str
     instances: tuple[Lived, ...] = ()
-    removed: tuple[tuple[str, str, int], ...] = ()
+    removed: tuple[Removal, ...] = ()
 
 
-class _EventLine(msgspec.Struct, kw_only=True):
-    """An event, after which the reader stands at `cursor`.
+class _EventLine(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An event at `position`: its own place in the history of its shard, the same at every replica.
 
-    `digest` is that of the whole catalogue there, and `count` how many instances the service then has: a
-    reader that keeps a part of the catalogue can tell by them what becomes of the rest. A registry of before
-    says neither ("" and -1).
+    `change` is what it does to the digest of the catalogue (exclusive or of before and after), and `count` how many
+    instances the service has after it: a reader that holds a part of the catalogue can tell by them what becomes of
+    the rest. In version 1 of the protocol an event has the whole `cursor` of its sender instead, and the `digest` of
+    the whole catalogue of its sender.
     """
 
-    cursor: str
-    digest: str = ""
+    position: str = ""
+    change: str = ""
     count: int = -1
+    cursor: str = ""
+    digest: str = ""
 
 
 class RegisteredLine(_EventLine, kw_only=True, tag="registered"):
@@ -83,21 +95,32 @@ class ExpiredLine(_EventLine, kw_only=True, tag="expired"):
 
 
 class RenewedLine(msgspec.Struct, kw_only=True, tag="renewed"):
-    """The leases renewed since the last such line, gathered: [service, instance, heartbeat_at]."""
+    """Leases renewed since the last such line, gathered: [service, instance, heartbeat_at]. Sent in version 1."""
 
-    renewed: tuple[tuple[str, str, float], ...]
+    renewed: tuple[Heartbeat, ...]
 
 
-class SyncLine(msgspec.Struct, kw_only=True, tag="sync"):
-    """The sign of life: all up to `cursor` has been sent, and the result has this `digest`."""
+class SyncLine(msgspec.Struct, kw_only=True, omit_defaults=True, tag="sync"):
+    """The sign of life: all up to `cursor` has been sent, and the result has this `digest`.
 
-    cursor: str
+    Without a cursor nothing has happened since the last sign of life. All leases were renewed within `late_after_s`,
+    but for those in `late` (the oldest of `late_total`, when there are more). `store_age_s`: seconds since the store
+    last confirmed what the replica has read of it; `unread` names the shards of which it has read nothing yet, so that
+    whatever they hold is missing here.
+    """
+
+    cursor: str = ""
     digest: str
     state: str
-    store_age_s: float  # seconds since the store last confirmed the replica's own view
+    store_age_s: float | None = None
+    late_after_s: float = 0.0
+    late: tuple[Heartbeat, ...] = ()
+    late_total: int = 0
+    unread: tuple[str, ...] = ()
 
 
-WatchLine = (
+EventLine: TypeAlias = RegisteredLine | StatusChangedLine | DeregisteredLine | ExpiredLine
+WatchLine: TypeAlias = (
     SnapshotLine
     | MovedLine
     | RegisteredLine
@@ -109,17 +132,17 @@ WatchLine = (
 )
 
 
-# So that a reader can take a snapshot line by line, and the writer never encodes for long at a time.
-PART_INSTANCES: Final = 256
-PART_RENEWALS: Final = 1024
+class _SyncLineOfVersion1(msgspec.Struct, kw_only=True, tag="sync"):
+    """Its readers need every field, and a number for the age."""
 
-# Service name, instance id, when it was heard of (Unix seconds).
-Renewal: TypeAlias = tuple[str, str, float]
-# Label of the service, instance id, how many instances the service has left.
-Removal: TypeAlias = tuple[str, str, int]
-StateEvent: TypeAlias = Registered | StatusChanged | Deregistered | Expired
+    cursor: str
+    digest: str
+    state: str
+    store_age_s: float
+
 
 _ENCODER: Final = msgspec.json.Encoder()
+_EVENT_DECODER: Final = msgspec.json.Decoder(EventLine)
 
 
 def encoded(line: WatchLine) -> bytes:
@@ -127,55 +150,63 @@ def encoded(line: WatchLine) -> bytes:
     return _ENCODER.encode(line) + b"\n"
 
 
-def event_line(event: StateEvent, service_name: str, cursor: Cursor, *, digest: str = "", count: int = -1) -> bytes:
-    """Return the line of an event after which a reader stands at `cursor`.
+def encoded_record(lived: Lived) -> bytes:
+    """Return what one instance is in a snapshot."""
+    return _ENCODER.encode(lived)
 
-    The whole catalogue then has `digest`, and the service `count` instances.
-    """
-    at, instance_id = str(cursor), event.key.instance_id
+
+def event_line(event: StateEvent, service_name: str, *, change: int, count: int) -> bytes:
+    """Return the line of an event that did `change` to the digest, and left its service with `count` instances."""
+    position, changed = str(Cursor((event.position,))), digest_text(change)
+    line: EventLine
     match event:
         case Registered(instance=instance, heartbeat_at=heartbeat_at):
-            line: WatchLine = RegisteredLine(
-                cursor=at, digest=digest, count=count, instance=instance, heartbeat_at=heartbeat_at
+            line = RegisteredLine(
+                position=position, change=changed, count=count, instance=instance, heartbeat_at=heartbeat_at
             )
-        case StatusChanged(status=status):
+        case StatusChanged(key=key, status=status):
             line = StatusChangedLine(
-                cursor=at,
-                digest=digest,
+                position=position,
+                change=changed,
                 count=count,
                 service_name=service_name,
-                instance_id=instance_id,
+                instance_id=key.instance_id,
                 status=status,
             )
-        case Deregistered():
+        case Deregistered(key=key):
             line = DeregisteredLine(
-                cursor=at, digest=digest, count=count, service_name=service_name, instance_id=instance_id
+                position=position, change=changed, count=count, service_name=service_name, instance_id=key.instance_id
             )
-        case Expired():
+        case Expired(key=key):
             line = ExpiredLine(
-                cursor=at, digest=digest, count=count, service_name=service_name, instance_id=instance_id
+                position=position, change=changed, count=count, service_name=service_name, instance_id=key.instance_id
             )
     return encoded(line)
 
 
-def snapshot_lines(
-    instances: Sequence[Lived], *, reason: str, state: str, cursor: Cursor, digest: str
-) -> Iterator[bytes]:
-    """Yield a snapshot in parts of bounded size; at least one, and each encoded when it is asked for."""
-    last_start = max(0, (len(instances) - 1) // PART_INSTANCES) * PART_INSTANCES
-    for start in range(0, last_start + 1, PART_INSTANCES):
-        last = start == last_start
-        yield encoded(
-            SnapshotLine(
-                reason=reason,
-                first=start == 0,
-                last=last,
-                state=state,
-                cursor=str(cursor) if last else "",
-                digest=digest if last else "",
-                instances=tuple(instances[start : start + PART_INSTANCES]),
-            )
+def event_line_of_version_1(line: bytes, cursor: Cursor, digest: int) -> bytes:
+    """Return an event's line for a reader of version 1: the sender then stood at `cursor`, with this `digest`."""
+    event = _EVENT_DECODER.decode(line)
+    return encoded(
+        msgspec.structs.replace(event, position="", change="", cursor=str(cursor), digest=digest_text(digest))
+    )
+
+
+def snapshot_line(
+    records: bytes, *, reason: str, first: bool, last: bool, state: str, cursor: Cursor, digest: str
+) -> bytes:
+    """Return a part of a snapshot; `records` is a JSON array of encoded ones."""
+    return encoded(
+        SnapshotLine(
+            reason=reason,
+            first=first,
+            last=last,
+            state=state,
+            cursor=str(cursor) if last else "",
+            digest=digest if last else "",
+            instances=cast("tuple[Lived, ...]", msgspec.Raw(records)),
         )
+    )
 
 
 def moved_line(
@@ -187,15 +218,16 @@ def moved_line(
     )
 
 
-def renewed_lines(renewed: Iterable[Renewal]) -> list[bytes]:
+def renewed_lines(renewed: Iterable[Heartbeat]) -> list[bytes]:
     """Return the gathered renewals in lines of bounded size; none when there are none."""
     rows = iter(renewed)
-    found = []
+    lines = []
     while part := tuple(islice(rows, PART_RENEWALS)):
-        found.append(encoded(RenewedLine(renewed=part)))
-    return found
+        lines.append(encoded(RenewedLine(renewed=part)))
+    return lines
 
 
-def sync_line(cursor: Cursor, *, digest: str, state: str, store_age_s: float) -> bytes:
-    """Return the sign of life."""
-    return encoded(SyncLine(cursor=str(cursor), digest=digest, state=state, store_age_s=round(store_age_s, 3)))
+def sync_line_of_version_1(cursor: Cursor, *, digest: str, state: str, store_age_s: float) -> bytes:
+    """Return the sign of life for a reader of version 1."""
+    line = _SyncLineOfVersion1(cursor=str(cursor), digest=digest, state=state, store_age_s=round(store_age_s, 3))
+    return _ENCODER.encode(line) + b"\n"

@@ -1,27 +1,48 @@
-"""Reads the registry's watch stream: bytes in, however they were cut, and changes out. Pure.
+"""Reads a watch stream: bytes in, however they were cut, and changes out. Pure.
 
-A line that was not received to its end never counts, nor do the parts of a snapshot before the last
-one has come. What was taken is told by the cursor: whoever resumes from it gets everything after it,
-once, in order. Lines of a kind that is not known here are passed over; anything else that does not
-fit is BrokenStream, after which the stream is of no more use.
+What was read up to its last newline counts, and the parts of a snapshot when the last one has come. The cursor tells
+what was taken: a stream that is opened with it goes on with everything after it, once, and in order, at any replica.
+
+Three things may be wrong with a line. It contradicts what was read before, or the stream begins with something that
+is no watch at all: BrokenStream, and the stream is of no more use. It is of a later release: an event that is not
+known here is an UnknownEvent, and its service has to be read anew; a kind of line that is no event is ignored. Or it
+cannot be read: PassedOver, and the reader goes on behind it; the next sign of life tells by its digest whether
+anything is missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
 
 from registry_core.domain.catalog import Lived
+from registry_core.domain.digest import digest_number
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, StatusChanged
+from registry_core.domain.foreign_values import record_of
 from registry_core.domain.names import label_of
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import ValidationError, VerticeError
+from registry_core.watch.changes import (
+    Happened,
+    Heard,
+    LeaseReport,
+    Moved,
+    PassedOver,
+    Replaced,
+    Synced,
+    UnknownEvent,
+    WatchChange,
+)
 from registry_core.watch.cursor import Cursor, parse_cursor
+from registry_core.watch.later_lines import EVENTS, WHOLES, AnyLine, event_with_foreign_values
+from registry_core.watch.limits import MAX_INSTANCES, MAX_LINE_BYTES
 from registry_core.watch.lines import (
     DeregisteredLine,
+    EventLine,
     ExpiredLine,
+    Heartbeat,
     MovedLine,
     RegisteredLine,
     RenewedLine,
@@ -30,95 +51,44 @@ from registry_core.watch.lines import (
     SyncLine,
     WatchLine,
 )
-from registry_core.watch.stage import Everything, Rest, Stage
-
-# A part of a snapshot has at most 256 instances, each with at most 8 KiB of metadata and 4 of the rest.
-MAX_LINE_BYTES: Final = 4 * 1024 * 1024
-MAX_INSTANCES: Final = 1_000_000
+from registry_core.watch.stage import Everything, Stage
 
 _DECODER: Final = msgspec.json.Decoder(WatchLine)
-_KNOWN: Final = frozenset(
-    {"snapshot", "moved", "registered", "status_changed", "deregistered", "expired", "renewed", "sync"},
-)
+_OTHERS: Final = frozenset({"renewed", "sync"})
+_SHOWN: Final = 200  # characters of a problem
 
 
 class BrokenStream(VerticeError):
-    """Raised when the stream is not what a registry sends; the cursor before it is still good."""
-
-
-class Replaced(msgspec.Struct, frozen=True):
-    """Everything there is, as of `cursor`: what the stage has kept, and what it says of the rest."""
-
-    instances: tuple[Lived, ...]
-    cursor: Cursor
-    digest: str
-    state: str
-    reason: str
-    rest: Rest = Rest()
-
-
-class Moved(msgspec.Struct, frozen=True):
-    """The registry's history goes on under another name: all that was read holds, but for these instances.
-
-    `removed`: who was taken out, and how many instances the service has left.
-    """
-
-    instances: tuple[Lived, ...]
-    cursor: Cursor
-    digest: str
-    state: str
-    removed: tuple[tuple[InstanceKey, int], ...] = ()
-
-
-class Happened(msgspec.Struct, frozen=True):
-    """One event, after which the reader stands at `cursor`.
-
-    `digest` and `count` are the registry's: of the whole catalogue then, and of the service's instances; "" and
-    -1 when it does not say.
-    """
-
-    event: Event
-    cursor: Cursor
-    digest: str = ""
-    count: int = -1
-
-
-class Heard(msgspec.Struct, frozen=True):
-    """Leases that were renewed: of whom, and when (Unix seconds, the registry's clock)."""
-
-    renewed: tuple[tuple[InstanceKey, float], ...]
-
-
-class Synced(msgspec.Struct, frozen=True):
-    """The sign of life: all up to `cursor` has been read, and makes this `digest`."""
-
-    cursor: Cursor
-    digest: str
-    state: str
-    store_age_s: float
-
-
-WatchChange: TypeAlias = Replaced | Moved | Happened | Heard | Synced
-
-
-class _Typed(msgspec.Struct):
-    type: str
+    """Raised when a stream contradicts itself; the cursor before it is still good."""
 
 
 class WatchReader:
-    """The reader of one connection that was opened with `cursor`."""
+    """The reader of one connection that was opened with `cursor`, of everything or of one service (`part`)."""
 
     def __init__(
-        self, cursor: Cursor, *, stage: Callable[[], Stage] = Everything, max_line_bytes: int = MAX_LINE_BYTES
+        self,
+        cursor: Cursor,
+        *,
+        part: bool = False,
+        stage: Callable[[], Stage] = Everything,
+        max_line_bytes: int = MAX_LINE_BYTES,
     ) -> None:
         """`stage` makes the place where the parts of a snapshot are held back."""
         self._cursor = cursor
+        self._part = part
         self._stage = stage
         self._max_line_bytes = max_line_bytes
         self._pieces: list[bytes] = []  # of the line that has not ended yet
         self._pieces_bytes = 0
-        self._parts: Stage | None = None  # of the snapshot that has not ended yet
+        self._too_long = False  # the line that has not ended yet is, and is dropped up to its end
+        self._staged: Stage | None = None  # of the snapshot that has not ended yet
+        self._staged_whole = True
         self._count = 0  # of its instances
+        self._told: int | None = None  # the digest that was told last, by a registry of version 1
+        self._synced = self._read_then = cursor  # where the sender was at its last sign of life, and the reader
+        # A line was passed over: events may be missing, and the next sign of life tells where the reader stands.
+        self._lacks = False
+        self._spoken = False  # a line of a watch has come
 
     def feed(self, data: bytes) -> Iterator[WatchChange]:
         """Yield the changes that `data` completes.
@@ -126,73 +96,81 @@ class WatchReader:
         Raises BrokenStream after the changes that stand before what is broken.
         """
         piece, *rest = data.split(b"\n")
-        self._keep(piece)
+        self._gather(piece)
         for next_piece in rest:
-            line = b"".join(self._pieces)
-            self._pieces, self._pieces_bytes = [], 0
-            self._keep(next_piece)
-            if line.strip():
-                change = self._change(line)
-                if change is not None:
-                    yield change
+            line, too_long = b"".join(self._pieces), self._too_long
+            self._pieces, self._pieces_bytes, self._too_long = [], 0, False
+            self._gather(next_piece)
+            if too_long:
+                yield self._passed_over(f"a line has more than {self._max_line_bytes} bytes")
+            elif line.strip():
+                yield from self._changes(line)
 
-    def _keep(self, piece: bytes) -> None:
+    def _gather(self, piece: bytes) -> None:
         self._pieces_bytes += len(piece)
         if self._pieces_bytes > self._max_line_bytes:
-            raise BrokenStream(f"a line has more than {self._max_line_bytes} bytes")
-        if piece:
+            self._pieces, self._too_long = [], True
+        elif piece:
             self._pieces.append(piece)
 
-    def _change(self, line: bytes) -> WatchChange | None:
+    def _passed_over(self, problem: str) -> PassedOver:
+        self._lacks, self._staged_whole = True, False
+        return PassedOver(problem[:_SHOWN])
+
+    def _changes(self, line: bytes) -> Iterator[WatchChange]:
         try:
             parsed: WatchLine = _DECODER.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            if _is_of_another_kind(line):
-                return None
-            raise BrokenStream(f"a line cannot be read: {error}") from None
-        match parsed:
-            case SnapshotLine():
-                return self._part(parsed)
-            case MovedLine():
-                if self._parts is not None or not self._cursor.positions:
-                    raise BrokenStream("a history goes on that was not begun")
-                self._cursor = _cursor(parsed.cursor)
-                removed = tuple((InstanceKey(label_of(name), id_), left) for name, id_, left in parsed.removed)
-                return Moved(parsed.instances, self._cursor, parsed.digest, parsed.state, removed)
-            case RenewedLine(renewed=renewed):
-                return Heard(tuple((InstanceKey(label_of(name), id_), at) for name, id_, at in renewed))
-            case SyncLine():
-                # Every event up to there must have come: else one was lost, and no digest needed to tell.
-                cursor = _cursor(parsed.cursor)
-                if self._parts is not None or cursor != self._cursor:
-                    raise BrokenStream(f"a sign of life for {cursor}, read up to {self._cursor}")
-                return Synced(cursor, parsed.digest, parsed.state, parsed.store_age_s)
-            case RegisteredLine() | StatusChangedLine() | DeregisteredLine() | ExpiredLine():
-                return self._event(parsed)
+            yield from self._otherwise(line, str(error))
+            return
+        self._spoken = True
+        change = self._change(parsed)
+        if change is not None:
+            yield change
 
-    def _part(self, line: SnapshotLine) -> Replaced | None:
+    def _change(self, line: WatchLine) -> WatchChange | None:
+        match line:
+            case SnapshotLine():
+                return self._part_of_snapshot(line)
+            case MovedLine():
+                if self._staged is not None or not self._cursor.positions:
+                    raise BrokenStream("a history goes on that was not begun")
+                self._cursor = _cursor(line.cursor)
+                self._told = digest_number(line.digest)
+                removed = tuple((InstanceKey(label_of(name), id_), left) for name, id_, left in line.removed)
+                return Moved(line.instances, self._cursor, line.digest, line.state, removed)
+            case RenewedLine(renewed=renewed):
+                return Heard(tuple(_heard(renewed).items()))
+            case SyncLine():
+                return self._sign_of_life(line)
+            case RegisteredLine() | StatusChangedLine() | DeregisteredLine() | ExpiredLine():
+                return self._event(line)
+
+    # -- the kinds of lines
+
+    def _part_of_snapshot(self, line: SnapshotLine, *, whole: bool = True) -> Replaced | None:
         if line.first:
-            self._parts, self._count = self._stage(), 0
-        if self._parts is None:
+            self._staged, self._staged_whole, self._count = self._stage(), True, 0
+        if self._staged is None:
             raise BrokenStream("a part of a snapshot without its first")
+        self._staged_whole = self._staged_whole and whole
         self._count += len(line.instances)
         if self._count > MAX_INSTANCES:
             raise BrokenStream(f"a snapshot has more than {MAX_INSTANCES} instances")
-        self._parts.add(line.instances)
+        self._staged.add(line.instances)
         if not line.last:
             return None
-        (instances, rest), self._parts = self._parts.taken(), None
+        (instances, rest), self._staged = self._staged.taken(), None
         self._cursor = _cursor(line.cursor)
-        return Replaced(instances, self._cursor, line.digest, line.state, line.reason, rest)
+        self._lacks = False
+        self._told = digest_number(line.digest)
+        return Replaced(instances, self._cursor, line.digest, line.state, line.reason, rest, self._staged_whole)
 
-    def _event(self, line: RegisteredLine | StatusChangedLine | DeregisteredLine | ExpiredLine) -> Happened | None:
-        if self._parts is not None:
-            raise BrokenStream("an event within a snapshot")
-        cursor = _cursor(line.cursor)
-        position = _step(self._cursor, cursor)
-        if position is None:
-            return None  # it was read before
-        self._cursor = cursor
+    def _event(self, line: EventLine) -> Happened | None:
+        change = self._step(line)
+        if change is None:
+            return None
+        position, did = change
         event: Event
         match line:
             case RegisteredLine(instance=instance, heartbeat_at=heartbeat_at):
@@ -203,25 +181,141 @@ class WatchReader:
                 event = Deregistered(position, _key(line))
             case ExpiredLine():
                 event = Expired(position, _key(line))
-        return Happened(event, cursor, line.digest, line.count)
+        return Happened(event, self._cursor, did, line.count)
+
+    def _sign_of_life(self, line: SyncLine) -> Synced:
+        if self._staged is not None:
+            raise BrokenStream("a sign of life within a snapshot")
+        told = _cursor(line.cursor) if line.cursor else self._synced
+        if not line.cursor and self._cursor != self._read_then:
+            raise BrokenStream(f"a sign of life for {told}, where nothing happened, read up to {self._cursor}")
+        digest, behind = line.digest, _is_behind(told, self._cursor)
+        if self._lacks:
+            self._cursor, self._lacks = told, False  # what was passed over is missing: the digest tells
+        elif behind:
+            digest = ""
+        elif told != self._cursor and not self._part:
+            # Every event up to there must have come: else one was lost, and no digest needed to tell.
+            raise BrokenStream(f"a sign of life for {told}, read up to {self._cursor}")
+        self._synced, self._read_then = told, self._cursor
+        leases = None
+        if line.late_after_s > 0:
+            late = _heard(line.late)
+            leases = LeaseReport(line.late_after_s, late, all_named=line.late_total <= len(late))
+        return Synced(self._cursor, digest, line.state, line.store_age_s, line.unread, leases)
+
+    # -- where the reader stands
+
+    def _step(self, line: EventLine) -> tuple[Position, int | None] | None:
+        """Take the place of an event; return it, and what the event did to the digest. None: it was read before."""
+        if self._staged is not None:
+            raise BrokenStream("an event within a snapshot")
+        if not line.position:
+            return self._step_of_version_1(line)
+        position = self._stepped(_position(line.position))
+        return None if position is None else (position, digest_number(line.change))
+
+    def _step_of_version_1(self, line: EventLine) -> tuple[Position, int | None] | None:
+        cursor = _cursor(line.cursor)
+        moved = [p for p in cursor.positions if self._cursor.at(p.shard) != p]
+        told, self._told = self._told, digest_number(line.digest)
+        if not moved:
+            return None
+        if len(moved) > 1 and not self._part:
+            raise BrokenStream(f"an event at {cursor}, read up to {self._cursor}")
+        position = self._stepped(moved[0])
+        if position is None:
+            return None
+        return position, None if told is None or self._told is None else told ^ self._told
+
+    def _stepped(self, position: Position) -> Position | None:
+        """Go on to `position`, the next one of its shard; None when it was read before.
+
+        Raises BrokenStream when events before it are missing, or are of another history.
+        """
+        before = self._cursor.at(position.shard)
+        if before is None or before.epoch != position.epoch:
+            if not self._lacks:
+                raise BrokenStream(f"an event at {Cursor((position,))}, read up to {self._cursor}")
+        elif position.revision <= before.revision:
+            return None
+        elif position.revision != before.revision + 1 and not self._part and not self._lacks:
+            # Of one service alone there are gaps: the others' events.
+            raise BrokenStream(f"events are missing between {self._cursor} and {Cursor((position,))}")
+        self._cursor = self._cursor.moved_to(position)
+        return position
+
+    # -- what a later release sends, and what nobody can read
+
+    def _otherwise(self, line: bytes, problem: str) -> Iterator[WatchChange]:
+        try:
+            known = msgspec.json.decode(line, type=AnyLine)
+            raw: dict[str, Any] = msgspec.json.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            if not self._spoken:
+                raise BrokenStream(f"this is no watch: its first line cannot be read: {problem}") from None
+            yield self._passed_over(f"a line cannot be read: {problem}")
+            return
+        self._spoken = True
+        if known.type in WHOLES:
+            yield from self._whole_with_foreign_values(known.type, raw)
+        elif known.type in _OTHERS:
+            yield self._passed_over(f"a line of type {known.type!r} cannot be read: {problem}")
+        elif known.type in EVENTS:
+            try:
+                change = self._change(event_with_foreign_values(known.type, raw))
+            except (msgspec.MsgspecError, ValueError):
+                change = self._unknown(known, f"an event {known.type!r} cannot be read: {problem}")
+            if change is not None:
+                yield change
+        elif known.position:
+            change = self._unknown(known, f"an event of type {known.type[:50]!r} is not known here")
+            if change is not None:
+                yield change
+
+    def _unknown(self, line: AnyLine, problem: str) -> WatchChange | None:
+        name = line.service_name
+        if not name and line.instance is not None:
+            name = str(line.instance.get("service_name", ""))
+        if not line.position:
+            return self._passed_over(problem)
+        if self._staged is not None:
+            raise BrokenStream("an event within a snapshot")
+        position = self._stepped(_position(line.position))
+        if position is None:
+            return None
+        return UnknownEvent(label_of(name), self._cursor, digest_number(line.change), problem[:_SHOWN])
+
+    def _whole_with_foreign_values(self, kind: str, raw: dict[str, Any]) -> Iterator[WatchChange]:
+        rows, raw["instances"] = raw.get("instances"), ()
+        try:
+            line: SnapshotLine | MovedLine = msgspec.convert(raw, WHOLES[kind])
+        except msgspec.MsgspecError as error:
+            yield self._passed_over(f"a line of type {kind!r} cannot be read: {error}")
+            return
+        records, problem = [], ""
+        for row in rows if isinstance(rows, list) else ():
+            try:
+                records.append(Lived(record_of(row["instance"]), float(row["heartbeat_at"])))
+            except (msgspec.MsgspecError, ValueError, TypeError, KeyError) as error:
+                problem = f"an instance in a line of type {kind!r} cannot be read: {error}"
+        line.instances = tuple(records)
+        if problem:
+            yield PassedOver(problem[:_SHOWN])
+        change = (
+            self._part_of_snapshot(line, whole=not problem) if isinstance(line, SnapshotLine) else self._change(line)
+        )
+        if change is not None:
+            yield change
 
 
-def _step(known: Cursor, cursor: Cursor) -> Position | None:
-    """Return the position by which `cursor` goes one event beyond `known`; None when it goes nowhere.
+def _heard(rows: tuple[Heartbeat, ...]) -> dict[InstanceKey, float]:
+    return {InstanceKey(label_of(name), instance_id): at for name, instance_id, at in rows}
 
-    Raises BrokenStream when events between them are missing, or are of another history.
-    """
-    moved = [p for p in cursor.positions if known.at(p.shard) != p]
-    if not moved:
-        return None
-    before = known.at(moved[0].shard)
-    if len(moved) > 1 or before is None or before.epoch != moved[0].epoch:
-        raise BrokenStream(f"an event at {cursor}, read up to {known}")
-    if moved[0].revision <= before.revision:
-        return None
-    if moved[0].revision != before.revision + 1:
-        raise BrokenStream(f"events are missing between {known} and {cursor}")
-    return moved[0]
+
+def _is_behind(told: Cursor, read: Cursor) -> bool:
+    """Return whether a replica at `told` has yet to learn of something that was `read`, in the same histories."""
+    return told != read and read.covers(told) and len(told.positions) == len(read.positions)
 
 
 def _cursor(text: str) -> Cursor:
@@ -231,12 +325,12 @@ def _cursor(text: str) -> Cursor:
         raise BrokenStream(f"a cursor cannot be read: {error.message}") from None
 
 
+def _position(text: str) -> Position:
+    positions = _cursor(text).positions
+    if len(positions) != 1:
+        raise BrokenStream(f"an event has one position, and not {text[:100]!r}")
+    return positions[0]
+
+
 def _key(line: StatusChangedLine | DeregisteredLine | ExpiredLine) -> InstanceKey:
     return InstanceKey(label_of(line.service_name), line.instance_id)
-
-
-def _is_of_another_kind(line: bytes) -> bool:
-    try:
-        return msgspec.json.decode(line, type=_Typed).type not in _KNOWN
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False

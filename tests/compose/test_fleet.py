@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from cli.compose.planning import planned
 from cli.compose.reader import read_project
+from cli.compose.sidecar_plan import planned
 from cli.compose.sidecars import Options, SidecarSpec
 from tests.compose.topology import COMPOSE, PYTHON, TAG, Topology, get
 from tests.fleets import EXAMPLE, real_fleet

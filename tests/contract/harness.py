@@ -9,7 +9,7 @@ from typing import Protocol
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Event, Position, Renewed
 from registry_core.domain.leases import LeaseTerms
-from registry_core.ports import Snapshot, Store
+from registry_core.ports.store import Snapshot, Store
 from registry_core.store.memory import MemoryStore
 from registry_core.watch.cursor import Cursor
 from tests.samples import FakeClock

@@ -18,10 +18,11 @@ import redis
 
 from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Event, Registered, Renewed
-from registry_core.ports import Snapshot, Store, SystemClock
-from registry_core.store.redis.masters import FixedMaster
+from registry_core.ports.clock import SystemClock
+from registry_core.ports.store import Snapshot, Store
 from registry_core.store.redis.store import RedisStore
 from registry_core.store.redis.url import ServerAddress
+from registry_core.store.redis.watcher import MasterWatcher
 from tests.contract.harness import TERMS, RecordingFeed
 from tests.redis_topology import RedisServer
 
@@ -72,7 +73,7 @@ class RedisUnderTest:
         self.later = LaterFeed()
         self.feed: RecordingFeed = self.later
         self.store: Store = RedisStore(
-            [FixedMaster(ServerAddress("127.0.0.1", self.port))],
+            [MasterWatcher("main", nodes=[ServerAddress("127.0.0.1", self.port)])],
             prefix=PREFIX,
             replicas=0,
             terms=TERMS,

@@ -14,7 +14,7 @@ from registry_core.domain.order import MAX_SEQUENCE, TOMBSTONE_S
 from registry_core.domain.records import Instance, InstanceKey, Status
 from registry_core.domain.restoration import RestoreOutcome
 from registry_core.errors import Conflict, Fenced, Late, NotFound
-from registry_core.ports import Beat
+from registry_core.ports.store import Beat
 from tests.contract.harness import TERMS, StoreUnderTest
 from tests.samples import claim, instance
 

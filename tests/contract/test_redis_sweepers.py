@@ -13,10 +13,11 @@ import pytest_asyncio
 from registry_core.domain.events import Expired, Registered
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.records import InstanceKey
-from registry_core.ports import Beat, SweepReport, SystemClock
-from registry_core.store.redis.masters import FixedMaster
+from registry_core.ports.clock import SystemClock
+from registry_core.ports.store import Beat, SweepReport
 from registry_core.store.redis.store import RedisStore
 from registry_core.store.redis.url import ServerAddress
+from registry_core.store.redis.watcher import MasterWatcher
 from tests.contract.harness import TERMS, RecordingFeed
 from tests.contract.redis_harness import PREFIX, RedisUnderTest
 from tests.contract.test_guard_contract import DYING, GUARD, LIVING, guard_of, held
@@ -32,7 +33,7 @@ class Both:
         self.tested = RedisUnderTest()
         self.feed = RecordingFeed()
         self.second = RedisStore(
-            [FixedMaster(ServerAddress("127.0.0.1", self.tested.port))],
+            [MasterWatcher("main", nodes=[ServerAddress("127.0.0.1", self.tested.port)])],
             prefix=PREFIX,
             replicas=0,
             terms=TERMS,

@@ -11,7 +11,7 @@ from registry_core.domain.events import Registered
 from registry_core.domain.records import Instance, Status
 from registry_core.domain.restoration import RestoreOutcome
 from registry_core.errors import Conflict
-from registry_core.ports import Beat
+from registry_core.ports.store import Beat
 from tests.contract.harness import StoreUnderTest
 from tests.samples import claim, instance
 

@@ -11,7 +11,7 @@ from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Deregistered, Expired, Registered, Renewed, StatusChanged
 from registry_core.domain.records import InstanceKey, Status
 from registry_core.errors import Conflict, Fenced, NotFound, StoreUnavailable
-from registry_core.ports import Beat
+from registry_core.ports.store import Beat
 from tests.contract.harness import TERMS, StoreUnderTest
 from tests.samples import claim
 

@@ -37,7 +37,7 @@ class Record(NamedTuple):
     ttl: int
 
 
-class Unreadable(Exception):
+class PassedOver(Exception):
     """Raised when a message is not one."""
 
 
@@ -59,7 +59,7 @@ def complaints(query: bytes, answer: bytes, *, over_tcp: bool) -> list[str]:
         name_ends = max(HEADER, question - 4)
         name = bytes(c if c < 0x80 else 0x78 for c in answer[HEADER:name_ends])
         read = dnslib.DNSRecord.parse(answer[:HEADER] + name + answer[name_ends:])
-    except (Unreadable, dnslib.DNSError) as error:
+    except (PassedOver, dnslib.DNSError) as error:
         return [*found, f"it cannot be read: {error}"]
     rcode = (answer[3] & 0xF) | next((r.ttl >> 24 << 4 for r in records if r.type == OPT), 0)
     found += _of_query(query, rcode)
@@ -88,7 +88,7 @@ def _of_query(query: bytes, rcode: int) -> list[str]:
         return []
     try:
         _, records = walk(query)
-    except Unreadable:
+    except PassedOver:
         return ["what cannot be read is not FORMERR"]
     found = []
     if int.from_bytes(query[4:6]) > 1:
@@ -166,7 +166,7 @@ def _of_records(read: dnslib.DNSRecord, records: list[Record], rcode: int) -> li
 
 
 def walk(message: bytes) -> tuple[int, list[Record]]:
-    """Return where the questions end, and the records. Raises Unreadable when something is left over, or missing."""
+    """Return where the questions end, and the records. Raises PassedOver when something is left over, or missing."""
     try:
         questions, *counts = struct.unpack_from("!4H", message, 4)
         at = HEADER
@@ -181,9 +181,9 @@ def walk(message: bytes) -> tuple[int, list[Record]]:
                 records.append(Record(section, type_, class_, ttl))
                 at += 10 + length
     except (struct.error, IndexError) as error:
-        raise Unreadable(str(error)) from error
+        raise PassedOver(str(error)) from error
     if at != len(message):
-        raise Unreadable(f"it should end at {at}, and has {len(message)} octets")
+        raise PassedOver(f"it should end at {at}, and has {len(message)} octets")
     return question, records
 
 
@@ -191,7 +191,7 @@ def advertised(query: bytes) -> int | None:
     """Return the payload in a query's OPT record; None when there is none, or the query cannot be read."""
     try:
         _, records = walk(query)
-    except Unreadable:
+    except PassedOver:
         return None
     return next((r.class_ for r in records if r.type == OPT and r.section == 3), None)
 

@@ -1,59 +1,206 @@
-"""The documents say what the code says."""
+"""The documents say what the code says, and every name in them exists."""
 
 from __future__ import annotations
 
+import ast
 import re
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.programs import VERTICE
-from tools import documents
+from agent.settings.file import file_key
+from agent.settings.reload_plan import LIVE, NEED_RESTART
+from agent.settings.settings import read_agent_settings
+from agent.settings.table import TABLE as AGENT_SETTINGS
+from cli.main import main
+from registry_core.replica import Replica
+from registry_core.replica_settings import SETTINGS as REGISTRY_SETTINGS
+from registry_core.replica_settings import ReplicaSettings
+from tools.documents import DOCS, MADE, job_of
+from tools.log_page import events
+from tools.metrics_page import metrics
+from tools.sources import PRODUCT, ROOT, modules
 
-ROOT = documents.ROOT
+README = ROOT / "README.md"
+WRITTEN = [README, ROOT / "CONTRIBUTING.md", ROOT / "compose" / "README.md", *sorted(DOCS.rglob("*.md"))]
+# Names that look like settings: of the tests, of compose files, of the programs beside us.
+OTHER_NAMES = {
+    "AGENT_CERT_DIR",
+    "REDIS_PASSWORD",
+    "REGISTRY_OPENED",
+    "SERVICE_PORTS",
+}
 
 
-@pytest.mark.parametrize("path", documents.documents(), ids=lambda p: p.name)
+def text_of(document: Path) -> str:
+    return document.read_text(encoding="utf-8")
+
+
+def name_of(document: Path) -> str:
+    return str(document.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", MADE, ids=lambda p: p.name)
 def test_what_is_made_from_the_code_is_as_the_code(path: Path) -> None:
-    assert path.read_text(encoding="utf-8") == documents.documents()[path], "run `make map`"
+    assert text_of(path) == MADE[path](), "run `make map`"
 
 
 def test_every_module_says_what_its_job_is() -> None:
-    assert [m for m in documents.modules() if not documents.job_of(m)] == []
+    assert [m for m in modules() if not job_of(m)] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len(text_of(README).splitlines()) <= 150
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = text_of(DOCS / "README.md")
+    pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"}
+    records = {page for page in pages if page.startswith("adr/") and page != "adr/README.md"}
+    assert {page for page in pages - records if f"]({page})" not in index} == set()
+    of_records = text_of(DOCS / "adr" / "README.md")
+    assert {page for page in records if f"]({Path(page).name})" not in of_records} == set()
 
 
 def test_every_make_target_that_the_documents_name_exists() -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    for document in ("README.md", "CONTRIBUTING.md"):
-        named = set(re.findall(r"`?\bmake ([a-z-]+)`", (ROOT / document).read_text(encoding="utf-8")))
-        assert named, document
-        assert named <= targets, f"{document}: {named - targets}"
+    targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
+    for document in WRITTEN:
+        named = set(re.findall(r"(?:`|^ {4})make ([a-z][a-z-]+)", text_of(document), re.MULTILINE))
+        assert named <= targets, f"{name_of(document)}: {named - targets}"
 
 
-def test_every_command_that_the_readme_names_exists() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"(?:^ +|bin/|`)vertice ([a-z]+)", readme, re.MULTILINE))
-    assert len(named) >= 5
+def test_every_command_that_the_documents_name_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    pattern = r"(?:^ +|bin/|`|\| |; |&& )vertice ((?:compose |migrate |guard |snapshot )?[a-z]+)\b"
+    named = {command for document in WRITTEN for command in re.findall(pattern, text_of(document), re.MULTILINE)}
+    assert len(named) >= 15
     for command in sorted(named):
-        help_text = subprocess.run(
-            [*VERTICE, command, "--help"], capture_output=True, text=True, timeout=30, check=False
-        )
-        assert help_text.returncode == 0, f"vertice {command}: {help_text.stderr}"
-        assert "exit codes" in help_text.stdout.lower(), command
+        # Only `compose` has commands below it; the others take a word that is one of a few.
+        words = command.split() if command.startswith("compose ") else command.split()[:1]
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--help"])
+        shown = capsys.readouterr()
+        assert ended.value.code == 0, f"vertice {command}: {shown.err}"
+        assert "exit codes" in shown.out.lower(), command
+        assert all(word in shown.out for word in command.split()), command
+
+
+def test_every_setting_that_the_documents_name_exists() -> None:
+    known = {setting.name for setting in (*AGENT_SETTINGS, *REGISTRY_SETTINGS)} | OTHER_NAMES
+    for document in WRITTEN:
+        if document.parent.name != "adr":  # what was decided about a setting outlives the setting
+            named = set(re.findall(r"\b(?:AGENT|REGISTRY|SERVICE)_[A-Z_]*[A-Z]\b", text_of(document)))
+            assert named - known == set(), name_of(document)
+
+
+def test_the_example_of_the_agents_file_can_be_used(tmp_path: Path) -> None:
+    _, _, rest = text_of(DOCS / "reference" / "settings.md").partition("```toml\n")
+    file = tmp_path / "agent.toml"
+    file.write_text(rest.partition("```")[0], encoding="utf-8")
+    assert [spec.claim.service_name for spec in read_agent_settings({}, file).services] == ["billing", "mail_relay"]
 
 
 def test_every_test_that_the_documents_name_exists() -> None:
-    for document in (ROOT / "docs").rglob("*.md"):
+    for document in WRITTEN:
         for named in re.findall(
-            r"`((?:wire|unit|integration|properties|scenarios)/(?:\w+/)*test_\w+\.py)`", document.read_text("utf-8")
+            r"`((?:wire|unit|integration|properties|scenarios)/(?:\w+/)*test_\w+\.py)`", text_of(document)
         ):
-            assert (ROOT / "tests" / named).is_file(), f"{document.name}: {named}"
+            assert (ROOT / "tests" / named).is_file(), f"{name_of(document)}: {named}"
 
 
 def test_the_links_within_the_documents_lead_somewhere() -> None:
-    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
-        for link in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
-            if "://" not in link:
-                assert (document.parent / link).exists(), f"{document.name}: {link}"
+    for document in [*WRITTEN, ROOT / "CHANGELOG.md"]:
+        for link, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", text_of(document)):
+            if "://" in link:
+                continue
+            target = document.parent / link if link else document
+            assert target.exists(), f"{name_of(document)}: {link}"
+            if anchor:
+                assert anchor in anchors(target), f"{name_of(document)}: {link}#{anchor}"
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a document."""
+    headings = re.findall(r"^#{1,6} (.+)$", text_of(document), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_page_of_reloads_has_every_setting_that_a_reload_may_change() -> None:
+    rows = text_of(DOCS / "guide" / "reload.md").splitlines()
+    (restart,) = [row for row in rows if "settings_need_restart" in row]
+    assert {
+        key for name in ", ".join(NEED_RESTART.values()).split(", ") if (key := file_key(name)) not in restart
+    } == set()
+    live = [row for row in rows if "effective at once" in row or "from the next request on" in row]
+    assert {key for name in LIVE.values() if f"`{(key := file_key(name))}`" not in str(live)} == set()
+
+
+# -- the page of metrics
+
+
+def test_the_page_of_metrics_has_what_a_replica_exposes() -> None:
+    exposed = set(re.findall(r"^# TYPE (\w+)", Replica(ReplicaSettings()).metrics.exposition().decode(), re.MULTILINE))
+    assert len(exposed) > 10
+    documented = {metric.name for metric in metrics() if metric.program == "registry"}
+    assert {name for name in exposed if not name.endswith("_created")} == documented
+
+
+def test_the_page_of_metrics_has_every_metric_that_rules_and_dashboard_ask_for() -> None:
+    folder = ROOT / "compose" / "observability"
+    rules = yaml.safe_load(text_of(folder / "rules.yml"))
+    asked = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    asked += re.findall(r'"expr": "([^"]+)"', text_of(folder / "grafana" / "vertice.json"))
+    names = {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"\b(?:registry|agent)_\w+", str(asked))}
+    assert len(names) > 5
+    assert names <= {metric.name for metric in metrics()}
+
+
+# -- the page of log events
+
+
+def test_every_logger_has_a_name_that_the_page_of_log_events_looks_for() -> None:
+    for module in modules(PRODUCT):
+        for node in ast.walk(ast.parse(text_of(module))):
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Attribute(attr="get_logger"))):
+                    assert name in ("log", "_log"), f"{module}: {name}"
+
+
+def test_the_page_of_log_events_has_an_event_of_each_way_to_name_one() -> None:
+    named = {event.event: event for event in events()}
+    assert named["registered"].details == ("service", "instance", "status")  # keys from a dictionary
+    assert "shard_unusable" in named  # passed to the function that logs it
+
+
+# -- the architecture
+
+
+def functions_named(document: Path) -> Iterator[tuple[str, str]]:
+    """Return every (path of a module, dotted name) that a document names as `path/module.py: name`."""
+    return iter(re.findall(r"`([\w/]+\.(?:py|lua)):\s+([\w.]+)`", text_of(document)))
+
+
+def has(module: Path, dotted: str) -> bool:
+    """Return whether a module defines a function, a method or a class of that name."""
+    if module.suffix == ".lua":
+        return dotted in text_of(module)
+    scope: list[ast.stmt] = ast.parse(text_of(module)).body
+    for part in dotted.split("."):
+        found = [
+            node
+            for node in scope
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name == part
+        ]
+        if not found:
+            return False
+        scope = found[0].body
+    return True
+
+
+def test_every_function_that_the_documents_name_exists() -> None:
+    for document in WRITTEN:
+        for path, name in functions_named(document):
+            module = ROOT / path
+            assert module.is_file(), f"{name_of(document)}: {path}"
+            assert has(module, name), f"{name_of(document)}: {path}: {name}"

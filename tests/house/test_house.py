@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dns
-from tools.documents import ROOT, modules
+from tools.sources import ROOT, modules
 
 # The modules of dnspython: one of ours under such a name would be taken for it.
 DNSPYTHON_MODULES = frozenset(
@@ -132,6 +132,13 @@ def test_the_repository_speaks_of_the_product_alone() -> None:
             continue
         found = private.search(path.read_text(encoding="utf-8", errors="replace"))
         assert found is None, f"{path.relative_to(ROOT)}: {found and found[0]!r}"
+
+
+def test_a_host_and_a_port_are_joined_in_one_place() -> None:
+    by_hand = re.compile(r"\{[^{}]*(host|address|target|[^a-z]ip)\w*[\]\"']*\}:\{", re.IGNORECASE)
+    for module in modules():
+        found = [line for line in module.read_text(encoding="utf-8").splitlines() if by_hand.search(line)]
+        assert not found or module.name == "host_port.py", f"{module.relative_to(ROOT)}: {found}"
 
 
 def test_the_agent_imports_neither_redis_nor_the_registry() -> None:

@@ -18,7 +18,7 @@ from agent.sidecar import Sidecar
 from dns.forward_rules import NOBODY
 from registry_core.domain.records import Protocol, Registration
 from registry_core.domain.selection import WhenNonePass
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.settings import Listen
 from tests.integration.replicas import Answer
 
@@ -51,18 +51,22 @@ class StandIn:
         self.body = b"ok"
         self.silent = asyncio.Event()  # set: it takes the request and says nothing
         self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Stop listening; the port is free then."""
+        """Stop listening, and end every connection; the port is free then."""
         if self._server is not None:
             self._server.close()
             self._server = None
+        for writer in self._writers:
+            writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             request = await reader.readuntil(b"\r\n\r\n")
             self.requests.append(request.decode())
@@ -74,6 +78,7 @@ class StandIn:
                 writer.write(head.encode() + self.body)
                 await writer.drain()
         writer.close()
+        self._writers.discard(writer)
 
 
 @contextlib.asynccontextmanager

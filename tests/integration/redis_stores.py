@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 from redis.asyncio import Redis
 
 from registry_core.domain.leases import LeaseTerms
-from registry_core.ports import SystemClock
-from registry_core.store.redis.masters import FixedMaster
+from registry_core.ports.clock import SystemClock
 from registry_core.store.redis.store import RedisStore
 from registry_core.store.redis.url import ServerAddress
+from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import QueueTerms
 from tests.contract.harness import RecordingFeed
 from tests.redis_topology import RedisServer
@@ -31,7 +31,9 @@ async def running_store(
 ) -> AsyncIterator[tuple[RedisStore, RecordingFeed]]:
     """Run a store over `servers`, with a feed that records what it delivers."""
     feed = feed if feed is not None else RecordingFeed()
-    masters = [FixedMaster(ServerAddress("127.0.0.1", s.port), name=n) for s, n in zip(servers, names, strict=True)]
+    masters = [
+        MasterWatcher(n, nodes=[ServerAddress("127.0.0.1", s.port)]) for s, n in zip(servers, names, strict=True)
+    ]
     store = RedisStore(
         masters,
         prefix="test",

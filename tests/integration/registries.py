@@ -11,7 +11,7 @@ from agent.registries.choice import DEFAULT_PACE, Pace, RegistryAddress
 from agent.registries.client import RegistryClient
 from agent.registries.pool import Upstreams
 from agent.registries.probes import RegistryProbes
-from registry_core.ports import SystemClock
+from registry_core.ports.clock import SystemClock
 
 
 class SmallestDraw:

@@ -11,7 +11,7 @@ import msgspec
 
 from registry_core.api.connections import ConnectionLimits
 from registry_core.api.hub import HubLimits
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.replica import Replica
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.settings import Listen

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from cli.dev.planning import read_plan
+from cli.dev.plan_builder import read_plan
 from tests.fleets import FLEETS, fleet
 from tests.scenarios.system import Fleet, dev
 

@@ -74,17 +74,13 @@ def counted(agent: Agent, sample: str) -> float:
     return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(sample))
 
 
-@pytest.mark.parametrize("processes", [1, 3])
-def test_a_fleet_larger_than_the_view_is_answered_for_and_the_bounds_hold(
-    central: Central, tmp_path: Path, processes: int
-) -> None:
+def test_a_fleet_larger_than_the_view_is_answered_for_and_the_bounds_hold(central: Central, tmp_path: Path) -> None:
     pick = random.Random(11)
     agent = Agent(
         tmp_path,
         central.port,
         AGENT_VIEW_SERVICES=str(PLACES),
         AGENT_VIEW_MB=str(MOST_MB),
-        AGENT_DNS_WORKERS=str(processes),
         SERVICE_NAME=OWN,
         SERVICE_HOST="127.77.0.9",
         SERVICE_PORT="7000",

@@ -97,7 +97,7 @@ def test_where_nobody_answers_it_is_one_line_and_ends_with_one(words: list[str])
     url = f"http://127.0.0.1:{free_port()}"
     done = vertice(*words, url)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"vertice: nobody answers at {url}: Connection refused\n"
+    assert done.stderr == f"vertice: no answer from {url}: Connection refused\n"
 
 
 def test_the_registry_and_the_agent_say_a_taken_port_in_one_line(example_fleet: Fleet) -> None:
@@ -207,7 +207,7 @@ def test_a_watch_of_what_is_no_registry_ends_with_one(tmp_path: Path) -> None:
                 connection.recv(4096)
                 connection.sendall(answer.encode())
                 assert program.process.wait(20) == 1
-            assert program.output() == f"vertice: http://127.0.0.1:{port} answers something else than a watch stream\n"
+            assert program.output() == f"vertice: http://127.0.0.1:{port} answers, but not with a watch stream\n"
 
 
 def test_the_watch_goes_on_when_the_registry_comes_back(tmp_path: Path) -> None:

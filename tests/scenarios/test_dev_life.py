@@ -60,7 +60,7 @@ def test_lookups_go_on_without_the_registry_and_it_comes_back(small: Path, tmp_p
         registry = system.child("registry")
         assert int(killed) == registry.pid
         registry.kill()
-        wait_until(lambda: "Lookups go on" in system.output, "the death is said")
+        wait_until(lambda: "Lookups continue" in system.output, "the death is said")
         assert system.output.count("The registry was ended by signal 9.") == 1
         assert len(system.srv(["front_door", "back-door"])) == 3
         assert system.vertice("resolve", "front-door").returncode == 0
@@ -77,7 +77,7 @@ def test_lookups_go_on_without_the_registry_and_it_comes_back(small: Path, tmp_p
 def test_the_death_of_the_agent_is_said_and_the_rest_goes_on(small: Path, tmp_path: Path) -> None:
     with dev(small, tmp_path) as system:
         system.child("agent").kill()
-        wait_until(lambda: "The rest goes on without the agent." in system.output, "the death is said")
+        wait_until(lambda: "The rest continues without the agent." in system.output, "the death is said")
         assert status_of(f"{system.ports.registry_url}/live") == 200
         assert system.end() == 0
 
@@ -106,8 +106,8 @@ def test_a_taken_port_is_one_line_and_nothing_is_left_running(name: str, small: 
     with socket.create_server(("127.0.0.1", ports[name])):
         done = vertice("dev", str(small), *(f"--{face}-port={port}" for face, port in ports.items()))
     assert done.returncode == 1
-    why = f"Address already in use (choose another: --{name}-port)"
-    assert done.stderr == f"vertice: port {ports[name]} of 127.0.0.1 cannot be had: {why}\n"
+    why = f"Address already in use (choose another with --{name}-port)"
+    assert done.stderr == f"vertice: cannot use port {ports[name]} of 127.0.0.1: {why}\n"
     assert not any(accepts(port) for port in ports.values())
 
 
@@ -126,7 +126,7 @@ def test_an_address_that_cannot_be_had_is_a_finding_and_the_rest_goes_on(small: 
     port = free_port()
     small.write_text(SMALL.replace('front_door: {ports: ["8000"]}', f'front_door: {{ports: ["{port}"]}}'))
     with socket.create_server(("", port)), dev(small, tmp_path) as system:
-        assert re.search(rf"front_door: nobody can listen on 127\.\d+\.0\.1:{port} here: ", system.output)
+        assert re.search(rf"front_door: cannot listen on 127\.\d+\.0\.1:{port}: ", system.output)
         assert system.vertice("services").stdout.split() == ["back-door"]
 
 
@@ -134,7 +134,7 @@ def test_a_fleet_without_a_usable_service_is_up_and_says_so(tmp_path: Path) -> N
     file = tmp_path / "empty.yml"
     file.write_text("services:\n  worker: {image: x}\n")
     with dev(file, tmp_path) as system:
-        assert "There is nothing to find" in system.output
+        assert "There is nothing to look up" in system.output
         assert system.vertice("services").stdout == ""
         assert system.vertice("resolve", "worker").returncode == 3
 
@@ -144,7 +144,7 @@ def test_a_fleet_without_a_usable_service_is_up_and_says_so(tmp_path: Path) -> N
     [
         ("services:\n  a: [1\n  b: 2\n", ":3: it is not YAML: did not find expected ',' or ']'"),
         ("", ": it is empty"),
-        ("version: 3\n", ": there are no `services` in it, so it is no compose file"),
+        ("version: 3\n", ": it has no `services`, so it is not a compose file"),
         (None, ": No such file or directory"),
     ],
 )
@@ -168,4 +168,4 @@ def test_check_lists_everything_and_starts_nothing(small: Path) -> None:
 def test_what_is_no_port_is_wrong_usage(port: str) -> None:
     done = vertice("dev", "--dns-port", port)
     assert done.returncode == 2
-    assert f"argument --dns-port: '{port}' is no port" in done.stderr
+    assert f"argument --dns-port: '{port}' is not a port" in done.stderr

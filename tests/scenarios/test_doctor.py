@@ -75,7 +75,7 @@ def test_an_agent_behind_another_server_is_found_and_the_cure_heals_it(patient: 
     patient.write(resolv_conf=f"{OTHER}{HEALTHY}")
     assert not patient.finds("billing"), "it is broken indeed"
     found = patient.examined()
-    assert found["resolv-conf-order"]["what"] == "the agent is server 2 of /etc/resolv.conf, after 127.0.0.2"
+    assert found["resolv-conf-order"]["what"] == "the agent is server 2 in /etc/resolv.conf, after 127.0.0.2"
     assert "lookup-lost" in found
     cure = found["resolv-conf-order"]["cure"].partition("    #")[0]
     patient.write(resolv_conf=f"{cure}\nsearch {ZONE}\n")

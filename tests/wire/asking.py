@@ -9,7 +9,8 @@ import dnslib
 
 from dns.forwarding import Forwards
 from dns.responder import DnsSettings, Responder
-from registry_core.ports import Clock, LocalView
+from registry_core.ports.clock import Clock
+from registry_core.ports.local_view import LocalView
 
 ZONE = "vertice.internal"
 

@@ -1,4 +1,4 @@
-"""What fits: a service with 1, 3, 200 and 2,000 instances over UDP and TCP, as docs/dns.md has it."""
+"""What fits: a service with 1, 3, 200 and 2,000 instances over UDP and TCP, as docs/reference/dns.md has it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.samples import instance
 from tests.views import StandingView
 from tests.wire.asking import ZONE, ask, data, extended_errors, parsed, question, rcode, responder
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "dns.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reference" / "dns.md"
 COUNTS = (1, 3, 200, 2000)
 TRANSPORTS = ((None, False), (1232, False), (1232, True))
 

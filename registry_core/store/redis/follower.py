@@ -15,27 +15,29 @@ import math
 from collections.abc import Iterable
 from typing import Any, Final
 
+import msgspec
 import structlog
 from redis.exceptions import ResponseError
 
-from registry_core.domain.events import Deregistered, Event, Expired, Position, Renewed
+from registry_core.domain.backoff import Backoff
+from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.records import Instance, InstanceKey
 from registry_core.errors import StoreUnavailable
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.store.redis import rows
 from registry_core.store.redis.arrivals import Arrivals
-from registry_core.store.redis.ending import end
 from registry_core.store.redis.failures import words_of
 from registry_core.store.redis.journal import JOURNAL_S, Journal, Written
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.lives import ForeignKeys, Lives
-from registry_core.store.redis.masters import Masters
+from registry_core.store.redis.pages import Whole, looked_up, one, read_whole, set_aside
 from registry_core.store.redis.probes import fault_of
-from registry_core.store.redis.reading import Whole, looked_up, one, read_whole, set_aside
 from registry_core.store.redis.rows import NOBODY, Order, StreamEntry, Unreadable
 from registry_core.store.redis.scripts import ScriptName, called
 from registry_core.store.redis.shard_feed import ShardFeed
 from registry_core.store.redis.upkeep import Upkeep
+from registry_core.store.redis.watcher import MasterWatcher
+from registry_core.supervision import Background, end
 
 BLOCK_S: Final = 1.0
 READ_EVENTS: Final = 500
@@ -43,9 +45,8 @@ READ_EVENTS: Final = 500
 DELIVERED_AT_ONCE: Final = 50
 READ_RENEWALS: Final = 500
 RENEWALS_EVERY_S: Final = 5.0
-RETRY_S: Final = 0.05
 # What goes wrong again and again, though the master is there, is not tried twenty times a second.
-RETRY_MOST_S: Final = 1.0
+RETRY: Final = Backoff(0.05, 1.0)
 SAY_AGAIN_S: Final = 30.0
 # Reading everything takes longer than one answer of the server, since it grows with the shard.
 SNAPSHOT_S: Final = 120.0
@@ -61,13 +62,14 @@ class Follower:
     def __init__(
         self,
         shard: int,
-        masters: Masters,
+        masters: MasterWatcher,
         lives: Lives,
         *,
         prefix: str,
         feed: ShardFeed,
         journal: Journal,
         clock: Clock,
+        background: Background,
     ) -> None:
         self._shard = shard
         self._masters = masters
@@ -76,13 +78,14 @@ class Follower:
         self._feed = feed
         self._journal = journal
         self._clock = clock
+        self._background = background
         self._upkeep = Upkeep(masters.name, prefix)
         self._position = Position(shard, "", 0)
         self._life = 0
         self._renewals_ms = 0
         self._renewals_at = -math.inf
         self._confirmed_at = -math.inf
-        self._arrivals = Arrivals()
+        self.arrivals = Arrivals()
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
@@ -104,7 +107,7 @@ class Follower:
 
     def start(self) -> None:
         """Begin to follow."""
-        self._task = asyncio.ensure_future(self._run())
+        self._task = self._background.keep("redis follower", self._run)
 
     async def close(self) -> None:
         """Stop. Safe to call twice."""
@@ -115,10 +118,6 @@ class Follower:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(most_s):
                 await self._settled.wait()
-
-    async def reached(self, epoch: str, revision: int) -> None:
-        """Return when that revision has been delivered, or a later epoch; after REACH_S anyway."""
-        await self._arrivals.reached(epoch, revision)
 
     def heard(self, key: InstanceKey, at_ms: int) -> None:
         """A lease was renewed through this store: deliver it, and not once more when it is read."""
@@ -155,9 +154,8 @@ class Follower:
             finally:
                 if link is not None:
                     await link.close()
-            pause_s = min(RETRY_S * 2 ** min(failures, 10), RETRY_MOST_S) if failures else RETRY_S
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
+                async with asyncio.timeout(RETRY.wait_s(1 + failures)):
                     await self._moved.wait()
 
     def _give_up(self, fault: str) -> None:
@@ -251,16 +249,19 @@ class Follower:
                 self._journal.forget(key)
             case Deregistered(key=key):
                 self._journal.note(key, Written(order, None, entry.epoch), now)
-            case _:
-                instance = self._as_of(event)
-                if instance is not None and not instance.suspect:
-                    self._journal.note(event.key, Written(order, instance, instance.epoch), now)
+            case Registered(instance=instance):
+                if not instance.suspect:
+                    self._journal.note(instance.key, Written(order, instance, instance.epoch), now)
+            case StatusChanged(key=key, status=status):
+                before = self._before(key)
+                if before is not None and not before.suspect:
+                    instance = msgspec.structs.replace(before, status=status)
+                    self._journal.note(key, Written(order, instance, instance.epoch), now)
 
-    def _as_of(self, event: Event) -> Instance | None:
-        """Return the instance that an event is about, as it is after that."""
-        known = self._journal.latest(event.key)
-        before = known.instance if known is not None else self._feed.instance(self._shard, event.key)
-        return rows.after(event, before)
+    def _before(self, key: InstanceKey) -> Instance | None:
+        """Return an instance as it was before the event that is being read; None when it is not known."""
+        known = self._journal.latest(key)
+        return known.instance if known is not None else self._feed.instance(self._shard, key)
 
     async def _mend_stream(self, link: Link, ids: list[bytes]) -> None:
         """Take out of the stream what somebody else put there; read everything when it is not for that."""
@@ -357,4 +358,4 @@ class Follower:
     def _tell(self, position: Position) -> None:
         """Note that everything up to `position` was delivered, and wake who waits for it."""
         self._position = position
-        self._arrivals.tell(position)
+        self.arrivals.tell(position)

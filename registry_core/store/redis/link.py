@@ -8,16 +8,18 @@ is sent on a link, which never connects again. It reads who is there when it is 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
+from hiredis import pack_command
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.store.redis.scripts import RedisCommand
 
 OPEN_S: Final = 3.0  # for connecting, and for learning who answers
@@ -78,12 +80,14 @@ class Link:
         answers: list[Any] = []
         complete = False
         try:
-            await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-            for _ in commands:
-                try:
-                    answers.append(await connection.read_response(disconnect_on_error=False))
-                except ResponseError as error:
-                    answers.append(error)
+            # One limit for all of them, since each has its cost: of many answers nearly all are there with the first.
+            async with asyncio.timeout(connection.socket_timeout):
+                await connection.send_packed_command(b"".join(map(packed, commands)), check_health=False)
+                for _ in commands:
+                    try:
+                        answers.append(await connection.read_response(disconnect_on_error=False, timeout=math.inf))
+                    except ResponseError as error:
+                        answers.append(error)
             complete = True
         finally:
             if not complete:
@@ -111,6 +115,12 @@ class Link:
             pass  # it is at its end in any case
         finally:
             await self.client.connection_pool.release(connection)
+
+
+def packed(command: RedisCommand) -> bytes:
+    """Return a command as it is sent. redis-py packs in Python, which takes ten times as long."""
+    sent: bytes = pack_command(command)  # type: ignore[arg-type] # its stub takes one word alone
+    return sent
 
 
 def _found(pattern: re.Pattern[bytes], said: Any) -> str:

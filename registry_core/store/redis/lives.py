@@ -18,12 +18,12 @@ import structlog
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from registry_core.errors import StoreUnavailable
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.store.redis import rows
 from registry_core.store.redis.journal import Journal
 from registry_core.store.redis.link import OPEN_S, Life, Link
-from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.scripts import SCRIPTS, RedisCommand, ScriptName, called, loading
+from registry_core.store.redis.watcher import MasterWatcher
 
 REAPPLY_S: Final = 10.0
 REAPPLIED_AT_ONCE: Final = 200
@@ -46,7 +46,9 @@ class Opened(msgspec.Struct, frozen=True):
 class Lives:
     """Opens what one shard's writes and its reading go over."""
 
-    def __init__(self, masters: Masters, prefix: str, journal: Journal, clock: Clock, *, unknown_s: float) -> None:
+    def __init__(
+        self, masters: MasterWatcher, prefix: str, journal: Journal, clock: Clock, *, unknown_s: float
+    ) -> None:
         """`unknown_s`: how long after an empty start of the server an instance that is missing may be alive."""
         self._masters = masters
         self._prefix = prefix

@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 from redis.asyncio import Redis
 
-from registry_core.ports import Clock
+from registry_core.ports.clock import Clock
 from registry_core.store.redis.probes import ask_sections
 from registry_core.store.redis.url import ServerAddress
 

@@ -114,6 +114,9 @@ class Merge:
         An event of a copy that does not count is told as what counts is, once more: revisions are to
         rise by one, and hearing the same again changes nothing.
         """
+        if len(self._shards) == 1:
+            self._shards[0].apply(event)
+            return event
         key, shard = event.key, event.position.shard
         single = all(key not in records.lived for other, records in enumerate(self._shards) if other != shard)
         self._shards[shard].apply(event)
@@ -124,8 +127,6 @@ class Merge:
         return Registered(event.position, after.instance, after.heartbeat_at)
 
     def _note(self, key: InstanceKey, shard: int) -> None:
-        if len(self._shards) == 1:
-            return
         if len(self.shards_of(key)) > 1:
             self._twofold.add(key)
         else:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import NotFound, Unavailable
 from registry_core.store.redis.shard import Shard
+from registry_core.supervision import Background
 
 # How long an old copy is kept beside the new one: other replicas follow the two shards apart from each other, and are
 # to hear of the new copy before the old one goes.
@@ -22,8 +24,9 @@ MOST_REMOVALS: Final = 200  # at a time
 class OldCopies:
     """The copies that nobody needs any more, and their removal."""
 
-    def __init__(self, shards: Sequence[Shard]) -> None:
+    def __init__(self, shards: Sequence[Shard], background: Background) -> None:
         self._shards = shards
+        self._background = background
         self._since: dict[tuple[InstanceKey, int], float] = {}
         self._removing: set[InstanceKey] = set()
         self.under_way: set[asyncio.Task[None]] = set()
@@ -37,7 +40,7 @@ class OldCopies:
             if len(self._removing) >= MOST_REMOVALS:
                 return
             self._removing.add(key)
-            task = asyncio.ensure_future(self._remove(key, number))
+            task = self._background.begin("redis old copies", partial(self._remove, key, number))
             self.under_way.add(task)
             task.add_done_callback(self.under_way.discard)
 

@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from registry_core.errors import SettingsError
-from registry_core.ports import PoolReport
+from registry_core.ports.reports import PoolReport
 from registry_core.resolution import ServerAddresses
 from registry_core.store.redis.url import PoolTerms, ServerAccess, ServerAddress
 

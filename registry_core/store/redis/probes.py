@@ -6,7 +6,7 @@ What is wrong comes back as a Fault with words for people. Nothing is remembered
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -175,6 +175,19 @@ async def ask_sentinel(client: Redis, name: str) -> Vote | Fault:
         frozenset(node for node in known if flags[node] & _DOWN),
         frozenset(node for node, said in known.items() if said.get("slave-priority") == "0"),
     )
+
+
+async def listen(client: Redis, name: str, speaks: Callable[[], None]) -> None:
+    """Call `speaks` whenever a Sentinel tells of a doubt or a decision about the master that it knows by `name`.
+
+    What it says is a reason to ask, and no more. Raises what redis-py raises, when the connection ends.
+    """
+    async with client.pubsub() as messages:
+        await messages.subscribe(*CHANNELS)
+        while True:
+            message = await messages.get_message(ignore_subscribe_messages=True, timeout=5.0)
+            if message is not None and name in str(message["data"]):
+                speaks()
 
 
 def _fields(flat: Sequence[Any]) -> Mapping[str, str]:

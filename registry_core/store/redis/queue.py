@@ -17,14 +17,14 @@ import structlog
 from registry_core.domain.breaker import Admitted, Breaker, BreakerState, Rejected, Seen
 from registry_core.domain.selection import Random
 from registry_core.errors import NotReplicated, Overloaded, StoreUnavailable
-from registry_core.ports import Clock
-from registry_core.store.redis.ending import end
+from registry_core.ports.clock import Clock
 from registry_core.store.redis.failures import FailureAction, seen_by, unavailable, verdict_on
 from registry_core.store.redis.lives import Lives
-from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.scripts import ScriptName
-from registry_core.store.redis.sending import SUSPICIOUS_S, Sender
+from registry_core.store.redis.sender import SUSPICIOUS_S, Sender
+from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms, Write, WriteState
+from registry_core.supervision import Background, end
 
 _log = structlog.get_logger(component="store.redis")
 
@@ -40,7 +40,7 @@ class WriteQueue:
 
     def __init__(
         self,
-        masters: Masters,
+        masters: MasterWatcher,
         lives: Lives,
         prefix: str,
         replicas: int,
@@ -50,6 +50,7 @@ class WriteQueue:
         acknowledged: Callable[[Write], None],
         terms: QueueTerms = DEFAULT_TERMS,
         observe: Callable[[float], None] = lambda _: None,
+        background: Background | None = None,
     ) -> None:
         """`acknowledged` is told of each write just before its caller is.
 
@@ -59,6 +60,7 @@ class WriteQueue:
         self._clock = clock
         self._random = random
         self._terms = terms
+        self._background = background if background is not None else Background(clock)
         self.breaker = Breaker(terms.breaker, since=clock.monotonic())
         self._not_closed_since: float | None = None
         self.last_failure = ""
@@ -99,7 +101,7 @@ class WriteQueue:
 
     def start(self) -> None:
         """Begin to send."""
-        self._task = asyncio.ensure_future(self._run())
+        self._task = self._background.keep("redis writes", self._run)
 
     async def close(self) -> None:
         """Stop sending; what is held fails. Safe to call twice."""
@@ -116,7 +118,9 @@ class WriteQueue:
         much is waiting already.
         """
         now = self._clock.monotonic()
-        admission = self.breaker.admission(now, self._random.random())
+        # A closed breaker draws no lots, and each is a system call.
+        draw = 0.0 if self.breaker.state is BreakerState.CLOSED else self._random.random()
+        admission = self.breaker.admission(now, draw)
         match admission:
             case Rejected(retry_after_s=retry_after_s):
                 raise StoreUnavailable(
@@ -149,8 +153,10 @@ class WriteQueue:
 
     def _record(self, admitted: Admitted, seen: Seen) -> None:
         now = self._clock.monotonic()
-        before = self.breaker.at(now).state
-        self.breaker = self.breaker.recorded(admitted, seen, now)
+        recorded = self.breaker.recorded(admitted, seen, now)
+        if recorded is self.breaker:
+            return
+        before, self.breaker = self.breaker.at(now).state, recorded
         if self.breaker.state is BreakerState.CLOSED:
             self._not_closed_since = None
         elif self._not_closed_since is None:
@@ -169,6 +175,7 @@ class WriteQueue:
         self._wake.set()  # what was acknowledged is put back into another life, also when nothing is written
 
     async def _run(self) -> None:
+        self._wake.set()  # what waited when this was begun again is sent
         while True:
             await self._wake.wait()
             if not self._writes:

@@ -18,13 +18,18 @@ import msgspec
 
 from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, StatusChanged
+from registry_core.domain.foreign_values import enum_value, record_of
 from registry_core.domain.names import MAX_NAME_LENGTH, label_of
-from registry_core.domain.records import Instance, InstanceKey, Protocol, Registration, Status
+from registry_core.domain.records import Claimed, Instance, InstanceKey, Status, copied_as
+from registry_core.watch.limits import MAX_RECORD_BYTES
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 _DECODER: Final = msgspec.json.Decoder(Instance)
+# The words of the line, in order, each with the Lua pattern of what it may be: the scripts' one list of fields.
+LINE: Final = {"epoch": "%d+", "registered_at": "%d+", "status": "%S+", "suspect": "[01]", "address": "%S+"}
+# Below the line, its fields have their defaults, so that equal claims are equal bytes.
+_PLAIN: Final = {field.name: field.default for field in msgspec.structs.fields(Instance) if field.name in LINE}
 _STATUSES: Final = {status.value.encode(): status for status in Status}
-_PROTOCOLS: Final = frozenset(Protocol)
 REMEMBERED_VALUES: Final = 2_000
 _ORDER_MEMBER: Final = b',"order":"'
 # Of the revisions under which nothing is told that concerns any instance: readers are to count on all the same.
@@ -44,6 +49,13 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     def comes_after(self, other: Order) -> bool:
         """Return whether this write came later: its stamp is higher."""
         return (self.life, self.revision) > (other.life, other.revision)
+
+
+class StoredRecord(msgspec.Struct, frozen=True, gc=False):
+    """What a value holds: an instance, and the order of the write that made it; None when the release before did."""
+
+    instance: Instance
+    order: Order | None
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -87,11 +99,9 @@ def unreadable(field: bytes, reason: object) -> Unreadable:
     return Unreadable(shown[:200], " ".join(str(reason).split())[:200], label if len(label) <= MAX_NAME_LENGTH else "")
 
 
-def claim_json(claim: Registration) -> bytes:
+def claim_json(claim: Claimed) -> bytes:
     """Return the JSON below the line: equal for equal claims, without what the line holds."""
-    fields = msgspec.structs.asdict(claim)
-    fields |= {"epoch": 0, "status": Status.PASSING}
-    return _ENCODER.encode(Instance(**fields))
+    return _ENCODER.encode(copied_as(claim, Instance, **_PLAIN))
 
 
 def value_of(instance: Instance, order: Order) -> bytes:
@@ -100,24 +110,19 @@ def value_of(instance: Instance, order: Order) -> bytes:
         f"{instance.epoch} {round(instance.registered_at * 1000)} {instance.status.value} {int(instance.suspect)} "
         f"{instance.address}\n"
     )
-    plain = msgspec.structs.replace(instance, epoch=0, registered_at=0.0, status=Status.PASSING, suspect=False)
-    return b'%b%b%b%b"}' % (line.encode(), _ENCODER.encode(plain)[:-1], _ORDER_MEMBER, str(order).encode())
+    return b'%b%b%b%b"}' % (line.encode(), claim_json(instance)[:-1], _ORDER_MEMBER, str(order).encode())
 
 
 @functools.lru_cache(maxsize=REMEMBERED_VALUES)
-def instance_of(value: bytes) -> Instance:
-    """Return the instance that a value holds. Raises ValueError when it holds none.
+def stored_in(value: bytes) -> StoredRecord:
+    """Return what a value holds. Raises ValueError when it holds no instance.
 
     Remembered for a while: the answer to a write, its acknowledgement and its event are the same bytes.
     """
     line, _, json = value.partition(b"\n")
-    return _instance(line, json)
-
-
-def order_in(value: bytes) -> Order | None:
-    """Return the order of the write that made a value; None when the release before made it."""
-    at = value.rfind(_ORDER_MEMBER)
-    return _order(value[at + len(_ORDER_MEMBER) : -2]) if at >= 0 and value.endswith(b'"}') else None
+    at = json.rfind(_ORDER_MEMBER)
+    order = _order(json[at + len(_ORDER_MEMBER) : -2]) if at >= 0 and json.endswith(b'"}') else None
+    return StoredRecord(_instance(line, json), order)
 
 
 def _order(text: bytes) -> Order | None:
@@ -134,6 +139,8 @@ def removal_of(text: bytes) -> tuple[int, Order | None]:
 
 
 def _instance(line: bytes, json: bytes) -> Instance:
+    if len(json) > MAX_RECORD_BYTES:
+        raise ValueError(f"it has {len(json)} bytes, and a record has at most {MAX_RECORD_BYTES}")
     epoch, registered_ms, status, suspect, _address = line.split(b" ")
     try:
         instance = _DECODER.decode(json)
@@ -143,21 +150,29 @@ def _instance(line: bytes, json: bytes) -> Instance:
         instance,
         epoch=int(epoch),
         registered_at=int(registered_ms) / 1000,
-        # Of a status that is not known here it is only sure that it is not `passing`.
-        status=_STATUSES.get(status, Status.CRITICAL),
+        status=_status_of(status),
         suspect=suspect == b"1",
     )
 
 
 def _decoded_leniently(json: bytes) -> Instance:
-    """Return the instance, taken for TCP when it speaks what is not known here. Raises ValueError."""
+    """Return an instance that a later release may have written. Raises ValueError."""
     fields = msgspec.json.decode(json)
     if not isinstance(fields, dict):
         raise msgspec.ValidationError("it is no object")
-    if fields.get("protocol") not in _PROTOCOLS:
-        fields["protocol"] = Protocol.TCP.value
     fields["status"] = Status.PASSING.value  # the line says what it is
-    return msgspec.convert(fields, Instance)
+    return record_of(fields)
+
+
+def _status_of(text: bytes) -> Status:
+    """Return a status, also one that only a later release knows; of anything else it is sure that it is not passing."""
+    status = _STATUSES.get(text)
+    if status is None:
+        try:
+            return enum_value(Status, text.decode())
+        except ValueError:
+            return Status.CRITICAL
+    return status
 
 
 def _check_key(instance: Instance, key: InstanceKey) -> None:
@@ -185,13 +200,12 @@ def entry_of(shard: int, epoch: str, id_: bytes, entry: Mapping[bytes, bytes]) -
         key, position = key_of(field), Position(shard, epoch, revision)
         match entry.get(b"t"):
             case b"registered":
-                value = entry[b"v"]
-                instance = instance_of(value)
-                _check_key(instance, key)
-                event: Event | None = Registered(position, instance, int(entry[b"h"]) / 1000)
-                return StreamEntry(revision, field, event, order_in(value), instance.epoch)
+                stored = stored_in(entry[b"v"])
+                _check_key(stored.instance, key)
+                event: Event | None = Registered(position, stored.instance, int(entry[b"h"]) / 1000)
+                return StreamEntry(revision, field, event, stored.order, stored.instance.epoch)
             case b"status_changed":
-                status = _STATUSES.get(entry[b"s"], Status.CRITICAL)
+                status = _status_of(entry[b"s"])
                 event = StatusChanged(position, key, status)
             case b"deregistered":
                 event = Deregistered(position, key)
@@ -208,17 +222,6 @@ def entry_of(shard: int, epoch: str, id_: bytes, entry: Mapping[bytes, bytes]) -
 def paired(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     """Return the fields of an entry of the stream, which come as one list."""
     return dict(zip(flat[::2], flat[1::2], strict=False))
-
-
-def after(event: Event, before: Instance | None) -> Instance | None:
-    """Return the instance that an event is about, as it is after that; None when that is not known."""
-    match event:
-        case Registered(instance=instance):
-            return instance
-        case StatusChanged(status=status) if before is not None:
-            return msgspec.structs.replace(before, status=status)
-        case _:
-            return None
 
 
 def ms(seconds: float) -> str:

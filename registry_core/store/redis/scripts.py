@@ -10,11 +10,13 @@ from typing import Final, TypeAlias
 import msgspec
 
 from registry_core.domain.order import MAX_TOMBSTONES, TOMBSTONE_S
+from registry_core.store.redis.rows import LINE
 
 # Events that a shard keeps for readers who were away; who was away for longer reads everything.
 STREAM_LENGTH: Final = 100_000
 _CONSTANTS: Final = f"""
 local STREAM_LENGTH = {STREAM_LENGTH}
+local LINE = '^{" ".join(f"({word})" for word in LINE.values())}\\n'
 local TOMBSTONE_MS, MAX_TOMBSTONES = {int(TOMBSTONE_S * 1000)}, {MAX_TOMBSTONES}
 """
 

@@ -9,27 +9,27 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import msgspec
-
 from registry_core.domain.leases import LeaseTerms
-from registry_core.domain.names import host_port
 from registry_core.domain.order import fenced, late
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.registration import name_taken
-from registry_core.domain.restoration import RestoreOutcome, claim_of
+from registry_core.domain.restoration import RestoreOutcome
 from registry_core.domain.selection import Random
 from registry_core.errors import Fenced, Late, NotFound
-from registry_core.ports import Beat, BeatResult, Clock, ShardReport
+from registry_core.ports.clock import Clock
+from registry_core.ports.reports import ShardReport
+from registry_core.ports.store import Beat, BeatResult, Grant
 from registry_core.store.redis import rows
 from registry_core.store.redis.follower import Follower
 from registry_core.store.redis.journal import Journal, Written
 from registry_core.store.redis.lives import Lives
-from registry_core.store.redis.masters import Masters
 from registry_core.store.redis.queue import WriteQueue
 from registry_core.store.redis.scripts import ScriptName
 from registry_core.store.redis.shard_feed import ShardFeed
-from registry_core.store.redis.sweeping import Sweeper
+from registry_core.store.redis.sweeper import Sweeper
+from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms, Write
+from registry_core.supervision import Background
 
 # A shard that confirmed nothing for so long is not followed: it is asked once a second, and a failover takes about two.
 FOLLOWED_S: Final = 4.0
@@ -41,14 +41,6 @@ _NOTED: Final = (
     ScriptName.DEREGISTER,
     ScriptName.EVICT,
 )
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """What a registration led to in its shard. `changed` False: only its lease was renewed."""
-
-    instance: Instance
-    created: bool
-    changed: bool
 
 
 class AddressTaken(Exception):
@@ -65,7 +57,7 @@ class Shard:
     def __init__(
         self,
         number: int,
-        masters: Masters,
+        masters: MasterWatcher,
         *,
         prefix: str,
         replicas: int,
@@ -75,14 +67,26 @@ class Shard:
         random: Random,
         queue_terms: QueueTerms = DEFAULT_TERMS,
         observe: Callable[[float], None] = lambda _: None,
+        background: Background,
     ) -> None:
         self.number = number
         self.masters = masters
         self._terms = terms
+        self._ttl_ms = rows.ms(terms.ttl_s)
         self._clock = clock
         self._journal = Journal()
         lives = Lives(masters, prefix, self._journal, clock, unknown_s=terms.ttl_s)
-        self.follower = Follower(number, masters, lives, prefix=prefix, feed=feed, journal=self._journal, clock=clock)
+        self.follower = Follower(
+            number,
+            masters,
+            lives,
+            prefix=prefix,
+            feed=feed,
+            journal=self._journal,
+            clock=clock,
+            background=background,
+        )
+        self._arrivals = self.follower.arrivals
         self.queue = WriteQueue(
             masters,
             lives,
@@ -93,6 +97,7 @@ class Shard:
             acknowledged=self._note,
             terms=queue_terms,
             observe=observe,
+            background=background,
         )
         self.sweeper = Sweeper(masters.name, self.queue, self.follower, terms, random)
 
@@ -156,30 +161,29 @@ class Shard:
         result = write.result
         if write.name not in _NOTED or result[0] != b"ok":
             return
-        key, now = rows.key_of(_bytes(write.arguments[0])), self._clock.monotonic()
+        now = self._clock.monotonic()
         if write.name in (ScriptName.DEREGISTER, ScriptName.EVICT):
             epoch, order = rows.removal_of(result[4])
             if order is not None:
-                self._journal.note(key, Written(order, None, epoch), now)
+                self._journal.note(rows.key_of(_bytes(write.arguments[0])), Written(order, None, epoch), now)
             return
-        order = rows.order_in(result[3])
-        if order is not None:
-            instance = rows.instance_of(result[3])
-            self._journal.note(key, Written(order, instance, instance.epoch), now)
+        stored = rows.stored_in(result[3])
+        if stored.order is not None:
+            self._journal.note(stored.instance.key, Written(stored.order, stored.instance, stored.instance.epoch), now)
 
     # -- writes
 
-    async def register(self, claim: Registration, *, sequence: int | None, may_displace: bool) -> Stored:
+    async def register(self, claim: Registration, *, sequence: int | None, may_displace: bool) -> Grant:
         """Store `claim`. Raises Conflict for its name, AddressTaken for its address, Fenced, Late, Unavailable."""
-        result = await self._call(
+        result = await self.queue.call(
             ScriptName.REGISTER,
             rows.field_of(claim.key),
             claim.service_name,
-            host_port(claim.host, claim.port),
+            claim.address,
             _number(claim.epoch),
             claim.status.value,
             rows.claim_json(claim),
-            rows.ms(self._terms.ttl_s),
+            self._ttl_ms,
             _number(sequence),
             "1" if may_displace else "0",
         )
@@ -191,22 +195,21 @@ class Shard:
             case b"address":
                 raise AddressTaken(rows.key_of(result[1]))
         _, epoch, revision, value, created, now_ms, changed = result
-        await self.follower.reached(epoch.decode(), int(revision))
+        await self._arrivals.reached(epoch.decode(), int(revision))
         if changed == b"0" and now_ms != b"0":
             self.follower.heard(claim.key, int(now_ms))
-        return Stored(rows.instance_of(value), created == b"1", changed == b"1")
+        return Grant(rows.stored_in(value).instance, created == b"1", self._terms.ttl_s)
 
     async def restore(self, saved: Instance) -> RestoreOutcome:
         """Bring back `saved`. Raises Conflict for its name, AddressTaken for its address, Unavailable."""
-        claim = claim_of(saved)
-        result = await self._call(
+        result = await self.queue.call(
             ScriptName.RESTORE,
             rows.field_of(saved.key),
             saved.service_name,
             saved.address,
             str(saved.epoch),
             saved.status.value,
-            rows.claim_json(claim),
+            rows.claim_json(saved),
             str(round(saved.registered_at * 1000)),
         )
         match result[0]:
@@ -216,7 +219,7 @@ class Shard:
                 raise AddressTaken(rows.key_of(result[1]))
             case b"held":
                 return RestoreOutcome.PRESENT if int(result[1]) == saved.epoch else RestoreOutcome.NEWER
-        await self.follower.reached(result[1].decode(), int(result[2]))
+        await self._arrivals.reached(result[1].decode(), int(result[2]))
         return RestoreOutcome.RESTORED
 
     async def renew(self, beats: Sequence[Beat], labels: Sequence[str]) -> list[BeatResult]:
@@ -224,8 +227,8 @@ class Shard:
         arguments: list[str] = []
         for beat, label in zip(beats, labels, strict=True):
             arguments += [label, beat.instance_id or "", _number(beat.epoch)]
-        epoch, revision, now_ms, *outcomes = await self._call(ScriptName.RENEW, *arguments)
-        await self.follower.reached(epoch.decode(), int(revision))
+        epoch, revision, now_ms, *outcomes = await self.queue.call(ScriptName.RENEW, *arguments)
+        await self._arrivals.reached(epoch.decode(), int(revision))
         results: list[BeatResult] = []
         for outcome, field in zip(outcomes[::2], outcomes[1::2], strict=True):
             key = rows.key_of(field) if field else None
@@ -236,14 +239,14 @@ class Shard:
 
     async def set_status(self, key: InstanceKey, status: Status, epoch: int | None, sequence: int | None) -> Instance:
         """Change a status. Raises NotFound, Fenced, Late, Unavailable."""
-        result = await self._call(
+        result = await self.queue.call(
             ScriptName.SET_STATUS, rows.field_of(key), status.value, _number(epoch), _number(sequence)
         )
         return await self._changed(key, epoch, sequence, result)
 
     async def deregister(self, key: InstanceKey, epoch: int | None, sequence: int | None = None) -> Instance:
         """Take an instance out, and return its last record. Raises NotFound, Fenced, Late, Unavailable."""
-        result = await self._call(ScriptName.DEREGISTER, rows.field_of(key), _number(epoch), _number(sequence))
+        result = await self.queue.call(ScriptName.DEREGISTER, rows.field_of(key), _number(epoch), _number(sequence))
         return await self._changed(key, epoch, sequence, result)
 
     async def evict(self, holder: InstanceKey, address: str, *, may_displace: bool) -> bool:
@@ -251,12 +254,12 @@ class Shard:
 
         Raises Unavailable.
         """
-        result = await self._call(
-            ScriptName.EVICT, rows.field_of(holder), address, rows.ms(self._terms.ttl_s), "1" if may_displace else "0"
+        result = await self.queue.call(
+            ScriptName.EVICT, rows.field_of(holder), address, self._ttl_ms, "1" if may_displace else "0"
         )
         if result[0] == b"living":
             return False
-        await self.follower.reached(result[1].decode(), int(result[2]))
+        await self._arrivals.reached(result[1].decode(), int(result[2]))
         return True
 
     async def _changed(
@@ -271,11 +274,8 @@ class Shard:
                 )
             case b"fenced" | b"late":
                 raise _refusal(key, epoch, sequence, result)
-        await self.follower.reached(result[1].decode(), int(result[2]))
-        return rows.instance_of(result[3])
-
-    async def _call(self, name: ScriptName, *arguments: str | bytes) -> list[bytes]:
-        return await self.queue.call(name, *arguments)
+        await self._arrivals.reached(result[1].decode(), int(result[2]))
+        return rows.stored_in(result[3]).instance
 
 
 def _number(value: int | None) -> str:

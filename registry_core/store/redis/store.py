@@ -15,22 +15,24 @@ from typing import Final
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Event, Position, Renewed
 from registry_core.domain.leases import LeaseTerms
-from registry_core.domain.names import host_port, label_of
+from registry_core.domain.names import label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.registration import address_taken
 from registry_core.domain.restoration import RestoreOutcome, outcome_of
 from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, SettingsError, StoreUnavailable, Unavailable
-from registry_core.ports import Beat, BeatResult, Clock, Feed, Grant, GuardReport, ShardReport, Snapshot, SweepReport
-from registry_core.store.redis.ending import end
-from registry_core.store.redis.masters import Masters
+from registry_core.ports.clock import Clock
+from registry_core.ports.reports import GuardReport, ShardReport
+from registry_core.ports.store import Beat, BeatResult, Feed, Grant, Snapshot, SweepReport
 from registry_core.store.redis.merge import Merge
 from registry_core.store.redis.old_copies import OldCopies
-from registry_core.store.redis.parts import differences, parts, shed
-from registry_core.store.redis.placing import Placing
+from registry_core.store.redis.placement import Placing
 from registry_core.store.redis.shard import AddressTaken, Shard
 from registry_core.store.redis.shard_records import ShardRecords
+from registry_core.store.redis.slices import differences, parts, shed
+from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms
+from registry_core.supervision import Background, end
 from registry_core.watch.cursor import Cursor
 
 # How long the start waits for the shards; who is away then is delivered when it comes.
@@ -46,7 +48,7 @@ class RedisStore:
 
     def __init__(
         self,
-        masters: Sequence[Masters],
+        masters: Sequence[MasterWatcher],
         *,
         prefix: str,
         replicas: int,
@@ -56,11 +58,13 @@ class RedisStore:
         random: Random,
         queue_terms: QueueTerms = DEFAULT_TERMS,
         observe: Callable[[str, float], None] = lambda _shard, _took_s: None,
+        background: Background | None = None,
     ) -> None:
         """Shards named in `joining` are followed, and nobody is placed there: other replicas do so already.
 
         `observe` is told the name of a shard, and how long it took to answer a pipeline of writes, in seconds.
         """
+        background = background if background is not None else Background(clock)
         self._names = tuple(m.name for m in masters)
         placing = Placing(self._names, joining)
         self._merge = Merge(placing, len(masters), placing.joining)
@@ -85,12 +89,13 @@ class RedisStore:
                 random=random,
                 queue_terms=queue_terms,
                 observe=partial(observe, each.name),
+                background=background,
             )
             for number, each in enumerate(masters)
         )
 
         self._clock = clock
-        self._old_copies = OldCopies(self._shards)
+        self._old_copies = OldCopies(self._shards, background)
 
     async def start(self, feed: Feed) -> None:
         """Begin: deliver what the shards hold, and then every event.
@@ -142,12 +147,12 @@ class RedisStore:
         """Store `claim` and start its lease. Raises Conflict, Fenced, Late, Unavailable."""
         self._started()
         shard = self._home(claim.key)
-        await self._make_room(claim, shard, may_displace=may_displace)
+        if len(self._shards) > 1:
+            await self._make_room(claim, shard, may_displace=may_displace)
         try:
-            stored = await shard.register(claim, sequence=sequence, may_displace=may_displace)
+            return await shard.register(claim, sequence=sequence, may_displace=may_displace)
         except AddressTaken as taken:
             raise address_taken(claim.host, claim.port, taken.holder) from None
-        return Grant(stored.instance, stored.created, self._terms.ttl_s)
 
     async def restore(self, saved: Instance) -> RestoreOutcome:
         """Bring back `saved`, with a lease that starts now. Raises Conflict, Unavailable."""
@@ -178,9 +183,7 @@ class RedisStore:
         Across shards nothing is atomic: two newcomers to one address, at two replicas within the time that an event
         takes, may both be let in.
         """
-        if len(self._shards) == 1:
-            return
-        address = host_port(claim.host, claim.port)
+        address = claim.address
         for lived in self._merge.at_address(address):
             holder = lived.instance.key
             other = self._home(holder)
@@ -317,12 +320,15 @@ class RedisStore:
     def shard_events(self, events: list[Event]) -> None:
         """Take what happened in a shard, and deliver it."""
         told: list[Event] = []
+        reached: Position | None = None  # all of them are of one shard
         for event in events:
             told.append(self._merge.apply(event))
             if self._aside is not None:
                 self._aside.apply(told[-1])
             if not isinstance(event, Renewed):
-                self._cursor = self._cursor.moved_to(event.position)
+                reached = event.position
+        if reached is not None:
+            self._cursor = self._cursor.moved_to(reached)
         if self._delivering and self._feed is not None:
             self._feed.apply(told)
 

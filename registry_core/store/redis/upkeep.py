@@ -16,7 +16,7 @@ from registry_core.domain.records import Instance, InstanceKey
 from registry_core.store.redis import rows
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.lives import reapply
-from registry_core.store.redis.reading import one
+from registry_core.store.redis.pages import one
 from registry_core.store.redis.rows import Order
 from registry_core.store.redis.scripts import ScriptName, called
 

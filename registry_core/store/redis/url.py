@@ -14,6 +14,8 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from registry_core.domain.host_port import host_port, split_host_port
+
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 MAX_SHARDS: Final = 64
@@ -27,7 +29,7 @@ _COMMON: Final = frozenset({"prefix", "replicas", "ca", "cert", "key"})
 _TLS_ONLY: Final = ("ca", "cert", "key")
 _SENTINEL_ONLY: Final = frozenset({"masters", "joining", "sentinel_user", "sentinel_password", "hasten"})
 _WORD: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-_SERVER: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?", re.ASCII)
+_HOST: Final = re.compile(r"[0-9A-Fa-f:.]+|[A-Za-z0-9._-]+", re.ASCII)
 
 
 class ServerAddress(NamedTuple):
@@ -37,7 +39,7 @@ class ServerAddress(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
 
 class ServerAccess(msgspec.Struct, frozen=True):
@@ -177,13 +179,17 @@ def _db(path: str) -> int:
 
 
 def _server(text: str, default_port: int) -> ServerAddress:
-    match = _SERVER.fullmatch(text)
-    if match is None:
-        raise ValueError("it names no server such as host:port" if not text else "its server is not host:port")
-    port = int(match[2]) if match[2] else default_port
-    if not 1 <= port <= 65535:
-        raise ValueError(f"{port} is not a port")
-    return ServerAddress(match[1].strip("[]"), port)
+    if not text:
+        raise ValueError("it names no server such as host:port")
+    try:
+        host, port = split_host_port(text)
+    except ValueError as error:
+        raise ValueError(f"its server is not host:port ({error})") from None
+    if not _HOST.fullmatch(host):
+        raise ValueError("its server is not host:port")
+    if port == 0:
+        raise ValueError("0 is not a port")
+    return ServerAddress(host, default_port if port is None else port)
 
 
 def _sentinels(text: str) -> tuple[ServerAddress, ...]:

@@ -1,5 +1,8 @@
 """Finds the master of one shard and keeps finding it: asks every node and every Sentinel, all at once.
 
+A master is taken at its own word only (ROLE), never at a Sentinel's alone. Nothing is retried, held or written here:
+a caller gets the client of a confirmed master, or StoreUnavailable at once.
+
 Nobody waits for anybody here: each server has a task of its own, and whichever answer settles the
 matter settles it. In quiet times each is asked once in a while; as soon as somebody doubts the
 master (a failed write, a word of a Sentinel, a probe without an answer) twenty times a second.
@@ -8,7 +11,8 @@ master (a failed write, a word of a Sentinel, a probe without an answer) twenty 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -19,17 +23,18 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from registry_core.errors import SettingsError, StoreUnavailable
-from registry_core.ports import Clock, PoolReport, SystemClock
+from registry_core.ports.clock import Clock, SystemClock
+from registry_core.ports.reports import PoolReport
 from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest, promoted_since, to_repoint
 from registry_core.store.redis.diagnosis import NO_ANSWER_YET, lasting_fault, why_no_master
-from registry_core.store.redis.ending import end
-from registry_core.store.redis.hastening import repoint
 from registry_core.store.redis.latency import Latency
 from registry_core.store.redis.master_notes import MasterNotes
 from registry_core.store.redis.pool import close_client, open_client, pool_report, tls_context, warm
-from registry_core.store.redis.probes import CHANNELS, Fault, ask_node, ask_sentinel, fault_of
+from registry_core.store.redis.probes import Fault, ask_node, ask_sentinel, fault_of, listen
 from registry_core.store.redis.quorum import MasterStanding, standing_of
+from registry_core.store.redis.repointing import repoint
 from registry_core.store.redis.url import PoolTerms, ServerAccess, ServerAddress
+from registry_core.supervision import Background, Work, end
 
 PROBE_TIMEOUT_S: Final = 1.0
 # A master that takes this long to say PONG is doubted, though not given up yet.
@@ -46,6 +51,7 @@ COMPLAIN_EVERY_S: Final = 30.0
 COMPLAIN_AT_MOST_EVERY_S: Final = 1.0
 MAX_NODES: Final = 32
 DEFAULT_POOL: Final = PoolTerms()
+NOTHING_TO_SHOW: Final = ServerAccess()
 _UNCONFIRMED: Final = Fault("it failed, and was not asked since")
 _BROKEN: Final = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, BusyLoadingError, OSError)
 
@@ -53,28 +59,33 @@ log = structlog.get_logger()
 
 
 class MasterWatcher:
-    """The masters of one shard, found with Sentinels, or without any at one fixed address."""
+    """The masters of one shard, one after the other: found with Sentinels, or without any at one fixed address.
+
+    `name` is what the Sentinels call the master, and what the shard is called: its place in the hashing depends on it.
+    """
 
     def __init__(
         self,
         name: str,
         *,
-        access: ServerAccess,
+        access: ServerAccess = NOTHING_TO_SHOW,
         nodes: Sequence[ServerAddress] = (),
         sentinels: Sequence[ServerAddress] = (),
-        sentinel_access: ServerAccess | None = None,
+        sentinel_access: ServerAccess = NOTHING_TO_SHOW,
         hasten: bool = True,
         pool: PoolTerms = DEFAULT_POOL,
         clock: Clock | None = None,
+        background: Background | None = None,
     ) -> None:
         self.name = name
         self._access = access
         self._fixed = tuple(nodes)
-        self._sentinel_access = sentinel_access if sentinel_access is not None else ServerAccess(tls=access.tls)
+        self._sentinel_access = sentinel_access
         self._may_hasten = hasten
         self._pool = pool
         self._latency = Latency()
         self._clock = clock if clock is not None else SystemClock()
+        self._background = background if background is not None else Background(self._clock)
         self._notes = MasterNotes(name, self._clock)
         self._nodes: dict[ServerAddress, Sighting | Fault] = {}
         self._sentinels: dict[ServerAddress, Vote | Fault] = dict.fromkeys(sentinels, NO_ANSWER_YET)
@@ -97,30 +108,37 @@ class MasterWatcher:
 
     @property
     def run_id(self) -> str:
+        """The run id of the current master, or "" when none is known. A restart gives another one."""
         return self._placed.run_id if self._placed is not None else ""
 
     @property
     def address(self) -> str:
+        """Where the current master listens, or "" when none is known."""
         return str(self._current) if self._current is not None else ""
 
     @property
     def latency_ms(self) -> float | None:
+        """How long the current master takes to answer, in the middle; None when it is not known."""
         return self._latency.median_ms
 
     @property
     def connections(self) -> PoolReport | None:
+        """The connections to the current master; None when there is none."""
         return pool_report(self._client) if self._client is not None else None
 
     @property
     def notes(self) -> tuple[str, ...]:
+        """What an operator should change about the current master, in words for people."""
         return self._notes.current if self._client is not None else ()
 
     @property
     def problem(self) -> str:
+        """Why there is no master at present, in words for people; "" when there is one."""
         return "" if self._client is not None and not self._withheld else why_no_master(self._sentinels, self._nodes)
 
     @property
     def standing(self) -> MasterStanding:
+        """What the last answers of all servers say of who leads, and of who may lead next."""
         placed = self._placed if self._client is not None and not self._withheld else None
         leading = {node for node, seen in self._nodes.items() if isinstance(seen, Sighting) and seen.is_master}
         return standing_of(
@@ -132,18 +150,22 @@ class MasterWatcher:
         )
 
     async def start(self) -> None:
+        """Look for the master, and return when it is found or after a short while without one.
+
+        Raises SettingsError when waiting cannot help: a wrong password, an old server, a name that no Sentinel knows.
+        """
         for access in (self._access, self._sentinel_access):
             if access.tls:
                 tls_context(access)  # a file that cannot be read is told here, and not to every connection
-        self._doubt(SEARCH_S)
+        self.doubt(SEARCH_S)
         for sentinel in self._sentinels:
-            self._spawn(partial(self._ask_sentinel, sentinel))
-            self._spawn(partial(self._listen, sentinel))
+            self._keep("redis sentinels", partial(self._ask_sentinel, sentinel))
+            self._keep("redis sentinel channels", partial(self._listen, sentinel))
         for node in self._fixed:
             self._meet(node)
         ends = self._clock.monotonic() + START_S
         while self._client is None and (left_s := ends - self._clock.monotonic()) > 0:
-            lasting = self._lasting_fault()
+            lasting = lasting_fault(self._sentinels, self._nodes, self._fixed)
             if lasting:
                 await self.close()
                 raise SettingsError(f"REGISTRY_STORE: {self.name}: {lasting}")
@@ -157,6 +179,7 @@ class MasterWatcher:
             self._complain()
 
     async def close(self) -> None:
+        """Stop looking, and end all connections. Safe to call twice."""
         await end(self._tasks)
         self._tasks.clear()
         client, self._client, self._current, self._placed = self._client, None, None, None
@@ -166,14 +189,18 @@ class MasterWatcher:
         self._retired.clear()
 
     async def current(self) -> Redis:
+        """Return the client of the current master. Raises StoreUnavailable at once when there is none."""
         if self._client is None or self._withheld:
             raise StoreUnavailable(f"no Redis master is known for {self.name}: {self.problem}")
         return self._client
 
-    def doubt(self) -> None:
-        self._doubt()
+    def doubt(self, length_s: float = DOUBT_S) -> None:
+        """Ask all servers often for a while: something does not look as it should."""
+        self._doubted_until = max(self._doubted_until, self._clock.monotonic() + length_s)
+        self._alarm.set()
 
     def failed(self, client: Redis, error: Exception) -> None:
+        """Hear that `client` did not serve as a master should: no connection, READONLY, no replica's word."""
         if client is not self._client:
             return  # of the master before
         if isinstance(error, _BROKEN) and not self._withheld and self._current is not None:
@@ -181,9 +208,10 @@ class MasterWatcher:
             self._withheld = True
             self._nodes[self._current] = _UNCONFIRMED
             log.warning("redis master failed", shard=self.name, master=self.address, error=fault_of(error).reason)
-        self._doubt()
+        self.doubt()
 
     def subscribe(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called whenever a master is in place again: another one, or the same after a failure."""
         self._listeners.append(listener)
 
     # -- asking
@@ -191,7 +219,7 @@ class MasterWatcher:
     def _meet(self, node: ServerAddress) -> None:
         if node not in self._nodes and len(self._nodes) < MAX_NODES:
             self._nodes[node] = NO_ANSWER_YET
-            self._spawn(partial(self._ask_node, node))
+            self._keep("redis nodes", partial(self._ask_node, node))
 
     async def _ask_node(self, node: ServerAddress) -> None:
         client = open_client(node, self._access, timeout_s=PROBE_TIMEOUT_S, max_connections=1)
@@ -229,19 +257,12 @@ class MasterWatcher:
             await close_client(client)
 
     async def _listen(self, sentinel: ServerAddress) -> None:
-        """Hear of a Sentinel's doubts and decisions. What it says is a reason to ask, and no more."""
         client = open_client(sentinel, self._sentinel_access, max_connections=1)
         try:
             while True:
-                try:
-                    async with client.pubsub() as messages:
-                        await messages.subscribe(*CHANNELS)
-                        while True:
-                            message = await messages.get_message(ignore_subscribe_messages=True, timeout=5.0)
-                            if message is not None and self.name in str(message["data"]):
-                                self._doubt()
-                except (RedisError, OSError):
-                    await asyncio.sleep(CALM_EVERY_S)  # the polling task tells what is wrong
+                with contextlib.suppress(RedisError, OSError):  # the polling task tells what is wrong
+                    await listen(client, self.name, self.doubt)
+                await asyncio.sleep(CALM_EVERY_S)
         finally:
             await close_client(client)
 
@@ -270,20 +291,16 @@ class MasterWatcher:
         node = to_repoint(master, sightings, self._votes(), sentinels=len(self._sentinels))
         if node is not None and (self._placed.run_id, node) != self._hastened:
             self._hastened = (self._placed.run_id, node)
-            self._spawn(partial(repoint, self.name, self._access, node, master))
+            self._keep("redis hastening", partial(repoint, self.name, self._access, node, master))
 
     # -- doubting
 
     def _is_doubted(self) -> bool:
         return self._client is None or self._withheld or self._clock.monotonic() < self._doubted_until
 
-    def _doubt(self, length_s: float = DOUBT_S) -> None:
-        self._doubted_until = max(self._doubted_until, self._clock.monotonic() + length_s)
-        self._alarm.set()
-
     def _is_quiet(self, node: ServerAddress) -> None:
         if node == self._current:
-            self._doubt()
+            self.doubt()
 
     def _is_forgotten(self, node: ServerAddress) -> bool:
         votes = self._votes()
@@ -341,7 +358,7 @@ class MasterWatcher:
             self._retire(old)
         self._hasten(sightings)
         if not same and self._client is not None:
-            self._spawn(partial(warm, self._client, self._pool.idle))
+            self._keep("redis warm-up", partial(warm, self._client, self._pool.idle))
 
     def _withdraw(self) -> None:
         client, self._client, self._placed = self._client, None, None
@@ -349,7 +366,7 @@ class MasterWatcher:
             # Who waits for its answer would wait for nothing: they fail now, and hold their writes.
             self._retire(client)
             self._latency.forget()
-            self._doubt(SEARCH_S)
+            self.doubt(SEARCH_S)
             log.warning("redis master lost", shard=self.name, master=str(self._current), reason=self.problem)
         elif self._complained[0]:
             self._complain()
@@ -361,7 +378,7 @@ class MasterWatcher:
             self._retired.discard(client)
 
         self._retired.add(client)
-        self._spawn(work)
+        self._keep("redis closing", work)
 
     def _complain(self) -> None:
         now, problem = self._clock.monotonic(), self.problem
@@ -370,19 +387,8 @@ class MasterWatcher:
             self._complained = (problem, now)
             log.warning("no redis master", shard=self.name, reason=problem)
 
-    def _lasting_fault(self) -> str:
-        return lasting_fault(self._sentinels, self._nodes, self._fixed)
-
-    def _spawn(self, work: Callable[[], Awaitable[None]]) -> None:
-        task = asyncio.create_task(self._keep(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _keep(self, work: Callable[[], Awaitable[None]]) -> None:
+    def _keep(self, task: str, work: Work) -> None:
         """Do `work` to its end, and anew when it broke: a shard is never left without its watch."""
-        while True:
-            try:
-                return await work()
-            except Exception:
-                log.exception("watching redis failed", shard=self.name)
-            await asyncio.sleep(CALM_EVERY_S)
+        kept = self._background.keep(task, work, ends=True, most_s=CALM_EVERY_S)
+        self._tasks.add(kept)
+        kept.add_done_callback(self._tasks.discard)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import msgspec
+import pytest
+from structlog.testing import capture_logs
 
 from agent.checks.spec import CheckKind
 from agent.registration.decisions import Phase, RequestOutcome
+from agent.registries.probes import RegistryProbes
+from agent.view.state_dir import StateDir
 from registry_core.domain.events import Event, StatusChanged
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Status
@@ -29,6 +35,10 @@ class Recorder:
 
     def on_event(self, event: Event, _service_name: str) -> None:
         self.events.append(event)
+
+    def told(self, status: Status) -> list[Event]:
+        """Return the changes to a status."""
+        return [event for event in self.events if isinstance(event, StatusChanged) and event.status is status]
 
     def on_moved(self, differences: Sequence[Event]) -> None:
         pass
@@ -178,6 +188,47 @@ async def test_it_leaves_in_time_when_the_registry_is_away() -> None:
         async with asyncio.timeout(30), standing(api.url, spec(service)) as agent:
             await becomes(lambda: agent.addresses("osint-service"), [service.host])
             await registry.aclose()
+
+
+async def test_a_disk_that_hangs_holds_up_no_farewell(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    monkeypatch.setattr(StateDir, "write_snapshot", lambda *_: goes_on.wait(30))
+    monkeypatch.setattr("agent.sidecar.LAST_SAVE_S", 1000.0)
+    recorder = Recorder(api)
+    kept = msgspec.structs.replace(QUICK, state_dir=str(tmp_path))
+    async with stand_in() as service, standing(api.url, spec(service), settings=kept) as agent:
+        await becomes(lambda: agent.addresses("osint-service"), [service.host])
+        closing = asyncio.create_task(agent.sidecar.close())
+        await eventually(lambda: bool(recorder.told(Status.DRAINING)), "it says that it drains")
+        goes_on.set()
+        await closing
+
+
+async def test_a_loop_that_dies_is_begun_again_and_shown(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask, broken = RegistryProbes._ask_those_due, asyncio.Event()
+
+    async def fails_once(probes: RegistryProbes) -> None:
+        if not broken.is_set():
+            broken.set()
+            raise LookupError("nobody thought of it")
+        await ask(probes)
+
+    monkeypatch.setattr(RegistryProbes, "_ask_those_due", fails_once)
+    with capture_logs():
+        async with standing(api.url) as agent:
+
+            async def shown() -> dict[str, tuple[int, bool]]:
+                background = (await agent.get("/self")).body["background"]
+                return {one["task"]: (one["restarts"], one["down"]) for one in background}
+
+            names = ("watch resolv.conf", "registry names", "watch", "tick", "locate")
+            await becomes(shown, {**dict.fromkeys(names, (0, False)), "probes": (1, False)})
+            metrics = (await agent.get("/metrics")).body.decode()
+    assert 'agent_background_restarts_total{task="probes"} 1.0' in metrics
+    assert 'agent_background_restarts_total{task="watch"} 0.0' in metrics
+    assert 'agent_background_failures_total{task="probes"} 1.0' in metrics
 
 
 async def test_without_services_it_only_answers(api: Api) -> None:

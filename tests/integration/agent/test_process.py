@@ -129,6 +129,20 @@ def test_a_service_outlives_its_registry_in_every_lookup(system: System) -> None
         assert not accepts(system.http_port)
 
 
+def test_an_agent_beside_a_host_with_a_name_ends_before_docker_kills_it_when_its_registry_falls_silent(
+    system: System,
+) -> None:
+    named = {"SERVICE_HOST": "localhost", "AGENT_CHECK": "none", "AGENT_DRAIN_WAIT": "5"}
+    with system.registry() as registry, system.agent(**named) as agent:
+        wait_until(lambda: system.get(system.registry_port, "/services")[2] == ["osint_service"], "it is registered")
+        registry.signal(signal.SIGSTOP)
+        try:
+            assert agent.stop(timeout_s=10.0) == 0
+            assert "left_without_farewell" in agent.output()
+        finally:
+            registry.signal(signal.SIGCONT)
+
+
 def test_the_log_is_json_and_the_first_line_says_where_it_listens(system: System) -> None:
     with system.agent() as agent:
         wait_until(lambda: accepts(system.http_port), "it listens without a registry")
@@ -158,6 +172,20 @@ def test_a_wrong_setting_is_one_line_and_exit_2(
         lines = agent.output().splitlines()
         assert len(lines) == 1
         assert lines[0].startswith(said)
+
+
+@pytest.mark.parametrize("in_file", [False, True], ids=["environment", "file"])
+def test_a_setting_that_was_removed_is_ignored_and_one_line_says_so(system: System, in_file: bool) -> None:
+    file = system.folder / "agent.toml"
+    file.write_text("[agent]\ndns_workers = 4\n")
+    given = {"AGENT_CONFIG": str(file)} if in_file else {"AGENT_DNS_WORKERS": "4"}
+    with system.agent(**given) as agent:
+        wait_until(lambda: "agent_started" in agent.output(), "it starts")
+        logged = [json.loads(line) for line in agent.output().splitlines() if line.startswith("{")]
+        (warning,) = [line for line in logged if "AGENT_DNS_WORKERS" in str(line)]
+        assert (warning["level"], warning["event"]) == ("warning", "settings_ignored")
+        assert list(warning["details"]["removed"]) == ["AGENT_DNS_WORKERS"]
+        assert agent.stop() == 0
 
 
 def test_a_taken_port_is_one_line_and_exit_1(system: System) -> None:

@@ -153,7 +153,7 @@ def test_exit_codes_and_formats(tmp_path: Path) -> None:
     (tmp_path / "env.yml").write_text(SMALL.replace("cart:9010]", "'cart:${PORT}']").replace("CART_URL=", "CART_ADDR="))
     bad = vertice("compose", "audit", "bad.yml", cwd=tmp_path)
     assert (bad.returncode, bad.stderr) == (1, "")
-    assert "bad.yml:3: error: shop CART_URL: http://cart:9010: 9010 is what the host shows" in bad.stdout
+    assert "bad.yml:3: error: shop CART_URL: http://cart:9010: 9010 is published on the host" in bad.stdout
     cured = vertice("compose", "audit", "bad.yml", "cure.yml", cwd=tmp_path)
     assert (cured.returncode, cured.stderr) == (0, "")
     dot = vertice("compose", "audit", "bad.yml", "--format", "dot", cwd=tmp_path)
@@ -166,9 +166,9 @@ def test_exit_codes_and_formats(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("- a\n", ":1: it is no compose file: it holds a list, not a map (example: services: {web: {image: web}})"),
+        ("- a\n", ":1: it is not a compose file: it is a list, not a map (example: services: {web: {image: web}})"),
         ("services: {a: {extends: a}}\n", ":1: `extends` goes in a circle: a -> a"),
-        ("services:\n  a: {}\n  a: {}\n", ":3: 'a' stands twice, first in line 2; Compose refuses that"),
+        ("services:\n  a: {}\n  a: {}\n", ":3: 'a' is defined twice, first in line 2; Compose refuses that"),
         (None, ": No such file or directory"),
     ],
 )
@@ -248,9 +248,7 @@ def test_the_status_follows_what_is_registered(tmp_path: Path) -> None:
         assert "CART_URL=http://cart:9010: stays: cart is registered, none passing" in text.stdout
     gone = vertice("migrate", "status", path, "--registry", url)
     assert (gone.returncode, gone.stdout) == (2, "")
-    assert gone.stderr == (
-        f"vertice: nobody answers at {url}: Connection refused: so nothing can be said of what is registered\n"
-    )
+    assert gone.stderr == (f"vertice: no answer from {url}: Connection refused; what is registered is not known\n")
 
 
 def test_a_registry_that_does_not_know_everything_yet_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ def test_crlf_and_a_byte_order_mark_stay(tmp_path: Path) -> None:
         (b"services: {a: \xff}", "not UTF-8"),
         (b"services: [1", "not YAML"),
         (b"", "empty|no agents"),
-        (b"- 1\n", "no compose file|no `services`"),
+        (b"- 1\n", "not a compose file|no `services`"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_line_and_exit_code_2(
@@ -298,7 +298,7 @@ def test_rewrite_is_not_safe_with_agents_beside(small: Path) -> None:
     done = compose("rewrite", "compose.yml", "--recipe", "beside", cwd=small.parent)
     assert done.returncode == 1
     assert done.stdout == ""
-    assert "shop does not ask an agent for names" in done.stderr
+    assert "shop does not resolve names through an agent" in done.stderr
 
 
 def test_rewrite_writes_another_file_only_when_it_is_not_there(small: Path) -> None:

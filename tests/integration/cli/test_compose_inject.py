@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.compose.injecting import MADE
+from cli.compose.inject import MADE
 from cli.compose.reader import read_project
 from cli.compose.sidecars import LABEL
 from tests.fleets import EXAMPLE, FLEETS, fleet
@@ -77,7 +77,7 @@ def test_the_override_file_is_made_and_is_the_same_the_second_time(shop: Path, r
     assert shop.read_bytes() == SHOP
     changed_at = override.stat().st_mtime_ns
     second = vertice("inject", shop, *recipe, *left)
-    assert "is as it is to be already" in second.stdout
+    assert "is up to date" in second.stdout
     assert (override.read_bytes(), override.stat().st_mtime_ns) == (made, changed_at)
     read_project([shop, override]).checked()
 
@@ -139,10 +139,10 @@ def test_in_place_and_out_again_gives_the_bytes_back(shop: Path, recipe: tuple[s
 def test_agents_in_the_file_and_in_the_override_file_are_not_kept_quiet_about(shop: Path) -> None:
     assert vertice("inject", shop).returncode == 0
     said = vertice("inject", shop, "--write").stdout
-    assert f"note: {override_of(shop)} is there as well" in said
+    assert f"note: {override_of(shop)} exists as well" in said
     refused = vertice("inject", shop)
     assert refused.returncode == 2
-    assert "there are agents in it" in refused.stderr
+    assert "it has agents already" in refused.stderr
 
 
 def test_a_symbolic_link_is_followed_and_stays(shop: Path) -> None:
@@ -199,14 +199,14 @@ def test_rewrite_shows_a_diff_and_with_write_the_same_is_written_once(shop: Path
     assert dry.returncode == 1
     assert shop.read_bytes() == SHOP
     assert "+    environment: {CART_URL: 'http://cart.vertice.internal:8010/a', " in dry.stdout
-    assert "kept: web_shop: AWAY_URL: http://away.example: it is of somebody outside of the file" in dry.stderr
+    assert "kept: web_shop: AWAY_URL: http://away.example: it is outside the file" in dry.stderr
     assert vertice("rewrite", shop).returncode == 2  # there are no agents
     assert vertice("inject", shop).returncode == 0
     assert vertice("rewrite", shop, "--write").returncode == 1
     after = shop.read_bytes()
     assert after == SHOP.replace(b"cart:9010", b"cart.vertice.internal:8010")
     again = vertice("rewrite", shop, "--write")
-    assert ": 0 addresses to names, 1 left" in again.stderr
+    assert ": 0 addresses replaced, 1 kept" in again.stderr
     assert shop.read_bytes() == after
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from cli.doctor.examination import examine, look_up
+from cli.doctor.dns_probes import ask_for_zone
+from cli.doctor.fact_collector import examine, look_up
 from cli.doctor.facts import ZoneAnswer
-from cli.doctor.inquiries import ask_agent, ask_registry
-from cli.doctor.questions import ask_for_zone
+from cli.doctor.http_probes import ask_agent, ask_registry
 from tests.foreign import name_in, reply_to
 from tests.integration.replicas import READY, serving
 from tests.programs import VERTICE, accepts, find, free_port, running, wait_until
@@ -141,7 +141,7 @@ def website() -> Iterator[str]:
 
 
 def test_what_is_no_registry_and_no_agent_is_not_taken_for_one(website: str) -> None:
-    assert ask_registry(website, "").problem == "what answers there is no registry (GET /ready: 200)"
+    assert ask_registry(website, "").problem == "the server there is not a registry (GET /ready: 200)"
     assert ask_agent(website) is None
 
 
@@ -191,14 +191,14 @@ def test_beside_a_running_agent_the_doctor_asks_it_what_it_was_not_told(tmp_path
         told = found(**agent)
         assert (
             told["settings-of-agent"]["what"]
-            == "SERVICE_NAME and REGISTRY_URL are not set here, and taken from the running agent"
+            == "SERVICE_NAME and REGISTRY_URL are not set here; the value of the running agent is used"
         )
         assert {"agent", "port-ours", "registry", "advertised-loopback-here", "token-missing"} <= set(told)
         whole = found(**agent, **own)
         assert {"token", "state-dir", "settings"} <= set(whole)
         assert not {"token-missing", "settings-of-agent", "advertised-not-listening", "state-dir-taken"} & set(whole)
         other = found(**{**agent, **own, "SERVICE_NAME": "mail_relay"})
-        assert "it stands beside billing, not mail_relay" in other["agent-other"]["what"]
+        assert "it registers billing, not mail_relay" in other["agent-other"]["what"]
 
 
 def test_before_there_is_an_agent_its_ports_are_looked_at() -> None:
@@ -206,7 +206,7 @@ def test_before_there_is_an_agent_its_ports_are_looked_at() -> None:
         rival.bind(("127.0.0.1", 0))
         port = rival.getsockname()[1]
         taken = found(AGENT_DNS_LISTEN=f"127.0.0.1:{port}", AGENT_HTTP_LISTEN=f"127.0.0.1:{free_port()}")
-        assert f"127.0.0.1:{port} (udp), where the agent is to answer DNS, is taken by" in taken["port-taken"]["what"]
+        assert f"127.0.0.1:{port} (udp), which the agent needs for DNS, is taken by" in taken["port-taken"]["what"]
         assert {"agent-not-running", "port", "registry-away"} <= set(taken)
 
 
@@ -235,7 +235,7 @@ def test_the_exit_code_says_whether_there_is_an_error_and_strictly_whether_a_war
         warned = doctor("--root", str(root), **zone)
         assert (warned.returncode, warned.stderr) == (0, ""), warned.stdout
         assert "[zone-single-label]" in warned.stdout
-        assert "things are fine" in warned.stdout
+        assert "checks passed" in warned.stdout
         assert "\x1b" not in warned.stdout
         assert doctor("--strict", "--root", str(root), **zone).returncode == 1
         assert doctor("--root", str(root), **calm, AGENT_DNS_ZONE="fleet.local").returncode == 1
@@ -245,10 +245,10 @@ def test_the_exit_code_says_whether_there_is_an_error_and_strictly_whether_a_war
 
 def test_whatever_hangs_the_examination_ends_and_says_what_hung(monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
-    monkeypatch.setattr("cli.doctor.examination.ELSEWHERE_S", 0.5)
-    monkeypatch.setattr("cli.doctor.examination.look_up", lambda _: never.wait())
-    monkeypatch.setattr("cli.doctor.examination.look_at", lambda _: never.wait())
-    monkeypatch.setattr("cli.doctor.examination.ask_registry", lambda *_: never.wait())
+    monkeypatch.setattr("cli.doctor.fact_collector.ELSEWHERE_S", 0.5)
+    monkeypatch.setattr("cli.doctor.fact_collector.look_up", lambda _: never.wait())
+    monkeypatch.setattr("cli.doctor.fact_collector.look_at", lambda _: never.wait())
+    monkeypatch.setattr("cli.doctor.fact_collector.ask_registry", lambda *_: never.wait())
     facts = examine({"AGENT_STATE_DIR": "/var/lib/vertice", "AGENT_HTTP_LISTEN": f"127.0.0.1:{free_port()}"})
     assert facts.lookup is not None
     assert not facts.lookup.done

@@ -52,7 +52,7 @@ def test_a_held_mass_expiry_is_seen_and_released(url: str) -> None:
     wait_until(lambda: kept in guard("status", "--registry", url).stdout, "the guard holds", timeout_s=30)
     status = guard("status", "--registry", url)
     assert status.returncode == 0
-    assert re.fullmatch(r"memory: holding: too many .*; lets go by itself in (300|2\d\d) s\n", status.stdout)
+    assert re.fullmatch(r"memory: holding: too many .*; releases by itself in (300|2\d\d) s\n", status.stdout)
     refused = guard("release", "--registry", url, token="wrong")
     assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", "vertice: the token is wrong\n")
     unknown = guard("release", "--registry", url, "--shard", "a b")
@@ -61,7 +61,7 @@ def test_a_held_mass_expiry_is_seen_and_released(url: str) -> None:
     assert released.returncode == 0
     assert released.stdout.startswith("released: memory\nmemory: releasing: released: ")
     again = guard("release", "--registry", url, "--shard", "memory")
-    assert again.stdout.startswith("released: nothing, no guard was holding\n")
+    assert again.stdout.startswith("released: nothing; no guard was holding\n")
     as_json = json.loads(guard("status", "--registry", url, "--json").stdout)
     assert as_json["phase"] == "releasing"
 
@@ -70,7 +70,7 @@ def test_who_does_not_answer_is_named() -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     done = guard("status", "--registry", nowhere)
     assert done.returncode == 1
-    assert done.stderr == f"vertice: nobody answers at {nowhere}: Connection refused\n"
+    assert done.stderr == f"vertice: no answer from {nowhere}: Connection refused\n"
 
 
 def test_wrong_usage_ends_with_two() -> None:

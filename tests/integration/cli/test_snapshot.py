@@ -91,11 +91,11 @@ def test_a_whole_registry_moves_from_one_redis_to_another(tmp_path: Path) -> Non
             before = catalog(url)
             saved = snapshot("save", file, "--registry", url)
             assert (saved.returncode, saved.stderr) == (0, "")
-            assert saved.stdout == f"saved 42 instances of {url} into {file}\n"
+            assert saved.stdout == f"saved 42 instances of {url} to {file}\n"
         with registry(tmp_path / "target", REGISTRY_STORE=new.url) as url:
             would = snapshot("restore", file, "--registry", url, "--dry-run")
             assert (would.returncode, would.stderr) == (0, "")
-            assert would.stdout.startswith("would restore 42 of 42: 0 are there already")
+            assert would.stdout.startswith("would restore 42 of 42: 0 are registered already")
             assert catalog(url)["instances"] == []
             done = snapshot("restore", file, "--registry", url)
             assert (done.returncode, done.stderr) == (0, "")
@@ -105,7 +105,7 @@ def test_a_whole_registry_moves_from_one_redis_to_another(tmp_path: Path) -> Non
             assert all(i["ttl_remaining"] > 50 for i in after["instances"]), "the leases are fresh"
             heard, cursor = leases(url), after["cursor"]
             again = snapshot("restore", file, "--registry", url)
-            assert again.stdout.startswith("restored 0 of 42: 42 are there already")
+            assert again.stdout.startswith("restored 0 of 42: 42 are registered already")
             assert again.returncode == 0
             assert (catalog(url)["cursor"], leases(url)) == (cursor, heard), "nothing was touched a second time"
 
@@ -163,7 +163,7 @@ def test_what_the_registry_knows_better_stays_and_conflicts_are_listed(source: s
                 f"conflict: old-name/10.0.0.7:8005: {one_name}, and 'old-name' is registered",
             ]
             assert summary.endswith(
-                "1 of 5: 1 are there already, 1 have a newer owner there, 2 conflict, 0 are refused"
+                "1 of 5: 1 are registered already, 1 have a newer owner there, 2 conflict, 0 were refused"
             )
         versions = {i["instance_id"]: i["version"] for i in catalog(url)["instances"]}
         assert versions["10.0.0.7:8001"] == "2.0.0", "a newer owner's stays"
@@ -178,7 +178,7 @@ def test_an_incomplete_catalogue_is_not_saved(tmp_path: Path) -> None:
         done = snapshot("save", file, "--registry", url)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"vertice: the registry at {url} is warming: it does not know everything yet, and nothing was written\n"
+        f"vertice: the registry at {url} is warming: it does not know everything yet; nothing was written\n"
     )
     with registry(tmp_path / "away", REGISTRY_STORE=f"redis://127.0.0.1:{free_port()}") as url:
         done = snapshot("save", file, "--registry", url)
@@ -194,7 +194,7 @@ def test_nothing_is_not_saved_over_something(source: str, tmp_path: Path) -> Non
     assert done.returncode == 1
     assert (
         done.stderr
-        == f"vertice: nothing is registered at {source}, and nothing was written (--allow-empty writes it)\n"
+        == f"vertice: nothing is registered at {source}; nothing was written (--allow-empty writes the file)\n"
     )
     assert file.read_text() == "the last good one"
     assert snapshot("save", file, "--registry", source, "--allow-empty").returncode == 0
@@ -213,7 +213,7 @@ def test_a_snapshot_of_a_store_that_is_away_says_how_old_it_is(
         asked = argparse.Namespace(action="save", file=file, registry=url, allow_empty=False, dry_run=False)
         assert command.run(asked, {}) == 0
     said = capsys.readouterr().err
-    assert said.startswith("vertice: the registry cannot reach its store: this is as of ")
+    assert said.startswith("vertice: the registry cannot reach its store; this is the state of ")
     assert json.loads(file.read_text().splitlines()[0])["store_age_s"] > 2
 
 
@@ -245,10 +245,10 @@ def test_what_cannot_be_read_or_written_is_one_line(source: str, tmp_path: Path)
     register(source)
     for words, said in (
         (("save", tmp_path / "missing" / "file"), "No such file or directory"),
-        (("save", Path("/dev/null")), "is no file"),
-        (("save", tmp_path), "is no file"),
-        (("restore", tmp_path / "missing"), "is not there"),
-        (("restore", tmp_path), "is no file"),
+        (("save", Path("/dev/null")), "is not a file"),
+        (("save", tmp_path), "is not a file"),
+        (("restore", tmp_path / "missing"), "does not exist"),
+        (("restore", tmp_path), "is not a file"),
     ):
         done = snapshot(*words, "--registry", source)
         assert (done.returncode, done.stdout) == (1, ""), words
@@ -259,6 +259,6 @@ def test_what_cannot_be_read_or_written_is_one_line(source: str, tmp_path: Path)
 def test_who_does_not_answer_is_named(tmp_path: Path) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     done = snapshot("save", tmp_path / "file", "--registry", nowhere)
-    assert (done.returncode, done.stderr) == (1, f"vertice: nobody answers at {nowhere}: Connection refused\n")
+    assert (done.returncode, done.stderr) == (1, f"vertice: no answer from {nowhere}: Connection refused\n")
     assert snapshot("save").returncode == 2
     assert snapshot("copy", tmp_path / "file").returncode == 2

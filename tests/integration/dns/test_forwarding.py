@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dns.asking import Patience
 from dns.foreign_cache import ForeignLimits
+from dns.resolver_client import Patience
 from tests.foreign import SOA, name_in, read, reply_to
 from tests.programs import eventually
 from tests.resolvers import QUICK, STEADY, Face, Resolver, face, honest, is_check, resolver, silent, to

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from dns.asking import Patience
+from dns.resolver_client import Patience
 from tests.foreign import read
 from tests.programs import eventually
 from tests.resolvers import STEADY, Face, Resolver, face, honest, is_check, resolver, to

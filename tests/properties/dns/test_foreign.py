@@ -10,18 +10,7 @@ from hypothesis import strategies as st
 
 from dns import codec
 from dns.codec import Query
-from dns.foreign import (
-    VIA_OCTETS,
-    ForeignReply,
-    Odd,
-    Sent,
-    answer_for,
-    inquiry_of,
-    judge,
-    mixed_case,
-    outgoing,
-    via_of,
-)
+from dns.foreign import VIA_OCTETS, ForeignReply, Odd, Sent, answer_for, inquiry_of, judge, mixed_case, outgoing, via_of
 from tests.foreign import read, reply_to
 from tests.wire.asking import question
 

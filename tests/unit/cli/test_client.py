@@ -89,7 +89,10 @@ def test_an_old_answer_says_so_on_stderr_alone(capsys: pytest.CaptureFixture[str
     client.warn_of_age(answer(b""))
     assert capsys.readouterr() == ("", "")
     client.warn_of_age(answer(b"", X_Cache="stale", Age="40"))
-    assert capsys.readouterr() == ("", "vertice: stale: as of 40 s ago, the registry cannot be reached\n")
+    assert capsys.readouterr() == (
+        "",
+        "vertice: stale: this is the state of 40 s ago; the registry cannot be reached\n",
+    )
 
 
 def test_why_a_connection_failed_is_a_few_words() -> None:

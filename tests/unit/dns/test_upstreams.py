@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dns.forward_rules import ResolverAddress
-from dns.upstreams import BELIEF_S, FIRST_REST_S, LONGEST_REST_S, LOOP_REST_S, ResolverState, UpstreamResolver, in_order
+from dns.upstreams import BELIEF_S, LOOP_REST_S, REST, ResolverState, UpstreamResolver, in_order
 
 
 def upstream(host: str = "10.0.0.2") -> UpstreamResolver:
@@ -49,9 +49,9 @@ def test_one_that_fails_is_tried_again_ever_more_seldom() -> None:
         while not one.wants_try(now):
             now += 0.5
         rests.append(now - start)
-    assert rests[0] == FIRST_REST_S
+    assert rests[0] == REST.first_s
     assert rests == sorted(rests)
-    assert rests[-1] == LONGEST_REST_S
+    assert rests[-1] == REST.most_s
 
 
 def test_one_that_loops_stays_out_until_a_question_of_ours_does_not_come_back() -> None:

@@ -12,11 +12,12 @@ from structlog.testing import capture_logs
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import StoreUnavailable
-from registry_core.ports import SweepReport
+from registry_core.ports.store import SweepReport
 from registry_core.replica import SWEEP_OVERDUE_S, Replica
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
+from tests.programs import eventually
 from tests.samples import FakeClock
 
 GONE = InstanceKey("ip-intel", "10.0.0.7:8034")
@@ -89,3 +90,29 @@ async def test_a_store_that_is_away_is_a_line_now_and_then_and_one_when_it_is_ba
         ("store unavailable", 30),
         ("store available again", 100),
     ]
+
+
+async def test_a_loop_that_fails_in_a_way_that_nobody_thought_of_is_begun_again_and_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replica = Replica(ReplicaSettings(listen=Listen("127.0.0.1", 0), warming_s=0.0), clock=FakeClock())
+    tick, failed = replica.hub.tick, asyncio.Event()
+
+    def broken() -> None:
+        if not failed.is_set():
+            failed.set()
+            raise LookupError("nobody thought of it")
+        tick()
+
+    monkeypatch.setattr(replica.hub, "tick", broken)
+    with capture_logs() as lines:
+        replica._run("sync", replica._sync, lambda: 0.0)
+        await eventually(lambda: failed.is_set() and not replica.health().components.background[0].down, "it goes on")
+        await replica.close()
+    (died,) = [line for line in lines if line["event"] == "background_task_died"]
+    assert (died["task"], died["because"]) == ("sync", "LookupError: nobody thought of it")
+    (shown,) = replica.health().components.background
+    assert (shown.task, shown.restarts, shown.problem) == ("sync", 1, "LookupError: nobody thought of it")
+    exposition = replica.metrics.exposition()
+    assert b'registry_background_restarts_total{task="sync"} 1.0' in exposition
+    assert b'registry_background_failures_total{task="sync"} 1.0' in exposition

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from registry_core.resolution import MAX_PENDING, MAX_SERVERS_PENDING, Resolver, ServerAddresses, usable
+from registry_core.resolution import MAX_PENDING, MAX_SERVERS_PENDING, Resolver, ServerAddresses, ServerResolver, usable
 from tests.programs import eventually
 
 
@@ -49,8 +49,25 @@ async def test_a_dead_name_server_costs_the_timeout_and_a_few_threads_at_most() 
         assert len(asked) == MAX_PENDING
     finally:
         answer.set()
-    await eventually(lambda: not any(t.name.startswith("resolve h") for t in threading.enumerate()), "threads end")
+    await eventually(lambda: not any(t.name == "resolve" for t in threading.enumerate()), "threads end")
     assert await Resolver(hang).resolve("again") == ("10.0.0.7",)
+
+
+async def test_names_are_resolved_again_once_threads_can_be_started_again(no_threads: Callable[[], None]) -> None:
+    resolver = Resolver(lambda _: ["10.0.0.7"])
+    for _ in range(MAX_PENDING + 1):
+        assert await resolver.resolve("h") == ()
+    no_threads()
+    assert await resolver.resolve("h") == ("10.0.0.7",)
+
+
+async def test_servers_are_found_again_once_threads_can_be_started_again(no_threads: Callable[[], None]) -> None:
+    servers = ServerAddresses(lambda _: ["10.0.0.7"])
+    for _ in range(MAX_SERVERS_PENDING + 1):
+        with pytest.raises(socket.gaierror, match="no name server answers"):
+            await servers.find("redis")
+    no_threads()
+    assert await servers.find("redis") == ("10.0.0.7",)
 
 
 def test_only_what_can_be_connected_to_is_kept() -> None:
@@ -111,6 +128,36 @@ async def test_the_last_known_address_does_while_the_name_server_says_nothing() 
     assert await servers.find("redis") == ("10.0.0.7",)
 
 
+async def test_a_server_that_is_known_is_hardly_waited_for_and_a_late_answer_counts_for_the_next_time() -> None:
+    names = Names()
+    servers = ServerAddresses(names, timeout_s=1000.0)
+    assert await servers.find("redis") == ("10.0.0.7",)
+    names.says = ["10.0.0.8"]
+    with names.silent():
+        assert await servers.find("redis") == ("10.0.0.7",)
+    await eventually(lambda: not any(t.name == "resolve server" for t in threading.enumerate()), "it answers")
+    with names.silent():
+        assert await servers.find("redis") == ("10.0.0.8",)
+
+
+async def test_a_session_finds_its_registry_where_it_was_last_while_the_name_server_is_silent() -> None:
+    names = Names()
+    names.says = ["10.0.0.7", "2001:db8::1"]
+    resolver = ServerResolver(ServerAddresses(names))
+    found = await resolver.resolve("registry", 8888)
+    assert [(one["host"], one["port"], one["family"]) for one in found] == [
+        ("10.0.0.7", 8888, socket.AF_INET),
+        ("2001:db8::1", 8888, socket.AF_INET6),
+    ]
+    with names.silent():
+        found = await resolver.resolve("registry", 8888, socket.AF_INET6)
+    assert [one["host"] for one in found] == ["2001:db8::1"]
+    names.says = NO_SUCH_NAME
+    await eventually(lambda: not any(t.name == "resolve server" for t in threading.enumerate()), "it answers")
+    with pytest.raises(OSError, match="not known"):
+        await resolver.resolve("registry", 8888)
+
+
 async def test_a_name_that_is_gone_is_not_found_at_its_last_address() -> None:
     names = Names()
     servers = ServerAddresses(names)
@@ -128,7 +175,7 @@ async def test_a_name_that_was_never_known_is_an_error_in_time_and_an_answer_tha
     servers = ServerAddresses(names, timeout_s=0.05)
     with names.silent(), pytest.raises(socket.gaierror, match="no name server answers"):
         await servers.find("redis")
-    await eventually(lambda: not any(t.name == "resolve redis" for t in threading.enumerate()), "it has answered")
+    await eventually(lambda: not any(t.name == "resolve server" for t in threading.enumerate()), "it has answered")
     with names.silent():
         assert await servers.find("redis") == ("10.0.0.7",)
 
@@ -167,5 +214,5 @@ def test_a_question_outlives_the_loop_that_asked_it() -> None:
     with names.silent():
         assert asyncio.run(ask()) is None
     # A question that is older than the timeout is not waited for, so the answer has to be there.
-    asyncio.run(eventually(lambda: not any(t.name == "resolve redis" for t in threading.enumerate()), "it answers"))
+    asyncio.run(eventually(lambda: not any(t.name == "resolve server" for t in threading.enumerate()), "it answers"))
     assert asyncio.run(ask()) == ("10.0.0.7",)

@@ -2,8 +2,9 @@
 -- written any more, in ms of this server's clock, or ''.
 --
 -- A record's value is one line of what scripts decide by, and below it the instance as JSON, which no script
--- reads or writes: cjson would turn empty arrays into objects, and numbers into others.
---     <epoch> <registered_ms> <status> <suspect 0|1> <host:port>
+-- reads or writes: cjson would turn empty arrays into objects, and numbers into others. LINE, the pattern of that line, is
+-- made of the list of its words in rows.py:
+--     <epoch> <registered_at, ms> <status> <suspect 0|1> <host:port>
 -- The last member of the JSON says where the write stands among others, as text, since the release before reads the
 -- line by its five words and passes over members that it does not know:
 --     ,"order":"<sequence> <life> <revision>"}
@@ -36,14 +37,13 @@ end
 
 -- The record that a value holds, or nil when it holds none.
 local function parsed(value)
-    local epoch, registered, status, suspect, address, json =
-        string.match(value, '^(%d+) (%d+) (%a+) ([01]) (%S+)\n(.*)$')
+    local epoch, registered_at, status, suspect, address, json = string.match(value, LINE .. '(.*)$')
     if not epoch then
         return nil
     end
     local rest, sequence, life, revision = string.match(json, '^(.*),"order":"(%S+) (%d+) (%d+)"}$')
     return {
-        epoch = tonumber(epoch), registered = tonumber(registered), status = status,
+        epoch = tonumber(epoch), registered_at = tonumber(registered_at), status = status,
         suspect = suspect == '1', address = address, json = rest and rest .. '}' or json,
         sequence = tonumber(sequence or '-'), life = tonumber(life or '0'), revision = tonumber(revision or '0'),
     }
@@ -52,7 +52,7 @@ end
 -- What is told of a record, apart from where the write of it stands among others.
 local function content(record)
     return table.concat({
-        whole(record.epoch), whole(record.registered), record.status, record.suspect and '1' or '0', record.address,
+        whole(record.epoch), whole(record.registered_at), record.status, record.suspect and '1' or '0', record.address,
     }, ' ') .. '\n' .. record.json
 end
 
@@ -199,7 +199,7 @@ local function put(field, name, record, held)
     end
     redis.call('HSET', ADDRESSES, record.address, field)
     redis.call('HSET', NAMES, label_of(field), name)
-    redis.call('ZADD', ids_of(label_of(field)), whole(record.registered), field)
+    redis.call('ZADD', ids_of(label_of(field)), whole(record.registered_at), field)
     redis.call('ZREM', SUSPECTS, field)
     redis.call('HSET', RECORDS, field, written(record))
     unbury(field)

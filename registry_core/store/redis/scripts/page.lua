@@ -7,7 +7,7 @@ local found = redis.call('HSCAN', RECORDS, ARGV[3], 'COUNT', ARGV[4])
 local flat, fields, values, lines, odd = found[2], {}, {}, {}, {}
 for at = 1, #flat, 2 do
     local field, value = flat[at], flat[at + 1]
-    if label_of(field) and string.match(value, '^%d+ %d+ %a+ [01] %S+\n[^\n]*$') then
+    if label_of(field) and string.match(value, LINE .. '[^\n]*$') then
         fields[#fields + 1] = field
         values[#values + 1] = value
     elseif #odd < MOST_ODD then

@@ -29,7 +29,7 @@ if holder and holder ~= field then
 end
 local record = {
     epoch = epoch or (held and held.epoch) or 0,
-    registered = held and held.registered or now,
+    registered_at = held and held.registered_at or now,
     status = ARGV[7], suspect = false, address = address, json = ARGV[8],
     sequence = sequence_after(last, epoch, sequence),
     life = held and held.life or 0, revision = held and held.revision or 0,

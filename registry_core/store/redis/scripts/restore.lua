@@ -18,7 +18,7 @@ if holder and holder ~= field then
     return {'address', holder}
 end
 local record = stamped({
-    epoch = epoch, registered = tonumber(ARGV[9]), status = ARGV[7], suspect = false, address = address, json = ARGV[8],
+    epoch = epoch, registered_at = tonumber(ARGV[9]), status = ARGV[7], suspect = false, address = address, json = ARGV[8],
     sequence = sequence_after(held or tomb_of(field, now), epoch),
 })
 put(field, name, record, held)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import ssl
 import threading
@@ -17,7 +18,8 @@ from structlog.testing import capture_logs
 
 from agent.checks.flapping import FlapLimits
 from agent.checks.group import ServiceChecks
-from agent.checks.probes import HttpProbe, TcpProbe, check_session
+from agent.checks.pattern import Pattern
+from agent.checks.probes import MAX_READ_BYTES, HttpProbe, TcpProbe, check_session, matches
 from agent.checks.result import WELL, CheckResult, Probe, critical
 from agent.checks.spec import CheckPace, CheckSpec, HttpCheck, TcpCheck, Tls
 from registry_core.domain.records import Protocol, Status
@@ -170,6 +172,36 @@ async def test_the_body_is_searched_as_far_as_it_is_read(http: aiohttp.ClientSes
     assert await probe() == WELL
     service.body = b"x" * 16_382 + b"end"
     assert "the first 16384 bytes of the body" in (await probe()).because
+
+
+async def test_a_search_that_takes_long_lets_others_have_their_turns() -> None:
+    draw = random.Random(3)
+    body = "".join(draw.choice("ab") for _ in range(MAX_READ_BYTES))
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0.001)
+            turns += 1
+
+    counting = asyncio.create_task(count())
+    await asyncio.sleep(0)
+    # With RE2 a search of 70 ms: on the loop nobody else would have a turn.
+    assert not await matches(Pattern("a[ab]{200}c"), body, 10.0)
+    counting.cancel()
+    assert turns >= 3
+
+
+async def test_a_search_is_given_up_with_its_check(
+    monkeypatch: pytest.MonkeyPatch, http: aiohttp.ClientSession, service: StandIn
+) -> None:
+    goes_on = threading.Event()
+    monkeypatch.setattr("agent.checks.probes.STEPS_AT_ONCE", 0)
+    monkeypatch.setattr(Pattern, "is_in", lambda *_: goes_on.wait(10))
+    probe = http_probe(http, service, timeout_s=0.2, body="ok")
+    assert (await probe()).because == "HTTP 200, but the body could not be searched within 0.2 s"
+    goes_on.set()
 
 
 async def test_method_and_headers_are_those_of_the_configuration(service: StandIn) -> None:

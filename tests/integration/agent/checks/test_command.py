@@ -121,6 +121,13 @@ async def test_so_many_run_at_once_and_the_wait_of_the_others_does_not_count_aga
     assert {result.because for result in results} <= {"exit code 2: 1", "exit code 2: 2"}
 
 
+@pytest.mark.usefixtures("no_threads")
+async def test_without_a_thread_the_check_says_so() -> None:
+    result = await probe("/bin/true")()
+    assert result.status is Status.CRITICAL
+    assert "can't start new thread" in result.because
+
+
 def test_a_command_is_told_whom_it_checks_and_none_of_the_agents_secrets() -> None:
     own = {"PATH": "/opt/bin", "TZ": "UTC", "VERTICE_REGISTRY_TOKEN": "s3cret", "LD_PRELOAD": "x"}
     assert environment_of(claim(host="10.0.0.7", port=8034, instance_id="a"), own) == {

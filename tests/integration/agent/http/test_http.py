@@ -19,8 +19,8 @@ from registry_core.domain.records import Instance, Status
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import CannotListen
 from registry_core.settings import Listen
+from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import cursor_of
-from registry_core.watch.reader import Replaced
 from tests.integration.agents import QUICK, AgentUnderTest, becomes, standing
 from tests.integration.replicas import Api
 from tests.programs import free_port
@@ -225,7 +225,7 @@ async def test_what_is_no_http_is_answered_and_disturbs_nobody(agent: Frozen) ->
 
 
 async def test_a_failure_of_ours_is_a_problem_and_not_the_end(agent: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent.sidecar.lookups, "names", lambda: 1 / 0)
+    monkeypatch.setattr(agent.sidecar.view, "names", lambda: 1 / 0)
     with capture_logs() as lines:
         answer = await agent.get("/services")
     assert (answer.status, answer.body["error"]) == (500, "InternalError")

@@ -11,7 +11,7 @@ import pytest
 from agent.checks.spec import CheckKind
 from agent.registration.decisions import Phase, RequestOutcome
 from agent.registration.session import Session
-from registry_core.ports import SystemClock
+from registry_core.ports.clock import SystemClock
 from tests.integration.agents import QUICK, AgentUnderTest, spec, stand_in, standing
 from tests.integration.replicas import Api
 from tests.programs import eventually

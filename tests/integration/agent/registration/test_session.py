@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
 from structlog.testing import capture_logs
 
+from agent.checks.result import WELL, CheckResult
+from agent.checks.spec import CheckPace, CheckSpec, TcpCheck
 from agent.registration.decisions import Phase, RequestOutcome, Timings
 from agent.registration.session import Session, SessionSettings
 from agent.registries.client import RegistryClient, RegistryReply
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import InstanceKey, Registration, Status
-from registry_core.ports import SystemClock
+from registry_core.ports.clock import SystemClock
 from registry_core.resolution import HostResolver, Resolver
 from tests.programs import eventually
 from tests.samples import claim
@@ -38,8 +41,9 @@ class Played(RegistryClient):
         self.asked: list[str] = []
         self.addresses: list[tuple[str, ...]] = []  # of each registration
         self.epochs: list[int | None] = []
+        self.statuses: list[Status] = []
         self.tells: float | None = None  # the time
-        self.hangs = False  # it takes a registration, and never answers
+        self.hangs: set[str] = set()  # what it takes, and never answers
 
     def plays(self, what: str, *answers: RegistryReply | Exception) -> None:
         self.answers[what] = list(answers)
@@ -52,29 +56,33 @@ class Played(RegistryClient):
             raise answer
         return answer
 
+    async def _answer(self, what: str, host: str = "") -> RegistryReply:
+        reply = self._next(what)
+        if what in self.hangs or f"{what} {host}" in self.hangs:
+            await asyncio.Event().wait()
+        return reply
+
     async def register(self, claim: Registration) -> tuple[RegistryReply, float | None]:
         self.addresses.append(claim.addresses)
         self.epochs.append(claim.epoch)
-        reply = self._next("register")
-        if self.hangs:
-            await asyncio.Event().wait()
-        return reply, None
+        self.statuses.append(claim.status)
+        return await self._answer("register", claim.host), None
 
     async def time(self) -> float | None:
         self.asked.append("time")
         return self.tells
 
     async def beat(self, claims: Sequence[Registration]) -> list[tuple[InstanceKey, RegistryReply]]:
-        reply = self._next("beat")
+        reply = await self._answer("beat")
         return [(claim.key, reply) for claim in claims]
 
     async def set_status(self, claim: Registration, status: Status) -> RegistryReply:
         assert claim.epoch
-        return self._next(f"status {status}")
+        return await self._answer(f"status {status}", claim.host)
 
     async def deregister(self, claim: Registration) -> RegistryReply:
         assert claim.epoch
-        return self._next("deregister")
+        return await self._answer("deregister", claim.host)
 
 
 @pytest.fixture
@@ -273,8 +281,177 @@ async def test_an_agent_that_was_registered_takes_nothing_back_from_any_owner(re
 
 
 async def test_a_registration_that_was_cut_off_may_be_there_and_is_taken_out(registry: Played) -> None:
-    registry.hangs = True
+    registry.hangs.add("register")
     async with session_of(registry) as session:
         await eventually(lambda: "register" in registry.asked, "it is being registered")
         await session.drain(0.2)
     assert registry.asked[-2:] == ["status draining", "deregister"]
+
+
+# -- draining is told at once: nothing here is waited for as long as the farewell may take
+
+FOR_EVER_S = 1000.0
+SLOW = Timings(heartbeat_s=1000.0, relocate_s=0.01)
+
+
+class NameServer:
+    """Answers for every name, until it falls silent."""
+
+    def __init__(self) -> None:
+        self.speaks = threading.Event()
+        self.speaks.set()
+        self.asked = 0
+
+    def __call__(self, _: str) -> list[str]:
+        self.asked += 1
+        self.speaks.wait(30)
+        return ["10.1.1.1"]
+
+
+@pytest.fixture
+def names() -> Iterator[NameServer]:
+    server = NameServer()
+    yield server
+    server.speaks.set()
+
+
+@contextlib.asynccontextmanager
+async def draining(registry: Played, session: Session, farewell_s: float = FOR_EVER_S) -> AsyncIterator[None]:
+    """Have a session drain, and go on when it has said so."""
+    asked = len(registry.asked)
+    task = asyncio.create_task(session.drain(farewell_s))
+    try:
+        await eventually(lambda: "status draining" in registry.asked[asked:], "it says that it drains")
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_agent_whose_host_is_a_name_drains_at_once(registry: Played, names: NameServer) -> None:
+    resolver = HostResolver(Resolver(names))
+    async with session_of(registry, timings=SLOW, resolver=resolver, host="me") as session:
+        await eventually(lambda: registered(session), "it is registered")
+        async with draining(registry, session):
+            assert registry.asked[:3] == ["time", "register", "status draining"]
+
+
+async def test_a_silent_name_server_holds_up_no_drain(registry: Played, names: NameServer) -> None:
+    resolver = HostResolver(Resolver(names, timeout_s=FOR_EVER_S))
+    async with session_of(registry, count=3, timings=SLOW, resolver=resolver, host="me{}") as session:
+        await eventually(lambda: registered(session), "all are registered")
+        names.speaks.clear()
+        asked = names.asked
+        session.reassert()
+        await eventually(lambda: names.asked >= asked + 3, "all are being looked up")
+        async with draining(registry, session):
+            pass
+    assert registry.asked.count("register") == 3
+    assert registry.asked.count("status draining") == 3
+
+
+async def test_what_was_never_registered_is_not_waited_for(registry: Played, names: NameServer) -> None:
+    names.speaks.clear()
+    resolver = HostResolver(Resolver(names, timeout_s=FOR_EVER_S))
+    async with session_of(registry, timings=SLOW, resolver=resolver, host="me") as session:
+        await eventually(lambda: names.asked > 0, "it is being looked up")
+        await session.drain(FOR_EVER_S)
+    assert registry.asked == []
+
+
+async def test_heartbeats_and_statuses_that_are_not_answered_hold_up_no_drain(registry: Played) -> None:
+    registry.hangs |= {"beat", "status maintenance"}
+    async with session_of(registry) as session:
+        await eventually(lambda: "beat" in registry.asked, "a heartbeat waits for its answer")
+        session.hold([one.key for one in session.claims()], Status.MAINTENANCE)
+        await eventually(lambda: "status maintenance" in registry.asked, "a status waits for its answer")
+        async with draining(registry, session):
+            pass
+
+
+async def test_a_check_that_hangs_holds_up_no_drain(registry: Played) -> None:
+    checked = asyncio.Event()
+
+    async def hangs() -> CheckResult:
+        if checked.is_set():
+            await asyncio.Event().wait()
+        checked.set()
+        return WELL
+
+    check = CheckSpec("tcp", TcpCheck(), CheckPace(interval_s=0.01, timeout_s=0.01))
+    session = Session(
+        [ServiceSpec(claim(), (check,))],
+        registry,
+        settings=SessionSettings(QUICK, lambda _claim, _check: hangs, drain_confirm_s=0.0, drain_wait_s=0.0),
+        clock=SystemClock(),
+        random=random.Random(1),
+        resolver=HostResolver(),
+    )
+    session.start()
+    try:
+        await eventually(lambda: registered(session), "it is registered")
+        async with draining(registry, session):
+            pass
+    finally:
+        await session.close()
+
+
+async def test_a_registration_that_is_on_its_way_is_waited_for_by_its_own_service_alone(registry: Played) -> None:
+    async with session_of(registry, count=3, timings=SLOW) as session:
+        await eventually(lambda: registered(session), "all are registered")
+        registry.hangs.add("register 10.0.0.2")
+        session.reassert()
+        await eventually(lambda: registry.asked.count("register") == 6, "all are registered anew")
+        await eventually(lambda: session.phases()[Phase.REGISTERED] == 2, "two of them have an answer")
+        async with draining(registry, session):
+            await eventually(lambda: registry.asked.count("deregister") == 2, "the others leave")
+            assert registry.asked.count("status draining") == 2
+        await session.drain(FOR_EVER_S)  # it was called off above, and says nothing more
+    assert registry.asked.count("status draining") == 2
+
+
+async def test_a_service_that_is_held_is_told_so_at_once_also_while_its_name_is_looked_up(
+    registry: Played, names: NameServer
+) -> None:
+    resolver = HostResolver(Resolver(names, timeout_s=FOR_EVER_S))
+    async with session_of(registry, timings=SLOW, resolver=resolver, host="me") as session:
+        await eventually(lambda: registered(session), "it is registered")
+        names.speaks.clear()
+        asked = names.asked
+        session.reassert()
+        await eventually(lambda: names.asked >= asked + 1, "it is being looked up")
+        session.hold([one.key for one in session.claims()], Status.DRAINING)
+        await eventually(lambda: registry.statuses == [Status.PASSING, Status.DRAINING], "it is registered so")
+        assert registry.addresses == [("10.1.1.1",)] * 2
+
+
+async def test_a_service_that_the_settings_no_longer_name_drains_at_once(registry: Played, names: NameServer) -> None:
+    resolver = HostResolver(Resolver(names, timeout_s=FOR_EVER_S))
+    async with session_of(registry, count=2, timings=SLOW, resolver=resolver, host="me{}") as session:
+        await eventually(lambda: registered(session), "both are registered")
+        names.speaks.clear()
+        session.reassert()
+        settings = SessionSettings(SLOW, lambda _claim, _check: None, drain_confirm_s=0.0, drain_wait_s=0.0)
+        session.use(settings, [ServiceSpec(session.claims()[0])])
+        await eventually(lambda: registry.asked[-2:] == ["status draining", "deregister"], "it has left")
+
+
+async def test_a_loop_of_the_session_that_dies_is_begun_again(registry: Played, names: NameServer) -> None:
+    class Broken(HostResolver):
+        broken = False
+
+        async def addresses(self, host: str) -> tuple[str, ...]:
+            if self.broken:
+                self.broken = False
+                raise LookupError("nobody thought of it")
+            return await super().addresses(host)
+
+    resolver = Broken(Resolver(names))
+    with capture_logs() as lines:
+        async with session_of(registry, timings=SLOW, resolver=resolver, host="me") as session:
+            await eventually(lambda: registered(session), "it is registered")
+            resolver.broken = True
+            asked = names.asked
+            await eventually(lambda: names.asked > asked and not resolver.broken, "it is looked up again")
+    died = [line["task"] for line in lines if line["event"] == "background_task_died"]
+    assert died == ["relocate"]

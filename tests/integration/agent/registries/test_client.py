@@ -143,6 +143,8 @@ async def test_a_registry_that_says_nothing_is_left_in_time() -> None:
             b'{"status":"x","instances":[{"service_name":"a","instance_id":"b","status":"odd"}]}',
             RequestOutcome.UNAVAILABLE,
         ),
+        (200, b'{"status":"\xff","instances":[]}', RequestOutcome.UNAVAILABLE),
+        (500, b'{"error":"X","message":"no","example":' + b"[" * 100_000, RequestOutcome.UNAVAILABLE),
         (200, b"x" * 2_000_000, RequestOutcome.UNAVAILABLE),
         (502, b"<html>", RequestOutcome.UNAVAILABLE),
         (404, b"", RequestOutcome.UNKNOWN),
@@ -160,6 +162,12 @@ async def test_a_registration_counts_even_when_its_answer_cannot_be_read() -> No
     async with stand_in() as odd, client(f"http://{odd.host}:{odd.port}") as registry:
         reply, ttl_s = await registry.register(owned())
         assert (reply.outcome, ttl_s) == (RequestOutcome.DONE, None)
+
+
+async def test_an_answer_about_a_drain_that_cannot_be_read_says_nothing() -> None:
+    async with stand_in() as odd, client(f"http://{odd.host}:{odd.port}") as registry:
+        odd.body = b'{"service_name":"\xff"}'
+        assert await registry.drains(owned()) == [None]
 
 
 async def test_a_kept_connection_that_was_closed_meanwhile_costs_nothing(api: Api) -> None:

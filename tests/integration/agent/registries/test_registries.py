@@ -18,8 +18,9 @@ from agent.registries.srv import RegistryLookup
 from agent.settings.settings import read_agent_settings
 from dns.forward_rules import read_rules
 from dns.forwarding import Forwarder
+from registry_core.domain.backoff import Backoff, Jitter
 from registry_core.errors import SettingsError, StoreUnavailable
-from registry_core.ports import SystemClock
+from registry_core.ports.clock import SystemClock
 from registry_core.settings import Listen
 from tests.foreign import reply_to
 from tests.integration.agents import QUICK, becomes, spec, stand_in, standing
@@ -242,7 +243,7 @@ async def test_an_agent_finds_its_registries_by_srv(api: Api) -> None:
 
 async def test_names_are_looked_up_anew_and_kept_while_dns_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.registries.srv.TTL_LEAST_S", 0.05)
-    monkeypatch.setattr("agent.registries.srv.RETRY_FIRST_S", 0.05)
+    monkeypatch.setattr("agent.registries.srv.RETRY", Backoff(0.05, 30.0, jitter=Jitter.HALF))
     async with (
         resolver(srv("0 5 1 a.example.", ttl_s=0)) as by,
         looked_up(by, "http://plain:8888", "srv:_registry._tcp.example") as lookup,

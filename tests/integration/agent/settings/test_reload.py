@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from agent.registration.identity import Identity
 from agent.settings.reload_plan import LIVE, NEED_RESTART, planned
 from agent.settings.settings import AgentSettings, read_agent_settings
 from agent.sidecar import Sidecar
+from agent.view.state_dir import StateDir
 from registry_core.domain.records import Status
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.settings import Listen
@@ -125,6 +128,39 @@ async def test_services_come_go_and_change_with_the_file(api: Api, tmp_path: Pat
         assert (await agent.about())["taken"] == 1
 
 
+async def test_a_disk_that_was_slow_at_the_start_makes_no_reload_register_anybody_anew(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it says late is no reason to take other ids."""
+    goes_on, answered = threading.Event(), threading.Event()
+    read_at_once, close_at_once = StateDir.read_identity, StateDir.close
+
+    def read_slowly(state: StateDir) -> Identity:
+        goes_on.wait(30)
+        return read_at_once(state)
+
+    def close(state: StateDir) -> None:
+        close_at_once(state)
+        answered.set()
+
+    monkeypatch.setattr(StateDir, "read_identity", read_slowly)
+    monkeypatch.setattr(StateDir, "close", close)
+    monkeypatch.setattr("agent.view.last_run.STATE_S", 0.05)
+    head = f"{AGENT}state_dir = {msgspec.json.encode(str(tmp_path / 'state')).decode()}\n"
+    async with reloading(tmp_path, api.url, service("stays"), head=head) as agent:
+        await eventually(lambda: names(api) == ["stays"], "it is registered")
+        catalog = api.replica.view.catalog
+        before = [(i.instance_id, i.registered_at) for i in catalog]
+        goes_on.set()
+        await eventually(answered.is_set, "the disk has answered")
+        await agent.write(service("stays") + service("comes", 7003), head)
+        await eventually(lambda: names(api) == ["comes", "stays"], "the file was taken")
+        ids = {one["service_name"]: one["instance_id"] for one in (await agent.get("/self")).body["services"]}
+        assert ids["stays"] == before[0][0]
+        seen = [(i.instance_id, i.registered_at, i.status) for i in catalog if i.service_name == "stays"]
+        assert seen == [(*before[0], Status.PASSING)]
+
+
 async def test_who_is_taken_out_is_drained_first(api: Api, tmp_path: Path) -> None:
     head = AGENT.replace("drain_wait = 0", "drain_wait = 0.5")
     async with reloading(tmp_path, api.url, service("stays") + service("goes", 7001), head=head) as agent:
@@ -181,6 +217,7 @@ async def test_a_wrong_file_keeps_the_old_settings_and_says_why_once(
         with capture_logs() as logs:
             await agent.write(text)
             await becomes(agent.metrics_say_failed, True)
+            await agent.write(text)  # as an editor that writes in two steps
             await asyncio.sleep(0.3)
         assert [said in line["because"] for line in logs if line["event"] == "settings_kept"] == [True]
         assert said in (await agent.about())["problem"]
@@ -320,7 +357,7 @@ async def test_a_file_that_is_being_written_is_not_taken(
 
 def test_every_setting_is_either_live_or_needs_a_restart() -> None:
     fields = set(AgentSettings.__struct_fields__)
-    assert fields == {*LIVE, *NEED_RESTART, "services", "files"}
+    assert fields == {*LIVE, *NEED_RESTART, "services", "files", "ignored"}
     assert not set(LIVE) & set(NEED_RESTART)
 
 

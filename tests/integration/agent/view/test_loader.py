@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -13,13 +14,16 @@ import pytest
 from agent.view.loader import MAX_LOADS, ServiceLoader
 from agent.view.lru import ViewLimits
 from agent.view.view import AgentView
-from registry_core.domain.events import Position
-from registry_core.ports import SystemClock
+from registry_core.domain.catalog import Catalog
+from registry_core.domain.events import Position, Registered
+from registry_core.ports.clock import SystemClock
+from registry_core.supervision import Background
 from registry_core.watch.cursor import cursor_of
 from tests.integration.agents import QUICK, AgentUnderTest, becomes, standing
 from tests.integration.replicas import Api
 from tests.programs import eventually
 from tests.samples import instance, lived
+from tests.watch_lines import at, event_of_version_1, snapshot
 
 LITTLE = msgspec.structs.replace(QUICK, view=ViewLimits(services=1))
 
@@ -106,7 +110,7 @@ async def loading(sent: bytes = b"") -> AsyncIterator[tuple[ServiceLoader, Agent
     view._cache.replace(*staging.taken())
     view.cursor = cursor_of([Position(0, "e", 1)])
     async with aiohttp.ClientSession() as session:
-        loader = ServiceLoader(session, view, registry=lambda: deaf.url or None)
+        loader = ServiceLoader(session, view, registry=lambda: deaf.url or None, background=Background())
         view.fetcher = loader.fetch
         try:
             yield loader, view, deaf
@@ -171,3 +175,39 @@ async def test_an_answer_that_is_none_leaves_the_service_lacking(sent: bytes) ->
         await eventually(lambda: loader.failures == 1, "it failed")
         assert view.lacks("geo")
         assert view.names() == ["geo", "osint_service"]
+
+
+@pytest.mark.parametrize("behind", [b"", b"garbage\n", b'{"type":"sync"}\n'])
+async def test_what_happens_to_a_service_while_it_is_read_does_not_throw_the_reading_away(behind: bytes) -> None:
+    """A registry of before goes on with the service's events, and leaves out what happened to others between them."""
+    record = instance("geo", "10.0.0.2")
+    catalog = Catalog()
+    catalog.merge([lived(record)])
+    begun = b"".join(snapshot([lived(record)], cursor=cursor_of([at(7, "e")]), digest=catalog.digest))
+    more = event_of_version_1(Registered(at(12, "e"), record, 1.0), "geo", cursor_of([at(12, "e")]))
+    async with loading(b"HTTP/1.1 200 OK\r\n\r\n" + begun + more + behind) as (loader, view, _):
+        waiting = view.fetch("geo")
+        assert waiting is not None
+        await waiting
+        assert not view.lacks("geo")
+        assert loader.failures == 0
+
+
+async def test_a_service_that_changes_all_the_time_is_read_from_a_real_registry(api: Api) -> None:
+    async with in_little_room(api) as agent:
+        changing = asyncio.create_task(_keeps_changing(api))
+        try:
+            for _ in range(10):
+                assert (await agent.get("/services/geo")).status == 200
+                assert (await agent.get("/services/osint_service")).status == 200
+        finally:
+            changing.cancel()
+            await asyncio.gather(changing, return_exceptions=True)
+        assert agent.sidecar.view.mismatches == 0
+
+
+async def _keeps_changing(api: Api) -> None:
+    for number in itertools.count():
+        await api.register("geo", "10.0.0.2", metadata={"number": number})
+        await api.register("osint_service", "10.0.0.1", metadata={"number": number})
+        await asyncio.sleep(0)

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
+from agent.registration.decisions import WATCH_RETRY
 from agent.registries.choice import Use
 from agent.registries.client import RegistryClient
 from agent.registries.probes import RegistryProbes
@@ -17,16 +18,17 @@ from agent.view.sync import WatchSync
 from agent.view.view import AgentView
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Position
-from registry_core.ports import SystemClock
+from registry_core.ports.clock import SystemClock
 from registry_core.settings import Listen
+from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor, cursor_of
-from registry_core.watch.lines import snapshot_lines, sync_line
-from registry_core.watch.reader import Replaced
+from registry_core.watch.limits import PROTOCOL
 from tests.integration.agents import line_to
 from tests.integration.registries import SmallestDraw, upstreams_at
 from tests.integration.replicas import READY, Api, serving
 from tests.programs import eventually, free_port
 from tests.samples import instance, lived
+from tests.watch_lines import snapshot, sync
 
 
 class Following:
@@ -130,15 +132,43 @@ async def test_a_broken_stream_is_resumed_where_it_ended(api: Api) -> None:
         assert agent.sync.losses >= 1
 
 
-async def test_renewals_keep_the_leases_current(api: Api) -> None:
+async def test_what_is_left_of_a_lease_is_known_without_a_word_of_each_renewal(api: Api) -> None:
     await api.register("osint_service", "10.0.0.1")
     async with following(api.url) as agent:
         await agent.names_are("osint_service")
         key = next(iter(agent.view.catalog)).key
-        first = agent.view.catalog.heartbeat_at(key)
-        await api.call("POST", "/heartbeat", {"service_name": "osint_service"})
         api.replica.hub.tick()
-        await eventually(lambda: agent.view.catalog.heartbeat_at(key) > first, "the renewal is heard of")
+        await eventually(lambda: agent.view.ttl_remaining_s(key) > 0, "the bound is told")
+        assert agent.view.ttl_remaining_s(key) <= 60.0
+        assert agent.view.heartbeat_at(key) >= agent.view.catalog.heartbeat_at(key)
+        (watcher,) = api.replica.hub.watchers
+        assert (watcher.protocol, watcher.renewals) == (PROTOCOL, False)
+
+
+class LargestDraw:
+    """All the jitter that there may be: waits are as long as they get."""
+
+    def random(self) -> float:
+        return 1.0
+
+
+async def test_a_stream_that_breaks_again_and_again_is_opened_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It begins well each time: with a snapshot, as of a registry that says something odd only then."""
+    sent = STREAM + b"".join(snapshot([], cursor=at(1), digest="0" * 16)) + sync(at(7), digest="0" * 16)
+    waits: list[float] = []
+
+    async def pause(wait_s: float) -> None:
+        waits.append(wait_s)
+        await asyncio.sleep(0)
+
+    async with odd_registry(sent) as odd, following(f"http://127.0.0.1:{odd.port}") as agent:
+        monkeypatch.setattr(agent.sync, "_random", LargestDraw())
+        monkeypatch.setattr(agent.sync, "_pause", pause)
+        await eventually(lambda: len(waits) >= 8, "it has tried often enough")
+    assert waits[:8] == sorted(waits[:8])
+    assert waits[7] == WATCH_RETRY.most_s
 
 
 async def test_the_next_registry_is_asked_when_the_first_does_not_answer(api: Api) -> None:
@@ -157,7 +187,7 @@ async def test_the_next_registry_is_asked_when_the_first_does_not_answer(api: Ap
         STREAM + b"no json\n",
         STREAM + b"Content",
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDate: yesterday\r\n\r\n",
-        STREAM + sync_line(Cursor(), digest="", state="ready", store_age_s=0.0)[:-9],
+        STREAM + sync(Cursor(), digest="")[:-9],
     ],
 )
 async def test_a_registry_that_answers_oddly_is_left_for_the_next(api: Api, sent: bytes) -> None:
@@ -198,8 +228,8 @@ async def test_a_snapshot_that_is_not_believed_is_said_once_in_the_log() -> None
     catalog = Catalog()
     catalog.merge([lived(instance("osint_service"))])
     known = Replaced((lived(instance("osint_service")),), at(9), catalog.digest, "ready", "start")
-    warming = snapshot_lines([], reason="start", state="warming", cursor=at(1), digest="0" * 16)
-    signs = sync_line(at(1), digest="0" * 16, state="warming", store_age_s=0.0) * 3
+    warming = snapshot([], state="warming", cursor=at(1), digest="0" * 16)
+    signs = sync(at(1), digest="0" * 16, state="warming") * 3
     async with odd_registry(STREAM + b"".join(warming) + signs) as odd:
         with capture_logs() as lines:
             async with following(f"http://127.0.0.1:{odd.port}") as agent:

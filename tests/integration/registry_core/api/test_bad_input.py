@@ -248,7 +248,7 @@ async def test_an_unknown_path_or_method_has_the_same_shape(api: Api) -> None:
 
 
 async def test_half_a_body_is_waited_for_no_longer_than_it_takes(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("registry_core.api.routes.BODY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("registry_core.api.calls.BODY_TIMEOUT_S", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", api.replica.listen.port)
     writer.write(b"POST /register HTTP/1.1\r\nHost: r\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{")
     assert b" 408 " in await asyncio.wait_for(reader.readline(), 10)

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.records import InstanceKey
-from registry_core.telemetry.guarding import GuardLog
+from registry_core.telemetry.guard_log import GuardLog
 from tests.integration.registry_core.api.test_auth import CLOSED, SECRET, key
 from tests.integration.replicas import READY, Api, serving
 from tests.programs import eventually

@@ -129,10 +129,12 @@ async def test_health_says_what_is_measured_and_invents_nothing(api: Api) -> Non
     assert body["uptime_seconds"] >= 0
     assert body["timestamp"].endswith("+00:00")
     components = body["components"]
-    assert set(components) == {"store", "guard", "cache", "system", "watch"}
+    assert set(components) == {"store", "guard", "cache", "system", "watch", "background"}
     assert (components["store"]["kind"], components["store"]["status"]) == ("memory", "ok")
     assert (components["cache"]["size"], components["cache"]["services"]) == (1, 1)
     assert components["watch"] == {"watchers": 0}
+    background = {one["task"]: (one["restarts"], one["down"]) for one in components["background"]}
+    assert background == dict.fromkeys(("standstill", "sync", "sample", "sweep"), (0, False))
     assert components["system"]["tasks"] >= 3
     assert 0 < components["system"]["memory_percent"] <= 100
 

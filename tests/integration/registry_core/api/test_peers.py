@@ -6,6 +6,7 @@ Real Redis, real HAProxy as the balancer, three replicas, and agents that know t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -14,10 +15,13 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import pytest
 import pytest_asyncio
 
 import registry_core.store.redis.store  # noqa: F401 - it reads its scripts, which a running loop must not wait for
-from registry_core.api.peers import PEER_HEADER
+from registry_core.api.drain_schemas import DrainView, ReplicaDrain
+from registry_core.api.peers import MAX_ANSWER_BYTES, PEER_HEADER, Peers
+from registry_core.domain.records import Status
 from registry_core.settings import Listen
 from registry_core.store.redis.url import redis_settings
 from tests.integration.agents import QUICK, AgentUnderTest, becomes, spec, stand_in, standing
@@ -81,6 +85,50 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         watchers = [await stack.enter_async_context(standing(url, settings=CONFIRMING)) for _ in range(WATCHERS)]
         await eventually(lambda: sum(len(api.replica.hub) for api in replicas) == WATCHERS, "all agents watch")
         yield House(replicas, url, watchers)
+
+
+@contextlib.asynccontextmanager
+async def answering(*pieces: bytes) -> AsyncIterator[str]:
+    """Run a replica of which only its answer is there, in pieces; yield its URL."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {sum(map(len, pieces))}\r\n\r\n".encode()
+
+    ended = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            for piece in (head, *pieces):
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.01)  # so that they do not arrive together
+        writer.close()
+        ended.set()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await ended.wait()
+
+
+@pytest.mark.parametrize(("more", "silent"), [("", 0), ("x" * MAX_ANSWER_BYTES, 1)], ids=["whole", "over the bound"])
+async def test_an_answer_that_comes_in_pieces_is_read_whole_up_to_a_bound(more: str, silent: int) -> None:
+    own = DrainView(
+        service_name="billing" + more,
+        instance_id="one",
+        status=Status.DRAINING,
+        revision="r",
+        watchers=1,
+        acknowledged=1,
+        by_replica={"self": ReplicaDrain(watchers=1, acknowledged=1)},
+    )
+    theirs = msgspec.structs.replace(own, by_replica={"other": ReplicaDrain(watchers=4, acknowledged=3)})
+    answer = msgspec.json.encode(theirs)
+    async with answering(answer[:20], answer[20:40], answer[40:]) as url:
+        peers = Peers([url])
+        await peers.start()
+        said = await peers.summed(msgspec.structs.replace(own, service_name="billing"))
+        await peers.close()
+    assert said.silent_replicas == silent
+    assert (said.watchers, said.acknowledged) == ((5, 4) if not silent else (1, 1))
 
 
 async def until(ask: Callable[[], Awaitable[Any]], is_so: Callable[[Any], bool]) -> Any:

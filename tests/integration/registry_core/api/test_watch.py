@@ -12,10 +12,13 @@ import msgspec
 import pytest
 
 from registry_core.api.connections import ConnectionLimits
-from registry_core.api.hub import HubLimits
+from registry_core.api.hub import HubLimits, Watcher
+from registry_core.domain.events import Position, Registered
+from registry_core.watch.cursor import Cursor
+from registry_core.watch.limits import PART_BYTES, PROTOCOL_HEADER
 from tests.integration.replicas import READY, Api, serving
 from tests.programs import eventually
-from tests.samples import FakeClock
+from tests.samples import FakeClock, instance
 
 
 class Stream:
@@ -33,6 +36,13 @@ class Stream:
 
     async def lines(self, count: int) -> list[dict[str, Any]]:
         return [await self.line() for _ in range(count)]
+
+    async def lines_until(self, kind: str) -> list[dict[str, Any]]:
+        """Return the lines up to the next one of that type, and it."""
+        read = [await self.line()]
+        while read[-1]["type"] != kind:
+            read.append(await self.line())
+        return read
 
 
 @contextlib.asynccontextmanager
@@ -110,13 +120,14 @@ async def test_a_large_snapshot_comes_in_parts(api: Api) -> None:
     for port in range(8001, 8001 + 600):
         await api.register(port=port)
     async with watching(api) as stream:
-        parts = await stream.lines(3)
-        sync = await stream.line()
-    assert [len(part["instances"]) for part in parts] == [256, 256, 88]
-    assert [part["first"] for part in parts] == [True, False, False]
-    assert [part["last"] for part in parts] == [False, False, True]
-    assert [bool(part["cursor"]) for part in parts] == [False, False, True]
-    assert parts[2]["digest"] == sync["digest"]
+        *parts, sync = await stream.lines_until("sync")
+    assert len(parts) > 1
+    assert sum(len(part["instances"]) for part in parts) == 600
+    assert [part["first"] for part in parts] == [True, *[False] * (len(parts) - 1)]
+    assert [part["last"] for part in parts] == [*[False] * (len(parts) - 1), True]
+    assert [bool(part["cursor"]) for part in parts] == [part["last"] for part in parts]
+    assert max(len(msgspec.json.encode(part)) for part in parts) < 2 * PART_BYTES
+    assert parts[-1]["digest"] == sync["digest"]
 
 
 async def test_a_reader_that_wants_it_once_gets_all_there_is_and_then_the_end(api: Api) -> None:
@@ -127,6 +138,44 @@ async def test_a_reader_that_wants_it_once_gets_all_there_is_and_then_the_end(ap
     assert [line["type"] for line in lines] == ["snapshot", "sync"]
     assert [lived["instance"]["service_name"] for lived in lines[0]["instances"]] == ["billing"]
     assert len(api.replica.hub) == 0
+
+
+async def test_what_happens_while_it_is_sent_is_no_part_of_what_is_wanted_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.register("billing", port=9000)
+    opened = api.replica.hub.open
+
+    def open_and_change(cursor: Cursor, **more: Any) -> Watcher:
+        watcher = opened(cursor, **more)
+        position = api.replica.view.cursor.positions[0]
+        next_one = Position(position.shard, position.epoch, position.revision + 1)
+        api.replica.view.apply([Registered(next_one, instance("billing", port=9001), 1.0)])
+        return watcher
+
+    monkeypatch.setattr(api.replica.hub, "open", open_and_change)
+    answered = await api.session.get(f"{api.url}/watch?service=billing&once=true")
+    lines = [msgspec.json.decode(line) for line in (await answered.read()).splitlines()]
+    assert [line["type"] for line in lines] == ["snapshot", "sync"]
+    assert lines[0]["cursor"] == lines[1]["cursor"]
+
+
+@pytest.mark.parametrize(("asked", "confirmed"), [(None, "1"), ("1", "1"), ("2", "2"), ("7", "2")])
+async def test_the_version_of_the_protocol_is_the_newest_that_both_know(
+    api: Api, asked: str | None, confirmed: str
+) -> None:
+    headers = {} if asked is None else {PROTOCOL_HEADER: asked}
+    answered = await api.session.get(f"{api.url}/watch?once=true", headers=headers)
+    assert answered.headers[PROTOCOL_HEADER] == confirmed
+    lines = [msgspec.json.decode(line) for line in (await answered.read()).splitlines()]
+    assert ("late_after_s" in lines[-1]) == (confirmed == "2")
+
+
+@pytest.mark.parametrize("asked", ["0", "two", "-1", "2.0", "99999", "\u0662"])
+async def test_a_version_that_is_none_is_refused(api: Api, asked: str) -> None:
+    answered = await api.session.get(f"{api.url}/watch?once=true", headers={PROTOCOL_HEADER: asked})
+    assert answered.status == 400
+    assert (await answered.json())["field"] == PROTOCOL_HEADER
 
 
 async def test_an_event_says_what_everything_is_like_after_it(api: Api) -> None:
@@ -218,14 +267,14 @@ async def test_a_reader_that_does_not_read_loses_its_queue_and_gets_everything_a
             for round_ in range(6000):
                 await api.register(port=8000 + round_ % 50, metadata={**metadata, "round": round_})
                 (watcher,) = api.replica.hub.watchers
-                if watcher.owes is not None:
+                if watcher.outbox.owes is not None:
                     break
-            assert watcher.owes == "lagged"
+            assert watcher.outbox.owes == "lagged"
             line = await stream.line()
             while line["type"] != "snapshot":
                 line = await stream.line()
             assert line["reason"] == "lagged"
-            sync = await stream.line()
+            *_, sync = await stream.lines_until("sync")
         assert sync["digest"] == api.replica.view.catalog.digest
 
 

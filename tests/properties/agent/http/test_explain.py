@@ -21,8 +21,8 @@ from registry_core.domain.names import label_of, short_id
 from registry_core.domain.records import Instance, Status
 from registry_core.domain.selection import ANY, Filter, WhenNonePass
 from registry_core.errors import NotFound
+from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.reader import Replaced
 from tests.samples import FakeClock, instance, instances, lived
 
 SERVICE = "ip_intel"
@@ -137,15 +137,15 @@ PASSES = instance(SERVICE, port=9000, zone="z1")
         ({}, ANY, WhenNonePass.ALL, "passes"),
         ({"status": Status.WARNING}, ANY, WhenNonePass.ALL, "warn"),
         ({"status": Status.CRITICAL}, ANY, WhenNonePass.ALL, "others pass"),
-        ({"status": Status.DRAINING}, ANY, WhenNonePass.ALL, "weight of 0"),
+        ({"status": Status.DRAINING}, ANY, WhenNonePass.ALL, "weight 0"),
         ({"status": Status.MAINTENANCE}, ANY, WhenNonePass.ALL, "maintenance"),
-        ({"status": Status.MAINTENANCE}, Filter(status=Status.MAINTENANCE), WhenNonePass.ALL, "as was asked for"),
+        ({"status": Status.MAINTENANCE}, Filter(status=Status.MAINTENANCE), WhenNonePass.ALL, "as requested"),
         ({"suspect": True}, ANY, WhenNonePass.ALL, "suspect"),
         ({"zone": "z2"}, ANY, WhenNonePass.ALL, "other zone: z2"),
         ({"tags": ("blue",)}, Filter(tag="canary"), WhenNonePass.ALL, "no tag 'canary'"),
         ({"version": "1.0.0"}, Filter(version="2"), WhenNonePass.ALL, "version is 1.0.0"),
         ({"zone": "z2"}, Filter(zone="z1"), WhenNonePass.ALL, "zone is z2"),
-        ({}, Filter(status=Status.WARNING), WhenNonePass.ALL, "passing, and warning was asked for"),
+        ({}, Filter(status=Status.WARNING), WhenNonePass.ALL, "passing, and warning was requested"),
     ],
 )
 def test_the_reason_is_said_in_words(more: dict[str, Any], wanted: Filter, when: WhenNonePass, word: str) -> None:
@@ -154,9 +154,9 @@ def test_the_reason_is_said_in_words(more: dict[str, Any], wanted: Filter, when:
 
 def test_when_nobody_passes_the_reason_is_the_setting() -> None:
     ill, leaves = instance(SERVICE, status=Status.CRITICAL), instance(SERVICE, status=Status.DRAINING)
-    assert "better a doubtful address" in of(ill)
+    assert "a doubtful address is better than none" in of(ill)
     assert "AGENT_WHEN_NONE_PASS is none" in of(ill, when=WhenNonePass.NONE)
-    assert "nobody else is there" in of(leaves)
+    assert "there is no other" in of(leaves)
     assert "AGENT_WHEN_NONE_PASS is none" in of(leaves, when=WhenNonePass.NONE)
 
 

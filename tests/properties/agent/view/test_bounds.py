@@ -9,17 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.view.lru import ViewLimits
-from agent.view.view import Advice, AgentView
+from agent.view.trust import Advice
+from agent.view.view import AgentView
 from registry_core.api.hub import HubLimits, Watcher, WatchHub
 from registry_core.api.view import ReplicaView
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import label_of
 from registry_core.domain.records import InstanceKey, Status
 from registry_core.errors import CallerError
-from registry_core.ports import Beat
+from registry_core.ports.store import Beat
 from registry_core.store.memory import MemoryStore
+from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.reader import Replaced, WatchReader
+from registry_core.watch.reader import WatchReader
 from tests.samples import FakeClock, claim
 
 SERVICES = [f"service_{n}" for n in range(10)]

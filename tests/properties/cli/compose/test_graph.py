@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cli.compose.auditing import audit
+from cli.compose.audit import audit
 from cli.compose.graph import components, reach
 from cli.compose.reader import project_of
 from cli.compose.waves import By, waves_of

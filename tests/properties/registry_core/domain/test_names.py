@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from registry_core.domain import names
@@ -48,3 +48,20 @@ def test_whatever_is_taken_for_a_host_can_stand_in_a_url(host: str) -> None:
 def test_every_cursor_is_read_back_as_it_was_written(positions: list[Position]) -> None:
     cursor = cursor_of(positions)
     assert parse_cursor(str(cursor)) == cursor
+
+
+ADDRESSES = st.ip_addresses().map(str)
+NEARLY_IPV4 = st.lists(st.integers(0, 300).map(str) | st.sampled_from(["", "01", "00", "1 ", "\u0661"]), max_size=5)
+
+
+@example("0.0.0.0")
+@example("223.255.255.255")
+@example("224.0.0.0")
+@example("239.255.255.255")
+@example("240.0.0.0")
+@given(st.one_of(ADDRESSES, NEARLY_IPV4.map(".".join), st.text(max_size=40)))
+def test_an_address_is_what_the_standard_library_takes_for_one(host: str) -> None:
+    address = names.ip_address(host)
+    assert names.canonical_ip(host) == (None if address is None else address.compressed)
+    if address is not None:
+        assert names.is_of_nobody(address.compressed) == (address.is_unspecified or address.is_multicast)

@@ -17,9 +17,10 @@ from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import label_of
 from registry_core.domain.records import InstanceKey, Status
 from registry_core.errors import CallerError
-from registry_core.ports import Beat
+from registry_core.ports.store import Beat
 from registry_core.store.memory import MemoryStore
 from registry_core.watch.cursor import parse_cursor
+from registry_core.watch.limits import FIRST_PROTOCOL
 from registry_core.watch.lines import (
     DeregisteredLine,
     ExpiredLine,
@@ -132,7 +133,9 @@ class World:
 
     def connect(self) -> None:
         if self.watcher is None:
-            self.watcher = self.hub.open(parse_cursor(self.reader.cursor), renewals=self.random.random() < 0.5)
+            self.watcher = self.hub.open(
+                parse_cursor(self.reader.cursor), renewals=self.random.random() < 0.5, protocol=FIRST_PROTOCOL
+            )
 
     def read(self) -> None:
         """Have some of what was sent arrive: rarely at the end of a line."""

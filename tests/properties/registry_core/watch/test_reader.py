@@ -11,15 +11,17 @@ from typing import TypeAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.view.view import SETTLE_S, Advice, AgentView
+from agent.view.trust import SETTLE_S, Advice
+from agent.view.view import AgentView
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.view import ReplicaView
 from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.records import Instance, InstanceKey, Status
-from registry_core.ports import Snapshot
+from registry_core.ports.store import Snapshot
+from registry_core.watch.changes import Happened, Replaced, WatchChange
 from registry_core.watch.cursor import Cursor, cursor_of
-from registry_core.watch.reader import BrokenStream, Happened, Replaced, WatchChange, WatchReader
+from registry_core.watch.reader import BrokenStream, WatchReader
 from tests.samples import FakeClock, instance
 
 SERVICES = ("osint_service", "ip-intel", "geo")

@@ -17,7 +17,10 @@ from agent.registration.decisions import (
     Timings,
     Wait,
     after_beat,
+    after_call_off,
+    after_change,
     after_check,
+    after_hold,
     after_look,
     after_move,
     after_news,
@@ -75,6 +78,31 @@ def test_a_registered_service_tells_a_change_of_status_at_once() -> None:
     assert next_step(member, 9.0) == TellStatus(CRITICAL)
     member = after(member, TellStatus(CRITICAL), RequestOutcome.DONE, now=9.0)
     assert next_step(member, 9.0) == Wait(NEVER)
+
+
+def test_a_service_that_is_held_is_told_so_at_once_however_long_the_registry_was_to_be_left_alone() -> None:
+    member = after_check(registered(), CRITICAL)
+    for _ in range(10):
+        member = after(member, TellStatus(CRITICAL), RequestOutcome.UNAVAILABLE, now=9.0)
+    assert member.due_at > 20.0
+    assert next_step(after_hold(member, Status.DRAINING, 10.0), 10.0) == TellStatus(Status.DRAINING)
+    refused = after(started(0.0, T, checked=False), REGISTER, RequestOutcome.REFUSED, now=9.0)
+    assert next_step(after_hold(refused, Status.DRAINING, 10.0), 10.0) == Register(Status.DRAINING)
+    # One that nobody is sent to yet has time.
+    waiting = after_hold(started(0.0, T, checked=True), Status.DRAINING, 10.0)
+    assert next_step(waiting, 10.0) == Wait(60.0)
+
+
+def test_a_request_that_was_called_off_is_decided_upon_anew() -> None:
+    member = after_hold(begun(after_reassert(registered(), 9.0, 0.0, T)), Status.DRAINING, 9.0)
+    assert next_step(after_call_off(member, 10.0), 10.0) == Register(Status.DRAINING)
+    member = after_hold(begun(after_check(registered(), CRITICAL)), Status.DRAINING, 9.0)
+    assert next_step(after_call_off(member, 10.0), 10.0) == TellStatus(Status.DRAINING)
+
+
+def test_what_was_to_be_registered_once_more_is_so_also_when_its_request_was_called_off() -> None:
+    member = after_change(begun(after_check(registered(), CRITICAL)), 9.0)
+    assert next_step(after_call_off(member, 10.0), 10.0) == Register(CRITICAL)
 
 
 def test_a_status_that_changed_while_it_was_told_is_told_again() -> None:

@@ -10,7 +10,7 @@ import pytest
 from agent.checks.spec import CheckKind
 from agent.settings.file import file_key
 from agent.settings.settings import AgentSettings, read_agent_settings
-from agent.settings.table import TABLE
+from agent.settings.table import REMOVED, TABLE
 from registry_core.domain.records import Protocol
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError
@@ -237,6 +237,18 @@ def test_keys_of_the_file_are_the_settings_without_their_prefix() -> None:
     assert file_key("AGENT_HTTP_LISTEN") == "http_listen"
     assert file_key("VERTICE_REGISTRY_TOKEN") == "registry_token"
     assert file_key("REGISTRY_URL") == "registry_url"
+
+
+def test_settings_that_were_removed_are_taken_from_the_file_and_the_environment(tmp_path: Path) -> None:
+    (processes,) = [setting for setting in REMOVED if setting.name == "AGENT_DNS_WORKERS"]
+    assert read_agent_settings({}).ignored == ()
+    assert read_agent_settings({"AGENT_DNS_WORKERS": "4"}).ignored == (processes,)
+    file = tmp_path / "agent.toml"
+    file.write_text("[agent]\ndns_workers = 4\n")
+    assert read_agent_settings({}, file).ignored == (processes,)
+    file.write_text("[agent]\ndns_worker = 4\n")
+    with pytest.raises(SettingsError, match="dns_worker: there is no such key"):
+        read_agent_settings({}, file)
 
 
 def test_names_of_others_are_asked_of_whom_the_setting_names() -> None:

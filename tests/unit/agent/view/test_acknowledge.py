@@ -7,14 +7,15 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from agent.registration.decisions import RequestOutcome
 from agent.registries.client import RegistryReply
 from agent.view.acknowledge import TRIES, Acknowledger, is_waited_for
 from registry_core.domain.events import Deregistered, Expired, Position, Registered, StatusChanged
 from registry_core.domain.records import Instance, Status
+from registry_core.watch.changes import Happened, Heard, Replaced, Synced, WatchChange
 from registry_core.watch.cursor import Cursor, parse_cursor
-from registry_core.watch.reader import Happened, Heard, Replaced, Synced, WatchChange
 from tests.programs import eventually
 from tests.samples import instance, lived
 
@@ -125,6 +126,27 @@ async def test_a_registry_that_takes_no_acknowledgement_is_not_asked_for_ever() 
         await eventually(lambda: len(registry.heard) == TRIES, "it was tried")
         await asyncio.sleep(0.02)
         assert len(registry.heard) == TRIES
+
+
+async def test_an_answer_that_nobody_expected_ends_no_acknowledging() -> None:
+    registry = Registry()
+    errors = [OverflowError("the answer says something odd")]
+
+    async def send(cursor: Cursor) -> RegistryReply:
+        if errors:
+            raise errors.pop()
+        return await registry.send(cursor)
+
+    acknowledger = Acknowledger(send, lambda: CURSOR, NoJitter(), pace_s=0.001)
+    with capture_logs() as logs:
+        task = asyncio.create_task(acknowledger.run())
+        acknowledger.see(snapshot(LEAVES))
+        await eventually(lambda: bool(logs), "it is told")
+        acknowledger.see(snapshot(LEAVES))
+        await eventually(lambda: registry.heard == [CURSOR], "the next drain is acknowledged")
+        task.cancel()
+        await asyncio.wait([task])
+    assert [line["event"] for line in logs] == ["acknowledgement_failed"]
 
 
 async def test_a_registry_that_gave_no_id_is_told_nothing() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 
 from agent.http.lookups import Lookups
-from agent.view.view import Advice, AgentView
+from agent.view.trust import Advice
+from agent.view.view import AgentView
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Position
 from registry_core.domain.selection import WhenNonePass
+from registry_core.watch.changes import Replaced, Synced
 from registry_core.watch.cursor import cursor_of
-from registry_core.watch.reader import Replaced, Synced
 from tests.samples import FakeClock, instance, lived
 from tests.wire.asking import ZONE, parsed, question, responder
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from agent.view import snapshot_file
 from agent.view.snapshot_file import BadViewSnapshot, ViewSnapshot
 from registry_core.domain.catalog import Catalog
-from registry_core.domain.records import Instance
+from registry_core.domain.foreign_values import enum_value
+from registry_core.domain.records import Instance, Protocol, Status
 from registry_core.watch.cursor import parse_cursor
 from tests.samples import instance, instances, lived
 
@@ -83,3 +84,11 @@ def test_a_record_of_another_kind_is_refused() -> None:
     header = {**first, "count": 1, "bytes": len(body), "checksum": checksum}
     with pytest.raises(BadViewSnapshot, match="what it holds cannot be read"):
         snapshot_file.decode(msgspec.json.encode(header) + b"\n" + body)
+
+
+def test_a_status_and_a_protocol_of_a_later_registry_are_kept_over_a_restart() -> None:
+    records = (
+        instance(),
+        instance(port=8035, status=enum_value(Status, "resting"), protocol=enum_value(Protocol, "quic")),
+    )
+    assert snapshot_file.decode(encoded(*records)) == saved(*records)

@@ -15,6 +15,7 @@ from agent.view.snapshot_file import ViewSnapshot
 from agent.view.snapshot_writer import SnapshotKeeper
 from agent.view.state_dir import StateDir
 from agent.view.view import AgentView
+from tests.integration.agents import becomes
 from tests.programs import eventually
 from tests.samples import FakeClock, instance
 from tests.unit.agent.view.test_view import everything
@@ -105,3 +106,48 @@ async def test_a_disk_that_hangs_is_not_waited_for(disk: Disk) -> None:
         assert "took longer" in keeper.report().problem
     finally:
         disk.stuck.set()
+
+
+async def test_a_file_that_is_given_up_takes_the_place_of_no_newer_one(disk: Disk) -> None:
+    view = AgentView(FakeClock())
+    keeper = SnapshotKeeper(disk, view, FakeClock())
+    view.apply(everything(instance(port=8001)))
+    disk.stuck.clear()
+    try:
+        assert not await keeper.save(0.05)
+        view.apply(everything(instance(port=8002), revision=2))
+        assert not await keeper.save(0.05), "the one before is still at it"
+        assert "busy" in keeper.report().problem
+    finally:
+        disk.stuck.set()
+    await eventually(lambda: len(disk.writes) == 1, "it has ended")
+
+    async def saved() -> object:
+        return await keeper.save()
+
+    await becomes(saved, True)
+    assert [saved.instances[0].instance.port for saved in disk.writes] == [8001, 8002]
+
+
+async def test_the_last_one_waits_for_the_one_that_is_being_written(disk: Disk) -> None:
+    view = AgentView(FakeClock())
+    keeper = SnapshotKeeper(disk, view, FakeClock())
+    view.apply(everything(instance(port=8001)))
+    disk.stuck.clear()
+    first = asyncio.create_task(keeper.save())
+    await asyncio.sleep(0)
+    view.apply(everything(instance(port=8002), revision=2))
+    last = asyncio.create_task(keeper.save())
+    await asyncio.sleep(0)
+    disk.stuck.set()
+    assert list(await asyncio.gather(first, last)) == [True, True]
+    assert [saved.instances[0].instance.port for saved in disk.writes] == [8001, 8002]
+
+
+@pytest.mark.usefixtures("no_threads")
+async def test_without_a_thread_nothing_is_written_and_the_reason_is_told(disk: Disk) -> None:
+    view = AgentView(FakeClock())
+    keeper = SnapshotKeeper(disk, view, FakeClock())
+    view.apply(everything(instance()))
+    assert not await keeper.save()
+    assert "can't start new thread" in keeper.report().problem

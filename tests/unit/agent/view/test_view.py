@@ -9,13 +9,14 @@ import pytest
 
 from agent.view.fallback import Fallback
 from agent.view.lru import ViewLimits
-from agent.view.view import RESYNC_EVERY_S, SETTLE_S, SILENT_AFTER_S, Advice, AgentView
+from agent.view.trust import RESYNC_EVERY_S, SETTLE_S, SILENT_AFTER_S, Advice
+from agent.view.view import AgentView
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Deregistered, Position, Registered, StatusChanged
 from registry_core.domain.freshness import Freshness
 from registry_core.domain.records import Instance, Status
+from registry_core.watch.changes import Happened, Heard, LeaseReport, Moved, PassedOver, Replaced, Synced, UnknownEvent
 from registry_core.watch.cursor import Cursor, cursor_of
-from registry_core.watch.reader import Happened, Heard, Moved, Replaced, Synced
 from tests.samples import FakeClock, instance, lived
 
 OSINT = instance("osint_service", "10.0.0.1")
@@ -431,3 +432,152 @@ def test_a_tidy_up_of_a_full_view_has_the_answers_made_anew_of_what_nobody_asked
     full.find("osint_service")
     full.tidy(0)
     assert len(watched.told) == 1
+
+
+# -- what a later registry sends, and what cannot be read
+
+
+def complete(view: AgentView) -> bool:
+    return view.complete
+
+
+def unknown(label: str, revision: int, change: int | None = None) -> UnknownEvent:
+    return UnknownEvent(label, cursor(revision), change, "an event of type 'frozen' is not known here")
+
+
+def test_a_service_to_which_something_unknown_happened_is_read_anew(watched: Watched) -> None:
+    asked: list[str] = []
+    watched.view.reread = asked.append
+    watched.view.apply(everything(OSINT, GEO))
+    changed = instance("geo", "10.0.0.2", weight=9)
+    assert watched.view.apply(unknown("geo", 2)) is Advice.NOTHING
+    assert asked == ["geo"]
+    assert watched.view.cursor == cursor(2)
+    assert watched.view.apply(sync(OSINT, changed, revision=2)) is Advice.NOTHING, "it is being read"
+    assert not complete(watched.view)
+    watched.view.expect("geo")
+    assert watched.view.take("geo", Replaced((lived(changed),), cursor(2), digest(changed), "ready", "start"))
+    watched.view.apply(sync(OSINT, changed, revision=2))
+    assert complete(watched.view)
+    found = watched.view.find("geo")
+    assert found is not None
+    assert found.instances == (changed,)
+    assert (watched.view.passed_over, watched.view.mismatches) == (1, 0)
+
+
+def test_a_service_that_cannot_be_read_anew_leads_to_all_of_it_and_is_tried_again(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT, GEO))
+    watched.view.apply(unknown("geo", 2))
+    assert watched.view.tidy(1) == ["geo"]
+    changed = instance("geo", "10.0.0.2", weight=9)
+    watched.clock.pass_time(SETTLE_S)
+    assert watched.view.apply(sync(OSINT, changed, revision=2)) is Advice.RESYNC
+    watched.view.apply(everything(OSINT, changed, revision=2))
+    assert complete(watched.view)
+    assert watched.view.tidy(1) == []
+
+
+def test_what_is_read_while_something_unknown_happens_is_not_taken(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT, GEO))
+    watched.view.apply(unknown("geo", 2))
+    watched.view.expect("geo")
+    watched.view.apply(unknown("geo", 3))
+    read = Replaced((lived(GEO),), cursor(2), digest(GEO), "ready", "start")
+    assert not watched.view.take("geo", read)
+    watched.view.expect("geo")
+    assert watched.view.take("geo", msgspec.structs.replace(read, cursor=cursor(3)))
+
+
+def test_a_service_that_only_an_unknown_event_speaks_of_is_found_when_it_was_read(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT))
+    watched.view.apply(unknown("geo", 2))
+    watched.view.expect("geo")
+    assert watched.view.take("geo", Replaced((lived(GEO),), cursor(2), digest(GEO), "ready", "start"))
+    watched.view.apply(sync(OSINT, GEO, revision=2))
+    assert watched.names() == ["geo", "osint_service"]
+    assert complete(watched.view)
+
+
+def test_an_unknown_event_of_what_is_not_held_counts_to_the_rest() -> None:
+    view = AgentView(FakeClock(), room=ViewLimits(services=1))
+    staging = view.staging()
+    staging.add([lived(OSINT), lived(GEO)])
+    instances, rest = staging.taken()
+    view.apply(Replaced(instances, cursor(1), digest(OSINT, GEO), "ready", "start", rest))
+    assert complete(view)
+    (absent,) = set(view.labels()) - set(view.catalog.labels())
+    view.apply(unknown(absent, 2, change=5))
+    told = f"{int(digest(OSINT, GEO), 16) ^ 5:016x}"
+    view.apply(Synced(cursor(2), told, "ready", 0.0))
+    assert complete(view)
+
+
+def test_a_line_that_was_passed_over_is_said_and_what_it_changed_is_found_by_the_digest(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT))
+    watched.view.apply(PassedOver("a line has more than 4 bytes"))
+    assert watched.view.unreadable == "a line has more than 4 bytes"
+    assert watched.names() == ["osint_service"], "it goes on with what it has"
+    assert complete(watched.view)
+    assert watched.view.apply(sync(OSINT, GEO, revision=2)) is Advice.RESYNC
+    assert not complete(watched.view)
+    watched.view.apply(everything(OSINT, GEO, revision=2))
+    assert watched.view.unreadable == ""
+    assert complete(watched.view)
+
+
+def test_what_was_passed_over_is_not_taken_for_the_rest_of_what_is_not_held() -> None:
+    view = AgentView(FakeClock(), room=ViewLimits(services=1))
+    staging = view.staging()
+    staging.add([lived(OSINT), lived(GEO)])
+    instances, rest = staging.taken()
+    view.apply(Replaced(instances, cursor(1), digest(OSINT, GEO), "ready", "start", rest))
+    (absent,) = set(view.labels()) - set(view.catalog.labels())
+    record = OSINT if absent == "osint-service" else GEO
+    view.apply(PassedOver("a line has more than 4 bytes"))
+    view.apply(Happened(StatusChanged(at(2), record.key, Status.WARNING), cursor(2)))  # version 1 tells no change
+    view.apply(Synced(cursor(2), "00000000000000ff", "ready", 0.0))
+    assert not view.complete
+
+
+def test_a_snapshot_with_a_hole_drops_nothing(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT, GEO))
+    holed = msgspec.structs.replace(everything(OSINT, revision=2), whole=False, digest=digest(OSINT, GEO))
+    watched.view.apply(holed)
+    assert watched.names() == ["geo", "osint_service"]
+
+
+# -- a registry that has not read all of its store
+
+
+def test_what_a_registry_has_read_is_followed_and_what_it_has_not_is_said(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT, state="warming"))
+    watched.view.apply(Synced(cursor(1), digest(OSINT), "warming", 0.0, ("redis-b",)))
+    assert watched.names() == ["osint_service"]
+    assert watched.view.trust.unread == ("redis-b",)
+    assert watched.view.age_s() == 0.0
+    assert not complete(watched.view), "a name that is missing may be in the other shard"
+    watched.view.apply(everything(OSINT, GEO, epoch="e2"))
+    watched.view.apply(Synced(cursor(1, "e2"), digest(OSINT, GEO), "ready", 0.0))
+    assert complete(watched.view)
+
+
+def test_a_registry_that_has_read_nothing_confirms_nothing(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT))
+    watched.clock.pass_time(20)
+    watched.view.apply(Synced(cursor(1), digest(OSINT), "warming", None, ("redis-a", "redis-b")))
+    assert watched.names() == ["osint_service"]
+    assert watched.view.age_s() == 20.0
+
+
+def test_a_replica_that_is_behind_takes_nothing_from_what_is_known(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT, GEO, revision=5))
+    assert watched.view.apply(Synced(cursor(5), "", "ready", 0.0)) is Advice.NOTHING
+    assert complete(watched.view)
+
+
+def test_what_is_left_of_a_lease_is_a_bound(watched: Watched) -> None:
+    watched.view.opened(1_764_000_000.0)
+    watched.view.apply(everything(OSINT))
+    watched.view.apply(Synced(cursor(1), digest(OSINT), "ready", 0.0, (), LeaseReport(45.0, {})))
+    assert watched.view.ttl_remaining_s(OSINT.key) == 15.0
+    assert watched.view.heartbeat_at(OSINT.key) == 1_764_000_000.0 - 45.0

@@ -78,9 +78,9 @@ def test_who_is_suspect_and_who_is_heard_of_again_is_said() -> None:
         registered(instance(suspect=False, status="critical")),
     ) == [
         "watching 1 services, 1 instances",
-        "~ abc 10.0.0.1:80 suspect: not heard of",
+        "~ abc 10.0.0.1:80 suspect: no heartbeats",
         "~ abc 10.0.0.1:80 passing -> critical",
-        "~ abc 10.0.0.1:80 heard of again",
+        "~ abc 10.0.0.1:80 heartbeats again",
     ]
 
 

@@ -40,7 +40,7 @@ def test_a_drain_is_shown_as_it_goes_on_and_ends_when_all_know(
     assert capsys.readouterr().out.splitlines() == [
         "billing/a:1: waiting for the registry to confirm",
         "billing/a:1: draining, acknowledged 2 of 3",
-        "billing/a:1: drained, acknowledged 3 of 3; what DNS said before is forgotten in 5 s",
+        "billing/a:1: drained, acknowledged 3 of 3; earlier DNS answers expire in 5 s",
     ]
 
 
@@ -49,8 +49,8 @@ def test_a_drain_that_not_all_acknowledge_in_time_has_failed_and_says_that_it_go
 ) -> None:
     assert run_drain(monkeypatch, answer(held()), answer(held(silent_registries=1)), timeout=0.0) == 1
     shown = capsys.readouterr()
-    assert shown.out == "billing/a:1: draining, acknowledged 2 of 3; 1 registries cannot be asked\n"
-    assert shown.err == "vertice: not acknowledged by all within 0 s; it drains on\n"
+    assert shown.out == "billing/a:1: draining, acknowledged 2 of 3; 1 registries do not answer\n"
+    assert shown.err == "vertice: not all agents acknowledged within 0 s; the drain continues\n"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_what_is_no_agent_is_said_to_be_none(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_drain(monkeypatch, answer(held()), answer({})) == 1
-    assert "not as an agent does" in capsys.readouterr().err
+    assert "is not an agent" in capsys.readouterr().err
 
 
 EXPLAINED = {
@@ -104,7 +104,7 @@ def test_an_explanation_is_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert run_explain(monkeypatch, EXPLAINED) == 0
     assert capsys.readouterr().out.splitlines() == [
         "1 of 2 instances of 'billing' are answered with",
-        "from the registry's word, confirmed 0 s ago (fresh)",
+        "source: the registry, confirmed 0 s ago (fresh)",
         "",
         "     INSTANCE  STATUS    ANSWERS     WHY",
         "in   a:1       passing   http a srv  good",
@@ -118,4 +118,4 @@ def test_no_such_service_is_another_end_than_that_it_cannot_be_told(
 ) -> None:
     body = {**EXPLAINED, "found": False, "complete": complete, "source": "", "similar": ["biling"], "instances": []}
     assert run_explain(monkeypatch, body) == code
-    assert "spelled nearly so: biling" in capsys.readouterr().out
+    assert "similar names: biling" in capsys.readouterr().out

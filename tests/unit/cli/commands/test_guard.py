@@ -14,8 +14,8 @@ from cli.commands import guard
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [
-        (200, b'["a", "b"]', "vertice: http://far answers, but not as a registry does"),
-        (200, b'{"shards": [1]}', "vertice: http://far answers, but not as a registry does"),
+        (200, b'["a", "b"]', "vertice: http://far answers, but is not a registry"),
+        (200, b'{"shards": [1]}', "vertice: http://far answers, but is not a registry"),
         (200, b"<html>", "vertice: the answer is not JSON: is this the address of an agent or a registry?"),
         (404, b"not here", "vertice: not here"),
         (503, b'{"message": "the store is not running"}', "vertice: the store is not running"),

@@ -53,12 +53,12 @@ def without(body: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("bend", "said"),
     [
-        (lambda body: body[: len(body) // 2], "answers, but not as a registry does"),
-        (lambda _: b"<html>", "answers, but not as a registry does"),
-        (lambda _: b'["billing"]', "answers, but not as a registry does"),
-        (without, "what http://far answered is not what its digest says"),
-        (lambda body: body.replace(b'"port":8002', b'"port":8022'), "is not what its digest says"),
-        (lambda _: answered([HELD[0], HELD[0]]), "is not what its digest says"),
+        (lambda body: body[: len(body) // 2], "answers, but is not a registry"),
+        (lambda _: b"<html>", "answers, but is not a registry"),
+        (lambda _: b'["billing"]', "answers, but is not a registry"),
+        (without, "the answer of http://far does not match its digest"),
+        (lambda body: body.replace(b'"port":8002', b'"port":8022'), "does not match its digest"),
+        (lambda _: answered([HELD[0], HELD[0]]), "does not match its digest"),
         (lambda _: answered(state="warming"), "the registry at http://far is warming"),
         (lambda _: answered([]), "nothing is registered at http://far"),
     ],

@@ -125,10 +125,10 @@ def test_lines_that_changed_places_show(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "line 1: format: it is no snapshot of a registry (example: vertice-snapshot)"),
-        (b"\xff\xfe\n", "line 1: format: it is no snapshot"),
-        (b"[" * 100_000, "line 1: format: it is no snapshot"),
-        (b'{"format": "tar"}\n', "line 1: format: it is no snapshot"),
+        (b"", "line 1: format: it is not a snapshot of a registry (example: vertice-snapshot)"),
+        (b"\xff\xfe\n", "line 1: format: it is not a snapshot"),
+        (b"[" * 100_000, "line 1: format: it is not a snapshot"),
+        (b'{"format": "tar"}\n', "line 1: format: it is not a snapshot"),
         (
             b'{"format": "vertice-snapshot", "version": 2, "news": 1}\n',
             "line 1: version: 2 is not known to this program (example: 1)",
@@ -156,7 +156,7 @@ def test_what_is_no_snapshot_is_called_so(tmp_path: Path, content: bytes, said: 
         ("metadata", {"a": "\x1b[2J"}, "line 3: metadata.a: metadata holds no control characters, not '\\x1b[2J'"),
         ("health_endpoint", "//elsewhere", "line 3: health_endpoint: "),
         ("surprise", 1, "line 3: surprise: "),
-        ("instance_id", "10.0.0.7:8034", "line 3: instance_id: ip-intel/10.0.0.7:8034 stands in line 2 already"),
+        ("instance_id", "10.0.0.7:8034", "line 3: instance_id: ip-intel/10.0.0.7:8034 is already in line 2"),
     ],
 )
 def test_a_record_that_could_not_be_registered_is_named_by_line_and_field(
@@ -182,7 +182,7 @@ def test_a_line_that_is_no_record_and_one_that_is_too_long_are_refused(tmp_path:
 
     assert bent(path, put([1])) == "line 2: it is not a JSON object of this kind"
     written(path, record())
-    assert "at most 131072 are one record" in bent(path, put({"a": "x" * 140_000}))
+    assert "a record has at most 131072" in bent(path, put({"a": "x" * 140_000}))
     with path.open("ab") as file:
         file.truncate(snapshot_file.MAX_FILE_BYTES + 1)  # a hole, which takes no room on the disk
-    assert "are more than a snapshot has" in refusal(path)
+    assert "a snapshot has at most" in refusal(path)

@@ -134,7 +134,7 @@ def test_a_key_that_stands_twice_is_told_with_both_lines_and_the_last_counts() -
     found = project("services:\n  web:\n    image: a\n    image: b\n")
     assert found.services["web"].image == "b"
     (problem,) = found.problems
-    assert str(problem) == "compose.yml:4: 'image' stands twice, first in line 3; Compose refuses that"
+    assert str(problem) == "compose.yml:4: 'image' is defined twice, first in line 3; Compose refuses that"
     assert (problem.code, problem.field, problem.service) == ("duplicate-key", "services.web.image", "web")
 
 
@@ -219,9 +219,9 @@ def test_extends_takes_from_the_same_file_and_from_others_and_through_them(tmp_p
         (
             "{a: {extends: none}}",
             "extends-missing",
-            "it extends 'none', and there is no such service in compose.yml",
+            "it extends 'none', which does not exist in compose.yml",
         ),
-        ("{a: {extends: {file: b.yml}}}", "extends-missing", "`extends` says of no service that it is the base"),
+        ("{a: {extends: {file: b.yml}}}", "extends-missing", "`extends` does not name its base"),
         (
             "{a: {extends: {file: b.yml, service: b}}}",
             "extends-missing",
@@ -262,7 +262,7 @@ def test_included_files_are_part_of_the_fleet_and_a_name_in_both_is_refused(tmp_
     assert len(found.problems) == 3
     assert all(p.code == "include" for p in found.problems)
     assert "goes in a circle" in said
-    assert "web stands here and in" in said
+    assert "web is defined here and in" in said
     assert "No such file" in said
 
 
@@ -318,7 +318,7 @@ def test_aliases_that_expand_without_bound_are_refused() -> None:
 
 def test_bases_that_grow_without_bound_are_refused() -> None:
     chain = "".join(f"  s{n}: {{extends: s{n + 1}, environment: [A{n}=]}}\n" for n in range(3000))
-    with pytest.raises(ComposeError, match="values together"):
+    with pytest.raises(ComposeError, match="values in total"):
         project(f"services:\n{chain}  s3000: {{image: x}}\n")
 
 
@@ -345,13 +345,13 @@ def test_files_that_are_none_and_too_large_ones_are_refused(tmp_path: Path) -> N
     for path, message in (
         (large, "too large"),
         (tmp_path, "directory"),
-        (Path("/dev/null"), "no file"),
+        (Path("/dev/null"), "not a file"),
         (tmp_path / "none.yml", "No such file"),
     ):
         with pytest.raises(ComposeError, match=message) as error:
             read_project([path])
         assert str(path) in str(error.value)
-    with pytest.raises(ComposeError, match="needed"):
+    with pytest.raises(ComposeError, match="required"):
         read_project([])
 
 

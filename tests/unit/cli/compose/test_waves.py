@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from cli.compose.auditing import audit
+from cli.compose.audit import audit
 from cli.compose.progress import FleetProgress, RegisteredInstance, progress_of, status_json, status_text
 from cli.compose.reader import project_of
 from cli.compose.waves import By, Wave, categories, plan_json, plan_text, waves_of
@@ -119,7 +119,7 @@ def test_an_address_may_go_when_its_target_passes_and_its_consumer_is_registered
         ("shop", "CART_URL"): (),
         ("cart", "STOCK_URL"): ("stock is not registered",),
         ("cart", "CACHE_URL"): ("redis is not registered",),
-        ("stock", "CART_URL"): ("stock itself is not registered, so no agent is known beside it",),
+        ("stock", "CART_URL"): ("stock is not registered itself, so that no agent is known beside it",),
     }
     assert found.counts() == {
         "services": 6,

@@ -23,9 +23,9 @@ def test_the_findings_are_listed_by_their_weight_and_the_doubts_cut_short() -> N
     doubts = tuple(PlanFinding(Weight.DOUBTFUL, f"svc{n}", "odd", n) for n in range(7))
     plan = Plan(9, (), (PlanFinding(Weight.UNUSABLE, "abc", "no port"), *doubts))
     assert list(guide.findings_text(plan, "vertice dev --check")) == [
-        "1 of what the file says cannot be used:",
+        "Cannot be used (1):",
         "  - abc: no port",
-        "7 of it looks wrong, and changes nothing here:",
+        "Looks wrong, but does not matter here (7):",
         "  - svc0: odd",
         *(f"  - svc{n}: odd (line {n})" for n in range(1, 5)),
         "  ... and 2 more: vertice dev --check",
@@ -58,19 +58,19 @@ def test_with_the_usual_ports_no_flags_are_shown() -> None:
 
 def test_an_empty_fleet_offers_nothing_to_try() -> None:
     assert list(guide.next_text((), Ports(), "vertice", 42)) == [
-        "There is nothing to find: the file has no service that can be used."
+        "There is nothing to look up: no service of the file can be used."
     ]
 
 
 def test_a_dead_child_is_said_with_its_last_words_and_how_to_start_it_again() -> None:
     registry = list(guide.death_text("registry", -9, ["one", "x" * 500], "vertice registry"))
-    assert registry[0] == "The registry was ended by signal 9. Its last words:"
+    assert registry[0] == "The registry was ended by signal 9. Its last output:"
     assert registry[1:3] == ["  | one", "  | " + "x" * 200]
-    assert "Lookups go on" in registry[3]
+    assert "Lookups continue" in registry[3]
     assert registry[4] == "  vertice registry"
     agent = list(guide.death_text("agent", 1, [], "vertice agent"))
-    assert agent[0] == "The agent ended with exit code 1. Its last words:"
-    assert "rest goes on without the agent" in agent[1]
+    assert agent[0] == "The agent ended with exit code 1. Its last output:"
+    assert "rest continues without the agent" in agent[1]
 
 
 def test_the_farewell_says_what_is_so() -> None:
@@ -78,7 +78,7 @@ def test_the_farewell_says_what_is_so() -> None:
     assert guide.farewell_text(14, 14, drained=True) == "0 instances deregistered; 14 left at the registry."
     assert guide.farewell_text(14, 3, drained=False).startswith("11 instances deregistered; 3 left")
     assert "in time" in guide.farewell_text(14, 3, drained=False)
-    assert "not there to ask" in guide.farewell_text(14, None, drained=True)
+    assert "the registry is down" in guide.farewell_text(14, None, drained=True)
 
 
 def test_the_command_is_shown_as_short_as_it_can_be_typed(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_taken_port_is_named_with_the_flag_that_chooses_another(name: str, kin
         taken.bind(("127.0.0.1", ports[name]))
         if kind == socket.SOCK_STREAM:
             taken.listen()
-        with pytest.raises(PortTaken, match=rf"port {ports[name]} of 127\.0\.0\.1 .* --{name}-port"):
+        with pytest.raises(PortTaken, match=rf"cannot use port {ports[name]} of 127\.0\.0\.1: .* --{name}-port"):
             check_ports(Ports(**ports))
 
 

@@ -547,7 +547,7 @@ def test_a_place_that_nothing_fills_is_a_fault() -> None:
 
 
 def test_what_was_seen_is_not_read_for_places() -> None:
-    assert stub.ALONE.found(agent="{zone}").what.startswith("programs here ask the agent ({zone})")
+    assert stub.ALONE.found(agent="{zone}").what.startswith("programs here ask only the agent ({zone})")
 
 
 def of(facts: Facts, id_: str) -> DoctorFinding:
@@ -558,13 +558,13 @@ def test_a_foreign_suffix_is_counted_in_questions() -> None:
     more = "search vertice.internal svc.cluster.local cluster.local\noptions ndots:5\n"
     found = of(changed(resolv=servers("127.0.0.1", more=more)), "ndots")
     assert "billing.vertice.internal.svc.cluster.local, billing.vertice.internal.cluster.local" in found.what
-    assert found.why.startswith("4 questions (A and AAAA)")
+    assert found.why.startswith("4 queries (A and AAAA)")
 
 
 def test_the_cure_for_the_order_is_the_line_to_write() -> None:
     facts = changed(resolv=servers("10.0.0.53", "127.0.0.1"), nameservers=BOTH)
     found = of(facts, "resolv-conf-order")
-    assert found.what == "the agent is server 2 of /etc/resolv.conf, after 10.0.0.53"
+    assert found.what == "the agent is server 2 in /etc/resolv.conf, after 10.0.0.53"
     assert found.cure.startswith("nameserver 127.0.0.1 ")
 
 
@@ -589,7 +589,7 @@ def test_no_proxy_is_read_as_suffixes(spared: str, caught: str | None) -> None:
     found = list(proxies.judge(changed(proxies={"https_proxy": "x", "ALL_PROXY": "http://p", "no_proxy": spared})))
     assert [one.id for one in found] == ["proxy-catches" if caught else "proxy"]
     if caught:
-        assert found[0].what == f"ALL_PROXY is set, and NO_PROXY does not spare {caught}"
+        assert found[0].what == f"ALL_PROXY is set, and NO_PROXY does not exclude {caught}"
 
 
 def test_what_a_kind_describes_names_its_places() -> None:

@@ -14,12 +14,12 @@ import pytest
 from agent.view.state_dir import StateDir as HeldFolder
 from cli.doctor.facts import Libc, Listener
 from cli.doctor.finding import DoctorFinding, DoctorSeverity
-from cli.doctor.folder import look_at
 from cli.doctor.libc import hosts_line
 from cli.doctor.machine import read_machine
+from cli.doctor.parallel import Together
 from cli.doctor.report import report_json, report_text
 from cli.doctor.resolv_conf import ResolvConf, read_resolv_conf
-from cli.doctor.together import Together
+from cli.doctor.state_dir_facts import look_at
 
 TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 3412 1 0 100 0 0 10 0
@@ -205,7 +205,8 @@ def test_what_hangs_is_left_behind_and_named() -> None:
     never = threading.Event()
     together = Together(limit_s=0.2)
     quick, slow = together.begin("quick", lambda: 1), together.begin("slow", lambda: int(never.wait()))
-    assert quick.done.wait(20)
+    assert quick.job is not None
+    assert quick.job.wait_blocking(20)
     assert (together.result(quick, 0), together.result(slow, 0)) == (1, 0)
     assert together.missing == ["slow"]
     never.set()
@@ -216,6 +217,14 @@ def test_what_fails_is_named_with_its_reason_and_the_others_go_on() -> None:
     broken, fine = together.begin("broken", lambda: int("x")), together.begin("fine", lambda: 1)
     assert (together.result(broken, 0), together.result(fine, 0)) == (0, 1)
     assert together.missing == ["broken (ValueError: invalid literal for int() with base 10: 'x')"]
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_what_cannot_begin_is_named_with_its_reason() -> None:
+    together = Together(limit_s=10)
+    begun = together.begin("the disk", lambda: 1)
+    assert together.result(begun, 0) == 0
+    assert together.missing == ["the disk (can't start new thread (doctor))"]
 
 
 # -- telling
@@ -241,7 +250,7 @@ def test_the_text_has_the_worst_first_with_why_and_cure() -> None:
     assert lines[2] == "         why   it matters"
     assert lines[3] == f"         cure  {FOUND[0].cure}", "a cure is one line, so that it can be copied"
     assert lines[4] == "note     small [small]"
-    assert lines[-1] == "1 error, 1 note; 1 thing is fine"
+    assert lines[-1] == "1 error, 1 note; 1 check passed"
     assert not any("port" in line for line in lines)
     assert all(len(line) <= 100 for line in lines if "cure" not in line)
 
@@ -257,12 +266,12 @@ def test_what_has_one_cure_is_listed_and_cured_once() -> None:
         "         why   it matters",
         "         cure  raise it",
     ]
-    assert lines[-1] == "3 notes; 0 things are fine"
+    assert lines[-1] == "3 notes; 0 checks passed"
 
 
 def test_what_is_fine_is_shown_when_asked_for() -> None:
     assert "ok       the port is free [port]" in report_text(FOUND, width=100, verbose=True).splitlines()
-    assert report_text(FOUND[2:], width=100) == "nothing to complain of; 1 thing is fine"
+    assert report_text(FOUND[2:], width=100) == "no problems; 1 check passed"
 
 
 def test_colours_are_for_terminals_and_what_was_seen_cannot_bring_its_own() -> None:

@@ -15,7 +15,7 @@ from registry_core.domain.events import Position
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Status
 from registry_core.errors import NotFound, StoreUnavailable, ValidationError, Warming
-from registry_core.ports import Snapshot
+from registry_core.ports.store import Snapshot
 from registry_core.store.memory import MemoryStore
 from registry_core.watch.cursor import Cursor, cursor_of, parse_cursor
 from tests.samples import FakeClock, claim, instance, lived

@@ -11,7 +11,7 @@ from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.view import ReplicaState, ReplicaView
 from registry_core.domain.events import Position
 from registry_core.errors import Warming
-from registry_core.ports import Snapshot
+from registry_core.ports.store import Snapshot
 from registry_core.watch.cursor import Cursor, cursor_of
 from tests.samples import FakeClock, instance, lived
 

@@ -6,7 +6,7 @@ import pytest
 
 from registry_core.api.health import Health, breaker_health, of_shard, of_shards, redis_health
 from registry_core.domain.breaker import BreakerState
-from registry_core.ports import PoolReport, ShardReport
+from registry_core.ports.reports import PoolReport, ShardReport
 
 
 def shard(

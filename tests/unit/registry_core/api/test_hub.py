@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,15 +11,19 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from registry_core.api.hub import BATCH_BYTES, HubLimits, Watcher, WatchHub
-from registry_core.api.view import ReplicaView
+from registry_core.api.hub import MAX_EVENTS_BEHIND, HubLimits, Watcher, WatchHub
+from registry_core.api.view import ReplicaView, StoreAge
 from registry_core.domain.events import Deregistered, Position, Registered, Renewed
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import Overloaded
-from registry_core.ports import Beat, Snapshot
+from registry_core.ports.store import Beat, Snapshot
 from registry_core.store.memory import MemoryStore
+from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor, cursor_of, parse_cursor
+from registry_core.watch.limits import FIRST_PROTOCOL, MAX_LATE, SYNC_EVERY_S
+from registry_core.watch.outbox import BATCH_BYTES
+from registry_core.watch.reader import WatchReader
 from tests.samples import FakeClock, claim, instance, lived
 
 
@@ -48,6 +53,10 @@ def lines(watcher: Watcher) -> list[dict[str, Any]]:
     while part := watcher.take():
         taken += part
     return [msgspec.json.decode(line) for line in taken.splitlines()]
+
+
+def encode_all(found: list[dict[str, Any]]) -> bytes:
+    return b"".join(msgspec.json.encode(line) + b"\n" for line in found)
 
 
 def kinds(watcher: Watcher) -> list[str]:
@@ -158,7 +167,10 @@ async def test_who_was_taken_out_where_history_goes_on_is_told_with_how_many_are
     for port in (8001, 8002):
         await parts.store.register(claim(port=port))
         await parts.store.renew([Beat("ip_intel", f"10.0.0.7:{port}")])
-    whole, part = parts.hub.open(Cursor(), renewals=True), parts.hub.open(Cursor(), label="ip-intel")
+    whole, part = (
+        parts.hub.open(Cursor(), renewals=True, protocol=FIRST_PROTOCOL),
+        parts.hub.open(Cursor(), label="ip-intel"),
+    )
     other = parts.hub.open(Cursor(), label="billing")
     for watcher in (whole, part, other):
         lines(watcher)
@@ -174,7 +186,7 @@ async def test_who_was_taken_out_where_history_goes_on_is_told_with_how_many_are
 
 
 async def test_renewals_of_what_is_gone_are_not_told(parts: Parts) -> None:
-    watcher = parts.hub.open(Cursor(), renewals=True)
+    watcher = parts.hub.open(Cursor(), renewals=True, protocol=FIRST_PROTOCOL)
     lines(watcher)
     for port in (8001, 8002):
         await parts.store.register(claim(port=port))
@@ -187,11 +199,160 @@ async def test_renewals_of_what_is_gone_are_not_told(parts: Parts) -> None:
     assert sync["type"] == "sync"
 
 
+async def test_a_reader_of_version_2_is_not_told_of_renewals(parts: Parts) -> None:
+    watcher = parts.hub.open(Cursor(), renewals=True)
+    lines(watcher)
+    await parts.store.register(claim())
+    await parts.store.renew([Beat("ip_intel", "10.0.0.7:8034")])
+    parts.hub.tick()
+    assert kinds(watcher) == ["registered", "sync"]
+
+
+@pytest.mark.parametrize("size", [10, 1000])
+async def test_what_an_idle_reader_costs_does_not_depend_on_the_size_of_the_fleet(parts: Parts, size: int) -> None:
+    for port in range(8001, 8001 + size):
+        await parts.store.register(claim(port=port))
+    watcher = parts.hub.open(Cursor())
+    lines(watcher)
+    received = 0
+    for _ in range(24):  # two minutes
+        parts.clock.pass_time(SYNC_EVERY_S)
+        await parts.store.renew([Beat("ip_intel", f"10.0.0.7:{port}") for port in range(8001, 8001 + size)])
+        parts.hub.tick()
+        chunk = watcher.take()
+        received += len(chunk) + len(f"{len(chunk):x}") + 4  # as HTTP/1.1 sends it (RFC 9112 section 7.1)
+    assert 0 < received / (24 * SYNC_EVERY_S) <= 60
+
+
+async def test_a_sign_of_life_says_nothing_of_where_it_is_while_nothing_happens(parts: Parts) -> None:
+    watcher = parts.hub.open(Cursor())
+    assert lines(watcher)[-1]["cursor"] == str(parts.view.cursor)
+    parts.hub.tick()
+    parts.hub.tick()
+    assert "cursor" not in lines(watcher)[-1]
+    await parts.store.register(claim())
+    parts.hub.tick()
+    assert lines(watcher)[-1]["cursor"] == str(parts.view.cursor)
+
+
+async def test_a_sign_of_life_names_the_leases_that_are_late_and_only_those(parts: Parts) -> None:
+    for port in (8001, 8002, 8003):
+        await parts.store.register(claim(port=port))
+    await parts.store.register(claim("billing", "10.0.0.9"))
+    whole, part = parts.hub.open(Cursor()), parts.hub.open(Cursor(), label="billing")
+    for watcher in (whole, part):
+        lines(watcher)
+    parts.clock.pass_time(40)
+    await parts.store.renew([Beat("ip_intel", "10.0.0.7:8001")])
+    parts.hub.tick()
+    assert "late" not in lines(whole)[-1]
+    parts.clock.pass_time(6)
+    await parts.store.renew([Beat("ip_intel", "10.0.0.7:8002")])
+    parts.hub.tick()
+    sync = lines(whole)[-1]
+    assert [row[:2] for row in sync["late"]] == [["ip_intel", "10.0.0.7:8003"], ["billing", "10.0.0.9:8034"]]
+    assert (sync["late_total"], sync["late_after_s"]) == (2, 45.0)
+    assert [row[0] for row in lines(part)[-1]["late"]] == ["billing"]
+    await parts.store.deregister(InstanceKey("ip-intel", "10.0.0.7:8003"))
+    await parts.store.renew([Beat("billing", "10.0.0.9:8034")])
+    parts.hub.tick()
+    assert "late" not in lines(whole)[-1]
+
+
+async def test_more_late_leases_than_a_sign_of_life_names_are_counted(parts: Parts) -> None:
+    for port in range(8001, 8001 + MAX_LATE + 5):
+        await parts.store.register(claim(port=port))
+    parts.clock.pass_time(50)
+    watcher = parts.hub.open(Cursor())
+    sync = lines(watcher)[-1]
+    assert (len(sync["late"]), sync["late_total"]) == (MAX_LATE, MAX_LATE + 5)
+
+
+async def test_leases_that_were_not_heard_of_since_the_store_was_read_anew_become_late_too(parts: Parts) -> None:
+    silent, heard = instance(port=8001), instance(port=8002)
+    now = parts.clock.wall()
+    parts.view.reset(Snapshot(cursor_of([Position(0, "e2", 5)]), (lived(silent, now - 30), lived(heard, now - 30))))
+    watcher = parts.hub.open(Cursor())
+    assert "late" not in lines(watcher)[-1]
+    parts.clock.pass_time(10)
+    parts.view.apply([Renewed(Position(0, "e2", 5), heard.key, now + 10)])
+    parts.clock.pass_time(6)
+    parts.hub.tick()
+    (late,) = lines(watcher)[-1]["late"]
+    assert late[1:] == ["10.0.0.7:8001", now - 30]
+
+
+async def test_many_readers_of_everything_share_one_snapshot(parts: Parts) -> None:
+    for port in range(8001, 8001 + 2000):
+        await parts.store.register(claim(port=port, metadata={"filler": "x" * 200}))
+    first = parts.hub.open(Cursor())
+    first.take()
+    await parts.store.register(claim(port=7000))
+    tracemalloc.start()
+    try:
+        readers = [parts.hub.open(Cursor()) for _ in range(50)]
+        begun = [reader.take() for reader in readers]
+        took = tracemalloc.get_traced_memory()[0] - sum(map(len, begun))
+    finally:
+        tracemalloc.stop()
+    assert took < 50 * 20_000, "a tuple of 2,000 instances alone would be 16,000 bytes for each of them"
+    for reader, begin in zip(readers[:2], begun, strict=False):
+        rest = [msgspec.json.decode(line) for line in begin.splitlines()] + lines(reader)
+        assert sum(len(line["instances"]) for line in rest if line["type"] == "snapshot") == 2000
+        assert [line["type"] for line in rest[-2:]] == ["registered", "sync"], "and what happened since"
+        assert rest[-1]["digest"] == parts.view.catalog.digest
+
+
+async def test_a_snapshot_that_is_far_behind_is_not_shared(parts: Parts) -> None:
+    first = parts.hub.open(Cursor())
+    for number in range(MAX_EVENTS_BEHIND + 1):
+        await parts.store.register(claim(metadata={"number": number}))
+    second = parts.hub.open(Cursor())
+    assert len(lines(second)) == 2
+    assert lines(first)[0]["cursor"] != str(parts.view.cursor)
+
+
+async def test_so_much_that_differs_that_no_line_can_hold_it_is_told_as_a_snapshot(parts: Parts) -> None:
+    watcher = parts.hub.open(Cursor())
+    lines(watcher)
+    position = Position(0, "e2", 5)
+    differences = [
+        Registered(position, instance(port=8001 + n, metadata={"filler": "x" * 8000}), 7.0) for n in range(600)
+    ]
+    parts.view.moved(cursor_of([position]), differences)
+    found = lines(watcher)
+    assert {line["type"] for line in found} == {"snapshot", "sync"}
+    assert found[0]["reason"] == "epoch"
+    assert sum(len(line["instances"]) for line in found[:-1]) == 600
+    (change,) = [c for c in WatchReader(Cursor()).feed(encode_all(found)) if isinstance(c, Replaced)]
+    assert change.whole
+
+
+async def test_a_store_of_which_a_part_was_not_read_is_said(parts: Parts) -> None:
+    parts.view.store = lambda: StoreAge(0.5, ("redis-b",))
+    now, before = parts.hub.open(Cursor()), parts.hub.open(Cursor(), protocol=FIRST_PROTOCOL)
+    sync = lines(now)[-1]
+    assert (sync["store_age_s"], sync["unread"]) == (0.5, ["redis-b"])
+    assert lines(before)[-1]["store_age_s"] == 0.5
+    parts.view.store = lambda: StoreAge(None, ("redis-a", "redis-b"))
+    parts.hub.tick()
+    assert "store_age_s" not in lines(now)[-1]
+    assert lines(before)[-1]["store_age_s"] == 0.0, "a reader of version 1 takes nothing but a number"
+
+
+async def test_a_snapshot_alone_has_nothing_of_what_happens_meanwhile(parts: Parts) -> None:
+    await parts.store.register(claim(port=8001))
+    watcher = parts.hub.open(Cursor(), label="ip-intel")
+    await parts.store.register(claim(port=8002))
+    taken = b"".join(iter(watcher.outbox.take_opening, b""))
+    assert [msgspec.json.decode(line)["type"] for line in taken.splitlines()] == ["snapshot", "sync"]
+
+
 async def test_many_renewals_come_in_lines_of_bounded_size(parts: Parts) -> None:
     for port in range(8001, 8001 + 1500):
         await parts.store.register(claim(port=port))
         await parts.store.renew([Beat("ip_intel", f"10.0.0.7:{port}")])
-    watcher = parts.hub.open(parts.view.cursor, renewals=True)
+    watcher = parts.hub.open(parts.view.cursor, renewals=True, protocol=FIRST_PROTOCOL)
     first, second, sync = lines(watcher)
     assert [len(line["renewed"]) for line in (first, second)] == [1024, 476]
     assert sync["type"] == "sync"

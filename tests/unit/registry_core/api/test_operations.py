@@ -7,18 +7,18 @@ import random
 import pytest
 
 from registry_core.api.auth import Caller
+from registry_core.api.calls import WriteCall
 from registry_core.api.operations import Operations, Policy
 from registry_core.api.schemas import RegisterBody
 from registry_core.api.standstill import WriteGate
 from registry_core.api.view import ReplicaView
-from registry_core.api.watch import SYNC_EVERY_S
 from registry_core.domain.events import Position
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Instance, InstanceKey
 from registry_core.domain.registration import Rules
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import NotFound
-from registry_core.ports import Snapshot
+from registry_core.ports.store import Snapshot
 from registry_core.replica import Replica
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.resolution import Resolver
@@ -26,9 +26,11 @@ from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.watch.cursor import cursor_of
+from registry_core.watch.limits import SYNC_EVERY_S
 from tests.samples import FakeClock
 
 ANYBODY = Caller()
+EVERY_ONE = WriteCall(caller=ANYBODY, body=None, path={"service": "ip_intel"}, query={"all": "true"})
 
 
 class Fixed:
@@ -65,7 +67,8 @@ class Parts:
         )
 
     async def register(self, port: int = 8034) -> None:
-        await self.operations.register(RegisterBody(service_name="ip_intel", host="a-name", port=port), ANYBODY)
+        body = RegisterBody(service_name="ip_intel", host="a-name", port=port)
+        await self.operations.register(WriteCall(caller=ANYBODY, body=body))
 
 
 async def started() -> Parts:
@@ -99,7 +102,7 @@ async def test_removing_every_instance_does_not_mind_that_one_went_by_itself() -
     for port in (8001, 8002, 8003):
         await parts.register(port)
     parts.store.faster = "a-name:8002"
-    gone = await parts.operations.deregister("ip_intel", None, ANYBODY, every=True, epoch=None)
+    gone = await parts.operations.deregister(EVERY_ONE)
     assert gone.instances == ["a-name:8001", "a-name:8003"]
     assert len(parts.view.catalog) == 0
 
@@ -109,7 +112,7 @@ async def test_removing_one_that_went_by_itself_says_so() -> None:
     await parts.register(8001)
     parts.store.faster = "a-name:8001"
     with pytest.raises(NotFound):
-        await parts.operations.deregister("ip_intel", None, ANYBODY, every=True, epoch=None)
+        await parts.operations.deregister(EVERY_ONE)
 
 
 def test_the_next_sign_of_life_is_due_when_the_warming_ends() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import TypeVar
 
 import pytest
 from structlog.testing import capture_logs
 
 from registry_core.api.auth import Caller
+from registry_core.api.calls import WriteCall
 from registry_core.api.operations import Operations, Policy
 from registry_core.api.schemas import HeartbeatBody, RegisterBody, RestoreBody, StatusBody
 from registry_core.api.standstill import WriteGate, boot_s
@@ -25,7 +27,13 @@ from registry_core.telemetry.metrics import ReplicaMetrics
 from tests.samples import FakeClock
 
 ANYBODY = Caller()
+B = TypeVar("B")
 GAP_S = TURN_EVERY_S + MOST_LATE_S
+
+
+def call(body: B, **path: str) -> WriteCall[B]:
+    """Return what anybody asks of an operation that writes."""
+    return WriteCall(caller=ANYBODY, body=body, path=path)
 
 
 def turning(until: float) -> Standstills:
@@ -199,7 +207,7 @@ async def started() -> Gated:
     await gated.store.start(gated.view)
     gated.resolved.set()
     await gated.turn(4)
-    await gated.operations.register(BODY, ANYBODY)
+    await gated.operations.register(call(BODY))
     return gated
 
 
@@ -210,7 +218,7 @@ async def test_a_registration_that_was_being_handled_over_a_gap_does_not_reach_t
     gated.resolved.clear()
     gated.gate.enter()
     under_way = asyncio.ensure_future(
-        gated.operations.register(RegisterBody(service_name="billing", host="a-name", port=9000), ANYBODY)
+        gated.operations.register(call(RegisterBody(service_name="billing", host="a-name", port=9000)))
     )
     await gated.resolving.wait()
     await gated.turn(1, every_s=11.0)
@@ -230,12 +238,12 @@ async def test_every_write_is_refused_around_the_end_of_a_gap(*, noticed: bool) 
         await gated.gate.turn()
     operations = gated.operations
     for write in (
-        operations.register(RegisterBody(service_name="billing", host="10.0.0.8", port=9000), ANYBODY),
-        operations.heartbeat(HeartbeatBody(service_name="ip_intel"), ANYBODY),
-        operations.set_status("ip_intel", "a-name:8034", StatusBody(status=Status.CRITICAL), ANYBODY),
-        operations.deregister("ip_intel", None, ANYBODY, every=False, epoch=None),
-        operations.restore(SAVED, ANYBODY, dry_run=False),
-        operations.release_guard(None, ANYBODY),
+        operations.register(call(RegisterBody(service_name="billing", host="10.0.0.8", port=9000))),
+        operations.heartbeat(call(HeartbeatBody(service_name="ip_intel"))),
+        operations.set_status(call(StatusBody(status=Status.CRITICAL), service="ip_intel", instance="a-name:8034")),
+        operations.deregister(call(None, service="ip_intel")),
+        operations.restore(call(SAVED)),
+        operations.release_guard(call(None)),
     ):
         with pytest.raises(StoodStill, match="send it again"):
             await write
@@ -246,7 +254,7 @@ async def test_every_write_is_refused_around_the_end_of_a_gap(*, noticed: bool) 
     assert b"registry_stale_writes_refused_total 6.0" in gated.metrics.exposition()
     await gated.turn()
     await gated.turn(int(GRACE_S / TURN_EVERY_S))
-    await operations.heartbeat(HeartbeatBody(service_name="ip_intel"), ANYBODY)
+    await operations.heartbeat(call(HeartbeatBody(service_name="ip_intel")))
 
 
 async def test_a_gap_is_logged_once_and_counted() -> None:

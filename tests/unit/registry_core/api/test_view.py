@@ -5,7 +5,7 @@ from __future__ import annotations
 from registry_core.api.view import ReplicaState, ReplicaView
 from registry_core.domain.events import Deregistered, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.records import Status
-from registry_core.ports import Snapshot
+from registry_core.ports.store import Snapshot
 from registry_core.watch.cursor import Cursor, cursor_of
 from tests.samples import FakeClock, instance, lived
 

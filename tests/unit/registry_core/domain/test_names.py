@@ -81,10 +81,6 @@ def test_a_host_that_nobody_can_connect_to_is_refused(host: str) -> None:
     assert refusal.value.field == "host"
 
 
-def test_an_ipv6_endpoint_is_in_brackets() -> None:
-    assert names.host_port("2001:db8::1", 8034) == "[2001:db8::1]:8034"
-
-
 def test_the_short_id_is_the_same_for_both_spellings_and_differs_by_instance() -> None:
     assert names.short_id("ip_intel", "a:1") == names.short_id("ip-intel", "a:1")
     assert names.short_id("ip_intel", "a:1") != names.short_id("ip_intel", "a:2")

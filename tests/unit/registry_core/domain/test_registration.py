@@ -8,9 +8,21 @@ import msgspec
 import pytest
 
 from registry_core.domain.catalog import Catalog
-from registry_core.domain.records import InstanceKey, Registration, Status
-from registry_core.domain.registration import Rules, admitted, check_metadata, checked
+from registry_core.domain.names import MAX_INSTANCE_ID_LENGTH
+from registry_core.domain.records import Instance, InstanceKey, Protocol, Registration, Status
+from registry_core.domain.registration import (
+    MAX_ADDRESSES,
+    MAX_EPOCH,
+    MAX_HEALTH_ENDPOINT_LENGTH,
+    MAX_TAGS,
+    MAX_VERSION_LENGTH,
+    Rules,
+    admitted,
+    check_metadata,
+    checked,
+)
 from registry_core.errors import Conflict, Fenced, ValidationError
+from registry_core.watch.limits import MAX_RECORD_BYTES
 from tests.samples import claim, instance, lived
 
 
@@ -199,3 +211,42 @@ def test_a_suspect_that_registers_again_is_a_changed_record_and_suspect_no_more(
 
 def test_who_sends_no_epoch_does_not_fence() -> None:
     assert admit(claim(), holding(instance(epoch=7))).instance.epoch == 7
+
+
+@pytest.mark.parametrize("length", [MAX_VERSION_LENGTH, MAX_VERSION_LENGTH + 1, 60_000])
+def test_a_version_is_bounded(length: int) -> None:
+    version = "1.0.0-" + "x" * (length - 6)
+    if length <= MAX_VERSION_LENGTH:
+        assert checked(claim(version=version)).version == version
+        return
+    with pytest.raises(ValidationError, match="at most 128 characters") as refused:
+        checked(claim(version=version))
+    assert refused.value.field == "version"
+    assert len(str(refused.value.provided)) <= 200
+
+
+def test_the_largest_record_that_the_rules_allow_is_a_quarter_of_what_a_line_may_hold() -> None:
+    """A bound is missing when a new field, at its largest, breaks this: every field is in the claim below."""
+    label = "x" * 63
+    host = ".".join([label, label, label, "y" * 61])
+    largest = Registration(
+        service_name="s" * 63,
+        instance_id="i" * MAX_INSTANCE_ID_LENGTH,
+        host=host,
+        port=65535,
+        addresses=tuple(f"2001:db8:1111:2222:3333:4444:5555:{n:04x}" for n in range(0x1000, 0x1000 + MAX_ADDRESSES)),
+        health_endpoint="/" + "h" * (MAX_HEALTH_ENDPOINT_LENGTH - 1),
+        protocol=Protocol.HTTPS,
+        version="1.0.0-" + "x" * (MAX_VERSION_LENGTH - 6),
+        weight=100,
+        tags=tuple(f"{n:02}" + "t" * 61 for n in range(MAX_TAGS)),
+        metadata={"k": "m" * (8192 - 8)},
+        zone="z" * 63,
+        status=Status.MAINTENANCE,
+        epoch=MAX_EPOCH,
+    )
+    record = admitted(checked(largest), Catalog(), lambda _: False, 1e10).instance
+    assert {f for f in Instance.__struct_fields__ if getattr(record, f) == getattr(instance(), f)} == {"suspect"}
+    assert len(msgspec.json.encode(record)) <= MAX_RECORD_BYTES // 4
+    with pytest.raises(ValidationError):
+        checked(msgspec.structs.replace(largest, metadata={"k": "m" * (8192 - 7)}))

@@ -12,7 +12,8 @@ import pytest
 
 from registry_core.domain.leases import LeaseTerms
 from registry_core.errors import SettingsError
-from registry_core.ports import Beat, SystemClock
+from registry_core.ports.clock import SystemClock
+from registry_core.ports.store import Beat
 from registry_core.store.redis.masters import masters_of
 from registry_core.store.redis.pool import tls_context
 from registry_core.store.redis.store import RedisStore

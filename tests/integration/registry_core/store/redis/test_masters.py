@@ -14,9 +14,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from registry_core.errors import SettingsError, StoreUnavailable
-from registry_core.store.redis.masters import FixedMaster, Masters, SentinelMaster, masters_of
+from registry_core.store.redis.masters import masters_of
 from registry_core.store.redis.pool import OPERATION_TIMEOUT_S, close_client, open_client
 from registry_core.store.redis.url import PoolTerms, ServerAccess, ServerAddress, redis_settings
+from registry_core.store.redis.watcher import MasterWatcher
 from tests.programs import black_hole, eventually, free_port
 from tests.redis_topology import FAILOVER_TIMEOUT_MS, RedisServer, Topology, redis_server, topology
 
@@ -29,7 +30,7 @@ def whole(tmp_path: Path) -> Iterator[Topology]:
 
 
 @contextlib.asynccontextmanager
-async def watching(url: str) -> AsyncIterator[Masters]:
+async def watching(url: str) -> AsyncIterator[MasterWatcher]:
     """Watch the only shard of a URL for the length of a `with`."""
     (masters,) = masters_of(redis_settings(url))
     await masters.start()
@@ -39,7 +40,7 @@ async def watching(url: str) -> AsyncIterator[Masters]:
         await masters.close()
 
 
-async def write(masters: Masters, key: str = "key", replicas: int = 1) -> bool:
+async def write(masters: MasterWatcher, key: str = "key", replicas: int = 1) -> bool:
     """Write one key at the present master; return whether so many replicas hold it, too."""
     try:
         client = await masters.current()
@@ -65,7 +66,7 @@ SPLIT_VOTE_S = 2 * FAILOVER_TIMEOUT_MS / 1000 + 1
 ALREADY_FOLLOWS = "we are already connected with. No operation performed."
 
 
-async def written(masters: Masters, timeout_s: float = 20.0) -> None:
+async def written(masters: MasterWatcher, timeout_s: float = 20.0) -> None:
     """Write until it is safe."""
     async with asyncio.timeout(timeout_s):
         while not await write(masters):  # noqa: ASYNC110 - each round is a write
@@ -81,7 +82,7 @@ async def refused(url: str) -> str:
     return str(error.value)
 
 
-def master_of(masters: Masters, running: Topology) -> RedisServer:
+def master_of(masters: MasterWatcher, running: Topology) -> RedisServer:
     return running.node_at(masters.address)
 
 
@@ -303,7 +304,7 @@ async def test_a_redis_in_the_place_of_a_sentinel_is_one_clear_error(tmp_path: P
 
 
 async def test_without_any_sentinel_there_is_no_master_and_the_reason_is_told() -> None:
-    masters = SentinelMaster("a", [ServerAddress("127.0.0.1", free_port())])
+    masters = MasterWatcher("a", sentinels=[ServerAddress("127.0.0.1", free_port())])
     await masters.start()
     with pytest.raises(StoreUnavailable, match="sentinel 127"):
         await masters.current()
@@ -339,7 +340,7 @@ async def answering(info: str, ping: str = "+PONG\r\n") -> AsyncIterator[ServerA
 
 async def test_a_redis_that_is_too_old_is_one_clear_error() -> None:
     async with answering("redis_version:6.0.16\r\nrun_id:x") as address:
-        masters = FixedMaster(address)
+        masters = MasterWatcher("main", nodes=[address])
         with pytest.raises(SettingsError, match=r"Redis 6\.0\.16, and 6\.2 or newer is needed"):
             await masters.start()
 
@@ -347,7 +348,7 @@ async def test_a_redis_that_is_too_old_is_one_clear_error() -> None:
 async def test_a_redis_that_loads_its_data_is_not_the_master_yet() -> None:
     loading = "-LOADING Redis is loading the dataset in memory\r\n"
     async with answering("redis_version:7.0.15\r\nrun_id:x", loading) as address:
-        masters = FixedMaster(address, ServerAccess())
+        masters = MasterWatcher("main", nodes=[address])
         await masters.start()
         with pytest.raises(StoreUnavailable, match="loading"):
             await masters.current()

@@ -15,10 +15,10 @@ from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.selection import Random
 from registry_core.domain.sharding import shard_of
 from registry_core.errors import StoreUnavailable
-from registry_core.ports import Clock, SystemClock
-from registry_core.store.redis.masters import FixedMaster
+from registry_core.ports.clock import Clock, SystemClock
 from registry_core.store.redis.store import RedisStore
 from registry_core.store.redis.url import ServerAddress
+from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms
 from tests.contract.harness import RecordingFeed
 from tests.faulty_proxy import FaultyProxy, proxied
@@ -72,7 +72,10 @@ async def running_store(
     """Run a store with a shard at each port: `a`, `b`, ..."""
     feed = RecordingFeed()
     store = RedisStore(
-        [FixedMaster(ServerAddress("127.0.0.1", port), name=name) for name, port in zip("abc", ports, strict=False)],
+        [
+            MasterWatcher(name, nodes=[ServerAddress("127.0.0.1", port)])
+            for name, port in zip("abc", ports, strict=False)
+        ],
         prefix="test",
         replicas=0,
         terms=LeaseTerms(),

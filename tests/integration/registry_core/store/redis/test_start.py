@@ -26,7 +26,7 @@ from tests.faulty_proxy import proxied
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
 from tests.redis_topology import Guarding, RedisServer, Tls, redis_server, topology
 
-# All that the store does to a server; docs/redis.md names it.
+# All that the store does to a server; docs/guide/redis.md names it.
 LEAST = (
     "resetchannels -@all +eval +evalsha +script|load +info +role +ping +wait +select +time +exists +type +hget +hset "
     "+hmget +hdel +hexists +hincrby +hscan +zadd +zrem +zrange +zrangebyscore +zrevrange +zrevrangebyscore +zcard "

@@ -13,7 +13,7 @@ from registry_core.domain.events import Position
 from registry_core.domain.records import InstanceKey, Status
 from registry_core.domain.sharding import shard_of
 from registry_core.errors import Conflict, NotReplicated, SettingsError, StoreUnavailable
-from registry_core.ports import Beat
+from registry_core.ports.store import Beat
 from registry_core.store.redis import follower as follower_module
 from registry_core.store.redis.writes import QueueTerms
 from tests.integration.redis_stores import asked, running_store
@@ -163,8 +163,8 @@ async def test_a_write_of_an_epoch_that_was_not_read_yet_is_not_acknowledged_bef
     async with running_store(server) as (store, _):
         follower = store._shards[0].follower
         before = follower.position
-        early = asyncio.ensure_future(follower.reached("the-next-one", 1))
-        late = asyncio.ensure_future(follower.reached(before.epoch, before.revision + 1))
+        early = asyncio.ensure_future(follower.arrivals.reached("the-next-one", 1))
+        late = asyncio.ensure_future(follower.arrivals.reached(before.epoch, before.revision + 1))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert not early.done()

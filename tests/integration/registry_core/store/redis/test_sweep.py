@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from registry_core.store.redis import sweeping as sweeping_module
+from registry_core.store.redis import sweeper as sweeping_module
 from registry_core.store.redis.queue import WriteQueue
 from registry_core.store.redis.scripts import ScriptName
 from tests.integration.redis_stores import asked, running_store

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from registry_core.ports import SystemClock
+from registry_core.ports.clock import SystemClock
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.scripts import ScriptName
 from registry_core.store.redis.writes import TRANSITIONS, Write, WriteEvent, WriteState

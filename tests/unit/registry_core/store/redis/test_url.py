@@ -75,7 +75,7 @@ def test_an_ipv6_address_is_shown_in_brackets() -> None:
         ("redis://", "names no server"),
         ("redis://h:port", "not host:port"),
         ("redis://h:0", "0 is not a port"),
-        ("redis://h:65536", "65536 is not a port"),
+        ("redis://h:65536", "'65536' is not a port"),
         ("redis://h1,h2", "not host:port"),
         ("redis://::1", "not host:port"),
         ("redis://user@h", "before the @"),

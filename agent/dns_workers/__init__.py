@@ -1,1 +1,0 @@
-"""Processes that answer DNS beside the agent."""

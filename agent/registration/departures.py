@@ -1,0 +1,101 @@
+"""Takes services out of the registry: one that the settings no longer name, or all of them when the agent ends.
+
+A service that leaves says so at once. It waits for one thing: a registration of its own that is on its way, which must
+not be stored after the farewell. What else is under way for it is called off, and so is what has not been sent yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from agent.registration.leave import LeaveTerms, leave
+from agent.registration.member import Member
+from agent.registries.client import RegistryClient
+from registry_core.domain.records import Registration
+from registry_core.supervision import Background, end
+
+# For the first and for the last word of one that is taken out while the agent goes on.
+FAREWELL_S: Final = 10.0
+
+
+class Departures:
+    """The services of one session that leave. `waits` says how long agents and DNS are waited for, in seconds."""
+
+    def __init__(
+        self, client: RegistryClient, background: Background, waits: Callable[[], tuple[float, float]]
+    ) -> None:
+        self._client = client
+        self._background = background
+        self._waits = waits
+        self._under_way: dict[asyncio.Task[None], Member] = {}
+
+    def take_out(self, member: Member) -> None:
+        """Begin to take a service out, while the agent goes on."""
+        confirm_s, wait_s = self._waits()
+        now = asyncio.get_running_loop().time()
+        ends_by = now + 2 * FAREWELL_S + confirm_s + wait_s
+        terms = LeaveTerms(heard_by=now + FAREWELL_S, ends_by=ends_by, confirm_s=confirm_s, wait_s=wait_s)
+        call_off(member)
+        task = self._background.begin("departure", partial(self._take_out, (member,), terms, FAREWELL_S))
+        self._under_way[task] = member
+        task.add_done_callback(self._under_way.pop)
+
+    def before(self, claim: Registration) -> list[asyncio.Task[None]]:
+        """Return the departures of those whose place `claim` takes."""
+        return [
+            task
+            for task, other in ((task, member.claim) for task, member in self._under_way.items())
+            if claim.key == other.key or (claim.host, claim.port) == (other.host, other.port)
+        ]
+
+    def members(self) -> list[Member]:
+        """Return those that leave."""
+        return list(self._under_way.values())
+
+    async def drain(self, members: Sequence[Member], farewell_s: float) -> None:
+        """Take all of `members` out, within the time that the end of an agent may take.
+
+        The first word is tried for `farewell_s`. Those that leave already are to be among them, and begin anew.
+        """
+        confirm_s, wait_s = self._waits()
+        terms = LeaveTerms.at_the_end(asyncio.get_running_loop().time(), farewell_s, confirm_s, wait_s)
+        for task in tuple(self._under_way):
+            task.cancel()
+        for member in members:
+            call_off(member)
+        ready = [member.claim for member in members if member.known and not member.registering]
+        on_their_way = [member for member in members if member.registering]
+        tasks = [
+            self._background.begin("departure", partial(self._leave, ready, terms)),
+            self._background.begin("departure", partial(self._take_out, on_their_way, terms, farewell_s / 2)),
+        ]
+        try:
+            await asyncio.wait(tasks)
+        finally:
+            await end(tasks)
+
+    async def close(self) -> None:
+        """Say nothing more for those that leave. Safe to call twice."""
+        await end(tuple(self._under_way))
+
+    async def _take_out(self, members: Sequence[Member], terms: LeaveTerms, patience_s: float) -> None:
+        """Take out `members` after the registrations that are on their way, which are given `patience_s`."""
+        requests = [member.request for member in members if member.registering and member.request is not None]
+        if requests:
+            await asyncio.wait(requests, timeout=patience_s)
+            for request in requests:
+                request.cancel()
+        await self._leave([member.claim for member in members if member.known], terms)
+
+    async def _leave(self, leaving: Sequence[Registration], terms: LeaveTerms) -> None:
+        if leaving:
+            await leave(self._client, leaving, terms)
+
+
+def call_off(member: Member) -> None:
+    """End what is under way for a service, unless it is a registration that has been sent."""
+    if member.request is not None and not member.registering:
+        member.request.cancel()

@@ -1,0 +1,183 @@
+"""Collects the facts: first what this machine and its agent say, then everything that must be asked elsewhere.
+
+It joins the collectors, all of them side by side and within one limit of time, and judges nothing.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from agent.settings.settings import AgentSettings, read_agent_settings
+from agent.settings.table import REGISTRY_URL
+from cli.client import reason
+from cli.doctor import proxies
+from cli.doctor.dns_probes import ask_for_zone
+from cli.doctor.facts import (
+    AdvertisedService,
+    Agent,
+    Facts,
+    Lookup,
+    Machine,
+    RegistrySeen,
+    StateDirFacts,
+    Subject,
+    ZoneAnswer,
+)
+from cli.doctor.http_probes import MAX_SERVICES, ask_agent, ask_registry, connects, resolve
+from cli.doctor.machine import ROOT, read_machine
+from cli.doctor.parallel import Together
+from cli.doctor.resolv_conf import read_resolv_conf
+from cli.doctor.state_dir_facts import look_at
+from cli.doctor.stub import address_of
+from dns.access import LOOPBACK
+from dns.forward_rules import SYSTEM
+from registry_core.domain.records import Protocol
+from registry_core.errors import SettingsError
+from registry_core.settings import Listen
+
+# Together less than 10 s, whatever hangs.
+HERE_S: Final = 3.0
+ELSEWHERE_S: Final = 6.0
+MAX_REGISTRIES: Final = 8
+
+
+def examine(
+    environment: Mapping[str, str], config: Path | None = None, agent_url: str | None = None, root: Path = ROOT
+) -> Facts:
+    """Return the facts about this machine. `agent_url` stands for where the settings say that the agent is."""
+    problem = ""
+    try:
+        settings = read_agent_settings(environment, config)
+    except SettingsError as error:
+        settings, problem = AgentSettings(), str(error)
+    here = Together(HERE_S)
+    reading = here.begin("the files of this machine", lambda: read_machine(root))
+    asking = here.begin("the agent", lambda: ask_agent(agent_url or url_of(settings.http_listen)))
+    machine, agent = here.result(reading, Machine()), here.result(asking, None)
+    subject, told = _completed(_subject(settings), agent, environment, has_file=config is not None or bool(problem))
+    facts = Facts(
+        subject=subject,
+        machine=machine,
+        settings_problem=problem,
+        told_by_agent=told,
+        agent=agent,
+        proxies={name: environment[name] for name in (*proxies.NAMES, *proxies.EXCEPT) if environment.get(name)},
+        not_in_time=tuple(here.missing),
+        python=platform.python_version(),
+    )
+    return _elsewhere(facts, settings.token)
+
+
+def url_of(where: Listen) -> str:
+    """Return the URL at which an agent that listens there is reached from this machine."""
+    return f"http://{Listen(address_of(where), where.port)}"
+
+
+def _subject(settings: AgentSettings) -> Subject:
+    rules = settings.dns_forward
+    return Subject(
+        zone=settings.dns_zone,
+        http_listen=settings.http_listen,
+        dns_listen=settings.dns_listen,
+        registry_urls=settings.registry_urls,
+        has_token=bool(settings.token),
+        forwards=rules.rule_for(()).target != (),
+        forwards_to_system=rules.rule_for(()).target == SYSTEM,
+        allows_only_loopback=set(settings.dns_allow) <= set(LOOPBACK),
+        services=tuple(
+            AdvertisedService(
+                name=spec.claim.service_name,
+                host=spec.claim.host,
+                port=spec.claim.port,
+                is_udp=spec.claim.protocol is Protocol.UDP,
+            )
+            for spec in settings.services[:MAX_SERVICES]
+        ),
+        state_dir=settings.state_dir,
+    )
+
+
+def _completed(
+    subject: Subject, agent: Agent | None, environment: Mapping[str, str], *, has_file: bool
+) -> tuple[Subject, tuple[str, ...]]:
+    """Return `subject` with what it lacks and the running agent tells, and the names of what was taken from it."""
+    told: list[str] = []
+    if agent is None or has_file or environment.get("AGENT_CONFIG", "").strip():
+        return subject, ()
+    if not subject.services and agent.services:
+        subject = msgspec.structs.replace(subject, services=agent.services)
+        told.append("SERVICE_NAME")
+    if not environment.get(REGISTRY_URL.name, "").strip() and agent.registry_urls not in ((), subject.registry_urls):
+        subject = msgspec.structs.replace(subject, registry_urls=agent.registry_urls)
+        told.append(REGISTRY_URL.name)
+    return subject, tuple(told)
+
+
+def _elsewhere(facts: Facts, token: str) -> Facts:
+    subject = facts.subject
+    zone, dns = subject.zone, subject.dns_listen
+    together = Together(ELSEWHERE_S)
+    servers = read_resolv_conf(facts.machine.resolv_conf or "")
+    asked = {
+        server: together.begin(f"the name server {server}", partial(ask_for_zone, server, zone))
+        for server in servers.servers or servers.used
+    }
+    answering = together.begin("DNS of the agent", partial(ask_for_zone, address_of(dns), zone, dns.port))
+    looking = together.begin("a lookup", partial(look_up, f"ns.{zone}"))
+    services = [together.begin(f"the address of {one.name}", partial(_located, one)) for one in subject.services]
+    registries = {
+        url: together.begin(url, partial(ask_registry, url, token)) for url in subject.registry_urls[:MAX_REGISTRIES]
+    }
+    folder = together.begin("AGENT_STATE_DIR", partial(_folder, subject.state_dir))
+
+    answer = together.result(answering, ZoneAnswer.SILENT)
+    nameservers = {server: together.result(job, ZoneAnswer.SILENT) for server, job in asked.items()}
+    held = together.result(folder, None)
+    # What follows has a finding of its own for what hangs.
+    missing = tuple(together.missing)
+    located = tuple(together.result(job, one) for job, one in zip(services, subject.services, strict=True))
+    seen = [
+        together.result(job, RegistrySeen(url=url, problem="it did not answer in time"))
+        for url, job in registries.items()
+    ]
+    lookup = together.result(looking, Lookup(name=f"ns.{zone}", done=False))
+    return msgspec.structs.replace(
+        facts,
+        subject=msgspec.structs.replace(subject, services=located),
+        dns_answer=answer,
+        nameservers=nameservers,
+        registries=tuple(seen),
+        state=held,
+        lookup=lookup,
+        not_in_time=(*facts.not_in_time, *missing),
+    )
+
+
+def _folder(path: str) -> StateDirFacts | None:
+    return look_at(Path(path)) if path else None
+
+
+def look_up(name: str) -> Lookup:
+    """Return what the system's resolver says of `name`. Blocks for as long as it does."""
+    began = time.monotonic()
+    try:
+        addresses, problem = resolve(name), ""
+    except OSError as error:
+        addresses, problem = (), reason(error)
+    return Lookup(name=name, addresses=addresses, problem=problem, took_s=time.monotonic() - began)
+
+
+def _located(service: AdvertisedService) -> AdvertisedService:
+    try:
+        addresses = resolve(service.host)
+    except OSError:
+        return service
+    listening = None if service.is_udp else any(connects(address, service.port) for address in addresses[:2])
+    return msgspec.structs.replace(service, addresses=addresses, listening=listening)

@@ -1,0 +1,130 @@
+"""Asks over HTTP: the running agent about itself, and each registry whether it would take our registrations.
+
+The one write that is sent is a heartbeat of an instance that there is not: a registry that accepts our token
+answers 404 to it and changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import time
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from agent.registries.clock import time_of
+from cli.client import HttpResponse, Unreachable, ask, get, reason
+from cli.doctor.facts import AdvertisedService, Agent, RegistrySeen
+from registry_core.domain import names
+from registry_core.domain.host_port import split_host_port
+
+TIMEOUT_S: Final = 2.0
+CONNECT_S: Final = 1.0
+MAX_ADDRESSES: Final = 4
+MAX_SERVICES: Final = 8
+_STATES: Final = ("ready", "starting")
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+def ask_agent(url: str) -> Agent | None:
+    """Return the agent at `url`, or None when nobody, or something else, answers there. Blocks."""
+    try:
+        said = get(url, "/self", TIMEOUT_S).json()
+        services = tuple(_service(one) for one in said["services"][:MAX_SERVICES])
+        return Agent(services=services, registry_urls=tuple(map(str, said["sync"]["registries"])))
+    except (Unreachable, KeyError, TypeError, ValueError):
+        return None
+
+
+def _service(one: Any) -> AdvertisedService:
+    endpoint = str(one["endpoint"])
+    scheme, _, rest = endpoint.partition("://")
+    host, port = split_host_port(rest)
+    if port is None:
+        raise ValueError(f"{endpoint!r} has no port")
+    return AdvertisedService(name=str(one["service_name"]), host=host, port=port, is_udp=scheme == "udp")
+
+
+def ask_registry(url: str, token: str) -> RegistrySeen:
+    """Return how the registry at `url` looks from here. Blocks for at most a few timeouts."""
+    parts = urlsplit(url)
+    try:
+        addresses = resolve(parts.hostname or "")
+    except OSError as error:
+        return RegistrySeen(url=url, problem=f"its name cannot be resolved ({reason(error)})")
+    port = parts.port or _PORTS.get(parts.scheme, 80)
+    dead = [address for address in addresses[:MAX_ADDRESSES] if len(addresses) > 1 and not connects(address, port)]
+    try:
+        began, sent_at = time.time(), time.monotonic()
+        ready = get(url, "/ready", TIMEOUT_S)
+        took_s = time.monotonic() - sent_at
+        state = _field(ready, "state")
+        if _field(ready, "status") not in _STATES:
+            return RegistrySeen(url=url, problem=f"the server there is not a registry (GET /ready: {ready.status})")
+        ahead_s, error_s = _clock(ready, began, took_s)
+        headers = {"Content-Type": "application/json"} | ({"X-Registry-Token": token} if token else {})
+        nobody = msgspec.json.encode({"service_name": f"doctor-{secrets.token_hex(8)}", "instance_id": "nobody:1"})
+        wrote = ask("POST", url, "/heartbeat", headers, body=nobody, timeout_s=TIMEOUT_S)
+        return RegistrySeen(
+            url=url,
+            dead_addresses=tuple(dead),
+            is_ready=ready.status == HTTPStatus.OK,
+            state=state,
+            version=_version(url),
+            ahead_s=ahead_s,
+            error_s=error_s,
+            seen_as=_seen_as(url),
+            write_status=wrote.status,
+        )
+    except Unreachable as error:
+        return RegistrySeen(url=url, problem=str(error).partition(f"{url}: ")[2] or str(error))
+
+
+def _clock(answer: HttpResponse, began: float, took_s: float) -> tuple[float | None, float]:
+    """Return by how many seconds their clock is ahead of ours, and how far that may be wrong."""
+    theirs = time_of(answer.headers.get("Date", ""))
+    if theirs is None:
+        return None, 0.0
+    # RFC 9110 section 5.6.7: Date has whole seconds, cut off. It was written somewhere within the exchange.
+    return theirs + 0.5 - (began + took_s / 2), 0.5 + took_s / 2
+
+
+def _version(url: str) -> str:
+    with contextlib.suppress(Unreachable, KeyError, TypeError):
+        return str(get(url, "/openapi.json", TIMEOUT_S).json()["info"]["version"])
+    return ""
+
+
+def _seen_as(url: str) -> str:
+    with contextlib.suppress(Unreachable):
+        # A registry of another make does not know the question: then its answer holds no address.
+        seen = names.ip_address(_field(get(url, "/whoami", TIMEOUT_S), "address"))
+        # A socket for both families shows IPv4 peers as ::ffff:a.b.c.d.
+        return str(getattr(seen, "ipv4_mapped", None) or seen or "")
+    return ""
+
+
+def _field(answer: HttpResponse, name: str) -> str:
+    with contextlib.suppress(Unreachable, KeyError, TypeError):
+        return str(answer.json()[name])
+    return ""
+
+
+def resolve(host: str) -> tuple[str, ...]:
+    """Return the addresses of `host`. Blocks for as long as the system's resolver does. Raises OSError."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise OSError(None, f"it is not a host name ({error})") from None
+    return tuple(dict.fromkeys(str(info[4][0]) for info in found))
+
+
+def connects(address: str, port: int) -> bool:
+    """Return whether somebody takes TCP connections there."""
+    with contextlib.suppress(OSError), socket.create_connection((address, port), CONNECT_S):
+        return True
+    return False

@@ -1,0 +1,28 @@
+"""Tables for people: columns that stand below each other. Every command that aligns anything does so here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final
+
+from registry_core.settings import Setting, shown_default
+
+_GAP: Final = "  "
+
+
+def aligned(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> list[str]:
+    """Return a line for each row; the columns in `right`, such as numbers, end below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        _GAP.join(
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def settings_help(table: Iterable[Setting[Any]]) -> str:
+    """Return a table of settings for `--help`: name, meaning, default."""
+    rows = [(setting.name, f"{setting.meaning} [{shown_default(setting)}]") for setting in table]
+    return "\n".join(f"{_GAP}{line}" for line in aligned(rows))

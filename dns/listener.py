@@ -1,0 +1,30 @@
+"""DNS on one port: over UDP and over TCP, which askers take for the same server."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dns.responder import Responder
+from dns.tcp import TcpServer, serve_tcp
+from dns.udp import UdpServer, serve_udp
+from registry_core.listener import cannot_listen
+from registry_core.settings import Listen
+
+# With port 0 the system chooses one for UDP, which may be taken for TCP: then another is tried.
+TRIES: Final = 20
+
+
+async def serve_dns(responder: Responder, where: Listen) -> tuple[UdpServer, TcpServer]:
+    """Answer on `where`, over UDP and TCP. Raises CannotListen."""
+    for left in reversed(range(TRIES if where.port == 0 else 1)):
+        try:
+            udp = await serve_udp(responder, where.host, where.port)
+        except OSError as error:
+            raise cannot_listen(where, error, "DNS") from error
+        try:
+            return udp, await serve_tcp(responder, where.host, udp.port)
+        except OSError as error:
+            udp.close()
+            if not left:
+                raise cannot_listen(where, error, "DNS over TCP") from error
+    raise AssertionError("the last try returns or raises")

@@ -1,0 +1,223 @@
+"""Gets the answer to one question from several resolvers, and tries resolvers with questions of its own.
+
+One is asked; when it is silent for a moment the next one is asked too, and whoever answers first is heard.
+A failure brings the next at once. Everything is bounded: tries, open sockets, time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import secrets
+from collections import deque
+from collections.abc import Iterable
+from functools import partial
+from typing import Final
+
+import msgspec
+import structlog
+
+from dns.codec import CLASS_IN, Name, Rcode, Type
+from dns.exchange import over_tcp, over_udp
+from dns.foreign import TC, VIA_OCTETS, ForeignReply, Inquiry, Odd, inquiry, mixed_case, outgoing
+from dns.record_data import name_data
+from dns.resolvers import Group
+from dns.upstreams import ResolverState, UpstreamResolver, in_order
+from registry_core.ports.clock import Clock
+from registry_core.supervision import Background, end
+
+# What counts as an answer; YXDOMAIN (RFC 6672) is one. Everything else is the resolver's failure.
+_ANSWERS: Final = frozenset((Rcode.NOERROR, Rcode.NXDOMAIN, 6))
+# A resolver may at once turn out to fold case and to know no EDNS, and then answer.
+_TURNS: Final = 4
+# Errors that say something of this machine and nothing of the resolver.
+_OUR_FAULT: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
+_MAX_TRIES: Final = 32
+# The label under which a resolver is tried: <random>.loop-check[.<suffix of the rule>].
+CHECK_LABEL: Final = b"loop-check"
+
+_log = structlog.get_logger(component="dns.forwarding")
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How long and how often resolvers are asked. Seconds where it says `_s`."""
+
+    # The next resolver is asked when one is silent for this long.
+    next_s: float = 0.8
+    # Stubs wait for 5 s (resolv.conf(5)); an answer has to be there before they leave.
+    total_s: float = 4.0
+    attempts: int = 6
+    # Sockets of one question that wait at the same time.
+    open: int = 3
+    # A question of our own.
+    try_s: float = 1.5
+
+
+class Unanswered(msgspec.Struct, frozen=True):
+    """No resolver had an answer. `heard`: one said at least that it had none, perhaps with Extended DNS Errors."""
+
+    heard: bool = False
+    errors: bytes = b""
+
+
+class ResolverClient:
+    """Asks resolvers. `close` it."""
+
+    def __init__(self, clock: Clock, patience: Patience, background: Background) -> None:
+        self._clock = clock
+        self._patience = patience
+        self._background = background
+        # Known to nobody but those that we ask: what comes in with it, is ours.
+        self.identity = secrets.token_bytes(VIA_OCTETS)
+        self._checks: dict[Name, UpstreamResolver] = {}
+        self._tries: set[asyncio.Task[None]] = set()
+        self._attempts: dict[asyncio.Task[ForeignReply], UpstreamResolver] = {}
+
+    async def close(self) -> None:
+        """End the tries."""
+        await end(self._tries)
+
+    async def ask(self, asked: Inquiry, via: bytes, group: Group) -> ForeignReply | Unanswered:
+        """Return the first answer to `asked`. `via`: the agents that the question has passed before us."""
+        plan = deque(in_order(group.upstreams))
+        silent: deque[UpstreamResolver] = deque()  # to be asked once more: packets get lost
+        slow: set[UpstreamResolver] = set()
+        running: dict[asyncio.Task[ForeignReply], UpstreamResolver] = {}
+        verdict = Unanswered()
+        started = 0
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + self._patience.total_s
+        try:
+            while (left_s := ends - loop.time()) > 0:
+                if started < self._patience.attempts and (upstream := _next(plan, silent)) is not None:
+                    if len(running) == self._patience.open:
+                        await _end([oldest := next(iter(running))])
+                        del running[oldest]
+                    running[self._start(upstream, asked, via)] = upstream
+                    started += 1
+                if not running:
+                    break
+                newest = next(reversed(running.values()))
+                done, _ = await asyncio.wait(
+                    running, timeout=min(left_s, self._patience.next_s), return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    found = self._outcome(task, running.pop(task))
+                    if found is not None and found.rcode in _ANSWERS:
+                        return found
+                    if found is not None:
+                        verdict = Unanswered(heard=True, errors=found.errors or verdict.errors)
+                if not done and newest not in slow:
+                    slow.add(newest)
+                    newest.has_failed(self._clock.monotonic())
+                    silent.append(newest)
+        finally:
+            await _end(list(running))
+        return verdict
+
+    def _start(self, upstream: UpstreamResolver, asked: Inquiry, via: bytes) -> asyncio.Task[ForeignReply]:
+        task = asyncio.create_task(self._attempt(upstream, asked, via))
+        self._attempts[task] = upstream
+        task.add_done_callback(self._attempts.pop)
+        return task
+
+    def _outcome(self, task: asyncio.Task[ForeignReply], upstream: UpstreamResolver) -> ForeignReply | None:
+        if task.cancelled():  # the resolver turned out to loop
+            return None
+        try:
+            reply = task.result()
+        except (OSError, EOFError) as error:
+            if getattr(error, "errno", None) not in _OUR_FAULT:
+                upstream.has_failed(self._clock.monotonic())
+            return None
+        upstream.has_answered()
+        return reply
+
+    async def _attempt(self, upstream: UpstreamResolver, asked: Inquiry, via: bytes) -> ForeignReply:
+        """Return what `upstream` says, whatever it says. Raises OSError or EOFError when it says nothing usable."""
+        server = upstream.server
+        for _ in range(_TURNS):
+            now = self._clock.monotonic()
+            question = asked.question
+            if upstream.keeps_case(now):
+                question = mixed_case(question, secrets.randbits(8 * len(question)))
+            sent = outgoing(
+                asked, secrets.randbits(16), question, via + self.identity, with_edns=upstream.knows_edns(now)
+            )
+            found = await over_udp(server, sent)
+            if isinstance(found, ForeignReply) and found.flags & TC:
+                found = await over_tcp(server, sent)
+            match found:
+                case ForeignReply():
+                    return found
+                case Odd.OTHER_CASE:
+                    # Not believed: whoever forged it has to find out a new id and a new port as well.
+                    upstream.folds_case(self._clock.monotonic())
+                case Odd.NO_EDNS:
+                    upstream.refused_edns(self._clock.monotonic())
+        raise ConnectionError("it gives no answer that can be used")
+
+    # -- questions of our own
+
+    def try_where_due(self, group: Group) -> None:
+        """Send a question of our own to those resolvers of which it is time to learn how they are."""
+        now = self._clock.monotonic()
+        for upstream in group.upstreams:
+            if upstream.wants_try(now) and len(self._tries) < _MAX_TRIES:
+                upstream.try_begins(now)
+                task = self._background.begin("try resolver", partial(self._try, upstream, group.suffix))
+                self._tries.add(task)
+                task.add_done_callback(self._tries.discard)
+
+    def came_back(self, name: Name) -> bool:
+        """Return whether `name` is of a question of our own: then the resolver that it went to asks us."""
+        upstream = self._checks.get(name)
+        if upstream is None:
+            return False
+        if upstream.has_looped(self._clock.monotonic()):
+            _log.error(
+                "forwarding_loop",
+                upstream=str(upstream.server),
+                reason="it asks this agent what this agent asks it; it is not used until that ends",
+            )
+        for task, asked in self._attempts.items():
+            if asked is upstream:
+                task.cancel()  # it waits for us, and we for it
+        return True
+
+    async def _try(self, upstream: UpstreamResolver, suffix: Name) -> None:
+        name = (secrets.token_hex(8).encode(), CHECK_LABEL, *suffix)
+        question = name_data(name) + Type.A.to_bytes(2) + CLASS_IN.to_bytes(2)
+        loops = upstream.loops
+        self._checks[name] = upstream
+        try:
+            async with asyncio.timeout(self._patience.try_s):
+                await self._attempt(upstream, inquiry(question), b"")
+            upstream.has_answered()
+            if upstream.loops == loops:
+                upstream.is_clear()
+        except TimeoutError:
+            # Without a way to the root, a resolver may answer its own names at once and be long about this one.
+            if upstream.state is not ResolverState.UP:
+                upstream.has_failed(self._clock.monotonic())
+        except (OSError, EOFError):
+            upstream.has_failed(self._clock.monotonic())
+        finally:
+            del self._checks[name]
+            upstream.try_ends(self._clock.monotonic())
+
+
+def _next(plan: deque[UpstreamResolver], silent: deque[UpstreamResolver]) -> UpstreamResolver | None:
+    for waiting in (plan, silent):
+        while waiting:
+            upstream = waiting.popleft()
+            if upstream.state is not ResolverState.LOOPING:
+                return upstream
+    return None
+
+
+async def _end(tasks: Iterable[asyncio.Task[ForeignReply]]) -> None:
+    ending = list(tasks)
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)

@@ -1,0 +1,107 @@
+"""HTTP's part in an operation: from a request to a call, and from what the operation returns to an answer.
+
+The table of endpoints says what a request may hold, and so what is read of it. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from registry_core.api.auth import Authenticator, Caller
+from registry_core.api.endpoints import JSON, Endpoint
+from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
+from registry_core.api.queries import QueryParameters, sequence_of
+from registry_core.api.request_bodies import decode
+from registry_core.api.schemas import MAX_BODY_BYTES, SEQUENCE_HEADER
+
+BODY_TIMEOUT_S: Final = 10.0
+
+B = TypeVar("B")
+EndpointHandler: TypeAlias = Callable[[web.Request, QueryParameters], Awaitable[web.StreamResponse]]
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of an operation: the variable parts of the path, and the query's parameters."""
+
+    path: Mapping[str, str] = {}
+    query: QueryParameters = {}
+
+
+class WriteCall(Call, Generic[B], frozen=True, kw_only=True):
+    """What is asked of an operation that writes, and by whom. `sequence`: which of its owner's requests it is."""
+
+    caller: Caller
+    body: B
+    sequence: int | None = None
+
+
+def looking_up(endpoint: Endpoint, operation: Callable[[Call], object]) -> EndpointHandler:
+    """Return the handler of an endpoint that is one operation, and changes nothing."""
+    status = min(endpoint.answers)
+
+    async def handle(request: web.Request, query: QueryParameters) -> web.StreamResponse:
+        return answer(operation(Call(path=request.match_info, query=query)), status)
+
+    return handle
+
+
+def writing(
+    endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[object]], authenticator: Authenticator
+) -> EndpointHandler:
+    """Return the handler of an endpoint that is one operation, and writes."""
+    status = min(endpoint.answers)
+    is_ordered = any(header.name == SEQUENCE_HEADER for header in endpoint.headers)
+
+    async def handle(request: web.Request, query: QueryParameters) -> web.StreamResponse:
+        # Whoever shows no credential is refused before the body is read.
+        caller = authenticator.identify(request.headers)
+        body = decode(await body_of(request), endpoint.body) if endpoint.body is not None else None
+        sequence = sequence_of(request) if is_ordered else None
+        call = WriteCall(path=request.match_info, query=query, caller=caller, body=body, sequence=sequence)
+        return answer(await operation(call), status)
+
+    return handle
+
+
+def answer(value: object, status: int = 200) -> web.Response:
+    """Return `value` as a JSON answer."""
+    return web.Response(status=status, body=_ENCODER.encode(value), content_type=JSON)
+
+
+async def body_of(request: web.Request) -> bytes:
+    """Return the body. Raises UnsupportedMediaType, PayloadTooLarge, BrokenBody, RequestTimeout."""
+    # What says just that need not be parsed.
+    if request.headers.get("Content-Type") != JSON and request.content_type != JSON:
+        raise UnsupportedMediaType(
+            "a body is JSON, and says so",
+            field="Content-Type",
+            provided=request.headers.get("Content-Type"),
+            example=JSON,
+        )
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedMediaType(
+            "a body is not compressed", field="Content-Encoding", provided=encoding, example="identity"
+        )
+    if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
+        raise PayloadTooLarge
+    try:
+        if request.content.is_eof():  # it came with its head, as nearly all do: there is nothing to wait for
+            body = request.content.read_nowait()
+            if len(body) > MAX_BODY_BYTES:  # a chunked one does not say so beforehand
+                raise PayloadTooLarge
+            return body
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise PayloadTooLarge from None
+    except (ConnectionError, web.RequestPayloadError):
+        raise BrokenBody("the body ended before it was whole", field="body") from None
+    except TimeoutError:
+        raise RequestTimeout(f"the body did not arrive within {BODY_TIMEOUT_S:g} s", field="body") from None

@@ -1,0 +1,162 @@
+"""Reading: from the bytes of a request to a claim that the domain can check.
+
+Types are checked while decoding, and unknown fields are refused. This file knows neither HTTP nor the
+catalogue.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from registry_core.api.schemas import RegisterBody
+from registry_core.domain import names
+from registry_core.domain.host_port import host_port
+from registry_core.domain.records import Protocol, Registration, copied_as
+from registry_core.domain.registration import Rules, check_port
+from registry_core.errors import ValidationError
+
+# Whether a port below 1024 is welcome is the operator's matter; whether it is a port is not.
+_ANY_PORT: Final = Rules(min_port=1)
+
+T = TypeVar("T")
+
+_PATH: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_UNKNOWN_FIELD: Final = re.compile(r"unknown field `(?P<field>[^`]*)`")
+_MISSING_FIELD: Final = re.compile(r"missing required field `(?P<field>[^`]*)`")
+_EXAMPLES: Final[dict[str, object]] = {
+    "service_name": names.NAME_EXAMPLE,
+    "endpoint": "http://10.0.0.7:8034",
+    "host": "10.0.0.7",
+    "port": 8034,
+    "instance_id": "10.0.0.7:8034",
+    "addresses": ["10.0.0.7"],
+    "health_endpoint": "/health",
+    "protocol": "http",
+    "version": "1.4.2",
+    "weight": 10,
+    "tags": ["canary"],
+    "metadata": {"team": "osint"},
+    "zone": "eu-west-1a",
+    "status": "passing",
+    "epoch": 1764000000000,
+    "registered_at": 1764000000.0,
+    "instances": [{"service_name": names.NAME_EXAMPLE, "instance_id": "10.0.0.7:8034"}],
+}
+
+
+_BODY_EXAMPLE: Final = {"service_name": names.NAME_EXAMPLE, "host": "10.0.0.7", "port": 8034}
+
+
+def decode(body: bytes, kind: type[T], example: object = _BODY_EXAMPLE) -> T:
+    """Return `body`, which is JSON, as a `kind`; `example` is such a body.
+
+    Raises ValidationError naming the field (or "body") when it is not JSON, or of another shape.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise _field_error(str(error), body) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValidationError(
+            f"the body is not JSON: {error}",
+            field="body",
+            provided=body[:100].decode("utf-8", "replace"),
+            example=example,
+        ) from None
+
+
+def _field_error(text: str, body: bytes) -> ValidationError:
+    at = _PATH.search(text)
+    path = at["path"] if at is not None else ""
+    for pattern in (_UNKNOWN_FIELD, _MISSING_FIELD):
+        named = pattern.search(text)
+        if named is not None:
+            path = f"{path}.{named['field']}" if path else named["field"]
+    message = _PATH.sub("", text)
+    field = path or "body"
+    top = re.split(r"[.\[]", field, maxsplit=1)[0]
+    return ValidationError(message, field=field, provided=_provided(body, top), example=_EXAMPLES.get(top))
+
+
+def _provided(body: bytes, field: str) -> object:
+    """Return what the caller sent in the top-level `field`, cut short: for the error's text only."""
+    try:
+        whole = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # a number out of range, nesting
+        return body[:100].decode("utf-8", "replace")
+    value = whole.get(field) if isinstance(whole, dict) else whole
+    return value if isinstance(value, int | float | bool | None) else str(value)[:100]
+
+
+def registration_of(body: RegisterBody) -> Registration:
+    """Return the claim that a body makes, with what it left out filled in.
+
+    Raises ValidationError when neither `endpoint` nor `host` and `port` say where it is, or when
+    they contradict each other.
+    """
+    host, port, protocol = body.host, body.port, body.protocol
+    if body.endpoint is not None:
+        endpoint_protocol, endpoint_host, endpoint_port = parse_endpoint(body.endpoint)
+        stated = (
+            ("host", host, endpoint_host),
+            ("port", port, endpoint_port),
+            ("protocol", protocol, endpoint_protocol),
+        )
+        for field, given, found in stated:
+            if given is not None and given != found:
+                raise ValidationError(
+                    f"{field} and endpoint contradict each other; send one of them",
+                    field=field,
+                    provided=given,
+                    example=found,
+                )
+        host, port, protocol = endpoint_host, endpoint_port, endpoint_protocol
+    if host is None or port is None:
+        raise ValidationError(
+            "a registration says where the service is: host and port, or endpoint",
+            field="host" if host is None else "port",
+            example=_EXAMPLES["host" if host is None else "port"],
+        )
+    check_port(port, _ANY_PORT)
+    return copied_as(
+        body,
+        Registration,
+        host=host,
+        port=port,
+        instance_id=body.instance_id if body.instance_id is not None else host_port(names.check_host(host), port),
+        protocol=protocol if protocol is not None else Protocol.HTTP,
+    )
+
+
+def parse_endpoint(endpoint: str) -> tuple[Protocol, str, int]:
+    """Return protocol, host and port of a URL such as `http://10.0.0.7:8034`.
+
+    Without a port, http means 80 and https 443. Raises ValidationError for everything else.
+    """
+    example = _EXAMPLES["endpoint"]
+
+    def wrong(message: str) -> ValidationError:
+        return ValidationError(message, field="endpoint", provided=endpoint[:200], example=example)
+
+    try:
+        url = urlsplit(endpoint)
+        port = url.port
+    except ValueError as error:  # a port above 65535, brackets that do not close
+        raise wrong(f"the endpoint is no URL: {error}") from None
+    try:
+        protocol = Protocol(url.scheme)
+    except ValueError:
+        raise wrong(f"the endpoint's scheme is one of {', '.join(Protocol)}") from None
+    if not url.hostname:
+        raise wrong("the endpoint names no host")
+    if url.path not in ("", "/") or url.query or url.fragment or url.username is not None:
+        raise wrong("an endpoint is scheme, host and port alone")
+    if port is None:
+        port = {Protocol.HTTP: 80, Protocol.HTTPS: 443}.get(protocol)
+    if port is None:
+        raise wrong("the endpoint names no port")
+    return protocol, url.hostname, port

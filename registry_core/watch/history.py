@@ -1,0 +1,82 @@
+"""The recent events of a replica, from which broken streams go on. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from registry_core.domain.events import Position
+from registry_core.watch.cursor import Cursor
+from registry_core.watch.limits import FIRST_PROTOCOL
+from registry_core.watch.lines import event_line_of_version_1
+
+
+class HistoryEntry(msgspec.Struct, frozen=True, gc=False):
+    """One event, and where this replica stood after it: at `cursor`, with a catalogue of this `digest`."""
+
+    position: Position
+    label: str
+    line: bytes
+    cursor: Cursor
+    digest: int
+
+    def line_of(self, protocol: int) -> bytes:
+        """Return the line for a reader of that version."""
+        return self.line if protocol > FIRST_PROTOCOL else event_line_of_version_1(self.line, self.cursor, self.digest)
+
+
+class History:
+    """A ring of events, in the order in which this replica learned of them; bounded in number and in bytes."""
+
+    def __init__(self, most_events: int, most_bytes: int) -> None:
+        self._most_events = most_events
+        self._most_bytes = most_bytes
+        self._entries: deque[HistoryEntry] = deque()
+        self._bytes = 0
+        self._trimmed: dict[int, int] = {}  # by shard: the newest revision that is no longer here
+
+    def clear(self, cursor: Cursor) -> None:
+        """Forget everything; history begins at `cursor`."""
+        self._entries.clear()
+        self._bytes = 0
+        self._trimmed = {p.shard: p.revision for p in cursor.positions}
+
+    def add(self, entry: HistoryEntry) -> None:
+        """Add one more event, and drop as many of the oldest as there is no room for."""
+        self._entries.append(entry)
+        self._bytes += len(entry.line)
+        while len(self._entries) > self._most_events or self._bytes > self._most_bytes:
+            old = self._entries.popleft()
+            self._bytes -= len(old.line)
+            self._trimmed[old.position.shard] = old.position.revision
+
+    def why_not(self, cursor: Cursor, current: Cursor, protocol: int) -> str | None:
+        """Return why a reader at `cursor` cannot go on where this replica stands at `current`, or None when it can.
+
+        "start": it has seen nothing. "epoch": it stands in a history that is not ours. "behind": what it needs is not
+        here any more. A reader may be ahead of this replica, having read from another one: it passes over what it
+        knows. Readers of version 1 cannot do that.
+        """
+        if not cursor.positions:
+            return "start"
+        if len(cursor.positions) != len(current.positions):
+            return "epoch"
+        for now in current.positions:
+            seen = cursor.at(now.shard)
+            if seen is None or seen.epoch != now.epoch:
+                return "epoch"
+            if seen.revision > now.revision and protocol <= FIRST_PROTOCOL:
+                return "epoch"
+            if seen.revision < self._trimmed.get(now.shard, 0):
+                return "behind"
+        return None
+
+    def after(self, cursor: Cursor, label: str | None, protocol: int) -> list[bytes]:
+        """Return the lines of exactly the events after `cursor`, of one service or of all."""
+        seen = {p.shard: p.revision for p in cursor.positions}
+        return [
+            entry.line_of(protocol)
+            for entry in self._entries
+            if entry.position.revision > seen.get(entry.position.shard, 0) and label in (None, entry.label)
+        ]

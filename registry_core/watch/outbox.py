@@ -1,0 +1,85 @@
+"""What one reader is still to be sent, in order and bounded. Pure; `api/hub.py` has it sent."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final
+
+# What is handed to a connection at a time; a snapshot is encoded only as fast as it is read.
+BATCH_BYTES: Final = 64 * 1024
+
+
+class Outbox:
+    """First an opening, then what is put. A reader that is too slow loses what is queued, and gets a snapshot."""
+
+    def __init__(self, opening: Iterator[bytes], everything: Callable[[str], Iterator[bytes]], most_lines: int) -> None:
+        """`everything(reason)` returns the lines of a snapshot as of the moment at which it is called."""
+        self._opening: Iterator[bytes] | None = opening
+        self._everything = everything
+        self._most_lines = most_lines
+        self._queue: deque[bytes] = deque()
+        self.owes: str | None = None  # why a new snapshot is due, once the opening has been sent
+
+    @property
+    def opened(self) -> bool:
+        """Whether the opening has been handed out to its end."""
+        return self._opening is None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something beyond the opening."""
+        return bool(self._queue) or self.owes is not None
+
+    def put(self, line: bytes) -> bool:
+        """Queue a line; return whether there is news for the reader. Without room a snapshot is owed instead."""
+        if self.owes is not None:
+            return False
+        if len(self._queue) >= self._most_lines:
+            self._owe("lagged")
+        else:
+            self._queue.append(line)
+        return True
+
+    def restart(self) -> None:
+        """Drop all that was to be sent: it is of a history that is over."""
+        self._opening = None
+        self._owe("epoch")
+
+    def _owe(self, reason: str) -> None:
+        self._queue.clear()
+        self.owes = reason
+
+    def take(self, most_bytes: int = BATCH_BYTES) -> bytes:
+        """Return what is to be sent now, bounded in size; empty when there is nothing."""
+        return self._taken(self._next, most_bytes)
+
+    def take_opening(self, most_bytes: int = BATCH_BYTES) -> bytes:
+        """Return the next bytes of the opening alone; empty when it has been sent."""
+        return self._taken(self._next_of_opening, most_bytes)
+
+    @staticmethod
+    def _taken(next_line: Callable[[], bytes | None], most_bytes: int) -> bytes:
+        taken: list[bytes] = []
+        size = 0
+        while size < most_bytes and (line := next_line()) is not None:
+            taken.append(line)
+            size += len(line)
+        return b"".join(taken)
+
+    def _next_of_opening(self) -> bytes | None:
+        if self._opening is None:
+            return None
+        line = next(self._opening, None)
+        if line is None:
+            self._opening = None
+        return line
+
+    def _next(self) -> bytes | None:
+        line = self._next_of_opening()
+        if line is None and self.owes is not None:
+            self._opening, self.owes = self._everything(self.owes), None
+            line = self._next_of_opening()
+        if line is None and self._queue:
+            line = self._queue.popleft()
+        return line

@@ -1,0 +1,79 @@
+"""A snapshot as lines: cut by bytes, encoded once for all readers who need it. Pure.
+
+A thousand readers who come together are sent the same records. A part is encoded when the first of them needs it, and
+all parts go with the last reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from registry_core.domain.catalog import Lived
+from registry_core.domain.records import InstanceKey
+from registry_core.watch.cursor import Cursor
+from registry_core.watch.limits import MAX_RECORD_BYTES, PART_BYTES
+from registry_core.watch.lines import encoded_record, snapshot_line
+
+
+class SharedSnapshot:
+    """The instances of one moment, at `cursor`. `too_large` is told of those whose records cannot be sent."""
+
+    def __init__(
+        self,
+        instances: tuple[Lived, ...],
+        *,
+        state: str,
+        cursor: Cursor,
+        digest: str,
+        too_large: Callable[[InstanceKey, int], None],
+        part_bytes: int = PART_BYTES,
+        most_bytes: int = MAX_RECORD_BYTES,
+    ) -> None:
+        self.state = state
+        self.cursor = cursor
+        self._too_large = too_large
+        self._digest = digest
+        self._instances = instances
+        self._next = 0  # of the instances that are not encoded yet
+        self._parts: list[bytes] = []
+        self._part_bytes = part_bytes
+        self._most_bytes = most_bytes
+
+    def lines(self, reason: str) -> Iterator[bytes]:
+        """Yield the lines for one reader, who is told everything for this `reason`; each is made when asked for."""
+        number = 0
+        while True:
+            there = number < len(self._parts) or self._encode()
+            last = not there or (number + 1 == len(self._parts) and not self._encode())
+            yield snapshot_line(
+                self._parts[number] if there else b"[]",
+                reason=reason,
+                first=number == 0,
+                last=last,
+                state=self.state,
+                cursor=self.cursor,
+                digest=self._digest,
+            )
+            if last:
+                return
+            number += 1
+
+    def _encode(self) -> bool:
+        """Encode one more part; return False when there is nothing left."""
+        records: list[bytes] = []
+        size = 0
+        while self._next < len(self._instances) and size < self._part_bytes:
+            lived = self._instances[self._next]
+            self._next += 1
+            record = encoded_record(lived)
+            if len(record) > self._most_bytes:
+                self._too_large(lived.instance.key, len(record))
+                continue
+            records.append(record)
+            size += len(record)
+        if self._next == len(self._instances):
+            self._instances, self._next = (), 0  # the bytes are all that is needed from now on
+        if not records:
+            return False
+        self._parts.append(b"[" + b",".join(records) + b"]")
+        return True

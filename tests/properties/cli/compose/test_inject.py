@@ -1,0 +1,60 @@
+"""Sidecars put into any compose file, and taken out again: the bytes that were there stay as they were."""
+
+from __future__ import annotations
+
+import yaml
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from cli.compose.inject import NotTheSame, ejected, injected
+from cli.compose.outline import outline_of
+from cli.compose.sidecars import Options, Recipe, SidecarSpec
+from tests.compose_texts import compose_texts
+
+RECIPES = st.sampled_from(Recipe)
+
+
+def sidecars_of(text: str, names: list[str]) -> list[SidecarSpec]:
+    return [SidecarSpec(name, f"{name}-agent", name, 8000, profiles=("full",)) for name in names]
+
+
+def names_of(text: str) -> list[str]:
+    services = outline_of(text).root.value_of("services")
+    assert services is not None
+    return [key.value for key, _ in services.pairs]
+
+
+@given(compose_texts(), RECIPES, RECIPES, st.data())
+@settings(max_examples=300, deadline=None)
+def test_in_and_out_again_gives_the_bytes_that_were_there(
+    text: str, recipe: Recipe, other: Recipe, data: st.DataObject
+) -> None:
+    names = data.draw(st.lists(st.sampled_from(names_of(text)), min_size=1, unique=True))
+    sidecars = sidecars_of(text, names)
+    options = Options(recipe=recipe, host_address="10.0.0.7", podman=data.draw(st.booleans()))
+    try:
+        after = injected(text, sidecars, options)
+    except NotTheSame:
+        event("refused")
+        assert "*" in text  # nothing but a shared value is a reason
+        return
+    event(recipe.value)
+    assert ejected(after) == text
+    assert injected(after, sidecars, options) == after
+    second = Options(recipe=other, host_address="10.0.0.7")
+    assert injected(after, sidecars, second) == injected(text, sidecars, second)
+    found = yaml.safe_load(after)["services"]
+    if recipe is not Recipe.HOST:
+        for sidecar in sidecars:
+            assert found[sidecar.agent]["environment"]["SERVICE_NAME"] == sidecar.service
+            assert found[sidecar.agent]["environment"]["REGISTRY_URL"] == options.registry
+            assert found[sidecar.agent]["image"] == options.image
+    assert all(name in found for name in names)
+    # What was there is there still, line by line and in order.
+    rest = iter(after.splitlines(keepends=False))
+    assert all(line in rest for line in text.splitlines() if "{" not in line)
+
+
+@given(compose_texts())
+def test_a_file_without_sidecars_has_none_taken_out(text: str) -> None:
+    assert ejected(text) == text

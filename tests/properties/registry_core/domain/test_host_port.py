@@ -1,0 +1,32 @@
+"""Whatever host and port are joined: they come apart as they were."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_core.domain.host_port import host_port, split_host_port
+
+LABELS = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,8}[A-Za-z0-9])?", fullmatch=True)
+NAMES = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
+HOSTS = st.one_of(
+    NAMES,
+    st.ip_addresses(v=4).map(str),
+    st.ip_addresses(v=6).map(str),
+    st.ip_addresses(v=6).map(lambda address: f"{address}%eth0"),
+)
+
+
+@given(HOSTS, st.integers(0, 65535))
+def test_what_was_joined_comes_apart_again(host: str, port: int) -> None:
+    assert split_host_port(host_port(host, port)) == (host, port)
+
+
+@given(st.text(st.sampled_from("[]:.a19%"), max_size=20))
+def test_whatever_is_read_is_written_so_that_it_is_read_alike(text: str) -> None:
+    try:
+        host, port = split_host_port(text)
+    except ValueError:
+        return
+    if port is not None and not set(host) & set("[]"):
+        assert split_host_port(host_port(host, port)) == (host, port)

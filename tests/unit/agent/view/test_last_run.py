@@ -1,0 +1,78 @@
+"""What an agent knows of its last run: taken when the disk is quick, and left alone for good when it is not."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from agent.registration.identity import Identity
+from agent.settings.reload_plan import service_changes
+from agent.settings.settings import ServiceSpec
+from agent.view import last_run
+from agent.view.last_run import LastRun
+from agent.view.state_dir import IDENTITY, StateDir
+from tests.programs import eventually
+from tests.samples import claim
+
+SERVICES = (ServiceSpec(claim(), has_own_id=False),)
+
+
+class SlowDisk(StateDir):
+    """A state folder whose disk answers when it is told to."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.goes_on = threading.Event()
+        self.closed = threading.Event()
+
+    def read_identity(self) -> Identity:
+        self.goes_on.wait(30)
+        return super().read_identity()
+
+    def close(self) -> None:
+        super().close()
+        self.closed.set()
+
+
+async def test_ids_are_drawn_once_and_kept(tmp_path: Path) -> None:
+    ids = []
+    for _ in range(2):
+        state = StateDir(tmp_path)
+        memory = LastRun(state, SERVICES)
+        assert await memory.read()
+        ids.append(memory.services[0].claim.instance_id)
+        state.close()
+    assert ids[0] == ids[1] != SERVICES[0].claim.instance_id
+
+
+async def test_what_a_slow_disk_says_late_changes_nothing_and_lets_go_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(last_run, "STATE_S", 0.02)
+    disk = SlowDisk(tmp_path)
+    memory = LastRun(disk, SERVICES)
+    with capture_logs() as logs:
+        assert not await memory.read()
+    assert [log["event"] for log in logs] == ["state_not_read"]
+    began_with = memory.services
+    disk.goes_on.set()
+    await eventually(disk.closed.is_set, "the disk has answered")
+    assert memory.services == began_with
+    assert memory.snapshot is None
+    # A reload goes by the ids that the agent began with: nobody is drained, nobody is registered anew.
+    changes = service_changes(memory.services, await memory.with_ids(SERVICES))
+    assert changes == service_changes((), ())
+    assert not disk.is_held, "another agent may have it"
+    assert not (tmp_path / IDENTITY).exists(), "ids that nobody goes by are not kept"
+
+
+@pytest.mark.usefixtures("no_threads")
+async def test_an_agent_whose_system_gives_no_thread_does_without(tmp_path: Path) -> None:
+    memory = LastRun(StateDir(tmp_path), SERVICES)
+    with capture_logs() as logs:
+        assert not await memory.read()
+    assert "can't start new thread" in logs[0]["because"]
+    assert memory.services == SERVICES

@@ -1,0 +1,30 @@
+"""Tables for people."""
+
+from __future__ import annotations
+
+from cli.table import aligned, settings_help
+from registry_core import settings
+from registry_core.settings import Setting
+
+
+def test_columns_stand_below_each_other_and_no_line_ends_in_blanks() -> None:
+    assert aligned([("", "NAME", "WHY"), ("in", "a", ""), ("out", "much longer", "it drains")]) == [
+        "     NAME         WHY",
+        "in   a",
+        "out  much longer  it drains",
+    ]
+
+
+def test_numbers_end_below_each_other() -> None:
+    assert aligned([("", "n"), ("one", "7"), ("a", "1,234")], right=(1,)) == ["         n", "one      7", "a    1,234"]
+
+
+def test_nothing_is_an_empty_table() -> None:
+    assert aligned([]) == []
+    assert settings_help([]) == ""
+
+
+def test_the_help_shows_every_setting_with_its_default() -> None:
+    port = Setting("T_PORT", settings.integer(1, 65535), 8034, "the port", "8034")
+    wait = Setting("T_WAITING", settings.positive_seconds, 30.0, "how long to wait", "2.5")
+    assert settings_help([port, wait]) == "  T_PORT     the port [8034]\n  T_WAITING  how long to wait [30 s]"

@@ -1,0 +1,37 @@
+"""Which operation or handler serves an endpoint, as the table of endpoints says."""
+
+from __future__ import annotations
+
+import inspect
+from typing import get_args, get_origin
+
+import pytest
+
+from registry_core.api.calls import Call, WriteCall
+from registry_core.api.endpoints import ENDPOINTS, Endpoint
+from registry_core.api.operations import Operations
+from registry_core.api.routes import Handlers
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda each: each.name)
+def test_each_endpoint_is_served_by_a_handler_or_else_by_an_operation(endpoint: Endpoint) -> None:
+    assert hasattr(Handlers, endpoint.name) or hasattr(Operations, endpoint.name)
+
+
+@pytest.mark.parametrize("endpoint", [each for each in ENDPOINTS if each.writes], ids=lambda each: each.name)
+def test_whatever_writes_is_an_operation_so_that_its_caller_is_identified(endpoint: Endpoint) -> None:
+    assert not hasattr(Handlers, endpoint.name)
+    (_, call) = inspect.signature(getattr(Operations, endpoint.name), eval_str=True).parameters.values()
+    assert get_origin(call.annotation) is WriteCall
+    assert get_args(call.annotation) == (endpoint.body if endpoint.body is not None else type(None),)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [each for each in ENDPOINTS if not each.writes and not hasattr(Handlers, each.name)],
+    ids=lambda each: each.name,
+)
+def test_what_an_operation_that_changes_nothing_takes(endpoint: Endpoint) -> None:
+    (_, call) = inspect.signature(getattr(Operations, endpoint.name), eval_str=True).parameters.values()
+    assert call.annotation is Call
+    assert endpoint.body is None

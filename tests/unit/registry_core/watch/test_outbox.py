@@ -1,0 +1,54 @@
+"""The outbox of one reader: in order, bounded, and a snapshot for one that is too slow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from registry_core.watch.outbox import Outbox
+
+
+def outbox(*opening: bytes, most_lines: int = 3) -> Outbox:
+    def everything(reason: str) -> Iterator[bytes]:
+        return iter([f"all:{reason}".encode(), b"sync"])
+
+    return Outbox(iter(opening), everything, most_lines)
+
+
+def taken(box: Outbox, most_bytes: int = 1) -> list[bytes]:
+    return list(iter(lambda: box.take(most_bytes), b""))
+
+
+def test_the_opening_comes_before_what_happened_since() -> None:
+    box = outbox(b"a", b"b")
+    assert box.put(b"c")
+    assert taken(box) == [b"a", b"b", b"c"]
+    assert not box.waiting
+
+
+def test_the_opening_can_be_had_alone() -> None:
+    box = outbox(b"a", b"b")
+    box.put(b"c")
+    assert list(iter(lambda: box.take_opening(1), b"")) == [b"a", b"b"]
+    assert box.opened
+    assert box.waiting
+
+
+def test_what_is_taken_at_a_time_is_bounded() -> None:
+    assert taken(outbox(b"aaa", b"bbb", b"ccc"), most_bytes=4) == [b"aaabbb", b"ccc"]
+
+
+def test_without_room_everything_is_told_anew_and_what_comes_meanwhile_is_in_it() -> None:
+    box = outbox(b"a", most_lines=2)
+    assert [box.put(line) for line in (b"b", b"c", b"d", b"e")] == [True, True, True, False]
+    assert box.owes == "lagged"
+    assert taken(box) == [b"a", b"all:lagged", b"sync"]
+    box.put(b"f")
+    assert taken(box) == [b"f"]
+
+
+def test_a_restart_drops_the_rest_of_the_opening_too() -> None:
+    box = outbox(b"a", b"b")
+    box.put(b"c")
+    assert box.take(1) == b"a"
+    box.restart()
+    assert taken(box) == [b"all:epoch", b"sync"]

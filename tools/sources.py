@@ -1,0 +1,33 @@
+"""The source tree as the documents and the house tests read it: where it is, and which modules it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+# What is installed, and then what is for those who work on it.
+PRODUCT: Final = ("registry_core", "dns", "agent", "cli")
+PACKAGES: Final = (*PRODUCT, "bench", "tools")
+
+
+def modules(packages: tuple[str, ...] = PACKAGES) -> Iterator[Path]:
+    """Return every module of `packages`, each package before its contents."""
+    for package in packages:
+        yield from sorted(
+            (ROOT / package).rglob("*.py"), key=lambda p: (p.parent.parts, p.name != "__init__.py", p.name)
+        )
+
+
+def programs_of(module: Path) -> tuple[str, ...]:
+    """Return which of the two programs runs a module: the agent, the registry, or both."""
+    package, *rest = module.relative_to(ROOT).parts
+    if package != "registry_core":
+        return ("agent",)
+    return ("registry",) if rest[0] in ("api", "store", "telemetry", "replica.py") else ("agent", "registry")
+
+
+def escaped(text: str) -> str:
+    """Return `text` for a cell of a Markdown table."""
+    return text.replace("|", r"\|")
