@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from registry_core.domain.guard import Guard
 from registry_core.domain.leases import Leases, LeaseTerms, SweepPlan
 from registry_core.domain.records import InstanceKey
-from registry_core.ports import SweepReport
+from registry_core.ports.store import SweepReport
 from tests.contract.redis_leases import RedisLeases, ToldRedis
 
 

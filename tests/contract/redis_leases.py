@@ -1,15 +1,11 @@
 """Leases as the Redis store keeps them: its own scripts, in a real server, on a clock that a test tells.
 
-The scripts ask the server for the time in one place, `now_ms`; here they are called with it, in the place of the
-time by which they have to be carried out. All else in them is as it is sent, and what is decided between two of
-them is decided by the product's own `Sweeper`.
+What is decided between two scripts is decided by the product's own `Sweeper`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Coroutine, Sequence
@@ -24,28 +20,19 @@ from registry_core.domain.guard import Guard
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey
 from registry_core.domain.selection import Random
-from registry_core.ports import SweepReport
+from registry_core.ports.store import SweepReport
 from registry_core.store.redis import rows
 from registry_core.store.redis.follower import Follower
 from registry_core.store.redis.queue import WriteQueue
-from registry_core.store.redis.scripts import SCRIPTS, RedisCommand, ScriptName
-from registry_core.store.redis.sweeping import Sweeper
+from registry_core.store.redis.scripts import RedisCommand, Script, ScriptName
+from registry_core.store.redis.sweeper import Sweeper
+from tests.contract.told_clock import IN_THE_CALL, told_scripts
 from tests.redis_topology import RedisServer
 from tests.samples import claim
 
 T = TypeVar("T")
-_NOW_MS: Final = re.compile(r"local function now_ms\(\)\n.*?\nend\n", re.DOTALL)
-_TOLD: Final = "local function now_ms()\n    return tonumber(ARGV[2])\nend\n"
 # Scripts do not take a time of 0 for one: what a test calls 0 is long after that.
 _ZERO_S: Final = 1_000_000.0
-
-
-def on_a_told_clock(text: str) -> str:
-    """Return a script that is told the time, and is the same otherwise."""
-    told, count = _NOW_MS.subn(lambda _: _TOLD, text)
-    assert count == 1
-    assert "'TIME'" not in told, "the time is asked for in another place, too"
-    return told
 
 
 class ToldRedis:
@@ -56,11 +43,10 @@ class ToldRedis:
         self._server = RedisServer(Path(self._folder.name) / "redis", [])
         self._server.start()
         self.client = redis.Redis(port=self._server.port)
-        self._scripts = {name: on_a_told_clock(script.text) for name, script in SCRIPTS.items()}
-        self._shas = {name: hashlib.sha1(text.encode()).hexdigest() for name, text in self._scripts.items()}
+        self._scripts = told_scripts(IN_THE_CALL)
         self._prefixes = (f"shard{number}" for number in itertools.count())
-        for text in self._scripts.values():
-            self.client.script_load(text)
+        for script in self._scripts.values():
+            self.client.script_load(script.text)
 
     def close(self) -> None:
         self.client.close()
@@ -70,15 +56,15 @@ class ToldRedis:
     def shard(self, now: float) -> ToldShard:
         """Return an empty shard that is opened at `now`; there is no other one any more."""
         self.client.flushall()
-        return ToldShard(self.client, self._shas, next(self._prefixes), now)
+        return ToldShard(self.client, self._scripts, next(self._prefixes), now)
 
 
 class ToldShard:
     """One shard. Times are seconds; results are as the server gives them, but for times."""
 
-    def __init__(self, client: redis.Redis, shas: dict[ScriptName, str], prefix: str, now: float) -> None:
+    def __init__(self, client: redis.Redis, scripts: dict[ScriptName, Script], prefix: str, now: float) -> None:
         self._client = client
-        self._shas = shas
+        self._scripts = scripts
         self._prefix = prefix
         self._now = now
         opened = self.call(ScriptName.OPEN, "run", "epoch", "0", "0", "replication")
@@ -100,7 +86,9 @@ class ToldShard:
         """Call scripts one after the other, each at its time, and return what each gives."""
         with cast("Any", self._client).pipeline(transaction=False) as pipeline:
             for now, name, arguments in calls:
-                pipeline.execute_command("EVALSHA", self._shas[name], "0", self._prefix, str(ms(now)), *arguments)
+                pipeline.execute_command(
+                    "EVALSHA", self._scripts[name].sha, "0", self._prefix, str(ms(now)), *arguments
+                )
             return cast("list[Any]", pipeline.execute())
 
 
@@ -127,7 +115,11 @@ def registration(key: InstanceKey, number: int, terms: LeaseTerms) -> RedisComma
 
 
 class _NoFollower:
-    """Reads nothing: who asks has called the script, and knows."""
+    """Reads nothing, so that nothing is waited for: who has called a script knows what it did."""
+
+    @property
+    def arrivals(self) -> _NoFollower:
+        return self
 
     async def reached(self, epoch: str, revision: int) -> None:
         pass

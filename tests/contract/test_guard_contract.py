@@ -105,10 +105,8 @@ async def test_the_sweep_says_whom_it_newly_holds(under_test: StoreUnderTest) ->
     await fleet.register()
     await under_test.pass_time(TERMS.ttl_s)
     await fleet.beat("living", LIVING)
-    # The server's own clock goes on: before the last sweep they must not be due, and after it there is no amnesty yet.
-    spare_s = TERMS.amnesty_after_s / 2
-    await under_test.pass_time(TERMS.removed_after_s - TERMS.ttl_s - spare_s)
-    await under_test.pass_time(spare_s + 0.5, sweeping=False)
+    await under_test.pass_time(TERMS.removed_after_s - TERMS.ttl_s - TERMS.sweep_every_s)
+    await under_test.pass_time(TERMS.sweep_every_s + 0.5, sweeping=False)
     report = await under_test.store.sweep()
     assert report.expired == ()
     assert len(report.suspected) == 5

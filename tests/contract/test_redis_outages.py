@@ -22,7 +22,7 @@ from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey
 from registry_core.store.redis import rows
 from registry_core.store.redis.scripts import RedisCommand, ScriptName
-from registry_core.store.redis.sweeping import EXTENDED_AT_ONCE
+from registry_core.store.redis.sweeper import EXTENDED_AT_ONCE
 from tests.contract.redis_leases import ToldRedis, registration
 
 TERMS: Final = LeaseTerms()

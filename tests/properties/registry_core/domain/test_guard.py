@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from registry_core.domain.guard import GuardPhase, GuardTerms
 from registry_core.domain.leases import LeaseTerms, SweepPlan
 from registry_core.domain.records import InstanceKey
-from registry_core.ports import SweepReport
+from registry_core.ports.store import SweepReport
 from tests.contract.leases import LeaseKeeper, lease_keeper
 
 TERMS = LeaseTerms(guard=GuardTerms(hold_s=120.0))
