@@ -3,8 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 APT := tools/system-packages.sh
-# Tests that run side by side: most of them wait for real programs most of the time.
-JOBS ?= 3
+# Tests that run side by side, in whole modules: most of them wait for real programs most of the time.
+JOBS ?= 4
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
+# What is compiled once does not have to be compiled by each of the hundreds of programs that tests start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev system-packages bench-packages run test compose-test sbom check chaos fuzz bench fmt lock map clean
@@ -38,14 +41,12 @@ run: setup ## start a registry, an agent and a small fleet on loopback (Ctrl-C e
 
 test: setup-dev system-packages check ## everything that CI checks: style, types, imports, tests, coverage
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadscope --ignore tests/properties -m "not alone"
+	$(PYTEST) -p tests.tracing -m "traced and not alone"
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
-	@# Without coverage, which would take half of the time of what does nothing but compute.
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope tests/properties
+	$(PYTEST) -m "not traced and not alone"
 	@# What starts a Redis has run on Debian's; once more, on Valkey.
-	VERTICE_TEST_REDIS=valkey $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --ignore tests/properties \
-		-m "redis and not alone"
+	VERTICE_TEST_REDIS=valkey $(PYTEST) -m "redis and not alone"
 	$(BIN)/python -m pytest -m alone tests/scenarios
 
 # A script that sets containers up on this machine, for when it has neither Docker nor podman.

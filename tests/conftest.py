@@ -7,7 +7,7 @@ import contextlib
 import inspect
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final
 
 import pytest
@@ -26,11 +26,21 @@ NAMED_FOR_REDIS: Final = re.compile(r"tests\.(contract|integration|scenarios)\.t
 STARTS_REDIS: Final = {"tests.redis_topology", "tests.contract.redis_harness"}
 
 
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Mark what starts a Redis, so that it can be run with each kind of server."""
+# What of the product these run, they run in their own process, for the most part.
+TRACED: Final = re.compile(r"tests\.(unit|wire|contract|integration)\.")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts a Redis, to be run with each kind of server, and what is traced; and begin with what is long."""
     for item in items:
-        if isinstance(item, pytest.Function) and _starts_redis(item):
+        if not isinstance(item, pytest.Function):
+            continue
+        if _starts_redis(item):
             item.add_marker(pytest.mark.redis)
+        if TRACED.match(item.module.__name__) and not item.get_closest_marker("untraced"):
+            item.add_marker(pytest.mark.traced)
+    # In an order of chance otherwise: whole modules are given out, and nobody is to wait for a long one in the end.
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 def _starts_redis(item: pytest.Function) -> bool:
@@ -65,8 +75,15 @@ def _loop_is_never_blocked(request: pytest.FixtureRequest) -> Iterator[None]:
         guard.deactivate()
 
 
-@pytest_asyncio.fixture(autouse=True)
-async def _no_task_is_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+@pytest.fixture(autouse=True)
+def _tasks_are_watched(request: pytest.FixtureRequest) -> None:
+    """Watch the tasks of each test that has a loop. For the others, which are most, none is made."""
+    if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
+        request.getfixturevalue("_no_task_is_left")
+
+
+@pytest_asyncio.fixture
+async def _no_task_is_left() -> AsyncIterator[None]:
     """Fail the test that ends while tasks of its own still run."""
     before = asyncio.all_tasks()
     yield

@@ -1,64 +1,31 @@
-"""The Redis store under test: a real Redis, and time that passes by moving what it stored into the past.
+"""The Redis store under test: a real Redis, whose scripts are told the time, which passes when a test says so.
 
-The server's clock cannot be moved from outside, and the product has no hook for tests. So "ten seconds
-pass" means that every time the server remembers is made ten seconds older; and what is delivered from then
-on is shown to the feed ten seconds later.
+The server's own clock cannot be moved from outside, and the product has no hook for tests. What the scripts are told
+lies a month back, so that what the store asks the server's clock for, by when a write has to be carried out, is ahead.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
 import tempfile
-from collections.abc import Sequence
+import time
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import redis
 
-from registry_core.domain.catalog import Lived
-from registry_core.domain.events import Event, Registered, Renewed
 from registry_core.ports.clock import SystemClock
-from registry_core.ports.store import Snapshot, Store
+from registry_core.ports.store import Store
 from registry_core.store.redis.store import RedisStore
 from registry_core.store.redis.url import ServerAddress
 from registry_core.store.redis.watcher import MasterWatcher
 from tests.contract.harness import TERMS, RecordingFeed
+from tests.contract.told_clock import IN_A_KEY, stores_are_told
 from tests.redis_topology import RedisServer
 
 PREFIX: Final = "contract"
-_AGE: Final = """
-local P, by = ARGV[1], tonumber(ARGV[2])
-for _, key in ipairs({P .. ':leases', P .. ':tombed'}) do
-    local scores = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
-    for at = 1, #scores, 2 do
-        redis.call('ZADD', key, string.format('%.0f', tonumber(scores[at + 1]) - by), scores[at])
-    end
-end
-local swept = redis.call('HGET', P .. ':meta', 'swept')
-if swept then
-    redis.call('HSET', P .. ':meta', 'swept', string.format('%.0f', tonumber(swept) - by))
-end
-return 1
-"""
-
-
-class LaterFeed(RecordingFeed):
-    """A feed that lives `later_s` seconds after the server."""
-
-    later_s = 0.0
-
-    def reset(self, snapshot: Snapshot) -> None:
-        shown = tuple(Lived(lived.instance, lived.heartbeat_at + self.later_s) for lived in snapshot.instances)
-        super().reset(msgspec.structs.replace(snapshot, instances=shown))
-
-    def apply(self, events: Sequence[Event]) -> None:
-        super().apply([self._later(event) for event in events])
-
-    def _later(self, event: Event) -> Event:
-        if isinstance(event, Registered | Renewed):
-            return msgspec.structs.replace(event, heartbeat_at=event.heartbeat_at + self.later_s)
-        return event
+_MONTH_S: Final = 30 * 86_400
 
 
 class RedisUnderTest:
@@ -70,8 +37,11 @@ class RedisUnderTest:
         self._server.start()
         self.port = self._server.port
         self._client = redis.Redis(port=self.port)
-        self.later = LaterFeed()
-        self.feed: RecordingFeed = self.later
+        self._told_ms = (int(time.time()) - _MONTH_S) * 1000
+        self._tell()
+        self._telling = contextlib.ExitStack()
+        self._telling.enter_context(stores_are_told(IN_A_KEY))
+        self.feed = RecordingFeed()
         self.store: Store = RedisStore(
             [MasterWatcher("main", nodes=[ServerAddress("127.0.0.1", self.port)])],
             prefix=PREFIX,
@@ -86,6 +56,7 @@ class RedisUnderTest:
 
     async def close(self) -> None:
         await self.store.close()
+        self._telling.close()
         self._client.close()
         self._server.stop()
         self._folder.cleanup()
@@ -93,20 +64,14 @@ class RedisUnderTest:
     async def pass_time(self, seconds: float, *, sweeping: bool = True) -> None:
         left = seconds
         while sweeping and left >= TERMS.sweep_every_s:
-            self._age(TERMS.sweep_every_s)
+            self._pass(TERMS.sweep_every_s)
             left -= TERMS.sweep_every_s
             await self.store.sweep()
-        self._age(left)
+        self._pass(left)
 
-    def _age(self, seconds: float) -> None:
-        self.later.later_s += seconds
-        self._client.eval(_AGE, 0, PREFIX, str(int(seconds * 1000)))
-        meta = f"{PREFIX}:meta"
-        guard, expiries = (msgspec.json.decode(v) if v else None for v in self._client.hmget(meta, "guard", "expiries"))
-        if guard:
-            for name in ("held_since", "released_at", "next_at"):
-                if guard.get(name):
-                    guard[name] -= seconds
-            self._client.hset(meta, "guard", msgspec.json.encode(guard))
-        if expiries:
-            self._client.hset(meta, "expiries", msgspec.json.encode([(at - seconds, n) for at, n in expiries]))
+    def _pass(self, seconds: float) -> None:
+        self._told_ms += round(seconds * 1000)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._client.set(f"{PREFIX}:told", self._told_ms)

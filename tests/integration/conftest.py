@@ -12,6 +12,9 @@ import pytest_asyncio
 
 from tests.certificates import make_certificate
 from tests.integration.replicas import Api, serving
+from tests.programs import start_as_installed
+
+start_as_installed()
 
 
 @pytest_asyncio.fixture

@@ -9,7 +9,10 @@ import pytest
 
 from cli.dev.plan_builder import read_plan
 from tests.fleets import FLEETS, fleet
+from tests.programs import start_as_installed
 from tests.scenarios.system import Fleet, dev
+
+start_as_installed()
 
 
 def _up(name: str, folders: pytest.TempPathFactory) -> Iterator[Fleet]:

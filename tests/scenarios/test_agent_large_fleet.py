@@ -16,6 +16,8 @@ from tests.programs import VERTICE, Program, accepts, free_port, running, wait_u
 from tests.scenarios.system import get_json, status_of
 from tests.scenarios.test_agent_state import Agent
 
+pytestmark = pytest.mark.long
+
 COUNT = 3000
 PLACES = 50
 OWN = "own_service"

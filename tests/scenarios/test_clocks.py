@@ -18,6 +18,8 @@ from tests.programs import wait_until
 from tests.redis_topology import redis_server
 from tests.scenarios.system import get_json
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("offset_s", [HOUR_S, -HOUR_S], ids=["ahead", "behind"])
 def test_a_replica_whose_clock_is_wrong_sweeps_as_the_other_one_does(tmp_path: Path, offset_s: int) -> None:

@@ -13,6 +13,8 @@ import pytest
 from tests.programs import VERTICE, free_port, running, wait_until
 from tests.scenarios.system import Fleet, status_of
 
+pytestmark = pytest.mark.long
+
 COMMANDS = (
     "dev",
     "registry",

@@ -16,6 +16,8 @@ from tests.fleets import EXAMPLE
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
 from tests.scenarios.system import dev, free_ports, status_of
 
+pytestmark = pytest.mark.long
+
 SMALL = """
 services:
   front_door: {ports: ["8000"]}

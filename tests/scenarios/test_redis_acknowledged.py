@@ -10,6 +10,8 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.acknowledged import (
     connections_cut_while_held,
     master_replaced,
@@ -17,6 +19,8 @@ from tests.chaos.acknowledged import (
     planned_failover,
 )
 from tests.chaos.system import Outcome, say
+
+pytestmark = pytest.mark.long
 
 # What a registry may refuse while it is not clear who leads. How long it does so is looked at by `make chaos`.
 REFUSED = 503

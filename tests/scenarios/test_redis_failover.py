@@ -10,6 +10,8 @@ import pytest
 from tests.chaos.faults import histories_part, master_killed, master_paused
 from tests.chaos.system import Outcome, say
 
+pytestmark = pytest.mark.long
+
 
 def held(outcome: Outcome) -> None:
     """Print the line of a fault, and hold its promises."""

@@ -10,11 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from registry_core.domain.sharding import shard_of
 from tests.chaos.system import say
 from tests.programs import VERTICE, Program, accepts, free_port, running, wait_until
 from tests.redis_topology import Topology, topology
 from tests.scenarios.system import get_json
+
+pytestmark = pytest.mark.long
 
 SERVICES = sorted(f"service_{number:02}" for number in range(40))
 OLD, NEW = ("a", "b"), ("a", "b", "c")

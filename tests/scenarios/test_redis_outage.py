@@ -10,6 +10,8 @@ import pytest
 from tests.chaos.outages import all_redis_away_for_a_moment, all_redis_emptied_for_a_moment
 from tests.chaos.system import Outcome, say
 
+pytestmark = pytest.mark.long
+
 
 def held(outcome: Outcome) -> None:
     """Print the line of the fault, and hold its promises."""

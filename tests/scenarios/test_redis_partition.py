@@ -12,6 +12,8 @@ from tests.chaos.faults import REFUSED
 from tests.chaos.partition import cut_off
 from tests.chaos.system import say
 
+pytestmark = pytest.mark.long
+
 WHY_NOT = networks.why_not()
 
 

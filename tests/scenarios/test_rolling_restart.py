@@ -17,6 +17,8 @@ import pytest
 from tests.programs import VERTICE, Program, accepts, find, free_port, running, wait_until
 from tests.scenarios.system import get_json, status_of
 
+pytestmark = pytest.mark.long
+
 SERVICE = "parcel_tracker"
 # HAProxy makes no checks of its own and repeats no request: it knows of restarts from DNS alone.
 CONFIG = """

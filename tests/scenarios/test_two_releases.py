@@ -14,6 +14,8 @@ from tests.programs import wait_until
 from tests.redis_topology import redis_server, topology
 from tests.scenarios.two_releases import QUIET, Place, Reader, Writer, agent, ask, catalog, going_on, replica
 
+pytestmark = pytest.mark.long
+
 STEADY = [f"steady_{number}" for number in range(20)]
 TRIO = "trio"
 

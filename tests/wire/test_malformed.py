@@ -22,6 +22,7 @@ COUNT = 20_000
 SEED = 20_251
 
 
+@pytest.mark.untraced
 def test_twenty_thousand_malformed_packets_change_nothing() -> None:
     server = responder(StandingView([instance("ip_intel", "10.0.0.1")]))
     for number, packet in enumerate(malformed(COUNT, SEED)):
@@ -37,6 +38,7 @@ def test_twenty_thousand_malformed_packets_change_nothing() -> None:
     assert server.malformed > COUNT / 4
 
 
+@pytest.mark.untraced
 def test_packets_from_elsewhere_change_nothing_either_over_the_limit_and_under_it() -> None:
     for rate_limit in (3, 1_000_000):
         clock = FakeClock()

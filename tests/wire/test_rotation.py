@@ -13,6 +13,8 @@ from tests.views import StandingView
 from tests.wire.asking import ZONE, ask, parsed, question, responder
 from tests.wire.test_sizes import many
 
+pytestmark = pytest.mark.untraced
+
 
 def test_answers_rotate_and_the_heavy_come_first_more_often() -> None:
     light, heavy = instance(host="10.0.0.1", weight=1), instance(host="10.0.0.2", weight=9)

@@ -16,6 +16,8 @@ import yaml
 from tests.fleets import EXAMPLE, FLEETS, fleet
 from tests.programs import VERTICE
 
+pytestmark = pytest.mark.long
+
 SMALL = """\
 services:
   shop:

@@ -21,6 +21,8 @@ from cli.compose.sidecars import LABEL
 from tests.fleets import EXAMPLE, FLEETS, fleet
 from tests.programs import VERTICE
 
+pytestmark = pytest.mark.long
+
 SHOP = b"""\
 # A shop.
 services:

@@ -19,6 +19,8 @@ from cli.commands import snapshot as command
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
 from tests.redis_topology import redis_server
 
+pytestmark = pytest.mark.long
+
 TOKEN = "a-long-random-word"
 
 

@@ -16,6 +16,8 @@ import pytest
 
 from tests.programs import VERTICE, Program, accepts, free_port, running, wait_until
 
+pytestmark = pytest.mark.long
+
 
 def registry(port: int, *more: str) -> list[str]:
     return [*VERTICE, "registry", "--listen", f"127.0.0.1:{port}", *more]

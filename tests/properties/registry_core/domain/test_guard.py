@@ -1,16 +1,22 @@
-"""The guard over any history of deaths, returns, deregistrations, releases and pauses of the sweep."""
+"""The guard over any history of deaths, returns, deregistrations, releases and pauses of the sweep.
+
+Whichever store it guards.
+"""
 
 from __future__ import annotations
 
-import random
 from collections import Counter, deque
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry_core.domain.guard import GuardPhase, GuardTerms
-from registry_core.domain.leases import Leases, LeaseTerms, SweepPlan
+from registry_core.domain.leases import LeaseTerms, SweepPlan
 from registry_core.domain.records import InstanceKey
+from registry_core.ports.store import SweepReport
+from tests.contract.leases import LeaseKeeper, lease_keeper
 
 TERMS = LeaseTerms(guard=GuardTerms(hold_s=120.0))
 KEYS = [InstanceKey(service, str(number)) for service in ("ip-intel", "billing", "tracker") for number in range(5)]
@@ -26,9 +32,9 @@ STEPS = st.lists(
 class Watched:
     """Leases whose every sweep is held to what the guard promises."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, under_test: LeaseKeeper, seed: int) -> None:
         self.now = 0.0
-        self.leases = Leases(TERMS, 0.0, random.Random(seed))
+        self.leases = under_test.begin(TERMS, 0.0, seed)
         self.alive = set(KEYS)
         self.heard_at = dict.fromkeys(KEYS, 0.0)
         self.suspects: set[InstanceKey] = set()
@@ -60,7 +66,7 @@ class Watched:
         self.suspects = (self.suspects | set(plan.suspected)) - set(plan.expired)
         self.hold_to_promises(plan, before, sizes)
 
-    def hold_to_promises(self, plan: SweepPlan, before: set[InstanceKey], sizes: Counter[str]) -> None:
+    def hold_to_promises(self, plan: SweepPlan | SweepReport, before: set[InstanceKey], sizes: Counter[str]) -> None:
         guard = TERMS.guard
         assert {key for key in KEYS if key in self.leases} == self.alive
         assert self.leases.suspect_count == len(self.suspects)
@@ -91,12 +97,24 @@ class Watched:
             assert set(plan.expired) <= before
 
 
-@given(STEPS, st.integers(0, 100))
-@settings(max_examples=150)
-def test_too_many_never_go_at_once_and_who_speaks_never_goes(
-    steps: list[tuple[int, set[InstanceKey], str]], seed: int
-) -> None:
-    watched = Watched(seed)
+@pytest.fixture(params=["memory", "redis"], scope="module")
+def under_test(request: pytest.FixtureRequest) -> Iterator[LeaseKeeper]:
+    yield from lease_keeper(request.param)
+
+
+def test_too_many_never_go_at_once_and_who_speaks_never_goes(under_test: LeaseKeeper) -> None:
+    holds = given(under_test=st.just(under_test), steps=STEPS, seed=st.integers(0, 100))(hold_to_the_budget)
+    settings(max_examples=int(150 * under_test.examples))(holds)()
+
+
+def test_whoever_is_dead_is_gone_in_the_end(under_test: LeaseKeeper) -> None:
+    fleets = {"dead": st.integers(4, 40), "living": st.integers(0, 40), "seed": st.integers(0, 100)}
+    holds = given(under_test=st.just(under_test), **fleets)(hold_until_all_are_gone)
+    settings(max_examples=int(60 * under_test.examples))(holds)()
+
+
+def hold_to_the_budget(under_test: LeaseKeeper, steps: list[tuple[int, set[InstanceKey], str]], seed: int) -> None:
+    watched = Watched(under_test, seed)
     for duration_s, silent, then in steps:
         for second in range(1, duration_s + 1):
             watched.now += 1.0
@@ -113,10 +131,8 @@ def test_too_many_never_go_at_once_and_who_speaks_never_goes(
             watched.now += 200.0
 
 
-@given(st.integers(4, 40), st.integers(0, 40), st.integers(0, 100))
-@settings(max_examples=60)
-def test_whoever_is_dead_is_gone_in_the_end(dead: int, living: int, seed: int) -> None:
-    leases = Leases(TERMS, 0.0, random.Random(seed))
+def hold_until_all_are_gone(under_test: LeaseKeeper, dead: int, living: int, seed: int) -> None:
+    leases = under_test.begin(TERMS, 0.0, seed)
     for number in range(dead):
         leases.grant(InstanceKey(f"service-{number % 3}", str(number)), 0.0)
     for number in range(living):

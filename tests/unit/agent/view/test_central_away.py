@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from agent.http.lookups import Lookups
 from agent.view.trust import Advice
 from agent.view.view import AgentView
@@ -14,6 +16,8 @@ from registry_core.watch.changes import Replaced, Synced
 from registry_core.watch.cursor import cursor_of
 from tests.samples import FakeClock, instance, lived
 from tests.wire.asking import ZONE, parsed, question, responder
+
+pytestmark = pytest.mark.untraced
 
 SERVICES = 111
 AWAY_S = 600

@@ -21,6 +21,8 @@ from registry_core.domain.records import Instance
 from registry_core.watch.stage import Absent, transports_of
 from tests.samples import FakeClock, instance
 
+pytestmark = pytest.mark.untraced
+
 ERROR = 0.2
 TABLE_BYTES = 64 * 1024
 _LINES, _FIRST = inspect.getsourcelines(catalog.share)

@@ -282,6 +282,7 @@ def test_every_kind_of_finding_is_documented_with_its_severity() -> None:
     assert documented == {code: kind.severity.value for code, kind in KINDS.items()}
 
 
+@pytest.mark.untraced
 def test_five_thousand_services_are_judged() -> None:
     services = "".join(
         f"  svc{n}: {{ports: ['{n + 1}:8000'], environment: [A_URL=http://svc{(n + 1) % 5000}:{n}]}}\n"

@@ -304,11 +304,13 @@ def test_a_later_file_is_laid_over_the_earlier_ones() -> None:
 # -- what is refused
 
 
+@pytest.mark.untraced
 def test_a_fleet_of_five_thousand_is_read_whole() -> None:
     services = "".join(f"  svc{n}: {{ports: ['8000'], environment: [A=http://svc{n}:8000]}}\n" for n in range(5000))
     assert len(project(f"services:\n{services}").services) == 5000
 
 
+@pytest.mark.untraced
 def test_aliases_that_expand_without_bound_are_refused() -> None:
     levels = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 10))
     with pytest.raises(ComposeError, match="with its aliases expanded") as error:

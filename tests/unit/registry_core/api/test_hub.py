@@ -82,6 +82,7 @@ async def test_a_snapshot_is_of_the_moment_at_which_it_was_asked_for(parts: Part
     assert registered["instance"]["port"] == 8002
 
 
+@pytest.mark.untraced
 async def test_a_large_snapshot_is_encoded_only_as_fast_as_it_is_read(parts: Parts) -> None:
     for port in range(8001, 8001 + 2000):
         await parts.store.register(claim(port=port, metadata={"filler": "x" * 200}))
@@ -348,6 +349,7 @@ async def test_a_snapshot_alone_has_nothing_of_what_happens_meanwhile(parts: Par
     assert [msgspec.json.decode(line)["type"] for line in taken.splitlines()] == ["snapshot", "sync"]
 
 
+@pytest.mark.untraced
 async def test_many_renewals_come_in_lines_of_bounded_size(parts: Parts) -> None:
     for port in range(8001, 8001 + 1500):
         await parts.store.register(claim(port=port))

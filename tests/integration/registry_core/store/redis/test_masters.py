@@ -21,6 +21,8 @@ from registry_core.store.redis.watcher import MasterWatcher
 from tests.programs import black_hole, eventually, free_port
 from tests.redis_topology import FAILOVER_TIMEOUT_MS, RedisServer, Topology, redis_server, topology
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def whole(tmp_path: Path) -> Iterator[Topology]:

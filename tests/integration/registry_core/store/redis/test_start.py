@@ -26,6 +26,8 @@ from tests.faulty_proxy import proxied
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
 from tests.redis_topology import Guarding, RedisServer, Tls, redis_server, topology
 
+pytestmark = pytest.mark.long
+
 # All that the store does to a server; docs/guide/redis.md names it.
 LEAST = (
     "resetchannels -@all +eval +evalsha +script|load +info +role +ping +wait +select +time +exists +type +hget +hset "
