@@ -1,8 +1,8 @@
-"""Names that no resolver is asked for, because their meaning is fixed: RFC 6761, 6762's neighbours, 7686, 9476.
+"""Names with a fixed meaning, for which no resolver is asked: RFC 6761, 7686, 9476.
 
-`localhost.` and what is below it is this machine, and so is the reverse of its addresses; `invalid.`,
-`onion.` and `alt.` do not exist in DNS. `test.` and `local.` are passed on: where a site uses them, its own resolver
-knows them, and that is whom we ask. A rule for one of these names goes before all this. Pure.
+`localhost.` and names below it mean this machine, and so do the reverse names of its addresses; `invalid.`,
+`onion.` and `alt.` do not exist in DNS. `test.` and `local.` are forwarded: where a site uses them, its own resolver
+knows them. A rule for one of these names takes precedence. Pure.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ONE: Final = (b"1", b"0", b"0")
 
 
 def special(query: Query, name: Name) -> Answer | None:
-    """Return the answer to a special name (`name` is the query's, in lower case); None for any other."""
+    """Return the answer to a special name (`name` is the query's, in lower case), or None for any other."""
     if not name:
         return None
     if name[-1:] == _LOCALHOST:

@@ -1,7 +1,7 @@
-"""The addresses that a service is given: in its environment, and in its command where they stand plainly.
+"""Finds the addresses in a service's environment, and plainly written ones in its command.
 
-Pure. It reads host and port alone: user names and passwords in URLs are neither kept nor shown. Whether
-an address leads anywhere is not its matter.
+Pure. It reads only host and port: user names and passwords in URLs are neither kept nor shown. It does not
+judge whether an address leads anywhere.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _URL: Final = re.compile(rf"{_START}{_SCHEME}{_HOST}(?![\w.:@-])", re.ASCII)
 _BARE: Final = re.compile(_HOST, re.ASCII)
 _NUMBER: Final = re.compile(r"\d{1,12}", re.ASCII)
 
-# What a variable's name says of its value: one host, or several.
+# What a variable's name says about its value: one host, or several.
 _ONE_HOST: Final = ("HOST", "HOSTNAME", "ADDR", "ADDRESS", "ENDPOINT", "SERVER", "URL", "URI", "BROKER")
 _MANY_HOSTS: Final = (
     "HOSTS",
@@ -42,7 +42,7 @@ _MANY_HOSTS: Final = (
 )
 _SAYS_ADDRESS: Final = frozenset(_ONE_HOST + _MANY_HOSTS)
 _SAYS_HOST: Final = frozenset({"HOST", "HOSTNAME", "ADDR", "ADDRESS", "SERVER", "HOSTS", "NODES", "SEEDS", "PEERS"})
-# Where the container itself listens, or how it is called: nobody is called by these.
+# Names of the container's own listening address or name: they are not addresses of others.
 _OWN: Final = frozenset(
     {"HOST", "HOSTNAME", "BIND_HOST", "BIND_ADDR", "BIND_ADDRESS", "LISTEN_HOST", "LISTEN_ADDR", "LISTEN_ADDRESS"}
     | {"SERVICE_HOST", "APP_HOST", "SERVER_HOST", "UVICORN_HOST", "FLASK_RUN_HOST", "ADVERTISED_HOST"}
@@ -74,10 +74,10 @@ _NO_HOSTS: Final = frozenset({"unix", "file", "sqlite", "arn", "urn", "data"})
 
 
 class HardCodedAddress(msgspec.Struct, frozen=True):
-    """A host, and mostly a port, that somebody wrote down.
+    """A hard-coded host, usually with a port.
 
-    `variable` is where: a variable's name, or `command`. `port` None: none is given, and the scheme has none
-    of its own. `port_variable` is the variable that holds the port, when it is another one.
+    `variable` is its source: a variable's name, or `command`. `port` None: no port is given, and the scheme has
+    no default. `port_variable` is the variable that holds the port, when it is a different one.
     """
 
     variable: str
@@ -91,7 +91,7 @@ class HardCodedAddress(msgspec.Struct, frozen=True):
 
     @property
     def written(self) -> str:
-        """The address as it reads, without whatever else stands around it."""
+        """The address as written, without the text around it."""
         scheme = f"{self.scheme}://" if self.scheme else ""
         port = f":{self.port}" if self.port is not None and (self.port_written or self.port_variable) else ""
         return f"{scheme}{self.host}{port}"
@@ -103,7 +103,7 @@ class HardCodedAddress(msgspec.Struct, frozen=True):
 
 
 class Located(NamedTuple):
-    """An address and where it stands in a text, from its host to the end of its port."""
+    """An address and its position in a text, from its host to the end of its port."""
 
     start: int
     end: int
@@ -111,7 +111,7 @@ class Located(NamedTuple):
 
 
 def addresses_of(service: ComposeService, is_known: Callable[[str], bool]) -> list[HardCodedAddress]:
-    """Return the addresses that a service is given, in order. `is_known`: whether anybody has such a name."""
+    """Return a service's addresses in order. `is_known`: whether any service has that name."""
     variables = {entry.name: entry for entry in service.environment}
     found: list[HardCodedAddress] = []
     for entry in service.environment:
@@ -125,12 +125,12 @@ def addresses_of(service: ComposeService, is_known: Callable[[str], bool]) -> li
 
 
 def with_port_or_scheme(text: str, variable: str, place: Place) -> Iterator[HardCodedAddress]:
-    """Return what in a text is a URL or `host:port`, each host of a list on its own."""
+    """Return the URLs and `host:port` pairs in a text, each host of a list separately."""
     return (located.address for located in located_in(text, variable, place))
 
 
 def located_in(text: str, variable: str, place: Place) -> Iterator[Located]:
-    """Return the same with where each stands in the text."""
+    """Return the same, with the position of each in the text."""
     text = text[:MAX_VALUE_LENGTH]
     matches = [(m.start(), m) for m in _WITH_PORT.finditer(text)]
     taken = {start for start, _ in matches}
@@ -138,7 +138,7 @@ def located_in(text: str, variable: str, place: Place) -> Iterator[Located]:
     scheme = ""
     for _, match in sorted(matches, key=lambda pair: pair[0]):
         own = (match["scheme"] or "").lower().rpartition(":")[2].partition("+")[0]
-        # `nats://a:4222,b:4222`: what follows a comma is of the same kind.
+        # `nats://a:4222,b:4222`: the parts after a comma are of the same kind.
         scheme = own or (scheme if text[match.start() - 1 : match.start()] == "," else "")
         if scheme in _NO_HOSTS or match["host"] in _ANY_ADDRESS:
             continue
@@ -186,6 +186,6 @@ def _host_and_port(entry: EnvEntry, host: str, variables: dict[str, EnvEntry]) -
 
 
 def hosts_and_ports(environment: Iterable[EnvEntry]) -> Iterator[HardCodedAddress]:
-    """Return whatever in an environment is written as a URL or as host:port, whether it is meant as one or not."""
+    """Return everything in an environment written as a URL or host:port, whether or not it is meant as an address."""
     for entry in environment:
         yield from with_port_or_scheme(entry.value or "", entry.name, entry.place)

@@ -20,7 +20,7 @@ _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "
 
 
 class EnvLine(msgspec.Struct, frozen=True):
-    """A name and its value; None for a name alone, whose value is that of the caller's environment."""
+    """A name and its value; None for a bare name, whose value comes from the caller's environment."""
 
     name: str
     value: str | None
@@ -31,7 +31,7 @@ class EnvLine(msgspec.Struct, frozen=True):
 def env_lines(
     text: str, file: str, variables: Mapping[str, str], report: Callable[[ComposeError], None]
 ) -> list[EnvLine]:
-    """Return the entries of an env file in order; lines that are none are reported."""
+    """Return the entries of an env file in order; invalid lines are reported."""
     known = dict(variables)
     found: list[EnvLine] = []
     lines = text.splitlines()

@@ -112,7 +112,7 @@ def test_an_event_that_was_read_before_is_not_applied_again(one: Callable[[int],
 def test_a_sign_of_life_without_a_cursor_says_that_nothing_happened_since_the_last_one() -> None:
     silent = encoded(SyncLine(digest="d", state="ready", store_age_s=0.0))
     assert read(sync(cursor(1), digest="d") + silent)[1] == Synced(cursor(1), "d", "ready", 0.0)
-    with pytest.raises(BrokenStream, match="a sign of life for"):
+    with pytest.raises(BrokenStream, match="nothing happened since"):
         read(sync(cursor(1), digest="d") + registered(2) + silent)
 
 
@@ -254,7 +254,7 @@ def test_a_snapshot_of_which_a_part_is_too_long_is_not_whole() -> None:
 @pytest.mark.parametrize("line", [b"no json\n", b"{}\n", b'\xff\xfe{"type":"sync"}\n', b"[" * 5000 + b"\n", b"7\n"])
 def test_what_is_no_line_of_a_watch_is_passed_over_but_not_as_the_first_one(line: bytes) -> None:
     assert [type(change) for change in read(registered(2) + line + registered(3))] == [Happened, PassedOver, Happened]
-    with pytest.raises(BrokenStream, match="this is no watch"):
+    with pytest.raises(BrokenStream, match="this is not a watch"):
         read(line)
 
 
@@ -271,11 +271,11 @@ PART = b'{"type":"snapshot","reason":"start","first":%s,"last":%s,"state":"ready
         (sync(cursor(2), digest="d"), "a sign of life for"),
         (b'{"type":"sync","cursor":"?","digest":"","state":"ready","store_age_s":0}\n', "cursor cannot be read"),
         (registered(2).replace(b"0.e1.2", b"0.e1.2~1.e1.2"), "has one position"),
-        (PART % (b"false", b"true"), "without its first"),
+        (PART % (b"false", b"true"), "without its first part"),
         (PART % (b"true", b"false") + registered(2), "an event within"),
         (PART % (b"true", b"false") + b'{"type":"frozen","position":"0.e1.2"}\n', "an event within"),
         (PART % (b"true", b"false") + sync(cursor(1), digest="d"), "a sign of life"),
-        (PART % (b"true", b"false") + moved(2), "not begun"),
+        (PART % (b"true", b"false") + moved(2), "never began"),
     ],
 )
 def test_what_contradicts_what_was_read_breaks_the_stream(stream: bytes, because: str) -> None:

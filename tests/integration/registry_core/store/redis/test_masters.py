@@ -341,7 +341,7 @@ async def answering(info: str, ping: str = "+PONG\r\n") -> AsyncIterator[ServerA
 async def test_a_redis_that_is_too_old_is_one_clear_error() -> None:
     async with answering("redis_version:6.0.16\r\nrun_id:x") as address:
         masters = MasterWatcher("main", nodes=[address])
-        with pytest.raises(SettingsError, match=r"Redis 6\.0\.16, and 6\.2 or newer is needed"):
+        with pytest.raises(SettingsError, match=r"Redis 6\.0\.16; 6\.2 or newer is required"):
             await masters.start()
 
 
