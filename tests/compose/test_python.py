@@ -24,8 +24,22 @@ def test_unit_and_integration_tests_pass_on_the_python_of_the_images(
     assert version.split()[1].startswith("3.13."), version
     said = engine.run(
         *("run", "--rm", "--network", "none", "--tmpfs", "/tmp", "-v", f"{ROOT}:/src:ro", "-w", "/src"),
-        *("-e", "PYTHONDONTWRITEBYTECODE=1", "--entrypoint", "/tests/bin/python"),
-        *(debian, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "4", "--dist", "loadscope"),
+        *("-e", "PYTHONDONTWRITEBYTECODE=1", "-e", "HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis"),
+        *("--entrypoint", "/tests/bin/python"),
+        *(
+            debian,
+            "-m",
+            "pytest",
+            "-q",
+            "-rfE",
+            "--tb=short",
+            "-p",
+            "no:cacheprovider",
+            "-n",
+            "4",
+            "--dist",
+            "loadscope",
+        ),
         *("-m", "not redis and not alone", *TESTS),
         timeout_s=800,
     )
