@@ -183,7 +183,7 @@ async def test_a_password_is_needed_and_used(tmp_path: Path) -> None:
             assert await write(masters, replicas=0)
         for url in (f"redis://127.0.0.1:{server.port}", f"redis://:wrong@127.0.0.1:{server.port}"):
             said = await refused(url)
-            assert "it wants other credentials" in said
+            assert "it rejects the credentials" in said
             assert "wrong" not in said.replace("WRONGPASS", "")
 
 
