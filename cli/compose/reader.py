@@ -81,7 +81,7 @@ def _read(path: Path) -> bytes:
 def project_of(
     files: list[tuple[str, bytes]], environment: Mapping[str, str] = NO_VARIABLES, read: ReadFile | None = None
 ) -> Project:
-    """Return the project of the given (name, content) pairs. Other files are read with `read`, or ignored without it."""
+    """Return the project of these (name, content) pairs. Other files come from `read`, or are ignored without it."""
     problems: list[ComposeError] = []
     report = problems.append
     folder = os.path.dirname(files[0][0])  # noqa: PTH120 - pure text
