@@ -1,7 +1,7 @@
-"""What a watch stream's lines mean to somebody who reads along: one text line for each change.
+"""Turns the lines of a watch stream into text for people: one line per change.
 
 Pure: it reads no socket and prints nothing. It remembers each instance's address and status, so that
-a snapshot after a broken stream shows what changed meanwhile and not everything anew.
+a snapshot after a broken stream shows only what changed meanwhile.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from registry_core.watch.cursor import parse_cursor
 
 
 class RememberedInstance(NamedTuple):
-    """What is remembered of an instance. `record` is all of it, to see whether anything changed."""
+    """The last known state of an instance. `record` is the whole record, to detect any change."""
 
     address: str
     status: str
@@ -24,7 +24,7 @@ class RememberedInstance(NamedTuple):
 
 
 class Changes:
-    """Follows one watch stream, through its reconnections."""
+    """Follows one watch stream across reconnections."""
 
     def __init__(self) -> None:
         self.cursor = ""
@@ -33,7 +33,7 @@ class Changes:
         self._began = False
 
     def take(self, line: dict[str, Any]) -> Iterator[str]:
-        """Take one line of the stream; return what it changed, one text for each change."""
+        """Take one line of the stream; return a text for each change in it."""
         kind = line.get("type")
         if kind == "snapshot":
             yield from self._snapshot(line)
@@ -72,7 +72,7 @@ class Changes:
                 self._known[_key(instance)] = _known(instance)
             yield f"watching {len({key[0] for key in self._known})} services, {len(self._known)} instances"
             return
-        # A registry that just came up does not know yet who is alive: what it lacks is not gone.
+        # A registry that just started does not know yet which instances are alive: a missing one is not gone.
         if line["state"] == "ready":
             there = {_key(instance) for instance in instances}
             for key in [key for key in self._known if key not in there]:
@@ -108,7 +108,7 @@ def _key(instance: dict[str, Any]) -> tuple[str, str]:
 
 
 def _known(instance: dict[str, Any]) -> RememberedInstance:
-    # The status is compared apart, since it changes by lines of its own; the registration's time says
+    # The status is compared separately, since it changes by its own lines; the time of registration means
     # nothing to a reader.
     rest = {k: v for k, v in instance.items() if k not in ("status", "registered_at", "epoch")}
     return RememberedInstance(

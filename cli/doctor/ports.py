@@ -1,4 +1,4 @@
-"""Judges the agent's own ports: free, the agent's, or somebody else's; and whether they may be had at all. Pure."""
+"""Judges the agent's own ports: free, held by the agent or by another program, and whether it may bind them. Pure."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ KINDS: Final = (
 
 
 def judge(facts: Facts) -> Iterator[DoctorFinding]:
-    """Return what is to be said of the ports that the agent has, or would have."""
+    """Return the findings on the ports that the agent holds or would bind."""
     subject = facts.subject
     http, dns = subject.http_listen, subject.dns_listen
     if facts.agent is not None:
@@ -107,7 +107,7 @@ def _port(facts: Facts, where: Listen, face: str, setting: str, kinds: tuple[str
         rival = next((one for one in machine.listeners if one.kind == kind and _clash(one, where)), None)
         if rival is None:
             continue
-        # Somebody on another loopback address takes the port from who wants every address, and from nobody else.
+        # A program on another loopback address blocks the port only for an agent that wants every address.
         beside = where.host in _ANYWHERE and rival.host not in _ANYWHERE
         further = where.port + _FURTHER if where.port + _FURTHER <= MAX_PORT else where.port - _FURTHER
         other = Listen("127.0.0.1", where.port if beside else further)
@@ -128,7 +128,7 @@ def _clash(held: Listener, wanted: Listen) -> bool:
 
 
 def _meet(held: str, wanted: str) -> bool:
-    """Return whether two sockets exclude each other. `::` mostly has IPv4 too, but 0.0.0.0 never has IPv6."""
+    """Return whether two sockets conflict. `::` usually includes IPv4, but 0.0.0.0 never includes IPv6."""
     pair = {held, wanted}
     if held == wanted or "::" in pair:
         return True
@@ -136,7 +136,7 @@ def _meet(held: str, wanted: str) -> bool:
 
 
 def _canonical(host: str) -> str:
-    """Return the one spelling of an address: `::ffff:10.0.0.7`, as /proc has it for some, takes 10.0.0.7."""
+    """Return the canonical form of an address: /proc shows some as `::ffff:10.0.0.7`, which blocks 10.0.0.7."""
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:
@@ -150,4 +150,4 @@ def _is_here(host: str, addresses: tuple[str, ...]) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback or _canonical(host) in {_canonical(one) for one in addresses}
     except ValueError:
-        return True  # a name: the agent's start says what is wrong with it
+        return True  # a name: the agent reports a wrong one at its start
