@@ -170,7 +170,7 @@ class _Choice:
             yield "suspect: it fell silent together with too many others and is kept for a while"
         ttl_s = self._basis.ttl_remaining_s.get(instance.key)
         if ttl_s is not None and ttl_s <= 0 and not instance.suspect:
-            yield "stale: its heartbeats are overdue"
+            yield "stale: as far as this agent knows, its lease may have ended"
         zone = self._basis.local_zone
         if zone and instance.zone != zone and instance.key in self._http:
             yield f"other zone: {instance.zone or 'none'} instead of {zone}, so that nearer instances come first"

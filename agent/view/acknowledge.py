@@ -35,8 +35,9 @@ def is_waited_for(change: WatchChange) -> bool:
             return status is Status.DRAINING
         case Happened(event=Registered(instance=instance)):
             return instance.status is Status.DRAINING
-        case Replaced(instances=instances):
-            return any(lived.instance.status is Status.DRAINING for lived in instances)
+        case Replaced(instances=instances, rest=rest):
+            # An instance may drain in a service that the view does not hold.
+            return bool(rest.absent) or any(lived.instance.status is Status.DRAINING for lived in instances)
         case Moved():  # earlier drains wait again, under the new history's name
             return True
         case Happened() | UnknownEvent() | PassedOver() | Heard() | Synced():

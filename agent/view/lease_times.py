@@ -1,8 +1,9 @@
 """Estimates an instance's last heartbeat and the remaining TTL of its lease. Pure.
 
 A registry does not send its agents every renewal: for ten thousand instances that would be 13 kB/s without any
-change. Its keepalive names the leases that are late, and guarantees that all others were renewed within a bound.
-The values shown for those are therefore bounds too: the earliest last heartbeat, and the least remaining TTL.
+change. Its keepalive names the leases that are late, and implies that all others were renewed within a bound.
+The values shown for those are therefore bounds too: the earliest last heartbeat, and the least remaining TTL. A value
+of 0 or less does not prove that the lease has ended.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 from agent.registries.clock import RegistryClock
 from registry_core.domain.records import InstanceKey
 from registry_core.watch.changes import LeaseReport
+from registry_core.watch.limits import LATE_AFTER_TTLS
 
 
 class LeaseTimes:
@@ -33,7 +35,12 @@ class LeaseTimes:
         self._clock.heard_of(heartbeats, now, most_age_s)
 
     def told(self, leases: LeaseReport | None, now: float) -> None:
-        """Apply the lease report of a keepalive."""
+        """Apply the lease report of a keepalive, which implies the registry's TTL.
+
+        An agent that registers nothing is granted no lease, so it learns the TTL only here.
+        """
+        if leases is not None:
+            self.ttl_s = leases.late_after_s / LATE_AFTER_TTLS
         self._leases, self._told_at = leases, now
 
     def heartbeat_at(self, key: InstanceKey, known: float, now: float) -> float:
@@ -48,7 +55,7 @@ class LeaseTimes:
         return max(known, registry_now - (now - self._told_at) - leases.late_after_s)
 
     def ttl_remaining_s(self, key: InstanceKey, known: float, now: float) -> float:
-        """Return the least remaining TTL of `key`; 0 if unknown, negative if overdue."""
+        """Return the least remaining TTL of `key`; 0 if unknown. Not positive: it may have ended."""
         leases, registry_now = self._leases, self._clock.at(now)
         if leases is not None and key in leases.late:
             known = max(known, leases.late[key])

@@ -1,7 +1,7 @@
 """Reads services that the view knows but does not hold, when they are looked up.
 
-Concurrent lookups of a service share one read and wait a second at most; other lookups do not wait. It asks
-the replica whose events the view follows, so that the result is not older than the view.
+Concurrent lookups of a service share one read and wait a second at most; other lookups do not wait. It asks the replica
+whose events the view follows, whose answer is rarely older than the view. An older one is rejected.
 """
 
 from __future__ import annotations

@@ -215,7 +215,7 @@ class AgentView:
         return self._leases.heartbeat_at(key, self._catalog.heartbeat_at(key), self._clock.monotonic())
 
     def ttl_remaining_s(self, key: InstanceKey) -> float:
-        """Return the least remaining TTL of a lease, in seconds, as far as the registry has reported."""
+        """Return the least remaining TTL of a lease, in seconds, that the registry's reports allow."""
         return self._leases.ttl_remaining_s(key, self._catalog.heartbeat_at(key), self._clock.monotonic())
 
     def lease_granted(self, ttl_s: float) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from registry_core.domain.host_port import host_port
-from registry_core.watch.cursor import parse_cursor
+from registry_core.domain.names import label_of
+from registry_core.watch.cursor import Cursor, parse_cursor
 
 
 class RememberedInstance(NamedTuple):
@@ -38,16 +39,24 @@ class Changes:
         if kind == "snapshot":
             yield from self._snapshot(line)
             return
+        read = parse_cursor(self.cursor)
         if line.get("position"):
-            position = parse_cursor(str(line["position"])).positions[0]
-            self.cursor = str(parse_cursor(self.cursor).moved_to(position))
-        elif line.get("cursor"):
+            told = parse_cursor(str(line["position"]))
+            if read.covers(told):
+                return  # from a replica that is behind the one that was read before
+            self.cursor = str(read.moved_to(told.positions[0]))
+        elif line.get("cursor") and not (kind == "sync" and _is_behind(parse_cursor(str(line["cursor"])), read)):
             self.cursor = str(line["cursor"])
         if kind == "registered":
             yield from self._put(line["instance"])
         elif kind == "moved":
             for lived in line["instances"]:
                 yield from self._put(lived["instance"])
+            # As with a snapshot: a registry that just came up does not know yet who is gone.
+            gone = {(label, instance_id) for label, instance_id, _ in line.get("removed", ())}
+            if gone and line["state"] == "ready":
+                for name, instance_id in [key for key in self._known if (label_of(key[0]), key[1]) in gone]:
+                    yield from self._drop((name, instance_id), "gone")
         elif kind == "status_changed":
             key = (line["service_name"], line["instance_id"])
             held = self._known.get(key)
@@ -93,6 +102,10 @@ class Changes:
         held = self._known.pop(key, None)
         if held is not None:
             yield f"- {key[0]} {held.address} {why}"
+
+
+def _is_behind(told: Cursor, read: Cursor) -> bool:
+    return read.covers(told) and len(told.positions) == len(read.positions)
 
 
 def _difference(held: RememberedInstance, now: RememberedInstance) -> str:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from itertools import takewhile
+from operator import itemgetter
+from typing import NamedTuple, Protocol
 
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
@@ -20,10 +22,8 @@ from registry_core.ports.clock import Clock
 from registry_core.ports.reports import ShardReport
 from registry_core.ports.store import Snapshot
 from registry_core.watch.cursor import Cursor
+from registry_core.watch.limits import LATE_AFTER_TTLS
 from registry_core.watch.lines import Heartbeat
-
-# A lease is late when it has missed one and a half heartbeats, of two per TTL.
-LATE_AFTER_TTLS: Final = 0.75
 
 
 class StoreAge(NamedTuple):
@@ -99,7 +99,9 @@ class ReplicaView:
         # the last reset are not in it: for them, that reset's two clocks give the age. In order of time, so
         # that late ones come first.
         self._heard_at: dict[InstanceKey, float] = {}
-        self._not_heard: set[InstanceKey] | None = None  # since the last reset; None: not computed yet
+        # Instances without a heartbeat since the last reset, and the time that the reset gives for each; the oldest
+        # first. Those that were heard or removed meanwhile may still be in it. None: not sorted yet.
+        self._not_heard: list[tuple[float, InstanceKey]] | None = None
         self._reset_at = self._reset_wall = 0.0
         self._listeners: list[ViewListener] = []
         self.loaded = False  # whether the store has delivered any data
@@ -123,13 +125,14 @@ class ReplicaView:
         if heard_at is None:
             if self.catalog.get(key) is None:
                 return 0.0
-            # Only the store's clock knows how long ago the heartbeat was; never trust it beyond a TTL.
-            age_s = max(0.0, self._reset_wall - self.catalog.heartbeat_at(key))
-            heard_at = self._reset_at - min(age_s, self._ttl_s)
+            heard_at = self._heard_before_reset(key)
         return heard_at + self._ttl_s - self._clock.monotonic()
 
     def late(self, most: int, label: str | None = None) -> tuple[tuple[Heartbeat, ...], int]:
-        """Return the `most` latest of the late leases, of one service or of all, and the number of all late ones."""
+        """Return up to `most` late leases, the oldest heartbeats first, and the number of all late ones.
+
+        `label` restricts both to one service.
+        """
         found = [key for key in self._late_keys() if label in (None, key.label)]
         rows = []
         for key in found[:most]:
@@ -139,21 +142,32 @@ class ReplicaView:
         return tuple(rows), len(found)
 
     def _late_keys(self) -> list[InstanceKey]:
-        least_s = self._ttl_s - self.late_after_s
+        in_time = self._clock.monotonic() - self.late_after_s
         found: list[InstanceKey] = []
         if len(self._heard_at) < len(self.catalog):
-            if self._not_heard is None:
-                self._not_heard = {i.key for i in self.catalog if i.key not in self._heard_at}
-            self._not_heard = {
-                k for k in self._not_heard if k not in self._heard_at and self.catalog.get(k) is not None
-            }
-            found = [key for key in self._not_heard if self.ttl_remaining_s(key) < least_s]
-        in_time = self._clock.monotonic() - self.late_after_s
+            found = self._late_since_before_reset(in_time)
         for key, heard_at in self._heard_at.items():
             if heard_at >= in_time:
                 break
             found.append(key)
         return found
+
+    def _late_since_before_reset(self, in_time: float) -> list[InstanceKey]:
+        # Every watcher that joins calls this, and all join a replica that has just started, which has not heard of any
+        # instance yet. So it visits only the late ones, and those that were heard or removed since only once.
+        if self._not_heard is None:
+            others = (instance.key for instance in self.catalog if instance.key not in self._heard_at)
+            self._not_heard = sorted(((self._heard_before_reset(key), key) for key in others), key=itemgetter(0))
+        due = list(takewhile(lambda entry: entry[0] < in_time, self._not_heard))
+        late = [(at, key) for at, key in due if key not in self._heard_at and self.catalog.get(key) is not None]
+        if len(late) < len(due):
+            self._not_heard[: len(due)] = late
+        return [key for _, key in late]
+
+    def _heard_before_reset(self, key: InstanceKey) -> float:
+        # Only the store's clock knows how long ago the heartbeat was; never trust it beyond a TTL.
+        age_s = max(0.0, self._reset_wall - self.catalog.heartbeat_at(key))
+        return self._reset_at - min(age_s, self._ttl_s)
 
     # -- the feed
 

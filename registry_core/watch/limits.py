@@ -19,12 +19,16 @@ SILENCE_S: Final = 3 * SYNC_EVERY_S
 
 # The longest line. Instead of a longer one, the writer sends a snapshot; the reader skips a longer one.
 MAX_LINE_BYTES: Final = 4 * 1024 * 1024
-# A part of a snapshot: small enough to encode without a noticeable delay, and far below the limit of a line.
+# A part of a snapshot ends with the record that reaches this size: small enough to encode without a noticeable delay,
+# and far below the limit of a line.
 PART_BYTES: Final = 128 * 1024
 # An instance's record as JSON. The rules of a registration allow a quarter of it (a test measures the largest
 # one); a larger record in a store was not written by a registry, and is not sent.
 MAX_RECORD_BYTES: Final = 128 * 1024
 MAX_INSTANCES: Final = 1_000_000
+# A lease is late after this part of its TTL: one and a half heartbeats, of two per TTL. The sender states the seconds,
+# from which the reader computes the TTL.
+LATE_AFTER_TTLS: Final = 0.75
 # Late leases that one sign of life names. More than that is an outage, and they are only counted.
 MAX_LATE: Final = 64
 # Unread shards that one sign of life names.

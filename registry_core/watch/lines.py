@@ -104,9 +104,9 @@ class SyncLine(msgspec.Struct, kw_only=True, omit_defaults=True, tag="sync"):
     """The sign of life: everything up to `cursor` has been sent, and the result has this `digest`.
 
     Without a cursor, nothing has happened since the last sign of life. All leases were renewed within `late_after_s`,
-    except for those in `late` (the oldest of `late_total`, when there are more). `store_age_s`: seconds since the store
-    last confirmed what the replica has read from it. `unread` names the shards of which the replica has read nothing
-    yet, so their instances are missing here.
+    except for those in `late`: of `late_total`, the ones with the oldest heartbeats. `store_age_s`: seconds since the
+    store last confirmed what the replica has read from it. `unread` names the shards of which the replica has read
+    nothing yet, so their instances are missing here.
     """
 
     cursor: str = ""

@@ -84,7 +84,8 @@ class WatchReader:
         self._staged_whole = True
         self._count = 0  # of the snapshot's instances
         self._told: int | None = None  # the last digest from a registry of version 1
-        self._synced = self._read_then = cursor  # sender and reader at the last sign of life
+        # Sender and reader at the last sign of life; after a snapshot or a move, both are at its cursor.
+        self._synced = self._read_then = cursor
         # A line was skipped: events may be missing, and the next sign of life gives the reader's position.
         self._lacks = False
         self._spoken = False  # a valid line has arrived
@@ -134,7 +135,7 @@ class WatchReader:
             case MovedLine():
                 if self._staged is not None or not self._cursor.positions:
                     raise BrokenStream("a history continues that never began")
-                self._cursor = _cursor(line.cursor)
+                self._start_at(_cursor(line.cursor))
                 self._told = digest_number(line.digest)
                 removed = tuple((InstanceKey(label_of(name), id_), left) for name, id_, left in line.removed)
                 return Moved(line.instances, self._cursor, line.digest, line.state, removed)
@@ -160,7 +161,7 @@ class WatchReader:
         if not line.last:
             return None
         (instances, rest), self._staged = self._staged.taken(), None
-        self._cursor = _cursor(line.cursor)
+        self._start_at(_cursor(line.cursor))
         self._lacks = False
         self._told = digest_number(line.digest)
         return Replaced(instances, self._cursor, line.digest, line.state, line.reason, rest, self._staged_whole)
@@ -189,10 +190,11 @@ class WatchReader:
         if not line.cursor and self._cursor != self._read_then:
             raise BrokenStream(f"a sign of life says that nothing happened since {told}, read up to {self._cursor}")
         digest, behind = line.digest, _is_behind(told, self._cursor)
-        if self._lacks:
+        if behind:
+            # Everything that the sender has was read, so a skipped line is no loss, and the cursor must not go back.
+            digest, self._lacks = "", False
+        elif self._lacks:
             self._cursor, self._lacks = told, False  # if a skipped line is missing, the digest shows it
-        elif behind:
-            digest = ""
         elif told != self._cursor and not self._part:
             # Every event up to there must have arrived; otherwise one was lost, whatever the digest.
             raise BrokenStream(f"a sign of life for {told}, read up to {self._cursor}")
@@ -204,6 +206,9 @@ class WatchReader:
         return Synced(self._cursor, digest, line.state, line.store_age_s, line.unread, leases)
 
     # -- the reader's position
+
+    def _start_at(self, cursor: Cursor) -> None:
+        self._cursor = self._synced = self._read_then = cursor
 
     def _step(self, line: EventLine) -> tuple[Position, int | None] | None:
         """Advance to an event; return its position and its change to the digest, or None when it was read before."""

@@ -1,7 +1,7 @@
 """A snapshot as lines: split by size, and encoded once for all its readers. Pure.
 
 A thousand readers that connect together get the same records. Each part is encoded when the first reader needs it,
-and all parts are freed with the last reader.
+and all parts are kept until the last reader is done: a slow reader holds those that faster ones needed, too.
 """
 
 from __future__ import annotations

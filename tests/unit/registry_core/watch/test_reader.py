@@ -140,6 +140,14 @@ def test_a_replica_that_is_behind_what_was_read_elsewhere_is_believed_when_it_ha
     assert changes == [Synced(cursor(5), "", "ready", 0.0), Synced(cursor(5), "d", "ready", 0.0)]
 
 
+def test_a_replica_that_has_read_nothing_is_followed_by_a_reader_that_resumes() -> None:
+    nothing = b"".join(snapshot([], reason="epoch", cursor=Cursor(), digest="0", state="warming"))
+    sign = sync(Cursor(), digest="0", state="warming", store_age_s=None)
+    replaced, *signs = read(nothing + sign + sign, cursor(5))
+    assert isinstance(replaced, Replaced)
+    assert signs == [Synced(Cursor(), "0", "warming", None)] * 2
+
+
 # -- of a later release
 
 
@@ -239,6 +247,13 @@ def test_where_the_reader_stands_after_a_line_was_passed_over_is_told_by_the_nex
     assert [type(change) for change in changes] == [PassedOver, Synced, Happened]
     assert isinstance(changes[1], Synced)
     assert changes[1].cursor == cursor(8)
+
+
+def test_an_unreadable_line_of_a_replica_that_is_behind_does_not_move_the_reader_back() -> None:
+    unreadable = b'{"type":"sync"}\n'
+    changes = read(unreadable + sync(cursor(3), digest="old") + registered(4) + registered(6), cursor(5))
+    assert [type(change) for change in changes] == [PassedOver, Synced, Happened]
+    assert changes[1] == Synced(cursor(5), "", "ready", 0.0)
 
 
 def test_a_snapshot_of_which_a_part_is_too_long_is_not_whole() -> None:
