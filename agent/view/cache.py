@@ -83,7 +83,8 @@ class ViewCache:
         If the registry does not say how its events changed the digest, the difference is taken as the rest.
         """
         told = digest_number(digest)
-        if told is None or (self._rest is None and self._in_doubt):
+        # While a service must be read again, the sum is right and what is held is not.
+        if told is None or self._unknown or (self._rest is None and self._in_doubt):
             return False
         if self._rest is None:
             self._rest = told ^ self._digest
@@ -208,17 +209,19 @@ class ViewCache:
             self._shift_rest(change)
             self._put_away(label, absent_of([event.instance]))
             return {label} | self.make_room()  # a name takes room, too
-        before = self._size_of(event.key)
+        before, digest = self._size_of(event.key), self._digest
         changed = self.catalog.apply(event)
+        if label in self._unknown:  # applied to an old record, it does something else here than at the registry
+            self._shift_rest(None if change is None else change ^ digest ^ self._digest)
         if changed is None:
             return set()
         self._resize(label, self._size_of(event.key) - before)
         return {label} | self.make_room()
 
-    def happened_unknown(self, label: str, change: int | None) -> bool:
-        """Record an event of an unknown kind; return whether its service must be read again.
+    def happened_unknown(self, label: str, change: int | None, cursor: Cursor) -> bool:
+        """Record an event of an unknown kind, with the view at `cursor`; return whether its service must be read again.
 
-        `label` is "" if the service is unknown too.
+        An empty label means that the service is not known.
         """
         if not label:
             self._in_doubt = True
@@ -226,8 +229,9 @@ class ViewCache:
         expected = self._expected.get(label)
         if expected is not None:
             expected.spoiled = True
-        if label in self.absent:
-            self._shift_rest(change)
+        # As for a service that is not held: the registry's digest has changed, and what is held has not.
+        self._shift_rest(change)
+        if label in self.absent or ((ahead := self._ahead.get(label)) is not None and _is_after(ahead, cursor)):
             return False
         self._unknown.add(label)
         return True
@@ -299,7 +303,7 @@ class ViewCache:
         for event in expected.events:
             if not _is_up_to(event.position, cursor):
                 self.catalog.apply(event)
-        if absent and self._rest is not None:
+        if self._rest is not None:
             self._rest ^= before ^ self._digest
         self._ahead[label] = cursor
         if self.catalog.instance_count(label):
@@ -342,6 +346,7 @@ class ViewCache:
             if self._rest is not None:
                 self._rest ^= before ^ self._digest
             self._put_away(label, absent)
+            self._unknown.discard(label)
             self.evictions += 1
             gone.add(label)
         return gone

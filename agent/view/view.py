@@ -12,6 +12,8 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
+import msgspec
+
 from agent.view.cache import LossGuard, ViewCache
 from agent.view.fallback import Fallback
 from agent.view.lease_times import LeaseTimes
@@ -370,7 +372,11 @@ class AgentView:
         return advice
 
     def _sync(self, change: Synced) -> Advice:
-        self._leases.told(change.leases, self.trust.heard_at)
+        leases = change.leases
+        if leases is not None and change.state != READY:
+            # It does not know of everything that is held here, so what it does not name need not be in time.
+            leases = msgspec.structs.replace(leases, all_named=False)
+        self._leases.told(leases, self.trust.heard_at)
         self._cache.reached(change.cursor)
         advice = self.trust.synced(change, whole=self._cache.adds_up(change.digest))
         if self.trust.whole and change.digest:
@@ -380,7 +386,7 @@ class AgentView:
     def _take_unknown(self, change: UnknownEvent) -> None:
         self.cursor = change.cursor
         self._passed_over(change.problem)
-        if self._cache.happened_unknown(change.label, change.change):
+        if self._cache.happened_unknown(change.label, change.change, change.cursor):
             # The view cannot add up until the service has been read; that mismatch needs no full resync.
             self.trust.unsettled()
             if self.reread is not None:

@@ -393,3 +393,62 @@ def test_nothing_is_left_of_what_has_gone() -> None:
     assert (len(cache.lru), cache.lru.bytes, cache.labels()) == (0, 0, set())
     cache.merge([lived(A)], Rest())
     assert held(cache) == ["aaa"]
+
+
+# -- events of an unknown kind
+
+
+A2, A3 = instance("aaa", "10.0.0.1", weight=7), instance("aaa", "10.0.0.1", weight=8)
+
+
+def test_a_service_that_is_read_again_ahead_of_the_view_adds_up_all_the_way() -> None:
+    cache = holding(A)
+    assert cache.happened_unknown("aaa", change(A, A2), cursor(2))
+    assert not cache.adds_up(digest(A2)), "what is held is old"
+    cache.expect("aaa", cursor(2))
+    assert cache.take("aaa", [lived(A3)], cursor(3), digest(A3)) == {"aaa"}
+    assert cache.adds_up(digest(A2)), "where the view stands"
+    assert cache.apply(Registered(at(3), A3, 1.0), change=change(A2, A3), count=1) == set()
+    assert cache.adds_up(digest(A3))
+    assert cache.catalog.get(A.key) == A3
+
+
+def test_a_known_event_after_an_unknown_one_is_applied_and_counts_as_the_registry_counts_it() -> None:
+    cache = holding(A)
+    cache.happened_unknown("aaa", change(A, A2), cursor(2))
+    warned = msgspec.structs.replace(A2, status=Status.WARNING)
+    cache.apply(StatusChanged(at(3), A.key, Status.WARNING), change=change(A2, warned), count=1)
+    cache.expect("aaa", cursor(3))
+    assert cache.take("aaa", [lived(warned)], cursor(3), digest(warned)) is not None
+    assert cache.adds_up(digest(warned))
+
+
+def test_an_unknown_event_that_a_reading_had_seen_already_needs_no_other_one() -> None:
+    cache = holding(A)
+    cache.happened_unknown("aaa", change(A, A2), cursor(2))
+    cache.expect("aaa", cursor(2))
+    assert cache.take("aaa", [lived(A3)], cursor(3), digest(A3)) is not None
+    assert not cache.happened_unknown("aaa", change(A2, A3), cursor(3))
+    assert cache.adds_up(digest(A3))
+
+
+def test_a_service_with_an_unknown_event_that_gives_way_is_one_that_is_not_held() -> None:
+    cache = holding(A, B)
+    cache.happened_unknown("aaa", change(A, A2), cursor(2))
+    cache.asked("bbb")
+    cache.apply(Registered(at(3), C, 1.0), change=instance_digest(C), count=1)
+    assert cache.unknown <= set(held(cache))
+    if not cache.unknown:
+        assert cache.adds_up(digest(A2, B, C))
+
+
+def test_what_is_unknown_is_not_taken_for_the_rest() -> None:
+    cache = holding(A, B, C)
+    cache.apply(
+        StatusChanged(at(2), C.key, Status.WARNING)
+    )  # of one that is not held, by a registry that tells nothing
+    cache.happened_unknown("aaa", None, cursor(3))
+    assert not cache.adds_up(digest(A, B, C))
+    cache.expect("aaa", cursor(3))
+    assert cache.take("aaa", [lived(A2)], cursor(3), digest(A2)) is not None
+    assert cache.adds_up(digest(A2, B, C))

@@ -575,6 +575,13 @@ def test_a_replica_that_is_behind_takes_nothing_from_what_is_known(watched: Watc
     assert complete(watched.view)
 
 
+def test_a_registry_that_does_not_know_everybody_yet_promises_nothing_of_leases(watched: Watched) -> None:
+    watched.view.opened(1_764_000_000.0)
+    watched.view.apply(everything(OSINT))
+    watched.view.apply(Synced(cursor(1), digest(OSINT), "warming", 0.0, (), LeaseReport(45.0, {})))
+    assert watched.view.heartbeat_at(OSINT.key) == 1.0, "what its record says"
+
+
 def test_what_is_left_of_a_lease_is_a_bound(watched: Watched) -> None:
     watched.view.opened(1_764_000_000.0)
     watched.view.apply(everything(OSINT))
