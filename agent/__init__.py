@@ -1,1 +1,1 @@
-"""The agent that stands beside a service: registers it, keeps its lease, answers lookups."""
+"""The agent, which runs next to a service: registers it, renews its lease, answers lookups."""

@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole: what is read is all of the old one or all of the new one.
+"""Replaces files atomically: a reader sees all of the old file or all of the new one.
 
 Everything here blocks: it is called from threads, and from commands.
 """
@@ -13,11 +13,11 @@ from pathlib import Path
 
 
 def _as_it_is(_: int) -> None:
-    """Leave a new file with the mode and the owner that it was made with."""
+    """Keep the mode and owner of the new file."""
 
 
 def _always() -> None:
-    """Have nothing against it."""
+    """Accept the new file."""
 
 
 def replace_file(
@@ -27,13 +27,13 @@ def replace_file(
     prepare: Callable[[int], None] = _as_it_is,
     check: Callable[[], None] = _always,
 ) -> None:
-    """Write `parts` to `path`, readable by its owner alone. When it fails, what was there stays.
+    """Write `parts` to `path`, readable only by its owner. On failure the old file stays.
 
-    `prepare` is given the descriptor of the new file before anything is written to it; `check` is called when all
-    of it is on the disk, and raises to leave things as they are. On the disk when it returns, the name included.
+    `prepare` gets the descriptor of the new file before the first write; `check` is called once the data is on disk,
+    and raises to keep the old file. File and name are on disk when this returns.
     Raises OSError.
     """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # created with mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
             prepare(file.fileno())
@@ -49,6 +49,6 @@ def replace_file(
         raise
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)  # the new name has to outlive a power cut, too
+        os.fsync(folder)  # the new name must survive a power failure too
     finally:
         os.close(folder)

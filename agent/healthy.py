@@ -1,6 +1,6 @@
-"""Asks the program of this container whether it is well: what the images' HEALTHCHECK runs.
+"""Checks whether this container's program is healthy: the images' HEALTHCHECK.
 
-It imports next to nothing and is run by its path, since it is started anew every few seconds beside every service.
+It imports almost nothing and is run by its path, because it starts every few seconds next to every service.
 
 usage: python -I -S healthy.py SETTING DEFAULT PATH
        SETTING names the environment variable that says where the program listens.
@@ -13,14 +13,14 @@ import socket
 import sys
 
 TIMEOUT_S = 2.0
-# Listening on every address, it is asked on loopback.
+# A program that listens on every address is asked on loopback.
 _EVERY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
 
 
 def host_and_port(listen: str) -> tuple[str, int]:
-    """Return the two of `host:port`, `[ipv6]:port` or `:port`. Raises ValueError for everything else.
+    """Return host and port of `host:port`, `[ipv6]:port` or `:port`. Raises ValueError for anything else.
 
-    `registry_core.domain.host_port` reads it alike, and importing it would take longer than the whole check.
+    `registry_core.domain.host_port` parses the same, but importing it would take longer than the whole check.
     """
     host, _, port = listen.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
@@ -31,7 +31,7 @@ def host_and_port(listen: str) -> tuple[str, int]:
 
 
 def is_well(listen: str, path: str) -> bool:
-    """Return whether `GET path` at `listen` (host:port, [ipv6]:port or :port) is answered with 200."""
+    """Return whether `GET path` at `listen` (host:port, [ipv6]:port or :port) returns 200."""
     try:
         host, port = host_and_port(listen.strip())
         with socket.create_connection((_EVERY.get(host, host), port), TIMEOUT_S) as connection:

@@ -1,8 +1,8 @@
-"""Whether this agent is still in the network namespace of a living container.
+"""Detects that this agent's network namespace has lost its container.
 
-A container that restarts gets a new namespace. An agent that shares the one before stays behind in it: it reaches
-nobody, and nobody asks it. All that it sees is that every interface but `lo` has gone. Then it had better end, so
-that its restart puts it into the new one.
+A container that restarts gets a new namespace. An agent that shared the old one stays behind in it, without any
+network: all it sees is that every interface except `lo` is gone. It then exits, so that its restart puts it into
+the new namespace.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from typing import Final
 
 import structlog
 
-# A network may be attached anew while a container runs: that takes less than so many looks, one a second.
+# A network may be reattached while a container runs: that takes less than this many looks, one a second.
 LOOKS: Final = 3
 
 _log = structlog.get_logger(component="agent")
 
 
 def interfaces() -> frozenset[str]:
-    """Return the names of the network interfaces here, but for `lo`."""
+    """Return the names of the network interfaces, except `lo`."""
     return frozenset(name for _, name in socket.if_nameindex() if name != "lo")
 
 
 class Namespace:
-    """The namespace that this process began in. It outlives the loop that looks at it, which may fail now and then."""
+    """The namespace this process started in. It is kept outside the loop that polls it, which may be restarted."""
 
     def __init__(self, seen: Callable[[], frozenset[str]] = interfaces) -> None:
-        """`seen` returns the interfaces that are there now, but for `lo`."""
+        """`seen` returns the current interfaces, except `lo`."""
         self._seen = seen
         self._had_any = False
         self._without = 0
 
     def is_left_behind(self) -> bool:
-        """Look once more; return whether nothing has been there for LOOKS looks in a row, where once there was.
+        """Look again; return whether there was no interface for LOOKS looks in a row after there had been one.
 
-        Raises OSError when it cannot be looked at now (there is no free descriptor), which tells nothing of it.
+        Raises OSError when the interfaces cannot be read now (no free descriptor), which says nothing about them.
         """
         is_there = bool(self._seen())
         self._had_any |= is_there
@@ -47,8 +47,8 @@ class Namespace:
 
 
 async def end_when_left_behind(namespace: Namespace, look_every_s: float) -> None:
-    """Have this process end, as by SIGTERM, when it is left behind. Raises OSError as `Namespace` does."""
-    while not namespace.is_left_behind():  # noqa: ASYNC110 - nobody tells: it has to be looked at
+    """End this process, as by SIGTERM, once it is left behind. Raises OSError as `Namespace` does."""
+    while not namespace.is_left_behind():  # noqa: ASYNC110 - there is no notification: it must be polled
         await asyncio.sleep(look_every_s)
-    _log.warning("namespace_gone", because="every network interface but lo has gone: ending, to be restarted")
+    _log.warning("namespace_gone", because="every network interface except lo is gone: exiting to be restarted")
     signal.raise_signal(signal.SIGTERM)

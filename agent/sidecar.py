@@ -1,7 +1,7 @@
-"""The composition root of one agent: builds the parts, joins them, starts and ends them in order.
+"""The composition root of one agent: builds, connects, starts and stops its parts in order.
 
-The faces come up first, so that a lookup that is too early is told so instead of nothing; then the
-watch, then the registrations. At the end the registrations go first. Nothing is decided here.
+HTTP and DNS start first, so that an early lookup gets a proper error; then the watch, then the registrations. On
+shutdown the registrations end first. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ from registry_core.settings import Listen
 from registry_core.supervision import Background, end
 
 TICK_S: Final = 1.0
-# A tidy-up every minute, and so many services then that a fleet which has become smaller has room for again.
+# A tidy-up every minute, and the most services that one reads back after the fleet has become smaller.
 TIDY_EVERY_TICKS: Final = 60
 BACK_AT_ONCE: Final = 64
 LOCATE_EVERY_S: Final = 60.0
 LAST_SAVE_S: Final = 1.0
 SHUTDOWN_S: Final = 1.0
-# For the background work to end, each time that it is waited for: nothing there waits for anybody as it ends.
+# The limit for background tasks to end, per wait: none of them does I/O on cancellation.
 END_S: Final = 0.5
-# How long a farewell may take: with the registry there, and when it is known to be away.
+# Time limits for draining at shutdown: with a reachable registry, and with one known to be down.
 FAREWELL_S: Final = 5.0
 FAREWELL_AWAY_S: Final = 1.0
 HTTP_LIMITS: Final = ConnectionLimits(connections=1000, first_request_s=10.0, unread_s=10.0, keepalive_s=30.0)
@@ -77,7 +77,7 @@ _log = structlog.get_logger(component="agent")
 
 
 class Sidecar:
-    """One agent. `start` it, and `close` it."""
+    """One agent, with `start` and `close`."""
 
     def __init__(
         self,
@@ -86,13 +86,13 @@ class Sidecar:
         read_again: Callable[[], AgentSettings] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """`read_again` reads the settings anew; without it they stay as they are."""
+        """`read_again` rereads the settings; without it they never change."""
         self.settings = settings
         self.reloader = None if read_again is None else Reloader(settings, read_again, self._apply)
         self._clock = clock if clock is not None else SystemClock()
         self._background = Background(self._clock)
         self._started = StartTime(self._clock.wall(), self._clock.monotonic())
-        self._random = random.Random()  # noqa: S311 - spreads load; nothing secret hangs on it
+        self._random = random.Random()  # noqa: S311 - only spreads load; not security-relevant
         self.fallback = Fallback(*settings.static_services)
         self.view = AgentView(
             self._clock,
@@ -122,7 +122,7 @@ class Sidecar:
             clock=self._clock,
         )
         self.upstreams = Upstreams((), clock=self._clock, random=self._random, zone=settings.zone, pace=DEFAULT_PACE)
-        # Names of registries are looked up by the same rules; by the system's resolvers when nothing is forwarded.
+        # Registry names are resolved by the forwarding rules, or by the system's resolvers without forwarding.
         asker = self.forwarder if self.forwarder is not None else self._new_forwarder(ForwardRules())
         self._asker = asker
         self.lookup = RegistryLookup(settings.registry_urls, self.upstreams, asker.look_up, self._random)
@@ -165,8 +165,8 @@ class Sidecar:
         return Forwarder(rules, self._clock, background=self._background)
 
     async def start(self) -> None:
-        """Start everything; wait for nobody. Raises CannotListen when a port cannot be had."""
-        self._stack.push_async_callback(self._background.close, END_S)  # the last of all, for what was not ended before
+        """Start everything, without waiting for others. Raises CannotListen when a port is not available."""
+        self._stack.push_async_callback(self._background.close, END_S)  # last of all, for tasks not ended before
         try:
             await self._remember()
             await self._serve_dns()
@@ -186,12 +186,12 @@ class Sidecar:
         )
 
     async def close(self) -> None:
-        """Take the services out of the registry, while lookups go on, and end everything. Bounded in time.
+        """Deregister the services while lookups continue, then stop everything. Bounded in time.
 
-        Cancelled, it ends everything at once. Safe to call twice.
+        If cancelled, it stops everything at once. Safe to call twice.
         """
         try:
-            # Beside the farewell, which waits for no disk.
+            # In parallel with the drain, which must not wait for a disk.
             saving = self._background.begin("last snapshot", self._save)
             if self.session is not None:
                 away = self.sync is None or self.sync.connected_to is None
@@ -208,7 +208,7 @@ class Sidecar:
     # -- the parts, in order
 
     async def _remember(self) -> None:
-        """Begin with what the last run knew, if that can be had at once."""
+        """Start from the state of the last run, if the disk answers in time."""
         if self.state is None:
             return
         self._stack.callback(self.state.close)
@@ -325,7 +325,7 @@ class Sidecar:
         self.session.start()
 
     async def _locate(self, resolver: HostResolver) -> None:
-        """Find the addresses of the host names that the fallback has, again and again."""
+        """Resolve the host names of the fallback periodically."""
         while True:
             self._fallback_changed.clear()
             hosts = sorted(self.fallback.hosts())
@@ -335,17 +335,17 @@ class Sidecar:
                 async with asyncio.timeout(LOCATE_EVERY_S if hosts else None):
                     await self._fallback_changed.wait()
 
-    # -- other settings
+    # -- changes of settings
 
     def reload(self) -> None:
-        """Read the settings anew, now. What they change follows, and nothing is waited for."""
+        """Reread the settings now, without waiting for the changes to be applied."""
         if self.reloader is not None:
             self.reloader.ask()
 
     async def _apply(self, plan: ReloadPlan) -> None:
-        """Go on with other settings. Nobody who asks notices."""
+        """Switch to new settings, without interrupting lookups."""
         old, new, session = self.settings, plan.settings, self.session
-        assert session is not None  # reloads begin after everything else
+        assert session is not None  # reloads start after everything else
         assert self._session_settings is not None
         services = await self._last_run.with_ids(new.services)
         self.settings = new

@@ -1,1 +1,1 @@
-"""Benchmarks: each a ratio against a named program in the same run."""
+"""Benchmarks: each is a ratio against a named program in the same run."""

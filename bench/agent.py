@@ -1,7 +1,7 @@
-"""What an agent weighs, and how fast localhost HTTP is, beside a bare aiohttp application on the same processor.
+"""Measures an agent's memory and localhost HTTP speed against a bare aiohttp application on the same processor.
 
-The load is wrk, on the other processor. Rates on a shared machine are noisy: each is the best of several
-rounds, since noise only takes away, and the processor time of a request stands beside it.
+The load comes from wrk on the other processor. Rates on a shared machine are noisy: each is the best of several
+rounds, since noise only slows down, and comes with the processor time per request.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def measure(_count: int) -> list[Figure]:
         return [*figures, *(_first_answer(folder, count) for count in (FLEET, LARGE))]
 
 
-# -- followed from a registry
+# -- with a registry
 
 
 def _fleet_figures(folder: Path) -> list[Figure]:
@@ -105,7 +105,7 @@ def _rates(target: str, agent: Program, bare: dict[str, tuple[int, Program]]) ->
 
 
 def _load(url: str, program: Program) -> tuple[float, float]:
-    """Return requests a second and the program's processor time for each, in microseconds."""
+    """Return requests per second, and the program's processor time per request in microseconds."""
     process = psutil.Process(program.pid)
     before = sum(process.cpu_times()[:2])
     argv = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{ROUND_S}s", url]
@@ -138,7 +138,7 @@ def _bare(stack: contextlib.ExitStack, folder: Path, body: Path, loop: str) -> t
     return port, program
 
 
-# -- from a snapshot on the disk
+# -- from a snapshot on disk
 
 
 def _memory(folder: Path, count: int) -> Figure:
@@ -170,7 +170,7 @@ def _first_answer(folder: Path, count: int) -> Figure:
 
 @contextlib.contextmanager
 def _from_snapshot(folder: Path, count: int) -> Iterator[tuple[Program, int, Callable[[], bytes | None]]]:
-    """Run an agent that has nobody to ask; yield it, its HTTP port, and what asks it once over DNS."""
+    """Run an agent without a registry; yield it, its HTTP port, and a function that queries it once over DNS."""
     state = folder / f"state-{count}"
     if not state.exists():
         state.mkdir()
@@ -194,7 +194,7 @@ def _from_snapshot(folder: Path, count: int) -> Iterator[tuple[Program, int, Cal
                 asking.send(_QUESTION)
                 answer = asking.recv(4096)
             except OSError:
-                time.sleep(0.005)  # nobody listens yet
+                time.sleep(0.005)  # it does not listen yet
                 return None
             return answer if answer[3] & 0xF == 0 else None
 

@@ -1,7 +1,7 @@
-"""The bare minimum of a web app to compare with: aiohttp that reads each body and answers the same bytes every time.
+"""A minimal web app as a baseline: aiohttp that reads each body and always answers the same bytes.
 
-Started as `python -m bench.bare PORT STATUS FILE [LOOP]`; the answer's body is what the file holds, and LOOP is uvloop
-or asyncio. It knows nothing, checks nothing and keeps nothing.
+Run as `python -m bench.bare PORT STATUS FILE [LOOP]`; FILE holds the answer's body, and LOOP is uvloop or asyncio.
+It checks nothing and stores nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from aiohttp import web
 
 
 async def serve(port: int, status: int, body: bytes) -> None:
-    """Answer until the process is ended."""
+    """Answer until the process is stopped."""
 
     async def handle(request: web.Request) -> web.Response:
         await request.read()

@@ -1,7 +1,7 @@
-"""The bare minimum of a UDP server in Python: blocks, receives, sends back, one datagram at a time.
+"""A minimal UDP server in Python: it blocks, receives and sends back one datagram at a time.
 
-Started as `python -m bench.blocking_echo PORT`. No loop, no batch, no answer: what it costs is the kernel
-and two calls.
+Run as `python -m bench.blocking_echo PORT`. It has no event loop and no batching and makes no answer: its cost is
+the kernel and two calls.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 
 def serve(port: int) -> None:
-    """Echo until the process is ended."""
+    """Echo until the process is stopped."""
     sock = socket.socket(type=socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
     sock.bind(("127.0.0.1", port))

@@ -35,12 +35,12 @@ RANDOM_NAMES: Final = 300_000
 ECHO: Final = "a bare blocking Python echo"
 OURS, CHANGING, RANDOM = "our agent", f"our agent, {CHANGES_PER_S} changes/s", "our agent, random names"
 
-# Whose answers are waited for at half load; the echo's show what of it is the machine's.
+# The servers whose latency is measured at half load; the echo shows the machine's share of it.
 WAITED_FOR: Final = (OURS, ECHO, "unbound")
 
 
 class DnsLatency(msgspec.Struct, frozen=True):
-    """How long queries took. Milliseconds."""
+    """The latency of queries, in milliseconds."""
 
     p50_ms: float
     p99_ms: float
@@ -48,7 +48,7 @@ class DnsLatency(msgspec.Struct, frozen=True):
 
 
 class Goal(msgspec.Struct, frozen=True):
-    """What is to be reached, and what was. Met when `value` is within `bound`."""
+    """A goal and the measured value. Met when `value` is within `bound`."""
 
     name: str
     value: float
@@ -65,7 +65,7 @@ class Goal(msgspec.Struct, frozen=True):
 
 
 def goals(rows: dict[str, DnsLoad], p99_ms: float) -> list[Goal]:
-    """Return the goals with what was reached."""
+    """Return the goals with the measured values."""
     ours = rows[OURS]
     return [
         Goal("CPU per query, as a multiple of the echo's", ours.cpu_us / rows[ECHO].cpu_us, 1.0),
@@ -118,14 +118,14 @@ def changes(url: str, fleet: BenchFleet) -> Iterator[None]:
 
 
 def measure(fleet: BenchFleet, rounds: int, seconds: float) -> tuple[dict[str, DnsLoad], dict[str, DnsLatency]]:
-    """Return a row for each program, and how long queries take at half of what ours can do."""
+    """Return a row for each program, and the latency of queries at half of our maximum rate."""
     usable = sorted(os.sched_getaffinity(0))
     if len(usable) < 2:
         raise SystemExit("this needs two processors: one for the server, one for who asks")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vertice-bench-")))
         stack.callback(os.sched_setaffinity, 0, set(usable))
-        # Whoever is started from here on inherits the asking side's processor; the servers are moved.
+        # Processes started from here on inherit the client's processor; the servers are moved.
         os.sched_setaffinity(0, {usable[-1]})
         ours, url = stack.enter_context(dns_servers.agent(folder, fleet))
         servers: list[DnsServerProcess] = [
@@ -162,7 +162,7 @@ def measure(fleet: BenchFleet, rounds: int, seconds: float) -> tuple[dict[str, D
 
 
 def main() -> int:
-    """Measure, print, write a file; return 1 when a goal was missed."""
+    """Measure, print and write a file; return 1 when a goal was missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.dns", description=__doc__)
     parser.add_argument("--fleet", type=Path, metavar="COMPOSE_FILE", help="whose services; default: 111 made-up ones")
     parser.add_argument("--rounds", type=int, default=5, help="of which the best is shown (default 5)")

@@ -1,4 +1,4 @@
-"""Puts load on a DNS server with dnsperf, and reads what it cost the server's processor."""
+"""Loads a DNS server with dnsperf and reads the processor time that it cost the server."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _LATENCY: Final = re.compile(r"^> \w+ \S+ \w+ ([\d.]+)$", re.MULTILINE)
 
 
 class DnsLoad(msgspec.Struct, frozen=True):
-    """What one run came to."""
+    """The result of one run."""
 
     per_second: float
-    cpu_us: float  # of the server, for each query
+    cpu_us: float  # of the server, per query
     lost: int
 
 
 def load(server: DnsServerProcess, questions: Path, seconds: float) -> DnsLoad:
-    """Return what a run at full load comes to."""
+    """Return the result of a run at full load."""
     process = psutil.Process(server.pid)
     before = process.cpu_times()
     out = _dnsperf(server, questions, seconds)
@@ -39,20 +39,20 @@ def load(server: DnsServerProcess, questions: Path, seconds: float) -> DnsLoad:
 
 
 def best(loads: list[DnsLoad]) -> DnsLoad:
-    """Return the best of several runs, and all that was lost: what else runs on a machine only ever takes."""
+    """Return the best of several runs, since other programs only slow a run down, with all lost queries."""
     return DnsLoad(
         max(one.per_second for one in loads), min(one.cpu_us for one in loads), sum(one.lost for one in loads)
     )
 
 
 def latencies_ms(server: DnsServerProcess, questions: Path, seconds: float, per_second: float) -> list[float]:
-    """Return how long each query took at a given rate, sorted. Milliseconds."""
+    """Return the sorted latencies of queries at a given rate, in milliseconds."""
     out = _dnsperf(server, questions, seconds, "-v", "-Q", str(int(per_second)))
     return sorted(float(text) * 1000 for text in _LATENCY.findall(out))
 
 
 def pin_server(pid: int, processor: int) -> None:
-    """Let a server run on one processor alone, all threads of it."""
+    """Pin all threads of a server to one processor."""
     for thread in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(thread.name), {processor})
 

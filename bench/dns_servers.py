@@ -1,4 +1,4 @@
-"""The DNS servers that are compared, each with the same records on a loopback port of its own."""
+"""The DNS servers to compare, each with the same records on its own loopback port."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PORT: Final = 8034
 
 
 class DnsServerProcess(msgspec.Struct, frozen=True):
-    """A running server: its process, and where it answers."""
+    """A running server: its process and its address."""
 
     name: str
     pid: int
@@ -41,7 +41,7 @@ class BenchFleet(msgspec.Struct, frozen=True):
         return f"10.100.{number // 250}.{number % 250 + 1}"
 
     def zone_file(self) -> str:
-        """Return the records as every other server reads them."""
+        """Return the records as a zone file for the other servers."""
         return "".join(
             f"{self.label(n)}.{ZONE}. 5 IN A {self.address(n)}\n"
             f"_{self.label(n)}._tcp.{ZONE}. 5 IN SRV 0 1 {PORT} {self.label(n)}.{ZONE}.\n"
@@ -49,7 +49,7 @@ class BenchFleet(msgspec.Struct, frozen=True):
         )
 
     def questions(self) -> str:
-        """Return one A and one SRV question for each service, as dnsperf reads them."""
+        """Return one A and one SRV question per service in dnsperf's format."""
         return "".join(f"{self.label(n)}.{ZONE} A\n_{self.label(n)}._tcp.{ZONE} SRV\n" for n in range(len(self.names)))
 
 
@@ -63,7 +63,7 @@ def echo(folder: Path) -> Iterator[DnsServerProcess]:
 
 @contextmanager
 def dnslib_server(folder: Path, fleet: BenchFleet) -> Iterator[DnsServerProcess]:
-    """Run the server that is written with dnslib."""
+    """Run the server built with dnslib."""
     port, records = free_port(), folder / "records.zone"
     records.write_text(fleet.zone_file(), encoding="utf-8")
     argv = [sys.executable, "-m", "bench.dnslib_server", str(port), str(records)]
@@ -92,7 +92,7 @@ def dnsmasq(folder: Path, fleet: BenchFleet) -> Iterator[DnsServerProcess]:
 
 @contextmanager
 def unbound(folder: Path, fleet: BenchFleet) -> Iterator[DnsServerProcess]:
-    """Run unbound, one thread, with the fleet's records as local data."""
+    """Run unbound with one thread and the fleet's records as local data."""
     port, config = free_port(), folder / "unbound.conf"
     data = "".join(f"  local-data: '{line}'\n" for line in fleet.zone_file().splitlines())
     config.write_text(
@@ -107,10 +107,10 @@ def unbound(folder: Path, fleet: BenchFleet) -> Iterator[DnsServerProcess]:
 
 @contextmanager
 def agent(folder: Path, fleet: BenchFleet) -> Iterator[tuple[DnsServerProcess, str]]:
-    """Run a registry and an agent that has the fleet in view; yield the agent and the registry's URL."""
+    """Run a registry and an agent that knows the fleet; yield the agent and the registry's URL."""
     registry_port, http_port, port = (free_port() for _ in range(3))
     url = f"http://127.0.0.1:{registry_port}"
-    # Leases that outlast the run: heartbeats would be measured with it.
+    # Leases outlast the run, so that heartbeats do not affect the measurement.
     settings = {"REGISTRY_LEASE_TTL": "3600", "REGISTRY_WARMING": "1", "REGISTRY_LOG_LEVEL": "warning"}
     argv = [*VERTICE, "registry", "--listen", f"127.0.0.1:{registry_port}"]
     with running(argv, folder / "registry.log", settings):
@@ -123,7 +123,7 @@ def agent(folder: Path, fleet: BenchFleet) -> Iterator[tuple[DnsServerProcess, s
 
 
 def register(url: str, fleet: BenchFleet, number: int, weight: int = 1) -> None:
-    """Register a service of the fleet, or change its weight. Raises OSError when the registry does not take it."""
+    """Register a service of the fleet, or change its weight. Raises OSError when the registry refuses it."""
     body = {
         "service_name": fleet.names[number],
         "instance_id": "one",
@@ -139,7 +139,7 @@ def register(url: str, fleet: BenchFleet, number: int, weight: int = 1) -> None:
 
 
 def _answering(server: DnsServerProcess, fleet: BenchFleet) -> DnsServerProcess:
-    """Return `server` when it has answered for the last service: what it measures must be answers."""
+    """Return `server` once it answers for the last service, so that the run measures real answers."""
     last = len(fleet.names) - 1
     wanted = socket.inet_aton(fleet.address(last))
     labels = b"".join(bytes([len(one)]) + one.encode() for one in f"{fleet.label(last)}.{ZONE}".split("."))

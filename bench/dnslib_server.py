@@ -1,6 +1,6 @@
-"""A DNS server as one writes it with dnslib: reads each query, looks the name up, writes the answer.
+"""A typical DNS server built with dnslib: parses each query, looks the name up, and encodes the answer.
 
-Started as `python -m bench.dnslib_server PORT ZONEFILE`.
+Run as `python -m bench.dnslib_server PORT ZONEFILE`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dnslib import QTYPE, RCODE, RR, DNSRecord
 
 
 def serve(port: int, records: str) -> None:
-    """Answer out of `records`, a zone file, until the process is ended."""
+    """Answer from `records`, a zone file, until the process is stopped."""
     found: dict[tuple[str, str], list[RR]] = {}
     for record in RR.fromZone(records):
         found.setdefault((str(record.rname).lower(), QTYPE[record.rtype]), []).append(record)

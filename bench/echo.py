@@ -1,6 +1,6 @@
-"""The bare minimum to compare with: an asyncio program that sends back what it gets, by TCP and by UDP.
+"""A minimal baseline: an asyncio program that echoes what it receives over TCP and UDP.
 
-Started as `python -m bench.echo TCP_PORT UDP_PORT`. It parses nothing and decides nothing.
+Run as `python -m bench.echo TCP_PORT UDP_PORT`. It parses nothing and decides nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class _Tcp(asyncio.Protocol):
 
 class _Udp(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A cast, since the transport of the standard loop is no DatagramTransport before Python 3.12.
+        # A cast, since the standard loop's transport is not a DatagramTransport before Python 3.12.
         self.transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
@@ -28,7 +28,7 @@ class _Udp(asyncio.DatagramProtocol):
 
 
 async def serve(tcp_port: int, udp_port: int) -> None:
-    """Echo until the process is ended."""
+    """Echo until the process is stopped."""
     loop = asyncio.get_running_loop()
     await loop.create_datagram_endpoint(_Udp, ("127.0.0.1", udp_port))
     server = await loop.create_server(_Tcp, "127.0.0.1", tcp_port)

@@ -1,4 +1,4 @@
-"""A large fleet, put into Redis directly: by the product's own script, without the way over HTTP."""
+"""Puts a large fleet directly into Redis, with the product's own script but without HTTP."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BATCH: Final = 1000
 
 
 def fill(client: Redis, first: int, last: int, prefix: str = "vertice") -> None:
-    """Register the instances from `first` to below `last`. The shard has been opened by a registry before."""
+    """Register the instances from `first` up to but not including `last`. A registry must have opened the shard."""
     sha = client.script_load(SCRIPTS[ScriptName.REGISTER].text)
     for start in range(first, last, _BATCH):
         pipeline = client.pipeline(transaction=False)

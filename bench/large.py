@@ -1,4 +1,4 @@
-"""A registry with 100,000 instances in Redis: its start, its memory, and what a failover does to who asks meanwhile."""
+"""A registry with 100,000 instances in Redis: its start, its memory, and the lookups during a failover."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def measure(_count: int) -> Sequence[Result]:
             with registry_on(shard, folder) as (_, empty):
                 empty_mb = resident_mb(empty.pid)
             fill(client, 0, INSTANCES)
-            client.hset("vertice:meta", "born", "0")  # a fleet that has been there for long
+            client.hset("vertice:meta", "born", "0")  # an old fleet
             client.slowlog_reset()
             stored_mb = float(client.info("memory")["used_memory"]) / 1024 / 1024
             began = time.perf_counter()
@@ -101,14 +101,14 @@ def _slow(shard: Shard) -> list[dict[str, Any]]:
 
 
 def _promote(client: Redis) -> None:
-    """Have the server be another one, as after a failover: another run id, and every connection cut."""
+    """Make the server look new, as after a failover: a new run id, and every connection closed."""
     client.hset("vertice:meta", "run", "another")
     with contextlib.suppress(RedisError):
         client.client_kill_filter(_type="normal", skipme=True)
 
 
 def _moved(shard: Shard) -> Callable[[dict[str, Any]], bool]:
-    """Return whether the registry's health tells of the epoch that the server is in now."""
+    """Return a predicate that tells whether the registry's health shows the server's current epoch."""
 
     def moved(health: dict[str, Any]) -> bool:
         with Redis(port=shard.nodes[0].port) as client:
@@ -122,7 +122,7 @@ def _moved(shard: Shard) -> Callable[[dict[str, Any]], bool]:
 async def _worst(
     port: int, begin: Callable[[], None], over: Callable[[dict[str, Any]], bool], most_s: float
 ) -> tuple[float, float]:
-    """Look up again and again until it is over; return the milliseconds of the slowest one, and how long that was."""
+    """Repeat lookups until `over`; return the slowest one in milliseconds and the total duration in seconds."""
     client = await connected(port)
     began = time.perf_counter()
     begin()

@@ -1,7 +1,7 @@
-"""A load generator: HTTP/1.1 over kept connections, as many requests at once or per second as asked for.
+"""A load generator: HTTP/1.1 over persistent connections, at a given concurrency or rate.
 
-It parses as little of an answer as it can: where it ends, and its status. It shares a processor with Redis, and what
-it takes is missing there.
+It parses as little of an answer as it can: its end and its status. It shares a processor with Redis, so the time that
+it uses is lost there.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _LENGTH: Final = b"\r\ncontent-length:"
 
 
 class UnexpectedStatus(Exception):
-    """Raised when an answer has another status than it should have."""
+    """Raised when an answer has an unexpected status."""
 
 
 class HttpLoad(msgspec.Struct, frozen=True):
-    """What became of a load: every request's time, in nanoseconds, and how long all of them took."""
+    """The result of a load: the time of each request, in nanoseconds, and the total duration."""
 
     samples_ns: tuple[int, ...]
     took_s: float
@@ -35,12 +35,12 @@ class HttpLoad(msgspec.Struct, frozen=True):
 
 
 class Client(asyncio.Protocol):
-    """One connection, with one request under way at a time."""
+    """One connection, with one request in flight at a time."""
 
     def __init__(self, status: bytes = b"200") -> None:
         self._expected = b"HTTP/1.1 " + status
         self._buffer = b""
-        self._needed = 0  # how many bytes the answer has; 0 while its head is not whole
+        self._needed = 0  # the length of the answer; 0 while its head is incomplete
         self._waiting: asyncio.Future[bytes] | None = None
         self._transport: asyncio.Transport | None = None
 
@@ -69,7 +69,7 @@ class Client(asyncio.Protocol):
                     self._waiting.set_exception(UnexpectedStatus(answer[:500].decode(errors="replace")))
 
     def ask(self, request: bytes) -> asyncio.Future[bytes]:
-        """Send a request; its answer, head and body, comes with the future."""
+        """Send a request; return a future for its answer, head and body."""
         assert self._transport is not None
         self._waiting = asyncio.get_running_loop().create_future()
         self._transport.write(request)
@@ -81,13 +81,13 @@ class Client(asyncio.Protocol):
 
 
 async def connected(port: int, status: bytes = b"200") -> Client:
-    """Return a connection whose answers have to have that status."""
+    """Return a connection that expects answers with that status."""
     _, client = await asyncio.get_running_loop().create_connection(lambda: Client(status), "127.0.0.1", port)
     return client
 
 
 def request(method: str, path: str, body: bytes = b"") -> bytes:
-    """Return a whole request."""
+    """Return a complete request."""
     head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     if body:
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -95,7 +95,7 @@ def request(method: str, path: str, body: bytes = b"") -> bytes:
 
 
 async def flood(port: int, requests: Iterable[bytes], in_flight: int, status: bytes = b"200") -> HttpLoad:
-    """Send all `requests`, with so many under way at any time. Raises UnexpectedStatus for any other status."""
+    """Send all `requests`, `in_flight` at a time. Raises UnexpectedStatus for any other status."""
     clients = [await connected(port, status) for _ in range(in_flight)]
     remaining = iter(requests)
     samples: list[int] = []
@@ -115,9 +115,9 @@ async def flood(port: int, requests: Iterable[bytes], in_flight: int, status: by
 
 
 async def steady(port: int, requests: Sequence[bytes], per_s: float, status: bytes = b"200") -> HttpLoad:
-    """Send each of `requests` when it is due, whether the ones before were answered or not.
+    """Send each of `requests` when it is due, whether or not earlier ones were answered.
 
-    A request's time counts from when it was due: who sends late because answers are late gains nothing by it.
+    A request's time counts from when it was due, so that sending late because of late answers does not hide a delay.
     """
     every = [await connected(port, status) for _ in range(STEADY_CONNECTIONS)]
     idle: asyncio.Queue[Client] = asyncio.Queue()

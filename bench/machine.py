@@ -1,4 +1,4 @@
-"""What machine this is, and which of its processors runs what, so that numbers can be compared."""
+"""Describes this machine and pins programs to its processors, so that numbers are comparable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 
 
 class BenchMachine(msgspec.Struct, frozen=True):
-    """Where a run was made."""
+    """The machine of a run."""
 
     system: str
     processor: str
@@ -25,7 +25,7 @@ class BenchMachine(msgspec.Struct, frozen=True):
 
 
 def this_machine() -> BenchMachine:
-    """Return what is known of this machine, and of the code that is measured."""
+    """Return the description of this machine and of the measured code."""
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return BenchMachine(
         system=platform.platform(),
@@ -56,9 +56,9 @@ def _revision() -> str:
 
 
 def pin(servers: Iterable[int], *, beside: Iterable[int] = ()) -> str:
-    """Pin this process and those `beside` it (pids) to the last processor, the `servers` to the others; return how.
+    """Pin this process and the pids in `beside` to the last processor, `servers` to the others; return how.
 
-    With one processor there is nothing to choose, and nothing is pinned.
+    Pins nothing when there is only one processor.
     """
     usable = sorted(os.sched_getaffinity(0))
     if len(usable) == 1:
@@ -80,5 +80,5 @@ def _pin(pid: int, processor: int) -> None:
 
 
 def unpin(processors: set[int]) -> None:
-    """Let this process run on `processors` again."""
+    """Allow this process to run on `processors` again."""
     os.sched_setaffinity(0, processors)

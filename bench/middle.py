@@ -1,6 +1,6 @@
-"""What stands in the middle, started for a benchmark: a Redis master, its replica, and one registry replica on them.
+"""Runs the server side for a benchmark: a Redis master, its replica, and one registry replica on them.
 
-The registry has one processor to itself. Redis shares the other one with the load.
+The registry has a processor to itself. Redis shares the other one with the load.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from tests.programs import VERTICE, Program, accepts, free_port, running, wait_u
 from tests.redis_topology import Shard
 
 MASTER: Final = "bench"
-# Leases that outlast the run, since nobody sends heartbeats but the load.
+# Leases outlast the run, since only the load sends heartbeats.
 SETTINGS: Final = {"REGISTRY_LEASE_TTL": "3600", "REGISTRY_WARMING": "1", "REGISTRY_LOG_LEVEL": "warning"}
 
 
 class Middle:
-    """A running middle. `port` is the registry's."""
+    """A running server side. `port` is the registry's."""
 
     def __init__(self, folder: Path, shard: Shard, port: int, registry: Program, stack: ExitStack) -> None:
         self.folder = folder
@@ -41,7 +41,7 @@ class Middle:
         return _url(self.shard)
 
     def bare(self, status: int, body: bytes) -> tuple[int, Program]:
-        """Start the bare web app that answers these bytes; return its port, and itself."""
+        """Start the bare web app that answers these bytes; return its port and the program."""
         port = free_port()
         answer = self.folder / f"answer-{port}"
         answer.write_bytes(body)
@@ -53,7 +53,7 @@ class Middle:
 
 @contextlib.contextmanager
 def middle(**settings: str) -> Iterator[Middle]:
-    """Run a middle for the length of a `with`, and pin all of it."""
+    """Run and pin a server side for the duration of a `with`."""
     before = os.sched_getaffinity(0)
     with ExitStack() as stack:
         stack.callback(unpin, before)
@@ -78,7 +78,7 @@ def redis_shard(folder: Path) -> Iterator[Shard]:
 
 @contextlib.contextmanager
 def registry_on(shard: Shard, folder: Path, **settings: str) -> Iterator[tuple[int, Program]]:
-    """Run a registry replica that acknowledges what a second Redis holds; yield its port and itself, ready."""
+    """Run a registry replica that acknowledges replicated writes; yield its port and the program once ready."""
     port = free_port()
     env = {**SETTINGS, "REGISTRY_STORE": _url(shard), **settings}
     with running([*VERTICE, "registry", "--listen", f"127.0.0.1:{port}"], folder / f"registry-{port}.log", env) as one:
@@ -87,7 +87,7 @@ def registry_on(shard: Shard, folder: Path, **settings: str) -> Iterator[tuple[i
 
 
 def registration(number: int) -> dict[str, Any]:
-    """Return the registration of instance `number`: ten to a service, each at an address of its own."""
+    """Return the registration of instance `number`: ten per service, each at its own address."""
     return {
         "service_name": f"fleet-service-{number // 10}",
         "instance_id": f"instance-{number}",
@@ -105,13 +105,13 @@ def register(number: int) -> bytes:
 
 
 def cpu_s(pid: int) -> float:
-    """Return the seconds of a processor that a process has used so far."""
+    """Return the processor time that a process has used so far, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_mb(pid: int) -> float:
-    """Return the resident memory of a process."""
+    """Return a process's resident memory."""
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1024 / 1024
 

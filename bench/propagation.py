@@ -1,7 +1,7 @@
-"""How long a change takes: from `POST /register` at the registry to the changed DNS answer at the agent.
+"""Measures how long a change takes from `POST /register` at the registry to the changed DNS answer at the agent.
 
-Registry, agent and this are three processes. The request is sent, and the agent is asked over and over
-until its answer holds the new address: what is measured is what another program on the machine would see.
+Registry, agent and this program are three processes. It sends the request and queries the agent repeatedly
+until the answer has the new address: the result is what another program on the machine would see.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WARM_UP: Final = 20
 TIMEOUT_S: Final = 5.0
 NAME: Final = "bench-probe"
 ZONE: Final = "vertice.internal"
-# A lease that outlasts the run: heartbeats would be measured with it.
+# The lease outlasts the run, so that heartbeats do not affect the measurement.
 SETTINGS: Final = {"REGISTRY_LEASE_TTL": "3600", "REGISTRY_WARMING": "1"}
 _CHUNK: Final = 65536
 
@@ -55,7 +55,7 @@ def measure(count: int) -> Row:
         wait_until(lambda: accepts(echo_port), "the echo listens")
         print(pin([registry.pid, agent.pid, echo.pid]))
         bare_tcp, bare_udp = stack.enter_context(_connected(echo_port)), stack.enter_context(_udp(echo_port))
-        # In turns, so that what else happens on the machine meets both.
+        # In turns, so that other activity on the machine affects both.
         pairs = [
             (_one(tcp, udp, address), _bare(bare_tcp, bare_udp, address)) for address in _addresses(WARM_UP + count)
         ][WARM_UP:]
@@ -109,7 +109,7 @@ def _post(tcp: socket.socket, request: bytes) -> None:
 
 
 def _read_created(tcp: socket.socket) -> None:
-    """Read one whole answer, and hold it to 201."""
+    """Read one complete answer and check that it is 201."""
     answer = b""
     while b"\r\n\r\n" not in answer:
         answer += _received(tcp)
@@ -139,7 +139,7 @@ def _knows(udp: socket.socket, name: str, address: str) -> bool:
 
 
 def _one(tcp: socket.socket, udp: socket.socket, address: str) -> int:
-    """Return the nanoseconds from sending a registration to the answer that has its address."""
+    """Return the nanoseconds from sending a registration to the answer with its address."""
     request, query, wanted = _registration(NAME, address), _query(NAME), socket.inet_aton(address)
     began = time.perf_counter_ns()
     tcp.sendall(request)
@@ -156,7 +156,7 @@ def _one(tcp: socket.socket, udp: socket.socket, address: str) -> int:
 
 
 def _bare(tcp: socket.socket, udp: socket.socket, address: str) -> int:
-    """Return the nanoseconds of the same bytes, sent back by somebody who does nothing with them."""
+    """Return the nanoseconds for the same bytes through a plain echo."""
     request, query = _registration(NAME, address), _query(NAME)
     began = time.perf_counter_ns()
     tcp.sendall(request)

@@ -1,6 +1,6 @@
-"""Writes that a second Redis holds before they are acknowledged, at one registry replica on one processor.
+"""Measures writes that a second Redis must hold before the acknowledgement, at one registry replica on one processor.
 
-A Redis master, its replica and the load share the other processor. What is compared with: a bare aiohttp web app that
+A Redis master, its replica and the load share the other processor. The baselines are a bare aiohttp web app that
 answers the same bytes on the registry's processor, and Redis alone.
 """
 
@@ -29,7 +29,7 @@ CREATED: Final = b"201"
 
 
 def measure(count: int) -> Sequence[Result]:
-    """Return the rows; `count` times as many requests as one needs."""
+    """Return the rows. The number of requests grows with `count`."""
     writes = max(2_000, 20 * count)
     with middle() as running:
         return uvloop.run(_measured(running, writes))
@@ -44,7 +44,7 @@ async def _measured(running: Middle, writes: int) -> list[Result]:
     await flood(running.port, registrations(WARM_UP), IN_FLIGHT, CREATED)
     bare_port, bare = running.bare(201, json.dumps({"status": "registered", **registration(1)}).encode())
     pin([running.registry.pid, bare.pid], beside=redis_pids(running.shard))
-    # In turns, and the best of them: what else happens on the machine makes both slower, and never faster.
+    # In turns, keeping the best: other activity on the machine only makes either of them slower.
     ours = theirs = 0.0
     ours_us = theirs_us = math.inf
     for _ in range(REPEATS):
@@ -97,7 +97,7 @@ async def _measured(running: Middle, writes: int) -> list[Result]:
 
 
 def _beats(count: int) -> Iterator[bytes]:
-    """Yield requests with the heartbeats of the instances that were registered first."""
+    """Yield requests with heartbeats of the instances registered first."""
     for number in range(count):
         first = number * BEATS % WARM_UP
         named = [registration(one) for one in range(first, first + BEATS)]

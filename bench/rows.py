@@ -1,4 +1,4 @@
-"""A row of the benchmark's table: what was measured, and against what, in the same run."""
+"""The rows of the benchmark's table: a measurement and its baseline from the same run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NS_PER_MS: Final = 1_000_000
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """How a measurement is spread. Milliseconds."""
+    """The distribution of a measurement, in milliseconds."""
 
     count: int
     p50_ms: float
@@ -24,7 +24,7 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One measurement, the named program that it is compared with, and the ratio of their medians."""
+    """A measurement, the named program to compare it with, and the ratio of their medians."""
 
     name: str
     measured: Spread
@@ -42,7 +42,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One number, the same of the named program that it is compared with, and what it has to be."""
+    """A number, the same number for the named program to compare it with, and the goal."""
 
     name: str
     unit: str
@@ -50,7 +50,7 @@ class Figure(msgspec.Struct, frozen=True):
     against: str
     baseline: float
     goal: float
-    at_least: bool = False  # the goal is the least that it may be; else the most
+    at_least: bool = False  # whether the goal is a minimum; otherwise it is a maximum
 
     @property
     def ratio(self) -> float:
@@ -65,7 +65,7 @@ Result: TypeAlias = Row | Figure
 
 
 def spread(samples_ns: Sequence[int]) -> Spread:
-    """Return how `samples_ns` (at least one) are spread, by the nearest rank."""
+    """Return the distribution of `samples_ns` (at least one) by nearest rank."""
     ordered = sorted(samples_ns)
 
     def rank(percent: int) -> float:

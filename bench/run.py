@@ -30,7 +30,7 @@ ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
 
 
 def main() -> int:
-    """Measure what is asked for; return 1 when a goal was missed."""
+    """Run the requested benchmarks; return 1 when a goal was missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; default: all")
     parser.add_argument("--count", type=int, default=500, help="measurements for each row (default 500)")

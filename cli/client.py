@@ -1,6 +1,6 @@
-"""The HTTP client of the one-shot commands: one request, one answer, one line when it fails.
+"""The HTTP client of the one-shot commands: one request, one answer, one line of text on failure.
 
-The standard library alone, so that `vertice resolve` in a shell loop starts fast. It retries nothing
+It uses only the standard library, so that `vertice resolve` in a shell loop starts fast. It retries nothing
 and keeps no connection.
 """
 
@@ -28,18 +28,18 @@ MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 
 
 class Unreachable(VerticeError):
-    """Raised when nobody answers at the address, or what answers is no HTTP; its text is one line."""
+    """Raised when nothing answers at the address, or the answer is not HTTP; its text is one line."""
 
 
 class HttpResponse(NamedTuple):
-    """What was answered."""
+    """An HTTP response."""
 
     status: int
     headers: http.client.HTTPMessage
     body: bytes
 
     def json(self) -> Any:
-        """Return the body, decoded. Raises Unreachable when something else than JSON answered."""
+        """Return the decoded body. Raises Unreachable when it is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -47,7 +47,7 @@ class HttpResponse(NamedTuple):
 
     @property
     def message(self) -> str:
-        """What an error's body says, in one line."""
+        """The message in an error's body, as one line."""
         try:
             said = json.loads(self.body)["message"]
         except (ValueError, RecursionError, KeyError, TypeError):
@@ -56,7 +56,7 @@ class HttpResponse(NamedTuple):
 
 
 def connect(base_url: str, timeout_s: float = TIMEOUT_S) -> http.client.HTTPConnection:
-    """Return a connection, not yet open, to the host of `base_url`."""
+    """Return an unopened connection to the host of `base_url`."""
     url = urlsplit(base_url)
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     return kind(url.hostname or "", url.port, timeout=timeout_s)
@@ -77,7 +77,7 @@ def ask(
     timeout_s: float = TIMEOUT_S,
     most_bytes: int = MAX_ANSWER_BYTES,
 ) -> HttpResponse:
-    """Return the answer to a request. Raises Unreachable, also for one of more than `most_bytes`."""
+    """Return the answer to a request. Raises Unreachable, also when the answer exceeds `most_bytes`."""
     connection = connect(base_url, timeout_s)
     try:
         connection.request(method, urlsplit(base_url).path + path, body, {"Accept": "*/*", **(headers or {})})
@@ -93,7 +93,7 @@ def ask(
 
 
 def reason(error: Exception) -> str:
-    """Return why a connection failed, in a few words."""
+    """Return in a few words why a connection failed."""
     if isinstance(error, TimeoutError):
         return "timed out"
     if isinstance(error, OSError) and error.strerror:
@@ -102,16 +102,16 @@ def reason(error: Exception) -> str:
 
 
 def add_agent_flag(parser: argparse.ArgumentParser) -> None:
-    """Add `--agent`, for the commands that ask the agent on this machine."""
+    """Add `--agent`, for commands that ask the agent on this machine."""
     parser.add_argument(
         "--agent", metavar="URL", help=f"the agent's URL (default: AGENT_HTTP_LISTEN, else {AGENT_URL})"
     )
 
 
 def agent_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> str:
-    """Return the agent's URL: the flag, else where AGENT_HTTP_LISTEN says it listens, else the default.
+    """Return the agent's URL from the flag, else from AGENT_HTTP_LISTEN, else the default.
 
-    Raises SettingsError for one that cannot be used.
+    Raises SettingsError when the URL is unusable.
     """
     if arguments.agent is not None:
         return _read("--agent", arguments.agent)
@@ -122,13 +122,13 @@ def agent_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os
         where = listen(given)
     except ValueError as error:
         raise SettingsError(f"AGENT_HTTP_LISTEN: {given!r} cannot be used: {error} (example: 127.0.0.1:8880)") from None
-    # It listens everywhere: then it listens here, too.
+    # An agent that listens on every address listens on loopback too.
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
     return f"http://{host_port(everywhere.get(where.host, where.host), where.port)}"
 
 
 def add_registry_flag(parser: argparse.ArgumentParser) -> None:
-    """Add `--registry`, for the commands that ask the registry itself."""
+    """Add `--registry`, for commands that ask the registry itself."""
     parser.add_argument(
         "--registry",
         metavar="URL",
@@ -137,20 +137,20 @@ def add_registry_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def registry_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> str:
-    """Return the registry's URL: the flag, else the first of REGISTRY_URL, else the default.
+    """Return the registry's URL from the flag, else the first one in REGISTRY_URL, else the default.
 
-    Raises SettingsError for one that cannot be used.
+    Raises SettingsError when the URL is unusable.
     """
     if arguments.registry is not None:
         return _read("--registry", arguments.registry)
     given = environment.get("REGISTRY_URL", "")
-    # A zone is for the agent, which chooses; a name with SRV records has to be looked up, and is passed over.
+    # The part after '#' is a zone, which only the agent needs. SRV names would need a lookup and are skipped.
     urls = items(lambda url: _read("REGISTRY_URL", url.partition("#")[0]))(given)
     return next((url for url in urls if not url.startswith(SRV_PREFIX)), REGISTRY_URL)
 
 
 def credentials(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the headers that show the registry who asks: the shared token, if there is one."""
+    """Return the headers that authenticate to the registry: the shared token, if one is set."""
     token = environment.get(TOKEN, "").strip()
     return {"X-Registry-Token": token} if token else {}
 
@@ -163,7 +163,7 @@ def _read(name: str, given: str) -> str:
 
 
 def warn_of_age(answer: HttpResponse) -> None:
-    """Say on stderr when an answer is old: it is given all the same."""
+    """Warn on stderr when an answer is old; the command prints it anyway."""
     state = answer.headers.get("X-Cache", "fresh").lower()
     if state != "fresh":
         age = answer.headers.get("Age", "?")

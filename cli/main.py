@@ -1,7 +1,7 @@
-"""The `vertice` command: its subcommands, and what its exit codes mean.
+"""The `vertice` command: its subcommands and the meaning of its exit codes.
 
-Each subcommand is a module that is imported only when it is asked for, so that `vertice agent` does
-not load the registry, nor `vertice resolve` a server.
+Each subcommand's module is imported only when it is requested, so that `vertice agent` does not load
+the registry, and `vertice resolve` does not load a server.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
-        # Of the module only its arguments are needed, and only when the command is the one asked for.
+        # A module is imported for its arguments only when its command is requested.
         if words and words[0] == command.name:
             module = importlib.import_module(command.module)
             subparser = subparsers.add_parser(
@@ -89,8 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # `vertice watch | head`: the reader has what it wanted. What is left in our buffer goes to
-        # nobody, so that the interpreter does not complain about it at its end.
+        # `vertice watch | head`: the reader has what it wanted. Discard the rest of our buffer, so that
+        # the interpreter does not complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     return code

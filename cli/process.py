@@ -1,6 +1,6 @@
-"""Runs a long-lived program: until a signal says stop, or the parent is gone.
+"""Runs a long-lived program until a signal stops it or its parent dies.
 
-This file starts no server and knows no settings; what runs is handed to it.
+It starts no server and knows no settings; the caller passes what to run.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def add_parent_flag(parser: argparse.ArgumentParser) -> None:
 def die_with_parent() -> None:
     """Have the kernel send SIGTERM to this process when the thread that started it ends.
 
-    Without it a parent that is killed outright leaves orphans that hold its ports. Where the kernel
-    has no prctl (it is not Linux), nothing is done.
+    Without it, a parent that is killed leaves orphans that hold its ports. Does nothing where there is
+    no prctl (outside Linux).
     """
     parent = os.getppid()
     try:
@@ -50,24 +50,24 @@ def die_with_parent() -> None:
     except AttributeError:
         return
     prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:  # it ended just before we asked
+    if os.getppid() != parent:  # the parent ended just before the call
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run_until_signal(start: Callable[[], Awaitable[P]], *, hang_up: Callable[[P], None] | None = None) -> int:
     """Start a program, run it until SIGTERM or SIGINT, close it, and return the exit code.
 
-    The first signal closes it, even while it starts; a second one ends it without waiting. An
-    address that cannot be listened on, or any other expected error of the start, is one line on
-    stderr and exit code 1. SettingsError goes to the caller. SIGHUP calls `hang_up`, when there is one;
-    one that comes before the program has started means nothing, as it reads its settings only now.
+    The first signal closes it, even while it starts; a second one ends it without waiting. An address that
+    cannot be bound, or any other expected error of the start, gives one line on stderr and exit code 1.
+    SettingsError goes to the caller. SIGHUP calls `hang_up`, if given; it is ignored until the program has started,
+    since the program is still about to read its settings.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_run(start, hang_up))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes the event loop; None for the standard one."""
+    """Return the factory of the event loop; None for the standard one."""
     # uvloop doubles what one core serves, but nothing depends on it.
     with contextlib.suppress(ImportError):
         import uvloop  # noqa: PLC0415 - optional
@@ -80,8 +80,8 @@ async def _run(start: Callable[[], Awaitable[P]], hang_up: Callable[[P], None] |
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     gc.collect()
-    # Tasks of their own, so that a signal that comes as one ends finds nothing to cancel, and what
-    # has started is closed in any case.
+    # Separate tasks, so that a signal that arrives as one ends has nothing to cancel, and a started
+    # program is always closed.
     starting = asyncio.ensure_future(start())
     work: asyncio.Future[P] | asyncio.Future[None] = starting
 
@@ -110,8 +110,8 @@ async def _run(start: Callable[[], Awaitable[P]], hang_up: Callable[[P], None] |
         except (VerticeError, OSError) as error:
             print(f"vertice: {error}", file=sys.stderr)
             return FAILED
-        # All modules, and whatever was read at the start, are here to stay: looking through them again and again
-        # for garbage would hold up the loop for tens of milliseconds each time.
+        # Modules, and everything loaded at the start, live as long as the process: scanning them for garbage
+        # would block the loop for tens of milliseconds each time.
         gc.freeze()
         await stop.wait()
         work = asyncio.ensure_future(program.close())

@@ -1,4 +1,4 @@
-"""Tables for people: columns that stand below each other. Every command that aligns anything does so here."""
+"""Aligns the columns of tables for people. Every command that aligns anything does it here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _GAP: Final = "  "
 
 
 def aligned(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> list[str]:
-    """Return a line for each row; the columns in `right`, such as numbers, end below each other."""
+    """Return a line for each row; columns in `right`, such as numbers, are right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         _GAP.join(

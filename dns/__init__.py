@@ -1,1 +1,1 @@
-"""The DNS face: ours, and not dnspython, whose import name it shares."""
+"""The DNS server and forwarder. Not dnspython, whose import name this package shares."""

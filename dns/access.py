@@ -1,4 +1,4 @@
-"""Who may ask. It looks at the address alone: over UDP, the word of whoever sent the datagram."""
+"""Decides which clients may query, by address alone. Over UDP, the sender may have forged that address."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import ipaddress
 from collections.abc import Iterable
 from typing import Final
 
-# A name server for one machine, unless told otherwise: an open one is a tool for attacks on others.
+# The default serves one machine: an open name server is a tool for attacks on others.
 LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
-# Addresses whose verdict is kept. Senders of datagrams choose their address, so they choose how many.
+# How many verdicts are cached. The bound matters: senders of datagrams can forge any number of addresses.
 _MAX_KEPT: Final = 4096
 
 
 class AllowedNetworks:
-    """The networks whose addresses may ask."""
+    """The networks that may query."""
 
     def __init__(self, networks: Iterable[str] = LOOPBACK) -> None:
-        """Raises ValueError for what is no network, such as `10.0.0.0/8`."""
+        """Raises ValueError for an item that is not a network, such as `10.0.0.0/8`."""
         self._networks = tuple(ipaddress.ip_network(network) for network in networks)
         self._admitted: dict[str, tuple[bool, bool]] = {}
 
     def admits(self, host: str) -> bool:
-        """Return whether the IP address `host` may ask."""
+        """Return whether the IP address `host` may query."""
         return self._verdict(host)[0]
 
     def is_local(self, host: str) -> bool:
-        """Return whether `host` is loopback, and may ask: from there nobody forges, and nobody is flooded."""
+        """Return whether `host` is loopback and may query: loopback addresses are not forged and need no rate limit."""
         return self._verdict(host)[1]
 
     def _verdict(self, host: str) -> tuple[bool, bool]:
@@ -41,7 +41,7 @@ class AllowedNetworks:
             address = ipaddress.ip_address(host)
         except ValueError:
             return False, False
-        # A socket for both families shows IPv4 askers as ::ffff:a.b.c.d.
+        # A dual-stack socket shows IPv4 clients as ::ffff:a.b.c.d.
         asker = getattr(address, "ipv4_mapped", None) or address
         admitted = any(asker in network for network in self._networks)
         return admitted, admitted and asker.is_loopback

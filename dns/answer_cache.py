@@ -1,11 +1,11 @@
-"""Ready answers: from a query's bytes, without its id, to an answer's bytes, without its id.
+"""A cache of ready answers: maps a query's bytes to an answer's bytes, both without the id.
 
-It knows neither what the bytes mean nor how they are made. What depends on a service is dropped when
-the service changes, and nothing else is. Bounded in entries and in bytes; names that do not exist are
-kept apart, so that a flood of random ones cannot drive out the answers that are asked for.
+It knows neither what the bytes mean nor how they are made. A change to a service drops the entries that
+depend on it, and no others. The cache is bounded in entries and bytes. Names that do not exist are kept
+apart, so that a flood of random names cannot evict useful answers.
 
-A look-up is one dictionary lookup and one step of an iterator, both in C, for as many keys at a time as
-there are. So nothing is counted there: what an iterator has given out is read off it afterwards.
+A look-up is one dictionary lookup and one iterator step, both in C, for a whole batch of keys. So it counts
+nothing: hits are derived later from how far each iterator has advanced.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ import msgspec
 from dns.mmsg import place_of
 from dns.rotation import Orders, Turns
 
-# What an entry costs besides its bytes, as measured: the objects and its places in the dictionaries, each order,
-# and what is needed to have several take turns.
+# The measured cost of an entry besides its bytes: the objects and dictionary slots, each order, and what it takes to
+# rotate several orders.
 _ENTRY_BYTES: Final = 640
 _ORDER_BYTES: Final = 170
 _TURNS_BYTES: Final = 760
-# Answers of one entry between two looks at it: of one order, and of several, for which each takes room.
+# Answers stocked for one entry at a time: with one order, and with several, where each takes memory.
 _STOCK: Final = 1024
 _STOCK_IN_TURN: Final = 64
-# How often each order is given out, on average, before others are drawn. The few that are ready are no fair sample:
-# of a service with thousands of instances they name some, and a light instance may lead none of them.
+# How often each order is given out, on average, before new ones are drawn. The few ready orders are not a fair sample:
+# they name some of a service's thousands of instances, and an instance with a low weight may lead none of them.
 ROUNDS: Final = 256
-# Entries that are let off at one eviction because they were asked for; then the next goes, asked for or not.
+# How many recently used entries one eviction spares; after that, it removes the next one, used or not.
 _MOST_LET_OFF: Final = 32
 
 
 class Ready(NamedTuple):
-    """An answer without its id, and where it lies in memory, as sendmmsg(2) wants to be told."""
+    """An answer without its id, and its place in memory as sendmmsg(2) needs it."""
 
     place: bytes
     answer: bytes
 
 
 NONE_READY: Final = Ready(b"", b"")
-# Where the question's name begins in what has no id: behind the rest of the header (RFC 1035 section 4.1.1).
+# Where the question's name starts in a message without id: after the rest of the header (RFC 1035 section 4.1.1).
 _NAME_AT: Final = 10
 _ALWAYS_NONE: Final = repeat(NONE_READY)
 _NOTHING: Final = repeat(_ALWAYS_NONE)
@@ -51,14 +51,14 @@ _SPENT: Final[Iterator[Ready]] = iter(())
 
 
 class CacheLimits(msgspec.Struct, frozen=True):
-    """The bounds of each of the two parts: what exists, and what does not."""
+    """The bounds of each part: names that exist, and names that do not."""
 
     entries: int = 20_000
     bytes: int = 8 * 1024 * 1024
 
 
 class CachedAnswers:
-    """The answers to one query: several orders of the same records, given out in turn."""
+    """The answers to one query: the same records in several orders, given out in turn."""
 
     __slots__ = (
         "asked_for",
@@ -75,21 +75,21 @@ class CachedAnswers:
     )
 
     def __init__(self, label: str, orders: Orders, counter: list[int], draw: float) -> None:
-        """Begin with an answer in the order of `orders.number`; `draw`, from [0, 1), is whose turn comes then."""
+        """Start with an answer in the order `orders.number`; `draw`, from [0, 1), decides which order comes next."""
         self.label = label
         self.orders = len(orders.shares)
-        self.counter = counter  # one cell, shared by all entries that count as the same
+        self.counter = counter  # one cell, shared by all entries counted together
         self.variants: dict[int, Ready] = {}
-        self.number = orders.number  # of the variant whose turn is next
+        self.number = orders.number  # the number of the next variant
         self.turns = Turns(orders, draw) if self.orders > 1 else None
-        self.lives = ROUNDS * self.orders  # answers until others are drawn
+        self.lives = ROUNDS * self.orders  # answers until new orders are drawn
         self.stock: Iterator[Ready] = _SPENT
-        self.left = 0  # in the stock, when it was last looked at
-        self.asked_for = False  # since it last came up for eviction
+        self.left = 0  # answers left in the stock when last checked
+        self.asked_for = False  # used since it last came up for eviction
         self.weight = _ENTRY_BYTES
 
     def settle(self) -> int:
-        """Count what the stock has given out since the last time; return how much that is."""
+        """Count and return the answers given out since the last call."""
         left = length_hint(self.stock)
         given, self.left = self.left - left, left
         if given:
@@ -98,12 +98,12 @@ class CachedAnswers:
         return given
 
     def add(self, variant: Ready) -> None:
-        """Take the variant whose turn it was, which is given out by who made it."""
+        """Add the variant whose turn it was; its maker has already given it out once."""
         self.variants[self.number] = variant
         self._turn()
 
     def restock(self) -> bool:
-        """Lay in what comes next; return False when that has to be made first."""
+        """Stock the next variant; return False when it has to be made first."""
         if self.orders == 1:
             self.stock, self.left = repeat(self.variants[0], _STOCK), _STOCK
             return True
@@ -121,14 +121,14 @@ class CachedAnswers:
 
 
 class AnswerCache:
-    """One bounded part of the ready answers.
+    """One bounded part of the cache of ready answers.
 
-    The oldest entry goes first, unless it was asked for since it last came up (a second chance, as in the
-    page replacement of that name): who asks for ever new things drives out what he asked for himself.
+    The oldest entry is evicted first, unless it was used since it last came up (second-chance page
+    replacement): a client that keeps asking for new names evicts only its own entries.
     """
 
     def __init__(self, limits: CacheLimits, ready: dict[bytes, Iterator[Ready]] | None = None) -> None:
-        """`ready` is where the stocks are looked up, which several parts may share."""
+        """`ready` holds the stocks; several parts may share it."""
         self._limits = limits
         self._ready: dict[bytes, Iterator[Ready]] = ready if ready is not None else {}
         self._entries: dict[bytes, CachedAnswers] = {}
@@ -175,7 +175,7 @@ class AnswerCache:
                 self.evictions += 1
 
     def restock(self, key: bytes) -> Ready | None:
-        """Return the next answer for a key whose stock is spent; None when one has to be made."""
+        """Return the next answer for a key whose stock is used up; None when it has to be made."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -199,7 +199,7 @@ class AnswerCache:
             self._drop(key)
 
     def _was_asked_for(self, key: bytes) -> bool:
-        """Return whether an entry was, and if so have it begin again as the youngest."""
+        """Return whether an entry was used, and if so make it the youngest."""
         entry = self._entries[key]
         self._hits += entry.settle()
         if not entry.asked_for:
@@ -221,7 +221,7 @@ class AnswerCache:
 
 
 class ReadyAnswers:
-    """Both parts: what is found, and what is missing. One lookup finds either."""
+    """Both parts: existing and missing names. One lookup covers both."""
 
     def __init__(self, limits: CacheLimits) -> None:
         self._stocks: dict[bytes, Iterator[Ready]] = {}
@@ -230,7 +230,7 @@ class ReadyAnswers:
         self.missing = AnswerCache(limits, self._stocks)
 
     def take(self, keys: Iterable[bytes]) -> list[Ready]:
-        """Return the next ready answer for each of `keys`; NONE_READY for whom `take_one` may have one."""
+        """Return the next ready answer for each of `keys`; NONE_READY where `take_one` may still have one."""
         return list(map(next, map(self._stock_of, keys, _NOTHING), _ALWAYS_NONE))
 
     def take_one(self, key: bytes) -> Ready | None:
@@ -273,11 +273,10 @@ class ReadyAnswers:
 
 
 def folded(key: bytes) -> bytes:
-    """Return `key` with its question's name in lower case: what it is kept under.
+    """Return `key` with its question's name in lower case: the key of its cache entry.
 
-    Askers spell names with random case to tell answers from forgeries (0x20): 2^20 queries for one name,
-    all with one answer but for the spelling. Of what is no well-formed query, something is returned that
-    no well-formed one has.
+    Clients randomize the case of names to detect forged answers (0x20): 2^20 queries for one name, with the same
+    answer but for its spelling. For a malformed query, the result differs from every well-formed query's key.
     """
     end = _end_of_name(key)
     return key[:_NAME_AT] + key[_NAME_AT:end].lower() + key[end:]
@@ -290,6 +289,6 @@ def respelled(answer: bytes, key: bytes) -> bytes:
 
 
 def _end_of_name(key: bytes) -> int:
-    # The first zero octet: within a label one may stand too, but then both of the same query end there.
-    # No length of a label is a letter, so lower case leaves the lengths alone.
+    # The first zero octet. A label may contain one too, but then both keys of the same query end there.
+    # No label length is the code of a letter, so lowering the case does not change lengths.
     return max(key.find(b"\0", _NAME_AT), _NAME_AT)

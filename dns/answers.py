@@ -1,15 +1,15 @@
-"""What is answered: from a question and the view to records. Pure; bytes and caches are elsewhere.
+"""Answers questions: from a question and the view to records. Pure; bytes and caches are elsewhere.
 
 The zone's names, below e.g. `vertice.internal`:
 
-    <service>                A, AAAA, SRV, TXT     <tag>.<service>       the same, of those with the tag
+    <service>                A, AAAA, SRV, TXT     <tag>.<service>       the same, for instances with the tag
     _<service>._tcp|_udp     SRV (RFC 2782)        i-<short>             A, AAAA of one instance
     (the apex)               SOA, NS               _services._dns-sd._udp  PTR (RFC 6763 section 9)
 
-and, outside it, the reverse names of registered addresses: PTR, to the services that are there.
+and, outside the zone, the reverse names of registered addresses: PTR, to the services there.
 
-A name that is not in view gets NXDOMAIN only from a view that is complete; else SERVFAIL: an asker
-takes NXDOMAIN for a fact and keeps it, and "not known here" is none.
+A name that is not in view gets NXDOMAIN only if the view is complete, else SERVFAIL: clients cache
+NXDOMAIN as a fact, and "not known here" is not one.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ NOT_READY: Final = 14
 STALE_NXDOMAIN: Final = 19
 NOT_AUTHORITATIVE: Final = 20
 NOT_SUPPORTED: Final = 21
-# The longest that an old answer is kept by who asked: what is doubtful is asked for again soon.
+# The longest TTL of a stale answer: clients should soon ask again.
 STALE_TTL_S: Final = 5
-# RFC 8482 section 4.2: what ANY is answered with.
+# RFC 8482 section 4.2: the answer to ANY.
 _HINFO: Final = b"\x07RFC8482\x00"
-# Types that no name has: nobody transfers the zone, MAILA and MAILB died with RFC 973, and the rest stand in
-# messages and are not asked for. (What is merely unknown is NODATA: RFC 8906 section 7.)
+# Types that no name has: the zone cannot be transferred, RFC 973 abolished MAILA and MAILB, and the rest occur in
+# messages but not in questions. (Merely unknown types get NODATA: RFC 8906 section 7.)
 _NO_SUCH_QUESTION: Final[dict[int, Rcode]] = {
     Type.AXFR: Rcode.REFUSED,
     Type.IXFR: Rcode.REFUSED,
@@ -55,12 +55,12 @@ _TRANSPORTS: Final = (b"_tcp", b"_udp")
 _LOOPBACK: Final = b"\x7f\0\0\1"
 NEAR_PRIORITY: Final = 0
 FAR_PRIORITY: Final = 10
-# No record of an answer is shorter: a pointer, the fixed fields, an IPv4 address.
+# The shortest record in an answer: a pointer, the fixed fields, an IPv4 address.
 _MIN_RECORD: Final = 16
 
 
 class ZoneSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How the zone is answered for. Seconds where it says `_s`."""
+    """The settings of the zone. `_s` means seconds."""
 
     zone: str = "vertice.internal"
     ttl_s: int = 5
@@ -70,19 +70,19 @@ class ZoneSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CacheableAnswer(msgspec.Struct, frozen=True):
-    """An answer, the one service's label that it depends on, and which of its orders it is in.
+    """An answer, the label of the one service it depends on, and which of its orders it is in.
 
-    With no label it depends on no service, or on whatever comes next: any change makes it doubtful.
+    Without a label it may depend on any service: any change makes it doubtful.
     """
 
     answer: Answer
     label: str = ""
     orders: Orders = ONE_ORDER
-    lacking: bool = False  # the service is there, and its records have to be fetched: until then, this answer
+    lacking: bool = False  # the service exists, but its records are still being fetched
 
 
 class Zone:
-    """Answers for one zone, out of one view."""
+    """Answers for one zone, from one view."""
 
     def __init__(self, view: LocalView, settings: ZoneSettings) -> None:
         self._view = view
@@ -93,7 +93,7 @@ class Zone:
         self._soa = soa
 
     def prefer(self, local_zone: str, when_none_pass: WhenNonePass) -> None:
-        """Answer for this zone of ours, and so when none passes, from now on."""
+        """Set this agent's local zone, and the policy when no instance passes."""
         self._settings = msgspec.structs.replace(self._settings, local_zone=local_zone, when_none_pass=when_none_pass)
 
     def answer(
@@ -103,11 +103,11 @@ class Zone:
         size: int = codec.MAX_MESSAGE,
         number: int | None = None,
     ) -> CacheableAnswer:
-        """Return the answer to `query`; the order of several records is drawn from `random`.
+        """Return the answer to `query`; `random` draws the order of several records.
 
-        It holds all records, or at least one more than fit into `size` octets: to write down the
-        thousands of a large service, of which twenty are sent, would take the time of 500 answers.
-        `number` is that of the order that is wanted, of those that an earlier answer said there are.
+        It holds all records, or at least one more than fit into `size` octets: writing out the
+        thousands of a large service, of which twenty are sent, would take as long as 500 answers.
+        `number` is the wanted order, among those that an earlier answer announced.
         """
         if query.edns is not None and query.edns.version != 0:
             return CacheableAnswer(Answer(Rcode.BADVERS, authoritative=False))
@@ -123,7 +123,7 @@ class Zone:
         else:
             found = self._below(query, name[:depth], random, size // _MIN_RECORD + 1, number)
         if query.qclass == codec.CLASS_ANY:
-            # What other classes hold is not known here (RFC 1034 section 6.2.2).
+            # Other classes are unknown here (RFC 1034 section 6.2.2).
             found = msgspec.structs.replace(found, answer=msgspec.structs.replace(found.answer, authoritative=False))
         return found
 
@@ -135,7 +135,7 @@ class Zone:
         labels = sorted({instance.key.label for instance in instances})
         data = {
             Type.PTR: [record_data.name_data((label.encode(), *self._apex)) for label in labels],
-            # The one address is a zone of its own, since the network's belongs to somebody else.
+            # The single address is its own zone, since the network's zone belongs to someone else.
             Type.SOA: [self._soa],
             Type.NS: [record_data.name_data(self._primary)],
         }
@@ -146,13 +146,13 @@ class Zone:
     ) -> CacheableAnswer:
         match labels:
             case (transport,) if transport in _TRANSPORTS:
-                return CacheableAnswer(self._nothing(Rcode.NOERROR))  # RFC 8020: something stands below it
+                return CacheableAnswer(self._nothing(Rcode.NOERROR))  # RFC 8020: there are names below it
             case (b"_dns-sd", b"_udp"):
                 return CacheableAnswer(self._nothing(Rcode.NOERROR))
             case (b"_services", b"_dns-sd", b"_udp"):
                 return CacheableAnswer(self._enumeration(query, most))
             case (b"ns",):
-                # The name server of a zone that lives on the asker's own machine.
+                # The name server of a zone served on the client's own machine.
                 return CacheableAnswer(self._shaped(query, {Type.A: [_LOOPBACK]}))
             case (service, transport) if transport in _TRANSPORTS and service.startswith(b"_"):
                 return self._service(query, service[1:], random, most, number, transport=transport)
@@ -191,7 +191,7 @@ class Zone:
     def _instance(self, query: Query, short: str) -> CacheableAnswer:
         instance = self._view.catalog.by_short(short) or self._view.static_services.by_short(short)
         if instance is None:
-            # Whose it will be cannot be told from the name, nor whether it is one of those that are not held.
+            # The name shows neither which service it will belong to, nor whether that service is one not held here.
             return CacheableAnswer(self._unknown() if self._view.holds_all else _cannot_tell())
         data = {type_: list(_addresses([instance], type_)) for type_ in (Type.A, Type.AAAA)}
         return CacheableAnswer(self._shaped(query, data), label=label_of(instance.service_name))
@@ -221,10 +221,10 @@ class Zone:
         if wanted_tag:
             instances = [i for i in instances if wanted_tag in i.tags]
         if not instances:
-            # The other transport, or another tag, may be there: then this name alone is not.
+            # The service may exist with another transport or tag: then only this name does not.
             return CacheableAnswer(self._unknown(), label=label, lacking=lacking)
         usable, leaving = usable_and_leaving(instances, self._settings.when_none_pass)
-        # A and the like say nothing of weights: who is leaving is named when nobody else is there.
+        # A and AAAA carry no weights: draining instances are named only when there are no others.
         order, orders = arranged(
             usable or leaving, random, is_far=self._is_far, leads=lambda i: _has(i, query.qtype), number=number
         )
@@ -233,7 +233,7 @@ class Zone:
             answer = self._srv(order[:most] if usable else (), last)
         else:
             answer = self._of_service(query, order, most, only_srv=bool(transport))
-        # One record has one order, however many instances it stands for.
+        # A single record has one order, however many instances it covers.
         return CacheableAnswer(
             answer, label=label, orders=orders if len(answer.answers) > 1 else ONE_ORDER, lacking=lacking
         )
@@ -243,8 +243,8 @@ class Zone:
             case Type.A | Type.AAAA if not only_srv:
                 type_ = Type(query.qtype)
                 answer = self._shaped(query, {type_: _distinct(_addresses(instances, type_), most)})
-                # Any part of a large service is an answer to who wants one address (a resolver that
-                # cannot ask again over TCP must get on with it); only SRV promises the whole.
+                # Any part of a large service answers a client that wants one address (a resolver that
+                # cannot retry over TCP has to make do with it); only SRV promises the whole.
                 return msgspec.structs.replace(answer, part_will_do=True)
             case Type.TXT if not only_srv:
                 return self._shaped(query, {Type.TXT: _distinct(map(txt_strings.data_of, instances), most)})
@@ -252,10 +252,10 @@ class Zone:
                 return self._shaped(query, {})
 
     def _srv(self, usable: Sequence[Instance], leaving: Sequence[Instance]) -> Answer:
-        """Return SRV: by nearness, then by weight, and last who is leaving, with a weight of 0.
+        """Return SRV records: by nearness, then by weight, and last the draining instances, with weight 0.
 
-        Who is leaving has no better priority than the best of the others: an asker draws within the
-        best priority, and would find nobody else there.
+        A draining instance never has a better priority than the best of the others: a client picks
+        within the best priority, and would find only draining instances there.
         """
         best = min((self._priority(i) for i in usable), default=NEAR_PRIORITY)
         placed = [(instance, self._priority(instance), instance.weight) for instance in usable]
@@ -286,14 +286,14 @@ class Zone:
         """Return a name that has the instance's addresses (never an alias, RFC 2782)."""
         if any(ip_address(ip) for ip in _ips(instance)):
             return (_INSTANCE_LABEL + short_id(instance.service_name, instance.instance_id).encode(), *self._apex)
-        # Nobody could resolve it when it was registered. The asker's resolver may be able to, perhaps even
-        # a name of one label (a container's); without a target the instance would not be there at all.
+        # It could not be resolved at registration. The client's resolver may be able to, perhaps even
+        # a name of one label (a container's); without a target the instance would not appear at all.
         return record_data.name_of(instance.host)
 
     # -- shapes of answers
 
     def _shaped(self, query: Query, data: dict[Type, list[bytes]], zone: Name | None = None) -> Answer:
-        """Return those of a name's records that were asked for; NODATA, with the SOA of `zone`, when there are none."""
+        """Return a name's records of the requested type; NODATA, with the SOA of `zone`, when there are none."""
         if query.qtype == Type.ANY:
             return Answer(
                 Rcode.NOERROR,
@@ -307,9 +307,9 @@ class Zone:
         return Answer(Rcode.NOERROR, answers=records, extended_error=self._age())
 
     def _nothing(self, rcode: Rcode, zone: Name | None = None) -> Answer:
-        """Return NODATA or NXDOMAIN, with the SOA (of our zone, unless told otherwise) that says how long it holds.
+        """Return NODATA or NXDOMAIN, with the SOA (of our zone by default) that limits how long it is cached.
 
-        Its TTL and its MINIMUM are the same number, of which askers take the smaller (RFC 2308 section 5).
+        Its TTL equals its MINIMUM, since resolvers use the smaller of the two (RFC 2308 section 5).
         """
         soa = Record(zone or self._apex, Type.SOA, self._lifetime_s(self._settings.negative_ttl_s), self._soa)
         error = STALE_NXDOMAIN if rcode is Rcode.NXDOMAIN else STALE_ANSWER
@@ -334,9 +334,9 @@ class Zone:
 def usable_and_leaving(
     instances: Sequence[Instance], when_none_pass: WhenNonePass
 ) -> tuple[Sequence[Instance], Sequence[Instance]]:
-    """Return who of a service is answered with, and who drains and is still named beside them.
+    """Return the instances of a service to answer with, and the draining ones to name in addition.
 
-    SRV has both, those who drain with a weight of 0; A and the like have these only when there are no others.
+    SRV has both, the draining ones with weight 0; A and AAAA have these only when there are no others.
     """
     usable = serving(instances, Filter(), when_none_pass)
     if not usable and when_none_pass is WhenNonePass.NONE:
@@ -380,7 +380,7 @@ def _has(instance: Instance, qtype: int) -> bool:
 
 
 def _distinct(data: Iterable[bytes], most: int) -> list[bytes]:
-    """Return the first `most` different ones: an RRset holds no record twice (RFC 2181 section 5)."""
+    """Return the first `most` distinct items: an RRset holds no record twice (RFC 2181 section 5)."""
     found: dict[bytes, None] = {}
     for one in data:
         found[one] = None

@@ -1,8 +1,8 @@
-"""The fast way to take datagrams off a socket: 64 for each system call, and their answers as well.
+"""The fast way to read datagrams from a socket, and to send their answers: 64 per system call.
 
-For those that have a ready answer, which is nearly all, nothing is done one by one: keys are cut, looked up
-and answered by the column, and the kernel takes the answers from where they lie. The rest (new questions,
-unusual spellings, long ones, other machines) goes through the responder, as over every transport.
+Queries with a ready answer, nearly all, are never handled one by one: their keys are cut, looked up and
+answered by the column, and the kernel reads the answers from where they lie. The rest (new questions,
+unusual spellings, long queries, other machines) goes through the responder, as on every transport.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from dns.mmsg import HEAD, ID, PLACE, Batch, Calls, Source, place_of
 from dns.one_by_one_udp import BATCH, MAX_QUERY
 from dns.responder import Responder
 
-# Answers that have to be made take 20 times as long as ready ones. After a batch with more than a few of
-# them the next one is smaller, so that a flood of new names takes no longer turns than one of known names.
+# Making an answer takes 20 times as long as sending a ready one. After a batch with more than a few new answers
+# the next batch is smaller, so that a flood of new names does not hold the loop longer than one of known names.
 _FEW: Final = 8
 _SMALL_BATCH: Final = 16
-# Sources that are known to be local. This machine has many addresses of its own (127.0.0.0/8).
+# The bound on remembered local sources: this machine has many addresses of its own (127.0.0.0/8).
 _MAX_KNOWN: Final = 4096
 _SILENCE: Final = Ready(bytes(PLACE), b"")
 _place_of_ready: Final = itemgetter(0)
 
 
 class Batched:
-    """Answers what arrives at one socket. `drain` is called when something has."""
+    """Answers the datagrams of one socket. Call `drain` when it is readable."""
 
     def __init__(self, responder: Responder, listening: socket.socket, calls: Calls) -> None:
         self._responder = responder
         self._batch = Batch(calls, listening, size=BATCH, most=MAX_QUERY)
-        self._size = BATCH  # of the next batch
+        self._size = BATCH  # size of the next batch
         self._local: set[Source] = set()
         self._late = LateAnswers(responder, listening)
         self._dropped = 0
@@ -45,7 +45,7 @@ class Batched:
         return self._dropped + self._late.dropped
 
     def drain(self) -> None:
-        """Answer what has arrived, and at most a batch of it."""
+        """Answer the datagrams that have arrived, at most one batch."""
         batch = self._batch
         lengths = batch.receive(self._size)
         if not lengths:
@@ -56,7 +56,7 @@ class Batched:
         if not self._local.issuperset(sources := batch.sources(count)):
             remote = self._remote(sources)
         if remote or max(lengths) > ID + HEAD:
-            # What goes to other machines is limited first, and a long key would end in its neighbour's slot.
+            # Other machines' queries pass the rate limit first, and a long key would reach into the next slot.
             for slot, length in enumerate(lengths):
                 if length > ID + HEAD or slot in remote:
                     keys[slot] = b""
@@ -70,7 +70,7 @@ class Batched:
             self._answer_one_by_one(lengths, ready, remote)
 
     def _answer_one_by_one(self, lengths: Sequence[int], ready: list[Ready], remote: dict[int, str]) -> None:
-        """Have the answers made that are not ready yet, and send them and the others."""
+        """Make the answers that are not ready, and send all."""
         batch, responder, silent = self._batch, self._responder, []
         made_before = responder.misses
         for slot, length in enumerate(lengths):
@@ -96,7 +96,7 @@ class Batched:
             first = slot + 1
 
     def _remote(self, sources: Sequence[Source]) -> dict[int, str]:
-        """Return the slots of those who are not local, with their addresses, and remember who is."""
+        """Return the slots with sources that are not local, with their addresses; remember the local sources."""
         remote: dict[int, str] = {}
         for slot, source in enumerate(sources):
             if source in self._local:

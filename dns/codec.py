@@ -1,8 +1,8 @@
 """DNS messages: bytes to a query, and an answer to bytes (RFC 1035 section 4, RFC 6891).
 
 It reads one kind of message, a query with one question, and writes one kind, its answer. Reading
-never raises: what is no such query comes back as a `Refusal`, or as None when silence is the answer.
-It knows nothing of services.
+never raises: any other message yields a `Refusal`, or None when it must not be answered. The codec
+knows nothing of services.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CLASS_ANY: Final = 255
 COOKIE: Final = 10  # EDNS options: RFC 7873, RFC 7828, RFC 8914
 KEEPALIVE: Final = 11
 EXTENDED_ERROR: Final = 15
-_CLIENT_COOKIE: Final = 8  # octets; a server's part has 8 to 32 more
+_CLIENT_COOKIE: Final = 8  # octets; the server's part has 8 to 32 more
 
 _QR: Final = 0x8000
 _AA: Final = 0x0400
@@ -42,7 +42,7 @@ Name: TypeAlias = tuple[bytes, ...]
 
 
 class Type(enum.IntEnum):
-    """The record types that are answered with (and those of questions that need care)."""
+    """The record types in answers, and the types of questions that need special handling."""
 
     A = 1
     NS = 2
@@ -76,18 +76,18 @@ class Rcode(enum.IntEnum):
 
 
 class Edns(msgspec.Struct, frozen=True):
-    """What a query's OPT record says."""
+    """The contents of a query's OPT record."""
 
     payload: int
     version: int
     dnssec_ok: bool
     has_options: bool = False
-    cookie: bytes | None = None  # the client's 8 octets, and the server's if it has some
+    cookie: bytes | None = None  # the client's 8 octets, and the server's if present
     keepalive: bool = False
 
 
 class Query(msgspec.Struct, frozen=True):
-    """A query with one question. `question` is its bytes, as the answer repeats them, case and all."""
+    """A query with one question. `question` is its bytes, which the answer repeats, including the case."""
 
     id: int
     flags: int
@@ -99,14 +99,14 @@ class Query(msgspec.Struct, frozen=True):
 
     @property
     def payload(self) -> int:
-        """The octets that the asker takes over UDP."""
+        """The octets that the client accepts over UDP."""
         return MIN_UDP_PAYLOAD if self.edns is None else max(MIN_UDP_PAYLOAD, self.edns.payload)
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A message that deserves an answer, but none with records. `question` is empty when unreadable.
+    """A message that is answered without records. `question` is empty when unreadable.
 
-    With NOERROR it asks for nothing but a cookie (RFC 7873 section 5.4).
+    With NOERROR it asks only for a cookie (RFC 7873 section 5.4).
     """
 
     id: int
@@ -117,7 +117,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One resource record. `owner` None is the name of the question."""
+    """One resource record. `owner` None means the name of the question."""
 
     owner: Name | None
     type: Type
@@ -126,27 +126,27 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What is answered, before it is cut to size."""
+    """An answer, before it is cut to size."""
 
     rcode: Rcode
     authoritative: bool = True
     answers: tuple[Record, ...] = ()
     authority: tuple[Record, ...] = ()
     additional: tuple[Record, ...] = ()
-    # RFC 8914: an Extended DNS Error's code, sent to those who speak EDNS.
+    # RFC 8914: an Extended DNS Error's code, sent to EDNS clients.
     extended_error: int | None = None
     error_text: str = ""
-    # The order of the answers is a choice, so that a part of them is an answer too (RFC 2181 section 9 asks for
-    # TC only where what is missing was required).
+    # The answers are alternatives, so a part of them is an answer too (RFC 2181 section 9 asks for TC only
+    # where the missing records were required).
     part_will_do: bool = False
-    # Nothing but the advice to ask again over TCP.
+    # Only the advice to retry over TCP.
     ask_over_tcp: bool = False
 
 
 class _Broken(Exception):
-    """Raised when a message ends before it should, or points where it should not.
+    """Raised when a message is truncated or has an invalid pointer.
 
-    `edns` is what its OPT record says, as far as that could be read: who sent one is answered with one.
+    `edns` is its OPT record, as far as it could be read: a client that sent one gets one.
     """
 
     def __init__(self, edns: Edns | None = None) -> None:
@@ -155,9 +155,9 @@ class _Broken(Exception):
 
 
 def read(message: bytes) -> Query | Refusal | None:
-    """Return the query in `message`; a Refusal when it is another kind of request; None for silence.
+    """Return the query in `message`; a Refusal for another kind of request; None for no answer.
 
-    Too short to have an id, or itself an answer (RFC 8906: answering those makes loops): silence.
+    None: the message is too short for an id, or is itself an answer (RFC 8906: answering those causes loops).
     """
     if len(message) < HEADER:
         return None
@@ -189,7 +189,7 @@ def read(message: bytes) -> Query | Refusal | None:
 
 
 def _question_name(message: bytes) -> tuple[Name, int]:
-    """Return the name, and where its type and class stand, which are there too."""
+    """Return the name, and the offset of its type and class, which are checked to be there."""
     labels: list[bytes] = []
     at = HEADER
     end = len(message)
@@ -200,7 +200,7 @@ def _question_name(message: bytes) -> tuple[Name, int]:
             if at + 4 > end:
                 break
             return tuple(labels), at
-        # Nothing stands before the question that a pointer could lead to.
+        # There is nothing before the question that a pointer could lead to.
         if length > 63 or at + length > end or at + length - HEADER >= MAX_NAME:
             break
         labels.append(message[at : at + length])
@@ -209,11 +209,11 @@ def _question_name(message: bytes) -> tuple[Name, int]:
 
 
 def _edns(message: bytes, at: int, counts: Sequence[int]) -> Edns | None:
-    """Walk over the records behind the question, and return what the one OPT record says."""
+    """Walk over the records after the question, and return the contents of the one OPT record."""
     found: Edns | None = None
     end = len(message)
     additional_from = counts[0] + counts[1]
-    # Each record takes 11 octets or more, so that a count that lies is found out by the end.
+    # Each record takes at least 11 octets, so a false count fails at the end of the message.
     for number in range(sum(counts)):
         owner_at, at = at, _after_name(message, at)
         if at + 10 > end:
@@ -235,7 +235,7 @@ def _edns(message: bytes, at: int, counts: Sequence[int]) -> Edns | None:
 
 
 def _with_options(edns: Edns, data: bytes) -> Edns:
-    """Return `edns` with what its options say; those that are not known are passed over."""
+    """Return `edns` with its options; unknown ones are skipped."""
     at, end = 0, len(data)
     cookie: bytes | None = None
     keepalive = False
@@ -261,7 +261,7 @@ def _after_name(message: bytes, at: int) -> int:
         length = message[at]
         if length == 0:
             return at + 1
-        if length >= 0xC0:  # a pointer ends a name; where it leads is of no interest
+        if length >= 0xC0:  # a pointer ends a name; its target does not matter
             return at + 2
         if length > 63:
             break
@@ -275,7 +275,7 @@ def option(code: int, data: bytes) -> bytes:
 
 
 def refuse(refusal: Refusal, *, payload: int, options: bytes = b"", recursion: bool = False) -> bytes:
-    """Return the answer to what is refused. `options` go to who sent an OPT record, as in `write`."""
+    """Return the answer to a refused message. `options` are sent to EDNS clients, as in `write`."""
     edns = refusal.edns
     opt = b"" if edns is None else _opt(edns, refusal.rcode, payload, options)
     flags = _QR | (refusal.flags & (0x7800 | _RD | _CD)) | (_RA if recursion else 0) | (refusal.rcode & 0xF)
@@ -286,11 +286,11 @@ def refuse(refusal: Refusal, *, payload: int, options: bytes = b"", recursion: b
 def write(
     query: Query, answer: Answer, *, size: int, payload: int, options: bytes = b"", recursion: bool = False
 ) -> bytes:
-    """Return `answer` to `query` in at most `size` octets; `payload` is what we take over UDP.
+    """Return `answer` to `query` in at most `size` octets; `payload` is what we accept over UDP.
 
-    What does not fit: first the additional records go, then answers from the end, and TC says so
-    (RFC 2181 section 9) unless a part is all that was promised. `recursion` says whether other
-    names are looked up as well.
+    When it does not fit, additional records are dropped first, then answers from the end, and TC is
+    set (RFC 2181 section 9) unless a part suffices. `recursion` is whether other names are looked up
+    as well.
     """
     opt = b""
     if query.edns is not None:
@@ -323,10 +323,10 @@ def write(
 
 
 class _OwnerNames:
-    """Writes the names of owners, each either as a pointer to the question or in full.
+    """Writes owner names, each as a pointer into the question or in full.
 
-    The owners of additional records share the zone with the question; pointing into the question is
-    all the compression that pays, and it cannot be got wrong.
+    The owners of additional records share the zone with the question. Pointing into the question is
+    the only compression that pays, and it is simple enough to be safe.
     """
 
     def __init__(self, query: Query) -> None:
@@ -351,7 +351,7 @@ class _OwnerNames:
 
 
 def _section(records: Iterable[Record], room: int, names: _OwnerNames) -> tuple[bytes, int]:
-    """Return as many of the first records as there is room for, and how many those are."""
+    """Return the first records that fit into `room` octets, and their number."""
     written = bytearray()
     count = 0
     for record in records:
@@ -366,7 +366,7 @@ def _section(records: Iterable[Record], room: int, names: _OwnerNames) -> tuple[
 
 
 def _opt(asked: Edns, rcode: Rcode, payload: int, options: bytes) -> bytes:
-    # The version is ours, 0, whatever was asked for; DO is copied (RFC 3225 section 3).
+    # The version is always ours, 0; DO is copied (RFC 3225 section 3).
     extended = (rcode >> 4) << 24 | (_DO if asked.dnssec_ok else 0)
     return b"\0" + _RR.pack(Type.OPT, payload, extended, len(options)) + options
 

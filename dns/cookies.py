@@ -1,7 +1,7 @@
-"""DNS cookies: what an asker shows to prove that it gets the answers sent to its address.
+"""DNS cookies: a client's proof that it receives the answers sent to its address.
 
-RFC 7873, with server cookies as RFC 9018 lays them out. Pure: the time is an argument, and nothing is
-kept of any asker. Who shows a good cookie is no forged sender, which is all that it proves.
+RFC 7873, with server cookies in the format of RFC 9018. Pure: the time is an argument, and no state is
+kept for any client. A valid cookie proves only that the sender's address is not forged.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Final
 
 CLIENT_LENGTH: Final = 8
 SECRET_LENGTH: Final = 16
-# RFC 9018 section 4.3: how old a cookie may be, how far ahead of our clock, and from when it is replaced.
+# RFC 9018 section 4.3: how old a cookie may be, how far ahead of our clock, and at which age it is replaced.
 MAX_AGE_S: Final = 3600
 MAX_AHEAD_S: Final = 300
 RENEW_AFTER_S: Final = 1800
-# Each day has a key of its own, so that none is in use for the 36 days that RFC 7873 section 7.1 allows.
+# Each day has its own key, so that none is used for longer than the 36 days of RFC 7873 section 7.1.
 KEY_LIFETIME_S: Final = 86_400
 _VERSION: Final = b"\x01\0\0\0"
 _SERVER_LENGTH: Final = 16
@@ -26,13 +26,13 @@ _MASK: Final = (1 << 64) - 1
 
 
 class Cookies:
-    """Makes and checks cookies with one secret, from which the key of each day is drawn."""
+    """Makes and checks cookies with one secret, from which each day's key is derived."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
     def answer(self, cookie: bytes, host: str, now_s: int) -> bytes:
-        """Return the cookie to send back: the same while it is young, else a fresh one.
+        """Return the cookie to send back: the same one while it is young, else a new one.
 
         `cookie` is the option's data, 8 or 16 to 40 octets; `now_s` are Unix seconds.
         """
@@ -42,7 +42,7 @@ class Cookies:
         return client + head + self._hash(client, head, host)
 
     def proves(self, cookie: bytes, host: str, now_s: int) -> bool:
-        """Return whether the server's part of `cookie` was given to `host`, and not too long ago."""
+        """Return whether the server's part of `cookie` was issued to `host`, and recently enough."""
         client, server = cookie[:CLIENT_LENGTH], cookie[CLIENT_LENGTH:]
         if len(server) != _SERVER_LENGTH or server[0] != _VERSION[0]:
             return False
@@ -66,7 +66,7 @@ def server_hash(key: bytes, client: bytes, head: bytes, host: str) -> bytes:
 
 
 def _age_s(cookie: bytes, now_s: int) -> int:
-    # Serial numbers (RFC 1982): in 2106 the time begins again at 0.
+    # Serial numbers (RFC 1982): in 2106 the time wraps to 0.
     age_s = (now_s - int.from_bytes(cookie[12:16])) & 0xFFFF_FFFF
     return age_s - (1 << 32) if age_s >> 31 else age_s
 
@@ -84,7 +84,7 @@ def siphash(key: bytes, data: bytes) -> bytes:
 
 
 def _rounds(v0: int, v1: int, v2: int, v3: int, count: int) -> tuple[int, int, int, int]:
-    # Rotations are written out: a call for each would take three times as long.
+    # Rotations are inlined: a call for each would take three times as long.
     for _ in range(count):
         v0 = (v0 + v1) & _MASK
         v2 = (v2 + v3) & _MASK

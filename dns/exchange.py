@@ -1,7 +1,7 @@
-"""One question to one resolver: over UDP from a port of its own, and over TCP when the answer was cut.
+"""One question to one resolver: over UDP from its own port, and over TCP when the answer was truncated.
 
-It waits until an answer to the very question comes; anything else on the socket is ignored, and the wait
-goes on. How long is the caller's matter, who cancels it.
+It waits for an answer to exactly this question and ignores anything else on the socket. The caller limits
+the wait, by cancelling it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from dns.codec import MAX_MESSAGE
 from dns.foreign import ForeignReply, Odd, Sent, judge
 from dns.forward_rules import ResolverAddress
 
-# Datagrams read in one turn of the loop: a flood of forgeries must not keep it.
+# Datagrams read in one turn of the loop, so that a flood of forgeries does not block it.
 BATCH: Final = 16
-# Messages that are not the answer before a TCP connection is given up: nobody forges there.
+# Unrelated messages accepted before a TCP connection is given up: they are not forgeries there.
 _MAX_STRANGE: Final = 4
 
 
 async def over_udp(server: ResolverAddress, sent: Sent) -> ForeignReply | Odd:
     """Return the answer to `sent` from `server`. Raises OSError when the server cannot be reached.
 
-    The socket is new and connected: the kernel draws its port from its whole range at random, and lets
-    through only what comes from the server's address and port (RFC 5452 sections 9.2 and 10).
+    The socket is new and connected: the kernel picks a random port from its whole range, and delivers
+    only datagrams from the server's address and port (RFC 5452 sections 9.2 and 10).
     """
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[ForeignReply | Odd] = loop.create_future()
@@ -37,7 +37,7 @@ async def over_udp(server: ResolverAddress, sent: Sent) -> ForeignReply | Odd:
                     found = judge(asking.recv(MAX_MESSAGE), sent)
                 except BlockingIOError:
                     return
-                except OSError as error:  # an ICMP error: nobody listens there
+                except OSError as error:  # an ICMP error: no server listens there
                     if not answered.done():
                         answered.set_exception(error)
                     return
@@ -80,6 +80,6 @@ async def over_tcp(server: ResolverAddress, sent: Sent) -> ForeignReply | Odd:
             found = judge(await reader.readexactly(length), sent)
             if found is not None:
                 return found
-        raise ConnectionError("what came was no answer")
+        raise ConnectionError("the messages received did not answer the question")
     finally:
         writer.transport.abort()

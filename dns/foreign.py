@@ -1,8 +1,7 @@
-"""Foreign messages: the question sent to a resolver, whether what comes back answers it, what the asker gets.
+"""Messages of other servers: builds the question to a resolver, checks the reply, and builds the client's answer.
 
-Records of others are passed on as they came: of each only the type, the TTL and the length are read, so
-that every type there is or will be gets through. Reading never raises. Pure; the id is passed in, and the
-random bits.
+Foreign records are passed on unchanged: only the type, the TTL and the length of each are read, so that all
+present and future types pass. Reading never raises. Pure; the id and the random bits are passed in.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from dns.codec import CLASS_IN, HEADER, Name, Query, Rcode, Type
 PAYLOAD: Final = 1232
 # RFC 2181 section 8: a TTL with the highest bit set is 0.
 _MAX_TTL: Final = 0x7FFFFFFF
-# More would not fit into a message that anybody sends; a packet cannot make us walk further.
+# More records would not fit into any real message; the bound limits the work that a packet can cause.
 _MAX_RECORDS: Final = 4096
-# What is passed on of the Extended DNS Errors of others (RFC 8914), octets of options.
+# How many octets of a resolver's Extended DNS Errors (RFC 8914) are passed on.
 _MAX_ERRORS: Final = 256
 
 QR: Final = 0x8000
@@ -32,7 +31,7 @@ CD: Final = 0x0010
 _DO: Final = 0x8000
 _OPCODE: Final = 0x7800
 _EXTENDED_ERROR: Final = 15  # an EDNS option, RFC 8914
-# An EDNS option for local use (RFC 6891 section 9): the agents that a question has passed, 8 octets each.
+# An EDNS option for local use (RFC 6891 section 9): the agents a question has passed, 8 octets each.
 VIA: Final = 65313
 VIA_OCTETS: Final = 8
 
@@ -42,7 +41,7 @@ _OPTION: Final = struct.Struct("!HH")
 
 
 class Inquiry(msgspec.Struct, frozen=True):
-    """What is asked, whoever asks. Two queries with the same `key` have the same answer."""
+    """What a query asks, independent of the client. Queries with the same `key` have the same answer."""
 
     question: bytes  # in lower case
     name: Name  # in lower case
@@ -56,7 +55,7 @@ class Inquiry(msgspec.Struct, frozen=True):
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """A question as it left: what an answer is held against."""
+    """A question as it was sent; replies are checked against it."""
 
     id: int
     question: bytes
@@ -65,14 +64,14 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class Odd(enum.Enum):
-    """Answers that are none yet."""
+    """Replies that call for another try."""
 
     OTHER_CASE = "the question came back in other case"
     NO_EDNS = "the server does not know EDNS"
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """Where a record stands: its section (0 answers, 1 authority, 2 additional), and where it ends."""
+    """The place of a record: its section (0 answers, 1 authority, 2 additional), and its end."""
 
     section: int
     type: int
@@ -82,7 +81,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class ForeignReply(msgspec.Struct, frozen=True):
-    """An answer from a resolver. `message` ends with its last record, and holds no OPT."""
+    """An answer from a resolver. `message` ends with its last record and contains no OPT."""
 
     message: bytes
     flags: int
@@ -93,13 +92,13 @@ class ForeignReply(msgspec.Struct, frozen=True):
 
 
 def inquiry_of(query: Query) -> Inquiry:
-    """Return what `query` asks."""
+    """Return the Inquiry of `query`."""
     return inquiry(query.question, query.flags, dnssec_ok=query.edns is not None and query.edns.dnssec_ok)
 
 
 def inquiry(question: bytes, flags: int = 0, *, dnssec_ok: bool = False) -> Inquiry:
-    """Return what `question`, the bytes of a question, asks."""
-    # The octets of lengths are below those of letters; the type and the class behind the name are not.
+    """Return the Inquiry of `question`, the bytes of a question."""
+    # Length octets are below those of letters; the type and class after the name are not.
     lower = question[:-4].lower() + question[-4:]
     labels: list[bytes] = []
     at = 0
@@ -111,7 +110,7 @@ def inquiry(question: bytes, flags: int = 0, *, dnssec_ok: bool = False) -> Inqu
 
 
 def mixed_case(question: bytes, bits: int) -> bytes:
-    """Return `question` with each letter of its name in the case that a bit of `bits` says ("0x20")."""
+    """Return `question` with the case of each letter of its name set by a bit of `bits` ("0x20")."""
     mixed = bytearray(question)
     for at in range(len(mixed) - 4):
         if 0x61 <= mixed[at] | 0x20 <= 0x7A:
@@ -121,9 +120,9 @@ def mixed_case(question: bytes, bits: int) -> bytes:
 
 
 def outgoing(asked: Inquiry, id_: int, question: bytes, via: bytes, *, with_edns: bool) -> Sent:
-    """Return the question as it goes to a resolver: RD set, our own OPT, the asker's DO, AD and CD.
+    """Return the question to send to a resolver: RD set, our own OPT, the client's DO, AD and CD.
 
-    `question` is that of `asked` in the case that is sent; `via` the agents that it has passed, ours last.
+    `question` is that of `asked` in the case to send; `via` lists the agents it has passed, ours last.
     """
     message = _HEADER.pack(id_, RD | asked.flags, 1, 0, 0, 1 if with_edns else 0) + question
     if with_edns:
@@ -133,10 +132,10 @@ def outgoing(asked: Inquiry, id_: int, question: bytes, via: bytes, *, with_edns
 
 
 def judge(message: bytes, sent: Sent) -> ForeignReply | Odd | None:
-    """Return the answer to `sent` that `message` is. None: it is none, and the wait goes on.
+    """Return `message` as the answer to `sent`, or None when it is not one and the wait continues.
 
-    The id, QR, the opcode and the question have to be those of `sent` (RFC 5452 section 9.1); the address and
-    the port are the socket's matter.
+    The id, QR, opcode and question must match `sent` (RFC 5452 section 9.1); the socket checks the address
+    and the port.
     """
     if len(message) < HEADER:
         return None
@@ -145,7 +144,7 @@ def judge(message: bytes, sent: Sent) -> ForeignReply | Odd | None:
         return None
     rcode = flags & 0xF
     if questions == 0 and len(message) == HEADER and rcode in (Rcode.FORMERR, Rcode.NOTIMP):
-        # RFC 6891 section 7: who does not know OPT may send a bare header.
+        # RFC 6891 section 7: a server that does not know OPT may send a bare header.
         return Odd.NO_EDNS if sent.with_edns else None
     end = HEADER + len(sent.question)
     if questions != 1 or len(message) < end:
@@ -161,7 +160,7 @@ def judge(message: bytes, sent: Sent) -> ForeignReply | Odd | None:
 
 
 def _read(message: bytes, flags: int, at: int, counts: list[int]) -> ForeignReply | None:
-    """Walk over the records; None when they are not what the header says."""
+    """Walk over the records; return None when they do not match the header."""
     question_end = at
     marks: list[Mark] = []
     rcode = flags & 0xF
@@ -186,7 +185,7 @@ def _read(message: bytes, flags: int, at: int, counts: list[int]) -> ForeignRepl
                 rcode |= (ttl >> 24) << 4
                 errors = _errors(message[at - length : at])
             elif not opt_at and class_ == CLASS_IN:
-                # What stands behind OPT may point to itself only: it is left out with it, being additional.
+                # Records after OPT can only point to themselves: being additional, they are dropped with it.
                 marks.append(Mark(section, type_, ttl if ttl <= _MAX_TTL else 0, name_end + 4, at))
             elif not opt_at:
                 return None
@@ -229,7 +228,7 @@ def _after_name(message: bytes, at: int) -> int | None:
 
 
 def via_of(message: bytes, query: Query) -> bytes:
-    """Return which agents the query in `message`, which is well-formed, has passed."""
+    """Return the agents that the well-formed query in `message` has passed."""
     at = HEADER + len(query.question)
     for _ in range(sum(_HEADER.unpack_from(message)[3:])):
         name_end = _after_name(message, at)
@@ -247,10 +246,9 @@ def via_of(message: bytes, query: Query) -> bytes:
 
 
 def lifetime_s(reply: ForeignReply, qtype: int) -> int:
-    """Return how long a reply may be kept, in seconds: 0 is not at all.
+    """Return how long a reply may be cached, in seconds; 0 means not at all.
 
-    Positive: the smallest TTL of the answers. Negative (RFC 2308 section 5): as long as the SOA says, and not at all
-    without one.
+    Positive: the smallest TTL of the answers. Negative (RFC 2308 section 5): as the SOA says, and 0 without one.
     """
     ttls = [mark.ttl_s for mark in reply.marks if mark.section == 0]
     positive = reply.rcode == Rcode.NOERROR and any(
@@ -267,8 +265,8 @@ def lifetime_s(reply: ForeignReply, qtype: int) -> int:
 def answer_for(query: Query, reply: ForeignReply, *, size: int, age_s: int = 0, most_ttl_s: int = _MAX_TTL) -> bytes:
     """Return `reply` as the answer to `query`, in at most `size` octets.
 
-    With the asker's id and the asker's spelling of the name; TTLs less `age_s`, and at most `most_ttl_s`; an OPT
-    for those who sent one. What does not fit goes record by record from the end: additional ones quietly, others
+    It has the client's id and spelling of the name; TTLs less `age_s`, and at most `most_ttl_s`; an OPT if the
+    client sent one. What does not fit is dropped record by record from the end: additional ones silently, others
     with TC (RFC 2181 section 9).
     """
     opt = b"" if query.edns is None else opt_for(query, reply.errors)
@@ -291,7 +289,7 @@ def answer_for(query: Query, reply: ForeignReply, *, size: int, age_s: int = 0, 
 
 
 def opt_for(query: Query, options: bytes) -> bytes:
-    """Return our OPT record for the asker of `query`."""
+    """Return our OPT record for the client of `query`."""
     edns_flags = _DO if query.edns is not None and query.edns.dnssec_ok else 0
     return b"\0" + _RR.pack(Type.OPT, PAYLOAD, edns_flags, len(options)) + options
 

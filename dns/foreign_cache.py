@@ -1,8 +1,8 @@
-"""Answers of others, kept as long as their TTLs say, and behind that for when nobody answers any more.
+"""A cache of other servers' answers, fresh for their TTLs, and kept longer in case no resolver answers.
 
-A message is kept for exactly the question that it answers. What else is in it (additional records, the
-authority section) is given out with it and never as an answer of its own. Bounded in entries and in octets;
-what was stored longest ago goes first. Pure: the time is passed in.
+A message is kept for exactly the question it answers. The rest of it (additional records, the authority
+section) is served with it, and never as an answer of its own. Bounded in entries and octets; the oldest
+entry is evicted first. Pure: the time is passed in.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 from dns.foreign import ForeignReply
 
-# What an entry costs besides its message: the objects, and about 150 octets for each record that is marked.
+# What an entry costs besides its message: the objects, and about 150 octets for each marked record.
 _OVERHEAD_BYTES: Final = 500
 _PER_RECORD_BYTES: Final = 150
 
@@ -21,8 +21,8 @@ _PER_RECORD_BYTES: Final = 150
 class ForeignLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The bounds of the cache. Durations in seconds.
 
-    The caps are short beside those of a resolver for many: what is asked here crosses one hop to such a
-    resolver, and a restart of the agent should not be what mends a wrong answer.
+    The caps are short compared with a shared resolver's: such a resolver is one hop away, and fixing a wrong
+    answer should not take a restart of the agent.
     """
 
     entries: int = 4096
@@ -41,12 +41,12 @@ class CachedReply(msgspec.Struct, frozen=True):
     fresh_until: float
 
     def age_s(self, now: float) -> int:
-        """Return how much is off its TTLs."""
+        """Return how many seconds to subtract from its TTLs."""
         return max(0, int(now - self.stored_at))
 
 
 class ForeignCache:
-    """Answers by the key of their question."""
+    """Caches answers by the key of their question."""
 
     def __init__(self, limits: ForeignLimits) -> None:
         self._limits = limits
@@ -58,7 +58,7 @@ class ForeignCache:
         return len(self._cached)
 
     def put(self, key: bytes, reply: ForeignReply, lifetime_s: int, now: float) -> None:
-        """Keep `reply` for `lifetime_s`, within the caps. With nothing to go by, what was kept before stays."""
+        """Store `reply` for `lifetime_s`, within the caps. Without a lifetime, the previous entry stays."""
         cap_s = self._limits.positive_s if _is_positive(reply) else self._limits.negative_s
         lifetime_s = min(lifetime_s, cap_s)
         if lifetime_s <= 0:
@@ -71,12 +71,12 @@ class ForeignCache:
             self.evictions += 1
 
     def get(self, key: bytes, now: float) -> CachedReply | None:
-        """Return what is kept under `key` and fresh at `now`."""
+        """Return the entry of `key` if it is fresh at `now`."""
         cached = self._cached.get(key)
         return cached if cached is not None and now < cached.fresh_until else None
 
     def stale(self, key: bytes, now: float) -> CachedReply | None:
-        """Return what was kept under `key` and is no longer fresh, yet not too old to be better than nothing."""
+        """Return the entry of `key` if it is no longer fresh but not too old to be used in an outage."""
         cached = self._cached.get(key)
         if cached is None or now < cached.fresh_until:
             return None
@@ -86,7 +86,7 @@ class ForeignCache:
         return cached
 
     def clear(self) -> None:
-        """Forget everything: the resolvers are others now, and so may be what they say."""
+        """Clear the cache: the resolvers have changed, and their answers may differ."""
         self._cached.clear()
         self.bytes = 0
 

@@ -1,11 +1,11 @@
-"""Which servers a foreign name is asked of: the rules of AGENT_DNS_FORWARD.
+"""The rules of AGENT_DNS_FORWARD: which servers are asked for a foreign name.
 
     system                               the resolvers that /etc/resolv.conf names (the default)
-    none                                 nobody: foreign names are refused
+    none                                 no server: foreign names are refused
     10.0.0.2,10.0.0.3:5353,[::1]:53      these, in this order
     system,corp.example=10.0.0.2         names under corp.example elsewhere; the longest suffix wins
 
-Pure: it knows what was configured, and nothing of how those servers are.
+Pure: it knows the configuration, and nothing about the state of those servers.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ class ResolverAddress(msgspec.Struct, frozen=True, order=True):
 
 
 class System(msgspec.Struct, frozen=True):
-    """The resolvers of this machine, whichever they are at the moment."""
+    """The current resolvers of this machine."""
 
     def __str__(self) -> str:
         return _SYSTEM
 
 
 SYSTEM: Final = System()
-# Some servers, those of the system, or (an empty tuple) nobody.
+# Some servers, those of the system, or (an empty tuple) none.
 Target: TypeAlias = tuple[ResolverAddress, ...] | System
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """Names that end in `suffix` (lower case; the empty one is every name) are asked of `target`."""
+    """Forwards names that end in `suffix` (lower case; empty matches every name) to `target`."""
 
     suffix: Name
     target: Target
@@ -60,7 +60,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class ForwardRules(msgspec.Struct, frozen=True):
-    """All rules, one of them for the empty suffix."""
+    """All rules, including one for the empty suffix."""
 
     rules: tuple[Rule, ...] = (Rule((), SYSTEM),)
 
@@ -84,7 +84,7 @@ NOBODY: Final = ForwardRules((Rule((), ()),))
 
 
 def read_rules(text: str) -> ForwardRules:
-    """Read AGENT_DNS_FORWARD. Raises ValueError, with the reason, for what it does not accept."""
+    """Parse AGENT_DNS_FORWARD. Raises ValueError with the reason when it is invalid."""
     servers: dict[Name, list[ResolverAddress]] = {}
     words: dict[Name, str] = {}
     for item in (part.strip() for part in text.split(",")):
@@ -102,7 +102,7 @@ def read_rules(text: str) -> ForwardRules:
     for suffix in (*servers, *words):
         if (suffix in servers and suffix in words) or words.get(suffix) == "both":
             shown = b".".join(suffix).decode("ascii") or "everything else"
-            raise ValueError(f"for {shown} it is either system, or none, or a list of servers")
+            raise ValueError(f"for {shown}, give either system, none or a list of servers")
         if len(servers.get(suffix, ())) > MAX_SERVERS_PER_RULE:
             raise ValueError(f"a rule has at most {MAX_SERVERS_PER_RULE} servers")
     targets: dict[Name, Target] = {suffix: tuple(dict.fromkeys(listed)) for suffix, listed in servers.items()}

@@ -1,8 +1,8 @@
-"""Names that are not ours: answered from what others said before, or by asking the resolvers.
+"""Answers for foreign names, from the cache or by asking the resolvers.
 
-What it refuses to do: forward without being asked to (RD), forward a question that has come this way
-before, and keep anything but the answer to the question. The same question is asked once, however many
-wait for it. Every wait and every collection is bounded.
+It refuses to forward without RD, to forward a question that has passed this agent before, and to cache
+anything but the answer to the question. A question is asked once, however many clients wait for it. Every
+wait and every collection is bounded.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ NO_REACHABLE_AUTHORITY: Final = 22
 NETWORK_ERROR: Final = 23
 # RFC 8767 section 4.
 STALE_TTL_S: Final = 30
-# Agents that a question may pass, one forwarding to the next. More is a loop through something that forgets us.
+# Agents that a question may pass, one forwarding to the next. More means a loop through a server that drops our option.
 MAX_HOPS: Final = 8
 MAX_FAILURES: Final = 1000
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
@@ -65,24 +65,24 @@ _log = structlog.get_logger(component="dns.forwarding")
 
 
 class ForwardLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The bounds of forwarding. Seconds where it says `_s`."""
+    """The bounds of forwarding. `_s` means seconds."""
 
-    # Different questions that are asked at a time, each with a few sockets; dnsmasq has as many.
+    # Distinct questions in flight, each with a few sockets; dnsmasq's limit is the same.
     in_flight: int = 150
-    # Askers that wait for all of them.
+    # Clients waiting, over all questions.
     waiting: int = 2000
-    # RFC 8767 section 5: how long an asker waits for a fresh answer while there is an old one.
+    # RFC 8767 section 5: how long a client waits for a fresh answer while there is a stale one.
     stale_after_s: float = 1.8
-    # RFC 9520 section 3.2: a failure is remembered, though not for long.
+    # RFC 9520 section 3.2: failures are cached, briefly.
     failure_s: float = 1.0
-    # How often the system's resolvers are read anew.
+    # How often the system's resolvers are read again.
     system_s: float = 5.0
     patience: Patience = Patience()
     cache: ForeignLimits = ForeignLimits()
 
 
 class ForwardingReport(msgspec.Struct, kw_only=True):
-    """What `/self` and `/health` say of forwarding."""
+    """The forwarding part of `/self` and `/health`."""
 
     rules: str
     upstreams: list[ResolverReport]
@@ -91,7 +91,7 @@ class ForwardingReport(msgspec.Struct, kw_only=True):
 
 
 class _Waiting:
-    """One asker that waits."""
+    """One waiting client."""
 
     __slots__ = ("answer", "query", "size", "timer")
 
@@ -101,7 +101,7 @@ class _Waiting:
 
 
 class _Flight:
-    """One question that is being asked, and who waits for it."""
+    """One question in flight, and the clients waiting for it."""
 
     __slots__ = ("task", "waiting")
 
@@ -111,15 +111,15 @@ class _Flight:
 
 
 class Forwards(Protocol):
-    """Whoever answers for names that are not ours."""
+    """Answers for foreign names."""
 
     def answer(self, query: Query, message: bytes, size: int) -> bytes | asyncio.Future[bytes]:
-        """Return the answer, or a future of it that is cancelled when there will be none: see `Forwarder`."""
+        """Return the answer, or a future that is cancelled when there will be none: see `Forwarder`."""
         ...
 
 
 class Forwarder:
-    """Answers for names that are not ours. `start` it in the event loop, and `close` it."""
+    """Answers for foreign names. Call `start` in the event loop, and `close` at the end."""
 
     def __init__(
         self,
@@ -146,30 +146,30 @@ class Forwarder:
         self._counts: Counter[str] = Counter()
 
     async def start(self) -> None:
-        """Learn who the resolvers are, and go on doing so. Nothing is sent before somebody asks."""
+        """Read the system's resolvers, and keep reading them. Nothing is sent before the first question."""
         if self._resolvers.uses_system:
             await self._read_system()
             self._watch = self._background.keep("watch resolv.conf", self._watch_system)
 
     def listens_on(self, host: str, port: int) -> None:
-        """Leave out our own address from now on."""
+        """Exclude our own address from the resolvers."""
         self._resolvers.listens_on(host, port)
 
     async def close(self) -> None:
-        """End everything, when nobody can ask any more; who still waits gets no answer. Safe to call twice."""
+        """Stop everything, once no new query can arrive; waiting clients get no answer. Safe to call twice."""
         await end([self._watch, *(flight.task for flight in self._flights.values())])
-        for flight in self._flights.values():  # those that were ended before they began
+        for flight in self._flights.values():  # those cancelled before they started
             for waiting in flight.waiting:
                 waiting.answer.cancel()
         self._flights.clear()
         await self._asking.close()
 
-    # -- what is asked of us
+    # -- queries of clients
 
     def answer(self, query: Query, message: bytes, size: int) -> bytes | asyncio.Future[bytes]:
         """Return the answer to `query`, a question for a foreign name of class IN, in at most `size` octets.
 
-        `message` is its bytes. When resolvers have to be asked first: a future, which is cancelled when we end.
+        `message` is its bytes. When resolvers have to be asked first, returns a future; `close` cancels it.
         """
         asked = inquiry_of(query)
         refusal = self._refusal(query, asked, message, size)
@@ -180,7 +180,7 @@ class Forwarder:
         if kept is not None:
             return self._given("cached", answer_for(query, kept.reply, size=size, age_s=kept.age_s(now)))
         group = self._resolvers.group_for(asked.name)
-        # A rule for such a name in particular goes before its fixed meaning.
+        # A rule for exactly such a name takes precedence over its fixed meaning.
         if not group.suffix and (found := special(query, asked.name)) is not None:
             return self._given("special", _written(query, found, size))
         if not group.forwards:
@@ -201,9 +201,9 @@ class Forwarder:
         return self._wait(flight, query, size, old)
 
     def _refusal(self, query: Query, asked: Inquiry, message: bytes, size: int) -> bytes | None:
-        """Return the answer to who wants no recursion, and to a question that has come this way before."""
+        """Return the answer to a query without RD, or to one that has passed this agent before; else None."""
         if not query.flags & RD:
-            # As unbound does it: what is not ours and was not to be looked up is refused, cached or not.
+            # As unbound does: a foreign name without RD is refused, cached or not.
             return self._given("refused", _plain(query, Rcode.REFUSED, NOT_AUTHORITATIVE, size))
         if self._asking.came_back(asked.name):
             return self._given("looped", _plain(query, Rcode.SERVFAIL, OTHER, size))
@@ -211,7 +211,7 @@ class Forwarder:
             via = via_of(message, query)
             passed = {via[at : at + VIA_OCTETS] for at in range(0, len(via), VIA_OCTETS)}
             if self._asking.identity in passed or len(via) >= MAX_HOPS * VIA_OCTETS:
-                # This name loops. Whether a resolver sends us everything back, it is asked itself.
+                # This name loops. A probe finds out whether a resolver sends everything back to us.
                 for upstream in self._resolvers.group_for(asked.name).upstreams:
                     upstream.suspect(self._clock.monotonic())
                 return self._given("looped", _plain(query, Rcode.SERVFAIL, OTHER, size))
@@ -230,12 +230,12 @@ class Forwarder:
         if not waiting.answer.done():
             waiting.answer.set_result(self._given("stale", self._old(waiting.query, old, waiting.size)))
 
-    # -- what is asked of others
+    # -- questions to resolvers
 
     async def look_up(self, name: Name, qtype: int) -> ForeignReply | Unanswered:
-        """Return what the resolvers say of `name`, in lower case, to this program itself.
+        """Return the resolvers' reply for `name`, in lower case, for this program's own use.
 
-        By the rules that askers have, and so never by way of ourselves: a question that comes back is known.
+        The rules are those for clients, so it never loops through this agent: a question that comes back is known.
         """
         group = self._resolvers.group_for(name)
         question = name_data(name) + qtype.to_bytes(2) + CLASS_IN.to_bytes(2)
@@ -245,7 +245,7 @@ class Forwarder:
         try:
             outcome = await self._asking.ask(asked, via, group)
             self._land(asked, outcome, flight)
-        except Exception:  # noqa: BLE001 - the top of what one question does: whatever it was, others are answered
+        except Exception:  # noqa: BLE001 - the top of one question's task: the others go on
             self._counts["failed"] += len(flight.waiting)
             _log.exception("forwarding_failed", question=asked.question.hex())
         finally:
@@ -254,7 +254,7 @@ class Forwarder:
             for waiting in flight.waiting:
                 if waiting.timer is not None:
                     waiting.timer.cancel()
-                waiting.answer.cancel()  # nothing, when it has been answered
+                waiting.answer.cancel()  # has no effect once answered
 
     def _land(self, asked: Inquiry, outcome: ForeignReply | Unanswered, flight: _Flight) -> None:
         now = self._clock.monotonic()
@@ -276,7 +276,7 @@ class Forwarder:
     def _remember_failure(self, key: bytes, verdict: Unanswered, now: float) -> None:
         self._failed.pop(key, None)
         self._failed[key] = (now + self._limits.failure_s, verdict)
-        # The oldest stand first, and all are remembered equally long.
+        # The oldest come first, and all are remembered equally long.
         for oldest, (until, _) in tuple(islice(self._failed.items(), 2)):
             if until <= now or len(self._failed) > MAX_FAILURES:
                 del self._failed[oldest]
@@ -290,7 +290,7 @@ class Forwarder:
         return _plain(query, Rcode.SERVFAIL, code, size, errors) if old is None else self._old(query, old, size)
 
     def _old(self, query: Query, old: CachedReply, size: int) -> bytes:
-        """Return an answer whose time is over: its records live a little longer (RFC 8767), and it says so."""
+        """Return a stale answer, marked as such, with a short TTL (RFC 8767)."""
         error = STALE_NXDOMAIN if old.reply.rcode == Rcode.NXDOMAIN else STALE_ANSWER
         return answer_for(query, with_error(old.reply, error), size=size, most_ttl_s=STALE_TTL_S)
 
@@ -307,26 +307,26 @@ class Forwarder:
                 _log.info("resolvers_changed", upstreams=[str(one.server) for one in self._resolvers.all()])
 
     async def _read_system(self) -> bool:
-        """Return whether the resolvers are others than before."""
+        """Return whether the resolvers have changed."""
         try:
             text = await self._threads.run(partial(_head_of, self._resolv_conf), timeout_s=READ_S)
         except OSError:
-            return False  # perhaps it is being replaced, or its disk hangs: those known so far stay
+            return False  # perhaps the file is being replaced, or its disk hangs: keep the known ones
         if not self._resolvers.system_is(nameservers(text)):
             return False
         self._cache.clear()
         self._failed.clear()
         return True
 
-    # -- what is told of it
+    # -- reports
 
     @property
     def counts(self) -> Counter[str]:
-        """Questions for foreign names by how they were answered, from a bounded set of words."""
+        """Questions for foreign names by outcome, from a bounded set of words."""
         return self._counts
 
     def report(self) -> ForwardingReport:
-        """Return how the resolvers are."""
+        """Return the state of the resolvers."""
         now = self._clock.monotonic()
         return ForwardingReport(
             rules=str(self._rules),
@@ -342,7 +342,7 @@ def _head_of(path: Path) -> str:
 
 
 def _plain(query: Query, rcode: Rcode, error: int, size: int, errors: bytes = b"") -> bytes:
-    """Return an answer without records, with an Extended DNS Error and those that a resolver gave."""
+    """Return an answer without records, with an Extended DNS Error and those of a resolver."""
     answer = _written(query, Answer(rcode, authoritative=False, extended_error=error), size)
     if not errors or query.edns is None:
         return answer
@@ -357,5 +357,5 @@ def _written(query: Query, answer: Answer, size: int) -> bytes:
 
 
 def recursive(message: bytes) -> bytes:
-    """Return an answer with RA set: whoever gave it also looks up the names of others."""
+    """Return an answer with RA set: this server also looks up foreign names."""
     return message[:3] + bytes((message[3] | RA,)) + message[4:]

@@ -1,4 +1,4 @@
-"""Answers over UDP that others have to be asked for first: each is sent when it is there, by itself."""
+"""Sends UDP answers that depend on a resolver or a fetch, each as soon as it is ready."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dns.responder import Responder
 
 
 class LateAnswers:
-    """Sends what `responder` has later, over a socket that may be closed meanwhile."""
+    """Sends the late answers of `responder`, over a socket that may be closed meanwhile."""
 
     def __init__(self, responder: Responder, listening: socket.socket) -> None:
         self._responder = responder
@@ -19,7 +19,7 @@ class LateAnswers:
         self.dropped = 0  # answers that could not be sent
 
     def expect(self, asker: tuple[Any, ...]) -> None:
-        """Have `asker` sent the answer to the last query, which had none yet, unless silence is the answer."""
+        """Send the pending answer to the last query to `asker` once it is ready; does nothing if none is pending."""
         later = self._responder.take_later()
         if later is not None:
             later.add_done_callback(partial(self._send, asker))
@@ -30,5 +30,5 @@ class LateAnswers:
         try:
             self._socket.sendto(answer.result(), asker)
         except OSError:
-            # A full buffer, an unreachable asker, port 0: UDP may lose an answer, the asker asks again.
+            # A full buffer, an unreachable client, port 0: UDP may lose an answer, and the client retries.
             self.dropped += 1

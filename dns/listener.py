@@ -1,4 +1,4 @@
-"""DNS on one port: over UDP and over TCP, which askers take for the same server."""
+"""Serves DNS over UDP and TCP on the same port."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dns.udp import UdpServer, serve_udp
 from registry_core.listener import cannot_listen
 from registry_core.settings import Listen
 
-# With port 0 the system chooses one for UDP, which may be taken for TCP: then another is tried.
+# With port 0 the system picks a free UDP port, whose TCP port may be in use: then another is tried.
 TRIES: Final = 20
 
 

@@ -1,8 +1,8 @@
-"""recvmmsg(2) and sendmmsg(2): many datagrams for each system call, which Python's sockets do not offer.
+"""recvmmsg(2) and sendmmsg(2): many datagrams per system call, which Python's sockets do not offer.
 
 The structures of the calls are laid out once, over buffers that live as long as their owner, and are read
-and written by the column: all lengths, all addresses, all answers. Of what is in a datagram it knows just
-that the first two octets (the id) go back as they came: the kernel takes them from where it put them.
+and written by the column: all lengths, all addresses, all answers. All it knows about a datagram's contents
+is that the first two octets (the id) go back unchanged: the kernel sends them from where it received them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeAlias
 
 ID: Final = 2
-# What of a datagram, behind its id, lies close together, and is looked up. Questions are mostly shorter
-# than 100 octets; the rest of a longer one is received into a place of its own.
+# The part of a datagram after its id that lies in the look-up buffer. Questions are mostly shorter than
+# 100 octets; the rest of a longer one is received into a separate buffer.
 HEAD: Final = 254
-# MSG_DONTWAIT, and MSG_TRUNC: the length is the true one, also of what was cut off.
+# MSG_DONTWAIT, and MSG_TRUNC: the length returned is the true one even when the datagram was truncated.
 _RECEIVE_FLAGS: Final = ctypes.c_int(0x40 | 0x20)
 _SEND_FLAGS: Final = ctypes.c_int(0x40)
 _NAME: Final = 32  # room for a sockaddr_in6 (28 octets), in whole words
@@ -27,11 +27,11 @@ _NAME_LENGTHS: Final = {socket.AF_INET: 16, socket.AF_INET6: 28}
 # The 32-bit words of a sockaddr that are its IP address.
 _ADDRESS_WORDS: Final = {socket.AF_INET: range(1, 2), socket.AF_INET6: range(2, 6)}
 _FULL: Final = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM)
-_PLACE: Final = struct.Struct("PP")  # struct iovec: where, and how long
+_PLACE: Final = struct.Struct("PP")  # struct iovec: address and length
 PLACE: Final = _PLACE.size
 
 Source: TypeAlias = int | tuple[int, ...]
-"""An IP address as the word, or the words, of its sockaddr: what an access check is remembered by."""
+"""An IP address as the word or words of its sockaddr: the key under which an access check is remembered."""
 
 
 class _MessageHeader(ctypes.Structure):
@@ -71,15 +71,15 @@ class SystemCalls:
     """The calls of the C library. Raises OSError where it has none."""
 
     def __init__(self) -> None:
-        # PyDLL keeps the interpreter's lock during the call. The calls never wait, and a lock that is given
-        # away comes back from a busy thread after 5 ms only: for each call, 100 times the call's own time.
+        # PyDLL keeps the GIL during the call. The calls never block, and a busy thread returns a released GIL
+        # only after 5 ms: 100 times the call's own time, for each call.
         try:
             library = ctypes.PyDLL(None, use_errno=True)
             self._receive, self._send = library.recvmmsg, library.sendmmsg
         except (AttributeError, OSError, TypeError) as error:
             raise OSError(f"this system has no recvmmsg and sendmmsg: {error}") from None
 
-    # The arguments are C objects that exist already: to convert numbers takes 0.4 us, half of an idle call.
+    # The arguments are existing C objects: converting numbers takes 0.4 us, half of an idle call.
 
     def receive(self, fd: ctypes.c_int, messages: ctypes.c_void_p, count: ctypes.c_uint) -> int:
         moved: int = self._receive(fd, messages, count, _RECEIVE_FLAGS, None)
@@ -94,14 +94,14 @@ class SystemCalls:
 
 
 def system_calls(listening: socket.socket) -> SystemCalls | None:
-    """Return the calls if they work on `listening`, else None: another system, or a sandbox that forbids them."""
+    """Return the calls if they work on `listening`, else None: a different system, or a sandbox that forbids them."""
     if sys.platform != "linux" or sys.implementation.name != "cpython" or listening.family not in _NAME_LENGTHS:
         return None
     try:
         calls = SystemCalls()
     except OSError:
         return None
-    # With no datagrams to move, the answer is 0 unless there is no such call.
+    # With no datagrams to move, the result is 0 unless the call is missing.
     nothing = _Message()
     to_nothing = ctypes.c_int(listening.fileno()), ctypes.c_void_p(ctypes.addressof(nothing)), ctypes.c_uint(0)
     return calls if calls.receive(*to_nothing) == 0 and calls.send(*to_nothing) == 0 else None
@@ -120,19 +120,19 @@ _address_of: Final = _reader_of_addresses()
 
 
 def place_of(answer: bytes) -> bytes:
-    """Return where `answer` lies in memory, as an iovec. It holds for as long as the object lives."""
+    """Return the location of `answer` in memory, as an iovec. It is valid while the object is alive."""
     return _PLACE.pack(_address_of(answer) or 0, len(answer))
 
 
 class Batch:
     """Room for `size` datagrams of one socket, and their answers.
 
-    `receive` fills the slots from 0 on, `answer` says what goes back, and `send` sends that from where it lies
-    to where the query came from.
+    `receive` fills the slots from 0 on, `answer` sets the answers, and `send` sends them, without copying, to
+    the sources of the queries.
     """
 
     def __init__(self, calls: Calls, listening: socket.socket, *, size: int, most: int) -> None:
-        """`most` octets of a datagram are kept; of a longer one, nothing but its length is right."""
+        """Keeps `most` octets of a datagram; of a longer one, only the length is valid."""
         self._calls = calls
         self._family = socket.AddressFamily(listening.family)
         self._fd = ctypes.c_int(listening.fileno())
@@ -147,11 +147,11 @@ class Batch:
         self._lengths = lengths[_Message.length.offset // 4 :: _MESSAGE // 4]
         words = memoryview(self._names).cast("I")
         self._words = [words[n :: _NAME // 4] for n in _ADDRESS_WORDS[self._family]]
-        # Every other iovec is an answer's: one word of it is where, one how long.
+        # Every other iovec is an answer's: one word is its address, one its length.
         places = memoryview(self._from).cast("P")
         self._where, self._how_long = places[2::4], places[3::4]
         self._head_view = memoryview(self._heads)
-        # A key is the slot from its start on, as long as the datagram less its id.
+        # A key starts at the slot's start, and is as long as the datagram less its id.
         self._starts = [n * HEAD for n in range(size)]
         self._ends = [start - ID for start in self._starts]
         sending = _address(self._sending)
@@ -174,48 +174,48 @@ class Batch:
                 header.places, header.places_count = places + n * count * PLACE, count
 
     def receive(self, most: int) -> list[int]:
-        """Take what has arrived, at most `most` datagrams, without waiting; return the length of each.
+        """Receive the datagrams that have arrived, at most `most`, without waiting; return the length of each.
 
-        Nothing may have arrived; an error that an earlier answer met on its way is nothing that arrived.
+        The list may be empty. An ICMP error for an earlier answer counts as nothing received.
         """
         count = self._calls.receive(self._fd, self._received_at, self._counts[most])
         return self._lengths[:count].tolist() if count > 0 else []
 
     def sources(self, count: int) -> Sequence[Source]:
-        """Return the IP addresses from which the first `count` came."""
+        """Return the source addresses of the first `count` datagrams."""
         columns = [words[:count].tolist() for words in self._words]
         return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
 
     def host(self, slot: int) -> str:
-        """Return the IP address from which a datagram came, as text."""
+        """Return a datagram's source address as text."""
         at, length = (slot * _NAME + 4, 4) if self._family == socket.AF_INET else (slot * _NAME + 8, 16)
         return socket.inet_ntop(self._family, self._names[at : at + length])
 
     def asker(self, slot: int) -> tuple[str, int] | tuple[str, int, int, int]:
-        """Return where a datagram came from, as `sendto` wants it."""
+        """Return a datagram's source in the form that `sendto` takes."""
         at, host = slot * _NAME, self.host(slot)
         port = int.from_bytes(self._names[at + 2 : at + 4])
         if self._family == socket.AF_INET:
             return host, port
-        # Link-local addresses mean nothing without their interface.
+        # Link-local addresses need their interface.
         return host, port, 0, int.from_bytes(self._names[at + 24 : at + 28], sys.byteorder)
 
     def keys(self, lengths: Sequence[int]) -> list[bytes]:
-        """Return what stands behind the id in each datagram. None of `lengths` is above ID + HEAD."""
-        # One copy of all, which bytes can be cut from: cheaper than a view and a copy of each.
+        """Return the part after the id of each datagram. None of `lengths` is above ID + HEAD."""
+        # One copy of all, from which bytes are sliced: cheaper than a view and a copy of each.
         heads = self._head_view[: len(lengths) * HEAD].tobytes()
         slots = zip(self._starts, self._ends, lengths)  # noqa: B905 - as many as there are lengths
         return [heads[start : end + length] for start, end, length in slots]
 
     def datagram(self, slot: int, length: int) -> bytes:
-        """Return one datagram, or as much of it as was kept."""
+        """Return one datagram, or the part of it that was kept."""
         id_ = self._ids[slot * ID : (slot + 1) * ID]
         head = self._heads[slot * HEAD : (slot + 1) * HEAD]
         tail = self._tails[slot * self._tail : (slot + 1) * self._tail] if length > ID + HEAD else b""
         return bytes(id_ + head + tail)[:length]
 
     def answer(self, places: bytes) -> None:
-        """Have `places`, one for each slot from 0 on, answer those slots: each behind the id that came."""
+        """Set the answers of the slots from 0 on to `places`, each to be sent after the slot's id."""
         words = memoryview(places).cast("P")
         count = len(words) // 2
         self._where[:count], self._how_long[:count] = words[::2], words[1::2]
@@ -223,7 +223,7 @@ class Batch:
     def send(self, first: int, end: int) -> int:
         """Send the answers of the slots from `first` up to `end`; return how many could not be sent.
 
-        The objects that their places are in have to be alive.
+        The objects to which the places point must be alive.
         """
         lost = 0
         while first < end:
@@ -231,14 +231,14 @@ class Batch:
             if sent > 0:
                 first += sent
             elif self._calls.errno() in _FULL:
-                return lost + end - first  # what the socket does not take now is asked for again
+                return lost + end - first  # the socket's buffer is full; the clients will retry
             else:
-                # This one cannot be sent (port 0, an address without a route); the next one can.
+                # This one cannot be sent (port 0, an address without a route); the next one may.
                 first += 1
                 lost += 1
         return lost
 
 
 def _address(memory: bytearray) -> int:
-    """Return where `memory` is. It stays there: nothing here changes the length of its buffers."""
+    """Return the address of `memory`. It does not move: nothing here resizes the buffers."""
     return ctypes.addressof(ctypes.c_char.from_buffer(memory))

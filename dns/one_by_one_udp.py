@@ -1,4 +1,4 @@
-"""The simple way to take datagrams off a socket: one for each system call. It works everywhere."""
+"""The simple way to read datagrams from a socket: one per system call. It works everywhere."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 from dns.late_answers import LateAnswers
 from dns.responder import Responder
 
-# Datagrams for each turn of the loop; then the others have theirs.
+# Datagrams per turn of the loop, so that other tasks get their turns.
 BATCH: Final = 64
-# A query is at most this large; what is cut off makes it malformed, and is answered as such.
+# The largest query; a longer one is truncated, and so answered as malformed.
 MAX_QUERY: Final = 4096
 
 
 class OneByOne:
-    """Answers what arrives at one socket. `drain` is called when something has."""
+    """Answers the datagrams of one socket. Call `drain` when it is readable."""
 
     def __init__(self, responder: Responder, listening: socket.socket) -> None:
         self._responder = responder
@@ -29,7 +29,7 @@ class OneByOne:
         return self._dropped + self._late.dropped
 
     def drain(self) -> None:
-        """Answer what has arrived, and at most a batch of it."""
+        """Answer the datagrams that have arrived, at most one batch."""
         receive, send = self._socket.recvfrom, self._socket.sendto
         answer, answer_remote, is_local = self._responder.udp, self._responder.remote, self._responder.is_local
         for _ in range(BATCH):
@@ -38,7 +38,7 @@ class OneByOne:
             except BlockingIOError:
                 return
             except OSError:
-                # An ICMP error of an earlier answer (nobody listens there any more): no fault of ours.
+                # An ICMP error for an earlier answer (its client is gone): not our fault.
                 continue
             reply = answer(query) if is_local(asker[0]) else answer_remote(query, asker[0])
             if reply is None:
@@ -47,5 +47,5 @@ class OneByOne:
             try:
                 send(reply, asker)
             except OSError:
-                # A full buffer, an unreachable asker, port 0: UDP may lose an answer, the asker asks again.
+                # A full buffer, an unreachable client, port 0: UDP may lose an answer, and the client retries.
                 self._dropped += 1

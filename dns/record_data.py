@@ -1,4 +1,4 @@
-"""The data of the records that are answered with, as it stands on the wire."""
+"""The wire format of the data of the records in answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dns.codec import Name
 
 
 def name_data(name: Name) -> bytes:
-    """Return a name in full, as RFC 3597 section 4 asks of the data of newer types."""
+    """Return a name uncompressed, as RFC 3597 section 4 requires in the data of newer types."""
     return b"".join(bytes((len(label),)) + label for label in name) + b"\0"
 
 
@@ -25,10 +25,10 @@ def text_data(texts: Iterable[bytes]) -> bytes:
 
 
 def soa_data(primary: Name, mailbox: Name, serial: int, minimum_s: int) -> bytes:
-    """Return the data of SOA. Nobody transfers the zone, so its timers are for show but the last."""
+    """Return the data of SOA. The zone is never transferred, so only the last timer matters."""
     return name_data(primary) + name_data(mailbox) + struct.pack("!IIIII", serial, 3600, 600, 86400, minimum_s)
 
 
 def name_of(text: str) -> Name:
-    """Return the name that `text` writes with dots, in lower case. `text` is ASCII."""
+    """Return the dotted name `text`, which is ASCII, in lower case."""
     return tuple(label.encode("ascii") for label in text.lower().strip(".").split(".") if label)

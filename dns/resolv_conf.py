@@ -1,7 +1,7 @@
-"""The system's resolvers, as /etc/resolv.conf names them. Pure: text in, addresses out.
+"""Parses the system's resolvers from /etc/resolv.conf. Pure: text in, addresses out.
 
-Only `nameserver` lines are read. `search`, `ndots` and the like are about the names that a stub makes of
-what a user typed; a forwarder is asked for whole names.
+Only `nameserver` lines are read. `search`, `ndots` and the like control how a stub completes what a user
+typed; a forwarder is asked for complete names.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Final
 DEFAULT_PORT: Final = 53
 # glibc reads three, musl three; systems that generate the file write more.
 MAX_SERVERS: Final = 8
-# The file of a machine is a few lines. Whatever is behind this is not read.
+# The file is normally a few lines. Anything beyond this is not read.
 MAX_CHARACTERS: Final = 64 * 1024
 
 
 def nameservers(text: str) -> tuple[str, ...]:
-    """Return the IP addresses of the `nameserver` lines, each once, in order; what is no address is left out."""
+    """Return the IP addresses of the `nameserver` lines, each once, in order; anything else is left out."""
     found: dict[str, None] = {}
     for line in text[:MAX_CHARACTERS].splitlines():
         words = line.split()

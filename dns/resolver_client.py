@@ -1,7 +1,7 @@
-"""Gets the answer to one question from several resolvers, and tries resolvers with questions of its own.
+"""Gets the answer to one question from several resolvers, and probes resolvers with its own questions.
 
-One is asked; when it is silent for a moment the next one is asked too, and whoever answers first is heard.
-A failure brings the next at once. Everything is bounded: tries, open sockets, time.
+It asks one resolver; when that is silent for a moment it asks the next one too, and takes the first answer.
+After a failure it asks the next one at once. Tries, open sockets and time are bounded.
 """
 
 from __future__ import annotations
@@ -26,61 +26,61 @@ from dns.upstreams import ResolverState, UpstreamResolver, in_order
 from registry_core.ports.clock import Clock
 from registry_core.supervision import Background, end
 
-# What counts as an answer; YXDOMAIN (RFC 6672) is one. Everything else is the resolver's failure.
+# The rcodes that count as answers, including YXDOMAIN (RFC 6672). All others are failures of the resolver.
 _ANSWERS: Final = frozenset((Rcode.NOERROR, Rcode.NXDOMAIN, 6))
-# A resolver may at once turn out to fold case and to know no EDNS, and then answer.
+# A resolver may turn out both to fold case and not to know EDNS, and then answer.
 _TURNS: Final = 4
-# Errors that say something of this machine and nothing of the resolver.
+# Errors that are about this machine, not about the resolver.
 _OUR_FAULT: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
 _MAX_TRIES: Final = 32
-# The label under which a resolver is tried: <random>.loop-check[.<suffix of the rule>].
+# The label of the probe's name: <random>.loop-check[.<suffix of the rule>].
 CHECK_LABEL: Final = b"loop-check"
 
 _log = structlog.get_logger(component="dns.forwarding")
 
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
-    """How long and how often resolvers are asked. Seconds where it says `_s`."""
+    """How long and how often resolvers are asked. `_s` means seconds."""
 
-    # The next resolver is asked when one is silent for this long.
+    # The next resolver is asked after this much silence.
     next_s: float = 0.8
-    # Stubs wait for 5 s (resolv.conf(5)); an answer has to be there before they leave.
+    # Stubs wait for 5 s (resolv.conf(5)); an answer must arrive before they give up.
     total_s: float = 4.0
     attempts: int = 6
-    # Sockets of one question that wait at the same time.
+    # Open sockets for one question.
     open: int = 3
-    # A question of our own.
+    # A probe.
     try_s: float = 1.5
 
 
 class Unanswered(msgspec.Struct, frozen=True):
-    """No resolver had an answer. `heard`: one said at least that it had none, perhaps with Extended DNS Errors."""
+    """No resolver had an answer. `heard`: at least one replied with an error, perhaps with Extended DNS Errors."""
 
     heard: bool = False
     errors: bytes = b""
 
 
 class ResolverClient:
-    """Asks resolvers. `close` it."""
+    """Asks resolvers. Call `close` at the end."""
 
     def __init__(self, clock: Clock, patience: Patience, background: Background) -> None:
         self._clock = clock
         self._patience = patience
         self._background = background
-        # Known to nobody but those that we ask: what comes in with it, is ours.
+        # Known only to the resolvers that we ask: a query that contains it is ours.
         self.identity = secrets.token_bytes(VIA_OCTETS)
         self._checks: dict[Name, UpstreamResolver] = {}
         self._tries: set[asyncio.Task[None]] = set()
         self._attempts: dict[asyncio.Task[ForeignReply], UpstreamResolver] = {}
 
     async def close(self) -> None:
-        """End the tries."""
+        """Stop the probes."""
         await end(self._tries)
 
     async def ask(self, asked: Inquiry, via: bytes, group: Group) -> ForeignReply | Unanswered:
         """Return the first answer to `asked`. `via`: the agents that the question has passed before us."""
         plan = deque(in_order(group.upstreams))
-        silent: deque[UpstreamResolver] = deque()  # to be asked once more: packets get lost
+        silent: deque[UpstreamResolver] = deque()  # asked once more, since packets get lost
         slow: set[UpstreamResolver] = set()
         running: dict[asyncio.Task[ForeignReply], UpstreamResolver] = {}
         verdict = Unanswered()
@@ -122,7 +122,7 @@ class ResolverClient:
         return task
 
     def _outcome(self, task: asyncio.Task[ForeignReply], upstream: UpstreamResolver) -> ForeignReply | None:
-        if task.cancelled():  # the resolver turned out to loop
+        if task.cancelled():  # the resolver turned out to loop back to us
             return None
         try:
             reply = task.result()
@@ -134,7 +134,7 @@ class ResolverClient:
         return reply
 
     async def _attempt(self, upstream: UpstreamResolver, asked: Inquiry, via: bytes) -> ForeignReply:
-        """Return what `upstream` says, whatever it says. Raises OSError or EOFError when it says nothing usable."""
+        """Return the reply of `upstream`, with any rcode. Raises OSError or EOFError when it is unusable."""
         server = upstream.server
         for _ in range(_TURNS):
             now = self._clock.monotonic()
@@ -151,16 +151,16 @@ class ResolverClient:
                 case ForeignReply():
                     return found
                 case Odd.OTHER_CASE:
-                    # Not believed: whoever forged it has to find out a new id and a new port as well.
+                    # Discarded: a forger would have to guess a new id and a new port as well.
                     upstream.folds_case(self._clock.monotonic())
                 case Odd.NO_EDNS:
                     upstream.refused_edns(self._clock.monotonic())
-        raise ConnectionError("it gives no answer that can be used")
+        raise ConnectionError("it gives no usable answer")
 
-    # -- questions of our own
+    # -- probes
 
     def try_where_due(self, group: Group) -> None:
-        """Send a question of our own to those resolvers of which it is time to learn how they are."""
+        """Send a probe to those resolvers that are due for one."""
         now = self._clock.monotonic()
         for upstream in group.upstreams:
             if upstream.wants_try(now) and len(self._tries) < _MAX_TRIES:
@@ -170,7 +170,7 @@ class ResolverClient:
                 task.add_done_callback(self._tries.discard)
 
     def came_back(self, name: Name) -> bool:
-        """Return whether `name` is of a question of our own: then the resolver that it went to asks us."""
+        """Return whether `name` is of a probe of ours: then the resolver that got it forwards to us."""
         upstream = self._checks.get(name)
         if upstream is None:
             return False
@@ -178,11 +178,11 @@ class ResolverClient:
             _log.error(
                 "forwarding_loop",
                 upstream=str(upstream.server),
-                reason="it asks this agent what this agent asks it; it is not used until that ends",
+                reason="it forwards this agent's questions back to this agent; it is not used until that stops",
             )
         for task, asked in self._attempts.items():
             if asked is upstream:
-                task.cancel()  # it waits for us, and we for it
+                task.cancel()  # it waits for us, and we wait for it
         return True
 
     async def _try(self, upstream: UpstreamResolver, suffix: Name) -> None:
@@ -197,7 +197,7 @@ class ResolverClient:
             if upstream.loops == loops:
                 upstream.is_clear()
         except TimeoutError:
-            # Without a way to the root, a resolver may answer its own names at once and be long about this one.
+            # A resolver without a route to the root may answer its own names at once, and this one slowly.
             if upstream.state is not ResolverState.UP:
                 upstream.has_failed(self._clock.monotonic())
         except (OSError, EOFError):

@@ -1,6 +1,6 @@
-"""Which resolvers there are: those of the rules, and those of the system as they are at the moment.
+"""The current resolvers: those of the rules, and those of the system.
 
-It reads no file and sends nothing; what the system's resolvers are is told to it.
+It reads no file and sends nothing; its caller passes in the system's resolvers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ANY_ADDRESS: Final = {"0.0.0.0": ("127.0.0.1", "0.0.0.0"), "::": ("127.0.0.1", 
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Whom a name is asked of, and the suffix of the rule that says so. Without `forwards`: nobody, on purpose."""
+    """The resolvers to ask for a name, and the suffix of its rule. Without `forwards`: none, by configuration."""
 
     suffix: Name
     upstreams: tuple[UpstreamResolver, ...]
@@ -26,7 +26,7 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class Resolvers:
-    """The resolvers of all rules. One that is named by several is one, with one state."""
+    """The resolvers of all rules. A resolver in several rules has one shared state."""
 
     def __init__(self, rules: ForwardRules) -> None:
         self._rules = rules
@@ -36,19 +36,19 @@ class Resolvers:
 
     @property
     def uses_system(self) -> bool:
-        """Whether any rule leads to the system's resolvers."""
+        """Whether any rule uses the system's resolvers."""
         return any(isinstance(rule.target, System) for rule in self._rules.rules)
 
     def listens_on(self, host: str, port: int) -> None:
-        """Leave out our own address from now on.
+        """Exclude our own address from the resolvers.
 
-        One of ours that cannot be told from here (the address of an interface, a port that is redirected) shows by
-        the questions that come back.
+        An address of ours that cannot be recognized here (an interface's address, a redirected port) is detected
+        when questions come back.
         """
         self._own = frozenset(ResolverAddress(one, port) for one in _ANY_ADDRESS.get(host, (host,)))
 
     def system_is(self, hosts: Iterable[str]) -> bool:
-        """Take these for the system's resolvers. Return whether they are others than before."""
+        """Set the system's resolvers. Return whether they have changed."""
         servers = tuple(map(ResolverAddress, hosts))
         if servers == self._system:
             return False
@@ -58,13 +58,13 @@ class Resolvers:
         return True
 
     def group_for(self, name: Name) -> Group:
-        """Return whom `name`, in lower case, is asked of."""
+        """Return the resolvers to ask for `name`, which is in lower case."""
         rule = self._rules.rule_for(name)
         upstreams = tuple(map(self._upstream, self._servers(rule.target)))
         return Group(rule.suffix, upstreams, forwards=rule.target != ())
 
     def all(self) -> list[UpstreamResolver]:
-        """Return every resolver that there is, each once, in the order of the rules."""
+        """Return every resolver once, in the order of the rules."""
         servers = dict.fromkeys(server for rule in self._rules.rules for server in self._servers(rule.target))
         return list(map(self._upstream, servers))
 

@@ -1,7 +1,7 @@
-"""From a query's bytes to an answer's, by way of the ready answers.
+"""Turns a query's bytes into an answer's bytes, from the cache of ready answers where possible.
 
-The hot path is one dictionary lookup; it parses nothing, awaits nothing, logs nothing. What it does
-not find is read, answered and kept. No query, whatever is in it, makes it raise.
+The hot path is one dictionary lookup; it parses nothing, awaits nothing, logs nothing. On a miss, the
+query is parsed, answered and cached. No query makes it raise, whatever it contains.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from registry_core.ports.local_view import LocalView
 # Extended DNS Errors: RFC 8914 sections 4.1 and 4.19.
 _OTHER: Final = 0
 _PROHIBITED: Final = 18
-# What an answer over TCP says that had to leave records out.
+# The text in a TCP answer from which records had to be left out.
 PART: Final = "there are more records than one message holds"
 _HERE: Final = "127.0.0.1"
 
@@ -38,24 +38,24 @@ _log = structlog.get_logger(component="dns")
 
 
 class DnsSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of the DNS face. Seconds where it says `_s`, octets in `udp_payload`."""
+    """The settings of the DNS server. `_s` means seconds; `udp_payload` is in octets."""
 
     zone: str = "vertice.internal"
     ttl_s: int = 5
     negative_ttl_s: int = 5
     local_zone: str = ""
     when_none_pass: WhenNonePass = WhenNonePass.ALL
-    # What crosses every path without fragments (the flag day of 2020).
+    # Fits every path without fragmentation (DNS flag day 2020).
     udp_payload: int = 1232
-    # Who may ask: networks such as 10.0.0.0/8.
+    # Networks that may query, such as 10.0.0.0/8.
     allow_networks: tuple[str, ...] = LOOPBACK
-    # Answers of one kind in a second to one network beyond loopback; 0: as many as are asked for.
+    # Answers of one kind per second to one network beyond loopback; 0 means no limit.
     rate_limit: int = 1000
     cache: CacheLimits = CacheLimits()
 
 
 class Responder:
-    """Answers queries out of `view`, and has `forwarder` answer for names that are not ours.
+    """Answers queries from `view`, and has `forwarder` answer for foreign names.
 
     Counts what it answers itself, by type and response code.
     """
@@ -69,7 +69,7 @@ class Responder:
         *,
         clock: Clock | None = None,
     ) -> None:
-        """Raises ValueError when one of `allow_networks` is no network."""
+        """Raises ValueError when one of `allow_networks` is not a network."""
         self._settings = settings
         self._random = random
         self._forwarder = forwarder
@@ -88,7 +88,7 @@ class Responder:
         access = AllowedNetworks(settings.allow_networks)
         self.admits, self.is_local = access.admits, access.is_local
         self._clock = clock if clock is not None else SystemClock()
-        # Cookies tell the time in Unix seconds, and have to outlive a step of the wall clock.
+        # Cookies hold Unix seconds, and must survive a step of the wall clock.
         self._epoch_s = self._clock.wall() - self._clock.monotonic()
         self._cookies = Cookies(secrets.token_bytes(SECRET_LENGTH))
         self._rates = RateLimit(settings.rate_limit) if settings.rate_limit else None
@@ -103,12 +103,12 @@ class Responder:
         view.subscribe(self._changed)
 
     def prefer(self, local_zone: str, when_none_pass: WhenNonePass) -> None:
-        """Answer for this zone of ours, and so when none passes, from now on."""
+        """Set this agent's local zone, and the policy when no instance passes."""
         self._zone.prefer(local_zone, when_none_pass)
         self._changed(frozenset())
 
     def udp(self, query: bytes, host: str = _HERE) -> bytes | None:
-        """Return the answer to a datagram from `host`, who may ask, or None when silence is the answer."""
+        """Return the answer to a datagram from `host`, which may query, or None for no answer now."""
         key = query[2:]
         ready = self._ready.take_one(key)
         if ready is not None:
@@ -122,15 +122,15 @@ class Responder:
         return self._answer(query, plain, host)
 
     def remote(self, query: bytes, host: str) -> bytes | None:
-        """Return the answer to a datagram from `host`, another machine, or None when silence is the answer.
+        """Return the answer to a datagram from `host`, another machine, or None for no answer now.
 
-        The sender may be forged, so answers are limited in number, unless a cookie shows that it is not.
+        The sender may be forged, so answers are rate-limited unless a cookie proves otherwise.
         """
         admitted = self.admits(host)
         answer = self.udp(query, host) if admitted else self.refuse(query)
         if self._rates is None or (answer is None and self._later is None) or self._proves(query, host):
             return answer
-        # What will be answered later is counted as an answer to its question would be.
+        # A late answer is counted now, as an answer to its question.
         counted = answer if answer is not None else query[:6] + b"\0\1" + query[8:]
         verdict = self._rates.verdict(host, counted, self._clock.monotonic())
         if verdict is RateLimitAction.SEND:
@@ -140,23 +140,23 @@ class Responder:
         return self._slip(query, host) if verdict is RateLimitAction.SLIP and admitted else None
 
     def tcp(self, query: bytes, host: str = _HERE, idle_s: float = 0.0) -> bytes | None:
-        """Return the answer to a message that came over TCP: whole, up to 64 KiB.
+        """Return the answer to a message that came over TCP: in full, up to 64 KiB.
 
-        `idle_s` is how long the connection is kept without questions, for who wants to know (RFC 7828).
+        `idle_s` is how long an idle connection is kept, for clients that ask (RFC 7828).
         """
         return self._answer(query, None, host, idle_s=idle_s)
 
     def take_later(self) -> asyncio.Future[bytes] | None:
-        """Return the answer to the last query when it will be there later; None when silence was the answer.
+        """Return a future of the answer to the last query if it comes later; None when there will be none.
 
-        For who was given None just now: the ready answers are not to pay for those that others are asked for.
-        The future is cancelled when there will be no answer.
+        Call it after a None: a separate call, so that late answers cost ready ones nothing. The future is
+        cancelled when there will be no answer.
         """
         later, self._later = self._later, None
         return later
 
     def refuse(self, query: bytes) -> bytes | None:
-        """Return the answer to a message from somebody who may not ask."""
+        """Return the answer to a message from a client that may not query."""
         self.prohibited += 1
         match codec.read(query):
             case Query() as asked:
@@ -172,17 +172,17 @@ class Responder:
     @property
     def counters(self) -> Counter[tuple[str, str]]:
         """Queries answered, by (type, rcode): both bounded sets of words."""
-        _ = self._ready.hits  # what was given out is counted now
+        _ = self._ready.hits  # updates the counts of answers given out
         return Counter({key: cell[0] for key, cell in self._cells.items()})
 
     @property
     def hits(self) -> int:
-        """Queries that had a ready answer."""
+        """Queries answered from the ready answers."""
         return self._ready.hits
 
     @property
     def evictions(self) -> int:
-        """Ready answers that were dropped for want of room."""
+        """Ready answers evicted for lack of room."""
         return self._ready.evictions
 
     @property
@@ -198,9 +198,9 @@ class Responder:
     def _answer(
         self, message: bytes, key: bytes | None, host: str, *, idle_s: float | None = None, may_wait: bool = True
     ) -> bytes | None:
-        """Return a new answer; `idle_s` is None over UDP. `key`, folded, is what to keep it under; None: not at all.
+        """Return a new answer; `idle_s` is None over UDP. `key`, folded, is its cache key; None: not cached.
 
-        Not `may_wait`: what cannot be told now is not told later either.
+        Without `may_wait`, an answer that is not available now is not sent later either.
         """
         try:
             query = codec.read(message)
@@ -210,9 +210,9 @@ class Responder:
                 self.malformed += 1
                 return None
             return self._answer_refusal(query, host, idle_s)
-        except Exception:  # noqa: BLE001 - the last line: whatever a packet does, the server goes on
+        except Exception:  # noqa: BLE001 - the last line of defence: no packet stops the server
             self.failures += 1
-            # The 1st, 2nd, 4th, 8th ...: who found a packet that does this must not fill the disk as well.
+            # The 1st, 2nd, 4th, 8th ...: an attacker with such a packet must not fill the disk as well.
             if self.failures & (self.failures - 1) == 0:
                 _log.exception("query_failed", query=message[:512].hex(), failures=self.failures)
             if len(message) < codec.HEADER:
@@ -224,12 +224,12 @@ class Responder:
         self, query: Query, message: bytes, key: bytes | None, *, host: str, idle_s: float | None, may_wait: bool
     ) -> bytes | None:
         limit = codec.MAX_MESSAGE if idle_s is not None else min(query.payload, self._settings.udp_payload)
-        # A query with options (cookies, mostly) is another one each time: keeping it would help nobody.
+        # A query with options (mostly cookies) differs each time: caching it would be useless.
         keeps = key is not None and not (query.edns is not None and query.edns.has_options)
         entry = self._ready.get(key) if key is not None and keeps else None
         found = self._zone.answer(query, self._random, limit, entry.number if entry is not None else None)
         if found.lacking:
-            keeps = False  # it is fetched now, or asked for again
+            keeps = False  # being fetched, or will be asked again
             if may_wait and (later := self._when_fetched(found.label, message, host, idle_s)) is not None:
                 self._later = later
                 return None
@@ -242,7 +242,7 @@ class Responder:
             return None
         options = self._options(query.edns, host, idle_s) if answer.rcode is not Rcode.BADVERS else b""
         if idle_s is not None:
-            # There is nowhere to send who asks over TCP already: a part is all that can be had.
+            # A TCP client cannot be sent anywhere else: a part is all it can get.
             answer = msgspec.structs.replace(answer, part_will_do=True)
         packed = self._write(query, answer, limit, options)
         if idle_s is not None and int.from_bytes(packed[6:8]) < len(answer.answers):
@@ -261,7 +261,7 @@ class Responder:
     def _when_fetched(
         self, label: str, message: bytes, host: str, idle_s: float | None
     ) -> asyncio.Future[bytes] | None:
-        """Return the answer that will be there when the view has the service, or knows that it cannot have it."""
+        """Return a future of the answer, ready when the view has the service or knows that it cannot get it."""
         fetched = self._view.fetch(label)
         if fetched is None:
             return None
@@ -289,7 +289,7 @@ class Responder:
         elif edns is not None and edns.version != 0:
             rcode = Rcode.BADVERS
         elif edns is not None and edns.cookie is not None:
-            # RFC 7873 section 5.4: who asks for nothing else is told whether its cookie is good.
+            # RFC 7873 section 5.4: a query for a cookie only learns whether its cookie is valid.
             options = self._options(edns, host, idle_s)
             if len(edns.cookie) > CLIENT_LENGTH and not self._cookies.proves(edns.cookie, host, self._now_s()):
                 rcode = Rcode.BADCOOKIE
@@ -302,7 +302,7 @@ class Responder:
         )
 
     def _slip(self, query: bytes, host: str) -> bytes | None:
-        """Return what tells a real asker how to get its answer, and a forged one's victim next to nothing."""
+        """Return a minimal answer: it tells a real client to retry over TCP, and costs a victim next to nothing."""
         asked = codec.read(query)
         if not isinstance(asked, Query):
             return None
@@ -336,7 +336,7 @@ class Responder:
         return options
 
     def _proves(self, query: bytes, host: str) -> bool:
-        # The option's code and the upper half of its length: without them there is no need to read it again.
+        # The option's code and the upper half of its length: without them there is no need to parse again.
         if b"\0\x0a\0" not in query:
             return False
         asked = codec.read(query)
@@ -351,19 +351,19 @@ class Responder:
 
     def _changed(self, labels: frozenset[str]) -> None:
         if labels:
-            # What depends on no one service may depend on any: the list of all services does.
+            # Answers without a label may depend on any service, as the list of all services does.
             self._ready.drop([*labels, ""])
         else:
             self._ready.clear()
 
 
 def _can_be_forwarded(query: Query) -> bool:
-    """Return whether a question that the zone refuses is for a name elsewhere, and not for what nobody gives here."""
+    """Return whether a question that the zone refuses is for a foreign name, rather than for an unsupported type."""
     return query.qclass == codec.CLASS_IN and query.qtype not in (Type.AXFR, Type.IXFR)
 
 
 def _type_name(qtype: int) -> str:
-    """Return the word that a type is counted under; the unusual ones share one, so that words are few."""
+    """Return the label under which a type is counted; unusual types share one, to keep labels few."""
     try:
         return Type(qtype).name
     except ValueError:

@@ -1,4 +1,4 @@
-"""Reverse names: from `7.0.0.10.in-addr.arpa` to the address that it asks about (RFC 1035, RFC 3596)."""
+"""Reverse names: maps `7.0.0.10.in-addr.arpa` to its address (RFC 1035, RFC 3596)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _NIBBLES: Final = frozenset(b"0123456789abcdef")
 
 
 def address_of(name: Name) -> str | None:
-    """Return the IP address, in its canonical spelling, of a reverse name in lower case; else None.
+    """Return the IP address, in canonical form, of a reverse name in lower case, or None.
 
-    A name above or below those of single addresses (a network's), or in another spelling, has none.
+    None: the name is above or below those of single addresses (a network's), or not in canonical form.
     """
     match name[-2:]:
         case parent if parent == _V4:
@@ -31,7 +31,7 @@ def _v4(labels: Name) -> str | None:
         return None
     try:
         return str(ipaddress.IPv4Address(b".".join(reversed(labels)).decode()))
-    except ValueError:  # not four of them; 256; 01
+    except ValueError:  # not four octets; 256; 01
         return None
 
 

@@ -1,8 +1,8 @@
-"""Who is named first: the orders in which a service's instances are answered, and which of them is next. Pure.
+"""Rotation: the orders in which a service's instances are answered, and which order is next. Pure.
 
-Most askers take the first address. A few orders are made of each answer and given out again and again; so
-that chance does not favour anybody for as long as they are kept, of a small service each instance leads
-its own orders, and they take turns by weight.
+Most clients use the first address. A few orders of each answer are made and given out repeatedly. So that
+chance does not favour an instance while they are cached, each instance of a small service leads its own
+orders, and these take turns by weight.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import msgspec
 
 from registry_core.domain.records import Instance
 
-# Orders of one answer that are kept ready.
+# Orders of one answer kept ready.
 MAX_ORDERS: Final = 8
 # The golden ratio: multiples of it, less their whole part, are spread over [0, 1) more evenly than those of any other
-# number (Weyl 1916; Knuth, TAOCP 3, section 6.4). Turns that simply alternated would be in step with askers who do.
+# number (Weyl 1916; Knuth, TAOCP 3, section 6.4). Simply alternating turns would fall in step with clients that do so.
 _STEP: Final = 0.6180339887498949
 
 
 class Orders(msgspec.Struct, frozen=True):
-    """The orders that an answer has: how often each is to be given out, and the number of this one."""
+    """The orders of an answer: their weights, and the number of this one."""
 
     shares: tuple[int, ...] = (1,)
     number: int = 0
@@ -35,12 +35,12 @@ ONE_ORDER: Final = Orders()
 
 
 class Turns:
-    """Says whose turn it is, without end: each as often as its share of the whole, and never long in a row."""
+    """Yields turns without end: each order as often as its share, and never many times in a row."""
 
     __slots__ = ("_at", "_ends")
 
     def __init__(self, orders: Orders, draw: float) -> None:
-        """It has just been the turn of `orders.number`; `draw` is from [0, 1)."""
+        """Start after the turn of `orders.number`; `draw` is from [0, 1)."""
         self._ends = list(accumulate(orders.shares))
         share = orders.shares[orders.number]
         self._at = (self._ends[orders.number] - share + draw * share) / self._ends[-1]
@@ -59,16 +59,16 @@ def arranged(
     leads: Callable[[Instance], bool],
     number: int | None = None,
 ) -> tuple[list[Instance], Orders]:
-    """Return the instances in the order of that number, and which orders there are; None: any of them, by weight.
+    """Return the instances in the order of that number (None: a random one, by weight), and the orders.
 
-    The near ones come first. Who does not lead is never put first on purpose.
+    Near instances come first. An instance that does not lead is never deliberately put first.
     """
     order = shuffled(instances, random, is_far)
     leaders = _leaders(order, is_far, leads)
     if not leaders:
         several = Orders((1,) * MAX_ORDERS, number or 0)
         return order, several if len(order) > 1 else ONE_ORDER
-    # Of more than two, several orders for each, so that not all who fail at the first go on to the same second.
+    # With more than two leaders, several orders each: clients whose first fails then go to different seconds.
     each = MAX_ORDERS // len(leaders) if len(order) > 2 else 1
     if number is None:
         first = next(instance for instance in order if instance in leaders)
@@ -79,7 +79,7 @@ def arranged(
 
 
 def shuffled(instances: Iterable[Instance], random: Random, is_far: Callable[[Instance], bool]) -> list[Instance]:
-    """Return the instances, the near ones first, each group in an order drawn by weight.
+    """Return the instances, near ones first, each group in a random order by weight.
 
     The draw of Efraimidis and Spirakis (2006): the largest u^(1/w) first, so that any prefix of the order
     is a weighted sample.
@@ -90,7 +90,7 @@ def shuffled(instances: Iterable[Instance], random: Random, is_far: Callable[[In
 def _leaders(
     order: list[Instance], is_far: Callable[[Instance], bool], leads: Callable[[Instance], bool]
 ) -> list[Instance]:
-    """Return who takes turns at the head, in one sequence; nobody when they are more than the orders."""
+    """Return the instances that take turns at the head, in a fixed sequence; none when they outnumber the orders."""
     head = order[: MAX_ORDERS + 1]
     nearest = [instance for instance in head if is_far(instance) is is_far(head[0])]
     if len(nearest) > MAX_ORDERS:

@@ -1,8 +1,8 @@
-"""Names that no resolver is asked for, because their meaning is fixed: RFC 6761, 6762's neighbours, 7686, 9476.
+"""Names with a fixed meaning, for which no resolver is asked: RFC 6761, 7686, 9476.
 
-`localhost.` and what is below it is this machine, and so is the reverse of its addresses; `invalid.`,
-`onion.` and `alt.` do not exist in DNS. `test.` and `local.` are passed on: where a site uses them, its own resolver
-knows them, and that is whom we ask. A rule for one of these names goes before all this. Pure.
+`localhost.` and names below it mean this machine, and so do the reverse names of its addresses; `invalid.`,
+`onion.` and `alt.` do not exist in DNS. `test.` and `local.` are forwarded: where a site uses them, its own resolver
+knows them. A rule for one of these names takes precedence. Pure.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ _ADDRESSES: Final = {Type.A: b"\x7f\0\0\1", Type.AAAA: bytes(15) + b"\1"}
 _ABSENT: Final = frozenset((b"invalid", b"onion", b"alt"))
 _REVERSE_4: Final = (b"127", b"in-addr", b"arpa")
 _REVERSE_6: Final = (b"1", *((b"0",) * 31), b"ip6", b"arpa")
-_ONE: Final = (b"1", b"0", b"0")
+_LOOPBACK_4: Final = (b"1", b"0", b"0", *_REVERSE_4)
 
 
 def special(query: Query, name: Name) -> Answer | None:
-    """Return the answer to a special name (`name` is the query's, in lower case); None for any other."""
+    """Return the answer to a special name (`name` is the query's, in lower case), or None for any other."""
     if not name:
         return None
     if name[-1:] == _LOCALHOST:
         return _of(query, name[-1:], _ADDRESSES)
     if name[-1] in _ABSENT:
         return Answer(Rcode.NXDOMAIN, authoritative=False, authority=(_soa(name[-1:]),))
-    if name == _REVERSE_6 or name == _ONE + _REVERSE_4:
+    if name in (_REVERSE_6, _LOOPBACK_4):
         return _of(query, name, {Type.PTR: record_data.name_data(_LOCALHOST)})
     if name[-3:] == _REVERSE_4:
+        if name == _LOOPBACK_4[-len(name) :]:
+            return _of(query, _REVERSE_4, {})  # a name with another one below it exists: RFC 8020
         return Answer(Rcode.NXDOMAIN, authoritative=False, authority=(_soa(_REVERSE_4),))
     return None
 

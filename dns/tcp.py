@@ -1,6 +1,6 @@
-"""DNS over TCP (RFC 7766): messages with a length before them, several on one connection.
+"""DNS over TCP (RFC 7766): length-prefixed messages, several on one connection.
 
-It decides nothing but whom it no longer listens to: idle, too slow, or one too many.
+The only thing it decides is which connections to close: idle ones, slow ones, and those over the limit.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ import msgspec
 from dns.responder import Responder
 from registry_core.resolution import addresses_to_listen_on
 
-# A query is never larger; whoever announces more sends something else.
+# No query is larger; a longer announced length is not a query.
 MAX_QUERY: Final = 4096
-# What one connection may have in memory, unread and unsent: two queries' worth, and the last answer.
+# Memory for one connection, unread and unsent: two queries, and the last answer.
 _READ_LIMIT: Final = MAX_QUERY
 _UNSENT_LIMIT: Final = 0
-# Answers to one connection in one turn of the loop; then the others have theirs.
+# Answers to one connection per turn of the loop, so that others get their turns.
 BATCH: Final = 16
-# Questions of one connection that wait for the answers of others, while the next ones are answered.
+# Questions of one connection that wait for resolvers while later ones are answered.
 WAITING: Final = 32
 
 
 class TcpLimits(msgspec.Struct, frozen=True):
-    """How much patience a connection is given. RFC 7766 section 6.2.3 asks for seconds, not minutes."""
+    """Time limits of a connection. RFC 7766 section 6.2.3 asks for seconds, not minutes."""
 
     connections: int = 200
-    # From one address beyond loopback, so that nobody alone takes all (RFC 7766 section 6.2.2).
+    # From one address beyond loopback, so that no client takes all (RFC 7766 section 6.2.2).
     of_one_host: int = 40
     idle_s: float = 10.0
     send_s: float = 5.0
-    queries: int = 10_000  # on one connection; then it may come again
+    queries: int = 10_000  # on one connection; then the client has to reconnect
 
 
 class TcpServer:
@@ -57,7 +57,7 @@ class TcpServer:
 
     @property
     def connections(self) -> int:
-        """How many there are now."""
+        """The number of open connections."""
         return len(self._tasks)
 
     async def start(self, host: str, port: int) -> None:
@@ -66,7 +66,7 @@ class TcpServer:
         self._server = await asyncio.start_server(self._connected, addresses, port, limit=_READ_LIMIT, backlog=128)
 
     async def close(self) -> None:
-        """Stop listening and end every connection. Safe to call twice."""
+        """Stop listening and close every connection. Safe to call twice."""
         self._closed = True
         if self._server is not None:
             self._server.close()
@@ -89,13 +89,13 @@ class TcpServer:
         try:
             await self._serve(reader, writer, host)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            pass  # gone, silent, or cut off in the middle of a query
+            pass  # closed, silent, or cut off in the middle of a query
         finally:
             self._tasks.discard(task)
             self._hosts[host] -= 1
             if not self._hosts[host]:
                 del self._hosts[host]
-            # What was answered has left already; a reader who takes nothing is not waited for.
+            # Answers have been sent already; a client that reads nothing is not waited for.
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> None:
@@ -105,7 +105,7 @@ class TcpServer:
         waiting: set[asyncio.Future[bytes]] = set()
         try:
             for number in range(1, limits.queries + 1):
-                # One deadline for the whole query: a byte now and then does not keep a connection.
+                # One deadline for the whole query: occasional bytes do not keep a connection open.
                 async with asyncio.timeout(limits.idle_s):
                     length = int.from_bytes(await reader.readexactly(2))
                     if length > MAX_QUERY:
@@ -113,7 +113,7 @@ class TcpServer:
                     query = await reader.readexactly(length)
                 reply = responder.tcp(query, host, limits.idle_s) if may_ask else responder.refuse(query)
                 if reply is not None:
-                    # Length and answer at once: in two segments some askers fail to put them together
+                    # Length and answer in one write: some clients fail to reassemble two segments
                     # (RFC 7766 section 8).
                     writer.write(len(reply).to_bytes(2) + reply)
                 elif (later := responder.take_later()) is not None:
@@ -123,10 +123,10 @@ class TcpServer:
                 async with asyncio.timeout(limits.send_s):
                     await writer.drain()
                 if number % BATCH == 0:
-                    # Queries that are there already are read without waiting, which alone would let nobody else in.
+                    # Queries already received are read without waiting, so other tasks must be let in explicitly.
                     await asyncio.sleep(0)
         except asyncio.IncompleteReadError:
-            # Whoever says no more may still listen.
+            # A client that has stopped sending may still be reading.
             async with asyncio.timeout(limits.send_s):
                 if waiting:
                     await asyncio.wait(waiting)
@@ -137,7 +137,7 @@ class TcpServer:
 async def _wait_for(
     reply: asyncio.Future[bytes], waiting: set[asyncio.Future[bytes]], writer: asyncio.StreamWriter
 ) -> None:
-    """Have `reply` sent when it is there, in whichever order (RFC 7766 section 7); stand back when too many wait."""
+    """Send `reply` when it is ready, out of order (RFC 7766 section 7); wait when too many are pending."""
     waiting.add(reply)
     reply.add_done_callback(partial(_write_later, writer))
     reply.add_done_callback(waiting.discard)
@@ -152,7 +152,7 @@ def _write_later(writer: asyncio.StreamWriter, answered: asyncio.Future[bytes]) 
 
 
 async def serve_tcp(responder: Responder, host: str, port: int, limits: TcpLimits | None = None) -> TcpServer:
-    """Answer messages on `host` out of `responder`. Raises OSError when the address cannot be listened on."""
+    """Answer messages on `host` from `responder`. Raises OSError when the address cannot be listened on."""
     server = TcpServer(responder, limits if limits is not None else TcpLimits())
     await server.start(host, port)
     return server

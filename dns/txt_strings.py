@@ -1,4 +1,4 @@
-"""What is known of an instance, as the strings of a TXT record: `key=value` (RFC 1464)."""
+"""An instance's version and metadata as the strings of a TXT record: `key=value` (RFC 1464)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_TEXTS: Final = 32
 def data_of(instance: Instance) -> bytes:
     """Return an instance's version, then its metadata, as RFC 1464 strings, key=value.
 
-    Left out: what is no plain value, what is longer than a string can be, and what comes after 32.
+    Left out: values that are not scalars, strings that are too long, and everything after the first 32.
     """
     plain = {key: value for key, value in instance.metadata.items() if key and isinstance(value, str | int | float)}
     if instance.version:
@@ -24,7 +24,7 @@ def data_of(instance: Instance) -> bytes:
 
 
 def _quoted(key: str) -> bytes:
-    """Return a key with the marks that RFC 1464 section 2 gives a meaning quoted by one of them."""
+    """Return a key with the special characters of RFC 1464 section 2 quoted."""
     head = len(key) - len(key.lstrip(" \t"))
     tail = len(key.rstrip(" \t"))
     quoted = "".join(f"`{c}" if c in "`=" or not head <= at < tail else c for at, c in enumerate(key))
@@ -33,5 +33,5 @@ def _quoted(key: str) -> bytes:
 
 def _value(value: str | float) -> bytes:
     if isinstance(value, bool):
-        return b"true" if value else b"false"  # as it stood in the JSON
+        return b"true" if value else b"false"  # as in the JSON
     return str(value).encode("utf-8", "replace")

@@ -1,7 +1,7 @@
 """DNS over UDP: one listening socket on the event loop. It decides nothing.
 
-Read straight from the socket, a bounded batch for each turn of the loop: asyncio's own datagram
-transport makes a callback of each datagram, which costs more than the answer does.
+It reads directly from the socket, a bounded batch per turn of the loop: asyncio's datagram transport
+runs a callback for each datagram, which costs more than the answer.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from dns.one_by_one_udp import OneByOne
 from dns.responder import Responder
 from registry_core.resolution import addresses_to_listen_on
 
-# Room for the burst that arrives while the loop is busy with something else.
+# Room for a burst that arrives while the loop is busy.
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 
 
 class Exchange(Protocol):
-    """A way to take queries off a socket and to put answers on it."""
+    """A way to read queries from a socket and send the answers."""
 
     @property
     def dropped(self) -> int:
@@ -30,7 +30,7 @@ class Exchange(Protocol):
         ...
 
     def drain(self) -> None:
-        """Answer what has arrived, and at most a batch of it. Never waits."""
+        """Answer the datagrams that have arrived, at most one batch. Never waits."""
         ...
 
 
@@ -38,13 +38,13 @@ ExchangeMaker: TypeAlias = Callable[[Responder, socket.socket], Exchange]
 
 
 def fastest(responder: Responder, listening: socket.socket) -> Exchange:
-    """Return the batched exchange where the system has its calls, else the one that works everywhere."""
+    """Return the batched exchange where the system supports it, else the one that works everywhere."""
     calls = system_calls(listening)
     return Batched(responder, listening, calls) if calls is not None else OneByOne(responder, listening)
 
 
 class UdpServer:
-    """One listening socket, which it closes in the end."""
+    """One listening socket, which it owns and closes."""
 
     def __init__(self, exchange: Exchange, listening: socket.socket) -> None:
         self.exchange = exchange
@@ -70,12 +70,12 @@ class UdpServer:
 
 
 async def serve_udp(responder: Responder, host: str, port: int, *, exchange: ExchangeMaker = fastest) -> UdpServer:
-    """Answer datagrams on `host` (an IP address or a name of one) out of `responder`.
+    """Answer datagrams on `host` (an IP address or a host name) from `responder`.
 
     Raises OSError when the address cannot be listened on.
     """
     numeric = (await addresses_to_listen_on(host))[0]
-    # Of an address nobody is asked: this only tells its family, and reads its scope.
+    # For an address this asks no resolver; it only finds its family and scope.
     infos = socket.getaddrinfo(numeric, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
     family, kind, protocol, _, address = infos[0]
     listening = socket.socket(family, kind, protocol)

@@ -1,8 +1,8 @@
-"""What is known of each resolver that is forwarded to: whether it answers, loops, keeps case, knows EDNS.
+"""The state of each upstream resolver: whether it answers, loops, keeps case and knows EDNS.
 
-It sends nothing. It says in which order resolvers are asked, and which wants to be tried with a question of
-our own, so that no asker has to wait for one that may still be away. Pure: the time is passed in, and comes
-from the monotonic clock.
+It sends nothing. It decides the order in which resolvers are asked, and which one is due for a probe, so that
+no client has to wait for one that may still be down. Pure: the time is passed in, and comes from the
+monotonic clock.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import msgspec
 from dns.forward_rules import ResolverAddress
 from registry_core.domain.backoff import Backoff
 
-# How long one that failed is left alone.
+# How long a failed resolver is avoided.
 REST: Final = Backoff(1.0, 30.0)
-# How long one that brings our own questions back is not used, before it is tried again.
+# How long a resolver that forwards our questions back to us is not used, before it is probed again.
 LOOP_REST_S: Final = 30.0
-# How long what a resolver cannot do is believed: it may have been replaced.
+# How long a missing capability is remembered: the resolver may have been replaced.
 BELIEF_S: Final = 600.0
-# The least time between two tries that something in the traffic called for.
+# The least time between two probes triggered by traffic.
 _RETRY_S: Final = 5.0
 
 
 class ResolverState(enum.StrEnum):
-    """How a resolver is."""
+    """The state of a resolver."""
 
     UP = "up"
     FAILING = "failing"  # asked last
@@ -35,7 +35,7 @@ class ResolverState(enum.StrEnum):
 
 
 class ResolverReport(msgspec.Struct, kw_only=True):
-    """One resolver, for people and for metrics."""
+    """One resolver, for operators and metrics."""
 
     server: str
     state: ResolverState
@@ -47,7 +47,7 @@ class ResolverReport(msgspec.Struct, kw_only=True):
 
 
 class UpstreamResolver:
-    """One resolver. New ones are taken to be up, and are tried before long."""
+    """One resolver. A new one is assumed to be up, and is probed soon."""
 
     def __init__(self, server: ResolverAddress) -> None:
         self.server = server
@@ -63,16 +63,16 @@ class UpstreamResolver:
         self._no_edns_until = float("-inf")
 
     def wants_try(self, now: float) -> bool:
-        """Return whether it is time to send it a question of our own."""
+        """Return whether a probe is due."""
         return not self.is_tried and now >= self._try_at
 
     def try_begins(self, now: float) -> None:
-        """A question of our own is sent."""
+        """Note that a probe is sent."""
         self.is_tried = True
         self._tried_at = now
 
     def try_ends(self, now: float) -> None:
-        """It was answered, or not; what came of it was told by the other methods."""
+        """Note that a probe has ended; the other methods record its outcome."""
         self.is_tried = False
         if self.state is ResolverState.UP:
             self._try_at = float("inf")
@@ -80,19 +80,19 @@ class UpstreamResolver:
             self._try_at = now + REST.first_s
 
     def suspect(self, now: float) -> None:
-        """Something points to a loop: have it tried, but not again and again."""
+        """Request a probe because a loop is suspected, at a limited rate."""
         if self.state is not ResolverState.LOOPING:
             self._try_at = min(self._try_at, max(now, self._tried_at + _RETRY_S))
 
     def has_answered(self) -> None:
-        """It gave an answer, whichever."""
+        """Note an answer of any kind."""
         self.answered += 1
         self._failures = 0
         if self.state is ResolverState.FAILING:
             self.state = ResolverState.UP
 
     def has_failed(self, now: float) -> None:
-        """It did not answer in time, or could not be reached."""
+        """Note a timeout or an unreachable resolver."""
         self.failed += 1
         if self.state is ResolverState.LOOPING:
             return
@@ -101,7 +101,7 @@ class UpstreamResolver:
         self._try_at = now + REST.wait_s(self._failures)
 
     def has_looped(self, now: float) -> bool:
-        """It brought a question of our own back. Return whether that is news."""
+        """Note that a probe came back to us. Return whether the loop is new."""
         self.loops += 1
         self._try_at = now + LOOP_REST_S
         news = self.state is not ResolverState.LOOPING
@@ -109,28 +109,28 @@ class UpstreamResolver:
         return news
 
     def is_clear(self) -> None:
-        """A question of our own was answered, and did not come back to us."""
+        """Note that a probe was answered without coming back to us."""
         self.state = ResolverState.UP
         self._failures = 0
 
     def keeps_case(self, now: float) -> bool:
-        """Return whether it is taken to return a name in the case in which it was sent."""
+        """Return whether it is assumed to preserve the case of names."""
         return now >= self._folds_until
 
     def folds_case(self, now: float) -> None:
-        """It did not."""
+        """Note that it changed the case of a name."""
         self._folds_until = now + BELIEF_S
 
     def knows_edns(self, now: float) -> bool:
-        """Return whether it is taken to know EDNS."""
+        """Return whether it is assumed to know EDNS."""
         return now >= self._no_edns_until
 
     def refused_edns(self, now: float) -> None:
-        """It did not know it."""
+        """Note that it did not know EDNS."""
         self._no_edns_until = now + BELIEF_S
 
     def report(self, now: float) -> ResolverReport:
-        """Return what is known of it."""
+        """Return its report."""
         return ResolverReport(
             server=str(self.server),
             state=self.state,
@@ -143,6 +143,6 @@ class UpstreamResolver:
 
 
 def in_order(upstreams: Iterable[UpstreamResolver]) -> list[UpstreamResolver]:
-    """Return whom to ask, one after another: those that are up as they were configured, then those that fail."""
+    """Return the resolvers in the order to ask: those that are up, as configured, then the failing ones."""
     usable = [upstream for upstream in upstreams if upstream.state is not ResolverState.LOOPING]
     return sorted(usable, key=lambda upstream: upstream.state is not ResolverState.UP)

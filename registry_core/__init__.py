@@ -1,1 +1,1 @@
-"""The registry's core: its domain, its store, its API. Importing it starts nothing."""
+"""The registry's core: domain, store and API. Importing it starts nothing."""

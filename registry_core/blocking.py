@@ -1,9 +1,9 @@
-"""Work that blocks: in daemon threads, a bounded number for each purpose, each waited for only so long.
+"""Runs blocking work in daemon threads, with a limit on threads per purpose and a timeout on each wait.
 
-The loop's own executor is joined when the process ends, so a dead disk or a silent name server would hold up the
-exit. Nothing joins these threads. Work that is given up goes on to its end, so it must be a function of its
-arguments: it returns a value and changes nothing that others see, and the loop applies the value. A value that comes
-too late is dropped, unless somebody kept the job to take it.
+The loop's own executor is joined when the process exits, so a dead disk or a silent name server would hold up the
+exit. Nothing joins these threads. Work that times out still runs to its end, so it must be a function of its
+arguments: it returns a value and changes no shared state, and the loop applies the value. A value that arrives
+too late is dropped, unless the caller kept the job to read it from.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ T = TypeVar("T")
 
 
 class NoThread(OSError):
-    """Raised when work cannot begin: its purpose has all its threads busy, or the system gives no more."""
+    """Raised when work cannot start: all threads of its purpose are busy, or the system allows no more."""
 
     def __init__(self, because: str) -> None:
         super().__init__(errno.EAGAIN, because)
 
 
 class Job(Generic[T]):
-    """Work that was begun. Any thread, and tasks of any loop, may wait for its outcome."""
+    """Work that has started. Any thread, and tasks of any loop, may wait for its outcome."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self.began = time.monotonic()
         self._work = work
-        self._values: list[T] = []  # the one value, once it is there
+        self._values: list[T] = []  # holds the value once the work has returned
         self._error: Exception = RuntimeError("the thread ended without an outcome")
         self._done = threading.Event()
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
-        self._handing_over = threading.Lock()  # held for a moment at a time
+        self._handing_over = threading.Lock()  # only ever held briefly
         self._unwanted: Callable[[T], None] | None = None
 
     @property
@@ -45,18 +45,18 @@ class Job(Generic[T]):
         return self._done.is_set()
 
     def result(self) -> T:
-        """Return the value of work that is done. Raises what the work raised."""
+        """Return the value of finished work. Raises what the work raised."""
         if not self._values:
             raise self._error
         return self._values[0]
 
     async def wait(self, most_s: float) -> bool:
-        """Return whether it is done, after `most_s` seconds at most."""
+        """Wait up to `most_s` seconds, and return whether the work is done."""
         loop = asyncio.get_running_loop()
         entry = loop, loop.create_future()
         self._waiting.append(entry)
         try:
-            # In this order: an outcome that came before the entry was read is seen here.
+            # Checked after the entry was added: an outcome that missed the entry is seen here.
             if not self.done and most_s > 0:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(most_s):
@@ -66,11 +66,11 @@ class Job(Generic[T]):
         return self.done
 
     def wait_blocking(self, most_s: float) -> bool:
-        """Return whether it is done, after `most_s` seconds at most. Blocks."""
+        """Wait up to `most_s` seconds, and return whether the work is done. Blocks."""
         return self._done.wait(max(0.0, most_s))
 
     def give_up(self, unwanted: Callable[[T], None]) -> None:
-        """Have `unwanted` called with the value, in the thread when it comes late, or here when it is there."""
+        """Pass the value to `unwanted`: here if it exists already, otherwise from the thread when it arrives."""
         with self._handing_over:
             self._unwanted = unwanted
             values = tuple(self._values)
@@ -81,9 +81,9 @@ class Job(Generic[T]):
         """Do the work. The thread calls this, once."""
         try:
             value = self._work()
-        except Exception as error:  # noqa: BLE001 - handed on to those that wait
+        except Exception as error:  # noqa: BLE001 - passed on to the waiters
             self._error = error
-        except BaseException as error:  # noqa: BLE001 - of the thread alone: nothing else is to end by it
+        except BaseException as error:  # noqa: BLE001 - it concerns this thread only and must end nothing else
             self._error = RuntimeError(f"the thread ended without an outcome: {error!r}")
         else:
             with self._handing_over:
@@ -93,10 +93,10 @@ class Job(Generic[T]):
                 unwanted(value)
 
     def tell(self) -> None:
-        """Wake those that wait. The thread calls this, once, at its end."""
+        """Wake the waiters. The thread calls this once, at its end."""
         self._done.set()
         for loop, told in tuple(self._waiting):
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # that loop is closed
                 loop.call_soon_threadsafe(_settle, told)
 
 
@@ -106,7 +106,7 @@ def _settle(told: asyncio.Future[None]) -> None:
 
 
 class Threads:
-    """The threads for one purpose, which names them: at most `most` at a time, with those that were given up."""
+    """The threads for one purpose, named after it. At most `most` run at a time, abandoned ones included."""
 
     def __init__(self, purpose: str, most: int) -> None:
         self.purpose = purpose
@@ -114,13 +114,13 @@ class Threads:
         self._places = threading.BoundedSemaphore(most)
 
     def begin(self, work: Callable[[], T]) -> Job[T]:
-        """Begin `work` in a thread. Raises NoThread when it cannot begin at once; it never queues."""
+        """Start `work` in a thread. Raises NoThread when it cannot start at once; work is never queued."""
         if not self._places.acquire(blocking=False):
-            raise NoThread(f"all {self._most} threads for it are busy ({self.purpose})")
+            raise NoThread(f"all {self._most} threads are busy ({self.purpose})")
         job = Job(work)
         try:
             threading.Thread(target=self._run, args=(job,), name=self.purpose, daemon=True).start()
-        except RuntimeError as error:  # the limit of the system, or of the container, is reached
+        except RuntimeError as error:  # the thread limit of the system or the container
             self._places.release()
             raise NoThread(f"{error} ({self.purpose})") from error
         except BaseException:
@@ -131,8 +131,8 @@ class Threads:
     async def run(self, work: Callable[[], T], *, timeout_s: float, unwanted: Callable[[T], None] | None = None) -> T:
         """Return what `work` returns.
 
-        Raises what it raises, NoThread when it cannot begin, and TimeoutError when it takes longer than `timeout_s`.
-        It goes on then. A value that nobody waits for any more is given to `unwanted`, which releases what it holds.
+        Raises what `work` raises, NoThread when it cannot start, and TimeoutError when it takes longer than
+        `timeout_s`; it then keeps running, and its late value goes to `unwanted`, which releases what it holds.
         """
         job = self.begin(work)
         taken = False
@@ -149,5 +149,5 @@ class Threads:
         try:
             job.carry_out()
         finally:
-            self._places.release()  # before anybody is told, so that the next one finds a place
+            self._places.release()  # before the waiters wake, so that the next job finds a free place
             job.tell()

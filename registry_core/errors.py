@@ -1,6 +1,6 @@
-"""Every error of the product, split by whose fault it is: the caller's, or nobody's (unavailable).
+"""Every error of the product, split by blame: the caller's fault, or unavailability.
 
-The classes carry data and know nothing of HTTP or DNS; each face has one table that maps them.
+The classes carry data and know nothing of HTTP or DNS; each interface maps them in one table.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ class VerticeError(Exception):
 
 
 class CallerError(VerticeError):
-    """Raised when the caller asked for something that cannot be, whatever the state of the system."""
+    """Raised when the request itself is at fault; sending it again unchanged does not help."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Fenced(Conflict):
 
 
 class Late(Conflict):
-    """Raised when a newer write of the same owner arrived first: this one is too late and changes nothing."""
+    """Raised when a newer write of the same owner was applied first: this one is too late and changes nothing."""
 
 
 class AmbiguousInstance(Conflict):
@@ -49,11 +49,11 @@ class AmbiguousInstance(Conflict):
 
 
 class NotFound(CallerError):
-    """Raised when the service or instance is known not to be registered."""
+    """Raised when the service or instance is certain not to be registered."""
 
 
 class Unauthorized(CallerError):
-    """Raised when a request has no usable credential, or a wrong one."""
+    """Raised when a request has no valid credential."""
 
 
 class Forbidden(CallerError):
@@ -61,7 +61,7 @@ class Forbidden(CallerError):
 
 
 class Unavailable(VerticeError):
-    """The base for "ask again later": nothing is known to be wrong with the request."""
+    """The base for "try again later": the request itself may be fine."""
 
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
@@ -78,20 +78,20 @@ class NotReplicated(Unavailable):
 
 
 class Warming(Unavailable):
-    """Raised when the registry came up empty and does not know yet which instances are alive."""
+    """Raised when the registry started empty and does not know yet which instances are alive."""
 
 
 class Overloaded(Unavailable):
-    """Raised when a limit of this process is reached; another replica may have room."""
+    """Raised when this process has reached a limit; another replica may have room."""
 
 
 class StoodStill(Unavailable):
-    """Raised when this process stood still and the request may have waited meanwhile: it was not carried out."""
+    """Raised when this process stalled and the request may have waited meanwhile: it was not carried out."""
 
 
 class CannotListen(VerticeError):
-    """Raised when an address cannot be listened on, mostly because its port is taken."""
+    """Raised when the program cannot listen on an address, usually because the port is taken."""
 
 
 class SettingsError(VerticeError):
-    """Raised when a setting is wrong or unknown; its text is the one line that the user sees."""
+    """Raised when a setting is wrong or unknown; its text is the one line shown to the user."""

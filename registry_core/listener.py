@@ -1,4 +1,4 @@
-"""Listening: a server on an address or a name of this machine, and in one line why there is none."""
+"""Opens listening servers on an address or a name of this machine, and says in one line why one failed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KNOWN: Final = {errno.EADDRINUSE: "the port is taken", errno.EACCES: "not allow
 
 
 async def listening(protocol: Callable[[], asyncio.Protocol], where: Listen, what: str = "") -> asyncio.Server:
-    """Return a server that makes a `protocol` of each connection. Raises CannotListen, which names `what`."""
+    """Return a server that serves each connection with a new `protocol`. Raises CannotListen, which names `what`."""
     try:
         addresses = await addresses_to_listen_on(where.host)
         loop = asyncio.get_running_loop()
@@ -26,6 +26,6 @@ async def listening(protocol: Callable[[], asyncio.Protocol], where: Listen, wha
 
 
 def cannot_listen(where: Listen, error: OSError, what: str = "") -> CannotListen:
-    """Return the error of a program that cannot listen there, for `what`."""
+    """Return the error to raise when `what` cannot listen on `where`."""
     wanted = f"{where} for {what}" if what else str(where)
     return CannotListen(f"cannot listen on {wanted}: {_KNOWN.get(error.errno or 0, str(error))}")

@@ -1,6 +1,6 @@
-"""The composition root of one replica: builds the parts, joins them, starts and ends them in order.
+"""The composition root of one replica: builds its parts, wires them, and starts and stops them in order.
 
-Nothing is decided here but what follows what.
+It decides nothing but that order.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ from registry_core.telemetry.system import SystemSampler
 from registry_core.watch.limits import SYNC_EVERY_S
 
 SAMPLE_EVERY_S: Final = 5.0
-# How long requests that are being served may take to end; within the 2 s in which a replica ends.
+# How long requests in flight may take to finish at shutdown; part of the 2 s in which a replica stops.
 SHUTDOWN_S: Final = 1.0
-# How long the unread rest of a refused body is taken in, so that the refusal is not lost to a reset.
+# How long to read the rest of a refused body, so that a reset does not discard the refusal.
 LINGER_S: Final = 1.0
-# A store that could not be swept for so long may still show instances that are gone.
+# A store that has not been swept for this long may still show instances that are gone.
 SWEEP_OVERDUE_S: Final = 10.0
 # Timers may fire a little early; no loop may spin for that.
 _LEAST_WAIT_S: Final = 0.01
@@ -75,7 +75,7 @@ log = structlog.get_logger()
 def _version() -> str:
     try:
         return version("vertice-registry")
-    except PackageNotFoundError:  # run from a checkout that was not installed
+    except PackageNotFoundError:  # run from a checkout without installing
         return "0"
 
 
@@ -152,9 +152,9 @@ class Replica:
         self._add_gauges()
 
     async def start(self) -> None:
-        """Listen, and start everything behind it. Raises CannotListen, and SettingsError when the store has to.
+        """Listen, and start everything behind it. Raises CannotListen, and SettingsError from the store.
 
-        A request before the store has delivered anything is told that it is warming.
+        Requests that arrive before the store has delivered its first snapshot are answered as warming.
         """
         self._started_at = self._swept_at = self._clock.monotonic()
         self._first.begin()
@@ -162,7 +162,7 @@ class Replica:
             self.app,
             access_log=None,
             logger=http_logger(),
-            auto_decompress=False,  # compressed bodies are refused, and never blown up on the way
+            auto_decompress=False,  # compressed bodies are refused, so never inflate them
             keepalive_timeout=self._connections.limits.keepalive_s,
             shutdown_timeout=SHUTDOWN_S,
             lingering_time=LINGER_S,
@@ -182,7 +182,7 @@ class Replica:
         log.info("replica started", listen=str(self.listen), state=self.view.state.value)
 
     async def close(self) -> None:
-        """End everything: no new connections, streams ended, requests finished. Safe to call twice."""
+        """Stop everything: accept no connections, end streams, finish requests. Safe to call twice."""
         if self._server is not None:
             self._server.close()
         self.hub.close()
@@ -202,7 +202,7 @@ class Replica:
 
     @property
     def listen(self) -> Listen:
-        """Where it listens, with the port that the system chose when the setting was 0."""
+        """The listening address, with the port that the system chose when the setting was 0."""
         if self._server is None or not self._server.sockets:
             return self.settings.listen
         return Listen(self.settings.listen.host, self._server.sockets[0].getsockname()[1])
@@ -212,7 +212,7 @@ class Replica:
         assert serve is not None  # set by setup()
         return await listening(self._connections.guarding(serve), self.settings.listen)
 
-    # -- what goes on by itself
+    # -- background loops
 
     def _run(
         self, name: str, work: Callable[[], Awaitable[None]], every_s: Callable[[], float], *, at_once: bool = False
@@ -223,7 +223,7 @@ class Replica:
     async def _forever(
         self, name: str, work: Callable[[], Awaitable[None]], every_s: Callable[[], float], *, at_once: bool = False
     ) -> None:
-        """Do `work` again and again. A store that is away is logged, and does not end it."""
+        """Repeat `work`. An unavailable store is logged and does not end the loop."""
         thinning = Thinning()
         if not at_once:
             await asyncio.sleep(every_s())
@@ -260,22 +260,22 @@ class Replica:
             raise StoreUnavailable("; ".join(f"shard {shard!r}: {reason}" for shard, reason in report.unswept))
 
     def _next_sweep_s(self) -> float:
-        # Timers fire late and a sweep takes its time; the terms promise a period that is never exceeded.
-        # Who was spared by one, so that it did not empty a service, is over its time all the same.
+        # Timers fire late and a sweep takes time, but the terms promise that the period is never exceeded.
+        # An instance that a sweep spared so as not to empty its service is overdue all the same.
         return (0.1 if self._spared else 0.8) * self.settings.terms.sweep_every_s
 
     async def _sync(self) -> None:
         self.hub.tick()
 
     def _next_sync_s(self) -> float:
-        # A reader that waits for the end of the warming is told at once.
+        # Tells readers of the end of warming at once.
         warm_in_s = self.view.warm_in_s()
         return min(SYNC_EVERY_S, max(_LEAST_WAIT_S, warm_in_s)) if warm_in_s > 0 else SYNC_EVERY_S
 
-    # -- what it says of itself
+    # -- health and metrics
 
     def health(self) -> HealthView:
-        """Return how this replica is."""
+        """Return the health of this replica."""
         now = self._clock.monotonic()
         sample = self._sampler.latest
         cpu = round(self._sampler.average_cpu_percent, 1) if sample is not None else None
@@ -319,12 +319,12 @@ class Replica:
         gauge("registry_instances", "Registered instances.", lambda: len(catalog))
         gauge(
             "registry_guarded_shards",
-            "Shards in which a mass expiry is held back, or let go by a budget.",
+            "Shards whose guard holds back a mass expiry, or releases it by a budget.",
             lambda: sum(report.phase is not GuardPhase.CLEAR for report in guards()),
         )
         gauge(
             "registry_suspect_instances",
-            "Instances that are kept although their leases ran out.",
+            "Instances that are kept although their leases have expired.",
             lambda: sum(report.suspects for report in guards()),
         )
         shards = self.store.shards
@@ -335,13 +335,13 @@ class Replica:
         background = self._background.report
         self.metrics.counters(
             "registry_background_restarts",
-            "Background work that was begun again after it died.",
+            "Restarts of background tasks after they died.",
             "task",
             lambda: {one.task: one.restarts for one in background()},
         )
         self.metrics.counters(
             "registry_background_failures",
-            "Background work that died.",
+            "Deaths of background tasks.",
             "task",
             lambda: {one.task: one.failures for one in background()},
         )
@@ -356,7 +356,7 @@ def _store(
 ) -> Store:
     if settings.redis is None:
         return MemoryStore(clock, settings.terms, secrets.token_hex(8), random)
-    # A replica that keeps everything in its memory does without redis-py, and without its memory.
+    # A replica with the memory store does not load redis-py, which saves memory.
     from registry_core.store.redis.masters import masters_of  # noqa: PLC0415
     from registry_core.store.redis.store import RedisStore  # noqa: PLC0415
     from registry_core.store.redis.writes import QueueTerms  # noqa: PLC0415

@@ -1,6 +1,6 @@
-"""The settings of one replica: the table, and the checks that take more than one of them.
+"""The settings of one replica: the table, and the checks that involve more than one setting.
 
-Reading is all that happens here: nothing is opened, resolved or started.
+It only reads them: it opens, resolves and starts nothing.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ from registry_core.telemetry.logs import LEVELS
 MAX_SECRETS: Final = 2
 MEMORY: Final = "memory:"
 MAX_RETRIES: Final = 10
-# A follower that waits for events holds one, writes another, and a failover wants room for both anew.
+# The follower that waits for events holds one connection, writes another, and a failover needs both again.
 LEAST_CONNECTIONS: Final = 4
 MAX_CONNECTIONS: Final = 1000
-# An upper bound on how late a sweep may be; with short leases it comes more often.
+# The longest period between sweeps; short leases are swept more often.
 _SWEEP_EVERY_S: Final = 1.0
 _SECRET: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+", re.ASCII)
-# Names that begin like ours but are other programs'.
+# Settings of other programs that share our prefix.
 _OTHERS: Final = frozenset({"REGISTRY_URL"})
 
 
 def _secret(value: str) -> str:
     if not _SECRET.fullmatch(value):
-        raise ValueError("a secret holds visible ASCII characters, no spaces")
+        raise ValueError("a secret may contain visible ASCII characters only, no spaces")
     return value
 
 
 def _secrets(value: str) -> tuple[str, ...]:
     found = items(_secret)(value)
     if not 1 <= len(found) <= MAX_SECRETS:
-        raise ValueError(f"there are one or {MAX_SECRETS} secrets, comma-separated")
+        raise ValueError(f"it takes one or {MAX_SECRETS} secrets, comma-separated")
     return found
 
 
@@ -70,24 +70,24 @@ def _store(value: str) -> RedisSettings | None:
 def _retries(value: str) -> tuple[float, ...]:
     found = items(positive_seconds)(value)
     if not 1 <= len(found) <= MAX_RETRIES:
-        raise ValueError(f"there are 1 to {MAX_RETRIES} pauses, comma-separated")
+        raise ValueError(f"it takes 1 to {MAX_RETRIES} pauses, comma-separated")
     return found
 
 
 def _pool(value: str) -> PoolTerms:
     match = re.fullmatch(r"(\d{1,4})-(\d{1,4})", value.strip(), re.ASCII)
     if match is None:
-        raise ValueError("it is not fewest-most")
+        raise ValueError("it is not of the form fewest-most")
     idle, most = int(match[1]), int(match[2])
     if not 0 <= idle <= most or not LEAST_CONNECTIONS <= most <= MAX_CONNECTIONS:
-        raise ValueError(f"the most are {LEAST_CONNECTIONS} to {MAX_CONNECTIONS}, and not below the fewest")
+        raise ValueError(f"the maximum is {LEAST_CONNECTIONS} to {MAX_CONNECTIONS}, and not below the minimum")
     return PoolTerms(idle, most)
 
 
 def _zone(value: str) -> str:
     zone = text(value).strip()
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", zone, re.ASCII):
-        raise ValueError("it is not letters, digits and . _ -")
+        raise ValueError("it may contain letters, digits and . _ - only")
     return zone
 
 
@@ -164,7 +164,7 @@ GUARD_BUDGET: Final = Setting(
     "REGISTRY_GUARD_BUDGET",
     integer(1, 100),
     10,
-    "the percentage of a shard (at least 3 instances) that may leave per minute afterwards",
+    "the percentage of a shard (at least 3 instances) that may expire per minute afterwards",
     "10",
 )
 REDIS_TIMEOUT: Final = Setting(
@@ -196,7 +196,7 @@ BREAKER_HALF_OPEN: Final = Setting(
     "REGISTRY_BREAKER_HALF_OPEN",
     positive_seconds,
     10.0,
-    "how long the breaker is half-open and tries some writes, before it tries all",
+    "how long the half-open breaker lets only some writes through before it tries all",
     "10",
 )
 BREAKER_TRIALS: Final = Setting(
@@ -245,7 +245,7 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
 
 
 class ReplicaSettings(msgspec.Struct, frozen=True):
-    """What one replica is started with."""
+    """The settings of one replica."""
 
     listen: Listen = LISTEN.default
     secrets: tuple[str, ...] = ()
@@ -256,16 +256,16 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     warming_s: float = 60.0
     when_none_pass: WhenNonePass = WhenNonePass.ALL
     log_level: str = "info"
-    redis: RedisSettings | None = None  # None: the memory of this process
+    redis: RedisSettings | None = None  # None: registrations live in this process
     redis_timeout_s: float = REDIS_TIMEOUT.default
     redis_retries_s: tuple[float, ...] = REDIS_RETRIES.default
     breaker: BreakerTerms = BreakerTerms()
 
 
 def replica_settings(environment: Mapping[str, str], *, listen_on: Listen | None = None) -> ReplicaSettings:
-    """Return the settings that `environment` gives; `listen_on` goes before REGISTRY_LISTEN.
+    """Return the settings in `environment`; `listen_on` overrides REGISTRY_LISTEN.
 
-    Raises SettingsError for a wrong or unknown one, and when anybody could write from elsewhere.
+    Raises SettingsError for a wrong or unknown setting, and when other machines could write without a secret.
     """
     values = read_settings(SETTINGS, environment, prefixes=("REGISTRY_",), known=_OTHERS)
     where = listen_on if listen_on is not None else values[LISTEN]
@@ -310,8 +310,8 @@ def _terms(ttl_s: float, heartbeat_s: float, grace_s: float, guard: GuardTerms) 
         raise SettingsError(
             f"{HEARTBEAT_INTERVAL.name}: {heartbeat_s:g} s is not below {LEASE_TTL.name}, which is {ttl_s:g} s"
         )
-    # The sweep removes at ttl + grace less its own period, which must not reach into the lease.
+    # The sweep removes at ttl + grace less its own period, which must not cut into the lease.
     terms = LeaseTerms(ttl_s, heartbeat_s, grace_s, sweep_every_s=min(_SWEEP_EVERY_S, grace_s / 2), guard=guard)
-    # A time without sweeps that is too short for an amnesty must not make anybody due who keeps to the heartbeats.
+    # A pause in sweeping that is too short for an amnesty must not expire an instance that sends its heartbeats.
     amnesty_after_s = min(terms.amnesty_after_s, terms.removed_after_s - heartbeat_s)
     return msgspec.structs.replace(terms, amnesty_after_s=amnesty_after_s)

@@ -1,8 +1,8 @@
-"""Host names to addresses, for all that a registry or an agent connects to: bounded in time and in threads.
+"""Resolves the host names that a registry or an agent connects to, with limits on time and threads.
 
-The system's resolver blocks for as long as its name servers like, and both the loop's executor and uvloop's
-wait for it when the process ends. So it is asked in daemon threads, a few at a time: a name that cannot be
-resolved in time counts as not resolvable, and a dead name server holds up no exit. No lookup waits for any of it.
+The system's resolver blocks for as long as its name servers do, and both asyncio's and uvloop's executors wait
+for it at exit. So a few daemon threads call it instead: a name that does not resolve in time counts as not
+resolvable, and a dead name server does not delay the exit. Service lookups never wait for it.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from registry_core.domain.registration import MAX_ADDRESSES
 
 TIMEOUT_S: Final = 1.0
 MAX_PENDING: Final = 8
-# How long the answer for a server whose address is known is waited for.
+# How long to wait for a fresh answer when a server's address is already known.
 KNOWN_S: Final = 0.25
-# Where to listen is asked for once, at the start, and there is nothing to be done without an answer.
+# The listening address is resolved once, at startup, and the program cannot run without it.
 LISTEN_S: Final = 5.0
-# Servers whose addresses are remembered, and questions about them that are under way at a time.
+# Servers whose addresses are remembered, and lookups of them that may run at a time.
 MAX_SERVERS: Final = 256
 MAX_SERVERS_PENDING: Final = 32
 
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
-# What says that there is no such name, and not that the name server is away. EAI_NODATA is glibc's own.
+# The errors that mean "no such name", not "the name server is away". EAI_NODATA exists in glibc only.
 _NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 AskSystem: TypeAlias = Callable[[str], Iterable[str]]
@@ -44,17 +44,17 @@ def _system_addresses(host: str) -> list[str]:
 
 
 def _asked(ask: AskSystem, host: str) -> tuple[str, ...]:
-    """Return what `ask` says of `host`. Blocks. Raises OSError, whatever goes wrong."""
+    """Return the addresses of `host` from `ask`. Blocks. Raises OSError, whatever goes wrong."""
     try:
         return tuple(ask(host))
     except OSError:
         raise
-    except Exception as error:  # a name that is none (an empty label, one that is too long), or a library at its end
+    except Exception as error:  # an invalid name (an empty or overlong label), or a failing library
         raise OSError(None, f"it cannot be looked up: {error}") from error
 
 
 class Resolver:
-    """Finds the addresses of registered hosts with `ask`, which may block and may raise OSError or UnicodeError."""
+    """Resolves registered hosts with `ask`, which may block and may raise OSError or UnicodeError."""
 
     def __init__(self, ask: AskSystem = _system_addresses, *, timeout_s: float = TIMEOUT_S) -> None:
         self._ask = ask
@@ -62,58 +62,58 @@ class Resolver:
         self._threads = Threads("resolve", MAX_PENDING)
 
     async def resolve(self, host: str) -> tuple[str, ...]:
-        """Return the addresses of `host`, sorted; none when they cannot be had in time."""
+        """Return the addresses of `host`, sorted; none when it does not resolve in time."""
         address = names.canonical_ip(host)
         if address is not None:
             return (address,)
-        # When all threads hang on a dead name server, a registration does without; it never queues.
+        # When all threads hang on a dead name server, a registration goes on without addresses; it never queues.
         with contextlib.suppress(OSError):
             return usable(await self._threads.run(partial(_asked, self._ask, host), timeout_s=self._timeout_s))
         return ()
 
 
 async def addresses_to_listen_on(host: str) -> tuple[str, ...]:
-    """Return the addresses that `host`, an address or a name of this machine, stands for.
+    """Return the addresses of `host`, which is an address or a name of this machine.
 
-    Raises OSError when it stands for none, or nobody says so in time.
+    Raises OSError when it has none, or does not resolve in time.
     """
-    if names.ip_address(host) is not None or "%" in host:  # one with a scope is an address, too
+    if names.ip_address(host) is not None or "%" in host:  # an address with a scope, too
         return (host,)
     return await Threads("resolve", 1).run(partial(_asked, _system_addresses, host), timeout_s=LISTEN_S)
 
 
 def usable(addresses: Iterable[str]) -> tuple[str, ...]:
-    """Return those that a registration may hold: sorted, so that the same answer is the same record."""
+    """Return the addresses that a registration may hold, sorted so that equal answers give equal records."""
     found = map(names.canonical_ip, addresses)
     good = {address for address in found if address is not None and not names.is_of_nobody(address)}
     return tuple(sorted(good)[:MAX_ADDRESSES])
 
 
 class HostResolver(AbstractResolver):
-    """Resolves for HTTP sessions, as aiohttp wants it, and for checks."""
+    """Resolves hosts for aiohttp's HTTP sessions and for health checks."""
 
     def __init__(self, resolver: Resolver | None = None) -> None:
         self._resolver = resolver if resolver is not None else Resolver()
-        # Whoever comes beyond the number of threads waits here for its turn, and is not turned away.
+        # Lookups beyond the number of threads wait here for their turn instead of failing.
         self._turns = asyncio.Semaphore(MAX_PENDING)
 
     async def addresses(self, host: str) -> tuple[str, ...]:
-        """Return the addresses of `host`; none when they cannot be had in time."""
+        """Return the addresses of `host`; none when it does not resolve in time."""
         async with self._turns:
             return await self._resolver.resolve(host)
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Return where `host` and `port` are, as aiohttp wants it. Raises OSError when nowhere."""
+        """Return the addresses of `host` and `port` in aiohttp's form. Raises OSError when there are none."""
         return _resolved(host, await self.addresses(host), port, family)
 
     async def close(self) -> None:
-        """Do nothing: its threads end by themselves."""
+        """Do nothing: the threads end by themselves."""
 
 
 def _resolved(host: str, addresses: Iterable[str], port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-    """Return `addresses` as aiohttp wants them. Raises OSError when there are none of that family."""
+    """Return `addresses` in aiohttp's form. Raises OSError when there are none of that family."""
     found = []
     for address in addresses:
         kind = _FAMILIES[ipaddress.ip_address(address).version]
@@ -127,12 +127,12 @@ def _resolved(host: str, addresses: Iterable[str], port: int, family: socket.Add
 
 
 class ServerAddresses:
-    """Finds the addresses of servers that are connected to again and again.
+    """Finds the addresses of servers that the program connects to repeatedly.
 
-    A name is asked for at each connection, since a server may have moved; its last known addresses do while the
-    name server says nothing. One question about a name is under way at a time for all that ask, and it is
-    waited for until `timeout_s` after it was asked, or KNOWN_S where there is an address already: a silent name
-    server costs that once, and not each connection. An answer that comes later counts for the next connection.
+    A name is looked up for each connection, since a server may have moved; the last known addresses are used while
+    the name server does not answer. All callers share one lookup of a name at a time, and wait for it until
+    `timeout_s` after it started, or KNOWN_S when an address is known already: a silent name server costs that once,
+    not for each connection. A later answer serves the next connection.
     """
 
     def __init__(self, ask: AskSystem = _system_addresses, *, timeout_s: float = TIMEOUT_S) -> None:
@@ -143,9 +143,9 @@ class ServerAddresses:
         self._known: dict[str, tuple[str, ...]] = {}
 
     async def find(self, host: str) -> tuple[str, ...]:
-        """Return the addresses of `host`, in the order in which they are to be tried (RFC 6724).
+        """Return the addresses of `host`, in the order in which to try them (RFC 6724).
 
-        Raises OSError when there is no such name, or nobody says where it is and it was never known.
+        Raises OSError when there is no such name, or when no name server answers and no address was ever known.
         """
         if names.ip_address(host) is not None:
             return (host,)
@@ -169,13 +169,13 @@ class ServerAddresses:
         raise socket.gaierror(socket.EAI_AGAIN, "its name is not resolved: no name server answers")
 
     def _under_way(self, host: str) -> Job[tuple[str, ...]] | None:
-        """Return the question about `host` that is under way, or a new one; None when none can be asked now."""
+        """Return the running lookup of `host`, or a new one; None when no lookup can start now."""
         for name, lookup in list(self._lookups.items()):
             if lookup.done:
                 del self._lookups[name]
                 answer = _answer(lookup)
                 if isinstance(answer, tuple) and answer:
-                    self._remember(name, answer)  # it may have come too late for those who had asked
+                    self._remember(name, answer)  # it may have come too late for its callers
         if host not in self._lookups:
             try:
                 self._lookups[host] = self._threads.begin(partial(_asked, self._ask, host))
@@ -184,7 +184,7 @@ class ServerAddresses:
         return self._lookups[host]
 
     def _remember(self, host: str, addresses: tuple[str, ...]) -> None:
-        # Sentinels may name servers for ever: the one that was not asked for longest is forgotten.
+        # Sentinels may keep naming new servers: the least recently used one is forgotten.
         self._known.pop(host, None)
         while len(self._known) >= MAX_SERVERS:
             del self._known[next(iter(self._known))]
@@ -192,9 +192,9 @@ class ServerAddresses:
 
 
 class ServerResolver(AbstractResolver):
-    """Resolves the few servers that a program goes on speaking to, as aiohttp wants it.
+    """Resolves, for aiohttp, the few servers that a program keeps talking to.
 
-    A server is found where it was last while the name server says nothing.
+    While the name server does not answer, a server's last known addresses are used.
     """
 
     def __init__(self, servers: ServerAddresses | None = None) -> None:
@@ -203,15 +203,15 @@ class ServerResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Return where `host` and `port` are, as aiohttp wants it. Raises OSError when nowhere."""
+        """Return the addresses of `host` and `port` in aiohttp's form. Raises OSError when there are none."""
         return _resolved(host, await self._servers.find(host), port, family)
 
     async def close(self) -> None:
-        """Do nothing: its threads end by themselves."""
+        """Do nothing: the threads end by themselves."""
 
 
 def _answer(lookup: Job[tuple[str, ...]] | None) -> tuple[str, ...] | OSError | None:
-    """Return what was answered; None when nothing was, yet."""
+    """Return the answer or the error; None when there is neither yet."""
     if lookup is None or not lookup.done:
         return None
     try:

@@ -1,7 +1,7 @@
-"""Settings: one table for each program, from which it is read, documented and checked.
+"""Settings: each program has one table, from which its settings are read, checked and documented.
 
-A setting comes from the environment (or from a file that uses the same names). A wrong value and an
-unknown name are one clear line each (SettingsError), never a guess.
+A setting comes from the environment (or from a file that uses the same names). A wrong value or an
+unknown name is reported in one clear line (SettingsError), never guessed at.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Setting(msgspec.Struct, Generic[T], frozen=True):
 
 
 class RemovedSetting(msgspec.Struct, frozen=True):
-    """A setting that earlier releases had. A program that is given it starts all the same, and says so once."""
+    """A setting of an earlier release. A program that is given it still starts, and logs that once."""
 
     name: str
-    why: str  # the reason for its removal, as half a sentence
-    flag: str = ""  # the command's flag for it, where there was one
+    why: str  # the reason for its removal, as a clause
+    flag: str = ""  # the command-line flag for it, if there was one
 
 
 class Listen(msgspec.Struct, frozen=True):
@@ -87,7 +87,7 @@ def positive_seconds(value: str) -> float:
     """Read a duration above zero. Seconds."""
     duration_s = seconds(value)
     if duration_s <= 0:
-        raise ValueError("it has to be above zero")
+        raise ValueError("it must be above zero")
     return duration_s
 
 
@@ -110,7 +110,7 @@ def choice(*allowed: str) -> Callable[[str], str]:
 
     def read(value: str) -> str:
         if value.strip().lower() not in allowed:
-            raise ValueError(f"it is none of {', '.join(allowed)}")
+            raise ValueError(f"it is not one of {', '.join(allowed)}")
         return value.strip().lower()
 
     return read
@@ -125,7 +125,7 @@ def listen(value: str) -> Listen:
 
 
 def http_url(value: str) -> str:
-    """Read one base URL, and return it without a slash at its end."""
+    """Read one base URL, and return it without a trailing slash."""
     url = urlsplit(value.strip())
     try:
         valid = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
@@ -157,7 +157,7 @@ def json_object(value: str) -> dict[str, Any]:
 
 
 class Values:
-    """The values of a table's settings, by setting: `values[PORT]` has the type that PORT reads."""
+    """The values of a table's settings: `values[PORT]` has the type that PORT reads."""
 
     def __init__(self, found: Mapping[str, Any]) -> None:
         self._found = found
@@ -175,7 +175,7 @@ def read_settings(
     known: Collection[str] = (),
     removed: Iterable[RemovedSetting] = (),
 ) -> Values:
-    """Return the values of `table` out of `environment`, a blank value standing for the default.
+    """Return the values of `table` from `environment`; a blank value means the default.
 
     Raises SettingsError for the first wrong value, and for a name that starts with one of `prefixes`
     but is neither in the table nor in `known` nor in `removed`.
@@ -200,7 +200,7 @@ def read_settings(
 
 
 def removed_among(environment: Mapping[str, str], removed: Iterable[RemovedSetting]) -> tuple[RemovedSetting, ...]:
-    """Return those of `removed` that `environment` sets. A blank value sets nothing."""
+    """Return the removed settings that `environment` sets. A blank value sets nothing."""
     return tuple(setting for setting in removed if environment.get(setting.name, "").strip())
 
 
@@ -210,7 +210,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def shown_default(setting: Setting[Any]) -> str:
-    """Return how the default is written in the documentation."""
+    """Return the default as the documentation shows it."""
     default = setting.default
     if default is None or default in ("", (), {}):
         return "none"

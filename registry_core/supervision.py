@@ -1,7 +1,7 @@
-"""Background work, started and watched in one place: what dies is begun again, logged and counted, and ended in time.
+"""Starts background tasks, restarts those that die, logs and counts the deaths, and stops all tasks in time.
 
-It knows nothing of what the work does. A loop that dies of an error, or returns although it never should, is begun
-again after a back-off that doubles; what it must not forget then, it keeps in an object and not in its variables.
+It knows nothing of what a task does. A loop that dies of an error, or returns although it never should, is restarted
+after a back-off that doubles. State that must survive a restart belongs in an object, not in the loop's variables.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from registry_core.telemetry.log_thinning import Thinning
 
 RESTART_FIRST_S: Final = 0.1
 RESTART_MOST_S: Final = 10.0
-# What ran for so long was well: when it dies then, it is begun again as soon as after its first death.
+# Work that ran this long counts as healthy: its next death starts the back-off from the beginning.
 SETTLED_S: Final = 60.0
-# How long the end of a task is waited for.
+# How long to wait for tasks to end.
 END_S: Final = 2.0
-# Until Python 3.12, `asyncio.wait_for` loses a cancellation that arrives in the turn in which what it waits for
-# is done: the task goes on as if nobody had asked it to end. So it is asked again.
+# Until Python 3.12, `asyncio.wait_for` loses a cancellation that arrives in the turn in which its awaitable
+# finishes, and the task goes on as if it had not been cancelled. So it is cancelled again.
 _AGAIN_AFTER_S: Final = 0.1
-# Causes whose traceback is logged, for each name: a cause may hold a number, and differ each time.
+# Causes per name whose traceback is logged; bounded, since a cause may contain a number that differs each time.
 _MOST_TRACED: Final = 8
 
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
@@ -36,21 +36,21 @@ _log = structlog.get_logger(component="background")
 
 
 class Returned(Exception):
-    """Raised in place of a loop that returned although it never should."""
+    """Raised when a loop returned although it never should."""
 
 
 class BackgroundReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The background work of one name: how often it died, and whether some of it waits to be begun again."""
+    """The tasks of one name: how often they died, and whether any of them is waiting to restart."""
 
     task: str
     failures: int
     restarts: int
     down: bool
-    problem: str  # what it died of last; empty when it never did
+    problem: str  # the cause of the last death; empty if there was none
 
 
 class _Watched:
-    """What is known of all work of one name."""
+    """The counts and causes of all tasks of one name."""
 
     def __init__(self) -> None:
         self.failures = self.restarts = self.down = 0
@@ -59,7 +59,7 @@ class _Watched:
         self._traced: set[str] = set()
 
     def died(self, task: str, error: BaseException, now: float, again_in_s: float | None) -> None:
-        """Count a death and log it: the first of a cause at once and with its traceback, the others now and then."""
+        """Count a death and log it: the first of each cause at once and with its traceback, later ones now and then."""
         self.failures += 1
         self.problem = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         failures = self._thinning.failed(self.problem, now)
@@ -68,7 +68,7 @@ class _Watched:
         is_new = self.problem not in self._traced and len(self._traced) < _MOST_TRACED
         if is_new:
             self._traced.add(self.problem)
-        # Without a free descriptor or memory the line itself may fail, and must not end what it tells of.
+        # Without a free descriptor or memory the log call itself may fail, which must not end the supervision.
         with contextlib.suppress(Exception):
             _log.error(
                 "background_task_died",
@@ -81,7 +81,7 @@ class _Watched:
 
 
 class Background:
-    """The background work of one program. `close` it at the end."""
+    """The background tasks of one program. Call `close` at the end."""
 
     def __init__(
         self, clock: Clock | None = None, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -92,19 +92,19 @@ class Background:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def keep(self, task: str, work: Work, *, ends: bool = False, most_s: float = RESTART_MOST_S) -> asyncio.Task[None]:
-        """Keep `work` running, and return its task, whose cancellation ends it for good.
+        """Keep `work` running, and return its task; cancelling the task ends it for good.
 
-        It is begun again `most_s` after its death at the latest. When it `ends`, a return is its end and no death.
-        `task` names it in logs and metrics, together with others of its kind.
+        The work restarts at most `most_s` after it dies. With `ends`, a return is a normal end and not a death.
+        Logs and metrics show it as `task`, a name that several tasks may share.
         """
         return self._start(task, self._kept(task, self._known(task), work, ends=ends, most_s=most_s))
 
     def begin(self, task: str, work: Work) -> asyncio.Task[None]:
-        """Run `work` once, and return its task, which raises nothing: when it dies, that is logged and counted."""
+        """Run `work` once, and return its task. The task raises nothing: a death is logged and counted."""
         return self._start(task, self._once(task, self._known(task), work))
 
     def report(self) -> list[BackgroundReport]:
-        """Return how the work of each name goes, in the order in which it was first begun."""
+        """Return one report per name, in the order in which the names were first used."""
         return [
             BackgroundReport(
                 task=task,
@@ -117,7 +117,7 @@ class Background:
         ]
 
     async def close(self, within_s: float = END_S) -> None:
-        """End everything that still runs, and wait for that, `within_s` at most. Safe to call twice."""
+        """Cancel all running tasks, and wait up to `within_s` for them to end. Safe to call twice."""
         await end(self._tasks, within_s)
 
     def _known(self, task: str) -> _Watched:
@@ -149,23 +149,23 @@ class Background:
             known.restarts += 1
 
     async def _once(self, task: str, known: _Watched, work: Work) -> None:
-        # In this very task, so that whoever cancels it stops the work before its next step.
+        # In this very task, so that a cancellation stops the work before its next step.
         try:
             await work()
         except asyncio.CancelledError as error:
             own = asyncio.current_task()
             if own is None or own.cancelling():
                 raise
-            # Nobody asked it to end: what it waited for was cancelled.
+            # The task itself was not cancelled; something it awaited was.
             known.died(task, error, self._clock.monotonic(), None)
-        except Exception as error:  # noqa: BLE001 - the top of a task that nobody waits for
+        except Exception as error:  # noqa: BLE001 - the top of a task that nothing awaits
             known.died(task, error, self._clock.monotonic(), None)
 
 
 async def _life(work: Work) -> BaseException | None:
-    """Run `work` to its end, and return what it died of, or None when it returned. A cancellation is passed on."""
-    # In a task of its own: what it does to itself (a task group of Python 3.11 leaves a mark in the task whose child
-    # failed) is not to be mistaken for the word that it is to end.
+    """Run `work` to its end; return the error that ended it, or None if it returned. Propagates a cancellation."""
+    # In a task of its own: what the work does to its task (a task group of Python 3.11 leaves it marked when a child
+    # fails) must not be mistaken for a cancellation from outside.
     life = asyncio.create_task(_started(work))
     is_to_end = False
     while not life.done():
@@ -176,16 +176,16 @@ async def _life(work: Work) -> BaseException | None:
             life.cancel()
     if is_to_end:
         raise asyncio.CancelledError
-    # Nobody asked it to end: what it waited for was cancelled.
-    return asyncio.CancelledError("it waited for what was cancelled") if life.cancelled() else life.exception()
+    # The task itself was not cancelled; something it awaited was.
+    return asyncio.CancelledError("something it awaited was cancelled") if life.cancelled() else life.exception()
 
 
 async def _started(work: Work) -> None:
-    await work()  # here, so that one that cannot even be called dies as any other
+    await work()  # called in here, so that a failing call counts as any other death
 
 
 async def end(tasks: Iterable[asyncio.Task[Any] | None], within_s: float = END_S) -> None:
-    """Cancel the tasks until they have ended, for `within_s` at most; what they raise is of no interest any more."""
+    """Cancel the tasks, repeatedly, until they end or `within_s` has passed. What they raise is ignored."""
     meant = {task for task in tasks if task is not None}
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + within_s
@@ -196,4 +196,4 @@ async def end(tasks: Iterable[asyncio.Task[Any] | None], within_s: float = END_S
         for task in left:
             task.cancel()
         await asyncio.wait(left, timeout=min(_AGAIN_AFTER_S, within_s))
-    await asyncio.gather(*meant, return_exceptions=True)  # so that nobody complains of what they raised
+    await asyncio.gather(*meant, return_exceptions=True)  # retrieves their errors, or asyncio complains

@@ -1,1 +1,1 @@
-"""Programs for those who work on the product; nothing of it is installed."""
+"""Programs for developers of the product; they are not installed."""

@@ -1,4 +1,4 @@
-"""Finds calls in the source by what they call: how the pages of metrics and log events know what there is."""
+"""Finds calls in the source by the called name; the pages of metrics and log events are built on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class SourceCall(NamedTuple):
-    """A call, the function around it (None at the top of a module), and the module's tree."""
+    """A call, its enclosing function (None at module level), and the module's tree."""
 
     node: ast.Call
     function: ast.FunctionDef | ast.AsyncFunctionDef | None
@@ -17,7 +17,7 @@ class SourceCall(NamedTuple):
 
 
 def calls_in(module: Path) -> Iterator[SourceCall]:
-    """Return every call in a module, in the order of the source."""
+    """Return every call in a module, in source order."""
     tree = ast.parse(module.read_text(encoding="utf-8"))
     yield from _within(tree, None, tree)
 
@@ -33,7 +33,7 @@ def _within(
 
 
 def called(node: ast.Call) -> str:
-    """Return what is called, as it is written without what stands before the last dot."""
+    """Return the called name: the part after the last dot."""
     match node.func:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name
@@ -42,12 +42,12 @@ def called(node: ast.Call) -> str:
 
 
 def text_of(node: ast.expr | None) -> str | None:
-    """Return a text that is written out, or None for anything else."""
+    """Return the value of a string literal, or None for anything else."""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 def first_texts(call: SourceCall) -> list[str]:
-    """Return what the first argument of a call may be: the text there, or what callers of the function around pass on.
+    """Return the possible first arguments of a call: its literal, or those that callers of the enclosing function pass.
 
     Raises ValueError when it is neither.
     """

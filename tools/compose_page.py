@@ -1,4 +1,4 @@
-"""Writes the page of `vertice compose audit` from its table of findings."""
+"""Generates the page of `vertice compose audit` from its table of findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws the tables of the code as Mermaid diagrams, for the documentation. It draws what the table says, no more."""
+"""Draws tables of the code as Mermaid diagrams for the documentation, and adds nothing to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the page of `vertice doctor` from its table of findings: each with why it matters and its cure."""
+"""Generates the page of `vertice doctor` from its table of findings, each with why it matters and its cure."""
 
 from __future__ import annotations
 

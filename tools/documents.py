@@ -1,6 +1,6 @@
-"""Writes the documents that are made from the code: the map of modules and most pages of docs/reference/.
+"""Writes the generated documents: the map of modules and most pages of docs/reference/.
 
-A house test compares each document with what this module makes, so that the two cannot drift apart.
+A house test compares each document with this module's output, so that they cannot drift apart.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The container engine of this machine: which one there is, and how it is spoken to.
+"""Finds this machine's container engine and runs its commands.
 
-Docker with its compose plugin where an engine answers, else podman with podman-compose. A `docker` program without
-an engine behind it is none.
+It takes Docker with its compose plugin if the engine answers, else podman with podman-compose. A `docker` program
+without a running engine does not count.
 
-usage: python -m tools.engine [SETUP]     says which one there is; SETUP is a script that installs one
+usage: python -m tools.engine [SETUP]     prints the engine; SETUP is a script that installs one
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-# The first that knows `network_mode: "service:x"` and variables that have to be set.
+# The first version that supports `network_mode: "service:x"` and required variables.
 PODMAN_COMPOSE: Final = (1, 3)
 MISSING: Final = (
     "make compose-test needs containers: Docker with its compose plugin and a running engine, or podman with "
@@ -28,7 +28,7 @@ MISSING: Final = (
 
 
 class EngineFailed(Exception):
-    """Raised when a command of the engine fails, or takes too long."""
+    """Raised when a command of the engine fails or times out."""
 
 
 def ran(argv: list[str], *, timeout_s: float, env: Mapping[str, str] | None = None, check: bool = True) -> str:
@@ -55,7 +55,7 @@ def ran(argv: list[str], *, timeout_s: float, env: Mapping[str, str] | None = No
 
 
 class Engine:
-    """Docker or podman. Both understand the same commands, so far as they are used here."""
+    """Docker or podman. Both support the commands used here."""
 
     def __init__(self, name: str, compose: list[str]) -> None:
         self.name = name
@@ -80,7 +80,7 @@ class Engine:
         """Build an image. Raises EngineFailed."""
         words = ["build", "--network", "host"]
         if not self.is_docker:
-            # podman's own format has no HEALTHCHECK; chroot needs no privilege that a container may lack.
+            # podman's own format has no HEALTHCHECK; chroot isolation also works inside an unprivileged container.
             words += ["--format", "docker", "--isolation", "chroot"]
         self.run(*words, "-f", str(dockerfile), "-t", tag, str(context), timeout_s=timeout_s)
 
@@ -90,7 +90,7 @@ class Engine:
         return found
 
     def logs(self, container: str) -> str:
-        """Return what a container has written, stderr and stdout together."""
+        """Return a container's output, stderr and stdout together."""
         done = subprocess.run(
             [self.name, "logs", container],
             stdin=subprocess.DEVNULL,
@@ -104,7 +104,7 @@ class Engine:
         return done.stdout
 
     def remove(self, container: str) -> None:
-        """End a container at once, and remove it with its unnamed volumes."""
+        """Kill a container and remove it with its anonymous volumes."""
         self.run("kill", container, check=False)
         self.run("rm", "-f", "-v", container, check=False)
 
@@ -133,13 +133,13 @@ def find() -> Engine | None:
         said = _answers("podman-compose", "--version") or ""
         version = re.search(r"podman-compose version:?\s*(\d+)\.(\d+)", said)
         if version is not None and (int(version[1]), int(version[2])) >= PODMAN_COMPOSE:
-            # Outside of pods, so that a test can put something of its own into a container's namespace.
+            # Without pods, so that a test can run its own program in a container's namespace.
             return Engine("podman", ["podman-compose", "--in-pod", "false"])
     return None
 
 
 def main() -> int:
-    """Say which engine there is, after setting one up where there is none; 1 and one line without any."""
+    """Print the engine, installing one with SETUP if there is none; without one print a line and return 1."""
     engine = find()
     if engine is None and len(sys.argv) > 1:
         subprocess.run(["/bin/bash", sys.argv[1]], check=False, timeout=900)

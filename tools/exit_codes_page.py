@@ -1,4 +1,4 @@
-"""Writes the page of exit codes from the help texts of the commands."""
+"""Generates the page of exit codes from the commands' help texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the page of the HTTP API: the registry's from its table of endpoints, the agent's from its routes."""
+"""Generates the page of the HTTP API: the registry's from its table of endpoints, the agent's from its routes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ whatever address the agent listens on, and never from a page in a browser; other
 
 
 class Route(NamedTuple):
-    """A path of the agent with the methods that do the same there, as the page describes it."""
+    """A path of the agent as the page describes it, with the methods that behave alike."""
 
     methods: tuple[str, ...]
     path: str
@@ -176,7 +176,7 @@ def _meaning(kind: type) -> str:
 
 
 def _types() -> list[type[msgspec.Struct]]:
-    """Return every structure that a body holds, in the order in which the endpoints name them."""
+    """Return every structure in a body, in the order in which the endpoints name them."""
     found: list[type[msgspec.Struct]] = []
 
     def see(kind: Any) -> None:
@@ -243,7 +243,7 @@ def _one_of(values: Iterable[object]) -> str:
 
 
 def served_by_the_agent() -> set[tuple[str, str]]:
-    """Return every (method, path) of the agent, as its table of routes in the code has them."""
+    """Return every (method, path) in the agent's table of routes."""
     source = ROOT / "agent" / "http" / "local_api.py"
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "self._routes":

@@ -1,4 +1,4 @@
-"""Writes the page of log events from the calls that log them."""
+"""Generates the page of log events from the calls that log them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LogEvent(NamedTuple):
 
 
 def events() -> list[LogEvent]:
-    """Return every event that the product logs. Raises ValueError when the name of one is not written out."""
+    """Return every event that the product logs. Raises ValueError when an event's name is not a literal."""
     found = [event for module in modules(PRODUCT) for event in _events_of(module)]
     return sorted(set(found))
 
@@ -67,7 +67,7 @@ def _details(call: SourceCall) -> Iterator[str]:
 
 
 def _keys_of(name: str, call: SourceCall) -> Iterator[str]:
-    """Return the keys of a dictionary that the function, or the module, has under a name."""
+    """Return the keys of the named dictionary in the function or the module."""
     for node in ast.walk(call.function or call.tree):
         if (
             isinstance(node, ast.Assign)

@@ -1,4 +1,4 @@
-"""Writes the page of metrics from the calls that define them."""
+"""Generates the page of metrics from the calls that define them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from tools.calls import SourceCall, called, calls_in, text_of
 from tools.sources import PRODUCT, escaped, modules, programs_of
 
-# What defines a metric, by its kind. The second argument is what the metric means.
+# The calls that define a metric, and its kind. The second argument is the metric's meaning.
 DEFINITIONS: Final = {
     "Counter": "counter",
     "counter": "counter",

@@ -1,7 +1,7 @@
-"""Writes what is in the images as CycloneDX bills of materials: sbom/agent.cdx.json and sbom/registry.cdx.json.
+"""Writes the images' CycloneDX bills of materials: sbom/agent.cdx.json and sbom/registry.cdx.json.
 
-Each is made in a throw-away image on top of the real one, from what is installed in it. Debian's packages in the
-base image are not in it: they are the base image's own.
+Each is made in a throw-away image on top of the real one, from the packages installed there. It leaves out the
+base image's Debian packages, which belong to the base image.
 """
 
 from __future__ import annotations

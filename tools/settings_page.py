@@ -1,4 +1,4 @@
-"""Writes the page of settings from the two tables from which the settings are read."""
+"""Generates the page of settings from the two tables that define them."""
 
 from __future__ import annotations
 

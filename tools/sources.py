@@ -1,4 +1,4 @@
-"""The source tree as the documents and the house tests read it: where it is, and which modules it has."""
+"""Locates the source tree and its modules for the documents and the house tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-# What is installed, and then what is for those who work on it.
+# The installed packages, then those for developers.
 PRODUCT: Final = ("registry_core", "dns", "agent", "cli")
 PACKAGES: Final = (*PRODUCT, "bench", "tools")
 

@@ -1,1 +1,1 @@
-"""The checks that say whether a service is well."""
+"""Health checks of the agent's services."""

@@ -1,4 +1,4 @@
-"""Carries out one check again and again, and says when it comes to another verdict. It registers nothing."""
+"""Runs one check periodically, and reports each new verdict. It registers nothing."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from agent.checks.verdict import UNKNOWN, CheckVerdict, after_result
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
 
-# The first check comes soon: a service that is up already is not kept waiting for an interval.
+# The first check comes soon, so that a service that is already up does not wait for an interval.
 FIRST_CHECK_WITHIN_S: Final = 0.5
-# While a service starts it is asked at least this often.
+# While a service starts, it is checked at least this often.
 WAITING_CHECK_EVERY_S: Final = 1.0
 
 _log = structlog.get_logger(component="agent.checks")
 
 
 class Checker(abc.ABC):
-    """What one check has found. `changed` is told of each new status, `seen` gets every result."""
+    """The results of one check. `changed` is called with each new status, `seen` with every result."""
 
     def __init__(
         self,
@@ -41,9 +41,9 @@ class Checker(abc.ABC):
         self._seen = seen
         self._verdict = UNKNOWN
         self._damper = Damper()
-        self.status: Status | None = None  # what counts: the verdict, or critical while it is held
+        self.status: Status | None = None  # the effective status: the verdict, or critical while held for flapping
         self.last: CheckResult | None = None
-        self.flaps = 0  # times that it began to be held
+        self.flaps = 0  # times that a hold began
 
     @abc.abstractmethod
     async def run(self) -> None:
@@ -51,14 +51,14 @@ class Checker(abc.ABC):
 
     @property
     def held_s(self) -> float:
-        """How much longer it counts as critical because it came and went too often. Seconds."""
+        """How much longer it is held critical for flapping. Seconds."""
         return max(0.0, self._damper.held_until - asyncio.get_running_loop().time())
 
     @property
     def because(self) -> str:
-        """Why it is not passing, in a few words; empty when it is."""
+        """Why it is not passing, in a few words; empty if it is."""
         if self.held_s:
-            return f"it came and went too often: held critical for another {self.held_s:.0f} s"
+            return f"flapping: held critical for another {self.held_s:.0f} s"
         return self.last.because if self.last is not None else "no result yet"
 
     def _take(self, result: CheckResult, *, rise: int, fall: int) -> None:
@@ -82,7 +82,7 @@ class Checker(abc.ABC):
 
 
 class ProbingChecker(Checker):
-    """A check that asks."""
+    """A check that probes the service."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class ProbingChecker(Checker):
     async def run(self) -> None:
         """Check until cancelled."""
         pace = self.spec.pace
-        # The first result is there within one interval, also when it takes all of its time.
+        # The first result is due within one interval, even if it takes the whole timeout.
         spread_s = min(FIRST_CHECK_WITHIN_S, max(0.0, pace.interval_s - pace.timeout_s))
         await asyncio.sleep(pace.initial_delay_s + self._random.random() * spread_s)
         loop = asyncio.get_running_loop()
@@ -112,7 +112,7 @@ class ProbingChecker(Checker):
                 await self.check()
             except Exception:  # noqa: BLE001 - the top of the loop: one odd check must not end the checks
                 _log.exception("check_failed", service=self.service, check=self.spec.name)
-            # From start to start, so that slow answers do not make a failure known later.
+            # Measured from start to start, so that slow answers do not delay the detection of a failure.
             await asyncio.sleep(max(0.0, self._period_s(before) - (loop.time() - began)))
 
     async def check(self) -> None:
@@ -126,13 +126,13 @@ class ProbingChecker(Checker):
         if not self._was_well:
             return min(pace.interval_s, WAITING_CHECK_EVERY_S)
         if before.status is None:
-            # Services that became well together are checked apart from each other from then on.
+            # Services that became healthy together are checked at different times from then on.
             return pace.interval_s * draw
         return pace.interval_s * (1.0 + pace.jitter * (2.0 * draw - 1.0))
 
 
 class ReportedChecker(Checker):
-    """A check that is told: by the service itself, again before each `ttl_s` is over."""
+    """A ttl check: the service reports by itself, at least once per `ttl_s`."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class ReportedChecker(Checker):
         self._reported = asyncio.Event()
 
     def report(self, status: Status, output: str) -> None:
-        """Take what the service says: at once, and once is enough."""
+        """Apply a report of the service; it takes effect at once."""
         self._take(CheckResult(status, shown(output)), rise=1, fall=1)
         self._reported.set()
 

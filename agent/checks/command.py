@@ -1,8 +1,7 @@
-"""Command checks: a program of the configuration is started, and its exit code says how the service is.
+"""Command checks: runs a configured program, whose exit code is the result of the check.
 
-No shell is between. The program leads a session of its own, and whatever it started ends with it: when
-it took too long, when it is done, and when the agent ends. All that blocks is done in a thread, a bounded
-number at a time.
+No shell is involved. The program leads its own session, and everything it started ends with it: on a timeout, when
+it exits, and when the agent stops. Blocking calls run in threads, a bounded number at a time.
 """
 
 from __future__ import annotations
@@ -23,30 +22,30 @@ from agent.checks.spec import CommandCheck
 from registry_core.blocking import NoThread, Threads
 from registry_core.domain.records import Registration, Status
 
-# Programs are dear: so many at once, and the others wait for their turn.
+# Programs are expensive: the others wait for their turn.
 MAX_AT_ONCE: Final = 8
 MAX_OUTPUT_BYTES: Final = 4096
-# Between SIGTERM, after which a program may tidy up, and SIGKILL.
+# Time to clean up between SIGTERM and SIGKILL.
 TERM_S: Final = 0.3
-# What comes after SIGKILL takes no time, unless the machine is in trouble; a check has to end all the same.
+# Reaping after SIGKILL is instant unless the machine is in trouble; the check must end even then.
 REAP_S: Final = 1.0
 _POLL_S: Final = 0.02
-# Nothing of the agent's own environment is handed on but these: it holds the registry's token.
+# Only these variables are inherited: the agent's environment holds the registry's token.
 INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Slots(asyncio.Semaphore):
-    """The room for programs."""
+    """Limits how many programs run at once."""
 
     def __init__(self) -> None:
         super().__init__(MAX_AT_ONCE)
-        # Some more, so that programs that cannot be ended do not keep the others from being started.
+        # More threads than slots, so that programs that cannot be killed do not block the others.
         self.threads = Threads("command check", 2 * MAX_AT_ONCE)
 
 
 class CommandProbe:
-    """Exit code 0 is passing, 1 is warning, anything else is critical, as Nagios' and Consul's checks have it."""
+    """Exit code 0 is passing, 1 is warning, anything else is critical, as in Nagios and Consul."""
 
     def __init__(self, how: CommandCheck, claim: Registration, timeout_s: float, slots: Slots) -> None:
         self._argv = how.argv
@@ -55,14 +54,14 @@ class CommandProbe:
         self._environment = environment_of(claim, os.environ)
 
     async def __call__(self) -> CheckResult:
-        # Its time begins when its turn comes: that others are slow says nothing about this service.
+        # The timeout starts with its turn: slow checks of others say nothing about this service.
         async with self._slots:
             run = Run(self._argv, self._environment, self._timeout_s)
             most_s = self._timeout_s + TERM_S + 2 * REAP_S
             try:
                 return await self._slots.threads.run(run, timeout_s=most_s)
             except TimeoutError:
-                return critical(f"it could not be ended within {most_s:g} s")
+                return critical(f"it could not be stopped within {most_s:g} s")
             except NoThread as error:
                 return critical(f"it could not be started: {error.strerror}")
             finally:
@@ -70,7 +69,7 @@ class CommandProbe:
 
 
 def environment_of(claim: Registration, own: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a command: a few names of the agent's `own`, and whom it is about."""
+    """Return the environment of a command: a few variables of the agent's `own`, and the instance's."""
     return {
         "PATH": _PATH,
         **{name: own[name] for name in INHERITED if name in own},
@@ -90,11 +89,11 @@ class Run:
         self._timeout_s = timeout_s
         self._given_up = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
-        # Held for a moment at a time: between a signal to the group and the end of its number.
+        # Held briefly: a signal to the group must not race with reaping, which frees its number.
         self._reaping = threading.Lock()
 
     def give_up(self) -> None:
-        """End it now, if it runs: the agent may be gone before the thread has its next turn."""
+        """Kill the program now, if it runs: the agent may exit before the thread runs again."""
         self._given_up.set()
         self._signal(signal.SIGKILL)
 
@@ -113,7 +112,7 @@ class Run:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             return critical(f"{self._argv[0]} cannot be started: {reason}")
         self._process = process
-        assert process.stdout is not None  # as asked for
+        assert process.stdout is not None  # set by stdout=PIPE
         with process.stdout as pipe:
             output = bytearray()
             in_time = self._run(process, pipe, output)
@@ -121,19 +120,19 @@ class Run:
         said = shown(output.decode("utf-8", "replace"))
         if not in_time:
             return critical(f"not done within {self._timeout_s:g} s{': ' if said else ''}{said}")
-        return critical("it does not end, not even by SIGKILL") if code is None else result_of(code, said)
+        return critical("it does not end, even after SIGKILL") if code is None else result_of(code, said)
 
     def _run(self, process: subprocess.Popen[bytes], pipe: IO[bytes], output: bytearray) -> bool:
-        """Return whether it ended by itself, in time. Nothing of its group runs any more then."""
+        """Return whether it ended by itself in time. Its whole group has ended when this returns."""
         with selectors.DefaultSelector() as selector:
             os.set_blocking(pipe.fileno(), False)
             selector.register(pipe, selectors.EVENT_READ)
             in_time = self._wait(process, selector, output, self._timeout_s)
             if not in_time:
-                # It is asked first, and its children are too.
+                # The whole group gets a chance to clean up first.
                 self._signal(signal.SIGTERM)
                 self._wait(process, selector, output, TERM_S)
-            # Also after a good end: what it left behind is not to pile up, run after run.
+            # Even after a normal exit: leftover children must not pile up.
             self._signal(signal.SIGKILL)
             _read(selector, output)
         return in_time
@@ -160,14 +159,14 @@ class Run:
     def _signal(self, number: signal.Signals) -> None:
         process = self._process
         with self._reaping:
-            # Until its leader is reaped, the group's number is nobody else's.
+            # Until its leader is reaped, the group's number cannot be reused.
             if process is not None and process.returncode is None:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, number)
 
 
 def result_of(code: int, said: str) -> CheckResult:
-    """Return what an exit code means; below zero it is the signal that ended the program."""
+    """Return the result for an exit code; a negative one is the signal that ended the program."""
     if code == 0:
         return WELL
     how = f"exit code {code}" if code > 0 else f"ended by signal {-code}"
@@ -176,7 +175,7 @@ def result_of(code: int, said: str) -> CheckResult:
 
 
 def _read(selector: selectors.BaseSelector, output: bytearray) -> None:
-    """Take what the program wrote, for a moment; what is too much is thrown away, so that it need not wait."""
+    """Read the program's output for a moment; the excess is discarded, so that the program does not block."""
     if not selector.get_map():
         time.sleep(_POLL_S)
         return
@@ -189,8 +188,8 @@ def _read(selector: selectors.BaseSelector, output: bytearray) -> None:
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Return whether the program ended, and leave it a zombie: its number stays taken."""
+    """Return whether the program has ended; it stays a zombie, so that its number is not reused."""
     try:
         return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:  # somebody else reaped it
+    except ChildProcessError:  # already reaped elsewhere
         return True

@@ -1,7 +1,7 @@
-"""Flap damping: a service that comes and goes all the time is kept out for a while. Pure.
+"""Flap damping: holds a service critical for a while if it keeps failing and recovering. Pure.
 
-Each time that it comes or goes, every agent and every client has to follow, and whoever is sent there
-meets it gone. A change between passing and warning is no flap: it is served either way.
+Every agent and client must follow each such change, and requests sent to the service fail. A change between
+passing and warning does not count: the service is used either way.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from registry_core.domain.records import Status
 
 
 class FlapLimits(msgspec.Struct, frozen=True):
-    """More than `changes` within `window_s` seconds keep a check critical for `hold_s`. Zero changes: never.
+    """More than `changes` within `window_s` seconds hold a check critical for `hold_s`. 0 disables damping.
 
-    With checks every 3 s and two in a row, the fastest flap there can be is one change every 6 s. A
-    restart makes two, so three restarts within two minutes are borne, and what goes on after them is not.
+    With checks every 3 s and two results in a row, the fastest flap is one change every 6 s. A restart makes two
+    changes, so three restarts within two minutes are tolerated, and further ones are not.
     """
 
     changes: int = 6
@@ -24,24 +24,24 @@ class FlapLimits(msgspec.Struct, frozen=True):
 
 
 class Damper(msgspec.Struct, frozen=True):
-    """When the verdict came and went lately, and until when it is held."""
+    """The times of recent changes, and until when the check is held."""
 
     changed_at: tuple[float, ...] = ()
     held_until: float = 0.0
 
     def holds(self, now: float) -> bool:
-        """Whether the check counts as critical, whatever it finds."""
+        """Return whether the check counts as critical, whatever its results."""
         return now < self.held_until
 
 
 def after_verdict(
     damper: Damper, before: Status | None, after: Status | None, now: float, limits: FlapLimits
 ) -> Damper:
-    """Return the damper after the verdict went from `before` to `after` at `now` (seconds, monotonic).
+    """Return the damper after the verdict changed from `before` to `after` at `now` (seconds, monotonic).
 
-    While it is held, further changes begin the hold anew: it ends when there was quiet.
+    Further changes during a hold restart it: it ends after `hold_s` without a change.
     """
-    # What was not known before has not changed: a start is no flap.
+    # A first verdict is not a change: starting does not count as a flap.
     if before is None or after is None or (before is Status.CRITICAL) == (after is Status.CRITICAL):
         return damper
     if limits.changes == 0:

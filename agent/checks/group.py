@@ -1,4 +1,4 @@
-"""All checks of one service: they run side by side, and the service is as well as the worst of them says."""
+"""Runs all checks of one service concurrently; the worst result is the service's status."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     kind: CheckKind
-    status: Status | None  # None: nothing is known yet
+    status: Status | None  # None: no result yet
     last: str
     flaps: int
     held_seconds: float
 
 
 class ServiceChecks:
-    """The checks of one service, one or more. `changed` gets each new status of the service, and why."""
+    """The checks of one service, at least one. `changed` is called with each new status, and the reason."""
 
     def __init__(
         self,
@@ -65,13 +65,13 @@ class ServiceChecks:
                 group.create_task(checker.run())
 
     def take(self, status: Status, output: str, name: str = "") -> None:
-        """Take the report of the service for its ttl check `name`, which need not be named when it has only one.
+        """Apply the service's report for its ttl check `name`, which may be empty if there is only one.
 
-        Raises NotFound when there is no such check, and ValidationError when it is not said which one.
+        Raises NotFound when there is no such check, and ValidationError when `name` is empty and there are several.
         """
         reported = {c.spec.name: c for c in self.checkers if isinstance(c, ReportedChecker)}
         if not reported:
-            raise NotFound(f"{self._service} has no ttl check, so there is nothing to report to")
+            raise NotFound(f"{self._service} has no ttl check to report to")
         if not name and len(reported) > 1:
             raise ValidationError(
                 f"{self._service} has several ttl checks: {', '.join(reported)}",
@@ -81,7 +81,7 @@ class ServiceChecks:
         checker = reported.get(name) if name else next(iter(reported.values()))
         if checker is None:
             raise NotFound(
-                f"{self._service} has no ttl check of that name; there is {', '.join(reported)}",
+                f"{self._service} has no ttl check of that name, only {', '.join(reported)}",
                 field="check",
                 provided=name[:100],
                 example=next(iter(reported)),
@@ -89,7 +89,7 @@ class ServiceChecks:
         checker.report(status, output)
 
     def report(self) -> list[CheckReport]:
-        """Return how each check stands."""
+        """Return the state of each check."""
         return [
             CheckReport(
                 name=c.spec.name,

@@ -1,7 +1,8 @@
-"""grpc.health.v1: asks a gRPC server how it is, with one call over one HTTP/2 connection.
+"""grpc.health.v1: checks a gRPC server with one call over one HTTP/2 connection.
 
-A gRPC library is many times the size of this agent; this is the one call that a check needs. h2 speaks
-HTTP/2 (RFC 9113, RFC 7541); the message is two fields of protobuf.
+A gRPC library is many times the size of this agent; a check needs only this one call. h2 implements HTTP/2
+(RFC 9113, RFC 7541); the message is two fields of protobuf.
+
 https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 """
@@ -46,7 +47,7 @@ _CODES: Final = {
 
 
 class GrpcProbe:
-    """One call of grpc.health.v1.Health/Check: well is who says SERVING."""
+    """One call of grpc.health.v1.Health/Check: healthy if the answer is SERVING."""
 
     def __init__(self, resolver: HostResolver, claim: Registration, how: GrpcCheck, timeout_s: float) -> None:
         self._resolver = resolver
@@ -67,7 +68,7 @@ class GrpcProbe:
         )
 
     async def __call__(self) -> CheckResult:
-        because = f"{self._host} has no address that could be found in time"
+        because = f"{self._host} did not resolve in time"
         try:
             async with asyncio.timeout(self._timeout_s):
                 for address in await self._resolver.addresses(self._host):
@@ -75,7 +76,7 @@ class GrpcProbe:
                         reader, writer = await asyncio.open_connection(
                             address, self._port, ssl=self._tls, server_hostname=self._server_name
                         )
-                    except OSError as error:  # the next address may do
+                    except OSError as error:  # the next address may work
                         because = str(error) or type(error).__name__
                         continue
                     try:
@@ -85,7 +86,7 @@ class GrpcProbe:
         except TimeoutError:
             because = f"no answer within {self._timeout_s:g} s"
         except (OSError, h2.exceptions.H2Error, ValueError) as error:
-            because = f"no gRPC is spoken there: {str(error) or type(error).__name__}"
+            because = f"the server does not speak gRPC: {str(error) or type(error).__name__}"
         return critical(because)
 
     async def _asked(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> CheckResult:
@@ -112,7 +113,7 @@ class GrpcProbe:
 
 
 class GrpcResponse:
-    """What is known of the answer, event by event. Raises ValueError for what is no answer to our call."""
+    """Assembles the answer from events. Raises ValueError when an event is not part of an answer to our call."""
 
     def __init__(self) -> None:
         self.ended = False
@@ -133,7 +134,7 @@ class GrpcResponse:
                 self.ended, self._broken = True, self._broken or f"ended with HTTP/2 error {event.error_code}"
 
     def result(self) -> CheckResult:
-        """Return what the whole answer says."""
+        """Return the result of the complete answer."""
         status = self._headers.get(b":status", b"").decode("latin-1")
         if status not in ("", "200"):
             return critical(f"HTTP {status} instead of gRPC")
@@ -156,9 +157,9 @@ def request_message(service: str) -> bytes:
 
 
 def status_of(body: bytes) -> int:
-    """Return field 1 of a HealthCheckResponse in its frame. Raises ValueError when it is none."""
+    """Return field 1 of a framed HealthCheckResponse. Raises ValueError when `body` is not one."""
     if len(body) < 5 or body[0] != 0 or len(body) != 5 + int.from_bytes(body[1:5], "big"):
-        raise ValueError("its message is cut, compressed or too long")
+        raise ValueError("its message is truncated, compressed or too long")
     status, at, end = 0, 5, len(body)
     while at < end:
         key, at = _varint(body, at)
@@ -175,9 +176,9 @@ def status_of(body: bytes) -> int:
             case 5:
                 at += 4
             case _:
-                raise ValueError("its message is no protobuf")
+                raise ValueError("its message is not protobuf")
     if at != end:
-        raise ValueError("its message is no protobuf")
+        raise ValueError("its message is not protobuf")
     return status
 
 
@@ -191,4 +192,4 @@ def _varint(body: bytes, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise ValueError("its message is no protobuf")
+    raise ValueError("its message is not protobuf")

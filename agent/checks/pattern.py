@@ -1,8 +1,8 @@
-r"""Body patterns: regular expressions that are matched in linear time, whatever the body holds.
+r"""Body patterns: regular expressions that match in linear time, whatever the body holds.
 
-Python's `re` backtracks: `(a+)+$` over thirty letters keeps it busy for minutes. RE2 follows all ways through a
-pattern at once, and refuses what needs backtracking, such as `\1` and `(?=...)`. Linear is not instant: a large
-pattern over a large body takes many milliseconds, so `steps` says beforehand how many steps a search may take.
+Python's `re` backtracks: `(a+)+$` on thirty letters takes minutes. RE2 follows all paths through a pattern at
+once, and rejects what needs backtracking, such as `\1` and `(?=...)`. Linear is not instant: a large pattern on a
+large body takes many milliseconds, so `steps` returns an upper bound before a search.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 MAX_PATTERN: Final = 256
-# A body of 16 KiB takes a pattern of this size two seconds of a processor, at the very most.
+# At this size, searching a body of 16 KiB takes at most two seconds of CPU time.
 MAX_PROGRAM: Final = 4096
-# What RE2 may remember of a search. With less it is slower, and never wrong.
+# The memory of RE2's state cache. With less it is slower, but never wrong.
 MAX_MEMORY: Final = 1024 * 1024
 
 
 class _Compiled(Protocol):
-    """What is used of RE2, which ships no types."""
+    """The part of RE2 used here; RE2 ships no types."""
 
     @property
     def programsize(self) -> int: ...
@@ -26,7 +26,7 @@ class _Compiled(Protocol):
 
 
 class Pattern:
-    """A pattern that was understood. Raises ValueError, which says why, for one that is not."""
+    """A compiled pattern. Raises ValueError, with the reason, when `text` is not a valid one."""
 
     def __init__(self, text: str) -> None:
         if not text or len(text) > MAX_PATTERN:
@@ -36,26 +36,26 @@ class Pattern:
             raise ValueError("with its repetitions it is too large")
 
     def steps(self, text: str) -> int:
-        """Return how many steps, of some 30 ns each, a search of `text` takes at most."""
+        """Return the most steps, of about 30 ns each, that a search of `text` takes."""
         return self._compiled.programsize * (len(text) + 1)
 
     def is_in(self, text: str) -> bool:
-        """Return whether `text` holds it. The interpreter is free for other threads meanwhile."""
+        """Return whether the pattern matches in `text`. Releases the GIL during the search."""
         body = text.encode()
         if self._compiled.search(body) is not None:
             return True
-        # To RE2 `$` is the very end. A body mostly ends with a newline, which nobody means by it.
+        # In RE2 `$` is the very end. Most bodies end with a newline, which authors of patterns ignore.
         return body.endswith(b"\n") and self._compiled.search(body[:-1]) is not None
 
 
 def _compiled(text: str) -> _Compiled:
-    # It takes 1.5 MB, and few agents have a pattern.
+    # Imported late: it takes 1.5 MB, and few agents have a pattern.
     import re2  # noqa: PLC0415
 
     options = re2.Options()
     options.max_mem = MAX_MEMORY
     options.never_capture = True
-    options.log_errors = False  # they are raised
+    options.log_errors = False  # errors are raised instead
     try:
         compiled: _Compiled = re2.compile(text.encode(), options)
     except re2.error as error:

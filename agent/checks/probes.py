@@ -1,7 +1,7 @@
-"""The checks themselves: one question to one instance, answered in time or not. They judge no row of answers.
+"""Single probes of an instance over HTTP and TCP. The verdict over several results is formed elsewhere.
 
-A check goes to the instance's own host and port and nowhere else: redirects are not followed, names
-of proxies in the environment are not used, and little is read of what comes back.
+A probe connects only to the instance's own host and port: it follows no redirects, ignores proxies in the
+environment, and reads only the start of the answer.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from registry_core.domain.records import Registration
 from registry_core.resolution import HostResolver
 
 MAX_READ_BYTES: Final = 16 * 1024
-# A search of more steps than this, some 3 ms, is not for the event loop.
+# A search with more steps than this, about 3 ms, runs outside the event loop.
 STEPS_AT_ONCE: Final = 100_000
 MAX_CHECKS_AT_ONCE: Final = 256
-# Bodies that are searched in threads, since their patterns take long: more of them would only take turns.
+# Threads for slow searches: more of them would only share the same processors.
 _SEARCHES: Final = Threads("search a body", 4)
 
 
 def check_session(resolver: HostResolver) -> aiohttp.ClientSession:
-    """Return the session for http checks: a connection for each, so that accepting is checked too."""
+    """Return the session for http checks: each opens a new connection, so that accepting is checked too."""
     connector = aiohttp.TCPConnector(limit=MAX_CHECKS_AT_ONCE, force_close=True, use_dns_cache=False, resolver=resolver)
     return aiohttp.ClientSession(
         connector=connector,
@@ -44,7 +44,7 @@ def check_session(resolver: HostResolver) -> aiohttp.ClientSession:
 
 
 class HttpProbe:
-    """One request, by default GET of the health path."""
+    """One HTTP request, by default GET of the health path."""
 
     def __init__(self, session: aiohttp.ClientSession, claim: Registration, how: HttpCheck, timeout_s: float) -> None:
         scheme = "http" if how.tls is None else "https"
@@ -73,7 +73,7 @@ class HttpProbe:
                     await response.content.readany()
                     return critical(f"HTTP {response.status}")
                 if self._pattern is None:
-                    await response.content.readany()  # something of the body has to come; what it is, nobody asks
+                    await response.content.readany()  # the body must begin to arrive; its content does not matter
                     return WELL
                 body = await read_up_to(response.content, MAX_READ_BYTES)
         except TimeoutError:
@@ -94,14 +94,14 @@ class HttpProbe:
 
 
 async def matches(pattern: Pattern, text: str, timeout_s: float) -> bool:
-    """Return whether `text` holds `pattern`, and let others have their turns. Raises TimeoutError, or NoThread."""
+    """Return whether `pattern` matches in `text`, without blocking the loop. Raises TimeoutError or NoThread."""
     if pattern.steps(text) <= STEPS_AT_ONCE:
         return pattern.is_in(text)
     return await _SEARCHES.run(lambda: pattern.is_in(text), timeout_s=timeout_s)
 
 
 def _reason(error: Exception) -> str:
-    """Return what went wrong, without what aiohttp says of itself around it."""
+    """Return the cause of an error, without aiohttp's own wording around it."""
     inner: Exception = error
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         inner = error.certificate_error
@@ -111,7 +111,7 @@ def _reason(error: Exception) -> str:
 
 
 class TcpProbe:
-    """A TCP connection: well is who accepts it."""
+    """One TCP connection: healthy if it is accepted."""
 
     def __init__(self, resolver: HostResolver, claim: Registration, timeout_s: float) -> None:
         self._resolver = resolver
@@ -119,16 +119,16 @@ class TcpProbe:
         self._timeout_s = timeout_s
 
     async def __call__(self) -> CheckResult:
-        because = f"{self._host} has no address that could be found in time"
+        because = f"{self._host} did not resolve in time"
         try:
             async with asyncio.timeout(self._timeout_s):
                 for address in await self._resolver.addresses(self._host):
                     try:
                         _, writer = await asyncio.open_connection(address, self._port)
-                    except OSError as error:  # the next address may do
+                    except OSError as error:  # the next address may work
                         because = str(error) or type(error).__name__
                         continue
-                    # Nothing was said on it, so that nothing is lost by ending it at once.
+                    # No data was sent, so aborting loses nothing.
                     writer.transport.abort()
                     return WELL
         except TimeoutError:
@@ -137,7 +137,7 @@ class TcpProbe:
 
 
 class CheckProbes:
-    """Makes the probes of one agent, which share a session, a resolver, and the room for programs."""
+    """Makes the probes of one agent, which share a session, a resolver, and the slots for programs."""
 
     def __init__(self, session: aiohttp.ClientSession, resolver: HostResolver) -> None:
         self._session = session
@@ -145,7 +145,7 @@ class CheckProbes:
         self._slots = Slots()
 
     def __call__(self, claim: Registration, check: CheckSpec) -> Probe | None:
-        """Return what finds out how an instance is; None for ttl, where it says so by itself."""
+        """Return the probe for a check; None for ttl, where the service reports by itself."""
         timeout_s = check.pace.timeout_s
         match check.how:
             case HttpCheck() as how:
@@ -153,7 +153,7 @@ class CheckProbes:
             case TcpCheck():
                 return TcpProbe(self._resolver, claim, timeout_s)
             case GrpcCheck() as how:
-                # HTTP/2 is read into memory by those agents alone that have such a check.
+                # Imported late: only agents with such a check load HTTP/2.
                 from agent.checks.grpc import GrpcProbe  # noqa: PLC0415 - see above
 
                 return GrpcProbe(self._resolver, claim, how, timeout_s)

@@ -1,4 +1,4 @@
-"""What one check found, and the protocol of what finds it."""
+"""The result of one check, and the protocol of a probe."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ MAX_REASON: Final = 200
 
 
 class CheckResult(msgspec.Struct, frozen=True):
-    """What one check found, and why it was not good."""
+    """The status that one check found, and why it is not passing."""
 
     status: Status
     because: str = ""
 
     @property
     def good(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether the status is passing."""
         return self.status is Status.PASSING
 
 
@@ -27,17 +27,17 @@ WELL: Final = CheckResult(Status.PASSING)
 
 
 def critical(because: str) -> CheckResult:
-    """Return a bad result, and why."""
+    """Return a critical result with its reason."""
     return CheckResult(Status.CRITICAL, shown(because))
 
 
 def shown(text: str) -> str:
-    """Return `text`, which somebody else wrote, as one short line without control characters."""
-    line = " ".join(text[: 4 * MAX_REASON].split())
-    return "".join(c for c in line if c.isprintable())[:MAX_REASON]
+    """Return `text`, which is untrusted, as one short line without control characters."""
+    kept = "".join(c for c in text[: 4 * MAX_REASON] if c.isprintable() or c.isspace())
+    return " ".join(kept.split())[:MAX_REASON].rstrip()
 
 
 class Probe(Protocol):
-    """Asks one instance. Returns in bounded time and raises nothing of its own."""
+    """Checks one instance. Returns in bounded time and does not raise."""
 
     async def __call__(self) -> CheckResult: ...

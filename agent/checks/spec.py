@@ -1,7 +1,7 @@
-"""What a check is told: whom it asks, how, how often, and what counts. Frozen, and nothing is done here.
+"""The definition of a check: its kind, its options, and its pace. Frozen data only.
 
-All of it comes from the agent's own configuration. A check asks the instance that it is of, at that
-instance's own host and port; there is no field for another address.
+It comes entirely from the agent's own configuration. A check connects to the host and port of its instance;
+there is no field for another address.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from agent.checks.flapping import FlapLimits
 
 
 class CheckKind(enum.StrEnum):
-    """How it is found out whether an instance is well."""
+    """The kinds of checks."""
 
     HTTP = "http"
     TCP = "tcp"
@@ -26,15 +26,15 @@ class CheckKind(enum.StrEnum):
 
 
 class Tls(msgspec.Struct, frozen=True):
-    """TLS to the instance: whether its certificate is looked at, by whose signature, and for which name."""
+    """TLS to the instance: whether its certificate is verified, by which authorities, and for which name."""
 
     verify: bool = False
-    ca_pem: str = ""  # none: the system's authorities
-    server_name: str = ""  # none: the instance's host
+    ca_pem: str = ""  # empty: the system's authorities
+    server_name: str = ""  # empty: the instance's host
 
 
 class HttpCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """A request: well is who answers with one of `statuses`, and with `body` in its first kilobytes."""
+    """An HTTP request: healthy if the status is in `statuses` and `body` matches in the first kilobytes."""
 
     path: str = "/health"
     method: str = "GET"
@@ -45,24 +45,24 @@ class HttpCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TcpCheck(msgspec.Struct, frozen=True):
-    """A TCP connection: well is who accepts it."""
+    """A TCP connection: healthy if it is accepted."""
 
 
 class GrpcCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """grpc.health.v1: well is who says SERVING of `service` (empty: of the whole server)."""
+    """grpc.health.v1: healthy if the answer for `service` (empty: the whole server) is SERVING."""
 
     service: str = ""
     tls: Tls | None = None
 
 
 class CommandCheck(msgspec.Struct, frozen=True):
-    """A program, without a shell: exit code 0 is passing, 1 is warning, all else is critical."""
+    """A program, without a shell: exit code 0 is passing, 1 is warning, anything else is critical."""
 
     argv: tuple[str, ...]
 
 
 class TtlCheck(msgspec.Struct, frozen=True):
-    """The service reports by itself: what it said last holds for `ttl_s`, and then it is critical."""
+    """The service reports by itself: a report is valid for `ttl_s`, then the check is critical."""
 
     ttl_s: float = 30.0
 
@@ -71,13 +71,13 @@ How: TypeAlias = HttpCheck | TcpCheck | GrpcCheck | CommandCheck | TtlCheck
 
 
 class CheckPace(msgspec.Struct, frozen=True, kw_only=True):
-    """How often is checked, how long it may take, and how many results in a row count."""
+    """How often a check runs, how long it may take, and how many results in a row count."""
 
     interval_s: float = 3.0
     timeout_s: float = 2.0
     rise: int = 2
     fall: int = 2
-    jitter: float = 0.05  # each interval is up to this share shorter or longer
+    jitter: float = 0.05  # each interval varies by up to this share
     initial_delay_s: float = 0.0
     flaps: FlapLimits = FlapLimits()
 
@@ -91,7 +91,7 @@ class CheckSpec(msgspec.Struct, frozen=True):
 
     @property
     def kind(self) -> CheckKind:
-        """Which kind it is."""
+        """The kind of the check."""
         match self.how:
             case HttpCheck():
                 return CheckKind.HTTP

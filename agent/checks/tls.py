@@ -1,4 +1,4 @@
-"""TLS for checks: what a check is told, as the context that a connection is made with."""
+"""Builds the TLS context of a check."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agent.checks.spec import Tls
 
 @functools.lru_cache(maxsize=64)
 def tls_context(tls: Tls, alpn: str = "") -> ssl.SSLContext:
-    """Return the context for `tls`; one for all that are told the same, because each holds its authorities.
+    """Return the context for `tls`; equal settings share one, because each context holds its own authorities.
 
     Raises ValueError when `ca_pem` holds no certificate. Reads the system's authorities when they are needed.
     """

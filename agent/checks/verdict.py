@@ -1,9 +1,8 @@
-"""What a row of check results says of a service: passing, warning or critical. Pure.
+"""Forms a verdict from consecutive check results: passing, warning or critical. Pure.
 
-It takes `rise` better results in a row to become better and `fall` worse ones to become worse, so that
-one lost packet changes nothing. The verdict goes no further than the whole row agrees upon: after a
-warning and a failure a passing service is on warning. Until something is known, the first result that
-is not critical is enough.
+It takes `rise` better results in a row to improve and `fall` worse ones to degrade, so that one lost packet
+changes nothing. The verdict moves only as far as all results of the row agree: after a warning and a failure a
+passing service is on warning. Before the first verdict, one result that is not critical is enough.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ import msgspec
 
 from registry_core.domain.records import Status
 
-# What checks can say, from good to bad.
+# Results of checks, from best to worst.
 SEVERITY: Final = {Status.PASSING: 0, Status.WARNING: 1, Status.CRITICAL: 2}
 
 
 class CheckVerdict(msgspec.Struct, frozen=True):
-    """Where a service stands: what is known of it, how many results in a row speak against that, and for what."""
+    """The current status, how many results in a row contradict it, and the status they point to."""
 
-    status: Status | None = None  # None: nothing is known yet
+    status: Status | None = None  # None: no verdict yet
     against: int = 0
     towards: Status | None = None
 
@@ -43,7 +42,7 @@ def after_result(verdict: CheckVerdict, result: Status, *, rise: int, fall: int)
     worse = there > here
     towards, against = result, 1
     if verdict.towards is not None and (SEVERITY[verdict.towards] > here) == worse:
-        # The nearer of the two is what all of the row agree upon.
+        # The nearer of the two is what the whole row agrees on.
         towards = min(verdict.towards, result, key=lambda status: abs(SEVERITY[status] - here))
         against = verdict.against + 1
     return (
@@ -54,9 +53,9 @@ def after_result(verdict: CheckVerdict, result: Status, *, rise: int, fall: int)
 
 
 def worst(statuses: Iterable[Status | None]) -> Status | None:
-    """Return what several checks say of one service: the worst that any says.
+    """Return the worst status of a service's checks.
 
-    None, for not known yet, while one of them knows nothing and none is critical.
+    None, for unknown, while a check has no status and none is critical.
     """
     said = list(statuses)
     if Status.CRITICAL in said or None not in said:

@@ -1,1 +1,1 @@
-"""The agent on localhost: lookups, checks, and what it says of itself."""
+"""The agent's HTTP interface on localhost: lookups, checks, and its own state."""

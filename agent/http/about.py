@@ -1,4 +1,4 @@
-"""What the agent says of itself: `/self`, `/health` and its metrics. It only reads what the parts keep."""
+"""Reports the agent's own state: `/self`, `/health` and the metrics. It only reads the parts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from registry_core.supervision import Background, BackgroundReport
 
 
 class SyncReport(msgspec.Struct, kw_only=True):
-    """The watch: to whom, and since when nothing was heard."""
+    """The watch: its registry, and the time since it last received something."""
 
     connected: bool
     registry: str
@@ -42,7 +42,7 @@ class SyncReport(msgspec.Struct, kw_only=True):
 
 
 class LossGuardReport(msgspec.Struct, kw_only=True):
-    """A snapshot that was not believed, of a registry that has just started: what it lacks is served on."""
+    """A rejected snapshot of a registry that has just started: the services it lacks are still served."""
 
     known_services: int  # before it
     missing_services: int
@@ -50,20 +50,20 @@ class LossGuardReport(msgspec.Struct, kw_only=True):
 
 
 class ViewReport(msgspec.Struct, kw_only=True):
-    """The view: what it holds and how sure of it the agent is."""
+    """The view: what it holds, and how far it can be trusted."""
 
     freshness: Freshness
     age_seconds: float
     complete: bool
     registry_state: str
-    services: int  # that are known
-    held_services: int  # fewer in a fleet that is larger than the view may be: then those that are asked for
-    instances: int  # of the held ones
-    bytes: int  # that they take, as measured, with the names of all
+    services: int  # known
+    held_services: int  # fewer if the fleet exceeds the view's limits: then those that are looked up
+    instances: int  # of held services
+    bytes: int  # measured, including the names of all services
     cursor: str
     loss_guard: LossGuardReport | None  # None: nothing is held back
-    unread_shards: list[str]  # of the registry's store, whose services it cannot tell yet
-    unreadable: str  # what of the registry's stream could not be read last; "" when all of it could be
+    unread_shards: list[str]  # of the registry's store: it does not know their services yet
+    unreadable: str  # the last part of the registry's stream that could not be read; "" if there is none
 
 
 class SelfView(msgspec.Struct, kw_only=True):
@@ -76,8 +76,8 @@ class SelfView(msgspec.Struct, kw_only=True):
     sync: SyncReport
     registries: UpstreamsReport
     registry_names: list[SrvReport]
-    reload: ReloadReport | None  # None: its settings stay as they are
-    snapshot: SnapshotReport | None  # None: nothing is kept on a disk
+    reload: ReloadReport | None  # None: settings are not reloaded
+    snapshot: SnapshotReport | None  # None: nothing is kept on disk
     forwarding: ForwardingReport | None
     background: list[BackgroundReport]
 
@@ -101,7 +101,7 @@ class AgentHealthView(msgspec.Struct, kw_only=True):
 
 
 class About:
-    """Reads the parts of one agent. The later ones join when they exist."""
+    """Reads the parts of one agent. Later parts join once they exist."""
 
     def __init__(
         self,
@@ -133,17 +133,17 @@ class About:
         self._udp: UdpServer | None = None
 
     def answers_on(self, udp: UdpServer) -> None:
-        """Read this too, from now on."""
+        """Include the UDP server from now on."""
         self._udp = udp
 
     def join(
         self, session: Session, sync: WatchSync, keeper: SnapshotKeeper | None, loader: ServiceLoader | None = None
     ) -> None:
-        """Read these too, from now on."""
+        """Include these parts from now on."""
         self._session, self._sync, self._keeper, self._loader = session, sync, keeper, loader
 
     def report(self) -> SelfView:
-        """Return what this agent does, for people."""
+        """Return the agent's state, for people."""
         session = self._session
         return SelfView(
             uptime_seconds=self._uptime_s,
@@ -160,7 +160,7 @@ class About:
         )
 
     def health(self) -> tuple[bool, AgentHealthView]:
-        """Return whether lookups can be answered, and how the parts are."""
+        """Return whether lookups can be answered, and the health of the parts."""
         view, sync, phases = self._view_report(), self._sync_report(), self._phases()
         if not self._view.loaded:
             status = "unhealthy"
@@ -185,30 +185,32 @@ class About:
     def samples(self) -> Iterable[CounterSample | GaugeSample]:
         """Return the metrics as they are now."""
         view, sync = self._view, self._sync_report()
-        yield gauge("agent_view_known_services", "Services that are known.", view.known)
-        yield gauge("agent_view_services", "Services that are held.", view.catalog.service_count)
+        yield gauge("agent_view_known_services", "Known services.", view.known)
+        yield gauge("agent_view_services", "Services held in the view.", view.catalog.service_count)
         yield gauge("agent_view_instances", "Instances in the view.", len(view.catalog))
-        yield gauge("agent_view_complete", "Whether a missing name is known not to exist.", view.complete)
-        yield gauge("agent_loss_guard_holding", "Whether a snapshot was not believed.", view.loss_guard is not None)
-        yield counter("agent_loss_guard", "Snapshots that were not believed.", view.losses_prevented)
-        yield gauge("cache_age_seconds", "Seconds since the registry confirmed the view.", view.age_s())
-        yield gauge("agent_sync_connected", "Whether the watch is connected.", sync.connected)
-        yield gauge("agent_sync_lag_seconds", "Seconds since anything was heard from the registry.", view.lag_s)
+        yield gauge("agent_view_complete", "1 if a missing name is known not to exist.", view.complete)
+        yield gauge(
+            "agent_loss_guard_holding", "1 while a rejected snapshot is held back.", view.loss_guard is not None
+        )
+        yield counter("agent_loss_guard", "Snapshots rejected by the loss guard.", view.losses_prevented)
+        yield gauge("cache_age_seconds", "Seconds since the registry last confirmed the view.", view.age_s())
+        yield gauge("agent_sync_connected", "1 if the watch is connected.", sync.connected)
+        yield gauge("agent_sync_lag_seconds", "Seconds since anything was received from the registry.", view.lag_s)
         yield counter("agent_sync_losses", "Times that the watch was lost.", sync.losses)
-        yield counter("agent_sync_resyncs", "Times that everything was read anew.", sync.resyncs)
-        yield counter("agent_sync_mismatches", "Times that the view's digest was not the registry's.", sync.mismatches)
-        yield counter("agent_sync_snapshots", "Snapshots that were taken.", view.snapshots)
+        yield counter("agent_sync_resyncs", "Full resyncs of the view.", sync.resyncs)
+        yield counter("agent_sync_mismatches", "Times the view did not match the digest.", sync.mismatches)
+        yield counter("agent_sync_snapshots", "Snapshots applied to the view.", view.snapshots)
         yield counter("agent_sync_passed_over", "Lines of the watch that could not be read.", view.passed_over)
-        yield counter("agent_sync_events", "Events that were applied.", view.events)
+        yield counter("agent_sync_events", "Events applied to the view.", view.events)
         if self._keeper is not None:
             kept = self._keeper.report()
-            yield counter("agent_snapshot_saves", "Snapshots written to the disk.", kept.saves)
+            yield counter("agent_snapshot_saves", "Snapshots written to disk.", kept.saves)
             yield counter("agent_snapshot_failures", "Snapshots that could not be written.", kept.failures)
         if self._reloader is not None:
             reload = self._reloader.report()
-            yield gauge("agent_config_reload_failed", "Whether the last settings were not taken.", bool(reload.problem))
+            yield gauge("agent_config_reload_failed", "1 if the last reload was rejected.", bool(reload.problem))
             results: dict[tuple[str, ...], float] = {("taken",): reload.taken, ("kept",): reload.kept}
-            yield CounterSample("agent_config_reloads", "Reloads: new settings, or the old.", ("result",), results)
+            yield CounterSample("agent_config_reloads", "Reloads of settings, by result.", ("result",), results)
         yield from self._background_samples()
         yield from self._registry_samples()
         dns = self._responder
@@ -216,25 +218,25 @@ class About:
         yield from self._forwarding_samples()
         yield CounterSample(
             "cache_hits",
-            "Lookups answered from memory: HTTP ones of known names, DNS ones that had a ready answer.",
+            "Lookups answered from memory: HTTP lookups of known names, DNS lookups with a ready answer.",
             ("cache",),
             {("view",): self._lookups.hits, ("dns",): dns.hits},
         )
         yield CounterSample(
             "cache_misses",
-            "HTTP lookups of unknown names; DNS ones whose answer had to be made.",
+            "HTTP lookups of unknown names; DNS lookups without a ready answer.",
             ("cache",),
             {("view",): self._lookups.misses, ("dns",): dns.misses},
         )
         yield CounterSample(
             "cache_evictions",
-            "Services, and ready DNS answers, that gave up their places to others.",
+            "Services and ready DNS answers evicted to make room.",
             ("cache",),
             {("view",): self._view.evictions, ("dns",): dns.evictions},
         )
         yield GaugeSample(
             "registry_cache_size_bytes",
-            "Memory of what is held: services as measured, and ready DNS answers.",
+            "Measured memory of held services and ready DNS answers.",
             ("cache",),
             {("view",): self._view.bytes, ("dns",): dns.cache_bytes},
         )
@@ -245,25 +247,30 @@ class About:
                 ("refused",): self._loader.refusals,
             }
             yield CounterSample(
-                "agent_view_loads", "Services that were asked for and not held, by outcome.", ("outcome",), outcomes
+                "agent_view_loads",
+                "Reads of services that were looked up but not held, by outcome.",
+                ("outcome",),
+                outcomes,
             )
         phases: dict[tuple[str, ...], float] = {(phase,): count for phase, count in self._phases().items()}
         yield GaugeSample("agent_registrations", "Services of this agent, by phase.", ("phase",), phases)
         if self._session is not None:
             yield CounterSample(
                 "agent_check_results",
-                "Check results, by the kind of check.",
+                "Check results, by kind and status.",
                 ("kind", "result"),
                 {(kind, status): float(count) for (kind, status), count in self._session.check_results.items()},
             )
             checks = [check for service in self._session.report() for check in service.checks]
-            yield counter("agent_check_flaps", "Times that a check began to be held.", sum(c.flaps for c in checks))
+            yield counter(
+                "agent_check_flaps", "Times a check was put on hold for flapping.", sum(c.flaps for c in checks)
+            )
             yield gauge(
-                "agent_check_held", "Checks held critical because they flap.", sum(c.held_seconds > 0 for c in checks)
+                "agent_check_held", "Checks held critical for flapping.", sum(c.held_seconds > 0 for c in checks)
             )
             yield CounterSample(
                 "agent_heartbeats",
-                "Heartbeats, by what the registry said.",
+                "Heartbeats, by outcome.",
                 ("outcome",),
                 {(outcome.value,): float(count) for outcome, count in self._session.beats.items()},
             )
@@ -273,12 +280,12 @@ class About:
         restarts: dict[tuple[str, ...], float] = {(one.task,): one.restarts for one in report}
         failures: dict[tuple[str, ...], float] = {(one.task,): one.failures for one in report}
         yield CounterSample(
-            "agent_background_restarts", "Background work that was begun again after it died.", ("task",), restarts
+            "agent_background_restarts", "Background tasks restarted after a failure.", ("task",), restarts
         )
-        yield CounterSample("agent_background_failures", "Background work that died.", ("task",), failures)
+        yield CounterSample("agent_background_failures", "Background tasks that failed.", ("task",), failures)
 
     def _registry_samples(self) -> Iterable[CounterSample | GaugeSample]:
-        # At most MAX_ADDRESSES of them at a time.
+        # At most MAX_ADDRESSES at a time.
         known = self._upstreams.report().known
         used: dict[tuple[str, ...], float] = {
             (one.url, use): float(use in one.used_for) for one in known for use in Use
@@ -293,24 +300,26 @@ class About:
             (one.url, trouble): float(one.failures[trouble]) for one in known for trouble in Trouble
         }
         moves: dict[tuple[str, ...], float] = {(use, why): count for (use, why), count in self._upstreams.moves.items()}
-        yield GaugeSample("agent_registry_in_use", "1 at the registry in use.", ("registry", "use"), used)
-        yield GaugeSample("agent_registry_well", "Whether a registry may be chosen.", ("registry", "use"), well)
-        yield GaugeSample("agent_registry_latency_seconds", "How far a registry is.", ("registry",), far)
-        yield CounterSample("agent_registry_failures", "Failures of a registry.", ("registry", "trouble"), failed)
-        yield CounterSample("agent_registry_moves", "Moves to another registry, by why.", ("use", "why"), moves)
+        yield GaugeSample("agent_registry_in_use", "1 for the registry in use.", ("registry", "use"), used)
+        yield GaugeSample("agent_registry_well", "1 if the registry may be chosen.", ("registry", "use"), well)
+        yield GaugeSample("agent_registry_latency_seconds", "Measured latency of a registry.", ("registry",), far)
+        yield CounterSample(
+            "agent_registry_failures", "Failures of a registry, by kind.", ("registry", "trouble"), failed
+        )
+        yield CounterSample("agent_registry_moves", "Moves to another registry, by reason.", ("use", "why"), moves)
 
     def _dns_samples(self) -> Iterable[CounterSample | GaugeSample]:
         dns = self._responder
         queries: dict[tuple[str, ...], float] = dict(dns.counters.items())
-        yield CounterSample("agent_dns_queries", "DNS queries, by type and code.", ("type", "rcode"), queries)
-        yield counter("agent_dns_malformed", "Queries that could not be read.", dns.malformed)
-        yield counter("agent_dns_prohibited", "Queries from networks that may not ask.", dns.prohibited)
-        yield counter("agent_dns_limited", "Answers that were over the limit of their network.", dns.limited)
-        yield counter("agent_dns_failures", "Queries that met a fault of ours.", dns.failures)
+        yield CounterSample("agent_dns_queries", "DNS queries, by type and rcode.", ("type", "rcode"), queries)
+        yield counter("agent_dns_malformed", "DNS queries that could not be parsed.", dns.malformed)
+        yield counter("agent_dns_prohibited", "DNS queries from networks that are not allowed.", dns.prohibited)
+        yield counter("agent_dns_limited", "DNS answers over the rate limit.", dns.limited)
+        yield counter("agent_dns_failures", "DNS queries that hit an internal error.", dns.failures)
         dropped = self._udp.dropped if self._udp is not None else 0
         yield counter("agent_dns_dropped", "DNS answers that could not be sent.", dropped)
         yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.cache_entries)
-        yield gauge("agent_dns_ready_answers_bytes", "Memory of the ready DNS answers.", dns.cache_bytes)
+        yield gauge("agent_dns_ready_answers_bytes", "Memory of ready DNS answers.", dns.cache_bytes)
 
     def _forwarding_samples(self) -> Iterable[CounterSample | GaugeSample]:
         forwarder = self._forwarder
@@ -318,10 +327,10 @@ class About:
             return
         report = forwarder.report()
         results: dict[tuple[str, ...], float] = {(word,): count for word, count in forwarder.counts.items()}
-        yield CounterSample("agent_dns_forwarded", "Queries for names of others, by result.", ("result",), results)
-        yield gauge("agent_dns_forwarding_in_flight", "Questions that resolvers are asked now.", report.in_flight)
-        yield gauge("agent_dns_forwarding_cached", "Answers of resolvers that are kept.", report.cached)
-        # As many as are configured, or as resolv.conf names: a few.
+        yield CounterSample("agent_dns_forwarded", "Queries outside the zone, by result.", ("result",), results)
+        yield gauge("agent_dns_forwarding_in_flight", "Queries to resolvers in flight.", report.in_flight)
+        yield gauge("agent_dns_forwarding_cached", "Cached answers of resolvers.", report.cached)
+        # As many as configured or listed in resolv.conf: a few.
         states: dict[tuple[str, ...], float] = {
             (one.server, state.value): float(one.state is state) for one in report.upstreams for state in ResolverState
         }
@@ -330,9 +339,11 @@ class About:
             for one in report.upstreams
             for outcome, count in (("answered", one.answered), ("failed", one.failed), ("looped", one.loops))
         }
-        yield GaugeSample("agent_dns_upstream_state", "1 at the state of a resolver.", ("upstream", "state"), states)
+        yield GaugeSample(
+            "agent_dns_upstream_state", "1 for the current state of a resolver.", ("upstream", "state"), states
+        )
         yield CounterSample(
-            "agent_dns_upstream_outcomes", "Questions to a resolver, by outcome.", ("upstream", "outcome"), outcomes
+            "agent_dns_upstream_outcomes", "Queries to a resolver, by outcome.", ("upstream", "outcome"), outcomes
         )
 
     def _forwarding_report(self) -> ForwardingReport | None:

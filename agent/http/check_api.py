@@ -1,7 +1,7 @@
-"""`PUT /check/{service}[/{instance}]`: where a service with a ttl check reports how it is.
+"""`PUT /check/{service}[/{instance}]`: the reports of services with a ttl check.
 
-Taken from this machine alone, whatever address the agent listens on, and from no browser: a report decides
-who is sent here.
+Accepted only from this machine, whatever address the agent listens on, and never from a browser: a report
+decides whether the service gets traffic.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ EXAMPLE: Final = {"status": "passing", "output": "42 jobs"}
 
 
 class TtlReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a service says of itself. `output` is shown to people, cut to one short line."""
+    """A service's report of its status. `output` is shown to people, cut to one short line."""
 
     status: Literal["passing", "warning", "critical"]
     output: str = ""
 
 
 class CheckReports:
-    """Takes reports for the checks of a session, which is not there yet in an agent's first moment."""
+    """Applies reports to the checks of a session, which does not exist yet while the agent starts."""
 
     def __init__(self, session: Callable[[], Session | None]) -> None:
         self._session = session
 
     async def take(self, request: web.BaseRequest, path: str) -> web.Response:
-        """Take one report; `path` names the service, and perhaps the instance."""
+        """Apply one report; `path` names the service, and optionally the instance."""
         query = read_query(request, ("check",))
         require_own(request)
         session = self._session()
         if session is None:
-            raise Warming("this agent has only just begun")
+            raise Warming("this agent has just started")
         service, _, instance = path.partition("/")
         checks = session.checks_of(service)
         if not checks or (instance and instance not in checks):

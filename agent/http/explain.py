@@ -1,7 +1,6 @@
-"""Why a lookup answers as it does: for each instance of a service whether it is in or out, and why. Pure.
+"""Explains the answer to a lookup: for each instance whether it is in or out, and why. Pure.
 
-It decides nothing itself: who is in is what selection and the DNS face choose, asked with the same
-arguments; this file only finds the words.
+It decides nothing: it calls selection and the DNS code with the same arguments, and words the result.
 """
 
 from __future__ import annotations
@@ -19,29 +18,29 @@ from registry_core.domain.names import ip_address, label_of
 from registry_core.domain.records import Instance, InstanceKey, Service, Status
 from registry_core.domain.selection import Filter, WhenNonePass, ranked, serving
 
-# Spelling is compared with so many names at most, so that it takes milliseconds in a fleet of any size.
+# The most names whose spelling is compared, so that it takes milliseconds in a fleet of any size.
 _STATUSES: Final = frozenset(Status)
 MOST_COMPARED: Final = 1000
 MOST_SIMILAR: Final = 3
 
 
 class ExplanationInput(msgspec.Struct, frozen=True, kw_only=True):
-    """What an explanation is made from: what is known, and how this agent selects."""
+    """The input of an explanation: the known instances, and how this agent selects."""
 
     service: Service | None
     source: str  # "view", "snapshot", "environment", "file"; "" when there is no such service
     age_s: float
     freshness: Freshness
     complete: bool
-    missing: str = ""  # why there is no such service, or why that cannot be told
+    missing: str = ""  # why there is no such service, or why that is unknown
     similar: tuple[str, ...] = ()
-    ttl_remaining_s: Mapping[InstanceKey, float] = {}  # of what comes from the registry
+    ttl_remaining_s: Mapping[InstanceKey, float] = {}  # of instances from the registry
     local_zone: str = ""
     when_none_pass: WhenNonePass = WhenNonePass.ALL
 
 
 class ExplainedInstance(msgspec.Struct, frozen=True, kw_only=True):
-    """One instance. `answers` are those that name it: `http`, `a`, `aaaa`, `srv`."""
+    """One instance. `answers` lists the answers that contain it: `http`, `a`, `aaaa`, `srv`."""
 
     instance_id: str
     endpoint: str
@@ -50,7 +49,7 @@ class ExplainedInstance(msgspec.Struct, frozen=True, kw_only=True):
     suspect: bool
     ttl_remaining: float | None  # seconds; None: it has no lease
     answers: tuple[str, ...]
-    verdict: str  # "in": lookups give it; "out": they do not; "leaving": DNS still names it
+    verdict: str  # "in": lookups return it; "out": they do not; "leaving": only DNS still does
     why: str
 
 
@@ -63,7 +62,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     age_seconds: float
     freshness: Freshness
-    complete: bool  # what is missing is known not to exist
+    complete: bool  # a missing name is known not to exist
     similar: tuple[str, ...]
     instances: tuple[ExplainedInstance, ...]
 
@@ -71,8 +70,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 def explained(name: str, wanted: Filter, basis: ExplanationInput) -> Explanation:
     """Return why a lookup of `name` with the filters `wanted` answers as it does.
 
-    `http` stands for `GET /services/{name}` with the same filters. Over DNS only the tag can be asked for,
-    as `<tag>.<service>`; other filters leave `a`, `aaaa` and `srv` as they are without them.
+    `http` stands for `GET /services/{name}` with the same filters. DNS supports only the tag, as
+    `<tag>.<service>`; other filters do not affect `a`, `aaaa` and `srv`.
     """
     service = basis.service
     if service is None:
@@ -82,7 +81,7 @@ def explained(name: str, wanted: Filter, basis: ExplanationInput) -> Explanation
         choice = _Choice(service.instances, wanted, basis)
         instances = tuple(choice.explained(one) for one in ranked(service.instances, basis.local_zone))
         count = sum(one.verdict == "in" for one in instances)
-        summary = f"answers name {count} of {len(instances)} instances of {service.name!r}"
+        summary = f"answers contain {count} of {len(instances)} instances of {service.name!r}"
     return Explanation(
         service_name=service.name if service is not None else name,
         found=service is not None,
@@ -97,7 +96,7 @@ def explained(name: str, wanted: Filter, basis: ExplanationInput) -> Explanation
 
 
 def near_misses(name: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the few names that are spelled nearly like `name`, the nearest first."""
+    """Return a few names that are spelled almost like `name`, the nearest first."""
     label = label_of(name.lower())
     likely = (known for known in names if abs(len(known) - len(label)) <= 3)
     by_label = {label_of(known): known for known in islice(likely, MOST_COMPARED)}
@@ -105,7 +104,7 @@ def near_misses(name: str, names: Iterable[str]) -> tuple[str, ...]:
 
 
 class _Choice:
-    """Who of a service is chosen, by each way of asking."""
+    """The instances of a service that each kind of lookup selects."""
 
     def __init__(self, instances: tuple[Instance, ...], wanted: Filter, basis: ExplanationInput) -> None:
         self._wanted = wanted
@@ -150,7 +149,7 @@ class _Choice:
             case Status.PASSING:
                 return "it passes its checks"
             case Status.WARNING:
-                return "its checks warn; it is used nevertheless"
+                return "its checks warn; it is used anyway"
             case Status.CRITICAL if instance.key in self._http:
                 return "it fails its checks, and so do all others: a doubtful address is better than none"
             case Status.CRITICAL if self._others_pass:
@@ -158,9 +157,9 @@ class _Choice:
             case Status.CRITICAL:
                 return "it fails its checks, and AGENT_WHEN_NONE_PASS is none"
             case Status.DRAINING if instance.key in self._named:
-                return "it drains, and DNS names it because there is no other"
+                return "it drains; DNS returns it because there is no other"
             case Status.DRAINING if instance.key in self._srv:
-                return "it drains: only SRV names it, with weight 0"
+                return "it drains: only SRV returns it, with weight 0"
             case Status.DRAINING:
                 return "it drains, and AGENT_WHEN_NONE_PASS is none"
             case Status.MAINTENANCE:
@@ -171,20 +170,20 @@ class _Choice:
             yield "suspect: it fell silent together with too many others and is kept for a while"
         ttl_s = self._basis.ttl_remaining_s.get(instance.key)
         if ttl_s is not None and ttl_s <= 0 and not instance.suspect:
-            yield "stale: its heartbeats are overdue"
+            yield "stale: as far as this agent knows, its lease may have ended"
         zone = self._basis.local_zone
         if zone and instance.zone != zone and instance.key in self._http:
             yield f"other zone: {instance.zone or 'none'} instead of {zone}, so that nearer instances come first"
 
 
 def _filtered(instance: Instance, wanted: Filter) -> str:
-    """Return which of the filters does not admit `instance`: the first, of several."""
+    """Return the reason of the first filter that excludes `instance`."""
     if not Filter(tag=wanted.tag).admits(instance):
         return f"it has no tag {wanted.tag!r}"
     if not Filter(version=wanted.version).admits(instance):
-        return f"its version is {instance.version or 'not known'}, and {wanted.version} was requested"
+        return f"its version is {instance.version or 'unknown'}, and {wanted.version} was requested"
     if not Filter(zone=wanted.zone).admits(instance):
-        return f"its zone is {instance.zone or 'not known'}, and {wanted.zone} was requested"
+        return f"its zone is {instance.zone or 'unknown'}, and {wanted.zone} was requested"
     return f"it is {instance.status.value}, and {wanted.status} was requested"
 
 

@@ -1,13 +1,12 @@
-"""The agent's HTTP face, for programs on the same machine. It decides nothing, and takes no bodies itself.
+"""The agent's HTTP interface, for programs on the same machine. It decides nothing, and reads no bodies itself.
 
-Lookups are for whoever can connect. What changes something (`/drain`, `/maintenance`) is for this machine
-alone, also when the agent listens beyond loopback, and not for pages in its browsers.
+Lookups are open to every client that can connect. Requests that change something (`/drain`, `/maintenance`) are
+accepted only from this machine, even if the agent listens beyond loopback, and never from browser pages.
 
-On aiohttp's low-level server: a router, middlewares and a Request that is made anew cost more than the
-answer, which is ready most of the time (`ready_bodies.py`).
+It uses aiohttp's low-level server: a router, middlewares and a full Request cost more than the answer, which is
+mostly ready (`ready_bodies.py`).
 
-Every answer that comes from the view says how old the view is: `Age` in seconds, and `X-Cache: fresh`,
-`stale` or `expired`.
+Every answer from the view states the view's age: `Age` in seconds, and `X-Cache: fresh`, `stale` or `expired`.
 """
 
 from __future__ import annotations
@@ -45,14 +44,14 @@ Handler: TypeAlias = Callable[[web.BaseRequest, str], Awaitable[web.StreamRespon
 
 
 _CHECK: Final = "/check/"
-# What each path holds services at.
+# The status that each path holds services at.
 _HELD: Final = {"/drain": Status.DRAINING, "/maintenance": Status.MAINTENANCE}
 _ENCODER: Final = msgspec.json.Encoder()
 _log = structlog.get_logger(component="agent.http")
 
 
 class LocalApi:
-    """The handlers. `about` tells of the agent itself, `health` how it is, `exposition` its metrics."""
+    """The handlers. `about` returns the agent's state, `health` its health, `exposition` its metrics."""
 
     def __init__(
         self,
@@ -78,7 +77,7 @@ class LocalApi:
         self._exposition = exposition
         self._ready = ReadyBodies(random)
         self._heads = Heads()
-        # `{name}` stands for one segment of the path, and is given to the handler; `{path}` for all that follows.
+        # `{name}` is one segment of the path, passed to the handler; `{path}` is the whole rest.
         self._routes: dict[str, dict[str, Handler]] = {
             "/services": _read(self._services),
             "/services/{name}": _read(self._service),
@@ -120,9 +119,9 @@ class LocalApi:
             return await self._answer(request)
         except VerticeError as error:
             return error_response(error)
-        except Exception:  # noqa: BLE001 - the top of what one request does: whatever it was, others are served
+        except Exception:  # noqa: BLE001 - the top of a request: a failure must not affect others
             _log.exception("request_failed", method=request.method, path=request.path)
-            return problem_response(500, Problem(error="InternalError", message="the agent failed; its log says more"))
+            return problem_response(500, Problem(error="InternalError", message="the agent failed; see its log"))
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         parent, _, last = request.path.rpartition("/")
@@ -173,7 +172,7 @@ class LocalApi:
         def made(at: int) -> bytes:
             if form == "json":
                 return _ENCODER.encode(self._lookups.shown(near[at]))
-            # No newline at the end: the text is made to be put into a command line.
+            # No trailing newline: the text is meant for use in a command line.
             endpoint = near[at].endpoint
             return (endpoint if form == "url" else endpoint.partition("://")[2]).encode()
 
@@ -239,11 +238,11 @@ class LocalApi:
 def own_query(request: web.BaseRequest) -> QueryParameters:
     """Return the query of a request about this agent's own services.
 
-    Raises Forbidden when it comes from elsewhere, or from a page in a browser; ValidationError when it has a body.
+    Raises Forbidden when it comes from another machine or from a browser page; ValidationError when it has a body.
     """
     require_own(request)
     if request.can_read_body:
-        raise ValidationError("it takes no body; what is meant stands in the query", field="body", example="?service=x")
+        raise ValidationError("this path takes no body; use the query", field="body", example="?service=x")
     return read_query(request, ("service", "instance"))
 
 
@@ -252,7 +251,7 @@ def _read(handler: Handler) -> dict[str, Handler]:
 
 
 def http_logger() -> logging.Logger:
-    """Return the logger for aiohttp: without a traceback for each thing that is no HTTP."""
+    """Return the logger for aiohttp, without a traceback for every malformed request."""
     logger = logging.getLogger("agent.http")
     if _is_ours not in logger.filters:
         logger.addFilter(_is_ours)

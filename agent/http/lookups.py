@@ -1,8 +1,7 @@
-"""What a lookup at the agent answers: from the view, apart from HTTP.
+"""Answers lookups from the view, independently of HTTP.
 
-Nothing here waits, but for a service that is not held, and for that a second at most.
-
-The answers have the shape of the registry's own, so that a client may ask either.
+Only a lookup of a service that is not held waits, for a second at most. The answers have the same shape as the
+registry's, so that a client may ask either.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from registry_core.domain.records import Instance
 from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, drawn, nearest, ranked, serving, why_none
 from registry_core.errors import NotFound, Unavailable, ValidationError, Warming
 
-# A client that is told "cannot tell yet" asks again soon: the watch brings the answer by itself.
+# A client that gets "cannot tell yet" may retry soon: the watch brings the answer by itself.
 RETRY_AFTER_S: Final = 2.0
 MOST_SHOWN: Final = 100
 
 
 class ViewTooOld(Unavailable):
-    """Raised when a name is not in the view, and the view is too old to say that it does not exist."""
+    """Raised when the view lacks a name and is too old to rule it out."""
 
 
 class NotHeld(Unavailable):
-    """Raised when a service is known and not held, and could not be read from the registry in time."""
+    """Raised when a known service is not held and could not be read from the registry in time."""
 
 
 class LookupResult(NamedTuple):
-    """What a lookup found: those that may be used, and those of them that are nearest. None is empty."""
+    """The usable instances of a lookup, and the nearest of them. Neither is empty."""
 
     usable: tuple[Instance, ...]
     near: tuple[Instance, ...]
@@ -50,31 +49,31 @@ class Lookups:
         self.hits = self.misses = 0
 
     def prefer(self, zone: str, when_none_pass: WhenNonePass) -> None:
-        """Answer for this zone, and so, from now on."""
+        """Set the zone, and the answer for services without passing instances."""
         self._zone, self._when_none_pass = zone, when_none_pass
 
     async def fetched(self, name: str) -> None:
-        """Return when `name` is in view, or as soon as it is clear that it cannot be got now."""
+        """Return once `name` is in the view, or cannot be read now."""
         waiting = self._view.fetch(name)
         if waiting is not None:
-            # Whoever gives up asking must not end the wait of others.
+            # A cancelled lookup must not cancel the wait of others.
             await asyncio.wait([waiting])
 
     def service(self, name: str, wanted: Filter = ANY) -> ServiceView:
-        """Return the instances that may be used, the nearest and heaviest first, and one picked.
+        """Return the usable instances, the nearest and heaviest first, and one picked.
 
-        Raises ValidationError for what is no name, NotFound when there are none, and Unavailable
-        (Warming, ViewTooOld) when that cannot be told.
+        Raises ValidationError for an invalid name, NotFound when there are none, and Unavailable (Warming, ViewTooOld)
+        when the agent cannot tell.
         """
         found = self.find(name, wanted)
         return service_view(self.shown(drawn(found.near, self._random)), self.ranked(found))
 
     def one(self, name: str, wanted: Filter = ANY) -> InstanceView:
-        """Return one instance, of the nearest zone, drawn by weight. Raises as `service` does."""
+        """Return one instance of the nearest zone, drawn by weight. Raises as `service` does."""
         return self.shown(drawn(self.find(name, wanted).near, self._random))
 
     def explain(self, name: str, wanted: Filter = ANY) -> Explanation:
-        """Return why a lookup answers as it does. Raises nothing for what is unknown, or is no name: it says so."""
+        """Return why a lookup answers as it does. Unknown and invalid names are explained too, not raised."""
         view = self._view
         try:
             check_service_name(name)
@@ -83,7 +82,7 @@ class Lookups:
             missing = self._missing(name).message
         except ValidationError as error:
             service = static = None
-            missing = f"{name[:MOST_SHOWN]!r} is no name of a service: {error.message}"
+            missing = f"{name[:MOST_SHOWN]!r} is not a valid service name: {error.message}"
         found = service or static
         if service is not None:
             source = "snapshot" if not view.snapshots else "view"
@@ -104,11 +103,11 @@ class Lookups:
         return explained(name[:MOST_SHOWN], wanted, basis)
 
     def ranked(self, found: LookupResult) -> list[InstanceView]:
-        """Return all that may be used, the nearest and heaviest first."""
+        """Return all usable instances, the nearest and heaviest first."""
         return [self.shown(i) for i in ranked(found.usable, self._zone)]
 
     def find(self, name: str, wanted: Filter = ANY) -> LookupResult:
-        """Return the instances that may be used, and those of the nearest zone. Raises as `service` does."""
+        """Return the usable instances, and those of the nearest zone. Raises as `service` does."""
         check_service_name(name)
         service = self._view.find(name)
         if service is None:
@@ -118,14 +117,14 @@ class Lookups:
         usable = serving(service.instances, wanted, self._when_none_pass)
         if not usable:
             if not self._view.complete:
-                raise self._cannot_tell(f"whether {name!r} has an instance that may be used")
+                raise self._cannot_tell(f"whether {name!r} has a usable instance")
             raise NotFound(why_none(service, wanted), field="service_name", provided=name)
         return LookupResult(usable, nearest(usable, self._zone))
 
     def _missing(self, name: str) -> NotFound | Unavailable:
         if self._view.lacks(name):
             return NotHeld(
-                f"{name!r} is registered, but is not held here, and the registry did not tell in time where it is",
+                f"{name!r} is registered but not held here, and could not be read from the registry in time",
                 retry_after_s=RETRY_AFTER_S,
             )
         if self._view.complete:

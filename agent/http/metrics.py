@@ -1,7 +1,7 @@
 """The agent's metrics, in a Prometheus registry of its own.
 
-Nothing is counted here: what the parts count by themselves is read when somebody asks for it, so that
-the hot paths (a DNS answer is a few microseconds) pay for no metric. Labels are bounded by their makers.
+Nothing is counted here: the parts keep their own counts, which are read at scrape time, so that the hot paths (a
+DNS answer takes a few microseconds) pay nothing for metrics. The parts also bound the label values.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _STATM: Final = Path("/proc/self/statm")
 
 
 class CounterSample(msgspec.Struct, frozen=True):
-    """A counter: its value for each combination of its labels' values."""
+    """A counter, with a value for each combination of label values."""
 
     name: str
     meaning: str
@@ -35,7 +35,7 @@ class CounterSample(msgspec.Struct, frozen=True):
 
 
 class GaugeSample(msgspec.Struct, frozen=True):
-    """A gauge, like a counter."""
+    """A gauge, with a value for each combination of label values."""
 
     name: str
     meaning: str
@@ -67,7 +67,7 @@ class _AtScrape(Collector):
 
 
 class AgentMetrics:
-    """Shows what `read` returns. It is called in the event loop's thread, once for each scrape."""
+    """Exposes what `read` returns. `read` is called in the event loop's thread, once per scrape."""
 
     def __init__(self, read: Callable[[], Iterable[CounterSample | GaugeSample]]) -> None:
         self._read = read
@@ -77,8 +77,8 @@ class AgentMetrics:
         self._registry.register(_AtScrape(self._samples))
 
     async def exposition(self) -> tuple[bytes, str]:
-        """Return everything in Prometheus' text format, and the content type of that."""
-        with contextlib.suppress(TimeoutError, NoThread):  # then it is what it was
+        """Return all metrics in Prometheus' text format, and its content type."""
+        with contextlib.suppress(TimeoutError, NoThread):  # the old value stays
             self._memory_bytes = await self._threads.run(resident_bytes, timeout_s=READ_S)
         return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
 
@@ -88,7 +88,7 @@ class AgentMetrics:
 
 
 def resident_bytes() -> int:
-    """Return the resident memory of this process; 0 where the kernel does not say. Reads a file."""
+    """Return the resident memory of this process in bytes; 0 if the kernel does not tell. Reads a file."""
     try:
         return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):

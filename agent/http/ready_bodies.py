@@ -1,8 +1,8 @@
-"""Ready bodies of localhost HTTP: from a request's target to the bytes of its answer.
+"""Caches the bodies of localhost HTTP answers by request target.
 
-What an answer says of leases is right to the second, so a body is kept for a second at most, and dropped
-at once when its service changes. Which instance stands at the top is drawn anew for every request, by
-weight; each instance has a body of its own, made when it is first drawn.
+Answers show leases to the second, so a body is kept for a second at most, and dropped at once when its service
+changes. The first instance is drawn by weight for every request; each instance has its own body, made when it is
+first drawn.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 
 
 class Body:
-    """The answers to one target: `make(at)` gives the one with instance number `at` of `near` at its top."""
+    """The answers to one target: `make(at)` returns the one that starts with instance number `at` of `near`."""
 
     __slots__ = ("_made", "_make", "_marks", "content_type", "label")
 
     def __init__(
         self, label: str, near: Sequence[Instance], make: Callable[[int], bytes], content_type: str = "application/json"
     ) -> None:
-        """`label` is that of the service, or empty when the answer depends on all of them; `near` is not empty."""
+        """`label` is the service's, or empty if the answer depends on all services; `near` is not empty."""
         self.label = label
         self.content_type = content_type
         self._marks = list(accumulate(i.weight for i in near)) if near else [1]
@@ -36,7 +36,7 @@ class Body:
         self._made: dict[int, bytes] = {}
 
     def draw(self, random: Random) -> tuple[bytes, int]:
-        """Return one answer, and how many bytes were newly made for it."""
+        """Return one answer, and how many new bytes were made for it."""
         marks = self._marks
         at = 0 if len(marks) == 1 else min(bisect(marks, random.random() * marks[-1]), len(marks) - 1)
         found = self._made.get(at)
@@ -47,7 +47,7 @@ class Body:
 
 
 class ReadyBodies:
-    """The bodies that are ready. When there is no more room, all begin anew: a second later they would anyway."""
+    """The ready bodies. When they are full, all are dropped: they would expire within a second anyway."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -60,7 +60,7 @@ class ReadyBodies:
         return len(self._ready)
 
     def take(self, target: str, now: float) -> tuple[bytes, str] | None:
-        """Return a body and its content type, or None when there is none ready."""
+        """Return a ready body and its content type, or None."""
         if now >= self._until:
             self._ready.clear()
             self._bytes = 0
@@ -78,7 +78,7 @@ class ReadyBodies:
         return self._drawn(body)
 
     def changed(self, labels: frozenset[str]) -> None:
-        """Drop what depends on these services; everything when there are none: all answers may have changed."""
+        """Drop the bodies of these services; all bodies if `labels` is empty."""
         if not labels:
             self._ready.clear()
             return

@@ -1,8 +1,7 @@
-"""An answer that is written as it is, headers and all: for bodies that are ready.
+"""A response that is already serialised, headers included: for ready bodies.
 
-aiohttp builds a table of headers for each response and serialises it, which takes longer than all the
-rest. What its server asks of a response is three things, which are all that this has: `prepare`,
-`write_eof` and `keep_alive`.
+aiohttp builds and serialises a table of headers for each response, which takes longer than everything else. Its
+server needs only three members of a response, and this has just those: `prepare`, `write_eof` and `keep_alive`.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from typing import Final
 
 from aiohttp import HttpVersion11, web
 
-# With so much that the peer has not read, the next request waits until it has.
+# With more unread bytes than this, the next request waits until the peer has read them.
 _UNREAD: Final = 64 * 1024
 
 
 class ReadyResponse:
-    """A whole answer to one request that keeps its connection. See `may_have`."""
+    """A complete response to one request on a kept connection. See `may_have`."""
 
     __slots__ = ("_data",)
     keep_alive = True
@@ -27,7 +26,7 @@ class ReadyResponse:
         self._data = data
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Write everything. Raises ConnectionResetError when nobody is there any more."""
+        """Write everything. Raises ConnectionResetError when the peer is gone."""
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError
@@ -36,23 +35,23 @@ class ReadyResponse:
             await request.writer.drain()
 
     async def write_eof(self, _data: bytes = b"") -> None:
-        """Do nothing: all is written."""
+        """Do nothing: everything has been written."""
 
 
 def may_have(request: web.BaseRequest) -> bool:
-    """Return whether a request is one that such an answer fits: a plain GET on a connection that is kept."""
+    """Return whether the request may get such a response: a plain GET on a kept connection."""
     return request.method == "GET" and request.version == HttpVersion11 and request.keep_alive
 
 
 class Heads:
-    """Heads of answers, but for the length, for as long as they stay the same: a second at most."""
+    """Caches the heads of responses, up to the length, while they stay the same: a second at most."""
 
     def __init__(self) -> None:
         self._heads: dict[tuple[str, int, str], bytes] = {}
         self._second = -1
 
     def head(self, content_type: str, age_s: int, freshness: str, wall: float) -> bytes:
-        """Return everything up to the value of Content-Length; `wall` is the time now, Unix seconds."""
+        """Return everything up to the value of Content-Length; `wall` is the current time in Unix seconds."""
         if int(wall) != self._second:
             self._second = int(wall)
             self._heads.clear()

@@ -1,7 +1,7 @@
-"""Registers one service: at its addresses of now, and with the epoch that tells its owner from others.
+"""Registers one service, with its current addresses and the epoch that identifies its owner.
 
-All of an agent's claims have one epoch, found before the first of them: what time the registry has is asked for
-then, since the epochs of two machines can be compared only when one clock told them both.
+All of an agent's claims share one epoch, set before the first one from the registry's time: epochs of two
+machines can only be compared if they come from the same clock.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from registry_core.domain.records import Registration, Status
 from registry_core.ports.clock import Clock
 from registry_core.resolution import HostResolver
 
-# A registry that does not tell the time is not asked for it again with each registration.
+# If the registry does not tell the time, not every registration asks for it again.
 ASK_AGAIN_S: Final = 1.0
-# What people hold services at is told at once, and waits for no name server.
+# A status set by an operator is sent at once, without waiting for a name server.
 HELD_AT: Final = (Status.DRAINING, Status.MAINTENANCE)
 
 _log = structlog.get_logger(component="agent.session")
@@ -34,7 +34,7 @@ async def nothing_kept(epoch: int) -> None:
 
 
 class Claims:
-    """The registrations of one agent. `keep_epoch` is to keep the epoch for the next run, before it is claimed."""
+    """The registrations of one agent. `keep_epoch` stores the epoch for the next run before it is claimed."""
 
     def __init__(
         self,
@@ -53,17 +53,17 @@ class Claims:
         self._is_settled = False
         self._settling = asyncio.Lock()
         self._ask_at = start.monotonic
-        self.epoch = epoch_of(start, None, start.monotonic)  # until the registry has told the time
+        self.epoch = epoch_of(start, None, start.monotonic)  # until the registry's time is known
 
     async def register(self, member: Member, status: Status) -> tuple[RegistryReply, float | None]:
-        """Register a service; return what it came to, and the TTL of its lease when it was granted."""
+        """Register a service; return the reply, and the TTL of its lease if one was granted."""
         addresses = await self._addresses(member.claim, status)
         member.registered_at = addresses
-        # What was claimed before may be stored, so that a lower epoch would be fenced off by it.
+        # An earlier claim may be stored, and would fence off a lower epoch.
         epoch = member.claim.epoch if member.claimed else await self._settled()
         member.claim = msgspec.structs.replace(member.claim, addresses=addresses, epoch=epoch)
         member.claimed = True
-        was_known, member.known = member.known, True  # it may be stored although no answer ever comes
+        was_known, member.known = member.known, True  # it may be stored even if no answer comes
         reply, ttl_s = await self._send(member, status)
         if reply.outcome is RequestOutcome.FENCED and await self._may_correct(member, reply):
             reply, ttl_s = await self._send(member, status)
@@ -80,13 +80,13 @@ class Claims:
             member.registering = False
 
     async def _addresses(self, claim: Registration, status: Status) -> tuple[str, ...]:
-        """Return the addresses of a host; the known ones when a name server is away, or nobody is to be sent there."""
+        """Return the addresses of a host; the known ones if no name server answers or the service takes no traffic."""
         if claim.addresses and status in HELD_AT:
             return claim.addresses
         return await self._resolver.addresses(claim.host) or claim.addresses
 
     async def _settled(self) -> int:
-        """Return the epoch of claims, after asking the registry for the time if it has not told it yet."""
+        """Return the epoch of claims, after asking for the registry's time if it is not known yet."""
         async with self._settling:
             if not self._is_settled and self._clock.monotonic() >= self._ask_at:
                 told = await self._client.time()
@@ -97,9 +97,9 @@ class Claims:
         return self.epoch
 
     async def _may_correct(self, member: Member, reply: RegistryReply) -> bool:
-        """Have a service claimed anew as started later than its owner, if the registry's clock says so. Asked once.
+        """Raise the epoch if this agent started later than the owner by the registry's clock. Decided once.
 
-        Whoever has owned it before takes nothing back: it was there when the other one came.
+        An agent that has owned the service does not take it back: it was there before the new owner came.
         """
         if member.owned or member.corrected or reply.newer_epoch is None:
             return False

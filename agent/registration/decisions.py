@@ -1,4 +1,4 @@
-"""What the agent does next for each of its services. Pure: `now` and every random draw are arguments.
+"""Decides what the agent does next for each of its services. Pure: `now` and every random draw are arguments.
 
 A service waits for its first good check, registers, and is then kept registered:
 
@@ -11,8 +11,8 @@ A service waits for its first good check, registers, and is then kept registered
                                                    newer owner ── from DUE or REGISTERED ─▶ FENCED
                                  the newer owner's lease may be over: it tries again ─────▶ REGISTERED
 
-`next_step` says what to do, the `after_...` functions what an outcome leads to. Times are seconds of
-the agent's monotonic clock; draws are floats in [0, 1).
+`next_step` returns what to do, the `after_...` functions the state after an outcome. Times are seconds of the
+agent's monotonic clock; draws are floats in [0, 1).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from registry_core.domain.records import Status
 
 NEVER: Final = float("inf")
 WATCH_RETRY_FIRST_S: Final = 0.1
-# Short, so that a registry that came back empty hears from everybody while it still waits for that.
+# Short, so that a registry that came back empty hears from every agent while it warms up.
 WATCH_RETRY: Final = Backoff(1.0, 5.0, jitter=Jitter.FULL)
 
 
@@ -39,41 +39,41 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     initial_wait_s: float = 60.0
     backoff_first_s: float = 1.0
     backoff_most_s: float = 60.0
-    # Somebody has to change something before a refused registration can succeed.
+    # A refused registration only succeeds after someone changes something.
     refused_retry_s: float = 60.0
     reassert_spread_s: float = 0.5
-    # As long as the lease of a newer owner that is dead. An older epoch takes nothing from one that lives,
-    # and an agent whose clock was set back must not stay out for ever.
+    # As long as the lease of a newer owner that is dead. An older epoch takes nothing from a live owner, and an
+    # agent whose clock was set back must not stay fenced for ever.
     fenced_retry_s: float = 75.0
-    # How often a host name is resolved again: a container may have got another address.
+    # How often a host name is resolved again: a container may have a new address.
     relocate_s: float = 5.0
-    # What the view shows may be on its way to what was confirmed: it is given half of this time to all of it.
+    # The view may lag behind what was confirmed: it gets between half and all of this time to catch up.
     contradicted_wait_s: float = 0.5
-    # Somebody who contradicts again and again is not outdone by speed: the waits between two answers double.
+    # Two writers that contradict each other must not race: the waits between corrections double.
     contradicted_first_s: float = 1.0
     contradicted_most_s: float = 30.0
-    # How soon a view that could not tell is looked at again.
+    # How soon the view is checked again if it could not tell.
     look_again_s: float = 1.0
 
 
 class RequestOutcome(enum.StrEnum):
-    """What became of a request to the registry."""
+    """The outcome of a request to the registry."""
 
     DONE = "done"
     UNKNOWN = "unknown"  # the registry does not know the instance
     FENCED = "fenced"  # a newer owner has claimed the instance
-    LATE = "late"  # the registry has taken a newer request of this very owner
-    REFUSED = "refused"  # the request is wrong, or what it wants is somebody else's
-    UNAVAILABLE = "unavailable"  # nobody answered, or not now
+    LATE = "late"  # the registry has applied a newer request of this owner
+    REFUSED = "refused"  # the request is invalid, or conflicts with another service
+    UNAVAILABLE = "unavailable"  # no answer, or the registry cannot serve it now
 
 
 class Sight(enum.StrEnum):
-    """How the view shows an instance of this agent, beside what the registry has confirmed of it."""
+    """How the view shows an instance of this agent, compared with what the registry has confirmed."""
 
     SAME = "same"
     STATUS = "status"  # another status
-    RECORD = "record"  # another record, or none at all
-    UNKNOWN = "unknown"  # the view is not the registry's at present
+    RECORD = "record"  # another record, or none
+    UNKNOWN = "unknown"  # the view does not match the registry at the moment
 
 
 class Phase(enum.StrEnum):
@@ -86,25 +86,25 @@ class Phase(enum.StrEnum):
 
 
 class Contradiction(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an instance that the registry shows otherwise than it was told."""
+    """The state of an instance that the view shows differently from what the registry confirmed."""
 
-    due_at: float = NEVER  # when it is told again, if it is shown so then; NEVER: it is shown as it was told
-    times: int = 0  # that it was told again, in a row
+    due_at: float = NEVER  # when to send it again, if it still differs then; NEVER: it does not differ
+    times: int = 0  # corrections in a row
     last_at: float = -NEVER
 
 
 class MemberState(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is decided upon for one service."""
+    """All state that the decisions for one service depend on."""
 
     phase: Phase
-    status: Status | None = None  # what its checks say; None: nothing yet
-    held: Status | None = None  # what somebody wants it to be, whatever its checks say
+    status: Status | None = None  # by its checks; None: no result yet
+    held: Status | None = None  # set by an operator, overrides the checks
     told: Status | None = None  # what the registry has confirmed
-    due_at: float = 0.0  # not before this time is the registry asked again
+    due_at: float = 0.0  # no request before this time
     failures: int = 0  # in a row
     busy: bool = False  # a request for it is under way
-    again: bool = False  # register once more when that request has ended
-    look_at: float = NEVER  # when the view is looked at; NEVER: nothing has changed there
+    again: bool = False  # register once more after that request
+    look_at: float = NEVER  # when to check the view; NEVER: nothing has changed there
     contradiction: Contradiction = Contradiction()
 
 
@@ -121,7 +121,7 @@ class TellStatus(msgspec.Struct, frozen=True):
 
 
 class Look(msgspec.Struct, frozen=True):
-    """Look at how the view shows the service."""
+    """Check how the view shows the service."""
 
 
 class Wait(msgspec.Struct, frozen=True):
@@ -134,14 +134,14 @@ Step: TypeAlias = Register | TellStatus | Look | Wait
 
 
 def started(now: float, timings: Timings, *, checked: bool) -> MemberState:
-    """Return a service as it is when its agent starts; one that is not checked counts as passing."""
+    """Return the initial state of a service; one without checks counts as passing."""
     if not checked:
         return MemberState(phase=Phase.DUE, status=Status.PASSING, due_at=now)
     return MemberState(phase=Phase.WAITING, due_at=now + timings.initial_wait_s)
 
 
 def next_step(state: MemberState, now: float) -> Step:
-    """Return what is to be done for `state` at `now`."""
+    """Return what to do for `state` at `now`."""
     if state.busy:
         return Wait(NEVER)
     status = state.held or state.status or Status.CRITICAL
@@ -163,21 +163,21 @@ def begun(state: MemberState) -> MemberState:
 
 
 def after_check(state: MemberState, status: Status | None) -> MemberState:
-    """Return `state` after its checks came to a new verdict."""
+    """Return `state` after a new verdict of its checks."""
     return msgspec.structs.replace(state, status=status)
 
 
 def after_hold(state: MemberState, status: Status | None, now: float) -> MemberState:
-    """Return `state` held at `status`, or with None let go: its checks say again how it is.
+    """Return `state` held at `status`; None releases it, and its checks decide again.
 
-    Somebody waits for it, so that it is told at once, however long the registry was to be left alone.
+    An operator waits for it, so it is sent at once, without waiting for the backoff to end.
     """
     is_known = state.phase in (Phase.DUE, Phase.REGISTERED)
     return msgspec.structs.replace(state, held=status, due_at=min(state.due_at, now) if is_known else state.due_at)
 
 
 def after_call_off(state: MemberState, now: float) -> MemberState:
-    """Return `state` after its request was called off: what is to be said is decided anew, and said at once."""
+    """Return `state` after its request was cancelled: the next step is decided again, and is due at once."""
     state = msgspec.structs.replace(state, busy=False, due_at=now)
     return _due(state, now) if state.again else state
 
@@ -191,7 +191,7 @@ def after_request(
     draw: float,
     timings: Timings,
 ) -> MemberState:
-    """Return `state` after the request of `step` came to `outcome`."""
+    """Return `state` after the request of `step` ended with `outcome`."""
     state = msgspec.structs.replace(state, busy=False)
     match outcome:
         case RequestOutcome.FENCED:
@@ -205,9 +205,9 @@ def after_request(
         case RequestOutcome.UNKNOWN if isinstance(step, TellStatus):
             return _due(state, now)
         case RequestOutcome.UNKNOWN | RequestOutcome.REFUSED | RequestOutcome.UNAVAILABLE | RequestOutcome.LATE:
-            # One that came late says nothing of what is there now: the same is said again, with a newer number.
+            # A late request says nothing about the current record: it is sent again with a newer sequence number.
             slow = outcome not in (RequestOutcome.UNAVAILABLE, RequestOutcome.LATE)
-            # Refused retries are spread too: a fleet that starts together is refused together.
+            # Spread too, because a fleet that starts together is refused together.
             wait_s = (
                 timings.refused_retry_s * (0.5 + draw / 2) if slow else backoff_s(state.failures + 1, draw, timings)
             )
@@ -227,34 +227,34 @@ def after_beat(state: MemberState, outcome: RequestOutcome, now: float, draw: fl
 
 
 def after_reassert(state: MemberState, now: float, draw: float, timings: Timings) -> MemberState:
-    """Return `state` after the registry lost its memory: registered again soon, not all at once."""
+    """Return `state` after the registry lost its data: registered again soon, spread over a short time."""
     if state.phase is Phase.WAITING or state.phase is Phase.FENCED:
         return state
     return _asserted_anew(state, now + draw * timings.reassert_spread_s)
 
 
 def after_move(state: MemberState, now: float) -> MemberState:
-    """Return `state` after its host name came to mean other addresses: registered anew at once."""
+    """Return `state` after its host name resolved to other addresses: registered again at once."""
     return _asserted_anew(state, now) if state.phase is Phase.REGISTERED or state.busy else state
 
 
 def after_change(state: MemberState, now: float) -> MemberState:
-    """Return `state` after its service was described otherwise: registered anew at once, also if it was refused."""
+    """Return `state` after its service's settings changed: registered again at once, even if it was refused before."""
     if state.phase is Phase.WAITING or state.phase is Phase.FENCED:
         return state
     return _asserted_anew(state, now)
 
 
 def after_news(state: MemberState, now: float) -> MemberState:
-    """Return `state` after the view took something in about its service: to be looked at."""
+    """Return `state` after the view changed for its service: the view is to be checked."""
     return msgspec.structs.replace(state, look_at=min(now, state.look_at))
 
 
 def after_look(state: MemberState, sight: Sight, *, now: float, draw: float, timings: Timings) -> MemberState:
-    """Return `state`, which is registered, after a look at the view.
+    """Return `state`, which is registered, after a check of the view.
 
-    What is shown otherwise for a moment is told again: registered anew, or only its status. Not more often than
-    once a second, and more and more rarely while it is contradicted again.
+    A difference that lasts is corrected, by a new registration or a status change: at most once a second, and
+    less and less often while it is contradicted again.
     """
     known = state.contradiction
     match sight:
@@ -286,7 +286,7 @@ def _fenced(state: MemberState, now: float, draw: float, timings: Timings) -> Me
 
 
 def _asserted_anew(state: MemberState, at: float) -> MemberState:
-    # A request under way was perhaps answered by the registry as it was before.
+    # A request under way may have been answered before the registry changed.
     return msgspec.structs.replace(state, again=True) if state.busy else _due(state, at)
 
 
@@ -297,17 +297,17 @@ def _due(state: MemberState, at: float) -> MemberState:
 def backoff_s(failures: int, draw: float, timings: Timings) -> float:
     """Return the seconds to wait after that many failures in a row (1 or more).
 
-    Doubling from the first to the most, with full jitter above the first half second: whoever failed
-    together does not come back together.
+    It doubles from `backoff_first_s` to `backoff_most_s`, with full jitter above the first half second, so that
+    agents that failed together do not return together.
     """
     backoff = Backoff(timings.backoff_first_s, timings.backoff_most_s, jitter=Jitter.FULL)
     return max(timings.backoff_first_s / 2, backoff.wait_s(failures, draw))
 
 
 def watch_retry_s(failures: int, draw: float, addresses: int) -> float:
-    """Return the seconds to wait before the watch is opened again, after that many failures in a row.
+    """Return the seconds to wait before reopening the watch, after that many failures in a row.
 
-    Nearly none while there is an address that was not tried; then by WATCH_RETRY.
+    Almost none while there are untried addresses; then by WATCH_RETRY.
     """
     rounds = (failures - 1) // addresses
     if rounds == 0:
@@ -316,21 +316,21 @@ def watch_retry_s(failures: int, draw: float, addresses: int) -> float:
 
 
 def next_beat_at(now: float, draw: float, timings: Timings) -> float:
-    """Return when the next heartbeats go out: up to a fifth early, never late."""
+    """Return when the next heartbeats are due: up to a fifth early, never late."""
     return now + timings.heartbeat_s * (1.0 - draw / 5)
 
 
 def next_beat_after_failure(failures: int, now: float, draw: float, timings: Timings) -> float:
-    """Return when heartbeats that failed are tried again: within a third of their period.
+    """Return when failed heartbeats are retried: within a third of their period.
 
-    After an outage a lease is short of what the breakers of the registry took to close again, and has no
-    time to lose to a long wait here as well.
+    After an outage the registry's breakers have already used up part of the lease while they closed again; it
+    cannot afford a long wait here as well.
     """
     return now + min(timings.heartbeat_s / 3, backoff_s(failures, draw, timings))
 
 
 def batches(items: Sequence[bytes], *, most_items: int, most_bytes: int) -> list[list[bytes]]:
-    """Return `items` in order, cut into batches that keep both bounds (one item may stand alone)."""
+    """Return `items` in order, split into batches within both limits (a single item may exceed the bytes)."""
     cut: list[list[bytes]] = []
     size = 0
     for item in items:

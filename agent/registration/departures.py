@@ -1,7 +1,7 @@
-"""Takes services out of the registry: one that the settings no longer name, or all of them when the agent ends.
+"""Deregisters services: one that the settings no longer name, or all of them when the agent stops.
 
-A service that leaves says so at once. It waits for one thing: a registration of its own that is on its way, which must
-not be stored after the farewell. What else is under way for it is called off, and so is what has not been sent yet.
+A leaving service drains at once. It waits only for a registration of its own that has been sent, which must not be
+stored after the deregistration. All its other requests are cancelled.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from agent.registries.client import RegistryClient
 from registry_core.domain.records import Registration
 from registry_core.supervision import Background, end
 
-# For the first and for the last word of one that is taken out while the agent goes on.
+# Time limit for draining, and for deregistering, a service that leaves while the agent keeps running.
 FAREWELL_S: Final = 10.0
 
 
 class Departures:
-    """The services of one session that leave. `waits` says how long agents and DNS are waited for, in seconds."""
+    """The leaving services of one session. `waits` returns how long to wait for agents and for DNS, in seconds."""
 
     def __init__(
         self, client: RegistryClient, background: Background, waits: Callable[[], tuple[float, float]]
@@ -33,7 +33,7 @@ class Departures:
         self._under_way: dict[asyncio.Task[None], Member] = {}
 
     def take_out(self, member: Member) -> None:
-        """Begin to take a service out, while the agent goes on."""
+        """Begin to deregister a service while the agent keeps running."""
         confirm_s, wait_s = self._waits()
         now = asyncio.get_running_loop().time()
         ends_by = now + 2 * FAREWELL_S + confirm_s + wait_s
@@ -44,7 +44,7 @@ class Departures:
         task.add_done_callback(self._under_way.pop)
 
     def before(self, claim: Registration) -> list[asyncio.Task[None]]:
-        """Return the departures of those whose place `claim` takes."""
+        """Return the departures of the services that `claim` replaces."""
         return [
             task
             for task, other in ((task, member.claim) for task, member in self._under_way.items())
@@ -52,13 +52,13 @@ class Departures:
         ]
 
     def members(self) -> list[Member]:
-        """Return those that leave."""
+        """Return the services that are leaving."""
         return list(self._under_way.values())
 
     async def drain(self, members: Sequence[Member], farewell_s: float) -> None:
-        """Take all of `members` out, within the time that the end of an agent may take.
+        """Deregister all of `members`, within the time limit for stopping an agent.
 
-        The first word is tried for `farewell_s`. Those that leave already are to be among them, and begin anew.
+        Draining is tried for `farewell_s`. `members` must include those that are already leaving; they start over.
         """
         confirm_s, wait_s = self._waits()
         terms = LeaveTerms.at_the_end(asyncio.get_running_loop().time(), farewell_s, confirm_s, wait_s)
@@ -78,11 +78,11 @@ class Departures:
             await end(tasks)
 
     async def close(self) -> None:
-        """Say nothing more for those that leave. Safe to call twice."""
+        """Stop without further requests for the leaving services. Safe to call twice."""
         await end(tuple(self._under_way))
 
     async def _take_out(self, members: Sequence[Member], terms: LeaveTerms, patience_s: float) -> None:
-        """Take out `members` after the registrations that are on their way, which are given `patience_s`."""
+        """Deregister `members` after their registrations under way, which get `patience_s` to end."""
         requests = [member.request for member in members if member.registering and member.request is not None]
         if requests:
             await asyncio.wait(requests, timeout=patience_s)
@@ -96,6 +96,6 @@ class Departures:
 
 
 def call_off(member: Member) -> None:
-    """End what is under way for a service, unless it is a registration that has been sent."""
+    """Cancel the request under way for a service, unless it is a registration that has been sent."""
     if member.request is not None and not member.registering:
         member.request.cancel()

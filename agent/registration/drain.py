@@ -1,7 +1,7 @@
-"""Holds this agent's own services out of use, at somebody's word: to drain them, or for maintenance.
+"""Takes this agent's own services out of use for an operator: to drain them, or for maintenance.
 
-It is about the services that this agent was told of, and about no others. What is held stays so until
-it is let go, or until the agent ends: a restarted agent begins with what its checks say.
+It acts only on the services in this agent's settings. They stay held until they are released or the agent
+stops: a restarted agent starts with the results of its checks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MOST_NAMED: Final = 20
 
 
 class DrainedService(msgspec.Struct, kw_only=True):
-    """One service: where it is held, what the registry has confirmed, and who knows, when it drains."""
+    """One service: the status it is held at, what the registry has confirmed, and the progress of its drain."""
 
     service_name: str
     instance_id: str
@@ -31,8 +31,8 @@ class DrainedService(msgspec.Struct, kw_only=True):
     registered_status: Status | None
     watchers: int
     acknowledged: int
-    silent_registries: int  # that could not say who knows
-    done: bool  # it drains, and everybody knows
+    silent_registries: int  # that could not tell
+    done: bool  # it drains, and every watcher has acknowledged it
 
 
 class AgentDrainView(msgspec.Struct, kw_only=True):
@@ -42,7 +42,7 @@ class AgentDrainView(msgspec.Struct, kw_only=True):
 
 
 class OperatorDrain:
-    """What `/drain` and `/maintenance` do. The session joins when it exists."""
+    """Implements `/drain` and `/maintenance`. The session joins once it exists."""
 
     def __init__(self) -> None:
         self._joined: tuple[Session, RegistryClient] | None = None
@@ -54,7 +54,7 @@ class OperatorDrain:
     def hold(self, service: str | None, instance: str | None, status: Status) -> AgentDrainView:
         """Hold services at `status`: all, those of one name, or one instance.
 
-        Raises ValidationError, NotFound when this agent has no such service, Warming when it has just begun.
+        Raises ValidationError; NotFound when this agent has no such service; Warming when the agent has just started.
         """
         session, _ = self._parts()
         chosen = _chosen(session.claims(), service, instance)
@@ -62,20 +62,22 @@ class OperatorDrain:
         return _shown(session, chosen, {})
 
     def let_go(self, service: str | None, instance: str | None, status: Status) -> AgentDrainView:
-        """Let those go that are held at `status`. Raises as `hold` does."""
+        """Release the services that are held at `status`. Raises as `hold` does."""
         session, _ = self._parts()
         chosen = _chosen(session.claims(), service, instance)
         session.let_go(chosen, status)
         return _shown(session, chosen, {})
 
     async def stands(self, service: str | None, instance: str | None) -> AgentDrainView:
-        """Return how these services stand; asks the registry about those that drain. Raises as `hold` does."""
+        """Return the state of these services; asks the registry about those that drain. Raises as `hold` does."""
         session, client = self._parts()
         chosen = _chosen(session.claims(), service, instance)
         reports = _reports(session)
         draining = [reports[key][0] for key in chosen if reports[key][1].registered_status is Status.DRAINING]
         known = {claim.key: one for claim, one in zip(draining, await progress(client, draining), strict=True)}
-        return _shown(session, chosen, known)
+        # A reload may have taken some of them out while the registry was asked.
+        left = {claim.key for claim in session.claims()}
+        return _shown(session, [key for key in chosen if key in left], known)
 
     def _parts(self) -> tuple[Session, RegistryClient]:
         if self._joined is None:
@@ -86,14 +88,14 @@ class OperatorDrain:
 def _chosen(claims: Sequence[Registration], service: str | None, instance: str | None) -> list[InstanceKey]:
     if service is None:
         if instance is not None:
-            raise ValidationError("an instance is named with its service", field="service", example="billing")
+            raise ValidationError("instance needs service as well", field="service", example="billing")
         return [claim.key for claim in claims]
     label = label_of(check_service_name(service, field="service"))
     ours = [claim.key for claim in claims if claim.key.label == label]
     if not ours:
         names = ", ".join(sorted({claim.service_name for claim in claims})[:MOST_NAMED]) or "none"
         raise NotFound(
-            f"this agent does not stand beside {service!r}; its services: {names}", field="service", provided=service
+            f"this agent has no service {service!r}; its services: {names}", field="service", provided=service
         )
     chosen = [key for key in ours if instance in (None, key.instance_id)]
     if not chosen:

@@ -1,7 +1,7 @@
-"""How a drain goes on: who of those that follow the services has taken in that an instance drains.
+"""Measures the progress of a drain: how many watchers have acknowledged that an instance drains.
 
-Every address that is configured is asked, since a replica knows only who follows it and its peers; what they
-say is summed up here. A replica that cannot be asked is one that cannot be waited for beyond the limit.
+Every configured address is asked, since a replica knows only its own watchers and those of its peers; their
+answers are summed up here. A replica that does not answer is waited for until the time limit.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ ASKING: Final = Backoff(0.05, 0.4)
 
 
 class DrainProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """One instance: so many watchers follow it, so many know; so many replicas could not tell."""
+    """The drain of one instance: watchers, those that acknowledged it, and replicas that could not tell."""
 
     service_name: str
     instance_id: str
     watchers: int
     acknowledged: int
-    silent: int  # replicas that did not answer, or have not heard of it themselves, as far as is known
-    confirmed: bool  # everybody knows
+    silent: int  # replicas that did not answer or have not seen the drain themselves
+    confirmed: bool  # every watcher has acknowledged it
 
 
 def summed(claim: Registration, said: Sequence[DrainView | None]) -> DrainProgress:
-    """Return what the replicas together say of one instance."""
+    """Return the combined answer of the replicas for one instance."""
     heard = [view for view in said if view is not None]
-    # Several addresses may lead to the same replicas; an older registry names none, and counts for itself.
+    # Several addresses may lead to the same replica; an older registry names none and counts separately.
     by_replica = {replica: one for view in heard for replica, one in view.by_replica.items()}
     counts = [(one.watchers, one.acknowledged) for one in by_replica.values()]
     counts += [(view.watchers, view.acknowledged) for view in heard if not view.by_replica]
     watchers, acknowledged = sum(count for count, _ in counts), sum(count for _, count in counts)
-    # What one replica could not learn of its peers another one may have.
+    # One replica may have reached peers that another one could not.
     knows_all = any(len(view.by_replica) > 1 and not view.silent_replicas for view in heard)
     silent = len(said) - len(heard) + (0 if knows_all else max((view.silent_replicas for view in heard), default=0))
     return DrainProgress(
@@ -57,12 +57,12 @@ def summed(claim: Registration, said: Sequence[DrainView | None]) -> DrainProgre
 
 
 async def progress(client: RegistryClient, claims: Sequence[Registration]) -> list[DrainProgress]:
-    """Return how the drain of each instance goes on, asking for a few at a time."""
+    """Return the progress of each instance's drain, asking for a few at a time."""
     found: dict[int, DrainProgress] = {}
     waiting = iter(enumerate(claims))
 
     async def work() -> None:
-        for number, claim in waiting:  # shared by all workers: each takes the next one
+        for number, claim in waiting:  # shared by the workers: each takes the next one
             found[number] = summed(claim, await client.drains(claim))
 
     async with asyncio.TaskGroup() as group:
@@ -72,7 +72,7 @@ async def progress(client: RegistryClient, claims: Sequence[Registration]) -> li
 
 
 async def confirmation(client: RegistryClient, claims: Sequence[Registration], limit_s: float) -> list[DrainProgress]:
-    """Wait until everybody knows that all of these drain, for `limit_s` at most; return how far it came."""
+    """Wait up to `limit_s` until all watchers have acknowledged these drains; return the progress."""
     latest = {claim.key: summed(claim, ()) for claim in claims}
     waited_for = list(claims)
     with contextlib.suppress(TimeoutError):

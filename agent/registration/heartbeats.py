@@ -1,4 +1,4 @@
-"""Renews the leases of all services of an agent together, in step with what `decisions.py` says of when."""
+"""Renews the leases of all services of an agent together, at the times that `decisions.py` sets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = structlog.get_logger(component="agent.session")
 
 
 class Heartbeats:
-    """The heartbeats of one session's services, which are in `members`. `done` is called when an answer has come."""
+    """The heartbeats of the services in `members`. `done` is called after each round."""
 
     def __init__(
         self,
@@ -41,19 +41,19 @@ class Heartbeats:
         self._timings = timings
         self._done = done
         self._failures = 0
-        self.at = decisions.NEVER  # when the next ones are due, by the clock's monotonic time
+        self.at = decisions.NEVER  # when the next round is due, monotonic time
         self.under_way = False
         self.outcomes: Counter[RequestOutcome] = Counter()
 
     def begin(self) -> None:
-        """Take note that there is a lease to renew."""
+        """Start the heartbeats, because there is a lease to renew."""
         if self.at == decisions.NEVER:
             self.at = decisions.next_beat_at(self._clock.monotonic(), self._random.random(), self._timings())
 
     async def send(self) -> None:
-        """Send one round, which is `under_way`."""
+        """Send one round of heartbeats."""
         replies: list[tuple[InstanceKey, RegistryReply]] = []
-        failed = [RegistryReply(RequestOutcome.UNAVAILABLE, "the heartbeats failed; the log says more")]
+        failed = [RegistryReply(RequestOutcome.UNAVAILABLE, "the heartbeats failed; see the agent's log")]
         try:
             registered = [member.claim for member in self._members.values() if member.state.phase is Phase.REGISTERED]
             replies = await self._client.beat(registered)
@@ -73,7 +73,7 @@ class Heartbeats:
             for key, reply in replies:
                 self.outcomes[reply.outcome] += 1
                 member = self._members.get(key)
-                if member is None:  # it was taken out meanwhile
+                if member is None:  # it was removed in the meantime
                     continue
                 member.state = decisions.after_beat(member.state, reply.outcome, now, draw, timings)
                 if reply.outcome is RequestOutcome.FENCED:

@@ -1,9 +1,9 @@
-"""Who this agent's instances are, over its restarts. Pure.
+"""Gives this agent's instances ids that are stable across restarts. Pure.
 
-An id that is configured stays. That of a host with a name is `host:port`, which is as stable as the name: a
-container that is made anew, with nothing kept, is the same instance, and takes its own place again at once. At
-an IP address the id is drawn once and kept: addresses of dead containers are inherited, and two agents must not
-believe that they are the same instance. Where nothing can be kept it is `host:port`, too.
+A configured id is used unchanged. For a host with a name the id is `host:port`, which is as stable as the name: a
+recreated container without any kept state is the same instance and replaces its own record at once. For an IP
+address the id is drawn once and kept: addresses of dead containers are reused, and two agents must not take
+themselves for the same instance. Without a state folder it is `host:port` too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ID_DIGITS = 8
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """What is kept: the latest epoch that was claimed, and the ids, by what stands in the configuration."""
+    """What is kept: the latest claimed epoch, and the ids by service and port."""
 
     epoch: int = 0
     instance_ids: dict[str, str] = {}
@@ -30,9 +30,9 @@ class Identity(msgspec.Struct, frozen=True):
 def identified(
     services: Iterable[ServiceSpec], kept: Identity, *, draws: Iterable[str]
 ) -> tuple[tuple[ServiceSpec, ...], Identity]:
-    """Return `services` with their ids, and what is to be kept from now on.
+    """Return `services` with their ids, and the identity to keep.
 
-    `draws` gives an endless row of ID_DIGITS random characters each.
+    `draws` yields random strings of ID_DIGITS characters without end.
     """
     source = iter(draws)
     found: list[ServiceSpec] = []
@@ -45,7 +45,7 @@ def identified(
         place = f"{claim.service_name}:{claim.port}"
         number = 1
         while (key := place if number == 1 else f"{place}#{number}") in ids:
-            number += 1  # the same service and port on another host: told apart by their order
+            number += 1  # the same service and port on another host: distinguished by their order
         ids[key] = kept.instance_ids.get(key) or _new_id(claim, source)
         found.append(msgspec.structs.replace(spec, claim=msgspec.structs.replace(claim, instance_id=ids[key])))
     return tuple(found), Identity(kept.epoch, ids)
@@ -62,18 +62,18 @@ class StartTime(msgspec.Struct, frozen=True):
 
     wall: float  # Unix seconds
     monotonic: float
-    least_epoch: int = 1  # more than its earlier runs claimed, as far as that is known
+    least_epoch: int = 1  # above the epochs of earlier runs, as far as known
 
     def by(self, registry_time: float, now: float) -> float:
-        """Return when that was by the registry's clock, which showed `registry_time` at `now` (monotonic)."""
+        """Return the start time by the registry's clock, which showed `registry_time` at `now` (monotonic)."""
         return registry_time - (now - self.monotonic)
 
 
 def epoch_of(start: StartTime, registry_time: float | None, now: float) -> int:
-    """Return the epoch of the agent that started then: later ones are newer, and none is older than the run before.
+    """Return the epoch of an agent that started at `start`: higher for a later start, never below an earlier run's.
 
-    It is the time of the start in milliseconds: by the agent's own clock where that is right, or nothing else is
-    known, since the registry tells whole seconds; else by the registry's, which is one and the same for all.
+    It is the start time in milliseconds. The agent's own clock is used if it agrees with the registry's, which tells
+    only whole seconds, or if that is unknown; otherwise the registry's clock, which is the same for all.
     """
     began = start.wall
     if registry_time is not None and abs(start.by(registry_time, now) - began) > ERROR_S:
@@ -82,10 +82,10 @@ def epoch_of(start: StartTime, registry_time: float | None, now: float) -> int:
 
 
 def corrected_epoch(start: StartTime, registry_time: float | None, now: float, *, newer: int) -> int | None:
-    """Return the epoch of an agent whose claim was refused for one of the epoch `newer`, if its own is newer still.
+    """Return a corrected epoch for an agent that was fenced by the epoch `newer` but started later, else None.
 
-    By the registry's clock, which is the one that both were perhaps not named by. None: the other one has started
-    later as far as can be told, and owns the instance for as long as its lease runs.
+    The registry's clock decides, since either epoch may come from another clock. None means that the other agent
+    started later, as far as known, and owns the instance until its lease expires.
     """
     if registry_time is None:
         return None

@@ -1,9 +1,8 @@
-"""How an agent leaves: it says `draining`, waits until others have heard of it, and takes its services out.
+"""Leaves the registry: sets services to `draining`, waits for the other agents, and deregisters the services.
 
-Others means the agents that follow the registry: each acknowledges that it answers without the instance.
-What was answered before is good for the TTL of its DNS records, so that time passes as well.
-
-Bounded in time whatever the registry does. What cannot be said is left to the leases, which run out.
+Each agent that follows the registry acknowledges that it answers without the instance. Earlier DNS answers are
+valid for their TTL, so that time must pass too.
+Bounded in time whatever the registry does. If it cannot be reached, the leases expire.
 """
 
 from __future__ import annotations
@@ -21,44 +20,44 @@ from agent.registration.drain_progress import DrainProgress, confirmation
 from agent.registries.client import RegistryClient, RegistryReply
 from registry_core.domain.records import Registration, Status
 
-# The end of an agent is to take less than the 10 s that Docker gives it; what follows the farewell needs a second.
+# An agent must stop within Docker's 10 s; what follows the deregistration needs a second.
 STOP_S: Final = 8.5
-# The last word has so long at least, whatever came before.
+# The least time for deregistering, whatever came before.
 LAST_WORD_S: Final = 0.5
 AT_ONCE: Final = 16
 RETRY_S: Final = 0.2
-# What is said again: nobody answered, or another request of ours was taken before this one.
+# Retried: no answer, or a newer request of ours was applied first.
 AGAIN: Final = (RequestOutcome.UNAVAILABLE, RequestOutcome.LATE)
 
 _log = structlog.get_logger(component="agent.session")
 
 
 class LeaveTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """How long leaving may take: until when the first word is tried and all is over, by the loop's time."""
+    """How long leaving may take: the deadlines of draining and of everything, by the loop's time."""
 
     heard_by: float
     ends_by: float
-    confirm_s: float  # for all agents to acknowledge, at most
-    wait_s: float  # for DNS answers of before to run out
+    confirm_s: float  # at most, for all agents to acknowledge
+    wait_s: float  # for earlier DNS answers to expire
 
     @classmethod
     def at_the_end(cls, now: float, farewell_s: float, confirm_s: float, wait_s: float) -> LeaveTerms:
-        """Return the terms of an agent that ends: it takes STOP_S at most, unless its settings alone ask for more."""
+        """Return the terms of an agent that stops: STOP_S at most, unless its settings ask for more."""
         most_s = max(STOP_S, confirm_s + wait_s + LAST_WORD_S)
         heard_by = now + min(farewell_s, most_s - LAST_WORD_S)
         return cls(heard_by=heard_by, ends_by=now + most_s, confirm_s=confirm_s, wait_s=wait_s)
 
     def confirms_for_s(self, now: float) -> float:
-        """Return how long agents are waited for: what was heard late leaves less time, and DNS has its own first."""
+        """Return how long to wait for agents: less after a late drain, and the time for DNS is reserved first."""
         return max(0.0, min(self.confirm_s, self.ends_by - LAST_WORD_S - self.wait_s - now))
 
     def waits_for_s(self, now: float) -> float:
-        """Return how long DNS answers of before are waited for."""
+        """Return how long to wait for earlier DNS answers to expire."""
         return max(0.0, min(self.wait_s, self.ends_by - LAST_WORD_S - now))
 
 
 async def leave(client: RegistryClient, leaving: Sequence[Registration], terms: LeaveTerms) -> None:
-    """Drain and deregister `leaving`, within `terms`. When the first word is not heard, nothing more is tried."""
+    """Drain and deregister `leaving`, within `terms`. Gives up if no drain reaches the registry."""
     loop = asyncio.get_running_loop()
     heard = await tell_all(leaving, lambda claim: client.set_status(claim, Status.DRAINING), terms.heard_by)
     _log.info("draining", services=len(leaving), confirmed=heard)
@@ -91,16 +90,16 @@ def _note(stands: Sequence[DrainProgress]) -> None:
 async def tell_all(
     leaving: Sequence[Registration], tell: Callable[[Registration], Awaitable[RegistryReply]], ends_at: float
 ) -> int:
-    """Have `tell` succeed for all before `ends_at`, and return for how many it did.
+    """Call `tell` for each claim until it succeeds or `ends_at` has passed; return how many succeeded.
 
-    That the registry does not know one any more, or that it is somebody else's, is success too.
+    An instance that the registry no longer knows, or that another agent owns, counts as success.
     """
     waiting = iter(leaving)
     heard = 0
 
     async def work() -> None:
         nonlocal heard
-        for claim in waiting:  # shared by all workers: each takes the next one
+        for claim in waiting:  # shared by the workers: each takes the next one
             while (await tell(claim)).outcome in AGAIN:  # noqa: ASYNC110 - nothing tells when it is back
                 await asyncio.sleep(RETRY_S)
             heard += 1

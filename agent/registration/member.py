@@ -1,4 +1,4 @@
-"""One service of this agent, with all that changes about it, and how it is shown."""
+"""One service of this agent: its mutable state, and its report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
     phase: Phase
     check: str
     status: Status | None
-    held: Status | None  # what somebody wants it to be, whatever its check says
+    held: Status | None  # set by an operator, overrides the checks
     registered_status: Status | None
     last_check: str
     checks: list[CheckReport]
@@ -31,7 +31,7 @@ class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Member:
-    """One service."""
+    """One service of this agent."""
 
     def __init__(self, spec: ServiceSpec, claim: Registration, state: MemberState) -> None:
         self.spec = spec
@@ -40,18 +40,18 @@ class Member:
         self.checks: ServiceChecks | None = None
         self.checking: asyncio.Task[None] | None = None
         self.request: asyncio.Task[None] | None = None  # the latest
-        self.registering = False  # it is a registration, which has been sent
-        self.known = False  # to the registry, perhaps: so it has to be taken out at the end
-        self.claimed = False  # with its epoch, whatever came of it
-        self.owned = False  # by this agent, since it was registered
-        self.corrected = False  # its epoch, or found to be right, after somebody newer was said to own it
+        self.registering = False  # the request is a registration that has been sent
+        self.known = False  # perhaps to the registry: it must be deregistered at the end
+        self.claimed = False  # with its epoch, whatever the outcome
+        self.owned = False  # by this agent since it registered
+        self.corrected = False  # its epoch was corrected, or confirmed, after a newer owner was reported
         self.problem = ""
-        self.registered_at: tuple[str, ...] = ()  # the addresses that the registry was told last
+        self.registered_at: tuple[str, ...] = ()  # the addresses of the latest registration
 
     def report(self) -> ServiceReport:
-        """Return how it stands."""
+        """Return the state of the service."""
         checks = self.checks.report() if self.checks is not None else []
-        # The worst of them, as for the service itself.
+        # The worst check, as for the service itself.
         shown = max(checks, key=lambda check: SEVERITY.get(check.status or Status.CRITICAL, 0), default=None)
         return ServiceReport(
             service_name=self.claim.service_name,
@@ -69,7 +69,7 @@ class Member:
 
 
 def is_checked_alike(one: ServiceSpec, other: ServiceSpec) -> bool:
-    """Return whether the checks of one service are those of the other."""
+    """Return whether two services have the same checks."""
     return _what_is_checked(one) == _what_is_checked(other)
 
 

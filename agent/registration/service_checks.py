@@ -1,4 +1,4 @@
-"""Has the services of an agent checked, each as it is configured, and notes what the checks find."""
+"""Creates the configured checks of an agent's services, and counts their results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = structlog.get_logger(component="agent.session")
 
 
 class CheckedServices:
-    """What makes the checks of one session's services. `changed` is called when one came to another verdict."""
+    """Makes the checks of one session's services. `changed` is called after each new verdict."""
 
     def __init__(self, random: Random, changed: Callable[[], None]) -> None:
         self._random = random
@@ -29,7 +29,7 @@ class CheckedServices:
     def checks(
         self, member: Member, probe_for: Callable[[Registration, CheckSpec], Probe | None]
     ) -> ServiceChecks | None:
-        """Return the checks of a service, which are to be run; None where it has none."""
+        """Return the checks of a service, for the caller to run; None if it has none."""
         if not member.spec.checks:
             return None
 

@@ -1,7 +1,7 @@
 """Keeps this agent's services registered: waits for them, registers, renews, and drains at the end.
 
-One loop carries out what `decisions.py` decides; requests run beside it, a bounded number at a time,
-so that one slow answer holds up no other service. What the checks find is told at once.
+One loop carries out what `decisions.py` decides; requests run in tasks, a bounded number at a time, so that a
+slow answer does not delay other services. Results of checks are sent at once.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _log = structlog.get_logger(component="agent.session")
 
 
 class SessionSettings(msgspec.Struct, frozen=True):
-    """What may change while a session runs."""
+    """The settings that may change while a session runs."""
 
     timings: Timings
     probe_for: Callable[[Registration, CheckSpec], Probe | None]
@@ -54,9 +54,9 @@ class SessionSettings(msgspec.Struct, frozen=True):
 
 
 class Session:
-    """The registrations of one agent. `lease_granted` is told the TTL of each lease.
+    """The registrations of one agent. `lease_granted` is called with the TTL of each lease.
 
-    `sight` says how the view shows what was registered, and was told to have a status; `news` has it looked at.
+    `sight` returns how the view shows a registration and its status; `news` schedules that comparison.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Session:
         self._checked = CheckedServices(random, self._wake.set)
         self._members = {member.claim.key: member for member in map(self._begun, services)}
         self._labels = frozenset(key.label for key in self._members)
-        self._news: set[str] = set()  # labels of which the view has taken something in
+        self._news: set[str] = set()  # labels that have changed in the view
         self._beats = Heartbeats(
             client,
             self._members,
@@ -109,14 +109,14 @@ class Session:
         self._relocating = False
 
     def _begun(self, spec: ServiceSpec) -> Member:
-        """Return a service as it begins, not checked yet."""
+        """Return a new service that has not been checked yet."""
         now = self._clock.monotonic()
         member = Member(spec, spec.claim, decisions.started(now, self._settings.timings, checked=bool(spec.checks)))
         member.checks = self._checked.checks(member, self._settings.probe_for)
         return member
 
     def start(self) -> None:
-        """Begin. Nothing is waited for."""
+        """Start the loop, without waiting for anything."""
         if not self._running and self._members:
             self._running = True
             self._keep("registrations", self._run)
@@ -127,13 +127,13 @@ class Session:
             if member.checks is not None and member.checking is None:
                 member.checking = self._keep("checks", member.checks.run)
 
-    # -- other settings
+    # -- changes of settings
 
     def use(self, settings: SessionSettings, services: Iterable[ServiceSpec]) -> None:
-        """Go on with these, which have their ids.
+        """Switch to new settings and services, which have their ids.
 
-        Who is not among them is drained and taken out; who is described otherwise is registered anew, under the
-        same id; checks that are others begin anew.
+        Services that are gone are drained and deregistered; changed ones are registered again under the same id;
+        changed checks start over.
         """
         if self._closing:
             return
@@ -174,7 +174,7 @@ class Session:
         self._departures.take_out(member)
 
     def _add(self, spec: ServiceSpec) -> None:
-        """Begin with a new one; where another one leaves its place to it, when that is gone."""
+        """Add a service; if it replaces one that is leaving, it waits for that departure."""
         member = self._members[spec.claim.key] = self._begun(spec)
         before = self._departures.before(spec.claim)
         if before:
@@ -187,29 +187,29 @@ class Session:
         self._wake.set()
 
     def reassert(self) -> None:
-        """Register everything again, at once: the registry lost its memory."""
+        """Register everything again, because the registry lost its data."""
         now = self._clock.monotonic()
         for member in self._members.values():
             member.state = decisions.after_reassert(member.state, now, self._random.random(), self._settings.timings)
         self._wake.set()
 
     def news(self, labels: frozenset[str]) -> None:
-        """Take note that the view has taken in something about these labels; without any, perhaps about all."""
+        """Record that the view has changed for these labels; for all of them if `labels` is empty."""
         own = labels & self._labels if labels else self._labels
         if own:
             self._news |= own
             self._wake.set()
 
     def claims(self) -> list[Registration]:
-        """Return what each service registers as."""
+        """Return the registration of each service."""
         return [member.claim for member in self._members.values()]
 
     def hold(self, keys: Iterable[InstanceKey], status: Status) -> None:
-        """Hold these services at `status`, whatever their checks say, until they are let go."""
+        """Hold these services at `status`, whatever their checks say, until they are released."""
         self._hold(keys, lambda _held: status)
 
     def let_go(self, keys: Iterable[InstanceKey], status: Status) -> None:
-        """Let those of these services go that are held at `status`."""
+        """Release those of these services that are held at `status`."""
         self._hold(keys, lambda held: None if held is status else held)
 
     def _hold(self, keys: Iterable[InstanceKey], becomes: Callable[[Status | None], Status | None]) -> None:
@@ -220,11 +220,11 @@ class Session:
                 _log.info("held", service=claim.service_name, instance=claim.instance_id, at=held)
                 member.state = decisions.after_hold(member.state, held, self._clock.monotonic())
                 if held is not None and claim.addresses:
-                    call_off(member)  # a registration that looks for addresses would keep it from being told
+                    call_off(member)  # a registration that is still resolving addresses would delay the status
         self._wake.set()
 
     def checks_of(self, service_name: str) -> dict[str, ServiceChecks]:
-        """Return the checks of this agent's instances of a service, by instance id; `-` and `_` are one."""
+        """Return the checks of this agent's instances of a service, by instance id; `-` and `_` are the same."""
         label = label_of(service_name)
         return {
             key.instance_id: member.checks
@@ -234,25 +234,25 @@ class Session:
 
     @property
     def epoch(self) -> int:
-        """What tells this agent's claims from those of others."""
+        """The epoch of this agent's claims."""
         return self._claims.epoch
 
     @property
     def check_results(self) -> Counter[tuple[CheckKind, Status]]:
-        """What the checks found."""
+        """Results of the checks, by kind and status."""
         return self._checked.results
 
     @property
     def beats(self) -> Counter[RequestOutcome]:
-        """What became of the heartbeats."""
+        """Heartbeats by outcome."""
         return self._beats.outcomes
 
     def report(self) -> list[ServiceReport]:
-        """Return how each service stands."""
+        """Return the state of each service."""
         return [member.report() for member in self._members.values()]
 
     def phases(self) -> Counter[Phase]:
-        """Return how many services stand in each phase."""
+        """Return the number of services in each phase."""
         return Counter(member.state.phase for member in self._members.values())
 
     # -- the loop
@@ -266,8 +266,8 @@ class Session:
                     await self._wake.wait()
 
     def _dispatch(self, now: float) -> float:
-        """Begin what is due, and return how many seconds there is nothing to do."""
-        if self._closing:  # nothing may be registered after the farewell has begun
+        """Start what is due, and return the seconds until the next step."""
+        if self._closing:  # nothing may be registered once the drain has begun
             return IDLE_S
         next_at = now + IDLE_S
         for key, member in self._members.items():
@@ -278,7 +278,7 @@ class Session:
                     next_at = min(next_at, until)
                 case Look():
                     self._look(member, now)
-                    next_at = now  # what comes of it is begun in the next turn
+                    next_at = now  # the next iteration acts on the result
                 case step if self._requests < MAX_REQUESTS:
                     member.state = decisions.begun(member.state)
                     self._requests += 1
@@ -300,7 +300,7 @@ class Session:
             self._said.contradicted(member, sight)
 
     async def _carry_out(self, member: Member, step: Register | TellStatus) -> None:
-        reply = RegistryReply(RequestOutcome.UNAVAILABLE, "it failed; the log says more")
+        reply = RegistryReply(RequestOutcome.UNAVAILABLE, "the request failed; see the agent's log")
         try:
             if isinstance(step, Register):
                 reply = await self._register(member, step.status)
@@ -329,7 +329,7 @@ class Session:
         return reply
 
     async def _relocate(self) -> None:
-        """Find the addresses of host names again and again, and register anew what has others now."""
+        """Resolve host names periodically, and register services again whose addresses changed."""
         while True:
             await asyncio.sleep(self._settings.timings.relocate_s)
             for member in tuple(self._members.values()):
@@ -337,7 +337,7 @@ class Session:
                 if ip_address(claim.host) is not None:
                     continue
                 addresses = await self._resolver.addresses(claim.host)
-                # None is no other address: a name server that is away has moved nobody.
+                # An empty result is not a change: a name server that does not answer has not moved the host.
                 if addresses and member.registered_at and addresses != member.registered_at:
                     _log.info(
                         "address_changed", service=claim.service_name, before=member.registered_at, after=addresses
@@ -345,17 +345,17 @@ class Session:
                     member.state = decisions.after_move(member.state, self._clock.monotonic())
                     self._wake.set()
 
-    # -- the end
+    # -- shutdown
 
     async def drain(self, farewell_s: float) -> None:
-        """Stop, say farewell to the registry, and take everything out.
+        """Stop, drain all services at the registry, and deregister them.
 
-        A registry that does not answer is tried for `farewell_s`. Done once; again, it does nothing.
+        Retries for `farewell_s` if the registry does not answer. A second call does nothing.
         """
         if self._closing:
             return
         self._closing = True
-        # All but the registrations that are on their way ends now: what goes on for good would be waited for in vain.
+        # Cancel everything except registrations that have been sent: endless tasks would be waited for in vain.
         members = [*self._members.values(), *self._departures.members()]
         sent = {member.request for member in members if member.registering}
         for task in self._tasks - sent:
@@ -364,7 +364,7 @@ class Session:
         await self.close()
 
     async def close(self) -> None:
-        """Stop at once, and say nothing to the registry. Safe to call twice."""
+        """Stop at once, without telling the registry. Safe to call twice."""
         self._closing = True
         await self._departures.close()
         await end(tuple(self._tasks))

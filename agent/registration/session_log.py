@@ -1,4 +1,4 @@
-"""What of a session is worth a line in the log: changes, and each refusal once. It changes nothing else."""
+"""Logs the events of a session: changes, and each refusal once. It changes nothing else."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _log = structlog.get_logger(component="agent.session")
 
 
 class SessionLog:
-    """Writes the lines of one session, and keeps each service's `problem`."""
+    """Writes the log lines of one session, and sets each service's `problem`."""
 
     def __init__(self) -> None:
         self._unavailable = False
 
     def of_request(self, member: Member, reply: RegistryReply, *, registered_as: Status | None) -> None:
-        """Say what a request for one service came to; `registered_as` for one that was to register it."""
+        """Log the outcome of a request for one service; `registered_as` is the status of a registration."""
         claim = member.claim
         who = {"service": claim.service_name, "instance": claim.instance_id}
         match reply.outcome:
@@ -30,7 +30,7 @@ class SessionLog:
             case RequestOutcome.FENCED:
                 self.fenced(member, reply.said)
             case RequestOutcome.REFUSED | RequestOutcome.UNKNOWN:
-                if reply.said != member.problem:  # each refusal is said once, as the registry said it
+                if reply.said != member.problem:  # each refusal is logged once, in the registry's words
                     member.problem = reply.said
                     _log.error("refused", **who, because=reply.said)
             case RequestOutcome.UNAVAILABLE | RequestOutcome.LATE:
@@ -38,7 +38,7 @@ class SessionLog:
         self.of_registry(reply)
 
     def of_registry(self, reply: RegistryReply) -> None:
-        """Say when no registry can be written to any more, and when one can again."""
+        """Log when no registry accepts writes any more, and when one does again."""
         away = reply.outcome is RequestOutcome.UNAVAILABLE
         if away and not self._unavailable:
             _log.warning("registry_unavailable", because=reply.said)
@@ -47,15 +47,15 @@ class SessionLog:
         self._unavailable = away
 
     def contradicted(self, member: Member, sight: Sight) -> None:
-        """Say that the registry shows a service otherwise than it was told, which is told again."""
+        """Log that the registry shows a service differently from what it confirmed, and that it is sent again."""
         claim, times = member.claim, member.state.contradiction.times
         _log.warning(
             "told_again", service=claim.service_name, instance=claim.instance_id, differs=sight, times_in_a_row=times
         )
 
     def fenced(self, member: Member, said: str) -> None:
-        """Say that a newer owner has a service, once and not with each try."""
+        """Log once, not with each try, that a service has a newer owner."""
         if member.known or said != member.problem:
             _log.error("fenced", service=member.claim.service_name, instance=member.claim.instance_id, because=said)
         member.problem = said
-        member.known = False  # it is the newer owner's, to be taken out by nobody else
+        member.known = False  # the newer owner alone may deregister it

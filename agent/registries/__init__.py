@@ -1,1 +1,1 @@
-"""The registries that an agent talks to: which one, where it is, and how."""
+"""The registries of an agent: their addresses, the choice among them, and the client."""

@@ -1,8 +1,8 @@
-"""The addresses of REGISTRY_URL: URLs, perhaps with a zone, and names whose SRV records hold addresses. Pure.
+"""Parses REGISTRY_URL: URLs, with an optional zone, and names whose SRV records hold the addresses. Pure.
 
 http://a:8888                     one registry
-http://a:8888#zone=eu-1a          the same, and where it stands, until it says so itself
-srv:_registry._tcp.example        those that the SRV records of that name hold (RFC 2782)
+http://a:8888#zone=eu-1a          the same, with its zone until it reports one itself
+srv:_registry._tcp.example        the targets of that name's SRV records (RFC 2782)
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from dns.foreign import ForeignReply
 from registry_core.domain.host_port import host_port
 from registry_core.settings import http_url
 
-# More addresses than this are not used; each has a few labels in the metrics.
+# Further addresses are ignored; each one has a few labels in the metrics.
 MAX_ADDRESSES: Final = 16
 SRV_PREFIX: Final = "srv:"
 _ZONE: Final = re.compile(r"zone=([A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)", re.ASCII)
 _LABEL: Final = re.compile(rb"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-# The data of a record stands behind its TTL and its length.
+# The data of a record follows its TTL and its length.
 _DATA_AFTER_TTL: Final = 4 + 2
-# RFC 2782: such a target is hardly ever to be chosen, and yet sometimes.
+# RFC 2782: a target of weight 0 is chosen rarely, but sometimes.
 _WEIGHT_OF_NONE: Final = 0.01
 
 
@@ -54,19 +54,19 @@ AddressSource: TypeAlias = RegistryAddress | SrvName
 
 
 def read_source(text: str) -> AddressSource:
-    """Read one address. Raises ValueError, with the reason, for what is none."""
+    """Parse one address. Raises ValueError, with the reason, when it is invalid."""
     text = text.strip()
     if text.lower().startswith(SRV_PREFIX):
         return SrvName(_srv_name(text[len(SRV_PREFIX) :]))
     url, hash_, fragment = text.partition("#")
     zone = _ZONE.fullmatch(fragment)
     if hash_ and zone is None:
-        raise ValueError("what is behind its # is not zone=NAME")
+        raise ValueError("after # it must have zone=NAME")
     return RegistryAddress(http_url(url), zone[1] if zone is not None else "")
 
 
 def source_text(text: str) -> str:
-    """Return an address as it is written, without blanks and a slash at its end. Raises ValueError."""
+    """Return an address in its normal form, without blanks and a trailing slash. Raises ValueError."""
     source = read_source(text)
     if isinstance(source, SrvName):
         return str(source)
@@ -76,19 +76,19 @@ def source_text(text: str) -> str:
 def _srv_name(text: str) -> Name:
     labels = [label.encode("ascii", "replace") for label in text.strip().rstrip(".").lower().split(".")]
     if not all(map(_LABEL.fullmatch, labels)) or sum(len(label) + 1 for label in labels) >= MAX_NAME:
-        raise ValueError("what is behind srv: is not a domain name")
+        raise ValueError("after srv: there must be a domain name")
     if len(labels) < 3 or not labels[0].startswith(b"_") or labels[1] not in (b"_tcp", b"_http"):
-        raise ValueError("what is behind srv: is not _service._tcp.domain")
+        raise ValueError("after srv: there must be _service._tcp.domain")
     return tuple(labels)
 
 
 def addresses(
     sources: Iterable[AddressSource], found: Mapping[SrvName, Iterable[SrvRecord]], seed: bytes
 ) -> list[RegistryAddress]:
-    """Return all addresses, each once, in the order of `sources`; `found` are the records of the names.
+    """Return all addresses, each once, in the order of `sources`; `found` holds the records of the names.
 
-    Records go by priority, and within one priority by weight, as `seed` draws it: the same agent has the same
-    order as long as the records are the same, and one more or less moves only its own share of the agents.
+    Records are ordered by priority, then by a weighted draw from `seed`: an agent's order is stable as long as the
+    records are, and adding or removing a record moves only that record's share of the agents.
     """
     listed: dict[str, RegistryAddress] = {}
     for source in sources:
@@ -104,16 +104,16 @@ def addresses(
 
 
 def _place(record: SrvRecord, seed: bytes) -> float:
-    """Return an exponential draw: the smallest of several is each one's in proportion to its weight."""
+    """Return an exponential draw: each record's chance of the smallest draw is proportional to its weight."""
     drawn = hashlib.blake2b(host_port(record.target, record.port).encode(), key=seed, digest_size=8).digest()
     uniform = (int.from_bytes(drawn) + 1) / (2**64 + 1)
     return -math.log(uniform) / (record.weight or _WEIGHT_OF_NONE)
 
 
 def srv_records(reply: ForeignReply) -> list[SrvRecord]:
-    """Return the SRV records of an answer; what cannot be connected to, is left out.
+    """Return the SRV records of an answer, without targets that cannot be connected to.
 
-    The target `.` is the word that there is no such service (RFC 2782).
+    The target `.` means that there is no such service (RFC 2782).
     """
     found = []
     for mark in reply.marks:
@@ -133,10 +133,10 @@ def srv_records(reply: ForeignReply) -> list[SrvRecord]:
 def _name_at(message: bytes, at: int) -> Name:
     """Return the name at `at`, empty when it cannot be read.
 
-    RFC 2782 forbids to compress a target, and RFC 3597 section 4 asks to read it all the same.
+    RFC 2782 forbids compressed targets, but RFC 3597 section 4 asks receivers to accept them.
     """
     labels: list[bytes] = []
-    bound = at + 1  # a pointer leads back, so that there is an end
+    bound = at + 1  # pointers must lead back, so that the loop ends
     while at < len(message) and len(labels) < MAX_NAME // 2:
         length = message[at]
         if length == 0:

@@ -1,9 +1,8 @@
-"""Which registry is used: by zone, by latency, and by how each has answered lately. Pure.
+"""Chooses the registry to use: by zone, by latency, and by recent failures. Pure.
 
-The watch and the writes choose apart from each other: a replica that cannot write at present still has a
-good watch. Who fails is left at once; who came back is returned to after a while that each agent draws for
-itself, and after a longer one each time that it fails again. `now` is the monotonic clock's, in seconds;
-draws are floats in [0, 1).
+The watch and the writes choose independently: a replica that cannot write at the moment may still serve the
+watch. A registry that fails is left at once; agents return to it after a random delay, which grows with each
+further failure. `now` is monotonic, in seconds; draws are floats in [0, 1).
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ import msgspec
 
 from registry_core.domain.backoff import Backoff
 
-# What counts as equally near: as much as the loops of two busy programs make of it. Zones of one region are
-# closer than this to each other; that is what the names of zones are for.
+# Latencies within this are equal: two busy event loops add about as much. Zones of one region are closer than
+# this to each other, which is why zones have names.
 NEAR_S: Final = 0.010
-# Nobody moves for less than half of the time, and this on top (seconds).
+# An agent moves to a nearer registry only if the current latency exceeds GAIN times the new one plus GAIN_S.
 GAIN: Final = 2.0
 GAIN_S: Final = 0.020
-# How much a new measurement counts against those before it.
+# The weight of a new measurement in the moving average.
 SMOOTHING: Final = 0.3
 _NEVER: Final = -math.inf
 
@@ -38,36 +37,36 @@ class Use(enum.StrEnum):
 class Trouble(enum.StrEnum):
     """How a registry failed."""
 
-    SILENT = "silent"  # it cannot be reached or says nothing: of no use for anything
-    REFUSING = "refusing"  # it is there, and does not do what was asked of it
+    SILENT = "silent"  # unreachable or not answering: unusable for everything
+    REFUSING = "refusing"  # it answers, but does not serve the request
 
 
 class Why(enum.StrEnum):
-    """Why a registry is the one in use."""
+    """Why a registry was chosen."""
 
-    FIRST = "first"  # nothing was known yet
-    FAILED = "failed"  # the one before it failed
-    GONE = "gone"  # the one before it is none of the addresses any more
-    PREFERRED = "preferred"  # it is well (again), and better than the one before it
+    FIRST = "first"  # there was none before
+    FAILED = "failed"  # the previous one failed
+    GONE = "gone"  # the previous one is no longer configured
+    PREFERRED = "preferred"  # it is healthy (again), and better than the previous one
     FASTER = "faster"
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """How soon an agent goes back. Seconds; each is drawn between half of it and one and a half."""
+    """How soon an agent returns to a registry. Seconds; each is drawn between half and one and a half times."""
 
-    # One that failed is left alone: doubling from the first to the most.
+    # A failed registry is avoided for this long, doubling from the first to the most.
     rest_first_s: float = 10.0
     rest_most_s: float = 300.0
-    # One that could not be reached has to be well for this long.
+    # One that was unreachable must be healthy for this long.
     return_s: float = 10.0
-    # After a move to a better one there is no other move of that kind for this long.
+    # After a move to a preferred registry, no other such move for this long.
     stay_s: float = 20.0
-    # Without failure for this long, the ones before are forgotten. Not drawn.
+    # Earlier failures are forgotten after this long without a new one. Not drawn.
     forgive_s: float = 300.0
 
 
 class RegistryAddress(msgspec.Struct, frozen=True):
-    """One address of the registry. `zone` is what was configured; lower tiers go first whatever else is known."""
+    """One address of the registry. `zone` is the configured one; lower tiers always come first."""
 
     url: str
     zone: str = ""
@@ -75,7 +74,7 @@ class RegistryAddress(msgspec.Struct, frozen=True):
 
 
 class UseHealth(msgspec.Struct, frozen=True):
-    """How one registry does for one use."""
+    """The health of one registry for one use."""
 
     failures: int = 0  # since they were last forgotten
     failed_at: float = _NEVER
@@ -83,14 +82,14 @@ class UseHealth(msgspec.Struct, frozen=True):
 
 
 class Upstream(msgspec.Struct, frozen=True):
-    """All that is known of one registry."""
+    """The state of one registry."""
 
     address: RegistryAddress
     learnt_zone: str = ""
-    has_many_zones: bool = False  # replicas of several zones stand behind that address
+    has_many_zones: bool = False  # replicas of several zones are behind this address
     latency_s: float | None = None
     reachable: bool = True
-    health_by_use: tuple[UseHealth, UseHealth] = (UseHealth(), UseHealth())  # by the order of `Use`
+    health_by_use: tuple[UseHealth, UseHealth] = (UseHealth(), UseHealth())  # in the order of `Use`
 
     @property
     def url(self) -> str:
@@ -98,19 +97,19 @@ class Upstream(msgspec.Struct, frozen=True):
 
     @property
     def zone(self) -> str:
-        """What the registry says of itself is better than what somebody wrote down once."""
+        """The zone that the registry reports, else the configured one."""
         return "" if self.has_many_zones else self.learnt_zone or self.address.zone
 
     def health(self, use: Use) -> UseHealth:
         return self.health_by_use[_PLACES[use]]
 
     def is_well(self, use: Use, now: float) -> bool:
-        """Whether it may be chosen while there are others."""
+        """Return whether it may be chosen while there are others."""
         return self.reachable and now >= self.health(use).rests_until
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """The registry in use, and until when no other is merely preferred to it."""
+    """The registry in use, and until when a merely preferred one does not replace it."""
 
     url: str
     why: Why
@@ -122,17 +121,17 @@ DEFAULT_PACE: Final = Pace()
 
 
 def spread(seconds: float, draw: float) -> float:
-    """Return between half of `seconds` and one and a half of it: whoever failed together returns apart."""
+    """Return between half and one and a half times `seconds`, so that agents that failed together return apart."""
     return seconds * (0.5 + draw)
 
 
-# -- what is learnt
+# -- observations
 
 
 def after_failure(
     upstream: Upstream, use: Use, trouble: Trouble, *, now: float, draw: float, pace: Pace = DEFAULT_PACE
 ) -> Upstream:
-    """Return `upstream` after it failed. Who is silent is so for every use."""
+    """Return `upstream` after it failed. A silent registry fails for every use."""
     uses = tuple(Use) if trouble is Trouble.SILENT else (use,)
     health_by_use = tuple(
         _failed(upstream.health(one), now, draw, pace) if one in uses else upstream.health(one) for one in Use
@@ -148,7 +147,7 @@ def _failed(health: UseHealth, now: float, draw: float, pace: Pace) -> UseHealth
 
 
 def after_answer(upstream: Upstream, use: Use) -> Upstream:
-    """Return `upstream` after it did what it was asked for that use."""
+    """Return `upstream` after it served a request for `use`."""
     health = upstream.health(use)
     if upstream.reachable and health.rests_until == _NEVER:
         return upstream
@@ -158,7 +157,7 @@ def after_answer(upstream: Upstream, use: Use) -> Upstream:
 
 
 def after_sign_of_life(upstream: Upstream, *, now: float, draw: float, pace: Pace = DEFAULT_PACE) -> Upstream:
-    """Return `upstream` after it answered, whatever; one that was away has to stay well for a while first."""
+    """Return `upstream` after any answer; one that was unreachable must stay healthy for a while first."""
     if upstream.reachable:
         return upstream
     until = now + spread(pace.return_s, draw)
@@ -169,7 +168,7 @@ def after_sign_of_life(upstream: Upstream, *, now: float, draw: float, pace: Pac
 
 
 def after_measurement(upstream: Upstream, latency_s: float) -> Upstream:
-    """Return `upstream` after a question that only its way and its load delay took `latency_s`."""
+    """Return `upstream` after a probe, which only the network and its load delay, took `latency_s`."""
     known_s = upstream.latency_s
     mean_s = latency_s if known_s is None else known_s + SMOOTHING * (latency_s - known_s)
     return msgspec.structs.replace(upstream, latency_s=mean_s)
@@ -178,7 +177,7 @@ def after_measurement(upstream: Upstream, latency_s: float) -> Upstream:
 def after_request(upstream: Upstream, latency_s: float) -> Upstream:
     """Return `upstream` after a request took `latency_s`.
 
-    That waited for a connection or for the store, too: it may show that a registry is nearer, and never farther.
+    A request may also wait for a connection or the store, so it can only lower the estimate, never raise it.
     """
     if upstream.latency_s is not None and latency_s >= upstream.latency_s:
         return upstream
@@ -188,14 +187,14 @@ def after_request(upstream: Upstream, latency_s: float) -> Upstream:
 def after_zone(upstream: Upstream, zone: str) -> Upstream:
     """Return `upstream` after an answer named its zone.
 
-    A load balancer before replicas of several zones has none.
+    A load balancer in front of several zones counts as having none.
     """
     if not zone or zone == upstream.learnt_zone:
         return upstream
     return msgspec.structs.replace(upstream, learnt_zone=zone, has_many_zones=bool(upstream.learnt_zone))
 
 
-# -- what is chosen
+# -- the choice
 
 
 def chosen(
@@ -208,9 +207,9 @@ def chosen(
     draw: float,
     pace: Pace = DEFAULT_PACE,
 ) -> Choice | None:
-    """Return the registry to be used from now on; None when there is none at all.
+    """Return the registry to use from now on; None if there are no addresses.
 
-    `upstreams` stand in the order in which they were configured, `choice` is the one so far.
+    `upstreams` are in configured order; `choice` is the current one.
     """
     current = next((one for one in upstreams if choice is not None and one.url == choice.url), None)
     best = preferred(upstreams, use, zone, now)
@@ -222,7 +221,7 @@ def chosen(
     if best is current:
         return choice
     if not current.is_well(use, now):
-        # Not well and the best of nobody: it has just failed, or somebody else is well.
+        # The current one is unhealthy and not the best: it has just failed, or another one is healthy.
         return Choice(best.url, Why.FAILED, stays_until)
     why = _why_better(upstreams, best, current, zone)
     if why is None or now < choice.stays_until:
@@ -231,7 +230,7 @@ def chosen(
 
 
 def preferred(upstreams: Sequence[Upstream], use: Use, zone: str, now: float) -> Upstream | None:
-    """Return the best one: of those that are well, else the one whose failure is longest ago."""
+    """Return the best healthy registry, else the one whose failure is longest ago."""
     well = [one for one in upstreams if one.is_well(use, now)]
     if not well:
         return min(upstreams, key=lambda one: (not one.reachable, one.health(use).failed_at), default=None)
@@ -246,7 +245,7 @@ def _rank(upstream: Upstream, zone: str) -> tuple[int, bool]:
 
 
 def _why_better(upstreams: Sequence[Upstream], best: Upstream, current: Upstream, zone: str) -> Why | None:
-    """Return why `best` is worth a move away from `current`, which is well; None: it is not."""
+    """Return why to move to `best` from `current`, which is healthy; None if the move is not worth it."""
     if _rank(best, zone) < _rank(current, zone):
         return Why.PREFERRED
     if (
@@ -255,5 +254,5 @@ def _why_better(upstreams: Sequence[Upstream], best: Upstream, current: Upstream
         and current.latency_s > GAIN * best.latency_s + GAIN_S
     ):
         return Why.FASTER
-    # They are about equally near: the order in which they were configured decides.
+    # About equally near: the configured order decides.
     return Why.PREFERRED if upstreams.index(best) < upstreams.index(current) else None

@@ -1,7 +1,7 @@
-"""Requests to the registry: to the one in use, to the next when it fails, and never without a time limit.
+"""Sends requests to the registry in use, and to the next one if it fails, always with a time limit.
 
-One table turns what comes back into an Outcome. This file decides nothing more: what an outcome leads
-to stands in `decisions.py`, and which registry is used in `upstream_choice.py`.
+One table maps responses to outcomes. `decisions.py` decides what follows from an outcome, and `choice.py` which
+registry is used.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from registry_core.ports.clock import Clock
 from registry_core.watch.cursor import Cursor
 
 TOKEN_HEADER: Final = "X-Registry-Token"  # noqa: S105 - a header's name
-# A header, since a registry of the release before refuses fields that it does not know, and passes over headers.
+# A header, because a registry of the previous release rejects unknown fields but ignores unknown headers.
 SEQUENCE_HEADER: Final = "X-Registry-Sequence"
 MAX_ANSWER_BYTES: Final = 1024 * 1024
-# A replica says out of its memory how a drain stands; one that does not say so at once is as good as away.
+# A replica answers about drains from memory; one that does not answer at once counts as unreachable.
 ASK_S: Final = 1.0
-# A replica holds a write through a failover of its store, so its answer may take a few seconds.
+# A replica holds a write during a failover of its store, so the answer may take a few seconds.
 TIMEOUT: Final = aiohttp.ClientTimeout(total=5.0, connect=3.0, sock_connect=1.0)
-# How many registries one request is tried at. Whoever sent it tries again later.
+# The most registries that one request is tried at. The caller retries later.
 MAX_TRIES: Final = 4
 CONNECTIONS: Final = 32
 _BEATS_START, _BEATS_END = b'{"instances":[', b"]}"
@@ -60,13 +60,13 @@ _BEAT_OUTCOMES: Final[Mapping[str, RequestOutcome]] = {
 
 
 class RegistryReply(msgspec.Struct, frozen=True):
-    """What a request came to, in the registry's own words where it had any."""
+    """The outcome of a request, with the registry's own message if it sent one."""
 
     outcome: RequestOutcome
     said: str = ""
     body: bytes = b""
-    newer_epoch: int | None = None  # the owner's, when it is fenced
-    registry_time: float | None = None  # Unix seconds by the registry's clock, when it answered
+    newer_epoch: int | None = None  # the owner's, when fenced
+    registry_time: float | None = None  # the registry's clock at the answer, Unix seconds
 
 
 def headers_for(token: str) -> dict[str, str]:
@@ -75,10 +75,10 @@ def headers_for(token: str) -> dict[str, str]:
 
 
 class RegistryClient:
-    """The registry's writing operations, as the agent needs them. Every one is idempotent.
+    """The registry's write operations that an agent needs. Every one is idempotent.
 
-    Every attempt to register, to tell a status or to deregister has a sequence of its own, higher than all before:
-    one that lay in a replica that stood still is carried out after newer ones, and the registry tells it by that.
+    Each attempt to register, set a status or deregister has a new, higher sequence number: a replica that hung may
+    carry out an old attempt after newer ones, and the registry detects it by the number.
     """
 
     def __init__(
@@ -94,24 +94,24 @@ class RegistryClient:
         self._probes = probes
         self._clock = clock
         self._headers = headers_for(token)
-        self._sequences = itertools.count(1)  # no agent lives to see 2**53, the most that the registry takes
+        self._sequences = itertools.count(1)  # never reaches 2**53, the registry's maximum
 
     def use_token(self, token: str) -> None:
         """Send this token from now on."""
         self._headers = headers_for(token)
 
     async def register(self, claim: Registration) -> tuple[RegistryReply, float | None]:
-        """Register `claim`; return also the TTL of its lease, when it was granted."""
+        """Register `claim`; return the reply, and the TTL of its lease if it was granted."""
         reply = await self._send("POST", "/register", body_of(claim), ordered=True)
         if reply.outcome is not RequestOutcome.DONE:
             return reply, None
         view = decoded(reply.body, RegisteredView)
-        return reply, view.ttl_seconds if view is not None else None  # registered all the same
+        return reply, view.ttl_seconds if view is not None else None  # registered even so
 
     async def time(self) -> float | None:
-        """Return the registry's Unix time, in whole seconds; None when no replica tells within ASK_S.
+        """Return the registry's Unix time, in whole seconds; None when no replica answers within ASK_S.
 
-        The one that is written to is asked first. What comes of it says nothing of which one to use.
+        The registry in use for writes is asked first. The result does not affect the choice of the registry.
         """
         current = self._upstreams.current(Use.WRITE)
         for url in sorted(self._upstreams.urls, key=lambda url: url != current)[:MAX_TRIES]:
@@ -121,7 +121,7 @@ class RegistryClient:
         return None
 
     async def beat(self, claims: Sequence[Registration]) -> list[tuple[InstanceKey, RegistryReply]]:
-        """Send the heartbeats of `claims` in as few requests as the registry's bounds allow."""
+        """Send the heartbeats of `claims` in as few requests as the registry's limits allow."""
         beats = {_beat(claim): claim for claim in claims}
         room = MAX_BODY_BYTES - len(_BEATS_START) - len(_BEATS_END)
         results: list[tuple[InstanceKey, RegistryReply]] = []
@@ -137,18 +137,18 @@ class RegistryClient:
         return await self._send("PUT", f"/status/{_path_of(claim)}", body, ordered=True)
 
     async def deregister(self, claim: Registration) -> RegistryReply:
-        """Take an instance out, unless a newer owner has it."""
+        """Deregister an instance, unless it has a newer owner."""
         return await self._send("DELETE", f"/deregister/{_path_of(claim)}?epoch={claim.epoch or 0}", ordered=True)
 
     async def acknowledge(self, url: str, watcher: str, cursor: Cursor) -> RegistryReply:
-        """Tell one replica up to where its watch was taken."""
+        """Acknowledge to one replica that its watch was applied up to `cursor`."""
         body = msgspec.json.encode({"watcher": watcher, "cursor": str(cursor)})
         return await self._ask(url, "POST", "/watch/ack", body)
 
     async def drains(self, claim: Registration) -> list[DrainView | None]:
-        """Return what each replica says of the draining of an instance; None for one that cannot say.
+        """Return each replica's view of an instance's drain; None for one that cannot tell.
 
-        Each is asked for ASK_S at most, all at once. One that does not know the instance has nobody to tell.
+        All are asked at once, for ASK_S at most. A replica that does not know the instance has no watchers to inform.
         """
         return await asyncio.gather(*(self._drain_at(url, claim) for url in self._upstreams.urls))
 
@@ -164,11 +164,11 @@ class RegistryClient:
                 acknowledged=0,
             )
         view = decoded(reply.body, DrainView) if reply.outcome is RequestOutcome.DONE else None
-        # It has not heard of it itself: those who follow it cannot have, whatever it counts.
+        # A replica that has not seen the drain itself: its watchers cannot have seen it either.
         return view if view is not None and view.status is Status.DRAINING else None
 
     async def _ask(self, url: str, method: str, path: str, body: bytes | None = None) -> RegistryReply:
-        """Send a request to one replica and to no other, for ASK_S at most."""
+        """Send a request to this replica only, for ASK_S at most."""
         try:
             async with asyncio.timeout(ASK_S):
                 reply, _ = await self._send_to(url, method, path, body)
@@ -195,25 +195,25 @@ class RegistryClient:
     async def _try(
         self, url: str, method: str, path: str, body: bytes | None, *, ordered: bool
     ) -> tuple[RegistryReply, Trouble | None]:
-        """Send one request to `url`; return what it came to, and what that says of `url`."""
+        """Send one request to `url`; return the reply, and how `url` failed, if it did."""
         began = self._clock.monotonic()
         try:
             try:
                 reply, zone = await self._patiently(url, method, path, body, ordered=ordered)
             except (aiohttp.ServerDisconnectedError, ConnectionResetError):
-                # A kept-alive connection may have been closed at that very moment: that is nobody's failure.
+                # A kept-alive connection may have been closed just then, which is not a failure.
                 reply, zone = await self._patiently(url, method, path, body, ordered=ordered)
         except Silent as error:
             return RegistryReply(RequestOutcome.UNAVAILABLE, str(error)), Trouble.SILENT
         except aiohttp.ConnectionTimeoutError:
             return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url} did not answer in time"), Trouble.SILENT
         except TimeoutError:
-            # It lives, as far as is known, and waits for its store in vain.
+            # As far as known it is alive, but its store does not answer.
             return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url} did not answer in time"), Trouble.REFUSING
         except (aiohttp.ClientError, OSError) as error:
             return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url}: {error}"), Trouble.SILENT
         if reply.outcome is RequestOutcome.UNAVAILABLE:
-            # A replica that cannot write at present says nothing about the others: their breakers are their own.
+            # A replica that cannot write now says nothing about the others: each has its own breaker.
             return reply, Trouble.REFUSING
         self._upstreams.answered(url, Use.WRITE, self._clock.monotonic() - began, zone)
         return reply, None
@@ -226,11 +226,11 @@ class RegistryClient:
     async def _send_to(
         self, url: str, method: str, path: str, body: bytes | None, *, ordered: bool = False
     ) -> tuple[RegistryReply, str]:
-        """Send one attempt. `ordered`: the registry is to tell it from those before and after it."""
+        """Send one attempt. `ordered` adds a sequence number."""
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
         if ordered:
-            # aiohttp sends a PUT or DELETE once more when a kept-alive connection was closed: with the same number,
-            # which changes nothing when both are carried out.
+            # aiohttp resends a PUT or DELETE when a kept-alive connection was closed, with the same number; carrying
+            # out both is harmless.
             headers = {**headers, SEQUENCE_HEADER: str(next(self._sequences))}
         async with self._session.request(
             method,
@@ -240,7 +240,7 @@ class RegistryClient:
             allow_redirects=False,
             timeout=TIMEOUT,
         ) as response:
-            # Read to its end, so that the connection can be used again; a huge one is cut off with it.
+            # Read to the end, so that the connection can be reused; a huge answer closes it.
             answer = await read_whole(response.content, MAX_ANSWER_BYTES)
             if answer is None:
                 response.close()
@@ -253,13 +253,13 @@ class RegistryClient:
 
 
 def body_of(claim: Registration) -> bytes:
-    """Return the body of `POST /register` that claims all of `claim`."""
+    """Return the body of `POST /register` for `claim`."""
     fields = {name: value for name, value in msgspec.structs.asdict(claim).items() if value is not None}
     return msgspec.json.encode(fields)
 
 
 def reply_of(status: int, answer: bytes) -> RegistryReply:
-    """Return what an answer with that status and body means."""
+    """Return the reply for an answer with this status and body."""
     if 200 <= status < 300:
         return RegistryReply(RequestOutcome.DONE, body=answer)
     problem = decoded(answer, Problem)
@@ -283,7 +283,9 @@ def _beat_replies(reply: RegistryReply, count: int) -> list[RegistryReply]:
     if view is None:
         return [RegistryReply(RequestOutcome.UNAVAILABLE, "the answer to the heartbeats cannot be read")] * count
     if len(view.instances) != count:
-        return [RegistryReply(RequestOutcome.UNAVAILABLE, "the answer is not to the heartbeats that were sent")] * count
+        return [
+            RegistryReply(RequestOutcome.UNAVAILABLE, "the answer does not match the heartbeats that were sent")
+        ] * count
     return [RegistryReply(_BEAT_OUTCOMES.get(beat.status, RequestOutcome.UNAVAILABLE)) for beat in view.instances]
 
 

@@ -1,7 +1,6 @@
-"""The registries that this agent knows, and which of them it uses. It asks nobody and decides nothing.
+"""Keeps the state of the registries that this agent knows, and which of them it uses. It does no I/O.
 
-What requests, the watch and the probes find is told to it; what follows from that stands in
-`upstream_choice.py`.
+Requests, the watch and the probes report their results here; `choice.py` decides what follows.
 """
 
 from __future__ import annotations
@@ -44,12 +43,12 @@ class UpstreamReport(msgspec.Struct, frozen=True, kw_only=True):
     latency_seconds: float | None
     reachable: bool
     used_for: list[Use]
-    resting: list[Use]  # failed, and not returned to yet
+    resting: list[Use]  # uses for which it failed and is still avoided
     failures: dict[Trouble, int]
 
 
 class UseReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What is in use, and why."""
+    """The registry in use, and why."""
 
     url: str | None
     why: Why | None
@@ -66,7 +65,7 @@ class UpstreamsReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Upstreams:
-    """The registries of one agent. `listener`s are called when the one in use for something is another."""
+    """The registries of one agent. Listeners are called when another one is chosen for a use."""
 
     def __init__(
         self,
@@ -89,12 +88,12 @@ class Upstreams:
         self.replace(addresses)
 
     def subscribe(self, listener: Callable[[], None]) -> None:
-        """Have `listener` called when something else is used than before."""
+        """Call `listener` whenever another registry is chosen."""
         self._listeners.append(listener)
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """Every address, in the order in which they were configured."""
+        """All addresses, in configured order."""
         return tuple(self._known)
 
     @property
@@ -107,7 +106,7 @@ class Upstreams:
         self._zone = zone
 
     def replace(self, addresses: Iterable[RegistryAddress]) -> None:
-        """Know these from now on; what was learnt of those that stay is kept."""
+        """Replace the addresses; those that stay keep their state."""
         before, self._known = self._known, {}
         for address in addresses:
             known = before.get(address.url)
@@ -118,20 +117,20 @@ class Upstreams:
         self._choose_all()
 
     def current(self, use: Use) -> str | None:
-        """Return whom to ask at this moment; None while no address is known."""
+        """Return the URL to use now; None while no address is known."""
         self._choose(use)
         choice = self._choices.get(use)
         return choice.url if choice is not None else None
 
     def has_other(self, url: str, use: Use) -> bool:
-        """Return whether there is somebody else to go to, who is well as far as is known."""
+        """Return whether there is another registry that is healthy as far as known."""
         now = self._clock.monotonic()
         return any(one.url != url and one.is_well(use, now) for one in self._known.values())
 
-    # -- what is found
+    # -- observations
 
     def failed(self, url: str, use: Use, trouble: Trouble, because: str) -> None:
-        """It did not do what it was asked. The next one is chosen at once."""
+        """Record a failure of `url`. The next registry is chosen at once."""
         upstream = self._known.get(url)
         if upstream is None:
             return
@@ -144,7 +143,7 @@ class Upstreams:
         self._choose_all()
 
     def answered(self, url: str, use: Use, latency_s: float, zone: str) -> None:
-        """It did what it was asked, after `latency_s`, and named its zone, or not (an empty one)."""
+        """Record that `url` served a request in `latency_s`; `zone` is empty if it named none."""
         upstream = self._known.get(url)
         if upstream is None:
             return
@@ -152,7 +151,7 @@ class Upstreams:
         self._known[url] = after_request(upstream, latency_s)
 
     def probed(self, url: str, latency_s: float | None, zone: str) -> None:
-        """It answered a small question of ours. `latency_s`: how long that took on an open connection, if it did."""
+        """Record an answered probe; `latency_s` is its duration on an open connection, if measured."""
         upstream = self._known.get(url)
         if upstream is not None:
             now, draw = self._clock.monotonic(), self._random.random()
@@ -160,20 +159,20 @@ class Upstreams:
             self._known[url] = upstream if latency_s is None else after_measurement(upstream, latency_s)
 
     def not_reached(self, url: str) -> None:
-        """It did not answer a small question of ours; whether it was in use is not asked here."""
+        """Record an unanswered probe, whether the registry was in use or not."""
         upstream = self._known.get(url)
         if upstream is not None and upstream.reachable:
             self.failed(url, Use.WATCH, Trouble.SILENT, "it does not answer a probe")
 
-    # -- what is told of it
+    # -- reports
 
     def is_reachable(self, url: str) -> bool:
-        """Return whether the last that was heard of it was an answer."""
+        """Return whether the latest request or probe was answered."""
         upstream = self._known.get(url)
         return upstream is not None and upstream.reachable
 
     def report(self) -> UpstreamsReport:
-        """Return how all are, and which are in use."""
+        """Return the state of all registries, and which are in use."""
         now = self._clock.monotonic()
         return UpstreamsReport(
             zone=self._zone,

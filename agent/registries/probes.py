@@ -1,6 +1,6 @@
-"""Small questions to the registries: whether one lives, how far it is, and in which zone.
+"""Probes the registries: whether each one is alive, its latency, and its zone.
 
-Each is asked rarely, and at once only when somebody waits for it. Nothing is decided here.
+Probes are rare, except when a request waits for one. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
 
 MAX_ZONE: Final = 64
-# Who says nothing for this long is asked whether it lives, and who does not answer that is left: together within
-# one second. A write may wait longer than this for the store behind a replica that lives.
+# A registry that is silent for this long is probed, and left if it does not answer: within one second in all. A
+# write may wait longer than this for the store of a live replica.
 PATIENCE_S: Final = 0.45
 PROBE_S: Final = 0.45
-# An answer counts this long for others that wait for the same registry.
+# An answer is valid this long for other requests that wait for the same registry.
 FRESH_S: Final = 0.4
-# The pace of the regular ones, of two questions each: of 10,000 agents each replica gets some 330 a second.
+# The interval of regular probes, two requests each: with 10,000 agents a replica gets about 330 requests/s.
 WELL_EVERY_S: Final = 60.0
 AWAY: Final = Backoff(5.0, 30.0)
 FIRST_WITHIN_S: Final = 2.0
@@ -39,11 +39,11 @@ T = TypeVar("T")
 
 
 class Silent(Exception):
-    """Raised when a registry neither answers a request nor says that it lives."""
+    """Raised when a registry answers neither a request nor a probe."""
 
 
 class RegistryProbes:
-    """Asks the registries of `upstreams`."""
+    """Probes the registries of `upstreams`."""
 
     def __init__(self, session: aiohttp.ClientSession, upstreams: Upstreams, clock: Clock, random: Random) -> None:
         self._session = session
@@ -57,9 +57,9 @@ class RegistryProbes:
         self.asked = 0
 
     async def patiently(self, url: str, use: Use, work: Coroutine[Any, Any, T]) -> T:
-        """Return what `work`, a request to `url`, comes to.
+        """Return the result of `work`, a request to `url`.
 
-        Raises Silent when `url` says nothing for a moment, does not live, and there is somebody else to ask.
+        Raises Silent when `url` is silent for PATIENCE_S, does not answer a probe, and there is another registry.
         """
         task = asyncio.ensure_future(work)
         try:
@@ -85,13 +85,13 @@ class RegistryProbes:
         return await asyncio.shield(asking)
 
     async def run(self) -> None:
-        """Ask each now and then, until cancelled."""
+        """Probe each registry regularly, until cancelled."""
         while True:
             await self._ask_those_due()
             await asyncio.sleep(_TURN_S)
 
     async def close(self) -> None:
-        """End what is asked at the moment."""
+        """Cancel the probes under way."""
         tasks = list(self._asking.values())
         for task in tasks:
             task.cancel()
@@ -105,14 +105,14 @@ class RegistryProbes:
         for url in urls:
             self._due.setdefault(url, now + FIRST_WITHIN_S * self._random.random())
         if len(urls) < 2:
-            return  # there is nothing to choose
+            return  # there is no choice to make
         due = sorted((url for url in urls if self._due[url] <= now), key=self._due.__getitem__)[:AT_ONCE]
         await asyncio.gather(*map(self._probe, due))
 
     async def _probe(self, url: str) -> None:
         reached = await self._answers(url, LIMIT_S if self._upstreams.is_reachable(url) else PROBE_S)
         if reached:
-            # The first one may have waited for a connection; the second one tells how far it is.
+            # The first request may wait for a connection; the second one measures the latency.
             await self._answers(url, LIMIT_S, measured=True)
             self._missed[url] = 0
             wait_s = WELL_EVERY_S
@@ -123,7 +123,7 @@ class RegistryProbes:
         self._due[url] = self._clock.monotonic() + spread(wait_s, self._random.random())
 
     async def _answers(self, url: str, within_s: float, *, measured: bool = False) -> bool:
-        """Ask `url`; whatever it says, it lives, unless a proxy before it says that it does not."""
+        """Probe `url`; any answer means that it is alive, except a proxy's answer that it is not."""
         self.asked += 1
         began = self._clock.monotonic()
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
@@ -140,5 +140,5 @@ class RegistryProbes:
 
 
 def zone_in(response: aiohttp.ClientResponse) -> str:
-    """Return the zone that an answer names; an empty text for none."""
+    """Return the zone that an answer names; empty if none."""
     return response.headers.get(ZONE_HEADER, "")[:MAX_ZONE]

@@ -1,7 +1,7 @@
-"""Keeps the addresses of the registry in step with DNS, for those that are SRV names.
+"""Resolves the SRV names of the registry, and keeps the addresses up to date.
 
-An answer is good for as long as its TTL says. While DNS is away, or says that there is nothing, the last
-known addresses stay: "I cannot ask" is not "there is no registry".
+An answer is valid for its TTL. While DNS does not answer, or has no records, the last known addresses stay: "I
+cannot ask" is not "there is no registry".
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from registry_core.domain.backoff import Backoff, Jitter
 from registry_core.domain.host_port import host_port
 from registry_core.domain.selection import Random
 
-# Between these a TTL is honoured, in seconds.
+# A TTL is limited to this range, in seconds.
 TTL_LEAST_S: Final = 5.0
 TTL_MOST_S: Final = 3600.0
-# While there is no answer.
+# The retry while there is no answer.
 RETRY: Final = Backoff(1.0, 30.0, jitter=Jitter.HALF)
 
 Ask = Callable[[Name, int], Awaitable[ForeignReply | Unanswered]]
@@ -56,7 +56,7 @@ class RegistryLookup:
         self.use(texts)
 
     def use(self, texts: Iterable[str]) -> None:
-        """Know these addresses from now on; of names that stay, what was found is kept."""
+        """Replace the addresses; names that stay keep their results."""
         self._sources = tuple(map(read_source, texts))
         names = self._names()
         self._found = {name: self._found.get(name, ()) for name in names}
@@ -65,7 +65,7 @@ class RegistryLookup:
         self._changed.set()
 
     async def run(self) -> None:
-        """Look all names up, again and again, until cancelled."""
+        """Resolve all names whenever their TTL ends, until cancelled."""
         while True:
             self._changed.clear()
             names = self._names()
@@ -79,7 +79,7 @@ class RegistryLookup:
                     task.cancel()
 
     def report(self) -> list[SrvReport]:
-        """Return what is known of each name."""
+        """Return the state of each name."""
         return [
             SrvReport(
                 name=str(name),
@@ -102,9 +102,9 @@ class RegistryLookup:
                 ttl_s, problem = await self._look_up(name)
             except Exception:  # noqa: BLE001 - the top of the loop: the last known addresses stay
                 _log.exception("registry_lookup_failed", name=str(name))
-                ttl_s, problem = 0.0, "it failed; the log says more"
+                ttl_s, problem = 0.0, "the lookup failed; see the agent's log"
             if name not in self._found:
-                return  # the settings named it no more while the answer was on its way
+                return  # the settings dropped it before the answer came
             if problem and problem != self._problems.get(name):
                 _log.warning("registry_not_found", name=str(name), because=problem, kept=len(self._found[name]))
             self._problems[name] = problem
@@ -113,19 +113,19 @@ class RegistryLookup:
             if problem:
                 wait_s = RETRY.wait_s(failures, draw)
             else:
-                # A little later each, so that agents that asked together do not do so for ever.
+                # A random delay, so that agents that asked together drift apart.
                 wait_s = min(max(ttl_s, TTL_LEAST_S), TTL_MOST_S) * (1 + draw / 10)
             await asyncio.sleep(wait_s)
 
     async def _look_up(self, name: SrvName) -> tuple[float, str]:
-        """Ask once. Return how many seconds the answer is good for, and what is wrong with it, if anything."""
+        """Resolve once. Return the seconds that the answer is valid, and the problem with it, or an empty text."""
         reply = await self._ask(name.name, Type.SRV)
         if isinstance(reply, Unanswered):
             return 0.0, "no resolver answers"
         records = tuple(srv_records(reply))
         if not records:
             missing = reply.rcode == Rcode.NXDOMAIN
-            return 0.0, "there is no such name" if missing else "it has no SRV records that can be used"
+            return 0.0, "there is no such name" if missing else "it has no usable SRV records"
         known = self._found.get(name)
         if known is not None and set(records) != set(known):
             self._found[name] = records

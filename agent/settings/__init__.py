@@ -1,1 +1,1 @@
-"""The agent's settings: from the environment and from a file, and read anew while it runs."""
+"""The agent's settings: read from the environment and a file, and reloaded while it runs."""

@@ -1,7 +1,7 @@
-"""Reads what stands in `[service.check]`, or in AGENT_CHECK and its like, as checks: one row for each option.
+"""Parses checks from `[service.check]`, or from AGENT_CHECK and related settings, with one table of options.
 
-A wrong option, and one that such a check does not have, is a ValidationError that names it and shows a
-good one. Nothing else ever makes a check: none comes from the registry or from any other network.
+An invalid or inapplicable option raises ValidationError, which names it and gives an example. Checks come from
+nowhere else: never from the registry or the network.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # RFC 9110
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e\t]*", re.ASCII)
 _STATUS: Final = re.compile(r"([1-5]\d\d)(?:\s*-\s*([1-5]\d\d))?|([1-5])xx", re.ASCII)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
-# What says where a message ends is the client's matter.
+# Headers that frame the message belong to the client.
 _OUR_HEADERS: Final = frozenset(("connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer"))
 _FOR_A_SHELL: Final = frozenset(("|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1"))
 
 
 class Option(msgspec.Struct, frozen=True):
-    """One option: how its value is read (or ValueError, with the reason), which kinds have it, and an example."""
+    """One option: its parser (which raises ValueError, with the reason), the kinds that have it, and an example."""
 
     read: Callable[[object], Any]
     kinds: frozenset[CheckKind]
@@ -66,20 +66,20 @@ class Option(msgspec.Struct, frozen=True):
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT or not value.isprintable():
-        raise ValueError(f"it is text of 1 to {MAX_TEXT} characters")
+        raise ValueError(f"it must be text of 1 to {MAX_TEXT} characters")
     return value
 
 
 def _flag(value: object) -> bool:
     if value not in (True, False, "true", "false"):
-        raise ValueError("it is true or false")
+        raise ValueError("it must be true or false")
     return value in (True, "true")
 
 
 def _duration(read: Callable[[str], float]) -> Callable[[object], float]:
     def duration(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ValueError("it is not a duration")  # noqa: TRY004 - ValueError is what readers raise
+            raise ValueError("it is not a duration")  # noqa: TRY004 - parsers raise ValueError
         return read(str(value))
 
     return duration
@@ -88,7 +88,7 @@ def _duration(read: Callable[[str], float]) -> Callable[[object], float]:
 def _whole(low: int, high: int) -> Callable[[object], int]:
     def whole(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"it is a whole number from {low} to {high}")
+            raise ValueError(f"it must be a whole number from {low} to {high}")
         return value
 
     return whole
@@ -96,27 +96,27 @@ def _whole(low: int, high: int) -> Callable[[object], int]:
 
 def _jitter(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 0.5:
-        raise ValueError("it is a share of the interval, from 0 to 0.5")
+        raise ValueError("it must be a share of the interval, from 0 to 0.5")
     return float(value)
 
 
 def read_statuses(value: object) -> tuple[tuple[int, int], ...]:
-    """Read `200`, `"200-204, 301"`, `"2xx"` or a list of such. Raises ValueError."""
+    """Parse `200`, `"200-204, 301"`, `"2xx"` or a list of these. Raises ValueError."""
     given = value if isinstance(value, list | tuple) else str(value).split(",")
     found = []
     for item in given:
         match = _STATUS.fullmatch(str(item).strip())
         if match is None:
             raise ValueError(
-                f"{str(item)[:20]!r} is no HTTP status, no range such as 200-204, and no class such as 2xx"
+                f"{str(item)[:20]!r} is not an HTTP status, a range such as 200-204, or a class such as 2xx"
             )
         low = int(match[1] or f"{match[3]}00")
         high = int(match[2] or match[1] or f"{match[3]}99")
         if high < low:
-            raise ValueError(f"{low}-{high} counts backwards")
+            raise ValueError(f"{low}-{high} is a reversed range")
         found.append((low, high))
     if not found or len(found) > 20:
-        raise ValueError("there are from 1 to 20 statuses and ranges")
+        raise ValueError("it must have 1 to 20 statuses and ranges")
     return tuple(found)
 
 
@@ -127,36 +127,36 @@ def _pattern(value: object) -> str:
 
 def _method(value: object) -> str:
     if value not in METHODS:
-        raise ValueError(f"it is one of {', '.join(METHODS)}")
+        raise ValueError(f"it must be one of {', '.join(METHODS)}")
     return str(value)
 
 
 def _headers(value: object) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, dict) or len(value) > MAX_HEADERS:
-        raise ValueError(f"it is a table of at most {MAX_HEADERS} names and values")
+        raise ValueError(f"it must be a table of at most {MAX_HEADERS} names and values")
     for name, content in value.items():
         if not _TOKEN.fullmatch(name) or name.lower() in _OUR_HEADERS:
-            raise ValueError(f"{name[:40]!r} is no header that can be sent")
+            raise ValueError(f"{name[:40]!r} is not a header that can be sent")
         if not isinstance(content, str) or len(content) > MAX_TEXT or not _HEADER_VALUE.fullmatch(content):
-            raise ValueError(f"the value of {name} is printable ASCII of at most {MAX_TEXT} characters")
+            raise ValueError(f"the value of {name} must be printable ASCII of at most {MAX_TEXT} characters")
     return tuple(value.items())
 
 
 def read_command(value: object) -> tuple[str, ...]:
-    """Read a list of words, or a text that is split into words as a shell would. Raises ValueError."""
+    """Parse a list of words, or a text that is split into words as by a shell. Raises ValueError."""
     if isinstance(value, str):
         try:
             words = shlex.split(value)
         except ValueError as error:
             raise ValueError(f"it cannot be split into words ({error})") from None
         if _FOR_A_SHELL.intersection(words):
-            raise ValueError("no shell reads it; put pipes and the like into a script")
+            raise ValueError("it is not run by a shell; put pipes and the like into a script")
     elif isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
         words = list(value)
     else:
-        raise ValueError("it is a list of words")
+        raise ValueError("it must be a list of words")
     if not words or not words[0] or len(words) > MAX_WORDS or any("\0" in w or len(w) > MAX_TEXT for w in words):
-        raise ValueError(f"it is a program and its arguments, at most {MAX_WORDS} words of {MAX_TEXT} characters")
+        raise ValueError(f"it must be a program and its arguments, at most {MAX_WORDS} words of {MAX_TEXT} characters")
     return tuple(words)
 
 
@@ -175,20 +175,20 @@ def _ca_file(value: object) -> str:
 
 def _grpc_service(value: object) -> str:
     if len(_text(value)) > 127 or not str(value).isascii():
-        raise ValueError("it is the name of a gRPC service: ASCII, at most 127 characters")
+        raise ValueError("it must be the name of a gRPC service: ASCII, at most 127 characters")
     return str(value)
 
 
 def _check_name(value: object) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise ValueError("it has up to 32 of a-z, 0-9, '_' and '-', the first a letter or digit")
+        raise ValueError("it must have 1 to 32 of a-z, 0-9, '_' and '-', and begin with a letter or digit")
     return value
 
 
 def _timeout(value: object) -> float:
     timeout_s = _duration(positive_seconds)(value)
     if timeout_s > MAX_CHECK_TIMEOUT_S:
-        raise ValueError(f"a check takes at most {MAX_CHECK_TIMEOUT_S:g} s")
+        raise ValueError(f"a check may take at most {MAX_CHECK_TIMEOUT_S:g} s")
     return timeout_s
 
 
@@ -221,16 +221,16 @@ OPTIONS: Final[Mapping[str, Option]] = {
 
 
 class CheckDefaults(msgspec.Struct, frozen=True):
-    """What the agent's settings say of all checks: the kind where none is named, and the pace."""
+    """The agent's defaults for all checks: the kind, and the pace."""
 
     kind: CheckKind = CheckKind.HTTP
     pace: CheckPace = CheckPace()
 
 
 def read_checks(given: object, claim: Registration, defaults: CheckDefaults) -> tuple[CheckSpec, ...]:
-    """Return the checks of the service `claim`: `given` is a kind, a table, a list of those, or empty for the default.
+    """Return the checks of the service `claim`: `given` is a kind, a table, a list of these, or empty for the default.
 
-    Raises ValidationError, its field beginning with `check`.
+    Raises ValidationError, whose field begins with `check`.
     """
     if not given:
         kind = default_kind(defaults.kind, claim.protocol)
@@ -241,14 +241,14 @@ def read_checks(given: object, claim: Registration, defaults: CheckDefaults) -> 
         return (_read(given, claim, defaults, "check"),)
     if len(given) > MAX_CHECKS:
         raise ValidationError(
-            f"a service has at most {MAX_CHECKS} checks", field="check", provided=len(given), example=1
+            f"a service may have at most {MAX_CHECKS} checks", field="check", provided=len(given), example=1
         )
     checks: list[CheckSpec] = []
     for number, one in enumerate(given, 1):
         check = _read(one, claim, defaults, f"check {number}")
         if check.name in [other.name for other in checks]:
             raise ValidationError(
-                "two checks of one service have one name; name is by default the kind",
+                "two checks of one service have the same name; the default name is the kind",
                 field=f"check {number}.name",
                 provided=check.name,
                 example=f"{check.name}-{number}",
@@ -258,7 +258,7 @@ def read_checks(given: object, claim: Registration, defaults: CheckDefaults) -> 
 
 
 def default_kind(kind: CheckKind, protocol: Protocol) -> CheckKind:
-    """Return how a service without a check of its own is checked: in a way that it can answer."""
+    """Return the default kind of check for a protocol: one that such a service can answer."""
     if kind is CheckKind.HTTP and protocol not in (Protocol.HTTP, Protocol.HTTPS):
         kind = CheckKind.TCP
     return CheckKind.NONE if kind is CheckKind.TCP and protocol is Protocol.UDP else kind
@@ -279,7 +279,7 @@ def _read(given: object, claim: Registration, defaults: CheckDefaults, where: st
             )
         if kind not in option.kinds:
             raise ValidationError(
-                f"it is an option of {', '.join(sorted(option.kinds))} checks, and this is a {kind} check",
+                f"it is an option of {', '.join(sorted(option.kinds))} checks, but this is a {kind} check",
                 field=f"{where}.{key}",
                 example=", ".join(name for name, option in OPTIONS.items() if kind in option.kinds),
             )
@@ -296,7 +296,7 @@ def _read(given: object, claim: Registration, defaults: CheckDefaults, where: st
 def _kind(given: object, where: str) -> CheckKind:
     if given not in KINDS:
         raise ValidationError(
-            f"a check is one of {', '.join(KINDS)}, or alone none",
+            f"a check is one of {', '.join(KINDS)}, or none on its own",
             field=f"{where}.kind" if given is None else where,
             provided=_shown(given) if given is not None else None,
             example="tcp",
@@ -347,13 +347,13 @@ def _tls(found: Mapping[str, Any], where: str, *, default: bool) -> Tls | None:
     named = [key for key in ("tls_verify", "tls_ca_file", "tls_server_name") if key in found]
     if not found.get("tls", default or bool(named)):
         if named:
-            raise ValidationError("without TLS it means nothing", field=f"{where}.{named[0]}", example="tls = true")
+            raise ValidationError("it needs TLS", field=f"{where}.{named[0]}", example="tls = true")
         return None
-    # Whoever names an authority, or the name on the certificate, wants it looked at.
+    # Naming an authority or the certificate's name implies verification.
     verify = found.get("tls_verify", "tls_ca_file" in found or "tls_server_name" in found)
     if not verify and "tls_ca_file" in found:
         raise ValidationError(
-            "with tls_verify = false nobody looks at it", field=f"{where}.tls_ca_file", example="tls_verify = true"
+            "it has no effect with tls_verify = false", field=f"{where}.tls_ca_file", example="tls_verify = true"
         )
     return Tls(verify, found.get("tls_ca_file", ""), found.get("tls_server_name", ""))
 
@@ -364,7 +364,7 @@ def _pace(found: Mapping[str, Any], defaults: CheckDefaults, where: str) -> Chec
     timeout_s: float = found.get("timeout", min(pace.timeout_s, interval_s))
     if timeout_s > interval_s:
         raise ValidationError(
-            f"a check is over before the next one begins, here after {interval_s:g} s",
+            f"a check must end before the next one starts, here after {interval_s:g} s",
             field=f"{where}.timeout",
             provided=timeout_s,
             example=f"{interval_s:g}s",

@@ -1,7 +1,7 @@
 """Reads the agent's TOML file: `[agent]` for its settings, one `[[service]]` for each service.
 
-It knows the file's shape alone. What a value may be is checked where the environment is read, by the
-same table, so that both say the same of a wrong one.
+It knows only the file's structure. Values are checked by the same table as those of the environment, so that both
+give the same error messages.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 
 
 class ServiceTable(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """One `[[service]]`. An empty field stands for its default."""
+    """One `[[service]]`. An empty field means its default."""
 
     name: str
     port: int
@@ -33,26 +33,25 @@ class ServiceTable(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fie
     metadata: dict[str, Any] = {}
     zone: str = ""
     instance_id: str = ""
-    check: str | dict[str, Any] | list[str | dict[str, Any]] = ""  # read by checks.py
+    check: str | dict[str, Any] | list[str | dict[str, Any]] = ""  # parsed by checks.py
 
 
 class ConfigFile(msgspec.Struct, frozen=True):
-    """What a file holds: settings as text, by their environment names, and services."""
+    """The content of a file: settings as text, by environment name, and services."""
 
     settings: dict[str, str] = {}
     services: tuple[ServiceTable, ...] = ()
 
 
 def file_key(name: str) -> str:
-    """Return the key in `[agent]` of the setting with that environment name."""
+    """Return the key in `[agent]` for the environment name of a setting."""
     return name.removeprefix("AGENT_").removeprefix("VERTICE_").lower()
 
 
 def read_config_file(path: Path, names: Iterable[str]) -> ConfigFile:
-    """Return what the file at `path` holds; `names` are the settings that `[agent]` may set.
+    """Return the content of the file at `path`; `names` are the settings that `[agent]` may set.
 
-    Raises SettingsError, in one line that names the file, when it cannot be read or holds a key
-    that there is not.
+    Raises SettingsError, in one line that names the file, when it cannot be read or has an unknown key.
     """
     try:
         with path.open("rb") as file:
@@ -76,7 +75,7 @@ def read_config_file(path: Path, names: Iterable[str]) -> ConfigFile:
 
 def _settings(path: Path, table: object, by_key: dict[str, str]) -> dict[str, str]:
     if not isinstance(table, dict):
-        raise SettingsError(f"{path}: agent: it is a table, written [agent]")
+        raise SettingsError(f"{path}: agent: it must be a table, written [agent]")
     found: dict[str, str] = {}
     for key, value in table.items():
         if key not in by_key:
@@ -88,18 +87,18 @@ def _settings(path: Path, table: object, by_key: dict[str, str]) -> dict[str, st
 def _text(where: str, value: object) -> str:
     match value:
         case bool():
-            raise SettingsError(f"{where}: it is neither true nor false; write text or a number")
+            raise SettingsError(f"{where}: it cannot be true or false; write text or a number")
         case str() | int() | float():
             return str(value)
         case list() if all(isinstance(item, str) for item in value):
             return ",".join(value)
         case _:
-            raise SettingsError(f"{where}: it is text, a number or a list of texts")
+            raise SettingsError(f"{where}: it must be text, a number or a list of texts")
 
 
 def _services(path: Path, tables: object) -> Iterable[ServiceTable]:
     if not isinstance(tables, list):
-        raise SettingsError(f"{path}: service: each one is written [[service]]")
+        raise SettingsError(f"{path}: service: each one must be written [[service]]")
     for number, table in enumerate(tables, 1):
         name = table.get("name", "?") if isinstance(table, dict) else "?"
         if isinstance(table, dict):

@@ -1,7 +1,7 @@
-"""Reads the settings anew when their files change, or when somebody asks for it (SIGHUP).
+"""Reloads the settings when their files change, or on SIGHUP.
 
-Files are looked at every few seconds, which also sees what no notification tells: a directory that is
-swapped by a symbolic link, a network disk. What is wrong is said once, and the old settings stay.
+Files are polled every few seconds, which also catches what notifications miss: a directory swapped by a symbolic
+link, a network disk. A problem is logged once, and the old settings stay.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from registry_core.errors import SettingsError
 
 POLL_S: Final = 2.0
 READ_S: Final = 10.0
-# A disk that hangs keeps the threads that were given up.
+# A disk that hangs blocks the abandoned threads.
 MOST_AT_ONCE: Final = 4
-# Larger files are told apart by their time and place alone.
+# Larger files are compared only by time and inode, not by content.
 MAX_HASHED_BYTES: Final = 1024 * 1024
-# Of each file: device, inode, time of change, size and content, or why there is none.
+# For each file: device, inode, time of change, size and content, or why it cannot be read.
 Fingerprint: TypeAlias = tuple[tuple[object, ...], ...]
 
 _log = structlog.get_logger(component="agent.reload")
 
 
 class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Reloads, as `/self` and the metrics show them."""
+    """The reloads, for `/self` and the metrics."""
 
     files: tuple[str, ...]
     taken: int
     kept: int
-    problem: str  # why the last settings were not taken; empty when they were
+    problem: str  # why the last reload was rejected; empty if it was not
     need_restart: tuple[str, ...]
 
 
 class Reloader:
-    """Reloads the settings of one agent: `read` them (it blocks), and `apply` what they change."""
+    """Reloads the settings of one agent: `read` returns them (it blocks), `apply` carries out the changes."""
 
     def __init__(
         self,
@@ -62,11 +62,11 @@ class Reloader:
         self._need_restart: tuple[str, ...] = ()
 
     def ask(self) -> None:
-        """Reload now, whether a file has changed or not."""
+        """Reload now, whether or not a file has changed."""
         self._asked.set()
 
     def report(self) -> ReloadReport:
-        """Return how the last ones went."""
+        """Return the state of the reloads."""
         return ReloadReport(
             files=self._settings.files,
             taken=self._taken,
@@ -76,8 +76,8 @@ class Reloader:
         )
 
     async def run(self) -> None:
-        """Watch, until cancelled."""
-        # What they were when they were read, nobody knows: they are read once more, which mostly changes nothing.
+        """Watch the files, until cancelled."""
+        # The files may have changed since the start read them: read them again, which mostly changes nothing.
         taken: Fingerprint | None = None
         seen = await self._look()
         while True:
@@ -87,7 +87,7 @@ class Reloader:
                     await self._asked.wait()
             except TimeoutError:
                 before, seen = seen, await self._look()
-                # One that was different a moment ago is perhaps still being written.
+                # A file that changed a moment ago may still be being written.
                 if seen == taken or seen != before:
                     continue
             else:
@@ -97,7 +97,7 @@ class Reloader:
             taken = seen
             await self._reload(asked=asked)
             if len(taken) != len(self._settings.files):
-                taken = seen = await self._look()  # another static file
+                taken = seen = await self._look()  # the settings may name another static file
 
     async def _look(self) -> Fingerprint:
         files = self._settings.files
@@ -120,13 +120,13 @@ class Reloader:
             self._refused(f"the settings cannot be read: {error.strerror or error}", asked=asked)
         except Exception:  # noqa: BLE001 - the top of one reload: the agent goes on
             _log.exception("reload_failed")
-            self._refused("it failed; the log says more", asked=asked)
+            self._refused("the reload failed; see the agent's log", asked=asked)
         else:
             self._took(plan, silently=plan.is_empty and not asked and not self._problem)
 
     def _refused(self, because: str, *, asked: bool) -> None:
         self._kept += 1
-        # An editor may write a file in several steps: the same problem is told once, or when somebody asks.
+        # An editor may write a file in several steps: the same problem is logged once, or on request.
         if asked or because != self._problem:
             _log.error("settings_kept", because=because)
         self._problem = because
@@ -144,7 +144,7 @@ class Reloader:
 
 
 def fingerprint(files: Iterable[str]) -> Fingerprint:
-    """Return what tells one state of `files` from another. Blocks."""
+    """Return a fingerprint of the state of `files`. Blocks."""
     return tuple(map(_of_one, files))
 
 

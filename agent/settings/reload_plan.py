@@ -1,4 +1,4 @@
-"""What new settings change in a running agent: which count from now on, and which only from its next start. Pure."""
+"""Plans a reload: which new settings take effect now, and which only after a restart. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agent.settings.settings import AgentSettings, ServiceSpec
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import SettingsError
 
-# Sockets and what hangs on them, and the folder that is held from start to end.
+# Sockets and what depends on them, and the state folder, which is locked from start to end.
 NEED_RESTART: Final = {
     "http_listen": table.HTTP_LISTEN.name,
     "dns_listen": table.DNS_LISTEN.name,
@@ -39,11 +39,11 @@ LIVE: Final = {
 
 
 class ReloadPlan(msgspec.Struct, frozen=True):
-    """What a reload does."""
+    """The changes of a reload."""
 
-    settings: AgentSettings  # what counts from now on
+    settings: AgentSettings  # in effect from now on
     changed: tuple[str, ...]  # names of settings
-    need_restart: tuple[str, ...]  # names of settings whose new values do not count yet
+    need_restart: tuple[str, ...]  # names of settings that take effect after a restart
     services_changed: bool
 
     @property
@@ -52,21 +52,21 @@ class ReloadPlan(msgspec.Struct, frozen=True):
 
 
 class ServiceChanges(msgspec.Struct, frozen=True):
-    """How the services differ."""
+    """The differences between two lists of services."""
 
     added: tuple[ServiceSpec, ...]
     removed: tuple[InstanceKey, ...]
-    changed: tuple[ServiceSpec, ...]  # the same instance, otherwise described or checked
+    changed: tuple[ServiceSpec, ...]  # the same instance with another registration or other checks
 
 
 def planned(old: AgentSettings, new: AgentSettings) -> ReloadPlan:
-    """Return what is to be done to go from `old` to `new`.
+    """Return the plan for a change from `old` to `new`.
 
-    Raises SettingsError when all services would go: a disk that is full leaves such a file, and who means it has
-    a better way.
+    Raises SettingsError when all services would go: a full disk may leave such a file, and the way to remove all of
+    them is to stop the agent.
     """
     if old.services and not new.services:
-        raise SettingsError("there is no service in it any more; stop the agent to take all of them out")
+        raise SettingsError("it has no services any more; stop the agent to deregister all of them")
     kept = {field: getattr(old, field) for field in NEED_RESTART}
     return ReloadPlan(
         msgspec.structs.replace(new, **kept),
@@ -77,7 +77,7 @@ def planned(old: AgentSettings, new: AgentSettings) -> ReloadPlan:
 
 
 def service_changes(old: Iterable[ServiceSpec], new: Iterable[ServiceSpec]) -> ServiceChanges:
-    """Return what is to be done to go from `old` to `new`, whose instances have their ids."""
+    """Return the differences between `old` and `new`, whose instances have their ids."""
     before = {spec.claim.key: spec for spec in old}
     after = {spec.claim.key: spec for spec in new}
     return ServiceChanges(

@@ -1,8 +1,7 @@
-"""What one agent is told: the services that it stands beside, and all the rest.
+"""Reads and validates the settings of one agent, including its services.
 
-It comes from the environment, and from a TOML file for an agent with many services; the environment
-wins. This file only reads and checks. Whether a port is too low, or a name is taken, is for the
-registry to say.
+They come from the environment, and from a TOML file for an agent with many services; the environment wins.
+Whether a port is too low, or a name is taken, is decided by the registry.
 """
 
 from __future__ import annotations
@@ -75,20 +74,20 @@ from registry_core.errors import SettingsError, ValidationError
 from registry_core.settings import Listen, RemovedSetting, Values, read_settings, removed_among
 
 MAX_SERVICES: Final = 1000
-# Whether a port below 1024 is welcome is the registry's matter; whether it is a port is not.
+# The registry decides on ports below 1024; here any valid port passes.
 _ANY_PORT: Final = Rules(min_port=1)
 
 
 class ServiceSpec(msgspec.Struct, frozen=True):
-    """One service that the agent stands beside: what it registers as, and its checks; without any it counts as well."""
+    """One service of the agent: its registration, and its checks; without checks it counts as passing."""
 
     claim: Registration
     checks: tuple[CheckSpec, ...] = ()
-    has_own_id: bool = True  # False: the id is host:port for want of a better one
+    has_own_id: bool = True  # False: the id defaults to host:port
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that an agent is told. Durations in seconds."""
+    """All settings of an agent. Durations in seconds."""
 
     registry_urls: tuple[str, ...] = REGISTRY_URL.default
     token: str = ""
@@ -107,19 +106,18 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     drain_wait_s: float = DRAIN_WAIT.default
     view: ViewLimits = ViewLimits()
     state_dir: str = STATE_DIR.default
-    # What the environment, and a file, say of services that nobody else knows of.
+    # Services from the environment, and from a file, for names that the registry does not have.
     static_services: tuple[tuple[Instance, ...], tuple[Instance, ...]] = ((), ())
     log_level: str = LOG_LEVEL.default
     services: tuple[ServiceSpec, ...] = ()
-    files: tuple[str, ...] = ()  # where all of this was read, besides the environment
-    ignored: tuple[RemovedSetting, ...] = ()  # set, and without effect since they were removed
+    files: tuple[str, ...] = ()  # the files read, in addition to the environment
+    ignored: tuple[RemovedSetting, ...] = ()  # set, but without effect because they were removed
 
 
 def read_agent_settings(environment: Mapping[str, str], config: Path | None = None) -> AgentSettings:
-    """Return the settings out of `environment` and of the file `config` (or AGENT_CONFIG).
+    """Return the settings from `environment` and from the file `config` (or AGENT_CONFIG).
 
-    Raises SettingsError for the first that is wrong, for an unknown name, and for a file that
-    cannot be read.
+    Raises SettingsError for the first invalid value, for an unknown name, and for a file that cannot be read.
     """
     names = {setting.name for setting in TABLE}
     own = {name: value for name, value in environment.items() if value.strip() or name not in names}
@@ -133,7 +131,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
     if values[SERVICE_NAME]:
         services.append(_from_environment(values))
     elif of_service:
-        raise SettingsError(f"{SERVICE_NAME.name}: it is missing, and {of_service[0]} is set (example: osint_service)")
+        raise SettingsError(f"{SERVICE_NAME.name}: it is missing, but {of_service[0]} is set (example: osint_service)")
     return AgentSettings(
         registry_urls=_not_here(values[DNS_ZONE], values[REGISTRY_URL]),
         token=values[TOKEN],
@@ -142,7 +140,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         http_listen=values[HTTP_LISTEN],
         dns_listen=values[DNS_LISTEN],
         dns_zone=values[DNS_ZONE],
-        # Whoever is let in besides, the machine's own programs stay.
+        # Programs on this machine are always allowed.
         dns_allow=tuple(dict.fromkeys((*LOOPBACK, *values[DNS_ALLOW]))),
         dns_rate_limit=values[DNS_RATE_LIMIT],
         dns_forward=_outside(values[DNS_ZONE], values[DNS_FORWARD]),
@@ -165,7 +163,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
 
 
 def _outside(zone: str, rules: ForwardRules) -> ForwardRules:
-    """Return `rules`, none of which may be about names that are answered here."""
+    """Return `rules`. Raises SettingsError if one covers names that are answered here."""
     apex = name_of(zone)
     for rule in rules.rules:
         if rule.suffix[-len(apex) :] == apex:
@@ -177,14 +175,14 @@ def _outside(zone: str, rules: ForwardRules) -> ForwardRules:
 
 
 def _not_here(zone: str, urls: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `urls`, none of which this agent would have to ask itself for."""
+    """Return `urls`. Raises SettingsError if the agent would have to resolve one through itself."""
     apex = name_of(zone)
     for url in urls:
         source = read_source(url)
         if isinstance(source, SrvName) and source.name[-len(apex) :] == apex:
             raise SettingsError(
-                f"{REGISTRY_URL.name}: {url!r} cannot be used: names under {zone} are answered here, out of what the "
-                f"registry says (example: {REGISTRY_URL.example})"
+                f"{REGISTRY_URL.name}: {url!r} cannot be used: names under {zone} are answered here, from the "
+                f"registry's data (example: {REGISTRY_URL.example})"
             )
     return urls
 
@@ -218,7 +216,7 @@ def _from_environment(values: Values) -> ServiceSpec:
 
 
 def _check_of_environment(values: Values) -> dict[str, str]:
-    """Return what the environment says of the one service's check, as a table of the file would."""
+    """Return the options of the one service's check from the environment, in the form of the file's table."""
     options = {key: values[setting] for key, setting in CHECK_OPTIONS.items() if values[setting]}
     if not options:
         return {}
@@ -249,7 +247,7 @@ def _spec(table: ServiceTable, values: Values) -> ServiceSpec:
         service_name=table.name,
         host=table.host or socket.gethostname(),
         port=table.port,
-        instance_id=table.instance_id or "0",  # for the checks; replaced below
+        instance_id=table.instance_id or "0",  # a placeholder for validation; replaced below
         health_endpoint=table.health_endpoint,
         protocol=protocol,
         version=table.version,
@@ -277,7 +275,7 @@ def _defaults(values: Values) -> CheckDefaults:
 
 def _distinct(services: list[ServiceSpec]) -> tuple[ServiceSpec, ...]:
     if len(services) > MAX_SERVICES:
-        raise SettingsError(f"{len(services)} services are configured, and one agent takes at most {MAX_SERVICES}")
+        raise SettingsError(f"{len(services)} services are configured, but one agent takes at most {MAX_SERVICES}")
     seen: dict[InstanceKey | str, str] = {}
     for spec in services:
         claim = spec.claim

@@ -1,4 +1,4 @@
-"""What the agent can be told: the table of its settings, from which they are read, documented and checked."""
+"""The table of the agent's settings, from which they are read, documented and checked."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def _network(value: str) -> str:
 def _one_registry_or_more(value: str) -> tuple[str, ...]:
     urls = items(source_text)(value)
     if not urls:
-        raise ValueError("it names no registry")
+        raise ValueError("it must name at least one registry")
     return urls
 
 
 def _check_timeout(value: str) -> float:
     timeout_s = positive_seconds(value)
     if timeout_s > MAX_CHECK_TIMEOUT_S:
-        raise ValueError(f"a check takes at most {MAX_CHECK_TIMEOUT_S:g} s")
+        raise ValueError(f"a check may take at most {MAX_CHECK_TIMEOUT_S:g} s")
     return timeout_s
 
 
@@ -64,7 +64,7 @@ def _when_none_pass(value: str) -> WhenNonePass:
     return WhenNonePass(choice(*WhenNonePass)(value))
 
 
-# The service of a one-service agent. Its values are checked by the rules of the registry.
+# The service of a one-service agent. Its values are checked by the registry's rules.
 SERVICE_NAME: Final = Setting(
     "SERVICE_NAME", text, "", "the service to register; if unset, the agent only answers lookups", "osint_service"
 )
@@ -94,7 +94,7 @@ SERVICE_ZONE: Final = Setting("SERVICE_ZONE", text, "", "the zone it runs in; if
 SERVICE_INSTANCE_ID: Final = Setting(
     "SERVICE_INSTANCE_ID", text, "", "the id of this instance; if unset, host:port", "osint-1"
 )
-# How that one service is checked; read by the same table as the file's [service.check].
+# The check of that service; parsed by the same table as the file's [service.check].
 CHECK_PATH: Final = Setting(
     "AGENT_CHECK_PATH", text, "", "http: the path; if unset, SERVICE_HEALTH_ENDPOINT", "/healthz"
 )
@@ -127,7 +127,7 @@ CHECK_TTL: Final = Setting(
     "AGENT_CHECK_TTL", text, "", "ttl: how long a report of the service is valid; if unset, 30 s", "30"
 )
 
-# The registry, and the pace.
+# The registry, and intervals.
 REGISTRY_URL: Final[Setting[tuple[str, ...]]] = Setting(
     "REGISTRY_URL",
     _one_registry_or_more,
@@ -278,7 +278,7 @@ SERVICE_TABLE: Final[tuple[Setting[Any], ...]] = (
     CHECK_COMMAND,
     CHECK_TTL,
 )
-# The options of a check that the environment has, by their names in a file.
+# The options of a check that the environment supports, by their names in a file.
 CHECK_OPTIONS: Final[dict[str, Setting[str]]] = {
     "path": CHECK_PATH,
     "status": CHECK_STATUS,
@@ -317,7 +317,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     LOG_LEVEL,
 )
 TABLE: Final = (*SERVICE_TABLE, *AGENT_TABLE, CONFIG)
-# An agent that is upgraded starts with the configuration it had: these are accepted, and have no effect.
+# Accepted without effect, so that an upgraded agent starts with its old configuration.
 REMOVED: Final = (
     RemovedSetting("AGENT_DNS_WORKERS", "one process answers DNS, because more of them were not shown to be faster"),
 )

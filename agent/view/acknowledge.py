@@ -1,6 +1,6 @@
-"""Tells the registry up to where its watch is in use here, when somebody waits to hear that.
+"""Acknowledges the watch to the registry, up to the cursor that this agent has applied.
 
-Only whoever drains waits, so only such changes are worth a request: a fleet of ten thousand agents does
+Only drains wait for an acknowledgement, so only they are worth a request: a fleet of ten thousand agents must
 not answer every heartbeat and check of its services.
 """
 
@@ -20,31 +20,32 @@ from registry_core.domain.selection import Random
 from registry_core.watch.changes import Happened, Heard, Moved, PassedOver, Replaced, Synced, UnknownEvent, WatchChange
 from registry_core.watch.cursor import Cursor
 
-# What comes within this time is acknowledged together, and not by all agents at once.
+# Changes within this time share one acknowledgement; the random delay also spreads the agents' requests.
 PACE_S: Final = 0.2
-# Behind one address there may be several replicas, of which one has our watch: the next try may meet it.
+# One address may lead to several replicas, and only one of them has our watch: the next try may reach it.
 TRIES: Final = 5
 
 _log = structlog.get_logger(component="agent.sync")
 
 
 def is_waited_for(change: WatchChange) -> bool:
-    """Return whether somebody drains by this change, and waits until it has been taken."""
+    """Return whether the change is part of a drain, which waits until agents have applied it."""
     match change:
         case Happened(event=StatusChanged(status=status)):
             return status is Status.DRAINING
         case Happened(event=Registered(instance=instance)):
             return instance.status is Status.DRAINING
-        case Replaced(instances=instances):
-            return any(lived.instance.status is Status.DRAINING for lived in instances)
-        case Moved():  # whoever drained before that is waited for anew, under the new name of the history
+        case Replaced(instances=instances, rest=rest):
+            # An instance may drain in a service that the view does not hold.
+            return bool(rest.absent) or any(lived.instance.status is Status.DRAINING for lived in instances)
+        case Moved():  # earlier drains wait again, under the new history's name
             return True
         case Happened() | UnknownEvent() | PassedOver() | Heard() | Synced():
             return False
 
 
 class Acknowledger:
-    """Acknowledges one watch while `run` runs. `taken` says up to where it is in use now."""
+    """Acknowledges one watch while `run` runs. `taken` returns the cursor that has been applied."""
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class Acknowledger:
         asked: bool = True,
         pace_s: float = PACE_S,
     ) -> None:
-        """Not `asked`: the registry does not want to know."""
+        """`asked` is false for a registry that does not want acknowledgements."""
         self._send = send
         self._taken = taken
         self._random = random
@@ -64,7 +65,7 @@ class Acknowledger:
         self._due = asyncio.Event()
 
     def see(self, change: WatchChange) -> None:
-        """Have `change`, which has just been taken, acknowledged soon if that is waited for."""
+        """Schedule an acknowledgement of `change`, which has just been applied, if a drain waits for it."""
         if self._asked and is_waited_for(change):
             self._due.set()
 
@@ -87,7 +88,7 @@ class Acknowledger:
                 break
             await asyncio.sleep(self._pace_s)
         else:
-            # Whoever drains waits for its limit instead. The next drain acknowledges this one, too.
+            # The drain then waits until its time limit. The acknowledgement of the next drain covers this one too.
             _log.warning("not_acknowledged", because=reply.said)
             return
         await asyncio.sleep(self._pace_s)

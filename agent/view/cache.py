@@ -1,13 +1,13 @@
-"""Which services an agent holds, and what it knows of the rest: their names. Pure.
+"""The services that an agent holds, and the names of the rest. Pure.
 
-A fleet that fits into the bounds is held whole. Of a larger one the view holds what is asked for; it still
-follows every event, so that it knows all names, and so that the registry's digest can be checked exactly:
+A fleet that fits the limits is held whole. Of a larger one the view holds the services that are looked up; it
+still follows every event, so that it knows all names and can check the registry's digest exactly:
 
     digest of the registry = digest of what is held, xor `rest`
 
-An event of a service that is held changes the first part, as we work it out. An event of one that is not held
-changes `rest`, by as much as the registry's own digest changed with it. A service that is asked for is read
-apart, at a cursor of its own; the events up to there have happened to it already, and are not applied again.
+An event of a held service changes the first part, which we compute. An event of any other service changes
+`rest` by as much as it changed the registry's own digest. A service that is looked up is read separately, at a
+cursor of its own; it already includes the events up to that cursor, so they are not applied again.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ from registry_core.domain.records import InstanceKey
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.stage import Absent, Rest, absent_of
 
-# Events of one service while it is being read. Whatever changes faster is read again.
+# Events buffered for one service while it is being read. A service that changes faster is read again.
 MAX_EXPECTED_EVENTS: Final = 1000
-_NOWHERE: Final = Position(0, "", 0)  # who was taken out between two histories has no place in either
+_NOWHERE: Final = Position(0, "", 0)  # an instance removed between two histories has no position in either
 
 
 class _Expected(msgspec.Struct):
-    """A service that is being read: where the view stood when that began, and what happened to it since."""
+    """A service that is being read: the view's cursor when the read began, and the events since."""
 
     since: Cursor
     events: list[Event] = []
-    spoiled: bool = False  # something happened that cannot be applied to what is read
+    spoiled: bool = False  # an event came that cannot be applied to the result
 
 
 class LossGuard(msgspec.Struct, frozen=True):
-    """A snapshot that would have dropped more than half of the known services, of a registry that has just started.
+    """A snapshot from a registry that has just started, which would have dropped more than half of the known services.
 
-    It was not believed: what it lacks stays until the registry knows everybody again.
+    It was rejected: the services it lacks stay until the registry is complete again.
     """
 
     known: int  # services that were known before it
-    missing: int  # of which it did not have so many
+    missing: int  # how many of them it lacked
     since: float  # the view's clock
 
 
 class ViewCache:
-    """The catalogue of what is held, the names of the rest, and who gives way to whom."""
+    """The catalogue of held services, the names of the rest, and the order of eviction."""
 
     def __init__(self, limits: ViewLimits | None = None, own: frozenset[str] = frozenset()) -> None:
         """`own` are the labels of services that are always held."""
@@ -61,11 +61,11 @@ class ViewCache:
         self.lru = ServiceLru(limits if limits is not None else ViewLimits(), own)
         self.absent: dict[str, Absent] = {}
         self.evictions = 0
-        self._rest: int | None = 0  # None: it cannot be told
-        self._in_doubt = False  # something that came could not be read: what is missing is not the rest
-        self._ahead: dict[str, Cursor] = {}  # services that were read at a cursor which the view has yet to reach
+        self._rest: int | None = 0  # None: unknown
+        self._in_doubt = False  # part of the stream could not be read, so the difference is not the rest
+        self._ahead: dict[str, Cursor] = {}  # services read at a cursor that the view has not reached yet
         self._expected: dict[str, _Expected] = {}
-        self._unknown: set[str] = set()  # services to which something happened that is not known here
+        self._unknown: set[str] = set()  # services with an event of an unknown kind
 
     def labels(self) -> set[str]:
         """Return the labels of all services, held or not."""
@@ -78,9 +78,9 @@ class ViewCache:
         return sorted([*self.catalog.names(), *(absent.name for absent in self.absent.values())])
 
     def adds_up(self, digest: str) -> bool:
-        """Return whether what is held, and the rest, make the registry's `digest`.
+        """Return whether the held services and the rest add up to the registry's `digest`.
 
-        After events of a registry that does not say what they did to its digest, the rest is what is missing.
+        If the registry does not say how its events changed the digest, the difference is taken as the rest.
         """
         told = digest_number(digest)
         if told is None or (self._rest is None and self._in_doubt):
@@ -90,17 +90,17 @@ class ViewCache:
         return self._digest ^ self._rest == told
 
     def doubt(self) -> None:
-        """Take note that something could not be read, until everything has been read anew."""
+        """Record that something could not be read, until the next full snapshot."""
         self._in_doubt = True
 
-    # -- changes of the whole
+    # -- changes of the whole view
 
     def staging(self) -> Staging:
-        """Return where the parts of a snapshot may go."""
+        """Return a staging area for the parts of a snapshot."""
         return Staging(self.catalog, self.lru)
 
     def replace(self, instances: Sequence[Lived], rest: Rest) -> set[str]:
-        """Become just this; return the labels that changed, in what they hold or in being there."""
+        """Replace everything; return the labels whose content or existence changed."""
         before = self.absent
         changed = self.catalog.replace(instances)
         changed |= {label for label in before if label not in rest.absent}
@@ -110,26 +110,26 @@ class ViewCache:
         return changed | self.make_room()
 
     def merge(self, instances: Sequence[Lived], rest: Rest) -> set[str]:
-        """Add or update and drop nothing; return the labels that changed."""
+        """Add and update, but drop nothing; return the labels that changed."""
         changed = self.catalog.merge(instances)
         for label in labels_of(instances, {}):
             self.absent.pop(label, None)
         for label, absent in rest.absent.items():
             if label not in self.absent:
                 changed.add(label)
-            # What is held of it is of before, and there is no room for what it is now.
+            # The held records are outdated, and there is no room for the current ones.
             self.catalog.remove_service(label)
             self.absent[label] = absent
         self._resettled(rest.digest, {})  # a service may have more instances now than the snapshot
         return changed | self.make_room()
 
     def move(self, instances: Iterable[Lived], removed: Iterable[tuple[InstanceKey, int]] = ()) -> set[str]:
-        """Go on under another history, in which these instances are new or changed, and those were taken out.
+        """Continue under another history, in which `instances` are new or changed, and `removed` are gone.
 
-        With each of those comes how many instances its service has left. Returns the labels that changed.
+        Each of `removed` comes with the number of instances its service has left. Returns the labels that changed.
         """
         self._ahead.clear()
-        self._expected.clear()  # what is being read now is of the old one
+        self._expected.clear()  # reads under way belong to the old one
         by_label: dict[str, list[Lived]] = {}
         for lived in instances:
             by_label.setdefault(lived.instance.key.label, []).append(lived)
@@ -138,7 +138,7 @@ class ViewCache:
             there = [lived.instance for lived in of_it]
             known = self.absent.get(label)
             if known is not None:
-                self._rest = None  # nobody says what was changed of it
+                self._rest = None  # nothing says what changed in it
                 joined = self.absent[label] = reduce(Absent.joined_by, there, known)
                 if joined is not known:
                     changed.add(label)
@@ -165,7 +165,7 @@ class ViewCache:
         return {key.label}
 
     def loss(self, instances: Iterable[Lived], rest: Rest, now: float) -> LossGuard | None:
-        """Return what a snapshot would take away, when that is more than half of what is known."""
+        """Return what a snapshot would drop if that is more than half of the known services, else None."""
         known = self.labels()
         missing = len(known - labels_of(instances, rest.absent))
         return LossGuard(len(known), missing, now) if 2 * missing > len(known) else None
@@ -174,7 +174,7 @@ class ViewCache:
         self._rest, self._in_doubt = rest, False
         self._unknown.clear()
         self._ahead.clear()
-        self._expected.clear()  # what is being read now may be of before
+        self._expected.clear()  # reads under way may be older
         for label in tuple(self.catalog.labels()):
             if label in sizes:
                 self.lru.put(label, sizes[label])
@@ -190,8 +190,8 @@ class ViewCache:
     def apply(self, event: Event, *, change: int | None = None, count: int = -1) -> set[str]:
         """Apply one event; return the labels of the services whose lookups it changed.
 
-        `change` is what it did to the registry's digest, and `count` how many instances the service then has;
-        None and -1 when the registry does not say.
+        `change` is its effect on the registry's digest, and `count` the number of instances the service has after it;
+        None and -1 if the registry does not say.
         """
         label = event.key.label
         expected = self._expected.get(label)
@@ -216,9 +216,9 @@ class ViewCache:
         return {label} | self.make_room()
 
     def happened_unknown(self, label: str, change: int | None) -> bool:
-        """Take note of an event of a service that is not known here; return whether the service is to be read anew.
+        """Record an event of an unknown kind; return whether its service must be read again.
 
-        "" for the label: nobody can say of which.
+        `label` is "" if the service is unknown too.
         """
         if not label:
             self._in_doubt = True
@@ -245,7 +245,7 @@ class ViewCache:
                 return set()
 
     def _has_no_room(self, label: str, size: int) -> bool:
-        """Return whether a service that is new would need the place of another."""
+        """Return whether a new service would have to evict another one."""
         if self.catalog.instance_count(label) or label in self.lru.own:
             return False
         return not self.lru.fits(size)
@@ -259,24 +259,25 @@ class ViewCache:
         del self._ahead[label]
         return False
 
-    # -- services that are asked for
+    # -- services that are looked up
 
     def asked(self, label: str) -> None:
-        """Take note that somebody asked for `label`."""
+        """Record a lookup of `label`."""
         self.lru.asked(label)
 
     def expect(self, label: str, since: Cursor) -> None:
-        """Begin to read a service that is not held, while the view stands at `since`."""
+        """Begin the read of a service that is not held, with the view at `since`."""
         self._expected[label] = _Expected(since)
 
     def give_up(self, label: str) -> None:
-        """End the reading of a service without a result."""
+        """End the read of a service without a result."""
         self._expected.pop(label, None)
 
     def take(self, label: str, instances: Sequence[Lived], cursor: Cursor, digest: str) -> set[str] | None:
-        """Take a service as it was read at `cursor`, with its own `digest`; return the labels that changed.
+        """Apply a service as read at `cursor`, with its own `digest`; return the labels that changed.
 
-        None: that is older than the view, of another history, or not what the registry has. Nothing was taken.
+        Returns None, and applies nothing, if the read is older than the view, of another history, or does not match
+        the digest.
         """
         expected = self._expected.pop(label, None)
         if expected is None or expected.spoiled or not _is_after(cursor, expected.since):
@@ -309,30 +310,30 @@ class ViewCache:
         return {label} | self.make_room()
 
     def reached(self, cursor: Cursor) -> None:
-        """Forget which services were ahead of the view, where it has reached them."""
+        """Forget the services that were ahead of the view and that it has reached at `cursor`."""
         self._ahead = {label: at for label, at in self._ahead.items() if not _is_after(cursor, at)}
 
     @property
     def unknown(self) -> frozenset[str]:
-        """The services that have to be read anew, since something happened to them that is not known here."""
+        """The services that must be read again, after an event of an unknown kind."""
         return frozenset(self._unknown)
 
     def wanted_back(self, most: int) -> list[str]:
-        """Return services, at most so many, that can be held again: the fleet has become smaller."""
+        """Return up to `most` services that fit again, because the fleet has become smaller."""
         if not self.absent:
             return []
         held = max(1, len(self.lru))
         estimate = self.lru.bytes + len(self.absent) * (self.lru.bytes // held)
         limits = self.lru.limits
-        # With something to spare, or what is read now has to go at once.
+        # Leave a margin, or what is read now would be evicted at once.
         if len(self.lru) + len(self.absent) > limits.services or estimate > limits.bytes * 0.9:
             return []
         return sorted(self.absent)[:most]
 
-    # -- places
+    # -- eviction
 
     def make_room(self) -> set[str]:
-        """Have services give way until the bounds are kept; return their labels."""
+        """Evict services until the limits are met; return their labels."""
         gone: set[str] = set()
         while (label := self.lru.give_up()) is not None:
             before = self._digest
@@ -350,7 +351,7 @@ class ViewCache:
         return self.catalog.digest_number
 
     def _shift_rest(self, change: int | None) -> None:
-        """Have the rest change by as much as the registry's digest has."""
+        """Change the rest by as much as the registry's digest changed."""
         self._rest = None if self._rest is None or change is None else self._rest ^ change
 
     def _size_of(self, key: InstanceKey) -> int:

@@ -1,7 +1,7 @@
-"""What is said of services elsewhere than in the registry: in the environment, and in a file.
+"""Addresses of services from the environment and from a file.
 
-The last two steps of the fallback, asked only for what the view does not have and cannot tell that it
-does not exist. It reads, and asks nobody; whoever holds it finds the addresses of host names.
+These are the last two steps of the fallback, used only for a service that the view lacks and cannot rule out.
+This module does no network I/O: its owner resolves the host names.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ ENVIRONMENT: Final = "environment"
 FILE: Final = "file"
 FILE_EXAMPLE: Final = 'billing = ["http://10.0.0.5:8034", "10.0.0.6:8034"]'
 _PORTS: Final = {Protocol.HTTP: 80, Protocol.HTTPS: 443}
-# Settings of this program and of its neighbours, and no addresses of services.
+# Settings of this program and of others around it, not addresses of services.
 _NOT_SERVICES: Final = re.compile(r"(AGENT|SERVICE|REGISTRY|VERTICE|HTTP_PROXY|HTTPS_PROXY|NO_PROXY)(_.*)?", re.ASCII)
 
 
 class Fallback:
-    """Entries by service; those of an earlier source hide those of a later one."""
+    """Entries by service; an earlier source hides a later one."""
 
     def __init__(self, *sources: Iterable[Instance]) -> None:
         self._catalog = Catalog()
@@ -46,7 +46,7 @@ class Fallback:
         return len(self._catalog)
 
     def find(self, name: str) -> Service | None:
-        """Return what is said of a service, in either spelling of `_` and `-`."""
+        """Return the entry of a service, or None; `_` and `-` are the same."""
         return self._catalog.find(name)
 
     def by_short(self, short: str) -> Instance | None:
@@ -54,11 +54,11 @@ class Fallback:
         return self._catalog.by_short(short)
 
     def hosts(self) -> set[str]:
-        """Return the host names whose addresses have to be found."""
+        """Return the host names to resolve."""
         return {instance.host for instance in self._catalog if ip_address(instance.host) is None}
 
     def located(self, addresses: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
-        """Take the addresses of host names; one without any keeps those it had. Return the labels that changed."""
+        """Set the addresses of host names; one without any keeps its old ones. Return the labels that changed."""
         found = [
             msgspec.structs.replace(instance, addresses=addresses[instance.host])
             for instance in self._catalog
@@ -68,9 +68,9 @@ class Fallback:
 
 
 def of_environment(environment: Mapping[str, str]) -> Iterator[Instance]:
-    """Yield what `<SERVICE>_URL`, or else `<SERVICE>_HOST` and `<SERVICE>_PORT`, say of services.
+    """Yield the services of `<SERVICE>_URL`, or else of `<SERVICE>_HOST` and `<SERVICE>_PORT`.
 
-    What is no address of a service is passed over: an environment holds many other things.
+    Other variables are skipped: an environment holds many things that are not addresses.
     """
     for variable, value in sorted(environment.items()):
         stem, _, kind = variable.rpartition("_")
@@ -87,9 +87,9 @@ def of_environment(environment: Mapping[str, str]) -> Iterator[Instance]:
 
 
 def of_file(path: Path) -> Iterator[Instance]:
-    """Yield what a TOML file says: for each service a `host:port` or URL, or a list of them.
+    """Yield the services of a TOML file: for each one a `host:port` or URL, or a list of them.
 
-    Raises SettingsError, in one line that names the file and the service, for what cannot be used.
+    Raises SettingsError, in one line that names the file and the service, when a value is invalid.
     """
     try:
         with path.open("rb") as file:
@@ -105,7 +105,7 @@ def of_file(path: Path) -> Iterator[Instance]:
     for name, value in services.items():
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-            raise SettingsError(f"{path}: {name}: it is text, or a list of texts (example: {FILE_EXAMPLE})")
+            raise SettingsError(f"{path}: {name}: it must be text, or a list of texts (example: {FILE_EXAMPLE})")
         for text in texts:
             count += 1
             if count > MAX_ENTRIES:
@@ -117,7 +117,7 @@ def of_file(path: Path) -> Iterator[Instance]:
 
 
 def _entry(name: str, text: str, source: str) -> Instance:
-    """Return the instance that a URL or `host:port` names. Raises ValidationError when it names none."""
+    """Return the instance at a URL or `host:port`. Raises ValidationError when `text` is neither."""
     check_service_name(name)
     is_url = "://" in text
     try:

@@ -1,7 +1,7 @@
-"""What an instance costs in memory: itself, and its places in the indexes of a catalogue. Pure.
+"""Estimates the memory of an instance: the record, and its entries in a catalogue's indexes. Pure.
 
-Measured by walking over what it is made of, once for each time that it is put; what the indexes take is a
-number that a test holds against what Python really allocates.
+The record is measured by walking it, once per insert; the size of the index entries is a constant, which a test
+compares with what Python really allocates.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from typing import Any, Final
 
 from registry_core.domain.records import Instance
 
-# The catalogue's dictionaries, keys and cached answers: for each instance, for each of its addresses.
+# The catalogue's dictionaries, keys and cached answers, per instance and per address.
 INDEX_BYTES: Final = 260
 ADDRESS_BYTES: Final = 40
-# For each service: its name, its dictionary, its cached answer, its place in the LRU.
+# Per service: its name, its dictionary, its cached answer, its entry in the LRU.
 SERVICE_BYTES: Final = 740
-# For each name of a service that is not held: the name twice, its place in a dictionary.
-NAME_BYTES: Final = 210
+# Per name of a service that is not held: the name twice, and its dictionary entry.
+NAME_BYTES: Final = 195
 _MAX_DEPTH: Final = 32
 _SHARED_KEY: Final = 32
 
 
 def instance_bytes(instance: Instance) -> int:
-    """Return about how many bytes a catalogue takes more for having `instance`."""
+    """Return about how many bytes `instance` adds to a catalogue."""
     size = sys.getsizeof(instance) + INDEX_BYTES + ADDRESS_BYTES * max(1, len(instance.addresses))
-    # Name, version, zone, health path and each tag are one object for all who have them: they count to the service.
+    # Name, version, zone, health path and tags are objects shared by the service's instances: they count there.
     size += sys.getsizeof(instance.instance_id)
     if instance.host not in instance.addresses[:1]:
         size += sys.getsizeof(instance.host)
@@ -35,7 +35,7 @@ def instance_bytes(instance: Instance) -> int:
 
 
 def _walked(value: Any, depth: int) -> int:
-    """Return the bytes of a JSON value, as deep as a registration may be."""
+    """Return the bytes of a JSON value, down to the depth a registration may have."""
     size = sys.getsizeof(value)
     if depth == _MAX_DEPTH:
         return size
@@ -47,5 +47,5 @@ def _walked(value: Any, depth: int) -> int:
 
 
 def _key_bytes(key: str) -> int:
-    # The decoder keeps short keys, and gives the same object to all who have them.
+    # The decoder caches short keys and shares the object.
     return sys.getsizeof(key) if len(key) > _SHARED_KEY else 0

@@ -1,4 +1,4 @@
-"""What an agent knows of its last run: its ids, its epoch and its snapshot. Nobody waits long for the disk."""
+"""Reads and writes what an agent keeps of its last run: ids, epoch and snapshot. A slow disk delays nothing."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from agent.view.snapshot_file import ViewSnapshot
 from agent.view.state_dir import StateDir
 from registry_core.blocking import NoThread, Threads
 
-# The first answer is to come within a second of the start, whatever the disk does.
+# The first answer is due within a second of the start, whatever the disk does.
 STATE_S: Final = 0.5
-# A disk that hangs keeps the threads that were given up; what is written when it goes on is the newest anyway.
+# A disk that hangs blocks the abandoned threads; once it recovers, each of them writes the newest state.
 MOST_AT_ONCE: Final = 4
 
 _log = structlog.get_logger(component="agent")
 
 
 class LastRun:
-    """One agent's memory. Without a folder of its own it has none, and services keep the ids that they came with."""
+    """One agent's state on disk. Without a state folder nothing is kept, and services use their configured ids."""
 
     def __init__(self, state: StateDir | None, services: tuple[ServiceSpec, ...]) -> None:
         self._state = state
@@ -40,11 +40,11 @@ class LastRun:
 
     @property
     def least_epoch(self) -> int:
-        """What this run may claim at least: more than those before it, as far as that is kept."""
+        """The lowest epoch that this run may claim: above those of earlier runs, as far as they were kept."""
         return 1 if self._identity is None else self._identity.epoch + 1
 
     async def read(self) -> bool:
-        """Take what is kept, if that can be had at once. Return whether it could."""
+        """Load the kept state if the disk answers in time. Return whether it did."""
         state = self._state
         if state is None:
             return False
@@ -63,7 +63,7 @@ class LastRun:
         return True
 
     async def with_ids(self, services: tuple[ServiceSpec, ...]) -> tuple[ServiceSpec, ...]:
-        """Return other services with their ids, those of before where they are the same ones."""
+        """Return `services` with their ids; known services keep theirs."""
         if self._identity is None or self._state is None:
             return services
         services, identity = identified(services, self._identity, draws=_draws())
@@ -71,7 +71,7 @@ class LastRun:
         return services
 
     async def keep_epoch(self, epoch: int) -> None:
-        """Keep that `epoch` is claimed from now on, so that the next run claims a newer one."""
+        """Store `epoch` before it is claimed, so that the next run claims a newer one."""
         if self._identity is not None and self._state is not None and epoch > self._identity.epoch:
             await self._keep_now(self._state, msgspec.structs.replace(self._identity, epoch=epoch))
 
@@ -81,16 +81,16 @@ class LastRun:
             await self._threads.run(partial(self._keep, state), timeout_s=most_s)
 
     def _keep(self, state: StateDir) -> None:
-        """Keep what is new. Blocks."""
+        """Write the latest state. Blocks."""
         try:
-            with self._writing:  # one thread after the other, each with what is the newest when its turn comes
+            with self._writing:  # one thread at a time, each writing the newest state
                 state.write_identity(self._identity or Identity())
         except OSError as error:
             _log.warning("identity_not_kept", path=str(state.path), because=error.strerror)
 
 
 def _read(state: StateDir) -> tuple[Identity | None, ViewSnapshot | None]:
-    """Return what is kept; no identity when the folder is another agent's, whose ids are not ours. Blocks."""
+    """Return the kept state; no identity if another agent owns the folder, since its ids are not ours. Blocks."""
     state.open()
     return (state.read_identity() if state.is_held else None), state.read_snapshot()
 

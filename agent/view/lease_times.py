@@ -1,8 +1,9 @@
-"""When an instance was last heard of, and what is left of its lease, as far as an agent knows. Pure.
+"""Estimates an instance's last heartbeat and the remaining TTL of its lease. Pure.
 
-A registry does not tell its agents of each renewal: ten thousand instances would be 13 kB/s for nothing that changed.
-Its sign of life names the leases that are late. Of all others it says that they were renewed within a bound, so what is
-shown of those is a bound as well: at least so much is left, and it was not heard of before then.
+A registry does not send its agents every renewal: for ten thousand instances that would be 13 kB/s without any
+change. Its keepalive names the leases that are late, and implies that all others were renewed within a bound.
+The values shown for those are therefore bounds too: the earliest last heartbeat, and the least remaining TTL. A value
+of 0 or less does not prove that the lease has ended.
 """
 
 from __future__ import annotations
@@ -12,32 +13,38 @@ from collections.abc import Iterable
 from agent.registries.clock import RegistryClock
 from registry_core.domain.records import InstanceKey
 from registry_core.watch.changes import LeaseReport
+from registry_core.watch.limits import LATE_AFTER_TTLS
 
 
 class LeaseTimes:
-    """What is known of the leases of one registry. Callers pass `now`, a monotonic time, and what a record says."""
+    """The lease times of one registry. Callers pass `now`, a monotonic time, and the record's own heartbeat."""
 
     def __init__(self, ttl_s: float) -> None:
         self.ttl_s = ttl_s
         self._clock = RegistryClock()
-        self._leases: LeaseReport | None = None  # the registry's last word; None from a registry of version 1
+        self._leases: LeaseReport | None = None  # the latest report; None from a registry of version 1
         self._told_at = 0.0
 
     def opened(self, registry_time: float | None, now: float) -> None:
-        """Take note that a stream was opened, when the registry's clock showed `registry_time` (Unix seconds)."""
+        """Record that a stream was opened when the registry's clock showed `registry_time` (Unix seconds)."""
         if registry_time is not None:
             self._clock.set(registry_time, now)
 
     def heard_of(self, heartbeats: Iterable[float], now: float, most_age_s: float) -> None:
-        """Take note of heartbeats that the registry spoke of now; the newest is from 0 to `most_age_s` old."""
+        """Record heartbeats that the registry just reported; the newest is between 0 and `most_age_s` old."""
         self._clock.heard_of(heartbeats, now, most_age_s)
 
     def told(self, leases: LeaseReport | None, now: float) -> None:
-        """Take the word of a sign of life."""
+        """Apply the lease report of a keepalive, which implies the registry's TTL.
+
+        An agent that registers nothing is granted no lease, so it learns the TTL only here.
+        """
+        if leases is not None:
+            self.ttl_s = leases.late_after_s / LATE_AFTER_TTLS
         self._leases, self._told_at = leases, now
 
     def heartbeat_at(self, key: InstanceKey, known: float, now: float) -> float:
-        """Return when `key` was last heard of, at the earliest (Unix seconds); `known`: when it last was for sure."""
+        """Return the earliest time of the last heartbeat of `key`, in Unix seconds; `known` is the last certain one."""
         leases, registry_now = self._leases, self._clock.at(now)
         if leases is None:
             return known
@@ -48,7 +55,7 @@ class LeaseTimes:
         return max(known, registry_now - (now - self._told_at) - leases.late_after_s)
 
     def ttl_remaining_s(self, key: InstanceKey, known: float, now: float) -> float:
-        """Return what is left of the TTL of `key`, at least; 0 when nobody can say, and less when it is overdue."""
+        """Return the least remaining TTL of `key`; 0 if unknown. Not positive: it may have ended."""
         leases, registry_now = self._leases, self._clock.at(now)
         if leases is not None and key in leases.late:
             known = max(known, leases.late[key])

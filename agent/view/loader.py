@@ -1,7 +1,7 @@
-"""Reads services that the view knows and does not hold, when somebody asks for them.
+"""Reads services that the view knows but does not hold, when they are looked up.
 
-Each is read once, however many ask; who asks is kept waiting for a second at most, and nobody else is. It
-asks the replica whose events the view follows, so that what it reads is not older than the view.
+Concurrent lookups of a service share one read and wait a second at most; other lookups do not wait. It asks the replica
+whose events the view follows, whose answer is rarely older than the view. An older one is rejected.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER
 from registry_core.watch.reader import BrokenStream, WatchReader
 
-# How long somebody who asks is kept waiting; the reading itself may take longer, for whoever asks next.
+# How long a lookup waits; the read itself may take longer, and serves the next lookup.
 WAIT_S: Final = 1.0
 LOAD_S: Final = 5.0
-# The connections to the registry are for heartbeats, too.
+# Leaves connections to the registry for heartbeats.
 AT_ONCE: Final = 8
 MAX_LOADS: Final = 256
 MAX_WAITING: Final = 2000
-# The view may have gone on while a service was read, or have been replaced.
+# The view may have advanced or been replaced while a service was read.
 TRIES: Final = 3
 RETRY_S: Final = 0.05
 
@@ -41,11 +41,11 @@ _log = structlog.get_logger(component="agent.loader")
 
 
 class TooLarge(Exception):
-    """Raised when a service takes more than the view may hold."""
+    """Raised when a service is larger than the view's limit."""
 
 
 class ServiceLoader:
-    """Loads services into `view`. `registry` says whom to ask; None: nobody can be asked now."""
+    """Loads services into `view`. `registry` returns the registry's URL, or None when none can be asked now."""
 
     def __init__(
         self,
@@ -72,13 +72,13 @@ class ServiceLoader:
         self._headers = {**headers_for(token), PROTOCOL_HEADER: str(PROTOCOL)}
 
     async def close(self) -> None:
-        """End all reading; whoever waits is told at once. Safe to call twice."""
+        """Stop all reads and wake everything that waits for them. Safe to call twice."""
         await end(tuple(self._loads.values()))
 
     def fetch(self, label: str) -> asyncio.Future[None] | None:
-        """Begin to read a service, unless that is going on; return what is done when it is there, or WAIT_S over.
+        """Begin to read a service, or join its read; return a future that is done after the read or after WAIT_S.
 
-        None: nobody can be asked, or too much is asked for already.
+        Returns None when no registry can be asked or too many reads are under way.
         """
         if label not in self._loads and not self.begin(label):
             return None
@@ -94,8 +94,8 @@ class ServiceLoader:
         return waiter
 
     def begin(self, label: str) -> bool:
-        """Begin to read a service for whoever asks next. False: it cannot be done now."""
-        # What is not held has no age to be served at: it is refreshed first, if that can be done.
+        """Begin to read a service without waiting for it. Return False if that is not possible now."""
+        # A service that is not held cannot be served stale: it must be read first, if possible.
         if decide(math.inf, self._registry() is not None).refresh is not Refresh.FIRST:
             return False
         if len(self._loads) >= MAX_LOADS:
@@ -107,9 +107,9 @@ class ServiceLoader:
         return True
 
     def begin_anew(self, label: str) -> bool:
-        """Begin to read a service that is held and has changed in a way that is not known here.
+        """Begin to read a held service again, after an event of an unknown kind.
 
-        One that is being read is told by the view that it is not what it should be, and is read once more.
+        If it is being read already, the view rejects that result, and it is read once more.
         """
         return label in self._loads or self.begin(label)
 
@@ -130,7 +130,7 @@ class ServiceLoader:
         _log.debug("service_not_read", service=label, because=because)
 
     async def _read(self, label: str) -> bool:
-        """Read a service as it is now into the view; return whether the view took it. Raises when it cannot be read."""
+        """Read a service into the view; return whether the view accepted it. Raises when it cannot be read."""
         url = self._registry()
         if url is None:
             raise ConnectionError("the registry cannot be asked now")
@@ -138,7 +138,7 @@ class ServiceLoader:
         try:
             everything = await self._ask(url, label)
             if everything.state != READY and not everything.instances:
-                raise ConnectionError("the registry does not know everybody yet")
+                raise ConnectionError("the registry is still warming up")
             return self._view.take(label, everything)
         finally:
             self._view.give_up(label)
@@ -163,7 +163,7 @@ class ServiceLoader:
         if found is None:
             raise ConnectionError("the registry ended the stream early")
         if not found.whole:
-            raise ConnectionError("a part of it cannot be read here")
+            raise ConnectionError("part of the answer cannot be read")
         return found
 
     def _waited(self, timer: asyncio.TimerHandle) -> None:

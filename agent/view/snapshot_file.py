@@ -1,7 +1,7 @@
-"""The view as a file: what an agent answers with when it starts and nobody is there to be asked. Pure.
+"""Encodes the view as a file, which an agent answers from when it starts without a registry. Pure.
 
-One header line of JSON, then one line for each instance. Nothing of it is taken before all of it was
-checked: length, checksum and every record. What cannot be taken is BadViewSnapshot, with the reason.
+One header line of JSON, then one line for each instance. All of it is checked before any of it is used: length,
+checksum and every record. Raises BadViewSnapshot, with the reason, when a check fails.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from registry_core.watch.cursor import Cursor, parse_cursor
 
 FORMAT: Final = "vertice-agent-snapshot"
 VERSION: Final = 1
-# About what a million instances take; more was never written by an agent.
+# About a million instances; no agent writes more.
 MAX_BYTES: Final = 512 * 1024 * 1024
-# Instances that are encoded in one go. It happens in a thread, between two of whose steps lookups are answered.
+# Instances encoded per step, in a thread; lookups are answered between two steps.
 _STEP: Final = 200
-# Bytes that are decoded in one go: the texts that they share are freed before the next ones are made.
+# Bytes decoded per step: their duplicate strings are freed before the next step.
 _STEP_BYTES: Final = 64 * 1024
 _ENCODER: Final = msgspec.json.Encoder()
 _LIVED: Final = msgspec.json.Decoder(Lived)
 
 
 class BadViewSnapshot(VerticeError):
-    """Raised when bytes are no whole, unchanged snapshot of this version; its text is one line."""
+    """Raised when bytes are not an intact snapshot of this version; its text is one line."""
 
 
 class ViewSnapshot(msgspec.Struct, frozen=True):
-    """What an agent knew, and how sure of it it was."""
+    """The view of an agent, and when the registry last confirmed it."""
 
     instances: tuple[Lived, ...]
     cursor: Cursor
-    digest: str  # of the catalogue that these instances make
+    digest: str  # of the catalogue of these instances
     confirmed_at: float  # when the registry last confirmed it: Unix seconds, by the agent's clock
 
 
@@ -55,7 +55,7 @@ class _ViewSnapshotHeader(msgspec.Struct, kw_only=True):
 
 
 class _Kind(msgspec.Struct):
-    """What tells a snapshot, of whatever version, from other files."""
+    """The fields that identify a snapshot of any version."""
 
     format: str = ""
     version: int = 0
@@ -85,7 +85,7 @@ def _lines(instances: Iterable[Lived]) -> Iterator[bytes]:
 
 
 def checksum_of(parts: Iterable[bytes]) -> str:
-    """Return the checksum of what stands below the header."""
+    """Return the checksum of the bytes below the header."""
     checksum = hashlib.blake2b(digest_size=16)
     for part in parts:
         checksum.update(part)
@@ -93,24 +93,22 @@ def checksum_of(parts: Iterable[bytes]) -> str:
 
 
 def decode(data: bytes) -> ViewSnapshot:
-    """Return what `data` holds. Raises BadViewSnapshot."""
+    """Return the snapshot in `data`. Raises BadViewSnapshot."""
     if len(data) > MAX_BYTES:
         raise BadViewSnapshot(f"it has more than {MAX_BYTES} bytes")
     first, _, body = data.partition(b"\n")
     header = _header(first)
     if len(body) != header.bytes:
-        raise BadViewSnapshot(
-            f"{header.bytes} bytes should follow its first line, and {len(body)} do: it was cut short"
-        )
+        raise BadViewSnapshot(f"{header.bytes} bytes should follow its first line, but {len(body)} do: it is truncated")
     if checksum_of([body]) != header.checksum:
-        raise BadViewSnapshot("its checksum is that of other bytes: it was changed after it was written")
+        raise BadViewSnapshot("its checksum does not match: it was changed after it was written")
     try:
         instances = tuple(_records(body))
         cursor = parse_cursor(header.cursor)
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
-        raise BadViewSnapshot(f"what it holds cannot be read: {error}") from None
+        raise BadViewSnapshot(f"its content cannot be read: {error}") from None
     if len(instances) != header.count:
-        raise BadViewSnapshot(f"it should hold {header.count} instances, and holds {len(instances)}")
+        raise BadViewSnapshot(f"it should hold {header.count} instances, but holds {len(instances)}")
     return ViewSnapshot(instances, cursor, header.digest, header.confirmed_at)
 
 
@@ -128,7 +126,7 @@ def _lived_in(lines: bytes) -> list[Lived]:
     try:
         return _LIVED.decode_lines(lines)
     except msgspec.ValidationError:
-        # A registry of a later release may have told this agent of a status or a protocol that it does not know.
+        # A registry of a later release may have sent a status or protocol that this agent does not know.
         rows = map(msgspec.json.decode, lines.splitlines())
         return [Lived(record_of(row["instance"]), float(row["heartbeat_at"])) for row in rows]
 
@@ -139,9 +137,9 @@ def _header(line: bytes) -> _ViewSnapshotHeader:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         kind = _Kind()
     if kind.format != FORMAT:
-        raise BadViewSnapshot("it is no snapshot of an agent")
+        raise BadViewSnapshot("it is not a snapshot of an agent")
     if kind.version != VERSION:
-        raise BadViewSnapshot(f"it is of version {kind.version}, and this agent knows version {VERSION}")
+        raise BadViewSnapshot(f"it has version {kind.version}, but this agent supports version {VERSION}")
     try:
         return msgspec.json.decode(line, type=_ViewSnapshotHeader)
     except msgspec.MsgspecError as error:

@@ -1,6 +1,6 @@
-"""Keeps the snapshot on disk in step with the view: written when something changed, and not too often.
+"""Keeps the snapshot on disk up to date with the view: written after changes, at a limited rate.
 
-A disk that is full or read-only costs nobody an answer: it is said once, counted, and tried again.
+A full or read-only disk does not affect lookups: the failure is logged once, counted, and retried.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from agent.view.view import AgentView
 from registry_core.blocking import Threads
 from registry_core.ports.clock import Clock
 
-# At most one file in so many seconds, however much the fleet changes.
+# At most one write per this many seconds, however much the fleet changes.
 SAVE_EVERY_S: Final = 5.0
-# For one write; a disk that takes longer is broken, and its thread is waited for no more.
+# Time limit of one write; after it the disk counts as broken, and the thread is abandoned.
 WRITE_S: Final = 20.0
 RETRY_S: Final = 30.0
 
@@ -54,7 +54,7 @@ class SnapshotKeeper:
         self._clock = clock
         self._save_every_s = save_every_s
         self._dirty = asyncio.Event()
-        # One at a time, with those that were given up: an older file must not take the place of a newer one.
+        # One at a time, abandoned ones included: an older file must not replace a newer one.
         self._threads = Threads("write snapshot", 1)
         self._turn = asyncio.Lock()
         self._problem = state.problem
@@ -63,7 +63,7 @@ class SnapshotKeeper:
         view.subscribe(self._changed)
 
     def report(self) -> SnapshotReport:
-        """Return how the file stands."""
+        """Return the state of the file."""
         return SnapshotReport(
             path=str(self._state.path),
             saved_at=self._saved_at,
@@ -74,16 +74,16 @@ class SnapshotKeeper:
         )
 
     async def run(self) -> None:
-        """Write what changes, until cancelled."""
+        """Write after each change, until cancelled."""
         while True:
             await self._dirty.wait()
-            # What changes meanwhile goes along.
+            # Changes in the meantime go into the same write.
             await asyncio.sleep(self._save_every_s)
             if not await self.save():
                 await asyncio.sleep(RETRY_S)
 
     async def save(self, most_s: float = WRITE_S) -> bool:
-        """Write now what is not written yet, in at most `most_s`. False: it could not be done, and was said."""
+        """Write unsaved changes now, within `most_s`. Return False if that failed; the failure is logged."""
         if not self._dirty.is_set() or not self._state.is_held or not self._view.loaded:
             self._dirty.clear()
             return True
@@ -96,7 +96,7 @@ class SnapshotKeeper:
             self._failed(snapshot, error, most_s)
             return False
         except Exception:
-            self._dirty.set()  # what cannot be written for a fault of ours is not forgotten either
+            self._dirty.set()  # a bug of ours must not lose the change
             raise
         if self._problem:
             _log.info("snapshot_written_again", path=str(self._state.path))
@@ -116,5 +116,5 @@ class SnapshotKeeper:
             )
 
     def _changed(self, labels: frozenset[str]) -> None:
-        if labels:  # none: time passed, and nothing else
+        if labels:  # none: only time has passed
             self._dirty.set()

@@ -1,7 +1,7 @@
-"""What is kept of a snapshot while it comes in: the services that have room in the view, of the rest the names.
+"""Collects a snapshot while it arrives: the services that fit into the view, and the names of the rest. Pure.
 
-A fleet that fits is kept whole. Of a larger one as much is held at any moment as the view itself may hold,
-however long the snapshot is. Pure.
+A fleet that fits is kept whole. Of a larger one it never holds more than the view itself may, however long the
+snapshot is.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from registry_core.watch.stage import Absent, Rest, absent_of
 
 
 class Staging:
-    """A stage with the bounds of a view, which prefers what that view holds because it was asked for."""
+    """A stage with the limits of a view; it prefers services that the view holds because they were looked up."""
 
     def __init__(self, held: Catalog, lru: ServiceLru) -> None:
-        """`held` and `lru` are the view's, and are only read."""
+        """`held` and `lru` belong to the view, and are only read."""
         self._held = held
         self._places = lru
         self._lru = ServiceLru(lru.limits, lru.own)
@@ -45,7 +45,7 @@ class Staging:
             return
         held = self._held.get(instance.key)
         if held == instance:
-            lived = Lived(held, lived.heartbeat_at)  # so that it is not in memory twice
+            lived = Lived(held, lived.heartbeat_at)  # avoids a second copy in memory
         else:
             share(instance)
         self._kept.setdefault(label, []).append(lived)

@@ -1,7 +1,7 @@
-"""AGENT_STATE_DIR: what an agent keeps over its restarts. One agent has it at a time.
+"""AGENT_STATE_DIR: what an agent keeps across restarts. One agent uses it at a time.
 
-The snapshot of its view, the ids of its instances, and its latest epoch. A folder that cannot be used
-is no reason not to run: what can be read is read, what cannot be written is said once, and tried again.
+It holds the snapshot of the view, the ids of the instances, and the latest epoch. An agent runs without a usable
+folder too: it reads what it can, logs a failed write once, and retries it.
 Everything here blocks: it is called from threads, and before the loop runs.
 """
 
@@ -30,7 +30,7 @@ _log = structlog.get_logger(component="agent.state")
 
 
 class StateDir:
-    """The folder, held for as long as the agent runs. `problem` says why it is of no use, or is empty."""
+    """The folder, locked while the agent runs. `problem` says why it cannot be used, or is empty."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -38,7 +38,7 @@ class StateDir:
         self._lock: int | None = None
 
     def open(self) -> None:
-        """Make the folder, and hold it. What stands in the way is told by `problem`."""
+        """Create and lock the folder; sets `problem` if that fails."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -53,12 +53,12 @@ class StateDir:
             _log.warning("state_not_kept", because=self.problem)
 
     def close(self) -> None:
-        """Let go of the folder. Safe to call twice."""
+        """Unlock the folder. Safe to call twice."""
         self._let_go()
 
     @property
     def is_held(self) -> bool:
-        """Whether it is this agent's to write."""
+        """Whether this agent holds the lock and may write."""
         return self._lock is not None
 
     def _let_go(self) -> None:
@@ -69,7 +69,7 @@ class StateDir:
     # -- the snapshot
 
     def read_snapshot(self) -> ViewSnapshot | None:
-        """Return the last snapshot, or None when there is none. A damaged one is set aside, with one line."""
+        """Return the last snapshot, or None if there is none. A damaged one is moved aside and logged."""
         path = self.path / SNAPSHOT
         try:
             with path.open("rb") as file:
@@ -83,12 +83,12 @@ class StateDir:
         return None
 
     def _set_aside(self, path: Path) -> Path:
-        """Move a file out of the way, where the next one like it takes its place; return where it is."""
+        """Move a damaged file aside, replacing an earlier one; return its new path."""
         aside = self.path / SET_ASIDE
         try:
             path.replace(aside)
         except OSError:
-            return path  # read-only: it stays, and is passed over at the next start as well
+            return path  # read-only: it stays, and the next start skips it as well
         return aside
 
     def write_snapshot(self, snapshot: ViewSnapshot) -> None:
@@ -98,7 +98,7 @@ class StateDir:
     # -- the identity
 
     def read_identity(self) -> Identity:
-        """Return what is kept, or an empty one, with one line when there is one that cannot be read."""
+        """Return the kept identity, or an empty one; logs a file that cannot be read."""
         path = self.path / IDENTITY
         try:
             with path.open("rb") as file:
@@ -110,7 +110,7 @@ class StateDir:
             return Identity()
 
     def write_identity(self, identity: Identity) -> None:
-        """Replace it. Raises OSError."""
+        """Replace the identity. Raises OSError."""
         replace_file(self.path / IDENTITY, [msgspec.json.encode(identity)])
 
 

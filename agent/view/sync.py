@@ -1,8 +1,8 @@
 """The watch client: keeps the view in step with the registry, for as long as the agent runs.
 
-It opens the stream, hands its bytes to the reader and the changes to the view, and begins again where
-it ended when the stream breaks, or when another registry is the one to be used. It never touches the
-catalogue, and it does not choose.
+It opens the stream, passes the bytes to the reader and the changes to the view, and resumes at the last cursor
+when the stream breaks or another registry is chosen. It never touches the catalogue, and does not choose the
+registry.
 """
 
 from __future__ import annotations
@@ -34,34 +34,34 @@ from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER, SILENCE_S, SYNC_EVERY_S, WATCHER_HEADER
 from registry_core.watch.reader import BrokenStream, WatchReader
 
-# The shortest wait between two tries, once every address was tried, while old answers are asked for.
+# The shortest wait between two tries, once every address was tried, while lookups get stale answers.
 HURRIED_S: Final = 1.0
-# One that did not come: if there is somebody else, it is asked whether it lives.
+# After one missed keepalive the registry is probed, if there is another one to move to.
 DOUBT_S: Final = SYNC_EVERY_S + 0.5
-# How often it is asked again while it says that it lives, and says nothing more.
+# How often it is probed again while it answers probes but sends nothing.
 DOUBT_AGAIN_S: Final = 1.0
-# While no address is known.
+# The wait while no address is known.
 NOBODY_S: Final = 0.5
 
 _VERSION: Final = {PROTOCOL_HEADER: str(PROTOCOL)}
-# A stream that stood for so long was a good one: should it be lost, the next try is not put off.
+# A stream that lasted this long was healthy: after its loss the first retry is not delayed.
 STEADY_S: Final = 4 * SYNC_EVERY_S
-# What cannot be read is spoken of again when so much time has passed.
+# Unreadable lines are logged again after this time.
 SAY_AGAIN_S: Final = 60.0
 
 _log = structlog.get_logger(component="agent.sync")
 
 
 class StreamEnded(Exception):
-    """Raised when a replica answers with something else than a stream, or ends it."""
+    """Raised when a replica answers with something other than a stream, or ends it."""
 
 
 class UpstreamChanged(Exception):
-    """Raised when another registry is the one to be used: the stream is left, and nothing has failed."""
+    """Raised when another registry is chosen: the stream is closed, but nothing has failed."""
 
 
 class WatchSync:
-    """Follows the registry into `view`. `reassert` is called when the registry lost its memory."""
+    """Follows the registry into `view`. `reassert` is called when the registry has lost its data."""
 
     def __init__(
         self,
@@ -93,8 +93,8 @@ class WatchSync:
         self._heard_at = 0.0
         self._chosen_anew = asyncio.Event()
         upstreams.subscribe(self._chosen_anew.set)
-        self._anew = False  # the next stream is to begin with everything
-        self._guard: LossGuard | None = None  # as it was last spoken of
+        self._anew = False  # the next stream starts with a full snapshot
+        self._guard: LossGuard | None = None  # as last logged
         self._say_again_at = -math.inf
         self.connected_to: str | None = None
         self.resyncs = self.losses = 0
@@ -113,12 +113,12 @@ class WatchSync:
                 await asyncio.sleep(NOBODY_S)
                 continue
             try:
-                await self._follow(url)  # and everything is to be read anew
+                await self._follow(url)  # returned for a full resync
                 failures, wait_s = 0, WATCH_RETRY_FIRST_S * self._random.random()
             except UpstreamChanged:
                 failures, wait_s = 0, 0.0
             except Exception as error:  # noqa: BLE001 - the top of the loop: the agent answers on, whatever it was
-                # One that breaks again and again is no better for having spoken in between.
+                # A stream that breaks again and again counts as failing, even if it sent something in between.
                 steady = self._clock.monotonic() - began >= STEADY_S
                 failures = 1 if steady and self.connected_to is not None else failures + 1
                 self._note_loss(url, error, failures)
@@ -130,11 +130,11 @@ class WatchSync:
             await self._pause(wait_s)
 
     def hurry(self) -> None:
-        """Try again soon, since somebody asks for what has become old; it is no use while the watch is there."""
+        """Retry soon, because a lookup got a stale answer. Does nothing while the watch is up."""
         self._hurried.set()
 
     async def _pause(self, wait_s: float) -> None:
-        # Hurried or not, a registry that is away is not asked more often than that.
+        # Hurried or not, a registry that is down is not asked more often than this.
         least_s = min(wait_s, HURRIED_S * (0.5 + self._random.random() / 2))
         self._hurried.clear()
         await asyncio.sleep(least_s)
@@ -143,9 +143,9 @@ class WatchSync:
                 await self._hurried.wait()
 
     async def _follow(self, url: str) -> None:
-        """Follow one stream; return when everything has to be read anew, and raise when it ends."""
+        """Follow one stream; return when a full resync is needed, and raise when the stream ends."""
         cursor = Cursor() if self._anew else self._view.cursor
-        # Renewals are what a registry of version 1 tells of leases. One of version 2 sends none, whatever is asked.
+        # A registry of version 1 reports leases as renewals. One of version 2 ignores the parameter.
         query = "?renewals=1&acknowledges=1"
         query += f"&cursor={cursor}" if cursor.positions else ""
         began = self._heard_at = self._clock.monotonic()
@@ -183,7 +183,7 @@ class WatchSync:
         acknowledger: Acknowledger,
         latency_s: float,
     ) -> None:
-        """Take what comes until everything has to be read anew. Raises when the stream ends, or breaks."""
+        """Apply changes until a full resync is needed. Raises when the stream ends or breaks."""
         async for data in response.content.iter_any():
             self._heard_at = self._clock.monotonic()
             for change in reader.feed(data):
@@ -209,11 +209,11 @@ class WatchSync:
         async def send(cursor: Cursor) -> RegistryReply:
             return await self._client.acknowledge(url, watcher, cursor)
 
-        # An older registry gives no id, and nobody there waits.
+        # An older registry sends no id and does not wait for acknowledgements.
         return Acknowledger(send, lambda: self._view.cursor, self._random, asked=bool(watcher))
 
     async def _mind(self, url: str) -> None:
-        """Raise UpstreamChanged when another registry is chosen, and Silent when this one does not live any more."""
+        """Raise UpstreamChanged when another registry is chosen, and Silent when this one no longer answers."""
         wait_s = self._doubt_s
         while True:
             self._chosen_anew.clear()
@@ -226,7 +226,7 @@ class WatchSync:
             wait_s = min(self._doubt_s, max(self._doubt_s - silent_s, DOUBT_AGAIN_S))
             in_doubt = silent_s >= self._doubt_s and self._upstreams.has_other(url, Use.WATCH)
             if in_doubt and not await self._probes.lives(url):
-                raise Silent("it neither says anything nor answers a probe")
+                raise Silent("it sends nothing and does not answer a probe")
 
     def _note_progress(self, url: str) -> None:
         self.connected_to = url
@@ -241,7 +241,7 @@ class WatchSync:
             _log.warning(
                 "loss_guard_holds",
                 because=f"the registry is {self._view.state} and its snapshot lacks {guard.missing} of {guard.known} "
-                "known services: they stay until it knows everybody again",
+                "known services: they stay until it is ready",
             )
         else:
             _log.info("loss_guard_over", services=self._view.known)
@@ -257,17 +257,17 @@ class WatchSync:
         self.losses += 1
         expected = isinstance(error, aiohttp.ClientError | OSError | TimeoutError | BrokenStream | StreamEnded | Silent)
         if not expected or (isinstance(error, BrokenStream) and self.connected_to is None):
-            # What cannot be taken at this place is not going to be taken there the next time.
+            # A snapshot or event that failed here would fail at the same cursor again.
             self._anew = True
         if not expected:
             _log.error("watch_failed", registry=url, exc_info=error)
         elif failures == 1:
-            # Said once: what follows is the same until it is connected again.
+            # Logged once, until it is connected again.
             _log.warning("watch_lost", registry=url, error=_said(error))
 
 
 def _trouble(error: Exception) -> Trouble:
-    """Return whether the registry is of no use for the writes either."""
+    """Return whether the registry is unusable for writes too."""
     silent = isinstance(error, Silent | aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
     return Trouble.SILENT if silent else Trouble.REFUSING
 

@@ -1,8 +1,8 @@
-"""The local view: all that this agent knows of the registry's catalogue, and how sure it is of it.
+"""The local view: this agent's copy of the registry's catalogue, and how far it can be trusted.
 
-It takes the changes that the watch brings and answers from memory; which services it has room for stands
-in `cache.py`. It drops nothing because it could not ask: what a registry says that has just lost its
-memory is added, and only a registry that knows everybody again may take something away.
+It applies the changes of the watch and answers from memory; `cache.py` decides which services fit. It drops
+nothing because the registry cannot be reached: a registry that has just lost its data may only add, and only
+one that is complete again may remove.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NOWHERE: Final = Position(0, "", 0)  # a renewal has no place in history
 
 
 class AgentView:
-    """The view of one agent. A `LocalView` for the faces that answer from it."""
+    """The view of one agent. It is the `LocalView` that HTTP and DNS answer from."""
 
     def __init__(
         self,
@@ -47,9 +47,9 @@ class AgentView:
         room: ViewLimits | None = None,
         own: frozenset[str] = frozenset(),
     ) -> None:
-        """`fallback` is asked for services of which nobody can tell whether they exist.
+        """`fallback` answers for services that the view cannot rule out.
 
-        `room` bounds what is held; services whose labels are in `own` are held in any case.
+        `room` limits what is held; services whose labels are in `own` are always held.
         """
         self._clock = clock
         self._limits = limits
@@ -57,11 +57,11 @@ class AgentView:
         self._fallback = fallback if fallback is not None else _NO_FALLBACK
         self._cache = ViewCache(room, own)
         self._catalog = self._cache.catalog
-        self._quiet: set[str] = set()  # held, and not asked for since the last tidy-up
-        # Set by who can do it: asks the registry for a service, and for a sign of life.
+        self._quiet: set[str] = set()  # held, but not looked up since the last tidy-up
+        # Set by the composition root: they read a service, and reconnect a lost watch soon.
         self.fetcher: Callable[[str], asyncio.Future[None] | None] | None = None
         self.refresh: Callable[[], None] | None = None
-        # Set likewise: begins to read a service anew.
+        # Set the same way: begins to read a service again.
         self.reread: Callable[[str], object] | None = None
         self._listeners: list[Callable[[frozenset[str]], None]] = []
         self.cursor = Cursor()
@@ -69,34 +69,34 @@ class AgentView:
         self.loaded = False
         self._shown = (self.complete, self.freshness)
         self.loss_guard: LossGuard | None = None
-        self.unreadable = ""  # what of the stream could not be read last; "" when all of it could be
+        self.unreadable = ""  # the last part of the stream that could not be read; "" if there is none
         self.snapshots = self.events = self.losses_prevented = self.passed_over = 0
 
-    # -- what the faces ask
+    # -- for HTTP and DNS
 
     @property
     def catalog(self) -> Catalog:
-        """All that is held."""
+        """The instances that are held."""
         return self._catalog
 
     @property
     def holds_all(self) -> bool:
-        """Whether every service that is known is held."""
+        """Whether every known service is held."""
         return not self._cache.absent
 
     @property
     def bytes(self) -> int:
-        """What is held takes so much memory, as measured."""
+        """The measured memory of what is held, in bytes."""
         return self._cache.lru.bytes
 
     @property
     def limits(self) -> ViewLimits:
-        """The bounds of what is held."""
+        """The limits of what is held."""
         return self._cache.lru.limits
 
     @property
     def evictions(self) -> int:
-        """Services that gave up their places to others."""
+        """The number of services evicted so far."""
         return self._cache.evictions
 
     @property
@@ -113,16 +113,16 @@ class AgentView:
         return self._cache.labels()
 
     def transports(self, label: str) -> frozenset[Protocol]:
-        """Return TCP, UDP or both: what the service is reached by."""
+        """Return the transports of the service: TCP, UDP or both."""
         absent = self._cache.absent.get(label)
         if absent is not None:
             return absent.transports
         return frozenset().union(*(transports_of(i.instance) for i in self._catalog.lived(label)))
 
     def find(self, name: str) -> Service | None:
-        """Return a service, from what is held or from static_services, and take note that it was asked for.
+        """Return a service, from the view or from static_services, and record the lookup.
 
-        An old view is served as it is, and has the registry asked for a sign of life.
+        A stale view is served unchanged, and triggers a refresh.
         """
         label = label_of(name)
         if self.refresh is not None and decide(self.age_s(), self.trust.live, self._limits).refresh is not Refresh.NONE:
@@ -135,65 +135,65 @@ class AgentView:
         return (self._fallback if self.lacks(label) else self.static_services).find(label)
 
     def lacks(self, name: str) -> bool:
-        """Whether there is such a service and it is not held."""
+        """Return whether the service exists but is not held."""
         return label_of(name) in self._cache.absent
 
     def fetch(self, name: str) -> asyncio.Future[None] | None:
-        """Begin to read a service that is lacking; None when it is not, or when nobody can be asked now."""
+        """Begin to read a service that is not held; None if it is held or unknown, or no registry can be asked now."""
         return self.fetcher(label_of(name)) if self.fetcher is not None and self.lacks(name) else None
 
     @property
     def complete(self) -> bool:
-        """Whether a name that is missing is known not to exist.
+        """Whether a name that the view lacks is known not to exist.
 
-        Not before everything has been read from a registry that knows everybody, and no longer when
-        that was too long ago: "I cannot ask" is not "there is no such service".
+        True once everything has been read from a complete registry, until the view expires: "I cannot ask" is not
+        "there is no such service".
         """
         return self.trust.knows_all and self.freshness is not Freshness.EXPIRED
 
     @property
     def static_services(self) -> Fallback:
-        """What the environment or a file says of services that are not in the view.
+        """Services from the environment or a file, for names that the view lacks.
 
-        Nothing while the view can tell itself that there is no such service.
+        Empty while the view itself knows which names do not exist.
         """
         return _NO_FALLBACK if self.complete else self._fallback
 
     def use_fallback(self, fallback: Fallback) -> None:
-        """Ask another one from now on."""
+        """Replace the fallback."""
         self._fallback = fallback
         self._tell(frozenset())
 
     def use_own(self, labels: frozenset[str]) -> None:
-        """Hold the services of these labels in any case from now on."""
+        """Always hold the services of these labels from now on."""
         self._cache.lru.use_own(labels)
 
     def located(self, addresses: Mapping[str, tuple[str, ...]]) -> None:
-        """Take the addresses of the host names that the fallback has."""
+        """Set the addresses of the fallback's host names."""
         changed = self._fallback.located(addresses)
         if changed:
             self._tell(changed)
 
     def age_s(self) -> float:
-        """Seconds since the registry last confirmed the view; 0 while its watch is live.
+        """Return the seconds since the registry last confirmed the view; 0 while its watch is live.
 
-        Before anything was read, seconds since the agent began.
+        Before the first read, the seconds since the agent started.
         """
         return self.trust.age_s(self._clock.monotonic())
 
     @property
     def state(self) -> str:
-        """The registry's word: "warming" or "ready"; nothing before the first."""
+        """The registry's reported state: "warming" or "ready"; empty before the first report."""
         return self.trust.state
 
     @property
     def live(self) -> bool:
-        """Whether the registry's stream is there."""
+        """Whether the registry's stream is up."""
         return self.trust.live
 
     @property
     def mismatches(self) -> int:
-        """How often the view was not what the registry had, and everything was read anew."""
+        """How often the view did not match the registry and was read again."""
         return self.trust.mismatches
 
     @property
@@ -207,36 +207,36 @@ class AgentView:
         return self._clock.monotonic() - self.trust.heard_at
 
     def subscribe(self, listener: Callable[[frozenset[str]], None]) -> None:
-        """Have `listener` called with the labels that changed; with none when all answers may have."""
+        """Call `listener` with the labels that changed; with none when all answers may have changed."""
         self._listeners.append(listener)
 
     def heartbeat_at(self, key: InstanceKey) -> float:
-        """Return when an instance was last heard of, at the earliest: Unix seconds, the registry's clock."""
+        """Return the earliest time of an instance's last heartbeat, in Unix seconds of the registry's clock."""
         return self._leases.heartbeat_at(key, self._catalog.heartbeat_at(key), self._clock.monotonic())
 
     def ttl_remaining_s(self, key: InstanceKey) -> float:
-        """Return what is left of a lease's TTL, at least, as far as the registry has told."""
+        """Return the least remaining TTL of a lease, in seconds, that the registry's reports allow."""
         return self._leases.ttl_remaining_s(key, self._catalog.heartbeat_at(key), self._clock.monotonic())
 
     def lease_granted(self, ttl_s: float) -> None:
-        """Take note of the TTL that the registry gives."""
+        """Record the TTL that the registry grants."""
         self._leases.ttl_s = ttl_s
 
-    # -- what stays over a restart
+    # -- kept across restarts
 
     def snapshot(self, wall: float) -> ViewSnapshot:
-        """Return all that is held, to be kept; `wall` is the time now, Unix seconds."""
+        """Return a snapshot of what is held; `wall` is the current time in Unix seconds."""
         catalog = self._catalog
         lived = tuple(Lived(instance, catalog.heartbeat_at(instance.key)) for instance in catalog)
-        # Who begins with a part cannot go on by events: it has to be told everything.
+        # An agent that starts with a part of the fleet cannot resume by events: it needs a full snapshot.
         cursor = self.cursor if self.holds_all else Cursor()
         return ViewSnapshot(lived, cursor, catalog.digest, wall - self.age_s())
 
     def restore(self, snapshot: ViewSnapshot, wall: float) -> None:
-        """Begin with what was kept, before anything was heard.
+        """Start with a kept snapshot, before the registry has sent anything.
 
-        It is taken as expired, whatever its time says: that of a machine whose clock was set means
-        nothing, and somebody else has to confirm it. Nothing that is missing is missing for sure.
+        It counts as expired whatever its timestamp says, since the machine's clock may have been set, until the
+        registry confirms it. A name that it lacks may still exist.
         """
         staging = self.staging()
         staging.add(snapshot.instances)
@@ -248,38 +248,38 @@ class AgentView:
         self.loaded = True
         self._tell(frozenset())
 
-    # -- what the watch brings
+    # -- changes from the watch
 
     def opened(self, registry_time: float | None) -> None:
-        """A stream was opened; the registry's clock showed `registry_time` (Unix seconds) then."""
+        """Record that a stream was opened when the registry's clock showed `registry_time` (Unix seconds)."""
         self._leases.opened(registry_time, self._clock.monotonic())
 
     def lost(self) -> None:
-        """The stream has ended: from now on the view ages."""
+        """Record that the stream has ended: from now on the view ages."""
         self.trust.live = False
         self.tick()
 
     def staging(self) -> Staging:
-        """Return where the parts of a snapshot are held back."""
+        """Return a staging area for the parts of a snapshot."""
         return self._cache.staging()
 
     def expect(self, label: str) -> None:
-        """Take note that a service that is lacking is being read from now on."""
+        """Record that the read of a service that is not held has begun."""
         self._cache.expect(label, self.cursor)
 
     def give_up(self, label: str) -> None:
-        """Take note that the reading of a service has ended."""
+        """Record that the read of a service has ended."""
         self._cache.give_up(label)
 
     def take(self, label: str, read: Replaced) -> bool:
-        """Take a service that was read; return False when it is older than the view, or not what the registry has."""
+        """Apply a service that was read; return False if it is older than the view or does not match the registry."""
         changed = self._cache.take(label, read.instances, read.cursor, read.digest)
         if changed:
             self._tell(frozenset(changed))
         return changed is not None
 
     def apply(self, change: WatchChange) -> Advice:
-        """Take one change, tell the listeners what it changed, and return what is to be done."""
+        """Apply one change, notify the listeners, and return what to do."""
         now = self._clock.monotonic()
         self.trust.heard(now)
         match change:
@@ -313,10 +313,10 @@ class AgentView:
         return advice
 
     def tidy(self, most: int) -> list[str]:
-        """Tidy up, now and then; return services, at most so many, that there is room for again.
+        """Tidy up, about once a minute; return up to `most` services to read, because they fit again.
 
-        Ready answers never come here: what a full view did not see asked for has its answers made anew, so
-        that the next question tells that somebody asks.
+        Ready answers bypass the view, which then sees no lookup. So a full view invalidates the answers of services
+        without a recent lookup: the next query reaches the view again and counts.
         """
         self._cache.reached(self.cursor)
         if not self.holds_all and self._quiet:
@@ -327,7 +327,7 @@ class AgentView:
         return [*self._cache.unknown, *self._cache.wanted_back(most)][: max(most, 1)]
 
     def tick(self) -> None:
-        """Tell the listeners when time alone has changed what answers say. Called about every second."""
+        """Notify the listeners if time alone has changed the answers. Called about every second."""
         shown = (self.complete, self.freshness)
         if shown != self._shown:
             self._shown = shown
@@ -360,8 +360,8 @@ class AgentView:
         return advice
 
     def _move(self, change: Moved) -> Advice:
-        """Take what differs; should the sum not be the registry's, the next signs of life lead to all of it anew."""
-        # A registry that does not know everybody does not know either who was taken out.
+        """Apply the differences; if the view does not add up, the next keepalives lead to a full resync."""
+        # A registry that is still warming up does not know which instances were removed.
         changed = self._cache.move(change.instances, change.removed if change.state == READY else ())
         advice = self.trust.moved(change, whole=self._cache.adds_up(change.digest))
         self.cursor = change.cursor
@@ -381,7 +381,7 @@ class AgentView:
         self.cursor = change.cursor
         self._passed_over(change.problem)
         if self._cache.happened_unknown(change.label, change.change):
-            # Until it has been read the sum cannot be the registry's, which is no reason to read everything.
+            # The view cannot add up until the service has been read; that mismatch needs no full resync.
             self.trust.unsettled()
             if self.reread is not None:
                 self.reread(change.label)

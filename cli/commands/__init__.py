@@ -1,1 +1,1 @@
-"""The commands of `vertice`, a module each."""
+"""The commands of `vertice`, one module each."""

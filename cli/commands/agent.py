@@ -36,7 +36,7 @@ tags, metadata, zone, instance_id, check:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `vertice agent` takes."""
+    """Add the arguments of `vertice agent`."""
     parser.add_argument("--config", metavar="FILE", type=Path, help="a TOML file; overrides AGENT_CONFIG")
     parser.add_argument(
         "--http-listen", metavar="HOST:PORT", help="the address and port for HTTP; overrides AGENT_HTTP_LISTEN"
@@ -51,14 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def environment_of(args: argparse.Namespace, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return `environment` with the settings that the flags set instead."""
+    """Return `environment` overridden by the flags."""
     flags = {HTTP_LISTEN.name: args.http_listen, DNS_LISTEN.name: args.dns_listen}
     flags |= {removed.name: getattr(args, removed.name) for removed in REMOVED if removed.flag}
     return {**environment, **{name: given for name, given in flags.items() if given is not None}}
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run an agent until it is told to stop; return the exit code. Raises SettingsError."""
+    """Run an agent until a signal stops it; return the exit code. Raises SettingsError."""
     environment = environment_of(args, os.environ)
     settings = read_agent_settings(environment, args.config)
     if args.die_with_parent:

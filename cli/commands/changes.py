@@ -1,7 +1,7 @@
-"""What a watch stream's lines mean to somebody who reads along: one text line for each change.
+"""Turns the lines of a watch stream into text for people: one line per change.
 
 Pure: it reads no socket and prints nothing. It remembers each instance's address and status, so that
-a snapshot after a broken stream shows what changed meanwhile and not everything anew.
+a snapshot after a broken stream shows only what changed meanwhile.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from registry_core.domain.host_port import host_port
-from registry_core.watch.cursor import parse_cursor
+from registry_core.domain.names import label_of
+from registry_core.watch.cursor import Cursor, parse_cursor
 
 
 class RememberedInstance(NamedTuple):
-    """What is remembered of an instance. `record` is all of it, to see whether anything changed."""
+    """The last known state of an instance. `record` is the whole record, to detect any change."""
 
     address: str
     status: str
@@ -24,7 +25,7 @@ class RememberedInstance(NamedTuple):
 
 
 class Changes:
-    """Follows one watch stream, through its reconnections."""
+    """Follows one watch stream across reconnections."""
 
     def __init__(self) -> None:
         self.cursor = ""
@@ -33,21 +34,29 @@ class Changes:
         self._began = False
 
     def take(self, line: dict[str, Any]) -> Iterator[str]:
-        """Take one line of the stream; return what it changed, one text for each change."""
+        """Take one line of the stream; return a text for each change in it."""
         kind = line.get("type")
         if kind == "snapshot":
             yield from self._snapshot(line)
             return
+        read = parse_cursor(self.cursor)
         if line.get("position"):
-            position = parse_cursor(str(line["position"])).positions[0]
-            self.cursor = str(parse_cursor(self.cursor).moved_to(position))
-        elif line.get("cursor"):
+            told = parse_cursor(str(line["position"]))
+            if read.covers(told):
+                return  # from a replica that is behind the one that was read before
+            self.cursor = str(read.moved_to(told.positions[0]))
+        elif line.get("cursor") and not (kind == "sync" and _is_behind(parse_cursor(str(line["cursor"])), read)):
             self.cursor = str(line["cursor"])
         if kind == "registered":
             yield from self._put(line["instance"])
         elif kind == "moved":
             for lived in line["instances"]:
                 yield from self._put(lived["instance"])
+            # As with a snapshot: a registry that just came up does not know yet who is gone.
+            gone = {(label, instance_id) for label, instance_id, _ in line.get("removed", ())}
+            if gone and line["state"] == "ready":
+                for name, instance_id in [key for key in self._known if (label_of(key[0]), key[1]) in gone]:
+                    yield from self._drop((name, instance_id), "gone")
         elif kind == "status_changed":
             key = (line["service_name"], line["instance_id"])
             held = self._known.get(key)
@@ -72,7 +81,7 @@ class Changes:
                 self._known[_key(instance)] = _known(instance)
             yield f"watching {len({key[0] for key in self._known})} services, {len(self._known)} instances"
             return
-        # A registry that just came up does not know yet who is alive: what it lacks is not gone.
+        # A registry that just started does not know yet which instances are alive: a missing one is not gone.
         if line["state"] == "ready":
             there = {_key(instance) for instance in instances}
             for key in [key for key in self._known if key not in there]:
@@ -95,6 +104,10 @@ class Changes:
             yield f"- {key[0]} {held.address} {why}"
 
 
+def _is_behind(told: Cursor, read: Cursor) -> bool:
+    return read.covers(told) and len(told.positions) == len(read.positions)
+
+
 def _difference(held: RememberedInstance, now: RememberedInstance) -> str:
     if held.status != now.status:
         return f"{held.status} -> {now.status}"
@@ -108,7 +121,7 @@ def _key(instance: dict[str, Any]) -> tuple[str, str]:
 
 
 def _known(instance: dict[str, Any]) -> RememberedInstance:
-    # The status is compared apart, since it changes by lines of its own; the registration's time says
+    # The status is compared separately, since it changes by its own lines; the time of registration means
     # nothing to a reader.
     rest = {k: v for k, v in instance.items() if k not in ("status", "registered_at", "epoch")}
     return RememberedInstance(

@@ -10,7 +10,7 @@ from cli.main import EXIT_CODES
 
 
 class Action(NamedTuple):
-    """Something to do with compose files: its name, its module (with `add_arguments` and `run`), its help."""
+    """A subcommand for compose files: its name, its module (with `add_arguments` and `run`), its help."""
 
     name: str
     module: str
@@ -35,7 +35,7 @@ EPILOG: Final = f"""examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser, actions: tuple[Action, ...] = ACTIONS) -> None:
-    """Add the actions, each with its own arguments."""
+    """Add the actions with their arguments."""
     subparsers = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     for action in actions:
         module = importlib.import_module(action.module)
@@ -51,6 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser, actions: tuple[Action, ...] =
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the action that was asked for and return its exit code."""
+    """Run the requested action and return its exit code."""
     code: int = arguments.act(arguments)
     return code

@@ -1,6 +1,6 @@
-"""What the commands share that write compose files: opening, showing a difference, replacing, and one line per failure.
+"""The shared parts of the commands that edit compose files: open, diff, replace, and report a failure in one line.
 
-A file is replaced as a whole or not at all; what is shown is a unified diff that `patch` takes.
+A file is replaced as a whole or not at all; the diff is unified and works with `patch`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _Step: TypeAlias = tuple[str, int, int, int, int]
 
 
 class Text(msgspec.Struct, frozen=True):
-    """A compose file as text, and what it takes to write it back byte by byte."""
+    """A compose file as text, with everything needed to write it back byte for byte."""
 
     name: str
     file: OriginalFile
@@ -43,7 +43,7 @@ class Text(msgspec.Struct, frozen=True):
     mark: bytes = b""
 
     def bytes_of(self, text: str) -> bytes:
-        """Return the bytes of an edited text."""
+        """Return an edited text as bytes."""
         return self.mark + text.encode()
 
 
@@ -65,7 +65,7 @@ def opened(path: Path) -> Text:
 
 
 def project_with(name: str, text: str, environment: Mapping[str, str]) -> Project:
-    """Return what a file's text means, with the files that it names. Raises ComposeError."""
+    """Return the project of a file's text and of the files that it names. Raises ComposeError."""
 
     def read(path: str) -> bytes:
         data = held(Path(path), MAX_FILE_BYTES).data
@@ -77,7 +77,7 @@ def project_with(name: str, text: str, environment: Mapping[str, str]) -> Projec
 
 
 def write(file: OriginalFile, data: bytes) -> bool:
-    """Replace a file, unless these are its bytes already; return whether it was written. Raises Changed, OSError."""
+    """Replace a file unless it has these bytes already; return whether it was written. Raises Changed, OSError."""
     if file.data == data:
         return False
     replace(file, data)
@@ -85,7 +85,7 @@ def write(file: OriginalFile, data: bytes) -> bool:
 
 
 def difference(name: str, before: str, after: str) -> str:
-    """Return what an edit changes, as a unified diff."""
+    """Return an edit as a unified diff."""
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     if before == after:
         return ""
@@ -104,20 +104,20 @@ def difference(name: str, before: str, after: str) -> str:
 
 
 def _span(start: int, end: int) -> str:
-    """Return a range of lines as a unified diff has it: an empty one by the line before it."""
+    """Return a range of lines in unified diff notation: an empty range is given by the line before it."""
     length = end - start
     return f"{start + 1 if length else start},{length}" if length != 1 else str(start + 1)
 
 
 def _grouped(old: list[str], new: list[str]) -> Iterable[list[_Step]]:
-    """Return the steps from one text to another in groups with three lines around each, in time linear in their size.
+    """Return the steps from one text to another, in groups with three lines of context, in linear time.
 
-    difflib takes minutes for thousands of services. An edit of ours changes lines where they stand, or adds some to
-    those that there are, or takes some out: then a walk through both is as good.
+    difflib takes minutes for thousands of services. Our edits only change lines in place, add lines or remove
+    lines, so a single pass through both texts gives the same result.
     """
     steps = _steps(old, new)
     matcher = difflib.SequenceMatcher(None, old[:0], new[:0])
-    matcher.opcodes = steps  # type: ignore[attr-defined]  # what get_opcodes returns when it was found already
+    matcher.opcodes = steps  # type: ignore[attr-defined]  # the cache that get_opcodes returns
     return matcher.get_grouped_opcodes()
 
 
@@ -145,7 +145,7 @@ def _steps(old: list[str], new: list[str]) -> list[_Step]:
 
 
 def told(work: Callable[[argparse.Namespace, Mapping[str, str]], int], arguments: argparse.Namespace) -> int:
-    """Do the work of a command and return its exit code; what goes wrong is one line on stderr."""
+    """Run a command's work and return its exit code; an error is one line on stderr."""
     try:
         return work(arguments, os.environ)
     except NotEditable as error:
@@ -166,5 +166,5 @@ def told(work: Callable[[argparse.Namespace, Mapping[str, str]], int], arguments
 
 
 def code_of(*, complete: bool) -> int:
-    """Return the exit code of a command that has left something out, or has not."""
+    """Return the exit code of a command that did everything, or left something out."""
     return OK if complete else FAILED

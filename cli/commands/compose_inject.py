@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_recipe(parser: argparse.ArgumentParser, *, default: Recipe | None) -> None:
-    """Add the arguments that say how agents stand beside services."""
+    """Add the arguments that choose the recipe."""
     parser.add_argument(
         "--recipe", choices=[r.value for r in Recipe], default=default and default.value, help="netns, beside or host"
     )
@@ -161,7 +161,7 @@ def _inject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> in
 
 
 def override_path(path: Path) -> Path:
-    """Return where the override file of a compose file is, unless another place is named."""
+    """Return the default path of a compose file's override file."""
     return path.with_name(f"{path.stem}.vertice{path.suffix or '.yml'}")
 
 

@@ -79,7 +79,7 @@ def _rewrite(arguments: argparse.Namespace, environment: Mapping[str, str]) -> i
 
 
 def _standing(arguments: argparse.Namespace, file: Text, project: Project) -> ExistingAgents:
-    """Return which agents there are, or would be. Raises ComposeError when there are none."""
+    """Return the agents that exist, or would with the recipe. Raises ComposeError when there are none."""
     if arguments.recipe is not None:
         options = options_of(arguments)
         return agents_with(planned(project, options).sidecars, options.recipe)

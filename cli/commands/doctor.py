@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
     """Run `vertice doctor` and return its exit code. Raises SettingsError for a wrong --agent."""
-    # Where the settings say that the agent is, is read with all the others: a wrong one is a finding.
+    # The agent's address in the settings is read with all the others: a wrong one is a finding.
     agent = agent_url(arguments, {}) if arguments.agent is not None else None
     found = findings(examine(environment, arguments.config, agent, arguments.root))
     if arguments.json:

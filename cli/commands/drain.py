@@ -20,7 +20,7 @@ from cli.main import EXIT_CODES, FAILED, OK
 
 EVERY_S: Final = 0.2
 LIMIT_S: Final = 30.0
-# How long an address that DNS gave before is kept by whoever asked.
+# How long a client keeps an address that it got from DNS.
 TTL_S: Final = 5
 EPILOG: Final = f"""examples:
   vertice drain parcel_tracker                      all its instances of this agent
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _follow(url: str, path: str, limit_s: float) -> int:
-    """Show how the drain goes on until everybody knows, or the time is over."""
+    """Show the progress of the drain until every agent has acknowledged it, or the time is up."""
     ends = time.monotonic() + limit_s
     shown: list[str] = []
     while True:
@@ -88,7 +88,7 @@ def _follow(url: str, path: str, limit_s: float) -> int:
 
 
 def line(one: Any) -> str:
-    """Return how one service stands."""
+    """Return the state of one service."""
     if one["registered_status"] != "draining":
         return f"{_name(one)}: waiting for the registry to confirm"
     count = f"acknowledged {one['acknowledged']} of {one['watchers']}"

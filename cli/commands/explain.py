@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def lines(said: Any) -> list[str]:
-    """Return what is printed: the summary, where it comes from, and a table of the instances."""
+    """Return the output: the summary, its source, and a table of the instances."""
     source = SOURCES.get(said["source"])
     confirmed = f"confirmed {said['age_seconds']:.0f} s ago ({said['freshness']})"
     shown = [said["summary"], f"source: {source}, {confirmed}" if source else f"the view was {confirmed}"]

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
 
 
 def _lines(said: Any) -> list[str]:
-    """Return what is printed: what was released, if that was asked for, and a line for each shard."""
+    """Return the output: what was released, if requested, and a line for each shard."""
     lines: list[str] = []
     if "released" in said:
         lines.append(f"released: {', '.join(said['released']) or 'nothing; no guard was holding'}")

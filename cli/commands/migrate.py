@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
 
 
 def _held(url: str, headers: Mapping[str, str]) -> list[RegisteredInstance]:
-    """Return what the registry holds. Raises Unreachable when it does not answer, or may not know everything."""
+    """Return the registry's instances. Raises Unreachable when it does not answer, or may not know them all."""
     answer = ask("GET", url, "/catalog", headers, timeout_s=ANSWER_S, most_bytes=MAX_ANSWER_BYTES)
     if answer.status != 200:
         raise Unreachable(f"the registry at {url} answers: {answer.message}")

@@ -24,7 +24,7 @@ EPILOG = f"""settings (environment):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `vertice registry` takes."""
+    """Add the arguments of `vertice registry`."""
     parser.add_argument(
         "--listen", metavar="HOST:PORT", help="the address and port to listen on; overrides REGISTRY_LISTEN"
     )
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run a replica until it is told to stop; return the exit code. Raises SettingsError."""
+    """Run a replica until a signal stops it; return the exit code. Raises SettingsError."""
     settings = replica_settings(os.environ, listen_on=_listen_on(args.listen))
     if args.die_with_parent:
         die_with_parent()

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def exit_code(answer: HttpResponse) -> int:
-    """Return the exit code for an answer that is an error."""
+    """Return the exit code for an error response."""
     if answer.status == HTTPStatus.NOT_FOUND:
         return NOT_FOUND
     return USAGE if answer.status == HTTPStatus.BAD_REQUEST else FAILED

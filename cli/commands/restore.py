@@ -1,7 +1,7 @@
-"""Brings saved records back to a registry: a few requests at a time, each until it is answered.
+"""Restores saved records to a registry: a few requests at a time, each until it is answered.
 
-Nothing here decides whether a record is brought back; the registry does. What it cannot take at present
-(503 and its kin, or no answer) is sent again after the time that it asks for, a bounded number of times.
+The registry decides whether a record is restored. A record that it cannot take at present (503 and the
+like, or no answer) is retried after the pause that it asks for, a bounded number of times.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from registry_core.domain.restoration import RestoreOutcome, what
 from registry_core.errors import VerticeError
 
 WORKERS: Final = 16
-# Longer than a replica holds a write that meets a failover.
+# Longer than a replica holds a write during a failover.
 ANSWER_S: Final = 10.0
-# The pauses before each further try; a registry that names a longer one is given it, up to MOST_PAUSE_S.
+# The pauses before each retry; a registry may ask for a longer one, up to MOST_PAUSE_S.
 PAUSES_S: Final = (0.2, 1.0, 2.0, 4.0, 8.0)
 MOST_PAUSE_S: Final = 30.0
 TELL_EVERY_S: Final = 1.0
@@ -33,11 +33,11 @@ _LATER: Final = frozenset({408, 429})
 
 
 class GaveUp(VerticeError):
-    """Raised when going on makes no sense: nobody answers, or nothing would be taken. One line."""
+    """Raised when continuing is pointless: nothing answers, or no record would be accepted. One line."""
 
 
 class Tally(msgspec.Struct):
-    """What became of the records. What is refused is told by a line each, in the order of the file."""
+    """The outcome of the records. Each refused one has a line, in file order."""
 
     outcomes: dict[RestoreOutcome, int]
     conflicts: list[str]
@@ -45,12 +45,12 @@ class Tally(msgspec.Struct):
 
     @property
     def done(self) -> int:
-        """How many records were answered."""
+        """The number of answered records."""
         return sum(self.outcomes.values()) + len(self.conflicts) + len(self.refusals)
 
 
 class _Work:
-    """What the workers share: where to, what, and what was answered."""
+    """The state that the workers share: the target, the records and the answers."""
 
     def __init__(
         self,
@@ -81,9 +81,9 @@ def restore(
     tell: Callable[[int], None],
     pauses_s: Sequence[float] = PAUSES_S,
 ) -> Tally:
-    """Bring `records` back to the registry at `url`; `tell` hears once a second how many are done.
+    """Restore `records` to the registry at `url`; calls `tell` once a second with the number done.
 
-    With `dry_run` nothing is changed. Raises GaveUp, after which a part was brought back; doing it again is safe.
+    With `dry_run` nothing changes. Raises GaveUp when it stops early: a part may be restored, and a rerun is safe.
     """
     work = _Work(url, records, headers, dry_run=dry_run, pauses_s=pauses_s)
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -94,7 +94,7 @@ def restore(
             for worker in workers:
                 worker.result()
         finally:
-            work.stop.set()  # Ctrl-C, or one that gave up: the others end after the request that they are at
+            work.stop.set()  # on Ctrl-C, or when one gave up, the others stop after their current request
     return _tally(records, work.answers)
 
 
@@ -118,7 +118,7 @@ def _send_all(work: _Work) -> None:
 
 
 def _send(work: _Work, connection: http.client.HTTPConnection, body: bytes) -> HttpResponse | None:
-    """Return the answer to one record, or None when everything is to stop. Raises GaveUp."""
+    """Return the answer to one record, or None when the run is stopping. Raises GaveUp."""
     problem = ""
     for pause_s in (*work.pauses_s, None):
         asked_s = 0.0
@@ -127,7 +127,7 @@ def _send(work: _Work, connection: http.client.HTTPConnection, body: bytes) -> H
             response = connection.getresponse()
             answer = HttpResponse(response.status, response.headers, response.read(MAX_ANSWER_BYTES))
         except (OSError, http.client.HTTPException) as error:
-            connection.close()  # it opens anew by itself
+            connection.close()  # it reopens automatically
             problem = f"no answer from {work.url}: {reason(error)}"
         else:
             if answer.status < 500 and answer.status not in _LATER:
@@ -144,7 +144,7 @@ def _send(work: _Work, connection: http.client.HTTPConnection, body: bytes) -> H
 
 
 def _check(answer: HttpResponse, url: str) -> None:
-    """Raises GaveUp for what the next record would be answered, too."""
+    """Raise GaveUp for an answer that every other record would get too."""
     if answer.status in (401, 403):
         raise GaveUp(answer.message)
     if answer.status not in (200, 400, 409, 413):

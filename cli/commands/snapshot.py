@@ -27,7 +27,7 @@ from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.records import Instance, copied_as
 from registry_core.domain.restoration import RestoreOutcome
 
-# A snapshot of an older store is complete all the same; it is said that it is old.
+# A snapshot from an older view of the store is still complete; the command only says how old it is.
 OLD_S: Final = 10.0
 ANSWER_S: Final = 30.0
 
@@ -50,7 +50,7 @@ belongs to another one there is a conflict: it is listed and not restored.
 
 
 class Incomplete(Exception):
-    """Raised when what a registry answered must not be taken for everything; its text is one line."""
+    """Raised when a registry's answer may be incomplete; its text is one line."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +106,7 @@ def _save(path: Path, url: str, headers: Mapping[str, str], *, may_be_empty: boo
 
 
 def _whole(answer: HttpResponse, url: str) -> CatalogView:
-    """Return the catalogue that was answered. Raises Incomplete when it may not be all there is."""
+    """Return the catalogue in the answer. Raises Incomplete when records may be missing."""
     if answer.status != 200:
         raise Incomplete(f"{answer.message}: nothing was written")
     try:
@@ -117,7 +117,7 @@ def _whole(answer: HttpResponse, url: str) -> CatalogView:
         raise Incomplete(
             f"the registry at {url} is {catalog.state}: it does not know everything yet; nothing was written"
         )
-    # The digest is of all that a replica holds: an answer cut or bent on its way has another one.
+    # The digest covers everything that a replica holds: a truncated or altered answer has a different one.
     held = Catalog()
     held.replace(Lived(copied_as(view, Instance), view.last_heartbeat) for view in catalog.instances)
     if held.digest != catalog.digest or len(held) != len(catalog.instances):

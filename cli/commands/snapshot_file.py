@@ -1,7 +1,7 @@
-"""A snapshot on disk: one header line, then one JSON line for each instance. It asks nobody.
+"""A snapshot on disk: one header line, then one JSON line per instance. This module makes no requests.
 
-It can be read by eye and by `jq`; nothing of it is taken before all of it was checked. The checksum is
-the SHA-256 of the header line with an empty checksum in it, and of every line below.
+People and `jq` can read it; no record is used before the whole file is checked. The checksum is the
+SHA-256 of the header line with an empty checksum, and of every line below.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from registry_core.errors import ValidationError, VerticeError
 FORMAT: Final = "vertice-snapshot"
 VERSION: Final = 1
 MAX_FILE_BYTES: Final = 512 * 1024 * 1024
-# A record that was registered fits into 64 KiB of a request; what is larger was never one of ours.
+# A registered record fits into a request of 64 KiB; a larger one cannot be ours.
 MAX_LINE_BYTES: Final = 128 * 1024
 _CHECKSUM_KIND: Final = "sha256:"
-# Which ports are welcome is the matter of the registry that is restored to.
+# The target registry decides which ports it accepts.
 _RULES: Final = Rules(min_port=1)
 _ENCODER: Final = msgspec.json.Encoder()
 
 
 class BadSnapshotFile(VerticeError):
-    """Raised when a file is no whole, unchanged snapshot; its text is one line."""
+    """Raised when a file is not a complete, unaltered snapshot; its text is one line."""
 
 
 class SnapshotFileHeader(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -44,49 +44,49 @@ class SnapshotFileHeader(msgspec.Struct, kw_only=True, forbid_unknown_fields=Tru
     version: int = VERSION
     count: int
     saved_at: str  # ISO 8601, UTC
-    source: str  # the URL that was asked
-    store_age_s: float | None  # how long before it was saved the store had confirmed it
+    source: str  # the registry's URL
+    store_age_s: float | None  # how long before saving the store had confirmed it
     cursor: str
-    digest: str  # of the catalogue, as the watch tells it
+    digest: str  # of the catalogue, as in the watch stream
     checksum: str = ""
 
 
 @complete
 class SnapshotFileRecord(Instance, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line below: what is brought back, and for people how it was."""
+    """One line below the header: the record to restore, and its former state for people."""
 
     last_heartbeat: float
     ttl_remaining: int
 
     @property
     def instance(self) -> Instance:
-        """The record as it is brought back."""
+        """The record as it is restored."""
         return copied_as(self.body, Instance)
 
     @property
     def body(self) -> RestoreBody:
-        """What is sent to bring it back."""
+        """The body of the request that restores it."""
         return copied_as(self, RestoreBody)
 
 
 class SnapshotFile(NamedTuple):
-    """What a file holds."""
+    """The content of a file."""
 
     header: SnapshotFileHeader
     records: list[SnapshotFileRecord]
 
 
 class _Format(msgspec.Struct):
-    """What tells a snapshot, of whatever version, from other files."""
+    """Distinguishes a snapshot of any version from other files."""
 
     format: str = ""
     version: int = 0
 
 
 def write(path: Path, header: SnapshotFileHeader, records: Sequence[SnapshotFileRecord]) -> None:
-    """Write a snapshot to `path`, readable by its owner alone: all of it, or what was there stays.
+    """Write a snapshot to `path` atomically, readable by its owner only.
 
-    Raises OSError. A symbolic link is followed; what is there and no file (a device, a pipe) is refused.
+    Raises OSError, also when `path` exists and is not a file (a device, a pipe). A symbolic link is followed.
     """
     path = path.resolve()
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
@@ -98,7 +98,7 @@ def write(path: Path, header: SnapshotFileHeader, records: Sequence[SnapshotFile
 
 
 def read(path: Path) -> SnapshotFile:
-    """Return what `path` holds, when all of it is good. Raises BadSnapshotFile, and OSError."""
+    """Return the content of `path` once all of it is checked. Raises BadSnapshotFile and OSError."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
     size = path.stat().st_size

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 class WatchRefused(Exception):
-    """Raised when the registry answers, and the answer is no."""
+    """Raised when the registry refuses the watch."""
 
     def __init__(self, answer: HttpResponse) -> None:
         super().__init__(answer.message)
@@ -50,7 +50,7 @@ class WatchRefused(Exception):
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run `vertice watch` until it is interrupted; return an exit code when it cannot begin."""
+    """Run `vertice watch` until it is interrupted; return an exit code when it cannot start."""
     base_url = registry_url(arguments)
     changes = Changes()
     connected = False
@@ -93,7 +93,7 @@ def lines(base_url: str, cursor: str, service: str) -> Iterator[dict[str, Any]]:
             if raw.endswith(b"\n"):
                 yield json.loads(raw)
             elif len(raw) < MAX_LINE_BYTES:
-                return  # cut in the middle: the cursor leads back to before it
+                return  # a truncated line: the cursor still points before it
             else:
                 _pass_over(response)
     except (OSError, http.client.HTTPException) as error:
@@ -105,7 +105,7 @@ def lines(base_url: str, cursor: str, service: str) -> Iterator[dict[str, Any]]:
 
 
 def _pass_over(response: http.client.HTTPResponse) -> None:
-    """Read to the end of a line that is too long, and say so."""
+    """Skip to the end of a line that is too long, and report it."""
     print(f"vertice: a line of more than {MAX_LINE_BYTES} bytes is passed over", file=sys.stderr, flush=True)
     while raw := response.readline(MAX_LINE_BYTES):
         if raw.endswith(b"\n"):
@@ -113,7 +113,7 @@ def _pass_over(response: http.client.HTTPResponse) -> None:
 
 
 def show(line: dict[str, Any], changes: Changes, *, as_json: bool) -> None:
-    """Print what a line of the stream changed."""
+    """Print the changes in a line of the stream."""
     texts = list(changes.take(line))
     if as_json:
         if line.get("type") not in ("sync", "renewed"):

@@ -1,11 +1,12 @@
-"""The addresses that a service is given: in its environment, and in its command where they stand plainly.
+"""Finds the addresses in a service's environment, and plainly written ones in its command.
 
-Pure. It reads host and port alone: user names and passwords in URLs are neither kept nor shown. Whether
-an address leads anywhere is not its matter.
+Pure. It reads only host and port: user names and passwords in URLs are neither kept nor shown. It does not
+judge whether an address leads anywhere.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
@@ -20,12 +21,14 @@ _HOST: Final = r"(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*)"
 _SCHEME: Final = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?:[^\s/@,]*@)?"
 # It starts at a word's start only, so that a long word is read once. `u:1@host` is a password, no address.
 _START: Final = r"(?<![\w.$}/-])"
-_WITH_PORT: Final = re.compile(rf"{_START}(?:{_SCHEME})?{_HOST}:(?P<port>\d{{1,12}})(?![\w.:@])", re.ASCII)
-_URL: Final = re.compile(rf"{_START}{_SCHEME}{_HOST}(?![\w.:@-])", re.ASCII)
+# Not re.ASCII: to it, `ö` would be no letter, and a word would start after it.
+_WITH_PORT: Final = re.compile(rf"{_START}(?:{_SCHEME})?{_HOST}:(?P<port>[0-9]{{1,12}})(?![\w.:@])")
+_URL: Final = re.compile(rf"{_START}{_SCHEME}{_HOST}(?![\w.:@-])")
 _BARE: Final = re.compile(_HOST, re.ASCII)
 _NUMBER: Final = re.compile(r"\d{1,12}", re.ASCII)
+_PERHAPS_IPV6: Final = re.compile(r"\[[0-9A-Fa-f:.]+\]|(?<![\w.:])[0-9A-Fa-f:.]+(?![\w.:])", re.ASCII)
 
-# What a variable's name says of its value: one host, or several.
+# What a variable's name says about its value: one host, or several.
 _ONE_HOST: Final = ("HOST", "HOSTNAME", "ADDR", "ADDRESS", "ENDPOINT", "SERVER", "URL", "URI", "BROKER")
 _MANY_HOSTS: Final = (
     "HOSTS",
@@ -42,7 +45,7 @@ _MANY_HOSTS: Final = (
 )
 _SAYS_ADDRESS: Final = frozenset(_ONE_HOST + _MANY_HOSTS)
 _SAYS_HOST: Final = frozenset({"HOST", "HOSTNAME", "ADDR", "ADDRESS", "SERVER", "HOSTS", "NODES", "SEEDS", "PEERS"})
-# Where the container itself listens, or how it is called: nobody is called by these.
+# Names of the container's own listening address or name: they are not addresses of others.
 _OWN: Final = frozenset(
     {"HOST", "HOSTNAME", "BIND_HOST", "BIND_ADDR", "BIND_ADDRESS", "LISTEN_HOST", "LISTEN_ADDR", "LISTEN_ADDRESS"}
     | {"SERVICE_HOST", "APP_HOST", "SERVER_HOST", "UVICORN_HOST", "FLASK_RUN_HOST", "ADVERTISED_HOST"}
@@ -74,10 +77,10 @@ _NO_HOSTS: Final = frozenset({"unix", "file", "sqlite", "arn", "urn", "data"})
 
 
 class HardCodedAddress(msgspec.Struct, frozen=True):
-    """A host, and mostly a port, that somebody wrote down.
+    """A hard-coded host, usually with a port.
 
-    `variable` is where: a variable's name, or `command`. `port` None: none is given, and the scheme has none
-    of its own. `port_variable` is the variable that holds the port, when it is another one.
+    `variable` is its source: a variable's name, or `command`. `port` None: no port is given, and the scheme has
+    no default. `port_variable` is the variable that holds the port, when it is a different one.
     """
 
     variable: str
@@ -91,7 +94,7 @@ class HardCodedAddress(msgspec.Struct, frozen=True):
 
     @property
     def written(self) -> str:
-        """The address as it reads, without whatever else stands around it."""
+        """The address as written, without the text around it."""
         scheme = f"{self.scheme}://" if self.scheme else ""
         port = f":{self.port}" if self.port is not None and (self.port_written or self.port_variable) else ""
         return f"{scheme}{self.host}{port}"
@@ -103,7 +106,7 @@ class HardCodedAddress(msgspec.Struct, frozen=True):
 
 
 class Located(NamedTuple):
-    """An address and where it stands in a text, from its host to the end of its port."""
+    """An address and its position in a text, from its host to the end of its port."""
 
     start: int
     end: int
@@ -111,7 +114,7 @@ class Located(NamedTuple):
 
 
 def addresses_of(service: ComposeService, is_known: Callable[[str], bool]) -> list[HardCodedAddress]:
-    """Return the addresses that a service is given, in order. `is_known`: whether anybody has such a name."""
+    """Return a service's addresses in order. `is_known`: whether any service has that name."""
     variables = {entry.name: entry for entry in service.environment}
     found: list[HardCodedAddress] = []
     for entry in service.environment:
@@ -125,20 +128,20 @@ def addresses_of(service: ComposeService, is_known: Callable[[str], bool]) -> li
 
 
 def with_port_or_scheme(text: str, variable: str, place: Place) -> Iterator[HardCodedAddress]:
-    """Return what in a text is a URL or `host:port`, each host of a list on its own."""
+    """Return the URLs and `host:port` pairs in a text, each host of a list separately."""
     return (located.address for located in located_in(text, variable, place))
 
 
 def located_in(text: str, variable: str, place: Place) -> Iterator[Located]:
-    """Return the same with where each stands in the text."""
-    text = text[:MAX_VALUE_LENGTH]
+    """Return the same, with the position of each in the text."""
+    text = _PERHAPS_IPV6.sub(_blanked, text[:MAX_VALUE_LENGTH])
     matches = [(m.start(), m) for m in _WITH_PORT.finditer(text)]
     taken = {start for start, _ in matches}
     matches += [(m.start(), m) for m in _URL.finditer(text) if m.start() not in taken]
     scheme = ""
     for _, match in sorted(matches, key=lambda pair: pair[0]):
         own = (match["scheme"] or "").lower().rpartition(":")[2].partition("+")[0]
-        # `nats://a:4222,b:4222`: what follows a comma is of the same kind.
+        # `nats://a:4222,b:4222`: the parts after a comma are of the same kind.
         scheme = own or (scheme if text[match.start() - 1 : match.start()] == "," else "")
         if scheme in _NO_HOSTS or match["host"] in _ANY_ADDRESS:
             continue
@@ -146,6 +149,15 @@ def located_in(text: str, variable: str, place: Place) -> Iterator[Located]:
         number = int(port) if port else DEFAULT_PORTS.get(scheme)
         address = HardCodedAddress(variable, place, match["host"], number, scheme, bool(port))
         yield Located(match.start("host"), match.end(), address)
+
+
+def _blanked(word: re.Match[str]) -> str:
+    """Return blanks for an IPv6 address, as the end of one reads like `host:port`, and the word itself otherwise."""
+    try:
+        ipaddress.IPv6Address(word[0].removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return word[0]
+    return " " * len(word[0])
 
 
 def _in_variable(
@@ -186,6 +198,6 @@ def _host_and_port(entry: EnvEntry, host: str, variables: dict[str, EnvEntry]) -
 
 
 def hosts_and_ports(environment: Iterable[EnvEntry]) -> Iterator[HardCodedAddress]:
-    """Return whatever in an environment is written as a URL or as host:port, whether it is meant as one or not."""
+    """Return everything in an environment written as a URL or host:port, whether or not it is meant as an address."""
     for entry in environment:
         yield from with_port_or_scheme(entry.value or "", entry.name, entry.place)

@@ -1,6 +1,6 @@
-"""Audits a fleet: every hard-coded address, who it means and whether it works, and what else is wrong.
+"""Audits a fleet: every hard-coded address, its target and whether it works, and other faults.
 
-Pure: from a project to what is found. It reads no file and prints nothing.
+Pure: from a project to findings. It reads no file and prints nothing.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from cli.compose.verdicts import Judge, Judged
 from registry_core.domain.names import check_service_name, label_of
 from registry_core.errors import ValidationError
 
-# What is wrong with the file and still lets it be judged: a checkout often lacks env files and secrets.
+# Faults that still allow an audit: a checkout often lacks env files and secrets.
 TOLERATED = frozenset({"env-file", "variable-required", "variable", "port", "include"})
 
 
 class Audit(msgspec.Struct, frozen=True):
-    """What was found in a fleet, in the order of the file."""
+    """The findings about a fleet, in the order of the file."""
 
     project: Project
     addresses: tuple[Judged, ...]
@@ -32,12 +32,12 @@ class Audit(msgspec.Struct, frozen=True):
     graph: Graph
 
     def count(self, severity: AuditSeverity) -> int:
-        """Return how many findings weigh so much."""
+        """Return the number of findings of that severity."""
         return sum(f.severity is severity for f in self.findings)
 
 
 def audit(project: Project) -> Audit:
-    """Return what is found in a project. Raises ComposeError for what Compose would refuse as a whole."""
+    """Return the audit of a project. Raises ComposeError for a project that Compose would refuse."""
     project = without_agents(project)
     findings = list(_of_the_file(project.problems))
     judge = Judge(project)
@@ -73,7 +73,7 @@ def _unset(service: ComposeService, judged: set[str]) -> Iterator[AuditFinding]:
 
 
 def _of_one(service: ComposeService, judge: Judge) -> Iterator[AuditFinding]:
-    """Return what is wrong with a service by itself."""
+    """Return the faults of a service on its own."""
     check = service.healthcheck
     listening = judge.listening[service.name]
     if check is None or check.disabled:
@@ -112,11 +112,11 @@ def _names(project: Project) -> Iterator[AuditFinding]:
 
 
 def _host_ports(project: Project) -> Iterator[AuditFinding]:
-    """Return who publishes a port of the host that another publishes, on the same address or on all of them."""
+    """Return the services that publish the same host port as another, on the same address or on all addresses."""
     taken: dict[tuple[str, int], dict[str, ComposeService]] = {}
     for service in project.services.values():
         for port in service.ports:
-            # `3000-3005:80` takes any one of six: which, nobody knows beforehand.
+            # `3000-3005:80` takes any one of six, not known beforehand.
             for published, _ in port.pairs():
                 ip = "" if port.host_ip in ("0.0.0.0", "::") else port.host_ip  # noqa: S104 - compared
                 held = taken.setdefault((port.protocol, published), {})
@@ -150,7 +150,7 @@ def _dependencies(project: Project) -> Iterator[AuditFinding]:
 
 
 def graph_of(project: Project, addresses: list[Judged]) -> Graph:
-    """Return who needs whom: by its addresses, wrong ports or not, and by `depends_on`."""
+    """Return the dependencies: by addresses, even with wrong ports, and by `depends_on`."""
     via: dict[tuple[str, str], list[str]] = {}
     outside: list[tuple[str, str]] = []
     for judged in addresses:

@@ -20,7 +20,7 @@ _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "
 
 
 class EnvLine(msgspec.Struct, frozen=True):
-    """A name and its value; None for a name alone, whose value is that of the caller's environment."""
+    """A name and its value; None for a bare name, whose value comes from the caller's environment."""
 
     name: str
     value: str | None
@@ -31,10 +31,11 @@ class EnvLine(msgspec.Struct, frozen=True):
 def env_lines(
     text: str, file: str, variables: Mapping[str, str], report: Callable[[ComposeError], None]
 ) -> list[EnvLine]:
-    """Return the entries of an env file in order; lines that are none are reported."""
+    """Return the entries of an env file in order; invalid lines are reported."""
     known = dict(variables)
     found: list[EnvLine] = []
-    lines = text.splitlines()
+    # Not splitlines(): it also ends a line at characters that a value may well hold, such as U+2028.
+    lines = text.replace("\r\n", "\n").split("\n")
     at = 0
     while at < min(len(lines), MAX_LINES):
         number, line = at + 1, lines[at]
@@ -67,7 +68,8 @@ def env_lines(
                 value = fill(value, known).text
             except BadVariable as error:
                 _tell(report, f"{match['name']}: {error}", file, number)
-        known.setdefault(match["name"], value)
+        if match["name"] not in variables:
+            known[match["name"]] = value
         found.append(EnvLine(match["name"], value, raw, number))
     return found
 

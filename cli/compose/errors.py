@@ -1,4 +1,4 @@
-"""Where something stands in a compose file, and the one error for all that is wrong with one."""
+"""A place in a compose file, and the one error for all faults of a compose file."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ NOWHERE: Final = Place()
 
 
 class ComposeError(CallerError):
-    """Raised when a compose file, or a part of it, cannot be used; its text is one line with the place.
+    """Raised when a compose file, or a part of it, cannot be used. Its text is one line with the place.
 
-    `code` is stable. `service` is set when only that service suffers: such errors are collected in
+    `code` is stable. `service` is set when only that service is affected: such errors are collected in
     `Project.problems`, and the rest of the file can be used.
     """
 
@@ -51,5 +51,5 @@ class ComposeError(CallerError):
 
     @property
     def hinted(self) -> str:
-        """The same line with an example of how it is done right, if there is one."""
+        """The same line with a correct example, if there is one."""
         return f"{self} (example: {self.hint})" if self.hint else str(self)

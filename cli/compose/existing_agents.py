@@ -1,6 +1,6 @@
-"""The agents that stand in a compose file or in its override file already: whom they register, and who asks them.
+"""The agents already in a compose file or its override file: what they register, and which services ask them.
 
-Pure. It reads what `injecting` wrote, and what somebody wrote by hand in the same way.
+Pure. It reads agents written by `inject`, and ones written by hand in the same way.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def existing_agents(text: str) -> ExistingAgents:
 
 
 def agents_with(sidecars: Sequence[SidecarSpec], recipe: Recipe) -> ExistingAgents:
-    """Return how it will be with these sidecars."""
+    """Return the agents as they will be with these sidecars."""
     asking = frozenset(s.service for s in sidecars if s.dns and recipe is not Recipe.BESIDE)
     return ExistingAgents({s.service: s.port for s in sidecars}, asking)
 
@@ -57,7 +57,7 @@ def agents_with(sidecars: Sequence[SidecarSpec], recipe: Recipe) -> ExistingAgen
 def _host_of(listen: str) -> str:
     try:
         return split_host_port(listen)[0]
-    except ValueError:  # put together from variables, perhaps
+    except ValueError:  # perhaps built from variables
         return ""
 
 

@@ -1,7 +1,7 @@
-"""Reads a file and replaces it as a whole: what stands there is all of the old one or all of the new one.
+"""Reads a file and replaces it atomically: the path always holds all of the old file or all of the new one.
 
-For files that belong to others: mode and owner stay, a symbolic link stays one, and what somebody else wrote in the
-meantime is never overwritten. Everything here blocks.
+For files owned by the user: mode and owner are kept, a symbolic link stays a link, and a file that changed in the
+meantime is never overwritten. All functions block.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from registry_core.errors import CallerError
 
 
 class Changed(CallerError):
-    """Raised when a file is no longer what was read, so that replacing it would lose somebody's work."""
+    """Raised when a file has changed since it was read, so that replacing it would lose those changes."""
 
 
 class OriginalFile(msgspec.Struct, frozen=True):
-    """A file as it was read: where it really is, its bytes, and how it is to be made again. None: there was none."""
+    """A file as it was read: its real path, its bytes, and the attributes to restore. None: it did not exist."""
 
     path: Path
     data: bytes | None
@@ -31,10 +31,10 @@ class OriginalFile(msgspec.Struct, frozen=True):
 
 
 def held(path: Path, most_bytes: int) -> OriginalFile:
-    """Return what is at `path`, a symbolic link followed. Raises OSError, also for what is no file, or too large."""
+    """Return the file at `path`, following a symbolic link. Raises OSError, also if it is not a file or too large."""
     path = path.resolve()
     try:
-        # Without O_NONBLOCK a pipe under that name would be waited for.
+        # Without O_NONBLOCK, opening a pipe of that name would block.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
@@ -48,14 +48,14 @@ def held(path: Path, most_bytes: int) -> OriginalFile:
 
 
 def replace(before: OriginalFile, data: bytes) -> None:
-    """Put `data` in the place of what was read. When that fails, what is there stays as it is.
+    """Replace the file that was read by `data`. On failure, the file stays as it is.
 
-    Raises Changed when the file is another one by now, and OSError.
+    Raises Changed when the file has changed since, and OSError.
     """
 
     def prepare(descriptor: int) -> None:
         if before.owner is not None:
-            with contextlib.suppress(PermissionError):  # who may not give it away keeps it for himself
+            with contextlib.suppress(PermissionError):  # without the right to change the owner, it stays the user's
                 os.fchown(descriptor, *before.owner)
         os.fchmod(descriptor, before.mode)
 
@@ -72,7 +72,7 @@ def _check_unchanged(before: OriginalFile) -> None:
 
 
 def _umask() -> int:
-    # There is no way to ask that does not set it.
+    # The umask can only be read by setting it.
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

@@ -1,4 +1,4 @@
-"""What can be found wrong with a fleet: each kind with its code, its weight and its cure, in one table."""
+"""The table of findings about a fleet: each kind with its code, severity and cure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cli.terminal import printable
 
 
 class AuditSeverity(enum.Enum):
-    """How much a finding matters: does not work, looks wrong, is worth knowing."""
+    """The severity of a finding: does not work, looks wrong, worth knowing."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -20,7 +20,7 @@ class AuditSeverity(enum.Enum):
 
 
 class AuditRule(NamedTuple):
-    """A kind of finding. `cure` is filled in with what the finding knows."""
+    """A kind of finding. `cure` is a template filled in from the finding."""
 
     severity: AuditSeverity
     meaning: str
@@ -85,7 +85,7 @@ KINDS: Final[dict[str, AuditRule]] = {
 
 
 class AuditFinding(msgspec.Struct, frozen=True):
-    """One thing that was found. `variable`: where, within the service; `right`: what should stand there."""
+    """One finding. `variable`: its place within the service; `right`: the correct value."""
 
     code: str
     service: str
@@ -94,12 +94,12 @@ class AuditFinding(msgspec.Struct, frozen=True):
     variable: str | None = None
     right: str | None = None
     target: str | None = None
-    # Not that of its kind, where circumstances make it lighter.
+    # Overrides the severity of its kind where circumstances make it less severe.
     lighter: bool = False
 
     @property
     def severity(self) -> AuditSeverity:
-        """How much it matters."""
+        """Its severity."""
         own = KINDS[self.code].severity
         return AuditSeverity.WARNING if self.lighter and own is AuditSeverity.ERROR else own
 

@@ -1,7 +1,7 @@
-"""Who is meant by a host name in a fleet: a service, the container itself, the host, or somebody outside.
+"""Resolves a host name in a fleet: to a service, the container itself, the host, or something outside.
 
-Pure. A name means what Docker's resolver would say: service names, container names, host names and aliases,
-whatever the case, and only among those that share a network. To Docker, '_' and '-' are two letters.
+Pure. Names resolve as in Docker's resolver: by service names, container names, host names and aliases,
+case-insensitively, and only within a shared network. To Docker, '_' and '-' are different characters.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ MAX_NAMESAKES: Final = 8
 
 
 class Meant(enum.Enum):
-    """Who a host name means."""
+    """What a host name means."""
 
     SERVICE = "service"
-    OTHER_SPELLING = "other spelling"  # there is such a service, with '_' for '-' or the other way round
-    NOT_SHARED = "no shared network"  # there is such a service, and the two share no network
+    OTHER_SPELLING = "other spelling"  # such a service exists, with '_' for '-' or vice versa
+    NOT_SHARED = "no shared network"  # such a service exists, but the two share no network
     ITSELF = "itself"
     HOST = "host"
     OUTSIDE = "outside"  # with a dot, an IP address, or known by `extra_hosts`
@@ -34,7 +34,7 @@ class Meant(enum.Enum):
 
 
 class NameMatch(msgspec.Struct, frozen=True):
-    """Who is meant, and the services that it may be."""
+    """What a name means, and the services that it may mean."""
 
     meant: Meant
     services: tuple[ComposeService, ...] = ()
@@ -56,16 +56,16 @@ class FleetNames:
     def _add(self, name: str, service: ComposeService) -> None:
         for names, key in ((self._by_name, name.lower()), (self._by_label, label_of(name))):
             namesakes = names.setdefault(key, [])
-            # A name that thousands share would be gone through for each of their addresses.
+            # A name shared by thousands would otherwise be searched for each of their addresses.
             if len(namesakes) < MAX_NAMESAKES and service not in namesakes:
                 namesakes.append(service)
 
     def is_known(self, host: str) -> bool:
-        """Return whether any service has that name, in whatever spelling."""
+        """Return whether any service has that name, in any spelling."""
         return label_of(host) in self._by_label
 
     def of(self, consumer: ComposeService, host: str) -> NameMatch:
-        """Return who is meant when `consumer` calls `host`."""
+        """Return what `host` means to `consumer`."""
         name = host.lower().rstrip(".")
         if name == "localhost" or name.startswith("127."):
             return self._itself(consumer)
@@ -75,7 +75,7 @@ class FleetNames:
         mine = self._namespace(consumer).network_names
         shared = [s for s in exact if s.name == consumer.name or self._namespace(s).network_names & mine]
         if shared:
-            # A service's own name goes before what others are called besides.
+            # A service's own name takes precedence over others' aliases.
             first = [s for s in shared if s.name.lower() == name] or shared
             return NameMatch(Meant.SERVICE, tuple(first))
         if exact:
@@ -99,7 +99,7 @@ class FleetNames:
         return NameMatch(Meant.ITSELF, (consumer,) if owner.name == consumer.name else (consumer, owner))
 
     def _linked(self, consumer: ComposeService, host: str) -> ComposeService | None:
-        """Return the service that a `SERVICE:ALIAS` of its `links` calls by that name."""
+        """Return the service to which a `SERVICE:ALIAS` in its `links` gives that name."""
         for link in consumer.links:
             name, _, alias = link.partition(":")
             if alias == host:
@@ -107,7 +107,7 @@ class FleetNames:
         return None
 
     def _namespace(self, service: ComposeService) -> ComposeService:
-        """Return whose network a service uses: another's with `network_mode: service:NAME`, else its own."""
+        """Return the service whose network it uses: NAME with `network_mode: service:NAME`, else itself."""
         mode, _, name = (service.network_mode or "").partition(":")
         if mode == "service":
             return self._project.services.get(name, service)
@@ -116,13 +116,13 @@ class FleetNames:
         return service
 
     def _meets_others(self, consumer: ComposeService) -> bool:
-        """Return whether it is in a network in which there may be others, of whom the file knows nothing."""
+        """Return whether it is in a network that may contain services unknown to the file."""
         networks = self._project.networks
         return any(name in networks and networks[name].external for name in consumer.network_names)
 
 
 def other_names(service: ComposeService) -> list[str]:
-    """Return the names besides its own under which Docker would find a service."""
+    """Return the further names under which Docker would find a service."""
     own = [name for name in (service.container_name, service.hostname) if name]
     return own + [alias for attachment in service.networks for alias in attachment.aliases]
 

@@ -1,7 +1,7 @@
-"""Who depends on whom in a fleet: edges, cycles, and the order in which they can be taken.
+"""The dependencies in a fleet: edges, cycles, and a topological order.
 
-Pure. Tarjan's algorithm (SIAM J. Comput. 1 (1972) 146-160), without recursion: a chain of services is as
-long as it is.
+Pure. Tarjan's algorithm (SIAM J. Comput. 1 (1972) 146-160), without recursion, since a chain of services
+may be long.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 
 class Edge(msgspec.Struct, frozen=True):
-    """`consumer` needs `target`: by the variables in `via`, or because `depends_on` says so."""
+    """`consumer` needs `target`: by the variables in `via`, or by `depends_on`."""
 
     consumer: str
     target: str
@@ -21,14 +21,14 @@ class Edge(msgspec.Struct, frozen=True):
 
 
 class Graph(msgspec.Struct, frozen=True):
-    """A fleet's dependencies. `outside`: who calls which hosts that are not in the file."""
+    """A fleet's dependencies. `outside`: the hosts outside the file that each service calls."""
 
     nodes: tuple[str, ...]
     edges: tuple[Edge, ...]
     outside: tuple[tuple[str, str], ...] = ()
 
     def needs(self) -> dict[str, list[str]]:
-        """Return for each service those that it needs, itself left out."""
+        """Return for each service those that it needs, without itself."""
         found: dict[str, list[str]] = {node: [] for node in self.nodes}
         for edge in self.edges:
             if edge.consumer != edge.target:
@@ -36,7 +36,7 @@ class Graph(msgspec.Struct, frozen=True):
         return found
 
     def needed_by(self) -> dict[str, list[str]]:
-        """Return for each service those that need it, itself left out."""
+        """Return for each service those that need it, without itself."""
         found: dict[str, list[str]] = {node: [] for node in self.nodes}
         for edge in self.edges:
             if edge.consumer != edge.target:
@@ -49,7 +49,7 @@ class Graph(msgspec.Struct, frozen=True):
 
 
 def components(needs: Mapping[str, Iterable[str]]) -> list[tuple[str, ...]]:
-    """Return the strongly connected components, those that are needed before those that need them."""
+    """Return the strongly connected components, dependencies first."""
     order = {node: at for at, node in enumerate(needs)}
     index: dict[str, int] = {}
     low: dict[str, int] = {}
@@ -89,7 +89,7 @@ def components(needs: Mapping[str, Iterable[str]]) -> list[tuple[str, ...]]:
 
 
 def _last(stack: list[str], node: str) -> int:
-    # The group is at the top, and mostly small.
+    # The group is on top of the stack, and usually small.
     at = len(stack) - 1
     while stack[at] != node:
         at -= 1

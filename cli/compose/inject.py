@@ -1,7 +1,7 @@
-"""Puts sidecars into a compose file, or writes them as an override file, and takes them out again.
+"""Inserts sidecars into a compose file, or writes them as an override file, and removes them again.
 
-Pure: text in, text out. No text leaves here that was not read again and compared with what it was to be: the file as
-it was, and the sidecars, and nothing else.
+Pure: text in, text out. Every result is parsed again and compared with what is expected: the original file plus the
+sidecars, and nothing else.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from cli.compose.sidecars import LABEL, SHARED, Additions, Options, Recipe, Side
 from cli.compose.tree import Mapping, Node, Scalar, tree_of
 from cli.terminal import masked
 
-# The first words of a file that may be written over, because it was written by us.
+# The first words of a file that we wrote, and may therefore overwrite.
 MADE: Final = "# Made by `vertice compose inject`"
 _ANCHORS: Final = ("vertice-agent", "vertice-agent-environment")
-# What services themselves are given.
+# What is added to the services themselves.
 _ENTRIES: Final = ("dns", "sysctls")
-_Written = Any  # texts, lists and maps as they stand in the file; None for nothing
+_Written = Any  # texts, lists and maps as in the file; None for nothing
 
 
 class NotTheSame(NotEditable):
-    """Raised when an edited text would not be what it was to be; nothing of it is used."""
+    """Raised when an edited text is not as expected; it is discarded."""
 
 
 def injected(text: str, sidecars: list[SidecarSpec], options: Options) -> str:
@@ -69,7 +69,7 @@ def ejected(text: str) -> str:
 def override_text(sidecars: list[SidecarSpec], options: Options, name: str, output: str) -> str:
     """Return an override file for the compose file called `name`, to be written to `output`.
 
-    Raises NotTheSame when it would not read as it is meant.
+    Raises NotTheSame when it would not parse as intended.
     """
     added = additions(sidecars, options, anchors=True)
     lines = [
@@ -100,7 +100,7 @@ def _override_expected(sidecars: list[SidecarSpec], options: Options) -> dict[st
 
 
 def _may_anchor(outline: Outline) -> bool:
-    """Return whether what all sidecars share can stand before `services`, under an anchor that nobody else has."""
+    """Return whether the sidecars' shared part can go before `services`, under an unused anchor."""
     key = outline.root.pair("services")
     if outline.root.is_flow or key is None or key[1].shape is not Shape.MAPPING or key[1].is_flow:
         return False
@@ -139,11 +139,11 @@ def _configs(outline: Outline, services: Spot, configs: MappingType[str, Any], n
     return splice.entries_before(outline.text, services, {"configs": configs}, note)
 
 
-# -- what it was to be
+# -- the expected result
 
 
 def as_written(text: str) -> dict[str, Any]:
-    """Return a file's values as they stand in it, aliases expanded and no variables filled in."""
+    """Return a file's values as written, with aliases expanded and variables not filled in."""
     problems: list[ComposeError] = []
     tree = tree_of(text.encode(), "", {}, problems.append)
     found = _written(tree)
@@ -174,7 +174,7 @@ def _expected(base: str, added: Additions, options: Options, *, shared: bool) ->
 
 
 def _texts(value: Any) -> _Written:
-    """Return values as they read once they were written: everything is a text."""
+    """Return values as they parse after being written: every scalar is text."""
     match value:
         case splice.Anchored():
             return _texts(value.value)
@@ -197,7 +197,7 @@ def _check(edited: str, expected: dict[str, Any]) -> None:
 
 
 def _compare(found: _Written, expected: _Written, path: tuple[str, ...]) -> None:
-    """Raise NotTheSame, naming the first value that would be another one."""
+    """Raise NotTheSame, naming the first value that differs."""
     if isinstance(found, dict) and isinstance(expected, dict):
         for key in [*expected, *(key for key in found if key not in expected)]:
             if key not in found or key not in expected:
@@ -218,7 +218,7 @@ def _is_ours(body: dict[str, Any]) -> bool:
 
 
 def _without_ours(before: dict[str, Any], after: dict[str, Any], key: str) -> None:
-    """Take out of `before` what the removal has taken out below `key`: all of it, or some of its entries."""
+    """Remove from `before` what the removal took out below `key`: all of it, or some of its entries."""
     if key in before and key not in after:
         del before[key]
     elif isinstance(before.get(key), dict) and isinstance(after.get(key), dict):

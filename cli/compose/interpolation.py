@@ -18,14 +18,14 @@ _OPERATORS: Final = (":-", ":?", ":+", "-", "?", "+")
 
 
 class Filled(msgspec.Struct, frozen=True):
-    """A text with its variables filled in. `unset`: those that were blank for want of a value."""
+    """A text with its variables filled in. `unset`: those left blank because they have no value."""
 
     text: str
     unset: tuple[str, ...] = ()
 
 
 class BadVariable(ValueError):
-    """Raised when a text cannot be filled in; `required` names the variable that it insists on, if that is why."""
+    """Raised when a text cannot be filled in; `required` names a missing required variable, if that is the cause."""
 
     def __init__(self, message: str, required: str | None = None) -> None:
         super().__init__(message)
@@ -65,7 +65,7 @@ def _filled(text: str, variables: Mapping[str, str], unset: list[str], depth: in
 
 
 def _closing(text: str, start: int) -> int:
-    """Return where the brace closes that was opened just before `start`. Raises BadVariable when none does."""
+    """Return the position of the brace that closes the one just before `start`. Raises BadVariable without one."""
     depth = 1
     at = start
     while at < len(text):

@@ -1,6 +1,6 @@
-"""On which ports a service listens, as far as its description says so, and how it says it.
+"""The ports on which a service listens, as far as its description tells, and the source of each.
 
-Pure. The ports of the container alone: what the host shows instead is never a port to call it on.
+Pure. Only the container's ports count: a published host port is never a port to call the service on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from cli.compose.model import ComposeService
 from cli.compose.ports import is_port
 
-# The variables by which a container is told where to listen itself.
+# The variables that tell a container its own listening address.
 _PORT_VARIABLES: Final = frozenset(
     f"{stem}PORT"
     for stem in (
@@ -21,7 +21,7 @@ _PORT_VARIABLES: Final = frozenset(
         *("METRICS_", "ADMIN_", "UVICORN_", "GUNICORN_", "FLASK_RUN_", "NGINX_", "CONTAINER_"),
     )
 )
-# What well-known images listen on when nothing else is said.
+# The default ports of well-known images.
 _IMAGES: Final = {
     "postgres": 5432,
     "postgresql": 5432,
@@ -54,10 +54,10 @@ _NUMBER: Final = re.compile(r"\d{1,5}", re.ASCII)
 
 
 class ListeningPorts(msgspec.Struct, frozen=True):
-    """The ports of one service. `declared`: by `ports` and `expose`; `hinted`: by whatever else speaks of them.
+    """The ports of one service. `declared`: by `ports` and `expose`; `hinted`: by any other mention.
 
-    `shown`: (port of the host, port of the container) for each published port that is known for certain.
-    `others`: those that are not of TCP.
+    `shown`: (host port, container port) for each published port known for certain. `others`: ports that are
+    not TCP.
     """
 
     declared: tuple[range, ...]
@@ -72,16 +72,16 @@ class ListeningPorts(msgspec.Struct, frozen=True):
 
     @property
     def known(self) -> bool:
-        """Whether anything at all is said of its ports."""
+        """Whether anything is known about its ports."""
         return bool(self.declared or self.hinted)
 
     def behind(self, published: int) -> int | None:
-        """Return the container's port that the host shows as `published`."""
+        """Return the container's port that the host publishes as `published`."""
         return next((target for shown, target in self.shown if shown == published), None)
 
     @property
     def text(self) -> str:
-        """The ports in words, the declared ones if there are any."""
+        """The ports as text, the declared ones if there are any."""
         if self.declared:
             spans = dict.fromkeys(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in self.declared)
             return " or ".join(list(spans)[:3]) + (" or others" if len(spans) > 3 else "")
@@ -95,7 +95,7 @@ class ListeningPorts(msgspec.Struct, frozen=True):
 
 
 def listening_of(service: ComposeService) -> ListeningPorts:
-    """Return on which ports a service listens, as far as its description says."""
+    """Return the ports on which a service listens, as far as its description tells."""
     declared = tuple(dict.fromkeys(p.targets for p in service.tcp_ports()))
     shown = tuple(pair for p in service.ports if p.protocol == "tcp" for pair in p.pairs())
     hinted: dict[int, str] = {}
@@ -122,5 +122,5 @@ def _image_name(image: str | None) -> str:
 
 
 def is_infrastructure(service: ComposeService) -> bool:
-    """Return whether its image is a well-known one, that others build upon."""
+    """Return whether its image is a well-known infrastructure one, such as a database."""
     return _image_name(service.image) in _IMAGES

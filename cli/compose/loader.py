@@ -1,6 +1,6 @@
-"""Puts the descriptions of a project together: several files, what they include, and `extends`.
+"""Assembles the descriptions of a project: several files, their includes, and `extends`.
 
-It reads only through the function that it is given, and gives trees: what they mean is not its matter.
+It reads only through the function passed in, and returns trees without interpreting them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cli.compose.errors import ComposeError, Place
 from cli.compose.merge import canonical, merged
 from cli.compose.tree import Mapping, MappingEntry, Node, Scalar, Sequence, tree_of
 
-# What `extends` and several files copy together: a chain of thousands that all add to it would fill the memory.
+# Bounds what `extends` and several files copy: a chain of thousands that each add something would fill the memory.
 MAX_MERGED: Final = 1_000_000
 MAX_FILES: Final = 200
 
@@ -24,7 +24,7 @@ ReportError = Callable[[ComposeError], None]
 
 
 class Loaded(NamedTuple):
-    """The descriptions of all services, canonical and complete, each with where its name stands."""
+    """The descriptions of all services, canonical and complete, each with the place of its name."""
 
     services: dict[str, MappingEntry]
     networks: Mapping | None
@@ -32,7 +32,7 @@ class Loaded(NamedTuple):
 
 
 class Extends(NamedTuple):
-    """Where a service's base stands."""
+    """The place of a service's base."""
 
     file: str
     name: str
@@ -45,7 +45,7 @@ def no_variables(_: str) -> MappingType[str, str]:
 
 
 def dot_env(folder: str, variables: MappingType[str, str], read: ReadFile, report: ReportError) -> dict[str, str]:
-    """Return the variables that the `.env` of a folder adds to those that there are; they are the stronger ones."""
+    """Return the variables of a folder's `.env`; the existing `variables` take precedence."""
     path = os.path.join(folder, ".env")  # noqa: PTH118 - pure text
     try:
         text = read(path).decode("utf-8-sig")
@@ -69,7 +69,7 @@ class Loading:
         self._room = MAX_MERGED
 
     def load(self, files: list[tuple[str, bytes]]) -> Loaded:
-        """Return what the given files say, each laid over those before it. Raises ComposeError."""
+        """Return the contents of the given files, each merged over those before it. Raises ComposeError."""
         services: dict[str, MappingEntry] = {}
         networks: Node | None = None
         name: str | None = None
@@ -137,7 +137,7 @@ class Loading:
     # -- extends
 
     def _extended(self, file: str, name: str, before: MappingType[str, MappingEntry]) -> Node:
-        """Return a service's description with its bases below it; without them, and reported, if they are no good."""
+        """Return a service's description merged over its bases; unusable bases are left out and reported."""
         chain: dict[tuple[str, str], Mapping] = {}
         first = name
         at: Mapping | None = None
@@ -173,7 +173,7 @@ class Loading:
     def _look_up(
         self, base: Extends, chain: dict[tuple[str, str], Mapping], before: MappingType[str, MappingEntry]
     ) -> Mapping | None:
-        """Return a base that is complete already; None when it has to be followed. Raises ComposeError."""
+        """Return a base that is already complete; None when it must be followed. Raises ComposeError."""
         key = (base.file, base.name)
         if key in chain:
             names = list(chain)
@@ -206,7 +206,7 @@ class Loading:
         return Extends(file, named.text, place)
 
     def _tell(self, service: str, error: ComposeError, place: Place) -> None:
-        """Report that a service's base is no good, and why. Raises `error` itself when it is about the whole."""
+        """Report why a service's base cannot be used. Raises `error` itself when it concerns the whole project."""
         reason = error.message
         if error.code in ("no-file", "not-yaml", "not-compose"):
             reason = f"its base cannot be read: {error.place}: {reason}"
@@ -218,7 +218,7 @@ class Loading:
     # -- include
 
     def _included(self, file: str, tree: Mapping) -> dict[str, MappingEntry]:
-        """Return the services of the files that a file includes; what cannot be read is reported."""
+        """Return the services of a file's includes; unreadable ones are reported."""
         given = tree.get("include")
         items = given.items if isinstance(given, Sequence) else () if given is None else (given,)
         found: dict[str, MappingEntry] = {}
@@ -253,7 +253,7 @@ class Loading:
 def _paths(item: Node) -> list[str]:
     if isinstance(item, Mapping):
         path = item.get("path")
-        # Of several paths under one `path` the later ones are laid over the first; as a fleet they are one.
+        # Several paths under one `path` are merged, the later over the earlier, into one fleet.
         return [] if path is None else _paths(path)
     if isinstance(item, Sequence):
         return [path for part in item.items for path in _paths(part)]
@@ -261,7 +261,7 @@ def _paths(item: Node) -> list[str]:
 
 
 def _size(node: Node | None) -> int:
-    """Return how many values a merge has copied, at most: those of the map and of the maps in it."""
+    """Return an upper bound of the values a merge has copied: those of the map and of nested maps."""
     if not isinstance(node, Mapping):
         return 0
     return len(node.entries) + sum(

@@ -1,7 +1,7 @@
-"""Lays one service's description over another, as Compose does for several files and for `extends`.
+"""Merges one service's description over another, as Compose does for several files and for `extends`.
 
-Pure. Maps are merged, lists are joined, commands and health tests are replaced, `!reset` takes away and
-`!override` replaces. Before that the short forms are made long, so that a list can meet a map.
+Pure. Maps are merged, lists are joined, commands and health tests are replaced, `!reset` removes and
+`!override` replaces. Short forms are expanded first, so that a list can be merged with a map.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from cli.compose.errors import ComposeError
 from cli.compose.ports import port_of
 from cli.compose.tree import Mapping, MappingEntry, Node, Scalar, Sequence, is_null
 
-# Lists that are one thing, and are never joined.
+# Lists that are a unit and are never joined.
 _REPLACED: Final = frozenset({"command", "entrypoint", "test"})
-# What is a list of NAME=value or a map, and what is a list of names or a map.
+# Keys that take a list of NAME=value or a map, and keys that take a list of names or a map.
 _PAIRS: Final = frozenset({"environment", "labels", "annotations"})
 _NAMES: Final = frozenset({"depends_on", "networks"})
 _ONE_OR_MORE: Final = frozenset({"env_file", "ports", "expose", "dns", "tmpfs", "profiles"})
 
 
 def canonical(body: Mapping, file: str) -> Mapping:
-    """Return a service's description with the forms of its parts made one, its env files under `file`'s folder."""
+    """Return a service's description in canonical form, with its env files relative to the folder of `file`."""
     entries = dict(body.entries)
     for key, entry in body.entries.items():
         node = entry.node
@@ -48,7 +48,7 @@ def _pairs(node: Sequence) -> Mapping:
             continue
         name, sign, value = item.text.partition("=")
         raw = item.raw.partition("=")[2]
-        # The last one counts, and stands where it stands.
+        # The last one counts, at its own place.
         entries.pop(name, None)
         entries[name] = MappingEntry(item.place, Scalar(value, item.place, raw, null=not sign, unset=item.unset))
     return Mapping(entries, node.place, node.tag)
@@ -62,7 +62,7 @@ def _names(node: Sequence) -> Mapping:
 
 
 def _under(node: Node, folder: str) -> Node:
-    """Return the paths of `env_file` as they are to be opened."""
+    """Return the paths of `env_file` as they will be opened."""
     if not isinstance(node, Sequence):
         return node
     items: list[Node] = []
@@ -80,7 +80,7 @@ def _joined(path: Scalar, folder: str) -> Scalar:
 
 
 def merged(base: Node, over: Node, key: str = "", within: str = "") -> Node | None:
-    """Return `over` laid over `base`, both canonical; None when `!reset` takes it away."""
+    """Return `over` merged over `base`, both canonical; None when `!reset` removes it."""
     if over.tag == "!reset":
         return None
     if over.tag == "!override":
@@ -103,7 +103,7 @@ def merged(base: Node, over: Node, key: str = "", within: str = "") -> Node | No
 
 
 def _joined_lists(base: Sequence, over: Sequence, key: str) -> tuple[Node, ...]:
-    """Return both lists one after the other, each thing once, where it last stands."""
+    """Return the lists concatenated, each item once, at its last position."""
     found: dict[object, Node] = {}
     for item in (*base.items, *over.items):
         identity: object = id(item)

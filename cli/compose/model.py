@@ -1,4 +1,4 @@
-"""What a compose file says of a fleet, in one form whatever form it was written in. Frozen values alone."""
+"""The model of a fleet, independent of how its compose file is written. Frozen values only."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ DEFAULT_NETWORK = "default"
 
 
 class EnvEntry(msgspec.Struct, frozen=True, gc=False):
-    """A variable of a service, and where it is given: in the compose file, or in one of its env files.
+    """A variable of a service, and its place in the compose file or in one of its env files.
 
-    `value` None: a name alone, which the caller's environment does not have. `raw` is how it is written,
-    before its variables. `unset`: the variables in it that have no value.
+    `value` None: a bare name that the caller's environment lacks. `raw` is the value as written, with
+    variables not filled in. `unset`: the variables in it that have no value.
     """
 
     name: str
@@ -28,7 +28,7 @@ class EnvEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 class Healthcheck(msgspec.Struct, frozen=True):
-    """How a container is asked whether it is well. `url`, `path` and `port` are those that it asks, if it says so."""
+    """A container's health check. `url`, `path` and `port` are what it requests, if known."""
 
     words: tuple[str, ...]
     shell: bool
@@ -46,7 +46,7 @@ class Healthcheck(msgspec.Struct, frozen=True):
 
 
 class Dependency(msgspec.Struct, frozen=True, gc=False):
-    """A service that has to be there before."""
+    """A service that must be started first."""
 
     name: str
     condition: str
@@ -55,7 +55,7 @@ class Dependency(msgspec.Struct, frozen=True, gc=False):
 
 
 class Attachment(msgspec.Struct, frozen=True, gc=False):
-    """A network that a service is in, and the names under which it is found there besides its own."""
+    """A network that a service is in, and its aliases there."""
 
     network: str
     aliases: tuple[str, ...]
@@ -63,7 +63,7 @@ class Attachment(msgspec.Struct, frozen=True, gc=False):
 
 
 class EnvFile(msgspec.Struct, frozen=True):
-    """A file of variables, by the path under which it is opened."""
+    """A file of variables, by the path to open."""
 
     path: str
     required: bool
@@ -71,17 +71,17 @@ class EnvFile(msgspec.Struct, frozen=True):
 
 
 class Label(msgspec.Struct, frozen=True):
-    """A label's value and where it stands."""
+    """A label's value and its place."""
 
     value: str
     place: Place
 
 
 class ComposeService(msgspec.Struct, frozen=True):
-    """One service. `place` is where its name stands; `places` where each of its keys does.
+    """One service. `place` is the place of its name, `places` those of its keys.
 
-    `networks` is never empty, but for a `network_mode` that is none of the project's networks. `empty`: the
-    file says nothing of it.
+    `networks` is empty only with a `network_mode` that is not one of the project's networks. `empty`: the
+    file has no description of it.
     """
 
     name: str
@@ -103,7 +103,7 @@ class ComposeService(msgspec.Struct, frozen=True):
     links: tuple[str, ...] = ()
     extra_hosts: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
-    # As it is written: it may be no number.
+    # As written: it may not be a number.
     replicas: str | None = None
     labels: dict[str, Label] = {}
     command: tuple[str, ...] = ()
@@ -126,7 +126,7 @@ class ComposeService(msgspec.Struct, frozen=True):
 
 
 class Network(msgspec.Struct, frozen=True):
-    """A network of the project. `external`: others may be in it, of whom the file knows nothing."""
+    """A network of the project. `external`: it may contain services unknown to the file."""
 
     name: str
     external: bool
@@ -134,7 +134,7 @@ class Network(msgspec.Struct, frozen=True):
 
 
 class Project(msgspec.Struct, frozen=True):
-    """A fleet, as its files describe it, and what is wrong with parts of them."""
+    """A fleet as its files describe it, and the faults of their parts."""
 
     name: str
     files: tuple[str, ...]
@@ -143,7 +143,7 @@ class Project(msgspec.Struct, frozen=True):
     problems: tuple[ComposeError, ...] = ()
 
     def checked(self) -> Project:
-        """Return the project itself when nothing is wrong with any part of it. Raises ComposeError, the first one."""
+        """Return the project itself if it has no faults. Raises ComposeError, the first fault."""
         for problem in self.problems:
             raise problem
         return self

@@ -1,7 +1,7 @@
-"""Where in a YAML text each node stands: the outline that text is edited by.
+"""The outline of a YAML text: the position of each node, for editing the text.
 
-Pure. Values are the reader's matter: here are places alone, and of the parser's events every one is kept, so that
-an alias is found where it is written and not where its anchor is.
+Pure. It has positions only; the reader handles values. Every parser event is kept, so that an alias is found where
+it is written, not where its anchor is.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 else:  # the C parser, ten times as fast, where PyYAML was built with it
     _Parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML 1.1 takes for the end of a line
+BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # the line ends of YAML 1.1
 _BREAKS: Final = frozenset("\n\r\x85\u2028\u2029")
 
 
 class NotEditable(CallerError):
-    """Raised when a text cannot be edited where it would have to be; `line` counts from 1, 0: not known."""
+    """Raised when a text cannot be edited at the required place; `line` counts from 1, 0 means unknown."""
 
     def __init__(self, message: str, line: int = 0) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class NotEditable(CallerError):
 
 
 class Shape(enum.Enum):
-    """What a node is."""
+    """The kind of a node."""
 
     SCALAR = "scalar"
     MAPPING = "mapping"
@@ -42,10 +42,10 @@ class Shape(enum.Enum):
 
 
 class Spot(msgspec.Struct):
-    """One node and its place: `text[start:end]`, as characters.
+    """One node and its position: `text[start:end]`, in characters.
 
-    For a block collection `end` is where its last item ends, whatever comments follow. `inside` is where the first item
-    of a flow collection may stand. `value` is the text of a scalar, or the name of an alias.
+    For a block collection `end` is the end of its last item, before any comments. `inside` is where the first item
+    of a flow collection goes. `value` is the text of a scalar, or the name of an alias.
     """
 
     shape: Shape
@@ -63,30 +63,30 @@ class Spot(msgspec.Struct):
         return list(zip(self.items[::2], self.items[1::2], strict=False)) if self.shape is Shape.MAPPING else []
 
     def pair(self, key: str) -> tuple[Spot, Spot] | None:
-        """Return the key and the value of `key`; of several the last, which is the one that counts."""
+        """Return the key and the value of `key`; of several, the last, which counts."""
         found = [pair for pair in self.pairs if pair[0].shape is Shape.SCALAR and pair[0].value == key]
         return found[-1] if found else None
 
     def value_of(self, key: str) -> Spot | None:
-        """Return the value of `key`, where there is one."""
+        """Return the value of `key`, or None."""
         found = self.pair(key)
         return found[1] if found else None
 
 
 class Outline(msgspec.Struct):
-    """A text with its one document's root, and its anchors (of several with one name the last)."""
+    """A text with the root of its one document, and its anchors (the last of each name)."""
 
     text: str
     root: Spot
     anchors: dict[str, Spot]
 
     def followed(self, spot: Spot | None) -> Spot | None:
-        """Return what an alias stands for; any other node is itself."""
+        """Return the node that an alias refers to, or `spot` itself for any other node."""
         return self.anchors.get(spot.value) if spot is not None and spot.shape is Shape.ALIAS else spot
 
 
 def outline_of(text: str) -> Outline:
-    """Return the outline of a text with one document. Raises NotEditable when it has none, or more, or is no YAML."""
+    """Return the outline of a text with one document. Raises NotEditable if it has none or several, or is not YAML."""
     root: Spot | None = None
     anchors: dict[str, Spot] = {}
     open_spots: list[Spot] = []
@@ -143,17 +143,17 @@ def _line(event: yaml.Event) -> int:
 
 
 def _index(mark: Any) -> int:
-    # The types of PyYAML say that there may be none; of a parser's events every one has both.
+    # PyYAML's types allow None, but every parser event has both marks.
     return int(mark.index)
 
 
 def line_start(text: str, at: int) -> int:
-    """Return where the line begins in which `at` stands."""
+    """Return the start of the line that contains `at`."""
     while at > 0 and text[at - 1] not in _BREAKS:
         at -= 1
     return at
 
 
 def line_of(text: str, at: int) -> int:
-    """Return the number of the line in which `at` stands, from 1."""
+    """Return the number of the line that contains `at`, from 1."""
     return sum(1 for _ in BREAK.finditer(text, 0, at)) + 1

@@ -1,6 +1,6 @@
-"""The ports of a compose service, in all the forms in which compose files write them.
+"""The ports of a compose service, in every form that compose files allow.
 
-Pure. Says which port the service listens on inside its container, and which the host shows instead.
+Pure. Tells which port the service listens on inside its container, and which port the host publishes for it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from cli.compose.tree import Mapping, Node, Scalar, is_null, plain
 from registry_core.domain.registration import MAX_PORT, Rules, check_port
 from registry_core.errors import ValidationError
 
-# Whether a port below 1024 may be registered is the registry's matter.
+# The registry decides whether a port below 1024 may be registered.
 _ANY_PORT: Final = Rules(min_port=1)
 _RANGE: Final = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?", re.ASCII)
 
 
 class Port(msgspec.Struct, frozen=True, gc=False):
-    """One entry of `ports` or `expose`: a port of the container, or a range of them, and what the host shows.
+    """One entry of `ports` or `expose`: a container port or a range of them, and what the host publishes.
 
-    `published` empty: nothing, or a port that Docker draws. As many published as targets: one for one;
-    more (`3000-3005:80`): any one of them. `host_ip` empty: every address of the host.
+    `published` is empty when the host publishes nothing or Docker picks the port. As many published ports as targets
+    map one to one; with more (`3000-3005:80`) Docker takes any of them. An empty `host_ip` is every host address.
     """
 
     targets: range
@@ -36,18 +36,18 @@ class Port(msgspec.Struct, frozen=True, gc=False):
     raw: str
 
     def pairs(self) -> Iterator[tuple[int, int]]:
-        """Return (published, target) where both are known for certain."""
+        """Return the (published, target) pairs that are certain."""
         if len(self.published) == len(self.targets):
             yield from zip(self.published, self.targets, strict=True)
 
     @property
     def key(self) -> tuple[str, range, range, str]:
-        """What makes two entries one and the same when files are merged."""
+        """The key by which a merge recognises two entries as the same."""
         return self.host_ip, self.targets, self.published, self.protocol
 
 
 def port_of(node: Node, *, may_publish: bool = True) -> Port:
-    """Return what an entry of `ports` says, of `expose` without `may_publish`. Raises ComposeError."""
+    """Return the port in an entry of `ports`, or of `expose` when not `may_publish`. Raises ComposeError."""
     if isinstance(node, Mapping):
         return _long(node)
     text = node.text if isinstance(node, Scalar) and not is_null(node) else str(plain(node))
@@ -109,5 +109,5 @@ def _error(reason: str, node: Node) -> ComposeError:
 
 
 def is_port(number: int) -> bool:
-    """Return whether there can be such a port at all."""
+    """Return whether the number is a valid port."""
     return 1 <= number <= MAX_PORT

@@ -1,7 +1,7 @@
-"""How far a migration is: what a registry holds, laid beside what the compose file says.
+"""The progress of a migration: compares what a registry holds with what the compose file says.
 
-Pure. An address may go when its target is registered and well, and its consumer's own agent, which would answer
-in its place, has shown that it is there by registering the consumer.
+Pure. A hard-coded address may go when its target is registered and passing, and its consumer is registered too: that
+shows that the consumer's agent, which will resolve the name instead, is running.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from registry_core.domain.names import label_of
 
 
 class RegistrationState(enum.Enum):
-    """What the registry holds of a service."""
+    """How a service stands in the registry."""
 
     PASSING = "passing"
     FAILING = "registered, none passing"
@@ -29,14 +29,14 @@ class RegistrationState(enum.Enum):
 
 
 class RegisteredInstance(NamedTuple):
-    """An instance that the registry holds: whose it is, and whether it is answered with."""
+    """An instance in the registry: its service, and whether answers include it."""
 
     service_name: str
     is_well: bool
 
 
 class AddressProgress(msgspec.Struct, frozen=True):
-    """A hard-coded address of a service of the file. `waits_for`: why it has to stay; empty when it may go."""
+    """A hard-coded address in the file. `waits_for`: the reasons why it has to stay; empty when it may go."""
 
     address: Judged
     waits_for: tuple[str, ...]
@@ -47,7 +47,7 @@ class AddressProgress(msgspec.Struct, frozen=True):
 
 
 class ServiceProgress(msgspec.Struct, frozen=True):
-    """A service: what the registry holds of it, and its addresses that are still hard-coded."""
+    """A service: its state in the registry, and the addresses that it still hard-codes."""
 
     name: str
     state: RegistrationState
@@ -57,13 +57,13 @@ class ServiceProgress(msgspec.Struct, frozen=True):
 
 
 class WaveProgress(msgspec.Struct, frozen=True):
-    """A wave, and how far it is."""
+    """A wave and its progress."""
 
     wave: Wave
     services: tuple[ServiceProgress, ...]
 
     def counts(self) -> dict[str, int]:
-        """Return its numbers."""
+        """Return the wave's counts."""
         addresses = [a for s in self.services for a in s.addresses]
         return {
             "services": len(self.services),
@@ -76,13 +76,13 @@ class WaveProgress(msgspec.Struct, frozen=True):
 
 
 class FleetProgress(msgspec.Struct, frozen=True):
-    """How far all waves are. `strangers`: what is registered and not in the file."""
+    """The progress of all waves. `strangers`: registered services that are not in the file."""
 
     waves: tuple[WaveProgress, ...]
     strangers: tuple[str, ...]
 
     def counts(self) -> dict[str, int]:
-        """Return the numbers of all waves together."""
+        """Return the counts of all waves together."""
         totals: dict[str, int] = {}
         for wave in self.waves:
             for name, number in wave.counts().items():
@@ -91,7 +91,7 @@ class FleetProgress(msgspec.Struct, frozen=True):
 
 
 def progress_of(audit: Audit, waves: Sequence[Wave], held: Iterable[RegisteredInstance]) -> FleetProgress:
-    """Return how far the waves are, when the registry holds `held` and nothing else."""
+    """Return the progress of the waves; `held` is everything that the registry holds."""
     instances: dict[str, list[RegisteredInstance]] = {}
     for one in held:
         instances.setdefault(label_of(one.service_name), []).append(one)

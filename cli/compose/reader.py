@@ -1,7 +1,7 @@
-"""Reads compose files into a Project. The one place that opens them; it writes nothing.
+"""Reads compose files into a Project. This is the only place that opens them; it writes nothing.
 
-What is wrong with a part of a file is collected in `Project.problems`, so that whoever reads can choose:
-`project.checked()` takes nothing that Compose would refuse. What is no compose file at all is raised.
+Errors in a part of a file are collected in `Project.problems`, so that the caller can choose: `project.checked()`
+rejects whatever Compose would refuse. A file that is not a compose file at all raises ComposeError.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from cli.compose.tree import Mapping as Tree
 from cli.compose.tree import Scalar
 
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
-# All variables of all services: thousands that share an env file of thousands would fill the memory.
+# Over all services: thousands of services that share an env file of thousands of lines would exhaust memory.
 MAX_VARIABLES: Final = 1_000_000
 NO_VARIABLES: Final[Mapping[str, str]] = {}
 
 
 def read_project(paths: Iterable[Path], environment: Mapping[str, str] = NO_VARIABLES) -> Project:
-    """Return the project of one or several compose files, each laid over those before it. Raises ComposeError.
+    """Return the project of one or more compose files, each merged over the ones before it. Raises ComposeError.
 
-    `environment` fills in the files' variables, before the `.env` beside the first one.
+    `environment` provides the files' variables and takes precedence over the `.env` file next to the first one.
     """
     files = [(str(path), _opened(path)) for path in paths]
     if not files:
@@ -43,9 +43,9 @@ def read_project(paths: Iterable[Path], environment: Mapping[str, str] = NO_VARI
 
 @contextlib.contextmanager
 def _without_collections() -> Iterator[None]:
-    """Hold the garbage collector back: of a large file's half million nodes none is garbage before the end.
+    """Disable the garbage collector: none of a large file's half million nodes is garbage before the end.
 
-    Five thousand services take 0.8 s this way, and 2.1 s with it.
+    Five thousand services take 0.8 s this way, and 2.1 s with the collector on.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -64,8 +64,8 @@ def _opened(path: Path) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    """Return a file's bytes. Raises OSError, and ComposeError for a file that is too large."""
-    # Without O_NONBLOCK a pipe under that name would be waited for.
+    """Return a file's bytes. Raises OSError, and ComposeError when the file is too large."""
+    # Without O_NONBLOCK, opening a named pipe would block.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         kind = os.fstat(file.fileno()).st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
@@ -81,7 +81,7 @@ def _read(path: Path) -> bytes:
 def project_of(
     files: list[tuple[str, bytes]], environment: Mapping[str, str] = NO_VARIABLES, read: ReadFile | None = None
 ) -> Project:
-    """Return the project of the given names and contents; other files come through `read`, or are not followed."""
+    """Return the project of these (name, content) pairs. Other files come from `read`, or are ignored without it."""
     problems: list[ComposeError] = []
     report = problems.append
     folder = os.path.dirname(files[0][0])  # noqa: PTH120 - pure text
@@ -112,7 +112,7 @@ def _networks(node: Tree | None) -> dict[str, Network]:
 
 
 class _EnvFiles:
-    """The files that `env_file` names, each read once."""
+    """The files that `env_file` names. Each is read once."""
 
     def __init__(self, variables: Mapping[str, str], read: ReadFile | None, problems: list[ComposeError]) -> None:
         self._variables = variables
@@ -122,7 +122,7 @@ class _EnvFiles:
         self._room = MAX_VARIABLES
 
     def lines(self, service: str, file: EnvFile) -> list[EnvLine] | None:
-        """Return what a file says, None when it is not there. A missing one that is required is reported."""
+        """Return a file's lines, or None when it does not exist. A missing required file is reported."""
         if self._read is None:
             return None
         if file.path not in self._known:

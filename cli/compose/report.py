@@ -1,6 +1,6 @@
-"""Writes what was found in a fleet: as text, as JSON, and as a graph for Graphviz.
+"""Formats the audit of a fleet as text, as JSON and as a graph for Graphviz.
 
-Pure: it makes lines and prints nothing. docs/reference/compose-findings.md has the shape of the JSON.
+Pure: it returns lines and prints nothing. docs/reference/compose-findings.md describes the JSON.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def is_wrong(judged: Judged) -> bool:
 
 
 def text_of(audit: Audit) -> Iterator[str]:
-    """Return the report for people: the findings, one a line, then who needs whom, then the counts."""
+    """Return the report for people: one finding per line, then the dependencies, then the counts."""
     for finding in audit.findings:
         yield _line(finding)
     if audit.findings:
@@ -74,7 +74,7 @@ def _severity(audit: Audit, code: str) -> AuditSeverity:
 
 
 def counts_of(audit: Audit) -> dict[str, int]:
-    """Return the numbers that a report ends with."""
+    """Return the counts at the end of a report."""
     http = [judged for judged in audit.addresses if judged.address.is_http]
     return {
         "services": len(audit.project.services),
@@ -138,7 +138,7 @@ def json_of(audit: Audit) -> dict[str, Any]:
 
 
 def dot_of(audit: Audit) -> Iterator[str]:
-    """Return the graph in Graphviz's language: red where an address is wrong, dashed where only depends_on says so."""
+    """Return the graph in DOT: an edge is red for a wrong address, and dashed when only depends_on declares it."""
     wrong = {(a.service, a.target) for a in audit.addresses if is_wrong(a)}
     yield "digraph fleet {"
     yield "  rankdir=LR; node [shape=box];"

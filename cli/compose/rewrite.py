@@ -1,8 +1,8 @@
-"""Puts discovered names in the place of hard-coded addresses, where that is safe, and says where it is not, and why.
+"""Replaces hard-coded addresses by discovered names where that is safe, and gives the reason where it is not.
 
-Pure: text in, text out. A name leads to an address alone: whoever connects needs the port, too, so what is written is
+Pure: text in, text out. A name resolves to an address only, and a client needs the port too. The new value is therefore
 `http://<service>.<zone>:<port>`, with the one port under which the service is registered. That is safe when the service
-has an agent, has no other port, and the one who asks has a resolver that knows.
+has an agent and no other port, and the client's resolver knows the zone.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _WHY_NOT: Final[Mapping[Meant, str]] = {
 
 
 class AddressChange(msgspec.Struct, frozen=True):
-    """An address that a discovered name takes the place of. `why`: what else about it changes."""
+    """An address that is replaced by a discovered name. `why`: what else about it changes."""
 
     place: Place
     service: str
@@ -61,7 +61,7 @@ class AddressChange(msgspec.Struct, frozen=True):
 
 
 class UnchangedAddress(msgspec.Struct, frozen=True):
-    """An address that is left as it is, and why. `offered`: what it would have to be."""
+    """An address that stays unchanged, and why. `offered`: the value that would be right."""
 
     place: Place
     service: str
@@ -76,12 +76,12 @@ class UnchangedAddress(msgspec.Struct, frozen=True):
         return printable(f"{self.service}: {self.variable}: {self.address}: {self.reason}{offer}{where}")
 
 
-# Where a variable stands, and its name.
+# A variable's place and name.
 _Key: TypeAlias = tuple[Place, str]
 
 
 class Rewriting(msgspec.Struct, frozen=True):
-    """The text as it is afterwards, what was changed, and what was not."""
+    """The new text, the addresses that changed, and those that did not."""
 
     text: str
     changes: tuple[AddressChange, ...] = ()
@@ -89,7 +89,7 @@ class Rewriting(msgspec.Struct, frozen=True):
 
 
 class _Refused(Exception):
-    """Raised when an address is left as it is."""
+    """Raised when an address must stay unchanged."""
 
     def __init__(self, reason: str, offered: str = "") -> None:
         super().__init__(reason)
@@ -97,20 +97,20 @@ class _Refused(Exception):
 
 
 class _Piece(msgspec.Struct, frozen=True):
-    """A part of a variable's value, and what takes its place."""
+    """A part of a variable's value, and its replacement."""
 
     start: int
     end: int
     new: str
     change: AddressChange
-    # Without the change that is made there, this one would be wrong.
+    # The variable that must change together with this one.
     beside: _Key | None = None
 
 
 def rewritten(text: str, project: Project, agents: ExistingAgents, zone: str) -> Rewriting:
-    """Return a compose file's text with discovered names; `project` is what the text means.
+    """Return a compose file's text with discovered names; `project` is the parsed text.
 
-    Raises NotEditable, and ComposeError for what the audit refuses.
+    Raises NotEditable, and ComposeError when the audit refuses the project.
     """
     outline = outline_of(text)
     fleet = _Fleet(audit(project), agents, zone)
@@ -148,7 +148,7 @@ def rewritten(text: str, project: Project, agents: ExistingAgents, zone: str) ->
         changes += (piece.change for pieces in by_service.values() for piece in pieces)
     after = applied(text, edits)
     _check(outline, after, edits)
-    # An address that stands twice in one value is one.
+    # An address that occurs twice in one value counts once.
     return Rewriting(
         after,
         tuple(sorted(dict.fromkeys(changes), key=_order)),
@@ -157,7 +157,7 @@ def rewritten(text: str, project: Project, agents: ExistingAgents, zone: str) ->
 
 
 def _together(found: Mapping[_Key, Mapping[str, list[_Piece]]], reasons: dict[_Key, str]) -> None:
-    """Refuse the one half of a pair whose other half is refused, until nothing more follows from that."""
+    """Refuse each half of a pair whose other half is refused, until nothing changes any more."""
     halves = [
         (key, piece.beside)
         for key, by_service in found.items()
@@ -182,13 +182,13 @@ def _order(item: AddressChange | UnchangedAddress) -> tuple[Place, str, str]:
 
 
 class _Fleet:
-    """The audit's judgements of a fleet, and what may be written in the place of each address."""
+    """The audit's verdicts on a fleet, and the replacement of each address."""
 
     def __init__(self, found: Audit, agents: ExistingAgents, zone: str) -> None:
         self._services = found.project.services
         self._agents = agents
         self._zone = zone
-        # Whose health check asks a port that it does not declare: nobody knows then which one is right.
+        # Services whose health check asks an undeclared port: there is no telling which port is right.
         self._in_doubt = {f.service for f in found.findings if f.code == "health-port"}
         self._judged: dict[str, list[Judged]] = {}
         for judged in found.addresses:
@@ -197,11 +197,11 @@ class _Fleet:
     def pieces_of(
         self, service: ComposeService, unchanged: list[UnchangedAddress]
     ) -> Iterator[tuple[EnvEntry, _Piece]]:
-        """Return what changes in a service's environment; what does not is added to `unchanged`."""
+        """Return the changes to a service's environment; the rest is added to `unchanged`."""
         for judged in self._judged.get(service.name, []):
             address = judged.address
             if address.host.lower().endswith(f".{self._zone}") or (judged.meant is Meant.ITSELF and not judged.code):
-                continue  # found already, or the container itself, on a port of its own
+                continue  # discovered already, or the container's own address on its own port
             try:
                 yield from self._pieces(service, judged)
             except _Refused as reason:
@@ -242,7 +242,7 @@ class _Fleet:
     def _pair(
         self, service: ComposeService, host: EnvEntry, address: HardCodedAddress, new: str, why: str
     ) -> Iterator[tuple[EnvEntry, _Piece]]:
-        """Return what changes of `X_HOST` and `X_PORT`, which change together."""
+        """Return the changes to `X_HOST` and `X_PORT`, which change together."""
         name, number = split_host_port(new)
         right = str(number)
         port = self._entry(service, address.port_variable or "", new)
@@ -259,7 +259,7 @@ class _Fleet:
         yield port, _Piece(0, len(given), right, also, (host.place, host.name))
 
     def _entry(self, service: ComposeService, variable: str, offered: str) -> EnvEntry:
-        """Return the variable in which something is to change. Raises _Refused where it is none of this file."""
+        """Return the variable to change. Raises _Refused when this file does not set it."""
         entry = service.env(variable)
         if entry is None:
             raise _Refused(f"it is in `{variable}`, and only `environment` is changed", offered)
@@ -270,7 +270,7 @@ class _Fleet:
         return entry
 
     def _target(self, judged: Judged) -> ComposeService:
-        """Return the service that is meant, and that may be called by its name. Raises _Refused."""
+        """Return the target service. Raises _Refused when its name cannot replace the address."""
         scheme = judged.address.scheme
         target = self._services.get(judged.target or "")
         if judged.meant not in _CALLABLE or target is None:
@@ -308,15 +308,15 @@ class _Fleet:
         return self._agents.ports.get(name, own)
 
     def _name(self, target: ComposeService) -> str:
-        # Written with '-': a '_' is no part of a host name for many clients (RFC 1123), and both are one here.
+        # Written with '-': many clients reject '_' in a host name (RFC 1123), and our DNS treats both alike.
         return f"{label_of(target.name)}.{self._zone}"
 
 
-# -- where it stands
+# -- where the values are
 
 
 def _spots(outline: Outline) -> dict[tuple[int, str], list[Spot]]:
-    """Return the values that may be variables, by the line and the name: `NAME: value`, `- NAME=value`."""
+    """Return the values that may be variables (`NAME: value`, `- NAME=value`) by line and name."""
     lines = _LineNumbers(outline.text)
     found: dict[tuple[int, str], list[Spot]] = {}
     pending = [outline.root]
@@ -352,7 +352,7 @@ def _why_not(
     text: str,
     file: str,
 ) -> str:
-    """Return why a value that could be changed cannot be changed where it stands; empty when it can."""
+    """Return why a value that could change cannot be edited in place; empty when it can."""
     place, name = key
     if place.file != file:
         return f"it is in {place.file}, which is not changed"
@@ -370,7 +370,7 @@ def _why_not(
 
 
 def _at(text: str, spot: Spot, name: str) -> int | None:
-    """Return where in the text a variable's value begins; None when it is not written there letter by letter."""
+    """Return the offset at which a variable's value begins, or None when the text does not hold it verbatim."""
     at = text.find(spot.value, spot.start, spot.end)
     if at < 0:
         return None
@@ -378,7 +378,7 @@ def _at(text: str, spot: Spot, name: str) -> int | None:
 
 
 def _check(before: Outline, text: str, edits: list[Edit]) -> None:
-    """Raise NotEditable unless the edited text has the same nodes with the same values, but for those edited."""
+    """Raise NotEditable unless the edited text has the same nodes and values, apart from the edited ones."""
     ordered = sorted(edits, key=lambda e: e.start)
     starts = [e.start for e in ordered]
     pending = [(before.root, outline_of(text).root)]

@@ -1,6 +1,6 @@
-"""What the description of one service means: from a tree to a Service.
+"""Turns the tree of one service into a ComposeService.
 
-Pure. A part that cannot be read is reported and left out; the rest of the service stays.
+Pure. A part that cannot be read is reported and left out; the rest of the service is kept.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from cli.compose.tree import Mapping, MappingEntry, Node, Scalar, Sequence, is_n
 
 _URL: Final = re.compile(r"https?://[^\s\"'|;)&]+")
 _SELF: Final = r"(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])"
-# How programs that speak no HTTP are told whom to ask: `localhost:9092`, `nc -z localhost 2181`.
+# How health checks that do not use HTTP name their target: `localhost:9092`, `nc -z localhost 2181`.
 _OWN_PORT: Final = re.compile(rf"(?<![\w.]){_SELF}(?::| +)(\d{{1,5}})(?![\w.])")
 
 ReportError = Callable[[ComposeError], None]
@@ -39,7 +39,7 @@ ReadEnv = Callable[[str, EnvFile], list[EnvLine] | None]
 def service_of(
     name: str, entry: MappingEntry, variables: MappingType[str, str], read_env: ReadEnv, report: ReportError
 ) -> ComposeService:
-    """Return what a canonical description says. What is wrong with a part of it is reported."""
+    """Return the service of a canonical description. Errors in a part of it go to `report`."""
     body = entry.node
     if not isinstance(body, Mapping):
         return ComposeService(
@@ -122,7 +122,7 @@ def _ports(node: Node | None, tell: ReportError, *, may_publish: bool) -> Iterat
 def _environment(
     service: str, body: Mapping, env_files: tuple[EnvFile, ...], variables: MappingType[str, str], read_env: ReadEnv
 ) -> Iterator[EnvEntry]:
-    """Return the variables of the container: those of its env files, the later over the earlier, then its own."""
+    """Return the container's variables: from its env files, later ones winning, overridden by `environment`."""
     found: dict[str, EnvEntry] = {}
     for file in env_files:
         for line in read_env(service, file) or ():
@@ -187,7 +187,7 @@ def _dependencies(node: Node | None) -> Iterator[Dependency]:
 
 
 def _extra_hosts(node: Node | None) -> Iterator[str]:
-    """Return the names that stand in the container's hosts file."""
+    """Return the names in the container's hosts file."""
     if isinstance(node, Mapping):
         yield from node.entries
         return

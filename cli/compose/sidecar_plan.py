@@ -1,6 +1,6 @@
-"""Which services of a compose file get a sidecar, and what it is told: by the file's own ports and health checks.
+"""Decides which services of a compose file get a sidecar, and derives its settings from ports and health checks.
 
-Pure. A service that cannot have one is left out with the reason; what is doubtful is noted, and done all the same.
+Pure. A service that cannot have a sidecar is left out with the reason; a doubtful one gets it, with a remark.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from registry_core.domain.names import check_host, check_service_name, label_of
 from registry_core.domain.registration import DEFAULT_RULES, check_health_endpoint
 from registry_core.errors import ValidationError
 
-# Stores and brokers: they have their own ways of being found, or one address, and no HTTP to be asked by.
+# Stores and brokers: they have their own discovery or a single address, and no HTTP health check.
 DATABASES: Final = frozenset(
     [
         "aerospike",
@@ -96,7 +96,7 @@ _TCP_ASKED: Final = re.compile(r"(?:^|[\s/;&|(])(?:nc|ncat|netcat|telnet)\s|/dev
 
 
 class Remark(msgspec.Struct, frozen=True, order=True):
-    """Something to be said of one service, and where it stands."""
+    """A remark on one service, and its place in the file."""
 
     place: Place
     service: str
@@ -108,7 +108,7 @@ class Remark(msgspec.Struct, frozen=True, order=True):
 
 
 class Planning(msgspec.Struct, frozen=True):
-    """The sidecars, the services that are left out, and what is doubtful."""
+    """The sidecars, the services that are left out, and the doubts."""
 
     sidecars: tuple[SidecarSpec, ...]
     left_out: tuple[Remark, ...]
@@ -120,10 +120,10 @@ class _LeftOut(Exception):
 
 
 def planned(project: Project, options: Options, wanted: Collection[str] = (), *, databases: bool = True) -> Planning:
-    """Return what is done with each service: with those `wanted`, or with all. Raises ComposeError.
+    """Return the plan for the services named in `wanted`, or for all of them when it is empty.
 
-    Databases and brokers are checked by tcp; without `databases` they are left out, unless they are wanted by name.
-    What is raised is an unknown name, or what Compose would refuse as a whole.
+    Databases and brokers are checked by tcp; without `databases` they are left out, unless `wanted` names them.
+    Raises ComposeError for an unknown name, and for a project that Compose would refuse as a whole.
     """
     for problem in project.problems:
         if problem.code not in TOLERATED:
@@ -150,7 +150,7 @@ def planned(project: Project, options: Options, wanted: Collection[str] = (), *,
 
 
 class _TakenNames:
-    """The names that are taken: of services in DNS, and of services in the file."""
+    """The names in use: service names in DNS, and service names in the file."""
 
     def __init__(self, project: Project) -> None:
         self._file = project.files[0]
@@ -158,7 +158,7 @@ class _TakenNames:
         self._spelled: dict[str, str] = {}
 
     def check(self, service: ComposeService, *, databases: bool) -> None:
-        """Raises _LeftOut for a service that cannot be registered under its name."""
+        """Raise _LeftOut when a service cannot be registered under its name."""
         if service.empty:
             raise _LeftOut("it is empty")
         if service.place.file != self._file:
@@ -174,7 +174,7 @@ class _TakenNames:
             raise _LeftOut("it is a database or a broker (--no-databases)")
 
     def agent_of(self, service: ComposeService) -> str:
-        """Return a name for the service's agent that no service of the file has."""
+        """Return a name for the service's agent that no service in the file has."""
         for ending in itertools.chain(("agent", "vertice-agent"), (f"vertice-agent-{n}" for n in range(2, 1000))):
             name = f"{service.name}-{ending}"
             if name not in self._taken:
@@ -253,7 +253,7 @@ def _check_replicas(service: ComposeService, recipe: Recipe, doubts: list[str]) 
 
 
 def is_database(service: ComposeService) -> bool:
-    """Return whether a service is a store or a broker, by its image or by what its health check runs."""
+    """Return whether a service is a store or a broker, judging by its image or its health check's program."""
     image = (service.image or "").partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
     known = image in DATABASES and (image != "server" or "mssql" in (service.image or ""))
     return known or (service.healthcheck is not None and bool(_ASKED_BY.search(service.healthcheck.text)))
@@ -292,7 +292,7 @@ def _few(entry: Port) -> range:
 
 
 def _protocol(service: ComposeService, check: Healthcheck | None, doubts: list[str]) -> tuple[str, str]:
-    """Return what the service speaks, and how it is checked."""
+    """Return the service's protocol and the kind of its check."""
     if is_database(service):
         return "tcp", "tcp"
     if check is None:
@@ -319,7 +319,7 @@ def _path(check: Healthcheck | None, doubts: list[str]) -> str:
 
 
 def _host(service: ComposeService) -> str:
-    """Return the name under which the networks of the service find it: that of its container, if it has a good one."""
+    """Return the service's name on its networks: its container name when that is usable, else the service name."""
     name = service.container_name
     if name is not None and name == name.lower():
         try:
@@ -330,7 +330,7 @@ def _host(service: ComposeService) -> str:
 
 
 def _published(service: ComposeService, port: int) -> int:
-    """Return the port of the host that leads to a port of the container. Raises _LeftOut when none does for certain."""
+    """Return the host port that maps to a container port. Raises _LeftOut when none certainly does."""
     shown: Mapping[int, int] = {
         target: published
         for entry in reversed(service.ports)

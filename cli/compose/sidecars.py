@@ -1,10 +1,10 @@
-"""Sidecars as compose writes them: from what is known of each service to the entries that are put into a file.
+"""Turns each service's sidecar specification into the entries that go into a compose file.
 
-Pure. Which services get one is decided elsewhere; here is how each recipe does it.
+Pure. sidecar_plan decides which services get a sidecar; this module implements the recipes:
 
-- `netns`: an agent in the network namespace of each service, which is its resolver as well.
-- `beside`: an agent on the networks of each service, under a name of its own. It registers and checks; nobody asks it.
-- `host`: one agent for all services, in the network namespace of the host, and the resolver of them all.
+- `netns`: an agent in the network namespace of each service, which is also the service's resolver.
+- `beside`: an agent on the networks of each service, under its own name. It registers and checks, and answers nobody.
+- `host`: one agent in the network namespace of the host, which serves and resolves for all services.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from registry_core.domain.host_port import host_port
 IMAGE: Final = "vertice-agent"
 REGISTRY: Final = "http://vertice-registry:8888"
 HOST_REGISTRY: Final = "http://127.0.0.1:8888"
-# What Docker itself falls back to where a host names no resolver that containers can reach.
+# Docker's own fallback when the host has no resolver that containers can reach.
 FORWARD: Final = "8.8.8.8,8.8.4.4"
 LABEL: Final = "vertice.sidecar"
 SHARED: Final = "x-vertice-agent"
@@ -34,12 +34,12 @@ HTTP_PORT: Final = 8880
 _HOST_STATE: Final = "/var/lib/vertice-host"
 _ANCHOR: Final = "vertice-agent"
 _ENVIRONMENT_ANCHOR: Final = "vertice-agent-environment"
-# The networks that Docker gives to bridges by itself.
+# Docker's default address pools for bridge networks.
 _BRIDGES: Final = "172.16.0.0/12,192.168.0.0/16"
 
 
 class Recipe(enum.Enum):
-    """How agents stand beside services."""
+    """How agents are attached to services."""
 
     NETNS = "netns"
     BESIDE = "beside"
@@ -47,7 +47,7 @@ class Recipe(enum.Enum):
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What an operator says of all agents. `host_address`: where containers reach this host, for `host` alone."""
+    """The operator's settings for all agents. `host_address`: where containers reach this host; only for `host`."""
 
     recipe: Recipe = Recipe.NETNS
     image: str = IMAGE
@@ -61,9 +61,9 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class SidecarSpec(msgspec.Struct, frozen=True):
-    """A service that is registered: by an agent of its own, called `agent`, or by the host's.
+    """A service to register, by its own agent (named `agent`) or by the host's agent.
 
-    `dns`: the service is to ask the agent. `sysctls`: it has none of its own. `check`: what AGENT_CHECK says of it.
+    `dns`: the agent is the service's resolver. `sysctls`: the service has none of its own. `check`: for AGENT_CHECK.
     """
 
     service: str
@@ -81,7 +81,7 @@ class SidecarSpec(msgspec.Struct, frozen=True):
 
 
 class Additions(msgspec.Struct, frozen=True):
-    """All that is put into a file: by its place, each in order. `entries`: what each service itself gets."""
+    """Everything to insert into a file, by place and in order. `entries`: the additions to each service itself."""
 
     services: Mapping[str, Any]
     top: Mapping[str, Any] = {}
@@ -90,18 +90,18 @@ class Additions(msgspec.Struct, frozen=True):
 
 
 def without_agents(project: Project) -> Project:
-    """Return a project without the agents that stand beside its services: they are no part of the fleet."""
+    """Return the project without its agents, which do not count as services of the fleet."""
     services = {name: service for name, service in project.services.items() if LABEL not in service.labels}
     return msgspec.structs.replace(project, services=services)
 
 
 def shared_entries(options: Options) -> dict[str, Any]:
-    """Return what stands below `x-vertice-agent`, without its anchors."""
+    """Return the entries below `x-vertice-agent`, without anchors."""
     return {SHARED: _shared(options)}
 
 
 def additions(sidecars: Sequence[SidecarSpec], options: Options, *, anchors: bool) -> Additions:
-    """Return what makes these sidecars. With `anchors` what they share is written once, below `x-vertice-agent`."""
+    """Return the additions for these sidecars. With `anchors`, shared entries are written once in `x-vertice-agent`."""
     if options.recipe is Recipe.HOST:
         return _of_host(sidecars, options)
     shared = _shared(options)
@@ -113,16 +113,16 @@ def additions(sidecars: Sequence[SidecarSpec], options: Options, *, anchors: boo
 
 
 def _entries(sidecar: SidecarSpec, options: Options) -> dict[str, Any]:
-    """Return what a service needs itself so that the agent in its namespace is its resolver."""
+    """Return the entries that a service needs to use the agent in its namespace as its resolver."""
     found: dict[str, Any] = {"dns": ["127.0.0.1"]} if sidecar.dns else {}
     if options.podman and sidecar.dns and sidecar.sysctls:
-        # So that nobody in particular may listen on port 53. Docker does it by itself.
+        # Lets an unprivileged user listen on port 53. Docker sets this by default.
         found["sysctls"] = {"net.ipv4.ip_unprivileged_port_start": "0"}
     return found
 
 
 def _shared(options: Options) -> dict[str, Any]:
-    """Return what is the same for every agent of a file."""
+    """Return the entries that every agent in a file shares."""
     environment = {
         "REGISTRY_URL": options.registry,
         "VERTICE_REGISTRY_TOKEN": "${VERTICE_REGISTRY_TOKEN:-}",
@@ -139,7 +139,7 @@ def _shared(options: Options) -> dict[str, Any]:
         "read_only": True,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
-        # It drains before it ends: 3 s until everybody has acknowledged that, 5 s for earlier answers, and a rest.
+        # The agent drains before it ends: 3 s for acknowledgements, 5 s for cached answers to expire, and a margin.
         "stop_grace_period": "15s",
         "deploy": {"resources": {"limits": {"cpus": options.cpus, "memory": options.memory}}},
         "labels": {LABEL: options.recipe.value},
@@ -155,7 +155,7 @@ def _sidecar(sidecar: SidecarSpec, options: Options, shared: Mapping[str, Any], 
     own: dict[str, Any] = {}
     if options.recipe is Recipe.NETNS:
         own["network_mode"] = f"service:{sidecar.service}"
-        # The namespace goes when the service's container is made anew: then so is the agent's.
+        # Recreating the service's container removes the namespace, so the agent must be recreated too.
         own["depends_on"] = {sidecar.service: {"condition": "service_started", "restart": True}}
     else:
         own["depends_on"] = {sidecar.service: {"condition": "service_started"}}
@@ -179,11 +179,11 @@ def _environment(sidecar: SidecarSpec, recipe: Recipe) -> dict[str, str]:
         "AGENT_CHECK": sidecar.check,
     }
     if recipe is Recipe.BESIDE:
-        # Nobody asks it, so that it needs no port that not everybody may listen on.
+        # Nothing queries this agent, so it does not need a privileged port.
         found["AGENT_DNS_LISTEN"] = "127.0.0.1:8653"
     elif recipe is Recipe.NETNS:
-        found["AGENT_FOLLOW_NAMESPACE"] = "on"  # when the service restarts, it has another one
-        # What the service listens on in that namespace is taken.
+        found["AGENT_FOLLOW_NAMESPACE"] = "on"  # the service gets a new namespace when it restarts
+        # The service already listens on this port in the shared namespace.
         if DNS_PORT in sidecar.listens_on:
             found["AGENT_DNS_LISTEN"] = "127.0.0.1:8653"
         else:
@@ -195,7 +195,7 @@ def _environment(sidecar: SidecarSpec, recipe: Recipe) -> dict[str, str]:
 
 
 def _literal(text: str) -> str:
-    """Return text as compose leaves it when it fills in variables."""
+    """Return text escaped so that compose's variable substitution leaves it unchanged."""
     return text.replace("$", "$$")
 
 
@@ -213,11 +213,11 @@ def _of_host(sidecars: Sequence[SidecarSpec], options: Options) -> Additions:
     }
     agent = {
         **shared,
-        # In the host's network nobody but root listens on port 53; it has that one capability, and no others.
+        # In the host's network only root may listen on port 53; this root has that one capability and no other.
         "user": "0:0",
         "cap_add": ["NET_BIND_SERVICE"],
         "network_mode": "host",
-        # The image's own folder is another user's, and a root without capabilities has no say in it.
+        # The image's own folder belongs to another user, and root without capabilities cannot write to it.
         "volumes": [_HOST_STATE],
         "configs": [{"source": CONFIG, "target": CONFIG_PATH}],
         "environment": environment,
@@ -228,7 +228,7 @@ def _of_host(sidecars: Sequence[SidecarSpec], options: Options) -> Additions:
 
 
 def agent_toml(sidecars: Iterable[SidecarSpec]) -> str:
-    """Return the agent's configuration for many services, as compose reads it (`$` is written `$$`)."""
+    """Return the agent's configuration for many services, escaped for compose (`$` is written `$$`)."""
     tables = []
     for sidecar in sidecars:
         fields: dict[str, str | int] = {

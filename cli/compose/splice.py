@@ -1,7 +1,7 @@
-"""Puts entries into a YAML text and takes them out again, and touches nothing else of it.
+"""Inserts entries into a YAML text and removes them again, and changes nothing else.
 
-Pure: text in, text out. What is put in stands between two comment lines, or on one line that ends in a comment, so that
-`taken_out` finds it without knowing what it says. Every byte around it stays: comments, order, anchors, quotes,
+Pure: text in, text out. An insertion is enclosed by two comment lines, or is one line that ends in a comment, so that
+`taken_out` finds it without knowing its content. Every byte around it stays: comments, order, anchors, quotes,
 line endings, the end of the last line.
 """
 
@@ -17,20 +17,20 @@ import msgspec
 from cli.compose.outline import BREAK, NotEditable, Shape, Spot, line_of, line_start
 
 WORD: Final = "vertice compose inject"
-# Put where a line had to be broken for it: the breaks around it, and the blanks after it, go with it.
+# Marks an insertion that broke a line: removing it also removes the breaks around it and the blanks after it.
 _WITHIN: Final = ", within a line"
-# Put after a last line that had no end: the break before it goes with it.
+# Marks an insertion after a last line without a line break: removing it also removes the break before it.
 _AFTER: Final = ", after the last line"
 _BEGIN: Final = re.compile(rf"[ ]*# >>> {WORD}[^\r\n]*")
 _END: Final = re.compile(rf"(?P<indent>[ ]*)# <<< {WORD}")
 _LINE: Final = re.compile(rf"[ ]*[^\s#][^\r\n]*  # {WORD}")
-# What YAML 1.1 and 1.2 read as this very text without quotes, wherever it stands.
+# Unquoted text that YAML 1.1 and 1.2 both read verbatim, in any position.
 _PLAIN: Final = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*", re.ASCII)
 _WORDS_OF_YAML: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
 class Edit(msgspec.Struct, frozen=True):
-    """Put `new` in the place of `text[start:end]`."""
+    """Replaces `text[start:end]` by `new`."""
 
     start: int
     end: int
@@ -38,14 +38,14 @@ class Edit(msgspec.Struct, frozen=True):
 
 
 class Anchored(msgspec.Struct, frozen=True):
-    """A value with an anchor before it, or, without a value, the alias of that anchor."""
+    """A value with an anchor, or, without a value, an alias of that anchor."""
 
     anchor: str
     value: Any = None
 
 
 def applied(text: str, edits: Sequence[Edit]) -> str:
-    """Return the text after all edits, which do not overlap; of several at one place the first comes first."""
+    """Return the text after all edits. They must not overlap; edits at the same place keep their order."""
     parts: list[str] = []
     at = 0
     for edit in sorted(edits, key=lambda e: (e.start, e.end)):
@@ -54,11 +54,11 @@ def applied(text: str, edits: Sequence[Edit]) -> str:
     return "".join((*parts, text[at:]))
 
 
-# -- putting in
+# -- inserting
 
 
 def entry_line(text: str, mapping: Spot, key: str, value: Any) -> Edit:
-    """Return the edit that puts one short entry first into a mapping. Raises NotEditable."""
+    """Return the edit that inserts one short entry at the start of a mapping. Raises NotEditable."""
     if mapping.is_flow:
         return _within(text, mapping, {key: value}, "")
     start, indent = _first_line(text, mapping)
@@ -66,15 +66,15 @@ def entry_line(text: str, mapping: Spot, key: str, value: Any) -> Edit:
 
 
 def entries_before(text: str, key: Spot, entries: Mapping[str, Any], note: str) -> Edit:
-    """Return the edit that puts entries before the line that a key of a block mapping begins. Raises NotEditable."""
+    """Return the edit that inserts entries before the line of a block mapping's key. Raises NotEditable."""
     start, indent = _own_line(text, key)
     return Edit(start, start, _block(entries, indent, newline_of(text, start), note))
 
 
 def entries_at_end(text: str, mapping: Spot, entries: Mapping[str, Any], note: str) -> Edit:
-    """Return the edit that puts entries into a mapping: at its end, or where that cannot be, at its start.
+    """Return the edit that inserts entries at the end of a mapping, or at its start if the end is impossible.
 
-    Raises NotEditable where neither can be.
+    Raises NotEditable when neither is possible.
     """
     if mapping.is_flow:
         return _within(text, mapping, entries, note)
@@ -86,14 +86,14 @@ def entries_at_end(text: str, mapping: Spot, entries: Mapping[str, Any], note: s
         at = _after_comments(text, at, indent)
         return Edit(at, at, _block(entries, indent, newline, note))
     if last.shape is Shape.SCALAR and last.style in ("|", ">"):
-        # A line break after it would be one more in its text.
+        # A line break after it would become part of the scalar's text.
         return Edit(start, start, _block(entries, indent, newline, note))
     block = _block(entries, indent, newline, note + _AFTER)
     return Edit(len(text), len(text), newline + block.removesuffix(newline))
 
 
 def newline_of(text: str, at: int) -> str:
-    """Return how lines end around `at`: as the line before does, or the first one after."""
+    """Return the line ending around `at`: that of the line before, or else of the first line after."""
     found = re.compile("\r\n|\n|\r").search(text, max(line_start(text, max(at - 1, 0)) - 2, 0))
     return found[0] if found else "\n"
 
@@ -119,7 +119,7 @@ def _last(spot: Spot) -> Spot:
 
 
 def _next_line(text: str, at: int) -> int | None:
-    """Return where the next line begins; `at` itself when it begins a line; None on a last line without an end."""
+    """Return where the next line begins: `at` itself at a line's start, None on a last line without a line break."""
     if at and line_start(text, at) == at:
         return at
     found = BREAK.search(text, at)
@@ -127,7 +127,7 @@ def _next_line(text: str, at: int) -> int | None:
 
 
 def _after_comments(text: str, at: int, indent: int) -> int:
-    """Return the place after the comments that are indented more than `indent`: they belong to what is before."""
+    """Return the offset after the comments indented more than `indent`, which belong to the preceding entry."""
     end = at
     while at < len(text):
         found = BREAK.search(text, at)
@@ -148,7 +148,7 @@ def _within(text: str, mapping: Spot, entries: Mapping[str, Any], note: str) -> 
     if not mapping.items:
         raise NotEditable("it is empty, so that nothing can be added", line_of(text, mapping.start))
     start = line_start(text, mapping.start)
-    # More than any block around it, as YAML asks of the lines of a flow collection.
+    # More than any enclosing block, as YAML requires of the lines of a flow collection.
     indent = len(text[start:]) - len(text[start:].lstrip(" ")) + 4
     newline, blanks = newline_of(text, mapping.inside), " " * indent
     lines = "".join(f"{blanks}{json.dumps(key)}: {_flow(value)},{newline}" for key, value in entries.items())
@@ -165,11 +165,11 @@ def _block(entries: Mapping[str, Any], indent: int, newline: str, note: str) -> 
     return "".join(f"{' ' * indent}{line}{newline}" for line in lines)
 
 
-# -- taking out
+# -- removing
 
 
 def taken_out(text: str) -> str:
-    """Return the text without what was put in. Raises NotEditable when a mark has lost its other half."""
+    """Return the text without the insertions. Raises NotEditable when a mark has lost its counterpart."""
     kept: list[str] = []
     at = 0
     lines = _Lines(text)
@@ -193,7 +193,7 @@ def taken_out(text: str) -> str:
 
 
 class _Lines:
-    """The lines of a text, each with where the next one begins."""
+    """The lines of a text, each with the offset of the next one."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -204,7 +204,7 @@ class _Lines:
         return (self._text[start : found.start()], found.end()) if found else (self._text[start:], len(self._text))
 
     def end_of_block(self, begin: int) -> tuple[int, int]:
-        """Return where the block that begins at `begin` is over, and the indentation of its end."""
+        """Return where the block that begins at `begin` ends, and the indentation of its end mark."""
         _, at = self.at(begin)
         while at < len(self._text):
             line, following = self.at(at)
@@ -227,7 +227,7 @@ def _drop_break(kept: list[str]) -> None:
 
 
 def written(entries: Mapping[str, Any], depth: int = 0) -> list[str]:
-    """Return entries as the lines of a block mapping, two blanks deeper for each level."""
+    """Return entries as the lines of a block mapping, indented by two blanks per level."""
     lines: list[str] = []
     for key, given in entries.items():
         anchor, value = (f" &{given.anchor}", given.value) if isinstance(given, Anchored) else ("", given)
@@ -268,5 +268,5 @@ def _scalar(value: Any) -> str:
 
 
 def _flow(value: Any) -> str:
-    """Return a value as JSON, which is YAML on one line."""
+    """Return a value as JSON, which is one-line YAML."""
     return json.dumps(value, ensure_ascii=False)

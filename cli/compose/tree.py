@@ -1,7 +1,7 @@
-"""YAML text to a tree that knows where each value stands, with its variables filled in.
+"""Parses YAML text into a tree in which each value knows its place, and fills in its variables.
 
-Pure. Every scalar stays text (for YAML 1.1 the port 5000:22 would be a number in base 60), aliases and
-`<<` are expanded within a bound, and the tags of other programs are never acted upon.
+Pure. Every scalar stays text (YAML 1.1 would read the port 5000:22 as a number in base 60), aliases and
+`<<` are expanded within a bound, and foreign tags are ignored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 from cli.compose.errors import ComposeError, Place
 from cli.compose.interpolation import BadVariable, fill
 
-# All values of a file, each as often as an alias repeats it: five thousand services have some 400,000.
+# All values of a file, counted again for each alias. Five thousand services have about 400,000.
 MAX_VALUES: Final = 1_000_000
 MAX_DEPTH: Final = 64
 _KEPT_TAGS: Final = frozenset({"tag:yaml.org,2002:merge", "tag:yaml.org,2002:null"})
@@ -26,12 +26,12 @@ _NULL: Final = "tag:yaml.org,2002:null"
 
 if TYPE_CHECKING:
     _Base = yaml.SafeLoader
-else:  # the C loader, ten times as fast, where PyYAML was built with it
+else:  # the C loader is ten times as fast, if PyYAML was built with it
     _Base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Scalar(msgspec.Struct, frozen=True, gc=False):
-    """A text. `raw` is how it stands in the file, before its variables; `unset` are those without a value."""
+    """A text. `raw` is the text before variable substitution; `unset` are the variables without a value."""
 
     text: str
     place: Place
@@ -50,26 +50,26 @@ class Sequence(msgspec.Struct, frozen=True, gc=False):
 
 
 class MappingEntry(msgspec.Struct, frozen=True, gc=False):
-    """A value under its key, and where the key stands."""
+    """A value and the place of its key."""
 
     place: Place
     node: Node
 
 
 class Mapping(msgspec.Struct, frozen=True, gc=False):
-    """A map, in the order of the file."""
+    """A map in file order."""
 
     entries: dict[str, MappingEntry]
     place: Place
     tag: str = ""
 
     def get(self, key: str) -> Node | None:
-        """Return the value under `key`, None when there is none or nothing stands there."""
+        """Return the value under `key`, or None when it is missing or null."""
         entry = self.entries.get(key)
         return None if entry is None or is_null(entry.node) else entry.node
 
     def place_of(self, key: str) -> Place:
-        """Return where a key stands, else where the map begins."""
+        """Return the place of a key, or of the map when the key is missing."""
         entry = self.entries.get(key)
         return self.place if entry is None else entry.place
 
@@ -79,7 +79,7 @@ NodePath: TypeAlias = tuple[Any, str] | None
 
 
 def is_null(node: Node) -> bool:
-    """Return whether nothing stands there."""
+    """Return whether the value is null."""
     return isinstance(node, Scalar) and node.null
 
 
@@ -95,7 +95,7 @@ def plain(node: Node) -> Any:
 
 
 class _Loader(_Base):
-    """Safe, and it knows what is null and what is `<<`; all else is text."""
+    """A safe loader that resolves null and `<<` only; everything else stays text."""
 
     yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag in _KEPT_TAGS]
@@ -106,7 +106,7 @@ class _Loader(_Base):
 def tree_of(raw: bytes, file: str, variables: MappingType[str, str], report: Callable[[ComposeError], None]) -> Mapping:
     """Return the tree of a YAML file whose top is a map.
 
-    Raises ComposeError for what is not YAML, not a map or too large; what is wrong with one value is reported.
+    Raises ComposeError when it is not YAML, not a map or too large. Errors in one value go to `report`.
     """
     node = _composed(raw, file)
     if node is None:
@@ -141,7 +141,7 @@ def _composed(raw: bytes, file: str) -> yaml.Node | None:
 
 
 class _Growing:
-    """Turns YAML nodes into ours, and counts them."""
+    """Converts YAML nodes to ours and counts them."""
 
     def __init__(self, file: str, variables: MappingType[str, str], report: Callable[[ComposeError], None]) -> None:
         self._file = file
@@ -199,7 +199,7 @@ class _Growing:
         return Scalar(filled.text, place, raw, unset=filled.unset, tag=_own(node.tag))
 
     def mapping(self, node: yaml.MappingNode, path: NodePath, depth: int) -> Mapping:
-        """Return a map with what `<<` brings into it: its own keys win, and of several `<<` the first."""
+        """Return a map with its `<<` merged in. Its own keys win, then the first of several `<<`."""
         self._enter(node, depth)
         merged: dict[str, MappingEntry] = {}
         own: dict[str, MappingEntry] = {}
@@ -248,5 +248,5 @@ def _keys(path: NodePath) -> list[str]:
 
 
 def _own(tag: str | None) -> str:
-    # `!reset` and `!override` are Compose's own; no other tag means anything here.
+    # `!reset` and `!override` are Compose's own; all other tags are ignored.
     return tag if tag in ("!reset", "!override") else ""

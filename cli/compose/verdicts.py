@@ -1,6 +1,6 @@
-"""Whether an address leads anywhere: who is meant, whether anything there listens on that port, and the right one.
+"""Judges whether an address works: which service it means, whether that listens on the port, and the right port.
 
-Pure. It opens no connection: what it knows is what the compose file says.
+Pure. It opens no connection and knows only the compose file.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from registry_core.domain.host_port import host_port
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """An address, who is meant, and what is wrong with it, if anything is.
+    """An address, the service that it means, and what is wrong with it, if anything.
 
-    `target` is the service that is meant, None for one outside of the file. `right` is the port that it
-    listens on, as far as one can tell. `code` is that of the finding, None for a good address.
+    `target` is that service, None when it is outside the file. `right` is the port that it listens on, as
+    far as the file tells. `code` is the finding's code, None for a good address.
     """
 
     service: str
@@ -40,7 +40,7 @@ class Judge:
         self._project = project
         self.names = FleetNames(project)
         self.listening = {name: listening_of(s) for name, s in project.services.items()}
-        # Who else listens there: the first two, to know whether it is one alone.
+        # The first two services that listen on each port: enough to tell whether there is only one.
         self._listeners: dict[int, list[str]] = {}
         self._shown: dict[int, tuple[str, int]] = {}
         for name, listening in self.listening.items():
@@ -51,7 +51,7 @@ class Judge:
                 self._shown.setdefault(shown, (name, target))
 
     def judged(self, service: ComposeService) -> list[tuple[Judged, AuditFinding | None]]:
-        """Return each address of a service with its finding; None when it leads where it should."""
+        """Return each address of a service with its finding, None for a good address."""
         return [self._one(service, address) for address in addresses_of(service, self.names.is_known)]
 
     def _one(self, service: ComposeService, address: HardCodedAddress) -> tuple[Judged, AuditFinding | None]:
@@ -69,7 +69,7 @@ class Judge:
     def _at(
         self, service: ComposeService, address: HardCodedAddress, name_match: NameMatch
     ) -> tuple[Judged, AuditFinding | None]:
-        """Judge an address of a service of the file."""
+        """Judge an address that means a service in the file."""
         target, listening = self._best(address, name_match)
         right = self._right(address, listening)
         host = address.host if name_match.meant is Meant.SERVICE else target.name
@@ -118,7 +118,7 @@ class Judge:
         return "unproven-port", f"{written}: {target.name} declares no port; it mentions {listening.text}"
 
     def _best(self, address: HardCodedAddress, name_match: NameMatch) -> tuple[ComposeService, ListeningPorts]:
-        """Return of several namesakes the one that listens there, else the first."""
+        """Return the first match that listens on the port, else the first match."""
         port = address.port
         for service in name_match.services:
             listening = self.listening[service.name]
@@ -180,7 +180,7 @@ class Judge:
         return judged, _finding(judged, f"{address.written}{why}", None)
 
     def _rewritten(self, address: HardCodedAddress, host: str, port: int | None) -> str:
-        """Return the address as it should be; of a port in another variable, that variable's value."""
+        """Return the corrected address, or only the port when another variable holds it."""
         if address.port_variable is not None and port is not None and host == address.host:
             return f"{address.port_variable}={port}"
         scheme = f"{address.scheme}://" if address.scheme else ""
@@ -193,7 +193,7 @@ def _no_port(service: ComposeService, address: HardCodedAddress, meant: Meant) -
 
 
 def _finding(judged: Judged, message: str, right: str | None) -> AuditFinding:
-    """Return the finding of a judged address; it stands where the port does, when that is what is wrong."""
+    """Return the finding of a judged address, placed at the port when the port is wrong."""
     address, code = judged.address, judged.code or ""
     place: Place = address.place
     variable = address.variable

@@ -1,6 +1,6 @@
-"""In which order a fleet is moved over: waves, those first whose failure the fewest others would feel.
+"""Orders the migration of a fleet in waves: services whose failure affects the fewest others go first.
 
-Pure. Services that need each other in a circle are always in one wave.
+Pure. Services in a dependency cycle are always in the same wave.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cli.compose.model import Project
 CATEGORY_LABEL: Final = "vertice.category"
 INFRASTRUCTURE: Final = "infrastructure"
 OTHER: Final = "other"
-# A first word that so many names share is taken for a category.
+# The number of names that must share a first word to make it a category.
 MIN_CATEGORY: Final = 3
 PILOT: Final = 5
 WAVE_SIZE: Final = 25
@@ -29,14 +29,14 @@ _MANY: Final = 10_000_000
 
 
 class By(enum.Enum):
-    """What makes a wave: how far a service is from those that nobody needs, or what it belongs to."""
+    """The criterion for waves: a service's distance from those without dependents, or its category."""
 
     DEPENDENCY = "dependency"
     CATEGORY = "category"
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """A service in a wave. `radius`: how many others need it, directly or through others."""
+    """A service in a wave. `radius`: how many others depend on it, directly or indirectly."""
 
     name: str
     category: str
@@ -46,7 +46,7 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 class Wave(msgspec.Struct, frozen=True):
-    """Services that are moved over together."""
+    """Services that are migrated together."""
 
     number: int
     title: str
@@ -54,12 +54,12 @@ class Wave(msgspec.Struct, frozen=True):
 
     @property
     def radius(self) -> int:
-        """The largest number of others that need one of its services."""
+        """The largest radius of its services."""
         return max((s.radius for s in self.services), default=0)
 
 
 class _Group(msgspec.Struct, frozen=True):
-    """Services that cannot be taken apart: mostly one, or a whole circle."""
+    """Services that cannot be separated: a single one or a whole cycle."""
 
     services: tuple[Planned, ...]
     needed_by: frozenset[str]
@@ -72,10 +72,10 @@ class _Group(msgspec.Struct, frozen=True):
 
 
 def categories(project: Project) -> dict[str, str]:
-    """Return what each service belongs to.
+    """Return the category of each service.
 
-    Its label `vertice.category` says so; else it is `infrastructure` by its image, such as redis; else the first
-    word of its name counts, if at least three names share it; else it is `other`.
+    It is the label `vertice.category`; else `infrastructure` for an image such as redis; else the first word of the
+    name, if at least three names share it; else `other`.
     """
     words = {name: re.split(r"[_-]", name, maxsplit=1)[0] for name in project.services}
     shared = Counter(words.values())
@@ -94,8 +94,8 @@ def categories(project: Project) -> dict[str, str]:
 def waves_of(audit: Audit, by: By, pilot: int = PILOT, wave_size: int = WAVE_SIZE) -> tuple[Wave, ...]:
     """Return the waves: a pilot of at most `pilot` services, then the rest by `by`, at most `wave_size` at a time.
 
-    A circle that is larger than that is one wave all the same. By dependency nobody is moved before those who
-    need it: what goes wrong then is felt by those alone who can be looked after already.
+    A cycle larger than that is still one wave. By dependency, a service moves only after all its dependents, so a
+    failure affects only services that have already migrated.
     """
     groups = sorted(_groups(audit), key=lambda g: (g.layer, *g.rank))
     first, rest = _pilot(groups, pilot)
@@ -108,7 +108,7 @@ def waves_of(audit: Audit, by: By, pilot: int = PILOT, wave_size: int = WAVE_SIZ
         by_category: dict[str, list[_Group]] = {}
         for group in rest:
             by_category.setdefault(group.category, []).append(group)
-        # What all build upon goes last, and what nobody can name has a category of its own before it.
+        # Infrastructure goes last, since everything depends on it.
         lots += sorted(
             by_category.items(),
             key=lambda lot: (lot[0] == INFRASTRUCTURE, max(s.radius for g in lot[1] for s in g.services), lot[0]),
@@ -124,7 +124,7 @@ def _groups(audit: Audit) -> list[_Group]:
     written = Counter(a.service for a in audit.addresses)
     layers: dict[str, int] = {}
     found = []
-    # Those that need others come after them there: backwards, everyone's dependents are known.
+    # Components list dependencies first; in reverse, a service's dependents are known when its turn comes.
     for names in reversed(components(needs)):
         dependents = {d for name in names for d in needed_by[name]} - set(names)
         layer = max((layers[d] + 1 for d in dependents), default=0)
@@ -132,8 +132,8 @@ def _groups(audit: Audit) -> list[_Group]:
         radius = len(reach(needed_by, names[0]))
         circle = names if len(names) > 1 else ()
         unchecked = any(audit.project.services[name].healthcheck is None for name in names)
-        # A pilot with a health check and an address of its own proves more than one without; one that calls the
-        # whole fleet, such as a gateway, is no place to begin.
+        # A pilot with a health check and hard-coded addresses proves more than one without; a service that calls the
+        # whole fleet, such as a gateway, is a bad one to start with.
         addresses = sum(written[name] for name in names)
         rank = (radius, int(unchecked), addresses or _MANY, order[names[0]])
         services = tuple(Planned(name, belongs[name], radius, written[name], circle) for name in names)

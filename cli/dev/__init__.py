@@ -1,1 +1,1 @@
-"""`vertice dev`: a whole system on one machine, made from a compose file."""
+"""`vertice dev`: runs a whole system on one machine from a compose file."""

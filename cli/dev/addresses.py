@@ -1,6 +1,6 @@
-"""Which of the addresses that compose services are given in their environment lead nowhere among the stand-ins.
+"""Finds the addresses in the environments of compose services that do not work among the stand-ins.
 
-Pure. To `vertice dev` '_' and '-' are one letter, as they are in its DNS.
+Pure. `vertice dev` treats '_' and '-' alike, as its DNS does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from cli.compose.addresses import hosts_and_ports
 from cli.compose.model import EnvEntry
 from cli.dev.plan import PlanFinding, Weight
-from registry_core.domain.host_port import host_port, split_host_port
+from registry_core.domain.host_port import host_port
 from registry_core.domain.names import label_of
 from registry_core.domain.registration import MAX_PORT
 
@@ -21,7 +21,7 @@ _ELSEWHERE: Final = frozenset({"localhost", "host.docker.internal", "gateway.doc
 
 
 class EnvAddress(msgspec.Struct, frozen=True):
-    """A host and a port that somebody wrote down. `is_url`: there was a scheme before them."""
+    """A host and a port in an environment variable. `is_url`: they follow a scheme."""
 
     host: str
     port: int
@@ -29,7 +29,7 @@ class EnvAddress(msgspec.Struct, frozen=True):
 
 
 class TcpPorts(msgspec.Struct, frozen=True):
-    """The TCP ports of one service, in order, and those that the host shows, as `ip:port`, the ip mostly empty."""
+    """The TCP ports of one service, in order, and its published ports as `ip:port`; the ip is mostly empty."""
 
     container: tuple[int, ...] = ()
     published: tuple[str, ...] = ()
@@ -43,24 +43,24 @@ def addresses_in(environment: Iterable[EnvEntry]) -> Iterator[EnvAddress]:
 
 
 def judged(found: Mapping[EnvAddress, list[str]], listening: Mapping[str, TcpPorts]) -> Iterator[PlanFinding]:
-    """Return what is wrong with each address; `found` has who uses it, `listening` the ports by name and by label."""
+    """Return the findings; `found` maps each address to its users, `listening` has the ports by name and by label."""
     for address, users in found.items():
         ports = listening.get(address.host.lower()) or listening.get(label_of(address.host))
         if not address.is_url and ports is None:
-            continue  # "12:30" and "repository:5" are no addresses
+            continue  # "12:30" and "repository:5" are not addresses
         users_text = ", ".join(users[:3]) + (f" and {len(users) - 3} more" if len(users) > 3 else "")
         subject = f"{host_port(address.host, address.port)} in the environment of {users_text}"
         if not 1 <= address.port <= MAX_PORT:
             yield PlanFinding(Weight.UNUSABLE, subject, f"a port is a number from 1 to {MAX_PORT}")
         elif ports is None:
-            # With a dot, or through an alias, it may well be somebody outside of the file.
+            # A name with a dot, or an alias, may well be outside the file.
             if "." not in address.host and address.host not in _ELSEWHERE:
                 yield PlanFinding(Weight.DOUBTFUL, subject, "no service of the file has that name")
         elif ports.container and address.port not in ports.container:
             where = " or ".join(str(p) for p in ports.container[:3])
             why = (
                 f", and {address.port} is the host's port"
-                if any(split_host_port(p)[1] == address.port for p in ports.published)
+                if any(p.rpartition(":")[2] == str(address.port) for p in ports.published)
                 else ""
             )
             yield PlanFinding(Weight.DOUBTFUL, subject, f"it listens on {where}{why}")

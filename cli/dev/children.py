@@ -1,7 +1,7 @@
-"""A child process of `vertice dev`: started in a session of its own, logging to a file, ended in time.
+"""A child process of `vertice dev`: runs in its own session, logs to a file, and is stopped within a timeout.
 
-A session of its own, so that Ctrl-C in the terminal reaches the supervisor alone and the children end
-in the right order. This file does not know what the children do.
+In its own session Ctrl-C does not reach it: only the supervisor gets the signal, and stops the children in
+the right order. This module does not know what the children do.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 TAIL_BYTES: Final = 4096
-# What belongs to an agent or a registry that the user runs besides; `vertice dev` must not obey it.
+# Settings of another agent or registry that the user runs; they must not affect `vertice dev`.
 _OTHERS: Final = ("AGENT_", "REGISTRY_", "SERVICE_", "VERTICE_", "HEARTBEAT_INTERVAL", "INITIAL_WAIT_TIMEOUT")
 
 
@@ -28,7 +28,7 @@ class Child:
 
     @classmethod
     async def start(cls, name: str, argv: Sequence[str], settings: Mapping[str, str], log: Path) -> Child:
-        """Start `argv` with `settings` as its environment's only settings of ours."""
+        """Start `argv` with `settings` as the only Vértice settings in its environment."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(_OTHERS)}
         out = await asyncio.to_thread(log.open, "ab")
         try:
@@ -50,15 +50,15 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """Its exit code, negative for a signal; None while it runs."""
+        """The exit code, negative for a signal; None while it runs."""
         return self._process.returncode
 
     async def ended(self) -> int:
-        """Wait until it ends; return its exit code."""
+        """Wait until the child ends and return its exit code."""
         return await self._process.wait()
 
     async def stop(self, timeout_s: float) -> bool:
-        """End it by SIGTERM, and after `timeout_s` by SIGKILL; return whether SIGTERM was enough."""
+        """Send SIGTERM, and SIGKILL after `timeout_s`; return whether SIGTERM was enough."""
         if self.exit_code is not None:
             return True
         with contextlib.suppress(ProcessLookupError):
@@ -72,13 +72,13 @@ class Child:
         return True
 
     async def kill(self) -> None:
-        """End it at once."""
+        """Kill the child at once."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
 
     async def last_lines(self, count: int = 5) -> list[str]:
-        """Return the last lines that it wrote."""
+        """Return the last lines of its log."""
         return (await asyncio.to_thread(_tail, self.log))[-count:]
 
 

@@ -1,6 +1,6 @@
-"""What `vertice dev` says: the findings, what to try next, and what a dead child means.
+"""The texts of `vertice dev`: the findings, what to try next, and what a child's death means.
 
-Pure: it makes the lines and prints nothing.
+Pure: it returns lines and prints nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from cli.dev.plan import Plan, PlanFinding, PlannedInstance, Weight
 from registry_core.domain.names import label_of
 
 DNS_ZONE: Final = "vertice.internal"
-# Wrong addresses come by the dozen in real fleets: a start that prints them all hides the rest.
+# Real fleets have dozens of wrong addresses: printing them all at the start would hide the rest.
 SHOWN_DOUBTS: Final = 5
 
 
 class Ports(msgspec.Struct, frozen=True):
-    """Where the three faces listen, on 127.0.0.1."""
+    """The ports of the three listeners on 127.0.0.1."""
 
     registry: int = 8888
     http: int = 8880
@@ -37,7 +37,7 @@ class Ports(msgspec.Struct, frozen=True):
 
 
 def findings_text(plan: Plan, check_command: str | None = None) -> Iterator[str]:
-    """Return the findings, one a line. With a `check_command` (it shows all) only the first doubts."""
+    """Return the findings, one per line. With a `check_command`, which shows all, only the first doubts."""
     unusable, doubtful = plan.of_weight(Weight.UNUSABLE), plan.of_weight(Weight.DOUBTFUL)
     if unusable:
         yield f"Cannot be used ({len(unusable)}):"
@@ -55,7 +55,7 @@ def _indented(findings: Sequence[PlanFinding]) -> Iterator[str]:
 
 
 def next_text(instances: Sequence[PlannedInstance], ports: Ports, command: str, registry_pid: int) -> Iterator[str]:
-    """Return what to try, with the names and ports of this very fleet."""
+    """Return what to try next, with names and ports from this fleet."""
     if not instances:
         yield "There is nothing to look up: no service of the file can be used."
         return
@@ -84,7 +84,7 @@ def next_text(instances: Sequence[PlannedInstance], ports: Ports, command: str, 
 
 
 def death_text(name: str, exit_code: int, lines: Sequence[str], restart: str) -> Iterator[str]:
-    """Return what to say of a child that ended by itself."""
+    """Return the message about a child that ended on its own."""
     how = f"was ended by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
     yield f"The {name} {how}. Its last output:"
     yield from (f"  | {line[:200]}" for line in lines)
@@ -96,7 +96,7 @@ def death_text(name: str, exit_code: int, lines: Sequence[str], restart: str) ->
 
 
 def farewell_text(count: int, left: int | None, *, drained: bool) -> str:
-    """Return what became of `count` instances; `left` are still registered, None: nobody can tell."""
+    """Return what became of `count` instances; `left` are still registered, None if unknown."""
     if left is None:
         return f"{count} instances ended; the registry is down, so that it is not known whether it still has them."
     how = "" if drained else " (the agent did not end in time, and was killed)"
@@ -104,7 +104,7 @@ def farewell_text(count: int, left: int | None, *, drained: bool) -> str:
 
 
 def shown_command(executable: Path, cwd: Path) -> str:
-    """Return how the user can call `vertice`, relative to where he is when that is shorter."""
+    """Return how the user can call `vertice`: relative to the working directory when that is shorter."""
     script = executable.parent / "vertice"
     if not script.exists():
         return f"{executable} -m cli.main"

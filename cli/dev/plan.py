@@ -1,6 +1,6 @@
-"""What `vertice dev` is about to start: planned services, their loopback addresses, and the findings.
+"""The plan of `vertice dev`: the services to start, their loopback addresses, and the findings.
 
-Frozen values alone. This file reads no compose file and opens no socket.
+Frozen values only. This module reads no compose file and opens no socket.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import msgspec
 from cli.terminal import printable
 from registry_core.domain.host_port import host_port
 
-# 127.77.0.0/16, and the nets after it when another `vertice dev` runs on this machine.
+# 127.77.0.0/16, or a later net when another `vertice dev` runs on this machine.
 FIRST_NET: Final = 77
 NETS: Final = 20
-# One process holds all the stand-ins: more would meet its limit on open files.
+# One process runs all the stand-ins: more would exceed its limit on open files.
 MAX_INSTANCES: Final = 1000
 MAX_REPLICAS: Final = 50
 MAX_FINDING_LENGTH: Final = 300
@@ -31,7 +31,7 @@ class Weight(enum.Enum):
 
 
 class PlanFinding(msgspec.Struct, frozen=True):
-    """Something in the compose file that cannot be used, or that looks wrong. `line` 0: not known."""
+    """Something in the compose file that is unusable or looks wrong. `line` is 0 when unknown."""
 
     weight: Weight
     subject: str
@@ -44,7 +44,7 @@ class PlanFinding(msgspec.Struct, frozen=True):
 
 
 class PlannedService(msgspec.Struct, frozen=True):
-    """A service of the file that can be started."""
+    """A service in the file that can be started."""
 
     name: str
     port: int
@@ -53,7 +53,7 @@ class PlannedService(msgspec.Struct, frozen=True):
 
 
 class PlannedInstance(msgspec.Struct, frozen=True):
-    """One stand-in: where it listens, and for whom it stands."""
+    """One stand-in: where it listens, and which service it represents."""
 
     service_name: str
     host: str
@@ -66,21 +66,21 @@ class PlannedInstance(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What was read from a compose file that lists `listed` services."""
+    """The plan from a compose file that lists `listed` services."""
 
     listed: int
     services: tuple[PlannedService, ...]
     findings: tuple[PlanFinding, ...]
 
     def of_weight(self, weight: Weight) -> tuple[PlanFinding, ...]:
-        """Return the findings of one weight, in the order of the file."""
+        """Return the findings of one weight, in file order."""
         return tuple(f for f in self.findings if f.weight is weight)
 
 
 def instances(services: tuple[PlannedService, ...], net: int = FIRST_NET) -> tuple[PlannedInstance, ...]:
-    """Return a stand-in for each replica, each with an address of its own in 127.`net`.0.0/16.
+    """Return a stand-in for each replica, each with its own address in 127.`net`.0.0/16.
 
-    The addresses follow the order of the file, so that the same file gives the same addresses.
+    Addresses follow file order, so that the same file gives the same addresses.
     """
     replicas = [service for service in services for _ in range(service.replicas)]
     return tuple(

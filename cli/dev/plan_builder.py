@@ -1,7 +1,7 @@
-"""Turns a compose project into a plan: which services can be started, and what is wrong with the rest.
+"""Turns a compose project into a plan: which services can be started, and what is wrong with the others.
 
-It takes names, ports, replicas, health checks and environments, and leaves all else alone. It starts
-nothing. A mistake costs the service that has it, never the file.
+It uses names, ports, replicas, health checks and environments, and ignores everything else. It starts
+nothing. A mistake disables the service that has it, never the whole file.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ class _Entry(msgspec.Struct, frozen=True):
 
     @property
     def main(self) -> int | None:
-        """The port that the service is registered with: the first of its container's ports.
+        """The port to register: the first container port.
 
-        The other services of a compose network reach the container's port, never the published one.
-        Of several the first is the service itself by all custom; metrics and consoles come after it.
+        Other services on a compose network reach the container port, never the published one. By
+        convention the first port is the service itself; metrics and consoles follow.
         """
         return self.listening.container[0] if self.listening.container else None
 
 
 def read_plan(path: Path) -> Plan:
-    """Return what can be started of the compose file at `path`. Raises ComposeError."""
+    """Return the plan for the compose file at `path`. Raises ComposeError."""
     return plan_of(read_project([path]))
 
 
 def plan_of_bytes(raw: bytes) -> Plan:
-    """Return what can be started of a compose file's bytes; it follows no other files. Raises ComposeError."""
+    """Return the plan for a compose file's bytes, without reading other files. Raises ComposeError."""
     return plan_of(project_of([("", raw)]))
 
 
 def plan_of(project: Project) -> Plan:
-    """Return what can be started of a project; agents beside its services are no services."""
+    """Return the plan for a project. Its agents do not count as services."""
     project = without_agents(project)
     findings = list(_told(project))
     entries = []
@@ -75,7 +75,7 @@ def plan_of(project: Project) -> Plan:
 
 
 def _told(project: Project) -> list[PlanFinding]:
-    """Return what the reader found wrong; a service's ports are told with the service."""
+    """Return the reader's findings, except those on a service's ports, which come with the service."""
     findings = []
     for problem in project.problems:
         line = problem.place.line
@@ -153,7 +153,7 @@ def _replicas(given: str | None, doubts: list[str]) -> int:
 
 
 def _health(entry: _Entry, doubts: list[str]) -> str:
-    """Return the path that the service's own health check asks for; `/health` when it asks for none."""
+    """Return the path in the service's own health check, or `/health` when it has none."""
     check = entry.service.healthcheck
     if check is not None and check.problem is not None:
         doubts.append(check.problem)

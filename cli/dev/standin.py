@@ -1,8 +1,8 @@
 """The stand-ins: a small real HTTP server for each instance of a plan, all in one event loop.
 
-`GET /` says who it is; `/health` and the service's own health path answer 200. For trying things out,
-and nowhere else in the product, `POST /fail` makes the health paths answer 503 until `POST /recover`.
-They play no service's behaviour beyond that: every other path is 404.
+`GET /` names the instance; `/health` and the service's own health path answer 200. For experiments, and
+only here in the product, `POST /fail` makes the health paths answer 503 until `POST /recover`. They
+imitate nothing else of a service: every other path answers 404.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from cli.dev.plan import PlannedInstance
 
 BACKLOG: Final = 128
 KEEPALIVE_S: Final = 15.0
-# aiohttp holds what is open for as long as the last request runs; none of these runs long.
+# aiohttp keeps connections open until the last request ends; none of these requests takes long.
 SHUTDOWN_S: Final = 0.2
 
 
 class StandIn:
-    """One instance: who it is, and whether it pretends to be ill."""
+    """One instance, and whether it pretends to be failing."""
 
     def __init__(self, instance: PlannedInstance) -> None:
         self.instance = instance
@@ -60,7 +60,7 @@ class StandIns:
         self.listening: list[PlannedInstance] = []
 
     async def start(self, instances: Iterable[PlannedInstance]) -> dict[PlannedInstance, OSError]:
-        """Listen for every instance; return those whose address cannot be had, and why."""
+        """Listen for every instance; return those whose address cannot be bound, and why."""
         raise_open_files()
         refused = {}
         for instance in instances:
@@ -97,7 +97,7 @@ def _bound(instance: PlannedInstance) -> socket.socket:
 
 
 def raise_open_files() -> None:
-    """Take as many open files as the system allows: a large fleet needs a thousand sockets."""
+    """Raise the limit on open files as far as the system allows: a large fleet needs a thousand sockets."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):

@@ -1,7 +1,7 @@
 """Runs a whole system on this machine: stand-ins in this process, registry and agent as its children.
 
-It starts them, shows how far it is, says once what a dead child means, and ends everything in the right
-order: first the agent, which takes every service out of the registry, then the rest. It restarts nothing.
+It starts them, shows progress, explains once what a dead child means, and stops everything in the right
+order: first the agent, which deregisters every service, then the rest. It restarts nothing.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from registry_core.errors import Unavailable, VerticeError
 START_TIMEOUT_S: Final = 30.0
 POLL_EVERY_S: Final = 0.05
 ASK_TIMEOUT_S: Final = 1.0
-# Together below the three seconds that an impatient person gives a Ctrl-C.
+# All timeouts together stay below the three seconds that an impatient user allows a Ctrl-C.
 AGENT_STOP_S: Final = 2.0
 COUNT_TIMEOUT_S: Final = 0.3
 REGISTRY_STOP_S: Final = 0.4
 _CLAIM_PORT: Final = 7777
 
-# Short, so that what one tries out can be seen to happen. At the very start nobody can be registered yet,
-# so that the empty registry is the truth; when it is started again it is not.
+# Short times, so that the user sees effects at once. No warming at the first start: nothing can be registered yet,
+# so the empty registry is the truth. That does not hold after a restart.
 REGISTRY_SETTINGS: Final = {"REGISTRY_WARMING": "0", "REGISTRY_MIN_PORT": "1"}
 REGISTRY_AGAIN: Final = {**REGISTRY_SETTINGS, "REGISTRY_WARMING": "3"}
 AGENT_SETTINGS: Final = {
@@ -51,15 +51,15 @@ AGENT_SETTINGS: Final = {
 
 
 class PortTaken(VerticeError):
-    """Raised when somebody else listens where one of the three faces should."""
+    """Raised when another process listens where one of the three listeners should."""
 
 
 class ChildEnded(Unavailable):
-    """Raised when a child ends while the system starts; its text has the child's last words."""
+    """Raised when a child ends while the system starts; its text has the child's last lines."""
 
 
 class Supervisor:
-    """Everything that one `vertice dev` runs."""
+    """Runs everything of one `vertice dev`."""
 
     def __init__(self, plan: Plan, ports: Ports, say: Callable[[str], None], check_command: str) -> None:
         self._plan = plan
@@ -79,7 +79,7 @@ class Supervisor:
     async def start(self) -> Supervisor:
         """Start everything and say what to try.
 
-        Raises PortTaken, and ChildEnded when a child cannot start; nothing is left running then.
+        Raises PortTaken, and ChildEnded when a child cannot start; in both cases nothing is left running.
         """
         check_ports(self._ports)
         try:
@@ -120,7 +120,7 @@ class Supervisor:
         self._say("Ctrl-C ends everything.")
 
     async def close(self) -> None:
-        """Take every service out of the registry and end everything, within three seconds."""
+        """Deregister every service and stop everything, within three seconds."""
         if self._closing:
             return
         self._closing = True
@@ -158,7 +158,7 @@ class Supervisor:
     async def _start_child(
         self, name: str, argv: Sequence[str], settings: dict[str, str], again: dict[str, str] | None = None
     ) -> None:
-        """Start a child, and keep how to start it again, with the settings `again` (default: the same)."""
+        """Start a child, and remember how to restart it with the settings `again` (default: the same)."""
         assert self._folder is not None
         argv_in_full = [sys.executable, "-m", "cli.main", *argv, "--die-with-parent"]
         self._children[name] = await Child.start(name, argv_in_full, settings, self._folder / f"{name}.log")
@@ -166,7 +166,7 @@ class Supervisor:
         self._restarts[name] = " ".join([*shown, self._command, *argv])
 
     async def _until_found(self, http: aiohttp.ClientSession) -> list[str]:
-        """Wait until the agent finds every instance; return the services of which it does not."""
+        """Wait until the agent finds every instance; return the services that it does not find completely."""
         wanted: dict[str, int] = {}
         for instance in self._stand_ins.listening:
             wanted[instance.service_name] = wanted.get(instance.service_name, 0) + 1
@@ -178,7 +178,7 @@ class Supervisor:
             if not isinstance(names, list):
                 return False
             for name in names:
-                # Of a service with one instance the name says it all.
+                # A service with a single instance is complete once its name is known.
                 if name in wanted and name not in found:
                     if wanted[name] > 1:
                         view = await _ask(http, f"{self._ports.agent_url}/services/{name}?status=passing")
@@ -233,7 +233,7 @@ class Supervisor:
 
 
 class ProgressLine:
-    """Shows how many services are found: over and over on one line of a terminal, else now and then."""
+    """Shows how many services are found: on one updated line of a terminal, else now and then."""
 
     def __init__(self, say: Callable[[str], None], total: int) -> None:
         self._say = say
@@ -242,7 +242,7 @@ class ProgressLine:
         self._on_terminal = sys.stdout.isatty()
 
     def show(self, found: int) -> None:
-        """Show that `found` of the total are there."""
+        """Show that `found` of the total are found."""
         if found == self._shown:
             return
         if self._on_terminal:
@@ -254,13 +254,13 @@ class ProgressLine:
         self._shown = found
 
     def end(self) -> None:
-        """Leave the line."""
+        """End the line."""
         if self._on_terminal and self._shown >= 0:
             print(flush=True)
 
 
 def check_ports(ports: Ports) -> None:
-    """Raises PortTaken, naming the first port that somebody else has."""
+    """Raise PortTaken for the first port that another process holds."""
     wanted = (
         ("registry", ports.registry, socket.SOCK_STREAM),
         ("http", ports.http, socket.SOCK_STREAM),
@@ -280,9 +280,9 @@ def check_ports(ports: Ports) -> None:
 
 
 def claim_net() -> tuple[int, socket.socket]:
-    """Return a net 127.n.0.0/16 that no other `vertice dev` uses, and the socket that holds it.
+    """Return an unused net 127.n.0.0/16 and the socket that reserves it.
 
-    Raises PortTaken when all are in use.
+    Raises PortTaken when other `vertice dev` processes use them all.
     """
     for net in range(FIRST_NET, FIRST_NET + NETS):
         claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -296,7 +296,7 @@ def claim_net() -> tuple[int, socket.socket]:
 
 
 def agent_toml(listening: Iterable[PlannedInstance]) -> str:
-    """Return the configuration of an agent that stands beside all these instances."""
+    """Return the configuration of an agent for all these instances."""
     tables = (
         f"[[service]]\nname = {json.dumps(i.service_name)}\nhost = {json.dumps(i.host)}\nport = {i.port}\n"
         f"health_endpoint = {json.dumps(i.health_endpoint)}\n"
@@ -319,7 +319,7 @@ async def _answers(http: aiohttp.ClientSession, url: str) -> bool:
 
 
 async def _ask(http: aiohttp.ClientSession, url: str) -> Any:
-    """Return the JSON at `url`, or None when there is none to be had."""
+    """Return the JSON at `url`, or None when it cannot be fetched."""
     try:
         async with http.get(url) as response:
             return await response.json() if response.status == 200 else None

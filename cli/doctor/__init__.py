@@ -1,1 +1,1 @@
-"""`vertice doctor`: facts are collected at the edge, judged by pure functions, and told as findings with a cure."""
+"""`vertice doctor`: collects facts at the edge, judges them with pure functions, and reports findings with a cure."""

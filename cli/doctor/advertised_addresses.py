@@ -1,7 +1,7 @@
-"""Judges the addresses under which services are registered: whether others can reach them. Pure.
+"""Judges whether others can reach the addresses under which services are registered. Pure.
 
-From here it can only be seen how an address looks on this machine, and from which address the registry sees us
-come. Nobody is asked to connect back.
+It knows only how an address looks on this machine, and which source address the registry sees. It asks
+nothing to connect back.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 from registry_core.domain.host_port import host_port
 
 _DOCKER_BRIDGE: Final = ipaddress.ip_network("172.17.0.0/16")
-# The registry's REGISTRY_MIN_PORT, unless it was told otherwise.
+# The registry's default REGISTRY_MIN_PORT.
 _LOWEST_PORT: Final = 1024
 
 FINE = DoctorRule(
@@ -99,7 +99,7 @@ KINDS: Final = (
 
 
 def judge(facts: Facts) -> Iterator[DoctorFinding]:
-    """Return what is to be said of each service's address."""
+    """Return the findings on each service's address."""
     for service in facts.subject.services:
         found = list(_address(service, facts))
         if service.listening is False:
@@ -129,7 +129,7 @@ def _reachable(service: AdvertisedService, facts: Facts) -> Iterator[DoctorFindi
     name, where, own = service.name, _where(service), facts.machine.addresses
     is_own = any(address in own for address in service.addresses)
     bridged = any(ipaddress.ip_address(address) in _DOCKER_BRIDGE for address in service.addresses)
-    # Behind a translation the registry sees an address that is neither ours nor the one that is registered.
+    # Behind NAT the registry sees an address that is neither ours nor the registered one.
     strange = [
         seen.seen_as
         for seen in facts.registries

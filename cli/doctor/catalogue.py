@@ -1,4 +1,4 @@
-"""Every judge, and every kind of finding that there is: what the documentation is made from, too."""
+"""Lists every judge and every kind of finding; the documentation is generated from it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cli.doctor.finding import WORST_FIRST, DoctorFinding, DoctorRule
 
 
 class Chapter(NamedTuple):
-    """What one judge looks at, and the kinds of findings that it can make."""
+    """The subject of one judge, and the kinds of findings that it can make."""
 
     title: str
     judge: Callable[[Facts], Iterable[DoctorFinding]]
@@ -46,6 +46,6 @@ CHAPTERS: Final = (
 
 
 def findings(facts: Facts) -> list[DoctorFinding]:
-    """Return all findings, the worst first, otherwise in the order of the chapters."""
+    """Return all findings, worst first, then in the order of the chapters."""
     found = [finding for chapter in CHAPTERS for finding in chapter.judge(facts)]
     return sorted(found, key=lambda finding: WORST_FIRST.index(finding.severity))

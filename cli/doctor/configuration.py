@@ -1,4 +1,4 @@
-"""Judges the settings: wrong ones, and those that the running agent was given otherwise. Pure."""
+"""Judges the settings: wrong ones, and those that differ from the running agent's. Pure."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ KINDS: Final = (FINE, WRONG, TOLD, OTHER_AGENT, OTHER_REGISTRY, LATE)
 
 
 def judge(facts: Facts) -> Iterator[DoctorFinding]:
-    """Return what is to be said of the settings, and of what could not be examined."""
+    """Return the findings on the settings, and on what could not be examined."""
     if facts.settings_problem:
         yield WRONG.found(problem=facts.settings_problem)
     else:

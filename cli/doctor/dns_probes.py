@@ -1,7 +1,7 @@
-"""Asks name servers over UDP whether they answer for our zone, and nothing else. Each question bounded in time.
+"""Asks name servers over UDP whether they answer for our zone, and nothing else. Each query has a timeout.
 
-Only an agent knows `ns.<zone>`, and says that it is 127.0.0.1, the machine that asks; it says so through a
-forwarding resolver as well. Who does not know that name may still know the zone, as somebody else's.
+Only an agent knows `ns.<zone>`, and answers 127.0.0.1, the querying machine; the answer also comes through a
+forwarding resolver. A server that does not know that name may still serve the zone for someone else.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _HEADER: Final = struct.Struct("!HHHHHH")
 _RD: Final = 0x0100
 _QR: Final = 0x8000
 _MAX_MESSAGE: Final = 4096
-# Datagrams that are not the answer, before a server counts as silent.
+# How many unrelated datagrams are read before a server counts as silent.
 _MAX_STRANGE: Final = 16
 _NO_ANSWER: Final = (Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED)
 _LOOPBACK: Final = bytes((127, 0, 0, 1))
 
 
 def ask_for_zone(server: str, zone: str, port: int = DNS_PORT) -> ZoneAnswer:
-    """Return what the server at that IP address says of the zone. Blocks for at most four timeouts."""
+    """Return the answer of the server at that IP address. Blocks for at most four timeouts."""
     answer = _ask(server, port, f"ns.{zone}", Type.A)
     if answer is None:
         return ZoneAnswer.SILENT
@@ -51,7 +51,7 @@ def _rcode(answer: bytes) -> int:
 
 
 def _holds_loopback(answer: bytes) -> bool:
-    """Return whether 127.0.0.1 is the data of an A record in it: type, class, four octets of TTL, length, data."""
+    """Return whether it has an A record for 127.0.0.1: type, class, four octets of TTL, length, data."""
     record = Type.A.to_bytes(2) + CLASS_IN.to_bytes(2)
     at = answer.find(record, _HEADER.size)
     while at >= 0:
@@ -62,7 +62,7 @@ def _holds_loopback(answer: bytes) -> bool:
 
 
 def _ask(server: str, port: int, name: str, type_: Type) -> bytes | None:
-    """Return the message that answers the question, or None when none comes, or nobody listens there."""
+    """Return the response to the query, or None when none comes or nothing listens there."""
     question = b"".join(bytes((len(label),)) + label.encode() for label in name.split("."))
     question += b"\0" + type_.to_bytes(2) + CLASS_IN.to_bytes(2)
     for _ in range(TRIES):
@@ -81,11 +81,11 @@ def _ask(server: str, port: int, name: str, type_: Type) -> bytes | None:
 
 
 def _connected(server: str, port: int) -> socket.socket:
-    """Return a socket that hears that server alone (RFC 5452 section 9). Raises OSError."""
+    """Return a socket that receives from that server only (RFC 5452 section 9). Raises OSError."""
     family = socket.AF_INET6 if ipaddress.ip_address(server).version == 6 else socket.AF_INET
     asking = socket.socket(family, socket.SOCK_DGRAM)
     try:
-        # getaddrinfo() of a numeric address asks nobody, and reads the scope of a link-local one.
+        # getaddrinfo() queries no server for a numeric address, and parses the scope of a link-local one.
         asking.connect(socket.getaddrinfo(server, port, family, socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)[0][4])
     except BaseException:
         asking.close()

@@ -1,6 +1,6 @@
-"""Collects the facts: first what this machine and its agent say, then everything that must be asked elsewhere.
+"""Collects the facts: first from this machine and its agent, then from everything else.
 
-It joins the collectors, all of them side by side and within one limit of time, and judges nothing.
+It runs the collectors in parallel within a common timeout, and judges nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from registry_core.domain.records import Protocol
 from registry_core.errors import SettingsError
 from registry_core.settings import Listen
 
-# Together less than 10 s, whatever hangs.
+# Together less than 10 s, even if everything hangs.
 HERE_S: Final = 3.0
 ELSEWHERE_S: Final = 6.0
 MAX_REGISTRIES: Final = 8
@@ -51,7 +51,7 @@ MAX_REGISTRIES: Final = 8
 def examine(
     environment: Mapping[str, str], config: Path | None = None, agent_url: str | None = None, root: Path = ROOT
 ) -> Facts:
-    """Return the facts about this machine. `agent_url` stands for where the settings say that the agent is."""
+    """Return the facts about this machine. `agent_url` overrides the agent's address in the settings."""
     problem = ""
     try:
         settings = read_agent_settings(environment, config)
@@ -76,7 +76,7 @@ def examine(
 
 
 def url_of(where: Listen) -> str:
-    """Return the URL at which an agent that listens there is reached from this machine."""
+    """Return the URL of an agent that listens there, as seen from this machine."""
     return f"http://{Listen(address_of(where), where.port)}"
 
 
@@ -107,7 +107,7 @@ def _subject(settings: AgentSettings) -> Subject:
 def _completed(
     subject: Subject, agent: Agent | None, environment: Mapping[str, str], *, has_file: bool
 ) -> tuple[Subject, tuple[str, ...]]:
-    """Return `subject` with what it lacks and the running agent tells, and the names of what was taken from it."""
+    """Return `subject` with missing settings filled in from the running agent, and their names."""
     told: list[str] = []
     if agent is None or has_file or environment.get("AGENT_CONFIG", "").strip():
         return subject, ()
@@ -140,7 +140,7 @@ def _elsewhere(facts: Facts, token: str) -> Facts:
     answer = together.result(answering, ZoneAnswer.SILENT)
     nameservers = {server: together.result(job, ZoneAnswer.SILENT) for server, job in asked.items()}
     held = together.result(folder, None)
-    # What follows has a finding of its own for what hangs.
+    # The following checks have their own findings for timeouts.
     missing = tuple(together.missing)
     located = tuple(together.result(job, one) for job, one in zip(services, subject.services, strict=True))
     seen = [
@@ -165,7 +165,7 @@ def _folder(path: str) -> StateDirFacts | None:
 
 
 def look_up(name: str) -> Lookup:
-    """Return what the system's resolver says of `name`. Blocks for as long as it does."""
+    """Return the system resolver's answer for `name`. Blocks for as long as the resolver does."""
     began = time.monotonic()
     try:
         addresses, problem = resolve(name), ""

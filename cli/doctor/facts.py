@@ -1,6 +1,6 @@
-"""What the collectors hand to the judges. Only structures: nothing is read here, and nothing judged.
+"""The facts that collectors pass to judges. Structures only: this module reads and judges nothing.
 
-Addresses are texts as the system writes them, durations are seconds.
+Addresses are text as the system writes them; durations are in seconds.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ DNS_PORT = 53
 
 
 class ZoneAnswer(enum.Enum):
-    """What a name server says of our zone. OURS is an agent's answer, also when it came through another server."""
+    """A name server's answer about our zone. OURS is an agent's answer, even if another server forwarded it."""
 
     OURS = "answers for the zone"
     ELSEWHERES = "knows a zone of that name that is not ours"
     UNKNOWN = "knows no such zone"
-    REFUSES = "does not want to say"  # REFUSED, SERVFAIL, NOTIMP: glibc asks the next server then
+    REFUSES = "does not want to say"  # REFUSED, SERVFAIL, NOTIMP: glibc then asks the next server
     SILENT = "does not answer"
 
 
 class AdvertisedService(msgspec.Struct, frozen=True, kw_only=True):
-    """A service that is registered from here, and how its address looks from here."""
+    """A service registered from this machine, and how its address looks from here."""
 
     name: str
     host: str
     port: int
     is_udp: bool = False
-    addresses: tuple[str, ...] = ()  # none: the host cannot be resolved here
-    listening: bool | None = None  # None: it was not tried
+    addresses: tuple[str, ...] = ()  # empty: the host cannot be resolved here
+    listening: bool | None = None  # None: not tried
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """What the agent of this machine is told, as far as it matters here."""
+    """The settings of this machine's agent that matter here."""
 
     zone: str
     http_listen: Listen
@@ -51,30 +51,30 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
-    """The agent that answers at the configured HTTP address, as it says of itself in `/self`."""
+    """The agent that answers at the configured HTTP address, as it describes itself in `/self`."""
 
     services: tuple[AdvertisedService, ...] = ()
     registry_urls: tuple[str, ...] = ()
 
 
 class Listener(msgspec.Struct, frozen=True):
-    """A socket that somebody has on this machine."""
+    """A listening socket on this machine."""
 
     kind: str  # "tcp" | "udp"
     host: str
     port: int
-    holder: str = ""  # the program and its pid, where we may see it
+    holder: str = ""  # the program and its pid, if we may see it
 
 
 class Libc(msgspec.Struct, frozen=True):
-    """Whose resolver programs here use."""
+    """The libc whose resolver programs here use."""
 
     is_musl: bool
     version: str = ""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """What the files of this machine say. None: there is no such file, or it cannot be read."""
+    """What this machine's files say. None: the file is missing or unreadable."""
 
     resolv_conf: str | None = None
     nsswitch: str | None = None
@@ -82,32 +82,32 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     in_container: bool = False
     addresses: tuple[str, ...] = ()
     listeners: tuple[Listener, ...] = ()
-    low_ports_end: int = 1024  # ports below it want a privilege
+    low_ports_end: int = 1024  # ports below it need a privilege
     may_bind_low: bool = False
     rmem_max: int | None = None
     open_files: int | None = None
 
 
 class RegistrySeen(msgspec.Struct, frozen=True, kw_only=True):
-    """One address of REGISTRY_URL, asked from here. `problem` is empty when it answered as a registry does."""
+    """One address of REGISTRY_URL, probed from here. `problem` is empty when a registry answered."""
 
     url: str
     problem: str = ""
-    dead_addresses: tuple[str, ...] = ()  # of several that its name has, those that do not answer
+    dead_addresses: tuple[str, ...] = ()  # those of its name's several addresses that do not answer
     is_ready: bool = True
     state: str = ""
     version: str = ""
-    ahead_s: float | None = None  # its clock, against ours
-    error_s: float = 0.0  # how far that may be wrong
-    seen_as: str = ""  # the address that it sees us come from
+    ahead_s: float | None = None  # its clock minus ours
+    error_s: float = 0.0  # the uncertainty of `ahead_s`
+    seen_as: str = ""  # our source address as it sees it
     write_status: int | None = None  # the HTTP status of a harmless write
 
 
 class StateDirFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """AGENT_STATE_DIR as it stands."""
+    """The state of AGENT_STATE_DIR."""
 
     path: str
-    problem: str = ""  # why it cannot be looked at
+    problem: str = ""  # why it cannot be examined
     exists: bool = True
     can_be_made: bool = True
     is_folder: bool = True
@@ -120,7 +120,7 @@ class StateDirFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lookup(msgspec.Struct, frozen=True, kw_only=True):
-    """What this machine's own resolver made of a name that only an agent knows. Not `done`: not in time."""
+    """The answer of this machine's own resolver for a name that only an agent knows. Not `done`: it timed out."""
 
     name: str
     done: bool = True
@@ -130,14 +130,14 @@ class Lookup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that was collected."""
+    """All facts."""
 
     subject: Subject
     machine: Machine
     settings_problem: str = ""
-    told_by_agent: tuple[str, ...] = ()  # settings that were not given here, and that the running agent told
-    agent: Agent | None = None  # None: nobody answers as an agent does
-    dns_answer: ZoneAnswer | None = None  # of who listens at the agent's DNS address
+    told_by_agent: tuple[str, ...] = ()  # settings not given here, taken from the running agent
+    agent: Agent | None = None  # None: no agent answers
+    dns_answer: ZoneAnswer | None = None  # from the agent's DNS address
     nameservers: dict[str, ZoneAnswer] = {}
     registries: tuple[RegistrySeen, ...] = ()
     state: StateDirFacts | None = None

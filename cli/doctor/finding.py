@@ -1,6 +1,6 @@
-"""Findings: what is so, why it matters, and the cure. Every kind of finding is one row, and is documented from it.
+"""Findings: what was found, why it matters, and the cure. Each kind is one row, which also generates its documentation.
 
-A row's texts hold places in braces for what was seen. Nothing here looks at anything.
+A row's texts have placeholders in braces for the observed values. This module examines nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 
 class DoctorSeverity(enum.StrEnum):
-    """How bad it is: of no matter, good to know, will hurt some day, does not work."""
+    """How bad a finding is: fine, good to know, will cause trouble some day, does not work."""
 
     OK = "ok"
     NOTE = "note"
@@ -25,7 +25,7 @@ WORST_FIRST: Final = (DoctorSeverity.ERROR, DoctorSeverity.WARNING, DoctorSeveri
 
 
 class DoctorFinding(msgspec.Struct, frozen=True):
-    """What was found on this machine."""
+    """A finding on this machine."""
 
     id: str
     severity: DoctorSeverity
@@ -35,7 +35,7 @@ class DoctorFinding(msgspec.Struct, frozen=True):
 
 
 class DoctorRule(msgspec.Struct, frozen=True):
-    """A kind of finding. `cure` is a command, or lines to write; what is fine needs none."""
+    """A kind of finding. `cure` is a command or lines to write; a finding that is fine needs none."""
 
     id: str
     severity: DoctorSeverity
@@ -44,12 +44,12 @@ class DoctorRule(msgspec.Struct, frozen=True):
     cure: str = ""
 
     def found(self, **seen: object) -> DoctorFinding:
-        """Return the finding with what was seen in its places. Raises KeyError when a place stays empty."""
+        """Return the finding with its placeholders filled in. Raises KeyError when a value is missing."""
         what, why, cure = (text.format_map(seen) for text in (self.what, self.why, self.cure))
         return DoctorFinding(self.id, self.severity, what, why, cure)
 
     def described(self) -> DoctorFinding:
-        """Return the row as the documentation shows it, each place by its name."""
+        """Return the row as the documentation shows it, with the names of its placeholders."""
         names = {
             place
             for text in (self.what, self.why, self.cure)

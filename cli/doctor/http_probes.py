@@ -1,7 +1,7 @@
-"""Asks over HTTP: the running agent about itself, and each registry whether it would take our registrations.
+"""Probes over HTTP: asks the running agent about itself, and each registry whether it would accept our registrations.
 
-The one write that is sent is a heartbeat of an instance that there is not: a registry that accepts our token
-answers 404 to it and changes nothing.
+The only write is a heartbeat for an instance that does not exist: a registry that accepts our token answers 404
+and changes nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 def ask_agent(url: str) -> Agent | None:
-    """Return the agent at `url`, or None when nobody, or something else, answers there. Blocks."""
+    """Return the agent at `url`, or None when no agent answers there. Blocks."""
     try:
         said = get(url, "/self", TIMEOUT_S).json()
         services = tuple(_service(one) for one in said["services"][:MAX_SERVICES])
@@ -85,11 +85,11 @@ def ask_registry(url: str, token: str) -> RegistrySeen:
 
 
 def _clock(answer: HttpResponse, began: float, took_s: float) -> tuple[float | None, float]:
-    """Return by how many seconds their clock is ahead of ours, and how far that may be wrong."""
+    """Return how many seconds their clock is ahead of ours, and the uncertainty."""
     theirs = time_of(answer.headers.get("Date", ""))
     if theirs is None:
         return None, 0.0
-    # RFC 9110 section 5.6.7: Date has whole seconds, cut off. It was written somewhere within the exchange.
+    # RFC 9110 section 5.6.7: Date is truncated to whole seconds. It was written at some time within the exchange.
     return theirs + 0.5 - (began + took_s / 2), 0.5 + took_s / 2
 
 
@@ -101,7 +101,7 @@ def _version(url: str) -> str:
 
 def _seen_as(url: str) -> str:
     with contextlib.suppress(Unreachable):
-        # A registry of another make does not know the question: then its answer holds no address.
+        # Another implementation of the registry may not know this endpoint: its answer then has no address.
         seen = names.ip_address(_field(get(url, "/whoami", TIMEOUT_S), "address"))
         # A socket for both families shows IPv4 peers as ::ffff:a.b.c.d.
         return str(getattr(seen, "ipv4_mapped", None) or seen or "")
@@ -124,7 +124,7 @@ def resolve(host: str) -> tuple[str, ...]:
 
 
 def connects(address: str, port: int) -> bool:
-    """Return whether somebody takes TCP connections there."""
+    """Return whether something accepts TCP connections there."""
     with contextlib.suppress(OSError), socket.create_connection((address, port), CONNECT_S):
         return True
     return False

@@ -1,4 +1,4 @@
-"""Judges what stands between a program and resolv.conf: nsswitch.conf of glibc, and what musl cannot do. Pure."""
+"""Judges what lies between a program and resolv.conf: glibc's nsswitch.conf, and what musl cannot do. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from cli.doctor.facts import Facts
 from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 from cli.doctor.stub import TELL_SYSTEMD
 
-# nsswitch.conf(5): what glibc does without a line, since 2.32 and before.
+# nsswitch.conf(5): what glibc does when the line is missing.
 _DEFAULT: Final = ("files", "dns")
-# musl asks again over TCP from here on.
+# The first version of musl that retries over TCP.
 _TCP_SINCE: Final = (1, 2, 4)
 
 GLIBC = DoctorRule("libc", DoctorSeverity.OK, "programs here use glibc{version}")
@@ -55,7 +55,7 @@ KINDS: Final = (GLIBC, MUSL, MUSL_OLD, MDNS_LOCAL, NO_DNS, RESOLVED)
 
 
 def judge(facts: Facts) -> Iterator[DoctorFinding]:
-    """Return what is to be said of the libc, and of nsswitch.conf where it is read."""
+    """Return the findings on the libc, and on nsswitch.conf if the libc reads it."""
     libc = facts.machine.libc
     version = f" {libc.version}" if libc.version else ""
     if not libc.is_musl:
@@ -74,7 +74,7 @@ def _nsswitch(facts: Facts) -> Iterator[DoctorFinding]:
     dns = sources.index("dns") if "dns" in sources else len(sources)
     before = sources[:dns]
     for at, module in enumerate(before):
-        # The minimal modules look at .local alone; the others at every name.
+        # The minimal modules handle .local only; the others handle every name.
         ends = at + 1 < len(before) and "NOTFOUND=RETURN" in before[at + 1].upper().replace(" ", "")
         if module.startswith("mdns") and ends and (zone == "local" or zone.endswith(".local")):
             yield MDNS_LOCAL.found(module=module, zone=zone)
@@ -85,7 +85,7 @@ def _nsswitch(facts: Facts) -> Iterator[DoctorFinding]:
 
 
 def hosts_line(text: str) -> tuple[str, ...]:
-    """Return the sources of `hosts:` in order, an action in brackets as one of them (nsswitch.conf(5))."""
+    """Return the sources of `hosts:` in order; an action in brackets is one item (nsswitch.conf(5))."""
     for line in text.splitlines():
         match = re.match(r"\s*hosts\s*:([^#]*)", line)
         if match is not None:

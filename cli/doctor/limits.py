@@ -1,4 +1,4 @@
-"""Judges the limits that the system sets to a process: its files, and the room for datagrams that wait. Pure."""
+"""Judges the system's limits on a process: open files, and the receive buffer for datagrams. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cli.doctor.facts import Facts
 from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 from dns.udp import RECEIVE_BUFFER
 
-# The agent's HTTP face takes 1000 connections, DNS over TCP some more, besides its own to the registry.
+# The agent accepts 1000 HTTP connections and some for DNS over TCP, and has its own to the registry.
 ENOUGH_FILES: Final = 1024
 
 FILES = DoctorRule("open-files", DoctorSeverity.OK, "a process may have {files} files and connections open")
@@ -32,7 +32,7 @@ KINDS: Final = (FILES, FEW_FILES, BUFFER, SMALL_BUFFER)
 
 
 def judge(facts: Facts) -> Iterator[DoctorFinding]:
-    """Return what is to be said of the limits; nothing of those that cannot be seen."""
+    """Return the findings on the limits that are visible."""
     files, limit = facts.machine.open_files, facts.machine.rmem_max
     if files is not None:
         yield (FILES if files >= ENOUGH_FILES else FEW_FILES).found(files=files)

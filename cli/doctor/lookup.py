@@ -1,4 +1,4 @@
-"""Judges the lookup of a name that only an agent knows, made as every program makes it: by getaddrinfo(). Pure."""
+"""Judges the lookup of a name that only an agent knows, made with getaddrinfo() as every program does. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from cli.doctor.facts import DNS_PORT, Facts
 from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 
-# What `ns.<zone>` is to an agent: the machine that asks.
+# An agent's answer for `ns.<zone>`: the querying machine.
 AGENT_ADDRESS: Final = "127.0.0.1"
 SLOW_S: Final = 0.5
 
@@ -38,7 +38,7 @@ KINDS: Final = (FINE, SLOW, LOST, HANGS)
 
 
 def judge(facts: Facts) -> Iterator[DoctorFinding]:
-    """Return what is to be said of the lookup. On another port than 53 it may fail, and that is said elsewhere."""
+    """Return the findings on the lookup. On a port other than 53 it may fail; another judge reports that."""
     lookup, agent = facts.lookup, facts.subject.dns_listen
     if lookup is None:
         return

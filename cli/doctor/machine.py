@@ -1,7 +1,7 @@
-"""Reads what the files of this machine say: resolv.conf, nsswitch.conf, the libc, the kernel's settings, its sockets.
+"""Reads this machine's files: resolv.conf, nsswitch.conf, the libc, the kernel's settings, its sockets.
 
-Every path stands under a root, so that a prepared folder can stand for a machine. Nothing is written, and no
-port is bound, not even for a moment: an agent that starts then would find it taken.
+Every path is below a root, so that a prepared folder can represent a machine. It writes nothing and binds no
+port, not even for a moment: an agent that starts just then would find the port taken.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ ROOT: Final = Path("/")
 _MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 _MUSL_TIMEOUT_S: Final = 2.0
 _MAX_PROCESSES: Final = 4096
-# linux/capability.h, and the states of include/net/tcp_states.h: a listener, and a UDP socket without a peer.
+# From linux/capability.h, and from include/net/tcp_states.h: a listener, and a UDP socket without a peer.
 _CAP_NET_BIND_SERVICE: Final = 10
 _LISTENING: Final = {"tcp": "0A", "udp": "07"}
 _WORD: Final = 8  # hexadecimal digits of 32 bits
 
 
 def read_machine(root: Path = ROOT) -> Machine:
-    """Return what can be read. Blocks; what cannot be read is left out."""
+    """Return everything that can be read; the rest is left out. Blocks."""
     first_free = _text(root / "proc/sys/net/ipv4/ip_unprivileged_port_start")
     return Machine(
         resolv_conf=_text(root / "etc/resolv.conf"),
@@ -69,18 +69,18 @@ def _in_container(root: Path) -> bool:
 
 
 def _libc(root: Path) -> Libc:
-    """Return the libc that programs of this machine use: musl where it is alone, or where it is Alpine's."""
+    """Return the libc that programs on this machine use: musl when it is the only one, or on Alpine."""
     loader = next(iter(sorted(root.glob("lib/ld-musl-*.so.1"))), None)
     is_glibc = any(root.glob("lib/*/libc.so.6")) or any(root.glob("lib64/libc.so.6"))
     if loader is not None and ((root / "etc/alpine-release").exists() or not is_glibc):
         return Libc(is_musl=True, version=_musl_version(loader))
-    # Our own one's, where we look at our own machine; a Python that was made for musl does not know the name.
+    # Our own libc's version tells only about our own machine. A Python built for musl does not know the name.
     version = os.confstr("CS_GNU_LIBC_VERSION") if root == ROOT and "CS_GNU_LIBC_VERSION" in os.confstr_names else ""
     return Libc(is_musl=False, version=(version or "").removeprefix("glibc").strip())
 
 
 def _musl_version(loader: Path) -> str:
-    # The loader, run without a program, says its version on stderr and ends with an error.
+    # Run without a program, the loader prints its version on stderr and exits with an error.
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         said = subprocess.run(  # noqa: S603 - the system's own loader, without arguments
             [str(loader)], stdin=subprocess.DEVNULL, capture_output=True, timeout=_MUSL_TIMEOUT_S, check=False
@@ -91,7 +91,7 @@ def _musl_version(loader: Path) -> str:
 
 
 def _addresses() -> tuple[str, ...]:
-    """Return the addresses of this machine that are not loopback, without their scopes."""
+    """Return this machine's non-loopback addresses, without their scopes."""
     found = [
         one.address.partition("%")[0]
         for interface in psutil.net_if_addrs().values()
@@ -114,7 +114,7 @@ def _has_capability(root: Path, number: int) -> bool:
 
 
 def _listeners(root: Path) -> Iterator[Listener]:
-    """Return the sockets that wait for others, as proc(5) lists those of our network namespace."""
+    """Return the listening sockets of our network namespace, from /proc (proc(5))."""
     found: dict[str, Listener] = {}
     for kind, waiting in _LISTENING.items():
         for name in (kind, f"{kind}6"):
@@ -129,20 +129,20 @@ def _listeners(root: Path) -> Iterator[Listener]:
 
 
 def _address(digits: str) -> str:
-    """Return the address that /proc/net writes as words of 32 bits in the machine's own order."""
+    """Return the address that /proc/net writes as 32-bit words in host byte order."""
     step = -1 if sys.byteorder == "little" else 1
     packed = b"".join(bytes.fromhex(digits[at : at + _WORD])[::step] for at in range(0, len(digits), _WORD))
     return str(ipaddress.ip_address(packed))
 
 
 def _holders(root: Path, inodes: set[str]) -> dict[str, str]:
-    """Return which program has each socket, as far as this user may see it."""
+    """Return the program that holds each socket, as far as this user may see it."""
     found: dict[str, str] = {}
     folders = (folder for folder in (root / "proc").glob("[0-9]*"))
     for _, process in zip(range(_MAX_PROCESSES), folders, strict=False):
         with contextlib.suppress(OSError):
             for descriptor in (process / "fd").iterdir():
-                # It may be gone by now, and that is no reason to leave out the others.
+                # The process may have ended; the others still count.
                 with contextlib.suppress(OSError):
                     target = str(descriptor.readlink())
                     inode = target.removeprefix("socket:[").removesuffix("]")

@@ -1,4 +1,4 @@
-"""Judges the agent's own ports: free, the agent's, or somebody else's; and whether they may be had at all. Pure."""
+"""Judges the agent's own ports: free, held by the agent or by another program, and whether it may bind them. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Final
 
 from cli.doctor.facts import Facts, Listener, ZoneAnswer
 from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
+from registry_core.domain.registration import MAX_PORT
 from registry_core.settings import Listen
 
-_ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+_EVERY_IPV4: Final = "0.0.0.0"  # noqa: S104 - compared with, not bound to
+_ANYWHERE: Final = (_EVERY_IPV4, "::")
+_LOCALHOST: Final = ("127.0.0.1", "::1")
+_FURTHER: Final = 1000
 
 RUNNING = DoctorRule("agent", DoctorSeverity.OK, "an agent answers at {http}")
 NOT_RUNNING = DoctorRule(
@@ -72,7 +76,7 @@ KINDS: Final = (
 
 
 def judge(facts: Facts) -> Iterator[DoctorFinding]:
-    """Return what is to be said of the ports that the agent has, or would have."""
+    """Return the findings on the ports that the agent holds or would bind."""
     subject = facts.subject
     http, dns = subject.http_listen, subject.dns_listen
     if facts.agent is not None:
@@ -103,9 +107,10 @@ def _port(facts: Facts, where: Listen, face: str, setting: str, kinds: tuple[str
         rival = next((one for one in machine.listeners if one.kind == kind and _clash(one, where)), None)
         if rival is None:
             continue
-        # Somebody on another loopback address takes the port from who wants every address, and from nobody else.
+        # A program on another loopback address blocks the port only for an agent that wants every address.
         beside = where.host in _ANYWHERE and rival.host not in _ANYWHERE
-        other = Listen("127.0.0.1", where.port if beside else where.port + 1000)
+        further = where.port + _FURTHER if where.port + _FURTHER <= MAX_PORT else where.port - _FURTHER
+        other = Listen("127.0.0.1", where.port if beside else further)
         holder = rival.holder or "another program"
         yield TAKEN.found(where=where, kind=kind, face=face, holder=holder, setting=setting, other=other)
         return
@@ -116,15 +121,33 @@ def _port(facts: Facts, where: Listen, face: str, setting: str, kinds: tuple[str
 
 
 def _clash(held: Listener, wanted: Listen) -> bool:
-    return held.port == wanted.port and (
-        held.host == wanted.host or held.host in _ANYWHERE or wanted.host in _ANYWHERE or wanted.host == "localhost"
-    )
+    if held.port != wanted.port:
+        return False
+    ours = _LOCALHOST if wanted.host == "localhost" else (wanted.host,)
+    return any(_meet(_canonical(held.host), _canonical(host)) for host in ours)
+
+
+def _meet(held: str, wanted: str) -> bool:
+    """Return whether two sockets conflict. `::` usually includes IPv4, but 0.0.0.0 never includes IPv6."""
+    pair = {held, wanted}
+    if held == wanted or "::" in pair:
+        return True
+    return _EVERY_IPV4 in pair and ":" not in held + wanted
+
+
+def _canonical(host: str) -> str:
+    """Return the canonical form of an address: /proc shows some as `::ffff:10.0.0.7`, which blocks 10.0.0.7."""
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return str(getattr(ip, "ipv4_mapped", None) or ip)
 
 
 def _is_here(host: str, addresses: tuple[str, ...]) -> bool:
     if host in _ANYWHERE or not addresses:
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback or host in addresses
+        return ipaddress.ip_address(host).is_loopback or _canonical(host) in {_canonical(one) for one in addresses}
     except ValueError:
-        return True  # a name: the agent's start says what is wrong with it
+        return True  # a name: the agent reports a wrong one at its start

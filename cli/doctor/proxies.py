@@ -1,6 +1,6 @@
-"""Judges the proxy variables of the environment: whether programs that heed them still find this machine. Pure.
+"""Judges whether programs that follow the environment's proxy variables still reach this machine. Pure.
 
-The agent itself heeds none of them.
+The agent itself ignores them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KINDS: Final = (FINE, CATCHES)
 
 
 def judge(facts: Facts) -> Iterator[DoctorFinding]:
-    """Return what is to be said of the proxies, if there are any."""
+    """Return the findings on the proxies, if there are any."""
     variable = next((name for name in NAMES if facts.proxies.get(name)), None)
     if variable is None:
         return
@@ -42,7 +42,7 @@ def judge(facts: Facts) -> Iterator[DoctorFinding]:
 
 
 def _is_spared(host: str, spared: list[str]) -> bool:
-    # Programs agree on suffixes and on `*`; networks such as 127.0.0.0/8 are understood by most.
+    # All programs support suffixes and `*`; most support networks such as 127.0.0.0/8.
     for entry in spared:
         suffix = entry.removeprefix("*").removeprefix(".")
         if entry == "*" or host == suffix or host.endswith(f".{suffix}"):

@@ -1,4 +1,4 @@
-"""Judges the registry as it is seen from here: reachable, a registry, ready, its clock, the token. Pure."""
+"""Judges the registry as seen from here: reachable, a registry, ready, its clock, the token. Pure."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ KINDS: Final = (
 
 
 def judge(facts: Facts) -> Iterator[DoctorFinding]:
-    """Return what is to be said of every registry address that was asked."""
+    """Return the findings on every registry address that was probed."""
     any_good = any(not seen.problem for seen in facts.registries)
     for seen in facts.registries:
         if seen.problem:
@@ -112,7 +112,7 @@ def judge(facts: Facts) -> Iterator[DoctorFinding]:
 def _clock(seen: RegistrySeen) -> Iterator[DoctorFinding]:
     if seen.ahead_s is None:
         return
-    # Only what is certain counts: a slow answer must not look like a wrong clock.
+    # Only the certain part counts: a slow answer must not look like a wrong clock.
     surely_s = max(0.0, abs(seen.ahead_s) - seen.error_s)
     kind = CLOCK_FAR_OFF if surely_s > CLOCK_WARNING_S else CLOCK_OFF if surely_s > CLOCK_NOTE_S else CLOCK
     shown = f"{abs(seen.ahead_s):.0f} s" if kind is not CLOCK else f"{CLOCK_NOTE_S:g} s"
@@ -127,5 +127,5 @@ def _token(seen: RegistrySeen, *, has_token: bool) -> Iterator[DoctorFinding]:
             yield (TOKEN_WRONG if has_token else TOKEN_MISSING).found(url=seen.url, status=seen.write_status)
         case status if status >= 500:
             yield NO_WRITES.found(url=seen.url, status=status)
-        case _:  # 404: the instance that there is not was looked for
+        case _:  # 404: the registry looked for the nonexistent instance
             yield TOKEN.found(url=seen.url)

@@ -1,4 +1,4 @@
-"""Tells findings: as text for people, worst first, or as JSON. Pure."""
+"""Formats findings: as text for people, worst first, or as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _INDENT: Final = " " * 9
 
 
 class DoctorReport(msgspec.Struct, frozen=True):
-    """What `--json` prints."""
+    """The output of `--json`."""
 
     errors: int
     warnings: int
@@ -37,20 +37,20 @@ class DoctorReport(msgspec.Struct, frozen=True):
 
 
 def report_json(findings: Sequence[DoctorFinding]) -> str:
-    """Return all findings, what is fine included, as one JSON object."""
+    """Return all findings, including those that are fine, as one JSON object."""
     errors, warnings, notes, fine = (_count(findings, severity) for severity in WORST_FIRST)
     report = DoctorReport(errors, warnings, notes, fine, findings)
     return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
 
 
 def report_text(findings: Sequence[DoctorFinding], *, width: int, verbose: bool = False, colours: bool = False) -> str:
-    """Return the findings as lines of at most `width` characters; what is fine is counted, or shown when `verbose`.
+    """Return the findings as lines of at most `width` characters; fine ones are counted, or shown when `verbose`.
 
-    Cures are never broken into lines, so that they can be copied.
+    Cures are never wrapped, so that they can be copied.
     """
     lines = []
     shown = [finding for finding in findings if verbose or finding.severity is not DoctorSeverity.OK]
-    # A thousand services with one fault have one cure: what differs is listed, the rest is said once.
+    # A thousand services with the same fault share one cure: list the differences, print the rest once.
     for (severity, why, cure), alike in groupby(shown, key=lambda one: (one.severity, one.why, one.cure)):
         word = f"{severity:<8}"
         word = f"\x1b[{_COLOURS[severity]}m{word}\x1b[0m" if colours else word
@@ -65,7 +65,7 @@ def report_text(findings: Sequence[DoctorFinding], *, width: int, verbose: bool 
 
 
 def summary(findings: Sequence[DoctorFinding]) -> str:
-    """Return one line with the numbers."""
+    """Return one line with the counts."""
     parts = []
     for severity, (one, many) in _MANY.items():
         count = _count(findings, severity)

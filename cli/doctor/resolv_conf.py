@@ -1,4 +1,4 @@
-"""What /etc/resolv.conf says to the stub resolvers of libc. Pure: text in, structure out; it judges nothing."""
+"""Parses /etc/resolv.conf as the stub resolvers of libc do. Pure: text in, structure out; it judges nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 from dns.resolv_conf import MAX_CHARACTERS, nameservers
 
-# resolv.conf(5): MAXNS, and the defaults of the options. musl has the same.
+# resolv.conf(5): MAXNS and the defaults of the options; musl uses the same.
 MAX_USED: Final = 3
 TIMEOUT_S: Final = 5
 ATTEMPTS: Final = 2
@@ -19,25 +19,25 @@ _EXTERNAL: Final = re.compile(r"^#\s*ExtServers:\s*\[(.*)\]", re.MULTILINE)
 
 
 class ResolvConf(msgspec.Struct, frozen=True, kw_only=True):
-    """The file, read as glibc does."""
+    """The file as glibc reads it."""
 
     servers: tuple[str, ...] = ()
-    wrong: tuple[str, ...] = ()  # what stands after `nameserver` and is no address
+    wrong: tuple[str, ...] = ()  # values of `nameserver` that are not addresses
     search: tuple[str, ...] = ()
     ndots: int = 1
     timeout_s: int = TIMEOUT_S
     attempts: int = ATTEMPTS
     rotates: bool = False
-    docker_asks: str = ""  # whom Docker's resolver asks, by the comment that the engine leaves
+    docker_asks: str = ""  # the servers of Docker's resolver, from the engine's comment
 
     @property
     def used(self) -> tuple[str, ...]:
-        """The servers that are ever asked. Where the file names none, it is the one on this machine."""
+        """The servers that libc actually asks; without any in the file, the one on this machine."""
         return self.servers[:MAX_USED] or ("127.0.0.1",)
 
 
 def read_resolv_conf(text: str) -> ResolvConf:
-    """Return what the file says. The last of `search` and `domain` holds, and options add up (resolv.conf(5))."""
+    """Return the parsed file. The last `search` or `domain` wins, and options accumulate (resolv.conf(5))."""
     text = text[:MAX_CHARACTERS]
     wrong: list[str] = []
     search: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Judges AGENT_STATE_DIR: whether what the agent knows outlives a restart. Pure."""
+"""Judges AGENT_STATE_DIR: whether the agent's knowledge survives a restart. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from cli.doctor.facts import Facts
 from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 
-# A snapshot of 10,000 instances has some megabytes, and the old one stays until the new one is whole.
+# A snapshot of 10,000 instances takes some megabytes, and the old one stays until the new one is complete.
 ENOUGH_BYTES: Final = 64 * 1024 * 1024
 
 FINE = DoctorRule("state-dir", DoctorSeverity.OK, "AGENT_STATE_DIR {path} is writable")
@@ -58,7 +58,7 @@ KINDS: Final = (FINE, NONE, BROKEN, FOREIGN, FULL, TAKEN, DAMAGED)
 
 
 def judge(facts: Facts) -> Iterator[DoctorFinding]:
-    """Return what is to be said of the folder. An agent whose settings we do not have may well have one."""
+    """Return the findings on the folder. An agent whose settings are unknown may well have one."""
     state = facts.state
     if not facts.subject.state_dir:
         if facts.agent is None:

@@ -1,6 +1,6 @@
-"""Looks at AGENT_STATE_DIR without touching it: no file is made, and no lock is tried.
+"""Examines AGENT_STATE_DIR without touching it: creates no file and tries no lock.
 
-Who holds its lock is read from /proc/locks: to try it, even for a moment, could turn away an agent that starts.
+The lock's holder comes from /proc/locks: taking the lock, even for a moment, could make a starting agent fail.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LOCKS: Final = Path("/proc/locks")
 
 
 def look_at(path: Path, locks: Path = LOCKS) -> StateDirFacts:
-    """Return how the folder at `path` stands. Blocks, for as long as the disk does."""
+    """Return the state of the folder at `path`. Blocks for as long as the disk does."""
     user = os.geteuid()
     try:
         info = path.stat()
@@ -50,7 +50,7 @@ def _free(path: Path) -> int:
 
 
 def _holder(lock: Path, locks: Path) -> str:
-    """Return who holds the lock, or "". A process in another PID namespace is not shown to us."""
+    """Return the lock's holder, or "". Processes in other PID namespaces are not visible."""
     try:
         info = lock.stat()
         lines = locks.read_text().splitlines()

@@ -1,8 +1,8 @@
-"""Judges whether the stub resolver of this machine asks the agent, and whom it asks first. Pure.
+"""Judges whether this machine's stub resolver asks the agent, and which server it asks first. Pure.
 
-glibc asks the servers of resolv.conf one after another and takes the first that answers, "no such name"
-included; musl asks them all at once and takes whichever answers first. Nothing asks a second server because
-the first did not know the name.
+glibc asks the servers of resolv.conf one after another and takes the first answer, including "no such name";
+musl asks them all at once and takes the first answer. Neither asks a second server because the first one did
+not know the name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from registry_core.settings import Listen
 DOCKER: Final = "127.0.0.11"
 SYSTEMD: Final = ("127.0.0.53", "127.0.0.54")
 _ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
-# systemd 246 and newer take a port.
+# systemd 246 and newer accept a port.
 TELL_SYSTEMD: Final = (
     "mkdir -p /etc/systemd/resolved.conf.d && printf '[Resolve]\\nDNS={agent}\\nDomains=~{zone}\\n' "
     "> /etc/systemd/resolved.conf.d/vertice.conf && systemctl restart systemd-resolved"
@@ -204,13 +204,13 @@ KINDS: Final = (
 
 
 def judge(facts: Facts) -> Iterator[DoctorFinding]:
-    """Return what is to be said of /etc/resolv.conf."""
+    """Return the findings on /etc/resolv.conf."""
     conf = read_resolv_conf(facts.machine.resolv_conf or "")
     ours = [server for server in conf.servers or conf.used if _is_ours(server, facts)]
     yield from _servers(conf, ours, facts)
     yield from _lines(conf, ours, facts)
     yield from _forwarding(conf, ours, facts)
-    # Where nobody is asked for our names, it does not matter how they are asked.
+    # If no agent is asked, it does not matter how.
     if ours:
         yield from _searching(conf, facts)
 
@@ -219,7 +219,7 @@ def _is_ours(server: str, facts: Facts) -> bool:
     answer = facts.nameservers.get(server)
     if answer not in (None, ZoneAnswer.SILENT):
         return answer is ZoneAnswer.OURS
-    # The agent is not up: then the address has to do.
+    # The agent is not running: go by the address.
     listen = facts.subject.dns_listen
     if facts.agent is not None or listen.port != DNS_PORT:
         return False
@@ -256,7 +256,7 @@ def _servers(conf: ResolvConf, ours: list[str], facts: Facts) -> Iterator[Doctor
 
 
 def _nobody(conf: ResolvConf, facts: Facts) -> DoctorFinding:
-    """Return the finding for a file that leads to no agent."""
+    """Return the finding for a file that does not lead to an agent."""
     subject = facts.subject
     agent, zone, listen = address_of(subject.dns_listen), subject.zone, subject.dns_listen
     stub = next((server for server in conf.used if server in SYSTEMD), None)
@@ -318,5 +318,5 @@ def _is_within(suffix: str, zone: str) -> bool:
 
 
 def address_of(listen: Listen) -> str:
-    """Return at which address of this machine an agent that listens there is asked."""
+    """Return the address on this machine at which to query an agent that listens there."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}.get(listen.host, listen.host)  # noqa: S104 - compared

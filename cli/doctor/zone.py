@@ -1,7 +1,7 @@
-"""Judges the name of the zone: whose it is, and who else answers for it. Pure, with a few facts about top-level names.
+"""Judges the zone's name: who owns it, and who else answers for it. Pure, with a few facts about top-level domains.
 
-The facts are few on purpose. Every name of two letters is a country's (ISO 3166-1) or may become one; of the
-others, those stand here that people take for their own.
+The facts are few on purpose. Every two-letter domain belongs to a country (ISO 3166-1) or may come to; of the
+others, this module lists those that people tend to use privately.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Final
 from cli.doctor.facts import Facts, ZoneAnswer
 from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 
-# Set aside for private use: ICANN board resolution 2024.07.29.06; RFC 8375; RFC 6761 section 6.2.
+# Reserved for private use: ICANN board resolution 2024.07.29.06; RFC 8375; RFC 6761 section 6.2.
 _PRIVATE: Final = ("internal", "home.arpa", "test")
-# RFC 6761, RFC 7686, RFC 9476: resolvers answer these by themselves, and ask nobody.
+# RFC 6761, RFC 7686, RFC 9476: resolvers answer these themselves, without asking a server.
 _NEVER_ASKED: Final = frozenset(("localhost", "invalid", "example", "onion", "alt"))
 _DELEGATED: Final = frozenset(
     """
@@ -27,9 +27,9 @@ _DELEGATED: Final = frozenset(
     trade ventures vip watch website wiki win work works world wtf xyz zip zone
     """.split()  # noqa: SIM905 - a hundred words read better without quotes
 )
-# https only, by the list that browsers are shipped with.
+# https only, by the preload list of browsers.
 _HTTPS_ONLY: Final = frozenset(("app", "bank", "dev", "foo", "gle", "ing", "meme", "mov", "new", "page", "phd", "zip"))
-# Names under which anybody may have a name (publicsuffix.org), and which are no top-level name themselves.
+# Public suffixes that are not top-level domains (publicsuffix.org): anyone may register a name below them.
 _SHARED: Final = frozenset(
     """
     co.uk org.uk ac.uk gov.uk com.au net.au org.au com.br com.cn com.mx com.tr co.jp co.kr co.in co.nz co.za
@@ -92,7 +92,7 @@ KINDS: Final = (FINE, MULTICAST, NEVER_ASKED, SUFFIX, PUBLIC, ELSEWHERES, SINGLE
 
 
 def judge(facts: Facts) -> Iterator[DoctorFinding]:
-    """Return what is to be said of the zone."""
+    """Return the findings on the zone."""
     zone = facts.subject.zone
     yield _by_name(zone)
     servers = [server for server, answer in facts.nameservers.items() if answer is ZoneAnswer.ELSEWHERES]

@@ -1,1 +1,1 @@
-"""The HTTP face of a replica. `schemas` alone may be imported by the agent: it starts no server."""
+"""The HTTP interface of a replica. The agent may import only `schemas`, which starts no server."""

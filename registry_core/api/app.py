@@ -1,6 +1,6 @@
-"""Builds the aiohttp application: routes from the table of endpoints, and what surrounds each request.
+"""Builds the aiohttp application: the routes from the table of endpoints, and the middleware.
 
-Around every request: a trace id, its duration in the metrics, and the one shape for what goes wrong.
+Every request gets a trace id, its duration in the metrics, and errors in the one shape.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def build_app(
     metrics: ReplicaMetrics,
     zone: str = "",
 ) -> web.Application:
-    """Return the application, ready to be served. Every answer names its `zone`, when it has one."""
+    """Return the application, ready to serve. Every answer names `zone`, if set."""
     app = web.Application(middlewares=[_surrounding(connections, metrics)], client_max_size=MAX_BODY_BYTES)
 
     async def name_zone(_: web.Request, response: web.StreamResponse) -> None:
@@ -67,9 +67,9 @@ def build_app(
 
 
 def http_logger() -> logging.Logger:
-    """Return the logger for aiohttp: without a traceback for each thing that is no HTTP.
+    """Return the logger for aiohttp, which leaves out the tracebacks of invalid HTTP.
 
-    Anybody who can connect could fill the disk with those.
+    Any client could fill the disk with those.
     """
     logger = logging.getLogger("registry_core.http")
     if _is_ours not in logger.filters:
@@ -85,7 +85,7 @@ def _is_ours(record: logging.LogRecord) -> bool:
 def _method(
     endpoint: Endpoint, operations: Operations, handlers: Handlers, authenticator: Authenticator
 ) -> EndpointHandler:
-    """Return what answers at an endpoint: a handler of its own, else the one operation of that name."""
+    """Return the handler of an endpoint: its own method, or else the operation of that name."""
     own: EndpointHandler | None = getattr(handlers, endpoint.name, None)
     if own is not None:
         return own
@@ -119,7 +119,7 @@ def _surrounding(connections: Connections, metrics: ReplicaMetrics) -> Callable[
         trace_id.set(_trace_id(request))
         started = time.perf_counter()
         response = await _answered(request, handler)
-        if isinstance(response, web.Response):  # and no stream
+        if isinstance(response, web.Response):  # not a stream
             metrics.request(_template(request), request.method, response.status, time.perf_counter() - started)
         return response
 
@@ -134,7 +134,7 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
     except web.HTTPException as error:
         return aiohttp_response(error)
     except Exception:
-        # The top of what one request does: whatever it was, others are served.
+        # The top of one request: whatever fails here, others are still served.
         log.exception("request failed", method=request.method, endpoint=_template(request))
         return problem_response(500, INTERNAL)
 

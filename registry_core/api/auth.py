@@ -1,8 +1,8 @@
-"""Who may write. Credentials are compared in constant time; nothing here reads a body.
+"""Decides who may write. It compares credentials in constant time, and never reads a body.
 
-Two plain forms: `X-Registry-Token`, the shared secret, which may write every service, and
+Two forms: `X-Registry-Token`, the shared secret, which may write every service, and
 `X-Registry-API-Key`, the hexadecimal SHA-256 of the service's name followed by the secret, which may
-write that one service. With two secrets (while one is exchanged for another) either is good.
+write that one service. With two secrets (during a rotation) either is valid.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _API_KEY: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
 def api_key(service_name: str, secret: str) -> str:
-    """Return the key with which `service_name` may be written."""
+    """Return the key that may write `service_name`."""
     return hashlib.sha256((service_name + secret).encode()).hexdigest()
 
 
 class Caller:
-    """Who sends a request: somebody who may write everything, or who holds the key of one service."""
+    """The sender of a request: it may write everything, or holds the key of one service."""
 
     def __init__(self, secrets: tuple[str, ...] = (), key: str | None = None) -> None:
         self._secrets = secrets
@@ -34,16 +34,16 @@ class Caller:
 
     @property
     def may_displace(self) -> bool:
-        """Whether the caller may take the address of another service's instance that is critical, but alive."""
+        """Whether the caller may take over the address of another service's critical, but live, instance."""
         return self._key is None
 
     def require(self, service_name: str) -> None:
-        """Raises Forbidden when the caller's key is not the one of `service_name`."""
+        """Raises Forbidden when the caller's key is not the key of `service_name`."""
         if self._key is None:
             return
         if not _any_equal([api_key(service_name, secret) for secret in self._secrets], self._key):
             raise Forbidden(
-                f"this API key does not cover {service_name!r}; a key is good for its own service alone",
+                f"this API key does not cover {service_name!r}; a key is valid only for its own service",
                 field=API_KEY_HEADER,
                 example="sha256(service_name + secret), in hex",
             )
@@ -51,17 +51,17 @@ class Caller:
     def require_everything(self) -> None:
         """Raises Forbidden when the caller holds the key of one service only."""
         if self._key is not None:
-            raise Forbidden("this is about every service: it takes the shared token", field=TOKEN_HEADER)
+            raise Forbidden("this concerns every service: it needs the shared token", field=TOKEN_HEADER)
 
 
 class Authenticator:
-    """Knows the secrets. Without any it lets everybody pass; whether that may be, the settings decide."""
+    """Checks credentials against the secrets. Without secrets it accepts every caller, if the settings allow that."""
 
     def __init__(self, secrets: tuple[str, ...]) -> None:
         self._secrets = secrets
 
     def identify(self, headers: Mapping[str, str]) -> Caller:
-        """Return who sends these headers. Raises Unauthorized when they hold no usable credential."""
+        """Return the caller with these headers. Raises Unauthorized when they have no valid credential."""
         if not self._secrets:
             return Caller()
         token, key = headers.get(TOKEN_HEADER), headers.get(API_KEY_HEADER)
@@ -81,7 +81,7 @@ class Authenticator:
 
 
 def _any_equal(candidates: tuple[str, ...] | list[str], given: str) -> bool:
-    # Headers may hold surrogates for bytes that are no UTF-8; compare_digest takes ASCII text only.
+    # Headers may contain surrogates for bytes that are not UTF-8; compare_digest takes ASCII text only.
     shown = given.encode("utf-8", "surrogateescape")
-    # Every candidate is compared, so that the time does not tell which one was near.
+    # Every candidate is compared, so that the time does not reveal which one was close.
     return sum(hmac.compare_digest(candidate.encode(), shown) for candidate in candidates) > 0

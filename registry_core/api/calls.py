@@ -1,6 +1,6 @@
-"""HTTP's part in an operation: from a request to a call, and from what the operation returns to an answer.
+"""The HTTP part of an operation: turns a request into a call, and the result into an answer.
 
-The table of endpoints says what a request may hold, and so what is read of it. Nothing is decided here.
+The table of endpoints says what to read from a request. This file decides nothing.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of an operation: the variable parts of the path, and the query's parameters."""
+    """The input of an operation: the variable parts of the path, and the query parameters."""
 
     path: Mapping[str, str] = {}
     query: QueryParameters = {}
 
 
 class WriteCall(Call, Generic[B], frozen=True, kw_only=True):
-    """What is asked of an operation that writes, and by whom. `sequence`: which of its owner's requests it is."""
+    """The input of an operation that writes, and its caller. `sequence` orders the requests of one owner."""
 
     caller: Caller
     body: B
@@ -42,7 +42,7 @@ class WriteCall(Call, Generic[B], frozen=True, kw_only=True):
 
 
 def looking_up(endpoint: Endpoint, operation: Callable[[Call], object]) -> EndpointHandler:
-    """Return the handler of an endpoint that is one operation, and changes nothing."""
+    """Return the handler of an endpoint that is one read-only operation."""
     status = min(endpoint.answers)
 
     async def handle(request: web.Request, query: QueryParameters) -> web.StreamResponse:
@@ -54,12 +54,12 @@ def looking_up(endpoint: Endpoint, operation: Callable[[Call], object]) -> Endpo
 def writing(
     endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[object]], authenticator: Authenticator
 ) -> EndpointHandler:
-    """Return the handler of an endpoint that is one operation, and writes."""
+    """Return the handler of an endpoint that is one writing operation."""
     status = min(endpoint.answers)
     is_ordered = any(header.name == SEQUENCE_HEADER for header in endpoint.headers)
 
     async def handle(request: web.Request, query: QueryParameters) -> web.StreamResponse:
-        # Whoever shows no credential is refused before the body is read.
+        # A caller without a credential is refused before its body is read.
         caller = authenticator.identify(request.headers)
         body = decode(await body_of(request), endpoint.body) if endpoint.body is not None else None
         sequence = sequence_of(request) if is_ordered else None
@@ -76,10 +76,10 @@ def answer(value: object, status: int = 200) -> web.Response:
 
 async def body_of(request: web.Request) -> bytes:
     """Return the body. Raises UnsupportedMediaType, PayloadTooLarge, BrokenBody, RequestTimeout."""
-    # What says just that need not be parsed.
+    # The exact value needs no parsing.
     if request.headers.get("Content-Type") != JSON and request.content_type != JSON:
         raise UnsupportedMediaType(
-            "a body is JSON, and says so",
+            "a body must be JSON, with a Content-Type that says so",
             field="Content-Type",
             provided=request.headers.get("Content-Type"),
             example=JSON,
@@ -87,14 +87,14 @@ async def body_of(request: web.Request) -> bytes:
     encoding = request.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
         raise UnsupportedMediaType(
-            "a body is not compressed", field="Content-Encoding", provided=encoding, example="identity"
+            "a body must not be compressed", field="Content-Encoding", provided=encoding, example="identity"
         )
     if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
         raise PayloadTooLarge
     try:
-        if request.content.is_eof():  # it came with its head, as nearly all do: there is nothing to wait for
+        if request.content.is_eof():  # it arrived with the headers, as nearly all do
             body = request.content.read_nowait()
-            if len(body) > MAX_BODY_BYTES:  # a chunked one does not say so beforehand
+            if len(body) > MAX_BODY_BYTES:  # a chunked body does not declare its size
                 raise PayloadTooLarge
             return body
         async with asyncio.timeout(BODY_TIMEOUT_S):
@@ -102,6 +102,6 @@ async def body_of(request: web.Request) -> bytes:
     except web.HTTPRequestEntityTooLarge:
         raise PayloadTooLarge from None
     except (ConnectionError, web.RequestPayloadError):
-        raise BrokenBody("the body ended before it was whole", field="body") from None
+        raise BrokenBody("the body ended early", field="body") from None
     except TimeoutError:
         raise RequestTimeout(f"the body did not arrive within {BODY_TIMEOUT_S:g} s", field="body") from None

@@ -1,8 +1,8 @@
-"""Limits on connections that aiohttp has not: how many, how long to a first request, how long unread.
+"""Connection limits that aiohttp lacks: how many, how long until a first request, how long unread.
 
 Measured with aiohttp 3.14: a connection that sends nothing, or half a header, is held for over 200 s,
-and an answer that the peer does not read is held for ever. This stands between the transport and
-aiohttp's protocol, and passes everything on unchanged.
+and an answer that the peer does not read is held for ever. This wrapper sits between the transport
+and aiohttp's protocol, and passes everything on unchanged.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Final, cast
 
 import msgspec
 
-# Files that are open besides connections: logs, the listener, libraries.
+# Open files other than connections: logs, the listener, libraries.
 _SPARE_FILES: Final = 100
 
 
 class ConnectionLimits(msgspec.Struct, frozen=True):
-    """How much patience a connection is given."""
+    """The limits of a connection."""
 
     connections: int = 25_000
     # From the connection to its first whole request.
     first_request_s: float = 10.0
-    # With a write buffer that stays full.
+    # How long the write buffer may stay full.
     unread_s: float = 30.0
     # Between requests; above the 60 s of nginx, so that it is nginx that closes an idle one.
     keepalive_s: float = 75.0
@@ -44,7 +44,7 @@ class Connections:
         self.open: set[Connection] = set()
         self.refused = 0
         self.evicted = 0
-        # Those whose first request has not come yet, the oldest first.
+        # Connections still without a first request, the oldest first.
         self._waiting: dict[asyncio.BaseTransport, tuple[asyncio.TimerHandle, Connection]] = {}
         self._serving: weakref.WeakSet[asyncio.Task[None]] = weakref.WeakSet()
 
@@ -53,7 +53,7 @@ class Connections:
         return lambda: Connection(self, inner)
 
     def has_room(self) -> bool:
-        """Return whether one more may come. When it is full, who has asked for nothing longest makes room."""
+        """Return whether one more is accepted. When full, the oldest one without a request is closed for it."""
         if len(self.open) < self.most:
             return True
         for transport, (_, connection) in self._waiting.items():
@@ -64,13 +64,13 @@ class Connections:
         return False
 
     def await_request(self, connection: Connection, transport: asyncio.Transport) -> None:
-        """End the connection unless its first request comes in time."""
+        """Close the connection unless its first request arrives in time."""
         loop = asyncio.get_running_loop()
         ending = loop.call_later(self.limits.first_request_s, transport.abort)
         self._waiting[transport] = (ending, connection)
 
     def request_came(self, transport: asyncio.BaseTransport | None, server: asyncio.Task[None]) -> None:
-        """Note that a whole request came from `transport`, and that `server` is the task that serves it."""
+        """Note that a whole request arrived from `transport`, served by the task `server`."""
         waiting = self._waiting.pop(transport, None) if transport is not None else None
         if waiting is not None:
             waiting[0].cancel()
@@ -84,7 +84,7 @@ class Connections:
             waiting[0].cancel()
 
     async def end(self) -> None:
-        """End what still runs for connections that are gone: aiohttp forgets who lingers over an unread body."""
+        """Cancel the tasks of closed connections: aiohttp forgets those that linger over an unread body."""
         left = [task for task in self._serving if not task.done()]
         for task in left:
             task.cancel()
@@ -92,7 +92,7 @@ class Connections:
 
 
 def wait_to_be_accepted(server: asyncio.Server | None) -> bool:
-    """Return whether connections that came to a listener have not been taken yet."""
+    """Return whether a listener has connections that wait to be accepted."""
     poll = select.poll()
     for listening in server.sockets if server is not None else ():
         poll.register(listening.fileno(), select.POLLIN)

@@ -1,4 +1,4 @@
-"""The wire types of drains that are confirmed: what a watcher acknowledges, and how far a drain has come."""
+"""The wire types of confirmed drains: what a watcher acknowledges, and the progress of a drain."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class DrainView(msgspec.Struct, kw_only=True):
     service_name: str
     instance_id: str
     status: Status
-    revision: str  # the cursor that tells of it; "" when it does not drain
+    revision: str  # the cursor at which it began to drain; "" when it does not
     watchers: int  # that acknowledge, and follow the service
-    acknowledged: int  # of these, who have it in use; 0 when it does not drain
-    by_replica: dict[str, ReplicaDrain] = {}  # the same, by the id that each replica has drawn for itself
+    acknowledged: int  # of these, the ones that have applied it; 0 when it does not drain
+    by_replica: dict[str, ReplicaDrain] = {}  # the same, by the random id of each replica
     silent_replicas: int = 0  # peers that did not answer, or have not heard of it themselves

@@ -1,6 +1,6 @@
-"""Who has taken in that an instance drains: of those that follow this replica, and acknowledge.
+"""Tracks which acknowledging watchers of this replica know that an instance drains.
 
-Each replica knows its own watchers alone; `peers.py` asks the others.
+A replica knows only its own watchers; `peers.py` asks the others.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from registry_core.watch.cursor import Cursor, cursor_of
 
 
 class Drains:
-    """Remembers of every draining instance where in history it is said; so many are there as drain."""
+    """Remembers, for every draining instance, the cursor at which its drain was announced."""
 
     def __init__(self, view: ReplicaView, hub: WatchHub, replica: str = "", *, unknown: Callable[[str], str]) -> None:
-        """`replica` is the id of this one; `unknown` says why a service of a label may exist all the same."""
+        """`replica` is this replica's id; `unknown` says why a service that is missing from the view may exist."""
         self._replica = replica
         self._unknown = unknown
         self._view = view
@@ -30,15 +30,15 @@ class Drains:
         view.subscribe(self)
 
     def progress(self, service_name: str, instance_id: str) -> DrainView:
-        """Return how far it has got.
+        """Return the progress of a drain.
 
-        Raises ValidationError, NotFound, and Warming or StoreUnavailable while that cannot be told.
+        Raises ValidationError, NotFound, and Warming or StoreUnavailable while it is unknown.
         """
         key = InstanceKey(label_of(check_service_name(service_name)), check_instance_id(instance_id))
         instance = self._view.catalog.get(key)
         if instance is None:
             if self._view.state is ReplicaState.WARMING:
-                raise Warming("this registry started empty and does not know yet who is alive")
+                raise Warming("this registry started empty and does not know yet which instances are alive")
             refuse_unknown(service_name, self._unknown)
             raise NotFound(f"{service_name!r} has no instance {instance_id!r}", field="instance_id")
         said_at = self._said_at.get(key)
@@ -57,7 +57,7 @@ class Drains:
     # -- what the view says
 
     def on_event(self, event: Event, _service_name: str) -> None:
-        """Note who begins to drain, and forget who does no longer."""
+        """Note an instance that begins to drain, and forget one that no longer does."""
         match event:
             case Registered(instance=instance) if instance.status is Status.DRAINING:
                 self._said_at[event.key] = cursor_of([event.position])
@@ -69,10 +69,10 @@ class Drains:
                 self._said_at.pop(event.key, None)
 
     def on_moved(self, _differences: Sequence[Event]) -> None:
-        """Begin a new history, which everybody takes in anew."""
+        """Begin a new history: every watcher must acknowledge again."""
         self.on_reset()
 
     def on_reset(self) -> None:
-        """Begin a new history: whoever drains is told of anew, in a snapshot."""
+        """Begin a new history: a snapshot announces the draining instances again."""
         view = self._view
         self._said_at = {i.key: view.cursor for i in view.catalog if i.status is Status.DRAINING}

@@ -1,6 +1,6 @@
 """The one table of what a replica serves: paths, parameters, bodies, answers.
 
-The application builds its routes from it, `/openapi.json` its description. It holds no code.
+The application builds its routes from it, and `/openapi.json` its description. It contains no code.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One method of one path. `name` is that of its handler, and the operation's id."""
+    """One method of one path. `name` is the handler's name and the operation's id."""
 
     method: str
     path: str
@@ -59,7 +59,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     body: Any = None
     media_type: str = JSON
     writes: bool = False
-    from_store: bool = False  # answered out of what the store delivered: not before there is something
+    from_store: bool = False  # needs the store's first delivery
 
     @property
     def path_parameters(self) -> tuple[str, ...]:

@@ -1,8 +1,7 @@
-"""What a request meets before the store has delivered anything: a short wait, and then a refusal.
+"""Makes requests wait briefly, and then refuses them, until the store has delivered its first snapshot.
 
-A replica listens at once, also while its store cannot be found. A start that takes as long as it should is not to
-cost a request, though: a load balancer takes a 503 for an answer, where it would have gone elsewhere from a port
-on which nobody listened.
+A replica listens at once, even while its store is unreachable. But a normal start must not fail requests: a load
+balancer accepts a 503 as the answer, while it would have tried another replica if the port had been closed.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from registry_core.api.view import ReplicaView
 from registry_core.domain.events import Event
 from registry_core.errors import Warming
 
-# From the start of the replica; what comes later is refused at once.
+# Counted from the start of the replica; after that, requests are refused at once.
 WAIT_S: Final = 2.0
 RETRY_AFTER_S: Final = 1.0
 
 
 class FirstDelivery:
-    """Whether there is anything yet to answer from, and to judge a write by."""
+    """Whether the view has data yet to answer lookups and check writes."""
 
     def __init__(self, view: ReplicaView) -> None:
         self._view = view
@@ -31,18 +30,18 @@ class FirstDelivery:
         view.subscribe(self)
 
     def begin(self) -> None:
-        """Have requests wait from now on, for WAIT_S in all."""
+        """Let requests wait from now on, for WAIT_S in all."""
         self._waits_until = asyncio.get_running_loop().time() + WAIT_S
 
     async def wait(self) -> None:
-        """Return when there is something, or the time is over."""
+        """Return when the view has data, or the time is over."""
         if not self._view.loaded:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(self._waits_until):
                     await self._came.wait()
 
     async def require(self) -> None:
-        """Return when there is something. Raises Warming when there is not in time."""
+        """Return when the view has data. Raises Warming when it has none in time."""
         if not self._view.loaded:
             await self.wait()
         if not self._view.loaded:
@@ -51,12 +50,12 @@ class FirstDelivery:
     # -- what the view says
 
     def on_reset(self) -> None:
-        """Wake those who wait, if this was it."""
+        """Wake the waiting requests if the view has data now."""
         if self._view.loaded:
             self._came.set()
 
     def on_event(self, event: Event, service_name: str) -> None:
-        """Do nothing: an event changes what is there already."""
+        """Do nothing: an event only changes existing data."""
 
     def on_moved(self, differences: Sequence[Event]) -> None:
-        """Do nothing: the same."""
+        """Do nothing, for the same reason."""

@@ -1,4 +1,4 @@
-"""The mass-expiry guard as `/guard` and `/health` show it: numbers, and one sentence that says why. Pure."""
+"""The mass-expiry guard as `/guard` and `/health` show it: numbers, and one sentence that explains them. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from registry_core.api.health_schemas import GuardView, ShardGuardView
 from registry_core.domain.guard import GuardPhase
 from registry_core.ports.reports import GuardReport
 
-# Everything is served, but not everything that is served is known to live.
+# Every instance is served, but not every one of them is known to be alive.
 GUARD_HEALTH: Final[Mapping[GuardPhase, Health]] = {
     GuardPhase.CLEAR: Health.HEALTHY,
     GuardPhase.RELEASING: Health.DEGRADED,
@@ -20,7 +20,7 @@ _ORDER: Final = tuple(GuardPhase)
 
 
 def guard_view(reports: Iterable[GuardReport]) -> GuardView:
-    """Return how the guards of all shards stand."""
+    """Return the state of the guards of all shards."""
     shards = [_shard_view(report) for report in reports]
     return GuardView(
         phase=max((shard.phase for shard in shards), key=_ORDER.index, default=GuardPhase.CLEAR),

@@ -1,6 +1,6 @@
-"""`/health`: how a replica is, judged from what was measured elsewhere. Pure, and nothing is made up.
+"""`/health`: judges a replica by values measured elsewhere. Pure, and it makes up no values.
 
-What was not measured is null; what does not exist (a Redis behind the memory store) is left out.
+A value that was not measured is null; a part that does not exist (Redis behind the memory store) is left out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Health(enum.StrEnum):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Below `degraded` all is well; above `unhealthy` it is not. In percent."""
+    """Healthy below `degraded`, unhealthy above `unhealthy`. In percent."""
 
     degraded: float
     unhealthy: float
@@ -38,20 +38,20 @@ _ORDER: Final = tuple(Health)
 
 
 def judged(value: float | None, limits: Limits) -> Health:
-    """Return how good `value` is; what was not measured is no reason to complain."""
+    """Return the health of `value`; a value that was not measured counts as healthy."""
     if value is None or value < limits.degraded:
         return Health.HEALTHY
     return Health.DEGRADED if value <= limits.unhealthy else Health.UNHEALTHY
 
 
 def worst(*parts: Health) -> Health:
-    """Return the whole's health, which is that of its worst part."""
+    """Return the health of the whole, which is that of its worst part."""
     return max(parts, key=_ORDER.index, default=Health.HEALTHY)
 
 
-# A shard that has confirmed nothing for so long does not answer, whatever its connections look like.
+# A shard that has confirmed nothing for this long is not answering, whatever its connections look like.
 SHARD_SILENT_S: Final = 10.0
-# A breaker that has not closed again for so long is no passing trouble.
+# A breaker that has not closed for this long is more than a passing fault.
 NOT_CLOSED_S: Final = 60.0
 SLOW_MS: Final = 10.0
 _BREAKERS: Final = (BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN)
@@ -59,7 +59,7 @@ _WORDS: Final = {Health.HEALTHY: "ok", Health.DEGRADED: "slow", Health.UNHEALTHY
 
 
 def of_shards(shards: Sequence[ShardReport]) -> Health:
-    """Return how good the shards are: one that is away is a part of the services, all are the whole store."""
+    """Return the health of the shards: losing one loses some services, losing all loses the store."""
     parts = [of_shard(shard) for shard in shards]
     if all(part is Health.UNHEALTHY for part in parts):
         return worst(*parts)
@@ -67,7 +67,7 @@ def of_shards(shards: Sequence[ShardReport]) -> Health:
 
 
 def of_shard(shard: ShardReport) -> Health:
-    """Return how good one shard is. Notes on its servers are no trouble yet; what was set aside is missing already."""
+    """Return the health of one shard. Notes on its servers do not degrade it yet; entries set aside do."""
     if _is_silent(shard) or shard.not_closed_s > NOT_CLOSED_S:
         return Health.UNHEALTHY
     slow = shard.latency_ms is not None and shard.latency_ms >= SLOW_MS
@@ -76,7 +76,7 @@ def of_shard(shard: ShardReport) -> Health:
 
 
 def redis_health(shards: Sequence[ShardReport]) -> RedisHealth:
-    """Return how Redis answers, all shards taken together."""
+    """Return the health of Redis over all shards."""
     latencies = [shard.latency_ms for shard in shards if shard.latency_ms is not None]
     pools = [shard.connection_pool for shard in shards if shard.connection_pool is not None]
     latency_ms = max(latencies, default=None)
@@ -94,7 +94,7 @@ def redis_health(shards: Sequence[ShardReport]) -> RedisHealth:
 
 
 def breaker_health(shards: Sequence[ShardReport]) -> CircuitBreakerHealth:
-    """Return the most worried breaker, and the last failure of any."""
+    """Return the worst breaker, and the last failure of any."""
     last = max(shards, key=lambda shard: shard.last_failure_at or 0.0)
     at = last.last_failure_at
     return CircuitBreakerHealth(

@@ -1,4 +1,4 @@
-"""The wire types of what a replica says of itself: its health, its guard, whether it lives."""
+"""The wire types of a replica's own state: health, guard and liveness."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from registry_core.supervision import BackgroundReport
 class SystemHealth(msgspec.Struct, kw_only=True):
     """The process: its share of one core, over a minute; the machine's memory; its asyncio tasks."""
 
-    cpu_percent: float | None  # None: not looked at yet
+    cpu_percent: float | None  # None: not sampled yet
     memory_percent: float | None
     tasks: int
 
@@ -32,7 +32,7 @@ class RedisHealth(msgspec.Struct, kw_only=True):
     """All shards together: `ok`, `slow`, or `failing`; the latency is the slowest master's, the pool the sum."""
 
     status: str
-    latency_ms: float | None  # None: nobody answers
+    latency_ms: float | None  # None: no master answers
     connection_pool: PoolReport
 
 
@@ -91,7 +91,7 @@ class ComponentsHealth(msgspec.Struct, kw_only=True):
     """The parts of `/health`."""
 
     store: StoreHealth
-    redis: RedisHealth | UnsetType = UNSET  # with a store in Redis only, as is the next
+    redis: RedisHealth | UnsetType = UNSET  # only with a store in Redis, like the next
     circuit_breaker: CircuitBreakerHealth | UnsetType = UNSET
     guard: GuardView
     cache: CacheHealth
@@ -115,7 +115,7 @@ class HealthView(msgspec.Struct, kw_only=True):
 class WhoamiView(msgspec.Struct, kw_only=True):
     """`GET /whoami`."""
 
-    address: str  # the peer's, as this replica sees it: of a proxy's client, the proxy's
+    address: str  # the peer's, as this replica sees it: behind a proxy, the proxy's
 
 
 class LiveView(msgspec.Struct, kw_only=True):

@@ -1,8 +1,8 @@
-"""The watch hub: who follows this replica, and what each of them is sent.
+"""The watch hub: the watchers of this replica, and what each of them gets.
 
-An event is encoded once; its bytes go into the history, from which broken streams go on, and to each watcher. What a
-reader is sent, and in which form, stands in `registry_core/watch/`; the hub does no I/O either: `watch.py` asks a
-watcher for bytes and sends them.
+An event is encoded once; its bytes go into the history, from which broken streams resume, and to each watcher. The
+form of the stream is defined in `registry_core/watch/`. The hub does no I/O: `watch.py` takes bytes from a watcher
+and sends them.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from registry_core.watch.outbox import Outbox
 from registry_core.watch.snapshot import SharedSnapshot
 
 _NOTHING: Final = Cursor()
-# A snapshot that others read is shared with a newcomer, who is sent the events since then: so many at most.
+# A new reader shares a snapshot in use if at most this many events followed it, which it then gets as well.
 MAX_EVENTS_BEHIND: Final = 1000
 
 _log = structlog.get_logger(component="api.hub")
 
 
 class HubLimits(msgspec.Struct, frozen=True):
-    """What the hub may hold."""
+    """The limits of the hub."""
 
     history_events: int = 10_000
     history_bytes: int = 32 * 1024 * 1024
@@ -58,8 +58,8 @@ class HubLimits(msgspec.Struct, frozen=True):
 class Watcher:
     """One reader of the stream, and its outbox.
 
-    One with an `id` acknowledges what it has taken; `acknowledged` is how far, and `connected` tells whether
-    it is still there: who is gone is noticed for good only when it is written to.
+    One with an `id` acknowledges what it has applied: `acknowledged` is how far. `connected` says whether it is
+    still there; a watcher that is gone is noticed for certain only when it is written to.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class Watcher:
         *,
         protocol: int,
         renewals: bool,
-        id: str = "",  # noqa: A002 - the field's name; the builtin is of no use here
+        id: str = "",  # noqa: A002 - the field's name; the builtin is not used here
         acknowledged: Cursor = _NOTHING,
         connected: Callable[[], bool] = lambda: True,
     ) -> None:
         self.label = label
         self.protocol = protocol
-        # Of version 2 on a sign of life says it all, whatever is asked for.
+        # From version 2 on, the sign of life covers renewals, whatever the reader asks for.
         self.renewals = renewals and protocol == FIRST_PROTOCOL
         self.id = id
         self.acknowledged = acknowledged
@@ -90,18 +90,18 @@ class Watcher:
             self._wake.set()
 
     def restart(self) -> None:
-        """Have everything told anew."""
+        """Start again with a snapshot."""
         self.outbox.restart()
         self._wake.set()
 
     def take(self) -> bytes:
-        """Return what is to be sent now, bounded in size; empty when there is nothing."""
+        """Return the next bytes to send, bounded in size; empty when there is nothing."""
         return self.outbox.take()
 
     async def wait(self, timeout_s: float) -> None:
-        """Return when there may be something to take, or when it was closed.
+        """Return when there may be something to take, or when the watcher was closed.
 
-        Raises TimeoutError when nothing came: not even the sign of life that is due.
+        Raises TimeoutError when nothing came, not even the next sign of life.
         """
         if not self.outbox.waiting and not self.closed:
             self._wake.clear()
@@ -109,13 +109,13 @@ class Watcher:
                 await self._wake.wait()
 
     def close(self) -> None:
-        """Have the stream end, at once."""
+        """End the stream at once."""
         self.closed = True
         self._wake.set()
 
 
 class WatchHub:
-    """Tells all watchers what happens to `view`."""
+    """Sends the changes of `view` to all watchers."""
 
     def __init__(self, view: ReplicaView, limits: HubLimits | None = None) -> None:
         self.limits = limits if limits is not None else HubLimits()
@@ -126,7 +126,7 @@ class WatchHub:
         self._renewed: dict[str, dict[str, Heartbeat]] = {}  # by label and instance id
         self._digest = view.catalog.digest_number
         self._told = _NOTHING  # the cursor of the last sign of life
-        # What the latest readers of everything are reading, while any of them is.
+        # The snapshot that the latest readers of everything share, while any of them reads it.
         self._shared: weakref.ref[SharedSnapshot] | None = None
         self._closed = False
         view.subscribe(self)
@@ -145,9 +145,9 @@ class WatchHub:
         watcher_id: str = "",
         connected: Callable[[], bool] = lambda: True,
     ) -> Watcher:
-        """Add a watcher that has seen everything up to `cursor`; with an id it is going to acknowledge.
+        """Add a watcher that has seen everything up to `cursor`; one with an id will acknowledge.
 
-        Raises Overloaded when there are too many, or when the replica is closing.
+        Raises Overloaded when there are too many watchers, or the replica is closing.
         """
         if self._closed or len(self.watchers) >= self.limits.watchers:
             raise Overloaded("this replica takes no more watchers", retry_after_s=1.0)
@@ -164,7 +164,7 @@ class WatchHub:
             protocol=protocol,
             renewals=renewals,
             id=watcher_id,
-            # Who is resumed says by its cursor what it has taken; a snapshot has to be acknowledged first.
+            # The cursor of a resumed watcher says what it has applied; a snapshot must be acknowledged first.
             acknowledged=cursor if reason is None else _NOTHING,
             connected=connected,
         )
@@ -174,17 +174,17 @@ class WatchHub:
         return watcher
 
     def acknowledge(self, watcher_id: str, cursor: Cursor) -> bool:
-        """Take note that a watcher has taken all up to `cursor`; return False when it is not one of ours."""
+        """Note that a watcher has applied everything up to `cursor`; return False when it is not one of ours."""
         watcher = self._by_id.get(watcher_id)
         if watcher is None:
             return False
-        if not watcher.acknowledged.covers(cursor):  # a word that was overtaken takes nothing back
+        if not watcher.acknowledged.covers(cursor):  # an overtaken acknowledgement takes nothing back
             watcher.acknowledged = cursor
         return True
 
     def acknowledgements(self, label: str, cursor: Cursor) -> tuple[int, int]:
-        """Return how many acknowledging watchers follow a service, and how many of them have taken up to `cursor`."""
-        # Most of them stand at the same few places: 20,000 are counted in milliseconds.
+        """Return how many acknowledging watchers follow a service, and how many of them have reached `cursor`."""
+        # Most of them are at the same few cursors: 20,000 are counted in milliseconds.
         standing = Counter(
             watcher.acknowledged
             for watcher in self._by_id.values()
@@ -198,7 +198,7 @@ class WatchHub:
         self._by_id.pop(watcher.id, None)
 
     def snapshot(self, label: str | None, reason: str, protocol: int = PROTOCOL) -> Iterator[bytes]:
-        """Return the lines of everything as it is at this moment, and a sign of life."""
+        """Return the lines of a snapshot as of now, and a sign of life."""
         if label is not None:
             parts = self._snapshot_of(self._view.catalog.lived(label), self._view.catalog.digest_of(label))
             return chain(parts.lines(reason), [self._sync(label, protocol)])
@@ -207,7 +207,7 @@ class WatchHub:
         return chain(parts.lines(reason), since, [self._sync(None, protocol)])
 
     def _shared_snapshot(self) -> SharedSnapshot:
-        """Return what others are reading, if the events since then are few and still here; else a new one."""
+        """Return the snapshot in use if the events since are few and still in the history; otherwise a new one."""
         shared = self._shared() if self._shared is not None else None
         if shared is None or not self._goes_on_from(shared):
             shared = self._snapshot_of(self._view.catalog.all(), self._view.catalog.digest)
@@ -228,7 +228,7 @@ class WatchHub:
         )
 
     def tick(self) -> None:
-        """Send everybody a sign of life, and to readers of version 1 the renewals that were gathered."""
+        """Send all watchers a sign of life, and the gathered renewals to readers of version 1."""
         lines: dict[tuple[str | None, int], bytes] = {}
         renewed: dict[str | None, list[bytes]] = {}
         news = self._view.cursor != self._told
@@ -247,15 +247,15 @@ class WatchHub:
         self._renewed.clear()
 
     def close(self) -> None:
-        """End every stream, and take no new ones."""
+        """End every stream, and accept no new ones."""
         self._closed = True
         for watcher in self.watchers:
             watcher.close()
 
-    # -- what the view says
+    # -- changes of the view
 
     def on_event(self, event: Event, service_name: str) -> None:
-        """Pass an event on to all whom it concerns; gather renewals for the next tick."""
+        """Pass an event on to the watchers of its service; gather renewals for the next tick."""
         label, instance_id = event.key.label, event.key.instance_id
         if isinstance(event, Renewed):
             self._renewed.setdefault(label, {})[instance_id] = (service_name, instance_id, event.heartbeat_at)
@@ -279,9 +279,9 @@ class WatchHub:
             watcher.put(line_of_version_1)
 
     def on_moved(self, differences: Sequence[Event]) -> None:
-        """Begin a new history, and tell what differs from the old one, not everything.
+        """Begin a new history, and send the differences from the old one, not everything.
 
-        What is missing was taken out in the history that leads now: a store that does not know that resets the view.
+        Missing instances were removed in the new history: a store that cannot be sure resets the view instead.
         """
         self._begin()
         catalog = self._view.catalog
@@ -300,7 +300,7 @@ class WatchHub:
                     label,
                 )
             if len(lines[label]) > MAX_LINE_BYTES:
-                watcher.restart()  # so much has changed that everything is told in parts
+                watcher.restart()  # too many changes for one line: send a snapshot
             else:
                 watcher.put(lines[label])
 
@@ -309,7 +309,7 @@ class WatchHub:
         return moved_line(changed, state=view.state, cursor=view.cursor, digest=digest, removed=removed)
 
     def on_reset(self) -> None:
-        """Begin a new history. Each reader is told everything anew."""
+        """Begin a new history. Every reader gets a snapshot."""
         self._begin()
         self._renewed.clear()
         for watcher in self.watchers:

@@ -1,6 +1,6 @@
 """`GET /openapi.json`: OpenAPI 3.1, made from the table of endpoints and the wire types.
 
-Nothing is described by hand, so that the description cannot say what the code does not.
+Nothing is written by hand, so the description cannot contradict the code.
 """
 
 from __future__ import annotations

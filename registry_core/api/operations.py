@@ -1,10 +1,10 @@
-"""What can be done at a replica, apart from HTTP: from calls to the store, from the view to answers.
+"""The operations of a replica, without HTTP: calls become store operations, and the view becomes answers.
 
-Each is named like its row in the table of endpoints, by which `calls.py` serves it.
+Each has the name of its row in the table of endpoints, by which `calls.py` serves it.
 
-Lookups read the view and never wait. Writes go to the store, after every rule of the domain was
-applied, so that what is refused leaves nothing behind; and through the gate just before, since this process may have
-stood still while one was handled.
+Lookups read the view and never wait. Writes go to the store after every rule of the domain has been checked, so that a
+refused one leaves nothing behind. Just before the store they pass the gate, since this process may have stood still
+while handling them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ log = structlog.get_logger()
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """How this replica decides where the domain leaves a choice."""
+    """The choices that the domain leaves to the replica."""
 
     rules: Rules
     terms: LeaseTerms
@@ -115,14 +115,14 @@ class Operations:
         if not addresses:
             held = self._view.catalog.get(claim.key)
             if held is not None and held.host == claim.host:
-                # A name server that is away for a moment must not take known addresses out of DNS.
+                # A brief name server outage must not remove known addresses from DNS.
                 addresses = held.addresses
         return msgspec.structs.replace(claim, addresses=addresses)
 
     async def heartbeat(self, call: WriteCall[HeartbeatBody]) -> HeartbeatView:
         """Renew one lease or many.
 
-        Raises NotFound or Fenced when the one that was asked for is unknown or somebody else's; of many,
+        For a single lease, raises NotFound when it is unknown and Fenced when it has a newer owner; for many,
         each result says so.
         """
         with self._metrics.operation("heartbeat"):
@@ -149,10 +149,10 @@ class Operations:
         return HeartbeatView(status="renewed" if whole else "partial", instances=views)
 
     async def deregister(self, call: WriteCall[None]) -> DeregisteredView:
-        """Take out one instance, or with `all` every one of a service.
+        """Remove one instance, or with `all` every instance of a service.
 
-        Raises NotFound, Fenced, Late, StoreUnavailable, and AmbiguousInstance when it is not said which of several
-        is meant.
+        Raises NotFound, Fenced, Late, StoreUnavailable, and AmbiguousInstance when the service has several and the
+        call names none.
         """
         service_name, instance_id = call.path["service"], call.path.get("instance")
         every, epoch = boolean(call.query, "all"), integer(call.query, "epoch")
@@ -175,7 +175,7 @@ class Operations:
                 self._gate.check()
                 try:
                     gone.append(await self._store.deregister(key, epoch, sequence=call.sequence))
-                except NotFound:  # of several, one may have gone by itself meanwhile
+                except NotFound:  # one of several may have gone meanwhile
                     if len(keys) == 1:
                         raise
             if not gone:
@@ -186,7 +186,7 @@ class Operations:
             instances=[instance.instance_id for instance in gone],
         )
 
-    # The same, at a path that names the instance.
+    # The same, for the path that names the instance.
     deregister_instance = deregister
 
     async def set_status(self, call: WriteCall[StatusBody]) -> InstanceView:
@@ -202,7 +202,7 @@ class Operations:
         return self._shown(instance)
 
     async def restore(self, call: WriteCall[RestoreBody]) -> RestoredView:
-        """Bring back a saved registration, or with `dry_run` say from the view what that would do.
+        """Restore a saved registration, or with `dry_run` return what that would do, judged by the view.
 
         Raises ValidationError, Forbidden, Conflict, StoreUnavailable.
         """
@@ -217,11 +217,11 @@ class Operations:
     # -- the guard
 
     def guard(self, _call: Call) -> GuardView:
-        """Return how the guards stand."""
+        """Return the state of the guards."""
         return guard_view(self._store.guards())
 
     async def release_guard(self, call: WriteCall[None]) -> GuardReleasedView:
-        """Have the guard of one shard, or of all, let go. Raises Forbidden, NotFound, StoreUnavailable."""
+        """Release the guard of one shard, or of all. Raises Forbidden, NotFound, StoreUnavailable."""
         with self._metrics.operation("release_guard"):
             call.caller.require_everything()
             self._gate.check()
@@ -237,9 +237,9 @@ class Operations:
         return self._view.catalog.names()
 
     def service(self, call: Call) -> ServiceView:
-        """Return the instances that a client may use, the nearest and heaviest first, and one picked.
+        """Return the instances that a client may use, nearest and heaviest first, and one picked from them.
 
-        Raises NotFound when there are none, Warming or StoreUnavailable when that is not known.
+        Raises NotFound when there are none, Warming or StoreUnavailable when that is unknown.
         """
         service_name, wanted = call.path["service"], filter_of(call.query)
         with self._metrics.operation("lookup"):
@@ -254,7 +254,7 @@ class Operations:
         return service_view(self._shown(picked), views)
 
     def catalog(self) -> tuple[CatalogView, tuple[Lived, ...]]:
-        """Return the frame of the whole catalogue, and what belongs into it, all of one moment."""
+        """Return the frame of the whole catalogue and its instances, both as of one moment."""
         view = self._view
         with self._metrics.operation("catalog"):
             age_s = view.store_age_s()
@@ -285,7 +285,7 @@ class Operations:
         return service
 
     def _refuse_unless_known(self, name: str, *, may_warm: bool = True) -> None:
-        """Refuse to say that something of this name does not exist, while it may."""
+        """Raise Warming or StoreUnavailable while a service of this name may exist although the view lacks it."""
         if may_warm and self._view.state is ReplicaState.WARMING:
             raise Warming(
                 f"this registry started empty and does not know yet whether {name!r} exists",
@@ -295,7 +295,7 @@ class Operations:
 
 
 def _beats(body: HeartbeatBody) -> tuple[tuple[BeatBody, ...], str]:
-    """Return the beats of a body, and the prefix of their fields' names, to be given their number."""
+    """Return the beats of a body, and the prefix of their field names, which takes the beat's index."""
     if body.instances is None:
         if body.service_name is None:
             raise ValidationError("a heartbeat names its service", field="service_name", example=NAME_EXAMPLE)

@@ -1,7 +1,7 @@
-"""The other replicas, as far as one has to ask them: who has taken in that an instance drains.
+"""Asks the other replicas which of their watchers know that an instance drains.
 
-Each replica knows its own watchers alone, and behind one address of a load balancer there are several. So the
-one that is asked asks the others, which answer for themselves alone, and sums up. No lookup and no write does.
+A replica knows only its own watchers, and one load balancer address may stand for several replicas. So the replica
+that gets the request asks the others, which answer only for themselves, and adds up. Lookups and writes never ask.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from registry_core.bodies import decoded, read_whole
 from registry_core.domain.records import Status
 from registry_core.resolution import ServerResolver
 
-# Who asks for himself alone says so by this header, so that no question goes round.
+# Marks a request between replicas, which the receiver must not pass on.
 PEER_HEADER: Final = "X-Registry-Peer"
-# A replica answers out of its memory: one that takes longer is as good as away.
+# A replica answers from memory: one that takes longer counts as away.
 ASK_S: Final = 0.8
 MAX_ANSWER_BYTES: Final = 64 * 1024
 
 
 class Peers:
-    """The others, at `urls`; this replica may be among them. `id` tells it from them."""
+    """The replicas at `urls`; this one may be among them, and recognises itself by `id`."""
 
     def __init__(self, urls: Iterable[str]) -> None:
         self.id = secrets.token_hex(8)
@@ -39,7 +39,7 @@ class Peers:
         return len(self._urls)
 
     async def start(self) -> None:
-        """Begin; nobody is asked yet."""
+        """Start; no replica is asked yet."""
         if self._urls:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit_per_host=8, resolver=ServerResolver()),
@@ -54,7 +54,7 @@ class Peers:
             await self._session.close()
 
     async def summed(self, own: DrainView) -> DrainView:
-        """Return what all replicas together say of an instance of which this one says `own`."""
+        """Return the drain progress over all replicas; `own` is this replica's part."""
         path = f"/drain/{quote(own.service_name, safe='')}/{quote(own.instance_id, safe='')}"
         said = await asyncio.gather(*(self._ask("GET", f"{url}{path}") for url in self._urls))
         by_replica = dict(own.by_replica)
@@ -64,17 +64,17 @@ class Peers:
             if view is not None and view.status is Status.DRAINING:
                 by_replica |= view.by_replica
             elif view is None or self.id not in view.by_replica:
-                silent += 1  # it is away, or has not heard of it itself: whoever follows it cannot have
+                silent += 1  # it is away, or does not know of the drain: then neither do its watchers
         return summed_up(own, by_replica, silent)
 
     async def acknowledge(self, body: AcknowledgeBody) -> bool:
-        """Pass an acknowledgement on to whoever has that watcher; return whether somebody had."""
+        """Forward an acknowledgement to the replica that has that watcher; return whether one did."""
         data = msgspec.json.encode(body)
         said = await asyncio.gather(*(self._ask("POST", f"{url}/watch/ack", data) for url in self._urls))
         return any(status == 200 for status, _ in said)
 
     async def _ask(self, method: str, url: str, data: bytes | None = None) -> tuple[int, bytes]:
-        """Return status and body; the status is 0 when there was no answer, or one that is too long."""
+        """Return status and body; the status is 0 when there was no answer, or a too long one."""
         if self._session is None:
             return 0, b""
         headers = {} if data is None else {"Content-Type": "application/json"}
@@ -89,7 +89,7 @@ class Peers:
 
 
 def summed_up(own: DrainView, by_replica: dict[str, ReplicaDrain], silent: int) -> DrainView:
-    """Return `own` with the counts of all these replicas."""
+    """Return `own` with the counts of all replicas in `by_replica`."""
     return msgspec.structs.replace(
         own,
         watchers=sum(one.watchers for one in by_replica.values()),

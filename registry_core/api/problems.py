@@ -1,7 +1,7 @@
-"""From errors to HTTP: one table, and the one shape in which every refusal is told.
+"""Maps errors to HTTP: one table of status codes, and the one shape of every error answer.
 
-Nothing else in the API knows a status code for an error. What the table does not know is our own
-fault: 500, and nothing of it is shown.
+Nothing else in the API knows the status code of an error. An error that is not in the table is our own
+fault: 500, without details.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class RequestTimeout(CallerError):
     """Raised when a body does not arrive in time."""
 
 
-# The nearest base class that stands here gives the status.
+# The nearest base class in this table gives the status.
 STATUS: Final[Mapping[type[VerticeError], HTTPStatus]] = {
     CallerError: HTTPStatus.BAD_REQUEST,
     ValidationError: HTTPStatus.BAD_REQUEST,
@@ -67,7 +67,7 @@ _ENCODER: Final = msgspec.json.Encoder(enc_hook=str)
 
 
 def status_of(error: VerticeError) -> HTTPStatus:
-    """Return the status that tells `error`."""
+    """Return the HTTP status of `error`."""
     for kind in type(error).__mro__:
         if kind in STATUS:
             return STATUS[kind]
@@ -75,7 +75,7 @@ def status_of(error: VerticeError) -> HTTPStatus:
 
 
 def problem_of(error: VerticeError) -> Problem:
-    """Return the body that tells `error`."""
+    """Return the answer's body for `error`."""
     name = type(error).__name__
     if isinstance(error, CallerError):
         return Problem(
@@ -94,7 +94,7 @@ INTERNAL: Final = Problem(error="InternalError", message="the registry failed; i
 
 
 def error_response(error: VerticeError) -> web.Response:
-    """Return the answer that tells `error`."""
+    """Return the HTTP answer for `error`."""
     headers: dict[str, str] = {}
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
@@ -104,7 +104,7 @@ def error_response(error: VerticeError) -> web.Response:
 
 
 def aiohttp_response(error: web.HTTPException) -> web.Response:
-    """Return the answer to what aiohttp itself refused: no such path, no such method, too large."""
+    """Return the answer to a request that aiohttp itself refused: wrong path or method, too large."""
     headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
     message = {
         404: "there is no such path; GET /openapi.json describes those that exist",
@@ -123,7 +123,7 @@ def problem_response(status: int, problem: Problem, headers: Mapping[str, str] |
 
 
 def _shown(provided: object) -> object:
-    """Return what was sent in a form that is safe to send back: short, and valid UTF-8."""
+    """Return `provided` in a form that is safe to send back: short, and valid UTF-8."""
     if provided is None or isinstance(provided, bool | float):
         return provided
     if isinstance(provided, int) and abs(provided) < 2**63:

@@ -1,6 +1,6 @@
-"""Reading the query of a URL, at the registry and at the agent alike: a wrong one is refused, never guessed.
+"""Reads the query of a URL, for registry and agent alike: a wrong one is refused, never guessed at.
 
-So is the one header of a request that is a number.
+It reads the one numeric request header the same way.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BOOLEANS: Final = {"": False, "0": False, "false": False, "1": True, "true": Tr
 
 
 def read_query(request: web.BaseRequest, known: Collection[str]) -> QueryParameters:
-    """Return the query's parameters. Raises ValidationError for an unknown one, and for one given twice."""
+    """Return the query's parameters. Raises ValidationError for an unknown or repeated one."""
     for name in request.query:
         if name not in known:
             takes = f"takes {', '.join(known)}" if known else "takes none"
@@ -36,12 +36,14 @@ def read_query(request: web.BaseRequest, known: Collection[str]) -> QueryParamet
                 example=next(iter(known), None),
             )
         if len(request.query.getall(name)) > 1:
-            raise ValidationError("a query parameter is given once", field=name, provided=request.query.getall(name))
+            raise ValidationError(
+                "a query parameter may be given only once", field=name, provided=request.query.getall(name)
+            )
     return request.query
 
 
 def filter_of(query: QueryParameters) -> Filter:
-    """Return which instances a query asks for. Raises ValidationError for what is no status or no tag."""
+    """Return which instances a query asks for. Raises ValidationError for an invalid status or tag."""
     status, tag = query.get("status"), query.get("tag")
     try:
         wanted = Status(status) if status else None
@@ -58,7 +60,7 @@ def filter_of(query: QueryParameters) -> Filter:
 
 
 def boolean(query: QueryParameters, name: str) -> bool:
-    """Return a parameter that is true or false, and false when it is not there. Raises ValidationError."""
+    """Return a boolean parameter, or False when it is missing. Raises ValidationError."""
     given = query.get(name, "")
     if given.lower() not in _BOOLEANS:
         raise ValidationError("it is true or false", field=name, provided=given, example="true")
@@ -66,7 +68,7 @@ def boolean(query: QueryParameters, name: str) -> bool:
 
 
 def integer(query: QueryParameters, name: str) -> int | None:
-    """Return a parameter that is a whole number, or None when it is not there. Raises ValidationError."""
+    """Return an integer parameter, or None when it is missing. Raises ValidationError."""
     given = query.get(name, "")
     if not given:
         return None
@@ -76,9 +78,9 @@ def integer(query: QueryParameters, name: str) -> int | None:
 
 
 def sequence_of(request: web.BaseRequest) -> int | None:
-    """Return which of its owner's requests this write says to be, or None when it does not say.
+    """Return the sequence of a write, or None when it has none.
 
-    Raises ValidationError for what is no sequence, and for two of them.
+    Raises ValidationError for an invalid sequence, and for more than one.
     """
     given = request.headers.getall(SEQUENCE_HEADER, [])
     if not given:

@@ -1,7 +1,6 @@
-"""Reading: from the bytes of a request to a claim that the domain can check.
+"""Decodes the bytes of a request into a claim that the domain can check.
 
-Types are checked while decoding, and unknown fields are refused. This file knows neither HTTP nor the
-catalogue.
+Decoding checks types and refuses unknown fields. This file knows neither HTTP nor the catalogue.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from registry_core.domain.records import Protocol, Registration, copied_as
 from registry_core.domain.registration import Rules, check_port
 from registry_core.errors import ValidationError
 
-# Whether a port below 1024 is welcome is the operator's matter; whether it is a port is not.
+# The operator decides whether ports below 1024 are allowed; here any valid port is.
 _ANY_PORT: Final = Rules(min_port=1)
 
 T = TypeVar("T")
@@ -52,9 +51,9 @@ _BODY_EXAMPLE: Final = {"service_name": names.NAME_EXAMPLE, "host": "10.0.0.7", 
 
 
 def decode(body: bytes, kind: type[T], example: object = _BODY_EXAMPLE) -> T:
-    """Return `body`, which is JSON, as a `kind`; `example` is such a body.
+    """Return the JSON `body` as a `kind`; `example` is shown in errors.
 
-    Raises ValidationError naming the field (or "body") when it is not JSON, or of another shape.
+    Raises ValidationError, naming the field (or "body"), when it is not JSON or has another shape.
     """
     try:
         return msgspec.json.decode(body, type=kind)
@@ -83,7 +82,7 @@ def _field_error(text: str, body: bytes) -> ValidationError:
 
 
 def _provided(body: bytes, field: str) -> object:
-    """Return what the caller sent in the top-level `field`, cut short: for the error's text only."""
+    """Return the start of what the caller sent in the top-level `field`, for the error only."""
     try:
         whole = msgspec.json.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError):  # a number out of range, nesting
@@ -93,10 +92,10 @@ def _provided(body: bytes, field: str) -> object:
 
 
 def registration_of(body: RegisterBody) -> Registration:
-    """Return the claim that a body makes, with what it left out filled in.
+    """Return the claim of a body, with defaults for missing fields.
 
-    Raises ValidationError when neither `endpoint` nor `host` and `port` say where it is, or when
-    they contradict each other.
+    Raises ValidationError when neither `endpoint` nor `host` and `port` are given, or when they contradict
+    each other.
     """
     host, port, protocol = body.host, body.port, body.protocol
     if body.endpoint is not None:
@@ -145,16 +144,16 @@ def parse_endpoint(endpoint: str) -> tuple[Protocol, str, int]:
     try:
         url = urlsplit(endpoint)
         port = url.port
-    except ValueError as error:  # a port above 65535, brackets that do not close
-        raise wrong(f"the endpoint is no URL: {error}") from None
+    except ValueError as error:  # a port above 65535, unclosed brackets
+        raise wrong(f"the endpoint is not a URL: {error}") from None
     try:
         protocol = Protocol(url.scheme)
     except ValueError:
-        raise wrong(f"the endpoint's scheme is one of {', '.join(Protocol)}") from None
+        raise wrong(f"the endpoint's scheme must be one of {', '.join(Protocol)}") from None
     if not url.hostname:
         raise wrong("the endpoint names no host")
     if url.path not in ("", "/") or url.query or url.fragment or url.username is not None:
-        raise wrong("an endpoint is scheme, host and port alone")
+        raise wrong("an endpoint has only a scheme, host and port")
     if port is None:
         port = {Protocol.HTTP: 80, Protocol.HTTPS: 443}.get(protocol)
     if port is None:

@@ -1,6 +1,6 @@
-"""The handlers of what is more than one operation: streams, parts, peers, and what a replica says of itself.
+"""The handlers of endpoints that are more than one operation: streams, parts, peers, and a replica's own state.
 
-Each is named like its row in the table of endpoints, and so are the operations, which `calls.py` serves.
+Each has the name of its row in the table of endpoints, like the operations, which `calls.py` serves.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from registry_core.errors import NotFound
 from registry_core.telemetry.metrics import CONTENT_TYPE
 from registry_core.watch.cursor import parse_cursor
 
-# So many instances are encoded before others get a turn.
+# How many instances to encode before other tasks get a turn.
 _CATALOG_SLICE: Final = 256
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -70,7 +70,7 @@ class Handlers:
     async def catalog(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         frame, instances = self._operations.catalog()
         version = f"{frame.digest}.{frame.state}"
-        # Weak: heartbeats change what is shown of an instance, but not what it is.
+        # Weak: heartbeats change how an instance is shown, but not the instance.
         headers = {"ETag": f'W/"{version}"'}
         if any(known.value in ("*", version) for known in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
@@ -85,7 +85,7 @@ class Handlers:
         service = query.get("service")
         label = label_of(check_service_name(service, field="service")) if service else None
         cursor = parse_cursor(query.get("cursor", ""))
-        # A reader is told that this registry is warming, and the rest as soon as there is something.
+        # A reader learns that this registry is warming, and gets the rest as soon as it is there.
         await self._first.wait()
         return await stream(
             request,
@@ -98,7 +98,7 @@ class Handlers:
         )
 
     async def acknowledge(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
-        # No credential is asked for: lookups ask none, and only the watcher itself knows its id.
+        # It needs no credential: neither do lookups, and only the watcher itself knows its id.
         body = decode(await body_of(request), AcknowledgeBody)
         known = self._hub.acknowledge(body.watcher, parse_cursor(body.cursor))
         if not known and PEER_HEADER not in request.headers:

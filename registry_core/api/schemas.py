@@ -1,7 +1,7 @@
-"""The wire types: what requests and answers hold, as msgspec structures.
+"""The wire types of requests and answers, as msgspec structures.
 
-This file knows neither HTTP nor how bytes are read (`request_bodies.py`). Types say what a field is; what a
-value may be is the domain's matter.
+This file knows neither HTTP nor decoding (`request_bodies.py`). It defines the types of fields; the domain
+checks their values.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import msgspec
 from registry_core.domain.records import Claimed, Instance, Protocol, Status, complete, copied_as
 from registry_core.domain.restoration import RestoreOutcome
 
-# Of every answer of a replica that has a zone: agents of the same zone prefer it.
+# In every answer of a replica with a zone: agents of the same zone prefer it.
 ZONE_HEADER: Final = "X-Registry-Zone"
-# Of a write: which of its owner's requests it is. A header: a registry of before refuses unknown fields of a body.
+# Orders the writes of one owner. It is a header because an older registry refuses unknown fields of a body.
 SEQUENCE_HEADER: Final = "X-Registry-Sequence"
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_BEATS: Final = 1000
@@ -28,7 +28,7 @@ MAX_BEATS: Final = 1000
 class RegisterBody(Claimed, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`POST /register`: `host` and `port`, or `endpoint` instead of both."""
 
-    # A body may leave out what a record always has: these types are wider than those that they stand in for.
+    # A body may leave out fields that a record always has, so these types are wider than those they override.
     endpoint: str | None = None  # type: ignore[assignment] # see above
     host: str | None = None  # type: ignore[assignment] # see above
     port: int | None = None  # type: ignore[assignment] # see above
@@ -63,7 +63,7 @@ class StatusBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 @complete
 class RestoreBody(Claimed, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`POST /restore`: one record as it was saved, with all its fields."""
+    """`POST /restore`: one saved record, with all its fields."""
 
     epoch: int
     registered_at: float

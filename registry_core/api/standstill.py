@@ -1,6 +1,6 @@
-"""Refuses writes that may have lain in a socket while this replica stood still; what is doubtful, the domain says.
+"""Refuses writes that may have waited in a socket while this replica stood still; the domain decides which.
 
-The sender of such a write has given up, or been answered by another replica. One that is still there tries again.
+The sender of such a write has given up, or got its answer from another replica. One that is still there retries.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from registry_core.domain.standstill import GRACE_S, Standstills
 from registry_core.errors import StoodStill
 from registry_core.telemetry.metrics import ReplicaMetrics
 
-# CLOCK_MONOTONIC stands still while a Linux machine is suspended, and would show no gap; CLOCK_BOOTTIME runs on. A
-# virtual machine whose hypervisor stops every clock sees no gap by either: there only the sequences of writes help.
+# CLOCK_MONOTONIC stops while a Linux machine is suspended, and would show no gap; CLOCK_BOOTTIME runs on. In a
+# virtual machine whose hypervisor stops every clock, neither shows a gap: only the sequences of writes help there.
 _CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 log = structlog.get_logger()
 
-# When the handling of the request began that is being served. None: outside of any request.
+# When the handling of the current request began. None outside of any request.
 _came_at: Final[ContextVar[float | None]] = ContextVar("came_at", default=None)
 
 
 def boot_s() -> float:
-    """Return seconds that also pass while the machine is suspended, and never jump."""
+    """Return seconds of a clock that never jumps and also runs while the machine is suspended."""
     return time.clock_gettime(_CLOCK)
 
 
 class WriteGate:
-    """Lets writes through, but not those of around a standstill."""
+    """Lets writes through, except those from around a standstill."""
 
     def __init__(
         self,
@@ -48,20 +48,20 @@ class WriteGate:
         self._standstills = Standstills()
 
     async def turn(self) -> None:
-        """Show that the loop turns; to be called every TURN_EVERY_S."""
+        """Note that the loop turns. Call it every TURN_EVERY_S."""
         gap_s = self._standstills.turned(self._now(), waiting=self._waiting())
         if gap_s is not None:
             self._metrics.standstills.inc()
             log.warning("stood still: writes that may have waited are refused", gap_s=round(gap_s, 2), for_s=GRACE_S)
 
     def enter(self) -> None:
-        """Begin a request that writes, before its body is read. Raises StoodStill."""
+        """Note the start of a writing request, before its body is read. Raises StoodStill."""
         now = self._now()
         _came_at.set(now)
         self._refuse_doubtful(now, now)
 
     def check(self) -> None:
-        """Raise StoodStill when the write that is being handled may be older than a gap: asked before the store is."""
+        """Raise StoodStill when the current write may be older than a gap. Call it just before the store."""
         now, came_at = self._now(), _came_at.get()
         self._refuse_doubtful(now if came_at is None else came_at, now)
 

@@ -1,7 +1,7 @@
-"""The replica's view of the store: its own complete catalogue, and how old each heartbeat is.
+"""The replica's view of the store: a complete catalogue, and the age of each heartbeat.
 
 It is a `Feed`: the store delivers into it, lookups read from it, and the watch hub listens to it. No
-lookup goes past it to the store.
+lookup bypasses it to reach the store.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from itertools import takewhile
+from operator import itemgetter
+from typing import NamedTuple, Protocol
 
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
@@ -20,28 +22,26 @@ from registry_core.ports.clock import Clock
 from registry_core.ports.reports import ShardReport
 from registry_core.ports.store import Snapshot
 from registry_core.watch.cursor import Cursor
+from registry_core.watch.limits import LATE_AFTER_TTLS
 from registry_core.watch.lines import Heartbeat
-
-# A lease is late when one and a half of its heartbeats, two of which there are in a TTL, are missing.
-LATE_AFTER_TTLS: Final = 0.75
 
 
 class StoreAge(NamedTuple):
-    """How old the store's word is: of the shards that were read, in seconds (None: of none); and which were not."""
+    """The age in seconds of the data of the shards that were read (None: none was), and the shards that were not."""
 
     age_s: float | None
     unread: tuple[str, ...] = ()
 
 
 def store_age(shards: Sequence[ShardReport]) -> StoreAge:
-    """Return how old the word of a store with these shards is; a store without any is in this process."""
+    """Return the age of a store with these shards; a store without shards is in this process."""
     ages = [shard.age_s for shard in shards if shard.age_s is not None]
     unread = tuple(shard.shard for shard in shards if shard.age_s is None)
     return StoreAge(max(ages) if ages else None if shards else 0.0, unread)
 
 
 class ReplicaState(enum.StrEnum):
-    """Whether a name that is missing is known not to exist."""
+    """Whether a missing name is certain not to exist."""
 
     WARMING = "warming"
     READY = "ready"
@@ -50,31 +50,31 @@ class ReplicaState(enum.StrEnum):
 def refuse_unknown(name: str, unknown: Callable[[str], str]) -> None:
     """Raise StoreUnavailable when a service of this name may exist although the view does not have it.
 
-    `unknown` is the store's word on that, by label: a shard that is not followed, an entry that cannot be read.
+    `unknown` returns the store's reason by label: a shard that is not followed, an entry that cannot be read.
     """
     reason = unknown(label_of(name))
     if reason:
-        raise StoreUnavailable(f"whether {name!r} exists cannot be told at present: {reason}")
+        raise StoreUnavailable(f"it is unknown at present whether {name!r} exists: {reason}")
 
 
 class ViewListener(Protocol):
-    """Who is told what happened to the view, after it happened."""
+    """Is called after each change of the view."""
 
     def on_event(self, event: Event, service_name: str) -> None:
         """`event` of `service_name` has been applied."""
         ...
 
     def on_moved(self, differences: Sequence[Event]) -> None:
-        """The history is another one, and the view differs from what it was before by these alone."""
+        """The history is another one, and the view changed by `differences` only."""
         ...
 
     def on_reset(self) -> None:
-        """The view was replaced as a whole: nothing said before holds any more."""
+        """The view was replaced as a whole: nothing from before holds."""
         ...
 
 
 class ReplicaView:
-    """What one replica knows. `store_age_s` says how old the store's last word is, and `store` that of its parts."""
+    """The data of one replica. `store_age_s` returns the age of the store's last confirmation, `store` its shards."""
 
     def __init__(
         self,
@@ -93,43 +93,46 @@ class ReplicaView:
         self._clock = clock
         self._ttl_s = ttl_s
         self._warming_s = warming_s
-        self._warm_at = math.inf  # not known yet: nothing was delivered, or not everything
-        # When each instance was last heard of, on this machine's monotonic clock: what is left of a
-        # lease must not jump with the wall clock, nor with the difference to the store's. Who was not heard
-        # of since the last reset is not in it: that reset's two clocks say how long ago it was. In order of
-        # the times, so that who is late stands first.
+        self._warm_at = math.inf  # unknown: nothing, or not everything, was delivered
+        # The last heartbeat of each instance, on this machine's monotonic clock: the rest of a lease must not
+        # jump with the wall clock, nor with its difference to the store's. Instances without a heartbeat since
+        # the last reset are not in it: for them, that reset's two clocks give the age. In order of time, so
+        # that late ones come first.
         self._heard_at: dict[InstanceKey, float] = {}
-        self._not_heard: set[InstanceKey] | None = None  # of since the last reset; None: not looked at yet
+        # Instances without a heartbeat since the last reset, and the time that the reset gives for each; the oldest
+        # first. Those that were heard or removed meanwhile may still be in it. None: not sorted yet.
+        self._not_heard: list[tuple[float, InstanceKey]] | None = None
         self._reset_at = self._reset_wall = 0.0
         self._listeners: list[ViewListener] = []
-        self.loaded = False  # whether the store has delivered anything that there is to answer from
+        self.loaded = False  # whether the store has delivered any data
 
     def subscribe(self, listener: ViewListener) -> None:
-        """Tell `listener` of every change from now on."""
+        """Call `listener` for every change from now on."""
         self._listeners.append(listener)
 
     @property
     def state(self) -> ReplicaState:
-        """Warming: the store came up empty so lately that living instances may not have said so yet."""
+        """Warming: the store started empty so recently that live instances may not have registered yet."""
         return ReplicaState.WARMING if self.warm_in_s() > 0 else ReplicaState.READY
 
     def warm_in_s(self) -> float:
-        """Return the seconds until the state is `ready`; 0 when it is, infinite when nobody can say."""
+        """Return the seconds until the state is `ready`; 0 when it is, infinite when that is unknown."""
         return max(0.0, self._warm_at - self._clock.monotonic())
 
     def ttl_remaining_s(self, key: InstanceKey) -> float:
-        """Return what is left of the TTL of `key`; negative when it is overdue."""
+        """Return the seconds left of the TTL of `key`; negative when it is overdue."""
         heard_at = self._heard_at.get(key)
         if heard_at is None:
             if self.catalog.get(key) is None:
                 return 0.0
-            # How long ago the store heard of it is known by the store's clock alone; never trust it beyond a TTL.
-            age_s = max(0.0, self._reset_wall - self.catalog.heartbeat_at(key))
-            heard_at = self._reset_at - min(age_s, self._ttl_s)
+            heard_at = self._heard_before_reset(key)
         return heard_at + self._ttl_s - self._clock.monotonic()
 
     def late(self, most: int, label: str | None = None) -> tuple[tuple[Heartbeat, ...], int]:
-        """Return whose leases are late, of one service or of all: the latest `most` of them, and how many there are."""
+        """Return up to `most` late leases, the oldest heartbeats first, and the number of all late ones.
+
+        `label` restricts both to one service.
+        """
         found = [key for key in self._late_keys() if label in (None, key.label)]
         rows = []
         for key in found[:most]:
@@ -139,26 +142,37 @@ class ReplicaView:
         return tuple(rows), len(found)
 
     def _late_keys(self) -> list[InstanceKey]:
-        least_s = self._ttl_s - self.late_after_s
+        in_time = self._clock.monotonic() - self.late_after_s
         found: list[InstanceKey] = []
         if len(self._heard_at) < len(self.catalog):
-            if self._not_heard is None:
-                self._not_heard = {i.key for i in self.catalog if i.key not in self._heard_at}
-            self._not_heard = {
-                k for k in self._not_heard if k not in self._heard_at and self.catalog.get(k) is not None
-            }
-            found = [key for key in self._not_heard if self.ttl_remaining_s(key) < least_s]
-        in_time = self._clock.monotonic() - self.late_after_s
+            found = self._late_since_before_reset(in_time)
         for key, heard_at in self._heard_at.items():
             if heard_at >= in_time:
                 break
             found.append(key)
         return found
 
+    def _late_since_before_reset(self, in_time: float) -> list[InstanceKey]:
+        # Every watcher that joins calls this, and all join a replica that has just started, which has not heard of any
+        # instance yet. So it visits only the late ones, and those that were heard or removed since only once.
+        if self._not_heard is None:
+            others = (instance.key for instance in self.catalog if instance.key not in self._heard_at)
+            self._not_heard = sorted(((self._heard_before_reset(key), key) for key in others), key=itemgetter(0))
+        due = list(takewhile(lambda entry: entry[0] < in_time, self._not_heard))
+        late = [(at, key) for at, key in due if key not in self._heard_at and self.catalog.get(key) is not None]
+        if len(late) < len(due):
+            self._not_heard[: len(due)] = late
+        return [key for _, key in late]
+
+    def _heard_before_reset(self, key: InstanceKey) -> float:
+        # Only the store's clock knows how long ago the heartbeat was; never trust it beyond a TTL.
+        age_s = max(0.0, self._reset_wall - self.catalog.heartbeat_at(key))
+        return self._reset_at - min(age_s, self._ttl_s)
+
     # -- the feed
 
     def reset(self, snapshot: Snapshot) -> None:
-        """Become `snapshot`. An empty one means "unknown", and begins the time of warming."""
+        """Replace the content with `snapshot`. An empty one means "unknown", and starts the warming."""
         now = self._clock.monotonic()
         self._reset_at, self._reset_wall = now, self._clock.wall()
         if snapshot.built is not None:
@@ -168,10 +182,10 @@ class ReplicaView:
         self.cursor = snapshot.cursor
         self._heard_at.clear()
         self._not_heard = None
-        # A store of which no part could be read yet delivers nothing, in so many words.
+        # A store of which no part could be read yet delivers an empty snapshot: that is not data.
         self.loaded = self.loaded or snapshot.whole or bool(snapshot.cursor.positions)
         if not snapshot.whole:
-            self._warm_at = math.inf  # until the rest is there, whatever is not in view may exist
+            self._warm_at = math.inf  # until the rest arrives, anything missing may exist
         elif not snapshot.instances or snapshot.born_empty:
             self._warm_at = now + self._warming_s
         elif self._warm_at == math.inf:
@@ -180,7 +194,7 @@ class ReplicaView:
             listener.on_reset()
 
     def moved(self, cursor: Cursor, differences: Sequence[Event]) -> None:
-        """Go on in another history, from `cursor` on, with these differences and no others."""
+        """Continue in another history, from `cursor` on, with only these differences."""
         for event in differences:
             self._take(event)
         self.cursor = cursor
@@ -188,7 +202,7 @@ class ReplicaView:
             listener.on_moved(differences)
 
     def apply(self, events: Sequence[Event]) -> None:
-        """Go on by `events`, and tell the listeners of each in its turn."""
+        """Apply `events`, and call the listeners after each one."""
         for event in events:
             known = self._take(event)
             if not isinstance(event, Renewed):
@@ -197,13 +211,13 @@ class ReplicaView:
                 listener.on_event(event, known.service_name if known is not None else event.key.label)
 
     def _take(self, event: Event) -> Instance | None:
-        """Apply one event; return the instance that it is about, as it is now or last was."""
+        """Apply one event; return its instance as it is now, or last was."""
         key, now = event.key, self._clock.monotonic()
         before = self.catalog.get(key)
         self.catalog.apply(event)
         match event:
             case Registered(instance=instance):
-                if not instance.suspect:  # a record that says "not heard of" is no sign of life
+                if not instance.suspect:  # a suspect record is not a sign of life
                     self._hear(key, now)
             case Renewed():
                 if before is not None:

@@ -1,7 +1,6 @@
-"""`GET /watch`: sends to one connection what the hub has for its watcher, as fast as it reads.
+"""`GET /watch`: sends one connection what the hub has for its watcher, as fast as the reader reads.
 
-It decides nothing about what is sent. A reader that does not read at all is ended by the limits in
-`connections.py`.
+It does not decide what to send. The limits in `connections.py` end a reader that does not read at all.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ async def stream(
     acknowledges: bool,
     once: bool,
 ) -> web.StreamResponse:
-    """Stream until the reader leaves or the hub closes; `once`: the opening alone, whatever happens meanwhile.
+    """Stream until the reader leaves or the hub closes; with `once`, send only the opening.
 
-    Raises Overloaded, and ValidationError for a version of the protocol that is none, before anything was sent.
+    Raises Overloaded, and ValidationError for an invalid protocol version, before anything is sent.
     """
     protocol = protocol_of(request)
     watcher_id = secrets.token_hex(16) if acknowledges else ""
@@ -53,7 +52,7 @@ async def stream(
         response = web.StreamResponse(headers={**headers, WATCHER_HEADER: watcher_id} if acknowledges else headers)
         await response.prepare(request)
         while not watcher.closed:
-            # What happens while a snapshot is sent is not part of it: a reader who wants it once wants it as it was.
+            # Events during the transfer are not part of the snapshot: with `once`, the reader gets it as it was.
             chunk = watcher.outbox.take_opening() if once else watcher.take()
             if chunk:
                 await response.write(chunk)
@@ -63,7 +62,7 @@ async def stream(
                 await watcher.wait(SILENCE_S)
         await response.write_eof()
     except (ConnectionError, TimeoutError):
-        # The reader is gone. What is left of the connection is of no use to anybody.
+        # The reader is gone, so the rest of the connection is useless.
         if request.transport is not None:
             request.transport.abort()
         return response
@@ -74,9 +73,9 @@ async def stream(
 
 
 def protocol_of(request: web.BaseRequest) -> int:
-    """Return the version of the protocol that a stream is sent in: the reader's, if that is not newer than ours.
+    """Return the protocol version to send: the reader's, but at most ours.
 
-    Raises ValidationError when the header is no version.
+    Raises ValidationError when the header is not a version.
     """
     asked = request.headers.get(PROTOCOL_HEADER, str(FIRST_PROTOCOL))
     if not (asked.isascii() and asked.isdigit() and len(asked) <= 4 and int(asked) >= FIRST_PROTOCOL):

@@ -1,6 +1,6 @@
-"""Exponential back-off: how long to wait before the next try, after so many failures in a row.
+"""Exponential back-off: how long to wait before the next try, given the number of failures in a row.
 
-It draws nothing at random: the caller passes a draw between 0 and 1, so that a wait can be tested.
+It draws no random numbers: the caller passes a draw between 0 and 1, so that tests can fix it.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from typing import Final
 
 import msgspec
 
-# Higher powers are beyond every `most_s`, and would overflow after a thousand failures.
+# Higher powers exceed every `most_s`, and would overflow after a thousand failures.
 _MOST_STEPS: Final = 64
 _MOST_FACTOR: Final = 1000.0
 
 
 class Jitter(enum.StrEnum):
-    """Which part of a wait is left to chance, so that callers that failed together do not come back together."""
+    """How much of a wait is random, so that callers that failed together do not retry together."""
 
     NONE = "none"
-    HALF = "half"  # between half of the wait and all of it
-    FULL = "full"  # between nothing and all of it
+    HALF = "half"  # between half the wait and all of it
+    FULL = "full"  # between zero and all of it
 
 
 class Backoff(msgspec.Struct, frozen=True):
@@ -32,12 +32,12 @@ class Backoff(msgspec.Struct, frozen=True):
     jitter: Jitter = Jitter.NONE
 
     def __post_init__(self) -> None:
-        """Raises ValueError for numbers that give no growing waits."""
+        """Raises ValueError when the numbers do not give growing waits."""
         if not (self.first_s >= 0 and self.most_s >= 0 and 1 <= self.factor <= _MOST_FACTOR):
-            raise ValueError(f"{self} is no back-off")
+            raise ValueError(f"{self} is not a back-off")
 
     def wait_s(self, failures: int, draw: float = 1.0) -> float:
-        """Return how long to wait after `failures` in a row, and 0 after none. `draw` (0 to 1) is for the jitter."""
+        """Return how long to wait after `failures` in a row; 0 after none. `draw` (0 to 1) sets the jitter."""
         if failures < 1:
             return 0.0
         wait_s = min(self.most_s, self.first_s * self.factor ** min(failures - 1, _MOST_STEPS))

@@ -1,12 +1,12 @@
-"""The circuit breaker: whether a request may go to somebody who has been failing lately.
+"""The circuit breaker: whether a request may go to a server that has been failing lately.
 
-Pure: a `Breaker` is a value, `now` and the random draw are arguments, and what it learns gives a new
-value. It calls nobody, waits for nothing and does not know what it protects. All it ever does stands in
-TRANSITIONS, from which the diagram in the documentation is drawn.
+Pure: a `Breaker` is a value, `now` and the random draw are arguments, and each outcome gives a new
+value. It does no I/O, never waits, and does not know what it protects. TRANSITIONS is its whole
+behaviour; the diagram in the documentation is drawn from it.
 
 Failures and successes are counted *in a row*: three failures in a year are not an outage. An outcome
-counts only in the turn in which its request was let in: what was sent before the breaker opened says
-nothing about now.
+counts only in the turn in which its request was admitted: a request sent before the breaker opened says
+nothing about the present.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import msgspec
 class BreakerState(enum.StrEnum):
     """What happens to requests."""
 
-    CLOSED = "closed"  # all go
-    OPEN = "open"  # none goes
-    HALF_OPEN = "half_open"  # some go, to find out
+    CLOSED = "closed"  # all pass
+    OPEN = "open"  # none passes
+    HALF_OPEN = "half_open"  # some pass, as trials
 
 
 class Seen(enum.StrEnum):
@@ -32,7 +32,7 @@ class Seen(enum.StrEnum):
 
     SUCCESS = "success"
     FAILURE = "failure"
-    TIME_OVER = "time over"  # of the state: it was in it for as long as it lasts
+    TIME_OVER = "time over"  # the state has lasted its full time
 
 
 class BreakerTerms(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class BreakerTerms(msgspec.Struct, frozen=True):
     successes: int = 2
 
     def lasts_s(self, state: BreakerState) -> float:
-        """Return how long a state lasts when nothing else ends it."""
+        """Return how long a state lasts if nothing else ends it."""
         match state:
             case BreakerState.OPEN:
                 return self.open_s
@@ -56,14 +56,14 @@ class BreakerTerms(msgspec.Struct, frozen=True):
 
 
 class BreakerStep(msgspec.Struct, frozen=True):
-    """The state that follows, and how many in a row it takes, as a field of the terms; none: one is enough."""
+    """The next state, and the field of the terms that says how many in a row it takes; without a field, one."""
 
     to: BreakerState
     in_a_row: str = ""
 
 
-# What is missing here changes nothing. When the time of half-open is over without a verdict, there was
-# too little traffic for one in ten to give it: the state stays, and from then on every request tries.
+# Pairs that are missing here change nothing. When half-open times out without a verdict, too few requests
+# were tried to reach one: the state stays, and from then on every request is tried.
 TRANSITIONS: Final[Mapping[tuple[BreakerState, Seen], BreakerStep]] = {
     (BreakerState.CLOSED, Seen.FAILURE): BreakerStep(BreakerState.OPEN, in_a_row="failures"),
     (BreakerState.OPEN, Seen.TIME_OVER): BreakerStep(BreakerState.HALF_OPEN),
@@ -71,18 +71,18 @@ TRANSITIONS: Final[Mapping[tuple[BreakerState, Seen], BreakerStep]] = {
     (BreakerState.HALF_OPEN, Seen.FAILURE): BreakerStep(BreakerState.OPEN),
     (BreakerState.HALF_OPEN, Seen.TIME_OVER): BreakerStep(BreakerState.HALF_OPEN),
 }
-# While only some requests are let in, the next try may be let in at once.
+# While only some requests are admitted, the very next attempt may be one of them.
 RETRY_WHILE_HALF_OPEN_S: Final = 1.0
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """The request goes. Its outcome is told by `recorded`, with this."""
+    """The request may go. Pass this to `recorded` with its outcome."""
 
     turn: int
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """The request does not go; asking again is worth it after so long."""
+    """The request may not go; it is worth trying again after `retry_after_s`."""
 
     retry_after_s: float
 
@@ -91,7 +91,7 @@ BreakerDecision: TypeAlias = Admitted | Rejected
 
 
 class Breaker(msgspec.Struct, frozen=True):
-    """A breaker at one moment. `since` is when its state began, or began anew."""
+    """A breaker at one moment. `since` is when its state began or was last entered again."""
 
     terms: BreakerTerms = BreakerTerms()
     state: BreakerState = BreakerState.CLOSED
@@ -99,14 +99,14 @@ class Breaker(msgspec.Struct, frozen=True):
     turn: int = 0  # rises with every change of state
     failures: int = 0  # in a row, while closed
     successes: int = 0  # in a row, while half-open
-    everybody: bool = False  # half-open for longer than its time: every request tries
+    everybody: bool = False  # half-open for longer than its time: every request is tried
 
     def at(self, now: float) -> Breaker:
-        """Return it as time alone has made it by `now`."""
+        """Return the breaker at `now`, if nothing but time has passed."""
         if self.state is BreakerState.CLOSED:
-            return self  # for as long as nothing fails
+            return self  # it stays closed until something fails
         breaker = self
-        # Open becomes half-open, and half-open lasts: two steps at most.
+        # Open becomes half-open, and half-open times out once: two steps at most.
         for _ in range(2):
             if breaker.everybody or now - breaker.since < breaker.terms.lasts_s(breaker.state):
                 break
@@ -128,9 +128,9 @@ class Breaker(msgspec.Struct, frozen=True):
                 return Rejected(RETRY_WHILE_HALF_OPEN_S)
 
     def recorded(self, admitted: Admitted, seen: Seen, now: float) -> Breaker:
-        """Return it after a request that it let in succeeded or failed at `now`."""
+        """Return the breaker after an admitted request succeeded or failed at `now`."""
         if seen is Seen.SUCCESS and self.state is BreakerState.CLOSED and not self.failures:
-            return self  # as nearly always
+            return self  # the common case
         breaker = self.at(now)
         return _after(breaker, seen, now) if admitted.turn == breaker.turn else breaker
 

@@ -1,4 +1,4 @@
-"""The materialised view: every service and instance, found by name, by short id and by address.
+"""The materialised view: every service and instance, indexed by name, short id and address.
 
 It is the sum of the events applied to it, and nothing else changes it. Applying an event twice is
 the same as applying it once. Lookups are dictionary lookups; they take no lock and never wait.
@@ -20,14 +20,14 @@ from registry_core.domain.events import Deregistered, Event, Expired, Registered
 from registry_core.domain.names import label_of, short_id
 from registry_core.domain.records import Instance, InstanceKey, Service
 
-# Fields that most instances of a service have in common, of a few values in the whole fleet.
+# Fields that most instances of a service share, with few values in the whole fleet.
 _OFTEN_EQUAL: Final = ("service_name", "health_endpoint", "version", "zone")
-_SHORT: Final = 32  # longer values of metadata are seldom those of others
+_SHORT: Final = 32  # longer metadata values are seldom shared
 _NO_METADATA: Final[dict[str, Any]] = {}
 
 
 class Lived(msgspec.Struct, frozen=True, gc=False):
-    """An instance, and when it was last heard of (Unix seconds, the store's clock)."""
+    """An instance and the time of its last heartbeat (Unix seconds, the store's clock)."""
 
     instance: Instance
     heartbeat_at: float
@@ -38,11 +38,11 @@ class Catalog:
 
     def __init__(self) -> None:
         self._services: dict[str, dict[str, Instance]] = {}
-        self._found: dict[str, Service] = {}  # the answers of find(), dropped when they change
+        self._found: dict[str, Service] = {}  # results of find(), dropped when they change
         self._lived: dict[InstanceKey, Lived] = {}
         self._holders: dict[str, Instance] = {}  # by host:port
         self._shorts: dict[str, Instance] = {}
-        # Of one instance itself, as nearly always; of several, a dictionary, since a host may have thousands.
+        # The instance itself when there is one, as nearly always; a dictionary of several: a host may have thousands.
         self._by_ip: dict[str, Instance | dict[InstanceKey, Instance]] = {}
         self._digest = 0
 
@@ -86,12 +86,12 @@ class Catalog:
         return None if held is None else held.instance
 
     def heartbeat_at(self, key: InstanceKey) -> float:
-        """Return when `key` was last heard of, Unix seconds; 0.0 for what is not there."""
+        """Return the time of the last heartbeat of `key`, Unix seconds; 0.0 when it is not registered."""
         held = self._lived.get(key)
         return 0.0 if held is None else held.heartbeat_at
 
     def holder(self, address: str) -> Instance | None:
-        """Return who has registered `host:port`, or None."""
+        """Return the instance that has registered `host:port`, or None."""
         return self._holders.get(address)
 
     def by_short(self, short: str) -> Instance | None:
@@ -99,7 +99,7 @@ class Catalog:
         return self._shorts.get(short)
 
     def by_ip(self, ip: str) -> tuple[Instance, ...]:
-        """Return the instances that have the IP address `ip` (in its canonical spelling)."""
+        """Return the instances with the IP address `ip` (in its canonical spelling)."""
         found = self._by_ip.get(ip)
         if found is None:
             return ()
@@ -110,25 +110,25 @@ class Catalog:
         return len(self._services.get(label, ()))
 
     def digest_of(self, label: str) -> str:
-        """Return the digest of a catalogue that has this service alone."""
+        """Return the digest of a catalogue that holds only this service."""
         return digest_text(reduce(xor, map(instance_digest, self._services.get(label, {}).values()), 0))
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits, equal for equal catalogues whatever their history. Heartbeats are left out."""
+        """16 hexadecimal digits, equal for equal catalogues whatever their history. It leaves out heartbeats."""
         return digest_text(self._digest)
 
     @property
     def digest_number(self) -> int:
-        """The digest as a number: what a change does to it is the exclusive or of before and after."""
+        """The digest as a number; a change is the exclusive or of the digests before and after it."""
         return self._digest
 
     def all(self) -> tuple[Lived, ...]:
-        """Return every instance, and when it was last heard of. About 1 ms for 100,000 instances."""
+        """Return every instance with its last heartbeat. About 1 ms for 100,000 instances."""
         return tuple(self._lived.values())
 
     def lived(self, label: str) -> tuple[Lived, ...]:
-        """Return the instances of the service with that label, and when they were last heard of."""
+        """Return the instances of the service with that label, with their last heartbeats."""
         return tuple(self._lived[i.key] for i in self._services.get(label, {}).values())
 
     # -- changes
@@ -152,13 +152,13 @@ class Catalog:
                 return None
 
     def exchange(self, other: Catalog) -> None:
-        """Hold what `other` holds, and have it hold what this one held: at once, whatever their sizes."""
+        """Swap contents with `other`, in constant time."""
         self.__dict__, other.__dict__ = other.__dict__, self.__dict__
 
     def shed(self, most: int) -> None:
-        """Let go of so many instances, of a catalogue that nobody reads any more.
+        """Drop up to `most` instances of a catalogue that is no longer in use.
 
-        To free all of a large one in one go would be felt by everybody else.
+        Freeing all of a large catalogue at once would block the loop noticeably.
         """
         parts: tuple[dict[Any, Any], ...] = (
             self._lived,
@@ -173,11 +173,11 @@ class Catalog:
                 part.popitem()
 
     def remove_service(self, label: str) -> int:
-        """Drop a service with all its instances; return how many they were."""
+        """Drop a service with all its instances; return how many there were."""
         return sum(self._remove(i.key) is not None for i in tuple(self._services.get(label, {}).values()))
 
     def replace(self, instances: Iterable[Lived]) -> set[str]:
-        """Become the catalogue that holds just `instances`; return the labels that changed."""
+        """Replace the content with `instances`; return the labels that changed."""
         wanted = {lived.instance.key: lived for lived in instances}
         gone = [key for key in self._lived if key not in wanted]
         changed = {key.label for key in gone if self._remove(key)}
@@ -197,7 +197,7 @@ class Catalog:
         key = instance.key
         before = self._lived.get(key)
         if before is not None and before.instance == instance:
-            # So that who is told the same again does not hold it twice.
+            # Keep the record that is held, so that an equal one does not take memory twice.
             self._lived[key] = Lived(before.instance, lived.heartbeat_at)
             return None
         share(instance)
@@ -236,7 +236,7 @@ class Catalog:
 
     def _unindex(self, held: Instance) -> None:
         key = held.key
-        # The address may have gone to its next holder already, when a view is behind by one event.
+        # In a view that is one event behind, the address may already belong to its next holder.
         holder = self._holders.get(held.address)
         if holder is not None and holder.key == key:
             del self._holders[held.address]
@@ -252,10 +252,10 @@ class Catalog:
 
 
 def share(instance: Instance) -> None:
-    """Have an instance share equal texts with others: a decoder makes each of them anew, and there may be 100,000.
+    """Make an instance share equal strings with others: a decoder creates each anew, and there may be 100,000.
 
-    A catalogue does so with what it takes. Whoever decodes many of them does it at once, so that what is spare is
-    used again for the next ones. What it says stays the same, as a frozen record's has to.
+    A catalogue does this with each instance that it takes. Code that decodes many instances calls it right after
+    each one, so that the freed memory is reused for the next. The values do not change: the record is frozen.
     """
     for field in _OFTEN_EQUAL:
         force_setattr(instance, field, intern(getattr(instance, field)))
@@ -264,8 +264,11 @@ def share(instance: Instance) -> None:
     if not instance.metadata:
         force_setattr(instance, "metadata", _NO_METADATA)
     else:
-        for key, value in instance.metadata.items():
-            if type(value) is str and len(value) <= _SHORT:
-                instance.metadata[key] = intern(value)
+        # The keys as well: which of them a decoder makes anew depends on the version of Python.
+        shared = {
+            intern(key): intern(value) if type(value) is str and len(value) <= _SHORT else value
+            for key, value in instance.metadata.items()
+        }
+        force_setattr(instance, "metadata", shared)
     if instance.addresses and instance.addresses[0] == instance.host:
         force_setattr(instance, "host", instance.addresses[0])

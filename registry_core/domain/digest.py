@@ -1,8 +1,8 @@
 """The digest of a catalogue: equal for equal catalogues, whatever their history.
 
-It is the exclusive or of one hash for each instance, so that a change costs one hash, and so that what one change does
-to it is a number of its own, whoever applies it. The hash is over a list of fields with a version. A field that a later
-release adds to `Instance` is not in the list of this one, so that two releases still agree on what they both know.
+It is the exclusive or of one hash per instance. So a change costs one hash, and its effect on the digest is a number
+that is the same for every reader. The hash covers a versioned list of fields. A field that a later release adds to
+`Instance` is not in this list, so two releases still agree on the fields that both know.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from registry_core.domain.records import Instance, Protocol, Status
 
 
 class _FieldsOfVersion1(msgspec.Struct, frozen=True, gc=False):
-    """What the digest is over, in this order. Never changed: a new list is a new version."""
+    """The fields that the digest covers, in this order. Never change it: a new list is a new version."""
 
     service_name: str
     instance_id: str
@@ -42,18 +42,18 @@ _FIELDS: Final = attrgetter(*_FieldsOfVersion1.__struct_fields__)
 
 
 def instance_digest(instance: Instance) -> int:
-    """Return what one instance adds to the digest of a catalogue (exclusive or): 64 bits of BLAKE2b."""
+    """Return one instance's part in the digest of a catalogue (exclusive or): 64 bits of BLAKE2b."""
     encoded = _ENCODER.encode(_FieldsOfVersion1(*_FIELDS(instance)))
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest())
 
 
 def digest_text(digest: int) -> str:
-    """Return a digest, or what a change does to it, as it is written: 16 hexadecimal digits."""
+    """Return a digest, or the change of one, as 16 hexadecimal digits."""
     return f"{digest:016x}"
 
 
 def digest_number(text: str) -> int | None:
-    """Return the digest that `text` stands for; None for what is none, such as the empty text."""
+    """Return the digest written as `text`; None when `text` is not a digest, such as the empty text."""
     try:
         return int(text, 16)
     except ValueError:

@@ -41,21 +41,21 @@ class StatusChanged(msgspec.Struct, frozen=True, tag="status_changed", gc=False)
 
 
 class Deregistered(msgspec.Struct, frozen=True, tag="deregistered", gc=False):
-    """An instance was taken out on request, or its address was taken over."""
+    """An instance was removed on request, or its address was taken over."""
 
     position: Position
     key: InstanceKey
 
 
 class Expired(msgspec.Struct, frozen=True, tag="expired", gc=False):
-    """An instance's lease and its grace ran out."""
+    """An instance's lease and grace ran out."""
 
     position: Position
     key: InstanceKey
 
 
 class Renewed(msgspec.Struct, frozen=True, tag="renewed", gc=False):
-    """A lease was renewed. `position` is the last revision; it does not rise by a renewal."""
+    """A lease was renewed. `position` is the last revision, which a renewal does not raise."""
 
     position: Position
     key: InstanceKey

@@ -1,8 +1,8 @@
-"""Values of a status or a protocol that a later release knows, and this one does not.
+"""Status and protocol values that a later release knows and this one does not.
 
-A record that has one is kept as it is: the digest is over it, the next reader is told it, and a status that is not
-known is not `passing`, so that such an instance is answered with only when nothing passes. What callers of this release
-send is never such a value: requests are decoded strictly.
+A record with such a value is kept unchanged: the digest covers it, and the next reader gets it. An unknown status is
+not `passing`, so such an instance is in an answer only when none passes. Requests are decoded strictly, so callers
+cannot send such values.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 
 from registry_core.domain.records import Instance, Protocol, Status
 
-MAX_VALUES: Final = 64  # of each kind; a peer that sends more is no later release, but broken
+MAX_VALUES: Final = 64  # of each kind; a peer that sends more is broken, not a later release
 MAX_LENGTH: Final = 32
 
 _VALUE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", re.ASCII)
@@ -27,12 +27,12 @@ _known: Final[dict[tuple[type[enum.StrEnum], str], enum.StrEnum]] = {}
 
 
 def enum_value(kind: type[E], text: object) -> E:
-    """Return the member of `kind` that `text` names, or a value of `kind` that stands for a text it does not know.
+    """Return the member of `kind` that `text` names, or a value of `kind` that stands for an unknown text.
 
-    Raises ValueError for what could be no member of any release.
+    Raises ValueError for a text that no release could use.
     """
     if not isinstance(text, str):
-        raise ValueError(f"{text!r} is not a valid {kind.__name__}")  # noqa: TRY004 - of wrong input, like any other
+        raise ValueError(f"{text!r} is not a valid {kind.__name__}")  # noqa: TRY004 - wrong input like any other
     try:
         return kind(text)
     except ValueError:
@@ -41,7 +41,7 @@ def enum_value(kind: type[E], text: object) -> E:
     there = _known.get((kind, text))
     if there is None:
         if sum(of is kind for of, _ in _known) >= MAX_VALUES:
-            raise ValueError(f"more than {MAX_VALUES} values of {kind.__name__} that are not known here")
+            raise ValueError(f"more than {MAX_VALUES} unknown values of {kind.__name__}")
         there = str.__new__(kind, text)
         there._name_, there._value_ = text.upper(), text
         _known[kind, text] = there
@@ -50,9 +50,9 @@ def enum_value(kind: type[E], text: object) -> E:
 
 
 def record_of(fields: Mapping[str, Any]) -> Instance:
-    """Return the record that decoded JSON is, with a status or a protocol that only a later release knows as it is.
+    """Return decoded JSON as a record, and keep a status or protocol that only a later release knows.
 
-    Fields that are not known here are left out. Raises ValueError or MsgspecError for what is no record.
+    It drops unknown fields. Raises ValueError or MsgspecError when the JSON is not a record.
     """
     known = dict(fields)
     status, protocol = known.pop("status", Status.PASSING.value), known.pop("protocol", Protocol.HTTP.value)

@@ -8,7 +8,7 @@ import msgspec
 
 
 class Freshness(enum.StrEnum):
-    """The age class of an entry, counted from the last time that upstream confirmed it."""
+    """The age class of an entry, counted from the last time upstream confirmed it."""
 
     FRESH = "fresh"
     STALE = "stale"
@@ -16,7 +16,7 @@ class Freshness(enum.StrEnum):
 
 
 class Refresh(enum.StrEnum):
-    """What is to be done about the age of an entry that was asked for."""
+    """What to do about the age of a requested entry."""
 
     NONE = "none"
     BACKGROUND = "background"
@@ -31,7 +31,7 @@ class FreshnessLimits(msgspec.Struct, frozen=True):
 
 
 class FreshnessVerdict(msgspec.Struct, frozen=True):
-    """An entry is always served; this says how it is to be labelled, and what to do besides."""
+    """How to label an entry, and whether to refresh it. The entry is always served."""
 
     freshness: Freshness
     refresh: Refresh
@@ -50,9 +50,9 @@ def freshness_of(age_s: float, limits: FreshnessLimits = DEFAULT_LIMITS) -> Fres
 
 
 def decide(age_s: float, upstream_reachable: bool, limits: FreshnessLimits = DEFAULT_LIMITS) -> FreshnessVerdict:
-    """Return how an entry of this age is served.
+    """Return how to serve an entry of this age.
 
-    Only an expired entry is worth asking first, and only while somebody is there to be asked.
+    Only an expired entry is worth asking upstream first, and only while upstream is reachable.
     """
     freshness = freshness_of(age_s, limits)
     match freshness:

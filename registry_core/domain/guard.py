@@ -1,14 +1,14 @@
-"""The mass-expiry guard: when too many leases of a shard run out at once, it is us who are deaf.
+"""The mass-expiry guard: when too many leases of a shard run out at once, the fault is likely on our side.
 
-It decides when to hold, when to let go, how many may go and which, and nothing else: the leases are
-kept elsewhere, `now` is an argument in seconds of the clock of the leases, and chance is an argument,
-too. What it has to remember is one `Guard`, which a store keeps beside its leases.
+It only decides when to hold, when to release, and how many instances may expire and which. The leases
+are kept elsewhere; `now` (seconds of the leases' clock) and the random source are arguments. Its state
+is one `Guard`, which a store keeps with its leases.
 
-    CLEAR      what is due goes
-    HOLDING    nobody goes; what is due is suspect, and served
-    RELEASING  what is due goes in random order, a budget per minute; the rest is suspect, and served
+    CLEAR      due instances expire
+    HOLDING    none expires; due instances are suspect, and served
+    RELEASING  due instances expire in random order, by a budget per minute; the rest are suspect, and served
 
-It is clear again when nothing is due: everybody was heard of again, was deregistered, or has gone.
+It is clear again when no instance is due: each sent a heartbeat, was deregistered, or expired.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MINUTE_S: Final = 60.0
 
 
 class GuardPhase(enum.StrEnum):
-    """What the guard does, the calmest first."""
+    """What the guard does, from calm to alarmed."""
 
     CLEAR = "clear"
     RELEASING = "releasing"
@@ -35,9 +35,9 @@ class GuardPhase(enum.StrEnum):
 
 
 class GuardTerms(msgspec.Struct, frozen=True):
-    """From when on the guard holds, how long, and how fast it lets go."""
+    """When the guard holds, for how long, and how fast it releases."""
 
-    # More than this part of a shard, and more than so many: somebody has cut us off from them.
+    # More than this share of a shard, and more than this many: we are probably cut off from them.
     share: float = 0.30
     at_least: int = 3
     hold_s: float = 300.0
@@ -45,37 +45,37 @@ class GuardTerms(msgspec.Struct, frozen=True):
     budget_at_least: int = 3
 
     def limit(self, instances: int) -> float:
-        """Return how many of so many instances may be missing before the guard holds."""
+        """Return how many of `instances` may be missing before the guard holds."""
         return max(float(self.at_least), self.share * instances)
 
     def budget(self, instances: int) -> float:
-        """Return how many of so many instances may go in a minute while it lets go."""
+        """Return how many of `instances` may expire per minute while the guard releases."""
         return max(float(self.budget_at_least), self.budget_share * instances)
 
 
 class Census(msgspec.Struct, frozen=True):
-    """The shard as one sweep finds it.
+    """The counts that one sweep takes of a shard.
 
-    Heartbeats are spread over half a lease, and so are the ends of leases after a mass death: no single
-    sweep ever finds many of them due. Hence the overdue are counted, and those who went lately.
+    Heartbeats are spread over half a lease, and so are the expiries after a mass death: no single sweep
+    finds many instances due. So the census also counts overdue instances and recent expiries.
     """
 
     instances: int
-    overdue: int  # past their TTL, the due ones among them
+    overdue: int  # past their TTL, including the due ones
     due: int  # past their TTL and grace, or suspect already
     lately_expired: int  # within the last TTL, while the guard was clear; deregistrations do not count
 
     def alarming(self, terms: GuardTerms) -> bool:
-        """Return whether so many are missing that it is more likely that we are deaf."""
+        """Return whether so many are missing that the fault is more likely on our side."""
         return self.overdue + self.lately_expired > terms.limit(self.instances + self.lately_expired)
 
 
 class Guard(msgspec.Struct, frozen=True):
-    """What the guard remembers from sweep to sweep. All times are of the clock of the leases."""
+    """What the guard remembers between sweeps. All times are in seconds of the leases' clock."""
 
     held_since: float | None = None
     released_at: float | None = None
-    next_at: float = 0.0  # while it lets go: before this, nobody goes
+    next_at: float = 0.0  # while releasing: nothing expires before this
 
     @property
     def phase(self) -> GuardPhase:
@@ -84,17 +84,17 @@ class Guard(msgspec.Struct, frozen=True):
         return GuardPhase.HOLDING if self.released_at is None else GuardPhase.RELEASING
 
     def extended(self, gap_s: float, now: float) -> Guard:
-        """Return it after a time in which nobody swept: that does not count as time that was waited."""
+        """Return the guard after `gap_s` without sweeps, which does not count towards the hold."""
         if self.held_since is None or gap_s <= 0.0:
             return self
         return msgspec.structs.replace(self, held_since=min(self.held_since + gap_s, now))
 
     def released(self, now: float) -> Guard:
-        """Return it when it lets go, at last or at an operator's word. Unchanged when it does not hold."""
+        """Return the guard released, after its hold or by an operator. Unchanged when it does not hold."""
         return Guard(self.held_since, now, next_at=now) if self.phase is GuardPhase.HOLDING else self
 
     def judged(self, census: Census, terms: GuardTerms, now: float) -> Guard:
-        """Return it after it has seen `census`."""
+        """Return the guard after it has seen `census`."""
         if not census.due:
             return CLEAR
         guard = self
@@ -105,15 +105,15 @@ class Guard(msgspec.Struct, frozen=True):
         return guard
 
     def allowance(self, terms: GuardTerms, instances: int, since: float, now: float) -> int:
-        """Return how many may go now, while it lets go. The budget is spread evenly over its minute.
+        """Return how many may expire now, while releasing. The budget is spread evenly over a minute.
 
-        It is not saved up: only the time from `since` on, the last sweep, counts.
+        It does not accumulate: only the time since the last sweep, at `since`, counts.
         """
         begin = max(self.next_at, since)
         return int((now - begin) / self._interval_s(terms, instances)) + 1 if begin <= now else 0
 
     def spent(self, gone: int, terms: GuardTerms, instances: int, since: float) -> Guard:
-        """Return it after so many went, of so many instances."""
+        """Return the guard after `gone` of `instances` expired."""
         begin = max(self.next_at, since)
         return msgspec.structs.replace(self, next_at=begin + gone * self._interval_s(terms, instances))
 
@@ -125,10 +125,10 @@ CLEAR: Final = Guard()
 
 
 def sparing(due: Sequence[InstanceKey], sizes_of: Callable[[Collection[str]], Mapping[str, int]]) -> list[InstanceKey]:
-    """Return `due`, but for the last instance of each service of several that would lose all of them at once.
+    """Return `due` without the last instance of each service that has several and would lose all at once.
 
-    It waits for the next sweep, so that no service is emptied by one sweep alone. `sizes_of` gives how many
-    instances some services have; it is asked only when more than one of a service is due.
+    That one waits for the next sweep, so that a single sweep never empties a service. `sizes_of` returns the
+    instance counts of services; it is called only when more than one instance of a service is due.
     """
     counts = Counter(key.label for key in due)
     several = {label for label, count in counts.items() if count > 1}
@@ -144,7 +144,7 @@ def drawn(
 ) -> list[InstanceKey]:
     """Return at most `allowance` of `due`, in random order.
 
-    No service of several instances loses all of them in one draw: its last one waits for the next.
+    A service with several instances never loses all in one draw: its last one waits for the next.
     """
     left = list(due)
     taken: list[InstanceKey] = []

@@ -1,6 +1,6 @@
-"""A host and a port as one text, `10.0.0.7:8034` or `[2001:db8::7]:8034`: written and read here, and nowhere else.
+"""The one place that joins and splits host and port: `10.0.0.7:8034`, `[2001:db8::7]:8034`.
 
-It knows how the two are joined (RFC 3986 section 3.2.2), and not which hosts and ports are allowed.
+It knows the syntax (RFC 3986 section 3.2.2), and not which hosts and ports are allowed.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ def host_port(host: str, port: int | str) -> str:
 def split_host_port(text: str) -> tuple[str, int | None]:
     """Return the host, without brackets, and the port of `host:port`, `[ipv6]:port`, `:port`, `host` or `[ipv6]`.
 
-    The host is empty, or the port None, where none is written. Raises ValueError, with the reason, for everything else.
+    A missing host is empty, a missing port None. Raises ValueError, with the reason, for any other text.
     """
     if text.startswith("["):
         host, closing, rest = text[1:].partition("]")
         if not closing:
-            raise ValueError("its brackets do not close")
+            raise ValueError("its brackets are not closed")
         if not rest:
             return host, None
         if not rest.startswith(":"):
-            raise ValueError("what follows its brackets is not :port")
+            raise ValueError("only :port may follow its brackets")
         return host, _port(rest[1:])
     host, colon, port = text.partition(":")
     if ":" in port:
-        raise ValueError("an IPv6 address stands in brackets")
+        raise ValueError("an IPv6 address must be in brackets")
     return host, _port(port) if colon else None
 
 

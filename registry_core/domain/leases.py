@@ -1,9 +1,9 @@
-"""Leases: granted by a registration, renewed by heartbeats, ended by the sweep alone.
+"""Leases: granted by a registration, renewed by heartbeats, expired by the sweep alone.
 
-This file knows neither a clock nor a store: `now` is an argument, in seconds of whatever clock the
-store keeps. An instance goes at the end of its TTL and its grace, less one period of the sweep, so
-that the promise "gone at most ttl + grace after the last heartbeat" holds whenever the sweep runs. When
-too many run out at once, the guard (`guard.py`) keeps them for a while: that promise then waits.
+This file knows neither a clock nor a store: `now` is an argument, in seconds of the store's clock.
+An instance expires at the end of its TTL and grace, less one sweep period, so that the promise "gone
+at most ttl + grace after the last heartbeat" holds whenever the sweep runs. When too many leases run
+out at once, the guard (`guard.py`) keeps those instances for a while, and the promise is suspended.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class LeaseTerms(msgspec.Struct, frozen=True):
     heartbeat_s: float = 30.0
     grace_s: float = 15.0
     sweep_every_s: float = 1.0
-    # No sweep for longer than this means that nobody was looking, not that nobody was alive.
+    # A longer gap between sweeps means that we were not looking, not that the instances were dead.
     amnesty_after_s: float = 5.0
-    # So many go, and so many turn suspect, in one sweep; the rest waits for the next. Each is an event that
-    # every watcher is told of, about 25 µs, and nothing else is answered meanwhile.
+    # How many may expire, and how many may turn suspect, in one sweep; the rest wait for the next. Each is an
+    # event for every watcher, about 25 µs, during which nothing else is answered.
     most_per_sweep: int = 500
     guard: GuardTerms = GuardTerms()
 
@@ -41,18 +41,18 @@ class LeaseTerms(msgspec.Struct, frozen=True):
 
 
 class SweepPlan(msgspec.Struct, frozen=True):
-    """What one sweep found: who goes, who is newly suspect, and the time given to all, if any."""
+    """The result of one sweep: expired and newly suspect instances, and the amnesty given to all, if any."""
 
     expired: tuple[InstanceKey, ...]
     suspected: tuple[InstanceKey, ...]
     amnesty_s: float
-    spared: bool = False  # somebody waits for the next sweep alone, which should be soon
+    spared: bool = False  # an instance only waits for the next sweep, which should be soon
 
 
 class Leases:
     """The leases of one shard, ordered by their last renewal: a sweep looks at the old end only.
 
-    Times given to it must not fall; the store passes a monotonic clock.
+    Times passed to it must not decrease; the store uses a monotonic clock.
     """
 
     def __init__(self, terms: LeaseTerms, now: float, random: Random) -> None:
@@ -61,8 +61,8 @@ class Leases:
         self._random = random
         self._renewed_at: dict[InstanceKey, float] = {}
         self._suspects: set[InstanceKey] = set()
-        # When a sweep expired how many, for one TTL. Only while the guard is clear: whom it lets go later
-        # was counted when it began to hold.
+        # Time and count of each sweep's expiries, kept for one TTL. Only while the guard is clear: instances that
+        # it releases later were counted when it began to hold.
         self._expiries: deque[tuple[float, int]] = deque()
         self._swept_at = now
 
@@ -74,54 +74,54 @@ class Leases:
 
     @property
     def suspect_count(self) -> int:
-        """The number of instances that are due, and kept by the guard."""
+        """The number of due instances that the guard keeps."""
         return len(self._suspects)
 
     def grant(self, key: InstanceKey, now: float) -> None:
-        """Start a lease for `key`, or start it anew. A suspect is none any more: it was heard of."""
+        """Start a lease for `key`, or restart it. The instance is no longer suspect: it was heard of."""
         self._renewed_at.pop(key, None)  # to the young end of the order
         self._renewed_at[key] = now
         self._suspects.discard(key)
 
     def renew(self, key: InstanceKey, now: float) -> bool:
-        """Extend the lease of `key`; False when there is none, and then nothing is changed."""
+        """Extend the lease of `key`. Return False, and change nothing, when there is none."""
         if key not in self._renewed_at:
             return False
         self.grant(key, now)
         return True
 
     def release(self, key: InstanceKey) -> bool:
-        """End the lease of `key` at once; False when there was none."""
+        """End the lease of `key` at once. Return False when there was none."""
         self._suspects.discard(key)
         return self._renewed_at.pop(key, None) is not None
 
     def remaining_s(self, key: InstanceKey, now: float) -> float:
-        """Return the seconds left of the TTL; negative in the grace, and when there is no lease."""
+        """Return the seconds left of the TTL; negative during the grace, and when there is no lease."""
         renewed_at = self._renewed_at.get(key)
         return -self.terms.grace_s if renewed_at is None else renewed_at + self.terms.ttl_s - now
 
     def overdue(self, key: InstanceKey, now: float) -> bool:
-        """Return whether the TTL of `key` has passed: it is served still, but owns nothing."""
+        """Return whether the TTL of `key` has passed: it is still served, but can be taken over."""
         return self.remaining_s(key, now) < 0.0
 
     def release_guard(self, now: float) -> bool:
-        """Have the guard let go from now on; False when it does not hold, and then nothing is changed."""
+        """Release the guard from now on. Return False, and change nothing, when it does not hold."""
         held, self.guard = self.guard, self.guard.released(now)
         return held != self.guard
 
     def sweep(self, now: float) -> SweepPlan:
-        """End what has run out by `now` and what the guard lets go of, and return it.
+        """Expire the leases that ran out by `now` and those that the guard releases, and return them.
 
-        When no sweep ran for too long (the process was stopped, the machine slept), everybody is
-        given the gap first: heartbeats could not have been taken meanwhile.
+        When no sweep ran for too long (the process was stopped, the machine slept), every lease is first
+        extended by the gap: no heartbeat could be received during it.
         """
         gap = now - self._swept_at
         amnesty_s = gap if gap > self.terms.amnesty_after_s else 0.0
         since = now if amnesty_s else self._swept_at
         self._swept_at = now
         if amnesty_s:
-            # Never into the future: who renewed within the gap (the process was only slow) has the
-            # full term from now, and the order is kept.
+            # Never into the future: an instance that renewed within the gap (the process was only slow)
+            # gets the full term from now, and the order is kept.
             self._renewed_at = {key: min(at + amnesty_s, now) for key, at in self._renewed_at.items()}
             self.guard = self.guard.extended(amnesty_s, now)
         due, census = self._counted(now)
@@ -138,7 +138,7 @@ class Leases:
         return SweepPlan(tuple(expired), tuple(suspected), amnesty_s, spared)
 
     def _counted(self, now: float) -> tuple[list[InstanceKey], Census]:
-        """Return who is due, the oldest first, and the census."""
+        """Return the due instances, oldest first, and the census."""
         while self._expiries and now - self._expiries[0][0] >= self.terms.ttl_s:
             self._expiries.popleft()
         due: list[InstanceKey] = []
@@ -155,7 +155,7 @@ class Leases:
         return Counter(key.label for key in self._renewed_at)
 
     def _going(self, due: list[InstanceKey], since: float, now: float) -> list[InstanceKey]:
-        """Return which of `due` go now."""
+        """Return which of `due` expire now."""
         terms, instances = self.terms.guard, len(self)
         match self.guard.phase:
             case GuardPhase.CLEAR:

@@ -1,6 +1,6 @@
-"""Service names, instance ids, tags and hosts: what is allowed, and which spellings are one name.
+"""Service names, instance ids, tags and hosts: what is allowed, and which spellings mean the same name.
 
-This file knows the rules alone. It does not resolve, and it does not ask whether a name is taken.
+This file holds only the rules. It does not resolve names, nor check whether a name is taken.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{2,62}", re.ASCII)
 _RESERVED: Final = re.compile(r"i[-_][0-9a-f]{12}", re.ASCII)
 _INSTANCE_ID: Final = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:\[\]-]*", re.ASCII)
 _TAG: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
-# RFC 1123 section 2.1 host names, and '_' inside a label, because container names carry it.
+# RFC 1123 section 2.1 host names, plus '_' inside a label, because container names contain it.
 _HOST_LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?", re.ASCII)
 
 _OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
@@ -36,10 +36,7 @@ NAME_EXAMPLE: Final = "ip_intelligence_service"
 
 
 def check_service_name(name: str, *, field: str = "service_name") -> str:
-    """Return `name` unchanged when it is a valid service name.
-
-    Raises ValidationError, saying which rule the name breaks, when it is not.
-    """
+    """Return `name` unchanged. Raises ValidationError, naming the broken rule, when it is not a valid service name."""
     problem = _name_problem(name)
     if problem is not None:
         raise ValidationError(problem, field=field, provided=name, example=NAME_EXAMPLE)
@@ -64,22 +61,22 @@ def _name_problem(name: str) -> str | None:
         wrong = next((c for c in name if not re.fullmatch(r"[a-z0-9_-]", c, re.ASCII)), name[0])
         return f"a service name holds a-z, 0-9, '_' and '-' only, not {wrong!r}"
     if _RESERVED.fullmatch(name):
-        return "names of the form i-<12 hexadecimal digits> are kept for the addresses of instances"
+        return "names of the form i-<12 hexadecimal digits> are reserved for the addresses of instances"
     return None
 
 
 @lru_cache(maxsize=16_384)
 def label_of(name: str) -> str:
-    """Return the one DNS label that `name` is found under: lower case, '_' written as '-'.
+    """Return the DNS label under which `name` is found: lower case, '_' written as '-'.
 
-    Two names with the same label are the same service to DNS, so they may not both be registered. Remembered, since
-    it is asked for again and again, and so that all keys of a service share one string.
+    Two names with the same label are the same service to DNS, so they may not both be registered. Cached, since
+    it is called all the time, and so that all keys of a service share one string.
     """
     return name.lower().replace("_", "-")
 
 
 def check_instance_id(instance_id: str, *, field: str = "instance_id") -> str:
-    """Return `instance_id` unchanged; raises ValidationError when it could not stand in a URL."""
+    """Return `instance_id` unchanged. Raises ValidationError when it could not be part of a URL."""
     if not instance_id or len(instance_id) > MAX_INSTANCE_ID_LENGTH:
         problem = f"an instance id has 1 to {MAX_INSTANCE_ID_LENGTH} characters"
     elif not _INSTANCE_ID.fullmatch(instance_id):
@@ -90,7 +87,7 @@ def check_instance_id(instance_id: str, *, field: str = "instance_id") -> str:
 
 
 def check_tag(tag: str, *, field: str = "tags") -> str:
-    """Return `tag` unchanged; raises ValidationError when it could not be a DNS label."""
+    """Return `tag` unchanged. Raises ValidationError when it could not be a DNS label."""
     if not _TAG.fullmatch(tag):
         raise ValidationError(
             "a tag is one DNS label: 1 to 63 of a-z, 0-9 and '-', with '-' neither first nor last",
@@ -102,7 +99,7 @@ def check_tag(tag: str, *, field: str = "tags") -> str:
 
 
 def check_host(host: str, *, field: str = "host") -> str:
-    """Return `host` in its one spelling: an IP address canonical, a host name in lower case.
+    """Return `host` in its canonical spelling; a host name in lower case.
 
     Raises ValidationError for what is neither an IPv4 or IPv6 address, nor a host name of RFC 1123
     (with '_' allowed inside a label, for container names).
@@ -116,14 +113,14 @@ def check_host(host: str, *, field: str = "host") -> str:
     if address is not None:
         if is_of_nobody(address):
             raise ValidationError(
-                "nobody can connect to an unspecified or multicast address",
+                "no client can connect to an unspecified or multicast address",
                 field=field,
                 provided=host,
                 example=example,
             )
         return address
     labels = host.split(".")
-    # All digits and dots, but no IPv4 address: "10.0.0" or "300.1.2.3" would resolve to surprises.
+    # Digits and dots that are not an IPv4 address: "10.0.0" or "300.1.2.3" would resolve to surprises.
     if labels[-1].isdigit() or not all(_HOST_LABEL.fullmatch(label) for label in labels):
         raise ValidationError(
             "a host is an IPv4 or IPv6 address or a host name (RFC 1123), without port or brackets",
@@ -135,15 +132,15 @@ def check_host(host: str, *, field: str = "host") -> str:
 
 
 def canonical_ip(host: str) -> str | None:
-    """Return `host` in the one spelling of an IP address, or None when it is a host name."""
-    if _IPV4.fullmatch(host):  # as nearly all are: a seventh of the work that `ipaddress` makes of it
+    """Return the canonical spelling of the IP address `host`, or None when it is a host name."""
+    if _IPV4.fullmatch(host):  # nearly all are; this takes a seventh of the time of `ipaddress`
         return host
     address = ip_address(host)
     return None if address is None else address.compressed
 
 
 def is_of_nobody(ip: str) -> bool:
-    """Return whether nobody can be connected to at `ip` (in its one spelling): it is unspecified, or multicast."""
+    """Return whether no client can connect to `ip` (canonical spelling): it is unspecified or multicast."""
     if _IPV4.fullmatch(ip):
         return _IPV4_OF_NOBODY.fullmatch(ip) is not None
     address = ip_address(ip)
@@ -152,7 +149,7 @@ def is_of_nobody(ip: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return `host` as an IP address, or None when it is a host name. A scope id is no address."""
+    """Return `host` as an IP address, or None when it is a host name or has a scope id."""
     if "%" in host:
         return None
     try:
@@ -164,8 +161,8 @@ def ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
 def short_id(service_name: str, instance_id: str) -> str:
     """Return the 12 hexadecimal digits that name one instance in DNS (`i-<short>.<zone>`).
 
-    Short, so that SRV answers stay small; 48 bits of BLAKE2 keep 100,000 instances apart with a
-    chance of 1 in 50,000 that any two meet.
+    Short, so that SRV answers stay small: 48 bits of BLAKE2. Among 100,000 instances, the chance that
+    any two collide is 1 in 50,000.
     """
     key = f"{label_of(service_name)}\0{instance_id}".encode()
     return hashlib.blake2s(key, digest_size=SHORT_ID_LENGTH // 2).hexdigest()

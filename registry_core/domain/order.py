@@ -1,9 +1,9 @@
-"""The order of the writes of one instance: which is taken, which comes again, which comes too late. Pure.
+"""The order of one instance's writes: which to accept, which is a repeat, and which comes too late. Pure.
 
-A write may carry two numbers. The *epoch* says whose it is: a newer owner has a higher one. The *sequence* says which
-of that owner's requests it is: a counter, fresh for every request, also for one that is sent again. A request that lay
-in a replica that stood still, or on a slow connection, may arrive after newer ones were carried out elsewhere. By these
-two numbers it then changes nothing:
+A write may carry two numbers. The *epoch* identifies the owner: a newer owner has a higher one. The *sequence*
+identifies the owner's request: a counter, new for every request, even for a retry. A request that waited in a stalled
+replica, or on a slow connection, may arrive after newer ones were carried out elsewhere. These two numbers keep it
+from changing anything:
 
     epoch of the write    sequence of the write            ruling
     --------------------  -------------------------------  -------------------------------------
@@ -14,13 +14,13 @@ two numbers it then changes nothing:
     the same, or none     the same                         REPEATED (LATE, when that was another kind of write)
     the same, or none     lower                            LATE
 
-They are compared with the last write that was taken. Of an instance that was deregistered a *tombstone* keeps them, so
-that nothing of before brings it back. Invariant: of the writes of one owner that carry a sequence and were
-acknowledged, the one with the highest sequence is what the registry shows, in whatever order they arrive, as long as
-none is older than a tombstone lasts.
+They are compared with the last accepted write. For a deregistered instance, a *tombstone* keeps them, so that no
+earlier write brings it back. Invariant: of the acknowledged writes of one owner that carry a sequence, the registry
+shows the one with the highest sequence, in whatever order they arrive, as long as none is older than the lifetime of
+a tombstone.
 
-A write without a sequence (clients that know of none, operators) meets the epoch alone. It leaves the sequence that is
-there, so that what is late stays late.
+A write without a sequence (from an older client, or an operator) is checked against the epoch alone. It keeps the
+stored sequence, so that a late write stays late.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ import msgspec
 from registry_core.domain.records import Instance, InstanceKey
 from registry_core.errors import Fenced, Late
 
-# How long a late write is recognised after a deregistration: longer than any request is under way. A replica that
-# stood still refuses what came meanwhile, a client gives up after seconds, nginx after a minute.
+# How long a late write is recognised after a deregistration: longer than any request is in flight. A stalled
+# replica refuses what arrived meanwhile, a client gives up after seconds, nginx after a minute.
 TOMBSTONE_S: Final = 60.0
-# Of one shard. A fleet that is taken down at once has fewer; beyond, the oldest is forgotten first.
+# Of one shard. Taking down a whole fleet leaves fewer; beyond that, the oldest is forgotten first.
 MAX_TOMBSTONES: Final = 10_000
-# As of an epoch: what JSON readers hold exactly.
+# Exact in every JSON reader, like the limit of an epoch.
 MAX_SEQUENCE: Final = 2**53 - 1
 
 
 class Ruling(enum.StrEnum):
-    """What becomes of a write."""
+    """What happens to a write."""
 
     TAKEN = "taken"
-    REPEATED = "repeated"  # it was taken before: the same answer again, and nothing changes
-    LATE = "late"  # a newer one of the same owner was taken before
+    REPEATED = "repeated"  # it was accepted before: the same answer again, and no change
+    LATE = "late"  # a newer one of the same owner was accepted before
     FENCED = "fenced"  # a newer owner has written
 
 
 class LastWrite(msgspec.Struct, frozen=True, gc=False):
-    """The last write that was taken of an instance that is registered, or of one that was removed."""
+    """The last accepted write of an instance that is registered or was removed."""
 
     epoch: int
     sequence: int | None = None
@@ -62,7 +62,7 @@ class LastWrite(msgspec.Struct, frozen=True, gc=False):
 
 
 class Than(enum.Enum):
-    """How a number of a write compares to that of the last one taken. UNSAID: one of them has none."""
+    """How a write's number compares to that of the last accepted write. UNSAID: one of them has none."""
 
     UNSAID = "unsaid"
     LOWER = "lower"
@@ -76,7 +76,7 @@ _BY_SEQUENCE: Final[Mapping[Than, Ruling]] = {
     Than.SAME: Ruling.REPEATED,
     Than.HIGHER: Ruling.TAKEN,
 }
-# By the epoch first, then by the sequence.
+# The epoch decides first, then the sequence.
 RULINGS: Final[Mapping[Than, Mapping[Than, Ruling]]] = {
     Than.UNSAID: _BY_SEQUENCE,
     Than.LOWER: dict.fromkeys(Than, Ruling.FENCED),
@@ -86,11 +86,11 @@ RULINGS: Final[Mapping[Than, Mapping[Than, Ruling]]] = {
 
 
 def ruled(last: LastWrite | None, epoch: int | None, sequence: int | None, *, removal: bool = False) -> Ruling:
-    """Return what becomes of a write with these numbers after `last`; None: nothing is known of the instance."""
+    """Return the ruling on a write with these numbers after `last`, which is None for an unknown instance."""
     if last is None:
         return Ruling.TAKEN
     ruling = RULINGS[_compared(epoch, last.epoch)][_compared(sequence, last.sequence)]
-    # A registration does not repeat the removal whose sequence it has: no owner uses one twice.
+    # A registration with the sequence of a removal does not repeat it: no owner uses a sequence twice.
     return Ruling.LATE if ruling is Ruling.REPEATED and removal != last.removal else ruling
 
 
@@ -101,7 +101,7 @@ def _compared(number: int | None, last: int | None) -> Than:
 
 
 def taken(last: LastWrite | None, epoch: int | None, sequence: int | None, *, removal: bool = False) -> LastWrite:
-    """Return what is remembered of a write that was taken after `last`."""
+    """Return what to remember of a write that was accepted after `last`."""
     if epoch is None:
         epoch = last.epoch if last is not None else 0
     if sequence is None and last is not None and last.epoch == epoch:
@@ -112,7 +112,7 @@ def taken(last: LastWrite | None, epoch: int | None, sequence: int | None, *, re
 def check_order(
     key: InstanceKey, last: LastWrite | None, epoch: int | None, sequence: int | None, *, removal: bool = False
 ) -> Ruling:
-    """Return TAKEN or REPEATED. Raises Fenced for an older owner, Late for what a newer write came before."""
+    """Return TAKEN or REPEATED. Raises Fenced for an older owner, and Late when a newer write came first."""
     ruling = ruled(last, epoch, sequence, removal=removal)
     if last is not None and ruling is Ruling.FENCED:
         raise fenced(key, epoch, last.epoch)
@@ -122,7 +122,7 @@ def check_order(
 
 
 def fenced(key: InstanceKey, epoch: int | None, newer: int) -> Fenced:
-    """Return the refusal of an owner, since there is one with a `newer` epoch."""
+    """Return the refusal of an owner because another one has a `newer` epoch."""
     return Fenced(
         f"instance {key.instance_id!r} of {key.label!r} has a newer owner (epoch {newer})",
         field="epoch",
@@ -132,7 +132,7 @@ def fenced(key: InstanceKey, epoch: int | None, newer: int) -> Fenced:
 
 
 def late(key: InstanceKey, sequence: int | None, newer: int | None) -> Late:
-    """Return the refusal of a write, since one with a `newer` sequence, or another with this one, was taken."""
+    """Return the refusal of a write because one with a `newer` sequence, or another with the same, was accepted."""
     return Late(
         f"a newer write of the owner of instance {key.instance_id!r} of {key.label!r} was taken (sequence {newer}): "
         "this one changes nothing",
@@ -143,29 +143,29 @@ def late(key: InstanceKey, sequence: int | None, newer: int | None) -> Late:
 
 
 class Tombstone(msgspec.Struct, frozen=True, gc=False):
-    """What stays of an instance that was taken out: what its removal said, and the record that it took out."""
+    """What remains of a removed instance: the numbers of its removal, and its last record."""
 
     last: LastWrite
-    instance: Instance | None  # None: there was none when the removal came
+    instance: Instance | None  # None: nothing was registered at the removal
     at: float
 
 
 class Tombstones:
-    """The tombstones of one shard, each for TOMBSTONE_S and `most` at a time: a caller could make any number.
+    """The tombstones of one shard, each kept for TOMBSTONE_S. At most `most`, since a caller could create any number.
 
-    Times given to it must not fall; the store passes a monotonic clock.
+    Times passed to it must not decrease; the store uses a monotonic clock.
     """
 
     def __init__(self, most: int = MAX_TOMBSTONES) -> None:
         self._most = most
-        # The oldest first. Of a plain one, whose first goes again and again, that is found ever more slowly.
+        # The oldest first. In a plain dictionary, finding the first key slows down as first keys are removed.
         self._stones: OrderedDict[InstanceKey, Tombstone] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._stones)
 
     def put(self, key: InstanceKey, last: LastWrite, instance: Instance | None, now: float) -> None:
-        """Remember a removal, in the place of an earlier one of the same instance."""
+        """Remember a removal, replacing an earlier one of the same instance."""
         self._stones.pop(key, None)
         self._stones[key] = Tombstone(last, instance, now)
         while len(self._stones) > self._most or self._outlived(next(iter(self._stones.values())), now):

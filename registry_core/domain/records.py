@@ -15,7 +15,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Status(enum.StrEnum):
-    """What an instance says of itself, or what its checks say of it."""
+    """The status of an instance, reported by itself or by its checks."""
 
     PASSING = "passing"
     WARNING = "warning"
@@ -25,7 +25,7 @@ class Status(enum.StrEnum):
 
 
 class Protocol(enum.StrEnum):
-    """What an instance speaks on its port."""
+    """The protocol of an instance's port."""
 
     HTTP = "http"
     HTTPS = "https"
@@ -35,17 +35,17 @@ class Protocol(enum.StrEnum):
 
 
 class InstanceKey(msgspec.Struct, frozen=True, gc=False):
-    """Who an instance is: the DNS label of its service, and its id within it."""
+    """The identity of an instance: the DNS label of its service, and its id within the service."""
 
     label: str
     instance_id: str
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What its owner says of an instance: the one definition of these fields.
+    """What the owner of an instance claims: the one definition of these fields.
 
-    A request, a record, an answer and a line of a file inherit them from here, and what compares or copies them takes
-    their names from here. Their order is that of the JSON in Redis, where equal claims are equal bytes.
+    Requests, records, answers and lines of files inherit the fields from here, and code that compares or copies them
+    takes their names from here. Their order is that of the JSON in Redis, where equal claims are equal bytes.
     """
 
     service_name: str
@@ -78,32 +78,32 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Registration(Claimed, frozen=True, kw_only=True, gc=False):
-    """What a caller claims of an instance. `registration.checked` says whether it may be so."""
+    """What a caller claims about an instance. `registration.checked` validates it."""
 
-    # None: the caller does not fence, and the epoch that is there stays.
+    # None: the caller does not fence, and the stored epoch stays.
     epoch: int | None = None
 
 
 class Instance(Claimed, frozen=True, kw_only=True, gc=False):
-    """One registered instance. Its heartbeats are kept beside it, since they change far more often."""
+    """One registered instance. Heartbeats are stored separately, since they change far more often."""
 
     epoch: int = 0
     registered_at: float = 0.0  # Unix seconds
-    # Its lease has run out together with too many others: it is served, and can be taken over.
+    # Its lease ran out together with too many others: it is still served, and can be taken over.
     suspect: bool = False
 
 
 class Service(msgspec.Struct, frozen=True, gc=False):
-    """A service that has at least one instance. `instances` are in order of their ids."""
+    """A service with at least one instance. `instances` are sorted by id."""
 
     name: str
     instances: tuple[Instance, ...]
 
 
 def copied_as(source: msgspec.Struct, kind: type[S], **more: object) -> S:
-    """Return a `kind` with what `source` says of its fields, and `more`, which counts first.
+    """Return a `kind` with the fields of `source`; `more` overrides them.
 
-    Raises TypeError when something that a `kind` has to say is in neither.
+    Raises TypeError when a required field of `kind` is in neither.
     """
     said = msgspec.structs.asdict(source) | more
     for field in _surplus(type(source), kind):
@@ -117,7 +117,7 @@ def _surplus(of: type[msgspec.Struct], kind: type[msgspec.Struct]) -> tuple[str,
 
 
 def complete(kind: type[S]) -> type[S]:
-    """Return `kind` without defaults: for what is written by a program, where nothing may be left out."""
+    """Return `kind` without defaults: for files that a program writes, where no field may be missing."""
     made: type[S] = msgspec.defstruct(  # type: ignore[assignment] # it is told to be a subclass of `kind`
         kind.__name__,
         [(field.name, field.type) for field in msgspec.structs.fields(kind)],

@@ -1,6 +1,6 @@
 """What may be registered: the rules for each field, and who owns a name, an id and an address.
 
-`checked` looks at the claim alone; `admitted` looks at it beside what is registered already.
+`checked` validates the claim alone; `admitted` compares it with the existing registrations.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_ADDRESSES: Final = 16
 MAX_ZONE_LENGTH: Final = 63
 MAX_VERSION_LENGTH: Final = 128
 MAX_WEIGHT: Final = 100
-# Above every epoch that a clock in milliseconds gives, below what JSON readers hold exactly.
+# Above every epoch taken from a clock in milliseconds, and exact in every JSON reader.
 MAX_EPOCH: Final = 2**53 - 1
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -43,7 +43,7 @@ _SEMVER: Final = re.compile(
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """The bounds that an operator may move."""
+    """The limits that an operator may change."""
 
     min_port: int = 1024
     max_metadata_bytes: int = 8192
@@ -55,7 +55,7 @@ DEFAULT_RULES: Final = Rules()
 
 
 def checked(claim: Registration, rules: Rules = DEFAULT_RULES) -> Registration:
-    """Return `claim` with its host, addresses and tags in their one spelling.
+    """Return `claim` with host, addresses and tags in canonical form.
 
     Raises ValidationError for the first field that breaks a rule.
     """
@@ -84,7 +84,7 @@ def checked(claim: Registration, rules: Rules = DEFAULT_RULES) -> Registration:
 
 
 def check_port(port: int, rules: Rules = DEFAULT_RULES, *, field: str = "port") -> int:
-    """Return `port` unchanged; raises ValidationError when it is no port, or below the lower bound."""
+    """Return `port` unchanged. Raises ValidationError when it is not a port, or below the lower limit."""
     if port < 1 or port > MAX_PORT:
         raise ValidationError(f"a port is a number from 1 to {MAX_PORT}", field=field, provided=port, example=8034)
     if port < rules.min_port:
@@ -98,7 +98,7 @@ def check_port(port: int, rules: Rules = DEFAULT_RULES, *, field: str = "port") 
 
 
 def check_version(version: str) -> str:
-    """Return `version` unchanged, or empty; raises ValidationError when it is too long, or not SemVer 2."""
+    """Return `version` unchanged; it may be empty. Raises ValidationError when it is too long, or not SemVer 2."""
     problem = None
     if len(version) > MAX_VERSION_LENGTH:
         problem = f"a version has at most {MAX_VERSION_LENGTH} characters"
@@ -110,7 +110,7 @@ def check_version(version: str) -> str:
 
 
 def check_health_endpoint(path: str, *, field: str = "health_endpoint") -> str:
-    """Return `path` unchanged; raises ValidationError when it could lead a checker elsewhere."""
+    """Return `path` unchanged. Raises ValidationError when it could lead a checker to another host or path."""
     problem = _health_endpoint_problem(path) if len(path) <= MAX_HEALTH_ENDPOINT_LENGTH else _TOO_LONG
     if problem is not None:
         raise ValidationError(problem, field=field, provided=path[:200], example="/health")
@@ -128,7 +128,7 @@ def _health_endpoint_problem(path: str) -> str | None:
     if "#" in path or "\\" in path:
         return "a health endpoint holds neither '#' nor '\\'"
     if ".." in unquote(path.partition("?")[0]).split("/"):
-        return "a health endpoint does not climb with '..'"
+        return "a health endpoint must not contain '..'"
     return None
 
 
@@ -136,7 +136,7 @@ def check_metadata(metadata: dict[str, Any], rules: Rules = DEFAULT_RULES) -> No
     """Raises ValidationError when `metadata` is too large, too deep, or holds control characters."""
     example = {"team": "osint", "release": "2026-11"}
     keys = 0
-    # An explicit stack, so that hostile nesting meets our bound and not Python's.
+    # An explicit stack, so that hostile nesting hits our limit and not Python's.
     pending: list[tuple[object, int, str]] = [(metadata, 1, "metadata")]
     while pending:
         value, depth, path = pending.pop()
@@ -192,7 +192,7 @@ def _checked_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
     for address in addresses:
         if names.canonical_ip(address) is None:
             raise ValidationError(
-                "addresses are IPv4 or IPv6 addresses; a name belongs into host",
+                "addresses are IPv4 or IPv6 addresses; a name belongs in host",
                 field="addresses",
                 provided=address[:100],
                 example=["10.0.0.7"],
@@ -212,11 +212,11 @@ def _checked_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """What a registration does when it is let in: the record, and who has to make room for it."""
+    """The effect of an accepted registration: the new record, and the instance that it displaces."""
 
     instance: Instance
     created: bool
-    changed: bool  # False: the very same record was there, so only its lease is renewed
+    changed: bool  # False: the same record exists, so only its lease is renewed
     evicted: tuple[InstanceKey, ...] = ()
 
 
@@ -228,13 +228,13 @@ def admitted(
     *,
     may_displace: bool = True,
 ) -> Admission:
-    """Return what registering `claim` (already checked) at `now` (Unix seconds) does.
+    """Return the effect of registering `claim` (already checked) at `now` (Unix seconds).
 
-    An address (`host:port`) belongs to one instance. A holder that is overdue, suspect or critical has
-    to make room: containers inherit the addresses of dead ones. An instance of another service that is critical has
-    to only with `may_displace`: it lives, and a caller that may write one service alone must not take another one out.
+    An address (`host:port`) belongs to one instance. A holder that is overdue, suspect or critical is
+    displaced: containers inherit the addresses of dead ones. A critical instance of another service is displaced only
+    with `may_displace`: it is alive, and a caller that may write only one service must not remove another's instance.
 
-    Raises Conflict when the name or the address belongs to somebody else, Fenced when a newer epoch
+    Raises Conflict when the name or the address belongs to another instance, Fenced when a newer epoch
     owns the instance.
     """
     service = catalog.find(claim.service_name)
@@ -260,7 +260,7 @@ def admitted(
 
 
 def name_taken(name: str, registered: str) -> Conflict:
-    """Return the refusal of `name`, which is one with a name that is `registered`."""
+    """Return the refusal of `name`, which is the same DNS name as the `registered` one."""
     return Conflict(
         f"{name!r} and {registered!r} are one name in DNS, and {registered!r} is registered",
         field="service_name",
@@ -270,7 +270,7 @@ def name_taken(name: str, registered: str) -> Conflict:
 
 
 def address_taken(host: str, port: int, holder: InstanceKey) -> Conflict:
-    """Return the refusal of an address that is registered as another instance."""
+    """Return the refusal of an address that another instance has registered."""
     address = host_port(host, port)
     return Conflict(
         f"{address} is registered as instance {holder.instance_id!r} of {holder.label!r}",

@@ -1,8 +1,8 @@
-"""Bringing back what was saved: what is missing is added, and what is there stays. Pure.
+"""Restores saved records: adds the missing ones, and leaves the existing ones alone. Pure.
 
-A saved record is older than whatever the registry knows by itself. So it never replaces a record of the
-same or of a newer owner (epoch), and, unlike a registration, it never takes an address from anybody, not
-even from a holder that is overdue or failing: that holder was there after the record was saved.
+A saved record is older than anything the registry knows. So it never replaces a record of the same or a
+newer owner (epoch), and, unlike a registration, it never takes over an address, not even from a holder
+that is overdue or failing: that holder registered after the record was saved.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from registry_core.domain.records import Instance, Registration, copied_as
 from registry_core.domain.registration import DEFAULT_RULES, Rules, address_taken, checked, name_taken
 from registry_core.errors import ValidationError
 
-# The year 5138. What is beyond is no time of a registration, but milliseconds that were taken for seconds.
+# The year 5138. A later time is most likely in milliseconds instead of seconds.
 MAX_REGISTERED_AT: Final = 1e11
 
 
 class RestoreOutcome(enum.StrEnum):
-    """What bringing back a record leads to."""
+    """The result of restoring a record."""
 
     RESTORED = "restored"  # it was missing, or held by an older owner
-    PRESENT = "present"  # the same owner's registration is there, and newer than what was saved
-    NEWER = "newer"  # a newer owner's registration is there
+    PRESENT = "present"  # the same owner is registered, and newer than the saved record
+    NEWER = "newer"  # a newer owner is registered
 
 
 def outcome_of(saved: Instance, held: Instance | None) -> RestoreOutcome:
-    """Return what bringing back `saved` does where `held` is registered under its key."""
+    """Return the result of restoring `saved` when `held` is registered under its key."""
     if held is None or held.epoch < saved.epoch:
         return RestoreOutcome.RESTORED
     return RestoreOutcome.PRESENT if held.epoch == saved.epoch else RestoreOutcome.NEWER
 
 
 def restored(saved: Instance, catalog: Catalog) -> RestoreOutcome:
-    """Return what bringing back `saved` (already checked) does to what `catalog` holds.
+    """Return the result of restoring `saved` (already checked) into `catalog`.
 
-    Raises Conflict when the name or the address belongs to somebody else.
+    Raises Conflict when the name or the address belongs to another instance.
     """
     service = catalog.find(saved.service_name)
     if service is not None and service.name != saved.service_name:
@@ -53,7 +53,7 @@ def restored(saved: Instance, catalog: Catalog) -> RestoreOutcome:
 
 
 def checked_record(saved: Instance, rules: Rules = DEFAULT_RULES) -> Instance:
-    """Return `saved` as it would be brought back: by the rules of a registration, and heard of again.
+    """Return `saved` as it would be restored: checked like a registration, and no longer suspect.
 
     Raises ValidationError for the first field that breaks a rule.
     """
@@ -66,5 +66,5 @@ def checked_record(saved: Instance, rules: Rules = DEFAULT_RULES) -> Instance:
 
 
 def what(saved: Instance) -> str:
-    """Return how `saved` is called in a line for people."""
+    """Return a readable name for `saved`."""
     return f"{names.label_of(saved.service_name)}/{saved.instance_id}"

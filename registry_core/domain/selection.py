@@ -15,20 +15,20 @@ SERVING: Final = frozenset({Status.PASSING, Status.WARNING})
 
 
 class WhenNonePass(enum.StrEnum):
-    """What a service whose instances all fail answers with: all of them, or none."""
+    """What to answer for a service whose instances all fail: all of them, or none."""
 
     ALL = "all"
     NONE = "none"
 
 
 class Random(Protocol):
-    """The one thing asked of a random source: a float in [0, 1)."""
+    """A random source: a float in [0, 1)."""
 
     def random(self) -> float: ...
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """Which instances the caller wants; an empty field asks nothing."""
+    """Which instances the caller wants; an empty field matches everything."""
 
     tag: str = ""
     version: str = ""
@@ -36,7 +36,7 @@ class Filter(msgspec.Struct, frozen=True):
     status: Status | None = None
 
     def admits(self, instance: Instance) -> bool:
-        """Return whether `instance` is one of those that the caller wants."""
+        """Return whether `instance` matches."""
         return (
             (not self.tag or self.tag in instance.tags)
             and (not self.version or _version_matches(self.version, instance.version))
@@ -49,8 +49,8 @@ ANY: Final = Filter()
 
 
 def _version_matches(wanted: str, version: str) -> bool:
-    # "1" and "1.4" stand for every release below them, as in the ranges of SemVer's tools; a full
-    # version stands for itself alone.
+    # "1" and "1.4" match all their releases, as in the ranges of SemVer tools; a full version matches
+    # only itself.
     return version == wanted or (wanted.count(".") < 2 and version.startswith(wanted + "."))
 
 
@@ -59,11 +59,11 @@ def serving(
     wanted: Filter = ANY,
     when_none_pass: WhenNonePass = WhenNonePass.ALL,
 ) -> tuple[Instance, ...]:
-    """Return the instances that may be given to a client.
+    """Return the instances that a client may use.
 
-    With `wanted.status` set, exactly those. Else those that pass, or, when none does, what
-    `when_none_pass` says: better a doubtful address than none. Who drains or is in maintenance
-    asked to be left alone, and is left alone even then.
+    With `wanted.status` set, exactly those with that status. Otherwise the passing ones; when none
+    passes, `when_none_pass` decides: a doubtful address is better than none. Instances that drain or
+    are in maintenance are never included.
     """
     admitted = tuple(i for i in instances if wanted.admits(i))
     if wanted.status is not None:
@@ -71,12 +71,12 @@ def serving(
     passing = tuple(i for i in admitted if i.status in SERVING)
     if passing or when_none_pass is WhenNonePass.NONE:
         return passing
-    # One with a status that only a later release knows is as doubtful as one that fails its checks.
+    # A status that only a later release knows is as doubtful as a failing check.
     return tuple(i for i in admitted if i.status not in _WITHDRAWN)
 
 
 def ranked(instances: Sequence[Instance], zone: str = "") -> tuple[Instance, ...]:
-    """Return the instances by nearness (those of `zone` first), then weight, then id."""
+    """Return the instances sorted by nearness (those of `zone` first), then weight, then id."""
     return tuple(sorted(instances, key=lambda i: (bool(zone) and i.zone != zone, -i.weight, i.instance_id)))
 
 
@@ -93,18 +93,18 @@ def nearest(instances: Sequence[Instance], zone: str = "") -> tuple[Instance, ..
 
 
 def drawn(instances: Sequence[Instance], random: Random) -> Instance:
-    """Return one of `instances`, of which there is at least one, drawn in proportion to the weights."""
+    """Return one of `instances` (at least one), drawn in proportion to the weights."""
     mark = random.random() * sum(i.weight for i in instances)
     for instance in instances:
         mark -= instance.weight
         if mark < 0:
             return instance
-    return instances[-1]  # rounding left the mark at the very end
+    return instances[-1]  # rounding left the mark beyond the last weight
 
 
 def why_none(service: Service, wanted: Filter) -> str:
-    """Return the sentence that says why a service that is registered has no instance to give."""
+    """Return a sentence that says why a registered service has no usable instance."""
     statuses = ", ".join(sorted({instance.status.value for instance in service.instances}))
     if wanted == ANY:
-        return f"{service.name!r} is registered, but none of its instances may be used now ({statuses})"
-    return f"{service.name!r} is registered, but none of its instances ({statuses}) is as the filters ask"
+        return f"{service.name!r} is registered, but none of its instances is usable now ({statuses})"
+    return f"{service.name!r} is registered, but none of its instances ({statuses}) matches the filters"

@@ -1,6 +1,6 @@
 """Which shard holds a service: rendezvous hashing, so that a new shard takes its share and moves nothing else.
 
-Pure. A shard is known by its name; where it runs is no matter here.
+Pure. A shard is identified by its name; where it runs does not matter here.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 
 def shard_of(label: str, shards: Sequence[str]) -> int:
-    """Return the index, in `shards`, of the one that holds the service of this DNS label.
+    """Return the index in `shards` of the one that holds the service with this DNS label.
 
-    Each shard's weight for a label depends on those two alone (Thaler and Ravishankar, 1998): a shard
-    more or less moves only the services that it gains or loses. `shards` is not empty.
+    A shard's weight for a label depends on those two alone (Thaler and Ravishankar, 1998), so adding or
+    removing a shard moves only the services that it gains or loses. `shards` must not be empty.
     """
     if len(shards) == 1:
         return 0

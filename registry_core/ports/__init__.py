@@ -1,1 +1,1 @@
-"""What the core asks of the outside world, as Protocols, by who uses it. Adapters are in `store/` and `agent/`."""
+"""What the core needs from the outside world, as Protocols. Adapters are in `store/` and `agent/`."""

@@ -1,4 +1,4 @@
-"""What time it is: asked by everything that waits, or judges how old something is."""
+"""The clock, for everything that waits or measures age."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Clock(Protocol):
         ...
 
     def wall(self) -> float:
-        """Unix seconds: for what people read, and never to decide anything."""
+        """Unix seconds: for people to read, never for decisions."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What the faces of an agent (DNS, localhost HTTP) answer from."""
+"""The view that an agent's interfaces (DNS, localhost HTTP) answer from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from registry_core.domain.records import Instance, Service
 
 
 class StaticServices(Protocol):
-    """What is said of services outside of the registry: in the environment, in a file."""
+    """Services that are configured outside the registry: in the environment or in a file."""
 
     def find(self, name: str) -> Service | None:
         """Return the service of that name, in either spelling of '_' and '-', or None."""
@@ -24,37 +24,37 @@ class StaticServices(Protocol):
 
 
 class LocalView(Protocol):
-    """What the faces of an agent (DNS, localhost HTTP) answer from. In memory; nothing of it waits."""
+    """The view that an agent's interfaces (DNS, localhost HTTP) answer from. In memory; no method waits."""
 
     @property
     def catalog(self) -> Catalog:
-        """All that is held. The same object for ever; it changes in place."""
+        """The services held in the view. Always the same object; it changes in place."""
         ...
 
     def find(self, name: str) -> Service | None:
-        """Return the service of that name, in either spelling, and take note that it was asked for.
+        """Return the service of that name, in either spelling, and note that it was asked for.
 
-        What is said of it elsewhere, when the catalogue does not have it. None also for one that `lacks` names.
+        Falls back on a static service when the catalogue does not have it. None also when `lacks` is true.
         """
         ...
 
     def lacks(self, name: str) -> bool:
-        """Whether there is such a service, and it is not held: the fleet is larger than the view may be."""
+        """Whether the service exists but is not held, because the fleet is larger than the view may be."""
         ...
 
     def fetch(self, name: str) -> asyncio.Future[None] | None:
-        """Begin to read a service that is lacking; the future ends, without a word, when `find` may have it.
+        """Start to fetch a lacking service; the future resolves, to None, when `find` may have it.
 
-        None: it is not lacking, or nobody can be asked now. What the future is waited for is bounded.
+        None: the service is not lacking, or no replica can be asked now. The wait on the future is bounded.
         """
         ...
 
     def labels(self) -> Collection[str]:
-        """Return the labels of all services, also of those that are lacking."""
+        """Return the labels of all services, including lacking ones."""
         ...
 
     def transports(self, label: str) -> frozenset[records.Protocol]:
-        """Return TCP, UDP or both: what the service is reached by. Nothing for what there is not."""
+        """Return TCP, UDP or both: how clients reach the service. Empty for an unknown service."""
         ...
 
     @property
@@ -64,15 +64,15 @@ class LocalView(Protocol):
 
     @property
     def static_services(self) -> StaticServices:
-        """What is said elsewhere of services that the catalogue does not have; nothing while it is complete."""
+        """The static services that the catalogue does not have; none while it is complete."""
         ...
 
     @property
     def complete(self) -> bool:
-        """Whether a name that is missing is known not to exist.
+        """Whether a missing name is certain not to exist.
 
-        False until everything has been read once, and while the registry is warming: a missing name
-        is then unknown, and the answer says "cannot tell" (SERVFAIL, 503), never "no" (NXDOMAIN, 404).
+        False until everything has been read once, and while the registry is warming. A missing name
+        is then unknown, and the answer is "cannot tell" (SERVFAIL, 503), never "no" (NXDOMAIN, 404).
         """
         ...
 
@@ -83,7 +83,7 @@ class LocalView(Protocol):
     def subscribe(self, listener: Callable[[frozenset[str]], None]) -> None:
         """Have `listener` called, at once and in order, with the labels of services that changed.
 
-        The empty set says that `complete` or the freshness class changed, so that every answer made
-        before may be wrong.
+        The empty set means that `complete` or the freshness class changed, so every earlier answer may
+        be wrong.
         """
         ...

@@ -1,7 +1,7 @@
 """The embedded store: registrations in this process's memory, for one replica.
 
-Every operation runs within one turn of the event loop, and so is atomic. Nothing is written to
-disk: after a restart the store is empty, under a new epoch, and agents assert themselves anew.
+Every operation runs within one turn of the event loop, so it is atomic. Nothing is written to
+disk: after a restart the store is empty, under a new epoch, and agents register again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SHARD_NAME: Final = "memory"
 
 
 class MemoryStore:
-    """A `Store` of one shard. `epoch` names this life of it and must never have been used before."""
+    """A `Store` of one shard. `epoch` names this run and must never have been used before."""
 
     def __init__(self, clock: Clock, terms: LeaseTerms, epoch: str, random: Random) -> None:
         self._clock = clock
@@ -41,29 +41,29 @@ class MemoryStore:
         self._leases = Leases(terms, clock.monotonic(), random)
         self._position = Position(_SHARD, epoch, 0)
         self._feed: Feed | None = None
-        # The last sequence that was taken of each registered instance, within the epoch of its record.
+        # The last accepted sequence of each registered instance, within the epoch of its record.
         self._sequences: dict[InstanceKey, int] = {}
         self._tombstones = Tombstones()
 
     async def start(self, feed: Feed) -> None:
-        """Deliver what there is to `feed`, and from then on every event."""
+        """Deliver a snapshot to `feed`, and every event from then on."""
         self._feed = feed
         feed.reset(self._snapshot())
 
     async def close(self) -> None:
-        """Stop delivering; what is asked afterwards raises StoreUnavailable."""
+        """Stop delivering; later operations raise StoreUnavailable."""
         self._feed = None
 
     def age_s(self) -> float:
-        """Return 0: an event has been delivered before its operation returns."""
+        """Return 0: every event is delivered before its operation returns."""
         return 0.0
 
     def shards(self) -> tuple[ShardReport, ...]:
-        """Return nothing: there is no connection that could be cut, and no server that could be away."""
+        """Return nothing: no connection can break, and no server can be away."""
         return ()
 
-    def unknown(self, label: str) -> str:  # noqa: ARG002 - of every label the same is true
-        """Return "": what was delivered is all there is."""
+    def unknown(self, label: str) -> str:  # noqa: ARG002 - the same for every label
+        """Return "": everything has been delivered."""
         return ""
 
     async def register(self, claim: Registration, *, sequence: int | None = None, may_displace: bool = True) -> Grant:
@@ -90,7 +90,7 @@ class MemoryStore:
         return Grant(instance, admission.created, self._leases.terms.ttl_s)
 
     async def restore(self, saved: Instance) -> RestoreOutcome:
-        """Bring back `saved` where it is missing, and start its lease. Raises Conflict."""
+        """Restore `saved` if it is missing, and start its lease. Raises Conflict."""
         feed = self._started()
         outcome = restored(saved, self._catalog)
         if outcome is RestoreOutcome.RESTORED:
@@ -100,7 +100,7 @@ class MemoryStore:
         return outcome
 
     async def renew(self, beats: Sequence[Beat]) -> list[BeatResult]:
-        """Renew a lease for each beat; one result for each, in order."""
+        """Renew a lease for each beat; return one result for each, in order."""
         feed = self._started()
         now, wall = self._clock.monotonic(), self._clock.wall()
         events: list[Event] = []
@@ -133,14 +133,14 @@ class MemoryStore:
         held = self._held(key)
         if repeated:
             return held
-        if epoch in (None, held.epoch):  # a newer owner who has not registered yet has no record to be ordered in
+        if epoch in (None, held.epoch):  # a newer owner that has not registered has no record to order by
             self._note(key, taken(last, epoch, sequence))
         if held.status is not status:
             self._deliver(feed, [StatusChanged(self._next(), key, status)])
         return self._held(key)
 
     async def deregister(self, key: InstanceKey, epoch: int | None = None, *, sequence: int | None = None) -> Instance:
-        """Take an instance out and return its last record. Raises NotFound, Fenced or Late."""
+        """Remove an instance and return its last record. Raises NotFound, Fenced or Late."""
         feed = self._started()
         now, last, held = self._clock.monotonic(), self._last(key), self._catalog.get(key)
         if check_order(key, last, epoch, sequence, removal=True) is Ruling.REPEATED:
@@ -148,7 +148,7 @@ class MemoryStore:
             if stone is not None and stone.instance is not None:
                 return stone.instance
         if held is not None or sequence is not None:
-            # Also where there is nothing: a registration that was sent before this may still be under way.
+            # Even when nothing is registered: a registration sent before this may still be in flight.
             self._forget(key)
             self._tombstones.put(key, taken(last, epoch, sequence, removal=True), held, now)
         gone = self._held(key)
@@ -156,7 +156,7 @@ class MemoryStore:
         return gone
 
     async def sweep(self) -> SweepReport:
-        """Expire what has run out of its lease and its grace, unless the guard holds it."""
+        """Expire every instance past its lease and grace, unless the guard holds it."""
         feed = self._started()
         plan = self._leases.sweep(self._clock.monotonic())
         events: list[Event] = [Expired(self._next(), key) for key in plan.expired]
@@ -169,7 +169,7 @@ class MemoryStore:
         return SweepReport(plan.expired, plan.amnesty_s, plan.suspected, plan.spared)
 
     def guards(self) -> tuple[GuardReport, ...]:
-        """Return how the guard of the one shard stands."""
+        """Return the state of the one shard's guard."""
         guard, terms, instances = self._leases.guard, self._leases.terms.guard, len(self._leases)
         held_s = 0.0 if guard.held_since is None else self._clock.monotonic() - guard.held_since
         return (
@@ -185,14 +185,14 @@ class MemoryStore:
         )
 
     async def release_guard(self, shard: str | None = None) -> tuple[str, ...]:
-        """Have the guard let go. Raises NotFound for a shard of another name."""
+        """Release the guard. Raises NotFound for a shard of another name."""
         self._started()
         if shard is not None and shard != SHARD_NAME:
             raise NotFound(f"there is no shard {shard!r}", field="shard", provided=shard, example=SHARD_NAME)
         return (SHARD_NAME,) if self._leases.release_guard(self._clock.monotonic()) else ()
 
     async def snapshot(self) -> Snapshot:
-        """Return everything there is, with the cursor from which events go on."""
+        """Return every instance, with the cursor from which events continue."""
         self._started()
         return self._snapshot()
 
@@ -205,7 +205,7 @@ class MemoryStore:
         return self._feed
 
     def _meant(self, beat: Beat) -> Instance | None:
-        """Return the instance that a beat is for. Without an id: the service's newest one."""
+        """Return the instance that a beat is for; without an id, the service's newest one."""
         if beat.instance_id is not None:
             return self._catalog.get(InstanceKey(label_of(beat.service_name), beat.instance_id))
         service = self._catalog.find(beat.service_name)
@@ -224,7 +224,7 @@ class MemoryStore:
         return held
 
     def _last(self, key: InstanceKey) -> LastWrite | None:
-        """Return the last write that was taken of an instance: of its record, else of its removal."""
+        """Return the last accepted write of an instance: of its record, else of its removal."""
         held = self._catalog.get(key)
         if held is not None:
             return LastWrite(held.epoch, self._sequences.get(key))
@@ -232,14 +232,14 @@ class MemoryStore:
         return stone.last if stone is not None else None
 
     def _note(self, key: InstanceKey, last: LastWrite) -> None:
-        """Remember the last write of an instance that is registered."""
+        """Remember the last write of a registered instance."""
         self._tombstones.drop(key)
         self._sequences.pop(key, None)
         if last.sequence is not None:
             self._sequences[key] = last.sequence
 
     def _forget(self, key: InstanceKey) -> None:
-        """End the lease of an instance that goes, and forget its sequence."""
+        """End the lease of an instance that is removed, and forget its sequence."""
         self._leases.release(key)
         self._sequences.pop(key, None)
 

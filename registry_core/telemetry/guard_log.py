@@ -1,6 +1,6 @@
-"""Says in the log when the mass-expiry guard of a shard begins to hold, lets go, and is clear again.
+"""Logs when the mass-expiry guard of a shard begins to hold, releases, and is clear again.
 
-Once for each turn of it, however often it is looked at. It decides nothing.
+It logs each change once, however often it is called, and decides nothing.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ log = structlog.get_logger()
 
 
 class GuardLog:
-    """Remembers the phase in which each shard's guard was seen last."""
+    """Remembers the last seen phase of each shard's guard."""
 
     def __init__(self) -> None:
         self._phases: dict[str, GuardPhase] = {}
 
     def see(self, reports: Iterable[GuardReport]) -> None:
-        """Log what has changed since they were seen last."""
+        """Log the changes since the last call."""
         for report in reports:
             before = self._phases.get(report.shard, GuardPhase.CLEAR)
             self._phases[report.shard] = report.phase

@@ -1,6 +1,6 @@
-"""Which of many equal failures are worth a line in the log: the first, then one now and then, and the end.
+"""Decides which of many equal failures to log: the first, then one now and then, and the end.
 
-A loop that meets a store which is away fails once a second, for as long as that lasts. Pure: it writes nothing itself.
+A loop fails once a second for as long as its store is away. Pure: it writes nothing itself.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from typing import Final
 
 import msgspec
 
-# Between two lines of the same cause.
+# Between two log lines about the same cause.
 TOLD_EVERY_S: Final = 30.0
-# Causes may hold addresses or numbers, and differ each time. What is beyond shares one line.
+# Causes may contain addresses or numbers, and differ each time. Those beyond this number share one line.
 MAX_CAUSES: Final = 8
 _OTHERS: Final = ""
 
 
 class OutageEnd(msgspec.Struct, frozen=True):
-    """What there was of an outage that is over."""
+    """The summary of an outage that is over."""
 
     failures: int
     lasted_s: float
 
 
 class Thinning:
-    """The failures of one loop. `now` is in seconds of a clock that does not jump."""
+    """The failures of one loop. `now` is in seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self._since: float | None = None  # the first failure after the last success
@@ -36,7 +36,7 @@ class Thinning:
         self._untold: Counter[str] = Counter()
 
     def failed(self, cause: str, now: float) -> int | None:
-        """Note a failure. Return how many of this cause a line should tell of, or None when it is not time for one."""
+        """Note a failure. Return how many of this cause to report in a line now, or None when no line is due."""
         self._since = now if self._since is None else self._since
         self._failures += 1
         due = [known for known, at in self._told_at.items() if now - at >= TOLD_EVERY_S and not self._untold[known]]
@@ -52,9 +52,9 @@ class Thinning:
         return self._untold.pop(cause)
 
     def succeeded(self, now: float) -> OutageEnd | None:
-        """Note a success. Return what is over when a line said that it began, or None.
+        """Note a success. Return the outage that it ends if its start was logged, or None.
 
-        What comes and goes every second is told no more often than what lasts: its causes keep their time.
+        A fault that comes and goes every second is logged no more often than one that lasts: causes keep their timers.
         """
         if self._since is None:
             return None

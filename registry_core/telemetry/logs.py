@@ -1,8 +1,8 @@
 """Logs: one JSON object a line on stderr, with the same six keys from every program.
 
-`timestamp` (ISO 8601, UTC), `level`, `component`, `event`, `details` (whatever else was said) and
-`trace_id`. What aiohttp and asyncio log through the standard library takes the same form. This file
-decides what a line looks like, never whether something is worth a line.
+`timestamp` (ISO 8601, UTC), `level`, `component`, `event`, `details` (all other fields) and `trace_id`.
+Logs of aiohttp and asyncio, which use the standard library, take the same form. This file decides
+what a line looks like, never whether to log it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import structlog
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 
-# Of the request that is being served, where there is one.
+# Of the current request, if there is one.
 trace_id: Final[ContextVar[str | None]] = ContextVar("trace_id", default=None)
 
 _OWN_KEYS: Final = ("timestamp", "level", "component", "event", "trace_id")
 
 
 def configure(level: str, component: str) -> None:
-    """Send every log of this process, from `level` on, to stderr. Called once, by the program."""
+    """Send every log of this process at `level` or above to stderr. Call it once per program."""
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -58,7 +58,7 @@ def configure(level: str, component: str) -> None:
 
 
 def shaped(component: str) -> structlog.typing.Processor:
-    """Return the processor that gives a line its six keys."""
+    """Return the processor that gives each line its six keys."""
 
     def shape(_logger: object, _method: str, said: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         return {
@@ -74,5 +74,5 @@ def shaped(component: str) -> structlog.typing.Processor:
 
 
 def _json(line: object, **_: object) -> str:
-    # What JSON does not know (an exception, an address) is said as text: a log line is never lost.
+    # Values that JSON does not know (an exception, an address) become text: no log line is lost.
     return msgspec.json.encode(line, enc_hook=str).decode()

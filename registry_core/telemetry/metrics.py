@@ -1,6 +1,6 @@
-"""The metrics of one replica, in a Prometheus registry of its own, with labels of bounded number.
+"""The metrics of one replica, in its own Prometheus registry, with a bounded number of labels.
 
-Counting is all that happens here; what is counted, the callers say.
+It only counts; the callers decide what.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 SUCCESS: Final = "success"
-# Around the service levels: lookups 2/10/50 ms, registrations 10/50/100 ms.
+# Chosen around the service levels: lookups 2/10/50 ms, registrations 10/50/100 ms.
 _BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -34,7 +34,7 @@ class _CountersAtScrape(Collector):
 
 
 class MeasuredOperation:
-    """One operation, from the beginning of a `with` to its end."""
+    """Measures one operation in a `with` block."""
 
     __slots__ = ("_metrics", "_name", "_started")
 
@@ -63,55 +63,53 @@ class ReplicaMetrics:
         )
         self.operation_duration = Histogram(
             "registry_operation_duration_seconds",
-            "How long operations take.",
+            "Duration of operations.",
             ["operation"],
             buckets=_BUCKETS_S,
             registry=self.registry,
         )
         self.request_duration = Histogram(
             "registry_request_duration_seconds",
-            "How long HTTP requests take; streams are not measured.",
+            "Duration of HTTP requests, without streams.",
             ["endpoint", "method", "status"],
             buckets=_BUCKETS_S,
             registry=self.registry,
         )
         self.breakers = Gauge(
             "registry_circuit_breaker_state",
-            "Shards whose circuit breaker is in that state.",
+            "Shards whose circuit breaker is in this state.",
             ["state"],
             registry=self.registry,
         )
         self.redis_latency = Histogram(
             "registry_redis_latency_seconds",
-            "How long a shard takes for one pipeline of writes, with the word of its replicas.",
+            "Duration of one pipeline of writes to a shard, including the confirmation of its replicas.",
             ["shard"],
             buckets=_BUCKETS_S,
             registry=self.registry,
         )
-        self.standstills = Counter(
-            "registry_standstills", "Times at which this process stood still.", registry=self.registry
-        )
+        self.standstills = Counter("registry_standstills", "Times this process stood still.", registry=self.registry)
         self.stale_writes = Counter(
             "registry_stale_writes_refused",
-            "Writes refused since they may have waited while this process stood still.",
+            "Writes refused because they may have waited while this process stood still.",
             registry=self.registry,
         )
-        # What `labels` returns, which takes longer than counting does.
+        # Caches the results of `labels`, which takes longer than counting.
         self._requests: dict[tuple[str, str, int], Histogram] = {}
         self._outcomes: dict[tuple[str, str], Counter] = {}
         self._durations: dict[str, Histogram] = {}
         self.expired = Counter("expired_services", "Instances that the sweep removed.", registry=self.registry)
 
     def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        """Show `value()` under `name` whenever the metrics are read."""
+        """Export `value()` as the gauge `name` at each scrape."""
         Gauge(name, meaning, registry=self.registry).set_function(value)
 
     def counters(self, name: str, meaning: str, label: str, values: Callable[[], Mapping[str, float]]) -> None:
-        """Show `values()`, which only grow, under `name` whenever the metrics are read: each by its label's value."""
+        """Export `values()`, by label value, as the counter `name` at each scrape. They must only grow."""
         self.registry.register(_CountersAtScrape(name, meaning, label, values))
 
     def request(self, endpoint: str, method: str, status: int, duration_s: float) -> None:
-        """Count one HTTP request. `endpoint` is the template of its route, never its path."""
+        """Count one HTTP request. `endpoint` is its route template, never its path."""
         labels = (endpoint, method if method in METHODS else "other", status)
         duration = self._requests.get(labels)
         if duration is None:
@@ -119,7 +117,7 @@ class ReplicaMetrics:
         duration.observe(duration_s)
 
     def operation(self, name: str) -> MeasuredOperation:
-        """Measure one operation in a `with`; its outcome is `success`, or the class of the error that it raised."""
+        """Measure one operation in a `with` block; the outcome is `success`, or the class of the raised error."""
         return MeasuredOperation(self, name)
 
     def ended(self, operation: str, outcome: str, duration_s: float) -> None:
@@ -134,5 +132,5 @@ class ReplicaMetrics:
         duration.observe(duration_s)
 
     def exposition(self) -> bytes:
-        """Return everything in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -1,6 +1,6 @@
-"""What this process and its machine use. Read now and then in a thread; shown from memory.
+"""CPU and memory use of this process and its machine: sampled in a thread, shown from memory.
 
-Reading /proc blocks, so that nothing here may be called from a request but `latest`.
+Reading /proc blocks, so a request may use nothing here but `latest`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import psutil
 
 from registry_core.blocking import Threads
 
-# A registry is not unhealthy because of one busy moment.
+# One busy moment must not make a registry unhealthy.
 AVERAGED_SAMPLES: Final = 12
 LOOK_S: Final = 5.0
 
 
 class SystemSample(msgspec.Struct, frozen=True):
-    """One look: CPU of this process (100 is one core), memory of this process and of the machine."""
+    """One sample: CPU of this process (100 is one core), memory of this process and of the machine."""
 
     cpu_percent: float
     memory_bytes: int
@@ -27,7 +27,7 @@ class SystemSample(msgspec.Struct, frozen=True):
 
 
 class SystemSampler:
-    """Keeps the latest sample, and the CPU's average over the last dozen."""
+    """Keeps the latest sample, and the average CPU of the last dozen."""
 
     def __init__(self) -> None:
         self._threads = Threads("system", 1)
@@ -36,7 +36,7 @@ class SystemSampler:
         self.latest: SystemSample | None = None
 
     async def refresh(self) -> None:
-        """Look again. The CPU is that since the last look. Raises OSError when that cannot be done now."""
+        """Take a sample; its CPU covers the time since the last one. Raises OSError when it cannot be taken now."""
         self.latest = await self._threads.run(self._look, timeout_s=LOOK_S)
         self._cpu.append(self.latest.cpu_percent)
 

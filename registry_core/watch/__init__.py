@@ -1,1 +1,1 @@
-"""The watch protocol, for both of its ends."""
+"""The watch protocol, for both ends."""

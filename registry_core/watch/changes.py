@@ -1,4 +1,4 @@
-"""What a reader of a watch makes of its lines: the changes that its view takes, one after the other."""
+"""The changes that a watch reader makes of the stream's lines, for its view to apply in order."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from registry_core.watch.stage import Rest
 
 
 class Replaced(msgspec.Struct, frozen=True):
-    """Everything there is, as of `cursor`: what the stage has kept, and what it says of the rest.
+    """All instances as of `cursor`: those that the stage kept, and a summary of the rest.
 
-    Not `whole`: a part of it could not be read, so what is missing may well be there.
+    Not `whole`: part of it could not be read, so a missing instance may exist.
     """
 
     instances: tuple[Lived, ...]
@@ -29,9 +29,9 @@ class Replaced(msgspec.Struct, frozen=True):
 
 
 class Moved(msgspec.Struct, frozen=True):
-    """The registry's history goes on under another name: all that was read holds, but for these instances.
+    """The registry's history continues under another name: what was read still holds, except for these instances.
 
-    `removed`: who was taken out, and how many instances the service has left.
+    `removed`: the removed instances, and how many instances their services have left.
     """
 
     instances: tuple[Lived, ...]
@@ -42,10 +42,10 @@ class Moved(msgspec.Struct, frozen=True):
 
 
 class Happened(msgspec.Struct, frozen=True):
-    """One event, after which the reader stands at `cursor`.
+    """One event, after which the reader is at `cursor`.
 
-    `change` is what it did to the registry's digest (exclusive or), and `count` how many instances the service then
-    has; None and -1 when the registry does not say.
+    `change` is its effect on the registry's digest (exclusive or), and `count` the number of instances that the
+    service then has; None and -1 when the registry does not send them.
     """
 
     event: Event
@@ -55,9 +55,9 @@ class Happened(msgspec.Struct, frozen=True):
 
 
 class UnknownEvent(msgspec.Struct, frozen=True):
-    """An event that a later registry knows, and this reader does not: its service has to be read anew.
+    """An event of a later release that this reader does not know: its service must be read again.
 
-    "" for the label: it does not say which service it is about.
+    The label is "" when the event does not name its service.
     """
 
     label: str
@@ -67,33 +67,33 @@ class UnknownEvent(msgspec.Struct, frozen=True):
 
 
 class PassedOver(msgspec.Struct, frozen=True):
-    """A line, or a part of one, that could not be read and was passed over."""
+    """A line, or part of one, that was skipped because it is unreadable."""
 
     problem: str
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """Leases that were renewed: of whom, and when (Unix seconds, the registry's clock). Of registries of version 1."""
+    """Renewed leases, each with its time (Unix seconds, the registry's clock). Sent by registries of version 1."""
 
     renewed: tuple[tuple[InstanceKey, float], ...]
 
 
 class LeaseReport(msgspec.Struct, frozen=True):
-    """Which leases a sign of life says to be late: all others were renewed within `late_after_s`.
+    """The late leases of a sign of life; all others were renewed within `late_after_s`.
 
-    Not `all_named`: there are more late ones than it names.
+    Not `all_named`: more leases are late than it names.
     """
 
     late_after_s: float
-    late: dict[InstanceKey, float]  # of each, when it was last heard of (Unix seconds, the registry's clock)
+    late: dict[InstanceKey, float]  # the time of each last heartbeat (Unix seconds, the registry's clock)
     all_named: bool = True
 
 
 class Synced(msgspec.Struct, frozen=True):
-    """The sign of life: all up to `cursor` has been read, and makes this `digest`.
+    """The sign of life: everything up to `cursor` has been read, and has this `digest`.
 
-    "" for the digest: this replica is behind what was read from another one, and cannot tell. `store_age_s` is None
-    while the replica has read nothing of its store. `unread` are the shards of the store that it could not read yet.
+    The digest is "" when this replica is behind what was read from another one, and so cannot know. `store_age_s` is
+    None until the replica has read its store. `unread` lists the shards of the store that it could not read yet.
     """
 
     cursor: Cursor

@@ -1,6 +1,6 @@
-"""Cursors: where a reader stands in the history of every shard. Opaque to clients.
+"""Cursors: a reader's position in the history of every shard. Opaque to clients.
 
-Text form: `<shard>.<epoch>.<revision>` for each shard, joined by `~`; safe in a URL as it is.
+Text form: `<shard>.<epoch>.<revision>` for each shard, joined by `~`; safe in a URL without escaping.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _POSITION: Final = re.compile(r"(\d{1,4})\.([A-Za-z0-9]{1,32})\.(\d{1,18})", re.
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """One position for each shard, in order of the shards. Empty: the reader has seen nothing."""
+    """One position per shard, in shard order. Empty: the reader has seen nothing."""
 
     positions: tuple[Position, ...] = ()
 
@@ -27,31 +27,31 @@ class Cursor(msgspec.Struct, frozen=True):
         return "~".join(f"{p.shard}.{p.epoch}.{p.revision}" for p in self.positions)
 
     def at(self, shard: int) -> Position | None:
-        """Return the position within `shard`, or None when the reader has seen nothing of it."""
+        """Return the position in `shard`, or None when the reader has seen nothing of it."""
         return next((p for p in self.positions if p.shard == shard), None)
 
     def covers(self, other: Cursor) -> bool:
-        """Return whether a reader who stands here has seen all up to `other`, in the same histories."""
+        """Return whether a reader at this cursor has seen everything up to `other`, in the same histories."""
         return all(
             (own := self.at(p.shard)) is not None and own.epoch == p.epoch and own.revision >= p.revision
             for p in other.positions
         )
 
     def moved_to(self, position: Position) -> Cursor:
-        """Return the cursor with `position` in place of the one that it had for that shard."""
+        """Return the cursor with `position` as the new one of its shard."""
         rest = [p for p in self.positions if p.shard != position.shard]
         return cursor_of([*rest, position])
 
 
 def cursor_of(positions: Iterable[Position]) -> Cursor:
-    """Return the cursor made of `positions`, at most one for each shard."""
+    """Return the cursor made of `positions`, at most one per shard."""
     return Cursor(tuple(sorted(positions)))
 
 
 def parse_cursor(text: str, *, field: str = "cursor") -> Cursor:
-    """Return the cursor that `text` stands for; the empty text is the empty cursor.
+    """Return the cursor written as `text`; the empty text is the empty cursor.
 
-    Raises ValidationError when the text was not made by a registry.
+    Raises ValidationError when no registry could have written it.
     """
     if not text:
         return Cursor()
@@ -60,7 +60,7 @@ def parse_cursor(text: str, *, field: str = "cursor") -> Cursor:
     shards = {p.shard for p in positions}
     if len(positions) != len(matches) or len(shards) != len(positions):
         raise ValidationError(
-            "a cursor is taken from an earlier answer as it is",
+            "a cursor must be copied unchanged from an earlier answer",
             field=field,
             provided=text[:100],
             example="0.5f3a.1042",

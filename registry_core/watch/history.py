@@ -1,4 +1,4 @@
-"""The recent events of a replica, from which broken streams go on. Pure."""
+"""The recent events of a replica, from which broken streams resume. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from registry_core.watch.lines import event_line_of_version_1
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, gc=False):
-    """One event, and where this replica stood after it: at `cursor`, with a catalogue of this `digest`."""
+    """One event, and the replica's `cursor` and catalogue `digest` after it."""
 
     position: Position
     label: str
@@ -22,28 +22,28 @@ class HistoryEntry(msgspec.Struct, frozen=True, gc=False):
     digest: int
 
     def line_of(self, protocol: int) -> bytes:
-        """Return the line for a reader of that version."""
+        """Return the line for a reader of that protocol version."""
         return self.line if protocol > FIRST_PROTOCOL else event_line_of_version_1(self.line, self.cursor, self.digest)
 
 
 class History:
-    """A ring of events, in the order in which this replica learned of them; bounded in number and in bytes."""
+    """A ring of events, in the order in which this replica received them; bounded in number and bytes."""
 
     def __init__(self, most_events: int, most_bytes: int) -> None:
         self._most_events = most_events
         self._most_bytes = most_bytes
         self._entries: deque[HistoryEntry] = deque()
         self._bytes = 0
-        self._trimmed: dict[int, int] = {}  # by shard: the newest revision that is no longer here
+        self._trimmed: dict[int, int] = {}  # by shard: the newest revision that was dropped
 
     def clear(self, cursor: Cursor) -> None:
-        """Forget everything; history begins at `cursor`."""
+        """Forget everything; the history now begins at `cursor`."""
         self._entries.clear()
         self._bytes = 0
         self._trimmed = {p.shard: p.revision for p in cursor.positions}
 
     def add(self, entry: HistoryEntry) -> None:
-        """Add one more event, and drop as many of the oldest as there is no room for."""
+        """Add an event, and drop the oldest ones that no longer fit."""
         self._entries.append(entry)
         self._bytes += len(entry.line)
         while len(self._entries) > self._most_events or self._bytes > self._most_bytes:
@@ -52,11 +52,11 @@ class History:
             self._trimmed[old.position.shard] = old.position.revision
 
     def why_not(self, cursor: Cursor, current: Cursor, protocol: int) -> str | None:
-        """Return why a reader at `cursor` cannot go on where this replica stands at `current`, or None when it can.
+        """Return why a reader at `cursor` cannot resume from this replica at `current`, or None when it can.
 
-        "start": it has seen nothing. "epoch": it stands in a history that is not ours. "behind": what it needs is not
-        here any more. A reader may be ahead of this replica, having read from another one: it passes over what it
-        knows. Readers of version 1 cannot do that.
+        "start": it has seen nothing. "epoch": its history is not ours. "behind": the events that it needs were dropped.
+        A reader may be ahead of this replica, having read from another one: it skips what it knows. Readers of
+        version 1 cannot do that.
         """
         if not cursor.positions:
             return "start"
@@ -73,7 +73,7 @@ class History:
         return None
 
     def after(self, cursor: Cursor, label: str | None, protocol: int) -> list[bytes]:
-        """Return the lines of exactly the events after `cursor`, of one service or of all."""
+        """Return the lines of exactly the events after `cursor`, for one service or for all."""
         seen = {p.shard: p.revision for p in cursor.positions}
         return [
             entry.line_of(protocol)

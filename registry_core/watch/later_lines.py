@@ -1,4 +1,4 @@
-"""Lines of a later release: what can be told of one that this release does not know as a whole. Pure."""
+"""Reads what it can of the lines that only a later release knows in full. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WHOLES: Final[dict[str, type[SnapshotLine | MovedLine]]] = {"snapshot": Snapshot
 
 
 class AnyLine(msgspec.Struct):
-    """What can be told of a line that is not known as a whole."""
+    """The fields that can be read of a line that is not known in full."""
 
     type: str
     position: str = ""
@@ -38,9 +38,12 @@ class AnyLine(msgspec.Struct):
 
 
 def event_with_foreign_values(kind: str, raw: dict[str, Any]) -> EventLine:
-    """Return an event whose status or protocol a later release knows. Raises ValueError or MsgspecError."""
+    """Return an event whose status or protocol only a later release knows. Raises ValueError or MsgspecError."""
     if kind == "registered":
-        instance = record_of(raw.pop("instance", None))
+        fields = raw.pop("instance", None)
+        if not isinstance(fields, dict):
+            raise ValueError("it has no instance")
+        instance = record_of(fields)
         raw["instance"] = {"service_name": instance.service_name, "instance_id": "", "host": "", "port": 0}
         line: EventLine = msgspec.convert(raw, RegisteredLine)
         return msgspec.structs.replace(line, instance=instance)

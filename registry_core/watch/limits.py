@@ -1,31 +1,35 @@
-"""The numbers and the names that both ends of a watch have to agree on. Neither end has any of its own."""
+"""The numbers and names that both ends of a watch must agree on. Neither end defines its own."""
 
 from __future__ import annotations
 
 from typing import Final
 
-# The version of the protocol, asked for by the reader in this header and confirmed in the same one. A registry of
-# before knows no such header and refuses unknown query parameters: so it is a header. Without it a stream is of
-# version 1: its events carry the whole cursor of their sender, and renewals are sent one by one.
+# The protocol version: the reader requests it in this header, and the answer confirms it in the same one. It is a
+# header because an older registry ignores unknown headers but refuses unknown query parameters. A stream without it
+# has version 1: its events carry the sender's whole cursor, and renewals are sent one by one.
 PROTOCOL_HEADER: Final = "X-Watch-Protocol"
 PROTOCOL: Final = 2
 FIRST_PROTOCOL: Final = 1
-# Tells a reader that acknowledges its own id.
+# Tells an acknowledging reader its id.
 WATCHER_HEADER: Final = "X-Watcher"
 
-# Seconds between two signs of life, and after how many without one the stream is dead, whatever TCP says.
+# Seconds between signs of life, and seconds without one after which the stream is dead, whatever TCP says.
 SYNC_EVERY_S: Final = 5.0
 SILENCE_S: Final = 3 * SYNC_EVERY_S
 
-# No line is longer. The writer sends a snapshot where a line would be; the reader passes a longer one over.
+# The longest line. Instead of a longer one, the writer sends a snapshot; the reader skips a longer one.
 MAX_LINE_BYTES: Final = 4 * 1024 * 1024
-# A part of a snapshot: small enough that encoding it delays nobody, and far below the limit of a line.
+# A part of a snapshot ends with the record that reaches this size: small enough to encode without a noticeable delay,
+# and far below the limit of a line.
 PART_BYTES: Final = 128 * 1024
-# A record of an instance as JSON. The rules of a registration allow a quarter of it (a test measures the largest
-# one); what a store holds beyond it was not written by a registry, and is not sent.
+# An instance's record as JSON. The rules of a registration allow a quarter of it (a test measures the largest
+# one); a larger record in a store was not written by a registry, and is not sent.
 MAX_RECORD_BYTES: Final = 128 * 1024
 MAX_INSTANCES: Final = 1_000_000
-# Leases that one sign of life names as late. More of them at a time are an outage, and counted.
+# A lease is late after this part of its TTL: one and a half heartbeats, of two per TTL. The sender states the seconds,
+# from which the reader computes the TTL.
+LATE_AFTER_TTLS: Final = 0.75
+# Late leases that one sign of life names. More than that is an outage, and they are only counted.
 MAX_LATE: Final = 64
-# Shards that one sign of life names as unread.
+# Unread shards that one sign of life names.
 MAX_UNREAD: Final = 16

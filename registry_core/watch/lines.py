@@ -1,7 +1,7 @@
-"""The lines of the watch stream: their types, and how they are written. Pure.
+"""The lines of the watch stream: their types and their encoding. Pure.
 
-Each line is one JSON object and a newline; `type` tells them apart. Which reader gets which line is the hub's matter,
-and what a reader makes of a line stands in `reader.py`.
+Each line is one JSON object and a newline; `type` tells them apart. The hub decides which reader gets which line,
+and `reader.py` turns lines into changes.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from registry_core.watch.cursor import Cursor
 
 PART_RENEWALS: Final = 1024
 
-# Service name, instance id, when it was heard of (Unix seconds, the store's clock).
+# Service name, instance id, time of the heartbeat (Unix seconds, the store's clock).
 Heartbeat: TypeAlias = tuple[str, str, float]
-# Label of the service, instance id, how many instances the service has left.
+# Label of the service, instance id, number of instances that the service has left.
 Removal: TypeAlias = tuple[str, str, int]
 StateEvent: TypeAlias = Registered | StatusChanged | Deregistered | Expired
 
 
 class SnapshotLine(msgspec.Struct, kw_only=True, tag="snapshot"):
-    """A part of everything. The reader holds the parts back until `last`, then takes them at once.
+    """Part of a snapshot. The reader holds the parts back until `last`, then applies them at once.
 
-    `cursor` and `digest` (of the one service, where one was asked for) stand in the last part. `reason` says
-    why the reader was not resumed.
+    The last part has the `cursor` and the `digest` (of the one service, if only one was asked for). `reason`
+    says why the stream did not resume.
     """
 
     reason: str
@@ -44,10 +44,10 @@ class SnapshotLine(msgspec.Struct, kw_only=True, tag="snapshot"):
 
 
 class MovedLine(msgspec.Struct, kw_only=True, tag="moved"):
-    """The store's history goes on under another name, as after a failover: from `cursor` on.
+    """The store's history continues under another name, from `cursor` on, as after a failover.
 
-    What was sent before still holds, but for these instances, which are new or changed, and those that were taken
-    out: [label of the service, instance, how many instances the service has left]. Taken at once.
+    What was sent before still holds, except for `instances`, which are new or changed, and the removed ones:
+    [label of the service, instance, number of instances that the service has left]. Applied at once.
     """
 
     cursor: str
@@ -58,12 +58,12 @@ class MovedLine(msgspec.Struct, kw_only=True, tag="moved"):
 
 
 class _EventLine(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """An event at `position`: its own place in the history of its shard, the same at every replica.
+    """An event at `position`: its place in the history of its shard, the same at every replica.
 
-    `change` is what it does to the digest of the catalogue (exclusive or of before and after), and `count` how many
-    instances the service has after it: a reader that holds a part of the catalogue can tell by them what becomes of
-    the rest. In version 1 of the protocol an event has the whole `cursor` of its sender instead, and the `digest` of
-    the whole catalogue of its sender.
+    `change` is its effect on the catalogue's digest (exclusive or of before and after), and `count` the number of
+    instances that the service has after it: a reader that holds part of the catalogue tracks the rest by them. In
+    version 1 of the protocol an event has the sender's whole `cursor` instead, and the `digest` of the sender's whole
+    catalogue.
     """
 
     position: str = ""
@@ -95,18 +95,18 @@ class ExpiredLine(_EventLine, kw_only=True, tag="expired"):
 
 
 class RenewedLine(msgspec.Struct, kw_only=True, tag="renewed"):
-    """Leases renewed since the last such line, gathered: [service, instance, heartbeat_at]. Sent in version 1."""
+    """The leases renewed since the last such line: [service, instance, heartbeat_at]. Sent in version 1."""
 
     renewed: tuple[Heartbeat, ...]
 
 
 class SyncLine(msgspec.Struct, kw_only=True, omit_defaults=True, tag="sync"):
-    """The sign of life: all up to `cursor` has been sent, and the result has this `digest`.
+    """The sign of life: everything up to `cursor` has been sent, and the result has this `digest`.
 
-    Without a cursor nothing has happened since the last sign of life. All leases were renewed within `late_after_s`,
-    but for those in `late` (the oldest of `late_total`, when there are more). `store_age_s`: seconds since the store
-    last confirmed what the replica has read of it; `unread` names the shards of which it has read nothing yet, so that
-    whatever they hold is missing here.
+    Without a cursor, nothing has happened since the last sign of life. All leases were renewed within `late_after_s`,
+    except for those in `late`: of `late_total`, the ones with the oldest heartbeats. `store_age_s`: seconds since the
+    store last confirmed what the replica has read from it. `unread` names the shards of which the replica has read
+    nothing yet, so their instances are missing here.
     """
 
     cursor: str = ""
@@ -133,7 +133,7 @@ WatchLine: TypeAlias = (
 
 
 class _SyncLineOfVersion1(msgspec.Struct, kw_only=True, tag="sync"):
-    """Its readers need every field, and a number for the age."""
+    """The sign of life of version 1, whose readers need every field, and a number for the age."""
 
     cursor: str
     digest: str
@@ -146,17 +146,17 @@ _EVENT_DECODER: Final = msgspec.json.Decoder(EventLine)
 
 
 def encoded(line: WatchLine) -> bytes:
-    """Return one line as it is sent."""
+    """Return one encoded line."""
     return _ENCODER.encode(line) + b"\n"
 
 
 def encoded_record(lived: Lived) -> bytes:
-    """Return what one instance is in a snapshot."""
+    """Return one instance encoded for a snapshot."""
     return _ENCODER.encode(lived)
 
 
 def event_line(event: StateEvent, service_name: str, *, change: int, count: int) -> bytes:
-    """Return the line of an event that did `change` to the digest, and left its service with `count` instances."""
+    """Return the line of an event; `change` and `count` are as in the line."""
     position, changed = str(Cursor((event.position,))), digest_text(change)
     line: EventLine
     match event:
@@ -185,7 +185,7 @@ def event_line(event: StateEvent, service_name: str, *, change: int, count: int)
 
 
 def event_line_of_version_1(line: bytes, cursor: Cursor, digest: int) -> bytes:
-    """Return an event's line for a reader of version 1: the sender then stood at `cursor`, with this `digest`."""
+    """Return an event's line for a reader of version 1, with the sender's `cursor` and `digest` after the event."""
     event = _EVENT_DECODER.decode(line)
     return encoded(
         msgspec.structs.replace(event, position="", change="", cursor=str(cursor), digest=digest_text(digest))
@@ -195,7 +195,7 @@ def event_line_of_version_1(line: bytes, cursor: Cursor, digest: int) -> bytes:
 def snapshot_line(
     records: bytes, *, reason: str, first: bool, last: bool, state: str, cursor: Cursor, digest: str
 ) -> bytes:
-    """Return a part of a snapshot; `records` is a JSON array of encoded ones."""
+    """Return a part of a snapshot; `records` is a JSON array of encoded records."""
     return encoded(
         SnapshotLine(
             reason=reason,
@@ -212,14 +212,14 @@ def snapshot_line(
 def moved_line(
     instances: Iterable[Lived], *, state: str, cursor: Cursor, digest: str, removed: Iterable[Removal] = ()
 ) -> bytes:
-    """Return the line after which a reader stands in another history: what is new or changed, and what is gone."""
+    """Return the line that moves a reader to another history, with the changed and the removed instances."""
     return encoded(
         MovedLine(cursor=str(cursor), digest=digest, state=state, instances=tuple(instances), removed=tuple(removed))
     )
 
 
 def renewed_lines(renewed: Iterable[Heartbeat]) -> list[bytes]:
-    """Return the gathered renewals in lines of bounded size; none when there are none."""
+    """Return the renewals as lines of bounded size; none when there are none."""
     rows = iter(renewed)
     lines = []
     while part := tuple(islice(rows, PART_RENEWALS)):

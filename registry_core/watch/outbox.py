@@ -1,4 +1,4 @@
-"""What one reader is still to be sent, in order and bounded. Pure; `api/hub.py` has it sent."""
+"""The bounded queue of lines for one reader. Pure; the hub fills it, and `api/watch.py` sends from it."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
-# What is handed to a connection at a time; a snapshot is encoded only as fast as it is read.
+# How much to hand to a connection at a time; a snapshot is encoded only as fast as it is read.
 BATCH_BYTES: Final = 64 * 1024
 
 
 class Outbox:
-    """First an opening, then what is put. A reader that is too slow loses what is queued, and gets a snapshot."""
+    """An opening, then the lines that were put. A reader that is too slow loses its queue and gets a snapshot."""
 
     def __init__(self, opening: Iterator[bytes], everything: Callable[[str], Iterator[bytes]], most_lines: int) -> None:
-        """`everything(reason)` returns the lines of a snapshot as of the moment at which it is called."""
+        """`everything(reason)` returns the lines of a snapshot as of the call."""
         self._opening: Iterator[bytes] | None = opening
         self._everything = everything
         self._most_lines = most_lines
         self._queue: deque[bytes] = deque()
-        self.owes: str | None = None  # why a new snapshot is due, once the opening has been sent
+        self.owes: str | None = None  # why a snapshot is due once the opening has been sent
 
     @property
     def opened(self) -> bool:
-        """Whether the opening has been handed out to its end."""
+        """Whether the whole opening has been handed out."""
         return self._opening is None
 
     @property
     def waiting(self) -> bool:
-        """Whether there is something beyond the opening."""
+        """Whether anything is waiting after the opening."""
         return bool(self._queue) or self.owes is not None
 
     def put(self, line: bytes) -> bool:
-        """Queue a line; return whether there is news for the reader. Without room a snapshot is owed instead."""
+        """Queue a line, and return whether the reader should wake. When the queue is full, owe a snapshot instead."""
         if self.owes is not None:
             return False
         if len(self._queue) >= self._most_lines:
@@ -42,7 +42,7 @@ class Outbox:
         return True
 
     def restart(self) -> None:
-        """Drop all that was to be sent: it is of a history that is over."""
+        """Drop everything unsent: it belongs to a history that is over."""
         self._opening = None
         self._owe("epoch")
 
@@ -51,11 +51,11 @@ class Outbox:
         self.owes = reason
 
     def take(self, most_bytes: int = BATCH_BYTES) -> bytes:
-        """Return what is to be sent now, bounded in size; empty when there is nothing."""
+        """Return the next bytes to send, bounded in size; empty when there is nothing."""
         return self._taken(self._next, most_bytes)
 
     def take_opening(self, most_bytes: int = BATCH_BYTES) -> bytes:
-        """Return the next bytes of the opening alone; empty when it has been sent."""
+        """Return the next bytes of the opening only; empty when it has been sent."""
         return self._taken(self._next_of_opening, most_bytes)
 
     @staticmethod

@@ -1,13 +1,12 @@
-"""Reads a watch stream: bytes in, however they were cut, and changes out. Pure.
+"""Reads a watch stream: bytes in, however they were split, and changes out. Pure.
 
-What was read up to its last newline counts, and the parts of a snapshot when the last one has come. The cursor tells
-what was taken: a stream that is opened with it goes on with everything after it, once, and in order, at any replica.
+A line counts once its newline has arrived, and a snapshot once its last part has. The cursor says what has been read:
+a stream opened with it, at any replica, continues with everything after it, once and in order.
 
-Three things may be wrong with a line. It contradicts what was read before, or the stream begins with something that
-is no watch at all: BrokenStream, and the stream is of no more use. It is of a later release: an event that is not
-known here is an UnknownEvent, and its service has to be read anew; a kind of line that is no event is ignored. Or it
-cannot be read: PassedOver, and the reader goes on behind it; the next sign of life tells by its digest whether
-anything is missing.
+Three things may be wrong with a line. It contradicts what was read before, or the stream does not begin like a watch:
+BrokenStream, and the stream is useless from then on. It is of a later release: an unknown event is an UnknownEvent, and
+its service must be read again; an unknown line of another kind is ignored. Or it is unreadable: PassedOver, and the
+reader continues after it; the digest of the next sign of life shows whether anything is missing.
 """
 
 from __future__ import annotations
@@ -59,11 +58,11 @@ _SHOWN: Final = 200  # characters of a problem
 
 
 class BrokenStream(VerticeError):
-    """Raised when a stream contradicts itself; the cursor before it is still good."""
+    """Raised when a stream contradicts itself; the cursor from before is still valid."""
 
 
 class WatchReader:
-    """The reader of one connection that was opened with `cursor`, of everything or of one service (`part`)."""
+    """The reader of one connection opened with `cursor`, for everything or for one service (`part`)."""
 
     def __init__(
         self,
@@ -73,27 +72,28 @@ class WatchReader:
         stage: Callable[[], Stage] = Everything,
         max_line_bytes: int = MAX_LINE_BYTES,
     ) -> None:
-        """`stage` makes the place where the parts of a snapshot are held back."""
+        """`stage` creates the stage that holds back the parts of a snapshot."""
         self._cursor = cursor
         self._part = part
         self._stage = stage
         self._max_line_bytes = max_line_bytes
-        self._pieces: list[bytes] = []  # of the line that has not ended yet
+        self._pieces: list[bytes] = []  # of the unfinished line
         self._pieces_bytes = 0
-        self._too_long = False  # the line that has not ended yet is, and is dropped up to its end
-        self._staged: Stage | None = None  # of the snapshot that has not ended yet
+        self._too_long = False  # the unfinished line is; drop it up to its end
+        self._staged: Stage | None = None  # of the unfinished snapshot
         self._staged_whole = True
-        self._count = 0  # of its instances
-        self._told: int | None = None  # the digest that was told last, by a registry of version 1
-        self._synced = self._read_then = cursor  # where the sender was at its last sign of life, and the reader
-        # A line was passed over: events may be missing, and the next sign of life tells where the reader stands.
+        self._count = 0  # of the snapshot's instances
+        self._told: int | None = None  # the last digest from a registry of version 1
+        # Sender and reader at the last sign of life; after a snapshot or a move, both are at its cursor.
+        self._synced = self._read_then = cursor
+        # A line was skipped: events may be missing, and the next sign of life gives the reader's position.
         self._lacks = False
-        self._spoken = False  # a line of a watch has come
+        self._spoken = False  # a valid line has arrived
 
     def feed(self, data: bytes) -> Iterator[WatchChange]:
         """Yield the changes that `data` completes.
 
-        Raises BrokenStream after the changes that stand before what is broken.
+        Raises BrokenStream after yielding the changes before the broken line.
         """
         piece, *rest = data.split(b"\n")
         self._gather(piece)
@@ -134,8 +134,8 @@ class WatchReader:
                 return self._part_of_snapshot(line)
             case MovedLine():
                 if self._staged is not None or not self._cursor.positions:
-                    raise BrokenStream("a history goes on that was not begun")
-                self._cursor = _cursor(line.cursor)
+                    raise BrokenStream("a history continues that never began")
+                self._start_at(_cursor(line.cursor))
                 self._told = digest_number(line.digest)
                 removed = tuple((InstanceKey(label_of(name), id_), left) for name, id_, left in line.removed)
                 return Moved(line.instances, self._cursor, line.digest, line.state, removed)
@@ -152,7 +152,7 @@ class WatchReader:
         if line.first:
             self._staged, self._staged_whole, self._count = self._stage(), True, 0
         if self._staged is None:
-            raise BrokenStream("a part of a snapshot without its first")
+            raise BrokenStream("a snapshot without its first part")
         self._staged_whole = self._staged_whole and whole
         self._count += len(line.instances)
         if self._count > MAX_INSTANCES:
@@ -161,7 +161,7 @@ class WatchReader:
         if not line.last:
             return None
         (instances, rest), self._staged = self._staged.taken(), None
-        self._cursor = _cursor(line.cursor)
+        self._start_at(_cursor(line.cursor))
         self._lacks = False
         self._told = digest_number(line.digest)
         return Replaced(instances, self._cursor, line.digest, line.state, line.reason, rest, self._staged_whole)
@@ -188,14 +188,15 @@ class WatchReader:
             raise BrokenStream("a sign of life within a snapshot")
         told = _cursor(line.cursor) if line.cursor else self._synced
         if not line.cursor and self._cursor != self._read_then:
-            raise BrokenStream(f"a sign of life for {told}, where nothing happened, read up to {self._cursor}")
+            raise BrokenStream(f"a sign of life says that nothing happened since {told}, read up to {self._cursor}")
         digest, behind = line.digest, _is_behind(told, self._cursor)
-        if self._lacks:
-            self._cursor, self._lacks = told, False  # what was passed over is missing: the digest tells
-        elif behind:
-            digest = ""
+        if behind:
+            # Everything that the sender has was read, so a skipped line is no loss, and the cursor must not go back.
+            digest, self._lacks = "", False
+        elif self._lacks:
+            self._cursor, self._lacks = told, False  # if a skipped line is missing, the digest shows it
         elif told != self._cursor and not self._part:
-            # Every event up to there must have come: else one was lost, and no digest needed to tell.
+            # Every event up to there must have arrived; otherwise one was lost, whatever the digest.
             raise BrokenStream(f"a sign of life for {told}, read up to {self._cursor}")
         self._synced, self._read_then = told, self._cursor
         leases = None
@@ -204,10 +205,13 @@ class WatchReader:
             leases = LeaseReport(line.late_after_s, late, all_named=line.late_total <= len(late))
         return Synced(self._cursor, digest, line.state, line.store_age_s, line.unread, leases)
 
-    # -- where the reader stands
+    # -- the reader's position
+
+    def _start_at(self, cursor: Cursor) -> None:
+        self._cursor = self._synced = self._read_then = cursor
 
     def _step(self, line: EventLine) -> tuple[Position, int | None] | None:
-        """Take the place of an event; return it, and what the event did to the digest. None: it was read before."""
+        """Advance to an event; return its position and its change to the digest, or None when it was read before."""
         if self._staged is not None:
             raise BrokenStream("an event within a snapshot")
         if not line.position:
@@ -229,9 +233,9 @@ class WatchReader:
         return position, None if told is None or self._told is None else told ^ self._told
 
     def _stepped(self, position: Position) -> Position | None:
-        """Go on to `position`, the next one of its shard; None when it was read before.
+        """Advance to `position`, the next one of its shard, and return it; None when it was read before.
 
-        Raises BrokenStream when events before it are missing, or are of another history.
+        Raises BrokenStream when events before it are missing, or belong to another history.
         """
         before = self._cursor.at(position.shard)
         if before is None or before.epoch != position.epoch:
@@ -240,12 +244,12 @@ class WatchReader:
         elif position.revision <= before.revision:
             return None
         elif position.revision != before.revision + 1 and not self._part and not self._lacks:
-            # Of one service alone there are gaps: the others' events.
+            # A stream of one service has gaps: the events of the others.
             raise BrokenStream(f"events are missing between {self._cursor} and {Cursor((position,))}")
         self._cursor = self._cursor.moved_to(position)
         return position
 
-    # -- what a later release sends, and what nobody can read
+    # -- lines of a later release, and unreadable ones
 
     def _otherwise(self, line: bytes, problem: str) -> Iterator[WatchChange]:
         try:
@@ -253,7 +257,7 @@ class WatchReader:
             raw: dict[str, Any] = msgspec.json.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             if not self._spoken:
-                raise BrokenStream(f"this is no watch: its first line cannot be read: {problem}") from None
+                raise BrokenStream(f"this is not a watch: its first line cannot be read: {problem}") from None
             yield self._passed_over(f"a line cannot be read: {problem}")
             return
         self._spoken = True
@@ -314,7 +318,7 @@ def _heard(rows: tuple[Heartbeat, ...]) -> dict[InstanceKey, float]:
 
 
 def _is_behind(told: Cursor, read: Cursor) -> bool:
-    """Return whether a replica at `told` has yet to learn of something that was `read`, in the same histories."""
+    """Return whether a replica at `told` is behind what was `read`, in the same histories."""
     return told != read and read.covers(told) and len(told.positions) == len(read.positions)
 
 
@@ -328,7 +332,7 @@ def _cursor(text: str) -> Cursor:
 def _position(text: str) -> Position:
     positions = _cursor(text).positions
     if len(positions) != 1:
-        raise BrokenStream(f"an event has one position, and not {text[:100]!r}")
+        raise BrokenStream(f"an event has one position, not {text[:100]!r}")
     return positions[0]
 
 

@@ -1,7 +1,7 @@
-"""A snapshot as lines: cut by bytes, encoded once for all readers who need it. Pure.
+"""A snapshot as lines: split by size, and encoded once for all its readers. Pure.
 
-A thousand readers who come together are sent the same records. A part is encoded when the first of them needs it, and
-all parts go with the last reader.
+A thousand readers that connect together get the same records. Each part is encoded when the first reader needs it,
+and all parts are kept until the last reader is done: a slow reader holds those that faster ones needed, too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from registry_core.watch.lines import encoded_record, snapshot_line
 
 
 class SharedSnapshot:
-    """The instances of one moment, at `cursor`. `too_large` is told of those whose records cannot be sent."""
+    """The instances of one moment, at `cursor`. `too_large` is called for each record that is too large to send."""
 
     def __init__(
         self,
@@ -34,13 +34,13 @@ class SharedSnapshot:
         self._too_large = too_large
         self._digest = digest
         self._instances = instances
-        self._next = 0  # of the instances that are not encoded yet
+        self._next = 0  # index of the first instance not encoded yet
         self._parts: list[bytes] = []
         self._part_bytes = part_bytes
         self._most_bytes = most_bytes
 
     def lines(self, reason: str) -> Iterator[bytes]:
-        """Yield the lines for one reader, who is told everything for this `reason`; each is made when asked for."""
+        """Yield the lines for one reader, lazily; `reason` says why it gets a snapshot."""
         number = 0
         while True:
             there = number < len(self._parts) or self._encode()
@@ -72,7 +72,7 @@ class SharedSnapshot:
             records.append(record)
             size += len(record)
         if self._next == len(self._instances):
-            self._instances, self._next = (), 0  # the bytes are all that is needed from now on
+            self._instances, self._next = (), 0  # only the bytes are needed from now on
         if not records:
             return False
         self._parts.append(b"[" + b",".join(records) + b"]")

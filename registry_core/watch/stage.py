@@ -1,4 +1,4 @@
-"""What a reader takes of a snapshot while its parts come in: all of it, or as much as it has room for. Pure."""
+"""Collects the parts of a snapshot for a reader: all of it, or as much as it has room for. Pure."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from registry_core.domain import records
 from registry_core.domain.catalog import Lived
 from registry_core.domain.records import Instance
 
-# One object for each answer: a name is to cost a name.
+# One shared object per combination, so that an absent service costs little more than its name.
 _STREAMS: Final = frozenset({records.Protocol.TCP})
 _DATAGRAMS: Final = frozenset({records.Protocol.UDP})
 _BOTH: Final = _STREAMS | _DATAGRAMS
 
 
 class Absent(msgspec.Struct, frozen=True, gc=False):
-    """A service that exists and is not held: its name, and whether it may speak TCP, UDP or both."""
+    """A service that exists but is not held: its name, and whether it uses TCP, UDP or both."""
 
     name: str
     transports: frozenset[records.Protocol]
 
     def joined_by(self, instance: Instance) -> Absent:
-        """Return what is known when `instance` is one of its instances too."""
+        """Return the service with `instance` added."""
         known = transports_of(instance)
         return self if known <= self.transports else Absent(self.name, _BOTH)
 
@@ -32,7 +32,7 @@ class Absent(msgspec.Struct, frozen=True, gc=False):
 class Rest(msgspec.Struct, frozen=True):
     """The services of a snapshot that were not kept, and the digest of their instances (exclusive or).
 
-    `sizes` are those of the kept ones, as far as they were measured already.
+    `sizes` are those of the kept services, as far as they have been measured.
     """
 
     absent: dict[str, Absent] = {}
@@ -41,14 +41,14 @@ class Rest(msgspec.Struct, frozen=True):
 
 
 class Stage(Protocol):
-    """Where the parts of a snapshot go until the last one is there."""
+    """Collects the parts of a snapshot until the last one has arrived."""
 
     def add(self, instances: Iterable[Lived]) -> None:
-        """Take one part."""
+        """Add one part."""
         ...
 
     def taken(self) -> tuple[tuple[Lived, ...], Rest]:
-        """Return what was kept, and what is known of the rest."""
+        """Return the kept instances, and a summary of the rest."""
         ...
 
 
@@ -66,12 +66,12 @@ class Everything:
 
 
 def transports_of(instance: Instance) -> frozenset[records.Protocol]:
-    """Return TCP or UDP, whichever carries what the instance speaks."""
+    """Return the transport, TCP or UDP, of the instance's protocol."""
     return _DATAGRAMS if instance.protocol is records.Protocol.UDP else _STREAMS
 
 
 def absent_of(instances: Iterable[Instance]) -> Absent:
-    """Return what is remembered of a service that has these instances, at least one."""
+    """Return the summary of a service that has these instances, at least one."""
     first, *others = instances
     known = Absent(first.service_name, transports_of(first))
     for instance in others:

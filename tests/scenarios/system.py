@@ -154,6 +154,6 @@ def dev(file: Path, folder: Path) -> Iterator[Dev]:
 
 
 def listed(output: str, heading: str) -> list[str]:
-    """Return the findings under the heading that holds these words."""
-    found = re.search(rf"^\d+ of .*{heading}.*:\n((?:  .*\n)*)", output, re.MULTILINE)
+    """Return the findings under the heading that begins with these words."""
+    found = re.search(rf"^{heading}.* \(\d+\):\n((?:  .*\n)*)", output, re.MULTILINE)
     return [line.strip() for line in found[1].splitlines()] if found else []

@@ -60,13 +60,13 @@ def test_the_commands_find_what_dig_and_curl_find(up: Fleet) -> None:
 
 def test_what_cannot_be_used_is_listed_once_with_the_reason(up: Fleet) -> None:
     output = up.system.output
-    unusable = listed(output, "cannot be used")
+    unusable = listed(output, "Cannot be used")
     read = [f"- {f}" for f in up.plan.of_weight(Weight.UNUSABLE)]
     assert unusable[: len(read)] == read
     assert [line.partition(":")[0] for line in unusable[len(read) :]] == [f"- {name}" for name in up.refused]
-    assert all("nobody can listen on" in line for line in unusable[len(read) :])
+    assert all("cannot listen on" in line for line in unusable[len(read) :])
     doubts = [f"- {f}" for f in up.plan.of_weight(Weight.DOUBTFUL)]
-    assert listed(output, "looks wrong")[:5] == doubts[:5]
+    assert listed(output, "Looks wrong")[:5] == doubts[:5]
     assert f"{up.plan.listed} services, of which {len(up.plan.services)} can be used" in output
     assert f"services {len(up.names)}/{len(up.names)}" in output
 

@@ -1,4 +1,4 @@
-"""The callers that wait until a revision of a shard is delivered, and how far it is delivered. No I/O."""
+"""How far a shard has been delivered, and the callers waiting for one of its revisions. No I/O."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ from typing import Final
 
 from registry_core.domain.events import Position
 
-# A write may have been taken by the last master just before the end, and is told by the next one only:
-# longer than a failover takes.
+# Longer than a failover: a write that the old master took just before it failed may be delivered only by the next one.
 REACH_S: Final = 3.0
 REMEMBERED_EPOCHS: Final = 16
 
 
 class Arrivals:
-    """What has been delivered of one shard, for those who wait for it."""
+    """Tracks what has been delivered of one shard, and wakes the callers waiting for it."""
 
     def __init__(self) -> None:
         self._epoch, self._revision = "", 0
         self._epochs_before: deque[str] = deque(maxlen=REMEMBERED_EPOCHS)
-        self._awaited: dict[asyncio.Future[None], tuple[str, int]] = {}  # who waits for which epoch and revision
+        self._awaited: dict[asyncio.Future[None], tuple[str, int]] = {}  # the epoch and revision each waits for
 
     async def reached(self, epoch: str, revision: int) -> None:
         """Return when that revision has been delivered, or a later epoch; after REACH_S anyway."""
         if self._has_told(epoch, revision):
             return
-        # One future for each write, since a condition would wake all of them for each batch that is told.
+        # One future for each write: a condition would wake every waiter on every batch.
         loop = asyncio.get_running_loop()
         told: asyncio.Future[None] = loop.create_future()
         self._awaited[told] = (epoch, revision)
@@ -38,10 +37,10 @@ class Arrivals:
             del self._awaited[told]
 
     def tell(self, position: Position) -> None:
-        """Note that everything up to `position` was delivered, and wake who waits for it."""
+        """Note that everything up to `position` was delivered, and wake the callers waiting for it."""
         if position.epoch != self._epoch:
             self._epochs_before.append(self._epoch)
-            if position.epoch in self._epochs_before:  # it has come back: what it tells from now on is new
+            if position.epoch in self._epochs_before:  # this epoch came back: its events from here on are new
                 self._epochs_before.remove(position.epoch)
         self._epoch, self._revision = position.epoch, position.revision
         for told, awaited in self._awaited.items():
@@ -49,7 +48,7 @@ class Arrivals:
                 _resolve(told)
 
     def _has_told(self, epoch: str, revision: int) -> bool:
-        # An epoch that is not this one may be one that is still to be read.
+        # A different epoch may be one that is still to be read.
         return self._revision >= revision if self._epoch == epoch else epoch in self._epochs_before
 
 

@@ -1,13 +1,13 @@
-"""PURE: which node is the master, from what the nodes and the Sentinels say. It asks nobody.
+"""Pure: decides which node is the master, from what the nodes and the Sentinels report.
 
-Between the promotion of a replica and the word of the Sentinels lies most of a second, in which the
-old master may come back and believe that nothing has happened. So three things are weighed:
+After a replica is promoted, the Sentinels take most of a second to announce it. In that time the old
+master may come back, unaware of the failover. So three rules apply:
 
-- a node counts only while it says itself that it is a master (ROLE);
-- the Sentinels' newest word (highest configuration epoch) is followed, at once, and as soon as that
+- a node counts only while it reports itself as a master (ROLE);
+- the Sentinels' newest vote (highest configuration epoch) is followed at once, as soon as that
   node agrees;
-- a node that was seen as a replica and now calls itself master was promoted. When the present master
-  is in doubt, that is taken before the Sentinels' word, until they say something newer.
+- a node that was a replica and now reports itself as a master was promoted. When the current master
+  is in doubt, this node takes precedence over the Sentinels' vote, until they say something newer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from registry_core.store.redis.url import ServerAddress
 
 
 class Sighting(msgspec.Struct, frozen=True):
-    """What a node said of itself the last time that it was asked."""
+    """What a node last reported about itself."""
 
     is_master: bool
     run_id: str
@@ -34,17 +34,17 @@ class Vote(msgspec.Struct, frozen=True):
     master: ServerAddress
     config_epoch: int
     replicas: tuple[ServerAddress, ...] = ()
-    promoted: ServerAddress | None = None  # the replica that this Sentinel is putting in the master's place
-    failing_over: bool = False  # this Sentinel is looking for a successor, or putting one in place
-    down: frozenset[ServerAddress] = frozenset()  # the replicas that it cannot reach, and does not promote
-    barred: frozenset[ServerAddress] = frozenset()  # those that it may never promote, by their priority
+    promoted: ServerAddress | None = None  # the replica that this Sentinel is promoting
+    failing_over: bool = False  # this Sentinel is selecting or promoting a successor
+    down: frozenset[ServerAddress] = frozenset()  # replicas it cannot reach and will not promote
+    barred: frozenset[ServerAddress] = frozenset()  # replicas whose priority forbids promotion
 
 
 class Promotion(msgspec.Struct, frozen=True):
     """A node was seen turning from replica to master."""
 
-    order: int  # of several, the last one counts
-    config_epoch: int  # the newest that any Sentinel had told by then
+    order: int  # the last of several counts
+    config_epoch: int  # the newest that any Sentinel had reported at that time
 
 
 def newest(votes: Iterable[Vote]) -> Vote | None:
@@ -59,10 +59,10 @@ def choose(
     promotions: Mapping[ServerAddress, Promotion],
     votes: Iterable[Vote],
 ) -> ServerAddress | None:
-    """Return the node that is the master, or None when nobody can tell.
+    """Return the node that is the master, or None when that cannot be determined.
 
-    `current` is the node chosen before, `doubted` whether it failed somebody. `sightings` holds only
-    nodes that answer at present.
+    `current` is the node chosen before; `doubted` is whether it has failed a caller. `sightings` holds
+    only nodes that answer at present.
     """
     masters = {address for address, seen in sightings.items() if seen.is_master}
     vote = newest(votes)
@@ -83,10 +83,10 @@ def promoted_since(
     promotions: Mapping[ServerAddress, Promotion],
     votes: Iterable[Vote],
 ) -> ServerAddress | None:
-    """Return a node that was promoted after `current` was, and says that it is the master; None without one.
+    """Return a node that was promoted after `current` and reports itself as the master, or None.
 
-    Not one that the Sentinels have passed over since: they have named `current` under a newer configuration epoch.
-    `leading`: the nodes that say that they are the master.
+    A node is not returned once the Sentinels have named `current` under a newer configuration epoch.
+    `leading`: the nodes that report themselves as masters.
     """
     here = promotions.get(current) if current is not None else None
     vote = newest(votes)
@@ -103,12 +103,12 @@ def promoted_since(
 def to_repoint(
     master: ServerAddress, sightings: Mapping[ServerAddress, Sighting], votes: Iterable[Vote], *, sentinels: int
 ) -> ServerAddress | None:
-    """Return the node that may be told to follow `master` now, as the Sentinels are going to do; None without one.
+    """Return the node to repoint at `master` now, ahead of the Sentinels, or None.
 
-    A replica of another node, as soon as the Sentinel that leads the failover has named the successor: they get round
-    to it only after an INFO whose period is a second. A master of before, when most Sentinels answer and all that do
-    name the new one: they leave it alone for some 8 s more. Neither while `master` has a replica. `sentinels`: how many
-    there are.
+    A replica of another node qualifies as soon as the Sentinel that leads the failover has named the successor: the
+    Sentinels repoint it only after an INFO whose period is a second. A former master qualifies when most Sentinels
+    answer and all of those name the new one: they wait some 8 s more. No node qualifies while `master` has a replica.
+    `sentinels`: how many there are.
     """
     said = list(votes)
     replicas = [node for node, seen in sightings.items() if not seen.is_master]
@@ -123,5 +123,5 @@ def to_repoint(
 
 
 def is_replica(said: object) -> bool:
-    """Return whether what a node said of itself is that it is a replica."""
+    """Return whether a node reported itself as a replica."""
     return isinstance(said, Sighting) and not said.is_master

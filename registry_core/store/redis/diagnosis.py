@@ -1,4 +1,4 @@
-"""Why a shard has no master, in words for people, from what its servers said last. Pure."""
+"""Explains to an operator why a shard has no master, from its servers' last answers. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from registry_core.store.redis.choice import Sighting, Vote, is_replica, newest
 from registry_core.store.redis.probes import Fault
 from registry_core.store.redis.url import ServerAddress
 
-NO_ANSWER_YET: Final = Fault("it was not asked yet")
+NO_ANSWER_YET: Final = Fault("it has not been asked yet")
 
 
 def why_no_master(
@@ -20,7 +20,7 @@ def why_no_master(
     servers += [("redis", *item) for item in nodes.items()]
     faults = [f"{kind} {at}: {said.reason}" for kind, at, said in servers if isinstance(said, Fault)]
     faults += [f"redis {at}: it is a replica" for _, at, said in servers if is_replica(said)]
-    return "; ".join(faults) or "no server says that it is the master"
+    return "; ".join(faults) or "no server reports itself as the master"
 
 
 def lasting_fault(
@@ -28,7 +28,7 @@ def lasting_fault(
     nodes: Mapping[ServerAddress, Sighting | Fault],
     fixed: Sequence[ServerAddress],
 ) -> str:
-    """Return what is wrong with the settings, or "" while that may be something that passes.
+    """Return what is wrong with the settings, or "" while the fault may be temporary.
 
     `fixed`: the nodes that the settings name.
     """
@@ -44,5 +44,5 @@ def lasting_fault(
         if isinstance(fault, Fault) and fault.lasting:
             return f"redis {node}: {fault.reason}"
         if not sentinels and is_replica(fault):
-            return f"redis {node}: it is a replica, and takes no writes"
+            return f"redis {node}: it is a replica and takes no writes"
     return ""

@@ -1,4 +1,4 @@
-"""From what redis-py raises to what it means for a write: one table, and nothing else knows those classes."""
+"""Maps what redis-py raises to what it means for a write. No other module knows those classes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from registry_core.errors import NotReplicated, StoreUnavailable, Unavailable
 
 
 class FailureAction(enum.StrEnum):
-    """What is to be done about a failure."""
+    """What to do about a failure."""
 
-    ELSEWHERE = "elsewhere"  # this server does not serve as a master: look for another, and try again
-    AGAIN = "again"  # the server is well, and will take it in a moment
+    ELSEWHERE = "elsewhere"  # this server does not serve as a master: find another and retry there
+    AGAIN = "again"  # the server is healthy and will take it in a moment
     RELOAD = "reload"  # the server does not know our scripts
-    HOPELESS = "hopeless"  # trying again will not help: no room, or a fault of ours
+    HOPELESS = "hopeless"  # a retry will not help: no memory, or a bug of ours
 
 
-# What an operator has to look at, by what redis-py or the server calls it.
+# What an operator has to fix, by the name redis-py or the server gives it.
 _REFUSALS: Final = {
     "OutOfMemory": "its Redis has no memory left (maxmemory)",
     "OOM": "its Redis has no memory left (maxmemory)",
@@ -48,7 +48,7 @@ def verdict_on(error: BaseException) -> FailureAction:
 
 
 def words_of(error: BaseException) -> str:
-    """Return what a server said, in one line, without what redis-py and Redis tell of our own code."""
+    """Return a server's message in one line, without what redis-py and Redis add about our own code."""
     text = " ".join(str(error).split())
     within = _IN_PIPELINE.fullmatch(text)
     text = _IN_SCRIPT.sub("", within["said"] if within is not None else text)
@@ -60,12 +60,12 @@ _IN_SCRIPT: Final = re.compile(r"\.? script: [0-9a-f]{40}, on @user_script:\d+\.
 
 
 def is_answer(error: BaseException) -> bool:
-    """Return whether a serving master said this: it is reached, and takes nothing at present.
+    """Return whether a serving master refused the write: it is reachable but takes no writes at present.
 
-    No memory (OOM), no disk (MISCONF), no replica (NOREPLICAS, a WAIT that came back short), no permission. None
-    of it is a failure to the breaker, which spares callers the waiting for a server that does not answer: this
-    one does, at once, and takes writes again in the moment in which it can. READONLY and LOADING are said by
-    servers that do not serve as a master, and BUSY by one that serves nobody.
+    The causes: no memory (OOM), no disk (MISCONF), no replica (NOREPLICAS, a WAIT that came back short), no
+    permission. The breaker does not count them as failures. It spares callers the wait for a server that does not
+    answer; this one answers at once, and takes writes again as soon as it can. READONLY and LOADING come from
+    servers that do not serve as a master, and BUSY from one that serves nobody.
     """
     if isinstance(error, NotReplicated):
         return True
@@ -75,12 +75,12 @@ def is_answer(error: BaseException) -> bool:
 
 
 def seen_by(error: BaseException) -> Seen:
-    """Return what a failure of a write says of its shard, to the breaker."""
+    """Return what the breaker should record for a failed write."""
     return Seen.SUCCESS if is_answer(error) else Seen.FAILURE
 
 
 def unavailable(error: BaseException, shard: str) -> Unavailable:
-    """Return what the caller of a write is told in the end."""
+    """Return the error that the caller of a failed write gets."""
     if isinstance(error, Unavailable):
         return error
     if "NOREPLICAS" in str(error):
@@ -91,4 +91,4 @@ def unavailable(error: BaseException, shard: str) -> Unavailable:
             return StoreUnavailable(f"shard {shard!r} takes no writes: {words}", retry_after_s=1.0)
     if isinstance(error, TimeoutError):
         return StoreUnavailable(f"shard {shard!r} did not answer in time", retry_after_s=1.0)
-    return StoreUnavailable(f"shard {shard!r} did not take it: {words_of(error)}", retry_after_s=1.0)
+    return StoreUnavailable(f"shard {shard!r} did not take the write: {words_of(error)}", retry_after_s=1.0)

@@ -1,10 +1,10 @@
-"""The follower of one shard: reads its stream, and hands what it tells to the store, in order.
+"""The follower of one shard: reads its stream and delivers the events to the store, in order.
 
-It begins with everything, goes on with events, and begins again when its place in the history is gone:
-another epoch, or events that were trimmed away. Who waits for a revision is woken when it has been told.
+It reads the whole shard first, then follows its events. It reads the whole shard again when its cursor is no longer
+valid: the epoch changed, or events were trimmed. Callers waiting for a revision are woken once it is delivered.
 
-Nothing that somebody else put into the shard stops it: what cannot be read is set aside, and its revision is told as
-one that concerns nobody; what a later release tells is looked up in the record.
+Entries written by other programs do not stop it. An entry that cannot be read is set aside, and its revision is
+delivered as one that concerns no instance. An event of a later release is replaced by the record it led to.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from registry_core.supervision import Background, end
 
 BLOCK_S: Final = 1.0
 READ_EVENTS: Final = 500
-# Each is told to every watcher: with a thousand of them, these take some 10 ms.
+# Each event goes to every watcher: with a thousand watchers, these take some 10 ms.
 DELIVERED_AT_ONCE: Final = 50
 READ_RENEWALS: Final = 500
 RENEWALS_EVERY_S: Final = 5.0
-# What goes wrong again and again, though the master is there, is not tried twenty times a second.
+# A failure that repeats while the master is up is not retried twenty times a second.
 RETRY: Final = Backoff(0.05, 1.0)
 SAY_AGAIN_S: Final = 30.0
-# Reading everything takes longer than one answer of the server, since it grows with the shard.
+# Reading the whole shard takes longer than one answer of the server: it grows with the shard.
 SNAPSHOT_S: Final = 120.0
-# What was renewed that far in the server's future was renewed before its clock was set back.
+# A lease renewed this far in the server's future was renewed before its clock was set back.
 CLOCK_ERROR_S: Final = 1.0
 
 _log = structlog.get_logger(component="store.redis")
@@ -89,10 +89,10 @@ class Follower:
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
-        self.fault = ""  # why the shard cannot be read, when somebody has to change a setting for it
-        self.interrupted = ""  # why it was not followed the last time that it was not
-        self.aside: dict[str, Unreadable] = {}  # what cannot be read, by its field
-        self._surplus = 0  # records beyond those that were delivered, when everything was last read for it
+        self.fault = ""  # why the shard cannot be read, when only a changed setting helps
+        self.interrupted = ""  # why following was last interrupted
+        self.aside: dict[str, Unreadable] = {}  # entries that cannot be read, by their fields
+        self._surplus = 0  # records beyond those delivered, at the last full read
         self._said: tuple[str, float] = ("", -math.inf)
         masters.subscribe(self._moved.set)
         lives.subscribe(self._moved.set)
@@ -114,13 +114,13 @@ class Follower:
         await end([self._task])
 
     async def settled(self, most_s: float) -> None:
-        """Return when everything was read, or it is known why it cannot be; after `most_s` anyway."""
+        """Wait until the shard was read or is known to be unreadable, at most `most_s`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(most_s):
                 await self._settled.wait()
 
     def heard(self, key: InstanceKey, at_ms: int) -> None:
-        """A lease was renewed through this store: deliver it, and not once more when it is read."""
+        """Deliver a lease renewed through this store, and do not deliver it again when it is read."""
         self._feed.shard_events([Renewed(self._position, key, at_ms / 1000)])
 
     # -- following
@@ -134,7 +134,7 @@ class Follower:
                 opened = await self._lives.open()
                 link = opened.link
                 if self._lives.is_newest(link):
-                    self._moved.clear()  # it may have been this very life that has begun
+                    self._moved.clear()  # the life that just began may be this one
                 await self._follow(link, born_empty=opened.born_empty)
                 failures = 0
             except ForeignKeys as error:
@@ -143,7 +143,7 @@ class Follower:
             except StoreUnavailable as error:
                 failures = 0
                 self.interrupted = str(error)
-            except Exception as error:  # noqa: BLE001 - the top of the loop: whatever it was, following goes on
+            except Exception as error:  # noqa: BLE001 - the top of the loop: following goes on after any failure
                 failures += 1
                 fault = fault_of(error)
                 self.interrupted = fault.reason
@@ -159,13 +159,13 @@ class Follower:
                     await self._moved.wait()
 
     def _give_up(self, fault: str) -> None:
-        """Tell what nobody but an operator can mend. It is tried again all the same, at a calm pace."""
+        """Report a fault that only an operator can fix. Following is retried anyway, at a slow pace."""
         self.fault = fault
         self._say("shard_unusable", fault)
         self._settled.set()
 
     def _say(self, event: str, because: str) -> None:
-        """Log what goes wrong: at once when it is something else than before, else every now and then."""
+        """Log a failure: at once when it differs from the last one, else at intervals."""
         now = self._clock.monotonic()
         said, at = self._said
         if because != said or now - at >= SAY_AGAIN_S:
@@ -173,11 +173,11 @@ class Follower:
             _log.warning(event, shard=self._masters.name, because=because)
 
     async def _follow(self, link: Link, *, born_empty: bool) -> None:
-        """Follow one life of the shard for as long as it is the newest. Raises what redis-py raises."""
+        """Follow one life of the shard while it is the newest. Raises what redis-py raises."""
         self._life = link.life.number
         if link.life.epoch != self._position.epoch:
             await self._read_all(link, born_empty=born_empty)
-        missing = False  # whether the last look showed events that reading did not bring
+        missing = False  # whether the last check showed events that reading did not return
         block_ms = str(int(BLOCK_S * 1000))
         while self._lives.is_newest(link) and not self._moved.is_set():
             after = f"{self._position.revision}-0"
@@ -191,9 +191,9 @@ class Follower:
             else:
                 found = await self._meta(link)
                 if found is None or found[0] != self._position.epoch:
-                    return  # another life of the shard: begin again
+                    return  # another life of the shard: start again
                 revision = found[1]
-                # One may have come just now; but what is missing twice, or is taken back, is not ours to wait for.
+                # One event may have just arrived; one that is missing twice, or was taken back, will not come.
                 if revision < self._position.revision or (missing and revision > self._position.revision):
                     await self._catch_up(link)
                 missing = revision > self._position.revision
@@ -204,7 +204,7 @@ class Follower:
                 await self._inspect(link)
 
     async def _meta(self, link: Link) -> tuple[str, int] | None:
-        """Return the epoch and the revision of the shard, or None when it was emptied."""
+        """Return the epoch and revision of the shard, or None when it was emptied."""
         epoch, revision = await one(link, ("HMGET", f"{self._prefix}:meta", "epoch", "revision"))
         return None if epoch is None or revision is None else (epoch.decode(), int(revision))
 
@@ -218,7 +218,7 @@ class Follower:
         events: list[Event] = []
         for id_, flat in read:
             if id_ != b"%d-0" % (self._position.revision + len(events) + 1):
-                break  # what follows is looked at as the first of the next reading
+                break  # the rest is handled at the start of the next read
             entry = rows.entry_of(self._shard, self._position.epoch, id_, rows.paired(flat))
             if isinstance(entry, StreamEntry) and entry.event is None:
                 entry = await looked_up(link, self._prefix, self._shard, self._position.epoch, entry)
@@ -230,10 +230,10 @@ class Follower:
             await asyncio.sleep(0)
 
     def _taken(self, entry: StreamEntry | Unreadable, revision: int) -> Event:
-        """Return the event to tell for one entry, and remember what it means for later lives."""
+        """Return the event to deliver for one entry, and note it in the journal."""
         if isinstance(entry, Unreadable):
             self._set_aside([entry])
-            # Each revision is told, so that readers see that none is missing.
+            # Every revision is delivered, so that readers see that none is missing.
             return Deregistered(Position(self._shard, self._position.epoch, revision), NOBODY)
         event = entry.event
         assert event is not None  # it was looked up
@@ -259,12 +259,12 @@ class Follower:
                     self._journal.note(key, Written(order, instance, instance.epoch), now)
 
     def _before(self, key: InstanceKey) -> Instance | None:
-        """Return an instance as it was before the event that is being read; None when it is not known."""
+        """Return an instance as it was before the event being read, or None when unknown."""
         known = self._journal.latest(key)
         return known.instance if known is not None else self._feed.instance(self._shard, key)
 
     async def _mend_stream(self, link: Link, ids: list[bytes]) -> None:
-        """Take out of the stream what somebody else put there; read everything when it is not for that."""
+        """Remove these entries from the stream if they are foreign; else read the whole shard again."""
         found = await self._meta(link)
         if found is not None and not await self._upkeep.take_out_foreign_events(link, ids, found[1]):
             await self._catch_up(link)
@@ -278,12 +278,12 @@ class Follower:
     # -- everything
 
     async def _catch_up(self, link: Link) -> None:
-        """Read everything: the events from here on are not all there any more."""
+        """Read the whole shard: some of the events from here on are gone."""
         _log.info("follower_behind", shard=self._masters.name, revision=self._position.revision)
         await self._read_all(link, born_empty=False)
 
     async def _read_all(self, link: Link, *, born_empty: bool) -> None:
-        """Read everything, after what is lacking and was not taken out has been put back."""
+        """Read the whole shard, after putting back records that are missing without having been removed."""
         whole = await self._read_whole(link)
         lost = await self._upkeep.lost(link, self._feed.missing(self._shard, whole.records))
         if lost and not born_empty and self.age_s() < JOURNAL_S:
@@ -291,14 +291,14 @@ class Follower:
             await self._upkeep.put_back(link, [instance for instance in instances if instance is not None])
             whole = await self._read_whole(link)
             lost = await self._upkeep.lost(link, self._feed.missing(self._shard, whole.records))
-        # Leases that were renewed while the records were read are read again.
+        # Leases renewed while the records were read are read again.
         self._renewals_ms = whole.began_ms
         known, self.aside = self.aside, {}
         for entry in whole.aside:
             if entry.field in known:
                 self.aside[entry.field] = entry
         self._set_aside(whole.aside)
-        # Who came up empty, and has all that was delivered before, is as good as one that never was.
+        # A shard that came up empty but has everything delivered before counts as one that never was empty.
         born_empty = born_empty and (bool(lost) or not self._position.epoch)
         await self._feed.shard_read(self._shard, whole.position, whole.records, whole=not lost, born_empty=born_empty)
         self._confirmed_at = self._clock.monotonic()
@@ -309,18 +309,18 @@ class Follower:
         async with asyncio.timeout(SNAPSHOT_S):
             return await read_whole(link, self._prefix, self._shard, addresses=self._feed.needs_addresses)
 
-    # -- leases, and the keys beside each other
+    # -- leases, and the consistency of the keys
 
     async def _read_renewals(self, link: Link) -> None:
-        """Deliver the leases that were renewed since the last time, whoever took the heartbeats."""
-        last = b""  # only within this: a renewal of the same millisecond may come yet, and stand before it
+        """Deliver the leases renewed since the last time, by any replica."""
+        last = b""  # only within this call: a later renewal of the same millisecond may sort before it
         while True:
             now_ms, *found = await one(
                 link, called(ScriptName.RENEWALS, self._prefix, (str(self._renewals_ms), last, str(READ_RENEWALS)))
             )
             now_s = int(now_ms) / 1000
             if self._renewals_ms / 1000 > now_s + CLOCK_ERROR_S:
-                # The server's clock was set back: what is renewed since stands before all that was read.
+                # The server's clock was set back: later renewals sort before everything already read.
                 self._renewals_ms, last = 0, b""
                 continue
             renewed: list[Event] = []
@@ -340,14 +340,14 @@ class Follower:
             last, self._renewals_ms = found[-2], int(float(found[-1]))
 
     async def _inspect(self, link: Link) -> None:
-        """See whether the keys are in step with each other, and with what was delivered; mend what is not."""
+        """Check that the keys agree with each other and with what was delivered; repair what does not."""
         try:
             revision, records = await self._upkeep.inspect(link)
         except ResponseError as error:
             self._say("shard_not_inspected", words_of(error))  # a master that takes no writes, for now
             return
         if revision != self._position.revision:
-            return  # something happened meanwhile: the next look tells
+            return  # the shard changed meanwhile: the next check decides
         surplus = records - self._feed.size(self._shard)
         if surplus < 0:
             await self._upkeep.put_back(link, self._feed.instances(self._shard))
@@ -356,6 +356,6 @@ class Follower:
             await self._catch_up(link)
 
     def _tell(self, position: Position) -> None:
-        """Note that everything up to `position` was delivered, and wake who waits for it."""
+        """Note that everything up to `position` was delivered, and wake the callers waiting for it."""
         self._position = position
         self.arrivals.tell(position)

@@ -1,14 +1,14 @@
-"""What was written into a shard in the last seconds, to be put back where a later life of it lacks it. Pure.
+"""Remembers a shard's recent writes, so that they can be put back into a later life that lacks them. Pure.
 
-An acknowledged write can still be missing in the next life of a shard: a master that was killed and is back before
-any Sentinel noticed has lost what its append-only file had not on the disk, and takes its replicas back with it; and
-a replica that is promoted may be one that lagged. So each registry replica remembers what it acknowledged, and what
-it was told that others wrote, and every one of them puts back what is missing (`reapply.lua`). Each entry has the
-stamp under which it was written, the newest of an instance counts, and what is there with a higher stamp stays: it
-makes no difference in which order several replicas do so, nor how often.
+An acknowledged write can still be missing in the next life of a shard. A master that is killed and restarts before
+any Sentinel notices has lost what its append-only file had not yet synced, and its replicas follow it back; and a
+promoted replica may have lagged. So each registry replica remembers what it acknowledged and what it learned that
+others wrote, and every one of them puts back what is missing (`reapply.lua`). Each entry carries the stamp of its
+write. The newest entry of an instance counts, and a stored record with a higher stamp stays. So it does not matter
+in which order several replicas do this, nor how often.
 
-What it cannot do: what is older than JOURNAL_S, or is pushed out by MAX_ENTRIES, is not put back; and a registry
-replica that is gone puts nothing back, then it is for those that were told.
+Limits: a write that is older than JOURNAL_S, or was pushed out by MAX_ENTRIES, is not put back. A registry replica
+that is gone puts nothing back; only the replicas that had read its writes can.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ import msgspec
 from registry_core.domain.records import Instance, InstanceKey
 from registry_core.store.redis.rows import Order
 
-# Longer than an append-only file lags (1 to 2 s), a server takes to restart or to be replaced, and a registry replica
-# to notice.
+# Longer than the sum of what an append-only file lags (1 to 2 s), what a server takes to restart or be replaced, and
+# what a registry replica takes to notice.
 JOURNAL_S: Final = 30.0
 MAX_ENTRIES: Final = 50_000
 
 
 class Written(msgspec.Struct, frozen=True, gc=False):
-    """The last write of one instance: the record, or None for one that was taken out, of an owner with `epoch`."""
+    """The last write of one instance, by an owner with `epoch`: the record, or None for a removal."""
 
     order: Order
     instance: Instance | None
@@ -37,35 +37,35 @@ class Written(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Noted(msgspec.Struct, frozen=True, gc=False):
-    """A write, and when it was noted. Of tens of thousands, and like records no matter of the garbage collector."""
+    """A write and when it was noted. There are tens of thousands: like records, exempt from garbage collection."""
 
     at: float
     written: Written
 
 
 class Journal:
-    """The last write of each instance that was written lately, in the order in which they were noted."""
+    """The last write of each recently written instance, in the order noted."""
 
     def __init__(self, *, kept_s: float = JOURNAL_S, most: int = MAX_ENTRIES) -> None:
         self._kept_s = kept_s
         self._most = most
-        # Of a plain one, whose oldest entries go again and again, the first is found ever more slowly.
+        # In a plain dict whose oldest entries keep being removed, finding the first gets ever slower.
         self._entries: OrderedDict[InstanceKey, _Noted] = OrderedDict()
-        self.dropped = 0  # for want of room, before their time
+        self.dropped = 0  # early, for lack of room
 
     def __len__(self) -> int:
-        """How many writes it holds, some of which may be too old."""
+        """The number of writes it holds, some of which may be too old."""
         return len(self._entries)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What an operator should know: that not all that was acknowledged could be put back."""
+        """Notes for an operator: that some acknowledged writes could not be put back."""
         if not self.dropped:
             return ()
         return (f"{self.dropped} writes were forgotten early: more than {self._most} within {self._kept_s:g} s",)
 
     def note(self, key: InstanceKey, written: Written, now: float) -> None:
-        """Remember a write of `key`, unless a later one is known. `now` is in seconds, and must not fall."""
+        """Remember a write of `key`, unless a later one is known. `now` is in seconds and must not decrease."""
         known = self.latest(key)
         if known is not None and (known.order == written.order or known.order.comes_after(written.order)):
             return
@@ -84,16 +84,16 @@ class Journal:
         self._entries.pop(key, None)
 
     def latest(self, key: InstanceKey) -> Written | None:
-        """Return the last write of `key` that is remembered."""
+        """Return the last remembered write of `key`."""
         known = self._entries.get(key)
         return None if known is None else known.written
 
     def entries(self, now: float) -> Iterator[tuple[InstanceKey, Written]]:
-        """Yield what is to be put back, the oldest first."""
+        """Yield the writes to put back, oldest first."""
         for key, noted in tuple(self._entries.items()):
             if now - noted.at <= self._kept_s:
                 yield key, noted.written
 
     def renew(self, now: float) -> None:
-        """Keep all that is not too old for as long again: it was put back into a life that may be lost, too."""
+        """Restart the age of every entry that is not too old: the life it was put back into may be lost, too."""
         self._entries = OrderedDict((key, _Noted(now, written)) for key, written in self.entries(now))

@@ -1,6 +1,6 @@
-"""How long a server takes to answer, as the middle of its latest answers: one slow one is no slow server.
+"""How long a server takes to answer, as the median of its latest answers: one slow answer does not count.
 
-PURE: it is told, and measures nothing itself.
+Pure: callers pass in the measurements.
 """
 
 from __future__ import annotations
@@ -9,25 +9,25 @@ import statistics
 from collections import deque
 from typing import Final
 
-# Of a master that is asked twice a second: what holds for longer than a moment shows within two seconds.
+# The master is probed twice a second, so a lasting change shows within two seconds.
 ANSWERS: Final = 5
 
 
 class Latency:
-    """The latest answers of one server."""
+    """The latest response times of one server."""
 
     def __init__(self) -> None:
         self._latest_s: deque[float] = deque(maxlen=ANSWERS)
 
     def heard(self, took_s: float) -> None:
-        """Take note of one answer."""
+        """Record one answer."""
         self._latest_s.append(took_s)
 
     def forget(self) -> None:
-        """Begin anew: another server is meant from now on."""
+        """Forget all answers: the server has changed."""
         self._latest_s.clear()
 
     @property
     def median_ms(self) -> float | None:
-        """The median in milliseconds, or None when nothing was heard."""
+        """The median in milliseconds, or None without an answer."""
         return round(statistics.median(self._latest_s) * 1000, 3) if self._latest_s else None

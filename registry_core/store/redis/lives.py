@@ -1,9 +1,8 @@
-"""The lives of one shard: opens connections to its master, and carries what was acknowledged from one life into the
-next.
+"""The lives of one shard: opens connections to its master, and carries acknowledged writes from one life to the next.
 
-A life is what one server process makes of the shard for as long as it leads. Before this process writes to another life
-or reads from it, it puts back what the journal says is missing there. The newest life is known here, so that nothing is
-acknowledged in one that is over.
+A life is the shard's history under one server process, for as long as that process is the master. Before this replica
+writes to another life or reads from it, it puts back the writes that the journal has and the life lacks. This module
+tracks the newest life, so that no write is acknowledged in one that is over.
 """
 
 from __future__ import annotations
@@ -32,24 +31,24 @@ _log = structlog.get_logger(component="store.redis")
 
 
 class ForeignKeys(StoreUnavailable):
-    """Raised when the prefix holds keys of another program, or of a later layout; nothing of them was touched."""
+    """Raised when the prefix holds keys of another program or of a later layout; none of them was touched."""
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """A connection to the master, and what it says of the shard."""
+    """A connection to the master, and the state of the shard there."""
 
     link: Link
     revision: int
-    born_empty: bool  # it came up without any memory, not long ago
+    born_empty: bool  # the server came up empty not long ago
 
 
 class Lives:
-    """Opens what one shard's writes and its reading go over."""
+    """Opens the connections for one shard's writes and reads."""
 
     def __init__(
         self, masters: MasterWatcher, prefix: str, journal: Journal, clock: Clock, *, unknown_s: float
     ) -> None:
-        """`unknown_s`: how long after an empty start of the server an instance that is missing may be alive."""
+        """`unknown_s`: how long after the server starts empty a missing instance may still be alive."""
         self._masters = masters
         self._prefix = prefix
         self._journal = journal
@@ -60,15 +59,15 @@ class Lives:
         self.newest = Life()
 
     def subscribe(self, listener: Callable[[], None]) -> None:
-        """Have `listener` called whenever another life has begun."""
+        """Call `listener` whenever another life begins."""
         self._listeners.append(listener)
 
     def is_newest(self, link: Link) -> bool:
-        """Return whether nobody of this process has seen a later life than that of `link`."""
+        """Return whether this process has seen no later life than that of `link`."""
         return link.is_open and link.life == self.newest
 
     async def open(self) -> Opened:
-        """Return a connection to the present master, in whose life nothing is missing that this process knows of.
+        """Return a connection to the current master, after putting back the missing writes that this process remembers.
 
         Raises StoreUnavailable, ForeignKeys, or what redis-py raises; the caller closes the link.
         """
@@ -116,7 +115,7 @@ class Lives:
                 raise ForeignKeys(f"{self._masters.name}: {key} is a key of another program: choose another prefix=")
             case b"newer":
                 raise ForeignKeys(
-                    f"{self._masters.name}: a later release has written here (layout {result[1].decode()}): "
+                    f"{self._masters.name}: a later release has written to this prefix (layout {result[1].decode()}): "
                     "run that one, or choose another prefix="
                 )
         _, epoch, revision, born_empty, life = result
@@ -124,11 +123,11 @@ class Lives:
         return Opened(link, int(revision), born_empty == b"1")
 
     async def _put_back(self, link: Link) -> None:
-        """Put back what was written in earlier lives and is missing in this one."""
+        """Put back writes of earlier lives that are missing in this one."""
         entries: list[tuple[str | bytes, ...]] = []
         for key, written in self._journal.entries(self._clock.monotonic()):
             if written.order.life == link.life.number:
-                continue  # it stands here, or somebody has taken it out since
+                continue  # it is present, or was removed since
             field, instance = rows.field_of(key), written.instance
             if instance is None:
                 entries.append((field, "", "", f"{written.epoch} {written.order}"))
@@ -145,7 +144,7 @@ class Lives:
 
 
 async def reapply(link: Link, prefix: str, entries: list[tuple[str | bytes, ...]]) -> int:
-    """Put back entries (four words each, see reapply.lua) where they are missing; return how many were.
+    """Put back missing entries (four words each, see reapply.lua); return how many were missing.
 
     Raises a ResponseError when the server takes no writes.
     """

@@ -1,7 +1,7 @@
-"""What an operator should change about a master: found in its INFO, said in plain words, logged once.
+"""Finds what an operator should change about a master, from its INFO, and logs each finding once.
 
-None of it stops the registry, which goes on with what it has; each of it costs registrations on the day on which
-that server is full, restarts, or is cut off. Only `MasterNotes.look` asks; what is found is decided by `findings`.
+No finding stops the registry. Each one costs registrations on the day that server is full, restarts or is cut off.
+Only `MasterNotes.look` does I/O; `findings` decides.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from registry_core.ports.clock import Clock
 from registry_core.store.redis.probes import ask_sections
 from registry_core.store.redis.url import ServerAddress
 
-# Settings are looked at this often: somebody may mend them while everything runs.
+# How often settings are checked: they may be fixed at run time.
 LOOK_EVERY_S: Final = 30.0
-# It stands between two probes of the same server, which are to notice at once when that falls silent.
+# The check runs between two probes of the same server, and those must notice at once when it stops answering.
 LOOK_TIMEOUT_S: Final = 0.25
 SECTIONS: Final = ("memory", "persistence", "replication")
 _MOST_REMEMBERED: Final = 1_000
@@ -29,33 +29,33 @@ _log = structlog.get_logger(component="store.redis")
 
 
 def findings(info: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what is to be changed at a master with this INFO (the SECTIONS), with the cure. PURE.
+    """Return what to change at a master with this INFO (the SECTIONS), and how. Pure.
 
-    INFO is allowed to all users of the server, where CONFIG mostly is not.
+    INFO is allowed to all users of the server; CONFIG mostly is not.
     """
     found = []
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         found.append(
-            f"maxmemory-policy is {policy}: once it is full it throws registrations away instead of refusing new ones; "
+            f"maxmemory-policy is {policy}: when full, it evicts registrations instead of refusing new ones; "
             "set maxmemory-policy noeviction"
         )
     if not int(info.get("aof_enabled", 1)):
         found.append(
-            "appendonly is no: when it restarts it comes back with less, or with nothing, and its replicas follow it; "
+            "appendonly is no: after a restart it has lost recent or all registrations, and its replicas copy that; "
             "set appendonly yes"
         )
     # Only a master that has the setting counts its good replicas.
     if int(info.get("connected_slaves", 0)) and "min_slaves_good_slaves" not in info:
         found.append(
-            "min-replicas-to-write is 0: cut off from its replicas it goes on taking writes that are lost in the end; "
+            "min-replicas-to-write is 0: when cut off from its replicas, it keeps taking writes that are then lost; "
             "set min-replicas-to-write 1"
         )
     return tuple(found)
 
 
 class MasterNotes:
-    """The findings about the master in place of one shard."""
+    """The findings about one shard's current master."""
 
     def __init__(self, shard: str, clock: Clock) -> None:
         self._shard = shard
@@ -66,7 +66,7 @@ class MasterNotes:
         self.current: tuple[str, ...] = ()
 
     async def look(self, client: Redis, master: ServerAddress, run_id: str) -> None:
-        """Look at `master` if that is due: it is another one than before, or LOOK_EVERY_S have passed."""
+        """Check `master` if it has changed, or LOOK_EVERY_S have passed since the last check."""
         now = self._clock.monotonic()
         if (master, run_id) == self._seen and now - self._looked_at < LOOK_EVERY_S:
             return
@@ -77,7 +77,7 @@ class MasterNotes:
             async with asyncio.timeout(LOOK_TIMEOUT_S):
                 info = await ask_sections(client, SECTIONS)
         except TimeoutError:
-            return  # the next probe tells
+            return  # the next probe reports it
         if info is None or self._seen != (master, run_id):
             return
         self.current = findings(info)

@@ -1,4 +1,4 @@
-"""The watchers of a store's masters, one for each shard: made of what the settings say."""
+"""Builds the watchers of a store's masters from the settings, one for each shard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from registry_core.supervision import Background
 def masters_of(
     settings: RedisSettings, clock: Clock | None = None, background: Background | None = None
 ) -> tuple[MasterWatcher, ...]:
-    """Return a watcher for every shard, none of them started."""
+    """Return a watcher for every shard, not yet started."""
     nodes = () if settings.server is None else (settings.server,)
     return tuple(
         MasterWatcher(

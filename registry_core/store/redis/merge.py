@@ -1,9 +1,9 @@
-"""One catalogue out of several shards. Pure.
+"""Merges several shards into one catalogue. Pure.
 
-While a shard is added, an instance may be held by two: by its old shard until it is taken out there, and by
-its own since its agent registered it anew. The copy in a shard that is joining counts, since only a replica
-that places services there already can have put it there; then the one in its own shard; then any other, so
-that nobody is missing in between.
+While a shard is being added, two shards may hold one instance: the old one until the instance is removed there,
+and its home shard since its agent registered again. The copy in a joining shard counts first, since only a
+replica that already places services there can have put it there; then the copy in the home shard; then any
+other, so that no instance is missing in between.
 """
 
 from __future__ import annotations
@@ -19,48 +19,48 @@ from registry_core.store.redis.shard_records import ShardRecords
 
 
 class Merge:
-    """What each shard holds, and the events that are true of all of them together."""
+    """What each shard holds, and the events of all of them combined."""
 
     def __init__(self, own_shard: Callable[[str], int], shards: int, joining: frozenset[int] = frozenset()) -> None:
-        """`own_shard` says by hashing where a label belongs; nothing is placed in `joining` here."""
+        """`own_shard` maps a label to its shard by hashing; this replica places nothing in `joining`."""
         self._own_shard = own_shard
         self._joining = joining
         self._shards = [ShardRecords(addresses=shards > 1) for _ in range(shards)]
         self._twofold: set[InstanceKey] = set()
-        self._joined: dict[str, dict[InstanceKey, int]] = {}  # by label: who has moved, and where to
+        self._joined: dict[str, dict[InstanceKey, int]] = {}  # by label: the instances that moved, and to which shard
 
     def keys(self) -> Iterator[InstanceKey]:
-        """Yield the key of every instance, twice where two shards hold one."""
+        """Yield the key of every instance, twice when two shards hold it."""
         for records in self._shards:
             yield from records.lived
 
     def instances(self) -> Iterable[Lived]:
-        """Return the copy that counts of every instance."""
+        """Return the authoritative copy of every instance."""
         for records in self._shards:
             for key, lived in records.lived.items():
                 if self.get(key) is lived:
                     yield lived
 
     def get(self, key: InstanceKey) -> Lived | None:
-        """Return the copy of `key` that counts."""
+        """Return the authoritative copy of `key`."""
         own = self._shards[self.home(key.label, key.instance_id)].lived.get(key)
         if own is not None or len(self._shards) == 1:
             return own
         return next((records.lived[key] for records in self._shards if key in records.lived), None)
 
     def heard_at(self, shard: int, key: InstanceKey) -> float:
-        """Return when the copy of `shard` was last heard of, Unix seconds; 0 when it has none."""
+        """Return the last heartbeat of the copy in `shard`, in Unix seconds; 0 when it has none."""
         lived = self._shards[shard].lived.get(key)
         return 0.0 if lived is None else lived.heartbeat_at
 
     def at_address(self, address: str) -> list[Lived]:
-        """Return the instances that are registered at `host:port`: one, or more for a moment."""
+        """Return the instances registered at `host:port`: one, or briefly more."""
         keys = {key for records in self._shards for key in records.at_address.get(address, ())}
         found = (self.get(key) for key in keys)
         return [lived for lived in found if lived is not None and lived.instance.address == address]
 
     def home(self, label: str, instance_id: str | None = None) -> int:
-        """Return the shard in which an instance is written; without an id, the newest of its service."""
+        """Return the shard in which an instance is written; without an id, that of the newest of its service."""
         joined = self._joined.get(label) if self._joining else None
         if joined:
             if instance_id is None:
@@ -71,7 +71,7 @@ class Merge:
         return self._own_shard(label)
 
     def outlived(self) -> list[tuple[InstanceKey, int]]:
-        """Return the copies that nobody needs: of instances that are at home by now."""
+        """Return the redundant copies: those of instances already present in their home shard."""
         found: list[tuple[InstanceKey, int]] = []
         for key in self._twofold:
             home, shards = self.home(key.label, key.instance_id), self.shards_of(key)
@@ -93,7 +93,7 @@ class Merge:
         return found
 
     def replace(self, shard: int, records: ShardRecords) -> None:
-        """Have `shard` hold what `records` does, and nothing else. At once, whatever its size."""
+        """Replace the contents of `shard` with `records`, in constant time."""
         self._shards[shard] = records
         pairs = combinations([each.lived.keys() for each in self._shards], 2)
         self._twofold = set().union(*(one & other for one, other in pairs))
@@ -109,10 +109,10 @@ class Merge:
         return self._shards[shard]
 
     def apply(self, event: Event) -> Event:
-        """Take one event of its shard, and return what to tell of it, under the same position.
+        """Apply one event of its shard, and return the event to deliver under the same position.
 
-        An event of a copy that does not count is told as what counts is, once more: revisions are to
-        rise by one, and hearing the same again changes nothing.
+        An event of a copy that does not count repeats the state of the one that does: revisions must
+        rise by one, and a repetition changes nothing.
         """
         if len(self._shards) == 1:
             self._shards[0].apply(event)
@@ -138,7 +138,7 @@ class Merge:
                 del self._joined[key.label]
 
     def now(self, key: InstanceKey, position: Position) -> Event:
-        """Return the event that tells how `key` is now, whatever it was before."""
+        """Return the event that states how `key` is now, whatever it was before."""
         counts = self.get(key)
         if counts is None:
             return Deregistered(position, key)

@@ -1,6 +1,6 @@
-"""While a shard is added: takes out the copies that instances had in their old shards, once they are in their own.
+"""While a shard is added: removes instances' copies from their old shards, once they are in their home shards.
 
-Before their leases run out there, or the guard would take it for a mass death.
+This happens before their leases expire there; otherwise the guard would see a mass expiry.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from registry_core.errors import NotFound, Unavailable
 from registry_core.store.redis.shard import Shard
 from registry_core.supervision import Background
 
-# How long an old copy is kept beside the new one: other replicas follow the two shards apart from each other, and are
-# to hear of the new copy before the old one goes.
+# How long an old copy is kept along with the new one: other replicas follow the two shards independently, and should
+# see the new copy before the old one goes.
 OUTLIVED_S: Final = 1.0
 MOST_REMOVALS: Final = 200  # at a time
 
 
 class OldCopies:
-    """The copies that nobody needs any more, and their removal."""
+    """Removes the copies that are no longer needed."""
 
     def __init__(self, shards: Sequence[Shard], background: Background) -> None:
         self._shards = shards
@@ -32,7 +32,7 @@ class OldCopies:
         self.under_way: set[asyncio.Task[None]] = set()
 
     def remove(self, outlived: Sequence[tuple[InstanceKey, int]], now: float) -> None:
-        """Begin to take out those of these copies, each in the shard of a number, that were that long enough."""
+        """Start to remove those copies, each with its shard's number, that have been redundant for long enough."""
         self._since = {copy: self._since.get(copy, now) for copy in outlived}
         for key, number in outlived:
             if now - self._since[key, number] < OUTLIVED_S or key in self._removing:
@@ -48,6 +48,6 @@ class OldCopies:
         try:
             await self._shards[number].deregister(key, None)
         except (NotFound, Unavailable):
-            pass  # another replica was first, or the next sweep tries again
+            pass  # another replica was faster, or the next sweep retries
         finally:
             self._removing.discard(key)

@@ -1,16 +1,16 @@
-"""Reads everything that a shard holds, a page at a time, while it goes on changing; and is exact all the same.
+"""Reads the whole of a shard, a page at a time, while it keeps changing; the result is exact nevertheless.
 
 The position is noted first, then every record is scanned, then the events since that position are applied:
 
-- A record that stands untouched for the whole of the scan is returned by it (HSCAN promises that).
+- A record that stays unchanged throughout the scan is returned by it (HSCAN guarantees that).
 - A record that was changed, added or removed meanwhile may be returned in any of its states, or not at all. But
-  each of its changes has an event behind the noted position. Applying all of them, in order, to any of these states
-  gives the last one: a registration tells all of a record, a removal all of its end, and a status is told last.
+  each of its changes has an event after the noted position. Applying all of them, in order, to any of these states
+  gives the last one: a registration carries the whole record, a removal ends it, and a status comes last.
 
-So the result is the shard as it was at one revision, which is not below any that the scan has seen. Heartbeats have no
-events; those since the scan began are read again by the follower.
+So the result is the shard at one revision, no lower than any that the scan has seen. Heartbeats have no events; the
+follower re-reads those since the scan began.
 
-What cannot be read is set aside, by its field, and stops nothing.
+Entries that cannot be read are set aside, by their fields, and stop nothing.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from registry_core.store.redis.shard_records import ShardRecords
 PAGE_RECORDS: Final = 200
 READ_EVENTS: Final = 500
 ANSWER_S: Final = 5.0
-# Entries that are remembered by their fields, of those that cannot be read.
+# How many unreadable entries are remembered by their fields.
 MAX_ASIDE: Final = 1_000
 
 
 class Whole(msgspec.Struct, frozen=True):
-    """All that a shard held at `position`. No heartbeat after `began_ms`, the server's time, is sure to be in it."""
+    """All that a shard held at `position`. Heartbeats after `began_ms`, the server's time, may be missing."""
 
     position: Position
     records: ShardRecords
     began_ms: int
-    aside: tuple[Unreadable, ...] = ()  # what could not be read; of very many, some
+    aside: tuple[Unreadable, ...] = ()  # what could not be read, up to a bound
 
 
 async def read_whole(link: Link, prefix: str, shard: int, *, addresses: bool = True) -> Whole:
-    """Read the shard, with who is at which address where that is asked for.
+    """Read the shard, with the index by address if `addresses`.
 
-    Raises StoreUnavailable when its history did not go on from the beginning to the end, or what redis-py raises.
+    Raises StoreUnavailable when its history did not continue from the beginning to the end, or what redis-py raises.
     """
     records = ShardRecords(addresses=addresses)
     aside: dict[str, Unreadable] = {}
@@ -61,7 +61,7 @@ async def read_whole(link: Link, prefix: str, shard: int, *, addresses: bool = T
             link, ("XREAD", "COUNT", str(READ_EVENTS), "STREAMS", f"{prefix}:events", f"{revision}-0")
         )
         if not read:
-            raise StoreUnavailable("the shard took back what it had told")
+            raise StoreUnavailable("the shard's revision went back while it was read")
         for id_, flat in read[0][1]:
             if id_ != b"%d-0" % (revision + 1):
                 raise StoreUnavailable("events were trimmed away before they were read")
@@ -93,13 +93,13 @@ async def _scan(link: Link, prefix: str, records: ShardRecords, aside: dict[str,
             else:
                 records.put(record[1])
         for field in page[4:]:
-            set_aside(aside, rows.unreadable(field, "it is no record of ours"))
+            set_aside(aside, rows.unreadable(field, "it is not a record of this registry"))
         if at == b"0":
             return epoch, began_at, seen
 
 
 async def looked_up(link: Link, prefix: str, shard: int, epoch: str, entry: StreamEntry) -> StreamEntry | Unreadable:
-    """Return what an entry of an unknown kind has led to, from the record as it is now.
+    """Return an entry of an unknown kind as the state that it led to, read from the current record.
 
     Raises what redis-py raises.
     """
@@ -119,7 +119,7 @@ async def looked_up(link: Link, prefix: str, shard: int, epoch: str, entry: Stre
 
 
 def set_aside(aside: dict[str, Unreadable], entry: Unreadable) -> None:
-    """Remember what could not be read, within the bound."""
+    """Remember an unreadable entry, within the bound."""
     if len(aside) < MAX_ASIDE or entry.field in aside:
         aside[entry.field] = entry
 

@@ -1,4 +1,4 @@
-"""Where services are placed: the shard of each by hashing, of those that take new ones. Pure."""
+"""Places each service in a shard by hashing, among the shards that take new services. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST_REMEMBERED: Final = 100_000
 
 
 class Placing:
-    """Places services in the shards of these names, but for those that are joining."""
+    """Places services in the named shards, except those that are joining."""
 
     def __init__(self, names: Sequence[str], joining: Collection[str] = ()) -> None:
         self.joining = frozenset(number for number, name in enumerate(names) if name in joining)

@@ -1,6 +1,6 @@
-"""How one Redis server is spoken to: address, credentials, timeouts and the pool of connections.
+"""Clients of one Redis server: address, credentials, timeouts and the connection pool.
 
-A client never retries by itself: whoever holds the write decides whether it is sent again, and where.
+A client never retries by itself: the owner of a write decides whether it is sent again, and where.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from registry_core.resolution import ServerAddresses
 from registry_core.store.redis.url import PoolTerms, ServerAccess, ServerAddress
 
 OPERATION_TIMEOUT_S: Final = 5.0
-# A host that has vanished, as a container's does, answers no SYN: whoever waits for that as long as for an answer holds
-# up its writes long after another master is in place. In this time a SYN that was lost is sent a second time.
+# A host that has vanished, as a container's does, answers no SYN: waiting for it as long as for an answer would hold
+# up writes long after another master is in place. This is long enough for a lost SYN to be sent a second time.
 CONNECT_TIMEOUT_S: Final = 1.5
 HEALTH_CHECK_EVERY_S: Final = 10
-# A peer that vanished without a word is noticed after 60 s of silence and 3 questions, 10 s apart.
+# A peer that vanished silently is noticed after 60 s without traffic and 3 keepalive probes, 10 s apart.
 KEEPALIVE: Final = {
     getattr(socket, option): value
     for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
@@ -35,15 +35,15 @@ KEEPALIVE: Final = {
 }
 
 
-# Of all servers of this process: what one client has learnt of a name is of use to the others.
+# Shared by all servers of this process: clients reuse each other's resolved names.
 _ADDRESSES: Final = ServerAddresses()
 
 
 class PlainConnection(Connection):
-    """A connection whose server may have a name: that is resolved first, and never by the loop's executor.
+    """A connection that resolves its server's name first, and never in the loop's executor.
 
-    Both loops wait for their own resolvers' threads when the process ends, for as long as a name server is silent,
-    and uvloop's have nothing else done meanwhile: with four names a replica neither listened nor ended.
+    When the process ends, both loops wait for their resolver threads for as long as a name server is silent, and
+    uvloop's threads do nothing else meanwhile: with four names a replica neither listened nor ended.
     """
 
     _address: str = ""
@@ -65,23 +65,23 @@ class PlainConnection(Connection):
 
 
 class TlsConnection(PlainConnection, SSLConnection):
-    """A connection over TLS whose certificates were read before: none is read for each connection anew."""
+    """A TLS connection that uses certificates read beforehand: no connection reads them again."""
 
     def __init__(self, *, tls: ssl.SSLContext, **options: Any) -> None:
         super().__init__(**options)
         self.ssl_context.context = tls
 
     def _connection_arguments(self) -> Mapping[str, Any]:
-        # The certificate is for the name that the server is known by, and not for what that resolves to.
+        # The certificate is checked against the server's name, not against the address it resolves to.
         return {**super()._connection_arguments(), "server_hostname": self.host}
 
 
 @functools.lru_cache(maxsize=8)
 def tls_context(access: ServerAccess) -> ssl.SSLContext:
-    """Return how `access` speaks TLS: 1.2 or newer, with a certificate that is checked, host name and all.
+    """Return the TLS context for `access`: 1.2 or newer, with the certificate and host name checked.
 
-    There is no way to have less checked. Files are read, once for a process. Raises SettingsError, which
-    names the option of the URL, when one cannot be used.
+    The checks cannot be turned off. Files are read once per process. Raises SettingsError, naming the
+    option of the URL, when a file cannot be used.
     """
     try:
         context = ssl.create_default_context(cafile=access.ca_file)
@@ -103,7 +103,7 @@ def _why(error: Exception, wanted: str) -> str:
 
 
 def _no_password() -> str:
-    # Without this, OpenSSL asks for it at the terminal, and waits.
+    # Without this, OpenSSL prompts for it at the terminal and waits.
     raise ValueError("the key is protected by a password")
 
 
@@ -114,7 +114,7 @@ def open_client(
     timeout_s: float = OPERATION_TIMEOUT_S,
     max_connections: int = PoolTerms().most,
 ) -> Redis:
-    """Return a client with a pool of its own. Nothing is connected yet; `close_client` ends it."""
+    """Return a client with its own pool, not yet connected; close it with `close_client`."""
     options: dict[str, Any] = {
         "host": address.host,
         "port": address.port,
@@ -127,8 +127,8 @@ def open_client(
         "socket_keepalive_options": KEEPALIVE,
         "health_check_interval": HEALTH_CHECK_EVERY_S,
         "retry": Retry(NoBackoff(), 0),
-        "driver_info": None,  # it would be read from the disk anew for every connection
-        "protocol": 2,  # the shapes of answers depend on it, and the library's default on its version
+        "driver_info": None,  # it would be read from the disk for every connection
+        "protocol": 2,  # the shape of answers depends on it, and the library's default varies by version
     }
     if access.tls:
         options["tls"] = tls_context(access)
@@ -147,7 +147,7 @@ def speaks_tls(client: Redis) -> bool:
 
 
 async def warm(client: Redis, connections: int) -> None:
-    """Open so many connections ahead of their use. One that fails is no matter: its user will see."""
+    """Open this many connections ahead of use. Failures are ignored here: the user of the connection sees them."""
     pool = client.connection_pool
     opened: list[Awaitable[Any]] = [pool.get_connection() for _ in range(connections)]  # type: ignore[no-untyped-call]
     held = await asyncio.gather(*opened, return_exceptions=True)
@@ -157,14 +157,14 @@ async def warm(client: Redis, connections: int) -> None:
 
 
 def pool_report(client: Redis) -> PoolReport:
-    """Return how many connections of a client are in use and idle, and how many there may be."""
+    """Return how many connections of a client are in use, idle and allowed."""
     pool = client.connection_pool
     (idle, _), (in_use, _) = pool.get_connection_count()
     return PoolReport(in_use, idle, pool.max_connections)
 
 
 async def close_client(client: Redis) -> None:
-    """End every connection, also those in use: who waits for an answer gets a ConnectionError at once."""
+    """Close every connection, even those in use: a caller waiting for an answer gets a ConnectionError at once."""
     try:
         async with asyncio.timeout(1):
             await client.connection_pool.disconnect(inuse_connections=True)

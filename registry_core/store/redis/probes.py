@@ -1,6 +1,6 @@
-"""One question to one server: to a Redis node, who it is; to a Sentinel, whom it takes for the master.
+"""Probes of one server: asks a Redis node for its role, and a Sentinel which node is the master.
 
-What is wrong comes back as a Fault with words for people. Nothing is remembered or decided here.
+A failure comes back as a Fault with a reason for an operator. Nothing is remembered or decided here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from registry_core.store.redis.pool import speaks_tls
 from registry_core.store.redis.url import ServerAddress
 
 LEAST_VERSION: Final = (6, 2)
-# Messages of Sentinels that mean: something happens to this master, ask everybody now.
+# Messages of Sentinels about a change to the master: probe every server now.
 CHANNELS: Final = (
     "+sdown",
     "-sdown",
@@ -38,26 +38,26 @@ CHANNELS: Final = (
     "+promoted-slave",
     "+switch-master",
 )
-# A replica of which a Sentinel says so is not promoted by it.
+# A Sentinel does not promote a replica that it reports with these flags.
 _DOWN: Final = frozenset({"s_down", "o_down"})
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """Why a server is of no use at present."""
+    """Why a server cannot be used at present."""
 
     reason: str
-    lasting: bool = False  # asking again cannot help: somebody has to change a setting
+    lasting: bool = False  # a retry cannot help: a setting has to change
 
 
-# What OpenSSL says, and what it means for the options of the URL. The first that is found counts.
+# OpenSSL's messages, and what they mean for the options of the URL. The first match counts.
 _TLS_FAULTS: Final = (
-    ("mismatch, certificate is not valid", "its certificate is for another name than the one that it is asked by"),
+    ("mismatch, certificate is not valid", "its certificate is for a different name than the one in the URL"),
     ("certificate has expired", "its certificate has expired"),
     ("certificate is not yet valid", "its certificate is not valid yet"),
-    ("CERTIFICATE_VERIFY_FAILED", "its certificate is signed by nobody that is trusted; ca= names whom to trust"),
-    ("CERTIFICATE_REQUIRED", "it wants to be shown a certificate: cert= and key="),
-    ("HANDSHAKE_FAILURE", "it wants to be shown a certificate, cert= and key=, or another kind of TLS"),
-    ("UNKNOWN_CA", "it does not trust who signed the certificate of cert="),
+    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not signed by a trusted authority; set ca="),
+    ("CERTIFICATE_REQUIRED", "it requires a client certificate: set cert= and key="),
+    ("HANDSHAKE_FAILURE", "it requires a client certificate (cert= and key=), or a different TLS configuration"),
+    ("UNKNOWN_CA", "it does not trust the authority that signed the certificate of cert="),
     ("ALERT_BAD_CERTIFICATE", "it does not take the certificate of cert="),
     ("ALERT_CERTIFICATE", "it does not take the certificate of cert="),
     ("WRONG_VERSION_NUMBER", "it does not speak TLS; then the URL begins with redis"),
@@ -68,25 +68,25 @@ _TLS_FAULTS: Final = (
 
 
 def fault_of(error: BaseException, *, tls: bool = False, sentinel: bool = False) -> Fault:
-    """Return what an error of a server means; `tls` and `sentinel` say how, and as what, it was asked."""
+    """Return what a server's error means. `tls` and `sentinel`: how the server was asked, and as what."""
     text = _CONNECTING.sub("", words_of(error)).removesuffix(".")
     if isinstance(error, NoPermissionError) or _NOT_PERMITTED.search(text):
-        return Fault(f"its ACL does not let the user do what is needed ({text})", lasting=True)
+        return Fault(f"its ACL does not allow the user a command that is needed ({text})", lasting=True)
     if isinstance(error, AuthenticationError | AuthorizationError) or "NOAUTH" in text:
         said = "sentinel_user= and sentinel_password= say" if sentinel else "user:password@ in the URL says"
-        return Fault(f"it wants other credentials than {said} ({text})", lasting=True)
+        return Fault(f"it rejects the credentials that {said} ({text})", lasting=True)
     meant = next((words for sign, words in _TLS_FAULTS if sign in text), None)
     if meant is not None:
         return Fault(f"{meant} ({_PLACE.sub('', text)})", lasting=True)
     if isinstance(error, InvalidResponse):
-        return Fault(f"it does not speak the protocol of Redis ({text[:100]})", lasting=True)
+        return Fault(f"it does not speak the Redis protocol ({text[:100]})", lasting=True)
     if "DB index is out of range" in text:
-        return Fault("it has no database of the number in the URL", lasting=True)
+        return Fault("it has no database with the number in the URL", lasting=True)
     if isinstance(error, TimeoutError) or "imeout" in type(error).__name__:
-        # A Redis without TLS takes the beginning of a handshake for half a command, and waits for the rest.
+        # A Redis without TLS reads the start of a handshake as half a command and waits for the rest.
         return Fault(f"it does not answer{'; is it one that speaks TLS?' if tls else ''}")
     if isinstance(error, ConnectionError | RedisConnectionError) and not tls and _CUT_SHORT.search(text):
-        return Fault(f"it ends the connection; if it speaks TLS, the URL begins with rediss ({text})")
+        return Fault(f"it closes the connection; if it speaks TLS, the URL must begin with rediss ({text})")
     return Fault(text)
 
 
@@ -99,7 +99,7 @@ _CUT_SHORT: Final = re.compile(r"reset by peer|closed by server", re.IGNORECASE)
 
 
 async def ask_node(client: Redis) -> Sighting | Fault:
-    """Return what a Redis node says of itself."""
+    """Return a Redis node's role and identity."""
     pipeline = client.pipeline(transaction=False)
     pipeline.execute_command("INFO", "server")
     pipeline.execute_command("ROLE")
@@ -113,22 +113,22 @@ async def ask_node(client: Redis) -> Sighting | Fault:
             return fault_of(answer)
     mode = info.get("redis_mode", info.get("server_mode"))  # Valkey has a word of its own
     if mode == "sentinel":
-        return Fault("it is a Sentinel, and the URL of those begins with redis+sentinel", lasting=True)
+        return Fault("it is a Sentinel; a URL of Sentinels begins with redis+sentinel", lasting=True)
     if mode == "cluster":
-        return Fault("it is a node of a Redis Cluster; it takes masters of their own, with Sentinels", lasting=True)
+        return Fault("it is a node of a Redis Cluster; use standalone masters with Sentinels instead", lasting=True)
     version = str(info.get("redis_version", "0"))
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < LEAST_VERSION:
         least = ".".join(str(part) for part in LEAST_VERSION)
-        return Fault(f"it is Redis {version}, and {least} or newer is needed", lasting=True)
+        return Fault(f"it is Redis {version}; {least} or newer is required", lasting=True)
     if isinstance(pong, ResponseError) and "LOADING" in f"{pong} {type(pong).__name__}".upper():
         return Fault("it is still loading its data")
     return _sighting(role, str(info["run_id"]))
 
 
 async def ask_sections(client: Redis, sections: Sequence[str]) -> Mapping[str, Any] | None:
-    """Return what these sections of a node's INFO say, all in one; None when it does not answer.
+    """Return these sections of a node's INFO, merged, or None when it does not answer.
 
-    One INFO for each: several sections in one came with Redis 7.0.
+    One INFO per section: several sections in one came with Redis 7.0.
     """
     pipeline = client.pipeline(transaction=False)
     for section in sections:
@@ -148,9 +148,9 @@ def _sighting(role: Sequence[Any], run_id: str) -> Sighting:
 
 
 async def ask_sentinel(client: Redis, name: str) -> Vote | Fault:
-    """Return what a Sentinel says about the master that it knows by `name`."""
+    """Return a Sentinel's vote on the master it knows as `name`."""
     pipeline = client.pipeline(transaction=False)
-    # get-master-addr-by-name tells the new address as soon as it is decided, MASTER only at the end.
+    # get-master-addr-by-name returns the new address as soon as it is decided, MASTER only at the end.
     pipeline.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
     pipeline.execute_command("SENTINEL", "MASTER", name)
     pipeline.execute_command("SENTINEL", "REPLICAS", name)
@@ -178,9 +178,9 @@ async def ask_sentinel(client: Redis, name: str) -> Vote | Fault:
 
 
 async def listen(client: Redis, name: str, speaks: Callable[[], None]) -> None:
-    """Call `speaks` whenever a Sentinel tells of a doubt or a decision about the master that it knows by `name`.
+    """Call `speaks` whenever a Sentinel announces a doubt or a decision about the master it knows as `name`.
 
-    What it says is a reason to ask, and no more. Raises what redis-py raises, when the connection ends.
+    The message is only a reason to probe. Raises what redis-py raises when the connection ends.
     """
     async with client.pubsub() as messages:
         await messages.subscribe(*CHANNELS)

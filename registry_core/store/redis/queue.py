@@ -1,9 +1,9 @@
-"""The write queue of one shard: what arrives within a few milliseconds goes in one pipeline, with one WAIT.
+"""The write queue of one shard: writes that arrive within a few milliseconds share one pipeline and one WAIT.
 
-A write is acknowledged when those that may lead the shard next have it (`quorum.py`). One that meets a failover is
-held and sent again to the next master: every script gives the same result when it is repeated. Nothing is held for
-longer than its time, and no more is held than the bound. What becomes of a write stands in `writes.py`, what a try
-means in `quorum.py`; here both are carried out.
+A write is acknowledged when every server that may lead the shard next has it (`quorum.py`). A write interrupted by a
+failover is held and sent again to the next master: every script gives the same result when repeated. The time for
+which a write is held, and the number of held writes, are bounded. `writes.py` defines the states of a write and
+`quorum.py` what a try means; this module carries both out.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from registry_core.supervision import Background, end
 _log = structlog.get_logger(component="store.redis")
 
 
-# A wait of ours that ends so much later than it should has not been a wait of ours alone.
+# A wait that ends this much late means that the whole process stood still.
 STANDSTILL_S: Final = 1.0
-# Between two looks for a master while nothing is to be written.
+# Between two checks for a master while there is nothing to write.
 IDLE_RETRY_S: Final = 0.5
 
 
@@ -52,9 +52,9 @@ class WriteQueue:
         observe: Callable[[float], None] = lambda _: None,
         background: Background | None = None,
     ) -> None:
-        """`acknowledged` is told of each write just before its caller is.
+        """`acknowledged` is called for each write just before its caller gets the result.
 
-        `observe` is told how long each pipeline took, with the word of the replicas, in seconds.
+        `observe` is called with the seconds that each pipeline took, including the wait for the replicas.
         """
         self._masters = masters
         self._clock = clock
@@ -65,12 +65,12 @@ class WriteQueue:
         self._not_closed_since: float | None = None
         self.last_failure = ""
         self.last_failure_at: float | None = None
-        self.refusal = ""  # why the master takes no writes, though it answers; "" since it took one
+        self.refusal = ""  # why a master that answers takes no writes; "" since it took one
         self._writes: list[Write] = []
         self._held = 0
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
-        self._told: Exception | None = None  # the last telling failure, since something was taken
+        self._told: Exception | None = None  # the last meaningful failure since a write was taken
         self._sender = Sender(
             masters,
             lives,
@@ -86,12 +86,12 @@ class WriteQueue:
         lives.subscribe(self._moved.set)
 
     def __len__(self) -> int:
-        """How many writes are under way."""
+        """The number of writes in progress."""
         return self._held
 
     @property
     def lagging(self) -> tuple[str, ...]:
-        """The replicas that are not waited for, since they lag."""
+        """The replicas that lag, and are not waited for."""
         return tuple(sorted(map(str, self._sender.confidence.excused)))
 
     @property
@@ -100,11 +100,11 @@ class WriteQueue:
         return 0.0 if self._not_closed_since is None else self._clock.monotonic() - self._not_closed_since
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start sending."""
         self._task = self._background.keep("redis writes", self._run)
 
     async def close(self) -> None:
-        """Stop sending; what is held fails. Safe to call twice."""
+        """Stop sending and fail the held writes. Safe to call twice."""
         await end([self._task])
         for write in self._writes:
             write.fail(StoreUnavailable("the store is closing"))
@@ -112,19 +112,19 @@ class WriteQueue:
         await self._sender.leave()
 
     async def call(self, name: ScriptName, *arguments: str | bytes) -> list[bytes]:
-        """Run one script as a write, and return what it returned once it is held by enough servers.
+        """Run one script as a write, and return its result once enough servers hold the write.
 
-        Raises StoreUnavailable or NotReplicated when that did not come about in time, Overloaded when too
-        much is waiting already.
+        Raises StoreUnavailable or NotReplicated when that did not happen in time, Overloaded when too many
+        writes are waiting already.
         """
         now = self._clock.monotonic()
-        # A closed breaker draws no lots, and each is a system call.
+        # A closed breaker needs no random number, and each costs a system call.
         draw = 0.0 if self.breaker.state is BreakerState.CLOSED else self._random.random()
         admission = self.breaker.admission(now, draw)
         match admission:
             case Rejected(retry_after_s=retry_after_s):
                 raise StoreUnavailable(
-                    f"shard {self._masters.name!r} has been failing and is left alone: {self.last_failure}",
+                    f"the circuit breaker of shard {self._masters.name!r} is open: {self.last_failure}",
                     retry_after_s=max(1.0, retry_after_s),
                 )
             case Admitted():
@@ -169,13 +169,13 @@ class WriteQueue:
     # -- the loop
 
     def _has_moved(self) -> None:
-        """Hear that a master is in place: another one, or the same again."""
+        """Note that a master is in place: another one, or the same again."""
         self._sender.has_moved()
         self._moved.set()
-        self._wake.set()  # what was acknowledged is put back into another life, also when nothing is written
+        self._wake.set()  # acknowledged writes are put back into a new life even when there is nothing to write
 
     async def _run(self) -> None:
-        self._wake.set()  # what waited when this was begun again is sent
+        self._wake.set()  # send what was waiting when this task restarted
         while True:
             await self._wake.wait()
             if not self._writes:
@@ -192,27 +192,27 @@ class WriteQueue:
                 for write in batch:
                     write.fail(StoreUnavailable("the store is closing"))
                 raise
-            except Exception as error:  # noqa: BLE001 - the top of the loop: the next batch is sent all the same
+            except Exception as error:  # noqa: BLE001 - the top of the loop: the next batch is sent anyway
                 _log.exception("write_failed", shard=self._masters.name)
                 for write in batch:
                     write.fail(unavailable(error, self._masters.name))
 
     async def _look_around(self) -> None:
-        """Go to the master that is in place, though nothing is to be written, so that it gets what it may lack."""
+        """Connect to the current master though there is nothing to write, so that it gets the writes it may lack."""
         try:
-            async with asyncio.timeout(self._terms.operation_s):  # a write that comes meanwhile waits for no longer
+            async with asyncio.timeout(self._terms.operation_s):  # bounds the wait of a new write
                 await self._sender.linked()
-        except Exception as error:  # noqa: BLE001 - whatever it was, the next write or the next master tries again
+        except Exception as error:  # noqa: BLE001 - the next write or master retries after any failure
             if verdict_on(error) is FailureAction.HOPELESS and not isinstance(error, StoreUnavailable):
                 _log.warning("master_not_opened", shard=self._masters.name, because=str(error))
             asyncio.get_running_loop().call_later(IDLE_RETRY_S, self._wake.set)
 
     async def _deliver(self, batch: list[Write]) -> None:
-        """Send `batch` until each write is acknowledged, or its time is over."""
+        """Send `batch` until each write is acknowledged or its time is over."""
         tries, began = 0, self._clock.monotonic()
         for write in batch:
-            # What is late is not sent after what is newer. A write waits here for the end of the one before it at most:
-            # longer than that is a standstill of this process, and says nothing of the shard.
+            # A late write is not sent after newer ones. A write waits here at most for the previous one: a longer
+            # wait means that this process stood still, and says nothing about the shard.
             late_s = began - write.ends_at(self._terms)
             if late_s >= 0:
                 reason = self._told or StoreUnavailable("its time was over before it could be sent")
@@ -226,17 +226,17 @@ class WriteQueue:
             if not batch:
                 return
             now = self._clock.monotonic()
-            # A try that was given no time tells nothing: then what the one before told is the reason.
+            # A try that had no time yields no reason: use that of the try before.
             if self._told is None or not (isinstance(error, TimeoutError) and now - tried_at < SUSPICIOUS_S):
                 self._told = error
             if now > max(write.ends_at(self._terms) for write in batch) + STANDSTILL_S:
-                # Every wait here ends before that: it was this process that stood still, and no server is to blame.
+                # Every wait here ends before that: this process stood still, and no server is to blame.
                 for write in batch:
-                    write.fail(StoreUnavailable("this replica stood still, and the write came to nothing"), None)
+                    write.fail(StoreUnavailable("this replica was stalled, and the write did not complete"), None)
                 return
             alone_s = self._sender.confidence.alone_s(now)
             for write in batch:
-                # Each is held for as long as a failover may take, unless its server itself says that it is alone.
+                # Each write is held for as long as a failover may take, unless its server itself reports no replicas.
                 waited_s = alone_s if self._sender.confidence.refusing else min(alone_s, now - write.called_at)
                 if now >= write.ends_at(self._terms) or waited_s >= self._terms.replicas_s:
                     write.fail(self._in_the_end(write, self._told), seen_by(self._told))
@@ -256,5 +256,5 @@ class WriteQueue:
 
     def _in_the_end(self, write: Write, error: Exception) -> Exception:
         if write.state is WriteState.TAKEN and not isinstance(error, NotReplicated):
-            return NotReplicated(f"shard {self._masters.name!r} took it, and no replica confirmed it in time")
+            return NotReplicated(f"shard {self._masters.name!r} took the write, and no replica confirmed it in time")
         return unavailable(error, self._masters.name)

@@ -1,21 +1,22 @@
-"""When a write may be acknowledged: which servers have to hold it, and what is in doubt. Pure; it asks nobody.
+"""Decides when a write may be acknowledged: which servers must hold it, and what is in doubt. Pure.
 
-The invariant: a write is acknowledged only when every server that could lead the shard next holds it, as far as that
-can be known, and no sign of another master was seen since it was sent.
+The invariant: a write is acknowledged only when every server that could lead the shard next is known to hold it, as
+far as that can be known, and no sign of another master was seen since the write was sent.
 
-- *What could lead next*: the replicas that have followed this master, and that the Sentinels may promote. Those are all
-  that a Sentinel lists, with a priority, unless most Sentinels answer and all that do call it down: the one that leads
-  a failover is among them, and promotes none that it calls down. `WAIT` counts how many confirmed, so as many have to.
-- *A replica that does not confirm* begins a doubt. It may have been promoted already: then the old master still takes
-  writes, for a quarter of a second and more, and the other replicas confirm them. Within seconds it is known to be
-  the master (the write is sent there), or to be down (it does not count any more), or it confirms.
-- *A replica that is neither*, and lags for longer than a doubt may last, is excused: acknowledgements go on without
-  it while most Sentinels answer and none sees a failover, and the journal (`journal.py`) makes good what a promotion
-  of just this replica would lose. It counts again as soon as it has caught up.
-- *Without Sentinels* nobody promotes anything: as many replicas as the settings ask for have to confirm.
+- *What could lead next*: the replicas that have followed this master and that the Sentinels may promote. Those are all
+  replicas that a Sentinel lists with a priority. A replica is left out when most Sentinels answer and all of those
+  report it down: the leader of a failover is among them, and promotes no replica that it reports down. `WAIT` counts
+  how many confirmed, so as many have to.
+- *A replica that does not confirm* starts a doubt. It may have been promoted already: then the old master still takes
+  writes, for a quarter of a second or more, and the other replicas confirm them. Within seconds the silent replica
+  turns out to be the master (the write is sent there) or down (it no longer counts), or it confirms.
+- *A replica that does none of these*, and lags for longer than a doubt may last, is excused. Acknowledgements go on
+  without it while most Sentinels answer and none sees a failover, and the journal (`journal.py`) restores what a
+  promotion of just this replica would lose. It counts again once it has caught up.
+- *Without Sentinels* no replica is promoted: as many replicas as the settings require have to confirm.
 
-What this cannot promise: servers that an operator tells something else (`REPLICAOF` by hand), and the loss of the
-master together with all replicas that held a write, before any of them had it on its disk.
+Not covered: servers that an operator reconfigures (`REPLICAOF` by hand), and the loss of the master together with all
+replicas that held a write, before any of them had it on disk.
 """
 
 from __future__ import annotations
@@ -29,36 +30,36 @@ import msgspec
 from registry_core.store.redis.choice import Vote
 from registry_core.store.redis.url import ServerAddress
 
-# How long a doubt holds up acknowledgements: as long as stock Sentinels take to promote another master.
+# How long a doubt delays acknowledgements: as long as stock Sentinels take to promote another master.
 DOUBT_MOST_S: Final = 2.0
 
 
 class MasterStanding(msgspec.Struct, frozen=True):
-    """What is known of the servers of a shard at one moment, as far as it bears on an acknowledgement."""
+    """The state of a shard's servers at one moment, as far as it affects acknowledgements."""
 
-    run_id: str = ""  # of the master that is in place; "" when there is none
+    run_id: str = ""  # of the current master; "" when there is none
     electable: frozenset[ServerAddress] = frozenset()
-    contested: str = ""  # the sign of another master, in words for people; "" when none was seen
+    contested: str = ""  # the sign of another master, in plain words; "" when none was seen
     guarded: bool = True  # there are no Sentinels, or most of them answer
 
 
 class Lag(msgspec.Struct, frozen=True):
-    """How far the replicas are, by the master's own word: who has confirmed all up to a place in its stream."""
+    """The replicas' progress as the master reports it: the offset each has confirmed."""
 
     offset: int
     replicas: Mapping[ServerAddress, int]
 
     def caught_up(self) -> frozenset[ServerAddress]:
-        """Return who has confirmed everything up to `offset`."""
+        """Return the replicas that have confirmed everything up to `offset`."""
         return frozenset(replica for replica, at in self.replicas.items() if at >= self.offset)
 
 
 class AfterTry(enum.StrEnum):
-    """What follows from one try to have a write confirmed."""
+    """What to do after one try to have a write confirmed."""
 
     ACKNOWLEDGE = "acknowledge"
     ASK_AGAIN = "ask again"  # the same server; it has the write
-    SEND_AGAIN = "send again"  # to the present master: this server may have lost it
+    SEND_AGAIN = "send again"  # to the current master: this server may have lost it
 
 
 def standing_of(
@@ -69,9 +70,9 @@ def standing_of(
     sentinels: int,
     promoted: ServerAddress | None = None,
 ) -> MasterStanding:
-    """Return what the last answers of all servers come to. `sentinels` is how many there are.
+    """Return the standing that the last answers of all servers add up to. `sentinels` is how many there are.
 
-    `promoted` says that it is the master, and became that after the one in place did.
+    `promoted` is a node that reports itself as master, and became one after the current master did.
     """
     said = list(votes)
     if not sentinels:
@@ -89,9 +90,9 @@ def standing_of(
 
 
 def required(standing: MasterStanding, configured: int, confidence: Confidence) -> int:
-    """Return how many replicas have to confirm a write: those that may be promoted, and at least as many as asked for.
+    """Return how many replicas must confirm a write: those that may be promoted, and at least as many as configured.
 
-    None where the settings ask for none: then a second copy was never promised.
+    0 when the settings require none: then a second copy was never promised.
     """
     if not configured:
         return 0
@@ -102,7 +103,7 @@ def required(standing: MasterStanding, configured: int, confidence: Confidence) 
 def after_try(
     standing: MasterStanding, sent_to: str, *, confirmed: int, configured: int, confidence: Confidence
 ) -> tuple[AfterTry, str]:
-    """Return what follows when so many replicas confirmed what was sent to the server `sent_to` (a run id), and why."""
+    """Return what to do when this many replicas confirmed what was sent to the server `sent_to` (a run id), and why."""
     if standing.run_id != sent_to:
         return AfterTry.SEND_AGAIN, "another master is in place, or none"
     if confirmed < configured:
@@ -116,7 +117,7 @@ def after_try(
 
 
 def lag_of(before: Sequence[Any], after: Sequence[Any]) -> Lag:
-    """Return how far the replicas are, from ROLE of the master before and after they were waited for."""
+    """Return the replicas' progress, from the master's ROLE before and after the wait for them."""
     replicas = {ServerAddress(_text(host), int(port)): int(offset) for host, port, offset in after[2]}
     return Lag(int(before[1]), replicas)
 
@@ -126,37 +127,37 @@ def _text(value: Any) -> str:
 
 
 class Confidence(msgspec.Struct, frozen=True):
-    """What past tries say of the replicas of one master. Times are seconds of a monotonic clock."""
+    """What past tries showed about the replicas of one master. Times are seconds of a monotonic clock."""
 
     run_id: str = ""  # of that master
-    followers: frozenset[ServerAddress] = frozenset()  # all that were seen in step with it, also those that have left
-    excused: frozenset[ServerAddress] = frozenset()  # those that lag, and are not waited for
-    alone_since: float | None = None  # since when fewer replicas confirm than the settings ask for
-    refusing: bool = False  # the master refuses writes itself for want of them (NOREPLICAS)
-    doubted_since: float | None = None  # since when one that may be promoted does not confirm
+    followers: frozenset[ServerAddress] = frozenset()  # all ever seen in sync with it, even those that left
+    excused: frozenset[ServerAddress] = frozenset()  # replicas that lag and are not waited for
+    alone_since: float | None = None  # since when fewer replicas confirm than the settings require
+    refusing: bool = False  # the master itself refuses writes for lack of replicas (NOREPLICAS)
+    doubted_since: float | None = None  # since when a replica that may be promoted does not confirm
 
     def alone_s(self, now: float) -> float:
-        """Return for how long the master has lacked the word of its replicas; 0 when it does not."""
+        """Return the seconds for which the master's replicas have not confirmed; 0 when they do."""
         return 0.0 if self.alone_since is None else now - self.alone_since
 
     def certain(self) -> Confidence:
-        """Return what is known when no doubt has begun: all have confirmed, or a master is in place anew."""
+        """Return the confidence without a doubt: all replicas confirmed, or a master was put in place again."""
         return msgspec.structs.replace(self, alone_since=None, refusing=False, doubted_since=None)
 
     def alone(self, now: float, *, refusing: bool = False) -> Confidence:
-        """Return what is known after fewer replicas confirmed than the settings ask for."""
+        """Return the confidence after fewer replicas confirmed than the settings require."""
         since = now if self.alone_since is None else self.alone_since
         return msgspec.structs.replace(self, alone_since=since, refusing=refusing)
 
     def doubting(self, now: float) -> Confidence:
-        """Return what is known after one that may be promoted did not confirm."""
+        """Return the confidence after a replica that may be promoted did not confirm."""
         since = now if self.doubted_since is None else self.doubted_since
         return msgspec.structs.replace(self, alone_since=None, refusing=False, doubted_since=since)
 
     def heard(self, standing: MasterStanding, lag: Lag, now: float) -> Confidence:
-        """Return what is known after the master told how far its replicas are: who need not confirm from now on.
+        """Return the confidence after the master reported its replicas' progress: who is excused from now on.
 
-        None is newly excused while most Sentinels are silent: then it may be the leader of the other side.
+        No replica is newly excused while most Sentinels are silent: it may be the leader of the other side.
         """
         if standing.run_id != self.run_id:
             return Confidence(standing.run_id, frozenset(lag.replicas))

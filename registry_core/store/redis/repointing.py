@@ -1,4 +1,4 @@
-"""Tells a replica which master to follow: what the Sentinels are about to tell it themselves."""
+"""Repoints a replica at its new master, as the Sentinels are about to do themselves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = structlog.get_logger()
 
 
 async def repoint(shard: str, access: ServerAccess, replica: ServerAddress, master: ServerAddress) -> None:
-    """Have `replica` follow `master`. That it does not is logged, and left to the Sentinels."""
+    """Have `replica` follow `master`. A failure is logged, and left to the Sentinels."""
     client = open_client(replica, access, timeout_s=TELL_TIMEOUT_S, max_connections=1)
     try:
         await client.replicaof(master.host, master.port)

@@ -1,11 +1,10 @@
-"""What stands in Redis, as our types: fields, values and the entries of the stream. Pure.
+"""Translates what is stored in Redis to our types: fields, values and stream entries. Pure.
 
-A value is a line of what the scripts decide by, and the instance as JSON below it. The line is right
-where the two differ. The JSON ends with the order of the write.
+A value is one line that the scripts decide by, then the instance as JSON. Where the two differ, the
+line is right. The JSON ends with the order of the write.
 
-Reading is lenient where a later release may say more than this one knows: a status or a protocol of no known name is
-read as the nearest that promises nothing. What cannot be read at all is an Unreadable, for one entry, and never an
-error of the whole.
+Reading is lenient towards later releases: an unknown status or protocol is read as the nearest one that promises
+nothing. What cannot be read at all becomes an Unreadable for that one entry, never an error for the whole.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ from registry_core.watch.limits import MAX_RECORD_BYTES
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 _DECODER: Final = msgspec.json.Decoder(Instance)
-# The words of the line, in order, each with the Lua pattern of what it may be: the scripts' one list of fields.
+# The words of the line, in order, each with the Lua pattern it must match: the scripts' only list of fields.
 LINE: Final = {"epoch": "%d+", "registered_at": "%d+", "status": "%S+", "suspect": "[01]", "address": "%S+"}
-# Below the line, its fields have their defaults, so that equal claims are equal bytes.
+# In the JSON, the line's fields have their defaults, so that equal claims are equal bytes.
 _PLAIN: Final = {field.name: field.default for field in msgspec.structs.fields(Instance) if field.name in LINE}
 _STATUSES: Final = {status.value.encode(): status for status in Status}
 REMEMBERED_VALUES: Final = 2_000
 _ORDER_MEMBER: Final = b',"order":"'
-# Of the revisions under which nothing is told that concerns any instance: readers are to count on all the same.
+# Stands for revisions that concern no instance: readers must count them nevertheless.
 NOBODY: Final = InstanceKey("-", "-")
 
 
 class Order(msgspec.Struct, frozen=True, gc=False):
-    """Where a write stands among the others of its instance. `sequence` is its owner's, None when it has none."""
+    """The place of a write among the others of its instance. `sequence` is its owner's, or None."""
 
     life: int
     revision: int
@@ -52,14 +51,14 @@ class Order(msgspec.Struct, frozen=True, gc=False):
 
 
 class StoredRecord(msgspec.Struct, frozen=True, gc=False):
-    """What a value holds: an instance, and the order of the write that made it; None when the release before did."""
+    """A value: an instance, and the order of the write that made it, or None when the previous release wrote it."""
 
     instance: Instance
     order: Order | None
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """One entry of the shard that cannot be read: where it stands, and why. `label` is "" when no service is named."""
+    """One entry of the shard that cannot be read: its field, and why. `label` is "" when no service is named."""
 
     field: str
     reason: str
@@ -67,16 +66,16 @@ class Unreadable(msgspec.Struct, frozen=True):
 
 
 class StreamEntry(msgspec.Struct, frozen=True, gc=False):
-    """One entry of the stream: under which revision, of whom, and what happened as far as that can be read.
+    """One entry of the stream: its revision, its instance, and the event as far as it can be read.
 
-    `event` None: the record itself has to be looked at. `order` None: the release before wrote it.
+    `event` None: the record itself has to be read. `order` None: the previous release wrote it.
     """
 
     revision: int
     field: bytes
     event: Event | None
     order: Order | None = None
-    epoch: int = 0  # of the owner who was taken out
+    epoch: int = 0  # of the owner that was removed
 
 
 def field_of(key: InstanceKey) -> str:
@@ -85,27 +84,27 @@ def field_of(key: InstanceKey) -> str:
 
 
 def key_of(field: bytes) -> InstanceKey:
-    """Return the key that a field stands for. Raises ValueError when it stands for none."""
+    """Return the key of a field. Raises ValueError when the field is malformed."""
     label, slash, instance_id = field.decode().partition("/")
     if not (label and slash and instance_id) or "/" in instance_id:
-        raise ValueError("it is no field of ours")
+        raise ValueError("it is not a field of this registry")
     return InstanceKey(label, instance_id)
 
 
 def unreadable(field: bytes, reason: object) -> Unreadable:
-    """Return what is known of an entry that cannot be read."""
+    """Return the Unreadable for a field and a reason."""
     shown = field.decode(errors="replace")
     label = shown.partition("/")[0]
     return Unreadable(shown[:200], " ".join(str(reason).split())[:200], label if len(label) <= MAX_NAME_LENGTH else "")
 
 
 def claim_json(claim: Claimed) -> bytes:
-    """Return the JSON below the line: equal for equal claims, without what the line holds."""
+    """Return the JSON part of a value: equal for equal claims, without what the line holds."""
     return _ENCODER.encode(copied_as(claim, Instance, **_PLAIN))
 
 
 def value_of(instance: Instance, order: Order) -> bytes:
-    """Return the value under which `instance` stands, written in that order."""
+    """Return the value that stores `instance`, with the order of its write."""
     line = (
         f"{instance.epoch} {round(instance.registered_at * 1000)} {instance.status.value} {int(instance.suspect)} "
         f"{instance.address}\n"
@@ -115,9 +114,9 @@ def value_of(instance: Instance, order: Order) -> bytes:
 
 @functools.lru_cache(maxsize=REMEMBERED_VALUES)
 def stored_in(value: bytes) -> StoredRecord:
-    """Return what a value holds. Raises ValueError when it holds no instance.
+    """Return the record in a value. Raises ValueError when it holds no instance.
 
-    Remembered for a while: the answer to a write, its acknowledgement and its event are the same bytes.
+    Results are cached: the answer to a write, its acknowledgement and its event are the same bytes.
     """
     line, _, json = value.partition(b"\n")
     at = json.rfind(_ORDER_MEMBER)
@@ -133,7 +132,7 @@ def _order(text: bytes) -> Order | None:
 
 
 def removal_of(text: bytes) -> tuple[int, Order | None]:
-    """Return the epoch and the order of one who was taken out, from `epoch sequence life revision`."""
+    """Return the epoch and order of a removal, from `epoch sequence life revision`."""
     epoch, _, rest = text.partition(b" ")
     return (int(epoch), _order(rest)) if epoch.isdigit() else (0, None)
 
@@ -156,16 +155,16 @@ def _instance(line: bytes, json: bytes) -> Instance:
 
 
 def _decoded_leniently(json: bytes) -> Instance:
-    """Return an instance that a later release may have written. Raises ValueError."""
+    """Return an instance, even one that a later release wrote. Raises ValueError."""
     fields = msgspec.json.decode(json)
     if not isinstance(fields, dict):
-        raise msgspec.ValidationError("it is no object")
-    fields["status"] = Status.PASSING.value  # the line says what it is
+        raise msgspec.ValidationError("it is not an object")
+    fields["status"] = Status.PASSING.value  # the line holds the real one
     return record_of(fields)
 
 
 def _status_of(text: bytes) -> Status:
-    """Return a status, also one that only a later release knows; of anything else it is sure that it is not passing."""
+    """Return a status, even one of a later release; anything else is read as critical."""
     status = _STATUSES.get(text)
     if status is None:
         try:
@@ -177,11 +176,11 @@ def _status_of(text: bytes) -> Status:
 
 def _check_key(instance: Instance, key: InstanceKey) -> None:
     if instance.instance_id != key.instance_id or label_of(instance.service_name) != key.label:
-        raise ValueError("it stands under the field of another instance")
+        raise ValueError("it is stored under the field of another instance")
 
 
 def page_of(text: bytes) -> Iterator[tuple[InstanceKey, Lived] | Unreadable]:
-    """Yield the records of a page: of each its field, its last heartbeat, and the two lines of its value."""
+    """Yield the records of a page, each made of four lines: field, last heartbeat, and the two of the value."""
     lines = text.split(b"\n") if text else []
     for field, heartbeat_ms, line, json in zip(lines[::4], lines[1::4], lines[2::4], lines[3::4], strict=True):
         try:
@@ -193,7 +192,7 @@ def page_of(text: bytes) -> Iterator[tuple[InstanceKey, Lived] | Unreadable]:
 
 
 def entry_of(shard: int, epoch: str, id_: bytes, entry: Mapping[bytes, bytes]) -> StreamEntry | Unreadable:
-    """Return what one entry of the stream tells, or that it cannot be read."""
+    """Return one entry of the stream, or an Unreadable."""
     field = entry.get(b"k", b"")
     try:
         revision = int(id_.partition(b"-")[0])
@@ -212,7 +211,7 @@ def entry_of(shard: int, epoch: str, id_: bytes, entry: Mapping[bytes, bytes]) -
             case b"expired":
                 event = Expired(position, key)
             case _:
-                event = None  # of a later release: the record shows what came of it
+                event = None  # of a later release: the record shows the outcome
         owner, order = removal_of(entry.get(b"o", b""))
         return StreamEntry(revision, field, event, order, owner)
     except (ValueError, KeyError, msgspec.MsgspecError) as error:
@@ -220,10 +219,10 @@ def entry_of(shard: int, epoch: str, id_: bytes, entry: Mapping[bytes, bytes]) -
 
 
 def paired(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Return the fields of an entry of the stream, which come as one list."""
+    """Return the fields of a stream entry, which arrive as one flat list."""
     return dict(zip(flat[::2], flat[1::2], strict=False))
 
 
 def ms(seconds: float) -> str:
-    """Return a time as the scripts take it: in whole milliseconds."""
+    """Return a time in whole milliseconds, as the scripts take it."""
     return str(int(seconds * 1000))

@@ -1,4 +1,4 @@
-"""The Lua scripts of a shard: read from their files once, sent by their hash, loaded where they are missing."""
+"""The Lua scripts of a shard: read from their files once, called by their hashes, loaded where missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 from registry_core.domain.order import MAX_TOMBSTONES, TOMBSTONE_S
 from registry_core.store.redis.rows import LINE
 
-# Events that a shard keeps for readers who were away; who was away for longer reads everything.
+# Events that a shard keeps for readers that were away; one that was away for longer reads the whole shard.
 STREAM_LENGTH: Final = 100_000
 _CONSTANTS: Final = f"""
 local STREAM_LENGTH = {STREAM_LENGTH}
@@ -42,20 +42,20 @@ class ScriptName(enum.StrEnum):
 
 
 class Script(msgspec.Struct, frozen=True):
-    """One script, with the library before it."""
+    """One script, prefixed with the library."""
 
     text: str
     sha: str
 
 
-# Before every script but the one that opens: what is told of an emptied shard would be told to nobody. And what has a
-# time is not carried out after it: what lay on its way, or in a server that was stopped, has failed for its caller.
+# Prefixed to every script but the one that opens: an event of an emptied shard would reach no reader. And a call with
+# a deadline is not run after it: a call delayed on its way, or in a stopped server, has failed for its caller.
 _OPENED: Final = """
 if redis.call('EXISTS', META) == 0 then
-    return redis.error_reply('NOTOPEN the shard was emptied, and nobody has opened it again yet')
+    return redis.error_reply('NOTOPEN the shard was emptied and has not been opened again yet')
 end
 if ARGV[2] ~= '' and now_ms() > tonumber(ARGV[2]) then
-    return redis.error_reply('TOOLATE its time was over when it arrived')
+    return redis.error_reply('TOOLATE the call arrived after its deadline')
 end
 """
 
@@ -82,13 +82,13 @@ RedisCommand: TypeAlias = tuple[str | bytes, ...]
 
 
 def loading() -> list[RedisCommand]:
-    """Return the commands that have a server know every script."""
+    """Return the commands that load every script into a server."""
     return [("SCRIPT", "LOAD", script.text) for script in SCRIPTS.values()]
 
 
 def called(name: ScriptName, prefix: str, arguments: RedisCommand = (), *, until_ms: int | None = None) -> RedisCommand:
-    """Return the command that calls a script, which the server has to know (`loading`).
+    """Return the command that calls a script, which must be loaded (`loading`).
 
-    After `until_ms`, by the server's own clock, it is not carried out.
+    After `until_ms`, by the server's own clock, it is not run.
     """
     return ("EVALSHA", SCRIPTS[name].sha, "0", prefix, "" if until_ms is None else str(until_ms), *arguments)

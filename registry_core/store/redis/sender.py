@@ -1,7 +1,7 @@
-"""One try to have writes acknowledged: sends what the master lacks, asks for the word of its replicas, and judges it.
+"""One try to have writes acknowledged: sends what the master lacks, waits for its replicas, and judges the result.
 
-What a try means is decided in `quorum.py`, what becomes of a write in `writes.py`; how often is tried, and for how
-long, in `queue.py`.
+`quorum.py` decides what a try means, `writes.py` what becomes of a write, and `queue.py` how often and for how long
+to try.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from registry_core.store.redis.scripts import RedisCommand, called, loading
 from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import QueueTerms, Write, WriteEvent, WriteState
 
-# The replicas are given at least so long for their word, however long they have been silent.
+# The replicas get at least this long to confirm, however long they have been silent.
 LEAST_WAIT_S: Final = 0.1
-# A server that takes longer than this to answer does not serve as a master should.
+# A server that takes longer than this to answer counts as a failed master.
 SUSPICIOUS_S: Final = 1.0
-# What a write may arrive later than its caller waits for it, since the way to the server and back takes a while.
+# How much later than its caller's deadline a write may arrive, since the round trip takes a while.
 ARRIVAL_S: Final = 0.25
 
 
 class Sender:
-    """Sends the writes of one shard to its master, on a link of its own."""
+    """Sends the writes of one shard to its master, on its own link."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Sender:
         acknowledged: Callable[[Write], None],
         observe: Callable[[float], None],
     ) -> None:
-        """`acknowledged` is told of each write just before its caller is; `observe` how long a pipeline took."""
+        """`acknowledged` gets each write just before its caller gets the result; `observe` a pipeline's seconds."""
         self._masters = masters
         self._lives = lives
         self._prefix = prefix
@@ -61,12 +61,12 @@ class Sender:
         self.confidence = Confidence()
 
     def has_moved(self) -> None:
-        """Hear that a master is in place: another one, or the same again."""
+        """Note that a master is in place: another one, or the same again."""
         self.confidence = self.confidence.certain()
-        self._is_placed_anew = True  # perhaps the same process, which followed another one meanwhile
+        self._is_placed_anew = True  # perhaps the same process, which was a replica meanwhile
 
     async def linked(self) -> Link:
-        """Return a link to the master that is in place, in the newest life. Raises what `Lives.open` does."""
+        """Return a link to the current master, in the newest life. Raises what `Lives.open` raises."""
         link, client = self._link, await self._masters.current()
         if link is not None and not self._is_placed_anew and link.client is client and self._lives.is_newest(link):
             return link
@@ -77,13 +77,13 @@ class Sender:
         return self._link
 
     async def leave(self) -> None:
-        """End the link. Safe to call twice."""
+        """Close the link. Safe to call twice."""
         link, self._link = self._link, None
         if link is not None:
             await link.close()
 
     async def attempt(self, batch: Sequence[Write]) -> Exception:
-        """Send once; return why not all are acknowledged, if they are not."""
+        """Send once; return why some writes are still not acknowledged, if any are."""
         began = self._clock.monotonic()
         left_s = max(write.ends_at(self._terms) for write in batch) - began
         link: Link | None = None
@@ -91,13 +91,13 @@ class Sender:
             async with asyncio.timeout(max(0.001, left_s)):
                 link = await self.linked()
                 return await self._send(link, batch)
-        except Exception as error:  # noqa: BLE001 - whatever it was, `verdict_on` says what follows
-            # A server that was given no time to answer is under no suspicion.
+        except Exception as error:  # noqa: BLE001 - `verdict_on` decides what follows
+            # A server that had no time to answer is not suspected.
             given_time = not isinstance(error, TimeoutError) or self._clock.monotonic() - began >= SUSPICIOUS_S
             verdict = verdict_on(error)
             if link is not None and verdict is FailureAction.ELSEWHERE and given_time:
                 self._masters.failed(link.client, error)
-            if verdict is FailureAction.HOPELESS and is_answer(error):  # to what was asked for all of them
+            if verdict is FailureAction.HOPELESS and is_answer(error):  # an answer to a command sent for all of them
                 for write in batch:
                     write.fail(unavailable(error, self._masters.name), Seen.SUCCESS)
             return error
@@ -109,7 +109,7 @@ class Sender:
                     write.happens(WriteEvent.LEFT)
 
     async def _send(self, link: Link, batch: Sequence[Write]) -> Exception:
-        """Send what this server does not have yet, and ask for the word of its replicas on all of it."""
+        """Send what this server does not have yet, then wait for its replicas to confirm all of it."""
         sent = [write for write in batch if write.state is WriteState.HELD]
         commands: list[RedisCommand] = [] if self._knows_scripts else loading()
         first = len(commands)
@@ -117,8 +117,8 @@ class Sender:
             until_ms = link.server_ms(write.ends_at(self._terms) + ARRIVAL_S)
             commands.append(called(write.name, self._prefix, write.arguments, until_ms=until_ms))
         if self._replicas:
-            # A write that always propagates stands before each WAIT, on its connection: since Redis 7.2 that speaks for
-            # this connection's own last propagated write, and for no other.
+            # A write that always propagates precedes each WAIT on its connection: since Redis 7.2, WAIT covers only the
+            # connection's own last propagated write.
             needed = required(self._masters.standing, self._replicas, self.confidence)
             commands.append(("HSET", f"{self._prefix}:waited", "at", "1"))
             commands.append(("ROLE",))
@@ -151,7 +151,7 @@ class Sender:
         return reason
 
     def _wait_s(self, batch: Sequence[Write]) -> float:
-        """Return for how long the word of the replicas is waited for: no caller is kept longer than it can be."""
+        """Return how long to wait for the replicas, so that no caller waits past its deadline."""
         if self.confidence.refusing or self.confidence.doubted_since is not None:
             return LEAST_WAIT_S
         now = self._clock.monotonic()
@@ -160,14 +160,14 @@ class Sender:
         return min(self._terms.wait_s, max(LEAST_WAIT_S, left_s if alone_s else self._terms.replicas_s))
 
     def _doubt(self, link: Link, answers: list[Any]) -> Exception | None:
-        """Return why what `link`'s server has taken is not to be acknowledged; None when it is."""
+        """Return why writes taken by the server of `link` must not be acknowledged, or None when they may be."""
         *confirmation, role, _time = answers
         name, now = self._masters.name, self._clock.monotonic()
         if isinstance(role, ResponseError):
             return role
         if role[0] != b"master" or not self._lives.is_newest(link):
             self._masters.doubt()
-            return StoreUnavailable(f"shard {name!r} has another master by now")
+            return StoreUnavailable(f"shard {name!r} has another master now")
         confirmed, lag = 0, Lag(0, {})
         if self._replicas:
             propagated, before, count = confirmation
@@ -197,7 +197,7 @@ class Sender:
                 return NotReplicated(f"shard {name!r}: {why}")
 
     def _refused(self, link: Link, write: Write, error: Exception) -> None:
-        """Take note of why a server refused a write; it fails when trying again is of no use."""
+        """Record why a server refused a write, and fail the write when a retry cannot help."""
         match verdict_on(error):
             case FailureAction.HOPELESS:
                 write.fail(unavailable(error, self._masters.name), seen_by(error))

@@ -1,6 +1,6 @@
 """One shard: its masters, its write queue with the breaker, its follower, its guard. A bulkhead.
 
-Each operation is one script. Nothing here knows that there are other shards.
+Each operation is one script. A shard does not know of other shards.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms, Write
 from registry_core.supervision import Background
 
-# A shard that confirmed nothing for so long is not followed: it is asked once a second, and a failover takes about two.
+# A shard that confirmed nothing for this long is not being followed: it is asked once a second, and a failover takes
+# about two.
 FOLLOWED_S: Final = 4.0
-# The writes that are remembered, to be put back into a later life of the shard.
+# The most writes remembered, to be put back into a later life of the shard.
 _NOTED: Final = (
     ScriptName.REGISTER,
     ScriptName.RESTORE,
@@ -44,7 +45,7 @@ _NOTED: Final = (
 
 
 class AddressTaken(Exception):
-    """Raised when `host:port` is registered as another instance of the same shard."""
+    """Raised when another instance in the same shard has registered `host:port`."""
 
     def __init__(self, holder: InstanceKey) -> None:
         super().__init__(f"{holder.label}/{holder.instance_id}")
@@ -106,7 +107,7 @@ class Shard:
         return self.masters.name
 
     async def start(self) -> None:
-        """Look for the master, and begin to follow it. Raises SettingsError when waiting cannot help."""
+        """Find the master and start following it. Raises SettingsError when waiting cannot help."""
         await self.masters.start()
         self.follower.start()
         self.queue.start()
@@ -118,7 +119,7 @@ class Shard:
         await self.masters.close()
 
     def report(self) -> ShardReport:
-        """Return how it stands."""
+        """Return the shard's state."""
         position, age_s = self.follower.position, self.follower.age_s()
         breaker = self.queue.breaker.at(self._clock.monotonic())
         return ShardReport(
@@ -139,13 +140,13 @@ class Shard:
             set_aside=len(self.follower.aside),
             notes=(
                 *self.masters.notes,
-                *(f"its replica {replica} lags, and is not waited for" for replica in self.queue.lagging),
+                *(f"its replica {replica} lags and is not waited for" for replica in self.queue.lagging),
                 *self._journal.notes,
             ),
         )
 
     def unknown(self, label: str) -> str:
-        """Return why a service of this label may be in the shard though it was not delivered; "" when it is not."""
+        """Return why a service with this label may be in the shard undelivered, or "" when it is not."""
         age_s = self.follower.age_s()
         if age_s > FOLLOWED_S:
             reason = self.follower.fault or self.masters.problem or self.follower.interrupted or "its Redis is silent"
@@ -157,7 +158,7 @@ class Shard:
         return ""
 
     def _note(self, write: Write) -> None:
-        """Remember what a write that is acknowledged has made of its instance."""
+        """Note the outcome of an acknowledged write in the journal."""
         result = write.result
         if write.name not in _NOTED or result[0] != b"ok":
             return
@@ -245,12 +246,12 @@ class Shard:
         return await self._changed(key, epoch, sequence, result)
 
     async def deregister(self, key: InstanceKey, epoch: int | None, sequence: int | None = None) -> Instance:
-        """Take an instance out, and return its last record. Raises NotFound, Fenced, Late, Unavailable."""
+        """Remove an instance and return its last record. Raises NotFound, Fenced, Late, Unavailable."""
         result = await self.queue.call(ScriptName.DEREGISTER, rows.field_of(key), _number(epoch), _number(sequence))
         return await self._changed(key, epoch, sequence, result)
 
     async def evict(self, holder: InstanceKey, address: str, *, may_displace: bool) -> bool:
-        """Take out who holds `address` here, if it has to leave it to a newcomer; return False when it lives.
+        """Remove the instance that holds `address` here, if it must give way; return False when it is alive.
 
         Raises Unavailable.
         """

@@ -1,4 +1,4 @@
-"""Where the follower of a shard delivers, as a Protocol: what it tells, and what it asks of what it has told."""
+"""Protocol of the receiver of a follower's events, which can also be asked what was delivered."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from registry_core.store.redis.shard_records import ShardRecords
 
 
 class ShardFeed(Protocol):
-    """Where the follower of a shard delivers."""
+    """Receives what the follower of a shard reads."""
 
     @property
     def needs_addresses(self) -> bool:
-        """Whether what is read is to be found by its address."""
+        """Whether records must be indexed by address."""
         ...
 
     async def shard_read(
         self, shard: int, position: Position, records: ShardRecords, *, whole: bool, born_empty: bool
     ) -> None:
-        """All that the shard holds; `born_empty` when its server came up without any memory.
+        """Deliver all that the shard holds; `born_empty` when its server came up empty.
 
-        Not `whole`: something that was delivered is missing, and nothing says that it was taken out. Returns when it
-        has been delivered.
+        Not `whole`: something delivered before is missing, and no event says that it was removed. Returns once
+        delivered.
         """
         ...
 
     def missing(self, shard: int, records: ShardRecords) -> list[InstanceKey]:
-        """The instances that were delivered of this shard and are not in `records`."""
+        """Return the instances delivered from this shard that are not in `records`."""
         ...
 
     def shard_events(self, events: list[Event]) -> None:
-        """What happened since."""
+        """Deliver the events since."""
         ...
 
     def heard_at(self, shard: int, key: InstanceKey) -> float:
-        """When that instance was last heard of, as far as it was delivered; Unix seconds."""
+        """Return the last delivered heartbeat of that instance, in Unix seconds."""
         ...
 
     def instance(self, shard: int, key: InstanceKey) -> Instance | None:
-        """That instance, as it was delivered of this shard."""
+        """Return that instance as it was delivered from this shard."""
         ...
 
     def instances(self, shard: int) -> list[Instance]:
-        """All that was delivered of this shard."""
+        """Return all instances delivered from this shard."""
         ...
 
     def size(self, shard: int) -> int:
-        """How many those are."""
+        """Return the number of those instances."""
         ...

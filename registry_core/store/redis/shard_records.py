@@ -1,4 +1,4 @@
-"""What one shard holds, as far as it was read: its instances, and who is at which address. Pure."""
+"""What one shard holds, as far as it was read: its instances, and an index by address. Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from registry_core.domain.records import InstanceKey
 
 
 class ShardRecords:
-    """What one shard holds: its instances, and, where there are other shards, who is at which address."""
+    """The instances of one shard, indexed by address when there are other shards."""
 
     def __init__(self, instances: Iterable[Lived] = (), *, addresses: bool = True) -> None:
         self._addresses = addresses
         self.lived: dict[InstanceKey, Lived] = {}
-        self.at_address: dict[str, tuple[InstanceKey, ...]] = {}  # one, or more for a moment
+        self.at_address: dict[str, tuple[InstanceKey, ...]] = {}  # one, or briefly more
         for lived in instances:
             self.put(lived)
 
@@ -32,7 +32,7 @@ class ShardRecords:
         self.lived[key] = lived
 
     def drop(self, key: InstanceKey) -> None:
-        """Take an instance out; nothing when it is not there."""
+        """Remove an instance, if it is present."""
         dropped = self.lived.pop(key, None)
         if dropped is not None and self._addresses:
             address = dropped.instance.address
@@ -47,14 +47,14 @@ class ShardRecords:
         return len(self.lived)
 
     def shed(self, most: int) -> None:
-        """Let go of so many, when nobody reads it any more."""
+        """Free at most `most` instances, once nothing reads them any more."""
         for _ in range(min(most, len(self.lived))):
             self.lived.popitem()
         for _ in range(min(most, len(self.at_address))):
             self.at_address.popitem()
 
     def apply(self, event: Event) -> None:
-        """Do what the event says; nothing to what is not there."""
+        """Apply an event; one about an absent instance changes nothing."""
         match event:
             case Registered(instance=instance, heartbeat_at=at):
                 self.put(Lived(instance, at))

@@ -1,4 +1,4 @@
-"""Work on something large, a part at a time, with turns of the loop for everybody else in between."""
+"""Processes something large in parts, yielding to the event loop in between."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.records import InstanceKey
 from registry_core.store.redis.shard_records import ShardRecords
 
-# Instances that are compared or put into a catalogue before others have a turn: about 3 ms.
+# Instances compared or put into a catalogue before yielding to the loop: about 3 ms.
 PART: Final = 250
 
 
 def parts(keys: list[InstanceKey]) -> Iterator[list[InstanceKey]]:
-    """Yield the keys in parts so small that nobody notices the work on one."""
+    """Yield the keys in parts small enough not to block the loop noticeably."""
     for start in range(0, len(keys), PART):
         yield keys[start : start + PART]
 
 
 async def differences(before: ShardRecords, after: ShardRecords) -> list[InstanceKey]:
-    """Return who differs between them, apart from heartbeats, with turns for the others.
+    """Return the keys that differ between them, apart from heartbeats, yielding to the loop in between.
 
-    What does not differ is one object in both from then on, so that nothing is kept twice.
+    Equal records are one object in both from then on, so that none is kept twice.
     """
     found: list[InstanceKey] = []
     for part in parts(list(before.lived)):
@@ -41,7 +41,7 @@ async def differences(before: ShardRecords, after: ShardRecords) -> list[Instanc
 
 
 async def shed(old: ShardRecords | Catalog) -> None:
-    """Let go of what nobody reads any more, with turns for the others."""
+    """Free what is no longer read, yielding to the loop in between."""
     for _ in range(len(old) // PART + 1):
         old.shed(PART)
         await asyncio.sleep(0)

@@ -1,7 +1,7 @@
 """The Redis store: services spread over shards, each a master with its replicas, as one `Store`.
 
-It knows which shard holds what, and adds the shards' histories up to one; what a shard does is the
-shard's matter. A shard that is away fails its own writes and nobody else's.
+It knows which shard holds what, and merges the shards' histories into one; everything else is left to
+the shards. A shard that is down fails only its own writes.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms
 from registry_core.supervision import Background, end
 from registry_core.watch.cursor import Cursor
 
-# How long the start waits for the shards; who is away then is delivered when it comes.
+# How long the start waits for the shards; one that is down then is delivered once it is up.
 START_S: Final = 5.0
-# How long a sweep waits for a shard: about as long as until the next one.
+# How long a sweep waits for a shard: about as long as until the next sweep.
 SWEEP_S: Final = 1.0
-# A difference of more than that is told as everything anew. A failover makes one of a few, if any.
+# A larger difference is delivered as a full reset. A failover makes one of a few instances, if any.
 MOST_DIFFERENCES: Final = 500
 
 
@@ -60,9 +60,9 @@ class RedisStore:
         observe: Callable[[str, float], None] = lambda _shard, _took_s: None,
         background: Background | None = None,
     ) -> None:
-        """Shards named in `joining` are followed, and nobody is placed there: other replicas do so already.
+        """Shards in `joining` are followed, but this replica places no services there; other replicas already do.
 
-        `observe` is told the name of a shard, and how long it took to answer a pipeline of writes, in seconds.
+        `observe` is called with a shard's name and the seconds it took to answer a pipeline of writes.
         """
         background = background if background is not None else Background(clock)
         self._names = tuple(m.name for m in masters)
@@ -72,10 +72,10 @@ class RedisStore:
         self._feed: Feed | None = None
         self._delivering = False
         self._empty_births: set[int] = set()
-        self._unfolding = asyncio.Lock()  # one shard after the other is taken over, and while it is, no other
-        self._owes_everything = False  # while and after a reset that was not delivered
-        self._aside: Catalog | None = None  # the catalogue that is being built, and is nobody's yet
-        self._sweeps: dict[str, asyncio.Task[SweepReport]] = {}  # under way, at most one for each shard
+        self._unfolding = asyncio.Lock()  # shards are taken over one at a time
+        self._owes_everything = False  # during a reset, and after one that was not delivered
+        self._aside: Catalog | None = None  # the catalogue being built, not yet visible
+        self._sweeps: dict[str, asyncio.Task[SweepReport]] = {}  # in progress, at most one for each shard
         self._terms = terms
         self._shards = tuple(
             Shard(
@@ -98,15 +98,15 @@ class RedisStore:
         self._old_copies = OldCopies(self._shards, background)
 
     async def start(self, feed: Feed) -> None:
-        """Begin: deliver what the shards hold, and then every event.
+        """Start delivering what the shards hold, and then every event.
 
-        Returns when every shard was read, or without those that are away. Raises SettingsError when
+        Returns when every shard was read, or after a while without those that are down. Raises SettingsError when
         waiting for a shard cannot help.
         """
         self._feed = feed
         try:
             await asyncio.gather(*(shard.start() for shard in self._shards))
-            # One without a master is away, and is delivered when it comes.
+            # A shard without a master is down, and is delivered once it is up.
             found = [shard for shard in self._shards if shard.masters.address]
             await asyncio.gather(*(shard.follower.settled(START_S) for shard in found))
             self._refuse_faults()
@@ -132,13 +132,13 @@ class RedisStore:
         return max(shard.follower.age_s() for shard in self._shards)
 
     def shards(self) -> tuple[ShardReport, ...]:
-        """Return how each shard stands."""
+        """Return the state of each shard."""
         return tuple(shard.report() for shard in self._shards)
 
     # -- operations
 
     def unknown(self, label: str) -> str:
-        """Return why a service of this label may exist although it was not delivered; "" when it does not."""
+        """Return why a service with this label may exist undelivered, or "" when it does not."""
         if self._feed is None:
             return "the store has not been read yet"
         return self._shards[self._merge.home(label)].unknown(label)
@@ -160,7 +160,7 @@ class RedisStore:
         own = self._merge.home(saved.key.label, saved.key.instance_id)
         held, shards = self._merge.get(saved.key), self._merge.shards_of(saved.key)
         if held is not None and own not in shards:
-            # Still in its old shard alone: a copy in its own would count before that one.
+            # It is still only in its old shard: a copy in its home shard would take precedence over that one.
             outcome = outcome_of(saved, held.instance)
             if outcome is not RestoreOutcome.RESTORED:
                 return outcome
@@ -177,11 +177,11 @@ class RedisStore:
             raise address_taken(saved.host, saved.port, taken.holder) from None
 
     async def _make_room(self, claim: Registration, shard: Shard, *, may_displace: bool) -> None:
-        """Take out who holds the address in another shard, when it has to make room.
+        """Remove the instance that holds the address in another shard, when it must give way.
 
-        Within a shard the script decides, and so does the holder's shard here, whatever this replica has seen of it.
-        Across shards nothing is atomic: two newcomers to one address, at two replicas within the time that an event
-        takes, may both be let in.
+        Within a shard the script decides; here the holder's shard does, whatever this replica has seen of it.
+        Nothing is atomic across shards: two newcomers to one address, at two replicas and within the time that an
+        event takes, may both be let in.
         """
         address = claim.address
         for lived in self._merge.at_address(address):
@@ -194,7 +194,7 @@ class RedisStore:
                 raise address_taken(claim.host, claim.port, holder)
 
     async def renew(self, beats: Sequence[Beat]) -> list[BeatResult]:
-        """Renew many leases. Raises Unavailable when no shard that is meant can take its part."""
+        """Renew many leases. Raises Unavailable when none of the shards concerned can take its part."""
         self._started()
         by_shard: dict[int, list[int]] = {}
         labels = [label_of(beat.service_name) for beat in beats]
@@ -213,7 +213,7 @@ class RedisStore:
             if len(failed) == len(parts) or not isinstance(error, Unavailable):
                 raise error
         for places, part in zip(by_shard.values(), parts, strict=True):
-            # A shard that is away takes nobody else's news with it.
+            # A shard that is down does not affect the results of the others.
             found = [BeatResult("unavailable")] * len(places) if isinstance(part, BaseException) else part
             for at, result in zip(places, found, strict=True):
                 results[at] = result
@@ -226,16 +226,16 @@ class RedisStore:
         self._started()
         own = self._merge.home(key.label, key.instance_id)
         held = self._merge.shards_of(key)
-        # Only in its old shard, as long as its agent has not registered it in the new one.
+        # It is only in its old shard until its agent registers it in the new one.
         shard = own if own in held or not held else held[0]
         return await self._shards[shard].set_status(key, status, epoch, sequence)
 
     async def deregister(self, key: InstanceKey, epoch: int | None = None, *, sequence: int | None = None) -> Instance:
-        """Take an instance out. Raises NotFound, Fenced, Late, Unavailable."""
+        """Remove an instance. Raises NotFound, Fenced, Late, Unavailable."""
         self._started()
         own = self._merge.home(key.label, key.instance_id)
         held = self._merge.shards_of(key)
-        # Every copy goes, the one that counts last: its removal is the answer.
+        # Every copy is removed, the authoritative one last: its removal is the answer.
         *others, counts = sorted(held, key=lambda number: number == own) or [own]
         for number in others:
             with contextlib.suppress(NotFound):
@@ -243,18 +243,18 @@ class RedisStore:
         return await self._shards[counts].deregister(key, epoch, sequence)
 
     async def sweep(self) -> SweepReport:
-        """Sweep every shard, and say which could not be swept in time."""
+        """Sweep every shard, and report those that could not be swept in time."""
         self._started()
         self._old_copies.remove(self._merge.outlived(), self._clock.monotonic())
         for shard in self._shards:
             if shard.name not in self._sweeps:
                 self._sweeps[shard.name] = asyncio.ensure_future(shard.sweeper.sweep(self._merge.sizes))
-        # Who takes longer goes on, and is looked at the next time: the others' leases run out meanwhile.
+        # A slower sweep goes on, and is collected the next time: the other shards' leases expire meanwhile.
         ended, under_way = await asyncio.wait(self._sweeps.values(), timeout=SWEEP_S)
         late = [name for name, task in self._sweeps.items() if task in under_way]
         swept = [(name, task) for name, task in self._sweeps.items() if task in ended]
         self._sweeps = {name: task for name, task in self._sweeps.items() if task in under_way}
-        unswept = [(name, f"it takes longer than {SWEEP_S:.0f} s to be swept") for name in late]
+        unswept = [(name, f"its sweep takes longer than {SWEEP_S:.0f} s") for name in late]
         good: list[SweepReport] = []
         for name, task in swept:
             try:
@@ -270,11 +270,11 @@ class RedisStore:
         )
 
     def guards(self) -> tuple[GuardReport, ...]:
-        """Return how the guard of each shard stood at its last sweep."""
+        """Return the state of each shard's guard at its last sweep."""
         return tuple(shard.sweeper.guard for shard in self._shards)
 
     async def release_guard(self, shard: str | None = None) -> tuple[str, ...]:
-        """Have the guards let go. Raises NotFound for an unknown shard, Unavailable."""
+        """Release the guards. Raises NotFound for an unknown shard, Unavailable."""
         self._started()
         meant = [each for each in self._shards if shard in (None, each.name)]
         if not meant:
@@ -282,7 +282,7 @@ class RedisStore:
         return tuple([each.name for each in meant if await each.sweeper.release_guard()])
 
     async def snapshot(self) -> Snapshot:
-        """Return everything that was delivered, with the cursor from which events go on."""
+        """Return everything delivered, with the cursor from which events continue."""
         self._started()
         return self._snapshot()
 
@@ -290,16 +290,16 @@ class RedisStore:
 
     @property
     def needs_addresses(self) -> bool:
-        """Whether what a shard holds is to be found by its address: by registrations in the others."""
+        """Whether shards must be indexed by address, for registrations in the others."""
         return len(self._shards) > 1
 
     async def shard_read(
         self, shard: int, position: Position, records: ShardRecords, *, whole: bool, born_empty: bool
     ) -> None:
-        """Take everything that a shard holds: told as the difference where it is small, else everything anew.
+        """Take over everything that a shard holds: deliver the difference if it is small, else reset everything.
 
-        Until it is whole nobody sees anything of it, and while it is prepared, others have their turns. What a shard
-        that is not `whole` lacks was perhaps lost and not taken out, so that readers have to judge by all of it.
+        It stays invisible until complete, and its preparation yields to the loop. A record that a shard which is not
+        `whole` lacks may have been lost rather than removed, so readers have to judge by the full contents.
         """
         async with self._unfolding:
             began_anew = self._owes_everything or self._cursor.at(shard) is None or born_empty or not whole
@@ -318,7 +318,7 @@ class RedisStore:
             await shed(before)
 
     def shard_events(self, events: list[Event]) -> None:
-        """Take what happened in a shard, and deliver it."""
+        """Apply and deliver the events of a shard."""
         told: list[Event] = []
         reached: Position | None = None  # all of them are of one shard
         for event in events:
@@ -333,11 +333,11 @@ class RedisStore:
             self._feed.apply(told)
 
     def heard_at(self, shard: int, key: InstanceKey) -> float:
-        """Return when the copy in `shard` was last heard of, Unix seconds; 0 when it has none."""
+        """Return the last heartbeat of the copy in `shard`, in Unix seconds; 0 when it has none."""
         return self._merge.heard_at(shard, key)
 
     def missing(self, shard: int, records: ShardRecords) -> list[InstanceKey]:
-        """Return the instances that were delivered of `shard` and are not in `records`."""
+        """Return the instances delivered from `shard` that are not in `records`."""
         return list(self._merge.records(shard).lived.keys() - records.lived.keys())
 
     def instance(self, shard: int, key: InstanceKey) -> Instance | None:
@@ -354,23 +354,23 @@ class RedisStore:
         return len(self._merge.records(shard))
 
     async def _reset(self) -> None:
-        """Build the catalogue of everything, aside, and deliver it when it is whole."""
+        """Build the full catalogue out of sight, and deliver it once complete."""
         self._owes_everything = True
         self._aside = aside = Catalog()
         try:
             for part in parts(list(self._merge.keys())):
-                # As they are now, not as they were when this began. Whatever happens to them later is an event.
+                # As they are now, not as they were when this began. Later changes are events.
                 aside.merge(lived for lived in map(self._merge.get, part) if lived is not None)
                 await asyncio.sleep(0)
         finally:
             self._aside = None
         if self._feed is not None:
             self._feed.reset(self._snapshot(aside))
-        # In the same turn: an event that came between the two would be delivered to nobody, ever.
+        # In the same turn of the loop: an event between the two would never be delivered.
         self._delivering = True
         self._empty_births.clear()
         self._owes_everything = False
-        await shed(aside)  # it is what the feed gave in exchange
+        await shed(aside)  # the catalogue that the feed gave in exchange
 
     def _snapshot(self, catalog: Catalog | None = None) -> Snapshot:
         whole = len(self._cursor.positions) == len(self._shards)

@@ -1,6 +1,6 @@
-"""The sweep of one shard: who is due is counted there, decided here, and carried out there. With its guard.
+"""The sweep of one shard, with its guard: the shard counts the due instances, this module decides, the shard acts.
 
-Nothing is expired that somebody else swept in between, and nothing that the guard holds.
+Nothing expires when another replica swept in between, or while the guard holds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from registry_core.store.redis.follower import Follower
 from registry_core.store.redis.queue import WriteQueue
 from registry_core.store.redis.scripts import ScriptName
 
-# Leases that are extended, and instances that go or turn suspect, in one script: about 2 ms each.
+# Leases extended, and instances expired or marked suspect, by one script: about 2 ms each.
 EXTENDED_AT_ONCE: Final = 500
 SWEPT_AT_ONCE: Final = 100
 _ENCODER: Final = msgspec.json.Encoder()
@@ -32,7 +32,7 @@ _DECODE_EXPIRIES: Final = msgspec.json.Decoder(list[tuple[float, int]]).decode
 
 
 class Sweeper:
-    """Sweeps one shard, and knows how its guard stood then."""
+    """Sweeps one shard, and remembers its guard's state."""
 
     def __init__(self, name: str, queue: WriteQueue, follower: Follower, terms: LeaseTerms, random: Random) -> None:
         self._name = name
@@ -43,20 +43,20 @@ class Sweeper:
         self.guard = GuardReport(name, GuardPhase.CLEAR, 0, 0, 0.0, None, 0.0)  # at the last sweep or release
 
     async def sweep(self, sizes_of: Callable[[Collection[str]], Mapping[str, int]]) -> SweepReport:
-        """Expire what has run out, unless the guard holds it. Raises Unavailable.
+        """Expire what is due, unless the guard holds. Raises Unavailable.
 
-        `sizes_of`, how many instances some services have, is asked only while the guard lets go, and when
-        several instances of one service are due.
+        `sizes_of`, which returns how many instances some services have, is called only while the guard is
+        released and several instances of one service are due.
 
-        What is due is counted in one script, decided here, and carried out in another, which does nothing
-        when somebody else swept in between: then it is theirs.
+        One script counts what is due, this method decides, and another script acts. That one does nothing
+        when another replica swept in between: then that sweep counts.
         """
         terms = self._terms
         counted = await self._census()
         now, swept, amnesty_s = (int(number) / 1000 for number in counted[:3])
         instances, overdue = int(counted[3]), int(counted[4])
         read_guard = _DECODE_GUARD(counted[6]) if counted[6] else guarding.CLEAR
-        # Also what lies far ahead is forgotten: the server's clock was set back since.
+        # Entries far in the future are forgotten, too: the server's clock was set back since.
         expiries = [e for e in (_DECODE_EXPIRIES(counted[7]) if counted[7] else []) if abs(now - e[0]) < terms.ttl_s]
         due, sweeps, newly = int(counted[5]), counted[8], int(counted[9])
         named = [rows.key_of(field) for field in counted[10:]]
@@ -81,8 +81,8 @@ class Sweeper:
         self._note_guard(guard, now, instances, held)
         if not due and guard == read_guard:
             return SweepReport((), amnesty_s)
-        # A part at a time, each as a sweep of its own. What is remembered is remembered with the first of them: should
-        # another replica come in between, more is counted as gone than went, and the guard is the more careful.
+        # In parts, each a sweep of its own. All expiries are recorded with the first part: if another replica sweeps in
+        # between, more are recorded than expired, and the guard is more careful.
         fates = [*expired, *suspects]
         gone: list[InstanceKey] = []
         turned: list[InstanceKey] = []
@@ -106,7 +106,7 @@ class Sweeper:
         return SweepReport(tuple(gone), amnesty_s, tuple(turned), spared)
 
     async def _census(self) -> list[bytes]:
-        """Count, after as many calls as it takes to extend all leases when nobody swept for a while."""
+        """Return the census, after as many calls as it takes to extend all leases when no sweep ran for a while."""
         terms = self._terms
         while True:
             counted = await self._queue.call(
@@ -121,8 +121,8 @@ class Sweeper:
                 return counted
 
     async def release_guard(self) -> bool:
-        """Have the guard let go; False when it does not hold. Raises Unavailable."""
-        for _ in range(10):  # a sweep may come in between, each second at most
+        """Release the guard; return False when it does not hold. Raises Unavailable."""
+        for _ in range(10):  # a sweep may intervene, at most one a second
             found, now_ms = await self._queue.call(ScriptName.GUARD)
             if not found:
                 return False

@@ -1,8 +1,7 @@
-"""Keeps the keys of one shard in step with each other, and with what was delivered of it.
+"""Keeps the keys of one shard consistent with each other, and with what was delivered from it.
 
-Somebody else may have changed them, or a server lost them. What is mended is logged. What was lost is put back under
-the oldest stamp there is, so that what was written or taken out since stays as it is; when it is dead after all, its
-lease runs out.
+Another program may have changed them, or a server may have lost them. Repairs are logged. A lost record is put back
+under the oldest possible stamp, so that later writes and removals prevail; if its instance is dead, its lease expires.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from registry_core.store.redis.pages import one
 from registry_core.store.redis.rows import Order
 from registry_core.store.redis.scripts import ScriptName, called
 
-# Leases and records that are compared with each other, and records that are put back, in one script.
+# Leases and records compared, and records put back, by one script.
 INSPECTED_AT_ONCE: Final = 1_000
 PUT_BACK_AT_ONCE: Final = 200
-# Instances that are missing in another life of the shard are asked for in parts of so many.
+# Instances missing in another life of the shard are looked up in batches of this size.
 ASKED_AT_ONCE: Final = 1_000
 _OLDEST: Final = Order(0, 0)
 
@@ -31,14 +30,14 @@ _log = structlog.get_logger(component="store.redis")
 
 
 class Upkeep:
-    """Mends one shard. Every operation raises what redis-py raises."""
+    """Repairs one shard. Every operation raises what redis-py raises."""
 
     def __init__(self, name: str, prefix: str) -> None:
         self._name = name
         self._prefix = prefix
 
     async def inspect(self, link: Link) -> tuple[int, int]:
-        """Have leases and records be of the same instances; return the revision, and how many records there are."""
+        """Make leases and records cover the same instances; return the revision and the number of records."""
         said = await one(link, called(ScriptName.INSPECT, self._prefix, (str(INSPECTED_AT_ONCE),)))
         revision, records, removed, given = (int(number) for number in said)
         if removed or given:
@@ -46,7 +45,7 @@ class Upkeep:
         return revision, records
 
     async def lost(self, link: Link, missing: Sequence[InstanceKey]) -> list[InstanceKey]:
-        """Return those of the missing of whom nothing says that they were taken out."""
+        """Return those of the missing instances that were not removed on record."""
         found: list[InstanceKey] = []
         for start in range(0, len(missing), ASKED_AT_ONCE):
             part = missing[start : start + ASKED_AT_ONCE]
@@ -55,7 +54,7 @@ class Upkeep:
         return found
 
     async def put_back(self, link: Link, instances: Sequence[Instance]) -> None:
-        """Put back records that are gone though no event says so."""
+        """Put back records that disappeared without an event."""
         put_back = 0
         for start in range(0, len(instances), PUT_BACK_AT_ONCE):
             entries: list[tuple[str | bytes, ...]] = [
@@ -66,7 +65,7 @@ class Upkeep:
         _log.warning("records_put_back", shard=self._name, count=put_back)
 
     async def take_out_foreign_events(self, link: Link, ids: Sequence[bytes], revision: int) -> bool:
-        """Take entries out of the stream that no script has put there; return whether there were any of these ids."""
+        """Remove stream entries that no script added; return whether any of these ids were there."""
         foreign = [id_ for id_ in ids if not id_.endswith(b"-0") or int(id_.partition(b"-")[0]) > revision]
         if foreign:
             _log.warning("foreign_events", shard=self._name, count=len(foreign), first=foreign[0].decode())

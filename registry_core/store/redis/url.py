@@ -1,9 +1,9 @@
-"""REGISTRY_STORE as one URL: which servers, what to show them, under which prefix the keys stand.
+"""Parses REGISTRY_STORE, one URL: the servers, their credentials, and the prefix of the keys.
 
     redis://[user:password@]host[:6379][/db]?prefix=vertice
     redis+sentinel://[user:password@]s1[:26379],s2,s3[/db]?masters=a,b,c&joining=c&prefix=vertice
 
-With `rediss` for TLS. It only reads: nothing is resolved or connected, and it does not import redis.
+Use `rediss` for TLS. This module only parses: it resolves and connects nothing, and does not import redis.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _HOST: Final = re.compile(r"[0-9A-Fa-f:.]+|[A-Za-z0-9._-]+", re.ASCII)
 
 
 class ServerAddress(NamedTuple):
-    """Where one server listens."""
+    """The address of one server."""
 
     host: str
     port: int
@@ -43,14 +43,14 @@ class ServerAddress(NamedTuple):
 
 
 class ServerAccess(msgspec.Struct, frozen=True):
-    """What a server has to be shown, and how: the same for all servers of one kind."""
+    """Credentials and TLS options: the same for all servers of one kind."""
 
     username: str | None = None
     password: str | None = None
     tls: bool = False
-    ca_file: str | None = None  # trusted instead of the system's authorities
-    cert_file: str | None = None  # shown to servers that want to see one
-    key_file: str | None = None  # of that certificate, when it stands in a file of its own
+    ca_file: str | None = None  # trusted in place of the system's authorities
+    cert_file: str | None = None  # for servers that require a client certificate
+    key_file: str | None = None  # of that certificate, when it has its own file
     db: int = 0
 
     def __repr__(self) -> str:
@@ -58,7 +58,7 @@ class ServerAccess(msgspec.Struct, frozen=True):
 
 
 class PoolTerms(msgspec.Struct, frozen=True):
-    """How many connections to one master are opened ahead of their use, and how many there are at most."""
+    """How many connections to one master are opened in advance, and the most allowed."""
 
     idle: int = 5
     most: int = 50
@@ -68,17 +68,17 @@ class PoolTerms(msgspec.Struct, frozen=True):
 
 
 class RedisSettings(msgspec.Struct, frozen=True):
-    """What a Redis URL says, and what the pools are like."""
+    """The settings from a Redis URL, and the pool sizes."""
 
     access: ServerAccess
-    server: ServerAddress | None = None  # of a plain URL
+    server: ServerAddress | None = None  # in a URL without Sentinels
     sentinels: tuple[ServerAddress, ...] = ()
-    masters: tuple[str, ...] = ()  # as the Sentinels call them: the names of the shards
-    joining: tuple[str, ...] = ()  # of these masters, those in which nothing is placed yet
+    masters: tuple[str, ...] = ()  # by the Sentinels' names, which name the shards
+    joining: tuple[str, ...] = ()  # those of the masters in which nothing is placed yet
     sentinel_access: ServerAccess = ServerAccess()
     prefix: str = DEFAULT_PREFIX
-    replicas: int = 1  # how many have to hold a write before it is acknowledged
-    hasten: bool = True  # whether a replica is pointed at its new master before the Sentinels do it
+    replicas: int = 1  # how many must hold a write before it is acknowledged
+    hasten: bool = True  # whether to repoint a replica at its new master before the Sentinels do
     pool: PoolTerms = PoolTerms()
 
     @property
@@ -88,13 +88,13 @@ class RedisSettings(msgspec.Struct, frozen=True):
 
 
 def redis_settings(url: str) -> RedisSettings:
-    """Return what `url` says. Raises ValueError, with words for people that show no credential."""
+    """Return the settings in `url`. Raises ValueError with a message that shows no credential."""
     scheme, separator, rest = url.strip().partition("://")
     scheme = scheme.lower()
     if not separator or scheme not in _SCHEMES:
         raise ValueError(f"it does not start with {', '.join(f'{s}://' for s in _SCHEMES)}")
     if "#" in rest:
-        raise ValueError("a # in it has to be written %23")
+        raise ValueError("write a # in it as %23")
     rest, _, query = rest.partition("?")
     rest, _, path = rest.partition("/")
     credentials, _, servers = rest.rpartition("@")
@@ -122,10 +122,10 @@ def redis_settings(url: str) -> RedisSettings:
         return RedisSettings(access, server=_server(servers, REDIS_PORT), prefix=prefix, replicas=int(replicas))
     masters = _names(options, "masters")
     if not masters:
-        raise ValueError("masters= is missing: the names of the masters, comma-separated, as the Sentinels know them")
+        raise ValueError("masters= is missing: the comma-separated names by which the Sentinels know the masters")
     joining = _names(options, "joining")
     if not set(joining) < set(masters):
-        raise ValueError("joining= names some of masters=, not all and no others")
+        raise ValueError("joining= must name some of masters=, not all and no others")
     return RedisSettings(
         access,
         sentinels=_sentinels(servers),
@@ -144,13 +144,13 @@ def _options(query: str, known: frozenset[str]) -> dict[str, str]:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), max_num_fields=20)
     except ValueError:
-        raise ValueError("what follows the ? is not name=value&name=value") from None
+        raise ValueError("the part after the ? is not name=value&name=value") from None
     options: dict[str, str] = {}
     for name, value in pairs:
         if name not in known:
-            raise ValueError(f"there is no {name}= here; there are {', '.join(sorted(known))}")
+            raise ValueError(f"unknown option {name}=; known options: {', '.join(sorted(known))}")
         if name in options:
-            raise ValueError(f"{name}= stands in it twice")
+            raise ValueError(f"{name}= occurs twice")
         if not value:
             raise ValueError(f"{name}= is empty")
         options[name] = value
@@ -164,7 +164,7 @@ def _credentials(text: str) -> tuple[str | None, str | None]:
         return None, None
     username, colon, password = text.partition(":")
     if not colon:
-        raise ValueError("before the @ stands user:password, or :password")
+        raise ValueError("the part before the @ must be user:password or :password")
     if not password:
         raise ValueError("the password before the @ is empty")
     return unquote(username) or None, unquote(password)
@@ -174,13 +174,13 @@ def _db(path: str) -> int:
     if path in ("", "0"):
         return 0
     if not re.fullmatch(r"[1-9]\d{0,4}", path, re.ASCII):
-        raise ValueError("after the / stands the number of a database")
+        raise ValueError("the part after the / must be the number of a database")
     return int(path)
 
 
 def _server(text: str, default_port: int) -> ServerAddress:
     if not text:
-        raise ValueError("it names no server such as host:port")
+        raise ValueError("it names no server (host:port)")
     try:
         host, port = split_host_port(text)
     except ValueError as error:
@@ -195,9 +195,9 @@ def _server(text: str, default_port: int) -> ServerAddress:
 def _sentinels(text: str) -> tuple[ServerAddress, ...]:
     found = tuple(_server(part.strip(), SENTINEL_PORT) for part in text.split(","))
     if len(set(found)) != len(found):
-        raise ValueError("a Sentinel stands in it twice")
+        raise ValueError("a Sentinel occurs twice")
     if len(found) > MAX_SENTINELS:
-        raise ValueError(f"there are more than {MAX_SENTINELS} Sentinels in it")
+        raise ValueError(f"it names more than {MAX_SENTINELS} Sentinels")
     return found
 
 
@@ -207,7 +207,7 @@ def _names(options: dict[str, str], option: str) -> tuple[str, ...]:
         if not _WORD.fullmatch(name):
             raise ValueError(f"{name!r} in {option}= is not letters, digits and . _ -")
     if len(set(names)) != len(names):
-        raise ValueError(f"a name stands in {option}= twice")
+        raise ValueError(f"a name occurs twice in {option}=")
     if len(names) > MAX_SHARDS:
-        raise ValueError(f"there are more than {MAX_SHARDS} names in {option}=")
+        raise ValueError(f"{option}= has more than {MAX_SHARDS} names")
     return names

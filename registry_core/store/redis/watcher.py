@@ -1,11 +1,11 @@
-"""Finds the master of one shard and keeps finding it: asks every node and every Sentinel, all at once.
+"""Finds the master of one shard and keeps track of it, by probing every node and every Sentinel in parallel.
 
-A master is taken at its own word only (ROLE), never at a Sentinel's alone. Nothing is retried, held or written here:
-a caller gets the client of a confirmed master, or StoreUnavailable at once.
+A node becomes the master only when it confirms that itself (ROLE), never on a Sentinel's word alone. Nothing is
+retried, held or written here: a caller gets the client of a confirmed master, or StoreUnavailable at once.
 
-Nobody waits for anybody here: each server has a task of its own, and whichever answer settles the
-matter settles it. In quiet times each is asked once in a while; as soon as somebody doubts the
-master (a failed write, a word of a Sentinel, a probe without an answer) twenty times a second.
+No server's probe waits for another's: each server has its own task, and the first sufficient answer decides.
+Normally each is probed now and then; as soon as the master is in doubt (a failed write, a message of a
+Sentinel, a probe without an answer), twenty times a second.
 """
 
 from __future__ import annotations
@@ -37,31 +37,31 @@ from registry_core.store.redis.url import PoolTerms, ServerAccess, ServerAddress
 from registry_core.supervision import Background, Work, end
 
 PROBE_TIMEOUT_S: Final = 1.0
-# A master that takes this long to say PONG is doubted, though not given up yet.
+# A master that takes this long to say PONG is in doubt, but not given up yet.
 QUIET_S: Final = 0.25
 CALM_EVERY_S: Final = 0.5
 DOUBT_EVERY_S: Final = 0.05
-# A doubt outlives the master's own word: one cut off from its replicas still says that it is the master.
+# A doubt outlasts the master's own answer: one cut off from its replicas still reports itself as master.
 DOUBT_S: Final = 3.0
-# A search that takes longer than a failover does goes on at the calm pace, until a Sentinel speaks up.
+# A search that takes longer than a failover continues at the slow pace, until a Sentinel sends a message.
 SEARCH_S: Final = 10.0
-# Longer than a probe that nobody answers, so that its reason is known.
+# Longer than an unanswered probe, so that its reason is known.
 START_S: Final = 1.5
 COMPLAIN_EVERY_S: Final = 30.0
 COMPLAIN_AT_MOST_EVERY_S: Final = 1.0
 MAX_NODES: Final = 32
 DEFAULT_POOL: Final = PoolTerms()
 NOTHING_TO_SHOW: Final = ServerAccess()
-_UNCONFIRMED: Final = Fault("it failed, and was not asked since")
+_UNCONFIRMED: Final = Fault("it failed and has not been asked since")
 _BROKEN: Final = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, BusyLoadingError, OSError)
 
 log = structlog.get_logger()
 
 
 class MasterWatcher:
-    """The masters of one shard, one after the other: found with Sentinels, or without any at one fixed address.
+    """Tracks the current master of one shard: found through Sentinels, or at one fixed address without them.
 
-    `name` is what the Sentinels call the master, and what the shard is called: its place in the hashing depends on it.
+    `name` is the Sentinels' name for the master and the name of the shard, on which its place in the hashing depends.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class MasterWatcher:
         self._retired: set[Redis] = set()
         self._withheld = False
         self._doubted_until = 0.0
-        self._hastened = ("", ServerAddress("", 0))  # the last master that was helped to a replica, and to which
+        self._hastened = ("", ServerAddress("", 0))  # the last master given a replica early, and that replica
         self._alarm = asyncio.Event()
         self._changed = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
@@ -108,37 +108,37 @@ class MasterWatcher:
 
     @property
     def run_id(self) -> str:
-        """The run id of the current master, or "" when none is known. A restart gives another one."""
+        """The run id of the current master, or "" when none is known. It changes with a restart."""
         return self._placed.run_id if self._placed is not None else ""
 
     @property
     def address(self) -> str:
-        """Where the current master listens, or "" when none is known."""
+        """The address of the current master, or "" when none is known."""
         return str(self._current) if self._current is not None else ""
 
     @property
     def latency_ms(self) -> float | None:
-        """How long the current master takes to answer, in the middle; None when it is not known."""
+        """The median response time of the current master, or None when not known."""
         return self._latency.median_ms
 
     @property
     def connections(self) -> PoolReport | None:
-        """The connections to the current master; None when there is none."""
+        """The connections to the current master, or None without one."""
         return pool_report(self._client) if self._client is not None else None
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What an operator should change about the current master, in words for people."""
+        """What an operator should change about the current master, in plain words."""
         return self._notes.current if self._client is not None else ()
 
     @property
     def problem(self) -> str:
-        """Why there is no master at present, in words for people; "" when there is one."""
+        """Why there is no master at present, in plain words; "" when there is one."""
         return "" if self._client is not None and not self._withheld else why_no_master(self._sentinels, self._nodes)
 
     @property
     def standing(self) -> MasterStanding:
-        """What the last answers of all servers say of who leads, and of who may lead next."""
+        """Who leads and who may lead next, by the last answers of all servers."""
         placed = self._placed if self._client is not None and not self._withheld else None
         leading = {node for node, seen in self._nodes.items() if isinstance(seen, Sighting) and seen.is_master}
         return standing_of(
@@ -150,13 +150,13 @@ class MasterWatcher:
         )
 
     async def start(self) -> None:
-        """Look for the master, and return when it is found or after a short while without one.
+        """Find the master; return when it is found, or after a short while without one.
 
         Raises SettingsError when waiting cannot help: a wrong password, an old server, a name that no Sentinel knows.
         """
         for access in (self._access, self._sentinel_access):
             if access.tls:
-                tls_context(access)  # a file that cannot be read is told here, and not to every connection
+                tls_context(access)  # an unreadable file is reported here, not on every connection
         self.doubt(SEARCH_S)
         for sentinel in self._sentinels:
             self._keep("redis sentinels", partial(self._ask_sentinel, sentinel))
@@ -179,11 +179,11 @@ class MasterWatcher:
             self._complain()
 
     async def close(self) -> None:
-        """Stop looking, and end all connections. Safe to call twice."""
+        """Stop probing and close all connections. Safe to call twice."""
         await end(self._tasks)
         self._tasks.clear()
         client, self._client, self._current, self._placed = self._client, None, None, None
-        # With those whose closing was just cut short.
+        # Including those whose closing was just cancelled.
         for each in (*self._retired, *([client] if client is not None else [])):
             await close_client(each)
         self._retired.clear()
@@ -195,23 +195,23 @@ class MasterWatcher:
         return self._client
 
     def doubt(self, length_s: float = DOUBT_S) -> None:
-        """Ask all servers often for a while: something does not look as it should."""
+        """Probe all servers often for a while, because something looks wrong."""
         self._doubted_until = max(self._doubted_until, self._clock.monotonic() + length_s)
         self._alarm.set()
 
     def failed(self, client: Redis, error: Exception) -> None:
-        """Hear that `client` did not serve as a master should: no connection, READONLY, no replica's word."""
+        """Note that `client` failed as a master: no connection, READONLY, no replica confirmed."""
         if client is not self._client:
-            return  # of the master before
+            return  # the client of the previous master
         if isinstance(error, _BROKEN) and not self._withheld and self._current is not None:
-            # Given out again as soon as it answers: the next caller need not run into the same wall.
+            # Handed out again as soon as it answers, so that the next caller does not fail in the same way.
             self._withheld = True
             self._nodes[self._current] = _UNCONFIRMED
             log.warning("redis master failed", shard=self.name, master=self.address, error=fault_of(error).reason)
         self.doubt()
 
     def subscribe(self, listener: Callable[[], None]) -> None:
-        """Have `listener` called whenever a master is in place again: another one, or the same after a failure."""
+        """Call `listener` whenever a master is in place again: another one, or the same after a failure."""
         self._listeners.append(listener)
 
     # -- asking
@@ -260,7 +260,7 @@ class MasterWatcher:
         client = open_client(sentinel, self._sentinel_access, max_connections=1)
         try:
             while True:
-                with contextlib.suppress(RedisError, OSError):  # the polling task tells what is wrong
+                with contextlib.suppress(RedisError, OSError):  # the polling task reports what is wrong
                     await listen(client, self.name, self.doubt)
                 await asyncio.sleep(CALM_EVERY_S)
         finally:
@@ -280,10 +280,10 @@ class MasterWatcher:
     # -- helping
 
     def _hasten(self, sightings: Mapping[ServerAddress, Sighting]) -> None:
-        """Have one node follow the promoted master before the Sentinels get round to it.
+        """Repoint one node at the promoted master before the Sentinels do.
 
-        A write without a second copy is not acknowledged meanwhile. Which node that may be says `to_repoint`: it is
-        told nothing else than what the Sentinels will tell it themselves.
+        Until it has a replica, the new master's writes are not acknowledged. `to_repoint` picks the node, and the
+        Sentinels would give it the same order.
         """
         master = self._current
         if not self._may_hasten or master is None or self._placed is None:
@@ -330,7 +330,7 @@ class MasterWatcher:
             log.info("redis replica promoted", shard=self.name, node=str(node))
 
     def _settle(self) -> None:
-        """Take what is known by now, and put another master in place when that says so."""
+        """Evaluate the answers so far, and put another master in place when they say so."""
         self._changed.set()
         sightings = {node: said for node, said in self._nodes.items() if isinstance(said, Sighting)}
         chosen = choose(self._current, self._is_doubted(), sightings, self._promotions, self._votes())
@@ -363,7 +363,7 @@ class MasterWatcher:
     def _withdraw(self) -> None:
         client, self._client, self._placed = self._client, None, None
         if client is not None:
-            # Who waits for its answer would wait for nothing: they fail now, and hold their writes.
+            # Callers waiting for its answer would wait in vain: they fail now, and hold their writes.
             self._retire(client)
             self._latency.forget()
             self.doubt(SEARCH_S)
@@ -388,7 +388,7 @@ class MasterWatcher:
             log.warning("no redis master", shard=self.name, reason=problem)
 
     def _keep(self, task: str, work: Work) -> None:
-        """Do `work` to its end, and anew when it broke: a shard is never left without its watch."""
+        """Run `work` to its end, and restart it when it breaks: a shard is always watched."""
         kept = self._background.keep(task, work, ends=True, most_s=CALM_EVERY_S)
         self._tasks.add(kept)
         kept.add_done_callback(self._tasks.discard)

@@ -1,10 +1,10 @@
-"""What becomes of one write: its states, what may happen to it, and which of its answers its caller is told. Pure.
+"""The life of one write: its states, its events, and which answer its caller gets. Pure.
 
     HELD ──a server took it──▶ TAKEN ──those that may lead next have it──▶ ACKNOWLEDGED
       ▲                          │
       └──that server was left────┘      HELD or TAKEN ──its time is over, or hopeless──▶ FAILED
 
-Sending and waiting is `queue.py`'s matter; it tells each write what happened, and asks the table what follows.
+`queue.py` sends and waits; it reports each event to the write, and the table gives the next state.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from registry_core.store.redis.scripts import ScriptName
 
 
 class QueueTerms(msgspec.Struct, frozen=True):
-    """The numbers of the queue. Seconds where it says `_s`."""
+    """The parameters of the queue. `_s` means seconds."""
 
     gather_s: float = 0.001
     batch: int = 500
     held: int = 5_000
-    operation_s: float = 5.0  # from the call to the answer, failovers and all
-    wait_s: float = 0.5  # for the word of the replicas, each time it is asked for
-    # How long a write is held by a master that answers and whose replicas do not. A failover takes it to
-    # another master within 1 s, and that one has a replica within another: what lasts longer is no failover,
+    operation_s: float = 5.0  # from the call to the answer, including failovers
+    wait_s: float = 0.5  # for the replicas to confirm, at each try
+    # How long a write is held while the master answers and its replicas do not. A failover takes it to
+    # another master within 1 s, and that one has a replica within another: anything longer is not a failover
     # but a master that was cut off, and its callers are better off at another registry replica.
     replicas_s: float = 1.5
-    # Between two tries while no other master is heard of; then the operation's time is over.
+    # Between two tries while no other master appears; then the operation's time is over.
     retries_s: tuple[float, ...] = (1.0, 2.0, 4.0)
-    # While the master is well and its replicas are not: in a failover, that is over soon. When it is not,
-    # hundreds of writes are not sent fifty times a second for as long as it lasts.
+    # While the master is healthy and its replicas are not. In a failover that ends soon; when it lasts,
+    # hundreds of writes must not be sent fifty times a second all the time.
     again_s: float = 0.02
     again_for_s: float = 2.0
     again_later_s: float = 0.25
@@ -47,9 +47,9 @@ DEFAULT_TERMS: Final = QueueTerms()
 
 
 class WriteState(enum.StrEnum):
-    """Where a write stands."""
+    """The state of a write."""
 
-    HELD = "held"  # no server is known to have it; it may have been taken by one that is gone
+    HELD = "held"  # no server is known to have it; one that is gone may have taken it
     TAKEN = "taken"  # the server at the other end of a link has carried it out
     ACKNOWLEDGED = "acknowledged"
     FAILED = "failed"
@@ -58,15 +58,15 @@ class WriteState(enum.StrEnum):
 class WriteEvent(enum.StrEnum):
     """What happens to a write."""
 
-    ANSWERED = "answered"  # a server carried it out
-    PUT_OFF = "put off"  # a server refused it, and may take it in a moment
-    CONFIRMED = "confirmed"  # those that may lead next have it, and nobody else leads
+    ANSWERED = "answered"  # a server ran it
+    PUT_OFF = "put off"  # a server refused it for now
+    CONFIRMED = "confirmed"  # all that may lead next have it, and there is no other master
     UNCONFIRMED = "unconfirmed"
     LEFT = "left"  # the link to its server has ended, or another life has begun
-    GIVEN_UP = "given up"  # its time is over, or trying again is of no use
+    GIVEN_UP = "given up"  # its time is over, or a retry cannot help
 
 
-# What is not in it cannot happen.
+# Any other transition is impossible.
 TRANSITIONS: Final[Mapping[tuple[WriteState, WriteEvent], WriteState]] = {
     (WriteState.HELD, WriteEvent.ANSWERED): WriteState.TAKEN,
     (WriteState.HELD, WriteEvent.PUT_OFF): WriteState.HELD,
@@ -78,14 +78,14 @@ TRANSITIONS: Final[Mapping[tuple[WriteState, WriteEvent], WriteState]] = {
     (WriteState.TAKEN, WriteEvent.GIVEN_UP): WriteState.FAILED,
 }
 
-# What a repetition is answered that finds its own work done.
+# The answers to a repetition that finds its own work done.
 _DONE_BEFORE: Final = ([b"missing"], [b"stale"])
-# What these answer is of the first time only: an amnesty is given once, a guard released once.
+# The first answer of these counts: an amnesty is given once, a guard released once.
 _TOLD_ONCE: Final = (ScriptName.CENSUS, ScriptName.RELEASE)
 
 
 class Write:
-    """One write, from its call to its end."""
+    """One write, from call to completion."""
 
     __slots__ = ("arguments", "called_at", "done", "link", "name", "result", "seen", "state")
 
@@ -96,29 +96,29 @@ class Write:
         self.arguments = arguments
         self.called_at = called_at
         self.done = done
-        # What its failure says of the shard: SUCCESS when a master answers, be it with a refusal, and needs no sparing;
-        # None when it failed for a reason of ours.
+        # What its failure tells the breaker: SUCCESS when a master answered, even with a refusal; None when the cause
+        # was on our side.
         self.seen: Seen | None = Seen.FAILURE
-        self.result: Any = None  # what its caller is told
+        self.result: Any = None  # the answer for its caller
         self.link: Link | None = None  # to the server that has it
         self.state = WriteState.HELD
 
     def ends_at(self, terms: QueueTerms) -> float:
-        """Return when its time is over, by the clock by which it was called."""
+        """Return the write's deadline, on the clock of its call time."""
         return self.called_at + terms.operation_s
 
     def happens(self, event: WriteEvent) -> None:
-        """Move to the state that follows. Raises KeyError for what cannot happen."""
+        """Move to the next state. Raises KeyError for an impossible transition."""
         self.state = TRANSITIONS[self.state, event]
         if self.state is WriteState.HELD:
             self.link = None
 
     def take(self, result: Any, link: Link) -> None:
-        """Keep an answer. A repetition finds its own work done: the first answer is the true one."""
+        """Keep an answer. A repetition finds its own work done, so the first answer is the true one."""
         self.happens(WriteEvent.ANSWERED)
         self.link = link
         repeated = isinstance(result, list) and (result[:1] in _DONE_BEFORE or self._is_held_by_itself(result))
-        begun = self.result == [b"more"]  # an answer that asks to be asked again is none to be kept
+        begun = self.result == [b"more"]  # an answer that asks for another call is not kept
         if self.result is None or begun or not (repeated or self.name in _TOLD_ONCE):
             created = (
                 self.result[4] if self.name is ScriptName.REGISTER and self.result and len(self.result) > 4 else None
@@ -131,15 +131,15 @@ class Write:
         return self.name is ScriptName.RESTORE and result[:1] == [b"held"]
 
     def acknowledge(self) -> None:
-        """Tell its caller that it is done."""
+        """Report success to the caller."""
         self.happens(WriteEvent.CONFIRMED)
         if not self.done.done():
             self.done.set_result(self.result)
 
     def fail(self, error: Exception, seen: Seen | None = Seen.FAILURE) -> None:
-        """Tell its caller that it was not done, or is not known to be; nothing when its caller knows already.
+        """Report to the caller that the write failed, or may have; does nothing when the caller has its result.
 
-        `seen`: what that says of the shard.
+        `seen`: what this tells the breaker.
         """
         if self.state in (WriteState.ACKNOWLEDGED, WriteState.FAILED):
             return

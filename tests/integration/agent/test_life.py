@@ -67,6 +67,24 @@ async def test_a_service_is_found_over_dns_and_http(api: Api) -> None:
         assert set(service.asked) == {"/health"}
 
 
+async def test_a_service_whose_host_is_a_name_is_found_checked_and_taken_out(api: Api) -> None:
+    async with stand_in("127.0.0.1") as service:
+        at_address = spec(service)
+        claim = msgspec.structs.replace(at_address.claim, host="localhost", instance_id=f"localhost:{service.port}")
+        named = msgspec.structs.replace(at_address, claim=claim)
+        async with standing(api.url, named) as agent:
+            await becomes(lambda: agent.addresses("osint-service"), ["127.0.0.1"])
+            found = (await agent.get("/services/osint-service")).body
+            assert (found["host"], found["endpoint"]) == ("localhost", f"http://localhost:{service.port}")
+            assert "127.0.0.1" in found["instances"][0]["addresses"]
+            assert set(service.asked) == {"/health"}
+            service.status = 500
+            await becomes(lambda: agent.addresses("osint-service"), [])
+            service.status = 200
+            await becomes(lambda: agent.addresses("osint-service"), ["127.0.0.1"])
+        assert api.replica.view.catalog.find("osint-service") is None, "it said farewell"
+
+
 async def test_a_service_that_starts_late_is_waited_for(api: Api) -> None:
     async with stand_in() as service:
         service.status = 503

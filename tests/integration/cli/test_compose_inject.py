@@ -266,6 +266,7 @@ def test_every_service_of_a_fleet_has_one_agent_or_a_reason(tmp_path: Path, name
     assert path.read_bytes() == before
 
 
+@pytest.mark.timeout(150)  # podman-compose takes half a minute for a fleet of 111 services, and longer beside others
 @pytest.mark.skipif(shutil.which("podman-compose") is None, reason="podman-compose, a judge, is not installed")
 @RECIPES
 @pytest.mark.parametrize("name", FLEETS)

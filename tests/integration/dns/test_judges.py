@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -89,7 +90,8 @@ async def test_each_kind_of_no(running: Running, program: str, words: tuple[str,
     assert f"status: {status}" in out
     negative = status in {"NXDOMAIN", "NOERROR"}
     assert ("IN\tSOA" in out.replace("  ", "\t")) == negative, out
-    assert ("EDE: 20" in out) == (status == "REFUSED" and program == "dig"), out
+    if program == "dig":  # whether kdig shows it depends on its release
+        assert ("EDE: 20" in out) == (status == "REFUSED"), out
 
 
 async def test_a_cookie_is_good_to_dig_and_to_kdig(running: Running) -> None:
@@ -106,4 +108,4 @@ async def test_dig_gets_a_cookie_without_a_question(running: Running) -> None:
 
 
 async def test_dig_is_told_how_long_a_connection_is_kept(running: Running) -> None:
-    assert "TCP KEEPALIVE: 30.0 secs" in await running.dig("+tcp", "+keepalive", f"ip-intel.{ZONE}")
+    assert re.search(r"TCP[ -]KEEPALIVE: 30\.0 secs", await running.dig("+tcp", "+keepalive", f"ip-intel.{ZONE}"))

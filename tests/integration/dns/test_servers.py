@@ -202,6 +202,7 @@ async def test_no_more_connections_than_allowed_are_kept(running: Running) -> No
         each.close()
 
 
+@pytest.mark.untraced
 async def test_who_asks_without_reading_the_answers_is_let_go_and_holds_nobody_up(running: Running) -> None:
     greedy = socket.socket()
     greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -40,12 +40,12 @@ def test_what_is_set_is_read() -> None:
         ({"T_PORT": "x"}, "T_PORT: 'x' cannot be used: it is not a whole number (example: 8034)"),
         ({"T_PORT": "0"}, "T_PORT: '0' cannot be used: it is not between 1 and 65535 (example: 8034)"),
         ({"T_PORT": "9" * 30}, f"T_PORT: '{'9' * 30}' cannot be used: it is not a whole number (example: 8034)"),
-        ({"T_WAIT": "0"}, "T_WAIT: '0' cannot be used: it has to be above zero (example: 2.5)"),
+        ({"T_WAIT": "0"}, "T_WAIT: '0' cannot be used: it must be above zero (example: 2.5)"),
         ({"T_WAIT": "-1"}, "T_WAIT: '-1' cannot be used: it is not a duration (example: 2.5)"),
         ({"T_WAIT": "nan"}, "T_WAIT: 'nan' cannot be used: it is not a duration (example: 2.5)"),
         ({"T_POTR": "1"}, "T_POTR: there is no such setting (did you mean T_PORT?)"),
         ({"T_XXXXXXXX": "1"}, "T_XXXXXXXX: there is no such setting"),
-        ({"T_TOKEN": "hush"}, "T_TOKEN: the value cannot be used: it is none of x (example: x)"),
+        ({"T_TOKEN": "hush"}, "T_TOKEN: the value cannot be used: it is not one of x (example: x)"),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(environment: dict[str, str], line: str) -> None:

@@ -111,7 +111,7 @@ async def test_a_loop_that_lives_is_left_alone(background: Background) -> None:
     [
         (dies, "LookupError: it is broken"),
         (returns, "Returned: it ended by itself"),
-        (waits_for_what_is_cancelled, "CancelledError: it waited for what was cancelled"),
+        (waits_for_what_is_cancelled, "CancelledError: something it awaited was cancelled"),
         (dies_in_a_group, "ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)"),
     ],
 )

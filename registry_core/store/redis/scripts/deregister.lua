@@ -1,4 +1,4 @@
--- Take an instance out. ARGV[3] field, [4] epoch or '', [5] sequence or ''.
+-- Remove an instance. ARGV[3] field, [4] epoch or '', [5] sequence or ''.
 -- Returns {'missing'} | {'fenced', epoch} | {'late', sequence} | {'ok', epoch, revision, value, tombstone}.
 local field, epoch, sequence = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local now, record = now_ms(), record_of(field)
@@ -13,7 +13,7 @@ if not why then
     if record then
         tomb = remove(field, 'deregistered', now, tomb)
     elseif sequence then
-        bury(field, stamped(tomb), now)  -- what its owner sent before may still be on its way
+        bury(field, stamped(tomb), now)  -- earlier writes of its owner may still be on their way
         tell(tomb.revision, 't', 'deregistered', 'k', field, 'o', told_of(tomb))
     end
 end

@@ -1,6 +1,6 @@
--- Take out who holds an address in this shard, when it has to leave it to a newcomer of another one.
--- ARGV[3] field, [4] host:port, [5] TTL in ms, [6] '1' when a critical one has to.
--- Returns {'living'} | {'ok', epoch, revision, value or '' when it is not there any more, tombstone}.
+-- Remove the holder of an address in this shard, when it must give way to a newcomer in another shard.
+-- ARGV[3] field, [4] host:port, [5] TTL in ms, [6] '1' when a critical one must.
+-- Returns {'living'} | {'ok', epoch, revision, value or '' when it is already gone, tombstone}.
 local field, now = ARGV[3], now_ms()
 local holder, record = holder_of(ARGV[4])
 local value, order = '', ''

@@ -1,7 +1,7 @@
--- Look whether the keys of the shard are in step with each other, mend the leases, and change nothing else.
--- ARGV[3] how many leases at most are looked at.
--- A lease without a record is of nobody; a record without a lease would stay for ever, and is given one.
--- Returns {revision, how many records, how many leases were removed, how many were given}.
+-- Check that the keys of the shard are consistent, repair the leases, and change nothing else.
+-- ARGV[3] the most leases to check.
+-- A lease without a record is removed; a record without a lease would stay for ever, and gets one.
+-- Returns {revision, number of records, number of leases removed, number of leases added}.
 local now, removed, given = now_ms(), 0, 0
 local records = redis.call('HLEN', RECORDS)
 local leases = redis.call('ZCARD', LEASES) + redis.call('ZCARD', SUSPECTS)

@@ -1,17 +1,17 @@
--- What every script of a shard begins with. ARGV[1] is the prefix of the keys; ARGV[2] the time after which nothing may be
--- written any more, in ms of this server's clock, or ''.
+-- The common beginning of every script of a shard. ARGV[1] is the prefix of the keys; ARGV[2] the deadline after which
+-- nothing may be written, in ms of this server's clock, or ''.
 --
--- A record's value is one line of what scripts decide by, and below it the instance as JSON, which no script
--- reads or writes: cjson would turn empty arrays into objects, and numbers into others. LINE, the pattern of that line, is
--- made of the list of its words in rows.py:
+-- A record's value is one line that scripts decide by, then the instance as JSON. No script decodes or encodes that:
+-- cjson would turn empty arrays into objects, and change numbers. LINE, the pattern of the line, is built from the list
+-- of its words in rows.py:
 --     <epoch> <registered_at, ms> <status> <suspect 0|1> <host:port>
--- The last member of the JSON says where the write stands among others, as text, since the release before reads the
--- line by its five words and passes over members that it does not know:
+-- The last member of the JSON is the order of the write, as text: the previous release reads the line by its five words
+-- and ignores unknown members:
 --     ,"order":"<sequence> <life> <revision>"}
--- The sequence is the owner's, '-' for none. Life and revision are the stamp: of two writes of one instance, the one with
--- the higher stamp came later. Times are milliseconds of this server's own clock.
+-- The sequence is the owner's, '-' for none. Life and revision are the stamp: of two writes of one instance, the one
+-- with the higher stamp came later. Times are milliseconds of this server's own clock.
 --
--- A tombstone is such a text, with the epoch before it and the value that was taken out, if any, below it.
+-- A tombstone is such a text, with the epoch before it and the removed value, if any, below it.
 local P = ARGV[1]
 local META, RECORDS, LEASES = P .. ':meta', P .. ':records', P .. ':leases'
 local ADDRESSES, NAMES, SUSPECTS, EVENTS = P .. ':addresses', P .. ':names', P .. ':suspects', P .. ':events'
@@ -26,7 +26,7 @@ local function whole(number)
     return string.format('%.0f', number)
 end
 
--- The label of a field's service, or nil for a field that nobody of ours wrote.
+-- The label of a field's service, or nil for a foreign field.
 local function label_of(field)
     return string.match(field, '^([%w%-]+)/[%w%._:%-%[%]]+$')
 end
@@ -35,7 +35,7 @@ local function ids_of(label)
     return P .. ':ids:' .. label
 end
 
--- The record that a value holds, or nil when it holds none.
+-- The record in a value, or nil.
 local function parsed(value)
     local epoch, registered_at, status, suspect, address, json = string.match(value, LINE .. '(.*)$')
     if not epoch then
@@ -49,7 +49,7 @@ local function parsed(value)
     }
 end
 
--- What is told of a record, apart from where the write of it stands among others.
+-- The event content of a record, without the order of its write.
 local function content(record)
     return table.concat({
         whole(record.epoch), whole(record.registered_at), record.status, record.suspect and '1' or '0', record.address,
@@ -77,7 +77,7 @@ local function tombstone(text)
     } or nil
 end
 
--- The tombstone of a field, or nil when there is none, or its time is over.
+-- The tombstone of a field, or nil when there is none or it has expired.
 local function tomb_of(field, now)
     local at = redis.call('ZSCORE', TOMBED, field)
     local text = at and now - tonumber(at) < TOMBSTONE_MS and redis.call('HGET', TOMBS, field)
@@ -88,14 +88,13 @@ local function told_of(tomb)
     return whole(tomb.epoch) .. ' ' .. order_of(tomb)
 end
 
--- Whether the write of one came before the write of the other.
+-- Whether the first was written before the second.
 local function came_before(one, other)
     return one.life < other.life or (one.life == other.life and one.revision < other.revision)
 end
 
--- Why a write of this epoch and sequence (nil: none) is not to be carried out where `last` was written or taken out
--- last: 'fenced', 'late', 'again' when it is that very write; nil when it is to be carried out. The same table as in
--- domain/order.py.
+-- Why a write of this epoch and sequence (nil: none) must not run after `last`, the last write or removal: 'fenced',
+-- 'late', or 'again' when it is the same write; nil when it may run. The same table as in domain/order.py.
 local function verdict(last, epoch, sequence, removal)
     if not last then
         return nil
@@ -109,25 +108,25 @@ local function verdict(last, epoch, sequence, removal)
     return (removal or false) == (last.removal or false) and 'again' or 'late'
 end
 
--- The sequence that is remembered after a write that was taken: one that has none leaves what is there of its owner's.
+-- The sequence to remember after an accepted write: one without a sequence leaves its owner's as it is.
 local function sequence_after(last, epoch, sequence)
     return sequence or (last and (not epoch or epoch == last.epoch) and last.sequence) or nil
 end
 
--- What a write that is not carried out is answered.
+-- The answer to a rejected write.
 local function refusal(why, last)
     return {why, why == 'fenced' and whole(last.epoch) or (last.sequence and whole(last.sequence) or '0')}
 end
 
--- Take the revision under which the next change is told, and stamp a record or a tombstone with it.
+-- Take the next revision, and stamp a record or a tombstone with it.
 local function stamped(record)
     record.revision = redis.call('HINCRBY', META, 'revision', 1)
     record.life = tonumber(redis.call('HGET', META, 'life') or '0')
     return record
 end
 
--- Tell a change under a revision. What does not fit behind the last entry was put there by somebody else, or the key
--- holds something else altogether: begin the stream anew, which has everybody read the whole shard.
+-- Append the event of a change under a revision. When it does not fit after the last entry, that entry is foreign, or
+-- the key holds something else: start a new stream, so that every reader reads the whole shard.
 local function tell(revision, ...)
     local id = whole(revision) .. '-0'
     local told = redis.pcall('XADD', EVENTS, 'MAXLEN', '~', STREAM_LENGTH, id, ...)
@@ -137,12 +136,12 @@ local function tell(revision, ...)
     end
 end
 
--- Tell a record under its own revision, or under `revision` when it was stamped in an earlier life.
+-- Append a record's event under its own revision, or under `revision` when it was stamped in an earlier life.
 local function tell_registered(field, record, heartbeat_ms, revision)
     tell(revision or record.revision, 't', 'registered', 'k', field, 'v', written(record), 'h', whole(heartbeat_ms))
 end
 
--- Remember for a while who was taken out, so that what was sent before that is not carried out after it.
+-- Remember a removal for a while, so that writes sent before it do not run after it.
 local function bury(field, tomb, now)
     redis.call('HSET', TOMBS, field, told_of(tomb) .. '\n' .. (tomb.value or ''))
     redis.call('ZADD', TOMBED, whole(now), field)
@@ -163,8 +162,8 @@ local function unbury(field)
     end
 end
 
--- Take out whatever stands under a field, in every key, and tell it. `tomb` is what is to be remembered of it, with a
--- stamp when it was taken out in an earlier life.
+-- Remove a field from every key, and append the event. `tomb` is the tombstone to keep, with a stamp when the removal
+-- happened in an earlier life.
 local function remove(field, why, now, tomb)
     local record, label = record_of(field), label_of(field)
     local there = redis.call('HDEL', RECORDS, field)
@@ -180,7 +179,7 @@ local function remove(field, why, now, tomb)
         end
     end
     if there == 0 or not label then
-        return nil  -- nobody was told of it
+        return nil  -- no reader was told of it
     end
     tomb = tomb or {epoch = record and record.epoch or 0, sequence = record and record.sequence}
     tomb.value = record and written(record) or ''
@@ -192,7 +191,7 @@ local function remove(field, why, now, tomb)
     return tomb
 end
 
--- Put a record under its field, in every key but that of the leases. `held` is what stood there.
+-- Store a record under its field, in every key but that of the leases. `held` is the previous record.
 local function put(field, name, record, held)
     if held and held.address ~= record.address and redis.call('HGET', ADDRESSES, held.address) == field then
         redis.call('HDEL', ADDRESSES, held.address)
@@ -205,13 +204,13 @@ local function put(field, name, record, held)
     unbury(field)
 end
 
--- Whose name a label is, unless nobody is registered under it any more.
+-- The service name that owns a label, or nil when no instance is registered under it.
 local function name_of(label)
     local name = redis.call('HGET', NAMES, label)
     return name and redis.call('EXISTS', ids_of(label)) == 1 and name or nil
 end
 
--- Who holds an address: its field and its record; nothing when the record is gone.
+-- The holder of an address: its field and its record; nothing when the record is gone.
 local function holder_of(address)
     local field = redis.call('HGET', ADDRESSES, address)
     local record = field and record_of(field)
@@ -221,13 +220,13 @@ local function holder_of(address)
     return nil, nil
 end
 
--- Whether the holder of an address has to leave it to a newcomer. A critical one only where `may_displace`.
+-- Whether the holder of an address must give way to a newcomer. A critical one only where `may_displace`.
 local function yields(field, record, now, ttl_ms, may_displace)
     local score = redis.call('ZSCORE', LEASES, field)
     return record.suspect or (record.status == 'critical' and may_displace) or not score or now - tonumber(score) > ttl_ms
 end
 
--- The epoch and revision behind what a script did, so that its caller knows when it has been told of it.
+-- The epoch and revision after what a script did, so that its caller knows when the change has been delivered.
 local function position()
     local found = redis.call('HMGET', META, 'epoch', 'revision')
     return found[1] or '', found[2] or '0'

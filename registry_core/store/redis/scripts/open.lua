@@ -1,11 +1,11 @@
--- Make the shard ready for use, or find that it is somebody else's. ARGV[3]: the run id of this server;
--- ARGV[4]: an epoch that was never used; [5] how long after an empty start who is missing may be alive, in ms;
--- [6] the highest life of this shard that the caller has seen; [7] the replication id of this server: a process that led,
--- followed another one and leads again has another one, and may have lost something in between.
--- A server that is not the one of the epoch begins another, and so does one whose life is an older one that came back.
--- Never one that can be had twice: two servers that were started from one file would go on from the same place with
--- different histories. A later life has a higher number, so that what was written in an earlier one is known to be older:
--- the time at which it began, or one more than any that is known. Counting alone would give two servers the same one.
+-- Make the shard ready for use, or report that it belongs to another program. ARGV[3]: the run id of this server;
+-- [4] an unused epoch; [5] how long after an empty start a missing instance may be alive, in ms; [6] the highest life of
+-- this shard that the caller has seen; [7] the replication id of this server: it changes when a master becomes a replica
+-- and then master again, and such a process may have lost something in between.
+-- A server other than the epoch's own starts a new epoch, and so does one whose life is an older one that came back.
+-- Epochs never repeat: two servers started from one file would continue from the same place with different histories.
+-- A later life has a higher number, so that writes of an earlier one are known to be older: the time at which it began,
+-- or one more than any known life. Counting alone could give two servers the same number.
 -- Returns {'foreign', key} | {'newer', layout} | {'open', epoch, revision, '1' when it came up empty not long ago, life}.
 local FORMAT, LAYOUT = '1', 2
 local seen, now = tonumber(ARGV[6]), now_ms()
@@ -42,7 +42,7 @@ if kind == 'none' then
     if not lost then
         return begin('0', now)
     end
-    -- The one key was lost, and the others are there: ours, if what stands in them reads like ours.
+    -- Only META was lost, and the other keys are there: they are ours if their contents parse as ours.
     local field = redis.call('HRANDFIELD', RECORDS)
     if not field or not label_of(field) or not record_of(field) then
         for key in pairs(types) do
@@ -61,7 +61,7 @@ if run ~= ARGV[3] or tonumber(life) < seen or (found[5] and found[5] ~= ARGV[7])
     epoch = ARGV[4]
     redis.call('HSET', META, 'run', ARGV[3], 'epoch', epoch)
 end
--- The release before begins epochs, too, and counts no lives.
+-- The previous release starts epochs, too, but does not number lives.
 if found[4] ~= epoch then
     life = next_life(tonumber(life))
     redis.call('HSET', META, 'layout', LAYOUT, 'life', life, 'life_of', epoch, 'replication', ARGV[7])

@@ -1,7 +1,7 @@
--- Read a part of the shard, and change nothing. ARGV[3] where to go on ('0' at first), [4] about how many records.
--- Returns {epoch, revision, where to go on ('0' at the end), records, odd field, ...}: for each record four lines, which
--- are its field, its last heartbeat and the two of its value. One string, since its reader takes that faster than a list.
--- Odd is what nobody of ours wrote; a few of those are named.
+-- Read a part of the shard, and change nothing. ARGV[3] cursor ('0' at first), [4] about how many records.
+-- Returns {epoch, revision, next cursor ('0' at the end), records, odd field, ...}: four lines for each record, its
+-- field, its last heartbeat and the two of its value. They are one string, which clients parse faster than a list.
+-- Odd fields are foreign ones; a few of them are returned.
 local MOST_ODD = 20
 local found = redis.call('HSCAN', RECORDS, ARGV[3], 'COUNT', ARGV[4])
 local flat, fields, values, lines, odd = found[2], {}, {}, {}, {}

@@ -1,8 +1,8 @@
--- Put back what was acknowledged in an earlier life of the shard and is missing in this one.
--- From ARGV[3] on, four for each: field, service name, value, ''; or field, '', '', order, for one that was taken out.
--- What was written later, by its stamp, stays. What is put back keeps its stamp, so that the order in which several
--- replicas put back what each of them knows makes no difference.
--- Returns {how many were put back, how many of them taken out}.
+-- Put back writes that were acknowledged in an earlier life of the shard and are missing in this one.
+-- From ARGV[3] on, four for each: field, service name, value, ''; or field, '', '', order, for a removal.
+-- A record with a later stamp stays. What is put back keeps its stamp, so the order in which several replicas put back
+-- what each of them knows does not matter.
+-- Returns {number put back, number of those that are removals}.
 local now, done, gone = now_ms(), 0, 0
 for at = 3, #ARGV, 4 do
     local field, name, value, order = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]

@@ -4,7 +4,7 @@ local now = now_ms()
 local results = {'', '', whole(now)}
 for at = 3, #ARGV, 3 do
     local label, id, epoch = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
-    -- Who names no instance means the one that was registered last.
+    -- Without an instance id, the last registered instance is meant.
     local field = id ~= '' and label .. '/' .. id or redis.call('ZREVRANGE', ids_of(label), 0, 0)[1]
     local record = field and record_of(field)
     if not record then

@@ -1,5 +1,5 @@
--- Read leases in the order of their renewals, and change nothing. ARGV[3] from which time on, in ms; [4] the field that
--- was the last of the part before, or ''; [5] how many.
+-- Read leases in the order of their renewals, and change nothing. ARGV[3] the time to start from, in ms; [4] the last
+-- field of the previous part, or ''; [5] how many.
 -- Returns {now, field, time, field, time, ...}.
 local rank
 local before = ARGV[4] ~= '' and redis.call('ZSCORE', LEASES, ARGV[4])

@@ -1,5 +1,5 @@
--- Bring back an instance that was saved, unless the same or a newer owner is there, and start its lease.
--- ARGV[3] field, [4] service name, [5] host:port, [6] epoch, [7] status, [8] JSON, [9] when it was registered in ms.
+-- Restore a saved instance, unless the same or a newer owner is registered, and start its lease.
+-- ARGV[3] field, [4] service name, [5] host:port, [6] epoch, [7] status, [8] JSON, [9] its registration time in ms.
 -- Returns {'name', name} | {'held', epoch} | {'address', field} | {'ok', epoch, revision, value}.
 local field, name, address, epoch = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local label, now = label_of(field), now_ms()
@@ -12,7 +12,7 @@ local held = record_of(field)
 if held and held.epoch >= epoch then
     return {'held', whole(held.epoch)}
 end
--- Whoever holds the address was there after this was saved, however it fares.
+-- The holder of the address registered after this was saved, so it stays, healthy or not.
 local holder = holder_of(address)
 if holder and holder ~= field then
     return {'address', holder}

@@ -11,7 +11,7 @@ elseif not record then
 elseif not why then
     local changed = record.status ~= status
     record.status = status
-    if not epoch or epoch == record.epoch then  -- a newer owner who has not registered yet has no record to be ordered in
+    if not epoch or epoch == record.epoch then  -- a newer owner that has not registered yet has no record that could hold its order
         record.sequence = sequence_after(record, epoch, sequence)
     end
     if changed then

@@ -1,7 +1,7 @@
--- Carry out what was decided on a census, unless somebody else swept since.
+-- Carry out the decision made on a census, unless another replica has swept since.
 -- ARGV[3] the count of sweeps at the census, [4] age at which an instance is due in ms, [5] guard or '',
--- [6] expiries or '', [7] how many expire; then the fields that expire, then those that turn suspect.
--- Returns {'stale'} or {'ok', epoch, revision, how many expired, how many turned suspect, their fields ...}.
+-- [6] expiries or '', [7] number of expiring fields; then the fields that expire, then those that turn suspect.
+-- Returns {'stale'} or {'ok', epoch, revision, number expired, number turned suspect, their fields ...}.
 if redis.call('HGET', META, 'sweeps') ~= ARGV[3] then
     return {'stale'}
 end

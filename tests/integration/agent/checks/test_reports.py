@@ -91,7 +91,7 @@ async def test_who_never_reports_is_registered_as_critical(api: Api) -> None:
     [
         ("/check/other", PASSING, 404, "this agent checks no such service"),
         ("/check/night_batch/b", PASSING, 404, "this agent checks no such service"),
-        ("/check/night_batch?check=other", PASSING, 404, "no ttl check of that name; there is ttl"),
+        ("/check/night_batch?check=other", PASSING, 404, "no ttl check of that name, only ttl"),
         ("/check/night_batch?chek=ttl", PASSING, 400, "no such query parameter"),
         ("/check/night_batch", {"status": "well"}, 400, "Invalid enum value 'well'"),
         ("/check/night_batch", {}, 400, "missing required field `status`"),

@@ -136,14 +136,14 @@ async def test_a_name_that_is_known_not_to_exist_is_not_found(agent: Frozen) -> 
         assert answer.body["provided"] == "nobody"
     answer = await agent.get("/services/osint-service?tag=green")
     assert (answer.status, answer.body["error"]) == (404, "NotFound")
-    assert "is as the filters ask" in answer.body["message"]
+    assert "matches the filters" in answer.body["message"]
 
 
 async def test_a_service_of_which_nobody_passes_says_so(agent: Frozen) -> None:
     agent.show(OSINT[2])
     answer = await agent.get("/services/osint_service")
     assert answer.status == 404
-    assert "none of its instances may be used now (critical)" in answer.body["message"]
+    assert "none of its instances is usable now (critical)" in answer.body["message"]
     async with frozen(msgspec.structs.replace(QUICK, when_none_pass=WhenNonePass.ALL)) as trusting:
         trusting.show(OSINT[2])
         assert hosts((await trusting.get("/services/osint_service")).body) == ["10.0.0.3"]

@@ -205,7 +205,7 @@ async def test_a_service_that_comes_back_while_it_is_taken_out_stays(api: Api, t
         ("[[service]\n", "it is not TOML"),
         (service("geo") + 'prot = "tcp"\n', "prot: there is no such key"),
         (service("geo", weight=700), "weight"),
-        ("", "there is no service in it any more"),
+        ("", "it has no services any more"),
     ],
 )
 async def test_a_wrong_file_keeps_the_old_settings_and_says_why_once(

@@ -165,14 +165,17 @@ def refusal(tmp_path: Path, text: str) -> str:
         ("check = {path = '/up'}", "check.kind: a check is one of "),
         ("check = {kind = 'none'}", "check: 'none'"),
         ("check = {kind = 'http', pth = '/up'}", "check.pth: there is no such option (did you mean path?)"),
-        ("check = {kind = 'tcp', path = '/up'}", "check.path: it is an option of http checks, and this is a tcp check"),
+        ("check = {kind = 'tcp', path = '/up'}", "check.path: it is an option of http checks, but this is a tcp check"),
         ("check = {kind = 'ttl', interval = 3}", "check.interval: it is an option of command, grpc, http, tcp checks"),
         ("check = {kind = 'http', path = 'http://10.0.0.9/'}", "check.path: 'http://10.0.0.9/' cannot be used: "),
         ("check = {kind = 'http', path = '//10.0.0.9/'}", "check.path: '//10.0.0.9/' cannot be used: "),
         ("check = {kind = 'http', host = '10.0.0.9'}", "check.host: there is no such option"),
         ("check = {kind = 'http', method = 'DELETE'}", "check.method: 'DELETE'"),
         ("check = {kind = 'http', status = '99'}", "check.status: '99'"),
-        ("check = {kind = 'http', status = '204-200'}", "check.status: '204-200' cannot be used: 204-200 counts"),
+        (
+            "check = {kind = 'http', status = '204-200'}",
+            "check.status: '204-200' cannot be used: 204-200 is a reversed range",
+        ),
         ("check = {kind = 'http', status = []}", "check.status: '[]'"),
         ("check = {kind = 'http', body = '(a'}", "check.body: '(a' cannot be used: missing ): (a"),
         ("check = {kind = 'http', method = 'HEAD', body = 'a'}", "check.body: 'a' cannot be used: the answer to HEAD"),
@@ -180,7 +183,7 @@ def refusal(tmp_path: Path, text: str) -> str:
         ("check = {kind = 'http', headers = {A = \"x\\r\\nB: y\"}}", "check.headers: "),
         ("check = {kind = 'http', headers = {Content-Length = '5'}}", "check.headers: "),
         ("check = {kind = 'http', tls = 'maybe'}", "check.tls: 'maybe'"),
-        ("check = {kind = 'http', tls = false, tls_verify = true}", "check.tls_verify: without TLS"),
+        ("check = {kind = 'http', tls = false, tls_verify = true}", "check.tls_verify: it needs TLS"),
         ("check = {kind = 'http', tls_ca_file = '/nowhere/ca.pem'}", "check.tls_ca_file: '/nowhere/ca.pem'"),
         ("check = {kind = 'http', tls_ca_file = '/etc/hostname'}", "check.tls_ca_file: '/etc/hostname'"),
         ("check = {kind = 'http', tls_server_name = 'a b'}", "check.tls_server_name: 'a b'"),
@@ -191,19 +194,22 @@ def refusal(tmp_path: Path, text: str) -> str:
         ("check = {kind = 'command', command = 'a \"b'}", "check.command: "),
         (
             "check = {kind = 'command', command = 'df / | grep 9'}",
-            "check.command: 'df / | grep 9' cannot be used: no sh",
+            "check.command: 'df / | grep 9' cannot be used: it is not run by a shell",
         ),
-        ("check = {kind = 'ttl', ttl = 0}", "check.ttl: 0 cannot be used: it has to be above zero"),
+        ("check = {kind = 'ttl', ttl = 0}", "check.ttl: 0 cannot be used: it must be above zero"),
         ("check = {kind = 'ttl', ttl = true}", "check.ttl: True"),
-        ("check = {kind = 'tcp', timeout = 6}", "check.timeout: 6 cannot be used: a check takes at most 5 s"),
-        ("check = {kind = 'tcp', timeout = 2, interval = 1}", "check.timeout: 2.0 cannot be used: a check is over bef"),
+        ("check = {kind = 'tcp', timeout = 6}", "check.timeout: 6 cannot be used: a check may take at most 5 s"),
+        (
+            "check = {kind = 'tcp', timeout = 2, interval = 1}",
+            "check.timeout: 2.0 cannot be used: a check must end bef",
+        ),
         ("check = {kind = 'tcp', rise = 0}", "check.rise: 0"),
         ("check = {kind = 'tcp', jitter = 1}", "check.jitter: 1"),
         ("check = {kind = 'tcp', name = 'A'}", "check.name: 'A'"),
-        ("check = ['tcp', 'tcp']", "check 2.name: 'tcp' cannot be used: two checks of one service have one name"),
+        ("check = ['tcp', 'tcp']", "check 2.name: 'tcp' cannot be used: two checks of one service have the same name"),
         ("check = ['tcp', 'ping']", "check 2: 'ping'"),
         ("check = ['tcp', 'none']", "check 2: 'none'"),
-        (f"check = {['tcp'] * 9}", "check: 9 cannot be used: a service has at most 8 checks"),
+        (f"check = {['tcp'] * 9}", "check: 9 cannot be used: a service may have at most 8 checks"),
     ],
 )
 def test_a_wrong_check_is_one_line_that_names_it_and_shows_a_good_one(tmp_path: Path, text: str, said: str) -> None:
@@ -219,7 +225,7 @@ def test_a_wrong_check_is_one_line_that_names_it_and_shows_a_good_one(tmp_path: 
         ({"AGENT_CHECK_STATUS": "ok"}, "AGENT_CHECK_STATUS: 'ok' cannot be used: "),
         ({"AGENT_CHECK_BODY": "*"}, "AGENT_CHECK_BODY: '*' cannot be used: no argument for repetition"),
         ({"AGENT_CHECK": "command"}, "AGENT_CHECK_COMMAND: a command check needs a command"),
-        ({"AGENT_CHECK_COMMAND": "/bin/true"}, "AGENT_CHECK_COMMAND: it is an option of command checks, and this is"),
+        ({"AGENT_CHECK_COMMAND": "/bin/true"}, "AGENT_CHECK_COMMAND: it is an option of command checks, but this is"),
         ({"AGENT_CHECK": "none", "AGENT_CHECK_PATH": "/up"}, "AGENT_CHECK: 'none' cannot be used: "),
         ({"AGENT_CHECK_PTH": "/up"}, "AGENT_CHECK_PTH: there is no such setting (did you mean AGENT_CHECK_PATH?)"),
     ],
@@ -231,7 +237,7 @@ def test_a_wrong_check_in_the_environment_is_named_as_it_stands_there(more: dict
 
 
 def test_the_check_of_a_service_that_is_not_there_is_refused() -> None:
-    with pytest.raises(SettingsError, match="SERVICE_NAME: it is missing, and AGENT_CHECK_PATH is set"):
+    with pytest.raises(SettingsError, match="SERVICE_NAME: it is missing, but AGENT_CHECK_PATH is set"):
         read_agent_settings({"AGENT_CHECK_PATH": "/up"})
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -16,6 +17,7 @@ from registry_core.domain.events import Deregistered, Expired, Position, Registe
 from registry_core.domain.records import Instance, Status
 from registry_core.watch.changes import Happened, Heard, Replaced, Synced, WatchChange
 from registry_core.watch.cursor import Cursor, parse_cursor
+from registry_core.watch.stage import Rest, absent_of
 from tests.programs import eventually
 from tests.samples import instance, lived
 
@@ -38,8 +40,9 @@ def snapshot(*instances: Instance) -> Replaced:
         happened(StatusChanged(AT, LEAVES.key, Status.DRAINING)),
         happened(Registered(AT, LEAVES, 1.0)),
         snapshot(instance(port=8035), LEAVES),
+        msgspec.structs.replace(snapshot(instance()), rest=Rest({"billing": absent_of([instance("billing")])})),
     ],
-    ids=["a status", "a registration", "a snapshot"],
+    ids=["a status", "a registration", "a snapshot", "a snapshot of which the view holds a part"],
 )
 def test_who_drains_waits_to_hear_that_it_was_taken(change: WatchChange) -> None:
     assert is_waited_for(change)

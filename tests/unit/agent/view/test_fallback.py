@@ -80,9 +80,9 @@ def test_a_file_names_one_address_or_several(tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("geo", "it is not TOML"),
-        ("geo = 5", "geo: it is text, or a list of texts"),
-        ("geo = []", "geo: it is text, or a list of texts"),
-        ("[geo]\na = 1", "geo: it is text, or a list of texts"),
+        ("geo = 5", "geo: it must be text, or a list of texts"),
+        ("geo = []", "geo: it must be text, or a list of texts"),
+        ("[geo]\na = 1", "geo: it must be text, or a list of texts"),
         ('geo = "somewhere"', "geo: 'somewhere' is neither host:port nor a URL with a port"),
         ('geo = "a:0"', "geo: 'a:0' is neither host:port nor a URL with a port"),
         ('geo = "ftp://a:21"', "is neither host:port nor a URL with a port"),

@@ -53,6 +53,15 @@ def test_when_not_all_late_ones_are_named_nothing_is_promised(times: LeaseTimes)
     assert times.heartbeat_at(KEY, UNIX - 3000, NOW) == UNIX - 3000
 
 
+@pytest.mark.parametrize(("ttl_s", "late_after_s"), [(30.0, 22.5), (120.0, 90.0)])
+def test_an_agent_that_was_granted_no_lease_learns_the_ttl_of_the_registry(
+    times: LeaseTimes, ttl_s: float, late_after_s: float
+) -> None:
+    times.told(LeaseReport(late_after_s, {}), NOW)
+    assert times.ttl_remaining_s(KEY, UNIX - 3000, NOW) == ttl_s - late_after_s
+    assert times.ttl_remaining_s(KEY, UNIX, NOW) == ttl_s
+
+
 def test_a_bound_needs_no_clock_of_the_registry() -> None:
     times = LeaseTimes(60.0)
     times.told(LeaseReport(45.0, {}), NOW)

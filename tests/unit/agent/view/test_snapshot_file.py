@@ -63,10 +63,10 @@ def test_bytes_of_any_kind_are_refused_and_nothing_else_happens(data: bytes) -> 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": "tarball"}, "it is no snapshot of an agent"),
-        ({"version": 2}, "it is of version 2, and this agent knows version 1"),
-        ({"count": 3}, "it should hold 3 instances, and holds 2"),
-        ({"cursor": "x"}, "what it holds cannot be read"),
+        ({"format": "tarball"}, "it is not a snapshot of an agent"),
+        ({"version": 2}, "it has version 2, but this agent supports version 1"),
+        ({"count": 3}, "it should hold 3 instances, but holds 2"),
+        ({"cursor": "x"}, "its content cannot be read"),
         ({"confirmed_at": "today"}, "its first line cannot be read"),
     ],
 )
@@ -82,7 +82,7 @@ def test_a_record_of_another_kind_is_refused() -> None:
     first = msgspec.json.decode(GOOD.partition(b"\n")[0])
     checksum = snapshot_file.checksum_of([body])
     header = {**first, "count": 1, "bytes": len(body), "checksum": checksum}
-    with pytest.raises(BadViewSnapshot, match="what it holds cannot be read"):
+    with pytest.raises(BadViewSnapshot, match="its content cannot be read"):
         snapshot_file.decode(msgspec.json.encode(header) + b"\n" + body)
 
 

@@ -110,6 +110,24 @@ def test_what_differs_in_another_history_is_shown_and_nothing_else() -> None:
     assert changes.cursor == "0.e2.9"
 
 
+def test_what_is_missing_in_another_history_is_gone() -> None:
+    changes = Changes()
+    shown(changes, snapshot(instance("a_b"), instance("a_b", host="10.0.0.2")))
+    moved = {"type": "moved", "cursor": "0.f.1", "instances": [], "removed": [["a-b", "10.0.0.1:80", 1]]}
+    assert shown(changes, {**moved, "state": "warming"}) == []
+    assert shown(changes, {**moved, "state": "ready"}) == ["- a_b 10.0.0.1:80 gone"]
+
+
+def test_a_replica_that_is_behind_shows_nothing_again_and_does_not_move_the_cursor_back() -> None:
+    changes = Changes()
+    shown(changes, {**snapshot(instance()), "cursor": "0.e.5"})
+    again = {"position": "0.e.4", "cursor": ""}
+    assert shown(changes, {"type": "sync", "cursor": "0.e.3"}, {**about("deregistered"), **again}) == []
+    assert changes.cursor == "0.e.5"
+    assert shown(changes, {**about("deregistered"), **again, "position": "0.e.6"}) == ["- abc 10.0.0.1:80 deregistered"]
+    assert changes.cursor == "0.e.6"
+
+
 def test_signs_of_life_and_unknown_lines_change_nothing_but_the_cursor() -> None:
     changes = Changes()
     assert shown(changes, {"type": "sync", "cursor": "0.e.9"}, {"type": "renewed", "renewed": []}, {"type": "?"}) == []

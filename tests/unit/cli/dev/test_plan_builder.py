@@ -107,7 +107,7 @@ def test_published_ports_are_kept_with_their_address_of_the_host() -> None:
         ("ab", "a service name has at least 3 characters, this one has 2"),
         ("a.b.c", "a service name holds a-z, 0-9, '_' and '-' only, not '.'"),
         ("_web", "a service name starts with a letter or a digit, not with '_'"),
-        ("i-0123456789ab", "names of the form i-<12 hexadecimal digits> are kept for the addresses of instances"),
+        ("i-0123456789ab", "names of the form i-<12 hexadecimal digits> are reserved for the addresses of instances"),
         ("~", "a service name has at least 3 characters, this one has 4"),
     ],
 )
@@ -201,7 +201,7 @@ def test_a_health_check_that_asks_another_port_looks_wrong() -> None:
 def test_a_health_path_that_nobody_would_accept_is_replaced() -> None:
     plan = one('{ports: ["8000"], healthcheck: {test: "curl http://localhost:8000/../etc/passwd"}}')
     assert plan.services[0].health_endpoint == "/health"
-    assert "does not climb" in said(plan)[0]
+    assert "must not contain" in said(plan)[0]
 
 
 # -- addresses

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from registry_core.api.view import ReplicaState, ReplicaView
+from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.records import Status
 from registry_core.ports.store import Snapshot
@@ -77,6 +78,29 @@ def test_the_cursor_moves_with_events_and_not_with_renewals() -> None:
     record = instance()
     moved.apply([Registered(Position(0, "e1", 1), record, 1.0), Renewed(Position(0, "e1", 1), record.key, 2.0)])
     assert str(moved.cursor) == "0.e1.1"
+
+
+def test_late_leases_are_named_oldest_first_also_those_not_heard_since_the_start() -> None:
+    clock = FakeClock()
+    aged = view(clock)
+    ages = {7: 3.0, 1: 9.0, 5: 1.0, 3: 7.0, 9: 5.0}
+    records = {age_s: instance(port=8000 + port) for port, age_s in ages.items()}
+    aged.reset(Snapshot(BEGIN, tuple(Lived(record, clock.wall() - age_s) for age_s, record in records.items())))
+    clock.pass_time(37)
+    assert late_of(aged) == ([9.0], 1)
+    clock.pass_time(6)
+    assert late_of(aged) == ([9.0, 7.0, 5.0], 4), "at most three are named"
+    aged.apply([Renewed(Position(0, "", 0), records[7.0].key, clock.wall())])
+    aged.apply([Deregistered(Position(0, "e1", 1), records[5.0].key)])
+    assert late_of(aged) == ([9.0, 3.0], 2)
+    clock.pass_time(46)
+    assert late_of(aged) == ([9.0, 3.0, 1.0], 4), "the renewed one is late again, and the last"
+
+
+def late_of(aged: ReplicaView) -> tuple[list[float], int]:
+    """Return the ages at the start of the late leases that are named, and the number of all late ones."""
+    rows, total = aged.late(3)
+    return [FakeClock().wall() - heartbeat_at for _, _, heartbeat_at in rows], total
 
 
 def test_a_record_that_turns_suspect_is_no_sign_of_life() -> None:

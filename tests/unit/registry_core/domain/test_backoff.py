@@ -32,5 +32,5 @@ def test_no_number_of_failures_is_too_large() -> None:
 
 @pytest.mark.parametrize(("first_s", "most_s", "factor"), [(-1, 1, 2), (1, -1, 2), (1, 2, 0.5), (1, 2, 1e9)])
 def test_numbers_that_make_no_growing_waits_are_refused(first_s: float, most_s: float, factor: float) -> None:
-    with pytest.raises(ValueError, match="is no back-off"):
+    with pytest.raises(ValueError, match="is not a back-off"):
         Backoff(first_s, most_s, factor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry_core.domain.catalog import Catalog
+from registry_core.domain.catalog import Catalog, share
 from registry_core.domain.events import Deregistered, Expired, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.names import short_id
 from registry_core.domain.records import Status
@@ -120,3 +120,18 @@ def test_all_of_it_is_every_instance_and_when_it_was_heard_of() -> None:
     record = instance()
     catalog.apply(Registered(AT, record, 7.0))
     assert catalog.all() == (lived(record, 7.0),)
+
+
+def test_equal_keys_and_short_values_of_metadata_are_one_object() -> None:
+    """A decoder may make each of them anew, and there may be 100,000 instances."""
+    records = []
+    for _ in range(2):
+        text = "release train of november", "twenty six"
+        metadata = {"_".join(text[0].split()): text[1].replace(" ", "-"), "long": "x" * 100}  # made anew each time
+        record = instance(metadata=metadata)
+        share(record)
+        records.append(record.metadata)
+    (key, _), (same, _) = records
+    assert key is same
+    assert records[0][key] is records[1][key]
+    assert records[0] == {"release_train_of_november": "twenty-six", "long": "x" * 100}

@@ -26,8 +26,8 @@ def test_a_good_name_is_taken_as_it_is(name: str) -> None:
         ("os int", "not ' '"),
         ("osint\n", "not '\\n'"),
         ("os\u00efnt", "not '\u00ef'"),
-        ("i-0123456789ab", "kept for"),
-        ("i_0123456789ab", "kept for"),
+        ("i-0123456789ab", "reserved for"),
+        ("i_0123456789ab", "reserved for"),
     ],
 )
 def test_a_bad_name_is_refused_with_the_rule_that_it_breaks(name: str, because: str) -> None:

@@ -112,7 +112,7 @@ def test_an_event_that_was_read_before_is_not_applied_again(one: Callable[[int],
 def test_a_sign_of_life_without_a_cursor_says_that_nothing_happened_since_the_last_one() -> None:
     silent = encoded(SyncLine(digest="d", state="ready", store_age_s=0.0))
     assert read(sync(cursor(1), digest="d") + silent)[1] == Synced(cursor(1), "d", "ready", 0.0)
-    with pytest.raises(BrokenStream, match="a sign of life for"):
+    with pytest.raises(BrokenStream, match="nothing happened since"):
         read(sync(cursor(1), digest="d") + registered(2) + silent)
 
 
@@ -138,6 +138,14 @@ def test_a_replica_that_is_behind_what_was_read_elsewhere_is_believed_when_it_ha
         sync(cursor(3), digest="old") + registered(4) + registered(5) + sync(cursor(5), digest="d"), cursor(5)
     )
     assert changes == [Synced(cursor(5), "", "ready", 0.0), Synced(cursor(5), "d", "ready", 0.0)]
+
+
+def test_a_replica_that_has_read_nothing_is_followed_by_a_reader_that_resumes() -> None:
+    nothing = b"".join(snapshot([], reason="epoch", cursor=Cursor(), digest="0", state="warming"))
+    sign = sync(Cursor(), digest="0", state="warming", store_age_s=None)
+    replaced, *signs = read(nothing + sign + sign, cursor(5))
+    assert isinstance(replaced, Replaced)
+    assert signs == [Synced(Cursor(), "0", "warming", None)] * 2
 
 
 # -- of a later release
@@ -241,6 +249,13 @@ def test_where_the_reader_stands_after_a_line_was_passed_over_is_told_by_the_nex
     assert changes[1].cursor == cursor(8)
 
 
+def test_an_unreadable_line_of_a_replica_that_is_behind_does_not_move_the_reader_back() -> None:
+    unreadable = b'{"type":"sync"}\n'
+    changes = read(unreadable + sync(cursor(3), digest="old") + registered(4) + registered(6), cursor(5))
+    assert [type(change) for change in changes] == [PassedOver, Synced, Happened]
+    assert changes[1] == Synced(cursor(5), "", "ready", 0.0)
+
+
 def test_a_snapshot_of_which_a_part_is_too_long_is_not_whole() -> None:
     parts = snapshot([lived(OSINT)], cursor=cursor(9), digest="d")
     begin = parts[0].replace(b'"last":true', b'"last":false')
@@ -254,7 +269,7 @@ def test_a_snapshot_of_which_a_part_is_too_long_is_not_whole() -> None:
 @pytest.mark.parametrize("line", [b"no json\n", b"{}\n", b'\xff\xfe{"type":"sync"}\n', b"[" * 5000 + b"\n", b"7\n"])
 def test_what_is_no_line_of_a_watch_is_passed_over_but_not_as_the_first_one(line: bytes) -> None:
     assert [type(change) for change in read(registered(2) + line + registered(3))] == [Happened, PassedOver, Happened]
-    with pytest.raises(BrokenStream, match="this is no watch"):
+    with pytest.raises(BrokenStream, match="this is not a watch"):
         read(line)
 
 
@@ -271,11 +286,11 @@ PART = b'{"type":"snapshot","reason":"start","first":%s,"last":%s,"state":"ready
         (sync(cursor(2), digest="d"), "a sign of life for"),
         (b'{"type":"sync","cursor":"?","digest":"","state":"ready","store_age_s":0}\n', "cursor cannot be read"),
         (registered(2).replace(b"0.e1.2", b"0.e1.2~1.e1.2"), "has one position"),
-        (PART % (b"false", b"true"), "without its first"),
+        (PART % (b"false", b"true"), "without its first part"),
         (PART % (b"true", b"false") + registered(2), "an event within"),
         (PART % (b"true", b"false") + b'{"type":"frozen","position":"0.e1.2"}\n', "an event within"),
         (PART % (b"true", b"false") + sync(cursor(1), digest="d"), "a sign of life"),
-        (PART % (b"true", b"false") + moved(2), "not begun"),
+        (PART % (b"true", b"false") + moved(2), "never began"),
     ],
 )
 def test_what_contradicts_what_was_read_breaks_the_stream(stream: bytes, because: str) -> None:

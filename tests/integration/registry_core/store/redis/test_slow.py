@@ -149,7 +149,7 @@ async def test_a_server_that_is_too_slow_opens_the_breaker_is_left_alone_and_is_
         draws.value = TRY
         for left_s in (BREAKER.open_s, 1.0):
             clock.ahead_s = BREAKER.open_s - left_s
-            with pytest.raises(StoreUnavailable, match="left alone") as refused:
+            with pytest.raises(StoreUnavailable, match="circuit breaker of shard") as refused:
                 await store.register(claim("while-open"))
             assert 1.0 <= refused.value.retry_after_s <= left_s
         assert not await everything.has("while-open")

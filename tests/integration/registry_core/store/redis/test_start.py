@@ -91,7 +91,7 @@ def test_a_password_that_is_missing_or_wrong(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis", password="s3cret") as server:
         for user in ("", ":wrong@", "nobody:s3cret@"):
             said = ended(f"redis://{user}127.0.0.1:{server.port}")
-            assert f"main: redis 127.0.0.1:{server.port}: it wants other credentials than user:password@" in said
+            assert f"main: redis 127.0.0.1:{server.port}: it rejects the credentials that user:password@" in said
             assert "s3cret" not in said
 
 
@@ -109,7 +109,7 @@ def test_a_user_who_may_not_do_what_is_needed(tmp_path: Path) -> None:
         ):
             server.ask("ACL", "SETUSER", name, "on", ">pw", *rules.split())
             line = ended(f"redis://{name}:pw@127.0.0.1:{server.port}")
-            assert "its ACL does not let the user do what is needed" in line
+            assert "its ACL does not allow the user a command that is needed" in line
             assert re.search(said, line)  # servers have different words for it
 
 
@@ -121,7 +121,7 @@ def test_a_redis_that_is_too_old(tmp_path: Path) -> None:
         with proxied(server.port) as proxy:
             proxy.replaced = (f"redis_version:{version}".encode(), f"redis_version:{old}".encode())
             said = ended(f"redis://127.0.0.1:{proxy.port}")
-    assert said.endswith(f"redis 127.0.0.1:{proxy.port}: it is Redis {old}, and 6.2 or newer is needed")
+    assert said.endswith(f"redis 127.0.0.1:{proxy.port}: it is Redis {old}; 6.2 or newer is required")
 
 
 @pytest.mark.parametrize(
@@ -145,18 +145,18 @@ def test_keys_of_a_later_release_are_left_alone_and_named_as_such(tmp_path: Path
     with redis_server(tmp_path / "redis") as server:
         server.ask("HSET", "vertice:meta", "format", "2")
         said = ended(server.url)
-        assert "main: a later release has written here (layout 2)" in said
+        assert "main: a later release has written to this prefix (layout 2)" in said
         assert server.ask("HGETALL", "vertice:meta") == ["format", "2"], "nothing of it is touched"
 
 
 def test_a_database_that_is_not_there(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as server:
-        assert "it has no database of the number in the URL" in ended(f"{server.url}/99")
+        assert "it has no database with the number in the URL" in ended(f"{server.url}/99")
 
 
 def test_a_replica_in_a_masters_place(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis", f"replicaof 127.0.0.1 {free_port()}") as server:
-        assert ended(server.url).endswith("it is a replica, and takes no writes")
+        assert ended(server.url).endswith("it is a replica and takes no writes")
 
 
 def test_a_node_of_a_cluster(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_what_is_no_redis() -> None:
         finally:
             server.shutdown()
             thread.join(10)
-    assert "it does not speak the protocol of Redis" in said
+    assert "it does not speak the Redis protocol" in said
 
 
 def test_sentinels_that_are_asked_for_something_else(tmp_path: Path) -> None:
@@ -190,10 +190,10 @@ def test_sentinels_that_are_asked_for_something_else(tmp_path: Path) -> None:
         said = ended(url.replace("masters=a", "masters=nobody"))
         assert f"nobody: sentinel {sentinels[0]}: it watches no master named 'nobody'" in said
         for wrong in (url.replace("s3ntinel", "wrong"), url.partition("&sentinel_password")[0]):
-            assert "it wants other credentials than sentinel_user= and sentinel_password= say" in ended(wrong)
+            assert "it rejects the credentials that sentinel_user= and sentinel_password= say" in ended(wrong)
         said = ended(f"redis+sentinel://{at}/?masters=a&sentinel_password=s3ntinel")
-        assert f"a: redis 127.0.0.1:{whole.shards[0].nodes[0].port}: it wants other credentials than user:" in said
-        assert "it is a Sentinel, and the URL" in ended(f"redis://:s3ntinel@{sentinels[0]}")
+        assert f"a: redis 127.0.0.1:{whole.shards[0].nodes[0].port}: it rejects the credentials that user:" in said
+        assert "it is a Sentinel; a URL" in ended(f"redis://:s3ntinel@{sentinels[0]}")
         node = whole.shards[0].nodes[0]
         assert "it is a Redis, not a Sentinel" in ended(
             f"redis+sentinel://127.0.0.1:{node.port}/?masters=a&sentinel_password=n0de"
@@ -225,15 +225,15 @@ def test_a_certificate_that_cannot_be_trusted(tmp_path: Path) -> None:
         url, stranger = servers["good"].url, others.issue("DNS:stranger")
         plain = url.partition("/?")[0]
         for wrong, said in (
-            (f"{plain}/?ca={others.ca}", "signed by nobody that is trusted; ca= names whom to trust"),
-            (plain, "signed by nobody that is trusted; ca= names whom to trust"),
+            (f"{plain}/?ca={others.ca}", "not signed by a trusted authority; set ca="),
+            (plain, "not signed by a trusted authority; set ca="),
             (servers["expired"].url, "its certificate has expired"),
-            (servers["elsewhere"].url, "is for another name than the one that it is asked by"),
+            (servers["elsewhere"].url, "is for a different name than the one in the URL"),
             (url.replace("127.0.0.1", "localhost"), "certificate is not valid for 'localhost'"),
-            (asking.url, "it wants to be shown a certificate: cert= and key="),
+            (asking.url, "it requires a client certificate: set cert= and key="),
             (
                 f"{asking.url}&cert={stranger.cert}&key={stranger.key}",
-                "it does not trust who signed the certificate of cert=",
+                "it does not trust the authority that signed the certificate of cert=",
             ),
             (f"{plain}/?ca={tmp_path / 'missing'}", f"ca={tmp_path / 'missing'}: No such file or directory"),
             (f"{plain}/?ca={local.key}", "it does not hold certificates in PEM"),
@@ -309,7 +309,7 @@ def test_who_mixes_up_tls_and_none_is_told(tmp_path: Path) -> None:
         redis_server(tmp_path / "tls", tls=tls) as server,
         warming(f"redis://127.0.0.1:{server.port}", tmp_path / "b") as reasons,
     ):
-        assert "it ends the connection; if it speaks TLS, the URL begins with rediss" in reasons[-1]
+        assert "it closes the connection; if it speaks TLS, the URL must begin with rediss" in reasons[-1]
 
 
 def test_sentinels_that_are_all_away_are_waited_for(tmp_path: Path) -> None:

@@ -1,0 +1,140 @@
+"""The lines of an env file: names and values, quotes, variables, and the lines that are none."""
+
+from __future__ import annotations
+
+import pytest
+
+from cli.compose.env_file import MAX_LINES, EnvLine, env_lines
+from cli.compose.errors import ComposeError
+
+
+def read(text: str, **variables: str) -> tuple[list[EnvLine], list[str]]:
+    """Return the lines of a file, and what was reported."""
+    reported: list[ComposeError] = []
+    lines = env_lines(text, "some.env", variables, reported.append)
+    assert {error.code for error in reported} <= {"env-file"}
+    return lines, [str(error) for error in reported]
+
+
+def values(text: str, **variables: str) -> dict[str, str | None]:
+    lines, reported = read(text, **variables)
+    assert reported == []
+    return {line.name: line.value for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("A=1", "1"),
+        ("A = 1 ", "1"),
+        ("  export A=1", "1"),
+        ("A: 1", "1"),
+        ("A=", ""),
+        ("A=b=c", "b=c"),
+        ("A=http://u:p@h:1/#top", "http://u:p@h:1/#top"),
+        ("A=1 # said", "1"),
+        ("A=1#2", "1#2"),
+        ("A='1 # 2' # said", "1 # 2"),
+        ('A="1 # 2"', "1 # 2"),
+        ("A=''", ""),
+        ("A=it's", "it's"),
+        ("A=1\r\n", "1"),
+        ("A=ação", "ação"),
+        ("A=a\u2028b\x0cc\x85d", "a\u2028b\x0cc\x85d"),
+    ],
+)
+def test_a_line_gives_a_name_its_value(text: str, value: str) -> None:
+    assert values(text) == {"A": value}
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# A=1", "   # A=1\n\t\n"])
+def test_blank_lines_and_comments_give_nothing(text: str) -> None:
+    assert read(text) == ([], [])
+
+
+@pytest.mark.parametrize("text", ["A", "export A", "  A  "])
+def test_a_name_alone_has_the_value_of_the_caller(text: str) -> None:
+    assert read(text) == ([EnvLine("A", None, None, 1)], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (r'A="a\nb\t\"c\"\\"', 'a\nb\t"c"\\'),
+        (r'A="\$B \x"', r"$B \x"),
+        (r"A='a\nb'", r"a\nb"),
+        (r"A=a\nb", r"a\nb"),
+        ('A="one\ntwo"', "one\ntwo"),
+        ("A='one\r\n\r\ntwo'", "one\n\ntwo"),
+    ],
+)
+def test_quotes_say_what_is_escaped_and_where_the_value_ends(text: str, value: str) -> None:
+    assert values(text) == {"A": value}
+
+
+def test_lines_are_counted_over_values_of_several_lines() -> None:
+    lines, _ = read('A="one\ntwo"\n\nB=2\n')
+    assert [(line.name, line.line) for line in lines] == [("A", 1), ("B", 4)]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("A=$B", "given"),
+        ('A="<${B}>"', "<given>"),
+        ("A='$B'", "$B"),
+        ("A=${C:-none}", "none"),
+        ("A=$$B", "$B"),
+        ("A=$C", ""),
+    ],
+)
+def test_variables_are_filled_in_but_not_between_single_quotes(text: str, value: str) -> None:
+    assert values(text, B="given") == {"A": value}
+
+
+def test_a_value_is_also_kept_as_it_was_before_its_variables() -> None:
+    (line,), _ = read('A="<$B>"', B="given")
+    assert (line.value, line.raw) == ("<given>", "<$B>")
+
+
+def test_a_variable_may_come_from_the_lines_before() -> None:
+    assert values("A=1\nB=$A$C\nC=3") == {"A": "1", "B": "1", "C": "3"}
+
+
+def test_the_caller_is_stronger_than_the_lines_before() -> None:
+    assert values("A=1\nB=$A", A="given") == {"A": "1", "B": "given"}
+
+
+def test_of_a_name_given_twice_the_later_value_is_filled_in() -> None:
+    assert values("A=1\nA=2\nB=$A") == {"A": "2", "B": "2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("=1", "it is not NAME=value"),
+        ("two words", "it is not NAME=value"),
+        ("A='open\nB=2", "the quote of A is not closed"),
+        ('A="open\\"', "the quote of A is not closed"),
+    ],
+)
+def test_a_line_that_is_none_is_reported_with_its_place(text: str, reason: str) -> None:
+    assert read(f"\n{text}") == ([], [f"some.env:2: {reason}"])
+
+
+def test_the_lines_after_a_wrong_one_are_read() -> None:
+    lines, reported = read("two words\nA=1")
+    assert [line.name for line in lines] == ["A"]
+    assert len(reported) == 1
+
+
+@pytest.mark.parametrize("value", ["${B", "${B:?it is needed}", "$(B)"])
+def test_a_value_that_cannot_be_filled_in_is_reported_and_kept_as_it_is(value: str) -> None:
+    (line,), (reported,) = read(f"A={value}")
+    assert line.value == value
+    assert reported.startswith("some.env:1: A: ")
+
+
+def test_a_file_is_read_up_to_its_bound_only() -> None:
+    lines, _ = read("\n" * (MAX_LINES - 1) + "A=1\nB=2\n")
+    assert [line.name for line in lines] == ["A"]

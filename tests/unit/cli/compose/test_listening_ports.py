@@ -1,0 +1,122 @@
+"""On which ports a service listens: what it declares, what hints at others, and what the host shows."""
+
+from __future__ import annotations
+
+import pytest
+
+from cli.compose.listening_ports import ListeningPorts, is_infrastructure, listening_of
+from cli.compose.model import ComposeService
+from cli.compose.reader import project_of
+
+
+def service(body: str) -> ComposeService:
+    """Return the service that a flow mapping describes."""
+    return project_of([("compose.yml", f"services: {{one: {body}}}".encode())], {}).checked().services["one"]
+
+
+def listening(body: str) -> ListeningPorts:
+    return listening_of(service(body))
+
+
+@pytest.mark.parametrize(
+    ("body", "numbers", "main"),
+    [
+        ("{ports: ['8000:8034']}", [8034], 8034),
+        ("{ports: ['8034'], expose: ['9000']}", [8034, 9000], 8034),
+        ("{ports: ['[::1]:8000:8034', '10.0.0.7:8001:8035']}", [8034, 8035], 8034),
+        ("{expose: ['7000-7002', '7000-7002', '7001']}", [7000, 7001, 7002], 7000),
+        ("{expose: ['7000-7100']}", list(range(7000, 7020)), 7000),
+        ("{ports: ['53:53/udp']}", [], None),
+        ("{image: example/web}", [], None),
+    ],
+)
+def test_declared_ports_are_those_of_the_container_over_tcp(body: str, numbers: list[int], main: int | None) -> None:
+    found = listening(body)
+    assert (found.numbers, found.main) == (numbers, main)
+    assert all(found.is_declared(number) for number in numbers)
+
+
+@pytest.mark.parametrize(
+    ("body", "hinted"),
+    [
+        ("{environment: {PORT: '8034'}}", {8034: "PORT"}),
+        ("{environment: {http_port: ' 8034 ', METRICS_PORT: 9100}}", {8034: "http_port", 9100: "METRICS_PORT"}),
+        ("{environment: {PORT: '8034', APP_PORT: '8034'}}", {8034: "PORT"}),
+        ("{environment: {DB_PORT: '5432', PORT: web, API_PORT: '', WEB_PORT: }}", {}),
+        ("{environment: {PORT: '0', APP_PORT: '65536', API_PORT: '999999', WEB_PORT: '65535'}}", {65535: "WEB_PORT"}),
+        ("{environment: {PORT: '\uff18\uff10'}}", {}),
+        ("{healthcheck: {test: 'curl http://localhost:8034/health'}}", {8034: "its health check"}),
+        ("{healthcheck: {test: 'curl http://localhost:8034/health', disable: true}}", {}),
+        ("{image: 'registry.example:5000/library/Redis:7-alpine@sha256:00'}", {6379: "its image"}),
+        ("{image: 'redis:7', environment: {PORT: '8034'}}", {8034: "PORT"}),
+        ("{image: 'redis:7', expose: ['7000']}", {}),
+    ],
+)
+def test_health_check_variables_and_image_hint_at_ports(body: str, hinted: dict[int, str]) -> None:
+    found = listening(body)
+    assert found.hinted == hinted
+    assert found.known is bool(hinted or found.declared)
+
+
+@pytest.mark.parametrize(
+    ("body", "main"),
+    [
+        ("{expose: ['7000', '7001'], environment: {PORT: '7001'}}", 7001),
+        ("{expose: ['7000', '7001'], environment: {PORT: '7002'}}", 7000),
+        ("{environment: {APP_PORT: '7001', METRICS_PORT: '7002'}}", 7001),
+    ],
+)
+def test_the_main_port_is_a_declared_one_and_the_hinted_one_of_several(body: str, main: int) -> None:
+    assert listening(body).main == main
+
+
+@pytest.mark.parametrize(
+    ("body", "published", "target"),
+    [
+        ("{ports: ['8000:8034']}", 8000, 8034),
+        ("{ports: ['8000-8002:7000-7002']}", 8002, 7002),
+        ("{ports: [{target: 8034, published: 8000}]}", 8000, 8034),
+        ("{ports: ['8000:8034']}", 8034, None),
+        ("{ports: ['3000-3005:80']}", 3000, None),
+        ("{ports: ['8000:8034/udp']}", 8000, None),
+    ],
+)
+def test_the_port_behind_a_published_one_is_known_when_it_is_certain(
+    body: str, published: int, target: int | None
+) -> None:
+    assert listening(body).behind(published) == target
+
+
+def test_ports_that_are_not_of_tcp_are_told_apart() -> None:
+    found = listening("{ports: ['8125:8125/udp', '8034'], expose: ['9000-9001/udp']}")
+    assert (found.declared, found.others) == ((range(8034, 8035),), (range(8125, 8126), range(9000, 9002)))
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("{expose: ['7000']}", "7000"),
+        ("{expose: ['7000-7002'], ports: ['8000']}", "8000 or 7000-7002"),
+        ("{expose: ['1', '2', '3', '4']}", "1 or 2 or 3 or others"),
+        ("{environment: {PORT: '7001', API_PORT: '7002'}}", "7001 (by PORT) or 7002 (by API_PORT)"),
+        ("{image: example/web}", ""),
+    ],
+)
+def test_the_ports_are_said_in_words(body: str, text: str) -> None:
+    assert listening(body).text == text
+
+
+@pytest.mark.parametrize(
+    ("image", "known"),
+    [
+        ("postgres", True),
+        ("docker.io/library/postgres:16@sha256:00", True),
+        ("localhost:5000/nginx", True),
+        ("example/my-redis", False),
+        ("redis/web", False),
+        ("", False),
+    ],
+)
+def test_a_well_known_image_is_infrastructure(image: str, *, known: bool) -> None:
+    assert is_infrastructure(service(f"{{image: '{image}'}}")) is known
+    assert not is_infrastructure(service("{build: .}"))

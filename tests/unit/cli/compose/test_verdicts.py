@@ -1,0 +1,151 @@
+"""The verdict on each address: who is meant, whether it leads anywhere, and what should stand there."""
+
+from __future__ import annotations
+
+import pytest
+
+from cli.compose.findings import AuditFinding
+from cli.compose.fleet_names import Meant
+from cli.compose.reader import project_of
+from cli.compose.verdicts import Judge, Judged
+
+# `back_end` shows its 8010 as 9000 of the host; `front` is alone on 8000.
+FLEET = """
+services:
+  front:
+    ports: ["80:8000"]
+    {front}
+  back_end: {{ports: ["9000:8010"], networks: {{default: {{aliases: [twin]}}}}}}
+  other: {{expose: ["8020"], networks: {{default: {{aliases: [twin]}}}}}}
+  quiet: {{image: example/quiet}}
+  apart: {{networks: [far], expose: ["7000"]}}
+  hinted: {{environment: {{PORT: "7200"}}}}
+  both: {{expose: ["7100"], environment: {{PORT: "7200"}}}}
+  stats: {{ports: ["8125:8125/udp"]}}
+networks: {{far: }}
+"""
+
+
+def verdicts(front: str) -> list[tuple[Judged, AuditFinding | None]]:
+    """Return what is judged of the addresses of `front`."""
+    return judged_in(FLEET.format(front=front))
+
+
+def judged_in(text: str) -> list[tuple[Judged, AuditFinding | None]]:
+    project = project_of([("compose.yml", text.encode())], {}).checked()
+    return Judge(project).judged(project.services["front"])
+
+
+def verdict(*environment: str) -> tuple[Judged, AuditFinding | None]:
+    """Return what is judged of the one address of an environment."""
+    (one,) = verdicts(f"environment: [{', '.join(environment)}]")
+    return one
+
+
+@pytest.mark.parametrize(
+    ("environment", "target", "right"),
+    [
+        (["B_URL=http://back_end:8010"], "back_end", 8010),
+        (["B_URL=HTTP://BACK_END.:8010"], "back_end", 8010),
+        (["B_HOST=back_end", "B_PORT=8010"], "back_end", 8010),
+        (["T_URL=http://twin:8010"], "back_end", 8010),
+        (["T_URL=http://twin:8020"], "other", 8020),
+        (["H_URL=http://hinted:7200"], "hinted", 7200),
+        (["S_ADDR=stats:8125"], "stats", 8125),
+        (["ME_URL=http://127.0.0.1:8000"], "front", 8000),
+        (["ME_URL=gopher://localhost"], "front", None),
+    ],
+)
+def test_an_address_that_leads_somewhere_has_no_finding(environment: list[str], target: str, right: int | None) -> None:
+    judged, finding = verdict(*environment)
+    assert finding is None
+    assert (judged.service, judged.code, judged.target, judged.right) == ("front", None, target, right)
+
+
+@pytest.mark.parametrize(
+    ("environment", "code", "meant", "right"),
+    [
+        (["B_URL=http://back_end:9000"], "published-port", Meant.SERVICE, "http://back_end:8010"),
+        (["B_URL=http://back_end:1"], "wrong-port", Meant.SERVICE, "http://back_end:8010"),
+        (["T_URL=http://twin:1"], "wrong-port", Meant.SERVICE, "http://twin:8010"),
+        (["B_URL=http://back_end:0"], "port-out-of-range", Meant.SERVICE, "http://back_end:8010"),
+        (["B_URL=http://back_end:65536"], "port-out-of-range", Meant.SERVICE, "http://back_end:8010"),
+        (["B_URL=http://back-end:8010"], "other-spelling", Meant.OTHER_SPELLING, "http://back_end:8010"),
+        (["B_URL=http://back-end:9000"], "other-spelling", Meant.OTHER_SPELLING, "http://back_end:8010"),
+        (["A_URL=http://apart:7000"], "no-shared-network", Meant.NOT_SHARED, "http://apart:7000"),
+        (["B_HOST=back_end"], "no-port", Meant.SERVICE, "8010"),
+        (["Q_HOST=quiet"], "no-port", Meant.SERVICE, None),
+        (["Q_URL=http://quiet:80"], "unknown-port", Meant.SERVICE, None),
+        (["S_URL=http://stats:8125"], "unknown-port", Meant.SERVICE, None),
+        (["H_URL=http://hinted:1"], "unproven-port", Meant.SERVICE, "http://hinted:7200"),
+        (["D_URL=http://both:7200"], "doubtful-port", Meant.SERVICE, "http://both:7100"),
+        (["ME_URL=http://localhost:80"], "localhost", Meant.ITSELF, "http://localhost:8000"),
+        (["ME_URL=http://localhost:8020"], "localhost", Meant.ITSELF, "http://other:8020"),
+        (["ME_URL=http://localhost:1"], "localhost", Meant.ITSELF, None),
+        (["ME_URL=http://localhost:70000"], "port-out-of-range", Meant.ITSELF, None),
+        (["H_URL=http://host.docker.internal:9000"], "by-the-host", Meant.HOST, "http://back_end:8010"),
+        (["H_URL=http://host.docker.internal:1"], "by-the-host", Meant.HOST, None),
+        (["H_HOST=host.docker.internal"], "by-the-host", Meant.HOST, None),
+        (["H_URL=http://host.docker.internal:0"], "port-out-of-range", Meant.HOST, None),
+        (["O_URL=https://api.example.org"], "outside", Meant.OUTSIDE, None),
+        (["O_URL=http://10.0.0.7:80"], "outside", Meant.OUTSIDE, None),
+        (["O_URL=http://10.0.0.7:99999"], "port-out-of-range", Meant.OUTSIDE, None),
+        (["U_URL=http://nobody:80"], "unknown-target", Meant.UNKNOWN, None),
+    ],
+)
+def test_an_address_that_leads_nowhere_says_why_and_what_is_right(
+    environment: list[str], code: str, meant: Meant, right: str | None
+) -> None:
+    judged, finding = verdict(*environment)
+    assert finding is not None
+    assert (judged.code, judged.meant, finding.code, finding.right) == (code, meant, code, right)
+    assert finding.target == judged.target
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        (
+            ["B_URL=http://back_end:9000"],
+            "http://back_end:9000: 9000 is published on the host; back_end listens on 8010",
+        ),
+        (["B_URL=http://back-end:1"], "http://back-end:1: the service is called back_end, and listens on 8010"),
+        (["A_URL=http://apart:7000"], "http://apart:7000: front is in default, apart in far"),
+        (["Q_HOST=quiet"], "quiet has no port; quiet listens on ?"),
+        (["Q_URL=http://quiet:0"], "http://quiet:0: a port is a number from 1 to 65535"),
+        (["D_URL=http://both:7200"], "http://both:7200: both declares 7100, but PORT mentions 7200"),
+        (["B_URL=http://user:secret@back_end:1"], "http://back_end:1: back_end listens on 8010"),
+    ],
+)
+def test_the_message_names_both_sides_and_never_a_password(environment: list[str], message: str) -> None:
+    _, finding = verdict(*environment)
+    assert finding is not None
+    assert finding.message == message
+
+
+def test_a_wrong_port_of_another_variable_stands_where_that_variable_does() -> None:
+    ((_, finding),) = verdicts("environment:\n      B_HOST: back_end\n      B_PORT: 9000")
+    assert finding is not None
+    assert (finding.variable, finding.right, finding.place.line) == ("B_PORT", "B_PORT=8010", 7)
+
+
+def test_a_wrong_name_stands_where_the_host_does() -> None:
+    ((_, finding),) = verdicts("environment:\n      B_HOST: nobody\n      B_PORT: 9000")
+    assert finding is not None
+    assert (finding.variable, finding.place.line) == ("B_HOST", 6)
+
+
+def test_of_several_that_listen_there_none_is_proposed_for_localhost() -> None:
+    text = FLEET.format(front="environment: [ME_URL=http://localhost:8020]")
+    ((_, finding),) = judged_in(text.replace("{image: example/quiet}", "{expose: [8020]}"))
+    assert finding is not None
+    assert (finding.code, finding.right) == ("localhost", None)
+
+
+def test_a_service_without_addresses_has_no_verdicts() -> None:
+    assert verdicts("environment: [AT=12:30, HOST=back_end]") == []
+
+
+def test_verdicts_are_in_the_order_of_the_file() -> None:
+    found = verdicts("environment: [B_URL=http://other:8020, A_URL=http://back_end:8010]")
+    assert [judged.address.host for judged, _ in found] == ["other", "back_end"]

@@ -1,0 +1,65 @@
+"""What the doctor says of a lookup that every program could make."""
+
+from __future__ import annotations
+
+import pytest
+
+from cli.doctor.facts import Agent, Lookup
+from cli.doctor.finding import DoctorFinding
+from cli.doctor.lookup import SLOW_S, judge
+from registry_core.settings import Listen
+from tests.unit.cli.doctor.samples import facts, ids
+
+NAME = "ns.vertice.internal"
+AGENT = "127.0.0.1"
+
+
+def found(lookup: Lookup | None, *, agent: Agent | None = None, listen: Listen | None = None) -> list[DoctorFinding]:
+    return list(judge(facts(subject={"dns_listen": listen or Listen(AGENT, 53)}, lookup=lookup, agent=agent)))
+
+
+def test_without_a_lookup_nothing_is_said() -> None:
+    assert found(None, agent=Agent()) == []
+
+
+@pytest.mark.parametrize(
+    ("took_s", "expected"), [(0.0, "lookup"), (SLOW_S, "lookup"), (SLOW_S + 0.01, "lookup-slow"), (5.0, "lookup-slow")]
+)
+@pytest.mark.parametrize("addresses", [(AGENT,), ("::1", AGENT)])
+def test_a_lookup_that_reaches_the_agent_is_fine_unless_it_is_slow(
+    took_s: float, expected: str, addresses: tuple[str, ...]
+) -> None:
+    assert ids(found(Lookup(name=NAME, addresses=addresses, took_s=took_s))) == [expected]
+
+
+def test_a_slow_lookup_says_how_long_it_took() -> None:
+    (finding,) = found(Lookup(name=NAME, addresses=(AGENT,), took_s=5.04))
+    assert finding.what == "getaddrinfo(ns.vertice.internal) reaches the agent, but takes 5.0 s"
+
+
+@pytest.mark.parametrize(
+    ("lookup", "problem"),
+    [
+        (Lookup(name=NAME), "the answer is empty"),
+        (Lookup(name=NAME, problem="Name or service not known"), "Name or service not known"),
+        (Lookup(name=NAME, addresses=("192.0.2.1", "::1")), "the answer is 192.0.2.1, ::1"),
+        (Lookup(name=NAME, addresses=("127.0.0.10",)), "the answer is 127.0.0.10"),
+    ],
+)
+def test_a_lookup_past_a_running_agent_is_lost(lookup: Lookup, problem: str) -> None:
+    (finding,) = found(lookup, agent=Agent())
+    assert finding.id == "lookup-lost"
+    assert finding.what.endswith(f"does not reach it: {problem}")
+    assert f"dig @{AGENT} {NAME}" in finding.cure
+
+
+@pytest.mark.parametrize(
+    ("agent", "port"), [(None, 53), (None, 8653), (Agent(), 8653)], ids=["no agent", "neither", "another port"]
+)
+def test_a_lookup_that_cannot_reach_the_agent_is_said_elsewhere(agent: Agent | None, port: int) -> None:
+    assert found(Lookup(name=NAME, problem="no such name"), agent=agent, listen=Listen(AGENT, port)) == []
+
+
+@pytest.mark.parametrize("agent", [None, Agent()], ids=["no agent", "an agent"])
+def test_a_lookup_that_hangs_is_said_with_or_without_an_agent(agent: Agent | None) -> None:
+    assert ids(found(Lookup(name=NAME, done=False), agent=agent)) == ["lookup-hangs"]

@@ -1,0 +1,111 @@
+"""What a replica says of itself, as it stands in JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import UNSET
+
+from registry_core.api.health_schemas import (
+    CacheHealth,
+    CircuitBreakerHealth,
+    ComponentsHealth,
+    GuardView,
+    HealthView,
+    LiveView,
+    RedisHealth,
+    ShardGuardView,
+    StoreHealth,
+    SystemHealth,
+    WatchHealth,
+    WhoamiView,
+)
+from registry_core.domain.breaker import BreakerState
+from registry_core.domain.guard import GuardPhase
+from registry_core.ports.reports import PoolReport
+
+BREAKER = CircuitBreakerHealth(state=BreakerState.CLOSED, failure_count=0, last_failure=None, reason="")
+REDIS = RedisHealth(status="failing", latency_ms=None, connection_pool=PoolReport(in_use=0, idle=0, most=50))
+
+
+def components(**more: Any) -> ComponentsHealth:
+    return ComponentsHealth(
+        store=StoreHealth(kind="memory", status="ok", last_sweep_age_s=None),
+        guard=GuardView(phase=GuardPhase.CLEAR, suspects=0, shards=[]),
+        cache=CacheHealth(size=3, services=2, age_s=0.0),
+        system=SystemHealth(cpu_percent=None, memory_percent=None, tasks=9),
+        watch=WatchHealth(watchers=4),
+        background=[],
+        **more,
+    )
+
+
+def written(view: msgspec.Struct) -> dict[str, Any]:
+    decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(view))
+    return decoded
+
+
+def test_a_store_in_memory_says_nothing_of_redis_and_its_breaker() -> None:
+    said = written(components())
+    assert list(said) == ["store", "guard", "cache", "system", "watch", "background"]
+
+
+def test_a_store_in_redis_says_how_redis_and_its_breaker_are() -> None:
+    said = written(components(redis=REDIS, circuit_breaker=BREAKER))
+    assert said["redis"] == {
+        "status": "failing",
+        "latency_ms": None,
+        "connection_pool": {"in_use": 0, "idle": 0, "most": 50},
+    }
+    assert said["circuit_breaker"] == {"state": "closed", "failure_count": 0, "last_failure": None, "reason": ""}
+
+
+def test_what_was_not_measured_yet_is_null_and_not_left_out() -> None:
+    said = written(components())
+    assert said["system"] == {"cpu_percent": None, "memory_percent": None, "tasks": 9}
+    assert said["store"] == {"kind": "memory", "status": "ok", "last_sweep_age_s": None, "shards": []}
+
+
+def test_a_guard_that_does_not_hold_shows_null_for_its_release() -> None:
+    shard = ShardGuardView(
+        shard="a",
+        phase=GuardPhase.RELEASING,
+        reason="released",
+        instances=9,
+        suspects=1,
+        held_seconds=0.1,
+        releases_in_seconds=None,
+        budget_per_minute=3.0,
+    )
+    said = written(shard)
+    assert said["phase"] == "releasing"
+    assert said["releases_in_seconds"] is None
+
+
+@pytest.mark.parametrize("more", [{}, {"redis": REDIS, "circuit_breaker": BREAKER}])
+def test_health_is_read_back_as_it_was_written(more: dict[str, Any]) -> None:
+    view = HealthView(
+        status="degraded",
+        timestamp="2025-11-24T16:00:00+00:00",
+        uptime_seconds=1.5,
+        state="warming",
+        active_services=2,
+        instances=3,
+        components=components(**more),
+    )
+    read = msgspec.json.decode(msgspec.json.encode(view), type=HealthView)
+    assert read == view
+    assert (read.components.redis is UNSET) is not bool(more)
+
+
+@pytest.mark.parametrize("kind", [HealthView, LiveView, WhoamiView, GuardView])
+def test_an_answer_that_lacks_a_field_is_no_such_answer(kind: type[msgspec.Struct]) -> None:
+    with pytest.raises(msgspec.ValidationError, match="missing required field"):
+        msgspec.json.decode(b"{}", type=kind)
+
+
+def test_a_phase_that_is_none_is_refused() -> None:
+    with pytest.raises(msgspec.ValidationError, match="Invalid enum value"):
+        msgspec.json.decode(b'{"phase":"asleep","suspects":0,"shards":[]}', type=GuardView)
