@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import http.client
 import json
-import os
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from cli.commands import snapshot as command
+from tests.commands import command
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
 from tests.redis_topology import redis_server
 
@@ -25,15 +25,7 @@ TOKEN = "a-long-random-word"
 
 
 def snapshot(*words: str | Path, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("REGISTRY_", "VERTICE_"))}
-    return subprocess.run(
-        [*VERTICE, "snapshot", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**clean, "VERTICE_REGISTRY_TOKEN": token},
-    )
+    return command("snapshot", *words, VERTICE_REGISTRY_TOKEN=token)
 
 
 @contextlib.contextmanager
