@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.commands import command
 from tests.fleets import EXAMPLE, fleet
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
 
@@ -30,21 +30,8 @@ services:
 """
 
 
-def vertice(*words: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("REGISTRY_", "VERTICE_"))}
-    return subprocess.run(
-        [*VERTICE, *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=cwd,
-        env={**clean, "PYTHONPATH": str(EXAMPLE.parents[1]), **environment},
-    )
-
-
 def audited(path: Path) -> Any:
-    done = vertice("compose", "audit", path, "--format", "json")
+    done = command("compose", "audit", path, "--format", "json")
     assert done.stderr == ""
     return json.loads(done.stdout)
 
@@ -151,12 +138,12 @@ def test_exit_codes_and_formats(tmp_path: Path) -> None:
     (tmp_path / "cure.yml").write_text('services: {shop: {environment: ["CART_URL=http://cart:8010"]}}')
     (tmp_path / ".env").write_text("PORT=9010\n")
     (tmp_path / "env.yml").write_text(SMALL.replace("cart:9010]", "'cart:${PORT}']").replace("CART_URL=", "CART_ADDR="))
-    bad = vertice("compose", "audit", "bad.yml", cwd=tmp_path)
+    bad = command("compose", "audit", "bad.yml", cwd=tmp_path)
     assert (bad.returncode, bad.stderr) == (1, "")
     assert "bad.yml:3: error: shop CART_URL: http://cart:9010: 9010 is published on the host" in bad.stdout
-    cured = vertice("compose", "audit", "bad.yml", "cure.yml", cwd=tmp_path)
+    cured = command("compose", "audit", "bad.yml", "cure.yml", cwd=tmp_path)
     assert (cured.returncode, cured.stderr) == (0, "")
-    dot = vertice("compose", "audit", "bad.yml", "--format", "dot", cwd=tmp_path)
+    dot = command("compose", "audit", "bad.yml", "--format", "dot", cwd=tmp_path)
     assert dot.stdout.startswith("digraph fleet {")
     assert '"shop" -> "cart" [color=red];' in dot.stdout
     if shutil.which("dot"):
@@ -179,7 +166,7 @@ def test_input_that_cannot_be_used_is_one_line_and_exit_code_two(
     path = tmp_path / "compose.yml"
     if text is not None:
         path.write_text(text)
-    done = vertice(*words, path)
+    done = command(*words, path)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"vertice: {path}{line}\n")
 
 
@@ -188,13 +175,13 @@ def test_the_file_is_left_as_it_is(tmp_path: Path) -> None:
     path.write_text(SMALL)
     before = path.stat().st_mtime_ns
     for words in (("compose", "audit"), ("migrate", "plan")):
-        vertice(*words, path)
+        command(*words, path)
     assert (path.read_text(), path.stat().st_mtime_ns, len(list(tmp_path.iterdir()))) == (SMALL, before, 1)
 
 
 @pytest.mark.parametrize("by", ["dependency", "category"])
 def test_a_plan_of_the_real_fleet_has_every_service_once(by: str) -> None:
-    done = vertice("migrate", "plan", fleet("real"), "--by", by, "--format", "json")
+    done = command("migrate", "plan", fleet("real"), "--by", by, "--format", "json")
     assert (done.returncode, done.stderr) == (0, "")
     waves = json.loads(done.stdout)["waves"]
     names = [s["name"] for w in waves for s in w["services"]]
@@ -224,7 +211,7 @@ def call(url: str, method: str, path: str, body: object) -> None:
 
 
 def counts(url: str, path: Path) -> dict[str, int]:
-    done = vertice("migrate", "status", path, "--registry", url, "--format", "json")
+    done = command("migrate", "status", path, "--registry", url, "--format", "json")
     assert (done.returncode, done.stderr) == (0, "")
     found: dict[str, int] = json.loads(done.stdout)["counts"]
     return found
@@ -244,9 +231,9 @@ def test_the_status_follows_what_is_registered(tmp_path: Path) -> None:
         call(url, "PUT", "/status/cart/10.0.0.7:8010", {"status": "critical"})
         failing = counts(url, path)
         assert (failing["registered"], failing["passing"], failing["may_go"]) == (2, 1, 0)
-        text = vertice("migrate", "status", path, REGISTRY_URL=url)
+        text = command("migrate", "status", path, REGISTRY_URL=url)
         assert "CART_URL=http://cart:9010: stays: cart is registered, none passing" in text.stdout
-    gone = vertice("migrate", "status", path, "--registry", url)
+    gone = command("migrate", "status", path, "--registry", url)
     assert (gone.returncode, gone.stdout) == (2, "")
     assert gone.stderr == (f"vertice: no answer from {url}: Connection refused; what is registered is not known\n")
 
@@ -255,6 +242,6 @@ def test_a_registry_that_does_not_know_everything_yet_is_not_taken_for_an_empty_
     path = tmp_path / "compose.yml"
     path.write_text(SMALL)
     with registry(tmp_path, REGISTRY_WARMING="60") as url:
-        done = vertice("migrate", "status", path, "--registry", url)
+        done = command("migrate", "status", path, "--registry", url)
     assert (done.returncode, done.stdout) == (2, "")
     assert "is warming: it does not know everything yet" in done.stderr

@@ -1,4 +1,4 @@
-"""`vertice compose inject`, `eject` and `rewrite` as programs, on fleets as they are, with a foreign judge."""
+"""`vertice compose inject`, `eject` and `rewrite`, on fleets as they are, with a foreign judge."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.commands import command
 from tests.fleets import EXAMPLE, FLEETS, fleet
-from tests.programs import VERTICE
 
 pytestmark = pytest.mark.long
 
@@ -27,16 +27,7 @@ services:
 
 
 def compose(*words: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("REGISTRY_", "VERTICE_"))}
-    return subprocess.run(
-        [*VERTICE, "compose", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=cwd,
-        env={**clean, "PYTHONPATH": str(EXAMPLE.parents[1]), **environment},
-    )
+    return command("compose", *words, cwd=cwd, **environment)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import yaml
 from cli.compose.inject import MADE
 from cli.compose.reader import read_project
 from cli.compose.sidecars import LABEL
+from tests.commands import command
 from tests.fleets import EXAMPLE, FLEETS, fleet
 from tests.programs import VERTICE
 
@@ -39,6 +40,8 @@ RECIPES = pytest.mark.parametrize("recipe", [("--recipe", "netns"), ("--recipe",
 
 
 def vertice(*words: str | Path, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    if not before:
+        return command("compose", *words)
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("REGISTRY_", "VERTICE_"))}
     return subprocess.run(
         [*before, *VERTICE, "compose", *map(str, words)],

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import command
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
 
 TOKEN = "a-long-random-word"
@@ -24,8 +25,7 @@ SETTINGS = {
 
 
 def guard(*words: str, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
-    argv = ["/usr/bin/env", f"VERTICE_REGISTRY_TOKEN={token}", *VERTICE, "guard", *words]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    return command("guard", *words, VERTICE_REGISTRY_TOKEN=token)
 
 
 def register(port: int, instance_port: int) -> None:

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import http.client
 import json
-import os
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -15,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from cli.commands import snapshot as command
+from cli.commands import snapshot as snapshot_command
+from tests.commands import command
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
 from tests.redis_topology import redis_server
 
@@ -25,15 +25,7 @@ TOKEN = "a-long-random-word"
 
 
 def snapshot(*words: str | Path, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("REGISTRY_", "VERTICE_"))}
-    return subprocess.run(
-        [*VERTICE, "snapshot", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**clean, "VERTICE_REGISTRY_TOKEN": token},
-    )
+    return command("snapshot", *words, VERTICE_REGISTRY_TOKEN=token)
 
 
 @contextlib.contextmanager
@@ -206,14 +198,14 @@ def test_nothing_is_not_saved_over_something(source: str, tmp_path: Path) -> Non
 def test_a_snapshot_of_a_store_that_is_away_says_how_old_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "OLD_S", 2.0)
+    monkeypatch.setattr(snapshot_command, "OLD_S", 2.0)
     file = tmp_path / "fleet.snapshot"
     with redis_server(tmp_path / "redis") as server, registry(tmp_path / "source", REGISTRY_STORE=server.url) as url:
         register(url)
         server.kill()
         wait_until(lambda: catalog(url)["store_age_s"] > 2, "the store is away for a while", timeout_s=30)
         asked = argparse.Namespace(action="save", file=file, registry=url, allow_empty=False, dry_run=False)
-        assert command.run(asked, {}) == 0
+        assert snapshot_command.run(asked, {}) == 0
     said = capsys.readouterr().err
     assert said.startswith("vertice: the registry cannot reach its store; this is the state of ")
     assert json.loads(file.read_text().splitlines()[0])["store_age_s"] > 2
