@@ -7,6 +7,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,3 +150,18 @@ def test_the_agent_imports_neither_redis_nor_the_registry() -> None:
     )
     out = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=30, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_every_package_is_installed_and_goes_into_both_images() -> None:
+    packages = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for top in ("agent", "cli", "dns", "registry_core")
+        for path in (ROOT / top).rglob("__init__.py")
+    }
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    assert set(listed) == packages
+    let_in = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    for top in {package.partition(".")[0] for package in packages}:
+        assert f"!{top}" in let_in
+        for recipe in ("Dockerfile.agent", "Dockerfile.registry"):
+            assert f"COPY {top}/ {top}/\n" in (ROOT / recipe).read_text(encoding="utf-8"), recipe
