@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from agent.registries.clock import RegistryClock
 from registry_core.domain.records import InstanceKey
 from registry_core.watch.changes import LeaseReport
@@ -34,13 +36,16 @@ class LeaseTimes:
         """Record heartbeats that the registry just reported; the newest is between 0 and `most_age_s` old."""
         self._clock.heard_of(heartbeats, now, most_age_s)
 
-    def told(self, leases: LeaseReport | None, now: float) -> None:
+    def told(self, leases: LeaseReport | None, now: float, *, knows_all: bool = True) -> None:
         """Apply the lease report of a keepalive, which implies the registry's TTL.
 
-        An agent that registers nothing is granted no lease, so it learns the TTL only here.
+        An agent that registers nothing is granted no lease, so it learns the TTL only here. A registry that does not
+        know all instances (`knows_all`) cannot name those that it does not know as late.
         """
         if leases is not None:
             self.ttl_s = leases.late_after_s / LATE_AFTER_TTLS
+            if not knows_all:
+                leases = msgspec.structs.replace(leases, all_named=False)
         self._leases, self._told_at = leases, now
 
     def heartbeat_at(self, key: InstanceKey, known: float, now: float) -> float:

@@ -12,8 +12,6 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-import msgspec
-
 from agent.view.cache import LossGuard, ViewCache
 from agent.view.fallback import Fallback
 from agent.view.lease_times import LeaseTimes
@@ -372,11 +370,7 @@ class AgentView:
         return advice
 
     def _sync(self, change: Synced) -> Advice:
-        leases = change.leases
-        if leases is not None and change.state != READY:
-            # It does not know of everything that is held here, so what it does not name need not be in time.
-            leases = msgspec.structs.replace(leases, all_named=False)
-        self._leases.told(leases, self.trust.heard_at)
+        self._leases.told(change.leases, self.trust.heard_at, knows_all=change.state == READY)
         self._cache.reached(change.cursor)
         advice = self.trust.synced(change, whole=self._cache.adds_up(change.digest))
         if self.trust.whole and change.digest:
