@@ -18,9 +18,13 @@ TESTS = (
     "tests/contract",
     *(
         f"tests/integration/registry_core/store/redis/test_{name}.py"
-        for name in ("access", "health", "masters", "reading", "slow", "store", "sweep")
+        for name in ("access", "health", "masters", "pages", "slow", "store", "sweep")
     ),
 )
+
+
+def test_every_file_of_these_tests_exists() -> None:
+    assert [path for path in TESTS if not (ROOT / path).exists()] == []
 
 
 def test_the_store_keeps_its_contract_on_the_redis_of_the_containers(
