@@ -34,7 +34,8 @@ def test_the_store_keeps_its_contract_on_the_redis_of_the_containers(
     version = engine.run("run", "--rm", "--network", "none", "--entrypoint", "redis-server", debian, "--version")
     said = engine.run(
         *("run", "--rm", "--network", "none", "--tmpfs", "/tmp", "-v", f"{ROOT}:/src:ro", "-w", "/src"),
-        *("-e", "PYTHONDONTWRITEBYTECODE=1", "-e", "VERTICE_TEST_REDIS=redis", "--entrypoint", "/tests/bin/python"),
+        *("-e", "PYTHONDONTWRITEBYTECODE=1", "-e", "HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis"),
+        *("-e", "VERTICE_TEST_REDIS=redis", "--entrypoint", "/tests/bin/python"),
         *(debian, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadscope", "-m", "redis"),
         *TESTS,
         timeout_s=600,
