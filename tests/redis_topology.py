@@ -27,7 +27,7 @@ from tests.networks import HERE, Place
 from tests.programs import Program, find, free_port, wait_until
 
 DOWN_AFTER_MS = 500
-FAILOVER_TIMEOUT_MS = 10_000
+FAILOVER_TIMEOUT_MS = 5_000
 
 
 class RedisKind(enum.Enum):

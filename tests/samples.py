@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from typing import Any, Final
 
 import msgspec
 from hypothesis import strategies as st
 
 from registry_core.domain.catalog import Lived
+from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Instance, Registration, Status
 
 
@@ -34,16 +36,20 @@ class FakeClock:
         self._wall_s += seconds
 
 
+# Hosts of each kind, with the addresses that are known of them: containers are known by their names.
+HOSTS: Final = {"10.0.0.7": ("10.0.0.7",), "2001:db8::7": ("2001:db8::7",), "ip-intel-1": ("10.0.1.7", "2001:db8::1:7")}
+
+
 def claim(service_name: str = "ip_intel", host: str = "10.0.0.7", port: int = 8034, **more: Any) -> Registration:
     """Return a claim; the id is the default one, host:port, unless given."""
-    more.setdefault("instance_id", f"{host}:{port}")
+    more.setdefault("instance_id", host_port(host, port))
     return Registration(service_name=service_name, host=host, port=port, **more)
 
 
 def instance(service_name: str = "ip_intel", host: str = "10.0.0.7", port: int = 8034, **more: Any) -> Instance:
-    """Return an instance; id host:port and address `host` unless given."""
-    more.setdefault("instance_id", f"{host}:{port}")
-    more.setdefault("addresses", (host,))
+    """Return an instance; id host:port and the addresses of its host unless given."""
+    more.setdefault("instance_id", host_port(host, port))
+    more.setdefault("addresses", HOSTS.get(host, (host,)))
     return Instance(service_name=service_name, host=host, port=port, **more)
 
 
@@ -55,24 +61,38 @@ def lived(record: Instance, heartbeat_at: float = 1.0) -> Lived:
 SERVICE_NAMES = ("ip_intel", "osint-service", "billing")
 
 
+# Each is made once: to make one takes longer than to draw from it.
+_SERVICE_NAMES: Final = st.sampled_from(SERVICE_NAMES)
+_HOSTS: Final = st.sampled_from(("10.0.0.1", *HOSTS))
+_PORTS: Final = st.integers(8000, 8002)
+_IDS: Final = st.sampled_from(("a", "b", "c", None))
+_TAGS: Final = st.sampled_from(
+    [tags for count in range(4) for tags in itertools.combinations(("blue", "canary", "eu"), count)]
+)
+_METADATA: Final = st.sampled_from(
+    [
+        {key: value for key, value in zip("kl", values, strict=True) if value is not None}
+        for values in itertools.product((None, 0, 1), repeat=2)
+    ]
+)
+_MORE: Final = st.fixed_dictionaries(
+    {
+        "status": st.sampled_from(Status),
+        "weight": st.integers(1, 100),
+        "tags": _TAGS,
+        "version": st.sampled_from(("", "1.4.2", "1.4.20", "2.0.0-rc.1")),
+        "zone": st.sampled_from(("", "z1", "z2")),
+        "metadata": _METADATA.map(dict),
+        "suspect": st.booleans(),
+    }
+)
+
+
 @st.composite
 def instances(draw: st.DrawFn) -> Instance:
     """Return one of a few dozen instances, so that names, ids and addresses meet often."""
-    host = f"10.0.0.{draw(st.integers(1, 4))}"
-    port = draw(st.integers(8000, 8002))
-    return instance(
-        draw(st.sampled_from(SERVICE_NAMES)),
-        host,
-        port,
-        instance_id=draw(st.sampled_from(("a", "b", "c", f"{host}:{port}"))),
-        status=draw(st.sampled_from(list(Status))),
-        weight=draw(st.integers(1, 100)),
-        tags=tuple(sorted(draw(st.sets(st.sampled_from(("canary", "blue", "eu")))))),
-        version=draw(st.sampled_from(("", "1.4.2", "1.4.20", "2.0.0-rc.1"))),
-        zone=draw(st.sampled_from(("", "z1", "z2"))),
-        metadata=draw(st.dictionaries(st.sampled_from("kl"), st.integers(0, 1), max_size=2)),
-        suspect=draw(st.booleans()),
-    )
+    service_name, host, port, instance_id = draw(_SERVICE_NAMES), draw(_HOSTS), draw(_PORTS), draw(_IDS)
+    return instance(service_name, host, port, instance_id=instance_id or host_port(host, port), **draw(_MORE))
 
 
 def with_status(record: Instance, status: Status) -> Instance:

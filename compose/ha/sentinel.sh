@@ -22,7 +22,7 @@ CONF
 sentinel monitor $name $1 6379 2
 sentinel auth-pass $name $REDIS_PASSWORD
 sentinel down-after-milliseconds $name 500
-sentinel failover-timeout $name 10000
+sentinel failover-timeout $name 5000
 sentinel parallel-syncs $name 1
 CONF
         shift

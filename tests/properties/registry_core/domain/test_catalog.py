@@ -49,7 +49,7 @@ def test_the_catalogue_is_the_sum_of_its_events(history: list[Event]) -> None:
     for key, record in model.items():
         assert catalog.get(key) == record
         assert catalog.by_short(short_id(record.service_name, record.instance_id)) == record
-        assert record in catalog.by_ip(record.host)
+        assert all(record in catalog.by_ip(address) for address in record.addresses)
         service = catalog.find(record.service_name)
         assert service is not None
         assert [i.instance_id for i in service.instances] == sorted(
