@@ -239,7 +239,7 @@ def _records(message: bytes, at: int, counts: Sequence[int]) -> tuple[Edns | Non
         at += 10 + length
         if at > end:
             raise _Broken(found)
-        misplaced = misplaced or bool(signature)  # RFC 8945 section 5.1: a TSIG record comes last
+        misplaced = misplaced or bool(signature)  # RFC 8945 section 5.2: a TSIG record comes last
         if type_ == Type.OPT:
             # One at most, in the additional section, and owned by the root (RFC 6891 section 6.1.1).
             if found is not None or message[owner_at] != 0 or number < additional_from:

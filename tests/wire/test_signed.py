@@ -1,4 +1,4 @@
-"""Messages signed with TSIG: agents have no keys (RFC 8945 sections 5.1, 5.2 and 5.3.2)."""
+"""Messages signed with TSIG: agents have no keys (RFC 8945 sections 5.2 and 5.3.2)."""
 
 from __future__ import annotations
 

@@ -8,9 +8,11 @@ import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import dnslib
 import msgspec
 import pytest
 
+from dns.foreign import VIA
 from dns.foreign_cache import ForeignLimits
 from dns.resolver_client import Patience
 from tests.foreign import SOA, name_in, read, reply_to
@@ -138,6 +140,25 @@ async def test_records_beside_the_answer_never_answer_another_question() -> None
         await asked(ours, question("www.evil.example"))
         assert data(read(await asked(ours, question("bank.example")))) == ["192.0.2.1"]
         assert [name.lower() for name in one.names] == ["www.evil.example.", "bank.example."]
+
+
+async def test_options_go_from_neighbour_to_neighbour_and_are_never_kept() -> None:
+    """RFC 6891 section 6.1.1: neither the client's to the resolver, nor the resolver's to this or another client."""
+
+    def script(query: bytes, _: str) -> list[bytes]:
+        record = read(honest(query)[0])
+        theirs = (dnslib.EDNSOption(10, b"r" * 16), dnslib.EDNSOption(3, b"name"), dnslib.EDNSOption(15, b"\0\6bad"))
+        record.add_ar(dnslib.EDNS0(opts=list(theirs)))
+        return [bytes(record.pack())]
+
+    async with resolver(script) as one, face(to(one)) as ours:
+        for client in (b"a" * 8, b"b" * 8, b"c" * 8):
+            options = (dnslib.EDNSOption(10, client), dnslib.EDNSOption(8, b"\0\1\x18\0\x0a\0\0"))
+            (opt,) = read(await asked(ours, question("www.example", edns=1232, options=options))).ar
+            assert sorted((each.code, each.data[:8]) for each in opt.rdata) == [(10, client), (15, b"\0\6bad")]
+            assert read(await asked(ours, question("www.example"))).ar == []
+        (query,) = one.asked
+        assert [each.code for each in read(query).ar[0].rdata] == [VIA], "our own alone"
 
 
 @pytest.mark.parametrize("transport", ["+notcp", "+tcp"])
