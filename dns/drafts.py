@@ -25,6 +25,9 @@ from dns.codec import (
     Refusal,
 )
 
+# The text in a TCP answer from which records had to be left out, and its Extended DNS Error (RFC 8914 section 4.1).
+PART: Final = "there are more records than one message holds"
+_OTHER: Final = 0
 _QUESTION_AT: Final = b"\xc0\x0c"  # a pointer to the name of the question
 _MAX_POINTER: Final = 0x3FFF
 _HEADER: Final = struct.Struct("!HHHHHH")
@@ -88,12 +91,14 @@ def refusal_draft(refusal: Refusal, errors: bytes = b"") -> Draft:
     return Draft(header + refusal.question, refusal.rcode, errors, refusal.signature)
 
 
-def draft_of(query: Query, answer: Answer, room: int, lead: Lead | None = None) -> Draft:
+def draft_of(query: Query, answer: Answer, room: int, *, over_tcp: bool = False, lead: Lead | None = None) -> Draft:
     """Return the draft of `answer` to `query` in at most `room` octets, the Extended DNS Errors included.
 
     When it does not fit, additional records are dropped first, then answers from the end, and TC is set (RFC 2181
-    section 9) unless a part suffices. With `lead`, those records come first, and the answers belong to its name.
+    section 9) unless a part suffices. A TCP client cannot be sent anywhere else: a part is all it can get, and an
+    Extended DNS Error says so. With `lead`, those records come first, and the answers belong to its name.
     """
+    whole_room = room
     room -= HEADER + len(query.question)
     errors = b""
     if query.edns is not None and (answer.extended_error is not None or answer.more_errors):
@@ -109,6 +114,10 @@ def draft_of(query: Query, answer: Answer, room: int, lead: Lead | None = None) 
     answers, fitted = _section(records, room, names)
     room -= len(answers)
     truncated = fitted < len(records)
+    if truncated and over_tcp:
+        error = _OTHER if answer.extended_error is None else answer.extended_error
+        part = msgspec.structs.replace(answer, part_will_do=True, extended_error=error, error_text=PART)
+        return draft_of(query, part, whole_room, lead=lead)
     authority, authorities, additional, additionals = b"", 0, b"", 0
     if not truncated:
         authority, authorities = _section(answer.authority, room, names)

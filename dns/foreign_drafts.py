@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import random as random_module
 
-import msgspec
-
 from dns.answers import Zone
 from dns.codec import Answer, Query, Rcode
 from dns.drafts import Draft, draft_of
@@ -38,14 +36,14 @@ class ForeignDrafts:
             asked = question_for(query, name)
             answer = self._own(asked, hop)
             if answer.rcode is not Rcode.SERVFAIL or not _has_answer(found.reply, query.qtype):
-                completed = completed_draft(query, found, asked, answer, hop.room)
+                completed = completed_draft(query, found, asked, answer, hop)
         return completed if completed is not None else relay_draft(query, found, hop.room)
 
     def _own(self, asked: Query, hop: Hop) -> Answer:
         found = self._zone.answer(asked, self._random, hop.size)
         if found.lacking:
             self._view.fetch(found.label)
-        return found.answer if not hop.over_tcp else msgspec.structs.replace(found.answer, part_will_do=True)
+        return found.answer
 
 
 def _has_answer(reply: ForeignReply, qtype: int) -> bool:

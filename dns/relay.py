@@ -14,6 +14,7 @@ import msgspec
 from dns.codec import AD, CD, HEADER, QR, RD, TC, Answer, Query, Rcode, Type
 from dns.drafts import Draft, Lead, draft_of, error_option, fitting
 from dns.foreign import ForeignReply, Mark
+from dns.hop import Hop
 from dns.wire_names import is_below, name_at
 
 STALE_ANSWER: Final = 3
@@ -84,7 +85,7 @@ def question_for(query: Query, name: bytes) -> Query:
     return msgspec.structs.replace(query, name=tuple(labels), question=name + query.question[-4:])
 
 
-def completed_draft(query: Query, relayed: Relayed, asked: Query, answer: Answer, room: int) -> Draft | None:
+def completed_draft(query: Query, relayed: Relayed, asked: Query, answer: Answer, hop: Hop) -> Draft | None:
     """Return the reply's aliases up to the name of `asked`, and then `answer`, ours to `asked`.
 
     None when the reply has its records in an unusual order. The aliases keep their signatures; AD is not set, as
@@ -97,9 +98,9 @@ def completed_draft(query: Query, relayed: Relayed, asked: Query, answer: Answer
     if error is None and relayed.stale:
         error = stale_error(answer.rcode)
     part = msgspec.structs.replace(answer, authoritative=False, extended_error=error)
-    if HEADER + len(query.question) + len(lead.records) > room:
-        return draft_of(query, Answer(Rcode.NOERROR, authoritative=False, ask_over_tcp=True), room)
-    return draft_of(query, part, room, lead)
+    if HEADER + len(query.question) + len(lead.records) > hop.room:
+        return draft_of(query, Answer(Rcode.NOERROR, authoritative=False, ask_over_tcp=True), hop.room)
+    return draft_of(query, part, hop.room, over_tcp=hop.over_tcp, lead=lead)
 
 
 def _lead(relayed: Relayed, asked: Query) -> Lead | None:

@@ -29,11 +29,8 @@ from registry_core.domain.selection import WhenNonePass
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.local_view import LocalView
 
-# Extended DNS Errors: RFC 8914 sections 4.1 and 4.19.
-_OTHER: Final = 0
+# An Extended DNS Error: RFC 8914 section 4.19.
 _PROHIBITED: Final = 18
-# The text in a TCP answer from which records had to be left out.
-PART: Final = "there are more records than one message holds"
 _HERE: Final = "127.0.0.1"
 
 T = TypeVar("T")
@@ -250,15 +247,7 @@ class Responder:
                 return hop.finish(self._foreign.draft(query, foreign, hop))
             self._later = self._when_answered(foreign, query, message, hop)
             return None
-        if hop.over_tcp:
-            # A TCP client cannot be sent anywhere else: a part is all it can get.
-            answer = msgspec.structs.replace(answer, part_will_do=True)
-        draft = draft_of(query, answer, hop.room)
-        if hop.over_tcp and int.from_bytes(draft.message[6:8]) < len(answer.answers):
-            error = _OTHER if answer.extended_error is None else answer.extended_error
-            answer = msgspec.structs.replace(answer, extended_error=error, error_text=PART)
-            draft = draft_of(query, answer, hop.room)
-        packed = hop.finish(draft)
+        packed = hop.finish(draft_of(query, answer, hop.room, over_tcp=hop.over_tcp))
         counter = self._counter(_type_name(query.qtype), answer.rcode)
         counter[0] += 1
         if key is not None and keeps:
@@ -280,9 +269,11 @@ class Responder:
     ) -> asyncio.Future[bytes]:
         """Return a future of the answer, ready when a resolver has answered; cancelled when `foreign` is."""
 
-        def answer(found: ForeignAnswer) -> bytes | None:
+        def answer(answered: asyncio.Future[ForeignAnswer]) -> bytes | None:
+            if answered.cancelled():
+                return None
             try:
-                return hop.finish(self._foreign.draft(query, found, hop))
+                return hop.finish(self._foreign.draft(query, answered.result(), hop))
             except Exception:  # noqa: BLE001 - as in `_answer`
                 return self._failed(message, hop)
 
@@ -333,14 +324,14 @@ class Responder:
             self._ready.clear()
 
 
-def _after(awaited: asyncio.Future[T], answer: Callable[[T], bytes | None]) -> asyncio.Future[bytes]:
-    """Return a future of what `answer` makes of the result of `awaited`; cancelled when there is none."""
+def _after(awaited: asyncio.Future[T], answer: Callable[[asyncio.Future[T]], bytes | None]) -> asyncio.Future[bytes]:
+    """Return a future of what `answer` makes of `awaited` once that is done; cancelled when that is None."""
     later: asyncio.Future[bytes] = awaited.get_loop().create_future()
 
     def done(_: asyncio.Future[T]) -> None:
-        packed = None if awaited.cancelled() else answer(awaited.result())
         if later.done():
             return
+        packed = answer(awaited)
         if packed is None:
             later.cancel()
         else:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dns.responder import PART
+from dns.drafts import PART
 from tests.samples import instance
 from tests.views import StandingView
 from tests.wire.asking import ZONE, ask, data, extended_errors, parsed, question, rcode, responder

@@ -160,6 +160,13 @@ def test_a_large_service_is_a_part_for_stubs_and_truncated_for_others() -> None:
     assert len(completed(view, found, edns=1232, idle_s=10.0).rr) == 251
 
 
+def test_what_is_too_large_for_tcp_is_a_part_and_says_so() -> None:
+    view = StandingView(instance("billing", f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}") for n in range(1, 2001))
+    found = reply_of(OLD, f"{OLD}. 60 IN CNAME _billing._tcp.{ZONE}.", qtype="SRV")
+    answer = completed(view, Relayed(found), qtype="SRV", edns=1232, idle_s=10.0)
+    assert (answer.header.tc, 1000 < len(answer.rr) < 2000, extended_errors(answer)) == (0, True, [0])
+
+
 def test_aliases_that_do_not_fit_are_missed_openly(view: StandingView) -> None:
     label = "a" * 60
     chain = [f"{label}{n}.{label}.{label}.corp." for n in range(4)]
