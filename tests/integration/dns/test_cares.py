@@ -22,8 +22,9 @@ class CAres:
     """One channel of c-ares with one server, as a program keeps it."""
 
     def __init__(self, ours: Face) -> None:
-        # One try, of which the failure is final, and patience, since a test machine may be slow.
-        self._channel = pycares.Channel(servers=[f"127.0.0.1:{ours.port}"], domains=[], timeout=5.0, tries=1)
+        # As most programs have it. c-ares shortens its first wait to 250 ms once a server was quick, which a busy
+        # test machine may exceed; answers without a cookie it discards in every try.
+        self._channel = pycares.Channel(servers=[f"127.0.0.1:{ours.port}"], domains=[], timeout=5.0, tries=4)
 
     async def ask(self, name: str) -> list[str] | str:
         """Return the addresses of a name, or the error."""
