@@ -56,6 +56,7 @@ class Type(enum.IntEnum):
     TXT = 16
     AAAA = 28
     SRV = 33
+    DNAME = 39
     OPT = 41
     TKEY = 249
     TSIG = 250

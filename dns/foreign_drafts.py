@@ -29,7 +29,7 @@ class ForeignDrafts:
     def draft(self, query: Query, found: ForeignAnswer, hop: Hop) -> Draft:
         """Return the draft of the answer to `query`, a question for a foreign name."""
         if isinstance(found, Answer):
-            return draft_of(query, found, hop.room)
+            return draft_of(query, found, hop.room, over_tcp=hop.over_tcp)
         name = leads_into(self._zone.apex, found.reply, query.qtype)
         completed = None
         if name is not None:

@@ -104,7 +104,10 @@ def completed_draft(query: Query, relayed: Relayed, asked: Query, answer: Answer
 
 
 def _lead(relayed: Relayed, asked: Query) -> Lead | None:
-    """Return the reply's first records, which belong to the names before that of `asked`; None if that is not there."""
+    """Return the reply's first records, which belong to the names before that of `asked`; None if that is not there.
+
+    With them are the DNAME records from which a server made the aliases (RFC 6672 section 3.1).
+    """
     reply = relayed.reply
     name = asked.question[:-4]
     before = {name_at(reply.message, HEADER), *reply.aliases[: reply.aliases.index(name)]}
@@ -112,7 +115,12 @@ def _lead(relayed: Relayed, asked: Query) -> Lead | None:
     start = end = reply.question_end
     count = name_place = 0
     for mark in reply.marks:
-        if mark.section or name_at(reply.message, start) not in before:
+        if mark.section:
+            break
+        owner = name_at(reply.message, start)
+        if mark.type == Type.DNAME:
+            before.add(owner)
+        if owner not in before:
             break
         _set_age(message, mark, relayed)
         start = end = mark.end

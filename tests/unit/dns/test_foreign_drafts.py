@@ -14,6 +14,7 @@ from dns.codec import Answer, Query, Rcode
 from dns.foreign_drafts import ForeignDrafts
 from dns.forwarding import ForeignAnswer
 from dns.hop import Hops
+from dns.record_data import name_data, name_of
 from dns.relay import Relayed, alias_lifetime_s
 from registry_core.domain.records import Status
 from tests.foreign import reply_of
@@ -114,6 +115,17 @@ def test_several_aliases_lead_to_our_name_with_their_signatures(view: StandingVi
     )
     assert names(completed(view, Relayed(reply))) == [(f"{OLD}.", 5), (f"{OLD}.", 46), ("a.corp.", 5), (OURS, 1)]
     assert alias_lifetime_s(reply) == 200
+
+
+def test_an_alias_that_was_made_from_a_dname_is_completed(view: StandingView) -> None:
+    signature = "old.corp. 300 IN RRSIG DNAME 8 2 300 20300101000000 20200101000000 1 corp. AAAA"
+    zone = name_data(name_of(ZONE)).hex()  # dnslib knows no DNAME
+    for signatures in ((), (signature,)):
+        made = (f"old.corp. 300 IN DNAME {zone}", *signatures, f"billing.old.corp. 300 IN CNAME {OURS}")
+        answer = completed(view, Relayed(reply_of("billing.old.corp", *made, rcode=3)), "billing.old.corp")
+        assert rcode(answer) == "NOERROR"
+        assert names(answer)[-2:] == [("billing.old.corp.", 5), (OURS, 1)]
+        assert len(answer.rr) == len(made) + 1
 
 
 def test_a_name_of_ours_that_is_not_there_is_told_with_our_soa(view: StandingView) -> None:
