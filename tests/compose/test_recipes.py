@@ -304,9 +304,12 @@ def test_with_the_agent_behind_dockers_resolver_the_loop_is_found_and_our_names_
         # Found once, it costs nobody any time; what the agent knows itself is not touched.
         began = time.monotonic()
         assert asked_of(recipe, "127.0.0.11", "www.example.org") == "2 -"
+        refused = time.monotonic()
         assert asked_of(recipe, "127.0.0.11", WEB) == f"0 {recipe.address('web')}"
+        answered = time.monotonic()
         assert asked_of(recipe, "127.0.0.11", "registry") == f"0 {recipe.address('registry')}"
-        assert time.monotonic() - began < 3
+        # To start a program in a container takes its time, which is the same for both.
+        assert (refused - began) - (answered - refused) < 1.5
 
 
 def test_with_the_agent_behind_dockers_resolver_one_that_is_outside_of_it_mends_the_loop(engine: Engine) -> None:

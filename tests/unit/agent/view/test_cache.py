@@ -353,8 +353,8 @@ def churned(pick: random.Random, fleet: dict[str, dict[InstanceKey, bytes]], pos
 
 @pytest.mark.untraced
 def test_a_day_of_churn_keeps_within_the_bounds() -> None:
-    """24 h at an event every 10 s, in a fleet ten times as large as the room."""
-    hours = list(day(random.Random(20), every_s=10))
+    """24 h at an event every 30 s, in a fleet ten times as large as the room."""
+    hours = list(day(random.Random(20), every_s=30))
     limit = MEGABYTE
     cache = ViewCache(ViewLimits(100, limit), frozenset(["service-000"]))
     events, records = msgspec.json.Decoder(Registered | Deregistered), msgspec.json.Decoder(Lived)
