@@ -207,7 +207,7 @@ def test_a_snapshot_of_a_store_that_is_away_says_how_old_it_is(
         asked = argparse.Namespace(action="save", file=file, registry=url, allow_empty=False, dry_run=False)
         assert snapshot_command.run(asked, {}) == 0
     said = capsys.readouterr().err
-    assert said.startswith("vertice: the registry cannot reach its store; this is the state of ")
+    assert said.startswith("vertice: the registry cannot reach its store; this is the state as of ")
     assert json.loads(file.read_text().splitlines()[0])["store_age_s"] > 2
 
 

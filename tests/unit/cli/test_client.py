@@ -91,7 +91,7 @@ def test_an_old_answer_says_so_on_stderr_alone(capsys: pytest.CaptureFixture[str
     client.warn_of_age(answer(b"", X_Cache="stale", Age="40"))
     assert capsys.readouterr() == (
         "",
-        "vertice: stale: this is the state of 40 s ago; the registry cannot be reached\n",
+        "vertice: stale: this is the state as of 40 s ago; the registry cannot be reached\n",
     )
 
 
