@@ -217,7 +217,7 @@ def shown(replica: Registry) -> dict[str, Shown]:
 def recorded_trial(
     folder: Path, seed: int, *, replicas: int = 1, patience_s: float = PATIENCE_S, quick: bool = False
 ) -> Iterator[RecordedTrial]:
-    """Run everything for the length of a `with`; it has been under load for a while when it is yielded."""
+    """Run everything for the duration of a `with`; it has been under load for a while when it is yielded."""
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(topology(folder / "redis", persistent=True))
         names = [f"replica-{number}" for number in range(replicas)]

@@ -70,7 +70,7 @@ def everything_central_away(folder: Path, seed: int, away_s: float = AWAY_S) -> 
 
 @contextlib.contextmanager
 def _registry(folder: Path, name: str, port: int) -> Iterator[Program]:
-    """Run a registry for the length of a `with`; it is killed in the end."""
+    """Run a registry for the duration of a `with`; it is killed in the end."""
     program = Program(
         [*VERTICE, "registry", "--listen", f"127.0.0.1:{port}"], folder / f"{name}.log", {"REGISTRY_WARMING": "3"}
     )

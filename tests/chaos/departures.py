@@ -67,7 +67,7 @@ class Departures:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Look at the answers for the length of a `with`, and then until none has named anybody for a while."""
+        """Look at the answers for the duration of a `with`, and then until none has named anybody for a while."""
         watching = threading.Thread(target=self._watch)
         watching.start()
         try:

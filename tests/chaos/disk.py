@@ -26,7 +26,7 @@ def why_not() -> str:
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
-    """Have `folder` be a small disk of memory for the length of a `with`."""
+    """Have `folder` be a small disk of memory for the duration of a `with`."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)], check=True, timeout=10)
     try:
         yield

@@ -100,7 +100,7 @@ def agent(
     heartbeat_s: float,
     more: Mapping[str, str] | None = None,
 ) -> Iterator[Agent]:
-    """Run an agent for the length of a `with`. At its end it is killed: it says farewell to nobody."""
+    """Run an agent for the duration of a `with`. At its end it is killed: it says farewell to nobody."""
     running = Agent(folder, name, services, host, urls=urls, heartbeat_s=heartbeat_s, more=more)
     try:
         yield running
@@ -111,7 +111,7 @@ def agent(
 
 @contextlib.contextmanager
 def asking(folder: Path, targets: Sequence[Target], seed: int) -> Iterator[Result]:
-    """Ask for the length of a `with`; what became of it stands in the result afterwards."""
+    """Ask for the duration of a `with`; what became of it stands in the result afterwards."""
     file = folder / "asked.json"
     argv = [sys.executable, "-m", "tests.chaos.asking", msgspec.json.encode(list(targets)).decode(), str(seed)]
     program = Program([*argv, str(file)], folder / "asking.log")

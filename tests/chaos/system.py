@@ -102,7 +102,7 @@ def registry(
     *,
     place: Place = HERE,
 ) -> Iterator[Registry]:
-    """Run a replica for the length of a `with`."""
+    """Run a replica for the duration of a `with`."""
     running = Registry(folder, store, name, settings, place=place)
     try:
         wait_until(running.is_up, "the replica listens", timeout_s=20)
@@ -211,7 +211,7 @@ def both(one: Result, other: Result) -> Result:
 
 @contextlib.contextmanager
 def trial(folder: Path, seed: int, masters: tuple[str, ...] = ("a",)) -> Iterator[Trial]:
-    """Run everything for the length of a `with`; it is under load when it is yielded."""
+    """Run everything for the duration of a `with`; it is under load when it is yielded."""
     with topology(folder / "redis", masters) as redis, registry(folder, redis.url) as replica:
         running = Trial(folder, redis, replica, seed)
         try:

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("images")]
 
 
 class Callers:
-    """Four callers of one service, each with one request after the other, for the length of a `with`."""
+    """Four callers of one service, each with one request after the other, for the duration of a `with`."""
 
     def __init__(self, port: int, path: str) -> None:
         self.answered: collections.Counter[str] = collections.Counter()

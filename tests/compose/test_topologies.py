@@ -55,7 +55,7 @@ def test_the_smallest_whole_is_found_by_name_and_outlives_its_registry(
 
 
 class Load:
-    """Writes and lookups through nginx, one after the other, for the length of a `with`.
+    """Writes and lookups through nginx, one after the other, for the duration of a `with`.
 
     A write that is told 503 is sent again, as an agent does, until it is acknowledged or it takes too long.
     """

@@ -1,4 +1,4 @@
-"""A compose file that is up for the length of a `with`, under a project name of its own; and what is asked of it."""
+"""A compose file that is up for the duration of a `with`, under a project name of its own; and what is asked of it."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Topology:
 
 @contextlib.contextmanager
 def running(engine: Engine, file: str, *services: str, **env: str) -> Iterator[Topology]:
-    """Bring a file of compose/ up for the length of a `with`."""
+    """Bring a file of compose/ up for the duration of a `with`."""
     topology = Topology(engine, COMPOSE / file, env)
     try:
         topology.up(*services)

@@ -33,7 +33,7 @@ def _told(text: str, where: str) -> Script:
 
 @contextlib.contextmanager
 def stores_are_told(where: str) -> Iterator[None]:
-    """Have the stores of this process send such scripts for the length of a `with`."""
+    """Have the stores of this process send such scripts for the duration of a `with`."""
     before = dict(SCRIPTS)
     SCRIPTS.update(told_scripts(where))
     try:

@@ -83,7 +83,7 @@ class StandIn:
 
 @contextlib.asynccontextmanager
 async def stand_in(host: str = "127.77.0.1", *, tls: ssl.SSLContext | None = None) -> AsyncIterator[StandIn]:
-    """Run a stand-in for the length of a `with`."""
+    """Run a stand-in for the duration of a `with`."""
     service = StandIn(host, tls)
     await service.start()
     try:
@@ -144,7 +144,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @contextlib.asynccontextmanager
 async def line_to(port: int) -> AsyncIterator[Line]:
-    """Lay a line to a port for the length of a `with`."""
+    """Lay a line to a port for the duration of a `with`."""
     line = Line(port)
     server = await asyncio.start_server(line.carry, "127.0.0.1", 0)
     line.port = server.sockets[0].getsockname()[1]
@@ -200,7 +200,7 @@ async def standing(
     settings: AgentSettings = QUICK,
     clock: Clock | None = None,
 ) -> AsyncIterator[AgentUnderTest]:
-    """Run an agent for the length of a `with`; at its end it drains."""
+    """Run an agent for the duration of a `with`; at its end it drains."""
     urls = (registry,) if isinstance(registry, str) else registry
     sidecar = Sidecar(msgspec.structs.replace(settings, registry_urls=urls, services=services), clock=clock)
     await sidecar.start()

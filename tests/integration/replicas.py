@@ -68,7 +68,7 @@ async def serving(
     hub_limits: HubLimits | None = None,
     connection_limits: ConnectionLimits | None = None,
 ) -> AsyncIterator[Api]:
-    """Run a replica for the length of a `with`."""
+    """Run a replica for the duration of a `with`."""
     replica = Replica(settings, clock=clock, hub_limits=hub_limits, connection_limits=connection_limits)
     await replica.start()
     try:

@@ -62,7 +62,7 @@ class Judged:
 
     @contextlib.contextmanager
     def program(self, *argv: str, log: str, env: Mapping[str, str] | None = None) -> Iterator[Program]:
-        """Run a program in their network for the length of a `with`; its output is shown when the test fails."""
+        """Run a program in their network for the duration of a `with`; its output is shown when the test fails."""
         with running([*self.inside, find(argv[0]), *argv[1:]], self.folder / log, env) as program:
             try:
                 yield program
@@ -113,7 +113,7 @@ def _parts(words: list[str]) -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def judged(folder: Path, network: Sequence[str] | None = None) -> Iterator[Judged]:
-    """Run a registry and an agent for the length of a `with`: on free ports, or on the usual ones of a `network`."""
+    """Run a registry and an agent for the duration of a `with`: on free ports, or on the usual ones of a `network`."""
     usual = network is not None
     ports = Ports(8888, 8880, 53) if usual else Ports(free_port(), free_port(), free_port())
     system = Judged(folder, ports, network or ())
@@ -141,7 +141,7 @@ def judged(folder: Path, network: Sequence[str] | None = None) -> Iterator[Judge
 
 @contextlib.contextmanager
 def own_network(folder: Path, **files: str) -> Iterator[list[str]]:
-    """Make a network of its own, with a loopback, for the length of a `with`; `files` are written over those in /etc.
+    """Make a network of its own, with a loopback, for the duration of a `with`; `files` are written over those in /etc.
 
     Yields the argv that runs a program in it. Skips the test, saying why, where the machine does not allow it.
     """

@@ -140,7 +140,7 @@ def status_of(url: str, method: str = "GET") -> int:
 
 @contextlib.contextmanager
 def dev(file: Path, folder: Path) -> Iterator[Dev]:
-    """Run `vertice dev` on a compose file, on free ports, for the length of a `with`."""
+    """Run `vertice dev` on a compose file, on free ports, for the duration of a `with`."""
     ports = free_ports()
     flags = [f"--registry-port={ports.registry}", f"--http-port={ports.http}", f"--dns-port={ports.dns}"]
     program = Program([*VERTICE, "dev", str(file), *flags], folder / "dev.log", {"TMPDIR": str(folder)})

@@ -64,7 +64,7 @@ class Bad:
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
-        """Be a nuisance for the length of a `with`."""
+        """Be a nuisance for the duration of a `with`."""
         for _ in range(IDLE):
             self._sockets.append(self._connected())
         for reader in self._sockets[:50]:  # they ask for a lot, and read nothing

@@ -60,7 +60,7 @@ class Agent:
 
 @contextlib.contextmanager
 def central(folder: Path, port: int) -> Iterator[None]:
-    """Run a registry with an agent that registers all services, for the length of a `with`."""
+    """Run a registry with an agent that registers all services, for the duration of a `with`."""
     config = folder / "fleet.toml"
     tables = [f'[[service]]\nname = "{s}"\nhost = "{HOST}"\nport = {7000 + n}\n' for n, s in enumerate(SERVICES)]
     config.write_text("\n".join(tables), encoding="utf-8")
@@ -141,7 +141,7 @@ def test_a_disk_that_is_full_or_read_only_costs_no_answer_and_is_said_once(tmp_p
 
 @contextlib.contextmanager
 def mounted(folder: Path, options: str) -> Iterator[None]:
-    """Mount a small disk of memory for the length of a `with`."""
+    """Mount a small disk of memory for the duration of a `with`."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True, timeout=10)
     try:
         yield

@@ -67,7 +67,7 @@ class Registry:
 
 @contextlib.contextmanager
 def registry(names: NameServer, folder: Path, store: str) -> Iterator[Registry]:
-    """Run a replica for the length of a `with`; it has begun to listen."""
+    """Run a replica for the duration of a `with`; it has begun to listen."""
     port = free_port()
     argv = [*names.within, *VERTICE, "registry", "--listen", f"127.0.0.1:{port}"]
     with running(argv, folder / "registry.log", {"REGISTRY_STORE": store, "REGISTRY_WARMING": "0"}) as program:

@@ -59,7 +59,7 @@ class Reader:
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
-        """Ask for the length of a `with`."""
+        """Ask for the duration of a `with`."""
         self._thread.start()
         try:
             yield

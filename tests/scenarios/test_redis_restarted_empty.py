@@ -43,7 +43,7 @@ class Asking:
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
-        """Ask for the length of a `with`."""
+        """Ask for the duration of a `with`."""
         self._thread.start()
         try:
             yield

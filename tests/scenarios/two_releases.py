@@ -222,7 +222,7 @@ class Reader:
 
 @contextlib.contextmanager
 def going_on(*workers: Writer | Reader) -> Iterator[None]:
-    """Have each of them work, in a thread of its own, for the length of a `with`."""
+    """Have each of them work, in a thread of its own, for the duration of a `with`."""
     ended = threading.Event()
 
     def run(worker: Writer | Reader) -> None:

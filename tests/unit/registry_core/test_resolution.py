@@ -93,7 +93,7 @@ class Names:
 
     @contextlib.contextmanager
     def silent(self) -> Iterator[None]:
-        """Say nothing for the length of a `with`."""
+        """Say nothing for the duration of a `with`."""
         self.speaks.clear()
         try:
             yield

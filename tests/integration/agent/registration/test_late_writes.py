@@ -64,7 +64,7 @@ class FreezingReplica:
 
 @contextlib.asynccontextmanager
 async def freezing(to: str, freezes_at: str) -> AsyncIterator[FreezingReplica]:
-    """Have one for the length of a `with`."""
+    """Have one for the duration of a `with`."""
     replica = FreezingReplica(to, freezes_at)
     runner = web.ServerRunner(web.Server(replica.serve), shutdown_timeout=0.1)
     await runner.setup()

@@ -33,7 +33,7 @@ def whole(tmp_path: Path) -> Iterator[Topology]:
 
 @contextlib.asynccontextmanager
 async def watching(url: str) -> AsyncIterator[MasterWatcher]:
-    """Watch the only shard of a URL for the length of a `with`."""
+    """Watch the only shard of a URL for the duration of a `with`."""
     (masters,) = masters_of(redis_settings(url))
     await masters.start()
     try:
