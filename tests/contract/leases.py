@@ -32,9 +32,9 @@ class LeasesUnderTest(Protocol):
 
 
 class LeaseKeeper(NamedTuple):
-    """Creates leases, and says by how many gaps a lease is extended after a gap in the sweeps.
+    """Creates leases. A gap without sweeps extends them by `gives_a_gap` times its length.
 
-    In Redis by two: the breakers of other replicas may go on refusing heartbeats for as long again.
+    In Redis that is twice: the breakers of other replicas may go on refusing heartbeats for as long again.
     """
 
     begin: Callable[[LeaseTerms, float, int], LeasesUnderTest]  # terms, now, seed
