@@ -1,4 +1,4 @@
-"""The benchmark of the DNS face says what was reached, and tells a missed goal from one that was met."""
+"""The benchmark of the DNS face reports its results, and tells a missed goal from one that was met."""
 
 from __future__ import annotations
 

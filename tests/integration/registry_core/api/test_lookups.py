@@ -24,7 +24,7 @@ async def test_the_names_are_an_array_of_strings(api: Api) -> None:
     assert (await api.call("GET", "/services")).body == ["ip_intel", "osint-service"]
 
 
-async def test_filters_are_all_to_hold(api: Api) -> None:
+async def test_all_filters_must_match(api: Api) -> None:
     await api.register(port=8001, version="1.4.2", tags=["canary"], zone="z1")
     await api.register(port=8002, version="1.4.3", tags=["blue"], zone="z1", status="critical")
     await api.register(port=8003, version="2.0.0", tags=["canary"], zone="z2")

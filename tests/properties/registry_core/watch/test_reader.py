@@ -187,7 +187,7 @@ def test_a_stream_cut_anywhere_is_resumed_without_loss_and_without_duplicates(
 
 
 @given(MOVES)
-def test_a_history_that_goes_on_elsewhere_is_followed_there(connections: list[Connection]) -> None:
+def test_a_history_that_continues_elsewhere_is_followed(connections: list[Connection]) -> None:
     registry, agent = Registry(), Agent()
     agent.read(b"".join(agent.connect(registry, [])), [])
     live(registry, agent, [*connections, ([], EVERYTHING, [])])

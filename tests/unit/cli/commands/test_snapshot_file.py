@@ -54,7 +54,7 @@ def refusal(path: Path) -> str:
 
 
 @given(st.lists(instances(), max_size=4, unique_by=lambda i: i.key))
-def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, some: list[Instance]) -> None:
+def test_written_values_are_read_back(tmp_path_factory: pytest.TempPathFactory, some: list[Instance]) -> None:
     path = tmp_path_factory.mktemp("snapshots") / "file"
     records = [record(each) for each in some]
     saved = read(written(path, *records))
