@@ -1,4 +1,4 @@
-"""The addresses in a service's environment and command: what is one, with which host, port and scheme."""
+"""The addresses in a service's environment and command: what counts as one, with which host, port and scheme."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def service(
 
 
 def given(**variables: str) -> list[str]:
-    """Return the addresses that variables give, as they are written."""
+    """Return the addresses in variables, as they are written."""
     return [a.written for a in addresses_of(service(variables), KNOWN.__contains__)]
 
 
@@ -99,7 +99,7 @@ def test_the_end_of_an_ipv6_address_is_no_host_with_a_port(text: str) -> None:
     assert found_in(text) == []
 
 
-def test_what_stands_around_an_ipv6_address_is_found_where_it_stands() -> None:
+def test_text_around_an_ipv6_address_is_located_correctly() -> None:
     text = "[fe80::a:80]:1,billing:8034,[db:5432]"
     assert [text[one.start : one.end] for one in located_in(text, "X", HERE)] == ["billing:8034", "db:5432"]
 
@@ -108,18 +108,18 @@ def test_hosts_after_a_comma_have_the_scheme_of_the_first() -> None:
     assert found_in("nats://a:1,b:2 c:3") == [("nats", "a", 1), ("nats", "b", 2), ("", "c", 3)]
 
 
-def test_a_user_and_a_password_are_not_kept() -> None:
+def test_user_and_password_are_not_kept() -> None:
     (address,) = with_port_or_scheme("amqp://user:secret@billing:5672/v", "X", HERE)
     assert address.written == "amqp://billing:5672"
     assert "secret" not in repr(address)
 
 
-def test_a_located_address_stands_from_its_host_to_the_end_of_its_port() -> None:
+def test_a_located_address_spans_host_and_port() -> None:
     text = "see http://u:p@billing:8034/x and https://db/y"
     assert [text[one.start : one.end] for one in located_in(text, "X", HERE)] == ["billing:8034", "db"]
 
 
-def test_a_very_long_value_is_read_up_to_its_bound_only() -> None:
+def test_a_very_long_value_is_read_only_up_to_its_limit() -> None:
     assert found_in("." * (MAX_VALUE_LENGTH - 6) + " a:80 billing:1") == [("", "a", 80)]
 
 
@@ -160,7 +160,7 @@ def test_an_address_is_called_over_http_by_its_scheme(scheme: str, *, is_http: b
         ({"BILLING": "http://nobody"}, ["http://nobody"]),
     ],
 )
-def test_the_name_of_a_variable_says_what_its_value_is(variables: dict[str, str], written: list[str]) -> None:
+def test_a_variables_name_decides_what_its_value_means(variables: dict[str, str], written: list[str]) -> None:
     assert given(**variables) == written
 
 
@@ -178,17 +178,17 @@ def test_the_name_of_a_variable_says_what_its_value_is(variables: dict[str, str]
         {"START_ADDR": "12:30"},
     ],
 )
-def test_where_a_container_listens_and_what_is_no_host_give_no_address(variables: dict[str, str]) -> None:
+def test_listen_addresses_and_non_hosts_give_no_address(variables: dict[str, str]) -> None:
     assert given(**variables) == []
 
 
-def test_the_port_of_another_variable_is_said_with_its_place() -> None:
+def test_the_port_of_another_variable_is_returned_with_its_position() -> None:
     (address,) = addresses_of(service({"DB_HOST": "db", "DB_PORT": "5432"}), KNOWN.__contains__)
     assert (address.variable, address.port_variable, address.port_place) == ("DB_HOST", "DB_PORT", HERE)
     assert not address.port_written
 
 
-def test_a_command_gives_urls_and_the_hosts_that_are_known() -> None:
+def test_a_command_gives_urls_and_known_hosts() -> None:
     one = service({}, entrypoint=("wait", "billing:8034"), command=("run", "12:30", "http://nobody:1", "nobody:2"))
     assert [(a.variable, a.written, a.place.line) for a in addresses_of(one, KNOWN.__contains__)] == [
         ("entrypoint", "billing:8034", 7),
