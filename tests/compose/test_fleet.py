@@ -149,12 +149,12 @@ def test_every_service_is_registered_and_found_by_every_other_one(fleet: Fleet, 
         )
 
 
-def test_who_knows_nothing_but_dns_reaches_every_service(fleet: Fleet) -> None:
+def test_a_client_with_only_dns_reaches_every_service(fleet: Fleet) -> None:
     wanted = {one.service: (fleet.topology.address(one.service), one.port, True) for one in fleet.sidecars}
     wait_until(lambda: fleet.reached(*fleet.names) == wanted, "every service answers the consumer", timeout_s=60)
 
 
-def test_containers_that_are_killed_and_made_anew_are_followed(fleet: Fleet, measured: Measured) -> None:
+def test_killed_and_recreated_containers_are_followed(fleet: Fleet, measured: Measured) -> None:
     killed = fleet.sidecars[:KILLED]
     names = [one.service for one in killed]
     wait_until(lambda: all(row[2] for row in fleet.reached(*names).values()), "all answer before", timeout_s=60)
@@ -174,7 +174,7 @@ def test_containers_that_are_killed_and_made_anew_are_followed(fleet: Fleet, mea
     assert took_s <= FOLLOWED_S
 
 
-def test_the_file_is_as_before_when_the_agents_are_taken_out(tmp_path: Path, measured: Measured) -> None:
+def test_ejecting_the_agents_restores_the_file(tmp_path: Path, measured: Measured) -> None:
     services, sidecars = chosen(measured)
     file = tmp_path / "fleet.yml"
     whole = {"services": {one.service: stand_in(services[one.service], one) for one in sidecars}}

@@ -109,7 +109,7 @@ def states(engine: Engine, container: str) -> dict[int, tuple[str, str]]:
 
 
 @pytest.mark.parametrize("part", ["agent", "registry"])
-def test_an_image_holds_what_its_lock_names_and_nothing_else(engine: Engine, images: dict[str, str], part: str) -> None:
+def test_an_image_contains_exactly_the_packages_of_its_lock(engine: Engine, images: dict[str, str], part: str) -> None:
     program = (
         "import importlib.metadata as m, json, sys; "
         "print(json.dumps({d.name.lower().replace('_', '-'): d.version for d in m.distributions(path=[p for p in "
@@ -134,7 +134,7 @@ def test_a_bill_of_materials_lists_what_the_lock_names(engine: Engine, images: d
 
 
 @pytest.mark.parametrize("part", ["agent", "registry"])
-def test_an_image_says_what_it_is(engine: Engine, images: dict[str, str], part: str) -> None:
+def test_an_image_has_its_labels(engine: Engine, images: dict[str, str], part: str) -> None:
     image = json.loads(engine.run("image", "inspect", images[part]))[0]
     config = image["Config"]
     assert config["User"] == f"{NOBODY}:{NOBODY}"
@@ -146,7 +146,7 @@ def test_an_image_says_what_it_is(engine: Engine, images: dict[str, str], part: 
 
 
 @pytest.mark.parametrize("part", ["agent", "registry"])
-def test_an_image_runs_as_nobody_on_a_read_only_file_system_without_any_capability(
+def test_an_image_runs_unprivileged_on_a_read_only_file_system_without_capabilities(
     engine: Engine, start: Start, images: dict[str, str], measured: Callable[[str], None], part: str
 ) -> None:
     def answers() -> bool:
@@ -184,7 +184,7 @@ def test_sigterm_ends_an_image_cleanly_and_at_once(engine: Engine, start: Start,
     assert engine.inspect(name)["State"]["ExitCode"] == 0
 
 
-def test_process_1_buries_what_others_leave_behind(engine: Engine, start: Start) -> None:
+def test_process_1_reaps_orphans(engine: Engine, start: Start) -> None:
     name = start("agent", *STRICT, *PORT_53)
     wait_until(lambda: health(engine, name) == "healthy", "the agent is well", timeout_s=30, every_s=0.2)
     assert states(engine, name)[1][0] == "tini"
@@ -193,7 +193,7 @@ def test_process_1_buries_what_others_leave_behind(engine: Engine, start: Start)
     wait_until(lambda: "sleep" not in {n for n, _ in states(engine, name).values()}, "the orphan is buried")
 
 
-def test_the_health_check_tells_an_agent_that_hangs_from_one_without_a_registry(engine: Engine, start: Start) -> None:
+def test_the_health_check_distinguishes_a_hung_agent_from_one_without_a_registry(engine: Engine, start: Start) -> None:
     name = start("agent", *STRICT, *PORT_53)
     wait_until(lambda: health(engine, name) == "healthy", "well without a registry", timeout_s=30, every_s=0.2)
     (agent,) = (
@@ -205,7 +205,7 @@ def test_the_health_check_tells_an_agent_that_hangs_from_one_without_a_registry(
     wait_until(lambda: health(engine, name) == "healthy", "it is well again", timeout_s=60, every_s=0.5)
 
 
-def test_where_port_53_may_not_be_had_one_line_says_so(engine: Engine, start: Start) -> None:
+def test_a_forbidden_port_53_is_one_line(engine: Engine, start: Start) -> None:
     name = start("agent", *STRICT, "--sysctl", "net.ipv4.ip_unprivileged_port_start=1024")
     wait_until(lambda: not engine.inspect(name)["State"]["Running"], "it ends")
     assert engine.inspect(name)["State"]["ExitCode"] == 1
@@ -213,7 +213,7 @@ def test_where_port_53_may_not_be_had_one_line_says_so(engine: Engine, start: St
     assert "53" in said
 
 
-def test_root_with_the_one_capability_may_have_port_53_on_any_network(engine: Engine, start: Start) -> None:
+def test_root_with_one_capability_may_bind_port_53_on_any_network(engine: Engine, start: Start) -> None:
     # For a network whose settings are not the container's to change, such as the host's.
     name = start(
         "agent",

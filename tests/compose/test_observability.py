@@ -34,7 +34,7 @@ def expressions() -> str:
     return "\n".join(found)
 
 
-def test_prometheus_takes_its_configuration_and_its_rules(tmp_path: Path) -> None:
+def test_prometheus_accepts_its_configuration_and_its_rules(tmp_path: Path) -> None:
     # Where they are in the container, and where they are here.
     config = (FOLDER / "prometheus.yml").read_text(encoding="utf-8").replace("/etc/prometheus/", f"{FOLDER}/")
     (tmp_path / "prometheus.yml").write_text(config, encoding="utf-8")
@@ -42,15 +42,15 @@ def test_prometheus_takes_its_configuration_and_its_rules(tmp_path: Path) -> Non
     judged("promtool", "check", "rules", "rules.yml")
 
 
-def test_alerts_stand_when_they_should_and_not_before() -> None:
+def test_alerts_fire_when_they_should_and_not_before() -> None:
     judged("promtool", "test", "rules", "rules.test.yml")
 
 
-def test_alertmanager_takes_its_configuration() -> None:
+def test_alertmanager_accepts_its_configuration() -> None:
     judged("amtool", "check-config", "alertmanager.yml")
 
 
-def test_every_metric_that_is_watched_exists(tmp_path: Path) -> None:
+def test_every_metric_in_use_exists(tmp_path: Path) -> None:
     registry, http, dns = free_port(), free_port(), free_port()
     settings = {
         "REGISTRY_LISTEN": f"127.0.0.1:{registry}",
@@ -75,7 +75,7 @@ def test_every_metric_that_is_watched_exists(tmp_path: Path) -> None:
     assert watched - exist == set()
 
 
-def test_what_is_mounted_is_there() -> None:
+def test_mounted_files_exist() -> None:
     topology: dict[str, Any] = yaml.safe_load((COMPOSE / "observability.yml").read_text(encoding="utf-8"))
     mounts = [volume for service in topology["services"].values() for volume in service.get("volumes", ())]
     files = [COMPOSE / mount.split(":")[0] for mount in mounts if mount.startswith("./")]

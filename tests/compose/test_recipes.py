@@ -98,7 +98,7 @@ def test_in_the_services_namespace_the_agent_follows_a_service_that_restarts(
         assert "namespace_gone" in recipe.log("web-agent")
 
 
-def test_in_the_services_namespace_the_agent_cannot_be_first_and_may_be_too_early(engine: Engine) -> None:
+def test_in_the_services_namespace_the_agent_cannot_start_first(engine: Engine) -> None:
     with running(engine, "recipes/namespace.yml", "registry", **forwarding(engine, 54)) as recipe:
         # There is no namespace to be in: compose brings the service up first.
         recipe.up("web-agent")
@@ -115,7 +115,7 @@ def test_in_the_services_namespace_the_agent_cannot_be_first_and_may_be_too_earl
 # -- in a namespace that stays
 
 
-def test_in_a_namespace_that_stays_service_and_agent_restart_by_themselves(engine: Engine, measured: Measured) -> None:
+def test_in_a_persistent_namespace_service_and_agent_restart_independently(engine: Engine, measured: Measured) -> None:
     with running(engine, "recipes/shared-namespace.yml", **forwarding(engine, 55)) as recipe:
         is_served(recipe)
         address = recipe.address("web")
@@ -138,7 +138,7 @@ def test_in_a_namespace_that_stays_service_and_agent_restart_by_themselves(engin
         wait_until(lambda: status(recipe) == {address: "passing"}, "it is served again")
 
 
-def test_in_a_namespace_that_stays_the_order_does_not_matter(engine: Engine) -> None:
+def test_in_a_persistent_namespace_the_order_does_not_matter(engine: Engine) -> None:
     with running(engine, "recipes/shared-namespace.yml", "web", "web-agent", **forwarding(engine, 55)) as recipe:
         time.sleep(3)
         assert recipe.is_running("web-agent")  # with nobody to register, and nobody to register at
@@ -152,7 +152,7 @@ def test_in_a_namespace_that_stays_the_order_does_not_matter(engine: Engine) -> 
 # -- beside the service
 
 
-def test_an_agent_beside_its_service_outlives_it_and_knows_its_new_address(engine: Engine, measured: Measured) -> None:
+def test_an_agent_beside_its_service_survives_it_and_learns_its_new_address(engine: Engine, measured: Measured) -> None:
     with running(engine, "recipes/beside.yml") as recipe:
         is_served(recipe)
         names = [WEB, "registry", *outside(measured)]
@@ -173,7 +173,7 @@ def test_an_agent_beside_its_service_outlives_it_and_knows_its_new_address(engin
         measured(f"beside: a stopped service is no longer passing after {down_s:.1f} s")
 
 
-def test_an_agent_beside_its_service_is_missed_by_it_alone(engine: Engine) -> None:
+def test_only_its_own_service_misses_an_agent_beside_it(engine: Engine) -> None:
     with running(engine, "recipes/beside.yml") as recipe:
         is_served(recipe)
         recipe.command("kill", "web-agent")
@@ -197,7 +197,7 @@ def test_beside_the_service_the_order_does_not_matter(engine: Engine) -> None:
 # -- one for the host
 
 
-def test_one_agent_speaks_for_all_services_of_a_host(engine: Engine, measured: Measured) -> None:
+def test_one_agent_registers_all_services_of_a_host(engine: Engine, measured: Measured) -> None:
     with running(engine, "recipes/host.yml") as recipe:
         is_served(recipe, "web")
         is_served(recipe, "shop")
@@ -277,7 +277,7 @@ def resolvers(recipe: Topology) -> dict[str, str]:
 ONLY_STAND_IN = "Docker has a resolver of its own at 127.0.0.11; this test needs one that it can set up"
 
 
-def test_with_dockers_resolver_behind_the_agent_all_names_go_one_way(engine: Engine) -> None:
+def test_with_dockers_resolver_behind_the_agent_all_names_resolve(engine: Engine) -> None:
     # The recipe as it is: resolv.conf names the agent, which forwards to 127.0.0.11.
     if engine.is_docker:
         pytest.skip(ONLY_STAND_IN)  # the tests above are this one, with Docker's own
@@ -289,7 +289,7 @@ def test_with_dockers_resolver_behind_the_agent_all_names_go_one_way(engine: Eng
         assert resolvers(recipe) == {"127.0.0.11:53": "up"}
 
 
-def test_with_the_agent_behind_dockers_resolver_the_loop_is_found_and_our_names_go_on(engine: Engine) -> None:
+def test_with_the_agent_behind_dockers_resolver_the_loop_is_found_and_our_names_still_resolve(engine: Engine) -> None:
     # As with `dns: 127.0.0.1`: programs ask 127.0.0.11, which asks the agent, which would ask 127.0.0.11.
     if engine.is_docker:
         pytest.skip(ONLY_STAND_IN)
@@ -309,7 +309,7 @@ def test_with_the_agent_behind_dockers_resolver_the_loop_is_found_and_our_names_
         assert time.monotonic() - began < 3
 
 
-def test_with_the_agent_behind_dockers_resolver_one_that_is_outside_of_it_mends_the_loop(engine: Engine) -> None:
+def test_with_the_agent_behind_dockers_resolver_an_outside_resolver_fixes_the_loop(engine: Engine) -> None:
     if engine.is_docker:
         pytest.skip(ONLY_STAND_IN)
     with (

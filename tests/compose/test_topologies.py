@@ -31,7 +31,7 @@ def last_line(topology: Topology, service: str) -> str:
     return ["", *topology.log(service).splitlines()][-1]
 
 
-def test_the_smallest_whole_is_found_by_name_and_outlives_its_registry(
+def test_the_smallest_system_resolves_names_and_survives_its_registry(
     engine: Engine, images: dict[str, str], measured: Callable[[str], None]
 ) -> None:
     port = free_port()
@@ -130,7 +130,7 @@ def an_agent(topology: Topology, registry: str) -> Iterator[str]:
         engine.remove(name)
 
 
-def test_the_registry_outlives_a_redis_master_without_losing_a_write_or_missing_a_lookup(
+def test_the_registry_survives_a_redis_master_without_losing_a_write_or_failing_a_lookup(
     engine: Engine, images: dict[str, str], measured: Callable[[str], None]
 ) -> None:
     registry = f"127.0.0.1:{(port := free_port())}"
@@ -204,7 +204,7 @@ def test_the_registry_outlives_a_redis_master_without_losing_a_write_or_missing_
 
 
 @pytest.mark.parametrize("file", TOPOLOGIES, ids=lambda file: file.name)
-def test_compose_takes_every_file(engine: Engine, file: Path) -> None:
+def test_compose_accepts_every_file(engine: Engine, file: Path) -> None:
     said = file.read_text(encoding="utf-8")
     given = {"REDIS_PASSWORD": "x", "REGISTRY_SECRET": "x", "GRAFANA_PASSWORD": "x"}
     topology = Topology(engine, file, given)
@@ -212,7 +212,7 @@ def test_compose_takes_every_file(engine: Engine, file: Path) -> None:
     assert set(taken["services"]) == set(yaml.safe_load(said)["services"])
 
 
-def test_a_password_has_to_be_set(engine: Engine) -> None:
+def test_a_password_must_be_set(engine: Engine) -> None:
     for missing in ("REDIS_PASSWORD", "REGISTRY_SECRET"):
         given = {"REDIS_PASSWORD": "x", "REGISTRY_SECRET": "x", missing: ""}
         topology = Topology(engine, COMPOSE / "ha.yml", given)

@@ -72,7 +72,7 @@ async def held(tested: StoreUnderTest) -> Fleet:
     return fleet
 
 
-async def test_half_of_a_shard_that_falls_silent_is_kept_and_suspect(under_test: StoreUnderTest) -> None:
+async def test_a_silent_half_of_a_shard_is_kept_as_suspect(under_test: StoreUnderTest) -> None:
     fleet = Fleet(under_test)
     await fleet.register()
     assert guard_of(under_test).phase is GuardPhase.CLEAR
@@ -88,7 +88,7 @@ async def test_half_of_a_shard_that_falls_silent_is_kept_and_suspect(under_test:
     assert sorted(lived.instance.port for lived in snapshot.instances if lived.instance.suspect) == DYING
 
 
-async def test_each_suspect_is_told_once_with_its_last_heartbeat(under_test: StoreUnderTest) -> None:
+async def test_each_suspect_is_delivered_once_with_its_last_heartbeat(under_test: StoreUnderTest) -> None:
     fleet = Fleet(under_test)
     await fleet.register()
     first = {key: under_test.feed.catalog.heartbeat_at(key) for key in (i.key for i in fleet.instances.values())}
@@ -100,7 +100,7 @@ async def test_each_suspect_is_told_once_with_its_last_heartbeat(under_test: Sto
     assert all(later == earlier + 1 for earlier, later in pairwise(revisions))
 
 
-async def test_the_sweep_says_whom_it_newly_holds(under_test: StoreUnderTest) -> None:
+async def test_the_sweep_names_the_newly_held_instances(under_test: StoreUnderTest) -> None:
     fleet = Fleet(under_test)
     await fleet.register()
     await under_test.pass_time(TERMS.ttl_s)
@@ -121,7 +121,7 @@ async def test_three_are_too_few_to_be_held(under_test: StoreUnderTest) -> None:
     assert guard_of(under_test).phase is GuardPhase.CLEAR
 
 
-async def test_a_heartbeat_clears_a_suspect_and_is_told(under_test: StoreUnderTest) -> None:
+async def test_a_heartbeat_clears_a_suspect_and_is_delivered(under_test: StoreUnderTest) -> None:
     fleet = await held(under_test)
     assert await fleet.beat("dying", DYING[:1]) == ["renewed"]
     assert fleet.suspects == DYING[1:]
@@ -141,7 +141,7 @@ async def test_a_heartbeat_of_an_older_owner_clears_nothing(under_test: StoreUnd
     assert Fleet(under_test).suspects == DYING
 
 
-async def test_the_same_registration_again_clears_a_suspect(under_test: StoreUnderTest) -> None:
+async def test_a_repeated_registration_clears_a_suspect(under_test: StoreUnderTest) -> None:
     fleet = await held(under_test)
     before = fleet.instances[8001].registered_at
     grant = await under_test.store.register(claim("dying", port=8001))
@@ -151,14 +151,14 @@ async def test_the_same_registration_again_clears_a_suspect(under_test: StoreUnd
     assert fleet.instances[8001].registered_at == before
 
 
-async def test_a_status_clears_no_suspect(under_test: StoreUnderTest) -> None:
+async def test_a_status_does_not_clear_a_suspect(under_test: StoreUnderTest) -> None:
     fleet = await held(under_test)
     changed = await under_test.store.set_status(fleet.instances[8001].key, Status.WARNING)
     assert changed.suspect
     assert fleet.suspects == DYING
 
 
-async def test_when_all_come_back_the_guard_is_clear_and_nobody_went(under_test: StoreUnderTest) -> None:
+async def test_when_all_come_back_the_guard_is_clear_and_none_expired(under_test: StoreUnderTest) -> None:
     fleet = await held(under_test)
     await fleet.beat("dying", DYING)
     await fleet.pass_time(2)
@@ -184,7 +184,7 @@ async def test_a_suspect_can_be_deregistered_and_a_deregistration_never_counts(u
     assert sorted(fleet.instances) == LIVING, "one of six is no mass death"
 
 
-async def test_suspects_go_one_by_one_after_five_minutes(under_test: StoreUnderTest) -> None:
+async def test_suspects_expire_one_by_one_after_five_minutes(under_test: StoreUnderTest) -> None:
     fleet = await held(under_test)
     await fleet.pass_time(GUARD.hold_s - TERMS.heartbeat_s)
     assert fleet.suspects == DYING
@@ -198,7 +198,7 @@ async def test_suspects_go_one_by_one_after_five_minutes(under_test: StoreUnderT
     assert guard_of(under_test).phase is GuardPhase.CLEAR
 
 
-async def test_an_operator_has_them_go_at_once_by_the_budget(under_test: StoreUnderTest) -> None:
+async def test_an_operators_release_expires_them_at_once_by_the_budget(under_test: StoreUnderTest) -> None:
     fleet = await held(under_test)
     released = await under_test.store.release_guard()
     assert released == (guard_of(under_test).shard,)
@@ -233,7 +233,7 @@ async def test_a_time_without_sweeps_is_not_part_of_the_five_minutes(under_test:
     assert fleet.suspects == DYING
 
 
-async def test_an_hour_without_a_store_withdraws_nobody_who_lives_and_lets_the_dead_go_a_few_at_a_time(
+async def test_after_an_hour_without_a_store_no_live_instance_expires_and_the_dead_go_a_few_at_a_time(
     under_test: StoreUnderTest,
 ) -> None:
     fleet = Fleet(under_test)

@@ -34,7 +34,7 @@ async def set_clock(tested: RedisUnderTest, by_s: float) -> None:
 
 
 @BY
-async def test_nobody_goes_who_was_heard_of_before_or_since(under_test: RedisUnderTest, by_s: float) -> None:
+async def test_a_step_of_the_clock_expires_no_renewed_instance(under_test: RedisUnderTest, by_s: float) -> None:
     fleet = Fleet(under_test)
     await fleet.register()
     await fleet.pass_time(30)
@@ -48,7 +48,7 @@ async def test_nobody_goes_who_was_heard_of_before_or_since(under_test: RedisUnd
 
 
 @BY
-async def test_the_silent_go_all_the_same(under_test: RedisUnderTest, by_s: float) -> None:
+async def test_silent_instances_still_expire(under_test: RedisUnderTest, by_s: float) -> None:
     fleet = Fleet(under_test)
     await under_test.store.register(claim("silent", port=7000))
     await fleet.pass_time(30)
@@ -81,7 +81,7 @@ async def test_the_guard_holds_for_its_five_minutes_no_less_and_no_more(
 
 
 @BY
-async def test_what_the_guard_lets_go_goes_on_going_by_the_budget(under_test: RedisUnderTest, by_s: float) -> None:
+async def test_released_instances_keep_expiring_by_the_budget(under_test: RedisUnderTest, by_s: float) -> None:
     fleet = await held(under_test)
     await under_test.store.release_guard()
     await fleet.pass_time(2)
@@ -93,7 +93,7 @@ async def test_what_the_guard_lets_go_goes_on_going_by_the_budget(under_test: Re
 
 
 @BY
-async def test_an_operator_is_obeyed_also_before_the_next_sweep(under_test: RedisUnderTest, by_s: float) -> None:
+async def test_an_operators_release_applies_before_the_next_sweep(under_test: RedisUnderTest, by_s: float) -> None:
     fleet = await held(under_test)
     await set_clock(under_test, by_s)
     await under_test.store.release_guard()
@@ -102,7 +102,7 @@ async def test_an_operator_is_obeyed_also_before_the_next_sweep(under_test: Redi
 
 
 @BY
-async def test_those_that_went_before_it_do_not_count_for_longer(under_test: RedisUnderTest, by_s: float) -> None:
+async def test_earlier_expiries_do_not_count_for_longer(under_test: RedisUnderTest, by_s: float) -> None:
     fleet = Fleet(under_test)
     for port in DYING[:3]:
         await under_test.store.register(claim("gone", port=port))
@@ -120,7 +120,7 @@ async def test_those_that_went_before_it_do_not_count_for_longer(under_test: Red
 
 
 @pytest.mark.parametrize(("outage_s", "left_s"), [(20, TERMS.removed_after_s - 10), (90, TERMS.removed_after_s)])
-async def test_an_outage_is_given_twice_but_nobody_has_more_than_a_full_lease(
+async def test_an_outage_is_credited_twice_but_no_lease_exceeds_its_term(
     under_test: RedisUnderTest, outage_s: float, left_s: float
 ) -> None:
     await under_test.store.register(claim())

@@ -128,13 +128,13 @@ def server() -> Iterator[ToldRedis]:
 
 @given(st.integers(0, 100_000), st.one_of(st.floats(0.1, 60.0), st.floats(60.0, 1000.0)), st.integers(1, 5))
 @settings(max_examples=60)
-def test_nobody_who_lives_is_due_after_an_outage(server: ToldRedis, seed: int, length_s: float, replicas: int) -> None:
+def test_no_live_lease_is_due_after_an_outage(server: ToldRedis, seed: int, length_s: float, replicas: int) -> None:
     assert Outage(server, seed, length_s, replicas).run() > 100
 
 
 @pytest.mark.parametrize("length_s", [5.5, 6.0, 8.0, 10.0, 40.0, 90.0])
 @pytest.mark.parametrize("replicas", [2, 5])
-def test_nobody_is_due_after_an_outage_of_which_some_breakers_know_and_others_do_not(
+def test_no_lease_is_due_after_an_outage_that_only_some_breakers_saw(
     server: ToldRedis, replicas: int, length_s: float
 ) -> None:
     for seed in range(5):

@@ -111,7 +111,7 @@ async def test_the_budget_of_the_guard_is_spent_once(both: Both) -> None:
     assert 1 <= gone <= GUARD.budget_at_least + 1
 
 
-async def test_an_outage_is_given_once_and_is_not_part_of_the_five_minutes(both: Both) -> None:
+async def test_an_outage_is_credited_once_and_is_not_part_of_the_five_minutes(both: Both) -> None:
     fleet = await held(both.tested)
     await both.tested.pass_time(2 * GUARD.hold_s, sweeping=False)
     reports = await both.sweep()

@@ -37,7 +37,7 @@ async def test_a_registration_is_delivered_before_it_returns(under_test: StoreUn
     assert [type(e) for e in under_test.feed.events] == [Registered]
 
 
-async def test_the_same_registration_again_gives_the_same_and_is_no_event(under_test: StoreUnderTest) -> None:
+async def test_a_repeated_registration_returns_the_same_and_is_no_event(under_test: StoreUnderTest) -> None:
     first = await under_test.store.register(claim())
     again = await under_test.store.register(claim())
     assert again.instance == first.instance
@@ -45,7 +45,7 @@ async def test_the_same_registration_again_gives_the_same_and_is_no_event(under_
     assert [type(e) for e in under_test.feed.changes] == [Registered]
 
 
-async def test_the_same_registration_again_starts_the_lease_anew(under_test: StoreUnderTest) -> None:
+async def test_a_repeated_registration_restarts_the_lease(under_test: StoreUnderTest) -> None:
     await under_test.store.register(claim())
     await under_test.pass_time(50)
     await under_test.store.register(claim())
@@ -105,7 +105,7 @@ async def test_the_address_of_a_critical_instance_is_taken_over(under_test: Stor
     assert list(under_test.feed.catalog) == [new]
 
 
-async def test_a_newer_epoch_fences_the_older_owner_off(under_test: StoreUnderTest) -> None:
+async def test_a_newer_epoch_fences_the_older_owner(under_test: StoreUnderTest) -> None:
     key = (await under_test.store.register(claim(epoch=1))).instance.key
     await under_test.store.register(claim(epoch=2))
     with pytest.raises(Fenced):
@@ -159,7 +159,7 @@ async def test_a_heartbeat_is_delivered_with_its_time(under_test: StoreUnderTest
     assert under_test.feed.catalog.heartbeat_at(key) == pytest.approx(before + 10)
 
 
-async def test_a_heartbeat_without_an_id_is_the_newest_instances(under_test: StoreUnderTest) -> None:
+async def test_a_heartbeat_without_an_id_renews_the_newest_instance(under_test: StoreUnderTest) -> None:
     await under_test.store.register(claim(port=8001))
     await under_test.pass_time(40)
     newest = (await under_test.store.register(claim(port=8002))).instance
@@ -188,7 +188,7 @@ async def test_a_status_does_not_renew_the_lease(under_test: StoreUnderTest) -> 
     assert len(under_test.feed.catalog) == 0
 
 
-async def test_what_is_not_there_has_no_status_and_is_not_removed(under_test: StoreUnderTest) -> None:
+async def test_a_missing_instance_has_no_status_and_cannot_be_removed(under_test: StoreUnderTest) -> None:
     with pytest.raises(NotFound):
         await under_test.store.set_status(UNKNOWN, Status.CRITICAL)
     with pytest.raises(NotFound):
@@ -218,7 +218,7 @@ async def test_a_silent_instance_is_gone_after_its_ttl_and_grace_and_not_before(
     assert [type(e) for e in under_test.feed.changes] == [Registered, Expired]
 
 
-async def test_a_pause_of_the_sweep_expires_nobody_who_was_alive(under_test: StoreUnderTest) -> None:
+async def test_a_pause_of_the_sweep_expires_no_live_instance(under_test: StoreUnderTest) -> None:
     await under_test.store.register(claim())
     await under_test.pass_time(10)
     await under_test.pass_time(3600, sweeping=False)
@@ -244,7 +244,7 @@ async def test_revisions_rise_by_one_and_name_one_epoch(under_test: StoreUnderTe
     assert len({(p.shard, p.epoch) for p in positions}) == 1
 
 
-async def test_what_was_delivered_adds_up_to_the_snapshot(under_test: StoreUnderTest) -> None:
+async def test_delivered_events_add_up_to_the_snapshot(under_test: StoreUnderTest) -> None:
     assert len(under_test.feed.resets) == 1
     for port in range(8001, 8021):
         await under_test.store.register(claim(f"service-{port % 10}", port=port))
@@ -259,7 +259,7 @@ async def test_what_was_delivered_adds_up_to_the_snapshot(under_test: StoreUnder
     }
 
 
-async def test_writes_at_once_are_each_whole(under_test: StoreUnderTest) -> None:
+async def test_concurrent_writes_are_atomic(under_test: StoreUnderTest) -> None:
     """Fifty callers want one address under fifty ids: one gets it, and each answer is true."""
     results = await asyncio.gather(
         *(under_test.store.register(claim(instance_id=f"i{n}")) for n in range(50)), return_exceptions=True
@@ -270,7 +270,7 @@ async def test_writes_at_once_are_each_whole(under_test: StoreUnderTest) -> None
     assert [i.key for i in under_test.feed.catalog] == [granted[0].instance.key]
 
 
-async def test_a_record_is_stored_whole(under_test: StoreUnderTest) -> None:
+async def test_a_record_is_stored_completely(under_test: StoreUnderTest) -> None:
     whole = claim(
         addresses=("10.0.0.7", "2001:db8::7"),
         tags=("canary", "eu"),

@@ -100,7 +100,7 @@ def modules_of_the_product() -> Iterator[Path]:
     ],
     ids=["tasks", "threads"],
 )
-def test_there_is_one_place_for_it(wanted: frozenset[str], allowed: Mapping[str, str], instead: str) -> None:
+def test_such_calls_are_made_in_one_place(wanted: frozenset[str], allowed: Mapping[str, str], instead: str) -> None:
     found = {
         f"{path.relative_to(ROOT)} {where}"
         for path in modules_of_the_product()
@@ -110,7 +110,7 @@ def test_there_is_one_place_for_it(wanted: frozenset[str], allowed: Mapping[str,
     assert allowed.keys() - found == set(), "these are gone, and need no reason any more"
 
 
-def test_what_is_looked_for_is_found_however_it_is_written() -> None:
+def test_calls_are_found_however_they_are_written() -> None:
     source = """
 import asyncio
 class Part:

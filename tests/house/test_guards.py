@@ -24,7 +24,7 @@ def run(pytester: pytest.Pytester, test: str) -> pytest.RunResult:
     return pytester.runpytest_subprocess("-p", "no:randomly", timeout=60)
 
 
-def test_a_test_that_leaves_a_task_fails(pytester: pytest.Pytester) -> None:
+def test_a_test_that_leaves_a_task_behind_fails(pytester: pytest.Pytester) -> None:
     result = run(
         pytester,
         """

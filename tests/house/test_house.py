@@ -113,7 +113,7 @@ def _types(node: ast.stmt) -> Iterator[str]:
             yield name
 
 
-def test_the_locks_hold_hashes_and_no_addresses() -> None:
+def test_the_locks_have_hashes_and_no_addresses() -> None:
     for lock in ROOT.glob("requirements*.lock"):
         text = lock.read_text(encoding="utf-8")
         assert "://" not in text, lock.name
@@ -123,7 +123,7 @@ def test_the_locks_hold_hashes_and_no_addresses() -> None:
         assert all("--hash=sha256:" in package for package in packages), lock.name
 
 
-def test_the_repository_speaks_of_the_product_alone() -> None:
+def test_the_repository_speaks_only_of_the_product() -> None:
     private = re.compile(
         r"/work/|\.\./shared/(?!fleet|tools/containers\.sh)|\bissue #?\d|DESIGN §|FACTS\.md|STYLE\.md", re.IGNORECASE
     )
@@ -152,7 +152,7 @@ def test_the_agent_imports_neither_redis_nor_the_registry() -> None:
     assert out.stdout.strip() == "[]"
 
 
-def test_every_package_is_installed_and_goes_into_both_images() -> None:
+def test_every_package_is_installed_and_copied_into_both_images() -> None:
     packages = {
         ".".join(path.parent.relative_to(ROOT).parts)
         for top in ("agent", "cli", "dns", "registry_core")

@@ -88,15 +88,15 @@ def _tested() -> set[str]:
     }
 
 
-def test_what_does_no_io_is_tested_without_any() -> None:
+def test_modules_without_io_are_tested_without_io() -> None:
     assert sorted(_pure() - _tested() - TESTED_ELSEWHERE.keys()) == []
 
 
-def test_what_is_tested_elsewhere_still_has_to_be() -> None:
+def test_exceptions_still_need_their_reason() -> None:
     assert TESTED_ELSEWHERE.keys() <= _pure() - _tested()
 
 
-def test_io_is_known_by_its_imports_and_by_open() -> None:
+def test_io_is_recognised_by_imports_and_by_open() -> None:
     assert _does_no_io("import math\nfrom agent.view import trust\nopened = trust.open_at")
     assert not _does_no_io("import os.path")
     assert not _does_no_io("from redis.asyncio import Redis")

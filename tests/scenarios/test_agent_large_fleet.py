@@ -76,7 +76,7 @@ def counted(agent: Agent, sample: str) -> float:
     return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(sample))
 
 
-def test_a_fleet_larger_than_the_view_is_answered_for_and_the_bounds_hold(central: Central, tmp_path: Path) -> None:
+def test_a_fleet_larger_than_the_view_resolves_within_the_bounds(central: Central, tmp_path: Path) -> None:
     pick = random.Random(11)
     agent = Agent(
         tmp_path,

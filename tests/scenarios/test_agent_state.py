@@ -82,7 +82,7 @@ def central(folder: Path, port: int) -> Iterator[None]:
             program.process.wait(10)
 
 
-def test_an_agent_that_was_killed_answers_again_within_a_second_with_everything_central_away(tmp_path: Path) -> None:
+def test_a_killed_agent_answers_again_within_a_second_with_everything_central_down(tmp_path: Path) -> None:
     port = free_port()
     agent = Agent(tmp_path, port)
     with central(tmp_path, port), agent.running() as program:
@@ -118,7 +118,7 @@ def test_a_damaged_snapshot_is_set_aside_and_the_agent_starts_clean(tmp_path: Pa
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT PROVEN HERE: only root can mount a disk that is full, or read-only")
-def test_a_disk_that_is_full_or_read_only_costs_no_answer_and_is_said_once(tmp_path: Path) -> None:
+def test_a_full_or_read_only_disk_costs_no_answer_and_is_logged_once(tmp_path: Path) -> None:
     port = free_port()
     agent = Agent(tmp_path, port)
     agent.state.mkdir()
@@ -149,7 +149,7 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(folder)], check=True, timeout=10)
 
 
-def test_what_the_environment_and_a_file_say_is_used_when_nobody_else_knows(tmp_path: Path) -> None:
+def test_the_environment_and_a_file_are_used_as_a_last_resort(tmp_path: Path) -> None:
     static = tmp_path / "static.toml"
     static.write_text('archive = ["http://127.77.0.3:9003"]\nbilling = "http://127.77.0.99:1"\n')
     agent = Agent(tmp_path, free_port(), AGENT_STATIC_FILE=str(static), BILLING_URL="http://127.77.0.1:9001")

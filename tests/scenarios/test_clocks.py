@@ -22,14 +22,14 @@ pytestmark = pytest.mark.long
 
 
 @pytest.mark.parametrize("offset_s", [HOUR_S, -HOUR_S], ids=["ahead", "behind"])
-def test_a_replica_whose_clock_is_wrong_sweeps_as_the_other_one_does(tmp_path: Path, offset_s: int) -> None:
+def test_a_replica_with_a_wrong_clock_sweeps_like_the_other_one(tmp_path: Path, offset_s: int) -> None:
     outcome = clock_of_a_replica(tmp_path, random.randrange(1_000_000), offset_s)
     say(outcome)
     assert outcome.lost == []
     assert outcome.result.failures == []
 
 
-def test_an_agent_that_starts_with_an_earlier_clock_than_the_one_before_it_owns_its_services(tmp_path: Path) -> None:
+def test_an_agent_restarted_with_an_earlier_clock_owns_its_services(tmp_path: Path) -> None:
     clock = FakeTime(tmp_path, HOUR_S)
     with redis_server(tmp_path / "redis") as redis, registry(tmp_path, redis.url, "replica", FAST.replica()) as replica:
         start = partial(

@@ -73,18 +73,18 @@ def test_glibc_finds_both_kinds_of_addresses_under_every_spelling(system: Judged
     assert by_python(system, *SPELLINGS, options=options) == [BOTH] * len(SPELLINGS)
 
 
-def test_glibc_finds_the_one_kind_that_there_is(system: Judged) -> None:
+def test_glibc_finds_the_only_existing_kind(system: Judged) -> None:
     assert by_python(system, "billing") == [["127.9.0.1"]]
     assert by_python(system, "billing", family=socket.AF_INET) == [["127.9.0.1"]]
     assert by_python(system, f"billing.{ZONE}.", family=socket.AF_INET6) == [socket.EAI_NODATA]
 
 
-def test_glibc_is_told_that_there_is_no_such_name_and_not_to_try_again(system: Judged) -> None:
+def test_glibc_reports_no_such_name_and_not_try_again(system: Judged) -> None:
     hosts = [f"nobody.{ZONE}.", f"blue.ip-intel.{ZONE}."]
     assert by_python(system, *hosts) == [socket.EAI_NONAME] * len(hosts)
 
 
-def test_glibc_gets_a_part_of_a_large_service_in_a_datagram_and_all_of_it_over_tcp(system: Judged) -> None:
+def test_glibc_gets_part_of_a_large_service_in_a_datagram_and_all_of_it_over_tcp(system: Judged) -> None:
     (part,) = by_python(system, "large")
     assert isinstance(part, list)
     assert len(part) == FIT_A_DATAGRAM
@@ -122,11 +122,11 @@ def test_musl_finds_both_kinds_of_addresses(system: Judged, musl: str) -> None:
     assert system.run(musl, "billing").split() == ["127.9.0.1"]
 
 
-def test_musl_gets_a_part_of_a_large_service_although_it_knows_no_tcp(system: Judged, musl: str) -> None:
+def test_musl_gets_part_of_a_large_service_without_tcp(system: Judged, musl: str) -> None:
     found = system.run(musl, "large").split()
     assert len(found) == len(set(found)) == FIT_A_DATAGRAM
     assert all(address.startswith("10.1.0.") for address in found)
 
 
-def test_musl_is_told_that_there_is_no_such_name(system: Judged, musl: str) -> None:
+def test_musl_reports_no_such_name(system: Judged, musl: str) -> None:
     assert system.run(musl, f"nobody.{ZONE}.").strip() == "EAI_NONAME"

@@ -144,7 +144,7 @@ def test_srv_leads_to_every_instance_and_its_target_to_the_addresses(unbound: Un
     assert (unbound.dig(two).answers, unbound.dig(two, "AAAA").answers) == (["10.0.0.2"], [])
 
 
-def test_what_every_zone_has_is_there(unbound: Unbound) -> None:
+def test_every_zone_has_its_standard_records(unbound: Unbound) -> None:
     assert unbound.system.run("dig", "@127.0.0.1", "-p", str(unbound.port), ZONE, "NS", "+short").split() == [
         f"ns.{ZONE}."
     ]
@@ -170,20 +170,20 @@ def test_an_address_leads_back_to_its_service(unbound: Unbound) -> None:
         ("_ip-intel._tcp", "A"),
     ],
 )
-def test_a_name_without_such_records_has_none_and_is_there(unbound: Unbound, name: str, qtype: str) -> None:
+def test_a_name_without_such_records_exists_without_them(unbound: Unbound, name: str, qtype: str) -> None:
     reply = unbound.dig(name, qtype)
     assert (reply.status, reply.answers) == ("NOERROR", [])
     assert 0 < max(reply.ttls) <= TTL_S, "the SOA says for how long"
 
 
 @pytest.mark.parametrize("name", ["nobody", "_nobody._tcp", "blue.ip-intel", "a.b.ip-intel", "i-000000000000"])
-def test_a_name_that_is_not_there_is_not_there(unbound: Unbound, name: str) -> None:
+def test_a_missing_name_does_not_exist(unbound: Unbound, name: str) -> None:
     reply = unbound.dig(name)
     assert (reply.status, reply.answers) == ("NXDOMAIN", [])
     assert 0 < max(reply.ttls) <= TTL_S, "the SOA says for how long"
 
 
-def test_a_name_that_does_not_exist_hides_none_that_does(unbound: Unbound) -> None:
+def test_a_nonexistent_name_hides_no_existing_one(unbound: Unbound) -> None:
     """RFC 8020: below a NXDOMAIN there is nothing. unbound takes our word for it, of every name on the way."""
     for name in ("dns-sd._udp", "nobody", "_ip-intel", "canary", "blue.ip-intel", "ip-intel._tcp"):
         assert unbound.dig(name).status == "NXDOMAIN"
@@ -192,7 +192,7 @@ def test_a_name_that_does_not_exist_hides_none_that_does(unbound: Unbound) -> No
     assert unbound.dig("_services._dns-sd._udp", "PTR").answers
 
 
-def test_what_is_too_large_for_a_datagram_is_fetched_over_tcp_and_whole(unbound: Unbound) -> None:
+def test_an_answer_too_large_for_a_datagram_is_fetched_completely_over_tcp(unbound: Unbound) -> None:
     assert len(set(unbound.dig("_large._tcp", "SRV").answers)) == LARGE
     # It counts connections, and uses one for several questions.
     assert unbound.fetched_over_tcp() > 0
@@ -201,7 +201,7 @@ def test_what_is_too_large_for_a_datagram_is_fetched_over_tcp_and_whole(unbound:
     assert len(set(some)) == len(some) > 20
 
 
-def test_a_change_of_the_fleet_is_seen_when_the_ttl_is_over(unbound: Unbound) -> None:
+def test_a_change_of_the_fleet_is_seen_after_the_ttl(unbound: Unbound) -> None:
     stays, goes, comes, returns = (claim("moving", f"10.3.0.{n}") for n in range(1, 5))
     late = claim("late", "10.3.1.1")
     unbound.system.register(stays, goes, returns)
@@ -217,7 +217,7 @@ def test_a_change_of_the_fleet_is_seen_when_the_ttl_is_over(unbound: Unbound) ->
     wait_until(lambda: seen() == (["10.3.0.1", "10.3.0.3", "10.3.0.4"], "NOERROR"), "unbound has the new fleet")
 
 
-def test_delv_asks_us_and_unbound_and_finds_the_answers_well_made(unbound: Unbound) -> None:
+def test_delv_accepts_our_answers_and_those_of_unbound(unbound: Unbound) -> None:
     for port, how in ((unbound.system.ports.dns, "authoritative"), (unbound.port, "answer not validated")):
         at = ("@127.0.0.1", "-p", str(port), "-i")
         found = unbound.system.run("delv", *at, f"canary.ip-intel.{ZONE}", "A", "+nottl")

@@ -62,7 +62,7 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patient]:
         yield Patient(system)
 
 
-def test_on_a_machine_where_all_is_well_there_is_no_error_and_no_warning(patient: Patient) -> None:
+def test_a_healthy_machine_has_no_error_and_no_warning(patient: Patient) -> None:
     patient.write()
     found = patient.examined()
     bad = {one["id"] for one in found.values() if one["severity"] in ("error", "warning")}
@@ -71,7 +71,7 @@ def test_on_a_machine_where_all_is_well_there_is_no_error_and_no_warning(patient
     assert patient.finds("billing")
 
 
-def test_an_agent_behind_another_server_is_found_and_the_cure_heals_it(patient: Patient) -> None:
+def test_an_agent_after_another_server_is_found_and_the_cure_works(patient: Patient) -> None:
     patient.write(resolv_conf=f"{OTHER}{HEALTHY}")
     assert not patient.finds("billing"), "it is broken indeed"
     found = patient.examined()
@@ -85,7 +85,7 @@ def test_an_agent_behind_another_server_is_found_and_the_cure_heals_it(patient: 
     assert patient.finds("billing")
 
 
-def test_a_server_before_the_agent_that_refuses_is_a_warning_since_glibc_goes_on(patient: Patient) -> None:
+def test_a_refusing_server_before_the_agent_is_a_warning_since_glibc_continues(patient: Patient) -> None:
     patient.write(resolv_conf=f"{REFUSING}{HEALTHY}")
     assert patient.finds("billing")
     found = patient.examined()
@@ -94,7 +94,7 @@ def test_a_server_before_the_agent_that_refuses_is_a_warning_since_glibc_goes_on
     assert "lookup-lost" not in found
 
 
-def test_a_resolv_conf_without_the_agent_is_found_and_the_cure_heals_it(patient: Patient) -> None:
+def test_a_resolv_conf_without_the_agent_is_found_and_the_cure_works(patient: Patient) -> None:
     patient.write(resolv_conf=OTHER)
     found = patient.examined()
     assert {"resolv-conf-agent-missing", "lookup-lost"} <= set(found)
@@ -108,7 +108,7 @@ def test_a_resolv_conf_without_the_agent_is_found_and_the_cure_heals_it(patient:
     assert "search-zone" not in patient.examined()
 
 
-def test_an_nsswitch_without_dns_is_found_and_the_cure_heals_it(patient: Patient) -> None:
+def test_an_nsswitch_without_dns_is_found_and_the_cure_works(patient: Patient) -> None:
     patient.write(nsswitch="hosts: files\n")
     assert not patient.finds("billing")
     found = patient.examined()
@@ -118,7 +118,7 @@ def test_an_nsswitch_without_dns_is_found_and_the_cure_heals_it(patient: Patient
     assert patient.finds("billing")
 
 
-def test_what_musl_makes_of_a_refusal_is_foretold_and_the_cure_heals_it(patient: Patient, tmp_path: Path) -> None:
+def test_musls_treatment_of_a_refusal_is_predicted_and_the_cure_works(patient: Patient, tmp_path: Path) -> None:
     program = str(tmp_path / "resolve")
     source = str(Path(__file__).with_name("resolve.c"))
     patient.system.run("musl-gcc", "-O1", "-Wall", "-o", program, source)
@@ -144,7 +144,7 @@ def test_what_musl_makes_of_a_refusal_is_foretold_and_the_cure_heals_it(patient:
     assert patient.system.run(program, name).split() == ["10.0.0.7"]
 
 
-def test_who_has_no_privileges_is_told_of_the_port_and_sees_the_same_otherwise(patient: Patient) -> None:
+def test_an_unprivileged_user_sees_the_same_findings_plus_the_port(patient: Patient) -> None:
     patient.write()
     without = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "env", *SETTINGS)
     doctor = (*VERTICE, "doctor", "--json")

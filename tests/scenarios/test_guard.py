@@ -90,7 +90,7 @@ def bereft(folder: Path) -> Iterator[System]:
         yield system
 
 
-def test_sixty_percent_killed_at_once_are_held_and_after_a_release_they_go(tmp_path: Path) -> None:
+def test_sixty_percent_killed_at_once_are_held_and_expire_after_a_release(tmp_path: Path) -> None:
     with bereft(tmp_path) as system:
         assert system.resolves([*LIVING, *DYING]) == [*LIVING, *DYING]
         status = system.guard("status")
@@ -106,7 +106,7 @@ def test_sixty_percent_killed_at_once_are_held_and_after_a_release_they_go(tmp_p
         assert said.count("guard released by an operator") == 1
 
 
-def test_who_was_only_cut_off_is_found_all_the_time_and_is_suspect_no_more(tmp_path: Path) -> None:
+def test_services_that_were_only_cut_off_stay_found_and_lose_their_suspicion(tmp_path: Path) -> None:
     with bereft(tmp_path) as system, system.agent("dying", DYING, 8001):
         wait_until(lambda: not any(system.suspects().values()), "all are heard of again", timeout_s=30)
         assert sorted(system.suspects()) == sorted([*LIVING, *DYING]), "and none had gone"

@@ -57,7 +57,7 @@ def later(tmp_path: Path) -> Iterator[Place]:
 
 
 @pytest.mark.timeout(120)
-def test_an_agent_follows_a_registry_that_says_what_it_does_not_know(tmp_path: Path, later: Place) -> None:
+def test_an_agent_follows_a_registry_with_values_that_it_does_not_know(tmp_path: Path, later: Place) -> None:
     register(later, "known")
     register(later, "resting", "10.0.0.2", status="quarantined")
     register(later, "fast", "10.0.0.3", protocol="quic")
@@ -95,7 +95,7 @@ def test_an_agent_follows_a_registry_that_says_what_it_does_not_know(tmp_path: P
 
 
 @pytest.mark.timeout(180)
-def test_agents_of_this_release_and_the_one_before_agree_with_a_registry_that_has_a_field_more(
+def test_agents_of_this_and_the_previous_release_agree_with_a_registry_that_has_one_more_field(
     tmp_path: Path, later: Place, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     before = previous_release(tmp_path_factory.mktemp("previous"))

@@ -35,19 +35,19 @@ def kept(fault: Callable[..., Outcome], folder: Path) -> None:
     assert len(outcome.result.acknowledged) > 0
 
 
-def test_a_planned_failover_takes_back_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+def test_a_planned_failover_loses_no_acknowledged_write(tmp_path: Path) -> None:
     kept(planned_failover, tmp_path)
 
 
-def test_a_master_that_is_back_a_second_behind_takes_back_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+def test_a_master_that_returns_a_second_behind_loses_no_acknowledged_write(tmp_path: Path) -> None:
     kept(master_restarted_behind, tmp_path)
 
 
-def test_a_promotion_takes_back_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+def test_a_promotion_loses_no_acknowledged_write(tmp_path: Path) -> None:
     kept(master_replaced, tmp_path)
 
 
-def test_a_write_whose_connection_is_cut_while_it_is_held_is_not_acknowledged_unless_it_is_kept(
+def test_a_held_write_whose_connection_is_cut_is_acknowledged_only_if_it_is_kept(
     tmp_path: Path,
 ) -> None:
     kept(connections_cut_while_held, tmp_path)

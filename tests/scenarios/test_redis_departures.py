@@ -16,9 +16,9 @@ def gone(outcome: Outcome) -> None:
     assert outcome.broken == []
 
 
-def test_an_agent_does_not_answer_with_what_was_taken_out_while_the_master_was_dead(tmp_path: Path) -> None:
+def test_an_agent_returns_no_instance_deregistered_while_the_master_was_dead(tmp_path: Path) -> None:
     gone(departures_without_a_master(tmp_path, random.randrange(1_000_000)))
 
 
-def test_an_agent_does_not_answer_with_what_was_taken_out_in_a_planned_failover(tmp_path: Path) -> None:
+def test_an_agent_returns_no_instance_deregistered_in_a_planned_failover(tmp_path: Path) -> None:
     gone(departures_in_a_planned_failover(tmp_path, random.randrange(1_000_000)))

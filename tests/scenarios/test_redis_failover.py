@@ -28,9 +28,9 @@ def test_a_killed_master_costs_a_moment_and_no_registration(tmp_path: Path, time
 
 
 @pytest.mark.timeout(120)
-def test_a_master_that_sleeps_for_twenty_seconds_and_comes_back_takes_nothing_with_it(tmp_path: Path) -> None:
+def test_a_master_paused_for_twenty_seconds_loses_nothing(tmp_path: Path) -> None:
     held(master_paused(tmp_path, random.randrange(1_000_000)))
 
 
-def test_what_only_a_killed_master_had_was_acknowledged_to_nobody_and_is_shown_by_nobody(tmp_path: Path) -> None:
+def test_writes_that_only_a_killed_master_had_are_neither_acknowledged_nor_shown(tmp_path: Path) -> None:
     held(histories_part(tmp_path, random.randrange(1_000_000)))

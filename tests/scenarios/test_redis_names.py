@@ -84,7 +84,7 @@ def registry(names: NameServer, folder: Path, store: str) -> Iterator[Registry]:
         "redis+sentinel://s1.test,s2.test,s3.test,s4.test,s5.test/?masters=a,b",
     ],
 )
-def test_a_replica_that_cannot_resolve_its_store_listens_says_so_and_ends(
+def test_a_replica_that_cannot_resolve_its_store_listens_reports_it_and_ends(
     names: NameServer, tmp_path: Path, store: str
 ) -> None:
     names.silent = True
@@ -111,7 +111,7 @@ def test_a_replica_that_cannot_resolve_its_store_listens_says_so_and_ends(
     assert names.asked
 
 
-def test_a_replica_that_is_told_to_end_while_it_looks_for_its_store_ends(names: NameServer, tmp_path: Path) -> None:
+def test_a_replica_ends_on_request_while_it_looks_for_its_store(names: NameServer, tmp_path: Path) -> None:
     names.silent = True
     with registry(names, tmp_path, "redis+sentinel://s1.test,s2.test,s3.test/?masters=a,b,c") as replica:
         assert replica.end() < 5
@@ -140,9 +140,7 @@ def gone_and_back(redis: RedisServer, replica: Registry) -> None:
     redis.start()
 
 
-def test_a_name_server_that_falls_silent_costs_nobody_a_store_whose_address_is_known(
-    names: NameServer, tmp_path: Path
-) -> None:
+def test_a_silent_name_server_does_not_affect_a_store_with_a_known_address(names: NameServer, tmp_path: Path) -> None:
     names.hosts["redis.test"] = "127.0.0.1"
     with (
         redis_server(tmp_path / "redis") as redis,
@@ -157,7 +155,7 @@ def test_a_name_server_that_falls_silent_costs_nobody_a_store_whose_address_is_k
         assert replica.end() < 5
 
 
-def test_a_store_that_has_moved_is_found_where_its_name_points_to_by_then(names: NameServer, tmp_path: Path) -> None:
+def test_a_store_that_moved_is_found_at_its_names_new_address(names: NameServer, tmp_path: Path) -> None:
     names.hosts["redis.test"] = "127.0.0.99"  # nobody is there
     with (
         redis_server(tmp_path / "redis") as redis,
@@ -168,9 +166,7 @@ def test_a_store_that_has_moved_is_found_where_its_name_points_to_by_then(names:
         wait_until(lambda: replica.call("GET", "/ready")[0] == 200, "it is found", timeout_s=30)
 
 
-def test_a_failover_is_survived_while_the_names_of_the_sentinels_are_not_resolved(
-    names: NameServer, tmp_path: Path
-) -> None:
+def test_a_failover_succeeds_while_the_sentinels_names_do_not_resolve(names: NameServer, tmp_path: Path) -> None:
     with topology(tmp_path / "redis") as whole:
         names.hosts |= {f"s{number}.test": "127.0.0.1" for number in range(3)}
         at = ",".join(f"s{number}.test:{sentinel.port}" for number, sentinel in enumerate(whole.sentinels))

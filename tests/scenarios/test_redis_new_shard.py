@@ -114,7 +114,7 @@ def share(shard: str, shards: tuple[str, ...]) -> list[str]:
     return sorted(s for s in SERVICES if shards[shard_of(s.replace("_", "-"), shards)] == shard)
 
 
-def test_a_shard_that_joins_takes_its_share_and_no_lookup_misses_anybody(tmp_path: Path) -> None:
+def test_a_joining_shard_takes_its_share_and_no_lookup_misses_an_instance(tmp_path: Path) -> None:
     replicas = [Replica(tmp_path, "one"), Replica(tmp_path, "two")]
     with topology(tmp_path / "redis", NEW, replicas=1) as whole, contextlib.ExitStack() as stack:
         for replica in replicas:

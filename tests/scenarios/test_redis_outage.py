@@ -22,10 +22,10 @@ def held(outcome: Outcome) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_redis_comes_back_as_it_was_and_no_living_service_was_missing_for_a_moment(tmp_path: Path) -> None:
+def test_redis_comes_back_unchanged_and_no_live_service_was_ever_missing(tmp_path: Path) -> None:
     held(all_redis_away_for_a_moment(tmp_path, random.randrange(1_000_000)))
 
 
 @pytest.mark.timeout(120)
-def test_redis_comes_back_empty_and_no_living_service_was_missing_for_a_moment(tmp_path: Path) -> None:
+def test_redis_comes_back_empty_and_no_live_service_was_ever_missing(tmp_path: Path) -> None:
     held(all_redis_emptied_for_a_moment(tmp_path, random.randrange(1_000_000)))

@@ -52,7 +52,7 @@ class Asking:
             self._thread.join(15)
 
 
-def test_agents_tell_an_empty_redis_again_and_answer_all_the_while(tmp_path: Path) -> None:
+def test_agents_register_again_at_an_empty_redis_and_keep_answering(tmp_path: Path) -> None:
     config = tmp_path / "agent.toml"
     tables = [f'[[service]]\nname = "{s}"\nhost = "{HOST}"\nport = {7000 + n}\n' for n, s in enumerate(SERVICES)]
     config.write_text("\n".join(tables), encoding="utf-8")

@@ -158,7 +158,7 @@ def test_three_instances_are_restarted_one_after_the_other_under_load_and_no_req
     assert [beside.confirmed() for beside in rolling.three] == [[4], [4], [4]]
 
 
-def test_an_instance_that_is_drained_by_command_gets_no_request_until_that_is_undone(rolling: Rolling) -> None:
+def test_an_instance_drained_by_command_gets_no_request_until_the_drain_is_undone(rolling: Rolling) -> None:
     rolling.all_answer()
     first, *others = rolling.three
 

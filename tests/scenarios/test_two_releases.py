@@ -74,7 +74,7 @@ def _done(worker: Writer | Reader) -> int:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("new_first", [False, True], ids=["old-first", "new-first"])
-def test_two_releases_beside_each_other_see_what_the_other_writes(
+def test_two_releases_side_by_side_see_each_others_writes(
     tmp_path: Path, before: Release, seed: int, *, new_first: bool
 ) -> None:
     first, second = (THIS, before) if new_first else (before, THIS)
@@ -97,7 +97,7 @@ def test_two_releases_beside_each_other_see_what_the_other_writes(
 
 
 @pytest.mark.timeout(300)
-def test_a_rolling_update_and_its_undoing_lose_nothing_and_fail_no_lookup(
+def test_a_rolling_update_and_its_rollback_lose_nothing_and_fail_no_lookup(
     tmp_path: Path, before: Release, seed: int
 ) -> None:
     with topology(tmp_path / "redis", ("a", "b")) as redis, contextlib.ExitStack() as stack:
@@ -165,7 +165,7 @@ def _restart(place: Place, release: Release, seen_by: list[Place]) -> None:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("new_registry", [False, True], ids=["new-agent-old-registry", "old-agent-new-registry"])
-def test_an_agent_of_one_release_does_all_its_work_at_a_registry_of_the_other(
+def test_an_agent_of_one_release_works_with_a_registry_of_the_other(
     tmp_path: Path, before: Release, *, new_registry: bool
 ) -> None:
     registry, agents = (THIS, before) if new_registry else (before, THIS)

@@ -41,7 +41,7 @@ def take_away(redis: Topology, shard: str) -> None:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("release", ["new", "old"])
-def test_what_is_there_is_followed_and_what_is_not_is_said(
+def test_the_read_shards_are_followed_and_the_unread_one_is_reported(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, release: str
 ) -> None:
     looker = THIS if release == "new" else previous_release(tmp_path_factory.mktemp("previous"))

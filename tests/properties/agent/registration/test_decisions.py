@@ -92,7 +92,7 @@ def happen(member: MemberState, now: float, happening: Happening) -> MemberState
 
 
 @given(HAPPENINGS, st.booleans())
-def test_from_every_state_the_service_gets_registered_with_its_true_status(
+def test_from_every_state_the_service_ends_up_registered_with_its_true_status(
     happenings: list[Happening], checked: bool
 ) -> None:
     now = 0.0
@@ -116,7 +116,7 @@ def test_from_every_state_the_service_gets_registered_with_its_true_status(
 
 
 @given(HAPPENINGS)
-def test_nothing_is_told_of_a_service_that_is_not_registered(happenings: list[Happening]) -> None:
+def test_nothing_is_sent_about_an_unregistered_service(happenings: list[Happening]) -> None:
     now = 0.0
     member = started(now, T, checked=True)
     for happening in happenings:
@@ -130,7 +130,7 @@ def test_nothing_is_told_of_a_service_that_is_not_registered(happenings: list[Ha
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 3.0), st.sampled_from(Sight), DRAWS), max_size=60))
-def test_whatever_the_registry_shows_an_instance_is_told_again_once_a_second_at_most(
+def test_whatever_the_registry_shows_an_instance_is_sent_again_at_most_once_a_second(
     looks: list[tuple[float, Sight, float]],
 ) -> None:
     now = 0.0
@@ -172,7 +172,7 @@ RESULTS = st.lists(st.sampled_from(list(SEVERITY)), max_size=60)
 
 
 @given(RESULTS, st.integers(1, 5), st.integers(1, 5))
-def test_a_verdict_changes_only_after_a_row_of_results_that_say_so(results: list[Status], rise: int, fall: int) -> None:
+def test_a_verdict_changes_only_after_a_row_of_equal_results(results: list[Status], rise: int, fall: int) -> None:
     verdict = UNKNOWN
     for number, result in enumerate(results, 1):
         before = verdict.status
@@ -189,9 +189,7 @@ def test_a_verdict_changes_only_after_a_row_of_results_that_say_so(results: list
 
 
 @given(RESULTS, st.integers(1, 5), st.integers(1, 5), st.sampled_from(list(SEVERITY)))
-def test_results_that_stay_the_same_become_the_verdict(
-    results: list[Status], rise: int, fall: int, result: Status
-) -> None:
+def test_constant_results_become_the_verdict(results: list[Status], rise: int, fall: int, result: Status) -> None:
     verdict = UNKNOWN
     # Twice: where a row begins with something milder, the verdict stops there first.
     for one in [*results, *[result] * (2 * max(rise, fall))]:

@@ -13,5 +13,5 @@ DATES = st.builds("Sun, {} Nov {} {}:{}:{} {}".format, NUMBERS, NUMBERS, NUMBERS
 
 
 @given(DATES | st.text(max_size=40))
-def test_any_text_tells_a_time_or_none(date: str) -> None:
+def test_any_text_gives_a_time_or_none(date: str) -> None:
     assert isinstance(time_of(date), float | None)

@@ -160,7 +160,7 @@ def measured(view: AgentView) -> int:
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 9), st.integers(1, 60))
-async def test_what_is_held_is_as_in_a_view_that_holds_everything(seed: int, services: int, kilobytes: int) -> None:
+async def test_held_services_are_as_in_a_view_that_holds_everything(seed: int, services: int, kilobytes: int) -> None:
     world = World(seed, ViewLimits(services, kilobytes * 1024))
     await world.store.start(world.registry)
     for _ in range(world.random.randrange(30)):

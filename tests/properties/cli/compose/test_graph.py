@@ -27,7 +27,7 @@ def reachable(needs: dict[str, list[str]], start: str) -> set[str]:
 
 
 @given(graphs)
-def test_components_are_those_that_reach_each_other_and_come_after_what_they_need(needs: dict[str, list[str]]) -> None:
+def test_components_reach_each_other_and_come_after_their_dependencies(needs: dict[str, list[str]]) -> None:
     found = components(needs)
     to = {node: reachable(needs, node) for node in NODES}
     assert sorted(node for group in found for node in group) == NODES
@@ -43,7 +43,7 @@ def test_components_are_those_that_reach_each_other_and_come_after_what_they_nee
 
 @settings(max_examples=60)
 @given(graphs, st.integers(1, 5), st.integers(1, 4))
-def test_waves_keep_circles_together_and_go_from_consumers_to_targets(
+def test_waves_keep_cycles_together_and_go_from_consumers_to_targets(
     needs: dict[str, list[str]], pilot: int, size: int
 ) -> None:
     services = "".join(

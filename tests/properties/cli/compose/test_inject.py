@@ -26,9 +26,7 @@ def names_of(text: str) -> list[str]:
 
 @given(compose_texts(), RECIPES, RECIPES, st.data())
 @settings(max_examples=300, deadline=None)
-def test_in_and_out_again_gives_the_bytes_that_were_there(
-    text: str, recipe: Recipe, other: Recipe, data: st.DataObject
-) -> None:
+def test_inject_and_eject_restore_the_bytes(text: str, recipe: Recipe, other: Recipe, data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(names_of(text)), min_size=1, unique=True))
     sidecars = sidecars_of(text, names)
     options = Options(recipe=recipe, host_address="10.0.0.7", podman=data.draw(st.booleans()))
@@ -56,5 +54,5 @@ def test_in_and_out_again_gives_the_bytes_that_were_there(
 
 
 @given(compose_texts())
-def test_a_file_without_sidecars_has_none_taken_out(text: str) -> None:
+def test_ejecting_from_a_file_without_sidecars_changes_nothing(text: str) -> None:
     assert ejected(text) == text

@@ -65,7 +65,7 @@ class Model:
 
 @given(STEPS)
 @settings(max_examples=300)
-def test_it_does_what_the_sentence_says(steps: list[tuple[str, float]]) -> None:
+def test_the_breaker_behaves_as_described(steps: list[tuple[str, float]]) -> None:
     breaker, model, now = Breaker(), Model(), 0.0
     under_way: list[tuple[Admitted, Period]] = []
     for what, number in steps:
@@ -88,7 +88,7 @@ def test_it_does_what_the_sentence_says(steps: list[tuple[str, float]]) -> None:
 
 
 @given(STEPS, st.floats(0, 100))
-def test_time_may_be_looked_at_as_often_as_one_likes(steps: list[tuple[str, float]], later_s: float) -> None:
+def test_reading_the_state_changes_nothing(steps: list[tuple[str, float]], later_s: float) -> None:
     breaker, now = Breaker(), 0.0
     for what, number in steps:
         now += number if what == "pass" else 0.0

@@ -102,12 +102,12 @@ def under_test(request: pytest.FixtureRequest) -> Iterator[LeaseKeeper]:
     yield from lease_keeper(request.param)
 
 
-def test_too_many_never_go_at_once_and_who_speaks_never_goes(under_test: LeaseKeeper) -> None:
+def test_never_too_many_expire_at_once_and_renewed_leases_never_do(under_test: LeaseKeeper) -> None:
     holds = given(under_test=st.just(under_test), steps=STEPS, seed=st.integers(0, 100))(hold_to_the_budget)
     settings(max_examples=int(150 * under_test.examples))(holds)()
 
 
-def test_whoever_is_dead_is_gone_in_the_end(under_test: LeaseKeeper) -> None:
+def test_every_dead_instance_is_gone_in_the_end(under_test: LeaseKeeper) -> None:
     fleets = {"dead": st.integers(4, 40), "living": st.integers(0, 40), "seed": st.integers(0, 100)}
     holds = given(under_test=st.just(under_test), **fleets)(hold_until_all_are_gone)
     settings(max_examples=int(60 * under_test.examples))(holds)()

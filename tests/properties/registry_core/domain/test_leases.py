@@ -28,7 +28,7 @@ def under_test(request: pytest.FixtureRequest) -> Iterator[LeaseKeeper]:
     yield from lease_keeper(request.param)
 
 
-def test_nobody_goes_early_nobody_stays_late_and_a_pause_is_nobodys_fault(under_test: LeaseKeeper) -> None:
+def test_no_lease_expires_early_or_late_and_pauses_are_credited(under_test: LeaseKeeper) -> None:
     holds = given(under_test=st.just(under_test), steps=STEPS)(hold_to_the_terms)
     settings(max_examples=int(100 * under_test.examples))(holds)()
 

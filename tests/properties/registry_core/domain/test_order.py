@@ -28,7 +28,7 @@ def deliveries(draw: st.DrawFn) -> list[Sent]:
 
 
 @given(deliveries())
-def test_the_newest_write_that_was_acknowledged_stands(arriving: list[Sent]) -> None:
+def test_the_newest_acknowledged_write_stands(arriving: list[Sent]) -> None:
     last: LastWrite | None = None
     acknowledged: set[Sent] = set()
     for write in arriving:
@@ -48,7 +48,7 @@ def test_the_newest_write_that_was_acknowledged_stands(arriving: list[Sent]) -> 
 
 
 @given(deliveries(), st.lists(st.booleans(), min_size=25, max_size=25))
-def test_writes_without_a_sequence_never_make_a_late_one_good(arriving: list[Sent], unnumbered: list[bool]) -> None:
+def test_writes_without_a_sequence_never_validate_a_late_one(arriving: list[Sent], unnumbered: list[bool]) -> None:
     last: LastWrite | None = None
     newest = (-1, -1)
     for write, without in zip(arriving, unnumbered, strict=False):

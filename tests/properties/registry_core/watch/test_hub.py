@@ -190,7 +190,7 @@ def instances(catalog: Catalog) -> set[str]:
 
 @settings(max_examples=300)
 @given(seed=st.integers(0, 2**32), steps=STEPS)
-def test_over_any_cuts_a_reader_loses_nothing_and_hears_nothing_twice(seed: int, steps: list[str]) -> None:
+def test_over_any_cuts_a_reader_loses_nothing_and_gets_nothing_twice(seed: int, steps: list[str]) -> None:
     world = asyncio.run(live(seed, steps, HubLimits()))
     assert instances(world.reader.catalog) == instances(world.view.catalog)
     assert world.reader.catalog.digest == world.view.catalog.digest
@@ -201,7 +201,7 @@ def test_over_any_cuts_a_reader_loses_nothing_and_hears_nothing_twice(seed: int,
 
 @settings(max_examples=300)
 @given(seed=st.integers(0, 2**32), steps=STEPS, history=st.integers(1, 6), queue=st.integers(1, 6))
-def test_with_hardly_any_room_a_reader_ends_up_with_the_same(
+def test_with_hardly_any_room_a_reader_still_ends_up_right(
     seed: int, steps: list[str], history: int, queue: int
 ) -> None:
     world = asyncio.run(live(seed, steps, HubLimits(history_events=history, queue_lines=queue)))

@@ -199,7 +199,7 @@ def test_a_history_that_continues_elsewhere_is_followed(connections: list[Connec
 
 
 @given(CONNECTIONS, st.sets(st.integers(0, 7), max_size=3))
-def test_with_a_short_memory_and_restarts_the_view_still_becomes_the_catalogue(
+def test_with_a_short_history_and_restarts_the_view_still_becomes_the_catalogue(
     connections: list[Connection], restarts: set[int]
 ) -> None:
     registry, agent = Registry(HubLimits(history_events=3, queue_lines=4)), Agent()
@@ -216,7 +216,7 @@ def test_with_a_short_memory_and_restarts_the_view_still_becomes_the_catalogue(
 
 
 @given(st.lists(CHANGES, max_size=12), st.lists(st.integers(1, 400), max_size=30))
-def test_where_the_bytes_are_cut_changes_nothing(changes: list[ChangeMade], sizes: list[int]) -> None:
+def test_the_position_of_cuts_does_not_matter(changes: list[ChangeMade], sizes: list[int]) -> None:
     stream = b"".join(Agent().connect(Registry(), changes))
     whole, cut = Agent(), Agent()
     whole.read(stream, [])
@@ -225,7 +225,7 @@ def test_where_the_bytes_are_cut_changes_nothing(changes: list[ChangeMade], size
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(1, 50), max_size=5))
-def test_whatever_comes_it_is_changes_or_a_broken_stream(stream: bytes, sizes: list[int]) -> None:
+def test_any_bytes_are_changes_or_a_broken_stream(stream: bytes, sizes: list[int]) -> None:
     try:
         for piece in pieces(stream, sizes):
             for change in WatchReader(Cursor()).feed(piece):
@@ -235,7 +235,7 @@ def test_whatever_comes_it_is_changes_or_a_broken_stream(stream: bytes, sizes: l
 
 
 @given(st.integers(0, 600))
-def test_a_snapshot_counts_only_when_its_last_part_has_come(count: int) -> None:
+def test_a_snapshot_applies_only_once_its_last_part_arrived(count: int) -> None:
     registry = Registry()
     cursor = cursor_of([registry.position])
     lived = tuple(Lived(instance(port=1024 + n), 1.0) for n in range(count))

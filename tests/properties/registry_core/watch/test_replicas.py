@@ -187,7 +187,7 @@ def live(
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 3), st.integers(1, 3))
-def test_a_reader_resumes_at_any_replica_and_is_told_everything_once(seed: int, replicas: int, shards: int) -> None:
+def test_a_reader_resumes_at_any_replica_and_gets_everything_once(seed: int, replicas: int, shards: int) -> None:
     reader, histories = live(seed, replicas, shards, [PROTOCOL])
     assert reader.broken == []
     assert reader.snapshots == ["start"], "all others were resumed"
@@ -204,7 +204,7 @@ def test_replicas_of_two_versions_are_followed_in_turn(seed: int, replicas: int,
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 3), st.integers(1, 3), st.integers(1, 8))
-def test_with_hardly_any_history_a_reader_ends_up_with_the_same(
+def test_with_hardly_any_history_a_reader_still_ends_up_right(
     seed: int, replicas: int, shards: int, history_events: int
 ) -> None:
     live(seed, replicas, shards, [FIRST_PROTOCOL, PROTOCOL, PROTOCOL], history_events=history_events)

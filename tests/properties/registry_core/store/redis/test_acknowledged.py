@@ -316,7 +316,7 @@ def run(seed: int, *, faults: bool = True) -> System:
 
 
 @pytest.mark.parametrize("start", range(0, SEEDS, 100))
-def test_what_was_acknowledged_is_kept_whatever_happens_in_between(start: int) -> None:
+def test_acknowledged_writes_survive_whatever_happens_in_between(start: int) -> None:
     acknowledged = 0
     for seed in range(start, start + 100):
         system = run(seed)
