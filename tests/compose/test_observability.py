@@ -1,5 +1,5 @@
-"""What watches the registry, as far as it can be judged without its images: by promtool and amtool, and by the metrics
-that replicas and agents really have. Grafana and the collector are not started here.
+"""What monitors the registry, judged without its images by promtool, amtool and the metrics that replicas and agents
+have. Grafana and the collector are not started here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def expressions() -> str:
 
 
 def test_prometheus_accepts_its_configuration_and_its_rules(tmp_path: Path) -> None:
-    # Where they are in the container, and where they are here.
+    # Their paths in the container, and here.
     config = (FOLDER / "prometheus.yml").read_text(encoding="utf-8").replace("/etc/prometheus/", f"{FOLDER}/")
     (tmp_path / "prometheus.yml").write_text(config, encoding="utf-8")
     judged("promtool", "check", "config", str(tmp_path / "prometheus.yml"))
@@ -67,7 +67,7 @@ def test_every_metric_in_use_exists(tmp_path: Path) -> None:
         for port in (registry, http):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
                 told += answer.read().decode()
-    # The TYPE lines name also those of which nothing was counted yet.
+    # The TYPE lines also name metrics without any sample yet.
     families = dict(re.findall(r"^# TYPE (\S+) (\S+)$", told, re.MULTILINE))
     exist = set(families) | {f"{name}_bucket" for name, kind in families.items() if kind == "histogram"}
     watched = set(METRIC.findall(expressions()))

@@ -1,4 +1,4 @@
-"""Hosts are names as often as addresses: what is true of one kind of host is true of all of them, in every store."""
+"""Hosts are names as often as addresses: every kind of host behaves alike, in every store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leases: what is live, overdue and gone, and what a gap in the sweeping does; whichever store keeps them."""
+"""Leases: live, overdue and gone, and the effect of a gap between sweeps, in every store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def under_test(request: pytest.FixtureRequest) -> Iterator[LeaseKeeper]:
 
 
 def swept(leases: LeasesUnderTest, start: float, end: float) -> dict[InstanceKey, float]:
-    """Sweep each second from `start` to `end`; return when each key went."""
+    """Sweep each second from `start` to `end`; return when each key expired."""
     gone: dict[InstanceKey, float] = {}
     now = start
     while now < end:
@@ -45,7 +45,7 @@ def test_between_ttl_and_removal_a_lease_is_overdue_and_kept(under_test: LeaseKe
     assert leases.overdue(A, 60.1)
     assert A in leases
     assert leases.remaining_s(A, 45.0) == 15.0
-    assert leases.overdue(B, 0.0), "nobody has a lease without one"
+    assert leases.overdue(B, 0.0), "an instance without a lease has no time left"
 
 
 def test_a_heartbeat_gives_the_full_term_again(under_test: LeaseKeeper) -> None:
@@ -79,7 +79,7 @@ def test_after_a_gap_between_sweeps_no_lease_that_was_live_before_it_expires(
     leases = under_test.begin(TERMS, 0.0, 1)
     leases.grant(A, 0.0)
     assert swept(leases, 0.0, age_s) == {}
-    now = age_s + gap_s  # the process was stopped, or the store was away
+    now = age_s + gap_s  # the process was stopped, or the store unreachable
     plan = leases.sweep(now)
     assert plan.expired == ()
     assert plan.amnesty_s == pytest.approx(gap_s)
@@ -92,7 +92,7 @@ def test_after_a_gap_between_sweeps_no_lease_that_was_live_before_it_expires(
 def test_an_amnesty_gives_no_lease_more_than_a_full_term(under_test: LeaseKeeper) -> None:
     leases = under_test.begin(TERMS, 0.0, 1)
     leases.grant(A, 0.0)
-    leases.grant(B, 99.0)  # heartbeats were taken, only the sweep was late
+    leases.grant(B, 99.0)  # heartbeats were accepted, only the sweep was late
     assert leases.sweep(100.0).amnesty_s == 100.0
     assert leases.remaining_s(B, 100.0) == TERMS.ttl_s
 
@@ -119,7 +119,7 @@ def many(count: int, service: str = "ip-intel") -> list[InstanceKey]:
 
 
 def shard(under_test: LeaseKeeper, living: int, dying: int, late: float | None = None) -> LeasesUnderTest:
-    """Return a shard whose dying instances were heard of last at 0, the living far later, and A at `late`."""
+    """Return a shard whose dying instances were last renewed at 0, the living ones far later, and A at `late`."""
     leases = under_test.begin(TERMS, 0.0, 1)
     for key in many(dying, "dying"):
         leases.grant(key, 0.0)
@@ -135,7 +135,7 @@ def test_a_mass_expiry_is_held_and_a_small_one_is_not(under_test: LeaseKeeper) -
     held = shard(under_test, living=6, dying=4)
     plans = [held.sweep(float(now)) for now in range(1, 101)]
     assert [plan.expired for plan in plans] == [()] * 100
-    assert [key for plan in plans for key in plan.suspected] == many(4, "dying"), "each is told once"
+    assert [key for plan in plans for key in plan.suspected] == many(4, "dying"), "each is reported once"
     assert held.suspect_count == 4
     assert held.guard == Guard(held_since=74.0)
 
@@ -158,12 +158,12 @@ def test_deaths_spread_over_a_heartbeat_interval_count_as_one(under_test: LeaseK
     for key in many(40, "living"):
         leases.grant(key, 10_000.0)
     gone = swept(leases, 0.0, 200.0)
-    assert 0 < len(gone) <= 5, "few go before it is seen how many are silent"
+    assert 0 < len(gone) <= 5, "few expire before the number of silent ones is known"
     assert leases.suspect_count == 60 - len(gone)
 
 
 def test_a_slow_dying_is_counted_over_one_lease(under_test: LeaseKeeper) -> None:
-    # One each two seconds, so that three are overdue at a time beside those that went lately.
+    # One every two seconds, so that three are overdue at a time in addition to the recently expired ones.
     leases = under_test.begin(TERMS, 0.0, 1)
     for number, key in enumerate(many(50, "dying")):
         leases.grant(key, number * 2.0)
@@ -220,7 +220,7 @@ def test_an_operators_release_starts_the_expiry_at_once(under_test: LeaseKeeper)
     leases = shard(under_test, living=6, dying=4)
     swept(leases, 0.0, 100.0)
     assert leases.release_guard(100.0)
-    assert not leases.release_guard(100.0), "it lets go already"
+    assert not leases.release_guard(100.0), "it is already releasing"
     assert sorted(swept(leases, 100.0, 200.0).values()) == [101.0, 120.0, 140.0, 160.0]
 
 

@@ -1,4 +1,4 @@
-"""What every store does with writes that come late, or again: the order of one owner's writes."""
+"""How every store treats late and repeated writes: the order of one owner's writes."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ async def test_concurrent_writes_out_of_order_leave_the_newest(under_test: Store
     assert held.status is Status.PASSING
 
 
-# -- the same again
+# -- repetitions
 
 
 async def test_a_repeated_registration_returns_the_same_and_changes_nothing(under_test: StoreUnderTest) -> None:
@@ -200,7 +200,7 @@ async def test_a_late_write_does_not_undo_an_operators_deregistration(under_test
         await under_test.store.register(claim(epoch=5), sequence=9)
     with pytest.raises(Fenced):
         await under_test.store.register(claim(epoch=4))
-    assert (await under_test.store.register(claim(epoch=5), sequence=11)).created, "its owner is free to come back"
+    assert (await under_test.store.register(claim(epoch=5), sequence=11)).created, "its owner may come back"
 
 
 @pytest.mark.parametrize(("epoch", "sequence"), [(5, 21), (6, 0), (5, None), (None, None), (6, None)])
@@ -234,7 +234,7 @@ async def test_a_tombstone_expires(under_test: StoreUnderTest) -> None:
 
 
 async def test_removing_a_missing_instance_makes_earlier_writes_late(under_test: StoreUnderTest) -> None:
-    """The registration is still under way when its owner leaves."""
+    """The registration is still in progress when its owner leaves."""
     with pytest.raises(NotFound):
         await under_test.store.deregister(KEY, 5, sequence=11)
     with pytest.raises(Late):
@@ -320,7 +320,7 @@ async def test_a_caller_without_the_right_to_displace_takes_no_critical_instance
         await under_test.store.register(claim("billing"), may_displace=False)
     assert list(under_test.feed.catalog) == [victim]
     grant = await under_test.store.register(claim("billing"))
-    assert list(under_test.feed.catalog) == [grant.instance], "with it, as ever"
+    assert list(under_test.feed.catalog) == [grant.instance], "with that right, it does"
 
 
 async def test_a_caller_without_the_right_to_displace_takes_over_from_its_own_service(
@@ -370,13 +370,13 @@ async def test_the_newest_accepted_write_stands_whatever_the_order_of_arrival(
     newest: tuple[int, int, str] | None = None
     for epoch, sequence, kind in arriving:
         if kind != "register" and (newest is None or newest[0] < epoch):
-            continue  # no owner says more before its registration was acknowledged
+            continue  # an owner sends nothing more before its registration was acknowledged
         try:
             await _sent(under_test, epoch, sequence, kind)
         except NotFound:
             assert newest is not None
             assert newest[2] == "remove"
-            if kind == "remove":  # it is remembered all the same
+            if kind == "remove":  # it is still remembered
                 newest = max(newest, (epoch, sequence, kind))
             continue
         except (Late, Fenced):
@@ -384,7 +384,7 @@ async def test_the_newest_accepted_write_stands_whatever_the_order_of_arrival(
             assert (epoch, sequence) < newest[:2]
             continue
         newest = max(newest or (0, 0, ""), (epoch, sequence, kind))
-        assert newest[:2] == (epoch, sequence), "nothing older than what stands was taken"
+        assert newest[:2] == (epoch, sequence), "nothing older than the final write was accepted"
         held = shown(under_test)
         assert (held is None) == (newest[2] == "remove")
         if held is not None:

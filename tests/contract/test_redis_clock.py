@@ -1,4 +1,4 @@
-"""The clock of a Redis server is set, or another takes over whose clock differs; or nobody swept for a long time."""
+"""A Redis server's clock is set, another server with a different clock takes over, or sweeps stop for a long time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def under_test() -> AsyncIterator[RedisUnderTest]:
 
 
 async def set_clock(tested: RedisUnderTest, by_s: float) -> None:
-    """Set the server's clock. Nobody sweeps meanwhile, as far as can be told from its times."""
+    """Set the server's clock. By its times it looks as if no sweep ran meanwhile."""
     await tested.pass_time(by_s, sweeping=False)
 
 
@@ -54,7 +54,7 @@ async def test_silent_instances_still_expire(under_test: RedisUnderTest, by_s: f
     await fleet.pass_time(30)
     await set_clock(under_test, by_s)
     await fleet.register()
-    # A clock that was set ahead cannot be told from a time in which nobody swept: then it is a full lease.
+    # A clock set ahead cannot be told from a time without sweeps, which gives a full lease.
     left_s = TERMS.ttl_s + TERMS.grace_s - (30 if by_s < 0 else 0)
     for _ in range(2):
         await fleet.pass_time(left_s / 2 - 2)

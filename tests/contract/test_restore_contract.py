@@ -1,4 +1,4 @@
-"""What every store does with a record that is brought back."""
+"""How every store restores a saved record."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_a_second_restore_changes_nothing(under_test: StoreUnderTest) -> N
 async def test_a_restored_record_has_exactly_one_full_lease(under_test: StoreUnderTest) -> None:
     await under_test.store.restore(saved())
     await under_test.pass_time(70)
-    assert await under_test.store.restore(saved()) is RestoreOutcome.PRESENT, "whoever is overdue is not renewed by it"
+    assert await under_test.store.restore(saved()) is RestoreOutcome.PRESENT, "it does not renew an overdue lease"
     await under_test.pass_time(2)
     assert len(under_test.feed.catalog) == 1
     await under_test.pass_time(4)
@@ -73,7 +73,7 @@ async def test_a_restore_replaces_only_an_older_owners_record(
     record = saved(instance_id="a", version="1.0.0")
     assert await under_test.store.restore(record) is outcome
     assert list(under_test.feed.catalog) == [record if outcome is RestoreOutcome.RESTORED else held]
-    # The address that was given up is free, the one that is held is not.
+    # A released address is free, a held one is not.
     await under_test.store.register(claim("other", port=8034 if outcome is not RestoreOutcome.RESTORED else 9000))
 
 

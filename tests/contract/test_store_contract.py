@@ -1,4 +1,4 @@
-"""What every store has to do. The very same sentences are true of all of them."""
+"""What every store must do. The same tests apply to all of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNKNOWN = InstanceKey("nobody-at-all", "10.9.9.9:9999")
 
 
 async def state(tested: StoreUnderTest) -> str:
-    """Return what two equal states have in common, as the store itself tells it."""
+    """Return what two equal states have in common, as the store itself reports it."""
     catalog = Catalog()
     catalog.replace((await tested.store.snapshot()).instances)
     return catalog.digest
@@ -130,7 +130,7 @@ async def test_heartbeats_keep_an_instance_for_ever(under_test: StoreUnderTest) 
         results = await under_test.store.renew([Beat("ip_intel", "10.0.0.7:8034")])
         assert [r.outcome for r in results] == ["renewed"]
     assert len(under_test.feed.catalog) == 1
-    assert under_test.feed.positions[-1].revision == 1, "renewals take no revision"
+    assert under_test.feed.positions[-1].revision == 1, "renewals have no revision"
 
 
 async def test_many_heartbeats_have_one_result_each_in_their_order(under_test: StoreUnderTest) -> None:
@@ -237,7 +237,7 @@ async def test_a_pause_of_the_sweep_expires_no_live_instance(under_test: StoreUn
 async def test_revisions_rise_by_one_and_name_one_epoch(under_test: StoreUnderTest) -> None:
     key = (await under_test.store.register(claim())).instance.key
     await under_test.store.set_status(key, Status.CRITICAL)
-    await under_test.store.register(claim("billing"))  # takes over: two events
+    await under_test.store.register(claim("billing"))  # a takeover: two events
     await under_test.store.deregister(InstanceKey("billing", "10.0.0.7:8034"))
     positions = under_test.feed.positions
     assert [p.revision for p in positions] == list(range(1, 6))
@@ -260,7 +260,7 @@ async def test_delivered_events_add_up_to_the_snapshot(under_test: StoreUnderTes
 
 
 async def test_concurrent_writes_are_atomic(under_test: StoreUnderTest) -> None:
-    """Fifty callers want one address under fifty ids: one gets it, and each answer is true."""
+    """Fifty callers want one address with fifty ids: one gets it, and each answer is true."""
     results = await asyncio.gather(
         *(under_test.store.register(claim(instance_id=f"i{n}")) for n in range(50)), return_exceptions=True
     )

@@ -1,4 +1,4 @@
-"""The documents say what the code says, and every name in them exists."""
+"""The documents match the code, and every name in them exists."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tools.sources import PRODUCT, ROOT, modules
 
 README = ROOT / "README.md"
 WRITTEN = [README, ROOT / "CONTRIBUTING.md", ROOT / "compose" / "README.md", *sorted(DOCS.rglob("*.md"))]
-# Names that look like settings: of the tests, of compose files, of the programs beside us.
+# Names that look like settings: those of the tests, of compose files, and of other programs.
 OTHER_NAMES = {
     "AGENT_CERT_DIR",
     "REDIS_PASSWORD",
@@ -76,7 +76,7 @@ def test_every_command_in_the_documents_exists(capsys: pytest.CaptureFixture[str
     named = {command for document in WRITTEN for command in re.findall(pattern, text_of(document), re.MULTILINE)}
     assert len(named) >= 15
     for command in sorted(named):
-        # Only `compose` has commands below it; the others take a word that is one of a few.
+        # Only `compose` has subcommands; the others take one of a few words.
         words = command.split() if command.startswith("compose ") else command.split()[:1]
         with pytest.raises(SystemExit) as ended:
             main([*words, "--help"])
@@ -89,7 +89,7 @@ def test_every_command_in_the_documents_exists(capsys: pytest.CaptureFixture[str
 def test_every_setting_in_the_documents_exists() -> None:
     known = {setting.name for setting in (*AGENT_SETTINGS, *REGISTRY_SETTINGS)} | OTHER_NAMES
     for document in WRITTEN:
-        if document.parent.name != "adr":  # what was decided about a setting outlives the setting
+        if document.parent.name != "adr":  # a decision about a setting outlives the setting
             named = set(re.findall(r"\b(?:AGENT|REGISTRY|SERVICE)_[A-Z_]*[A-Z]\b", text_of(document)))
             assert named - known == set(), name_of(document)
 

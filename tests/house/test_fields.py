@@ -1,4 +1,4 @@
-"""An instance's fields are defined once: whatever else has them takes them from there, or is complete."""
+"""An instance's fields are defined once: every other type with them inherits them, or is checked to be complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of the house that no linter knows."""
+"""The rules of this project that no linter checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import dns
 from tools.sources import ROOT, modules
 
-# The modules of dnspython: one of ours under such a name would be taken for it.
+# The modules of dnspython: a module of ours with such a name would be mistaken for it.
 DNSPYTHON_MODULES = frozenset(
     [
         "asyncbackend",
@@ -71,7 +71,7 @@ DNSPYTHON_MODULES = frozenset(
 
 
 def tracked() -> list[Path]:
-    """Return every file that git knows, or would add."""
+    """Return every file that git tracks, or would add."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -107,7 +107,7 @@ def test_a_class_name_stands_for_one_thing() -> None:
 
 
 def _types(node: ast.stmt) -> Iterator[str]:
-    """Yield the name of the class, or of the alias of a type, that a module defines with this statement."""
+    """Yield the name of the class, or of the type alias, that a module defines with this statement."""
     match node:
         case ast.ClassDef(name=name) | ast.AnnAssign(target=ast.Name(id=name), annotation=ast.Name(id="TypeAlias")):
             yield name

@@ -1,4 +1,4 @@
-"""Every module of the product that does no I/O has a test that needs no I/O either, and asks that module itself."""
+"""Every module of the product without I/O has a test without I/O that imports that module itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from tools.sources import PRODUCT, ROOT, modules
 
 SUITES: Final = ("tests/unit", "tests/properties", "tests/wire")
-# A module that imports one of these, or calls open(), is about the world outside: other suites test it.
+# A module that imports one of these, or calls open(), does I/O: other suites test it.
 OUTSIDE: Final = frozenset(
     [
         "aiohttp",
@@ -45,7 +45,7 @@ TESTED_ELSEWHERE: Final = {
 
 
 def _imports(tree: ast.AST) -> Iterator[str]:
-    """Yield the modules that a module imports; of `from a import b`, `a` and `a.b`."""
+    """Yield the modules that a module imports; for `from a import b`, both `a` and `a.b`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -1,4 +1,4 @@
-"""What an agent keeps over its restarts, with everything central away: killed, damaged, and without a disk."""
+"""What an agent keeps across restarts, with everything central down: killed, damaged, and without a disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CENTRAL = {"REGISTRY_WARMING": "0"}
 
 
 class Agent:
-    """One agent of a folder's state, started and killed."""
+    """One agent with a folder's state, started and killed."""
 
     def __init__(self, folder: Path, registry_port: int, **settings: str) -> None:
         self.folder = folder
@@ -77,7 +77,7 @@ def central(folder: Path, port: int) -> Iterator[None]:
         wait_until(lambda: accepts(port), "the registry listens")
         teller = stack.enter_context(running([*VERTICE, "agent", "--config", str(config)], folder / "fleet.log", fleet))
         yield
-        for program in (teller, registry):  # nobody says farewell
+        for program in (teller, registry):  # nothing is deregistered
             program.process.kill()
             program.process.wait(10)
 
@@ -98,7 +98,7 @@ def test_a_killed_agent_answers_again_within_a_second_with_everything_central_do
             answer = agent.dig(service)
             assert HOST in answer
             assert "EDE: 3 (Stale Answer)" in answer
-        assert "status: SERVFAIL" in agent.dig("nobody"), "what is missing may exist"
+        assert "status: SERVFAIL" in agent.dig("nobody"), "a missing name may exist"
         assert get_json(f"http://127.0.0.1:{agent.http_port}/services/{SERVICES[0]}")["host"] == HOST
         assert program.process.poll() is None
     with central(tmp_path, port), agent.running():
@@ -141,7 +141,7 @@ def test_a_full_or_read_only_disk_costs_no_answer_and_is_logged_once(tmp_path: P
 
 @contextlib.contextmanager
 def mounted(folder: Path, options: str) -> Iterator[None]:
-    """Mount a small disk of memory for the duration of a `with`."""
+    """Mount a small in-memory disk for the duration of a `with`."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True, timeout=10)
     try:
         yield

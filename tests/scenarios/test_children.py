@@ -1,4 +1,4 @@
-"""The children of `vertice dev` are ended in time, whatever they do."""
+"""The children of `vertice dev` end in time, whatever they do."""
 
 from __future__ import annotations
 

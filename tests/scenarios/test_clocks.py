@@ -1,4 +1,4 @@
-"""A clock is wrong by an hour, or is set by an hour: nobody goes early, nobody stays late, nothing sticks."""
+"""A clock is wrong by an hour, or is set by an hour: no lease expires early or late, and nothing sticks."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_an_agent_whose_clock_is_set_keeps_its_leases_and_fresh_answers(tmp_path
             with asking(tmp_path, targets, 1) as result:
                 for offset_s in (HOUR_S, -HOUR_S):
                     clock.set(offset_s)
-                    time.sleep(FAST.ttl_s + FAST.grace_s + FAST.heartbeat_s)  # who is not heard of goes
+                    time.sleep(FAST.ttl_s + FAST.grace_s + FAST.heartbeat_s)  # a silent one expires
                     shown = get_json(f"{stepped.url}/self")
                     assert shown["view"]["freshness"] == "fresh"
                     assert [service["phase"] for service in shown["services"]] == ["registered"]

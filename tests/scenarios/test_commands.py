@@ -144,7 +144,7 @@ def test_a_reader_that_closes_its_pipe_is_no_error(example_fleet: Fleet) -> None
         with subprocess.Popen(
             ["/bin/bash", "-c", line], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as done:
-            # What the watch writes next meets the closed pipe: so something has to happen.
+            # The watch's next write meets the closed pipe: so something has to happen.
             if command.startswith("watch"):
                 changed(example_fleet)
             out, err = done.communicate(timeout=30)
@@ -152,7 +152,7 @@ def test_a_reader_that_closes_its_pipe_is_no_error(example_fleet: Fleet) -> None
 
 
 def changed(fleet: Fleet) -> None:
-    """Have an instance of the fleet fail its check and recover."""
+    """Let an instance of the fleet fail its check and recover."""
     where = next(
         f"http://{i['host']}:{i['port']}" for i in fleet.system.catalog() if i["service_name"] == fleet.names[0]
     )

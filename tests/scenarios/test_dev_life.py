@@ -124,7 +124,7 @@ def test_a_child_that_cannot_start_is_one_line_and_nothing_is_left_running(small
 
 
 def test_an_unavailable_address_is_a_finding_and_the_rest_continues(small: Path, tmp_path: Path) -> None:
-    # Whoever listens on every address keeps a stand-in from the same port.
+    # A listener on every address keeps a stand-in from using the same port.
     port = free_port()
     small.write_text(SMALL.replace('front_door: {ports: ["8000"]}', f'front_door: {{ports: ["{port}"]}}'))
     with socket.create_server(("", port)), dev(small, tmp_path) as system:

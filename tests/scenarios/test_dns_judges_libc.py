@@ -1,4 +1,4 @@
-"""The resolvers of glibc and musl, which know nothing but /etc/resolv.conf, find services through the agent."""
+"""The resolvers of glibc and musl, which only read /etc/resolv.conf, find services through the agent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.scenarios.judged import ZONE, Judged, claim, judged, own_network
 
-# As an orchestrator writes it: every name of fewer than five dots is tried under each suffix first, also under
+# As an orchestrator writes it: every name with fewer than five dots is first tried under each suffix, including
 # those that are not ours.
 RESOLV_CONF = f"""
 nameserver 127.0.0.1
@@ -20,7 +20,7 @@ search {ZONE} default.svc.cluster.local
 options ndots:5 timeout:2 attempts:2
 """
 LARGE = 200
-# An answer of 512 octets has room for so many: 12 for the header, 31 for the question, 16 for each.
+# The number of addresses in an answer of 512 octets: 12 for the header, 31 for the question, 16 for each.
 FIT_A_DATAGRAM = 29
 BOTH = ["10.0.0.1", "2001:db8::1"]
 SPELLINGS = ["ip-intel", "ip_intel", "IP-Intel", "canary.ip-intel", f"ip-intel.{ZONE}", f"ip-intel.{ZONE}."]
@@ -52,7 +52,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
 
 @pytest.fixture(scope="module")
 def musl(system: Judged) -> str:
-    """The path of a program that asks musl."""
+    """The path of a program that resolves with musl."""
     program = system.folder / "resolve"
     system.run("musl-gcc", "-O1", "-Wall", "-o", str(program), str(Path(__file__).with_name("resolve.c")))
     return str(program)
@@ -65,7 +65,7 @@ def by_python(system: Judged, *hosts: str, family: int = socket.AF_UNSPEC, optio
     return found
 
 
-# By default A and AAAA are asked at once from one socket, and the answers may come in any order.
+# By default A and AAAA are queried at once from one socket, and the answers may come in any order.
 @pytest.mark.parametrize(
     "options", ["", "single-request", "single-request-reopen", "use-vc", "edns0 trust-ad", "ndots:1"]
 )

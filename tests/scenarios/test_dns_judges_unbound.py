@@ -1,7 +1,7 @@
-"""unbound, an unmodified resolver, stands between the askers and the agent and finds nothing to complain of.
+"""unbound, an unmodified resolver, stands between the clients and the agent and finds nothing to complain about.
 
-It is as strict as it can be told to be: it sends each name in mixed case and wants it back so, and it walks down to
-a name label by label and gives up at a NXDOMAIN on the way (RFC 9156).
+It is as strict as possible: it sends each name in mixed case and expects it back unchanged, and it resolves a name
+label by label and gives up at an NXDOMAIN on the way (RFC 9156).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ stub-zone:
     stub-addr: 127.0.0.1@{dns}
 """
 REVERSE = "0.0.10.in-addr.arpa"
-# What it logs of answers that it does not like: in another case than it asked, unasked for, lame, ...
+# What it logs about bad answers: in another case than queried, unsolicited, lame, ...
 COMPLAINT = re.compile(r"0x20|unwanted|scrub|error:|warning:|query response was (?!(nodata |NXDOMAIN )?ANSWER)")
 LARGE = 200
 ONE = claim(
@@ -76,7 +76,7 @@ class Reply(NamedTuple):
 
 
 class Unbound:
-    """An unbound that asks an agent about the zone, and nobody about anything else."""
+    """An unbound that queries an agent for the zone, and no server for anything else."""
 
     def __init__(self, system: Judged, port: int, config: Path, program: Program) -> None:
         self.system = system
@@ -85,11 +85,11 @@ class Unbound:
         self.program = program
 
     def dig(self, name: str, qtype: str = "A", *words: str) -> Reply:
-        """Return what unbound answers."""
+        """Return unbound's answer."""
         return dig(self.system, self.port, f"{name}.{ZONE}", qtype, *words)
 
     def fetched_over_tcp(self) -> float:
-        """Return how often unbound has come to us over TCP."""
+        """Return how often unbound has connected to us over TCP."""
         said = self.system.run("unbound-control", "-c", str(self.config), "stats_noreset")
         return float(dict(line.split("=") for line in said.splitlines())["num.query.tcpout"])
 
@@ -122,7 +122,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unbound]:
 
 @pytest.fixture
 def unbound(standing: Unbound) -> Iterator[Unbound]:
-    """The unbound that stands for all tests; it may not have complained of us at the end of any."""
+    """The unbound of all tests; it must not have complained about us by the end of any."""
     yield standing
     assert [line for line in standing.program.output().splitlines() if COMPLAINT.search(line)] == []
 
@@ -173,18 +173,18 @@ def test_an_address_leads_back_to_its_service(unbound: Unbound) -> None:
 def test_a_name_without_such_records_exists_without_them(unbound: Unbound, name: str, qtype: str) -> None:
     reply = unbound.dig(name, qtype)
     assert (reply.status, reply.answers) == ("NOERROR", [])
-    assert 0 < max(reply.ttls) <= TTL_S, "the SOA says for how long"
+    assert 0 < max(reply.ttls) <= TTL_S, "the SOA gives the negative TTL"
 
 
 @pytest.mark.parametrize("name", ["nobody", "_nobody._tcp", "blue.ip-intel", "a.b.ip-intel", "i-000000000000"])
 def test_a_missing_name_does_not_exist(unbound: Unbound, name: str) -> None:
     reply = unbound.dig(name)
     assert (reply.status, reply.answers) == ("NXDOMAIN", [])
-    assert 0 < max(reply.ttls) <= TTL_S, "the SOA says for how long"
+    assert 0 < max(reply.ttls) <= TTL_S, "the SOA gives the negative TTL"
 
 
 def test_a_nonexistent_name_hides_no_existing_one(unbound: Unbound) -> None:
-    """RFC 8020: below a NXDOMAIN there is nothing. unbound takes our word for it, of every name on the way."""
+    """RFC 8020: below an NXDOMAIN there is nothing. unbound believes that for every name on the way."""
     for name in ("dns-sd._udp", "nobody", "_ip-intel", "canary", "blue.ip-intel", "ip-intel._tcp"):
         assert unbound.dig(name).status == "NXDOMAIN"
     assert unbound.dig("_ip-intel._tcp", "SRV").answers
@@ -194,9 +194,9 @@ def test_a_nonexistent_name_hides_no_existing_one(unbound: Unbound) -> None:
 
 def test_an_answer_too_large_for_a_datagram_is_fetched_completely_over_tcp(unbound: Unbound) -> None:
     assert len(set(unbound.dig("_large._tcp", "SRV").answers)) == LARGE
-    # It counts connections, and uses one for several questions.
+    # It counts connections, and uses one for several queries.
     assert unbound.fetched_over_tcp() > 0
-    # Of the addresses any part will do, and it comes in the first datagram.
+    # Any part of the addresses is enough, and comes in the first datagram.
     some = unbound.dig("large").answers
     assert len(set(some)) == len(some) > 20
 

@@ -1,7 +1,7 @@
-"""The doctor on machines that are broken on purpose: it finds what is wrong, and its cure heals it.
+"""The doctor on machines that are broken on purpose: it finds each fault, and its cure works.
 
-Each machine is a network and a mount namespace of its own, with a registry and an agent on the usual ports.
-What the doctor says of a resolver is held against that resolver: glibc's by getent, musl's by a program of its.
+Each machine is a private network and mount namespace, with a registry and an agent on the usual ports. The doctor's
+claims about a resolver are checked with that resolver: glibc's with getent, musl's with its own program.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.scenarios.judged import ZONE, Judged, claim, judged, own_network
 AGENT = "nameserver 127.0.0.1\n"
 HEALTHY = f"{AGENT}search {ZONE}\n"
 NSSWITCH = "hosts: files dns\n"
-# Two other name servers of the machine: one says of every name that there is none, one refuses to answer.
+# Two other name servers of the machine: one denies every name, one refuses to answer.
 OTHER = "nameserver 127.0.0.2\n"
 REFUSING = "nameserver 127.0.0.3\n"
 DNSMASQ = ("dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--pid-file=")
@@ -28,18 +28,18 @@ SETTINGS = ("AGENT_DNS_LISTEN=127.0.0.1:53", "AGENT_DNS_FORWARD=none", "NO_COLOR
 
 
 class Patient:
-    """A machine whose files can be changed, and the doctor that looks at it."""
+    """A machine whose files can be changed, and the doctor that examines it."""
 
     def __init__(self, system: Judged) -> None:
         self.system = system
 
     def write(self, *, resolv_conf: str = HEALTHY, nsswitch: str = NSSWITCH) -> None:
-        """Change the files of the machine: they are mounted one by one, so they are written and not replaced."""
+        """Change the files of the machine: they are mounted one by one, so they are rewritten in place."""
         (self.system.folder / "resolv_conf").write_text(resolv_conf)
         (self.system.folder / "nsswitch_conf").write_text(nsswitch)
 
     def examined(self, *words: str, more: tuple[str, ...] = ()) -> dict[str, Any]:
-        """Return what the doctor finds, by id."""
+        """Return the doctor's findings by id."""
         done = self.system.attempt("env", *SETTINGS, *more, *VERTICE, "doctor", "--json", *words)
         assert done.returncode in (0, 1), done.stderr
         return {one["id"]: one for one in json.loads(done.stdout)["findings"]}
@@ -101,7 +101,7 @@ def test_a_resolv_conf_without_the_agent_is_found_and_the_cure_works(patient: Pa
     patient.write(resolv_conf=found["resolv-conf-agent-missing"]["cure"].partition("    #")[0] + "\n")
     healed = patient.examined()
     assert not {"resolv-conf-agent-missing", "lookup-lost"} & set(healed)
-    # Only the short name is missing now, and that is said, too.
+    # Only the short name is missing now, which is reported too.
     assert not patient.finds("billing")
     patient.write(resolv_conf=f"{AGENT}{healed['search-zone']['cure'].partition('    #')[0]}\n")
     assert patient.finds("billing")
@@ -135,7 +135,7 @@ def test_musls_treatment_of_a_refusal_is_predicted_and_the_cure_works(patient: P
     found = patient.examined("--root", str(root))
     assert found["musl-refused"]["severity"] == "error"
     assert "ends the lookup of billing.vertice.internal with 'Try again'" in found["musl-refused"]["why"]
-    # glibc goes on after a refusal: nothing is foretold for it.
+    # glibc continues after a refusal: nothing is predicted for it.
     assert patient.finds(name)
     assert "musl-refused" not in patient.examined()
     cure = found["musl-refused"]["cure"].partition("    #")[0]
@@ -150,7 +150,7 @@ def test_an_unprivileged_user_sees_the_same_findings_plus_the_port(patient: Pati
     doctor = (*VERTICE, "doctor", "--json")
     done = patient.system.attempt(*without, *doctor)
     assert {one["id"] for one in json.loads(done.stdout)["findings"]} == set(patient.examined())
-    # The port is the running agent's. Where nobody listens yet, the privilege is missing.
+    # The port belongs to the running agent. Where nothing listens yet, the privilege is missing.
     away = ("AGENT_HTTP_LISTEN=127.0.0.9:8880", "AGENT_DNS_LISTEN=127.0.0.9:53")
     done = patient.system.attempt(*without, *away, *doctor)
     assert "port-privileged" in {one["id"] for one in json.loads(done.stdout)["findings"]}

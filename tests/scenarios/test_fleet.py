@@ -1,4 +1,4 @@
-"""`vertice dev` on a fleet: every service that can be used is found by programs that know nothing of us."""
+"""`vertice dev` on a fleet: ordinary programs find every usable service."""
 
 from __future__ import annotations
 

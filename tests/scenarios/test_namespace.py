@@ -1,4 +1,4 @@
-"""An agent that shares a container's network, which is a new one when the container restarts."""
+"""An agent that shares a container's network, which is replaced when the container restarts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_an_agent_is_orphaned_when_its_network_is_gone_and_stays_gone() -> None:
     seen = frozenset()
     assert not any(namespace.is_left_behind() for _ in range(LOOKS - 1))
     seen = frozenset({"eth1"})
-    assert not namespace.is_left_behind(), "another network is one, too"
+    assert not namespace.is_left_behind(), "another network counts too"
     seen = frozenset()
     assert [namespace.is_left_behind() for _ in range(LOOKS)] == [*[False] * (LOOKS - 1), True]
 
@@ -34,7 +34,7 @@ def test_an_agent_that_never_had_a_network_is_not_orphaned() -> None:
 
 @contextlib.contextmanager
 def namespace() -> Iterator[str]:
-    """Have a network namespace with an interface besides lo."""
+    """Create a network namespace with an interface besides lo."""
     name = f"vertice-ns-{os.getpid()}"
     subprocess.run([find("ip"), "netns", "add", name], check=True, timeout=20)
     try:

@@ -1,4 +1,4 @@
-"""A deregistration is acknowledged while the Redis master is replaced: agents stop answering with it at once."""
+"""A deregistration is acknowledged while the Redis master is replaced: agents stop returning the instance at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.chaos.system import Outcome, say
 
 
 def gone(outcome: Outcome) -> None:
-    """Print the line of a run, and hold its promises."""
+    """Print the result of a run, and check its promises."""
     say(outcome)
     assert outcome.lost == []
     assert outcome.broken == []

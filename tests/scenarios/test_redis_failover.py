@@ -1,4 +1,4 @@
-"""A Redis master dies or falls asleep under load: slow writes, no failed ones, nothing lost."""
+"""A Redis master dies or is paused under load: slow writes, no failed ones, nothing lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.long
 
 
 def held(outcome: Outcome) -> None:
-    """Print the line of a fault, and hold its promises."""
+    """Print the result of a fault, and check its promises."""
     say(outcome)
     assert outcome.lost == []
     assert outcome.broken == []

@@ -1,4 +1,4 @@
-"""All of Redis is away for longer than a lease: lookups go on, the living stay, and the dead go in their time."""
+"""All of Redis is down for longer than a lease: lookups continue, the living stay, and the dead expire on time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.long
 
 
 def held(outcome: Outcome) -> None:
-    """Print the line of the fault, and hold its promises."""
+    """Print the result of the fault, and check its promises."""
     say(outcome)
     assert outcome.lost == []
     assert outcome.result.failures == []

@@ -1,4 +1,4 @@
-"""The network is cut through the middle: the smaller side refuses, the larger goes on, nothing is lost."""
+"""A network partition: the smaller side refuses, the larger continues, nothing is lost."""
 
 from __future__ import annotations
 

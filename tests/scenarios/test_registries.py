@@ -1,4 +1,4 @@
-"""Real agents between real registries, of which one stops in the middle of what it does."""
+"""Real agents with real registries, of which one stops in the middle of its work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.chaos.system import say
 from tests.programs import VERTICE, Program, accepts, free_port, running, wait_until
 from tests.scenarios.system import get_json
 
-# An agent leaves in one second; what more is needed goes to a machine that is busy.
+# An agent leaves in one second; the rest is for a busy machine.
 LEFT_WITHIN_S = 3.0
 
 
@@ -31,7 +31,7 @@ class Registries:
 
     @contextlib.contextmanager
     def agent(self, name: str, **settings: str) -> Iterator[int]:
-        """Run an agent of both; the value is its HTTP port."""
+        """Run an agent of both registries; yield its HTTP port."""
         http_port = free_port()
         environment = {
             "REGISTRY_URL": ",".join(self.urls),

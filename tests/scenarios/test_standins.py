@@ -1,4 +1,4 @@
-"""The stand-ins are real HTTP servers, each on an address of its own."""
+"""The stand-ins are real HTTP servers, each on its own address."""
 
 from __future__ import annotations
 

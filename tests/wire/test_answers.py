@@ -1,4 +1,4 @@
-"""What each name and type is answered with, read by dnslib."""
+"""The answer for each name and type, parsed by dnslib."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_an_instance_without_addresses_is_found_by_its_host_name() -> None:
 
 
 def test_a_host_that_is_an_address_is_enough() -> None:
-    """As in what an older registry knows: no list of addresses beside a host that is one."""
+    """As an older registry has it: no list of addresses, but a host that is one."""
     record = instance("billing", "10.0.0.3", addresses=())
     server = responder(StandingView([record]))
     answer = ask(server, f"_billing._tcp.{ZONE}", "SRV")
@@ -160,7 +160,7 @@ def test_a_label_that_is_not_text_does_not_exist() -> None:
     query = question(f"abc.{ZONE}").replace(b"\x03abc", b"\x03a\xff\x00")
     answer = responder(StandingView()).udp(query)
     assert answer is not None
-    assert answer[3] & 0xF == dnslib.RCODE.NXDOMAIN  # read by hand: dnslib takes no such label
+    assert answer[3] & 0xF == dnslib.RCODE.NXDOMAIN  # parsed by hand: dnslib accepts no such label
 
 
 def test_an_incomplete_view_never_denies_a_name() -> None:
@@ -201,7 +201,7 @@ def test_only_passing_instances_are_returned_while_there_are_any() -> None:
     server = responder(StandingView(statuses.values()))
     assert data(ask(server, f"ip-intel.{ZONE}")) == ["10.0.0.1", "10.0.0.2"]
     srv = data(ask(server, f"_ip-intel._tcp.{ZONE}", "SRV"))
-    assert [line.split()[1] for line in srv] == ["0", "1", "1"], "who drains has no weight"
+    assert [line.split()[1] for line in srv] == ["0", "1", "1"], "a draining instance has no weight"
 
 
 def test_when_no_instance_passes_the_setting_decides() -> None:
@@ -229,7 +229,7 @@ def test_an_unsupported_edns_version_is_badvers() -> None:
     answer = ask(responder(StandingView([ONE])), f"ip-intel.{ZONE}", edns=1232, version=1)
     assert rcode(answer) == "BADVERS"
     assert data(answer) == []
-    assert [(rr.ttl >> 16) & 0xFF for rr in answer.ar] == [0], "the version that we do speak"
+    assert [(rr.ttl >> 16) & 0xFF for rr in answer.ar] == [0], "the version that we support"
 
 
 def test_unknown_options_are_ignored_and_not_echoed() -> None:
@@ -292,13 +292,13 @@ def test_a_change_of_one_service_is_in_its_next_answer_and_drops_no_other_answer
     assert rcode(ask(server, f"canary.ip-intel.{ZONE}")) == "NXDOMAIN"
     assert rcode(ask(server, short(ONE))) == "NXDOMAIN"
     view.put(instance("comes", "10.0.0.3"), ONE)
-    assert data(ask(server, f"comes.{ZONE}")) == ["10.0.0.3"], "a kept NXDOMAIN goes when the name comes"
+    assert data(ask(server, f"comes.{ZONE}")) == ["10.0.0.3"], "a cached NXDOMAIN is dropped when the name appears"
     assert data(ask(server, short(ONE))) == ["10.0.0.1"]
     assert data(ask(server, f"canary.ip-intel.{ZONE}")) == ["10.0.0.1"]
 
 
 def test_a_cached_answer_equals_a_computed_one() -> None:
-    """Whatever was asked before, from any asker, the answer to one question is of one set of records."""
+    """Whatever the earlier queries, from any client, the answer to a query has one set of records."""
     view = StandingView([ONE, TWO, *(instance("big", f"10.1.0.{n}") for n in range(1, 100))])
     server = responder(view)
     source = random.Random(3)
@@ -318,7 +318,7 @@ def test_a_cached_answer_equals_a_computed_one() -> None:
     assert sum(server.counters.values()) == 500
 
 
-# -- who may ask
+# -- access
 
 
 def test_a_refused_client_learns_only_the_refusal() -> None:

@@ -49,7 +49,7 @@ def server(clock: FakeClock) -> Responder:
     return responder(StandingView([instance(host="10.0.0.1")]), clock=clock)
 
 
-# -- how they are made
+# -- how they are computed
 
 
 def test_siphash_matches_its_reference_vectors() -> None:
@@ -89,12 +89,12 @@ def test_a_cookie_is_valid_only_for_the_client_that_got_it() -> None:
     cookie = cookies.answer(CLIENT, HOST, NOW_S)
     assert (len(cookie), cookie[:8], cookie[8:12]) == (24, CLIENT, b"\1\0\0\0")
     assert cookies.proves(cookie, HOST, NOW_S)
-    assert cookies.proves(cookie, f"::ffff:{HOST}", NOW_S), "the same asker, at a socket for both families"
+    assert cookies.proves(cookie, f"::ffff:{HOST}", NOW_S), "the same client, at a socket for both families"
     assert not cookies.proves(cookie, "10.0.0.8", NOW_S)
     assert not Cookies(bytes(15) + b"\1").proves(cookie, HOST, NOW_S)
     for at in range(len(cookie)):
         changed = bytes((*cookie[:at], cookie[at] ^ 1, *cookie[at + 1 :]))
-        assert not cookies.proves(changed, HOST, NOW_S), f"octet {at} is not looked at"
+        assert not cookies.proves(changed, HOST, NOW_S), f"octet {at} is not checked"
     for other in (CLIENT, cookie[:16], cookie + b"\0" * 8, cookie[:8] + b"\2" + cookie[9:]):
         assert not cookies.proves(other, HOST, NOW_S)
 
@@ -128,7 +128,7 @@ def test_the_time_in_a_cookie_may_wrap_around() -> None:
     assert cookies.proves(cookies.answer(CLIENT, HOST, 2**32 + 10), HOST, 2**32 + 20)
 
 
-# -- what is answered
+# -- answers
 
 
 def test_a_client_cookie_is_answered_with_a_server_cookie(server: Responder) -> None:
@@ -167,7 +167,7 @@ def test_a_clients_cookie_is_in_no_other_clients_answer(server: Responder) -> No
         cookie = cookie_of(parsed(server.udp(asked(client), HOST)))
         assert cookie is not None
         assert cookie[:8] == client
-    assert server.cache_entries == 0, "no such answer is kept"
+    assert server.cache_entries == 0, "such an answer is not cached"
 
 
 @pytest.mark.parametrize("length", [*range(8), *range(9, 16), 41, 48])

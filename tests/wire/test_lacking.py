@@ -1,4 +1,4 @@
-"""Services that are there and not held: their answers come when they were fetched, and nobody else's wait."""
+"""Existing but unheld services: their answers are sent once they are fetched, and delay no other."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_a_failed_fetch_is_servfail_and_is_retried() -> None:
     answer = parsed(await later)
     assert (rcode(answer), extended_errors(answer)) == ("SERVFAIL", [14])
     standing.lacking["lacking"] = asyncio.get_running_loop().create_future()
-    assert server.udp(question(f"lacking.{ZONE}", edns=1232)) is None, "no answer was kept"
+    assert server.udp(question(f"lacking.{ZONE}", edns=1232)) is None, "no answer was cached"
 
 
 async def test_without_a_registry_the_answer_is_immediate_and_not_cached() -> None:

@@ -1,4 +1,4 @@
-"""No packet, however malformed, makes the server raise, stop, grow, or answer what needs no answer."""
+"""No packet, however malformed, makes the server raise, stop, grow, or answer where it must not."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def test_twenty_thousand_malformed_packets_change_nothing() -> None:
                 assert len(packet) < 12 or packet[2] & 0x80, packet.hex()
             else:
                 assert answer[:2] == packet[:2]
-                assert answer[2] & 0x80, "an answer says that it is one"
+                assert answer[2] & 0x80, "an answer has QR set"
         if number % 500 == 0:
             assert data(parsed(server.udp(GOOD))) == ["10.0.0.1"]
-    assert server.failures == 0, "nothing was unexpected"
+    assert server.failures == 0, "there were no unexpected errors"
     assert server.malformed > COUNT / 4
 
 
@@ -82,7 +82,7 @@ def test_the_longest_name_is_still_a_name() -> None:
     longest = header() + (b"\x3f" + b"a" * 63) * 3 + b"\x3d" + b"a" * 61 + b"\0\0\1\0\1"
     answer = responder(StandingView()).udp(longest)
     assert answer is not None
-    assert answer[3] & 0xF == 5, "a well-formed question about somebody else's name"
+    assert answer[3] & 0xF == 5, "a well-formed query for a foreign name"
 
 
 def test_an_internal_error_is_a_servfail_and_the_next_query_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_many_spellings_of_a_name_share_one_answer_in_each_spelling() -> None:
 
 
 def test_a_flood_of_queries_for_one_name_evicts_no_answer_in_use() -> None:
-    """Every payload size is another question, whose answer exists."""
+    """Every payload size is another key, whose answer exists."""
     server = responder(StandingView([instance("ip_intel", "10.0.0.1")]), cache=CacheLimits(entries=100))
     server.udp(GOOD)
     for number in range(2000):

@@ -1,4 +1,4 @@
-"""What is asked in unusual ways: classes, types that no name has, opcodes, flags, options, foreign names."""
+"""Unusual queries: classes, unsupported types, opcodes, flags, options, foreign names."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_other_opcodes_are_not_implemented_and_come_back_with_an_opt_record(opco
 
 
 def test_a_malformed_query_with_a_readable_opt_record_is_answered_with_one() -> None:
-    """Without one, who asked would take it that no EDNS is spoken here (RFC 6891 section 7)."""
+    """Without one, the client would conclude that EDNS is unsupported here (RFC 6891 section 7)."""
     bad_option = header(ar=1) + NAME + b"\0\1\0\1" + OPT[:-2] + b"\0\3\0\x0a\0"
     two = header(ar=2) + NAME + b"\0\1\0\1" + OPT * 2
     for packet in (bad_option, two):
@@ -151,12 +151,12 @@ def test_owners_share_the_spelling_of_the_question() -> None:
 )
 @pytest.mark.parametrize("qtype", ["A", "AAAA"])
 def test_names_made_by_search_lists_are_answered_at_once(name: str, code: str, qtype: str) -> None:
-    """`ndots:5` in a container's resolv.conf asks these first, so that the real name waits for them."""
+    """`ndots:5` in a container's resolv.conf tries these first, so that the real name waits for them."""
     server = responder(StandingView([ONE]))
     answer = ask(server, name, qtype)
     assert (rcode(answer), answer.rr) == (code, [])
     ask(server, name, qtype)
-    assert server.hits == 1, "and from then on it is a ready answer"
+    assert server.hits == 1, "and then it is a ready answer"
 
 
 def test_a_foreign_name_is_refused_with_the_reason() -> None:
@@ -171,7 +171,7 @@ def test_the_keepalive_timeout_is_sent_on_request_over_tcp() -> None:
     server = responder(StandingView([ONE]))
     query = question(f"billing.{ZONE}", edns=1232, options=(dnslib.EDNSOption(11, b""),))
     assert keepalive_of(parsed(server.tcp(query, idle_s=10.0))) == [(100).to_bytes(2)], "in tenths of a second"
-    assert keepalive_of(parsed(server.udp(query))) == [], "over UDP there is nothing to keep (RFC 7828 section 3.2.1)"
+    assert keepalive_of(parsed(server.udp(query))) == [], "UDP has no connection to keep (RFC 7828 section 3.2.1)"
     assert keepalive_of(parsed(server.tcp(question(f"billing.{ZONE}", edns=1232), idle_s=10.0))) == []
 
 

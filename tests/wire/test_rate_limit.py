@@ -1,4 +1,4 @@
-"""Askers beyond loopback: how many answers they get, and what the rest get instead."""
+"""Clients beyond loopback: how many answers they get, and what the rest get instead."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def server(clock: FakeClock) -> Responder:
 
 
 def answers(server: Responder, count: int, host: str = HOST, query: bytes | None = None) -> list[bytes]:
-    """Return what came back of `count` queries."""
+    """Return the answers to `count` queries."""
     query = query if query is not None else question(f"ip-intel.{ZONE}")
     return [answer for _ in range(count) if (answer := server.remote(query, host)) is not None]
 
 
 def whole(found: list[bytes]) -> int:
-    """Return how many of the answers hold what was asked for."""
+    """Return how many of the answers have the queried records."""
     return sum(1 for answer in found if parsed(answer).rr)
 
 
@@ -48,7 +48,7 @@ def test_answers_per_second_are_limited(server: Responder, clock: FakeClock) -> 
     clock.pass_time(0.5)
     assert whole(answers(server, 50)) == LIMIT // 2
     clock.pass_time(3600)
-    assert whole(answers(server, 50)) == LIMIT, "a rest of an hour is worth no more than one of a second"
+    assert whole(answers(server, 50)) == LIMIT, "an hour of rest gives no more than a second"
     assert server.limited == 150 - 2 * LIMIT - LIMIT // 2
 
 
@@ -59,7 +59,7 @@ def test_every_second_query_over_the_limit_gets_a_truncated_answer(server: Respo
     for packed in slipped:
         answer = parsed(packed)
         assert (rcode(answer), answer.header.tc, answer.rr, answer.auth) == ("NOERROR", 1, [], [])
-        assert len(packed) == len(question(f"ip-intel.{ZONE}")), "no larger than what was asked"
+        assert len(packed) == len(question(f"ip-intel.{ZONE}")), "no larger than the query"
     assert data(parsed(server.tcp(question(f"ip-intel.{ZONE}"), HOST))) == ["10.0.0.1"], "and there it is answered"
 
 
@@ -92,7 +92,7 @@ def test_refusals_are_limited_too_and_never_truncated(server: Responder) -> None
 
 def test_malformed_packets_are_limited(server: Responder) -> None:
     assert len(answers(server, 100, query=question(f"ip-intel.{ZONE}")[:20])) == LIMIT
-    assert answers(server, 3, query=b"") == [], "silence is not counted"
+    assert answers(server, 3, query=b"") == [], "unanswered packets are not counted"
 
 
 def test_a_valid_cookie_is_not_limited_and_costs_others_nothing(server: Responder) -> None:
@@ -101,7 +101,7 @@ def test_a_valid_cookie_is_not_limited_and_costs_others_nothing(server: Responde
     assert whole(answers(server, 100, query=asked(cookie))) == 100
     assert whole(answers(server, 100)) == LIMIT - 1, "its neighbours still have theirs"
     assert whole(answers(server, 10, query=asked(cookie))) == 10
-    assert whole(answers(server, 10, "10.1.2.4", asked(cookie))) == 0, "and it is no good from elsewhere"
+    assert whole(answers(server, 10, "10.1.2.4", asked(cookie))) == 0, "and it is not valid from elsewhere"
 
 
 def test_a_client_cookie_over_the_limit_gets_a_server_cookie(server: Responder) -> None:

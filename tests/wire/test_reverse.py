@@ -1,4 +1,4 @@
-"""Reverse names: whose address it is, for the addresses that are registered."""
+"""Reverse names of the registered addresses: the services that have them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def reverse(ip: str) -> str:
 def test_the_address_of_an_instance_leads_to_its_service(name: str) -> None:
     answer = ask(responder(StandingView([ONE])), name, "PTR")
     assert (rcode(answer), data(answer), answer.header.aa) == ("NOERROR", [f"ip-intel.{ZONE}."], 1)
-    assert [(str(rr.rname), rr.ttl) for rr in answer.rr] == [(f"{name}.", 5)], "in the spelling of the question"
+    assert [(str(rr.rname), rr.ttl) for rr in answer.rr] == [(f"{name}.", 5)], "in the spelling of the query"
 
 
 def test_the_service_leads_back_to_the_address() -> None:
@@ -51,7 +51,7 @@ def test_a_failing_or_leaving_instance_keeps_its_reverse_name() -> None:
 
 @pytest.mark.parametrize("qtype", ["A", "TXT", "SRV", "MX"])
 def test_another_type_is_nodata_with_an_soa_at_the_name_itself(qtype: str) -> None:
-    """The network's zone is somebody else's: the SOA may speak for the one name alone (RFC 2308 section 3)."""
+    """The network's zone belongs to someone else: the SOA may cover only the one name (RFC 2308 section 3)."""
     answer = ask(responder(StandingView([ONE])), reverse("10.0.0.1"), qtype)
     assert (rcode(answer), data(answer), answer.header.aa) == ("NOERROR", [], 1)
     assert [(str(rr.rname), rr.rtype, rr.ttl) for rr in answer.auth] == [(reverse("10.0.0.1") + ".", 6, 5)]

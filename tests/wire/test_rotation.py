@@ -1,4 +1,4 @@
-"""Who comes first: in turn, by weight, and for everybody who asks."""
+"""Which instance comes first: in turn, by weight, and for every client."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def test_each_of_a_few_instances_leads_in_proportion_to_its_weight(weights: tupl
             )
         for host, weight in zip(hosts, weights, strict=True):
             assert abs(first.count(host) - 300 * weight / sum(weights)) <= 3, (seed, host)
-        assert server.misses <= MAX_ORDERS, "and few of them had to be made"
+        assert server.misses <= MAX_ORDERS, "and few of them had to be encoded"
 
 
 def test_each_of_three_equal_instances_is_followed_by_both_others() -> None:
-    """Else all who cannot reach the first would go to the same second."""
+    """Otherwise all clients that cannot reach the first would go to the same second."""
     followed = 0
     for seed in range(20):
         server = responder(StandingView(instance(host=f"10.0.0.{n}") for n in range(3)), seed)
@@ -108,7 +108,7 @@ def test_near_instances_lead_in_turn_and_far_ones_never() -> None:
 
 
 def test_over_time_all_of_a_large_service_is_returned() -> None:
-    """The few orders that are kept ready hold a few hundred of the addresses: they are not kept for ever."""
+    """The few ready orders cover a few hundred of the addresses, so they are not kept for ever."""
     server = responder(many(500))
     query = question(f"ip-intel.{ZONE}")
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""What fits: a service with 1, 3, 200 and 2,000 instances over UDP and TCP, as docs/reference/dns.md has it."""
+"""What fits: a service with 1, 3, 200 and 2,000 instances over UDP and TCP, as docs/reference/dns.md says."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_an_answer_over_udp_fits_or_is_marked_as_truncated(
     assert packed is not None
     assert len(packed) <= limit
     answer = parsed(packed)
-    assert answer.rr, "a service that has instances is never answered with nothing"
+    assert answer.rr, "a service with instances never gets an empty answer"
     whole = len(answer.rr) == count
     assert answer.header.tc == (0 if whole or qtype == "A" else 1), (
         "a part of the addresses is an answer; of SRV it is not"
@@ -43,7 +43,7 @@ def test_an_answer_over_udp_fits_or_is_marked_as_truncated(
 
 
 def cell(count: int, name: str, qtype: str, edns: int | None, *, tcp: bool) -> str:
-    """Return what the table says of one answer: records, what they bring along, and whether TC is set."""
+    """Return the table's row for one answer: answer records, additional ones, and whether TC is set."""
     answer = ask(responder(many(count)), f"{name}.{ZONE}", qtype, edns=edns, tcp=tcp)
     glue = len(data(answer, "ar"))
     return f"{len(answer.rr)}" + (f" + {glue}" if glue else "") + (", TC" if answer.header.tc else "")
@@ -71,14 +71,14 @@ def test_an_answer_over_tcp_is_as_complete_as_64_kib_allow(qtype: str, count: in
     assert packed is not None
     assert len(packed) <= 65535
     answer = parsed(packed)
-    assert answer.header.tc == 0, "there is nowhere to go on to: some askers would throw the answer away"
+    assert answer.header.tc == 0, "there is no other transport: some clients would discard the answer"
     if qtype == "A" or count < 2000:
         assert len(answer.rr) == count
         assert extended_errors(answer) == []
     else:
         assert 1250 < len(answer.rr) < count, "2,000 SRV records with names are more than 64 KiB"
         assert len({str(rr.rdata) for rr in answer.rr}) == len(answer.rr)
-        assert extended_errors(answer) == ([] if edns is None else [0]), "and who can read it is told"
+        assert extended_errors(answer) == ([] if edns is None else [0]), "and clients that can read it are told"
         assert (PART.encode() in packed) == (edns is not None)
 
 
@@ -106,7 +106,7 @@ def test_a_stale_partial_answer_is_marked_as_both() -> None:
 
 @pytest.mark.parametrize("qtype", ["A", "AAAA"])
 def test_a_client_without_tcp_gets_enough_addresses(qtype: str) -> None:
-    """Musl before 1.2.4 takes what came in 512 octets, and a truncated answer for none."""
+    """Musl before 1.2.4 uses what came in 512 octets, and discards a truncated answer."""
     instances = [instance(host=f"10.9.{n >> 8}.{n & 255}", addresses=(f"10.9.0.{n % 250}", f"2001:db8::{n:x}"))
                  for n in range(1, 500)]  # fmt: skip
     packed = responder(StandingView(instances)).udp(question(f"ip-intel.{ZONE}", qtype))

@@ -1,4 +1,4 @@
-"""The DNS codec over any bytes, and against dnslib over any question."""
+"""The DNS codec over any bytes, and against dnslib over any query."""
 
 from __future__ import annotations
 

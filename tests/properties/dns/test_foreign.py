@@ -1,4 +1,4 @@
-"""Messages of resolvers: what answers a question and what does not, and what the asker gets of it."""
+"""Messages of resolvers: which answer a query, and what the client gets of them."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_an_answer_in_another_case_is_recognised_as_such(name: str) -> None:
     assert found is Odd.OTHER_CASE if upper.question != sent.question else isinstance(found, ForeignReply)
     aaaa = bytearray(reply_to(upper.message))
     aaaa[12 + len(upper.question) - 3] = 28
-    assert judge(bytes(aaaa), sent) is None, "but not one for another type"
+    assert judge(bytes(aaaa), sent) is None, "but not one of another type"
 
 
 @given(st.binary(max_size=600), st.booleans())
@@ -140,11 +140,11 @@ def test_the_client_gets_what_fits_with_the_remaining_ttls(
     message = answer_for(asker, reply, size=size, age_s=age_s)
     assert len(message) <= size
     answer: Any = read(message)
-    assert message[12 : 12 + len(asker.question)] == asker.question, "in the asker's own spelling"
+    assert message[12 : 12 + len(asker.question)] == asker.question, "in the client's own spelling"
     assert (answer.header.id, answer.header.ra, answer.header.aa) == (4711, 1, 0)
     assert [rr.ttl for rr in answer.rr] == [max(0, ttl - age_s) for ttl in ttls[: len(answer.rr)]]
     assert answer.header.tc == (len(answer.rr) < len(ttls))
-    assert len(answer.ar) == (1 if edns else 0), "an OPT for those who sent one"
+    assert len(answer.ar) == (1 if edns else 0), "an OPT for clients that sent one"
 
 
 @given(st.lists(st.binary(min_size=8, max_size=8), max_size=8))

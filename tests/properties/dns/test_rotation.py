@@ -1,4 +1,4 @@
-"""Whatever the weights are and wherever it begins, everybody has its turn as often as its weight says."""
+"""For any weights and any start, every instance has as many turns as its weight says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is explained as in is what lookups give: exactly, over HTTP and over DNS, for any service and any filters."""
+"""Instances explained as `in` are exactly those that lookups return, over HTTP and DNS, for any service and filters."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ APEX = (b"vertice", b"internal")
 
 @st.composite
 def services(draw: st.DrawFn) -> list[Instance]:
-    """Return the instances of one service, each with an address of its own, IPv4, IPv6, both or none."""
+    """Return the instances of one service, each with its own address, IPv4, IPv6, both or none."""
     found = []
     for number, record in enumerate(draw(st.lists(instances(), max_size=6))):
         v4, v6 = f"10.0.1.{number}", f"fd00::{number + 1}"
@@ -55,7 +55,7 @@ FILTERS = st.builds(
 
 
 def holding(records: list[Instance]) -> AgentView:
-    """Return a view that has heard all of these from a registry that is ready."""
+    """Return a view that got all of these from a ready registry."""
     view = AgentView(FakeClock())
     catalog = Catalog()
     catalog.merge(lived(record) for record in records)
@@ -113,7 +113,7 @@ def test_instances_explained_as_named_by_dns_are_exactly_those_returned_by_dns(
     by_target |= {i.host: i.instance_id for i in records}
     targets = {data[7 : 7 + data[6]].decode() for data in data_of(Type.SRV)}
     assert named(explanation, "srv") == {by_target[target] for target in targets}
-    # Who is out is named by nothing, and who leaves by DNS alone.
+    # An instance that is out is named by no answer, and one that leaves only by DNS.
     assert all(one.answers == () for one in explanation.instances if one.verdict == "out")
     assert all("http" not in one.answers for one in explanation.instances if one.verdict == "leaving")
 
@@ -122,7 +122,7 @@ def test_instances_explained_as_named_by_dns_are_exactly_those_returned_by_dns(
 
 
 def of(record: Instance, *others: Instance, wanted: Filter = ANY, when: WhenNonePass = WhenNonePass.ALL) -> str:
-    """Return what is explained of one instance of a service."""
+    """Return the explanation of one instance of a service."""
     lookups = Lookups(holding([record, *others]), zone="z1", when_none_pass=when, random=random.Random(1))
     (why,) = [one.why for one in lookups.explain(SERVICE, wanted).instances if one.instance_id == record.instance_id]
     return why

@@ -1,4 +1,4 @@
-"""Addresses of the registry out of SRV records: by priority, by weight, and never out of a broken answer."""
+"""Addresses of the registry from SRV records: by priority, by weight, and never from a broken answer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ records = st.builds(
 
 
 def reply_with(listed: list[SrvRecord]) -> ForeignReply:
-    """Return what comes of dnslib's answer, whose targets are compressed."""
+    """Return the result of dnslib's answer, whose targets are compressed."""
     asked = inquiry(bytes(dnslib.DNSRecord.question("_registry._tcp.example", "SRV").pack())[HEADER:])
     sent = outgoing(asked, 7, asked.question, b"", with_edns=False)
     answer = dnslib.DNSRecord.parse(sent.message).reply()

@@ -1,4 +1,4 @@
-"""Which registry is used: whatever happens, a good one, and no running to and fro."""
+"""Which registry is used: a good one, whatever happens, and without needless moves."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_without_changes_there_is_at_most_one_move(upstreams: list[Upstream], st
         choice = choose(upstreams, choice, now, draw)
         if choice.url != urls[-1]:
             urls.append(choice.url)
-    assert len(urls) == 1, "the first one was the best already"
+    assert len(urls) == 1, "the first one was already the best"
 
 
 @given(fleets(), st.integers(0, 5), st.lists(st.floats(0, 100), max_size=30), draws)
@@ -228,7 +228,7 @@ def test_a_move_to_a_better_registry_is_not_followed_by_another_for_a_while(draw
     choice, now, moved_at = choose(upstreams, None, 0.0, draw), 0.0, 0.0
     for number, step in enumerate(steps):
         now += step
-        # Now the one is much nearer, now the other: both are well all the time.
+        # The two take turns in being much nearer; both work all the time.
         near = number % 2
         upstreams[near] = msgspec.structs.replace(upstreams[near], latency_s=0.001)
         upstreams[1 - near] = msgspec.structs.replace(upstreams[1 - near], latency_s=0.9)

@@ -1,4 +1,4 @@
-"""Whatever a Date header holds: it tells a time, or none, and never breaks the request that it came with."""
+"""Any Date header gives a time or none, and never breaks the request that it came with."""
 
 from __future__ import annotations
 

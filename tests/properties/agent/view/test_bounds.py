@@ -1,4 +1,4 @@
-"""A view with little room, over any history, answers for what it holds as one that holds everything does."""
+"""Over any history, a view with little room answers for its held services like one that holds everything."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OWN = "service-0"
 
 
 class Follower:
-    """One agent's view, at the end of a wire that delivers when it is told to."""
+    """One agent's view, at the end of a wire that delivers when told to."""
 
     def __init__(self, world: World, limits: ViewLimits) -> None:
         self.view = AgentView(world.clock, room=limits, own=frozenset([OWN]))
@@ -148,7 +148,7 @@ class World:
 
 
 def measured(view: AgentView) -> int:
-    """Return the bytes of a view that was given just what this one holds, and that lacks what this one lacks."""
+    """Return the bytes of a view that was given exactly the services that this one holds, and lacks the same."""
     fresh = AgentView(FakeClock(), room=ViewLimits(10_000, 1 << 40))
     staging = fresh.staging()
     staging.add(lived for label in tuple(view.catalog.labels()) for lived in view.catalog.lived(label))
@@ -176,9 +176,9 @@ async def test_held_services_are_as_in_a_view_that_holds_everything(seed: int, s
     small = world.small.view
     assert small._cache._ahead == {}
     assert small.complete
-    assert small.mismatches == 0, "the digest of what is held, and of the rest, is the registry's at every sign of life"
+    assert small.mismatches == 0, "the digests of the held services and of the rest match the registry's at every sync"
     assert Advice.RESYNC not in world.small.advice
     assert sorted(small.names()) == world.registry.catalog.names()
     held = [label for label in small.catalog.labels() if label != OWN]
     assert len(held) <= max(1, services)
-    assert small.bytes <= kilobytes * 1024 or len(held) <= 1, "the one asked for last stays, whatever its size"
+    assert small.bytes <= kilobytes * 1024 or len(held) <= 1, "the most recently used one stays, whatever its size"

@@ -1,4 +1,4 @@
-"""Whatever the graph of a fleet is, its circles and its waves are what a simple search finds."""
+"""For any fleet's graph, its cycles and waves are those that a simple search finds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ graphs = st.dictionaries(st.sampled_from(NODES), st.sets(st.sampled_from(NODES),
 
 
 def reachable(needs: dict[str, list[str]], start: str) -> set[str]:
-    """Return what can be reached from `start`, by trying again until nothing is new."""
+    """Return the nodes reachable from `start`, by trying again until nothing is new."""
     found = set(needs[start])
     while True:
         more = found | {target for node in found for target in needs[node]}

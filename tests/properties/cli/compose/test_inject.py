@@ -1,4 +1,4 @@
-"""Sidecars put into any compose file, and taken out again: the bytes that were there stay as they were."""
+"""Sidecars added to any compose file, and removed again: the original bytes are unchanged."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_inject_and_eject_restore_the_bytes(text: str, recipe: Recipe, other: Re
         after = injected(text, sidecars, options)
     except NotTheSame:
         event("refused")
-        assert "*" in text  # nothing but a shared value is a reason
+        assert "*" in text  # a shared value is the only reason
         return
     event(recipe.value)
     assert ejected(after) == text
@@ -48,7 +48,7 @@ def test_inject_and_eject_restore_the_bytes(text: str, recipe: Recipe, other: Re
             assert found[sidecar.agent]["environment"]["REGISTRY_URL"] == options.registry
             assert found[sidecar.agent]["image"] == options.image
     assert all(name in found for name in names)
-    # What was there is there still, line by line and in order.
+    # The original lines are still there, in order.
     rest = iter(after.splitlines(keepends=False))
     assert all(line in rest for line in text.splitlines() if "{" not in line)
 

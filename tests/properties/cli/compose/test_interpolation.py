@@ -1,4 +1,4 @@
-"""Variables are filled in as a simple model says, and ports are read as they were written."""
+"""Variables are expanded as in a simple model, and written ports are read back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cli.compose.ports import port_of
 from cli.compose.tree import Scalar
 
 NAMES = ("A", "B", "LONG_1")
-# A text is a list of pieces: literal text, or (name, operator, word), the word being a text again.
+# A text is a list of pieces: literal text, or (name, operator, word), where the word is a text again.
 Piece: TypeAlias = "str | tuple[str, str, Text]"
 Text: TypeAlias = list[Piece]
 
@@ -32,7 +32,7 @@ environments = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["", "x",
 
 
 def written(text: Text) -> str:
-    """Return a text as it stands in a compose file."""
+    """Return a text in the syntax of a compose file."""
     parts = []
     for piece in text:
         if isinstance(piece, str):
@@ -45,7 +45,7 @@ def written(text: Text) -> str:
 
 
 def meant(text: Text, variables: dict[str, str]) -> str:
-    """Return what Compose's documentation says of it."""
+    """Return the value by Compose's documentation."""
     parts = []
     for piece in text:
         if isinstance(piece, str):

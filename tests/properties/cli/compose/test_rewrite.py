@@ -1,4 +1,4 @@
-"""Whatever stands in an environment: each address is changed or kept with a reason, once, and nothing else changes."""
+"""For any environment, each address is changed or kept with a reason, once, and nothing else changes."""
 
 from __future__ import annotations
 

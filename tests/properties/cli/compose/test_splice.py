@@ -1,4 +1,4 @@
-"""What is put into a YAML text can be taken out again, and nothing else of the text ever changes."""
+"""Text inserted into YAML can be removed again, and nothing else ever changes."""
 
 from __future__ import annotations
 

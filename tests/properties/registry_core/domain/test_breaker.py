@@ -1,7 +1,7 @@
-"""The circuit breaker against a model that was written from the sentence, not from the table.
+"""The circuit breaker against a model written from its description, not from the table.
 
-"Closed; 3 failures: open for 30 s; then half-open for 10 s: 10 % of requests try, 2 successes in a row
-close, 1 failure opens." The model keeps the whole history and reads the state off it anew each time.
+"Closed; 3 failures: open for 30 s; then half-open for 10 s: 10 % of requests try, 2 successes in a row close, 1 failure
+opens." The model keeps the whole history and derives the state from it each time.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from registry_core.domain.breaker import Admitted, Breaker, BreakerState, Seen
 
 PASS = st.tuples(st.just("pass"), st.sampled_from([0.0, 0.5, 1.0, 4.0, 9.5, 10.0, 29.5, 30.0, 31.0, 100.0]))
 ASK = st.tuples(st.just("ask"), st.sampled_from([0.0, 0.05, 0.0999, 0.1, 0.5, 0.99]))
-# Which of the requests under way ends (0 is the oldest), and whether it succeeds.
+# Which of the pending requests ends (0 is the oldest), and whether it succeeds.
 END = st.tuples(st.sampled_from(["succeed", "fail"]), st.integers(0, 3).map(float))
-# What leads to the rare states, all at once: an outage with a request under way, and the wait after it.
+# Leads to the rare states at once: an outage with a pending request, and the wait after it.
 OUTAGE = st.just([("ask", 0.0)] * 4 + [("fail", 1.0)] * 3)
 WAIT = st.just([("pass", 30.0), ("ask", 0.05), ("ask", 0.05), ("ask", 0.05)])
 STEP = st.one_of(PASS, ASK, ASK, END, END, END).map(lambda step: [step])
@@ -28,7 +28,7 @@ STEPS: st.SearchStrategy[list[tuple[str, float]]] = PARTS.map(lambda parts: list
 
 @dataclass
 class Period:
-    """A time in which the breaker is meant to be in one state, and the outcomes that were seen in it."""
+    """A time in which the breaker should be in one state, and the outcomes during it."""
 
     state: str
     began: float

@@ -1,4 +1,4 @@
-"""Whatever host and port are joined: they come apart as they were."""
+"""Any host and port that are joined can be split again unchanged."""
 
 from __future__ import annotations
 

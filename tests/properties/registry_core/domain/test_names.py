@@ -1,4 +1,4 @@
-"""Names against the one pattern that they follow."""
+"""Names against the one pattern that they must match."""
 
 from __future__ import annotations
 
