@@ -158,7 +158,7 @@ async def face(
     resolv_conf: Path = Path("/nonexistent"),
     port: int = 0,
 ) -> AsyncIterator[Face]:
-    """Run an agent's DNS face that forwards by `rules`, for the duration of a `with`."""
+    """Run an agent's DNS face, forwarding by `rules`, for the length of a `with`."""
     forwarder = Forwarder(
         read_rules(rules), clock if clock is not None else SystemClock(), limits, resolv_conf=resolv_conf
     )

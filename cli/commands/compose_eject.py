@@ -54,7 +54,7 @@ def _eject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int
         write(file.file, file.bytes_of(after))
         print(f"{shown}: written, without agents")
     for name in kept:
-        print(f"left: {printable(name)}: this agent has lost its marks: remove it by hand", file=sys.stderr)
+        print(f"left: {printable(name)}: it is an agent whose marks are gone: remove it by hand", file=sys.stderr)
     override = override_path(path)
     if override.exists():
         print(f"note: {printable(str(override))} has agents as well: delete it", file=sys.stderr)

@@ -105,7 +105,7 @@ async def test_the_address_of_a_critical_instance_is_taken_over(under_test: Stor
     assert list(under_test.feed.catalog) == [new]
 
 
-async def test_a_newer_epoch_fences_the_older_owner(under_test: StoreUnderTest) -> None:
+async def test_a_newer_epoch_fences_the_older_owner_off(under_test: StoreUnderTest) -> None:
     key = (await under_test.store.register(claim(epoch=1))).instance.key
     await under_test.store.register(claim(epoch=2))
     with pytest.raises(Fenced):

@@ -22,8 +22,8 @@ HINFO: Final = 13
 MAILB, MAILA = 253, 254
 NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED, BADVERS, BADCOOKIE = 0, 1, 3, 4, 5, 16, 23
 ERRORS: Final = (FORMERR, NOTIMP, REFUSED, BADVERS, BADCOOKIE)
-# By how much an answer without records may exceed its query: an Extended DNS Error, a server cookie, and a keepalive
-# timeout; and, in the second number, an SOA.
+# What an answer without records may be longer than its query: an Extended DNS Error, a server's part of a cookie, the
+# time in a keepalive; and the SOA.
 ERROR_OCTETS: Final = 6 + 16 + 2
 SOA_OCTETS: Final = ERROR_OCTETS + 82
 
@@ -94,7 +94,7 @@ def _of_query(query: bytes, rcode: int) -> list[str]:
     if int.from_bytes(query[4:6]) > 1:
         found.append("several questions do not get FORMERR")
     if sum(r.type == OPT for r in records) > 1:
-        found.append("several OPT records do not get FORMERR")
+        found.append("several OPT records are not FORMERR")
     return found
 
 
@@ -107,7 +107,7 @@ def _of_question(query: bytes, answer: bytes, question: int, rcode: int) -> list
     opcode = query[2] >> 3 & 0xF
     qtype = int.from_bytes(answer[question - 4 : question - 2]) if repeated else 0
     if opcode and rcode != NOTIMP:
-        found.append("another opcode does not get NOTIMP")
+        found.append("another opcode is not NOTIMP")
     if rcode == NOTIMP and not opcode and qtype not in (MAILA, MAILB):
         found.append("NOTIMP is not justified")
     if not repeated and asked and rcode not in (FORMERR, NOTIMP):
@@ -144,9 +144,9 @@ def _of_records(read: dnslib.DNSRecord, records: list[Record], rcode: int) -> li
     authority = [r.type for r in records if r.section == 2]
     found = []
     if any(r.type == OPT and r.section != 3 for r in records) or sum(r.type == OPT for r in records) > 1:
-        found.append("OPT is duplicated or in the wrong section")
+        found.append("OPT is out of place")
     if any(r.ttl > TTL_S or r.class_ != 1 for r in records if r.type != OPT):
-        found.append("a record has too long a TTL, or another class")
+        found.append("a record lives too long, or is of another class")
     if rcode != NOERROR and answers:
         found.append("an error with answers")
     if rcode in ERRORS and any(r.type != OPT for r in records):
@@ -154,9 +154,9 @@ def _of_records(read: dnslib.DNSRecord, records: list[Record], rcode: int) -> li
     if rcode == NXDOMAIN and authority != [SOA]:
         found.append("an NXDOMAIN without SOA")
     if rcode == NOERROR and read.questions and not answers and authority != [SOA] and not read.header.tc:
-        found.append("an empty answer without SOA")
+        found.append("nothing at all, and not even an SOA")
     if not {r.type for r in answers} <= qtypes:
-        found.append("a record of another type than queried")
+        found.append("another type than was asked for")
     if not {rr.rname for rr in read.rr} <= {q.qname for q in read.questions}:
         found.append("a record of another name than queried")
     return found

@@ -21,7 +21,7 @@ PATIENT = TcpLimits(connections=20, idle_s=30, send_s=0.5)
 
 
 def batched(server: Responder, listening: socket.socket) -> Batched:
-    """Return the batched exchange; fail where the system lacks its calls, instead of testing the other one twice."""
+    """Return the batched exchange; fail where the system has not its calls, instead of testing the other twice."""
     calls = system_calls(listening)
     assert calls is not None
     return Batched(server, listening, calls)

@@ -113,7 +113,7 @@ def _parts(words: list[str]) -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def judged(folder: Path, network: Sequence[str] | None = None) -> Iterator[Judged]:
-    """Run a registry and an agent for the duration of a `with`: on free ports, or on the usual ones of a `network`."""
+    """Run a registry and an agent for the length of a `with`: on free ports, or on the usual ones of a `network`."""
     usual = network is not None
     ports = Ports(8888, 8880, 53) if usual else Ports(free_port(), free_port(), free_port())
     system = Judged(folder, ports, network or ())

@@ -183,8 +183,8 @@ def test_a_missing_name_does_not_exist(unbound: Unbound, name: str) -> None:
     assert 0 < max(reply.ttls) <= TTL_S, "the SOA gives the negative TTL"
 
 
-def test_a_nonexistent_name_hides_no_existing_one(unbound: Unbound) -> None:
-    """RFC 8020: below an NXDOMAIN there is nothing. unbound believes that for every name on the way."""
+def test_a_name_that_does_not_exist_hides_none_that_does(unbound: Unbound) -> None:
+    """RFC 8020: below a NXDOMAIN there is nothing. unbound takes our word for it, of every name on the way."""
     for name in ("dns-sd._udp", "nobody", "_ip-intel", "canary", "blue.ip-intel", "ip-intel._tcp"):
         assert unbound.dig(name).status == "NXDOMAIN"
     assert unbound.dig("_ip-intel._tcp", "SRV").answers

@@ -201,7 +201,7 @@ def test_only_passing_instances_are_returned_while_there_are_any() -> None:
     server = responder(StandingView(statuses.values()))
     assert data(ask(server, f"ip-intel.{ZONE}")) == ["10.0.0.1", "10.0.0.2"]
     srv = data(ask(server, f"_ip-intel._tcp.{ZONE}", "SRV"))
-    assert [line.split()[1] for line in srv] == ["0", "1", "1"], "a draining instance has no weight"
+    assert [line.split()[1] for line in srv] == ["0", "1", "1"], "who drains has no weight"
 
 
 def test_when_no_instance_passes_the_setting_decides() -> None:

@@ -41,7 +41,7 @@ def test_draining_instances_lead_in_turn_when_no_others_are_left() -> None:
 def test_a_draining_instance_has_srv_weight_zero_and_comes_last() -> None:
     answer = ask(responder(StandingView([LEAVES, STAYS])), SRV, "SRV", edns=1232)
     assert [str(rr.rdata) for rr in answer.rr] == [f"0 4 8034 {short(STAYS)}", f"0 0 8034 {short(LEAVES)}"]
-    assert data(answer, "ar") == ["10.0.0.1", "10.0.0.2"], "bound clients can still reach it"
+    assert data(answer, "ar") == ["10.0.0.1", "10.0.0.2"], "it can still be reached by who is bound to it"
 
 
 @pytest.mark.parametrize("name", ["ip-intel", "ip_intel"])
@@ -76,8 +76,8 @@ def test_an_instance_in_maintenance_is_not_returned_even_when_alone() -> None:
     assert data(ask(responder(StandingView([RESTS])), short(RESTS))) == ["10.0.0.4"], "but can be found by its own name"
 
 
-def test_the_only_near_instance_does_not_attract_all_clients_when_it_drains() -> None:
-    """A client uses the best priority: alone in it, a record of weight 0 would get every request."""
+def test_the_only_near_instance_does_not_draw_everybody_when_it_leaves() -> None:
+    """An asker takes the best priority there is: alone in it, a record of weight 0 would get every request."""
     near = instance(host="10.0.0.5", zone="z1", status=Status.DRAINING)
     far = instance(host="10.0.0.6", zone="z2", weight=3)
     assert priorities(near, far, local_zone="z1") == {short(far): (10, 3), short(near): (10, 0)}

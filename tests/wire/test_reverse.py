@@ -96,7 +96,7 @@ def test_a_changed_address_is_in_the_next_answer() -> None:
     assert data(ask(server, reverse("10.0.0.1"), "PTR")) == [f"billing.{ZONE}."]
 
 
-def test_a_stale_answer_is_marked() -> None:
+def test_an_old_answer_says_so() -> None:
     view = StandingView([ONE])
     server = responder(view)
     view.age(3600)

@@ -532,7 +532,7 @@ async def test_transfers_and_other_classes_are_not_forwarded(words: tuple[str, .
 
 
 async def test_the_resolvers_of_the_system_are_read_again_when_they_change(tmp_path: Path) -> None:
-    """Port 53 cannot be had by a test: what is read is seen in the report, and nobody is asked."""
+    """A test cannot bind port 53: the report shows what is read, and no resolver is queried."""
     conf = tmp_path / "resolv.conf"
     conf.write_text("nameserver 127.0.0.2\nnameserver 127.0.0.3\n")
     async with face("system", resolv_conf=conf, limits=QUICK) as ours:

@@ -40,7 +40,7 @@ async def servers_of(socket: Path) -> set[tuple[str, str, str]]:
     return {(row[4], row[18], row[7]) for row in rows if len(row) > 18 and row[4] != "-"}
 
 
-async def test_haproxy_finds_every_server_of_a_large_service_over_tcp_and_drains_leaving_ones(tmp_path: Path) -> None:
+async def test_haproxy_finds_every_server_of_a_large_service_over_tcp_and_spares_who_leaves(tmp_path: Path) -> None:
     leaves = instance(host="10.1.1.1", status=Status.DRAINING)
     stays = [instance(host=f"10.1.0.{n}") for n in range(COUNT - 1)]
     server = responder(StandingView([leaves, *stays]))

@@ -114,7 +114,7 @@ def test_no_bytes_make_it_raise(noise: bytes, follows: bool) -> None:
 
 
 @given(st.data())
-def test_a_truncated_message_or_one_with_wrong_counts_is_rejected(data: st.DataObject) -> None:
+def test_a_message_that_was_cut_or_counts_wrongly_is_no_answer(data: st.DataObject) -> None:
     sent = sent_for("www.example")
     whole = reply_to(sent.message, *addresses("www.example", [300, 300, 300]))
     cut = data.draw(st.integers(0, len(whole) - 1))
@@ -140,11 +140,11 @@ def test_the_client_gets_what_fits_with_the_remaining_ttls(
     message = answer_for(asker, reply, size=size, age_s=age_s)
     assert len(message) <= size
     answer: Any = read(message)
-    assert message[12 : 12 + len(asker.question)] == asker.question, "in the client's own spelling"
+    assert message[12 : 12 + len(asker.question)] == asker.question, "in the asker's own spelling"
     assert (answer.header.id, answer.header.ra, answer.header.aa) == (4711, 1, 0)
     assert [rr.ttl for rr in answer.rr] == [max(0, ttl - age_s) for ttl in ttls[: len(answer.rr)]]
     assert answer.header.tc == (len(answer.rr) < len(ttls))
-    assert len(answer.ar) == (1 if edns else 0), "an OPT for clients that sent one"
+    assert len(answer.ar) == (1 if edns else 0), "an OPT for those who sent one"
 
 
 @given(st.lists(st.binary(min_size=8, max_size=8), max_size=8))

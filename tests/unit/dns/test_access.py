@@ -24,7 +24,7 @@ def test_a_named_network_is_allowed() -> None:
     assert [access.admits(host) for host in ("172.18.0.2", "fd00::2", "127.0.0.1")] == [True, True, False]
 
 
-def test_an_invalid_network_is_reported_at_once() -> None:
+def test_what_is_no_network_is_said_at_once() -> None:
     with pytest.raises(ValueError, match="everybody"):
         AllowedNetworks(["everybody"])
 

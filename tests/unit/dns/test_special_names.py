@@ -33,7 +33,7 @@ def test_localhost_and_all_names_below_it_are_this_machine(name: str) -> None:
 
 
 @pytest.mark.parametrize("qtype", [Type.TXT, Type.SRV, Type.SOA, Type.NS, Type.ANY, 65, 65535])
-def test_localhost_has_only_addresses(qtype: int) -> None:
+def test_localhost_has_nothing_but_addresses(qtype: int) -> None:
     answer = answered("a.localhost", qtype)
     assert (answer.rcode, answer.answers) == (Rcode.NOERROR, ())
     assert [(record.owner, record.type) for record in answer.authority] == [((b"localhost",), Type.SOA)]

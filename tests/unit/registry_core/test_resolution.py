@@ -70,7 +70,7 @@ async def test_servers_are_found_again_once_threads_can_be_started_again(no_thre
     assert await servers.find("redis") == ("10.0.0.7",)
 
 
-def test_only_usable_addresses_are_kept() -> None:
+def test_only_what_can_be_connected_to_is_kept() -> None:
     assert usable(["0.0.0.0", "224.0.0.1", "::", "fe80::1%eth0", "nonsense", "::1"]) == ("::1",)
     assert len(usable(f"10.0.0.{n}" for n in range(100))) == 16
 

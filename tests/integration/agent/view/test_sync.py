@@ -127,7 +127,7 @@ async def test_a_broken_stream_is_resumed_where_it_ended(api: Api) -> None:
             await api.register(f"service{number}", f"10.0.0.{number + 1}")
             await agent.names_are(*(f"service{n}" for n in range(number + 1)))
             await eventually(lambda: agent.view.live, "it is connected again")
-        assert agent.view.snapshots == 1, "all the others were resumed"
+        assert agent.view.snapshots == 1, "all the rest were resumed"
         assert agent.view.events == 3
         assert agent.sync.losses >= 1
 

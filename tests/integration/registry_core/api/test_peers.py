@@ -1,6 +1,6 @@
-"""Replicas behind one address of a load balancer: a drain is confirmed by whoever follows any of them.
+"""Replicas behind one address of a load balancer: a drain is confirmed by the watchers of all of them.
 
-Real Redis, real HAProxy as the balancer, three replicas, and agents that know the one address alone.
+Real Redis, real HAProxy as the balancer, three replicas, and agents that know only the one address.
 """
 
 from __future__ import annotations

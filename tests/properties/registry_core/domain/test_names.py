@@ -16,7 +16,7 @@ NEARLY = st.text(st.sampled_from("abz09_-A.\u00e9 \n"), max_size=70)
 
 
 @given(st.one_of(NEARLY, st.text(max_size=70), st.from_regex(r"[a-z0-9][a-z0-9_-]{2,64}", fullmatch=True)))
-def test_a_name_is_accepted_exactly_when_it_matches_the_pattern(name: str) -> None:
+def test_a_name_is_taken_just_when_it_follows_the_pattern(name: str) -> None:
     good = re.fullmatch(r"[a-z0-9][a-z0-9_-]{2,62}", name, re.ASCII) and not re.fullmatch(
         r"i[-_][0-9a-f]{12}", name, re.ASCII
     )

@@ -48,7 +48,7 @@ def test_the_same_service_on_two_hosts_is_two_instances() -> None:
     assert ids(two, kept)[0] == found
 
 
-def test_a_named_host_is_the_same_instance_even_without_stored_state() -> None:
+def test_a_host_with_a_name_is_the_same_instance_also_where_nothing_was_kept() -> None:
     found, kept = ids(specs(("ip_intel", "intel-container", 8034)), Identity())
     assert found == ["intel-container:8034"]
     assert ids(specs(("ip_intel", "intel-container", 8034)), Identity())[0] == found, "the container was recreated"

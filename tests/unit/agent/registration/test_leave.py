@@ -18,7 +18,7 @@ from tests.virtual_time import in_virtual_time
 
 DONE = RegistryReply(RequestOutcome.DONE)
 AWAY = RegistryReply(RequestOutcome.UNAVAILABLE, "nobody answers")
-FAREWELL_S, CONFIRM_S, WAIT_S = 5.0, 3.0, 5.0  # the defaults
+FAREWELL_S, CONFIRM_S, WAIT_S = 5.0, 3.0, 5.0  # as they are by default
 SERVICES = [claim(port=8000 + number) for number in range(40)]
 
 
@@ -117,7 +117,7 @@ def test_leaving_takes_no_longer_than_docker_waits(
     assert registry.first("draining") == 0.0, "at once"
 
 
-def test_when_all_acknowledge_only_dns_is_waited_for() -> None:
+def test_where_everybody_answers_dns_alone_is_waited_for() -> None:
     registry = Registry()
     assert WAIT_S <= left(registry) < WAIT_S + 0.2
     assert registry.first("deregister") >= WAIT_S

@@ -352,7 +352,7 @@ def churned(pick: random.Random, fleet: dict[str, dict[InstanceKey, bytes]], pos
 
 
 @pytest.mark.untraced
-def test_a_day_of_churn_stays_within_the_bounds() -> None:
+def test_a_day_of_churn_keeps_within_the_bounds() -> None:
     """24 h at an event every 10 s, in a fleet ten times as large as the room."""
     hours = list(day(random.Random(20), every_s=10))
     limit = MEGABYTE

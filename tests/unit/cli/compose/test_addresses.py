@@ -1,4 +1,4 @@
-"""The addresses in a service's environment and command: what counts as one, with which host, port and scheme."""
+"""The addresses in a service's environment and command: what is one, with which host, port and scheme."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_the_end_of_an_ipv6_address_is_no_host_with_a_port(text: str) -> None:
     assert found_in(text) == []
 
 
-def test_text_around_an_ipv6_address_is_located_correctly() -> None:
+def test_what_stands_around_an_ipv6_address_is_found_where_it_stands() -> None:
     text = "[fe80::a:80]:1,billing:8034,[db:5432]"
     assert [text[one.start : one.end] for one in located_in(text, "X", HERE)] == ["billing:8034", "db:5432"]
 
@@ -108,18 +108,18 @@ def test_hosts_after_a_comma_have_the_scheme_of_the_first() -> None:
     assert found_in("nats://a:1,b:2 c:3") == [("nats", "a", 1), ("nats", "b", 2), ("", "c", 3)]
 
 
-def test_user_and_password_are_not_kept() -> None:
+def test_a_user_and_a_password_are_not_kept() -> None:
     (address,) = with_port_or_scheme("amqp://user:secret@billing:5672/v", "X", HERE)
     assert address.written == "amqp://billing:5672"
     assert "secret" not in repr(address)
 
 
-def test_a_located_address_spans_host_and_port() -> None:
+def test_a_located_address_stands_from_its_host_to_the_end_of_its_port() -> None:
     text = "see http://u:p@billing:8034/x and https://db/y"
     assert [text[one.start : one.end] for one in located_in(text, "X", HERE)] == ["billing:8034", "db"]
 
 
-def test_a_very_long_value_is_read_only_up_to_its_limit() -> None:
+def test_a_very_long_value_is_read_up_to_its_bound_only() -> None:
     assert found_in("." * (MAX_VALUE_LENGTH - 6) + " a:80 billing:1") == [("", "a", 80)]
 
 

@@ -15,7 +15,7 @@ from tests.fleets import ROOT
 
 DOCUMENT = ROOT / "docs" / "reference" / "compose-findings.md"
 
-# The called service: `back_end` listens on 8010, published as 9000, and its health check agrees.
+# Who is called: `back_end` listens on 8010, which the host shows as 9000, and its health check agrees.
 FLEET = """
 services:
   front:

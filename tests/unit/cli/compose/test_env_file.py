@@ -53,7 +53,7 @@ def test_blank_lines_and_comments_give_nothing(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["A", "export A", "  A  "])
-def test_a_name_without_a_value_takes_the_callers(text: str) -> None:
+def test_a_name_alone_has_the_value_of_the_caller(text: str) -> None:
     assert read(text) == ([EnvLine("A", None, None, 1)], [])
 
 
@@ -129,12 +129,12 @@ def test_the_lines_after_an_invalid_one_are_read() -> None:
 
 
 @pytest.mark.parametrize("value", ["${B", "${B:?it is needed}", "$(B)"])
-def test_a_value_that_cannot_be_expanded_is_reported_and_kept_unchanged(value: str) -> None:
+def test_a_value_that_cannot_be_filled_in_is_reported_and_kept_as_it_is(value: str) -> None:
     (line,), (reported,) = read(f"A={value}")
     assert line.value == value
     assert reported.startswith("some.env:1: A: ")
 
 
-def test_a_file_is_read_only_up_to_its_limit() -> None:
+def test_a_file_is_read_up_to_its_bound_only() -> None:
     lines, _ = read("\n" * (MAX_LINES - 1) + "A=1\nB=2\n")
     assert [line.name for line in lines] == ["A"]

@@ -248,7 +248,7 @@ def test_a_long_chain_of_extends_is_followed() -> None:
 # -- include and several files
 
 
-def test_included_files_belong_to_the_fleet_and_a_name_in_both_is_refused(tmp_path: Path) -> None:
+def test_included_files_are_part_of_the_fleet_and_a_name_in_both_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     folder(
         tmp_path / "sub",

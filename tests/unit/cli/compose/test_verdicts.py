@@ -9,7 +9,7 @@ from cli.compose.fleet_names import Meant
 from cli.compose.reader import project_of
 from cli.compose.verdicts import Judge, Judged
 
-# `back_end` publishes its 8010 as 9000; `front` is alone on 8000.
+# `back_end` shows its 8010 as 9000 of the host; `front` is alone on 8000.
 FLEET = """
 services:
   front:

@@ -1,4 +1,4 @@
-"""The waves of a migration, and their progress."""
+"""The waves of a migration, and how far they are."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_an_address_may_go_when_its_target_passes_and_its_consumer_is_registered
     assert found.waves[0].counts()["may_go"] == 1
 
 
-def test_a_registration_in_another_spelling_counts_and_strangers_are_named() -> None:
+def test_a_registration_in_the_other_spelling_counts_and_strangers_are_named() -> None:
     text = "services: {ip_intel: {expose: ['80']}}"
     found = audit(project_of([("compose.yml", text.encode())]))
     done = progress_of(

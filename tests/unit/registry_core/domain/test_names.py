@@ -9,7 +9,7 @@ from registry_core.errors import ValidationError
 
 
 @pytest.mark.parametrize("name", ["abc", "ip_intelligence_service", "osint-service", "0ab", "a" * 63, "c2_x"])
-def test_a_valid_name_is_accepted_unchanged(name: str) -> None:
+def test_a_good_name_is_taken_as_it_is(name: str) -> None:
     assert names.check_service_name(name) == name
 
 

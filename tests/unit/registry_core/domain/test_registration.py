@@ -98,7 +98,7 @@ def test_the_lowest_port_is_a_setting() -> None:
     assert checked(claim(port=80), Rules(min_port=1)).port == 80
 
 
-def test_a_valid_claim_is_kept_in_canonical_form() -> None:
+def test_a_good_claim_is_kept_in_its_one_spelling() -> None:
     kept = checked(
         claim(
             host="Vertice-OSINT",

@@ -135,7 +135,7 @@ async def test_a_reading_during_changes_is_exact_for_its_position(
             whole.records.apply(told.event)
         still = await read(server)
         assert instances(whole) == instances(still)
-        await eventually(lambda: {i.key: i for i in feed.catalog} == instances(still), "a follower has the same")
+        await eventually(lambda: {i.key: i for i in feed.catalog} == instances(still), "who followed has the same")
         assert {lived.instance.address for lived in still.records.lived.values()} == set(whole.records.at_address)
 
 

@@ -41,7 +41,7 @@ class Pair(NamedTuple):
     feed: RecordingFeed
 
     def has_an_old_view(self, monkeypatch: pytest.MonkeyPatch, was: Instance) -> None:
-        """Make the other store believe that an instance still has its old state."""
+        """Have the other store believe that an instance still is what it was."""
         monkeypatch.setattr(self.other._merge, "at_address", lambda _address: [Lived(was, 1.0)])
 
 
