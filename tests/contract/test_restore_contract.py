@@ -77,7 +77,7 @@ async def test_a_restore_replaces_only_an_older_owners_record(
     await under_test.store.register(claim("other", port=8034 if outcome is not RestoreOutcome.RESTORED else 9000))
 
 
-async def test_a_name_equal_to_another_in_dns_is_a_conflict(under_test: StoreUnderTest) -> None:
+async def test_a_name_that_is_one_with_another_is_a_conflict(under_test: StoreUnderTest) -> None:
     await under_test.store.register(claim("ip-intel"))
     with pytest.raises(Conflict, match="one name in DNS"):
         await under_test.store.restore(saved("ip_intel"))

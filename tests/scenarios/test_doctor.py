@@ -118,7 +118,7 @@ def test_an_nsswitch_without_dns_is_found_and_the_cure_works(patient: Patient) -
     assert patient.finds("billing")
 
 
-def test_musls_treatment_of_a_refusal_is_predicted_and_the_cure_works(patient: Patient, tmp_path: Path) -> None:
+def test_what_musl_makes_of_a_refusal_is_foretold_and_the_cure_heals_it(patient: Patient, tmp_path: Path) -> None:
     program = str(tmp_path / "resolve")
     source = str(Path(__file__).with_name("resolve.c"))
     patient.system.run("musl-gcc", "-O1", "-Wall", "-o", program, source)
@@ -135,7 +135,7 @@ def test_musls_treatment_of_a_refusal_is_predicted_and_the_cure_works(patient: P
     found = patient.examined("--root", str(root))
     assert found["musl-refused"]["severity"] == "error"
     assert "ends the lookup of billing.vertice.internal with 'Try again'" in found["musl-refused"]["why"]
-    # glibc continues after a refusal: nothing is predicted for it.
+    # glibc goes on after a refusal: nothing is foretold for it.
     assert patient.finds(name)
     assert "musl-refused" not in patient.examined()
     cure = found["musl-refused"]["cure"].partition("    #")[0]

@@ -225,7 +225,7 @@ async def test_a_record_without_a_lease_gets_one_and_does_not_stay_for_ever(runn
 # -- whole keys
 
 
-async def test_lost_records_are_restored_from_the_delivered_ones(running: Running) -> None:
+async def test_records_that_were_lost_are_put_back_from_what_was_delivered(running: Running) -> None:
     await running.store.register(claim("billing", port=9000))
     await running.client.delete("test:records")
     for _ in range(100):

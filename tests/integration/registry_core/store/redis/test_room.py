@@ -74,7 +74,7 @@ async def test_a_holder_that_moved_is_not_removed_for_its_old_address(
     await eventually(lambda: pair.feed.catalog.names() == sorted([HOLDER, NEWCOMER]), "both are there")
 
 
-async def test_a_holder_of_another_service_yields_to_a_key_only_when_overdue(pair: Pair) -> None:
+async def test_one_of_another_service_yields_to_a_key_only_when_it_is_overdue(pair: Pair) -> None:
     holder = (await pair.one.register(claim(HOLDER))).instance
     await pair.one.set_status(holder.key, Status.CRITICAL)
     with pytest.raises(Conflict, match="is registered as instance"):
