@@ -167,4 +167,4 @@ def warn_of_age(answer: HttpResponse) -> None:
     state = answer.headers.get("X-Cache", "fresh").lower()
     if state != "fresh":
         age = answer.headers.get("Age", "?")
-        print(f"vertice: {state}: this is the state of {age} s ago; the registry cannot be reached", file=sys.stderr)
+        print(f"vertice: {state}: this is the state as of {age} s ago; the registry cannot be reached", file=sys.stderr)
