@@ -144,7 +144,13 @@ TOKEN: Final = Setting(
     "s3cret",
     secret=True,
 )
-HEARTBEAT_INTERVAL: Final = Setting("HEARTBEAT_INTERVAL", positive_seconds, 30.0, "how often leases are renewed", "30")
+HEARTBEAT_INTERVAL: Final = Setting(
+    "HEARTBEAT_INTERVAL",
+    positive_seconds,
+    30.0,
+    "how often leases are renewed, unless the registry asks for a shorter interval",
+    "30",
+)
 INITIAL_WAIT_TIMEOUT: Final = Setting(
     "INITIAL_WAIT_TIMEOUT", seconds, 60.0, "how long to wait for a service's first passing check", "60"
 )
