@@ -27,7 +27,7 @@ def test_everything_can_be_set() -> None:
         {
             "REGISTRY_LISTEN": ":9999",
             "REGISTRY_STORE": "memory:",
-            "REGISTRY_SECRET": "new, old",
+            "REGISTRY_SECRET": "new-one, old-one",
             "REGISTRY_ZONE": "eu-1a",
             "REGISTRY_MIN_PORT": "80",
             "REGISTRY_WARMING": "3",
@@ -43,7 +43,7 @@ def test_everything_can_be_set() -> None:
             "REGISTRY_LOG_LEVEL": "debug",
         }
     )
-    assert settings.secrets == ("new", "old")
+    assert settings.secrets == ("new-one", "old-one")
     assert settings.terms.sweep_every_s == 0.5
     assert settings.terms.removed_after_s >= settings.terms.ttl_s
     assert settings.terms.amnesty_after_s == 2.0, "a shorter pause between sweeps expires no live lease"
@@ -90,7 +90,11 @@ def test_beyond_loopback_there_is_a_secret_or_an_explicit_off() -> None:
     with pytest.raises(SettingsError, match="needs a secret"):
         replica_settings({}, listen_on=Listen("0.0.0.0", 8888))
     assert replica_settings({"REGISTRY_LISTEN": ":8888", "REGISTRY_AUTH": "off", "REGISTRY_SECRET": "s"}).secrets == ()
-    assert replica_settings({"REGISTRY_LISTEN": ":8888", "REGISTRY_SECRET": "s"}).secrets == ("s",)
+    assert replica_settings({"REGISTRY_LISTEN": ":8888", "REGISTRY_SECRET": "s3cret"}).secrets == ("s3cret",)
+    for short in ("s", "s3cret,old"):
+        with pytest.raises(SettingsError, match="6 or more characters"):
+            replica_settings({"REGISTRY_LISTEN": ":8888", "REGISTRY_SECRET": short})
+    assert replica_settings({"REGISTRY_SECRET": "s"}).secrets == ("s",)
     assert replica_settings({}, listen_on=Listen("::1", 0)).secrets == ()
 
 

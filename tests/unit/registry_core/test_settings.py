@@ -54,6 +54,32 @@ def test_a_wrong_setting_is_one_line_that_names_it(environment: dict[str, str], 
     assert str(refusal.value) == line
 
 
+URLS: Setting[tuple[str, ...]] = Setting(
+    "T_URLS", settings.items(settings.http_url), (), "the registries", "http://registry:8888"
+)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://user:pa55word@r:8888", "http://pa55word@r", "http://a:pa55word@r/?x=1", "//x:pa55word@"]
+)
+def test_a_url_has_no_password_and_one_that_was_given_is_not_shown(url: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        read_settings((URLS,), {"T_URLS": f"http://fine:1,{url}"})
+    assert "pa55word" not in str(refusal.value)
+    assert str(refusal.value).startswith("T_URLS: 'http://fine:1,")
+
+
+@pytest.mark.parametrize("text", ["hush", " hush\n", "hush\r\n", "\thush"])
+def test_what_surrounds_a_secret_is_not_part_of_it(text: str) -> None:
+    assert settings.secret(text) == "hush"
+
+
+@pytest.mark.parametrize("text", ["hu sh", "hu\nsh", "hu\0sh", "h\u00fcsh", "hu,sh", "\x7f"])
+def test_a_secret_that_no_header_can_hold_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="visible ASCII"):
+        settings.secret(text)
+
+
 def test_a_removed_setting_is_accepted_and_can_be_named() -> None:
     given = {"T_PORT": "80", "T_PROCESSES": "no number", "T_THREADS": " "}
     assert read_settings(TABLE, given, prefixes=("T_",), removed=REMOVED)[PORT] == 80

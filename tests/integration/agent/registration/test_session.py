@@ -15,7 +15,7 @@ from agent.checks.result import WELL, CheckResult
 from agent.checks.spec import CheckPace, CheckSpec, TcpCheck
 from agent.registration.decisions import Phase, RequestOutcome, Timings
 from agent.registration.session import Session, SessionSettings
-from agent.registries.client import RegistryClient, RegistryReply
+from agent.registries.client import LeaseTold, RegistryClient, RegistryReply
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.ports.clock import SystemClock
@@ -43,6 +43,7 @@ class Played(RegistryClient):
         self.epochs: list[int | None] = []
         self.statuses: list[Status] = []
         self.tells: float | None = None  # the time
+        self.lease: LeaseTold | None = None
         self.hangs: set[str] = set()  # requests that it accepts and never answers
 
     def plays(self, what: str, *answers: RegistryReply | Exception) -> None:
@@ -62,11 +63,11 @@ class Played(RegistryClient):
             await asyncio.Event().wait()
         return reply
 
-    async def register(self, claim: Registration) -> tuple[RegistryReply, float | None]:
+    async def register(self, claim: Registration) -> tuple[RegistryReply, LeaseTold | None]:
         self.addresses.append(claim.addresses)
         self.epochs.append(claim.epoch)
         self.statuses.append(claim.status)
-        return await self._answer("register", claim.host), None
+        return await self._answer("register", claim.host), self.lease
 
     async def time(self) -> float | None:
         self.asked.append("time")
@@ -127,6 +128,15 @@ async def test_a_registration_that_fails_unexpectedly_is_retried(registry: Playe
     said = [line["event"] for line in lines]
     assert said.count("request_failed") == 1
     assert said.count("registered") == 1
+
+
+async def test_heartbeats_are_sent_as_often_as_the_registry_asks(registry: Played) -> None:
+    registry.lease = LeaseTold(ttl_s=0.9, heartbeat_s=0.3)
+    with capture_logs() as lines:
+        async with session_of(registry, timings=SLOW) as session:
+            await eventually(lambda: session.beats[RequestOutcome.DONE] >= 2, "two heartbeats within the second")
+    (line,) = (line for line in lines if line["event"] == "heartbeat_interval_too_long")
+    assert (line["own_s"], line["ttl_s"], line["used_s"]) == (1000.0, 0.9, 0.3)
 
 
 async def test_heartbeats_that_fail_unexpectedly_are_retried(registry: Played) -> None:

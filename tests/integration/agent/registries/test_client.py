@@ -14,7 +14,7 @@ import pytest
 
 from agent.registration.decisions import RequestOutcome
 from agent.registries import client as registry_client
-from agent.registries.client import RegistryClient, RegistryReply, reply_of
+from agent.registries.client import LeaseTold, RegistryClient, RegistryReply, reply_of
 from registry_core.domain.records import Registration, Status
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.settings import Listen
@@ -42,8 +42,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_success_is_done(api: Api) -> None:
     async with client(api.url) as registry:
-        reply, ttl_s = await registry.register(owned(tags=("blue",), metadata={"team": "osint"}))
-        assert (reply.outcome, ttl_s) == (RequestOutcome.DONE, 60.0)
+        reply, lease = await registry.register(owned(tags=("blue",), metadata={"team": "osint"}))
+        assert (reply.outcome, lease) == (RequestOutcome.DONE, LeaseTold(ttl_s=60.0, heartbeat_s=30.0))
         assert [r.outcome for _, r in await registry.beat([owned()])] == [RequestOutcome.DONE]
         assert (await registry.set_status(owned(), Status.DRAINING)).outcome is RequestOutcome.DONE
         assert [(i.status, i.tags) for i in api.replica.view.catalog] == [(Status.DRAINING, ("blue",))]
@@ -103,10 +103,10 @@ async def test_the_next_registry_is_tried_when_one_does_not_listen(api: Api) -> 
     async with client(nobody, api.url) as registry:
         assert (await registry.register(owned()))[0].outcome is RequestOutcome.DONE
     async with client(nobody) as registry:
-        reply, ttl_s = await registry.register(owned())
+        reply, lease = await registry.register(owned())
         assert reply.outcome is RequestOutcome.UNAVAILABLE
         assert nobody in reply.said
-        assert ttl_s is None
+        assert lease is None
         assert [r.outcome for _, r in await registry.beat([owned()])] == [RequestOutcome.UNAVAILABLE]
 
 
@@ -160,8 +160,8 @@ async def test_an_invalid_answer_to_heartbeats_counts_as_none(
 
 async def test_a_registration_counts_even_with_an_unreadable_answer() -> None:
     async with stand_in() as odd, client(f"http://{odd.host}:{odd.port}") as registry:
-        reply, ttl_s = await registry.register(owned())
-        assert (reply.outcome, ttl_s) == (RequestOutcome.DONE, None)
+        reply, lease = await registry.register(owned())
+        assert (reply.outcome, lease) == (RequestOutcome.DONE, None)
 
 
 async def test_an_unreadable_answer_about_a_drain_gives_nothing() -> None:
