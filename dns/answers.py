@@ -15,7 +15,7 @@ NXDOMAIN as a fact, and "not known here" is not one.
 from __future__ import annotations
 
 import random as random_module
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -55,6 +55,10 @@ _TRANSPORTS: Final = (b"_tcp", b"_udp")
 _LOOPBACK: Final = b"\x7f\0\0\1"
 NEAR_PRIORITY: Final = 0
 FAR_PRIORITY: Final = 10
+# An instance of weight 1 has this weight in SRV, so that the 1 which nginx makes of a draining instance's 0 is next to
+# nothing. HAProxy divides by the same number, so that it sees our weights.
+WEIGHT_UNIT: Final = 256
+_MAX_WEIGHT: Final = 65535
 # The shortest record in an answer: a pointer, the fixed fields, an IPv4 address.
 _MIN_RECORD: Final = 16
 
@@ -223,7 +227,7 @@ class Zone:
         if not instances:
             # The service may exist with another transport or tag: then only this name does not.
             return CacheableAnswer(self._unknown(), label=label, lacking=lacking)
-        usable, leaving = usable_and_leaving(instances, self._settings.when_none_pass)
+        usable, leaving = usable_and_leaving(instances, self._settings.when_none_pass, self._view.has_drained)
         # A and AAAA carry no weights: draining instances are named only when there are no others.
         order, orders = arranged(
             usable or leaving, random, is_far=self._is_far, leads=lambda i: _has(i, query.qtype), number=number
@@ -255,10 +259,13 @@ class Zone:
         """Return SRV records: by nearness, then by weight, and last the draining instances, with weight 0.
 
         A draining instance never has a better priority than the best of the others: a client picks
-        within the best priority, and would find only draining instances there.
+        within the best priority, and would find only draining instances there. Nor may it get a share from a client
+        that reads 0 as 1: the weights of the others are multiples of `WEIGHT_UNIT`.
         """
         best = min((self._priority(i) for i in usable), default=NEAR_PRIORITY)
-        placed = [(instance, self._priority(instance), instance.weight) for instance in usable]
+        placed = [
+            (instance, self._priority(instance), min(instance.weight * WEIGHT_UNIT, _MAX_WEIGHT)) for instance in usable
+        ]
         placed += [(instance, max(best, self._priority(instance)), 0) for instance in leaving]
         if not placed:
             return self._nothing(Rcode.NOERROR)
@@ -332,16 +339,17 @@ class Zone:
 
 
 def usable_and_leaving(
-    instances: Sequence[Instance], when_none_pass: WhenNonePass
+    instances: Sequence[Instance], when_none_pass: WhenNonePass, has_drained: Callable[[Instance], bool]
 ) -> tuple[Sequence[Instance], Sequence[Instance]]:
     """Return the instances of a service to answer with, and the draining ones to name in addition.
 
-    SRV has both, the draining ones with weight 0; A and AAAA have these only when there are no others.
+    SRV has both, the draining ones with weight 0 and until they have drained for a moment. When there are no others,
+    all that drain are returned, however long they have: A and AAAA have them only then.
     """
     usable = serving(instances, Filter(), when_none_pass)
     if not usable and when_none_pass is WhenNonePass.NONE:
         return (), ()
-    return usable, [i for i in instances if i.status is Status.DRAINING]
+    return usable, [i for i in instances if i.status is Status.DRAINING and not (usable and has_drained(i))]
 
 
 def _cannot_tell() -> Answer:

@@ -363,7 +363,7 @@ class About:
             freshness=view.freshness,
             age_seconds=round(view.age_s(), 3),
             complete=view.complete,
-            registry_state=view.state or "unknown",
+            registry_state=view.trust.state or "unknown",
             services=view.known,
             held_services=view.catalog.service_count,
             instances=len(view.catalog),
@@ -391,5 +391,5 @@ class About:
             silent_seconds=round(self._view.lag_s, 3),
             losses=sync.losses if sync is not None else 0,
             resyncs=sync.resyncs if sync is not None else 0,
-            mismatches=self._view.mismatches,
+            mismatches=self._view.trust.mismatches,
         )

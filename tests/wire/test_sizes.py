@@ -90,8 +90,8 @@ def test_the_part_that_is_answered_over_tcp_changes_and_prefers_the_heavy() -> N
     parts = [frozenset(data(parsed(server.tcp(query)))) for _ in range(2)]
     assert parts[0] != parts[1]
     weights = Counter(line.split()[1] for line in parts[0])
-    assert weights["100"] > 950
-    assert weights["1"] > 200
+    assert weights["25600"] > 950
+    assert weights["256"] > 200
 
 
 def test_an_old_answer_that_is_a_part_says_both() -> None:
