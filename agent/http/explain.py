@@ -12,11 +12,10 @@ from typing import Final
 
 import msgspec
 
-from dns.answers import usable_and_leaving
 from registry_core.domain.freshness import Freshness
 from registry_core.domain.names import ip_address, label_of
 from registry_core.domain.records import Instance, InstanceKey, Service, Status
-from registry_core.domain.selection import Filter, WhenNonePass, ranked, serving
+from registry_core.domain.selection import Filter, WhenNonePass, ranked, serving, usable_and_leaving
 
 # The most names whose spelling is compared, so that it takes milliseconds in a fleet of any size.
 _STATUSES: Final = frozenset(Status)
