@@ -40,7 +40,7 @@ from dns.record_data import name_data
 from dns.resolv_conf import MAX_CHARACTERS, nameservers
 from dns.resolver_client import Patience, ResolverClient, Unanswered
 from dns.resolvers import Group, Resolvers
-from dns.special_names import special
+from dns.special_names import denied, special
 from dns.upstreams import ResolverReport, ResolverState
 from registry_core.blocking import Threads
 from registry_core.ports.clock import Clock
@@ -183,6 +183,8 @@ class Forwarder:
         # A rule for exactly such a name takes precedence over its fixed meaning.
         if not group.suffix and (found := special(query, asked.name)) is not None:
             return self._given("special", _written(query, found, size))
+        if group.denies:
+            return self._given("denied", _written(query, denied(group.suffix), size))
         if not group.forwards:
             return self._given("refused", _plain(query, Rcode.REFUSED, NOT_AUTHORITATIVE, size))
         old = self._cache.stale(asked.key, now)

@@ -190,7 +190,8 @@ DNS_FORWARD: Final = Setting(
     "AGENT_DNS_FORWARD",
     read_rules,
     ForwardRules(),
-    "resolvers for other names: system (/etc/resolv.conf), none, or addresses; suffix=address for one suffix",
+    "resolvers for other names: system (/etc/resolv.conf) or addresses; none: refuse them; nxdomain: deny them; "
+    "suffix=address for one suffix",
     "10.0.0.2,10.0.0.3:5353,corp.example=10.1.0.2",
 )
 CHECK: Final = Setting(

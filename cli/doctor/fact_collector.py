@@ -37,7 +37,7 @@ from cli.doctor.resolv_conf import read_resolv_conf
 from cli.doctor.state_dir_facts import look_at
 from cli.doctor.stub import address_of
 from dns.access import LOOPBACK
-from dns.forward_rules import SYSTEM
+from dns.forward_rules import DENIED, SYSTEM
 from registry_core.domain.records import Protocol
 from registry_core.errors import SettingsError
 from registry_core.settings import Listen
@@ -88,7 +88,8 @@ def _subject(settings: AgentSettings) -> Subject:
         dns_listen=settings.dns_listen,
         registry_urls=settings.registry_urls,
         has_token=bool(settings.token),
-        forwards=rules.rule_for(()).target != (),
+        forwards=rules.rule_for(()).target not in ((), DENIED),
+        denies=rules.rule_for(()).target is DENIED,
         forwards_to_system=rules.rule_for(()).target == SYSTEM,
         allows_only_loopback=set(settings.dns_allow) <= set(LOOPBACK),
         services=tuple(

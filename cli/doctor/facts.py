@@ -44,6 +44,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     registry_urls: tuple[str, ...]
     has_token: bool = False
     forwards: bool = True
+    denies: bool = False  # it answers NXDOMAIN for names outside the zone
     forwards_to_system: bool = True
     allows_only_loopback: bool = True
     services: tuple[AdvertisedService, ...] = ()

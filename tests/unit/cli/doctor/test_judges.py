@@ -98,6 +98,7 @@ def servers(*hosts: str, more: str = "search vertice.internal\n") -> str:
 BOTH = {"127.0.0.1": OURS, "10.0.0.53": UNKNOWN}
 OTHER = {"10.0.0.53": UNKNOWN}
 FOREIGN_SEARCH = "search vertice.internal svc.cluster.local\n"
+LATE_SEARCH = "search svc.cluster.local vertice.internal\n"
 
 CASES: list[tuple[str, Facts, set[str]]] = [
     ("nothing", WELL, set()),
@@ -290,6 +291,34 @@ CASES: list[tuple[str, Facts, set[str]]] = [
         "the zone is searched late",
         changed(resolv=servers("127.0.0.1", more="search corp.example vertice.internal\n")),
         {"search-order"},
+    ),
+    (
+        "a suffix of others first, which is refused",
+        changed(resolv=servers("127.0.0.1", more=LATE_SEARCH), subject={"forwards": False}),
+        {"search-refused", "forward-none"},
+    ),
+    (
+        "musl, and a suffix of others first, which is refused",
+        changed(resolv=servers("127.0.0.1", more=LATE_SEARCH), machine={"libc": MUSL}, subject={"forwards": False}),
+        {"musl", "search-refused", "forward-none"},
+    ),
+    (
+        "a suffix of others first, which is denied",
+        changed(resolv=servers("127.0.0.1", more=LATE_SEARCH), subject={"forwards": False, "denies": True}),
+        {"search-order", "forward-none"},
+    ),
+    (
+        "ndots and a suffix of others that is refused",
+        changed(resolv=servers("127.0.0.1", more=f"{FOREIGN_SEARCH}options ndots:5\n"), subject={"forwards": False}),
+        {"ndots", "c-ares-refused", "forward-none"},
+    ),
+    (
+        "ndots and a suffix of others that is denied",
+        changed(
+            resolv=servers("127.0.0.1", more=f"{FOREIGN_SEARCH}options ndots:5\n"),
+            subject={"forwards": False, "denies": True},
+        ),
+        {"ndots", "forward-none"},
     ),
     (
         "musl, ndots, a suffix of others, and nobody to forward to",
