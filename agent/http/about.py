@@ -59,6 +59,8 @@ class ViewReport(msgspec.Struct, kw_only=True):
     services: int  # known
     held_services: int  # fewer if the fleet exceeds the view's limits: then those that are looked up
     instances: int  # of held services
+    largest_service: str  # the held service with the most instances; "" if there is none
+    largest_instances: int
     bytes: int  # measured, including the names of all services
     cursor: str
     loss_guard: LossGuardReport | None  # None: nothing is held back
@@ -359,6 +361,7 @@ class About:
 
     def _view_report(self) -> ViewReport:
         view = self._view
+        largest = max(view.catalog.labels(), key=view.catalog.instance_count, default="")
         return ViewReport(
             freshness=view.freshness,
             age_seconds=round(view.age_s(), 3),
@@ -367,6 +370,8 @@ class About:
             services=view.known,
             held_services=view.catalog.service_count,
             instances=len(view.catalog),
+            largest_service=largest,
+            largest_instances=view.catalog.instance_count(largest),
             bytes=view.bytes,
             cursor=str(view.cursor),
             loss_guard=self._loss_guard_report(),

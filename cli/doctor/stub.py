@@ -232,8 +232,8 @@ def judge(facts: Facts) -> Iterator[DoctorFinding]:
 
 def _is_ours(server: str, facts: Facts) -> bool:
     answer = facts.nameservers.get(server)
-    if answer not in (None, ZoneAnswer.SILENT):
-        return answer is ZoneAnswer.OURS
+    if answer is not None and answer is not ZoneAnswer.SILENT:
+        return answer.leads_here
     # The agent is not running: go by the address.
     listen = facts.subject.dns_listen
     if facts.agent is not None or listen.port != DNS_PORT:
