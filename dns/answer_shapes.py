@@ -17,8 +17,6 @@ NOT_READY: Final = 14
 STALE_NXDOMAIN: Final = 19
 # The longest TTL of a stale answer: clients should soon ask again.
 STALE_TTL_S: Final = 5
-# RFC 8482 section 4.2: the answer to ANY.
-_HINFO: Final = b"\x07RFC8482\x00"
 
 
 class AnswerShapes:
@@ -33,15 +31,12 @@ class AnswerShapes:
         self.soa = record_data.soa_data(self.primary, (b"hostmaster", *apex), 1, negative_ttl_s)
 
     def of_types(self, query: Query, data: dict[Type, list[bytes]], zone: Name | None = None) -> Answer:
-        """Return a name's records of the requested type; NODATA, with the SOA of `zone`, when there are none."""
-        if query.qtype == Type.ANY:
-            return Answer(
-                Rcode.NOERROR,
-                answers=(Record(None, Type.HINFO, self.ttl_s(), _HINFO),),
-                extended_error=self.age(),
-            )
-        wanted = next((type_ for type_ in data if type_ == query.qtype), None)
-        if wanted is None or not data[wanted]:
+        """Return a name's records of the requested type; NODATA, with the SOA of `zone`, when there are none.
+
+        ANY gets one RRset, the first (RFC 8482 section 4.1).
+        """
+        wanted = next((type_ for type_ in data if data[type_] and query.qtype in (type_, Type.ANY)), None)
+        if wanted is None:
             return self.nothing(Rcode.NOERROR, zone)
         records = tuple(Record(None, wanted, self.ttl_s(), one) for one in data[wanted])
         return Answer(Rcode.NOERROR, answers=records, extended_error=self.age())

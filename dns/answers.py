@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import random as random_module
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -20,7 +21,7 @@ import msgspec
 from dns import codec, record_data, reverse, txt_strings
 from dns.answer_shapes import AnswerShapes, cannot_tell
 from dns.codec import Answer, Name, Query, Rcode, Record, Type
-from dns.instance_records import addresses, distinct, has_records, instance_label, ips_of, transport_of
+from dns.instance_records import addresses, distinct, has_records, instance_label, ips_of, one_type, transport_of
 from dns.rotation import ONE_ORDER, Orders, arranged, shuffled
 from dns.zone_names import (
     INSTANCE_LABEL,
@@ -96,6 +97,7 @@ class Zone:
         self._settings = settings
         self._apex: Name = record_data.name_of(settings.zone)
         self._shapes = AnswerShapes(view, self._apex, ttl_s=settings.ttl_s, negative_ttl_s=settings.negative_ttl_s)
+        self.apex = record_data.name_data(self._apex)  # uncompressed, in lower case
 
     def prefer(self, local_zone: str, when_none_pass: WhenNonePass) -> None:
         """Set this agent's local zone, and the policy when no instance passes."""
@@ -232,6 +234,8 @@ class Zone:
         instances = self._instances(name.label, tag=name.tag, transport=name.transport)
         if not instances:
             return self._absent(name)
+        if query.qtype == Type.ANY:
+            query = msgspec.structs.replace(query, qtype=one_type(instances, only_srv=bool(name.transport)))
         usable, leaving = usable_and_leaving(instances, self._settings.when_none_pass, self._view.has_drained)
         # A and AAAA carry no weights: draining instances are named only when there are no others.
         order, orders = arranged(
@@ -257,11 +261,13 @@ class Zone:
             case Type.A | Type.AAAA if not only_srv:
                 type_ = Type(query.qtype)
                 answer = self._shapes.of_types(query, {type_: distinct(addresses(instances, type_), most)})
-                # Any part of a large service answers a client that wants one address (a resolver that
-                # cannot retry over TCP has to make do with it); only SRV promises the whole.
-                return msgspec.structs.replace(answer, part_will_do=True)
+                # Clients without EDNS are stubs that want one address, and some cannot retry over TCP. Those with
+                # EDNS may be resolvers, which would cache the part as the whole RRset.
+                return msgspec.structs.replace(answer, part_will_do=query.edns is None)
             case Type.TXT if not only_srv:
-                return self._shapes.of_types(query, {Type.TXT: distinct(map(txt_strings.data_of, instances), most)})
+                attributes = distinct(chain.from_iterable(map(txt_strings.strings_of, instances)), most)
+                texts = [record_data.text_data([one]) for one in attributes or [b""]]
+                return self._shapes.of_types(query, {Type.TXT: texts})
             case _:
                 return self._shapes.of_types(query, {})
 

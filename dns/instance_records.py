@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from dns.codec import Type
@@ -33,6 +33,12 @@ def addresses(instances: Iterable[Instance], type_: Type) -> Iterator[bytes]:
 def has_records(instance: Instance, qtype: int) -> bool:
     """Return whether an instance has records of this type; all have SRV and TXT."""
     return qtype not in (Type.A, Type.AAAA) or any(addresses([instance], Type(qtype)))
+
+
+def one_type(instances: Sequence[Instance], *, only_srv: bool) -> Type:
+    """Return the type of the one RRset that answers ANY: a small one, which the service has."""
+    types = () if only_srv else (Type.A, Type.AAAA)
+    return next((type_ for type_ in types if any(addresses(instances, type_))), Type.SRV)
 
 
 def distinct(data: Iterable[bytes], most: int) -> list[bytes]:
