@@ -22,7 +22,7 @@ class ZoneAnswer(enum.Enum):
     BOGUS = "takes our zone for forged, because nobody signs it"  # an agent's answer, kept back
     ELSEWHERES = "knows a zone of that name that is not ours"
     UNKNOWN = "knows no such zone"
-    REFUSES = "does not want to say"  # REFUSED, SERVFAIL, NOTIMP: glibc then asks the next server
+    REFUSES = "refuses to answer"  # REFUSED, SERVFAIL, NOTIMP: glibc then asks the next server
     SILENT = "does not answer"
 
     @property
