@@ -99,6 +99,7 @@ class Sidecar:
             fallback=self.fallback,
             room=settings.view,
             own=frozenset(spec.claim.key.label for spec in settings.services),
+            drain_srv_s=settings.drain_srv_s,
         )
         self.state = StateDir(Path(settings.state_dir)) if settings.state_dir else None
         self.keeper: SnapshotKeeper | None = None
@@ -262,7 +263,11 @@ class Sidecar:
 
         def session_settings(settings: AgentSettings) -> SessionSettings:
             return SessionSettings(
-                timings=Timings(heartbeat_s=settings.heartbeat_s, initial_wait_s=settings.initial_wait_s),
+                timings=Timings(
+                    heartbeat_s=settings.heartbeat_s,
+                    initial_wait_s=settings.initial_wait_s,
+                    drain_srv_s=settings.drain_srv_s,
+                ),
                 probe_for=probe_for,
                 drain_confirm_s=settings.drain_confirm_s,
                 drain_wait_s=settings.drain_wait_s,
@@ -365,6 +370,7 @@ class Sidecar:
             self._loader.use_token(new.token)
         if new.registry_urls != old.registry_urls:
             self.lookup.use(new.registry_urls)
+        self.view.draining.shown_s = new.drain_srv_s
         self.view.use_own(frozenset(spec.claim.key.label for spec in services))
         session.use(self._session_settings(new), services)
 

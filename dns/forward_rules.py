@@ -2,6 +2,7 @@
 
     system                               the resolvers that /etc/resolv.conf names (the default)
     none                                 no server: foreign names are refused
+    nxdomain                             no server: foreign names do not exist
     10.0.0.2,10.0.0.3:5353,[::1]:53      these, in this order
     system,corp.example=10.0.0.2         names under corp.example elsewhere; the longest suffix wins
 
@@ -23,6 +24,7 @@ MAX_RULES: Final = 64
 MAX_SERVERS_PER_RULE: Final = 8
 _SYSTEM: Final = "system"
 _NONE: Final = "none"
+_NXDOMAIN: Final = "nxdomain"
 
 
 class ResolverAddress(msgspec.Struct, frozen=True, order=True):
@@ -42,9 +44,21 @@ class System(msgspec.Struct, frozen=True):
         return _SYSTEM
 
 
+class Denied(msgspec.Struct, frozen=True):
+    """No server: such names do not exist.
+
+    The resolvers of libc end a lookup at a refusal, and go on with their search lists at NXDOMAIN.
+    """
+
+    def __str__(self) -> str:
+        return _NXDOMAIN
+
+
 SYSTEM: Final = System()
-# Some servers, those of the system, or (an empty tuple) none.
-Target: TypeAlias = tuple[ResolverAddress, ...] | System
+DENIED: Final = Denied()
+# Some servers, those of the system, none, or (an empty tuple) none and a refusal.
+Target: TypeAlias = tuple[ResolverAddress, ...] | System | Denied
+_WORDS: Final[dict[str, Target]] = {_SYSTEM: SYSTEM, _NXDOMAIN: DENIED, _NONE: ()}
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -55,7 +69,8 @@ class Rule(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         head = b".".join(self.suffix).decode("ascii") + "=" if self.suffix else ""
-        servers = (str(self.target),) if isinstance(self.target, System) else map(str, self.target or (_NONE,))
+        target = self.target
+        servers = (str(target),) if isinstance(target, System | Denied) else map(str, target or (_NONE,))
         return ",".join(head + server for server in servers)
 
 
@@ -69,7 +84,7 @@ class ForwardRules(msgspec.Struct, frozen=True):
 
     @property
     def forwards(self) -> bool:
-        """Whether anything is forwarded at all."""
+        """Whether anything is forwarded or denied at all, and not merely refused."""
         return any(rule.target != () for rule in self.rules)
 
     def rule_for(self, name: Name) -> Rule:
@@ -95,18 +110,18 @@ def read_rules(text: str) -> ForwardRules:
             raise ValueError(f"{item!r} has no suffix before its '='")
         suffix = _suffix(head) if equals else ()
         value = value.strip()
-        if value.lower() in (_SYSTEM, _NONE):
+        if value.lower() in _WORDS:
             words[suffix] = value.lower() if words.get(suffix, value.lower()) == value.lower() else "both"
         else:
             servers.setdefault(suffix, []).append(_server(value))
     for suffix in (*servers, *words):
         if (suffix in servers and suffix in words) or words.get(suffix) == "both":
             shown = b".".join(suffix).decode("ascii") or "everything else"
-            raise ValueError(f"for {shown}, give either system, none or a list of servers")
+            raise ValueError(f"for {shown}, give either system, none, nxdomain or a list of servers")
         if len(servers.get(suffix, ())) > MAX_SERVERS_PER_RULE:
             raise ValueError(f"a rule has at most {MAX_SERVERS_PER_RULE} servers")
     targets: dict[Name, Target] = {suffix: tuple(dict.fromkeys(listed)) for suffix, listed in servers.items()}
-    targets |= {suffix: SYSTEM if word == _SYSTEM else () for suffix, word in words.items()}
+    targets |= {suffix: _WORDS[word] for suffix, word in words.items()}
     targets.setdefault((), SYSTEM)
     if len(targets) > MAX_RULES:
         raise ValueError(f"there are at most {MAX_RULES} rules")
@@ -132,7 +147,7 @@ def _server(text: str) -> ResolverAddress:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        raise ValueError(f"{text!r} is not an IP address, system or none") from None
+        raise ValueError(f"{text!r} is not an IP address, system, none or nxdomain") from None
     if port == 0:
         raise ValueError(f"{text!r} has no port between 1 and 65535")
     return ResolverAddress(str(address), DEFAULT_PORT if port is None else port)

@@ -26,7 +26,7 @@ from dns.relay import Relayed, alias_lifetime_s, leads_into
 from dns.resolv_conf import MAX_CHARACTERS, nameservers
 from dns.resolver_client import Patience, ResolverClient, Unanswered
 from dns.resolvers import Group, Resolvers
-from dns.special_names import special
+from dns.special_names import denied, special
 from dns.upstreams import ResolverReport, ResolverState
 from registry_core.blocking import Threads
 from registry_core.ports.clock import Clock
@@ -174,6 +174,8 @@ class Forwarder:
         # A rule for exactly such a name takes precedence over its fixed meaning.
         if not group.suffix and (found := special(query, asked.name)) is not None:
             return self._given("special", found)
+        if group.denies:
+            return self._given("denied", denied(group.suffix))
         if not group.forwards:
             return self._given("refused", _plain(Rcode.REFUSED, NOT_AUTHORITATIVE))
         old = self._cache.stale(asked.key, now)

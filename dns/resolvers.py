@@ -11,18 +11,22 @@ from typing import Final
 import msgspec
 
 from dns.codec import Name
-from dns.forward_rules import ForwardRules, ResolverAddress, System
+from dns.forward_rules import DENIED, Denied, ForwardRules, ResolverAddress, System, Target
 from dns.upstreams import UpstreamResolver
 
 _ANY_ADDRESS: Final = {"0.0.0.0": ("127.0.0.1", "0.0.0.0"), "::": ("127.0.0.1", "0.0.0.0", "::1", "::")}  # noqa: S104 - compared with, not bound to
 
 
 class Group(msgspec.Struct, frozen=True):
-    """The resolvers to ask for a name, and the suffix of its rule. Without `forwards`: none, by configuration."""
+    """The resolvers to ask for a name, and the suffix of its rule.
+
+    Without `forwards`: none, by configuration; with `denies`, the name then does not exist.
+    """
 
     suffix: Name
     upstreams: tuple[UpstreamResolver, ...]
     forwards: bool = True
+    denies: bool = False
 
 
 class Resolvers:
@@ -61,14 +65,17 @@ class Resolvers:
         """Return the resolvers to ask for `name`, which is in lower case."""
         rule = self._rules.rule_for(name)
         upstreams = tuple(map(self._upstream, self._servers(rule.target)))
-        return Group(rule.suffix, upstreams, forwards=rule.target != ())
+        denies = rule.target is DENIED
+        return Group(rule.suffix, upstreams, forwards=rule.target != () and not denies, denies=denies)
 
     def all(self) -> list[UpstreamResolver]:
         """Return every resolver once, in the order of the rules."""
         servers = dict.fromkeys(server for rule in self._rules.rules for server in self._servers(rule.target))
         return list(map(self._upstream, servers))
 
-    def _servers(self, target: tuple[ResolverAddress, ...] | System) -> tuple[ResolverAddress, ...]:
+    def _servers(self, target: Target) -> tuple[ResolverAddress, ...]:
+        if isinstance(target, Denied):
+            return ()
         servers = self._system if isinstance(target, System) else target
         return tuple(server for server in servers if server not in self._own)
 

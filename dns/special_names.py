@@ -2,7 +2,7 @@
 
 `localhost.` and names below it mean this machine, and so do the reverse names of its addresses; `invalid.`,
 `onion.` and `alt.` do not exist in DNS. `test.` and `local.` are forwarded: where a site uses them, its own resolver
-knows them. A rule for one of these names takes precedence. Pure.
+knows them. A rule for one of these names takes precedence. A rule may also deny names that have no fixed meaning. Pure.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ from dns import record_data
 from dns.codec import Answer, Name, Query, Rcode, Record, Type
 
 TTL_S: Final = 600
+# A denial is this agent's alone, and ends with its configuration.
+DENIED_TTL_S: Final = 5
+_NOT_AUTHORITATIVE: Final = 20  # RFC 8914 section 4.21
+_NOBODY: Final = (b"nobody", b"invalid")
 _LOCALHOST: Final = (b"localhost",)
 _ADDRESSES: Final = {Type.A: b"\x7f\0\0\1", Type.AAAA: bytes(15) + b"\1"}
 _ABSENT: Final = frozenset((b"invalid", b"onion", b"alt"))
@@ -38,6 +42,12 @@ def special(query: Query, name: Name) -> Answer | None:
     return None
 
 
+def denied(suffix: Name) -> Answer:
+    """Return the answer to a name below `suffix`, where no name exists by this agent's configuration."""
+    soa = Record(suffix, Type.SOA, DENIED_TTL_S, record_data.soa_data(_LOCALHOST, _NOBODY, 1, DENIED_TTL_S))
+    return Answer(Rcode.NXDOMAIN, authoritative=False, authority=(soa,), extended_error=_NOT_AUTHORITATIVE)
+
+
 def _of(query: Query, zone: Name, data: dict[Type, bytes]) -> Answer:
     for type_, one in data.items():
         if query.qtype in (type_, Type.ANY):  # one RRset: RFC 8482 section 4.1
@@ -46,4 +56,4 @@ def _of(query: Query, zone: Name, data: dict[Type, bytes]) -> Answer:
 
 
 def _soa(zone: Name) -> Record:
-    return Record(zone, Type.SOA, TTL_S, record_data.soa_data(_LOCALHOST, (b"nobody", b"invalid"), 1, TTL_S))
+    return Record(zone, Type.SOA, TTL_S, record_data.soa_data(_LOCALHOST, _NOBODY, 1, TTL_S))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.names import label_of
-from registry_core.domain.records import Instance, Protocol, Service
+from registry_core.domain.records import Instance, InstanceKey, Protocol, Service
 from registry_core.watch.stage import transports_of
 from tests.samples import lived
 
@@ -20,6 +20,7 @@ class StandingView:
         self.complete = complete
         self.fallback = Catalog()  # what `static_services` has while the view is incomplete
         self.lacking: dict[str, asyncio.Future[None] | None] = {}  # by label: done when it is fetched
+        self.drained: set[InstanceKey] = set()  # they have left SRV, too
         self._age_s = 0.0
         self._listeners: list[Callable[[frozenset[str]], None]] = []
         self.put(*instances)
@@ -47,6 +48,9 @@ class StandingView:
     def static_services(self) -> Catalog:
         return Catalog() if self.complete else self.fallback
 
+    def has_drained(self, instance: Instance) -> bool:
+        return instance.key in self.drained
+
     def age_s(self) -> float:
         return self._age_s
 
@@ -60,6 +64,11 @@ class StandingView:
     def become(self, *instances: Instance) -> None:
         """Hold exactly these instances."""
         self._tell(self.catalog.replace(lived(i) for i in instances))
+
+    def leave(self, *instances: Instance) -> None:
+        """Have these drained for long enough to leave SRV."""
+        self.drained |= {i.key for i in instances}
+        self._tell({i.key.label for i in instances})
 
     def age(self, seconds: float) -> None:
         """Let the registry be silent for that long."""

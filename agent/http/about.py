@@ -59,6 +59,8 @@ class ViewReport(msgspec.Struct, kw_only=True):
     services: int  # known
     held_services: int  # fewer if the fleet exceeds the view's limits: then those that are looked up
     instances: int  # of held services
+    largest_service: str  # the held service with the most instances; "" if there is none
+    largest_instances: int
     bytes: int  # measured, including the names of all services
     cursor: str
     loss_guard: LossGuardReport | None  # None: nothing is held back
@@ -359,14 +361,17 @@ class About:
 
     def _view_report(self) -> ViewReport:
         view = self._view
+        largest = max(view.catalog.labels(), key=view.catalog.instance_count, default="")
         return ViewReport(
             freshness=view.freshness,
             age_seconds=round(view.age_s(), 3),
             complete=view.complete,
-            registry_state=view.state or "unknown",
+            registry_state=view.trust.state or "unknown",
             services=view.known,
             held_services=view.catalog.service_count,
             instances=len(view.catalog),
+            largest_service=largest,
+            largest_instances=view.catalog.instance_count(largest),
             bytes=view.bytes,
             cursor=str(view.cursor),
             loss_guard=self._loss_guard_report(),
@@ -391,5 +396,5 @@ class About:
             silent_seconds=round(self._view.lag_s, 3),
             losses=sync.losses if sync is not None else 0,
             resyncs=sync.resyncs if sync is not None else 0,
-            mismatches=self._view.mismatches,
+            mismatches=self._view.trust.mismatches,
         )

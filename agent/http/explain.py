@@ -12,11 +12,10 @@ from typing import Final
 
 import msgspec
 
-from dns.answers import usable_and_leaving
 from registry_core.domain.freshness import Freshness
 from registry_core.domain.names import ip_address, label_of
 from registry_core.domain.records import Instance, InstanceKey, Service, Status
-from registry_core.domain.selection import Filter, WhenNonePass, ranked, serving
+from registry_core.domain.selection import Filter, WhenNonePass, ranked, serving, usable_and_leaving
 
 # The most names whose spelling is compared, so that it takes milliseconds in a fleet of any size.
 _STATUSES: Final = frozenset(Status)
@@ -37,6 +36,7 @@ class ExplanationInput(msgspec.Struct, frozen=True, kw_only=True):
     ttl_remaining_s: Mapping[InstanceKey, float] = {}  # of instances from the registry
     local_zone: str = ""
     when_none_pass: WhenNonePass = WhenNonePass.ALL
+    drained: Collection[InstanceKey] = frozenset()  # the instances that have left SRV answers, too
 
 
 class ExplainedInstance(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +110,7 @@ class _Choice:
         self._wanted = wanted
         self._basis = basis
         tagged = [i for i in instances if not wanted.tag or wanted.tag in i.tags]
-        usable, leaving = usable_and_leaving(tagged, basis.when_none_pass)
+        usable, leaving = usable_and_leaving(tagged, basis.when_none_pass, lambda i: i.key in basis.drained)
         self._http = _keys(serving(instances, wanted, basis.when_none_pass))
         self._srv = _keys([*usable, *leaving])
         self._named = _keys(usable or leaving)
@@ -156,14 +156,19 @@ class _Choice:
                 return "it fails its checks, while others pass"
             case Status.CRITICAL:
                 return "it fails its checks, and AGENT_WHEN_NONE_PASS is none"
-            case Status.DRAINING if instance.key in self._named:
-                return "it drains; DNS returns it because there is no other"
-            case Status.DRAINING if instance.key in self._srv:
-                return "it drains: only SRV returns it, with weight 0"
             case Status.DRAINING:
-                return "it drains, and AGENT_WHEN_NONE_PASS is none"
+                return self._because_it_drains(instance.key)
             case Status.MAINTENANCE:
                 return "it is in maintenance"
+
+    def _because_it_drains(self, key: InstanceKey) -> str:
+        if key in self._named:
+            return "it drains; DNS returns it because there is no other"
+        if key in self._srv:
+            return "it drains: only SRV returns it, with weight 0"
+        if self._named:
+            return "it has drained: SRV, too, no longer returns it"
+        return "it drains, and AGENT_WHEN_NONE_PASS is none"
 
     def _besides(self, instance: Instance) -> Iterable[str]:
         if instance.suspect:

@@ -99,6 +99,7 @@ class Lookups:
             ttl_remaining_s={i.key: view.ttl_remaining_s(i.key) for i in service.instances} if service else {},
             local_zone=self._zone,
             when_none_pass=self._when_none_pass,
+            drained={i.key for i in found.instances if view.has_drained(i)} if found else frozenset(),
         )
         return explained(name[:MOST_SHOWN], wanted, basis)
 
@@ -139,7 +140,7 @@ class Lookups:
                 f"this agent has heard nothing from the registry yet, and cannot tell {what}",
                 retry_after_s=RETRY_AFTER_S,
             )
-        if self._view.state != READY:
+        if self._view.trust.state != READY:
             return Warming(f"the registry has just started, and cannot tell yet {what}", retry_after_s=RETRY_AFTER_S)
         return ViewTooOld(
             f"what this agent knows is {self._view.age_s():.0f} s old, too old to tell {what}",

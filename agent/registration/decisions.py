@@ -50,6 +50,9 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     fenced_retry_s: float = 75.0
     # How often a host name is resolved again: a container may have a new address.
     relocate_s: float = 5.0
+    # How long SRV answers name a draining instance, with weight 0: longer than the second after which HAProxy asks
+    # again, and short enough for everything to be over within the 10 s after which Docker kills.
+    drain_srv_s: float = 1.5
     # The view may lag behind what was confirmed: it gets between half and all of this time to catch up.
     contradicted_wait_s: float = 0.5
     # Two writers that contradict each other must not race: the waits between corrections double.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from agent.registration.leave import LeaveTerms, leave
+from agent.registration.leave import DrainWaits, LeaveTerms, leave
 from agent.registration.member import Member
 from agent.registries.client import RegistryClient
 from registry_core.domain.records import Registration
@@ -22,11 +22,9 @@ FAREWELL_S: Final = 10.0
 
 
 class Departures:
-    """The leaving services of one session. `waits` returns how long to wait for agents and for DNS, in seconds."""
+    """The leaving services of one session. `waits` returns how long to wait for agents and for DNS."""
 
-    def __init__(
-        self, client: RegistryClient, background: Background, waits: Callable[[], tuple[float, float]]
-    ) -> None:
+    def __init__(self, client: RegistryClient, background: Background, waits: Callable[[], DrainWaits]) -> None:
         self._client = client
         self._background = background
         self._waits = waits
@@ -34,10 +32,10 @@ class Departures:
 
     def take_out(self, member: Member) -> None:
         """Begin to deregister a service while the agent keeps running."""
-        confirm_s, wait_s = self._waits()
+        waits = self._waits()
         now = asyncio.get_running_loop().time()
-        ends_by = now + 2 * FAREWELL_S + confirm_s + wait_s
-        terms = LeaveTerms(heard_by=now + FAREWELL_S, ends_by=ends_by, confirm_s=confirm_s, wait_s=wait_s)
+        ends_by = now + 2 * FAREWELL_S + waits.most_s
+        terms = LeaveTerms(heard_by=now + FAREWELL_S, ends_by=ends_by, waits=waits)
         call_off(member)
         task = self._background.begin("departure", partial(self._take_out, (member,), terms, FAREWELL_S))
         self._under_way[task] = member
@@ -60,8 +58,7 @@ class Departures:
 
         Draining is tried for `farewell_s`. `members` must include those that are already leaving; they start over.
         """
-        confirm_s, wait_s = self._waits()
-        terms = LeaveTerms.at_the_end(asyncio.get_running_loop().time(), farewell_s, confirm_s, wait_s)
+        terms = LeaveTerms.at_the_end(asyncio.get_running_loop().time(), farewell_s, self._waits())
         for task in tuple(self._under_way):
             task.cancel()
         for member in members:

@@ -1,7 +1,7 @@
 """Leaves the registry: sets services to `draining`, waits for the other agents, and deregisters the services.
 
-Each agent that follows the registry acknowledges that it answers without the instance. Earlier DNS answers are
-valid for their TTL, so that time must pass too.
+Each agent that follows the registry acknowledges that it answers without the instance: SRV, too, which first names
+it with weight 0 for a moment. Earlier DNS answers are valid for their TTL, so that time must pass as well.
 Bounded in time whatever the registry does. If it cannot be reached, the leases expire.
 """
 
@@ -32,28 +32,43 @@ AGAIN: Final = (RequestOutcome.UNAVAILABLE, RequestOutcome.LATE)
 _log = structlog.get_logger(component="agent.session")
 
 
+class DrainWaits(msgspec.Struct, frozen=True, kw_only=True):
+    """The waits of a drain, in seconds."""
+
+    confirm_s: float  # at most, for all agents to acknowledge
+    srv_s: float  # how long SRV answers go on to name the instance, with weight 0
+    wait_s: float  # after both, for earlier DNS answers to expire
+
+    @property
+    def most_s(self) -> float:
+        """The longest time from the drain to the deregistration."""
+        return max(self.confirm_s, self.srv_s if self.wait_s else 0.0) + self.wait_s
+
+
 class LeaveTerms(msgspec.Struct, frozen=True, kw_only=True):
     """How long leaving may take: the deadlines of draining and of everything, by the loop's time."""
 
     heard_by: float
     ends_by: float
-    confirm_s: float  # at most, for all agents to acknowledge
-    wait_s: float  # for earlier DNS answers to expire
+    waits: DrainWaits
 
     @classmethod
-    def at_the_end(cls, now: float, farewell_s: float, confirm_s: float, wait_s: float) -> LeaveTerms:
+    def at_the_end(cls, now: float, farewell_s: float, waits: DrainWaits) -> LeaveTerms:
         """Return the terms of an agent that stops: STOP_S at most, unless its settings ask for more."""
-        most_s = max(STOP_S, confirm_s + wait_s + LAST_WORD_S)
+        most_s = max(STOP_S, waits.most_s + LAST_WORD_S)
         heard_by = now + min(farewell_s, most_s - LAST_WORD_S)
-        return cls(heard_by=heard_by, ends_by=now + most_s, confirm_s=confirm_s, wait_s=wait_s)
+        return cls(heard_by=heard_by, ends_by=now + most_s, waits=waits)
 
     def confirms_for_s(self, now: float) -> float:
         """Return how long to wait for agents: less after a late drain, and the time for DNS is reserved first."""
-        return max(0.0, min(self.confirm_s, self.ends_by - LAST_WORD_S - self.wait_s - now))
+        return max(0.0, min(self.waits.confirm_s, self.ends_by - LAST_WORD_S - self.waits.wait_s - now))
 
-    def waits_for_s(self, now: float) -> float:
-        """Return how long to wait for earlier DNS answers to expire."""
-        return max(0.0, min(self.wait_s, self.ends_by - LAST_WORD_S - now))
+    def waits_for_s(self, now: float, drained_at: float) -> float:
+        """Return how long to wait for DNS answers to expire, the last of which still name who began to drain then."""
+        if not self.waits.wait_s:
+            return 0.0
+        named_until = max(now, drained_at + self.waits.srv_s)
+        return max(0.0, min(named_until + self.waits.wait_s, self.ends_by - LAST_WORD_S) - now)
 
 
 async def leave(client: RegistryClient, leaving: Sequence[Registration], terms: LeaveTerms) -> None:
@@ -64,10 +79,11 @@ async def leave(client: RegistryClient, leaving: Sequence[Registration], terms: 
     if not heard:
         _log.warning("left_without_farewell", services=len(leaving))
         return
-    confirm_s = terms.confirms_for_s(loop.time())
+    drained_at = loop.time()
+    confirm_s = terms.confirms_for_s(drained_at)
     if confirm_s > 0:
         _note(await confirmation(client, leaving, confirm_s))
-    await asyncio.sleep(terms.waits_for_s(loop.time()))
+    await asyncio.sleep(terms.waits_for_s(loop.time(), drained_at))
     gone = await tell_all(leaving, client.deregister, terms.ends_by)
     _log.info("deregistered", services=len(leaving), confirmed=gone)
 

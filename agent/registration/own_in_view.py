@@ -23,7 +23,7 @@ _FIELDS: Final = tuple(field for field in Claimed.__struct_fields__ if field not
 
 def sight_in(view: AgentView, claim: Registration, told: Status) -> Sight:
     """Return how `view` shows the instance registered as `claim` with the status `told`."""
-    is_current = view.live and view.state == READY and view.freshness is Freshness.FRESH
+    is_current = view.trust.live and view.trust.state == READY and view.freshness is Freshness.FRESH
     return sight(claim, told, view.catalog.get(claim.key), is_current=is_current, is_complete=view.complete)
 
 

@@ -25,6 +25,7 @@ from agent.registration.decisions import Look, Phase, Register, RequestOutcome, 
 from agent.registration.departures import Departures, call_off
 from agent.registration.heartbeats import Heartbeats
 from agent.registration.identity import StartTime
+from agent.registration.leave import DrainWaits
 from agent.registration.member import Member, ServiceReport, is_checked_alike
 from agent.registration.service_checks import CheckedServices
 from agent.registration.session_log import SessionLog
@@ -102,9 +103,7 @@ class Session:
             timings=lambda: self._settings.timings,
             done=self._wake.set,
         )
-        self._departures = Departures(
-            client, self._background, lambda: (self._settings.drain_confirm_s, self._settings.drain_wait_s)
-        )
+        self._departures = Departures(client, self._background, self._drain_waits)
         self._running = False
         self._relocating = False
 
@@ -126,6 +125,12 @@ class Session:
         for member in self._members.values():
             if member.checks is not None and member.checking is None:
                 member.checking = self._keep("checks", member.checks.run)
+
+    def _drain_waits(self) -> DrainWaits:
+        settings = self._settings
+        return DrainWaits(
+            confirm_s=settings.drain_confirm_s, srv_s=settings.timings.drain_srv_s, wait_s=settings.drain_wait_s
+        )
 
     # -- changes of settings
 

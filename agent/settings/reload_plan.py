@@ -32,6 +32,7 @@ LIVE: Final = {
     "zone": table.ZONE.name,
     "when_none_pass": table.WHEN_NONE_PASS.name,
     "drain_confirm_s": table.DRAIN_CONFIRM.name,
+    "drain_srv_s": table.DRAIN_SRV.name,
     "drain_wait_s": table.DRAIN_WAIT.name,
     "static_services": table.STATIC_FILE.name,
     "log_level": table.LOG_LEVEL.name,

@@ -33,6 +33,7 @@ from agent.settings.table import (
     DNS_RATE_LIMIT,
     DNS_ZONE,
     DRAIN_CONFIRM,
+    DRAIN_SRV,
     DRAIN_WAIT,
     FOLLOW_NAMESPACE,
     HEARTBEAT_INTERVAL,
@@ -103,6 +104,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     zone: str = ""
     when_none_pass: WhenNonePass = WHEN_NONE_PASS.default
     drain_confirm_s: float = DRAIN_CONFIRM.default
+    drain_srv_s: float = DRAIN_SRV.default
     drain_wait_s: float = DRAIN_WAIT.default
     view: ViewLimits = ViewLimits()
     state_dir: str = STATE_DIR.default
@@ -148,6 +150,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         zone=values[ZONE],
         when_none_pass=values[WHEN_NONE_PASS],
         drain_confirm_s=values[DRAIN_CONFIRM],
+        drain_srv_s=values[DRAIN_SRV],
         drain_wait_s=values[DRAIN_WAIT],
         view=ViewLimits(values[VIEW_SERVICES], values[VIEW_MB] * MEGABYTE),
         state_dir=values[STATE_DIR],

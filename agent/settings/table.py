@@ -6,6 +6,7 @@ import ipaddress
 from typing import Any, Final
 
 from agent.checks.spec import CheckKind
+from agent.registration.decisions import Timings
 from agent.registries.addresses import source_text
 from agent.settings.checks import MAX_CHECK_TIMEOUT_S
 from dns.access import LOOPBACK
@@ -28,6 +29,8 @@ from registry_core.settings import (
 )
 from registry_core.telemetry.logs import LEVELS
 
+MOST_DRAIN_SRV_S: Final = 2.0
+
 
 def _network(value: str) -> str:
     try:
@@ -48,6 +51,14 @@ def _check_timeout(value: str) -> float:
     if timeout_s > MAX_CHECK_TIMEOUT_S:
         raise ValueError(f"a check may take at most {MAX_CHECK_TIMEOUT_S:g} s")
     return timeout_s
+
+
+def _drain_srv(value: str) -> float:
+    shown_s = seconds(value)
+    # The agent of the instance waits for AGENT_DRAIN_CONFIRM, 3 s by default, for all agents to be through with it.
+    if shown_s > MOST_DRAIN_SRV_S:
+        raise ValueError(f"others wait for it: it is at most {MOST_DRAIN_SRV_S:g} s")
+    return shown_s
 
 
 def _zone_name(value: str) -> str:
@@ -191,7 +202,8 @@ DNS_FORWARD: Final = Setting(
     "AGENT_DNS_FORWARD",
     read_rules,
     ForwardRules(),
-    "resolvers for other names: system (/etc/resolv.conf), none, or addresses; suffix=address for one suffix",
+    "resolvers for other names: system (/etc/resolv.conf) or addresses; none: refuse them; nxdomain: deny them; "
+    "suffix=address for one suffix",
     "10.0.0.2,10.0.0.3:5353,corp.example=10.1.0.2",
 )
 CHECK: Final = Setting(
@@ -223,6 +235,13 @@ WHEN_NONE_PASS: Final = Setting(
     WhenNonePass.ALL,
     "what to answer for a service when all its instances fail: all of them, or none",
     "none",
+)
+DRAIN_SRV: Final = Setting(
+    "AGENT_DRAIN_SRV",
+    _drain_srv,
+    Timings().drain_srv_s,
+    "how long SRV answers name a draining instance, with weight 0, before it leaves them, too; at most 2 s",
+    "1.5",
 )
 DRAIN_WAIT: Final = Setting(
     "AGENT_DRAIN_WAIT",
@@ -321,6 +340,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     ZONE,
     WHEN_NONE_PASS,
     DRAIN_CONFIRM,
+    DRAIN_SRV,
     DRAIN_WAIT,
     VIEW_SERVICES,
     VIEW_MB,

@@ -210,7 +210,16 @@ class WatchSync:
             return await self._client.acknowledge(url, watcher, cursor)
 
         # An older registry sends no id and does not wait for acknowledgements.
-        return Acknowledger(send, lambda: self._view.cursor, self._random, asked=bool(watcher))
+        view = self._view
+        return Acknowledger(
+            send,
+            lambda: view.cursor,
+            self._random,
+            clock=self._clock,
+            tick=view.tick,
+            drain_srv_s=lambda: view.draining.shown_s,
+            asked=bool(watcher),
+        )
 
     async def _mind(self, url: str) -> None:
         """Raise UpstreamChanged when another registry is chosen, and Silent when this one no longer answers."""
@@ -231,7 +240,7 @@ class WatchSync:
     def _note_progress(self, url: str) -> None:
         self.connected_to = url
         view = self._view
-        _log.info("watch_connected", registry=url, state=view.state, instances=len(view.catalog))
+        _log.info("watch_connected", registry=url, state=view.trust.state, instances=len(view.catalog))
 
     def _note_guard(self) -> None:
         guard = self._view.loss_guard
@@ -240,8 +249,8 @@ class WatchSync:
         if guard is not None:
             _log.warning(
                 "loss_guard_holds",
-                because=f"the registry is {self._view.state} and its snapshot lacks {guard.missing} of {guard.known} "
-                "known services: they stay until it is ready",
+                because=f"the registry is {self._view.trust.state} and its snapshot lacks {guard.missing} "
+                f"of {guard.known} known services: they stay until it is ready",
             )
         else:
             _log.info("loss_guard_over", services=self._view.known)

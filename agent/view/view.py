@@ -12,7 +12,9 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
+from agent.registration.decisions import Timings
 from agent.view.cache import LossGuard, ViewCache
+from agent.view.draining import DrainingInstances
 from agent.view.fallback import Fallback
 from agent.view.lease_times import LeaseTimes
 from agent.view.lru import ViewLimits
@@ -24,7 +26,7 @@ from registry_core.domain.events import Position, Renewed
 from registry_core.domain.freshness import DEFAULT_LIMITS, Freshness, FreshnessLimits, Refresh, decide, freshness_of
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import label_of
-from registry_core.domain.records import InstanceKey, Protocol, Service
+from registry_core.domain.records import Instance, InstanceKey, Protocol, Service
 from registry_core.ports.clock import Clock
 from registry_core.watch.changes import Happened, Heard, Moved, PassedOver, Replaced, Synced, UnknownEvent, WatchChange
 from registry_core.watch.cursor import Cursor
@@ -46,10 +48,12 @@ class AgentView:
         fallback: Fallback | None = None,
         room: ViewLimits | None = None,
         own: frozenset[str] = frozenset(),
+        drain_srv_s: float = Timings().drain_srv_s,
     ) -> None:
         """`fallback` answers for services that the view cannot rule out.
 
-        `room` limits what is held; services whose labels are in `own` are always held.
+        `room` limits what is held; services whose labels are in `own` are always held. SRV answers name an instance
+        for `drain_srv_s` after it began to drain.
         """
         self._clock = clock
         self._limits = limits
@@ -57,6 +61,7 @@ class AgentView:
         self._fallback = fallback if fallback is not None else _NO_FALLBACK
         self._cache = ViewCache(room, own)
         self._catalog = self._cache.catalog
+        self.draining = DrainingInstances(drain_srv_s)
         self._quiet: set[str] = set()  # held, but not looked up since the last tidy-up
         # Set by the composition root: they read a service, and reconnect a lost watch soon.
         self.fetcher: Callable[[str], asyncio.Future[None] | None] | None = None
@@ -182,21 +187,6 @@ class AgentView:
         return self.trust.age_s(self._clock.monotonic())
 
     @property
-    def state(self) -> str:
-        """The registry's reported state: "warming" or "ready"; empty before the first report."""
-        return self.trust.state
-
-    @property
-    def live(self) -> bool:
-        """Whether the registry's stream is up."""
-        return self.trust.live
-
-    @property
-    def mismatches(self) -> int:
-        """How often the view did not match the registry and was read again."""
-        return self.trust.mismatches
-
-    @property
     def freshness(self) -> Freshness:
         """The age class of every answer."""
         return freshness_of(self.age_s(), self._limits)
@@ -205,6 +195,10 @@ class AgentView:
     def lag_s(self) -> float:
         """Seconds since anything was heard from the registry."""
         return self._clock.monotonic() - self.trust.heard_at
+
+    def has_drained(self, instance: Instance) -> bool:
+        """Return whether the instance has drained for long enough to leave SRV answers, too."""
+        return self.draining.has_left(instance.key)
 
     def subscribe(self, listener: Callable[[frozenset[str]], None]) -> None:
         """Call `listener` with the labels that changed; with none when all answers may have changed."""
@@ -246,6 +240,7 @@ class AgentView:
         age_s = max(wall - snapshot.confirmed_at, self._limits.stale_s + 1.0)
         self.trust.aged(age_s, self._clock.monotonic())
         self.loaded = True
+        self.draining.settle(self._catalog.labels(), self._catalog, self._clock.monotonic())
         self._tell(frozenset())
 
     # -- changes from the watch
@@ -274,8 +269,7 @@ class AgentView:
     def take(self, label: str, read: Replaced) -> bool:
         """Apply a service that was read; return False if it is older than the view or does not match the registry."""
         changed = self._cache.take(label, read.instances, read.cursor, read.digest)
-        if changed:
-            self._tell(frozenset(changed))
+        self._changed(changed or ())
         return changed is not None
 
     def apply(self, change: WatchChange) -> Advice:
@@ -293,6 +287,8 @@ class AgentView:
                 self.events += 1
                 changed = self._cache.apply(event, change=did, count=count)
                 if changed:
+                    instance = self._catalog.get(event.key)
+                    self.draining.note(event.key, None if instance is None else instance.status, now)
                     self._tell(frozenset(changed))
             case UnknownEvent():
                 advice = Advice.NOTHING
@@ -319,6 +315,7 @@ class AgentView:
         without a recent lookup: the next query reaches the view again and counts.
         """
         self._cache.reached(self.cursor)
+        self.draining.prune(self._catalog)
         if not self.holds_all and self._quiet:
             self._tell(frozenset(self._quiet))
         self._quiet = set(self._catalog.labels())
@@ -327,7 +324,10 @@ class AgentView:
         return [*self._cache.unknown, *self._cache.wanted_back(most)][: max(most, 1)]
 
     def tick(self) -> None:
-        """Notify the listeners if time alone has changed the answers. Called about every second."""
+        """Notify the listeners if time alone has changed the answers. Called about every second, and at drains."""
+        left = self.draining.leave(self._clock.monotonic())
+        if left:
+            self._tell(frozenset(left))
         shown = (self.complete, self.freshness)
         if shown != self._shown:
             self._shown = shown
@@ -355,8 +355,7 @@ class AgentView:
         self.loaded = True
         self.snapshots += 1
         self._leases.heard_of((lived.heartbeat_at for lived in change.instances), now, math.inf)
-        if changed:
-            self._tell(frozenset(changed))
+        self._changed(changed)
         return advice
 
     def _move(self, change: Moved) -> Advice:
@@ -365,8 +364,7 @@ class AgentView:
         changed = self._cache.move(change.instances, change.removed if change.state == READY else ())
         advice = self.trust.moved(change, whole=self._cache.adds_up(change.digest))
         self.cursor = change.cursor
-        if changed:
-            self._tell(frozenset(changed))
+        self._changed(changed)
         return advice
 
     def _sync(self, change: Synced) -> Advice:
@@ -389,6 +387,11 @@ class AgentView:
     def _passed_over(self, problem: str) -> None:
         self.passed_over += 1
         self.unreadable = problem
+
+    def _changed(self, labels: Collection[str]) -> None:
+        if labels:
+            self.draining.settle(labels, self._catalog, self._clock.monotonic())
+            self._tell(frozenset(labels))
 
     def _tell(self, labels: frozenset[str]) -> None:
         for listener in self._listeners:

@@ -1,7 +1,9 @@
 """Asks name servers over UDP whether they answer for our zone, and nothing else. Each query has a timeout.
 
 Only an agent knows `ns.<zone>`, and answers 127.0.0.1, the querying machine; the answer also comes through a
-forwarding resolver. A server that does not know that name may still serve the zone for someone else.
+forwarding resolver. Such a resolver may keep it back: as a private address, or because nobody signs the zone; the
+same question without DNSSEC (CD, RFC 4035 section 3.2.2) tells. A server that does not know that name may still
+serve the zone for someone else.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ TIMEOUT_S: Final = 0.8
 TRIES: Final = 2
 _HEADER: Final = struct.Struct("!HHHHHH")
 _RD: Final = 0x0100
+_CD: Final = 0x0010
+_POINTER: Final = 0xC0
+_MAX_LABELS: Final = 130
 _QR: Final = 0x8000
 _MAX_MESSAGE: Final = 4096
 # How many unrelated datagrams are read before a server counts as silent.
@@ -30,16 +35,33 @@ _LOOPBACK: Final = bytes((127, 0, 0, 1))
 
 
 def ask_for_zone(server: str, zone: str, port: int = DNS_PORT) -> ZoneAnswer:
-    """Return the answer of the server at that IP address. Blocks for at most four timeouts."""
+    """Return the answer of the server at that IP address. Blocks for at most six timeouts."""
     answer = _ask(server, port, f"ns.{zone}", Type.A)
+    if answer is not None and _holds_loopback(answer):
+        return ZoneAnswer.OURS
+    if answer is None or _rcode(answer) == Rcode.SERVFAIL:
+        # A resolver that validates fails, or is still looking for signatures.
+        unchecked = _ask(server, port, f"ns.{zone}", Type.A, _RD | _CD)
+        if unchecked is not None and _holds_loopback(unchecked):
+            return ZoneAnswer.BOGUS
     if answer is None:
         return ZoneAnswer.SILENT
-    if _holds_loopback(answer):
-        return ZoneAnswer.OURS
     of_zone = _ask(server, port, zone, Type.SOA)
     if of_zone is not None and _is_positive(of_zone):
-        return ZoneAnswer.ELSEWHERES
+        return ZoneAnswer.FILTERED if _primary(of_zone) == f"ns.{zone}" else ZoneAnswer.ELSEWHERES
     return ZoneAnswer.REFUSES if _rcode(answer) in _NO_ANSWER else ZoneAnswer.UNKNOWN
+
+
+def hides_addresses(server: str, name: str, agent: tuple[str, int], port: int = DNS_PORT) -> bool:
+    """Return whether the agent has IPv4 addresses of `name`, and the server, which asks it, has none. Blocks."""
+    here, there = _ask(*agent, name, Type.A), _ask(server, port, name, Type.A)
+    return here is not None and there is not None and _is_positive(here) and not _is_positive(there)
+
+
+def refuses_many(server: str, name: str, agent: tuple[str, int], port: int = DNS_PORT) -> bool:
+    """Return whether the server, which asks the agent, fails for the many SRV records of `name`. Blocks."""
+    here, there = _ask(*agent, name, Type.SRV), _ask(server, port, name, Type.SRV)
+    return here is not None and there is not None and _is_positive(here) and _rcode(there) == Rcode.SERVFAIL
 
 
 def _is_positive(answer: bytes) -> bool:
@@ -61,14 +83,31 @@ def _holds_loopback(answer: bytes) -> bool:
     return False
 
 
-def _ask(server: str, port: int, name: str, type_: Type) -> bytes | None:
+def _primary(answer: bytes) -> str:
+    """Return the primary server in the first SOA record, in lower case; "" if there is none."""
+    at = answer.find(Type.SOA.to_bytes(2) + CLASS_IN.to_bytes(2), _HEADER.size)
+    at = answer.find(Type.SOA.to_bytes(2) + CLASS_IN.to_bytes(2), at + 1)  # after the question
+    labels: list[bytes] = []
+    at += 10
+    for _ in range(_MAX_LABELS):
+        if not 10 <= at < len(answer) or not answer[at]:
+            break
+        if answer[at] >= _POINTER:
+            at = int.from_bytes(answer[at : at + 2]) & 0x3FFF
+        else:
+            labels.append(answer[at + 1 : at + 1 + answer[at]])
+            at += 1 + answer[at]
+    return b".".join(labels).decode("latin-1").lower()
+
+
+def _ask(server: str, port: int, name: str, type_: Type, flags_sent: int = _RD) -> bytes | None:
     """Return the response to the query, or None when none comes or nothing listens there."""
     question = b"".join(bytes((len(label),)) + label.encode() for label in name.split("."))
     question += b"\0" + type_.to_bytes(2) + CLASS_IN.to_bytes(2)
     for _ in range(TRIES):
         with contextlib.suppress(OSError), _connected(server, port) as asking:
             number = secrets.randbits(16)
-            asking.send(_HEADER.pack(number, _RD, 1, 0, 0, 0) + question)
+            asking.send(_HEADER.pack(number, flags_sent, 1, 0, 0, 0) + question)
             ends_at = time.monotonic() + TIMEOUT_S
             for _ in range(_MAX_STRANGE):
                 asking.settimeout(max(0.001, ends_at - time.monotonic()))

@@ -18,8 +18,9 @@ from agent.settings.settings import AgentSettings, read_agent_settings
 from agent.settings.table import REGISTRY_URL
 from cli.client import reason
 from cli.doctor import proxies
-from cli.doctor.dns_probes import ask_for_zone
+from cli.doctor.dns_probes import ask_for_zone, hides_addresses, refuses_many
 from cli.doctor.facts import (
+    DNS_PORT,
     AdvertisedService,
     Agent,
     Facts,
@@ -34,10 +35,11 @@ from cli.doctor.http_probes import MAX_SERVICES, ask_agent, ask_registry, connec
 from cli.doctor.machine import ROOT, read_machine
 from cli.doctor.parallel import Together
 from cli.doctor.resolv_conf import read_resolv_conf
+from cli.doctor.resolvers_in_front import MOST_IN_BIND
 from cli.doctor.state_dir_facts import look_at
 from cli.doctor.stub import address_of
 from dns.access import LOOPBACK
-from dns.forward_rules import SYSTEM
+from dns.forward_rules import DENIED, SYSTEM
 from registry_core.domain.records import Protocol
 from registry_core.errors import SettingsError
 from registry_core.settings import Listen
@@ -88,7 +90,8 @@ def _subject(settings: AgentSettings) -> Subject:
         dns_listen=settings.dns_listen,
         registry_urls=settings.registry_urls,
         has_token=bool(settings.token),
-        forwards=rules.rule_for(()).target != (),
+        forwards=rules.rule_for(()).target not in ((), DENIED),
+        denies=rules.rule_for(()).target is DENIED,
         forwards_to_system=rules.rule_for(()).target == SYSTEM,
         allows_only_loopback=set(settings.dns_allow) <= set(LOOPBACK),
         services=tuple(
@@ -101,6 +104,7 @@ def _subject(settings: AgentSettings) -> Subject:
             for spec in settings.services[:MAX_SERVICES]
         ),
         state_dir=settings.state_dir,
+        drain_wait_s=settings.drain_wait_s,
     )
 
 
@@ -126,7 +130,7 @@ def _elsewhere(facts: Facts, token: str) -> Facts:
     together = Together(ELSEWHERE_S)
     servers = read_resolv_conf(facts.machine.resolv_conf or "")
     asked = {
-        server: together.begin(f"the name server {server}", partial(ask_for_zone, server, zone))
+        server: together.begin(f"the name server {server}", partial(_ask_through, server, facts))
         for server in servers.servers or servers.used
     }
     answering = together.begin("DNS of the agent", partial(ask_for_zone, address_of(dns), zone, dns.port))
@@ -138,7 +142,7 @@ def _elsewhere(facts: Facts, token: str) -> Facts:
     folder = together.begin("AGENT_STATE_DIR", partial(_folder, subject.state_dir))
 
     answer = together.result(answering, ZoneAnswer.SILENT)
-    nameservers = {server: together.result(job, ZoneAnswer.SILENT) for server, job in asked.items()}
+    through = {server: together.result(job, (ZoneAnswer.SILENT, False)) for server, job in asked.items()}
     held = together.result(folder, None)
     # The following checks have their own findings for timeouts.
     missing = tuple(together.missing)
@@ -152,12 +156,26 @@ def _elsewhere(facts: Facts, token: str) -> Facts:
         facts,
         subject=msgspec.structs.replace(subject, services=located),
         dns_answer=answer,
-        nameservers=nameservers,
+        nameservers={server: said for server, (said, _) in through.items()},
+        large_refused=tuple(server for server, (_, refused) in through.items() if refused),
         registries=tuple(seen),
         state=held,
         lookup=lookup,
         not_in_time=(*facts.not_in_time, *missing),
     )
+
+
+def _ask_through(server: str, facts: Facts) -> tuple[ZoneAnswer, bool]:
+    """Return the server's answer for the zone, and whether it fails for the agent's largest service. Blocks."""
+    subject, agent = facts.subject, facts.agent
+    said = ask_for_zone(server, subject.zone)
+    at = address_of(subject.dns_listen), subject.dns_listen.port
+    if said is not ZoneAnswer.OURS or agent is None or at == (server, DNS_PORT):
+        return said, False
+    if any(hides_addresses(server, f"{service.name}.{subject.zone}", at) for service in subject.services[:1]):
+        said = ZoneAnswer.FILTERED
+    many = agent.largest_instances > MOST_IN_BIND
+    return said, many and refuses_many(server, f"_{agent.largest_service}._tcp.{subject.zone}", at)
 
 
 def _folder(path: str) -> StateDirFacts | None:

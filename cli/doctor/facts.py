@@ -18,10 +18,17 @@ class ZoneAnswer(enum.Enum):
     """A name server's answer about our zone. OURS is an agent's answer, even if another server forwarded it."""
 
     OURS = "answers for the zone"
+    FILTERED = "knows our zone, but not the private addresses in it"  # an agent's answer, with parts missing
+    BOGUS = "takes our zone for forged, because nobody signs it"  # an agent's answer, kept back
     ELSEWHERES = "knows a zone of that name that is not ours"
     UNKNOWN = "knows no such zone"
     REFUSES = "refuses to answer"  # REFUSED, SERVFAIL, NOTIMP: glibc then asks the next server
     SILENT = "does not answer"
+
+    @property
+    def leads_here(self) -> bool:
+        """Whether the server asks an agent, or is one."""
+        return self in (ZoneAnswer.OURS, ZoneAnswer.FILTERED, ZoneAnswer.BOGUS)
 
 
 class AdvertisedService(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,10 +51,12 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     registry_urls: tuple[str, ...]
     has_token: bool = False
     forwards: bool = True
+    denies: bool = False  # it answers NXDOMAIN for names outside the zone
     forwards_to_system: bool = True
     allows_only_loopback: bool = True
     services: tuple[AdvertisedService, ...] = ()
     state_dir: str = ""
+    drain_wait_s: float = 5.0
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +64,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
 
     services: tuple[AdvertisedService, ...] = ()
     registry_urls: tuple[str, ...] = ()
+    largest_service: str = ""  # that it holds
+    largest_instances: int = 0
 
 
 class Listener(msgspec.Struct, frozen=True):
@@ -86,6 +97,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     may_bind_low: bool = False
     rmem_max: int | None = None
     open_files: int | None = None
+    java_keeps_s: float | None = None  # how long a program in Java here keeps an address; None: there is none
 
 
 class RegistrySeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +151,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     agent: Agent | None = None  # None: no agent answers
     dns_answer: ZoneAnswer | None = None  # from the agent's DNS address
     nameservers: dict[str, ZoneAnswer] = {}
+    large_refused: tuple[str, ...] = ()  # of these, those that fail for the agent's largest service
     registries: tuple[RegistrySeen, ...] = ()
     state: StateDirFacts | None = None
     lookup: Lookup | None = None

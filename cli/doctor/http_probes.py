@@ -35,8 +35,15 @@ def ask_agent(url: str) -> Agent | None:
     try:
         said = get(url, "/self", TIMEOUT_S).json()
         services = tuple(_service(one) for one in said["services"][:MAX_SERVICES])
-        return Agent(services=services, registry_urls=tuple(map(str, said["sync"]["registries"])))
-    except (Unreachable, KeyError, TypeError, ValueError):
+        view = said["view"]
+        return Agent(
+            services=services,
+            registry_urls=tuple(map(str, said["sync"]["registries"])),
+            # An agent of the last release does not say.
+            largest_service=str(view.get("largest_service", "")),
+            largest_instances=int(view.get("largest_instances", 0)),
+        )
+    except (Unreachable, KeyError, TypeError, ValueError, AttributeError):
         return None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import math
 import os
 import re
 import resource
@@ -27,6 +28,7 @@ ROOT: Final = Path("/")
 _MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 _MUSL_TIMEOUT_S: Final = 2.0
 _MAX_PROCESSES: Final = 4096
+_JAVA_KEEPS_S: Final = 30.0
 # From linux/capability.h, and from include/net/tcp_states.h: a listener, and a UDP socket without a peer.
 _CAP_NET_BIND_SERVICE: Final = 10
 _LISTENING: Final = {"tcp": "0A", "udp": "07"}
@@ -47,6 +49,7 @@ def read_machine(root: Path = ROOT) -> Machine:
         may_bind_low=_has_capability(root, _CAP_NET_BIND_SERVICE),
         rmem_max=_number(_text(root / "proc/sys/net/core/rmem_max"), None),
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        java_keeps_s=_java_keeps_s(root),
     )
 
 
@@ -108,6 +111,23 @@ def _has_capability(root: Path, number: int) -> bool:
     status = _text(root / "proc/self/status") or ""
     match = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
     return match is not None and bool(int(match[1], 16) >> number & 1)
+
+
+# -- programs
+
+
+def _java_keeps_s(root: Path) -> float | None:
+    """Return the longest time for which a program in Java here keeps an address, in seconds; None if there is none.
+
+    It is 30 s unless the command says otherwise (java.net.InetAddress); a negative number means for ever.
+    """
+    found: list[float] = []
+    for _, process in zip(range(_MAX_PROCESSES), (root / "proc").glob("[0-9]*"), strict=False):
+        if (_text(process / "comm") or "").strip() == "java":
+            given = re.findall(r"-Dsun\.net\.inetaddr\.ttl=(-?\d{1,9})(?:\0|$)", _text(process / "cmdline") or "")
+            kept_s = float(given[-1]) if given else _JAVA_KEEPS_S
+            found.append(math.inf if kept_s < 0 else kept_s)
+    return max(found, default=None)
 
 
 # -- sockets

@@ -149,7 +149,7 @@ FORWARD_NOBODY = DoctorRule(
 FORWARD_OFF = DoctorRule(
     "forward-none",
     DoctorSeverity.NOTE,
-    "the agent is the only name server, and AGENT_DNS_FORWARD=none: names outside {zone} are refused",
+    "the agent is the only name server, and AGENT_DNS_FORWARD={word}: names outside {zone} are not looked up",
     "programs here find only services",
     "AGENT_DNS_FORWARD=10.0.0.2    # a resolver of your network",
 )
@@ -188,18 +188,33 @@ SEARCHED_LATE = DoctorRule(
     "the lookup first waits for another server, and a machine of that name is mistaken for the service",
     "search {zone} {others}    # in /etc/resolv.conf",
 )
+SEARCH_REFUSED = DoctorRule(
+    "search-refused",
+    DoctorSeverity.ERROR,
+    "`billing` is asked as billing.{first} before billing.{zone}, and AGENT_DNS_FORWARD=none refuses that name",
+    "glibc, musl and c-ares end the search at a refusal: no service is found by its name alone",
+    "search {zone} {others}    # in /etc/resolv.conf; or AGENT_DNS_FORWARD=nxdomain",
+)
+CARES_REFUSED = DoctorRule(
+    "c-ares-refused",
+    DoctorSeverity.WARNING,
+    "with ndots:{ndots}, {name} is first asked under {suffix}, which AGENT_DNS_FORWARD=none refuses",
+    "programs with a resolver of their own, such as c-ares (Envoy, Node.js, aiodns), end the lookup there",
+    "options ndots:1    # in /etc/resolv.conf; or AGENT_DNS_FORWARD=nxdomain",
+)
 MUSL_TRY_AGAIN = DoctorRule(
     "musl-refused",
     DoctorSeverity.ERROR,
     "programs here use musl, and AGENT_DNS_FORWARD=none refuses names under the search suffix {suffix}",
     "musl treats the refusal as no answer, and ends the lookup of {name} with 'Try again'",
-    "options ndots:1    # in /etc/resolv.conf, with no search suffix but {zone}; or AGENT_DNS_FORWARD=system",
+    "options ndots:1    # in /etc/resolv.conf, with no search suffix but {zone}; or AGENT_DNS_FORWARD=nxdomain",
 )
 KINDS: Final = (
     *(ALONE, MISSING, NOT_LISTED, AFTER, AFTER_REFUSAL, BEYOND, TOO_MANY, BESIDE, MUSL_ASKS_ALL, ROTATES),
     *(NOT_AN_ADDRESS, NO_SCOPE, SILENT, SLOW, SYSTEMD_STUB, DOCKER_STUB, DOCKER_LOOP),
     *(FORWARD_NOBODY, FORWARD_OFF, OTHER_PORT),
-    *(SEARCHED_FIRST, SEARCHED_HERE_FIRST, NOT_SEARCHED, SEARCHED_LATE, MUSL_TRY_AGAIN),
+    *(SEARCHED_FIRST, SEARCHED_HERE_FIRST, NOT_SEARCHED, SEARCHED_LATE),
+    *(SEARCH_REFUSED, CARES_REFUSED, MUSL_TRY_AGAIN),
 )
 
 
@@ -217,8 +232,8 @@ def judge(facts: Facts) -> Iterator[DoctorFinding]:
 
 def _is_ours(server: str, facts: Facts) -> bool:
     answer = facts.nameservers.get(server)
-    if answer not in (None, ZoneAnswer.SILENT):
-        return answer is ZoneAnswer.OURS
+    if answer is not None and answer is not ZoneAnswer.SILENT:
+        return answer.leads_here
     # The agent is not running: go by the address.
     listen = facts.subject.dns_listen
     if facts.agent is not None or listen.port != DNS_PORT:
@@ -288,7 +303,7 @@ def _forwarding(conf: ResolvConf, ours: list[str], facts: Facts) -> Iterator[Doc
     if not ours or set(conf.used) - set(ours):
         return
     if not facts.subject.forwards:
-        yield FORWARD_OFF.found(zone=facts.subject.zone)
+        yield FORWARD_OFF.found(zone=facts.subject.zone, word="nxdomain" if facts.subject.denies else "none")
     elif facts.subject.forwards_to_system:
         yield DOCKER_LOOP.found(server=DOCKER) if DOCKER in ours else FORWARD_NOBODY.found()
 
@@ -306,11 +321,20 @@ def _searching(conf: ResolvConf, facts: Facts) -> Iterator[DoctorFinding]:
         yield NOT_SEARCHED.found(zone=zone)
     elif conf.search[0] != zone:
         others = " ".join(suffix for suffix in conf.search if suffix != zone)
-        yield SEARCHED_LATE.found(first=conf.search[0], zone=zone, others=others)
-    refused = foreign and (searched_first or zone not in conf.search or conf.search[0] in foreign)
-    if refused and facts.machine.libc.is_musl and not facts.subject.forwards:
+        refuses = _refuses(facts) and any(one in foreign for one in conf.search[: conf.search.index(zone)])
+        kind = SEARCH_REFUSED if refuses else SEARCHED_LATE
+        yield kind.found(first=conf.search[0], zone=zone, others=others)
+    if not foreign or not _refuses(facts):
+        return
+    if facts.machine.libc.is_musl and (searched_first or zone not in conf.search):
         shown = name if searched_first else "billing"
         yield MUSL_TRY_AGAIN.found(suffix=foreign[0], name=shown, zone=zone)
+    elif searched_first:
+        yield CARES_REFUSED.found(suffix=foreign[0], name=name, ndots=conf.ndots)
+
+
+def _refuses(facts: Facts) -> bool:
+    return not (facts.subject.forwards or facts.subject.denies)
 
 
 def _is_within(suffix: str, zone: str) -> bool:

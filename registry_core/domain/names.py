@@ -43,6 +43,16 @@ def check_service_name(name: str, *, field: str = "service_name") -> str:
     return name
 
 
+def is_service_name(text: str) -> bool:
+    """Return whether `text` is a valid service name."""
+    return _name_problem(text) is None
+
+
+def is_tag(text: str) -> bool:
+    """Return whether `text` is a valid tag."""
+    return _TAG.fullmatch(text) is not None
+
+
 def _name_problem(name: str) -> str | None:
     if not name:
         return "a service needs a name"

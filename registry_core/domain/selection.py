@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -73,6 +73,20 @@ def serving(
         return passing
     # A status that only a later release knows is as doubtful as a failing check.
     return tuple(i for i in admitted if i.status not in _WITHDRAWN)
+
+
+def usable_and_leaving(
+    instances: Sequence[Instance], when_none_pass: WhenNonePass, has_drained: Callable[[Instance], bool]
+) -> tuple[Sequence[Instance], Sequence[Instance]]:
+    """Return the instances of a service to answer with, and the draining ones to name in addition.
+
+    SRV has both, the draining ones with weight 0 and until they have drained for a moment. When there are no others,
+    all that drain are returned, however long they have: A and AAAA have them only then.
+    """
+    usable = serving(instances, ANY, when_none_pass)
+    if not usable and when_none_pass is WhenNonePass.NONE:
+        return (), ()
+    return usable, [i for i in instances if i.status is Status.DRAINING and not (usable and has_drained(i))]
 
 
 def ranked(instances: Sequence[Instance], zone: str = "") -> tuple[Instance, ...]:

@@ -76,6 +76,10 @@ class LocalView(Protocol):
         """
         ...
 
+    def has_drained(self, instance: Instance) -> bool:
+        """Whether an instance has drained for long enough to leave even SRV answers, which name it with weight 0."""
+        ...
+
     def age_s(self) -> float:
         """Seconds since the registry last confirmed the view; 0 while its watch is live."""
         ...

@@ -31,6 +31,7 @@ QUICK = AgentSettings(
     heartbeat_s=0.3,
     initial_wait_s=20.0,
     drain_confirm_s=0.0,
+    drain_srv_s=0.0,
     drain_wait_s=0.0,
     when_none_pass=WhenNonePass.NONE,
 )

@@ -112,8 +112,11 @@ def _parts(words: list[str]) -> Iterator[list[str]]:
 
 
 @contextlib.contextmanager
-def judged(folder: Path, network: Sequence[str] | None = None) -> Iterator[Judged]:
-    """Run a registry and an agent for the length of a `with`: on free ports, or on the usual ones of a `network`."""
+def judged(folder: Path, network: Sequence[str] | None = None, **settings: str) -> Iterator[Judged]:
+    """Run a registry and an agent for the length of a `with`: on free ports, or on the usual ones of a `network`.
+
+    `settings` are further ones of the agent.
+    """
     usual = network is not None
     ports = Ports(8888, 8880, 53) if usual else Ports(free_port(), free_port(), free_port())
     system = Judged(folder, ports, network or ())
@@ -129,6 +132,7 @@ def judged(folder: Path, network: Sequence[str] | None = None) -> Iterator[Judge
         "AGENT_DNS_LISTEN": f"127.0.0.1:{ports.dns}",
         # Queries here are for our names, or odd: none is for the resolvers of this machine.
         "AGENT_DNS_FORWARD": "none",
+        **settings,
     }
     ready = f"http://127.0.0.1:{ports.http}/ready"
     with system.program(*VERTICE, "registry", log="registry.log", env=registry_settings) as system.registry:

@@ -118,6 +118,16 @@ def test_an_nsswitch_without_dns_is_found_and_the_cure_works(patient: Patient) -
     assert patient.finds("billing")
 
 
+def test_a_search_list_that_a_refusal_ends_is_found_and_the_cure_heals_it(patient: Patient) -> None:
+    patient.write(resolv_conf=f"{AGENT}search svc.cluster.local {ZONE}\n")
+    assert not patient.finds("billing"), "glibc ends its search at the refusal of billing.svc.cluster.local"
+    found = patient.examined()
+    assert found["search-refused"]["severity"] == "error"
+    patient.write(resolv_conf=f"{AGENT}{found['search-refused']['cure'].partition('    #')[0]}\n")
+    assert patient.finds("billing")
+    assert "search-refused" not in patient.examined()
+
+
 def test_what_musl_makes_of_a_refusal_is_foretold_and_the_cure_heals_it(patient: Patient, tmp_path: Path) -> None:
     program = str(tmp_path / "resolve")
     source = str(Path(__file__).with_name("resolve.c"))
@@ -135,9 +145,11 @@ def test_what_musl_makes_of_a_refusal_is_foretold_and_the_cure_heals_it(patient:
     found = patient.examined("--root", str(root))
     assert found["musl-refused"]["severity"] == "error"
     assert "ends the lookup of billing.vertice.internal with 'Try again'" in found["musl-refused"]["why"]
-    # glibc goes on after a refusal: nothing is foretold for it.
+    # glibc then tries the name as it was typed; c-ares does not.
     assert patient.finds(name)
-    assert "musl-refused" not in patient.examined()
+    here = patient.examined()
+    assert "musl-refused" not in here
+    assert here["c-ares-refused"]["severity"] == "warning"
     cure = found["musl-refused"]["cure"].partition("    #")[0]
     patient.write(resolv_conf=f"{HEALTHY}{cure}\n")
     assert "musl-refused" not in patient.examined("--root", str(root))

@@ -48,7 +48,7 @@ def test_every_record_lives_for_five_seconds() -> None:
 @pytest.mark.parametrize("name", ["_ip_intel._tcp", "_ip-intel._tcp", "_IP_Intel._TCP", "ip_intel"])
 def test_srv_names_every_instance_with_its_port_and_brings_the_addresses_along(name: str) -> None:
     answer = ask(responder(StandingView([ONE, TWO])), f"{name}.{ZONE}", "SRV", edns=1232)
-    assert data(answer) == sorted([f"0 3 8034 {short(ONE)}", f"0 7 8034 {short(TWO)}"])
+    assert data(answer) == sorted([f"0 768 8034 {short(ONE)}", f"0 1792 8034 {short(TWO)}"])
     glue = {(str(rr.rname), str(rr.rdata)) for rr in answer.ar if rr.rtype != 41}
     assert glue == {(short(ONE), "10.0.0.1"), (short(ONE), "2001:db8::1"), (short(TWO), "10.0.0.2")}
 
@@ -63,7 +63,7 @@ def test_the_target_of_an_srv_record_is_no_alias() -> None:
 def test_an_instance_without_addresses_is_found_by_its_host_name() -> None:
     server = responder(StandingView([instance("billing", "db.corp.example", addresses=())]))
     answer = ask(server, f"_billing._tcp.{ZONE}", "SRV")
-    assert data(answer) == ["0 1 8034 db.corp.example."]
+    assert data(answer) == ["0 256 8034 db.corp.example."]
     assert data(answer, "ar") == []
     nothing = ask(server, f"billing.{ZONE}")
     assert (rcode(nothing), data(nothing)) == ("NOERROR", [])
@@ -74,21 +74,21 @@ def test_a_host_that_is_an_address_is_enough() -> None:
     record = instance("billing", "10.0.0.3", addresses=())
     server = responder(StandingView([record]))
     answer = ask(server, f"_billing._tcp.{ZONE}", "SRV")
-    assert (data(answer), data(answer, "ar")) == ([f"0 1 8034 {short(record)}"], ["10.0.0.3"])
+    assert (data(answer), data(answer, "ar")) == ([f"0 256 8034 {short(record)}"], ["10.0.0.3"])
     assert data(ask(server, short(record))) == data(ask(server, f"billing.{ZONE}")) == ["10.0.0.3"]
 
 
 def test_a_near_instance_has_priority() -> None:
     near, far = instance(host="10.0.0.1", zone="z1"), instance(host="10.0.0.2", zone="z2")
     answer = ask(responder(StandingView([near, far]), local_zone="z1"), f"_ip-intel._tcp.{ZONE}", "SRV")
-    assert data(answer) == sorted([f"0 1 8034 {short(near)}", f"10 1 8034 {short(far)}"])
+    assert data(answer) == sorted([f"0 256 8034 {short(near)}", f"10 256 8034 {short(far)}"])
     assert str(answer.rr[0].rdata).startswith("0 "), "and comes first"
 
 
 def test_udp_services_are_found_under_udp_and_not_under_tcp() -> None:
     syslog = instance("syslog", "10.0.0.1", protocol=Protocol.UDP)
     server = responder(StandingView([syslog, TWO]))
-    assert data(ask(server, f"_syslog._udp.{ZONE}", "SRV")) == [f"0 1 8034 {short(syslog)}"]
+    assert data(ask(server, f"_syslog._udp.{ZONE}", "SRV")) == [f"0 256 8034 {short(syslog)}"]
     assert rcode(ask(server, f"_syslog._tcp.{ZONE}", "SRV")) == "NXDOMAIN"
     assert rcode(ask(server, f"_ip-intel._udp.{ZONE}", "SRV")) == "NXDOMAIN"
 
@@ -222,7 +222,7 @@ def test_only_passing_instances_are_returned_while_there_are_any() -> None:
     server = responder(StandingView(statuses.values()))
     assert data(ask(server, f"ip-intel.{ZONE}")) == ["10.0.0.1", "10.0.0.2"]
     srv = data(ask(server, f"_ip-intel._tcp.{ZONE}", "SRV"))
-    assert [line.split()[1] for line in srv] == ["0", "1", "1"], "who drains has no weight"
+    assert [line.split()[1] for line in srv] == ["0", "256", "256"], "who drains has no weight"
 
 
 def test_when_no_instance_passes_the_setting_decides() -> None:

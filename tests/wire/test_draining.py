@@ -40,7 +40,7 @@ def test_draining_instances_lead_in_turn_when_no_others_are_left() -> None:
 
 def test_a_draining_instance_has_srv_weight_zero_and_comes_last() -> None:
     answer = ask(responder(StandingView([LEAVES, STAYS])), SRV, "SRV", edns=1232)
-    assert [str(rr.rdata) for rr in answer.rr] == [f"0 4 8034 {short(STAYS)}", f"0 0 8034 {short(LEAVES)}"]
+    assert [str(rr.rdata) for rr in answer.rr] == [f"0 1024 8034 {short(STAYS)}", f"0 0 8034 {short(LEAVES)}"]
     assert data(answer, "ar") == ["10.0.0.1", "10.0.0.2"], "it can still be reached by who is bound to it"
 
 
@@ -60,7 +60,27 @@ def test_a_draining_instance_is_returned_when_there_is_no_other() -> None:
 def test_a_failing_instance_counts_as_another_one() -> None:
     server = responder(StandingView([LEAVES, FAILS]))
     assert data(ask(server, f"ip-intel.{ZONE}")) == ["10.0.0.3"]
-    assert data(ask(server, SRV, "SRV")) == sorted([f"0 1 8034 {short(FAILS)}", f"0 0 8034 {short(LEAVES)}"])
+    assert data(ask(server, SRV, "SRV")) == sorted([f"0 256 8034 {short(FAILS)}", f"0 0 8034 {short(LEAVES)}"])
+
+
+def test_who_has_drained_for_a_moment_has_left_srv_too() -> None:
+    view = StandingView([LEAVES, STAYS])
+    server = responder(view)
+    for name in (SRV, f"ip-intel.{ZONE}"):
+        assert len(ask(server, name, "SRV").rr) == 2
+    view.leave(LEAVES)
+    for name in (SRV, f"ip-intel.{ZONE}"):
+        assert data(ask(server, name, "SRV")) == [f"0 1024 8034 {short(STAYS)}"]
+    assert data(ask(server, short(LEAVES))) == ["10.0.0.2"], "but can be found by its own name"
+
+
+def test_who_has_drained_is_named_again_when_the_last_other_goes() -> None:
+    view = StandingView([LEAVES, STAYS])
+    view.leave(LEAVES)
+    server = responder(view)
+    view.become(LEAVES)
+    assert data(ask(server, SRV, "SRV")) == [f"0 0 8034 {short(LEAVES)}"]
+    assert data(ask(server, f"ip-intel.{ZONE}")) == ["10.0.0.2"]
 
 
 def test_none_returns_nothing() -> None:
@@ -76,15 +96,22 @@ def test_an_instance_in_maintenance_is_not_returned_even_when_alone() -> None:
     assert data(ask(responder(StandingView([RESTS])), short(RESTS))) == ["10.0.0.4"], "but can be found by its own name"
 
 
+@pytest.mark.parametrize(("weight", "shown"), [(1, 256), (2, 512), (100, 25600), (1000, 65535)])
+def test_weights_leave_room_below_the_smallest(weight: int, shown: int) -> None:
+    """A weight beyond 100 is no weight of this release; a later one may know it."""
+    one = instance(host="10.0.0.9", weight=weight)
+    assert priorities(one) == {short(one): (0, shown)}
+
+
 def test_the_only_near_instance_does_not_draw_everybody_when_it_leaves() -> None:
     """An asker takes the best priority there is: alone in it, a record of weight 0 would get every request."""
     near = instance(host="10.0.0.5", zone="z1", status=Status.DRAINING)
     far = instance(host="10.0.0.6", zone="z2", weight=3)
-    assert priorities(near, far, local_zone="z1") == {short(far): (10, 3), short(near): (10, 0)}
+    assert priorities(near, far, local_zone="z1") == {short(far): (10, 3 * 256), short(near): (10, 0)}
     stays = instance(host="10.0.0.7", zone="z1", weight=5)
     gone_far = instance(host="10.0.0.8", zone="z2", status=Status.DRAINING)
     assert priorities(near, stays, gone_far, local_zone="z1") == {
-        short(stays): (0, 5),
+        short(stays): (0, 5 * 256),
         short(near): (0, 0),
         short(gone_far): (10, 0),
     }

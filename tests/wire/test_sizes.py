@@ -90,8 +90,8 @@ def test_a_partial_answer_over_tcp_varies_and_prefers_heavy_instances() -> None:
     parts = [frozenset(data(parsed(server.tcp(query)))) for _ in range(2)]
     assert parts[0] != parts[1]
     weights = Counter(line.split()[1] for line in parts[0])
-    assert weights["100"] > 950
-    assert weights["1"] > 200
+    assert weights["25600"] > 950
+    assert weights["256"] > 200
 
 
 def test_a_stale_partial_answer_is_marked_as_both() -> None:

@@ -279,7 +279,7 @@ async def test_a_registry_that_comes_back_empty_costs_no_lookup() -> None:
 
         asking = asyncio.create_task(ask())
         await registry.aclose()
-        await eventually(lambda: not agent.sidecar.view.live, "the loss shows")
+        await eventually(lambda: not agent.sidecar.view.trust.live, "the loss shows")
         restarted = await stack.enter_async_context(serving(settings))
         await eventually(lambda: len(restarted.replica.view.catalog) == 1, "the agent registers again")
         stop.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import struct
 from collections.abc import Callable, Iterable
@@ -564,6 +565,17 @@ async def test_a_rule_overrides_a_fixed_meaning_and_a_suffix_can_be_excluded() -
         assert await ours.short("a.test") == ["192.0.2.1"]
         out = await ours.dig("a.secret.example")
         assert "status: REFUSED" in out
+        assert [name.lower() for name in one.names] == ["a.test."]
+
+
+async def test_a_suffix_is_denied_where_that_is_configured_and_nobody_is_asked() -> None:
+    async with resolver() as one, face(f"{to(one)},cluster.local=nxdomain") as ours:
+        out = await ours.dig("+edns", "billing.svc.cluster.local")
+        assert "status: NXDOMAIN" in out
+        assert re.search(r"^cluster\.local\.\s+5\s+IN\s+SOA\s", out, re.MULTILINE)
+        assert "EDE: 20" in out
+        assert "flags: qr rd ra;" in out, "it is not ours"
+        assert await ours.short("a.test") == ["192.0.2.1"]
         assert [name.lower() for name in one.names] == ["a.test."]
 
 

@@ -40,26 +40,36 @@ async def servers_of(socket: Path) -> set[tuple[str, str, str]]:
     return {(row[4], row[18], row[7]) for row in rows if len(row) > 18 and row[4] != "-"}
 
 
-async def test_haproxy_finds_every_server_of_a_large_service_over_tcp_and_spares_who_leaves(tmp_path: Path) -> None:
+async def test_haproxy_finds_every_server_of_a_large_service_over_tcp_with_its_weight_and_spares_who_leaves(
+    tmp_path: Path,
+) -> None:
     leaves = instance(host="10.1.1.1", status=Status.DRAINING)
-    stays = [instance(host=f"10.1.0.{n}") for n in range(COUNT - 1)]
-    server = responder(StandingView([leaves, *stays]))
+    stays = [instance(host=f"10.1.0.{n}", weight=n + 1) for n in range(COUNT - 1)]
+    view = StandingView([leaves, *stays])
+    server = responder(view)
     udp, tcp = await both(server)
-    running = Running(StandingView(), server, udp, tcp)
+    running = Running(view, server, udp, tcp)
     socket, config = tmp_path / "haproxy.sock", tmp_path / "haproxy.cfg"
     config.write_text(CONFIG.format(socket=socket, port=running.port, count=COUNT))
     haproxy = await asyncio.create_subprocess_exec(
         find("haproxy"), "-f", str(config), "-db", stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
     )
     # A weight of 0 is how HAProxy lets a server finish and sends it nobody new.
-    expected = {(leaves.host, "8034", "0"), *((i.host, "8034", "1") for i in stays)}
-    found: set[tuple[str, str, str]] = set()
-    try:
+    expected = {(i.host, "8034", str(i.weight)) for i in stays}
+    first = expected | {(leaves.host, "8034", "0")}
+
+    async def finds(expected: set[tuple[str, str, str]]) -> None:
+        found: set[tuple[str, str, str]] = set()
         async with asyncio.timeout(20):
             while found != expected:
                 await asyncio.sleep(0.05)
                 if socket.exists():
                     found = await servers_of(socket)
+
+    try:
+        await finds(first)
+        view.leave(leaves)
+        await finds(expected)
     finally:
         haproxy.terminate()
         await haproxy.wait()

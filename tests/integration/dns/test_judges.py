@@ -32,11 +32,14 @@ ROWS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "A in the other spelling": ((f"IP_Intel.{ZONE}", "A"), {"10.0.0.1"}),
     "AAAA": ((f"ip-intel.{ZONE}", "AAAA"), {"2001:db8::1"}),
     "TXT": ((f"ip-intel.{ZONE}", "TXT"), {'"team=x"'}),
-    "SRV": ((f"ip-intel.{ZONE}", "SRV"), {f"0 3 8034 {short(ONE)}", f"0 0 8034 {short(LEAVES)}"}),
-    "SRV as in RFC 2782": ((f"_ip-intel._tcp.{ZONE}", "SRV"), {f"0 3 8034 {short(ONE)}", f"0 0 8034 {short(LEAVES)}"}),
-    "SRV of UDP": ((f"_syslog._udp.{ZONE}", "SRV"), {f"0 1 5140 {short(SYSLOG)}"}),
+    "SRV": ((f"ip-intel.{ZONE}", "SRV"), {f"0 768 8034 {short(ONE)}", f"0 0 8034 {short(LEAVES)}"}),
+    "SRV as in RFC 2782": (
+        (f"_ip-intel._tcp.{ZONE}", "SRV"),
+        {f"0 768 8034 {short(ONE)}", f"0 0 8034 {short(LEAVES)}"},
+    ),
+    "SRV of UDP": ((f"_syslog._udp.{ZONE}", "SRV"), {f"0 256 5140 {short(SYSLOG)}"}),
     "a tag": ((f"canary.ip-intel.{ZONE}", "A"), {"10.0.0.1"}),
-    "a tag's SRV": ((f"canary.ip-intel.{ZONE}", "SRV"), {f"0 3 8034 {short(ONE)}"}),
+    "a tag's SRV": ((f"canary.ip-intel.{ZONE}", "SRV"), {f"0 768 8034 {short(ONE)}"}),
     "an instance": ((short(LEAVES), "A"), {"10.0.0.2"}),
     "an instance's AAAA": ((short(ONE), "AAAA"), {"2001:db8::1"}),
     "the list of services": (

@@ -73,7 +73,7 @@ async def test_dig_finds_a_service(running: Running, transport: str) -> None:
     assert set((await running.dig("+short", transport, f"ip-intel.{ZONE}")).split()) == {"10.0.0.1", "10.0.0.2"}
     assert (await running.dig("+short", transport, f"IP_Intel.{ZONE}", "AAAA")).split() == ["2001:db8::1"]
     srv = (await running.dig("+short", transport, f"_ip_intel._tcp.{ZONE}", "SRV")).splitlines()
-    assert sorted(line.split()[:3] for line in srv) == [["0", "1", "8034"], ["0", "9", "8034"]]
+    assert sorted(line.split()[:3] for line in srv) == [["0", "2304", "8034"], ["0", "256", "8034"]]
     for line in srv:
         assert (await running.dig("+short", transport, line.split()[-1])).startswith("10.0.0.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dns.forward_rules import MAX_RULES, NOBODY, SYSTEM, ForwardRules, ResolverAddress, read_rules
+from dns.forward_rules import DENIED, MAX_RULES, NOBODY, SYSTEM, ForwardRules, ResolverAddress, read_rules
 from dns.record_data import name_of
 
 
@@ -22,6 +22,16 @@ def test_none_forwards_nothing() -> None:
     assert read_rules(" None ") == NOBODY
     assert not NOBODY.forwards
     assert read_rules("none,corp.example=10.0.0.2").forwards
+
+
+def test_names_may_be_denied_instead_of_refused_all_or_those_of_a_suffix() -> None:
+    assert asked_of("nxdomain", "example.com") is DENIED
+    assert asked_of("none,cluster.local=NXDOMAIN", "a.cluster.local") is DENIED
+    assert asked_of("none,cluster.local=nxdomain", "example.com") == ()
+    assert read_rules("nxdomain").forwards, "there is an answer to give"
+    assert str(read_rules("none,cluster.local=nxdomain")) == "none,cluster.local=nxdomain"
+    with pytest.raises(ValueError, match="either system, none, nxdomain or a list"):
+        read_rules("nxdomain,none")
 
 
 def test_servers_are_asked_in_the_order_given() -> None:

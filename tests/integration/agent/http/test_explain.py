@@ -8,6 +8,7 @@ import msgspec
 
 from agent.view.fallback import of_environment
 from registry_core.domain.records import Status
+from registry_core.domain.selection import WhenNonePass
 from tests.integration.agents import QUICK, becomes, spec, stand_in, standing
 from tests.integration.replicas import Api
 from tests.programs import free_port
@@ -44,3 +45,16 @@ async def test_answers_from_the_environment_or_a_snapshot_name_their_source(api:
         assert (body["source"], body["freshness"], body["complete"]) == ("snapshot", "expired", False)
         body = (await agent.get("/explain/mailer")).body
         assert (body["source"], body["instances"][0]["ttl_remaining"]) == ("environment", None)
+
+
+async def test_an_instance_that_has_left_srv_is_out_and_the_reason_is_given(api: Api) -> None:
+    settings = msgspec.structs.replace(QUICK, when_none_pass=WhenNonePass.ALL)
+    await api.register("billing", host="127.77.0.8", status="draining")
+    await api.register("billing", host="127.77.0.9")
+    async with standing(api.url, settings=settings) as agent:
+
+        async def leaving() -> list[tuple[str, list[str]]]:
+            shown = (await agent.get("/explain/billing")).body["instances"]
+            return [(one["why"], one["answers"]) for one in shown if one["status"] == Status.DRAINING]
+
+        await becomes(leaving, [("it has drained: SRV, too, no longer returns it", [])])

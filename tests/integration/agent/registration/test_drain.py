@@ -13,6 +13,7 @@ import pytest_asyncio
 import structlog
 from structlog.testing import capture_logs
 
+from registry_core.domain.selection import WhenNonePass
 from tests.integration.agents import QUICK, AgentUnderTest, becomes, spec, stand_in, standing
 from tests.integration.replicas import READY, Answer, Api, serving
 from tests.programs import eventually, free_port
@@ -178,3 +179,28 @@ async def test_an_unreachable_registry_leaves_the_drain_unconfirmed() -> None:
         (line,) = [line for line in lines if line["event"] == "drain_not_confirmed"]
         assert line["silent_registries"] == 1
         assert "deregistered" in [line["event"] for line in lines]
+
+
+async def test_a_drain_is_confirmed_when_srv_answers_no_longer_name_the_instance_and_the_last_one_stays(
+    api: Api,
+) -> None:
+    settings = msgspec.structs.replace(CONFIRMING, drain_srv_s=0.6, when_none_pass=WhenNonePass.ALL)
+    for host in ("127.77.0.8", "127.77.0.9"):
+        await api.register("billing", host=host)
+    async with standing(api.url, settings=settings) as agent:
+
+        async def weights() -> list[int]:
+            return sorted(rr.rdata.weight for rr in (await agent.dig("_billing._tcp.vertice.internal", "SRV")).rr)
+
+        async def is_confirmed() -> bool:
+            view = (await api.call("GET", "/drain/billing/127.77.0.8:8034")).body
+            return bool(view["watchers"] == view["acknowledged"] == 1)
+
+        await becomes(weights, [256, 256])
+        await api.call("PUT", "/status/billing/127.77.0.8:8034", {"status": "draining"})
+        await becomes(weights, [0, 256])
+        assert not await is_confirmed()
+        await becomes(is_confirmed, True)
+        assert await weights() == [256]
+        await api.call("PUT", "/status/billing/127.77.0.9:8034", {"status": "draining"})
+        await becomes(weights, [0, 0])

@@ -155,7 +155,7 @@ async def test_a_zone_that_is_configured_counts_from_the_start() -> None:
     async with serving() as far, serving() as near:
         settings = msgspec.structs.replace(QUICK, zone="b")
         async with standing((f"{far.url}#zone=a", f"{near.url}#zone=b"), settings=settings) as agent:
-            await eventually(lambda: agent.sidecar.view.live, "it is connected")
+            await eventually(lambda: agent.sidecar.view.trust.live, "it is connected")
             assert (await agent.get("/self")).body["sync"]["registry"] == near.url
 
 

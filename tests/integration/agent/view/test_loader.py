@@ -45,7 +45,7 @@ async def test_each_lookup_is_answered_with_room_for_one_service(api: Api) -> No
             assert (await agent.get("/resolve/geo?format=hostport")).body == b"10.0.0.2:8034"
         assert agent.sidecar.view.catalog.service_count == 1
         assert (await agent.get("/services")).body == ["geo", "osint_service"]
-        assert agent.sidecar.view.mismatches == 0
+        assert agent.sidecar.view.trust.mismatches == 0
 
 
 async def test_a_registration_after_a_service_was_read_is_applied_once(api: Api) -> None:
@@ -203,7 +203,7 @@ async def test_a_constantly_changing_service_is_read_from_a_real_registry(api: A
         finally:
             changing.cancel()
             await asyncio.gather(changing, return_exceptions=True)
-        assert agent.sidecar.view.mismatches == 0
+        assert agent.sidecar.view.trust.mismatches == 0
 
 
 async def _keeps_changing(api: Api) -> None:

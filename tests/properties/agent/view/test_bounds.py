@@ -176,7 +176,9 @@ async def test_held_services_are_as_in_a_view_that_holds_everything(seed: int, s
     small = world.small.view
     assert small._cache._ahead == {}
     assert small.complete
-    assert small.mismatches == 0, "the digest of what is held, and of the rest, is the registry's at every sign of life"
+    assert small.trust.mismatches == 0, (
+        "the digest of what is held, and of the rest, is the registry's at every sign of life"
+    )
     assert Advice.RESYNC not in world.small.advice
     assert sorted(small.names()) == world.registry.catalog.names()
     held = [label for label in small.catalog.labels() if label != OWN]

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.registration.decisions import RequestOutcome
-from agent.registration.leave import LAST_WORD_S, STOP_S, LeaveTerms, leave
+from agent.registration.leave import LAST_WORD_S, STOP_S, DrainWaits, LeaveTerms, leave
 from agent.registries.client import RegistryClient, RegistryReply
 from registry_core.api.drain_schemas import DrainView
 from registry_core.domain.records import Registration, Status
@@ -18,7 +18,7 @@ from tests.virtual_time import in_virtual_time
 
 DONE = RegistryReply(RequestOutcome.DONE)
 AWAY = RegistryReply(RequestOutcome.UNAVAILABLE, "nobody answers")
-FAREWELL_S, CONFIRM_S, WAIT_S = 5.0, 3.0, 5.0  # as they are by default
+FAREWELL_S, CONFIRM_S, SRV_S, WAIT_S = 5.0, 3.0, 1.5, 5.0  # as they are by default
 SERVICES = [claim(port=8000 + number) for number in range(40)]
 
 
@@ -95,7 +95,8 @@ def left(
 
     async def work() -> None:
         now = asyncio.get_running_loop().time()
-        await leave(registry, services, LeaveTerms.at_the_end(now, FAREWELL_S, confirm_s, wait_s))
+        waits = DrainWaits(confirm_s=confirm_s, srv_s=SRV_S, wait_s=wait_s)
+        await leave(registry, services, LeaveTerms.at_the_end(now, FAREWELL_S, waits))
 
     with capture_logs():
         _, took_s = in_virtual_time(work())
@@ -117,10 +118,23 @@ def test_leaving_takes_no_longer_than_docker_waits(
     assert registry.first("draining") == 0.0, "at once"
 
 
-def test_where_everybody_answers_dns_alone_is_waited_for() -> None:
+def test_where_everybody_answers_dns_alone_is_waited_for_from_the_last_answer_that_names_it() -> None:
     registry = Registry()
-    assert WAIT_S <= left(registry) < WAIT_S + 0.2
-    assert registry.first("deregister") >= WAIT_S
+    assert SRV_S + WAIT_S <= left(registry) < SRV_S + WAIT_S + 0.2
+    assert registry.first("deregister") >= SRV_S + WAIT_S
+
+
+@pytest.mark.parametrize("confirmed_after_s", [1.6, 2.5])
+def test_answers_are_waited_for_from_the_moment_at_which_all_have_acknowledged(confirmed_after_s: float) -> None:
+    registry = Registry(confirmed_after_s=confirmed_after_s)
+    left(registry)
+    assert registry.first("deregister") == pytest.approx(confirmed_after_s + WAIT_S, abs=0.5)
+    assert registry.first("deregister") >= confirmed_after_s + WAIT_S
+
+
+def test_without_a_wait_for_agents_srv_answers_are_waited_for_all_the_same() -> None:
+    registry = Registry(confirmed_after_s=1e9)
+    assert left(registry, confirm_s=0.0, wait_s=8.0) == pytest.approx(SRV_S + 8.0, abs=0.01)
 
 
 def test_a_silent_agent_is_waited_for_until_the_limit_and_dns_keeps_its_full_time() -> None:

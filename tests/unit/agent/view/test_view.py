@@ -148,7 +148,7 @@ def test_kept_records_are_dropped_when_the_registry_is_ready_again(watched: Watc
     assert watched.view.age_s() == 5.0, "kept records are unconfirmed"
     watched.view.apply(Happened(Registered(at(2, "e2"), OSINT, 1.0), cursor(2, "e2")))
     assert watched.view.apply(sync(OSINT, state="ready")) is Advice.RESYNC
-    assert watched.view.mismatches == 0, "this one was expected"
+    assert watched.view.trust.mismatches == 0, "this one was expected"
     assert watched.view.apply(everything(OSINT, epoch="e2")) is Advice.NOTHING
     assert watched.names() == ["osint_service"]
     assert watched.view.complete
@@ -224,7 +224,7 @@ def test_a_registry_that_starts_warming_mid_stream_gets_everything_again(watched
 def test_a_view_with_a_wrong_digest_is_read_again_but_not_for_ever(watched: Watched) -> None:
     watched.view.apply(everything(OSINT))
     assert watched.view.apply(sync(OSINT, GEO)) is Advice.RESYNC
-    assert watched.view.mismatches == 1
+    assert watched.view.trust.mismatches == 1
     assert not watched.view.complete
     # A registry that counts differently: a new snapshot does not help.
     watched.view.apply(everything(OSINT))
@@ -462,7 +462,7 @@ def test_an_unknown_event_makes_its_service_be_read_again(watched: Watched) -> N
     found = watched.view.find("geo")
     assert found is not None
     assert found.instances == (changed,)
-    assert (watched.view.passed_over, watched.view.mismatches) == (1, 0)
+    assert (watched.view.passed_over, watched.view.trust.mismatches) == (1, 0)
 
 
 def test_a_service_that_cannot_be_read_leads_to_a_full_resync_and_is_retried(watched: Watched) -> None:
@@ -588,3 +588,55 @@ def test_the_rest_of_a_lease_is_a_lower_bound(watched: Watched) -> None:
     watched.view.apply(Synced(cursor(1), digest(OSINT), "ready", 0.0, (), LeaseReport(45.0, {})))
     assert watched.view.ttl_remaining_s(OSINT.key) == 15.0
     assert watched.view.heartbeat_at(OSINT.key) == 1_764_000_000.0 - 45.0
+
+
+# -- drains
+
+LEAVES = instance("osint_service", "10.0.0.1", status=Status.DRAINING)
+STAYS = instance("osint_service", "10.0.0.9")
+
+
+def drained(watched: Watched) -> list[str]:
+    return [i.host for i in watched.view.catalog if watched.view.has_drained(i)]
+
+
+def test_an_instance_that_drains_leaves_srv_after_a_moment_and_that_is_told(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT, STAYS))
+    watched.view.apply(Happened(StatusChanged(at(2), OSINT.key, Status.DRAINING), cursor(2)))
+    watched.told.clear()
+    watched.clock.pass_time(1.4)
+    watched.view.tick()
+    assert (drained(watched), watched.told) == ([], [])
+    watched.clock.pass_time(0.1)
+    watched.view.tick()
+    assert (drained(watched), watched.told) == (["10.0.0.1"], [{"osint-service"}])
+    watched.view.apply(Happened(StatusChanged(at(3), OSINT.key, Status.PASSING), cursor(3)))
+    assert drained(watched) == []
+
+
+@pytest.mark.parametrize("way", ["a snapshot", "a move", "the file of the last run"])
+def test_who_drains_when_the_view_first_hears_of_it_is_named_for_as_long(watched: Watched, way: str) -> None:
+    if way == "a snapshot":
+        watched.view.apply(everything(LEAVES, STAYS))
+    elif way == "a move":
+        watched.view.apply(everything(OSINT, STAYS))
+        moved = Moved((lived(LEAVES),), cursor(1, "e2"), digest(LEAVES, STAYS), "ready")
+        watched.view.apply(moved)
+    else:
+        before = AgentView(watched.clock)
+        before.apply(everything(LEAVES, STAYS))
+        watched.view.restore(before.snapshot(watched.clock.wall()), watched.clock.wall())
+    watched.clock.pass_time(1.4)
+    watched.view.tick()
+    assert drained(watched) == []
+    watched.clock.pass_time(0.1)
+    watched.view.tick()
+    assert drained(watched) == ["10.0.0.1"]
+
+
+def test_a_snapshot_read_again_does_not_bring_back_who_has_left(watched: Watched) -> None:
+    watched.view.apply(everything(LEAVES, STAYS))
+    watched.clock.pass_time(1.5)
+    watched.view.tick()
+    watched.view.apply(everything(LEAVES, STAYS, GEO, revision=2))
+    assert drained(watched) == ["10.0.0.1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -59,6 +60,7 @@ WELL = Facts(
     lookup=Lookup(name="ns.vertice.internal", addresses=("127.0.0.1",)),
 )
 WITHOUT_AGENT: dict[str, Any] = {"agent": None, "dns_answer": SILENT, "nameservers": {"127.0.0.1": SILENT}}
+LARGE_AGENT = Agent(services=(BILLING,), registry_urls=(URL,), largest_service="large", largest_instances=150)
 MUSL = Libc(is_musl=True, version="1.2.5")
 IPV6_LINK_LOCAL = "fe80::1"
 
@@ -98,6 +100,7 @@ def servers(*hosts: str, more: str = "search vertice.internal\n") -> str:
 BOTH = {"127.0.0.1": OURS, "10.0.0.53": UNKNOWN}
 OTHER = {"10.0.0.53": UNKNOWN}
 FOREIGN_SEARCH = "search vertice.internal svc.cluster.local\n"
+LATE_SEARCH = "search svc.cluster.local vertice.internal\n"
 
 CASES: list[tuple[str, Facts, set[str]]] = [
     ("nothing", WELL, set()),
@@ -292,6 +295,34 @@ CASES: list[tuple[str, Facts, set[str]]] = [
         {"search-order"},
     ),
     (
+        "a suffix of others first, which is refused",
+        changed(resolv=servers("127.0.0.1", more=LATE_SEARCH), subject={"forwards": False}),
+        {"search-refused", "forward-none"},
+    ),
+    (
+        "musl, and a suffix of others first, which is refused",
+        changed(resolv=servers("127.0.0.1", more=LATE_SEARCH), machine={"libc": MUSL}, subject={"forwards": False}),
+        {"musl", "search-refused", "forward-none"},
+    ),
+    (
+        "a suffix of others first, which is denied",
+        changed(resolv=servers("127.0.0.1", more=LATE_SEARCH), subject={"forwards": False, "denies": True}),
+        {"search-order", "forward-none"},
+    ),
+    (
+        "ndots and a suffix of others that is refused",
+        changed(resolv=servers("127.0.0.1", more=f"{FOREIGN_SEARCH}options ndots:5\n"), subject={"forwards": False}),
+        {"ndots", "c-ares-refused", "forward-none"},
+    ),
+    (
+        "ndots and a suffix of others that is denied",
+        changed(
+            resolv=servers("127.0.0.1", more=f"{FOREIGN_SEARCH}options ndots:5\n"),
+            subject={"forwards": False, "denies": True},
+        ),
+        {"ndots", "forward-none"},
+    ),
+    (
         "musl, ndots, a suffix of others, and nobody to forward to",
         changed(
             resolv=servers("127.0.0.1", more=f"{FOREIGN_SEARCH}options ndots:5\n"),
@@ -304,6 +335,35 @@ CASES: list[tuple[str, Facts, set[str]]] = [
         "musl, and a suffix of others after ours",
         changed(resolv=servers("127.0.0.1", more=FOREIGN_SEARCH), machine={"libc": MUSL}, subject={"forwards": False}),
         {"musl", "forward-none"},
+    ),
+    # -- resolvers in front
+    (
+        "a resolver that leaves out private addresses",
+        changed(nameservers={"127.0.0.1": ZoneAnswer.FILTERED}),
+        {"rebind-protection"},
+    ),
+    (
+        "a resolver that validates",
+        changed(nameservers={"127.0.0.1": ZoneAnswer.BOGUS}),
+        {"validating-resolver"},
+    ),
+    (
+        "a resolver that fails for many records",
+        changed(agent=LARGE_AGENT, large_refused=("127.0.0.1",)),
+        {"large-service-refused"},
+    ),
+    # -- Java
+    ("a program in Java", changed(machine={"java_keeps_s": 30.0}), {"java-address-cache"}),
+    (
+        "a program in Java that keeps addresses for ever",
+        changed(machine={"java_keeps_s": math.inf}),
+        {"java-address-cache"},
+    ),
+    ("a program in Java that keeps nothing for long", changed(machine={"java_keeps_s": 5.0}), set()),
+    (
+        "a program in Java, and drains that wait for it",
+        changed(machine={"java_keeps_s": 30.0}, subject={"drain_wait_s": 30.0}),
+        set(),
     ),
     # -- libc
     ("an old musl", changed(machine={"libc": Libc(is_musl=True, version="1.2.3")}), {"musl-without-tcp"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import socket
 import threading
@@ -287,3 +288,28 @@ def test_json_has_every_finding() -> None:
     assert (said["errors"], said["warnings"], said["notes"], said["fine"]) == (1, 0, 1, 1)
     assert [one["id"] for one in said["findings"]] == ["order", "small", "port"]
     assert set(said["findings"][0]) == {"id", "severity", "what", "why", "cure"}
+
+
+# -- programs in Java
+
+
+@pytest.mark.parametrize(
+    ("commands", "kept_s"),
+    [
+        ([], None),
+        (["python\0-m\0billing"], None),
+        (["java\0-jar\0app.jar"], 30.0),
+        (["java\0-Dsun.net.inetaddr.ttl=5\0-jar\0app.jar"], 5.0),
+        (["java\0-Dsun.net.inetaddr.ttl=5\0-Dsun.net.inetaddr.ttl=7\0Main"], 7.0),
+        (["java\0-Dsun.net.inetaddr.ttl=-1\0Main"], math.inf),
+        (["java\0-Dsun.net.inetaddr.ttl=x\0Main"], 30.0),
+        (["java\0-Dsun.net.inetaddr.ttl=5\0Main", "java\0-Dsun.net.inetaddr.ttl=60\0Main"], 60.0),
+    ],
+)
+def test_the_command_of_a_program_in_java_says_how_long_it_keeps_an_address(
+    tmp_path: Path, commands: list[str], kept_s: float | None
+) -> None:
+    for number, command in enumerate(commands, 1):
+        name = command.partition("\0")[0]
+        write(tmp_path, **{f"proc__{number}__comm": f"{name}\n", f"proc__{number}__cmdline": command})
+    assert read_machine(tmp_path).java_keeps_s == kept_s
