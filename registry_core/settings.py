@@ -117,11 +117,11 @@ def choice(*allowed: str) -> Callable[[str], str]:
 
 
 def listen(value: str) -> Listen:
-    """Read `host:port`, `[ipv6]:port` or `:port` (every address)."""
+    """Read `host:port`, `[ipv6]:port` or `:port`, which is `[::]:port`: every address, of IPv4 and IPv6."""
     host, port = split_host_port(value.strip())
     if port is None:
         raise ValueError("it is not host:port")
-    return Listen(host or "0.0.0.0", port)  # noqa: S104 - `:53` is how a container says "everywhere"
+    return Listen(host or "::", port)
 
 
 def http_url(value: str) -> str:

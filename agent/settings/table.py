@@ -149,7 +149,11 @@ HTTP_LISTEN: Final = Setting(
     "AGENT_HTTP_LISTEN", listen, Listen("127.0.0.1", 8880), "the address and port for HTTP", "127.0.0.1:8880"
 )
 DNS_LISTEN: Final = Setting(
-    "AGENT_DNS_LISTEN", listen, Listen("127.0.0.1", 8653), "the address and port for DNS, over UDP and TCP", ":53"
+    "AGENT_DNS_LISTEN",
+    listen,
+    Listen("127.0.0.1", 8653),
+    "the address and port for DNS, over UDP and TCP; `:53` means every address, of IPv4 and IPv6",
+    ":53",
 )
 DNS_ZONE: Final = Setting(
     "AGENT_DNS_ZONE", _zone_name, "vertice.internal", "the DNS zone that this agent answers for", "vertice.internal"

@@ -80,7 +80,7 @@ def test_everything_else_about_the_service_is_read() -> None:
     assert claim.metadata == {"team": "osint"}
     assert (claim.zone, settings.zone) == ("eu-1a", "eu-1a")
     assert settings.when_none_pass is WhenNonePass.NONE
-    assert settings.dns_listen == Listen("0.0.0.0", 53)
+    assert settings.dns_listen == Listen("::", 53)
     assert settings.dns_zone == "fleet.example"
     assert settings.dns_rate_limit == 200
     assert settings.dns_allow == ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "fd00::/8")
