@@ -20,8 +20,10 @@ from typing import Final
 
 import msgspec
 
-from dns import codec, record_data, reverse, txt_strings
+from dns import codec, record_data, txt_strings
+from dns.access import IpNetwork
 from dns.codec import Answer, Name, Query, Rcode, Record, Type
+from dns.reverse import ReverseNames, address_of, may_lead_to_services
 from dns.rotation import ONE_ORDER, Orders, arranged, shuffled
 from registry_core.domain.freshness import Freshness, freshness_of
 from registry_core.domain.names import SHORT_ID_LENGTH, ip_address, label_of, short_id
@@ -50,6 +52,7 @@ _NO_SUCH_QUESTION: Final[dict[int, Rcode]] = {
     Type.TKEY: Rcode.FORMERR,
     Type.TSIG: Rcode.FORMERR,
 }
+_NOT_OURS: Final = Answer(Rcode.REFUSED, authoritative=False, extended_error=NOT_AUTHORITATIVE)
 _INSTANCE_LABEL: Final = b"i-"
 _TRANSPORTS: Final = (b"_tcp", b"_udp")
 _LOOPBACK: Final = b"\x7f\0\0\1"
@@ -67,6 +70,8 @@ class ZoneSettings(msgspec.Struct, frozen=True, kw_only=True):
     negative_ttl_s: int = 5
     local_zone: str = ""
     when_none_pass: WhenNonePass = WhenNonePass.ALL
+    # Networks of the registered addresses whose reverse names are ours.
+    reverse_networks: tuple[IpNetwork, ...] = ReverseNames().at_once(asks_resolvers=False)
 
 
 class CacheableAnswer(msgspec.Struct, frozen=True):
@@ -117,7 +122,7 @@ class Zone:
         name = tuple(label.lower() for label in query.name)
         depth = len(name) - len(self._apex)
         if depth < 0 or name[depth:] != self._apex:
-            found = self._outside(query, name)
+            found = CacheableAnswer(self.reverse(query, self._settings.reverse_networks) or _NOT_OURS)
         elif depth == 0:
             found = CacheableAnswer(self._of_apex(query))
         else:
@@ -127,11 +132,13 @@ class Zone:
             found = msgspec.structs.replace(found, answer=msgspec.structs.replace(found.answer, authoritative=False))
         return found
 
-    def _outside(self, query: Query, name: Name) -> CacheableAnswer:
-        ip = reverse.address_of(name)
-        instances = self._view.catalog.by_ip(ip) if ip is not None else ()
+    def reverse(self, query: Query, networks: Iterable[IpNetwork] | None = None) -> Answer | None:
+        """Return the answer to a reverse name of a registered address, which is in `networks` if given, or None."""
+        name = tuple(label.lower() for label in query.name)
+        ip = address_of(name)
+        instances = self._view.catalog.by_ip(ip) if ip is not None and may_lead_to_services(ip, networks) else ()
         if not instances:
-            return CacheableAnswer(Answer(Rcode.REFUSED, authoritative=False, extended_error=NOT_AUTHORITATIVE))
+            return None
         labels = sorted({instance.key.label for instance in instances})
         data = {
             Type.PTR: [record_data.name_data((label.encode(), *self._apex)) for label in labels],
@@ -139,7 +146,7 @@ class Zone:
             Type.SOA: [self._soa],
             Type.NS: [record_data.name_data(self._primary)],
         }
-        return CacheableAnswer(self._shaped(query, data, zone=name))
+        return self._shaped(query, data, zone=name)
 
     def _below(
         self, query: Query, labels: Name, random: random_module.Random, most: int, number: int | None

@@ -18,6 +18,7 @@ import msgspec
 from dns.codec import MAX_NAME, Name
 from dns.resolv_conf import DEFAULT_PORT
 from registry_core.domain.host_port import host_port, split_host_port
+from registry_core.domain.names import unmapped
 
 MAX_RULES: Final = 64
 MAX_SERVERS_PER_RULE: Final = 8
@@ -130,7 +131,7 @@ def _server(text: str) -> ResolverAddress:
     except ValueError as error:
         raise ValueError(f"{text!r} is not an address: {error}") from None
     try:
-        address = ipaddress.ip_address(host)
+        address = unmapped(ipaddress.ip_address(host))
     except ValueError:
         raise ValueError(f"{text!r} is not an IP address, system or none") from None
     if port == 0:

@@ -23,6 +23,8 @@ from dns.codec import Answer, Edns, Query, Rcode, Refusal, Type
 from dns.cookies import CLIENT_LENGTH, SECRET_LENGTH, Cookies
 from dns.forwarding import Forwards
 from dns.rate_limit import RateLimit, RateLimitAction
+from dns.reverse import ReverseNames
+from dns.reverse_fallback import ReverseFallback
 from registry_core.domain.selection import WhenNonePass
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.local_view import LocalView
@@ -51,6 +53,7 @@ class DnsSettings(msgspec.Struct, frozen=True, kw_only=True):
     allow_networks: tuple[str, ...] = LOOPBACK
     # Answers of one kind per second to one network beyond loopback; 0 means no limit.
     rate_limit: int = 1000
+    reverse: ReverseNames = ReverseNames()
     cache: CacheLimits = CacheLimits()
 
 
@@ -73,6 +76,8 @@ class Responder:
         self._settings = settings
         self._random = random
         self._forwarder = forwarder
+        if forwarder is not None and settings.reverse.fallback:
+            self._forwarder = ReverseFallback(forwarder, self._own_reverse_name)
         self._later: asyncio.Future[bytes] | None = None
         self._view = view
         self._zone = Zone(
@@ -83,6 +88,7 @@ class Responder:
                 negative_ttl_s=settings.negative_ttl_s,
                 local_zone=settings.local_zone,
                 when_none_pass=settings.when_none_pass,
+                reverse_networks=settings.reverse.at_once(asks_resolvers=forwarder is not None),
             ),
         )
         access = AllowedNetworks(settings.allow_networks)
@@ -278,6 +284,11 @@ class Responder:
 
         fetched.add_done_callback(answer)
         return later
+
+    def _own_reverse_name(self, query: Query, size: int) -> bytes | None:
+        """Return the answer to the reverse name of a registered address, or None for any other name."""
+        answer = self._zone.reverse(query)
+        return None if answer is None else self._write(query, answer, size, b"")
 
     def _answer_refusal(self, refusal: Refusal, host: str, idle_s: float | None) -> bytes:
         edns, rcode = refusal.edns, refusal.rcode

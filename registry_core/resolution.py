@@ -104,7 +104,7 @@ def can_be_bound(address: str) -> bool:
 def usable(addresses: Iterable[str]) -> tuple[str, ...]:
     """Return the addresses that a registration may hold, sorted so that equal answers give equal records."""
     found = map(names.canonical_ip, addresses)
-    good = {address for address in found if address is not None and not names.is_of_nobody(address)}
+    good = {address for address in found if address is not None and names.address_problem(address) is None}
     return tuple(sorted(good)[:MAX_ADDRESSES])
 
 

@@ -7,7 +7,6 @@ unknown name is reported in one clear line (SettingsError), never guessed at.
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from registry_core.domain.host_port import host_port, split_host_port
+from registry_core.domain.names import canonical_ip, ip_address
 from registry_core.errors import SettingsError
 
 T = TypeVar("T")
@@ -58,14 +58,8 @@ class Listen(msgspec.Struct, frozen=True):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
-        return self.host == "localhost" or _is_loopback(self.host)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        address = ip_address(self.host)
+        return self.host == "localhost" or (address is not None and address.is_loopback)
 
 
 def text(value: str) -> str:
@@ -121,7 +115,7 @@ def listen(value: str) -> Listen:
     host, port = split_host_port(value.strip())
     if port is None:
         raise ValueError("it is not host:port")
-    return Listen(host or "::", port)
+    return Listen(canonical_ip(host) or host or "::", port)
 
 
 def http_url(value: str) -> str:

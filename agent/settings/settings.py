@@ -31,6 +31,7 @@ from agent.settings.table import (
     DNS_FORWARD,
     DNS_LISTEN,
     DNS_RATE_LIMIT,
+    DNS_REVERSE,
     DNS_ZONE,
     DRAIN_CONFIRM,
     DRAIN_WAIT,
@@ -67,6 +68,7 @@ from agent.view.lru import MEGABYTE, ViewLimits
 from dns.access import LOOPBACK
 from dns.forward_rules import ForwardRules
 from dns.record_data import name_of
+from dns.reverse import ReverseNames
 from registry_core.domain.records import Instance, InstanceKey, Protocol, Registration
 from registry_core.domain.registration import Rules, checked
 from registry_core.domain.selection import WhenNonePass
@@ -99,6 +101,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     dns_allow: tuple[str, ...] = DNS_ALLOW.default
     dns_rate_limit: int = DNS_RATE_LIMIT.default
     dns_forward: ForwardRules = DNS_FORWARD.default
+    dns_reverse: ReverseNames = DNS_REVERSE.default
     follow_namespace: bool = False
     zone: str = ""
     when_none_pass: WhenNonePass = WHEN_NONE_PASS.default
@@ -144,6 +147,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         dns_allow=tuple(dict.fromkeys((*LOOPBACK, *values[DNS_ALLOW]))),
         dns_rate_limit=values[DNS_RATE_LIMIT],
         dns_forward=_outside(values[DNS_ZONE], values[DNS_FORWARD]),
+        dns_reverse=values[DNS_REVERSE],
         follow_namespace=values[FOLLOW_NAMESPACE] == "on",
         zone=values[ZONE],
         when_none_pass=values[WHEN_NONE_PASS],

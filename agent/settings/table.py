@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any, Final
 
 from agent.checks.spec import CheckKind
 from agent.registries.addresses import source_text
 from agent.settings.checks import MAX_CHECK_TIMEOUT_S
-from dns.access import LOOPBACK
+from dns.access import LOOPBACK, network_of
 from dns.forward_rules import ForwardRules, read_rules
+from dns.reverse import ReverseNames, read_reverse_names
 from registry_core.domain.records import Protocol
 from registry_core.domain.selection import WhenNonePass
 from registry_core.settings import (
@@ -30,7 +30,7 @@ from registry_core.telemetry.logs import LEVELS
 
 def _network(value: str) -> str:
     try:
-        return str(ipaddress.ip_network(value))
+        return str(network_of(value))
     except ValueError as error:
         raise ValueError(f"it is not a network ({error})") from None
 
@@ -186,6 +186,14 @@ DNS_FORWARD: Final = Setting(
     "resolvers for other names: system (/etc/resolv.conf), none, or addresses; suffix=address for one suffix",
     "10.0.0.2,10.0.0.3:5353,corp.example=10.1.0.2",
 )
+DNS_REVERSE: Final = Setting(
+    "AGENT_DNS_REVERSE",
+    read_reverse_names,
+    ReverseNames(),
+    "registered addresses whose reverse names lead to services: fallback (those without a name at the resolvers), all, "
+    "none, or those in networks",
+    "10.100.0.0/16,fd00::/8",
+)
 CHECK: Final = Setting(
     "AGENT_CHECK",
     _check_kind,
@@ -303,6 +311,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     DNS_ALLOW,
     DNS_RATE_LIMIT,
     DNS_FORWARD,
+    DNS_REVERSE,
     FOLLOW_NAMESPACE,
     CHECK,
     CHECK_INTERVAL,

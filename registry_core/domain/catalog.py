@@ -17,7 +17,7 @@ from msgspec.structs import force_setattr
 
 from registry_core.domain.digest import digest_text, instance_digest
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
-from registry_core.domain.names import label_of, short_id
+from registry_core.domain.names import label_of, short_id, unmapped_ip
 from registry_core.domain.records import Instance, InstanceKey, Service
 
 # Fields that most instances of a service share, with few values in the whole fleet.
@@ -210,7 +210,7 @@ class Catalog:
         address = instance.address
         self._holders[instance.instance_id if instance.instance_id == address else address] = instance
         self._shorts[short_id(instance.service_name, instance.instance_id)] = instance
-        for ip in instance.addresses:
+        for ip in map(unmapped_ip, instance.addresses):
             there = self._by_ip.get(ip)
             if isinstance(there, dict):
                 there[key] = instance
@@ -240,7 +240,7 @@ class Catalog:
         holder = self._holders.get(held.address)
         if holder is not None and holder.key == key:
             del self._holders[held.address]
-        for ip in held.addresses:
+        for ip in map(unmapped_ip, held.addresses):
             there = self._by_ip.get(ip)
             if isinstance(there, dict):
                 there.pop(key, None)

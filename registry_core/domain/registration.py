@@ -190,14 +190,16 @@ def _checked_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
             example=["10.0.0.7"],
         )
     for address in addresses:
-        if names.canonical_ip(address) is None:
+        if names.canonical_ip(address.partition("%")[0]) is None:
             raise ValidationError(
                 "addresses are IPv4 or IPv6 addresses; a name belongs in host",
                 field="addresses",
                 provided=address[:100],
                 example=["10.0.0.7"],
             )
-    return tuple(dict.fromkeys(names.check_host(a, field="addresses") for a in addresses))
+    # A name may also have link-local addresses, and agents of earlier releases send them. Others can use the rest.
+    reachable = [a for a in addresses if not names.is_link_local(a)] or addresses
+    return tuple(dict.fromkeys(names.check_host(a, field="addresses") for a in reachable))
 
 
 def _checked_tags(tags: tuple[str, ...]) -> tuple[str, ...]:

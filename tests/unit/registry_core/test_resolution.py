@@ -71,7 +71,8 @@ async def test_servers_are_found_again_once_threads_can_be_started_again(no_thre
 
 
 def test_only_what_can_be_connected_to_is_kept() -> None:
-    assert usable(["0.0.0.0", "224.0.0.1", "::", "fe80::1%eth0", "nonsense", "::1"]) == ("::1",)
+    assert usable(["0.0.0.0", "224.0.0.1", "::", "fe80::1%eth0", "fe80::1", "nonsense", "::1"]) == ("::1",)
+    assert usable(["::ffff:10.0.0.7", "10.0.0.7"]) == ("10.0.0.7",)
     assert len(usable(f"10.0.0.{n}" for n in range(100))) == 16
 
 

@@ -71,6 +71,7 @@ def test_a_removed_setting_is_accepted_and_can_be_named() -> None:
         (settings.choice("on", "off"), "ON", "on"),
         (settings.listen, "127.0.0.1:8888", Listen("127.0.0.1", 8888)),
         (settings.listen, ":53", Listen("::", 53)),
+        (settings.listen, "[::ffff:127.0.0.1]:53", Listen("127.0.0.1", 53)),
         (settings.listen, "[::1]:0", Listen("::1", 0)),
         (settings.http_url, "http://r:8888/", "http://r:8888"),
         (settings.json_object, '{"a": [1]}', {"a": [1]}),

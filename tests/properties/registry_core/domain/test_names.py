@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from hypothesis import example, given
@@ -64,4 +65,21 @@ def test_an_address_is_what_the_standard_library_takes_for_one(host: str) -> Non
     address = names.ip_address(host)
     assert names.canonical_ip(host) == (None if address is None else address.compressed)
     if address is not None:
-        assert names.is_of_nobody(address.compressed) == (address.is_unspecified or address.is_multicast)
+        link_local = address.version == 6 and address.is_link_local
+        nobody = address.is_unspecified or address.is_multicast or link_local
+        assert (names.address_problem(address.compressed) is not None) == nobody
+        assert names.is_link_local(address.compressed) == link_local
+
+
+@given(st.ip_addresses(v=4))
+def test_an_ipv4_mapped_address_is_the_ipv4_address_in_every_spelling(address: ipaddress.IPv4Address) -> None:
+    mapped = ipaddress.IPv6Address(b"\0" * 10 + b"\xff\xff" + address.packed)
+    for text in (mapped.compressed, mapped.exploded, mapped.exploded.upper(), f"::FFFF:{address}"):
+        assert names.canonical_ip(text) == str(address), text
+    assert names.unmapped_ip(mapped.compressed) == names.unmapped_ip(f"::ffff:{address}") == str(address)
+
+
+@given(ADDRESSES)
+def test_other_addresses_are_what_they_are(address: str) -> None:
+    if not address.startswith("::ffff:"):
+        assert names.unmapped_ip(address) == address

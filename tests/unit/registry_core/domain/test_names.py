@@ -50,6 +50,9 @@ def test_underscore_and_hyphen_are_one_name() -> None:
         ("Vertice-OSINT", "vertice-osint"),
         ("vertice-edge_agent_service", "vertice-edge_agent_service"),
         ("a.example", "a.example"),
+        ("::ffff:10.0.0.7", "10.0.0.7"),
+        ("::FFFF:A00:7", "10.0.0.7"),
+        ("169.254.0.7", "169.254.0.7"),
     ],
 )
 def test_a_host_is_kept_in_its_one_spelling(given: str, kept: str) -> None:
@@ -71,7 +74,10 @@ def test_a_host_is_kept_in_its_one_spelling(given: str, kept: str) -> None:
         "a/b",
         "a:80",
         "[::1]",
+        "fe80::1",
         "fe80::1%eth0",
+        "fd00::1%eth0",
+        "::ffff:0.0.0.0",
         "x" * 254,
     ],
 )
@@ -79,6 +85,23 @@ def test_a_host_that_nobody_can_connect_to_is_refused(host: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         names.check_host(host)
     assert refusal.value.field == "host"
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("fe80::1", "is another machine on each link"),
+        ("FE80:0::1", "is another machine on each link"),
+        ("febf::1", "is another machine on each link"),
+        ("fe80::1%eth0", "makes sense on one machine only"),
+        ("10.0.0.7%eth0", "makes sense on one machine only"),
+    ],
+)
+def test_an_address_that_means_nothing_elsewhere_is_refused_with_the_reason(host: str, reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason) as refusal:
+        names.check_host(host)
+    assert (refusal.value.provided, refusal.value.example) == (host, "10.0.0.7")
+    assert "register a global or a unique local address" in refusal.value.message
 
 
 def test_the_short_id_is_the_same_for_both_spellings_and_differs_by_instance() -> None:

@@ -72,6 +72,7 @@ def nested(depth: int) -> dict[str, Any]:
         ({"tags": tuple(f"t{i}" for i in range(33))}, "tags"),
         ({"addresses": ("vertice-osint",)}, "addresses"),
         ({"addresses": ("0.0.0.0",)}, "addresses"),
+        ({"addresses": ("fe80::1", "fe80::2%eth0")}, "addresses"),
         ({"addresses": tuple(f"10.0.0.{i}" for i in range(17))}, "addresses"),
         ({"metadata": {"k": "a\x00b"}}, "metadata.k"),
         ({"metadata": {"a\nb": 1}}, "metadata"),
@@ -96,6 +97,20 @@ def test_hostile_nesting_meets_our_bound_and_not_pythons() -> None:
 
 def test_the_lower_bound_of_ports_is_the_operators() -> None:
     assert checked(claim(port=80), Rules(min_port=1)).port == 80
+
+
+def test_of_several_addresses_those_of_one_link_are_left_out() -> None:
+    kept = checked(claim(addresses=("fe80::1", "10.0.0.7", "fe80::1%eth0", "::ffff:10.0.0.8", "::ffff:10.0.0.7")))
+    assert kept.addresses == ("10.0.0.7", "10.0.0.8")
+
+
+def test_an_ipv4_mapped_host_has_the_address_and_the_conflicts_of_the_ipv4_host() -> None:
+    mapped = checked(claim("billing", host="::ffff:10.0.0.7"))
+    assert mapped.address == "10.0.0.7:8034"
+    catalog = Catalog()
+    catalog.merge([lived(instance("ip_intel", "10.0.0.7"))])
+    with pytest.raises(Conflict, match=r"10\.0\.0\.7:8034 is registered"):
+        admitted(mapped, catalog, lambda _: False, 0.0)
 
 
 def test_a_good_claim_is_kept_in_its_one_spelling() -> None:
