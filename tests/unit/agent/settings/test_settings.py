@@ -275,3 +275,18 @@ def test_rules_that_cannot_be_followed_are_refused(value: str, reason: str) -> N
 
 def test_the_zone_above_ours_may_be_asked_elsewhere() -> None:
     assert read_agent_settings({"AGENT_DNS_FORWARD": "internal=10.0.0.2"}).dns_forward.forwards
+
+
+@pytest.mark.parametrize("words", ["fallback", "all", "none", "10.0.0.0/8", "10.0.0.0/8,fd00::/8"])
+def test_the_setting_of_reverse_names_is_shown_as_it_was_given(words: str) -> None:
+    assert str(read_agent_settings({"AGENT_DNS_REVERSE": words}).dns_reverse) == words
+    assert str(read_agent_settings({}).dns_reverse) == "fallback"
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"), [("some", "some"), ("10.0.0.1/8", "10.0.0.1/8"), ("all,10.0.0.0/8", "all")]
+)
+def test_a_setting_of_reverse_names_that_means_nothing_is_refused(words: str, wrong: str) -> None:
+    line = refusal({"AGENT_DNS_REVERSE": words})
+    assert line.startswith("AGENT_DNS_REVERSE: ")
+    assert f"{wrong!r} is neither fallback, all or none, nor a network" in line
