@@ -23,6 +23,7 @@ import msgspec
 from dns import codec, record_data, txt_strings
 from dns.access import IpNetwork
 from dns.codec import Answer, Name, Query, Rcode, Record, Type
+from dns.name_limits import fits
 from dns.reverse import ReverseNames, address_of, may_lead_to_services
 from dns.rotation import ONE_ORDER, Orders, arranged, shuffled
 from registry_core.domain.freshness import Freshness, freshness_of
@@ -185,12 +186,13 @@ class Zone:
         labels = sorted(self._view.labels())
         if not labels:
             return self._nothing(Rcode.NOERROR) if self._view.complete else _cannot_tell()
-        names = [
-            record_data.name_data((b"_" + label.encode(), transport, *self._apex))
+        # An earlier release registered names of 63 characters, which have no form with a '_'.
+        names = (
+            (b"_" + label.encode(), transport, *self._apex)
             for label in labels[:most]
             for transport in self._transports(label)
-        ]
-        return self._shaped(query, {Type.PTR: names})
+        )
+        return self._shaped(query, {Type.PTR: list(map(record_data.name_data, filter(fits, names)))})
 
     def _transports(self, label: str) -> list[bytes]:
         return sorted(b"_udp" if one is Protocol.UDP else b"_tcp" for one in self._view.transports(label))
@@ -291,11 +293,12 @@ class Zone:
 
     def _target(self, instance: Instance) -> Name:
         """Return a name that has the instance's addresses (never an alias, RFC 2782)."""
-        if any(ip_address(ip) for ip in _ips(instance)):
+        host = record_data.name_of(instance.host)
+        if any(ip_address(ip) for ip in _ips(instance)) or not fits(host):
             return (_INSTANCE_LABEL + short_id(instance.service_name, instance.instance_id).encode(), *self._apex)
         # It could not be resolved at registration. The client's resolver may be able to, perhaps even
         # a name of one label (a container's); without a target the instance would not appear at all.
-        return record_data.name_of(instance.host)
+        return host
 
     # -- shapes of answers
 

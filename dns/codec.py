@@ -14,8 +14,9 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from dns.name_limits import MAX_LABEL, MAX_NAME, check_name
+
 MAX_MESSAGE: Final = 65535
-MAX_NAME: Final = 255  # octets on the wire, RFC 1035 section 2.3.4
 MIN_UDP_PAYLOAD: Final = 512
 HEADER: Final = 12
 CLASS_IN: Final = 1
@@ -201,7 +202,7 @@ def _question_name(message: bytes) -> tuple[Name, int]:
                 break
             return tuple(labels), at
         # There is nothing before the question that a pointer could lead to.
-        if length > 63 or at + length > end or at + length - HEADER >= MAX_NAME:
+        if length > MAX_LABEL or at + length > end or at + length - HEADER >= MAX_NAME:
             break
         labels.append(message[at : at + length])
         at += length
@@ -263,7 +264,7 @@ def _after_name(message: bytes, at: int) -> int:
             return at + 1
         if length >= 0xC0:  # a pointer ends a name; its target does not matter
             return at + 2
-        if length > 63:
+        if length > MAX_LABEL:
             break
         at += 1 + length
     raise _Broken
@@ -337,9 +338,10 @@ class _OwnerNames:
             at += 1 + len(label)
 
     def owner(self, name: Name | None) -> bytes:
-        """Return the wire form of an owner's name."""
+        """Return the wire form of an owner's name. Raises NameTooLong when it has none."""
         if name is None:
             return _QUESTION_AT
+        check_name(name)
         head = bytearray()
         for number, label in enumerate(name):
             at = self._at.get(name[number:])

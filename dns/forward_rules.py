@@ -15,7 +15,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from dns.codec import MAX_NAME, Name
+from dns.codec import Name
+from dns.name_limits import MAX_NAME
 from dns.resolv_conf import DEFAULT_PORT
 from registry_core.domain.host_port import host_port, split_host_port
 from registry_core.domain.names import unmapped

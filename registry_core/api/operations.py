@@ -41,7 +41,7 @@ from registry_core.api.standstill import WriteGate
 from registry_core.api.view import ReplicaState, ReplicaView, refuse_unknown
 from registry_core.domain.catalog import Lived
 from registry_core.domain.leases import LeaseTerms
-from registry_core.domain.names import NAME_EXAMPLE, check_instance_id, check_service_name, label_of
+from registry_core.domain.names import NAME_EXAMPLE, check_instance_id, check_known_name, label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Service, copied_as
 from registry_core.domain.registration import MAX_EPOCH, Rules, checked
 from registry_core.domain.restoration import checked_record, restored
@@ -129,7 +129,7 @@ class Operations:
             beats, field = _beats(call.body)
             for number, beat in enumerate(beats):
                 prefix = field.format(number)
-                check_service_name(beat.service_name, field=f"{prefix}service_name")
+                check_known_name(beat.service_name, field=f"{prefix}service_name")
                 if beat.instance_id is not None:
                     check_instance_id(beat.instance_id, field=f"{prefix}instance_id")
                 call.caller.require(beat.service_name)
@@ -157,7 +157,7 @@ class Operations:
         service_name, instance_id = call.path["service"], call.path.get("instance")
         every, epoch = boolean(call.query, "all"), integer(call.query, "epoch")
         with self._metrics.operation("deregister"):
-            check_service_name(service_name)
+            check_known_name(service_name)
             call.caller.require(service_name)
             if instance_id is not None:
                 keys = [_key(service_name, instance_id)]
@@ -193,7 +193,7 @@ class Operations:
         """Change the status of an instance. Raises NotFound, Fenced or Late."""
         service_name, status, epoch = call.path["service"], call.body.status, call.body.epoch
         with self._metrics.operation("set_status"):
-            check_service_name(service_name)
+            check_known_name(service_name)
             call.caller.require(service_name)
             _check_epoch(epoch)
             key = _key(service_name, call.path["instance"])
@@ -243,7 +243,7 @@ class Operations:
         """
         service_name, wanted = call.path["service"], filter_of(call.query)
         with self._metrics.operation("lookup"):
-            check_service_name(service_name)
+            check_known_name(service_name)
             service = self._service(service_name)
             usable = serving(service.instances, wanted, self._policy.when_none_pass)
             picked = pick(usable, self._random, self._policy.zone)

@@ -16,8 +16,11 @@ from registry_core.errors import ValidationError
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MIN_NAME_LENGTH: Final = 3
-# A DNS label holds 63 octets (RFC 1035 section 2.3.4), and a service name is one label.
-MAX_NAME_LENGTH: Final = 63
+# A DNS label holds 63 octets (RFC 1035 section 2.3.4). A service name is one label, and so is `_name`, under which its
+# SRV records are (RFC 2782); a tag likewise.
+MAX_LABEL_LENGTH: Final = 63
+MAX_NAME_LENGTH: Final = MAX_LABEL_LENGTH - 1
+MAX_TAG_LENGTH: Final = MAX_LABEL_LENGTH - 1
 MAX_HOST_LENGTH: Final = 253
 MAX_INSTANCE_ID_LENGTH: Final = 259  # the longest host, a colon, the longest port
 SHORT_ID_LENGTH: Final = 12
@@ -39,22 +42,34 @@ NAME_EXAMPLE: Final = "ip_intelligence_service"
 
 
 def check_service_name(name: str, *, field: str = "service_name") -> str:
-    """Return `name` unchanged. Raises ValidationError, naming the broken rule, when it is not a valid service name."""
-    problem = _name_problem(name)
+    """Return `name` unchanged. Raises ValidationError, naming the broken rule, when it cannot be registered."""
+    problem = _name_problem(name, MAX_NAME_LENGTH)
     if problem is not None:
         raise ValidationError(problem, field=field, provided=name, example=NAME_EXAMPLE)
     return name
 
 
-def _name_problem(name: str) -> str | None:
+def check_known_name(name: str, *, field: str = "service_name") -> str:
+    """Return `name` unchanged. Raises ValidationError when no release has ever registered such a name.
+
+    Earlier ones registered names of 63 characters. Those are answered, renewed and removed, but not registered again.
+    """
+    problem = _name_problem(name, MAX_LABEL_LENGTH)
+    if problem is not None:
+        raise ValidationError(problem, field=field, provided=name, example=NAME_EXAMPLE)
+    return name
+
+
+def _name_problem(name: str, longest: int) -> str | None:
     if not name:
         return "a service needs a name"
     if len(name) < MIN_NAME_LENGTH:
         return f"a service name has at least {MIN_NAME_LENGTH} characters, this one has {len(name)}"
-    if len(name) > MAX_NAME_LENGTH:
+    if len(name) > longest:
         return (
-            f"a service name has at most {MAX_NAME_LENGTH} characters, because it is one DNS label "
-            f"(RFC 1035); this one has {len(name)}"
+            f"a service name has at most {MAX_NAME_LENGTH} characters, because a DNS label has at most "
+            f"{MAX_LABEL_LENGTH} (RFC 1035), and that of its SRV records has a '_' in front (RFC 2782); "
+            f"this one has {len(name)}"
         )
     if name != name.lower():
         return "a service name is written in lower case"
@@ -90,10 +105,10 @@ def check_instance_id(instance_id: str, *, field: str = "instance_id") -> str:
 
 
 def check_tag(tag: str, *, field: str = "tags") -> str:
-    """Return `tag` unchanged. Raises ValidationError when it could not be a DNS label."""
-    if not _TAG.fullmatch(tag):
+    """Return `tag` unchanged. Raises ValidationError when it could not be a DNS label, also with a '_' in front."""
+    if not _TAG.fullmatch(tag) or len(tag) > MAX_TAG_LENGTH:
         raise ValidationError(
-            "a tag is one DNS label: 1 to 63 of a-z, 0-9 and '-', with '-' neither first nor last",
+            f"a tag is one DNS label: 1 to {MAX_TAG_LENGTH} of a-z, 0-9 and '-', with '-' neither first nor last",
             field=field,
             provided=tag,
             example="canary",

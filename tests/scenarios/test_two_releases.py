@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.system import say
 from tests.previous import THIS, Release, previous_release
-from tests.programs import wait_until
+from tests.programs import find, free_port, wait_until
 from tests.redis_topology import redis_server, topology
 from tests.scenarios.two_releases import QUIET, Place, Reader, Writer, agent, ask, catalog, going_on, replica
 
@@ -198,4 +200,41 @@ def test_an_agent_of_one_release_does_all_its_work_at_a_registry_of_the_other(
         assert all(ask(its.port, "GET", f"/services/{one}")[0] == 200 for one in STEADY[1::2])
         its.stop()
         assert status() == "", "it has taken its service out"
+        assert place.complaints() == its.complaints() == []
+
+
+@pytest.mark.timeout(120)
+def test_a_name_of_63_characters_of_the_release_before_breaks_nothing_and_can_be_taken_out(
+    tmp_path: Path, before: Release
+) -> None:
+    """It is answered in every form that is a DNS name, and renewed, but it is not registered anew."""
+    long = "n" * 63
+    claim = {"service_name": long, "instance_id": "one", "host": "10.9.9.9", "port": 8034, "epoch": 1}
+    with redis_server(tmp_path / "redis") as redis, contextlib.ExitStack() as stack:
+        place = replica(tmp_path, "registry", redis.url)
+        dns = free_port()
+        its = agent(tmp_path, "agent", [place], {"AGENT_DNS_LISTEN": f"127.0.0.1:{dns}"})
+        for one in (its, place):
+            stack.callback(one.stop)
+        place.start(before)
+        settle(place)
+        assert ask(place.port, "POST", "/register", claim)[0] == 201
+        place.start(THIS)
+        its.start(THIS)
+
+        def dig(*words: str) -> str:
+            argv = [find("dig"), "@127.0.0.1", "-p", str(dns), "+short", *words]
+            return subprocess.run(argv, capture_output=True, text=True, timeout=20, check=True).stdout
+
+        zone = "vertice.internal"
+        wait_until(lambda: dig(f"{long}.{zone}") == "10.9.9.9\n", "the agent answers with it")
+        listed = dig("_services._dns-sd._udp." + zone, "PTR").split()
+        assert sorted(listed) == sorted(f"_{name.replace('_', '-')}._tcp.{zone}." for name in STEADY)
+        assert ask(its.port, "GET", f"/services/{long}")[0] == 200
+        status, refusal = ask(place.port, "POST", "/register", claim)
+        assert (status, "at most 62" in json.dumps(refusal)) == (400, True)
+        assert ask(place.port, "POST", "/heartbeat", {"service_name": long, "instance_id": "one", "epoch": 1})[0] == 200
+        assert ask(place.port, "PUT", f"/status/{long}/one", {"status": "draining", "epoch": 1})[0] == 200
+        assert ask(place.port, "DELETE", f"/deregister/{long}/one?epoch=1")[0] == 200
+        wait_until(lambda: dig(f"{long}.{zone}") == "", "it is gone")
         assert place.complaints() == its.complaints() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -18,16 +19,19 @@ NEARLY = st.text(st.sampled_from("abz09_-A.\u00e9 \n"), max_size=70)
 
 @given(st.one_of(NEARLY, st.text(max_size=70), st.from_regex(r"[a-z0-9][a-z0-9_-]{2,64}", fullmatch=True)))
 def test_a_name_is_taken_just_when_it_follows_the_pattern(name: str) -> None:
-    good = re.fullmatch(r"[a-z0-9][a-z0-9_-]{2,62}", name, re.ASCII) and not re.fullmatch(
+    known = re.fullmatch(r"[a-z0-9][a-z0-9_-]{2,62}", name, re.ASCII) and not re.fullmatch(
         r"i[-_][0-9a-f]{12}", name, re.ASCII
     )
+    assert accepts(names.check_known_name, name) == bool(known)
+    assert accepts(names.check_service_name, name) == bool(known and len(name) < 63)
+    assert not known or re.fullmatch(r"[a-z0-9-]{3,63}", names.label_of(name))
+
+
+def accepts(check: Callable[[str], str], name: str) -> bool:
     try:
-        names.check_service_name(name)
+        return check(name) == name
     except ValidationError:
-        assert not good
-    else:
-        assert good
-        assert re.fullmatch(r"[a-z0-9-]{3,63}", names.label_of(name))
+        return False
 
 
 @given(st.text(max_size=80))

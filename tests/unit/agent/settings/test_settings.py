@@ -290,3 +290,11 @@ def test_a_setting_of_reverse_names_that_means_nothing_is_refused(words: str, wr
     line = refusal({"AGENT_DNS_REVERSE": words})
     assert line.startswith("AGENT_DNS_REVERSE: ")
     assert f"{wrong!r} is neither fallback, all or none, nor a network" in line
+
+
+def test_a_zone_leaves_room_for_the_longest_tag_and_service() -> None:
+    label = "z" * 63
+    assert read_agent_settings({"AGENT_DNS_ZONE": f"{label}.{label}"}).dns_zone == f"{label}.{label}"
+    line = refusal({"AGENT_DNS_ZONE": f"{label}.{label}.z"})
+    assert line.startswith("AGENT_DNS_ZONE: ")
+    assert "it has 129 characters, and a zone has at most 127" in line

@@ -245,7 +245,7 @@ def test_the_largest_record_that_the_rules_allow_is_a_quarter_of_what_a_line_may
     label = "x" * 63
     host = ".".join([label, label, label, "y" * 61])
     largest = Registration(
-        service_name="s" * 63,
+        service_name="s" * 62,
         instance_id="i" * MAX_INSTANCE_ID_LENGTH,
         host=host,
         port=65535,
@@ -254,7 +254,7 @@ def test_the_largest_record_that_the_rules_allow_is_a_quarter_of_what_a_line_may
         protocol=Protocol.HTTPS,
         version="1.0.0-" + "x" * (MAX_VERSION_LENGTH - 6),
         weight=100,
-        tags=tuple(f"{n:02}" + "t" * 61 for n in range(MAX_TAGS)),
+        tags=tuple(f"{n:02}" + "t" * 60 for n in range(MAX_TAGS)),
         metadata={"k": "m" * (8192 - 8)},
         zone="z" * 63,
         status=Status.MAINTENANCE,
