@@ -69,7 +69,7 @@ from dns.access import LOOPBACK
 from dns.forward_rules import ForwardRules
 from dns.record_data import name_of
 from dns.reverse import ReverseNames
-from registry_core.domain.records import Instance, InstanceKey, Protocol, Registration
+from registry_core.domain.records import Instance, InstanceKey, Protocol, Registration, default_instance_id
 from registry_core.domain.registration import Rules, checked
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError, ValidationError
@@ -85,7 +85,7 @@ class ServiceSpec(msgspec.Struct, frozen=True):
 
     claim: Registration
     checks: tuple[CheckSpec, ...] = ()
-    has_own_id: bool = True  # False: the id defaults to host:port
+    has_own_id: bool = True  # False: the id is the default one
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -262,7 +262,7 @@ def _spec(table: ServiceTable, values: Values) -> ServiceSpec:
     )
     claim = checked(claim, _ANY_PORT)
     if not table.instance_id:
-        claim = msgspec.structs.replace(claim, instance_id=claim.address)
+        claim = msgspec.structs.replace(claim, instance_id=default_instance_id(claim.host, claim.port, claim.protocol))
     return ServiceSpec(claim, read_checks(table.check, claim, _defaults(values)), has_own_id=bool(table.instance_id))
 
 
@@ -283,7 +283,7 @@ def _distinct(services: list[ServiceSpec]) -> tuple[ServiceSpec, ...]:
     seen: dict[InstanceKey | str, str] = {}
     for spec in services:
         claim = spec.claim
-        marks: tuple[InstanceKey | str, ...] = (claim.key, claim.address)
+        marks: tuple[InstanceKey | str, ...] = (claim.key, claim.socket)
         for mark in marks:
             if mark in seen:
                 raise SettingsError(

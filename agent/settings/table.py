@@ -103,7 +103,11 @@ SERVICE_METADATA: Final[Setting[dict[str, Any]]] = Setting(
 )
 SERVICE_ZONE: Final = Setting("SERVICE_ZONE", text, "", "the zone it runs in; if unset, AGENT_ZONE", "eu-west-1a")
 SERVICE_INSTANCE_ID: Final = Setting(
-    "SERVICE_INSTANCE_ID", text, "", "the id of this instance; if unset, host:port", "osint-1"
+    "SERVICE_INSTANCE_ID",
+    text,
+    "",
+    "the id of this instance; if unset, host:port, for a udp service host:port-udp",
+    "osint-1",
 )
 # The check of that service; parsed by the same table as the file's [service.check].
 CHECK_PATH: Final = Setting(

@@ -19,7 +19,7 @@ import msgspec
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.host_port import host_port
 from registry_core.domain.names import check_host, check_known_name, ip_address
-from registry_core.domain.records import Instance, Protocol, Service
+from registry_core.domain.records import Instance, Protocol, Service, default_instance_id
 from registry_core.errors import SettingsError, ValidationError
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
@@ -132,7 +132,7 @@ def _entry(name: str, text: str, source: str) -> Instance:
     address = ip_address(host)
     return Instance(
         service_name=name,
-        instance_id=host_port(host, port),
+        instance_id=default_instance_id(host, port, protocol),
         host=host,
         port=port,
         protocol=protocol,

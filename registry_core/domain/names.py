@@ -22,7 +22,7 @@ MAX_LABEL_LENGTH: Final = 63
 MAX_NAME_LENGTH: Final = MAX_LABEL_LENGTH - 1
 MAX_TAG_LENGTH: Final = MAX_LABEL_LENGTH - 1
 MAX_HOST_LENGTH: Final = 253
-MAX_INSTANCE_ID_LENGTH: Final = 259  # the longest host, a colon, the longest port
+MAX_INSTANCE_ID_LENGTH: Final = 263  # the longest host, a colon, the longest port, "-udp"
 SHORT_ID_LENGTH: Final = 12
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{2,62}", re.ASCII)

@@ -298,3 +298,18 @@ def test_a_zone_leaves_room_for_the_longest_tag_and_service() -> None:
     line = refusal({"AGENT_DNS_ZONE": f"{label}.{label}.z"})
     assert line.startswith("AGENT_DNS_ZONE: ")
     assert "it has 129 characters, and a zone has at most 127" in line
+
+
+def test_a_service_over_tcp_and_over_udp_is_configured_twice_and_is_two_instances(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    table = '[[service]]\nname = "dns_service"\nhost = "ns-one"\nport = 5353\nprotocol = "{}"\n'
+    path.write_text(table.format("tcp") + table.format("udp"))
+    claims = [spec.claim for spec in read_agent_settings({}, path).services]
+    assert [(claim.instance_id, claim.socket) for claim in claims] == [
+        ("ns-one:5353", "ns-one:5353"),
+        ("ns-one:5353-udp", "udp/ns-one:5353"),
+    ]
+    path.write_text(table.format("udp") + table.format("udp"))
+    assert "is configured twice" in refusal({}, path)
+    path.write_text(table.format("tcp") + table.format("grpc"))
+    assert "is configured twice" in refusal({}, path)

@@ -45,7 +45,7 @@ def nested(depth: int) -> dict[str, Any]:
         ({"host": "a b"}, "host"),
         ({"instance_id": "a/b"}, "instance_id"),
         ({"instance_id": ""}, "instance_id"),
-        ({"instance_id": "a" * 260}, "instance_id"),
+        ({"instance_id": "a" * 264}, "instance_id"),
         ({"health_endpoint": "health"}, "health_endpoint"),
         ({"health_endpoint": "//evil.example/health"}, "health_endpoint"),
         ({"health_endpoint": "/../etc"}, "health_endpoint"),

@@ -136,7 +136,7 @@ async def test_what_is_read_while_it_changes_is_what_was_there_at_its_position(
         still = await read(server)
         assert instances(whole) == instances(still)
         await eventually(lambda: {i.key: i for i in feed.catalog} == instances(still), "who followed has the same")
-        assert {lived.instance.address for lived in still.records.lived.values()} == set(whole.records.at_address)
+        assert {lived.instance.socket for lived in still.records.lived.values()} == set(whole.records.at_socket)
 
 
 async def test_a_shard_that_is_emptied_while_it_is_read_is_not_taken_for_what_was_read(

@@ -42,7 +42,7 @@ class Pair(NamedTuple):
 
     def has_an_old_view(self, monkeypatch: pytest.MonkeyPatch, was: Instance) -> None:
         """Have the other store believe that an instance still is what it was."""
-        monkeypatch.setattr(self.other._merge, "at_address", lambda _address: [Lived(was, 1.0)])
+        monkeypatch.setattr(self.other._merge, "at_socket", lambda _socket: [Lived(was, 1.0)])
 
 
 @pytest_asyncio.fixture
