@@ -86,6 +86,7 @@ class ServiceSpec(msgspec.Struct, frozen=True):
     claim: Registration
     checks: tuple[CheckSpec, ...] = ()
     has_own_id: bool = True  # False: the id is the default one
+    has_own_host: bool = True  # False: the host is this machine's name, which nobody has chosen
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,7 +264,12 @@ def _spec(table: ServiceTable, values: Values) -> ServiceSpec:
     claim = checked(claim, _ANY_PORT)
     if not table.instance_id:
         claim = msgspec.structs.replace(claim, instance_id=default_instance_id(claim.host, claim.port, claim.protocol))
-    return ServiceSpec(claim, read_checks(table.check, claim, _defaults(values)), has_own_id=bool(table.instance_id))
+    return ServiceSpec(
+        claim,
+        read_checks(table.check, claim, _defaults(values)),
+        has_own_id=bool(table.instance_id),
+        has_own_host=bool(table.host),
+    )
 
 
 def _defaults(values: Values) -> CheckDefaults:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, TypeAlias
 
@@ -176,6 +177,12 @@ def address_problem(ip: str, *, scoped: bool = False) -> str | None:
             "register a global or a unique local address (fd00::/8)"
         )
     return "no client can connect to an unspecified or multicast address" if nobody else None
+
+
+def all_loopback(ips: Iterable[str]) -> bool:
+    """Return whether there are addresses, and all mean the machine that connects to them."""
+    parsed = [ip_address(ip) for ip in ips]
+    return bool(parsed) and all(address is not None and address.is_loopback for address in parsed)
 
 
 def is_link_local(ip: str) -> bool:
