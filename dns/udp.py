@@ -7,8 +7,10 @@ runs a callback for each datagram, which costs more than the answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Protocol, TypeAlias
 
 from dns.batched_udp import Batched
@@ -16,10 +18,13 @@ from dns.mmsg import system_calls
 from dns.one_by_one_udp import OneByOne
 from dns.reply_source import ReplySource, reply_source
 from dns.responder import Responder
+from registry_core.blocking import NoThread, Threads
 from registry_core.resolution import addresses_to_listen_on
 
 # Room for a burst that arrives while the loop is busy.
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
+PROBE_S: Final = 1.0
+_LOOPBACK: Final[dict[int, str]] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 
 class Exchange(Protocol):
@@ -82,7 +87,7 @@ async def serve_udp(responder: Responder, host: str, port: int, *, exchange: Exc
     exchanges: list[tuple[socket.socket, Exchange]] = []
     try:
         for numeric in await addresses_to_listen_on(host):
-            listening, source = _bound(numeric, port)
+            listening, source = await _bound(numeric, port)
             try:
                 exchanges.append((listening, exchange(responder, listening, source)))
             except BaseException:
@@ -96,7 +101,7 @@ async def serve_udp(responder: Responder, host: str, port: int, *, exchange: Exc
         raise
 
 
-def _bound(numeric: str, port: int) -> tuple[socket.socket, ReplySource | None]:
+async def _bound(numeric: str, port: int) -> tuple[socket.socket, ReplySource | None]:
     """Return a socket bound to the address, and what its answers need. Raises OSError."""
     # For an address this asks no resolver; it only finds its family and scope.
     infos = socket.getaddrinfo(numeric, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
@@ -109,6 +114,8 @@ def _bound(numeric: str, port: int) -> tuple[socket.socket, ReplySource | None]:
             # As over TCP: IPv4 has a socket of its own, and no client appears as ::ffff:a.b.c.d.
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         source = reply_source(family, str(address[0]))
+        if source is not None and not await _works(family, source):
+            source = None
         if source is not None:
             source.enable(listening)
         listening.bind(address)
@@ -116,3 +123,30 @@ def _bound(numeric: str, port: int) -> tuple[socket.socket, ReplySource | None]:
         listening.close()
         raise
     return listening, source
+
+
+async def _works(family: int, source: ReplySource) -> bool:
+    """Return whether this system does all that `source` needs. A sandbox may do a part: then no answer would leave."""
+    with contextlib.suppress(TimeoutError, NoThread):
+        return await Threads("try UDP", 1).run(partial(_tried, family, source), timeout_s=3 * PROBE_S)
+    return True  # it could not be tried
+
+
+def _tried(family: int, source: ReplySource) -> bool:
+    """Ask and answer over loopback. Blocks, in a system that fails at it for PROBE_S."""
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(family, socket.SOCK_DGRAM) as server,
+        socket.socket(family, socket.SOCK_DGRAM) as client,
+    ):
+        for each in (server, client):
+            each.settimeout(PROBE_S)
+        source.enable(server)
+        server.bind(("", 0))
+        client.connect((_LOOPBACK[family], server.getsockname()[1]))
+        client.send(b"?")
+        _, control, _, asker = server.recvmsg(1, socket.CMSG_SPACE(source.size))
+        asked = source.of(control)
+        server.sendmsg((b"!",), asked, 0, asker)
+        return bool(asked) and client.recv(1) == b"!"
+    return False

@@ -269,6 +269,24 @@ async def test_an_answer_leaves_from_the_address_that_was_asked(
     udp.close()
 
 
+@pytest.mark.parametrize("broken", ["enable", "of"])
+async def test_a_sandbox_that_cannot_say_or_choose_the_address_answers_all_the_same(
+    view: StandingView, exchange: ExchangeMaker, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def refused(*_: object) -> Ancillary:
+        if broken == "enable":
+            raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+        return ()
+
+    monkeypatch.setattr(ReplySource, broken, refused)
+    udp = await serve_udp(responder(view), "::", 0, exchange=exchange)
+    with connected(udp.port) as sock:
+        for _ in range(3):
+            sock.send(question(f"one.{ZONE}"))
+            assert data(parsed(await heard(sock))) == ["10.0.0.9"]
+    udp.close()
+
+
 async def test_askers_that_are_gone_stop_nothing(udp: UdpServer, asker: socket.socket) -> None:
     """An answer to a closed port comes back as an error, which is none of the next asker's."""
     for _ in range(50):
