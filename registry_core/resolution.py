@@ -102,10 +102,14 @@ def can_be_bound(address: str) -> bool:
 
 
 def usable(addresses: Iterable[str]) -> tuple[str, ...]:
-    """Return the addresses that a registration may hold, sorted so that equal answers give equal records."""
+    """Return the addresses that a registration may hold, sorted so that equal answers give equal records.
+
+    Those of loopback count only when there are no others: Debian's hosts file gives a machine's own name one more.
+    """
     found = map(names.canonical_ip, addresses)
     good = {address for address in found if address is not None and names.address_problem(address) is None}
-    return tuple(sorted(good)[:MAX_ADDRESSES])
+    elsewhere = {address for address in good if not names.all_loopback((address,))}
+    return tuple(sorted(elsewhere or good)[:MAX_ADDRESSES])
 
 
 class HostResolver(AbstractResolver):
