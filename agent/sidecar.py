@@ -163,7 +163,7 @@ class Sidecar:
         self._stack = contextlib.AsyncExitStack()
 
     def _new_forwarder(self, rules: ForwardRules) -> Forwarder:
-        return Forwarder(rules, self._clock, background=self._background)
+        return Forwarder(rules, self._clock, zone=self.dns_settings.zone, background=self._background)
 
     async def start(self) -> None:
         """Start everything, without waiting for others. Raises CannotListen when a port is not available."""

@@ -6,6 +6,8 @@ from typing import Any
 
 import dnslib
 
+from dns.foreign import ForeignReply, Sent, inquiry, judge, outgoing
+
 SOA = "example. 900 IN SOA ns.example. admin.example. 1 3600 600 86400 60"
 
 
@@ -29,3 +31,17 @@ def read(message: bytes) -> Any:
 def name_in(query: bytes) -> str:
     """Return the name that is asked for, in its case."""
     return str(read(query).q.qname)
+
+
+def sent_for(name: str, qtype: str = "A") -> Sent:
+    """Return the question for `name` as it is sent to a resolver, in lower case."""
+    question = dnslib.DNSRecord.question(name.lower(), qtype).pack()[12:]
+    return outgoing(inquiry(bytes(question)), 99, bytes(question), bytes(8), with_edns=True)
+
+
+def reply_of(name: str, *zone: str, qtype: str = "A", **more: Any) -> ForeignReply:
+    """Return the checked reply to the question for `name`, with records and `more` as in `reply_to`."""
+    sent = sent_for(name, qtype)
+    reply = judge(reply_to(sent.message, *zone, **more), sent)
+    assert isinstance(reply, ForeignReply)
+    return reply

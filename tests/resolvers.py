@@ -159,10 +159,15 @@ async def face(
     port: int = 0,
 ) -> AsyncIterator[Face]:
     """Run an agent's DNS face, forwarding by `rules`, for the length of a `with`."""
+    settings = DnsSettings()
     forwarder = Forwarder(
-        read_rules(rules), clock if clock is not None else SystemClock(), limits, resolv_conf=resolv_conf
+        read_rules(rules),
+        clock if clock is not None else SystemClock(),
+        limits,
+        resolv_conf=resolv_conf,
+        zone=settings.zone,
     )
-    server = Responder(view if view is not None else StandingView(), DnsSettings(), random.Random(7), forwarder)
+    server = Responder(view if view is not None else StandingView(), settings, random.Random(7), forwarder)
     await forwarder.start()
     udp, tcp = await _both(server, port)
     forwarder.listens_on("127.0.0.1", udp.port)

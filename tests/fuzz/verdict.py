@@ -18,10 +18,10 @@ TTL_S: Final = 5
 OPT: Final = 41
 SOA: Final = 6
 ANY: Final = 255
-HINFO: Final = 13
+TSIG: Final = 250
 MAILB, MAILA = 253, 254
-NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED, BADVERS, BADCOOKIE = 0, 1, 3, 4, 5, 16, 23
-ERRORS: Final = (FORMERR, NOTIMP, REFUSED, BADVERS, BADCOOKIE)
+NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED, NOTAUTH, BADVERS, BADCOOKIE = 0, 1, 3, 4, 5, 9, 16, 23
+ERRORS: Final = (FORMERR, NOTIMP, REFUSED, NOTAUTH, BADVERS, BADCOOKIE)
 # What an answer without records may be longer than its query: an Extended DNS Error, a server's part of a cookie, the
 # time in a keepalive; and the SOA.
 ERROR_OCTETS: Final = 6 + 16 + 2
@@ -95,6 +95,8 @@ def _of_query(query: bytes, rcode: int) -> list[str]:
         found.append("several questions are not FORMERR")
     if sum(r.type == OPT for r in records) > 1:
         found.append("several OPT records are not FORMERR")
+    if any(r.type == TSIG for r in records) != (rcode == NOTAUTH):
+        found.append("NOTAUTH is for messages that are signed, and for no others")
     return found
 
 
@@ -106,7 +108,7 @@ def _of_question(query: bytes, answer: bytes, question: int, rcode: int) -> list
         found.append(f"rcode {rcode} has no reason here")
     opcode = query[2] >> 3 & 0xF
     qtype = int.from_bytes(answer[question - 4 : question - 2]) if repeated else 0
-    if opcode and rcode != NOTIMP:
+    if opcode and rcode not in (NOTIMP, NOTAUTH):
         found.append("another opcode is not NOTIMP")
     if rcode == NOTIMP and not opcode and qtype not in (MAILA, MAILB):
         found.append("NOTIMP has no reason here")
@@ -140,22 +142,25 @@ def _of_size(query: bytes, answer: bytes, records: list[Record], rcode: int, *, 
 
 def _of_records(read: dnslib.DNSRecord, records: list[Record], rcode: int) -> list[str]:
     answers = [r for r in records if r.section == 1]
-    qtypes = {q.qtype for q in read.questions} | {HINFO for q in read.questions if q.qtype == ANY}
+    types = {r.type for r in answers}
+    qtypes = {q.qtype for q in read.questions}
     authority = [r.type for r in records if r.section == 2]
     found = []
     if any(r.type == OPT and r.section != 3 for r in records) or sum(r.type == OPT for r in records) > 1:
         found.append("OPT is out of place")
-    if any(r.ttl > TTL_S or r.class_ != 1 for r in records if r.type != OPT):
+    if any(r.ttl > TTL_S or r.class_ != 1 for r in records if r.type not in (OPT, TSIG)):
         found.append("a record lives too long, or is of another class")
     if rcode != NOERROR and answers:
         found.append("an error with answers")
-    if rcode in ERRORS and any(r.type != OPT for r in records):
+    if rcode in ERRORS and any(r.type not in (OPT, TSIG) for r in records):
         found.append("an error with records")
     if rcode == NXDOMAIN and authority != [SOA]:
         found.append("a NXDOMAIN without SOA")
     if rcode == NOERROR and read.questions and not answers and authority != [SOA] and not read.header.tc:
         found.append("nothing at all, and not even an SOA")
-    if not {r.type for r in answers} <= qtypes:
+    if [r.type for r in records[-1:]].count(TSIG) != (rcode == NOTAUTH):
+        found.append("a TSIG record is for NOTAUTH, and comes last")
+    if not types <= qtypes and not (ANY in qtypes and len(types) == 1):
         found.append("another type than was asked for")
     if not {rr.rname for rr in read.rr} <= {q.qname for q in read.questions}:
         found.append("an answer about another name")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ scrape_configs:
   - job_name: large
     scrape_interval: 1h
     dns_sd_configs: [{{names: [_large._tcp.{ZONE}], refresh_interval: 1s}}]
+  - job_name: addresses
+    scrape_interval: 1h
+    dns_sd_configs: [{{names: [large.{ZONE}], type: A, port: 8034, refresh_interval: 1s}}]
 """
 LARGE = 200
 
@@ -35,6 +39,10 @@ class Prometheus:
         """Return what it scrapes for a job."""
         answer = self.system.get(f"{URL}/api/v1/targets?state=active")
         return [one for one in answer["data"]["activeTargets"] if one["labels"]["job"] == job]
+
+    def has_all_of(self, job: str) -> bool:
+        """Return whether it knows every instance of the large service."""
+        return len(self.targets(job)) == LARGE
 
     def scraped(self) -> set[str]:
         """Return the addresses in what was scraped last: each instance says in its metrics where it is."""
@@ -82,7 +90,8 @@ def test_prometheus_scrapes_every_instance_and_follows_the_fleet(tmp_path: Path)
         wait_until(lambda: len(healthy()) == 3, "it scrapes all three", timeout_s=30)
         first = healthy()
         assert all(name.endswith(f".{ZONE}:8034") for name in first)
-        wait_until(lambda: len(judge.targets("large")) == LARGE, "it has the whole of the large service")
+        for job in ("large", "addresses"):
+            wait_until(partial(judge.has_all_of, job), "it has the whole of the large service, by SRV and by A")
 
         judge.system.deregister(claim("billing", "127.9.0.1"))
         judge.system.register(claim("billing", "127.9.0.4"), claim("billing", "127.9.0.5"))

@@ -131,7 +131,7 @@ def unbound(standing: Unbound) -> Iterator[Unbound]:
 def test_a_service_is_found(unbound: Unbound, name: str) -> None:
     assert unbound.dig(name).answers == ["10.0.0.1", "10.0.0.2"]
     assert unbound.dig(name, "AAAA").answers == ["2001:db8::1"]
-    assert unbound.dig(name, "TXT").answers == ['""', '"version=1.4.2" "team=osint"']
+    assert unbound.dig(name, "TXT").answers == ['"team=osint"', '"version=1.4.2"']
     assert unbound.dig(f"canary.{name}").answers == ["10.0.0.1"]
 
 

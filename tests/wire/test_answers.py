@@ -103,11 +103,11 @@ def test_a_tag_narrows_a_service() -> None:
 def test_metadata_is_text() -> None:
     record = instance(metadata={"team": "osint", "deep": {"a": 1}, "a=b": 1, "long": "x" * 300}, version="1.4.2")
     answer = ask(responder(StandingView([record])), f"ip-intel.{ZONE}", "TXT")
-    assert [tuple(rr.rdata.data) for rr in answer.rr] == [(b"version=1.4.2", b"a`=b=1", b"team=osint")]
+    assert {tuple(rr.rdata.data) for rr in answer.rr} == {(b"version=1.4.2",), (b"a`=b=1",), (b"team=osint",)}
     odd = instance(metadata={" a`b\t": 1.5, "on": True, "off": False, "": "no key", "none": None, "é": "ü"})
     answer = ask(responder(StandingView([odd])), f"ip-intel.{ZONE}", "TXT")
     expected = (b"` a``b`\t=1.5", b"off=false", b"on=true", "é=ü".encode())
-    assert [tuple(rr.rdata.data) for rr in answer.rr] == [expected], "quoted as RFC 1464 has it"
+    assert [tuple(rr.rdata.data) for rr in answer.rr] == [(one,) for one in expected], "quoted as RFC 1464 has it"
     bare = ask(responder(StandingView([TWO])), f"ip-intel.{ZONE}", "TXT")
     assert [tuple(rr.rdata.data) for rr in bare.rr] == [(b"",)], "TXT has one string at least"
 
@@ -208,10 +208,31 @@ def test_transfers_and_other_classes_are_refused() -> None:
     assert rcode(parsed(server.udp(bytes(chaos)))) == "REFUSED"
 
 
-def test_any_is_answered_with_one_small_record() -> None:
-    answer = ask(responder(StandingView([ONE])), f"ip-intel.{ZONE}", "ANY")
-    assert [rr.rtype for rr in answer.rr] == [13]
-    assert b"RFC8482" in answer.pack()
+@pytest.mark.parametrize(
+    ("name", "type_"),
+    [("ip-intel", 1), ("_ip-intel._tcp", 33), ("canary.ip-intel", 1), (short(ONE)[: -len(f".{ZONE}.")], 1),
+     ("six", 28), ("named", 33), ("_services._dns-sd._udp", 12), ("ns", 1)],
+)  # fmt: skip
+def test_any_is_answered_with_one_rrset_that_is_there(name: str, type_: int) -> None:
+    """RFC 8482 section 4.1: whole, and the same as for its own type."""
+    six = instance("six", "2001:db8::6", addresses=("2001:db8::6",))
+    server = responder(StandingView([ONE, TWO, six, instance("named", "db.corp.example", addresses=())]))
+    answer = ask(server, f"{name}.{ZONE}", "ANY", edns=1232)
+    assert (rcode(answer), {rr.rtype for rr in answer.rr}) == ("NOERROR", {type_})
+    assert data(answer) == data(ask(server, f"{name}.{ZONE}", dnslib.QTYPE.forward[type_], edns=1232))
+
+
+def test_any_of_a_name_without_records_is_nodata() -> None:
+    answer = ask(responder(StandingView([ONE])), f"_tcp.{ZONE}", "ANY")
+    assert (rcode(answer), answer.rr, [rr.rtype for rr in answer.auth]) == ("NOERROR", [], [6])
+    assert [rr.rtype for rr in ask(responder(StandingView([ONE])), ZONE, "ANY").rr] == [6]
+
+
+def test_txt_has_one_record_for_each_attribute_of_any_instance() -> None:
+    records = [instance(host=f"10.0.0.{n}", version=v, metadata={"team": "osint"}) for n, v in enumerate("112", 1)]
+    answer = ask(responder(StandingView(records)), f"ip-intel.{ZONE}", "TXT")
+    texts = [tuple(rr.rdata.data) for rr in answer.rr]
+    assert sorted(texts) == [(b"team=osint",), (b"version=1",), (b"version=2",)]
 
 
 # -- statuses

@@ -8,7 +8,7 @@ import pytest
 
 from dns.codec import Query
 from dns.forward_rules import ForwardRules
-from dns.forwarding import Forwarder
+from dns.forwarding import ForeignAnswer, Forwarder
 from dns.rate_limit import RateLimit, RateLimitAction, kind_of, network_of
 from dns.responder import Responder
 from tests.samples import FakeClock, instance
@@ -128,7 +128,7 @@ def test_this_machine_is_never_limited(server: Responder) -> None:
 class Elsewhere(Forwarder):
     """Answers every name later."""
 
-    def answer(self, query: Query, message: bytes, size: int) -> bytes | asyncio.Future[bytes]:  # noqa: ARG002 - theirs
+    def answer(self, query: Query, message: bytes) -> ForeignAnswer | asyncio.Future[ForeignAnswer]:  # noqa: ARG002 - theirs
         return asyncio.get_running_loop().create_future()
 
 

@@ -8,12 +8,15 @@ import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import dnslib
 import msgspec
 import pytest
 
+from dns.foreign import VIA
 from dns.foreign_cache import ForeignLimits
 from dns.resolver_client import Patience
 from tests.foreign import SOA, name_in, read, reply_to
+from tests.malformed import MALFORMED
 from tests.programs import eventually
 from tests.resolvers import QUICK, STEADY, Face, Resolver, face, honest, is_check, resolver, silent, to
 from tests.samples import FakeClock, instance
@@ -139,6 +142,25 @@ async def test_records_beside_the_answer_never_answer_another_question() -> None
         assert [name.lower() for name in one.names] == ["www.evil.example.", "bank.example."]
 
 
+async def test_options_go_from_neighbour_to_neighbour_and_are_never_kept() -> None:
+    """RFC 6891 section 6.1.1: neither the client's to the resolver, nor the resolver's to this or another client."""
+
+    def script(query: bytes, _: str) -> list[bytes]:
+        record = read(honest(query)[0])
+        theirs = (dnslib.EDNSOption(10, b"r" * 16), dnslib.EDNSOption(3, b"name"), dnslib.EDNSOption(15, b"\0\6bad"))
+        record.add_ar(dnslib.EDNS0(opts=list(theirs)))
+        return [bytes(record.pack())]
+
+    async with resolver(script) as one, face(to(one)) as ours:
+        for client in (b"a" * 8, b"b" * 8, b"c" * 8):
+            options = (dnslib.EDNSOption(10, client), dnslib.EDNSOption(8, b"\0\1\x18\0\x0a\0\0"))
+            (opt,) = read(await asked(ours, question("www.example", edns=1232, options=options))).ar
+            assert sorted((each.code, each.data[:8]) for each in opt.rdata) == [(10, client), (15, b"\0\6bad")]
+            assert read(await asked(ours, question("www.example"))).ar == []
+        (query,) = one.asked
+        assert [each.code for each in read(query).ar[0].rdata] == [VIA], "our own alone"
+
+
 @pytest.mark.parametrize("transport", ["+notcp", "+tcp"])
 async def test_a_resolver_may_have_an_ipv6_address(transport: str) -> None:
     def large(query: bytes, over: str) -> list[bytes]:
@@ -175,9 +197,6 @@ BAD: dict[str, Callable[[bytes], bytes]] = {
     "another type": lambda query: forged(query, qtype=28),
     "no question": lambda query: query[:2] + b"\x81\x80" + bytes(8),
     "another opcode": lambda query: reply_to(query, opcode=4),
-    "a cut message": lambda query: honest(query)[0][:-3],
-    "too many records": lambda query: honest(query)[0][:6] + b"\xff\xff" + honest(query)[0][8:],
-    "a record that is longer than the message": lambda query: honest(query)[0][:-6] + b"\xff\xff" + bytes(4),
 }
 
 
@@ -189,6 +208,33 @@ async def test_what_is_no_answer_is_ignored_and_the_wait_goes_on(what: str) -> N
     async with resolver(script) as one, face(to(one)) as ours:
         assert data(read(await asked(ours, question("www.example")))) == ["192.0.2.1"]
         assert len(one.asked) == 1, "nobody asked twice because of it"
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+async def test_a_malformed_answer_is_not_passed_on_and_the_next_resolver_is_asked_at_once(what: str) -> None:
+    def script(query: bytes, _: str) -> list[bytes]:
+        return honest(query) if is_check(query) else [MALFORMED[what](query)]
+
+    async with resolver(script) as bad, resolver() as good, face(to(bad, good)) as ours:
+        assert data(read(await asked(ours, question("www.example", edns=1232)))) == ["192.0.2.1"]
+        assert (len(bad.asked), len(good.asked)) == (1, 1)
+        assert ours.state(bad) == "up", "one bad name of somebody's says nothing about the resolver"
+    async with resolver(script) as bad, face(to(bad)) as ours:
+        answer = read(await asked(ours, question("www.example", edns=1232)))
+        assert (rcode(answer), answer.rr, extended_errors(answer)) == ("SERVFAIL", [], [23])
+        answer = read((await asked_over_tcp(ours, question("www.example", edns=1232)))[0])
+        assert rcode(answer) == "SERVFAIL"
+
+
+async def test_an_answer_that_was_cut_in_a_record_and_says_so_is_fetched_over_tcp() -> None:
+    def script(query: bytes, transport: str) -> list[bytes]:
+        if is_check(query) or transport == "tcp":
+            return honest(query)
+        return [reply_to(query, f"{name_in(query)} 300 IN A 192.0.2.1", tc=1)[:-3]]
+
+    async with resolver(script) as one, face(to(one)) as ours:
+        assert data(read(await asked(ours, question("www.example")))) == ["192.0.2.1"]
+        assert one.over_tcp == 1
 
 
 async def test_an_answer_from_another_address_is_not_seen() -> None:
@@ -586,3 +632,53 @@ def test_every_bad_packet_is_bad() -> None:
     query = question("www.example")
     assert [what for what, make in BAD.items() if make(query) == honest(query)[0]] == []
     assert isinstance(Resolver(honest).names, list)
+
+
+# -- aliases of our names
+
+
+def leads_to_ours(rcode_: int, ttl_s: int = 300) -> Callable[[bytes, str], list[bytes]]:
+    """Return a resolver that has an alias of a name in our zone, and answers with that rcode."""
+
+    def script(query: bytes, _: str) -> list[bytes]:
+        if is_check(query):
+            return honest(query)
+        return [reply_to(query, f"{name_in(query)} {ttl_s} IN CNAME billing.{ZONE}.", rcode=rcode_)]
+
+    return script
+
+
+@pytest.mark.parametrize("rcode_", [0, 2, 3, 5])
+async def test_an_alias_of_our_name_is_completed_and_kept_whatever_the_resolver_says_of_it(rcode_: int) -> None:
+    view, clock = StandingView([instance("billing", "10.0.0.1")]), FakeClock()
+    async with resolver(leads_to_ours(rcode_)) as one, face(to(one), view=view, clock=clock) as ours:
+        expected = ["10.0.0.1", f"billing.{ZONE}."]
+        for _ in range(2):
+            answer = read(await asked(ours, question("old.corp", edns=1232)))
+            assert (rcode(answer), data(answer)) == ("NOERROR", expected)
+        assert data(read((await asked_over_tcp(ours, question("old.corp")))[0])) == expected
+        assert len(one.asked) == 1, "kept for as long as the alias lives, though there is no SOA"
+        view.become(instance("billing", "10.0.0.2"))
+        assert data(read(await asked(ours, question("old.corp"))))[0] == "10.0.0.2"
+        clock.pass_time(300)
+        await asked(ours, question("old.corp"))
+        assert len(one.asked) == 2
+
+
+async def test_an_alias_of_our_name_is_completed_while_no_resolver_answers() -> None:
+    view, clock = StandingView([instance("billing", "10.0.0.1")]), FakeClock()
+    async with resolver(leads_to_ours(3)) as one, face(to(one), view=view, clock=clock, limits=QUICK) as ours:
+        await asked(ours, question("old.corp"))
+        one.script = silent
+        clock.pass_time(400)
+        answer = read(await asked(ours, question("old.corp", edns=1232)))
+        assert (data(answer), [rr.ttl for rr in answer.rr]) == (["10.0.0.1", f"billing.{ZONE}."], [30, 5])
+        assert extended_errors(answer) == [3]
+
+
+async def test_an_alias_of_another_name_is_a_failure_when_the_resolver_says_so() -> None:
+    def script(query: bytes, _: str) -> list[bytes]:
+        return [reply_to(query, f"{name_in(query)} 300 IN CNAME www.example.", rcode=2)]
+
+    async with resolver(script) as one, face(to(one)) as ours:
+        assert rcode(read(await asked(ours, question("old.corp")))) == "SERVFAIL"

@@ -174,6 +174,22 @@ async def test_a_real_resolver_that_asks_us_back_is_recognised(tmp_path: Path, p
             assert sum(ours.forwarder.counts.values()) < 30, "without a storm"
 
 
+@pytest.mark.parametrize(
+    "more", ["", '  local-zone: "." static\n'], ids=["which is all it knows", "of a name that it denies"]
+)
+async def test_an_alias_that_unbound_has_of_our_name_is_completed(tmp_path: Path, more: str) -> None:
+    port, view = free_port(), StandingView([instance("billing", "10.0.0.1")])
+    alias = f'  local-data: "old.example. 300 CNAME billing.{ZONE}."\n'
+    async with unbound(tmp_path, port, LOCAL + alias + more), face(f"127.0.0.1:{port}", view=view) as ours:
+        assert "10.0.0.1" not in await directly(port, "old.example"), "it does not know our zone"
+        for words in (("+notcp",), ("+tcp",), ("+bufsize=512",)):
+            for program in ("dig", "kdig"):
+                out = await ours.dig(*words, "old.example", program=program)
+                assert (f"billing.{ZONE}." in out, "10.0.0.1" in out, "status: NOERROR" in out) == (True, True, True)
+        view.become(instance("billing", "10.0.0.2"))
+        assert await ours.short("old.example") == [f"billing.{ZONE}.", "10.0.0.2"], "of now, though the alias is cached"
+
+
 COMPANY = """
   local-zone: "10.in-addr.arpa." static
   local-data-ptr: "10.0.0.7 vm7.corp.example"

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 
 from dns import codec
 from dns.codec import Answer, Query, Rcode, Record, Type
+from dns.forwarding import ForeignAnswer
 from dns.reverse_fallback import PATIENCE_S, ReverseFallback
 from tests.virtual_time import in_virtual_time
 from tests.wire.asking import question
 
-OURS = b"ours"
 MESSAGE = question("1.0.0.10.in-addr.arpa", "PTR")
+
+
+def written(rcode: Rcode, *names: bytes) -> Answer:
+    records = tuple(Record(None, Type.PTR, 60, bytes([len(name)]) + name + b"\0") for name in names)
+    return Answer(rcode, authoritative=False, answers=records)
+
+
+OURS, NAMED = written(Rcode.NOERROR, b"ours"), written(Rcode.NOERROR, b"host")
 
 
 def asked() -> Query:
@@ -23,32 +31,24 @@ def asked() -> Query:
     return query
 
 
-def written(rcode: Rcode, *names: bytes) -> bytes:
-    records = tuple(Record(None, Type.PTR, 60, bytes([len(name)]) + name + b"\0") for name in names)
-    return codec.write(asked(), Answer(rcode, authoritative=False, answers=records), size=512, payload=1232)
-
-
-NAMED = written(Rcode.NOERROR, b"host")
-
-
 class Slow:
     """Resolvers that answer later, or never."""
 
-    def __init__(self, settle: Callable[[asyncio.Future[bytes]], object], after_s: float) -> None:
+    def __init__(self, settle: Callable[[asyncio.Future[ForeignAnswer]], object], after_s: float) -> None:
         self.settle, self.after_s = settle, after_s
 
-    def answer(self, query: Query, message: bytes, size: int) -> asyncio.Future[bytes]:
-        assert (query, message, size) == (asked(), MESSAGE, 512)
+    def answer(self, query: Query, message: bytes) -> asyncio.Future[ForeignAnswer]:
+        assert (query, message) == (asked(), MESSAGE)
         loop = asyncio.get_running_loop()
-        later: asyncio.Future[bytes] = loop.create_future()
+        later: asyncio.Future[ForeignAnswer] = loop.create_future()
         loop.call_later(self.after_s, self.settle, later)
         return later
 
 
-def answered(forwarder: Slow, own: bytes | None = OURS) -> tuple[bytes, float]:
-    async def ask() -> bytes:
-        answer = ReverseFallback(forwarder, lambda *_: own).answer(asked(), MESSAGE, 512)
-        assert isinstance(answer, Awaitable)
+def answered(forwarder: Slow, own: Answer | None = OURS) -> tuple[ForeignAnswer, float]:
+    async def ask() -> ForeignAnswer:
+        answer = ReverseFallback(forwarder, lambda _: own).answer(asked(), MESSAGE)
+        assert isinstance(answer, asyncio.Future)
         return await answer
 
     return in_virtual_time(ask())
