@@ -150,7 +150,7 @@ class Sidecar:
             clock=self._clock,
             about=self.about.report,
             health=self.about.health,
-            exposition=AgentMetrics(self.about.samples).exposition,
+            exposition=AgentMetrics(self.about.samples, self._clock).exposition,
         )
         self.session: Session | None = None
         self.sync: WatchSync | None = None

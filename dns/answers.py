@@ -70,8 +70,7 @@ class ZoneSettings(msgspec.Struct, frozen=True, kw_only=True):
     negative_ttl_s: int = 5
     local_zone: str = ""
     when_none_pass: WhenNonePass = WhenNonePass.ALL
-    # Networks of the registered addresses whose reverse names are ours.
-    reverse_networks: tuple[IpNetwork, ...] = ReverseNames().at_once(asks_resolvers=False)
+    reverse_networks: tuple[IpNetwork, ...] = ReverseNames().at_once(asks_resolvers=False)  # of registered addresses
 
 
 class CacheableAnswer(msgspec.Struct, frozen=True):
@@ -188,9 +187,7 @@ class Zone:
             return self._nothing(Rcode.NOERROR) if self._view.complete else _cannot_tell()
         # An earlier release registered names of 63 characters, which have no form with a '_'.
         names = (
-            (b"_" + label.encode(), transport, *self._apex)
-            for label in labels[:most]
-            for transport in self._transports(label)
+            (b"_" + label.encode(), way, *self._apex) for label in labels[:most] for way in self._transports(label)
         )
         return self._shaped(query, {Type.PTR: list(map(record_data.name_data, filter(fits, names)))})
 

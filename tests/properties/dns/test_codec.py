@@ -1,4 +1,4 @@
-"""The DNS codec over any bytes, and against dnslib over any question."""
+"""The DNS codec over any bytes, and against dnslib over any query."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def test_reading_never_raises(message: bytes) -> None:
 
 
 @given(st.integers(0, len(GOOD)), st.binary(max_size=20))
-def test_reading_a_cut_or_lengthened_query_never_raises(at: int, more: bytes) -> None:
+def test_parsing_a_truncated_or_extended_query_never_raises(at: int, more: bytes) -> None:
     codec.read(GOOD[:at] + more)
 
 
 @given(LABELS, st.integers(1, 65535), st.integers(0, 65535), st.one_of(st.none(), st.integers(0, 65535)))
-def test_a_question_is_read_as_dnslib_wrote_it(labels: list[str], qtype: int, id_: int, payload: int | None) -> None:
+def test_a_query_written_by_dnslib_is_parsed(labels: list[str], qtype: int, id_: int, payload: int | None) -> None:
     record = dnslib.DNSRecord(dnslib.DNSHeader(id=id_), q=dnslib.DNSQuestion(".".join(labels), qtype))
     if payload is not None:
         record.add_ar(dnslib.EDNS0(udp_len=payload, flags="do"))
@@ -46,7 +46,7 @@ def test_a_question_is_read_as_dnslib_wrote_it(labels: list[str], qtype: int, id
 
 
 @given(st.lists(st.tuples(st.sampled_from([3, 10, 11, 12, 65001]), st.binary(max_size=45)), max_size=6))
-def test_the_first_cookie_counts_and_has_to_have_a_possible_length(options: list[tuple[int, bytes]]) -> None:
+def test_the_first_cookie_counts_and_must_have_a_valid_length(options: list[tuple[int, bytes]]) -> None:
     record = dnslib.DNSRecord(q=dnslib.DNSQuestion(f"ip-intel.{ZONE}"))
     record.add_ar(dnslib.EDNS0(opts=[dnslib.EDNSOption(code, data) for code, data in options]))
     query = codec.read(bytes(record.pack()))
@@ -70,7 +70,7 @@ def test_the_first_cookie_counts_and_has_to_have_a_possible_length(options: list
     st.one_of(st.none(), st.integers(0, 65535)),
     st.integers(0, 9),
 )  # fmt: skip
-def test_whatever_is_answered_is_a_message_that_dnslib_reads_and_that_fits(
+def test_every_answer_fits_and_can_be_parsed_by_dnslib(
     records: list[Instance], name: str, qtype: int, payload: int | None, seed: int
 ) -> None:
     server = responder(StandingView(records), seed=seed)

@@ -1,4 +1,4 @@
-"""Messages of resolvers: what answers a question and what does not, and what the asker gets of it."""
+"""Messages of resolvers: which answer a query, and what the client gets of them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def addresses(name: str, ttls: list[int]) -> list[str]:
 
 
 @given(NAMES, st.integers(0, 2**200), st.integers(0, 0xFFFF))
-def test_the_case_is_mixed_and_the_question_stays_the_same(name: str, bits: int, qtype: int) -> None:
+def test_the_case_is_randomised_and_the_question_stays_the_same(name: str, bits: int, qtype: int) -> None:
     original = question(name)[12:-4] + qtype.to_bytes(2) + b"\0\1"
     mixed = mixed_case(original, bits)
     assert mixed[-4:] == original[-4:]
@@ -46,7 +46,7 @@ def test_the_case_is_mixed_and_the_question_stays_the_same(name: str, bits: int,
 
 
 @given(NAMES, st.booleans(), st.booleans(), st.booleans(), st.integers(0, 0xFFFF))
-def test_what_is_sent_on_is_what_was_asked(
+def test_the_forwarded_query_equals_the_received_one(
     name: str, dnssec_ok: bool, checking_off: bool, edns: bool, id_: int
 ) -> None:
     message = bytearray(question(name, "AAAA", edns=1232))
@@ -67,7 +67,7 @@ def test_what_is_sent_on_is_what_was_asked(
 
 
 @given(NAMES, st.lists(TTLS, max_size=8), st.integers(0, 2**100))
-def test_an_answer_to_the_very_question_is_taken(name: str, ttls: list[int], bits: int) -> None:
+def test_an_answer_to_exactly_the_query_is_accepted(name: str, ttls: list[int], bits: int) -> None:
     sent = sent_for(name, bits=bits)
     reply = judge(reply_to(sent.message, *addresses(name, ttls)), sent)
     assert isinstance(reply, ForeignReply)
@@ -75,7 +75,7 @@ def test_an_answer_to_the_very_question_is_taken(name: str, ttls: list[int], bit
 
 
 @given(NAMES, st.integers(0, 2**100), st.integers(0, 11), st.integers(1, 255))
-def test_a_header_that_differs_is_taken_for_what_it_says(name: str, bits: int, at: int, change: int) -> None:
+def test_a_different_header_is_classified_correctly(name: str, bits: int, at: int, change: int) -> None:
     sent = sent_for(name, bits=bits)
     answer = bytearray(reply_to(sent.message, *addresses(name, [300])))
     answer[at] ^= change
@@ -89,20 +89,20 @@ def test_a_header_that_differs_is_taken_for_what_it_says(name: str, bits: int, a
 
 
 @given(NAMES, NAMES)
-def test_an_answer_to_another_question_is_none(name: str, other: str) -> None:
+def test_an_answer_to_another_query_is_rejected(name: str, other: str) -> None:
     sent, wrong = sent_for(name), sent_for(other)
     found = judge(reply_to(wrong.message, *addresses(other, [300])), sent)
     assert isinstance(found, ForeignReply) == (sent.question == wrong.question)
 
 
 @given(NAMES)
-def test_an_answer_in_other_case_is_known_as_such(name: str) -> None:
+def test_an_answer_in_another_case_is_recognised_as_such(name: str) -> None:
     sent, upper = sent_for(name), sent_for(name, bits=2**2000 - 1)
     found = judge(reply_to(upper.message, *addresses(name, [300])), sent)
     assert found is Odd.OTHER_CASE if upper.question != sent.question else isinstance(found, ForeignReply)
     aaaa = bytearray(reply_to(upper.message))
     aaaa[12 + len(upper.question) - 3] = 28
-    assert judge(bytes(aaaa), sent) is None, "but not one for another type"
+    assert judge(bytes(aaaa), sent) is None, "but not one of another type"
 
 
 @given(st.binary(max_size=600), st.booleans())
@@ -138,7 +138,7 @@ def test_a_message_that_was_cut_or_counts_wrongly_is_a_failure_of_the_resolver(d
     st.integers(0, 2**31),
     st.booleans(),
 )
-def test_the_asker_gets_what_fits_with_the_ttls_that_are_left(
+def test_the_client_gets_what_fits_with_the_remaining_ttls(
     name: str, ttls: list[int], size: int, age_s: int, edns: bool
 ) -> None:
     sent = sent_for(name, bits=2**2000 - 1)
@@ -157,7 +157,7 @@ def test_the_asker_gets_what_fits_with_the_ttls_that_are_left(
 
 
 @given(st.lists(st.binary(min_size=8, max_size=8), max_size=8))
-def test_the_agents_that_a_question_passed_are_read_as_they_were_written(ids: list[bytes]) -> None:
+def test_the_loop_marks_of_agents_survive_a_round_trip(ids: list[bytes]) -> None:
     asked = inquiry_of(query_of(question("www.example")))
     message = outgoing(asked, 1, asked.question, b"".join(ids), with_edns=True).message
     assert via_of(message, query_of(message)) == b"".join(ids)

@@ -12,7 +12,7 @@ from agent.registration.claim import Claims
 from agent.registration.decisions import MemberState, Phase, RequestOutcome
 from agent.registration.identity import StartTime
 from agent.registration.member import Member
-from agent.registries.client import RegistryClient, RegistryReply
+from agent.registries.client import LeaseTold, RegistryClient, RegistryReply
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import Registration, Status
 from registry_core.resolution import HostResolver, Resolver
@@ -35,9 +35,9 @@ class Client(RegistryClient):
     async def time(self) -> float | None:
         return None
 
-    async def register(self, claim: Registration) -> tuple[RegistryReply, float | None]:
+    async def register(self, claim: Registration) -> tuple[RegistryReply, LeaseTold | None]:
         self.sent.append(claim)
-        return RegistryReply(RequestOutcome.DONE), 60.0
+        return RegistryReply(RequestOutcome.DONE), LeaseTold(60.0, 30.0)
 
 
 class Names:
