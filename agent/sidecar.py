@@ -113,6 +113,7 @@ class Sidecar:
             when_none_pass=settings.when_none_pass,
             allow_networks=settings.dns_allow,
             rate_limit=settings.dns_rate_limit,
+            reverse=settings.dns_reverse,
         )
         self.forwarder = self._new_forwarder(settings.dns_forward) if settings.dns_forward.forwards else None
         self.responder = Responder(

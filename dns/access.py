@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeAlias
+
+from registry_core.domain.names import unmapped
 
 # The default serves one machine: an open name server is a tool for attacks on others.
 LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 # How many verdicts are cached. The bound matters: senders of datagrams can forge any number of addresses.
 _MAX_KEPT: Final = 4096
+# IPv4-mapped IPv6 addresses: RFC 4291 section 2.5.5.2.
+_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
+
+IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def network_of(text: str) -> IpNetwork:
+    """Return the network, that of IPv4-mapped IPv6 addresses as IPv4. Raises ValueError when `text` is none."""
+    network = ipaddress.ip_network(text)
+    if network.version == 6 and network.subnet_of(_MAPPED):
+        return ipaddress.ip_network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - _MAPPED.prefixlen))
+    return network
 
 
 class AllowedNetworks:
@@ -17,7 +31,7 @@ class AllowedNetworks:
 
     def __init__(self, networks: Iterable[str] = LOOPBACK) -> None:
         """Raises ValueError for an item that is not a network, such as `10.0.0.0/8`."""
-        self._networks = tuple(ipaddress.ip_network(network) for network in networks)
+        self._networks = tuple(map(network_of, networks))
         self._admitted: dict[str, tuple[bool, bool]] = {}
 
     def admits(self, host: str) -> bool:
@@ -41,7 +55,6 @@ class AllowedNetworks:
             address = ipaddress.ip_address(host)
         except ValueError:
             return False, False
-        # A dual-stack socket shows IPv4 clients as ::ffff:a.b.c.d.
-        asker = getattr(address, "ipv4_mapped", None) or address
+        asker = unmapped(address)
         admitted = any(asker in network for network in self._networks)
         return admitted, admitted and asker.is_loopback

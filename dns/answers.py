@@ -12,16 +12,19 @@ clients cache NXDOMAIN as a fact, and "not known here" is not one.
 from __future__ import annotations
 
 import random as random_module
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final
 
 import msgspec
 
-from dns import codec, record_data, reverse, txt_strings
+from dns import codec, record_data, txt_strings
+from dns.access import IpNetwork
 from dns.answer_shapes import AnswerShapes, cannot_tell
 from dns.codec import Answer, Name, Query, Rcode, Record, Type
 from dns.instance_records import addresses, distinct, has_records, instance_label, ips_of, one_type, transport_of
+from dns.name_limits import fits
+from dns.reverse import ReverseNames, address_of, may_lead_to_services
 from dns.rotation import ONE_ORDER, Orders, arranged, shuffled
 from dns.zone_names import (
     INSTANCE_LABEL,
@@ -54,6 +57,7 @@ _NO_SUCH_QUESTION: Final[dict[int, Rcode]] = {
     Type.TKEY: Rcode.FORMERR,
     Type.TSIG: Rcode.FORMERR,
 }
+_NOT_OURS: Final = Answer(Rcode.REFUSED, authoritative=False, extended_error=NOT_AUTHORITATIVE)
 _LOOPBACK: Final = b"\x7f\0\0\1"
 NEAR_PRIORITY: Final = 0
 FAR_PRIORITY: Final = 10
@@ -75,6 +79,7 @@ class ZoneSettings(msgspec.Struct, frozen=True, kw_only=True):
     negative_ttl_s: int = 5
     local_zone: str = ""
     when_none_pass: WhenNonePass = WhenNonePass.ALL
+    reverse_networks: tuple[IpNetwork, ...] = ReverseNames().at_once(asks_resolvers=False)  # of registered addresses
 
 
 class CacheableAnswer(msgspec.Struct, frozen=True):
@@ -124,7 +129,7 @@ class Zone:
         name = tuple(label.lower() for label in query.name)
         depth = len(name) - len(self._apex)
         if depth < 0 or name[depth:] != self._apex:
-            found = self._outside(query, name)
+            found = CacheableAnswer(self.reverse(query, self._settings.reverse_networks) or _NOT_OURS)
         elif depth == 0:
             found = CacheableAnswer(self._of_apex(query))
         else:
@@ -134,11 +139,13 @@ class Zone:
             found = msgspec.structs.replace(found, answer=msgspec.structs.replace(found.answer, authoritative=False))
         return found
 
-    def _outside(self, query: Query, name: Name) -> CacheableAnswer:
-        ip = reverse.address_of(name)
-        instances = self._view.catalog.by_ip(ip) if ip is not None else ()
+    def reverse(self, query: Query, networks: Iterable[IpNetwork] | None = None) -> Answer | None:
+        """Return the answer to a reverse name of a registered address, which is in `networks` if given, or None."""
+        name = tuple(label.lower() for label in query.name)
+        ip = address_of(name)
+        instances = self._view.catalog.by_ip(ip) if ip is not None and may_lead_to_services(ip, networks) else ()
         if not instances:
-            return CacheableAnswer(Answer(Rcode.REFUSED, authoritative=False, extended_error=NOT_AUTHORITATIVE))
+            return None
         labels = sorted({instance.key.label for instance in instances})
         data = {
             Type.PTR: [record_data.name_data((label.encode(), *self._apex)) for label in labels],
@@ -146,7 +153,7 @@ class Zone:
             Type.SOA: [self._shapes.soa],
             Type.NS: [record_data.name_data(self._shapes.primary)],
         }
-        return CacheableAnswer(self._shapes.of_types(query, data, zone=name))
+        return self._shapes.of_types(query, data, zone=name)
 
     def _below(
         self, query: Query, labels: Name, random: random_module.Random, most: int, number: int | None
@@ -193,12 +200,11 @@ class Zone:
         labels = sorted(self._view.labels())
         if not labels:
             return self._shapes.nothing(Rcode.NOERROR) if self._view.complete else cannot_tell()
-        names = [
-            record_data.name_data((b"_" + label.encode(), transport, *self._apex))
-            for label in labels[:most]
-            for transport in self._transports(label)
-        ]
-        return self._shapes.of_types(query, {Type.PTR: names})
+        # An earlier release registered names of 63 characters, which have no form with a '_'.
+        names = (
+            (b"_" + label.encode(), way, *self._apex) for label in labels[:most] for way in self._transports(label)
+        )
+        return self._shapes.of_types(query, {Type.PTR: list(map(record_data.name_data, filter(fits, names)))})
 
     def _transports(self, label: str) -> list[bytes]:
         return sorted(map(transport_of, self._view.transports(label)))
@@ -347,8 +353,9 @@ class Zone:
 
     def _target(self, instance: Instance) -> Name:
         """Return a name that has the instance's addresses (never an alias, RFC 2782)."""
-        if any(ip_address(ip) for ip in ips_of(instance)):
+        host = record_data.name_of(instance.host)
+        if any(ip_address(ip) for ip in ips_of(instance)) or not fits(host):
             return (INSTANCE_LABEL + short_id(instance.service_name, instance.instance_id).encode(), *self._apex)
         # It could not be resolved at registration. The client's resolver may be able to, perhaps even
         # a name of one label (a container's); without a target the instance would not appear at all.
-        return record_data.name_of(instance.host)
+        return host

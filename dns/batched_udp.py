@@ -16,6 +16,7 @@ from dns.answer_cache import NONE_READY, Ready
 from dns.late_answers import LateAnswers
 from dns.mmsg import HEAD, ID, PLACE, Batch, Calls, Source, place_of
 from dns.one_by_one_udp import BATCH, MAX_QUERY
+from dns.reply_source import ReplySource
 from dns.responder import Responder
 
 # Making an answer takes 20 times as long as sending a ready one. After a batch with more than a few new answers
@@ -31,9 +32,11 @@ _place_of_ready: Final = itemgetter(0)
 class Batched:
     """Answers the datagrams of one socket. Call `drain` when it is readable."""
 
-    def __init__(self, responder: Responder, listening: socket.socket, calls: Calls) -> None:
+    def __init__(
+        self, responder: Responder, listening: socket.socket, source: ReplySource | None, calls: Calls
+    ) -> None:
         self._responder = responder
-        self._batch = Batch(calls, listening, size=BATCH, most=MAX_QUERY)
+        self._batch = Batch(calls, listening, source, size=BATCH, most=MAX_QUERY)
         self._size = BATCH  # size of the next batch
         self._local: set[Source] = set()
         self._late = LateAnswers(responder, listening)
@@ -81,7 +84,7 @@ class Batched:
             reply = responder.udp(query) if host is None else responder.remote(query, host)
             if reply is None:
                 # It cannot wait here: the next batch takes this slot.
-                self._late.expect(batch.asker(slot))
+                self._late.expect(batch.asker(slot), batch.reply_from(slot))
                 silent.append(slot)
                 ready[slot] = _SILENCE
             else:

@@ -15,9 +15,9 @@ from typing import Final, TypeAlias
 import msgspec
 
 from dns import signatures, wire_names
+from dns.name_limits import MAX_LABEL, MAX_NAME
 
 MAX_MESSAGE: Final = 65535
-MAX_NAME: Final = wire_names.MAX_NAME
 MIN_UDP_PAYLOAD: Final = 512
 HEADER: Final = wire_names.HEADER
 CLASS_IN: Final = 1
@@ -207,7 +207,7 @@ def _question_name(message: bytes) -> tuple[Name, int]:
                 break
             return tuple(labels), at
         # There is nothing before the question that a pointer could lead to.
-        if length > 63 or at + length > end or at + length - HEADER >= MAX_NAME:
+        if length > MAX_LABEL or at + length > end or at + length - HEADER >= MAX_NAME:
             break
         labels.append(message[at : at + length])
         at += length
@@ -285,7 +285,7 @@ def _after_name(message: bytes, at: int) -> int:
             return at + 1
         if length >= 0xC0:  # a pointer ends a name; its target does not matter
             return at + 2
-        if length > 63:
+        if length > MAX_LABEL:
             break
         at += 1 + length
     raise _Broken

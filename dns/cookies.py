@@ -12,6 +12,8 @@ import ipaddress
 import struct
 from typing import Final
 
+from registry_core.domain.names import unmapped
+
 CLIENT_LENGTH: Final = 8
 SECRET_LENGTH: Final = 16
 # RFC 9018 section 4.3: how old a cookie may be, how far ahead of our clock, and at which age it is replaced.
@@ -61,7 +63,7 @@ class Cookies:
 def server_hash(key: bytes, client: bytes, head: bytes, host: str) -> bytes:
     """Return the hash in a server cookie (RFC 9018 section 4.4); `head` is version, reserved and time."""
     address = ipaddress.ip_address(host.partition("%")[0])
-    asker = getattr(address, "ipv4_mapped", None) or address
+    asker = unmapped(address)
     return siphash(key, client + head + asker.packed)
 
 

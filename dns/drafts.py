@@ -24,6 +24,7 @@ from dns.codec import (
     Record,
     Refusal,
 )
+from dns.name_limits import check_name
 
 # The text in a TCP answer from which records had to be left out, and its Extended DNS Error (RFC 8914 section 4.1).
 PART: Final = "there are more records than one message holds"
@@ -159,9 +160,10 @@ class _OwnerNames:
             self._at[name] = at
 
     def owner(self, name: Name | None) -> bytes:
-        """Return the wire form of an owner's name."""
+        """Return the wire form of an owner's name. Raises NameTooLong when it has none."""
         if name is None:
             return _QUESTION_AT
+        check_name(name)
         head = bytearray()
         for number, label in enumerate(name):
             at = self._at.get(name[number:])

@@ -16,9 +16,11 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from dns.codec import MAX_NAME, Name
+from dns.codec import Name
+from dns.name_limits import MAX_NAME
 from dns.resolv_conf import DEFAULT_PORT
 from registry_core.domain.host_port import host_port, split_host_port
+from registry_core.domain.names import unmapped
 
 MAX_RULES: Final = 64
 MAX_SERVERS_PER_RULE: Final = 8
@@ -145,7 +147,7 @@ def _server(text: str) -> ResolverAddress:
     except ValueError as error:
         raise ValueError(f"{text!r} is not an address: {error}") from None
     try:
-        address = ipaddress.ip_address(host)
+        address = unmapped(ipaddress.ip_address(host))
     except ValueError:
         raise ValueError(f"{text!r} is not an IP address, system, none or nxdomain") from None
     if port == 0:

@@ -7,6 +7,7 @@ import socket
 from functools import partial
 from typing import Any
 
+from dns.reply_source import Ancillary
 from dns.responder import Responder
 
 
@@ -18,17 +19,17 @@ class LateAnswers:
         self._socket = listening
         self.dropped = 0  # answers that could not be sent
 
-    def expect(self, asker: tuple[Any, ...]) -> None:
-        """Send the pending answer to the last query to `asker` once it is ready; does nothing if none is pending."""
+    def expect(self, asker: tuple[Any, ...], source: Ancillary) -> None:
+        """Send the pending answer to the last query to `asker` from `source` once it is ready, if one is pending."""
         later = self._responder.take_later()
         if later is not None:
-            later.add_done_callback(partial(self._send, asker))
+            later.add_done_callback(partial(self._send, asker, source))
 
-    def _send(self, asker: tuple[Any, ...], answer: asyncio.Future[bytes]) -> None:
+    def _send(self, asker: tuple[Any, ...], source: Ancillary, answer: asyncio.Future[bytes]) -> None:
         if answer.cancelled() or self._socket.fileno() < 0:
             return
         try:
-            self._socket.sendto(answer.result(), asker)
+            self._socket.sendmsg((answer.result(),), source, 0, asker)
         except OSError:
             # A full buffer, an unreachable client, port 0: UDP may lose an answer, and the client retries.
             self.dropped += 1

@@ -10,21 +10,21 @@ from dns.udp import UdpServer, serve_udp
 from registry_core.listener import cannot_listen
 from registry_core.settings import Listen
 
-# With port 0 the system picks a free UDP port, whose TCP port may be in use: then another is tried.
+# With port 0 the system picks a free UDP port of the first address. It may be in use over TCP, or on another
+# address: then another is tried.
 TRIES: Final = 20
 
 
 async def serve_dns(responder: Responder, where: Listen) -> tuple[UdpServer, TcpServer]:
     """Answer on `where`, over UDP and TCP. Raises CannotListen."""
     for left in reversed(range(TRIES if where.port == 0 else 1)):
+        udp: UdpServer | None = None
         try:
             udp = await serve_udp(responder, where.host, where.port)
-        except OSError as error:
-            raise cannot_listen(where, error, "DNS") from error
-        try:
             return udp, await serve_tcp(responder, where.host, udp.port)
         except OSError as error:
-            udp.close()
+            if udp is not None:
+                udp.close()
             if not left:
-                raise cannot_listen(where, error, "DNS over TCP") from error
+                raise cannot_listen(where, error, "DNS" if udp is None else "DNS over TCP") from error
     raise AssertionError("the last try returns or raises")

@@ -2,7 +2,8 @@
 
 The structures of the calls are laid out once, over buffers that live as long as their owner, and are read
 and written by the column: all lengths, all addresses, all answers. All it knows about a datagram's contents
-is that the first two octets (the id) go back unchanged: the kernel sends them from where it received them.
+is that the first two octets (the id) go back unchanged: the kernel sends them from where it received them. So it does
+with the address that was asked, where a socket has several: the control message of the query is that of the answer.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import struct
 import sys
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeAlias
+
+from dns.reply_source import NO_SOURCE, Ancillary, ReplySource
 
 ID: Final = 2
 # The part of a datagram after its id that lies in the look-up buffer. Questions are mostly shorter than
@@ -131,7 +134,9 @@ class Batch:
     the sources of the queries.
     """
 
-    def __init__(self, calls: Calls, listening: socket.socket, *, size: int, most: int) -> None:
+    def __init__(
+        self, calls: Calls, listening: socket.socket, source: ReplySource | None, *, size: int, most: int
+    ) -> None:
         """Keeps `most` octets of a datagram; of a longer one, only the length is valid."""
         self._calls = calls
         self._family = socket.AddressFamily(listening.family)
@@ -140,6 +145,9 @@ class Batch:
         self.size = size
         self._ids, self._heads, self._tails = bytearray(size * ID), bytearray(size * HEAD), bytearray(size * self._tail)
         self._names = bytearray(size * _NAME)
+        self._source = source
+        self._control_size = socket.CMSG_SPACE(source.size) if source is not None else 0
+        self._controls = bytearray(size * self._control_size)
         self._into, self._from = bytearray(size * 3 * PLACE), bytearray(size * 2 * PLACE)
         self._received, self._sending = bytearray(size * _MESSAGE), bytearray(size * _MESSAGE)
         self._lay_out()
@@ -151,6 +159,10 @@ class Batch:
         places = memoryview(self._from).cast("P")
         self._where, self._how_long = places[2::4], places[3::4]
         self._head_view = memoryview(self._heads)
+        # A view that is empty when no control messages are received.
+        interface = (socket.CMSG_LEN(0) + source.interface) // 4 if source is not None else 0
+        self._interfaces = memoryview(self._controls).cast("I")[interface :: max(1, self._control_size // 4)]
+        self._no_interfaces = memoryview(bytes(4 * size)).cast("I")
         # A key starts at the slot's start, and is as long as the datagram less its id.
         self._starts = [n * HEAD for n in range(size)]
         self._ends = [start - ID for start in self._starts]
@@ -162,6 +174,7 @@ class Batch:
     def _lay_out(self) -> None:
         ids, heads, tails, names = map(_address, (self._ids, self._heads, self._tails, self._names))
         into, from_ = _address(self._into), _address(self._from)
+        controls = _address(self._controls) if self._controls else 0
         for n in range(self.size):
             id_ = _PLACE.pack(ids + n * ID, ID)
             head = _PLACE.pack(heads + n * HEAD, HEAD)
@@ -172,6 +185,8 @@ class Batch:
                 header = _Message.from_buffer(messages, n * _MESSAGE).header
                 header.name, header.name_length = names + n * _NAME, _NAME_LENGTHS[self._family]
                 header.places, header.places_count = places + n * count * PLACE, count
+                if self._control_size:
+                    header.control, header.control_length = controls + n * self._control_size, self._control_size
 
     def receive(self, most: int) -> list[int]:
         """Receive the datagrams that have arrived, at most `most`, without waiting; return the length of each.
@@ -179,7 +194,12 @@ class Batch:
         The list may be empty. An ICMP error for an earlier answer counts as nothing received.
         """
         count = self._calls.receive(self._fd, self._received_at, self._counts[most])
-        return self._lengths[:count].tolist() if count > 0 else []
+        if count <= 0:
+            return []
+        if self._source is not None:
+            # The answer takes the route to its client, which may lead through another interface.
+            self._interfaces[:count] = self._no_interfaces[:count]
+        return self._lengths[:count].tolist()
 
     def sources(self, count: int) -> Sequence[Source]:
         """Return the source addresses of the first `count` datagrams."""
@@ -199,6 +219,14 @@ class Batch:
             return host, port
         # Link-local addresses need their interface.
         return host, port, 0, int.from_bytes(self._names[at + 24 : at + 28], sys.byteorder)
+
+    def reply_from(self, slot: int) -> Ancillary:
+        """Return where the answer to a datagram is to leave from, in the form that `sendmsg` takes."""
+        if self._source is None:
+            return NO_SOURCE
+        at = slot * self._control_size + socket.CMSG_LEN(0)
+        data = bytes(self._controls[at : at + self._source.size])
+        return ((self._source.level, self._source.kind, data),)
 
     def keys(self, lengths: Sequence[int]) -> list[bytes]:
         """Return the part after the id of each datagram. None of `lengths` is above ID + HEAD."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
-from typing import Final
+from typing import Any, Final
 
 from dns.late_answers import LateAnswers
+from dns.reply_source import NO_SOURCE, Ancillary, ReplySource
 from dns.responder import Responder
 
 # Datagrams per turn of the loop, so that other tasks get their turns.
@@ -17,9 +18,11 @@ MAX_QUERY: Final = 4096
 class OneByOne:
     """Answers the datagrams of one socket. Call `drain` when it is readable."""
 
-    def __init__(self, responder: Responder, listening: socket.socket) -> None:
+    def __init__(self, responder: Responder, listening: socket.socket, source: ReplySource | None) -> None:
         self._responder = responder
         self._socket = listening
+        self._source = source
+        self._control_size = socket.CMSG_SPACE(source.size) if source is not None else 0
         self._late = LateAnswers(responder, listening)
         self._dropped = 0
 
@@ -30,11 +33,10 @@ class OneByOne:
 
     def drain(self) -> None:
         """Answer the datagrams that have arrived, at most one batch."""
-        receive, send = self._socket.recvfrom, self._socket.sendto
         answer, answer_remote, is_local = self._responder.udp, self._responder.remote, self._responder.is_local
         for _ in range(BATCH):
             try:
-                query, asker = receive(MAX_QUERY)
+                query, asker, source = self._receive()
             except BlockingIOError:
                 return
             except OSError:
@@ -42,10 +44,17 @@ class OneByOne:
                 continue
             reply = answer(query) if is_local(asker[0]) else answer_remote(query, asker[0])
             if reply is None:
-                self._late.expect(asker)
+                self._late.expect(asker, source)
                 continue
             try:
-                send(reply, asker)
+                self._socket.sendmsg((reply,), source, 0, asker)
             except OSError:
                 # A full buffer, an unreachable client, port 0: UDP may lose an answer, and the client retries.
                 self._dropped += 1
+
+    def _receive(self) -> tuple[bytes, tuple[Any, ...], Ancillary]:
+        """Return a query, its asker, and where its answer is to leave from."""
+        if self._source is None:
+            return *self._socket.recvfrom(MAX_QUERY), NO_SOURCE
+        query, control, _, asker = self._socket.recvmsg(MAX_QUERY, self._control_size)
+        return query, asker, self._source.of(control)

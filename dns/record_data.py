@@ -6,10 +6,15 @@ import struct
 from collections.abc import Iterable
 
 from dns.codec import Name
+from dns.name_limits import check_name
 
 
 def name_data(name: Name) -> bytes:
-    """Return a name uncompressed, as RFC 3597 section 4 requires in the data of newer types."""
+    """Return a name uncompressed, as RFC 3597 section 4 requires in the data of newer types.
+
+    Raises NameTooLong when it has none.
+    """
+    check_name(name)
     return b"".join(bytes((len(label),)) + label for label in name) + b"\0"
 
 

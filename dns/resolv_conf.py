@@ -9,6 +9,8 @@ from __future__ import annotations
 import ipaddress
 from typing import Final
 
+from registry_core.domain.names import unmapped
+
 DEFAULT_PORT: Final = 53
 # glibc reads three, musl three; systems that generate the file write more.
 MAX_SERVERS: Final = 8
@@ -25,7 +27,7 @@ def nameservers(text: str) -> tuple[str, ...]:
         if len(words) < 2 or words[0] != "nameserver" or line[0].isspace():
             continue
         try:
-            found[str(ipaddress.ip_address(words[1]))] = None
+            found[str(unmapped(ipaddress.ip_address(words[1])))] = None
         except ValueError:
             continue
         if len(found) == MAX_SERVERS:

@@ -25,6 +25,8 @@ from dns.foreign_drafts import ForeignDrafts
 from dns.forwarding import ForeignAnswer, Forwards
 from dns.hop import Hop, Hops
 from dns.rate_limit import RateLimit, RateLimitAction
+from dns.reverse import ReverseNames
+from dns.reverse_fallback import ReverseFallback
 from registry_core.domain.selection import WhenNonePass
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.local_view import LocalView
@@ -52,6 +54,7 @@ class DnsSettings(msgspec.Struct, frozen=True, kw_only=True):
     allow_networks: tuple[str, ...] = LOOPBACK
     # Answers of one kind per second to one network beyond loopback; 0 means no limit.
     rate_limit: int = 1000
+    reverse: ReverseNames = ReverseNames()
     cache: CacheLimits = CacheLimits()
 
 
@@ -84,8 +87,11 @@ class Responder:
                 negative_ttl_s=settings.negative_ttl_s,
                 local_zone=settings.local_zone,
                 when_none_pass=settings.when_none_pass,
+                reverse_networks=settings.reverse.at_once(asks_resolvers=forwarder is not None),
             ),
         )
+        if forwarder is not None and settings.reverse.fallback:
+            self._forwarder = ReverseFallback(forwarder, self._zone.reverse)
         self._foreign = ForeignDrafts(self._zone, view, random)
         access = AllowedNetworks(settings.allow_networks)
         self.admits, self.is_local = access.admits, access.is_local

@@ -9,8 +9,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Final
 
-MAX_NAME: Final = 255  # octets on the wire, RFC 1035 section 2.3.4
-MAX_LABEL: Final = 63
+from dns.name_limits import MAX_LABEL, MAX_NAME
+
 HEADER: Final = 12
 # The type, class, TTL and length of a record.
 FIXED_FIELDS: Final = 10

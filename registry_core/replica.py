@@ -116,7 +116,13 @@ class Replica:
         operations = Operations(
             self.store,
             self.view,
-            Policy(settings.rules, settings.terms, settings.zone, settings.when_none_pass),
+            Policy(
+                settings.rules,
+                settings.terms,
+                settings.zone,
+                settings.when_none_pass,
+                serves_loopback_alone=settings.listen.is_loopback,
+            ),
             metrics=self.metrics,
             gate=self._gate,
             resolver=Resolver(),

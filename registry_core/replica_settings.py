@@ -91,8 +91,8 @@ LISTEN: Final = Setting(
     "REGISTRY_LISTEN",
     listen,
     Listen("127.0.0.1", 8888),
-    "the address and port to listen on; `:8888` means every address",
-    "0.0.0.0:8888",
+    "the address and port to listen on; `:8888` means every address, of IPv4 and IPv6",
+    ":8888",
 )
 STORE: Final[Setting[RedisSettings | None]] = Setting(
     "REGISTRY_STORE",

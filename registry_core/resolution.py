@@ -32,6 +32,8 @@ LISTEN_S: Final = 5.0
 MAX_SERVERS: Final = 256
 MAX_SERVERS_PENDING: Final = 32
 
+ANY_IPV4: Final = "0.0.0.0"  # noqa: S104 - named, so that callers need no exemption each
+ANY_IPV6: Final = "::"
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 # The errors that mean "no such name", not "the name server is away". EAI_NODATA exists in glibc only.
 _NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
@@ -75,18 +77,39 @@ class Resolver:
 async def addresses_to_listen_on(host: str) -> tuple[str, ...]:
     """Return the addresses of `host`, which is an address or a name of this machine.
 
-    Raises OSError when it has none, or does not resolve in time.
+    `::` is every address of both families, each a socket of its own: a socket for both would show IPv4 clients as
+    ::ffff:a.b.c.d. A family that this machine lacks is left out. Raises OSError when `host` has no address, or does
+    not resolve in time.
     """
-    if names.ip_address(host) is not None or "%" in host:  # an address with a scope, too
+    if host == ANY_IPV6:
+        found: tuple[str, ...] = (ANY_IPV4, ANY_IPV6)
+    elif names.ip_address(host) is not None or "%" in host:  # an address with a scope, too
         return (host,)
-    return await Threads("resolve", 1).run(partial(_asked, _system_addresses, host), timeout_s=LISTEN_S)
+    else:
+        found = await Threads("resolve", 1).run(partial(_asked, _system_addresses, host), timeout_s=LISTEN_S)
+    # Without IPv6, 'localhost' may still have ::1 in /etc/hosts. When nothing can be bound, the caller learns why.
+    return tuple(address for address in dict.fromkeys(found) if can_be_bound(address)) or found
+
+
+def can_be_bound(address: str) -> bool:
+    """Return whether this machine has the address, and its family."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def usable(addresses: Iterable[str]) -> tuple[str, ...]:
-    """Return the addresses that a registration may hold, sorted so that equal answers give equal records."""
+    """Return the addresses that a registration may hold, sorted so that equal answers give equal records.
+
+    Those of loopback count only when there are no others: Debian's hosts file gives a machine's own name one more.
+    """
     found = map(names.canonical_ip, addresses)
-    good = {address for address in found if address is not None and not names.is_of_nobody(address)}
-    return tuple(sorted(good)[:MAX_ADDRESSES])
+    good = {address for address in found if address is not None and names.address_problem(address) is None}
+    elsewhere = {address for address in good if not names.all_loopback((address,))}
+    return tuple(sorted(elsewhere or good)[:MAX_ADDRESSES])
 
 
 class HostResolver(AbstractResolver):

@@ -7,7 +7,6 @@ unknown name is reported in one clear line (SettingsError), never guessed at.
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from registry_core.domain.host_port import host_port, split_host_port
+from registry_core.domain.names import canonical_ip, ip_address
 from registry_core.errors import SettingsError
 
 T = TypeVar("T")
@@ -61,14 +61,8 @@ class Listen(msgspec.Struct, frozen=True):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
-        return self.host == "localhost" or _is_loopback(self.host)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        address = ip_address(self.host)
+        return self.host == "localhost" or (address is not None and address.is_loopback)
 
 
 def text(value: str) -> str:
@@ -133,11 +127,11 @@ def choice(*allowed: str) -> Callable[[str], str]:
 
 
 def listen(value: str) -> Listen:
-    """Read `host:port`, `[ipv6]:port` or `:port` (every address)."""
+    """Read `host:port`, `[ipv6]:port` or `:port`, which is `[::]:port`: every address, of IPv4 and IPv6."""
     host, port = split_host_port(value.strip())
     if port is None:
         raise ValueError("it is not host:port")
-    return Listen(host or "0.0.0.0", port)  # noqa: S104 - `:53` is how a container says "everywhere"
+    return Listen(canonical_ip(host) or host or "::", port)
 
 
 def http_url(value: str) -> str:

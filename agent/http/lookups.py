@@ -13,7 +13,7 @@ from agent.http.explain import Explanation, ExplanationInput, explained, near_mi
 from agent.view.trust import READY
 from agent.view.view import AgentView
 from registry_core.api.schemas import InstanceView, ServiceView, instance_view, service_view
-from registry_core.domain.names import NAME_EXAMPLE, check_service_name
+from registry_core.domain.names import NAME_EXAMPLE, check_known_name
 from registry_core.domain.records import Instance
 from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, drawn, nearest, ranked, serving, why_none
 from registry_core.errors import NotFound, Unavailable, ValidationError, Warming
@@ -76,7 +76,7 @@ class Lookups:
         """Return why a lookup answers as it does. Unknown and invalid names are explained too, not raised."""
         view = self._view
         try:
-            check_service_name(name)
+            check_known_name(name)
             service = view.catalog.find(name)
             static = view.static_services.find(name) if service is None else None
             missing = self._missing(name).message
@@ -109,7 +109,7 @@ class Lookups:
 
     def find(self, name: str, wanted: Filter = ANY) -> LookupResult:
         """Return the usable instances, and those of the nearest zone. Raises as `service` does."""
-        check_service_name(name)
+        check_known_name(name)
         service = self._view.find(name)
         if service is None:
             self.misses += 1

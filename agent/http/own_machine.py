@@ -11,7 +11,7 @@ from registry_core.errors import Forbidden
 def require_own(request: web.BaseRequest) -> None:
     """Raise Forbidden unless the request comes over loopback, and not from a browser page."""
     peer = ip_address((request.remote or "").partition("%")[0])
-    if peer is None or not (getattr(peer, "ipv4_mapped", None) or peer).is_loopback:
+    if peer is None or not peer.is_loopback:
         raise Forbidden(f"{request.path} is for programs on the agent's own machine", provided=request.remote)
     if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
         raise Forbidden(f"{request.path} is not for browser pages", field="Origin")

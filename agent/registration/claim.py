@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -17,6 +18,7 @@ from agent.registration.decisions import RequestOutcome
 from agent.registration.identity import StartTime, corrected_epoch, epoch_of
 from agent.registration.member import Member
 from agent.registries.client import LeaseTold, RegistryClient, RegistryReply
+from registry_core.domain.names import all_loopback
 from registry_core.domain.records import Registration, Status
 from registry_core.ports.clock import Clock
 from registry_core.resolution import HostResolver
@@ -25,6 +27,11 @@ from registry_core.resolution import HostResolver
 ASK_AGAIN_S: Final = 1.0
 # A status set by an operator is sent at once, without waiting for a name server.
 HELD_AT: Final = (Status.DRAINING, Status.MAINTENANCE)
+
+_NOT_REACHABLE: Final = (
+    "SERVICE_HOST is not set, and this machine's name {host} is {ip}, which is loopback, but the registry is "
+    "elsewhere: clients on other machines would connect to themselves (example: SERVICE_HOST=10.0.0.7)"
+)
 
 _log = structlog.get_logger(component="agent.session")
 
@@ -59,6 +66,9 @@ class Claims:
         """Register a service; return the reply, and what the registry says of the lease if it was granted."""
         addresses = await self._addresses(member.claim, status)
         member.registered_at = addresses
+        refusal = await self._refusal(member, addresses)
+        if refusal is not None:
+            return refusal, None
         # An earlier claim may be stored, and would fence off a lower epoch.
         epoch = member.claim.epoch if member.claimed else await self._settled()
         member.claim = msgspec.structs.replace(member.claim, addresses=addresses, epoch=epoch)
@@ -71,6 +81,33 @@ class Claims:
             member.known = was_known
         member.owned |= reply.outcome is RequestOutcome.DONE
         return reply, lease
+
+    async def _refusal(self, member: Member, addresses: tuple[str, ...]) -> RegistryReply | None:
+        """Return a refusal when nobody chose a host, and clients on other machines would connect to themselves.
+
+        Debian calls each machine 127.0.1.1 in its /etc/hosts. A host that somebody chose gets a warning.
+        """
+        if not all_loopback(addresses) or await self._registries_are_here():
+            return None
+        claim = member.claim
+        if not member.spec.has_own_host:
+            return RegistryReply(RequestOutcome.REFUSED, _NOT_REACHABLE.format(host=claim.host, ip=addresses[0]))
+        if member.warned_at != addresses:
+            member.warned_at = addresses
+            _log.warning(
+                "loopback_registered",
+                service=claim.service_name,
+                instance=claim.instance_id,
+                host=claim.host,
+                addresses=addresses,
+                because="the registry is elsewhere, and clients on other machines connect to themselves",
+            )
+        return None
+
+    async def _registries_are_here(self) -> bool:
+        """Return whether every registry is reached over loopback, so that it may serve this machine alone."""
+        hosts = [urlsplit(url).hostname or "" for url in self._client.urls]
+        return all([all_loopback(await self._resolver.addresses(host)) for host in hosts])
 
     async def _send(self, member: Member, status: Status) -> tuple[RegistryReply, LeaseTold | None]:
         member.registering = True

@@ -15,7 +15,7 @@ from agent.registration.drain_progress import DrainProgress, progress
 from agent.registration.member import ServiceReport
 from agent.registration.session import Session
 from agent.registries.client import RegistryClient
-from registry_core.domain.names import check_service_name, label_of
+from registry_core.domain.names import check_known_name, label_of
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.errors import NotFound, ValidationError, Warming
 
@@ -90,7 +90,7 @@ def _chosen(claims: Sequence[Registration], service: str | None, instance: str |
         if instance is not None:
             raise ValidationError("instance needs service as well", field="service", example="billing")
         return [claim.key for claim in claims]
-    label = label_of(check_service_name(service, field="service"))
+    label = label_of(check_known_name(service, field="service"))
     ours = [claim.key for claim in claims if claim.key.label == label]
     if not ours:
         names = ", ".join(sorted({claim.service_name for claim in claims})[:MOST_NAMED]) or "none"

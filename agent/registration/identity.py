@@ -15,13 +15,14 @@ import msgspec
 from agent.registries.clock import ERROR_S
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.names import ip_address, label_of
-from registry_core.domain.records import Registration
+from registry_core.domain.records import Protocol, Registration
 
 ID_DIGITS = 8
+_OVER_UDP = "/udp"
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """What is kept: the latest claimed epoch, and the ids by service and port."""
+    """What is kept: the latest claimed epoch, and the ids by service and port, which over UDP are others."""
 
     epoch: int = 0
     instance_ids: dict[str, str] = {}
@@ -34,7 +35,9 @@ def identified(
 
     `draws` yields random strings of ID_DIGITS characters without end.
     """
+    services = tuple(services)
     source = iter(draws)
+    over_tcp = {_place(spec.claim) for spec in services if spec.claim.protocol is not Protocol.UDP}
     found: list[ServiceSpec] = []
     ids: dict[str, str] = {}
     for spec in services:
@@ -42,18 +45,25 @@ def identified(
         if spec.has_own_id:
             found.append(spec)
             continue
-        place = f"{claim.service_name}:{claim.port}"
+        place = _place(claim)
         number = 1
         while (key := place if number == 1 else f"{place}#{number}") in ids:
             number += 1  # the same service and port on another host: distinguished by their order
-        ids[key] = kept.instance_ids.get(key) or _new_id(claim, source)
+        # Earlier releases kept the id of a udp service under the place alone.
+        earlier = key.replace(_OVER_UDP, "")
+        known = kept.instance_ids.get(key) or (earlier not in over_tcp and kept.instance_ids.get(earlier))
+        ids[key] = known or _new_id(claim, source)
         found.append(msgspec.structs.replace(spec, claim=msgspec.structs.replace(claim, instance_id=ids[key])))
     return tuple(found), Identity(kept.epoch, ids)
 
 
+def _place(claim: Registration) -> str:
+    return f"{claim.service_name}:{claim.port}{_OVER_UDP if claim.protocol is Protocol.UDP else ''}"
+
+
 def _new_id(claim: Registration, draws: Iterator[str]) -> str:
     if ip_address(claim.host) is None:
-        return claim.instance_id  # host:port
+        return claim.instance_id  # the default one
     return f"{label_of(claim.service_name)}-{next(draws)}"
 
 

@@ -45,6 +45,7 @@ class Member:
         self.claimed = False  # with its epoch, whatever the outcome
         self.owned = False  # by this agent since it registered
         self.corrected = False  # its epoch was corrected, or confirmed, after a newer owner was reported
+        self.warned_at: tuple[str, ...] = ()  # the addresses of the latest warning about them
         self.problem = ""
         self.registered_at: tuple[str, ...] = ()  # the addresses of the latest registration
 

@@ -16,8 +16,9 @@ from typing import Final, TypeAlias
 import msgspec
 
 from agent.registries.choice import RegistryAddress
-from dns.codec import MAX_NAME, Name, Type
+from dns.codec import Name, Type
 from dns.foreign import ForeignReply
+from dns.name_limits import MAX_NAME
 from registry_core.domain.host_port import host_port
 from registry_core.settings import http_url
 

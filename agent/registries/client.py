@@ -103,6 +103,11 @@ class RegistryClient:
         self._headers = headers_for(token)
         self._sequences = itertools.count(1)  # never reaches 2**53, the registry's maximum
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The registries, as far as they are known."""
+        return self._upstreams.urls
+
     def use_token(self, token: str) -> None:
         """Send this token from now on."""
         self._headers = headers_for(token)

@@ -20,6 +20,7 @@ NEED_RESTART: Final = {
     "dns_allow": table.DNS_ALLOW.name,
     "dns_rate_limit": table.DNS_RATE_LIMIT.name,
     "dns_forward": table.DNS_FORWARD.name,
+    "dns_reverse": table.DNS_REVERSE.name,
     "follow_namespace": table.FOLLOW_NAMESPACE.name,
     "view": f"{table.VIEW_SERVICES.name}, {table.VIEW_MB.name}",
     "state_dir": table.STATE_DIR.name,

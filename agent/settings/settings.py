@@ -31,6 +31,7 @@ from agent.settings.table import (
     DNS_FORWARD,
     DNS_LISTEN,
     DNS_RATE_LIMIT,
+    DNS_REVERSE,
     DNS_ZONE,
     DRAIN_CONFIRM,
     DRAIN_SRV,
@@ -68,7 +69,8 @@ from agent.view.lru import MEGABYTE, ViewLimits
 from dns.access import LOOPBACK
 from dns.forward_rules import ForwardRules
 from dns.record_data import name_of
-from registry_core.domain.records import Instance, InstanceKey, Protocol, Registration
+from dns.reverse import ReverseNames
+from registry_core.domain.records import Instance, InstanceKey, Protocol, Registration, default_instance_id
 from registry_core.domain.registration import Rules, checked
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError, ValidationError
@@ -84,7 +86,8 @@ class ServiceSpec(msgspec.Struct, frozen=True):
 
     claim: Registration
     checks: tuple[CheckSpec, ...] = ()
-    has_own_id: bool = True  # False: the id defaults to host:port
+    has_own_id: bool = True  # False: the id is the default one
+    has_own_host: bool = True  # False: the host is this machine's name, which nobody has chosen
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +103,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     dns_allow: tuple[str, ...] = DNS_ALLOW.default
     dns_rate_limit: int = DNS_RATE_LIMIT.default
     dns_forward: ForwardRules = DNS_FORWARD.default
+    dns_reverse: ReverseNames = DNS_REVERSE.default
     follow_namespace: bool = False
     zone: str = ""
     when_none_pass: WhenNonePass = WHEN_NONE_PASS.default
@@ -146,6 +150,7 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         dns_allow=tuple(dict.fromkeys((*LOOPBACK, *values[DNS_ALLOW]))),
         dns_rate_limit=values[DNS_RATE_LIMIT],
         dns_forward=_outside(values[DNS_ZONE], values[DNS_FORWARD]),
+        dns_reverse=values[DNS_REVERSE],
         follow_namespace=values[FOLLOW_NAMESPACE] == "on",
         zone=values[ZONE],
         when_none_pass=values[WHEN_NONE_PASS],
@@ -261,8 +266,13 @@ def _spec(table: ServiceTable, values: Values) -> ServiceSpec:
     )
     claim = checked(claim, _ANY_PORT)
     if not table.instance_id:
-        claim = msgspec.structs.replace(claim, instance_id=claim.address)
-    return ServiceSpec(claim, read_checks(table.check, claim, _defaults(values)), has_own_id=bool(table.instance_id))
+        claim = msgspec.structs.replace(claim, instance_id=default_instance_id(claim.host, claim.port, claim.protocol))
+    return ServiceSpec(
+        claim,
+        read_checks(table.check, claim, _defaults(values)),
+        has_own_id=bool(table.instance_id),
+        has_own_host=bool(table.host),
+    )
 
 
 def _defaults(values: Values) -> CheckDefaults:
@@ -282,7 +292,7 @@ def _distinct(services: list[ServiceSpec]) -> tuple[ServiceSpec, ...]:
     seen: dict[InstanceKey | str, str] = {}
     for spec in services:
         claim = spec.claim
-        marks: tuple[InstanceKey | str, ...] = (claim.key, claim.address)
+        marks: tuple[InstanceKey | str, ...] = (claim.key, claim.socket)
         for mark in marks:
             if mark in seen:
                 raise SettingsError(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any, Final
 
 from agent.checks.spec import CheckKind
 from agent.registration.decisions import Timings
 from agent.registries.addresses import source_text
 from agent.settings.checks import MAX_CHECK_TIMEOUT_S
-from dns.access import LOOPBACK
+from dns.access import LOOPBACK, network_of
 from dns.forward_rules import ForwardRules, read_rules
+from dns.name_limits import MAX_NAME
+from dns.reverse import ReverseNames, read_reverse_names
+from registry_core.domain.names import MAX_NAME_LENGTH, MAX_TAG_LENGTH
 from registry_core.domain.records import Protocol
 from registry_core.domain.selection import WhenNonePass
 from registry_core.settings import (
@@ -30,11 +32,13 @@ from registry_core.settings import (
 from registry_core.telemetry.logs import LEVELS
 
 MOST_DRAIN_SRV_S: Final = 2.0
+# What a name of 255 octets leaves below the length octets of its labels, the root, and `<tag>.<service>`.
+MAX_ZONE_LENGTH: Final = MAX_NAME - 2 - (MAX_TAG_LENGTH + 1) - (MAX_NAME_LENGTH + 1)
 
 
 def _network(value: str) -> str:
     try:
-        return str(ipaddress.ip_network(value))
+        return str(network_of(value))
     except ValueError as error:
         raise ValueError(f"it is not a network ({error})") from None
 
@@ -65,7 +69,13 @@ def _zone_name(value: str) -> str:
     labels = value.strip().rstrip(".").lower().split(".")
     if not all(0 < len(label) <= 63 and label.replace("-", "").replace("_", "").isalnum() for label in labels):
         raise ValueError("it is not a domain name")
-    return ".".join(labels)
+    zone = ".".join(labels)
+    if len(zone) > MAX_ZONE_LENGTH:
+        raise ValueError(
+            f"it has {len(zone)} characters, and a zone has at most {MAX_ZONE_LENGTH}, so that the longest tag and "
+            "service name fit in front of it (RFC 1035: a name has at most 255 octets)"
+        )
+    return zone
 
 
 def _check_kind(value: str) -> CheckKind:
@@ -84,7 +94,8 @@ SERVICE_HOST: Final = Setting(
     "SERVICE_HOST",
     text,
     "",
-    "the host name or address at which others reach it; if unset, this host's name",
+    "the host name or address at which others reach it; if unset, this host's name, unless that is loopback and the "
+    "registry elsewhere",
     "10.0.0.7",
 )
 SERVICE_PORT: Final = Setting("SERVICE_PORT", integer(1, 65535), 0, "its port; required with SERVICE_NAME", "8034")
@@ -104,7 +115,11 @@ SERVICE_METADATA: Final[Setting[dict[str, Any]]] = Setting(
 )
 SERVICE_ZONE: Final = Setting("SERVICE_ZONE", text, "", "the zone it runs in; if unset, AGENT_ZONE", "eu-west-1a")
 SERVICE_INSTANCE_ID: Final = Setting(
-    "SERVICE_INSTANCE_ID", text, "", "the id of this instance; if unset, host:port", "osint-1"
+    "SERVICE_INSTANCE_ID",
+    text,
+    "",
+    "the id of this instance; if unset, host:port, for a udp service host:port-udp",
+    "osint-1",
 )
 # The check of that service; parsed by the same table as the file's [service.check].
 CHECK_PATH: Final = Setting(
@@ -172,7 +187,11 @@ HTTP_LISTEN: Final = Setting(
     "AGENT_HTTP_LISTEN", listen, Listen("127.0.0.1", 8880), "the address and port for HTTP", "127.0.0.1:8880"
 )
 DNS_LISTEN: Final = Setting(
-    "AGENT_DNS_LISTEN", listen, Listen("127.0.0.1", 8653), "the address and port for DNS, over UDP and TCP", ":53"
+    "AGENT_DNS_LISTEN",
+    listen,
+    Listen("127.0.0.1", 8653),
+    "the address and port for DNS, over UDP and TCP; `:53` means every address, of IPv4 and IPv6",
+    ":53",
 )
 DNS_ZONE: Final = Setting(
     "AGENT_DNS_ZONE", _zone_name, "vertice.internal", "the DNS zone that this agent answers for", "vertice.internal"
@@ -205,6 +224,14 @@ DNS_FORWARD: Final = Setting(
     "resolvers for other names: system (/etc/resolv.conf) or addresses; none: refuse them; nxdomain: deny them; "
     "suffix=address for one suffix",
     "10.0.0.2,10.0.0.3:5353,corp.example=10.1.0.2",
+)
+DNS_REVERSE: Final = Setting(
+    "AGENT_DNS_REVERSE",
+    read_reverse_names,
+    ReverseNames(),
+    "registered addresses whose reverse names lead to services: fallback (those without a name at the resolvers), all, "
+    "none, or those in networks",
+    "10.100.0.0/16,fd00::/8",
 )
 CHECK: Final = Setting(
     "AGENT_CHECK",
@@ -330,6 +357,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     DNS_ALLOW,
     DNS_RATE_LIMIT,
     DNS_FORWARD,
+    DNS_REVERSE,
     FOLLOW_NAMESPACE,
     CHECK,
     CHECK_INTERVAL,

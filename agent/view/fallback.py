@@ -18,8 +18,8 @@ import msgspec
 
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.host_port import host_port
-from registry_core.domain.names import check_host, check_service_name, ip_address
-from registry_core.domain.records import Instance, Protocol, Service
+from registry_core.domain.names import check_host, check_known_name, ip_address
+from registry_core.domain.records import Instance, Protocol, Service, default_instance_id
 from registry_core.errors import SettingsError, ValidationError
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
@@ -118,7 +118,7 @@ def of_file(path: Path) -> Iterator[Instance]:
 
 def _entry(name: str, text: str, source: str) -> Instance:
     """Return the instance at a URL or `host:port`. Raises ValidationError when `text` is neither."""
-    check_service_name(name)
+    check_known_name(name)
     is_url = "://" in text
     try:
         url = urlsplit(text.strip() if is_url else f"http://{text.strip()}")
@@ -132,7 +132,7 @@ def _entry(name: str, text: str, source: str) -> Instance:
     address = ip_address(host)
     return Instance(
         service_name=name,
-        instance_id=host_port(host, port),
+        instance_id=default_instance_id(host, port, protocol),
         host=host,
         port=port,
         protocol=protocol,

@@ -18,6 +18,7 @@ from typing import Final
 
 from cli.doctor.facts import DNS_PORT, ZoneAnswer
 from dns.codec import CLASS_IN, Rcode, Type
+from dns.record_data import name_data, name_of
 
 TIMEOUT_S: Final = 0.8
 TRIES: Final = 2
@@ -102,8 +103,7 @@ def _primary(answer: bytes) -> str:
 
 def _ask(server: str, port: int, name: str, type_: Type, flags_sent: int = _RD) -> bytes | None:
     """Return the response to the query, or None when none comes or nothing listens there."""
-    question = b"".join(bytes((len(label),)) + label.encode() for label in name.split("."))
-    question += b"\0" + type_.to_bytes(2) + CLASS_IN.to_bytes(2)
+    question = name_data(name_of(name)) + type_.to_bytes(2) + CLASS_IN.to_bytes(2)
     for _ in range(TRIES):
         with contextlib.suppress(OSError), _connected(server, port) as asking:
             number = secrets.randbits(16)

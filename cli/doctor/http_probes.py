@@ -111,7 +111,7 @@ def _seen_as(url: str) -> str:
         # Another implementation of the registry may not know this endpoint: its answer then has no address.
         seen = names.ip_address(_field(get(url, "/whoami", TIMEOUT_S), "address"))
         # A socket for both families shows IPv4 peers as ::ffff:a.b.c.d.
-        return str(getattr(seen, "ipv4_mapped", None) or seen or "")
+        return str(seen or "")
     return ""
 
 

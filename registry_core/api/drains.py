@@ -11,7 +11,7 @@ from registry_core.api.drain_schemas import DrainView, ReplicaDrain
 from registry_core.api.hub import WatchHub
 from registry_core.api.view import ReplicaState, ReplicaView, refuse_unknown
 from registry_core.domain.events import Event, Registered, Renewed, StatusChanged
-from registry_core.domain.names import check_instance_id, check_service_name, label_of
+from registry_core.domain.names import check_instance_id, check_known_name, label_of
 from registry_core.domain.records import InstanceKey, Status
 from registry_core.errors import NotFound, Warming
 from registry_core.watch.cursor import Cursor, cursor_of
@@ -34,7 +34,7 @@ class Drains:
 
         Raises ValidationError, NotFound, and Warming or StoreUnavailable while it is unknown.
         """
-        key = InstanceKey(label_of(check_service_name(service_name)), check_instance_id(instance_id))
+        key = InstanceKey(label_of(check_known_name(service_name)), check_instance_id(instance_id))
         instance = self._view.catalog.get(key)
         if instance is None:
             if self._view.state is ReplicaState.WARMING:

@@ -10,6 +10,7 @@ while handling them.
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import msgspec
 import structlog
@@ -41,7 +42,7 @@ from registry_core.api.standstill import WriteGate
 from registry_core.api.view import ReplicaState, ReplicaView, refuse_unknown
 from registry_core.domain.catalog import Lived
 from registry_core.domain.leases import LeaseTerms
-from registry_core.domain.names import NAME_EXAMPLE, check_instance_id, check_service_name, label_of
+from registry_core.domain.names import NAME_EXAMPLE, all_loopback, check_instance_id, check_known_name, label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Service, copied_as
 from registry_core.domain.registration import MAX_EPOCH, Rules, checked
 from registry_core.domain.restoration import checked_record, restored
@@ -50,6 +51,9 @@ from registry_core.errors import AmbiguousInstance, Fenced, NotFound, Validation
 from registry_core.ports.store import Beat, Store
 from registry_core.resolution import Resolver
 from registry_core.telemetry.metrics import ReplicaMetrics
+
+# Instances that a warning was logged about; the bound matters, since ids are the callers' choice.
+_MAX_WARNED: Final = 1_000
 
 log = structlog.get_logger()
 
@@ -61,6 +65,7 @@ class Policy(msgspec.Struct, frozen=True):
     terms: LeaseTerms
     zone: str
     when_none_pass: WhenNonePass
+    serves_loopback_alone: bool = False
 
 
 class Operations:
@@ -84,6 +89,7 @@ class Operations:
         self._gate = gate
         self._resolver = resolver
         self._random = random
+        self._warned: set[InstanceKey] = set()
 
     # -- writes
 
@@ -97,6 +103,7 @@ class Operations:
             claim = await self._with_addresses(checked(registration_of(call.body), self._policy.rules))
             self._gate.check()
             grant = await self._store.register(claim, sequence=call.sequence, may_displace=call.caller.may_displace)
+        self._warn_of_loopback(grant.instance)
         terms = self._policy.terms
         return RegisteredView(
             status="registered",
@@ -106,6 +113,22 @@ class Operations:
             epoch=grant.instance.epoch,
             ttl_seconds=grant.ttl_s,
             heartbeat_interval_seconds=terms.heartbeat_s,
+        )
+
+    def _warn_of_loopback(self, instance: Instance) -> None:
+        """Log once for each instance that clients on other machines, when they look it up, connect to themselves."""
+        if self._policy.serves_loopback_alone or not all_loopback(instance.addresses) or instance.key in self._warned:
+            return
+        if len(self._warned) >= _MAX_WARNED:
+            self._warned.clear()
+        self._warned.add(instance.key)
+        log.warning(
+            "loopback registered",
+            service=instance.service_name,
+            instance=instance.instance_id,
+            host=instance.host,
+            addresses=instance.addresses,
+            because="clients on other machines connect to themselves; its agent needs SERVICE_HOST",
         )
 
     async def _with_addresses(self, claim: Registration) -> Registration:
@@ -129,7 +152,7 @@ class Operations:
             beats, field = _beats(call.body)
             for number, beat in enumerate(beats):
                 prefix = field.format(number)
-                check_service_name(beat.service_name, field=f"{prefix}service_name")
+                check_known_name(beat.service_name, field=f"{prefix}service_name")
                 if beat.instance_id is not None:
                     check_instance_id(beat.instance_id, field=f"{prefix}instance_id")
                 call.caller.require(beat.service_name)
@@ -157,7 +180,7 @@ class Operations:
         service_name, instance_id = call.path["service"], call.path.get("instance")
         every, epoch = boolean(call.query, "all"), integer(call.query, "epoch")
         with self._metrics.operation("deregister"):
-            check_service_name(service_name)
+            check_known_name(service_name)
             call.caller.require(service_name)
             if instance_id is not None:
                 keys = [_key(service_name, instance_id)]
@@ -193,7 +216,7 @@ class Operations:
         """Change the status of an instance. Raises NotFound, Fenced or Late."""
         service_name, status, epoch = call.path["service"], call.body.status, call.body.epoch
         with self._metrics.operation("set_status"):
-            check_service_name(service_name)
+            check_known_name(service_name)
             call.caller.require(service_name)
             _check_epoch(epoch)
             key = _key(service_name, call.path["instance"])
@@ -243,7 +266,7 @@ class Operations:
         """
         service_name, wanted = call.path["service"], filter_of(call.query)
         with self._metrics.operation("lookup"):
-            check_service_name(service_name)
+            check_known_name(service_name)
             service = self._service(service_name)
             usable = serving(service.instances, wanted, self._policy.when_none_pass)
             picked = pick(usable, self._random, self._policy.zone)

@@ -13,8 +13,7 @@ import msgspec
 
 from registry_core.api.schemas import RegisterBody
 from registry_core.domain import names
-from registry_core.domain.host_port import host_port
-from registry_core.domain.records import Protocol, Registration, copied_as
+from registry_core.domain.records import Protocol, Registration, copied_as, default_instance_id
 from registry_core.domain.registration import Rules, check_port
 from registry_core.errors import ValidationError
 
@@ -121,13 +120,17 @@ def registration_of(body: RegisterBody) -> Registration:
             example=_EXAMPLES["host" if host is None else "port"],
         )
     check_port(port, _ANY_PORT)
+    protocol = protocol if protocol is not None else Protocol.HTTP
+    instance_id = body.instance_id
+    if instance_id is None:
+        instance_id = default_instance_id(names.check_host(host), port, protocol)
     return copied_as(
         body,
         Registration,
         host=host,
         port=port,
-        instance_id=body.instance_id if body.instance_id is not None else host_port(names.check_host(host), port),
-        protocol=protocol if protocol is not None else Protocol.HTTP,
+        instance_id=instance_id,
+        protocol=protocol,
     )
 
 

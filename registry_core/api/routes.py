@@ -27,7 +27,7 @@ from registry_core.api.request_bodies import decode
 from registry_core.api.schemas import CatalogView
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch import stream
-from registry_core.domain.names import check_service_name, label_of
+from registry_core.domain.names import check_known_name, label_of
 from registry_core.domain.records import Status
 from registry_core.errors import NotFound
 from registry_core.telemetry.metrics import CONTENT_TYPE
@@ -83,7 +83,7 @@ class Handlers:
 
     async def watch(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
         service = query.get("service")
-        label = label_of(check_service_name(service, field="service")) if service else None
+        label = label_of(check_known_name(service, field="service")) if service else None
         cursor = parse_cursor(query.get("cursor", ""))
         # A reader learns that this registry is warming, and gets the rest as soon as it is there.
         await self._first.wait()

@@ -1,4 +1,4 @@
-"""The materialised view: every service and instance, indexed by name, short id and address.
+"""The materialised view: every service and instance, indexed by name, short id, socket and address.
 
 It is the sum of the events applied to it, and nothing else changes it. Applying an event twice is
 the same as applying it once. Lookups are dictionary lookups; they take no lock and never wait.
@@ -17,7 +17,7 @@ from msgspec.structs import force_setattr
 
 from registry_core.domain.digest import digest_text, instance_digest
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
-from registry_core.domain.names import label_of, short_id
+from registry_core.domain.names import label_of, short_id, unmapped_ip
 from registry_core.domain.records import Instance, InstanceKey, Service
 
 # Fields that most instances of a service share, with few values in the whole fleet.
@@ -40,7 +40,7 @@ class Catalog:
         self._services: dict[str, dict[str, Instance]] = {}
         self._found: dict[str, Service] = {}  # results of find(), dropped when they change
         self._lived: dict[InstanceKey, Lived] = {}
-        self._holders: dict[str, Instance] = {}  # by host:port
+        self._holders: dict[str, Instance] = {}  # by socket
         self._shorts: dict[str, Instance] = {}
         # The instance itself when there is one, as nearly always; a dictionary of several: a host may have thousands.
         self._by_ip: dict[str, Instance | dict[InstanceKey, Instance]] = {}
@@ -90,9 +90,9 @@ class Catalog:
         held = self._lived.get(key)
         return 0.0 if held is None else held.heartbeat_at
 
-    def holder(self, address: str) -> Instance | None:
-        """Return the instance that has registered `host:port`, or None."""
-        return self._holders.get(address)
+    def holder(self, socket: str) -> Instance | None:
+        """Return the instance that has registered the socket, or None."""
+        return self._holders.get(socket)
 
     def by_short(self, short: str) -> Instance | None:
         """Return the instance whose short id is `short`, or None."""
@@ -207,10 +207,10 @@ class Catalog:
             self._unindex(before.instance)
         self._services.setdefault(key.label, {})[key.instance_id] = instance
         self._found.pop(key.label, None)
-        address = instance.address
-        self._holders[instance.instance_id if instance.instance_id == address else address] = instance
+        socket = instance.socket
+        self._holders[instance.instance_id if instance.instance_id == socket else socket] = instance
         self._shorts[short_id(instance.service_name, instance.instance_id)] = instance
-        for ip in instance.addresses:
+        for ip in map(unmapped_ip, instance.addresses):
             there = self._by_ip.get(ip)
             if isinstance(there, dict):
                 there[key] = instance
@@ -237,10 +237,10 @@ class Catalog:
     def _unindex(self, held: Instance) -> None:
         key = held.key
         # In a view that is one event behind, the address may already belong to its next holder.
-        holder = self._holders.get(held.address)
+        holder = self._holders.get(held.socket)
         if holder is not None and holder.key == key:
-            del self._holders[held.address]
-        for ip in held.addresses:
+            del self._holders[held.socket]
+        for ip in map(unmapped_ip, held.addresses):
             there = self._by_ip.get(ip)
             if isinstance(there, dict):
                 there.pop(key, None)

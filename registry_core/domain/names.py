@@ -8,16 +8,22 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 
 from registry_core.errors import ValidationError
 
+IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
 MIN_NAME_LENGTH: Final = 3
-# A DNS label holds 63 octets (RFC 1035 section 2.3.4), and a service name is one label.
-MAX_NAME_LENGTH: Final = 63
+# A DNS label holds 63 octets (RFC 1035 section 2.3.4). A service name is one label, and so is `_name`, under which its
+# SRV records are (RFC 2782); a tag likewise.
+MAX_LABEL_LENGTH: Final = 63
+MAX_NAME_LENGTH: Final = MAX_LABEL_LENGTH - 1
+MAX_TAG_LENGTH: Final = MAX_LABEL_LENGTH - 1
 MAX_HOST_LENGTH: Final = 253
-MAX_INSTANCE_ID_LENGTH: Final = 259  # the longest host, a colon, the longest port
+MAX_INSTANCE_ID_LENGTH: Final = 263  # the longest host, a colon, the longest port, "-udp"
 SHORT_ID_LENGTH: Final = 12
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{2,62}", re.ASCII)
@@ -30,22 +36,23 @@ _HOST_LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?",
 _OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 # An IPv4 address has one spelling: four numbers without leading zeros. It starts with 224 to 239 when it is multicast.
 _IPV4: Final = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
+_MAPPED: Final = "::ffff:"  # the compressed spelling of an address in ::ffff:0:0/96 starts so
 _IPV4_OF_NOBODY: Final = re.compile(r"(?:22[4-9]|23\d)\..*|0\.0\.0\.0", re.ASCII)
 
 NAME_EXAMPLE: Final = "ip_intelligence_service"
 
 
 def check_service_name(name: str, *, field: str = "service_name") -> str:
-    """Return `name` unchanged. Raises ValidationError, naming the broken rule, when it is not a valid service name."""
-    problem = _name_problem(name)
+    """Return `name` unchanged. Raises ValidationError, naming the broken rule, when it cannot be registered."""
+    problem = _name_problem(name, MAX_NAME_LENGTH)
     if problem is not None:
         raise ValidationError(problem, field=field, provided=name, example=NAME_EXAMPLE)
     return name
 
 
 def is_service_name(text: str) -> bool:
-    """Return whether `text` is a valid service name."""
-    return _name_problem(text) is None
+    """Return whether a service of this name can be registered, or could in an earlier release."""
+    return _name_problem(text, MAX_LABEL_LENGTH) is None
 
 
 def is_tag(text: str) -> bool:
@@ -53,15 +60,27 @@ def is_tag(text: str) -> bool:
     return _TAG.fullmatch(text) is not None
 
 
-def _name_problem(name: str) -> str | None:
+def check_known_name(name: str, *, field: str = "service_name") -> str:
+    """Return `name` unchanged. Raises ValidationError when no release has ever registered such a name.
+
+    Earlier ones registered names of 63 characters. Those are answered, renewed and removed, but not registered again.
+    """
+    problem = _name_problem(name, MAX_LABEL_LENGTH)
+    if problem is not None:
+        raise ValidationError(problem, field=field, provided=name, example=NAME_EXAMPLE)
+    return name
+
+
+def _name_problem(name: str, longest: int) -> str | None:
     if not name:
         return "a service needs a name"
     if len(name) < MIN_NAME_LENGTH:
         return f"a service name has at least {MIN_NAME_LENGTH} characters, this one has {len(name)}"
-    if len(name) > MAX_NAME_LENGTH:
+    if len(name) > longest:
         return (
-            f"a service name has at most {MAX_NAME_LENGTH} characters, because it is one DNS label "
-            f"(RFC 1035); this one has {len(name)}"
+            f"a service name has at most {MAX_NAME_LENGTH} characters, because a DNS label has at most "
+            f"{MAX_LABEL_LENGTH} (RFC 1035), and that of its SRV records has a '_' in front (RFC 2782); "
+            f"this one has {len(name)}"
         )
     if name != name.lower():
         return "a service name is written in lower case"
@@ -97,10 +116,10 @@ def check_instance_id(instance_id: str, *, field: str = "instance_id") -> str:
 
 
 def check_tag(tag: str, *, field: str = "tags") -> str:
-    """Return `tag` unchanged. Raises ValidationError when it could not be a DNS label."""
-    if not _TAG.fullmatch(tag):
+    """Return `tag` unchanged. Raises ValidationError when it could not be a DNS label, also with a '_' in front."""
+    if not _TAG.fullmatch(tag) or len(tag) > MAX_TAG_LENGTH:
         raise ValidationError(
-            "a tag is one DNS label: 1 to 63 of a-z, 0-9 and '-', with '-' neither first nor last",
+            f"a tag is one DNS label: 1 to {MAX_TAG_LENGTH} of a-z, 0-9 and '-', with '-' neither first nor last",
             field=field,
             provided=tag,
             example="canary",
@@ -112,22 +131,19 @@ def check_host(host: str, *, field: str = "host") -> str:
     """Return `host` in its canonical spelling; a host name in lower case.
 
     Raises ValidationError for what is neither an IPv4 or IPv6 address, nor a host name of RFC 1123
-    (with '_' allowed inside a label, for container names).
+    (with '_' allowed inside a label, for container names), and for an address that means nothing to others.
     """
     example = "10.0.0.7"
     if not host or len(host) > MAX_HOST_LENGTH:
         raise ValidationError(
             f"a host has 1 to {MAX_HOST_LENGTH} characters", field=field, provided=host, example=example
         )
-    address = canonical_ip(host)
+    # A scope makes sense on the one machine that has this interface, and no DNS record can hold it.
+    address = canonical_ip(host.partition("%")[0])
     if address is not None:
-        if is_of_nobody(address):
-            raise ValidationError(
-                "no client can connect to an unspecified or multicast address",
-                field=field,
-                provided=host,
-                example=example,
-            )
+        problem = address_problem(address, scoped="%" in host)
+        if problem is not None:
+            raise ValidationError(problem, field=field, provided=host, example=example)
         return address
     labels = host.split(".")
     # Digits and dots that are not an IPv4 address: "10.0.0" or "300.1.2.3" would resolve to surprises.
@@ -142,28 +158,66 @@ def check_host(host: str, *, field: str = "host") -> str:
 
 
 def canonical_ip(host: str) -> str | None:
-    """Return the canonical spelling of the IP address `host`, or None when it is a host name."""
+    """Return the canonical spelling of the IP address `host`, or None when it is a host name or has a scope id.
+
+    That of an IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2) is the IPv4 address: it is the same host.
+    """
     if _IPV4.fullmatch(host):  # nearly all are; this takes a seventh of the time of `ipaddress`
         return host
     address = ip_address(host)
     return None if address is None else address.compressed
 
 
-def is_of_nobody(ip: str) -> bool:
-    """Return whether no client can connect to `ip` (canonical spelling): it is unspecified or multicast."""
+def address_problem(ip: str, *, scoped: bool = False) -> str | None:
+    """Return why no client elsewhere can connect to `ip` (canonical spelling); None when one may."""
+    if scoped:
+        return (
+            "an address with a scope (%eth0) makes sense on one machine only, and DNS cannot hold the scope; "
+            "register a global or a unique local address (fd00::/8)"
+        )
     if _IPV4.fullmatch(ip):
-        return _IPV4_OF_NOBODY.fullmatch(ip) is not None
-    address = ip_address(ip)
-    return address is not None and (address.is_unspecified or address.is_multicast)
+        nobody, link_local = _IPV4_OF_NOBODY.fullmatch(ip) is not None, False
+    else:
+        address = ip_address(ip)
+        nobody = address is not None and (address.is_unspecified or address.is_multicast)
+        link_local = address is not None and address.is_link_local
+    if link_local:
+        return (
+            "a link-local IPv6 address (fe80::/10) is another machine on each link, and DNS cannot say which link; "
+            "register a global or a unique local address (fd00::/8)"
+        )
+    return "no client can connect to an unspecified or multicast address" if nobody else None
+
+
+def all_loopback(ips: Iterable[str]) -> bool:
+    """Return whether there are addresses, and all mean the machine that connects to them."""
+    parsed = [ip_address(ip) for ip in ips]
+    return bool(parsed) and all(address is not None and address.is_loopback for address in parsed)
+
+
+def is_link_local(ip: str) -> bool:
+    """Return whether `ip`, with or without a scope, is an IPv6 address that is valid on one link only."""
+    address = ip_address(ip.partition("%")[0])
+    return address is not None and address.version == 6 and address.is_link_local
+
+
+def unmapped_ip(ip: str) -> str:
+    """Return `ip` (canonical spelling of any release); an IPv4-mapped IPv6 address as the IPv4 address."""
+    return canonical_ip(ip) or ip if ip.startswith(_MAPPED) else ip
+
+
+def unmapped(address: IpAddress) -> IpAddress:
+    """Return `address`, or the IPv4 address in an IPv4-mapped IPv6 address."""
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 @lru_cache(maxsize=4096)
-def ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return `host` as an IP address, or None when it is a host name or has a scope id."""
+def ip_address(host: str) -> IpAddress | None:
+    """Return `host` as an IP address, an IPv4-mapped one as IPv4; None when it is a host name or has a scope id."""
     if "%" in host:
         return None
     try:
-        return ipaddress.ip_address(host)
+        return unmapped(ipaddress.ip_address(host))
     except ValueError:
         return None
 

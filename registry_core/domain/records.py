@@ -68,8 +68,13 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def address(self) -> str:
-        """`host:port`, which no two instances may share."""
+        """`host:port`."""
         return host_port(self.host, self.port)
+
+    @property
+    def socket(self) -> str:
+        """What no two instances may share: `host:port`, or `udp/host:port`, since UDP has ports of its own."""
+        return f"udp/{self.address}" if self.protocol is Protocol.UDP else self.address
 
     @property
     def endpoint(self) -> str:
@@ -98,6 +103,14 @@ class Service(msgspec.Struct, frozen=True, gc=False):
 
     name: str
     instances: tuple[Instance, ...]
+
+
+def default_instance_id(host: str, port: int, protocol: Protocol) -> str:
+    """Return the id of an instance that was given none: `host:port`, or `host:port-udp`.
+
+    So a service has two instances there when it serves both TCP and UDP, as DNS and SIP do.
+    """
+    return f"{host_port(host, port)}-udp" if protocol is Protocol.UDP else host_port(host, port)
 
 
 def copied_as(source: msgspec.Struct, kind: type[S], **more: object) -> S:

@@ -17,7 +17,7 @@ from registry_core.domain import names
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.host_port import host_port
 from registry_core.domain.order import fenced
-from registry_core.domain.records import Instance, InstanceKey, Registration, Status, copied_as
+from registry_core.domain.records import Claimed, Instance, InstanceKey, Protocol, Registration, Status, copied_as
 from registry_core.errors import Conflict, ValidationError
 
 MAX_PORT: Final = 65535
@@ -190,14 +190,16 @@ def _checked_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
             example=["10.0.0.7"],
         )
     for address in addresses:
-        if names.canonical_ip(address) is None:
+        if names.canonical_ip(address.partition("%")[0]) is None:
             raise ValidationError(
                 "addresses are IPv4 or IPv6 addresses; a name belongs in host",
                 field="addresses",
                 provided=address[:100],
                 example=["10.0.0.7"],
             )
-    return tuple(dict.fromkeys(names.check_host(a, field="addresses") for a in addresses))
+    # A name may also have link-local addresses, and agents of earlier releases send them. Others can use the rest.
+    reachable = [a for a in addresses if not names.is_link_local(a)] or addresses
+    return tuple(dict.fromkeys(names.check_host(a, field="addresses") for a in reachable))
 
 
 def _checked_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
@@ -230,9 +232,10 @@ def admitted(
 ) -> Admission:
     """Return the effect of registering `claim` (already checked) at `now` (Unix seconds).
 
-    An address (`host:port`) belongs to one instance. A holder that is overdue, suspect or critical is
-    displaced: containers inherit the addresses of dead ones. A critical instance of another service is displaced only
-    with `may_displace`: it is alive, and a caller that may write only one service must not remove another's instance.
+    A socket (`host:port` over TCP, or over UDP) belongs to one instance. A holder that is overdue, suspect or critical
+    is displaced: containers inherit the addresses of dead ones. A critical instance of another service is displaced
+    only with `may_displace`: it is alive, and a caller that may write only one service must not remove another's
+    instance.
 
     Raises Conflict when the name or the address belongs to another instance, Fenced when a newer epoch
     owns the instance.
@@ -244,11 +247,11 @@ def admitted(
     held = catalog.get(own)
     check_epoch(own, claim.epoch, held)
     evicted: tuple[InstanceKey, ...] = ()
-    holder = catalog.holder(claim.address)
+    holder = catalog.holder(claim.socket)
     if holder is not None and holder.key != own:
         failing = holder.status is Status.CRITICAL and (may_displace or holder.key.label == own.label)
         if not failing and not holder.suspect and not is_overdue(holder.key):
-            raise address_taken(claim.host, claim.port, holder.key)
+            raise address_taken(claim, holder.key)
         evicted = (holder.key,)
     instance = copied_as(
         claim,
@@ -269,14 +272,14 @@ def name_taken(name: str, registered: str) -> Conflict:
     )
 
 
-def address_taken(host: str, port: int, holder: InstanceKey) -> Conflict:
-    """Return the refusal of an address that another instance has registered."""
-    address = host_port(host, port)
+def address_taken(claim: Claimed, holder: InstanceKey) -> Conflict:
+    """Return the refusal of a socket that another instance has registered."""
+    over = " over UDP" if claim.protocol is Protocol.UDP else ""
     return Conflict(
-        f"{address} is registered as instance {holder.instance_id!r} of {holder.label!r}",
+        f"{claim.address}{over} is registered as instance {holder.instance_id!r} of {holder.label!r}",
         field="port",
-        provided=address,
-        example=host_port(host, port + 1 if port < MAX_PORT else port - 1),
+        provided=claim.address,
+        example=host_port(claim.host, claim.port + 1 if claim.port < MAX_PORT else claim.port - 1),
     )
 
 

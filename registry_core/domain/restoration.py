@@ -46,9 +46,9 @@ def restored(saved: Instance, catalog: Catalog) -> RestoreOutcome:
         raise name_taken(saved.service_name, service.name)
     outcome = outcome_of(saved, catalog.get(saved.key))
     if outcome is RestoreOutcome.RESTORED:
-        holder = catalog.holder(saved.address)
+        holder = catalog.holder(saved.socket)
         if holder is not None and holder.key != saved.key:
-            raise address_taken(saved.host, saved.port, holder.key)
+            raise address_taken(saved, holder.key)
     return outcome
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Registered
-from registry_core.domain.records import Instance, Status
+from registry_core.domain.records import Instance, Protocol, Status
 from registry_core.domain.restoration import RestoreOutcome
 from registry_core.errors import Conflict
 from registry_core.ports.store import Beat
@@ -75,6 +75,15 @@ async def test_a_restore_replaces_only_an_older_owners_record(
     assert list(under_test.feed.catalog) == [record if outcome is RestoreOutcome.RESTORED else held]
     # A released address is free, a held one is not.
     await under_test.store.register(claim("other", port=8034 if outcome is not RestoreOutcome.RESTORED else 9000))
+
+
+async def test_a_record_over_udp_comes_back_beside_one_over_tcp(under_test: StoreUnderTest) -> None:
+    await under_test.store.register(claim("sip", protocol=Protocol.TCP))
+    record = saved("syslog", protocol=Protocol.UDP)
+    assert await under_test.store.restore(record) is RestoreOutcome.RESTORED
+    for protocol in (Protocol.TCP, Protocol.UDP):
+        with pytest.raises(Conflict):
+            await under_test.store.restore(saved("billing", protocol=protocol))
 
 
 async def test_a_name_that_is_one_with_another_is_a_conflict(under_test: StoreUnderTest) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
 
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Deregistered, Expired, Registered, Renewed, StatusChanged
-from registry_core.domain.records import InstanceKey, Status
+from registry_core.domain.records import InstanceKey, Protocol, Status
 from registry_core.errors import Conflict, Fenced, NotFound, StoreUnavailable
 from registry_core.ports.store import Beat
 from tests.contract.harness import TERMS, StoreUnderTest
@@ -103,6 +104,70 @@ async def test_the_address_of_a_critical_instance_is_taken_over(under_test: Stor
     await under_test.store.set_status(old.key, Status.CRITICAL)
     new = (await under_test.store.register(claim("ip_intel", instance_id="new"))).instance
     assert list(under_test.feed.catalog) == [new]
+
+
+TCP = (Protocol.HTTP, Protocol.HTTPS, Protocol.GRPC, Protocol.TCP)
+
+
+@pytest.mark.parametrize("tcp", TCP)
+@pytest.mark.parametrize("udp_first", [True, False])
+async def test_a_port_over_tcp_and_over_udp_are_two_sockets(
+    under_test: StoreUnderTest, tcp: Protocol, *, udp_first: bool
+) -> None:
+    both = [claim("sip", instance_id="tcp", protocol=tcp), claim("syslog", instance_id="udp", protocol=Protocol.UDP)]
+    for one in both[::-1] if udp_first else both:
+        await under_test.store.register(one)
+    for one in both:  # each is renewed, and changed, in its own place
+        assert not (await under_test.store.register(msgspec.structs.replace(one, version="1.0.0"))).created
+    assert {i.instance_id: i.protocol for i in under_test.feed.catalog} == {"tcp": tcp, "udp": Protocol.UDP}
+    for protocol, holder in ((tcp, "'tcp' of 'sip'"), (Protocol.UDP, "'udp' of 'syslog'")):
+        over = " over UDP" if protocol is Protocol.UDP else ""
+        with pytest.raises(Conflict, match=f"10.0.0.7:8034{over} is registered as instance {holder}"):
+            await under_test.store.register(claim("billing", instance_id="third", protocol=protocol))
+    await under_test.store.deregister(both[0].key)
+    await under_test.store.register(claim("billing", instance_id="third", protocol=Protocol.TCP))
+    assert {i.instance_id for i in under_test.feed.catalog} == {"udp", "third"}
+
+
+@pytest.mark.parametrize(("tcp", "other"), list(zip(TCP, TCP[1:] + TCP[:1], strict=True)))
+async def test_all_that_is_not_udp_shares_the_ports_of_tcp(
+    under_test: StoreUnderTest, tcp: Protocol, other: Protocol
+) -> None:
+    await under_test.store.register(claim("sip", protocol=tcp))
+    with pytest.raises(Conflict):
+        await under_test.store.register(claim("billing", protocol=other))
+
+
+async def test_an_instance_that_changes_its_protocol_leaves_its_old_socket(under_test: StoreUnderTest) -> None:
+    own = claim("sip", instance_id="one", protocol=Protocol.UDP)
+    await under_test.store.register(own)
+    await under_test.store.register(msgspec.structs.replace(own, protocol=Protocol.TCP))
+    await under_test.store.register(claim("syslog", protocol=Protocol.UDP))
+    with pytest.raises(Conflict):
+        await under_test.store.register(claim("billing", protocol=Protocol.TCP))
+    await under_test.store.deregister(own.key)
+    await under_test.store.register(claim("billing", protocol=Protocol.TCP))
+
+
+async def test_the_socket_of_an_overdue_instance_is_taken_over_and_the_other_protocols_is_not(
+    under_test: StoreUnderTest,
+) -> None:
+    for name, protocol in (("sip", Protocol.TCP), ("syslog", Protocol.UDP)):
+        await under_test.store.register(claim(name, instance_id=name, protocol=protocol))
+    await under_test.pass_time(TERMS.ttl_s + 2)
+    await under_test.store.register(claim("billing", instance_id="new", protocol=Protocol.UDP))
+    assert {i.instance_id for i in under_test.feed.catalog} == {"sip", "new"}
+
+
+async def test_metadata_about_udp_make_no_udp_service(under_test: StoreUnderTest) -> None:
+    """The scripts read the protocol out of the JSON, which may hold the same words elsewhere."""
+    words = '","protocol":"udp","'
+    said: dict[str, Any] = {"protocol": "udp", words: words}
+    first = claim("sip", health_endpoint=f"/{words}", metadata=said, protocol=Protocol.TCP)
+    await under_test.store.register(first)
+    with pytest.raises(Conflict):
+        await under_test.store.register(claim("billing", protocol=Protocol.TCP))
+    await under_test.store.register(claim("billing", protocol=Protocol.UDP, metadata={"protocol": "tcp"}))
 
 
 async def test_a_newer_epoch_fences_the_older_owner_off(under_test: StoreUnderTest) -> None:

@@ -46,7 +46,7 @@ TASKS: Mapping[str, str] = {
 BLOCKING: Mapping[str, str] = {
     "registry_core/blocking.py Threads.begin": "it is the helper",
     "registry_core/resolution.py _system_addresses": "it is what is run in the threads",
-    "dns/udp.py serve_udp": "of an address, which asks nobody",
+    "dns/udp.py _bound": "of an address, which asks nobody",
     "agent/healthy.py is_well": "a program of its own, without a loop",
 }
 

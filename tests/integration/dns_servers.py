@@ -11,6 +11,7 @@ import pytest
 from dns.batched_udp import Batched
 from dns.mmsg import system_calls
 from dns.one_by_one_udp import OneByOne
+from dns.reply_source import ReplySource
 from dns.responder import Responder
 from dns.tcp import TcpLimits, TcpServer, serve_tcp
 from dns.udp import ExchangeMaker, UdpServer, fastest, serve_udp
@@ -20,11 +21,11 @@ from tests.views import StandingView
 PATIENT = TcpLimits(connections=20, idle_s=30, send_s=0.5)
 
 
-def batched(server: Responder, listening: socket.socket) -> Batched:
+def batched(server: Responder, listening: socket.socket, source: ReplySource | None) -> Batched:
     """Return the batched exchange; fail where the system has not its calls, instead of testing the other twice."""
     calls = system_calls(listening)
     assert calls is not None
-    return Batched(server, listening, calls)
+    return Batched(server, listening, source, calls)
 
 
 EXCHANGES: tuple[ExchangeMaker, ...] = (batched, OneByOne)

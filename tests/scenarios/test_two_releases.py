@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.system import say
 from tests.previous import THIS, Release, previous_release
-from tests.programs import wait_until
+from tests.programs import find, free_port, wait_until
 from tests.redis_topology import redis_server, topology
 from tests.scenarios.two_releases import QUIET, Place, Reader, Writer, agent, ask, catalog, going_on, replica
 
@@ -199,3 +201,85 @@ def test_an_agent_of_one_release_works_with_a_registry_of_the_other(
         its.stop()
         assert status() == "", "it has taken its service out"
         assert place.complaints() == its.complaints() == []
+
+
+@pytest.mark.timeout(120)
+def test_a_name_of_63_characters_of_the_release_before_breaks_nothing_and_can_be_taken_out(
+    tmp_path: Path, before: Release
+) -> None:
+    """It is answered in every form that is a DNS name, and renewed, but it is not registered anew."""
+    long = "n" * 63
+    claim = {"service_name": long, "instance_id": "one", "host": "10.9.9.9", "port": 8034, "epoch": 1}
+    with redis_server(tmp_path / "redis") as redis, contextlib.ExitStack() as stack:
+        place = replica(tmp_path, "registry", redis.url)
+        dns = free_port()
+        its = agent(tmp_path, "agent", [place], {"AGENT_DNS_LISTEN": f"127.0.0.1:{dns}"})
+        for one in (its, place):
+            stack.callback(one.stop)
+        place.start(before)
+        settle(place)
+        assert ask(place.port, "POST", "/register", claim)[0] == 201
+        place.start(THIS)
+        its.start(THIS)
+
+        def dig(*words: str) -> str:
+            argv = [find("dig"), "@127.0.0.1", "-p", str(dns), "+short", *words]
+            return subprocess.run(argv, capture_output=True, text=True, timeout=20, check=True).stdout
+
+        zone = "vertice.internal"
+        wait_until(lambda: dig(f"{long}.{zone}") == "10.9.9.9\n", "the agent answers with it")
+        listed = dig("_services._dns-sd._udp." + zone, "PTR").split()
+        assert sorted(listed) == sorted(f"_{name.replace('_', '-')}._tcp.{zone}." for name in STEADY)
+        assert ask(its.port, "GET", f"/services/{long}")[0] == 200
+        status, refusal = ask(place.port, "POST", "/register", claim)
+        assert (status, "at most 62" in json.dumps(refusal)) == (400, True)
+        assert ask(place.port, "POST", "/heartbeat", {"service_name": long, "instance_id": "one", "epoch": 1})[0] == 200
+        assert ask(place.port, "PUT", f"/status/{long}/one", {"status": "draining", "epoch": 1})[0] == 200
+        assert ask(place.port, "DELETE", f"/deregister/{long}/one?epoch=1")[0] == 200
+        wait_until(lambda: dig(f"{long}.{zone}") == "", "it is gone")
+        assert place.complaints() == its.complaints() == []
+
+
+@pytest.mark.timeout(120)
+def test_the_sockets_of_a_port_are_told_apart_also_where_the_release_before_registered_them(
+    tmp_path: Path, before: Release
+) -> None:
+    """The release before took TCP and UDP for one, and keeps UDP in Redis under the bare host:port."""
+    with redis_server(tmp_path / "redis") as redis, contextlib.ExitStack() as stack:
+        old, new = (replica(tmp_path, name, redis.url) for name in ("old", "new"))
+        its = agent(tmp_path, "old-agent", [old])
+        for place in (its, old, new):
+            stack.callback(place.stop)
+
+        def register(place: Place, name: str, protocol: str) -> int:
+            where = {"host": "10.9.9.9", "port": 5140, "protocol": protocol}
+            status, _ = ask(place.port, "POST", "/register", {"service_name": name, "instance_id": name, **where})
+            return int(status)
+
+        def leave(place: Place, name: str) -> None:
+            assert ask(place.port, "DELETE", f"/deregister/{name}/{name}")[0] == 200
+
+        old.start(before)
+        its.start(before)
+        settle(old)
+        assert register(old, "syslog", "udp") == 201
+        new.start(THIS)
+        assert register(new, "sip", "tcp") == 201, "beside the one over UDP"
+        assert register(new, "snmp", "udp") == 409, "which still has its socket"
+        assert register(new, "http", "http") == 409
+        assert register(new, "syslog", "udp") == 201, "again"
+        pair = ("sip", "syslog")
+        wait_until(lambda: all(ask(its.port, "GET", f"/services/{n}")[0] == 200 for n in pair), "an old agent has both")
+        assert register(old, "syslog", "udp") in (201, 409), "the release before may take them for one"
+        leave(old, "syslog")
+        assert register(new, "snmp", "udp") == 201
+        leave(new, "sip")
+        assert register(old, "http", "http") == 201
+        assert register(new, "sip", "tcp") == 409, "the one at the other replica"
+        leave(new, "http")
+        leave(old, "snmp")
+        assert register(new, "syslog", "udp") == 201
+        assert register(new, "sip", "tcp") == 201
+        wait_until(lambda: catalog(old)[0] == catalog(new)[0], "both replicas show the same")
+        assert {"sip", "syslog", "http", "snmp"} & set(catalog(new)[1]) == {"sip", "syslog"}
+        assert old.complaints() == new.complaints() == its.complaints() == []

@@ -129,6 +129,27 @@ def test_services_can_be_enumerated() -> None:
     assert rcode(ask(responder(StandingView()), f"_services._dns-sd._udp.{ZONE}", "PTR")) == "NOERROR"
 
 
+def test_a_name_of_63_characters_of_an_earlier_release_has_all_forms_but_that_with_a_line_in_front() -> None:
+    """`_` and 63 octets are no label. Whoever lists the services gets the others."""
+    long = "n" * 63
+    server = responder(StandingView([ONE, instance(long, "10.0.0.9", tags=("t" * 63,))]))
+    for qtype in ("PTR", "ANY", "A"):
+        assert rcode(ask(server, f"_services._dns-sd._udp.{ZONE}", qtype)) == "NOERROR"
+    assert data(ask(server, f"_services._dns-sd._udp.{ZONE}", "PTR")) == [f"_ip-intel._tcp.{ZONE}."]
+    assert data(ask(server, f"{long}.{ZONE}")) == data(ask(server, f"{'t' * 63}.{long}.{ZONE}")) == ["10.0.0.9"]
+    assert len(data(ask(server, f"{long}.{ZONE}", "SRV"))) == 1
+    assert data(ask(server, "9.0.0.10.in-addr.arpa", "PTR")) == [f"{long}.{ZONE}."]
+    assert server.failures == 0
+
+
+def test_a_host_that_is_no_name_of_dns_is_no_target() -> None:
+    """Registrations are checked; what stands in Redis may be anything."""
+    odd = instance("billing", "x" * 64 + ".example", addresses=())
+    server = responder(StandingView([odd]))
+    assert data(ask(server, f"billing.{ZONE}", "SRV")) == [f"0 1 8034 {short(odd)}"]
+    assert server.failures == 0
+
+
 def test_the_names_of_an_enumeration_all_have_srv_records() -> None:
     both = [instance("syslog", "10.0.0.1", protocol=p, port=n) for n, p in ((5, Protocol.UDP), (6, Protocol.TCP))]
     server = responder(StandingView([ONE, *both, instance("statsd", "10.0.0.2", protocol=Protocol.UDP)]))

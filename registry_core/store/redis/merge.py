@@ -25,7 +25,7 @@ class Merge:
         """`own_shard` maps a label to its shard by hashing; this replica places nothing in `joining`."""
         self._own_shard = own_shard
         self._joining = joining
-        self._shards = [ShardRecords(addresses=shards > 1) for _ in range(shards)]
+        self._shards = [ShardRecords(sockets=shards > 1) for _ in range(shards)]
         self._twofold: set[InstanceKey] = set()
         self._joined: dict[str, dict[InstanceKey, int]] = {}  # by label: the instances that moved, and to which shard
 
@@ -53,11 +53,11 @@ class Merge:
         lived = self._shards[shard].lived.get(key)
         return 0.0 if lived is None else lived.heartbeat_at
 
-    def at_address(self, address: str) -> list[Lived]:
-        """Return the instances registered at `host:port`: one, or briefly more."""
-        keys = {key for records in self._shards for key in records.at_address.get(address, ())}
+    def at_socket(self, socket: str) -> list[Lived]:
+        """Return the instances registered with that socket: one, or briefly more."""
+        keys = {key for records in self._shards for key in records.at_socket.get(socket, ())}
         found = (self.get(key) for key in keys)
-        return [lived for lived in found if lived is not None and lived.instance.address == address]
+        return [lived for lived in found if lived is not None and lived.instance.socket == socket]
 
     def home(self, label: str, instance_id: str | None = None) -> int:
         """Return the shard in which an instance is written; without an id, that of the newest of its service."""

@@ -18,7 +18,7 @@ import msgspec
 from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, StatusChanged
 from registry_core.domain.foreign_values import enum_value, record_of
-from registry_core.domain.names import MAX_NAME_LENGTH, label_of
+from registry_core.domain.names import MAX_LABEL_LENGTH, label_of
 from registry_core.domain.records import Claimed, Instance, InstanceKey, Status, copied_as
 from registry_core.watch.limits import MAX_RECORD_BYTES
 
@@ -95,7 +95,7 @@ def unreadable(field: bytes, reason: object) -> Unreadable:
     """Return the Unreadable for a field and a reason."""
     shown = field.decode(errors="replace")
     label = shown.partition("/")[0]
-    return Unreadable(shown[:200], " ".join(str(reason).split())[:200], label if len(label) <= MAX_NAME_LENGTH else "")
+    return Unreadable(shown[:200], " ".join(str(reason).split())[:200], label if len(label) <= MAX_LABEL_LENGTH else "")
 
 
 def claim_json(claim: Claimed) -> bytes:

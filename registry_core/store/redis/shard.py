@@ -45,7 +45,7 @@ _NOTED: Final = (
 
 
 class AddressTaken(Exception):
-    """Raised when another instance in the same shard has registered `host:port`."""
+    """Raised when another instance in the same shard has registered the socket."""
 
     def __init__(self, holder: InstanceKey) -> None:
         super().__init__(f"{holder.label}/{holder.instance_id}")
@@ -250,13 +250,13 @@ class Shard:
         result = await self.queue.call(ScriptName.DEREGISTER, rows.field_of(key), _number(epoch), _number(sequence))
         return await self._changed(key, epoch, sequence, result)
 
-    async def evict(self, holder: InstanceKey, address: str, *, may_displace: bool) -> bool:
-        """Remove the instance that holds `address` here, if it must give way; return False when it is alive.
+    async def evict(self, holder: InstanceKey, socket: str, *, may_displace: bool) -> bool:
+        """Remove the instance that holds `socket` here, if it must give way; return False when it is alive.
 
         Raises Unavailable.
         """
         result = await self.queue.call(
-            ScriptName.EVICT, rows.field_of(holder), address, self._ttl_ms, "1" if may_displace else "0"
+            ScriptName.EVICT, rows.field_of(holder), socket, self._ttl_ms, "1" if may_displace else "0"
         )
         if result[0] == b"living":
             return False

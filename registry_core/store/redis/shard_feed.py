@@ -13,7 +13,7 @@ class ShardFeed(Protocol):
     """Receives what the follower of a shard reads."""
 
     @property
-    def needs_addresses(self) -> bool:
+    def needs_sockets(self) -> bool:
         """Whether records must be indexed by address."""
         ...
 

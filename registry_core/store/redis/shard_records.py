@@ -1,4 +1,4 @@
-"""What one shard holds, as far as it was read: its instances, and an index by address. Pure."""
+"""What one shard holds, as far as it was read: its instances, and an index by socket. Pure."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from registry_core.domain.records import InstanceKey
 
 
 class ShardRecords:
-    """The instances of one shard, indexed by address when there are other shards."""
+    """The instances of one shard, indexed by socket when there are other shards."""
 
-    def __init__(self, instances: Iterable[Lived] = (), *, addresses: bool = True) -> None:
-        self._addresses = addresses
+    def __init__(self, instances: Iterable[Lived] = (), *, sockets: bool = True) -> None:
+        self._sockets = sockets
         self.lived: dict[InstanceKey, Lived] = {}
-        self.at_address: dict[str, tuple[InstanceKey, ...]] = {}  # one, or briefly more
+        self.at_socket: dict[str, tuple[InstanceKey, ...]] = {}  # one, or briefly more
         for lived in instances:
             self.put(lived)
 
     def put(self, lived: Lived) -> None:
         """Add or replace an instance."""
         key = lived.instance.key
-        if self._addresses:
-            before, address = self.lived.get(key), lived.instance.address
-            if before is None or before.instance.address != address:
+        if self._sockets:
+            before, socket = self.lived.get(key), lived.instance.socket
+            if before is None or before.instance.socket != socket:
                 self.drop(key)
-                self.at_address[address] = (*self.at_address.get(address, ()), key)
+                self.at_socket[socket] = (*self.at_socket.get(socket, ()), key)
         self.lived[key] = lived
 
     def drop(self, key: InstanceKey) -> None:
         """Remove an instance, if it is present."""
         dropped = self.lived.pop(key, None)
-        if dropped is not None and self._addresses:
-            address = dropped.instance.address
-            there = tuple(other for other in self.at_address[address] if other != key)
+        if dropped is not None and self._sockets:
+            socket = dropped.instance.socket
+            there = tuple(other for other in self.at_socket[socket] if other != key)
             if there:
-                self.at_address[address] = there
+                self.at_socket[socket] = there
             else:
-                del self.at_address[address]
+                del self.at_socket[socket]
 
     def __len__(self) -> int:
         """The number of instances."""
@@ -50,8 +50,8 @@ class ShardRecords:
         """Free at most `most` instances, once nothing reads them any more."""
         for _ in range(min(most, len(self.lived))):
             self.lived.popitem()
-        for _ in range(min(most, len(self.at_address))):
-            self.at_address.popitem()
+        for _ in range(min(most, len(self.at_socket))):
+            self.at_socket.popitem()
 
     def apply(self, event: Event) -> None:
         """Apply an event; one about an absent instance changes nothing."""

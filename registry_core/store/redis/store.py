@@ -152,7 +152,7 @@ class RedisStore:
         try:
             return await shard.register(claim, sequence=sequence, may_displace=may_displace)
         except AddressTaken as taken:
-            raise address_taken(claim.host, claim.port, taken.holder) from None
+            raise address_taken(claim, taken.holder) from None
 
     async def restore(self, saved: Instance) -> RestoreOutcome:
         """Bring back `saved`, with a lease that starts now. Raises Conflict, Unavailable."""
@@ -166,32 +166,31 @@ class RedisStore:
                 return outcome
         elsewhere = [
             lived.instance
-            for lived in self._merge.at_address(saved.address)
+            for lived in self._merge.at_socket(saved.socket)
             if lived.instance.key != saved.key and self._home(lived.instance.key) is not self._shards[own]
         ]
         if elsewhere and (held is None or outcome_of(saved, held.instance) is RestoreOutcome.RESTORED):
-            raise address_taken(saved.host, saved.port, elsewhere[0].key)
+            raise address_taken(saved, elsewhere[0].key)
         try:
             return await self._shards[own].restore(saved)
         except AddressTaken as taken:
-            raise address_taken(saved.host, saved.port, taken.holder) from None
+            raise address_taken(saved, taken.holder) from None
 
     async def _make_room(self, claim: Registration, shard: Shard, *, may_displace: bool) -> None:
-        """Remove the instance that holds the address in another shard, when it must give way.
+        """Remove the instance that holds the socket in another shard, when it must give way.
 
         Within a shard the script decides; here the holder's shard does, whatever this replica has seen of it.
         Nothing is atomic across shards: two newcomers to one address, at two replicas and within the time that an
         event takes, may both be let in.
         """
-        address = claim.address
-        for lived in self._merge.at_address(address):
+        for lived in self._merge.at_socket(claim.socket):
             holder = lived.instance.key
             other = self._home(holder)
             if holder == claim.key or other is shard:
                 continue
             may = may_displace or holder.label == claim.key.label
-            if not await other.evict(holder, address, may_displace=may):
-                raise address_taken(claim.host, claim.port, holder)
+            if not await other.evict(holder, claim.socket, may_displace=may):
+                raise address_taken(claim, holder)
 
     async def renew(self, beats: Sequence[Beat]) -> list[BeatResult]:
         """Renew many leases. Raises Unavailable when none of the shards concerned can take its part."""
@@ -289,7 +288,7 @@ class RedisStore:
     # -- what the followers deliver
 
     @property
-    def needs_addresses(self) -> bool:
+    def needs_sockets(self) -> bool:
         """Whether shards must be indexed by address, for registrations in the others."""
         return len(self._shards) > 1
 

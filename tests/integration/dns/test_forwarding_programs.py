@@ -188,3 +188,22 @@ async def test_an_alias_that_unbound_has_of_our_name_is_completed(tmp_path: Path
                 assert (f"billing.{ZONE}." in out, "10.0.0.1" in out, "status: NOERROR" in out) == (True, True, True)
         view.become(instance("billing", "10.0.0.2"))
         assert await ours.short("old.example") == [f"billing.{ZONE}.", "10.0.0.2"], "of now, though the alias is cached"
+
+
+COMPANY = """
+  local-zone: "10.in-addr.arpa." static
+  local-data-ptr: "10.0.0.7 vm7.corp.example"
+"""
+
+
+async def test_the_companys_reverse_name_is_not_hidden_and_ours_is_there_where_it_has_none(tmp_path: Path) -> None:
+    port, registered = free_port(), [instance("billing", f"10.0.0.{n}", port=8000) for n in (7, 8)]
+    registered.append(instance("billing", "127.0.0.1", port=8001))
+    async with unbound(tmp_path, port, COMPANY), face(f"127.0.0.1:{port}", view=StandingView(registered)) as ours:
+        for _ in range(2):  # from unbound, and from what was kept
+            assert await ours.dig("+short", "-x", "10.0.0.7") == "vm7.corp.example.\n"
+            assert await ours.dig("+short", "-x", "10.0.0.8") == f"billing.{ZONE}.\n"
+            assert "status: NXDOMAIN" in await ours.dig("-x", "10.0.0.9")
+            assert await ours.dig("+short", "-x", "127.0.0.1") == "localhost.\n"
+    async with face(f"127.0.0.1:{port}", view=StandingView(registered)) as ours:  # the company's is away
+        assert await ours.dig("+short", "-x", "10.0.0.7") == f"billing.{ZONE}.\n"

@@ -17,8 +17,10 @@ from dns.codec import Answer, Query, Rcode
 from dns.forwarding import ForeignAnswer
 from dns.mmsg import SystemCalls
 from dns.one_by_one_udp import BATCH, MAX_QUERY, OneByOne
+from dns.reply_source import Ancillary, ReplySource
 from dns.responder import Responder
 from dns.udp import ExchangeMaker, UdpServer, fastest, serve_udp
+from registry_core.resolution import can_be_bound
 from tests.integration.dns_servers import EXCHANGE_NAMES, EXCHANGES, address_in_the_network, batched
 from tests.programs import eventually
 from tests.samples import FakeClock, instance
@@ -26,6 +28,7 @@ from tests.views import StandingView
 from tests.wire.asking import ZONE, data, parsed, question, rcode, responder
 
 QUERY = question(f"ip-intel.{ZONE}")
+HAS_IPV6 = can_be_bound("::1")
 
 
 class Asked:
@@ -94,7 +97,7 @@ def answered(server: Responder) -> int:
 
 def test_this_system_is_served_in_batches() -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as listening:
-        assert isinstance(fastest(responder(StandingView()), listening), Batched)
+        assert isinstance(fastest(responder(StandingView()), listening, None), Batched)
 
 
 async def test_each_asker_gets_the_answer_to_its_question_under_its_id(udp: UdpServer) -> None:
@@ -224,19 +227,62 @@ async def test_strangers_are_refused_and_the_others_are_not(view: StandingView, 
     udp.close()
 
 
-@pytest.mark.parametrize("host", ["::1", "::", "localhost"])
+@pytest.mark.parametrize("host", ["::1", "::", "localhost"])  # of `::`, IPv4 is a part
 async def test_ipv6_and_names_can_be_listened_on(view: StandingView, exchange: ExchangeMaker, host: str) -> None:
     server = responder(view)
     udp = await serve_udp(server, host, 0, exchange=exchange)
     for asked in ("127.0.0.1", "::1") if host == "::" else ("::1",) if host == "::1" else ("127.0.0.1",):
-        try:
-            sock = connected(udp.port, asked)
-        except OSError:
+        if ":" in asked and not HAS_IPV6:
             continue
+        sock = connected(udp.port, asked)
         for _ in range(3):
             sock.send(question(f"one.{ZONE}"))
             assert data(parsed(await heard(sock))) == ["10.0.0.9"], asked
         sock.close()
+    udp.close()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+async def test_an_answer_leaves_from_the_address_that_was_asked(
+    view: StandingView, exchange: ExchangeMaker, host: str
+) -> None:
+    """The routes would have it leave from 127.0.0.1. A connected socket gets answers from its peer alone."""
+    asked = Asked()
+    udp = await serve_udp(responder(view, forwarder=asked), host, 0, exchange=exchange)
+    peers = ("127.0.0.1", "127.0.0.2", "127.3.4.5")
+    askers = [connected(udp.port, peer) for peer in peers]
+    for turn in range(4):
+        for sock in askers:  # in one batch: ready, new, long
+            sock.send(question(f"one.{ZONE}", id_=turn))
+            sock.send(question(f"x{turn}.{ZONE}", id_=100 + turn))
+        for sock in askers:
+            assert [(await heard(sock))[:2] for _ in range(2)] == [bytes([0, turn]), bytes([0, 100 + turn])]
+    for number, sock in enumerate(askers):
+        sock.send(question(f"n{number}.example", id_=200 + number))
+    await eventually(lambda: len(asked.questions) == len(peers), "all have asked")
+    for number in (2, 0, 1):  # and late
+        asked.say(number)
+        assert (await heard(askers[number]))[:2] == bytes([0, 200 + number])
+    for sock in askers:
+        sock.close()
+    udp.close()
+
+
+@pytest.mark.parametrize("broken", ["enable", "of"])
+async def test_a_sandbox_that_cannot_say_or_choose_the_address_answers_all_the_same(
+    view: StandingView, exchange: ExchangeMaker, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def refused(*_: object) -> Ancillary:
+        if broken == "enable":
+            raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+        return ()
+
+    monkeypatch.setattr(ReplySource, broken, refused)
+    udp = await serve_udp(responder(view), "::", 0, exchange=exchange)
+    with connected(udp.port) as sock:
+        for _ in range(3):
+            sock.send(question(f"one.{ZONE}"))
+            assert data(parsed(await heard(sock))) == ["10.0.0.9"]
     udp.close()
 
 
@@ -402,8 +448,8 @@ class UnwillingCalls(SystemCalls):
 async def test_what_cannot_be_sent_is_counted_and_the_rest_is_sent(
     server: Responder, sends: list[int | None], lost: list[int]
 ) -> None:
-    def maker(responder_: Responder, listening: socket.socket) -> Batched:
-        return Batched(responder_, listening, UnwillingCalls(sends, [errno.ECONNREFUSED, errno.EINTR]))
+    def maker(responder_: Responder, listening: socket.socket, source: ReplySource | None) -> Batched:
+        return Batched(responder_, listening, source, UnwillingCalls(sends, [errno.ECONNREFUSED, errno.EINTR]))
 
     udp = await serve_udp(server, "127.0.0.1", 0, exchange=maker)
     for _ in range(3):
@@ -449,12 +495,12 @@ async def test_an_error_of_the_socket_costs_one_turn_and_an_unsent_answer_is_cou
                 raise arrived
             return arrived
 
-        def sendto(self, _: bytes, asker: tuple[str, int]) -> None:
+        def sendmsg(self, _: tuple[bytes], __: Ancillary, ___: int, asker: tuple[str, int]) -> None:
             if asker[1] in (0, 7):
                 raise BlockingIOError
             sent.append(asker[1])
 
-    one_by_one = OneByOne(server, Socket())  # type: ignore[arg-type]
+    one_by_one = OneByOne(server, Socket(), None)  # type: ignore[arg-type]
     one_by_one.drain()
     assert (arrivals, sent, one_by_one.dropped) == ([], [8], 2)
 
@@ -462,7 +508,7 @@ async def test_an_error_of_the_socket_costs_one_turn_and_an_unsent_answer_is_cou
 async def test_a_sandbox_that_forbids_the_calls_is_noticed(monkeypatch: pytest.MonkeyPatch, server: Responder) -> None:
     monkeypatch.setattr(SystemCalls, "send", lambda *_: -1)
     with socket.socket(type=socket.SOCK_DGRAM) as listening:
-        assert isinstance(fastest(server, listening), OneByOne)
+        assert isinstance(fastest(server, listening, None), OneByOne)
 
 
 async def test_a_system_without_the_calls_is_served_one_by_one(
@@ -470,4 +516,4 @@ async def test_a_system_without_the_calls_is_served_one_by_one(
 ) -> None:
     monkeypatch.setattr("sys.platform", "darwin")
     with socket.socket(type=socket.SOCK_DGRAM) as listening:
-        assert isinstance(fastest(server, listening), OneByOne)
+        assert isinstance(fastest(server, listening, None), OneByOne)

@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dns import codec
-from dns.codec import Query, Refusal
+from dns.codec import Answer, Query, Rcode, Record, Refusal, Type
+from dns.drafts import draft_of
+from dns.name_limits import NameTooLong
+from dns.record_data import name_data
 from registry_core.domain.records import Instance
 from tests.samples import instances
 from tests.views import StandingView
@@ -84,3 +87,27 @@ def test_every_answer_fits_and_can_be_parsed_by_dnslib(
     whole = parsed(server.tcp(query))
     assert whole.header.tc == 0
     assert len(whole.rr) >= len(answer.rr)
+
+
+ASCII = st.text(st.characters(max_codepoint=127), max_size=70).map(str.encode)
+ANY_LABELS = st.lists(ASCII, max_size=140).map(tuple)
+
+
+@given(ANY_LABELS, st.integers(0, 3))
+def test_no_name_is_written_with_a_label_over_63_or_over_255_in_all(name: tuple[bytes, ...], shared: int) -> None:
+    """Whatever the codec is asked for: it raises, or dnslib reads the same name."""
+    query = codec.read(bytes(dnslib.DNSRecord(q=dnslib.DNSQuestion(f"q.{ZONE}")).pack()))
+    assert isinstance(query, Query)
+    owner = (*name, *query.name[shared:])
+    lengths = [len(label) for label in owner]
+    good = all(0 < n <= 63 for n in lengths) and sum(lengths) + len(lengths) + 1 <= 255
+    records = (Record(owner, Type.A, 5, b"\x0a\0\0\1"),)
+    try:
+        written = draft_of(query, Answer(Rcode.NOERROR, additional=records), 65535).message
+        data = name_data(owner)
+    except NameTooLong:
+        assert not good
+    else:
+        assert good
+        assert tuple(parsed(written).ar[0].rname.label) == owner
+        assert len(data) == sum(lengths) + len(lengths) + 1

@@ -27,7 +27,7 @@ def answer(body: bytes, status: int = 200, **headers: str) -> HttpResponse:
         (None, {"AGENT_HTTP_LISTEN": " "}, "http://127.0.0.1:8880"),
         (None, {"AGENT_HTTP_LISTEN": "127.0.0.1:9"}, "http://127.0.0.1:9"),
         (None, {"AGENT_HTTP_LISTEN": ":9"}, "http://127.0.0.1:9"),
-        (None, {"AGENT_HTTP_LISTEN": "[::]:9"}, "http://[::1]:9"),
+        (None, {"AGENT_HTTP_LISTEN": "[::]:9"}, "http://127.0.0.1:9"),
         (None, {"AGENT_HTTP_LISTEN": "[fd00::1]:9"}, "http://[fd00::1]:9"),
         ("http://far:9/", {"AGENT_HTTP_LISTEN": "127.0.0.1:8"}, "http://far:9"),
     ],

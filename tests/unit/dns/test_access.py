@@ -24,6 +24,13 @@ def test_a_named_network_is_allowed() -> None:
     assert [access.admits(host) for host in ("172.18.0.2", "fd00::2", "127.0.0.1")] == [True, True, False]
 
 
+@pytest.mark.parametrize("network", ["10.0.0.0/8", "::ffff:10.0.0.0/104", "::ffff:a00:0/104"])
+def test_an_ipv4_mapped_network_is_that_ipv4_network(network: str) -> None:
+    access = AllowedNetworks([network])
+    asking = ("10.0.0.1", "::ffff:10.0.0.1", "11.0.0.1", "::ffff:11.0.0.1", "fd00::1")
+    assert [access.admits(host) for host in asking] == [True, True, False, False, False]
+
+
 def test_what_is_no_network_is_said_at_once() -> None:
     with pytest.raises(ValueError, match="everybody"):
         AllowedNetworks(["everybody"])

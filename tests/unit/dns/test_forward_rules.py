@@ -35,7 +35,9 @@ def test_names_may_be_denied_instead_of_refused_all_or_those_of_a_suffix() -> No
 
 
 def test_servers_are_asked_in_the_order_given() -> None:
-    assert asked_of("10.0.0.2, 10.0.0.3:5353,[2001:DB8::1]:53,2001:db8::2,[::1],10.0.0.2", "example.com") == (
+    assert asked_of(
+        "10.0.0.2, ::ffff:10.0.0.2, 10.0.0.3:5353,[2001:DB8::1]:53,2001:db8::2,[::1],10.0.0.2", "example.com"
+    ) == (
         ResolverAddress("10.0.0.2"),
         ResolverAddress("10.0.0.3", 5353),
         ResolverAddress("2001:db8::1"),

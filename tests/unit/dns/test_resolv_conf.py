@@ -12,6 +12,10 @@ def test_the_nameservers_are_read_in_order_and_each_once() -> None:
     assert nameservers(text) == ("10.0.0.2", "2001:db8::1")
 
 
+def test_an_ipv4_mapped_resolver_is_the_ipv4_one() -> None:
+    assert nameservers("nameserver ::ffff:10.0.0.2\nnameserver 10.0.0.2\n") == ("10.0.0.2",)
+
+
 def test_a_scope_is_kept() -> None:
     assert nameservers("nameserver fe80::1%eth0\n") == ("fe80::1%eth0",)
 

@@ -71,7 +71,13 @@ async def test_servers_are_found_again_once_threads_can_be_started_again(no_thre
 
 
 def test_only_what_can_be_connected_to_is_kept() -> None:
-    assert usable(["0.0.0.0", "224.0.0.1", "::", "fe80::1%eth0", "nonsense", "::1"]) == ("::1",)
+    assert usable(["0.0.0.0", "224.0.0.1", "::", "fe80::1%eth0", "fe80::1", "nonsense", "::1"]) == ("::1",)
+    assert usable(["::ffff:10.0.0.7", "10.0.0.7"]) == ("10.0.0.7",)
+
+
+def test_loopback_is_kept_only_when_there_is_nothing_else() -> None:
+    assert usable(["127.0.1.1", "fd00::7", "10.0.0.7", "::1"]) == ("10.0.0.7", "fd00::7")
+    assert usable(["127.0.1.1", "::1", "fe80::1"]) == ("127.0.1.1", "::1")
     assert len(usable(f"10.0.0.{n}" for n in range(100))) == 16
 
 

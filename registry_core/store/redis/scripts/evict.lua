@@ -1,5 +1,5 @@
--- Remove the holder of an address in this shard, when it must give way to a newcomer in another shard.
--- ARGV[3] field, [4] host:port, [5] TTL in ms, [6] '1' when a critical one must.
+-- Remove the holder of a socket in this shard, when it must give way to a newcomer in another shard.
+-- ARGV[3] field, [4] socket, [5] TTL in ms, [6] '1' when a critical one must.
 -- Returns {'living'} | {'ok', epoch, revision, value or '' when it is already gone, tombstone}.
 local field, now = ARGV[3], now_ms()
 local holder, record = holder_of(ARGV[4])

@@ -49,6 +49,13 @@ local function parsed(value)
     }
 end
 
+-- What an instance holds alone: its host:port, with 'udp/' in front over UDP, which has ports of its own. The JSON's
+-- first member "protocol" is the instance's: of its strings, none can hold these quotes unescaped, and its metadata
+-- comes later.
+local function socket_of(record)
+    return string.match(record.json, '[,{]"protocol":"([^"]*)"') == 'udp' and 'udp/' .. record.address or record.address
+end
+
 -- The event content of a record, without the order of its write.
 local function content(record)
     return table.concat({
@@ -162,6 +169,17 @@ local function unbury(field)
     end
 end
 
+-- Let go of the socket of a record, unless it is `but`.
+local function vacate(field, record, but)
+    local socket = socket_of(record)
+    -- The previous release keeps an instance over UDP under its host:port alone.
+    for _, key in ipairs(socket == record.address and {socket} or {socket, record.address}) do
+        if key ~= but and redis.call('HGET', ADDRESSES, key) == field then
+            redis.call('HDEL', ADDRESSES, key)
+        end
+    end
+end
+
 -- Remove a field from every key, and append the event. `tomb` is the tombstone to keep, with a stamp when the removal
 -- happened in an earlier life.
 local function remove(field, why, now, tomb)
@@ -169,8 +187,8 @@ local function remove(field, why, now, tomb)
     local there = redis.call('HDEL', RECORDS, field)
     redis.call('ZREM', LEASES, field)
     redis.call('ZREM', SUSPECTS, field)
-    if record and redis.call('HGET', ADDRESSES, record.address) == field then
-        redis.call('HDEL', ADDRESSES, record.address)
+    if record then
+        vacate(field, record)
     end
     if label then
         redis.call('ZREM', ids_of(label), field)
@@ -193,10 +211,16 @@ end
 
 -- Store a record under its field, in every key but that of the leases. `held` is the previous record.
 local function put(field, name, record, held)
-    if held and held.address ~= record.address and redis.call('HGET', ADDRESSES, held.address) == field then
-        redis.call('HDEL', ADDRESSES, held.address)
+    local socket = socket_of(record)
+    if held then
+        vacate(field, held, socket)
     end
-    redis.call('HSET', ADDRESSES, record.address, field)
+    local before = redis.call('HGET', ADDRESSES, socket)
+    local other = before and record_of(before)
+    if other and socket_of(other) ~= socket then
+        redis.call('HSETNX', ADDRESSES, socket_of(other), before)  -- over UDP, from the previous release
+    end
+    redis.call('HSET', ADDRESSES, socket, field)
     redis.call('HSET', NAMES, label_of(field), name)
     redis.call('ZADD', ids_of(label_of(field)), whole(record.registered_at), field)
     redis.call('ZREM', SUSPECTS, field)
@@ -210,12 +234,14 @@ local function name_of(label)
     return name and redis.call('EXISTS', ids_of(label)) == 1 and name or nil
 end
 
--- The holder of an address: its field and its record; nothing when the record is gone.
-local function holder_of(address)
-    local field = redis.call('HGET', ADDRESSES, address)
-    local record = field and record_of(field)
-    if record and record.address == address then
-        return field, record
+-- The holder of a socket: its field and its record; nothing when the record is gone.
+local function holder_of(socket)
+    for _, key in ipairs({socket, string.match(socket, '^udp/(.+)$')}) do
+        local field = redis.call('HGET', ADDRESSES, key)
+        local record = field and record_of(field)
+        if record and socket_of(record) == socket then
+            return field, record
+        end
     end
     return nil, nil
 end

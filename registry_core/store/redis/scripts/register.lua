@@ -20,7 +20,7 @@ if why == 'again' then
 elseif why then
     return refusal(why, last)
 end
-local holder, other = holder_of(address)
+local holder, other = holder_of(socket_of({address = address, json = ARGV[8]}))
 if holder and holder ~= field then
     if not yields(holder, other, now, tonumber(ARGV[9]), ARGV[11] == '1' or label_of(holder) == label) then
         return {'address', holder}

@@ -12,8 +12,8 @@ local held = record_of(field)
 if held and held.epoch >= epoch then
     return {'held', whole(held.epoch)}
 end
--- The holder of the address registered after this was saved, so it stays, healthy or not.
-local holder = holder_of(address)
+-- The holder of the socket registered after this was saved, so it stays, healthy or not.
+local holder = holder_of(socket_of({address = address, json = ARGV[8]}))
 if holder and holder ~= field then
     return {'address', holder}
 end

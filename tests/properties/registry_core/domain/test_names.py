@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from collections.abc import Callable
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -17,16 +19,19 @@ NEARLY = st.text(st.sampled_from("abz09_-A.\u00e9 \n"), max_size=70)
 
 @given(st.one_of(NEARLY, st.text(max_size=70), st.from_regex(r"[a-z0-9][a-z0-9_-]{2,64}", fullmatch=True)))
 def test_a_name_is_taken_just_when_it_follows_the_pattern(name: str) -> None:
-    good = re.fullmatch(r"[a-z0-9][a-z0-9_-]{2,62}", name, re.ASCII) and not re.fullmatch(
+    known = re.fullmatch(r"[a-z0-9][a-z0-9_-]{2,62}", name, re.ASCII) and not re.fullmatch(
         r"i[-_][0-9a-f]{12}", name, re.ASCII
     )
+    assert accepts(names.check_known_name, name) == bool(known)
+    assert accepts(names.check_service_name, name) == bool(known and len(name) < 63)
+    assert not known or re.fullmatch(r"[a-z0-9-]{3,63}", names.label_of(name))
+
+
+def accepts(check: Callable[[str], str], name: str) -> bool:
     try:
-        names.check_service_name(name)
+        return check(name) == name
     except ValidationError:
-        assert not good
-    else:
-        assert good
-        assert re.fullmatch(r"[a-z0-9-]{3,63}", names.label_of(name))
+        return False
 
 
 @given(st.text(max_size=80))
@@ -64,4 +69,21 @@ def test_an_address_is_what_the_standard_library_accepts(host: str) -> None:
     address = names.ip_address(host)
     assert names.canonical_ip(host) == (None if address is None else address.compressed)
     if address is not None:
-        assert names.is_of_nobody(address.compressed) == (address.is_unspecified or address.is_multicast)
+        link_local = address.version == 6 and address.is_link_local
+        nobody = address.is_unspecified or address.is_multicast or link_local
+        assert (names.address_problem(address.compressed) is not None) == nobody
+        assert names.is_link_local(address.compressed) == link_local
+
+
+@given(st.ip_addresses(v=4))
+def test_an_ipv4_mapped_address_is_the_ipv4_address_in_every_spelling(address: ipaddress.IPv4Address) -> None:
+    mapped = ipaddress.IPv6Address(b"\0" * 10 + b"\xff\xff" + address.packed)
+    for text in (mapped.compressed, mapped.exploded, mapped.exploded.upper(), f"::FFFF:{address}"):
+        assert names.canonical_ip(text) == str(address), text
+    assert names.unmapped_ip(mapped.compressed) == names.unmapped_ip(f"::ffff:{address}") == str(address)
+
+
+@given(ADDRESSES)
+def test_other_addresses_are_what_they_are(address: str) -> None:
+    if not address.startswith("::ffff:"):
+        assert names.unmapped_ip(address) == address

@@ -48,6 +48,31 @@ def test_the_same_service_on_two_hosts_is_two_instances() -> None:
     assert ids(two, kept)[0] == found
 
 
+def both(host: str) -> tuple[ServiceSpec, ...]:
+    """Return a service over TCP, and the same one over UDP."""
+    table = {"SERVICE_NAME": "dns", "SERVICE_HOST": host, "SERVICE_PORT": "8053", "AGENT_CHECK": "none"}
+    return tuple(
+        spec
+        for protocol in ("tcp", "udp")
+        for spec in read_agent_settings({**table, "SERVICE_PROTOCOL": protocol}).services
+    )
+
+
+def test_a_service_over_tcp_and_over_udp_is_two_instances() -> None:
+    assert ids(both("a-container"), Identity())[0] == ["a-container:8053", "a-container:8053-udp"]
+    found, kept = ids(both("10.0.0.7"), Identity())
+    assert found == ["dns-00000001", "dns-00000002"]
+    assert ids(both("10.0.0.7")[::-1], kept)[0] == found[::-1], "in any order"
+
+
+def test_a_udp_service_keeps_the_id_of_an_earlier_release() -> None:
+    kept = Identity(instance_ids={"dns:8053": "dns-00000007"})
+    tcp, udp = both("10.0.0.7")
+    found, then = ids((udp,), kept)
+    assert (found, then.instance_ids) == (["dns-00000007"], {"dns:8053/udp": "dns-00000007"})
+    assert ids((tcp, udp), kept)[0] == ["dns-00000007", "dns-00000001"], "it was that of the other one"
+
+
 def test_a_host_with_a_name_is_the_same_instance_also_where_nothing_was_kept() -> None:
     found, kept = ids(specs(("ip_intel", "intel-container", 8034)), Identity())
     assert found == ["intel-container:8034"]

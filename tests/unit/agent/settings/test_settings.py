@@ -80,7 +80,7 @@ def test_every_other_setting_of_the_service_is_read() -> None:
     assert claim.metadata == {"team": "osint"}
     assert (claim.zone, settings.zone) == ("eu-1a", "eu-1a")
     assert settings.when_none_pass is WhenNonePass.NONE
-    assert settings.dns_listen == Listen("0.0.0.0", 53)
+    assert settings.dns_listen == Listen("::", 53)
     assert settings.dns_zone == "fleet.example"
     assert settings.dns_rate_limit == 200
     assert settings.dns_allow == ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "fd00::/8")
@@ -275,3 +275,41 @@ def test_impossible_rules_are_refused(value: str, reason: str) -> None:
 
 def test_the_zone_above_ours_may_be_forwarded() -> None:
     assert read_agent_settings({"AGENT_DNS_FORWARD": "internal=10.0.0.2"}).dns_forward.forwards
+
+
+@pytest.mark.parametrize("words", ["fallback", "all", "none", "10.0.0.0/8", "10.0.0.0/8,fd00::/8"])
+def test_the_setting_of_reverse_names_is_shown_as_it_was_given(words: str) -> None:
+    assert str(read_agent_settings({"AGENT_DNS_REVERSE": words}).dns_reverse) == words
+    assert str(read_agent_settings({}).dns_reverse) == "fallback"
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"), [("some", "some"), ("10.0.0.1/8", "10.0.0.1/8"), ("all,10.0.0.0/8", "all")]
+)
+def test_a_setting_of_reverse_names_that_means_nothing_is_refused(words: str, wrong: str) -> None:
+    line = refusal({"AGENT_DNS_REVERSE": words})
+    assert line.startswith("AGENT_DNS_REVERSE: ")
+    assert f"{wrong!r} is neither fallback, all or none, nor a network" in line
+
+
+def test_a_zone_leaves_room_for_the_longest_tag_and_service() -> None:
+    label = "z" * 63
+    assert read_agent_settings({"AGENT_DNS_ZONE": f"{label}.{label}"}).dns_zone == f"{label}.{label}"
+    line = refusal({"AGENT_DNS_ZONE": f"{label}.{label}.z"})
+    assert line.startswith("AGENT_DNS_ZONE: ")
+    assert "it has 129 characters, and a zone has at most 127" in line
+
+
+def test_a_service_over_tcp_and_over_udp_is_configured_twice_and_is_two_instances(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    table = '[[service]]\nname = "dns_service"\nhost = "ns-one"\nport = 5353\nprotocol = "{}"\n'
+    path.write_text(table.format("tcp") + table.format("udp"))
+    claims = [spec.claim for spec in read_agent_settings({}, path).services]
+    assert [(claim.instance_id, claim.socket) for claim in claims] == [
+        ("ns-one:5353", "ns-one:5353"),
+        ("ns-one:5353-udp", "udp/ns-one:5353"),
+    ]
+    path.write_text(table.format("udp") + table.format("udp"))
+    assert "is configured twice" in refusal({}, path)
+    path.write_text(table.format("tcp") + table.format("grpc"))
+    assert "is configured twice" in refusal({}, path)

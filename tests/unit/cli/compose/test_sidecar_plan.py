@@ -103,7 +103,7 @@ def test_a_service_left_out_is_named_with_the_reason(body: str, options: Options
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("Web", "lower case"), ("ab", "at least 3"), ("a.b.c", "not '.'"), ("x" * 64, "at most 63"), ("_web", "starts")],
+    [("Web", "lower case"), ("ab", "at least 3"), ("a.b.c", "not '.'"), ("x" * 63, "at most 62"), ("_web", "starts")],
 )
 def test_a_name_that_cannot_be_registered_is_left_out(name: str, reason: str) -> None:
     found = one("ports: ['8000']", name=name)

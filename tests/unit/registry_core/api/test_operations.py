@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 
 import pytest
+from structlog.testing import capture_logs
 
 from registry_core.api.auth import Caller
 from registry_core.api.calls import WriteCall
-from registry_core.api.operations import Operations, Policy
+from registry_core.api.operations import _MAX_WARNED, Operations, Policy
 from registry_core.api.schemas import RegisterBody
 from registry_core.api.standstill import WriteGate
 from registry_core.api.view import ReplicaView
@@ -50,7 +51,7 @@ class LosingStore(MemoryStore):
 
 
 class Parts:
-    def __init__(self) -> None:
+    def __init__(self, *, serves_loopback_alone: bool = False) -> None:
         self.clock = FakeClock()
         self.store = LosingStore(self.clock, LeaseTerms(), "e1", random.Random(1))
         self.view = ReplicaView(self.clock, ttl_s=60, warming_s=0, store_age_s=self.store.age_s)
@@ -59,7 +60,7 @@ class Parts:
         self.operations = Operations(
             self.store,
             self.view,
-            Policy(Rules(), LeaseTerms(), "", WhenNonePass.ALL),
+            Policy(Rules(), LeaseTerms(), "", WhenNonePass.ALL, serves_loopback_alone=serves_loopback_alone),
             metrics=metrics,
             gate=WriteGate(metrics),
             resolver=Resolver(lambda _: self.addresses),
@@ -71,8 +72,8 @@ class Parts:
         await self.operations.register(WriteCall(caller=ANYBODY, body=body))
 
 
-async def started() -> Parts:
-    parts = Parts()
+async def started(*, serves_loopback_alone: bool = False) -> Parts:
+    parts = Parts(serves_loopback_alone=serves_loopback_alone)
     await parts.store.start(parts.view)
     return parts
 
@@ -95,6 +96,36 @@ async def test_a_host_that_moved_gets_its_new_address() -> None:
     await parts.register()
     (held,) = parts.view.catalog
     assert held.addresses == ("10.0.0.8",)
+
+
+async def warned_of(parts: Parts, *ports: int) -> list[str]:
+    with capture_logs() as lines:
+        for port in ports:
+            await parts.register(port)
+    return [line["instance"] for line in lines if line["event"] == "loopback registered"]
+
+
+async def test_an_instance_on_loopback_is_warned_of_once_by_a_replica_that_others_can_reach() -> None:
+    parts = await started()
+    parts.addresses = ["127.0.1.1", "::1"]
+    assert await warned_of(parts, 8001, 8002, 8001) == ["a-name:8001", "a-name:8002"]
+    parts.addresses = ["127.0.1.1", "10.0.0.7"]
+    assert await warned_of(parts, 8003) == []
+    parts.addresses = []
+    assert await warned_of(parts, 8004) == []
+
+
+async def test_what_is_remembered_of_warnings_is_bounded() -> None:
+    parts = await started()
+    parts.addresses = ["127.0.1.1"]
+    await warned_of(parts, *range(10_000, 10_000 + _MAX_WARNED + 10))
+    assert len(parts.operations._warned) == 10
+
+
+async def test_a_replica_on_loopback_says_nothing_about_its_likes() -> None:
+    parts = await started(serves_loopback_alone=True)
+    parts.addresses = ["127.0.1.1"]
+    assert await warned_of(parts, 8001) == []
 
 
 async def test_removing_every_instance_does_not_mind_that_one_went_by_itself() -> None:

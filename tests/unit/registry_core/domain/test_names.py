@@ -8,7 +8,7 @@ from registry_core.domain import names
 from registry_core.errors import ValidationError
 
 
-@pytest.mark.parametrize("name", ["abc", "ip_intelligence_service", "osint-service", "0ab", "a" * 63, "c2_x"])
+@pytest.mark.parametrize("name", ["abc", "ip_intelligence_service", "osint-service", "0ab", "a" * 62, "c2_x"])
 def test_a_good_name_is_taken_as_it_is(name: str) -> None:
     assert names.check_service_name(name) == name
 
@@ -18,7 +18,7 @@ def test_a_good_name_is_taken_as_it_is(name: str) -> None:
     [
         ("", "needs a name"),
         ("ab", "at least 3"),
-        ("a" * 64, "one DNS label"),
+        ("a" * 63, "a DNS label has at most 63"),
         ("Osint", "lower case"),
         ("_osint", "starts with"),
         ("-osint", "starts with"),
@@ -50,10 +50,29 @@ def test_underscore_and_hyphen_are_equal_in_names() -> None:
         ("Vertice-OSINT", "vertice-osint"),
         ("vertice-edge_agent_service", "vertice-edge_agent_service"),
         ("a.example", "a.example"),
+        ("::ffff:10.0.0.7", "10.0.0.7"),
+        ("::FFFF:A00:7", "10.0.0.7"),
+        ("169.254.0.7", "169.254.0.7"),
     ],
 )
 def test_a_host_is_kept_in_canonical_form(given: str, kept: str) -> None:
     assert names.check_host(given) == kept
+
+
+def test_a_name_of_63_characters_is_refused_with_the_reason_and_an_example() -> None:
+    with pytest.raises(ValidationError, match=r"at most 62 .* a DNS label has at most 63 .* '_' in front") as refusal:
+        names.check_service_name("a" * 63)
+    assert (refusal.value.field, refusal.value.example) == ("service_name", names.NAME_EXAMPLE)
+    assert names.check_known_name("a" * 63) == "a" * 63, "an earlier release registered it"
+    with pytest.raises(ValidationError, match="at most 62"):
+        names.check_known_name("a" * 64)
+
+
+def test_a_tag_has_62_characters_at_most() -> None:
+    assert names.check_tag("t" * 62) == "t" * 62
+    with pytest.raises(ValidationError, match="1 to 62") as refusal:
+        names.check_tag("t" * 63)
+    assert refusal.value.example == "canary"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +90,10 @@ def test_a_host_is_kept_in_canonical_form(given: str, kept: str) -> None:
         "a/b",
         "a:80",
         "[::1]",
+        "fe80::1",
         "fe80::1%eth0",
+        "fd00::1%eth0",
+        "::ffff:0.0.0.0",
         "x" * 254,
     ],
 )
@@ -79,6 +101,23 @@ def test_an_unusable_host_is_refused(host: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         names.check_host(host)
     assert refusal.value.field == "host"
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("fe80::1", "is another machine on each link"),
+        ("FE80:0::1", "is another machine on each link"),
+        ("febf::1", "is another machine on each link"),
+        ("fe80::1%eth0", "makes sense on one machine only"),
+        ("10.0.0.7%eth0", "makes sense on one machine only"),
+    ],
+)
+def test_an_address_that_means_nothing_elsewhere_is_refused_with_the_reason(host: str, reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason) as refusal:
+        names.check_host(host)
+    assert (refusal.value.provided, refusal.value.example) == (host, "10.0.0.7")
+    assert "register a global or a unique local address" in refusal.value.message
 
 
 def test_the_short_id_is_the_same_for_both_spellings_and_differs_by_instance() -> None:

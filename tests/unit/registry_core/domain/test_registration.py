@@ -45,7 +45,7 @@ def nested(depth: int) -> dict[str, Any]:
         ({"host": "a b"}, "host"),
         ({"instance_id": "a/b"}, "instance_id"),
         ({"instance_id": ""}, "instance_id"),
-        ({"instance_id": "a" * 260}, "instance_id"),
+        ({"instance_id": "a" * 264}, "instance_id"),
         ({"health_endpoint": "health"}, "health_endpoint"),
         ({"health_endpoint": "//evil.example/health"}, "health_endpoint"),
         ({"health_endpoint": "/../etc"}, "health_endpoint"),
@@ -72,6 +72,7 @@ def nested(depth: int) -> dict[str, Any]:
         ({"tags": tuple(f"t{i}" for i in range(33))}, "tags"),
         ({"addresses": ("vertice-osint",)}, "addresses"),
         ({"addresses": ("0.0.0.0",)}, "addresses"),
+        ({"addresses": ("fe80::1", "fe80::2%eth0")}, "addresses"),
         ({"addresses": tuple(f"10.0.0.{i}" for i in range(17))}, "addresses"),
         ({"metadata": {"k": "a\x00b"}}, "metadata.k"),
         ({"metadata": {"a\nb": 1}}, "metadata"),
@@ -96,6 +97,20 @@ def test_hostile_nesting_meets_our_limit_before_pythons() -> None:
 
 def test_the_lowest_port_is_a_setting() -> None:
     assert checked(claim(port=80), Rules(min_port=1)).port == 80
+
+
+def test_of_several_addresses_those_of_one_link_are_left_out() -> None:
+    kept = checked(claim(addresses=("fe80::1", "10.0.0.7", "fe80::1%eth0", "::ffff:10.0.0.8", "::ffff:10.0.0.7")))
+    assert kept.addresses == ("10.0.0.7", "10.0.0.8")
+
+
+def test_an_ipv4_mapped_host_has_the_address_and_the_conflicts_of_the_ipv4_host() -> None:
+    mapped = checked(claim("billing", host="::ffff:10.0.0.7"))
+    assert mapped.address == "10.0.0.7:8034"
+    catalog = Catalog()
+    catalog.merge([lived(instance("ip_intel", "10.0.0.7"))])
+    with pytest.raises(Conflict, match=r"10\.0\.0\.7:8034 is registered"):
+        admitted(mapped, catalog, lambda _: False, 0.0)
 
 
 def test_a_good_claim_is_kept_in_its_one_spelling() -> None:
@@ -230,7 +245,7 @@ def test_the_largest_record_that_the_rules_allow_is_a_quarter_of_what_a_line_may
     label = "x" * 63
     host = ".".join([label, label, label, "y" * 61])
     largest = Registration(
-        service_name="s" * 63,
+        service_name="s" * 62,
         instance_id="i" * MAX_INSTANCE_ID_LENGTH,
         host=host,
         port=65535,
@@ -239,7 +254,7 @@ def test_the_largest_record_that_the_rules_allow_is_a_quarter_of_what_a_line_may
         protocol=Protocol.HTTPS,
         version="1.0.0-" + "x" * (MAX_VERSION_LENGTH - 6),
         weight=100,
-        tags=tuple(f"{n:02}" + "t" * 61 for n in range(MAX_TAGS)),
+        tags=tuple(f"{n:02}" + "t" * 60 for n in range(MAX_TAGS)),
         metadata={"k": "m" * (8192 - 8)},
         zone="z" * 63,
         status=Status.MAINTENANCE,

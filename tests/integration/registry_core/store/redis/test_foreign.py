@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from registry_core.domain.records import InstanceKey, Status
+from registry_core.domain.records import InstanceKey, Protocol, Status
 from registry_core.ports.store import Beat
 from registry_core.store.redis import follower as follower_module
 from registry_core.store.redis import shard as shard_module
@@ -226,7 +226,7 @@ async def test_a_record_without_a_lease_gets_one_and_does_not_stay_for_ever(runn
 
 
 async def test_records_that_were_lost_are_put_back_from_what_was_delivered(running: Running) -> None:
-    await running.store.register(claim("billing", port=9000))
+    await running.store.register(claim("billing", protocol=Protocol.UDP))  # beside the other one's socket over TCP
     await running.client.delete("test:records")
     for _ in range(100):
         if await running.client.hlen("test:records") == 2:

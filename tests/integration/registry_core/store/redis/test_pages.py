@@ -136,7 +136,7 @@ async def test_a_reading_during_changes_is_exact_for_its_position(
         still = await read(server)
         assert instances(whole) == instances(still)
         await eventually(lambda: {i.key: i for i in feed.catalog} == instances(still), "who followed has the same")
-        assert {lived.instance.address for lived in still.records.lived.values()} == set(whole.records.at_address)
+        assert {lived.instance.socket for lived in still.records.lived.values()} == set(whole.records.at_socket)
 
 
 async def test_a_shard_emptied_during_a_reading_is_not_mixed_with_it(

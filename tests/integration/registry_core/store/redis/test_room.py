@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from registry_core.domain.catalog import Lived
-from registry_core.domain.records import Instance, Status
+from registry_core.domain.records import Instance, Protocol, Status
 from registry_core.domain.sharding import shard_of
 from registry_core.errors import Conflict, StoreUnavailable
 from registry_core.store.redis.store import RedisStore
@@ -42,7 +42,7 @@ class Pair(NamedTuple):
 
     def has_an_old_view(self, monkeypatch: pytest.MonkeyPatch, was: Instance) -> None:
         """Have the other store believe that an instance still is what it was."""
-        monkeypatch.setattr(self.other._merge, "at_address", lambda _address: [Lived(was, 1.0)])
+        monkeypatch.setattr(self.other._merge, "at_socket", lambda _socket: [Lived(was, 1.0)])
 
 
 @pytest_asyncio.fixture
@@ -72,6 +72,15 @@ async def test_a_holder_that_moved_is_not_removed_for_its_old_address(
     pair.has_an_old_view(monkeypatch, msgspec.structs.replace(was, status=Status.CRITICAL))
     await pair.other.register(claim(NEWCOMER))
     await eventually(lambda: pair.feed.catalog.names() == sorted([HOLDER, NEWCOMER]), "both are there")
+
+
+async def test_one_over_udp_makes_no_room_for_one_over_tcp_in_another_shard_and_needs_none(pair: Pair) -> None:
+    holder = (await pair.one.register(claim(HOLDER, protocol=Protocol.UDP))).instance
+    await pair.one.set_status(holder.key, Status.CRITICAL)
+    await pair.other.register(claim(NEWCOMER, protocol=Protocol.TCP))
+    await eventually(lambda: pair.feed.catalog.names() == sorted([HOLDER, NEWCOMER]), "both are there")
+    await pair.other.register(claim(NEWCOMER, instance_id="udp", protocol=Protocol.UDP))
+    await eventually(lambda: pair.feed.catalog.names() == [NEWCOMER], "the critical one made room for one over UDP")
 
 
 async def test_one_of_another_service_yields_to_a_key_only_when_it_is_overdue(pair: Pair) -> None:

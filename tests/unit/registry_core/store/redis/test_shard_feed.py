@@ -42,7 +42,7 @@ async def read(
 
 @pytest.mark.parametrize(("names", "needs"), [(("a",), False), (("a", "b"), True), (("a", "b", "c"), True)])
 async def test_addresses_matter_where_another_shard_may_hold_one(names: tuple[str, ...], needs: bool) -> None:
-    assert feed_of(*names).needs_addresses is needs
+    assert feed_of(*names).needs_sockets is needs
 
 
 async def test_nothing_is_known_before_the_first_delivery() -> None:
