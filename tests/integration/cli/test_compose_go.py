@@ -30,6 +30,10 @@ VARIABLES: Final = {"HOME": "/home/foo", "FOO": "foo", "EMPTY": ""}
 # Told by us about keys alone. Compose refuses the first two as well; a question leaves that out with `unchecked`.
 OF_KEYS: Final = frozenset({"undefined-network", "network-mode", "misspelt-key", "unknown-key"})
 
+# Compose takes a list as the value of a variable where two files are merged, and nowhere else; and it leaves a port
+# that is none to Docker.
+OURS_ALONE: Final = ("environment.FOO is a list, not a value", "'example.com:8080' is not a port")
+
 Files = Sequence[Path]
 
 
@@ -44,7 +48,7 @@ def compared(projects: Sequence[Files]) -> tuple[list[str], int]:
     for files, answer in zip(projects, asked(questions), strict=True):
         mine, refused = _read(files)
         name = " + ".join(str(f) for f in files)
-        if "error" in answer:
+        if "error" in answer or any(reason in refusal for reason in OURS_ALONE for refusal in refused):
             continue
         if refused:
             differences.append(f"{name}: only we refuse it: {refused[0]}")
@@ -135,8 +139,7 @@ def test_every_text_in_the_tests_of_compose_comes_to_the_same_model(tmp_path: Pa
 def test_each_text_in_the_tests_of_compose_laid_over_the_one_before_it_comes_to_the_same_model(tmp_path: Path) -> None:
     pairs = (pair for texts in _texts(library()) for pair in itertools.pairwise(texts))
     differences, same = compared(_written(pairs, tmp_path))
-    # A list as the value of a variable gets through where two files are merged, and nowhere else.
-    assert [d for d in differences if "environment.FOO is a list" not in d] == []
+    assert differences == []
     assert same > 300
 
 
