@@ -15,10 +15,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from cli.compose import dockerfile
 from cli.compose.env_file import EnvLine, env_lines
 from cli.compose.errors import ComposeError, Place
 from cli.compose.loader import Loading, ReadFile, dot_env
-from cli.compose.model import DEFAULT_NETWORK, EnvFile, Network, Project
+from cli.compose.model import DEFAULT_NETWORK, ComposeService, EnvFile, Network, Project
 from cli.compose.services import service_of
 from cli.compose.tree import Mapping as Tree
 from cli.compose.tree import Scalar
@@ -26,6 +29,7 @@ from cli.compose.tree import Scalar
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 # Over all services: thousands of services that share an env file of thousands of lines would exhaust memory.
 MAX_VARIABLES: Final = 1_000_000
+MAX_DOCKERFILES: Final = 500
 NO_VARIABLES: Final[Mapping[str, str]] = {}
 
 
@@ -98,6 +102,8 @@ def project_of(
         )
     env = _EnvFiles(variables, read, problems)
     services = {name: service_of(name, entry, variables, env.lines, report) for name, entry in loaded.services.items()}
+    images = _BuiltImages(read)
+    services = {name: images.told_of(service) for name, service in services.items()}
     name = loaded.name or re.sub(r"[^a-z0-9_-]", "", os.path.basename(os.path.abspath(folder)).lower())  # noqa: PTH100, PTH119
     return Project(name, tuple(file for file, _ in files), services, _networks(loaded.networks), tuple(problems))
 
@@ -153,3 +159,32 @@ class _EnvFiles:
         except (OSError, UnicodeDecodeError):
             return None
         return env_lines(text, file.path, self._variables, self._problems.append)
+
+
+class _BuiltImages:
+    """The Dockerfiles of the services that are built here. Each is read once; one that cannot be read tells nothing."""
+
+    def __init__(self, read: ReadFile | None) -> None:
+        self._read = read
+        self._texts: dict[str, str] = {}
+        self._known: dict[object, dockerfile.BuiltImage] = {}
+
+    def told_of(self, service: ComposeService) -> ComposeService:
+        """Return a service with what the Dockerfile of its image says."""
+        build = service.built
+        if build is None:
+            return service
+        text = self._text(build.dockerfile) if build.inline is None else build.inline[: dockerfile.MAX_BYTES]
+        key = (text, build.target, tuple(build.args.items()))
+        image = self._known.get(key)
+        if image is None:
+            image = self._known[key] = dockerfile.built_image(text, build.target, build.args)
+        built = msgspec.structs.replace(build, exposed=image.exposed, base=image.base)
+        return msgspec.structs.replace(service, built=built)
+
+    def _text(self, path: str) -> str:
+        if path not in self._texts and self._read is not None and len(self._texts) < MAX_DOCKERFILES:
+            self._texts[path] = ""
+            with contextlib.suppress(OSError, ComposeError):
+                self._texts[path] = self._read(path)[: dockerfile.MAX_BYTES].decode("utf-8-sig", errors="replace")
+        return self._texts.get(path, "")
