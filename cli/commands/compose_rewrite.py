@@ -16,7 +16,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from cli.commands.compose_edit import EXIT_CODES, Text, code_of, difference, opened, project_with, told, write
+from cli.commands.compose_edit import (
+    EXIT_CODES,
+    Text,
+    code_of,
+    difference,
+    opened,
+    project_with,
+    told,
+    variables_with,
+    write,
+)
 from cli.commands.compose_inject import add_recipe, options_of, override_path
 from cli.compose.errors import ComposeError, Place
 from cli.compose.existing_agents import ExistingAgents, agents_with, existing_agents
@@ -57,7 +67,7 @@ def _rewrite(arguments: argparse.Namespace, environment: Mapping[str, str]) -> i
     path: Path = arguments.file
     file = opened(path)
     project = project_with(file.name, file.text, environment)
-    outcome = rewritten(file.text, project, _standing(arguments, file, project), arguments.zone)
+    outcome = rewritten(file.text, project, _standing(arguments, file, project, environment), arguments.zone)
     if arguments.write:
         write(file.file, file.bytes_of(outcome.text))
     elif arguments.output is not None:
@@ -78,15 +88,18 @@ def _rewrite(arguments: argparse.Namespace, environment: Mapping[str, str]) -> i
     return code_of(complete=not outcome.unchanged)
 
 
-def _standing(arguments: argparse.Namespace, file: Text, project: Project) -> ExistingAgents:
+def _standing(
+    arguments: argparse.Namespace, file: Text, project: Project, environment: Mapping[str, str]
+) -> ExistingAgents:
     """Return the agents that exist, or would with the recipe. Raises ComposeError when there are none."""
     if arguments.recipe is not None:
         options = options_of(arguments)
         return agents_with(planned(project, options).sidecars, options.recipe)
-    agents = existing_agents(file.text)
+    variables = variables_with(file.name, environment)
+    agents = existing_agents(file.text, variables)
     override: Path = arguments.override or override_path(arguments.file)
     if not agents.ports and (arguments.override is not None or override.exists()):
-        agents = existing_agents(opened(override).text)
+        agents = existing_agents(opened(override).text, variables)
     if not agents.ports:
         raise ComposeError(
             f"there are no agents in it or in {override}: run `vertice compose inject` first, or use --recipe",

@@ -15,20 +15,20 @@ import msgspec
 
 from cli.compose.addresses import HardCodedAddress, located_in
 from cli.compose.audit import Audit, audit
+from cli.compose.databases import is_database
 from cli.compose.errors import Place
 from cli.compose.existing_agents import ExistingAgents
 from cli.compose.fleet_names import Meant
 from cli.compose.model import ComposeService, EnvEntry, Project
 from cli.compose.outline import BREAK, NotEditable, Outline, Shape, Spot, outline_of
 from cli.compose.ports import is_port
-from cli.compose.sidecar_plan import is_database
+from cli.compose.registered_names import RegisteredNames
 from cli.compose.sidecars import LABEL
 from cli.compose.splice import Edit, applied
 from cli.compose.verdicts import Judged
 from cli.terminal import printable
 from registry_core.domain.host_port import host_port, split_host_port
-from registry_core.domain.names import check_service_name, label_of
-from registry_core.errors import ValidationError
+from registry_core.domain.names import label_of
 
 MAX_NAME_LENGTH: Final = 253  # of a whole name in DNS (RFC 1035 section 2.3.4)
 _OPEN_SCHEMES: Final = frozenset({"http", "ws", "grpc", "tcp"})
@@ -186,6 +186,7 @@ class _Fleet:
 
     def __init__(self, found: Audit, agents: ExistingAgents, zone: str) -> None:
         self._services = found.project.services
+        self._names = RegisteredNames(found.project)
         self._agents = agents
         self._zone = zone
         # Services whose health check asks an undeclared port: there is no telling which port is right.
@@ -221,7 +222,7 @@ class _Fleet:
         offered = wanted if port_differs else ""
         if address.port is not None and not is_port(address.port):
             raise _Refused(f"port {address.port} does not exist, and it is not known which one was meant", offered)
-        if target.name not in self._agents.ports:
+        if self._registered(target) not in self._agents.ports:
             raise _Refused(f"{target.name} has no agent to register it", offered)
         if service.name not in self._agents.asking:
             raise _Refused(f"{service.name} does not resolve names through an agent", offered)
@@ -281,10 +282,8 @@ class _Fleet:
             raise _Refused("it uses TLS, and the certificate is for the name in the file")
         if scheme and scheme not in _OPEN_SCHEMES:
             raise _Refused(f"it is not known how {scheme}:// uses a name")
-        try:
-            check_service_name(target.name)
-        except ValidationError as error:
-            raise _Refused(f"it cannot be registered: {error.message}") from None
+        if not self._registered(target):
+            raise _Refused(f"it cannot be registered: {self._names.of(target.name).why}")
         if len(self._name(target)) > MAX_NAME_LENGTH:
             raise _Refused(f"its name with the zone would have more than {MAX_NAME_LENGTH} characters")
         return target
@@ -305,11 +304,15 @@ class _Fleet:
             raise _Refused(f"{name} listens on {own} over TCP, and it is not certain that this is meant")
         if judged.code == "unproven-port":
             raise _Refused(f"{name} declares no port and does not mention {port}")
-        return self._agents.ports.get(name, own)
+        return self._agents.ports.get(self._registered(target), own)
 
     def _name(self, target: ComposeService) -> str:
         # Written with '-': many clients reject '_' in a host name (RFC 1123), and our DNS treats both alike.
-        return f"{label_of(target.name)}.{self._zone}"
+        return f"{label_of(self._registered(target))}.{self._zone}"
+
+    def _registered(self, target: ComposeService) -> str:
+        """Return the name of a service in the registry: the one that its agent has, else the one that it would get."""
+        return self._agents.names.get(target.name) or self._names.of(target.name).name or ""
 
 
 # -- where the values are
