@@ -54,7 +54,7 @@ An address counts as wrong when its code is `published-port`, `wrong-port`, `por
 
     {"format": 1, "by",
      "waves": [{"number", "title", "radius",
-                "services": [{"name", "category", "needed_by", "addresses", "circle"}]}]}
+                "services": [{"name", "registered_name", "category", "needed_by", "addresses", "circle"}]}]}
 
 `vertice migrate status --format json`:
 
@@ -62,7 +62,7 @@ An address counts as wrong when its code is `published-port`, `wrong-port`, `por
      "counts": {"services", "registered", "passing", "static_consumers", "static_addresses", "may_go"},
      "strangers": [services that are registered and not in the file],
      "waves": [{"number", "title", "counts",
-                "services": [{"name", "state", "instances", "passing",
+                "services": [{"name", "registered_name", "state", "instances", "passing",
                               "addresses": [{"variable", "file", "line", "address", "target", "may_go",
                                              "waits_for"}]}]}]}
 """

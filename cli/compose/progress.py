@@ -14,6 +14,7 @@ import msgspec
 
 from cli.compose.audit import Audit
 from cli.compose.fleet_names import Meant
+from cli.compose.registered_names import RegisteredNames
 from cli.compose.verdicts import Judged
 from cli.compose.waves import Wave
 from cli.terminal import printable
@@ -47,13 +48,14 @@ class AddressProgress(msgspec.Struct, frozen=True):
 
 
 class ServiceProgress(msgspec.Struct, frozen=True):
-    """A service: its state in the registry, and the addresses that it still hard-codes."""
+    """A service: its state in the registry, its name there, and the addresses that it still hard-codes."""
 
     name: str
     state: RegistrationState
     well: int
     instances: int
     addresses: tuple[AddressProgress, ...]
+    registered_name: str
 
 
 class WaveProgress(msgspec.Struct, frozen=True):
@@ -95,19 +97,22 @@ def progress_of(audit: Audit, waves: Sequence[Wave], held: Iterable[RegisteredIn
     instances: dict[str, list[RegisteredInstance]] = {}
     for one in held:
         instances.setdefault(label_of(one.service_name), []).append(one)
-    states = {name: _state(instances.get(label_of(name), [])) for name in audit.project.services}
+    names = RegisteredNames(audit.project)
+    labels = {name: label_of(names.of(name).name or name) for name in audit.project.services}
+    states = {name: _state(instances.get(label, [])) for name, label in labels.items()}
     addresses: dict[str, list[Judged]] = {}
     for judged in audit.addresses:
         if judged.target is not None and judged.meant is not Meant.ITSELF:
             addresses.setdefault(judged.service, []).append(judged)
 
     def one_service(name: str) -> ServiceProgress:
-        own = instances.get(label_of(name), [])
+        own = instances.get(labels[name], [])
         found = tuple(AddressProgress(a, tuple(_waits_for(a, states))) for a in addresses.get(name, ()))
-        return ServiceProgress(name, states[name], sum(i.is_well for i in own), len(own), found)
+        registered = names.of(name).name or name
+        return ServiceProgress(name, states[name], sum(i.is_well for i in own), len(own), found, registered)
 
-    labels = {label_of(name) for name in audit.project.services}
-    strangers = sorted({i[0].service_name for label, i in instances.items() if label not in labels})
+    known = set(labels.values())
+    strangers = sorted({i[0].service_name for label, i in instances.items() if label not in known})
     done = tuple(WaveProgress(wave, tuple(one_service(s.name) for s in wave.services)) for wave in waves)
     return FleetProgress(done, tuple(strangers))
 
@@ -132,7 +137,8 @@ def status_text(progress: FleetProgress) -> Iterator[str]:
         yield f"wave {wave.wave.number}, {wave.wave.title}: {_counts_text(wave.counts())}"
         for service in wave.services:
             of = f" ({service.well} of {service.instances})" if service.instances else ""
-            yield printable(f"  {service.name}: {service.state.value}{of}")
+            known_as = f" (as {service.registered_name})" if service.registered_name != service.name else ""
+            yield printable(f"  {service.name}{known_as}: {service.state.value}{of}")
             for a in service.addresses:
                 what = "may go" if a.may_go else f"stays: {'; '.join(a.waits_for)}"
                 yield printable(f"    {a.address.address.variable}={a.address.address.written}: {what}")
@@ -164,6 +170,7 @@ def status_json(progress: FleetProgress) -> dict[str, Any]:
                 "services": [
                     {
                         "name": s.name,
+                        "registered_name": s.registered_name,
                         "state": s.state.name.lower(),
                         "instances": s.instances,
                         "passing": s.well,

@@ -144,3 +144,19 @@ def test_a_registration_in_the_other_spelling_counts_and_strangers_are_named() -
     assert "  ip_intel: passing (1 of 1)" in said
     assert "Registered and not in the file: other" in said
     assert json.loads(json.dumps(status_json(done)))["waves"][0]["services"][0]["state"] == "passing"
+
+
+def test_a_service_with_another_name_in_the_registry_is_found_under_that_and_both_are_shown() -> None:
+    text = "name: shop\nservices: {db: {expose: ['80']}, Web: {labels: {vertice.name: front}, expose: ['80']}}"
+    found = audit(project_of([("compose.yml", text.encode())]))
+    waves = waves_of(found, By.DEPENDENCY)
+    held = [RegisteredInstance("db_shop", True), RegisteredInstance("front", False), RegisteredInstance("web", True)]
+    done = progress_of(found, waves, held)
+    assert done.strangers == ("web",)
+    said = list(status_text(done))
+    assert "  db (as db-shop): passing (1 of 1)" in said
+    assert "  Web (as front): registered, none passing (0 of 1)" in said
+    assert any(line.startswith("  db (other, registered as db-shop): ") for line in plan_text(waves))
+    for shape in (plan_json(waves, By.DEPENDENCY), status_json(done)):
+        services = [s for wave in shape["waves"] for s in wave["services"]]
+        assert {s["name"]: s["registered_name"] for s in services} == {"db": "db-shop", "Web": "front"}
