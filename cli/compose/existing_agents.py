@@ -11,16 +11,18 @@ from typing import Any
 
 import msgspec
 
+from cli.compose.discovered_names import ZONE
 from cli.compose.inject import as_written
 from cli.compose.sidecars import CONFIG, LABEL, Recipe, SidecarSpec
 from registry_core.domain.host_port import split_host_port
 
 
 class ExistingAgents(msgspec.Struct, frozen=True):
-    """The port under which each service is registered, and the services that ask an agent."""
+    """The port under which each service is registered, the services that ask an agent, and the agents' zone."""
 
     ports: Mapping[str, int] = {}
     asking: frozenset[str] = frozenset()
+    zone: str = ZONE
 
 
 def existing_agents(text: str) -> ExistingAgents:
@@ -31,12 +33,14 @@ def existing_agents(text: str) -> ExistingAgents:
         return ExistingAgents()
     ports: dict[str, int] = {}
     resolvers: set[str] = set()
+    zone = ZONE
     for body in services.values():
         recipe = _recipe(body)
         if recipe is None:
             continue
         environment = body.get("environment")
         environment = environment if isinstance(environment, dict) else {}
+        zone = str(environment.get("AGENT_DNS_ZONE") or zone)
         if recipe is Recipe.HOST:
             resolvers.add(_host_of(str(environment.get("AGENT_DNS_LISTEN") or "")))
             ports |= _configured(whole)
@@ -45,13 +49,13 @@ def existing_agents(text: str) -> ExistingAgents:
             if recipe is Recipe.NETNS:
                 resolvers.add("127.0.0.1")
     asking = {name for name, body in services.items() if isinstance(body, dict) and _asks(body.get("dns"), resolvers)}
-    return ExistingAgents(ports, frozenset(asking))
+    return ExistingAgents(ports, frozenset(asking), zone)
 
 
-def agents_with(sidecars: Sequence[SidecarSpec], recipe: Recipe) -> ExistingAgents:
+def agents_with(sidecars: Sequence[SidecarSpec], recipe: Recipe, zone: str = ZONE) -> ExistingAgents:
     """Return the agents as they will be with these sidecars."""
     asking = frozenset(s.service for s in sidecars if s.dns and recipe is not Recipe.BESIDE)
-    return ExistingAgents({s.service: s.port for s in sidecars}, asking)
+    return ExistingAgents({s.service: s.port for s in sidecars}, asking, zone)
 
 
 def _host_of(listen: str) -> str:

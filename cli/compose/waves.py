@@ -121,7 +121,8 @@ def _groups(audit: Audit) -> list[_Group]:
     needs, needed_by = audit.graph.needs(), audit.graph.needed_by()
     belongs = categories(audit.project)
     order = {name: at for at, name in enumerate(audit.project.services)}
-    written = Counter(a.service for a in audit.addresses)
+    # Discovered names count as well, so that the waves stay the same while addresses are replaced.
+    written = Counter(a.service for a in audit.addresses if not a.identity)
     layers: dict[str, int] = {}
     found = []
     # Components list dependencies first; in reverse, a service's dependents are known when its turn comes.

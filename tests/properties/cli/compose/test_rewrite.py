@@ -31,7 +31,7 @@ OPTIONS = Options()
 def rewrite(text: str) -> Rewriting:
     project = project_of([("c.yml", text.encode())])
     agents = agents_with(planned(project, OPTIONS).sidecars, OPTIONS.recipe)
-    return rewritten(text, project, agents, OPTIONS.zone)
+    return rewritten(text, project, agents)
 
 
 @st.composite
