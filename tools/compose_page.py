@@ -22,12 +22,16 @@ An address counts as wrong when its code is `published-port`, `wrong-port`, `por
 `other-spelling` or `no-shared-network`. `addresses` and `wrong_addresses` count hard-coded ones: neither discovered
 names nor names that are compared and not looked up.
 
-A port is wrong only where something proves it. `ports` and `expose` neither open nor close a port, so that a port which
-they do not name may well be right (`unproven-port`). Proof is an entry of `ports` that maps this very port of the host
-to another one of the container; an image of the fleet itself whose `EXPOSE` or whose health check names other ports, when
-neither its command nor its variables speak of this one; or a number that is no port. An image is the fleet's own when it
-is built here, or when it comes from the account from which most images of the file come. A health check over HTTP proves
-nothing about other protocols. A URL without a port and without a path proves nothing: the program may append a port.
+A port is wrong only where something proves it. `ports` and `expose` neither open nor close a port, so that a port
+which they do not name may well be right (`unproven-port`). Proof is:
+
+- an entry of `ports` that maps this very port of the host to another one of the container;
+- an image of the fleet's own whose `EXPOSE`, or whose health check over HTTP, names other ports, when neither its
+  command nor its variables speak of this one. An image is the fleet's own when it is built here, or when it comes from
+  the account from which most images of the file come. A health check proves nothing about other protocols;
+- a number that is no port.
+
+A URL without a port and without a path proves nothing: the program may append a port.
 
 ## The JSON of `audit`
 
@@ -66,7 +70,7 @@ nothing about other protocols. A URL without a port and without a path proves no
 
     {"format": 1, "by",
      "waves": [{"number", "title", "radius",
-                "services": [{"name", "category", "needed_by", "addresses", "circle"}]}]}
+                "services": [{"name", "registered_name", "category", "needed_by", "addresses", "circle"}]}]}
 
 `vertice migrate status --format json`:
 
@@ -74,7 +78,7 @@ nothing about other protocols. A URL without a port and without a path proves no
      "counts": {"services", "registered", "passing", "static_consumers", "static_addresses", "may_go"},
      "strangers": [services that are registered and not in the file],
      "waves": [{"number", "title", "counts",
-                "services": [{"name", "state", "instances", "passing",
+                "services": [{"name", "registered_name", "state", "instances", "passing",
                               "addresses": [{"variable", "file", "line", "address", "target", "may_go",
                                              "waits_for"}]}]}]}
 """

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
     """Run `vertice compose audit` and return its exit code."""
     try:
         project = read_project(arguments.files, environment)
-        found = audit(project, zones_for(arguments.files[0], project, arguments.zone))
+        found = audit(project, zones_for(arguments.files[0], project, arguments.zone, environment))
     except ComposeError as error:
         print(f"vertice: {error.hinted}", file=sys.stderr)
         return USAGE

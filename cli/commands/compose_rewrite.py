@@ -18,7 +18,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from cli.commands.compose_edit import EXIT_CODES, Text, code_of, difference, opened, project_with, told, write
+from cli.commands.compose_edit import (
+    EXIT_CODES,
+    Text,
+    code_of,
+    difference,
+    opened,
+    project_with,
+    told,
+    variables_with,
+    write,
+)
 from cli.commands.compose_inject import add_recipe, options_of, override_path
 from cli.commands.compose_zone import zones_for
 from cli.compose.discovered_names import ZONE
@@ -70,9 +80,9 @@ def _rewrite(arguments: argparse.Namespace, environment: Mapping[str, str]) -> i
     file = opened(path)
     project = project_with(file.name, file.text, environment)
     if arguments.undo:
-        outcome = undone(file.text, project, zones_for(path, project, arguments.zone, arguments.override))
+        outcome = undone(file.text, project, zones_for(path, project, arguments.zone, environment, arguments.override))
     else:
-        outcome = rewritten(file.text, project, _standing(arguments, file, project))
+        outcome = rewritten(file.text, project, _standing(arguments, file, project, environment))
     if arguments.write:
         write(file.file, file.bytes_of(outcome.text))
     elif arguments.output is not None:
@@ -96,7 +106,9 @@ def _rewrite(arguments: argparse.Namespace, environment: Mapping[str, str]) -> i
     return code_of(complete=not outcome.unchanged)
 
 
-def _standing(arguments: argparse.Namespace, file: Text, project: Project) -> ExistingAgents:
+def _standing(
+    arguments: argparse.Namespace, file: Text, project: Project, environment: Mapping[str, str]
+) -> ExistingAgents:
     """Return the agents that exist, or would with the recipe. Raises ComposeError when there are none.
 
     Names in another zone than that of the agents would lead nowhere.
@@ -106,10 +118,11 @@ def _standing(arguments: argparse.Namespace, file: Text, project: Project) -> Ex
         arguments.zone = zone or ZONE
         options = options_of(arguments)
         return agents_with(planned(project, options).sidecars, options.recipe, options.zone)
-    agents = existing_agents(file.text)
+    variables = variables_with(file.name, environment)
+    agents = existing_agents(file.text, variables)
     override: Path = arguments.override or override_path(arguments.file)
     if not agents.ports and (arguments.override is not None or override.exists()):
-        agents = existing_agents(opened(override).text)
+        agents = existing_agents(opened(override).text, variables)
     if agents.ports and zone not in (None, agents.zone):
         reason = f"--zone: its agents answer for {agents.zone}"
         raise ComposeError(reason, code="usage", place=Place(file.name), example=f"--zone {agents.zone}")

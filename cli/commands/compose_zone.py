@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 
-from cli.commands.compose_edit import opened
+from cli.commands.compose_edit import opened, variables_with
 from cli.commands.compose_inject import override_path
 from cli.compose.discovered_names import ZONE, zones_of
 from cli.compose.errors import ComposeError
@@ -21,7 +22,9 @@ def add_zone(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def zones_for(path: Path, project: Project, zone: str | None, override: Path | None = None) -> list[str]:
+def zones_for(
+    path: Path, project: Project, zone: str | None, environment: Mapping[str, str], override: Path | None = None
+) -> list[str]:
     """Return the given zone, else those of the agents in the project and in the override file of its first file."""
     if zone is not None:
         return [zone]
@@ -29,5 +32,6 @@ def zones_for(path: Path, project: Project, zone: str | None, override: Path | N
     beside = override or override_path(path)
     if override is not None or beside.exists():
         with contextlib.suppress(ComposeError):
-            zones.append(existing_agents(opened(beside).text).zone)
+            agents = existing_agents(opened(beside).text, variables_with(str(path), environment))
+            zones.append(agents.zone)
     return list(dict.fromkeys(zones))

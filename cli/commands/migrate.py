@@ -20,7 +20,7 @@ import msgspec
 
 from cli.client import TOKEN, Unreachable, add_registry_flag, ask, credentials, registry_url
 from cli.commands.compose_audit import add_files
-from cli.commands.compose_edit import opened
+from cli.commands.compose_edit import opened, variables_with
 from cli.commands.compose_inject import override_path
 from cli.commands.compose_zone import add_zone, zones_for
 from cli.compose.audit import Audit, audit
@@ -87,14 +87,14 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
     by = By(arguments.by)
     try:
         project = read_project(arguments.files, environment)
-        zones = zones_for(arguments.files[0], project, arguments.zone)
+        zones = zones_for(arguments.files[0], project, arguments.zone, environment)
         found = audit(project, zones)
         waves = waves_of(found, by, arguments.pilot, arguments.wave_size)
         if arguments.action == "plan":
             lines = [json.dumps(plan_json(waves, by), indent=2)] if arguments.format == "json" else plan_text(waves)
         else:
             held = _held(registry_url(arguments, environment), credentials(environment))
-            agents = registered_agents(found.project, held, _standing(arguments), zones[-1])
+            agents = registered_agents(found.project, held, _standing(arguments, environment), zones[-1])
             would = _would(arguments.files, found, project, agents)
             progress = progress_of(found, waves, held, would)
             as_json = arguments.format == "json"
@@ -109,12 +109,13 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
     return OK
 
 
-def _standing(arguments: argparse.Namespace) -> ExistingAgents | None:
+def _standing(arguments: argparse.Namespace, environment: Mapping[str, str]) -> ExistingAgents | None:
     """Return the agents in the compose files, or in the override file beside the first; None when there are none."""
     files: list[Path] = arguments.files
     beside = override_path(files[0])
+    variables = variables_with(str(files[0]), environment)
     for path in (*files, *([beside] if beside.exists() else [])):
-        agents = existing_agents(opened(path).text)
+        agents = existing_agents(opened(path).text, variables)
         if agents.ports:
             return agents
     return None

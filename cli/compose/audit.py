@@ -15,10 +15,10 @@ from cli.compose.findings import AuditFinding, AuditSeverity
 from cli.compose.fleet_names import Meant
 from cli.compose.graph import Edge, Graph, components
 from cli.compose.model import ComposeService, Project
+from cli.compose.registered_names import NAME_LABEL, RegisteredNames
 from cli.compose.sidecars import without_agents
 from cli.compose.verdicts import Judge, Judged
-from registry_core.domain.names import check_service_name, label_of
-from registry_core.errors import ValidationError
+from registry_core.domain.names import label_of
 
 # Faults that still allow an audit: a checkout often lacks env files and secrets.
 TOLERATED = frozenset({"env-file", "variable-required", "variable", "port", "include"})
@@ -88,10 +88,6 @@ def _of_one(service: ComposeService, judge: Judge) -> Iterator[AuditFinding]:
         right = next((d[0] for d in listening.declared), None)
         message = f"its health check uses port {check.port}, but it declares {listening.text}"
         yield AuditFinding("health-port", service.name, check.place, message, "healthcheck", str(right))
-    try:
-        check_service_name(service.name)
-    except ValidationError as error:
-        yield AuditFinding("bad-name", service.name, service.place, error.message)
     replicas = service.replicas or "1"
     if replicas.isascii() and replicas.isdigit() and int(replicas) > 1:
         for port in service.ports:
@@ -101,10 +97,17 @@ def _of_one(service: ComposeService, judge: Judge) -> Iterator[AuditFinding]:
 
 
 def _names(project: Project) -> Iterator[AuditFinding]:
+    names = RegisteredNames(project)
     spelled: dict[str, ComposeService] = {}
     containers: dict[str, ComposeService] = {}
     for service in project.services.values():
-        twin = spelled.setdefault(label_of(service.name), service)
+        registered = names.of(service.name)
+        if registered.name is None:
+            yield AuditFinding("bad-name", service.name, service.place, registered.why)
+        elif registered.name != service.name and NAME_LABEL not in service.labels:
+            message = f"{registered.why}; `inject` registers it as {registered.name}"
+            yield AuditFinding("mapped-name", service.name, service.place, message, right=registered.name)
+        twin = spelled.setdefault(label_of(registered.name or service.name), service)
         if twin is not service:
             message = f"in DNS it has the same name as {twin.name} ({twin.place})"
             yield AuditFinding("dns-clash", service.name, service.place, message, target=twin.name)

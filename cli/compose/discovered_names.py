@@ -6,12 +6,12 @@ Pure. A name in the zone is answered by the agents, so it leads anywhere only wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from cli.compose.model import ComposeService, Project
+from cli.compose.registered_names import RegisteredNames
 from cli.compose.sidecars import LABEL, Options, Recipe
-from registry_core.domain.names import label_of
 
 ZONE: Final = Options().zone
 _INSTANCE: Final = re.compile(r"i-[0-9a-f]{12}", re.ASCII)
@@ -21,11 +21,10 @@ _PROTOCOLS: Final = frozenset({"_tcp", "_udp"})
 class DiscoveredNames:
     """The names of a fleet's services in the zones of its agents."""
 
-    def __init__(self, services: Mapping[str, ComposeService], zones: Iterable[str]) -> None:
+    def __init__(self, project: Project, zones: Iterable[str]) -> None:
         self._zones = tuple(f".{zone.strip('.').lower()}" for zone in zones)
-        self._by_label: dict[str, ComposeService] = {}
-        for service in services.values():
-            self._by_label.setdefault(label_of(service.name), service)
+        self._services = project.services
+        self._names = RegisteredNames(project)
 
     def is_in_zone(self, host: str) -> bool:
         """Return whether a name is in one of the zones."""
@@ -41,7 +40,8 @@ class DiscoveredNames:
         last = labels[-1]
         if last in _PROTOCOLS and len(labels) > 1:
             last = labels[-2].removeprefix("_")
-        return None if _INSTANCE.fullmatch(last) else self._by_label.get(label_of(last))
+        service = self._names.service_of(last)
+        return None if service is None or _INSTANCE.fullmatch(last) else self._services.get(service)
 
 
 def zones_of(project: Project) -> tuple[str, ...]:

@@ -70,7 +70,16 @@ KINDS: Final[dict[str, AuditRule]] = {
     ),
     "dns-clash": AuditRule(_E, "the two names are equal in DNS, where '_' and '-' are the same", "rename one of them"),
     "container-name-twice": AuditRule(_E, "two containers have the same name", "rename one of them"),
-    "bad-name": AuditRule(_W, "the name cannot be registered", "rename the service"),
+    "bad-name": AuditRule(
+        _W,
+        "the name cannot be registered, and no other can be made of it",
+        "give it another by the label `vertice.name`",
+    ),
+    "mapped-name": AuditRule(
+        _I,
+        "the name cannot be registered, so that the service gets another one there",
+        "none needed; the label `vertice.name` chooses another name",
+    ),
     "shared-host-port": AuditRule(
         _E, "two services publish the same port of the host", "publish one of them on another port"
     ),

@@ -22,12 +22,14 @@ _SELF: Final = ("localhost", "127.0.0.1", "0.0.0.0", "[::1]", "::1", "ip6-localh
 # What a shell in the container replaces by the container's own name: `$HOSTNAME`, `$(hostname -i)`.
 _OWN_NAME: Final = re.compile(r"\$[({]?hostname", re.IGNORECASE)
 _HOST: Final = r"(?P<host>\[[0-9A-Fa-f:]+\]|::1|[A-Za-z0-9$][\w.$({-]*)"
+_CONNECTS: Final = r"(?:^|[\s/;&|(])(?:nc|ncat|netcat|telnet)\s+(?:-\S+\s+(?:\d+\s+)?)*"
 # How the programs that use no URL name their host: `pg_isready -h db`, `nc -z db 5432`, `/dev/tcp/db/5432`.
 _TARGETS: Final = (
     re.compile(r"(?:^|\s)(?:-h|--host(?:name)?|--?addr(?:ess)?)(?:[= ]\s*|(?<=-h))[\"']?" + _HOST),
     re.compile(r"(?:^|\s)(?:--bootstrap-servers?|--endpoints?|--broker-list)[= ]\s*[\"']?(?:\w+://)?" + _HOST),
-    re.compile(r"(?:^|[\s/;&|(])(?:nc|ncat|netcat|telnet)\s+(?:-\S+\s+(?:\d+\s+)?)*" + _HOST),
+    re.compile(_CONNECTS + _HOST),
     re.compile(r"/dev/tcp/" + _HOST),
+    re.compile(r"\b(?!https?:)[a-z][a-z0-9+]*://(?:[^@\s/]*@)?" + _HOST),
 )
 
 
@@ -81,7 +83,7 @@ def _asked(check: Healthcheck, written: str, own: Collection[str], variables: Ma
             written_path=raw_path,
             written_port=raw_port,
         )
-    port = None if hosts else _own_port(text, own)
+    port = _own_port(text, own)
     hosts += _hosts(text)
     other = next((host for host in hosts if not _is_own(host, own)), None)
     if port is not None or any(_is_own(host, own) for host in hosts):
@@ -104,9 +106,16 @@ def _is_own(host: str, own: Collection[str]) -> bool:
 
 def _own_port(text: str, own: Collection[str]) -> int | None:
     """Return the port after one of the container's own names: `localhost:9092`, `nc -z localhost 2181`."""
-    names = "|".join(re.escape(name) for name in sorted(own))
-    found = re.search(rf"(?<![\w.-])(?:{names})(?::|/| +)(\d{{1,5}})(?![\w.])", text, re.IGNORECASE)
-    return int(found[1]) if found else None
+    names = "|".join(re.escape(name) for name in sorted(own, reverse=True))
+    selves = "|".join(re.escape(name) for name in sorted(_SELF, reverse=True))
+    ways = (
+        rf"(?<![\w.-])(?:{names}):",
+        rf"(?<![\w.-])(?:{selves}) +",
+        rf"{_CONNECTS}(?:{names}) +",
+        rf"/dev/tcp/(?:{names})/",
+    )
+    found = (re.search(rf"{way}(\d{{1,5}})(?![\w.])", text, re.IGNORECASE) for way in ways)
+    return next((int(match[1]) for match in found if match is not None), None)
 
 
 def _as_written(url: str, written: str, variables: MappingType[str, str]) -> tuple[str, str]:

@@ -14,10 +14,11 @@ from typing import Final, NamedTuple
 import msgspec
 
 from cli.compose.errors import Place
+from cli.compose.image_ports import possible_ports
+from cli.compose.images import ImageKind, well_known
 from cli.compose.model import ComposeService
 from cli.compose.ports import is_port
 from cli.compose.variable_names import words_of
-from cli.compose.well_known_images import usual_ports
 
 # The variables that tell a container its own listening address.
 _PORT_VARIABLES: Final = frozenset(
@@ -127,16 +128,17 @@ def listening_of(service: ComposeService, *, is_own_image: bool = False) -> List
             if is_port(port):
                 hinted.setdefault(port, entry.name)
     built = service.built
-    usual = usual_ports(service.image)
+    usual = well_known(service.image)
     if not declared and not hinted:
-        if usual:
-            hinted[usual[0]] = "its image"
+        if usual is not None:
+            hinted[usual.ports[0]] = "its image"
         elif built is not None:
             hinted |= dict.fromkeys(built.exposed, "EXPOSE")
     main = next((port for port in hinted if any(port in d for d in declared)), None) if declared else None
     if main is None:
         main = declared[0][0] if declared else next(iter(hinted), None)
-    mentioned = {*usual, *(usual_ports(built.base) if built else ()), *(built.exposed if built else ())}
+    mentioned = {*possible_ports(service.image), *(possible_ports(built.base) if built is not None else ())}
+    mentioned |= set(built.exposed) if built is not None else set()
     return ListeningPorts(
         declared,
         hinted,
@@ -186,4 +188,5 @@ def _proofs(service: ComposeService) -> Iterator[PortProof]:
 
 def is_infrastructure(service: ComposeService) -> bool:
     """Return whether its image is a well-known infrastructure one, such as a database."""
-    return bool(usual_ports(service.image))
+    image = well_known(service.image)
+    return image is not None and image.kind is not ImageKind.APPLICATION

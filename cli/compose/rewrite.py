@@ -14,17 +14,17 @@ from typing import Final
 
 from cli.compose.address_syntax import HardCodedAddress
 from cli.compose.audit import Audit, audit
+from cli.compose.databases import is_database
 from cli.compose.existing_agents import ExistingAgents
 from cli.compose.fleet_names import Meant
 from cli.compose.model import ComposeService, EnvEntry, Project
 from cli.compose.ports import is_port
-from cli.compose.sidecar_plan import is_database
+from cli.compose.registered_names import RegisteredNames
 from cli.compose.value_edits import AddressChange, Piece, Refused, Rewriting, UnchangedAddress, edited, pieces_for
 from cli.compose.variable_names import is_list_of_accepted_hosts
 from cli.compose.verdicts import Judged
 from registry_core.domain.host_port import host_port
-from registry_core.domain.names import check_service_name, label_of
-from registry_core.errors import ValidationError
+from registry_core.domain.names import label_of
 
 MAX_NAME_LENGTH: Final = 253  # of a whole name in DNS (RFC 1035 section 2.3.4)
 _OPEN_SCHEMES: Final = frozenset({"http", "ws", "grpc", "tcp"})
@@ -56,6 +56,7 @@ class _Fleet:
 
     def __init__(self, found: Audit, agents: ExistingAgents) -> None:
         self._services = found.project.services
+        self._names = RegisteredNames(found.project)
         self._agents = agents
         # Services whose health check asks an undeclared port: there is no telling which port is right.
         self._in_doubt = {f.service for f in found.findings if f.code == "health-port"}
@@ -96,7 +97,7 @@ class _Fleet:
         offered = wanted if port_differs else ""
         if address.port is not None and not is_port(address.port):
             raise Refused(f"port {address.port} does not exist, and it is not known which one was meant", offered)
-        if target.name not in self._agents.ports:
+        if self._registered(target) not in self._agents.ports:
             raise Refused(f"{target.name} has no agent to register it", offered)
         if service.name not in self._agents.asking:
             raise Refused(f"{service.name} does not resolve names through an agent", offered)
@@ -125,10 +126,8 @@ class _Fleet:
             raise Refused("it uses TLS, and the certificate is for the name in the file")
         if scheme and scheme not in _OPEN_SCHEMES:
             raise Refused(f"it is not known how {scheme}:// uses a name")
-        try:
-            check_service_name(target.name)
-        except ValidationError as error:
-            raise Refused(f"it cannot be registered: {error.message}") from None
+        if not self._registered(target):
+            raise Refused(f"it cannot be registered: {self._names.of(target.name).why}")
         if len(self._name(target)) > MAX_NAME_LENGTH:
             raise Refused(f"its name with the zone would have more than {MAX_NAME_LENGTH} characters")
         return target
@@ -150,14 +149,18 @@ class _Fleet:
             raise Refused(f"by its ports {name} listens on {own}, but its health check uses another port")
         if judged.right != own or (judged.meant is Meant.OTHER_SPELLING and port != own and not judged.address.is_http):
             raise Refused(f"{name} listens on {own} over TCP, and it is not certain that this is meant")
-        registered = self._agents.ports.get(name, own)
+        registered = self._agents.ports.get(self._registered(target), own)
         if registered != own and (registered, own) not in [pair for entry in target.ports for pair in entry.pairs()]:
             raise Refused(f"{name} is registered under {registered}, but listens on {own}")
         return registered
 
     def _name(self, target: ComposeService) -> str:
         # Written with '-': many clients reject '_' in a host name (RFC 1123), and our DNS treats both alike.
-        return f"{label_of(target.name)}.{self._agents.zone}"
+        return f"{label_of(self._registered(target))}.{self._agents.zone}"
+
+    def _registered(self, target: ComposeService) -> str:
+        """Return the name of a service in the registry: the one that its agent has, else the one that it would get."""
+        return self._agents.names.get(target.name) or self._names.of(target.name).name or ""
 
 
 def _needs_nothing(judged: Judged) -> bool:

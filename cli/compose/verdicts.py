@@ -19,9 +19,9 @@ from cli.compose.findings import AuditFinding
 from cli.compose.fleet_names import FleetNames, Meant, NameMatch
 from cli.compose.listening_ports import ListeningPorts, listening_of
 from cli.compose.model import ComposeService, Project
+from cli.compose.own_images import own_images
 from cli.compose.ports import is_port
 from cli.compose.sidecars import Recipe
-from cli.compose.well_known_images import own_images
 from registry_core.domain.host_port import host_port
 
 OWN_NAME: Final = "it is its own address, which it is told or tells others"
@@ -71,7 +71,7 @@ class Judge:
     ) -> None:
         self._project = project
         self._names = FleetNames(project)
-        self._discovered = DiscoveredNames(project.services, zones)
+        self._discovered = DiscoveredNames(project, zones)
         # With the host's agent, names lead to the host, and its published ports are the right ones.
         self._by_host = not recipes or Recipe.HOST in recipes
         own = own_images(project)

@@ -116,7 +116,7 @@ def test_a_consumer_whose_agent_in_the_file_is_no_resolver_keeps_its_addresses()
 services:
   shop-agent: {labels: {vertice.sidecar: beside}, environment: {SERVICE_NAME: shop, SERVICE_PORT: "80"}}
 """
-    found = progress(("shop", True), ("cart", True), text=text, port=8010, standing=existing_agents(beside))
+    found = progress(("shop", True), ("cart", True), text=text, port=8010, standing=existing_agents(beside, {}))
     assert stays(found)["shop", "CART_URL"] == ("shop does not resolve names through an agent",)
 
 
@@ -140,3 +140,14 @@ def test_a_registration_in_the_other_spelling_counts_and_strangers_are_named() -
     assert "  ip_intel: passing (1 of 1)" in said
     assert "Registered and not in the file: other" in said
     assert json.loads(json.dumps(status_json(done)))["waves"][0]["services"][0]["state"] == "passing"
+
+
+def test_a_service_with_another_name_in_the_registry_is_found_under_that_and_both_are_shown() -> None:
+    text = "name: shop\nservices: {db: {expose: ['80']}, Web: {labels: {vertice.name: front}, expose: ['80']}}\n"
+    done = progress(("db_shop", True), ("front", False), ("web", True), text=text)
+    assert done.strangers == ("web",)
+    said = list(status_text(done))
+    assert "  db (as db-shop): passing (1 of 1)" in said
+    assert "  Web (as front): registered, none passing (0 of 1)" in said
+    services = [s for wave in status_json(done)["waves"] for s in wave["services"]]
+    assert {s["name"]: s["registered_name"] for s in services} == {"db": "db-shop", "Web": "front"}

@@ -6,9 +6,10 @@ import pytest
 
 from cli.compose.existing_agents import agents_with
 from cli.compose.reader import project_of
-from cli.compose.rewrite import Rewriting, rewritten
+from cli.compose.rewrite import rewritten
 from cli.compose.sidecar_plan import planned
 from cli.compose.sidecars import Options, Recipe
+from cli.compose.value_edits import Rewriting
 
 FLEET = """\
 services:
@@ -26,7 +27,8 @@ services:
   hinted: {{healthcheck: {{test: "curl http://localhost:8060/"}}}}
   statsd: {{ports: ["8125/udp", "8126"]}}
   database: {{image: "postgres:16", expose: [5432]}}
-  Bad.Name: {{expose: [8030]}}
+  unnamed: {{expose: [8030], labels: {{vertice.name: X}}}}
+  Odd.Name: {{expose: [8031]}}
   apart: {{expose: [8040], networks: [back]}}
   both: {{expose: [8050], networks: [default, back]}}
 networks: {{back: }}
@@ -55,6 +57,7 @@ def of_value(value: str, variable: str = "CALLED_URL") -> tuple[str, Rewriting]:
         ('"ws://cart_keeper:8010"  # why', '"ws://cart-keeper.vertice.internal:8010"  # why'),
         ("'http://me:secret@cart_keeper:8010'", "'http://me:secret@cart-keeper.vertice.internal:8010'"),
         ("cart_keeper:8010", "cart-keeper.vertice.internal:8010"),
+        ("http://Odd.Name:8031", "http://odd-name.vertice.internal:8031"),
         (
             "http://cart_keeper:8010,http://cart_keeper:80101,http://many:8001",
             "http://cart-keeper.vertice.internal:8010,http://cart_keeper:80101,http://many:8001",
@@ -81,7 +84,7 @@ def test_an_address_with_one_right_port_becomes_a_name(before: str, after: str) 
         ("https://cart_keeper:8010", "the certificate", ""),
         ("http://cart_keeper:80101", "port 80101 does not exist", "cart-keeper.vertice.internal:8010"),
         ("http://many:80101", "listens on 8001 and 8002", ""),
-        ("http://Bad.Name:8030", "cannot be registered", ""),
+        ("http://unnamed:8030", "cannot be registered", ""),
         ("http://silent:80", "does not say on which port", ""),
         ("http://asked:8021", "its health check uses another port", ""),
         ("http://hinted:8061", "nothing shows whether hinted listens on 8061", ""),

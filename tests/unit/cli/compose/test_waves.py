@@ -97,3 +97,11 @@ def test_every_service_is_in_exactly_one_wave_and_the_plans_say_the_same(by: By)
     shape = json.loads(json.dumps(plan_json(found, by)))
     assert [[s["name"] for s in w["services"]] for w in shape["waves"]] == names(found)
     assert list(plan_text(found))[-1] == f"6 services in {len(found)} waves."
+
+
+def test_a_service_with_another_name_in_the_registry_is_shown_with_both() -> None:
+    text = "name: shop\nservices: {db: {expose: ['80']}, Web: {labels: {vertice.name: front}, expose: ['80']}}"
+    found = waves(text=text)
+    assert any(line.startswith("  db (other, registered as db-shop): ") for line in plan_text(found))
+    services = [s for wave in plan_json(found, By.DEPENDENCY)["waves"] for s in wave["services"]]
+    assert {s["name"]: s["registered_name"] for s in services} == {"db": "db-shop", "Web": "front"}
