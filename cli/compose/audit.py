@@ -5,10 +5,11 @@ Pure: from a project to findings. It reads no file and prints nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from cli.compose.discovered_names import recipes_of, zones_of
 from cli.compose.errors import ComposeError
 from cli.compose.findings import AuditFinding, AuditSeverity
 from cli.compose.fleet_names import Meant
@@ -36,11 +37,15 @@ class Audit(msgspec.Struct, frozen=True):
         return sum(f.severity is severity for f in self.findings)
 
 
-def audit(project: Project) -> Audit:
-    """Return the audit of a project. Raises ComposeError for a project that Compose would refuse."""
+def audit(project: Project, zones: Iterable[str] = ()) -> Audit:
+    """Return the audit of a project. Raises ComposeError for a project that Compose would refuse.
+
+    Names in `zones` are discovered ones; without any, those in the zones of the file's agents are.
+    """
+    given, recipes = tuple(zones) or zones_of(project), recipes_of(project)
     project = without_agents(project)
     findings = list(_of_the_file(project.problems))
-    judge = Judge(project)
+    judge = Judge(project, given, recipes)
     addresses: list[Judged] = []
     for service in project.services.values():
         own = judge.judged(service)
@@ -153,10 +158,12 @@ def _dependencies(project: Project) -> Iterator[AuditFinding]:
 
 
 def graph_of(project: Project, addresses: list[Judged]) -> Graph:
-    """Return the dependencies: by addresses, even with wrong ports, and by `depends_on`."""
+    """Return the dependencies: by addresses that are looked up, even with wrong ports, and by `depends_on`."""
     via: dict[tuple[str, str], list[str]] = {}
     outside: list[tuple[str, str]] = []
     for judged in addresses:
+        if judged.identity:
+            continue
         if judged.target is not None and judged.meant is not Meant.ITSELF:
             via.setdefault((judged.service, judged.target), []).append(judged.address.variable)
         elif judged.meant is not Meant.ITSELF:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from cli.compose.discovered_names import ZONE
 from cli.compose.inject import as_written
 from cli.compose.interpolation import BadVariable, fill
 from cli.compose.sidecars import LABEL, Recipe, SidecarSpec
@@ -18,7 +19,7 @@ from registry_core.domain.host_port import split_host_port
 
 
 class ExistingAgents(msgspec.Struct, frozen=True):
-    """The port of each registered name, the services that ask an agent, and the registered names of services.
+    """The port of each registered name, the services that ask an agent, the registered names of services, and the zone.
 
     The host's agent has names alone; which service each of them belongs to is not known from it.
     """
@@ -26,6 +27,7 @@ class ExistingAgents(msgspec.Struct, frozen=True):
     ports: Mapping[str, int] = {}
     asking: frozenset[str] = frozenset()
     names: Mapping[str, str] = {}
+    zone: str = ZONE
 
 
 def existing_agents(text: str, variables: Mapping[str, str]) -> ExistingAgents:
@@ -36,6 +38,7 @@ def existing_agents(text: str, variables: Mapping[str, str]) -> ExistingAgents:
         return ExistingAgents()
     ports: dict[str, int] = {}
     resolvers: set[str] = set()
+    zone = ZONE
     names: dict[str, str] = {}
     for body in services.values():
         recipe = _recipe(body)
@@ -43,6 +46,7 @@ def existing_agents(text: str, variables: Mapping[str, str]) -> ExistingAgents:
             continue
         environment = body.get("environment")
         environment = environment if isinstance(environment, dict) else {}
+        zone = str(environment.get("AGENT_DNS_ZONE") or zone)
         if recipe is Recipe.HOST:
             resolvers.add(_host_of(_filled(environment.get("AGENT_DNS_LISTEN"), variables)))
             ports |= _configured(whole, body, variables)
@@ -55,14 +59,14 @@ def existing_agents(text: str, variables: Mapping[str, str]) -> ExistingAgents:
             if recipe is Recipe.NETNS:
                 resolvers.add("127.0.0.1")
     asking = {name for name, body in services.items() if isinstance(body, dict) and _asks(body.get("dns"), resolvers)}
-    return ExistingAgents(ports, frozenset(asking), names)
+    return ExistingAgents(ports, frozenset(asking), names, zone)
 
 
-def agents_with(sidecars: Sequence[SidecarSpec], recipe: Recipe) -> ExistingAgents:
+def agents_with(sidecars: Sequence[SidecarSpec], recipe: Recipe, zone: str = ZONE) -> ExistingAgents:
     """Return the agents as they will be with these sidecars."""
     asking = frozenset(s.service for s in sidecars if s.dns and recipe is not Recipe.BESIDE)
     names = {s.service: s.registered_name for s in sidecars}
-    return ExistingAgents({s.registered_name: s.port for s in sidecars}, asking, names)
+    return ExistingAgents({s.registered_name: s.port for s in sidecars}, asking, names, zone)
 
 
 def _filled(value: Any, variables: Mapping[str, str]) -> str:

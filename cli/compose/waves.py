@@ -126,7 +126,8 @@ def _groups(audit: Audit) -> list[_Group]:
     needs, needed_by = audit.graph.needs(), audit.graph.needed_by()
     belongs = categories(audit.project)
     order = {name: at for at, name in enumerate(audit.project.services)}
-    written = Counter(a.service for a in audit.addresses)
+    # Discovered names count as well, so that the waves stay the same while addresses are replaced.
+    written = Counter(a.service for a in audit.addresses if not a.identity)
     registered = RegisteredNames(audit.project)
     layers: dict[str, int] = {}
     found = []
