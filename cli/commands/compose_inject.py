@@ -147,7 +147,7 @@ def _inject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> in
                 code="injected",
                 place=Place(file.name),
             )
-        done = _override(path, arguments.output or override_path(path), planning, options)
+        done = _override(path, arguments.output or override_path(path), planning, options, base)
     for remark in planning.left_out:
         print(f"left out: {remark}", file=say)
     for note in (*project.problems, *planning.notes):
@@ -172,10 +172,10 @@ def _into(path: Path, before: str, after: str, *, diff: bool) -> str:
     return f"{printable(str(path))}: written; `vertice compose eject {printable(str(path))} --write` removes them"
 
 
-def _override(path: Path, output: Path, planning: Planning, options: Options) -> str:
+def _override(path: Path, output: Path, planning: Planning, options: Options, base: str) -> str:
     if not planning.sidecars:
         return "Nothing was written."
-    text = override_text(list(planning.sidecars), options, path.name, output.name)
+    text = override_text(list(planning.sidecars), options, path.name, output.name, base)
     if str(output) == "-":
         sys.stdout.write(text)
         return "Nothing was written."

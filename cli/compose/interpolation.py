@@ -99,6 +99,21 @@ def _shown(text: str, dollar: int) -> str:
     return repr(text[dollar : dollar + 20])
 
 
+def parts(text: str, separator: str) -> list[str]:
+    """Return the parts of a text with variables; a separator inside `${...}` belongs to the variable."""
+    found: list[str] = []
+    depth = start = 0
+    for at, character in enumerate(text):
+        if text.startswith("${", at):
+            depth += 1
+        elif character == "}":
+            depth = max(0, depth - 1)
+        elif character == separator and depth == 0:
+            found.append(text[start:at])
+            start = at + 1
+    return [*found, text[start:]]
+
+
 def _plain(name: str, variables: Mapping[str, str], unset: list[str]) -> str:
     value = variables.get(name)
     if value is None:

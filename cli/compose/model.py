@@ -28,7 +28,11 @@ class EnvEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 class Healthcheck(msgspec.Struct, frozen=True):
-    """A container's health check. `url`, `path` and `port` are what it requests, if known."""
+    """A container's health check. `url`, `path` and `port` are what it requests of the container itself, if known.
+
+    `written_path` and `written_port` are those two as written, with variables not filled in; empty where the text does
+    not tell them apart. `other`: the check asks this host, and therefore tells nothing about the container itself.
+    """
 
     words: tuple[str, ...]
     shell: bool
@@ -38,6 +42,9 @@ class Healthcheck(msgspec.Struct, frozen=True):
     path: str | None = None
     port: int | None = None
     problem: str | None = None
+    written_path: str = ""
+    written_port: str = ""
+    other: str | None = None
 
     @property
     def text(self) -> str:
@@ -76,6 +83,20 @@ class EnvFile(msgspec.Struct, frozen=True):
     format: str = ""
 
 
+class Build(msgspec.Struct, frozen=True):
+    """How an image is built here. `dockerfile`: the path to open, unless `inline` is its text.
+
+    `exposed` and `base` are what the Dockerfile says: the TCP ports, and the image that it builds on.
+    """
+
+    dockerfile: str
+    inline: str | None = None
+    target: str | None = None
+    args: dict[str, str | None] = {}
+    exposed: tuple[int, ...] = ()
+    base: str | None = None
+
+
 class Label(msgspec.Struct, frozen=True):
     """A label's value and its place."""
 
@@ -86,7 +107,9 @@ class Label(msgspec.Struct, frozen=True):
 class ComposeService(msgspec.Struct, frozen=True):
     """One service. `place` is the place of its name, `places` those of its keys.
 
-    `networks` is empty only with a `network_mode`. `empty`: the file has no description of it.
+    `networks` is empty only with a `network_mode`. `empty`: the file has no description of it. `restart` and `mode`
+    are the policies under which its containers end, or run again. `written_name` is `container_name`, and
+    `written_profiles` are the profiles, with variables not filled in.
     """
 
     name: str
@@ -114,6 +137,11 @@ class ComposeService(msgspec.Struct, frozen=True):
     labels: dict[str, Label] = {}
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
+    restart: str | None = None
+    mode: str | None = None
+    built: Build | None = None
+    written_name: str = ""
+    written_profiles: tuple[str, ...] = ()
     empty: bool = False
 
     @property

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from cli.compose.errors import ComposeError, Place
+from cli.compose.interpolation import parts
 from cli.compose.tree import Mapping, Node, Scalar, is_null, plain
 from registry_core.domain.registration import MAX_PORT, Rules, check_port
 from registry_core.errors import ValidationError
@@ -30,6 +31,8 @@ class Port(msgspec.Struct, frozen=True, gc=False):
 
     `published` is empty when the host publishes nothing or Docker picks the port. As many published ports as targets
     map one to one; with more (`3000-3005:80`) Docker takes any of them. An empty `host_ip` is every host address.
+    `written_target` and `written_published` are the two as written, with variables not filled in; empty where the
+    file does not say which part of the entry they are (`${PORTS}`).
     """
 
     targets: range
@@ -38,6 +41,8 @@ class Port(msgspec.Struct, frozen=True, gc=False):
     host_ip: str
     place: Place
     raw: str
+    written_target: str = ""
+    written_published: str = ""
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         """Return the (published, target) pairs that are certain."""
@@ -65,9 +70,15 @@ def _short(text: str, node: Node, *, may_publish: bool) -> Port:
     host_ip, _, published = host.rpartition(":")
     host_ip = host_ip.removeprefix("[").removesuffix("]")
     shown = _ports(published, node) if may_publish and published else range(0)
-    return _checked(
-        Port(_ports(container, node), shown, protocol.lower() or "tcp", host_ip, node.place, _raw(node)), node
-    )
+    raw = _raw(node)
+    pieces = parts(raw.strip(), ":")
+    if len(pieces) != text.count(":") + 1:
+        pieces = [""]  # a variable holds several of them
+    target = parts(pieces[-1], "/")[0]
+    shown_as = pieces[-2] if len(pieces) > 1 else ""
+    protocol = protocol.lower() or "tcp"
+    port = Port(_ports(container, node), shown, protocol, host_ip, node.place, raw, target, shown_as)
+    return _checked(port, node)
 
 
 def _long(entry: Mapping) -> Port:
@@ -86,6 +97,8 @@ def _long(entry: Mapping) -> Port:
         "" if host_ip is None else str(plain(host_ip)),
         entry.place,
         str(plain(entry)),
+        _raw(target),
+        "" if published is None else _raw(published),
     )
     return _checked(port, entry)
 

@@ -23,19 +23,20 @@ def project_name(
 ) -> str:
     """Return the name: from the environment, else from the files (`title`, as written), else that of the folder."""
     given = variables.get(PROJECT_NAME)
-    if given:
-        if _normal(given) != given:
-            reason = (
-                f"{PROJECT_NAME} is {given!r}: a name has lower-case letters, digits, - and _, a letter or digit first"
-            )
-            report(
-                ComposeError(reason, code="project-name", place=place, field="name", example=_normal(given) or "acme")
-            )
-        return given
-    # A bad variable is reported where the file is read.
-    with contextlib.suppress(BadVariable):
-        title = fill(title, variables).text
-    return _normal(title) or _normal(os.path.basename(os.path.abspath(folder)))  # noqa: PTH100, PTH119 - text
+    where = PROJECT_NAME
+    if not given:
+        # A bad variable is reported where the file is read.
+        with contextlib.suppress(BadVariable):
+            title = fill(title, variables).text
+        where, given = "name", title
+        if not title:
+            return _normal(os.path.basename(os.path.abspath(folder)))  # noqa: PTH100, PTH119 - pure text
+    name = _normal(given)
+    if not name or (name != given and where == PROJECT_NAME):
+        reason = f"{where} is {given!r}; Compose wants lower-case letters, digits, - and _, a letter or a digit first"
+        report(ComposeError(reason, code="project-name", place=place, field=where, example=name or "acme"))
+        return name or given
+    return name
 
 
 def _normal(name: str) -> str:

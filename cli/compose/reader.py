@@ -10,14 +10,17 @@ import contextlib
 import gc
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from cli.compose import dockerfile
 from cli.compose.env_file import FORMATS, Statement, statements_of
 from cli.compose.errors import ComposeError, Place
 from cli.compose.loader import Loading, ReadFile, dot_env
-from cli.compose.model import DEFAULT_NETWORK, EnvFile, Network, Project
+from cli.compose.model import DEFAULT_NETWORK, ComposeService, EnvFile, Network, Project
 from cli.compose.project_name import PROJECT_NAME, project_name
 from cli.compose.refusals import check_networks
 from cli.compose.services import service_of
@@ -27,6 +30,7 @@ from cli.compose.tree import MappingEntry, Scalar
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 # Over all services: thousands of services that share an env file of thousands of lines would exhaust memory.
 MAX_VARIABLES: Final = 1_000_000
+MAX_DOCKERFILES: Final = 500
 NO_VARIABLES: Final[Mapping[str, str]] = {}
 
 
@@ -86,10 +90,7 @@ def project_of(
     problems: list[ComposeError] = []
     report = problems.append
     folder = os.path.dirname(files[0][0])  # noqa: PTH120 - pure text
-    variables = dict(environment)
-    if read is not None and not _is_true(environment.get("COMPOSE_DISABLE_ENV_FILE", "")):
-        with contextlib.suppress(OSError):
-            variables = {**dot_env((os.path.join(folder, ".env"),), variables, read, report), **variables}  # noqa: PTH118
+    variables = project_variables(folder, environment, read, report)
     loading = Loading(files, read, report)
     if loading.is_empty():
         raise ComposeError("it is empty", code="not-compose", place=Place(files[0][0]))
@@ -111,9 +112,23 @@ def project_of(
     services = {
         key: service_of(key, entry, variables, env.statements, report) for key, entry in loaded.services.items()
     }
+    images = _BuiltImages(read)
+    services = {key: images.told_of(service) for key, service in services.items()}
     # A file that is used in two ways is checked in both.
     unique = {(str(problem), problem.code, problem.field): problem for problem in problems}
     return Project(name, tuple(file for file, _ in files), services, networks, tuple(unique.values()))
+
+
+def project_variables(
+    folder: str, environment: Mapping[str, str], read: ReadFile | None, report: Callable[[ComposeError], None]
+) -> dict[str, str]:
+    """Return the variables of a project in `folder`: the environment's, and those of the `.env` there."""
+    if read is None or _is_true(environment.get("COMPOSE_DISABLE_ENV_FILE", "")):
+        return dict(environment)
+    try:
+        return {**dot_env((os.path.join(folder, ".env"),), environment, read, report), **environment}  # noqa: PTH118
+    except OSError:
+        return dict(environment)
 
 
 def _is_true(text: str) -> bool:
@@ -177,3 +192,32 @@ class _EnvFiles:
         except OSError:
             return None
         return statements_of(text, file.path, self._problems.append, raw=file.format == "raw")
+
+
+class _BuiltImages:
+    """The Dockerfiles of the services that are built here. Each is read once; one that cannot be read tells nothing."""
+
+    def __init__(self, read: ReadFile | None) -> None:
+        self._read = read
+        self._texts: dict[str, str] = {}
+        self._known: dict[object, dockerfile.BuiltImage] = {}
+
+    def told_of(self, service: ComposeService) -> ComposeService:
+        """Return a service with what the Dockerfile of its image says."""
+        build = service.built
+        if build is None:
+            return service
+        text = self._text(build.dockerfile) if build.inline is None else build.inline[: dockerfile.MAX_BYTES]
+        key = (text, build.target, tuple(build.args.items()))
+        image = self._known.get(key)
+        if image is None:
+            image = self._known[key] = dockerfile.built_image(text, build.target, build.args)
+        built = msgspec.structs.replace(build, exposed=image.exposed, base=image.base)
+        return msgspec.structs.replace(service, built=built)
+
+    def _text(self, path: str) -> str:
+        if path not in self._texts and self._read is not None and len(self._texts) < MAX_DOCKERFILES:
+            self._texts[path] = ""
+            with contextlib.suppress(OSError, ComposeError):
+                self._texts[path] = self._read(path)[: dockerfile.MAX_BYTES].decode("utf-8-sig", errors="replace")
+        return self._texts.get(path, "")

@@ -5,32 +5,27 @@ Pure. A part that cannot be read is reported and left out; the rest of the servi
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingType
-from typing import Final
-from urllib.parse import urlsplit
 
 from cli.compose.env_file import Statement, filled_in
 from cli.compose.errors import ComposeError, Place
+from cli.compose.health_checks import healthcheck_of
 from cli.compose.model import (
     DEFAULT_NETWORK,
     Attachment,
+    Build,
     ComposeService,
     Dependency,
     EnvEntry,
     EnvFile,
-    Healthcheck,
     Label,
 )
 from cli.compose.ports import Port, port_of
 from cli.compose.shell_words import BadCommand, words_of
 from cli.compose.tree import Mapping, MappingEntry, Node, Scalar, Sequence, is_null, plain
-
-_URL: Final = re.compile(r"https?://[^\s\"'|;)&]+")
-_SELF: Final = r"(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])"
-# How health checks that do not use HTTP name their target: `localhost:9092`, `nc -z localhost 2181`.
-_OWN_PORT: Final = re.compile(rf"(?<![\w.]){_SELF}(?::| +)(\d{{1,5}})(?![\w.])")
 
 ReportError = Callable[[ComposeError], None]
 ReadEnv = Callable[[str, EnvFile], list[Statement] | None]
@@ -56,6 +51,8 @@ def service_of(
 
     env_files = tuple(_env_files(body.get("env_file")))
     mode = _text(body, "network_mode")
+    networks = tuple(_networks(body, mode, entry.place))
+    names = (name, _text(body, "container_name"), _text(body, "hostname"), *(a for n in networks for a in n.aliases))
     return ComposeService(
         name,
         entry.place,
@@ -66,12 +63,12 @@ def service_of(
         image=_text(body, "image"),
         build=_build(body.get("build")),
         network_mode=mode,
-        networks=tuple(_networks(body, mode, entry.place)),
+        networks=networks,
         ports=tuple(_ports(body, "ports", tell)),
         expose=tuple(_ports(body, "expose", tell)),
         environment=tuple(_environment(body, env_files, variables, lambda file: read_env(name, file), report)),
         env_files=env_files,
-        healthcheck=_healthcheck(body),
+        healthcheck=healthcheck_of(body, {each.lower() for each in names if each}, variables),
         depends_on=tuple(_dependencies(body.get("depends_on"))),
         links=tuple(_texts(body.get("links"))),
         external_links=tuple(_texts(body.get("external_links"))),
@@ -81,11 +78,16 @@ def service_of(
         labels=_labels(body.get("labels")),
         command=tuple(_words(body, "command", tell)),
         entrypoint=tuple(_words(body, "entrypoint", tell)),
+        restart=_restart(body),
+        mode=_text(body.get("deploy"), "mode"),
+        built=_built(body),
+        written_name=_raw(body.get("container_name")),
+        written_profiles=tuple(_raw(item) for item in _items(body.get("profiles"))),
     )
 
 
-def _text(body: Mapping, key: str) -> str | None:
-    node = body.get(key)
+def _text(body: Node | None, key: str) -> str | None:
+    node = body.get(key) if isinstance(body, Mapping) else None
     return node.text if isinstance(node, Scalar) and node.text else None
 
 
@@ -96,8 +98,46 @@ def _texts(node: Node | None) -> Iterator[str]:
         yield from (item.text for item in node.items if isinstance(item, Scalar) and not item.null)
 
 
+def _items(node: Node | None) -> Iterator[Node]:
+    yield from node.items if isinstance(node, Sequence) else () if node is None else (node,)
+
+
+def _raw(node: Node | None) -> str:
+    return node.raw if isinstance(node, Scalar) and not node.null else ""
+
+
 def _build(node: Node | None) -> str | None:
     return _text(node, "context") or "." if isinstance(node, Mapping) else None
+
+
+def _built(body: Mapping) -> Build | None:
+    """Return how its image is built, when that is from a folder beside the file: not from a URL."""
+    node = body.get("build")
+    if not isinstance(node, Mapping):
+        return None
+    context = _text(node, "context") or "."
+    if "://" in context or context.startswith(("git@", "docker-image:")):
+        return None
+    folder = os.path.dirname(body.place_of("build").file)  # noqa: PTH120 - pure text
+    path = os.path.join(folder, context, _text(node, "dockerfile") or "Dockerfile")  # noqa: PTH118 - pure text
+    return Build(
+        os.path.normpath(path), _text(node, "dockerfile_inline"), _text(node, "target"), _args(node.get("args"))
+    )
+
+
+def _args(node: Node | None) -> dict[str, str | None]:
+    if isinstance(node, Mapping):
+        return {name: None if is_null(e.node) else str(plain(e.node)) for name, e in node.entries.items()}
+    pairs = (text.partition("=") for text in _texts(node))
+    return {name: value if sign else None for name, sign, value in pairs}
+
+
+def _restart(body: Mapping) -> str | None:
+    """Return the restart policy as `restart` spells it; `deploy` has it under other names, and takes precedence."""
+    deploy = body.get("deploy")
+    policy = deploy.get("restart_policy") if isinstance(deploy, Mapping) else None
+    condition = _text(policy, "condition")
+    return _text(body, "restart") if condition is None else {"none": "no", "any": "always"}.get(condition, condition)
 
 
 def _networks(body: Mapping, mode: str | None, place: Place) -> Iterator[Attachment]:
@@ -168,33 +208,6 @@ def _env_files(node: Node | None) -> Iterator[EnvFile]:
         elif isinstance(item, Mapping) and isinstance(path := item.get("path"), Scalar):
             required = (_text(item, "required") or "true").lower() != "false"
             yield EnvFile(path.text, required, item.place, _text(item, "format") or "")
-
-
-def _healthcheck(body: Mapping) -> Healthcheck | None:
-    check = body.get("healthcheck")
-    if not isinstance(check, Mapping):
-        return None
-    place = body.place_of("healthcheck")
-    test = check.get("test")
-    words = tuple(_texts(test))
-    disabled = (_text(check, "disable") or "").lower() in ("true", "yes", "on") or words[:1] == ("NONE",)
-    if test is None and not disabled:
-        return None
-    shell = isinstance(test, Scalar) or words[:1] == ("CMD-SHELL",)
-    if isinstance(test, Sequence) and words[:1] in (("CMD",), ("CMD-SHELL",)):
-        words = words[1:]
-    text = " ".join(words)
-    found = _URL.search(text)
-    if found is None:
-        own = _OWN_PORT.search(text)
-        return Healthcheck(words, shell, disabled, place, port=int(own[1]) if own else None)
-    try:
-        url = urlsplit(found[0])
-        port = url.port
-    except ValueError:
-        return Healthcheck(words, shell, disabled, place, problem="its health check uses an address that is not a URL")
-    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    return Healthcheck(words, shell, disabled, place, found[0], path, port)
 
 
 def _dependencies(node: Node | None) -> Iterator[Dependency]:

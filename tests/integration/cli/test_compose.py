@@ -126,7 +126,7 @@ def test_the_mistakes_of_the_example_are_found() -> None:
         ("replicas-host-port", "stock-keeper", None),
         ("health-port", "stock-keeper", "8055"),
         ("dns-clash", "customer-mail", None),
-        ("bad-name", "Pick.List", None),
+        ("mapped-name", "Pick.List", "pick-list"),
     ]
 
 

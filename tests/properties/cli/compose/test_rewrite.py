@@ -12,9 +12,10 @@ from cli.compose.audit import audit
 from cli.compose.existing_agents import agents_with
 from cli.compose.fleet_names import Meant
 from cli.compose.reader import project_of
-from cli.compose.rewrite import Rewriting, rewritten
+from cli.compose.rewrite import rewritten
 from cli.compose.sidecar_plan import planned
 from cli.compose.sidecars import Options
+from cli.compose.value_edits import Rewriting
 
 SCHEMES = st.sampled_from(["", "http://", "https://", "ws://", "http://u:p@", "tcp://", "jdbc:postgresql://"])
 HOSTS = st.sampled_from(
@@ -31,7 +32,7 @@ OPTIONS = Options()
 def rewrite(text: str) -> Rewriting:
     project = project_of([("c.yml", text.encode())])
     agents = agents_with(planned(project, OPTIONS).sidecars, OPTIONS.recipe)
-    return rewritten(text, project, agents, OPTIONS.zone)
+    return rewritten(text, project, agents)
 
 
 @st.composite

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cli.compose.addresses import (
-    MAX_VALUE_LENGTH,
-    HardCodedAddress,
-    addresses_of,
-    hosts_and_ports,
-    located_in,
-    with_port_or_scheme,
-)
+from cli.compose.address_syntax import MAX_VALUE_LENGTH, HardCodedAddress, located_in, with_port_or_scheme
+from cli.compose.addresses import addresses_of, hosts_and_ports
 from cli.compose.errors import Place
 from cli.compose.model import ComposeService, EnvEntry
 

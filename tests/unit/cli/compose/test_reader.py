@@ -383,7 +383,9 @@ def test_a_project_without_a_name_is_called_like_its_folder(tmp_path: Path) -> N
 
 def test_a_name_in_the_environment_that_compose_refuses_is_told() -> None:
     (problem,) = project("services: {web: {}}", COMPOSE_PROJECT_NAME="My Shop").problems
-    assert (problem.code, problem.hint) == ("project-name", "myshop")
+    assert (problem.code, problem.field, problem.hint) == ("project-name", "COMPOSE_PROJECT_NAME", "myshop")
+    (problem,) = project("name: '...'\nservices: {web: {}}").problems
+    assert (problem.code, problem.field, problem.hint) == ("project-name", "name", "acme")
 
 
 # -- several files

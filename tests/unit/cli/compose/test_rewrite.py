@@ -6,9 +6,10 @@ import pytest
 
 from cli.compose.existing_agents import agents_with
 from cli.compose.reader import project_of
-from cli.compose.rewrite import Rewriting, rewritten
+from cli.compose.rewrite import rewritten
 from cli.compose.sidecar_plan import planned
 from cli.compose.sidecars import Options, Recipe
+from cli.compose.value_edits import Rewriting
 
 FLEET = """\
 services:
@@ -17,14 +18,17 @@ services:
     environment:
       {variable}: {value}
   cart_keeper:
+    build: .
     ports: ["9010:8010"]
+    healthcheck: {{test: "curl http://localhost:8010/"}}
   many: {{expose: [8001, 8002]}}
   asked: {{expose: [8020], healthcheck: {{test: "curl http://localhost:8021/"}}}}
   silent: {{image: x}}
   hinted: {{healthcheck: {{test: "curl http://localhost:8060/"}}}}
   statsd: {{ports: ["8125/udp", "8126"]}}
   database: {{image: "postgres:16", expose: [5432]}}
-  Bad.Name: {{expose: [8030]}}
+  unnamed: {{expose: [8030], labels: {{vertice.name: X}}}}
+  Odd.Name: {{expose: [8031]}}
   apart: {{expose: [8040], networks: [back]}}
   both: {{expose: [8050], networks: [default, back]}}
 networks: {{back: }}
@@ -34,7 +38,7 @@ networks: {{back: }}
 def rewrite(text: str, recipe: Recipe = Recipe.NETNS, zone: str = "vertice.internal") -> Rewriting:
     project = project_of([("c.yml", text.encode())])
     options = Options(recipe=recipe, host_address="10.0.0.7")
-    return rewritten(text, project, agents_with(planned(project, options).sidecars, recipe), zone)
+    return rewritten(text, project, agents_with(planned(project, options).sidecars, recipe, zone))
 
 
 def of_value(value: str, variable: str = "CALLED_URL") -> tuple[str, Rewriting]:
@@ -53,6 +57,7 @@ def of_value(value: str, variable: str = "CALLED_URL") -> tuple[str, Rewriting]:
         ('"ws://cart_keeper:8010"  # why', '"ws://cart-keeper.vertice.internal:8010"  # why'),
         ("'http://me:secret@cart_keeper:8010'", "'http://me:secret@cart-keeper.vertice.internal:8010'"),
         ("cart_keeper:8010", "cart-keeper.vertice.internal:8010"),
+        ("http://Odd.Name:8031", "http://odd-name.vertice.internal:8031"),
         (
             "http://cart_keeper:8010,http://cart_keeper:80101,http://many:8001",
             "http://cart-keeper.vertice.internal:8010,http://cart_keeper:80101,http://many:8001",
@@ -79,10 +84,10 @@ def test_an_address_with_one_right_port_becomes_a_name(before: str, after: str) 
         ("https://cart_keeper:8010", "the certificate", ""),
         ("http://cart_keeper:80101", "port 80101 does not exist", "cart-keeper.vertice.internal:8010"),
         ("http://many:80101", "listens on 8001 and 8002", ""),
-        ("http://Bad.Name:8030", "cannot be registered", ""),
+        ("http://unnamed:8030", "cannot be registered", ""),
         ("http://silent:80", "does not say on which port", ""),
         ("http://asked:8021", "its health check uses another port", ""),
-        ("http://hinted:8061", "declares no port and does not mention 8061", ""),
+        ("http://hinted:8061", "nothing shows whether hinted listens on 8061", ""),
         ("tcp://statsd:8125", "is not certain", ""),
         ("postgres://database:5432/x", "a database or a broker", ""),
         ("ftp://cart_keeper:8010", "how ftp:// uses a name", ""),
@@ -168,7 +173,7 @@ def test_env_files_and_commands_are_not_touched() -> None:
         [("c.yml", text.encode())], read={"shop.env": b"CART_URL=http://cart:8010\n", ".env": b""}.__getitem__
     )
     options = Options()
-    found = rewritten(text, project, agents_with(planned(project, options).sidecars, options.recipe), options.zone)
+    found = rewritten(text, project, agents_with(planned(project, options).sidecars, options.recipe))
     assert found.text == text
     assert {k.reason for k in found.unchanged} == {
         "CART_URL is in shop.env, which is not changed",
@@ -188,7 +193,7 @@ def test_a_target_without_an_agent_keeps_its_address() -> None:
     text = FLEET.format(variable="CALLED_URL", value="http://cart_keeper:8010")
     project = project_of([("c.yml", text.encode())])
     sidecars = planned(project, Options(), ["shop"]).sidecars
-    found = rewritten(text, project, agents_with(sidecars, Recipe.NETNS), "vertice.internal")
+    found = rewritten(text, project, agents_with(sidecars, Recipe.NETNS))
     assert found.text == text
     assert found.unchanged[0].reason == "cart_keeper has no agent to register it"
 

@@ -9,13 +9,15 @@ from cli.compose.fleet_names import Meant
 from cli.compose.reader import project_of
 from cli.compose.verdicts import Judge, Judged
 
-# `back_end` shows its 8010 as 9000 of the host; `front` is alone on 8000.
+# `back_end` shows its 8010 as 9000 of the host; `front` is alone on 8000. `built` is built here, and its check asks
+# 8030.
 FLEET = """
 services:
   front:
     ports: ["80:8000"]
     {front}
   back_end: {{ports: ["9000:8010"], networks: {{default: {{aliases: [twin]}}}}}}
+  built: {{build: ., ports: ["9030:8030"], healthcheck: {{test: "curl http://localhost:8030/"}}}}
   other: {{expose: ["8020"], networks: {{default: {{aliases: [twin]}}}}}}
   quiet: {{image: example/quiet}}
   apart: {{networks: [far], expose: ["7000"]}}
@@ -66,8 +68,12 @@ def test_an_address_that_leads_somewhere_has_no_finding(environment: list[str], 
     ("environment", "code", "meant", "right"),
     [
         (["B_URL=http://back_end:9000"], "published-port", Meant.SERVICE, "http://back_end:8010"),
-        (["B_URL=http://back_end:1"], "wrong-port", Meant.SERVICE, "http://back_end:8010"),
-        (["T_URL=http://twin:1"], "wrong-port", Meant.SERVICE, "http://twin:8010"),
+        (["B_URL=http://built:1"], "wrong-port", Meant.SERVICE, "http://built:8030"),
+        (["B_URL=http://built/path"], "wrong-port", Meant.SERVICE, "http://built:8030"),
+        (["B_URL=http://built"], "unproven-port", Meant.SERVICE, None),
+        (["B_URL=grpc://built:1"], "unproven-port", Meant.SERVICE, None),
+        (["B_URL=http://back_end:1"], "unproven-port", Meant.SERVICE, None),
+        (["T_URL=http://twin:1"], "unproven-port", Meant.SERVICE, None),
         (["B_URL=http://back_end:0"], "port-out-of-range", Meant.SERVICE, "http://back_end:8010"),
         (["B_URL=http://back_end:65536"], "port-out-of-range", Meant.SERVICE, "http://back_end:8010"),
         (["B_URL=http://back-end:8010"], "other-spelling", Meant.OTHER_SPELLING, "http://back_end:8010"),
@@ -77,8 +83,8 @@ def test_an_address_that_leads_somewhere_has_no_finding(environment: list[str], 
         (["Q_HOST=quiet"], "no-port", Meant.SERVICE, None),
         (["Q_URL=http://quiet:80"], "unknown-port", Meant.SERVICE, None),
         (["S_URL=http://stats:8125"], "unknown-port", Meant.SERVICE, None),
-        (["H_URL=http://hinted:1"], "unproven-port", Meant.SERVICE, "http://hinted:7200"),
-        (["D_URL=http://both:7200"], "doubtful-port", Meant.SERVICE, "http://both:7100"),
+        (["H_URL=http://hinted:1"], "unproven-port", Meant.SERVICE, None),
+        (["D_URL=http://both:7200"], "doubtful-port", Meant.SERVICE, "http://both:7200"),
         (["ME_URL=http://localhost:80"], "localhost", Meant.ITSELF, "http://localhost:8000"),
         (["ME_URL=http://localhost:8020"], "localhost", Meant.ITSELF, "http://other:8020"),
         (["ME_URL=http://localhost:1"], "localhost", Meant.ITSELF, None),
@@ -109,12 +115,17 @@ def test_an_address_that_leads_nowhere_says_why_and_what_is_right(
             ["B_URL=http://back_end:9000"],
             "http://back_end:9000: 9000 is published on the host; back_end listens on 8010",
         ),
-        (["B_URL=http://back-end:1"], "http://back-end:1: the service is called back_end, and listens on 8010"),
+        (["B_URL=http://back-end:9000"], "http://back-end:9000: the service is called back_end, and listens on 8010"),
+        (["B_URL=http://back-end:1"], "http://back-end:1: the service is called back_end"),
         (["A_URL=http://apart:7000"], "http://apart:7000: front is in default, apart in far"),
         (["Q_HOST=quiet"], "quiet has no port; quiet listens on ?"),
         (["Q_URL=http://quiet:0"], "http://quiet:0: a port is a number from 1 to 65535"),
         (["D_URL=http://both:7200"], "http://both:7200: both declares 7100, but PORT mentions 7200"),
-        (["B_URL=http://user:secret@back_end:1"], "http://back_end:1: back_end listens on 8010"),
+        (["B_URL=http://user:secret@built:1"], "http://built:1: built listens on 8030"),
+        (
+            ["B_URL=http://user:secret@back_end:1"],
+            "http://back_end:1: back_end names 8010, and nothing shows whether it listens on 1",
+        ),
     ],
 )
 def test_the_message_names_both_sides_and_never_a_password(environment: list[str], message: str) -> None:
