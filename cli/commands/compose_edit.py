@@ -18,10 +18,9 @@ import msgspec
 
 from cli.compose.errors import ComposeError, Place
 from cli.compose.file_replacement import Changed, OriginalFile, held, replace
-from cli.compose.loader import dot_env
 from cli.compose.model import Project
 from cli.compose.outline import NotEditable
-from cli.compose.reader import MAX_FILE_BYTES, project_of
+from cli.compose.reader import MAX_FILE_BYTES, project_of, project_variables
 from cli.main import FAILED, OK, USAGE
 from cli.terminal import printable
 
@@ -73,7 +72,7 @@ def project_with(name: str, text: str, environment: Mapping[str, str]) -> Projec
 def variables_with(name: str, environment: Mapping[str, str]) -> Mapping[str, str]:
     """Return the variables with which Compose fills in a file: the environment's, and those of the `.env` beside it."""
     problems: list[ComposeError] = []
-    return {**dot_env(str(Path(name).parent), environment, _read, problems.append), **environment}
+    return project_variables(str(Path(name).parent), environment, _read, problems.append)
 
 
 def _read(path: str) -> bytes:

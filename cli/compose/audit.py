@@ -15,13 +15,14 @@ from cli.compose.findings import AuditFinding, AuditSeverity
 from cli.compose.fleet_names import Meant
 from cli.compose.graph import Edge, Graph, components
 from cli.compose.model import ComposeService, Project
+from cli.compose.refusals import REFUSED
 from cli.compose.registered_names import NAME_LABEL, RegisteredNames
 from cli.compose.sidecars import without_agents
 from cli.compose.verdicts import Judge, Judged
 from registry_core.domain.names import label_of
 
 # Faults that still allow an audit: a checkout often lacks env files and secrets.
-TOLERATED = frozenset({"env-file", "variable-required", "variable", "port", "include"})
+TOLERATED = frozenset({"env-file", "variable-required", "variable", "port", "include", "unknown-key"})
 
 
 class Audit(msgspec.Struct, frozen=True):
@@ -64,7 +65,7 @@ def audit(project: Project, zones: Iterable[str] = ()) -> Audit:
 
 def _of_the_file(problems: tuple[ComposeError, ...]) -> Iterator[AuditFinding]:
     for problem in problems:
-        if problem.code not in TOLERATED:
+        if problem.code not in TOLERATED | REFUSED:
             raise problem
         yield AuditFinding(problem.code, problem.service or "", problem.place, problem.message)
 

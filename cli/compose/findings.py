@@ -99,6 +99,15 @@ KINDS: Final[dict[str, AuditRule]] = {
     "variable": AuditRule(_E, "a variable has a form that Compose does not know", "write a literal dollar as `$$`"),
     "port": AuditRule(_E, "an entry of `ports` or `expose` is not a port", "write it like `8000:8034`"),
     "include": AuditRule(_E, "an included file cannot be used", "see the message"),
+    "shape": AuditRule(_E, "a list or a map has something in it that Compose refuses there", "see the message"),
+    "undefined-network": AuditRule(
+        _E, "the service is in a network that the file does not define", "define it under `networks`"
+    ),
+    "network-mode": AuditRule(_E, "a service has both `network_mode` and `networks`", "remove one of them"),
+    "misspelt-key": AuditRule(_E, "a key that Compose refuses looks like one that it knows", "see the message"),
+    "unknown-key": AuditRule(_W, "a key that Compose refuses, or one newer than this program", "start it with `x-`"),
+    "command": AuditRule(_E, "a command has a quote that is not closed", "write it as a list"),
+    "project-name": AuditRule(_E, "the environment names the project in a way that Compose refuses", "see the message"),
 }
 
 

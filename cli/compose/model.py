@@ -62,19 +62,25 @@ class Dependency(msgspec.Struct, frozen=True, gc=False):
 
 
 class Attachment(msgspec.Struct, frozen=True, gc=False):
-    """A network that a service is in, and its aliases there."""
+    """A network that a service is in, with its aliases and static addresses there.
+
+    `named`: its service name resolves there, which `use_service_name_alias: false` prevents.
+    """
 
     network: str
     aliases: tuple[str, ...]
     place: Place
+    addresses: tuple[str, ...] = ()
+    named: bool = True
 
 
 class EnvFile(msgspec.Struct, frozen=True):
-    """A file of variables, by the path to open."""
+    """A file of variables, by the path to open. `format` is empty for Compose's own."""
 
     path: str
     required: bool
     place: Place
+    format: str = ""
 
 
 class Build(msgspec.Struct, frozen=True):
@@ -101,9 +107,9 @@ class Label(msgspec.Struct, frozen=True):
 class ComposeService(msgspec.Struct, frozen=True):
     """One service. `place` is the place of its name, `places` those of its keys.
 
-    `networks` is empty only with a `network_mode` that is not one of the project's networks. `empty`: the
-    file has no description of it. `restart` and `mode` are the policies under which its containers end, or run again.
-    `written_name` is `container_name`, and `written_profiles` are the profiles, with variables not filled in.
+    `networks` is empty only with a `network_mode`. `empty`: the file has no description of it. `restart` and `mode`
+    are the policies under which its containers end, or run again. `written_name` is `container_name`, and
+    `written_profiles` are the profiles, with variables not filled in.
     """
 
     name: str
@@ -123,6 +129,7 @@ class ComposeService(msgspec.Struct, frozen=True):
     healthcheck: Healthcheck | None = None
     depends_on: tuple[Dependency, ...] = ()
     links: tuple[str, ...] = ()
+    external_links: tuple[str, ...] = ()
     extra_hosts: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
     # As written: it may not be a number.
@@ -135,7 +142,6 @@ class ComposeService(msgspec.Struct, frozen=True):
     built: Build | None = None
     written_name: str = ""
     written_profiles: tuple[str, ...] = ()
-    extends: bool = False
     empty: bool = False
 
     @property
@@ -153,15 +159,19 @@ class ComposeService(msgspec.Struct, frozen=True):
 
 
 class Network(msgspec.Struct, frozen=True):
-    """A network of the project. `external`: it may contain services unknown to the file."""
+    """A network of the project. `external`: it may contain services unknown to the file.
+
+    `called` is the name by which Docker knows it, empty for the one that Compose makes of project and key.
+    """
 
     name: str
     external: bool
     place: Place
+    called: str = ""
 
 
 class Project(msgspec.Struct, frozen=True):
-    """A fleet as its files describe it, and the faults of their parts."""
+    """A fleet as its files describe it, and the faults of their parts. `name` is what Compose calls the project."""
 
     name: str
     files: tuple[str, ...]

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingType
 
-from cli.compose.env_file import EnvLine
+from cli.compose.env_file import Statement, filled_in
 from cli.compose.errors import ComposeError, Place
 from cli.compose.health_checks import healthcheck_of
 from cli.compose.model import (
@@ -25,10 +24,11 @@ from cli.compose.model import (
     Label,
 )
 from cli.compose.ports import Port, port_of
+from cli.compose.shell_words import BadCommand, words_of
 from cli.compose.tree import Mapping, MappingEntry, Node, Scalar, Sequence, is_null, plain
 
 ReportError = Callable[[ComposeError], None]
-ReadEnv = Callable[[str, EnvFile], list[EnvLine] | None]
+ReadEnv = Callable[[str, EnvFile], list[Statement] | None]
 
 
 def service_of(
@@ -64,25 +64,25 @@ def service_of(
         build=_build(body.get("build")),
         network_mode=mode,
         networks=networks,
-        ports=tuple(_ports(body.get("ports"), tell, may_publish=True)),
-        expose=tuple(_ports(body.get("expose"), tell, may_publish=False)),
-        environment=tuple(_environment(name, body, env_files, variables, read_env)),
+        ports=tuple(_ports(body, "ports", tell)),
+        expose=tuple(_ports(body, "expose", tell)),
+        environment=tuple(_environment(body, env_files, variables, lambda file: read_env(name, file), report)),
         env_files=env_files,
         healthcheck=healthcheck_of(body, {each.lower() for each in names if each}, variables),
         depends_on=tuple(_dependencies(body.get("depends_on"))),
         links=tuple(_texts(body.get("links"))),
+        external_links=tuple(_texts(body.get("external_links"))),
         extra_hosts=tuple(_extra_hosts(body.get("extra_hosts"))),
         profiles=tuple(_texts(body.get("profiles"))),
         replicas=_replicas(body),
         labels=_labels(body.get("labels")),
-        command=tuple(_words(body.get("command"))),
-        entrypoint=tuple(_words(body.get("entrypoint"))),
+        command=tuple(_words(body, "command", tell)),
+        entrypoint=tuple(_words(body, "entrypoint", tell)),
         restart=_restart(body),
         mode=_text(body.get("deploy"), "mode"),
         built=_built(body),
         written_name=_raw(body.get("container_name")),
         written_profiles=tuple(_raw(item) for item in _items(body.get("profiles"))),
-        extends=body.get("extends") is not None,
     )
 
 
@@ -142,44 +142,63 @@ def _restart(body: Mapping) -> str | None:
 
 def _networks(body: Mapping, mode: str | None, place: Place) -> Iterator[Attachment]:
     given = body.get("networks")
-    if not isinstance(given, Mapping):
-        if mode in (None, "bridge", DEFAULT_NETWORK):
+    if body.get("provider") is not None:  # it is no container
+        return
+    if not isinstance(given, Mapping) or not given.entries:
+        if mode is None:
             yield Attachment(DEFAULT_NETWORK, (), place)
         return
     for name, entry in given.entries.items():
-        aliases = entry.node.get("aliases") if isinstance(entry.node, Mapping) else None
-        yield Attachment(name, tuple(_texts(aliases)), entry.place)
+        if name.startswith("x-"):  # an extension, as anywhere but among the networks of the file
+            continue
+        node = entry.node if isinstance(entry.node, Mapping) else Mapping({}, entry.place)
+        addresses = tuple(text for key in ("ipv4_address", "ipv6_address") if (text := _text(node, key)) is not None)
+        named = (_text(node, "use_service_name_alias") or "true").lower() not in ("false", "no", "off", "n")
+        yield Attachment(name, tuple(_texts(node.get("aliases"))), entry.place, addresses, named)
 
 
-def _ports(node: Node | None, tell: ReportError, *, may_publish: bool) -> Iterator[Port]:
+def _ports(body: Mapping, key: str, tell: ReportError) -> Iterator[Port]:
+    node = body.get(key)
     for item in node.items if isinstance(node, Sequence) else ():
         try:
-            yield port_of(item, may_publish=may_publish)
+            yield port_of(item, may_publish=key == "ports")
         except ComposeError as error:
-            tell(error)
+            tell(ComposeError(error.message, code=error.code, place=error.place, field=key, example=error.hint))
 
 
 def _environment(
-    service: str, body: Mapping, env_files: tuple[EnvFile, ...], variables: MappingType[str, str], read_env: ReadEnv
+    body: Mapping,
+    env_files: tuple[EnvFile, ...],
+    variables: MappingType[str, str],
+    read_env: Callable[[EnvFile], list[Statement] | None],
+    report: ReportError,
 ) -> Iterator[EnvEntry]:
-    """Return the container's variables: from its env files, later ones winning, overridden by `environment`."""
+    """Return the container's variables: from its env files, later ones winning, overridden by `environment`.
+
+    An env file's variables are filled in from those of the project, then from `environment`, then from the lines
+    before them.
+    """
+    own = {entry.name: entry for entry in _own_environment(body, variables)}
     found: dict[str, EnvEntry] = {}
+    known = {name: entry.value for name, entry in own.items() if entry.value is not None}
+    lookup = {**known, **variables} if env_files else variables
     for file in env_files:
-        for line in read_env(service, file) or ():
-            value = variables.get(line.name) if line.value is None else line.value
-            found[line.name] = EnvEntry(
-                line.name, value, line.raw or "", Place(file.path, line.line), from_env_file=True
-            )
+        statements = read_env(file) or ()
+        for line in filled_in(statements, lookup, known, file.path, report):
+            place = Place(file.path, line.line)
+            found[line.name] = EnvEntry(line.name, line.value, line.raw, place, from_env_file=True)
+    yield from (found | own).values()
+
+
+def _own_environment(body: Mapping, variables: MappingType[str, str]) -> Iterator[EnvEntry]:
+    """Return what `environment` says; a name alone has the value of the project's variable."""
     own = body.get("environment")
     for name, entry in own.entries.items() if isinstance(own, Mapping) else ():
         node = entry.node
         if is_null(node):
-            found[name] = EnvEntry(name, variables.get(name), "", entry.place)
+            yield EnvEntry(name, variables.get(name), "", entry.place)
         elif isinstance(node, Scalar):
-            found[name] = EnvEntry(name, node.text, node.raw, entry.place, unset=node.unset)
-        else:
-            found[name] = EnvEntry(name, str(plain(node)), str(plain(node)), entry.place)
-    yield from found.values()
+            yield EnvEntry(name, node.text, node.raw, entry.place, unset=node.unset)
 
 
 def _env_files(node: Node | None) -> Iterator[EnvFile]:
@@ -187,7 +206,8 @@ def _env_files(node: Node | None) -> Iterator[EnvFile]:
         if isinstance(item, Scalar):
             yield EnvFile(item.text, True, item.place)
         elif isinstance(item, Mapping) and isinstance(path := item.get("path"), Scalar):
-            yield EnvFile(path.text, (_text(item, "required") or "true").lower() != "false", item.place)
+            required = (_text(item, "required") or "true").lower() != "false"
+            yield EnvFile(path.text, required, item.place, _text(item, "format") or "")
 
 
 def _dependencies(node: Node | None) -> Iterator[Dependency]:
@@ -224,10 +244,13 @@ def _labels(node: Node | None) -> dict[str, Label]:
     }
 
 
-def _words(node: Node | None) -> list[str]:
-    if isinstance(node, Scalar):
-        try:
-            return shlex.split(node.text)
-        except ValueError:
-            return node.text.split()
-    return list(_texts(node))
+def _words(body: Mapping, key: str, tell: ReportError) -> list[str]:
+    node = body.get(key)
+    if not isinstance(node, Scalar):
+        return list(_texts(node))
+    try:
+        return words_of(node.text)
+    except BadCommand as error:
+        reason = f"{key}: {error}; Compose refuses that"
+        tell(ComposeError(reason, code="command", place=node.place, field=key, example=f'{key}: ["sh", "-c", "..."]'))
+        return node.text.split()

@@ -159,7 +159,7 @@ services:
   ccc: {networks: [m], environment: [U_URL=http://bbb:80]}
   ddd: {network_mode: "service:bbb", environment: [U_URL=http://localhost:80, V_URL=http://aaa:1]}
   eee: {network_mode: host, ports: ["1:80"], environment: [U_URL=http://localhost:5]}
-networks: {x: {external: true}}
+networks: {x: {external: true}, n: , m: }
 """
     assert codes(text) == [
         ("outside", "aaa"),

@@ -171,7 +171,8 @@ def test_for_the_hosts_agent_it_is_the_host_and_the_published_port() -> None:
 
 
 def test_networks_and_profiles_are_those_of_the_service() -> None:
-    sidecar = the_only(one("expose: [80], networks: {front: , back: {aliases: [b]}}, profiles: [full]", BESIDE))
+    body = "{expose: [80], networks: {front: , back: {aliases: [b]}}, profiles: [full]}"
+    sidecar = the_only(plan(f"  web_shop: {body}\nnetworks: {{front: , back: }}\n", BESIDE))
     assert (sidecar.networks, sidecar.profiles) == (("front", "back"), ("full",))
 
 

@@ -214,6 +214,7 @@ services:
     hostname: rear
     networks: {{net: {{aliases: [behind]}}, other: }}
     ports: ["9000:8010"]
+networks: {{net: , other: }}
 """
 
 
@@ -233,7 +234,6 @@ def addressed(environment: str) -> list[str]:
         "[AT=12:30, IMAGE=repository:5, LIST=1:2:3]",
         "['VAR=${BACK:-http://back_end:8010}', 'V=http://${BACK}:1']",
         "{EMPTY: , N: 1}",
-        "text",
     ],
 )
 def test_an_address_that_leads_somewhere_is_no_finding(environment: str) -> None:
@@ -314,7 +314,7 @@ def test_two_services_that_publish_one_port_of_the_host_look_wrong() -> None:
         (b"services:\n  a: \xff\n", ":2: it is not UTF-8 text"),
         (b"a: *nothing\n", ":1: it is not YAML: found undefined alias"),
         (b"? [a]\n: 1\n", ":1: it is not YAML: found unhashable key"),
-        (b"--- 1\n--- 2\n", ":2: it is not YAML: but found another document"),
+        (b"a: 1\n--- 2\n", ":2: it is not a compose file: it is a text, not a map"),
     ],
 )
 def test_what_is_no_compose_file_is_one_line_with_the_place(raw: bytes, message: str) -> None:
@@ -353,11 +353,12 @@ services:
   jkl: text
 """
     )
-    assert plan.services == (PlannedService("abc", 8000, replicas=2), PlannedService("def", 8001))
+    assert plan.services == (PlannedService("abc", 8000, replicas=2),)
     assert said(plan) == [
         "include: other files are not followed; give each one separately (line 3)",
         "ghi: it is empty, so it has no port (line 7)",
         "jkl: it is empty, so it has no port (line 8)",
+        "def: it has no port in `ports`, `expose`, PORT, its health check or its image (line 6)",
     ]
 
 
