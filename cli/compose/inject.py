@@ -27,7 +27,8 @@ from cli.compose.sidecars import (
     additions,
     shared_entries,
 )
-from cli.compose.tree import Mapping, Node, Scalar, tree_of
+from cli.compose.tree import Mapping, Node, Scalar, documents_of, tree_of
+from cli.compose.yaml_nodes import nodes_of
 from cli.terminal import masked
 
 # The first words of a file that we wrote, and may therefore overwrite.
@@ -119,8 +120,10 @@ def _with_own_config(base: str, options: Options) -> Options:
     """Return the options with a name in `configs` that the file does not use."""
     if options.recipe is not Recipe.HOST or not base:
         return options
-    configs = as_written(base).get("configs")
-    taken = configs if isinstance(configs, dict) else {}
+    problems: list[ComposeError] = []
+    documents = documents_of(nodes_of(base.encode(), ""), "", {}, problems.append)
+    configs = [document.root.get("configs") for document in documents]
+    taken = {name for given in configs if isinstance(given, Mapping) for name in given.entries}
     names = itertools.chain([CONFIG], (f"{CONFIG}-{number}" for number in itertools.count(2)))
     return msgspec.structs.replace(options, config=next(name for name in names if name not in taken))
 

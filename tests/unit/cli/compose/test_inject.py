@@ -295,6 +295,12 @@ def test_the_hosts_agent_writes_no_key_twice() -> None:
         assert existing_agents(text, {}).ports == {"shop": 8000, "vertice-agent": 8001}
 
 
+def test_the_names_of_all_documents_of_a_file_are_taken() -> None:
+    options, text = OPTIONS[Recipe.HOST], f"{TAKEN}---\nconfigs: {{vertice-agent-2: {{content: x}}}}\n"
+    override = yaml.safe_load(override_text(sidecars(text, options), options, "c.yml", "c.vertice.yml", text))
+    assert set(override["configs"]) == {"vertice-agent-3"}
+
+
 def test_an_agent_with_the_name_of_a_service_is_refused_everywhere() -> None:
     options = OPTIONS[Recipe.HOST]
     found = [
