@@ -117,7 +117,7 @@ class HardCodedAddress(msgspec.Struct, frozen=True):
     @property
     def written(self) -> str:
         """The address as written, without the text around it."""
-        scheme = f"{self.scheme}://" if self.scheme else ""
+        scheme = f"{self.scheme}://" if self.scheme and not self.is_apart else ""
         port = f":{self.port}" if self.port is not None and (self.port_written or self.port_variable) else ""
         return f"{scheme}{self.host}{port}"
 
