@@ -1,9 +1,9 @@
 """Try it out: one registry, one agent, and the services of a compose file, all on loopback.
 
 A small HTTP server plays each service of the file, with its real container port, on its own loopback address. A
-service that declares no port has the one in PORT, its own health check, EXPOSE in its Dockerfile, or the usual one of
-its image. Services that cannot be used are listed, and the rest is started. Without FILE a small example fleet is
-started. Ctrl-C deregisters every service and ends everything.
+service that declares no port has the one in PORT, its own health check, EXPOSE in its Dockerfile, the usual one of its
+image, or the one at which the others call it. Services that cannot be used are listed, and the rest is started. Without
+FILE a small example fleet is started. Ctrl-C deregisters every service and ends everything.
 """
 
 from __future__ import annotations

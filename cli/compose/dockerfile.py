@@ -24,7 +24,7 @@ _INSTRUCTION: Final = re.compile(r"[ \t]*(FROM|ARG|ENV|EXPOSE)[ \t]+([^\r\n]*)",
 _PORT: Final = re.compile(r"(\d{1,5})(?:-\d{1,5})?(?:/tcp)?", re.ASCII | re.IGNORECASE)
 
 
-class Stage(msgspec.Struct):
+class BuildStage(msgspec.Struct):
     """One stage: its name, its base (an image, or an earlier stage), its variables and the ports that it exposes."""
 
     name: str
@@ -42,8 +42,8 @@ class BuiltImage(msgspec.Struct, frozen=True):
 
 def built_image(text: str, target: str | None = None, args: Mapping[str, str | None] | None = None) -> BuiltImage:
     """Return what a Dockerfile's text says of its last stage, or of the stage `target`; `args` overrides its ARGs."""
-    stages: dict[str, Stage] = {}
-    current: Stage | None = None
+    stages: dict[str, BuildStage] = {}
+    current: BuildStage | None = None
     first: dict[str, str] = {}
     for instruction, rest in _instructions(text):
         if instruction == "FROM":
@@ -73,7 +73,7 @@ def _instructions(text: str) -> Iterator[tuple[str, str]]:
             yield match[1].upper(), match[2].strip()
 
 
-def _stage(rest: str, stages: Mapping[str, Stage], variables: Mapping[str, str]) -> Stage:
+def _stage(rest: str, stages: Mapping[str, BuildStage], variables: Mapping[str, str]) -> BuildStage:
     """Return a new stage. One that builds on an earlier stage has that one's base, variables and ports."""
     words = [word for word in rest.split() if not word.startswith("--")]
     image = _filled(words[0], variables) if words else ""
@@ -82,8 +82,8 @@ def _stage(rest: str, stages: Mapping[str, Stage], variables: Mapping[str, str])
         (stage for stage in reversed(list(stages.values())) if stage.name and stage.name == image.lower()), None
     )
     if below is None:
-        return Stage(name, image, {}, [])
-    return Stage(name, below.base, dict(below.variables), list(below.ports))
+        return BuildStage(name, image, {}, [])
+    return BuildStage(name, below.base, dict(below.variables), list(below.ports))
 
 
 def _assign(

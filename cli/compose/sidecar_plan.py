@@ -145,7 +145,8 @@ def _sidecar(service: ComposeService, rules: _Rules, options: Options, doubts: l
         doubts.append(check.problem)
     port = _port(service, check, rules.ports, doubts)
     protocol, how = _protocol(service, check, doubts)
-    listens_on = tuple(dict.fromkeys(number for entry in service.tcp_ports() for number in entry.targets[:1000]))
+    declared = (number for entry in (*service.ports, *service.expose) for number in entry.targets[:1000])
+    listens_on = tuple(dict.fromkeys((*declared, port.number)))
     if recipe is Recipe.HOST and service.network_mode != "host":
         port, host = _published(service, port.number), options.host_address
     else:

@@ -20,6 +20,7 @@ from cli.compose.reader import NO_VARIABLES, project_of, read_project
 from cli.compose.registered_names import NAME_LABEL, RegisteredName, RegisteredNames
 from cli.compose.sidecars import without_agents
 from cli.dev.addresses import EnvAddress, TcpPorts, addresses_in, judged
+from cli.dev.called_ports import CalledPorts
 from cli.dev.plan import MAX_INSTANCES, MAX_REPLICAS, Plan, PlanFinding, PlannedService, Weight
 from registry_core.domain.host_port import host_port
 from registry_core.domain.names import label_of
@@ -72,6 +73,7 @@ def plan_of(project: Project) -> Plan:
     findings = list(_told(project))
     entries = []
     names, ports, jobs = RegisteredNames(project), OwnPorts(project), Jobs(project)
+    called = CalledPorts(project)
     for service in project.services.values():
         if service.empty:
             reason = "it is empty, so it has no port"
@@ -79,7 +81,9 @@ def plan_of(project: Project) -> Plan:
             continue
         problems = [p.message for p in project.problems if p.service == service.name and p.code == "port"]
         listening = listening_of(service)
-        undeclared = None if listening.container or problems else ports.undeclared(service)
+        undeclared = None
+        if not listening.container and not problems:
+            undeclared = ports.undeclared(service) or called.of(service)
         job = None if undeclared is None else jobs.why_likely(service)
         entries.append(_Entry(service, listening, tuple(problems), names.of(service.name), undeclared, job))
     planned = _planned(entries, findings)

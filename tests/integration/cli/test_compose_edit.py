@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from cli.compose.reader import read_project
+from cli.compose.registered_names import RegisteredNames
 from tests.commands import command
 from tests.fleets import EXAMPLE, FLEETS, fleet
 
@@ -69,7 +71,8 @@ def test_every_service_of_a_fleet_that_can_have_an_agent_gets_one(name: str, rec
     else:
         registered = [a["environment"]["SERVICE_NAME"] for a in agents.values() if "environment" in a]
     assert len(registered) == len(set(registered))
-    assert set(registered) == set(listed) - left_out
+    names = RegisteredNames(read_project([path]))
+    assert set(registered) == {names.of(name).name for name in listed.keys() - left_out}
 
     assert compose("inject", "compose.yml", *words, cwd=tmp_path).returncode == code
     assert override.read_bytes() == written
