@@ -221,8 +221,9 @@ def _dependencies(node: Node | None) -> Iterator[Dependency]:
 def _extra_hosts(node: Node | None) -> Iterator[tuple[str, str]]:
     """Return the names in the container's hosts file, each with its address."""
     for text in _texts(node):
-        name, _, address = text.partition("=" if "=" in text else ":")
-        yield name, address.removeprefix("[").removesuffix("]")
+        name, _, addresses = text.partition("=" if "=" in text else ":")
+        for address in addresses.split(","):
+            yield name, address.removeprefix("[").removesuffix("]")
 
 
 def _replicas(body: Mapping) -> str | None:
