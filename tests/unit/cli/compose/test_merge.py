@@ -39,7 +39,8 @@ def _refuse(error: ComposeError) -> None:
             "depends_on: [a]",
             {"depends_on": {"a": {"condition": "service_started", "required": "true"}}},
         ),
-        ("build: .", "build: {target: t}", {"build": {"context": ".", "target": "t"}}),
+        ("build: .", "build: {target: t}", {"build": {"context": "folder", "target": "t"}}),
+        ("build: https://example.org/a.git", "{}", {"build": {"context": "https://example.org/a.git"}}),
         ("links: [a, b]", "links: ['a:x', b]", {"links": ["a", "b", "a:x"]}),
     ],
 )
