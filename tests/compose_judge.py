@@ -128,7 +128,7 @@ def _their_service(body: Mapping[str, Any]) -> dict[str, Any]:
         },
         "links": list(body.get("links") or ()),
         "external_links": list(body.get("external_links") or ()),
-        "extra_hosts": sorted({host.partition("=")[0] for host in body.get("extra_hosts") or ()}),
+        "extra_hosts": sorted({tuple(host.split("=", 1)) for host in body.get("extra_hosts") or ()}),
         "profiles": sorted(body.get("profiles") or ()),
         "replicas": None if scale is None else str(scale),
         "labels": body.get("labels") or {},

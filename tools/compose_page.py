@@ -94,4 +94,4 @@ def compose_findings_text() -> str:
 
 
 def _cure(template: str) -> str:
-    return template.format(right="the right address", target="the target")
+    return template.format(right="the right address", target="the target", example="the example in the finding")

@@ -18,7 +18,8 @@ from cli.compose.errors import Place
 
 MAX_VALUE_LENGTH: Final = 4096
 _HOST: Final = r"(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*)"
-_PORT: Final = r"(?P<port>[0-9]{1,12})"
+_NUMBER: Final = r"(?P<port>[0-9]{1,12})"
+_PORT: Final = f":{_NUMBER}"
 # The bound keeps a text such as `a+a+a+...` from being read once for each of its letters.
 _SCHEME: Final = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,39})://(?:[^\s/@,]*@)?"
 # It starts at a word's start only, so that a long word is read once. `u:1@host` is a password, and what follows a
@@ -29,22 +30,22 @@ _PATTERN: Final = r"{\[*\\+^"
 _END_OF_HOST: Final = rf"(?![\w.:@$<({_PATTERN}-])"
 _END_OF_PORT: Final = rf"(?![\w.:@{_PATTERN}])"
 # Not re.ASCII: to it, `ö` would be no letter, and a word would start after it.
-_WITH_PORT: Final = re.compile(rf"{_START}(?:{_SCHEME})?{_HOST}:{_PORT}{_END_OF_PORT}")
+_WITH_PORT: Final = re.compile(rf"{_START}(?:{_SCHEME})?{_HOST}{_PORT}{_END_OF_PORT}")
 _URL: Final = re.compile(rf"{_START}{_SCHEME}{_HOST}{_END_OF_HOST}")
 # A URL without its scheme: `//host:port/path` (RFC 3986 section 4.2).
-_RELATIVE: Final = re.compile(rf"(?<![^\s\"'=,;(])//(?:[^\s/@,]*@)?{_HOST}:{_PORT}{_END_OF_PORT}")
+_RELATIVE: Final = re.compile(rf"(?<![^\s\"'=,;(])//(?:[^\s/@,]*@)?{_HOST}{_PORT}{_END_OF_PORT}")
 # `jdbc:oracle:thin:@host:port:sid`, and the same with `//` and a service name.
-_ORACLE: Final = re.compile(rf"(?i:jdbc:(?P<scheme>oracle)):\w+:[^\s@]{{0,128}}@(?://)?{_HOST}:{_PORT}(?=[:/]|$)")
+_ORACLE: Final = re.compile(rf"(?i:jdbc:(?P<scheme>oracle)):\w+:[^\s@]{{0,128}}@(?://)?{_HOST}{_PORT}(?=[:/]|$)")
 # A member of a ZooKeeper ensemble: `server.1=host:2888:3888;2181`.
-_ENSEMBLE: Final = re.compile(rf"(?<![\w.-])server\.\d{{1,3}}={_HOST}:{_PORT}(?=:\d)")
+_ENSEMBLE: Final = re.compile(rf"(?<![\w.-])server\.\d{{1,3}}={_HOST}{_PORT}(?=:\d)")
 # The members of a MongoDB replica set: `rs0/host:port,host:port`.
 _REPLICA_SET: Final = re.compile(
-    rf"{_START}(?i:rs|repl|shard|cfg|config)[A-Za-z0-9_-]{{0,60}}/{_HOST}:{_PORT}{_END_OF_PORT}"
+    rf"{_START}(?i:rs|repl|shard|cfg|config)[A-Za-z0-9_-]{{0,60}}/{_HOST}{_PORT}{_END_OF_PORT}"
 )
 # The host of a connection string: `host=pg port=5432`, `Server=tcp:pg,1433;Database=x`, `(HOST=ora)(PORT=1521)`.
 _KEYWORD: Final = re.compile(
     r"(?<![\w.-])(?i:host|hostname|server|data source|addr|address)\s{0,4}=\s{0,4}['\"]?(?:(?i:tcp):)?"
-    rf"{_HOST}(?:,{_PORT})?{_END_OF_HOST}"
+    rf"{_HOST}(?:,{_NUMBER})?{_END_OF_HOST}"
 )
 _KEYWORD_PORT: Final = re.compile(r"(?<![\w.-])(?i:port)\s{0,4}=\s{0,4}['\"]?(\d{1,12})(?!\w)")
 _PERHAPS_IPV6: Final = re.compile(r"\[[0-9A-Fa-f:.]+\]|(?<![\w.:])[0-9A-Fa-f:.]+(?![\w.:])", re.ASCII)
@@ -117,7 +118,7 @@ class HardCodedAddress(msgspec.Struct, frozen=True):
     @property
     def written(self) -> str:
         """The address as written, without the text around it."""
-        scheme = f"{self.scheme}://" if self.scheme else ""
+        scheme = f"{self.scheme}://" if self.scheme and not self.is_apart else ""
         port = f":{self.port}" if self.port is not None and (self.port_written or self.port_variable) else ""
         return f"{scheme}{self.host}{port}"
 

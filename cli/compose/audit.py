@@ -67,7 +67,8 @@ def _of_the_file(problems: tuple[ComposeError, ...]) -> Iterator[AuditFinding]:
     for problem in problems:
         if problem.code not in TOLERATED | REFUSED:
             raise problem
-        yield AuditFinding(problem.code, problem.service or "", problem.place, problem.message)
+        service, message = problem.service or "", problem.message
+        yield AuditFinding(problem.code, service, problem.place, message, example=problem.hint)
 
 
 def _unset(service: ComposeService, judged: set[str]) -> Iterator[AuditFinding]:

@@ -97,17 +97,17 @@ KINDS: Final[dict[str, AuditRule]] = {
     "env-file": AuditRule(_E, "an env file is missing, or has an invalid line", "add it, or set `required: false`"),
     "variable-required": AuditRule(_E, "a required variable is not set", "set it, or put it in `.env`"),
     "variable": AuditRule(_E, "a variable has a form that Compose does not know", "write a literal dollar as `$$`"),
-    "port": AuditRule(_E, "an entry of `ports` or `expose` is not a port", "write it like `8000:8034`"),
+    "port": AuditRule(_E, "an entry of `ports` or `expose` is not a port", "write it like {example}"),
     "include": AuditRule(_E, "an included file cannot be used", "see the message"),
-    "shape": AuditRule(_E, "a list or a map has something in it that Compose refuses there", "see the message"),
+    "shape": AuditRule(_E, "a list or a map has something in it that Compose refuses there", "write it like {example}"),
     "undefined-network": AuditRule(
-        _E, "the service is in a network that the file does not define", "define it under `networks`"
+        _E, "the service is in a network that the file does not define", "define it: {example}"
     ),
     "network-mode": AuditRule(_E, "a service has both `network_mode` and `networks`", "remove one of them"),
-    "misspelt-key": AuditRule(_E, "a key that Compose refuses looks like one that it knows", "see the message"),
-    "unknown-key": AuditRule(_W, "a key that Compose refuses, or one newer than this program", "start it with `x-`"),
-    "command": AuditRule(_E, "a command has a quote that is not closed", "write it as a list"),
-    "project-name": AuditRule(_E, "the environment names the project in a way that Compose refuses", "see the message"),
+    "misspelt-key": AuditRule(_E, "a key that Compose refuses looks like one that it knows", "write {example}"),
+    "unknown-key": AuditRule(_W, "a key that Compose refuses, or one newer than this program", "write {example}"),
+    "command": AuditRule(_E, "a command has a quote that is not closed", "write {example}"),
+    "project-name": AuditRule(_E, "the project is named in a way that Compose refuses", "write it like {example}"),
 }
 
 
@@ -124,6 +124,8 @@ class AuditFinding(msgspec.Struct, frozen=True):
     # Overrides the severity of its kind where circumstances make it less severe.
     lighter: bool = False
     evidence: str = ""
+    # How it is written where Compose takes it.
+    example: str | None = None
 
     @property
     def severity(self) -> AuditSeverity:
@@ -136,4 +138,5 @@ class AuditFinding(msgspec.Struct, frozen=True):
         """What to do about it."""
         if self.right is None and KINDS[self.code].cure.startswith("write {right}"):
             return "find out which service is meant"
-        return printable(KINDS[self.code].cure.format(right=self.right or "the right one", target=self.target or "it"))
+        right, target, example = self.right or "the right one", self.target or "it", self.example or "the example"
+        return printable(KINDS[self.code].cure.format(right=right, target=target, example=f"`{example}`"))

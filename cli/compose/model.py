@@ -130,7 +130,8 @@ class ComposeService(msgspec.Struct, frozen=True):
     depends_on: tuple[Dependency, ...] = ()
     links: tuple[str, ...] = ()
     external_links: tuple[str, ...] = ()
-    extra_hosts: tuple[str, ...] = ()
+    # Names and their addresses.
+    extra_hosts: tuple[tuple[str, str], ...] = ()
     profiles: tuple[str, ...] = ()
     # As written: it may not be a number.
     replicas: str | None = None

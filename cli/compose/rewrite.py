@@ -147,6 +147,8 @@ class _Fleet:
         [own] = listens
         if judged.code == "doubtful-port" or (port != own and name in self._in_doubt):
             raise Refused(f"by its ports {name} listens on {own}, but its health check uses another port")
+        if judged.right == port != own:
+            raise Refused(f"{name} is registered under {own}, and {port} is another of its ports")
         if judged.right != own or (judged.meant is Meant.OTHER_SPELLING and port != own and not judged.address.is_http):
             raise Refused(f"{name} listens on {own} over TCP, and it is not certain that this is meant")
         registered = self._agents.ports.get(self._registered(target), own)

@@ -6,7 +6,6 @@ Pure. A part that cannot be read is reported and left out; the rest of the servi
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingType
 
@@ -219,13 +218,12 @@ def _dependencies(node: Node | None) -> Iterator[Dependency]:
             yield Dependency(name, condition or "service_started", required, entry.place)
 
 
-def _extra_hosts(node: Node | None) -> Iterator[str]:
-    """Return the names in the container's hosts file."""
-    if isinstance(node, Mapping):
-        yield from node.entries
-        return
+def _extra_hosts(node: Node | None) -> Iterator[tuple[str, str]]:
+    """Return the names in the container's hosts file, each with its address."""
     for text in _texts(node):
-        yield re.split(r"[=:]", text, maxsplit=1)[0]
+        name, _, addresses = text.partition("=" if "=" in text else ":")
+        for address in addresses.split(","):
+            yield name, address.removeprefix("[").removesuffix("]")
 
 
 def _replicas(body: Mapping) -> str | None:

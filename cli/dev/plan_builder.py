@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from cli.compose.fleet_names import other_names
+from cli.compose.fleet_names import container_names, other_names
 from cli.compose.jobs import Jobs
 from cli.compose.model import ComposeService, Project
 from cli.compose.own_port import NO_PORT, OwnPort, OwnPorts
@@ -88,7 +88,7 @@ def plan_of(project: Project) -> Plan:
         entries.append(_Entry(service, listening, tuple(problems), names.of(service.name), undeclared, job))
     planned = _planned(entries, findings)
     findings += _shared_host_ports(entries)
-    findings += _wrong_addresses(entries)
+    findings += _wrong_addresses(entries, project.name)
     return Plan(len(project.services), tuple(planned), tuple(dict.fromkeys(findings)))
 
 
@@ -214,13 +214,13 @@ def _shared_host_ports(entries: list[_Entry]) -> list[PlanFinding]:
     return findings
 
 
-def _wrong_addresses(entries: list[_Entry]) -> list[PlanFinding]:
+def _wrong_addresses(entries: list[_Entry], project: str) -> list[PlanFinding]:
     listening: dict[str, TcpPorts] = {}
     for entry in entries:
         listening[entry.name.lower()] = entry.listening
     for entry in entries:
         registered = entry.registered.name or entry.name
-        for name in (entry.name, registered, *other_names(entry.service)):
+        for name in (entry.name, registered, *container_names(project, entry.service), *other_names(entry.service)):
             for spelling in (name.lower(), label_of(name)):
                 listening.setdefault(spelling, entry.listening)
     found: dict[EnvAddress, list[str]] = {}

@@ -9,7 +9,7 @@ import pytest
 from cli.compose.audit import Audit, audit
 from cli.compose.errors import ComposeError
 from cli.compose.findings import KINDS, AuditFinding, AuditSeverity
-from cli.compose.reader import project_of
+from cli.compose.reader import project_of, read_project
 from cli.compose.report import dot_of, json_of, text_of
 from tests.fleets import ROOT
 
@@ -299,3 +299,40 @@ def test_five_thousand_services_are_judged() -> None:
     found = audited(f"services:\n{services}")
     assert len(found.addresses) == 5000
     assert len(found.graph.cycles()[0]) == 5000
+
+
+# -- the small cases
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("06-literal-dollar.yml", []),
+        ("07-duplicate-anchor.yml", []),
+        ("08-project-name.yml", []),
+        ("10-external-links.yml", ["outside", "outside"]),
+        ("11-bridge.yml", ["no-shared-network", "no-shared-network"]),
+        ("20-uppercase-protocol.yml", []),
+        ("22-environment-of-maps.yml", ["shape"]),
+        ("23-undefined-network.yml", ["misspelt-key", "undefined-network"]),
+        ("24-include-paths.yml", ["unproven-port"]),
+        ("26-include-overridden.yml", []),
+        ("27-include-network.yml", ["outside"]),
+        ("28-two-documents.yml", []),
+        ("29-reset-in-first-file.yml", []),
+        ("35-alias-of-another-network.yml", ["no-shared-network"]),
+    ],
+)
+def test_a_case_is_judged_as_its_first_line_says(name: str, found: list[str]) -> None:
+    judged = audit(read_project([ROOT / "tests" / "compose_cases" / name]))
+    assert sorted(f.code for f in judged.findings if f.code != "no-healthcheck") == found
+
+
+def test_two_merge_keys_are_refused_as_any_key_that_stands_twice() -> None:
+    with pytest.raises(ComposeError, match="'<<' is defined twice, first in line 6"):
+        audit(read_project([ROOT / "tests" / "compose_cases" / "21-merge-key-twice.yml"]))
+
+
+def test_what_compose_refuses_is_told_with_an_example() -> None:
+    (found,) = [f for f in audited("services: {web: {environment: [{A: b}]}}").findings if f.code == "shape"]
+    assert found.cure == "write it like `environment: {NAME: value}`"

@@ -167,7 +167,8 @@ def test_the_parts_of_a_service_are_read_in_both_forms() -> None:
     assert long.labels["a"].value == short.labels["a"].value == "b"
     assert (long.replicas, short.replicas, short.build) == ("2", "3", "./b")
     assert (long.command, short.command) == (("run", "--port=80"), ("run", "--to=a b"))
-    assert (long.extra_hosts, short.extra_hosts) == (("e",), ("e", "f"))
+    assert long.extra_hosts == (("e", "1.2.3.4"),)
+    assert short.extra_hosts == (("e", "1.2.3.4"), ("f", "::1"))
     assert (long.profiles, long.links) == (("p",), ("l:m",))
 
 
