@@ -16,8 +16,8 @@ from cli.compose.fleet_names import Meant
 from cli.compose.graph import Edge, Graph, components
 from cli.compose.model import ComposeService, Project
 from cli.compose.refusals import REFUSED
-from cli.compose.registered_names import NAME_LABEL, RegisteredNames
-from cli.compose.sidecars import without_agents
+from cli.compose.registered_names import RegisteredNames
+from cli.compose.sidecars import NAME_LABEL, without_agents
 from cli.compose.verdicts import Judge, Judged
 from registry_core.domain.names import label_of
 

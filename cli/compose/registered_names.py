@@ -14,11 +14,10 @@ from typing import Final
 import msgspec
 
 from cli.compose.model import ComposeService, Project
-from cli.compose.sidecars import LABEL
+from cli.compose.sidecars import LABEL, NAME_LABEL
 from registry_core.domain.names import check_service_name, label_of
 from registry_core.errors import ValidationError
 
-NAME_LABEL: Final = "vertice.name"
 # Behind a name that is too short, when the project has no usable name either.
 _SUFFIX: Final = "service"
 
@@ -44,7 +43,7 @@ class RegisteredNames:
             own = given.value if given is not None and given.value else service.name
             problem = _problem(own)
             if problem is None:
-                why = "" if own == service.name else f"the label {NAME_LABEL}"
+                why = "" if own == service.name else f"its label {NAME_LABEL}, or its agent, says so"
                 self._names[service.name] = RegisteredName(own, why)
                 self._services.setdefault(label_of(own), service.name)
             elif given is not None and given.value:

@@ -19,8 +19,8 @@ from cli.compose.jobs import Jobs
 from cli.compose.model import ComposeService, Healthcheck, Project
 from cli.compose.own_port import NO_PORT, OwnPort, OwnPorts, listed
 from cli.compose.ports import Port
-from cli.compose.registered_names import NAME_LABEL, RegisteredNames
-from cli.compose.sidecars import HOST_AGENT, LABEL, Options, Recipe, SidecarSpec
+from cli.compose.registered_names import RegisteredNames
+from cli.compose.sidecars import HOST_AGENT, LABEL, NAME_LABEL, Options, Recipe, SidecarSpec
 from cli.terminal import printable
 from registry_core.domain.names import check_host, label_of
 from registry_core.domain.registration import DEFAULT_RULES, check_health_endpoint
@@ -139,7 +139,7 @@ def _sidecar(service: ComposeService, rules: _Rules, options: Options, doubts: l
     if name != service.name and NAME_LABEL not in service.labels:
         doubts.append(f"it is registered as {name}: {registered.why} (label {NAME_LABEL}: another name)")
     elif name != service.name:
-        doubts.append(f"it is registered as {name}, by its label {NAME_LABEL}")
+        doubts.append(f"it is registered as {name}: {registered.why}")
     check = service.healthcheck if service.healthcheck is not None and not service.healthcheck.disabled else None
     if check is not None and check.problem is not None:
         doubts.append(check.problem)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from cli.compose.model import Project
+from cli.compose.model import Label, Project
 from cli.compose.splice import Anchored
 from registry_core.domain.host_port import host_port
 
@@ -25,6 +25,7 @@ HOST_REGISTRY: Final = "http://127.0.0.1:8888"
 # Docker's own fallback when the host has no resolver that containers can reach.
 FORWARD: Final = "8.8.8.8,8.8.4.4"
 LABEL: Final = "vertice.sidecar"
+NAME_LABEL: Final = "vertice.name"
 SHARED: Final = "x-vertice-agent"
 HOST_AGENT: Final = "vertice-agent"
 CONFIG: Final = "vertice-agent"
@@ -108,9 +109,39 @@ class Additions(msgspec.Struct, frozen=True):
 
 
 def without_agents(project: Project) -> Project:
-    """Return the project without its agents, which do not count as services of the fleet."""
+    """Return the project without its agents, which do not count as services of the fleet.
+
+    A service keeps the name under which its agent registers it, also when the project's own name has changed since.
+    """
     services = {name: service for name, service in project.services.items() if LABEL not in service.labels}
+    return with_names(msgspec.structs.replace(project, services=services), _told_names(project))
+
+
+def with_names(project: Project, names: Mapping[str, str]) -> Project:
+    """Return the project with these names for services that are registered under another name than their own.
+
+    A label that the file has takes precedence.
+    """
+    services = dict(project.services)
+    for name, registered in names.items():
+        service = services.get(name)
+        if service is not None and registered != name and NAME_LABEL not in service.labels:
+            labels = {**service.labels, NAME_LABEL: Label(registered, service.place)}
+            services[name] = msgspec.structs.replace(service, labels=labels)
     return msgspec.structs.replace(project, services=services)
+
+
+def _told_names(project: Project) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for agent in project.services.values():
+        told = agent.env("SERVICE_NAME") if LABEL in agent.labels else None
+        if told is None or not told.value:
+            continue
+        mode, _, beside = (agent.network_mode or "").partition(":")
+        waits = [dependency.name for dependency in agent.depends_on]
+        beside = beside if mode == "service" else waits[0] if len(waits) == 1 else ""
+        names.setdefault(beside, told.value)
+    return names
 
 
 def shared_entries(options: Options) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from cli.compose.jobs import Jobs
 from cli.compose.model import ComposeService, Project
 from cli.compose.own_port import NO_PORT, OwnPort, OwnPorts
 from cli.compose.reader import NO_VARIABLES, project_of, read_project
-from cli.compose.registered_names import NAME_LABEL, RegisteredName, RegisteredNames
-from cli.compose.sidecars import without_agents
+from cli.compose.registered_names import RegisteredName, RegisteredNames
+from cli.compose.sidecars import NAME_LABEL, without_agents
 from cli.dev.addresses import EnvAddress, TcpPorts, addresses_in, judged
 from cli.dev.called_ports import CalledPorts
 from cli.dev.plan import MAX_INSTANCES, MAX_REPLICAS, Plan, PlanFinding, PlannedService, Weight

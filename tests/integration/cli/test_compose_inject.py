@@ -197,6 +197,21 @@ def test_a_folder_in_which_nothing_can_be_made_is_one_line(shop: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("way", [("--write",), ()])
+def test_a_registered_name_stays_when_the_project_is_called_otherwise(tmp_path: Path, way: tuple[str, ...]) -> None:
+    path = tmp_path / "mall" / "compose.yml"
+    path.parent.mkdir()
+    path.write_text("services:\n  db: {image: postgres, expose: [5432]}\n")
+    assert "it is registered as db-mall" in vertice("inject", path, *way).stdout
+    moved = path.parent.rename(tmp_path / "other") / path.name
+    before = (moved if way else override_of(moved)).read_bytes()
+    assert "it is registered as db-mall" in vertice("inject", moved, *way).stdout
+    assert (moved if way else override_of(moved)).read_bytes() == before
+    assert vertice("eject", moved, "--write").returncode == 0
+    if way:
+        assert "it is registered as db-other" in vertice("inject", moved, *way).stdout
+
+
 # -- rewrite
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from cli.compose.inject import injected
 from cli.compose.reader import project_of
 from cli.compose.registered_names import RegisteredNames
+from cli.compose.sidecar_plan import planned
+from cli.compose.sidecars import Options, Recipe, without_agents
 from registry_core.domain.names import label_of
 
 
@@ -71,3 +74,15 @@ def test_agents_have_no_name_and_take_none() -> None:
 
 def test_a_project_without_a_usable_name_has_a_suffix_all_the_same() -> None:
     assert names_of("db: {image: x}", "'...'").of("db").name == "db-service"
+
+
+@pytest.mark.parametrize("recipe", [Recipe.NETNS, Recipe.BESIDE])
+def test_a_service_keeps_the_name_that_its_agent_registers(recipe: Recipe) -> None:
+    services = "{db: {expose: [1]}, Web: {expose: [2], labels: {vertice.name: front}}, abc: {expose: [3]}}"
+    text = f"name: mall\nservices: {services}\n"
+    options = Options(recipe=recipe)
+    sidecars = list(planned(project_of([("c.yml", text.encode())]), options).sidecars)
+    inside = injected(text, sidecars, options).replace("name: mall", "name: other").replace(": front", ": lobby")
+    names = RegisteredNames(without_agents(project_of([("c.yml", inside.encode())])))
+    # The file's own label counts before what the agent was told.
+    assert [names.of(name).name for name in ("db", "Web", "abc")] == ["db-mall", "lobby", "abc"]
