@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
 from typing import Final
 
 from cli.compose.errors import ComposeError, Place
 from cli.compose.ports import port_of
-from cli.compose.tree import Mapping, MappingEntry, Node, Scalar, Sequence, is_null, plain
+from cli.compose.tree import Mapping, MappingEntry, Node, Resets, Scalar, Sequence, is_null, plain
 from cli.compose.yaml_values import as_passed_on
 
 # Values that are a unit and are never joined, each with the key that it is within.
@@ -134,9 +133,9 @@ def _joined(path: Scalar, folder: str) -> Scalar:
     return Scalar(os.path.normpath(os.path.join(folder, path.text)), path.place, path.raw)  # noqa: PTH118 - pure text
 
 
-def without(node: Node, resets: Iterable[tuple[str, ...]], prefix: tuple[str, ...]) -> Node:
-    """Return what `!reset` and `!override` of a later document leave of `node`, which is at `prefix`."""
-    below = {path[len(prefix) :] for path in resets if len(path) > len(prefix) and path[: len(prefix)] == prefix}
+def without(node: Node, resets: Resets, prefix: tuple[str, ...]) -> Node:
+    """Return what `!reset` and `!override` of a later document leave of the parts of `node`, which is at `prefix`."""
+    below = resets.get(prefix, set()) - {()}
     return _without(node, below) if below else node
 
 
