@@ -24,11 +24,12 @@ _KEYED: Final = frozenset({"links", "profiles", "aliases", "dns"})
 # Keys that take a list of NAME=value or a map, and keys that take a list of names or a map.
 PAIRS: Final = frozenset({"environment", "labels", "annotations"})
 _NAMES: Final = frozenset({"depends_on", "networks"})
-_ONE_OR_MORE: Final = frozenset({"env_file", "ports", "expose", "dns", "tmpfs", "profiles"})
+_FILES: Final = frozenset({"env_file", "label_file"})
+_ONE_OR_MORE: Final = frozenset({"env_file", "label_file", "ports", "expose", "dns", "tmpfs", "profiles"})
 
 
 def canonical(body: Mapping, folder: str) -> Mapping:
-    """Return a service's description in canonical form; env files and build contexts are in `folder`."""
+    """Return a service's description in canonical form; files and build contexts are in `folder`."""
     entries = dict(body.entries)
     for key, entry in body.entries.items():
         node = entry.node
@@ -42,9 +43,9 @@ def canonical(body: Mapping, folder: str) -> Mapping:
             entries[key] = MappingEntry(entry.place, _hosts(node))
         elif key == "build":
             entries[key] = MappingEntry(entry.place, _build(node, folder))
-    if "env_file" in entries:
-        entry = entries["env_file"]
-        entries["env_file"] = MappingEntry(entry.place, _under(entry.node, folder))
+    for key in _FILES & entries.keys():
+        entry = entries[key]
+        entries[key] = MappingEntry(entry.place, _under(entry.node, folder))
     return Mapping(entries, body.place)
 
 
@@ -100,7 +101,7 @@ def _hosts(node: Mapping) -> Sequence:
 
 
 def _under(node: Node, folder: str) -> Node:
-    """Return the paths of `env_file` as they will be opened."""
+    """Return the paths of `env_file` and `label_file` as they will be opened."""
     if not isinstance(node, Sequence):
         return node
     items: list[Node] = []

@@ -75,12 +75,13 @@ class Attachment(msgspec.Struct, frozen=True, gc=False):
 
 
 class EnvFile(msgspec.Struct, frozen=True):
-    """A file of variables, by the path to open. `format` is empty for Compose's own."""
+    """A file of variables, or of labels, that `key` names, by the path to open. `format` is empty for Compose's own."""
 
     path: str
     required: bool
     place: Place
     format: str = ""
+    key: str = "env_file"
 
 
 class Build(msgspec.Struct, frozen=True):

@@ -151,7 +151,7 @@ def _networks(entries: Mapping[str, MappingEntry]) -> dict[str, Network]:
 
 
 class _EnvFiles:
-    """The files that `env_file` names. Each is read once."""
+    """The files that `env_file` and `label_file` name. Each is read once."""
 
     def __init__(self, read: ReadFile | None, problems: list[ComposeError]) -> None:
         self._read = read
@@ -168,9 +168,9 @@ class _EnvFiles:
             self._known[key] = self._open(file, self._read)
         found = self._known[key]
         if file.format not in FORMATS:
-            self._tell(service, file, f"its env file {file.path} has the format {file.format!r}, which Compose lacks")
+            self._tell(service, file, f"its file {file.path} has the format {file.format!r}, which Compose lacks")
         elif found is None and file.required:
-            self._tell(service, file, f"its env file {file.path} cannot be read")
+            self._tell(service, file, f"its file {file.path} cannot be read")
         self._room -= len(found or ())
         if self._room < 0:
             reason = f"the env files have more than {MAX_VARIABLES:,} variables in total"
@@ -178,8 +178,8 @@ class _EnvFiles:
         return found
 
     def _tell(self, service: str, file: EnvFile, reason: str) -> None:
-        example = "env_file: [{path: web.env, required: false}]"
-        field = f"services.{service}.env_file"
+        example = f"{file.key}: [web.env]" if file.key != "env_file" else "env_file: [{path: web.env, required: false}]"
+        field = f"services.{service}.{file.key}"
         self._problems.append(
             ComposeError(reason, code="env-file", place=file.place, field=field, service=service, example=example)
         )

@@ -49,7 +49,7 @@ def service_of(
             )
         )
 
-    env_files = tuple(_env_files(body.get("env_file")))
+    env_files = tuple(_files(body, "env_file"))
     mode = _text(body, "network_mode")
     networks = tuple(_networks(body, mode, entry.place))
     names = (name, _text(body, "container_name"), _text(body, "hostname"), *(a for n in networks for a in n.aliases))
@@ -75,7 +75,7 @@ def service_of(
         extra_hosts=tuple(_extra_hosts(body.get("extra_hosts"))),
         profiles=tuple(_texts(body.get("profiles"))),
         replicas=_replicas(body),
-        labels=_labels(body.get("labels")),
+        labels=_labels(body, lambda file: read_env(name, file), report),
         command=tuple(_words(body, "command", tell)),
         entrypoint=tuple(_words(body, "entrypoint", tell)),
         restart=_restart(body),
@@ -202,13 +202,13 @@ def _own_environment(body: Mapping, variables: MappingType[str, str]) -> Iterato
             yield EnvEntry(name, node.text, node.raw, entry.place, unset=node.unset)
 
 
-def _env_files(node: Node | None) -> Iterator[EnvFile]:
-    for item in node.items if isinstance(node, Sequence) else ():
+def _files(body: Mapping, key: str) -> Iterator[EnvFile]:
+    for item in _items(body.get(key)):
         if isinstance(item, Scalar):
-            yield EnvFile(item.text, True, item.place)
+            yield EnvFile(item.text, True, item.place, key=key)
         elif isinstance(item, Mapping) and isinstance(path := item.get("path"), Scalar):
             required = (_text(item, "required") or "true").lower() != "false"
-            yield EnvFile(path.text, required, item.place, _text(item, "format") or "")
+            yield EnvFile(path.text, required, item.place, _text(item, "format") or "", key)
 
 
 def _dependencies(node: Node | None) -> Iterator[Dependency]:
@@ -235,13 +235,20 @@ def _replicas(body: Mapping) -> str | None:
     return None if given is None else str(plain(given))
 
 
-def _labels(node: Node | None) -> dict[str, Label]:
-    if not isinstance(node, Mapping):
-        return {}
-    return {
-        name: Label(entry.node.text if isinstance(entry.node, Scalar) else str(plain(entry.node)), entry.place)
-        for name, entry in node.entries.items()
-    }
+def _labels(
+    body: Mapping, read_file: Callable[[EnvFile], list[Statement] | None], report: ReportError
+) -> dict[str, Label]:
+    """Return the labels: from the files that `label_file` names, later ones winning, overridden by `labels`."""
+    found: dict[str, Label] = {}
+    known: dict[str, str] = {}
+    for file in _files(body, "label_file"):
+        for line in filled_in(read_file(file) or (), known, known, file.path, report):
+            found[line.name] = Label(line.value, Place(file.path, line.line))
+    node = body.get("labels")
+    for name, entry in node.entries.items() if isinstance(node, Mapping) else ():
+        value = entry.node.text if isinstance(entry.node, Scalar) else str(plain(entry.node))
+        found[name] = Label(value, entry.place)
+    return found
 
 
 def _words(body: Mapping, key: str, tell: ReportError) -> list[str]:

@@ -248,3 +248,13 @@ def test_env_files_of_a_service_are_read_as_compose_does_it(tmp_path: Path, form
     (tmp_path / "d.yml").write_text("services: {web: {env_file: a.env}}\n", encoding="utf-8")
     differences, same = compared([[tmp_path / "c.yml"], [tmp_path / "c.yml", tmp_path / "d.yml"]])
     assert (differences, same) == ([], 2)
+
+
+def test_label_files_are_read_as_compose_does_it(tmp_path: Path) -> None:
+    (tmp_path / "a.labels").write_text("a.b=1\nc=$FOO\nown=file\n", encoding="utf-8")
+    text = "services: {web: {image: i, label_file: [a.labels, b.labels], labels: {own: 010}}}\n"
+    (tmp_path / "c.yml").write_text(text, encoding="utf-8")
+    (tmp_path / "b.labels").write_text("a.b=2\nd=${c}-$own\n", encoding="utf-8")
+    (tmp_path / "d.yml").write_text("services: {web: {label_file: a.labels, labels: [c=3]}}\n", encoding="utf-8")
+    differences, same = compared([[tmp_path / "c.yml"], [tmp_path / "c.yml", tmp_path / "d.yml"]])
+    assert (differences, same) == ([], 2)

@@ -91,6 +91,21 @@ def test_env_files_come_first_and_the_environment_wins(tmp_path: Path) -> None:
     assert places["OWN"] == ("c.yml", 4, False)
 
 
+def test_labels_come_from_files_too_and_a_missing_one_is_named(tmp_path: Path) -> None:
+    text = "services: {web: {label_file: [a.labels, b.labels], labels: {own: yes}}}\n"
+    path = folder(tmp_path, c__yml=text, a__labels="own=no\nvertice.name=shop\n")
+    found = read_project([path])
+    labels = found.services["web"].labels
+    assert {name: label.value for name, label in labels.items()} == {"own": "yes", "vertice.name": "shop"}
+    assert labels["vertice.name"].place.line == 2
+    (problem,) = found.problems
+    assert (problem.code, problem.field, problem.hint) == (
+        "env-file",
+        "services.web.label_file",
+        "label_file: [web.env]",
+    )
+
+
 def test_a_missing_env_file_is_named_with_the_line_that_asks_for_it(tmp_path: Path) -> None:
     path = folder(tmp_path, c__yml="services:\n  web:\n    env_file: none.env\n  db: {image: x}\n")
     found = read_project([path])
