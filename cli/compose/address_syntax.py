@@ -98,9 +98,9 @@ class HardCodedAddress(msgspec.Struct, frozen=True):
     """A hard-coded host, usually with a port.
 
     `variable` is its source: a variable's name, or `command`. `port` None: no port is given, and the scheme has
-    no default. `port_variable` is the variable that holds the port, when it is a different one. `has_path`: a path or
-    a query follows, so that no program can append a port. `is_apart`: host and port do not stand together as
-    `host:port`, or something else stands behind them. `flag`: the option before it, for an address in a command.
+    no default. `port_variable` is the variable that holds the port, when it is a different one. `has_path`: it has no
+    port, and a path or a query follows, so that no program can append one. `is_apart`: host and port do not stand
+    together as `host:port`, or something else stands behind them. `flag`: the option before it, in a command.
     """
 
     variable: str
@@ -175,7 +175,7 @@ def located_in(text: str, variable: str, place: Place) -> Iterator[Located]:
             int(port) if port else DEFAULT_PORTS.get(scheme),
             scheme,
             bool(port),
-            has_path=_PATH.match(text, match.end()) is not None,
+            has_path=not port and _PATH.match(text, match.end()) is not None,
             is_apart=is_apart,
         )
         yield Located(match.start("host"), match.end(), address)

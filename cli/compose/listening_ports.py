@@ -138,7 +138,8 @@ def listening_of(service: ComposeService, *, is_own_image: bool = False) -> List
     if main is None:
         main = declared[0][0] if declared else next(iter(hinted), None)
     mentioned = {*possible_ports(service.image), *(possible_ports(built.base) if built is not None else ())}
-    mentioned |= set(built.exposed) if built is not None else set()
+    if built is not None:
+        mentioned |= {*built.exposed, *built.mentioned, *([built.check_port] if built.check_port else [])}
     return ListeningPorts(
         declared,
         hinted,
@@ -182,6 +183,9 @@ def _proofs(service: ComposeService) -> Iterator[PortProof]:
     for port in built.exposed if built is not None else ():
         place = service.places.get("build", service.place)
         yield PortProof(port, f"EXPOSE names {port}", place, over_http=False)
+    if built is not None and built.check_port is not None:
+        place = service.places.get("build", service.place)
+        yield PortProof(built.check_port, f"the health check in it asks {built.check_port}", place, over_http=True)
     if check is not None and check.url and check.port is not None and not check.disabled and is_port(check.port):
         yield PortProof(check.port, f"its health check asks {check.port}", check.place, over_http=True)
 
