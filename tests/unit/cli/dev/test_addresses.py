@@ -1,4 +1,4 @@
-"""The addresses that services are given among the stand-ins: which are read, and which lead nowhere."""
+"""The addresses in the environments of services played by stand-ins: which are read, and which lead nowhere."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def findings(address: EnvAddress, *users: str) -> list[PlanFinding]:
         (None, []),
     ],
 )
-def test_an_address_has_its_port_written_in_it(value: str | None, addresses: list[EnvAddress]) -> None:
+def test_an_address_must_contain_its_port(value: str | None, addresses: list[EnvAddress]) -> None:
     assert list(addresses_in([EnvEntry("X", value, value or "", NOWHERE)])) == addresses
 
 
@@ -51,7 +51,7 @@ def test_an_address_has_its_port_written_in_it(value: str | None, addresses: lis
         ("10.0.0.7", 1, True),
     ],
 )
-def test_an_address_that_leads_somewhere_or_outside_is_fine(host: str, port: int, *, is_url: bool) -> None:
+def test_an_address_of_the_fleet_or_outside_is_fine(host: str, port: int, *, is_url: bool) -> None:
     assert findings(EnvAddress(host, port, is_url)) == []
 
 
@@ -67,9 +67,7 @@ def test_an_address_that_leads_somewhere_or_outside_is_fine(host: str, port: int
         ("back_end", 9002, Weight.DOUBTFUL, "it listens on 8010 or 8011 or 8012, and 9002 is the host's port"),
     ],
 )
-def test_an_address_that_leads_nowhere_is_said_with_the_reason(
-    host: str, port: int, weight: Weight, reason: str
-) -> None:
+def test_a_dead_address_is_reported_with_the_reason(host: str, port: int, weight: Weight, reason: str) -> None:
     (finding,) = findings(EnvAddress(host, port, is_url=True))
     assert (finding.weight, finding.reason) == (weight, reason)
 
@@ -93,6 +91,6 @@ def test_a_published_address_in_an_odd_form_does_not_stop_the_others(host_ip: st
         (["a", "b", "c", "d", "e"], "nobody:80 in the environment of a, b, c and 2 more"),
     ],
 )
-def test_a_finding_names_the_first_of_those_who_have_the_address(users: list[str], text: str) -> None:
+def test_a_finding_names_the_first_services_with_the_address(users: list[str], text: str) -> None:
     (finding,) = findings(EnvAddress("nobody", 80, is_url=True), *users)
     assert finding.subject == text
