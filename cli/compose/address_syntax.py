@@ -34,6 +34,8 @@ _WITH_PORT: Final = re.compile(rf"{_START}(?:{_SCHEME})?{_HOST}{_PORT}{_END_OF_P
 _URL: Final = re.compile(rf"{_START}{_SCHEME}{_HOST}{_END_OF_HOST}")
 # A URL without its scheme: `//host:port/path` (RFC 3986 section 4.2).
 _RELATIVE: Final = re.compile(rf"(?<![^\s\"'=,;(])//(?:[^\s/@,]*@)?{_HOST}{_PORT}{_END_OF_PORT}")
+# A target of gRPC's own resolvers: `dns:///host:port`.
+_RESOLVED: Final = re.compile(rf"{_START}(?P<scheme>dns|passthrough):///{_HOST}{_PORT}{_END_OF_PORT}")
 # `jdbc:oracle:thin:@host:port:sid`, and the same with `//` and a service name.
 _ORACLE: Final = re.compile(rf"(?i:jdbc:(?P<scheme>oracle)):\w+:[^\s@]{{0,128}}@(?://)?{_HOST}{_PORT}(?=[:/]|$)")
 # A member of a ZooKeeper ensemble: `server.1=host:2888:3888;2181`.
@@ -186,7 +188,7 @@ def _matches(text: str) -> list[tuple[re.Match[str], bool]]:
     found: dict[int, tuple[re.Match[str], bool]] = {}
     patterns = [(_WITH_PORT, False), (_URL, False)]
     if "//" in text:
-        patterns.append((_RELATIVE, False))
+        patterns += [(_RELATIVE, False), (_RESOLVED, False)]
     if "/" in text:
         patterns.append((_REPLICA_SET, False))
     if "=" in text or "@" in text:

@@ -36,6 +36,7 @@ _LISTENER: Final = re.compile(
     r"(?<![\w.\])-])(?:0\.0\.0\.0|\[[0-9A-Fa-f:]{1,40}\]|[*+])?:(\d{2,5})(?![\w.])",
     re.ASCII,
 )
+_HOST_AND_PORT: Final = re.compile(r"(?<![\w.-])([A-Za-z0-9][\w.-]*):(\d{2,5})(?![\w.])", re.ASCII)
 _HOST_WORDS: Final = frozenset({"HOST", "HOSTNAME", "ADDR", "ADDRESS", "SERVER", "URL", "URI", "ENDPOINT"})
 _MAX_TEXT: Final = 4096
 
@@ -158,8 +159,7 @@ def _mentioned(service: ComposeService) -> Iterator[int]:
         yield from (int(number) for number in _IN_COMMAND.findall(word[:_MAX_TEXT]))
     pairs = [(entry.name, entry.value or "") for entry in service.environment]
     pairs += [(name, label.value) for name, label in service.labels.items()]
-    own = "|".join(re.escape(n) for n in (service.name, service.container_name, service.hostname) if n)
-    by_name = re.compile(rf"(?<![\w.-])(?:{own}):(\d{{2,5}})(?![\w.])", re.IGNORECASE)
+    own = {name.lower() for name in (service.name, service.container_name, service.hostname) if name}
     for name, value in pairs:
         if _NUMBER.fullmatch(value.strip()) and "PORT" in words_of(name):
             if not _is_of_another(name, service):
@@ -167,7 +167,7 @@ def _mentioned(service: ComposeService) -> Iterator[int]:
         elif ":" in value:
             text = value[:_MAX_TEXT]
             yield from (int(number) for number in _LISTENER.findall(text))
-            yield from (int(number) for number in by_name.findall(text))
+            yield from (int(number) for host, number in _HOST_AND_PORT.findall(text) if host.lower() in own)
 
 
 def _is_of_another(name: str, service: ComposeService) -> bool:
