@@ -86,7 +86,8 @@ class EnvFile(msgspec.Struct, frozen=True):
 class Build(msgspec.Struct, frozen=True):
     """How an image is built here. `dockerfile`: the path to open, unless `inline` is its text.
 
-    `exposed` and `base` are what the Dockerfile says: the TCP ports, and the image that it builds on.
+    `exposed` and `base` are what the Dockerfile says: the TCP ports, and the image that it builds on. `check_port` is
+    the port that its health check asks over HTTP, `mentioned` are those of which its command and variables speak.
     """
 
     dockerfile: str
@@ -95,6 +96,8 @@ class Build(msgspec.Struct, frozen=True):
     args: dict[str, str | None] = {}
     exposed: tuple[int, ...] = ()
     base: str | None = None
+    check_port: int | None = None
+    mentioned: tuple[int, ...] = ()
 
 
 class Label(msgspec.Struct, frozen=True):

@@ -167,6 +167,10 @@ CHECK = "healthcheck: {test: 'curl http://localhost:8010/'}"
         (f"{{build: ., {CHECK[:-1]}, disable: true}}}}", True, False),
         ("{build: ., ports: ['9000:8010']}", True, False),
         ('{build: {dockerfile_inline: "FROM x\\nEXPOSE 8010"}}', False, True),
+        ('{build: {dockerfile_inline: "FROM x\\nEXPOSE 8010\\nCMD serve 80"}}', False, False),
+        ('{build: {dockerfile_inline: "FROM x\\nEXPOSE 8010\\nENV PORT=80"}}', False, False),
+        ('{build: {dockerfile_inline: "FROM x\\nHEALTHCHECK CMD curl http://localhost:8010/"}}', True, True),
+        ('{build: {dockerfile_inline: "FROM x\\nHEALTHCHECK CMD curl http://localhost:8010/"}}', False, False),
     ],
 )
 def test_expose_and_a_health_check_over_http_prove_what_an_own_image_listens_on(
