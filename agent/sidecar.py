@@ -149,7 +149,7 @@ class Sidecar:
             clock=self._clock,
             about=self.about.report,
             health=self.about.health,
-            exposition=AgentMetrics(self.about.samples).exposition,
+            exposition=AgentMetrics(self.about.samples, self._clock).exposition,
         )
         self.session: Session | None = None
         self.sync: WatchSync | None = None
@@ -162,7 +162,7 @@ class Sidecar:
         self._stack = contextlib.AsyncExitStack()
 
     def _new_forwarder(self, rules: ForwardRules) -> Forwarder:
-        return Forwarder(rules, self._clock, background=self._background)
+        return Forwarder(rules, self._clock, zone=self.dns_settings.zone, background=self._background)
 
     async def start(self) -> None:
         """Start everything, without waiting for others. Raises CannotListen when a port is not available."""

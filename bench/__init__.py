@@ -1,1 +1,1 @@
-"""Benchmarks: each is a ratio against a named program in the same run."""
+"""Benchmarks: each result is a ratio to a named program measured in the same run."""

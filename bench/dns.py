@@ -1,8 +1,8 @@
 """The speed of the DNS face: queries per second and processor time per query, ours and others', in one run.
 
-Every server has one processor to itself, dnsperf another. The programs are measured in turn, several
-times, and the best run of each is shown: what else happens on a machine only ever takes away.
-Started as `python -m bench.dns`; exits with 1 when a goal was missed.
+Every server has one processor to itself, dnsperf another. The programs are measured in turn, several times, and the
+best run of each is shown, since other activity on the machine only slows a run down.
+Run as `python -m bench.dns`; it exits with 1 when a goal was missed.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def goals(rows: dict[str, DnsLoad], p99_ms: float) -> list[Goal]:
         Goal("CPU per query, as a multiple of unbound's", ours.cpu_us / rows["unbound"].cpu_us, 1.0),
         Goal("CPU per query, as a multiple of dnsmasq's", ours.cpu_us / rows["dnsmasq"].cpu_us, 0.8),
         Goal(
-            f"queries/s under {CHANGES_PER_S} changes/s, of those without",
+            f"queries/s under {CHANGES_PER_S} changes/s, as a share of those without changes",
             rows[CHANGING].per_second / ours.per_second,
             0.9,
             at_least=True,
@@ -121,7 +121,7 @@ def measure(fleet: BenchFleet, rounds: int, seconds: float) -> tuple[dict[str, D
     """Return a row for each program, and the latency of queries at half of our maximum rate."""
     usable = sorted(os.sched_getaffinity(0))
     if len(usable) < 2:
-        raise SystemExit("this needs two processors: one for the server, one for who asks")
+        raise SystemExit("this needs two processors: one for the server, one for dnsperf")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vertice-bench-")))
         stack.callback(os.sched_setaffinity, 0, set(usable))
@@ -164,9 +164,11 @@ def measure(fleet: BenchFleet, rounds: int, seconds: float) -> tuple[dict[str, D
 def main() -> int:
     """Measure, print and write a file; return 1 when a goal was missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.dns", description=__doc__)
-    parser.add_argument("--fleet", type=Path, metavar="COMPOSE_FILE", help="whose services; default: 111 made-up ones")
-    parser.add_argument("--rounds", type=int, default=5, help="of which the best is shown (default 5)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement (default 2)")
+    parser.add_argument(
+        "--fleet", type=Path, metavar="COMPOSE_FILE", help="services to use (default: 111 made-up ones)"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the best is shown (default 5)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of each measurement (default 2)")
     arguments = parser.parse_args()
     names = [f"fleet_service_{n}" for n in range(FLEET)]
     if arguments.fleet is not None:

@@ -39,7 +39,7 @@ def load(server: DnsServerProcess, questions: Path, seconds: float) -> DnsLoad:
 
 
 def best(loads: list[DnsLoad]) -> DnsLoad:
-    """Return the best of several runs, since other programs only slow a run down, with all lost queries."""
+    """Return the best of several runs, since other programs only slow a run down, with all their lost queries."""
     return DnsLoad(
         max(one.per_second for one in loads), min(one.cpu_us for one in loads), sum(one.lost for one in loads)
     )

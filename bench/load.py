@@ -1,7 +1,7 @@
 """A load generator: HTTP/1.1 over persistent connections, at a given concurrency or rate.
 
-It parses as little of an answer as it can: its end and its status. It shares a processor with Redis, so the time that
-it uses is lost there.
+It parses only the status and the end of an answer: it shares a processor with Redis, so that any time it uses is
+missing there.
 """
 
 from __future__ import annotations

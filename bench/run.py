@@ -1,8 +1,7 @@
-"""Runs the benchmarks: prints a table and writes bench/results/<time>.json, with what the machine is.
+"""Runs the benchmarks: prints a table and writes bench/results/<time>.json, with a description of the machine.
 
-Each row is a ratio against a named program that runs on the same machine in the same minute, so that
-rows of different machines can be compared. To add one: a module with a function that returns results, and
-a line in ROWS.
+Each row is a ratio to a named program that runs on the same machine in the same minute, so that rows of different
+machines can be compared. To add a row, write a module with a function that returns results, and add a line to ROWS.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
 def main() -> int:
     """Run the requested benchmarks; return 1 when a goal was missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; default: all")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{', '.join(ROWS)} (default: all)")
     parser.add_argument("--count", type=int, default=500, help="measurements for each row (default 500)")
     arguments = parser.parse_args()
     unknown = set(arguments.rows) - set(ROWS)
     if unknown:
         parser.error(f"there is no row {', '.join(sorted(unknown))}")
     if not 1 <= arguments.count <= 10_000:
-        parser.error("--count is from 1 to 10000")
+        parser.error("--count must be between 1 and 10000")
     machine = this_machine()
     rows = [result for name in arguments.rows or ROWS for result in ROWS[name](arguments.count)]
     print(f"\n{table(rows)}")

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from registry_core.domain.host_port import host_port
 from registry_core.errors import SettingsError, VerticeError
-from registry_core.settings import http_url, items, listen
+from registry_core.settings import http_url, items, listen, secret, shown
 
 AGENT_URL: Final = "http://127.0.0.1:8880"
 REGISTRY_URL: Final = "http://127.0.0.1:8888"
@@ -121,7 +121,8 @@ def agent_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os
     try:
         where = listen(given)
     except ValueError as error:
-        raise SettingsError(f"AGENT_HTTP_LISTEN: {given!r} cannot be used: {error} (example: 127.0.0.1:8880)") from None
+        where_shown = f"AGENT_HTTP_LISTEN: {shown(given)}"
+        raise SettingsError(f"{where_shown} cannot be used: {error} (example: 127.0.0.1:8880)") from None
     # An agent that listens on every address listens on loopback too.
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
     return f"http://{host_port(everywhere.get(where.host, where.host), where.port)}"
@@ -150,16 +151,21 @@ def registry_url(arguments: argparse.Namespace, environment: Mapping[str, str] =
 
 
 def credentials(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the headers that authenticate to the registry: the shared token, if one is set."""
-    token = environment.get(TOKEN, "").strip()
-    return {"X-Registry-Token": token} if token else {}
+    """Return the headers that authenticate to the registry: the shared token, if one is set. Raises SettingsError."""
+    given = environment.get(TOKEN, "")
+    if not given.strip():
+        return {}
+    try:
+        return {"X-Registry-Token": secret(given)}
+    except ValueError as error:
+        raise SettingsError(f"{TOKEN}: the value cannot be used: {error} (example: s3cret)") from None
 
 
 def _read(name: str, given: str) -> str:
     try:
         return given if given.startswith(SRV_PREFIX) and name == "REGISTRY_URL" else http_url(given)
     except ValueError as error:
-        raise SettingsError(f"{name}: {given!r} cannot be used: {error} (example: {AGENT_URL})") from None
+        raise SettingsError(f"{name}: {shown(given)} cannot be used: {error} (example: {AGENT_URL})") from None
 
 
 def warn_of_age(answer: HttpResponse) -> None:
@@ -167,4 +173,4 @@ def warn_of_age(answer: HttpResponse) -> None:
     state = answer.headers.get("X-Cache", "fresh").lower()
     if state != "fresh":
         age = answer.headers.get("Age", "?")
-        print(f"vertice: {state}: this is the state of {age} s ago; the registry cannot be reached", file=sys.stderr)
+        print(f"vertice: {state}: this is the state as of {age} s ago; the registry cannot be reached", file=sys.stderr)

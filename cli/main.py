@@ -40,10 +40,10 @@ class Command(NamedTuple):
 COMMANDS: Final = (
     Command("dev", "cli.commands.dev", "try it: a registry, an agent and the services of a compose file, on loopback"),
     Command("registry", "cli.commands.registry", "run one registry replica"),
-    Command("agent", "cli.commands.agent", "run the agent beside a service"),
+    Command("agent", "cli.commands.agent", "run the agent next to a service"),
     Command("services", "cli.commands.services", "list the services that the agent knows"),
-    Command("resolve", "cli.commands.resolve", "print where a service is"),
-    Command("explain", "cli.commands.explain", "show why each instance of a service is in the answers, or is not"),
+    Command("resolve", "cli.commands.resolve", "print the address of a service"),
+    Command("explain", "cli.commands.explain", "show why each instance of a service is or is not in the answers"),
     Command("drain", "cli.commands.drain", "drain a service of this machine"),
     Command("watch", "cli.commands.watch", "print changes as they happen"),
     Command("guard", "cli.commands.guard", "show or release the guard against mass expiry"),
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
-        # A module is imported for its arguments only when its command is requested.
+        # Only the requested command's module is imported, for its arguments.
         if words and words[0] == command.name:
             module = importlib.import_module(command.module)
             subparser = subparsers.add_parser(

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import random as random_module
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -37,8 +38,6 @@ NOT_AUTHORITATIVE: Final = 20
 NOT_SUPPORTED: Final = 21
 # The longest TTL of a stale answer: clients should soon ask again.
 STALE_TTL_S: Final = 5
-# RFC 8482 section 4.2: the answer to ANY.
-_HINFO: Final = b"\x07RFC8482\x00"
 # Types that no name has: the zone cannot be transferred, RFC 973 abolished MAILA and MAILB, and the rest occur in
 # messages but not in questions. (Merely unknown types get NODATA: RFC 8906 section 7.)
 _NO_SUCH_QUESTION: Final[dict[int, Rcode]] = {
@@ -88,6 +87,7 @@ class Zone:
         self._view = view
         self._settings = settings
         self._apex: Name = record_data.name_of(settings.zone)
+        self.apex = record_data.name_data(self._apex)  # uncompressed, in lower case
         self._primary: Name = (b"ns", *self._apex)
         soa = record_data.soa_data(self._primary, (b"hostmaster", *self._apex), 1, settings.negative_ttl_s)
         self._soa = soa
@@ -223,6 +223,8 @@ class Zone:
         if not instances:
             # The service may exist with another transport or tag: then only this name does not.
             return CacheableAnswer(self._unknown(), label=label, lacking=lacking)
+        if query.qtype == Type.ANY:
+            query = msgspec.structs.replace(query, qtype=_one_type(instances, only_srv=bool(transport)))
         usable, leaving = usable_and_leaving(instances, self._settings.when_none_pass)
         # A and AAAA carry no weights: draining instances are named only when there are no others.
         order, orders = arranged(
@@ -243,11 +245,12 @@ class Zone:
             case Type.A | Type.AAAA if not only_srv:
                 type_ = Type(query.qtype)
                 answer = self._shaped(query, {type_: _distinct(_addresses(instances, type_), most)})
-                # Any part of a large service answers a client that wants one address (a resolver that
-                # cannot retry over TCP has to make do with it); only SRV promises the whole.
-                return msgspec.structs.replace(answer, part_will_do=True)
+                # Clients without EDNS are stubs that want one address, and some cannot retry over TCP. Those with
+                # EDNS may be resolvers, which would cache the part as the whole RRset.
+                return msgspec.structs.replace(answer, part_will_do=query.edns is None)
             case Type.TXT if not only_srv:
-                return self._shaped(query, {Type.TXT: _distinct(map(txt_strings.data_of, instances), most)})
+                attributes = _distinct(chain.from_iterable(map(txt_strings.strings_of, instances)), most)
+                return self._shaped(query, {Type.TXT: [record_data.text_data([one]) for one in attributes or [b""]]})
             case _:
                 return self._shaped(query, {})
 
@@ -293,15 +296,12 @@ class Zone:
     # -- shapes of answers
 
     def _shaped(self, query: Query, data: dict[Type, list[bytes]], zone: Name | None = None) -> Answer:
-        """Return a name's records of the requested type; NODATA, with the SOA of `zone`, when there are none."""
-        if query.qtype == Type.ANY:
-            return Answer(
-                Rcode.NOERROR,
-                answers=(Record(None, Type.HINFO, self._ttl_s(), _HINFO),),
-                extended_error=self._age(),
-            )
-        wanted = next((type_ for type_ in data if type_ == query.qtype), None)
-        if wanted is None or not data[wanted]:
+        """Return a name's records of the requested type; NODATA, with the SOA of `zone`, when there are none.
+
+        ANY gets one RRset, the first (RFC 8482 section 4.1).
+        """
+        wanted = next((type_ for type_ in data if data[type_] and query.qtype in (type_, Type.ANY)), None)
+        if wanted is None:
             return self._nothing(Rcode.NOERROR, zone)
         records = tuple(Record(None, wanted, self._ttl_s(), one) for one in data[wanted])
         return Answer(Rcode.NOERROR, answers=records, extended_error=self._age())
@@ -372,6 +372,12 @@ def _addresses(instances: Iterable[Instance], type_: Type) -> Iterator[bytes]:
     version = 4 if type_ is Type.A else 6
     parsed = (ip_address(ip) for i in instances for ip in _ips(i))
     return (ip.packed for ip in parsed if ip is not None and ip.version == version)
+
+
+def _one_type(instances: Sequence[Instance], *, only_srv: bool) -> Type:
+    """Return the type of the one RRset that answers ANY: a small one, which the service has."""
+    types = () if only_srv else (Type.A, Type.AAAA)
+    return next((type_ for type_ in types if any(_addresses(instances, type_))), Type.SRV)
 
 
 def _has(instance: Instance, qtype: int) -> bool:

@@ -1,23 +1,25 @@
-"""DNS messages: bytes to a query, and an answer to bytes (RFC 1035 section 4, RFC 6891).
+"""Queries: reads their bytes, and defines what is said in answer to them (RFC 1035 section 4, RFC 6891).
 
-It reads one kind of message, a query with one question, and writes one kind, its answer. Reading
-never raises: any other message yields a `Refusal`, or None when it must not be answered. The codec
-knows nothing of services.
+It reads one kind of message, a query with one question. Reading never raises: any other message yields a
+`Refusal`, or None when it must not be answered. The codec knows nothing of services, and writes nothing:
+`dns/drafts.py` does.
 """
 
 from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 import msgspec
 
+from dns import signatures, wire_names
+
 MAX_MESSAGE: Final = 65535
-MAX_NAME: Final = 255  # octets on the wire, RFC 1035 section 2.3.4
+MAX_NAME: Final = wire_names.MAX_NAME
 MIN_UDP_PAYLOAD: Final = 512
-HEADER: Final = 12
+HEADER: Final = wire_names.HEADER
 CLASS_IN: Final = 1
 CLASS_ANY: Final = 255
 
@@ -26,14 +28,16 @@ KEEPALIVE: Final = 11
 EXTENDED_ERROR: Final = 15
 _CLIENT_COOKIE: Final = 8  # octets; the server's part has 8 to 32 more
 
-_QR: Final = 0x8000
-_AA: Final = 0x0400
-_TC: Final = 0x0200
-_RD: Final = 0x0100
-_RA: Final = 0x0080
-_CD: Final = 0x0010
-_DO: Final = 0x8000  # in the TTL field of OPT
-_QUESTION_AT: Final = b"\xc0\x0c"  # a pointer to the name of the question
+# The flags of a header.
+QR: Final = 0x8000
+OPCODE: Final = 0x7800
+AA: Final = 0x0400
+TC: Final = 0x0200
+RD: Final = 0x0100
+RA: Final = 0x0080
+AD: Final = 0x0020
+CD: Final = 0x0010
+DO: Final = 0x8000  # in the TTL field of OPT
 _HEADER: Final = struct.Struct("!HHHHHH")
 _RR: Final = struct.Struct("!HHIH")
 
@@ -46,9 +50,9 @@ class Type(enum.IntEnum):
 
     A = 1
     NS = 2
+    CNAME = 5
     SOA = 6
     PTR = 12
-    HINFO = 13
     TXT = 16
     AAAA = 28
     SRV = 33
@@ -71,6 +75,7 @@ class Rcode(enum.IntEnum):
     NXDOMAIN = 3
     NOTIMP = 4
     REFUSED = 5
+    NOTAUTH = 9
     BADVERS = 16
     BADCOOKIE = 23
 
@@ -97,11 +102,6 @@ class Query(msgspec.Struct, frozen=True):
     question: bytes
     edns: Edns | None
 
-    @property
-    def payload(self) -> int:
-        """The octets that the client accepts over UDP."""
-        return MIN_UDP_PAYLOAD if self.edns is None else max(MIN_UDP_PAYLOAD, self.edns.payload)
-
 
 class Refusal(msgspec.Struct, frozen=True):
     """A message that is answered without records. `question` is empty when unreadable.
@@ -114,6 +114,7 @@ class Refusal(msgspec.Struct, frozen=True):
     rcode: Rcode
     question: bytes = b""
     edns: Edns | None = None
+    signature: bytes = b""  # the TSIG record of the answer
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -136,6 +137,7 @@ class Answer(msgspec.Struct, frozen=True):
     # RFC 8914: an Extended DNS Error's code, sent to EDNS clients.
     extended_error: int | None = None
     error_text: str = ""
+    more_errors: bytes = b""  # those of a resolver, as options
     # The answers are alternatives, so a part of them is an answer too (RFC 2181 section 9 asks for TC only
     # where the missing records were required).
     part_will_do: bool = False
@@ -162,23 +164,26 @@ def read(message: bytes) -> Query | Refusal | None:
     if len(message) < HEADER:
         return None
     id_, flags, questions, *others = _HEADER.unpack_from(message)
-    if flags & _QR:
+    if flags & QR:
         return None
     rcode = Rcode.NOERROR
     if (flags >> 11) & 0xF:
         rcode = Rcode.NOTIMP
     elif questions > 1:  # RFC 9619
-        return Refusal(id_, flags, Rcode.FORMERR)
+        return Refusal(id_, flags, Rcode.FORMERR, edns=_edns_after(message, questions, others))
     name: Name = ()
-    question, at, edns = b"", HEADER, None
+    question, at, edns, signature = b"", HEADER, None, b""
     try:
         if questions:
             name, at = _question_name(message)
             at += 4
             question = message[HEADER:at]
-        edns = _edns(message, at, others)
+        edns, signature = _records(message, at, others)
     except _Broken as broken:
         return Refusal(id_, flags, rcode or Rcode.FORMERR, question, broken.edns)
+    if signature:
+        # RFC 8945 section 5.2.1: no key is known here.
+        return Refusal(id_, flags, Rcode.NOTAUTH, question, edns, signature)
     if rcode:
         return Refusal(id_, flags, rcode, question, edns)
     if not questions:
@@ -208,30 +213,46 @@ def _question_name(message: bytes) -> tuple[Name, int]:
     raise _Broken
 
 
-def _edns(message: bytes, at: int, counts: Sequence[int]) -> Edns | None:
-    """Walk over the records after the question, and return the contents of the one OPT record."""
+def _edns_after(message: bytes, questions: int, counts: Sequence[int]) -> Edns | None:
+    """Return the contents of the OPT record after several questions, as far as they can be read."""
+    at = HEADER
+    try:
+        for _ in range(questions):  # each takes at least 5 octets, so a false count fails at the end of the message
+            at = _after_name(message, at) + 4
+        return _records(message, at, counts)[0]
+    except _Broken as broken:
+        return broken.edns
+
+
+def _records(message: bytes, at: int, counts: Sequence[int]) -> tuple[Edns | None, bytes]:
+    """Walk over the records after the question: return the contents of the one OPT record, and a TSIG's answer."""
     found: Edns | None = None
+    signature, misplaced = b"", False
     end = len(message)
     additional_from = counts[0] + counts[1]
     # Each record takes at least 11 octets, so a false count fails at the end of the message.
     for number in range(sum(counts)):
         owner_at, at = at, _after_name(message, at)
         if at + 10 > end:
-            raise _Broken
+            raise _Broken(found)
         type_, class_, ttl, length = _RR.unpack_from(message, at)
         at += 10 + length
         if at > end:
-            raise _Broken
+            raise _Broken(found)
+        misplaced = misplaced or bool(signature)  # RFC 8945 section 5.2: a TSIG record comes last
         if type_ == Type.OPT:
             # One at most, in the additional section, and owned by the root (RFC 6891 section 6.1.1).
             if found is not None or message[owner_at] != 0 or number < additional_from:
                 raise _Broken(found)
-            found = Edns(payload=class_, version=(ttl >> 16) & 0xFF, dnssec_ok=bool(ttl & _DO))
+            found = Edns(payload=class_, version=(ttl >> 16) & 0xFF, dnssec_ok=bool(ttl & DO))
             if length:
                 found = _with_options(found, message[at - length : at])
-    if at != end:
+        elif type_ == Type.TSIG:
+            signature = signatures.bad_key(message[:at], owner_at, at - 10 - length) or b""
+            misplaced = misplaced or not signature or number < additional_from
+    if at != end or misplaced:
         raise _Broken(found)
-    return found
+    return found, signature
 
 
 def _with_options(edns: Edns, data: bytes) -> Edns:
@@ -267,111 +288,3 @@ def _after_name(message: bytes, at: int) -> int:
             break
         at += 1 + length
     raise _Broken
-
-
-def option(code: int, data: bytes) -> bytes:
-    """Return one EDNS option."""
-    return struct.pack("!HH", code, len(data)) + data
-
-
-def refuse(refusal: Refusal, *, payload: int, options: bytes = b"", recursion: bool = False) -> bytes:
-    """Return the answer to a refused message. `options` are sent to EDNS clients, as in `write`."""
-    edns = refusal.edns
-    opt = b"" if edns is None else _opt(edns, refusal.rcode, payload, options)
-    flags = _QR | (refusal.flags & (0x7800 | _RD | _CD)) | (_RA if recursion else 0) | (refusal.rcode & 0xF)
-    header = _HEADER.pack(refusal.id, flags, 1 if refusal.question else 0, 0, 0, 1 if opt else 0)
-    return header + refusal.question + opt
-
-
-def write(
-    query: Query, answer: Answer, *, size: int, payload: int, options: bytes = b"", recursion: bool = False
-) -> bytes:
-    """Return `answer` to `query` in at most `size` octets; `payload` is what we accept over UDP.
-
-    When it does not fit, additional records are dropped first, then answers from the end, and TC is
-    set (RFC 2181 section 9) unless a part suffices. `recursion` is whether other names are looked up
-    as well.
-    """
-    opt = b""
-    if query.edns is not None:
-        opt = _opt(query.edns, answer.rcode, payload, _error_option(answer) + options)
-    names = _OwnerNames(query)
-    room = size - HEADER - len(query.question) - len(opt)
-    answers, fitting = _section(answer.answers, room, names)
-    room -= len(answers)
-    truncated = fitting < len(answer.answers)
-    authority, authorities, additional, additionals = b"", 0, b"", 0
-    if not truncated:
-        authority, authorities = _section(answer.authority, room, names)
-        room -= len(authority)
-        truncated = authorities < len(answer.authority)
-        if not truncated:
-            additional, additionals = _section(answer.additional, room, names)
-    if truncated and answer.part_will_do and fitting:
-        truncated = False
-    truncated = truncated or answer.ask_over_tcp
-    flags = (
-        _QR
-        | (_AA if answer.authoritative else 0)
-        | (_TC if truncated else 0)
-        | (query.flags & (_RD | _CD))
-        | (_RA if recursion else 0)
-        | (answer.rcode & 0xF)
-    )
-    header = _HEADER.pack(query.id, flags, 1, fitting, authorities, additionals + (1 if opt else 0))
-    return b"".join((header, query.question, answers, authority, additional, opt))
-
-
-class _OwnerNames:
-    """Writes owner names, each as a pointer into the question or in full.
-
-    The owners of additional records share the zone with the question. Pointing into the question is
-    the only compression that pays, and it is simple enough to be safe.
-    """
-
-    def __init__(self, query: Query) -> None:
-        self._at: dict[Name, int] = {}
-        at = HEADER
-        for number, label in enumerate(query.name):
-            self._at[tuple(part.lower() for part in query.name[number:])] = at
-            at += 1 + len(label)
-
-    def owner(self, name: Name | None) -> bytes:
-        """Return the wire form of an owner's name."""
-        if name is None:
-            return _QUESTION_AT
-        head = bytearray()
-        for number, label in enumerate(name):
-            at = self._at.get(name[number:])
-            if at is not None:
-                return bytes(head) + (0xC000 | at).to_bytes(2)
-            head.append(len(label))
-            head += label
-        return bytes(head) + b"\0"
-
-
-def _section(records: Iterable[Record], room: int, names: _OwnerNames) -> tuple[bytes, int]:
-    """Return the first records that fit into `room` octets, and their number."""
-    written = bytearray()
-    count = 0
-    for record in records:
-        owner = names.owner(record.owner)
-        if len(written) + len(owner) + 10 + len(record.data) > room:
-            break
-        written += owner
-        written += _RR.pack(record.type, CLASS_IN, record.ttl_s, len(record.data))
-        written += record.data
-        count += 1
-    return bytes(written), count
-
-
-def _opt(asked: Edns, rcode: Rcode, payload: int, options: bytes) -> bytes:
-    # The version is always ours, 0; DO is copied (RFC 3225 section 3).
-    extended = (rcode >> 4) << 24 | (_DO if asked.dnssec_ok else 0)
-    return b"\0" + _RR.pack(Type.OPT, payload, extended, len(options)) + options
-
-
-def _error_option(answer: Answer) -> bytes:
-    if answer.extended_error is None:
-        return b""
-    return option(EXTENDED_ERROR, answer.extended_error.to_bytes(2) + answer.error_text.encode())

@@ -1,7 +1,7 @@
-"""Messages of other servers: builds the question to a resolver, checks the reply, and builds the client's answer.
+"""Messages of other servers: builds the question to a resolver, and checks the reply.
 
-Foreign records are passed on unchanged: only the type, the TTL and the length of each are read, so that all
-present and future types pass. Reading never raises. Pure; the id and the random bits are passed in.
+All present and future types of records pass: of the common types the data are checked, of the others only the
+owner, the TTL and the length. Reading never raises. Pure; the id and the random bits are passed in.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from typing import Final
 
 import msgspec
 
-from dns.codec import CLASS_IN, HEADER, Name, Query, Rcode, Type
+from dns.codec import AD, CD, CLASS_IN, DO, EXTENDED_ERROR, HEADER, OPCODE, QR, RD, Name, Query, Rcode, Type
+from dns.drafts import options_in
+from dns.foreign_records import is_whole
+from dns.wire_names import FIXED_FIELDS, WireNames, name_at
 
 PAYLOAD: Final = 1232
 # RFC 2181 section 8: a TTL with the highest bit set is 0.
@@ -21,16 +24,9 @@ _MAX_TTL: Final = 0x7FFFFFFF
 _MAX_RECORDS: Final = 4096
 # How many octets of a resolver's Extended DNS Errors (RFC 8914) are passed on.
 _MAX_ERRORS: Final = 256
+# Aliases that are followed, one to the next: resolvers follow about as many.
+MAX_ALIASES: Final = 16
 
-QR: Final = 0x8000
-TC: Final = 0x0200
-RD: Final = 0x0100
-RA: Final = 0x0080
-AD: Final = 0x0020
-CD: Final = 0x0010
-_DO: Final = 0x8000
-_OPCODE: Final = 0x7800
-_EXTENDED_ERROR: Final = 15  # an EDNS option, RFC 8914
 # An EDNS option for local use (RFC 6891 section 9): the agents a question has passed, 8 octets each.
 VIA: Final = 65313
 VIA_OCTETS: Final = 8
@@ -71,7 +67,10 @@ class Odd(enum.Enum):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """The place of a record: its section (0 answers, 1 authority, 2 additional), and its end."""
+    """The place of a record: its section (0 answers, 1 authority, 2 additional), and its end.
+
+    It starts where the one before ends, the first one after the question.
+    """
 
     section: int
     type: int
@@ -89,6 +88,8 @@ class ForeignReply(msgspec.Struct, frozen=True):
     marks: tuple[Mark, ...]
     errors: bytes  # Extended DNS Errors, as options
     question_end: int
+    # The names that the question's name is an alias of, one after the other: uncompressed, in lower case.
+    aliases: tuple[bytes, ...] = ()
 
 
 def inquiry_of(query: Query) -> Inquiry:
@@ -127,7 +128,7 @@ def outgoing(asked: Inquiry, id_: int, question: bytes, via: bytes, *, with_edns
     message = _HEADER.pack(id_, RD | asked.flags, 1, 0, 0, 1 if with_edns else 0) + question
     if with_edns:
         option = _OPTION.pack(VIA, len(via)) + via
-        message += b"\0" + _RR.pack(Type.OPT, PAYLOAD, _DO if asked.dnssec_ok else 0, len(option)) + option
+        message += b"\0" + _RR.pack(Type.OPT, PAYLOAD, DO if asked.dnssec_ok else 0, len(option)) + option
     return Sent(id_, question, with_edns, message)
 
 
@@ -135,12 +136,13 @@ def judge(message: bytes, sent: Sent) -> ForeignReply | Odd | None:
     """Return `message` as the answer to `sent`, or None when it is not one and the wait continues.
 
     The id, QR, opcode and question must match `sent` (RFC 5452 section 9.1); the socket checks the address
-    and the port.
+    and the port. A malformed answer to this very question counts as the resolver's failure: it is SERVFAIL
+    without records (with TC it may be whole over TCP).
     """
     if len(message) < HEADER:
         return None
     id_, flags, questions, *counts = _HEADER.unpack_from(message)
-    if id_ != sent.id or not flags & QR or flags & _OPCODE:
+    if id_ != sent.id or not flags & QR or flags & OPCODE:
         return None
     rcode = flags & 0xF
     if questions == 0 and len(message) == HEADER and rcode in (Rcode.FORMERR, Rcode.NOTIMP):
@@ -154,28 +156,34 @@ def judge(message: bytes, sent: Sent) -> ForeignReply | Odd | None:
         same = asked[-4:] == sent.question[-4:] and asked[:-4].lower() == sent.question[:-4].lower()
         return Odd.OTHER_CASE if same else None
     reply = _read(message, flags, end, counts)
-    if reply is not None and reply.rcode in (Rcode.FORMERR, Rcode.NOTIMP) and sent.with_edns:
+    if reply is None and rcode not in (Rcode.FORMERR, Rcode.NOTIMP):
+        rcode = Rcode.SERVFAIL
+    if reply is None:
+        reply = ForeignReply(message[:end], flags, rcode, (), b"", end)
+    if reply.rcode in (Rcode.FORMERR, Rcode.NOTIMP) and sent.with_edns:
         return Odd.NO_EDNS
     return reply
 
 
 def _read(message: bytes, flags: int, at: int, counts: list[int]) -> ForeignReply | None:
-    """Walk over the records; return None when they do not match the header."""
+    """Walk over the records; return None when one is malformed, or when they do not match the header."""
     question_end = at
+    names = WireNames(message)
     marks: list[Mark] = []
     rcode = flags & 0xF
     errors = b""
     opt_at = 0
-    if sum(counts) > _MAX_RECORDS:
+    if sum(counts) > _MAX_RECORDS or names.end(HEADER) != question_end - 4:
         return None
     for section, count in enumerate(counts):
         for _ in range(count):
             start = at
-            name_end = _after_name(message, at)
-            if name_end is None or name_end + _RR.size > len(message):
+            name_end = names.end(at)
+            if name_end is None or name_end + FIXED_FIELDS > len(message):
                 return None
             type_, class_, ttl, length = _RR.unpack_from(message, name_end)
-            at = name_end + _RR.size + length
+            names.fields_at(name_end)
+            at = name_end + FIXED_FIELDS + length
             if at > len(message):
                 return None
             if type_ == Type.OPT:
@@ -184,34 +192,37 @@ def _read(message: bytes, flags: int, at: int, counts: list[int]) -> ForeignRepl
                 opt_at = start
                 rcode |= (ttl >> 24) << 4
                 errors = _errors(message[at - length : at])
-            elif not opt_at and class_ == CLASS_IN:
+            elif not opt_at:
+                if class_ != CLASS_IN or not is_whole(message, type_, at - length, at, names):
+                    return None
                 # Records after OPT can only point to themselves: being additional, they are dropped with it.
                 marks.append(Mark(section, type_, ttl if ttl <= _MAX_TTL else 0, name_end + 4, at))
-            elif not opt_at:
-                return None
-    return ForeignReply(message[: opt_at or at], flags, rcode, tuple(marks), errors, question_end)
+    kept = message[: opt_at or at]
+    return ForeignReply(kept, flags, rcode, tuple(marks), errors, question_end, _aliases(kept, question_end, marks))
+
+
+def _aliases(message: bytes, question_end: int, marks: list[Mark]) -> tuple[bytes, ...]:
+    """Return the names that CNAME records lead to from the question's name; a loop ends with its first repetition."""
+    targets: dict[bytes, bytes] = {}
+    start = question_end
+    for mark in marks:
+        if mark.section == 0 and mark.type == Type.CNAME:
+            targets[name_at(message, start)] = name_at(message, mark.ttl_at + 6)
+        start = mark.end
+    found: dict[bytes, None] = {}
+    name = targets.get(name_at(message, HEADER)) if targets else None
+    while name is not None and name not in found and len(found) < MAX_ALIASES:
+        found[name] = None
+        name = targets.get(name)
+    return tuple(found)
 
 
 def _errors(options: bytes) -> bytes:
     kept = b""
-    for code, start, end in _options(options):
-        if code == _EXTENDED_ERROR and end - start >= 6 and len(kept) + end - start <= _MAX_ERRORS:
+    for code, start, end in options_in(options):
+        if code == EXTENDED_ERROR and end - start >= 6 and len(kept) + end - start <= _MAX_ERRORS:
             kept += options[start:end]
     return kept
-
-
-def _options(options: bytes) -> list[tuple[int, int, int]]:
-    """Return the code, the start and the end of each whole option."""
-    found = []
-    at = 0
-    while at + _OPTION.size <= len(options):
-        code, length = _OPTION.unpack_from(options, at)
-        end = at + _OPTION.size + length
-        if end > len(options):
-            break
-        found.append((code, at, end))
-        at = end
-    return found
 
 
 def _after_name(message: bytes, at: int) -> int | None:
@@ -238,7 +249,7 @@ def via_of(message: bytes, query: Query) -> bytes:
         at = name_end + _RR.size + length
         if type_ == Type.OPT:
             options = message[at - length : at]
-            for code, start, end in _options(options):
+            for code, start, end in options_in(options):
                 if code == VIA:
                     whole = (end - start - _OPTION.size) // VIA_OCTETS * VIA_OCTETS
                     return options[start + _OPTION.size :][:whole]
@@ -256,45 +267,7 @@ def lifetime_s(reply: ForeignReply, qtype: int) -> int:
     )
     if not positive:
         soa = next((mark for mark in reply.marks if mark.section == 1 and mark.type == Type.SOA), None)
-        if soa is None or soa.end - soa.ttl_at < 4 + 2 + 22:
+        if soa is None:
             return 0
         ttls += [soa.ttl_s, int.from_bytes(reply.message[soa.end - 4 : soa.end])]
     return min(ttls)
-
-
-def answer_for(query: Query, reply: ForeignReply, *, size: int, age_s: int = 0, most_ttl_s: int = _MAX_TTL) -> bytes:
-    """Return `reply` as the answer to `query`, in at most `size` octets.
-
-    It has the client's id and spelling of the name; TTLs less `age_s`, and at most `most_ttl_s`; an OPT if the
-    client sent one. What does not fit is dropped record by record from the end: additional ones silently, others
-    with TC (RFC 2181 section 9).
-    """
-    opt = b"" if query.edns is None else opt_for(query, reply.errors)
-    room = max(size - len(opt), reply.question_end)
-    marks = [mark for mark in reply.marks if mark.end <= room]
-    message = bytearray(reply.message[: marks[-1].end if marks else reply.question_end])
-    cut = any(mark.section < 2 for mark in reply.marks[len(marks) :])
-    counts = [0, 0, 0]
-    for mark in marks:
-        counts[mark.section] += 1
-        message[mark.ttl_at : mark.ttl_at + 4] = min(max(mark.ttl_s - age_s, 0), most_ttl_s).to_bytes(4)
-    wants_ad = query.flags & AD or (query.edns is not None and query.edns.dnssec_ok)  # RFC 6840 section 5.7
-    flags = QR | RA | (query.flags & (RD | CD)) | (reply.flags & AD if wants_ad else 0) | (TC if cut else 0)
-    flags |= (reply.flags & TC) | (reply.rcode & 0xF)
-    if opt:
-        counts[2] += 1
-    message[:HEADER] = _HEADER.pack(query.id, flags, 1, *counts)
-    message[HEADER : reply.question_end] = query.question
-    return bytes(message) + opt
-
-
-def opt_for(query: Query, options: bytes) -> bytes:
-    """Return our OPT record for the client of `query`."""
-    edns_flags = _DO if query.edns is not None and query.edns.dnssec_ok else 0
-    return b"\0" + _RR.pack(Type.OPT, PAYLOAD, edns_flags, len(options)) + options
-
-
-def with_error(reply: ForeignReply, code: int) -> ForeignReply:
-    """Return `reply` with one more Extended DNS Error."""
-    option = _OPTION.pack(_EXTENDED_ERROR, 2) + code.to_bytes(2)
-    return msgspec.structs.replace(reply, errors=option + reply.errors)

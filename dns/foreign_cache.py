@@ -16,6 +16,7 @@ from dns.foreign import ForeignReply
 # What an entry costs besides its message: the objects, and about 150 octets for each marked record.
 _OVERHEAD_BYTES: Final = 500
 _PER_RECORD_BYTES: Final = 150
+_PER_ALIAS_BYTES: Final = 50
 
 
 class ForeignLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,4 +102,6 @@ def _is_positive(reply: ForeignReply) -> bool:
 
 
 def _weight(key: bytes, reply: ForeignReply) -> int:
-    return _OVERHEAD_BYTES + len(key) + len(reply.message) + len(reply.errors) + _PER_RECORD_BYTES * len(reply.marks)
+    records = _PER_RECORD_BYTES * len(reply.marks)
+    aliases = sum(_PER_ALIAS_BYTES + len(name) for name in reply.aliases)
+    return _OVERHEAD_BYTES + len(key) + len(reply.message) + len(reply.errors) + records + aliases

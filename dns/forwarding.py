@@ -12,31 +12,17 @@ from collections import Counter
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias, TypeGuard
 
 import msgspec
 import structlog
 
-from dns import codec
-from dns.codec import CLASS_IN, Answer, Name, Query, Rcode
-from dns.foreign import (
-    PAYLOAD,
-    RA,
-    RD,
-    VIA_OCTETS,
-    ForeignReply,
-    Inquiry,
-    answer_for,
-    inquiry,
-    inquiry_of,
-    lifetime_s,
-    opt_for,
-    via_of,
-    with_error,
-)
+from dns.codec import CLASS_IN, RD, Answer, Name, Query, Rcode
+from dns.foreign import VIA_OCTETS, ForeignReply, Inquiry, inquiry, inquiry_of, lifetime_s, via_of
 from dns.foreign_cache import CachedReply, ForeignCache, ForeignLimits
 from dns.forward_rules import ForwardRules
-from dns.record_data import name_data
+from dns.record_data import name_data, name_of
+from dns.relay import Relayed, alias_lifetime_s, leads_into
 from dns.resolv_conf import MAX_CHARACTERS, nameservers
 from dns.resolver_client import Patience, ResolverClient, Unanswered
 from dns.resolvers import Group, Resolvers
@@ -46,10 +32,8 @@ from registry_core.blocking import Threads
 from registry_core.ports.clock import Clock
 from registry_core.supervision import Background, end
 
-# Extended DNS Errors: RFC 8914 sections 4.1, 4.4, 4.20, 4.21, 4.23 and 4.24.
+# Extended DNS Errors: RFC 8914 sections 4.1, 4.21, 4.23 and 4.24.
 OTHER: Final = 0
-STALE_ANSWER: Final = 3
-STALE_NXDOMAIN: Final = 19
 NOT_AUTHORITATIVE: Final = 20
 NO_REACHABLE_AUTHORITY: Final = 22
 NETWORK_ERROR: Final = 23
@@ -60,6 +44,9 @@ MAX_HOPS: Final = 8
 MAX_FAILURES: Final = 1000
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 READ_S: Final = 1.0
+
+# What a client gets: a resolver's reply, or our own words.
+ForeignAnswer: TypeAlias = Relayed | Answer
 
 _log = structlog.get_logger(component="dns.forwarding")
 
@@ -93,10 +80,10 @@ class ForwardingReport(msgspec.Struct, kw_only=True):
 class _Waiting:
     """One waiting client."""
 
-    __slots__ = ("answer", "query", "size", "timer")
+    __slots__ = ("answer", "timer")
 
-    def __init__(self, query: Query, size: int, answer: asyncio.Future[bytes]) -> None:
-        self.query, self.size, self.answer = query, size, answer
+    def __init__(self, answer: asyncio.Future[ForeignAnswer]) -> None:
+        self.answer = answer
         self.timer: asyncio.TimerHandle | None = None
 
 
@@ -113,7 +100,7 @@ class _Flight:
 class Forwards(Protocol):
     """Answers for foreign names."""
 
-    def answer(self, query: Query, message: bytes, size: int) -> bytes | asyncio.Future[bytes]:
+    def answer(self, query: Query, message: bytes) -> ForeignAnswer | asyncio.Future[ForeignAnswer]:
         """Return the answer, or a future that is cancelled when there will be none: see `Forwarder`."""
         ...
 
@@ -128,8 +115,11 @@ class Forwarder:
         limits: ForwardLimits | None = None,
         resolv_conf: Path = RESOLV_CONF,
         *,
+        zone: str | None = None,
         background: Background | None = None,
     ) -> None:
+        """`zone` is the one that is answered here: aliases that lead into it are kept for as long as they hold."""
+        self._zone = None if zone is None else name_data(name_of(zone))
         self._rules = rules
         self._clock = clock
         self._limits = limits if limits is not None else ForwardLimits()
@@ -166,47 +156,48 @@ class Forwarder:
 
     # -- queries of clients
 
-    def answer(self, query: Query, message: bytes, size: int) -> bytes | asyncio.Future[bytes]:
-        """Return the answer to `query`, a question for a foreign name of class IN, in at most `size` octets.
+    def answer(self, query: Query, message: bytes) -> ForeignAnswer | asyncio.Future[ForeignAnswer]:
+        """Return the answer to `query`, a question for a foreign name of class IN.
 
         `message` is its bytes. When resolvers have to be asked first, returns a future; `close` cancels it.
+        Nothing in an answer depends on the client: what does is added by `dns/hop.py`.
         """
         asked = inquiry_of(query)
-        refusal = self._refusal(query, asked, message, size)
+        refusal = self._refusal(query, asked, message)
         if refusal is not None:
             return refusal
         now = self._clock.monotonic()
         kept = self._cache.get(asked.key, now)
         if kept is not None:
-            return self._given("cached", answer_for(query, kept.reply, size=size, age_s=kept.age_s(now)))
+            return self._given("cached", Relayed(kept.reply, age_s=kept.age_s(now)))
         group = self._resolvers.group_for(asked.name)
         # A rule for exactly such a name takes precedence over its fixed meaning.
         if not group.suffix and (found := special(query, asked.name)) is not None:
-            return self._given("special", _written(query, found, size))
+            return self._given("special", found)
         if not group.forwards:
-            return self._given("refused", _plain(query, Rcode.REFUSED, NOT_AUTHORITATIVE, size))
+            return self._given("refused", _plain(Rcode.REFUSED, NOT_AUTHORITATIVE))
         old = self._cache.stale(asked.key, now)
         until, verdict = self._failed.get(asked.key, (now, Unanswered()))
         if until > now:
-            return self._failure(query, verdict, old, size)
+            return self._failure(verdict, old)
         self._asking.try_where_due(group)
         flight = self._flights.get(asked.key)
         if self._waiting >= self._limits.waiting or (flight is None and len(self._flights) >= self._limits.in_flight):
-            return self._given("overloaded", self._old_or_failed(query, old, OTHER, b"", size))
+            return self._given("overloaded", self._old_or_failed(old, OTHER, b""))
         if flight is None:
             flight = self._flights[asked.key] = _Flight()
             flight.task = asyncio.create_task(self._fly(asked, via_of(message, query), group, flight))
         if old is not None and all(upstream.state is not ResolverState.UP for upstream in group.upstreams):
-            return self._given("stale", self._old(query, old, size))
-        return self._wait(flight, query, size, old)
+            return self._given("stale", _stale(old))
+        return self._wait(flight, old)
 
-    def _refusal(self, query: Query, asked: Inquiry, message: bytes, size: int) -> bytes | None:
+    def _refusal(self, query: Query, asked: Inquiry, message: bytes) -> ForeignAnswer | None:
         """Return the answer to a query without RD, or to one that has passed this agent before; else None."""
         if not query.flags & RD:
             # As unbound does: a foreign name without RD is refused, cached or not.
-            return self._given("refused", _plain(query, Rcode.REFUSED, NOT_AUTHORITATIVE, size))
+            return self._given("refused", _plain(Rcode.REFUSED, NOT_AUTHORITATIVE))
         if self._asking.came_back(asked.name):
-            return self._given("looped", _plain(query, Rcode.SERVFAIL, OTHER, size))
+            return self._given("looped", _plain(Rcode.SERVFAIL, OTHER))
         if query.edns is not None and query.edns.has_options:
             via = via_of(message, query)
             passed = {via[at : at + VIA_OCTETS] for at in range(0, len(via), VIA_OCTETS)}
@@ -214,12 +205,12 @@ class Forwarder:
                 # This name loops. A probe finds out whether a resolver sends everything back to us.
                 for upstream in self._resolvers.group_for(asked.name).upstreams:
                     upstream.suspect(self._clock.monotonic())
-                return self._given("looped", _plain(query, Rcode.SERVFAIL, OTHER, size))
+                return self._given("looped", _plain(Rcode.SERVFAIL, OTHER))
         return None
 
-    def _wait(self, flight: _Flight, query: Query, size: int, old: CachedReply | None) -> asyncio.Future[bytes]:
+    def _wait(self, flight: _Flight, old: CachedReply | None) -> asyncio.Future[ForeignAnswer]:
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(query, size, loop.create_future())
+        waiting = _Waiting(loop.create_future())
         flight.waiting.append(waiting)
         self._waiting += 1
         if old is not None:
@@ -228,7 +219,7 @@ class Forwarder:
 
     def _tire(self, waiting: _Waiting, old: CachedReply) -> None:
         if not waiting.answer.done():
-            waiting.answer.set_result(self._given("stale", self._old(waiting.query, old, waiting.size)))
+            waiting.answer.set_result(self._given("stale", _stale(old)))
 
     # -- questions to resolvers
 
@@ -259,19 +250,27 @@ class Forwarder:
     def _land(self, asked: Inquiry, outcome: ForeignReply | Unanswered, flight: _Flight) -> None:
         now = self._clock.monotonic()
         old = self._cache.stale(asked.key, now)
+        if isinstance(outcome, Unanswered) and self._leads_here(outcome.aliases, asked):
+            outcome = outcome.aliases
         if isinstance(outcome, ForeignReply):
             self._failed.pop(asked.key, None)
-            self._cache.put(asked.key, outcome, lifetime_s(outcome, asked.qtype), now)
+            own = self._leads_here(outcome, asked)
+            lasts_s = alias_lifetime_s(outcome) if own else lifetime_s(outcome, asked.qtype)
+            self._cache.put(asked.key, outcome, lasts_s, now)
         else:
+            outcome = Unanswered(outcome.heard, outcome.errors)  # failures are many, and kept
             self._remember_failure(asked.key, outcome, now)
         for waiting in flight.waiting:
             if waiting.answer.done():
                 continue
             if isinstance(outcome, ForeignReply):
-                answer = self._given("answered", answer_for(waiting.query, outcome, size=waiting.size))
+                waiting.answer.set_result(self._given("answered", Relayed(outcome)))
             else:
-                answer = self._failure(waiting.query, outcome, old, waiting.size)
-            waiting.answer.set_result(answer)
+                waiting.answer.set_result(self._failure(outcome, old))
+
+    def _leads_here(self, reply: ForeignReply | None, asked: Inquiry) -> TypeGuard[ForeignReply]:
+        """Return whether a reply, of any rcode, is an alias of a name in our zone, so that we have the answer."""
+        return reply is not None and self._zone is not None and leads_into(self._zone, reply, asked.qtype) is not None
 
     def _remember_failure(self, key: bytes, verdict: Unanswered, now: float) -> None:
         self._failed.pop(key, None)
@@ -281,20 +280,15 @@ class Forwarder:
             if until <= now or len(self._failed) > MAX_FAILURES:
                 del self._failed[oldest]
 
-    def _failure(self, query: Query, verdict: Unanswered, old: CachedReply | None, size: int) -> bytes:
+    def _failure(self, verdict: Unanswered, old: CachedReply | None) -> ForeignAnswer:
         word = "failed" if old is None else "stale"
         code = NETWORK_ERROR if verdict.heard else NO_REACHABLE_AUTHORITY
-        return self._given(word, self._old_or_failed(query, old, code, verdict.errors, size))
+        return self._given(word, self._old_or_failed(old, code, verdict.errors))
 
-    def _old_or_failed(self, query: Query, old: CachedReply | None, code: int, errors: bytes, size: int) -> bytes:
-        return _plain(query, Rcode.SERVFAIL, code, size, errors) if old is None else self._old(query, old, size)
+    def _old_or_failed(self, old: CachedReply | None, code: int, errors: bytes) -> ForeignAnswer:
+        return _plain(Rcode.SERVFAIL, code, errors) if old is None else _stale(old)
 
-    def _old(self, query: Query, old: CachedReply, size: int) -> bytes:
-        """Return a stale answer, marked as such, with a short TTL (RFC 8767)."""
-        error = STALE_NXDOMAIN if old.reply.rcode == Rcode.NXDOMAIN else STALE_ANSWER
-        return answer_for(query, with_error(old.reply, error), size=size, most_ttl_s=STALE_TTL_S)
-
-    def _given(self, word: str, answer: bytes) -> bytes:
+    def _given(self, word: str, answer: ForeignAnswer) -> ForeignAnswer:
         self._counts[word] += 1
         return answer
 
@@ -341,21 +335,11 @@ def _head_of(path: Path) -> str:
         return file.read(MAX_CHARACTERS)
 
 
-def _plain(query: Query, rcode: Rcode, error: int, size: int, errors: bytes = b"") -> bytes:
+def _stale(old: CachedReply) -> Relayed:
+    """Return a stale answer, marked as such, with a short TTL (RFC 8767)."""
+    return Relayed(old.reply, most_ttl_s=STALE_TTL_S, stale=True)
+
+
+def _plain(rcode: Rcode, error: int, errors: bytes = b"") -> Answer:
     """Return an answer without records, with an Extended DNS Error and those of a resolver."""
-    answer = _written(query, Answer(rcode, authoritative=False, extended_error=error), size)
-    if not errors or query.edns is None:
-        return answer
-    own = opt_for(query, b"")
-    head = answer[: codec.HEADER + len(query.question)]
-    return head + opt_for(query, answer[len(head) + len(own) :] + errors)
-
-
-def _written(query: Query, answer: Answer, size: int) -> bytes:
-    message = codec.write(query, answer, size=size, payload=PAYLOAD)
-    return recursive(message)
-
-
-def recursive(message: bytes) -> bytes:
-    """Return an answer with RA set: this server also looks up foreign names."""
-    return message[:3] + bytes((message[3] | RA,)) + message[4:]
+    return Answer(rcode, authoritative=False, extended_error=error, more_errors=errors)

@@ -17,9 +17,9 @@ from typing import Final
 import msgspec
 import structlog
 
-from dns.codec import CLASS_IN, Name, Rcode, Type
+from dns.codec import CLASS_IN, TC, Name, Rcode, Type
 from dns.exchange import over_tcp, over_udp
-from dns.foreign import TC, VIA_OCTETS, ForeignReply, Inquiry, Odd, inquiry, mixed_case, outgoing
+from dns.foreign import VIA_OCTETS, ForeignReply, Inquiry, Odd, inquiry, mixed_case, outgoing
 from dns.record_data import name_data
 from dns.resolvers import Group
 from dns.upstreams import ResolverState, UpstreamResolver, in_order
@@ -54,10 +54,14 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unanswered(msgspec.Struct, frozen=True):
-    """No resolver had an answer. `heard`: at least one replied with an error, perhaps with Extended DNS Errors."""
+    """No resolver had an answer. `heard`: at least one replied with an error, perhaps with Extended DNS Errors.
+
+    `aliases` is such a reply that says which name the question's name is an alias of.
+    """
 
     heard: bool = False
     errors: bytes = b""
+    aliases: ForeignReply | None = None
 
 
 class ResolverClient:
@@ -106,7 +110,8 @@ class ResolverClient:
                     if found is not None and found.rcode in _ANSWERS:
                         return found
                     if found is not None:
-                        verdict = Unanswered(heard=True, errors=found.errors or verdict.errors)
+                        aliases = found if found.aliases else verdict.aliases
+                        verdict = Unanswered(heard=True, errors=found.errors or verdict.errors, aliases=aliases)
                 if not done and newest not in slow:
                     slow.add(newest)
                     newest.has_failed(self._clock.monotonic())

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import random as random_module
-import secrets
 from collections import Counter
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import msgspec
 import structlog
@@ -19,20 +19,21 @@ from dns import codec
 from dns.access import LOOPBACK, AllowedNetworks
 from dns.answer_cache import CachedAnswers, CacheLimits, ReadyAnswers, folded, respelled
 from dns.answers import NOT_SUPPORTED, Zone, ZoneSettings
-from dns.codec import Answer, Edns, Query, Rcode, Refusal, Type
-from dns.cookies import CLIENT_LENGTH, SECRET_LENGTH, Cookies
-from dns.forwarding import Forwards
+from dns.codec import Answer, Query, Rcode, Refusal, Type
+from dns.drafts import draft_of, error_option, refusal_draft
+from dns.foreign_drafts import ForeignDrafts
+from dns.forwarding import ForeignAnswer, Forwards
+from dns.hop import Hop, Hops
 from dns.rate_limit import RateLimit, RateLimitAction
 from registry_core.domain.selection import WhenNonePass
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.local_view import LocalView
 
-# Extended DNS Errors: RFC 8914 sections 4.1 and 4.19.
-_OTHER: Final = 0
+# An Extended DNS Error: RFC 8914 section 4.19.
 _PROHIBITED: Final = 18
-# The text in a TCP answer from which records had to be left out.
-PART: Final = "there are more records than one message holds"
 _HERE: Final = "127.0.0.1"
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(component="dns")
 
@@ -85,12 +86,11 @@ class Responder:
                 when_none_pass=settings.when_none_pass,
             ),
         )
+        self._foreign = ForeignDrafts(self._zone, view, random)
         access = AllowedNetworks(settings.allow_networks)
         self.admits, self.is_local = access.admits, access.is_local
         self._clock = clock if clock is not None else SystemClock()
-        # Cookies hold Unix seconds, and must survive a step of the wall clock.
-        self._epoch_s = self._clock.wall() - self._clock.monotonic()
-        self._cookies = Cookies(secrets.token_bytes(SECRET_LENGTH))
+        self._hops = Hops(self._clock, settings.udp_payload, recursion=forwarder is not None)
         self._rates = RateLimit(settings.rate_limit) if settings.rate_limit else None
         self._ready = ReadyAnswers(settings.cache)
         self.ready = self._ready.take
@@ -127,7 +127,7 @@ class Responder:
         The sender may be forged, so answers are rate-limited unless a cookie proves otherwise.
         """
         admitted = self.admits(host)
-        answer = self.udp(query, host) if admitted else self.refuse(query)
+        answer = self.udp(query, host) if admitted else self.refuse(query, host)
         if self._rates is None or (answer is None and self._later is None) or self._proves(query, host):
             return answer
         # A late answer is counted now, as an answer to its question.
@@ -155,19 +155,18 @@ class Responder:
         later, self._later = self._later, None
         return later
 
-    def refuse(self, query: bytes) -> bytes | None:
-        """Return the answer to a message from a client that may not query."""
+    def refuse(self, query: bytes, host: str = _HERE, idle_s: float | None = None) -> bytes | None:
+        """Return the answer to a message from a client that may not query; `idle_s` is None over UDP."""
         self.prohibited += 1
-        match codec.read(query):
-            case Query() as asked:
-                self._counter(_type_name(asked.qtype), Rcode.REFUSED)[0] += 1
-                answer = Answer(Rcode.REFUSED, authoritative=False, extended_error=_PROHIBITED)
-                payload = self._settings.udp_payload
-                return codec.write(asked, answer, size=codec.MIN_UDP_PAYLOAD, payload=payload)
-            case Refusal() as refusal:
-                return codec.refuse(refusal, payload=self._settings.udp_payload)
-            case None:
-                return None
+        asked = codec.read(query)
+        if asked is None:
+            return None
+        hop = self._hops.of(asked, host, idle_s, admitted=False)
+        if isinstance(asked, Refusal):
+            return hop.finish(refusal_draft(asked))
+        self._counter(_type_name(asked.qtype), Rcode.REFUSED)[0] += 1
+        answer = Answer(Rcode.REFUSED, authoritative=False, extended_error=_PROHIBITED)
+        return hop.finish(draft_of(asked, answer, hop.room))
 
     @property
     def counters(self) -> Counter[tuple[str, str]]:
@@ -202,53 +201,53 @@ class Responder:
 
         Without `may_wait`, an answer that is not available now is not sent later either.
         """
+        hop: Hop | None = None
         try:
-            query = codec.read(message)
-            if isinstance(query, Query):
-                return self._answer_query(query, message, key, host=host, idle_s=idle_s, may_wait=may_wait)
-            if query is None:
+            asked = codec.read(message)
+            if asked is None:
                 self.malformed += 1
                 return None
-            return self._answer_refusal(query, host, idle_s)
+            hop = self._hops.of(asked, host, idle_s)
+            if isinstance(asked, Refusal):
+                return self._answer_refusal(asked, hop)
+            return self._answer_query(asked, message, key, hop, may_wait=may_wait)
         except Exception:  # noqa: BLE001 - the last line of defence: no packet stops the server
-            self.failures += 1
-            # The 1st, 2nd, 4th, 8th ...: an attacker with such a packet must not fill the disk as well.
-            if self.failures & (self.failures - 1) == 0:
-                _log.exception("query_failed", query=message[:512].hex(), failures=self.failures)
-            if len(message) < codec.HEADER:
-                return None
-            refusal = Refusal(int.from_bytes(message[:2]), int.from_bytes(message[2:4]), Rcode.SERVFAIL)
-            return codec.refuse(refusal, payload=self._settings.udp_payload)
+            return self._failed(message, hop)
+
+    def _failed(self, message: bytes, hop: Hop | None) -> bytes | None:
+        """Return SERVFAIL, and log the exception that is being handled."""
+        self.failures += 1
+        # The 1st, 2nd, 4th, 8th ...: an attacker with such a packet must not fill the disk as well.
+        if self.failures & (self.failures - 1) == 0:
+            _log.exception("query_failed", query=message[:512].hex(), failures=self.failures)
+        if len(message) < codec.HEADER:
+            return None
+        refusal = Refusal(int.from_bytes(message[:2]), int.from_bytes(message[2:4]), Rcode.SERVFAIL)
+        if hop is None:
+            return refusal_draft(refusal).message
+        asked = codec.read(message)
+        return hop.finish(refusal_draft(msgspec.structs.replace(refusal, question=asked.question if asked else b"")))
 
     def _answer_query(
-        self, query: Query, message: bytes, key: bytes | None, *, host: str, idle_s: float | None, may_wait: bool
+        self, query: Query, message: bytes, key: bytes | None, hop: Hop, *, may_wait: bool
     ) -> bytes | None:
-        limit = codec.MAX_MESSAGE if idle_s is not None else min(query.payload, self._settings.udp_payload)
         # A query with options (mostly cookies) differs each time: caching it would be useless.
         keeps = key is not None and not (query.edns is not None and query.edns.has_options)
         entry = self._ready.get(key) if key is not None and keeps else None
-        found = self._zone.answer(query, self._random, limit, entry.number if entry is not None else None)
+        found = self._zone.answer(query, self._random, hop.size, entry.number if entry is not None else None)
         if found.lacking:
             keeps = False  # being fetched, or will be asked again
-            if may_wait and (later := self._when_fetched(found.label, message, host, idle_s)) is not None:
+            if may_wait and (later := self._when_fetched(found.label, message, hop)) is not None:
                 self._later = later
                 return None
         answer = found.answer
         if self._forwarder is not None and answer.rcode is Rcode.REFUSED and _can_be_forwarded(query):
-            answered = self._forwarder.answer(query, message, limit)
-            if isinstance(answered, bytes):
-                return answered
-            self._later = answered
+            foreign = self._forwarder.answer(query, message)
+            if not isinstance(foreign, asyncio.Future):
+                return hop.finish(self._foreign.draft(query, foreign, hop))
+            self._later = self._when_answered(foreign, query, message, hop)
             return None
-        options = self._options(query.edns, host, idle_s) if answer.rcode is not Rcode.BADVERS else b""
-        if idle_s is not None:
-            # A TCP client cannot be sent anywhere else: a part is all it can get.
-            answer = msgspec.structs.replace(answer, part_will_do=True)
-        packed = self._write(query, answer, limit, options)
-        if idle_s is not None and int.from_bytes(packed[6:8]) < len(answer.answers):
-            error = _OTHER if answer.extended_error is None else answer.extended_error
-            answer = msgspec.structs.replace(answer, extended_error=error, error_text=PART)
-            packed = self._write(query, answer, limit, options)
+        packed = hop.finish(draft_of(query, answer, hop.room, over_tcp=hop.over_tcp))
         counter = self._counter(_type_name(query.qtype), answer.rcode)
         counter[0] += 1
         if key is not None and keeps:
@@ -258,93 +257,61 @@ class Responder:
             kept.put(key, entry, respelled(packed[2:], key))
         return packed
 
-    def _when_fetched(
-        self, label: str, message: bytes, host: str, idle_s: float | None
-    ) -> asyncio.Future[bytes] | None:
+    def _when_fetched(self, label: str, message: bytes, hop: Hop) -> asyncio.Future[bytes] | None:
         """Return a future of the answer, ready when the view has the service or knows that it cannot get it."""
         fetched = self._view.fetch(label)
         if fetched is None:
             return None
-        later: asyncio.Future[bytes] = fetched.get_loop().create_future()
+        return _after(fetched, lambda _: self._answer(message, None, hop.host, idle_s=hop.idle_s, may_wait=False))
 
-        def answer(_: asyncio.Future[None]) -> None:
-            if later.done():
-                return
-            packed = self._answer(message, None, host, idle_s=idle_s, may_wait=False)
-            if packed is None:
-                later.cancel()
-            else:
-                later.set_result(packed)
+    def _when_answered(
+        self, foreign: asyncio.Future[ForeignAnswer], query: Query, message: bytes, hop: Hop
+    ) -> asyncio.Future[bytes]:
+        """Return a future of the answer, ready when a resolver has answered; cancelled when `foreign` is."""
 
-        fetched.add_done_callback(answer)
-        return later
+        def answer(answered: asyncio.Future[ForeignAnswer]) -> bytes | None:
+            if answered.cancelled():
+                return None
+            try:
+                return hop.finish(self._foreign.draft(query, answered.result(), hop))
+            except Exception:  # noqa: BLE001 - as in `_answer`
+                return self._failed(message, hop)
 
-    def _answer_refusal(self, refusal: Refusal, host: str, idle_s: float | None) -> bytes:
+        return _after(foreign, answer)
+
+    def _answer_refusal(self, refusal: Refusal, hop: Hop) -> bytes:
         edns, rcode = refusal.edns, refusal.rcode
-        options = b""
+        errors = b""
         if rcode is not Rcode.NOERROR:
             self.malformed += 1
             if rcode is Rcode.NOTIMP:
-                options = codec.option(codec.EXTENDED_ERROR, NOT_SUPPORTED.to_bytes(2))
+                errors = error_option(NOT_SUPPORTED)
         elif edns is not None and edns.version != 0:
             rcode = Rcode.BADVERS
-        elif edns is not None and edns.cookie is not None:
+        elif edns is not None and self._hops.disproves(edns, hop.host):
             # RFC 7873 section 5.4: a query for a cookie only learns whether its cookie is valid.
-            options = self._options(edns, host, idle_s)
-            if len(edns.cookie) > CLIENT_LENGTH and not self._cookies.proves(edns.cookie, host, self._now_s()):
-                rcode = Rcode.BADCOOKIE
+            rcode = Rcode.BADCOOKIE
         self._counter("other", rcode)[0] += 1
-        return codec.refuse(
-            msgspec.structs.replace(refusal, rcode=rcode),
-            payload=self._settings.udp_payload,
-            options=options,
-            recursion=self._forwarder is not None,
-        )
+        return hop.finish(refusal_draft(msgspec.structs.replace(refusal, rcode=rcode), errors))
 
     def _slip(self, query: bytes, host: str) -> bytes | None:
         """Return a minimal answer: it tells a real client to retry over TCP, and costs a victim next to nothing."""
         asked = codec.read(query)
         if not isinstance(asked, Query):
             return None
-        edns = asked.edns
-        if edns is not None and edns.cookie is not None and edns.version == 0:
+        hop = self._hops.of(asked, host, None)
+        if asked.edns is not None and asked.edns.cookie is not None and asked.edns.version == 0:
             answer = Answer(Rcode.BADCOOKIE, authoritative=False)
         else:
             answer = Answer(Rcode.NOERROR, authoritative=False, ask_over_tcp=True)
-        return self._write(asked, answer, codec.MIN_UDP_PAYLOAD, self._options(edns, host, None))
-
-    def _write(self, query: Query, answer: Answer, size: int, options: bytes) -> bytes:
-        settings = self._settings
-        return codec.write(
-            query,
-            answer,
-            size=size,
-            payload=settings.udp_payload,
-            options=options,
-            recursion=self._forwarder is not None,
-        )
-
-    def _options(self, edns: Edns | None, host: str, idle_s: float | None) -> bytes:
-        """Return the EDNS options that answer those of a query."""
-        if edns is None or not edns.has_options:
-            return b""
-        options = b""
-        if edns.cookie is not None:
-            options = codec.option(codec.COOKIE, self._cookies.answer(edns.cookie, host, self._now_s()))
-        if edns.keepalive and idle_s is not None:
-            options += codec.option(codec.KEEPALIVE, min(65535, int(idle_s * 10)).to_bytes(2))
-        return options
+        return hop.finish(draft_of(asked, answer, hop.room))
 
     def _proves(self, query: bytes, host: str) -> bool:
         # The option's code and the upper half of its length: without them there is no need to parse again.
         if b"\0\x0a\0" not in query:
             return False
         asked = codec.read(query)
-        edns = asked.edns if asked is not None else None
-        return edns is not None and edns.cookie is not None and self._cookies.proves(edns.cookie, host, self._now_s())
-
-    def _now_s(self) -> int:
-        return int(self._epoch_s + self._clock.monotonic())
+        return asked is not None and self._hops.proves(asked.edns, host)
 
     def _counter(self, type_: str, rcode: Rcode) -> list[int]:
         return self._cells.setdefault((type_, rcode.name), [0])
@@ -355,6 +322,23 @@ class Responder:
             self._ready.drop([*labels, ""])
         else:
             self._ready.clear()
+
+
+def _after(awaited: asyncio.Future[T], answer: Callable[[asyncio.Future[T]], bytes | None]) -> asyncio.Future[bytes]:
+    """Return a future of what `answer` makes of `awaited` once that is done; cancelled when that is None."""
+    later: asyncio.Future[bytes] = awaited.get_loop().create_future()
+
+    def done(_: asyncio.Future[T]) -> None:
+        if later.done():
+            return
+        packed = answer(awaited)
+        if packed is None:
+            later.cancel()
+        else:
+            later.set_result(packed)
+
+    awaited.add_done_callback(done)
+    return later
 
 
 def _can_be_forwarded(query: Query) -> bool:

@@ -40,7 +40,7 @@ def special(query: Query, name: Name) -> Answer | None:
 
 def _of(query: Query, zone: Name, data: dict[Type, bytes]) -> Answer:
     for type_, one in data.items():
-        if type_ == query.qtype:
+        if query.qtype in (type_, Type.ANY):  # one RRset: RFC 8482 section 4.1
             return Answer(Rcode.NOERROR, authoritative=False, answers=(Record(None, type_, TTL_S, one),))
     return Answer(Rcode.NOERROR, authoritative=False, authority=(_soa(zone),))
 

@@ -100,7 +100,7 @@ class TcpServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> None:
         responder, limits = self._responder, self._limits
-        may_ask = self._responder.admits(host)
+        answered = responder.tcp if responder.admits(host) else responder.refuse
         writer.transport.set_write_buffer_limits(high=_UNSENT_LIMIT)
         waiting: set[asyncio.Future[bytes]] = set()
         try:
@@ -111,7 +111,7 @@ class TcpServer:
                     if length > MAX_QUERY:
                         return
                     query = await reader.readexactly(length)
-                reply = responder.tcp(query, host, limits.idle_s) if may_ask else responder.refuse(query)
+                reply = answered(query, host, limits.idle_s)
                 if reply is not None:
                     # Length and answer in one write: some clients fail to reassemble two segments
                     # (RFC 7766 section 8).

@@ -1,4 +1,4 @@
-"""An instance's version and metadata as the strings of a TXT record: `key=value` (RFC 1464)."""
+"""An instance's version and metadata as strings of TXT records: `key=value` (RFC 1464)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ _MAX_TEXTS: Final = 32
 
 
 def data_of(instance: Instance) -> bytes:
+    """Return the data of the one TXT record that describes an instance to DNS-SD (RFC 6763 section 6)."""
+    return record_data.text_data(strings_of(instance))
+
+
+def strings_of(instance: Instance) -> list[bytes]:
     """Return an instance's version, then its metadata, as RFC 1464 strings, key=value.
 
     Left out: values that are not scalars, strings that are too long, and everything after the first 32.
@@ -20,7 +25,7 @@ def data_of(instance: Instance) -> bytes:
         plain["version"] = instance.version
     ordered = sorted(plain, key=lambda key: (key != "version", key))
     strings = [_quoted(key) + b"=" + _value(plain[key]) for key in ordered]
-    return record_data.text_data([text for text in strings if len(text) <= 255][:_MAX_TEXTS])
+    return [text for text in strings if len(text) <= 255][:_MAX_TEXTS]
 
 
 def _quoted(key: str) -> bytes:

@@ -53,6 +53,7 @@ from registry_core.resolution import Resolver
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
 from registry_core.supervision import Background, end
+from registry_core.telemetry.exposition import Exposition
 from registry_core.telemetry.guard_log import GuardLog
 from registry_core.telemetry.log_thinning import Thinning
 from registry_core.telemetry.metrics import ReplicaMetrics
@@ -130,7 +131,7 @@ class Replica:
             first=self._first,
             peers=self._peers,
             health=self.health,
-            exposition=self.metrics.exposition,
+            exposition=Exposition(self.metrics.registry, self._clock).text,
             openapi=description(VERSION),
         )
         self.app = build_app(

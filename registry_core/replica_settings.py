@@ -28,12 +28,15 @@ from registry_core.settings import (
     positive_seconds,
     read_settings,
     seconds,
+    secret,
     text,
 )
 from registry_core.store.redis.url import PoolTerms, RedisSettings, redis_settings
 from registry_core.telemetry.logs import LEVELS
 
 MAX_SECRETS: Final = 2
+# Beyond loopback. It keeps out what a neighbour would guess, no more; agents are to be given long random ones.
+MIN_SECRET_LENGTH: Final = 6
 MEMORY: Final = "memory:"
 MAX_RETRIES: Final = 10
 # The follower that waits for events holds one connection, writes another, and a failover needs both again.
@@ -41,19 +44,12 @@ LEAST_CONNECTIONS: Final = 4
 MAX_CONNECTIONS: Final = 1000
 # The longest period between sweeps; short leases are swept more often.
 _SWEEP_EVERY_S: Final = 1.0
-_SECRET: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+", re.ASCII)
 # Settings of other programs that share our prefix.
 _OTHERS: Final = frozenset({"REGISTRY_URL"})
 
 
-def _secret(value: str) -> str:
-    if not _SECRET.fullmatch(value):
-        raise ValueError("a secret may contain visible ASCII characters only, no spaces")
-    return value
-
-
 def _secrets(value: str) -> tuple[str, ...]:
-    found = items(_secret)(value)
+    found = items(secret)(value)
     if not 1 <= len(found) <= MAX_SECRETS:
         raise ValueError(f"it takes one or {MAX_SECRETS} secrets, comma-separated")
     return found
@@ -273,6 +269,11 @@ def replica_settings(environment: Mapping[str, str], *, listen_on: Listen | None
     if values[AUTH] == "on" and not secrets and not where.is_loopback:
         raise SettingsError(
             f"{SECRET.name}: a registry that listens on {where} needs a secret, or {AUTH.name}=off to let anybody write"
+        )
+    if not where.is_loopback and any(len(one) < MIN_SECRET_LENGTH for one in secrets):
+        raise SettingsError(
+            f"{SECRET.name}: a registry that listens on {where} needs secrets of {MIN_SECRET_LENGTH} or more"
+            " characters (example: the output of `openssl rand -hex 24`)"
         )
     guard = GuardTerms(
         share=values[GUARD_SHARE] / 100, hold_s=values[GUARD_HOLD], budget_share=values[GUARD_BUDGET] / 100

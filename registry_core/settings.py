@@ -21,6 +21,9 @@ from registry_core.errors import SettingsError
 
 T = TypeVar("T")
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", re.ASCII)
+# Visible ASCII without the comma, which separates secrets: what every HTTP header takes as it is.
+_SECRET: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+", re.ASCII)
+_USER_IN_URL: Final = re.compile(r"//[^/?#]*@")
 _SECONDS: Final = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -73,6 +76,19 @@ def text(value: str) -> str:
     if not value.strip():
         raise ValueError("it is empty")
     return value
+
+
+def secret(value: str) -> str:
+    """Read a secret. Blanks and line ends around it, such as the last one of a file, are not part of it."""
+    found = value.strip()
+    if not _SECRET.fullmatch(found):
+        raise ValueError("a secret has visible ASCII characters only, without blanks, line ends and commas")
+    return found
+
+
+def shown(value: str) -> str:
+    """Return a wrong value as messages show it, without the password of a URL."""
+    return repr(_USER_IN_URL.sub("//***@", value))
 
 
 def seconds(value: str) -> float:
@@ -133,6 +149,9 @@ def http_url(value: str) -> str:
         valid = False
     if not valid or url.query or url.fragment:
         raise ValueError("it is not a URL such as http://host:port")
+    if "@" in url.netloc:
+        # It would be in every log line, /self and /health that name the registry.
+        raise ValueError("a user and a password do not belong in a URL; the registry's secret has a setting of its own")
     return value.strip().rstrip("/")
 
 
@@ -194,8 +213,8 @@ def read_settings(
         try:
             found[name] = setting.read(given)
         except ValueError as error:
-            shown = "the value" if setting.secret else repr(given)
-            raise SettingsError(f"{name}: {shown} cannot be used: {error} (example: {setting.example})") from None
+            value = "the value" if setting.secret else shown(given)
+            raise SettingsError(f"{name}: {value} cannot be used: {error} (example: {setting.example})") from None
     return Values(found)
 
 

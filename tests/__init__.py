@@ -1,1 +1,1 @@
-"""The tests. `programs` starts real programs; `conftest` holds the guards that every test is under."""
+"""The tests. `programs` starts real programs; `conftest` holds the checks that apply to every test."""

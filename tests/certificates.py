@@ -1,4 +1,4 @@
-"""Certificates for tests: an authority that signs for whom it is told to, made with the openssl program."""
+"""Certificates for tests: an authority that signs any certificate, made with the openssl program."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Certificate(NamedTuple):
 
 
 class Authority:
-    """An authority; `ca` is what its clients trust."""
+    """A certificate authority; clients trust the file `ca`."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         self._folder = folder
         self.ca, self._key = folder / "ca.pem", folder / "ca.key"
-        # Python 3.13 takes no authority that does not say what its key is for.
+        # Python 3.13 rejects an authority without keyUsage ...
         may = ("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-days", "2", "-subj", f"/CN={folder.name}")
         _openssl("req", "-x509", *_KEY, "-keyout", self._key, "-out", self.ca, *may)
 
@@ -34,7 +34,7 @@ class Authority:
         number = len(list(self._folder.glob("*.crt")))
         request, extension = self._folder / f"{number}.csr", self._folder / f"{number}.ext"
         made = Certificate(self._folder / f"{number}.crt", self._folder / f"{number}.key")
-        # ... and no certificate that does not name its authority's key.
+        # ... and a certificate without its authority's key id.
         extension.write_text(f"subjectAltName={','.join(names)}\nauthorityKeyIdentifier=keyid\n")
         _openssl("req", "-new", *_KEY, "-keyout", made.key, "-out", request, "-subj", "/CN=test")
         signed = ("-CA", self.ca, "-CAkey", self._key, "-set_serial", str(number + 1), "-extfile", extension)
@@ -47,9 +47,9 @@ def _openssl(*words: str | Path) -> None:
 
 
 def make_certificate(folder: Path) -> tuple[Path, str]:
-    """Make a key with its self-signed certificate for billing.example: both in one file, and the latter as text.
+    """Make a key and its self-signed certificate for billing.example: one file with both, and the certificate as text.
 
-    The certificate alone is beside it, in `certificate.pem`.
+    The certificate alone is in `certificate.pem` in the same folder.
     """
     key, pem, both = folder / "key.pem", folder / "certificate.pem", folder / "both.pem"
     wanted = ("-subj", "/CN=billing.example", "-addext", "subjectAltName=DNS:billing.example", "-days", "2")

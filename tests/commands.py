@@ -1,6 +1,6 @@
-"""Runs commands of ours to their ends within this process: the start of a program would take most of their time.
+"""Runs our commands to completion within this process, since starting a program would take most of the time.
 
-What a command does with signals, terminals and pipes is not to be seen here: tests of that start the program.
+This shows nothing about signals, terminals and pipes; tests of those start the program.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cli.main import main
 
 
 def command(*words: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `vertice` with these words, in a folder, and with these settings alone; return what became of it."""
+    """Run `vertice` with these words in a folder, with only these settings; return its exit code and output."""
     argv = [str(word) for word in words]
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("REGISTRY_", "VERTICE_"))}

@@ -52,7 +52,7 @@ def _indented(text: str, blanks: int) -> str:
 
 @st.composite
 def bodies(draw: st.DrawFn, step: int, extra: str) -> str:
-    """Return what stands behind a service's key: a block or a flow mapping, `extra` being a part of it."""
+    """Return the value of a service's key: a block or a flow mapping that includes `extra`."""
     if draw(st.integers(0, 4)) == 0:
         flow = draw(st.sampled_from(FLOW_BODIES))
         return f" {draw(st.sampled_from(('', '&anchored ')))}{{{flow}}}{draw(st.sampled_from(('', '  # after')))}\n"
@@ -71,14 +71,14 @@ def bodies(draw: st.DrawFn, step: int, extra: str) -> str:
 
 @st.composite
 def compose_texts(draw: st.DrawFn, extra: str = "") -> str:
-    """Return a compose file's text; each service of block style has `extra` as well."""
+    """Return a compose file's text; each service in block style also has `extra`."""
     step = draw(st.integers(1, 5))
     names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True))
     text = draw(st.sampled_from(HEADS)) + "x-base: &base {labels: {base: yes}}\n"
     text += f"services:{draw(st.sampled_from(('', '  # said', ' &services')))}\n"
     for number, name in enumerate(names):
         body = draw(bodies(step, extra))
-        for anchor in ("&anchored", "&inner"):  # PyYAML refuses a second one of the same name
+        for anchor in ("&anchored", "&inner"):  # PyYAML refuses a second anchor of the same name
             body = body.replace(anchor, f"{anchor}{number}")
         text += f"{' ' * step}{name}:{body}"
         if draw(st.integers(0, 3)) == 0:

@@ -1,4 +1,4 @@
-"""The guards: no test may block the event loop, leave a task behind, or start a Redis that nobody expects."""
+"""Checks on every test: it must not block the event loop, leave a task behind, or start Redis without being marked."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from hypothesis import HealthCheck, settings
 
 from tests.redis_topology import RedisServer
 
-# Deadlines measure this machine's noise; what is slow is measured by bench/.
+# Deadlines would measure the noise of this machine; bench/ measures speed.
 settings.register_profile("vertice", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("vertice")
 
-# A Redis is started by what is named for it here, and by what has something of these modules in it.
+# Tests that start Redis: those in files with such a name, and those in modules that import from these modules.
 NAMED_FOR_REDIS: Final = re.compile(r"tests\.(contract|integration|scenarios)\.test_redis_")
 STARTS_REDIS: Final = {"tests.redis_topology", "tests.contract.redis_harness"}
 
 
-# What of the product these run, they run in their own process, for the most part.
+# These tests run most of the product in their own process.
 TRACED: Final = re.compile(r"tests\.(unit|wire|contract|integration)\.")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts a Redis, to be run with each kind of server, and what is traced; and begin with what is long."""
+    """Mark the tests that start Redis, which run with each kind of server, and the traced ones; run long ones first."""
     for item in items:
         if not isinstance(item, pytest.Function):
             continue
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.redis)
         if TRACED.match(item.module.__name__) and not item.get_closest_marker("untraced"):
             item.add_marker(pytest.mark.traced)
-    # In an order of chance otherwise: whole modules are given out, and nobody is to wait for a long one in the end.
+    # The order is random otherwise. Whole modules are distributed to workers, so a long one must not start last.
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
@@ -53,7 +53,7 @@ def _starts_redis(item: pytest.Function) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Have a Redis refuse to be started by a test that is not run with each kind of server."""
+    """Make Redis refuse to start in a test that is not run with each kind of server."""
     RedisServer.why_not = (
         ""
         if item.get_closest_marker("redis")
@@ -63,7 +63,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(autouse=True)
 def _loop_is_never_blocked(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail the test whose event loop calls something that blocks (file, socket, sleep, subprocess)."""
+    """Fail a test whose event loop makes a blocking call (file, socket, sleep, subprocess)."""
     if not inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
         yield
         return
@@ -77,17 +77,17 @@ def _loop_is_never_blocked(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _tasks_are_watched(request: pytest.FixtureRequest) -> None:
-    """Watch the tasks of each test that has a loop. For the others, which are most, none is made."""
+    """Watch the tasks of each test that has an event loop. Most tests have none, and none is created for them."""
     if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
         request.getfixturevalue("_no_task_is_left")
 
 
 @pytest_asyncio.fixture
 async def _no_task_is_left() -> AsyncIterator[None]:
-    """Fail the test that ends while tasks of its own still run."""
+    """Fail a test that ends while tasks of its own still run."""
     before = asyncio.all_tasks()
     yield
-    # One turn of the loop: what was cancelled just now is allowed to end.
+    # A few turns of the loop, so that tasks cancelled just now can end.
     for _ in range(3):
         await asyncio.sleep(0)
     left = [t for t in asyncio.all_tasks() - before if t is not asyncio.current_task()]
@@ -100,7 +100,7 @@ async def _no_task_is_left() -> AsyncIterator[None]:
 
 @pytest.fixture
 def no_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Have the system give no thread any more, until what is returned is called."""
+    """Let no further thread start until the returned function is called."""
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

@@ -1,6 +1,6 @@
-"""A TCP proxy that delays, stalls or refuses what passes through it, to stand for a bad network.
+"""A TCP proxy that delays, stalls or refuses connections, to simulate a bad network.
 
-It runs in a thread with a loop of its own, so that tests of either kind can use it.
+It runs in a thread with its own loop, so that sync and async tests can use it.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Iterator
 from typing import Final
 
 _CHUNK: Final = 64 * 1024
-# Bytes under way in each direction of one connection; a full pipe stops its sender, as TCP would.
+# Chunks in flight in each direction of one connection; a full pipe stops its sender, as TCP would.
 _MOST_CHUNKS: Final = 256
 
 
 class FaultyProxy:
-    """Passes connections on to `target_port` of loopback. Change `delay_s` and `stalled` at any time."""
+    """Forwards connections to `target_port` on loopback. `delay_s` and `stalled` can be changed at any time."""
 
     def __init__(self, target_port: int, *, delay_s: float = 0.0) -> None:
-        self.delay_s = delay_s  # of everything, in each direction
+        self.delay_s = delay_s  # applies to everything, in each direction
         self.stalled = False  # nothing passes, nothing is refused: a black hole
-        # What the target says in the place of what: of the same length, and within what it sends at once.
+        # (old, new) in what the target sends: of equal length, and only within one chunk.
         self.replaced: tuple[bytes, bytes] = (b"", b"")
         self.port = 0
         self._target_port = target_port
@@ -37,7 +37,7 @@ class FaultyProxy:
         asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
 
     def close(self) -> None:
-        """End everything that passes, and stop listening."""
+        """End all connections and stop listening."""
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
@@ -101,7 +101,7 @@ class FaultyProxy:
 
 @contextlib.contextmanager
 def proxied(target_port: int, *, delay_s: float = 0.0) -> Iterator[FaultyProxy]:
-    """Run a proxy for the length of a `with`."""
+    """Run a proxy for the duration of a `with`."""
     proxy = FaultyProxy(target_port, delay_s=delay_s)
     proxy.start()
     try:

@@ -1,4 +1,4 @@
-"""The fleets that every proof runs on: our example, and a real one where it is at hand."""
+"""The fleets that are used for end-to-end tests: our example, and a real one if there is one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ EXAMPLE = ROOT / "compose" / "example.yml"
 
 
 def real_fleet() -> Path:
-    """Return where a real compose file may be. It is no part of the project, and may be missing."""
+    """Return where a real compose file may be. It is not part of the project and may be missing."""
     return Path(os.environ.get("VERTICE_FLEET", ROOT.parent / "shared" / "fleet" / "compose.yml"))
 
 
 def fleet(name: str) -> Path:
-    """Return the compose file of a fleet, or skip the test, saying why."""
+    """Return the compose file of a fleet, or skip the test with the reason."""
     if name == "example":
         return EXAMPLE
     path = real_fleet()

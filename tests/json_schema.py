@@ -1,4 +1,4 @@
-"""Holds values against JSON Schema: as much of it as msgspec writes, and an error for anything else."""
+"""Validates values against the part of JSON Schema that msgspec writes; anything else is an error."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 def problems(value: Any, schema: Any, root: Any, at: str = "$") -> list[str]:
-    """Return what is wrong with `value`; nothing when it is as `schema` (within `root`) says."""
+    """Return the errors in `value`; empty when it matches `schema` (within `root`)."""
     unknown = set(schema) - _KNOWN
     if unknown:
-        return [f"{at}: the schema uses {sorted(unknown)}, which is not known here"]
+        return [f"{at}: the schema uses {sorted(unknown)}, which this validator does not know"]
     if "$ref" in schema:
         target = root
         for part in schema["$ref"].removeprefix("#/").split("/"):
@@ -31,16 +31,16 @@ def problems(value: Any, schema: Any, root: Any, at: str = "$") -> list[str]:
         return problems(value, target, root, at)
     if "anyOf" in schema:
         tried = [problems(value, option, root, at) for option in schema["anyOf"]]
-        return [] if any(not found for found in tried) else [f"{at}: fits no option: {tried}"]
+        return [] if any(not found for found in tried) else [f"{at}: matches no option: {tried}"]
     if "enum" in schema:
-        return [] if value in schema["enum"] else [f"{at}: {value!r} is none of {schema['enum']}"]
+        return [] if value in schema["enum"] else [f"{at}: {value!r} is not one of {schema['enum']}"]
     if "const" in schema and value != schema["const"]:
         return [f"{at}: {value!r} is not {schema['const']!r}"]
     if "type" in schema:
         wanted = _TYPES[schema["type"]]
         is_boolean = isinstance(value, bool)
         if not isinstance(value, wanted) or (is_boolean and schema["type"] != "boolean"):
-            return [f"{at}: {value!r} is no {schema['type']}"]
+            return [f"{at}: {value!r} is not of type {schema['type']}"]
     if isinstance(value, dict):
         return _object_problems(value, schema, root, at)
     if isinstance(value, list):
@@ -70,7 +70,7 @@ def _array_problems(value: list[Any], schema: Any, root: Any, at: str) -> list[s
     for number, inner in enumerate(value):
         of = prefix[number] if number < len(prefix) else schema.get("items", {})
         if of is False:
-            found.append(f"{at}[{number}] is too much")
+            found.append(f"{at}[{number}] is one item too many")
         else:
             found += problems(inner, of, root, f"{at}[{number}]")
     return found

@@ -1,7 +1,7 @@
-"""A release after this one, as a program: `python -m tests.later_release registry ...`.
+"""A later release, as a program: `python -m tests.later_release registry ...`.
 
-It is this code with what a later release may change on the wire: a field more in each instance, a status, a protocol,
-and another type of event in the place of `status_changed`.
+It is this code with what a later release may change on the wire: one more field in each instance, a status, a
+protocol, and another type of event in place of `status_changed`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.previous import Release
 
 LATER: Final = Release("later", (sys.executable, "-m", "tests.later_release"))
 
-# Of each module: what stands there, and what a later release has instead. Each of them has to be found.
+# For each module: the text, and its replacement in a later release. Each must be found.
 CHANGES: Final = {
     "registry_core.domain.records": (
         ('MAINTENANCE = "maintenance"', 'MAINTENANCE = "maintenance"\n    QUARANTINED = "quarantined"'),
@@ -30,7 +30,7 @@ CHANGES: Final = {
 
 
 class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Loads the modules in CHANGES, changed."""
+    """Loads the modules in CHANGES with their changes."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -46,7 +46,7 @@ class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             source = file.read()
         for before, after in CHANGES[module.__name__]:
             if source.count(before) != 1:
-                raise AssertionError(f"{before!r} stands in {spec.origin} {source.count(before)} times")
+                raise AssertionError(f"{before!r} occurs {source.count(before)} times in {spec.origin}")
             source = source.replace(before, after)
         exec(compile(source, spec.origin, "exec"), module.__dict__)
 

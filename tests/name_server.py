@@ -1,7 +1,7 @@
-"""A name server that a test can silence, and programs that know no other: their /etc/resolv.conf is theirs alone.
+"""A name server that a test can silence, and programs that use no other: they get their own /etc/resolv.conf.
 
-It listens on port 53 of a loopback address, since libc asks no other port, and the files in /etc are laid over
-the machine's within a mount namespace, which is gone with the program. Both need root.
+It listens on port 53 of a loopback address, since libc uses no other port. The files are mounted over those in /etc
+within a mount namespace, which ends with the program. Both need root.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ _LAID_OVER = 'mount --bind "$0" /etc/resolv.conf && mount --bind "$1" /etc/nsswi
 
 
 class NameServer(threading.Thread):
-    """Knows `hosts`, a name and an IPv4 address each, and says nothing at all while it is `silent`."""
+    """Knows `hosts`, each a name and an IPv4 address; does not answer while `silent` is set."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(name="name server", daemon=True)
         self.hosts: dict[str, str] = {}
         self.silent = False
-        self.asked: list[str] = []  # the names, each time that they were asked for
+        self.asked: list[str] = []  # each queried name, in order
         self._socket = _listening()
         self.host: str = self._socket.getsockname()[0]
-        # As libc has it when nobody says anything else: 5 s for a try, of which there are two.
+        # libc's defaults: 5 s for a try, and two tries.
         (folder / "resolv.conf").write_text(f"nameserver {self.host}\n")
         (folder / "nsswitch.conf").write_text("hosts: files dns\n")
         self._files = [str(folder / "resolv.conf"), str(folder / "nsswitch.conf")]
 
     @property
     def within(self) -> tuple[str, ...]:
-        """What the command line of a program begins with that asks this name server and no other."""
+        """The start of a command line that runs a program with this name server only."""
         return (find("unshare"), "--mount", shutil.which("sh") or "/bin/sh", "-c", _LAID_OVER, *self._files)
 
     def run(self) -> None:
@@ -70,7 +70,7 @@ class NameServer(threading.Thread):
 
 
 def _listening() -> socket.socket:
-    """Return a socket on port 53 of some loopback address. Raises OSError when there is none to be had."""
+    """Return a socket on port 53 of some loopback address. Raises OSError when none is free."""
     for _ in range(20):
         one = socket.socket(type=socket.SOCK_DGRAM)
         try:
@@ -86,9 +86,9 @@ def _listening() -> socket.socket:
 
 
 def why_not() -> str:
-    """Return why no name server can be had here; "" when it can."""
+    """Return why a name server cannot run here; "" when it can."""
     if os.geteuid() != 0:
-        return "a name server of one's own needs root: port 53, and a mount namespace"
+        return "a private name server needs root: port 53, and a mount namespace"
     with contextlib.suppress(OSError, RuntimeError):
         _listening().close()
         mounted = [find("unshare"), "--mount", "mount", "--bind", "/etc/hostname", "/etc/resolv.conf"]
@@ -99,7 +99,7 @@ def why_not() -> str:
 
 @contextlib.contextmanager
 def name_server(folder: Path) -> Iterator[NameServer]:
-    """Run a name server for the length of a `with`."""
+    """Run a name server for the duration of a `with`."""
     server = NameServer(folder)
     server.start()
     try:

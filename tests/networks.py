@@ -1,8 +1,8 @@
-"""Two networks on this machine that can be cut apart: network namespaces, joined by one cable.
+"""Two networks on this machine that can be partitioned: network namespaces, joined by one cable.
 
-Programs that run on one side reach those on the other side over the cable alone. Each direction of it can
-be cut by itself, in silence: what is sent is lost, and nobody is told. The tests reach both sides over
-cables of their own, which are never cut and lead nowhere else. It needs root and `ip`.
+Programs on one side reach those on the other side only over the cable. Each direction of it can be cut silently:
+packets are lost, and nobody is notified. The tests reach both sides over separate cables, which are never cut and
+lead nowhere else. It needs root and `ip`.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Final, NamedTuple
 from tests.programs import find
 
 _PREFIX: Final = "vertice"
-# Of the block for tests of networks (RFC 2544); the third number is ours for as long as we run.
+# From the block for network tests (RFC 2544); the third octet is ours while we run.
 _NET: Final = "198.18"
-# Nobody has this one: a frame that is sent to it arrives, and is thrown away, like one that was lost.
+# Belongs to no interface: a frame sent to it arrives and is dropped, as if it were lost.
 _NOBODY: Final = "02:00:00:00:00:99"
 
 
 class Place(NamedTuple):
-    """Where a program runs: on this machine as it is, or on one side of a cable."""
+    """Where a program runs: directly on this machine, or on one side of the cable."""
 
     host: str = "127.0.0.1"  # where the other programs reach it
     control: str = "127.0.0.1"  # where the tests reach it
-    within: tuple[str, ...] = ()  # what its command line begins with
+    within: tuple[str, ...] = ()  # the start of its command line
 
 
 HERE: Final = Place()
@@ -43,7 +43,7 @@ def _ip(*words: str) -> str:
 
 
 class _Side:
-    """One network namespace: an end of the cable, and an end of the cable to the tests."""
+    """One network namespace, with an end of the cable and an end of its cable to the tests."""
 
     def __init__(self, name: str, net: int, number: int) -> None:
         self.namespace = f"{_PREFIX}-{os.getpid()}-{name}"
@@ -61,7 +61,7 @@ class _Side:
     def open(self) -> None:
         _ip("netns", "add", self.namespace)
         self.inside("link", "set", "lo", "up")
-        # A /30 of its own: the tests at one end, the namespace at the other.
+        # Its own /30: the tests at one end, the namespace at the other.
         _ip("link", "add", self.cable, "type", "veth", "peer", "name", "control", "netns", self.namespace)
         tests_end = self.place.control.rpartition(".")
         _ip("address", "add", f"{tests_end[0]}.{int(tests_end[2]) - 1}/30", "dev", self.cable)
@@ -70,18 +70,18 @@ class _Side:
         self.inside("link", "set", "control", "up")
 
     def reach(self, other: _Side, mac: str) -> None:
-        """Send what is for the other side to that address."""
+        """Send packets for the other side to that MAC address."""
         self.inside("neighbour", "replace", other.place.host, "lladdr", mac, "dev", "cable", "nud", "permanent")
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # it was never made
+        with contextlib.suppress(OSError):  # it was never created
             _ip("netns", "delete", self.namespace)
         with contextlib.suppress(OSError):  # it went with its other end
             _ip("link", "delete", self.cable)
 
 
 class Networks:
-    """The minority's network and the majority's."""
+    """The networks of the minority and the majority."""
 
     def __init__(self) -> None:
         net = _free_net()
@@ -96,7 +96,7 @@ class Networks:
         return self._majority.place
 
     def open(self) -> None:
-        """Build both, and lay the cable."""
+        """Create both, and the cable between them."""
         one, other = self._minority, self._majority
         for side in (one, other):
             side.open()
@@ -108,7 +108,7 @@ class Networks:
         self.heal()
 
     def cut(self, *, out: bool = True, back: bool = True) -> None:
-        """Lose what the minority sends (`out`), what is sent to it (`back`), or both."""
+        """Drop what the minority sends (`out`), what is sent to it (`back`), or both."""
         if out:
             self._minority.reach(self._majority, _NOBODY)
         if back:
@@ -120,7 +120,7 @@ class Networks:
         self._majority.reach(self._minority, self._minority.mac)
 
     def close(self) -> None:
-        """Take both away. Programs that still run in them are cut off from everybody."""
+        """Remove both. Programs that still run in them lose all connections."""
         self._minority.close()
         self._majority.close()
 
@@ -131,15 +131,15 @@ def _free_net() -> int:
 
 
 def _remove_leftovers() -> None:
-    """Take away the namespaces of runs that were killed before they could do so."""
+    """Remove the namespaces of runs that were killed before they could do so."""
     for name in re.findall(rf"^{_PREFIX}-\d+-\w+", _ip("netns", "list"), re.MULTILINE):
         if not Path("/proc", name.split("-")[1]).exists():
-            with contextlib.suppress(OSError):  # another run was faster
+            with contextlib.suppress(OSError):  # another run removed it first
                 _ip("netns", "delete", name)
 
 
 def why_not() -> str:
-    """Return why no networks can be built here; "" when they can."""
+    """Return why no networks can be created here; "" when they can."""
     if os.geteuid() != 0:
         return "network namespaces need root"
     try:
@@ -151,7 +151,7 @@ def why_not() -> str:
 
 @contextlib.contextmanager
 def networks() -> Iterator[Networks]:
-    """Have two networks, joined, for the length of a `with`. Raises OSError where that cannot be."""
+    """Create two joined networks for the duration of a `with`. Raises OSError when that is impossible."""
     _remove_leftovers()
     both = Networks()
     try:

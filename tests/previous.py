@@ -1,7 +1,7 @@
-"""The release before this one, as real programs: unpacked from the history, and run as it was.
+"""The previous release as real programs: unpacked from the git history, and run unmodified.
 
-What two releases say to each other, and leave for each other in Redis, is judged by nothing but the other
-release itself. When a new one is made, `PREVIOUS` moves to the commit of the last one.
+Only the other release itself can judge what two releases send each other and leave for each other in Redis. When a
+release is made, set `PREVIOUS` to the commit of the one before it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAIN: Final = "import sys; from agent.cli.main import main; sys.exit(main())"
 
 
 class Release(NamedTuple):
-    """One release: what `vertice` is called by."""
+    """One release, and the command that runs its `vertice`."""
 
     name: str
     vertice: tuple[str, ...]
@@ -32,7 +32,7 @@ THIS: Final = Release("new", VERTICE)
 
 
 def previous_release(folder: Path) -> Release:
-    """Unpack the release before this one into `folder`. Skips the test, saying why, where there is no history."""
+    """Unpack the previous release into `folder`. Skips the test with the reason when there is no history."""
     packed = folder / "previous.tar"
     argv = ["git", "-C", str(ROOT), "archive", "--format=tar", f"--output={packed}", PREVIOUS, *PACKAGES]
     try:
@@ -48,8 +48,8 @@ def previous_release(folder: Path) -> Release:
     code = folder / "previous"
     code.mkdir()
     subprocess.run([find("tar"), "-xf", str(packed), "-C", str(code)], timeout=60, check=True)
-    # Whatever the folder from which the tests run has to offer is not for it; nor is the measuring of coverage, which
-    # would look for its files when they are gone.
+    # It must not import from the tests' working folder. Nor may coverage measure it, which would look for its
+    # files after they are gone.
     clean = [find("env"), "-u", "COVERAGE_PROCESS_CONFIG", "-u", "COVERAGE_PROCESS_START"]
     clean += ["PYTHONSAFEPATH=1", f"PYTHONPATH={code}"]
     vertice = (*clean, VERTICE[0], "-c", _MAIN)

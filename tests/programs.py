@@ -1,4 +1,4 @@
-"""Real programs for tests: free ports, started processes, and their end by pid."""
+"""Real programs for tests: free ports, started processes, and how to end them by pid."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def start_as_installed() -> None:
-    """Have whatever is started from now on find what an image has: neither `rich` nor certificates of authorities.
+    """Let programs started from now on see only what an image has: no `rich`, and no CA certificates.
 
-    To read the system's certificates takes each program that imports aiohttp a seventh of its start.
+    Reading the system's certificates takes a seventh of the start of each program that imports aiohttp.
     """
     os.environ["SSL_CERT_FILE"] = os.devnull
     found = [str(ROOT / "tests" / "as_installed"), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, found))
 
 
-# Below the ports from which connections go out (net.ipv4.ip_local_port_range), so that none of those takes a port
-# between the moment in which it is found to be free and that in which a program listens on it. Tests that run side by
-# side have parts of their own.
+# Below the ports of outgoing connections (net.ipv4.ip_local_port_range), so that none of those takes a port
+# between the moment it is found to be free and the moment a program listens on it. Tests that run in parallel
+# have separate ranges.
 FIRST_PORT, LAST_PORT = 10_000, 32_000
 _PARTS = 8
 
 
 def _ports() -> Iterator[int]:
-    """Yield the ports of this process's part, each once in a round: none is given out twice to one test."""
+    """Yield the ports of this process's range, each once per round, so that a test never gets the same one twice."""
     part = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PARTS
     size = (LAST_PORT - FIRST_PORT) // _PARTS
-    # Not always from the first on: another run on this machine may be under way.
+    # The first one is random, since another run on this machine may be active.
     for number in itertools.count(random.SystemRandom().randrange(size)):
         yield FIRST_PORT + part * size + number % size
 
@@ -61,7 +61,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def black_hole() -> Iterator[int]:
-    """Have a loopback port to which no connection is ever made, and none is refused: its queue is full."""
+    """Yield a loopback port that neither accepts nor refuses connections: its queue is full."""
     with contextlib.ExitStack() as stack:
         full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):
@@ -80,7 +80,7 @@ def find(program: str) -> str:
 
 
 class Program:
-    """A running program. Its output goes to a file, so that no pipe can fill up and stop it."""
+    """A running program. Its output goes to a file, so that no full pipe can stop it."""
 
     def __init__(self, argv: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
         self.log = log
@@ -100,7 +100,7 @@ class Program:
         return self.process.pid
 
     def output(self) -> str:
-        """Return what it has printed so far."""
+        """Return its output so far."""
         return self.log.read_text(errors="replace")
 
     def signal(self, number: signal.Signals) -> None:
@@ -108,7 +108,7 @@ class Program:
         self.process.send_signal(number)
 
     def stop(self, timeout_s: float = 10.0) -> int:
-        """End it by SIGTERM, then by SIGKILL; return its exit code."""
+        """Stop it with SIGTERM, then with SIGKILL; return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -120,7 +120,7 @@ class Program:
 
 @contextlib.contextmanager
 def running(argv: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> Iterator[Program]:
-    """Run a program for the length of a `with`."""
+    """Run a program for the duration of a `with`."""
     program = Program(argv, log, env)
     try:
         yield program
@@ -129,7 +129,7 @@ def running(argv: Sequence[str], log: Path, env: Mapping[str, str] | None = None
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 15.0, every_s: float = 0.05) -> None:
-    """Wait until `condition()` holds; fail, naming `what`, when it does not in time. For sync tests."""
+    """Wait until `condition()` holds; fail with `what` after the timeout. For sync tests."""
     ends = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > ends:
@@ -138,7 +138,7 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 15.0
 
 
 async def eventually(condition: Callable[[], bool], what: str, timeout_s: float = 15.0, every_s: float = 0.01) -> None:
-    """Wait until `condition()` holds; fail, naming `what`, when it does not in time. For async tests."""
+    """Wait until `condition()` holds; fail with `what` after the timeout. For async tests."""
     ends = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > ends:
@@ -147,7 +147,7 @@ async def eventually(condition: Callable[[], bool], what: str, timeout_s: float 
 
 
 def accepts(port: int, host: str = "127.0.0.1") -> bool:
-    """Return whether somebody listens on that TCP port."""
+    """Return whether something listens on that TCP port."""
     with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
         return True
     return False

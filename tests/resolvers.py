@@ -1,4 +1,4 @@
-"""Resolvers on loopback that do as a test says, one that only passes on, and an agent's DNS face before them."""
+"""Scripted resolvers on loopback, one that only forwards, and an agent's DNS face that uses them."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from tests.foreign import name_in, reply_to
 from tests.programs import find
 from tests.views import StandingView
 
-# Nobody is taken to be silent because a test machine is slow ...
+# A slow test machine must not make a resolver look silent ...
 STEADY = ForwardLimits(failure_s=0.0, patience=Patience(next_s=10.0, total_s=20.0, try_s=10.0))
-# ... but in those tests in which somebody is.
+# ... except in the tests of silent resolvers.
 QUICK = ForwardLimits(
     stale_after_s=0.2, failure_s=0.0, system_s=0.05, patience=Patience(next_s=0.15, total_s=1.5, try_s=0.3)
 )
 
-# From a query and the transport it came by to the packets that go back, in order.
+# From a query and its transport to the packets sent back, in order.
 Script = Callable[[bytes, str], Iterable[bytes]]
 
 
 class Resolver(asyncio.DatagramProtocol):
-    """A resolver that answers as `script` says, and remembers what it was asked."""
+    """A resolver that answers as `script` decides, and records the queries."""
 
     def __init__(self, script: Script, host: str = "127.0.0.1") -> None:
         self.script = script
         self.host = host
         self.asked: list[bytes] = []
-        self.checks = 0  # questions by which the agent tries it
+        self.checks = 0  # queries with which the agent checks it
         self.ports: list[int] = []
         self.over_tcp = 0
         self.port = 0
@@ -47,7 +47,7 @@ class Resolver(asyncio.DatagramProtocol):
 
     @property
     def names(self) -> list[str]:
-        """The names that it was asked for, in their case."""
+        """The queried names, with their case."""
         return [name_in(query) for query in self.asked]
 
     async def start(self) -> None:
@@ -94,12 +94,12 @@ class Resolver(asyncio.DatagramProtocol):
 
 
 def is_check(query: bytes) -> bool:
-    """Return whether it is a question by which an agent tries a resolver."""
+    """Return whether a query is one with which an agent checks a resolver."""
     return f".{CHECK_LABEL.decode()}." in name_in(query).lower()
 
 
 def honest(query: bytes, transport: str = "udp") -> list[bytes]:
-    """Answer every name with one address, and the agent's own tries with NXDOMAIN."""
+    """Answer every name with one address, and the agent's own checks with NXDOMAIN."""
     if is_check(query):
         return [reply_to(query, rcode=3)]
     return [reply_to(query, f"{name_in(query)} 300 IN A 192.0.2.1")]
@@ -112,7 +112,7 @@ def silent(query: bytes, transport: str = "udp") -> list[bytes]:
 
 @contextlib.asynccontextmanager
 async def resolver(script: Script = honest, host: str = "127.0.0.1") -> AsyncIterator[Resolver]:
-    """Run a resolver for the length of a `with`."""
+    """Run a resolver for the duration of a `with`."""
     one = Resolver(script, host)
     await one.start()
     try:
@@ -122,14 +122,14 @@ async def resolver(script: Script = honest, host: str = "127.0.0.1") -> AsyncIte
 
 
 class Face:
-    """An agent's DNS face, and dig to ask it."""
+    """An agent's DNS face, and dig to query it."""
 
     def __init__(self, responder: Responder, forwarder: Forwarder, udp: UdpServer, tcp: TcpServer) -> None:
         self.responder, self.forwarder, self.udp, self.tcp = responder, forwarder, udp, tcp
         self.port = udp.port
 
     async def dig(self, *words: str, program: str = "dig") -> str:
-        """Return what dig prints. It asks once, and waits for as long as stubs do."""
+        """Return dig's output. It tries once, and waits as long as stub resolvers do."""
         limits = ("+tries=1", "+time=5") if program == "dig" else ("+retry=0", "+time=5")
         process = await asyncio.create_subprocess_exec(
             find(program), "@127.0.0.1", "-p", str(self.port), *limits, *words, stdout=asyncio.subprocess.PIPE
@@ -143,7 +143,7 @@ class Face:
         return (await self.dig("+short", *words)).split()
 
     def state(self, one: Resolver) -> str:
-        """Return how the forwarder finds that resolver."""
+        """Return the forwarder's state of that resolver."""
         reports = {each.server: each for each in self.forwarder.report().upstreams}
         return reports[f"127.0.0.1:{one.port}"].state.value
 
@@ -159,10 +159,15 @@ async def face(
     port: int = 0,
 ) -> AsyncIterator[Face]:
     """Run an agent's DNS face, forwarding by `rules`, for the length of a `with`."""
+    settings = DnsSettings()
     forwarder = Forwarder(
-        read_rules(rules), clock if clock is not None else SystemClock(), limits, resolv_conf=resolv_conf
+        read_rules(rules),
+        clock if clock is not None else SystemClock(),
+        limits,
+        resolv_conf=resolv_conf,
+        zone=settings.zone,
     )
-    server = Responder(view if view is not None else StandingView(), DnsSettings(), random.Random(7), forwarder)
+    server = Responder(view if view is not None else StandingView(), settings, random.Random(7), forwarder)
     await forwarder.start()
     udp, tcp = await _both(server, port)
     forwarder.listens_on("127.0.0.1", udp.port)
@@ -185,5 +190,5 @@ async def _both(server: Responder, port: int) -> tuple[UdpServer, TcpServer]:
 
 
 def to(*resolvers: Resolver) -> str:
-    """Return the rule that asks these."""
+    """Return the rule that uses these resolvers."""
     return ",".join(f"127.0.0.1:{one.port}" for one in resolvers)

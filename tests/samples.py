@@ -1,4 +1,4 @@
-"""Small records for tests, and what hypothesis makes of them."""
+"""Small records for tests, and hypothesis strategies for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from registry_core.domain.records import Instance, Registration, Status
 
 
 class FakeClock:
-    """Clocks that move only when told to. The wall clock may be set apart from the other."""
+    """Clocks that move only when told to. The wall clock can be set separately."""
 
     def __init__(self, wall: float = 1_764_000_000.0) -> None:
         self._monotonic_s = 1000.0
@@ -27,27 +27,27 @@ class FakeClock:
         return self._wall_s
 
     def pass_time(self, seconds: float) -> None:
-        """Let both clocks run."""
+        """Advance both clocks."""
         self._monotonic_s += seconds
         self._wall_s += seconds
 
     def step_wall(self, seconds: float) -> None:
-        """Step the wall clock alone, as an administrator or NTP does."""
+        """Step only the wall clock, as an administrator or NTP does."""
         self._wall_s += seconds
 
 
-# Hosts of each kind, with the addresses that are known of them: containers are known by their names.
+# Hosts of each kind, with their known addresses: containers are known by name.
 HOSTS: Final = {"10.0.0.7": ("10.0.0.7",), "2001:db8::7": ("2001:db8::7",), "ip-intel-1": ("10.0.1.7", "2001:db8::1:7")}
 
 
 def claim(service_name: str = "ip_intel", host: str = "10.0.0.7", port: int = 8034, **more: Any) -> Registration:
-    """Return a claim; the id is the default one, host:port, unless given."""
+    """Return a claim; its id defaults to host:port."""
     more.setdefault("instance_id", host_port(host, port))
     return Registration(service_name=service_name, host=host, port=port, **more)
 
 
 def instance(service_name: str = "ip_intel", host: str = "10.0.0.7", port: int = 8034, **more: Any) -> Instance:
-    """Return an instance; id host:port and the addresses of its host unless given."""
+    """Return an instance; its id defaults to host:port, its addresses to those of its host."""
     more.setdefault("instance_id", host_port(host, port))
     more.setdefault("addresses", HOSTS.get(host, (host,)))
     return Instance(service_name=service_name, host=host, port=port, **more)
@@ -61,7 +61,7 @@ def lived(record: Instance, heartbeat_at: float = 1.0) -> Lived:
 SERVICE_NAMES = ("ip_intel", "osint-service", "billing")
 
 
-# Each is made once: to make one takes longer than to draw from it.
+# Created once, since creating one takes longer than drawing from it.
 _SERVICE_NAMES: Final = st.sampled_from(SERVICE_NAMES)
 _HOSTS: Final = st.sampled_from(("10.0.0.1", *HOSTS))
 _PORTS: Final = st.integers(8000, 8002)
@@ -90,7 +90,7 @@ _MORE: Final = st.fixed_dictionaries(
 
 @st.composite
 def instances(draw: st.DrawFn) -> Instance:
-    """Return one of a few dozen instances, so that names, ids and addresses meet often."""
+    """Return one of a few dozen instances, so that names, ids and addresses often collide."""
     service_name, host, port, instance_id = draw(_SERVICE_NAMES), draw(_HOSTS), draw(_PORTS), draw(_IDS)
     return instance(service_name, host, port, instance_id=instance_id or host_port(host, port), **draw(_MORE))
 

@@ -1,7 +1,7 @@
-"""Measures what the tests run in their own processes: a plugin, `-p tests.tracing`, that has to be there first.
+"""Measures the coverage of the tests' own processes: a plugin, `-p tests.tracing`, which must be loaded first.
 
-Not what they start: to be measured makes a program half as fast again, and hundreds are started. So a line that is run
-in programs alone counts as one that is not run at all.
+It does not measure the programs that tests start: that would take each of the hundreds half as long again. So a line
+that only runs in those programs counts as not covered.
 """
 
 from __future__ import annotations

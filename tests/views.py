@@ -1,4 +1,4 @@
-"""A local view for tests: a catalogue, and words to say how sure it is of it."""
+"""A local view for tests: a catalogue with a settable age and completeness."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class StandingView:
     def __init__(self, instances: Iterable[Instance] = (), *, complete: bool = True) -> None:
         self.catalog = Catalog()
         self.complete = complete
-        self.fallback = Catalog()  # what is said elsewhere
+        self.fallback = Catalog()  # what `static_services` has while the view is incomplete
         self.lacking: dict[str, asyncio.Future[None] | None] = {}  # by label: done when it is fetched
         self._age_s = 0.0
         self._listeners: list[Callable[[frozenset[str]], None]] = []
@@ -58,11 +58,11 @@ class StandingView:
         self._tell(self.catalog.merge(lived(i) for i in instances))
 
     def become(self, *instances: Instance) -> None:
-        """Hold just these."""
+        """Hold exactly these instances."""
         self._tell(self.catalog.replace(lived(i) for i in instances))
 
     def age(self, seconds: float) -> None:
-        """Have the registry been silent for that long."""
+        """Let the registry be silent for that long."""
         self._age_s = seconds
         for listener in self._listeners:
             listener(frozenset())

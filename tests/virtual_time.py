@@ -1,6 +1,6 @@
-"""A loop on which time passes at once: whoever waits for an hour has waited for it in the next turn.
+"""An event loop with virtual time: a wait of an hour ends in the next turn.
 
-For code that waits and does no I/O. The real selector is asked without waiting, and the clock moves instead.
+For code that waits and does no I/O. The real selector is polled without waiting, and the clock advances instead.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ T = TypeVar("T")
 
 
 class _Selector(selectors.DefaultSelector):
-    """Moves the clock where it would wait."""
+    """Advances the clock where it would wait."""
 
     now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
-            raise AssertionError("everybody waits, and for nothing that time brings")
+            raise AssertionError("every task waits for something that no timer ends")
         self.now += timeout
         return super().select(0)
 
@@ -37,7 +37,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def in_virtual_time(work: Coroutine[Any, Any, T]) -> tuple[T, float]:
-    """Run `work` to its end; return its result, and the seconds that it took by the loop's clock."""
+    """Run `work` to its end; return its result and the seconds it took by the loop's clock."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         began = runner.get_loop().time()
         result = runner.run(work)

@@ -1,4 +1,4 @@
-"""Lines of the watch, as a registry of either version of the protocol sends them."""
+"""Lines of the watch stream, as registries with either protocol version send them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from registry_core.watch.snapshot import SharedSnapshot
 
 
 def event(happened: StateEvent, service_name: str, *, change: int = 0, count: int = 1) -> bytes:
-    """Return an event as version 2 has it."""
+    """Return an event in protocol version 2."""
     return event_line(happened, service_name, change=change, count=count)
 
 
 def event_of_version_1(happened: StateEvent, service_name: str, cursor: Cursor, *, digest: int = 0) -> bytes:
-    """Return an event as version 1 has it."""
+    """Return an event in protocol version 1."""
     return event_line_of_version_1(event(happened, service_name), cursor, digest)
 
 
@@ -34,7 +34,7 @@ def snapshot(
 
 
 def sync(cursor: Cursor, *, digest: str, state: str = "ready", store_age_s: float | None = 0.0) -> bytes:
-    """Return a sign of life."""
+    """Return a sync line."""
     return encoded(SyncLine(cursor=str(cursor), digest=digest, state=state, store_age_s=store_age_s))
 
 

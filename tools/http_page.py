@@ -83,7 +83,7 @@ AGENT_ROUTES: Final = (
         (*_FILTERS, "format"),
         "One instance: `format=json` (default), `url`, or `hostport`; the texts end without a newline",
     ),
-    Route(("GET",), "/explain/{name}", _FILTERS, "Why each instance is in the answers, or is not"),
+    Route(("GET",), "/explain/{name}", _FILTERS, "Why each instance is or is not in the answers"),
     Route(("GET",), "/drain", _OWN, "How far the drains of this agent's services have come"),
     Route(("POST",), "/drain", _OWN, "Drain this agent's services: one instance, one service, or all. No body"),
     Route(("DELETE",), "/drain", _OWN, "End the drain"),

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from registry_core.blocking import NoThread, Threads
+from registry_core.ports.clock import Clock
+from registry_core.telemetry.exposition import Exposition
 
 READ_S: Final = 1.0
 MOST_AT_ONCE: Final = 4
@@ -67,20 +69,21 @@ class _AtScrape(Collector):
 
 
 class AgentMetrics:
-    """Exposes what `read` returns. `read` is called in the event loop's thread, once per scrape."""
+    """Exposes what `read` returns. `read` is called in the event loop's thread, at most once per scrape."""
 
-    def __init__(self, read: Callable[[], Iterable[CounterSample | GaugeSample]]) -> None:
+    def __init__(self, read: Callable[[], Iterable[CounterSample | GaugeSample]], clock: Clock) -> None:
         self._read = read
-        self._registry = CollectorRegistry(auto_describe=False)
+        registry = CollectorRegistry(auto_describe=False)
+        self._exposition = Exposition(registry, clock)
         self._threads = Threads("memory", MOST_AT_ONCE)
         self._memory_bytes = 0
-        self._registry.register(_AtScrape(self._samples))
+        registry.register(_AtScrape(self._samples))
 
     async def exposition(self) -> tuple[bytes, str]:
         """Return all metrics in Prometheus' text format, and its content type."""
         with contextlib.suppress(TimeoutError, NoThread):  # the old value stays
             self._memory_bytes = await self._threads.run(resident_bytes, timeout_s=READ_S)
-        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+        return self._exposition.text(), CONTENT_TYPE_PLAIN_0_0_4
 
     def _samples(self) -> Iterable[CounterSample | GaugeSample]:
         yield gauge("agent_memory_bytes", "Resident memory of this process.", self._memory_bytes)

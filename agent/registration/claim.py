@@ -16,7 +16,7 @@ import structlog
 from agent.registration.decisions import RequestOutcome
 from agent.registration.identity import StartTime, corrected_epoch, epoch_of
 from agent.registration.member import Member
-from agent.registries.client import RegistryClient, RegistryReply
+from agent.registries.client import LeaseTold, RegistryClient, RegistryReply
 from registry_core.domain.records import Registration, Status
 from registry_core.ports.clock import Clock
 from registry_core.resolution import HostResolver
@@ -55,8 +55,8 @@ class Claims:
         self._ask_at = start.monotonic
         self.epoch = epoch_of(start, None, start.monotonic)  # until the registry's time is known
 
-    async def register(self, member: Member, status: Status) -> tuple[RegistryReply, float | None]:
-        """Register a service; return the reply, and the TTL of its lease if one was granted."""
+    async def register(self, member: Member, status: Status) -> tuple[RegistryReply, LeaseTold | None]:
+        """Register a service; return the reply, and what the registry says of the lease if it was granted."""
         addresses = await self._addresses(member.claim, status)
         member.registered_at = addresses
         # An earlier claim may be stored, and would fence off a lower epoch.
@@ -64,15 +64,15 @@ class Claims:
         member.claim = msgspec.structs.replace(member.claim, addresses=addresses, epoch=epoch)
         member.claimed = True
         was_known, member.known = member.known, True  # it may be stored even if no answer comes
-        reply, ttl_s = await self._send(member, status)
+        reply, lease = await self._send(member, status)
         if reply.outcome is RequestOutcome.FENCED and await self._may_correct(member, reply):
-            reply, ttl_s = await self._send(member, status)
+            reply, lease = await self._send(member, status)
         if reply.outcome in (RequestOutcome.FENCED, RequestOutcome.REFUSED, RequestOutcome.UNKNOWN):
             member.known = was_known
         member.owned |= reply.outcome is RequestOutcome.DONE
-        return reply, ttl_s
+        return reply, lease
 
-    async def _send(self, member: Member, status: Status) -> tuple[RegistryReply, float | None]:
+    async def _send(self, member: Member, status: Status) -> tuple[RegistryReply, LeaseTold | None]:
         member.registering = True
         try:
             return await self._client.register(msgspec.structs.replace(member.claim, status=status))

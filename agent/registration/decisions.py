@@ -18,6 +18,7 @@ agent's monotonic clock; draws are floats in [0, 1).
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
@@ -27,6 +28,8 @@ from registry_core.domain.backoff import Backoff, Jitter
 from registry_core.domain.records import Status
 
 NEVER: Final = float("inf")
+# Whatever a registry asks for.
+SHORTEST_BEAT_S: Final = 0.2
 WATCH_RETRY_FIRST_S: Final = 0.1
 # Short, so that a registry that came back empty hears from every agent while it warms up.
 WATCH_RETRY: Final = Backoff(1.0, 5.0, jitter=Jitter.FULL)
@@ -313,6 +316,16 @@ def watch_retry_s(failures: int, draw: float, addresses: int) -> float:
     if rounds == 0:
         return draw * WATCH_RETRY_FIRST_S
     return WATCH_RETRY.wait_s(rounds, draw)
+
+
+def paced(timings: Timings, ttl_s: float, asked_s: float) -> Timings:
+    """Return `timings` with the registry's heartbeat interval, or the agent's own if that is shorter.
+
+    An interval that does not fit the TTL of the lease is not heeded: a third of the TTL is used instead.
+    """
+    if not 0 < asked_s < ttl_s:
+        asked_s = ttl_s / 3 if 0 < ttl_s < math.inf else timings.heartbeat_s
+    return msgspec.structs.replace(timings, heartbeat_s=min(timings.heartbeat_s, max(asked_s, SHORTEST_BEAT_S)))
 
 
 def next_beat_at(now: float, draw: float, timings: Timings) -> float:

@@ -11,7 +11,7 @@ from agent.registration import decisions
 from agent.registration.decisions import Phase, RequestOutcome, Timings
 from agent.registration.member import Member
 from agent.registration.session_log import SessionLog
-from agent.registries.client import RegistryClient, RegistryReply
+from agent.registries.client import LeaseTold, RegistryClient, RegistryReply
 from registry_core.domain.records import InstanceKey
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
@@ -41,6 +41,7 @@ class Heartbeats:
         self._timings = timings
         self._done = done
         self._failures = 0
+        self._lease: LeaseTold | None = None
         self.at = decisions.NEVER  # when the next round is due, monotonic time
         self.under_way = False
         self.outcomes: Counter[RequestOutcome] = Counter()
@@ -48,7 +49,22 @@ class Heartbeats:
     def begin(self) -> None:
         """Start the heartbeats, because there is a lease to renew."""
         if self.at == decisions.NEVER:
-            self.at = decisions.next_beat_at(self._clock.monotonic(), self._random.random(), self._timings())
+            self.at = decisions.next_beat_at(self._clock.monotonic(), self._random.random(), self._pace())
+
+    def heed(self, lease: LeaseTold) -> None:
+        """Send heartbeats as often as the registry asks for, or more often if this agent's own interval is shorter."""
+        if lease == self._lease:
+            return
+        self._lease = lease
+        own_s, now = self._timings().heartbeat_s, self._clock.monotonic()
+        if own_s >= lease.ttl_s:
+            _log.warning("heartbeat_interval_too_long", own_s=own_s, ttl_s=lease.ttl_s, used_s=self._pace().heartbeat_s)
+        if self.at != decisions.NEVER:
+            self.at = min(self.at, decisions.next_beat_at(now, self._random.random(), self._pace()))
+
+    def _pace(self) -> Timings:
+        timings = self._timings()
+        return timings if self._lease is None else decisions.paced(timings, self._lease.ttl_s, self._lease.heartbeat_s)
 
     async def send(self) -> None:
         """Send one round of heartbeats."""
@@ -63,7 +79,7 @@ class Heartbeats:
         except Exception:  # noqa: BLE001 - the top of a task: the next heartbeats are tried as after any failure
             _log.exception("heartbeat_failed")
         finally:
-            now, draw, timings = self._clock.monotonic(), self._random.random(), self._timings()
+            now, draw, timings = self._clock.monotonic(), self._random.random(), self._pace()
             self._failures = self._failures + 1 if failed else 0
             self.at = (
                 decisions.next_beat_after_failure(self._failures, now, draw, timings)

@@ -321,9 +321,10 @@ class Session:
         self._said.of_request(member, reply, registered_as=step.status if isinstance(step, Register) else None)
 
     async def _register(self, member: Member, status: Status) -> RegistryReply:
-        reply, ttl_s = await self._claims.register(member, status)
-        if ttl_s is not None:
-            self._lease_granted(ttl_s)
+        reply, lease = await self._claims.register(member, status)
+        if lease is not None:
+            self._lease_granted(lease.ttl_s)
+            self._beats.heed(lease)
         if reply.outcome is RequestOutcome.DONE:
             self._beats.begin()
         return reply

@@ -69,6 +69,13 @@ class RegistryReply(msgspec.Struct, frozen=True):
     registry_time: float | None = None  # the registry's clock at the answer, Unix seconds
 
 
+class LeaseTold(msgspec.Struct, frozen=True):
+    """What the registry says of a lease that it granted: its TTL, and how often to renew it. Seconds."""
+
+    ttl_s: float
+    heartbeat_s: float
+
+
 def headers_for(token: str) -> dict[str, str]:
     """Return the headers of every request."""
     return {TOKEN_HEADER: token} if token else {}
@@ -100,13 +107,15 @@ class RegistryClient:
         """Send this token from now on."""
         self._headers = headers_for(token)
 
-    async def register(self, claim: Registration) -> tuple[RegistryReply, float | None]:
-        """Register `claim`; return the reply, and the TTL of its lease if it was granted."""
+    async def register(self, claim: Registration) -> tuple[RegistryReply, LeaseTold | None]:
+        """Register `claim`; return the reply, and what the registry says of the lease if it was granted."""
         reply = await self._send("POST", "/register", body_of(claim), ordered=True)
         if reply.outcome is not RequestOutcome.DONE:
             return reply, None
         view = decoded(reply.body, RegisteredView)
-        return reply, view.ttl_seconds if view is not None else None  # registered even so
+        if view is None:
+            return reply, None  # registered even so
+        return reply, LeaseTold(view.ttl_seconds, view.heartbeat_interval_seconds)
 
     async def time(self) -> float | None:
         """Return the registry's Unix time, in whole seconds; None when no replica answers within ASK_S.

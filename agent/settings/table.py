@@ -23,6 +23,7 @@ from registry_core.settings import (
     listen,
     positive_seconds,
     seconds,
+    secret,
     text,
 )
 from registry_core.telemetry.logs import LEVELS
@@ -136,9 +137,20 @@ REGISTRY_URL: Final[Setting[tuple[str, ...]]] = Setting(
     "http://registry-a:8888,http://registry-b:8888#zone=eu-1b,srv:_registry._tcp.example",
 )
 TOKEN: Final = Setting(
-    "VERTICE_REGISTRY_TOKEN", text, "", "the registry's shared secret, sent as X-Registry-Token", "s3cret", secret=True
+    "VERTICE_REGISTRY_TOKEN",
+    secret,
+    "",
+    "the registry's shared secret, sent as X-Registry-Token",
+    "s3cret",
+    secret=True,
 )
-HEARTBEAT_INTERVAL: Final = Setting("HEARTBEAT_INTERVAL", positive_seconds, 30.0, "how often leases are renewed", "30")
+HEARTBEAT_INTERVAL: Final = Setting(
+    "HEARTBEAT_INTERVAL",
+    positive_seconds,
+    30.0,
+    "how often leases are renewed, unless the registry asks for a shorter interval",
+    "30",
+)
 INITIAL_WAIT_TIMEOUT: Final = Setting(
     "INITIAL_WAIT_TIMEOUT", seconds, 60.0, "how long to wait for a service's first passing check", "60"
 )

@@ -1,4 +1,4 @@
-"""Run the agent beside a service: it registers and checks the service, and answers lookups on this machine.
+"""Run the agent next to a service: it registers and checks the service, and answers lookups on this machine.
 
 Without SERVICE_NAME and without a file it only answers lookups. On SIGTERM and Ctrl-C it deregisters its
 services before it ends. On SIGHUP, and when its files change, it applies the new settings while it runs.

@@ -43,7 +43,7 @@ class Changes:
         if line.get("position"):
             told = parse_cursor(str(line["position"]))
             if read.covers(told):
-                return  # from a replica that is behind the one that was read before
+                return  # from a replica that lags behind the previous one
             self.cursor = str(read.moved_to(told.positions[0]))
         elif line.get("cursor") and not (kind == "sync" and _is_behind(parse_cursor(str(line["cursor"])), read)):
             self.cursor = str(line["cursor"])
@@ -52,7 +52,7 @@ class Changes:
         elif kind == "moved":
             for lived in line["instances"]:
                 yield from self._put(lived["instance"])
-            # As with a snapshot: a registry that just came up does not know yet who is gone.
+            # As with a snapshot: a registry that has just started does not know yet which instances are gone.
             gone = {(label, instance_id) for label, instance_id, _ in line.get("removed", ())}
             if gone and line["state"] == "ready":
                 for name, instance_id in [key for key in self._known if (label_of(key[0]), key[1]) in gone]:
@@ -81,7 +81,7 @@ class Changes:
                 self._known[_key(instance)] = _known(instance)
             yield f"watching {len({key[0] for key in self._known})} services, {len(self._known)} instances"
             return
-        # A registry that just started does not know yet which instances are alive: a missing one is not gone.
+        # A registry that has just started does not know yet which instances are alive: a missing one is not gone.
         if line["state"] == "ready":
             there = {_key(instance) for instance in instances}
             for key in [key for key in self._known if key not in there]:
@@ -121,7 +121,7 @@ def _key(instance: dict[str, Any]) -> tuple[str, str]:
 
 
 def _known(instance: dict[str, Any]) -> RememberedInstance:
-    # The status is compared separately, since it changes by its own lines; the time of registration means
+    # The status is compared separately, since it has lines of its own; the time of registration means
     # nothing to a reader.
     rest = {k: v for k, v in instance.items() if k not in ("status", "registered_at", "epoch")}
     return RememberedInstance(

@@ -1,7 +1,7 @@
 """Add an agent to every service of a compose file, in an override file or in the file itself.
 
 Each agent gets its settings from the file: name, port and health check of its service. Without --write or --output
-the command writes an override file beside FILE (compose.yml: compose.vertice.yml). It rewrites that file each
+the command writes an override file next to FILE (compose.yml: compose.vertice.yml). It rewrites that file each
 time, and never overwrites a file that it did not make. Run it again when FILE has changed: agents that are up to date
 stay as they are, and another recipe replaces the earlier one.
 

@@ -1,6 +1,6 @@
 """Find what is wrong on this machine: resolv.conf, libc, ports, addresses, registry, clock, token.
 
-Each finding says what is so, why it matters, and the cure. The command changes nothing, needs no privileges,
+Each finding states the problem, why it matters, and the cure. The command changes nothing, needs no privileges,
 takes less than 10 s, and works with or without a running agent. Run it with the agent's own settings: in its
 environment, or with --config.
 """

@@ -1,4 +1,4 @@
-"""Show why each instance of a service is in the answers on this machine, or is not.
+"""Show why each instance of a service is or is not in the answers on this machine.
 
 `in`: lookups return it. `leaving`: it drains, and DNS still names it. `out`: no answer names it. ANSWERS lists
 the answers that name it: http, and the DNS types a, aaaa and srv.

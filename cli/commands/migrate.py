@@ -149,6 +149,6 @@ def _held(url: str, headers: Mapping[str, str]) -> list[RegisteredInstance]:
         raise Unreachable(f"the registry at {url} is {catalog.state}: it does not know everything yet")
     if catalog.store_age_s is not None and catalog.store_age_s > OLD_S:
         age = f"{catalog.store_age_s:.0f} s"
-        print(f"vertice: the registry cannot reach its store; this is the state of {age} ago", file=sys.stderr)
+        print(f"vertice: the registry cannot reach its store; this is the state as of {age} ago", file=sys.stderr)
     well = (Status.PASSING, Status.WARNING)
     return [RegisteredInstance(view.service_name, view.status in well, view.port) for view in catalog.instances]

@@ -14,7 +14,7 @@ from cli.table import settings_help
 from registry_core.errors import SettingsError
 from registry_core.replica import Replica
 from registry_core.replica_settings import SETTINGS, replica_settings
-from registry_core.settings import Listen, listen
+from registry_core.settings import Listen, listen, shown
 from registry_core.telemetry import logs
 
 EPILOG = f"""settings (environment):
@@ -53,4 +53,4 @@ def _listen_on(given: str | None) -> Listen | None:
     try:
         return listen(given)
     except ValueError as error:
-        raise SettingsError(f"--listen: {given!r} cannot be used: {error} (example: 127.0.0.1:8888)") from None
+        raise SettingsError(f"--listen: {shown(given)} cannot be used: {error} (example: 127.0.0.1:8888)") from None

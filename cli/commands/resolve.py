@@ -1,4 +1,4 @@
-"""Print where a service is: one of its healthy instances, drawn by weight."""
+"""Print the address of a service: one of its healthy instances, chosen at random by weight."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Restores saved records to a registry: a few requests at a time, each until it is answered.
+"""Restores saved records to a registry: a few requests at a time, each retried until it is answered.
 
 The registry decides whether a record is restored. A record that it cannot take at present (503 and the
-like, or no answer) is retried after the pause that it asks for, a bounded number of times.
+like, or no answer) is retried a bounded number of times, after the pause that the registry asks for.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def _save(path: Path, url: str, headers: Mapping[str, str], *, may_be_empty: boo
     snapshot_file.write(path, header, [copied_as(view, SnapshotFileRecord) for view in catalog.instances])
     if catalog.store_age_s is not None and catalog.store_age_s > OLD_S:
         print(
-            f"vertice: the registry cannot reach its store; this is the state of {catalog.store_age_s:.0f} s ago",
+            f"vertice: the registry cannot reach its store; this is the state as of {catalog.store_age_s:.0f} s ago",
             file=sys.stderr,
         )
     print(f"saved {len(catalog.instances)} instances of {url} to {path}")

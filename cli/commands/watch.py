@@ -106,7 +106,7 @@ def lines(base_url: str, cursor: str, service: str) -> Iterator[dict[str, Any]]:
 
 def _pass_over(response: http.client.HTTPResponse) -> None:
     """Skip to the end of a line that is too long, and report it."""
-    print(f"vertice: a line of more than {MAX_LINE_BYTES} bytes is passed over", file=sys.stderr, flush=True)
+    print(f"vertice: a line of more than {MAX_LINE_BYTES} bytes was skipped", file=sys.stderr, flush=True)
     while raw := response.readline(MAX_LINE_BYTES):
         if raw.endswith(b"\n"):
             return

@@ -34,6 +34,8 @@ _WITH_PORT: Final = re.compile(rf"{_START}(?:{_SCHEME})?{_HOST}{_PORT}{_END_OF_P
 _URL: Final = re.compile(rf"{_START}{_SCHEME}{_HOST}{_END_OF_HOST}")
 # A URL without its scheme: `//host:port/path` (RFC 3986 section 4.2).
 _RELATIVE: Final = re.compile(rf"(?<![^\s\"'=,;(])//(?:[^\s/@,]*@)?{_HOST}{_PORT}{_END_OF_PORT}")
+# A target of gRPC's own resolvers: `dns:///host:port`.
+_RESOLVED: Final = re.compile(rf"{_START}(?P<scheme>dns|passthrough):///{_HOST}{_PORT}{_END_OF_PORT}")
 # `jdbc:oracle:thin:@host:port:sid`, and the same with `//` and a service name.
 _ORACLE: Final = re.compile(rf"(?i:jdbc:(?P<scheme>oracle)):\w+:[^\s@]{{0,128}}@(?://)?{_HOST}{_PORT}(?=[:/]|$)")
 # A member of a ZooKeeper ensemble: `server.1=host:2888:3888;2181`.
@@ -98,9 +100,9 @@ class HardCodedAddress(msgspec.Struct, frozen=True):
     """A hard-coded host, usually with a port.
 
     `variable` is its source: a variable's name, or `command`. `port` None: no port is given, and the scheme has
-    no default. `port_variable` is the variable that holds the port, when it is a different one. `has_path`: a path or
-    a query follows, so that no program can append a port. `is_apart`: host and port do not stand together as
-    `host:port`, or something else stands behind them. `flag`: the option before it, for an address in a command.
+    no default. `port_variable` is the variable that holds the port, when it is a different one. `has_path`: it has no
+    port, and a path or a query follows, so that no program can append one. `is_apart`: host and port do not stand
+    together as `host:port`, or something else stands behind them. `flag`: the option before it, in a command.
     """
 
     variable: str
@@ -175,7 +177,7 @@ def located_in(text: str, variable: str, place: Place) -> Iterator[Located]:
             int(port) if port else DEFAULT_PORTS.get(scheme),
             scheme,
             bool(port),
-            has_path=_PATH.match(text, match.end()) is not None,
+            has_path=not port and _PATH.match(text, match.end()) is not None,
             is_apart=is_apart,
         )
         yield Located(match.start("host"), match.end(), address)
@@ -186,7 +188,7 @@ def _matches(text: str) -> list[tuple[re.Match[str], bool]]:
     found: dict[int, tuple[re.Match[str], bool]] = {}
     patterns = [(_WITH_PORT, False), (_URL, False)]
     if "//" in text:
-        patterns.append((_RELATIVE, False))
+        patterns += [(_RELATIVE, False), (_RESOLVED, False)]
     if "/" in text:
         patterns.append((_REPLICA_SET, False))
     if "=" in text or "@" in text:

@@ -5,7 +5,7 @@ Pure: from a project to findings. It reads no file and prints nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
@@ -44,6 +44,8 @@ def audit(project: Project, zones: Iterable[str] = ()) -> Audit:
     Names in `zones` are discovered ones; without any, those in the zones of the file's agents are.
     """
     given, recipes = tuple(zones) or zones_of(project), recipes_of(project)
+    # A name that its agent tells is none that the file chose: the finding is the same with and without agents.
+    chosen = {service.name for service in project.services.values() if NAME_LABEL in service.labels}
     project = without_agents(project)
     findings = list(_of_the_file(project.problems))
     judge = Judge(project, given, recipes)
@@ -54,7 +56,7 @@ def audit(project: Project, zones: Iterable[str] = ()) -> Audit:
         findings += (finding for _, finding in own if finding is not None)
         findings += _unset(service, {judged.address.variable for judged, _ in own})
         findings += _of_one(service, judge)
-    findings += _names(project)
+    findings += _names(project, chosen)
     findings += _host_ports(project)
     findings += _dependencies(project)
     # The order of the file, each file on its own.
@@ -98,7 +100,7 @@ def _of_one(service: ComposeService, judge: Judge) -> Iterator[AuditFinding]:
                 yield AuditFinding("replicas-host-port", service.name, port.place, message)
 
 
-def _names(project: Project) -> Iterator[AuditFinding]:
+def _names(project: Project, chosen: Collection[str]) -> Iterator[AuditFinding]:
     names = RegisteredNames(project)
     spelled: dict[str, ComposeService] = {}
     containers: dict[str, ComposeService] = {}
@@ -106,7 +108,7 @@ def _names(project: Project) -> Iterator[AuditFinding]:
         registered = names.of(service.name)
         if registered.name is None:
             yield AuditFinding("bad-name", service.name, service.place, registered.why)
-        elif registered.name != service.name and NAME_LABEL not in service.labels:
+        elif registered.name != service.name and service.name not in chosen:
             message = f"{registered.why}; `inject` registers it as {registered.name}"
             yield AuditFinding("mapped-name", service.name, service.place, message, right=registered.name)
         twin = spelled.setdefault(label_of(registered.name or service.name), service)

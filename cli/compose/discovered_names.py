@@ -5,7 +5,6 @@ Pure. A name in the zone is answered by the agents, so it leads anywhere only wh
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -14,7 +13,6 @@ from cli.compose.registered_names import RegisteredNames
 from cli.compose.sidecars import LABEL, Options, Recipe
 
 ZONE: Final = Options().zone
-_INSTANCE: Final = re.compile(r"i-[0-9a-f]{12}", re.ASCII)
 _PROTOCOLS: Final = frozenset({"_tcp", "_udp"})
 
 
@@ -41,7 +39,7 @@ class DiscoveredNames:
         if last in _PROTOCOLS and len(labels) > 1:
             last = labels[-2].removeprefix("_")
         service = self._names.service_of(last)
-        return None if service is None or _INSTANCE.fullmatch(last) else self._services.get(service)
+        return None if service is None else self._services.get(service)
 
 
 def zones_of(project: Project) -> tuple[str, ...]:

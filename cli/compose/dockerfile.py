@@ -1,7 +1,8 @@
-"""Reads from a Dockerfile which TCP ports its image exposes, and which image it builds on.
+"""Reads from a Dockerfile on which TCP ports its program may listen, and which image it builds on.
 
 Pure. `EXPOSE` is documentation to Docker, but its author is who wrote the program: of a service without a declared port
-it is the best that a checkout has to say. Nothing else of the file is interpreted.
+it is the best that a checkout has to say. The health check, the command and the variables of the image may speak of a
+port as well. Nothing else of the file is interpreted.
 """
 
 from __future__ import annotations
@@ -20,24 +21,40 @@ MAX_BYTES: Final = 256 * 1024
 MAX_STAGES: Final = 200
 MAX_PORTS: Final = 20
 _CONTINUED: Final = re.compile(r"\\[ \t]*\r?\n(?:[ \t]*#[^\n]*\n)*")
-_INSTRUCTION: Final = re.compile(r"[ \t]*(FROM|ARG|ENV|EXPOSE)[ \t]+([^\r\n]*)", re.IGNORECASE)
+_INSTRUCTION: Final = re.compile(
+    r"[ \t]*(FROM|ARG|ENV|EXPOSE|HEALTHCHECK|CMD|ENTRYPOINT)[ \t]+([^\r\n]*)", re.IGNORECASE
+)
+# What a health check asks of the container itself over HTTP.
+_OWN_URL: Final = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\]):(\d{1,5})(?!\d)", re.IGNORECASE)
+_NUMBER: Final = re.compile(r"(?<!\d)\d{2,5}(?![\d.])", re.ASCII)
 _PORT: Final = re.compile(r"(\d{1,5})(?:-\d{1,5})?(?:/tcp)?", re.ASCII | re.IGNORECASE)
 
 
 class BuildStage(msgspec.Struct):
-    """One stage: its name, its base (an image, or an earlier stage), its variables and the ports that it exposes."""
+    """One stage: its name, its base (an image, or an earlier stage), its variables and the ports that it exposes.
+
+    `check` is the port that its health check asks over HTTP, `commands` are its last CMD and ENTRYPOINT.
+    """
 
     name: str
     base: str
     variables: dict[str, str]
     ports: list[int]
+    check: int | None = None
+    commands: dict[str, str] = {}
 
 
 class BuiltImage(msgspec.Struct, frozen=True):
-    """The TCP ports that an image exposes, in order, and the image from elsewhere that it is built on."""
+    """The TCP ports that an image exposes, in order, and the image from elsewhere that it is built on.
+
+    `check_port` is what its health check asks over HTTP; `mentioned` are the ports of which its command and its
+    variables speak.
+    """
 
     exposed: tuple[int, ...] = ()
     base: str | None = None
+    check_port: int | None = None
+    mentioned: tuple[int, ...] = ()
 
 
 def built_image(text: str, target: str | None = None, args: Mapping[str, str | None] | None = None) -> BuiltImage:
@@ -54,6 +71,9 @@ def built_image(text: str, target: str | None = None, args: Mapping[str, str | N
         elif instruction == "EXPOSE":
             if current is not None:
                 current.ports += _ports(rest, current.variables)
+        elif instruction in ("HEALTHCHECK", "CMD", "ENTRYPOINT"):
+            if current is not None:
+                _run(instruction, rest, current)
         else:
             variables = first if current is None else current.variables
             _assign(instruction, rest, variables, first, args or {})
@@ -63,7 +83,9 @@ def built_image(text: str, target: str | None = None, args: Mapping[str, str | N
     last = wanted[-1] if wanted else current
     if last is None:
         return BuiltImage()
-    return BuiltImage(tuple(dict.fromkeys(last.ports))[:MAX_PORTS], last.base or None)
+    return BuiltImage(
+        tuple(dict.fromkeys(last.ports))[:MAX_PORTS], last.base or None, last.check, tuple(_mentioned(last))[:MAX_PORTS]
+    )
 
 
 def _instructions(text: str) -> Iterator[tuple[str, str]]:
@@ -83,7 +105,22 @@ def _stage(rest: str, stages: Mapping[str, BuildStage], variables: Mapping[str, 
     )
     if below is None:
         return BuildStage(name, image, {}, [])
-    return BuildStage(name, below.base, dict(below.variables), list(below.ports))
+    return BuildStage(name, below.base, dict(below.variables), list(below.ports), below.check, dict(below.commands))
+
+
+def _run(instruction: str, rest: str, stage: BuildStage) -> None:
+    text = _filled(rest, stage.variables)
+    if instruction == "HEALTHCHECK":
+        asked = _OWN_URL.search(text)
+        stage.check = int(asked[1]) if asked is not None and is_port(int(asked[1])) else None
+    else:
+        stage.commands = {**stage.commands, instruction: text}
+
+
+def _mentioned(stage: BuildStage) -> Iterator[int]:
+    numbers = [value for name, value in stage.variables.items() if "PORT" in name.upper()]
+    numbers += stage.commands.values()
+    yield from dict.fromkeys(int(n) for text in numbers for n in _NUMBER.findall(text) if is_port(int(n)))
 
 
 def _assign(

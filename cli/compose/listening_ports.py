@@ -36,6 +36,7 @@ _LISTENER: Final = re.compile(
     r"(?<![\w.\])-])(?:0\.0\.0\.0|\[[0-9A-Fa-f:]{1,40}\]|[*+])?:(\d{2,5})(?![\w.])",
     re.ASCII,
 )
+_HOST_AND_PORT: Final = re.compile(r"(?<![\w.-])([A-Za-z0-9][\w.-]*):(\d{2,5})(?![\w.])", re.ASCII)
 _HOST_WORDS: Final = frozenset({"HOST", "HOSTNAME", "ADDR", "ADDRESS", "SERVER", "URL", "URI", "ENDPOINT"})
 _MAX_TEXT: Final = 4096
 
@@ -138,7 +139,8 @@ def listening_of(service: ComposeService, *, is_own_image: bool = False) -> List
     if main is None:
         main = declared[0][0] if declared else next(iter(hinted), None)
     mentioned = {*possible_ports(service.image), *(possible_ports(built.base) if built is not None else ())}
-    mentioned |= set(built.exposed) if built is not None else set()
+    if built is not None:
+        mentioned |= {*built.exposed, *built.mentioned, *([built.check_port] if built.check_port else [])}
     return ListeningPorts(
         declared,
         hinted,
@@ -157,8 +159,7 @@ def _mentioned(service: ComposeService) -> Iterator[int]:
         yield from (int(number) for number in _IN_COMMAND.findall(word[:_MAX_TEXT]))
     pairs = [(entry.name, entry.value or "") for entry in service.environment]
     pairs += [(name, label.value) for name, label in service.labels.items()]
-    own = "|".join(re.escape(n) for n in (service.name, service.container_name, service.hostname) if n)
-    by_name = re.compile(rf"(?<![\w.-])(?:{own}):(\d{{2,5}})(?![\w.])", re.IGNORECASE)
+    own = {name.lower() for name in (service.name, service.container_name, service.hostname) if name}
     for name, value in pairs:
         if _NUMBER.fullmatch(value.strip()) and "PORT" in words_of(name):
             if not _is_of_another(name, service):
@@ -166,7 +167,7 @@ def _mentioned(service: ComposeService) -> Iterator[int]:
         elif ":" in value:
             text = value[:_MAX_TEXT]
             yield from (int(number) for number in _LISTENER.findall(text))
-            yield from (int(number) for number in by_name.findall(text))
+            yield from (int(number) for host, number in _HOST_AND_PORT.findall(text) if host.lower() in own)
 
 
 def _is_of_another(name: str, service: ComposeService) -> bool:
@@ -182,6 +183,9 @@ def _proofs(service: ComposeService) -> Iterator[PortProof]:
     for port in built.exposed if built is not None else ():
         place = service.places.get("build", service.place)
         yield PortProof(port, f"EXPOSE names {port}", place, over_http=False)
+    if built is not None and built.check_port is not None:
+        place = service.places.get("build", service.place)
+        yield PortProof(built.check_port, f"the health check in it asks {built.check_port}", place, over_http=True)
     if check is not None and check.url and check.port is not None and not check.disabled and is_port(check.port):
         yield PortProof(check.port, f"its health check asks {check.port}", check.place, over_http=True)
 

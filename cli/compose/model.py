@@ -87,7 +87,8 @@ class EnvFile(msgspec.Struct, frozen=True):
 class Build(msgspec.Struct, frozen=True):
     """How an image is built here. `dockerfile`: the path to open, unless `inline` is its text.
 
-    `exposed` and `base` are what the Dockerfile says: the TCP ports, and the image that it builds on.
+    `exposed` and `base` are what the Dockerfile says: the TCP ports, and the image that it builds on. `check_port` is
+    the port that its health check asks over HTTP, `mentioned` are those of which its command and variables speak.
     """
 
     dockerfile: str
@@ -96,6 +97,8 @@ class Build(msgspec.Struct, frozen=True):
     args: dict[str, str | None] = {}
     exposed: tuple[int, ...] = ()
     base: str | None = None
+    check_port: int | None = None
+    mentioned: tuple[int, ...] = ()
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -144,6 +147,8 @@ class ComposeService(msgspec.Struct, frozen=True):
     built: Build | None = None
     written_name: str = ""
     written_profiles: tuple[str, ...] = ()
+    # The name under which its agent registers it, where that is another one.
+    registered_as: str | None = None
     empty: bool = False
 
     @property

@@ -212,7 +212,9 @@ class _BuiltImages:
         image = self._known.get(key)
         if image is None:
             image = self._known[key] = dockerfile.built_image(text, build.target, build.args)
-        built = msgspec.structs.replace(build, exposed=image.exposed, base=image.base)
+        built = msgspec.structs.replace(
+            build, exposed=image.exposed, base=image.base, check_port=image.check_port, mentioned=image.mentioned
+        )
         return msgspec.structs.replace(service, built=built)
 
     def _text(self, path: str) -> str:

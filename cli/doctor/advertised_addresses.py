@@ -82,14 +82,14 @@ NOT_LISTENING = DoctorRule(
     "advertised-not-listening",
     DoctorSeverity.WARNING,
     "{name} is registered as {where}, but nothing listens there",
-    "it leaves the answers when its check has failed twice; a service that listens only on 127.0.0.1 looks the same",
+    "it leaves the answers after its check has failed twice; a service that listens only on 127.0.0.1 looks the same",
     "ss -ltn 'sport = :{port}'    # is it running, and on which address?",
 )
 LOW_PORT = DoctorRule(
     "advertised-low-port",
     DoctorSeverity.NOTE,
     "{name} has port {port}, and a registry refuses ports below 1024 by default",
-    "the registration is refused for good",
+    "the registration is refused permanently",
     "REGISTRY_MIN_PORT=1    # at the registry",
 )
 KINDS: Final = (

@@ -13,7 +13,7 @@ WRONG = DoctorRule(
     "settings-wrong",
     DoctorSeverity.ERROR,
     "{problem}",
-    "the agent does not start with it; the findings below assume the defaults",
+    "the agent does not start with this setting; the findings below assume the defaults",
     "vertice agent --help    # shows every setting with its default",
 )
 TOLD = DoctorRule(
@@ -26,7 +26,7 @@ TOLD = DoctorRule(
 OTHER_AGENT = DoctorRule(
     "agent-other",
     DoctorSeverity.WARNING,
-    "the agent at {http} is another one than these settings describe: it registers {theirs}, not {ours}",
+    "the agent at {http} is not the one that these settings describe: it registers {theirs}, not {ours}",
     "an agent with these settings cannot use the same ports",
     "AGENT_HTTP_LISTEN=127.0.0.1:9880 AGENT_DNS_LISTEN=127.0.0.1:9653    # its own ports",
 )

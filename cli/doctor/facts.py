@@ -20,7 +20,7 @@ class ZoneAnswer(enum.Enum):
     OURS = "answers for the zone"
     ELSEWHERES = "knows a zone of that name that is not ours"
     UNKNOWN = "knows no such zone"
-    REFUSES = "does not want to say"  # REFUSED, SERVFAIL, NOTIMP: glibc then asks the next server
+    REFUSES = "refuses to answer"  # REFUSED, SERVFAIL, NOTIMP: glibc then asks the next server
     SILENT = "does not answer"
 
 

@@ -27,7 +27,7 @@ MUSL_OLD = DoctorRule(
     "musl-without-tcp",
     DoctorSeverity.NOTE,
     "programs here use musl {version}, which before 1.2.4 never retries over TCP",
-    "of a large service they see only the addresses that fit a datagram (about 29), others at each lookup",
+    "for a large service they see only the addresses that fit in a datagram (about 29), others at each lookup",
     "update the image (Alpine 3.18 or newer)",
 )
 MDNS_LOCAL = DoctorRule(

@@ -17,7 +17,7 @@ SLOW = DoctorRule(
     "lookup-slow",
     DoctorSeverity.WARNING,
     "getaddrinfo({name}) reaches the agent, but takes {took} s",
-    "every lookup here waits as long, most often for a server that does not answer",
+    "every lookup here takes as long, usually because a server does not answer",
     "time getent ahosts {name}    # and see the findings on /etc/resolv.conf",
 )
 LOST = DoctorRule(

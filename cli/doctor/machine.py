@@ -74,7 +74,7 @@ def _libc(root: Path) -> Libc:
     is_glibc = any(root.glob("lib/*/libc.so.6")) or any(root.glob("lib64/libc.so.6"))
     if loader is not None and ((root / "etc/alpine-release").exists() or not is_glibc):
         return Libc(is_musl=True, version=_musl_version(loader))
-    # Our own libc's version tells only about our own machine. A Python built for musl does not know the name.
+    # confstr describes the libc of this process, so it counts only for our own root. A Python for musl lacks the name.
     version = os.confstr("CS_GNU_LIBC_VERSION") if root == ROOT and "CS_GNU_LIBC_VERSION" in os.confstr_names else ""
     return Libc(is_musl=False, version=(version or "").removeprefix("glibc").strip())
 

@@ -23,7 +23,7 @@ ONE_AWAY = DoctorRule(
     "registry-one-away",
     DoctorSeverity.WARNING,
     "one of several registries, {url}, cannot be used: {problem}",
-    "the agent uses the next one, and has one less to fall back to",
+    "the agent uses the next one, and has one fewer to fall back to",
     "curl -v {url}/ready    # or remove it from REGISTRY_URL",
 )
 DEAD_ADDRESSES = DoctorRule(
@@ -59,7 +59,7 @@ CLOCK_FAR_OFF = DoctorRule(
     "clock-wrong",
     DoctorSeverity.WARNING,
     "the clock of {url} is {ahead} {direction} this one",
-    "certificates depend on the clock, and so does which of two agents of an instance is the newer",
+    "certificates depend on the clock, and so does which of two agents of an instance counts as newer",
     "timedatectl set-ntp true    # on the host with the wrong clock",
 )
 TOKEN = DoctorRule("token", DoctorSeverity.OK, "the registry at {url} accepts writes with this token")

@@ -15,29 +15,29 @@ FINE = DoctorRule("state-dir", DoctorSeverity.OK, "AGENT_STATE_DIR {path} is wri
 NONE = DoctorRule(
     "state-dir-none",
     DoctorSeverity.NOTE,
-    "AGENT_STATE_DIR is not set: the agent keeps nothing over a restart",
-    "an agent that restarts while the registry is away knows no services until it is back",
+    "AGENT_STATE_DIR is not set: the agent keeps nothing across a restart",
+    "an agent that restarts while the registry is unreachable knows no services until it returns",
     "AGENT_STATE_DIR=/var/lib/vertice    # this agent's own folder; in containers, a volume",
 )
 BROKEN = DoctorRule(
     "state-dir-problem",
     DoctorSeverity.ERROR,
     "AGENT_STATE_DIR {path} cannot be used: {problem}",
-    "the agent still runs, but keeps nothing over a restart",
+    "the agent still runs, but keeps nothing across a restart",
     "mkdir -p {path} && chown {user} {path}",
 )
 FOREIGN = DoctorRule(
     "state-dir-owner",
     DoctorSeverity.ERROR,
     "AGENT_STATE_DIR {path} belongs to user {owner} and is not writable for user {user}",
-    "the agent still runs, but keeps nothing over a restart",
+    "the agent still runs, but keeps nothing across a restart",
     "chown -R {user} {path}    # or run the agent, and the doctor, as user {owner}",
 )
 FULL = DoctorRule(
     "state-dir-full",
     DoctorSeverity.WARNING,
     "AGENT_STATE_DIR {path} has {free} MiB left",
-    "a snapshot that does not fit is not written, and the previous one gets old",
+    "a snapshot that does not fit is not written, and the previous one goes stale",
     "df -h {path}    # make room, or choose another folder",
 )
 TAKEN = DoctorRule(

@@ -86,7 +86,7 @@ ROTATES = DoctorRule(
     "resolv-conf-rotate",
     DoctorSeverity.ERROR,
     "`options rotate` in /etc/resolv.conf sends every other query to {others} instead of the agent",
-    "the same name is found and not found alternately",
+    "lookups of the same name succeed and fail by turns",
     "remove `rotate` from the `options` of /etc/resolv.conf",
 )
 NOT_AN_ADDRESS = DoctorRule(
@@ -142,7 +142,7 @@ DOCKER_LOOP = DoctorRule(
 FORWARD_NOBODY = DoctorRule(
     "forward-to-itself",
     DoctorSeverity.WARNING,
-    "the agent forwards other names to the servers in /etc/resolv.conf, where only the agent itself is",
+    "the agent forwards other names to the servers in /etc/resolv.conf, which list only the agent itself",
     "no other name is found, not even the registry's",
     "AGENT_DNS_FORWARD=10.0.0.2    # a resolver of your network, instead of `system`",
 )
@@ -171,7 +171,7 @@ SEARCHED_HERE_FIRST = DoctorRule(
     "ndots-own-zone",
     DoctorSeverity.NOTE,
     "with ndots:{ndots}, {name} is first asked as {first}",
-    "the agent answers these at once; they are merely needless",
+    "the agent answers these at once; they are unnecessary but harmless",
     "options ndots:1    # in /etc/resolv.conf; or end the name with a dot: {name}.",
 )
 NOT_SEARCHED = DoctorRule(

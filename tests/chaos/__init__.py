@@ -1,1 +1,1 @@
-"""Faults done to a running system, and what became of what it had promised. `make chaos` runs them all."""
+"""Injects faults into a running system and checks what became of its promises. `make chaos` runs them all."""

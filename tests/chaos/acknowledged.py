@@ -1,8 +1,8 @@
-"""What was acknowledged is kept and stays as it is: masters fail over, die and come back under recording writers.
+"""Acknowledged writes survive and are not undone: masters fail over, die and come back under recording writers.
 
-The Redis servers append to a file, as servers for a registry have to. After each fault, once everything is whole
-again, every instance is compared with what its history allows: as the running replicas show it, and as one shows it
-that is started just then.
+The Redis servers have an append-only file, as servers for a registry must. After each fault, once everything has
+recovered, every instance is compared with what its history allows, both as the running replicas show it and as a
+newly started one does.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from tests.programs import Program, wait_until
 from tests.redis_topology import RedisServer, Topology, topology
 from tests.scenarios.system import get_json
 
-# Where there is doubt a write may be refused, for so long after the doubt began.
+# While there is doubt a write may be refused, for this long after the doubt began.
 DOUBT_S: Final = 2.5
-# Leases end long after the run: what is missing was lost.
+# Leases outlast the run, so that anything missing was lost.
 SETTINGS: Final = {"REGISTRY_LEASE_TTL": "600"}
 # Longer than a registry holds a write before it refuses it.
 PATIENCE_S: Final = 8.0
-# Of a client that soon gives up a replica that does not answer, and asks the other one.
+# Of a client that soon gives up on a silent replica and asks the other one.
 SHORT_PATIENCE_S: Final = 1.0
 FROZEN_S: Final = 11.0
-# Shorter than a write is held for without the word of a replica (1.5 s).
+# Shorter than a write is held without a replica's confirmation (1.5 s).
 HELD_S: Final = 0.7
-# How long Sentinels wait before they act, where a master is to be back before that.
+# How long Sentinels wait before they act, in faults where the master returns before that.
 PATIENT_MS: Final = 5000
-# An old master that comes back is told to follow the new one after some 10 s, twice that when it was paused.
+# A returning old master is told to follow the new one after about 10 s, twice that when it was paused.
 WHOLE_S: Final = 60.0
-# The Sentinel that leads a failover says so in its log, with the local time.
+# The Sentinel that leads a failover logs it, in local time.
 ELECTED: Final = re.compile(r"^\d+:X (\d+ \w+ \d+ [\d:.]+) # \+elected-leader", re.MULTILINE)
 LOG_TIME: Final = "%d %b %Y %H:%M:%S.%f"
 SHOWN_S: Final = 10.0
@@ -63,7 +63,7 @@ class RecordedTrial:
         patience_s: float = PATIENCE_S,
         quick: bool = False,
     ) -> None:
-        """A quick one does not wait for an old master to come back, which takes the Sentinels ten seconds."""
+        """With `quick`, it does not wait for an old master to come back, which takes the Sentinels ten seconds."""
         self.quick = quick
         self.redis = redis
         self.replicas = replicas
@@ -82,17 +82,17 @@ class RecordedTrial:
         return self.redis.shard("a").masters()[0]
 
     def followers(self) -> list[RedisServer]:
-        """Return the nodes that are no masters, in an order that the seed decides."""
+        """Return the nodes that are not masters, in an order that depends on the seed."""
         found = [node for node in self.redis.shard("a").nodes if not node.is_master()]
         self.random.shuffle(found)
         return found
 
     def doubt(self) -> None:
-        """Note that a doubt begins now: which server leads, or who has what, is not clear until it is over."""
+        """Record that a doubt begins now: until it ends, it is unclear which server leads or has the last writes."""
         self.doubts.append(time.monotonic())
 
     def go_on(self, least_s: float, most_s: float | None = None) -> float:
-        """Let the writers go on for a time that the seed decides. Returns it, in seconds."""
+        """Let the writers run for a time that depends on the seed. Returns it, in seconds."""
         seconds = self.random.uniform(least_s, least_s if most_s is None else most_s)
         time.sleep(seconds)
         return seconds
@@ -103,12 +103,12 @@ class RecordedTrial:
             claim = {"service_name": "probe", "host": f"10.251.0.{number + 1}", "port": 8034}
 
             def is_taken(replica: Registry = replica, claim: dict[str, object] = claim) -> bool:
-                with contextlib.suppress(OSError):  # a refusal is one
+                with contextlib.suppress(OSError):  # an OSError is a refusal
                     replica.ask("POST", "/register", claim)
                     return True
                 return False
 
-            wait_until(is_taken, "writes are taken", timeout_s=60)  # longer than a breaker is open
+            wait_until(is_taken, "writes are accepted", timeout_s=60)  # longer than a breaker stays open
 
     def promoted(self, instead_of: RedisServer) -> None:
         """Wait until another node is the master."""
@@ -116,13 +116,13 @@ class RecordedTrial:
         wait_until(lambda: any(node.is_master() for node in nodes), "a replica is promoted", timeout_s=30, every_s=0.02)
 
     def come_back(self, master: RedisServer) -> None:
-        """Start an old master again, a while after another was promoted."""
+        """Restart an old master, a while after another was promoted."""
         self.go_on(1.0, 3.0)
         self.doubt()
         master.start()
 
     def doubt_until_copied(self) -> None:
-        """Wait until some node follows the master: as long as none does, no write is safe."""
+        """Wait until some node follows the master: until then no write is safe."""
         ends = time.monotonic() + WHOLE_S
         while self._copies() == 0:
             assert time.monotonic() < ends, "no node follows the master"
@@ -131,7 +131,7 @@ class RecordedTrial:
         self.doubt()
 
     def _copies(self) -> int:
-        """Return how many nodes follow the one master; 0 as long as there is not just one."""
+        """Return how many nodes follow the master; 0 unless there is exactly one master."""
         masters = self.redis.shard("a").masters()
         return str(masters[0].ask("INFO", "replication")).count("state=online") if len(masters) == 1 else 0
 
@@ -141,7 +141,7 @@ class RecordedTrial:
         return all(node.is_running() for node in nodes) and self._copies() == len(nodes) - 1
 
     def end(self, fault: str) -> Outcome:
-        """Wait until all is whole, end the writers, and compare what is shown with what they were told."""
+        """Wait until everything has recovered, stop the writers, and compare what is shown with what they were told."""
         self.takes_writes()
         self.go_on(1.0)
         if not self.quick:
@@ -151,8 +151,8 @@ class RecordedTrial:
         writes = msgspec.json.decode(self._file.read_bytes(), type=list[RecordedWrite])
         with registry(self._folder, self.redis.url, "judge", SETTINGS) as judge:
             wait_until(lambda: bool(shown(judge)), "the new replica has read Redis", timeout_s=20)
-            with contextlib.suppress(AssertionError):  # what a replica still shows otherwise then is told below
-                wait_until(self._all_show_what(judge), "all show the same", timeout_s=SHOWN_S, every_s=0.5)
+            with contextlib.suppress(AssertionError):  # any later difference is reported below
+                wait_until(self._all_show_what(judge), "all replicas show the same", timeout_s=SHOWN_S, every_s=0.5)
             views = {f"replica {number}": shown(replica) for number, replica in enumerate(self.replicas)}
             views["a new replica"] = shown(judge)
         return self._outcome(fault, writes, views)
@@ -184,7 +184,7 @@ class RecordedTrial:
 
 
 def _failovers(redis: Topology) -> list[float]:
-    """Return when a Sentinel began a failover, by the monotonic clock: on a busy machine more often than is meant."""
+    """Return when a Sentinel started a failover, by the monotonic clock; on a busy machine there are unplanned ones."""
     offset_s = time.monotonic() - time.time()
     logs = [(sentinel.folder / "log").read_text(encoding="utf-8", errors="replace") for sentinel in redis.sentinels]
     times = [datetime.strptime(said, LOG_TIME).astimezone() for log in logs for said in ELECTED.findall(log)]
@@ -198,7 +198,7 @@ def _kind(server: RedisServer) -> str:
 
 
 def grown_old(redis: Topology) -> None:
-    """Have the shard be one that began long ago: of one that began lately, all is told anew after each failover."""
+    """Make the shard look old: after a failover, a young one is read again as a whole."""
     for shard in redis.shards:
         shard.masters()[0].ask("HSET", "vertice:meta", "born", "1")
 
@@ -217,7 +217,7 @@ def shown(replica: Registry) -> dict[str, Shown]:
 def recorded_trial(
     folder: Path, seed: int, *, replicas: int = 1, patience_s: float = PATIENCE_S, quick: bool = False
 ) -> Iterator[RecordedTrial]:
-    """Run everything for the length of a `with`; it has been under load for a while when it is yielded."""
+    """Run everything for the duration of a `with`; it has been under load for a while when this yields."""
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(topology(folder / "redis", persistent=True))
         names = [f"replica-{number}" for number in range(replicas)]
@@ -231,7 +231,7 @@ def recorded_trial(
 
 
 def planned_failover(folder: Path, seed: int, *, quick: bool = False) -> Outcome:
-    """Have the Sentinels put a replica in the place of a living master."""
+    """Let the Sentinels replace a living master by a replica."""
     with recorded_trial(folder, seed, quick=quick) as running:
         old = running.master()
         running.doubt()
@@ -245,7 +245,7 @@ def _fails_over(redis: Topology) -> bool:
 
 
 def master_restarted(folder: Path, seed: int) -> Outcome:
-    """Kill the master, and start it again 0.1 to 3 s later, half of the times before the Sentinels act."""
+    """Kill the master, and restart it 0.1 to 3 s later, half of the time before the Sentinels act."""
     with recorded_trial(folder, seed) as running:
         master = running.master()
         running.doubt()
@@ -257,7 +257,7 @@ def master_restarted(folder: Path, seed: int) -> Outcome:
 
 
 def master_restarted_behind(folder: Path, seed: int, *, quick: bool = False) -> Outcome:
-    """Have the machine of the master fail, and the master be back before the Sentinels act, which are patient here.
+    """Crash the master's machine; the master returns before the Sentinels act, which are patient here.
 
     What it appended in the last second is gone, as `appendfsync everysec` allows: its replicas follow it back.
     """
@@ -274,11 +274,11 @@ def master_restarted_behind(folder: Path, seed: int, *, quick: bool = False) -> 
         away_s = running.go_on(0.05, 0.6)
         running.doubt()
         master.start()
-        return running.end(f"machine of the master failed, back after {away_s:.1f} s")
+        return running.end(f"the master's machine crashed, back after {away_s:.1f} s")
 
 
 def master_replaced(folder: Path, seed: int, *, quick: bool = False) -> Outcome:
-    """Kill the master, and start it again when another one has been promoted."""
+    """Kill the master, and restart it after another one has been promoted."""
     with recorded_trial(folder, seed, quick=quick) as running:
         master = running.master()
         running.doubt()
@@ -286,11 +286,11 @@ def master_replaced(folder: Path, seed: int, *, quick: bool = False) -> Outcome:
         running.promoted(master)
         if not quick:
             running.come_back(master)
-        return running.end("master killed, back when another was promoted")
+        return running.end("master killed, back after another was promoted")
 
 
 def replica_and_master_killed(folder: Path, seed: int) -> Outcome:
-    """Kill one replica, and the master up to 3 s later; both come back when the other replica was promoted.
+    """Kill one replica, and the master up to 3 s later; both return after the other replica was promoted.
 
     That one is alone then, and refuses writes, until the Sentinels have told the first to follow it.
     """
@@ -309,7 +309,7 @@ def replica_and_master_killed(folder: Path, seed: int) -> Outcome:
 
 
 def master_asleep(folder: Path, seed: int) -> Outcome:
-    """Pause the master for 1 to 12 s: it comes back believing that nothing has happened."""
+    """Pause the master for 1 to 12 s: when it resumes, it does not know that anything happened."""
     with recorded_trial(folder, seed) as running:
         master = running.master()
         running.doubt()
@@ -321,7 +321,7 @@ def master_asleep(folder: Path, seed: int) -> Outcome:
 
 
 def replica_asleep(folder: Path, seed: int) -> Outcome:
-    """Pause a replica for 1 to 12 s; kill the master as soon as it wakes up, when it lacks what was written since."""
+    """Pause a replica for 1 to 12 s; when it resumes, and lacks the writes since, kill the master at once."""
     with recorded_trial(folder, seed) as running:
         master, (sleeper, _) = running.master(), running.followers()
         running.doubt()
@@ -338,7 +338,7 @@ def replica_asleep(folder: Path, seed: int) -> Outcome:
 
 
 def registry_asleep(folder: Path, seed: int) -> Outcome:
-    """Pause one of two replicas of the registry for 11 s, while writes to it lie in its sockets; it carries on then."""
+    """Pause one of two replicas of the registry for 11 s, while writes wait in its sockets; then it handles them."""
     with recorded_trial(folder, seed, replicas=2, patience_s=SHORT_PATIENCE_S) as running:
         sleeper = running.replicas[0].program
         running.doubt()
@@ -353,16 +353,16 @@ def registry_asleep(folder: Path, seed: int) -> Outcome:
 
 
 def connections_cut_while_held(folder: Path, seed: int, *, quick: bool = False) -> Outcome:
-    """Let nothing through from the master to its replicas, so that writes are held; cut its clients off, and kill it.
+    """Block traffic from the master to its replicas, so that writes are held; cut off its clients, and kill it.
 
-    What was held is in the master alone, whatever WAIT says to the connections that come after.
+    The held writes exist only in the master, whatever WAIT answers on later connections.
     """
     with recorded_trial(folder, seed, quick=quick) as running, contextlib.ExitStack() as stack:
         master = running.master()
         cables = [stack.enter_context(proxied(master.port)) for _ in running.followers()]
         for node, cable in zip(running.followers(), cables, strict=True):
             node.ask("REPLICAOF", "127.0.0.1", str(cable.port))
-        wait_until(running.is_whole, "the replicas follow through their cables", timeout_s=20, every_s=0.02)
+        wait_until(running.is_whole, "the replicas follow through their proxies", timeout_s=20, every_s=0.02)
         running.doubt()
         for cable in cables:
             cable.stalled = True

@@ -1,7 +1,7 @@
-"""Asks replicas and agents for services all the time, over HTTP and DNS, from a process of its own.
+"""Looks services up at replicas and agents all the time, over HTTP and DNS, from its own process.
 
-Every answer that is not the expected one counts as failed, but for the statuses that a target may give.
-It ends at SIGTERM, and then writes its result to its file.
+Every unexpected answer counts as failed, except the statuses that a target may give. On SIGTERM it ends and writes
+its result to its file.
 
 usage: python -m tests.chaos.asking TARGETS SEED FILE
 """
@@ -25,12 +25,12 @@ import msgspec
 from tests.chaos.load import Failure, Result
 
 PAUSE_S: Final = 0.01
-# No lookup waits for anybody: what takes longer has failed.
+# A lookup never waits for the store, so a slower one has failed.
 TIMEOUT_S: Final = 2.0
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Who is asked: a URL for HTTP, or a port of loopback for DNS; and for which services, at which hosts."""
+    """A server to query: a URL for HTTP, or a loopback port for DNS; and its services with their expected hosts."""
 
     at: str
     services: dict[str, str]
@@ -38,14 +38,14 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Asking:
-    """Asks every target for its services in turn."""
+    """Looks up each service at each target in turn."""
 
     def __init__(self, seed: int, session: aiohttp.ClientSession) -> None:
         self.result = Result(seed)
         self._session = session
 
     async def run(self, targets: list[Target], ended: asyncio.Event) -> None:
-        """Go on until `ended`."""
+        """Run until `ended`."""
         tasks = [asyncio.create_task(self._ask_all(target, ended)) for target in targets]
         await asyncio.gather(*tasks)
 
@@ -88,7 +88,7 @@ class Asking:
 
 
 async def main(targets: list[Target], seed: int, file: Path) -> None:
-    """Ask until SIGTERM, and write the result."""
+    """Run until SIGTERM, and write the result."""
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     async with aiohttp.ClientSession() as session:

@@ -1,4 +1,4 @@
-"""Everything central dies: the agents answer on, say how old their answers are, and are fresh again soon after."""
+"""Everything central dies: agents still answer, say how old their answers are, and are fresh again soon after."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FRESH_AGAIN_S = 5.0
 
 @contextlib.contextmanager
 def looking_up(folder: Path, of: Agent) -> Iterator[Lookups]:
-    """Have an agent asked all the time; what became of it stands in the result afterwards."""
+    """Query an agent all the time; the yielded result is filled in at the end."""
     file = folder / "lookups.json"
     argv = [sys.executable, "-m", "tests.chaos.lookups", str(of.dns_port), of.url, HOST, str(file), *SERVICES]
     program = Program(argv, folder / "lookups.log")
@@ -40,7 +40,7 @@ def looking_up(folder: Path, of: Agent) -> Iterator[Lookups]:
 
 
 def everything_central_away(folder: Path, seed: int, away_s: float = AWAY_S) -> Outcome:
-    """Kill the registry and whoever registered for so long, at 1,000 lookups a second, and start them again."""
+    """Kill the registry and the registering agent for `away_s` at 1,000 lookups a second, and start them again."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with contextlib.ExitStack() as stack:
@@ -48,7 +48,7 @@ def everything_central_away(folder: Path, seed: int, away_s: float = AWAY_S) -> 
         fleet = stack.enter_context(agent(folder, "fleet", SERVICES, HOST, urls=[url], heartbeat_s=1.0))
         asked = stack.enter_context(agent(folder, "asked", [], HOST, urls=[url], heartbeat_s=1.0))
         ready([fleet])
-        wait_until(lambda: asked.knows(SERVICES), "the agent knows everybody", timeout_s=30)
+        wait_until(lambda: asked.knows(SERVICES), "the agent knows every service", timeout_s=30)
         with looking_up(folder, asked) as lookups:
             time.sleep(3)
             fleet.program.process.kill()
@@ -70,7 +70,7 @@ def everything_central_away(folder: Path, seed: int, away_s: float = AWAY_S) -> 
 
 @contextlib.contextmanager
 def _registry(folder: Path, name: str, port: int) -> Iterator[Program]:
-    """Run a registry for the length of a `with`; it is killed in the end."""
+    """Run a registry for the duration of a `with`; it is killed at the end."""
     program = Program(
         [*VERTICE, "registry", "--listen", f"127.0.0.1:{port}"], folder / f"{name}.log", {"REGISTRY_WARMING": "3"}
     )
@@ -83,7 +83,7 @@ def _registry(folder: Path, name: str, port: int) -> Iterator[Program]:
 
 
 def _ages(lookups: Lookups, died: float, back: float) -> list[str]:
-    """Return what was wrong with what the answers said of their age."""
+    """Return the errors in the ages of the answers."""
     broken: list[str] = []
     oldest = 0
     for at, second in sorted(lookups.seconds.items()):
@@ -92,11 +92,11 @@ def _ages(lookups: Lookups, died: float, back: float) -> list[str]:
             if second.oldest_s < oldest:
                 broken.append(f"{away_s:.0f} s after the end: the age fell from {oldest} to {second.oldest_s} s")
             oldest = second.oldest_s
-            # A view is fresh for 30 s, and its stream is held for silent some seconds after the last word.
+            # A view is fresh for 30 s, and its stream counts as silent only some seconds after the last line.
             if away_s > 45 and second.fresh:
                 broken.append(f"{away_s:.0f} s after the end: {second.fresh} answers without Stale Answer")
         elif at > back + FRESH_AGAIN_S and (second.stale or second.oldest_s > FRESH_AGAIN_S):
             broken.append(f"{at - back:.0f} s after the return: {second.stale} stale answers, {second.oldest_s} s old")
     if oldest < back - died - 15:
-        broken.append(f"the oldest answer said {oldest} s, after {back - died:.0f} s")
+        broken.append(f"the oldest answer had an age of {oldest} s, after {back - died:.0f} s")
     return broken

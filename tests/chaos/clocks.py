@@ -1,7 +1,7 @@
 """A machine's clock is wrong by an hour, and is set while everything runs.
 
-The clock of programs of ours alone is moved (by libfaketime): what Redis does when its own is set is the
-matter of the contract tests. The monotonic clock stays real, as it does on a machine whose clock is set.
+Only the clock of our programs is moved (by libfaketime); the contract tests cover a change of Redis's own clock. The
+monotonic clock stays real, as it does on a machine whose clock is set.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tests.scenarios.system import get_json
 HOUR_S = 3600
 FIRST = [f"first_{number}" for number in range(4)]
 SECOND = [f"second_{number}" for number in range(4)]
-# For a look at the agents, and for what a busy machine adds to it.
+# For polling the agents, and for a busy machine.
 LOOK_S = 1.5
 
 
 class FakeTime:
-    """The clock of the programs that are started with `environment`: real time and an offset."""
+    """The clock of programs started with `environment`: real time plus an offset."""
 
     def __init__(self, folder: Path, offset_s: int) -> None:
         self._file = folder / f"clock{offset_s}"
@@ -38,21 +38,21 @@ class FakeTime:
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "DONT_FAKE_MONOTONIC": "1",
-            # It moves deadlines by the monotonic clock all the same: for threads that wait for the interpreter's lock
-            # they are always past, and those threads spin so that its holder cannot give it up. A replica stood still
-            # for 1.3 s that way. So each such wait takes what it takes in the interpreter, where it is the only one.
+            # libfaketime still shifts deadlines by the monotonic clock: for threads that wait for the interpreter's
+            # lock they always seem past, and those threads spin so that its holder cannot release it. A replica stalled
+            # for 1.3 s that way. So each wait takes the interpreter's own 5 ms; it has no other timed wait.
             "FAKETIME_WAIT_MS": "5",
         }
 
     def set(self, offset_s: int) -> None:
-        """Set the clock, also of what is running already. Never read half-written."""
+        """Set the clock, also for running programs. They never read a half-written file."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{offset_s:+d}\n", encoding="ascii")
         new.replace(self._file)
 
 
 def shown_offset_s(url: str) -> float:
-    """Return by how much the clock that a replica or agent shows is ahead of ours."""
+    """Return by how many seconds the clock that a replica or agent shows is ahead of ours."""
     shown = datetime.fromisoformat(get_json(f"{url}/health")["timestamp"])
     return (shown - datetime.now(UTC)).total_seconds()
 
@@ -62,7 +62,7 @@ def _is_off_by(url: str, offset_s: int) -> bool:
 
 
 def _dies(dying: Agent, watchers: list[Agent]) -> float:
-    """Kill an agent; return after how many seconds the others show its services no more."""
+    """Kill an agent; return after how many seconds the others stop showing its services."""
     services = list(dying.services)
     dying.program.process.kill()
     began = time.monotonic()
@@ -71,13 +71,13 @@ def _dies(dying: Agent, watchers: list[Agent]) -> float:
         lambda: all(each.forgot(services) for each in watchers), f"{services} go in time", timeout_s=lease_s + LOOK_S
     )
     took_s = time.monotonic() - began
-    # It was last heard of a heartbeat before, at the earliest; and a sweep comes a second early, at most.
+    # Its last heartbeat was at most one interval before, and a sweep is at most a second early.
     assert took_s >= lease_s - FAST.heartbeat_s - 1.0, f"{services} went after {took_s:.1f} s"
     return took_s
 
 
 def clock_of_a_replica(folder: Path, seed: int, offset_s: int) -> Outcome:
-    """Run two replicas that both sweep; the clock of one is wrong, and is then set to be wrong the other way."""
+    """Run two replicas that both sweep; one has a wrong clock, which is then set wrong in the other direction."""
     clock = FakeTime(folder, offset_s)
     with (
         redis_server(folder / "redis") as redis,
@@ -110,10 +110,10 @@ def clock_of_a_replica(folder: Path, seed: int, offset_s: int) -> Outcome:
 
 
 def clock_of_a_replica_ahead(folder: Path, seed: int) -> Outcome:
-    """Begin with a clock that is an hour ahead."""
+    """Start with a clock that is an hour ahead."""
     return clock_of_a_replica(folder, seed, HOUR_S)
 
 
 def clock_of_a_replica_behind(folder: Path, seed: int) -> Outcome:
-    """Begin with a clock that is an hour behind."""
+    """Start with a clock that is an hour behind."""
     return clock_of_a_replica(folder, seed, -HOUR_S)

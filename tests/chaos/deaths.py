@@ -1,4 +1,4 @@
-"""Half of a fleet dies at once: held first, then let go by the budget, and no service is emptied in one sweep."""
+"""Half of a fleet dies at once: the guard holds it first, then the budget paces it; no service empties in one sweep."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ LIVING: Final = [f"service_{number}" for number in range(10)]
 PAIRS: Final = ["pair_0", "pair_1"]  # both instances of each are among the dead
 DYING: Final = [LIVING[:6] + PAIRS, PAIRS]
 HOLD_S: Final = 5.0
-BUDGET: Final = 20  # a minute: all of the shard, since a tenth of so small a one is the least budget there is
-# Log lines are written when a sweep is over.
+BUDGET: Final = 20  # a minute: the whole shard, since the minimum budget exceeds a tenth of so small a shard
+# Log lines are written after a sweep.
 LATE_S: Final = 1.0
 
 
 def half_of_the_instances_die(folder: Path, seed: int) -> Outcome:
-    """Kill the agents of half of the instances; what is left of a service is found all the time."""
+    """Kill the agents of half of the instances; the rest of each service is always found."""
     settings = FAST.replica(REGISTRY_GUARD_HOLD=str(HOLD_S), REGISTRY_GUARD_BUDGET="100")
     beat_s = FAST.heartbeat_s
     with (
@@ -62,7 +62,7 @@ def _suspects(replica: Registry) -> int:
 
 
 def _sweeps(log: Path) -> list[tuple[float, list[str]]]:
-    """Return every sweep that took somebody: when, and the services of those whom it took."""
+    """Return every sweep that removed instances: its time, and their services."""
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("{")]
     return [
         (datetime.fromisoformat(line["timestamp"]).timestamp(), _services(line["details"]["instances"]))
@@ -79,7 +79,7 @@ def _broken(before: Counter[str], sweeps: list[tuple[float, list[str]]], held_s:
     broken: list[str] = []
     left, gone, first_at = before.copy(), 0, sweeps[0][0]
     if held_s < FAST.ttl_s + HOLD_S:
-        broken.append(f"the first went after {held_s:.1f} s")
+        broken.append(f"the first expired after {held_s:.1f} s")
     for at, services in sweeps:
         for service, count in Counter(services).items():
             if count == left[service] > 1:

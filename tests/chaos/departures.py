@@ -1,4 +1,4 @@
-"""Instances are taken out while the master changes: what is acknowledged then is soon in nobody's answers."""
+"""Instances are deregistered while the master changes: after the acknowledgement no answer names them for long."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from tests.chaos.system import Outcome, Registry, registry
 from tests.programs import wait_until
 from tests.redis_topology import Topology, topology
 
-# More stay than go: what takes half of a fleet away is looked at twice.
+# More stay than leave, since removing half of a fleet triggers the guard.
 STAYING: Final = {f"staying_{number}": f"127.78.1.{number + 1}" for number in range(80)}
 LEAVING: Final = {f"leaving_{number}": f"127.78.2.{number + 1}" for number in range(60)}
-# The fault comes among the first of them, and the last are taken out when it is over.
+# The fault happens among the first of them, and the last are deregistered after it.
 EVERY_S: Final = 0.04
 LOOK_EVERY_S: Final = 0.1
-# How long an answer may name what was taken out, and for how long that is watched.
+# How long an answer may name a deregistered instance, and for how long that is watched.
 GONE_S: Final = 2.0
 QUIET_S: Final = 3.0
 WATCHED_S: Final = 25.0
 
 
 class Departures:
-    """Takes instances out, and watches whether the registry and an agent that follows it still answer with them."""
+    """Deregisters instances, and watches whether the registry and an agent that follows it still return them."""
 
     def __init__(self, replica: Registry, asked: Agent) -> None:
         self.acknowledged: dict[str, float] = {}  # service -> when
         self.refused = 0
-        self.last_named: dict[str, tuple[float, str]] = {}  # service -> when, and by which face, after that
+        self.last_named: dict[str, tuple[float, str]] = {}  # service -> when it was last named after that, and where
         self._replica = replica
         self._faces: dict[str, Callable[[str, str], bool]] = {
             "the registry": lambda name, host: _http_names(replica.url, name, host),
@@ -51,14 +51,14 @@ class Departures:
         self._ended = threading.Event()
 
     def take_out(self, service: str) -> None:
-        """Have one service deregistered; a refusal is tried again, as agents do."""
+        """Deregister one service; a refusal is retried, as agents do."""
         while not self._ended.is_set():
             request = urllib.request.Request(f"{self._replica.url}/deregister/{service}", method="DELETE")
             try:
                 with urllib.request.urlopen(request, timeout=PATIENCE_S):
                     pass
             except urllib.error.HTTPError as error:
-                if error.code != 404:  # it was taken out by what was refused before
+                if error.code != 404:  # an earlier refused request did it
                     self.refused += 1
                     time.sleep(0.1)
                     continue
@@ -67,7 +67,7 @@ class Departures:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Look at the answers for the length of a `with`, and then until none has named anybody for a while."""
+        """Watch the answers for the duration of a `with`, and then until none has named a gone instance for a while."""
         watching = threading.Thread(target=self._watch)
         watching.start()
         try:
@@ -92,7 +92,7 @@ class Departures:
             time.sleep(LOOK_EVERY_S)
 
     def named_for_s(self) -> dict[str, float]:
-        """Return for each service how long it was still answered with after its deregistration was acknowledged."""
+        """Return how long each service was still returned after its deregistration was acknowledged."""
         return {name: at - self.acknowledged[name] for name, (at, _) in self.last_named.items()}
 
 
@@ -115,7 +115,7 @@ def _dns_names(port: int, service: str, host: str) -> bool:
 
 
 def departures(folder: Path, seed: int, what: str, fault: Callable[[Topology], None]) -> Outcome:
-    """Take services out one after the other, with `fault` among them."""
+    """Deregister services one after the other, with `fault` among them."""
     draw = random.Random(seed)
     with (
         topology(folder / "redis", persistent=True) as redis,
@@ -124,7 +124,7 @@ def departures(folder: Path, seed: int, what: str, fault: Callable[[Topology], N
     ):
         for service, host in (STAYING | LEAVING).items():
             replica.ask("POST", "/register", {"service_name": service, "host": host, "port": 8034})
-        wait_until(lambda: asked.knows([*STAYING, *LEAVING]), "the agent knows everybody")
+        wait_until(lambda: asked.knows([*STAYING, *LEAVING]), "the agent knows every service")
         grown_old(redis)
         leaving = Departures(replica, asked)
         with leaving.watched(), ThreadPoolExecutor(len(LEAVING)) as pool:
@@ -138,22 +138,20 @@ def departures(folder: Path, seed: int, what: str, fault: Callable[[Topology], N
         left = [name for name in STAYING if not asked.knows([name])]
     result = Result(seed, began_at=began, writes=len(LEAVING))
     result.acknowledged = dict.fromkeys(leaving.acknowledged, "deregistered")
-    broken = [f"{name} has not been taken out" for name in LEAVING if name not in leaving.acknowledged]
+    broken = [f"{name} has not been deregistered" for name in LEAVING if name not in leaving.acknowledged]
     named_for_s = leaving.named_for_s()
     broken += [
-        f"{name} was answered with by {leaving.last_named[name][1]} for {seconds:.1f} s after its deregistration, "
+        f"{name} was returned by {leaving.last_named[name][1]} for {seconds:.1f} s after its deregistration, "
         f"acknowledged at {leaving.acknowledged[name] - began:+.2f} s"
         for name, seconds in named_for_s.items()
         if seconds > GONE_S
     ]
-    said = (
-        f"{leaving.refused} refused and tried again, named for {max(named_for_s.values(), default=0.0):.1f} s at most"
-    )
-    return Outcome(f"{what} while {len(LEAVING)} services are taken out; {said}", result, left, broken)
+    said = f"{leaving.refused} refused and retried, named for {max(named_for_s.values(), default=0.0):.1f} s at most"
+    return Outcome(f"{what} while {len(LEAVING)} services are deregistered; {said}", result, left, broken)
 
 
 def departures_in_a_planned_failover(folder: Path, seed: int) -> Outcome:
-    """Have the Sentinels replace the master meanwhile."""
+    """Let the Sentinels replace the master meanwhile."""
     return departures(folder, seed, "planned failover", _fail_over)
 
 

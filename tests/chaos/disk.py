@@ -1,4 +1,4 @@
-"""The disk of a Redis master is full for a while: writes are refused, lookups go on, and nothing is lost."""
+"""The disk of a Redis master is full for a while: writes are refused, lookups continue, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from tests.chaos.system import Outcome, Trial, registry
 from tests.programs import wait_until
 from tests.redis_topology import RedisServer, Topology
 
-# Room for the append-only file of this load, and soon full of something else.
+# Enough for the append-only file of this load, and quickly filled by something else.
 DISK: Final = "16m"
 FULL_S: Final = 4.0
 BREAKER_S: Final = 60.0
 
 
 def why_not() -> str:
-    """Return why a small disk cannot be made here, or an empty text."""
+    """Return why no small disk can be created here, or an empty text."""
     return "" if os.geteuid() == 0 else "only root can mount a disk"
 
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
-    """Have `folder` be a small disk of memory for the length of a `with`."""
+    """Make `folder` a small in-memory disk for the duration of a `with`."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)], check=True, timeout=10)
     try:
         yield
@@ -35,7 +35,7 @@ def small_disk(folder: Path) -> Iterator[None]:
 
 
 def disk_full(folder: Path, seed: int) -> Outcome:
-    """Fill the disk on which the master keeps its append-only file, and empty it again."""
+    """Fill the disk with the master's append-only file, and empty it again."""
     redis = Topology(folder / "redis")
     master = redis.shard("a").nodes[0]
     with contextlib.ExitStack() as stack:
@@ -43,18 +43,18 @@ def disk_full(folder: Path, seed: int) -> Outcome:
         stack.callback(redis.stop)
         redis.start()
         master.ask("CONFIG", "SET", "appendonly", "yes")
-        wait_until(lambda: "aof_enabled:1" in str(master.ask("INFO", "persistence")), "it appends to a file")
+        wait_until(lambda: "aof_enabled:1" in str(master.ask("INFO", "persistence")), "it has an append-only file")
         replica = stack.enter_context(registry(folder, redis.url))
         running = Trial(folder, redis, replica, seed)
         stack.callback(running.load.stop)
         running.grows()
         filler = master.folder / "filler"
         _fill(filler)
-        wait_until(lambda: _refuses(master), "it cannot append any more", timeout_s=20)
+        wait_until(lambda: _refuses(master), "it can no longer append", timeout_s=20)
         running.go_on(FULL_S)
         filler.unlink()
         running.grows(timeout_s=BREAKER_S)
-        return running.end("disk of the master full, and empty again")
+        return running.end("the master's disk full, then empty again")
 
 
 def _fill(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The faults, one function each: break it, wait until it is whole again, and tell what became of the load."""
+"""The faults, one function each: inject it, wait for recovery, and return what became of the load."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ from tests.programs import wait_until
 from tests.redis_topology import topology
 
 PAUSE_S: Final = 20.0
-# Longer than a master may go on without its replicas before it refuses writes (min-replicas-max-lag).
+# Longer than a master accepts writes without its replicas (min-replicas-max-lag).
 AWAY_S: Final = 4.0
-# Shorter than a write is held for without the word of a replica (1.5 s).
+# Shorter than a write is held without a replica's confirmation (1.5 s).
 BRIEFLY_S: Final = 0.7
-# Longer than one WAIT lasts, so that each write was told at least once that nobody else has it.
+# Longer than one WAIT, so that each write was answered at least once with "no replica has it".
 UNREPLICATED_S: Final = 0.8
 SECOND_FIRST: Final = 5_000_000  # the second of two loads registers other instances than the first
-# An open breaker is asked again after 30 s.
+# An open breaker tries again after 30 s.
 BREAKER_S: Final = 60.0
 
 
 def master_killed(folder: Path, seed: int) -> Outcome:
-    """Kill the master as `kill -9` does, at a moment that the seed decides."""
+    """Kill the master as `kill -9` does, at a moment that depends on the seed."""
     with trial(folder, seed) as running:
         running.go_on(running.moment())
         running.master().kill()
@@ -57,7 +57,7 @@ def master_killed(folder: Path, seed: int) -> Outcome:
 
 
 def master_paused(folder: Path, seed: int) -> Outcome:
-    """Pause the master for 20 s, and let it come back, believing that nothing has happened."""
+    """Pause the master for 20 s; when it resumes, it does not know that anything happened."""
     with trial(folder, seed) as running:
         old = running.master()
         old.pause()
@@ -73,7 +73,7 @@ def master_paused(folder: Path, seed: int) -> Outcome:
 
 
 def one_replica_killed(folder: Path, seed: int) -> Outcome:
-    """Kill one of the two Redis replicas: the other one's word is enough."""
+    """Kill one of the two Redis replicas: the other one's confirmation is enough."""
     with trial(folder, seed) as running:
         master = running.master()
         next(node for node in running.redis.shard("a").nodes if node is not master).kill()
@@ -83,7 +83,7 @@ def one_replica_killed(folder: Path, seed: int) -> Outcome:
 
 
 def both_replicas_killed(folder: Path, seed: int) -> Outcome:
-    """Kill both Redis replicas, and start them again: writes are refused meanwhile, lookups go on."""
+    """Kill both Redis replicas, and restart them: meanwhile writes are refused and lookups continue."""
     with trial(folder, seed) as running:
         master = running.master()
         replicas = [node for node in running.redis.shard("a").nodes if node is not master]
@@ -101,11 +101,11 @@ def replicas_lagging(folder: Path, seed: int) -> Outcome:
     """Let both Redis replicas fall behind for 4 s: writes are refused, and sent again afterwards."""
     with trial(folder, seed) as running:
         _lag(running, AWAY_S)
-        return running.end("both Redis replicas paused for 4 s, what was refused sent again twice", again=True)
+        return running.end("both Redis replicas paused for 4 s, refused writes sent again twice", again=True)
 
 
 def replicas_lagging_briefly(folder: Path, seed: int) -> Outcome:
-    """Let both Redis replicas fall behind for less time than a write is held for: nobody notices but by waiting."""
+    """Let both Redis replicas fall behind for less time than a write is held: writes only take longer."""
     with trial(folder, seed) as running:
         _lag(running, BRIEFLY_S)
         return running.end("both Redis replicas paused for 0.7 s")
@@ -124,9 +124,9 @@ def _lag(running: Trial, seconds: float) -> None:
 
 
 def histories_part(folder: Path, seed: int) -> Outcome:
-    """Kill a master whose last writes no Redis replica has, and which two registry replicas have heard of.
+    """Kill a master whose last writes no Redis replica has, but which two registry replicas have read.
 
-    Each has a load. What only that master had was acknowledged to nobody, and nobody shows it in the end.
+    Each has a load. Writes that only that master had were never acknowledged, and no replica shows them in the end.
     """
     with (
         topology(folder / "redis") as redis,
@@ -144,8 +144,8 @@ def histories_part(folder: Path, seed: int) -> Outcome:
             replicas = [node for node in redis.shard("a").nodes if node is not master]
             for replica in replicas:
                 replica.pause()
-            # With their connections goes what would be read from them afterwards. A master whose cable was cut takes
-            # writes for a second or more before it misses its replicas: so does this one.
+            # Their unread replication data is lost with their connections. A master whose cable was cut takes writes
+            # for a second or more before it misses its replicas; this setting makes this one do so too.
             master.ask("CONFIG", "SET", "min-replicas-to-write", "0")
             master.ask("CLIENT", "KILL", "TYPE", "replica")
             trials[0].go_on(UNREPLICATED_S)
@@ -189,7 +189,7 @@ def all_masters_killed(folder: Path, seed: int) -> Outcome:
 
 
 def replica_of_ours_killed(folder: Path, seed: int) -> Outcome:
-    """Kill the registry replica in the middle of its writes: what it acknowledged is in Redis."""
+    """Kill the registry replica in the middle of its writes: everything it acknowledged is in Redis."""
     with trial(folder, seed) as running:
         running.go_on(running.moment())
         running.replica.program.signal(signal.SIGKILL)
@@ -198,18 +198,18 @@ def replica_of_ours_killed(folder: Path, seed: int) -> Outcome:
 
 
 def out_of_memory(folder: Path, seed: int) -> Outcome:
-    """Let Redis refuse writes for want of memory (noeviction) for a while."""
+    """Let Redis refuse writes for lack of memory (noeviction) for a while."""
     with trial(folder, seed) as running:
         master = running.master()
         master.ask("CONFIG", "SET", "maxmemory", "1")
         running.go_on(AWAY_S)
         master.ask("CONFIG", "SET", "maxmemory", "0")
         running.grows(timeout_s=BREAKER_S)
-        return running.end("Redis out of memory, and in memory again")
+        return running.end("Redis out of memory, then with memory again")
 
 
 def majority_of_sentinels_and_the_master_killed(folder: Path, seed: int) -> Outcome:
-    """Kill two of three Sentinels and the master: nobody may replace it. Then one Sentinel comes back."""
+    """Kill two of three Sentinels and the master: nothing can replace it. Then one Sentinel returns."""
     with trial(folder, seed) as running:
         for sentinel in running.redis.sentinels[:2]:
             sentinel.kill()
@@ -221,9 +221,9 @@ def majority_of_sentinels_and_the_master_killed(folder: Path, seed: int) -> Outc
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One fault, how often `make chaos` does it, and with which status a write may fail meanwhile.
+    """One fault, how often `make chaos` runs it, and with which statuses a write may fail meanwhile.
 
-    Lookups may not fail, unless the replica that is asked is itself what is killed.
+    Lookups may not fail, unless the fault kills the queried replica itself.
     """
 
     run: Callable[[Path, int], Outcome]
@@ -231,11 +231,11 @@ class Fault(msgspec.Struct, frozen=True):
     may_fail_with: frozenset[int] = frozenset()
     replica_lives: bool = True
     refuses_within_s: float | None = None
-    why_not: Callable[[], str] = str  # why it cannot be done here; "" when it can, which is what str() says
+    why_not: Callable[[], str] = str  # why it cannot run here; "" when it can, as str() returns
 
 
 REFUSED: Final = frozenset({503})
-# A master that has lost its replicas: its writes are held for 1.5 s, and then for the time of one more question.
+# A master without its replicas: its writes are held for 1.5 s, and then for one more WAIT.
 REFUSAL_S: Final = 2.0
 FAULTS: Final = (
     Fault(master_killed, times=20),

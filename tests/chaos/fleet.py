@@ -1,4 +1,4 @@
-"""Real agents beside services that nobody runs, a pace for all of them, and somebody who asks all the time."""
+"""Real agents for services that do not run, a common pace of leases and breakers, and a load of lookups."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.scenarios.system import get_json
 
 
 class Pace(NamedTuple):
-    """The terms of leases and breakers. Seconds."""
+    """The durations of leases and breakers, in seconds."""
 
     ttl_s: float
     heartbeat_s: float
@@ -39,12 +39,12 @@ class Pace(NamedTuple):
 
 
 REAL = Pace(60, 30, 15, 30, 10)
-# A tenth of it, but for the grace: a sweep comes every second at most, and needs its time on a busy machine.
+# A tenth of REAL, except for the grace: sweeps are at most one per second, and take time on a busy machine.
 FAST = Pace(6, 1, 3, 3, 1)
 
 
 class Agent:
-    """One agent, and what it stands beside: services of these names, all at one host."""
+    """One agent, and the services that it registers: these names, all at one host."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ def agent(
     heartbeat_s: float,
     more: Mapping[str, str] | None = None,
 ) -> Iterator[Agent]:
-    """Run an agent for the length of a `with`. At its end it is killed: it says farewell to nobody."""
+    """Run an agent for the duration of a `with`. It is killed at the end, so that it deregisters nothing."""
     running = Agent(folder, name, services, host, urls=urls, heartbeat_s=heartbeat_s, more=more)
     try:
         yield running
@@ -111,7 +111,7 @@ def agent(
 
 @contextlib.contextmanager
 def asking(folder: Path, targets: Sequence[Target], seed: int) -> Iterator[Result]:
-    """Ask for the length of a `with`; what became of it stands in the result afterwards."""
+    """Look services up for the duration of a `with`; the yielded result is filled in at the end."""
     file = folder / "asked.json"
     argv = [sys.executable, "-m", "tests.chaos.asking", msgspec.json.encode(list(targets)).decode(), str(seed)]
     program = Program([*argv, str(file)], folder / "asking.log")
@@ -129,4 +129,4 @@ def asking(folder: Path, targets: Sequence[Target], seed: int) -> Iterator[Resul
 def ready(agents: Sequence[Agent]) -> None:
     """Wait until every agent knows every service."""
     services = [service for each in agents for service in each.services]
-    wait_until(lambda: all(each.knows(services) for each in agents), "every agent knows everybody", timeout_s=30)
+    wait_until(lambda: all(each.knows(services) for each in agents), "every agent knows every service", timeout_s=30)

@@ -1,9 +1,8 @@
-"""What the record of a writer allows its instances to be, and what they are not. Pure.
+"""Decides which states a writer's record allows its instances to have. Pure.
 
-Every instance has one writer, which asks for one write after the other. An acknowledged write decides what the
-instance is from then on. A write that was refused with 503, or never answered, may have happened or not, at any
-moment until the next acknowledged one: so an instance has a set of states that it may be in, and what a registry
-shows of it has to be one of them.
+Every instance has one writer, which sends one write after the other. An acknowledged write determines the state from
+then on. A write that was refused with 503, or never answered, may have happened or not, at any moment until the next
+acknowledged one. So an instance has a set of possible states, and a registry must show one of them.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-# What is shown of an instance: the number in its metadata, which no two registrations share, and its status.
+# The shown state of an instance: the number in its metadata, unique per registration, and its status.
 Shown: TypeAlias = tuple[int, str]
 # None: it is not registered.
 Possible: TypeAlias = Shown | None
 
 
 class WriteKind(enum.StrEnum):
-    """What a writer asks for."""
+    """The kind of a write."""
 
     REGISTER = "registration"
     SET_STATUS = "status"
@@ -31,24 +30,24 @@ class WriteKind(enum.StrEnum):
 
 
 class RecordedWrite(msgspec.Struct, array_like=True, kw_only=True):
-    """One write, and what its writer was told. Times are the machine's monotonic clock, which processes share."""
+    """One write, and its answer. Times are the machine's monotonic clock, which processes share."""
 
     number: int  # rises with every write of one writer
     key: str  # service/instance
     kind: WriteKind
-    content: int  # the number in the metadata; of no meaning for a status or a deregistration
+    content: int  # the number in the metadata; meaningless for a status or a deregistration
     status: str
     sequence: int | None
-    replica: int  # which replica of the registry was asked
+    replica: int  # the registry replica that was asked
     asked_at: float = 0.0
     told_at: float = 0.0
     code: int = 0  # the HTTP status; 0 without an answer
     said: str = ""  # an error's name, "created", or the outcome of a restoration
-    shown: Shown | None = None  # what the answer to a status shows
+    shown: Shown | None = None  # what the answer to a status write shows
 
     @property
     def acknowledged(self) -> bool:
-        """Whether the answer decides what the instance is. "There is none" does, too."""
+        """Whether the answer determines the state. A 404 does, too."""
         return self.code in _ACKNOWLEDGED[self.kind]
 
     @property
@@ -65,7 +64,7 @@ _ACKNOWLEDGED: Final = {
 
 
 class Wrong(enum.StrEnum):
-    """How what is shown differs from what was acknowledged."""
+    """How the shown state differs from the acknowledged one."""
 
     LOST = "lost"
     CAME_BACK = "came back"
@@ -74,7 +73,7 @@ class Wrong(enum.StrEnum):
 
 
 class Breach(msgspec.Struct, frozen=True):
-    """One instance that is not what its writer was told."""
+    """One instance whose state contradicts what its writer was told."""
 
     wrong: Wrong
     key: str
@@ -84,19 +83,19 @@ class Breach(msgspec.Struct, frozen=True):
     by: str  # who shows it
 
     def told(self, since: float) -> str:
-        """Return it as a line for people, with times relative to `since`."""
+        """Return a line for people, with times relative to `since`."""
         last = self.last
         order = "plain" if last.sequence is None else f"sequence {last.sequence}"
         allowed = " or ".join(_said(state) for state in self.allowed)
         return (
-            f"{self.wrong}: {self.key} is {_said(self.found)} for {self.by}, and may be {allowed}: {last.kind} "
-            f"({order}) asked of replica {last.replica} at {last.asked_at - since:+.3f} s, "
+            f"{self.wrong}: {self.key} is {_said(self.found)} at {self.by}, but may only be {allowed}: {last.kind} "
+            f"({order}) sent to replica {last.replica} at {last.asked_at - since:+.3f} s, "
             f"acknowledged at {last.told_at - since:+.3f} s"
         )
 
 
 class InstanceHistory:
-    """What one instance may be, after each write of its record."""
+    """The possible states of one instance, after each write of its record."""
 
     def __init__(self) -> None:
         self._states: frozenset[Possible] = frozenset({None})
@@ -104,7 +103,7 @@ class InstanceHistory:
         self.last: RecordedWrite | None = None  # acknowledged
 
     def possible(self) -> frozenset[Possible]:
-        """Return every state that the writes so far may have led to, the doubtful ones in any order."""
+        """Return every state that the writes so far may have led to, with the doubtful ones in any order."""
         states = self._states
         while True:
             more = states.union(_after(state, write) for state in states for write in self._doubtful)
@@ -113,7 +112,7 @@ class InstanceHistory:
             states = more
 
     def take(self, write: RecordedWrite) -> Breach | None:
-        """Take the next write; return what its answer shows to have become of the ones before, if that is wrong."""
+        """Add the next write; return a breach if its answer contradicts the possible states before it."""
         if not write.acknowledged:
             self._doubtful.append(write)
             return None
@@ -127,7 +126,7 @@ class InstanceHistory:
         return breach
 
     def judge(self, found: Possible, by: str) -> Breach | None:
-        """Return what is wrong with what `by` shows of the instance in the end."""
+        """Return a breach if the state that `by` shows in the end is not possible."""
         possible = self.possible()
         return None if found in possible else self._breach(found, possible, by)
 
@@ -139,7 +138,7 @@ class InstanceHistory:
 
 
 class _Seen(enum.Enum):
-    """What an answer tells of the moment before its write."""
+    """What an answer tells about the moment before its write."""
 
     NOTHING = enum.auto()
     ABSENT = enum.auto()
@@ -149,10 +148,10 @@ _ABSENT: Final = _Seen.ABSENT
 
 
 def _seen_before(write: RecordedWrite) -> _Seen | Shown:
-    """Return what the instance was when the write came, as far as the answer tells.
+    """Return the state of the instance before the write, as far as the answer tells.
 
-    A store that tries again, since an answer was lost on its way, may find its own work done. So an instance that
-    was "not created", is "present", or is not there to be taken out, proves nothing.
+    A store that retries after a lost answer may find its own work done. So the answers "not created", "present" and
+    "not there to deregister" prove nothing.
     """
     match write.kind:
         case WriteKind.SET_STATUS if write.code == 404:
@@ -178,7 +177,7 @@ def _is_seen(seen: _Seen | Shown, state: Possible) -> bool:
 
 
 def _after(state: Possible, write: RecordedWrite) -> Possible:
-    """Return what a write makes of an instance."""
+    """Return the state after a write."""
     match write.kind:
         case WriteKind.REGISTER:
             return (write.content, write.status)
@@ -191,7 +190,7 @@ def _after(state: Possible, write: RecordedWrite) -> Possible:
 
 
 def _decided(before: frozenset[Possible], write: RecordedWrite) -> frozenset[Possible]:
-    """Return what the instance may be after a write was acknowledged."""
+    """Return the possible states after an acknowledged write."""
     match write.kind:
         case WriteKind.SET_STATUS:
             return frozenset({write.shown})
@@ -216,9 +215,9 @@ def _said(state: Possible) -> str:
 
 
 def breaches(writes: Iterable[RecordedWrite], views: Mapping[str, Mapping[str, Shown]]) -> list[Breach]:
-    """Return every instance that some view, or an answer on the way there, shows otherwise than it may be.
+    """Return every instance that a view, or an answer along the way, shows in a state that it cannot have.
 
-    `writes` of one instance stand in the order in which they were asked. One breach for each instance.
+    `writes` of one instance are in the order in which they were sent. There is one breach per instance at most.
     """
     histories: dict[str, InstanceHistory] = {}
     found: dict[str, Breach] = {}
@@ -235,7 +234,7 @@ def breaches(writes: Iterable[RecordedWrite], views: Mapping[str, Mapping[str, S
 
 
 class Availability(msgspec.Struct, frozen=True):
-    """How writes were served: before the fault, and from then on."""
+    """How writes were served, before the fault and after it."""
 
     steady_per_s: float
     p50_ms: float
@@ -243,8 +242,8 @@ class Availability(msgspec.Struct, frozen=True):
     acknowledged: int
     refused: int  # with 503
     unanswered: int
-    refusing_s: float  # from a doubt's beginning to a refusal, at most
-    because: str  # what that refusal said
+    refusing_s: float  # the longest time from the start of a doubt to a refusal
+    because: str  # the message of that refusal
     stalled_s: float  # the longest time without any acknowledgement
 
     def __str__(self) -> str:
@@ -276,7 +275,7 @@ def availability(writes: Sequence[RecordedWrite], fault_at: float, doubts: Seque
 
 
 def _since_doubt(at: float, doubts: Sequence[float]) -> float:
-    """Return the seconds since the last doubt began; all of the time when none had."""
+    """Return the seconds since the last doubt began; `at` itself when there was none."""
     return min((at - doubt for doubt in doubts if doubt <= at), default=at)
 
 

@@ -1,11 +1,11 @@
-"""A steady load of registrations, heartbeats and lookups on one replica, from a process of its own.
+"""A steady load of registrations, heartbeats and lookups on one replica, from its own process.
 
-It tries everything once and hides nothing: each request that is not answered with success counts as
-failed. It ends at SIGTERM, and then writes what was acknowledged, and when, to its file.
+It tries everything once and hides nothing: each request without a successful answer counts as failed. On SIGTERM it
+ends and writes to its file what was acknowledged, and when.
 
 usage: python -m tests.chaos.load URL SEED FILE [FIRST]
 
-Instances are numbered from FIRST on, so that several loads do not register the same ones.
+Instances are numbered from FIRST on, so that several loads register different ones.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ WRITES_PER_S: Final = 60
 LOOKUPS_PER_S: Final = 60
 HEARTBEAT_EVERY_S: Final = 1.0
 SERVICES: Final = 40
-# Longer than any write may be held: what takes longer has failed.
+# Longer than any write is held, so that a slower one has failed.
 TIMEOUT_S: Final = 20.0
-# No more than this many requests of a kind wait at once.
+# The limit of concurrent requests.
 IN_FLIGHT: Final = 2_000
 
 
@@ -37,7 +37,7 @@ class Failure(msgspec.Struct, frozen=True):
     """One request that did not succeed."""
 
     kind: str
-    at: float  # when it was asked, by the machine's monotonic clock, which all its processes share
+    at: float  # when it was sent, by the machine's monotonic clock, which all its processes share
     took_s: float
     status: int
     said: str
@@ -45,11 +45,11 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct):
-    """What became of everything that was asked."""
+    """The outcome of all requests."""
 
     seed: int
     acknowledged: dict[str, str] = {}  # instance id -> service name
-    times: dict[str, tuple[float, float]] = {}  # of these: when it was asked, and when the answer came
+    times: dict[str, tuple[float, float]] = {}  # of the acknowledged: when it was sent, and when it was answered
     refused: dict[str, str] = {}  # with 503: instance id -> service name
     began_at: float = 0.0
     writes: int = 0
@@ -65,13 +65,13 @@ class Result(msgspec.Struct):
 
 
 def registration(number: int, service_name: str) -> dict[str, object]:
-    """Return the body of one registration, with an address of its own."""
+    """Return the body of one registration, with its own address."""
     host = f"10.{number // 62500 % 250}.{number // 250 % 250}.{number % 250 + 1}"
     return {"service_name": service_name, "instance_id": f"i{number}", "host": host, "port": 8034}
 
 
 class Load:
-    """Asks one replica, at a steady pace, whatever the answers are."""
+    """Sends requests to one replica at a steady pace, whatever the answers."""
 
     def __init__(self, url: str, seed: int, session: aiohttp.ClientSession, first: int = 0) -> None:
         self.result = Result(seed, began_at=time.monotonic())
@@ -83,7 +83,7 @@ class Load:
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self, ended: asyncio.Event) -> None:
-        """Go on until `ended`, and then wait for what is still asked."""
+        """Run until `ended`, and then wait for pending requests."""
         paces = [
             asyncio.create_task(self._pace(1 / WRITES_PER_S, self._register)),
             asyncio.create_task(self._pace(1 / LOOKUPS_PER_S, self._look_up)),
@@ -95,7 +95,7 @@ class Load:
         await asyncio.gather(*paces, *self._running, return_exceptions=True)
 
     async def _pace(self, every_s: float, work: Callable[[], Awaitable[None]]) -> None:
-        """Begin `work` at fixed times, whether or not the ones before have ended."""
+        """Start `work` at fixed times, whether or not earlier runs have ended."""
         at = time.monotonic()
         while True:
             if len(self._running) < IN_FLIGHT:

@@ -1,7 +1,7 @@
-"""A steady 1,000 lookups a second at one agent, over DNS and HTTP, from a process of its own.
+"""A steady 1,000 lookups a second at one agent, over DNS and HTTP, from its own process.
 
-Every answer that does not name the right host counts as failed. How old the answers said that they were
-is kept by the second. It ends at SIGTERM, and then writes its result to its file.
+Every answer without the right host counts as failed. The ages in the answers are recorded by the second. On SIGTERM
+it ends and writes its result to its file.
 
 usage: python -m tests.chaos.lookups DNS_PORT HTTP_URL HOST FILE SERVICE...
 """
@@ -30,20 +30,20 @@ _EXTENDED_ERROR: Final = 15
 
 
 class Second(msgspec.Struct):
-    """What was asked for and answered in one second of the machine's monotonic clock."""
+    """The queries and answers of one second of the machine's monotonic clock."""
 
     asked: int = 0
     failed: int = 0
     stale: int = 0  # DNS answers with the Extended DNS Error 3
-    fresh: int = 0  # DNS answers without
+    fresh: int = 0  # DNS answers without it
     oldest_s: int = 0  # by the header Age
 
 
 class Lookups(msgspec.Struct):
-    """What became of everything that was asked."""
+    """The outcome of all lookups."""
 
     seconds: dict[int, Second] = {}
-    failures: list[str] = []  # the first hundred, in words
+    failures: list[str] = []  # the first hundred, as text
     longest_s: float = 0.0
 
     @property
@@ -56,7 +56,7 @@ class Lookups(msgspec.Struct):
 
 
 class Asker(asyncio.DatagramProtocol):
-    """Asks at a steady pace, whatever the answers are."""
+    """Sends queries at a steady pace, whatever the answers."""
 
     def __init__(self, host: str, services: list[str]) -> None:
         self.result = Lookups()
@@ -91,7 +91,7 @@ class Asker(asyncio.DatagramProtocol):
         self._failed(self._second(), repr(exc))
 
     async def run(self, http: str, ended: asyncio.Event) -> None:
-        """Ask until `ended`, and then wait for what is still asked."""
+        """Run until `ended`, and then wait for pending queries."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
             running: set[asyncio.Task[None]] = set()
             paces = [
@@ -107,7 +107,7 @@ class Asker(asyncio.DatagramProtocol):
         for how in ended_as:
             if isinstance(how, Exception):
                 raise how
-        await asyncio.sleep(0.5)  # the answers to the last questions
+        await asyncio.sleep(0.5)  # for the answers to the last queries
         self._give_up(time.monotonic() + TIMEOUT_S)
 
     def _ask_dns(self) -> None:
@@ -155,7 +155,7 @@ class Asker(asyncio.DatagramProtocol):
 
 
 async def _pace(every_s: float, work: Callable[[], None]) -> None:
-    """Do `work` at fixed times; what is late is made up for."""
+    """Run `work` at fixed times; it catches up when it is late."""
     at = time.monotonic()
     while True:
         work()
@@ -170,7 +170,7 @@ def _spawn(running: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) ->
 
 
 async def main(dns_port: int, http: str, host: str, file: Path, services: list[str]) -> None:
-    """Ask until SIGTERM, and write the result."""
+    """Run until SIGTERM, and write the result."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, ended.set)

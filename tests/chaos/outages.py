@@ -1,4 +1,4 @@
-"""All of Redis goes away for longer than a lease, and comes back: as it was, or empty."""
+"""All of Redis goes away for longer than a lease, and comes back: unchanged, or empty."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DYING = ["dying_0", "dying_1"]
 
 
 class Outage(NamedTuple):
-    """How all of Redis goes away, and comes back, and what a replica may say of a living service meanwhile."""
+    """How Redis goes away and comes back, and which statuses a replica may return for a living service meanwhile."""
 
     what: str
     away: Callable[[Topology], None]
@@ -39,7 +39,7 @@ def _resume(redis: Topology) -> None:
 
 
 def _kill(redis: Topology) -> None:
-    for server in redis.servers:  # the Sentinels first: nobody is to be promoted
+    for server in redis.servers:  # the Sentinels first, so that none promotes a replica
         server.kill()
 
 
@@ -51,7 +51,7 @@ def _start_empty(redis: Topology) -> None:
 
 
 PAUSED = Outage("as it was", _pause, _resume, frozenset())
-# A replica that has lost what it knew says so: 503, and never "there is no such service".
+# A replica that has lost its records says so with 503, and never claims that a service does not exist.
 EMPTIED = Outage("empty", _kill, _start_empty, frozenset({503}))
 
 
@@ -69,9 +69,9 @@ ONE_OF_THREE = Outage("as it was", _pause_one, _resume_one, frozenset(), masters
 
 
 def outage(folder: Path, seed: int, how: Outage, pace: Pace, lasts_s: float) -> Outcome:
-    """Take Redis away for so long, kill an agent meanwhile, and see who is there and who is gone afterwards.
+    """Stop Redis for `lasts_s`, kill an agent meanwhile, and check which instances exist afterwards.
 
-    Each of the two agents that live knows one replica alone: what the other replica does cannot help it.
+    Each of the two living agents knows only one replica, so that the other replica cannot help it.
     """
     with (
         topology(folder / "redis", how.masters) as redis,
@@ -96,11 +96,11 @@ def outage(folder: Path, seed: int, how: Outage, pace: Pace, lasts_s: float) -> 
             lease_s = pace.ttl_s + pace.grace_s
             wait_until(
                 lambda: first.forgot(DYING) and second.forgot(DYING),
-                "those that died meanwhile are gone",
+                "the instances that died meanwhile are gone",
                 timeout_s=lease_s + pace.grace_s,
             )
             gone_s = time.monotonic() - began
-            # Who is kept only by the amnesty would go now.
+            # Instances that only the amnesty keeps would expire now.
             time.sleep(max(0.0, lease_s + pace.grace_s - gone_s))
             shown = [replica.instances() for replica in (one, two)]
         lost = [name for name in living if any(name not in view.values() for view in shown)]
@@ -112,25 +112,25 @@ def outage(folder: Path, seed: int, how: Outage, pace: Pace, lasts_s: float) -> 
 
 
 def all_redis_away(folder: Path, seed: int) -> Outcome:
-    """Take all of Redis away for 90 s; it comes back as it was."""
+    """Stop all of Redis for 90 s; it comes back unchanged."""
     return outage(folder, seed, PAUSED, REAL, 90)
 
 
 def all_redis_emptied(folder: Path, seed: int) -> Outcome:
-    """Take all of Redis away for 90 s; it comes back empty."""
+    """Stop all of Redis for 90 s; it comes back empty."""
     return outage(folder, seed, EMPTIED, REAL, 90)
 
 
 def one_shard_away(folder: Path, seed: int) -> Outcome:
-    """Take one of three shards away for as long, in leases, as 10 minutes are with those of every day."""
+    """Stop one of three shards for 72 s at short leases, as long as 10 minutes at the default ones."""
     return outage(folder, seed, ONE_OF_THREE, FAST, 72)
 
 
 def all_redis_away_for_a_moment(folder: Path, seed: int) -> Outcome:
-    """Take it away for as long, in leases, as 90 s are with those of every day."""
+    """Stop it for 10 s at short leases, as long as 90 s at the default ones."""
     return outage(folder, seed, PAUSED, FAST, 10)
 
 
 def all_redis_emptied_for_a_moment(folder: Path, seed: int) -> Outcome:
-    """Take it away for as long, and have it come back empty."""
+    """Stop it for as long, and let it come back empty."""
     return outage(folder, seed, EMPTIED, FAST, 10)

@@ -1,7 +1,7 @@
-"""A network is cut: a Redis master and a registry replica on one side, everybody else on the other.
+"""A network partition: a Redis master and a registry replica on one side, everything else on the other.
 
-Each side has a load of its own, before, during and after. The smaller side may refuse writes, and nothing
-else; the larger side may refuse nothing.
+Each side has its own load, before, during and after. The smaller side may only refuse writes; the larger side may
+refuse nothing.
 """
 
 from __future__ import annotations
@@ -17,25 +17,24 @@ from tests.programs import wait_until
 from tests.redis_topology import Topology, topology
 
 CUT_S: Final = 20.0
-# The Sentinels wait for 8 s before they tell an old master that it is none, and an open breaker is asked
-# again after 30 s.
+# The Sentinels wait 8 s before they demote an old master, and an open breaker tries again after 30 s.
 RECOVERY_S: Final = 60.0
 # The load of the larger side registers other instances than that of the smaller one.
 MAJORITY_FIRST: Final = 5_000_000
 
 
 def cut_off(folder: Path, seed: int) -> Outcome:
-    """Cut a master and a registry replica off from everybody else, for 20 s."""
+    """Cut a master and a registry replica off from everything else for 20 s."""
     return _cut(folder, seed, "master and one client cut off for 20 s")
 
 
 def cut_off_outwards(folder: Path, seed: int) -> Outcome:
-    """Lose what the master and its client send, for 20 s, while they get whatever is sent to them."""
+    """Drop what the master and its client send for 20 s; they still receive everything."""
     return _cut(folder, seed, "master and one client not heard for 20 s", back=False)
 
 
 def cut_off_inwards(folder: Path, seed: int) -> Outcome:
-    """Lose what is sent to the master and its client, for 20 s, while everybody gets what they send."""
+    """Drop what is sent to the master and its client for 20 s; what they send still arrives."""
     return _cut(folder, seed, "master and one client deaf for 20 s", out=False)
 
 
@@ -77,7 +76,7 @@ class _Partition:
         self._nets.cut(out=out, back=back)
         cut_at = time.monotonic()
         many.grows()
-        # The old master does not hear of it, and must not bring it back.
+        # The old master does not learn of it, and must not bring it back.
         many.replica.ask("DELETE", "/deregister/ghost")
         few.go_on(max(0.0, cut_at + CUT_S - time.monotonic()))
         healed_at = time.monotonic()
@@ -96,14 +95,14 @@ class _Partition:
         all_told = both(refused_by, served_by)
         lost = missing(all_told, *views)
         self._expect(views[0] == views[1] == views[2], "the replicas show different instances")
-        self._expect("ghost" not in views[0].values(), "what was taken out during the partition is back")
+        self._expect("ghost" not in views[0].values(), "an instance deregistered during the partition is back")
         self._expect(len(self._redis.shard("a").masters()) == 1, "there are two masters")
         refusals = [failure for failure in refused_by.failures if failure.kind != "lookup"]
         self._expect(bool(refusals), "the smaller side refused nothing")
         self._expect(all(refusal.retry_after for refusal in refusals), "a refusal lacks Retry-After")
         self._expect(not served_by.failures, f"the larger side failed: {served_by.failures[:3]}")
         doubtful = [i for i, (asked, told) in refused_by.times.items() if asked > cut_at and told < healed_at]
-        self._expect(not doubtful, f"the smaller side acknowledged what only its master had: {doubtful[:3]}")
+        self._expect(not doubtful, f"the smaller side acknowledged writes that only its master had: {doubtful[:3]}")
         first_s = min((refusal.at + refusal.took_s for refusal in refusals), default=healed_at) - cut_at
         taken_s = min((told for asked, told in refused_by.times.values() if asked > healed_at), default=0.0) - healed_at
         what = (
@@ -119,7 +118,7 @@ class _Partition:
 
 
 def _takes_writes(replica: Registry) -> bool:
-    with contextlib.suppress(OSError):  # a refusal is one
+    with contextlib.suppress(OSError):  # an OSError is a refusal
         replica.ask("POST", "/register", {"service_name": "again", "host": "10.250.0.2", "port": 8034})
         return True
     return False

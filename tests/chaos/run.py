@@ -1,4 +1,4 @@
-"""`make chaos`: every fault, as often as its table says, one line each; fails when a promise was broken.
+"""`make chaos`: runs every fault as often as its table says, one line each; fails when a promise was broken.
 
 usage: python -m tests.chaos.run [--seed N] [--times K] [FAULT...]
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.system import Outcome, say
 
-# What stock Sentinel needs for a safe write after a kill, and then some for a busy machine.
+# What stock Sentinel needs for a safe write after a kill, plus a margin for a busy machine.
 WORST_STALL_S = 2.5
 
 
@@ -30,28 +30,28 @@ def broken(fault: Fault, outcome: Outcome) -> list[str]:
             at_s = failure.at - result.began_at
             found.append(f"{failure.kind} failed after {at_s:.1f} s: {failure.status} {failure.said}")
         if fault.refuses_within_s is not None and failure.took_s > fault.refuses_within_s:
-            found.append(f"{failure.kind} was refused after {failure.took_s:.2f} s only: {failure.said}")
+            found.append(f"{failure.kind} was refused only after {failure.took_s:.2f} s: {failure.said}")
     if not fault.may_fail_with and outcome.stall_s > WORST_STALL_S:
         found.append(f"a write took longer than {WORST_STALL_S} s")
     return found
 
 
 def summary(outcomes: list[Outcome]) -> str:
-    """Return what became of one fault in all of its times."""
+    """Return the summary of all runs of one fault."""
     stalls = [outcome.stall_s for outcome in outcomes]
     lost = [len(outcome.lost) for outcome in outcomes]
     acknowledged = sum(len(outcome.result.acknowledged) for outcome in outcomes)
     return (
-        f"  longest write of {len(stalls)} times: median {statistics.median(stalls):.2f} s, worst {max(stalls):.2f} s; "
-        f"{sum(bool(each) for each in lost)} times something was lost: {sum(lost)} of {acknowledged} acknowledged"
+        f"  longest write of {len(stalls)} runs: median {statistics.median(stalls):.2f} s, worst {max(stalls):.2f} s; "
+        f"{sum(bool(each) for each in lost)} runs lost something: {sum(lost)} of {acknowledged} acknowledged"
     )
 
 
 def main() -> int:
-    """Run the faults that were named, or all; return 1 when a promise was broken."""
+    """Run the named faults, or all; return 1 when a promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
-    parser.add_argument("--times", type=int, help="how often, instead of what the table says")
+    parser.add_argument("--times", type=int, help="how often, instead of the table's number")
     parser.add_argument("faults", nargs="*", metavar="FAULT", help=", ".join(f.run.__name__ for f in FAULTS))
     args = parser.parse_args()
     meant = [fault for fault in FAULTS if not args.faults or fault.run.__name__ in args.faults]

@@ -21,21 +21,21 @@ from tests.programs import VERTICE, Program, accepts, free_port, wait_until
 from tests.redis_topology import RedisServer, Topology, topology
 from tests.scenarios.system import get_json
 
-# The stream of a shard, under the prefix that REGISTRY_STORE means when it names none.
+# The stream of a shard, under the default prefix of REGISTRY_STORE.
 EVENTS = "vertice:events"
 
 
 class Outcome(msgspec.Struct):
-    """What one fault did."""
+    """The outcome of one fault."""
 
     fault: str
     result: Result
     lost: list[str]
-    broken: list[str] = []  # what else was promised and not kept
+    broken: list[str] = []  # other broken promises
 
     @property
     def stall_s(self) -> float:
-        """How long the slowest write took."""
+        """The duration of the slowest write."""
         return self.result.longest_write_s
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ def say(line: object) -> None:
 
 
 class Registry:
-    """One replica, as a program of its own."""
+    """One replica, in its own process."""
 
     def __init__(
         self,
@@ -81,11 +81,11 @@ class Registry:
         return accepts(self.port, self._host)
 
     def instances(self) -> dict[str, str]:
-        """Return what it shows: instance id -> service name."""
+        """Return the instances that it shows: instance id -> service name."""
         return {i["instance_id"]: i["service_name"] for i in get_json(f"{self.url}/catalog")["instances"]}
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """Return what it answers to one request. Raises OSError when that is no success."""
+        """Return its answer to one request. Raises OSError when that is not a success."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)
@@ -102,7 +102,7 @@ def registry(
     *,
     place: Place = HERE,
 ) -> Iterator[Registry]:
-    """Run a replica for the length of a `with`."""
+    """Run a replica for the duration of a `with`."""
     running = Registry(folder, store, name, settings, place=place)
     try:
         wait_until(running.is_up, "the replica listens", timeout_s=20)
@@ -114,7 +114,7 @@ def registry(
 class Trial:
     """A topology, a replica and its load, all running.
 
-    `place` is where the load runs, and where the replica does; `first` numbers what the load registers.
+    `place` is where the load and the replica run; `first` is the number of the first instance of the load.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Trial:
         return self.redis.shard(shard).masters()[0]
 
     def moment(self) -> float:
-        """Return how long to wait before the fault: the seed decides. Seconds."""
+        """Return how many seconds to wait before the fault; the seed decides."""
         return random.Random(self.seed).uniform(0.2, 1.5)
 
     def go_on(self, seconds: float) -> None:
@@ -149,14 +149,16 @@ class Trial:
         time.sleep(seconds)
 
     def grows(self, timeout_s: float = 30.0) -> None:
-        """Wait until the replica takes registrations: one after now shows in its catalogue."""
+        """Wait until the replica accepts registrations: a new one shows in its catalogue."""
         before = len(self.replica.instances())
-        wait_until(lambda: len(self.replica.instances()) > before + 5, "registrations are taken", timeout_s=timeout_s)
+        wait_until(
+            lambda: len(self.replica.instances()) > before + 5, "registrations are accepted", timeout_s=timeout_s
+        )
 
     def end(self, fault: str, *, replica_lives: bool = True, again: bool = False) -> Outcome:
-        """End the load, and compare: with what this replica shows, and with what a new one finds in Redis.
+        """End the load, and compare it with what this replica shows and with what a new one finds in Redis.
 
-        `again`: what was refused is first sent again, as agents do, and counts as acknowledged then.
+        `again`: refused writes are first sent again, as agents do, and then count as acknowledged.
         """
         result = self.result()
         broken = self._sent_again(result) if again else []
@@ -168,7 +170,7 @@ class Trial:
         return Outcome(fault, result, missing(result, *views), broken)
 
     def _sent_again(self, result: Result) -> list[str]:
-        """Send twice what was refused, and return where that did more than once would have done."""
+        """Send refused writes twice, and return where the second had an effect of its own."""
         broken: list[str] = []
         for instance, name in result.refused.items():
             body = registration(int(instance[1:]), name)
@@ -181,19 +183,19 @@ class Trial:
         return broken + [f"{i} was registered {times[i]} times" for i in result.refused if times[i] != 1]
 
     def result(self) -> Result:
-        """End the load, and return what became of what it asked."""
+        """End the load, and return its result."""
         code = self.load.stop(timeout_s=40)
         assert code == 0, self.load.output()
         return msgspec.json.decode(self._file.read_bytes(), type=Result)
 
 
 def missing(result: Result, *views: dict[str, str]) -> list[str]:
-    """Return what was acknowledged and is not in every one of these catalogues."""
+    """Return the acknowledged instances that are missing from any of these catalogues."""
     return [i for i, name in result.acknowledged.items() if any(view.get(i) != name for view in views)]
 
 
 def both(one: Result, other: Result) -> Result:
-    """Return what became of both loads."""
+    """Return the combined result of two loads."""
     return Result(
         one.seed,
         one.acknowledged | other.acknowledged,
@@ -211,7 +213,7 @@ def both(one: Result, other: Result) -> Result:
 
 @contextlib.contextmanager
 def trial(folder: Path, seed: int, masters: tuple[str, ...] = ("a",)) -> Iterator[Trial]:
-    """Run everything for the length of a `with`; it is under load when it is yielded."""
+    """Run everything for the duration of a `with`; it is under load when this yields."""
     with topology(folder / "redis", masters) as redis, registry(folder, redis.url) as replica:
         running = Trial(folder, redis, replica, seed)
         try:

@@ -1,13 +1,13 @@
-"""Writers that ask replicas for writes all the time, and record each with its answer, from a process of their own.
+"""Writers that send writes to replicas all the time, and record each with its answer, from their own process.
 
-Each has instances of its own, which nobody else writes, and asks for one thing after the other. What was refused or
-not answered may have happened or not: the writer goes on from either, often with the same instance, and at another
-replica if there is one. Every second writer numbers its writes (`X-Registry-Sequence`, and an epoch).
-It ends at SIGTERM, and then writes its record to its file.
+Each owns its instances, and sends one write after the other. A write that was refused or not answered may have
+happened or not: the writer goes on from either, often with the same instance, and at another replica if there is one.
+Every second writer numbers its writes (`X-Registry-Sequence`, and an epoch). On SIGTERM it ends and writes its record
+to its file.
 
 usage: python -m tests.chaos.writers URLS SEED FILE WRITERS PATIENCE_S
 
-PATIENCE_S is how long an answer is waited for.
+PATIENCE_S is the timeout of an answer.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ SEQUENCE_HEADER: Final = "X-Registry-Sequence"
 EPOCH: Final = 1_764_000_000_000
 SERVICES: Final = 24
 STATUSES: Final = ("passing", "warning", "draining", "maintenance")
-# Enough to leave most of what was written before a fault as it was, for the comparison at the end.
+# Small enough that most instances from before a fault stay unchanged until the comparison at the end.
 NEW_SHARE: Final = 0.35
 RECENT: Final = 20
-# Of a writer that was refused, so that a refusing replica is not asked by nothing but retries.
+# Of a writer after a refusal, so that a refusing replica gets more than just retries.
 PAUSE_S: Final = 0.1
-# How often the other replica is asked, though the one that was asked last answered.
+# How often the other replica is asked although the last one answered.
 OTHER_SHARE: Final = 0.1
 _KINDS: Final = (WriteKind.REGISTER, WriteKind.SET_STATUS, WriteKind.DEREGISTER, WriteKind.RESTORE)
-# In that order: what is asked for an instance that is registered, one that is not, and one of which it is not known.
+# The weights of these kinds for an instance that is registered, one that is not, and one of unknown state.
 _WEIGHTS: Final = {True: (4, 4, 2, 0), False: (5, 0, 0, 5), None: (4, 2, 2, 2)}
 
 
 class _Owned:
-    """One instance of a writer: how it was last described, and whether it is registered, as far as is known."""
+    """One instance of a writer: its last description, and whether it is registered, as far as is known."""
 
     def __init__(self, number: int, writer: int) -> None:
         self.service_name = f"service_{number % SERVICES}"
@@ -70,11 +70,11 @@ class RecordingWriter:
         self._epoch = EPOCH + number if number % 2 else None
 
     async def run(self, ended: asyncio.Event) -> None:
-        """Go on until `ended`."""
+        """Run until `ended`."""
         while not ended.is_set():
             owned = self._chosen()
             write = self._next(owned)
-            # In the record before it is asked: whatever becomes of it, it may have happened.
+            # Recorded before it is sent: whatever happens, it may have been carried out.
             self.writes.append(write)
             await self._ask(write, owned)
             self._doubtful = None if write.acknowledged else owned
@@ -100,7 +100,7 @@ class RecordingWriter:
         if owned.content == 0:
             kind = WriteKind.REGISTER
         status = draw.choice(STATUSES)
-        # Now and then just what was said last, which changes nothing but the lease.
+        # Sometimes the same description again, which changes nothing but the lease.
         same = kind is WriteKind.REGISTER and owned.is_there and draw.random() < 0.2
         if kind is WriteKind.REGISTER and not same:
             owned.content, owned.status = number + 1, status if draw.random() < 0.3 else STATUSES[0]
@@ -184,7 +184,7 @@ def _is_there(write: RecordedWrite) -> bool:
 
 
 async def main(urls: list[str], seed: int, file: Path, writers: int, patience_s: float) -> None:
-    """Write until SIGTERM, and leave the record."""
+    """Write until SIGTERM, then save the record."""
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     connector, timeout = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=patience_s)

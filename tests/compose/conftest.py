@@ -25,7 +25,7 @@ _held: list[IO[str]] = []
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Wait until no other run is under way on this machine."""
+    """Wait until no other run is active on this machine."""
     if session.config.option.collectonly:
         return
     lock = LOCK.open("a")
@@ -51,13 +51,13 @@ def engine() -> Engine:
 
 @pytest.fixture(scope="session")
 def measured() -> Callable[[str], None]:
-    """Return what takes a line that is printed at the end."""
+    """Return the function that takes a line to print at the end."""
     return _measured.append
 
 
 @pytest.fixture(scope="session")
 def images(engine: Engine, measured: Callable[[str], None]) -> dict[str, str]:
-    """Build both images and return their tags, by what is in them."""
+    """Build both images and return their tags, by their content."""
     tags = {}
     for part in ("agent", "registry"):
         began = time.monotonic()
@@ -68,7 +68,7 @@ def images(engine: Engine, measured: Callable[[str], None]) -> dict[str, str]:
 
 
 LOCK_FILE: Final = "requirements-dev.lock"
-# The image of compose/ha.yml brings Redis. What the tests need besides comes from Debian 13 and from the lock.
+# The image of compose/ha.yml brings Redis. Everything else that tests need comes from Debian 13 and from the lock.
 RECIPE: Final = f"""\
 FROM {{image}}
 USER 0:0

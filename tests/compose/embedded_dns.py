@@ -1,7 +1,7 @@
-"""Docker's resolver at 127.0.0.11, as near as need be: run in a container's network namespace, with nothing installed.
+"""Docker's resolver at 127.0.0.11, approximately: it runs in a container's network namespace and needs no packages.
 
-A name of one label is a container's, and asked of the network's own resolver. Any other question is passed on as it
-came to the outside, which is whom the container's `dns:` names, or here, without one, an answer of its own.
+A name of one label is a container's, and is resolved by the network's own resolver. Any other query is passed on
+unchanged to the servers in the container's `dns:`, or, without them, gets a fixed answer.
 
 usage: python embedded_dns.py LISTEN NAMES OUTSIDE       addresses; OUTSIDE may be `answers`
 """
@@ -13,12 +13,12 @@ import sys
 import threading
 from typing import Final
 
-# What the world says here to every question for an address.
+# The fixed answer to every query for an address outside.
 OUTSIDE_ADDRESS: Final = "192.0.2.80"
 
 
 def labels_in(query: bytes) -> int:
-    """Return how many labels the name in the question has."""
+    """Return the number of labels in the queried name."""
     count, at = 0, 12
     while query[at]:
         count, at = count + 1, at + 1 + query[at]
@@ -26,14 +26,14 @@ def labels_in(query: bytes) -> int:
 
 
 def from_outside(query: bytes) -> bytes:
-    """Return an answer with one address, whatever was asked for."""
+    """Return an answer with one address, whatever the query."""
     end = query.index(b"\0", 12) + 5
     record = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04" + socket.inet_aton(OUTSIDE_ADDRESS)
     return query[:2] + b"\x81\x80\0\x01\0\x01\0\0\0\0" + query[12:end] + record
 
 
 def asked(query: bytes, server: str) -> bytes | None:
-    """Pass a question on and return what comes back, or None."""
+    """Pass a query on and return the answer, or None."""
     with socket.socket(type=socket.SOCK_DGRAM) as onward:
         onward.settimeout(4)
         try:

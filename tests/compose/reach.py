@@ -1,7 +1,7 @@
-"""Calls services that it knows by name alone: where each listens is asked over DNS (SRV), as any program might.
+"""Calls services by name alone: finds where each listens over DNS (SRV), as any program might.
 
-Started in a container: `python reach.py NAME...`. One line each: the name, the address, the port, and 1 or 0 for
-whether an HTTP server answered there.
+Run in a container: `python reach.py NAME...`. It prints one line each: the name, the address, the port, and 1 or 0
+for whether an HTTP server answered there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def encoded(name: str) -> bytes:
 
 
 def name_at(message: bytes, at: int) -> tuple[str, int]:
-    """Return the name that stands there, and where it ends (RFC 1035 section 4.1.4)."""
+    """Return the name at an offset, and the offset of its end (RFC 1035 section 4.1.4)."""
     labels, end = [], 0
     while message[at]:
         if message[at] & 0xC0:

@@ -1,7 +1,7 @@
-"""A real fleet's compose file, with agents put into it by `vertice compose inject`, and stand-ins for its programs.
+"""A real fleet's compose file, with agents added by `vertice compose inject`, and stand-ins for its programs.
 
-As many services as fit on one machine: each in a container of its own, under its own name, port and health path,
-with the addresses that it calls others by. Nothing but the programs is made up.
+As many services as fit on one machine: each in its own container, with its own name, port and health path, and with
+the addresses by which it calls others. Only the programs are made up.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.timeout(420), pytest.mark.usefixtures("images")]
 
 
 class Fleet(NamedTuple):
-    """What is up, and what was put beside each service."""
+    """The running services, and the agents added to them."""
 
     topology: Topology
     sidecars: list[SidecarSpec]
@@ -44,14 +44,14 @@ class Fleet(NamedTuple):
         return [sidecar.service for sidecar in self.sidecars]
 
     def reached(self, *names: str) -> dict[str, tuple[str, int, bool]]:
-        """Return where the consumer found each, and whether somebody answered there."""
+        """Return where the consumer found each service, and whether it answered there."""
         said = self.topology.run("consumer", "python", "/srv/reach.py", *names).splitlines()
         rows = [line.split() for line in said]
         return {name: (address, int(port), answered == "1") for name, address, port, answered in rows}
 
 
 def chosen(measured: Measured) -> tuple[Mapping[str, Any], list[SidecarSpec]]:
-    """Return the fleet's services as they are written, and those that are started here."""
+    """Return the fleet's services as written, and those that are started here."""
     file = real_fleet()
     if not file.is_file():
         measured(f"not shown: a real fleet (there is none at {file}; VERTICE_FLEET names one), the example instead")
@@ -63,7 +63,7 @@ def chosen(measured: Measured) -> tuple[Mapping[str, Any], list[SidecarSpec]]:
 def stand_in(body: Mapping[str, Any], sidecar: SidecarSpec) -> dict[str, Any]:
     """Return a service as its file describes it, with another program in it."""
     kept = {key: body[key] for key in ("container_name", "environment", "healthcheck") if key in body}
-    kept.pop("container_name", None)  # names of containers are the whole machine's
+    kept.pop("container_name", None)  # container names are shared by the whole machine
     return {
         **kept,
         "image": PYTHON,
@@ -78,7 +78,7 @@ def stand_in(body: Mapping[str, Any], sidecar: SidecarSpec) -> dict[str, Any]:
 
 
 def written(folder: Path, services: Mapping[str, Any], sidecars: list[SidecarSpec]) -> Path:
-    """Write the fleet of stand-ins, and have `vertice compose inject` put the agents into it."""
+    """Write the fleet of stand-ins, and let `vertice compose inject` add the agents."""
     file = folder / "fleet.yml"
     whole = {
         "services": {one.service: stand_in(services[one.service], one) for one in sidecars},
@@ -94,7 +94,7 @@ def written(folder: Path, services: Mapping[str, Any], sidecars: list[SidecarSpe
             "image": f"vertice-registry:{TAG}",
             "environment": {"REGISTRY_AUTH": "off", "REGISTRY_MIN_PORT": "1", "REGISTRY_WARMING": "1"},
         },
-        # It knows nothing of any registry: an agent that registers nobody is its resolver.
+        # It knows no registry: an agent that registers nothing is its resolver.
         "consumer": {
             "image": PYTHON,
             "command": ["python", "-c", "import time; time.sleep(3600)"],
@@ -149,12 +149,12 @@ def test_every_service_is_registered_and_found_by_every_other_one(fleet: Fleet, 
         )
 
 
-def test_who_knows_nothing_but_dns_reaches_every_service(fleet: Fleet) -> None:
+def test_a_client_with_only_dns_reaches_every_service(fleet: Fleet) -> None:
     wanted = {one.service: (fleet.topology.address(one.service), one.port, True) for one in fleet.sidecars}
     wait_until(lambda: fleet.reached(*fleet.names) == wanted, "every service answers the consumer", timeout_s=60)
 
 
-def test_containers_that_are_killed_and_made_anew_are_followed(fleet: Fleet, measured: Measured) -> None:
+def test_killed_and_recreated_containers_are_followed(fleet: Fleet, measured: Measured) -> None:
     killed = fleet.sidecars[:KILLED]
     names = [one.service for one in killed]
     wait_until(lambda: all(row[2] for row in fleet.reached(*names).values()), "all answer before", timeout_s=60)
@@ -162,7 +162,7 @@ def test_containers_that_are_killed_and_made_anew_are_followed(fleet: Fleet, mea
     for one in killed:
         for service in (one.agent, one.service):
             fleet.topology.engine.remove(fleet.topology.container(service))
-    # In another order, so that they get other addresses, also where the lowest free one is given out.
+    # In another order, so that they get other addresses, even if the engine hands out the lowest free one.
     fleet.topology.up(*reversed([service for one in killed for service in (one.agent, one.service)]))
     began = time.monotonic()
     after = {name: fleet.topology.address(name) for name in names}
@@ -174,7 +174,7 @@ def test_containers_that_are_killed_and_made_anew_are_followed(fleet: Fleet, mea
     assert took_s <= FOLLOWED_S
 
 
-def test_the_file_is_as_before_when_the_agents_are_taken_out(tmp_path: Path, measured: Measured) -> None:
+def test_ejecting_the_agents_restores_the_file(tmp_path: Path, measured: Measured) -> None:
     services, sidecars = chosen(measured)
     file = tmp_path / "fleet.yml"
     whole = {"services": {one.service: stand_in(services[one.service], one) for one in sidecars}}

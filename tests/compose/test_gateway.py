@@ -1,4 +1,4 @@
-"""The gateway: HAProxy follows the instances of a service by the agent beside it, and no request fails meanwhile."""
+"""The gateway: HAProxy follows the instances of a service through its agent, and no request fails meanwhile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("images")]
 
 
 class Callers:
-    """Four callers of one service, each with one request after the other, for the length of a `with`."""
+    """Four clients of one service, each with one request after the other, for the duration of a `with`."""
 
     def __init__(self, port: int, path: str) -> None:
         self.answered: collections.Counter[str] = collections.Counter()
@@ -40,7 +40,7 @@ class Callers:
             thread.join(30)
 
     def seen_lately(self, for_s: float = 1.5) -> set[str]:
-        """Return who answers, over some time from now on."""
+        """Return which instances answer over some time from now on."""
         before = self.answered.copy()
         time.sleep(for_s)
         return set(self.answered - before)
@@ -121,14 +121,14 @@ def test_instances_come_drain_and_die_behind_the_gateway_without_a_failed_reques
             fleet.command("stop", "web-1", "-t", "5")
             assert callers.seen_lately() == {name("web-2"), name("web-3")}
 
-            # The gateway does not depend on the agent or the registry for what it knows.
+            # What the gateway knows does not depend on the agent or the registry being up.
             fleet.command("kill", "registry")
             fleet.command("restart", "gateway-agent", "-t", "5")
             assert callers.seen_lately() == {name("web-2"), name("web-3")}
             fleet.command("start", "registry")
             wait_until(lambda: registered() == ["passing"] * 2, "agents register again", timeout_s=30)
 
-            # One dies without a word.
+            # One dies without deregistering.
             fleet.command("kill", "web-2")
             assert callers.seen_lately(3) == {name("web-3")}
 

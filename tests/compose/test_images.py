@@ -1,4 +1,4 @@
-"""The images: what is in them, as whom they run, how they start and end."""
+"""The images: their content, the user they run as, and how they start and end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tools.sbom import bill_of
 
 pytestmark = pytest.mark.timeout(300)
 
-# As strict as it can be told to be.
+# As strict as possible.
 STRICT = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 PORT_53 = ("--sysctl", "net.ipv4.ip_unprivileged_port_start=0")
 LOCKS = {"agent": "requirements-agent.lock", "registry": "requirements.lock"}
@@ -33,7 +33,7 @@ Start = Callable[..., str]
 
 @pytest.fixture
 def start(engine: Engine, images: dict[str, str]) -> Iterator[Start]:
-    """Return what starts a container of an image, which is removed at the end."""
+    """Return a function that starts a container of an image, which is removed at the end."""
     names: list[str] = []
 
     def started(part: str, *words: str, command: tuple[str, ...] = (), settings: tuple[str, ...] = ()) -> str:
@@ -64,7 +64,7 @@ print(json.dumps({
 
 
 def locked(engine: Engine, image: str, part: str) -> dict[str, str]:
-    """Return what the lock names for the Python of an image, without what only installing needs."""
+    """Return the packages that the lock names for the Python of an image, without those only for installing."""
     environment = json.loads(inside(engine, image, "python", "-c", ENVIRONMENT))
     text = (ROOT / LOCKS[part]).read_text(encoding="utf-8")
     lines = (line.removesuffix("\\") for line in text.splitlines() if re.match("[a-z0-9]", line))
@@ -78,12 +78,12 @@ def locked(engine: Engine, image: str, part: str) -> dict[str, str]:
 
 
 def inside(engine: Engine, image: str, *argv: str) -> str:
-    """Run a program in a container of its own and return its output."""
+    """Run a program in its own container and return its output."""
     return engine.run("run", "--rm", "--network", "none", "--entrypoint", argv[0], image, *argv[1:])
 
 
 def health(engine: Engine, container: str) -> str:
-    """Return what the health check says, asked just now where the engine can be asked."""
+    """Return the result of the health check, run now where the engine allows that."""
     if engine.is_docker:
         return str(engine.inspect(container)["State"]["Health"]["Status"])
     try:
@@ -109,7 +109,7 @@ def states(engine: Engine, container: str) -> dict[int, tuple[str, str]]:
 
 
 @pytest.mark.parametrize("part", ["agent", "registry"])
-def test_an_image_holds_what_its_lock_names_and_nothing_else(engine: Engine, images: dict[str, str], part: str) -> None:
+def test_an_image_contains_exactly_the_packages_of_its_lock(engine: Engine, images: dict[str, str], part: str) -> None:
     program = (
         "import importlib.metadata as m, json, sys; "
         "print(json.dumps({d.name.lower().replace('_', '-'): d.version for d in m.distributions(path=[p for p in "
@@ -119,7 +119,7 @@ def test_an_image_holds_what_its_lock_names_and_nothing_else(engine: Engine, ima
     assert found.pop("vertice-registry")
     assert found == locked(engine, images[part], part)
     assert ("redis" in found) == (part == "registry")
-    # Nothing to install with, and nothing of ours that is not the product.
+    # No installer, and nothing of ours but the product.
     files = inside(
         engine, images[part], "find", "/opt/vertice", "-name", "pip*", "-o", "-name", "tests", "-maxdepth", "5"
     )
@@ -134,7 +134,7 @@ def test_a_bill_of_materials_lists_what_the_lock_names(engine: Engine, images: d
 
 
 @pytest.mark.parametrize("part", ["agent", "registry"])
-def test_an_image_says_what_it_is(engine: Engine, images: dict[str, str], part: str) -> None:
+def test_an_image_has_its_labels(engine: Engine, images: dict[str, str], part: str) -> None:
     image = json.loads(engine.run("image", "inspect", images[part]))[0]
     config = image["Config"]
     assert config["User"] == f"{NOBODY}:{NOBODY}"
@@ -146,7 +146,7 @@ def test_an_image_says_what_it_is(engine: Engine, images: dict[str, str], part: 
 
 
 @pytest.mark.parametrize("part", ["agent", "registry"])
-def test_an_image_runs_as_nobody_on_a_read_only_file_system_without_any_capability(
+def test_an_image_runs_unprivileged_on_a_read_only_file_system_without_capabilities(
     engine: Engine, start: Start, images: dict[str, str], measured: Callable[[str], None], part: str
 ) -> None:
     def answers() -> bool:
@@ -169,7 +169,7 @@ def test_an_image_runs_as_nobody_on_a_read_only_file_system_without_any_capabili
     with pytest.raises(EngineFailed, match="Read-only file system"):
         engine.run("exec", name, "touch", "/opt/vertice/x")
     if part == "agent":
-        # Its names over DNS on port 53, and what it keeps in the only place where it writes.
+        # Its names over DNS on port 53, and its state in the only place where it writes.
         assert dns_addresses(engine.address(name), "ns.vertice.internal") == ["127.0.0.1"]
         assert "identity.json" in engine.run("exec", name, "ls", "/var/lib/vertice")
 
@@ -180,20 +180,20 @@ def test_sigterm_ends_an_image_cleanly_and_at_once(engine: Engine, start: Start,
     wait_until(lambda: health(engine, name) == "healthy", f"the {part} is well", timeout_s=30, every_s=0.2)
     began = time.monotonic()
     engine.run("stop", "-t", "20", name)
-    assert time.monotonic() - began < 5  # nobody had to wait for SIGKILL
+    assert time.monotonic() - began < 5  # it did not have to be killed
     assert engine.inspect(name)["State"]["ExitCode"] == 0
 
 
-def test_process_1_buries_what_others_leave_behind(engine: Engine, start: Start) -> None:
+def test_process_1_reaps_orphans(engine: Engine, start: Start) -> None:
     name = start("agent", *STRICT, *PORT_53)
     wait_until(lambda: health(engine, name) == "healthy", "the agent is well", timeout_s=30, every_s=0.2)
     assert states(engine, name)[1][0] == "tini"
-    # Its parent is gone before it is: it becomes a child of process 1.
+    # Its parent ends before it does, so that it becomes a child of process 1.
     engine.run("exec", name, "sh", "-c", "(sleep 0.3 & exec true)")
     wait_until(lambda: "sleep" not in {n for n, _ in states(engine, name).values()}, "the orphan is buried")
 
 
-def test_the_health_check_tells_an_agent_that_hangs_from_one_without_a_registry(engine: Engine, start: Start) -> None:
+def test_the_health_check_distinguishes_a_hung_agent_from_one_without_a_registry(engine: Engine, start: Start) -> None:
     name = start("agent", *STRICT, *PORT_53)
     wait_until(lambda: health(engine, name) == "healthy", "well without a registry", timeout_s=30, every_s=0.2)
     (agent,) = (
@@ -205,7 +205,7 @@ def test_the_health_check_tells_an_agent_that_hangs_from_one_without_a_registry(
     wait_until(lambda: health(engine, name) == "healthy", "it is well again", timeout_s=60, every_s=0.5)
 
 
-def test_where_port_53_may_not_be_had_one_line_says_so(engine: Engine, start: Start) -> None:
+def test_a_forbidden_port_53_is_one_line(engine: Engine, start: Start) -> None:
     name = start("agent", *STRICT, "--sysctl", "net.ipv4.ip_unprivileged_port_start=1024")
     wait_until(lambda: not engine.inspect(name)["State"]["Running"], "it ends")
     assert engine.inspect(name)["State"]["ExitCode"] == 1
@@ -213,8 +213,8 @@ def test_where_port_53_may_not_be_had_one_line_says_so(engine: Engine, start: St
     assert "53" in said
 
 
-def test_root_with_the_one_capability_may_have_port_53_on_any_network(engine: Engine, start: Start) -> None:
-    # For a network whose settings are not the container's to change, such as the host's.
+def test_root_with_one_capability_may_bind_port_53_on_any_network(engine: Engine, start: Start) -> None:
+    # For a network whose settings the container cannot change, such as the host's.
     name = start(
         "agent",
         *STRICT,

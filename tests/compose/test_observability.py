@@ -1,5 +1,5 @@
-"""What watches the registry, as far as it can be judged without its images: by promtool and amtool, and by the metrics
-that replicas and agents really have. Grafana and the collector are not started here.
+"""What monitors the registry, judged without its images by promtool, amtool and the metrics that replicas and agents
+have. Grafana and the collector are not started here.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ def expressions() -> str:
     return "\n".join(found)
 
 
-def test_prometheus_takes_its_configuration_and_its_rules(tmp_path: Path) -> None:
-    # Where they are in the container, and where they are here.
+def test_prometheus_accepts_its_configuration_and_its_rules(tmp_path: Path) -> None:
+    # Their paths in the container, and here.
     config = (FOLDER / "prometheus.yml").read_text(encoding="utf-8").replace("/etc/prometheus/", f"{FOLDER}/")
     (tmp_path / "prometheus.yml").write_text(config, encoding="utf-8")
     judged("promtool", "check", "config", str(tmp_path / "prometheus.yml"))
     judged("promtool", "check", "rules", "rules.yml")
 
 
-def test_alerts_stand_when_they_should_and_not_before() -> None:
+def test_alerts_fire_when_they_should_and_not_before() -> None:
     judged("promtool", "test", "rules", "rules.test.yml")
 
 
-def test_alertmanager_takes_its_configuration() -> None:
+def test_alertmanager_accepts_its_configuration() -> None:
     judged("amtool", "check-config", "alertmanager.yml")
 
 
-def test_every_metric_that_is_watched_exists(tmp_path: Path) -> None:
+def test_every_metric_in_use_exists(tmp_path: Path) -> None:
     registry, http, dns = free_port(), free_port(), free_port()
     settings = {
         "REGISTRY_LISTEN": f"127.0.0.1:{registry}",
@@ -67,7 +67,7 @@ def test_every_metric_that_is_watched_exists(tmp_path: Path) -> None:
         for port in (registry, http):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
                 told += answer.read().decode()
-    # The TYPE lines name also those of which nothing was counted yet.
+    # The TYPE lines also name metrics without any sample yet.
     families = dict(re.findall(r"^# TYPE (\S+) (\S+)$", told, re.MULTILINE))
     exist = set(families) | {f"{name}_bucket" for name, kind in families.items() if kind == "histogram"}
     watched = set(METRIC.findall(expressions()))
@@ -75,7 +75,7 @@ def test_every_metric_that_is_watched_exists(tmp_path: Path) -> None:
     assert watched - exist == set()
 
 
-def test_what_is_mounted_is_there() -> None:
+def test_mounted_files_exist() -> None:
     topology: dict[str, Any] = yaml.safe_load((COMPOSE / "observability.yml").read_text(encoding="utf-8"))
     mounts = [volume for service in topology["services"].values() for volume in service.get("volumes", ())]
     files = [COMPOSE / mount.split(":")[0] for mount in mounts if mount.startswith("./")]

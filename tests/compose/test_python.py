@@ -1,4 +1,4 @@
-"""The unit and integration tests on the Python that the images have, newer than the one that they are written on."""
+"""The unit and integration tests on the Python of the images, which is newer than the development one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tools.engine import ROOT, Engine
 
 pytestmark = pytest.mark.timeout(900)
 
-# Those that start a Redis are in test_redis.py, in the same image.
+# Those that start Redis are in test_redis.py, in the same image.
 TESTS = ("tests/unit", "tests/wire", "tests/integration")
 
 

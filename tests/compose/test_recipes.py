@@ -1,4 +1,4 @@
-"""Where an agent can stand: what each place looks like from inside, and what happens when a part restarts."""
+"""Where an agent can run: what each place looks like from inside, and what happens when a part restarts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.compose.topology import PYTHON, Topology, instances, running
 from tests.programs import wait_until
 from tools.engine import ROOT, Engine, EngineFailed
 
-# A name of the world that this machine can resolve.
+# A name of the Internet that this machine can resolve.
 OUTSIDE_NAME = os.environ.get("OUTSIDE_NAME", "example.com")
 WEB = "web.vertice.internal"
-# From the start of an agent until its service is in everybody's answers.
+# From the start of an agent until every agent resolves its service.
 SOON_S = 15.0
 Measured = Callable[[str], None]
 
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("images")]
 
 
 def forwarding(engine: Engine, net: int) -> dict[str, str]:
-    """Return where the engine answers the names of containers: podman at the gateway of the network."""
+    """Return where the engine resolves the names of containers: podman at the gateway of the network."""
     return {} if engine.is_docker else {"ENGINE_DNS": f"172.28.{net}.1"}
 
 
@@ -44,7 +44,7 @@ def resolves(recipe: Topology, service: str, *names: str) -> bool:
 
 
 def outside(measured: Measured) -> list[str]:
-    """Return names of the world, or none where this machine knows none; which is said."""
+    """Return Internet names, or none where this machine resolves none, which is reported."""
     try:
         socket.gethostbyname(OUTSIDE_NAME)
     except OSError:
@@ -54,7 +54,7 @@ def outside(measured: Measured) -> list[str]:
 
 
 def until(condition: Callable[[], bool], what: str, timeout_s: float = SOON_S) -> float:
-    """Wait for it and return how long that took. Seconds."""
+    """Wait for the condition and return how long that took, in seconds."""
     began = time.monotonic()
     wait_until(condition, what, timeout_s=timeout_s)
     return time.monotonic() - began
@@ -71,7 +71,7 @@ def test_an_agent_in_the_services_namespace_answers_every_program_in_it(engine: 
         assert recipe.seen_by("web", WEB, "registry") == [recipe.address("web"), recipe.address("registry")]
         assert recipe.seen_by("web", "nobody.vertice.internal") == [None]
 
-        # Its restart costs names for a moment: it takes its service out before it goes, and then nobody answers.
+        # Its restart costs names for a moment: it deregisters its service before it ends, and then nothing answers.
         recipe.command("stop", "web-agent", "-t", "15")
         assert status(recipe) == {}
         assert recipe.seen_by("web", WEB, "registry") == [None, None]
@@ -98,24 +98,24 @@ def test_in_the_services_namespace_the_agent_follows_a_service_that_restarts(
         assert "namespace_gone" in recipe.log("web-agent")
 
 
-def test_in_the_services_namespace_the_agent_cannot_be_first_and_may_be_too_early(engine: Engine) -> None:
+def test_in_the_services_namespace_the_agent_cannot_start_first(engine: Engine) -> None:
     with running(engine, "recipes/namespace.yml", "registry", **forwarding(engine, 54)) as recipe:
-        # There is no namespace to be in: compose brings the service up first.
+        # There is no namespace to join yet: compose starts the service first.
         recipe.up("web-agent")
         assert recipe.is_running("web")
         is_served(recipe)
         # With the service stopped, the agent has nowhere to start.
         recipe.command("kill", "web-agent")
         recipe.command("stop", "web", "-t", "2")
-        with contextlib.suppress(EngineFailed):  # podman starts what is needed first
+        with contextlib.suppress(EngineFailed):  # podman starts dependencies first
             recipe.command("start", "web-agent")
         assert recipe.is_running("web-agent") <= recipe.is_running("web")
 
 
-# -- in a namespace that stays
+# -- in a persistent namespace
 
 
-def test_in_a_namespace_that_stays_service_and_agent_restart_by_themselves(engine: Engine, measured: Measured) -> None:
+def test_in_a_persistent_namespace_service_and_agent_restart_independently(engine: Engine, measured: Measured) -> None:
     with running(engine, "recipes/shared-namespace.yml", **forwarding(engine, 55)) as recipe:
         is_served(recipe)
         address = recipe.address("web")
@@ -126,7 +126,7 @@ def test_in_a_namespace_that_stays_service_and_agent_restart_by_themselves(engin
         took_s = until(lambda: status(recipe) == {address: "passing"}, "it is served at the same address")
         measured(f"shared-namespace: served {took_s:.1f} s after the service's restart, names never away")
 
-        # A service that is down is noticed by its checks, and one that is back as well.
+        # The checks notice a service that is down, and one that is back.
         recipe.command("stop", "web-service", "-t", "2")
         down_s = until(lambda: status(recipe) == {address: "critical"}, "its end is noticed", timeout_s=30)
         recipe.command("start", "web-service")
@@ -138,10 +138,10 @@ def test_in_a_namespace_that_stays_service_and_agent_restart_by_themselves(engin
         wait_until(lambda: status(recipe) == {address: "passing"}, "it is served again")
 
 
-def test_in_a_namespace_that_stays_the_order_does_not_matter(engine: Engine) -> None:
+def test_in_a_persistent_namespace_the_order_does_not_matter(engine: Engine) -> None:
     with running(engine, "recipes/shared-namespace.yml", "web", "web-agent", **forwarding(engine, 55)) as recipe:
         time.sleep(3)
-        assert recipe.is_running("web-agent")  # with nobody to register, and nobody to register at
+        assert recipe.is_running("web-agent")  # without a service to register, and without a registry
         recipe.up("web-service")
         recipe.up("registry")
         wait_until(
@@ -152,7 +152,7 @@ def test_in_a_namespace_that_stays_the_order_does_not_matter(engine: Engine) -> 
 # -- beside the service
 
 
-def test_an_agent_beside_its_service_outlives_it_and_knows_its_new_address(engine: Engine, measured: Measured) -> None:
+def test_an_agent_beside_its_service_survives_it_and_learns_its_new_address(engine: Engine, measured: Measured) -> None:
     with running(engine, "recipes/beside.yml") as recipe:
         is_served(recipe)
         names = [WEB, "registry", *outside(measured)]
@@ -173,11 +173,11 @@ def test_an_agent_beside_its_service_outlives_it_and_knows_its_new_address(engin
         measured(f"beside: a stopped service is no longer passing after {down_s:.1f} s")
 
 
-def test_an_agent_beside_its_service_is_missed_by_it_alone(engine: Engine) -> None:
+def test_only_its_own_service_misses_an_agent_beside_it(engine: Engine) -> None:
     with running(engine, "recipes/beside.yml") as recipe:
         is_served(recipe)
         recipe.command("kill", "web-agent")
-        # Whoever asks another agent finds the service until its lease is over; its own names are away.
+        # Other agents resolve the service until its lease expires; its own lookups fail.
         assert status(recipe) == {recipe.address("web"): "passing"}
         assert recipe.seen_by("web", WEB) == [None]
         recipe.command("start", "web-agent")
@@ -197,7 +197,7 @@ def test_beside_the_service_the_order_does_not_matter(engine: Engine) -> None:
 # -- one for the host
 
 
-def test_one_agent_speaks_for_all_services_of_a_host(engine: Engine, measured: Measured) -> None:
+def test_one_agent_registers_all_services_of_a_host(engine: Engine, measured: Measured) -> None:
     with running(engine, "recipes/host.yml") as recipe:
         is_served(recipe, "web")
         is_served(recipe, "shop")
@@ -205,14 +205,14 @@ def test_one_agent_speaks_for_all_services_of_a_host(engine: Engine, measured: M
         for service in ("web", "shop"):
             wait_until(lambda s=service: resolves(recipe, s, *names), "all are found", timeout_s=SOON_S)  # type: ignore[misc]
 
-        # One service down is one service down.
+        # One stopped service affects no other.
         recipe.command("stop", "shop", "-t", "2")
         wait_until(lambda: "passing" not in status(recipe, "shop").values(), "its end is noticed", timeout_s=30)
         assert list(status(recipe, "web").values()) == ["passing"]
         recipe.command("start", "shop")
         is_served(recipe, "shop")
 
-        # The agent's end is everybody's: no names on this host, and all of its services taken out.
+        # The agent's end affects everything: no names on this host, and all of its services deregistered.
         recipe.command("stop", "agent", "-t", "20")
         assert (status(recipe, "web"), status(recipe, "shop")) == ({}, {})
         assert recipe.seen_by("web", "shop.vertice.internal", "registry") == [None, None]
@@ -228,7 +228,7 @@ def test_one_agent_speaks_for_all_services_of_a_host(engine: Engine, measured: M
 
 @contextlib.contextmanager
 def stand_in(recipe: Topology, network: str, *words: str) -> Iterator[str]:
-    """Run a resolver that behaves as Docker's does; its container's name."""
+    """Run a resolver that behaves as Docker's does; yield its container's name."""
     name = f"{recipe.project}-resolver-{len(words[0])}"
     program = ROOT / "tests" / "compose" / "embedded_dns.py"
     mount = ("-v", f"{program}:/embedded_dns.py:ro")
@@ -244,13 +244,13 @@ def stand_in(recipe: Topology, network: str, *words: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def dockers_resolver(recipe: Topology, outside_of_it: str) -> Iterator[None]:
-    """Have a resolver at 127.0.0.11 in the namespace of `web`; it asks `outside_of_it` for names of the world."""
+    """Run a resolver at 127.0.0.11 in the namespace of `web`; it forwards Internet names to `outside_of_it`."""
     with stand_in(recipe, f"container:{recipe.container('web')}", "127.0.0.11", "172.28.54.1", outside_of_it):
         yield
 
 
 def asked_of(recipe: Topology, server: str, name: str) -> str:
-    """Return the rcode and the last address with which a resolver answers in the namespace of `web`."""
+    """Return the rcode and the last address in a resolver's answer in the namespace of `web`."""
     program = (
         "import socket, sys\n"
         "server, name = sys.argv[1:]\n"
@@ -268,7 +268,7 @@ def asked_of(recipe: Topology, server: str, name: str) -> str:
 
 
 def resolvers(recipe: Topology) -> dict[str, str]:
-    """Return the state of each resolver that the agent of `web` forwards to."""
+    """Return the state of each resolver that the agent of `web` uses."""
     ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8880/health', timeout=5).read().decode())"
     health = json.loads(recipe.run("web", "python", "-c", ask))
     return {one["server"]: one["state"] for one in health["components"]["forwarding"]["upstreams"]}
@@ -277,10 +277,10 @@ def resolvers(recipe: Topology) -> dict[str, str]:
 ONLY_STAND_IN = "Docker has a resolver of its own at 127.0.0.11; this test needs one that it can set up"
 
 
-def test_with_dockers_resolver_behind_the_agent_all_names_go_one_way(engine: Engine) -> None:
-    # The recipe as it is: resolv.conf names the agent, which forwards to 127.0.0.11.
+def test_with_dockers_resolver_behind_the_agent_all_names_resolve(engine: Engine) -> None:
+    # The recipe unchanged: resolv.conf names the agent, which forwards to 127.0.0.11.
     if engine.is_docker:
-        pytest.skip(ONLY_STAND_IN)  # the tests above are this one, with Docker's own
+        pytest.skip(ONLY_STAND_IN)  # the tests above are the same, with Docker's own resolver
     with running(engine, "recipes/namespace.yml") as recipe, dockers_resolver(recipe, "answers"):
         is_served(recipe)
         wait_until(lambda: resolves(recipe, "web", WEB, "registry"), "the service and a container are found")
@@ -289,7 +289,7 @@ def test_with_dockers_resolver_behind_the_agent_all_names_go_one_way(engine: Eng
         assert resolvers(recipe) == {"127.0.0.11:53": "up"}
 
 
-def test_with_the_agent_behind_dockers_resolver_the_loop_is_found_and_our_names_go_on(engine: Engine) -> None:
+def test_with_the_agent_behind_dockers_resolver_the_loop_is_found_and_our_names_still_resolve(engine: Engine) -> None:
     # As with `dns: 127.0.0.1`: programs ask 127.0.0.11, which asks the agent, which would ask 127.0.0.11.
     if engine.is_docker:
         pytest.skip(ONLY_STAND_IN)
@@ -301,15 +301,18 @@ def test_with_the_agent_behind_dockers_resolver_the_loop_is_found_and_our_names_
         )
         assert resolvers(recipe) == {"127.0.0.11:53": "looping"}
         assert time.monotonic() - began < 20
-        # Found once, it costs nobody any time; what the agent knows itself is not touched.
+        # Once found, it costs no query any time; the agent's own names are not affected.
         began = time.monotonic()
         assert asked_of(recipe, "127.0.0.11", "www.example.org") == "2 -"
+        refused = time.monotonic()
         assert asked_of(recipe, "127.0.0.11", WEB) == f"0 {recipe.address('web')}"
+        answered = time.monotonic()
         assert asked_of(recipe, "127.0.0.11", "registry") == f"0 {recipe.address('registry')}"
-        assert time.monotonic() - began < 3
+        # To start a program in a container takes its time, which is the same for both.
+        assert (refused - began) - (answered - refused) < 1.5
 
 
-def test_with_the_agent_behind_dockers_resolver_one_that_is_outside_of_it_mends_the_loop(engine: Engine) -> None:
+def test_with_the_agent_behind_dockers_resolver_an_outside_resolver_fixes_the_loop(engine: Engine) -> None:
     if engine.is_docker:
         pytest.skip(ONLY_STAND_IN)
     with (

@@ -1,4 +1,4 @@
-"""What speaks to Redis, against the Redis of compose/ha.yml: the tests of the store, run inside its image."""
+"""The tests of everything that talks to Redis, run against the Redis in the image of compose/ha.yml."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tools.engine import ROOT, Engine
 
 pytestmark = pytest.mark.timeout(900)
 
-# One server, a master with replicas and Sentinels, and what a store does with them. The rest of the tests that start a
+# One server, a master with replicas and Sentinels, and a store's operations on them. The other tests that start
 # Redis need programs that are not in the image.
 TESTS = (
     "tests/contract",

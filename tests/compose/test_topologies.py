@@ -1,4 +1,4 @@
-"""The compose files, brought up: the smallest whole, and the registry with all its parts while a Redis is killed."""
+"""The compose files, running: the smallest system, and the registry with all its parts while a Redis is killed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tools.engine import Engine, EngineFailed
 
 pytestmark = pytest.mark.timeout(300)
 
-# The files with services of ours; the example of `vertice dev` is wrong on purpose.
+# The files with our services; the example of `vertice dev` is wrong on purpose.
 TOPOLOGIES = sorted({*COMPOSE.glob("*.yml"), *(COMPOSE / "recipes").glob("*.yml")} - {COMPOSE / "example.yml"})
 SECRET = "s3cret"  # not one: for containers that live for a minute
 SHARDS = "abc"
-# How long a writer goes on when it is told 503, as agents do.
+# How long a writer retries after a 503, as agents do.
 GIVES_UP_S = 12.0
 
 
@@ -31,7 +31,7 @@ def last_line(topology: Topology, service: str) -> str:
     return ["", *topology.log(service).splitlines()][-1]
 
 
-def test_the_smallest_whole_is_found_by_name_and_outlives_its_registry(
+def test_the_smallest_system_resolves_names_and_survives_its_registry(
     engine: Engine, images: dict[str, str], measured: Callable[[str], None]
 ) -> None:
     port = free_port()
@@ -55,9 +55,9 @@ def test_the_smallest_whole_is_found_by_name_and_outlives_its_registry(
 
 
 class Load:
-    """Writes and lookups through nginx, one after the other, for the length of a `with`.
+    """Writes and lookups through nginx, one after the other, for the duration of a `with`.
 
-    A write that is told 503 is sent again, as an agent does, until it is acknowledged or it takes too long.
+    A write that gets a 503 is retried, as an agent does, until it is acknowledged or takes too long.
     """
 
     def __init__(self, registry: str, agent: str) -> None:
@@ -84,7 +84,7 @@ class Load:
 
     def _write(self) -> None:
         for n in range(10_000):
-            # Many names, so that each shard gets its part.
+            # Many names, so that each shard gets its share.
             service, host = f"load-{n % 60}", f"10.77.{n // 250}.{n % 250 + 1}"
             body = {"service_name": service, "host": host, "port": 8080, "health_endpoint": "/health"}
             began = time.monotonic()
@@ -114,7 +114,7 @@ class Load:
 
 @contextlib.contextmanager
 def an_agent(topology: Topology, registry: str) -> Iterator[str]:
-    """Run an agent that only looks up, in the topology's network; its address."""
+    """Run an agent that only resolves, in the topology's network; yield its address."""
     engine = topology.engine
     name = f"{topology.project}-agent"
     settings = [f"REGISTRY_URL={registry}", "AGENT_DNS_ALLOW=0.0.0.0/0", "AGENT_DNS_RATE_LIMIT=0"]
@@ -130,7 +130,7 @@ def an_agent(topology: Topology, registry: str) -> Iterator[str]:
         engine.remove(name)
 
 
-def test_the_registry_outlives_a_redis_master_without_losing_a_write_or_missing_a_lookup(
+def test_the_registry_survives_a_redis_master_without_losing_a_write_or_failing_a_lookup(
     engine: Engine, images: dict[str, str], measured: Callable[[str], None]
 ) -> None:
     registry = f"127.0.0.1:{(port := free_port())}"
@@ -159,7 +159,7 @@ def test_the_registry_outlives_a_redis_master_without_losing_a_write_or_missing_
         measured(f"ha.yml: {time.monotonic() - began:.1f} s from `up` to five healthy replicas")
         hello = {"service_name": "hello", "host": "10.1.1.1", "port": 8080, "health_endpoint": "/health"}
         assert send("POST", f"http://{registry}/register", hello, token=SECRET) == 201
-        # A wrong secret is none, also through nginx.
+        # A wrong secret is refused, also through nginx.
         assert send("POST", f"http://{registry}/register", hello, token="wrong") == 401
 
         with an_agent(ha, "http://nginx:8888") as agent:
@@ -183,7 +183,7 @@ def test_the_registry_outlives_a_redis_master_without_losing_a_write_or_missing_
             assert load.refused == []
             assert load.missed == []
 
-        # What was acknowledged is there, at every replica.
+        # Every acknowledged write is present at every replica.
         for n in range(1, 6):
             catalog = get(f"http://{ha.address(f'registry-{n}')}:8888/catalog")
             hosts = {one["host"] for one in catalog["instances"]}
@@ -192,7 +192,7 @@ def test_the_registry_outlives_a_redis_master_without_losing_a_write_or_missing_
         ha.command("start", "redis-a1")
 
         def role() -> str:
-            with contextlib.suppress(EngineFailed):  # as a master that was, it waits before it comes back
+            with contextlib.suppress(EngineFailed):  # as a former master it waits before it comes back
                 return ha.run("redis-a1", "redis-cli", "-a", password, "--no-auth-warning", "role")
             return ""
 
@@ -204,7 +204,7 @@ def test_the_registry_outlives_a_redis_master_without_losing_a_write_or_missing_
 
 
 @pytest.mark.parametrize("file", TOPOLOGIES, ids=lambda file: file.name)
-def test_compose_takes_every_file(engine: Engine, file: Path) -> None:
+def test_compose_accepts_every_file(engine: Engine, file: Path) -> None:
     said = file.read_text(encoding="utf-8")
     given = {"REDIS_PASSWORD": "x", "REGISTRY_SECRET": "x", "GRAFANA_PASSWORD": "x"}
     topology = Topology(engine, file, given)
@@ -212,7 +212,7 @@ def test_compose_takes_every_file(engine: Engine, file: Path) -> None:
     assert set(taken["services"]) == set(yaml.safe_load(said)["services"])
 
 
-def test_a_password_has_to_be_set(engine: Engine) -> None:
+def test_a_password_must_be_set(engine: Engine) -> None:
     for missing in ("REDIS_PASSWORD", "REGISTRY_SECRET"):
         given = {"REDIS_PASSWORD": "x", "REGISTRY_SECRET": "x", missing: ""}
         topology = Topology(engine, COMPOSE / "ha.yml", given)

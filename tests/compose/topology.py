@@ -1,4 +1,4 @@
-"""A compose file that is up for the length of a `with`, under a project name of its own; and what is asked of it."""
+"""A compose file that is up for the duration of a `with`, under its own project name, and queries to it."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Topology:
         self.env = {"VERTICE_TAG": TAG, **env}
 
     def up(self, *services: str, timeout_s: float = 120) -> None:
-        """Start the services, or all."""
+        """Start the named services, or all."""
         words = ("up", "-d", "--no-build", *services)
         self.engine.compose(self.file, self.project, *words, env=self.env, timeout_s=timeout_s)
 
     def down(self) -> None:
-        """End everything: containers, volumes and networks of this project, and of no other."""
+        """Remove everything of this project, and of no other: containers, volumes and networks."""
         label = f"label=com.docker.compose.project={self.project}"
         left = self.engine.run("ps", "-aq", "--filter", label).split()
         mounts = [mount for container in left for mount in self.engine.inspect(container)["Mounts"]]
         volumes = {str(mount["Name"]) for mount in mounts if mount.get("Type") == "volume"}
-        # Not by compose, which ends them one after the other: what ends well is tested elsewhere. One that its restart
-        # policy has just brought back wants a second try.
+        # Not with compose, which stops containers one after the other; clean stops are tested elsewhere. A container
+        # that its restart policy has just restarted needs a second try.
         for _ in range(3):
             if not left:
                 break
@@ -49,7 +49,7 @@ class Topology:
             depend = () if self.engine.is_docker else ("--depend",)
             self.engine.run("rm", "-f", "-v", *depend, *left, check=False)
             left = self.engine.run("ps", "-aq", "--filter", label).split()
-        assert not left, f"not to be removed: {left}"
+        assert not left, f"could not be removed: {left}"
         networks = self.engine.run("network", "ls", "-q", "--filter", label).split()
         if networks:
             self.engine.run("network", "rm", *networks, check=False)
@@ -91,7 +91,7 @@ class Topology:
             "    try: print(socket.gethostbyname(name))\n"
             "    except OSError: print('-')\n"
         )
-        # Where nobody answers, that is known after a second.
+        # So that a missing answer is known after a second.
         patience = ("-e", "RES_OPTIONS=timeout:1 attempts:1")
         said = self.engine.run("exec", *patience, self.container(service), "python", "-c", program, *names).split()
         return [None if word == "-" else word for word in said]
@@ -99,7 +99,7 @@ class Topology:
 
 @contextlib.contextmanager
 def running(engine: Engine, file: str, *services: str, **env: str) -> Iterator[Topology]:
-    """Bring a file of compose/ up for the length of a `with`."""
+    """Bring a file of compose/ up for the duration of a `with`."""
     topology = Topology(engine, COMPOSE / file, env)
     try:
         topology.up(*services)
@@ -109,7 +109,7 @@ def running(engine: Engine, file: str, *services: str, **env: str) -> Iterator[T
 
 
 def get(url: str, *, timeout_s: float = 5) -> Any:
-    """Return the JSON of an answer of 200, or None for anything else."""
+    """Return the JSON of an answer with status 200, or None for any other."""
     with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(url, timeout=timeout_s) as answer:
         return json.load(answer)
     return None
@@ -129,13 +129,13 @@ def send(method: str, url: str, body: Mapping[str, Any], *, token: str, timeout_
 
 
 def instances(registry: str, service: str) -> dict[str, str]:
-    """Return the status of each instance of a service, by its address, as a registry says; empty without any."""
+    """Return the status of each instance of a service by address, from a registry; empty when there is none."""
     found = get(f"http://{registry}/services/{service}") or {"instances": []}
     return {address: one["status"] for one in found["instances"] for address in one["addresses"] or [one["host"]]}
 
 
 def dns_addresses(server: str, name: str, *, port: int = 53) -> list[str]:
-    """Ask a DNS server for the A records of a name; return them, sorted, or nothing when it does not answer."""
+    """Query a DNS server for the A records of a name; return them sorted, or nothing when it does not answer."""
     question = dnslib.DNSRecord.question(name, "A")
     try:
         answer = dnslib.DNSRecord.parse(question.send(server, port, timeout=2))

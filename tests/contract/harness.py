@@ -1,4 +1,4 @@
-"""What the contract needs of a store under test: the store, and a way to let time pass for it."""
+"""What the contract needs of a store under test: the store, and a way to advance its time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TERMS = LeaseTerms()
 
 
 class RecordingFeed:
-    """A feed that keeps what it was given, and the catalogue that it adds up to."""
+    """A feed that records what it is given, and the catalogue that results."""
 
     def __init__(self) -> None:
         self.catalog = Catalog()
@@ -42,7 +42,7 @@ class RecordingFeed:
 
     @property
     def changes(self) -> list[Event]:
-        """The events that have a revision of their own."""
+        """The events that have their own revision."""
         return [e for e in self.events if not isinstance(e, Renewed)]
 
     @property
@@ -61,11 +61,11 @@ class StoreUnderTest(Protocol):
         ...
 
     async def close(self) -> None:
-        """End it, and whatever was started for it."""
+        """Close the store, and whatever was started for it."""
         ...
 
     async def pass_time(self, seconds: float, *, sweeping: bool = True) -> None:
-        """Let the store's clock run, with a sweep each period, or with none at all."""
+        """Advance the store's clock, with a sweep each period, or without any sweep."""
         ...
 
 

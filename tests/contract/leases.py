@@ -32,18 +32,18 @@ class LeasesUnderTest(Protocol):
 
 
 class LeaseKeeper(NamedTuple):
-    """Begins leases, and says how many times a gap, in which nobody swept, is given to them.
+    """Creates leases. A gap without sweeps extends them by `gives_a_gap` times its length.
 
-    In Redis twice: the breakers of other replicas may go on refusing heartbeats for as long again.
+    In Redis that is twice: the breakers of other replicas may go on refusing heartbeats for as long again.
     """
 
     begin: Callable[[LeaseTerms, float, int], LeasesUnderTest]  # terms, now, seed
     gives_a_gap: int
-    examples: float  # of those that properties are held to: each question to a server takes its time
+    examples: float  # share of the examples that a property tries: each call to a server takes its time
 
 
 def lease_keeper(name: str) -> Iterator[LeaseKeeper]:
-    """Yield one of the keepers, for as many leases as it is asked for, one after the other."""
+    """Yield one of the keepers; it can create any number of leases, one after the other."""
     if name == "memory":
         yield LeaseKeeper(lambda terms, now, seed: Leases(terms, now, random.Random(seed)), 1, 1.0)
         return

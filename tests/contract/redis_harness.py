@@ -1,7 +1,7 @@
-"""The Redis store under test: a real Redis, whose scripts are told the time, which passes when a test says so.
+"""The Redis store under test: a real Redis, whose scripts get the time from the test.
 
-The server's own clock cannot be moved from outside, and the product has no hook for tests. What the scripts are told
-lies a month back, so that what the store asks the server's clock for, by when a write has to be carried out, is ahead.
+The server's own clock cannot be moved from outside, and the product has no hook for tests. The scripts' time lies a
+month back, so that deadlines for writes, which the store takes from the server's clock, lie ahead of it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MONTH_S: Final = 30 * 86_400
 
 
 class RedisUnderTest:
-    """One store on a server of its own."""
+    """One store on its own server."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="vertice-contract-")

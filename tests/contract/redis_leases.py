@@ -1,6 +1,6 @@
-"""Leases as the Redis store keeps them: its own scripts, in a real server, on a clock that a test tells.
+"""Leases as the Redis store keeps them: its own scripts, in a real server, on a clock that a test sets.
 
-What is decided between two scripts is decided by the product's own `Sweeper`.
+The product's own `Sweeper` makes the decisions between two scripts.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from tests.redis_topology import RedisServer
 from tests.samples import claim
 
 T = TypeVar("T")
-# Scripts do not take a time of 0 for one: what a test calls 0 is long after that.
+# Scripts treat a time of 0 as none: 0 in a test is long after the server's 0.
 _ZERO_S: Final = 1_000_000.0
 
 
 class ToldRedis:
-    """A server with every script of a shard, on a told clock."""
+    """A server with every script of a shard, on a clock that the test sets."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="vertice-told-")
@@ -54,13 +54,13 @@ class ToldRedis:
         self._folder.cleanup()
 
     def shard(self, now: float) -> ToldShard:
-        """Return an empty shard that is opened at `now`; there is no other one any more."""
+        """Return an empty shard that is opened at `now`; all earlier shards are deleted."""
         self.client.flushall()
         return ToldShard(self.client, self._scripts, next(self._prefixes), now)
 
 
 class ToldShard:
-    """One shard. Times are seconds; results are as the server gives them, but for times."""
+    """One shard. Times are seconds; other results are as the server returns them."""
 
     def __init__(self, client: redis.Redis, scripts: dict[ScriptName, Script], prefix: str, now: float) -> None:
         self._client = client
@@ -71,19 +71,19 @@ class ToldShard:
         assert opened[0] == b"open", opened
 
     def set_clock(self, now: float) -> None:
-        """Have it be `now` for the calls that come."""
+        """Set the clock to `now` for the following calls."""
         self._now = now
 
     def call(self, name: ScriptName, *arguments: str | bytes) -> Any:
-        """Call a script and return what it gives."""
+        """Call a script and return its result."""
         return self.play([(self._now, name, arguments)])[0]
 
     def read(self, command: str, key: str, *arguments: str) -> Any:
-        """Look at a key of the shard."""
+        """Read a key of the shard."""
         return cast("Any", self._client).execute_command(command, f"{self._prefix}:{key}", *arguments)
 
     def play(self, calls: Sequence[tuple[float, ScriptName, RedisCommand]]) -> list[Any]:
-        """Call scripts one after the other, each at its time, and return what each gives."""
+        """Call scripts one after the other, each at its time, and return their results."""
         with cast("Any", self._client).pipeline(transaction=False) as pipeline:
             for now, name, arguments in calls:
                 pipeline.execute_command(
@@ -93,12 +93,12 @@ class ToldShard:
 
 
 def ms(now: float) -> int:
-    """Return the server's time at what a test calls `now`."""
+    """Return the server's time for the test's time `now`."""
     return round((_ZERO_S + now) * 1000)
 
 
 def registration(key: InstanceKey, number: int, terms: LeaseTerms) -> RedisCommand:
-    """Return what REGISTER takes, for an instance with an address of its own."""
+    """Return the arguments of REGISTER for an instance with its own address."""
     host, port = f"10.0.{number // 250}.{number % 250}", 8000
     asked = claim(key.label, host, port, instance_id=key.instance_id)
     return (
@@ -115,7 +115,7 @@ def registration(key: InstanceKey, number: int, terms: LeaseTerms) -> RedisComma
 
 
 class _NoFollower:
-    """Reads nothing, so that nothing is waited for: who has called a script knows what it did."""
+    """Reads nothing, so that nothing is waited for: the caller of a script knows what it did."""
 
     @property
     def arrivals(self) -> _NoFollower:
@@ -126,7 +126,7 @@ class _NoFollower:
 
 
 class RedisLeases:
-    """The leases of one shard, asked as `registry_core.domain.leases.Leases` is."""
+    """The leases of one shard, with the methods of `registry_core.domain.leases.Leases`."""
 
     def __init__(self, server: ToldRedis, terms: LeaseTerms, now: float, random: Random) -> None:
         self.terms = terms
@@ -151,7 +151,7 @@ class RedisLeases:
 
     @property
     def guard(self) -> Guard:
-        """The guard as it is kept, in the times of the test."""
+        """The stored guard, in the test's times."""
         kept = self._shard.read("HGET", "meta", "guard")
         if kept is None:
             return guarding.CLEAR
@@ -193,7 +193,7 @@ class RedisLeases:
 
 
 def ended(work: Coroutine[Any, Any, T]) -> T:
-    """Return what a coroutine returns that waits for nothing."""
+    """Return the result of a coroutine that never waits."""
     try:
         work.send(None)
     except StopIteration as stopped:

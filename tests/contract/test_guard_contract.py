@@ -1,4 +1,4 @@
-"""The mass-expiry guard, as every store has to have it: held, served, given back, let go by a budget."""
+"""The mass-expiry guard that every store must have: held, served, renewed, released by a budget."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIVING = [9001, 9002, 9003, 9004, 9005]
 
 
 class Fleet:
-    """One half of it falls silent, the other goes on with its heartbeats."""
+    """A fleet of which one half falls silent, while the other sends heartbeats."""
 
     def __init__(self, tested: StoreUnderTest) -> None:
         self.tested = tested
@@ -33,7 +33,7 @@ class Fleet:
             await self.tested.store.register(claim("living", port=port))
 
     async def pass_time(self, seconds: float) -> None:
-        """Let time pass, with the heartbeats of the living."""
+        """Let time pass, with heartbeats of the living."""
         left = seconds
         while left > 0:
             step = min(left, TERMS.heartbeat_s)
@@ -64,7 +64,7 @@ def guard_of(tested: StoreUnderTest) -> GuardReport:
 
 
 async def held(tested: StoreUnderTest) -> Fleet:
-    """Return a fleet whose one half is suspect."""
+    """Return a fleet of which one half is suspect."""
     fleet = Fleet(tested)
     await fleet.register()
     await fleet.pass_time(TERMS.ttl_s + TERMS.grace_s)
@@ -72,7 +72,7 @@ async def held(tested: StoreUnderTest) -> Fleet:
     return fleet
 
 
-async def test_half_of_a_shard_that_falls_silent_is_kept_and_suspect(under_test: StoreUnderTest) -> None:
+async def test_a_silent_half_of_a_shard_is_kept_as_suspect(under_test: StoreUnderTest) -> None:
     fleet = Fleet(under_test)
     await fleet.register()
     assert guard_of(under_test).phase is GuardPhase.CLEAR
@@ -88,7 +88,7 @@ async def test_half_of_a_shard_that_falls_silent_is_kept_and_suspect(under_test:
     assert sorted(lived.instance.port for lived in snapshot.instances if lived.instance.suspect) == DYING
 
 
-async def test_each_suspect_is_told_once_with_its_last_heartbeat(under_test: StoreUnderTest) -> None:
+async def test_each_suspect_is_delivered_once_with_its_last_heartbeat(under_test: StoreUnderTest) -> None:
     fleet = Fleet(under_test)
     await fleet.register()
     first = {key: under_test.feed.catalog.heartbeat_at(key) for key in (i.key for i in fleet.instances.values())}
@@ -100,7 +100,7 @@ async def test_each_suspect_is_told_once_with_its_last_heartbeat(under_test: Sto
     assert all(later == earlier + 1 for earlier, later in pairwise(revisions))
 
 
-async def test_the_sweep_says_whom_it_newly_holds(under_test: StoreUnderTest) -> None:
+async def test_the_sweep_names_the_newly_held_instances(under_test: StoreUnderTest) -> None:
     fleet = Fleet(under_test)
     await fleet.register()
     await under_test.pass_time(TERMS.ttl_s)
@@ -121,7 +121,7 @@ async def test_three_are_too_few_to_be_held(under_test: StoreUnderTest) -> None:
     assert guard_of(under_test).phase is GuardPhase.CLEAR
 
 
-async def test_a_heartbeat_clears_a_suspect_and_is_told(under_test: StoreUnderTest) -> None:
+async def test_a_heartbeat_clears_a_suspect_and_is_delivered(under_test: StoreUnderTest) -> None:
     fleet = await held(under_test)
     assert await fleet.beat("dying", DYING[:1]) == ["renewed"]
     assert fleet.suspects == DYING[1:]
@@ -141,7 +141,7 @@ async def test_a_heartbeat_of_an_older_owner_clears_nothing(under_test: StoreUnd
     assert Fleet(under_test).suspects == DYING
 
 
-async def test_the_same_registration_again_clears_a_suspect(under_test: StoreUnderTest) -> None:
+async def test_a_repeated_registration_clears_a_suspect(under_test: StoreUnderTest) -> None:
     fleet = await held(under_test)
     before = fleet.instances[8001].registered_at
     grant = await under_test.store.register(claim("dying", port=8001))
@@ -151,14 +151,14 @@ async def test_the_same_registration_again_clears_a_suspect(under_test: StoreUnd
     assert fleet.instances[8001].registered_at == before
 
 
-async def test_a_status_clears_no_suspect(under_test: StoreUnderTest) -> None:
+async def test_a_status_does_not_clear_a_suspect(under_test: StoreUnderTest) -> None:
     fleet = await held(under_test)
     changed = await under_test.store.set_status(fleet.instances[8001].key, Status.WARNING)
     assert changed.suspect
     assert fleet.suspects == DYING
 
 
-async def test_when_all_come_back_the_guard_is_clear_and_nobody_went(under_test: StoreUnderTest) -> None:
+async def test_when_all_come_back_the_guard_is_clear_and_none_expired(under_test: StoreUnderTest) -> None:
     fleet = await held(under_test)
     await fleet.beat("dying", DYING)
     await fleet.pass_time(2)
@@ -181,24 +181,24 @@ async def test_a_suspect_can_be_deregistered_and_a_deregistration_never_counts(u
     for port in DYING[:4]:
         await under_test.store.deregister(fleet.instances[port].key)
     await fleet.pass_time(TERMS.ttl_s + TERMS.grace_s)
-    assert sorted(fleet.instances) == LIVING, "one of six is no mass death"
+    assert sorted(fleet.instances) == LIVING, "one of six is no mass expiry"
 
 
-async def test_suspects_go_one_by_one_after_five_minutes(under_test: StoreUnderTest) -> None:
+async def test_suspects_expire_one_by_one_after_five_minutes(under_test: StoreUnderTest) -> None:
     fleet = await held(under_test)
     await fleet.pass_time(GUARD.hold_s - TERMS.heartbeat_s)
     assert fleet.suspects == DYING
     await fleet.pass_time(2 * TERMS.heartbeat_s)
     assert guard_of(under_test).phase is GuardPhase.RELEASING
     assert guard_of(under_test).releases_in_s is None
-    assert 1 <= len(fleet.suspects) <= 4, "some have gone, by the budget"
+    assert 1 <= len(fleet.suspects) <= 4, "some have expired, by the budget"
     await fleet.pass_time(60.0 * len(DYING) / GUARD.budget_at_least + TERMS.heartbeat_s)
     assert sorted(fleet.instances) == LIVING
     assert [type(event) for event in fleet.changes if not isinstance(event, Registered)] == [Expired] * 5
     assert guard_of(under_test).phase is GuardPhase.CLEAR
 
 
-async def test_an_operator_has_them_go_at_once_by_the_budget(under_test: StoreUnderTest) -> None:
+async def test_an_operators_release_expires_them_at_once_by_the_budget(under_test: StoreUnderTest) -> None:
     fleet = await held(under_test)
     released = await under_test.store.release_guard()
     assert released == (guard_of(under_test).shard,)
@@ -218,7 +218,7 @@ async def test_a_release_when_nothing_is_held_does_nothing(under_test: StoreUnde
     await held(under_test)
     shard = guard_of(under_test).shard
     assert await under_test.store.release_guard(shard) == (shard,)
-    assert await under_test.store.release_guard(shard) == (), "it lets go already"
+    assert await under_test.store.release_guard(shard) == (), "it is already releasing"
     with pytest.raises(NotFound):
         await under_test.store.release_guard("no-such-shard")
 
@@ -233,23 +233,23 @@ async def test_a_time_without_sweeps_is_not_part_of_the_five_minutes(under_test:
     assert fleet.suspects == DYING
 
 
-async def test_an_hour_without_a_store_withdraws_nobody_who_lives_and_lets_the_dead_go_a_few_at_a_time(
+async def test_after_an_hour_without_a_store_no_live_instance_expires_and_the_dead_go_a_few_at_a_time(
     under_test: StoreUnderTest,
 ) -> None:
     fleet = Fleet(under_test)
     await fleet.register()
     await fleet.pass_time(TERMS.heartbeat_s)
-    await under_test.pass_time(3600, sweeping=False)  # nobody is heard, and nobody sweeps
-    assert await fleet.beat("living", LIVING) == ["renewed"] * 5, "nobody was withdrawn meanwhile"
+    await under_test.pass_time(3600, sweeping=False)  # no heartbeat arrives, and no sweep runs
+    assert await fleet.beat("living", LIVING) == ["renewed"] * 5, "none expired meanwhile"
     left = [sorted(fleet.instances)]
     for _ in range(20):
         await fleet.pass_time(30)
         left.append(sorted(fleet.instances))
-    assert left[2] == DYING + LIVING, "the dead have the time that nobody heard anybody"
+    assert left[2] == DYING + LIVING, "the dead are credited the time without a store"
     assert left[-1] == LIVING
     assert all(set(LIVING) <= set(ports) for ports in left)
     half_minutes = [len(before) - len(after) for before, after in pairwise(left)]
-    assert max(half_minutes) <= GUARD.budget_at_least / 2 + 1, "by the budget of a minute, and not all at once"
+    assert max(half_minutes) <= GUARD.budget_at_least / 2 + 1, "by the budget of a minute, not all at once"
 
 
 async def test_no_sweep_empties_a_service_of_several_instances(under_test: StoreUnderTest) -> None:
@@ -264,7 +264,7 @@ async def test_no_sweep_empties_a_service_of_several_instances(under_test: Store
         left.append(len([i for i in under_test.feed.catalog if i.service_name == "dying"]))
         if second % 15 == 0:
             await under_test.store.renew(beats)
-    assert left[-1] == 0, "within the lease and its grace all are gone"
+    assert left[-1] == 0, "all are gone within the lease and its grace"
     assert (3, 0) not in set(pairwise(left))
     assert any(before > after == 1 for before, after in pairwise(left)), "the last one waits for the next sweep"
     assert under_test.feed.catalog.names() == ["living"]

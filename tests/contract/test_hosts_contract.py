@@ -1,4 +1,4 @@
-"""Hosts are names as often as addresses: what is true of one kind of host is true of all of them, in every store."""
+"""Hosts are names as often as addresses: every kind of host behaves alike, in every store."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def shown(under_test: StoreUnderTest, service: str = "orders") -> list[Instance]
 
 
 @HOSTS
-async def test_it_is_shown_as_it_was_registered(
+async def test_a_record_is_shown_as_registered(
     under_test: StoreUnderTest, host: str, addresses: tuple[str, ...]
 ) -> None:
     grant = await under_test.store.register(at(host, addresses))
@@ -48,7 +48,7 @@ async def test_it_is_shown_as_it_was_registered(
 
 
 @HOSTS
-async def test_its_lease_its_status_and_its_end_are_found_by_its_id(
+async def test_renewal_status_and_removal_work_by_id(
     under_test: StoreUnderTest, host: str, addresses: tuple[str, ...]
 ) -> None:
     key = (await under_test.store.register(at(host, addresses))).instance.key
@@ -63,7 +63,7 @@ async def test_its_lease_its_status_and_its_end_are_found_by_its_id(
 
 
 @HOSTS
-async def test_its_address_belongs_to_one_instance_until_that_is_critical(
+async def test_an_address_belongs_to_one_instance_until_that_is_critical(
     under_test: StoreUnderTest, host: str, addresses: tuple[str, ...]
 ) -> None:
     first = await under_test.store.register(at(host, addresses))
@@ -78,9 +78,7 @@ async def test_its_address_belongs_to_one_instance_until_that_is_critical(
 
 
 @HOSTS
-async def test_it_expires_when_nothing_is_heard_of_it(
-    under_test: StoreUnderTest, host: str, addresses: tuple[str, ...]
-) -> None:
+async def test_a_silent_instance_expires(under_test: StoreUnderTest, host: str, addresses: tuple[str, ...]) -> None:
     await under_test.store.register(at(host, addresses))
     await under_test.pass_time(TERMS.removed_after_s + 2 * TERMS.sweep_every_s)
     assert shown(under_test) == []

@@ -1,4 +1,4 @@
-"""Leases: what is live, overdue and gone, and what a gap in the sweeping does; whichever store keeps them."""
+"""Leases: live, overdue and gone, and the effect of a gap between sweeps, in every store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def under_test(request: pytest.FixtureRequest) -> Iterator[LeaseKeeper]:
 
 
 def swept(leases: LeasesUnderTest, start: float, end: float) -> dict[InstanceKey, float]:
-    """Sweep each second from `start` to `end`; return when each key went."""
+    """Sweep each second from `start` to `end`; return when each key expired."""
     gone: dict[InstanceKey, float] = {}
     now = start
     while now < end:
@@ -38,14 +38,14 @@ def test_an_instance_is_gone_at_most_ttl_and_grace_after_its_last_heartbeat(unde
         assert TERMS.ttl_s < gone[A] - phase <= TERMS.ttl_s + TERMS.grace_s
 
 
-def test_between_ttl_and_removal_a_lease_is_overdue_and_still_there(under_test: LeaseKeeper) -> None:
+def test_between_ttl_and_removal_a_lease_is_overdue_and_kept(under_test: LeaseKeeper) -> None:
     leases = under_test.begin(TERMS, 0.0, 1)
     leases.grant(A, 0.0)
     assert not leases.overdue(A, 60.0)
     assert leases.overdue(A, 60.1)
     assert A in leases
     assert leases.remaining_s(A, 45.0) == 15.0
-    assert leases.overdue(B, 0.0), "nobody has a lease without one"
+    assert leases.overdue(B, 0.0), "an instance without a lease has no time left"
 
 
 def test_a_heartbeat_gives_the_full_term_again(under_test: LeaseKeeper) -> None:
@@ -57,7 +57,7 @@ def test_a_heartbeat_gives_the_full_term_again(under_test: LeaseKeeper) -> None:
     assert swept(leases, 143.0, 145.0) == {A: 144.0}
 
 
-def test_who_has_no_lease_cannot_renew_it(under_test: LeaseKeeper) -> None:
+def test_a_missing_lease_cannot_be_renewed(under_test: LeaseKeeper) -> None:
     leases = under_test.begin(TERMS, 0.0, 1)
     assert not leases.renew(A, 1.0)
     assert len(leases) == 0
@@ -73,13 +73,13 @@ def test_a_released_lease_never_expires(under_test: LeaseKeeper) -> None:
 
 @pytest.mark.parametrize("gap_s", [20.0, 3600.0])
 @pytest.mark.parametrize("age_s", [40.0, 73.0])
-def test_after_a_gap_in_the_sweeping_nobody_is_expired_who_was_alive_before_it(
+def test_after_a_gap_between_sweeps_no_lease_that_was_live_before_it_expires(
     under_test: LeaseKeeper, age_s: float, gap_s: float
 ) -> None:
     leases = under_test.begin(TERMS, 0.0, 1)
     leases.grant(A, 0.0)
     assert swept(leases, 0.0, age_s) == {}
-    now = age_s + gap_s  # the process was stopped, or the store was away
+    now = age_s + gap_s  # the process was stopped, or the store unreachable
     plan = leases.sweep(now)
     assert plan.expired == ()
     assert plan.amnesty_s == pytest.approx(gap_s)
@@ -89,15 +89,15 @@ def test_after_a_gap_in_the_sweeping_nobody_is_expired_who_was_alive_before_it(
     assert swept(leases, now, goes_at + 5.0) == {A: goes_at}
 
 
-def test_an_amnesty_gives_nobody_more_than_a_full_term(under_test: LeaseKeeper) -> None:
+def test_an_amnesty_gives_no_lease_more_than_a_full_term(under_test: LeaseKeeper) -> None:
     leases = under_test.begin(TERMS, 0.0, 1)
     leases.grant(A, 0.0)
-    leases.grant(B, 99.0)  # heartbeats were taken, only the sweep was late
+    leases.grant(B, 99.0)  # heartbeats were accepted, only the sweep was late
     assert leases.sweep(100.0).amnesty_s == 100.0
     assert leases.remaining_s(B, 100.0) == TERMS.ttl_s
 
 
-def test_a_sweep_ends_a_bounded_number_the_oldest_first_and_the_next_goes_on(under_test: LeaseKeeper) -> None:
+def test_a_sweep_expires_a_bounded_number_oldest_first_and_the_next_continues(under_test: LeaseKeeper) -> None:
     leases = under_test.begin(LeaseTerms(most_per_sweep=2), 0.0, 1)
     for key in (A, B, C):
         leases.grant(key, 0.0)
@@ -119,7 +119,7 @@ def many(count: int, service: str = "ip-intel") -> list[InstanceKey]:
 
 
 def shard(under_test: LeaseKeeper, living: int, dying: int, late: float | None = None) -> LeasesUnderTest:
-    """Return a shard whose dying instances were heard of last at 0, the living far later, and A at `late`."""
+    """Return a shard whose dying instances were last renewed at 0, the living ones far later, and A at `late`."""
     leases = under_test.begin(TERMS, 0.0, 1)
     for key in many(dying, "dying"):
         leases.grant(key, 0.0)
@@ -135,12 +135,12 @@ def test_a_mass_expiry_is_held_and_a_small_one_is_not(under_test: LeaseKeeper) -
     held = shard(under_test, living=6, dying=4)
     plans = [held.sweep(float(now)) for now in range(1, 101)]
     assert [plan.expired for plan in plans] == [()] * 100
-    assert [key for plan in plans for key in plan.suspected] == many(4, "dying"), "each is told once"
+    assert [key for plan in plans for key in plan.suspected] == many(4, "dying"), "each is reported once"
     assert held.suspect_count == 4
     assert held.guard == Guard(held_since=74.0)
 
 
-def test_a_sweep_marks_a_bounded_number_and_holds_the_others_all_the_same(under_test: LeaseKeeper) -> None:
+def test_a_sweep_marks_a_bounded_number_and_still_holds_the_others(under_test: LeaseKeeper) -> None:
     leases = under_test.begin(LeaseTerms(most_per_sweep=3), 0.0, 1)
     for key in many(8):
         leases.grant(key, 0.0)
@@ -151,19 +151,19 @@ def test_a_sweep_marks_a_bounded_number_and_holds_the_others_all_the_same(under_
     assert len(leases) == 8
 
 
-def test_deaths_spread_over_a_heartbeat_interval_are_seen_as_one(under_test: LeaseKeeper) -> None:
+def test_deaths_spread_over_a_heartbeat_interval_count_as_one(under_test: LeaseKeeper) -> None:
     leases = under_test.begin(TERMS, 0.0, 1)
     for number, key in enumerate(many(60, "dying")):
         leases.grant(key, number * 0.5)
     for key in many(40, "living"):
         leases.grant(key, 10_000.0)
     gone = swept(leases, 0.0, 200.0)
-    assert 0 < len(gone) <= 5, "few go before it is seen how many are silent"
+    assert 0 < len(gone) <= 5, "few expire before the number of silent ones is known"
     assert leases.suspect_count == 60 - len(gone)
 
 
 def test_a_slow_dying_is_counted_over_one_lease(under_test: LeaseKeeper) -> None:
-    # One each two seconds, so that three are overdue at a time beside those that went lately.
+    # One every two seconds, so that three are overdue at a time in addition to the recently expired ones.
     leases = under_test.begin(TERMS, 0.0, 1)
     for number, key in enumerate(many(50, "dying")):
         leases.grant(key, number * 2.0)
@@ -173,7 +173,7 @@ def test_a_slow_dying_is_counted_over_one_lease(under_test: LeaseKeeper) -> None
     assert 10 <= len(gone) < 21
 
 
-def test_who_went_longer_ago_than_a_lease_is_not_counted(under_test: LeaseKeeper) -> None:
+def test_expiries_longer_ago_than_a_lease_are_not_counted(under_test: LeaseKeeper) -> None:
     leases = under_test.begin(TERMS, 0.0, 1)
     for round_ in range(4):
         for key in many(3, f"round-{round_}"):
@@ -189,7 +189,7 @@ def test_a_deregistration_never_counts(under_test: LeaseKeeper) -> None:
     assert len(swept(leases, 70.0, 80.0)) == 1
 
 
-def test_a_suspect_that_is_heard_of_is_none_any_more(under_test: LeaseKeeper) -> None:
+def test_a_renewed_suspect_is_no_longer_one(under_test: LeaseKeeper) -> None:
     leases = shard(under_test, living=6, dying=4)
     swept(leases, 0.0, 80.0)
     back = many(4, "dying")[2]
@@ -199,7 +199,7 @@ def test_a_suspect_that_is_heard_of_is_none_any_more(under_test: LeaseKeeper) ->
     assert leases.guard.phase is GuardPhase.HOLDING
 
 
-def test_when_all_are_heard_of_again_the_guard_is_clear(under_test: LeaseKeeper) -> None:
+def test_the_guard_is_clear_when_all_are_renewed(under_test: LeaseKeeper) -> None:
     leases = shard(under_test, living=6, dying=4)
     swept(leases, 0.0, 80.0)
     for key in many(4, "dying"):
@@ -209,22 +209,22 @@ def test_when_all_are_heard_of_again_the_guard_is_clear(under_test: LeaseKeeper)
     assert not leases.release_guard(81.0)
 
 
-def test_after_five_minutes_they_go_a_budget_per_minute(under_test: LeaseKeeper) -> None:
+def test_after_five_minutes_they_expire_by_the_budget_per_minute(under_test: LeaseKeeper) -> None:
     leases = shard(under_test, living=6, dying=4)
     assert sorted(swept(leases, 0.0, 500.0).values()) == [374.0, 394.0, 414.0, 434.0]
     assert leases.guard.phase is GuardPhase.CLEAR
     assert len(leases) == 6
 
 
-def test_at_an_operators_word_they_begin_to_go_at_once(under_test: LeaseKeeper) -> None:
+def test_an_operators_release_starts_the_expiry_at_once(under_test: LeaseKeeper) -> None:
     leases = shard(under_test, living=6, dying=4)
     swept(leases, 0.0, 100.0)
     assert leases.release_guard(100.0)
-    assert not leases.release_guard(100.0), "it lets go already"
+    assert not leases.release_guard(100.0), "it is already releasing"
     assert sorted(swept(leases, 100.0, 200.0).values()) == [101.0, 120.0, 140.0, 160.0]
 
 
-def test_who_dies_while_it_lets_go_waits_for_the_budget_too(under_test: LeaseKeeper) -> None:
+def test_instances_that_die_during_a_release_wait_for_the_budget_too(under_test: LeaseKeeper) -> None:
     leases = shard(under_test, living=6, dying=4, late=30.0)
     swept(leases, 0.0, 100.0)
     leases.release_guard(100.0)
@@ -234,7 +234,7 @@ def test_who_dies_while_it_lets_go_waits_for_the_budget_too(under_test: LeaseKee
     assert leases.suspect_count == 4
 
 
-def test_whom_it_let_go_does_not_raise_the_next_alarm(under_test: LeaseKeeper) -> None:
+def test_released_instances_do_not_raise_the_next_alarm(under_test: LeaseKeeper) -> None:
     leases = shard(under_test, living=6, dying=4, late=90.0)
     swept(leases, 0.0, 100.0)
     leases.release_guard(100.0)
@@ -242,7 +242,7 @@ def test_whom_it_let_go_does_not_raise_the_next_alarm(under_test: LeaseKeeper) -
     assert swept(leases, 161.0, 165.0) == {A: 164.0}
 
 
-def test_a_gap_in_the_sweeping_is_not_part_of_the_five_minutes(under_test: LeaseKeeper) -> None:
+def test_a_gap_between_sweeps_is_not_part_of_the_five_minutes(under_test: LeaseKeeper) -> None:
     leases = shard(under_test, living=6, dying=4)
     swept(leases, 0.0, 100.0)
     plan = leases.sweep(1100.0)
@@ -251,7 +251,7 @@ def test_a_gap_in_the_sweeping_is_not_part_of_the_five_minutes(under_test: Lease
     assert min(swept(leases, 1100.0, 1400.0).values()) == 1374.0
 
 
-def test_a_gap_saves_up_no_budget(under_test: LeaseKeeper) -> None:
+def test_a_gap_accumulates_no_budget(under_test: LeaseKeeper) -> None:
     leases = shard(under_test, living=6, dying=20)
     swept(leases, 0.0, 100.0)
     leases.release_guard(100.0)
@@ -259,7 +259,7 @@ def test_a_gap_saves_up_no_budget(under_test: LeaseKeeper) -> None:
     assert len(leases.sweep(1100.0).expired) == 1
 
 
-def test_a_suspect_stays_one_until_it_is_heard_of_whatever_a_long_gap_rounds_to(under_test: LeaseKeeper) -> None:
+def test_a_suspect_stays_one_until_it_is_renewed_despite_rounding_over_a_long_gap(under_test: LeaseKeeper) -> None:
     heard_at, swept_at, resumed_at = 0.6924728983127597, 74.69247289831276, 1281.9979010648112
     assert resumed_at - (heard_at + (resumed_at - swept_at)) < TERMS.removed_after_s <= swept_at - heard_at
     leases = under_test.begin(TERMS, 0.0, 1)

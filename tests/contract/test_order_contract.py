@@ -1,4 +1,4 @@
-"""What every store does with writes that come late, or again: the order of one owner's writes."""
+"""How every store treats late and repeated writes: the order of one owner's writes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def late_writes(tested: StoreUnderTest, sequence: int, epoch: int | None = 5) ->
 # -- late
 
 
-async def test_what_was_sent_before_the_last_write_changes_nothing(under_test: StoreUnderTest) -> None:
+async def test_a_write_sent_before_the_last_one_changes_nothing(under_test: StoreUnderTest) -> None:
     held = await registered(under_test, 10)
     events = len(under_test.feed.events)
     for epoch in (5, None):
@@ -53,7 +53,7 @@ async def test_what_was_sent_before_the_last_write_changes_nothing(under_test: S
     assert len(under_test.feed.events) == events
 
 
-async def test_each_kind_of_write_makes_those_before_it_late(under_test: StoreUnderTest) -> None:
+async def test_each_kind_of_write_makes_earlier_ones_late(under_test: StoreUnderTest) -> None:
     await registered(under_test, 10)
     await under_test.store.set_status(KEY, Status.CRITICAL, 5, sequence=20)
     with pytest.raises(Late):
@@ -69,7 +69,7 @@ async def test_each_kind_of_write_makes_those_before_it_late(under_test: StoreUn
         await under_test.store.deregister(KEY, 5, sequence=MAX_SEQUENCE - 1)
 
 
-async def test_a_status_that_changes_nothing_makes_those_before_it_late_as_well(under_test: StoreUnderTest) -> None:
+async def test_a_status_that_changes_nothing_makes_earlier_writes_late_too(under_test: StoreUnderTest) -> None:
     await registered(under_test, 10)
     await under_test.store.set_status(KEY, Status.PASSING, 5, sequence=12)
     with pytest.raises(Late):
@@ -77,14 +77,14 @@ async def test_a_status_that_changes_nothing_makes_those_before_it_late_as_well(
     assert [type(e) for e in under_test.feed.changes] == [Registered]
 
 
-async def test_the_same_record_again_makes_those_before_it_late_as_well(under_test: StoreUnderTest) -> None:
+async def test_a_repeated_record_makes_earlier_writes_late_too(under_test: StoreUnderTest) -> None:
     await registered(under_test, 10)
     await registered(under_test, 12)
     with pytest.raises(Late):
         await under_test.store.set_status(KEY, Status.CRITICAL, 5, sequence=11)
 
 
-async def test_a_write_that_was_refused_does_not_count(under_test: StoreUnderTest) -> None:
+async def test_a_refused_write_does_not_count(under_test: StoreUnderTest) -> None:
     await under_test.store.register(claim("billing", port=9000))
     await registered(under_test, 10)
     with pytest.raises(Conflict):
@@ -99,7 +99,7 @@ async def test_sequences_are_counted_for_each_instance(under_test: StoreUnderTes
     await under_test.store.set_status(InstanceKey("billing", "10.0.0.7:9000"), Status.WARNING, 5, sequence=4)
 
 
-async def test_a_newer_owner_begins_to_count_anew(under_test: StoreUnderTest) -> None:
+async def test_a_newer_owner_starts_a_new_sequence(under_test: StoreUnderTest) -> None:
     await registered(under_test, 1000, epoch=5)
     await registered(under_test, 0, epoch=6)
     await under_test.store.set_status(KEY, Status.WARNING, 6, sequence=1)
@@ -108,14 +108,14 @@ async def test_a_newer_owner_begins_to_count_anew(under_test: StoreUnderTest) ->
             await write()
 
 
-async def test_an_expired_instance_counts_anew(under_test: StoreUnderTest) -> None:
+async def test_an_expired_instance_starts_a_new_sequence(under_test: StoreUnderTest) -> None:
     await registered(under_test, 10)
     await under_test.pass_time(TERMS.ttl_s + TERMS.grace_s)
     assert shown(under_test) is None
     assert (await under_test.store.register(claim(epoch=5), sequence=3)).created
 
 
-async def test_writes_that_arrive_at_once_and_out_of_order_leave_the_newest(under_test: StoreUnderTest) -> None:
+async def test_concurrent_writes_out_of_order_leave_the_newest(under_test: StoreUnderTest) -> None:
     await registered(under_test, 0)
     order = list(range(1, 41))
     random.Random(3).shuffle(order)
@@ -129,10 +129,10 @@ async def test_writes_that_arrive_at_once_and_out_of_order_leave_the_newest(unde
     assert held.status is Status.PASSING
 
 
-# -- the same again
+# -- repetitions
 
 
-async def test_the_same_registration_again_gives_the_same_and_changes_nothing(under_test: StoreUnderTest) -> None:
+async def test_a_repeated_registration_returns_the_same_and_changes_nothing(under_test: StoreUnderTest) -> None:
     held = await registered(under_test, 10)
     events = len(under_test.feed.events)
     again = await under_test.store.register(claim(epoch=5), sequence=10)
@@ -140,7 +140,7 @@ async def test_the_same_registration_again_gives_the_same_and_changes_nothing(un
     assert len(under_test.feed.events) == events
 
 
-async def test_the_same_registration_again_does_not_undo_what_others_did_since(under_test: StoreUnderTest) -> None:
+async def test_a_repeated_registration_does_not_undo_later_changes_by_others(under_test: StoreUnderTest) -> None:
     await registered(under_test, 10)
     await under_test.store.set_status(KEY, Status.MAINTENANCE)  # an operator
     again = await under_test.store.register(claim(epoch=5), sequence=10)
@@ -148,7 +148,7 @@ async def test_the_same_registration_again_does_not_undo_what_others_did_since(u
     assert shown(under_test) == again.instance
 
 
-async def test_the_same_status_again_gives_the_same_and_changes_nothing(under_test: StoreUnderTest) -> None:
+async def test_a_repeated_status_returns_the_same_and_changes_nothing(under_test: StoreUnderTest) -> None:
     await registered(under_test, 10)
     for _ in range(3):
         changed = await under_test.store.set_status(KEY, Status.WARNING, 5, sequence=11)
@@ -156,7 +156,7 @@ async def test_the_same_status_again_gives_the_same_and_changes_nothing(under_te
     assert [type(e) for e in under_test.feed.changes] == [Registered, StatusChanged]
 
 
-async def test_the_same_deregistration_again_is_answered_as_the_first(under_test: StoreUnderTest) -> None:
+async def test_a_repeated_deregistration_gets_the_answer_of_the_first(under_test: StoreUnderTest) -> None:
     held = await registered(under_test, 10)
     for _ in range(3):
         gone = await under_test.store.deregister(KEY, 5, sequence=11)
@@ -164,7 +164,7 @@ async def test_the_same_deregistration_again_is_answered_as_the_first(under_test
     assert [type(e) for e in under_test.feed.changes] == [Registered, Deregistered]
 
 
-async def test_a_sequence_that_was_used_for_another_kind_of_write_is_late(under_test: StoreUnderTest) -> None:
+async def test_a_sequence_used_for_another_kind_of_write_is_late(under_test: StoreUnderTest) -> None:
     held = await registered(under_test, 10)
     with pytest.raises(Late):
         await under_test.store.deregister(KEY, 5, sequence=10)
@@ -178,7 +178,7 @@ async def test_a_sequence_that_was_used_for_another_kind_of_write_is_late(under_
 # -- tombstones
 
 
-async def test_what_was_sent_before_a_deregistration_brings_nothing_back(under_test: StoreUnderTest) -> None:
+async def test_a_write_sent_before_a_deregistration_restores_nothing(under_test: StoreUnderTest) -> None:
     await registered(under_test, 10)
     await under_test.store.deregister(KEY, 5, sequence=20)
     await under_test.pass_time(TOMBSTONE_S - 5)
@@ -193,18 +193,18 @@ async def test_what_was_sent_before_a_deregistration_brings_nothing_back(under_t
     assert len(under_test.feed.events) == events
 
 
-async def test_an_operators_deregistration_does_not_let_a_late_write_bring_it_back(under_test: StoreUnderTest) -> None:
+async def test_a_late_write_does_not_undo_an_operators_deregistration(under_test: StoreUnderTest) -> None:
     await registered(under_test, 10)
     await under_test.store.deregister(KEY)
     with pytest.raises(Late):
         await under_test.store.register(claim(epoch=5), sequence=9)
     with pytest.raises(Fenced):
         await under_test.store.register(claim(epoch=4))
-    assert (await under_test.store.register(claim(epoch=5), sequence=11)).created, "its owner is free to come back"
+    assert (await under_test.store.register(claim(epoch=5), sequence=11)).created, "its owner may come back"
 
 
 @pytest.mark.parametrize(("epoch", "sequence"), [(5, 21), (6, 0), (5, None), (None, None), (6, None)])
-async def test_a_newer_registration_comes_after_a_deregistration(
+async def test_a_newer_registration_is_accepted_after_a_deregistration(
     under_test: StoreUnderTest, epoch: int | None, sequence: int | None
 ) -> None:
     await registered(under_test, 10)
@@ -215,7 +215,7 @@ async def test_a_newer_registration_comes_after_a_deregistration(
     assert gone.key == KEY
 
 
-async def test_what_was_late_stays_late_after_a_registration_without_a_sequence(under_test: StoreUnderTest) -> None:
+async def test_a_late_write_stays_late_after_a_registration_without_a_sequence(under_test: StoreUnderTest) -> None:
     await registered(under_test, 10)
     await under_test.store.deregister(KEY, 5, sequence=20)
     held = await registered(under_test, None)
@@ -226,15 +226,15 @@ async def test_what_was_late_stays_late_after_a_registration_without_a_sequence(
     await under_test.store.set_status(KEY, Status.WARNING, 5, sequence=21)
 
 
-async def test_a_tombstone_is_gone_after_its_time(under_test: StoreUnderTest) -> None:
+async def test_a_tombstone_expires(under_test: StoreUnderTest) -> None:
     await registered(under_test, 10)
     await under_test.store.deregister(KEY, 5, sequence=20)
     await under_test.pass_time(TOMBSTONE_S + 1)
     assert (await under_test.store.register(claim(epoch=4), sequence=1)).created
 
 
-async def test_a_removal_of_what_is_not_there_makes_what_was_sent_before_it_late(under_test: StoreUnderTest) -> None:
-    """The registration is still under way when its owner leaves."""
+async def test_removing_a_missing_instance_makes_earlier_writes_late(under_test: StoreUnderTest) -> None:
+    """The registration is still in progress when its owner leaves."""
     with pytest.raises(NotFound):
         await under_test.store.deregister(KEY, 5, sequence=11)
     with pytest.raises(Late):
@@ -249,7 +249,7 @@ async def test_a_removal_of_what_is_not_there_makes_what_was_sent_before_it_late
     assert (await under_test.store.register(claim(epoch=5), sequence=41)).created
 
 
-async def test_a_newer_status_of_what_was_removed_finds_nothing(under_test: StoreUnderTest) -> None:
+async def test_a_newer_status_of_a_removed_instance_is_not_found(under_test: StoreUnderTest) -> None:
     await registered(under_test, 10)
     await under_test.store.deregister(KEY, 5, sequence=20)
     for epoch, sequence in ((5, 21), (6, 0), (None, None)):
@@ -257,7 +257,7 @@ async def test_a_newer_status_of_what_was_removed_finds_nothing(under_test: Stor
             await under_test.store.set_status(KEY, Status.PASSING, epoch, sequence=sequence)
 
 
-async def test_a_removed_instances_address_and_name_are_free_for_others(under_test: StoreUnderTest) -> None:
+async def test_a_removed_instances_address_and_name_are_free(under_test: StoreUnderTest) -> None:
     await registered(under_test, 10)
     await under_test.store.deregister(KEY, 5, sequence=20)
     assert (await under_test.store.register(claim("ip-intel", instance_id="other", epoch=1), sequence=1)).created
@@ -266,7 +266,7 @@ async def test_a_removed_instances_address_and_name_are_free_for_others(under_te
 # -- writes without a sequence
 
 
-async def test_writes_without_a_sequence_meet_the_epoch_alone(under_test: StoreUnderTest) -> None:
+async def test_writes_without_a_sequence_are_ordered_by_epoch_alone(under_test: StoreUnderTest) -> None:
     await registered(under_test, 10)
     await under_test.store.set_status(KEY, Status.WARNING)
     await under_test.store.set_status(KEY, Status.CRITICAL, 5)
@@ -280,7 +280,7 @@ async def test_writes_without_a_sequence_meet_the_epoch_alone(under_test: StoreU
     assert held.status is Status.PASSING
 
 
-async def test_a_record_that_was_registered_without_a_sequence_takes_the_first_one(under_test: StoreUnderTest) -> None:
+async def test_a_record_registered_without_a_sequence_accepts_the_first_one(under_test: StoreUnderTest) -> None:
     await registered(under_test, None)
     await under_test.store.set_status(KEY, Status.WARNING, 5, sequence=0)
     with pytest.raises(Late):
@@ -288,7 +288,7 @@ async def test_a_record_that_was_registered_without_a_sequence_takes_the_first_o
     await under_test.store.deregister(KEY, 5, sequence=1)
 
 
-async def test_without_an_epoch_a_sequence_counts_in_the_one_that_is_there(under_test: StoreUnderTest) -> None:
+async def test_a_sequence_without_an_epoch_counts_in_the_present_one(under_test: StoreUnderTest) -> None:
     await under_test.store.register(claim(), sequence=3)
     with pytest.raises(Late):
         await under_test.store.set_status(KEY, Status.CRITICAL, sequence=2)
@@ -297,7 +297,7 @@ async def test_without_an_epoch_a_sequence_counts_in_the_one_that_is_there(under
         await under_test.store.register(claim(), sequence=3)
 
 
-async def test_a_saved_record_may_be_brought_back_after_a_deregistration(under_test: StoreUnderTest) -> None:
+async def test_a_saved_record_may_be_restored_after_a_deregistration(under_test: StoreUnderTest) -> None:
     await registered(under_test, 10)
     await under_test.store.deregister(KEY, 5, sequence=20)
     saved = instance(epoch=5, registered_at=1_700_000_000.0)
@@ -311,7 +311,7 @@ async def test_a_saved_record_may_be_brought_back_after_a_deregistration(under_t
 # -- another service's address
 
 
-async def test_one_that_may_not_displace_takes_no_critical_instance_of_another_service(
+async def test_a_caller_without_the_right_to_displace_takes_no_critical_instance_of_another_service(
     under_test: StoreUnderTest,
 ) -> None:
     await registered(under_test, 10)
@@ -320,24 +320,28 @@ async def test_one_that_may_not_displace_takes_no_critical_instance_of_another_s
         await under_test.store.register(claim("billing"), may_displace=False)
     assert list(under_test.feed.catalog) == [victim]
     grant = await under_test.store.register(claim("billing"))
-    assert list(under_test.feed.catalog) == [grant.instance], "with it, as ever"
+    assert list(under_test.feed.catalog) == [grant.instance], "with that right, it does"
 
 
-async def test_one_that_may_not_displace_takes_over_from_its_own_service_as_ever(under_test: StoreUnderTest) -> None:
+async def test_a_caller_without_the_right_to_displace_takes_over_from_its_own_service(
+    under_test: StoreUnderTest,
+) -> None:
     await registered(under_test, 10)
     await under_test.store.set_status(KEY, Status.CRITICAL)
     grant = await under_test.store.register(claim(instance_id="new"), may_displace=False)
     assert list(under_test.feed.catalog) == [grant.instance]
 
 
-async def test_one_that_may_not_displace_takes_over_from_an_overdue_one(under_test: StoreUnderTest) -> None:
+async def test_a_caller_without_the_right_to_displace_takes_over_from_an_overdue_instance(
+    under_test: StoreUnderTest,
+) -> None:
     await registered(under_test, 10)
     await under_test.pass_time(TERMS.ttl_s + 2)
     grant = await under_test.store.register(claim("billing"), may_displace=False)
     assert list(under_test.feed.catalog) == [grant.instance]
 
 
-async def test_one_that_may_not_displace_takes_over_from_a_suspect(under_test: StoreUnderTest) -> None:
+async def test_a_caller_without_the_right_to_displace_takes_over_from_a_suspect(under_test: StoreUnderTest) -> None:
     for port in range(9001, 9011):
         await under_test.store.register(claim("osint-service", port=port))
     await under_test.pass_time(TERMS.ttl_s + TERMS.grace_s)
@@ -350,7 +354,7 @@ async def test_one_that_may_not_displace_takes_over_from_a_suspect(under_test: S
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_in_whatever_order_writes_arrive_the_newest_that_was_taken_stands(
+async def test_the_newest_accepted_write_stands_whatever_the_order_of_arrival(
     under_test: StoreUnderTest, seed: int
 ) -> None:
     """Three owners, one after the other; each write is sent once or twice and overtakes others on the way."""
@@ -366,13 +370,13 @@ async def test_in_whatever_order_writes_arrive_the_newest_that_was_taken_stands(
     newest: tuple[int, int, str] | None = None
     for epoch, sequence, kind in arriving:
         if kind != "register" and (newest is None or newest[0] < epoch):
-            continue  # no owner says more before its registration was acknowledged
+            continue  # an owner sends nothing more before its registration was acknowledged
         try:
             await _sent(under_test, epoch, sequence, kind)
         except NotFound:
             assert newest is not None
             assert newest[2] == "remove"
-            if kind == "remove":  # it is remembered all the same
+            if kind == "remove":  # it is still remembered
                 newest = max(newest, (epoch, sequence, kind))
             continue
         except (Late, Fenced):
@@ -380,7 +384,7 @@ async def test_in_whatever_order_writes_arrive_the_newest_that_was_taken_stands(
             assert (epoch, sequence) < newest[:2]
             continue
         newest = max(newest or (0, 0, ""), (epoch, sequence, kind))
-        assert newest[:2] == (epoch, sequence), "nothing older than what stands was taken"
+        assert newest[:2] == (epoch, sequence), "nothing older than the final write was accepted"
         held = shown(under_test)
         assert (held is None) == (newest[2] == "remove")
         if held is not None:

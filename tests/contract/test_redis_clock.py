@@ -1,4 +1,4 @@
-"""The clock of a Redis server is set, or another takes over whose clock differs; or nobody swept for a long time."""
+"""A Redis server's clock is set, another server with a different clock takes over, or sweeps stop for a long time."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ async def under_test() -> AsyncIterator[RedisUnderTest]:
 
 
 async def set_clock(tested: RedisUnderTest, by_s: float) -> None:
-    """Set the server's clock. Nobody sweeps meanwhile, as far as can be told from its times."""
+    """Set the server's clock. By its times it looks as if no sweep ran meanwhile."""
     await tested.pass_time(by_s, sweeping=False)
 
 
 @BY
-async def test_nobody_goes_who_was_heard_of_before_or_since(under_test: RedisUnderTest, by_s: float) -> None:
+async def test_a_step_of_the_clock_expires_no_renewed_instance(under_test: RedisUnderTest, by_s: float) -> None:
     fleet = Fleet(under_test)
     await fleet.register()
     await fleet.pass_time(30)
@@ -48,13 +48,13 @@ async def test_nobody_goes_who_was_heard_of_before_or_since(under_test: RedisUnd
 
 
 @BY
-async def test_the_silent_go_all_the_same(under_test: RedisUnderTest, by_s: float) -> None:
+async def test_silent_instances_still_expire(under_test: RedisUnderTest, by_s: float) -> None:
     fleet = Fleet(under_test)
     await under_test.store.register(claim("silent", port=7000))
     await fleet.pass_time(30)
     await set_clock(under_test, by_s)
     await fleet.register()
-    # A clock that was set ahead cannot be told from a time in which nobody swept: then it is a full lease.
+    # A clock set ahead cannot be told from a time without sweeps, which gives a full lease.
     left_s = TERMS.ttl_s + TERMS.grace_s - (30 if by_s < 0 else 0)
     for _ in range(2):
         await fleet.pass_time(left_s / 2 - 2)
@@ -81,7 +81,7 @@ async def test_the_guard_holds_for_its_five_minutes_no_less_and_no_more(
 
 
 @BY
-async def test_what_the_guard_lets_go_goes_on_going_by_the_budget(under_test: RedisUnderTest, by_s: float) -> None:
+async def test_released_instances_keep_expiring_by_the_budget(under_test: RedisUnderTest, by_s: float) -> None:
     fleet = await held(under_test)
     await under_test.store.release_guard()
     await fleet.pass_time(2)
@@ -93,7 +93,7 @@ async def test_what_the_guard_lets_go_goes_on_going_by_the_budget(under_test: Re
 
 
 @BY
-async def test_an_operator_is_obeyed_also_before_the_next_sweep(under_test: RedisUnderTest, by_s: float) -> None:
+async def test_an_operators_release_applies_before_the_next_sweep(under_test: RedisUnderTest, by_s: float) -> None:
     fleet = await held(under_test)
     await set_clock(under_test, by_s)
     await under_test.store.release_guard()
@@ -102,7 +102,7 @@ async def test_an_operator_is_obeyed_also_before_the_next_sweep(under_test: Redi
 
 
 @BY
-async def test_those_that_went_before_it_do_not_count_for_longer(under_test: RedisUnderTest, by_s: float) -> None:
+async def test_earlier_expiries_do_not_count_for_longer(under_test: RedisUnderTest, by_s: float) -> None:
     fleet = Fleet(under_test)
     for port in DYING[:3]:
         await under_test.store.register(claim("gone", port=port))
@@ -120,7 +120,7 @@ async def test_those_that_went_before_it_do_not_count_for_longer(under_test: Red
 
 
 @pytest.mark.parametrize(("outage_s", "left_s"), [(20, TERMS.removed_after_s - 10), (90, TERMS.removed_after_s)])
-async def test_an_outage_is_given_twice_but_nobody_has_more_than_a_full_lease(
+async def test_an_outage_is_credited_twice_but_no_lease_exceeds_its_term(
     under_test: RedisUnderTest, outage_s: float, left_s: float
 ) -> None:
     await under_test.store.register(claim())

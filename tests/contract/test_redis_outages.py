@@ -1,7 +1,7 @@
-"""An outage of the store, whatever its length, costs nobody a lease: a model of replicas, agents and their breakers.
+"""An outage of the store, however long, costs no lease: a model of replicas, agents and their breakers.
 
-The breakers and the pace of the agents are the product's own, and so is the amnesty: the store's scripts give it,
-in a real server. Each agent knows one replica alone, which is the worst that can be set up.
+The breakers, the pace of the agents and the amnesty are the product's own; the store's scripts give the amnesty, in a
+real server. Each agent knows only one replica, which is the worst possible setup.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ TERMS: Final = LeaseTerms()
 TIMINGS: Final = Timings()
 AGENTS: Final = [InstanceKey("ip-intel", f"{number:03}") for number in range(40)]
 BEGINS_AT: Final = 100.0
-FAILS_AFTER_S: Final = 5.0  # the time that an operation has
+FAILS_AFTER_S: Final = 5.0  # the timeout of an operation
 SWEEP_EVERY_S: Final = 0.8 * TERMS.sweep_every_s
-# What a sweep asks the store. Where nobody is due, and no guard holds, it is all that a sweep does.
+# The calls of a sweep. When no lease is due and no guard holds, a sweep makes no others.
 CENSUS: Final = (
     *map(rows.ms, (TERMS.ttl_s, TERMS.removed_after_s, TERMS.amnesty_after_s)),
     str(TERMS.most_per_sweep),
@@ -40,11 +40,11 @@ CENSUS: Final = (
 
 
 class Outage:
-    """Replicas that sweep and pass heartbeats on, each with its own breaker, over a store that goes away."""
+    """Replicas that sweep and pass on heartbeats, each with its own breaker, over a store that goes away."""
 
     def __init__(self, server: ToldRedis, seed: int, length_s: float, replicas: int) -> None:
         self._shard = server.shard(0.0)
-        self._calls: list[tuple[float, ScriptName, RedisCommand]] = []  # that the store takes, with their times
+        self._calls: list[tuple[float, ScriptName, RedisCommand]] = []  # that the store accepted, with their times
         self._random = random.Random(seed)
         self._ends_at = BEGINS_AT + length_s
         self._breakers = [Breaker() for _ in range(replicas)]
@@ -59,9 +59,9 @@ class Outage:
             self._at(first, partial(self._beat, number, agent))
 
     def run(self) -> int:
-        """Go on until all is long over; return how many sweeps there were. Fails when one of them finds somebody due.
+        """Continue until everything has settled; return the number of sweeps. Fails when one of them finds a due lease.
 
-        Nothing that is done depends on what the store answers, so all is asked of it in the end, at one go.
+        No step depends on the store's answers, so all calls are sent at the end, at once.
         """
         now = 0.0
         while now < self._ends_at + 200.0:
@@ -78,7 +78,7 @@ class Outage:
         heapq.heappush(self._due, (when, self._count, work))
 
     def _call(self, replica: int, now: float, then: Callable[[float, bool], None]) -> None:
-        """Ask the store; `then` is told when the answer is there, and whether it is one."""
+        """Call the store; `then` is told when the answer arrives, and whether it is one."""
         admission = self._breakers[replica].admission(now, self._random.random())
         if not isinstance(admission, Admitted):
             then(now, False)
@@ -128,13 +128,13 @@ def server() -> Iterator[ToldRedis]:
 
 @given(st.integers(0, 100_000), st.one_of(st.floats(0.1, 60.0), st.floats(60.0, 1000.0)), st.integers(1, 5))
 @settings(max_examples=60)
-def test_nobody_who_lives_is_due_after_an_outage(server: ToldRedis, seed: int, length_s: float, replicas: int) -> None:
+def test_no_live_lease_is_due_after_an_outage(server: ToldRedis, seed: int, length_s: float, replicas: int) -> None:
     assert Outage(server, seed, length_s, replicas).run() > 100
 
 
 @pytest.mark.parametrize("length_s", [5.5, 6.0, 8.0, 10.0, 40.0, 90.0])
 @pytest.mark.parametrize("replicas", [2, 5])
-def test_nobody_is_due_after_an_outage_of_which_some_breakers_know_and_others_do_not(
+def test_no_lease_is_due_after_an_outage_that_only_some_breakers_saw(
     server: ToldRedis, replicas: int, length_s: float
 ) -> None:
     for seed in range(5):

@@ -1,4 +1,4 @@
-"""Two replicas sweep one store at the same time: everything that a sweep does is done once."""
+"""Two replicas sweep one store at the same time: every effect of a sweep happens once."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Both:
         )
 
     async def sweep(self) -> list[SweepReport]:
-        """Let a second pass, and have both sweep at once, several times each."""
+        """Let a second pass, and let both sweep at once, several times each."""
         await self.tested.pass_time(1.0, sweeping=False)
         first = self.tested.store
         assert isinstance(first, RedisStore)
-        # At the shards: a store itself has no second sweep of a shard begin before the first one ended.
+        # At the shards: a store itself never starts a second sweep of a shard before the first one ended.
         sweepers = [shard.sweeper for store in (first, self.second) for shard in store._shards]
         sweeps = [sweeper.sweep(self.sizes) for sweeper in sweepers for _ in range(AT_ONCE)]
         return list(await asyncio.gather(*sweeps))
@@ -111,7 +111,7 @@ async def test_the_budget_of_the_guard_is_spent_once(both: Both) -> None:
     assert 1 <= gone <= GUARD.budget_at_least + 1
 
 
-async def test_an_outage_is_given_once_and_is_not_part_of_the_five_minutes(both: Both) -> None:
+async def test_an_outage_is_credited_once_and_is_not_part_of_the_five_minutes(both: Both) -> None:
     fleet = await held(both.tested)
     await both.tested.pass_time(2 * GUARD.hold_s, sweeping=False)
     reports = await both.sweep()

@@ -1,4 +1,4 @@
-"""What every store does with a record that is brought back."""
+"""How every store restores a saved record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def saved(name: str = "ip_intel", **more: Any) -> Instance:
     return instance(name, **{"registered_at": 1_700_000_000.25, "epoch": 5, **more})
 
 
-async def test_a_missing_record_comes_back_as_it_was(under_test: StoreUnderTest) -> None:
+async def test_a_missing_record_is_restored_unchanged(under_test: StoreUnderTest) -> None:
     record = saved(status=Status.DRAINING, version="1.4.2", tags=("canary",), metadata={"a": [1, None]}, weight=7)
     assert await under_test.store.restore(record) is RestoreOutcome.RESTORED
     assert list(under_test.feed.catalog) == [record]
@@ -31,31 +31,31 @@ async def test_a_missing_record_comes_back_as_it_was(under_test: StoreUnderTest)
     assert list(whole) == [record]
 
 
-async def test_a_second_time_changes_nothing(under_test: StoreUnderTest) -> None:
+async def test_a_second_restore_changes_nothing(under_test: StoreUnderTest) -> None:
     await under_test.store.restore(saved())
     events = len(under_test.feed.events)
     assert await under_test.store.restore(saved()) is RestoreOutcome.PRESENT
     assert len(under_test.feed.events) == events
 
 
-async def test_it_has_a_whole_lease_from_now_on_and_no_more(under_test: StoreUnderTest) -> None:
+async def test_a_restored_record_has_exactly_one_full_lease(under_test: StoreUnderTest) -> None:
     await under_test.store.restore(saved())
     await under_test.pass_time(70)
-    assert await under_test.store.restore(saved()) is RestoreOutcome.PRESENT, "whoever is overdue is not renewed by it"
+    assert await under_test.store.restore(saved()) is RestoreOutcome.PRESENT, "it does not renew an overdue lease"
     await under_test.pass_time(2)
     assert len(under_test.feed.catalog) == 1
     await under_test.pass_time(4)
     assert len(under_test.feed.catalog) == 0
 
 
-async def test_its_owner_goes_on_with_heartbeats(under_test: StoreUnderTest) -> None:
+async def test_the_owner_of_a_restored_record_continues_with_heartbeats(under_test: StoreUnderTest) -> None:
     await under_test.store.restore(saved())
     (renewed,) = await under_test.store.renew([Beat("ip_intel", "10.0.0.7:8034", 5)])
     (fenced,) = await under_test.store.renew([Beat("ip_intel", "10.0.0.7:8034", 4)])
     assert (renewed.outcome, fenced.outcome) == ("renewed", "fenced")
 
 
-async def test_who_names_no_instance_still_means_the_one_that_was_registered_last(under_test: StoreUnderTest) -> None:
+async def test_a_heartbeat_without_an_id_still_renews_the_latest_registration(under_test: StoreUnderTest) -> None:
     await under_test.store.restore(saved(port=8002, registered_at=1_700_000_002.0))
     await under_test.store.restore(saved(port=8001, registered_at=1_700_000_001.0))
     (renewed,) = await under_test.store.renew([Beat("ip_intel")])
@@ -66,14 +66,14 @@ async def test_who_names_no_instance_still_means_the_one_that_was_registered_las
 @pytest.mark.parametrize(
     ("epoch", "outcome"), [(4, RestoreOutcome.RESTORED), (5, RestoreOutcome.PRESENT), (6, RestoreOutcome.NEWER)]
 )
-async def test_only_an_older_owners_record_makes_room(
+async def test_a_restore_replaces_only_an_older_owners_record(
     under_test: StoreUnderTest, epoch: int, outcome: RestoreOutcome
 ) -> None:
     held = (await under_test.store.register(claim(epoch=epoch, version="2.0.0", port=9000, instance_id="a"))).instance
     record = saved(instance_id="a", version="1.0.0")
     assert await under_test.store.restore(record) is outcome
     assert list(under_test.feed.catalog) == [record if outcome is RestoreOutcome.RESTORED else held]
-    # The address that was given up is free, the one that is held is not.
+    # A released address is free, a held one is not.
     await under_test.store.register(claim("other", port=8034 if outcome is not RestoreOutcome.RESTORED else 9000))
 
 
@@ -83,7 +83,7 @@ async def test_a_name_that_is_one_with_another_is_a_conflict(under_test: StoreUn
         await under_test.store.restore(saved("ip_intel"))
 
 
-async def test_nobody_loses_an_address_however_he_fares(under_test: StoreUnderTest) -> None:
+async def test_a_restore_takes_no_address_from_any_instance(under_test: StoreUnderTest) -> None:
     held = (await under_test.store.register(claim("billing", status=Status.CRITICAL))).instance
     with pytest.raises(Conflict, match=r"10\.0\.0\.7:8034 is registered as instance"):
         await under_test.store.restore(saved())

@@ -1,4 +1,4 @@
-"""What every store has to do. The very same sentences are true of all of them."""
+"""What every store must do. The same tests apply to all of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNKNOWN = InstanceKey("nobody-at-all", "10.9.9.9:9999")
 
 
 async def state(tested: StoreUnderTest) -> str:
-    """Return what two equal states have in common, as the store itself tells it."""
+    """Return what two equal states have in common, as the store itself reports it."""
     catalog = Catalog()
     catalog.replace((await tested.store.snapshot()).instances)
     return catalog.digest
@@ -37,7 +37,7 @@ async def test_a_registration_is_delivered_before_it_returns(under_test: StoreUn
     assert [type(e) for e in under_test.feed.events] == [Registered]
 
 
-async def test_the_same_registration_again_gives_the_same_and_is_no_event(under_test: StoreUnderTest) -> None:
+async def test_a_repeated_registration_returns_the_same_and_is_no_event(under_test: StoreUnderTest) -> None:
     first = await under_test.store.register(claim())
     again = await under_test.store.register(claim())
     assert again.instance == first.instance
@@ -45,7 +45,7 @@ async def test_the_same_registration_again_gives_the_same_and_is_no_event(under_
     assert [type(e) for e in under_test.feed.changes] == [Registered]
 
 
-async def test_the_same_registration_again_starts_the_lease_anew(under_test: StoreUnderTest) -> None:
+async def test_a_repeated_registration_restarts_the_lease(under_test: StoreUnderTest) -> None:
     await under_test.store.register(claim())
     await under_test.pass_time(50)
     await under_test.store.register(claim())
@@ -130,7 +130,7 @@ async def test_heartbeats_keep_an_instance_for_ever(under_test: StoreUnderTest) 
         results = await under_test.store.renew([Beat("ip_intel", "10.0.0.7:8034")])
         assert [r.outcome for r in results] == ["renewed"]
     assert len(under_test.feed.catalog) == 1
-    assert under_test.feed.positions[-1].revision == 1, "renewals take no revision"
+    assert under_test.feed.positions[-1].revision == 1, "renewals have no revision"
 
 
 async def test_many_heartbeats_have_one_result_each_in_their_order(under_test: StoreUnderTest) -> None:
@@ -159,7 +159,7 @@ async def test_a_heartbeat_is_delivered_with_its_time(under_test: StoreUnderTest
     assert under_test.feed.catalog.heartbeat_at(key) == pytest.approx(before + 10)
 
 
-async def test_a_heartbeat_without_an_id_is_the_newest_instances(under_test: StoreUnderTest) -> None:
+async def test_a_heartbeat_without_an_id_renews_the_newest_instance(under_test: StoreUnderTest) -> None:
     await under_test.store.register(claim(port=8001))
     await under_test.pass_time(40)
     newest = (await under_test.store.register(claim(port=8002))).instance
@@ -188,7 +188,7 @@ async def test_a_status_does_not_renew_the_lease(under_test: StoreUnderTest) -> 
     assert len(under_test.feed.catalog) == 0
 
 
-async def test_what_is_not_there_has_no_status_and_is_not_removed(under_test: StoreUnderTest) -> None:
+async def test_a_missing_instance_has_no_status_and_cannot_be_removed(under_test: StoreUnderTest) -> None:
     with pytest.raises(NotFound):
         await under_test.store.set_status(UNKNOWN, Status.CRITICAL)
     with pytest.raises(NotFound):
@@ -218,7 +218,7 @@ async def test_a_silent_instance_is_gone_after_its_ttl_and_grace_and_not_before(
     assert [type(e) for e in under_test.feed.changes] == [Registered, Expired]
 
 
-async def test_a_pause_of_the_sweep_expires_nobody_who_was_alive(under_test: StoreUnderTest) -> None:
+async def test_a_pause_of_the_sweep_expires_no_live_instance(under_test: StoreUnderTest) -> None:
     await under_test.store.register(claim())
     await under_test.pass_time(10)
     await under_test.pass_time(3600, sweeping=False)
@@ -237,14 +237,14 @@ async def test_a_pause_of_the_sweep_expires_nobody_who_was_alive(under_test: Sto
 async def test_revisions_rise_by_one_and_name_one_epoch(under_test: StoreUnderTest) -> None:
     key = (await under_test.store.register(claim())).instance.key
     await under_test.store.set_status(key, Status.CRITICAL)
-    await under_test.store.register(claim("billing"))  # takes over: two events
+    await under_test.store.register(claim("billing"))  # a takeover: two events
     await under_test.store.deregister(InstanceKey("billing", "10.0.0.7:8034"))
     positions = under_test.feed.positions
     assert [p.revision for p in positions] == list(range(1, 6))
     assert len({(p.shard, p.epoch) for p in positions}) == 1
 
 
-async def test_what_was_delivered_adds_up_to_the_snapshot(under_test: StoreUnderTest) -> None:
+async def test_delivered_events_add_up_to_the_snapshot(under_test: StoreUnderTest) -> None:
     assert len(under_test.feed.resets) == 1
     for port in range(8001, 8021):
         await under_test.store.register(claim(f"service-{port % 10}", port=port))
@@ -259,8 +259,8 @@ async def test_what_was_delivered_adds_up_to_the_snapshot(under_test: StoreUnder
     }
 
 
-async def test_writes_at_once_are_each_whole(under_test: StoreUnderTest) -> None:
-    """Fifty callers want one address under fifty ids: one gets it, and each answer is true."""
+async def test_concurrent_writes_are_atomic(under_test: StoreUnderTest) -> None:
+    """Fifty callers want one address with fifty ids: one gets it, and each answer is true."""
     results = await asyncio.gather(
         *(under_test.store.register(claim(instance_id=f"i{n}")) for n in range(50)), return_exceptions=True
     )
@@ -270,7 +270,7 @@ async def test_writes_at_once_are_each_whole(under_test: StoreUnderTest) -> None
     assert [i.key for i in under_test.feed.catalog] == [granted[0].instance.key]
 
 
-async def test_a_record_is_stored_whole(under_test: StoreUnderTest) -> None:
+async def test_a_record_is_stored_completely(under_test: StoreUnderTest) -> None:
     whole = claim(
         addresses=("10.0.0.7", "2001:db8::7"),
         tags=("canary", "eu"),

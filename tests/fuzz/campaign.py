@@ -1,7 +1,7 @@
-"""Sends packets to a real agent, judges what comes back, and watches whether the agent lives, and how much it eats.
+"""Sends packets to a real agent, judges the answers, and watches whether the agent survives and how its memory grows.
 
-Packets go out a few at a time; behind each few goes a good question, which has to be answered. So whatever a packet
-does to the agent is seen at once, and what did it is one of a few.
+Packets are sent in small batches, each followed by a valid query that must be answered. So any damage to the agent
+shows at once, and one of a few packets caused it.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from tests.scenarios.judged import Judged, claim
 from tests.wire.packets import GOOD
 
 BATCH: Final = 32
-# How long an answer may take before it counts as none. The agent has other things to do, and so has the machine.
+# The timeout of an answer; the agent and the machine have other work too.
 PATIENCE_S: Final = 10.0
-# One batch in so many goes over TCP.
+# One batch in this many goes over TCP.
 TCP_EVERY: Final = 20
-# The ready answers that an agent keeps are bounded: until they are full it grows, and then it stands. So what counts
-# is the growth in the last half.
+# The agent's caches of ready answers are bounded: its memory grows until they are full, and then stays level. So the
+# growth in the second half counts.
 TENTHS: Final = 10
 
 
 class Finding(NamedTuple):
-    """Something that must not be, and what was sent before it was seen. The last is the likeliest to have done it."""
+    """Something that must not happen, and the packets sent before it; the last is the most likely cause."""
 
     complaint: str
     packets: tuple[bytes, ...]
     answer: bytes = b""
 
     def save(self, folder: Path, seed: int) -> Path:
-        """Write the last packet to where a corpus keeps them, and return the file."""
+        """Write the last packet to a file in the corpus folder, and return the file."""
         packet = self.packets[-1]
         path = folder / f"found-{hashlib.sha256(packet).hexdigest()[:12]}.hex"
         lines = [f"# {self.complaint} (seed {seed})", f"# answer: {self.answer.hex() or 'none'}", packet.hex()]
@@ -51,11 +51,11 @@ class Finding(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a campaign came to."""
+    """The result of a campaign."""
 
     sent: int
     answered: int
-    lost: int  # datagrams that were not answered, and when sent again by themselves were
+    lost: int  # datagrams that were answered only when sent again, alone
     connections: int
     resident_mb: tuple[float, ...]  # the agent's memory at the start, and after each tenth
     took_s: float
@@ -63,7 +63,7 @@ class Report(NamedTuple):
 
     @property
     def grown_mb(self) -> float:
-        """By how much the agent's memory grew in the last half."""
+        """By how much the agent's memory grew in the second half."""
         return self.resident_mb[-1] - self.resident_mb[len(self.resident_mb) // 2]
 
     def __str__(self) -> str:
@@ -75,7 +75,7 @@ class Report(NamedTuple):
 
 
 def settle(system: Judged) -> None:
-    """Register what the packets ask for."""
+    """Register the services that the packets query."""
     both = ["10.0.0.1", "2001:db8::1"]
     system.register(
         claim("ip_intel", "10.0.0.1", addresses=both, tags=["canary"], metadata={"team": "osint"}, version="1.4.2"),
@@ -86,7 +86,7 @@ def settle(system: Judged) -> None:
 
 
 class Campaign:
-    """One agent under fire. Stops at `most` findings: more of the same help nobody."""
+    """One agent under fire. Stops at `most` findings, since more of the same do not help."""
 
     def __init__(self, port: int, pid: int, most: int = 20) -> None:
         self._at = ("127.0.0.1", port)
@@ -114,7 +114,7 @@ class Campaign:
                     else:
                         self._by_connection(numbered, good)
                 except OSError as error:
-                    self.findings.append(Finding(f"nobody is there any more ({error})", tuple(numbered)))
+                    self.findings.append(Finding(f"the agent's port is closed ({error})", tuple(numbered)))
                 if not self._agent.is_running() or self._agent.status() == psutil.STATUS_ZOMBIE:
                     self.findings.append(Finding("the agent has died", tuple(numbered)))
                     break
@@ -142,7 +142,7 @@ class Campaign:
         for packet in packets:
             of_it = answers.get(packet[:2], [])
             if not of_it and not wants_silence(packet):
-                # UDP may lose a datagram. What is silent when it is asked alone is silent.
+                # UDP may lose a datagram. One that stays unanswered when sent alone is a finding.
                 of_it = self._exchange(udp, [packet], good).get(packet[:2], [])
                 self._lost += bool(of_it)
                 if not of_it:
@@ -153,7 +153,7 @@ class Campaign:
                 self._judge(packet, answer, over_tcp=False)
 
     def _exchange(self, udp: socket.socket, packets: list[bytes], good: bytes) -> dict[bytes, list[bytes]]:
-        """Send packets and a good question; return the answers by their id. Raises OSError when nobody is there."""
+        """Send packets and a valid query; return the answers by their id. Raises OSError when the port is closed."""
         for packet in (*packets, good):
             udp.send(packet)
         wanted = {packet[:2] for packet in packets if not wants_silence(packet)} | {good[:2]}
@@ -164,10 +164,10 @@ class Campaign:
                 answer = udp.recv(65535)
                 answers.setdefault(answer[:2], []).append(answer)
                 if good[:2] in answers:
-                    udp.settimeout(1.0)  # what was sent before it is on its way, or lost
+                    udp.settimeout(1.0)  # earlier answers are on their way, or lost
         except TimeoutError:
             if good[:2] not in answers:
-                self.findings.append(Finding("the good question behind it is not answered", tuple(packets)))
+                self.findings.append(Finding("the valid query after it is not answered", tuple(packets)))
         for answer in answers.pop(good[:2], []):
             self._judge(good, answer, over_tcp=False)
         return answers
@@ -175,28 +175,28 @@ class Campaign:
     # -- TCP
 
     def _by_connection(self, packets: list[bytes], good: bytes) -> None:
-        """Send packets on a few connections, each with an oddity of its own, and a good question on another."""
+        """Send packets on a few connections, each with its own oddity, and a valid query on another."""
         for at in range(0, len(packets), 8):
             some = packets[at : at + 8]
             framed = b"".join(_framed(packet) for packet in some)
             match int.from_bytes(some[0][:2]) >> 3 & 7:
-                case 0:  # in crumbs
+                case 0:  # in small pieces
                     self._converse([framed[i : i + 7] for i in range(0, len(framed), 7)][:200], some)
                 case 1:  # cut off in the middle of a message
                     self._converse([framed[:-1]], some)
-                case 2:  # a giant that never comes
+                case 2:  # a large message that never arrives
                     self._converse([framed, b"\xff\xff" + some[0][:100]], some)
                 case 3:  # messages of no length, and of one octet
                     self._converse([b"\0\0", framed, b"\0\1\0"], some)
-                case 4:  # no messages at all
+                case 4:  # no message framing at all
                     self._converse(list(some), [])
                 case _:
                     self._converse([framed], some)
         if good[:2] not in self._converse([_framed(good)], [good]):
-            self.findings.append(Finding("the good question behind it is not answered over TCP", tuple(packets)))
+            self.findings.append(Finding("the valid query after it is not answered over TCP", tuple(packets)))
 
     def _converse(self, pieces: Iterable[bytes], packets: list[bytes]) -> set[bytes]:
-        """Write the pieces on a connection of their own; judge what comes back; return the ids that were answered."""
+        """Write the pieces on a new connection; judge the answers; return the ids that were answered."""
         self._connections += 1
         heard = b""
         with socket.create_connection(self._at, timeout=PATIENCE_S) as tcp:
@@ -210,7 +210,7 @@ class Campaign:
             except TimeoutError:
                 self.findings.append(Finding("the connection is left open", tuple(packets)))
             except OSError:
-                pass  # it may hang up on who talks nonsense
+                pass  # the agent may hang up on a client that sends nonsense
         asked = {packet[:2]: packet for packet in packets}
         answers = list(_messages(heard))
         for answer in answers:
@@ -234,7 +234,7 @@ def _framed(packet: bytes) -> bytes:
 
 
 def _messages(heard: bytes) -> Iterator[bytes]:
-    """Yield the whole messages of a stream."""
+    """Yield the complete messages of a stream."""
     at = 0
     while at + 2 <= len(heard):
         end = at + 2 + int.from_bytes(heard[at : at + 2])

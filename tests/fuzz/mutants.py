@@ -1,7 +1,7 @@
-"""Packets that a name server may be sent: made by a seed, the same ones each time.
+"""Packets that a name server may receive, generated from a seed: the same ones each time.
 
-Three kinds in turn: questions as they should be, which the mutants are measured by; messages built of parts, each
-of which may be wrong; and any of these, or of the corpus, cut, flipped, spliced and stretched.
+Three kinds in turn: valid queries, which the mutants are based on; messages assembled from parts, each of which may be
+wrong; and any of these, or of the corpus, truncated, bit-flipped, spliced and extended.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.wire.packets import CORPUS as KINDS
 
 CORPUS_FOLDER: Final = Path(__file__).with_name("corpus")
 ZONE: Final = (b"vertice", b"internal")
-# The names of the fleet that is asked, and some that are near to them.
+# The names of the queried fleet, and similar ones.
 NAMES: Final[tuple[tuple[bytes, ...], ...]] = (
     *((first, *ZONE) for first in (b"ip-intel", b"ip_intel", b"ip-intel", b"large", b"large", b"syslog")),
     *((first, *ZONE) for first in (b"nobody", b"ns", b"_tcp", b"_udp")),
@@ -37,29 +37,29 @@ CLASSES: Final = (*(1,) * 40, 3, 4, 254, 255, 0, 0x8001)
 PAYLOADS: Final = (0, 1, 511, 512, 513, 1231, 1232, 1233, 1452, 4096, 65535)
 OPTIONS: Final = (3, 5, 8, 9, 10, 11, 12, 15, 65001, 65535)
 ODD_WORDS: Final = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xC000, 0xC00C, 0xC00D, 0xFFFE, 0xFFFF)
-# Without the headers of IP and UDP, the largest datagram there is.
+# The largest UDP payload: 65,535 octets without the headers of IP and UDP.
 LARGEST_DATAGRAM: Final = 65507
 
 
 def corpus() -> dict[str, bytes]:
-    """Return the packets on file, by name. A file is hexadecimal, with remarks behind `#`."""
+    """Return the packets of the corpus folder by name. A file is hexadecimal, with remarks after `#`."""
     return {path.stem: read_hex(path.read_text(encoding="ascii")) for path in sorted(CORPUS_FOLDER.glob("*.hex"))}
 
 
 def read_hex(text: str) -> bytes:
-    """Return the packet that a file of the corpus writes."""
+    """Return the packet in the text of a corpus file."""
     return bytes.fromhex(" ".join(line.partition("#")[0] for line in text.splitlines()))
 
 
 class Mutants:
-    """An endless row of packets that `seed` decides."""
+    """An endless sequence of packets, determined by `seed`."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
         self._seeds = [*corpus().values(), *KINDS]
 
     def packets(self, count: int) -> Iterator[bytes]:
-        """Yield so many packets: the corpus, then what is made."""
+        """Yield `count` packets: the corpus, then generated ones."""
         yield from self._seeds[:count]
         for _ in range(count - len(self._seeds)):
             yield self.packet()
@@ -82,7 +82,7 @@ class Mutants:
             case _:
                 return self._mutated(self._question())
 
-    # -- as it should be
+    # -- valid queries
 
     def _question(self) -> bytes:
         choice = self._random.choice
@@ -108,7 +108,7 @@ class Mutants:
         ttl = choice((0, 0, 0x8000, 0x8000, 0x10000, 0xFF000000, 0xFFFFFFFF))
         return b"\0" + struct.pack("!HHIH", 41, choice(PAYLOADS), ttl, len(options)) + options
 
-    # -- of parts that may be wrong
+    # -- messages of parts that may be wrong
 
     def _assembled(self) -> bytes:
         choice, chance = self._random.choice, self._random.randrange
@@ -132,25 +132,25 @@ class Mutants:
         return b"".join(parts)
 
     def _name(self) -> bytes:
-        """Return a name that is all right, or not quite."""
+        """Return a name that is valid, or nearly so."""
         choice, chance = self._random.choice, self._random.randrange
         name = choice(NAMES)
         match chance(8):
-            case 0:  # as long as it may be, or one octet more or less
+            case 0:  # of the maximum length, or one octet more or less
                 return (b"\x3f" + self._random.randbytes(63)) * 3 + _wire((b"a" * choice((60, 61, 62)),))
-            case 1:  # a pointer: back, to itself, ahead, out of the packet; perhaps behind some labels
+            case 1:  # a pointer: back, to itself, ahead, out of the packet; perhaps after some labels
                 labels = _wire(name[: chance(3)])[:-1]
                 return labels + struct.pack("!H", 0xC000 | choice((0, 2, 11, 12, 13, 12 + len(labels), 40, 0x3FFF)))
-            case 2:  # bytes that are no text
+            case 2:  # arbitrary bytes
                 return _wire((self._random.randbytes(choice((1, 12, 63))), *ZONE))
-            case 3:  # kinds of labels that were never defined, or given up
+            case 3:  # undefined or obsolete label types
                 return bytes((choice((0x40, 0x41, 0x80, 0xBF)),)) + self._random.randbytes(chance(20)) + b"\0"
             case 4:
                 return _wire((b"a",) * choice((126, 127, 128)))
             case _:
                 return _wire(name)
 
-    # -- of others
+    # -- mutations
 
     def _mutated(self, seed: bytes) -> bytes:
         packet = bytearray(seed)
@@ -174,10 +174,10 @@ class Mutants:
                 packet[at:] = self._random.choice(self._seeds)[: chance(200)]
             case 5:
                 packet[at : at + 2] = struct.pack("!H", self._random.choice(ODD_WORDS))
-            case 6 if len(packet) >= 12:  # a count that lies
+            case 6 if len(packet) >= 12:  # a wrong count
                 field = self._random.choice((4, 6, 8, 10))
                 packet[field : field + 2] = struct.pack("!H", self._random.choice(ODD_WORDS))
-            case 7 if len(packet) > 12:  # behind the header, where it is read
+            case 7 if len(packet) > 12:  # after the header, where it is parsed
                 packet[12 + chance(len(packet) - 12)] = chance(256)
             case _ if packet:
                 packet[at - 1] ^= 1 << chance(8)

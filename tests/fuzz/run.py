@@ -1,8 +1,8 @@
-"""`make fuzz`: a real agent under a million odd packets; fails when it did what it must not.
+"""`make fuzz`: sends a million odd packets to a real agent; fails when the agent misbehaves.
 
 usage: python -m tests.fuzz.run [--seed N] [--count N]
 
-What it objects to is written to tests/fuzz/corpus/found-*.hex: from there on every run of the tests sends it.
+Packets with findings are written to tests/fuzz/corpus/found-*.hex: from then on every run of the tests sends them.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from tests.fuzz.mutants import CORPUS_FOLDER, Mutants
 from tests.scenarios.judged import judged
 
 MOST_GROWTH_MB: Final = 8.0
-# What the agent says of a fault of its own, whether it was expected in some place or in none.
+# What the agent logs about its own faults, caught or not.
 TROUBLE: Final = re.compile(r'"level":"(error|critical)"|Traceback|Exception')
 
 
 def fuzz(seed: int, count: int, folder: Path) -> Report:
-    """Run a campaign against an agent of its own."""
+    """Run a campaign against its own agent."""
     with judged(folder) as system:
         settle(system)
         report = Campaign(system.ports.dns, system.agent.pid).run(Mutants(seed).packets(count), count)
         if TROUBLE.search(system.agent.output()):
-            raise AssertionError(f"seed {seed}: the agent says that it failed:\n{system.agent.output()}")
+            raise AssertionError(f"seed {seed}: the agent logged an error:\n{system.agent.output()}")
         return report
 
 
 def main() -> int:
-    """Fuzz, and say how it went; return 1 when something was found."""
+    """Fuzz, and print the result; return 1 when something was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     parser.add_argument("--count", type=int, default=1_000_000)

@@ -1,4 +1,4 @@
-"""Whatever is sent to an agent, it answers what it should, as it should, goes on, and does not grow."""
+"""An agent answers every packet as it should, or not at all where it must not, survives, and does not leak memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.wire.asking import responder
 from tests.wire.packets import GOOD
 
 COUNT = 20_000
-# From nothing to well-filled caches of ready answers, of which there are two of 8 MiB.
+# From nothing to well-filled caches of ready answers; there are two of 8 MiB.
 MOST_GROWTH_MB = 20.0
 SERVER = responder(
     StandingView(
@@ -34,7 +34,7 @@ SERVER = responder(
 
 
 def objections(packet: bytes) -> list[str]:
-    """Return what is wrong with what we answer to a packet, over UDP and over TCP."""
+    """Return the errors in our answers to a packet, over UDP and over TCP."""
     found = []
     for answer, over_tcp in ((SERVER.udp(packet), False), (SERVER.tcp(packet), True)):
         if answer is not None:
@@ -49,7 +49,7 @@ def test_a_real_agent_survives_twenty_thousand_odd_packets(tmp_path: Path) -> No
     report = fuzz(seed, COUNT, tmp_path)
     assert report.findings == [], f"seed {seed}\n" + "\n".join(map(str, report.findings))
     assert report.sent == COUNT
-    assert report.answered > COUNT / 2, "most of them want an answer"
+    assert report.answered > COUNT / 2, "most packets require an answer"
     assert report.connections > 100
     assert report.lost < COUNT / 1000
     assert report.resident_mb[-1] - report.resident_mb[0] < MOST_GROWTH_MB, f"seed {seed}: {report}"
@@ -60,7 +60,7 @@ def test_a_packet_on_file_is_answered_as_it_should_be(name: str) -> None:
     assert objections(corpus()[name]) == []
 
 
-# Parts of messages for hypothesis, which finds the smallest one that is answered wrongly.
+# Parts of messages for hypothesis, which finds the smallest message that is answered wrongly.
 LABELS = st.one_of(st.sampled_from([b"ip-intel", b"ip_intel", b"_tcp", b"canary", *ZONE]), st.binary(max_size=70))
 NAMES = st.tuples(
     st.lists(LABELS.map(lambda label: bytes((len(label),)) + label), max_size=6).map(b"".join),
@@ -89,7 +89,7 @@ def test_what_is_put_together_by_hypothesis_is_answered_as_it_should_be(
     assert objections(packet) == []
 
 
-# -- the judges themselves
+# -- tests of the judges
 
 
 def test_a_seed_gives_the_same_packets_each_time() -> None:
@@ -103,7 +103,7 @@ def test_the_mutants_are_of_every_sort() -> None:
     packets = list(islice(Mutants(3).packets(20_000), 500, None))
     answers = [answer for packet in packets if (answer := SERVER.udp(packet)) is not None]
     rcodes = {answer[3] & 0xF for answer in answers}
-    assert rcodes == {0, 1, 3, 4, 5}
+    assert rcodes == {0, 1, 3, 4, 5, 9}
     assert sum(answer[6:8] > b"\0\0" for answer in answers) > 1000, "many are good questions"
     assert sum(answer[2] & 2 for answer in answers) > 20, "and some are about much"
     assert sum(wants_silence(packet) for packet in packets) > 100
@@ -117,23 +117,23 @@ def test_the_verdict_objects_to_what_is_wrong() -> None:
     plain = GOOD[:11] + b"\0" + GOOD[12:-11]
     opt, records_at = right[-11:], right.index(b"\xc0\x0c")
     wrong = {
-        "it answers what wants no answer": (GOOD[:2] + b"\x81" + GOOD[3:], right),
-        "it is shorter than a header": (GOOD, right[:11]),
-        "the id is another": (GOOD, b"\0\0" + right[2:]),
-        "it does not say that it is an answer": (GOOD, right[:2] + bytes((right[2] & 0x7F,)) + right[3:]),
+        "it answers a message that must not be answered": (GOOD[:2] + b"\x81" + GOOD[3:], right),
+        "it is shorter than a DNS header": (GOOD, right[:11]),
+        "the id differs": (GOOD, b"\0\0" + right[2:]),
+        "QR is not set": (GOOD, right[:2] + bytes((right[2] & 0x7F,)) + right[3:]),
         "RD is not copied": (GOOD, right[:2] + bytes((right[2] & 0xFE,)) + right[3:]),
-        "rcode 2 has no reason here": (GOOD, right[:3] + b"\2" + right[4:]),
-        "NOTIMP has no reason here": (GOOD, right[:3] + b"\4" + right[4:]),
+        "rcode 2 is not justified": (GOOD, right[:3] + b"\2" + right[4:]),
+        "NOTIMP is not justified": (GOOD, right[:3] + b"\4" + right[4:]),
         "another opcode is not NOTIMP": (GOOD[:2] + b"\x29" + GOOD[3:], right[:2] + b"\xad" + right[3:]),
         "the question is missing": (GOOD, right[:4] + b"\0\0\0\0\0\0\0\0"),
-        "what cannot be read is not FORMERR": (GOOD + b"\0", right),
-        "several questions are not FORMERR": (GOOD[:5] + b"\2" + GOOD[6:-11] + GOOD[12:], right),
+        "a malformed query does not get FORMERR": (GOOD + b"\0", right),
+        "several questions do not get FORMERR": (GOOD[:5] + b"\2" + GOOD[6:-11] + GOOD[12:], right),
         "several OPT records are not FORMERR": (GOOD[:11] + b"\2" + GOOD[12:] + opt, right),
-        "an answer about another name": (GOOD, right[: records_at + 1] + b"\x15" + right[records_at + 2 :]),
-        "the question is another": (GOOD, right[:13] + b"I" + right[14:]),
+        "a record of another name than queried": (GOOD, right[: records_at + 1] + b"\x15" + right[records_at + 2 :]),
+        "the question differs": (GOOD, right[:13] + b"I" + right[14:]),
         "an error with answers": (GOOD, right[:3] + b"\3" + right[4:]),
-        "a NXDOMAIN without SOA": (GOOD, right[:3] + b"\3" + right[4:]),
-        "OPT to somebody who sent none": (plain, right),
+        "an NXDOMAIN without SOA": (GOOD, right[:3] + b"\3" + right[4:]),
+        "OPT in an answer to a query without one": (plain, right),
         "it is truncated over TCP": (GOOD, right[:2] + bytes((right[2] | 2,)) + right[3:]),
         "a record lives too long, or is of another class": (
             GOOD,
@@ -144,9 +144,9 @@ def test_the_verdict_objects_to_what_is_wrong() -> None:
     }
     for complaint, (query, answer) in wrong.items():
         assert complaint in complaints(query, answer, over_tcp=True), complaint
-    assert any(c.startswith("it cannot be read") for c in complaints(GOOD, right + b"\0", over_tcp=False))
+    assert any(c.startswith("it cannot be parsed") for c in complaints(GOOD, right + b"\0", over_tcp=False))
     long = right[:10] + b"\0\x3d" + right[12:] + opt * 60
-    assert any("were asked for" in c for c in complaints(plain, long, over_tcp=False))
+    assert any("more than the limit" in c for c in complaints(plain, long, over_tcp=False))
 
 
 def test_a_finding_becomes_an_entry_of_the_corpus(tmp_path: Path) -> None:

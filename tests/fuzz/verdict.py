@@ -1,6 +1,6 @@
-"""What must be true of an answer, whatever was asked: the rules, held by dnslib and by a reader of a few lines.
+"""What must hold for every answer, whatever the query: rules checked with dnslib and a small parser of our own.
 
-They know nothing of how the answer was made. A complaint is a sentence; none means that all is well.
+They know nothing about how the answer was made. A complaint is a sentence; an empty list means that all is well.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ TTL_S: Final = 5
 OPT: Final = 41
 SOA: Final = 6
 ANY: Final = 255
-HINFO: Final = 13
+TSIG: Final = 250
 MAILB, MAILA = 253, 254
-NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED, BADVERS, BADCOOKIE = 0, 1, 3, 4, 5, 16, 23
-ERRORS: Final = (FORMERR, NOTIMP, REFUSED, BADVERS, BADCOOKIE)
+NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED, NOTAUTH, BADVERS, BADCOOKIE = 0, 1, 3, 4, 5, 9, 16, 23
+ERRORS: Final = (FORMERR, NOTIMP, REFUSED, NOTAUTH, BADVERS, BADCOOKIE)
 # What an answer without records may be longer than its query: an Extended DNS Error, a server's part of a cookie, the
 # time in a keepalive; and the SOA.
 ERROR_OCTETS: Final = 6 + 16 + 2
@@ -29,7 +29,7 @@ SOA_OCTETS: Final = ERROR_OCTETS + 82
 
 
 class Record(NamedTuple):
-    """The fixed fields of a record, and where it is."""
+    """The fixed fields of a record, and its section."""
 
     section: int  # 1 answer, 2 authority, 3 additional
     type: int
@@ -38,29 +38,29 @@ class Record(NamedTuple):
 
 
 class PassedOver(Exception):
-    """Raised when a message is not one."""
+    """Raised when a message is malformed."""
 
 
 def wants_silence(query: bytes) -> bool:
-    """Return whether a message must not be answered: it has no id to answer to, or is an answer itself."""
+    """Return whether a message must not be answered: it is shorter than a header, or is an answer itself."""
     return len(query) < HEADER or bool(query[2] & 0x80)
 
 
 def complaints(query: bytes, answer: bytes, *, over_tcp: bool) -> list[str]:
-    """Return what is wrong with an answer."""
+    """Return the complaints about an answer."""
     if wants_silence(query):
-        return ["it answers what wants no answer"]
+        return ["it answers a message that must not be answered"]
     if len(answer) < HEADER:
-        return ["it is shorter than a header"]
+        return ["it is shorter than a DNS header"]
     found = _of_header(query, answer)
     try:
         question, records = walk(answer)
-        # dnslib takes no labels that are not UTF-8, which the wire does. They stand in the question's name alone.
+        # dnslib rejects labels that are not UTF-8, which are valid on the wire. They occur only in the question's name.
         name_ends = max(HEADER, question - 4)
         name = bytes(c if c < 0x80 else 0x78 for c in answer[HEADER:name_ends])
         read = dnslib.DNSRecord.parse(answer[:HEADER] + name + answer[name_ends:])
     except (PassedOver, dnslib.DNSError) as error:
-        return [*found, f"it cannot be read: {error}"]
+        return [*found, f"it cannot be parsed: {error}"]
     rcode = (answer[3] & 0xF) | next((r.ttl >> 24 << 4 for r in records if r.type == OPT), 0)
     found += _of_query(query, rcode)
     found += _of_question(query, answer, question, rcode)
@@ -72,48 +72,50 @@ def complaints(query: bytes, answer: bytes, *, over_tcp: bool) -> list[str]:
 def _of_header(query: bytes, answer: bytes) -> list[str]:
     asked, given = (int.from_bytes(message[2:4]) for message in (query, answer))
     rules = {
-        "the id is another": answer[:2] != query[:2],
-        "it does not say that it is an answer": not given & 0x8000,
-        "the opcode is another": (asked ^ given) & 0x7800,
+        "the id differs": answer[:2] != query[:2],
+        "QR is not set": not given & 0x8000,
+        "the opcode differs": (asked ^ given) & 0x7800,
         "RD is not copied": (asked ^ given) & 0x0100,
         "a reserved bit is set": given & 0x0040,
-        "it claims to be validated": given & 0x0020,
+        "AD is set": given & 0x0020,
     }
     return [complaint for complaint, broken in rules.items() if broken]
 
 
 def _of_query(query: bytes, rcode: int) -> list[str]:
-    """Say whether a query that is none was taken for one (RFC 6891 section 6.1.1, RFC 9619)."""
+    """Check that malformed queries get FORMERR (RFC 6891 section 6.1.1, RFC 9619)."""
     if query[2] >> 3 & 0xF or rcode == FORMERR:
         return []
     try:
         _, records = walk(query)
     except PassedOver:
-        return ["what cannot be read is not FORMERR"]
+        return ["a malformed query does not get FORMERR"]
     found = []
     if int.from_bytes(query[4:6]) > 1:
-        found.append("several questions are not FORMERR")
+        found.append("several questions do not get FORMERR")
     if sum(r.type == OPT for r in records) > 1:
         found.append("several OPT records are not FORMERR")
+    if any(r.type == TSIG for r in records) != (rcode == NOTAUTH):
+        found.append("NOTAUTH is for messages that are signed, and for no others")
     return found
 
 
 def _of_question(query: bytes, answer: bytes, question: int, rcode: int) -> list[str]:
     asked, repeated = (int.from_bytes(message[4:6]) for message in (query, answer))
     found = []
-    # SERVFAIL is for a view that is not complete, and for a fault of ours; the view that is asked is complete.
+    # SERVFAIL is for an incomplete view, and for faults of ours; the view here is complete.
     if rcode not in (NOERROR, NXDOMAIN, *ERRORS):
-        found.append(f"rcode {rcode} has no reason here")
+        found.append(f"rcode {rcode} is not justified")
     opcode = query[2] >> 3 & 0xF
     qtype = int.from_bytes(answer[question - 4 : question - 2]) if repeated else 0
-    if opcode and rcode != NOTIMP:
+    if opcode and rcode not in (NOTIMP, NOTAUTH):
         found.append("another opcode is not NOTIMP")
     if rcode == NOTIMP and not opcode and qtype not in (MAILA, MAILB):
-        found.append("NOTIMP has no reason here")
+        found.append("NOTIMP is not justified")
     if not repeated and asked and rcode not in (FORMERR, NOTIMP):
         found.append("the question is missing")
     if repeated == 1 and query[HEADER:question] != answer[HEADER:question]:
-        found.append("the question is another")
+        found.append("the question differs")
     if repeated > 1:
         found.append("it has several questions")
     return found
@@ -123,42 +125,45 @@ def _of_size(query: bytes, answer: bytes, records: list[Record], rcode: int, *, 
     found = []
     has_opt = any(r.type == OPT for r in records)
     if has_opt and b"\0\0\x29" not in query:
-        found.append("OPT to somebody who sent none")
+        found.append("OPT in an answer to a query without one")
     payload = min(max(PLAIN_PAYLOAD, advertised(query) or 0), OUR_PAYLOAD) if has_opt else PLAIN_PAYLOAD
     limit = MAX_MESSAGE if over_tcp else payload
     if len(answer) > limit:
-        found.append(f"it has {len(answer)} octets, and {limit} were asked for")
+        found.append(f"it has {len(answer)} octets, more than the limit of {limit}")
     if over_tcp and answer[2] & 2:
         found.append("it is truncated over TCP")
     more = len(answer) - len(query)
     if rcode in ERRORS and more > ERROR_OCTETS:
-        found.append(f"an error that is {more} octets longer than the query")
+        found.append(f"an error is {more} octets longer than the query")
     if not any(r.section == 1 for r in records) and more > SOA_OCTETS:
-        found.append(f"an answer without answers that is {more} octets longer than the query")
+        found.append(f"an answer without answer records is {more} octets longer than the query")
     return found
 
 
 def _of_records(read: dnslib.DNSRecord, records: list[Record], rcode: int) -> list[str]:
     answers = [r for r in records if r.section == 1]
-    qtypes = {q.qtype for q in read.questions} | {HINFO for q in read.questions if q.qtype == ANY}
+    types = {r.type for r in answers}
+    qtypes = {q.qtype for q in read.questions}
     authority = [r.type for r in records if r.section == 2]
     found = []
     if any(r.type == OPT and r.section != 3 for r in records) or sum(r.type == OPT for r in records) > 1:
         found.append("OPT is out of place")
-    if any(r.ttl > TTL_S or r.class_ != 1 for r in records if r.type != OPT):
+    if any(r.ttl > TTL_S or r.class_ != 1 for r in records if r.type not in (OPT, TSIG)):
         found.append("a record lives too long, or is of another class")
     if rcode != NOERROR and answers:
         found.append("an error with answers")
-    if rcode in ERRORS and any(r.type != OPT for r in records):
+    if rcode in ERRORS and any(r.type not in (OPT, TSIG) for r in records):
         found.append("an error with records")
     if rcode == NXDOMAIN and authority != [SOA]:
-        found.append("a NXDOMAIN without SOA")
+        found.append("an NXDOMAIN without SOA")
     if rcode == NOERROR and read.questions and not answers and authority != [SOA] and not read.header.tc:
         found.append("nothing at all, and not even an SOA")
-    if not {r.type for r in answers} <= qtypes:
+    if [r.type for r in records[-1:]].count(TSIG) != (rcode == NOTAUTH):
+        found.append("a TSIG record is for NOTAUTH, and comes last")
+    if not types <= qtypes and not (ANY in qtypes and len(types) == 1):
         found.append("another type than was asked for")
     if not {rr.rname for rr in read.rr} <= {q.qname for q in read.questions}:
-        found.append("an answer about another name")
+        found.append("a record of another name than queried")
     return found
 
 
@@ -166,7 +171,7 @@ def _of_records(read: dnslib.DNSRecord, records: list[Record], rcode: int) -> li
 
 
 def walk(message: bytes) -> tuple[int, list[Record]]:
-    """Return where the questions end, and the records. Raises PassedOver when something is left over, or missing."""
+    """Return where the questions end, and the records. Raises PassedOver when bytes are left over or missing."""
     try:
         questions, *counts = struct.unpack_from("!4H", message, 4)
         at = HEADER
@@ -183,12 +188,12 @@ def walk(message: bytes) -> tuple[int, list[Record]]:
     except (struct.error, IndexError) as error:
         raise PassedOver(str(error)) from error
     if at != len(message):
-        raise PassedOver(f"it should end at {at}, and has {len(message)} octets")
+        raise PassedOver(f"it ends at octet {at}, but has {len(message)} octets")
     return question, records
 
 
 def advertised(query: bytes) -> int | None:
-    """Return the payload in a query's OPT record; None when there is none, or the query cannot be read."""
+    """Return the payload size in a query's OPT record; None when there is none, or the query is malformed."""
     try:
         _, records = walk(query)
     except PassedOver:

@@ -1,7 +1,7 @@
-"""Adds a field to the one definition of an instance, and follows it along everything that has those fields.
+"""Adds a field to the one definition of an instance, and checks every place that has those fields.
 
-Run by test_fields.py in a process of its own: what is imported here has that field for good. Writes the places in
-which the field is missing to its standard output, one a line.
+test_fields.py runs it in its own process, since everything imported here has that field for good. Prints the places
+in which the field is missing to stdout, one per line.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ NEW_FIELD: Final = '    colour: str = ""\n'
 
 
 def add_the_field() -> None:
-    """Put the definition with one more field into the place of its module, before anybody imports that."""
+    """Replace the module with the definition by one with one more field, before anything imports it."""
     spec = importlib.util.find_spec(DEFINITION)
     assert spec is not None
     assert spec.origin is not None
     text = Path(spec.origin).read_text(encoding="utf-8")
-    assert text.count(LAST_FIELD) == 1, "the fields of an instance stand in one place"
+    assert text.count(LAST_FIELD) == 1, "the fields of an instance must be defined in one place"
     module = importlib.util.module_from_spec(spec)
     sys.modules[DEFINITION] = module
     exec(compile(text.replace(LAST_FIELD, LAST_FIELD + NEW_FIELD), spec.origin, "exec"), module.__dict__)
@@ -34,7 +34,7 @@ def add_the_field() -> None:
 
 
 def colours() -> Iterator[tuple[str, Any]]:
-    """Yield each place with the colour that it has of a red instance."""
+    """Yield each place with the colour of a red instance there."""
     # Nothing of the product may be imported before the field is there.
     part = importlib.import_module
     records, schemas, openapi = part(DEFINITION), part("registry_core.api.schemas"), part("registry_core.api.openapi")

@@ -1,4 +1,4 @@
-"""Background work is under the supervisor, and work that blocks is in its bounded threads; what is not says why."""
+"""Background work is supervised, and blocking work runs in its bounded threads; exceptions give their reason."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BLOCKS = frozenset(
         "create_connection",
     }
 )
-# Where, and why nobody has to watch over it.
+# Where, and why it needs no supervision.
 TASKS: Mapping[str, str] = {
     "registry_core/supervision.py Background._start": "it is the supervisor",
     "registry_core/supervision.py _life": "it is the supervisor",
@@ -52,7 +52,7 @@ BLOCKING: Mapping[str, str] = {
 
 
 class Calls(ast.NodeVisitor):
-    """Finds calls by the last part of the name that is called, with the function around them."""
+    """Finds calls by the last part of the called name, with the enclosing function."""
 
     def __init__(self, wanted: frozenset[str]) -> None:
         self.found: set[str] = set()
@@ -81,7 +81,7 @@ class Calls(ast.NodeVisitor):
 
 
 def calls_in(source: str, wanted: frozenset[str]) -> set[str]:
-    """Return the functions of `source` in which something of `wanted` is called."""
+    """Return the functions of `source` that call something in `wanted`."""
     calls = Calls(wanted)
     calls.visit(ast.parse(source))
     return calls.found
@@ -100,17 +100,17 @@ def modules_of_the_product() -> Iterator[Path]:
     ],
     ids=["tasks", "threads"],
 )
-def test_there_is_one_place_for_it(wanted: frozenset[str], allowed: Mapping[str, str], instead: str) -> None:
+def test_such_calls_are_made_in_one_place(wanted: frozenset[str], allowed: Mapping[str, str], instead: str) -> None:
     found = {
         f"{path.relative_to(ROOT)} {where}"
         for path in modules_of_the_product()
         for where in calls_in(path.read_text(encoding="utf-8"), wanted)
     }
-    assert found - allowed.keys() == set(), f"it goes through {instead}, or says here why not"
-    assert allowed.keys() - found == set(), "these are gone, and need no reason any more"
+    assert found - allowed.keys() == set(), f"it must go through {instead}, or give its reason here"
+    assert allowed.keys() - found == set(), "these are gone, and need no reason"
 
 
-def test_what_is_looked_for_is_found_however_it_is_written() -> None:
+def test_calls_are_found_however_they_are_written() -> None:
     source = """
 import asyncio
 class Part:

@@ -1,4 +1,4 @@
-"""The documents say what the code says, and every name in them exists."""
+"""The documents match the code, and every name in them exists."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tools.sources import PRODUCT, ROOT, modules
 
 README = ROOT / "README.md"
 WRITTEN = [README, ROOT / "CONTRIBUTING.md", ROOT / "compose" / "README.md", *sorted(DOCS.rglob("*.md"))]
-# Names that look like settings: of the tests, of compose files, of the programs beside us.
+# Names that look like settings: those of the tests, of compose files, and of other programs.
 OTHER_NAMES = {
     "AGENT_CERT_DIR",
     "REDIS_PASSWORD",
@@ -43,11 +43,11 @@ def name_of(document: Path) -> str:
 
 
 @pytest.mark.parametrize("path", MADE, ids=lambda p: p.name)
-def test_what_is_made_from_the_code_is_as_the_code(path: Path) -> None:
+def test_generated_documents_match_the_code(path: Path) -> None:
     assert text_of(path) == MADE[path](), "run `make map`"
 
 
-def test_every_module_says_what_its_job_is() -> None:
+def test_every_module_states_its_job() -> None:
     assert [m for m in modules() if not job_of(m)] == []
 
 
@@ -64,19 +64,19 @@ def test_every_page_is_in_the_index() -> None:
     assert {page for page in records if f"]({Path(page).name})" not in of_records} == set()
 
 
-def test_every_make_target_that_the_documents_name_exists() -> None:
+def test_every_make_target_in_the_documents_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
     for document in WRITTEN:
         named = set(re.findall(r"(?:`|^ {4})make ([a-z][a-z-]+)", text_of(document), re.MULTILINE))
         assert named <= targets, f"{name_of(document)}: {named - targets}"
 
 
-def test_every_command_that_the_documents_name_exists(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_in_the_documents_exists(capsys: pytest.CaptureFixture[str]) -> None:
     pattern = r"(?:^ +|bin/|`|\| |; |&& )vertice ((?:compose |migrate |guard |snapshot )?[a-z]+)\b"
     named = {command for document in WRITTEN for command in re.findall(pattern, text_of(document), re.MULTILINE)}
     assert len(named) >= 15
     for command in sorted(named):
-        # Only `compose` has commands below it; the others take a word that is one of a few.
+        # Only `compose` has subcommands; the others take one of a few words.
         words = command.split() if command.startswith("compose ") else command.split()[:1]
         with pytest.raises(SystemExit) as ended:
             main([*words, "--help"])
@@ -86,22 +86,22 @@ def test_every_command_that_the_documents_name_exists(capsys: pytest.CaptureFixt
         assert all(word in shown.out for word in command.split()), command
 
 
-def test_every_setting_that_the_documents_name_exists() -> None:
+def test_every_setting_in_the_documents_exists() -> None:
     known = {setting.name for setting in (*AGENT_SETTINGS, *REGISTRY_SETTINGS)} | OTHER_NAMES
     for document in WRITTEN:
-        if document.parent.name != "adr":  # what was decided about a setting outlives the setting
+        if document.parent.name != "adr":  # a decision about a setting outlives the setting
             named = set(re.findall(r"\b(?:AGENT|REGISTRY|SERVICE)_[A-Z_]*[A-Z]\b", text_of(document)))
             assert named - known == set(), name_of(document)
 
 
-def test_the_example_of_the_agents_file_can_be_used(tmp_path: Path) -> None:
+def test_the_example_of_the_agents_file_is_valid(tmp_path: Path) -> None:
     _, _, rest = text_of(DOCS / "reference" / "settings.md").partition("```toml\n")
     file = tmp_path / "agent.toml"
     file.write_text(rest.partition("```")[0], encoding="utf-8")
     assert [spec.claim.service_name for spec in read_agent_settings({}, file).services] == ["billing", "mail_relay"]
 
 
-def test_every_test_that_the_documents_name_exists() -> None:
+def test_every_test_in_the_documents_exists() -> None:
     for document in WRITTEN:
         for named in re.findall(
             r"`((?:wire|unit|integration|properties|scenarios)/(?:\w+/)*test_\w+\.py)`", text_of(document)
@@ -109,7 +109,7 @@ def test_every_test_that_the_documents_name_exists() -> None:
             assert (ROOT / "tests" / named).is_file(), f"{name_of(document)}: {named}"
 
 
-def test_the_links_within_the_documents_lead_somewhere() -> None:
+def test_the_links_within_the_documents_resolve() -> None:
     for document in [*WRITTEN, ROOT / "CHANGELOG.md"]:
         for link, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", text_of(document)):
             if "://" in link:
@@ -146,7 +146,7 @@ def test_the_page_of_metrics_has_what_a_replica_exposes() -> None:
     assert {name for name in exposed if not name.endswith("_created")} == documented
 
 
-def test_the_page_of_metrics_has_every_metric_that_rules_and_dashboard_ask_for() -> None:
+def test_the_page_of_metrics_has_every_metric_used_by_rules_and_dashboard() -> None:
     folder = ROOT / "compose" / "observability"
     rules = yaml.safe_load(text_of(folder / "rules.yml"))
     asked = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
@@ -159,7 +159,7 @@ def test_the_page_of_metrics_has_every_metric_that_rules_and_dashboard_ask_for()
 # -- the page of log events
 
 
-def test_every_logger_has_a_name_that_the_page_of_log_events_looks_for() -> None:
+def test_every_logger_has_a_name_that_the_page_of_log_events_recognises() -> None:
     for module in modules(PRODUCT):
         for node in ast.walk(ast.parse(text_of(module))):
             match node:
@@ -167,7 +167,7 @@ def test_every_logger_has_a_name_that_the_page_of_log_events_looks_for() -> None
                     assert name in ("log", "_log"), f"{module}: {name}"
 
 
-def test_the_page_of_log_events_has_an_event_of_each_way_to_name_one() -> None:
+def test_the_page_of_log_events_covers_each_way_to_name_an_event() -> None:
     named = {event.event: event for event in events()}
     assert named["registered"].details == ("service", "instance", "status")  # keys from a dictionary
     assert "shard_unusable" in named  # passed to the function that logs it
@@ -198,7 +198,7 @@ def has(module: Path, dotted: str) -> bool:
     return True
 
 
-def test_every_function_that_the_documents_name_exists() -> None:
+def test_every_function_in_the_documents_exists() -> None:
     for document in WRITTEN:
         for path, name in functions_named(document):
             module = ROOT / path

@@ -1,4 +1,4 @@
-"""An instance's fields are defined once: whatever else has them takes them from there, or is complete."""
+"""An instance's fields are defined once: every other type with them inherits them, or is checked to be complete."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ KINDS = (Registration, Instance, RegisterBody, RestoreBody, InstanceView, Snapsh
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_whatever_has_the_fields_of_an_instance_inherits_them(kind: type[msgspec.Struct]) -> None:
+def test_every_type_with_an_instances_fields_inherits_them(kind: type[msgspec.Struct]) -> None:
     assert issubclass(kind, Claimed)
 
 
-def test_a_field_that_is_added_to_the_definition_is_everywhere() -> None:
+def test_a_field_added_to_the_definition_is_everywhere() -> None:
     argv = [sys.executable, "-m", "tests.house.one_more_field"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=50)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "", f"without the new field:\n{done.stdout}"
 
 
-def test_all_that_is_known_of_an_instance_is_saved_and_brought_back() -> None:
+def test_everything_about_an_instance_is_saved_and_restored() -> None:
     assert set(RestoreBody.__struct_fields__) == set(Instance.__struct_fields__) - {"suspect"}
 
 
 @pytest.mark.parametrize("kind", [RestoreBody, InstanceView, SnapshotFileRecord])
-def test_what_a_program_writes_has_every_field(kind: type[msgspec.Struct]) -> None:
+def test_every_field_is_written(kind: type[msgspec.Struct]) -> None:
     assert [field.name for field in msgspec.structs.fields(kind) if not field.required] == []
 
 
-def test_a_wrong_field_is_answered_with_an_example() -> None:
+def test_an_invalid_field_is_answered_with_an_example() -> None:
     fields = {*RegisterBody.__struct_fields__, *RestoreBody.__struct_fields__}
     assert fields - request_bodies._EXAMPLES.keys() == set()
 
 
-def test_each_field_that_an_owner_chooses_has_its_setting_and_its_key() -> None:
+def test_each_field_that_an_owner_sets_has_a_setting_and_a_key() -> None:
     keys = {"service_name" if key == "name" else key for key in ServiceTable.__struct_fields__}
     assert CLAIMED - NOT_SET - keys == set()
     names = {setting.name for setting in SERVICE_TABLE}
@@ -70,7 +70,7 @@ def test_the_scripts_read_and_write_the_words_of_the_line_in_their_order() -> No
     assert re.findall(r"record\.(\w+)", written) == [*LINE, "json"]
 
 
-def test_the_digest_is_over_fields_as_an_instance_has_them() -> None:
+def test_the_digest_covers_fields_of_an_instance() -> None:
     kinds = {field.name: field.type for field in msgspec.structs.fields(Instance)}
     digested = {field.name: field.type for field in msgspec.structs.fields(digest._FieldsOfVersion1)}
     assert digested.items() <= kinds.items()

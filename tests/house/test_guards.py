@@ -1,4 +1,4 @@
-"""The guards over all tests do catch what they are for."""
+"""The checks on every test catch what they are meant to catch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONFTEST = ROOT / "tests" / "conftest.py"
 
 @pytest.fixture(autouse=True)
 def _modules_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # the guards are a module among them
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # the checks are a module among them
 
 
 def run(pytester: pytest.Pytester, test: str) -> pytest.RunResult:
@@ -24,7 +24,7 @@ def run(pytester: pytest.Pytester, test: str) -> pytest.RunResult:
     return pytester.runpytest_subprocess("-p", "no:randomly", timeout=60)
 
 
-def test_a_test_that_leaves_a_task_fails(pytester: pytest.Pytester) -> None:
+def test_a_test_that_leaves_a_task_behind_fails(pytester: pytest.Pytester) -> None:
     result = run(
         pytester,
         """
@@ -39,7 +39,7 @@ def test_a_test_that_leaves_a_task_fails(pytester: pytest.Pytester) -> None:
 
 
 def test_a_test_whose_product_code_blocks_the_loop_fails(pytester: pytest.Pytester) -> None:
-    # The guard watches the calls that the product's packages make; this one stands for the agent.
+    # The guard watches the calls made by the product's packages; this one stands for the agent.
     pytester.makepyfile(**{"agent/__init__": "", "agent/sleepy": "import time\ndef nap(): time.sleep(0.01)\n"})
     result = run(
         pytester,

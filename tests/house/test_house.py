@@ -1,4 +1,4 @@
-"""The rules of the house that no linter knows."""
+"""The rules of this project that no linter checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import dns
 from tools.sources import ROOT, modules
 
-# The modules of dnspython: one of ours under such a name would be taken for it.
+# The modules of dnspython: a module of ours with such a name would be mistaken for it.
 DNSPYTHON_MODULES = frozenset(
     [
         "asyncbackend",
@@ -71,7 +71,7 @@ DNSPYTHON_MODULES = frozenset(
 
 
 def tracked() -> list[Path]:
-    """Return every file that git knows, or would add."""
+    """Return every file that git tracks, or would add."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -107,13 +107,13 @@ def test_a_class_name_stands_for_one_thing() -> None:
 
 
 def _types(node: ast.stmt) -> Iterator[str]:
-    """Yield the name of the class, or of the alias of a type, that a module defines with this statement."""
+    """Yield the name of the class, or of the type alias, that a module defines with this statement."""
     match node:
         case ast.ClassDef(name=name) | ast.AnnAssign(target=ast.Name(id=name), annotation=ast.Name(id="TypeAlias")):
             yield name
 
 
-def test_the_locks_hold_hashes_and_no_addresses() -> None:
+def test_the_locks_have_hashes_and_no_addresses() -> None:
     for lock in ROOT.glob("requirements*.lock"):
         text = lock.read_text(encoding="utf-8")
         assert "://" not in text, lock.name
@@ -123,7 +123,7 @@ def test_the_locks_hold_hashes_and_no_addresses() -> None:
         assert all("--hash=sha256:" in package for package in packages), lock.name
 
 
-def test_the_repository_speaks_of_the_product_alone() -> None:
+def test_the_repository_speaks_only_of_the_product() -> None:
     private = re.compile(
         r"/work/|\.\./shared/(?!fleet|tools/containers\.sh)|\bissue #?\d|DESIGN §|FACTS\.md|STYLE\.md", re.IGNORECASE
     )
@@ -152,7 +152,7 @@ def test_the_agent_imports_neither_redis_nor_the_registry() -> None:
     assert out.stdout.strip() == "[]"
 
 
-def test_every_package_is_installed_and_goes_into_both_images() -> None:
+def test_every_package_is_installed_and_copied_into_both_images() -> None:
     packages = {
         ".".join(path.parent.relative_to(ROOT).parts)
         for top in ("agent", "cli", "dns", "registry_core")

@@ -1,4 +1,4 @@
-"""Every module of the product that does no I/O has a test that needs no I/O either, and asks that module itself."""
+"""Every module of the product without I/O has a test without I/O that imports that module itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from tools.sources import PRODUCT, ROOT, modules
 
 SUITES: Final = ("tests/unit", "tests/properties", "tests/wire")
-# A module that imports one of these, or calls open(), is about the world outside: other suites test it.
+# A module that imports one of these, or calls open(), does I/O: other suites test it.
 OUTSIDE: Final = frozenset(
     [
         "aiohttp",
@@ -45,7 +45,7 @@ TESTED_ELSEWHERE: Final = {
 
 
 def _imports(tree: ast.AST) -> Iterator[str]:
-    """Yield the modules that a module imports; of `from a import b`, `a` and `a.b`."""
+    """Yield the modules that a module imports; for `from a import b`, both `a` and `a.b`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -88,15 +88,15 @@ def _tested() -> set[str]:
     }
 
 
-def test_what_does_no_io_is_tested_without_any() -> None:
+def test_modules_without_io_are_tested_without_io() -> None:
     assert sorted(_pure() - _tested() - TESTED_ELSEWHERE.keys()) == []
 
 
-def test_what_is_tested_elsewhere_still_has_to_be() -> None:
+def test_exceptions_still_need_their_reason() -> None:
     assert TESTED_ELSEWHERE.keys() <= _pure() - _tested()
 
 
-def test_io_is_known_by_its_imports_and_by_open() -> None:
+def test_io_is_recognised_by_imports_and_by_open() -> None:
     assert _does_no_io("import math\nfrom agent.view import trust\nopened = trust.open_at")
     assert not _does_no_io("import os.path")
     assert not _does_no_io("from redis.asyncio import Redis")

@@ -1,4 +1,4 @@
-"""A real agent on loopback ports in the test's own loop, a service to stand beside, and clients for it."""
+"""A real agent on loopback ports in the test's own loop, a service to register, and clients for it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from registry_core.settings import Listen
 from tests.integration.replicas import Answer
 
 ANY_PORT = Listen("127.0.0.1", 0)
-# Fast enough for a test to watch; when a test waits, it waits for a condition.
+# Fast enough to watch in a test; tests wait for conditions.
 QUICK = AgentSettings(
     http_listen=ANY_PORT,
     dns_listen=ANY_PORT,
-    dns_forward=NOBODY,  # a test asks nobody outside, whatever it asks us
+    dns_forward=NOBODY,  # no test queries outside resolvers, whatever it asks the agent
     heartbeat_s=0.3,
     initial_wait_s=20.0,
     drain_confirm_s=0.0,
@@ -38,7 +38,7 @@ QUICK_PACE = CheckPace(interval_s=0.1, timeout_s=1.0)
 
 
 class StandIn:
-    """A service that answers every path with `status`, on a loopback address of its own."""
+    """A service that answers every path with `status`, on its own loopback address."""
 
     def __init__(self, host: str, tls: ssl.SSLContext | None = None) -> None:
         self.host = host
@@ -49,7 +49,7 @@ class StandIn:
         self._tls = tls
         self.headers = ""
         self.body = b"ok"
-        self.silent = asyncio.Event()  # set: it takes the request and says nothing
+        self.silent = asyncio.Event()  # when set, it takes the request and does not answer
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -58,7 +58,7 @@ class StandIn:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Stop listening, and end every connection; the port is free then."""
+        """Stop listening, and end every connection; the port is then free."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -83,7 +83,7 @@ class StandIn:
 
 @contextlib.asynccontextmanager
 async def stand_in(host: str = "127.77.0.1", *, tls: ssl.SSLContext | None = None) -> AsyncIterator[StandIn]:
-    """Run a stand-in for the length of a `with`."""
+    """Run a stand-in for the duration of a `with`."""
     service = StandIn(host, tls)
     await service.start()
     try:
@@ -93,7 +93,7 @@ async def stand_in(host: str = "127.77.0.1", *, tls: ssl.SSLContext | None = Non
 
 
 def spec(service: StandIn, name: str = "osint_service", check: CheckKind = CheckKind.HTTP, **more: Any) -> ServiceSpec:
-    """Return how an agent is told of `service`, which is checked in the plainest way of that kind."""
+    """Return the settings of `service`, with the simplest check of that kind."""
     more.setdefault("instance_id", f"{service.host}:{service.port}")
     claim = Registration(service_name=name, host=service.host, port=service.port, **more)
     checks: dict[CheckKind, tuple[CheckSpec, ...]] = {
@@ -111,7 +111,7 @@ def http_check(claim: Registration, **more: Any) -> HttpCheck:
 
 
 class Line:
-    """A TCP connection to a registry that can be cut: a proxy on a port of its own."""
+    """A TCP connection to a registry that can be cut: a proxy on its own port."""
 
     def __init__(self, port: int) -> None:
         self._to = port
@@ -144,7 +144,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @contextlib.asynccontextmanager
 async def line_to(port: int) -> AsyncIterator[Line]:
-    """Lay a line to a port for the length of a `with`."""
+    """Run a line to a port for the duration of a `with`."""
     line = Line(port)
     server = await asyncio.start_server(line.carry, "127.0.0.1", 0)
     line.port = server.sockets[0].getsockname()[1]
@@ -156,7 +156,7 @@ async def line_to(port: int) -> AsyncIterator[Line]:
 
 
 class AgentUnderTest:
-    """Speaks to one agent as a stranger would: HTTP and DNS."""
+    """Talks to one agent as any other program would: over HTTP and DNS."""
 
     def __init__(self, sidecar: Sidecar, session: aiohttp.ClientSession) -> None:
         self.sidecar = sidecar
@@ -167,15 +167,15 @@ class AgentUnderTest:
         return f"http://{self.sidecar.http_listen}"
 
     async def get(self, path: str) -> Answer:
-        """Ask the agent's HTTP face."""
+        """Send a request to the agent's HTTP face."""
         return await get(self.session, self.url + path)
 
     async def dig(self, name: str, qtype: str = "A", *, tcp: bool = False) -> Any:
-        """Ask the agent's DNS face; return dnslib's reading of the answer."""
+        """Query the agent's DNS face; return the answer as dnslib parses it."""
         return await dig(self.sidecar.dns_listen.port, name, qtype, tcp=tcp)
 
     async def addresses(self, service: str) -> list[str]:
-        """Return the addresses that DNS gives for a service, sorted."""
+        """Return the addresses that DNS returns for a service, sorted."""
         return sorted(str(rr.rdata) for rr in (await self.dig(f"{service}.vertice.internal")).rr)
 
 
@@ -187,7 +187,7 @@ async def get(session: aiohttp.ClientSession, url: str) -> Answer:
 
 
 async def dig(port: int, name: str, qtype: str = "A", *, tcp: bool = False) -> Any:
-    """Ask a DNS server on loopback, outside of the loop's thread."""
+    """Query a DNS server on loopback, outside of the loop's thread."""
     question = dnslib.DNSRecord.question(name, qtype)
     raw = await asyncio.to_thread(question.send, "127.0.0.1", port, tcp=tcp, timeout=5)
     return dnslib.DNSRecord.parse(raw)
@@ -200,7 +200,7 @@ async def standing(
     settings: AgentSettings = QUICK,
     clock: Clock | None = None,
 ) -> AsyncIterator[AgentUnderTest]:
-    """Run an agent for the length of a `with`; at its end it drains."""
+    """Run an agent for the duration of a `with`; at the end it drains."""
     urls = (registry,) if isinstance(registry, str) else registry
     sidecar = Sidecar(msgspec.structs.replace(settings, registry_urls=urls, services=services), clock=clock)
     await sidecar.start()
@@ -212,7 +212,7 @@ async def standing(
 
 
 async def becomes(question: Callable[[], Awaitable[object]], wanted: object, timeout_s: float = 15.0) -> None:
-    """Ask until the answer is `wanted`; fail, showing the last answer, when it does not become so in time."""
+    """Poll until the answer is `wanted`; fail with the last answer after the timeout."""
     last: object = None
     try:
         async with asyncio.timeout(timeout_s):

@@ -1,4 +1,4 @@
-"""A replica that is ready, for the tests that need no particular one, a certificate, and an address."""
+"""A ready replica, for tests that need no particular one, a certificate, and an address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two sockets of the DNS face, in this process, asked by foreign programs."""
+"""The two sockets of the DNS face, in this process, queried by foreign programs."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ EXCHANGE_NAMES = ("batched", "one by one")
 
 
 def address_in_the_network() -> str:
-    """Return the address from which this machine would speak to others. Sends nothing."""
+    """Return the address from which this machine would talk to others. Sends nothing."""
     with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))
         own: str = probe.getsockname()[0]
         if not own.startswith("127."):
             return own
-    pytest.skip("this machine has loopback alone: nobody can ask from elsewhere")
+    pytest.skip("this machine has only loopback: no query can come from elsewhere")
 
 
 class Running:
@@ -51,7 +51,7 @@ class Running:
         self.port = udp.port
 
     async def dig(self, *words: str, program: str = "dig") -> str:
-        """Return what dig prints, which may not be a complaint."""
+        """Return dig's output, which must not be a complaint."""
         process = await asyncio.create_subprocess_exec(
             find(program), f"@{self.host}", "-p", str(self.port), *words, stdout=asyncio.subprocess.PIPE
         )
@@ -67,7 +67,7 @@ class Running:
 async def both(
     server: Responder, host: str = "127.0.0.1", exchange: ExchangeMaker = fastest
 ) -> tuple[UdpServer, TcpServer]:
-    """Serve on one port that is free for both; a port free for one may be somebody's for the other."""
+    """Serve on one port that is free for both; a port that is free for one may be taken for the other."""
     for _ in range(20):
         udp = await serve_udp(server, host, 0, exchange=exchange)
         try:

@@ -1,4 +1,4 @@
-"""Redis stores for tests: over servers of their own, with a feed that records what they deliver."""
+"""Redis stores for tests: over their own servers, with a feed that records what they deliver."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def running_store(
 
 @contextlib.asynccontextmanager
 async def asked(server: RedisServer) -> AsyncIterator[Redis]:
-    """Give a client of one's own, for what only an operator or a fault does."""
+    """Yield a separate client, for what only an operator or a fault does."""
     client = Redis(port=server.port)
     try:
         yield client

@@ -22,7 +22,7 @@ class SmallestDraw:
 
 
 def upstreams_at(urls: Iterable[str], *, zone: str = "", pace: Pace = DEFAULT_PACE) -> Upstreams:
-    """Return what an agent knows that was told of these."""
+    """Return the upstreams of an agent that is configured with these."""
     return Upstreams(map(RegistryAddress, urls), clock=SystemClock(), random=SmallestDraw(), zone=zone, pace=pace)
 
 
@@ -30,7 +30,7 @@ def upstreams_at(urls: Iterable[str], *, zone: str = "", pace: Pace = DEFAULT_PA
 async def registry_client_for(
     urls: Iterable[str], *, token: str = "", upstreams: Upstreams | None = None
 ) -> AsyncIterator[RegistryClient]:
-    """Have a client for the length of a `with`."""
+    """Run a client for the duration of a `with`."""
     known = upstreams if upstreams is not None else upstreams_at(urls)
     async with aiohttp.ClientSession() as session:
         probes = RegistryProbes(session, known, SystemClock(), SmallestDraw())

@@ -20,7 +20,7 @@ READY = ReplicaSettings(listen=Listen("127.0.0.1", 0), warming_s=0.0)
 
 
 class Answer(msgspec.Struct):
-    """What came back: status, headers, and the body, decoded when it is JSON."""
+    """A response: status, headers, and the body, decoded when it is JSON."""
 
     status: int
     headers: Mapping[str, str]
@@ -28,7 +28,7 @@ class Answer(msgspec.Struct):
 
 
 class Api:
-    """Speaks to one replica as a stranger would."""
+    """Talks to one replica as any other program would."""
 
     def __init__(self, replica: Replica, session: aiohttp.ClientSession) -> None:
         self.replica = replica
@@ -53,7 +53,7 @@ class Api:
     async def register(
         self, service_name: str = "ip_intel", host: str = "10.0.0.7", port: int = 8034, **more: Any
     ) -> Any:
-        """Register an instance that will be taken."""
+        """Register an instance that will be accepted."""
         sent = {"service_name": service_name, "host": host, "port": port, **more}
         answer = await self.call("POST", "/register", sent)
         assert answer.status == 201, answer.body
@@ -68,7 +68,7 @@ async def serving(
     hub_limits: HubLimits | None = None,
     connection_limits: ConnectionLimits | None = None,
 ) -> AsyncIterator[Api]:
-    """Run a replica for the length of a `with`."""
+    """Run a replica for the duration of a `with`."""
     replica = Replica(settings, clock=clock, hub_limits=hub_limits, connection_limits=connection_limits)
     await replica.start()
     try:

@@ -1,7 +1,7 @@
-"""A steady load of requests, in a process of its own: `python -m tests.scenarios.asking URL`.
+"""A steady load of requests, in its own process: `python -m tests.scenarios.asking URL`.
 
-Each request has a connection of its own and is tried once. At SIGTERM it prints one line of JSON: how many
-were asked, who answered how many, and what went wrong.
+Each request has its own connection and is tried once. On SIGTERM it prints one line of JSON: how many requests were
+sent, which server answered how many, and what went wrong.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TIMEOUT_S = 10.0
 
 
 def ask_on(url: str, done: threading.Event, answered: Counter[str], failed: list[str]) -> None:
-    """Ask until `done`, and keep count."""
+    """Send requests until `done`, and count them."""
     while not done.wait(PAUSE_S):
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:

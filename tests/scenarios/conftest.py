@@ -1,4 +1,4 @@
-"""The fleets that several scenarios look at. Each is started once, whatever the order of the tests."""
+"""The fleets that several scenarios use. Each is started once, whatever the order of the tests."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def real_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 @pytest.fixture(params=FLEETS)
 def up(request: pytest.FixtureRequest) -> Fleet:
-    """A fleet that is up; a test that asks for it runs once on each. It must leave it as it is."""
+    """A running fleet; a test that uses it runs once on each fleet, and must leave it unchanged."""
     return cast("Fleet", request.getfixturevalue(f"{request.param}_fleet"))

@@ -1,8 +1,8 @@
-"""A registry and an agent for foreign programs to judge, in a network of their own if need be.
+"""A registry and an agent for foreign programs to judge, in their own network if need be.
 
-A foreign program that knows but /etc/resolv.conf wants a name server on port 53. So that no test needs the
-machine's own, they run within a network and a mount namespace that nobody else sees, and that are gone when
-their first process is: nothing is left behind, not even by a test that was killed.
+A foreign program that only reads /etc/resolv.conf needs a name server on port 53. So that no test needs the machine's
+own, they run in a private network and mount namespace, which end with their first process: nothing is left behind,
+even by a test that was killed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.programs import VERTICE, Program, find, free_port, running, wait_unti
 from tests.scenarios.system import run
 
 ZONE = "vertice.internal"
-# How long a record may be kept by who asked.
+# How long a resolver may cache a record.
 TTL_S = 5.0
 
 
@@ -36,12 +36,12 @@ class Ports(NamedTuple):
 
 
 def claim(name: str, host: str, port: int = 8034, **more: Any) -> dict[str, Any]:
-    """Return what is sent to register an instance."""
+    """Return the body that registers an instance."""
     return {"service_name": name, "host": host, "port": port, "instance_id": f"{host}:{port}", **more}
 
 
 class Judged:
-    """A registry and an agent, and the argv before whatever is to run in their network."""
+    """A registry and an agent, and the start of a command line that runs a program in their network."""
 
     registry: Program
     agent: Program
@@ -52,7 +52,7 @@ class Judged:
         self.inside = list(inside)
 
     def run(self, *argv: str) -> str:
-        """Run a program in their network. It has to succeed; what it printed is returned."""
+        """Run a program in their network and return its output. It must succeed."""
         return run([*self.inside, find(argv[0]), *argv[1:]])
 
     def attempt(self, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -62,7 +62,7 @@ class Judged:
 
     @contextlib.contextmanager
     def program(self, *argv: str, log: str, env: Mapping[str, str] | None = None) -> Iterator[Program]:
-        """Run a program in their network for the length of a `with`; its output is shown when the test fails."""
+        """Run a program in their network for the duration of a `with`; its output is shown when the test fails."""
         with running([*self.inside, find(argv[0]), *argv[1:]], self.folder / log, env) as program:
             try:
                 yield program
@@ -74,12 +74,12 @@ class Judged:
         return json.loads(self.run("curl", "-sS", "--fail", "--max-time", "10", url))
 
     def register(self, *claims: dict[str, Any]) -> None:
-        """Register instances, and wait until the agent has heard of them all."""
+        """Register instances, and wait until the agent knows them all."""
         self._call("POST", "register", [json.dumps(one) for one in claims])
         self._wait_until_known(claims, known=True)
 
     def deregister(self, *claims: dict[str, Any]) -> None:
-        """Take instances out, and wait until the agent has heard of it."""
+        """Deregister instances, and wait until the agent knows it."""
         paths = [f"deregister/{one['service_name']}/{one['instance_id']}" for one in claims]
         for some in _parts(paths):
             urls = [f"http://127.0.0.1:{self.ports.registry}/{path}" for path in some]
@@ -97,7 +97,7 @@ class Judged:
     def _wait_until_known(self, claims: Iterable[dict[str, Any]], *, known: bool) -> None:
         meant = {(one["service_name"], one["instance_id"]) for one in claims}
         wanted = meant if known else set()
-        wait_until(lambda: meant & self._known({name for name, _ in meant}) == wanted, "the agent has heard of it")
+        wait_until(lambda: meant & self._known({name for name, _ in meant}) == wanted, "the agent knows it")
 
     def _known(self, names: Iterable[str]) -> set[tuple[str, str]]:
         """Return which instances of these services the agent knows."""
@@ -107,7 +107,7 @@ class Judged:
 
 
 def _parts(words: list[str]) -> Iterator[list[str]]:
-    """Split what one command line may be too short for."""
+    """Split items that would make a command line too long."""
     return (words[at : at + 100] for at in range(0, len(words), 100))
 
 
@@ -120,19 +120,19 @@ def judged(folder: Path, network: Sequence[str] | None = None) -> Iterator[Judge
     registry_settings = {
         "REGISTRY_LISTEN": f"127.0.0.1:{ports.registry}",
         "REGISTRY_WARMING": "0",
-        # Nobody renews what a test registers, however long the others take.
+        # Nothing renews what a test registers, however long the tests take.
         "REGISTRY_LEASE_TTL": "3600",
     }
     agent_settings = {
         "REGISTRY_URL": f"http://127.0.0.1:{ports.registry}",
         "AGENT_HTTP_LISTEN": f"127.0.0.1:{ports.http}",
         "AGENT_DNS_LISTEN": f"127.0.0.1:{ports.dns}",
-        # What is asked here is about our names, or an oddity: none of it is for the resolvers of this machine.
+        # Queries here are for our names, or odd: none is for the resolvers of this machine.
         "AGENT_DNS_FORWARD": "none",
     }
     ready = f"http://127.0.0.1:{ports.http}/ready"
     with system.program(*VERTICE, "registry", log="registry.log", env=registry_settings) as system.registry:
-        # An agent that is there first tries again after a second.
+        # An agent that starts before the registry tries again after a second.
         wait_until(lambda: "listening on" in system.registry.output(), "the registry listens")
         with system.program(*VERTICE, "agent", log="agent.log", env=agent_settings) as system.agent:
             wait_until(lambda: system.attempt("curl", "-sS", "--fail", ready).returncode == 0, "the agent is ready")
@@ -141,9 +141,10 @@ def judged(folder: Path, network: Sequence[str] | None = None) -> Iterator[Judge
 
 @contextlib.contextmanager
 def own_network(folder: Path, **files: str) -> Iterator[list[str]]:
-    """Make a network of its own, with a loopback, for the length of a `with`; `files` are written over those in /etc.
+    """Create a network with a loopback for the duration of a `with`; `files` are mounted over those in /etc.
 
-    Yields the argv that runs a program in it. Skips the test, saying why, where the machine does not allow it.
+    Yields the start of a command line that runs a program in it. Skips the test with the reason where the machine does
+    not allow it.
     """
     mounts = []
     for name, text in files.items():
@@ -151,7 +152,7 @@ def own_network(folder: Path, **files: str) -> Iterator[list[str]]:
         at.write_text(text)
         mounts.append(f"mount --bind {at} /etc/{name.replace('_', '.')}")
     ready = folder / "network-is-up"
-    # Without an address beyond loopback, askers that heed what is configured (AI_ADDRCONFIG) ask for nothing.
+    # Without an address beyond loopback, resolvers that use AI_ADDRCONFIG query nothing.
     up = ["ip link set lo up", "ip address add 10.99.0.1/32 dev lo"]
     script = " && ".join([*up, *mounts, f"touch {ready}", "exec sleep infinity"])
     user = [] if os.geteuid() == 0 else ["--map-root-user"]
@@ -159,6 +160,6 @@ def own_network(folder: Path, **files: str) -> Iterator[list[str]]:
     with running(argv, folder / "network.log") as program:
         wait_until(lambda: ready.exists() or program.process.poll() is not None, "the network is up")
         if program.process.poll() is not None:
-            pytest.skip(f"no network namespace can be made here: {program.output().strip()}")
+            pytest.skip(f"no network namespace can be created here: {program.output().strip()}")
         into = ["--user", "--preserve-credentials"] if user else []
         yield [find("nsenter"), "--target", str(program.pid), *into, "--net", "--mount", "--wd", "--"]

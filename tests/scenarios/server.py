@@ -1,4 +1,4 @@
-"""A program with one stand-in: `python -m tests.scenarios.server SERVICE HOST PORT`."""
+"""A program that runs one stand-in: `python -m tests.scenarios.server SERVICE HOST PORT`."""
 
 from __future__ import annotations
 

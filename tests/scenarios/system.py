@@ -1,4 +1,4 @@
-"""A running `vertice dev`, and the foreign programs that ask it: dig and curl."""
+"""A running `vertice dev`, and the foreign programs that query it: dig and curl."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Srv(NamedTuple):
 
 
 class Dev:
-    """One `vertice dev` that is up."""
+    """A running `vertice dev`."""
 
     def __init__(self, program: Program, ports: Ports) -> None:
         self.program = program
@@ -53,7 +53,7 @@ class Dev:
         return psutil.Process(self.program.pid).children()
 
     def child(self, name: str) -> psutil.Process:
-        """Return one of them."""
+        """Return one of the children."""
         return next(c for c in self.children() if name in c.cmdline())
 
     def end(self, by: signal.Signals = signal.SIGINT) -> int:
@@ -72,33 +72,33 @@ class Dev:
         return [line.split() for line in out.splitlines() if line and not line.startswith(";")]
 
     def srv(self, names: Iterable[str]) -> list[Srv]:
-        """Return the SRV records of services, by dig."""
+        """Return the SRV records of services, from dig."""
         records = self.dig(*(f"_{name}._tcp.vertice.internal SRV" for name in names))
         return [Srv(r[0].lower(), int(r[6]), r[7]) for r in records if r[3] == "SRV"]
 
     def curl(self, paths: Iterable[str]) -> list[str]:
-        """Return the agent's answers, by one curl that takes every error for a failure."""
+        """Return the agent's answers, from one curl that fails on every error."""
         urls = [f"http://127.0.0.1:{self.ports.http}{path}" for path in paths]
         return run([find("curl"), "-sS", "--fail", "-w", "\\n", *urls]).splitlines()
 
     def vertice(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of ours against it."""
+        """Run one of our commands against it."""
         at = ["--registry", self.ports.registry_url] if words[0] == "watch" else ["--agent", self.ports.agent_url]
         return subprocess.run([*VERTICE, *words, *at], capture_output=True, text=True, timeout=30, check=False)
 
     def catalog(self) -> list[dict[str, Any]]:
-        """Return every instance that the registry has."""
+        """Return every instance in the registry."""
         instances: list[dict[str, Any]] = get_json(f"{self.ports.registry_url}/catalog")["instances"]
         return instances
 
 
 class Fleet:
-    """A fleet that is up: the system, and what of its file can be found on this machine."""
+    """A running fleet: the system, and the services of its file that can run on this machine."""
 
     def __init__(self, system: Dev, plan: Plan) -> None:
         self.system = system
         self.plan = plan
-        # Another program's port, or one below 1024 without root: then we cannot have it here either.
+        # Another program's port, or one below 1024 without root: we cannot have it either.
         refused = {s.name for s in plan.services if not _can_listen(s.port)}
         self.refused = [s.name for s in plan.services if s.name in refused]
         self.services = [s for s in plan.services if s.name not in refused]
@@ -112,7 +112,7 @@ def _can_listen(port: int) -> bool:
 
 
 def run(argv: list[str]) -> str:
-    """Run a program that has to succeed, and return what it printed."""
+    """Run a program that must succeed, and return its output."""
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, f"{argv[0]}: {done.returncode} {done.stderr}{done.stdout}"
     return done.stdout
@@ -125,7 +125,7 @@ def get_json(url: str) -> Any:
 
 
 def status_of(url: str, method: str = "GET") -> int:
-    """Return the status that a URL answers with; 0 when nobody answers."""
+    """Return the status of a URL's answer; 0 when there is none."""
     request = urllib.request.Request(url, method=method)
     try:
         with urllib.request.urlopen(request, timeout=5) as response:
@@ -140,7 +140,7 @@ def status_of(url: str, method: str = "GET") -> int:
 
 @contextlib.contextmanager
 def dev(file: Path, folder: Path) -> Iterator[Dev]:
-    """Run `vertice dev` on a compose file, on free ports, for the length of a `with`."""
+    """Run `vertice dev` on a compose file, on free ports, for the duration of a `with`."""
     ports = free_ports()
     flags = [f"--registry-port={ports.registry}", f"--http-port={ports.http}", f"--dns-port={ports.dns}"]
     program = Program([*VERTICE, "dev", str(file), *flags], folder / "dev.log", {"TMPDIR": str(folder)})

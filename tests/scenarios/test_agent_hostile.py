@@ -1,4 +1,4 @@
-"""Bad neighbours on the same machine: whatever they do to localhost HTTP, lookups go on for the others."""
+"""Bad neighbours on the same machine: whatever they do to localhost HTTP, lookups continue for the others."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ ROUNDS = 200
 
 
 class Good:
-    """A neighbour who looks services up, over DNS and HTTP, and remembers how long it took."""
+    """A neighbour who looks services up, over DNS and HTTP, and records how long it took."""
 
     def __init__(self, http_port: int, dns_port: int) -> None:
         self.failed: list[str] = []
         self._http_port, self._dns_port = http_port, dns_port
 
     def rounds(self, count: int) -> tuple[float, float]:
-        """Ask so often; return the median time of a DNS answer and of an HTTP one, in seconds."""
+        """Make this many lookups; return the median time of a DNS answer and of an HTTP one, in seconds."""
         dns, http = zip(*(self._round(SERVICES[n % len(SERVICES)]) for n in range(count)), strict=True)
         return statistics.median(dns), statistics.median(http)
 
@@ -64,10 +64,10 @@ class Bad:
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
-        """Be a nuisance for the length of a `with`."""
+        """Misbehave for the duration of a `with`."""
         for _ in range(IDLE):
             self._sockets.append(self._connected())
-        for reader in self._sockets[:50]:  # they ask for a lot, and read nothing
+        for reader in self._sockets[:50]:  # they request a lot, and read nothing
             with contextlib.suppress(OSError):
                 reader.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
         for thread in self._threads:
@@ -102,14 +102,14 @@ class Bad:
             each.close()
 
     def _floods(self) -> None:
-        """Send requests in a row on one connection, and read what comes."""
+        """Send pipelined requests on one connection, and read the answers."""
         while not self._ended.is_set():
             with contextlib.suppress(OSError), self._connected() as each:
                 each.sendall(b"GET /services HTTP/1.1\r\nHost: x\r\n\r\n" * 500)
                 each.recv(65536)
 
     def _nonsense(self) -> None:
-        """Send what is no HTTP, or too much of it."""
+        """Send bytes that are not HTTP, or too many of them."""
         packets = [
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
             b"GET /services HTTP/1.1\r\n" + b"X: y\r\n" * 20_000,

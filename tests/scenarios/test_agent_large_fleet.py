@@ -1,4 +1,4 @@
-"""An agent in a fleet that is larger than its view may be: a registry with 3,000 services, and room for 50."""
+"""An agent in a fleet that exceeds its view: a registry with 3,000 services, and room for 50."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def name_of(number: int) -> str:
 
 
 class Central:
-    """A registry with many services, each registered by hand."""
+    """A registry with many services, each registered directly."""
 
     def __init__(self, port: int, program: Program) -> None:
         self.port = port
@@ -76,7 +76,7 @@ def counted(agent: Agent, sample: str) -> float:
     return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(sample))
 
 
-def test_a_fleet_larger_than_the_view_is_answered_for_and_the_bounds_hold(central: Central, tmp_path: Path) -> None:
+def test_a_fleet_larger_than_the_view_resolves_within_the_bounds(central: Central, tmp_path: Path) -> None:
     pick = random.Random(11)
     agent = Agent(
         tmp_path,
@@ -96,14 +96,14 @@ def test_a_fleet_larger_than_the_view_is_answered_for_and_the_bounds_hold(centra
 
         asked = pick.sample(range(COUNT), 2 * PLACES)
         for number in asked[:PLACES]:
-            assert f"\t{host_of(number)}\n" in agent.dig(name_of(number)), "the first question is answered"
+            assert f"\t{host_of(number)}\n" in agent.dig(name_of(number)), "the first lookup is answered"
         for number in asked[PLACES:]:
             assert get_json(f"{own}/{name_of(number)}")["host"] == host_of(number)
         view = in_view(agent)
         assert view["held_services"] <= PLACES
         assert view["bytes"] <= MOST_MB * 1024 * 1024 < VIEW_MB.default * 1024 * 1024
         assert counted(agent, 'cache_evictions_total{cache="view"}') >= PLACES
-        assert get_json(f"{own}/{OWN}")["host"] == "127.77.0.9", "its own is held whatever is asked for"
+        assert get_json(f"{own}/{OWN}")["host"] == "127.77.0.9", "its own is held whatever is looked up"
         assert "NXDOMAIN" in agent.dig("nobody-at-all")
         assert view["complete"]
 
@@ -116,8 +116,8 @@ def test_a_fleet_larger_than_the_view_is_answered_for_and_the_bounds_hold(centra
 
         central.program.signal(signal.SIGSTOP)
         never = next(n for n in range(COUNT) if n not in asked and n >= 2 * PLACES)
-        assert f"\t{host_of(latest)}\n" in agent.dig(name_of(latest)), "what is held waits for nobody"
-        assert status_of(f"{own}/{name_of(never)}") == 503, "it is there, and cannot be told"
+        assert f"\t{host_of(latest)}\n" in agent.dig(name_of(latest)), "a held service waits for nothing"
+        assert status_of(f"{own}/{name_of(never)}") == 503, "it exists, but is undecided"
         central.program.signal(signal.SIGCONT)
         wait_until(lambda: status_of(f"{own}/{name_of(never)}") == 200, "it can be told again")
 

@@ -1,4 +1,4 @@
-"""What an agent keeps over its restarts, with everything central away: killed, damaged, and without a disk."""
+"""What an agent keeps across restarts, with everything central down: killed, damaged, and without a disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CENTRAL = {"REGISTRY_WARMING": "0"}
 
 
 class Agent:
-    """One agent of a folder's state, started and killed."""
+    """One agent with a folder's state, started and killed."""
 
     def __init__(self, folder: Path, registry_port: int, **settings: str) -> None:
         self.folder = folder
@@ -60,7 +60,7 @@ class Agent:
 
 @contextlib.contextmanager
 def central(folder: Path, port: int) -> Iterator[None]:
-    """Run a registry with an agent that registers all services, for the length of a `with`."""
+    """Run a registry with an agent that registers all services, for the duration of a `with`."""
     config = folder / "fleet.toml"
     tables = [f'[[service]]\nname = "{s}"\nhost = "{HOST}"\nport = {7000 + n}\n' for n, s in enumerate(SERVICES)]
     config.write_text("\n".join(tables), encoding="utf-8")
@@ -77,12 +77,12 @@ def central(folder: Path, port: int) -> Iterator[None]:
         wait_until(lambda: accepts(port), "the registry listens")
         teller = stack.enter_context(running([*VERTICE, "agent", "--config", str(config)], folder / "fleet.log", fleet))
         yield
-        for program in (teller, registry):  # nobody says farewell
+        for program in (teller, registry):  # nothing is deregistered
             program.process.kill()
             program.process.wait(10)
 
 
-def test_an_agent_that_was_killed_answers_again_within_a_second_with_everything_central_away(tmp_path: Path) -> None:
+def test_a_killed_agent_answers_again_within_a_second_with_everything_central_down(tmp_path: Path) -> None:
     port = free_port()
     agent = Agent(tmp_path, port)
     with central(tmp_path, port), agent.running() as program:
@@ -98,7 +98,7 @@ def test_an_agent_that_was_killed_answers_again_within_a_second_with_everything_
             answer = agent.dig(service)
             assert HOST in answer
             assert "EDE: 3 (Stale Answer)" in answer
-        assert "status: SERVFAIL" in agent.dig("nobody"), "what is missing may exist"
+        assert "status: SERVFAIL" in agent.dig("nobody"), "a missing name may exist"
         assert get_json(f"http://127.0.0.1:{agent.http_port}/services/{SERVICES[0]}")["host"] == HOST
         assert program.process.poll() is None
     with central(tmp_path, port), agent.running():
@@ -118,7 +118,7 @@ def test_a_damaged_snapshot_is_set_aside_and_the_agent_starts_clean(tmp_path: Pa
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT PROVEN HERE: only root can mount a disk that is full, or read-only")
-def test_a_disk_that_is_full_or_read_only_costs_no_answer_and_is_said_once(tmp_path: Path) -> None:
+def test_a_full_or_read_only_disk_costs_no_answer_and_is_logged_once(tmp_path: Path) -> None:
     port = free_port()
     agent = Agent(tmp_path, port)
     agent.state.mkdir()
@@ -141,7 +141,7 @@ def test_a_disk_that_is_full_or_read_only_costs_no_answer_and_is_said_once(tmp_p
 
 @contextlib.contextmanager
 def mounted(folder: Path, options: str) -> Iterator[None]:
-    """Mount a small disk of memory for the length of a `with`."""
+    """Mount a small in-memory disk for the duration of a `with`."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True, timeout=10)
     try:
         yield
@@ -149,7 +149,7 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(folder)], check=True, timeout=10)
 
 
-def test_what_the_environment_and_a_file_say_is_used_when_nobody_else_knows(tmp_path: Path) -> None:
+def test_the_environment_and_a_file_are_used_as_a_last_resort(tmp_path: Path) -> None:
     static = tmp_path / "static.toml"
     static.write_text('archive = ["http://127.77.0.3:9003"]\nbilling = "http://127.77.0.99:1"\n')
     agent = Agent(tmp_path, free_port(), AGENT_STATIC_FILE=str(static), BILLING_URL="http://127.77.0.1:9001")

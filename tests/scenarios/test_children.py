@@ -1,4 +1,4 @@
-"""The children of `vertice dev` are ended in time, whatever they do."""
+"""The children of `vertice dev` end in time, whatever they do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def child(code: str, log: Path, **settings: str) -> Child:
     return await Child.start("child", [sys.executable, "-u", "-c", code], settings, log)
 
 
-async def test_one_that_does_not_hear_is_killed(tmp_path: Path) -> None:
+async def test_a_child_that_ignores_signals_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "log"
     deaf = await child(DEAF, log)
     await eventually(lambda: log.read_text() == "deaf\n", "it no longer hears")
@@ -30,16 +30,14 @@ async def test_one_that_does_not_hear_is_killed(tmp_path: Path) -> None:
     await deaf.kill()
 
 
-async def test_one_that_hears_ends_by_itself_and_in_a_session_of_its_own(tmp_path: Path) -> None:
+async def test_a_child_ends_on_a_signal_and_has_its_own_session(tmp_path: Path) -> None:
     quick = await child("import time; time.sleep(60)", tmp_path / "log")
     assert os.getsid(quick.pid) == quick.pid
     assert await quick.stop(10)
     assert quick.exit_code == -15
 
 
-async def test_it_obeys_none_of_the_settings_that_the_user_has_for_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_child_ignores_the_users_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVICE_NAME", "somebody")
     monkeypatch.setenv("REGISTRY_URL", "http://elsewhere")
     one = await child(SETTINGS, tmp_path / "log", AGENT_CHECK="tcp")
@@ -47,7 +45,7 @@ async def test_it_obeys_none_of_the_settings_that_the_user_has_for_others(
     assert await one.last_lines() == ["['AGENT_CHECK']"]
 
 
-async def test_its_last_words_are_its_last_lines(tmp_path: Path) -> None:
+async def test_the_last_output_of_a_child_is_its_last_lines(tmp_path: Path) -> None:
     one = await child("print('x' * 10_000)\nfor n in range(9): print(n, end='\\n\\n')", tmp_path / "log")
     assert await one.ended() == 0
     assert await one.last_lines(3) == ["6", "7", "8"]

@@ -1,4 +1,4 @@
-"""A clock is wrong by an hour, or is set by an hour: nobody goes early, nobody stays late, nothing sticks."""
+"""A clock is wrong by an hour, or is set by an hour: no lease expires early or late, and nothing sticks."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ pytestmark = pytest.mark.long
 
 
 @pytest.mark.parametrize("offset_s", [HOUR_S, -HOUR_S], ids=["ahead", "behind"])
-def test_a_replica_whose_clock_is_wrong_sweeps_as_the_other_one_does(tmp_path: Path, offset_s: int) -> None:
+def test_a_replica_with_a_wrong_clock_sweeps_like_the_other_one(tmp_path: Path, offset_s: int) -> None:
     outcome = clock_of_a_replica(tmp_path, random.randrange(1_000_000), offset_s)
     say(outcome)
     assert outcome.lost == []
     assert outcome.result.failures == []
 
 
-def test_an_agent_that_starts_with_an_earlier_clock_than_the_one_before_it_owns_its_services(tmp_path: Path) -> None:
+def test_an_agent_restarted_with_an_earlier_clock_owns_its_services(tmp_path: Path) -> None:
     clock = FakeTime(tmp_path, HOUR_S)
     with redis_server(tmp_path / "redis") as redis, registry(tmp_path, redis.url, "replica", FAST.replica()) as replica:
         start = partial(
@@ -64,7 +64,7 @@ def test_an_agent_whose_clock_is_set_keeps_its_leases_and_fresh_answers(tmp_path
             with asking(tmp_path, targets, 1) as result:
                 for offset_s in (HOUR_S, -HOUR_S):
                     clock.set(offset_s)
-                    time.sleep(FAST.ttl_s + FAST.grace_s + FAST.heartbeat_s)  # who is not heard of goes
+                    time.sleep(FAST.ttl_s + FAST.grace_s + FAST.heartbeat_s)  # a silent one expires
                     shown = get_json(f"{stepped.url}/self")
                     assert shown["view"]["freshness"] == "fresh"
                     assert [service["phase"] for service in shown["services"]] == ["registered"]

@@ -38,7 +38,7 @@ def vertice(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_of_every_command_says_what_it_does_and_how_it_ends(command: str) -> None:
+def test_the_help_of_every_command_describes_it_and_its_exit_codes(command: str) -> None:
     done = vertice(command, "--help")
     assert done.returncode == 0
     assert done.stdout.startswith(f"usage: vertice {command}")
@@ -87,7 +87,7 @@ def test_wrong_usage_ends_with_two(words: list[str]) -> None:
         ),
     ],
 )
-def test_a_wrong_setting_is_one_line_and_ends_with_two(
+def test_an_invalid_setting_is_one_line_and_ends_with_two(
     words: list[str], environment: dict[str, str], line: str
 ) -> None:
     done = vertice(*words, **environment)
@@ -95,14 +95,14 @@ def test_a_wrong_setting_is_one_line_and_ends_with_two(
 
 
 @pytest.mark.parametrize("words", [["services", "--agent"], ["resolve", "abc", "--agent"], ["watch", "--registry"]])
-def test_where_nobody_answers_it_is_one_line_and_ends_with_one(words: list[str]) -> None:
+def test_no_answer_is_one_line_and_ends_with_one(words: list[str]) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     done = vertice(*words, url)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"vertice: no answer from {url}: Connection refused\n"
 
 
-def test_the_registry_and_the_agent_say_a_taken_port_in_one_line(example_fleet: Fleet) -> None:
+def test_the_registry_and_the_agent_report_a_taken_port_in_one_line(example_fleet: Fleet) -> None:
     ports = example_fleet.system.ports
     registry = vertice("registry", "--listen", f"127.0.0.1:{ports.registry}")
     agent = vertice("agent", "--http-listen", f"127.0.0.1:{ports.http}", "--dns-listen", f"127.0.0.1:{free_port()}")
@@ -127,14 +127,14 @@ def test_the_commands_take_their_addresses_from_the_environment(example_fleet: F
     assert done.stdout.split() == sorted(example_fleet.names)
 
 
-def test_what_is_no_agent_is_said_to_be_none(example_fleet: Fleet) -> None:
+def test_an_answer_from_something_else_than_an_agent_is_reported(example_fleet: Fleet) -> None:
     url = next(f"http://{i['host']}:{i['port']}" for i in example_fleet.system.catalog())
     done = vertice("services", "--agent", url)
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_reader_that_goes_away_is_no_error(example_fleet: Fleet) -> None:
+def test_a_reader_that_closes_its_pipe_is_no_error(example_fleet: Fleet) -> None:
     system = example_fleet.system
     for command in (
         f"services --agent {system.ports.agent_url}",
@@ -144,7 +144,7 @@ def test_a_reader_that_goes_away_is_no_error(example_fleet: Fleet) -> None:
         with subprocess.Popen(
             ["/bin/bash", "-c", line], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as done:
-            # What the watch writes next meets the closed pipe: so something has to happen.
+            # The watch's next write meets the closed pipe: so something has to happen.
             if command.startswith("watch"):
                 changed(example_fleet)
             out, err = done.communicate(timeout=30)
@@ -152,7 +152,7 @@ def test_a_reader_that_goes_away_is_no_error(example_fleet: Fleet) -> None:
 
 
 def changed(fleet: Fleet) -> None:
-    """Have an instance of the fleet fail its check and recover."""
+    """Let an instance of the fleet fail its check and recover."""
     where = next(
         f"http://{i['host']}:{i['port']}" for i in fleet.system.catalog() if i["service_name"] == fleet.names[0]
     )
@@ -166,7 +166,7 @@ def statuses(fleet: Fleet) -> set[str]:
     return {i["status"] for i in fleet.system.catalog() if i["service_name"] == fleet.names[0]}
 
 
-def test_the_watch_shows_every_change_of_the_one_service(example_fleet: Fleet, tmp_path: Path) -> None:
+def test_the_watch_shows_every_change_of_its_service(example_fleet: Fleet, tmp_path: Path) -> None:
     url = example_fleet.system.ports.registry_url
     name = example_fleet.names[0]
     text = [*VERTICE, "watch", name, "--registry", url]
@@ -191,13 +191,13 @@ def test_the_watch_shows_every_change_of_the_one_service(example_fleet: Fleet, t
         assert as_text.process.wait(10) == 130
 
 
-def test_a_watch_of_no_service_name_is_wrong_usage(example_fleet: Fleet) -> None:
+def test_a_watch_of_an_invalid_name_is_wrong_usage(example_fleet: Fleet) -> None:
     done = vertice("watch", "X", "--registry", example_fleet.system.ports.registry_url)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "vertice: a service name has at least 3 characters, this one has 1\n"
 
 
-def test_a_watch_of_what_is_no_registry_ends_with_one(tmp_path: Path) -> None:
+def test_a_watch_of_another_server_ends_with_one(tmp_path: Path) -> None:
     port = free_port()
     answer = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\nhello\n"
     with socket.create_server(("127.0.0.1", port)) as server:
@@ -212,7 +212,7 @@ def test_a_watch_of_what_is_no_registry_ends_with_one(tmp_path: Path) -> None:
             assert program.output() == f"vertice: http://127.0.0.1:{port} answers, but not with a watch stream\n"
 
 
-def test_the_watch_goes_on_when_the_registry_comes_back(tmp_path: Path) -> None:
+def test_the_watch_continues_when_the_registry_comes_back(tmp_path: Path) -> None:
     port = free_port()
     registry = [*VERTICE, "registry", "--listen", f"127.0.0.1:{port}"]
     url = f"http://127.0.0.1:{port}"

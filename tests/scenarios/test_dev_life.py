@@ -37,7 +37,7 @@ def vertice(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-def test_its_end_takes_every_service_out_and_leaves_nothing_running(by: signal.Signals, tmp_path: Path) -> None:
+def test_its_end_deregisters_every_service_and_leaves_nothing_running(by: signal.Signals, tmp_path: Path) -> None:
     assert AGENT_STOP_S + COUNT_TIMEOUT_S + REGISTRY_STOP_S < 3
     with dev(EXAMPLE, tmp_path) as system:
         children = system.children()
@@ -56,7 +56,7 @@ def test_its_end_takes_every_service_out_and_leaves_nothing_running(by: signal.S
         assert not folder.exists()
 
 
-def test_lookups_go_on_without_the_registry_and_it_comes_back(small: Path, tmp_path: Path) -> None:
+def test_lookups_continue_without_the_registry_which_is_restarted(small: Path, tmp_path: Path) -> None:
     with dev(small, tmp_path) as system:
         killed = re.findall(r"^  kill (\d+) ", system.output, re.MULTILINE)[0]
         registry = system.child("registry")
@@ -76,7 +76,7 @@ def test_lookups_go_on_without_the_registry_and_it_comes_back(small: Path, tmp_p
         assert "The logs stay in" in system.output
 
 
-def test_the_death_of_the_agent_is_said_and_the_rest_goes_on(small: Path, tmp_path: Path) -> None:
+def test_the_death_of_the_agent_is_reported_and_the_rest_continues(small: Path, tmp_path: Path) -> None:
     with dev(small, tmp_path) as system:
         system.child("agent").kill()
         wait_until(lambda: "The rest continues without the agent." in system.output, "the death is said")
@@ -84,7 +84,7 @@ def test_the_death_of_the_agent_is_said_and_the_rest_goes_on(small: Path, tmp_pa
         assert system.end() == 0
 
 
-def test_its_children_end_when_it_is_killed_outright(small: Path, tmp_path: Path) -> None:
+def test_its_children_end_when_it_is_killed(small: Path, tmp_path: Path) -> None:
     with dev(small, tmp_path) as system:
         children = system.children()
         system.end(signal.SIGKILL)
@@ -92,7 +92,7 @@ def test_its_children_end_when_it_is_killed_outright(small: Path, tmp_path: Path
         wait_until(lambda: not any(psutil.pid_exists(c.pid) and c.is_running() for c in children), "none is left")
 
 
-def test_an_interrupt_while_it_starts_leaves_nothing_running(tmp_path: Path) -> None:
+def test_an_interrupt_during_the_start_leaves_nothing_running(tmp_path: Path) -> None:
     ports = free_ports()
     flags = [f"--registry-port={ports.registry}", f"--http-port={ports.http}", f"--dns-port={ports.dns}"]
     with running([*VERTICE, "dev", *flags], tmp_path / "dev.log") as program:
@@ -123,8 +123,8 @@ def test_a_child_that_cannot_start_is_one_line_and_nothing_is_left_running(small
     assert not accepts(port)
 
 
-def test_an_address_that_cannot_be_had_is_a_finding_and_the_rest_goes_on(small: Path, tmp_path: Path) -> None:
-    # Whoever listens on every address keeps a stand-in from the same port.
+def test_an_unavailable_address_is_a_finding_and_the_rest_continues(small: Path, tmp_path: Path) -> None:
+    # A listener on every address keeps a stand-in from using the same port.
     port = free_port()
     small.write_text(SMALL.replace('front_door: {ports: ["8000"]}', f'front_door: {{ports: ["{port}"]}}'))
     with socket.create_server(("", port)), dev(small, tmp_path) as system:
@@ -132,7 +132,7 @@ def test_an_address_that_cannot_be_had_is_a_finding_and_the_rest_goes_on(small: 
         assert system.vertice("services").stdout.split() == ["back-door"]
 
 
-def test_a_fleet_without_a_usable_service_is_up_and_says_so(tmp_path: Path) -> None:
+def test_a_fleet_without_a_usable_service_starts_and_reports_it(tmp_path: Path) -> None:
     file = tmp_path / "empty.yml"
     file.write_text("services:\n  worker: {image: x}\n")
     with dev(file, tmp_path) as system:
@@ -150,7 +150,7 @@ def test_a_fleet_without_a_usable_service_is_up_and_says_so(tmp_path: Path) -> N
         (None, ": No such file or directory"),
     ],
 )
-def test_what_is_no_compose_file_is_one_line_and_exit_code_two(text: str | None, line: str, tmp_path: Path) -> None:
+def test_an_invalid_compose_file_is_one_line_and_exit_code_two(text: str | None, line: str, tmp_path: Path) -> None:
     file = tmp_path / "compose.yml"
     if text is not None:
         file.write_text(text)
@@ -167,7 +167,7 @@ def test_check_lists_everything_and_starts_nothing(small: Path) -> None:
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http"])
-def test_what_is_no_port_is_wrong_usage(port: str) -> None:
+def test_an_invalid_port_is_wrong_usage(port: str) -> None:
     done = vertice("dev", "--dns-port", port)
     assert done.returncode == 2
     assert f"argument --dns-port: '{port}' is not a port" in done.stderr

@@ -1,4 +1,4 @@
-"""dnsperf asks for every name and type as fast as it can: every query is answered, and each as it should be."""
+"""dnsperf queries every name and type as fast as it can: every query gets the right answer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def asked(names: list[str]) -> list[str]:
     return [f"{name}.{ZONE} {qtype}\n" for name in names for qtype in TYPES]
 
 
-# Plain; with EDNS, DO and a dozen clients; over TCP with several queries under way on each connection.
+# Plain; with EDNS, DO and a dozen clients; over TCP with several pending queries on each connection.
 @pytest.mark.parametrize("flags", [[], ["-e", "-D", "-c", "12"], ["-m", "tcp", "-c", "12"]], ids=" ".join)
 def test_every_query_is_answered_as_it_should_be_while_the_fleet_changes(system: Judged, flags: list[str]) -> None:
     questions = system.folder / "questions"

@@ -1,4 +1,4 @@
-"""The resolvers of glibc and musl, which know nothing but /etc/resolv.conf, find services through the agent."""
+"""The resolvers of glibc and musl, which only read /etc/resolv.conf, find services through the agent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.scenarios.judged import ZONE, Judged, claim, judged, own_network
 
-# As an orchestrator writes it: every name of fewer than five dots is tried under each suffix first, also under
+# As an orchestrator writes it: every name with fewer than five dots is first tried under each suffix, including
 # those that are not ours.
 RESOLV_CONF = f"""
 nameserver 127.0.0.1
@@ -20,7 +20,7 @@ search {ZONE} default.svc.cluster.local
 options ndots:5 timeout:2 attempts:2
 """
 LARGE = 200
-# An answer of 512 octets has room for so many: 12 for the header, 31 for the question, 16 for each.
+# The number of addresses in an answer of 512 octets: 12 for the header, 31 for the question, 16 for each.
 FIT_A_DATAGRAM = 29
 BOTH = ["10.0.0.1", "2001:db8::1"]
 SPELLINGS = ["ip-intel", "ip_intel", "IP-Intel", "canary.ip-intel", f"ip-intel.{ZONE}", f"ip-intel.{ZONE}."]
@@ -52,7 +52,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
 
 @pytest.fixture(scope="module")
 def musl(system: Judged) -> str:
-    """The path of a program that asks musl."""
+    """The path of a program that resolves with musl."""
     program = system.folder / "resolve"
     system.run("musl-gcc", "-O1", "-Wall", "-o", str(program), str(Path(__file__).with_name("resolve.c")))
     return str(program)
@@ -65,7 +65,7 @@ def by_python(system: Judged, *hosts: str, family: int = socket.AF_UNSPEC, optio
     return found
 
 
-# By default A and AAAA are asked at once from one socket, and the answers may come in any order.
+# By default A and AAAA are queried at once from one socket, and the answers may come in any order.
 @pytest.mark.parametrize(
     "options", ["", "single-request", "single-request-reopen", "use-vc", "edns0 trust-ad", "ndots:1"]
 )
@@ -73,18 +73,18 @@ def test_glibc_finds_both_kinds_of_addresses_under_every_spelling(system: Judged
     assert by_python(system, *SPELLINGS, options=options) == [BOTH] * len(SPELLINGS)
 
 
-def test_glibc_finds_the_one_kind_that_there_is(system: Judged) -> None:
+def test_glibc_finds_the_only_existing_kind(system: Judged) -> None:
     assert by_python(system, "billing") == [["127.9.0.1"]]
     assert by_python(system, "billing", family=socket.AF_INET) == [["127.9.0.1"]]
     assert by_python(system, f"billing.{ZONE}.", family=socket.AF_INET6) == [socket.EAI_NODATA]
 
 
-def test_glibc_is_told_that_there_is_no_such_name_and_not_to_try_again(system: Judged) -> None:
+def test_glibc_reports_no_such_name_and_not_try_again(system: Judged) -> None:
     hosts = [f"nobody.{ZONE}.", f"blue.ip-intel.{ZONE}."]
     assert by_python(system, *hosts) == [socket.EAI_NONAME] * len(hosts)
 
 
-def test_glibc_gets_a_part_of_a_large_service_in_a_datagram_and_all_of_it_over_tcp(system: Judged) -> None:
+def test_glibc_gets_part_of_a_large_service_in_a_datagram_and_all_of_it_over_tcp(system: Judged) -> None:
     (part,) = by_python(system, "large")
     assert isinstance(part, list)
     assert len(part) == FIT_A_DATAGRAM
@@ -122,11 +122,11 @@ def test_musl_finds_both_kinds_of_addresses(system: Judged, musl: str) -> None:
     assert system.run(musl, "billing").split() == ["127.9.0.1"]
 
 
-def test_musl_gets_a_part_of_a_large_service_although_it_knows_no_tcp(system: Judged, musl: str) -> None:
+def test_musl_gets_part_of_a_large_service_without_tcp(system: Judged, musl: str) -> None:
     found = system.run(musl, "large").split()
     assert len(found) == len(set(found)) == FIT_A_DATAGRAM
     assert all(address.startswith("10.1.0.") for address in found)
 
 
-def test_musl_is_told_that_there_is_no_such_name(system: Judged, musl: str) -> None:
+def test_musl_reports_no_such_name(system: Judged, musl: str) -> None:
     assert system.run(musl, f"nobody.{ZONE}.").strip() == "EAI_NONAME"

@@ -1,10 +1,11 @@
-"""Prometheus finds what it scrapes through nothing but our DNS, and follows it."""
+"""Prometheus finds its targets through our DNS alone, and follows them."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ scrape_configs:
   - job_name: large
     scrape_interval: 1h
     dns_sd_configs: [{{names: [_large._tcp.{ZONE}], refresh_interval: 1s}}]
+  - job_name: addresses
+    scrape_interval: 1h
+    dns_sd_configs: [{{names: [large.{ZONE}], type: A, port: 8034, refresh_interval: 1s}}]
 """
 LARGE = 200
 
@@ -32,12 +36,16 @@ class Prometheus:
         self.system = system
 
     def targets(self, job: str) -> list[dict[str, Any]]:
-        """Return what it scrapes for a job."""
+        """Return the targets that it scrapes for a job."""
         answer = self.system.get(f"{URL}/api/v1/targets?state=active")
         return [one for one in answer["data"]["activeTargets"] if one["labels"]["job"] == job]
 
+    def has_all_of(self, job: str) -> bool:
+        """Return whether it knows every instance of the large service."""
+        return len(self.targets(job)) == LARGE
+
     def scraped(self) -> set[str]:
-        """Return the addresses in what was scraped last: each instance says in its metrics where it is."""
+        """Return the addresses in the last scrapes: each instance names its own in its metrics."""
         answer = self.system.get(f"{URL}/api/v1/query?query=up%7Bjob%3D%22billing%22%7D%20%3D%3D%201")
         return {one["metric"]["instance"] for one in answer["data"]["result"]}
 
@@ -51,7 +59,7 @@ class Prometheus:
 
 @contextmanager
 def prometheus(folder: Path) -> Iterator[Prometheus]:
-    """Run an agent, a web server behind every loopback address, and a Prometheus, in a network of their own."""
+    """Run an agent, a web server on every loopback address, and a Prometheus, in a private network."""
     pages = folder / "pages"
     pages.mkdir()
     (pages / "metrics").write_text("open_invoices 7\n")
@@ -76,13 +84,14 @@ def test_prometheus_scrapes_every_instance_and_follows_the_fleet(tmp_path: Path)
     with prometheus(tmp_path) as judge:
 
         def healthy() -> set[str]:
-            """Return the targets that were scraped without an error, by the name that SRV gave them."""
+            """Return the targets that were scraped without an error, by their SRV names."""
             return {one["labels"]["instance"] for one in judge.targets("billing") if one["health"] == "up"}
 
         wait_until(lambda: len(healthy()) == 3, "it scrapes all three", timeout_s=30)
         first = healthy()
         assert all(name.endswith(f".{ZONE}:8034") for name in first)
-        wait_until(lambda: len(judge.targets("large")) == LARGE, "it has the whole of the large service")
+        for job in ("large", "addresses"):
+            wait_until(partial(judge.has_all_of, job), "it has the whole of the large service, by SRV and by A")
 
         judge.system.deregister(claim("billing", "127.9.0.1"))
         judge.system.register(claim("billing", "127.9.0.4"), claim("billing", "127.9.0.5"))

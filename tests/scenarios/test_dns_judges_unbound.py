@@ -1,7 +1,7 @@
-"""unbound, an unmodified resolver, stands between the askers and the agent and finds nothing to complain of.
+"""unbound, an unmodified resolver, stands between the clients and the agent and finds nothing to complain about.
 
-It is as strict as it can be told to be: it sends each name in mixed case and wants it back so, and it walks down to
-a name label by label and gives up at a NXDOMAIN on the way (RFC 9156).
+It is as strict as possible: it sends each name in mixed case and expects it back unchanged, and it resolves a name
+label by label and gives up at an NXDOMAIN on the way (RFC 9156).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ stub-zone:
     stub-addr: 127.0.0.1@{dns}
 """
 REVERSE = "0.0.10.in-addr.arpa"
-# What it logs of answers that it does not like: in another case than it asked, unasked for, lame, ...
+# What it logs about bad answers: in another case than queried, unsolicited, lame, ...
 COMPLAINT = re.compile(r"0x20|unwanted|scrub|error:|warning:|query response was (?!(nodata |NXDOMAIN )?ANSWER)")
 LARGE = 200
 ONE = claim(
@@ -76,7 +76,7 @@ class Reply(NamedTuple):
 
 
 class Unbound:
-    """An unbound that asks an agent about the zone, and nobody about anything else."""
+    """An unbound that queries an agent for the zone, and no server for anything else."""
 
     def __init__(self, system: Judged, port: int, config: Path, program: Program) -> None:
         self.system = system
@@ -85,11 +85,11 @@ class Unbound:
         self.program = program
 
     def dig(self, name: str, qtype: str = "A", *words: str) -> Reply:
-        """Return what unbound answers."""
+        """Return unbound's answer."""
         return dig(self.system, self.port, f"{name}.{ZONE}", qtype, *words)
 
     def fetched_over_tcp(self) -> float:
-        """Return how often unbound has come to us over TCP."""
+        """Return how often unbound has connected to us over TCP."""
         said = self.system.run("unbound-control", "-c", str(self.config), "stats_noreset")
         return float(dict(line.split("=") for line in said.splitlines())["num.query.tcpout"])
 
@@ -122,7 +122,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unbound]:
 
 @pytest.fixture
 def unbound(standing: Unbound) -> Iterator[Unbound]:
-    """The unbound that stands for all tests; it may not have complained of us at the end of any."""
+    """The unbound of all tests; it must not have complained about us by the end of any."""
     yield standing
     assert [line for line in standing.program.output().splitlines() if COMPLAINT.search(line)] == []
 
@@ -131,7 +131,7 @@ def unbound(standing: Unbound) -> Iterator[Unbound]:
 def test_a_service_is_found(unbound: Unbound, name: str) -> None:
     assert unbound.dig(name).answers == ["10.0.0.1", "10.0.0.2"]
     assert unbound.dig(name, "AAAA").answers == ["2001:db8::1"]
-    assert unbound.dig(name, "TXT").answers == ['""', '"version=1.4.2" "team=osint"']
+    assert unbound.dig(name, "TXT").answers == ['"team=osint"', '"version=1.4.2"']
     assert unbound.dig(f"canary.{name}").answers == ["10.0.0.1"]
 
 
@@ -144,7 +144,7 @@ def test_srv_leads_to_every_instance_and_its_target_to_the_addresses(unbound: Un
     assert (unbound.dig(two).answers, unbound.dig(two, "AAAA").answers) == (["10.0.0.2"], [])
 
 
-def test_what_every_zone_has_is_there(unbound: Unbound) -> None:
+def test_every_zone_has_its_standard_records(unbound: Unbound) -> None:
     assert unbound.system.run("dig", "@127.0.0.1", "-p", str(unbound.port), ZONE, "NS", "+short").split() == [
         f"ns.{ZONE}."
     ]
@@ -170,38 +170,39 @@ def test_an_address_leads_back_to_its_service(unbound: Unbound) -> None:
         ("_ip-intel._tcp", "A"),
     ],
 )
-def test_a_name_without_such_records_has_none_and_is_there(unbound: Unbound, name: str, qtype: str) -> None:
+def test_a_name_without_such_records_exists_without_them(unbound: Unbound, name: str, qtype: str) -> None:
     reply = unbound.dig(name, qtype)
     assert (reply.status, reply.answers) == ("NOERROR", [])
-    assert 0 < max(reply.ttls) <= TTL_S, "the SOA says for how long"
+    assert 0 < max(reply.ttls) <= TTL_S, "the SOA gives the negative TTL"
 
 
 @pytest.mark.parametrize("name", ["nobody", "_nobody._tcp", "blue.ip-intel", "a.b.ip-intel", "i-000000000000"])
-def test_a_name_that_is_not_there_is_not_there(unbound: Unbound, name: str) -> None:
+def test_a_missing_name_does_not_exist(unbound: Unbound, name: str) -> None:
     reply = unbound.dig(name)
     assert (reply.status, reply.answers) == ("NXDOMAIN", [])
-    assert 0 < max(reply.ttls) <= TTL_S, "the SOA says for how long"
+    assert 0 < max(reply.ttls) <= TTL_S, "the SOA gives the negative TTL"
 
 
 def test_a_name_that_does_not_exist_hides_none_that_does(unbound: Unbound) -> None:
     """RFC 8020: below a NXDOMAIN there is nothing. unbound takes our word for it, of every name on the way."""
-    for name in ("dns-sd._udp", "nobody", "_ip-intel", "canary", "blue.ip-intel", "ip-intel._tcp"):
+    # Names of this test's own: another test reads the TTL of its names, which unbound counts down to 0.
+    for name in ("dns-sd._udp", "nothing", "_ip-intel", "canary", "green.ip-intel", "ip-intel._tcp"):
         assert unbound.dig(name).status == "NXDOMAIN"
     assert unbound.dig("_ip-intel._tcp", "SRV").answers
     assert unbound.dig("canary.ip-intel").answers
     assert unbound.dig("_services._dns-sd._udp", "PTR").answers
 
 
-def test_what_is_too_large_for_a_datagram_is_fetched_over_tcp_and_whole(unbound: Unbound) -> None:
+def test_an_answer_too_large_for_a_datagram_is_fetched_completely_over_tcp(unbound: Unbound) -> None:
     assert len(set(unbound.dig("_large._tcp", "SRV").answers)) == LARGE
-    # It counts connections, and uses one for several questions.
+    # It counts connections, and uses one for several queries.
     assert unbound.fetched_over_tcp() > 0
-    # Of the addresses any part will do, and it comes in the first datagram.
+    # Any part of the addresses is enough, and comes in the first datagram.
     some = unbound.dig("large").answers
     assert len(set(some)) == len(some) > 20
 
 
-def test_a_change_of_the_fleet_is_seen_when_the_ttl_is_over(unbound: Unbound) -> None:
+def test_a_change_of_the_fleet_is_seen_after_the_ttl(unbound: Unbound) -> None:
     stays, goes, comes, returns = (claim("moving", f"10.3.0.{n}") for n in range(1, 5))
     late = claim("late", "10.3.1.1")
     unbound.system.register(stays, goes, returns)
@@ -217,7 +218,7 @@ def test_a_change_of_the_fleet_is_seen_when_the_ttl_is_over(unbound: Unbound) ->
     wait_until(lambda: seen() == (["10.3.0.1", "10.3.0.3", "10.3.0.4"], "NOERROR"), "unbound has the new fleet")
 
 
-def test_delv_asks_us_and_unbound_and_finds_the_answers_well_made(unbound: Unbound) -> None:
+def test_delv_accepts_our_answers_and_those_of_unbound(unbound: Unbound) -> None:
     for port, how in ((unbound.system.ports.dns, "authoritative"), (unbound.port, "answer not validated")):
         at = ("@127.0.0.1", "-p", str(port), "-i")
         found = unbound.system.run("delv", *at, f"canary.ip-intel.{ZONE}", "A", "+nottl")

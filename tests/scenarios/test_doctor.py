@@ -1,7 +1,7 @@
-"""The doctor on machines that are broken on purpose: it finds what is wrong, and its cure heals it.
+"""The doctor on machines that are broken on purpose: it finds each fault, and its cure works.
 
-Each machine is a network and a mount namespace of its own, with a registry and an agent on the usual ports.
-What the doctor says of a resolver is held against that resolver: glibc's by getent, musl's by a program of its.
+Each machine is a private network and mount namespace, with a registry and an agent on the usual ports. The doctor's
+claims about a resolver are checked with that resolver: glibc's with getent, musl's with its own program.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.scenarios.judged import ZONE, Judged, claim, judged, own_network
 AGENT = "nameserver 127.0.0.1\n"
 HEALTHY = f"{AGENT}search {ZONE}\n"
 NSSWITCH = "hosts: files dns\n"
-# Two other name servers of the machine: one says of every name that there is none, one refuses to answer.
+# Two other name servers of the machine: one denies every name, one refuses to answer.
 OTHER = "nameserver 127.0.0.2\n"
 REFUSING = "nameserver 127.0.0.3\n"
 DNSMASQ = ("dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--pid-file=")
@@ -28,18 +28,18 @@ SETTINGS = ("AGENT_DNS_LISTEN=127.0.0.1:53", "AGENT_DNS_FORWARD=none", "NO_COLOR
 
 
 class Patient:
-    """A machine whose files can be changed, and the doctor that looks at it."""
+    """A machine whose files can be changed, and the doctor that examines it."""
 
     def __init__(self, system: Judged) -> None:
         self.system = system
 
     def write(self, *, resolv_conf: str = HEALTHY, nsswitch: str = NSSWITCH) -> None:
-        """Change the files of the machine: they are mounted one by one, so they are written and not replaced."""
+        """Change the files of the machine: they are mounted one by one, so they are rewritten in place."""
         (self.system.folder / "resolv_conf").write_text(resolv_conf)
         (self.system.folder / "nsswitch_conf").write_text(nsswitch)
 
     def examined(self, *words: str, more: tuple[str, ...] = ()) -> dict[str, Any]:
-        """Return what the doctor finds, by id."""
+        """Return the doctor's findings by id."""
         done = self.system.attempt("env", *SETTINGS, *more, *VERTICE, "doctor", "--json", *words)
         assert done.returncode in (0, 1), done.stderr
         return {one["id"]: one for one in json.loads(done.stdout)["findings"]}
@@ -62,7 +62,7 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patient]:
         yield Patient(system)
 
 
-def test_on_a_machine_where_all_is_well_there_is_no_error_and_no_warning(patient: Patient) -> None:
+def test_a_healthy_machine_has_no_error_and_no_warning(patient: Patient) -> None:
     patient.write()
     found = patient.examined()
     bad = {one["id"] for one in found.values() if one["severity"] in ("error", "warning")}
@@ -71,7 +71,7 @@ def test_on_a_machine_where_all_is_well_there_is_no_error_and_no_warning(patient
     assert patient.finds("billing")
 
 
-def test_an_agent_behind_another_server_is_found_and_the_cure_heals_it(patient: Patient) -> None:
+def test_an_agent_after_another_server_is_found_and_the_cure_works(patient: Patient) -> None:
     patient.write(resolv_conf=f"{OTHER}{HEALTHY}")
     assert not patient.finds("billing"), "it is broken indeed"
     found = patient.examined()
@@ -85,7 +85,7 @@ def test_an_agent_behind_another_server_is_found_and_the_cure_heals_it(patient: 
     assert patient.finds("billing")
 
 
-def test_a_server_before_the_agent_that_refuses_is_a_warning_since_glibc_goes_on(patient: Patient) -> None:
+def test_a_refusing_server_before_the_agent_is_a_warning_since_glibc_continues(patient: Patient) -> None:
     patient.write(resolv_conf=f"{REFUSING}{HEALTHY}")
     assert patient.finds("billing")
     found = patient.examined()
@@ -94,21 +94,21 @@ def test_a_server_before_the_agent_that_refuses_is_a_warning_since_glibc_goes_on
     assert "lookup-lost" not in found
 
 
-def test_a_resolv_conf_without_the_agent_is_found_and_the_cure_heals_it(patient: Patient) -> None:
+def test_a_resolv_conf_without_the_agent_is_found_and_the_cure_works(patient: Patient) -> None:
     patient.write(resolv_conf=OTHER)
     found = patient.examined()
     assert {"resolv-conf-agent-missing", "lookup-lost"} <= set(found)
     patient.write(resolv_conf=found["resolv-conf-agent-missing"]["cure"].partition("    #")[0] + "\n")
     healed = patient.examined()
     assert not {"resolv-conf-agent-missing", "lookup-lost"} & set(healed)
-    # Only the short name is missing now, and that is said, too.
+    # Only the short name is missing now, which is reported too.
     assert not patient.finds("billing")
     patient.write(resolv_conf=f"{AGENT}{healed['search-zone']['cure'].partition('    #')[0]}\n")
     assert patient.finds("billing")
     assert "search-zone" not in patient.examined()
 
 
-def test_an_nsswitch_without_dns_is_found_and_the_cure_heals_it(patient: Patient) -> None:
+def test_an_nsswitch_without_dns_is_found_and_the_cure_works(patient: Patient) -> None:
     patient.write(nsswitch="hosts: files\n")
     assert not patient.finds("billing")
     found = patient.examined()
@@ -144,13 +144,13 @@ def test_what_musl_makes_of_a_refusal_is_foretold_and_the_cure_heals_it(patient:
     assert patient.system.run(program, name).split() == ["10.0.0.7"]
 
 
-def test_who_has_no_privileges_is_told_of_the_port_and_sees_the_same_otherwise(patient: Patient) -> None:
+def test_an_unprivileged_user_sees_the_same_findings_plus_the_port(patient: Patient) -> None:
     patient.write()
     without = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "env", *SETTINGS)
     doctor = (*VERTICE, "doctor", "--json")
     done = patient.system.attempt(*without, *doctor)
     assert {one["id"] for one in json.loads(done.stdout)["findings"]} == set(patient.examined())
-    # The port is the running agent's. Where nobody listens yet, the privilege is missing.
+    # The port belongs to the running agent. Where nothing listens yet, the privilege is missing.
     away = ("AGENT_HTTP_LISTEN=127.0.0.9:8880", "AGENT_DNS_LISTEN=127.0.0.9:53")
     done = patient.system.attempt(*without, *away, *doctor)
     assert "port-privileged" in {one["id"] for one in json.loads(done.stdout)["findings"]}

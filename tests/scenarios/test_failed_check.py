@@ -1,4 +1,4 @@
-"""How long a failure takes to leave every other agent's DNS answers, with the settings that nobody has touched."""
+"""How long a failure takes to leave every other agent's DNS answers, with the default settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests.integration.agents import StandIn, becomes, dig
 from tests.programs import VERTICE, free_port, running
 
-# What the checks promise with their defaults, to be in every agent's answers.
+# What the checks promise with their defaults, until no agent returns the instance.
 PROMISED_S = 10.0
 SERVICES = 12
 
@@ -24,7 +24,7 @@ async def addresses(port: int, service: str) -> list[str]:
 
 
 async def gone_after_s(well: StandIn, bad: StandIn, service: str, others: list[int], number: int) -> float:
-    """Break an instance, and return how many seconds later it is in no other agent's answers."""
+    """Break an instance, and return after how many seconds no other agent returns it."""
     # At any moment between two checks.
     await asyncio.sleep(random.Random(number).random() * 3.0)
     match number % 3:

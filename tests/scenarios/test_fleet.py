@@ -1,4 +1,4 @@
-"""`vertice dev` on a fleet: every service that can be used is found by programs that know nothing of us."""
+"""`vertice dev` on a fleet: ordinary programs find every usable service."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_commands_find_what_dig_and_curl_find(up: Fleet) -> None:
     assert (found["service_name"], found["port"]) == (name, up.services[0].port)
 
 
-def test_what_cannot_be_used_is_listed_once_with_the_reason(up: Fleet) -> None:
+def test_unusable_services_are_listed_once_with_the_reason(up: Fleet) -> None:
     output = up.system.output
     unusable = listed(output, "Cannot be used")
     read = [f"- {f}" for f in up.plan.of_weight(Weight.UNUSABLE)]
@@ -71,7 +71,7 @@ def test_what_cannot_be_used_is_listed_once_with_the_reason(up: Fleet) -> None:
     assert f"services {len(up.names)}/{len(up.names)}" in output
 
 
-def test_what_it_says_to_try_works_as_it_stands(up: Fleet) -> None:
+def test_the_suggested_commands_work_unchanged(up: Fleet) -> None:
     commands = [line.strip().partition("      #")[0] for line in up.system.output.splitlines() if line.startswith("  ")]
     for command in commands:
         if command.startswith(("dig ", "curl http", 'curl "$')):

@@ -1,4 +1,4 @@
-"""Most of a fleet falls silent at once: its names go on being answered, marked suspect, until it is released."""
+"""Most of a fleet falls silent at once: its names stay resolvable, marked suspect, until it is released."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from tests.programs import VERTICE, Program, accepts, find, free_port, running, wait_until
 from tests.scenarios.system import get_json, run
 
-# Leases of three seconds, so that their end can be waited for; the guard's five minutes stay.
+# Leases of three seconds, so that a test can wait for their end; the guard's five minutes stay.
 REGISTRY = {
     "REGISTRY_WARMING": "0",
     "REGISTRY_LEASE_TTL": "3",
@@ -26,7 +26,7 @@ DYING = [f"dying_{number}" for number in range(6)]
 
 
 class System:
-    """A registry, and two agents that stand beside four and six services."""
+    """A registry, and two agents with four and six services."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -54,11 +54,11 @@ class System:
         return running([*VERTICE, "agent", "--config", str(config)], self.folder / f"{name}.log", settings)
 
     def suspects(self) -> dict[str, bool]:
-        """Return every service that the registry has, and whether its instance is suspect."""
+        """Return every service in the registry, and whether its instance is suspect."""
         return {i["service_name"]: i["suspect"] for i in get_json(f"{self.url}/catalog")["instances"]}
 
     def resolves(self, services: list[str]) -> list[str]:
-        """Return those of the services that dig finds at the living agent."""
+        """Return which of the services dig finds at the living agent."""
         queries = [f"{name.replace('_', '-')}.vertice.internal" for name in services]
         argv = [find("dig"), "@127.0.0.1", "-p", str(self.dns_port), *queries, "+noall", "+answer", "+timeout=5"]
         owners = {line.split()[0].lower() for line in run(argv).splitlines() if line and not line.startswith(";")}
@@ -76,7 +76,7 @@ class System:
 
 @contextlib.contextmanager
 def bereft(folder: Path) -> Iterator[System]:
-    """Run a fleet of ten, of whom six have been killed, and the guard holds them."""
+    """Run a fleet of ten, of which six have been killed and are held by the guard."""
     system = System(folder)
     with system.registry(), system.agent("living", LIVING, 9001):
         wait_until(lambda: accepts(system.registry_port), "the registry listens")
@@ -90,7 +90,7 @@ def bereft(folder: Path) -> Iterator[System]:
         yield system
 
 
-def test_sixty_percent_killed_at_once_are_held_and_after_a_release_they_go(tmp_path: Path) -> None:
+def test_sixty_percent_killed_at_once_are_held_and_expire_after_a_release(tmp_path: Path) -> None:
     with bereft(tmp_path) as system:
         assert system.resolves([*LIVING, *DYING]) == [*LIVING, *DYING]
         status = system.guard("status")
@@ -106,7 +106,7 @@ def test_sixty_percent_killed_at_once_are_held_and_after_a_release_they_go(tmp_p
         assert said.count("guard released by an operator") == 1
 
 
-def test_who_was_only_cut_off_is_found_all_the_time_and_is_suspect_no_more(tmp_path: Path) -> None:
+def test_services_that_were_only_cut_off_stay_found_and_lose_their_suspicion(tmp_path: Path) -> None:
     with bereft(tmp_path) as system, system.agent("dying", DYING, 8001):
         wait_until(lambda: not any(system.suspects().values()), "all are heard of again", timeout_s=30)
         assert sorted(system.suspects()) == sorted([*LIVING, *DYING]), "and none had gone"

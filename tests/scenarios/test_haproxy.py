@@ -1,4 +1,4 @@
-"""The real HAProxy follows a service through nothing but our DNS, and no request of its clients fails."""
+"""The real HAProxy follows a service through our DNS alone, and no request of its clients fails."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.programs import VERTICE, Program, accepts, find, free_port, running, 
 from tests.scenarios.system import Dev, Fleet, dev, status_of
 
 SERVICE = "parcel_tracker"
-# HAProxy makes no checks of its own and repeats no request: what it does right, it does because of DNS.
+# HAProxy makes no checks of its own and retries no request: it depends on DNS alone.
 CONFIG = """
 global
     log stderr format raw local0 notice
@@ -72,7 +72,7 @@ services:
 
 
 class Balanced:
-    """An HAProxy before the instances of one service."""
+    """An HAProxy in front of the instances of one service."""
 
     def __init__(self, system: Dev, front: int) -> None:
         self.system = system
@@ -87,18 +87,18 @@ class Balanced:
         return instance
 
     def seen(self, requests: int = 15) -> Counter[str]:
-        """Return who answered how many of a few requests; none while HAProxy has nobody."""
+        """Return which instances answered how many of a few requests; none while HAProxy has no server."""
         with contextlib.suppress(OSError):
             return Counter(self.ask() for _ in range(requests))
         return Counter()
 
     def follows(self, instances: set[str], why: str) -> None:
-        """Wait until just these instances answer."""
+        """Wait until exactly these instances answer."""
         wait_until(lambda: set(self.seen()) == instances, f"{why}: {instances}", timeout_s=40)
 
     @contextlib.contextmanager
     def clients(self) -> Iterator[list[str]]:
-        """Have a client ask without a pause; the list has what went wrong."""
+        """Let a client send requests without pause; the list has the failures."""
         failed: list[str] = []
         done = threading.Event()
 
@@ -135,7 +135,7 @@ def balanced(tmp_path: Path) -> Iterator[Balanced]:
 
 @contextlib.contextmanager
 def another(balanced: Balanced, folder: Path) -> Iterator[tuple[str, Program]]:
-    """Run one more server of the service, and the agent beside it."""
+    """Run one more server of the service, and its agent."""
     host, port = "127.121.0.9", free_port()
     settings = {
         "SERVICE_NAME": SERVICE,
@@ -145,7 +145,7 @@ def another(balanced: Balanced, folder: Path) -> Iterator[tuple[str, Program]]:
         "AGENT_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
         "AGENT_DNS_LISTEN": f"127.0.0.1:{free_port()}",
         "AGENT_CHECK_INTERVAL": "1",
-        # Longer than HAProxy takes to hear of it, so that the last request is answered.
+        # Longer than HAProxy takes to learn of it, so that the last request is answered.
         "AGENT_DRAIN_WAIT": "4",
     }
     server = [sys.executable, "-m", "tests.scenarios.server", SERVICE, host, str(port)]

@@ -1,4 +1,4 @@
-"""An agent of this release at a registry of a later one, which says what the agent does not know."""
+"""An agent of this release at a registry of a later one, which sends values that the agent does not know."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def later(tmp_path: Path) -> Iterator[Place]:
 
 
 @pytest.mark.timeout(120)
-def test_an_agent_follows_a_registry_that_says_what_it_does_not_know(tmp_path: Path, later: Place) -> None:
+def test_an_agent_follows_a_registry_with_values_that_it_does_not_know(tmp_path: Path, later: Place) -> None:
     register(later, "known")
     register(later, "resting", "10.0.0.2", status="quarantined")
     register(later, "fast", "10.0.0.3", protocol="quic")
@@ -67,12 +67,12 @@ def test_an_agent_follows_a_registry_that_says_what_it_does_not_know(tmp_path: P
         this.start(THIS)
         wait_until(lambda: view_of(this)["complete"], "it knows everything, and that this is all")
         assert statuses(this, "known") == ["passing"]
-        assert statuses(this, "resting") == ["quarantined"], "nothing of it passes: better that than none"
+        assert statuses(this, "resting") == ["quarantined"], "no instance of it passes: better that one than none"
         assert ask(this.port, "GET", "/resolve/fast")[1]["protocol"] == "quic"
 
         register(later, "resting-too", "10.0.0.4", status="quarantined")
         wait_until(lambda: statuses(this, "resting-too") == ["quarantined"], "an event is taken")
-        # A type of event that it does not know: the service is read anew.
+        # An event of unknown type: the service is read again.
         assert ask(later.port, "PUT", "/status/known/known", {"status": "critical"})[0] == 200
         wait_until(lambda: statuses(this, "known") == ["critical"], "the change is seen", timeout_s=5)
         for status in ("quarantined", "warning", "passing") * 3:
@@ -83,9 +83,9 @@ def test_an_agent_follows_a_registry_that_says_what_it_does_not_know(tmp_path: P
         wait_until(lambda: view_of(this)["complete"], "all of it adds up")
         sync = sync_of(this)
         assert (sync["losses"], sync["resyncs"], sync["mismatches"]) == (0, 0, 0)
-        assert "standing_changed" in view_of(this)["unreadable"], "and it says what it did not know"
+        assert "standing_changed" in view_of(this)["unreadable"], "and it reports what it did not know"
 
-        # What it has on its disk is of use when it comes back with nobody there.
+        # Its stored state is of use when it restarts with everything central down.
         wait_until(lambda: ask(this.port, "GET", "/self")[1]["snapshot"]["saved_at"], "it is on the disk", timeout_s=30)
         this.stop()
         later.stop()
@@ -95,7 +95,7 @@ def test_an_agent_follows_a_registry_that_says_what_it_does_not_know(tmp_path: P
 
 
 @pytest.mark.timeout(180)
-def test_agents_of_this_release_and_the_one_before_agree_with_a_registry_that_has_a_field_more(
+def test_agents_of_this_and_the_previous_release_agree_with_a_registry_that_has_one_more_field(
     tmp_path: Path, later: Place, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     before = previous_release(tmp_path_factory.mktemp("previous"))
@@ -109,7 +109,7 @@ def test_agents_of_this_release_and_the_one_before_agree_with_a_registry_that_ha
             register(later, f"more-{number}", f"10.0.1.{number + 1}")
         for place in agents:
             wait_until(partial(_has, place, 11), "it has all of them")
-        time.sleep(2 * SYNC_EVERY_S + 1)  # signs of life, each with the digest of records that have a field more
+        time.sleep(2 * SYNC_EVERY_S + 1)  # sync lines, each with the digest of records that have one more field
         for place in agents:
             sync = sync_of(place)
             assert (sync["losses"], sync["resyncs"], sync["mismatches"]) == (0, 0, 0), json.dumps(sync)

@@ -1,4 +1,4 @@
-"""An agent that shares a container's network, which is a new one when the container restarts."""
+"""An agent that shares a container's network, which is replaced when the container restarts."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from tests.networks import why_not
 from tests.programs import VERTICE, find, running, wait_until
 
 
-def test_an_agent_is_left_behind_when_all_has_gone_and_stays_gone() -> None:
+def test_an_agent_is_orphaned_when_its_network_is_gone_and_stays_gone() -> None:
     seen = frozenset({"eth0"})
     namespace = Namespace(lambda: seen)
     assert not namespace.is_left_behind()
     seen = frozenset()
     assert not any(namespace.is_left_behind() for _ in range(LOOKS - 1))
     seen = frozenset({"eth1"})
-    assert not namespace.is_left_behind(), "another network is one, too"
+    assert not namespace.is_left_behind(), "another network counts too"
     seen = frozenset()
     assert [namespace.is_left_behind() for _ in range(LOOKS)] == [*[False] * (LOOKS - 1), True]
 
 
-def test_an_agent_that_never_had_a_network_is_not_left_behind() -> None:
+def test_an_agent_that_never_had_a_network_is_not_orphaned() -> None:
     namespace = Namespace(frozenset)
     assert not any(namespace.is_left_behind() for _ in range(2 * LOOKS))
 
 
 @contextlib.contextmanager
 def namespace() -> Iterator[str]:
-    """Have a network namespace with an interface besides lo."""
+    """Create a network namespace with an interface besides lo."""
     name = f"vertice-ns-{os.getpid()}"
     subprocess.run([find("ip"), "netns", "add", name], check=True, timeout=20)
     try:
@@ -46,7 +46,7 @@ def namespace() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("follows", ["on", "off"])
-def test_an_agent_whose_namespace_has_died_ends_so_as_to_be_restarted(tmp_path: Path, follows: str) -> None:
+def test_an_agent_whose_namespace_died_ends_to_be_restarted(tmp_path: Path, follows: str) -> None:
     if reason := why_not():
         pytest.skip(f"no network namespaces here: {reason}")
     with namespace() as name:

@@ -1,7 +1,6 @@
-"""What was acknowledged is kept and stays as it is, whatever becomes of the Redis master.
+"""Acknowledged writes survive unchanged, whatever happens to the Redis master.
 
-Writers with instances of their own record all that they ask and are told; `make chaos` does this many times over, and
-more of it.
+Writers with their own instances record all requests and answers; `make chaos` does this many times over, and more.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from tests.chaos.system import Outcome, say
 
 pytestmark = pytest.mark.long
 
-# What a registry may refuse while it is not clear who leads. How long it does so is looked at by `make chaos`.
+# The refusals that are allowed while it is unclear who leads; `make chaos` checks for how long.
 REFUSED = 503
 
 
 def kept(fault: Callable[..., Outcome], folder: Path) -> None:
-    """Do a fault, print its line, and hold what was acknowledged."""
+    """Run a fault, print its result, and check the acknowledged writes."""
     outcome = fault(folder, random.randrange(1_000_000), quick=True)
     say(outcome)
     assert outcome.lost == []
@@ -35,19 +34,19 @@ def kept(fault: Callable[..., Outcome], folder: Path) -> None:
     assert len(outcome.result.acknowledged) > 0
 
 
-def test_a_planned_failover_takes_back_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+def test_a_planned_failover_loses_no_acknowledged_write(tmp_path: Path) -> None:
     kept(planned_failover, tmp_path)
 
 
-def test_a_master_that_is_back_a_second_behind_takes_back_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+def test_a_master_that_returns_a_second_behind_loses_no_acknowledged_write(tmp_path: Path) -> None:
     kept(master_restarted_behind, tmp_path)
 
 
-def test_a_promotion_takes_back_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+def test_a_promotion_loses_no_acknowledged_write(tmp_path: Path) -> None:
     kept(master_replaced, tmp_path)
 
 
-def test_a_write_whose_connection_is_cut_while_it_is_held_is_not_acknowledged_unless_it_is_kept(
+def test_a_held_write_whose_connection_is_cut_is_acknowledged_only_if_it_is_kept(
     tmp_path: Path,
 ) -> None:
     kept(connections_cut_while_held, tmp_path)

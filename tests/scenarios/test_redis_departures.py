@@ -1,4 +1,4 @@
-"""A deregistration is acknowledged while the Redis master is replaced: agents stop answering with it at once."""
+"""A deregistration is acknowledged while the Redis master is replaced: agents stop returning the instance at once."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from tests.chaos.system import Outcome, say
 
 
 def gone(outcome: Outcome) -> None:
-    """Print the line of a run, and hold its promises."""
+    """Print the result of a run, and check its promises."""
     say(outcome)
     assert outcome.lost == []
     assert outcome.broken == []
 
 
-def test_an_agent_does_not_answer_with_what_was_taken_out_while_the_master_was_dead(tmp_path: Path) -> None:
+def test_an_agent_returns_no_instance_deregistered_while_the_master_was_dead(tmp_path: Path) -> None:
     gone(departures_without_a_master(tmp_path, random.randrange(1_000_000)))
 
 
-def test_an_agent_does_not_answer_with_what_was_taken_out_in_a_planned_failover(tmp_path: Path) -> None:
+def test_an_agent_returns_no_instance_deregistered_in_a_planned_failover(tmp_path: Path) -> None:
     gone(departures_in_a_planned_failover(tmp_path, random.randrange(1_000_000)))

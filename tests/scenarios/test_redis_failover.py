@@ -1,4 +1,4 @@
-"""A Redis master dies or falls asleep under load: slow writes, no failed ones, nothing lost."""
+"""A Redis master dies or is paused under load: slow writes, no failed ones, nothing lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.long
 
 
 def held(outcome: Outcome) -> None:
-    """Print the line of a fault, and hold its promises."""
+    """Print the result of a fault, and check its promises."""
     say(outcome)
     assert outcome.lost == []
     assert outcome.broken == []
@@ -28,9 +28,9 @@ def test_a_killed_master_costs_a_moment_and_no_registration(tmp_path: Path, time
 
 
 @pytest.mark.timeout(120)
-def test_a_master_that_sleeps_for_twenty_seconds_and_comes_back_takes_nothing_with_it(tmp_path: Path) -> None:
+def test_a_master_paused_for_twenty_seconds_loses_nothing(tmp_path: Path) -> None:
     held(master_paused(tmp_path, random.randrange(1_000_000)))
 
 
-def test_what_only_a_killed_master_had_was_acknowledged_to_nobody_and_is_shown_by_nobody(tmp_path: Path) -> None:
+def test_writes_that_only_a_killed_master_had_are_neither_acknowledged_nor_shown(tmp_path: Path) -> None:
     held(histories_part(tmp_path, random.randrange(1_000_000)))

@@ -1,4 +1,4 @@
-"""Redis and Sentinels by name, and a name server that says nothing: a replica listens, waits, and ends all the same."""
+"""Redis and Sentinels by name, and a silent name server: a replica still listens, waits, and ends."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def names(tmp_path: Path) -> Iterator[NameServer]:
 
 
 class Registry:
-    """A replica that resolves names by the test's name server alone."""
+    """A replica that resolves names only with the test's name server."""
 
     def __init__(self, program: Program, port: int) -> None:
         self.program = program
@@ -58,7 +58,7 @@ class Registry:
         return self.call("GET", "/services/ip_intel")[0] == 200
 
     def end(self) -> float:
-        """End it by SIGTERM; return how many seconds that took."""
+        """Stop it with SIGTERM; return how many seconds that took."""
         began = time.monotonic()
         self.program.signal(signal.SIGTERM)
         assert self.program.process.wait(20) == 0, self.program.output()
@@ -67,11 +67,11 @@ class Registry:
 
 @contextlib.contextmanager
 def registry(names: NameServer, folder: Path, store: str) -> Iterator[Registry]:
-    """Run a replica for the length of a `with`; it has begun to listen."""
+    """Run a replica for the duration of a `with`; it has started to listen."""
     port = free_port()
     argv = [*names.within, *VERTICE, "registry", "--listen", f"127.0.0.1:{port}"]
     with running(argv, folder / "registry.log", {"REGISTRY_STORE": store, "REGISTRY_WARMING": "0"}) as program:
-        # Most of it is the start of Python; a silent name server took 20 s for each name, and nothing was served.
+        # Most of it is the start of Python; a silent name server once took 20 s per name, and nothing was served.
         wait_until(lambda: accepts(port), "it listens", timeout_s=15)
         yield Registry(program, port)
 
@@ -80,11 +80,11 @@ def registry(names: NameServer, folder: Path, store: str) -> Iterator[Registry]:
     "store",
     [
         "redis://redis.test:6379",
-        # More names than uvloop has threads for them.
+        # More names than uvloop has threads for.
         "redis+sentinel://s1.test,s2.test,s3.test,s4.test,s5.test/?masters=a,b",
     ],
 )
-def test_a_replica_that_cannot_resolve_its_store_listens_says_so_and_ends(
+def test_a_replica_that_cannot_resolve_its_store_listens_reports_it_and_ends(
     names: NameServer, tmp_path: Path, store: str
 ) -> None:
     names.silent = True
@@ -111,11 +111,11 @@ def test_a_replica_that_cannot_resolve_its_store_listens_says_so_and_ends(
     assert names.asked
 
 
-def test_a_replica_that_is_told_to_end_while_it_looks_for_its_store_ends(names: NameServer, tmp_path: Path) -> None:
+def test_a_replica_ends_on_request_while_it_looks_for_its_store(names: NameServer, tmp_path: Path) -> None:
     names.silent = True
     with registry(names, tmp_path, "redis+sentinel://s1.test,s2.test,s3.test/?masters=a,b,c") as replica:
         assert replica.end() < 5
-        assert "replica started" not in replica.program.output(), "it was still at it"
+        assert "replica started" not in replica.program.output(), "it was still looking"
 
 
 def test_a_replica_finds_its_store_as_soon_as_names_are_resolved_again(names: NameServer, tmp_path: Path) -> None:
@@ -134,15 +134,13 @@ def test_a_replica_finds_its_store_as_soon_as_names_are_resolved_again(names: Na
 
 
 def gone_and_back(redis: RedisServer, replica: Registry) -> None:
-    """Restart a Redis, so that every connection to it has to be made anew."""
+    """Restart a Redis, so that every connection to it must be made again."""
     redis.stop()
     wait_until(lambda: replica.problem() != "", "it is missed")
     redis.start()
 
 
-def test_a_name_server_that_falls_silent_costs_nobody_a_store_whose_address_is_known(
-    names: NameServer, tmp_path: Path
-) -> None:
+def test_a_silent_name_server_does_not_affect_a_store_with_a_known_address(names: NameServer, tmp_path: Path) -> None:
     names.hosts["redis.test"] = "127.0.0.1"
     with (
         redis_server(tmp_path / "redis") as redis,
@@ -157,8 +155,8 @@ def test_a_name_server_that_falls_silent_costs_nobody_a_store_whose_address_is_k
         assert replica.end() < 5
 
 
-def test_a_store_that_has_moved_is_found_where_its_name_points_to_by_then(names: NameServer, tmp_path: Path) -> None:
-    names.hosts["redis.test"] = "127.0.0.99"  # nobody is there
+def test_a_store_that_moved_is_found_at_its_names_new_address(names: NameServer, tmp_path: Path) -> None:
+    names.hosts["redis.test"] = "127.0.0.99"  # nothing listens there
     with (
         redis_server(tmp_path / "redis") as redis,
         registry(names, tmp_path, f"redis://redis.test:{redis.port}") as replica,
@@ -168,9 +166,7 @@ def test_a_store_that_has_moved_is_found_where_its_name_points_to_by_then(names:
         wait_until(lambda: replica.call("GET", "/ready")[0] == 200, "it is found", timeout_s=30)
 
 
-def test_a_failover_is_survived_while_the_names_of_the_sentinels_are_not_resolved(
-    names: NameServer, tmp_path: Path
-) -> None:
+def test_a_failover_succeeds_while_the_sentinels_names_do_not_resolve(names: NameServer, tmp_path: Path) -> None:
     with topology(tmp_path / "redis") as whole:
         names.hosts |= {f"s{number}.test": "127.0.0.1" for number in range(3)}
         at = ",".join(f"s{number}.test:{sentinel.port}" for number, sentinel in enumerate(whole.sentinels))

@@ -1,4 +1,4 @@
-"""A shard is added to a running system: replicas restarted one after the other, and no lookup misses anybody."""
+"""A shard is added to a running system: replicas restart one after the other, and no lookup misses an instance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AGENT = {"AGENT_CHECK": "none", "AGENT_DRAIN_WAIT": "0", "HEARTBEAT_INTERVAL": "
 
 
 class Replica:
-    """One replica at a port of its own, started anew with other masters."""
+    """One replica at its own port, restarted with other masters."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.port = free_port()
@@ -48,7 +48,7 @@ class Replica:
 
 
 class Reader:
-    """Asks replicas for all services, again and again, and keeps every answer that is not all of them."""
+    """Looks up all services at replicas, repeatedly, and records every incomplete answer."""
 
     def __init__(self, replicas: list[Replica]) -> None:
         self.asked = 0
@@ -59,7 +59,7 @@ class Reader:
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
-        """Ask for the length of a `with`."""
+        """Look services up for the duration of a `with`."""
         self._thread.start()
         try:
             yield
@@ -114,7 +114,7 @@ def share(shard: str, shards: tuple[str, ...]) -> list[str]:
     return sorted(s for s in SERVICES if shards[shard_of(s.replace("_", "-"), shards)] == shard)
 
 
-def test_a_shard_that_joins_takes_its_share_and_no_lookup_misses_anybody(tmp_path: Path) -> None:
+def test_a_joining_shard_takes_its_share_and_no_lookup_misses_an_instance(tmp_path: Path) -> None:
     replicas = [Replica(tmp_path, "one"), Replica(tmp_path, "two")]
     with topology(tmp_path / "redis", NEW, replicas=1) as whole, contextlib.ExitStack() as stack:
         for replica in replicas:

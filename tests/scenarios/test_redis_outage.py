@@ -1,4 +1,4 @@
-"""All of Redis is away for longer than a lease: lookups go on, the living stay, and the dead go in their time."""
+"""All of Redis is down for longer than a lease: lookups continue, the living stay, and the dead expire on time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.long
 
 
 def held(outcome: Outcome) -> None:
-    """Print the line of the fault, and hold its promises."""
+    """Print the result of the fault, and check its promises."""
     say(outcome)
     assert outcome.lost == []
     assert outcome.result.failures == []
@@ -22,10 +22,10 @@ def held(outcome: Outcome) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_redis_comes_back_as_it_was_and_no_living_service_was_missing_for_a_moment(tmp_path: Path) -> None:
+def test_redis_comes_back_unchanged_and_no_live_service_was_ever_missing(tmp_path: Path) -> None:
     held(all_redis_away_for_a_moment(tmp_path, random.randrange(1_000_000)))
 
 
 @pytest.mark.timeout(120)
-def test_redis_comes_back_empty_and_no_living_service_was_missing_for_a_moment(tmp_path: Path) -> None:
+def test_redis_comes_back_empty_and_no_live_service_was_ever_missing(tmp_path: Path) -> None:
     held(all_redis_emptied_for_a_moment(tmp_path, random.randrange(1_000_000)))

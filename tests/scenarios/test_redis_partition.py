@@ -1,4 +1,4 @@
-"""The network is cut through the middle: the smaller side refuses, the larger goes on, nothing is lost."""
+"""A network partition: the smaller side refuses, the larger continues, nothing is lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WHY_NOT = networks.why_not()
 
 @pytest.mark.skipif(bool(WHY_NOT), reason=f"NOT PROVEN HERE: {WHY_NOT}")
 @pytest.mark.timeout(180)
-def test_a_master_cut_off_with_one_client_acknowledges_nothing_and_takes_nothing_with_it(tmp_path: Path) -> None:
+def test_a_master_cut_off_with_one_client_acknowledges_nothing_and_loses_nothing(tmp_path: Path) -> None:
     outcome = cut_off(tmp_path, random.randrange(1_000_000))
     say(outcome)
     assert outcome.broken == []

@@ -1,4 +1,4 @@
-"""Redis comes back empty: it knows nobody, the agents tell it again, and no answer of theirs turns empty."""
+"""Redis comes back empty: the agents register again, and none of their answers turns empty."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AGENT = {"AGENT_CHECK": "none", "AGENT_DRAIN_WAIT": "0", "HEARTBEAT_INTERVAL": "
 
 
 class Asking:
-    """Asks an agent's DNS for every service in turn, until it is told to end; keeps what went wrong."""
+    """Queries an agent's DNS for every service in turn, until told to stop; records the failures."""
 
     def __init__(self, port: int) -> None:
         self.asked = 0
@@ -43,7 +43,7 @@ class Asking:
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
-        """Ask for the length of a `with`."""
+        """Run the queries for the duration of a `with`."""
         self._thread.start()
         try:
             yield
@@ -52,7 +52,7 @@ class Asking:
             self._thread.join(15)
 
 
-def test_agents_tell_an_empty_redis_again_and_answer_all_the_while(tmp_path: Path) -> None:
+def test_agents_register_again_at_an_empty_redis_and_keep_answering(tmp_path: Path) -> None:
     config = tmp_path / "agent.toml"
     tables = [f'[[service]]\nname = "{s}"\nhost = "{HOST}"\nport = {7000 + n}\n' for n, s in enumerate(SERVICES)]
     config.write_text("\n".join(tables), encoding="utf-8")
@@ -71,7 +71,7 @@ def test_agents_tell_an_empty_redis_again_and_answer_all_the_while(tmp_path: Pat
                 redis.kill()
                 redis.start()
                 began = time.monotonic()
-                # Nothing of the old Redis is left in the new one, and a heartbeat is due in half a minute.
+                # Nothing of the old Redis is left in the new one, and the next heartbeat is due in half a minute.
                 wait_until(
                     lambda: len(redis.ask("HGETALL", "vertice:records")) == 2 * len(SERVICES), "all are told again"
                 )

@@ -1,4 +1,4 @@
-"""Behind a replica stands a slow Redis, or a silent one: writes wait for it, and no lookup does."""
+"""A replica with a slow or silent Redis: writes wait for it, and no lookup does."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ LOOKUPS = 100
 
 
 class Span(NamedTuple):
-    """One request: when it was asked, and when it was answered."""
+    """One request: when it was sent, and when it was answered."""
 
     began: float
     ended: float
 
     def holds(self, other: Span) -> bool:
-        """Whether the other one was asked and answered while this one waited."""
+        """Whether the other one was sent and answered while this one waited."""
         return self.began < other.began and other.ended < self.ended
 
 
@@ -50,7 +50,7 @@ def replica(tmp_path: Path, proxy: FaultyProxy) -> Iterator[Registry]:
 
 
 def register(replica: Registry, number: int) -> Span:
-    """Register one instance; it has to be taken."""
+    """Register one instance; it must be accepted."""
     began = time.monotonic()
     body = {"service_name": f"service_{number % SERVICES}", "host": "10.0.0.7", "port": 8000 + number}
     replica.ask("POST", "/register", body)
@@ -58,7 +58,7 @@ def register(replica: Registry, number: int) -> Span:
 
 
 class Writer(threading.Thread):
-    """Registers one instance after the other, for as long as it is told to."""
+    """Registers one instance after the other, until told to stop."""
 
     def __init__(self, replica: Registry, first: int, most: int = 10_000) -> None:
         super().__init__(daemon=True)
@@ -83,7 +83,7 @@ class Writer(threading.Thread):
 
 
 def looked_up(replica: Registry, is_enough: Callable[[], bool]) -> list[Span]:
-    """Look services up, one after the other on one connection; each has to be found."""
+    """Look services up, one after the other on one connection; each must be found."""
     connection = http.client.HTTPConnection("127.0.0.1", replica.port, timeout=20)
     spans: list[Span] = []
     while len(spans) < LOOKUPS or not is_enough():
@@ -116,7 +116,7 @@ def test_lookups_do_not_wait_for_a_slow_redis(replica: Registry, proxy: FaultyPr
         first += 20_000
         assert writer.failed == []
         rows.append(f"Redis {1000 * delay_s:.0f} ms away: lookups {told(lookups)}; writes {told(writer.writes)}")
-    # Each write that fell into the time of the lookups was overtaken by one that was asked after it, at least.
+    # Each write during the lookups was overtaken by at least one lookup that was sent after it.
     during = [write for write in writer.writes if lookups[0].began < write.began and write.ended < lookups[-1].ended]
     say("\n".join(rows))
     assert len(during) > WRITES // 2
@@ -131,7 +131,7 @@ def test_lookups_do_not_wait_for_a_silent_redis(replica: Registry, proxy: Faulty
     writer.start()
     wait_until(lambda: waiting(replica) > 0, "the write is on its way")
     lookups = looked_up(replica, lambda: True)
-    assert writer.is_alive(), "the write has still to wait"
+    assert writer.is_alive(), "the write still waits"
     proxy.stalled = False
     writer.join(20)
     assert writer.failed == []

@@ -1,4 +1,4 @@
-"""Real agents between real registries, of which one stops in the middle of what it does."""
+"""Real agents with real registries, of which one stops in the middle of its work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.chaos.system import say
 from tests.programs import VERTICE, Program, accepts, free_port, running, wait_until
 from tests.scenarios.system import get_json
 
-# An agent leaves in one second; what more is needed goes to a machine that is busy.
+# An agent leaves in one second; the rest is for a busy machine.
 LEFT_WITHIN_S = 3.0
 
 
@@ -31,7 +31,7 @@ class Registries:
 
     @contextlib.contextmanager
     def agent(self, name: str, **settings: str) -> Iterator[int]:
-        """Run an agent of both; the value is its HTTP port."""
+        """Run an agent of both registries; yield its HTTP port."""
         http_port = free_port()
         environment = {
             "REGISTRY_URL": ",".join(self.urls),
@@ -71,7 +71,7 @@ def registries(tmp_path: Path) -> Iterator[Registries]:
             program.signal(signal.SIGCONT)
 
 
-def test_a_registry_that_is_stopped_is_left_by_the_writes_and_the_watch(registries: Registries) -> None:
+def test_writes_and_the_watch_leave_a_stopped_registry(registries: Registries) -> None:
     service = {"SERVICE_NAME": "geo", "SERVICE_HOST": "127.77.2.1", "SERVICE_PORT": "7000", "AGENT_CHECK": "none"}
     with registries.agent("writer", HEARTBEAT_INTERVAL="0.5", **service) as http_port:
         wait_until(lambda: get_json(f"{registries.urls[0]}/services") == ["geo"], "the first one has the service")
@@ -85,7 +85,7 @@ def test_a_registry_that_is_stopped_is_left_by_the_writes_and_the_watch(registri
         assert max(written_s, watched_s) < 0.5 + LEFT_WITHIN_S
 
 
-def test_a_registry_that_is_stopped_is_left_by_those_who_only_listen(registries: Registries) -> None:
+def test_agents_that_only_watch_leave_a_stopped_registry(registries: Registries) -> None:
     with registries.agent("reader") as http_port:
         wait_until(lambda: measures_all(http_port), "the probes of the start are over")
         registries.programs[0].signal(signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""A real agent that takes new settings again and again while others ask it all the time."""
+"""A real agent that reloads its settings again and again while others query it all the time."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_no_query_is_lost_over_many_reloads_by_file_and_by_signal(tmp_path: Path
         assert (report["taken"], report["kept"]) == (ROUNDS, 1)
         assert program.output().count("settings_kept") == 1
         assert program.stop() == 0
-        assert get_json(f"{registry}/services") == [], "what came and what stayed was taken out at the end"
+        assert get_json(f"{registry}/services") == [], "every service was deregistered at the end"
 
 
 def test_a_hang_up_without_a_file_is_harmless(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.scenarios.system import get_json, status_of
 pytestmark = pytest.mark.long
 
 SERVICE = "parcel_tracker"
-# HAProxy makes no checks of its own and repeats no request: it knows of restarts from DNS alone.
+# HAProxy makes no checks of its own and retries no request: it learns of restarts from DNS alone.
 CONFIG = """
 defaults
     mode http
@@ -45,7 +45,7 @@ backend trackers
 
 
 class Beside:
-    """One server of the service and the agent beside it: both are real programs."""
+    """One server of the service and its agent: both are real programs."""
 
     def __init__(self, number: int, registry: str, folder: Path) -> None:
         self.host, self.port = f"127.121.1.{number}", free_port()
@@ -59,7 +59,7 @@ class Beside:
             "AGENT_HTTP_LISTEN": f"127.0.0.1:{self.http}",
             "AGENT_DNS_LISTEN": f"127.0.0.1:{free_port()}",
             "AGENT_CHECK_INTERVAL": "1",
-            # HAProxy asks twice a second; it goes by an earlier answer for so long at most.
+            # HAProxy queries twice a second, and uses an earlier answer for this long at most.
             "AGENT_DRAIN_WAIT": "2",
         }
         self.start()
@@ -85,12 +85,12 @@ class Beside:
         self.server.stop()
 
     def confirmed(self) -> list[int]:
-        """Return, for each of its drains that was confirmed, how many agents had acknowledged it."""
+        """Return, for each of its confirmed drains, how many agents had acknowledged it."""
         return [int(n) for n in re.findall(r'"event": ?"drain_confirmed".*?"watchers": ?(\d+)', self.agent.output())]
 
 
 class Rolling:
-    """The whole: a registry, three servers with their agents, an agent for HAProxy, and HAProxy."""
+    """The whole system: a registry, three servers with their agents, an agent for HAProxy, and HAProxy."""
 
     def __init__(self, three: list[Beside], lookups: int, front: int) -> None:
         self.three = three
@@ -98,7 +98,7 @@ class Rolling:
         self.front = front
 
     def answers(self) -> set[str]:
-        """Return who answers a few requests."""
+        """Return which instances answer a few requests."""
         with contextlib.suppress(OSError):
             return {self._ask()["instance"] for _ in range(12)}
         return set()
@@ -154,11 +154,11 @@ def test_three_instances_are_restarted_one_after_the_other_under_load_and_no_req
     assert result["failed"] == []
     assert result["asked"] > 500
     assert set(result["answered"]) == {beside.instance for beside in rolling.three}
-    # Each was taken out only when all four agents had said that they answer without it.
+    # Each was deregistered only when all four agents had acknowledged the drain.
     assert [beside.confirmed() for beside in rolling.three] == [[4], [4], [4]]
 
 
-def test_an_instance_that_is_drained_by_command_gets_no_request_until_that_is_undone(rolling: Rolling) -> None:
+def test_an_instance_drained_by_command_gets_no_request_until_the_drain_is_undone(rolling: Rolling) -> None:
     rolling.all_answer()
     first, *others = rolling.three
 
@@ -168,7 +168,7 @@ def test_an_instance_that_is_drained_by_command_gets_no_request_until_that_is_un
         return done.output()
 
     assert re.search(r"drained, acknowledged 4 of 4;", drain(SERVICE))
-    # HAProxy asks anew twice a second.
+    # HAProxy queries again twice a second.
     wait_until(lambda: rolling.answers() == {other.instance for other in others}, "HAProxy sends it nobody")
     shown = get_json(f"http://127.0.0.1:{rolling.lookups}/services/{SERVICE}")
     assert {one["instance_id"] for one in shown["instances"]} == {other.instance for other in others}

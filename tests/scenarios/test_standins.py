@@ -1,4 +1,4 @@
-"""The stand-ins are real HTTP servers, each on an address of its own."""
+"""The stand-ins are real HTTP servers, each on its own address."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def ask(http: aiohttp.ClientSession, url: str, method: str = "GET") -> tup
         return response.status, await response.json() if method != "HEAD" else {}
 
 
-async def test_each_says_who_it_is_and_can_be_made_to_fail_alone() -> None:
+async def test_each_stand_in_identifies_itself_and_can_be_made_to_fail_alone() -> None:
     port = free_port()
     first, second = (PlannedInstance("abc", f"127.120.0.{n}", port, "/-/ready?deep=1") for n in (1, 2))
     stand_ins = StandIns()
@@ -44,7 +44,7 @@ async def test_each_says_who_it_is_and_can_be_made_to_fail_alone() -> None:
     assert stand_ins.listening == []
 
 
-async def test_an_address_that_is_taken_costs_only_its_own_instance() -> None:
+async def test_a_taken_address_costs_only_its_own_instance() -> None:
     with socket.create_server(("127.120.1.1", 0)) as taken:
         port = taken.getsockname()[1]
         instances = [PlannedInstance("abc", f"127.120.1.{n}", port, "/health") for n in (1, 2)]

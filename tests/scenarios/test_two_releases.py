@@ -1,4 +1,4 @@
-"""Two releases on one Redis, this one and the one before: side by side, in a rolling update, and in its undoing."""
+"""Two releases on one Redis, this one and the previous one: side by side, in a rolling update, and in its rollback."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def seed() -> int:
 
 
 def settle(*replicas: Place) -> None:
-    """Register those who are looked up all the time."""
+    """Register the services that are looked up all the time."""
     for number, service in enumerate(STEADY):
         body = {"service_name": service, "instance_id": service, "host": f"10.0.0.{number + 1}", "port": 8034}
         assert ask(replicas[0].port, "POST", "/register", body)[0] == 201
 
 
 def judge(seed: int, replicas: list[Place], writers: list[Writer], *readers: Reader) -> None:
-    """Hold the promises: all that was acknowledged is there, everywhere alike, and nobody missed anything."""
+    """Check the promises: every acknowledged write is present, everywhere alike, and no lookup failed."""
     acknowledged, asked = sum(writer.acknowledged for writer in writers), sum(reader.asked for reader in readers)
     slowest_s = max(writer.slowest_s for writer in writers)
     say(f"seed {seed}: {acknowledged} writes, {asked} lookups, the slowest was seen after {slowest_s:.3f} s")
@@ -54,7 +54,7 @@ def judge(seed: int, replicas: list[Place], writers: list[Writer], *readers: Rea
 
 
 def enough(*workers: Writer | Reader, more: int = 40) -> None:
-    """Wait until each of them has gone on: one that is frozen, or has found something broken, does not."""
+    """Wait until each of them has progressed: one that is stuck, or has found an error, does not."""
     before = {id(worker): _done(worker) for worker in workers}
     wait_until(
         lambda: all(worker.broken or _done(worker) >= before[id(worker)] + more for worker in workers),
@@ -74,7 +74,7 @@ def _done(worker: Writer | Reader) -> int:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("new_first", [False, True], ids=["old-first", "new-first"])
-def test_two_releases_beside_each_other_see_what_the_other_writes(
+def test_two_releases_side_by_side_see_each_others_writes(
     tmp_path: Path, before: Release, seed: int, *, new_first: bool
 ) -> None:
     first, second = (THIS, before) if new_first else (before, THIS)
@@ -97,7 +97,7 @@ def test_two_releases_beside_each_other_see_what_the_other_writes(
 
 
 @pytest.mark.timeout(300)
-def test_a_rolling_update_and_its_undoing_lose_nothing_and_fail_no_lookup(
+def test_a_rolling_update_and_its_rollback_lose_nothing_and_fail_no_lookup(
     tmp_path: Path, before: Release, seed: int
 ) -> None:
     with topology(tmp_path / "redis", ("a", "b")) as redis, contextlib.ExitStack() as stack:
@@ -133,7 +133,7 @@ def test_a_rolling_update_and_its_undoing_lose_nothing_and_fail_no_lookup(
                 if place.release != release.name:
                     _restart(place, release, [*replicas, *lookers])
             enough(*writers, *readers)
-        # One after the other: lookups go to the agent that is there.
+        # One after the other: lookups go to the running agent.
         reader = Reader(lookers, looked_up)
         with going_on(*writers, reader):
             for place, release in zip(lookers, (THIS, before), strict=True):
@@ -156,7 +156,7 @@ def _trio_at(place: Place) -> int:
 
 
 def _restart(place: Place, release: Release, seen_by: list[Place]) -> None:
-    """Restart the agent of one of three, and wait until it is back in everybody's answers."""
+    """Restart the agent of one of three, and wait until every agent returns it again."""
     place.stop()
     wait_until(lambda: all(_trio_at(other) == 2 for other in seen_by), "it has left")
     place.start(release)
@@ -165,7 +165,7 @@ def _restart(place: Place, release: Release, seen_by: list[Place]) -> None:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("new_registry", [False, True], ids=["new-agent-old-registry", "old-agent-new-registry"])
-def test_an_agent_of_one_release_does_all_its_work_at_a_registry_of_the_other(
+def test_an_agent_of_one_release_works_with_a_registry_of_the_other(
     tmp_path: Path, before: Release, *, new_registry: bool
 ) -> None:
     registry, agents = (THIS, before) if new_registry else (before, THIS)
@@ -189,7 +189,7 @@ def test_an_agent_of_one_release_does_all_its_work_at_a_registry_of_the_other(
         wait_until(lambda: status() == "draining", "it drains")
         assert ask(its.port, "DELETE", "/drain?service=billing")[0] == 200
         wait_until(lambda: status() == "passing", "it is back in use")
-        # Somebody takes it out: its next heartbeat is answered with "unknown", and it registers again.
+        # Another client deregisters it: its next heartbeat is answered with "unknown", and it registers again.
         assert ask(place.port, "DELETE", "/deregister/billing/billing-1")[0] == 200
         wait_until(lambda: status() == "passing", "it has come back")
         for name in STEADY[::2]:

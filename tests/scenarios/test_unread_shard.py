@@ -1,4 +1,4 @@
-"""A replica that starts while one of its shards is away: agents follow what is there, and say what is not."""
+"""A replica that starts while one of its shards is down: agents follow the others, and report the missing one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def take_away(redis: Topology, shard: str) -> None:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("release", ["new", "old"])
-def test_what_is_there_is_followed_and_what_is_not_is_said(
+def test_the_read_shards_are_followed_and_the_unread_one_is_reported(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, release: str
 ) -> None:
     looker = THIS if release == "new" else previous_release(tmp_path_factory.mktemp("previous"))
@@ -58,7 +58,7 @@ def test_what_is_there_is_followed_and_what_is_not_is_said(
         late.start(THIS)
         follower.start(looker)
         wait_until(lambda: told(follower)["view"]["services"] == len(there), "it follows what is there")
-        time.sleep(11)  # two signs of life
+        time.sleep(11)  # two sync lines
         about = told(follower)
         assert about["sync"]["losses"] == 0
         assert about["sync"]["silent_seconds"] < 6

@@ -1,4 +1,4 @@
-"""Replicas and agents of two releases on one Redis, and a load that knows what has to be there in the end."""
+"""Replicas and agents of two releases on one Redis, and a load that knows what must exist in the end."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tests.programs import Program, free_port, wait_until
 
 # What one replica has acknowledged shows at the other within a second; the rest is for a busy machine.
 SEEN_S: Final = 3.0
-# A write that a replica cannot take is tried again, here or at the other one: an agent does no less.
+# A write that a replica cannot take is retried, here or at the other one, as an agent does.
 TAKEN_S: Final = 15.0
-# Long enough for a test, so that nobody has to be renewed who is there to be looked up.
+# Longer than a test, so that instances that are only looked up need no renewal.
 LEASE_S: Final = "600"
 SEQUENCE: Final = "X-Registry-Sequence"
-# Held while a replica of the release before starts: an event of the very moment in which that has read all may be
-# missing there for ever, and nothing that the next release does can mend it.
+# Held while a replica of the previous release starts: it may miss for ever an event from the very moment in which
+# it has read everything, and the next release cannot repair that.
 QUIET: Final = threading.Lock()
-# Nobody answered, or the one that answered knows nothing: the other replica is asked.
+# No answer, or one from a replica that knows nothing: the other replica is tried.
 _ELSEWHERE: Final = (0, 503)
 
 
@@ -45,7 +45,7 @@ def ask(port: int, method: str, path: str, body: object = None, headers: Mapping
 
 
 class Place:
-    """A program at a port of its own, of either release, one after the other."""
+    """A program at its own port, which runs either release, one after the other."""
 
     def __init__(self, folder: Path, name: str, words: Sequence[str], settings: Mapping[str, str], port: int) -> None:
         self.name = name
@@ -65,7 +65,7 @@ class Place:
         self.release = release.name
 
     def stop(self) -> None:
-        """End it gently. It has to end by itself, and without a word of complaint."""
+        """Stop it gently. It must end by itself with exit code 0."""
         self.release = ""
         if self._program is not None and self._program.process.poll() is None:
             assert self._program.stop(timeout_s=20) == 0, self._program.output()[-2000:]
@@ -76,7 +76,7 @@ class Place:
         return bool(ask(self.port, "GET", "/ready")[0] == 200)
 
     def complaints(self) -> list[str]:
-        """Return what it has logged as an error."""
+        """Return the errors that it has logged."""
         lines = [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
         return [json.dumps(line) for line in lines if line["level"] in ("error", "critical")]
 
@@ -105,15 +105,15 @@ def agent(folder: Path, name: str, registries: Sequence[Place], settings: Mappin
 
 
 class Writer:
-    """Writes through one replica, or through the other when that one is away, and looks for it at both.
+    """Writes through one replica, or through the other when that one is down, and checks the result at both.
 
-    Its instances are nobody else's. It is the one owner of each, so that it knows what has to be there.
+    It is the only owner of its instances, so that it knows what must exist.
     """
 
     def __init__(self, number: int, at: Sequence[Place], seed: int) -> None:
-        self.expected: dict[str, str | None] = {}  # of each of its services: its status, or None when it is out
+        self.expected: dict[str, str | None] = {}  # the status of each of its services, or None when it is deregistered
         self.acknowledged = 0
-        self.slowest_s = 0.0  # from an acknowledgement to the sight of it at the other replica
+        self.slowest_s = 0.0  # from an acknowledgement until the other replica shows it
         self.broken: list[str] = []
         self._at = at
         self._number = number
@@ -121,11 +121,11 @@ class Writer:
         self._sequence = itertools.count(1)
 
     def see_at(self, at: Sequence[Place]) -> None:
-        """Write and look at these from now on."""
+        """Write to and check these from now on."""
         self._at = at
 
     def work(self) -> None:
-        """Do one thing, and see it everywhere."""
+        """Do one operation, and wait until every replica shows it."""
         known = [service for service, status in self.expected.items() if status is not None]
         deed = self._random.choices(["register", "status", "deregister", "beat"], [4, 4, 1, 2])[0]
         if deed == "register" or not known:
@@ -146,7 +146,7 @@ class Writer:
                 beat = {"service_name": service, "instance_id": service, "epoch": 1}
                 answer = self._send("POST", "/heartbeat", {"instances": [beat]})
                 if answer["status"] != "renewed":
-                    self.broken.append(f"{service} was answered {answer} to a heartbeat")
+                    self.broken.append(f"a heartbeat of {service} was answered with {answer}")
 
     def _register(self, service: str) -> None:
         number = int(service.partition("_")[2])
@@ -156,14 +156,14 @@ class Writer:
         self._expect(service, "passing")
 
     def _send(self, method: str, path: str, body: object = None) -> Any:
-        """Have one write acknowledged, by whichever replica it takes; return what was answered."""
+        """Get one write acknowledged, by any replica that takes it; return the answer."""
         ends = time.monotonic() + TAKEN_S
         for place in itertools.cycle(self._at):
             status, answer = ask(place.port, method, path, body, {SEQUENCE: str(next(self._sequence))})
             if status in (200, 201):
                 self.acknowledged += 1
                 return answer
-            # It may have been done all the same, before the answer was lost: then it is out, as it should be.
+            # The first try may have succeeded before its answer was lost: then the instance is gone, as it should be.
             if method == "DELETE" and status == 404:
                 return answer
             if status not in _ELSEWHERE or time.monotonic() > ends:
@@ -186,7 +186,7 @@ class Writer:
             self.slowest_s = max(self.slowest_s, took_s)
 
     def _shows(self, place: Place, service: str, status: str | None) -> bool:
-        """Return whether a replica shows that; one that is away does not have to."""
+        """Return whether a replica shows that state; a replica that is down need not."""
         wanted = status if status is not None else "passing"
         said, answer = ask(place.port, "GET", f"/services/{service}?status={wanted}")
         if not place.release:
@@ -197,7 +197,7 @@ class Writer:
 
 
 class Reader:
-    """Looks services up that have to be there all the time: at one place, or else at the next one."""
+    """Looks up services that must exist all the time: at one place, or else at the next one."""
 
     def __init__(self, at: Sequence[Place], services: Sequence[str]) -> None:
         self.asked = 0
@@ -216,13 +216,13 @@ class Reader:
                 return
             said.append(f"{place.release} {place.name} answers {status} {answer}")
             if status not in _ELSEWHERE:
-                break  # it says that there is none
+                break  # it answers that there is no such service
         self.broken.append(f"{service}: {said}")
 
 
 @contextlib.contextmanager
 def going_on(*workers: Writer | Reader) -> Iterator[None]:
-    """Have each of them work, in a thread of its own, for the length of a `with`."""
+    """Let each of them work, in its own thread, for the duration of a `with`."""
     ended = threading.Event()
 
     def run(worker: Writer | Reader) -> None:
@@ -246,7 +246,7 @@ def going_on(*workers: Writer | Reader) -> Iterator[None]:
 
 
 def catalog(place: Place) -> tuple[str, dict[str, str]]:
-    """Return the digest of what a replica shows, and of each instance its status."""
+    """Return the digest of what a replica shows, and the status of each instance."""
     status, shown = ask(place.port, "GET", "/catalog")
     assert status == 200, shown
     return shown["digest"], {one["instance_id"]: one["status"] for one in shown["instances"]}

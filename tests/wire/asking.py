@@ -1,4 +1,4 @@
-"""Questions and answers as dnslib, an independent reader, makes and understands them."""
+"""Queries and answers, built and parsed by dnslib, an independent implementation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ZONE = "vertice.internal"
 def responder(
     view: LocalView, seed: int = 7, clock: Clock | None = None, forwarder: Forwards | None = None, **settings: Any
 ) -> Responder:
-    """Return a responder with a random source of its own."""
+    """Return a responder with its own random source."""
     return Responder(view, DnsSettings(**settings), random.Random(seed), forwarder, clock=clock)
 
 
@@ -31,7 +31,7 @@ def question(
     options: tuple[Any, ...] = (),
     id_: int = 4711,
 ) -> bytes:
-    """Return the bytes of a query; `edns` is the payload that it advertises, None for no OPT record."""
+    """Return the bytes of a query; `edns` is the advertised payload size, None for no OPT record."""
     record = dnslib.DNSRecord(dnslib.DNSHeader(id=id_, rd=1), q=dnslib.DNSQuestion(name, getattr(dnslib.QTYPE, qtype)))
     if edns is not None:
         record.add_ar(dnslib.EDNS0(udp_len=edns, version=version, opts=list(options)))
@@ -39,30 +39,30 @@ def question(
 
 
 def parsed(answer: bytes | None) -> Any:
-    """Return an answer as dnslib reads it."""
+    """Return an answer as dnslib parses it."""
     assert answer is not None
     return dnslib.DNSRecord.parse(answer)
 
 
 def ask(server: Responder, name: str, qtype: str = "A", *, tcp: bool = False, **more: Any) -> Any:
-    """Return the answer to one question."""
+    """Return the answer to one query."""
     query = question(name, qtype, **more)
     return parsed(server.tcp(query) if tcp else server.udp(query))
 
 
 def rcode(answer: Any) -> str:
-    """Return the name of an answer's response code, the extended bits of EDNS included."""
+    """Return the name of an answer's response code, including the extended bits of EDNS."""
     extended = next(((rr.ttl >> 24) & 0xFF for rr in answer.ar if rr.rtype == 41), 0)
     code = answer.header.rcode | extended << 4
     return {16: "BADVERS", 23: "BADCOOKIE"}.get(code) or str(dnslib.RCODE[code])
 
 
 def data(answer: Any, section: str = "rr") -> list[str]:
-    """Return the data of a section's records, as text, sorted; the OPT record left out."""
+    """Return the data of a section's records as sorted text, without the OPT record."""
     return sorted(str(rr.rdata) for rr in getattr(answer, section) if rr.rtype != 41)
 
 
 def extended_errors(answer: Any) -> list[int]:
-    """Return the codes of Extended DNS Errors (option 15 of OPT)."""
+    """Return the codes of the Extended DNS Errors (option 15 of OPT)."""
     opts = [rr for rr in answer.ar if rr.rtype == 41]
     return [int.from_bytes(o.data[:2], "big") for rr in opts for o in rr.rdata if o.code == 15]

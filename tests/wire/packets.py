@@ -1,4 +1,4 @@
-"""Malformed packets: a corpus of the kinds that have broken name servers, and their mutations."""
+"""Malformed packets: a corpus of the kinds that have broken name servers, and mutations of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CORPUS: tuple[bytes, ...] = (
     header() + b"\xc0\x0c\0\1\0\1",  # a name that points at itself
     header() + b"\xc0\x0e\xc0\x0c\0\1\0\1",  # two that point at each other
     header() + b"\xff\xff\0\1\0\1",
-    header() + b"\x80abc\0\1\0\1",  # label kinds that were never defined
+    header() + b"\x80abc\0\1\0\1",  # undefined label types
     header() + b"\x41abc\0\1\0\1",
     header() + (b"\x3f" + b"a" * 63) * 4 + b"\0\0\1\0\1",  # 257 octets
     header() + (b"\x3f" + b"a" * 63) * 3 + b"\x3d" + b"a" * 61 + b"\0\0\1\0\1",  # 255, which is allowed
@@ -43,8 +43,8 @@ CORPUS: tuple[bytes, ...] = (
     header(ar=1) + _QUESTION,
     header(ar=1) + _QUESTION + _OPT[:-1],
     header(ar=2) + _QUESTION + _OPT * 2,  # two OPT records
-    header(an=1) + _QUESTION + _OPT,  # OPT where it does not belong
-    header(ar=1) + _QUESTION + b"\3abc\0" + _OPT[1:],  # OPT that is owned by a name
+    header(an=1) + _QUESTION + _OPT,  # OPT in the wrong section
+    header(ar=1) + _QUESTION + b"\3abc\0" + _OPT[1:],  # OPT with an owner name
     header(ar=1) + _QUESTION + _OPT[:-2] + b"\0\4\0\x0a\0\x08",  # an option longer than the record
     header(ar=1) + _QUESTION + _OPT[:-2] + b"\0\3\0\x0a\0",
     header(ar=1) + _QUESTION + _OPT[:-2] + b"\xff\xff",
@@ -63,7 +63,7 @@ CORPUS: tuple[bytes, ...] = (
 
 
 def malformed(count: int, seed: int) -> Iterator[bytes]:
-    """Yield `count` packets: the corpus, then its cuts, flips, splices and plain noise."""
+    """Yield `count` packets: the corpus, then truncated, bit-flipped, spliced and random ones."""
     source = random.Random(seed)
     yield from CORPUS[:count]
     for _ in range(count - len(CORPUS)):

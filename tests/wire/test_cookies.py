@@ -49,10 +49,10 @@ def server(clock: FakeClock) -> Responder:
     return responder(StandingView([instance(host="10.0.0.1")]), clock=clock)
 
 
-# -- how they are made
+# -- how they are computed
 
 
-def test_siphash_is_that_of_its_authors() -> None:
+def test_siphash_matches_its_reference_vectors() -> None:
     """The first, the ninth and the last of the reference implementation's vectors."""
     key = bytes(range(16))
     expected = {0: "310e0edd47db6f72", 8: "62 24 93 9a 79 f5 f5 93", 63: "724506eb4c328a95"}
@@ -79,27 +79,27 @@ def test_siphash_is_that_of_its_authors() -> None:
         ),
     ],
 )
-def test_a_server_cookie_is_as_in_the_examples_of_rfc_9018(key: str, host: str, cookie: str) -> None:
+def test_a_server_cookie_matches_the_examples_of_rfc_9018(key: str, host: str, cookie: str) -> None:
     whole = bytes.fromhex(cookie)
     assert server_hash(bytes.fromhex(key), whole[:8], whole[8:16], host) == whole[16:]
 
 
-def test_a_cookie_is_good_for_who_got_it_and_for_nobody_else() -> None:
+def test_a_cookie_is_valid_only_for_the_client_that_got_it() -> None:
     cookies = Cookies(bytes(16))
     cookie = cookies.answer(CLIENT, HOST, NOW_S)
     assert (len(cookie), cookie[:8], cookie[8:12]) == (24, CLIENT, b"\1\0\0\0")
     assert cookies.proves(cookie, HOST, NOW_S)
-    assert cookies.proves(cookie, f"::ffff:{HOST}", NOW_S), "the same asker, at a socket for both families"
+    assert cookies.proves(cookie, f"::ffff:{HOST}", NOW_S), "the same client, at a socket for both families"
     assert not cookies.proves(cookie, "10.0.0.8", NOW_S)
     assert not Cookies(bytes(15) + b"\1").proves(cookie, HOST, NOW_S)
     for at in range(len(cookie)):
         changed = bytes((*cookie[:at], cookie[at] ^ 1, *cookie[at + 1 :]))
-        assert not cookies.proves(changed, HOST, NOW_S), f"octet {at} is not looked at"
+        assert not cookies.proves(changed, HOST, NOW_S), f"octet {at} is not checked"
     for other in (CLIENT, cookie[:16], cookie + b"\0" * 8, cookie[:8] + b"\2" + cookie[9:]):
         assert not cookies.proves(other, HOST, NOW_S)
 
 
-def test_a_cookie_is_kept_while_it_is_young_and_renewed_before_it_ends() -> None:
+def test_a_young_cookie_is_kept_and_renewed_before_it_expires() -> None:
     cookies = Cookies(bytes(16))
     cookie = cookies.answer(CLIENT, HOST, NOW_S)
     assert cookies.answer(cookie, HOST, NOW_S + RENEW_AFTER_S) == cookie
@@ -111,7 +111,7 @@ def test_a_cookie_is_kept_while_it_is_young_and_renewed_before_it_ends() -> None
     assert not cookies.proves(cookie, HOST, NOW_S - MAX_AHEAD_S - 1)
 
 
-def test_the_key_changes_every_day_and_a_cookie_of_yesterday_is_still_good_for_its_hour() -> None:
+def test_the_key_changes_daily_and_yesterdays_cookie_stays_valid_for_its_hour() -> None:
     cookies = Cookies(bytes(16))
     midnight_s = NOW_S - NOW_S % KEY_LIFETIME_S
     before, after = (cookies.answer(CLIENT, HOST, at) for at in (midnight_s - 1, midnight_s))
@@ -121,17 +121,17 @@ def test_the_key_changes_every_day_and_a_cookie_of_yesterday_is_still_good_for_i
     assert server_hash(cookies._key(midnight_s - 1), CLIENT, after[8:16], HOST) != after[16:]
 
 
-def test_the_time_in_a_cookie_may_begin_again() -> None:
+def test_the_time_in_a_cookie_may_wrap_around() -> None:
     cookies = Cookies(bytes(16))
     cookie = cookies.answer(CLIENT, HOST, 2**32 - 10)
     assert cookies.proves(cookie, HOST, 2**32 + 10)
     assert cookies.proves(cookies.answer(CLIENT, HOST, 2**32 + 10), HOST, 2**32 + 20)
 
 
-# -- what is answered
+# -- answers
 
 
-def test_who_shows_its_half_is_given_the_other(server: Responder) -> None:
+def test_a_client_cookie_is_answered_with_a_server_cookie(server: Responder) -> None:
     answer = parsed(server.udp(asked(CLIENT), HOST))
     assert data(answer) == ["10.0.0.1"]
     cookie = cookie_of(answer)
@@ -141,7 +141,7 @@ def test_who_shows_its_half_is_given_the_other(server: Responder) -> None:
     assert cookie_of(parsed(server.tcp(asked(cookie), HOST))) == cookie, "over TCP as well"
 
 
-def test_who_shows_none_is_given_none(server: Responder) -> None:
+def test_a_query_without_a_cookie_gets_none(server: Responder) -> None:
     assert cookie_of(parsed(server.udp(question(f"ip-intel.{ZONE}", edns=1232), HOST))) is None
 
 
@@ -155,23 +155,23 @@ def test_a_wrong_cookie_is_answered_with_a_fresh_one(server: Responder) -> None:
         assert fresh != wrong
 
 
-def test_a_step_of_the_wall_clock_spoils_no_cookie(server: Responder, clock: FakeClock) -> None:
+def test_a_step_of_the_wall_clock_invalidates_no_cookie(server: Responder, clock: FakeClock) -> None:
     cookie = cookie_of(parsed(server.udp(asked(CLIENT), HOST)))
     assert cookie is not None
     clock.step_wall(-86_400)
     assert cookie_of(parsed(server.udp(asked(cookie), HOST))) == cookie
 
 
-def test_one_askers_cookie_is_in_nobody_elses_answer(server: Responder) -> None:
+def test_a_clients_cookie_is_in_no_other_clients_answer(server: Responder) -> None:
     for client in (b"a" * 8, b"b" * 8, b"a" * 8):
         cookie = cookie_of(parsed(server.udp(asked(client), HOST)))
         assert cookie is not None
         assert cookie[:8] == client
-    assert server.cache_entries == 0, "no such answer is kept"
+    assert server.cache_entries == 0, "such an answer is not cached"
 
 
 @pytest.mark.parametrize("length", [*range(8), *range(9, 16), 41, 48])
-def test_a_cookie_of_impossible_length_is_a_format_error_with_an_opt_record(server: Responder, length: int) -> None:
+def test_a_cookie_of_invalid_length_is_a_format_error_with_an_opt_record(server: Responder, length: int) -> None:
     answer = parsed(server.udp(asked(b"x" * length), HOST))
     assert (rcode(answer), data(answer)) == ("FORMERR", [])
     assert [rr.rtype for rr in answer.ar] == [41]
@@ -184,7 +184,7 @@ def test_all_but_the_first_cookie_are_ignored(server: Responder) -> None:
     assert cookie[:8] == CLIENT
 
 
-def test_a_cookie_can_be_asked_for_without_a_question(server: Responder) -> None:
+def test_a_cookie_can_be_requested_without_a_question(server: Responder) -> None:
     answer = parsed(server.udp(bare(option(CLIENT)), HOST))
     assert (rcode(answer), answer.header.q, answer.rr, answer.header.aa) == ("NOERROR", 0, [], 0)
     cookie = cookie_of(answer)

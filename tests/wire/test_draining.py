@@ -1,4 +1,4 @@
-"""Who is leaving: shown in SRV with no weight, and left out of what has no weights."""
+"""Leaving instances: in SRV with weight zero, and left out of answers without weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def priorities(*instances: Instance, **settings: Any) -> dict[str, tuple[int, in
     return {str(rr.rdata.target): (rr.rdata.priority, rr.rdata.weight) for rr in answer.rr}
 
 
-def test_those_who_drain_lead_in_turn_where_nobody_else_is_left() -> None:
+def test_draining_instances_lead_in_turn_when_no_others_are_left() -> None:
     leaving = [instance(host=f"10.0.0.{n}", status=Status.DRAINING) for n in (2, 3)]
     server = responder(StandingView(leaving))
     for name, qtype in ((f"_ip-intel._tcp.{ZONE}", "SRV"), (f"ip-intel.{ZONE}", "A")):
@@ -38,39 +38,39 @@ def test_those_who_drain_lead_in_turn_where_nobody_else_is_left() -> None:
         assert sorted(first.count(one) for one in set(first)) in ([48, 52], [49, 51], [50, 50]), qtype
 
 
-def test_who_drains_stands_in_srv_with_a_weight_of_zero_and_comes_last() -> None:
+def test_a_draining_instance_has_srv_weight_zero_and_comes_last() -> None:
     answer = ask(responder(StandingView([LEAVES, STAYS])), SRV, "SRV", edns=1232)
     assert [str(rr.rdata) for rr in answer.rr] == [f"0 4 8034 {short(STAYS)}", f"0 0 8034 {short(LEAVES)}"]
     assert data(answer, "ar") == ["10.0.0.1", "10.0.0.2"], "it can still be reached by who is bound to it"
 
 
 @pytest.mark.parametrize("name", ["ip-intel", "ip_intel"])
-def test_who_drains_is_left_out_of_addresses_and_texts(name: str) -> None:
+def test_a_draining_instance_is_left_out_of_addresses_and_texts(name: str) -> None:
     server = responder(StandingView([LEAVES, STAYS]))
     assert data(ask(server, f"{name}.{ZONE}")) == ["10.0.0.1"]
     assert "leaves" not in str(data(ask(server, f"{name}.{ZONE}", "TXT")))
 
 
-def test_who_drains_is_named_when_nobody_else_is_there() -> None:
+def test_a_draining_instance_is_returned_when_there_is_no_other() -> None:
     server = responder(StandingView([LEAVES, RESTS]))
     assert data(ask(server, f"ip-intel.{ZONE}")) == ["10.0.0.2"]
     assert data(ask(server, SRV, "SRV")) == [f"0 0 8034 {short(LEAVES)}"]
 
 
-def test_a_failing_instance_is_somebody_else() -> None:
+def test_a_failing_instance_counts_as_another_one() -> None:
     server = responder(StandingView([LEAVES, FAILS]))
     assert data(ask(server, f"ip-intel.{ZONE}")) == ["10.0.0.3"]
     assert data(ask(server, SRV, "SRV")) == sorted([f"0 1 8034 {short(FAILS)}", f"0 0 8034 {short(LEAVES)}"])
 
 
-def test_none_means_none() -> None:
+def test_none_returns_nothing() -> None:
     server = responder(StandingView([LEAVES, FAILS]), when_none_pass=WhenNonePass.NONE)
     for name, qtype in ((f"ip-intel.{ZONE}", "A"), (SRV, "SRV")):
         answer = ask(server, name, qtype)
         assert (rcode(answer), data(answer)) == ("NOERROR", [])
 
 
-def test_who_is_in_maintenance_is_left_alone_even_by_itself() -> None:
+def test_an_instance_in_maintenance_is_not_returned_even_when_alone() -> None:
     answer = ask(responder(StandingView([RESTS])), SRV, "SRV")
     assert (rcode(answer), data(answer), len(answer.auth)) == ("NOERROR", [], 1)
     assert data(ask(responder(StandingView([RESTS])), short(RESTS))) == ["10.0.0.4"], "but can be found by its own name"

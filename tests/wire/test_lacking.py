@@ -1,4 +1,4 @@
-"""Services that are there and not held: their answers come when they were fetched, and nobody else's wait."""
+"""Existing but unheld services: their answers are sent once they are fetched, and delay no other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fetched(standing: StandingView) -> None:
     waited.set_result(None)
 
 
-async def test_the_answer_comes_when_the_service_was_fetched() -> None:
+async def test_the_answer_is_sent_when_the_service_was_fetched() -> None:
     standing = view()
     server = responder(standing)
     for answer_of in (server.udp, server.tcp):
@@ -41,7 +41,7 @@ async def test_the_answer_comes_when_the_service_was_fetched() -> None:
     assert data(ask(server, f"lacking.{ZONE}")) == ["10.0.0.2"]
 
 
-async def test_what_could_not_be_fetched_cannot_be_told_and_is_tried_again() -> None:
+async def test_a_failed_fetch_is_servfail_and_is_retried() -> None:
     standing = view()
     server = responder(standing)
     assert server.udp(question(f"lacking.{ZONE}", edns=1232)) is None
@@ -53,10 +53,10 @@ async def test_what_could_not_be_fetched_cannot_be_told_and_is_tried_again() -> 
     answer = parsed(await later)
     assert (rcode(answer), extended_errors(answer)) == ("SERVFAIL", [14])
     standing.lacking["lacking"] = asyncio.get_running_loop().create_future()
-    assert server.udp(question(f"lacking.{ZONE}", edns=1232)) is None, "no answer was kept"
+    assert server.udp(question(f"lacking.{ZONE}", edns=1232)) is None, "no answer was cached"
 
 
-async def test_with_nobody_to_ask_it_is_said_at_once_and_not_kept() -> None:
+async def test_without_a_registry_the_answer_is_immediate_and_not_cached() -> None:
     standing = view()
     standing.lacking["lacking"] = None
     server = responder(standing)
@@ -65,18 +65,18 @@ async def test_with_nobody_to_ask_it_is_said_at_once_and_not_kept() -> None:
     assert server.cache_entries == 0
 
 
-async def test_names_that_do_not_exist_are_said_not_to() -> None:
+async def test_nonexistent_names_are_nxdomain() -> None:
     assert rcode(ask(responder(view()), f"nobody.{ZONE}")) == "NXDOMAIN"
 
 
-async def test_whose_a_short_name_is_cannot_be_told_while_something_is_lacking() -> None:
+async def test_a_short_name_is_undecided_while_services_are_missing() -> None:
     server = responder(view())
     name = f"i-{short_id(LACKING.service_name, LACKING.instance_id)}.{ZONE}"
     assert rcode(ask(server, name)) == "SERVFAIL"
     assert rcode(ask(responder(StandingView([HELD])), name)) == "NXDOMAIN"
 
 
-async def test_the_list_of_services_has_those_that_are_lacking() -> None:
+async def test_the_list_of_services_includes_unheld_ones() -> None:
     class Told(StandingView):
         def transports(self, label: str) -> frozenset[Protocol]:
             return frozenset({Protocol.UDP}) if label in self.lacking else super().transports(label)

@@ -1,4 +1,4 @@
-"""No packet, however malformed, makes the server raise, stop, grow, or answer what needs no answer."""
+"""No packet, however malformed, makes the server raise, stop, grow, or answer where it must not."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def test_twenty_thousand_malformed_packets_change_nothing() -> None:
                 assert len(packet) < 12 or packet[2] & 0x80, packet.hex()
             else:
                 assert answer[:2] == packet[:2]
-                assert answer[2] & 0x80, "an answer says that it is one"
+                assert answer[2] & 0x80, "an answer has QR set"
         if number % 500 == 0:
             assert data(parsed(server.udp(GOOD))) == ["10.0.0.1"]
-    assert server.failures == 0, "nothing was unexpected"
+    assert server.failures == 0, "there were no unexpected errors"
     assert server.malformed > COUNT / 4
 
 
@@ -72,7 +72,7 @@ def test_packets_from_elsewhere_change_nothing_either_over_the_limit_and_under_i
         *((packet, 1) for packet in CORPUS if packet[10:12] == b"\0\2"),  # two OPT records
     ],
 )
-def test_what_cannot_be_understood_is_told_so(packet: bytes, code: int) -> None:
+def test_malformed_queries_get_a_format_error(packet: bytes, code: int) -> None:
     answer = responder(StandingView()).udp(packet)
     assert answer is not None
     assert answer[3] & 0x8F == code, "no RA either"
@@ -82,10 +82,10 @@ def test_the_longest_name_is_still_a_name() -> None:
     longest = header() + (b"\x3f" + b"a" * 63) * 3 + b"\x3d" + b"a" * 61 + b"\0\0\1\0\1"
     answer = responder(StandingView()).udp(longest)
     assert answer is not None
-    assert answer[3] & 0xF == 5, "a well-formed question about somebody else's name"
+    assert answer[3] & 0xF == 5, "a well-formed query for a foreign name"
 
 
-def test_a_fault_of_ours_is_a_servfail_and_the_next_query_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_is_a_servfail_and_the_next_query_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     server = responder(StandingView([instance("ip_intel", "10.0.0.1")]))
 
     def broken(*_: object) -> None:
@@ -107,7 +107,7 @@ def test_a_fault_of_ours_is_a_servfail_and_the_next_query_is_answered(monkeypatc
     assert data(parsed(server.udp(GOOD))) == ["10.0.0.1"]
 
 
-def test_a_flood_of_random_names_neither_grows_the_cache_nor_drives_the_good_answers_out() -> None:
+def test_a_flood_of_random_names_neither_grows_the_cache_nor_evicts_good_answers() -> None:
     limits = CacheLimits(entries=1000, bytes=1_000_000)
     server = responder(StandingView([instance("ip_intel", "10.0.0.1")]), cache=limits)
     server.udp(GOOD)
@@ -121,7 +121,7 @@ def test_a_flood_of_random_names_neither_grows_the_cache_nor_drives_the_good_ans
     assert server.evictions >= 4000
 
 
-def test_a_flood_of_spellings_of_a_good_name_makes_one_answer_which_is_given_in_each_spelling() -> None:
+def test_many_spellings_of_a_name_share_one_answer_in_each_spelling() -> None:
     server = responder(StandingView([instance("ip_intel", "10.0.0.1")]))
     for number in range(2**8):
         name = "".join(c.upper() if number >> i & 1 else c for i, c in enumerate("ip-intel"))
@@ -131,8 +131,8 @@ def test_a_flood_of_spellings_of_a_good_name_makes_one_answer_which_is_given_in_
     assert (server.misses, server.cache_entries) == (1, 1)
 
 
-def test_a_flood_of_questions_about_a_good_name_drives_out_nobody_who_is_asked_for() -> None:
-    """Every payload size is another question, whose answer exists."""
+def test_a_flood_of_queries_for_one_name_evicts_no_answer_in_use() -> None:
+    """Every payload size is another key, whose answer exists."""
     server = responder(StandingView([instance("ip_intel", "10.0.0.1")]), cache=CacheLimits(entries=100))
     server.udp(GOOD)
     for number in range(2000):

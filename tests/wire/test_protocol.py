@@ -1,4 +1,4 @@
-"""What is asked in unusual ways: classes, types that no name has, opcodes, flags, options, foreign names."""
+"""Unusual queries: classes, unsupported types, opcodes, flags, options, foreign names."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_other_classes_are_refused(qclass: int) -> None:
     [(252, "REFUSED"), (251, "REFUSED"), (253, "NOTIMP"), (254, "NOTIMP"), (41, "FORMERR"), (249, "FORMERR"),
      (250, "FORMERR")],
 )  # fmt: skip
-def test_types_that_no_name_has_are_told_so(qtype: int, code: str) -> None:
+def test_unsupported_types_are_reported_as_such(qtype: int, code: str) -> None:
     answer = parsed(responder(StandingView([ONE])).udp(of_class(1, qtype)))
     assert (rcode(answer), extended_errors(answer), answer.rr, answer.auth) == (code, [21], [], [])
 
@@ -58,17 +58,17 @@ def test_types_that_no_name_has_are_told_so(qtype: int, code: str) -> None:
 @pytest.mark.parametrize(
     "qtype", [0, 3, 5, 15, 35, 43, 46, 48, 64, 65, 99, 128, 248, 256, 257, 1000, 32769, 65280, 65535]
 )
-def test_a_type_that_is_not_there_or_not_known_is_nodata(qtype: int) -> None:
+def test_a_missing_or_unknown_type_is_nodata(qtype: int) -> None:
     answer = parsed(responder(StandingView([ONE])).udp(of_class(1, qtype)))
     assert (rcode(answer), answer.rr, [rr.rtype for rr in answer.auth]) == ("NOERROR", [], [6])
 
 
 @pytest.mark.parametrize("qtype", ["A", "MX", "ANY", "SRV"])
-def test_a_name_that_does_not_exist_does_not_exist_for_any_type(qtype: str) -> None:
+def test_a_nonexistent_name_is_nxdomain_for_any_type(qtype: str) -> None:
     assert rcode(ask(responder(StandingView([ONE])), f"nobody.{ZONE}", qtype)) == "NXDOMAIN"
 
 
-def test_the_name_server_brings_its_address_along() -> None:
+def test_an_ns_answer_includes_the_name_servers_address() -> None:
     answer = ask(responder(StandingView([ONE])), ZONE, "NS")
     assert (data(answer), data(answer, "ar")) == ([f"ns.{ZONE}."], ["127.0.0.1"])
 
@@ -86,8 +86,8 @@ def test_other_opcodes_are_not_implemented_and_come_back_with_an_opt_record(opco
         assert extended_errors(answer) == ([21] if opts else [])
 
 
-def test_what_is_malformed_behind_a_readable_opt_record_comes_back_with_one() -> None:
-    """Without one, who asked would take it that no EDNS is spoken here (RFC 6891 section 7)."""
+def test_a_malformed_query_with_a_readable_opt_record_is_answered_with_one() -> None:
+    """Without one, the client would conclude that EDNS is unsupported here (RFC 6891 section 7)."""
     bad_option = header(ar=1) + NAME + b"\0\1\0\1" + OPT[:-2] + b"\0\3\0\x0a\0"
     two = header(ar=2) + NAME + b"\0\1\0\1" + OPT * 2
     for packet in (bad_option, two):
@@ -98,7 +98,7 @@ def test_what_is_malformed_behind_a_readable_opt_record_comes_back_with_one() ->
 
 
 @pytest.mark.parametrize("more", [0x0000, 0x0100, 0x0010, 0x0020, 0x0040, 0x0080, 0x0200, 0x0400, 0x07F0, 0x000F])
-def test_of_the_flags_only_rd_and_cd_come_back(more: int) -> None:
+def test_only_the_flags_rd_and_cd_are_copied(more: int) -> None:
     answer = responder(StandingView([ONE])).udp(header(flags=more) + NAME + b"\0\1\0\1")
     assert answer is not None
     (flags,) = struct.unpack_from("!H", answer, 2)
@@ -106,7 +106,7 @@ def test_of_the_flags_only_rd_and_cd_come_back(more: int) -> None:
 
 
 @pytest.mark.parametrize("name", [f"billing.{ZONE}", f"nobody.{ZONE}"])
-def test_recursion_is_said_to_be_available_when_it_is(name: str) -> None:
+def test_recursion_available_is_set_when_it_is(name: str) -> None:
     forwarder = Forwarder(ForwardRules(), FakeClock())
     for server, available in (
         (responder(StandingView([ONE])), False),
@@ -123,7 +123,7 @@ def test_recursion_is_said_to_be_available_when_it_is(name: str) -> None:
     "name", ["BiLLing", "_bIlling._TCP", "noBody", "i-000000000000", "_Services._dns-SD._udp", "a.B.c"]
 )  # fmt: skip
 @pytest.mark.parametrize("zone", ["VERTICE.internal", "vertice.INTERNAL"])
-def test_the_question_comes_back_octet_for_octet(name: str, zone: str) -> None:
+def test_the_question_is_copied_octet_for_octet(name: str, zone: str) -> None:
     server = responder(StandingView([ONE]))
     query = question(f"{name}.{zone}", "SRV")
     for answer in (server.udp(query), server.udp(query), server.tcp(query)):
@@ -150,16 +150,16 @@ def test_owners_share_the_spelling_of_the_question() -> None:
     ],
 )
 @pytest.mark.parametrize("qtype", ["A", "AAAA"])
-def test_what_search_lists_make_of_a_name_is_answered_at_once(name: str, code: str, qtype: str) -> None:
-    """`ndots:5` in a container's resolv.conf asks these first, so that the real name waits for them."""
+def test_names_made_by_search_lists_are_answered_at_once(name: str, code: str, qtype: str) -> None:
+    """`ndots:5` in a container's resolv.conf tries these first, so that the real name waits for them."""
     server = responder(StandingView([ONE]))
     answer = ask(server, name, qtype)
     assert (rcode(answer), answer.rr) == (code, [])
     ask(server, name, qtype)
-    assert server.hits == 1, "and from then on it is a ready answer"
+    assert server.hits == 1, "and then it is a ready answer"
 
 
-def test_a_foreign_name_is_refused_for_a_reason() -> None:
+def test_a_foreign_name_is_refused_with_the_reason() -> None:
     answer = ask(responder(StandingView([ONE])), "example.com", edns=1232)
     assert (rcode(answer), extended_errors(answer)) == ("REFUSED", [20]), "Not Authoritative"
 
@@ -167,16 +167,16 @@ def test_a_foreign_name_is_refused_for_a_reason() -> None:
 # -- options
 
 
-def test_how_long_a_connection_is_kept_is_said_to_who_asks_over_tcp() -> None:
+def test_the_keepalive_timeout_is_sent_on_request_over_tcp() -> None:
     server = responder(StandingView([ONE]))
     query = question(f"billing.{ZONE}", edns=1232, options=(dnslib.EDNSOption(11, b""),))
     assert keepalive_of(parsed(server.tcp(query, idle_s=10.0))) == [(100).to_bytes(2)], "in tenths of a second"
-    assert keepalive_of(parsed(server.udp(query))) == [], "over UDP there is nothing to keep (RFC 7828 section 3.2.1)"
+    assert keepalive_of(parsed(server.udp(query))) == [], "UDP has no connection to keep (RFC 7828 section 3.2.1)"
     assert keepalive_of(parsed(server.tcp(question(f"billing.{ZONE}", edns=1232), idle_s=10.0))) == []
 
 
 @pytest.mark.parametrize("code", [3, 5, 8, 9, 12, 13, 14, 15, 16, 100, 65001])
-def test_options_that_ask_for_what_is_not_there_are_ignored(code: int) -> None:
+def test_options_for_missing_features_are_ignored(code: int) -> None:
     query = question(f"billing.{ZONE}", edns=1232, options=(dnslib.EDNSOption(code, b"\0\1\2\3\0\0\0\0"),))
     answer = parsed(responder(StandingView([ONE])).udp(query))
     assert (rcode(answer), data(answer)) == ("NOERROR", ["10.0.0.1"])

@@ -1,4 +1,4 @@
-"""Askers beyond loopback: how many answers they get, and what the rest get instead."""
+"""Clients beyond loopback: how many answers they get, and what the rest get instead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from dns.codec import Query
 from dns.forward_rules import ForwardRules
-from dns.forwarding import Forwarder
+from dns.forwarding import ForeignAnswer, Forwarder
 from dns.rate_limit import RateLimit, RateLimitAction, kind_of, network_of
 from dns.responder import Responder
 from tests.samples import FakeClock, instance
@@ -33,33 +33,33 @@ def server(clock: FakeClock) -> Responder:
 
 
 def answers(server: Responder, count: int, host: str = HOST, query: bytes | None = None) -> list[bytes]:
-    """Return what came back of `count` queries."""
+    """Return the answers to `count` queries."""
     query = query if query is not None else question(f"ip-intel.{ZONE}")
     return [answer for _ in range(count) if (answer := server.remote(query, host)) is not None]
 
 
 def whole(found: list[bytes]) -> int:
-    """Return how many of the answers hold what was asked for."""
+    """Return how many of the answers have the queried records."""
     return sum(1 for answer in found if parsed(answer).rr)
 
 
-def test_so_many_answers_a_second_and_no_more(server: Responder, clock: FakeClock) -> None:
+def test_answers_per_second_are_limited(server: Responder, clock: FakeClock) -> None:
     assert whole(answers(server, 50)) == LIMIT
     clock.pass_time(0.5)
     assert whole(answers(server, 50)) == LIMIT // 2
     clock.pass_time(3600)
-    assert whole(answers(server, 50)) == LIMIT, "a rest of an hour is worth no more than one of a second"
+    assert whole(answers(server, 50)) == LIMIT, "an hour of rest gives no more than a second"
     assert server.limited == 150 - 2 * LIMIT - LIMIT // 2
 
 
-def test_every_second_one_over_the_limit_is_told_to_ask_over_tcp(server: Responder) -> None:
+def test_every_second_query_over_the_limit_gets_a_truncated_answer(server: Responder) -> None:
     answers(server, LIMIT)
     slipped = answers(server, 20)
     assert len(slipped) == 10
     for packed in slipped:
         answer = parsed(packed)
         assert (rcode(answer), answer.header.tc, answer.rr, answer.auth) == ("NOERROR", 1, [], [])
-        assert len(packed) == len(question(f"ip-intel.{ZONE}")), "no larger than what was asked"
+        assert len(packed) == len(question(f"ip-intel.{ZONE}")), "no larger than the query"
     assert data(parsed(server.tcp(question(f"ip-intel.{ZONE}"), HOST))) == ["10.0.0.1"], "and there it is answered"
 
 
@@ -85,26 +85,26 @@ def test_names_that_do_not_exist_share_one_limit(server: Responder) -> None:
     assert sum(1 for a in found if a is not None and rcode(parsed(a)) == "NXDOMAIN") == LIMIT
 
 
-def test_who_may_not_ask_is_limited_too_and_never_sent_to_tcp(server: Responder) -> None:
+def test_refusals_are_limited_too_and_never_truncated(server: Responder) -> None:
     found = answers(server, 100, "192.0.2.1")
     assert [rcode(parsed(a)) for a in found] == ["REFUSED"] * LIMIT
 
 
 def test_malformed_packets_are_limited(server: Responder) -> None:
     assert len(answers(server, 100, query=question(f"ip-intel.{ZONE}")[:20])) == LIMIT
-    assert answers(server, 3, query=b"") == [], "silence is not counted"
+    assert answers(server, 3, query=b"") == [], "unanswered packets are not counted"
 
 
-def test_a_good_cookie_is_not_limited_and_costs_others_nothing(server: Responder) -> None:
+def test_a_valid_cookie_is_not_limited_and_costs_others_nothing(server: Responder) -> None:
     cookie = cookie_of(parsed(server.remote(asked(CLIENT), HOST)))
     assert cookie is not None
     assert whole(answers(server, 100, query=asked(cookie))) == 100
     assert whole(answers(server, 100)) == LIMIT - 1, "its neighbours still have theirs"
     assert whole(answers(server, 10, query=asked(cookie))) == 10
-    assert whole(answers(server, 10, "10.1.2.4", asked(cookie))) == 0, "and it is no good from elsewhere"
+    assert whole(answers(server, 10, "10.1.2.4", asked(cookie))) == 0, "and it is not valid from elsewhere"
 
 
-def test_who_shows_half_a_cookie_over_the_limit_is_given_the_other_half(server: Responder) -> None:
+def test_a_client_cookie_over_the_limit_gets_a_server_cookie(server: Responder) -> None:
     answers(server, LIMIT)
     slipped = answers(server, 4, query=asked(CLIENT))
     assert [rcode(parsed(a)) for a in slipped] == ["BADCOOKIE"] * 2
@@ -113,7 +113,7 @@ def test_who_shows_half_a_cookie_over_the_limit_is_given_the_other_half(server: 
     assert whole(answers(server, 5, query=asked(cookie))) == 5
 
 
-def test_a_cookie_without_a_question_is_limited_as_well(server: Responder) -> None:
+def test_a_cookie_without_a_question_is_limited_too(server: Responder) -> None:
     assert len(answers(server, 50, query=bare(option(CLIENT)))) == LIMIT
 
 
@@ -128,11 +128,11 @@ def test_this_machine_is_never_limited(server: Responder) -> None:
 class Elsewhere(Forwarder):
     """Answers every name later."""
 
-    def answer(self, query: Query, message: bytes, size: int) -> bytes | asyncio.Future[bytes]:  # noqa: ARG002 - theirs
+    def answer(self, query: Query, message: bytes) -> ForeignAnswer | asyncio.Future[ForeignAnswer]:  # noqa: ARG002 - theirs
         return asyncio.get_running_loop().create_future()
 
 
-async def test_what_is_answered_later_is_limited_as_well(clock: FakeClock) -> None:
+async def test_late_answers_are_limited_too(clock: FakeClock) -> None:
     server = responder(
         StandingView(VIEW),
         clock=clock,
@@ -154,7 +154,7 @@ def test_no_limit_means_none(clock: FakeClock) -> None:
     assert whole(answers(server, 5000)) == 5000
 
 
-def test_any_number_of_networks_takes_no_more_memory_and_gets_no_more_than_the_slots() -> None:
+def test_memory_and_answers_are_bounded_for_any_number_of_networks() -> None:
     rates = RateLimit(1, slots=64)
     packed = responder(StandingView(VIEW)).udp(question(f"ip-intel.{ZONE}"))
     assert packed is not None
@@ -169,7 +169,7 @@ def test_any_number_of_networks_takes_no_more_memory_and_gets_no_more_than_the_s
     ("host", "network"),
     [("10.1.2.3", "10.1.2"), ("::ffff:10.1.2.3", "10.1.2"), ("fe80::1%eth0", b"\xfe\x80" + bytes(5))],
 )
-def test_the_network_of_an_asker(host: str, network: str | bytes) -> None:
+def test_the_network_of_a_client(host: str, network: str | bytes) -> None:
     assert network_of(host) == network
 
 

@@ -1,4 +1,4 @@
-"""Who comes first: in turn, by weight, and for everybody who asks."""
+"""Which instance comes first: in turn, by weight, and for every client."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.wire.test_sizes import many
 pytestmark = pytest.mark.untraced
 
 
-def test_answers_rotate_and_the_heavy_come_first_more_often() -> None:
+def test_answers_rotate_and_heavy_instances_lead_more_often() -> None:
     light, heavy = instance(host="10.0.0.1", weight=1), instance(host="10.0.0.2", weight=9)
     view = StandingView([light, heavy])
     server = responder(view)
@@ -31,7 +31,7 @@ def test_answers_rotate_and_the_heavy_come_first_more_often() -> None:
 
 @pytest.mark.parametrize("qtype", ["A", "SRV", "TXT"])
 @pytest.mark.parametrize("weights", [(1, 1), (1, 1, 1), (1, 9), (1, 2, 3), (1,) * 8, (1, 100)])
-def test_each_of_a_few_leads_as_many_answers_as_its_weight_says(weights: tuple[int, ...], qtype: str) -> None:
+def test_each_of_a_few_instances_leads_in_proportion_to_its_weight(weights: tuple[int, ...], qtype: str) -> None:
     hosts = [f"10.0.0.{n}" for n in range(len(weights))]
     view = StandingView(
         instance(host=host, weight=weight, metadata={"host": host}) for host, weight in zip(hosts, weights, strict=True)
@@ -53,11 +53,11 @@ def test_each_of_a_few_leads_as_many_answers_as_its_weight_says(weights: tuple[i
             )
         for host, weight in zip(hosts, weights, strict=True):
             assert abs(first.count(host) - 300 * weight / sum(weights)) <= 3, (seed, host)
-        assert server.misses <= MAX_ORDERS, "and few of them had to be made"
+        assert server.misses <= MAX_ORDERS, "and few of them had to be encoded"
 
 
-def test_of_three_equals_each_is_followed_by_both_others() -> None:
-    """Else all who cannot reach the first would go to the same second."""
+def test_each_of_three_equal_instances_is_followed_by_both_others() -> None:
+    """Otherwise all clients that cannot reach the first would go to the same second."""
     followed = 0
     for seed in range(20):
         server = responder(StandingView(instance(host=f"10.0.0.{n}") for n in range(3)), seed)
@@ -66,7 +66,7 @@ def test_of_three_equals_each_is_followed_by_both_others() -> None:
     assert followed / 20 > 4, "six are possible, and three would be the least"
 
 
-def test_who_has_no_address_of_the_kind_that_is_asked_for_takes_nobodys_turn() -> None:
+def test_an_instance_without_an_address_of_the_queried_kind_takes_no_turn() -> None:
     both = ("10.0.0.1", "2001:db8::1")
     view = StandingView(
         [
@@ -82,7 +82,7 @@ def test_who_has_no_address_of_the_kind_that_is_asked_for_takes_nobodys_turn() -
 
 
 @pytest.mark.parametrize("how", ["over TCP", "with a cookie", "after a change"])
-def test_who_leads_an_answer_that_is_given_once_is_drawn_by_weight(how: str) -> None:
+def test_the_leader_of_a_one_off_answer_is_drawn_by_weight(how: str) -> None:
     view = StandingView(instance(host=f"10.0.0.{weight}", weight=weight) for weight in (1, 3, 4))
     server = responder(view)
     options = (dnslib.EDNSOption(10, b"8 octets"),) if how == "with a cookie" else ()
@@ -98,7 +98,7 @@ def test_who_leads_an_answer_that_is_given_once_is_drawn_by_weight(how: str) -> 
         assert abs(first.count(f"10.0.0.{weight}") - 250 * weight) < 5 * (250 * weight * (8 - weight) / 8) ** 0.5
 
 
-def test_the_near_lead_in_turn_and_the_far_never() -> None:
+def test_near_instances_lead_in_turn_and_far_ones_never() -> None:
     near = [instance(host=f"10.0.0.{n}", zone="a") for n in range(2)]
     far = [instance(host=f"10.0.1.{n}", zone="b") for n in range(20)]
     server = responder(StandingView([*far, *near]), local_zone="a")
@@ -107,8 +107,8 @@ def test_the_near_lead_in_turn_and_the_far_never() -> None:
     assert all(set(a[:2]) == {"10.0.0.0", "10.0.0.1"} for a in answers)
 
 
-def test_a_large_service_is_named_whole_in_the_course_of_time() -> None:
-    """The few orders that are kept ready hold a few hundred of the addresses: they are not kept for ever."""
+def test_over_time_all_of_a_large_service_is_returned() -> None:
+    """The few ready orders cover a few hundred of the addresses, so they are not kept for ever."""
     server = responder(many(500))
     query = question(f"ip-intel.{ZONE}")
     seen: set[str] = set()

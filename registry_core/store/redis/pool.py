@@ -6,10 +6,11 @@ A client never retries by itself: the owner of a write decides whether it is sen
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import socket
 import ssl
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
@@ -59,6 +60,12 @@ class PlainConnection(Connection):
                         raise
                 else:
                     return
+
+    async def _send_packed_command(self, command: Iterable[bytes]) -> None:
+        # From Python 3.12 on, asyncio's transport raises TypeError instead when the connection has just broken.
+        if self._writer is None or self._writer.transport.is_closing():
+            raise ConnectionResetError(errno.ECONNRESET, "the connection is closed")
+        await super()._send_packed_command(command)
 
     def _connection_arguments(self) -> Mapping[str, Any]:
         return {**super()._connection_arguments(), "host": self._address}

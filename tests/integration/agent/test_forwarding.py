@@ -1,4 +1,4 @@
-"""Forwarding as a part of an agent: who it asks, and what it tells of them."""
+"""Forwarding as part of an agent: which resolvers it uses, and how it reports them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.wire.asking import data, rcode
 NOBODY = "http://127.0.0.1:1"
 
 
-async def test_an_agent_forwards_and_tells_of_its_resolvers() -> None:
+async def test_an_agent_forwards_and_reports_its_resolvers() -> None:
     async with resolver() as one, resolver() as gone:
         await gone.stop()
         settings = msgspec.structs.replace(QUICK, dns_forward=read_rules(to(gone, one)))
@@ -36,7 +36,7 @@ async def test_an_agent_forwards_and_tells_of_its_resolvers() -> None:
             )
 
 
-async def test_an_agent_that_is_told_to_forward_nothing_refuses_and_offers_no_recursion() -> None:
+async def test_an_agent_without_forwarding_refuses_and_offers_no_recursion() -> None:
     async with standing(NOBODY) as agent:
         answer = await agent.dig("www.example")
         assert (rcode(answer), answer.header.ra) == ("REFUSED", 0)
@@ -44,8 +44,8 @@ async def test_an_agent_that_is_told_to_forward_nothing_refuses_and_offers_no_re
         assert "agent_dns_forwarded" not in (await agent.get("/metrics")).body.decode()
 
 
-async def test_an_agent_that_forwards_to_the_system_asks_nobody_by_itself() -> None:
-    """It knows them, and waits to be asked: an agent that nobody uses for other names is quiet."""
+async def test_an_agent_that_forwards_to_the_system_sends_nothing_by_itself() -> None:
+    """It only queries them on request: an agent without foreign lookups stays quiet."""
     async with standing(NOBODY, settings=msgspec.structs.replace(QUICK, dns_forward=ForwardRules())) as agent:
         assert (await agent.dig("nobody.vertice.internal")).header.ra == 1
         assert agent.sidecar.forwarder is not None

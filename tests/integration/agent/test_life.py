@@ -27,7 +27,7 @@ from tests.programs import eventually, free_port
 
 
 class Recorder:
-    """What a registry's view was told."""
+    """Records what a registry's view is told."""
 
     def __init__(self, api: Api) -> None:
         self.events: list[Event] = []
@@ -67,7 +67,7 @@ async def test_a_service_is_found_over_dns_and_http(api: Api) -> None:
         assert set(service.asked) == {"/health"}
 
 
-async def test_a_service_whose_host_is_a_name_is_found_checked_and_taken_out(api: Api) -> None:
+async def test_a_service_whose_host_is_a_name_is_found_checked_and_deregistered(api: Api) -> None:
     async with stand_in("127.0.0.1") as service:
         at_address = spec(service)
         claim = msgspec.structs.replace(at_address.claim, host="localhost", instance_id=f"localhost:{service.port}")
@@ -82,7 +82,7 @@ async def test_a_service_whose_host_is_a_name_is_found_checked_and_taken_out(api
             await becomes(lambda: agent.addresses("osint-service"), [])
             service.status = 200
             await becomes(lambda: agent.addresses("osint-service"), ["127.0.0.1"])
-        assert api.replica.view.catalog.find("osint-service") is None, "it said farewell"
+        assert api.replica.view.catalog.find("osint-service") is None, "it deregistered"
 
 
 async def test_a_service_that_starts_late_is_waited_for(api: Api) -> None:
@@ -95,7 +95,7 @@ async def test_a_service_that_starts_late_is_waited_for(api: Api) -> None:
             await becomes(lambda: agent.addresses("osint-service"), [service.host])
 
 
-async def test_a_service_that_never_becomes_well_is_registered_as_critical(api: Api) -> None:
+async def test_a_service_that_never_becomes_healthy_is_registered_as_critical(api: Api) -> None:
     async with stand_in() as service:
         service.status = 503
         quick = msgspec.structs.replace(QUICK, initial_wait_s=0.2)
@@ -108,7 +108,7 @@ async def test_a_service_that_never_becomes_well_is_registered_as_critical(api: 
             await becomes(lambda: agent.addresses("osint-service"), [service.host])
 
 
-async def test_a_service_that_fails_its_check_is_gone_from_dns_until_it_is_well_again(api: Api) -> None:
+async def test_a_service_that_fails_its_check_leaves_dns_until_it_recovers(api: Api) -> None:
     async with (
         one_service(api) as (service, agent),
         stand_in("127.77.0.2") as other,
@@ -123,7 +123,7 @@ async def test_a_service_that_fails_its_check_is_gone_from_dns_until_it_is_well_
         await becomes(lambda: agent.addresses("osint-service"), [service.host, other.host])
 
 
-async def test_a_service_that_stops_listening_is_gone_from_dns(api: Api) -> None:
+async def test_a_service_that_stops_listening_leaves_dns(api: Api) -> None:
     async with one_service(api, check=CheckKind.TCP) as (service, agent):
         await service.stop()
         await becomes(lambda: agent.addresses("osint-service"), [])
@@ -148,14 +148,14 @@ async def test_heartbeats_keep_the_lease() -> None:
         assert len(api.replica.view.catalog) == 1
 
 
-async def test_an_instance_that_the_registry_forgot_registers_again(api: Api) -> None:
+async def test_an_instance_forgotten_by_the_registry_registers_again(api: Api) -> None:
     async with one_service(api) as (service, agent):
         await api.call("DELETE", f"/deregister/osint_service/{service.host}:{service.port}")
         await becomes(lambda: agent.addresses("osint-service"), [service.host])
         assert len(api.replica.view.catalog) == 1
 
 
-async def test_a_newer_owner_fences_the_older_one_off(api: Api) -> None:
+async def test_a_newer_owner_fences_the_older_one(api: Api) -> None:
     async with one_service(api) as (service, agent):
         await api.register("osint_service", service.host, service.port, epoch=2**52)
         session = agent.sidecar.session
@@ -166,7 +166,7 @@ async def test_a_newer_owner_fences_the_older_one_off(api: Api) -> None:
     assert len(api.replica.view.catalog) == 1, "the newer owner's instance is left alone"
 
 
-async def test_a_refusal_is_shown_as_the_registry_said_it(api: Api) -> None:
+async def test_a_refusal_is_shown_in_the_registrys_words(api: Api) -> None:
     async with stand_in() as service, stand_in("127.77.0.2") as other:
         await api.register("somebody_else", service.host, service.port)
         async with standing(api.url, spec(service), spec(other, "other_service")) as agent:
@@ -179,7 +179,7 @@ async def test_a_refusal_is_shown_as_the_registry_said_it(api: Api) -> None:
             await becomes(told, [("due", "Conflict: port:"), ("registered", "")])
 
 
-async def test_at_the_end_it_drains_and_takes_everything_out(api: Api) -> None:
+async def test_a_stopping_agent_drains_and_deregisters_everything(api: Api) -> None:
     recorder = Recorder(api)
     async with one_service(api) as (service, _):
         address = f"{service.host}:{service.port}"
@@ -189,18 +189,18 @@ async def test_at_the_end_it_drains_and_takes_everything_out(api: Api) -> None:
     assert len(api.replica.view.catalog) == 0
 
 
-async def test_lookups_go_on_while_it_drains(api: Api) -> None:
+async def test_lookups_continue_during_the_drain(api: Api) -> None:
     patient = msgspec.structs.replace(QUICK, drain_wait_s=3600.0)
     async with stand_in() as service, standing(api.url, spec(service), settings=patient) as agent:
         await becomes(lambda: agent.addresses("osint-service"), [service.host])
         closing = asyncio.create_task(agent.sidecar.close())
         await becomes(lambda: agent.addresses("osint-service"), [])
         assert (await agent.get("/services")).body == ["osint_service"]
-        closing.cancel()  # as a second signal does
+        closing.cancel()  # like a second signal
         await asyncio.gather(closing, return_exceptions=True)
 
 
-async def test_it_leaves_in_time_when_the_registry_is_away() -> None:
+async def test_an_agent_leaves_in_time_when_the_registry_is_down() -> None:
     async with stand_in() as service, contextlib.AsyncExitStack() as registry:
         api = await registry.enter_async_context(serving())
         async with asyncio.timeout(30), standing(api.url, spec(service)) as agent:
@@ -208,7 +208,7 @@ async def test_it_leaves_in_time_when_the_registry_is_away() -> None:
             await registry.aclose()
 
 
-async def test_a_disk_that_hangs_holds_up_no_farewell(
+async def test_a_hanging_disk_does_not_delay_the_deregistration(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goes_on = threading.Event()
@@ -224,7 +224,7 @@ async def test_a_disk_that_hangs_holds_up_no_farewell(
         await closing
 
 
-async def test_a_loop_that_dies_is_begun_again_and_shown(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_loop_that_dies_is_restarted_and_shown(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     ask, broken = RegistryProbes._ask_those_due, asyncio.Event()
 
     async def fails_once(probes: RegistryProbes) -> None:
@@ -249,7 +249,7 @@ async def test_a_loop_that_dies_is_begun_again_and_shown(api: Api, monkeypatch: 
     assert 'agent_background_failures_total{task="probes"} 1.0' in metrics
 
 
-async def test_without_services_it_only_answers(api: Api) -> None:
+async def test_an_agent_without_services_only_answers(api: Api) -> None:
     await api.register("osint_service", "10.0.0.1")
     async with standing(api.url) as agent:
         await becomes(lambda: agent.addresses("osint-service"), ["10.0.0.1"])
@@ -262,9 +262,9 @@ async def test_a_registry_that_comes_back_empty_costs_no_lookup() -> None:
     async with contextlib.AsyncExitStack() as stack, stand_in() as service:
         registry = await stack.enter_async_context(contextlib.AsyncExitStack())
         api = await registry.enter_async_context(serving(settings))
-        # One that nobody asserts any more stands for all whose agents come late.
+        # An instance without an agent stands for those whose agents are late.
         await api.register("orphan", "10.0.0.9")
-        # No heartbeat tells the agent: it has to hear it from the watch.
+        # No heartbeat tells the agent: it must learn it from the watch.
         patient = msgspec.structs.replace(QUICK, heartbeat_s=3600.0)
         agent = await stack.enter_async_context(standing(api.url, spec(service), settings=patient))
         await becomes(lambda: agent.addresses("osint-service"), [service.host])
@@ -286,7 +286,7 @@ async def test_a_registry_that_comes_back_empty_costs_no_lookup() -> None:
         await asking
         assert len(answers) > 1
         assert {tuple(a) for a in answers} == {(service.host, "10.0.0.9")}
-        # When the registry knows everybody again, its word counts: the orphan is gone.
+        # When the registry is ready again, it decides: the orphan is gone.
         await becomes(lambda: agent.addresses("orphan"), [], timeout_s=40.0)
         assert await agent.addresses("osint-service") == [service.host]
         assert agent.sidecar.view.complete

@@ -1,4 +1,4 @@
-"""The real programs: `vertice registry` and `vertice agent`, started, killed and told to stop."""
+"""The real programs: `vertice registry` and `vertice agent`, started, killed and stopped."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def service() -> Iterator[int]:
 
 
 class System:
-    """A registry, an agent and a service, each a program of its own."""
+    """A registry, an agent and a service, each its own program."""
 
     def __init__(self, folder: Path, service_port: int) -> None:
         self.folder = folder
@@ -99,7 +99,7 @@ def system(tmp_path: Path) -> Iterator[System]:
         yield System(tmp_path, port)
 
 
-def test_a_service_outlives_its_registry_in_every_lookup(system: System) -> None:
+def test_every_lookup_finds_a_service_while_its_registry_is_down(system: System) -> None:
     with contextlib.ExitStack() as stack:
         registry = stack.enter_context(system.registry())
         agent = stack.enter_context(system.agent())
@@ -129,7 +129,7 @@ def test_a_service_outlives_its_registry_in_every_lookup(system: System) -> None
         assert not accepts(system.http_port)
 
 
-def test_an_agent_beside_a_host_with_a_name_ends_before_docker_kills_it_when_its_registry_falls_silent(
+def test_an_agent_with_a_named_host_and_a_silent_registry_ends_before_docker_kills_it(
     system: System,
 ) -> None:
     named = {"SERVICE_HOST": "localhost", "AGENT_CHECK": "none", "AGENT_DRAIN_WAIT": "5"}
@@ -143,7 +143,7 @@ def test_an_agent_beside_a_host_with_a_name_ends_before_docker_kills_it_when_its
             registry.signal(signal.SIGCONT)
 
 
-def test_the_log_is_json_and_the_first_line_says_where_it_listens(system: System) -> None:
+def test_the_log_is_json_and_the_first_line_names_the_addresses(system: System) -> None:
     with system.agent() as agent:
         wait_until(lambda: accepts(system.http_port), "it listens without a registry")
         wait_until(lambda: "vertice agent:" in agent.output(), "it says so")
@@ -153,7 +153,7 @@ def test_the_log_is_json_and_the_first_line_says_where_it_listens(system: System
         assert said == [f"vertice agent: {where}; 1 service to register at {registry}"]
         logged = [json.loads(line) for line in agent.output().splitlines() if line.startswith("{")]
         assert {"timestamp", "level", "component", "event", "details", "trace_id"} == set(logged[0])
-        assert agent.stop() == 0, "without a registry it ends as well"
+        assert agent.stop() == 0, "it also ends without a registry"
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_the_log_is_json_and_the_first_line_says_where_it_listens(system: System
         ({"SERVICE_NAME": "Osint"}, 2, "vertice: SERVICE_NAME: 'Osint' cannot be used"),
     ],
 )
-def test_a_wrong_setting_is_one_line_and_exit_2(
+def test_an_invalid_setting_is_one_line_and_exit_code_2(
     system: System, settings: dict[str, str], exit_code: int, said: str
 ) -> None:
     with system.agent(**settings) as agent:
@@ -175,7 +175,7 @@ def test_a_wrong_setting_is_one_line_and_exit_2(
 
 
 @pytest.mark.parametrize("in_file", [False, True], ids=["environment", "file"])
-def test_a_setting_that_was_removed_is_ignored_and_one_line_says_so(system: System, in_file: bool) -> None:
+def test_a_removed_setting_is_ignored_with_one_line(system: System, in_file: bool) -> None:
     file = system.folder / "agent.toml"
     file.write_text("[agent]\ndns_workers = 4\n")
     given = {"AGENT_CONFIG": str(file)} if in_file else {"AGENT_DNS_WORKERS": "4"}
@@ -188,7 +188,7 @@ def test_a_setting_that_was_removed_is_ignored_and_one_line_says_so(system: Syst
         assert agent.stop() == 0
 
 
-def test_a_taken_port_is_one_line_and_exit_1(system: System) -> None:
+def test_a_taken_port_is_one_line_and_exit_code_1(system: System) -> None:
     taken = f"{HOST}:{system.service_port}"
     with system.agent(AGENT_HTTP_LISTEN=taken) as agent:
         assert agent.process.wait(20) == 1

@@ -1,7 +1,7 @@
 """`vertice compose audit` and `vertice migrate` as programs: on real files, and against a real registry.
 
-A second judge, as simple as can be, says independently which HTTP addresses are wrong: what it says and what
-the audit says must be the same, address by address.
+A second judge, as simple as possible, independently decides which HTTP addresses are wrong: both must agree on every
+address.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def audited(path: Path) -> Any:
 def second_judge(path: Path) -> tuple[set[tuple[str, str, str, int]], dict[tuple[str, str, str, int], int]]:
     """Return every http:// address with a host and a port in an environment, and the wrong ones with the right port.
 
-    It knows lists of `published:container` ports and of NAME=value, `${NAME:-default}`, and nothing else.
+    It only knows lists of `published:container` ports and of NAME=value, `${NAME:-default}`.
     """
     services = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)["services"]
     addresses: set[tuple[str, str, str, int]] = set()
@@ -73,7 +73,7 @@ def second_judge(path: Path) -> tuple[set[tuple[str, str, str, int]], dict[tuple
     return addresses, wrong
 
 
-def test_the_audit_and_a_second_judge_name_the_same_addresses_and_the_same_right_ports() -> None:
+def test_the_audit_and_a_second_judge_find_the_same_addresses_and_ports() -> None:
     path = fleet("real")
     found = audited(path)
     addresses, wrong = second_judge(path)
@@ -121,7 +121,7 @@ def test_the_evidence_against_each_wrong_address_of_the_real_fleet_is_in_the_fil
             assert int(found[3]) != a["port"]
 
 
-def test_the_counts_of_the_real_fleet_are_those_that_were_counted_by_hand() -> None:
+def test_the_counts_of_the_real_fleet_match_those_made_by_hand() -> None:
     path = fleet("real")
     if len(path.read_text(encoding="utf-8").splitlines()) != 2499:
         pytest.skip(f"{path} is another fleet than the one whose addresses were counted")
@@ -187,7 +187,7 @@ def test_exit_codes_and_formats(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("words", [("compose", "audit"), ("migrate", "plan"), ("migrate", "status")])
-def test_input_that_cannot_be_used_is_one_line_and_exit_code_two(
+def test_unusable_input_is_one_line_and_exit_code_two(
     words: tuple[str, ...], text: str | None, line: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "compose.yml"
@@ -197,7 +197,7 @@ def test_input_that_cannot_be_used_is_one_line_and_exit_code_two(
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"vertice: {path}{line}\n")
 
 
-def test_the_file_is_left_as_it_is(tmp_path: Path) -> None:
+def test_the_file_is_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "compose.yml"
     path.write_text(SMALL)
     before = path.stat().st_mtime_ns
@@ -244,7 +244,7 @@ def counts(url: str, path: Path) -> dict[str, int]:
     return found
 
 
-def test_the_status_follows_what_is_registered(tmp_path: Path) -> None:
+def test_the_status_follows_the_registrations(tmp_path: Path) -> None:
     path = tmp_path / "compose.yml"
     path.write_text(SMALL)
     with registry(tmp_path) as url:
@@ -271,7 +271,7 @@ def test_the_status_follows_what_is_registered(tmp_path: Path) -> None:
     assert gone.stderr == (f"vertice: no answer from {url}: Connection refused; what is registered is not known\n")
 
 
-def test_a_registry_that_does_not_know_everything_yet_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+def test_a_warming_registry_is_not_mistaken_for_an_empty_one(tmp_path: Path) -> None:
     path = tmp_path / "compose.yml"
     path.write_text(SMALL)
     with registry(tmp_path, REGISTRY_WARMING="60") as url:

@@ -1,4 +1,4 @@
-"""`vertice compose inject`, `eject` and `rewrite`, on fleets as they are, with a foreign judge."""
+"""`vertice compose inject`, `eject` and `rewrite`, on real fleets, with a foreign judge."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_every_service_of_a_fleet_that_can_have_an_agent_gets_one(name: str, rec
 
 
 def podman_compose() -> list[str]:
-    """Return how podman-compose is started, or skip the test, saying so."""
+    """Return the command of podman-compose, or skip the test with the reason."""
     found = os.environ.get("PODMAN_COMPOSE") or shutil.which("podman-compose")
     if not found:
         pytest.skip("podman-compose is not installed (PODMAN_COMPOSE names it)")
@@ -95,7 +95,7 @@ def podman_compose() -> list[str]:
 
 @pytest.mark.parametrize("recipe", ["netns", "beside", "host"])
 @pytest.mark.parametrize("way", ["override", "in place"])
-def test_podman_compose_reads_what_was_written(recipe: str, way: str, tmp_path: Path) -> None:
+def test_podman_compose_reads_the_written_files(recipe: str, way: str, tmp_path: Path) -> None:
     program = podman_compose()
     path = tmp_path / "compose.yml"
     shutil.copy(fleet("example"), path)
@@ -120,7 +120,7 @@ def test_podman_compose_reads_what_was_written(recipe: str, way: str, tmp_path: 
 # -- inject and eject
 
 
-def test_a_file_that_was_not_made_by_inject_is_not_written_over(small: Path) -> None:
+def test_a_file_not_made_by_inject_is_not_overwritten(small: Path) -> None:
     mine = small.with_name("compose.vertice.yml")
     mine.write_text("services: {}\n")
     done = compose("inject", "compose.yml", cwd=small.parent)
@@ -150,7 +150,7 @@ def test_output_diff_and_stdout_write_nothing_else(small: Path) -> None:
     assert patched.stdout == small.read_text()
 
 
-def test_only_the_named_services_get_an_agent_and_another_choice_replaces(small: Path) -> None:
+def test_only_the_named_services_get_an_agent_and_another_choice_replaces_it(small: Path) -> None:
     compose("inject", "compose.yml", "--write", "--service", "cart", cwd=small.parent)
     assert services_of(small).keys() == {"shop", "cart", "cart-agent"}
     compose("inject", "compose.yml", "--write", "--service", "shop", "--recipe", "beside", cwd=small.parent)
@@ -161,7 +161,7 @@ def test_only_the_named_services_get_an_agent_and_another_choice_replaces(small:
     assert "nobody" in done.stderr
 
 
-def test_agents_in_the_file_and_in_an_override_do_not_meet(small: Path) -> None:
+def test_agents_in_the_file_exclude_those_in_an_override(small: Path) -> None:
     compose("inject", "compose.yml", "--write", cwd=small.parent)
     done = compose("inject", "compose.yml", cwd=small.parent)
     assert done.returncode == 2
@@ -190,7 +190,7 @@ def test_options_reach_the_agents(small: Path) -> None:
     assert environment["AGENT_DNS_ZONE"] == "shop.test"
 
 
-def test_crlf_and_a_byte_order_mark_stay(tmp_path: Path) -> None:
+def test_crlf_and_a_byte_order_mark_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "compose.yml"
     before = b"\xef\xbb\xbf" + SMALL.replace("\n", "\r\n").encode()
     path.write_bytes(before)
@@ -225,13 +225,13 @@ def test_a_file_that_cannot_be_used_is_one_line_and_exit_code_2(
     assert (tmp_path / "compose.yml").exists() == (content is not None)
 
 
-def test_the_hosts_recipe_says_what_it_needs(small: Path) -> None:
+def test_the_host_recipe_reports_what_it_needs(small: Path) -> None:
     done = compose("inject", "compose.yml", "--recipe", "host", cwd=small.parent)
     assert done.returncode == 2
     assert "--host-address" in done.stderr
 
 
-def test_a_full_disk_leaves_the_file_as_it_was(small: Path) -> None:
+def test_a_full_disk_leaves_the_file_unchanged(small: Path) -> None:
     """The kernel refuses the write: files of this process may not be larger than the original."""
     program = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
@@ -254,7 +254,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(small: Path) -> None:
 
 
 @pytest.mark.parametrize("recipe", ["netns", "beside", "host"])
-def test_the_audit_of_a_fleet_is_the_same_with_agents_in_it(recipe: str, tmp_path: Path) -> None:
+def test_the_audit_of_a_fleet_is_the_same_with_agents(recipe: str, tmp_path: Path) -> None:
     path = tmp_path / "compose.yml"
     shutil.copy(fleet("example"), path)
     before = json.loads(compose("audit", "compose.yml", "--format", "json", cwd=tmp_path).stdout)
@@ -269,13 +269,13 @@ def test_the_audit_of_a_fleet_is_the_same_with_agents_in_it(recipe: str, tmp_pat
 # -- rewrite
 
 
-def test_rewrite_asks_for_agents_first(small: Path) -> None:
+def test_rewrite_requires_agents(small: Path) -> None:
     done = compose("rewrite", "compose.yml", cwd=small.parent)
     assert done.returncode == 2
     assert "inject" in done.stderr
 
 
-def test_rewrite_shows_what_it_would_do_and_does_it_with_agents_in_an_override(small: Path) -> None:
+def test_rewrite_previews_and_applies_its_changes_with_agents_in_an_override(small: Path) -> None:
     would = compose("rewrite", "compose.yml", "--recipe", "netns", cwd=small.parent)
     assert "+    environment: [CART_URL=http://cart.vertice.internal:8010]" in would.stdout
     assert small.read_text() == SMALL
@@ -290,14 +290,14 @@ def test_rewrite_shows_what_it_would_do_and_does_it_with_agents_in_an_override(s
     assert small.read_text() == after
 
 
-def test_rewrite_is_not_safe_with_agents_beside(small: Path) -> None:
+def test_rewrite_is_unsafe_with_the_recipe_beside(small: Path) -> None:
     done = compose("rewrite", "compose.yml", "--recipe", "beside", cwd=small.parent)
     assert done.returncode == 1
     assert done.stdout == ""
     assert "shop does not resolve names through an agent" in done.stderr
 
 
-def test_rewrite_writes_another_file_only_when_it_is_not_there(small: Path) -> None:
+def test_rewrite_writes_another_file_only_if_it_does_not_exist(small: Path) -> None:
     words = ("rewrite", "compose.yml", "--recipe", "netns", "--output", "other.yml")
     assert compose(*words, cwd=small.parent).returncode == 0
     assert "cart.vertice.internal" in small.with_name("other.yml").read_text()
@@ -355,7 +355,7 @@ def test_the_plan_of_a_fleet_is_the_same_after_rewrite_and_after_undo(name: str,
 
 
 @pytest.mark.parametrize("name", FLEETS)
-def test_rewrite_of_a_fleet_changes_addresses_alone(name: str, tmp_path: Path) -> None:
+def test_rewrite_of_a_fleet_changes_only_addresses(name: str, tmp_path: Path) -> None:
     path = tmp_path / "compose.yml"
     shutil.copy(fleet(name), path)
     before = path.read_text()

@@ -1,6 +1,6 @@
-"""`vertice compose inject`, `eject` and `rewrite` as programs: what they write, what they never do, what they say.
+"""`vertice compose inject`, `eject` and `rewrite` as programs: what they write, never do, and print.
 
-Judges: the reader, podman-compose where it is installed, and a real fleet where one is at hand.
+Judges: the reader, podman-compose where it is installed, and a real fleet if there is one.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def only(folder: Path, *names: str) -> bool:
 
 
 @RECIPES
-def test_the_override_file_is_made_and_is_the_same_the_second_time(shop: Path, recipe: tuple[str, ...]) -> None:
+def test_the_override_file_is_written_and_stays_the_same_the_second_time(shop: Path, recipe: tuple[str, ...]) -> None:
     left = ("--service", "web_shop", "--service", "cart")  # the cache publishes no port of the host
     first = vertice("inject", shop, *recipe, *left)
     assert (first.returncode, first.stderr) == (0, "")
@@ -88,7 +88,7 @@ def test_the_override_file_is_made_and_is_the_same_the_second_time(shop: Path, r
     read_project([shop, override]).checked()
 
 
-def test_an_override_file_of_another_recipe_is_made_anew_and_of_somebody_else_never(shop: Path) -> None:
+def test_an_override_file_of_another_recipe_is_replaced_and_a_foreign_one_never(shop: Path) -> None:
     override = override_of(shop)
     assert vertice("inject", shop).returncode == 0
     assert vertice("inject", shop, "--recipe", "beside").returncode == 0
@@ -100,7 +100,7 @@ def test_an_override_file_of_another_recipe_is_made_anew_and_of_somebody_else_ne
     assert override.read_text() == "services: {mine: {image: x}}\n"
 
 
-def test_image_registry_and_the_files_own_words_reach_the_agent(shop: Path) -> None:
+def test_image_registry_and_the_files_settings_reach_the_agent(shop: Path) -> None:
     done = vertice(
         "inject", shop, "--image", "reg.example/agent:2", "--registry", "http://a:1,http://b:2", "--output", "-"
     )
@@ -125,7 +125,7 @@ def test_image_registry_and_the_files_own_words_reach_the_agent(shop: Path) -> N
 
 @RECIPES
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
-def test_in_place_and_out_again_gives_the_bytes_back(shop: Path, recipe: tuple[str, ...], ending: bytes) -> None:
+def test_an_in_place_inject_and_eject_restore_the_bytes(shop: Path, recipe: tuple[str, ...], ending: bytes) -> None:
     before = b"\xef\xbb\xbf" + SHOP.replace(b"\n", ending)[: -len(ending)]
     shop.write_bytes(before)
     shop.chmod(0o640)
@@ -142,7 +142,7 @@ def test_in_place_and_out_again_gives_the_bytes_back(shop: Path, recipe: tuple[s
     assert only(shop.parent, "compose.yml")
 
 
-def test_agents_in_the_file_and_in_the_override_file_are_not_kept_quiet_about(shop: Path) -> None:
+def test_agents_in_both_the_file_and_the_override_file_are_reported(shop: Path) -> None:
     assert vertice("inject", shop).returncode == 0
     said = vertice("inject", shop, "--write").stdout
     assert f"note: {override_of(shop)} exists as well" in said
@@ -151,7 +151,7 @@ def test_agents_in_the_file_and_in_the_override_file_are_not_kept_quiet_about(sh
     assert "it has agents already" in refused.stderr
 
 
-def test_a_symbolic_link_is_followed_and_stays(shop: Path) -> None:
+def test_a_symbolic_link_is_followed_and_kept(shop: Path) -> None:
     link = shop.parent / "link.yml"
     link.symlink_to(shop.name)
     assert vertice("inject", link, "--write").returncode == 0
@@ -159,7 +159,7 @@ def test_a_symbolic_link_is_followed_and_stays(shop: Path) -> None:
     assert b"web_shop-agent" in shop.read_bytes()
 
 
-def test_who_is_left_out_is_named_and_makes_the_exit_code_1(shop: Path) -> None:
+def test_a_service_left_out_is_named_with_exit_code_1(shop: Path) -> None:
     shop.write_bytes(SHOP + b"  night: {image: x}\n")
     done = vertice("inject", shop)
     assert done.returncode == 1
@@ -168,12 +168,12 @@ def test_who_is_left_out_is_named_and_makes_the_exit_code_1(shop: Path) -> None:
 
 @pytest.mark.parametrize("action", ["inject", "eject", "rewrite"])
 @pytest.mark.parametrize("text", [b"services: [", b"\xff\xfe", b"just words", b"", b"services:\n  a: {}\n  a: {}\n"])
-def test_what_is_no_compose_file_is_exit_code_2_and_stays(shop: Path, action: str, text: bytes) -> None:
+def test_an_invalid_compose_file_is_exit_code_2_and_unchanged(shop: Path, action: str, text: bytes) -> None:
     shop.write_bytes(text)
     more = ("--recipe", "netns") if action == "rewrite" else ()
     done = vertice(action, shop, "--write", *more)
     if action == "eject" and b"a: {}" in text:
-        assert done.returncode == 0  # nothing of ours is in it
+        assert done.returncode == 0  # it contains nothing of ours
     else:
         assert done.returncode == 2
         assert done.stderr.startswith("vertice: ")
@@ -182,7 +182,7 @@ def test_what_is_no_compose_file_is_exit_code_2_and_stays(shop: Path, action: st
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="util-linux' prlimit is not installed")
-def test_a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else(shop: Path) -> None:
+def test_a_write_that_fails_half_way_leaves_only_the_old_file(shop: Path) -> None:
     done = vertice("inject", shop, "--write", before=("prlimit", "--fsize=200"))
     assert done.returncode == 1
     assert "File too large; nothing was written" in done.stderr
@@ -190,7 +190,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else(shop: 
     assert only(shop.parent, "compose.yml")
 
 
-def test_a_folder_in_which_nothing_can_be_made_is_one_line(shop: Path) -> None:
+def test_an_unwritable_folder_is_one_line(shop: Path) -> None:
     done = vertice("inject", shop, "--output", "/proc/vertice.yml")
     assert done.returncode == 1
     assert done.stderr.endswith("nothing was written\n")
@@ -215,7 +215,7 @@ def test_a_registered_name_stays_when_the_project_is_called_otherwise(tmp_path: 
 # -- rewrite
 
 
-def test_rewrite_shows_a_diff_and_with_write_the_same_is_written_once(shop: Path) -> None:
+def test_rewrite_shows_a_diff_and_writes_it_with_write(shop: Path) -> None:
     dry = vertice("rewrite", shop, "--recipe", "netns")
     assert dry.returncode == 1
     assert shop.read_bytes() == SHOP
@@ -231,7 +231,7 @@ def test_rewrite_shows_a_diff_and_with_write_the_same_is_written_once(shop: Path
     assert shop.read_bytes() == after
 
 
-def test_rewrite_writes_another_file_and_never_over_one(shop: Path) -> None:
+def test_rewrite_writes_another_file_but_never_overwrites_one(shop: Path) -> None:
     other = shop.parent / "other.yml"
     assert vertice("rewrite", shop, "--recipe", "netns", "--output", other).returncode == 1
     assert b"cart.vertice.internal:8010" in other.read_bytes()
@@ -242,7 +242,7 @@ def test_rewrite_writes_another_file_and_never_over_one(shop: Path) -> None:
 
 
 @pytest.mark.parametrize("zone", ["a b", "x:1", "", "-"])
-def test_a_zone_that_is_no_name_is_refused(shop: Path, zone: str) -> None:
+def test_an_invalid_zone_is_refused(shop: Path, zone: str) -> None:
     done = vertice("rewrite", shop, "--recipe", "netns", "--zone", zone, "--write")
     assert done.returncode == 2
     assert shop.read_bytes() == SHOP
@@ -286,7 +286,7 @@ def test_every_service_of_a_fleet_has_one_agent_or_a_reason(tmp_path: Path, name
     assert path.read_bytes() == before
 
 
-@pytest.mark.timeout(150)  # podman-compose takes half a minute for a fleet of 111 services, and longer beside others
+@pytest.mark.timeout(150)  # podman-compose takes half a minute for 111 services, and longer next to other tests
 @pytest.mark.skipif(shutil.which("podman-compose") is None, reason="podman-compose, a judge, is not installed")
 @RECIPES
 @pytest.mark.parametrize("name", FLEETS)

@@ -1,4 +1,4 @@
-"""The doctor's questions to real name servers, agents and registries, and the command as a whole."""
+"""The doctor's queries to real name servers, agents and registries, and the command as a whole."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def doctor(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def found(*words: str, **environment: str) -> dict[str, Any]:
-    """Return what the doctor finds, by id."""
+    """Return the doctor's findings by id."""
     done = doctor("--json", *words, **environment)
     assert done.returncode in (0, 1), done.stderr
     return {one["id"]: one for one in json.loads(done.stdout)["findings"]}
@@ -47,20 +47,20 @@ async def ask(port: int, zone: str = ZONE, host: str = "127.0.0.1") -> ZoneAnswe
     return await asyncio.to_thread(ask_for_zone, host, zone, port)
 
 
-async def test_an_agent_is_known_by_the_name_that_only_agents_know() -> None:
+async def test_an_agent_is_recognised_by_the_name_that_only_agents_know() -> None:
     async with face("none") as agent:
         assert await ask(agent.port) is ZoneAnswer.OURS
         assert await ask(agent.port, "fleet.internal") is ZoneAnswer.REFUSES
 
 
-async def test_who_says_that_there_is_no_such_name_is_told_from_who_refuses() -> None:
+async def test_a_negative_answer_differs_from_a_refusal() -> None:
     async with resolver(lambda query, _: [reply_to(query, rcode=3)]) as one:
         assert await ask(one.port) is ZoneAnswer.UNKNOWN
     async with resolver(lambda query, _: [reply_to(query, rcode=2)]) as one:
         assert await ask(one.port) is ZoneAnswer.REFUSES
 
 
-async def test_an_agent_behind_a_forwarding_resolver_is_known_as_well(tmp_path: Path) -> None:
+async def test_an_agent_behind_a_forwarding_resolver_is_recognised_too(tmp_path: Path) -> None:
     async with face("none") as agent:
         port = free_port()
         argv = [find("dnsmasq"), "--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null"]
@@ -72,7 +72,7 @@ async def test_an_agent_behind_a_forwarding_resolver_is_known_as_well(tmp_path: 
             assert await ask(port, "fleet.internal") is ZoneAnswer.REFUSES
 
 
-async def test_a_zone_of_somebody_else_is_told_from_ours() -> None:
+async def test_a_foreign_zone_differs_from_ours() -> None:
     def theirs(query: bytes, transport: str) -> list[bytes]:
         if name_in(query).rstrip(".") == ZONE:
             return [reply_to(query, f"{ZONE}. 300 IN SOA ns.example. root.example. 1 2 3 4 5")]
@@ -80,12 +80,12 @@ async def test_a_zone_of_somebody_else_is_told_from_ours() -> None:
 
     async with resolver(theirs) as one:
         assert await ask(one.port) is ZoneAnswer.ELSEWHERES
-    # One that answers every name with the same address is no agent, though it answers ours.
+    # A server that answers every name with the same address is no agent, although it answers ours.
     async with resolver(honest) as one:
         assert await ask(one.port) is ZoneAnswer.ELSEWHERES
 
 
-async def test_who_is_silent_absent_or_talks_of_something_else_is_silent() -> None:
+async def test_no_answer_and_a_foreign_answer_count_as_silent() -> None:
     async with resolver(silent) as one:
         assert await ask(one.port) is ZoneAnswer.SILENT
     assert await ask(free_port()) is ZoneAnswer.SILENT
@@ -93,7 +93,7 @@ async def test_who_is_silent_absent_or_talks_of_something_else_is_silent() -> No
         assert await ask(one.port) is ZoneAnswer.SILENT
 
 
-def test_a_name_that_there_is_not_is_a_problem_and_no_fault() -> None:
+def test_a_missing_name_is_a_problem_but_no_error() -> None:
     looked = look_up("nobody.invalid")
     assert (looked.done, looked.addresses) == (True, ())
     assert looked.problem
@@ -103,14 +103,14 @@ def test_a_name_that_there_is_not_is_a_problem_and_no_fault() -> None:
 # -- the registry
 
 
-async def test_the_registry_tells_from_which_address_a_request_comes() -> None:
+async def test_the_registry_reports_the_source_address_of_a_request() -> None:
     async with serving() as api:
         answer = await api.call("GET", "/whoami", headers={"X-Forwarded-For": "192.0.2.1"})
         assert (answer.status, answer.body) == (200, {"address": "127.0.0.1"})
 
 
 @pytest.mark.parametrize(("token", "status"), [(TOKEN, 404), ("wrong", 401), ("", 401)])
-async def test_a_registry_is_seen_with_its_clock_and_its_word_on_our_token(token: str, status: int) -> None:
+async def test_a_registry_is_seen_with_its_clock_and_its_answer_to_our_token(token: str, status: int) -> None:
     async with serving(msgspec.structs.replace(READY, secrets=(TOKEN,))) as api:
         seen = await asyncio.to_thread(ask_registry, api.url, token)
         assert (seen.problem, seen.is_ready, seen.write_status, seen.seen_as) == ("", True, status, "127.0.0.1")
@@ -127,7 +127,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"<html>welcome</html>")
 
     def log_message(self, *_: object) -> None:
-        """Be quiet."""
+        """Stay silent."""
 
 
 @pytest.fixture
@@ -140,12 +140,12 @@ def website() -> Iterator[str]:
         thread.join()
 
 
-def test_what_is_no_registry_and_no_agent_is_not_taken_for_one(website: str) -> None:
+def test_another_server_is_not_mistaken_for_a_registry_or_an_agent(website: str) -> None:
     assert ask_registry(website, "").problem == "the server there is not a registry (GET /ready: 200)"
     assert ask_agent(website) is None
 
 
-def test_a_registry_that_cannot_be_reached_is_told_with_the_reason() -> None:
+def test_an_unreachable_registry_is_reported_with_the_reason() -> None:
     assert ask_registry(f"http://127.0.0.1:{free_port()}", "").problem == "Connection refused"
     assert "cannot be resolved" in ask_registry("http://registry.invalid:8888", "").problem
     with socket.create_server(("127.0.0.1", 0)) as deaf:
@@ -166,7 +166,7 @@ def ask_registry_with_tls() -> Any:
 # -- the command
 
 
-def test_beside_a_running_agent_the_doctor_asks_it_what_it_was_not_told(tmp_path: Path) -> None:
+def test_the_doctor_takes_missing_settings_from_a_running_agent(tmp_path: Path) -> None:
     registry, web, dns = free_port(), free_port(), free_port()
     agent = {
         "AGENT_HTTP_LISTEN": f"127.0.0.1:{web}",
@@ -201,7 +201,7 @@ def test_beside_a_running_agent_the_doctor_asks_it_what_it_was_not_told(tmp_path
         assert "it registers billing, not mail_relay" in other["agent-other"]["what"]
 
 
-def test_before_there_is_an_agent_its_ports_are_looked_at() -> None:
+def test_without_an_agent_its_ports_are_judged() -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as rival:
         rival.bind(("127.0.0.1", 0))
         port = rival.getsockname()[1]
@@ -210,7 +210,7 @@ def test_before_there_is_an_agent_its_ports_are_looked_at() -> None:
         assert {"agent-not-running", "port", "registry-away"} <= set(taken)
 
 
-def test_a_wrong_setting_is_a_finding_and_the_rest_is_examined(tmp_path: Path) -> None:
+def test_an_invalid_setting_is_a_finding_and_the_rest_is_examined(tmp_path: Path) -> None:
     wrong = found(AGENT_DNS_ZONES="x")
     assert wrong["settings-wrong"]["what"] == "AGENT_DNS_ZONES: there is no such setting (did you mean AGENT_DNS_ZONE?)"
     assert "zone" in wrong
@@ -218,7 +218,7 @@ def test_a_wrong_setting_is_a_finding_and_the_rest_is_examined(tmp_path: Path) -
     assert missing["settings-wrong"]["what"] == f"{tmp_path}/none.toml: cannot be read: No such file or directory"
 
 
-def test_the_exit_code_says_whether_there_is_an_error_and_strictly_whether_a_warning(tmp_path: Path) -> None:
+def test_the_exit_code_shows_errors_and_with_strict_also_warnings(tmp_path: Path) -> None:
     registry = free_port()
     calm = {
         "AGENT_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
@@ -243,7 +243,7 @@ def test_the_exit_code_says_whether_there_is_an_error_and_strictly_whether_a_war
     assert (usage.returncode, usage.stdout) == (2, "")
 
 
-def test_whatever_hangs_the_examination_ends_and_says_what_hung(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examination_ends_and_names_what_hung(monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
     monkeypatch.setattr("cli.doctor.fact_collector.ELSEWHERE_S", 0.5)
     monkeypatch.setattr("cli.doctor.fact_collector.look_up", lambda _: never.wait())

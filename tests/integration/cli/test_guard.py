@@ -1,4 +1,4 @@
-"""`vertice guard` against a real registry whose leases are short, and against what is none."""
+"""`vertice guard` against a real registry with short leases, and against other servers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def register(port: int, instance_port: int) -> None:
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    """A registry, and five instances that are never heard of again."""
+    """A registry, and five instances that send no heartbeat."""
     port = free_port()
     with running([*VERTICE, "registry", "--listen", f"127.0.0.1:{port}"], tmp_path / "log", SETTINGS):
         wait_until(lambda: accepts(port), "the registry listens")
@@ -47,7 +47,7 @@ def url(tmp_path: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-def test_a_held_mass_expiry_is_seen_and_released(url: str) -> None:
+def test_a_held_mass_expiry_is_shown_and_released(url: str) -> None:
     kept = "5 of 5 instances are kept as suspect"
     wait_until(lambda: kept in guard("status", "--registry", url).stdout, "the guard holds", timeout_s=30)
     status = guard("status", "--registry", url)
@@ -66,7 +66,7 @@ def test_a_held_mass_expiry_is_seen_and_released(url: str) -> None:
     assert as_json["phase"] == "releasing"
 
 
-def test_who_does_not_answer_is_named() -> None:
+def test_a_server_that_does_not_answer_is_named() -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     done = guard("status", "--registry", nowhere)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""`vertice snapshot` against real registries: from one Redis to another, and against what is none."""
+"""`vertice snapshot` against real registries: from one Redis to another, and against other servers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def snapshot(*words: str | Path, token: str = TOKEN) -> subprocess.CompletedProc
 
 @contextlib.contextmanager
 def registry(folder: Path, **settings: str) -> Iterator[str]:
-    """Run a replica, which is ready at once unless told otherwise, and give its URL."""
+    """Run a replica, which is ready at once unless told otherwise, and yield its URL."""
     port = free_port()
     given = {"REGISTRY_SECRET": TOKEN, "REGISTRY_WARMING": "0", **settings}
     folder.mkdir(exist_ok=True)
@@ -69,7 +69,7 @@ def leases(url: str) -> dict[str, float]:
 
 
 def fill(url: str) -> None:
-    """Register some of every kind."""
+    """Register some instances of every kind."""
     for number in range(40):
         register(url, f"service_{number % 7}", 8000 + number, tags=["blue"], weight=1 + number, epoch=number)
     register(url, "mail_relay", 2525, protocol="tcp", version="1.4.2", zone="z1", metadata={"a": [1, 2.5, {"é": None}]})
@@ -101,10 +101,10 @@ def test_a_whole_registry_moves_from_one_redis_to_another(tmp_path: Path) -> Non
             again = snapshot("restore", file, "--registry", url)
             assert again.stdout.startswith("restored 0 of 42: 42 are registered already")
             assert again.returncode == 0
-            assert (catalog(url)["cursor"], leases(url)) == (cursor, heard), "nothing was touched a second time"
+            assert (catalog(url)["cursor"], leases(url)) == (cursor, heard), "the second run changed nothing"
 
 
-def test_a_file_can_be_read_by_eye_and_by_its_owner_alone(source: str, tmp_path: Path) -> None:
+def test_a_file_is_readable_text_and_only_for_its_owner(source: str, tmp_path: Path) -> None:
     register(source, metadata={"team": "osint"})
     file = tmp_path / "fleet.snapshot"
     file.write_text("an older one, which everybody may read")
@@ -118,10 +118,10 @@ def test_a_file_can_be_read_by_eye_and_by_its_owner_alone(source: str, tmp_path:
     assert header["checksum"].startswith("sha256:")
     assert (record["service_name"], record["metadata"]) == ("billing", {"team": "osint"})
     assert 0 < record["ttl_remaining"] <= 60
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["fleet.snapshot"], "nothing is left beside"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["fleet.snapshot"], "no other file is left"
 
 
-def test_the_dead_go_by_expiry(source: str, tmp_path: Path) -> None:
+def test_restored_dead_instances_expire(source: str, tmp_path: Path) -> None:
     register(source)
     file = tmp_path / "fleet.snapshot"
     assert snapshot("save", file, "--registry", source).returncode == 0
@@ -132,7 +132,7 @@ def test_the_dead_go_by_expiry(source: str, tmp_path: Path) -> None:
         wait_until(lambda: not catalog(url)["instances"], "it went by expiry")
 
 
-def test_what_the_registry_knows_better_stays_and_conflicts_are_listed(source: str, tmp_path: Path) -> None:
+def test_newer_records_at_the_registry_stay_and_conflicts_are_listed(source: str, tmp_path: Path) -> None:
     register(source, "billing", 8001, epoch=5, version="1.0.0")
     register(source, "billing", 8002, epoch=5, version="1.0.0")
     register(source, "mail_relay", 8003, version="1.0.0")
@@ -160,9 +160,9 @@ def test_what_the_registry_knows_better_stays_and_conflicts_are_listed(source: s
                 "1 of 5: 1 are registered already, 1 have a newer owner there, 2 conflict, 0 were refused"
             )
         versions = {i["instance_id"]: i["version"] for i in catalog(url)["instances"]}
-        assert versions["10.0.0.7:8001"] == "2.0.0", "a newer owner's stays"
-        assert versions["10.0.0.7:8002"] == "1.0.0", "an older owner's is replaced"
-        assert versions["10.0.0.7:8003"] == "1.1.0", "what is there is newer than what was saved"
+        assert versions["10.0.0.7:8001"] == "2.0.0", "a newer owner's record stays"
+        assert versions["10.0.0.7:8002"] == "1.0.0", "an older owner's record is replaced"
+        assert versions["10.0.0.7:8003"] == "1.1.0", "the present record is newer than the saved one"
 
 
 def test_an_incomplete_catalogue_is_not_saved(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_an_incomplete_catalogue_is_not_saved(tmp_path: Path) -> None:
     assert not file.exists()
 
 
-def test_nothing_is_not_saved_over_something(source: str, tmp_path: Path) -> None:
+def test_an_empty_catalogue_does_not_overwrite_a_file(source: str, tmp_path: Path) -> None:
     file = tmp_path / "fleet.snapshot"
     file.write_text("the last good one")
     done = snapshot("save", file, "--registry", source)
@@ -195,7 +195,7 @@ def test_nothing_is_not_saved_over_something(source: str, tmp_path: Path) -> Non
     assert snapshot("restore", file, "--registry", source).stdout.startswith("restored 0 of 0: ")
 
 
-def test_a_snapshot_of_a_store_that_is_away_says_how_old_it_is(
+def test_a_snapshot_of_an_unreachable_store_shows_its_age(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(snapshot_command, "OLD_S", 2.0)
@@ -207,11 +207,11 @@ def test_a_snapshot_of_a_store_that_is_away_says_how_old_it_is(
         asked = argparse.Namespace(action="save", file=file, registry=url, allow_empty=False, dry_run=False)
         assert snapshot_command.run(asked, {}) == 0
     said = capsys.readouterr().err
-    assert said.startswith("vertice: the registry cannot reach its store; this is the state of ")
+    assert said.startswith("vertice: the registry cannot reach its store; this is the state as of ")
     assert json.loads(file.read_text().splitlines()[0])["store_age_s"] > 2
 
 
-def test_a_wrong_token_brings_nothing_back(source: str, tmp_path: Path) -> None:
+def test_a_wrong_token_restores_nothing(source: str, tmp_path: Path) -> None:
     register(source)
     file = tmp_path / "fleet.snapshot"
     assert snapshot("save", file, "--registry", source).returncode == 0
@@ -235,7 +235,7 @@ def test_a_damaged_file_is_refused_before_anything_is_sent(source: str, tmp_path
     assert catalog(source)["instances"] == []
 
 
-def test_what_cannot_be_read_or_written_is_one_line(source: str, tmp_path: Path) -> None:
+def test_an_unreadable_or_unwritable_file_is_one_line(source: str, tmp_path: Path) -> None:
     register(source)
     for words, said in (
         (("save", tmp_path / "missing" / "file"), "No such file or directory"),
@@ -250,7 +250,7 @@ def test_what_cannot_be_read_or_written_is_one_line(source: str, tmp_path: Path)
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_who_does_not_answer_is_named(tmp_path: Path) -> None:
+def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     done = snapshot("save", tmp_path / "file", "--registry", nowhere)
     assert (done.returncode, done.stderr) == (1, f"vertice: no answer from {nowhere}: Connection refused\n")

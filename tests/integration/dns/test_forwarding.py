@@ -8,12 +8,15 @@ import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import dnslib
 import msgspec
 import pytest
 
+from dns.foreign import VIA
 from dns.foreign_cache import ForeignLimits
 from dns.resolver_client import Patience
 from tests.foreign import SOA, name_in, read, reply_to
+from tests.malformed import MALFORMED
 from tests.programs import eventually
 from tests.resolvers import QUICK, STEADY, Face, Resolver, face, honest, is_check, resolver, silent, to
 from tests.samples import FakeClock, instance
@@ -47,7 +50,7 @@ async def asked_over_tcp(one: Face, *queries: bytes) -> list[bytes]:
 # -- what is passed on
 
 
-async def test_a_name_of_others_is_asked_of_a_resolver_and_kept() -> None:
+async def test_a_foreign_name_is_forwarded_and_cached() -> None:
     clock = FakeClock()
     async with resolver() as one, face(to(one), clock=clock) as ours:
         first = read(await asked(ours, question("WWW.Example.com", edns=1232)))
@@ -62,7 +65,7 @@ async def test_a_name_of_others_is_asked_of_a_resolver_and_kept() -> None:
         assert len(one.asked) == 2
 
 
-async def test_names_of_our_own_are_never_forwarded() -> None:
+async def test_our_own_names_are_never_forwarded() -> None:
     async with resolver() as one, face(to(one), view=StandingView([instance("ip_intel", "10.0.0.1")])) as ours:
         found = read(await asked(ours, question(f"ip-intel.{ZONE}")))
         assert (data(found), found.header.aa, found.header.ra) == (["10.0.0.1"], 1, 1)
@@ -71,7 +74,7 @@ async def test_names_of_our_own_are_never_forwarded() -> None:
         assert (one.asked, one.checks) == ([], 0), "nothing is sent before somebody asks for a name of others"
 
 
-async def test_each_question_has_its_own_port_id_and_case() -> None:
+async def test_each_query_has_its_own_port_id_and_case() -> None:
     async with resolver() as one, face(to(one)) as ours:
         for n in range(40):
             await asked(ours, question(f"host-number-{n}.a-rather-long-domain.example"))
@@ -81,7 +84,7 @@ async def test_each_question_has_its_own_port_id_and_case() -> None:
         assert len(mixed) == 40
 
 
-async def test_what_the_asker_wants_of_dnssec_is_passed_both_ways() -> None:
+async def test_the_dnssec_flags_are_passed_both_ways() -> None:
     def script(query: bytes, _: str) -> list[bytes]:
         return [reply_to(query, f"{name_in(query)} 300 IN A 192.0.2.1", ad=1)]
 
@@ -97,7 +100,7 @@ async def test_what_the_asker_wants_of_dnssec_is_passed_both_ways() -> None:
         assert [(q.header.ad, q.header.cd, q.ar[0].ttl) for q in sent] == [(0, 0, 0), (1, 0, 0), (0, 1, 0x8000)]
 
 
-async def test_a_large_answer_is_fetched_over_tcp_and_cut_for_who_asks_over_udp() -> None:
+async def test_a_large_answer_is_fetched_over_tcp_and_truncated_over_udp() -> None:
     def script(query: bytes, transport: str) -> list[bytes]:
         if transport == "udp":
             return [reply_to(query, tc=1)]
@@ -113,7 +116,7 @@ async def test_a_large_answer_is_fetched_over_tcp_and_cut_for_who_asks_over_udp(
         assert len((await ours.dig("+short", "large.example")).split()) == 200, "dig comes again over TCP by itself"
 
 
-async def test_additional_records_are_shed_without_a_word() -> None:
+async def test_additional_records_are_dropped_without_truncation() -> None:
     def script(query: bytes, _: str) -> list[bytes]:
         record = read(reply_to(query, f"{name_in(query)} 300 IN MX 10 mail.example."))
         for n in range(60):
@@ -126,7 +129,7 @@ async def test_additional_records_are_shed_without_a_word() -> None:
         assert 0 < len(answer.ar) < 60
 
 
-async def test_records_beside_the_answer_never_answer_another_question() -> None:
+async def test_additional_records_never_answer_another_query() -> None:
     def script(query: bytes, _: str) -> list[bytes]:
         record = read(honest(query)[0])
         record.add_ar(*read(reply_to(query, "bank.example. 9999 IN A 198.51.100.66")).rr)
@@ -137,6 +140,25 @@ async def test_records_beside_the_answer_never_answer_another_question() -> None
         await asked(ours, question("www.evil.example"))
         assert data(read(await asked(ours, question("bank.example")))) == ["192.0.2.1"]
         assert [name.lower() for name in one.names] == ["www.evil.example.", "bank.example."]
+
+
+async def test_options_go_from_neighbour_to_neighbour_and_are_never_kept() -> None:
+    """RFC 6891 section 6.1.1: neither the client's to the resolver, nor the resolver's to this or another client."""
+
+    def script(query: bytes, _: str) -> list[bytes]:
+        record = read(honest(query)[0])
+        theirs = (dnslib.EDNSOption(10, b"r" * 16), dnslib.EDNSOption(3, b"name"), dnslib.EDNSOption(15, b"\0\6bad"))
+        record.add_ar(dnslib.EDNS0(opts=list(theirs)))
+        return [bytes(record.pack())]
+
+    async with resolver(script) as one, face(to(one)) as ours:
+        for client in (b"a" * 8, b"b" * 8, b"c" * 8):
+            options = (dnslib.EDNSOption(10, client), dnslib.EDNSOption(8, b"\0\1\x18\0\x0a\0\0"))
+            (opt,) = read(await asked(ours, question("www.example", edns=1232, options=options))).ar
+            assert sorted((each.code, each.data[:8]) for each in opt.rdata) == [(10, client), (15, b"\0\6bad")]
+            assert read(await asked(ours, question("www.example"))).ar == []
+        (query,) = one.asked
+        assert [each.code for each in read(query).ar[0].rdata] == [VIA], "our own alone"
 
 
 @pytest.mark.parametrize("transport", ["+notcp", "+tcp"])
@@ -175,20 +197,44 @@ BAD: dict[str, Callable[[bytes], bytes]] = {
     "another type": lambda query: forged(query, qtype=28),
     "no question": lambda query: query[:2] + b"\x81\x80" + bytes(8),
     "another opcode": lambda query: reply_to(query, opcode=4),
-    "a cut message": lambda query: honest(query)[0][:-3],
-    "too many records": lambda query: honest(query)[0][:6] + b"\xff\xff" + honest(query)[0][8:],
-    "a record that is longer than the message": lambda query: honest(query)[0][:-6] + b"\xff\xff" + bytes(4),
 }
 
 
 @pytest.mark.parametrize("what", BAD)
-async def test_what_is_no_answer_is_ignored_and_the_wait_goes_on(what: str) -> None:
+async def test_a_mismatched_answer_is_ignored_and_the_wait_continues(what: str) -> None:
     def script(query: bytes, _: str) -> list[bytes]:
         return honest(query) if is_check(query) else [*([BAD[what](query)] * 40), *honest(query)]
 
     async with resolver(script) as one, face(to(one)) as ours:
         assert data(read(await asked(ours, question("www.example")))) == ["192.0.2.1"]
         assert len(one.asked) == 1, "nobody asked twice because of it"
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+async def test_a_malformed_answer_is_not_passed_on_and_the_next_resolver_is_asked_at_once(what: str) -> None:
+    def script(query: bytes, _: str) -> list[bytes]:
+        return honest(query) if is_check(query) else [MALFORMED[what](query)]
+
+    async with resolver(script) as bad, resolver() as good, face(to(bad, good)) as ours:
+        assert data(read(await asked(ours, question("www.example", edns=1232)))) == ["192.0.2.1"]
+        assert (len(bad.asked), len(good.asked)) == (1, 1)
+        assert ours.state(bad) == "up", "one bad name of somebody's says nothing about the resolver"
+    async with resolver(script) as bad, face(to(bad)) as ours:
+        answer = read(await asked(ours, question("www.example", edns=1232)))
+        assert (rcode(answer), answer.rr, extended_errors(answer)) == ("SERVFAIL", [], [23])
+        answer = read((await asked_over_tcp(ours, question("www.example", edns=1232)))[0])
+        assert rcode(answer) == "SERVFAIL"
+
+
+async def test_an_answer_that_was_cut_in_a_record_and_says_so_is_fetched_over_tcp() -> None:
+    def script(query: bytes, transport: str) -> list[bytes]:
+        if is_check(query) or transport == "tcp":
+            return honest(query)
+        return [reply_to(query, f"{name_in(query)} 300 IN A 192.0.2.1", tc=1)[:-3]]
+
+    async with resolver(script) as one, face(to(one)) as ours:
+        assert data(read(await asked(ours, question("www.example")))) == ["192.0.2.1"]
+        assert one.over_tcp == 1
 
 
 async def test_an_answer_from_another_address_is_not_seen() -> None:
@@ -205,7 +251,7 @@ async def test_an_answer_from_another_address_is_not_seen() -> None:
         assert data(read(await asked(ours, question("www.example")))) == ["192.0.2.1"]
 
 
-async def test_a_resolver_that_folds_case_is_asked_again_without_and_then_believed() -> None:
+async def test_a_resolver_that_folds_case_is_retried_without_random_case_and_then_believed() -> None:
     def script(query: bytes, _: str) -> list[bytes]:
         lower = query[:12] + query[12:].lower() if not is_check(query) else query
         return honest(lower)
@@ -219,7 +265,7 @@ async def test_a_resolver_that_folds_case_is_asked_again_without_and_then_believ
 
 
 @pytest.mark.parametrize("bare", [True, False], ids=["a bare header", "a whole answer"])
-async def test_a_resolver_that_knows_no_edns_is_asked_without(bare: bool) -> None:
+async def test_a_resolver_without_edns_is_queried_without_it(bare: bool) -> None:
     def script(query: bytes, _: str) -> list[bytes]:
         if read(query).ar:
             return [query[:2] + b"\x81\x81" + bytes(8)] if bare else [reply_to(query[:-1], rcode=1)]
@@ -251,7 +297,7 @@ def fails(query: bytes, _: str) -> Iterable[bytes]:
 
 
 @pytest.mark.parametrize("script", [silent, refuses, fails])
-async def test_the_next_resolver_is_asked_when_one_has_no_answer(script: object) -> None:
+async def test_the_next_resolver_is_tried_when_one_has_no_answer(script: object) -> None:
     async with resolver(script) as bad, resolver() as good, face(to(bad, good), limits=QUICK) as ours:  # type: ignore[arg-type]
         for n in range(5):
             assert data(read(await asked(ours, question(f"n{n}.example")))) == ["192.0.2.1"]
@@ -261,7 +307,7 @@ async def test_the_next_resolver_is_asked_when_one_has_no_answer(script: object)
             assert ours.state(bad) == "failing"
 
 
-async def test_a_resolver_that_is_gone_costs_no_wait_and_is_found_again_when_it_is_back() -> None:
+async def test_a_dead_resolver_costs_no_wait_and_is_used_again_when_it_returns() -> None:
     async with resolver() as gone, resolver() as good, face(to(gone, good)) as ours:
         await gone.stop()
         assert data(read(await asked(ours, question("a.example")))) == ["192.0.2.1"]
@@ -279,7 +325,7 @@ async def test_a_resolver_that_is_gone_costs_no_wait_and_is_found_again_when_it_
         assert [name.lower() for name in back.names][1:] == ["c.example."]
 
 
-async def test_an_answer_that_is_late_is_still_taken_and_a_lost_packet_sent_again() -> None:
+async def test_a_late_answer_is_still_used_and_a_lost_packet_is_sent_again() -> None:
     dropped: list[bytes] = []
 
     def loses_one(query: bytes, _: str) -> list[bytes]:
@@ -308,7 +354,7 @@ async def test_an_answer_that_is_late_is_still_taken_and_a_lost_packet_sent_agai
         assert data(read(await asked(ours, question("a.example")))) == ["192.0.2.1"]
 
 
-async def test_a_resolver_that_knows_no_way_to_the_root_is_not_taken_to_fail() -> None:
+async def test_a_resolver_that_cannot_reach_the_root_does_not_count_as_failing() -> None:
     def only_its_own(query: bytes, _: str) -> list[bytes]:
         return [] if is_check(query) else honest(query)
 
@@ -320,7 +366,7 @@ async def test_a_resolver_that_knows_no_way_to_the_root_is_not_taken_to_fail() -
 
 
 @pytest.mark.parametrize(("script", "code"), [(silent, 22), (refuses, 23), (fails, 23)])
-async def test_when_nobody_answers_it_says_so(script: object, code: int) -> None:
+async def test_no_answer_from_any_resolver_is_servfail_with_the_reason(script: object, code: int) -> None:
     async with resolver(script) as one, resolver(script) as two, face(to(one, two), limits=QUICK) as ours:  # type: ignore[arg-type]
         answer = read(await asked(ours, question("www.example", edns=1232)))
         assert (rcode(answer), extended_errors(answer)) == ("SERVFAIL", [code])
@@ -329,7 +375,7 @@ async def test_when_nobody_answers_it_says_so(script: object, code: int) -> None
         assert ours.forwarder.counts == {"failed": 1}
 
 
-async def test_a_failure_is_remembered_for_a_moment() -> None:
+async def test_a_failure_is_cached_briefly() -> None:
     clock = FakeClock()
     limits = msgspec.structs.replace(STEADY, failure_s=1.0)
     async with resolver(fails) as one, face(to(one), clock=clock, limits=limits) as ours:
@@ -341,7 +387,7 @@ async def test_a_failure_is_remembered_for_a_moment() -> None:
         assert data(read(await asked(ours, question("www.example")))) == ["192.0.2.1"]
 
 
-async def test_what_a_resolver_says_of_its_failure_reaches_the_asker() -> None:
+async def test_a_resolvers_reason_for_a_failure_reaches_the_client() -> None:
     def bogus(query: bytes, _: str) -> list[bytes]:
         opt = b"\0" + struct.pack("!HHIH", 41, 1232, 0, 10) + struct.pack("!HHH", 15, 6, 6) + b"sigs"
         answer = reply_to(query, rcode=2)
@@ -353,7 +399,7 @@ async def test_what_a_resolver_says_of_its_failure_reaches_the_asker() -> None:
         assert "EDE: 23 (Network Error)" in out
 
 
-async def test_an_old_answer_is_better_than_none_and_says_that_it_is_old() -> None:
+async def test_a_stale_answer_is_used_without_a_fresh_one_and_marked_as_stale() -> None:
     clock = FakeClock()
     async with resolver() as one, face(to(one), clock=clock, limits=QUICK) as ours:
         await asked(ours, question("www.example"))
@@ -375,7 +421,7 @@ async def test_an_old_answer_is_better_than_none_and_says_that_it_is_old() -> No
         assert (data(answer), extended_errors(answer)) == (["192.0.2.1"], [])
 
 
-async def test_nobody_waits_for_resolvers_that_fail_when_there_is_an_old_answer() -> None:
+async def test_a_stale_answer_spares_the_wait_for_failing_resolvers() -> None:
     clock = FakeClock()
     patient = msgspec.structs.replace(STEADY, stale_after_s=60.0)
     async with resolver() as one, face(to(one), clock=clock, limits=patient) as ours:
@@ -389,7 +435,7 @@ async def test_nobody_waits_for_resolvers_that_fail_when_there_is_an_old_answer(
         await eventually(lambda: len(one.asked) == 2, "and it is asked all the same")
 
 
-async def test_an_old_absence_is_marked_as_one() -> None:
+async def test_a_stale_negative_answer_is_marked_as_stale() -> None:
     clock = FakeClock()
 
     def absent(query: bytes, _: str) -> list[bytes]:
@@ -408,7 +454,7 @@ async def test_an_old_absence_is_marked_as_one() -> None:
 # -- many at once
 
 
-async def test_the_same_question_is_asked_once_for_all_who_wait() -> None:
+async def test_identical_queries_are_forwarded_once() -> None:
     held: list[bytes] = []
 
     def hold(query: bytes, _: str) -> list[bytes]:
@@ -429,7 +475,7 @@ async def test_the_same_question_is_asked_once_for_all_who_wait() -> None:
         assert len(held) == 1
 
 
-async def test_there_is_a_bound_on_what_is_asked_at_a_time() -> None:
+async def test_the_number_of_concurrent_queries_is_limited() -> None:
     limits = msgspec.structs.replace(STEADY, in_flight=5, patience=Patience(next_s=20.0, total_s=30.0))
     async with resolver(silent) as one, face(to(one), limits=limits) as ours:
         many = [asyncio.create_task(asked(ours, question(f"n{n}.example"))) for n in range(5)]
@@ -441,7 +487,7 @@ async def test_there_is_a_bound_on_what_is_asked_at_a_time() -> None:
         await asyncio.gather(*many, return_exceptions=True)
 
 
-async def test_there_is_a_bound_on_who_waits() -> None:
+async def test_the_number_of_waiting_clients_is_limited() -> None:
     limits = msgspec.structs.replace(STEADY, waiting=5, patience=Patience(next_s=20.0, total_s=30.0))
     async with resolver(silent) as one, face(to(one), limits=limits) as ours:
         many = [asyncio.create_task(asked(ours, question("n.example", id_=n))) for n in range(5)]
@@ -452,7 +498,7 @@ async def test_there_is_a_bound_on_who_waits() -> None:
         await asyncio.gather(*many, return_exceptions=True)
 
 
-async def test_the_memory_of_answers_is_bounded() -> None:
+async def test_the_cache_of_answers_is_bounded() -> None:
     limits = msgspec.structs.replace(STEADY, cache=ForeignLimits(entries=10))
     async with resolver() as one, face(to(one), limits=limits) as ours:
         for n in range(30):
@@ -460,7 +506,7 @@ async def test_the_memory_of_answers_is_bounded() -> None:
         assert ours.forwarder.report().cached == 10
 
 
-async def test_over_tcp_a_slow_name_holds_up_no_other() -> None:
+async def test_a_slow_name_delays_no_other_over_tcp() -> None:
     def one_is_slow(query: bytes, _: str) -> list[bytes]:
         return [] if name_in(query).lower().startswith("slow") else honest(query)
 
@@ -475,7 +521,7 @@ async def test_over_tcp_a_slow_name_holds_up_no_other() -> None:
 # -- what is not forwarded
 
 
-async def test_who_does_not_want_recursion_is_refused() -> None:
+async def test_a_query_without_recursion_desired_is_refused() -> None:
     async with resolver() as one, face(to(one)) as ours:
         await asked(ours, question("www.example"))
         out = await ours.dig("+norecurse", "www.example")
@@ -511,7 +557,7 @@ async def test_names_with_a_fixed_meaning_are_answered_here(
         assert one.asked == []
 
 
-async def test_a_rule_goes_before_a_fixed_meaning_and_a_suffix_can_be_left_out() -> None:
+async def test_a_rule_overrides_a_fixed_meaning_and_a_suffix_can_be_excluded() -> None:
     async with resolver() as one, resolver() as tor, face(f"{to(one)},onion={to(tor)},secret.example=none") as ours:
         assert await ours.short("x.onion") == ["192.0.2.1"]
         assert [name.lower() for name in tor.names] == ["x.onion."]
@@ -522,7 +568,7 @@ async def test_a_rule_goes_before_a_fixed_meaning_and_a_suffix_can_be_left_out()
 
 
 @pytest.mark.parametrize("words", [("AXFR",), ("-c", "CH", "TXT"), ("IXFR=1",)])
-async def test_transfers_and_other_classes_are_not_passed_on(words: tuple[str, ...]) -> None:
+async def test_transfers_and_other_classes_are_not_forwarded(words: tuple[str, ...]) -> None:
     async with resolver() as one, face(to(one)) as ours:
         await ours.dig(*words, "example.com")
         assert one.asked == []
@@ -532,7 +578,7 @@ async def test_transfers_and_other_classes_are_not_passed_on(words: tuple[str, .
 
 
 async def test_the_resolvers_of_the_system_are_read_again_when_they_change(tmp_path: Path) -> None:
-    """Port 53 cannot be had by a test: what is read is seen in the report, and nobody is asked."""
+    """A test cannot bind port 53: the report shows what is read, and no resolver is queried."""
     conf = tmp_path / "resolv.conf"
     conf.write_text("nameserver 127.0.0.2\nnameserver 127.0.0.3\n")
     async with face("system", resolv_conf=conf, limits=QUICK) as ours:
@@ -548,7 +594,7 @@ async def test_the_resolvers_of_the_system_are_read_again_when_they_change(tmp_p
         assert servers() == ["127.0.0.4:53"], "a file that is gone changes nothing"
 
 
-async def test_what_was_kept_is_forgotten_when_the_resolvers_of_the_system_change(tmp_path: Path) -> None:
+async def test_the_cache_is_cleared_when_the_systems_resolvers_change(tmp_path: Path) -> None:
     conf = tmp_path / "resolv.conf"
     conf.write_text("nameserver 127.0.0.2\n")
     limits = msgspec.structs.replace(STEADY, system_s=0.05)
@@ -560,7 +606,7 @@ async def test_what_was_kept_is_forgotten_when_the_resolvers_of_the_system_chang
         assert ours.forwarder.report().upstreams[1].answered > 0, "a resolver that stays is known as before"
 
 
-async def test_we_are_not_our_own_resolver() -> None:
+async def test_the_agent_is_not_its_own_resolver() -> None:
     async with resolver() as one, face(to(one)) as ours:
         ours.forwarder.listens_on("127.0.0.1", one.port)
         assert ours.forwarder.report().upstreams == []
@@ -569,7 +615,7 @@ async def test_we_are_not_our_own_resolver() -> None:
         assert one.asked == []
 
 
-async def test_the_end_leaves_nobody_waiting() -> None:
+async def test_closing_leaves_no_client_waiting() -> None:
     limits = msgspec.structs.replace(STEADY, patience=Patience(next_s=20.0, total_s=30.0))
     async with resolver(silent) as one:
         async with face(to(one), limits=limits) as ours:
@@ -581,8 +627,58 @@ async def test_the_end_leaves_nobody_waiting() -> None:
         assert later.cancelled()
 
 
-def test_every_bad_packet_is_bad() -> None:
+def test_every_bad_packet_is_really_bad() -> None:
     """The packets of the tests above are what they are called: none equals the right answer."""
     query = question("www.example")
     assert [what for what, make in BAD.items() if make(query) == honest(query)[0]] == []
     assert isinstance(Resolver(honest).names, list)
+
+
+# -- aliases of our names
+
+
+def leads_to_ours(rcode_: int, ttl_s: int = 300) -> Callable[[bytes, str], list[bytes]]:
+    """Return a resolver that has an alias of a name in our zone, and answers with that rcode."""
+
+    def script(query: bytes, _: str) -> list[bytes]:
+        if is_check(query):
+            return honest(query)
+        return [reply_to(query, f"{name_in(query)} {ttl_s} IN CNAME billing.{ZONE}.", rcode=rcode_)]
+
+    return script
+
+
+@pytest.mark.parametrize("rcode_", [0, 2, 3, 5])
+async def test_an_alias_of_our_name_is_completed_and_kept_whatever_the_resolver_says_of_it(rcode_: int) -> None:
+    view, clock = StandingView([instance("billing", "10.0.0.1")]), FakeClock()
+    async with resolver(leads_to_ours(rcode_)) as one, face(to(one), view=view, clock=clock) as ours:
+        expected = ["10.0.0.1", f"billing.{ZONE}."]
+        for _ in range(2):
+            answer = read(await asked(ours, question("old.corp", edns=1232)))
+            assert (rcode(answer), data(answer)) == ("NOERROR", expected)
+        assert data(read((await asked_over_tcp(ours, question("old.corp")))[0])) == expected
+        assert len(one.asked) == 1, "kept for as long as the alias lives, though there is no SOA"
+        view.become(instance("billing", "10.0.0.2"))
+        assert data(read(await asked(ours, question("old.corp"))))[0] == "10.0.0.2"
+        clock.pass_time(300)
+        await asked(ours, question("old.corp"))
+        assert len(one.asked) == 2
+
+
+async def test_an_alias_of_our_name_is_completed_while_no_resolver_answers() -> None:
+    view, clock = StandingView([instance("billing", "10.0.0.1")]), FakeClock()
+    async with resolver(leads_to_ours(3)) as one, face(to(one), view=view, clock=clock, limits=QUICK) as ours:
+        await asked(ours, question("old.corp"))
+        one.script = silent
+        clock.pass_time(400)
+        answer = read(await asked(ours, question("old.corp", edns=1232)))
+        assert (data(answer), [rr.ttl for rr in answer.rr]) == (["10.0.0.1", f"billing.{ZONE}."], [30, 5])
+        assert extended_errors(answer) == [3]
+
+
+async def test_an_alias_of_another_name_is_a_failure_when_the_resolver_says_so() -> None:
+    def script(query: bytes, _: str) -> list[bytes]:
+        return [reply_to(query, f"{name_in(query)} 300 IN CNAME www.example.", rcode=2)]
+
+    async with resolver(script) as one, face(to(one)) as ours:
+        assert rcode(read(await asked(ours, question("old.corp")))) == "SERVFAIL"

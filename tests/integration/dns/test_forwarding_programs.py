@@ -1,4 +1,4 @@
-"""Forwarding to unbound and dnsmasq, asked by dig and kdig: what is there directly is there through us."""
+"""Forwarding to unbound and dnsmasq, queried by dig and kdig: direct and forwarded answers are the same."""
 
 from __future__ import annotations
 
@@ -98,22 +98,22 @@ QUESTIONS: list[tuple[str, ...]] = [
 @pytest.mark.parametrize("words", QUESTIONS, ids=" ".join)
 @pytest.mark.parametrize("transport", ["+edns", "+tcp"])
 @pytest.mark.parametrize("program", ["dig", "kdig"])
-async def test_whatever_unbound_says_is_what_the_asker_is_told(
+async def test_every_answer_of_unbound_reaches_the_client_unchanged(
     through_unbound: tuple[Face, int], words: tuple[str, ...], transport: str, program: str
 ) -> None:
     ours, port = through_unbound
     if program == "kdig" and words[0].startswith("large"):
-        transport = "+tcp"  # it shows what a cut answer has, of which there may be more or less
+        transport = "+tcp"  # a truncated answer may have more or fewer records
     shown = ("+noall", "+answer", "+authority", "+nottlid" if program == "dig" else "+nottl")
     wanted = await directly(port, *shown, transport, *words, program=program)
-    for _ in range(2):  # from unbound, and from what was kept
+    for _ in range(2):  # from unbound, and from the cache
         got = await ours.dig(*shown, transport, *words, program=program)
         assert sorted(got.splitlines()) == sorted(wanted.splitlines())
     status = (await ours.dig(transport, *words)).partition("status: ")[2].partition(",")[0]
     assert status == ("NXDOMAIN" if "nobody" in words[0] else "NOERROR")
 
 
-async def test_dig_reads_what_was_passed_on_without_complaint(through_unbound: tuple[Face, int]) -> None:
+async def test_dig_reads_forwarded_answers_without_complaint(through_unbound: tuple[Face, int]) -> None:
     ours, _ = through_unbound
     for words in QUESTIONS:
         for more in ("+noedns", "+edns=0", "+bufsize=512", "+bufsize=4096", "+cookie", "+dnssec", "+cdflag", "+tcp"):
@@ -123,7 +123,7 @@ async def test_dig_reads_what_was_passed_on_without_complaint(through_unbound: t
             assert " ra" in out.partition("flags:")[2].partition(";")[0], out
 
 
-async def test_a_chain_of_aliases_comes_whole_from_dnsmasq(tmp_path: Path) -> None:
+async def test_a_chain_of_aliases_from_dnsmasq_arrives_complete(tmp_path: Path) -> None:
     port = free_port()
     words = [
         "--cname=alias.example,other.example",
@@ -144,7 +144,7 @@ async def test_a_chain_of_aliases_comes_whole_from_dnsmasq(tmp_path: Path) -> No
         assert ours.forwarder.report().upstreams[0].keeps_case
 
 
-async def test_a_domain_of_its_own_is_asked_elsewhere(tmp_path: Path) -> None:
+async def test_a_domain_with_its_own_rule_is_forwarded_elsewhere(tmp_path: Path) -> None:
     one, two = free_port(), free_port()
     view = StandingView([instance("ip_intel", "10.0.0.1")])
     async with (
@@ -158,7 +158,7 @@ async def test_a_domain_of_its_own_is_asked_elsewhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["unbound", "dnsmasq"])
-async def test_a_real_resolver_that_asks_us_back_is_recognised(tmp_path: Path, program: str) -> None:
+async def test_a_real_resolver_that_returns_our_queries_is_recognised(tmp_path: Path, program: str) -> None:
     port = free_port()
     async with resolver() as good, face(f"127.0.0.1:{port},{to(good)}") as ours:
         back = f'forward-zone:\n  name: "."\n  forward-addr: 127.0.0.1@{ours.port}\n'
@@ -172,3 +172,19 @@ async def test_a_real_resolver_that_asks_us_back_is_recognised(tmp_path: Path, p
                 assert data(await asked(ours, f"n{n}.example")) == ["192.0.2.1"]
             await eventually(lambda: ours.forwarder.report().upstreams[0].state == "looping", "it is recognised")
             assert sum(ours.forwarder.counts.values()) < 30, "without a storm"
+
+
+@pytest.mark.parametrize(
+    "more", ["", '  local-zone: "." static\n'], ids=["which is all it knows", "of a name that it denies"]
+)
+async def test_an_alias_that_unbound_has_of_our_name_is_completed(tmp_path: Path, more: str) -> None:
+    port, view = free_port(), StandingView([instance("billing", "10.0.0.1")])
+    alias = f'  local-data: "old.example. 300 CNAME billing.{ZONE}."\n'
+    async with unbound(tmp_path, port, LOCAL + alias + more), face(f"127.0.0.1:{port}", view=view) as ours:
+        assert "10.0.0.1" not in await directly(port, "old.example"), "it does not know our zone"
+        for words in (("+notcp",), ("+tcp",), ("+bufsize=512",)):
+            for program in ("dig", "kdig"):
+                out = await ours.dig(*words, "old.example", program=program)
+                assert (f"billing.{ZONE}." in out, "10.0.0.1" in out, "status: NOERROR" in out) == (True, True, True)
+        view.become(instance("billing", "10.0.0.2"))
+        assert await ours.short("old.example") == [f"billing.{ZONE}.", "10.0.0.2"], "of now, though the alias is cached"

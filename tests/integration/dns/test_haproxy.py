@@ -1,4 +1,4 @@
-"""HAProxy and a service too large for a datagram: over TCP it learns every server, as docs/reference/dns.md says."""
+"""HAProxy and a service too large for a datagram: it learns every server over TCP, as docs/reference/dns.md says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Askers from beyond loopback, by this machine's own address in the network, and what dig makes of the limit."""
+"""Clients beyond loopback, by this machine's own network address, and how dig handles the limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIMIT = 5
 
 @pytest_asyncio.fixture(params=EXCHANGES, ids=EXCHANGE_NAMES)
 async def remote(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
-    """A server that is asked from beyond loopback. Its clock stands, so that the limit is for all time."""
+    """A server that is queried from beyond loopback. Its clock stands still, so that the limit lasts."""
     host = address_in_the_network()
     view = StandingView([instance(host="10.0.0.1")])
     server = responder(view, clock=FakeClock(), allow_networks=("127.0.0.0/8", f"{host}/32"), rate_limit=LIMIT)
@@ -32,7 +32,7 @@ async def remote(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
 
 
 async def use_up(running: Running) -> None:
-    """Take all the answers there are."""
+    """Use up all unlimited answers."""
     loop = asyncio.get_running_loop()
     with socket.socket(type=socket.SOCK_DGRAM) as asker:
         asker.setblocking(False)
@@ -45,7 +45,7 @@ async def use_up(running: Running) -> None:
 
 
 @pytest.mark.parametrize("program", ["dig", "kdig"])
-async def test_who_really_asks_is_answered_over_tcp(remote: Running, program: str) -> None:
+async def test_a_real_client_over_the_limit_is_answered_over_tcp(remote: Running, program: str) -> None:
     await use_up(remote)
     out = await remote.dig("+noedns", NAME, program=program)
     assert "10.0.0.1" in out
@@ -63,7 +63,7 @@ async def test_dig_shows_a_cookie_and_is_answered_at_once(remote: Running) -> No
     assert remote.server.limited == 1
 
 
-async def test_what_a_forged_sender_has_sent_to_its_victim_is_next_to_nothing(remote: Running) -> None:
+async def test_a_forged_sender_causes_almost_no_traffic_to_its_victim(remote: Running) -> None:
     await use_up(remote)
     out = await remote.dig("+noedns", "+ignore", "+tries=1", NAME)
     assert " tc" in out
@@ -72,7 +72,7 @@ async def test_what_a_forged_sender_has_sent_to_its_victim_is_next_to_nothing(re
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES, ids=EXCHANGE_NAMES)
-async def test_who_is_in_no_named_network_is_refused(exchange: ExchangeMaker) -> None:
+async def test_a_client_outside_the_named_networks_is_refused(exchange: ExchangeMaker) -> None:
     host = address_in_the_network()
     server = responder(StandingView([instance(host="10.0.0.1")]))
     udp, tcp = await both(server, host, exchange)

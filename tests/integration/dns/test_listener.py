@@ -1,4 +1,4 @@
-"""DNS on one port over UDP and TCP: another is tried while the system chooses, and nothing is left of what failed."""
+"""DNS on one port over UDP and TCP: it tries another one while the system chooses, and cleans up after failures."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_both_listen_on_the_same_port(responder: Responder, host: str) -> 
     await tcp.close()
 
 
-async def test_a_port_that_is_taken_for_tcp_is_given_up_for_another(
+async def test_a_port_taken_for_tcp_is_exchanged_for_another(
     responder: Responder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "serve_tcp", Taken(3))
@@ -57,7 +57,7 @@ async def test_a_port_that_is_taken_for_tcp_is_given_up_for_another(
     await tcp.close()
 
 
-async def test_not_for_ever(responder: Responder, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_tries_is_limited(responder: Responder, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = Taken(TRIES)
     monkeypatch.setattr(listener, "serve_tcp", taken)
     with pytest.raises(CannotListen, match="for DNS over TCP: the port is taken"):
@@ -67,13 +67,13 @@ async def test_not_for_ever(responder: Responder, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def held() -> Iterator[int]:
-    """Have a port taken over TCP alone."""
+    """Occupy a port for TCP only."""
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
         yield port
 
 
-async def test_a_port_that_was_asked_for_is_not_exchanged(responder: Responder, held: int) -> None:
+async def test_a_configured_port_is_not_exchanged(responder: Responder, held: int) -> None:
     where = Listen("127.0.0.1", held)
     with pytest.raises(CannotListen, match=f"cannot listen on {where} for DNS over TCP: the port is taken"):
         await serve_dns(responder, where)
@@ -81,6 +81,6 @@ async def test_a_port_that_was_asked_for_is_not_exchanged(responder: Responder, 
         free_again.bind(("127.0.0.1", held))
 
 
-async def test_an_address_that_this_machine_has_not_is_told(responder: Responder) -> None:
+async def test_an_address_that_this_machine_lacks_is_reported(responder: Responder) -> None:
     with pytest.raises(CannotListen, match=r"cannot listen on 192\.0\.2\.7:53 for DNS: "):
         await serve_dns(responder, Listen("192.0.2.7", 53))

@@ -109,7 +109,7 @@ async def asked(one: Face, name: str) -> object:
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-async def test_a_resolver_that_asks_us_what_we_ask_it_is_recognised_and_left_alone(change: Change) -> None:
+async def test_a_resolver_that_returns_our_queries_is_recognised_and_left_alone(change: Change) -> None:
     with capture_logs() as logs:
         async with relay(change) as loops, resolver() as good, face(to(loops, good)) as ours:
             loops.onward = ours.port
@@ -138,7 +138,7 @@ async def test_a_loop_without_another_resolver_is_a_quick_failure(change: Change
         assert (rcode(answer), extended_errors(answer)) == ("SERVFAIL", [22])
 
 
-async def test_we_may_be_given_our_own_address_under_another_name() -> None:
+async def test_our_own_address_under_another_name_is_recognised() -> None:
     async with face("none") as first:
         port = first.port
     async with resolver() as good, face(f"127.0.0.1:{port},{to(good)}", port=port) as ours:
@@ -147,7 +147,7 @@ async def test_we_may_be_given_our_own_address_under_another_name() -> None:
         await eventually(lambda: ours.forwarder.report().upstreams[0].state == "looping", "it is recognised")
 
 
-async def test_two_agents_that_forward_to_each_other_find_out() -> None:
+async def test_two_agents_that_forward_to_each_other_notice_the_loop() -> None:
     async with (
         relay(as_it_is) as there,
         face(to(there)) as one,
@@ -159,7 +159,7 @@ async def test_two_agents_that_forward_to_each_other_find_out() -> None:
         assert len(there.asked) + there.checks < 10
 
 
-async def test_names_that_loop_do_not_cost_the_others_their_resolver() -> None:
+async def test_looping_names_do_not_cost_other_names_their_resolver() -> None:
     """A resolver that sends one domain back to us, and answers the rest, is no loop but for that domain."""
 
     def only(query: bytes) -> bool:
@@ -189,7 +189,7 @@ async def test_when_the_loop_ends_the_resolver_is_used_again() -> None:
         assert data(await asked(ours, "c.example")) == ["192.0.2.1"]
 
 
-async def test_who_makes_up_our_mark_or_our_tries_gains_nothing() -> None:
+async def test_forged_loop_marks_and_checks_have_no_effect() -> None:
     """Neither can be guessed: eight random octets, and a random name that is asked for once."""
     async with resolver() as one, face(to(one)) as ours:
         assert data(await asked(ours, "0123456789abcdef.loop-check")) == []

@@ -1,6 +1,6 @@
-"""What no name server may fail at, by the tests that RFC 8906 gives: each is its own dig command.
+"""What every name server must handle, by the tests in RFC 8906: each is its own dig command.
 
-The numbers are those of its section 8; `expect` lists what has to be in dig's output, `never` what may not.
+The numbers are those of its section 8; `expect` lists what dig's output must have, `never` what it must not.
 """
 
 from __future__ import annotations
@@ -69,15 +69,15 @@ async def running() -> AsyncIterator[Running]:
 
 
 def shown(output: str) -> str:
-    """Return dig's output with each flag of the header in <>, apart from words like it, and with single blanks."""
+    """Return dig's output with each header flag in <>, to tell it from similar words, and with single blanks."""
     flagged = re.sub(r";; flags: ([a-z ]*)(.*)", lambda m: "".join(f"<{f}>" for f in m[1].split()) + m[2], output)
     return re.sub(r"[\t ]+", " ", flagged)
 
 
 @pytest.mark.parametrize("case", CASES)
-async def test_dig_finds_what_rfc_8906_expects(running: Running, case: str) -> None:
+async def test_dig_sees_what_rfc_8906_expects(running: Running, case: str) -> None:
     words, expected, never = CASES[case]
-    # The second time the answer may be a ready one, which has to be as good (section 6: whole-answer caches).
+    # The second answer may be a ready one, which must be as good (section 6: whole-answer caches).
     for _ in range(2):
         out = shown(await running.dig("+tries=1", *words))
         for text in expected:
@@ -86,7 +86,7 @@ async def test_dig_finds_what_rfc_8906_expects(running: Running, case: str) -> N
             assert text not in out, f"{text}\n{out}"
 
 
-async def test_a_ready_answer_is_given_only_to_a_query_that_is_alike_in_all_it_asks(running: Running) -> None:
+async def test_a_ready_answer_is_used_only_for_an_equal_query(running: Running) -> None:
     """Section 6: caches of whole answers got the EDNS version and the options wrong."""
     for words, status in ((EDNS, NOERROR), (V1, BADVERS), (PLAIN, NOERROR), (EDNS, NOERROR), (V1, BADVERS)):
         out = await running.dig("+tries=1", *words, "soa", ZONE)

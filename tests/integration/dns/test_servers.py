@@ -1,4 +1,4 @@
-"""The real sockets, asked by dig and kdig and by clients that misbehave."""
+"""The real sockets, queried by dig and kdig and by misbehaving clients."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IMPATIENT = TcpLimits(idle_s=0.3)
 
 
 class Written:
-    """A writer that takes everything at once, for what sockets do too rarely."""
+    """A writer that accepts everything at once, which sockets do too rarely."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
         self.host = host
@@ -112,17 +112,17 @@ async def test_dig_reads_a_whole_message_without_complaint(running: Running) -> 
         (("+ednsopt=65001:beef", f"ip-intel.{ZONE}"), "NOERROR"),
     ],
 )
-async def test_dig_is_told_what_is_wrong(running: Running, words: tuple[str, ...], status: str) -> None:
+async def test_dig_sees_the_status_of_an_error(running: Running, words: tuple[str, ...], status: str) -> None:
     out = await running.dig(*words)
     assert (f"status: {status}" if status else "Transfer failed") in out
 
 
-async def test_dig_asks_again_over_tcp_and_gets_all_of_a_large_service(running: Running) -> None:
+async def test_dig_retries_over_tcp_and_gets_all_of_a_large_service(running: Running) -> None:
     assert len((await running.dig("+short", f"_large._tcp.{ZONE}", "SRV")).splitlines()) == 200
     cut = await running.dig("+ignore", f"_large._tcp.{ZONE}", "SRV")
     assert " tc" in cut
     addresses = await running.dig("+noedns", "+ignore", f"large.{ZONE}")
-    assert " tc" not in addresses, "a part of the addresses is enough for who cannot ask over TCP"
+    assert " tc" not in addresses, "some of the addresses are enough for a client without TCP"
     assert "ANSWER: 2" in addresses or "ANSWER: 3" in addresses
 
 
@@ -137,7 +137,7 @@ async def test_dig_shows_the_age_of_an_old_answer(running: Running) -> None:
     assert "EDE: 3 (Stale Answer)" in await running.dig(f"ip-intel.{ZONE}")
 
 
-async def test_many_questions_at_once_are_each_answered(running: Running) -> None:
+async def test_many_simultaneous_queries_are_all_answered(running: Running) -> None:
     loop = asyncio.get_running_loop()
     with socket.socket(type=socket.SOCK_DGRAM) as asker:
         asker.setblocking(False)
@@ -155,7 +155,7 @@ async def test_many_questions_at_once_are_each_answered(running: Running) -> Non
 # -- TCP
 
 
-async def test_several_questions_on_one_connection_are_answered_in_one_go(running: Running) -> None:
+async def test_pipelined_queries_are_answered_in_one_write(running: Running) -> None:
     reader, writer = await running.connect()
     queries = [question(f"ip-intel.{ZONE}", id_=n) for n in range(50)]
     writer.write(b"".join(len(q).to_bytes(2, "big") + q for q in queries))
@@ -168,7 +168,7 @@ async def test_several_questions_on_one_connection_are_answered_in_one_go(runnin
 
 
 @pytest.mark.parametrize("sent", [b"", b"\0", b"\0\x40half a query", struct.pack("!H", 60000) + b"x" * 100])
-async def test_who_says_nothing_or_half_a_question_or_too_much_is_let_go(sent: bytes) -> None:
+async def test_a_connection_with_no_query_half_a_query_or_too_much_is_closed(sent: bytes) -> None:
     tcp = await serve_tcp(responder(StandingView()), "127.0.0.1", 0, IMPATIENT)
     reader, writer = await asyncio.open_connection("127.0.0.1", tcp.port)
     writer.write(sent)
@@ -180,7 +180,7 @@ async def test_who_says_nothing_or_half_a_question_or_too_much_is_let_go(sent: b
     await tcp.close()
 
 
-async def test_the_server_ends_while_somebody_is_connected(running: Running) -> None:
+async def test_the_server_closes_with_a_client_connected(running: Running) -> None:
     reader, writer = await running.connect()
     await eventually(lambda: running.tcp.connections == 1, "the connection is served")
     await running.tcp.close()
@@ -190,7 +190,7 @@ async def test_the_server_ends_while_somebody_is_connected(running: Running) -> 
     await writer.wait_closed()
 
 
-async def test_no_more_connections_than_allowed_are_kept(running: Running) -> None:
+async def test_the_number_of_connections_is_limited(running: Running) -> None:
     held = [await running.connect() for _ in range(PATIENT.connections)]
     await eventually(lambda: running.tcp.connections == PATIENT.connections, "all are served")
     reader, writer = await running.connect()
@@ -203,7 +203,7 @@ async def test_no_more_connections_than_allowed_are_kept(running: Running) -> No
 
 
 @pytest.mark.untraced
-async def test_who_asks_without_reading_the_answers_is_let_go_and_holds_nobody_up(running: Running) -> None:
+async def test_a_client_that_does_not_read_is_disconnected_and_delays_no_other(running: Running) -> None:
     greedy = socket.socket()
     greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     greedy.setblocking(False)
@@ -221,8 +221,8 @@ async def test_who_asks_without_reading_the_answers_is_let_go_and_holds_nobody_u
         greedy.close()
 
 
-async def test_many_questions_on_one_connection_let_others_have_their_turn(running: Running) -> None:
-    """All of them are there at once, so that reading them never waits: the server has to stand back by itself."""
+async def test_many_queries_on_one_connection_do_not_starve_others(running: Running) -> None:
+    """All of them arrive at once, so that reading never waits: the server must yield by itself."""
     reader = asyncio.StreamReader()
     query = question(f"ip-intel.{ZONE}")
     reader.feed_data((len(query).to_bytes(2, "big") + query) * 200)
@@ -238,8 +238,8 @@ async def test_many_questions_on_one_connection_let_others_have_their_turn(runni
     assert seen >= {16, 32, 160}
 
 
-async def test_length_and_answer_leave_together_and_each_answer_by_itself(running: Running) -> None:
-    """In two segments some askers fail to put them together (RFC 7766 section 8)."""
+async def test_length_and_answer_are_sent_together_and_each_answer_by_itself(running: Running) -> None:
+    """Some clients cannot reassemble two segments (RFC 7766 section 8)."""
     reader = asyncio.StreamReader()
     query = question(f"_large._tcp.{ZONE}", "SRV")
     reader.feed_data((len(query).to_bytes(2, "big") + query) * 3)
@@ -252,7 +252,7 @@ async def test_length_and_answer_leave_together_and_each_answer_by_itself(runnin
         assert int.from_bytes(written[:2], "big") == len(written) - 2
 
 
-async def test_who_has_said_all_it_has_to_say_still_gets_every_answer(running: Running) -> None:
+async def test_a_client_that_has_shut_down_its_side_still_gets_every_answer(running: Running) -> None:
     reader, writer = await running.connect()
     query = question(f"_large._tcp.{ZONE}", "SRV")
     writer.write((len(query).to_bytes(2, "big") + query) * 5)
@@ -268,7 +268,7 @@ async def test_who_has_said_all_it_has_to_say_still_gets_every_answer(running: R
     assert lengths == [lengths[0]] * 5
 
 
-async def test_one_machine_cannot_take_all_connections_from_the_others() -> None:
+async def test_one_machine_cannot_take_all_connections() -> None:
     server = responder(StandingView(), allow_networks=("127.0.0.0/8", "10.0.0.0/8"))
     tcp = await serve_tcp(server, "127.0.0.1", 0, TcpLimits(connections=10, of_one_host=2))
     for host, expected in (("10.0.0.1", [False, False, True, True]), ("10.0.0.2", [False]), ("127.0.0.1", [False] * 4)):
@@ -281,7 +281,7 @@ async def test_one_machine_cannot_take_all_connections_from_the_others() -> None
     assert (tcp.refused, tcp.connections, len(tcp._hosts)) == (2, 0, 0)
 
 
-async def test_a_connection_that_asks_very_much_may_come_again() -> None:
+async def test_a_connection_is_closed_after_its_limit_of_queries() -> None:
     server = responder(StandingView())
     tcp = await serve_tcp(server, "127.0.0.1", 0, TcpLimits(queries=3))
     reader, writer = await asyncio.open_connection("127.0.0.1", tcp.port)
@@ -295,7 +295,7 @@ async def test_a_connection_that_asks_very_much_may_come_again() -> None:
     assert sum(server.counters.values()) == 3
 
 
-async def test_a_connection_that_was_accepted_before_the_end_is_not_served_after_it() -> None:
+async def test_a_connection_accepted_before_the_close_is_not_served_after_it() -> None:
     tcp = await serve_tcp(responder(StandingView()), "127.0.0.1", 0, PATIENT)
     await tcp.close()
     writer = Written()
@@ -305,10 +305,10 @@ async def test_a_connection_that_was_accepted_before_the_end_is_not_served_after
     assert tcp.connections == 0
 
 
-# -- who may ask
+# -- access
 
 
-async def test_nobody_else_is_answered_over_either_transport() -> None:
+async def test_other_machines_are_refused_over_both_transports() -> None:
     server = responder(StandingView([instance("ip_intel", "10.0.0.1")]), allow_networks=("10.0.0.0/8",))
     udp, tcp = await both(server)
     running = Running(StandingView(), server, udp, tcp)

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from dns import codec
 from dns.batched_udp import _SMALL_BATCH, Batched
 from dns.codec import Answer, Query, Rcode
+from dns.forwarding import ForeignAnswer
 from dns.mmsg import SystemCalls
 from dns.one_by_one_udp import BATCH, MAX_QUERY, OneByOne
 from dns.responder import Responder
@@ -32,16 +32,15 @@ class Asked:
     """Somebody who is asked for the names of others, and answers when told to."""
 
     def __init__(self) -> None:
-        self.questions: list[tuple[Query, asyncio.Future[bytes]]] = []
+        self.questions: list[tuple[Query, asyncio.Future[ForeignAnswer]]] = []
 
-    def answer(self, query: Query, message: bytes, size: int) -> asyncio.Future[bytes]:
-        assert (message[:2], size) == (query.id.to_bytes(2), 512)
+    def answer(self, query: Query, message: bytes) -> asyncio.Future[ForeignAnswer]:
+        assert message[:2] == query.id.to_bytes(2)
         self.questions.append((query, asyncio.get_running_loop().create_future()))
         return self.questions[-1][1]
 
     def say(self, number: int) -> None:
-        query, answer = self.questions[number]
-        answer.set_result(codec.write(query, Answer(Rcode.NOERROR, authoritative=False), size=512, payload=1232))
+        self.questions[number][1].set_result(Answer(Rcode.NOERROR, authoritative=False))
 
 
 @pytest.fixture(params=EXCHANGES, ids=EXCHANGE_NAMES)

@@ -1,4 +1,4 @@
-"""`vertice registry` as a program: how it starts, what it says, and how it ends."""
+"""`vertice registry` as a program: how it starts, what it prints, and how it ends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run_to_the_end(*argv: str, **environment: str) -> subprocess.CompletedProces
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_cleanly_and_its_streams_with_it(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_registry_cleanly_with_its_streams(tmp_path: Path, number: signal.Signals) -> None:
     port = free_port()
     with running(registry(port), tmp_path / "log") as program:
         wait_until(lambda: accepts(port), "the registry listens")
@@ -47,7 +47,7 @@ def test_a_signal_ends_it_cleanly_and_its_streams_with_it(tmp_path: Path, number
         idle = socket.create_connection(("127.0.0.1", port))
         program.signal(number)
         assert program.process.wait(20) == 0
-        assert b'"sync"' in response.read(), "the stream ended whole"
+        assert b'"sync"' in response.read(), "the stream ended properly"
         idle.close()
         stream.close()
     assert not accepts(port)
@@ -57,7 +57,7 @@ def test_a_signal_ends_it_cleanly_and_its_streams_with_it(tmp_path: Path, number
     assert "Traceback" not in program.output()
 
 
-def test_the_log_is_one_json_object_a_line(tmp_path: Path) -> None:
+def test_the_log_is_one_json_object_per_line(tmp_path: Path) -> None:
     port = free_port()
     with running(registry(port), tmp_path / "log") as program:
         wait_until(lambda: accepts(port), "the registry listens")
@@ -99,14 +99,16 @@ def test_a_taken_port_is_one_line_and_exit_code_1() -> None:
         (["--listen", ":0"], {"REGISTRY_AUTH": "maybe"}, "REGISTRY_AUTH"),
     ],
 )
-def test_a_wrong_setting_is_one_line_and_exit_code_2(argv: list[str], environment: dict[str, str], says: str) -> None:
+def test_an_invalid_setting_is_one_line_and_exit_code_2(
+    argv: list[str], environment: dict[str, str], says: str
+) -> None:
     ended = run_to_the_end(*argv, **environment)
     assert ended.returncode == 2
     assert says in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_help_says_what_it_does_and_lists_every_setting() -> None:
+def test_the_help_describes_the_program_and_lists_every_setting() -> None:
     ended = run_to_the_end("--help")
     assert ended.returncode == 0
     for word in ("REGISTRY_LISTEN", "REGISTRY_SECRET", "REGISTRY_WARMING", "--listen", "exit codes"):
@@ -114,7 +116,7 @@ def test_help_says_what_it_does_and_lists_every_setting() -> None:
     assert "--die-with-parent" not in ended.stdout
 
 
-def test_without_authentication_it_listens_everywhere_only_when_told_so(tmp_path: Path) -> None:
+def test_without_authentication_it_listens_beyond_loopback_only_if_told_to(tmp_path: Path) -> None:
     port = free_port()
     argv = [*VERTICE, "registry", "--listen", f"0.0.0.0:{port}"]
     with running(argv, tmp_path / "log", {"REGISTRY_AUTH": "off", "REGISTRY_URL": "http://elsewhere:1"}):
@@ -126,11 +128,11 @@ def is_alive(pid: int) -> bool:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
         return False
-    # Nobody may be there to collect it: a zombie has ended.
+    # There may be no parent to collect it: a zombie has ended.
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
-def test_it_ends_with_its_parent_when_asked_to(tmp_path: Path) -> None:
+def test_it_ends_with_its_parent_on_request(tmp_path: Path) -> None:
     port, pid_file = free_port(), tmp_path / "pid"
     parent = (
         "import pathlib, subprocess, time\n"

@@ -1,4 +1,4 @@
-"""Whatever the weights are and wherever it begins, everybody has its turn as often as its weight says."""
+"""For any weights and any start, every instance has as many turns as its weight says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DRAWS = st.floats(0, 1, exclude_max=True)
 
 
 @given(shares=WEIGHTS, draw=DRAWS, start=st.integers(0, MAX_ORDERS), count=st.integers(1, 600))
-def test_at_every_moment_each_has_had_its_share_of_turns(
+def test_at_every_moment_each_instance_has_had_its_share_of_turns(
     shares: list[int], draw: float, start: int, count: int
 ) -> None:
     number = start % len(shares)
@@ -29,7 +29,7 @@ def test_at_every_moment_each_has_had_its_share_of_turns(
 
 
 @given(weights=WEIGHTS, far=st.integers(0, 20), seed=st.integers())
-def test_every_order_has_all_instances_the_near_ones_first_and_its_own_leader(
+def test_every_order_has_all_instances_near_ones_first_and_its_own_leader(
     weights: list[int], far: int, seed: int
 ) -> None:
     near = [instance(host=f"10.0.0.{n}", weight=weight) for n, weight in enumerate(weights)]

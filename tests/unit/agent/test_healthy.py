@@ -1,4 +1,4 @@
-"""The images' health check, run as they run it: by its path, with nothing imported."""
+"""The images' health check, run as the images run it: by its path, with nothing imported."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ def code(path: str, *, default: str = ":1", listen: str = "") -> int:
     return subprocess.run(program, env={"AGENT_HTTP_LISTEN": listen}, timeout=10, check=False).returncode
 
 
-def test_a_program_that_answers_with_200_is_well(port: int) -> None:
+def test_a_program_that_answers_with_200_is_healthy(port: int) -> None:
     assert code("/live", listen=f"127.0.0.1:{port}") == 0
 
 
-def test_a_program_that_listens_everywhere_is_asked_on_loopback(port: int) -> None:
+def test_a_program_that_listens_on_every_address_is_checked_on_loopback(port: int) -> None:
     assert code("/live", listen=f":{port}") == 0
     assert code("/live", listen=f"0.0.0.0:{port}") == 0
 
 
-def test_without_the_setting_it_is_asked_where_the_default_says(port: int) -> None:
+def test_without_the_setting_the_default_address_is_checked(port: int) -> None:
     assert code("/live", default=f"127.0.0.1:{port}") == 0
 
 
-def test_another_status_is_not_well(port: int) -> None:
+def test_another_status_is_unhealthy(port: int) -> None:
     assert code("/ready", listen=f":{port}") == 1
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:{free}", "no.such.host.invalid:80", "nonsense"])
-def test_where_nobody_answers_it_is_not_well(listen: str) -> None:
+def test_no_answer_is_unhealthy(listen: str) -> None:
     assert code("/live", listen=listen.format(free=free_port())) == 1

@@ -1,4 +1,4 @@
-"""The watching of the namespace outlives a time without a free descriptor, and remembers what it saw before."""
+"""Watching the namespace survives a time without free descriptors, and remembers what it saw before."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NO_DESCRIPTOR = OSError(errno.EMFILE, "Too many open files")
 
 
 class Looks:
-    """What is seen, look after look; the last one stays."""
+    """Scripted observations; the last one repeats."""
 
     def __init__(self, *seen: frozenset[str] | OSError) -> None:
         self._seen = seen
@@ -44,7 +44,7 @@ def signals(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 async def watched(looks: Callable[[], frozenset[str]], turns: int = 200) -> Background:
-    """Return the background of a program that has watched its namespace for a while."""
+    """Return the background tasks of a program that has watched its namespace for a while."""
     background = Background(FakeClock(), sleep=lambda _: asyncio.sleep(0))
     with capture_logs():
         background.keep("namespace", partial(end_when_left_behind, Namespace(looks), 0.0), ends=True)
@@ -54,20 +54,20 @@ async def watched(looks: Callable[[], frozenset[str]], turns: int = 200) -> Back
     return background
 
 
-async def test_watching_goes_on_after_a_time_without_a_descriptor(signals: list[int]) -> None:
+async def test_watching_continues_after_a_time_without_descriptors(signals: list[int]) -> None:
     background = await watched(Looks(NETWORK, *[NO_DESCRIPTOR] * 3, NETWORK, NOTHING))
     assert signals == [signal.SIGTERM]
     assert background.report()[0].restarts == 3
 
 
-async def test_what_was_lost_while_there_was_no_descriptor_is_missed_all_the_same(signals: list[int]) -> None:
+async def test_a_loss_during_a_time_without_descriptors_is_noticed(signals: list[int]) -> None:
     looks = Looks(NETWORK, NO_DESCRIPTOR, NOTHING)
     await watched(looks)
     assert signals == [signal.SIGTERM]
     assert looks.count == 2 + LOOKS
 
 
-async def test_a_start_without_a_descriptor_takes_no_network_for_one_that_is_gone(signals: list[int]) -> None:
+async def test_a_start_without_descriptors_does_not_report_a_lost_network(signals: list[int]) -> None:
     await watched(Looks(NO_DESCRIPTOR, NOTHING))
     assert signals == []
 
@@ -110,7 +110,7 @@ asyncio.run(main())
 """
 
 
-def test_a_program_that_was_out_of_descriptors_still_notices_that_it_is_left_behind() -> None:
+def test_a_program_that_ran_out_of_descriptors_still_notices_a_lost_namespace() -> None:
     ended = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=50, check=False)
     assert ended.returncode == -signal.SIGTERM, ended.stderr
     assert "Too many open files" in ended.stderr

@@ -1,4 +1,4 @@
-"""The benchmark of the DNS face says what was reached, and tells a missed goal from one that was met."""
+"""The benchmark of the DNS face reports its results, and tells a missed goal from one that was met."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def test_the_table_compares_processor_time() -> None:
     assert lines[1].split() == [*ECHO.split(), "100,000", "7.50", "0.80", "0"]
 
 
-def test_the_best_run_counts_and_what_was_lost_in_any() -> None:
+def test_the_best_run_counts_and_lost_queries_add_up() -> None:
     assert best([DnsLoad(10, 5.0, 1), DnsLoad(20, 6.0, 2)]) == DnsLoad(20, 5.0, 3)
 
 
-def test_a_fleet_has_the_same_records_for_everybody() -> None:
+def test_a_fleet_has_the_same_records_for_every_server() -> None:
     fleet = BenchFleet(("ip_intel",))
     assert fleet.questions() == "ip-intel.vertice.internal A\n_ip-intel._tcp.vertice.internal SRV\n"
     assert "ip-intel.vertice.internal. 5 IN A 10.100.0.1\n" in fleet.zone_file()

@@ -1,4 +1,4 @@
-"""The benchmark's table says what was measured, and against what."""
+"""The benchmark's table shows each measurement and its baseline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom the commands ask, and what they make of the answer."""
+"""Which server the commands query, and how they read the answer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def answer(body: bytes, status: int = 200, **headers: str) -> HttpResponse:
         ("http://far:9/", {"AGENT_HTTP_LISTEN": "127.0.0.1:8"}, "http://far:9"),
     ],
 )
-def test_the_agent_is_where_the_flag_or_the_setting_says(
+def test_the_agents_url_comes_from_the_flag_or_the_setting(
     flag: str | None, environment: dict[str, str], url: str
 ) -> None:
     assert client.agent_url(argparse.Namespace(agent=flag), environment) == url
@@ -46,13 +46,13 @@ def test_the_agent_is_where_the_flag_or_the_setting_says(
         ("https://far", {"REGISTRY_URL": "http://a:1"}, "https://far"),
     ],
 )
-def test_the_registry_is_where_the_flag_or_the_setting_says(
+def test_the_registrys_url_comes_from_the_flag_or_the_setting(
     flag: str | None, environment: dict[str, str], url: str
 ) -> None:
     assert client.registry_url(argparse.Namespace(registry=flag), environment) == url
 
 
-def test_an_address_that_cannot_be_used_is_named() -> None:
+def test_an_unusable_address_is_named() -> None:
     with pytest.raises(SettingsError, match=r"--agent: 'far:9' cannot be used"):
         client.agent_url(argparse.Namespace(agent="far:9"), {})
     with pytest.raises(SettingsError, match=r"AGENT_HTTP_LISTEN: 'far' cannot be used"):
@@ -61,7 +61,7 @@ def test_an_address_that_cannot_be_used_is_named() -> None:
         client.registry_url(argparse.Namespace(registry=None), {"REGISTRY_URL": "far"})
 
 
-def test_a_url_with_https_is_asked_over_tls() -> None:
+def test_an_https_url_uses_tls() -> None:
     assert isinstance(client.connect("https://far"), http.client.HTTPSConnection)
     assert not isinstance(client.connect("http://far"), http.client.HTTPSConnection)
 
@@ -79,23 +79,23 @@ def test_the_message_of_an_error_is_one_line(body: bytes, message: str) -> None:
     assert answer(body, 502).message == message
 
 
-def test_what_is_no_json_is_said_to_be_none() -> None:
+def test_an_answer_that_is_not_json_is_reported() -> None:
     with pytest.raises(Unreachable, match="not JSON"):
         answer(b"<html>").json()
 
 
-def test_an_old_answer_says_so_on_stderr_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_old_answer_is_reported_only_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     client.warn_of_age(answer(b"", X_Cache="fresh", Age="0"))
     client.warn_of_age(answer(b""))
     assert capsys.readouterr() == ("", "")
     client.warn_of_age(answer(b"", X_Cache="stale", Age="40"))
     assert capsys.readouterr() == (
         "",
-        "vertice: stale: this is the state of 40 s ago; the registry cannot be reached\n",
+        "vertice: stale: this is the state as of 40 s ago; the registry cannot be reached\n",
     )
 
 
-def test_why_a_connection_failed_is_a_few_words() -> None:
+def test_a_failed_connection_is_explained_in_a_few_words() -> None:
     assert client.reason(TimeoutError()) == "timed out"
     assert client.reason(ConnectionRefusedError(111, "Connection refused")) == "Connection refused"
     assert client.reason(http.client.BadStatusLine("x")) == "BadStatusLine x"

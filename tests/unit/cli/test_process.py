@@ -1,4 +1,4 @@
-"""How a long-lived program starts and ends. Each signal is sent by the program to itself."""
+"""How a long-lived program starts and ends. The program sends each signal to itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def signal_myself(number: signal.Signals = signal.SIGTERM) -> None:
 
 
 class Running:
-    """A program that notes that it was closed."""
+    """A program that records that it was closed."""
 
     def __init__(self) -> None:
         self.closed = False
@@ -40,7 +40,7 @@ def test_a_signal_closes_the_program(number: signal.Signals) -> None:
     assert program.closed
 
 
-def test_a_signal_while_it_starts_ends_the_start() -> None:
+def test_a_signal_during_the_start_ends_it() -> None:
     async def start() -> Running:
         signal_myself()
         await asyncio.sleep(3600)
@@ -49,7 +49,7 @@ def test_a_signal_while_it_starts_ends_the_start() -> None:
     assert run_until_signal(start) == 0
 
 
-def test_a_signal_just_as_it_has_started_still_closes_it() -> None:
+def test_a_signal_right_after_the_start_still_closes_the_program() -> None:
     program = Running()
 
     async def start() -> Running:
@@ -75,7 +75,7 @@ def test_a_second_signal_ends_it_without_waiting(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("error", [CannotListen("cannot listen on x: the port is taken"), OSError("no such thing")])
-def test_what_keeps_it_from_starting_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_start_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     async def start() -> Running:
         raise error
 
@@ -83,7 +83,7 @@ def test_what_keeps_it_from_starting_is_one_line(error: Exception, capsys: pytes
     assert capsys.readouterr().err == f"vertice: {error}\n"
 
 
-def test_a_wrong_setting_goes_to_the_caller() -> None:
+def test_an_invalid_setting_is_raised_to_the_caller() -> None:
     async def start() -> Running:
         raise SettingsError("X: no")
 

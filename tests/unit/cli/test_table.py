@@ -7,7 +7,7 @@ from registry_core import settings
 from registry_core.settings import Setting
 
 
-def test_columns_stand_below_each_other_and_no_line_ends_in_blanks() -> None:
+def test_columns_are_aligned_and_no_line_ends_in_blanks() -> None:
     assert aligned([("", "NAME", "WHY"), ("in", "a", ""), ("out", "much longer", "it drains")]) == [
         "     NAME         WHY",
         "in   a",
@@ -15,11 +15,11 @@ def test_columns_stand_below_each_other_and_no_line_ends_in_blanks() -> None:
     ]
 
 
-def test_numbers_end_below_each_other() -> None:
+def test_numbers_are_right_aligned() -> None:
     assert aligned([("", "n"), ("one", "7"), ("a", "1,234")], right=(1,)) == ["         n", "one      7", "a    1,234"]
 
 
-def test_nothing_is_an_empty_table() -> None:
+def test_no_rows_are_an_empty_table() -> None:
     assert aligned([]) == []
     assert settings_help([]) == ""
 

@@ -1,4 +1,4 @@
-"""How long answers of others are kept, and what has to go."""
+"""How long foreign answers are kept, and which are evicted."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ ABSENT = replied("no.example", authority=SOA, rcode=3)
         (replied("w.example", f"w.example. {2**31} IN A 192.0.2.1"), 0),
     ],
 )
-def test_an_answer_is_kept_as_long_as_its_shortest_ttl_or_its_soa_says(reply: ForeignReply, seconds: int) -> None:
+def test_an_answer_is_kept_for_its_shortest_ttl_or_that_of_its_soa(reply: ForeignReply, seconds: int) -> None:
     assert lifetime_s(reply, A) == seconds
 
 
-def test_what_is_kept_is_fresh_until_its_time_and_stale_for_a_day() -> None:
+def test_a_cached_answer_is_fresh_for_its_ttl_and_stale_for_a_day() -> None:
     cache = ForeignCache(ForeignLimits())
     cache.put(b"k", ONE, 300, 1000.0)
     kept = cache.get(b"k", 1299.9)
     assert kept is not None
     assert kept.age_s(1299.9) == 299
-    assert cache.stale(b"k", 1299.9) is None, "what is fresh is not stale"
+    assert cache.stale(b"k", 1299.9) is None, "a fresh answer is not stale"
     assert cache.get(b"k", 1300.0) is None
     assert cache.stale(b"k", 1300.0) is not None
     assert cache.stale(b"k", 1299.9 + 86_400) is not None
@@ -62,7 +62,7 @@ def test_what_is_kept_is_fresh_until_its_time_and_stale_for_a_day() -> None:
     assert (len(cache), cache.bytes) == (0, 0)
 
 
-def test_there_are_caps_and_the_one_of_absence_is_lower() -> None:
+def test_ttls_are_capped_and_negative_ones_lower() -> None:
     cache = ForeignCache(ForeignLimits())
     cache.put(b"k", ONE, 10**6, 0.0)
     cache.put(b"n", ABSENT, 10**6, 0.0)
@@ -72,7 +72,7 @@ def test_there_are_caps_and_the_one_of_absence_is_lower() -> None:
     assert cache.get(b"n", 300.0) is None
 
 
-def test_what_may_not_be_kept_leaves_the_old_answer_where_it_was() -> None:
+def test_an_uncacheable_answer_leaves_the_old_one_in_place() -> None:
     cache = ForeignCache(ForeignLimits())
     cache.put(b"k", ONE, 10, 0.0)
     cache.put(b"k", ABSENT, 0, 20.0)
@@ -81,7 +81,7 @@ def test_what_may_not_be_kept_leaves_the_old_answer_where_it_was() -> None:
     assert kept.reply is ONE
 
 
-def test_the_bounds_hold_and_what_was_stored_longest_ago_goes() -> None:
+def test_the_bounds_hold_and_the_oldest_answer_is_evicted() -> None:
     cache = ForeignCache(ForeignLimits(entries=3))
     for n in range(5):
         cache.put(b"%d" % n, ONE, 300, float(n))

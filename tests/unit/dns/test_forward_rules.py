@@ -1,4 +1,4 @@
-"""AGENT_DNS_FORWARD: what it may say, and whom each name is asked of."""
+"""AGENT_DNS_FORWARD: which rules it accepts, and where each name is forwarded."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def asked_of(rules: str, name: str) -> object:
     return read_rules(rules).rule_for(name_of(name)).target
 
 
-def test_the_system_is_asked_unless_told_otherwise() -> None:
+def test_the_systems_resolvers_are_the_default() -> None:
     assert read_rules("system") == ForwardRules()
     assert asked_of("system", "example.com") is SYSTEM
     assert asked_of("corp.example=10.0.0.2", "example.com") is SYSTEM
 
 
-def test_none_asks_nobody() -> None:
+def test_none_forwards_nothing() -> None:
     assert read_rules(" None ") == NOBODY
     assert not NOBODY.forwards
     assert read_rules("none,corp.example=10.0.0.2").forwards
@@ -52,7 +52,7 @@ def test_the_longest_suffix_wins_and_labels_are_whole(name: str, host: str) -> N
     assert asked_of(rules, name) == (ResolverAddress(host),)
 
 
-def test_a_suffix_can_have_several_servers_or_nobody_or_the_system() -> None:
+def test_a_suffix_can_have_several_servers_or_none_or_the_system() -> None:
     rules = "10.0.0.1,a.example=10.0.0.2,a.example=10.0.0.3:53,b.example=none,c.example=system"
     assert asked_of(rules, "a.example") == (ResolverAddress("10.0.0.2"), ResolverAddress("10.0.0.3"))
     assert asked_of(rules, "x.b.example") == ()
@@ -83,7 +83,7 @@ def test_a_suffix_can_have_several_servers_or_nobody_or_the_system() -> None:
         (",".join(f"s{n}.example=10.0.0.1" for n in range(MAX_RULES + 1)), "at most 64"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_the_reason(text: str, reason: str) -> None:
+def test_an_invalid_rule_is_refused_with_the_reason(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         read_rules(text)
 
@@ -92,6 +92,6 @@ def test_what_cannot_be_meant_is_refused_with_the_reason(text: str, reason: str)
     "text",
     ["system", "none", "10.0.0.2:53,[::1]:5353", "system,a.example=10.0.0.2:53,a.example=[::1]:53", "none,b=system"],
 )
-def test_rules_are_shown_as_they_can_be_written(text: str) -> None:
+def test_rules_are_shown_as_a_user_would_write_them(text: str) -> None:
     assert str(read_rules(text)) == text
     assert read_rules(str(read_rules(text))) == read_rules(text)

@@ -1,4 +1,4 @@
-"""What is read of /etc/resolv.conf."""
+"""What is read from /etc/resolv.conf."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def test_a_scope_is_kept() -> None:
         "\0\0\0",
     ],
 )
-def test_what_is_no_nameserver_is_left_out(line: str) -> None:
+def test_a_line_that_is_no_nameserver_is_left_out(line: str) -> None:
     assert nameservers(f"{line}\nnameserver 10.0.0.9 # the last word\r\n") == ("10.0.0.9",)
 
 
-def test_a_file_full_of_nameservers_gives_a_few() -> None:
+def test_the_number_of_nameservers_is_bounded() -> None:
     text = "".join(f"nameserver 10.0.{n // 256}.{n % 256}\n" for n in range(10_000))
     assert len(nameservers(text)) == MAX_SERVERS

@@ -1,4 +1,4 @@
-"""Which resolvers there are: by the rules, with the system's as they are at the moment, and never ourselves."""
+"""Which resolvers are used: by the rules, with the system's current ones, and never the agent itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def known(found: Resolvers) -> list[str]:
     return [str(one.server) for one in found.all()]
 
 
-def test_without_rules_the_system_is_asked_in_its_order() -> None:
+def test_without_rules_the_systems_resolvers_are_used_in_order() -> None:
     found = resolvers("system", "10.0.0.3", "10.0.0.2")
     assert asked_of(found, "example.com") == ["10.0.0.3:53", "10.0.0.2:53"]
 
@@ -43,13 +43,13 @@ def test_without_rules_the_system_is_asked_in_its_order() -> None:
         ("", (), ["10.0.0.1:53"]),
     ],
 )
-def test_a_name_is_asked_of_those_of_its_rule(name: str, suffix: Name, hosts: list[str]) -> None:
+def test_a_name_is_sent_to_the_resolvers_of_its_rule(name: str, suffix: Name, hosts: list[str]) -> None:
     rules = "10.0.0.1,corp.example=10.0.0.2,corp.example=[fd00::2]:5353,home.example=system"
     group = resolvers(rules, "10.9.9.9").group_for(name_of(name))
     assert (group.suffix, servers(group), group.forwards) == (suffix, hosts, True)
 
 
-def test_nobody_on_purpose_is_not_nobody_for_now() -> None:
+def test_a_rule_without_resolvers_differs_from_a_system_without_resolvers() -> None:
     found = resolvers("system,corp.example=none")
     on_purpose, for_now = found.group_for(name_of("a.corp.example")), found.group_for(name_of("example.com"))
     assert (on_purpose.upstreams, on_purpose.forwards) == ((), False)
@@ -60,11 +60,11 @@ def test_nobody_on_purpose_is_not_nobody_for_now() -> None:
     ("rules", "uses"),
     [("system", True), ("none", False), ("10.0.0.1", False), ("none,a.example=system", True), ("a.example=none", True)],
 )
-def test_whether_the_system_counts_is_told(rules: str, uses: bool) -> None:
+def test_the_use_of_the_system_is_reported(rules: str, uses: bool) -> None:
     assert Resolvers(read_rules(rules)).uses_system is uses
 
 
-def test_a_resolver_of_several_rules_is_one() -> None:
+def test_a_resolver_in_several_rules_counts_once() -> None:
     found = resolvers("10.0.0.1,a.example=10.0.0.1,b.example=system", "10.0.0.1")
     (one,) = found.all()
     for name in ("example.com", "a.example", "b.example"):
@@ -72,16 +72,16 @@ def test_a_resolver_of_several_rules_is_one() -> None:
         assert found.group_for(name_of(name)).upstreams[0] is one
 
 
-def test_one_address_with_two_ports_is_two() -> None:
+def test_one_address_with_two_ports_is_two_resolvers() -> None:
     assert known(resolvers("10.0.0.1,10.0.0.1:5353")) == ["10.0.0.1:53", "10.0.0.1:5353"]
 
 
-def test_all_are_told_once_in_the_order_of_the_rules() -> None:
+def test_all_resolvers_are_listed_once_in_the_order_of_the_rules() -> None:
     found = resolvers("system,b.example=10.0.0.2,a.example=10.0.0.3", "10.0.0.2", "10.0.0.1")
     assert known(found) == ["10.0.0.2:53", "10.0.0.1:53", "10.0.0.3:53"]
 
 
-def test_news_of_the_system_are_told_as_such() -> None:
+def test_a_change_of_the_system_is_reported() -> None:
     found = Resolvers(read_rules("system"))
     assert not found.system_is([]), "it had none before"
     assert found.system_is(["10.0.0.1", "10.0.0.2"])
@@ -90,7 +90,7 @@ def test_news_of_the_system_are_told_as_such() -> None:
     assert known(found) == ["10.0.0.2:53", "10.0.0.1:53"]
 
 
-def test_what_is_known_of_one_that_stays_is_kept() -> None:
+def test_the_state_of_a_remaining_resolver_is_kept() -> None:
     found = resolvers("system,corp.example=10.0.0.9", "10.0.0.1", "10.0.0.2")
     first, second, other = found.all()
     for one in (first, second, other):
@@ -99,7 +99,7 @@ def test_what_is_known_of_one_that_stays_is_kept() -> None:
     assert found.all()[0] is second
     assert found.all()[2] is other
     found.system_is(["10.0.0.1"])
-    assert found.all()[0] is not first, "one that comes back begins anew"
+    assert found.all()[0] is not first, "one that comes back starts with a new state"
     assert found.all()[0].failed == 0
 
 
@@ -113,7 +113,7 @@ def test_what_is_known_of_one_that_stays_is_kept() -> None:
         ("10.0.0.1", ["127.0.0.1:53", "[::1]:53"]),
     ],
 )
-def test_we_are_never_asked_by_ourselves(host: str, left: list[str]) -> None:
+def test_the_agent_never_queries_itself(host: str, left: list[str]) -> None:
     found = resolvers("system,corp.example=127.0.0.1,corp.example=10.0.0.1", "127.0.0.1", "::1", "10.0.0.1")
     found.listens_on(host, 53)
     assert sorted(known(found)) == sorted(left)
@@ -121,7 +121,7 @@ def test_we_are_never_asked_by_ourselves(host: str, left: list[str]) -> None:
     assert set(asked_of(found, "corp.example")) == set(left) - {"[::1]:53"}
 
 
-def test_another_port_of_this_machine_is_somebody_else() -> None:
+def test_another_port_of_this_machine_is_another_resolver() -> None:
     found = resolvers("system,corp.example=127.0.0.1:5353", "127.0.0.1")
     found.listens_on("127.0.0.1", 5353)
     assert asked_of(found, "example.com") == ["127.0.0.1:53"]

@@ -1,4 +1,4 @@
-"""Names whose meaning is fixed: answered here, and never asked of a resolver."""
+"""Names with a fixed meaning: answered here, and never forwarded."""
 
 from __future__ import annotations
 
@@ -25,23 +25,28 @@ def answered(name: str, qtype: int = Type.A) -> Answer:
 
 
 @pytest.mark.parametrize("name", ["localhost", "a.localhost", "a.b.localhost"])
-def test_localhost_and_all_below_it_is_this_machine(name: str) -> None:
+def test_localhost_and_all_names_below_it_are_this_machine(name: str) -> None:
     (four,) = answered(name, Type.A).answers
     assert (four.owner, four.type, four.data) == (None, Type.A, bytes([127, 0, 0, 1]))
     (six,) = answered(name, Type.AAAA).answers
     assert (six.owner, six.type, six.data) == (None, Type.AAAA, bytes(15) + b"\1")
 
 
-@pytest.mark.parametrize("qtype", [Type.TXT, Type.SRV, Type.SOA, Type.NS, Type.ANY, 65, 65535])
+@pytest.mark.parametrize("qtype", [Type.TXT, Type.SRV, Type.SOA, Type.NS, 65, 65535])
 def test_localhost_has_nothing_but_addresses(qtype: int) -> None:
     answer = answered("a.localhost", qtype)
     assert (answer.rcode, answer.answers) == (Rcode.NOERROR, ())
     assert [(record.owner, record.type) for record in answer.authority] == [((b"localhost",), Type.SOA)]
 
 
+@pytest.mark.parametrize(("name", "type_"), [("localhost", Type.A), (LOOPBACK_6, Type.PTR)])
+def test_any_is_answered_with_one_rrset_that_is_there(name: str, type_: Type) -> None:
+    assert [record.type for record in answered(name, Type.ANY).answers] == [type_]
+
+
 @pytest.mark.parametrize("zone", ["invalid", "onion", "alt"])
 @pytest.mark.parametrize("below", ["", "a.", "a.b."])
-def test_what_is_not_in_dns_does_not_exist(zone: str, below: str) -> None:
+def test_names_that_are_never_in_dns_do_not_exist(zone: str, below: str) -> None:
     answer = answered(below + zone, Type.AAAA)
     assert (answer.rcode, answer.answers) == (Rcode.NXDOMAIN, ())
     assert [(record.owner, record.type) for record in answer.authority] == [((zone.encode(),), Type.SOA)]
@@ -54,7 +59,7 @@ def test_the_addresses_of_this_machine_are_localhost(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["1.0.0.127.in-addr.arpa", LOOPBACK_6])
-def test_the_addresses_of_this_machine_have_nothing_but_a_name(name: str) -> None:
+def test_the_addresses_of_this_machine_have_only_a_name(name: str) -> None:
     answer = answered(name, Type.A)
     assert (answer.rcode, answer.answers) == (Rcode.NOERROR, ())
     assert [record.owner for record in answer.authority] == [name_of(name)]
@@ -68,7 +73,7 @@ def test_other_addresses_of_the_loopback_network_have_no_name(name: str) -> None
 
 
 @pytest.mark.parametrize("name", ["127.in-addr.arpa", "0.127.in-addr.arpa", "0.0.127.in-addr.arpa"])
-def test_a_name_above_the_one_of_this_machine_exists_and_has_nothing(name: str) -> None:
+def test_a_name_above_that_of_this_machine_exists_without_records(name: str) -> None:
     answer = answered(name, Type.PTR)
     assert (answer.rcode, answer.answers) == (Rcode.NOERROR, ())
     assert [record.owner for record in answer.authority] == [name_of("127.in-addr.arpa")]
@@ -97,6 +102,6 @@ def test_a_name_above_the_one_of_this_machine_exists_and_has_nothing(name: str) 
         "home.arpa",
     ],
 )
-def test_any_other_name_is_passed_on(name: str) -> None:
+def test_any_other_name_is_forwarded(name: str) -> None:
     assert asked(name, Type.PTR) is None
     assert asked(name, Type.A) is None

@@ -1,4 +1,4 @@
-"""What a TXT record says of an instance: key=value, bounded, and nothing that could be misread (RFC 1464)."""
+"""The TXT record of an instance: key=value, bounded, and unambiguous (RFC 1464)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def strings(**more: Any) -> list[bytes]:
     return found
 
 
-def test_an_instance_that_says_nothing_has_one_empty_string() -> None:
+def test_an_instance_without_metadata_has_one_empty_string() -> None:
     assert strings() == [b""]
 
 
@@ -27,7 +27,7 @@ def test_the_version_comes_first_and_the_keys_in_order() -> None:
     assert strings(version="1.4.2", metadata={"zeta": "z", "alpha": "a"}) == [b"version=1.4.2", b"alpha=a", b"zeta=z"]
 
 
-def test_the_version_of_the_instance_counts_before_one_in_its_metadata() -> None:
+def test_the_version_of_the_instance_overrides_one_in_its_metadata() -> None:
     assert strings(version="1.4.2", metadata={"version": "9"}) == [b"version=1.4.2"]
     assert strings(metadata={"version": "9", "alpha": "a"}) == [b"version=9", b"alpha=a"]
 
@@ -46,12 +46,12 @@ def test_the_version_of_the_instance_counts_before_one_in_its_metadata() -> None
         (False, b"k=false"),
     ],
 )
-def test_plain_values_are_written_as_they_are(value: object, written: bytes) -> None:
+def test_plain_values_are_written_unchanged(value: object, written: bytes) -> None:
     assert strings(metadata={"k": value}) == [written]
 
 
 @pytest.mark.parametrize("value", [None, [], ["a"], {"a": 1}, b"a"])
-def test_what_is_no_plain_value_is_left_out(value: object) -> None:
+def test_other_values_are_left_out(value: object) -> None:
     assert strings(metadata={"k": value, "other": 1}) == [b"other=1"]
 
 
@@ -70,7 +70,7 @@ def test_what_is_no_plain_value_is_left_out(value: object) -> None:
         ("\ud800", b"?=v"),
     ],
 )
-def test_marks_in_a_key_are_quoted(key: str, written: bytes) -> None:
+def test_special_characters_in_a_key_are_quoted(key: str, written: bytes) -> None:
     assert strings(metadata={key: "v"}) == [written]
 
 

@@ -1,4 +1,4 @@
-"""What is made of a resolver's answers and silences, by a clock that is only told."""
+"""How a resolver's answers and silences change its state, on a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def tried(one: UpstreamResolver, now: float) -> None:
     one.try_ends(now)
 
 
-def test_a_new_one_is_up_and_is_tried_once() -> None:
+def test_a_new_resolver_is_up_and_is_tried_once() -> None:
     one = upstream()
     assert one.state is ResolverState.UP
     assert one.wants_try(0.0)
     one.try_begins(0.0)
-    assert not one.wants_try(0.0), "one try at a time"
+    assert not one.wants_try(0.0), "one check at a time"
     one.is_clear()
     one.try_ends(0.1)
     assert not one.wants_try(1e9), "as long as it answers"
 
 
-def test_those_that_fail_are_asked_last_and_those_that_loop_not_at_all() -> None:
+def test_failing_resolvers_are_asked_last_and_looping_ones_not_at_all() -> None:
     first, second, third = upstream("10.0.0.1"), upstream("10.0.0.2"), upstream("10.0.0.3")
     assert in_order([first, second, third]) == [first, second, third]
     first.has_failed(0.0)
@@ -38,7 +38,7 @@ def test_those_that_fail_are_asked_last_and_those_that_loop_not_at_all() -> None
     assert in_order([first, second, third]) == [first, third]
 
 
-def test_one_that_fails_is_tried_again_ever_more_seldom() -> None:
+def test_a_failing_resolver_is_retried_with_growing_waits() -> None:
     one = upstream()
     now, rests = 0.0, []
     for _ in range(8):
@@ -54,14 +54,14 @@ def test_one_that_fails_is_tried_again_ever_more_seldom() -> None:
     assert rests[-1] == REST.most_s
 
 
-def test_one_that_loops_stays_out_until_a_question_of_ours_does_not_come_back() -> None:
+def test_a_looping_resolver_stays_out_until_our_query_does_not_come_back() -> None:
     one = upstream()
     tried(one, 0.0)
-    assert one.has_looped(10.0), "that is news"
-    assert not one.has_looped(10.5), "the second time it is not"
+    assert one.has_looped(10.0), "that is a change"
+    assert not one.has_looped(10.5), "the second time it is not a change"
     one.has_answered()
     one.has_failed(11.0)
-    assert one.state is ResolverState.LOOPING, "what it says otherwise does not count"
+    assert one.state is ResolverState.LOOPING, "other answers do not count"
     assert not one.wants_try(10.5 + LOOP_REST_S - 1)
     assert one.wants_try(10.5 + LOOP_REST_S)
     tried(one, 50.0)
@@ -69,7 +69,7 @@ def test_one_that_loops_stays_out_until_a_question_of_ours_does_not_come_back() 
     assert (report.state, report.loops) == (ResolverState.UP, 2)
 
 
-def test_one_that_is_suspected_is_tried_but_not_with_every_packet() -> None:
+def test_a_suspected_resolver_is_checked_but_not_with_every_packet() -> None:
     one = upstream()
     tried(one, 100.0)
     one.suspect(101.0)
@@ -80,7 +80,7 @@ def test_one_that_is_suspected_is_tried_but_not_with_every_packet() -> None:
     assert one.wants_try(200.0)
 
 
-def test_what_it_cannot_do_is_believed_for_a_while() -> None:
+def test_missing_features_are_remembered_for_a_while() -> None:
     one = upstream()
     one.folds_case(0.0)
     one.refused_edns(1.0)

@@ -1,4 +1,4 @@
-"""The bad network that other tests use is as bad as it says."""
+"""The proxy that simulates a bad network for other tests does what it promises."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def echo_port() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
-def test_it_passes_everything_on_and_delays_it_both_ways(echo_port: int) -> None:
+def test_everything_is_forwarded_and_delayed_in_both_directions(echo_port: int) -> None:
     with proxied(echo_port, delay_s=0.05) as proxy, socket.create_connection(("127.0.0.1", proxy.port), 10) as asker:
         began = time.monotonic()
         asker.sendall(b"x" * 1000)
         received = b""
         while len(received) < 1000:
             received += asker.recv(4096)
-        assert time.monotonic() - began >= 0.1  # a lower bound: that of the fault itself
+        assert time.monotonic() - began >= 0.1  # a lower bound: the delay itself
         assert received == b"x" * 1000
 
 
-def test_nothing_passes_while_it_is_stalled_and_nothing_is_lost(echo_port: int) -> None:
+def test_a_stall_holds_traffic_without_losing_any(echo_port: int) -> None:
     with proxied(echo_port) as proxy, socket.create_connection(("127.0.0.1", proxy.port), 10) as asker:
         proxy.stalled = True
         asker.sendall(b"hello")
@@ -54,7 +54,7 @@ def test_nothing_passes_while_it_is_stalled_and_nothing_is_lost(echo_port: int) 
         assert asker.recv(10) == b"hello"
 
 
-def test_its_end_ends_what_passes(echo_port: int) -> None:
+def test_closing_the_proxy_ends_its_connections(echo_port: int) -> None:
     with proxied(echo_port) as proxy:
         asker = socket.create_connection(("127.0.0.1", proxy.port), 10)
         asker.sendall(b"hello")

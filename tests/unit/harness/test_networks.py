@@ -1,4 +1,4 @@
-"""The networks that other tests cut are cut as they say, mended, and taken away."""
+"""The networks that other tests partition are cut, healed and removed as promised."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WHY_NOT = why_not()
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=f"NOT PROVEN HERE: {WHY_NOT}")
 
 PORT = 5300
-# Prints what it hears, and says it back.
+# Prints what it receives, and sends it back.
 ECHO = """
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -27,7 +27,7 @@ while True:
     print(word.decode(), flush=True)
     s.sendto(word, asker)
 """
-# Says a word, and succeeds when it hears it back.
+# Sends a word, and succeeds when it comes back.
 ASK = """
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -53,15 +53,13 @@ def echo(both: Networks, tmp_path: Path) -> Iterator[Program]:
 
 
 def hears_back(both: Networks, word: str) -> bool:
-    """Say a word from the minority's network to the echo; return whether it came back."""
+    """Send a word from the minority's network to the echo; return whether it came back."""
     asking = ASK.format(word=word, host=both.majority.host, port=PORT)
     argv = [*both.minority.within, sys.executable, "-c", asking]
     return subprocess.run(argv, capture_output=True, timeout=20, check=False).returncode == 0
 
 
-def test_what_is_cut_is_lost_in_silence_and_comes_through_again_when_it_is_mended(
-    both: Networks, echo: Program
-) -> None:
+def test_a_cut_drops_packets_silently_until_it_is_healed(both: Networks, echo: Program) -> None:
     assert hears_back(both, "joined")
     both.cut()
     assert not hears_back(both, "cut")
@@ -70,7 +68,7 @@ def test_what_is_cut_is_lost_in_silence_and_comes_through_again_when_it_is_mende
     assert "cut" not in echo.output().split()
 
 
-def test_one_direction_is_cut_alone(both: Networks, echo: Program) -> None:
+def test_one_direction_can_be_cut_alone(both: Networks, echo: Program) -> None:
     both.cut(back=False)
     assert not hears_back(both, "unheard")
     both.heal()
@@ -79,9 +77,9 @@ def test_one_direction_is_cut_alone(both: Networks, echo: Program) -> None:
     assert echo.output().split() == ["ready", "unanswered"]
 
 
-def test_networks_are_taken_away_also_those_of_a_run_that_was_killed() -> None:
+def test_networks_are_removed_including_those_of_a_killed_run() -> None:
     ip = find("ip")
-    killed = "vertice-999999999-minor"  # no process has such a number
+    killed = "vertice-999999999-minor"  # no process has this id
     subprocess.run([ip, "netns", "add", killed], check=True, timeout=20)
     with networks() as built:
         mine = [place.within[-1] for place in (built.minority, built.majority)]

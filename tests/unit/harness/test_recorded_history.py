@@ -1,4 +1,4 @@
-"""What a record allows its instances to be: the judge of `make chaos`, judged."""
+"""The states that a record allows: tests of the judge of `make chaos`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def wrong(*writes: RecordedWrite, found: Possible) -> Wrong | None:
     return found_wrong[0].wrong if found_wrong else None
 
 
-def test_an_acknowledged_write_decides_what_the_instance_is() -> None:
+def test_an_acknowledged_write_determines_the_state() -> None:
     assert possible(registered(1)) == {(1, "passing")}
     assert possible(registered(1), drained()) == {(1, "draining")}
     assert possible(registered(1), deregistered()) == {None}
@@ -89,36 +89,36 @@ def test_a_write_that_was_refused_or_not_answered_may_have_happened(code: int) -
     assert possible(registered(1), deregistered(), restored(1, code)) == {None, (1, "passing")}
 
 
-def test_what_is_in_doubt_may_have_happened_in_any_order_until_the_next_acknowledged_write() -> None:
+def test_doubtful_writes_may_have_happened_in_any_order_until_the_next_acknowledged_one() -> None:
     in_doubt = [registered(1), drained(503), registered(2, 503)]
     assert possible(*in_doubt) == {(1, "passing"), (1, "draining"), (2, "passing"), (2, "draining")}
     assert possible(*in_doubt, registered(3)) == {(3, "passing")}
 
 
-def test_a_status_tells_which_of_the_registrations_in_doubt_it_met() -> None:
+def test_a_status_answer_shows_which_doubtful_registration_took_effect() -> None:
     assert possible(registered(1), registered(2, 503), drained(content=1)) == {(1, "draining")}
     assert possible(registered(1), registered(2, 503), drained(content=2)) == {(2, "draining")}
 
 
-def test_what_is_missing_was_lost() -> None:
+def test_a_missing_instance_is_lost() -> None:
     assert wrong(registered(1), found=None) is Wrong.LOST
     assert wrong(registered(1), deregistered(), restored(1), found=None) is Wrong.LOST
     assert wrong(registered(1), deregistered(503), found=None) is None
 
 
-def test_what_is_there_after_its_deregistration_came_back() -> None:
+def test_an_instance_that_is_shown_after_its_deregistration_came_back() -> None:
     assert wrong(registered(1), deregistered(), found=(1, "passing")) is Wrong.CAME_BACK
     assert wrong(registered(1), deregistered(), registered(2, 503), found=(1, "passing")) is Wrong.UNDONE
     assert wrong(registered(1), deregistered(), registered(2, 503), found=(2, "passing")) is None
 
 
-def test_an_older_status_or_registration_was_not_to_come_back() -> None:
+def test_an_older_status_or_registration_must_not_come_back() -> None:
     assert wrong(registered(1), drained(), found=(1, "passing")) is Wrong.STATUS_UNDONE
     assert wrong(registered(1), registered(2), found=(1, "passing")) is Wrong.UNDONE
     assert wrong(registered(1), registered(2), found=(2, "passing")) is None
 
 
-def test_an_answer_shows_that_something_was_lost_before_though_it_was_written_again() -> None:
+def test_an_answer_reveals_an_earlier_loss_even_after_a_rewrite() -> None:
     assert wrong(registered(1), registered(2, said="created"), found=(2, "passing")) is Wrong.LOST
     assert wrong(registered(1), drained(404), found=None) is Wrong.LOST
     assert wrong(registered(1), restored(1), found=(1, "passing")) is Wrong.LOST
@@ -126,13 +126,13 @@ def test_an_answer_shows_that_something_was_lost_before_though_it_was_written_ag
     assert wrong(registered(1), deregistered(), drained(), found=(1, "draining")) is Wrong.CAME_BACK
 
 
-def test_a_store_that_tried_again_may_have_found_its_own_work_done() -> None:
+def test_a_store_that_retries_may_find_its_own_work_done() -> None:
     assert wrong(registered(1), deregistered(404), found=None) is None
     assert wrong(registered(1), deregistered(), restored(1, said="present"), found=(1, "passing")) is None
     assert wrong(registered(1), found=(1, "passing")) is None
 
 
-def test_a_view_that_shows_it_and_one_that_does_not_are_told_apart() -> None:
+def test_the_breach_names_only_the_views_that_show_it() -> None:
     (breach,) = breaches([registered(1)], {"the old": {KEY: (1, "passing")}, "the new": {}})
     assert (breach.wrong, breach.by) == (Wrong.LOST, "the new")
     (breach,) = breaches([registered(1)], {"the old": {}, "the new": {}})
@@ -140,12 +140,12 @@ def test_a_view_that_shows_it_and_one_that_does_not_are_told_apart() -> None:
     assert "acknowledged at +0.010 s" in breach.told(0.0)
 
 
-def test_nothing_was_promised_of_what_was_never_acknowledged() -> None:
+def test_unacknowledged_writes_promise_nothing() -> None:
     assert wrong(registered(1, 503), found=None) is None
     assert wrong(registered(1, 503), found=(1, "passing")) is None
 
 
-def test_refusals_count_from_the_last_doubt_that_began_before_them() -> None:
+def test_refusals_are_timed_from_the_last_doubt_before_them() -> None:
     writes = [write(WriteKind.REGISTER, 1, code=code, at=at) for at, code in [(1, 201), (2, 201), (5, 503), (9, 503)]]
     served = availability(writes, 3.0, doubts=[3.0, 8.0])
     assert (served.refused, served.acknowledged) == (2, 2)

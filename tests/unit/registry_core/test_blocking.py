@@ -1,4 +1,4 @@
-"""Work that blocks: a bounded number of threads, waited for only so long, and no place is ever lost."""
+"""Blocking work: a limited number of threads, bounded waits, and no slot is ever lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.programs import eventually
 
 
 class Disk:
-    """Something that is slow until it is told to go on."""
+    """Work that blocks until it is told to continue."""
 
     def __init__(self) -> None:
         self.goes_on = threading.Event()
@@ -25,7 +25,7 @@ class Disk:
         return "content"
 
 
-async def test_what_the_work_returns_or_raises_is_handed_on() -> None:
+async def test_the_result_or_error_of_the_work_is_returned() -> None:
     threads = Threads("test", 1)
 
     def fail() -> int:
@@ -34,10 +34,10 @@ async def test_what_the_work_returns_or_raises_is_handed_on() -> None:
     assert await threads.run(lambda: 7, timeout_s=30) == 7
     with pytest.raises(LookupError, match="nothing there"):
         await threads.run(fail, timeout_s=30)
-    assert await threads.run(lambda: 8, timeout_s=30) == 8, "a failure gives its place back"
+    assert await threads.run(lambda: 8, timeout_s=30) == 8, "a failure frees its slot"
 
 
-async def test_slow_work_is_left_behind_in_time_and_holds_its_place_until_it_ends() -> None:
+async def test_slow_work_is_abandoned_in_time_and_keeps_its_slot_until_it_ends() -> None:
     threads, disk = Threads("test", 1), Disk()
     with pytest.raises(TimeoutError, match=r"longer than 0\.01 s"):
         await threads.run(disk.read, timeout_s=0.01)
@@ -45,7 +45,7 @@ async def test_slow_work_is_left_behind_in_time_and_holds_its_place_until_it_end
         await threads.run(disk.read, timeout_s=30)
     disk.goes_on.set()
     await eventually(lambda: disk.reads == 1, "it ends")
-    await eventually(lambda: _is_free(threads), "its place is free again")
+    await eventually(lambda: _is_free(threads), "its slot is free again")
 
 
 def _is_free(threads: Threads) -> bool:
@@ -55,7 +55,7 @@ def _is_free(threads: Threads) -> bool:
         return False
 
 
-async def test_what_comes_late_is_handed_to_nobody_but_to_what_releases_it() -> None:
+async def test_a_late_result_only_goes_to_its_release_function() -> None:
     threads, disk = Threads("test", 1), Disk()
     released: list[str] = []
     with pytest.raises(TimeoutError):
@@ -65,7 +65,7 @@ async def test_what_comes_late_is_handed_to_nobody_but_to_what_releases_it() -> 
     await eventually(lambda: released == ["content"], "it is released")
 
 
-async def test_what_nobody_waits_for_since_they_were_cancelled_is_released_as_well() -> None:
+async def test_a_result_after_a_cancellation_is_released_too() -> None:
     threads, disk = Threads("test", 1), Disk()
     released: list[str] = []
     waiting = asyncio.create_task(threads.run(disk.read, timeout_s=30, unwanted=released.append))
@@ -76,13 +76,13 @@ async def test_what_nobody_waits_for_since_they_were_cancelled_is_released_as_we
     await eventually(lambda: released == ["content"], "it is released")
 
 
-async def test_what_is_wanted_is_not_released() -> None:
+async def test_a_delivered_result_is_not_released() -> None:
     released: list[int] = []
     assert await Threads("test", 1).run(lambda: 7, timeout_s=30, unwanted=released.append) == 7
     assert released == []
 
 
-async def test_a_late_outcome_may_be_taken_by_those_who_kept_the_job() -> None:
+async def test_a_late_result_can_be_taken_from_a_kept_job() -> None:
     disk = Disk()
     job = Threads("test", 1).begin(disk.read)
     assert not await job.wait(0.01)
@@ -91,7 +91,7 @@ async def test_a_late_outcome_may_be_taken_by_those_who_kept_the_job() -> None:
     assert job.result() == "content"
 
 
-async def test_threads_that_cannot_start_take_no_places(no_threads: Callable[[], None]) -> None:
+async def test_threads_that_cannot_start_take_no_slots(no_threads: Callable[[], None]) -> None:
     threads = Threads("test", 2)
     for _ in range(5):
         with pytest.raises(NoThread, match="can't start new thread"):
@@ -101,7 +101,7 @@ async def test_threads_that_cannot_start_take_no_places(no_threads: Callable[[],
     assert all([await job.wait(30) for job in jobs])
 
 
-async def test_work_that_ends_its_thread_gives_its_place_back_and_is_an_error() -> None:
+async def test_work_that_ends_its_thread_frees_its_slot_and_is_an_error() -> None:
     threads = Threads("test", 1)
 
     def leave() -> None:
@@ -112,7 +112,7 @@ async def test_work_that_ends_its_thread_gives_its_place_back_and_is_an_error() 
             await threads.run(leave, timeout_s=30)
 
 
-async def test_several_wait_for_one_job_and_one_of_them_may_leave() -> None:
+async def test_several_callers_can_wait_for_one_job_and_one_may_be_cancelled() -> None:
     disk = Disk()
     job = Threads("test", 1).begin(disk.read)
     waiting = [asyncio.create_task(job.wait(30)) for _ in range(5)]
@@ -123,7 +123,7 @@ async def test_several_wait_for_one_job_and_one_of_them_may_leave() -> None:
     assert await asyncio.gather(*waiting[1:]) == [True] * 4
 
 
-def test_a_loop_that_ends_waits_for_no_thread() -> None:
+def test_a_closing_loop_waits_for_no_thread() -> None:
     disk = Disk()
 
     async def ask() -> None:

@@ -1,4 +1,4 @@
-"""Bodies: all of their pieces are read, and none beyond the bound."""
+"""Bodies: all pieces are read, and nothing beyond the limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def stream() -> aiohttp.StreamReader:
 
 
 async def fed(content: aiohttp.StreamReader, reading: Awaitable[T], *pieces: bytes) -> T:
-    """Return what `reading` does while `pieces` arrive one by one, and then the end."""
+    """Return the result of `reading` while `pieces` arrive one by one, and then the end."""
     task = asyncio.ensure_future(reading)
     for piece in pieces:
         await asyncio.sleep(0)
@@ -39,23 +39,23 @@ async def test_a_body_that_comes_in_pieces_is_read_whole() -> None:
     assert await fed(content, read_whole(content, 12), b"first ", b"sec", b"ond") == b"first second"
 
 
-async def test_a_body_without_anything_in_it_is_whole() -> None:
+async def test_an_empty_body_is_complete() -> None:
     content = stream()
     assert await fed(content, read_whole(content, 12)) == b""
 
 
 @pytest.mark.parametrize("pieces", [(b"first second!",), (b"first ", b"second", b"!"), (b"x" * 1000, b"y")])
-async def test_a_body_over_the_bound_is_none(pieces: tuple[bytes, ...]) -> None:
+async def test_a_body_over_the_limit_is_refused(pieces: tuple[bytes, ...]) -> None:
     content = stream()
     assert await fed(content, read_whole(content, 12), *pieces) is None
 
 
-async def test_the_beginning_of_a_body_can_be_read_alone() -> None:
+async def test_only_the_start_of_a_body_can_be_read() -> None:
     content = stream()
     assert await fed(content, read_up_to(content, 8), b"first ", b"second", b" third") == b"first se"
 
 
-async def test_a_body_that_breaks_off_is_no_body() -> None:
+async def test_a_body_that_breaks_off_is_refused() -> None:
     content = stream()
     reading = asyncio.ensure_future(read_whole(content, 12))
     await asyncio.sleep(0)
@@ -66,7 +66,7 @@ async def test_a_body_that_breaks_off_is_no_body() -> None:
 
 
 class Said(msgspec.Struct):
-    """What a body might say."""
+    """A sample body."""
 
     name: str
     rest: object = None
@@ -81,5 +81,5 @@ def test_a_body_is_decoded() -> None:
     [b"", b"<html>", b"[]", b"{}", b'{"name":1}', b'{"name":"\xff"}', b'{"name":"a","rest":' + b"[" * 100_000],
     ids=["nothing", "a page", "a list", "a field is missing", "another type", "not UTF-8", "too deep"],
 )
-def test_a_body_of_another_kind_is_none(body: bytes) -> None:
+def test_a_body_of_another_kind_is_refused(body: bytes) -> None:
     assert decoded(body, Said) is None

@@ -1,4 +1,4 @@
-"""What a replica does by itself: a shard that is away hides nothing of the others, and fills no log."""
+"""What a replica does by itself: an unreachable shard hides nothing of the others, and does not flood the log."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def replica_on(clock: FakeClock) -> tuple[Replica, PartlySwept]:
     return replica, store
 
 
-async def test_what_the_other_shards_expired_is_counted_and_logged_while_some_are_away() -> None:
+async def test_expiries_of_other_shards_are_counted_and_logged_while_some_are_unreachable() -> None:
     replica, _ = replica_on(FakeClock())
     with capture_logs() as lines, pytest.raises(StoreUnavailable) as refusal:
         await replica._sweep()
@@ -49,7 +49,7 @@ async def test_what_the_other_shards_expired_is_counted_and_logged_while_some_ar
     assert b"expired_services_total 1.0" in replica.metrics.exposition()
 
 
-async def test_a_shard_that_is_not_swept_for_long_shows_in_the_health() -> None:
+async def test_a_shard_without_a_recent_sweep_shows_in_the_health() -> None:
     clock = FakeClock()
     replica, store = replica_on(clock)
     clock.pass_time(SWEEP_OVERDUE_S + 1)
@@ -61,7 +61,7 @@ async def test_a_shard_that_is_not_swept_for_long_shows_in_the_health() -> None:
     assert replica.health().components.store.status == "ok"
 
 
-async def test_a_store_that_is_away_is_a_line_now_and_then_and_one_when_it_is_back() -> None:
+async def test_an_unreachable_store_is_logged_now_and_then_and_once_when_it_returns() -> None:
     clock = FakeClock()
     replica, _ = replica_on(clock)
     tried = 0
@@ -92,7 +92,7 @@ async def test_a_store_that_is_away_is_a_line_now_and_then_and_one_when_it_is_ba
     ]
 
 
-async def test_a_loop_that_fails_in_a_way_that_nobody_thought_of_is_begun_again_and_shown(
+async def test_a_loop_that_fails_unexpectedly_is_restarted_and_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     replica = Replica(ReplicaSettings(listen=Listen("127.0.0.1", 0), warming_s=0.0), clock=FakeClock())

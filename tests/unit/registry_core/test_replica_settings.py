@@ -13,7 +13,7 @@ from registry_core.settings import Listen
 from registry_core.store.redis.url import PoolTerms
 
 
-def test_nothing_set_is_one_machine_on_loopback() -> None:
+def test_the_defaults_are_one_machine_on_loopback() -> None:
     settings = replica_settings({"REGISTRY_URL": "http://r:8888", "PATH": "/bin"})
     assert settings == ReplicaSettings()
     assert str(settings.listen) == "127.0.0.1:8888"
@@ -27,7 +27,7 @@ def test_everything_can_be_set() -> None:
         {
             "REGISTRY_LISTEN": ":9999",
             "REGISTRY_STORE": "memory:",
-            "REGISTRY_SECRET": "new, old",
+            "REGISTRY_SECRET": "new-one, old-one",
             "REGISTRY_ZONE": "eu-1a",
             "REGISTRY_MIN_PORT": "80",
             "REGISTRY_WARMING": "3",
@@ -43,16 +43,16 @@ def test_everything_can_be_set() -> None:
             "REGISTRY_LOG_LEVEL": "debug",
         }
     )
-    assert settings.secrets == ("new", "old")
+    assert settings.secrets == ("new-one", "old-one")
     assert settings.terms.sweep_every_s == 0.5
     assert settings.terms.removed_after_s >= settings.terms.ttl_s
-    assert settings.terms.amnesty_after_s == 2.0, "a shorter pause of the sweep makes nobody due who lives"
+    assert settings.terms.amnesty_after_s == 2.0, "a shorter pause between sweeps expires no live lease"
     assert settings.breaker == BreakerTerms(failures=5, open_s=2.0, half_open_s=1.0, trial_share=0.2, successes=3)
     assert (settings.zone, settings.warming_s, settings.log_level) == ("eu-1a", 3.0, "debug")
     assert settings.when_none_pass is WhenNonePass.NONE
 
 
-def test_how_redis_is_dealt_with_can_be_set() -> None:
+def test_the_timeouts_and_limits_of_redis_can_be_set() -> None:
     settings = replica_settings(
         {
             "REGISTRY_STORE": "redis://r1",
@@ -73,7 +73,7 @@ def test_how_redis_is_dealt_with_can_be_set() -> None:
 
 
 @pytest.mark.parametrize("pool", ["50", "5-", "60-50", "0-3", "5-1001", "-5-50"])
-def test_a_pool_has_room_for_what_a_shard_needs(pool: str) -> None:
+def test_a_pool_must_be_large_enough_for_a_shard(pool: str) -> None:
     with pytest.raises(SettingsError, match=r"REGISTRY_REDIS_POOL: .* \(example: 5-50\)"):
         replica_settings({"REGISTRY_REDIS_POOL": pool})
 
@@ -90,7 +90,11 @@ def test_beyond_loopback_there_is_a_secret_or_an_explicit_off() -> None:
     with pytest.raises(SettingsError, match="needs a secret"):
         replica_settings({}, listen_on=Listen("0.0.0.0", 8888))
     assert replica_settings({"REGISTRY_LISTEN": ":8888", "REGISTRY_AUTH": "off", "REGISTRY_SECRET": "s"}).secrets == ()
-    assert replica_settings({"REGISTRY_LISTEN": ":8888", "REGISTRY_SECRET": "s"}).secrets == ("s",)
+    assert replica_settings({"REGISTRY_LISTEN": ":8888", "REGISTRY_SECRET": "s3cret"}).secrets == ("s3cret",)
+    for short in ("s", "s3cret,old"):
+        with pytest.raises(SettingsError, match="6 or more characters"):
+            replica_settings({"REGISTRY_LISTEN": ":8888", "REGISTRY_SECRET": short})
+    assert replica_settings({"REGISTRY_SECRET": "s"}).secrets == ("s",)
     assert replica_settings({}, listen_on=Listen("::1", 0)).secrets == ()
 
 
@@ -112,7 +116,7 @@ def test_beyond_loopback_there_is_a_secret_or_an_explicit_off() -> None:
         ("REGISTRY_COLOUR", "red"),
     ],
 )
-def test_a_wrong_one_is_named_and_a_secret_is_not_shown(name: str, value: str) -> None:
+def test_a_wrong_setting_is_named_and_a_secret_is_not_shown(name: str, value: str) -> None:
     with pytest.raises(SettingsError) as refusal:
         replica_settings({name: value})
     assert str(refusal.value).startswith(f"{name}: ")
@@ -126,7 +130,7 @@ def test_every_example_can_be_read() -> None:
         setting.read(setting.example)
 
 
-def test_the_guard_is_set_in_percent() -> None:
+def test_the_guards_settings_are_in_percent() -> None:
     assert replica_settings({}).terms.guard == GuardTerms(share=0.3, hold_s=300.0, budget_share=0.1)
     given = {"REGISTRY_GUARD_SHARE": "50", "REGISTRY_GUARD_HOLD": "1m", "REGISTRY_GUARD_BUDGET": "20"}
     assert replica_settings(given).terms.guard == GuardTerms(share=0.5, hold_s=60.0, budget_share=0.2)

@@ -1,4 +1,4 @@
-"""Looking up the addresses of hosts: best effort, in time, and never more than a few at once."""
+"""Resolving host names: best effort, in time, and only a few at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from registry_core.resolution import MAX_PENDING, MAX_SERVERS_PENDING, Resolver,
 from tests.programs import eventually
 
 
-async def test_an_address_stands_for_itself() -> None:
+async def test_an_address_needs_no_lookup() -> None:
     def never(host: str) -> list[str]:
         raise AssertionError(host)
 
@@ -26,7 +26,7 @@ async def test_a_name_is_looked_up_and_sorted() -> None:
 
 
 @pytest.mark.parametrize("error", [OSError("no such host"), UnicodeError("label too long")])
-async def test_what_cannot_be_looked_up_has_no_addresses(error: Exception) -> None:
+async def test_a_name_that_cannot_be_resolved_has_no_addresses(error: Exception) -> None:
     def fail(_: str) -> list[str]:
         raise error
 
@@ -76,7 +76,7 @@ def test_only_what_can_be_connected_to_is_kept() -> None:
 
 
 class Names:
-    """A name server for `ServerAddresses`: it answers, refuses, or says nothing until it is told to."""
+    """A name server for `ServerAddresses`: it answers, refuses, or stays silent until told otherwise."""
 
     def __init__(self) -> None:
         self.says: list[str] | OSError = ["10.0.0.7"]
@@ -93,7 +93,7 @@ class Names:
 
     @contextlib.contextmanager
     def silent(self) -> Iterator[None]:
-        """Say nothing for the length of a `with`."""
+        """Stay silent for the duration of a `with`."""
         self.speaks.clear()
         try:
             yield
@@ -105,7 +105,7 @@ AWAY = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 NO_SUCH_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
-async def test_a_server_is_asked_for_at_each_connection_and_its_addresses_stay_in_order() -> None:
+async def test_a_server_is_resolved_at_each_connection_and_its_addresses_stay_in_order() -> None:
     names = Names()
     servers = ServerAddresses(names)
     names.says = ["2001:db8::1", "10.0.0.9", "10.0.0.1"]
@@ -113,22 +113,22 @@ async def test_a_server_is_asked_for_at_each_connection_and_its_addresses_stay_i
     names.says = ["10.0.0.2"]
     assert await servers.find("redis") == ("10.0.0.2",), "it has moved"
     assert await servers.find("10.0.0.3") == ("10.0.0.3",)
-    assert names.asked == ["redis", "redis"], "an address is nothing to be looked up"
+    assert names.asked == ["redis", "redis"], "an address needs no lookup"
 
 
-async def test_the_last_known_address_does_while_the_name_server_says_nothing() -> None:
+async def test_the_last_known_address_is_used_while_the_name_server_is_silent() -> None:
     names = Names()
     servers = ServerAddresses(names, timeout_s=0.5)
     assert await servers.find("redis") == ("10.0.0.7",)
     with names.silent():
         for _ in range(5):
             assert await servers.find("redis") == ("10.0.0.7",)
-        assert names.asked == ["redis"] * 2, "one question is under way at a time"
+        assert names.asked == ["redis"] * 2, "only one query runs at a time"
     names.says = AWAY
     assert await servers.find("redis") == ("10.0.0.7",)
 
 
-async def test_a_server_that_is_known_is_hardly_waited_for_and_a_late_answer_counts_for_the_next_time() -> None:
+async def test_a_known_servers_lookup_times_out_early_and_a_late_answer_counts_next_time() -> None:
     names = Names()
     servers = ServerAddresses(names, timeout_s=1000.0)
     assert await servers.find("redis") == ("10.0.0.7",)
@@ -140,7 +140,7 @@ async def test_a_server_that_is_known_is_hardly_waited_for_and_a_late_answer_cou
         assert await servers.find("redis") == ("10.0.0.8",)
 
 
-async def test_a_session_finds_its_registry_where_it_was_last_while_the_name_server_is_silent() -> None:
+async def test_a_session_uses_the_registrys_last_address_while_the_name_server_is_silent() -> None:
     names = Names()
     names.says = ["10.0.0.7", "2001:db8::1"]
     resolver = ServerResolver(ServerAddresses(names))
@@ -158,7 +158,7 @@ async def test_a_session_finds_its_registry_where_it_was_last_while_the_name_ser
         await resolver.resolve("registry", 8888)
 
 
-async def test_a_name_that_is_gone_is_not_found_at_its_last_address() -> None:
+async def test_a_name_that_no_longer_exists_does_not_resolve_to_its_last_address() -> None:
     names = Names()
     servers = ServerAddresses(names)
     await servers.find("redis")
@@ -170,7 +170,7 @@ async def test_a_name_that_is_gone_is_not_found_at_its_last_address() -> None:
         await servers.find("redis")
 
 
-async def test_a_name_that_was_never_known_is_an_error_in_time_and_an_answer_that_is_late_counts() -> None:
+async def test_an_unknown_name_fails_in_time_and_its_late_answer_counts() -> None:
     names = Names()
     servers = ServerAddresses(names, timeout_s=0.05)
     with names.silent(), pytest.raises(socket.gaierror, match="no name server answers"):
@@ -180,7 +180,7 @@ async def test_a_name_that_was_never_known_is_an_error_in_time_and_an_answer_tha
         assert await servers.find("redis") == ("10.0.0.7",)
 
 
-async def test_all_who_ask_at_once_share_one_question_and_one_of_them_may_leave() -> None:
+async def test_concurrent_lookups_share_one_query_and_one_of_them_may_be_cancelled() -> None:
     names = Names()
     servers = ServerAddresses(names, timeout_s=20)
     with names.silent():
@@ -202,7 +202,7 @@ async def test_a_dead_name_server_holds_a_bounded_number_of_threads() -> None:
         assert len(names.asked) == MAX_SERVERS_PENDING
 
 
-def test_a_question_outlives_the_loop_that_asked_it() -> None:
+def test_a_query_outlives_the_loop_that_started_it() -> None:
     names = Names()
     servers = ServerAddresses(names, timeout_s=0.01)
 
@@ -213,6 +213,6 @@ def test_a_question_outlives_the_loop_that_asked_it() -> None:
 
     with names.silent():
         assert asyncio.run(ask()) is None
-    # A question that is older than the timeout is not waited for, so the answer has to be there.
+    # A query older than the timeout is not waited for, so the answer must have arrived.
     asyncio.run(eventually(lambda: not any(t.name == "resolve server" for t in threading.enumerate()), "it answers"))
     assert asyncio.run(ask()) == ("10.0.0.7",)

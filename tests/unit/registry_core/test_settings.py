@@ -1,4 +1,4 @@
-"""Settings: what each reader takes, and the one line that a wrong one is."""
+"""Settings: what each reader accepts, and the one line about an invalid one."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def read(environment: dict[str, str]) -> Values:
     return read_settings(TABLE, environment, prefixes=("T_",), known={"T_OF_ANOTHER"})
 
 
-def test_what_is_not_set_has_its_default_and_so_has_what_is_blank() -> None:
+def test_an_unset_or_blank_setting_has_its_default() -> None:
     for environment in ({}, {"T_PORT": " ", "T_OF_ANOTHER": "1", "HOME": "/"}):
         values = read(environment)
         assert (values[PORT], values[WAIT], values[NAMES], values[TOKEN]) == (8034, 30.0, ("a", "b"), "")
 
 
-def test_what_is_set_is_read() -> None:
+def test_a_set_value_is_read() -> None:
     values = read({"T_PORT": "80", "T_WAIT": "500ms", "T_NAMES": " c , ,d"})
     assert (values[PORT], values[WAIT], values[NAMES]) == (80, 0.5, ("c", "d"))
 
@@ -54,6 +54,32 @@ def test_a_wrong_setting_is_one_line_that_names_it(environment: dict[str, str], 
     assert str(refusal.value) == line
 
 
+URLS: Setting[tuple[str, ...]] = Setting(
+    "T_URLS", settings.items(settings.http_url), (), "the registries", "http://registry:8888"
+)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://user:pa55word@r:8888", "http://pa55word@r", "http://a:pa55word@r/?x=1", "//x:pa55word@"]
+)
+def test_a_url_has_no_password_and_one_that_was_given_is_not_shown(url: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        read_settings((URLS,), {"T_URLS": f"http://fine:1,{url}"})
+    assert "pa55word" not in str(refusal.value)
+    assert str(refusal.value).startswith("T_URLS: 'http://fine:1,")
+
+
+@pytest.mark.parametrize("text", ["hush", " hush\n", "hush\r\n", "\thush"])
+def test_what_surrounds_a_secret_is_not_part_of_it(text: str) -> None:
+    assert settings.secret(text) == "hush"
+
+
+@pytest.mark.parametrize("text", ["hu sh", "hu\nsh", "hu\0sh", "h\u00fcsh", "hu,sh", "\x7f"])
+def test_a_secret_that_no_header_can_hold_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="visible ASCII"):
+        settings.secret(text)
+
+
 def test_a_removed_setting_is_accepted_and_can_be_named() -> None:
     given = {"T_PORT": "80", "T_PROCESSES": "no number", "T_THREADS": " "}
     assert read_settings(TABLE, given, prefixes=("T_",), removed=REMOVED)[PORT] == 80
@@ -76,7 +102,7 @@ def test_a_removed_setting_is_accepted_and_can_be_named() -> None:
         (settings.json_object, '{"a": [1]}', {"a": [1]}),
     ],
 )
-def test_a_reader_takes(reader: Callable[[str], object], text: str, value: object) -> None:
+def test_a_reader_accepts(reader: Callable[[str], object], text: str, value: object) -> None:
     assert reader(text) == value
 
 
@@ -109,5 +135,5 @@ def test_only_loopback_is_loopback() -> None:
     assert str(Listen("::1", 53)) == "[::1]:53"
 
 
-def test_a_default_is_shown_as_it_can_be_written() -> None:
+def test_a_default_is_shown_as_a_user_would_write_it() -> None:
     assert [shown_default(s) for s in TABLE] == ["8034", "30 s", "a,b", "none"]

@@ -1,4 +1,4 @@
-"""Background work: what dies is begun again, later and later, seen by everybody, and ended in time."""
+"""Background work: what dies is restarted after growing waits, visibly, and ends in time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.samples import FakeClock
 
 
 class Waits:
-    """Stands for the time between a death and the next life: it passes at once, on the clock as well."""
+    """Replaces the wait before a restart: it passes at once, on the clock as well."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
@@ -34,7 +34,7 @@ class Waits:
 
 
 class Loop:
-    """Background work that does, life after life, what it is told."""
+    """Background work with a script: one behaviour per life."""
 
     def __init__(self, *lives: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self.lives = 0
@@ -71,7 +71,7 @@ async def dies_in_a_group() -> None:
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    """Have tracebacks kept and not printed, for which the files of their lines would be read."""
+    """Let tracebacks be recorded but not printed, which would read source files."""
     with capture_logs():
         yield
 
@@ -98,7 +98,7 @@ async def turns(count: int = 100) -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_loop_that_lives_is_left_alone(background: Background) -> None:
+async def test_a_running_loop_is_left_alone(background: Background) -> None:
     loop = Loop(lasts)
     background.keep("sync", loop)
     await turns()
@@ -115,7 +115,7 @@ async def test_a_loop_that_lives_is_left_alone(background: Background) -> None:
         (dies_in_a_group, "ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)"),
     ],
 )
-async def test_a_loop_that_dies_is_begun_again(
+async def test_a_loop_that_dies_is_restarted(
     background: Background, death: Callable[[], Coroutine[Any, Any, None]], problem: str
 ) -> None:
     loop = Loop(death, death, lasts)
@@ -130,7 +130,7 @@ async def test_a_loop_that_dies_is_begun_again(
     assert not task.done()
 
 
-async def test_what_cannot_even_be_called_dies_as_any_other(background: Background, waits: Waits) -> None:
+async def test_work_that_cannot_even_be_called_counts_as_a_death(background: Background, waits: Waits) -> None:
     def breaks() -> Coroutine[Any, Any, None]:
         raise TypeError("it lacks an argument")
 
@@ -140,7 +140,7 @@ async def test_what_cannot_even_be_called_dies_as_any_other(background: Backgrou
     assert background.report()[0].failures == 4
 
 
-async def test_a_loop_that_is_meant_to_end_is_not_begun_again(background: Background) -> None:
+async def test_a_loop_that_may_end_is_not_restarted(background: Background) -> None:
     loop = Loop(dies, returns)
     task = background.keep("namespace", loop, ends=True)
     await turns()
@@ -148,7 +148,7 @@ async def test_a_loop_that_is_meant_to_end_is_not_begun_again(background: Backgr
     assert (loop.lives, background.report()[0].restarts) == (2, 1)
 
 
-async def test_what_dies_for_ever_is_begun_again_ever_more_rarely(background: Background, waits: Waits) -> None:
+async def test_work_that_keeps_dying_is_restarted_with_growing_waits(background: Background, waits: Waits) -> None:
     waits.most = 20
     loop = Loop(dies)
     background.keep("sync", loop)
@@ -163,7 +163,7 @@ async def test_what_dies_for_ever_is_begun_again_ever_more_rarely(background: Ba
     assert background.report()[0].down
 
 
-async def test_what_ran_well_for_long_is_begun_again_soon(
+async def test_work_that_ran_well_for_long_is_restarted_soon(
     background: Background, clock: FakeClock, waits: Waits
 ) -> None:
     async def dies_late() -> None:
@@ -175,14 +175,14 @@ async def test_what_ran_well_for_long_is_begun_again_soon(
     assert waits.waits == [RESTART_FIRST_S * times for times in (1, 2, 4, 1)]
 
 
-async def test_it_may_be_wanted_back_sooner(background: Background, waits: Waits) -> None:
+async def test_the_longest_wait_can_be_set(background: Background, waits: Waits) -> None:
     waits.most = 10
     background.keep("watch", Loop(dies), most_s=0.5)
     await turns(500)
     assert max(waits.waits) == 0.5
 
 
-async def test_each_cause_is_told_of_and_a_cause_that_differs_each_time_does_not_flood_the_log(
+async def test_each_cause_is_logged_and_ever_new_causes_do_not_flood_the_log(
     background: Background, waits: Waits
 ) -> None:
     waits.most = 300
@@ -199,7 +199,7 @@ async def test_each_cause_is_told_of_and_a_cause_that_differs_each_time_does_not
     assert sum(log["exc_info"] is not None for log in logs) == 8
 
 
-async def test_a_log_that_fails_ends_nothing(background: Background, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failing_log_ends_nothing(background: Background, monkeypatch: pytest.MonkeyPatch) -> None:
     class FullDisk:
         def error(self, *_: object, **__: object) -> None:
             raise OSError(errno.EMFILE, "Too many open files")
@@ -218,7 +218,7 @@ async def test_the_work_of_one_name_is_counted_together(background: Background) 
     assert [(one.task, one.restarts) for one in background.report()] == [("checks", 3)]
 
 
-async def test_a_loop_that_its_owner_cancels_is_over(background: Background) -> None:
+async def test_a_loop_cancelled_by_its_owner_is_not_restarted(background: Background) -> None:
     loop = Loop(lasts)
     task = background.keep("checks", loop)
     await turns()
@@ -228,7 +228,7 @@ async def test_a_loop_that_its_owner_cancels_is_over(background: Background) -> 
     assert (loop.lives, background.report()[0].failures) == (1, 0)
 
 
-async def test_what_runs_once_is_not_begun_again_and_its_death_is_seen(background: Background) -> None:
+async def test_one_shot_work_is_not_restarted_and_its_death_is_counted(background: Background) -> None:
     loop = Loop(dies)
     with capture_logs() as logs:
         await background.begin("load", loop)
@@ -241,14 +241,14 @@ async def test_what_runs_once_is_not_begun_again_and_its_death_is_seen(backgroun
     assert background.report()[0].failures == 2
 
 
-async def test_what_was_cancelled_before_it_began_leaves_nothing(background: Background) -> None:
+async def test_work_cancelled_before_its_start_leaves_nothing(background: Background) -> None:
     background.begin("load", dies).cancel()
     background.keep("sync", dies).cancel()
     await turns()
     assert [one.failures for one in background.report()] == [0, 0]
 
 
-async def test_at_the_end_everything_ends_also_what_waits_to_be_begun_again(clock: FakeClock, waits: Waits) -> None:
+async def test_closing_ends_everything_including_pending_restarts(clock: FakeClock, waits: Waits) -> None:
     waits.most = 0
     background = Background(clock, sleep=waits)
     ended: list[str] = []
@@ -269,7 +269,7 @@ async def test_at_the_end_everything_ends_also_what_waits_to_be_begun_again(cloc
     await background.close()
 
 
-async def test_a_loop_that_fails_as_it_is_ended_is_not_begun_again(background: Background) -> None:
+async def test_a_loop_that_fails_during_its_cancellation_is_not_restarted(background: Background) -> None:
     async def breaks_at_the_end() -> None:
         try:
             await lasts()
@@ -284,7 +284,7 @@ async def test_a_loop_that_fails_as_it_is_ended_is_not_begun_again(background: B
     assert (loop.lives, logs) == (1, [])
 
 
-async def test_one_that_loses_a_cancellation_is_asked_again(background: Background) -> None:
+async def test_a_task_that_swallows_a_cancellation_is_cancelled_again(background: Background) -> None:
     async def loses_the_first() -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await lasts()
@@ -296,7 +296,7 @@ async def test_one_that_loses_a_cancellation_is_asked_again(background: Backgrou
     assert task.done()
 
 
-async def test_one_that_does_not_end_is_left_behind_in_time_and_named() -> None:
+async def test_a_task_that_does_not_end_is_abandoned_in_time_and_named() -> None:
     goes_on = True
 
     async def does_not_end() -> None:
@@ -314,5 +314,5 @@ async def test_one_that_does_not_end_is_left_behind_in_time_and_named() -> None:
     await end([task])
 
 
-async def test_the_end_of_nothing_is_no_wait() -> None:
+async def test_closing_without_tasks_does_not_wait() -> None:
     await end([None])

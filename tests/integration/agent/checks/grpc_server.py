@@ -1,7 +1,7 @@
-"""A real gRPC server (grpcio) in a process of its own, with grpc.health.v1 or without.
+"""A real gRPC server (grpcio) in its own process, with or without grpc.health.v1.
 
-Usage: grpc_server.py PORT STATUSES [PEM]. STATUSES are `service=status` pairs, comma-separated, the empty
-service being the whole server; `none` registers no health service; PEM is a key with its certificate.
+Usage: grpc_server.py PORT STATUSES [PEM]. STATUSES are `service=status` pairs, comma-separated, where the empty
+service is the whole server; `none` registers no health service; PEM is a key with its certificate.
 """
 
 from __future__ import annotations

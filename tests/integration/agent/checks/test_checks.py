@@ -50,7 +50,7 @@ def tcp_probe(service: StandIn, timeout_s: float = 2.0, resolver: HostResolver |
 
 
 @pytest.mark.parametrize("status", [200, 204, 299])
-async def test_well_is_who_answers_2xx(http: aiohttp.ClientSession, service: StandIn, status: int) -> None:
+async def test_an_answer_of_2xx_is_passing(http: aiohttp.ClientSession, service: StandIn, status: int) -> None:
     service.status, service.body = status, b"" if status == 204 else b"ok"
     probe = HttpProbe(http, spec(service).claim, HttpCheck(path="/health?deep=1%20x"), 2.0)
     assert await probe() == WELL
@@ -58,7 +58,7 @@ async def test_well_is_who_answers_2xx(http: aiohttp.ClientSession, service: Sta
 
 
 @pytest.mark.parametrize("status", [301, 404, 500, 503])
-async def test_any_other_answer_is_bad_and_says_which(
+async def test_any_other_answer_is_critical_and_named(
     http: aiohttp.ClientSession, service: StandIn, status: int
 ) -> None:
     service.status = status
@@ -73,18 +73,18 @@ async def test_a_redirect_is_not_followed(http: aiohttp.ClientSession, service: 
         assert elsewhere.asked == []
 
 
-async def test_a_silent_service_is_bad_when_the_time_is_over(http: aiohttp.ClientSession, service: StandIn) -> None:
+async def test_a_silent_service_is_critical_after_the_timeout(http: aiohttp.ClientSession, service: StandIn) -> None:
     service.silent.set()
     result = await http_probe(http, service, 0.05)()
     assert result == critical("no answer within 0.05 s")
 
 
-async def test_only_the_beginning_of_a_huge_answer_is_read(http: aiohttp.ClientSession, service: StandIn) -> None:
+async def test_only_the_start_of_a_huge_answer_is_read(http: aiohttp.ClientSession, service: StandIn) -> None:
     service.body = b"x" * 20_000_000
     assert (await http_probe(http, service, 5.0)()).good
 
 
-async def test_who_does_not_listen_is_bad(http: aiohttp.ClientSession, service: StandIn) -> None:
+async def test_a_closed_port_is_critical(http: aiohttp.ClientSession, service: StandIn) -> None:
     await service.stop()
     for probe in (http_probe(http, service, 2.0), tcp_probe(service, 2.0)):
         result = await probe()
@@ -92,7 +92,7 @@ async def test_who_does_not_listen_is_bad(http: aiohttp.ClientSession, service: 
         assert result.because.startswith(("Connect call failed", "[Errno 111] Connect call failed"))
 
 
-async def test_what_is_no_http_is_bad(http: aiohttp.ClientSession) -> None:
+async def test_an_answer_that_is_not_http_is_critical(http: aiohttp.ClientSession) -> None:
     async def talk(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 smtp\r\n")
         writer.close()
@@ -109,14 +109,14 @@ async def test_what_is_no_http_is_bad(http: aiohttp.ClientSession) -> None:
         server.close()
 
 
-async def test_a_name_that_does_not_resolve_is_bad(http: aiohttp.ClientSession) -> None:
+async def test_a_name_that_does_not_resolve_is_critical(http: aiohttp.ClientSession) -> None:
     nowhere = StandIn("nowhere.invalid")
     nowhere.port = 8034
     assert not (await http_probe(http, nowhere, 2.0)()).good
     assert not (await tcp_probe(nowhere, 2.0)()).good
 
 
-async def test_a_name_server_that_hangs_makes_a_check_bad_in_time(service: StandIn) -> None:
+async def test_a_hanging_name_server_makes_a_check_critical_in_time(service: StandIn) -> None:
     hangs = threading.Event()
 
     def lookup(_host: str) -> list[str]:
@@ -133,7 +133,7 @@ async def test_a_name_server_that_hangs_makes_a_check_bad_in_time(service: Stand
         hangs.set()
 
 
-async def test_many_names_at_once_are_resolved_one_after_the_other_and_none_is_turned_away() -> None:
+async def test_many_names_are_resolved_one_after_the_other_and_none_is_refused() -> None:
     resolver = HostResolver(Resolver(lambda host: [f"10.0.0.{host[4:]}", "2001:db8::1"]))
     found = await asyncio.gather(*(resolver.resolve(f"host{n}", 80) for n in range(100)))
     assert [[r["host"] for r in results] for results in found] == [[f"10.0.0.{n}", "2001:db8::1"] for n in range(100)]
@@ -147,18 +147,18 @@ async def test_a_tcp_check_tries_every_address(service: StandIn) -> None:
     assert (await tcp_probe(service, 2.0, resolver)()).good
 
 
-# -- what an http check can be told
+# -- options of an http check
 
 
 @pytest.mark.parametrize(("status", "good"), [(200, False), (301, True), (404, True), (410, False)])
-async def test_the_statuses_that_are_good_can_be_named(
+async def test_the_passing_statuses_can_be_configured(
     http: aiohttp.ClientSession, service: StandIn, status: int, good: bool
 ) -> None:
     service.status = status
     assert (await http_probe(http, service, statuses=((301, 301), (401, 404)))()).good is good
 
 
-async def test_the_body_has_to_match(http: aiohttp.ClientSession, service: StandIn) -> None:
+async def test_the_body_must_match(http: aiohttp.ClientSession, service: StandIn) -> None:
     probe = http_probe(http, service, body='"status": *"(ok|up)"')
     service.body = b'{"status": "up"}'
     assert await probe() == WELL
@@ -166,7 +166,7 @@ async def test_the_body_has_to_match(http: aiohttp.ClientSession, service: Stand
     assert (await probe()).because == 'HTTP 200, but the body did not match \'"status": *"(ok|up)"\''
 
 
-async def test_the_body_is_searched_as_far_as_it_is_read(http: aiohttp.ClientSession, service: StandIn) -> None:
+async def test_the_body_is_searched_only_as_far_as_it_is_read(http: aiohttp.ClientSession, service: StandIn) -> None:
     probe = http_probe(http, service, body="end")
     service.body = b"x" * 16_381 + b"end"
     assert await probe() == WELL
@@ -174,7 +174,7 @@ async def test_the_body_is_searched_as_far_as_it_is_read(http: aiohttp.ClientSes
     assert "the first 16384 bytes of the body" in (await probe()).because
 
 
-async def test_a_search_that_takes_long_lets_others_have_their_turns() -> None:
+async def test_a_long_search_does_not_block_the_loop() -> None:
     draw = random.Random(3)
     body = "".join(draw.choice("ab") for _ in range(MAX_READ_BYTES))
     turns = 0
@@ -187,13 +187,13 @@ async def test_a_search_that_takes_long_lets_others_have_their_turns() -> None:
 
     counting = asyncio.create_task(count())
     await asyncio.sleep(0)
-    # With RE2 a search of 70 ms: on the loop nobody else would have a turn.
+    # RE2 searches for 70 ms: on the loop, that would block everything else.
     assert not await matches(Pattern("a[ab]{200}c"), body, 10.0)
     counting.cancel()
     assert turns >= 3
 
 
-async def test_a_search_is_given_up_with_its_check(
+async def test_a_search_is_abandoned_with_its_check(
     monkeypatch: pytest.MonkeyPatch, http: aiohttp.ClientSession, service: StandIn
 ) -> None:
     goes_on = threading.Event()
@@ -204,7 +204,7 @@ async def test_a_search_is_given_up_with_its_check(
     goes_on.set()
 
 
-async def test_method_and_headers_are_those_of_the_configuration(service: StandIn) -> None:
+async def test_method_and_headers_come_from_the_configuration(service: StandIn) -> None:
     service.body = b""
     async with check_session(HostResolver()) as http:
         probe = http_probe(http, service, method="HEAD", headers=(("Host", "billing.example"), ("X-Check", "1")))
@@ -214,9 +214,7 @@ async def test_method_and_headers_are_those_of_the_configuration(service: StandI
     assert "X-Check: 1\r\n" in service.requests[0]
 
 
-async def test_a_certificate_is_looked_at_when_that_is_wanted(
-    http: aiohttp.ClientSession, certificate: tuple[Path, str]
-) -> None:
+async def test_a_certificate_is_verified_on_request(http: aiohttp.ClientSession, certificate: tuple[Path, str]) -> None:
     key_and_certificate, pem = certificate
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(key_and_certificate)
@@ -232,11 +230,11 @@ async def test_a_certificate_is_looked_at_when_that_is_wanted(
             assert "certificate" in (await probe()).because.lower()
 
 
-# -- a row of results
+# -- rows of results
 
 
 class Script:
-    """A probe that gives results in order, and then the last one for ever."""
+    """A probe that returns results in order, and then the last one for ever."""
 
     def __init__(self, *results: bool | Exception) -> None:
         self.results = list(results)
@@ -259,7 +257,7 @@ FAST = CheckPace(interval_s=0.01, timeout_s=0.01)
 
 
 async def checked(*probes: Probe, until: int, pace: CheckPace = FAST) -> list[Status]:
-    """Return the statuses of a service whose checks came to `until` results."""
+    """Return the statuses of a service whose checks had `until` results."""
     statuses: list[Status] = []
     seen: list[CheckResult] = []
     by_name = {f"tcp-{number}": probe for number, probe in enumerate(probes)}
@@ -278,23 +276,23 @@ async def checked(*probes: Probe, until: int, pace: CheckPace = FAST) -> list[St
     return statuses
 
 
-async def test_only_changes_of_the_verdict_are_told() -> None:
+async def test_only_changes_of_the_verdict_are_reported() -> None:
     probe = Script(True, True, False, True, False, False, False, True, True)
     assert await checked(probe, until=9) == [Status.PASSING, Status.CRITICAL, Status.PASSING]
 
 
-async def test_a_check_that_fails_in_an_unforeseen_way_does_not_end_the_checks() -> None:
+async def test_an_unexpected_failure_of_a_check_does_not_end_the_checks() -> None:
     with capture_logs() as lines:
         assert await checked(Script(RuntimeError("odd"), True), until=1) == [Status.PASSING]
     assert [line["event"] for line in lines] == ["check_failed"]
 
 
-async def test_of_several_checks_the_worst_counts() -> None:
+async def test_the_worst_of_several_checks_counts() -> None:
     statuses = await checked(Script(True), Script(True, False, False, False, True, True), until=40)
     assert statuses == [Status.PASSING, Status.CRITICAL, Status.PASSING]
 
 
-async def test_who_comes_and_goes_too_often_is_held_critical_for_a_while() -> None:
+async def test_a_flapping_service_is_held_critical_for_a_while() -> None:
     flapping = [True, False] * 4
     pace = CheckPace(
         interval_s=0.01, timeout_s=0.01, rise=1, fall=1, flaps=FlapLimits(changes=3, window_s=60.0, hold_s=0.3)

@@ -42,21 +42,21 @@ def runs(pid: int) -> bool:
     ("code", "status"),
     [(0, Status.PASSING), (1, Status.WARNING), (2, Status.CRITICAL), (3, Status.CRITICAL), (127, Status.CRITICAL)],
 )
-async def test_the_exit_code_says_how_the_service_is(code: int, status: Status) -> None:
+async def test_the_exit_code_gives_the_status(code: int, status: Status) -> None:
     assert (await probe("/bin/sh", "-c", f"exit {code}")()).status is status
 
 
-async def test_what_it_prints_is_the_reason() -> None:
+async def test_the_output_is_the_reason() -> None:
     result = await probe("/bin/sh", "-c", "echo; echo 'disk  93 % full'; echo oh >&2; exit 1")()
     assert result == CheckResult(Status.WARNING, "exit code 1: disk 93 % full oh")
 
 
-async def test_a_program_that_is_killed_by_a_signal_is_critical() -> None:
+async def test_a_program_killed_by_a_signal_is_critical() -> None:
     assert (await python("import os; os.abort()")()).because.startswith("ended by signal 6")
 
 
 @pytest.mark.parametrize("name", ["/nowhere/check", "/etc/hostname", "/"])
-async def test_what_cannot_be_started_is_critical_and_says_why(name: str) -> None:
+async def test_a_program_that_cannot_start_is_critical_with_the_reason(name: str) -> None:
     result = await probe(name)()
     assert result.status is Status.CRITICAL
     assert result.because.startswith(f"{name} cannot be started: ")
@@ -67,7 +67,7 @@ async def test_no_shell_reads_it(tmp_path: Path) -> None:
     assert await probe("/usr/bin/test", "!", "-e", f"{tmp_path}/made")() == WELL
 
 
-async def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
+async def test_a_program_over_its_timeout_is_ended_with_its_children(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     script = f"sleep 300 & echo $! >{pids}; echo $$ >>{pids}; echo waiting; wait"
     result = await probe("/bin/sh", "-c", script, timeout_s=0.5)()
@@ -85,20 +85,20 @@ async def test_a_program_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     await eventually(lambda: not runs(int(pid.read_text())), "it is gone")
 
 
-async def test_what_a_program_leaves_behind_ends_with_it_and_holds_nothing_up(tmp_path: Path) -> None:
+async def test_children_left_by_a_program_end_with_it_and_delay_nothing(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    # The child keeps the program's output open: who waits for the end of that waits for the child.
+    # The child keeps the program's output open, so that waiting for its end would mean waiting for the child.
     assert await probe("/bin/sh", "-c", f"sleep 300 & echo $! >{pid}")() == WELL
     await eventually(lambda: not runs(int(pid.read_text())), "the child is gone")
 
 
-async def test_a_program_that_prints_without_end_does_not_fill_the_memory() -> None:
+async def test_endless_output_does_not_fill_the_memory() -> None:
     assert await python("import sys; sys.stdout.write('x' * 5_000_000); sys.stdout.flush()")() == WELL
     result = await python("import sys; sys.stdout.write('x' * 5_000_000); sys.stdout.flush(); sys.exit(2)")()
     assert len(result.because) == 200
 
 
-async def test_a_program_that_closes_its_output_is_waited_for_all_the_same() -> None:
+async def test_a_program_that_closes_its_output_is_still_waited_for() -> None:
     assert await python("import os, time; os.close(1); os.close(2); time.sleep(0.2)")() == WELL
 
 
@@ -111,7 +111,7 @@ async def test_a_check_that_is_cancelled_ends_its_program(tmp_path: Path) -> Non
     await eventually(lambda: not psutil.pid_exists(int(pid.read_text())), "it is gone, and reaped")
 
 
-async def test_so_many_run_at_once_and_the_wait_of_the_others_does_not_count_against_them(
+async def test_concurrent_checks_are_limited_and_waiting_does_not_count_as_run_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "MAX_AT_ONCE", 2)
@@ -122,13 +122,13 @@ async def test_so_many_run_at_once_and_the_wait_of_the_others_does_not_count_aga
 
 
 @pytest.mark.usefixtures("no_threads")
-async def test_without_a_thread_the_check_says_so() -> None:
+async def test_a_check_that_gets_no_thread_reports_it() -> None:
     result = await probe("/bin/true")()
     assert result.status is Status.CRITICAL
     assert "can't start new thread" in result.because
 
 
-def test_a_command_is_told_whom_it_checks_and_none_of_the_agents_secrets() -> None:
+def test_a_command_gets_the_service_in_its_environment_and_none_of_the_agents_secrets() -> None:
     own = {"PATH": "/opt/bin", "TZ": "UTC", "VERTICE_REGISTRY_TOKEN": "s3cret", "LD_PRELOAD": "x"}
     assert environment_of(claim(host="10.0.0.7", port=8034, instance_id="a"), own) == {
         "PATH": "/opt/bin",

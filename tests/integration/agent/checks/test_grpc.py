@@ -1,4 +1,4 @@
-"""grpc.health.v1 checks against real gRPC servers, and against what is none."""
+"""grpc.health.v1 checks against real gRPC servers, and against other servers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SERVER = Path(__file__).with_name("grpc_server.py")
 
 @contextlib.contextmanager
 def serving(folder: Path, statuses: str, *more: str) -> Iterator[int]:
-    """Run a gRPC server; give its port."""
+    """Run a gRPC server; yield its port."""
     port = free_port()
     with running([sys.executable, str(SERVER), str(port), statuses, *more], folder / "grpc.log"):
         wait_until(lambda: accepts(port), "the gRPC server listens")
@@ -45,7 +45,7 @@ async def asked(port: int, service: str = "", tls: Tls | None = None, timeout_s:
 
 
 @pytest.mark.parametrize("service", ["", "billing.v1.Invoices"])
-async def test_well_is_who_says_serving(server: int, service: str) -> None:
+async def test_serving_is_passing(server: int, service: str) -> None:
     assert await asked(server, service) == WELL
 
 
@@ -57,16 +57,16 @@ async def test_well_is_who_says_serving(server: int, service: str) -> None:
         ("other", "grpc-status 5 NOT_FOUND: it does not know this service unknown service ü"),
     ],
 )
-async def test_any_other_status_is_bad_and_says_which(server: int, service: str, because: str) -> None:
+async def test_any_other_status_is_critical_and_named(server: int, service: str, because: str) -> None:
     assert (await asked(server, service)).because == because
 
 
-async def test_a_server_without_the_health_service_is_bad_and_says_so(tmp_path: Path) -> None:
+async def test_a_server_without_the_health_service_is_critical_and_named(tmp_path: Path) -> None:
     with serving(tmp_path, "none") as port:
         assert "UNIMPLEMENTED: it has no grpc.health.v1" in (await asked(port)).because
 
 
-async def test_it_speaks_tls(tmp_path: Path, certificate: tuple[Path, str]) -> None:
+async def test_the_check_can_use_tls(tmp_path: Path, certificate: tuple[Path, str]) -> None:
     both, pem = certificate
     with serving(tmp_path, "=1", str(both)) as port:
         assert await asked(port, tls=Tls()) == WELL
@@ -77,7 +77,7 @@ async def test_it_speaks_tls(tmp_path: Path, certificate: tuple[Path, str]) -> N
 
 @contextlib.asynccontextmanager
 async def saying(answer: bytes, *, hold: bool = False) -> AsyncIterator[int]:
-    """Run something that is no gRPC server: it says `answer` to whoever comes, again and again when it is to hold."""
+    """Run a server that is not gRPC: it sends `answer` to every client, repeatedly with `hold`."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -106,32 +106,32 @@ SETTINGS = b"\0\0\0\4\0\0\0\0\0"
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
         SETTINGS,
         SETTINGS + b"\xff\xff\xff\x01\x04\0\0\0\x01",  # a frame that is too long
-        SETTINGS + b"\0\0\x01\x01\x05\0\0\0\x01\x88",  # :status 200, and nothing more
+        SETTINGS + b"\0\0\x01\x01\x05\0\0\0\x01\x88",  # :status 200, and nothing else
         SETTINGS + b"\0\0\x01\x01\x05\0\0\0\x01\x8d",  # :status 404
         SETTINGS + b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x02",  # RST_STREAM
         SETTINGS + b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0b",  # GOAWAY
         SETTINGS + b"\0\0\x02\x01\x05\0\0\0\x01\xff\xff",  # HPACK that ends in the middle
     ],
 )
-async def test_what_is_no_grpc_is_bad_and_says_why(answer: bytes) -> None:
+async def test_an_answer_that_is_not_grpc_is_critical_with_the_reason(answer: bytes) -> None:
     async with saying(answer) as port:
         result = await asked(port)
     assert not result.good
     assert result.because
 
 
-async def test_an_answer_without_end_is_read_so_far_and_no_further() -> None:
+async def test_an_endless_answer_is_read_up_to_the_limit() -> None:
     settings_and_pings = SETTINGS + b"\0\0\x08\x06\0\0\0\0\0" + b"12345678"
     async with saying(settings_and_pings * (MAX_READ_BYTES // 100), hold=True) as port:
         assert (await asked(port, timeout_s=30.0)).because == "the answer has no grpc-status"
 
 
-async def test_who_says_nothing_is_bad_when_the_time_is_over() -> None:
+async def test_a_silent_server_is_critical_after_the_timeout() -> None:
     async with saying(b"", hold=True) as port:
         assert (await asked(port, timeout_s=0.05)).because == "no answer within 0.05 s"
 
 
-async def test_who_does_not_listen_is_bad() -> None:
+async def test_a_closed_port_is_critical() -> None:
     async with stand_in("127.0.0.1") as service:
         port = service.port
     assert "Connect" in (await asked(port)).because
@@ -152,7 +152,7 @@ def test_the_request_names_the_service() -> None:
         (b"\0\0\0\0\x02\x08\x01", 1),
         (b"\0\0\0\0\x04\x08\x01\x08\x02", 2),  # the last one counts
         (b"\0\0\0\0\x09\x12\x02hi\x1d1234", 0),
-        (b"\0\0\0\0\x06\x12\x02hi\x08\x01", 1),  # fields that we do not know are passed over
+        (b"\0\0\0\0\x06\x12\x02hi\x08\x01", 1),  # unknown fields are skipped
         (b"", None),
         (b"\x01\0\0\0\x02\x08\x01", None),  # compressed, which we did not offer
         (b"\0\0\0\0\x03\x08\x01", None),

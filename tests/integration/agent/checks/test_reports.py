@@ -38,7 +38,7 @@ def status_of(agent: AgentUnderTest, number: int = 0) -> str | None:
     return agent.sidecar.session.report()[number].registered_status
 
 
-async def test_a_service_is_as_well_as_it_says(api: Api) -> None:
+async def test_a_service_has_the_status_that_it_reports(api: Api) -> None:
     async with standing(api.url, reporting()) as agent:
         assert await agent.addresses("night-batch") == []
         assert (await put(agent, "/check/night_batch")).status == 204
@@ -59,7 +59,7 @@ async def test_a_service_is_as_well_as_it_says(api: Api) -> None:
         await eventually(lambda: status_of(agent) == "warning", "the registry was told")
 
 
-async def test_who_does_not_report_in_time_is_critical(api: Api) -> None:
+async def test_a_service_without_a_timely_report_is_critical(api: Api) -> None:
     async with standing(api.url, reporting(CheckSpec("ttl", TtlCheck(0.3)))) as agent:
         await put(agent, "/check/night_batch")
         await becomes(lambda: agent.addresses("night-batch"), ["127.77.0.5"])
@@ -69,7 +69,7 @@ async def test_who_does_not_report_in_time_is_critical(api: Api) -> None:
         await becomes(lambda: agent.addresses("night-batch"), ["127.77.0.5"])
 
 
-async def test_a_service_that_is_held_for_flapping_comes_back_without_a_further_report(api: Api) -> None:
+async def test_a_service_held_for_flapping_comes_back_without_another_report(api: Api) -> None:
     pace = CheckPace(flaps=FlapLimits(changes=1, window_s=60.0, hold_s=0.4))
     async with standing(api.url, reporting(CheckSpec("ttl", TtlCheck(600.0), pace))) as agent:
         for status in ("passing", "critical", "passing"):
@@ -80,7 +80,7 @@ async def test_a_service_that_is_held_for_flapping_comes_back_without_a_further_
         await becomes(lambda: agent.addresses("night-batch"), ["127.77.0.5"])
 
 
-async def test_who_never_reports_is_registered_as_critical(api: Api) -> None:
+async def test_a_service_that_never_reports_is_registered_as_critical(api: Api) -> None:
     settings = msgspec.structs.replace(QUICK, initial_wait_s=0.2)
     async with standing(api.url, reporting(), settings=settings) as agent:
         await eventually(lambda: status_of(agent) == "critical", "it is registered")
@@ -100,7 +100,7 @@ async def test_who_never_reports_is_registered_as_critical(api: Api) -> None:
         ("/check/night_batch", {"status": "passing", "output": "x" * 2000}, 413, ""),
     ],
 )
-async def test_a_wrong_report_is_refused_and_says_why(
+async def test_an_invalid_report_is_refused_with_the_reason(
     api: Api, path: str, body: object, status: int, said: str
 ) -> None:
     async with standing(api.url, reporting()) as agent:
@@ -109,7 +109,7 @@ async def test_a_wrong_report_is_refused_and_says_why(
         assert status_of(agent) is None
 
 
-async def test_a_page_in_a_browser_cannot_report(api: Api) -> None:
+async def test_a_browser_page_cannot_report(api: Api) -> None:
     async with standing(api.url, reporting()) as agent:
         answer = await put(agent, "/check/night_batch", headers={"Origin": f"http://{agent.sidecar.http_listen}"})
         assert answer.status == 403
@@ -124,7 +124,7 @@ async def test_another_machine_cannot_report(api: Api, own_address: str) -> None
         assert status_of(agent) is None
 
 
-async def test_which_instance_and_which_check_has_to_be_said_when_there_are_several(api: Api) -> None:
+async def test_instance_and_check_must_be_named_when_there_are_several(api: Api) -> None:
     both = (CheckSpec("input", TtlCheck(600.0)), CheckSpec("output", TtlCheck(600.0)))
     services = (reporting(*both), reporting(host="127.77.0.6", instance_id="b"))
     async with standing(api.url, *services) as agent:
@@ -139,13 +139,13 @@ async def test_which_instance_and_which_check_has_to_be_said_when_there_are_seve
         await becomes(lambda: agent.addresses("night-batch"), ["127.77.0.5", "127.77.0.6"])
 
 
-async def test_a_service_without_a_ttl_check_takes_no_report(api: Api) -> None:
+async def test_a_service_without_a_ttl_check_accepts_no_report(api: Api) -> None:
     async with standing(api.url, reporting(CheckSpec("tcp", TcpCheck(), QUICK_PACE))) as agent:
         answer = await put(agent, "/check/night_batch")
         assert (answer.status, "has no ttl check" in answer.body["message"]) == (404, True)
 
 
-async def test_a_report_that_never_ends_is_given_up(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_endless_report_is_abandoned(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.http.check_api.BODY_S", 0.1)
     async with standing(api.url, reporting()) as agent:
         listen = agent.sidecar.http_listen
@@ -155,7 +155,7 @@ async def test_a_report_that_never_ends_is_given_up(api: Api, monkeypatch: pytes
         writer.close()
 
 
-async def test_a_warning_of_a_command_is_served_and_shown(api: Api) -> None:
+async def test_a_service_with_a_warning_is_served_and_its_warning_shown(api: Api) -> None:
     pace = CheckPace(interval_s=0.1, timeout_s=1.0)
     warning = CheckSpec("disk", CommandCheck(("/bin/sh", "-c", "echo disk 93 %; exit 1")), pace)
     async with standing(api.url, reporting(warning)) as agent:

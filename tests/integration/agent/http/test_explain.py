@@ -1,4 +1,4 @@
-"""`GET /explain/{name}`: where an answer comes from, and why, from agents that know more or less."""
+"""`GET /explain/{name}`: where an answer comes from, and why, from agents with more or less knowledge."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ async def test_an_answer_is_explained_with_its_source_and_age(api: Api) -> None:
         assert (await agent.get("/explain/billing?what=x")).status == 400
 
 
-async def test_what_comes_from_the_environment_or_from_a_snapshot_says_so(api: Api, tmp_path: Path) -> None:
+async def test_answers_from_the_environment_or_a_snapshot_name_their_source(api: Api, tmp_path: Path) -> None:
     static_services = (tuple(of_environment({"MAILER_URL": "http://10.9.9.9:8000"})), ())
     settings = msgspec.structs.replace(QUICK, state_dir=str(tmp_path / "state"), static_services=static_services)
     await api.register("billing")
     async with standing(api.url, settings=settings) as agent:
         await becomes(lambda: agent.addresses("billing"), ["10.0.0.7"])
-        assert (await agent.get("/explain/mailer")).body["source"] == "", "the registry says that there is none"
+        assert (await agent.get("/explain/mailer")).body["source"] == "", "the registry reports none"
     nobody = f"http://127.0.0.1:{free_port()}"
     async with standing(nobody, settings=settings) as agent:
         body = (await agent.get("/explain/billing")).body

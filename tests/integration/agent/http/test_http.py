@@ -1,4 +1,4 @@
-"""The agent's HTTP face, over real HTTP, from a view whose clock a test moves."""
+"""The agent's HTTP face, over real HTTP, from a view on a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ OSINT = (
 
 
 class Frozen(AgentUnderTest):
-    """An agent without a registry, whose view is given by the test."""
+    """An agent without a registry, whose view comes from the test."""
 
     clock: FakeClock
 
@@ -89,7 +89,7 @@ async def test_a_service_is_shown_as_the_registry_shows_it(api: Api) -> None:
 async def test_the_nearest_and_heaviest_come_first(agent: Frozen) -> None:
     body = (await agent.get("/services/osint_service")).body
     assert hosts(body) == ["10.0.0.1", "10.0.0.2"]
-    assert body["host"] == "10.0.0.1", "the one of this agent's zone is picked"
+    assert body["host"] == "10.0.0.1", "the one in this agent's zone is picked"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ async def test_one_instance_comes_as_json_or_as_text_for_a_command_line(agent: F
     assert (await agent.get("/resolve/geo?format=json")).body["port"] == 8035
 
 
-async def test_answers_say_how_old_they_are(agent: Frozen) -> None:
+async def test_answers_show_their_age(agent: Frozen) -> None:
     agent.sidecar.view.lost()
     seen = []
     for _ in range(4):
@@ -128,7 +128,7 @@ async def test_answers_say_how_old_they_are(agent: Frozen) -> None:
     assert seen == [(200, age, cache) for age, cache in ages for _ in range(3)]
 
 
-async def test_a_name_that_is_known_not_to_exist_is_not_found(agent: Frozen) -> None:
+async def test_a_nonexistent_name_is_not_found(agent: Frozen) -> None:
     for path in ("/services/nobody", "/resolve/nobody"):
         answer = await agent.get(path)
         assert answer.status == 404
@@ -139,7 +139,7 @@ async def test_a_name_that_is_known_not_to_exist_is_not_found(agent: Frozen) -> 
     assert "matches the filters" in answer.body["message"]
 
 
-async def test_a_service_of_which_nobody_passes_says_so(agent: Frozen) -> None:
+async def test_a_service_without_passing_instances_is_reported_as_such(agent: Frozen) -> None:
     agent.show(OSINT[2])
     answer = await agent.get("/services/osint_service")
     assert answer.status == 404
@@ -149,7 +149,7 @@ async def test_a_service_of_which_nobody_passes_says_so(agent: Frozen) -> None:
         assert hosts((await trusting.get("/services/osint_service")).body) == ["10.0.0.3"]
 
 
-async def test_before_anything_was_heard_nothing_is_said_not_to_exist() -> None:
+async def test_before_the_first_snapshot_no_name_is_reported_as_missing() -> None:
     async with frozen() as agent:
         answer = await agent.get("/services/osint-service")
         assert (answer.status, answer.body["error"]) == (503, "Warming")
@@ -163,7 +163,7 @@ async def test_before_anything_was_heard_nothing_is_said_not_to_exist() -> None:
         assert (await agent.get("/ready")).status == 200
 
 
-async def test_while_the_registry_warms_up_an_unknown_name_cannot_be_told() -> None:
+async def test_an_unknown_name_is_undecided_while_the_registry_warms_up() -> None:
     async with frozen() as agent:
         agent.show(OSINT[0], state="warming")
         assert (await agent.get("/services/osint-service")).status == 200
@@ -173,7 +173,7 @@ async def test_while_the_registry_warms_up_an_unknown_name_cannot_be_told() -> N
         assert (await agent.get("/ready")).status == 200
 
 
-async def test_an_old_view_still_answers_but_does_not_say_that_a_name_does_not_exist(agent: Frozen) -> None:
+async def test_an_old_view_still_answers_but_reports_no_name_as_missing(agent: Frozen) -> None:
     agent.sidecar.view.lost()
     agent.clock.pass_time(3600)
     assert (await agent.get("/services/geo")).status == 200
@@ -197,14 +197,14 @@ async def test_an_old_view_still_answers_but_does_not_say_that_a_name_does_not_e
         ("/health?x=1", "x"),
     ],
 )
-async def test_a_wrong_question_is_refused_in_the_one_shape(agent: Frozen, path: str, field: str) -> None:
+async def test_an_invalid_request_is_refused_in_the_standard_shape(agent: Frozen, path: str, field: str) -> None:
     answer = await agent.get(path)
     assert answer.status == 400
     assert answer.body["error"] == "ValidationError"
     assert answer.body["field"] == field
 
 
-async def test_unknown_paths_and_methods_are_refused_in_the_one_shape(agent: Frozen) -> None:
+async def test_unknown_paths_and_methods_are_refused_in_the_standard_shape(agent: Frozen) -> None:
     answer = await agent.get("/nothing")
     assert (answer.status, answer.body["error"]) == (404, "NotFound")
     async with agent.session.post(agent.url + "/services", data=b"x" * 100) as response:
@@ -213,7 +213,7 @@ async def test_unknown_paths_and_methods_are_refused_in_the_one_shape(agent: Fro
         assert msgspec.json.decode(await response.read())["error"] == "MethodNotAllowed"
 
 
-async def test_what_is_no_http_is_answered_and_disturbs_nobody(agent: Frozen) -> None:
+async def test_bytes_that_are_not_http_are_answered_without_disturbing_others(agent: Frozen) -> None:
     for sent in (b"\x16\x03\x01\x02\x00", b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n", b"GET\r\n\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", agent.sidecar.http_listen.port)
         writer.write(sent)
@@ -224,7 +224,7 @@ async def test_what_is_no_http_is_answered_and_disturbs_nobody(agent: Frozen) ->
     assert (await agent.get("/live")).status == 200
 
 
-async def test_a_failure_of_ours_is_a_problem_and_not_the_end(agent: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_internal_error_is_answered_and_not_fatal(agent: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent.sidecar.view, "names", lambda: 1 / 0)
     with capture_logs() as lines:
         answer = await agent.get("/services")
@@ -233,7 +233,7 @@ async def test_a_failure_of_ours_is_a_problem_and_not_the_end(agent: Frozen, mon
     assert (await agent.get("/services/geo")).status == 200
 
 
-async def test_the_metrics_tell_of_every_part(agent: Frozen) -> None:
+async def test_the_metrics_cover_every_part(agent: Frozen) -> None:
     await agent.get("/services/geo")
     await agent.get("/services/nobody")
     await agent.dig("geo.vertice.internal", "AAAA")
@@ -250,9 +250,9 @@ async def test_the_metrics_tell_of_every_part(agent: Frozen) -> None:
     assert float(values["agent_memory_bytes"]) > 1e6
 
 
-async def test_a_snapshot_that_is_not_believed_shows_everywhere(agent: Frozen) -> None:
+async def test_a_refused_snapshot_shows_everywhere(agent: Frozen) -> None:
     agent.show(state="warming")
-    assert len((await agent.get("/services")).body) == 2, "the last good view stays"
+    assert len((await agent.get("/services")).body) == 2, "the last good view is kept"
     agent.clock.pass_time(3)
     held_back = {"known_services": 2, "missing_services": 2, "held_seconds": 3.0}
     assert (await agent.get("/self")).body["view"]["loss_guard"] == held_back
@@ -265,7 +265,7 @@ async def test_a_snapshot_that_is_not_believed_shows_everywhere(agent: Frozen) -
     assert (await agent.get("/self")).body["view"]["loss_guard"] is None
 
 
-async def test_a_taken_port_is_told_and_leaves_nothing_behind(agent: Frozen) -> None:
+async def test_a_taken_port_is_reported_and_leaves_nothing_behind(agent: Frozen) -> None:
     for setting, port, what in (
         ("http_listen", agent.sidecar.http_listen.port, "HTTP"),
         ("dns_listen", agent.sidecar.dns_listen.port, "DNS"),
@@ -276,7 +276,7 @@ async def test_a_taken_port_is_told_and_leaves_nothing_behind(agent: Frozen) -> 
                 pass
 
 
-async def test_a_dns_port_that_is_taken_for_tcp_alone_is_told(agent: Frozen) -> None:
+async def test_a_dns_port_taken_only_for_tcp_is_reported(agent: Frozen) -> None:
     port = free_port()
     server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", port)
     try:
@@ -289,7 +289,7 @@ async def test_a_dns_port_that_is_taken_for_tcp_alone_is_told(agent: Frozen) -> 
 
 
 async def raw(agent: Frozen, request: bytes) -> bytes:
-    """Return everything that comes back for bytes on one connection, until it is closed."""
+    """Return everything received for these bytes on one connection, until it is closed."""
     reader, writer = await asyncio.open_connection("127.0.0.1", agent.sidecar.http_listen.port)
     writer.write(request)
     try:
@@ -303,7 +303,7 @@ CLOSE = b"Host: x\r\nConnection: close\r\n\r\n"
 KEEP = b"Host: x\r\n\r\n"
 
 
-async def test_what_is_ready_and_what_is_not_are_the_same_answer(agent: Frozen) -> None:
+async def test_a_ready_answer_equals_a_computed_one(agent: Frozen) -> None:
     first = await agent.get("/services/osint_service?tag=canary")
     again = await agent.get("/services/osint_service?tag=canary")
     assert (first.status, first.body) == (again.status, again.body)
@@ -319,7 +319,7 @@ async def test_a_change_shows_in_the_very_next_answer(agent: Frozen) -> None:
     assert (await agent.get("/services")).body == ["osint_service"]
 
 
-async def test_requests_in_a_row_on_one_connection_are_answered_in_order(agent: Frozen) -> None:
+async def test_pipelined_requests_are_answered_in_order(agent: Frozen) -> None:
     targets = [b"/services", b"/resolve/osint_service?tag=canary&format=url", b"/nothing", b"/services"] * 3
     requests = b"".join(b"GET %b HTTP/1.1\r\n" % target + KEEP for target in targets)
     answers = (await raw(agent, requests + b"GET /live HTTP/1.1\r\n" + CLOSE)).split(b"HTTP/1.1 ")[1:]
@@ -331,9 +331,7 @@ async def test_requests_in_a_row_on_one_connection_are_answered_in_order(agent: 
     ("line", "headers"),
     [(b"GET /services HTTP/1.0", KEEP), (b"GET /services HTTP/1.1", CLOSE), (b"HEAD /services HTTP/1.1", CLOSE)],
 )
-async def test_older_clients_and_those_that_say_goodbye_are_served_too(
-    agent: Frozen, line: bytes, headers: bytes
-) -> None:
+async def test_http_1_0_clients_and_connection_close_are_served_too(agent: Frozen, line: bytes, headers: bytes) -> None:
     await agent.get("/services")  # from now on it is ready
     answer = await raw(agent, line + b"\r\n" + headers)
     head, _, body = answer.partition(b"\r\n\r\n")

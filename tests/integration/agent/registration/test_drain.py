@@ -1,4 +1,4 @@
-"""Drains that are confirmed: agents acknowledge, whoever leaves waits for it, and people hold services by hand."""
+"""Confirmed drains: agents acknowledge, a leaving agent waits for that, and operators hold services by hand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONFIRMING = msgspec.structs.replace(QUICK, drain_confirm_s=20.0)
 
 
 class House:
-    """A replica, an agent beside one service, and another agent that only looks."""
+    """A replica, an agent with one service, and another agent that only resolves."""
 
     def __init__(self, api: Api, agent: AgentUnderTest, watcher: AgentUnderTest, port: int) -> None:
         self.api = api
@@ -35,7 +35,7 @@ class House:
             return Answer(response.status, response.headers, msgspec.json.decode(raw))
 
     async def drain(self) -> tuple[int, int, bool]:
-        """Return (acknowledged, watchers, done) as the agent tells it."""
+        """Return (acknowledged, watchers, done) as the agent reports it."""
         answer = await self.ask("GET", "/drain")
         (one,) = answer.body["services"]
         return one["acknowledged"], one["watchers"], one["done"]
@@ -50,7 +50,7 @@ async def house(api: Api) -> AsyncIterator[House]:
         yield House(api, agent, watcher, service.port)
 
 
-async def test_a_service_that_is_drained_by_hand_leaves_the_answers_everybody_acknowledges_and_it_comes_back(
+async def test_a_drained_service_leaves_the_answers_is_acknowledged_by_all_and_can_come_back(
     house: House,
 ) -> None:
     assert await house.drain() == (0, 0, False)
@@ -60,7 +60,7 @@ async def test_a_service_that_is_drained_by_hand_leaves_the_answers_everybody_ac
     await becomes(house.drain, (2, 2, True))
     counts = await house.api.call("GET", f"/drain/osint_service/{house.instance}")
     assert (counts.body["status"], counts.body["acknowledged"], counts.body["watchers"]) == ("draining", 2, 2)
-    # Whatever was acknowledged is no longer answered.
+    # An acknowledged instance is no longer returned.
     assert (await house.watcher.get("/services/osint_service")).status == 404
 
     assert (await house.ask("DELETE", "/drain")).body["services"][0]["held"] is None
@@ -68,7 +68,7 @@ async def test_a_service_that_is_drained_by_hand_leaves_the_answers_everybody_ac
     assert await house.drain() == (0, 0, False)
 
 
-async def test_a_watcher_that_does_not_acknowledge_yet_is_counted_and_seen(house: House) -> None:
+async def test_a_watcher_that_has_not_acknowledged_is_counted(house: House) -> None:
     async with house.api.session.get(f"{house.api.url}/watch?acknowledges=1") as stream:
         watcher = stream.headers["X-Watcher"]
         await house.ask("POST", "/drain")
@@ -77,11 +77,11 @@ async def test_a_watcher_that_does_not_acknowledge_yet_is_counted_and_seen(house
         answer = await house.api.call("POST", "/watch/ack", {"watcher": watcher, "cursor": cursor})
         assert answer.status == 200
         assert await house.drain() == (3, 3, True)
-    # Who has left is not waited for, although nothing was written to it since.
+    # A watcher that left is not waited for, although nothing was written to it since.
     await becomes(house.drain, (2, 2, True))
 
 
-async def test_maintenance_is_held_whatever_the_check_says_and_over_a_new_registration(house: House) -> None:
+async def test_maintenance_outlasts_checks_and_a_new_registration(house: House) -> None:
     assert (await house.ask("POST", f"/maintenance?service=osint_service&instance={house.instance}")).status == 200
 
     async def status() -> str:
@@ -110,7 +110,7 @@ async def test_maintenance_is_held_whatever_the_check_says_and_over_a_new_regist
     ],
 )
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
-async def test_only_services_of_this_agent_are_held(
+async def test_only_this_agents_services_can_be_held(
     house: House, method: str, path: str, status: int, error: str
 ) -> None:
     answer = await house.ask(method, path)
@@ -119,7 +119,7 @@ async def test_only_services_of_this_agent_are_held(
     assert [report.held for report in house.agent.sidecar.session.report()] == [None]
 
 
-async def test_a_page_in_a_browser_and_a_body_are_refused(house: House) -> None:
+async def test_requests_from_a_browser_page_or_with_a_body_are_refused(house: House) -> None:
     for header in ("Origin", "Sec-Fetch-Site"):
         answer = await house.ask("POST", "/drain", **{header: "http://elsewhere.example"})
         assert (answer.status, answer.body["error"]) == (403, "Forbidden")
@@ -127,7 +127,7 @@ async def test_a_page_in_a_browser_and_a_body_are_refused(house: House) -> None:
         assert response.status == 400
 
 
-async def test_at_its_end_an_agent_waits_until_all_have_acknowledged_and_says_so(api: Api) -> None:
+async def test_a_stopping_agent_waits_until_all_have_acknowledged_and_logs_it(api: Api) -> None:
     async with stand_in() as service, standing(api.url, settings=CONFIRMING) as watcher:
         with capture_logs() as lines:
             async with (
@@ -136,7 +136,7 @@ async def test_at_its_end_an_agent_waits_until_all_have_acknowledged_and_says_so
             ):
                 await becomes(lambda: watcher.addresses("osint-service"), ["127.77.0.1"])
                 sleepy = asyncio.create_task(acknowledge_later(api, stream))
-            # It has ended: only after the one who was late had spoken.
+            # It ended only after the slow watcher had acknowledged.
             assert sleepy.done()
             await sleepy
         said = [line["event"] for line in lines]
@@ -145,16 +145,16 @@ async def test_at_its_end_an_agent_waits_until_all_have_acknowledged_and_says_so
 
 
 async def acknowledge_later(api: Api, stream: aiohttp.ClientResponse) -> None:
-    """Acknowledge, as somebody who is slow, half a second after the drain was said."""
+    """Acknowledge half a second after the drain, like a slow watcher."""
     await eventually(lambda: any(i.status == "draining" for i in api.replica.view.catalog), "it drains")
     await asyncio.sleep(0.5)
-    assert len(api.replica.view.catalog) == 1, "it was not taken out before everybody knew"
+    assert len(api.replica.view.catalog) == 1, "it was not deregistered before all watchers knew"
     structlog.get_logger().info("late")
     body = {"watcher": stream.headers["X-Watcher"], "cursor": str(api.replica.view.cursor)}
     assert (await api.call("POST", "/watch/ack", body)).status == 200
 
 
-async def test_who_never_acknowledges_is_waited_for_only_so_long(api: Api) -> None:
+async def test_a_watcher_that_never_acknowledges_is_waited_for_until_the_limit(api: Api) -> None:
     hasty = msgspec.structs.replace(QUICK, drain_confirm_s=0.5)
     async with stand_in() as service:
         with capture_logs() as lines:
@@ -168,7 +168,7 @@ async def test_who_never_acknowledges_is_waited_for_only_so_long(api: Api) -> No
     assert len(api.replica.view.catalog) == 0
 
 
-async def test_a_registry_that_cannot_be_asked_leaves_the_drain_unconfirmed() -> None:
+async def test_an_unreachable_registry_leaves_the_drain_unconfirmed() -> None:
     hasty = msgspec.structs.replace(QUICK, drain_confirm_s=0.5)
     async with serving(READY) as api, stand_in() as service:
         nobody = f"http://127.0.0.1:{free_port()}"

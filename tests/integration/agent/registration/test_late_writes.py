@@ -1,4 +1,4 @@
-"""What an agent sent to a replica that stood still is carried out after newer requests, and changes nothing then."""
+"""Writes sent to a stalled replica are carried out after newer ones, and then change nothing."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ OWN = claim("osint_service", epoch=5)
 
 
 class FreezingReplica:
-    """Another way to a replica, which stands still from the first request of a kind on, until it thaws."""
+    """A second path to a replica, which stalls from the first request of a kind on, until it thaws."""
 
     def __init__(self, to: str, freezes_at: str) -> None:
         self._to = to
         self._freezes_at = freezes_at
         self._thawed = asyncio.Event()
         self.held: list[str] = []
-        self.late: list[tuple[str, int]] = []  # what was held, and the status of its answer
+        self.late: list[tuple[str, int]] = []  # the held requests, and the status of their answers
         self.url = ""
 
     @property
@@ -38,7 +38,7 @@ class FreezingReplica:
         return bool(self.held)
 
     async def thaw(self) -> list[tuple[str, int]]:
-        """Carry out what was held, and return what was written."""
+        """Carry out the held requests, and return what was written."""
         self._thawed.set()
         await eventually(lambda: len(self.late) == len(self.held), "all that was held is carried out")
         return [(said, status) for said, status in self.late if not said.startswith("GET")]
@@ -64,7 +64,7 @@ class FreezingReplica:
 
 @contextlib.asynccontextmanager
 async def freezing(to: str, freezes_at: str) -> AsyncIterator[FreezingReplica]:
-    """Have one for the length of a `with`."""
+    """Run one for the duration of a `with`."""
     replica = FreezingReplica(to, freezes_at)
     runner = web.ServerRunner(web.Server(replica.serve), shutdown_timeout=0.1)
     await runner.setup()
@@ -81,20 +81,20 @@ def shown(api: Api) -> list[Status]:
     return [instance.status for instance in api.replica.view.catalog]
 
 
-async def test_a_registration_that_comes_after_the_deregistration_brings_nothing_back(api: Api) -> None:
+async def test_a_late_registration_does_not_undo_a_deregistration(api: Api) -> None:
     async with (
         freezing(api.url, "POST /register") as frozen,
         registry_client_for([frozen.url, api.url]) as registry,
     ):
         reply, _ = await registry.register(OWN)
-        assert reply.outcome is RequestOutcome.DONE, "the other way was taken"
+        assert reply.outcome is RequestOutcome.DONE, "the other path was used"
         assert frozen.is_frozen
         assert (await registry.deregister(OWN)).outcome is RequestOutcome.DONE
         assert await frozen.thaw() == [("POST /register", HTTPStatus.CONFLICT)]
         assert shown(api) == []
 
 
-async def test_a_status_that_comes_after_a_newer_one_does_not_stay(api: Api) -> None:
+async def test_a_late_status_does_not_replace_a_newer_one(api: Api) -> None:
     async with (
         freezing(api.url, "PUT /status") as frozen,
         registry_client_for([frozen.url, api.url]) as registry,
@@ -108,7 +108,7 @@ async def test_a_status_that_comes_after_a_newer_one_does_not_stay(api: Api) -> 
         assert shown(api) == [Status.PASSING]
 
 
-async def test_a_deregistration_that_comes_after_a_newer_registration_takes_nothing_out(api: Api) -> None:
+async def test_a_late_deregistration_does_not_undo_a_newer_registration(api: Api) -> None:
     async with (
         freezing(api.url, "DELETE /deregister") as frozen,
         registry_client_for([frozen.url, api.url]) as registry,
@@ -122,7 +122,7 @@ async def test_a_deregistration_that_comes_after_a_newer_registration_takes_noth
         assert shown(api) == [Status.PASSING]
 
 
-async def test_a_registration_that_was_carried_out_nowhere_yet_is_not_carried_out_after_the_deregistration(
+async def test_a_pending_registration_is_not_carried_out_after_the_deregistration(
     api: Api,
 ) -> None:
     known = upstreams_at([])
@@ -141,14 +141,14 @@ async def test_a_registration_that_was_carried_out_nowhere_yet_is_not_carried_ou
         assert shown(api) == []
 
 
-async def test_an_agent_that_leaves_while_a_registration_of_its_is_under_way_does_not_come_back(api: Api) -> None:
+async def test_an_agent_that_leaves_during_a_registration_does_not_come_back(api: Api) -> None:
     async with stand_in() as service, freezing(api.url, "POST /register") as frozen:
         service.status = 500
         async with standing((frozen.url, api.url), spec(service)) as agent:
             sync = agent.sidecar.sync
             assert sync is not None
             await eventually(lambda: sync.connected_to == api.url, "it follows a registry")
-            service.status = 200  # only now it registers
+            service.status = 200  # it registers only now
             await eventually(lambda: frozen.is_frozen, "its registration is held")
         assert shown(api) == []
         assert ("POST /register", HTTPStatus.CONFLICT) in await frozen.thaw()

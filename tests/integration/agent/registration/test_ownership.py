@@ -1,4 +1,4 @@
-"""Two agents that claim the same instance, on machines whose clocks are wrong: the one that started last owns it."""
+"""Two agents that claim the same instance, on machines with wrong clocks: the one that started last owns it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.integration.replicas import Api
 from tests.programs import eventually
 
 HOUR_S = 3600.0
-# HTTP tells the time in whole seconds, so that what starts in the same one cannot be told apart by it.
+# HTTP dates have whole seconds, so that two starts within the same second cannot be told apart.
 APART_S = 1.1
 
 
@@ -42,16 +42,14 @@ async def is_registered(agent: AgentUnderTest, within_s: float = 5.0) -> None:
 
 
 @pytest.mark.parametrize("off_s", [-HOUR_S, HOUR_S], ids=["behind", "ahead"])
-async def test_an_older_agent_with_a_wrong_clock_takes_nothing_from_a_newer_one_that_lives(
-    api: Api, off_s: float
-) -> None:
+async def test_an_older_agent_with_a_wrong_clock_takes_nothing_from_a_live_newer_one(api: Api, off_s: float) -> None:
     async with stand_in() as service:
         service.status = 500
         async with standing(api.url, spec(service), clock=WrongClock(off_s)) as older:
             await asyncio.sleep(APART_S)
             async with standing(api.url, spec(service, check=CheckKind.NONE)) as newer:
                 await is_registered(newer)
-                service.status = 200  # only now the older one has something to register
+                service.status = 200  # only now the older one has a service to register
                 await eventually(lambda: session_of(older).phases()[Phase.FENCED] == 1, "it is fenced off")
                 beats = session_of(newer).beats
                 so_far = beats[RequestOutcome.DONE]
@@ -72,7 +70,7 @@ async def test_an_agent_that_restarts_with_its_clock_set_back_owns_its_service_a
         async with standing(api.url, spec(service, check=check), clock=WrongClock(off_s)) as before:
             await is_registered(before)
             await asyncio.sleep(APART_S)
-            await session_of(before).close()  # it says no farewell, as one that was killed
+            await session_of(before).close()  # it does not deregister, like a killed one
         assert len(api.replica.view.catalog) == 1
         clock = WrongClock(off_s - HOUR_S)
         async with standing(api.url, spec(service, check=check), clock=clock) as after:
@@ -81,7 +79,7 @@ async def test_an_agent_that_restarts_with_its_clock_set_back_owns_its_service_a
             assert instance.epoch == session_of(after).epoch
 
 
-async def test_an_agent_with_a_state_folder_claims_more_than_its_run_before_whatever_the_clocks_say(
+async def test_an_agent_with_a_state_folder_exceeds_its_last_epoch_whatever_the_clocks_say(
     api: Api, tmp_path: Path
 ) -> None:
     settings = msgspec.structs.replace(QUICK, state_dir=str(tmp_path))
@@ -95,4 +93,4 @@ async def test_an_agent_with_a_state_folder_claims_more_than_its_run_before_what
                 epochs.append(session_of(agent).epoch)
                 await session_of(agent).close()
     assert epochs == sorted(set(epochs))
-    assert epochs[-1] - epochs[0] < 60_000, "none is of a clock that was wrong"
+    assert epochs[-1] - epochs[0] < 60_000, "none comes from a wrong clock"

@@ -1,4 +1,4 @@
-"""The session with a registry that a test plays: failures nobody foresaw, and what is said of an outage."""
+"""The session with a scripted registry: unexpected failures, and how an outage is logged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agent.checks.result import WELL, CheckResult
 from agent.checks.spec import CheckPace, CheckSpec, TcpCheck
 from agent.registration.decisions import Phase, RequestOutcome, Timings
 from agent.registration.session import Session, SessionSettings
-from agent.registries.client import RegistryClient, RegistryReply
+from agent.registries.client import LeaseTold, RegistryClient, RegistryReply
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.ports.clock import SystemClock
@@ -26,7 +26,7 @@ from tests.samples import claim
 QUICK = Timings(heartbeat_s=0.02, backoff_first_s=0.01, backoff_most_s=0.02)
 AWAY = RegistryReply(RequestOutcome.UNAVAILABLE, "nobody answers")
 DONE = RegistryReply(RequestOutcome.DONE)
-REGISTRY_TIME = 4e9  # long after any clock of today
+REGISTRY_TIME = 4e9  # later than any clock of today
 
 
 def fenced(newer_epoch: int) -> RegistryReply:
@@ -34,7 +34,7 @@ def fenced(newer_epoch: int) -> RegistryReply:
 
 
 class Played(RegistryClient):
-    """Answers as it is told; what is an exception is raised."""
+    """A registry with scripted answers; an exception in the script is raised."""
 
     def __init__(self) -> None:
         self.answers: dict[str, list[RegistryReply | Exception]] = {}
@@ -43,7 +43,8 @@ class Played(RegistryClient):
         self.epochs: list[int | None] = []
         self.statuses: list[Status] = []
         self.tells: float | None = None  # the time
-        self.hangs: set[str] = set()  # what it takes, and never answers
+        self.lease: LeaseTold | None = None
+        self.hangs: set[str] = set()  # requests that it accepts and never answers
 
     def plays(self, what: str, *answers: RegistryReply | Exception) -> None:
         self.answers[what] = list(answers)
@@ -62,11 +63,11 @@ class Played(RegistryClient):
             await asyncio.Event().wait()
         return reply
 
-    async def register(self, claim: Registration) -> tuple[RegistryReply, float | None]:
+    async def register(self, claim: Registration) -> tuple[RegistryReply, LeaseTold | None]:
         self.addresses.append(claim.addresses)
         self.epochs.append(claim.epoch)
         self.statuses.append(claim.status)
-        return await self._answer("register", claim.host), None
+        return await self._answer("register", claim.host), self.lease
 
     async def time(self) -> float | None:
         self.asked.append("time")
@@ -118,7 +119,7 @@ def registered(session: Session) -> bool:
     return session.phases() == {Phase.REGISTERED: len(session.report())}
 
 
-async def test_a_registration_that_fails_in_an_unforeseen_way_is_tried_again(registry: Played) -> None:
+async def test_a_registration_that_fails_unexpectedly_is_retried(registry: Played) -> None:
     registry.plays("register", RuntimeError("odd"), AWAY)
     with capture_logs() as lines:
         async with session_of(registry) as session:
@@ -129,7 +130,16 @@ async def test_a_registration_that_fails_in_an_unforeseen_way_is_tried_again(reg
     assert said.count("registered") == 1
 
 
-async def test_heartbeats_that_fail_in_an_unforeseen_way_are_tried_again(registry: Played) -> None:
+async def test_heartbeats_are_sent_as_often_as_the_registry_asks(registry: Played) -> None:
+    registry.lease = LeaseTold(ttl_s=0.9, heartbeat_s=0.3)
+    with capture_logs() as lines:
+        async with session_of(registry, timings=SLOW) as session:
+            await eventually(lambda: session.beats[RequestOutcome.DONE] >= 2, "two heartbeats within the second")
+    (line,) = (line for line in lines if line["event"] == "heartbeat_interval_too_long")
+    assert (line["own_s"], line["ttl_s"], line["used_s"]) == (1000.0, 0.9, 0.3)
+
+
+async def test_heartbeats_that_fail_unexpectedly_are_retried(registry: Played) -> None:
     registry.plays("beat", RuntimeError("odd"), AWAY, RegistryReply(RequestOutcome.REFUSED, "no"))
     with capture_logs() as lines:
         async with session_of(registry) as session:
@@ -138,7 +148,7 @@ async def test_heartbeats_that_fail_in_an_unforeseen_way_are_tried_again(registr
     assert registry.asked.count("register") == 1
 
 
-async def test_an_outage_is_said_once_and_its_end_once(registry: Played) -> None:
+async def test_an_outage_and_its_end_are_logged_once_each(registry: Played) -> None:
     registry.plays("register", *[AWAY] * 20)
     with capture_logs() as lines:
         async with session_of(registry, count=4) as session:
@@ -147,7 +157,7 @@ async def test_an_outage_is_said_once_and_its_end_once(registry: Played) -> None
     assert said.count("registry_unavailable") == said.count("registry_available") == 1
 
 
-async def test_a_refusal_is_said_once(registry: Played) -> None:
+async def test_a_refusal_is_logged_once(registry: Played) -> None:
     registry.plays("register", *[RegistryReply(RequestOutcome.REFUSED, "Conflict: port: taken")] * 3)
     with capture_logs() as lines:
         async with session_of(registry, timings=Timings(refused_retry_s=0.01)) as session:
@@ -162,11 +172,11 @@ async def test_many_services_are_drained_a_few_at_a_time_and_each_once(registry:
         registry.plays("status draining", AWAY)
         await session.drain(10.0)
         await session.drain(10.0)
-    assert registry.asked.count("status draining") == 51, "the one that was not heard was said again"
+    assert registry.asked.count("status draining") == 51, "the unanswered one was sent again"
     assert registry.asked.count("deregister") == 50
 
 
-async def test_a_farewell_that_came_late_is_said_again(registry: Played) -> None:
+async def test_a_late_deregistration_is_sent_again(registry: Played) -> None:
     async with session_of(registry) as session:
         await eventually(lambda: registered(session), "it is registered")
         late = RegistryReply(RequestOutcome.LATE, "Late: a newer write was taken")
@@ -176,7 +186,7 @@ async def test_a_farewell_that_came_late_is_said_again(registry: Played) -> None
     assert registry.asked[-4:] == ["status draining", "status draining", "deregister", "deregister"]
 
 
-async def test_a_registry_that_does_not_answer_is_not_waited_for(registry: Played) -> None:
+async def test_a_silent_registry_is_not_waited_for(registry: Played) -> None:
     async with session_of(registry, count=3) as session:
         await eventually(lambda: registered(session), "all are registered")
         registry.plays("status draining", *[AWAY] * 1000)
@@ -184,7 +194,7 @@ async def test_a_registry_that_does_not_answer_is_not_waited_for(registry: Playe
     assert "deregister" not in registry.asked
 
 
-async def test_what_was_refused_is_not_taken_out_at_the_end(registry: Played) -> None:
+async def test_a_refused_instance_is_not_deregistered_at_the_end(registry: Played) -> None:
     registry.plays("register", RegistryReply(RequestOutcome.REFUSED, "Conflict: port: taken"))
     async with session_of(registry) as session:
         await eventually(lambda: session.report()[0].problem != "", "it is refused")
@@ -192,7 +202,7 @@ async def test_what_was_refused_is_not_taken_out_at_the_end(registry: Played) ->
     assert registry.asked == ["time", "register"]
 
 
-async def test_an_instance_whose_host_name_means_another_address_registers_anew(registry: Played) -> None:
+async def test_an_instance_whose_host_name_resolves_differently_registers_again(registry: Played) -> None:
     names = {"me": ["10.1.1.1"]}
     resolver = HostResolver(Resolver(lambda host: names[host]))
     timings = Timings(heartbeat_s=10.0, relocate_s=0.02)
@@ -200,8 +210,8 @@ async def test_an_instance_whose_host_name_means_another_address_registers_anew(
         async with session_of(registry, timings=timings, resolver=resolver, host="me") as session:
             await eventually(lambda: registered(session), "it is registered")
             names["me"] = []
-            await asyncio.sleep(0.1)  # several times the pace
-            assert registry.addresses == [("10.1.1.1",)], "a name server that is away moves nobody"
+            await asyncio.sleep(0.1)  # several times the interval
+            assert registry.addresses == [("10.1.1.1",)], "an unreachable name server moves no instance"
             names["me"] = ["10.1.1.2"]
             await eventually(lambda: len(registry.addresses) == 2, "it is registered anew")
             await eventually(lambda: registered(session), "and is registered")
@@ -210,7 +220,7 @@ async def test_an_instance_whose_host_name_means_another_address_registers_anew(
     assert [line["event"] for line in lines].count("address_changed") == 1
 
 
-async def test_who_is_fenced_comes_back_when_the_newer_owner_is_gone_and_says_so_once(registry: Played) -> None:
+async def test_a_fenced_agent_returns_when_the_newer_owner_is_gone_and_logs_it_once(registry: Played) -> None:
     fenced = RegistryReply(RequestOutcome.FENCED, "Fenced: epoch: there is a newer owner")
     registry.plays("register", fenced, fenced, fenced)
     with capture_logs() as lines:
@@ -225,7 +235,7 @@ def in_ms(unix: float) -> int:
     return int(unix * 1000)
 
 
-async def test_claims_are_of_the_registrys_time_where_the_agents_own_clock_is_wrong(registry: Played) -> None:
+async def test_claims_use_the_registrys_time_when_the_agents_clock_is_wrong(registry: Played) -> None:
     registry.tells = REGISTRY_TIME
     async with session_of(registry, count=20) as session:
         await eventually(lambda: registered(session), "all are registered")
@@ -235,14 +245,14 @@ async def test_claims_are_of_the_registrys_time_where_the_agents_own_clock_is_wr
     assert in_ms(REGISTRY_TIME - 60) < session.epoch <= in_ms(REGISTRY_TIME)
 
 
-async def test_a_registry_that_does_not_tell_the_time_is_not_waited_for(registry: Played) -> None:
+async def test_a_registry_without_a_date_is_not_waited_for(registry: Played) -> None:
     async with session_of(registry, count=20) as session:
         await eventually(lambda: registered(session), "all are registered")
-    assert registry.asked.count("time") == 1, "it is asked again only after a moment"
+    assert registry.asked.count("time") == 1, "it is asked again only after a while"
     assert abs(session.epoch - in_ms(SystemClock().wall())) < in_ms(60)
 
 
-async def test_a_claim_that_was_fenced_is_made_as_of_the_registrys_time_if_that_is_newer(registry: Played) -> None:
+async def test_a_fenced_claim_is_repeated_with_the_registrys_time_if_that_is_newer(registry: Played) -> None:
     registry.plays("register", fenced(in_ms(REGISTRY_TIME - 60)))
     async with session_of(registry, timings=Timings(fenced_retry_s=3600.0)) as session:
         await eventually(lambda: registered(session), "it is registered")
@@ -253,7 +263,7 @@ async def test_a_claim_that_was_fenced_is_made_as_of_the_registrys_time_if_that_
 
 
 @pytest.mark.parametrize("newer_s", [0, 3600], ids=["that started later", "from the future"])
-async def test_nothing_is_taken_from_an_owner(registry: Played, newer_s: int) -> None:
+async def test_a_fenced_agent_takes_nothing_from_a_newer_owner(registry: Played, newer_s: int) -> None:
     registry.plays("register", *[fenced(in_ms(REGISTRY_TIME + newer_s))] * 3)
     async with session_of(registry, timings=Timings(fenced_retry_s=0.02)) as session:
         await eventually(lambda: registered(session), "it is registered when the owner is gone")
@@ -271,7 +281,7 @@ async def test_an_epoch_is_corrected_once(registry: Played) -> None:
     assert len(set(others)) == 1
 
 
-async def test_an_agent_that_was_registered_takes_nothing_back_from_any_owner(registry: Played) -> None:
+async def test_a_formerly_registered_agent_takes_nothing_back_from_an_owner(registry: Played) -> None:
     registry.plays("register", DONE, fenced(in_ms(REGISTRY_TIME - 60)))
     async with session_of(registry) as session:
         await eventually(lambda: session.phases()[Phase.REGISTERED] == 1, "it is registered")
@@ -280,7 +290,7 @@ async def test_an_agent_that_was_registered_takes_nothing_back_from_any_owner(re
     assert len(registry.epochs) == 2
 
 
-async def test_a_registration_that_was_cut_off_may_be_there_and_is_taken_out(registry: Played) -> None:
+async def test_an_interrupted_registration_may_exist_and_is_deregistered(registry: Played) -> None:
     registry.hangs.add("register")
     async with session_of(registry) as session:
         await eventually(lambda: "register" in registry.asked, "it is being registered")
@@ -288,14 +298,14 @@ async def test_a_registration_that_was_cut_off_may_be_there_and_is_taken_out(reg
     assert registry.asked[-2:] == ["status draining", "deregister"]
 
 
-# -- draining is told at once: nothing here is waited for as long as the farewell may take
+# -- draining is sent at once: no test here waits as long as the deregistration may take
 
 FOR_EVER_S = 1000.0
 SLOW = Timings(heartbeat_s=1000.0, relocate_s=0.01)
 
 
 class NameServer:
-    """Answers for every name, until it falls silent."""
+    """Resolves every name until it falls silent."""
 
     def __init__(self) -> None:
         self.speaks = threading.Event()
@@ -317,7 +327,7 @@ def names() -> Iterator[NameServer]:
 
 @contextlib.asynccontextmanager
 async def draining(registry: Played, session: Session, farewell_s: float = FOR_EVER_S) -> AsyncIterator[None]:
-    """Have a session drain, and go on when it has said so."""
+    """Let a session drain, and continue once it has reported that."""
     asked = len(registry.asked)
     task = asyncio.create_task(session.drain(farewell_s))
     try:
@@ -336,7 +346,7 @@ async def test_an_agent_whose_host_is_a_name_drains_at_once(registry: Played, na
             assert registry.asked[:3] == ["time", "register", "status draining"]
 
 
-async def test_a_silent_name_server_holds_up_no_drain(registry: Played, names: NameServer) -> None:
+async def test_a_silent_name_server_delays_no_drain(registry: Played, names: NameServer) -> None:
     resolver = HostResolver(Resolver(names, timeout_s=FOR_EVER_S))
     async with session_of(registry, count=3, timings=SLOW, resolver=resolver, host="me{}") as session:
         await eventually(lambda: registered(session), "all are registered")
@@ -350,7 +360,7 @@ async def test_a_silent_name_server_holds_up_no_drain(registry: Played, names: N
     assert registry.asked.count("status draining") == 3
 
 
-async def test_what_was_never_registered_is_not_waited_for(registry: Played, names: NameServer) -> None:
+async def test_an_unregistered_service_is_not_waited_for(registry: Played, names: NameServer) -> None:
     names.speaks.clear()
     resolver = HostResolver(Resolver(names, timeout_s=FOR_EVER_S))
     async with session_of(registry, timings=SLOW, resolver=resolver, host="me") as session:
@@ -359,7 +369,7 @@ async def test_what_was_never_registered_is_not_waited_for(registry: Played, nam
     assert registry.asked == []
 
 
-async def test_heartbeats_and_statuses_that_are_not_answered_hold_up_no_drain(registry: Played) -> None:
+async def test_unanswered_heartbeats_and_statuses_delay_no_drain(registry: Played) -> None:
     registry.hangs |= {"beat", "status maintenance"}
     async with session_of(registry) as session:
         await eventually(lambda: "beat" in registry.asked, "a heartbeat waits for its answer")
@@ -369,7 +379,7 @@ async def test_heartbeats_and_statuses_that_are_not_answered_hold_up_no_drain(re
             pass
 
 
-async def test_a_check_that_hangs_holds_up_no_drain(registry: Played) -> None:
+async def test_a_hanging_check_delays_no_drain(registry: Played) -> None:
     checked = asyncio.Event()
 
     async def hangs() -> CheckResult:
@@ -396,7 +406,7 @@ async def test_a_check_that_hangs_holds_up_no_drain(registry: Played) -> None:
         await session.close()
 
 
-async def test_a_registration_that_is_on_its_way_is_waited_for_by_its_own_service_alone(registry: Played) -> None:
+async def test_a_registration_in_progress_delays_only_its_own_service(registry: Played) -> None:
     async with session_of(registry, count=3, timings=SLOW) as session:
         await eventually(lambda: registered(session), "all are registered")
         registry.hangs.add("register 10.0.0.2")
@@ -406,13 +416,11 @@ async def test_a_registration_that_is_on_its_way_is_waited_for_by_its_own_servic
         async with draining(registry, session):
             await eventually(lambda: registry.asked.count("deregister") == 2, "the others leave")
             assert registry.asked.count("status draining") == 2
-        await session.drain(FOR_EVER_S)  # it was called off above, and says nothing more
+        await session.drain(FOR_EVER_S)  # it was cancelled above, and sends nothing more
     assert registry.asked.count("status draining") == 2
 
 
-async def test_a_service_that_is_held_is_told_so_at_once_also_while_its_name_is_looked_up(
-    registry: Played, names: NameServer
-) -> None:
+async def test_a_hold_is_sent_at_once_even_during_a_host_lookup(registry: Played, names: NameServer) -> None:
     resolver = HostResolver(Resolver(names, timeout_s=FOR_EVER_S))
     async with session_of(registry, timings=SLOW, resolver=resolver, host="me") as session:
         await eventually(lambda: registered(session), "it is registered")
@@ -425,7 +433,7 @@ async def test_a_service_that_is_held_is_told_so_at_once_also_while_its_name_is_
         assert registry.addresses == [("10.1.1.1",)] * 2
 
 
-async def test_a_service_that_the_settings_no_longer_name_drains_at_once(registry: Played, names: NameServer) -> None:
+async def test_a_service_removed_from_the_settings_drains_at_once(registry: Played, names: NameServer) -> None:
     resolver = HostResolver(Resolver(names, timeout_s=FOR_EVER_S))
     async with session_of(registry, count=2, timings=SLOW, resolver=resolver, host="me{}") as session:
         await eventually(lambda: registered(session), "both are registered")
@@ -436,7 +444,7 @@ async def test_a_service_that_the_settings_no_longer_name_drains_at_once(registr
         await eventually(lambda: registry.asked[-2:] == ["status draining", "deregister"], "it has left")
 
 
-async def test_a_loop_of_the_session_that_dies_is_begun_again(registry: Played, names: NameServer) -> None:
+async def test_a_dead_loop_of_the_session_is_restarted(registry: Played, names: NameServer) -> None:
     class Broken(HostResolver):
         broken = False
 

@@ -1,4 +1,4 @@
-"""What the registry shows otherwise than an agent told it is told again at once, and not with the next heartbeat."""
+"""A difference between registry and agent is corrected at once, and not only with the next heartbeat."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tests.integration.agents import QUICK, AgentUnderTest, becomes, spec, stand
 from tests.integration.replicas import Api
 from tests.programs import eventually
 
-# No heartbeat comes within a test.
+# No heartbeat is sent during a test.
 UNHURRIED = msgspec.structs.replace(QUICK, heartbeat_s=300.0)
-SOON_S = 5.0  # it takes half a second on a machine that has nothing else to do
+SOON_S = 5.0  # it takes half a second on an idle machine
 
 
 class Pair:
@@ -39,14 +39,14 @@ class Pair:
         return found.status if found is not None else None
 
     async def say(self, status: Status, service: str = "first_service") -> None:
-        """Set a status at the registry, past the agent."""
+        """Set a status at the registry, bypassing the agent."""
         path = f"/status/{service}/127.77.0.1:{self.ports[service]}"
         answer = await self.api.call("PUT", path, {"status": status})
         assert answer.status == 200
         assert self.status(service) is status
 
     async def until_mended_twice(self, service: str) -> None:
-        """Return when what was there to be seen before has long been seen: mending twice takes over a second."""
+        """Wait until earlier changes have been seen for long: correcting twice takes over a second."""
         for _ in range(2):
             await self.say(Status.CRITICAL, service)
             await eventually(lambda: self.status(service) is Status.PASSING, f"{service} passes", timeout_s=SOON_S)
@@ -73,7 +73,7 @@ async def pair(api: Api) -> AsyncIterator[Pair]:
         assert session.beats[RequestOutcome.DONE] == 0
 
 
-async def test_a_status_that_somebody_overwrote_is_told_again(pair: Pair) -> None:
+async def test_an_overwritten_status_is_sent_again(pair: Pair) -> None:
     with capture_logs() as lines:
         await pair.say(Status.CRITICAL)
         await eventually(lambda: pair.status() is Status.PASSING, "it passes again", timeout_s=SOON_S)
@@ -81,14 +81,14 @@ async def test_a_status_that_somebody_overwrote_is_told_again(pair: Pair) -> Non
     await becomes(lambda: pair.agent.addresses("first-service"), ["127.77.0.1"])
 
 
-async def test_an_instance_that_somebody_took_out_registers_again(pair: Pair) -> None:
+async def test_an_instance_deregistered_by_someone_else_registers_again(pair: Pair) -> None:
     answer = await pair.api.call("DELETE", "/deregister/first_service")
     assert answer.status == 200
     assert pair.instance() is None
     await eventually(lambda: pair.status() is Status.PASSING, "it is there again", timeout_s=SOON_S)
 
 
-async def test_a_record_that_somebody_overwrote_is_registered_again(pair: Pair) -> None:
+async def test_an_overwritten_record_is_registered_again(pair: Pair) -> None:
     await pair.api.register("first_service", "127.77.0.1", pair.ports["first_service"], weight=7)
     before = pair.instance()
     assert before is not None
@@ -102,9 +102,7 @@ async def test_a_record_that_somebody_overwrote_is_registered_again(pair: Pair) 
 
 
 @pytest.mark.parametrize("status", [Status.DRAINING, Status.MAINTENANCE])
-async def test_what_an_operator_says_at_the_registry_stays_until_the_agent_has_something_to_say(
-    pair: Pair, status: Status
-) -> None:
+async def test_an_operators_status_stays_until_the_agents_own_changes(pair: Pair, status: Status) -> None:
     await pair.say(status)
     await pair.until_mended_twice("second_service")
     assert pair.status() is status

@@ -1,4 +1,4 @@
-"""Requests to the registry: every answer has one outcome, and none is waited for for ever."""
+"""Requests to the registry: every answer has one outcome, and every wait is bounded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from agent.registration.decisions import RequestOutcome
 from agent.registries import client as registry_client
-from agent.registries.client import RegistryClient, RegistryReply, reply_of
+from agent.registries.client import LeaseTold, RegistryClient, RegistryReply, reply_of
 from registry_core.domain.records import Registration, Status
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.settings import Listen
@@ -40,10 +40,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry_client, "TIMEOUT", aiohttp.ClientTimeout(total=0.2))
 
 
-async def test_what_the_registry_does_is_done(api: Api) -> None:
+async def test_a_success_is_done(api: Api) -> None:
     async with client(api.url) as registry:
-        reply, ttl_s = await registry.register(owned(tags=("blue",), metadata={"team": "osint"}))
-        assert (reply.outcome, ttl_s) == (RequestOutcome.DONE, 60.0)
+        reply, lease = await registry.register(owned(tags=("blue",), metadata={"team": "osint"}))
+        assert (reply.outcome, lease) == (RequestOutcome.DONE, LeaseTold(ttl_s=60.0, heartbeat_s=30.0))
         assert [r.outcome for _, r in await registry.beat([owned()])] == [RequestOutcome.DONE]
         assert (await registry.set_status(owned(), Status.DRAINING)).outcome is RequestOutcome.DONE
         assert [(i.status, i.tags) for i in api.replica.view.catalog] == [(Status.DRAINING, ("blue",))]
@@ -51,14 +51,14 @@ async def test_what_the_registry_does_is_done(api: Api) -> None:
         assert len(api.replica.view.catalog) == 0
 
 
-async def test_what_is_not_registered_is_unknown(api: Api) -> None:
+async def test_an_unregistered_instance_is_unknown(api: Api) -> None:
     async with client(api.url) as registry:
         assert [r.outcome for _, r in await registry.beat([owned()])] == [RequestOutcome.UNKNOWN]
         assert (await registry.set_status(owned(), Status.PASSING)).outcome is RequestOutcome.UNKNOWN
         assert (await registry.deregister(owned())).outcome is RequestOutcome.UNKNOWN
 
 
-async def test_what_a_newer_owner_has_is_fenced(api: Api) -> None:
+async def test_a_newer_owners_instance_is_fenced(api: Api) -> None:
     async with client(api.url) as registry:
         await registry.register(owned(epoch=9))
         assert (await registry.register(owned()))[0].outcome is RequestOutcome.FENCED
@@ -68,7 +68,7 @@ async def test_what_a_newer_owner_has_is_fenced(api: Api) -> None:
         assert len(api.replica.view.catalog) == 1
 
 
-async def test_what_breaks_a_rule_or_is_taken_is_refused_in_the_registrys_words(api: Api) -> None:
+async def test_an_invalid_or_conflicting_claim_is_refused_in_the_registrys_words(api: Api) -> None:
     async with client(api.url) as registry:
         await registry.register(owned())
         reply, _ = await registry.register(claim("other_service", epoch=5))
@@ -98,19 +98,19 @@ async def test_very_many_heartbeats_go_in_several_requests(api: Api) -> None:
         assert {reply.outcome for _, reply in replies} == {RequestOutcome.DONE, RequestOutcome.UNKNOWN}
 
 
-async def test_the_next_registry_is_asked_when_one_does_not_listen(api: Api) -> None:
+async def test_the_next_registry_is_tried_when_one_does_not_listen(api: Api) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     async with client(nobody, api.url) as registry:
         assert (await registry.register(owned()))[0].outcome is RequestOutcome.DONE
     async with client(nobody) as registry:
-        reply, ttl_s = await registry.register(owned())
+        reply, lease = await registry.register(owned())
         assert reply.outcome is RequestOutcome.UNAVAILABLE
         assert nobody in reply.said
-        assert ttl_s is None
+        assert lease is None
         assert [r.outcome for _, r in await registry.beat([owned()])] == [RequestOutcome.UNAVAILABLE]
 
 
-async def test_the_next_registry_is_asked_when_one_cannot_write_at_present(api: Api) -> None:
+async def test_the_next_registry_is_tried_when_one_cannot_write(api: Api) -> None:
     async with stand_in() as failing:
         failing.status = 503
         failing_url = f"http://{failing.host}:{failing.port}"
@@ -121,11 +121,11 @@ async def test_the_next_registry_is_asked_when_one_cannot_write_at_present(api: 
             other.status = 503
             async with client(failing_url, f"http://{other.host}:{other.port}") as registry:
                 assert (await registry.set_status(owned(), Status.PASSING)).outcome is RequestOutcome.UNAVAILABLE
-                assert (len(failing.asked), len(other.asked)) == (2, 1), "each is asked once"
+                assert (len(failing.asked), len(other.asked)) == (2, 1), "each is tried once"
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_registry_that_says_nothing_is_left_in_time() -> None:
+async def test_a_silent_registry_is_left_in_time() -> None:
     async with stand_in() as silent, client(f"http://{silent.host}:{silent.port}") as registry:
         silent.silent.set()
         reply = await registry.set_status(owned(), Status.PASSING)
@@ -150,7 +150,7 @@ async def test_a_registry_that_says_nothing_is_left_in_time() -> None:
         (404, b"", RequestOutcome.UNKNOWN),
     ],
 )
-async def test_an_odd_answer_to_heartbeats_is_as_good_as_none(
+async def test_an_invalid_answer_to_heartbeats_counts_as_none(
     status: int, body: bytes, outcome: RequestOutcome
 ) -> None:
     async with stand_in() as odd, client(f"http://{odd.host}:{odd.port}") as registry:
@@ -158,25 +158,25 @@ async def test_an_odd_answer_to_heartbeats_is_as_good_as_none(
         assert [r.outcome for _, r in await registry.beat([owned()])] == [outcome]
 
 
-async def test_a_registration_counts_even_when_its_answer_cannot_be_read() -> None:
+async def test_a_registration_counts_even_with_an_unreadable_answer() -> None:
     async with stand_in() as odd, client(f"http://{odd.host}:{odd.port}") as registry:
-        reply, ttl_s = await registry.register(owned())
-        assert (reply.outcome, ttl_s) == (RequestOutcome.DONE, None)
+        reply, lease = await registry.register(owned())
+        assert (reply.outcome, lease) == (RequestOutcome.DONE, None)
 
 
-async def test_an_answer_about_a_drain_that_cannot_be_read_says_nothing() -> None:
+async def test_an_unreadable_answer_about_a_drain_gives_nothing() -> None:
     async with stand_in() as odd, client(f"http://{odd.host}:{odd.port}") as registry:
         odd.body = b'{"service_name":"\xff"}'
         assert await registry.drains(owned()) == [None]
 
 
-async def test_a_kept_connection_that_was_closed_meanwhile_costs_nothing(api: Api) -> None:
+async def test_a_connection_closed_meanwhile_costs_nothing(api: Api) -> None:
     async with StandInOnce() as server, client(server.url) as registry:
         for _ in range(3):
             assert (await registry.set_status(owned(), Status.PASSING)).outcome is RequestOutcome.DONE
 
 
-async def test_the_time_is_that_of_the_first_registry_that_tells_it(api: Api) -> None:
+async def test_the_time_comes_from_the_first_registry_that_sends_it(api: Api) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     async with stand_in() as timeless:
         async with client(nobody, f"http://{timeless.host}:{timeless.port}", api.url) as registry:
@@ -189,7 +189,7 @@ async def test_the_time_is_that_of_the_first_registry_that_tells_it(api: Api) ->
 
 
 def sequences(*servers: StandIn) -> list[int]:
-    """Return the numbers of the writes that these got, in the order in which each got them."""
+    """Return the sequences of the writes that these registries got, in order of arrival at each."""
     said = [line.split(": ")[1] for server in servers for line in sequence_lines(server)]
     return [int(number) for number in said]
 
@@ -199,7 +199,7 @@ def sequence_lines(server: StandIn) -> list[str]:
     return [line for line in lines if line.lower().startswith(registry_client.SEQUENCE_HEADER.lower())]
 
 
-async def test_every_write_has_a_higher_number_than_all_before_it_and_nothing_else_has_one() -> None:
+async def test_every_write_has_a_higher_sequence_than_all_before_it_and_nothing_else_has_one() -> None:
     async with stand_in() as server, client(f"http://{server.host}:{server.port}") as registry:
         await registry.register(owned())
         await registry.beat([owned()])
@@ -211,7 +211,7 @@ async def test_every_write_has_a_higher_number_than_all_before_it_and_nothing_el
     assert len(server.requests) == 6
 
 
-async def test_what_is_tried_at_the_next_registry_has_a_higher_number_there() -> None:
+async def test_a_retry_at_the_next_registry_has_a_higher_sequence() -> None:
     async with stand_in() as failing, stand_in("127.77.0.2") as other:
         failing.status = 503
         async with client(*(f"http://{each.host}:{each.port}" for each in (failing, other))) as registry:
@@ -219,15 +219,15 @@ async def test_what_is_tried_at_the_next_registry_has_a_higher_number_there() ->
     assert (sequences(failing), sequences(other)) == ([1], [2])
 
 
-async def test_a_registration_that_is_sent_once_more_on_another_connection_has_a_higher_number_then() -> None:
+async def test_a_registration_sent_again_on_another_connection_has_a_higher_sequence() -> None:
     async with StandInOnce() as server, client(server.url) as registry:
         for _ in range(2):
             assert (await registry.register(owned()))[0].outcome is RequestOutcome.DONE
-    assert sequences(server) == [1, 2, 3], "the second one met a connection that was being closed"
+    assert sequences(server) == [1, 2, 3], "the second one used a connection that was being closed"
 
 
 class StandInOnce(StandIn):
-    """A server that says it keeps the connection, and closes it when the next request comes."""
+    """A server that promises to keep the connection, and closes it when the next request comes."""
 
     def __init__(self) -> None:
         super().__init__("127.77.0.4")

@@ -1,4 +1,4 @@
-"""Several registries: who fails is left within a second, and who is better is used."""
+"""Several registries: a failing one is left within a second, and a better one is used."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.samples import claim
 
 @contextlib.asynccontextmanager
 async def deaf() -> AsyncIterator[str]:
-    """Have a server that takes every connection and says nothing, as one does that is stopped."""
+    """Run a server that accepts every connection and stays silent, like a stopped one."""
     writers = []
 
     async def keep(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -48,16 +48,16 @@ async def deaf() -> AsyncIterator[str]:
             writer.transport.abort()
 
 
-async def test_a_write_goes_to_the_next_when_no_connection_is_made(api: Api) -> None:
+async def test_a_write_goes_to_the_next_registry_when_no_connection_is_made(api: Api) -> None:
     with black_hole() as port:
         hole = f"http://127.0.0.1:{port}"
         async with registry_client_for([hole, api.url]) as registry:
             began = asyncio.get_running_loop().time()
             assert (await registry.register(claim("geo", epoch=5)))[0].outcome is RequestOutcome.DONE
-            assert asyncio.get_running_loop().time() - began < 3.0, "the first limit is one of one second, not of five"
+            assert asyncio.get_running_loop().time() - began < 3.0, "the first limit is one second, not five"
 
 
-async def test_a_write_goes_to_the_next_when_nothing_is_said(api: Api) -> None:
+async def test_a_write_goes_to_the_next_registry_when_there_is_no_answer(api: Api) -> None:
     async with deaf() as url, registry_client_for([url, api.url]) as registry:
         began = asyncio.get_running_loop().time()
         assert (await registry.register(claim("geo", epoch=5)))[0].outcome is RequestOutcome.DONE
@@ -80,7 +80,7 @@ async def test_a_write_that_waits_for_the_store_of_a_living_registry_is_waited_f
         assert len(other.replica.view.catalog) == 0
 
 
-async def test_when_a_registry_cannot_write_the_writes_leave_it_and_the_watch_stays(
+async def test_writes_leave_a_registry_that_cannot_write_and_the_watch_stays(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: object, **__: object) -> object:
@@ -106,7 +106,7 @@ async def test_when_a_registry_cannot_write_the_writes_leave_it_and_the_watch_st
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have agents return almost at once; how long they wait is shown where time is an argument."""
+    """Let agents return almost at once; the waits themselves are tested with time as an argument."""
     monkeypatch.setattr("agent.sidecar.DEFAULT_PACE", Pace(rest_first_s=0.4, return_s=0.4, stay_s=0.4))
 
 
@@ -133,7 +133,7 @@ async def test_a_registry_that_came_back_is_used_again_for_the_watch_and_for_the
 
 
 @pytest.mark.usefixtures("soon")
-async def test_a_registry_of_the_own_zone_is_used_once_it_has_said_where_it_stands() -> None:
+async def test_a_registry_in_the_agents_zone_is_preferred_once_it_named_its_zone() -> None:
     there = msgspec.structs.replace(READY, zone="eu-1a")
     here = msgspec.structs.replace(READY, zone="eu-1b")
     async with serving(there) as far, serving(here) as near:
@@ -159,18 +159,18 @@ async def test_a_zone_that_is_configured_counts_from_the_start() -> None:
             assert (await agent.get("/self")).body["sync"]["registry"] == near.url
 
 
-async def test_who_says_nothing_does_not_live_and_is_asked_once_for_all_who_wait() -> None:
+async def test_a_silent_registry_is_dead_and_is_probed_once_for_all_waiters() -> None:
     async with deaf() as dead:
         upstreams = upstreams_at([dead, "http://127.0.0.1:1"])
         async with aiohttp.ClientSession() as session:
             probes = RegistryProbes(session, upstreams, SystemClock(), SmallestDraw())
             assert not await probes.lives(dead)
             assert list(await asyncio.gather(probes.lives(dead), probes.lives(dead))) == [False] * 2
-            assert probes.asked == 2, "those who wait for the same one ask once"
+            assert probes.asked == 2, "waiters for the same one probe once"
             await probes.close()
 
 
-async def test_probes_are_few_and_find_who_is_away(api: Api) -> None:
+async def test_probes_are_few_and_find_unreachable_registries(api: Api) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     upstreams = upstreams_at([nobody, api.url])
     async with aiohttp.ClientSession() as session:
@@ -184,7 +184,7 @@ async def test_probes_are_few_and_find_who_is_away(api: Api) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_without_another_registry_nothing_is_asked_besides(api: Api) -> None:
+async def test_a_single_registry_is_not_probed(api: Api) -> None:
     async with aiohttp.ClientSession() as session:
         upstreams = upstreams_at([api.url])
         probes = RegistryProbes(session, upstreams, SystemClock(), SmallestDraw())
@@ -241,7 +241,7 @@ async def test_an_agent_finds_its_registries_by_srv(api: Api) -> None:
             assert [one["tier"] for one in about["registries"]["known"]] == [0, 1]
 
 
-async def test_names_are_looked_up_anew_and_kept_while_dns_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_names_are_looked_up_again_and_kept_while_dns_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.registries.srv.TTL_LEAST_S", 0.05)
     monkeypatch.setattr("agent.registries.srv.RETRY", Backoff(0.05, 30.0, jitter=Jitter.HALF))
     async with (
@@ -268,17 +268,17 @@ async def test_a_ttl_is_honoured() -> None:
         await eventually(lambda: lookup.upstreams.urls == ("http://a.example:1",), "found")
         asked = len(by.names)
         lookup.use(["srv:_registry._tcp.example", "http://b:1"])
-        assert lookup.upstreams.urls == ("http://a.example:1", "http://b:1"), "what was found is kept"
+        assert lookup.upstreams.urls == ("http://a.example:1", "http://b:1"), "the found addresses are kept"
         await asyncio.sleep(0)
         assert len(by.names) == asked
 
 
-def test_a_name_that_only_this_agent_answers_is_refused_by_the_settings() -> None:
+def test_a_registry_name_in_the_agents_own_zone_is_refused_by_the_settings() -> None:
     with pytest.raises(SettingsError, match=r"names under vertice\.internal are answered here"):
         read_agent_settings({"REGISTRY_URL": "srv:_registry._tcp.vertice.internal"})
 
 
-def test_what_failed_is_counted_by_kind() -> None:
+def test_failures_are_counted_by_kind() -> None:
     upstreams = upstreams_at(["http://a:1", "http://b:1"])
     upstreams.failed("http://a:1", Use.WRITE, Trouble.REFUSING, "503")
     upstreams.failed("http://a:1", Use.WATCH, Trouble.SILENT, "nothing")

@@ -1,4 +1,4 @@
-"""New settings in a running agent: what follows from a changed file, and what a wrong one leaves alone."""
+"""New settings in a running agent: the effects of a changed file, and what an invalid one leaves alone."""
 
 from __future__ import annotations
 
@@ -128,10 +128,10 @@ async def test_services_come_go_and_change_with_the_file(api: Api, tmp_path: Pat
         assert (await agent.about())["taken"] == 1
 
 
-async def test_a_disk_that_was_slow_at_the_start_makes_no_reload_register_anybody_anew(
+async def test_a_slow_disk_at_the_start_makes_no_reload_register_services_again(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it says late is no reason to take other ids."""
+    """Its late answer is no reason to use other ids."""
     goes_on, answered = threading.Event(), threading.Event()
     read_at_once, close_at_once = StateDir.read_identity, StateDir.close
 
@@ -161,7 +161,7 @@ async def test_a_disk_that_was_slow_at_the_start_makes_no_reload_register_anybod
         assert seen == [(*before[0], Status.PASSING)]
 
 
-async def test_who_is_taken_out_is_drained_first(api: Api, tmp_path: Path) -> None:
+async def test_a_removed_service_is_drained_first(api: Api, tmp_path: Path) -> None:
     head = AGENT.replace("drain_wait = 0", "drain_wait = 0.5")
     async with reloading(tmp_path, api.url, service("stays") + service("goes", 7001), head=head) as agent:
         await eventually(lambda: len(names(api)) == 2, "both are registered")
@@ -174,7 +174,7 @@ async def test_who_is_taken_out_is_drained_first(api: Api, tmp_path: Path) -> No
         await eventually(lambda: status() is None, "it is gone")
 
 
-async def test_a_service_that_is_renamed_takes_the_place_of_itself(api: Api, tmp_path: Path) -> None:
+async def test_a_renamed_service_replaces_its_old_registration(api: Api, tmp_path: Path) -> None:
     async with reloading(tmp_path, api.url, service("old")) as agent:
         await eventually(lambda: names(api) == ["old"], "it is registered")
         await agent.write(service("new"))
@@ -183,7 +183,7 @@ async def test_a_service_that_is_renamed_takes_the_place_of_itself(api: Api, tmp
         assert problems == [""]
 
 
-async def test_a_service_that_comes_back_while_it_is_taken_out_stays(api: Api, tmp_path: Path) -> None:
+async def test_a_service_that_is_added_again_during_its_removal_stays(api: Api, tmp_path: Path) -> None:
     head = AGENT.replace("drain_wait = 0", "drain_wait = 0.4")
     both = service("stays") + service("goes", 7001)
     async with reloading(tmp_path, api.url, both, head=head) as agent:
@@ -208,7 +208,7 @@ async def test_a_service_that_comes_back_while_it_is_taken_out_stays(api: Api, t
         ("", "it has no services any more"),
     ],
 )
-async def test_a_wrong_file_keeps_the_old_settings_and_says_why_once(
+async def test_an_invalid_file_keeps_the_old_settings_and_is_logged_once(
     api: Api, tmp_path: Path, text: str, said: str
 ) -> None:
     async with reloading(tmp_path, api.url, service("geo")) as agent:
@@ -217,7 +217,7 @@ async def test_a_wrong_file_keeps_the_old_settings_and_says_why_once(
         with capture_logs() as logs:
             await agent.write(text)
             await becomes(agent.metrics_say_failed, True)
-            await agent.write(text)  # as an editor that writes in two steps
+            await agent.write(text)  # like an editor that writes in two steps
             await asyncio.sleep(0.3)
         assert [said in line["because"] for line in logs if line["event"] == "settings_kept"] == [True]
         assert said in (await agent.about())["problem"]
@@ -227,7 +227,7 @@ async def test_a_wrong_file_keeps_the_old_settings_and_says_why_once(
         assert (await agent.about())["problem"] == ""
 
 
-async def test_a_file_that_is_gone_keeps_the_old_settings(api: Api, tmp_path: Path) -> None:
+async def test_a_missing_file_keeps_the_old_settings(api: Api, tmp_path: Path) -> None:
     async with reloading(tmp_path, api.url, service("geo")) as agent:
         await eventually(lambda: names(api) == ["geo"], "it is registered")
         await asyncio.to_thread(agent.file.unlink)
@@ -236,7 +236,7 @@ async def test_a_file_that_is_gone_keeps_the_old_settings(api: Api, tmp_path: Pa
         assert names(api) == ["geo"]
 
 
-async def test_a_directory_that_is_swapped_by_a_link_is_seen(api: Api, tmp_path: Path) -> None:
+async def test_a_directory_swapped_by_a_symbolic_link_is_noticed(api: Api, tmp_path: Path) -> None:
     """As Kubernetes does it: the file is a link into a link, and the latter is replaced."""
 
     def lay(number: int, text: str) -> None:
@@ -259,7 +259,7 @@ async def test_a_directory_that_is_swapped_by_a_link_is_seen(api: Api, tmp_path:
         await sidecar.close()
 
 
-async def test_what_needs_a_restart_is_said_in_one_line_and_the_rest_counts(api: Api, tmp_path: Path) -> None:
+async def test_settings_that_need_a_restart_are_logged_and_the_rest_applies(api: Api, tmp_path: Path) -> None:
     async with reloading(tmp_path, api.url, service("geo")) as agent:
         await eventually(lambda: names(api) == ["geo"], "it is registered")
         with capture_logs() as logs:
@@ -308,7 +308,7 @@ async def test_the_registry_and_the_token_follow_the_file(tmp_path: Path) -> Non
             await becomes(agent.watched, second.url)
 
 
-async def test_the_static_file_the_zone_and_what_is_shown_follow(api: Api, tmp_path: Path) -> None:
+async def test_the_static_file_the_zone_and_the_reports_follow_the_file(api: Api, tmp_path: Path) -> None:
     static = tmp_path / "static.toml"
     static.write_text('billing = "10.9.9.1:80"\n')
     environment = {"AGENT_STATIC_FILE": str(static)}
@@ -340,9 +340,7 @@ async def test_a_reload_that_changes_nothing_does_nothing(api: Api, tmp_path: Pa
         await becomes(agent.taken, 1)
 
 
-async def test_a_file_that_is_being_written_is_not_taken(
-    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_half_written_file_is_not_applied(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.settings.reload.POLL_S", 0.3)
     async with reloading(tmp_path, api.url, service("one") + service("two", 7001)) as agent:
         await eventually(lambda: len(names(api)) == 2, "both are registered")
@@ -361,7 +359,7 @@ def test_every_setting_is_either_live_or_needs_a_restart() -> None:
     assert not set(LIVE) & set(NEED_RESTART)
 
 
-def test_a_plan_keeps_what_cannot_change_and_takes_the_rest() -> None:
+def test_a_plan_keeps_fixed_settings_and_takes_the_rest() -> None:
     old = AgentSettings()
     new = msgspec.structs.replace(old, dns_zone="other", token="t", zone="z")
     plan = planned(old, new)

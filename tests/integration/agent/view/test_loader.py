@@ -1,4 +1,4 @@
-"""What is known and not held is read from a real registry when it is asked for, and nobody else waits for that."""
+"""A known but unheld service is read from a real registry on demand, and other lookups do not wait for it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def in_little_room(api: Api) -> AsyncIterator[AgentUnderTest]:
         yield agent
 
 
-async def test_each_question_is_answered_although_there_is_room_for_one(api: Api) -> None:
+async def test_each_lookup_is_answered_with_room_for_one_service(api: Api) -> None:
     async with in_little_room(api) as agent:
         for _ in range(3):
             assert await agent.addresses("geo") == ["10.0.0.2"]
@@ -58,7 +58,7 @@ async def test_a_registration_after_a_service_was_read_is_applied_once(api: Api)
         assert agent.sidecar.view.snapshots == 1
 
 
-async def test_many_who_ask_at_once_cause_one_reading(api: Api) -> None:
+async def test_many_concurrent_lookups_cause_one_reading(api: Api) -> None:
     async with in_little_room(api) as agent:
         answers = await asyncio.gather(*(agent.get("/services/geo") for _ in range(20)))
         assert {answer.status for answer in answers} == {200}
@@ -66,7 +66,7 @@ async def test_many_who_ask_at_once_cause_one_reading(api: Api) -> None:
         assert 'agent_view_loads_total{outcome="read"} 1.0' in text
 
 
-async def test_a_fleet_that_fits_again_is_read_back(api: Api) -> None:
+async def test_a_fleet_that_fits_again_is_loaded_again(api: Api) -> None:
     async with in_little_room(api) as agent:
         view = agent.sidecar.view
         await agent.addresses("geo")
@@ -79,11 +79,11 @@ async def test_a_fleet_that_fits_again_is_read_back(api: Api) -> None:
         assert view.catalog.names() == ["osint_service"]
 
 
-# -- a registry that does not do what it should
+# -- a misbehaving registry
 
 
 class Deaf:
-    """A server that takes requests and answers with `sent`, or not at all."""
+    """A server that accepts requests and answers with `sent`, or not at all."""
 
     def __init__(self, sent: bytes = b"") -> None:
         self.sent = sent
@@ -119,16 +119,16 @@ async def loading(sent: bytes = b"") -> AsyncIterator[tuple[ServiceLoader, Agent
             server.close()
 
 
-async def test_who_asks_is_told_in_time_although_the_registry_is_silent() -> None:
+async def test_a_lookup_is_answered_in_time_although_the_registry_is_silent() -> None:
     async with loading() as (loader, view, _):
         waiting = view.fetch("geo")
         assert waiting is not None
         await asyncio.wait_for(waiting, 20.0)
         assert view.lacks("geo")
-        assert len(loader._loads) == 1, "it is still being read, for whoever asks next"
+        assert len(loader._loads) == 1, "it is still being read, for later lookups"
 
 
-async def test_nobody_waits_when_nobody_can_be_asked() -> None:
+async def test_a_lookup_does_not_wait_without_a_reachable_registry() -> None:
     async with loading() as (loader, view, deaf):
         deaf.url = ""
         assert view.fetch("geo") is None
@@ -136,7 +136,7 @@ async def test_nobody_waits_when_nobody_can_be_asked() -> None:
         assert loader.failures == 0
 
 
-async def test_who_waits_at_the_end_is_told_at_once() -> None:
+async def test_pending_lookups_are_answered_at_once_at_the_end() -> None:
     async with loading() as (loader, view, _):
         waiting = view.fetch("geo")
         await loader.close()
@@ -144,7 +144,7 @@ async def test_who_waits_at_the_end_is_told_at_once() -> None:
         assert waiting.done()
 
 
-async def test_what_is_read_at_once_is_bounded() -> None:
+async def test_concurrent_readings_are_bounded() -> None:
     async with loading() as (loader, _, __):
         assert all(loader.begin(f"service-{n}") for n in range(MAX_LOADS))
         assert not loader.begin("one-more")
@@ -167,7 +167,7 @@ async def test_what_is_read_at_once_is_bounded() -> None:
         ),
     ],
 )
-async def test_an_answer_that_is_none_leaves_the_service_lacking(sent: bytes) -> None:
+async def test_an_invalid_answer_leaves_the_service_missing(sent: bytes) -> None:
     async with loading(sent) as (loader, view, _):
         waiting = view.fetch("geo")
         assert waiting is not None
@@ -178,8 +178,8 @@ async def test_an_answer_that_is_none_leaves_the_service_lacking(sent: bytes) ->
 
 
 @pytest.mark.parametrize("behind", [b"", b"garbage\n", b'{"type":"sync"}\n'])
-async def test_what_happens_to_a_service_while_it_is_read_does_not_throw_the_reading_away(behind: bytes) -> None:
-    """A registry of before goes on with the service's events, and leaves out what happened to others between them."""
+async def test_events_of_a_service_during_its_reading_do_not_discard_it(behind: bytes) -> None:
+    """A previous release's registry sends the service's events, without those of others between them."""
     record = instance("geo", "10.0.0.2")
     catalog = Catalog()
     catalog.merge([lived(record)])
@@ -193,7 +193,7 @@ async def test_what_happens_to_a_service_while_it_is_read_does_not_throw_the_rea
         assert loader.failures == 0
 
 
-async def test_a_service_that_changes_all_the_time_is_read_from_a_real_registry(api: Api) -> None:
+async def test_a_constantly_changing_service_is_read_from_a_real_registry(api: Api) -> None:
     async with in_little_room(api) as agent:
         changing = asyncio.create_task(_keeps_changing(api))
         try:

@@ -1,4 +1,4 @@
-"""The watch client against real registries: what breaks, and how it goes on."""
+"""The watch client against real registries: how it breaks, and how it continues."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.watch_lines import snapshot, sync
 
 
 class Following:
-    """A watch client that runs, and the view that it fills."""
+    """A running watch client, and the view that it fills."""
 
     def __init__(self, session: aiohttp.ClientSession, urls: tuple[str, ...], silence_s: float) -> None:
         self.view = AgentView(SystemClock())
@@ -72,7 +72,7 @@ async def following(*urls: str, silence_s: float = 15.0) -> AsyncIterator[Follow
 
 
 class Odd:
-    """A server that sends whatever a test wants to every connection, and then waits."""
+    """A server that sends scripted bytes on every connection, and then waits."""
 
     def __init__(self, sent: bytes) -> None:
         self.sent = sent
@@ -107,7 +107,7 @@ def at(revision: int) -> Cursor:
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
 
 
-async def test_what_happens_at_the_registry_comes_over_the_watch(api: Api) -> None:
+async def test_changes_at_the_registry_arrive_over_the_watch(api: Api) -> None:
     await api.register("osint_service", "10.0.0.1")
     async with following(api.url) as agent:
         await agent.names_are("osint_service")
@@ -132,7 +132,7 @@ async def test_a_broken_stream_is_resumed_where_it_ended(api: Api) -> None:
         assert agent.sync.losses >= 1
 
 
-async def test_what_is_left_of_a_lease_is_known_without_a_word_of_each_renewal(api: Api) -> None:
+async def test_the_rest_of_a_lease_is_known_without_renewal_events(api: Api) -> None:
     await api.register("osint_service", "10.0.0.1")
     async with following(api.url) as agent:
         await agent.names_are("osint_service")
@@ -146,16 +146,16 @@ async def test_what_is_left_of_a_lease_is_known_without_a_word_of_each_renewal(a
 
 
 class LargestDraw:
-    """All the jitter that there may be: waits are as long as they get."""
+    """Always the largest jitter: waits are as long as possible."""
 
     def random(self) -> float:
         return 1.0
 
 
-async def test_a_stream_that_breaks_again_and_again_is_opened_less_and_less_often(
+async def test_a_stream_that_keeps_breaking_is_reopened_with_growing_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It begins well each time: with a snapshot, as of a registry that says something odd only then."""
+    """Each stream starts well, with a snapshot, as from a registry that only then sends something invalid."""
     sent = STREAM + b"".join(snapshot([], cursor=at(1), digest="0" * 16)) + sync(at(7), digest="0" * 16)
     waits: list[float] = []
 
@@ -171,7 +171,7 @@ async def test_a_stream_that_breaks_again_and_again_is_opened_less_and_less_ofte
     assert waits[7] == WATCH_RETRY.most_s
 
 
-async def test_the_next_registry_is_asked_when_the_first_does_not_answer(api: Api) -> None:
+async def test_the_next_registry_is_tried_when_the_first_does_not_answer(api: Api) -> None:
     await api.register("osint_service", "10.0.0.1")
     async with following(f"http://127.0.0.1:{free_port()}", api.url) as agent:
         await agent.names_are("osint_service")
@@ -190,14 +190,14 @@ async def test_the_next_registry_is_asked_when_the_first_does_not_answer(api: Ap
         STREAM + sync(Cursor(), digest="")[:-9],
     ],
 )
-async def test_a_registry_that_answers_oddly_is_left_for_the_next(api: Api, sent: bytes) -> None:
+async def test_a_registry_with_invalid_answers_is_left_for_the_next(api: Api, sent: bytes) -> None:
     await api.register("osint_service", "10.0.0.1")
     async with odd_registry(sent) as odd, following(f"http://127.0.0.1:{odd.port}", api.url, silence_s=0.5) as agent:
         await agent.names_are("osint_service")
         assert odd.connections >= 1
 
 
-async def test_a_view_that_went_wrong_is_noticed_and_read_anew(api: Api) -> None:
+async def test_a_corrupt_view_is_noticed_and_read_again(api: Api) -> None:
     await api.register("osint_service", "10.0.0.1")
     async with following(api.url) as agent:
         await agent.names_are("osint_service")
@@ -209,14 +209,14 @@ async def test_a_view_that_went_wrong_is_noticed_and_read_anew(api: Api) -> None
         await eventually(lambda: agent.view.complete, "all is well again")
 
 
-async def test_a_registry_that_lost_its_memory_is_told_everything() -> None:
+async def test_a_registry_that_lost_its_records_gets_everything_again() -> None:
     where = Listen("127.0.0.1", free_port())
     settings = type(READY)(listen=where, warming_s=60.0)
     async with serving(settings) as api:
         await api.register("osint_service", "10.0.0.1")
         async with following(api.url) as agent:
             await agent.names_are("osint_service")
-            assert agent.asserted == 1, "a registry that warms up is told at once"
+            assert agent.asserted == 1, "a warming registry gets it at once"
             await api.replica.close()
             async with serving(settings):
                 await eventually(lambda: agent.asserted == 2, "it is told again")
@@ -224,7 +224,7 @@ async def test_a_registry_that_lost_its_memory_is_told_everything() -> None:
                 assert not agent.view.complete
 
 
-async def test_a_snapshot_that_is_not_believed_is_said_once_in_the_log() -> None:
+async def test_a_refused_snapshot_is_logged_once() -> None:
     catalog = Catalog()
     catalog.merge([lived(instance("osint_service"))])
     known = Replaced((lived(instance("osint_service")),), at(9), catalog.digest, "ready", "start")
@@ -242,7 +242,7 @@ async def test_a_snapshot_that_is_not_believed_is_said_once_in_the_log() -> None
     assert agent.view.names() == ["osint_service"]
 
 
-async def test_a_wait_for_the_next_try_is_short_while_old_answers_are_asked_for() -> None:
+async def test_lookups_of_an_old_view_shorten_the_wait_for_the_next_try() -> None:
     async with aiohttp.ClientSession() as session:
         agent = Following(session, (f"http://127.0.0.1:{free_port()}",), 1.0)
         waiting = asyncio.create_task(agent.sync._pause(3600.0))

@@ -44,7 +44,7 @@ async def test_a_write_without_a_credential_is_refused(method: str, path: str, b
 
 
 @pytest.mark.parametrize(("method", "path", "body"), WRITES)
-async def test_the_token_and_the_services_own_key_write(method: str, path: str, body: Any) -> None:
+async def test_the_token_and_the_services_own_key_may_write(method: str, path: str, body: Any) -> None:
     async with serving(CLOSED) as api:
         for headers in (
             {"X-Registry-Token": SECRET},
@@ -58,7 +58,7 @@ async def test_the_token_and_the_services_own_key_write(method: str, path: str, 
 
 
 @pytest.mark.parametrize(("method", "path", "body"), WRITES)
-async def test_a_key_writes_its_own_service_alone(method: str, path: str, body: Any) -> None:
+async def test_a_key_may_write_only_its_own_service(method: str, path: str, body: Any) -> None:
     async with serving(CLOSED) as api:
         await register(api)
         answer = await api.call(method, path, body, headers=key("billing"))
@@ -66,7 +66,7 @@ async def test_a_key_writes_its_own_service_alone(method: str, path: str, body: 
         assert len(api.replica.view.catalog) == 1
 
 
-async def test_a_key_does_not_renew_others_within_many() -> None:
+async def test_a_key_does_not_renew_others_within_a_batch() -> None:
     async with serving(CLOSED) as api:
         await register(api)
         beats = {"instances": [{"service_name": "ip_intel"}, {"service_name": "billing"}]}
@@ -80,17 +80,17 @@ async def test_lookups_need_no_credential() -> None:
             assert (await api.call("GET", path)).status == 200
 
 
-async def test_a_credential_that_is_no_ascii_is_merely_wrong() -> None:
+async def test_a_credential_that_is_not_ascii_is_simply_wrong() -> None:
     async with serving(CLOSED) as api:
         answer = await api.call("POST", "/register", GOOD, headers={"X-Registry-Token": "\u00e9\u00e8"})
         assert answer.status == 401
 
 
-# -- what a key does to others
+# -- the effect of a key on other services
 
 
 async def held_by_another_service(api: Api, status: str = "passing") -> str:
-    """Have ip_intel hold the address that billing is going to ask for; return the digest of the catalogue."""
+    """Let ip_intel hold the address that billing will ask for; return the catalogue's digest."""
     answer = await api.call("POST", "/register", {**GOOD, "status": status}, headers={"X-Registry-Token": SECRET})
     assert answer.status == 201
     return api.replica.view.catalog.digest
@@ -100,8 +100,8 @@ TAKING = {**GOOD, "service_name": "billing"}
 
 
 @pytest.mark.parametrize("status", ["passing", "warning", "critical", "draining", "maintenance"])
-async def test_a_key_takes_no_living_instance_of_another_service_out(status: str) -> None:
-    """The holder of one service's key could otherwise wait for a failed check, and receive the other's requests."""
+async def test_a_key_removes_no_live_instance_of_another_service(status: str) -> None:
+    """Otherwise the owner of one service's key could wait for a failed check and receive the other's requests."""
     async with serving(CLOSED) as api:
         before = await held_by_another_service(api, status)
         answer = await api.call("POST", "/register", TAKING, headers=key("billing"))
@@ -109,7 +109,7 @@ async def test_a_key_takes_no_living_instance_of_another_service_out(status: str
         assert api.replica.view.catalog.digest == before
 
 
-async def test_the_shared_token_takes_the_address_of_a_critical_instance_over() -> None:
+async def test_the_shared_token_takes_over_a_critical_instances_address() -> None:
     async with serving(CLOSED) as api:
         await held_by_another_service(api, "critical")
         answer = await api.call("POST", "/register", TAKING, headers={"X-Registry-Token": SECRET})
@@ -117,13 +117,13 @@ async def test_the_shared_token_takes_the_address_of_a_critical_instance_over() 
         assert (await api.call("GET", "/services")).body == ["billing"]
 
 
-async def test_without_authentication_so_does_everybody(api: Api) -> None:
+async def test_without_authentication_every_caller_does(api: Api) -> None:
     await api.register(status="critical")
     await api.register("billing")
     assert (await api.call("GET", "/services")).body == ["billing"]
 
 
-async def test_a_key_takes_the_address_of_a_silent_instance_over() -> None:
+async def test_a_key_takes_over_a_silent_instances_address() -> None:
     clock = FakeClock()
     async with serving(CLOSED, clock=clock) as api:
         await held_by_another_service(api)
@@ -132,7 +132,7 @@ async def test_a_key_takes_the_address_of_a_silent_instance_over() -> None:
         assert (await api.call("GET", "/services")).body == ["billing"]
 
 
-async def test_a_key_takes_over_from_its_own_service_as_ever() -> None:
+async def test_a_key_takes_over_from_its_own_service() -> None:
     async with serving(CLOSED) as api:
         await held_by_another_service(api, "critical")
         answer = await api.call("POST", "/register", {**GOOD, "instance_id": "new"}, headers=key("ip_intel"))
@@ -148,7 +148,7 @@ async def test_the_shared_token_removes_a_squatter() -> None:
         assert (answer.status, answer.body["message"]) == (
             409,
             "10.0.0.7:8034 is registered as instance 'squatter' of 'billing'",
-        ), "it says whom to remove"
+        ), "it says which one to remove"
         removal = await api.call("DELETE", "/deregister/billing/squatter", headers={"X-Registry-Token": SECRET})
         assert removal.status == 200
         assert (await api.call("POST", "/register", GOOD, headers=key("ip_intel"))).status == 201

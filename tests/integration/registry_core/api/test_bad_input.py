@@ -1,4 +1,4 @@
-"""Everything that is refused: with the one shape, a field and an example, and nothing half-stored."""
+"""Everything that is refused: in the standard shape, with a field and an example, and nothing half-stored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def nested(depth: int) -> Any:
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        # Names, each way that one can be wrong.
+        # Names, in every way that one can be invalid.
         ({"service_name": ""}, "service_name"),
         ({"service_name": "ab"}, "service_name"),
         ({"service_name": "a" * 64}, "service_name"),
@@ -102,7 +102,7 @@ def nested(depth: int) -> Any:
         ({"surprise": 1}, "surprise"),
     ],
 )
-async def test_a_wrong_field_is_named_and_nothing_is_stored(api: Api, change: dict[str, Any], field: str) -> None:
+async def test_an_invalid_field_is_named_and_nothing_is_stored(api: Api, change: dict[str, Any], field: str) -> None:
     await api.register("neighbour", port=9000)
     digest, cursor = api.replica.view.catalog.digest, api.replica.view.cursor
     answer = await api.call("POST", "/register", {**GOOD, **change})
@@ -137,7 +137,7 @@ async def test_a_wrong_field_is_named_and_nothing_is_stored(api: Api, change: di
     ],
 )
 @pytest.mark.parametrize("path", ["/register", "/heartbeat", "/status/ip_intel/a:1"])
-async def test_a_body_that_is_no_proper_json_is_refused(api: Api, path: str, body: bytes) -> None:
+async def test_a_body_that_is_not_valid_json_is_refused(api: Api, path: str, body: bytes) -> None:
     answer = await api.call("PUT" if path.startswith("/status") else "POST", path, body)
     assert answer.status == 400, answer.body
     assert set(answer.body) == SHAPE
@@ -178,7 +178,7 @@ async def test_a_body_above_64_kib_is_refused(api: Api, chunked: bool) -> None:
         {"Content-Type": "not a type"},
     ],
 )
-async def test_a_body_that_is_not_called_json_is_refused(api: Api, headers: dict[str, str]) -> None:
+async def test_a_body_with_another_content_type_is_refused(api: Api, headers: dict[str, str]) -> None:
     answer = await api.call("POST", "/register", GOOD, headers=headers)
     assert (answer.status, answer.body["error"]) == (415, "UnsupportedMediaType")
     assert answer.body["field"] in headers
@@ -201,7 +201,7 @@ async def test_a_body_that_is_not_called_json_is_refused(api: Api, headers: dict
         ({"instances": "all"}, "instances"),
     ],
 )
-async def test_a_wrong_heartbeat_is_refused_as_a_whole(api: Api, body: dict[str, Any], field: str) -> None:
+async def test_an_invalid_heartbeat_is_refused_as_a_whole(api: Api, body: dict[str, Any], field: str) -> None:
     answer = await api.call("POST", "/heartbeat", body)
     assert (answer.status, answer.body["error"], answer.body["field"]) == (400, "ValidationError", field)
 
@@ -229,12 +229,12 @@ async def test_a_wrong_heartbeat_is_refused_as_a_whole(api: Api, body: dict[str,
         ("PUT", "/status/ip_intel/a%2Fb", {"status": "passing"}, "instance_id"),
     ],
 )
-async def test_a_wrong_path_or_parameter_is_refused(api: Api, method: str, path: str, body: Any, field: str) -> None:
+async def test_an_invalid_path_or_parameter_is_refused(api: Api, method: str, path: str, body: Any, field: str) -> None:
     answer = await api.call(method, path, body)
     assert (answer.status, answer.body["error"], answer.body["field"]) == (400, "ValidationError", field)
 
 
-async def test_what_is_sent_is_shown_back_cut_short(api: Api) -> None:
+async def test_a_provided_value_is_shown_truncated(api: Api) -> None:
     answer = await api.call("POST", "/register", {**GOOD, "service_name": "x" * 5000})
     assert len(answer.body["provided"]) == 200
 
@@ -247,7 +247,7 @@ async def test_an_unknown_path_or_method_has_the_same_shape(api: Api) -> None:
     assert answer.headers["Allow"] == "POST"
 
 
-async def test_half_a_body_is_waited_for_no_longer_than_it_takes(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_half_a_body_is_waited_for_until_the_timeout(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("registry_core.api.calls.BODY_TIMEOUT_S", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", api.replica.listen.port)
     writer.write(b"POST /register HTTP/1.1\r\nHost: r\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{")
@@ -255,7 +255,7 @@ async def test_half_a_body_is_waited_for_no_longer_than_it_takes(api: Api, monke
     writer.close()
 
 
-async def test_who_hangs_up_in_the_middle_of_a_body_disturbs_nobody(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_that_hangs_up_in_mid_body_disturbs_no_other(api: Api, caplog: pytest.LogCaptureFixture) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", api.replica.listen.port)
     writer.write(b"POST /register HTTP/1.1\r\nHost: r\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{")
     await writer.drain()
@@ -273,7 +273,7 @@ async def test_who_hangs_up_in_the_middle_of_a_body_disturbs_nobody(api: Api, ca
         b"GET /\xff\xfe HTTP/1.1\r\n\r\n",
     ],
 )
-async def test_what_is_no_http_is_refused_without_a_traceback_in_the_log(
+async def test_bytes_that_are_not_http_are_refused_without_a_traceback_in_the_log(
     api: Api, garbage: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", api.replica.listen.port)

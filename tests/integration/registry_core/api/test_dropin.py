@@ -1,4 +1,4 @@
-"""The fleet's present sidecars and clients, as they are: what they send and read goes on working."""
+"""The existing fleet's sidecars and clients, unchanged: what they send and read keeps working."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOKEN = "the-shared-token"
 
 
 class PresentClient:
-    """Sends just what today's sidecars send, with nothing but the standard library."""
+    """Sends exactly what the existing sidecars send, with only the standard library."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -31,7 +31,7 @@ class PresentClient:
         return response.status, json.loads(text)
 
 
-def test_a_present_sidecar_and_a_present_client_need_no_change(tmp_path: Path) -> None:
+def test_an_existing_sidecar_and_client_need_no_change(tmp_path: Path) -> None:
     port = free_port()
     argv = [*VERTICE, "registry", "--listen", f"127.0.0.1:{port}"]
     with running(argv, tmp_path / "log", {"REGISTRY_SECRET": TOKEN, "REGISTRY_WARMING": "0"}):
@@ -67,7 +67,7 @@ def test_a_present_sidecar_and_a_present_client_need_no_change(tmp_path: Path) -
         assert status == 404
 
 
-def test_many_present_sidecars_at_once_are_all_registered(tmp_path: Path) -> None:
+def test_many_existing_sidecars_are_registered_at_once(tmp_path: Path) -> None:
     port = free_port()
     argv = [*VERTICE, "registry", "--listen", f"127.0.0.1:{port}"]
     with running(argv, tmp_path / "log", {"REGISTRY_SECRET": TOKEN, "REGISTRY_WARMING": "0"}):

@@ -22,7 +22,7 @@ LIVING = range(9001, 9006)
 
 
 async def silence(api: Api, clock: FakeClock) -> None:
-    """Let half of a small fleet fall silent for longer than their leases."""
+    """Let half of a small fleet be silent for longer than their leases."""
     for port in DYING:
         await api.replica.store.register(claim("dying", port=port))
     for port in LIVING:
@@ -41,7 +41,7 @@ async def metric(api: Api, name: str) -> float:
     return values[name]
 
 
-async def test_a_guard_that_is_clear_says_so() -> None:
+async def test_a_clear_guard_is_reported_as_clear() -> None:
     async with serving() as api:
         answer = await api.call("GET", "/guard")
         assert answer.status == 200
@@ -83,7 +83,7 @@ async def test_the_guard_shows_in_health_metric_and_log() -> None:
         assert await metric(api, "registry_suspect_instances") == 5
 
 
-async def test_the_log_tells_each_turn_of_the_guard_once() -> None:
+async def test_each_transition_of_the_guard_is_logged_once() -> None:
     clock = FakeClock()
     said = GuardLog()
     async with serving(clock=clock) as api:
@@ -109,7 +109,7 @@ async def test_the_log_tells_each_turn_of_the_guard_once() -> None:
     assert (told[0]["suspects"], told[0]["instances"], told[0]["shard"]) == (5, 10, "memory")
 
 
-async def test_the_replica_itself_logs_what_its_sweep_finds() -> None:
+async def test_the_replica_logs_the_result_of_its_sweep() -> None:
     clock = FakeClock()
     fast = msgspec.structs.replace(READY.terms, sweep_every_s=0.02)
     with structlog.testing.capture_logs() as lines:
@@ -151,7 +151,7 @@ async def test_a_shard_that_does_not_exist_is_named() -> None:
         ({"X-Registry-Token": SECRET}, 200, None),
     ],
 )
-async def test_a_release_takes_the_shared_token(headers: dict[str, str], status: int, error: str | None) -> None:
+async def test_a_release_requires_the_shared_token(headers: dict[str, str], status: int, error: str | None) -> None:
     clock = FakeClock()
     async with serving(CLOSED, clock=clock) as api:
         await silence(api, clock)
@@ -161,7 +161,7 @@ async def test_a_release_takes_the_shared_token(headers: dict[str, str], status:
         assert phase == ("releasing" if status == 200 else "holding")
 
 
-async def test_a_watch_tells_who_is_suspect_and_who_is_none_any_more() -> None:
+async def test_a_watch_shows_suspects_and_their_recovery() -> None:
     clock = FakeClock()
     async with serving(clock=clock) as api:
         async with api.session.get(f"{api.url}/watch") as stream:

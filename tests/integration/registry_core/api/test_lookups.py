@@ -1,4 +1,4 @@
-"""Lookups, the catalogue, and what a replica says of itself, over real HTTP."""
+"""Lookups, the catalogue, and a replica's report about itself, over real HTTP."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def test_the_names_are_an_array_of_strings(api: Api) -> None:
     assert (await api.call("GET", "/services")).body == ["ip_intel", "osint-service"]
 
 
-async def test_filters_are_all_to_hold(api: Api) -> None:
+async def test_all_filters_must_match(api: Api) -> None:
     await api.register(port=8001, version="1.4.2", tags=["canary"], zone="z1")
     await api.register(port=8002, version="1.4.3", tags=["blue"], zone="z1", status="critical")
     await api.register(port=8003, version="2.0.0", tags=["canary"], zone="z2")
@@ -42,7 +42,7 @@ async def test_filters_are_all_to_hold(api: Api) -> None:
     assert await ports("status=critical") == [8002]
 
 
-async def test_a_known_service_without_a_match_is_told_apart_from_an_unknown_one(api: Api) -> None:
+async def test_a_known_service_without_a_match_differs_from_an_unknown_one(api: Api) -> None:
     await api.register()
     nobody = await api.call("GET", "/services/nobody")
     assert (nobody.status, nobody.body["error"]) == (404, "NotFound")
@@ -53,7 +53,7 @@ async def test_a_known_service_without_a_match_is_told_apart_from_an_unknown_one
     assert "filters" in filtered.body["message"]
 
 
-async def test_a_service_that_wants_to_be_left_alone_is_left_alone(api: Api) -> None:
+async def test_a_service_in_maintenance_is_not_returned(api: Api) -> None:
     await api.register(status="maintenance")
     answer = await api.call("GET", "/services/ip_intel")
     assert answer.status == 404
@@ -61,13 +61,13 @@ async def test_a_service_that_wants_to_be_left_alone_is_left_alone(api: Api) -> 
 
 
 @pytest.mark.parametrize(("rule", "status"), [(WhenNonePass.ALL, 200), (WhenNonePass.NONE, 404)])
-async def test_what_a_failing_service_answers_with_is_a_setting(rule: WhenNonePass, status: int) -> None:
+async def test_the_answer_for_a_failing_service_is_a_setting(rule: WhenNonePass, status: int) -> None:
     async with serving(msgspec.structs.replace(READY, when_none_pass=rule)) as api:
         await api.register(status="critical")
         assert (await api.call("GET", "/services/ip_intel")).status == status
 
 
-async def test_the_zone_of_the_replica_is_named_first_and_picked(api: Api) -> None:
+async def test_instances_in_the_replicas_zone_come_first_and_are_picked(api: Api) -> None:
     async with serving(msgspec.structs.replace(READY, zone="z2")) as near:
         await near.register(port=8001, zone="z1", weight=100)
         await near.register(port=8002, zone="z2", weight=1)
@@ -76,7 +76,7 @@ async def test_the_zone_of_the_replica_is_named_first_and_picked(api: Api) -> No
         assert body["port"] == 8002
 
 
-async def test_while_warming_a_missing_name_is_not_denied() -> None:
+async def test_a_warming_replica_does_not_report_a_name_as_missing() -> None:
     clock = FakeClock()
     async with serving(msgspec.structs.replace(READY, warming_s=60.0), clock=clock) as api:
         await api.register("billing")
@@ -93,7 +93,7 @@ async def test_while_warming_a_missing_name_is_not_denied() -> None:
         assert (await api.call("GET", "/ready")).body == {"status": "ready", "state": "ready"}
 
 
-async def test_the_catalogue_holds_everything_and_a_cursor_that_the_watch_takes(api: Api) -> None:
+async def test_the_catalogue_has_everything_and_a_cursor_for_the_watch(api: Api) -> None:
     for port in range(8001, 8001 + 600):
         await api.register(port=port)
     answer = await api.call("GET", "/catalog")
@@ -119,7 +119,7 @@ async def test_an_unchanged_catalogue_is_not_sent_again(api: Api) -> None:
     assert (await api.call("GET", "/catalog", headers={"If-None-Match": tag})).status == 200
 
 
-async def test_health_says_what_is_measured_and_invents_nothing(api: Api) -> None:
+async def test_health_shows_only_measured_values(api: Api) -> None:
     await api.register()
     await eventually(lambda: api.replica.health().components.system.cpu_percent is not None, "a sample was taken")
     answer = await api.call("GET", "/health")
@@ -217,7 +217,7 @@ async def test_the_replica_sweeps_by_itself() -> None:
         )
 
 
-async def test_what_fails_by_our_own_fault_is_logged_and_not_shown(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_internal_error_is_logged_and_not_shown(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str | None] = []
 
     def fail() -> list[str]:

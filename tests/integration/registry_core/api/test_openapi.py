@@ -1,4 +1,4 @@
-"""The description says what the replica does: the same routes, and answers as described."""
+"""The description matches the replica: the same routes, and answers as described."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def described(api: Api) -> Any:
 
 
 def closed(description: Any) -> Any:
-    """Return the description with every described object closed: what is not described is then wrong."""
+    """Return the description with every described object closed, so that an undescribed field is an error."""
     strict = copy.deepcopy(description)
     for schema in strict["components"]["schemas"].values():
         if "properties" in schema:
@@ -61,7 +61,7 @@ async def test_the_described_routes_are_the_served_routes(api: Api) -> None:
     assert description["openapi"] == "3.1.0"
 
 
-async def test_every_reference_leads_somewhere(api: Api) -> None:
+async def test_every_reference_resolves(api: Api) -> None:
     description = await described(api)
     names = set(description["components"]["schemas"])
     text = msgspec.json.encode(description).decode()
@@ -69,7 +69,7 @@ async def test_every_reference_leads_somewhere(api: Api) -> None:
     assert used == names
 
 
-async def test_every_answer_is_as_it_is_described() -> None:
+async def test_every_answer_matches_its_description() -> None:
     asked: list[tuple[str, str, str, Any]] = [
         # method, template, path, body; in an order that makes sense
         ("POST", "/heartbeat", "/heartbeat", {"service_name": "ip_intel"}),
@@ -126,7 +126,7 @@ async def test_every_answer_is_as_it_is_described() -> None:
     assert tried == {(e.method, e.path) for e in ENDPOINTS} - {("GET", "/metrics")}
 
 
-async def test_every_line_of_the_watch_is_as_it_is_described(api: Api) -> None:
+async def test_every_line_of_the_watch_matches_its_description(api: Api) -> None:
     description = closed(await described(api))
     content = description["paths"]["/watch"]["get"]["responses"]["200"]["content"]
     schema = content["application/x-ndjson"]["schema"]
@@ -144,7 +144,7 @@ async def test_every_line_of_the_watch_is_as_it_is_described(api: Api) -> None:
     assert kinds == {"snapshot", "registered", "status_changed", "renewed", "sync", "deregistered"}
 
 
-async def test_the_checker_sees_what_is_wrong(api: Api) -> None:
+async def test_the_checker_detects_errors(api: Api) -> None:
     description = closed(await described(api))
     schema = {"$ref": "#/components/schemas/BeatView"}
     good = {"service_name": "a", "instance_id": None, "status": "renewed"}
@@ -155,7 +155,7 @@ async def test_the_checker_sees_what_is_wrong(api: Api) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda e: e.name)
-async def test_each_body_that_is_described_is_the_one_that_is_read(api: Api, endpoint: Any) -> None:
+async def test_each_described_body_is_the_one_that_is_read(api: Api, endpoint: Any) -> None:
     description = await described(api)
     operation = description["paths"][endpoint.path][endpoint.method.lower()]
     assert operation["operationId"] == endpoint.name

@@ -36,7 +36,7 @@ async def test_a_late_write_is_a_conflict_and_changes_nothing(api: Api, method: 
 
 
 @pytest.mark.parametrize(("method", "path", "body"), WRITES[:3])
-async def test_the_same_write_again_is_answered_as_the_first(api: Api, method: str, path: str, body: Any) -> None:
+async def test_a_repeated_write_gets_the_answer_of_the_first(api: Api, method: str, path: str, body: Any) -> None:
     assert (await send(api, "POST", "/register", CLAIM, 10)).status == 201
     first = await send(api, method, path, body, 11)
     digest = api.replica.view.catalog.digest
@@ -45,7 +45,7 @@ async def test_the_same_write_again_is_answered_as_the_first(api: Api, method: s
     assert api.replica.view.catalog.digest == digest
 
 
-async def test_a_deregistered_instance_is_not_brought_back_by_what_was_sent_before(api: Api) -> None:
+async def test_a_deregistered_instance_is_not_restored_by_an_earlier_write(api: Api) -> None:
     assert (await send(api, "POST", "/register", CLAIM, 10)).status == 201
     assert (await send(api, "DELETE", f"/deregister{ONE}?epoch=5", None, 12)).status == 200
     answer = await send(api, "POST", "/register", CLAIM, 11)
@@ -56,7 +56,7 @@ async def test_a_deregistered_instance_is_not_brought_back_by_what_was_sent_befo
 
 @pytest.mark.parametrize(("method", "path", "body"), WRITES)
 @pytest.mark.parametrize("wrong", ["", "-1", "1.5", "0x10", "one", "\u0663", "9007199254740992", "1" * 400, "1, 2"])
-async def test_a_bad_sequence_is_refused(api: Api, method: str, path: str, body: Any, wrong: str) -> None:
+async def test_an_invalid_sequence_is_refused(api: Api, method: str, path: str, body: Any, wrong: str) -> None:
     await api.register(epoch=5)
     digest = api.replica.view.catalog.digest
     answer = await send(api, method, path, body, wrong)
@@ -65,7 +65,7 @@ async def test_a_bad_sequence_is_refused(api: Api, method: str, path: str, body:
     assert api.replica.view.catalog.digest == digest
 
 
-async def test_a_sequence_is_said_once(api: Api) -> None:
+async def test_a_sequence_header_may_occur_only_once(api: Api) -> None:
     async with api.session.post(f"{api.url}/register", json=CLAIM, headers=[(HEADER, "1"), (HEADER, "2")]) as response:
         assert response.status == 400
         assert (await response.json())["field"] == HEADER
@@ -76,8 +76,8 @@ async def test_both_bounds_are_sequences(api: Api, bound: int) -> None:
     assert (await send(api, "POST", "/register", CLAIM, bound)).status == 201
 
 
-async def test_what_the_release_before_sends_works_as_it_did(api: Api) -> None:
-    """Its agents name their epoch and no sequence; they repeat what was not answered, and register again at will."""
+async def test_requests_of_the_previous_release_still_work(api: Api) -> None:
+    """Its agents send an epoch and no sequence; they repeat unanswered writes, and register again at will."""
     status = {"status": "warning", "epoch": 5}
     beat = {"instances": [{"service_name": "ip_intel", "instance_id": "10.0.0.7:8034", "epoch": 5}]}
     for _ in range(2):
@@ -91,7 +91,7 @@ async def test_what_the_release_before_sends_works_as_it_did(api: Api) -> None:
         assert (await api.call("PUT", f"/status{ONE}", status)).status == 404
 
 
-async def test_owners_that_number_their_writes_and_others_that_do_not_stand_side_by_side(api: Api) -> None:
+async def test_owners_with_and_without_sequences_coexist(api: Api) -> None:
     assert (await send(api, "POST", "/register", CLAIM, 10)).status == 201
     operator = await api.call("PUT", f"/status{ONE}", {"status": "maintenance"})
     assert (operator.status, operator.body["status"]) == (200, "maintenance")
@@ -100,7 +100,7 @@ async def test_owners_that_number_their_writes_and_others_that_do_not_stand_side
     assert (await api.call("DELETE", "/deregister/ip_intel")).status == 200
 
 
-async def test_a_header_that_is_for_writes_is_ignored_by_everything_else(api: Api) -> None:
+async def test_the_sequence_header_is_ignored_by_everything_but_writes(api: Api) -> None:
     await api.register()
     for method, path, body in (
         ("GET", "/services", None),

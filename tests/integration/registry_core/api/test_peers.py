@@ -1,6 +1,6 @@
-"""Replicas behind one address of a load balancer: a drain is confirmed by whoever follows any of them.
+"""Replicas behind one address of a load balancer: a drain is confirmed by the watchers of all of them.
 
-Real Redis, real HAProxy as the balancer, three replicas, and agents that know the one address alone.
+Real Redis, real HAProxy as the balancer, three replicas, and agents that know only the one address.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ backend replicas
 
 
 class House:
-    """The replicas, the balancer before them, and the agents."""
+    """The replicas, the balancer in front of them, and the agents."""
 
     def __init__(self, replicas: list[Api], front: str, watchers: list[AgentUnderTest]) -> None:
         self.replicas = replicas
@@ -89,7 +89,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 @contextlib.asynccontextmanager
 async def answering(*pieces: bytes) -> AsyncIterator[str]:
-    """Run a replica of which only its answer is there, in pieces; yield its URL."""
+    """Run a replica that consists only of its answer, sent in pieces; yield its URL."""
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {sum(map(len, pieces))}\r\n\r\n".encode()
 
     ended = asyncio.Event()
@@ -110,7 +110,7 @@ async def answering(*pieces: bytes) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize(("more", "silent"), [("", 0), ("x" * MAX_ANSWER_BYTES, 1)], ids=["whole", "over the bound"])
-async def test_an_answer_that_comes_in_pieces_is_read_whole_up_to_a_bound(more: str, silent: int) -> None:
+async def test_an_answer_in_pieces_is_read_completely_up_to_a_limit(more: str, silent: int) -> None:
     own = DrainView(
         service_name="billing" + more,
         instance_id="one",
@@ -132,7 +132,7 @@ async def test_an_answer_that_comes_in_pieces_is_read_whole_up_to_a_bound(more: 
 
 
 async def until(ask: Callable[[], Awaitable[Any]], is_so: Callable[[Any], bool]) -> Any:
-    """Ask until the answer is as wanted, and return it."""
+    """Poll until the answer is as wanted, and return it."""
     async with asyncio.timeout(15):
         while not is_so(found := await ask()):  # noqa: ASYNC110 - each round asks a replica
             await asyncio.sleep(0.05)
@@ -140,7 +140,7 @@ async def until(ask: Callable[[], Awaitable[Any]], is_so: Callable[[Any], bool])
 
 
 async def progress(house: House, agent: AgentUnderTest) -> tuple[int, int, int, bool]:
-    """Return (acknowledged, watchers, silent, done) as the agent tells it."""
+    """Return (acknowledged, watchers, silent, done) as the agent reports it."""
     async with agent.session.get(f"{agent.url}/drain") as response:
         (one,) = msgspec.json.decode(await response.read())["services"]
     return one["acknowledged"], one["watchers"], one["silent_registries"], one["done"]
@@ -157,14 +157,14 @@ async def test_a_drain_behind_one_address_is_confirmed_by_the_agents_of_all_repl
         await until(lambda: progress(house, agent), lambda found: found == (everybody, everybody, 0, True))
 
 
-async def test_a_replica_that_is_away_leaves_a_drain_unconfirmed(house: House) -> None:
+async def test_an_unreachable_replica_leaves_a_drain_unconfirmed(house: House) -> None:
     async with stand_in() as service, standing(house.front, spec(service), settings=CONFIRMING) as agent:
         await becomes(lambda: house.watchers[0].addresses("osint-service"), ["127.77.0.1"])
         async with agent.session.post(f"{agent.url}/drain") as response:
             assert response.status == 200
         path = f"/drain/osint_service/127.77.0.1:{service.port}"
         asked = house.replicas[0]
-        # Nobody is silent about a drain that has not come to it yet, either.
+        # Nor is any replica silent about a drain that it has not seen yet.
         await until(
             lambda: asked.call("GET", path),
             lambda answer: answer.body["status"] == "draining" and not answer.body["silent_replicas"],
@@ -175,7 +175,7 @@ async def test_a_replica_that_is_away_leaves_a_drain_unconfirmed(house: House) -
         assert len(said["by_replica"]) == REPLICAS - 1
 
 
-async def test_a_replica_that_asks_for_itself_is_answered_by_the_one_that_it_asks_alone(house: House) -> None:
+async def test_a_request_between_replicas_is_answered_by_one_replica_alone(house: House) -> None:
     registered = await house.replicas[0].register("billing", host="10.0.0.9", port=8034)
     path = f"/drain/billing/{registered['instance_id']}"
     await house.replicas[0].call("PUT", path.replace("/drain/", "/status/"), {"status": "draining"})

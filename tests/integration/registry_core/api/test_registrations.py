@@ -1,4 +1,4 @@
-"""Registering, heartbeats, statuses and removals over real HTTP."""
+"""Registrations, heartbeats, statuses and removals over real HTTP."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ async def test_the_same_registration_again_is_not_created_again(api: Api) -> Non
     assert api.replica.view.catalog.digest == digest
 
 
-async def test_an_endpoint_stands_for_host_and_port(api: Api) -> None:
+async def test_an_endpoint_replaces_host_and_port(api: Api) -> None:
     await api.call("POST", "/register", {"service_name": "secure_one", "endpoint": "https://10.0.0.9:8443"})
     found = (await api.call("GET", "/services/secure_one")).body
     assert (found["host"], found["port"], found["instances"][0]["protocol"]) == ("10.0.0.9", 8443, "https")
 
 
-async def test_the_name_of_a_host_is_resolved_once_when_no_addresses_are_sent(api: Api) -> None:
+async def test_a_host_name_is_resolved_once_when_no_addresses_are_sent(api: Api) -> None:
     await api.register(host="localhost")
     addresses = (await api.call("GET", "/services/ip_intel")).body["instances"][0]["addresses"]
     assert "127.0.0.1" in addresses
@@ -78,7 +78,7 @@ async def test_a_host_that_does_not_resolve_is_registered_without_addresses(api:
         ({"service_name": "ip-intel", "host": "10.0.0.8", "port": 8034}, "service_name"),
     ],
 )
-async def test_what_is_somebody_elses_is_a_conflict(api: Api, second: dict[str, Any], field: str) -> None:
+async def test_an_address_or_id_in_use_is_a_conflict(api: Api, second: dict[str, Any], field: str) -> None:
     await api.register()
     digest = api.replica.view.catalog.digest
     answer = await api.call("POST", "/register", second)
@@ -95,7 +95,7 @@ async def test_the_address_of_an_overdue_instance_goes_to_the_newcomer() -> None
         assert (await api.call("GET", "/services")).body == ["billing"]
 
 
-async def test_an_older_epoch_is_fenced_off_everywhere(api: Api) -> None:
+async def test_an_older_epoch_is_fenced_in_every_operation(api: Api) -> None:
     await api.register(epoch=5)
     one = {"service_name": "ip_intel", "instance_id": "10.0.0.7:8034", "epoch": 4}
     answers = [
@@ -123,7 +123,7 @@ async def test_a_heartbeat_renews_the_lease() -> None:
         assert (await api.call("GET", "/services/ip_intel")).body["ttl_remaining"] == 60
 
 
-async def test_what_is_left_of_a_lease_does_not_jump_with_the_wall_clock() -> None:
+async def test_the_rest_of_a_lease_does_not_jump_with_the_wall_clock() -> None:
     clock = FakeClock()
     async with serving(clock=clock) as api:
         await api.register()
@@ -131,7 +131,7 @@ async def test_what_is_left_of_a_lease_does_not_jump_with_the_wall_clock() -> No
         assert (await api.call("GET", "/services/ip_intel")).body["ttl_remaining"] == 60
 
 
-async def test_a_heartbeat_of_the_unknown_says_register_again(api: Api) -> None:
+async def test_a_heartbeat_of_an_unknown_instance_asks_for_a_registration(api: Api) -> None:
     answer = await api.call("POST", "/heartbeat", {"service_name": "ip_intel"})
     assert (answer.status, answer.body["error"]) == (404, "NotFound")
     await api.register()
@@ -172,7 +172,7 @@ async def test_one_instance_is_deregistered(api: Api) -> None:
     assert (await api.call("DELETE", "/deregister/ip_intel/10.0.0.7:8034")).status == 404
 
 
-async def test_a_service_is_deregistered_by_its_name_when_that_says_it_all(api: Api) -> None:
+async def test_a_service_with_one_instance_is_deregistered_by_name(api: Api) -> None:
     await api.register(port=8034)
     await api.register(port=8035)
     answer = await api.call("DELETE", "/deregister/ip_intel")
@@ -184,7 +184,7 @@ async def test_a_service_is_deregistered_by_its_name_when_that_says_it_all(api: 
     assert (answer.status, answer.body["error"]) == (404, "NotFound")
 
 
-async def test_low_ports_are_taken_where_the_operator_says_so() -> None:
+async def test_low_ports_are_accepted_if_the_setting_allows_them() -> None:
     async with serving(msgspec.structs.replace(READY, rules=Rules(min_port=1))) as api:
         await api.register(port=80)
         assert (await api.call("GET", "/services/ip_intel")).body["port"] == 80

@@ -1,4 +1,4 @@
-"""A replica that is stopped and goes on: what lay in its sockets meanwhile is refused, and changes nothing."""
+"""A replica that is stopped and resumes: requests that waited in its sockets are refused, and change nothing."""
 
 from __future__ import annotations
 
@@ -76,9 +76,7 @@ def metric(port: int, name: str) -> float:
 
 
 @pytest.mark.parametrize("sequence", [None, 100])
-def test_what_was_sent_while_a_replica_stood_still_is_refused(
-    replica: tuple[Program, int], sequence: int | None
-) -> None:
+def test_writes_sent_during_a_standstill_are_refused(replica: tuple[Program, int], sequence: int | None) -> None:
     program, port = replica
     # One connection of each kind for each write: one that is open and was used, and one that waits to be accepted.
     used = [connected(port) for _ in WRITES]
@@ -104,7 +102,7 @@ def test_what_was_sent_while_a_replica_stood_still_is_refused(
         assert (status, said["error"], retry_after) == (503, "StoodStill", "1"), said
         assert "stood still" in said["message"]
         connection.close()
-    assert answer(lookup)[0] == 200, "lookups go on"
+    assert answer(lookup)[0] == 200, "lookups continue"
     lookup.close()
     after = ask(port, "GET", "/catalog")[1]
     assert after["digest"] == before["digest"]
@@ -119,7 +117,7 @@ def test_what_was_sent_while_a_replica_stood_still_is_refused(
     assert len(said_so) == metric(port, "registry_standstills_total"), "each gap is one line"
 
 
-def test_a_body_that_was_half_read_before_the_standstill_is_refused(replica: tuple[Program, int]) -> None:
+def test_a_body_half_read_before_the_standstill_is_refused(replica: tuple[Program, int]) -> None:
     program, port = replica
     connection = connected(port)
     body = json.dumps(CLAIM).encode()
@@ -141,7 +139,7 @@ def test_a_body_that_was_half_read_before_the_standstill_is_refused(replica: tup
     assert ask(port, "GET", "/services")[1] == []
 
 
-def test_a_pause_that_is_no_standstill_refuses_nothing(replica: tuple[Program, int]) -> None:
+def test_a_short_pause_refuses_nothing(replica: tuple[Program, int]) -> None:
     program, port = replica
     connection = connected(port)
     stop(program)

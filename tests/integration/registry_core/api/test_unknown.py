@@ -1,4 +1,4 @@
-"""What the store cannot tell at present is never said not to exist: 503, and no 404."""
+"""An instance that the store cannot decide on is never reported as missing: 503, and no 404."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REASON = "shard 'b' is not followed: no master is known"
 
 @pytest.fixture(autouse=True)
 def _partly_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the store say of billing, in either spelling, that it may exist."""
+    """Let the store report that billing, in either spelling, may exist."""
     monkeypatch.setattr(MemoryStore, "unknown", lambda _, label: REASON if label == "billing-one" else "")
 
 
@@ -29,7 +29,9 @@ def _partly_known(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DELETE", "/deregister/{}?all=true"),
     ],
 )
-async def test_what_may_exist_is_unavailable_with_the_reason(api: Api, name: str, method: str, path: str) -> None:
+async def test_an_instance_that_may_exist_is_unavailable_with_the_reason(
+    api: Api, name: str, method: str, path: str
+) -> None:
     answer = await api.call(method, path.format(name))
     assert (answer.status, answer.body["error"]) == (503, "StoreUnavailable")
     assert REASON in answer.body["message"]
@@ -40,11 +42,11 @@ async def test_what_may_exist_is_unavailable_with_the_reason(api: Api, name: str
     ("method", "path"),
     [("GET", "/services/nobody"), ("GET", "/drain/nobody/10.0.0.7:8034"), ("DELETE", "/deregister/nobody")],
 )
-async def test_what_does_not_exist_is_not_found_as_ever(api: Api, method: str, path: str) -> None:
+async def test_a_nonexistent_instance_is_not_found(api: Api, method: str, path: str) -> None:
     assert (await api.call(method, path)).status == 404
 
 
-async def test_what_is_known_is_answered_whatever_else_may_exist(api: Api) -> None:
+async def test_known_instances_are_returned_whatever_else_may_exist(api: Api) -> None:
     await api.register("billing_one", tags=["eu"])
     await api.register("ip_intel", port=8035)
     answers: list[Any] = [await api.call("GET", f"/services/{name}") for name in ("billing_one", "ip_intel")]

@@ -1,4 +1,4 @@
-"""The watch stream over real HTTP: what a reader is sent, and when it is sent everything anew."""
+"""The watch stream over real HTTP: what a reader is sent, and when it gets a new snapshot."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Stream:
         return [await self.line() for _ in range(count)]
 
     async def lines_until(self, kind: str) -> list[dict[str, Any]]:
-        """Return the lines up to the next one of that type, and it."""
+        """Return the lines up to and including the next one of that type."""
         read = [await self.line()]
         while read[-1]["type"] != kind:
             read.append(await self.line())
@@ -53,7 +53,7 @@ async def watching(api: Api, query: str = "") -> AsyncIterator[Stream]:
         yield Stream(response)
 
 
-async def test_a_new_reader_gets_everything_a_sign_of_life_and_then_each_change(api: Api) -> None:
+async def test_a_new_reader_gets_a_snapshot_a_sync_and_then_each_change(api: Api) -> None:
     await api.register()
     async with watching(api) as stream:
         snapshot, sync = await stream.lines(2)
@@ -65,7 +65,7 @@ async def test_a_new_reader_gets_everything_a_sign_of_life_and_then_each_change(
 
         await api.register(port=8035)
         await api.call("PUT", "/status/ip_intel/10.0.0.7:8035", {"status": "critical"})
-        await api.register("billing", port=8035)  # takes the address of the critical one over
+        await api.register("billing", port=8035)  # takes over the address of the critical one
         await api.call("DELETE", "/deregister/ip_intel/10.0.0.7:8034")
         lines = await stream.lines(5)
     assert [line["type"] for line in lines] == [
@@ -94,7 +94,7 @@ async def test_a_resumed_reader_gets_exactly_what_it_missed(api: Api) -> None:
     assert (sync["type"], sync["cursor"]) == ("sync", second["cursor"])
 
 
-async def test_a_reader_of_another_life_of_the_store_gets_everything(api: Api) -> None:
+async def test_a_reader_with_a_cursor_of_another_epoch_gets_everything(api: Api) -> None:
     await api.register()
     for cursor in ("0.another.1", str(api.replica.view.cursor).rpartition(".")[0] + ".99", "0.a.1~1.a.1"):
         async with watching(api, f"?cursor={cursor}") as stream:
@@ -130,7 +130,7 @@ async def test_a_large_snapshot_comes_in_parts(api: Api) -> None:
     assert parts[-1]["digest"] == sync["digest"]
 
 
-async def test_a_reader_that_wants_it_once_gets_all_there_is_and_then_the_end(api: Api) -> None:
+async def test_a_reader_that_wants_one_snapshot_gets_it_and_then_the_end(api: Api) -> None:
     await api.register("ip_intel")
     await api.register("billing", port=9000)
     answered = await api.session.get(f"{api.url}/watch?service=billing&once=true")
@@ -140,9 +140,7 @@ async def test_a_reader_that_wants_it_once_gets_all_there_is_and_then_the_end(ap
     assert len(api.replica.hub) == 0
 
 
-async def test_what_happens_while_it_is_sent_is_no_part_of_what_is_wanted_once(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_single_snapshot_leaves_out_later_events(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     await api.register("billing", port=9000)
     opened = api.replica.hub.open
 
@@ -161,9 +159,7 @@ async def test_what_happens_while_it_is_sent_is_no_part_of_what_is_wanted_once(
 
 
 @pytest.mark.parametrize(("asked", "confirmed"), [(None, "1"), ("1", "1"), ("2", "2"), ("7", "2")])
-async def test_the_version_of_the_protocol_is_the_newest_that_both_know(
-    api: Api, asked: str | None, confirmed: str
-) -> None:
+async def test_the_protocol_version_is_the_newest_that_both_know(api: Api, asked: str | None, confirmed: str) -> None:
     headers = {} if asked is None else {PROTOCOL_HEADER: asked}
     answered = await api.session.get(f"{api.url}/watch?once=true", headers=headers)
     assert answered.headers[PROTOCOL_HEADER] == confirmed
@@ -172,13 +168,13 @@ async def test_the_version_of_the_protocol_is_the_newest_that_both_know(
 
 
 @pytest.mark.parametrize("asked", ["0", "two", "-1", "2.0", "99999", "\u0662"])
-async def test_a_version_that_is_none_is_refused(api: Api, asked: str) -> None:
+async def test_an_invalid_version_is_refused(api: Api, asked: str) -> None:
     answered = await api.session.get(f"{api.url}/watch?once=true", headers={PROTOCOL_HEADER: asked})
     assert answered.status == 400
     assert (await answered.json())["field"] == PROTOCOL_HEADER
 
 
-async def test_an_event_says_what_everything_is_like_after_it(api: Api) -> None:
+async def test_an_event_has_the_digest_after_it(api: Api) -> None:
     await api.register("billing", port=9000)
     async with watching(api) as stream:
         await stream.lines(2)
@@ -191,14 +187,14 @@ async def test_an_event_says_what_everything_is_like_after_it(api: Api) -> None:
     assert gone[-1]["digest"] == "0" * 16
 
 
-async def test_a_reader_of_one_service_hears_of_that_alone(api: Api) -> None:
+async def test_a_reader_of_one_service_gets_only_its_events(api: Api) -> None:
     await api.register("ip_intel")
     await api.register("billing", port=9000)
     async with watching(api, "?service=ip-intel") as stream:
         snapshot, sync = await stream.lines(2)
         assert [lived["instance"]["service_name"] for lived in snapshot["instances"]] == ["ip_intel"]
         assert snapshot["digest"] == api.replica.view.catalog.digest_of("ip-intel")
-        assert sync["digest"] == "", "that of everything would be no use to this reader"
+        assert sync["digest"] == "", "the digest of everything is useless to this reader"
         await api.register("billing", port=9001)
         await api.register("ip_intel", port=8035)
         line = await stream.line()
@@ -209,7 +205,7 @@ async def test_a_reader_of_one_service_hears_of_that_alone(api: Api) -> None:
     assert (again["instance"]["port"], sync["type"]) == (8035, "sync")
 
 
-async def test_renewals_are_gathered_and_said_before_the_sign_of_life_to_who_asks(api: Api) -> None:
+async def test_renewals_are_batched_and_sent_before_the_sync_on_request(api: Api) -> None:
     await api.register("ip_intel")
     await api.register("billing", port=9000)
     async with (
@@ -234,7 +230,7 @@ async def test_renewals_are_gathered_and_said_before_the_sign_of_life_to_who_ask
         assert (await curious.line())["type"] == "sync", "nothing was renewed since"
 
 
-async def test_the_end_of_the_warming_is_said_at_once() -> None:
+async def test_the_end_of_the_warming_is_sent_at_once() -> None:
     async with serving(msgspec.structs.replace(READY, warming_s=0.3)) as api, watching(api) as stream:
         snapshot, sync = await stream.lines(2)
         assert (snapshot["state"], sync["state"]) == ("warming", "warming")
@@ -243,7 +239,7 @@ async def test_the_end_of_the_warming_is_said_at_once() -> None:
         assert (sync["type"], sync["state"]) == ("sync", "ready")
 
 
-async def test_expiries_are_told() -> None:
+async def test_expiries_are_sent() -> None:
     clock = FakeClock()
     async with serving(clock=clock) as api:
         await api.register()
@@ -258,7 +254,7 @@ async def test_expiries_are_told() -> None:
     assert (line["type"], line["service_name"], line["instance_id"]) == ("expired", "ip_intel", "10.0.0.7:8034")
 
 
-async def test_a_reader_that_does_not_read_loses_its_queue_and_gets_everything_anew() -> None:
+async def test_a_slow_reader_loses_its_queue_and_gets_a_new_snapshot() -> None:
     async with serving(hub_limits=HubLimits(queue_lines=8)) as api:
         metadata = {"filler": "x" * 7000}
         async with watching(api) as stream:
@@ -278,7 +274,7 @@ async def test_a_reader_that_does_not_read_loses_its_queue_and_gets_everything_a
         assert sync["digest"] == api.replica.view.catalog.digest
 
 
-async def test_a_reader_that_reads_nothing_at_all_is_ended() -> None:
+async def test_a_reader_that_reads_nothing_is_disconnected() -> None:
     limits = ConnectionLimits(unread_s=0.2)
     async with serving(hub_limits=HubLimits(queue_lines=8), connection_limits=limits) as api, watching(api) as stream:
         for round_ in range(6000):
@@ -290,7 +286,7 @@ async def test_a_reader_that_reads_nothing_at_all_is_ended() -> None:
             await stream.lines(1_000_000)
 
 
-async def test_there_are_only_so_many_watchers() -> None:
+async def test_the_number_of_watchers_is_limited() -> None:
     async with serving(hub_limits=HubLimits(watchers=1)) as api, watching(api):
         answer = await api.call("GET", "/watch")
         assert (answer.status, answer.body["error"]) == (503, "Overloaded")
@@ -305,7 +301,7 @@ async def test_a_reader_that_leaves_is_forgotten(api: Api) -> None:
         stream.response.close()
 
     def noticed() -> bool:
-        api.replica.hub.tick()  # writing is how one learns that nobody reads
+        api.replica.hub.tick()  # only writing shows that nobody reads
         return not len(api.replica.hub)
 
     await eventually(noticed, "the watcher is gone")

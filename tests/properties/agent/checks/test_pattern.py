@@ -1,4 +1,4 @@
-"""Body patterns find what Python's `re` finds, and take no longer for a body that was made to hurt."""
+"""Body patterns find what Python's `re` finds, and take no longer for a hostile body."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is explained as in is what lookups give: exactly, over HTTP and over DNS, for any service and any filters."""
+"""Instances explained as `in` are exactly those that lookups return, over HTTP and DNS, for any service and filters."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ APEX = (b"vertice", b"internal")
 
 @st.composite
 def services(draw: st.DrawFn) -> list[Instance]:
-    """Return the instances of one service, each with an address of its own, IPv4, IPv6, both or none."""
+    """Return the instances of one service, each with its own address, IPv4, IPv6, both or none."""
     found = []
     for number, record in enumerate(draw(st.lists(instances(), max_size=6))):
         v4, v6 = f"10.0.1.{number}", f"fd00::{number + 1}"
@@ -55,7 +55,7 @@ FILTERS = st.builds(
 
 
 def holding(records: list[Instance]) -> AgentView:
-    """Return a view that has heard all of these from a registry that is ready."""
+    """Return a view that got all of these from a ready registry."""
     view = AgentView(FakeClock())
     catalog = Catalog()
     catalog.merge(lived(record) for record in records)
@@ -70,7 +70,7 @@ def named(explanation: Explanation, answer: str) -> set[str]:
 @given(
     records=services(), wanted=FILTERS, when=st.sampled_from(list(WhenNonePass)), zone=st.sampled_from(("", "z1", "z2"))
 )
-def test_what_is_explained_as_in_is_exactly_what_http_answers(
+def test_instances_explained_as_in_are_exactly_those_returned_over_http(
     records: list[Instance], wanted: Filter, when: WhenNonePass, zone: str
 ) -> None:
     lookups = Lookups(holding(records), zone=zone, when_none_pass=when, random=random.Random(1))
@@ -92,7 +92,7 @@ def test_what_is_explained_as_in_is_exactly_what_http_answers(
     when=st.sampled_from(list(WhenNonePass)),
     seed=st.integers(),
 )
-def test_what_is_explained_as_named_by_dns_is_exactly_what_dns_answers(
+def test_instances_explained_as_named_by_dns_are_exactly_those_returned_by_dns(
     records: list[Instance], tag: str, when: WhenNonePass, seed: int
 ) -> None:
     view = holding(records)
@@ -113,7 +113,7 @@ def test_what_is_explained_as_named_by_dns_is_exactly_what_dns_answers(
     by_target |= {i.host: i.instance_id for i in records}
     targets = {data[7 : 7 + data[6]].decode() for data in data_of(Type.SRV)}
     assert named(explanation, "srv") == {by_target[target] for target in targets}
-    # Who is out is named by nothing, and who leaves by DNS alone.
+    # An instance that is out is named by no answer, and one that leaves only by DNS.
     assert all(one.answers == () for one in explanation.instances if one.verdict == "out")
     assert all("http" not in one.answers for one in explanation.instances if one.verdict == "leaving")
 
@@ -122,7 +122,7 @@ def test_what_is_explained_as_named_by_dns_is_exactly_what_dns_answers(
 
 
 def of(record: Instance, *others: Instance, wanted: Filter = ANY, when: WhenNonePass = WhenNonePass.ALL) -> str:
-    """Return what is explained of one instance of a service."""
+    """Return the explanation of one instance of a service."""
     lookups = Lookups(holding([record, *others]), zone="z1", when_none_pass=when, random=random.Random(1))
     (why,) = [one.why for one in lookups.explain(SERVICE, wanted).instances if one.instance_id == record.instance_id]
     return why
@@ -148,11 +148,11 @@ PASSES = instance(SERVICE, port=9000, zone="z1")
         ({}, Filter(status=Status.WARNING), WhenNonePass.ALL, "passing, and warning was requested"),
     ],
 )
-def test_the_reason_is_said_in_words(more: dict[str, Any], wanted: Filter, when: WhenNonePass, word: str) -> None:
+def test_the_reason_is_given_in_words(more: dict[str, Any], wanted: Filter, when: WhenNonePass, word: str) -> None:
     assert word in of(instance(SERVICE, **{"zone": "z1", **more}), PASSES, wanted=wanted, when=when)
 
 
-def test_when_nobody_passes_the_reason_is_the_setting() -> None:
+def test_when_no_instance_passes_the_reason_is_the_setting() -> None:
     ill, leaves = instance(SERVICE, status=Status.CRITICAL), instance(SERVICE, status=Status.DRAINING)
     assert "a doubtful address is better than none" in of(ill)
     assert "AGENT_WHEN_NONE_PASS is none" in of(ill, when=WhenNonePass.NONE)
@@ -160,7 +160,7 @@ def test_when_nobody_passes_the_reason_is_the_setting() -> None:
     assert "AGENT_WHEN_NONE_PASS is none" in of(leaves, when=WhenNonePass.NONE)
 
 
-def test_a_name_that_is_not_there_is_explained_by_the_names_that_are_like_it() -> None:
+def test_a_missing_name_is_explained_with_similar_names() -> None:
     view = holding([instance("parcel_tracker"), instance("billing", port=1)])
     lookups = Lookups(view, zone="", when_none_pass=WhenNonePass.ALL, random=random.Random(1))
     for name in ("parcel_traker", "Parcel-Tracker!", "parceltracker"):
@@ -170,7 +170,7 @@ def test_a_name_that_is_not_there_is_explained_by_the_names_that_are_like_it() -
     assert lookups.explain("x" * 10_000).similar == ()
 
 
-def test_what_cannot_be_told_is_said_not_to_be_known() -> None:
+def test_an_undecided_name_is_reported_as_unknown() -> None:
     clock = FakeClock()
     view = AgentView(clock)
     lookups = Lookups(view, zone="", when_none_pass=WhenNonePass.ALL, random=random.Random(1))

@@ -41,7 +41,7 @@ T = Timings()
 DRAWS = st.floats(0.0, 1.0, exclude_max=True)
 STATUSES = st.sampled_from([Status.PASSING, Status.WARNING, Status.CRITICAL])
 Happening: TypeAlias = tuple[str, RequestOutcome, Status, Sight, float, float]
-# What happens, with which outcome and verdict, how much later, and the draw.
+# The event, its outcome and verdict, the time until it, and the draw.
 HAPPENINGS = st.lists(
     st.tuples(
         st.sampled_from(["step", "beat", "check", "move", "news", "reassert", "reassert while busy"]),
@@ -62,7 +62,7 @@ def done(
     if isinstance(step, Look):
         member = after_look(member, sight, now=now, draw=draw, timings=T)
         step = next_step(member, now)
-        assert not isinstance(step, Look), "a look has been taken"
+        assert not isinstance(step, Look), "the view has been checked"
     if isinstance(step, Wait):
         return member
     return after_request(begun(member), step, outcome, now=now, draw=draw, timings=T)
@@ -92,7 +92,7 @@ def happen(member: MemberState, now: float, happening: Happening) -> MemberState
 
 
 @given(HAPPENINGS, st.booleans())
-def test_from_every_state_the_service_gets_registered_with_its_true_status(
+def test_from_every_state_the_service_ends_up_registered_with_its_true_status(
     happenings: list[Happening], checked: bool
 ) -> None:
     now = 0.0
@@ -103,8 +103,8 @@ def test_from_every_state_the_service_gets_registered_with_its_true_status(
         assert not member.busy
         step = next_step(member, now)
         if isinstance(step, Wait) and step.until != NEVER:
-            assert now < step.until <= now + 75.0, "no wait is longer than the longest there is"
-    # From now on the registry answers: two requests later all is as it should be.
+            assert now < step.until <= now + 75.0, "no wait exceeds the longest one"
+    # From now on the registry answers: after two requests everything is as it should be.
     for _ in range(3):
         step = next_step(member, now)
         if isinstance(step, Wait) and step.until != NEVER:
@@ -116,7 +116,7 @@ def test_from_every_state_the_service_gets_registered_with_its_true_status(
 
 
 @given(HAPPENINGS)
-def test_nothing_is_told_of_a_service_that_is_not_registered(happenings: list[Happening]) -> None:
+def test_nothing_is_sent_about_an_unregistered_service(happenings: list[Happening]) -> None:
     now = 0.0
     member = started(now, T, checked=True)
     for happening in happenings:
@@ -130,7 +130,7 @@ def test_nothing_is_told_of_a_service_that_is_not_registered(happenings: list[Ha
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 3.0), st.sampled_from(Sight), DRAWS), max_size=60))
-def test_whatever_the_registry_shows_an_instance_is_told_again_once_a_second_at_most(
+def test_whatever_the_registry_shows_an_instance_is_sent_again_at_most_once_a_second(
     looks: list[tuple[float, Sight, float]],
 ) -> None:
     now = 0.0
@@ -145,7 +145,7 @@ def test_whatever_the_registry_shows_an_instance_is_told_again_once_a_second_at_
             told.append(now)
             member = after_request(begun(member), step, RequestOutcome.DONE, now=now, draw=draw, timings=T)
     assert all(later - earlier >= 1.0 - 1e-6 for earlier, later in pairwise(told))
-    assert len(told) <= 5 + now / 15, "and soon more rarely than that"
+    assert len(told) <= 5 + now / 15, "and soon less often"
 
 
 @given(st.integers(1, 10_000), DRAWS)
@@ -172,7 +172,7 @@ RESULTS = st.lists(st.sampled_from(list(SEVERITY)), max_size=60)
 
 
 @given(RESULTS, st.integers(1, 5), st.integers(1, 5))
-def test_a_verdict_changes_only_after_a_row_of_results_that_say_so(results: list[Status], rise: int, fall: int) -> None:
+def test_a_verdict_changes_only_after_a_row_of_equal_results(results: list[Status], rise: int, fall: int) -> None:
     verdict = UNKNOWN
     for number, result in enumerate(results, 1):
         before = verdict.status
@@ -185,15 +185,13 @@ def test_a_verdict_changes_only_after_a_row_of_results_that_say_so(results: list
             continue
         worse = SEVERITY[verdict.status] > SEVERITY[before]
         row = [SEVERITY[one] for one in results[number - (fall if worse else rise) : number]]
-        assert SEVERITY[verdict.status] == (min(row) if worse else max(row)), "what all of the row agree upon"
+        assert SEVERITY[verdict.status] == (min(row) if worse else max(row)), "as far as the whole row agrees"
 
 
 @given(RESULTS, st.integers(1, 5), st.integers(1, 5), st.sampled_from(list(SEVERITY)))
-def test_results_that_stay_the_same_become_the_verdict(
-    results: list[Status], rise: int, fall: int, result: Status
-) -> None:
+def test_constant_results_become_the_verdict(results: list[Status], rise: int, fall: int, result: Status) -> None:
     verdict = UNKNOWN
-    # Twice: where a row begins with something milder, the verdict stops there first.
+    # Twice: where a row starts with something milder, the verdict stops there first.
     for one in [*results, *[result] * (2 * max(rise, fall))]:
         verdict = after_result(verdict, one, rise=rise, fall=fall)
     assert verdict.status is result

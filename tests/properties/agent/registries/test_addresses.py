@@ -1,4 +1,4 @@
-"""Addresses of the registry out of SRV records: by priority, by weight, and never out of a broken answer."""
+"""Addresses of the registry from SRV records: by priority, by weight, and never from a broken answer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ records = st.builds(
 
 
 def reply_with(listed: list[SrvRecord]) -> ForeignReply:
-    """Return what comes of dnslib's answer, whose targets are compressed."""
+    """Return the result of dnslib's answer, whose targets are compressed."""
     asked = inquiry(bytes(dnslib.DNSRecord.question("_registry._tcp.example", "SRV").pack())[HEADER:])
     sent = outgoing(asked, 7, asked.question, b"", with_edns=False)
     answer = dnslib.DNSRecord.parse(sent.message).reply()
@@ -48,7 +48,7 @@ def reply_with(listed: list[SrvRecord]) -> ForeignReply:
 
 
 @given(st.lists(records, max_size=20))
-def test_what_another_program_wrote_is_read(listed: list[SrvRecord]) -> None:
+def test_a_message_of_another_program_is_read(listed: list[SrvRecord]) -> None:
     assert srv_records(reply_with(listed)) == listed
 
 
@@ -66,14 +66,12 @@ def test_a_lower_priority_is_never_before_a_higher_one(listed: list[SrvRecord], 
 
 
 @given(st.lists(records, min_size=1, max_size=12), st.binary(min_size=16, max_size=16), st.randoms())
-def test_the_order_of_the_records_in_the_answer_means_nothing(
-    listed: list[SrvRecord], seed: bytes, random: Random
-) -> None:
+def test_the_order_of_the_records_does_not_matter(listed: list[SrvRecord], seed: bytes, random: Random) -> None:
     shuffled = sorted(listed, key=lambda _: random.random())
     assert addresses([NAME], {NAME: shuffled}, seed) == addresses([NAME], {NAME: listed}, seed)
 
 
-def test_agents_are_spread_over_one_priority_by_weight() -> None:
+def test_agents_spread_over_one_priority_by_weight() -> None:
     listed = [SrvRecord(0, weight, 1, f"w{weight}.example") for weight in (10, 30, 60, 0)]
     first = [addresses([NAME], {NAME: listed}, n.to_bytes(16))[0].url for n in range(4000)]
     shares = [first.count(f"http://w{weight}.example:1") / 4000 for weight in (10, 30, 60, 0)]
@@ -81,7 +79,7 @@ def test_agents_are_spread_over_one_priority_by_weight() -> None:
     assert shares[3] < 0.01
 
 
-def test_a_record_that_goes_moves_nobody_but_those_that_used_it() -> None:
+def test_a_removed_record_moves_only_the_agents_that_used_it() -> None:
     listed = [SrvRecord(0, 10, 1, f"r{n}.example") for n in range(5)]
     for n in range(200):
         before = addresses([NAME], {NAME: listed}, n.to_bytes(16))
@@ -119,7 +117,7 @@ def test_urls_and_names_may_be_mixed_and_each_address_counts_once() -> None:
         "srv:_é._tcp.b",
     ],
 )
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_an_invalid_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"it is not|after (#|srv:)"):
         read_source(text)
 

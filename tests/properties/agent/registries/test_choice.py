@@ -1,4 +1,4 @@
-"""Which registry is used: whatever happens, a good one, and no running to and fro."""
+"""Which registry is used: a good one, whatever happens, and without needless moves."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def fail(
 
 
 @given(fleets(), st.data())
-def test_nobody_who_failed_is_used_while_another_is_well(upstreams: list[Upstream], data: st.DataObject) -> None:
+def test_a_failed_registry_is_not_used_while_another_works(upstreams: list[Upstream], data: st.DataObject) -> None:
     now, choice = 0.0, None
     for _ in range(20):
         now += data.draw(st.floats(0, 60))
@@ -83,9 +83,7 @@ def test_nobody_who_failed_is_used_while_another_is_well(upstreams: list[Upstrea
 
 
 @given(fleets(), st.lists(st.floats(0, 100), max_size=30), draws)
-def test_in_a_fleet_where_nothing_changes_there_is_one_move_at_most(
-    upstreams: list[Upstream], steps: list[float], draw: float
-) -> None:
+def test_without_changes_there_is_at_most_one_move(upstreams: list[Upstream], steps: list[float], draw: float) -> None:
     now, choice = 0.0, choose(upstreams, None, 0.0, draw)
     urls = [choice.url]
     for step in steps:
@@ -93,11 +91,11 @@ def test_in_a_fleet_where_nothing_changes_there_is_one_move_at_most(
         choice = choose(upstreams, choice, now, draw)
         if choice.url != urls[-1]:
             urls.append(choice.url)
-    assert len(urls) == 1, "the first one was the best already"
+    assert len(urls) == 1, "the first one was already the best"
 
 
 @given(fleets(), st.integers(0, 5), st.lists(st.floats(0, 100), max_size=30), draws)
-def test_from_any_registry_one_move_leads_to_where_it_stays(
+def test_one_move_leads_from_any_registry_to_the_final_one(
     upstreams: list[Upstream], at: int, steps: list[float], draw: float
 ) -> None:
     choice = Choice(upstreams[at % len(upstreams)].url, Why.FAILED, 0.0)
@@ -111,7 +109,7 @@ def test_from_any_registry_one_move_leads_to_where_it_stays(
 
 
 @given(st.lists(st.floats(0.001, 0.001 + GAIN_S), min_size=2, max_size=60))
-def test_latencies_that_waver_move_nobody(measured: list[float]) -> None:
+def test_fluctuating_latencies_cause_no_move(measured: list[float]) -> None:
     upstreams = [
         Upstream(RegistryAddress("http://a:1"), latency_s=0.001),
         Upstream(RegistryAddress("http://b:1"), latency_s=0.001),
@@ -125,7 +123,7 @@ def test_latencies_that_waver_move_nobody(measured: list[float]) -> None:
 
 
 @given(fleets(), draws)
-def test_the_own_zone_goes_before_latency_and_the_tier_before_the_zone(upstreams: list[Upstream], draw: float) -> None:
+def test_the_tier_outranks_the_zone_and_the_zone_outranks_latency(upstreams: list[Upstream], draw: float) -> None:
     choice = choose(upstreams, None, 0.0, draw)
     used = next(one for one in upstreams if one.url == choice.url)
     tier = min(one.address.tier for one in upstreams)
@@ -138,7 +136,7 @@ def test_the_own_zone_goes_before_latency_and_the_tier_before_the_zone(upstreams
 
 
 @given(st.floats(0.001, 0.1), st.floats(0.001, 1.0))
-def test_a_move_for_speed_alone_has_to_be_worth_it(fast_s: float, slow_s: float) -> None:
+def test_a_move_for_latency_alone_needs_a_large_gain(fast_s: float, slow_s: float) -> None:
     upstreams = [
         Upstream(RegistryAddress("http://a:1"), latency_s=slow_s),
         Upstream(RegistryAddress("http://b:1"), latency_s=fast_s),
@@ -148,9 +146,7 @@ def test_a_move_for_speed_alone_has_to_be_worth_it(fast_s: float, slow_s: float)
 
 
 @given(st.floats(0.0, 1.0), st.floats(-0.99, 0.99))
-def test_of_those_that_are_equally_near_the_first_is_returned_to_whichever_is_a_little_nearer(
-    nearer_s: float, apart: float
-) -> None:
+def test_among_equally_near_registries_the_first_one_is_preferred(nearer_s: float, apart: float) -> None:
     latencies = (nearer_s, nearer_s + abs(apart) * NEAR_S)
     first_s, second_s = latencies if apart < 0 else latencies[::-1]
     upstreams = [
@@ -162,7 +158,9 @@ def test_of_those_that_are_equally_near_the_first_is_returned_to_whichever_is_a_
 
 
 @given(draws, draws, draws)
-def test_one_that_came_back_is_returned_to_after_a_while_of_ones_own(first: float, second: float, third: float) -> None:
+def test_each_agent_returns_to_a_recovered_registry_after_its_own_delay(
+    first: float, second: float, third: float
+) -> None:
     upstreams = [Upstream(RegistryAddress("http://a:1")), Upstream(RegistryAddress("http://b:1"))]
     choice = choose(upstreams, None, 0.0)
     fail(upstreams, "http://a:1", 0.0, first, Trouble.SILENT)
@@ -176,7 +174,7 @@ def test_one_that_came_back_is_returned_to_after_a_while_of_ones_own(first: floa
 
 
 @given(st.integers(1, 40), draws)
-def test_who_fails_again_and_again_is_left_alone_for_longer_up_to_a_bound(times: int, draw: float) -> None:
+def test_a_registry_that_keeps_failing_is_avoided_for_growing_times(times: int, draw: float) -> None:
     upstream, now, rests = Upstream(RegistryAddress("http://a:1")), 0.0, []
     for _ in range(times):
         upstream = after_failure(upstream, Use.WRITE, Trouble.REFUSING, now=now, draw=draw)
@@ -190,7 +188,7 @@ def test_who_fails_again_and_again_is_left_alone_for_longer_up_to_a_bound(times:
 
 
 @given(st.sampled_from(Use), draws)
-def test_who_refuses_one_thing_is_well_for_the_other_and_who_is_silent_is_not(use: Use, draw: float) -> None:
+def test_a_refusal_affects_one_use_and_silence_affects_both(use: Use, draw: float) -> None:
     other = Use.WRITE if use is Use.WATCH else Use.WATCH
     upstream = Upstream(RegistryAddress("http://a:1"))
     refusing = after_failure(upstream, use, Trouble.REFUSING, now=0.0, draw=draw)
@@ -200,7 +198,7 @@ def test_who_refuses_one_thing_is_well_for_the_other_and_who_is_silent_is_not(us
 
 
 @given(st.lists(st.sampled_from(("a", "b", "")), max_size=8))
-def test_an_address_before_replicas_of_several_zones_is_of_none(said: list[str]) -> None:
+def test_an_address_for_replicas_in_several_zones_has_no_zone(said: list[str]) -> None:
     upstream = Upstream(RegistryAddress("http://a:1", zone="c"))
     for zone in said:
         upstream = after_zone(upstream, zone)
@@ -210,7 +208,7 @@ def test_an_address_before_replicas_of_several_zones_is_of_none(said: list[str])
 
 
 @given(st.floats(0.001, 1.0), st.floats(0.001, 10.0))
-def test_a_request_that_waits_for_the_store_does_not_make_a_registry_farther(known_s: float, request_s: float) -> None:
+def test_a_wait_for_the_store_does_not_count_as_latency(known_s: float, request_s: float) -> None:
     upstream = msgspec.structs.replace(Upstream(RegistryAddress("http://a:1")), latency_s=known_s)
     latency_s = after_request(upstream, request_s).latency_s
     assert latency_s is not None
@@ -218,19 +216,19 @@ def test_a_request_that_waits_for_the_store_does_not_make_a_registry_farther(kno
 
 
 @given(fleets(), draws)
-def test_an_address_that_is_none_any_more_is_left_at_once(upstreams: list[Upstream], draw: float) -> None:
+def test_a_removed_address_is_left_at_once(upstreams: list[Upstream], draw: float) -> None:
     choice = choose(upstreams, Choice("http://removed:1", Why.FIRST, 1e9), 0.0, draw)
     assert choice.why is Why.GONE
     assert chosen([], choice, Use.WATCH, zone="a", now=0.0, draw=draw) is None
 
 
 @given(draws, st.lists(st.floats(0.1, 5.0), min_size=1, max_size=40))
-def test_after_a_move_to_a_better_one_there_is_no_other_for_a_while(draw: float, steps: list[float]) -> None:
+def test_a_move_to_a_better_registry_is_not_followed_by_another_for_a_while(draw: float, steps: list[float]) -> None:
     upstreams = [Upstream(RegistryAddress("http://a:1")), Upstream(RegistryAddress("http://b:1"))]
     choice, now, moved_at = choose(upstreams, None, 0.0, draw), 0.0, 0.0
     for number, step in enumerate(steps):
         now += step
-        # Now the one is much nearer, now the other: both are well all the time.
+        # The two take turns in being much nearer; both work all the time.
         near = number % 2
         upstreams[near] = msgspec.structs.replace(upstreams[near], latency_s=0.001)
         upstreams[1 - near] = msgspec.structs.replace(upstreams[1 - near], latency_s=0.9)
@@ -241,7 +239,7 @@ def test_after_a_move_to_a_better_one_there_is_no_other_for_a_while(draw: float,
         choice = after
 
 
-def test_when_all_fail_they_are_tried_in_turn() -> None:
+def test_when_all_registries_fail_they_are_tried_in_turn() -> None:
     upstreams = [Upstream(RegistryAddress(f"http://{name}:1")) for name in "abc"]
     choice, now, urls = choose(upstreams, None, 0.0), 0.0, []
     for _ in range(6):

@@ -1,4 +1,4 @@
-"""Whatever a Date header holds: it tells a time, or none, and never breaks the request that it came with."""
+"""Any Date header gives a time or none, and never breaks the request that it came with."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ DATES = st.builds("Sun, {} Nov {} {}:{}:{} {}".format, NUMBERS, NUMBERS, NUMBERS
 
 
 @given(DATES | st.text(max_size=40))
-def test_any_text_tells_a_time_or_none(date: str) -> None:
+def test_any_text_gives_a_time_or_none(date: str) -> None:
     assert isinstance(time_of(date), float | None)

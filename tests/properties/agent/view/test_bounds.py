@@ -1,4 +1,4 @@
-"""A view with little room, over any history, answers for what it holds as one that holds everything does."""
+"""Over any history, a view with little room answers for its held services like one that holds everything."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OWN = "service-0"
 
 
 class Follower:
-    """One agent's view, at the end of a wire that delivers when it is told to."""
+    """One agent's view, at the end of a wire that delivers when told to."""
 
     def __init__(self, world: World, limits: ViewLimits) -> None:
         self.view = AgentView(world.clock, room=limits, own=frozenset([OWN]))
@@ -148,7 +148,7 @@ class World:
 
 
 def measured(view: AgentView) -> int:
-    """Return the bytes of a view that was given just what this one holds, and that lacks what this one lacks."""
+    """Return the bytes of a view that was given exactly the services that this one holds, and lacks the same."""
     fresh = AgentView(FakeClock(), room=ViewLimits(10_000, 1 << 40))
     staging = fresh.staging()
     staging.add(lived for label in tuple(view.catalog.labels()) for lived in view.catalog.lived(label))
@@ -160,7 +160,7 @@ def measured(view: AgentView) -> int:
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 9), st.integers(1, 60))
-async def test_what_is_held_is_as_in_a_view_that_holds_everything(seed: int, services: int, kilobytes: int) -> None:
+async def test_held_services_are_as_in_a_view_that_holds_everything(seed: int, services: int, kilobytes: int) -> None:
     world = World(seed, ViewLimits(services, kilobytes * 1024))
     await world.store.start(world.registry)
     for _ in range(world.random.randrange(30)):
@@ -181,4 +181,4 @@ async def test_what_is_held_is_as_in_a_view_that_holds_everything(seed: int, ser
     assert sorted(small.names()) == world.registry.catalog.names()
     held = [label for label in small.catalog.labels() if label != OWN]
     assert len(held) <= max(1, services)
-    assert small.bytes <= kilobytes * 1024 or len(held) <= 1, "the one asked for last stays, whatever its size"
+    assert small.bytes <= kilobytes * 1024 or len(held) <= 1, "the most recently used one stays, whatever its size"

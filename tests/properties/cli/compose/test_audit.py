@@ -1,4 +1,4 @@
-"""Whatever stands in a compose file, its audit is whole, printable and the same in all formats."""
+"""For any compose file, the audit is complete, printable and the same in all formats."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_any_fleet_is_audited_or_refused_in_one_line(services: dict[str, object]
 
 
 def is_whole(found: Audit, count: int, by: By) -> None:
-    """Assert that the reports agree with each other, and that they can be printed."""
+    """Assert that the reports agree with each other and can be printed."""
     reports = [*text_of(found), *dot_of(found), *plan_text(waves_of(found, by))]
     assert all(line.isprintable() for line in reports)
     shape = json.loads(json.dumps(json_of(found)))

@@ -1,4 +1,4 @@
-"""Whatever the graph of a fleet is, its circles and its waves are what a simple search finds."""
+"""For any fleet's graph, its cycles and waves are those that a simple search finds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ graphs = st.dictionaries(st.sampled_from(NODES), st.sets(st.sampled_from(NODES),
 
 
 def reachable(needs: dict[str, list[str]], start: str) -> set[str]:
-    """Return what can be reached from `start`, by trying again until nothing is new."""
+    """Return the nodes reachable from `start`, by trying again until nothing is new."""
     found = set(needs[start])
     while True:
         more = found | {target for node in found for target in needs[node]}
@@ -27,7 +27,7 @@ def reachable(needs: dict[str, list[str]], start: str) -> set[str]:
 
 
 @given(graphs)
-def test_components_are_those_that_reach_each_other_and_come_after_what_they_need(needs: dict[str, list[str]]) -> None:
+def test_components_reach_each_other_and_come_after_their_dependencies(needs: dict[str, list[str]]) -> None:
     found = components(needs)
     to = {node: reachable(needs, node) for node in NODES}
     assert sorted(node for group in found for node in group) == NODES
@@ -43,7 +43,7 @@ def test_components_are_those_that_reach_each_other_and_come_after_what_they_nee
 
 @settings(max_examples=60)
 @given(graphs, st.integers(1, 5), st.integers(1, 4))
-def test_waves_keep_circles_together_and_go_from_consumers_to_targets(
+def test_waves_keep_cycles_together_and_go_from_consumers_to_targets(
     needs: dict[str, list[str]], pilot: int, size: int
 ) -> None:
     services = "".join(

@@ -1,4 +1,4 @@
-"""Sidecars put into any compose file, and taken out again: the bytes that were there stay as they were."""
+"""Sidecars added to any compose file, and removed again: the original bytes are unchanged."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ def names_of(text: str) -> list[str]:
 
 @given(compose_texts(), RECIPES, RECIPES, st.data())
 @settings(max_examples=300, deadline=None)
-def test_in_and_out_again_gives_the_bytes_that_were_there(
-    text: str, recipe: Recipe, other: Recipe, data: st.DataObject
-) -> None:
+def test_inject_and_eject_restore_the_bytes(text: str, recipe: Recipe, other: Recipe, data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(names_of(text)), min_size=1, unique=True))
     sidecars = sidecars_of(text, names)
     options = Options(recipe=recipe, host_address="10.0.0.7", podman=data.draw(st.booleans()))
@@ -36,7 +34,7 @@ def test_in_and_out_again_gives_the_bytes_that_were_there(
         after = injected(text, sidecars, options)
     except NotTheSame:
         event("refused")
-        assert "*" in text  # nothing but a shared value is a reason
+        assert "*" in text  # a shared value is the only reason
         return
     event(recipe.value)
     assert ejected(after) == text
@@ -50,11 +48,11 @@ def test_in_and_out_again_gives_the_bytes_that_were_there(
             assert found[sidecar.agent]["environment"]["REGISTRY_URL"] == options.registry
             assert found[sidecar.agent]["image"] == options.image
     assert all(name in found for name in names)
-    # What was there is there still, line by line and in order.
+    # The original lines are still there, in order.
     rest = iter(after.splitlines(keepends=False))
     assert all(line in rest for line in text.splitlines() if "{" not in line)
 
 
 @given(compose_texts())
-def test_a_file_without_sidecars_has_none_taken_out(text: str) -> None:
+def test_ejecting_from_a_file_without_sidecars_changes_nothing(text: str) -> None:
     assert ejected(text) == text

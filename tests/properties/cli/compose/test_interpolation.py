@@ -1,4 +1,4 @@
-"""Variables are filled in as a simple model says, and ports are read as they were written."""
+"""Variables are expanded as in a simple model, and written ports are read back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cli.compose.ports import port_of
 from cli.compose.tree import Scalar
 
 NAMES = ("A", "B", "LONG_1")
-# A text is a list of pieces: literal text, or (name, operator, word), the word being a text again.
+# A text is a list of pieces: literal text, or (name, operator, word), where the word is a text again.
 Piece: TypeAlias = "str | tuple[str, str, Text]"
 Text: TypeAlias = list[Piece]
 
@@ -33,7 +33,7 @@ environments = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["", "x",
 
 
 def written(text: Text) -> str:
-    """Return a text as it stands in a compose file."""
+    """Return a text in the syntax of a compose file."""
     parts = []
     for piece in text:
         if isinstance(piece, str):
@@ -46,7 +46,7 @@ def written(text: Text) -> str:
 
 
 def meant(text: Text, variables: dict[str, str]) -> str:
-    """Return what Compose's documentation says of it."""
+    """Return the value by Compose's documentation."""
     parts = []
     for piece in text:
         if isinstance(piece, str):
@@ -70,17 +70,17 @@ def meant(text: Text, variables: dict[str, str]) -> str:
 
 @given(texts, environments)
 @example([("A", ":-", [("B", "-", ["b", ("A", "+", ["x"])])])], {"A": ""})
-def test_variables_are_filled_in_as_the_model_says(text: Text, variables: dict[str, str]) -> None:
+def test_variables_are_expanded_as_in_the_model(text: Text, variables: dict[str, str]) -> None:
     assert fill(written(text), variables).text == meant(text, variables)
 
 
 @given(st.text(max_size=30))
-def test_a_text_whose_dollars_are_doubled_comes_back_as_it_was(text: str) -> None:
+def test_a_text_with_doubled_dollars_is_restored(text: str) -> None:
     assert fill(text.replace("$", "$$"), {}).text == text
 
 
 @given(st.text("${}:-?+AB $", max_size=30), environments)
-def test_any_text_is_filled_in_or_refused_in_one_line(text: str, variables: dict[str, str]) -> None:
+def test_any_text_is_expanded_or_refused_in_one_line(text: str, variables: dict[str, str]) -> None:
     try:
         said = fill(text, variables).text
     except BadVariable as error:
@@ -99,18 +99,18 @@ def test_any_text_is_filled_in_or_refused_in_one_line(text: str, variables: dict
         ("${A!}", None),
     ],
 )
-def test_what_cannot_be_filled_in_says_why(text: str, required: str | None) -> None:
+def test_an_expansion_error_gives_the_reason(text: str, required: str | None) -> None:
     with pytest.raises(BadVariable) as error:
         fill(text, {"A": ""})
     assert error.value.required == required
 
 
-def test_what_is_given_is_not_required_again() -> None:
+def test_a_given_variable_satisfies_a_requirement() -> None:
     assert fill("${A:?x}${B?y}${A?z}", {"A": "1", "B": ""}).text == "11"
     assert fill("${A}$A-${B:-$C}", {}).unset == ("A", "C")
 
 
-def test_nesting_has_a_bound() -> None:
+def test_nesting_is_bounded() -> None:
     with pytest.raises(BadVariable, match="deep"):
         fill("${A:-" * 50 + "x" + "}" * 50, {})
 
@@ -129,7 +129,7 @@ def span(numbers: range) -> str:
     st.sampled_from(["", "127.0.0.1", "[::1]"]),
     st.sampled_from(["", "tcp", "udp"]),
 )
-def test_a_port_is_read_as_it_was_written(targets: range, published: range | None, ip: str, protocol: str) -> None:
+def test_a_written_port_is_read_back(targets: range, published: range | None, ip: str, protocol: str) -> None:
     shown = "" if published is None else span(published)
     text = f"{ip}:{shown}:" if ip else f"{shown}:" if shown else ""
     text += span(targets) + (f"/{protocol}" if protocol else "")

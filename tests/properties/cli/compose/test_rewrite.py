@@ -1,4 +1,4 @@
-"""Whatever stands in an environment: each address is changed or kept with a reason, once, and nothing else changes."""
+"""For any environment, each address is changed or kept with a reason, once, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def without_environment(text: str) -> Any:
 
 
 @given(texts())
-def test_every_address_is_changed_or_kept_once_and_a_second_time_changes_nothing(text: str) -> None:
+def test_every_address_is_changed_or_kept_once_and_a_second_run_changes_nothing(text: str) -> None:
     found = rewrite(text)
     event("changed" if found.text != text else "same")
     assert without_environment(found.text) == without_environment(text)
@@ -109,7 +109,7 @@ def test_a_port_changes_only_where_something_proves_it_wrong(text: str) -> None:
 
 
 @given(texts())
-def test_what_was_changed_is_right_and_of_this_fleet(text: str) -> None:
+def test_changed_addresses_are_right_and_name_services_of_the_fleet(text: str) -> None:
     project = project_of([("c.yml", text.encode())])
     for change in rewrite(text).changes:
         if change.variable != "B_PORT":

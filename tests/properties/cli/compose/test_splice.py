@@ -1,4 +1,4 @@
-"""What is put into a YAML text can be taken out again, and nothing else of the text ever changes."""
+"""Text inserted into YAML can be removed again, and nothing else ever changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def loaded(text: str) -> Any:
 
 @given(compose_texts(), st.data())
 @settings(max_examples=400, deadline=None)
-def test_what_is_put_in_is_there_and_comes_out_again(text: str, data: st.DataObject) -> None:
+def test_inserted_text_is_present_and_can_be_removed(text: str, data: st.DataObject) -> None:
     before = loaded(text)
     outline = outline_of(text)
     services = outline.root.value_of("services")
@@ -44,5 +44,5 @@ def test_what_is_put_in_is_there_and_comes_out_again(text: str, data: st.DataObj
 
 
 @given(compose_texts())
-def test_a_text_into_which_nothing_was_put_is_left_as_it_is(text: str) -> None:
+def test_a_text_without_insertions_is_unchanged(text: str) -> None:
     assert taken_out(text) == text

@@ -1,4 +1,4 @@
-"""Whatever stands in a compose file, it leads to a plan that can be started, or to one clear line."""
+"""Any compose file leads to a plan that can be started, or to one clear line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the numbers are: a wait is within its bounds, and more failures never make it shorter."""
+"""For any numbers, a wait is within its bounds, and more failures never make it shorter."""
 
 from __future__ import annotations
 

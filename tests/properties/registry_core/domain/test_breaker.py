@@ -1,7 +1,7 @@
-"""The circuit breaker against a model that was written from the sentence, not from the table.
+"""The circuit breaker against a model written from its description, not from the table.
 
-"Closed; 3 failures: open for 30 s; then half-open for 10 s: 10 % of requests try, 2 successes in a row
-close, 1 failure opens." The model keeps the whole history and reads the state off it anew each time.
+"Closed; 3 failures: open for 30 s; then half-open for 10 s: 10 % of requests try, 2 successes in a row close, 1 failure
+opens." The model keeps the whole history and derives the state from it each time.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from registry_core.domain.breaker import Admitted, Breaker, BreakerState, Seen
 
 PASS = st.tuples(st.just("pass"), st.sampled_from([0.0, 0.5, 1.0, 4.0, 9.5, 10.0, 29.5, 30.0, 31.0, 100.0]))
 ASK = st.tuples(st.just("ask"), st.sampled_from([0.0, 0.05, 0.0999, 0.1, 0.5, 0.99]))
-# Which of the requests under way ends (0 is the oldest), and whether it succeeds.
+# Which of the pending requests ends (0 is the oldest), and whether it succeeds.
 END = st.tuples(st.sampled_from(["succeed", "fail"]), st.integers(0, 3).map(float))
-# What leads to the rare states, all at once: an outage with a request under way, and the wait after it.
+# Leads to the rare states at once: an outage with a pending request, and the wait after it.
 OUTAGE = st.just([("ask", 0.0)] * 4 + [("fail", 1.0)] * 3)
 WAIT = st.just([("pass", 30.0), ("ask", 0.05), ("ask", 0.05), ("ask", 0.05)])
 STEP = st.one_of(PASS, ASK, ASK, END, END, END).map(lambda step: [step])
@@ -28,7 +28,7 @@ STEPS: st.SearchStrategy[list[tuple[str, float]]] = PARTS.map(lambda parts: list
 
 @dataclass
 class Period:
-    """A time in which the breaker is meant to be in one state, and the outcomes that were seen in it."""
+    """A time in which the breaker should be in one state, and the outcomes during it."""
 
     state: str
     began: float
@@ -65,7 +65,7 @@ class Model:
 
 @given(STEPS)
 @settings(max_examples=300)
-def test_it_does_what_the_sentence_says(steps: list[tuple[str, float]]) -> None:
+def test_the_breaker_behaves_as_described(steps: list[tuple[str, float]]) -> None:
     breaker, model, now = Breaker(), Model(), 0.0
     under_way: list[tuple[Admitted, Period]] = []
     for what, number in steps:
@@ -88,7 +88,7 @@ def test_it_does_what_the_sentence_says(steps: list[tuple[str, float]]) -> None:
 
 
 @given(STEPS, st.floats(0, 100))
-def test_time_may_be_looked_at_as_often_as_one_likes(steps: list[tuple[str, float]], later_s: float) -> None:
+def test_reading_the_state_changes_nothing(steps: list[tuple[str, float]], later_s: float) -> None:
     breaker, now = Breaker(), 0.0
     for what, number in steps:
         now += number if what == "pass" else 0.0

@@ -21,7 +21,7 @@ from tests.contract.leases import LeaseKeeper, lease_keeper
 TERMS = LeaseTerms(guard=GuardTerms(hold_s=120.0))
 KEYS = [InstanceKey(service, str(number)) for service in ("ip-intel", "billing", "tracker") for number in range(5)]
 SILENT = st.sets(st.sampled_from(KEYS), max_size=len(KEYS))
-# Each step: how long it takes, who is silent meanwhile, and what an operator does or what befalls us then.
+# Each step: its duration, the silent instances, and then an operator's action or a fault.
 STEPS = st.lists(
     st.tuples(st.integers(10, 150), SILENT, st.sampled_from(["", "", "", "release", "deregister", "pause"])),
     min_size=1,
@@ -30,7 +30,7 @@ STEPS = st.lists(
 
 
 class Watched:
-    """Leases whose every sweep is held to what the guard promises."""
+    """Leases whose every sweep is checked against the guard's promises."""
 
     def __init__(self, under_test: LeaseKeeper, seed: int) -> None:
         self.now = 0.0
@@ -71,7 +71,7 @@ class Watched:
         assert {key for key in KEYS if key in self.leases} == self.alive
         assert self.leases.suspect_count == len(self.suspects)
         for key in (*plan.expired, *plan.suspected):
-            assert self.now - self.heard_at[key] >= TERMS.removed_after_s, "nobody early"
+            assert self.now - self.heard_at[key] >= TERMS.removed_after_s, "none too early"
         match self.leases.guard.phase:
             case GuardPhase.CLEAR:
                 assert self.suspects == set()
@@ -79,9 +79,9 @@ class Watched:
                 while self.now - self.expired_clear[0][0] >= TERMS.ttl_s:
                     self.expired_clear.popleft()
                 lately = sum(count for _, count in self.expired_clear)
-                # Who is deregistered later makes the fleet smaller, and does not bring back who went before.
+                # A later deregistration shrinks the fleet, and does not undo earlier expiries.
                 if plan.expired:
-                    assert lately <= guard.limit(len(self.alive) + lately), "too many went within one lease"
+                    assert lately <= guard.limit(len(self.alive) + lately), "too many expired within one lease"
             case GuardPhase.HOLDING:
                 assert plan.expired == ()
             case GuardPhase.RELEASING:
@@ -93,7 +93,7 @@ class Watched:
         assert len(self.expired_releasing) <= guard.budget(len(KEYS)) + 1
         if self.leases.guard.phase is not GuardPhase.CLEAR and not self.paused_at:
             due = {key for key in self.alive if self.now - self.heard_at[key] >= TERMS.removed_after_s}
-            assert self.suspects == due, "whoever is due and stays is suspect"
+            assert self.suspects == due, "a due lease that stays is suspect"
             assert set(plan.expired) <= before
 
 
@@ -102,12 +102,12 @@ def under_test(request: pytest.FixtureRequest) -> Iterator[LeaseKeeper]:
     yield from lease_keeper(request.param)
 
 
-def test_too_many_never_go_at_once_and_who_speaks_never_goes(under_test: LeaseKeeper) -> None:
+def test_never_too_many_expire_at_once_and_renewed_leases_never_do(under_test: LeaseKeeper) -> None:
     holds = given(under_test=st.just(under_test), steps=STEPS, seed=st.integers(0, 100))(hold_to_the_budget)
     settings(max_examples=int(150 * under_test.examples))(holds)()
 
 
-def test_whoever_is_dead_is_gone_in_the_end(under_test: LeaseKeeper) -> None:
+def test_every_dead_instance_is_gone_in_the_end(under_test: LeaseKeeper) -> None:
     fleets = {"dead": st.integers(4, 40), "living": st.integers(0, 40), "seed": st.integers(0, 100)}
     holds = given(under_test=st.just(under_test), **fleets)(hold_until_all_are_gone)
     settings(max_examples=int(60 * under_test.examples))(holds)()

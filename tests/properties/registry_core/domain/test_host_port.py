@@ -1,4 +1,4 @@
-"""Whatever host and port are joined: they come apart as they were."""
+"""Any host and port that are joined can be split again unchanged."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ HOSTS = st.one_of(
 
 
 @given(HOSTS, st.integers(0, 65535))
-def test_what_was_joined_comes_apart_again(host: str, port: int) -> None:
+def test_host_and_port_survive_a_round_trip(host: str, port: int) -> None:
     assert split_host_port(host_port(host, port)) == (host, port)
 
 
 @given(st.text(st.sampled_from("[]:.a19%"), max_size=20))
-def test_whatever_is_read_is_written_so_that_it_is_read_alike(text: str) -> None:
+def test_every_accepted_text_survives_a_round_trip(text: str) -> None:
     try:
         host, port = split_host_port(text)
     except ValueError:

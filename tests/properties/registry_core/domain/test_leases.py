@@ -13,9 +13,9 @@ from registry_core.domain.records import InstanceKey
 from tests.contract.leases import LeaseKeeper, lease_keeper
 
 TERMS = LeaseTerms()
-# Of three services: that the last one of a service of several waits for the next sweep is another matter.
+# Of three services; the last one of a service with several instances waits for the next sweep, tested elsewhere.
 KEYS = [InstanceKey(f"service-{name}", name) for name in "abc"]
-# Each step: the seconds that pass (sweeping each second, or standing still), and who then sends a heartbeat.
+# Each step: the seconds that pass (with a sweep each second, or none), and the instances that then send a heartbeat.
 STEPS = st.lists(
     st.tuples(st.integers(1, 90), st.booleans(), st.sets(st.sampled_from(KEYS))),
     min_size=1,
@@ -28,15 +28,15 @@ def under_test(request: pytest.FixtureRequest) -> Iterator[LeaseKeeper]:
     yield from lease_keeper(request.param)
 
 
-def test_nobody_goes_early_nobody_stays_late_and_a_pause_is_nobodys_fault(under_test: LeaseKeeper) -> None:
+def test_no_lease_expires_early_or_late_and_pauses_are_credited(under_test: LeaseKeeper) -> None:
     holds = given(under_test=st.just(under_test), steps=STEPS)(hold_to_the_terms)
     settings(max_examples=int(100 * under_test.examples))(holds)()
 
 
 def hold_to_the_terms(under_test: LeaseKeeper, steps: list[tuple[int, bool, set[InstanceKey]]]) -> None:
     leases = under_test.begin(TERMS, 0.0, 1)
-    # The model counts, for each lease, only the seconds in which somebody was sweeping; less those of the pauses
-    # that were given to it once more.
+    # For each lease the model counts only the seconds with sweeps, less those of the pauses that were credited
+    # once more.
     awake_since: dict[InstanceKey, float] = {}
     now = 0.0
     for key in KEYS:

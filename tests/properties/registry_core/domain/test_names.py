@@ -1,4 +1,4 @@
-"""Names against the one pattern that they follow."""
+"""Names against the one pattern that they must match."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_name_is_taken_just_when_it_follows_the_pattern(name: str) -> None:
 
 
 @given(st.text(max_size=80))
-def test_whatever_is_taken_for_a_host_can_stand_in_a_url(host: str) -> None:
+def test_every_accepted_host_is_valid_in_a_url(host: str) -> None:
     try:
         kept = names.check_host(host)
     except ValidationError:
@@ -45,7 +45,7 @@ def test_whatever_is_taken_for_a_host_can_stand_in_a_url(host: str) -> None:
         unique_by=lambda p: p.shard,
     )
 )
-def test_every_cursor_is_read_back_as_it_was_written(positions: list[Position]) -> None:
+def test_every_cursor_survives_a_round_trip(positions: list[Position]) -> None:
     cursor = cursor_of(positions)
     assert parse_cursor(str(cursor)) == cursor
 
@@ -60,7 +60,7 @@ NEARLY_IPV4 = st.lists(st.integers(0, 300).map(str) | st.sampled_from(["", "01",
 @example("239.255.255.255")
 @example("240.0.0.0")
 @given(st.one_of(ADDRESSES, NEARLY_IPV4.map(".".join), st.text(max_size=40)))
-def test_an_address_is_what_the_standard_library_takes_for_one(host: str) -> None:
+def test_an_address_is_what_the_standard_library_accepts(host: str) -> None:
     address = names.ip_address(host)
     assert names.canonical_ip(host) == (None if address is None else address.compressed)
     if address is not None:

@@ -1,4 +1,4 @@
-"""The writes of several owners, each sent once or more, delivered in any order: the newest that was taken stands."""
+"""The writes of several owners, each sent once or more, delivered in any order: the newest accepted one stands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Sent(NamedTuple):
 
 @st.composite
 def deliveries(draw: st.DrawFn) -> list[Sent]:
-    """Return the writes of up to three owners as they arrive: out of order, some of them again, some never."""
+    """Return the writes of up to three owners as they arrive: out of order, some repeated, some never."""
     sent = [
         Sent(epoch, sequence, draw(st.booleans()))
         for epoch in range(draw(st.integers(1, 3)))
@@ -28,7 +28,7 @@ def deliveries(draw: st.DrawFn) -> list[Sent]:
 
 
 @given(deliveries())
-def test_the_newest_write_that_was_acknowledged_stands(arriving: list[Sent]) -> None:
+def test_the_newest_acknowledged_write_stands(arriving: list[Sent]) -> None:
     last: LastWrite | None = None
     acknowledged: set[Sent] = set()
     for write in arriving:
@@ -39,7 +39,7 @@ def test_the_newest_write_that_was_acknowledged_stands(arriving: list[Sent]) -> 
                 last = taken(last, write.epoch, write.sequence, removal=write.removal)
                 acknowledged.add(write)
             case Ruling.REPEATED:
-                assert write in acknowledged, "only what was taken before is acknowledged again"
+                assert write in acknowledged, "only an accepted write is acknowledged again"
             case Ruling.LATE | Ruling.FENCED:
                 assert any((a.epoch, a.sequence) > (write.epoch, write.sequence) for a in acknowledged)
         assert last is before or ruling is Ruling.TAKEN
@@ -48,7 +48,7 @@ def test_the_newest_write_that_was_acknowledged_stands(arriving: list[Sent]) -> 
 
 
 @given(deliveries(), st.lists(st.booleans(), min_size=25, max_size=25))
-def test_writes_without_a_sequence_never_make_a_late_one_good(arriving: list[Sent], unnumbered: list[bool]) -> None:
+def test_writes_without_a_sequence_never_validate_a_late_one(arriving: list[Sent], unnumbered: list[bool]) -> None:
     last: LastWrite | None = None
     newest = (-1, -1)
     for write, without in zip(arriving, unnumbered, strict=False):

@@ -21,7 +21,7 @@ class Drawn:
 
 
 @given(SETS, st.sampled_from(list(WhenNonePass)))
-def test_a_service_with_a_passing_instance_gives_no_failing_one(given_: list[Instance], rule: WhenNonePass) -> None:
+def test_a_service_with_a_passing_instance_returns_no_failing_one(given_: list[Instance], rule: WhenNonePass) -> None:
     chosen = serving(given_, when_none_pass=rule)
     assert set(map(id, chosen)) <= set(map(id, given_))
     if any(i.status in (Status.PASSING, Status.WARNING) for i in given_):
@@ -31,7 +31,7 @@ def test_a_service_with_a_passing_instance_gives_no_failing_one(given_: list[Ins
 
 
 @given(SETS, st.sampled_from(("", "z1")), st.floats(0, 1))
-def test_the_one_that_is_drawn_is_one_of_the_nearest_zone(given_: list[Instance], zone: str, mark: float) -> None:
+def test_the_drawn_instance_is_in_the_nearest_zone(given_: list[Instance], zone: str, mark: float) -> None:
     chosen = pick(given_, Drawn(mark), zone)
     if not given_:
         assert chosen is None
@@ -43,7 +43,7 @@ def test_the_one_that_is_drawn_is_one_of_the_nearest_zone(given_: list[Instance]
 
 
 @given(SETS, st.sampled_from(("", "z1")))
-def test_ranking_loses_nobody(given_: list[Instance], zone: str) -> None:
+def test_ranking_loses_no_instance(given_: list[Instance], zone: str) -> None:
     order = ranked(given_, zone)
     assert sorted(i.instance_id + i.service_name for i in order) == sorted(
         i.instance_id + i.service_name for i in given_
@@ -54,7 +54,7 @@ def test_ranking_loses_nobody(given_: list[Instance], zone: str) -> None:
 
 
 @given(SETS, st.sampled_from(("canary", "")), st.sampled_from(("1", "1.4", "1.4.2", "")), st.sampled_from(list(Status)))
-def test_a_filter_admits_just_what_it_says(given_: list[Instance], tag: str, version: str, status: Status) -> None:
+def test_a_filter_admits_exactly_its_matches(given_: list[Instance], tag: str, version: str, status: Status) -> None:
     for i in serving(given_, Filter(tag=tag, version=version, status=status)):
         assert not tag or tag in i.tags
         assert not version or i.version == version or i.version.startswith(f"{version}.")

@@ -27,7 +27,7 @@ def test_a_new_shard_takes_its_share_and_moves_nothing_else(labels: list[str], s
 
 
 @given(LABELS, NAMES, st.randoms(use_true_random=False))
-def test_the_order_of_the_shards_is_no_matter(labels: list[str], shards: list[str], source: object) -> None:
+def test_the_order_of_the_shards_does_not_matter(labels: list[str], shards: list[str], source: object) -> None:
     other = sorted(shards)
     for label in labels:
         assert shards[shard_of(label, shards)] == other[shard_of(label, other)]
@@ -66,7 +66,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
 
 
 @given(histories(), st.booleans())
-def test_what_is_told_adds_up_to_the_copies_that_count(history: list[Event], second_joins: bool) -> None:
+def test_the_events_add_up_to_the_valid_copies(history: list[Event], second_joins: bool) -> None:
     own = (lambda _: 0) if second_joins else own_shard
     merge, told = Merge(own, 2, frozenset({1}) if second_joins else frozenset()), Catalog()
     held: dict[InstanceKey, dict[int, Instance]] = {}
@@ -99,7 +99,7 @@ def test_what_is_told_adds_up_to_the_copies_that_count(history: list[Event], sec
 
 
 @given(histories())
-def test_a_heartbeat_without_an_id_goes_where_its_service_has_moved(history: list[Event]) -> None:
+def test_a_heartbeat_without_an_id_follows_its_service(history: list[Event]) -> None:
     merge = Merge(lambda _: 0, 2, frozenset({1}))
     for event in history:
         merge.apply(event)
@@ -112,7 +112,7 @@ def test_a_heartbeat_without_an_id_goes_where_its_service_has_moved(history: lis
     st.lists(instances(), max_size=8, unique_by=lambda i: i.key),
     st.lists(instances(), max_size=8, unique_by=lambda i: i.key),
 )
-def test_a_shard_that_is_read_anew_replaces_its_own_copies_alone(first: list[Instance], second: list[Instance]) -> None:
+def test_a_shard_that_is_read_again_replaces_only_its_own_copies(first: list[Instance], second: list[Instance]) -> None:
     merge = Merge(own_shard, 2)
     merge.replace(0, ShardRecords(Lived(i, 1.0) for i in first))
     merge.replace(1, ShardRecords(Lived(i, 1.0) for i in second))

@@ -1,4 +1,4 @@
-"""A reader whose stream is cut at any byte, at any time, ends up with what there is, and hears nothing twice."""
+"""A reader whose stream is cut at any byte, at any time, ends up with the right catalogue, and gets nothing twice."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DECODER = msgspec.json.Decoder(WatchLine)
 
 
 class Reader:
-    """Does with the lines what an agent has to: resumes at its cursor, and checks each digest."""
+    """Handles the lines as an agent must: resumes at its cursor, and checks each digest."""
 
     def __init__(self) -> None:
         self.catalog = Catalog()
@@ -53,7 +53,7 @@ class Reader:
             self._take(line)
 
     def cut(self) -> None:
-        """Lose the connection: half a line and half a snapshot are worth nothing."""
+        """Lose the connection: half a line and half a snapshot are discarded."""
         self._buffer = b""
         self._parts = []
 
@@ -71,7 +71,7 @@ class Reader:
                     assert self.catalog.digest == line.digest
             case SyncLine():
                 assert line.cursor == self.cursor
-                assert line.digest == self.catalog.digest, "what was heard does not add up"
+                assert line.digest == self.catalog.digest, "the digest does not match"
             case RenewedLine():
                 pass
             case _:
@@ -79,7 +79,7 @@ class Reader:
 
     def _event(self, line: RegisteredLine | StatusChangedLine | DeregisteredLine | ExpiredLine) -> None:
         before, after = parse_cursor(self.cursor).positions[0], parse_cursor(line.cursor).positions[0]
-        assert after.revision == before.revision + 1, "lost or heard twice"
+        assert after.revision == before.revision + 1, "lost or received twice"
         self.heard.append(after.revision)
         self.cursor = line.cursor
         match line:
@@ -138,7 +138,7 @@ class World:
             )
 
     def read(self) -> None:
-        """Have some of what was sent arrive: rarely at the end of a line."""
+        """Let some of the sent bytes arrive: rarely up to the end of a line."""
         self.connect()
         assert self.watcher is not None
         self.wire += self.watcher.take()
@@ -190,18 +190,18 @@ def instances(catalog: Catalog) -> set[str]:
 
 @settings(max_examples=300)
 @given(seed=st.integers(0, 2**32), steps=STEPS)
-def test_over_any_cuts_a_reader_loses_nothing_and_hears_nothing_twice(seed: int, steps: list[str]) -> None:
+def test_over_any_cuts_a_reader_loses_nothing_and_gets_nothing_twice(seed: int, steps: list[str]) -> None:
     world = asyncio.run(live(seed, steps, HubLimits()))
     assert instances(world.reader.catalog) == instances(world.view.catalog)
     assert world.reader.catalog.digest == world.view.catalog.digest
     assert world.reader.cursor == str(world.view.cursor)
-    # Within the history that is kept, whoever has a cursor is resumed, never told everything again.
+    # Within the kept history a reader with a cursor is resumed, and never gets a new snapshot.
     assert world.reader.snapshots == ["start"]
 
 
 @settings(max_examples=300)
 @given(seed=st.integers(0, 2**32), steps=STEPS, history=st.integers(1, 6), queue=st.integers(1, 6))
-def test_with_hardly_any_room_a_reader_ends_up_with_the_same(
+def test_with_hardly_any_room_a_reader_still_ends_up_right(
     seed: int, steps: list[str], history: int, queue: int
 ) -> None:
     world = asyncio.run(live(seed, steps, HubLimits(history_events=history, queue_lines=queue)))

@@ -36,7 +36,7 @@ CHANGES: st.SearchStrategy[ChangeMade] = st.tuples(
     st.sampled_from(list(Status)),
     st.integers(1, 100),
 )
-# What happens while one connection lives, how much of the stream arrives, and in which pieces.
+# The events during one connection, how much of the stream arrives, and in which pieces.
 CONNECTIONS: st.SearchStrategy[list[Connection]] = st.lists(
     st.tuples(st.lists(CHANGES, max_size=6), st.integers(0, 5000), st.lists(st.integers(1, 700), max_size=8)),
     max_size=8,
@@ -66,14 +66,14 @@ class Registry:
         self.restart()
 
     def restart(self) -> None:
-        """Begin a new history, with what is there now."""
+        """Start a new history with the present records."""
         self.epochs += 1
         self.position = Position(0, f"e{self.epochs}", 0)
         cursor = cursor_of([self.position])
         self.view.reset(Snapshot(cursor, self.view.catalog.all()))
 
     def move(self, *differences: Event) -> None:
-        """Go on in a new history, with these differences."""
+        """Continue in a new history, with these differences."""
         self.epochs += 1
         self.position = Position(0, f"e{self.epochs}", self.position.revision)
         self.view.moved(cursor_of([self.position]), differences)
@@ -134,10 +134,10 @@ class Agent:
         self.clock = FakeClock()
         self.view = AgentView(self.clock)
         self.taken: list[WatchChange] = []
-        self.resync = False  # read everything anew the next time
+        self.resync = False  # read everything again the next time
 
     def connect(self, registry: Registry, changes: list[ChangeMade]) -> Iterator[bytes]:
-        """Open a stream, let things happen, and yield what the registry sends."""
+        """Open a stream, let events happen, and yield the registry's output."""
         watcher = registry.hub.open(self._cursor(), renewals=True)
         yield watcher.take()
         for change in changes:
@@ -163,7 +163,7 @@ class Agent:
 
 
 def live(registry: Registry, agent: Agent, connections: list[Connection]) -> None:
-    """Have the agent read what arrives of each connection."""
+    """Let the agent read what arrives of each connection."""
     for changes, arrived, sizes in connections:
         agent.read(b"".join(agent.connect(registry, changes))[:arrived], sizes)
 
@@ -187,7 +187,7 @@ def test_a_stream_cut_anywhere_is_resumed_without_loss_and_without_duplicates(
 
 
 @given(MOVES)
-def test_a_history_that_goes_on_elsewhere_is_followed_there(connections: list[Connection]) -> None:
+def test_a_history_that_continues_elsewhere_is_followed(connections: list[Connection]) -> None:
     registry, agent = Registry(), Agent()
     agent.read(b"".join(agent.connect(registry, [])), [])
     live(registry, agent, [*connections, ([], EVERYTHING, [])])
@@ -199,7 +199,7 @@ def test_a_history_that_goes_on_elsewhere_is_followed_there(connections: list[Co
 
 
 @given(CONNECTIONS, st.sets(st.integers(0, 7), max_size=3))
-def test_with_a_short_memory_and_restarts_the_view_still_becomes_the_catalogue(
+def test_with_a_short_history_and_restarts_the_view_still_becomes_the_catalogue(
     connections: list[Connection], restarts: set[int]
 ) -> None:
     registry, agent = Registry(HubLimits(history_events=3, queue_lines=4)), Agent()
@@ -208,7 +208,7 @@ def test_with_a_short_memory_and_restarts_the_view_still_becomes_the_catalogue(
         if number in restarts:
             registry.restart()
     live(registry, agent, [([], EVERYTHING, [])])
-    # What was kept over a restart is given up when the registry has had the time to hear from it.
+    # Records kept across a restart are dropped once the registry has had the time to hear of them.
     agent.clock.pass_time(SETTLE_S)
     live(registry, agent, [([], EVERYTHING, []), ([], EVERYTHING, [])])
     assert agent.view.cursor == registry.view.cursor
@@ -216,7 +216,7 @@ def test_with_a_short_memory_and_restarts_the_view_still_becomes_the_catalogue(
 
 
 @given(st.lists(CHANGES, max_size=12), st.lists(st.integers(1, 400), max_size=30))
-def test_where_the_bytes_are_cut_changes_nothing(changes: list[ChangeMade], sizes: list[int]) -> None:
+def test_the_position_of_cuts_does_not_matter(changes: list[ChangeMade], sizes: list[int]) -> None:
     stream = b"".join(Agent().connect(Registry(), changes))
     whole, cut = Agent(), Agent()
     whole.read(stream, [])
@@ -225,7 +225,7 @@ def test_where_the_bytes_are_cut_changes_nothing(changes: list[ChangeMade], size
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(1, 50), max_size=5))
-def test_whatever_comes_it_is_changes_or_a_broken_stream(stream: bytes, sizes: list[int]) -> None:
+def test_any_bytes_are_changes_or_a_broken_stream(stream: bytes, sizes: list[int]) -> None:
     try:
         for piece in pieces(stream, sizes):
             for change in WatchReader(Cursor()).feed(piece):
@@ -235,7 +235,7 @@ def test_whatever_comes_it_is_changes_or_a_broken_stream(stream: bytes, sizes: l
 
 
 @given(st.integers(0, 600))
-def test_a_snapshot_counts_only_when_its_last_part_has_come(count: int) -> None:
+def test_a_snapshot_applies_only_once_its_last_part_arrived(count: int) -> None:
     registry = Registry()
     cursor = cursor_of([registry.position])
     lived = tuple(Lived(instance(port=1024 + n), 1.0) for n in range(count))

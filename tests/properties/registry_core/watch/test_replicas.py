@@ -1,8 +1,7 @@
-"""A reader follows replicas that learn of events in orders of their own, in either version of the protocol.
+"""A reader follows replicas that learn of events in different orders, in either version of the protocol.
 
-Several shards have one history each. Each replica takes in as much of each as it has got to, and the reader moves
-between the replicas, over connections that are cut at any byte. What it shows of a shard is at any time what that
-shard was at the reader's own position in it.
+Several shards have one history each. Each replica has read a part of each, and the reader moves between the replicas,
+over connections that are cut at any byte. At any time it shows a shard as that was at the reader's own position.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from tests.samples import FakeClock, instance
 
 
 class Shard:
-    """The history of one shard, and what it was after each of its events."""
+    """The history of one shard, and its state after each event."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -64,7 +63,7 @@ class Shard:
 
 
 class Replica:
-    """A replica that has got to some place in each shard."""
+    """A replica that has reached some position in each shard."""
 
     def __init__(self, shards: list[Shard], history_events: int) -> None:
         self._shards = shards
@@ -111,7 +110,7 @@ class Reader:
         self._watcher, self._wire, self._spoken = None, b"", False
 
     def receive(self, arrives: Callable[[int], int]) -> None:
-        """Have so many of the bytes that are there arrive."""
+        """Let this many of the available bytes arrive."""
         if self._watcher is None:
             return
         while sent := self._watcher.take():
@@ -132,13 +131,13 @@ class Reader:
                     return
         except BrokenStream as error:
             self.broken.append(str(error))
-            # As the agent does: what cannot be gone on with at all is read anew.
+            # As the agent does: a stream that cannot be continued is read again.
             self._anew = self._anew or not self._spoken
             self.cut()
 
 
 def check(reader: Reader, shards: list[Shard]) -> None:
-    """What is shown of a shard is what that was where the reader stands in it."""
+    """A shard is shown as it was at the reader's position in it."""
     for shard in shards:
         at = reader.view.cursor.at(shard.number)
         shown = frozenset(repr(i) for i in reader.view.catalog if i.service_name.endswith(f"-of-{shard.number}"))
@@ -171,7 +170,7 @@ def live(
                 check(reader, histories)
     for place in places:
         place.learn_all()
-    for _ in range(3):  # what is left to be read anew is so after a while
+    for _ in range(3):  # what is left to read again is read after a while
         reader.clock.pass_time(100.0)
         last = pick.choice(places)
         reader.connect(last, pick.choice(protocols))
@@ -187,7 +186,7 @@ def live(
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 3), st.integers(1, 3))
-def test_a_reader_resumes_at_any_replica_and_is_told_everything_once(seed: int, replicas: int, shards: int) -> None:
+def test_a_reader_resumes_at_any_replica_and_gets_everything_once(seed: int, replicas: int, shards: int) -> None:
     reader, histories = live(seed, replicas, shards, [PROTOCOL])
     assert reader.broken == []
     assert reader.snapshots == ["start"], "all others were resumed"
@@ -204,7 +203,7 @@ def test_replicas_of_two_versions_are_followed_in_turn(seed: int, replicas: int,
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 3), st.integers(1, 3), st.integers(1, 8))
-def test_with_hardly_any_history_a_reader_ends_up_with_the_same(
+def test_with_hardly_any_history_a_reader_still_ends_up_right(
     seed: int, replicas: int, shards: int, history_events: int
 ) -> None:
     live(seed, replicas, shards, [FIRST_PROTOCOL, PROTOCOL, PROTOCOL], history_events=history_events)

@@ -1,4 +1,4 @@
-"""Body patterns: what is taken, what is refused, and that no body makes one slow."""
+"""Body patterns: which are accepted, which are refused, and that no body makes one slow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from agent.checks.pattern import Pattern
         ("(?m)^ok$", "fine\nok\nso far", True),
     ],
 )
-def test_what_a_health_page_says_is_found(text: str, body: str, found: bool) -> None:
+def test_text_in_a_health_page_is_found(text: str, body: str, found: bool) -> None:
     assert Pattern(text).is_in(body) is found
 
 
@@ -53,14 +53,14 @@ def test_what_a_health_page_says_is_found(text: str, body: str, found: bool) -> 
         ("\ud800", "surrogates"),
     ],
 )
-def test_what_cannot_be_matched_in_linear_time_or_not_at_all_is_refused(text: str, reason: str) -> None:
+def test_a_pattern_that_is_invalid_or_not_linear_is_refused(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Pattern(text)
 
 
 @pytest.mark.parametrize("text", ["(a+)+$", "^(a|a)*$", ".*.*.*.*x", "(a?){60}a{60}b"])
 def test_no_body_makes_a_pattern_backtrack(text: str) -> None:
-    # With `re` each of these takes longer than anybody waits.
+    # With `re` each of these takes longer than any timeout.
     assert not Pattern(text).is_in("a" * 16_000 + "!")
 
 
@@ -70,7 +70,7 @@ def test_the_work_grows_with_the_pattern_and_the_body() -> None:
     assert small.steps("") > 0
 
 
-def test_what_makes_it_heavy_is_loaded_by_the_first_pattern_alone() -> None:
+def test_the_heavy_modules_are_loaded_by_the_first_pattern() -> None:
     check = """
 import sys
 import agent.sidecar

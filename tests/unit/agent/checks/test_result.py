@@ -1,4 +1,4 @@
-"""What a check found, and how what somebody else wrote is shown: one short line that can do nothing to a terminal."""
+"""Results of checks, and how foreign text is shown: one short line that cannot affect a terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from agent.checks.result import MAX_REASON, WELL, CheckResult, critical, shown
 from registry_core.domain.records import Status
 
 
-def test_nothing_is_wrong_only_when_it_passes() -> None:
+def test_only_a_passing_result_is_good() -> None:
     assert [status for status in Status if CheckResult(status).good] == [Status.PASSING]
 
 
@@ -16,7 +16,7 @@ def test_a_good_result_needs_no_reason() -> None:
     assert (WELL.good, WELL.status, WELL.because) == (True, Status.PASSING, "")
 
 
-def test_a_bad_result_says_why_in_one_line() -> None:
+def test_a_bad_result_gives_its_reason_in_one_line() -> None:
     assert critical("HTTP 503:\r\n  overloaded\n") == CheckResult(Status.CRITICAL, "HTTP 503: overloaded")
     assert not critical("").good
 
@@ -35,7 +35,7 @@ def test_a_bad_result_says_why_in_one_line() -> None:
         ("größer als 90 % 🙂", "größer als 90 % 🙂"),
     ],
 )
-def test_control_characters_and_lines_are_taken_out(text: str, line: str) -> None:
+def test_control_characters_and_line_breaks_are_removed(text: str, line: str) -> None:
     assert shown(text) == line
 
 
@@ -47,6 +47,6 @@ def test_a_line_is_short_and_its_beginning_is_kept(text: str) -> None:
     assert text.replace("\x00", "").startswith(line)
 
 
-def test_of_an_endless_text_only_the_beginning_is_looked_at() -> None:
+def test_only_the_start_of_an_endless_text_is_read() -> None:
     assert shown(" " * 4 * MAX_REASON + "late") == ""
     assert shown(" " * (4 * MAX_REASON - 4) + "just in time") == "just"

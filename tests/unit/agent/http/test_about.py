@@ -1,4 +1,4 @@
-"""What an agent says of itself: each degraded state shows, in /health, in /self and in the metrics."""
+"""An agent's report about itself: each degraded state shows in /health, in /self and in the metrics."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FLEET = tuple(instance(f"service{n}", f"10.0.0.{n + 1}") for n in range(4))
 
 
 class Following(WatchSync):
-    """A watch of which only its report is of interest."""
+    """A watch of which only the report is used."""
 
     def __init__(self) -> None:
         self.connected_to = URL
@@ -48,7 +48,7 @@ class Following(WatchSync):
 
 
 class NoClient(RegistryClient):
-    """A registry that nobody asks."""
+    """A registry that gets no requests."""
 
     def __init__(self) -> None:
         pass
@@ -134,7 +134,7 @@ def test_an_agent_that_has_read_nothing_cannot_answer() -> None:
     assert (view.loss_guard, view.unread_shards, view.unreadable) == (None, [], "")
 
 
-def test_before_its_parts_have_joined_it_says_what_there_is() -> None:
+def test_before_its_parts_have_joined_it_reports_what_it_has() -> None:
     agent = Agent()
     report = agent.about.report()
     assert (report.epoch, report.services, report.reload, report.snapshot, report.forwarding) == (
@@ -150,13 +150,13 @@ def test_before_its_parts_have_joined_it_says_what_there_is() -> None:
     assert "agent_dns_forwarded" not in agent.metrics
 
 
-def test_one_that_has_read_and_is_not_joined_is_degraded() -> None:
+def test_an_agent_that_has_read_but_not_joined_is_degraded() -> None:
     agent = Agent()
     agent.view.apply(everything(*FLEET))
     assert agent.status == "degraded"
 
 
-def test_a_fleet_that_is_followed_is_healthy() -> None:
+def test_an_agent_that_follows_its_fleet_is_healthy() -> None:
     agent = healthy()
     view, sync = agent.about.report().view, agent.about.report().sync
     assert (view.freshness, view.age_seconds, view.complete) == (Freshness.FRESH, 0.0, True)
@@ -168,22 +168,22 @@ def test_a_fleet_that_is_followed_is_healthy() -> None:
     assert (agent.metric("agent_sync_losses"), agent.metric("agent_sync_resyncs")) == (3, 2)
 
 
-def test_a_fleet_of_nobody_is_healthy() -> None:
+def test_an_empty_fleet_is_healthy() -> None:
     agent = Agent().join()
     agent.view.apply(everything())
     assert agent.status == "healthy"
 
 
-def test_a_watch_that_is_lost_is_degraded() -> None:
+def test_a_lost_watch_is_degraded() -> None:
     agent = healthy()
     agent.sync.connected_to = None
     assert agent.status == "degraded"
     sync = agent.about.report().sync
-    assert (sync.connected, sync.registry) == (False, URL), "the one that is asked next"
+    assert (sync.connected, sync.registry) == (False, URL), "the one that is tried next"
     assert agent.metric("agent_sync_connected") is False
 
 
-def test_shards_that_are_not_read_are_named_and_degraded() -> None:
+def test_unread_shards_are_named_and_degraded() -> None:
     agent = healthy()
     agent.view.apply(sign(*FLEET, unread=("alpha", "beta")))
     assert agent.status == "degraded"
@@ -194,7 +194,7 @@ def test_shards_that_are_not_read_are_named_and_degraded() -> None:
     assert agent.about.report().view.unread_shards == []
 
 
-def test_a_line_that_cannot_be_read_is_degraded_until_everything_is_read_anew() -> None:
+def test_an_unreadable_line_is_degraded_until_everything_is_read_again() -> None:
     agent = healthy()
     agent.view.apply(PassedOver("a line cannot be read: truncated"))
     assert agent.status == "degraded"
@@ -206,10 +206,10 @@ def test_a_line_that_cannot_be_read_is_degraded_until_everything_is_read_anew() 
     assert agent.status == "degraded"
     agent.view.apply(everything(*FLEET))
     assert agent.status == "healthy"
-    assert agent.metric("agent_sync_passed_over") == 1, "what was counted stays"
+    assert agent.metric("agent_sync_passed_over") == 1, "the counter keeps its value"
 
 
-def test_a_snapshot_that_is_not_believed_is_degraded_and_said_in_numbers() -> None:
+def test_a_refused_snapshot_is_degraded_and_shown_in_numbers() -> None:
     agent = healthy()
     agent.view.apply(everything(FLEET[0], epoch="e2"))
     agent.clock.pass_time(2.5)
@@ -221,11 +221,11 @@ def test_a_snapshot_that_is_not_believed_is_degraded_and_said_in_numbers() -> No
         3,
         2.5,
     )
-    assert view.services == 4, "they are served on"
+    assert view.services == 4, "they are still served"
     assert (agent.metric("agent_loss_guard_holding"), agent.metric("agent_loss_guard")) == (True, 1)
 
 
-def test_a_snapshot_that_is_believed_in_the_end_is_healthy_again() -> None:
+def test_a_snapshot_accepted_in_the_end_is_healthy_again() -> None:
     agent = healthy()
     agent.view.apply(everything(FLEET[0], epoch="e2"))
     agent.view.apply(everything(FLEET[0], epoch="e2"))
@@ -243,7 +243,7 @@ def test_a_snapshot_that_is_believed_in_the_end_is_healthy_again() -> None:
         (DEFAULT_LIMITS.stale_s + 0.5, Freshness.EXPIRED),
     ],
 )
-def test_a_view_that_ages_says_so(silent_s: float, freshness: Freshness) -> None:
+def test_an_ageing_view_shows_its_age(silent_s: float, freshness: Freshness) -> None:
     agent = healthy()
     agent.clock.pass_time(silent_s)
     view = agent.about.report().view
@@ -262,7 +262,7 @@ def test_a_registry_whose_own_view_is_old_makes_ours_old() -> None:
     assert agent.about.report().view.freshness is Freshness.EXPIRED
 
 
-def test_a_service_that_somebody_newer_owns_is_degraded() -> None:
+def test_a_service_with_a_newer_owner_is_degraded() -> None:
     agent = healthy()
     (member,) = agent.session._members.values()
     member.state = msgspec.structs.replace(member.state, phase=Phase.FENCED)
@@ -272,7 +272,7 @@ def test_a_service_that_somebody_newer_owns_is_degraded() -> None:
     assert agent.metrics["agent_registrations"][("fenced",)] == 1
 
 
-def test_its_services_are_told_with_its_epoch() -> None:
+def test_its_services_are_listed_with_its_epoch() -> None:
     agent = healthy()
     report = agent.about.report()
     assert report.epoch == agent.session.epoch > 0
@@ -280,7 +280,7 @@ def test_its_services_are_told_with_its_epoch() -> None:
     assert (service.service_name, service.phase, service.status) == ("billing", Phase.DUE, Status.PASSING)
 
 
-def test_every_phase_is_counted_even_when_nobody_is_in_it() -> None:
+def test_every_phase_is_counted_even_without_services() -> None:
     _, health = Agent().about.health()
     assert health.components.registrations == dict.fromkeys(("waiting", "due", "registered", "fenced"), 0)
 
@@ -293,7 +293,7 @@ def test_the_time_is_the_wall_clocks_and_the_uptime_is_not() -> None:
     assert (health.timestamp, health.uptime_seconds) == ("2025-11-24T17:00:01.500000+00:00", 1.5)
 
 
-def test_what_is_said_can_be_written_as_json() -> None:
+def test_the_reports_can_be_encoded_as_json() -> None:
     agent = healthy()
     said = msgspec.json.decode(msgspec.json.encode(agent.about.report()))
     assert said["view"]["freshness"] == "fresh"
@@ -301,7 +301,7 @@ def test_what_is_said_can_be_written_as_json() -> None:
     assert said["registries"]["known"][0]["url"] == URL
 
 
-def test_no_metric_is_told_twice_and_each_value_has_its_labels() -> None:
+def test_no_metric_appears_twice_and_each_value_has_its_labels() -> None:
     samples = list(healthy().about.samples())
     assert len({sample.name for sample in samples}) == len(samples)
     assert all(len(labels) == len(sample.labels) for sample in samples for labels in sample.values)

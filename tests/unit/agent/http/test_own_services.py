@@ -1,4 +1,4 @@
-"""Who may hold an agent's services: programs of its own machine, and nobody else, wherever it listens."""
+"""Who may drain an agent's services: programs on its own machine only, wherever the agent listens."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def test_this_machine_may(remote: str) -> None:
 
 
 @pytest.mark.parametrize("remote", ["10.0.0.9", "172.17.0.1", "fd00::1", "::ffff:10.0.0.9", ""])
-def test_others_may_not(remote: str) -> None:
+def test_other_machines_may_not(remote: str) -> None:
     with pytest.raises(Forbidden):
         own_query(make_mocked_request("POST", "/drain").clone(remote=remote))

@@ -1,4 +1,4 @@
-"""The ready bodies of localhost HTTP: drawn by weight, dropped when they change, and never too many."""
+"""The ready bodies of localhost HTTP: drawn by weight, dropped when they change, and bounded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_body_is_kept_for_a_second() -> None:
     assert bodies.take("/a", KEPT_S + 0.1) is None
 
 
-def test_each_instance_is_drawn_by_its_weight_and_made_once() -> None:
+def test_each_instance_is_drawn_by_weight_and_encoded_once() -> None:
     made: list[int] = []
 
     def make(at: int) -> bytes:
@@ -62,10 +62,10 @@ def test_a_change_drops_what_depends_on_it(labels: set[str], left: list[str]) ->
     bodies.put("/services", Body("", (), lambda _at: b"[]"))
     bodies.changed(frozenset(labels))
     assert [target for target in ("/a", "/b") if bodies.take(target, 0.5)] == left
-    assert bodies.take("/services", 0.5) is None, "the list of all depends on every one"
+    assert bodies.take("/services", 0.5) is None, "the list of all services depends on every one"
 
 
-def test_any_number_of_targets_takes_no_more_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_does_not_grow_with_the_number_of_targets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ready_bodies, "MAX_TARGETS", 10)
     bodies = ready()
     for number in range(1000):
@@ -78,7 +78,7 @@ def test_any_number_of_targets_takes_no_more_room(monkeypatch: pytest.MonkeyPatc
         assert len(bodies) <= 4
 
 
-def test_a_head_says_the_age_and_the_time() -> None:
+def test_a_head_has_the_age_and_the_date() -> None:
     heads = Heads()
     first = heads.head("text/plain", 3, "fresh", 1_764_000_000.9)
     assert first == (

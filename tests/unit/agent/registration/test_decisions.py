@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import pytest
 
 from agent.registration.decisions import (
     NEVER,
+    SHORTEST_BEAT_S,
     Look,
     MemberState,
     Phase,
@@ -29,6 +32,7 @@ from agent.registration.decisions import (
     batches,
     begun,
     next_step,
+    paced,
     started,
     watch_retry_s,
 )
@@ -62,16 +66,16 @@ def test_a_checked_service_waits_for_its_first_good_check() -> None:
 
 
 @pytest.mark.parametrize("status", [None, CRITICAL])
-def test_a_service_that_does_not_become_well_in_time_registers_as_critical(status: Status | None) -> None:
+def test_a_service_that_stays_unhealthy_registers_as_critical_in_time(status: Status | None) -> None:
     member = after_check(started(0.0, T, checked=True), status)
     assert next_step(member, 60.0) == Register(CRITICAL)
 
 
-def test_while_a_request_is_under_way_nothing_else_is_done() -> None:
+def test_nothing_else_is_done_during_a_request() -> None:
     assert next_step(begun(started(0.0, T, checked=False)), 0.0) == Wait(NEVER)
 
 
-def test_a_registered_service_tells_a_change_of_status_at_once() -> None:
+def test_a_status_change_of_a_registered_service_is_sent_at_once() -> None:
     member = registered()
     assert next_step(member, 9.0) == Wait(NEVER)
     member = after_check(member, CRITICAL)
@@ -80,7 +84,7 @@ def test_a_registered_service_tells_a_change_of_status_at_once() -> None:
     assert next_step(member, 9.0) == Wait(NEVER)
 
 
-def test_a_service_that_is_held_is_told_so_at_once_however_long_the_registry_was_to_be_left_alone() -> None:
+def test_a_hold_is_sent_at_once_even_during_a_back_off() -> None:
     member = after_check(registered(), CRITICAL)
     for _ in range(10):
         member = after(member, TellStatus(CRITICAL), RequestOutcome.UNAVAILABLE, now=9.0)
@@ -88,31 +92,31 @@ def test_a_service_that_is_held_is_told_so_at_once_however_long_the_registry_was
     assert next_step(after_hold(member, Status.DRAINING, 10.0), 10.0) == TellStatus(Status.DRAINING)
     refused = after(started(0.0, T, checked=False), REGISTER, RequestOutcome.REFUSED, now=9.0)
     assert next_step(after_hold(refused, Status.DRAINING, 10.0), 10.0) == Register(Status.DRAINING)
-    # One that nobody is sent to yet has time.
+    # A status that no lookup returns yet can wait.
     waiting = after_hold(started(0.0, T, checked=True), Status.DRAINING, 10.0)
     assert next_step(waiting, 10.0) == Wait(60.0)
 
 
-def test_a_request_that_was_called_off_is_decided_upon_anew() -> None:
+def test_a_cancelled_request_is_decided_again() -> None:
     member = after_hold(begun(after_reassert(registered(), 9.0, 0.0, T)), Status.DRAINING, 9.0)
     assert next_step(after_call_off(member, 10.0), 10.0) == Register(Status.DRAINING)
     member = after_hold(begun(after_check(registered(), CRITICAL)), Status.DRAINING, 9.0)
     assert next_step(after_call_off(member, 10.0), 10.0) == TellStatus(Status.DRAINING)
 
 
-def test_what_was_to_be_registered_once_more_is_so_also_when_its_request_was_called_off() -> None:
+def test_a_pending_registration_survives_a_cancelled_request() -> None:
     member = after_change(begun(after_check(registered(), CRITICAL)), 9.0)
     assert next_step(after_call_off(member, 10.0), 10.0) == Register(CRITICAL)
 
 
-def test_a_status_that_changed_while_it_was_told_is_told_again() -> None:
+def test_a_status_that_changed_during_its_request_is_sent_again() -> None:
     member = begun(after_check(registered(), CRITICAL))
     member = after_check(member, PASSING)
     member = after_request(member, TellStatus(CRITICAL), RequestOutcome.DONE, now=1.0, draw=0.5, timings=T)
     assert next_step(member, 1.0) == TellStatus(PASSING)
 
 
-def test_a_status_that_could_not_be_told_is_told_later() -> None:
+def test_a_status_that_could_not_be_sent_is_sent_later() -> None:
     member = after(after_check(registered(), CRITICAL), TellStatus(CRITICAL), RequestOutcome.UNAVAILABLE, now=10.0)
     assert next_step(member, 10.0) == Wait(10.5)
     assert next_step(member, 10.5) == TellStatus(CRITICAL)
@@ -132,7 +136,7 @@ def test_heartbeats_change_nothing_else() -> None:
     assert after_beat(waiting, RequestOutcome.UNKNOWN, 10.0, 0.5, T) == waiting
 
 
-def test_unavailable_is_tried_for_ever_with_growing_waits() -> None:
+def test_an_unavailable_registry_is_retried_for_ever_with_growing_waits() -> None:
     member = started(0.0, T, checked=False)
     waits = []
     for _ in range(40):
@@ -143,7 +147,7 @@ def test_unavailable_is_tried_for_ever_with_growing_waits() -> None:
     assert after(member, REGISTER, RequestOutcome.DONE).failures == 0
 
 
-def test_what_came_late_is_said_again_soon_and_fences_nobody_off() -> None:
+def test_a_late_write_is_sent_again_soon_and_fences_no_owner() -> None:
     unregistered = after(started(0.0, T, checked=False), REGISTER, RequestOutcome.LATE, now=5.0)
     assert unregistered.phase is Phase.DUE
     assert next_step(unregistered, 5.0) == Wait(5.5)
@@ -155,13 +159,13 @@ def test_what_came_late_is_said_again_soon_and_fences_nobody_off() -> None:
 
 
 @pytest.mark.parametrize("outcome", [RequestOutcome.REFUSED, RequestOutcome.UNKNOWN])
-def test_a_refused_registration_is_tried_again_slowly(outcome: RequestOutcome) -> None:
+def test_a_refused_registration_is_retried_slowly(outcome: RequestOutcome) -> None:
     member = after(started(0.0, T, checked=False), REGISTER, outcome, now=0.0, draw=0.0)
     assert next_step(member, 29.0) == Wait(30.0)
     assert next_step(member, 30.0) == Register(PASSING)
 
 
-def test_who_is_fenced_asks_again_when_the_newer_owners_lease_may_be_over() -> None:
+def test_a_fenced_agent_retries_when_the_newer_owners_lease_may_have_expired() -> None:
     for member in (
         after(registered(), REGISTER, RequestOutcome.FENCED, draw=0.0),
         after_beat(registered(), RequestOutcome.FENCED, 0.0, 0.0, T),
@@ -177,7 +181,7 @@ def test_who_is_fenced_asks_again_when_the_newer_owners_lease_may_be_over() -> N
         assert after(member, REGISTER, RequestOutcome.DONE, now=37.5).phase is Phase.REGISTERED
 
 
-def test_who_moved_registers_anew_at_once() -> None:
+def test_an_instance_that_moved_registers_again_at_once() -> None:
     assert next_step(after_move(registered(), 9.0), 9.0) == Register(PASSING)
     waiting = started(0.0, T, checked=True)
     assert after_move(waiting, 9.0) == waiting
@@ -185,7 +189,7 @@ def test_who_moved_registers_anew_at_once() -> None:
     assert next_step(after_request(busy, REGISTER, RequestOutcome.DONE, now=9.5, draw=0.5, timings=T), 9.5) == REGISTER
 
 
-def test_a_registry_that_lost_its_memory_is_told_everything_again_within_half_a_second() -> None:
+def test_a_registry_that_lost_its_records_gets_everything_again_within_half_a_second() -> None:
     member = after_reassert(registered(), 100.0, 0.999, T)
     assert 100.0 < member.due_at <= 100.5
     assert next_step(member, 100.5) == Register(PASSING)
@@ -194,7 +198,7 @@ def test_a_registry_that_lost_its_memory_is_told_everything_again_within_half_a_
 
 
 @pytest.mark.parametrize("outcome", [RequestOutcome.DONE, RequestOutcome.UNAVAILABLE])
-def test_a_request_that_was_under_way_then_does_not_count(outcome: RequestOutcome) -> None:
+def test_a_request_sent_before_the_loss_does_not_count(outcome: RequestOutcome) -> None:
     member = after_reassert(begun(registered()), 100.0, 0.5, T)
     member = after_request(member, TellStatus(PASSING), outcome, now=101.0, draw=0.5, timings=T)
     assert member.phase is Phase.DUE
@@ -219,45 +223,45 @@ def test_decisions_are_values() -> None:
 
 
 def look(member: MemberState, sight: Sight, now: float, draw: float = 0.999) -> MemberState:
-    """Look, as there is something to look at."""
+    """Check the view, since it changed."""
     assert next_step(member, now) == Look()
     return after_look(member, sight, now=now, draw=draw, timings=T)
 
 
 def contradicted(member: MemberState, sight: Sight, now: float) -> tuple[MemberState, float]:
-    """Return a member that the registry shows otherwise from `now` on, as it is told again, and when that is."""
+    """Return a member whose record in the view differs from `now` on, after it was sent again, and that time."""
     member = look(after_news(member, now), sight, now)
     step = next_step(member, now)
     assert isinstance(step, Wait)
     return look(member, sight, step.until), step.until
 
 
-def test_the_view_is_looked_at_when_it_took_something_in_and_else_never() -> None:
+def test_the_view_is_checked_only_after_it_changed() -> None:
     assert next_step(registered(), 9.0) == Wait(NEVER)
     assert next_step(after_news(registered(), 9.0), 9.0) == Look()
     assert next_step(look(after_news(registered(), 9.0), Sight.SAME, 9.0), 9.0) == Wait(NEVER)
 
 
-def test_a_status_that_is_shown_otherwise_for_a_moment_is_told_again() -> None:
+def test_a_status_that_differs_for_a_while_is_sent_again() -> None:
     member, at = contradicted(registered(), Sight.STATUS, 9.0)
     assert 9.25 <= at <= 9.5
     assert next_step(member, at) == TellStatus(PASSING)
     assert member.phase is Phase.REGISTERED, "its heartbeats go on"
 
 
-def test_an_instance_that_is_shown_otherwise_for_a_moment_registers_again() -> None:
+def test_an_instance_that_differs_for_a_while_registers_again() -> None:
     member, at = contradicted(registered(), Sight.RECORD, 9.0)
     assert next_step(member, at) == REGISTER
 
 
-def test_what_is_shown_as_it_was_told_a_moment_later_was_only_on_its_way() -> None:
+def test_a_difference_that_vanishes_was_only_propagation() -> None:
     member = look(after_news(registered(), 9.0), Sight.STATUS, 9.0)
     member = look(after_news(member, 9.1), Sight.SAME, 9.1)
     assert next_step(member, 9.1) == Wait(NEVER)
     assert member.contradiction.times == 0
 
 
-def test_more_news_of_a_contradiction_neither_hastens_nor_delays_its_answer() -> None:
+def test_more_events_neither_hasten_nor_delay_the_answer_to_a_contradiction() -> None:
     member = look(after_news(registered(), 9.0), Sight.STATUS, 9.0)
     due = next_step(member, 9.0)
     for at in (9.1, 9.2):
@@ -265,13 +269,13 @@ def test_more_news_of_a_contradiction_neither_hastens_nor_delays_its_answer() ->
         assert next_step(member, at) == due
 
 
-def test_a_view_that_cannot_tell_is_looked_at_again_and_nothing_is_told_meanwhile() -> None:
+def test_an_undecided_view_is_checked_again_and_nothing_is_sent_meanwhile() -> None:
     member = look(after_news(registered(), 9.0), Sight.UNKNOWN, 9.0)
     assert next_step(member, 9.0) == Wait(10.0)
     assert next_step(look(member, Sight.UNKNOWN, 10.0), 10.0) == Wait(11.0)
 
 
-def test_nobody_looks_while_a_request_is_under_way_and_somebody_does_after_it() -> None:
+def test_the_view_is_not_checked_during_a_request_but_after_it() -> None:
     member = after_news(begun(after_check(registered(), CRITICAL)), 9.0)
     assert next_step(member, 9.0) == Wait(NEVER)
     member = after_request(member, TellStatus(CRITICAL), RequestOutcome.DONE, now=9.5, draw=0.5, timings=T)
@@ -279,7 +283,7 @@ def test_nobody_looks_while_a_request_is_under_way_and_somebody_does_after_it() 
 
 
 @pytest.mark.parametrize("outcome", [RequestOutcome.REFUSED, RequestOutcome.FENCED])
-def test_one_that_is_not_registered_has_nothing_to_look_for(outcome: RequestOutcome) -> None:
+def test_an_unregistered_instance_does_not_check_the_view(outcome: RequestOutcome) -> None:
     member = after_news(after(registered(), REGISTER, outcome), 1.0)
     step = next_step(member, 1.0)
     assert isinstance(step, Wait)
@@ -287,7 +291,7 @@ def test_one_that_is_not_registered_has_nothing_to_look_for(outcome: RequestOutc
 
 
 @pytest.mark.parametrize("sight", [Sight.STATUS, Sight.RECORD])
-def test_somebody_who_contradicts_again_and_again_is_answered_more_and_more_rarely(sight: Sight) -> None:
+def test_repeated_contradictions_are_answered_with_growing_waits(sight: Sight) -> None:
     member, now, waits = registered(), 9.0, []
     for _ in range(9):
         member, at = contradicted(member, sight, now)
@@ -298,4 +302,22 @@ def test_somebody_who_contradicts_again_and_again_is_answered_more_and_more_rare
         member = after(member, step, RequestOutcome.DONE, now=now)
     assert waits[1:] == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0])
     _, at = contradicted(member, sight, now + 61.0)
-    assert at <= now + 61.5, "after a minute of peace it is a new matter"
+    assert at <= now + 61.5, "after a quiet minute it counts from zero"
+
+
+@pytest.mark.parametrize(
+    ("ttl_s", "asked_s", "used_s"),
+    [
+        (60.0, 30.0, 10.0),  # the agent's own is shorter
+        (15.0, 5.0, 5.0),
+        (15.0, 15.0, 5.0),  # no interval for such a lease
+        (15.0, 0.0, 5.0),
+        (15.0, -1.0, 5.0),
+        (15.0, math.nan, 5.0),
+        (math.inf, math.inf, 10.0),
+        (0.0, 0.0, 10.0),
+        (1e-9, 1e-10, SHORTEST_BEAT_S),
+    ],
+)
+def test_the_shorter_interval_is_used_and_a_senseless_one_is_not(ttl_s: float, asked_s: float, used_s: float) -> None:
+    assert paced(Timings(heartbeat_s=10.0), ttl_s, asked_s).heartbeat_s == used_s

@@ -1,4 +1,4 @@
-"""What /drain and /maintenance do: whom they mean, what is held, and who is said to know of it."""
+"""What /drain and /maintenance do: which services they match, what is held, and which watchers know it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SETTINGS = SessionSettings(Timings(), lambda _claim, _check: None)
 
 
 class Asked(RegistryClient):
-    """A registry of which each replica says of every drain that so many watch, and so many know."""
+    """A registry whose replicas report, for every drain, this many watchers and this many that know it."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -51,7 +51,7 @@ def _view(claim: Registration, watchers: int, acknowledged: int) -> DrainView:
 
 
 class Operated:
-    """An agent's drain, joined to a session that has begun nothing yet."""
+    """An agent's drain, connected to a session that has not started."""
 
     def __init__(self, *claims: Registration) -> None:
         self.client = Asked()
@@ -67,7 +67,7 @@ class Operated:
         self.drain.join(self.session, self.client)
 
     def told(self, claim: Registration, status: Status) -> None:
-        """Have the registry confirm a status."""
+        """Let the registry confirm a status."""
         member = self.session._members[claim.key]
         member.state = msgspec.structs.replace(member.state, told=status)
 
@@ -80,7 +80,7 @@ def ids(view: AgentDrainView) -> list[str]:
     return [service.instance_id for service in view.services]
 
 
-async def test_an_agent_that_has_just_started_asks_for_patience() -> None:
+async def test_an_agent_that_has_just_started_answers_retry_later() -> None:
     drain = OperatorDrain()
     with pytest.raises(Warming):
         drain.hold(None, None, Status.DRAINING)
@@ -118,20 +118,20 @@ async def test_an_agent_without_services_holds_none() -> None:
         agent.drain.hold("billing", None, Status.DRAINING)
 
 
-async def test_an_instance_alone_means_nobody() -> None:
+async def test_an_instance_without_a_service_is_refused() -> None:
     with pytest.raises(ValidationError) as caught:
         Operated(A).drain.hold(None, "a", Status.DRAINING)
     assert caught.value.field == "service"
 
 
 @pytest.mark.parametrize("service", ["", " ", "a b", "x" * 64, "-", "Billing"])
-async def test_what_is_no_name_is_refused(service: str) -> None:
+async def test_an_invalid_name_is_refused(service: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Operated(A).drain.hold(service, None, Status.DRAINING)
     assert caught.value.field == "service"
 
 
-async def test_a_service_of_others_is_not_held_and_our_own_are_named_once() -> None:
+async def test_a_foreign_service_is_not_held_and_our_own_are_listed_once() -> None:
     agent = Operated(A, B, GEO)
     with pytest.raises(NotFound, match=r"'search'; its services: billing, geo_ip$") as caught:
         agent.drain.hold("search", None, Status.DRAINING)
@@ -139,14 +139,14 @@ async def test_a_service_of_others_is_not_held_and_our_own_are_named_once() -> N
     assert set(agent.held.values()) == {None}
 
 
-async def test_an_instance_of_others_is_not_held_and_our_own_are_named() -> None:
+async def test_a_foreign_instance_is_not_held_and_our_own_are_listed() -> None:
     agent = Operated(A, B, GEO)
     with pytest.raises(NotFound, match=r"no instance 'g' of 'billing', but a, b$") as caught:
         agent.drain.hold("billing", "g", Status.DRAINING)
     assert (caught.value.field, caught.value.provided) == ("instance", "g")
 
 
-async def test_of_many_services_and_instances_a_few_are_named() -> None:
+async def test_only_a_few_of_many_services_and_instances_are_listed() -> None:
     many = Operated(*(claim(f"service{n:02}", instance_id="a") for n in range(MOST_NAMED + 5)))
     with pytest.raises(NotFound) as caught:
         many.drain.hold("search", None, Status.DRAINING)
@@ -160,7 +160,7 @@ async def test_of_many_services_and_instances_a_few_are_named() -> None:
     assert f"i{MOST_NAMED:02}" not in caught.value.message
 
 
-async def test_only_what_is_held_so_is_let_go() -> None:
+async def test_ending_a_drain_does_not_end_maintenance() -> None:
     agent = Operated(A, B, GEO)
     agent.drain.hold("billing", "a", Status.DRAINING)
     agent.drain.hold("billing", "b", Status.MAINTENANCE)
@@ -169,14 +169,14 @@ async def test_only_what_is_held_so_is_let_go() -> None:
     assert agent.held == {"a": None, "b": Status.MAINTENANCE, "g": None}
 
 
-async def test_what_is_held_is_held_otherwise_by_the_last_word() -> None:
+async def test_the_last_request_decides_between_drain_and_maintenance() -> None:
     agent = Operated(A)
     agent.drain.hold(None, None, Status.DRAINING)
     agent.drain.hold(None, None, Status.MAINTENANCE)
     assert agent.held == {"a": Status.MAINTENANCE}
 
 
-async def test_the_registry_is_asked_only_about_what_it_knows_to_drain() -> None:
+async def test_the_registry_is_asked_only_about_drains_that_it_knows() -> None:
     agent = Operated(A, B, GEO)
     agent.drain.hold(None, None, Status.DRAINING)
     agent.told(A, Status.DRAINING)
@@ -202,7 +202,7 @@ async def test_the_registry_is_asked_only_about_what_it_knows_to_drain() -> None
     ("says", "silent", "done"),
     [([(3, 3)], 0, True), ([(0, 0)], 0, True), ([(3, 2)], 0, False), ([(3, 3), None], 1, False), ([], 0, False)],
 )
-async def test_a_drain_is_done_when_everybody_knows_and_nobody_is_silent(
+async def test_a_drain_is_done_when_all_watchers_know_it_and_no_replica_is_silent(
     says: list[tuple[int, int] | None], silent: int, done: bool
 ) -> None:
     agent = Operated(A)
@@ -212,7 +212,7 @@ async def test_a_drain_is_done_when_everybody_knows_and_nobody_is_silent(
     assert (service.silent_registries, service.done) == (silent, done)
 
 
-async def test_a_service_that_a_reload_takes_out_meanwhile_is_left_out() -> None:
+async def test_a_service_removed_by_a_reload_is_left_out() -> None:
     agent = Operated(A, B)
     agent.told(A, Status.DRAINING)
     agent.client.meanwhile = lambda: agent.session.use(SETTINGS, [ServiceSpec(B)])

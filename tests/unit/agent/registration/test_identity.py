@@ -1,4 +1,4 @@
-"""Who an agent's instances are, over restarts: the same ids, whatever became of their addresses."""
+"""The identity of an agent's instances across restarts: the same ids, whatever their addresses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_an_id_is_drawn_once_and_kept_whatever_the_address() -> None:
     assert again == first
 
 
-def test_an_id_that_is_configured_stays_and_is_not_kept() -> None:
+def test_a_configured_id_is_used_and_not_stored() -> None:
     found, kept = ids(specs(("ip_intel", "10.0.0.7", 8034), own_id="mine"), Identity())
     assert found == ["mine"]
     assert kept.instance_ids == {}
@@ -51,49 +51,49 @@ def test_the_same_service_on_two_hosts_is_two_instances() -> None:
 def test_a_host_with_a_name_is_the_same_instance_also_where_nothing_was_kept() -> None:
     found, kept = ids(specs(("ip_intel", "intel-container", 8034)), Identity())
     assert found == ["intel-container:8034"]
-    assert ids(specs(("ip_intel", "intel-container", 8034)), Identity())[0] == found, "the container was made anew"
+    assert ids(specs(("ip_intel", "intel-container", 8034)), Identity())[0] == found, "the container was recreated"
     drawn = Identity(instance_ids={"ip_intel:8034": "ip-intel-00000007"})
     assert ids(specs(("ip_intel", "intel-container", 8034)), drawn)[0] == ["ip-intel-00000007"]
     assert kept.instance_ids == {"ip_intel:8034": "intel-container:8034"}
 
 
-def test_what_is_configured_no_longer_is_forgotten() -> None:
+def test_a_removed_service_is_forgotten() -> None:
     _, kept = ids(specs(("ip_intel", "10.0.0.7", 8034), ("geo", "10.0.0.8", 8035)), Identity())
     _, kept = ids(specs(("geo", "10.0.0.8", 8035)), kept)
     assert list(kept.instance_ids) == ["geo:8035"]
 
 
-def test_what_was_claimed_last_is_kept_until_something_is_claimed_anew() -> None:
+def test_the_last_claims_are_kept_until_the_next_ones() -> None:
     assert identified((), Identity(epoch=5000), draws=draws())[1].epoch == 5000
 
 
-def test_an_epoch_is_the_time_of_the_start_by_the_agents_own_clock_where_nothing_else_is_known() -> None:
+def test_an_epoch_is_the_start_by_the_agents_own_clock_when_nothing_else_is_known() -> None:
     assert epoch_of(StartTime(wall=1000.25, monotonic=50.0), None, 90.0) == 1_000_250
 
 
 @pytest.mark.parametrize("off_s", [-1.9, 0.0, 1.9])
-def test_an_own_clock_that_is_right_says_more_exactly_than_the_registrys_when_the_agent_started(off_s: float) -> None:
+def test_a_correct_own_clock_is_preferred_to_the_registrys(off_s: float) -> None:
     start = StartTime(wall=1000.25 + off_s, monotonic=50.0)
     assert epoch_of(start, 1040.0, 89.75) == int((1000.25 + off_s) * 1000)
 
 
 @pytest.mark.parametrize("off_s", [-3600.0, -2.5, 2.5, 3600.0])
-def test_an_own_clock_that_is_wrong_does_not_count_where_the_registry_tells_the_time(off_s: float) -> None:
+def test_a_wrong_own_clock_is_replaced_by_the_registrys(off_s: float) -> None:
     start = StartTime(wall=1000.25 + off_s, monotonic=50.0)
     assert epoch_of(start, 1040.0, 89.75) == 1_000_250
 
 
 @pytest.mark.parametrize("registry_time", [None, 1040.0])
-def test_an_epoch_is_newer_than_the_last_one_whatever_the_clocks_say(registry_time: float | None) -> None:
+def test_an_epoch_exceeds_the_last_one_whatever_the_clocks_say(registry_time: float | None) -> None:
     assert epoch_of(StartTime(1000.0, 50.0, least_epoch=7_000_001), registry_time, 90.0) == 7_000_001
     assert epoch_of(StartTime(1000.0, 50.0, least_epoch=51), registry_time, 90.0) == 1_000_000
 
 
-def test_an_epoch_is_corrected_to_the_registrys_time_of_the_start_where_that_is_newer_than_the_owners() -> None:
+def test_an_epoch_is_corrected_to_the_registrys_time_if_that_is_newer_than_the_owners() -> None:
     behind = StartTime(wall=-2600.0, monotonic=50.0)
     assert corrected_epoch(behind, 1040.0, 90.0, newer=999_999) == 1_000_000
-    assert corrected_epoch(behind, 1040.0, 90.0, newer=1_000_000) is None, "as new is not newer"
-    assert corrected_epoch(behind, 1040.0, 90.0, newer=9_000_000) is None, "one from the future is waited for, too"
+    assert corrected_epoch(behind, 1040.0, 90.0, newer=1_000_000) is None, "an equal epoch is not newer"
+    assert corrected_epoch(behind, 1040.0, 90.0, newer=9_000_000) is None, "an epoch from the future is exceeded too"
     assert corrected_epoch(behind, None, 90.0, newer=5) is None
 
 

@@ -1,4 +1,4 @@
-"""How an agent leaves: in less time than Docker gives it, whatever the registry does, and without cutting DNS short."""
+"""How an agent leaves: faster than Docker's stop timeout, whatever the registry does, with full time for DNS."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def after(seconds: float) -> Callable[[], Awaitable[RegistryReply]]:
 
 
 class Registry(RegistryClient):
-    """Hears and answers as it is told."""
+    """A registry with scripted answers."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ def left(
     confirm_s: float = CONFIRM_S,
     wait_s: float = WAIT_S,
 ) -> float:
-    """Return how many seconds it took to leave."""
+    """Return how many seconds the leave took."""
 
     async def work() -> None:
         now = asyncio.get_running_loop().time()
@@ -106,7 +106,7 @@ def left(
 @pytest.mark.parametrize("forgets", [at_once, away, never])
 @pytest.mark.parametrize("confirmed_after_s", [0.0, 1e9])
 @pytest.mark.parametrize("count", [1, 40])
-def test_it_takes_no_longer_than_docker_waits(
+def test_leaving_takes_no_longer_than_docker_waits(
     hears: Callable[[], Awaitable[RegistryReply]],
     forgets: Callable[[], Awaitable[RegistryReply]],
     confirmed_after_s: float,
@@ -123,20 +123,20 @@ def test_where_everybody_answers_dns_alone_is_waited_for() -> None:
     assert registry.first("deregister") >= WAIT_S
 
 
-def test_an_agent_that_does_not_acknowledge_is_waited_for_until_the_limit_and_dns_has_all_of_its_time() -> None:
+def test_a_silent_agent_is_waited_for_until_the_limit_and_dns_keeps_its_full_time() -> None:
     registry = Registry(confirmed_after_s=1e9)
     assert left(registry) == pytest.approx(CONFIRM_S + WAIT_S, abs=0.2)
 
 
 @pytest.mark.parametrize("heard_after_s", [0.5, 2.0, 3.0])
-def test_what_was_heard_late_leaves_less_time_for_agents_and_none_less_for_dns(heard_after_s: float) -> None:
+def test_a_late_confirmation_shortens_the_wait_for_agents_but_not_for_dns(heard_after_s: float) -> None:
     registry = Registry(after(heard_after_s), confirmed_after_s=1e9)
     left(registry, SERVICES[:1])
     assert registry.first("deregister") == pytest.approx(STOP_S - LAST_WORD_S, abs=0.2)
     assert registry.first("deregister") - heard_after_s >= WAIT_S
 
 
-def test_one_shard_that_is_away_costs_the_others_nothing_of_their_farewell() -> None:
+def test_an_unreachable_shard_costs_the_others_no_time_to_deregister() -> None:
     class Partly(Registry):
         async def set_status(self, claim: Registration, status: Status) -> RegistryReply:
             await super().set_status(claim, status)
@@ -147,16 +147,16 @@ def test_one_shard_that_is_away_costs_the_others_nothing_of_their_farewell() -> 
     assert sum(what == "deregister" for what, _ in registry.said) == len(SERVICES)
 
 
-def test_a_registry_that_hears_nothing_is_left_when_the_farewell_is_over() -> None:
+def test_a_silent_registry_is_left_when_the_time_to_deregister_is_over() -> None:
     registry = Registry(away)
     assert left(registry) == pytest.approx(FAREWELL_S, abs=0.01)
     assert all(what == "draining" for what, _ in registry.said)
 
 
-def test_settings_that_ask_for_more_get_it() -> None:
+def test_larger_settings_are_honoured() -> None:
     registry = Registry(confirmed_after_s=1e9)
     assert left(registry, wait_s=20.0) == pytest.approx(CONFIRM_S + 20.0, abs=0.2)
 
 
-def test_settings_that_ask_for_nothing_wait_for_nobody() -> None:
+def test_zero_settings_wait_for_nothing() -> None:
     assert left(Registry(confirmed_after_s=1e9), confirm_s=0.0, wait_s=0.0) < 0.01

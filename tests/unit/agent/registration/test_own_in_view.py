@@ -1,4 +1,4 @@
-"""How the view shows an agent's own instance: as it was told, otherwise, or with a word that is not the agent's."""
+"""How the view shows an agent's own instance: as registered, differently, or with a status set by someone else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLAIM = claim(epoch=5, addresses=("10.0.0.7",), tags=("blue",), metadata={"team"
 
 
 def stored(registration: Registration = CLAIM, **more: Any) -> Instance:
-    """Return the record that a registry makes of a claim, and what has become of it since."""
+    """Return a registry's record of a claim, with its later state."""
     record = admitted(registration, Catalog(), lambda _key: False, 1.0).instance
     return msgspec.structs.replace(record, **more)
 
@@ -29,31 +29,29 @@ def seen(
     return sight(CLAIM, told, shown, is_current=current, is_complete=complete)
 
 
-def test_what_was_registered_is_shown_as_it_was_told() -> None:
+def test_a_registered_record_matches_the_claim() -> None:
     assert seen(stored()) is Sight.SAME
     assert seen(stored(status=Status.CRITICAL), Status.CRITICAL) is Sight.SAME
 
 
 @pytest.mark.parametrize("told", [Status.PASSING, Status.WARNING, Status.CRITICAL, Status.DRAINING, Status.MAINTENANCE])
 @pytest.mark.parametrize("status", [Status.PASSING, Status.WARNING, Status.CRITICAL])
-def test_what_a_check_could_say_is_the_agents_to_say(told: Status, status: Status) -> None:
+def test_a_status_that_checks_set_belongs_to_the_agent(told: Status, status: Status) -> None:
     assert seen(stored(status=status), told) is (Sight.SAME if status is told else Sight.STATUS)
 
 
 @pytest.mark.parametrize("told", list(Status))
 @pytest.mark.parametrize("status", [Status.DRAINING, Status.MAINTENANCE])
-def test_an_operator_may_drain_an_instance_at_the_registry_and_hold_it_for_maintenance(
-    told: Status, status: Status
-) -> None:
+def test_an_operator_may_drain_or_maintain_an_instance_at_the_registry(told: Status, status: Status) -> None:
     assert seen(stored(status=status), told) is Sight.SAME
 
 
-# But for its key, its status, and what is the registry's to say.
+# Except its key, its status, and the registry's own fields.
 FIELDS = sorted(set(Instance.__struct_fields__) - {"instance_id", "status", "registered_at", "suspect"})
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_another_record_of_this_owner_or_of_an_older_one_is_registered_anew(field: str) -> None:
+def test_a_different_record_of_this_or_an_older_owner_is_registered_again(field: str) -> None:
     other = _another(getattr(stored(), field))
     assert seen(stored(**{field: other})) is Sight.RECORD
 
@@ -76,17 +74,17 @@ def test_a_newer_owner_is_left_alone() -> None:
     assert seen(stored(epoch=6, weight=7, status=Status.CRITICAL)) is Sight.SAME
 
 
-def test_what_the_registry_adds_by_itself_is_no_difference() -> None:
+def test_fields_added_by_the_registry_are_no_difference() -> None:
     assert seen(stored(suspect=True, registered_at=99.0)) is Sight.SAME
     unresolved = msgspec.structs.replace(CLAIM, addresses=())
     assert sight(unresolved, Status.PASSING, stored(), is_current=True, is_complete=True) is Sight.SAME
 
 
-def test_one_that_is_missing_is_registered_again_if_it_is_known_to_be_missing() -> None:
+def test_an_instance_known_to_be_missing_is_registered_again() -> None:
     assert seen(None) is Sight.RECORD
     assert seen(None, complete=False) is Sight.UNKNOWN
 
 
 @pytest.mark.parametrize("shown", [None, stored(status=Status.CRITICAL), stored(weight=7)])
-def test_a_view_that_is_not_the_registrys_at_present_tells_nothing(shown: Instance | None) -> None:
+def test_an_outdated_view_gives_no_verdict(shown: Instance | None) -> None:
     assert seen(shown, current=False) is Sight.UNKNOWN

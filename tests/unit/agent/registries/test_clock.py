@@ -1,4 +1,4 @@
-"""The time at the registry, from what it says of it."""
+"""The registry's time, from the dates that it sends."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def test_a_date_is_read() -> None:
         "Sun, 06 Nov 99999999999999999999 08:49:37 GMT",
     ],
 )
-def test_what_is_no_date_tells_no_time(date: str) -> None:
+def test_an_invalid_date_gives_no_time(date: str) -> None:
     assert time_of(date) is None

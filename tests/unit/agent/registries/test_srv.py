@@ -1,4 +1,4 @@
-"""The lookup of registries goes on, whatever comes back and whenever."""
+"""The lookup of registries continues, whatever the answers and their timing."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class Resolvers:
         return await self.answer
 
 
-async def test_an_answer_about_a_name_that_is_configured_no_more_ends_nothing() -> None:
+async def test_an_answer_for_a_removed_name_ends_nothing() -> None:
     resolvers = Resolvers()
     upstreams = Upstreams((), clock=SystemClock(), random=SmallestDraw(), zone="", pace=DEFAULT_PACE)
     lookup = RegistryLookup([ONE], upstreams, resolvers.ask, SmallestDraw())
     running = asyncio.create_task(lookup.run())
-    await eventually(lambda: resolvers.answer is not None, "it is asked for")
+    await eventually(lambda: resolvers.answer is not None, "it is looked up")
     assert resolvers.answer is not None
     resolvers.answer.set_result(Unanswered())
-    lookup.use([OTHER])  # before anybody has seen the answer
-    await eventually(lambda: len(resolvers.asked) == 2, "the other one is asked for")
+    lookup.use([OTHER])  # before anything has read the answer
+    await eventually(lambda: len(resolvers.asked) == 2, "the other one is looked up")
     assert resolvers.asked[-1] == (b"_other", b"_tcp", b"example")
     assert [one.name for one in lookup.report()] == [OTHER]
     running.cancel()

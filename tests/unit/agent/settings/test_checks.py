@@ -1,4 +1,4 @@
-"""How a check is written in the file and in the environment, and the one line for what is wrong."""
+"""How a check is written in the file and in the environment, and the one line about an invalid one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SERVICE = '[[service]]\nname = "billing"\nhost = "10.0.0.7"\nport = 8034\n'
 
 @pytest.fixture(scope="module")
 def certificate_pem(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The file of a certificate, and its text."""
+    """A certificate's file, and its text."""
     both, pem = make_certificate(tmp_path_factory.mktemp("certificate"))
     return both.with_name("certificate.pem"), pem
 
@@ -35,7 +35,7 @@ def of_environment(**more: str) -> tuple[CheckSpec, ...]:
     return read_agent_settings({**ONE, **more}).services[0].checks
 
 
-def test_without_a_word_the_health_path_is_asked_as_the_agents_settings_say(tmp_path: Path) -> None:
+def test_the_default_check_requests_the_health_path_of_the_settings(tmp_path: Path) -> None:
     assert of_file(tmp_path, "") == (CheckSpec("http", HttpCheck()),)
     agent = "[agent]\ncheck_interval = 1\ncheck_rise = 3\ncheck_fall = 4\ncheck_initial_delay = '500ms'"
     pace = CheckPace(interval_s=1.0, timeout_s=1.0, rise=3, fall=4, initial_delay_s=0.5)
@@ -44,7 +44,7 @@ def test_without_a_word_the_health_path_is_asked_as_the_agents_settings_say(tmp_
     )
 
 
-def test_https_is_spoken_to_who_speaks_it_and_the_certificate_is_of_no_interest(tmp_path: Path) -> None:
+def test_an_https_service_is_checked_over_https_without_verification(tmp_path: Path) -> None:
     assert of_file(tmp_path, 'protocol = "https"')[0].how == HttpCheck(tls=Tls())
 
 
@@ -95,7 +95,7 @@ def test_every_option_of_an_http_check_is_read(tmp_path: Path, certificate_pem: 
     assert checks == (CheckSpec("api", how, pace),)
 
 
-def test_the_other_kinds_are_read_and_a_service_may_have_several(tmp_path: Path) -> None:
+def test_other_kinds_are_read_and_a_service_may_have_several(tmp_path: Path) -> None:
     checks = of_file(
         tmp_path,
         """
@@ -126,7 +126,7 @@ def test_the_other_kinds_are_read_and_a_service_may_have_several(tmp_path: Path)
     ]
 
 
-def test_a_check_may_be_written_as_its_kind_alone(tmp_path: Path) -> None:
+def test_a_check_may_be_just_its_kind(tmp_path: Path) -> None:
     assert of_file(tmp_path, 'check = "grpc"') == (CheckSpec("grpc", GrpcCheck()),)
     assert of_file(tmp_path, 'check = ["http", "tcp"]') == (
         CheckSpec("http", HttpCheck()),
@@ -135,7 +135,7 @@ def test_a_check_may_be_written_as_its_kind_alone(tmp_path: Path) -> None:
     assert of_file(tmp_path, 'check = "none"') == ()
 
 
-def test_the_environment_has_what_one_service_needs(certificate_pem: tuple[Path, str]) -> None:
+def test_the_environment_can_describe_the_checks_of_one_service(certificate_pem: tuple[Path, str]) -> None:
     path, pem = certificate_pem
     http = of_environment(AGENT_CHECK_PATH="/up", AGENT_CHECK_STATUS="200, 3xx", AGENT_CHECK_BODY="^ok$")
     assert http[0].how == HttpCheck(path="/up", statuses=((200, 200), (300, 399)), body="^ok$")
@@ -212,8 +212,8 @@ def refusal(tmp_path: Path, text: str) -> str:
         (f"check = {['tcp'] * 9}", "check: 9 cannot be used: a service may have at most 8 checks"),
     ],
 )
-def test_a_wrong_check_is_one_line_that_names_it_and_shows_a_good_one(tmp_path: Path, text: str, said: str) -> None:
-    if not said:  # an empty table says nothing, as no table does
+def test_an_invalid_check_is_one_line_with_its_name_and_an_example(tmp_path: Path, text: str, said: str) -> None:
+    if not said:  # an empty table counts as none
         assert of_file(tmp_path, text) == (CheckSpec("http", HttpCheck()),)
         return
     assert refusal(tmp_path, text).startswith(said)
@@ -230,23 +230,23 @@ def test_a_wrong_check_is_one_line_that_names_it_and_shows_a_good_one(tmp_path: 
         ({"AGENT_CHECK_PTH": "/up"}, "AGENT_CHECK_PTH: there is no such setting (did you mean AGENT_CHECK_PATH?)"),
     ],
 )
-def test_a_wrong_check_in_the_environment_is_named_as_it_stands_there(more: dict[str, str], said: str) -> None:
+def test_an_invalid_check_in_the_environment_is_named_by_its_variable(more: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError) as error:
         of_environment(**more)
     assert str(error.value).startswith(said)
 
 
-def test_the_check_of_a_service_that_is_not_there_is_refused() -> None:
+def test_a_check_of_an_unknown_service_is_refused() -> None:
     with pytest.raises(SettingsError, match="SERVICE_NAME: it is missing, but AGENT_CHECK_PATH is set"):
         read_agent_settings({"AGENT_CHECK_PATH": "/up"})
 
 
-def test_the_documentation_has_every_option() -> None:
+def test_the_documentation_lists_every_option() -> None:
     text = (ROOT / "docs" / "guide" / "checks.md").read_text(encoding="utf-8")
     assert [name for name in OPTIONS if f"| `{name}` |" not in text] == []
 
 
-def test_the_examples_of_the_documentation_can_be_used(tmp_path: Path, certificate_pem: tuple[Path, str]) -> None:
+def test_the_examples_in_the_documentation_are_valid(tmp_path: Path, certificate_pem: tuple[Path, str]) -> None:
     text = (ROOT / "docs" / "guide" / "checks.md").read_text(encoding="utf-8")
     blocks = [block.split("```", 1)[0] for block in text.split("```toml\n")[1:]]
     assert len(blocks) >= 6

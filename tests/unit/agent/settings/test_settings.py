@@ -1,4 +1,4 @@
-"""The agent's settings: what the environment and the file may say, and the one line for what they may not."""
+"""The agent's settings: what the environment and the file may contain, and the one line about invalid ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_without_anything_the_agent_registers_nothing() -> None:
+def test_without_settings_the_agent_registers_nothing() -> None:
     assert read_agent_settings({"PATH": "/bin", "REGISTRY_STORE": "memory:"}) == AgentSettings()
 
 
@@ -55,7 +55,7 @@ def test_the_names_that_the_fleet_uses_today_are_read() -> None:
     assert (claim.instance_id, claim.health_endpoint) == ("10.0.0.7:8034", "/healthz")
 
 
-def test_everything_else_about_the_service_is_read() -> None:
+def test_every_other_setting_of_the_service_is_read() -> None:
     settings = read_agent_settings(
         {
             **ONE,
@@ -86,7 +86,7 @@ def test_everything_else_about_the_service_is_read() -> None:
     assert settings.dns_allow == ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "fd00::/8")
 
 
-def test_without_a_host_the_service_is_where_its_agent_is() -> None:
+def test_the_default_host_is_the_agents() -> None:
     settings = read_agent_settings({"SERVICE_NAME": "osint_service", "SERVICE_PORT": "8034"})
     assert settings.services[0].claim.host == socket.gethostname().lower()
 
@@ -103,7 +103,7 @@ def test_without_a_host_the_service_is_where_its_agent_is() -> None:
         ("http", "none", CheckKind.NONE),
     ],
 )
-def test_a_service_is_checked_in_a_way_that_it_can_answer(protocol: str, check: str, kind: CheckKind) -> None:
+def test_the_default_check_suits_the_protocol(protocol: str, check: str, kind: CheckKind) -> None:
     settings = read_agent_settings({**ONE, "SERVICE_PROTOCOL": protocol, "AGENT_CHECK": check})
     assert [check.kind for check in settings.services[0].checks] == ([] if kind is CheckKind.NONE else [kind])
 
@@ -143,7 +143,7 @@ def test_the_token_is_never_shown() -> None:
     assert secrets == ["VERTICE_REGISTRY_TOKEN"]
 
 
-def test_a_file_holds_settings_and_many_services(tmp_path: Path) -> None:
+def test_a_file_has_settings_and_many_services(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         """
@@ -239,7 +239,7 @@ def test_keys_of_the_file_are_the_settings_without_their_prefix() -> None:
     assert file_key("REGISTRY_URL") == "registry_url"
 
 
-def test_settings_that_were_removed_are_taken_from_the_file_and_the_environment(tmp_path: Path) -> None:
+def test_removed_settings_are_accepted_in_the_file_and_the_environment(tmp_path: Path) -> None:
     (processes,) = [setting for setting in REMOVED if setting.name == "AGENT_DNS_WORKERS"]
     assert read_agent_settings({}).ignored == ()
     assert read_agent_settings({"AGENT_DNS_WORKERS": "4"}).ignored == (processes,)
@@ -251,7 +251,7 @@ def test_settings_that_were_removed_are_taken_from_the_file_and_the_environment(
         read_agent_settings({}, file)
 
 
-def test_names_of_others_are_asked_of_whom_the_setting_names() -> None:
+def test_foreign_names_are_forwarded_as_the_setting_says() -> None:
     rules = "10.0.0.2:53,corp.example=[::1]:5353"
     assert str(read_agent_settings({"AGENT_DNS_FORWARD": rules}).dns_forward) == rules
     assert str(read_agent_settings({}).dns_forward) == "system"
@@ -267,11 +267,11 @@ def test_names_of_others_are_asked_of_whom_the_setting_names() -> None:
         ("db.Vertice.Internal=10.0.0.2", "never forwarded"),
     ],
 )
-def test_rules_that_cannot_be_followed_are_refused(value: str, reason: str) -> None:
+def test_impossible_rules_are_refused(value: str, reason: str) -> None:
     line = refusal({"AGENT_DNS_FORWARD": value})
     assert line.startswith("AGENT_DNS_FORWARD: ")
     assert reason in line
 
 
-def test_the_zone_above_ours_may_be_asked_elsewhere() -> None:
+def test_the_zone_above_ours_may_be_forwarded() -> None:
     assert read_agent_settings({"AGENT_DNS_FORWARD": "internal=10.0.0.2"}).dns_forward.forwards

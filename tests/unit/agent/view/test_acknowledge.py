@@ -44,7 +44,7 @@ def snapshot(*instances: Instance) -> Replaced:
     ],
     ids=["a status", "a registration", "a snapshot", "a snapshot of which the view holds a part"],
 )
-def test_who_drains_waits_to_hear_that_it_was_taken(change: WatchChange) -> None:
+def test_a_drain_waits_for_its_acknowledgement(change: WatchChange) -> None:
     assert is_waited_for(change)
 
 
@@ -60,12 +60,12 @@ def test_who_drains_waits_to_hear_that_it_was_taken(change: WatchChange) -> None
         Synced(CURSOR, "", "ready", 0.0),
     ],
 )
-def test_nobody_waits_for_other_changes(change: WatchChange) -> None:
+def test_other_changes_are_not_acknowledged(change: WatchChange) -> None:
     assert not is_waited_for(change)
 
 
 class Registry:
-    """Takes acknowledgements, or answers as it is told."""
+    """Accepts acknowledgements, or answers as scripted."""
 
     def __init__(self, *answers: RequestOutcome) -> None:
         self.answers = list(answers)
@@ -95,18 +95,18 @@ async def acknowledging(
         await asyncio.wait([task])
 
 
-async def test_many_drains_at_once_are_one_acknowledgement_of_the_last() -> None:
+async def test_many_simultaneous_drains_are_acknowledged_once() -> None:
     registry = Registry()
     async with acknowledging(registry) as acknowledger:
         for _ in range(100):
             acknowledger.see(snapshot(LEAVES))
         registry.cursor = parse_cursor("0.e1.107")
         await eventually(lambda: registry.heard != [], "it is acknowledged")
-        await asyncio.sleep(0.02)  # several times the pace
+        await asyncio.sleep(0.02)  # several times the interval
     assert registry.heard == [parse_cursor("0.e1.107")]
 
 
-async def test_a_drain_that_comes_while_an_earlier_one_is_acknowledged_is_acknowledged_too() -> None:
+async def test_a_drain_during_an_acknowledgement_is_acknowledged_too() -> None:
     registry = Registry()
     async with acknowledging(registry) as acknowledger:
         acknowledger.see(snapshot(LEAVES))
@@ -115,14 +115,14 @@ async def test_a_drain_that_comes_while_an_earlier_one_is_acknowledged_is_acknow
         await eventually(lambda: len(registry.heard) == 2, "the second is acknowledged")
 
 
-async def test_another_replica_behind_the_same_address_does_not_know_the_watch_and_the_next_try_may_meet_it() -> None:
+async def test_a_replica_that_does_not_know_the_watch_is_retried() -> None:
     registry = Registry(RequestOutcome.UNKNOWN, RequestOutcome.UNAVAILABLE, RequestOutcome.UNKNOWN)
     async with acknowledging(registry) as acknowledger:
         acknowledger.see(snapshot(LEAVES))
         await eventually(lambda: len(registry.heard) == 4, "it is acknowledged in the end")
 
 
-async def test_a_registry_that_takes_no_acknowledgement_is_not_asked_for_ever() -> None:
+async def test_a_registry_that_accepts_no_acknowledgement_is_not_retried_for_ever() -> None:
     registry = Registry(*[RequestOutcome.UNKNOWN] * (3 * TRIES))
     async with acknowledging(registry) as acknowledger:
         acknowledger.see(snapshot(LEAVES))
@@ -131,7 +131,7 @@ async def test_a_registry_that_takes_no_acknowledgement_is_not_asked_for_ever() 
         assert len(registry.heard) == TRIES
 
 
-async def test_an_answer_that_nobody_expected_ends_no_acknowledging() -> None:
+async def test_an_unexpected_answer_does_not_end_the_acknowledging() -> None:
     registry = Registry()
     errors = [OverflowError("the answer says something odd")]
 
@@ -144,7 +144,7 @@ async def test_an_answer_that_nobody_expected_ends_no_acknowledging() -> None:
     with capture_logs() as logs:
         task = asyncio.create_task(acknowledger.run())
         acknowledger.see(snapshot(LEAVES))
-        await eventually(lambda: bool(logs), "it is told")
+        await eventually(lambda: bool(logs), "it is sent")
         acknowledger.see(snapshot(LEAVES))
         await eventually(lambda: registry.heard == [CURSOR], "the next drain is acknowledged")
         task.cancel()
@@ -152,7 +152,7 @@ async def test_an_answer_that_nobody_expected_ends_no_acknowledging() -> None:
     assert [line["event"] for line in logs] == ["acknowledgement_failed"]
 
 
-async def test_a_registry_that_gave_no_id_is_told_nothing() -> None:
+async def test_a_registry_that_gave_no_id_gets_no_acknowledgement() -> None:
     registry = Registry()
     async with acknowledging(registry, asked=False) as acknowledger:
         acknowledger.see(snapshot(LEAVES))

@@ -1,4 +1,4 @@
-"""What a view with little room holds, what it reads when it is asked, and what it does not take."""
+"""What a view with little room holds, what it reads on demand, and what it discards."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def digest(*instances: Instance) -> str:
 
 
 def change(before: Instance, after: Instance) -> int:
-    """Return what it does to a digest that `before` becomes `after`."""
+    """Return the change of a digest when `before` becomes `after`."""
     return instance_digest(before) ^ instance_digest(after)
 
 
@@ -66,22 +66,22 @@ def read(cache: ViewCache, record: Instance, revision: int = 1) -> set[str] | No
     return cache.take(record.key.label, [lived(record)], cursor(revision), digest(record))
 
 
-# -- who has a place
+# -- what is held
 
 
-def test_a_fleet_that_fits_is_held_whole() -> None:
+def test_a_fleet_that_fits_is_held_completely() -> None:
     cache = holding(A, B)
     assert held(cache) == ["aaa", "bbb"]
     assert cache.absent == {}
 
 
-def test_of_a_larger_fleet_all_names_are_known() -> None:
+def test_all_names_of_a_larger_fleet_are_known() -> None:
     cache = holding(A, B, C, D)
     assert held(cache) == ["aaa", "bbb"]
     assert cache.names() == ["aaa", "bbb", "ccc", "ddd"]
 
 
-def test_an_own_service_has_a_place_whenever_it_comes() -> None:
+def test_an_own_service_is_always_held() -> None:
     cache = holding(A, B, C, D, own="ddd")
     assert held(cache) == ["aaa", "ddd"]
     for name in ("bbb", "ccc"):
@@ -91,12 +91,12 @@ def test_an_own_service_has_a_place_whenever_it_comes() -> None:
     assert held(cache) == ["ccc", "ddd"]
 
 
-def test_what_was_asked_for_longest_ago_gives_way_and_what_nobody_asked_for_before_it() -> None:
+def test_the_least_recently_used_service_is_evicted_after_the_unused_ones() -> None:
     cache = holding(A, B, C, services=3)
     cache.asked("ccc")
     cache.asked("aaa")
     snapshot(cache, A, B, C, D)
-    assert "bbb" in held(cache), "there was no room for who came, and nobody asks for it"
+    assert "bbb" in held(cache), "there was no room for the new one, and it is unused"
     for expected in (["aaa", "ccc", "ddd"], ["aaa", "bbb", "ddd"]):
         missing = cache.absent.keys() & {"bbb", "ddd"}
         label = missing.pop()
@@ -106,7 +106,7 @@ def test_what_was_asked_for_longest_ago_gives_way_and_what_nobody_asked_for_befo
     assert cache.evictions == 2
 
 
-def test_an_event_is_no_question() -> None:
+def test_an_event_does_not_count_as_a_lookup() -> None:
     cache = holding(A, B)
     cache.asked("aaa")
     cache.asked("bbb")
@@ -117,7 +117,7 @@ def test_an_event_is_no_question() -> None:
     assert held(cache) == ["bbb", "ccc"]
 
 
-def test_a_new_snapshot_keeps_what_is_asked_for() -> None:
+def test_a_new_snapshot_keeps_the_services_in_use() -> None:
     cache = holding(A, B, C, D)
     cache.expect("ddd", cursor(1))
     assert read(cache, D) == {"ddd", "bbb"}
@@ -125,7 +125,7 @@ def test_a_new_snapshot_keeps_what_is_asked_for() -> None:
     assert held(cache) == ["aaa", "ddd"]
 
 
-def test_a_service_that_grows_has_others_give_way_but_stays_when_it_was_asked_for() -> None:
+def test_a_growing_service_evicts_others_but_stays_when_in_use() -> None:
     size = 3 * (SERVICE_BYTES + instance_bytes(A))
     cache = holding(A, B, services=10, size=size)
     cache.asked("bbb")
@@ -135,15 +135,15 @@ def test_a_service_that_grows_has_others_give_way_but_stays_when_it_was_asked_fo
     assert gone == {"aaa", "bbb"}
     assert held(cache) == ["bbb"]
     assert len(cache.catalog) == 9
-    assert cache.lru.bytes > size, "what was asked for last is answered, whatever its size"
+    assert cache.lru.bytes > size, "the most recently used one is held, whatever its size"
 
 
-def test_a_service_that_nobody_asks_for_is_not_held_when_it_is_too_large() -> None:
+def test_an_unused_service_that_is_too_large_is_not_held() -> None:
     cache = holding(*(instance("bbb", "10.0.0.2", port) for port in range(1, 9)), size=3 * instance_bytes(A))
     assert held(cache) == []
 
 
-def test_a_fleet_that_has_become_smaller_is_wanted_back() -> None:
+def test_a_fleet_that_shrank_is_wanted_again() -> None:
     cache = holding(A, B, C, D)
     assert cache.wanted_back(10) == []
     for revision, record in ((2, A), (3, B)):
@@ -152,19 +152,19 @@ def test_a_fleet_that_has_become_smaller_is_wanted_back() -> None:
     assert cache.wanted_back(1) == ["ccc"]
 
 
-def test_the_room_counts_what_it_gives_out() -> None:
+def test_the_cache_counts_the_room_it_uses() -> None:
     room = ServiceLru(ViewLimits(2, 100))
     for label in ("a", "b", "c"):
         room.put(label, 10)
         room.asked(label)
     room.put("a", 25)
     assert (len(room), room.bytes, room.size_of("a")) == (3, 45, 25)
-    assert room.give_up() == "a", "it was asked for longest ago, whenever its size changed"
+    assert room.give_up() == "a", "it is the least recently used, whenever its size changed"
     assert room.give_up() is None
     assert room.bytes == 20
 
 
-def test_others_can_become_own_and_own_ones_like_anybody() -> None:
+def test_a_service_can_become_an_own_one_and_cease_to_be_one() -> None:
     room = ServiceLru(ViewLimits(2, 100), frozenset({"a"}))
     for label in ("a", "b", "c"):
         room.put(label, 10)
@@ -177,10 +177,10 @@ def test_others_can_become_own_and_own_ones_like_anybody() -> None:
     assert sorted(room.labels()) == ["b", "d"]
 
 
-# -- events of what is not held
+# -- events of unheld services
 
 
-def test_names_come_and_go_with_the_services_that_are_not_held() -> None:
+def test_names_come_and_go_with_unheld_services() -> None:
     cache = holding(A, B, C)
     two = instance("ccc", "10.0.0.3", 9000, protocol=Protocol.UDP)
     assert cache.apply(Registered(at(2), two, 1.0), change=1, count=2) == {"ccc"}
@@ -192,7 +192,7 @@ def test_names_come_and_go_with_the_services_that_are_not_held() -> None:
     assert cache.names() == ["aaa", "bbb", "ddd"]
 
 
-def test_a_lost_change_of_what_is_held_shows_in_the_digest_and_one_of_the_rest_does_not_hide_it() -> None:
+def test_a_lost_change_of_a_held_service_shows_in_the_digest_and_one_of_the_rest_does_not_hide_it() -> None:
     cache = holding(A, B, C)
     c_critical = instance("ccc", "10.0.0.3", status=Status.CRITICAL)
     changed = StatusChanged(at(2), C.key, Status.CRITICAL)
@@ -204,10 +204,10 @@ def test_a_lost_change_of_what_is_held_shows_in_the_digest_and_one_of_the_rest_d
     assert not cache.adds_up(digest(A, other_b, C))
 
 
-def test_a_registry_that_says_nothing_of_its_digest_is_believed_about_the_rest() -> None:
+def test_a_registry_without_a_digest_is_believed_about_the_rest() -> None:
     cache = holding(A, B, C)
     cache.apply(Deregistered(at(2), C.key))
-    assert cache.names() == ["aaa", "bbb", "ccc"], "whether it has other instances cannot be told"
+    assert cache.names() == ["aaa", "bbb", "ccc"], "whether it has other instances is unknown"
     assert cache.adds_up(digest(A, B))
     cache.expect("ccc", cursor(2))
     assert cache.take("ccc", [], cursor(2), digest()) == {"ccc"}
@@ -215,23 +215,23 @@ def test_a_registry_that_says_nothing_of_its_digest_is_believed_about_the_rest()
     assert cache.adds_up(digest(A, B))
 
 
-def test_another_history_changes_what_is_held_and_what_is_known_of_the_rest() -> None:
+def test_a_move_changes_the_held_services_and_the_digest_of_the_rest() -> None:
     cache = holding(A, B, C)
     other_b = instance("bbb", "10.0.0.2", weight=9)
     c_udp = instance("ccc", "10.0.0.4", protocol=Protocol.UDP)
     d = instance("ddd", "10.0.0.5")
     cache.expect("ccc", cursor(1))
     assert cache.move(map(lived, (other_b, c_udp, d))) == {"bbb", "ccc", "ddd"}
-    assert held(cache) == ["aaa", "bbb"], "a part of a service is not held"
+    assert held(cache) == ["aaa", "bbb"], "a service is not held in part"
     assert cache.names() == ["aaa", "bbb", "ccc", "ddd"]
     assert cache.absent["ccc"].transports == {Protocol.TCP, Protocol.UDP}
     assert cache.catalog.get(B.key) == other_b
-    assert cache.adds_up(digest(A, other_b, C, c_udp, d)), "what is not held is believed"
+    assert cache.adds_up(digest(A, other_b, C, c_udp, d)), "unheld services are believed"
     assert cache.move(map(lived, (c_udp,))) == set()
-    assert read(cache, C) is None, "what is being read is of the history before"
+    assert read(cache, C) is None, "the running reading is of the old history"
 
 
-def test_another_history_of_what_is_held_is_checked_exactly() -> None:
+def test_a_move_of_held_services_is_checked_exactly() -> None:
     cache = holding(A, B)
     other_b = instance("bbb", "10.0.0.2", weight=9)
     assert cache.move([lived(other_b)]) == {"bbb"}
@@ -239,21 +239,21 @@ def test_another_history_of_what_is_held_is_checked_exactly() -> None:
     assert cache.adds_up(digest(A, other_b))
 
 
-def test_who_was_taken_out_in_another_history_is_gone_whether_held_or_not() -> None:
+def test_an_instance_removed_by_a_move_is_gone_whether_held_or_not() -> None:
     second_a, second_c = (instance(name, "10.0.0.9", port=8035) for name in ("aaa", "ccc"))
     cache = holding(A, second_a, B, C, second_c)
     size = cache.lru.size_of("aaa")
     assert cache.move([], [(second_a.key, 1), (B.key, 0), (second_c.key, 1)]) == {"aaa", "bbb"}
     assert held(cache) == ["aaa"]
-    assert cache.names() == ["aaa", "ccc"], "one of ccc is left"
+    assert cache.names() == ["aaa", "ccc"], "one instance of ccc is left"
     assert (cache.lru.size_of("aaa") or 0) == (size or 0) - instance_bytes(second_a)
     assert cache.adds_up(digest(A, C))
-    assert cache.move([], [(C.key, 0), (D.key, 0)]) == {"ccc"}, "of ddd nothing was known"
+    assert cache.move([], [(C.key, 0), (D.key, 0)]) == {"ccc"}, "nothing was known about ddd"
     assert cache.names() == ["aaa"]
     assert cache.adds_up(digest(A))
 
 
-# -- what is read apart
+# -- readings of single services
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_who_was_taken_out_in_another_history_is_gone_whether_held_or_not() -> N
         pytest.param([C, A], cursor(5), digest(C, A), id="not what was asked for"),
     ],
 )
-def test_what_cannot_be_trusted_is_not_taken(instances: list[Instance], at_cursor: Cursor, said: str) -> None:
+def test_an_untrusted_reading_is_discarded(instances: list[Instance], at_cursor: Cursor, said: str) -> None:
     cache = holding(A, B, C)
     cache.expect("ccc", cursor(5))
     assert cache.take("ccc", [*map(lived, instances)], at_cursor, said) is None
@@ -274,14 +274,14 @@ def test_what_cannot_be_trusted_is_not_taken(instances: list[Instance], at_curso
     assert cache.adds_up(digest(A, B, C))
 
 
-def test_what_was_read_before_a_snapshot_is_not_taken_after_it() -> None:
+def test_a_reading_from_before_a_snapshot_is_discarded_after_it() -> None:
     cache = holding(A, B, C)
     cache.expect("ccc", cursor(1))
     snapshot(cache, A, B, C)
     assert read(cache, C) is None
 
 
-def test_what_changes_too_fast_is_read_again() -> None:
+def test_a_service_that_changes_too_fast_is_read_again() -> None:
     cache = holding(A, B, C)
     cache.expect("ccc", cursor(1))
     for revision in range(2, MAX_EXPECTED_EVENTS + 3):
@@ -289,7 +289,7 @@ def test_what_changes_too_fast_is_read_again() -> None:
     assert read(cache, C) is None
 
 
-def test_events_up_to_where_a_service_was_read_are_not_applied_again() -> None:
+def test_events_before_the_reading_of_a_service_are_not_applied_again() -> None:
     cache = holding(A, B, C)
     cache.expect("ccc", cursor(1))
     assert read(cache, C, revision=3) is not None
@@ -299,18 +299,18 @@ def test_events_up_to_where_a_service_was_read_are_not_applied_again() -> None:
     assert cache.apply(StatusChanged(at(4), C.key, Status.CRITICAL), change=2, count=1) == {"ccc"}
 
 
-# -- for long
+# -- over a long time
 
 
 class Hour(msgspec.Struct):
-    """What happens in an hour: as bytes, so that nothing of it is already in memory as the view keeps it."""
+    """One hour of events, as bytes, so that nothing of it is already in memory in the view's form."""
 
     steps: list[tuple[bytes, int, int, str, list[bytes], str]]
     digest: str
 
 
 def day(pick: random.Random, *, every_s: int) -> Iterator[Hour]:
-    """Yield 24 hours of a fleet of 1000 services: of each step an event, and how a service that is asked for is."""
+    """Yield 24 hours of a fleet of 1000 services: for each step an event, and the state of a queried service."""
     fleet: dict[str, dict[InstanceKey, bytes]] = {}
     everything = Catalog()
     revision = 0
@@ -353,12 +353,12 @@ def churned(pick: random.Random, fleet: dict[str, dict[InstanceKey, bytes]], pos
 
 @pytest.mark.untraced
 def test_a_day_of_churn_keeps_within_the_bounds() -> None:
-    """24 h at an event every 10 s, in a fleet ten times as large as the room."""
-    hours = list(day(random.Random(20), every_s=10))
+    """24 h at an event every 30 s, in a fleet ten times as large as the room."""
+    hours = list(day(random.Random(20), every_s=30))
     limit = MEGABYTE
     cache = ViewCache(ViewLimits(100, limit), frozenset(["service-000"]))
     events, records = msgspec.json.Decoder(Registered | Deregistered), msgspec.json.Decoder(Lived)
-    allocated: list[tuple[int, int]] = []  # really, and as measured
+    allocated: list[tuple[int, int]] = []  # as allocated, and as measured
     revision = 0
     gc.collect()
     tracemalloc.start()
@@ -387,7 +387,7 @@ def test_a_day_of_churn_keeps_within_the_bounds() -> None:
         assert really <= measured * 1.2 + 65_536, "nothing else is kept, however long it runs"
 
 
-def test_nothing_is_left_of_what_has_gone() -> None:
+def test_nothing_remains_of_removed_services() -> None:
     cache = holding(A, B, C)
     snapshot(cache)
     assert (len(cache.lru), cache.lru.bytes, cache.labels()) == (0, 0, set())
@@ -401,19 +401,19 @@ def test_nothing_is_left_of_what_has_gone() -> None:
 A2, A3 = instance("aaa", "10.0.0.1", weight=7), instance("aaa", "10.0.0.1", weight=8)
 
 
-def test_a_service_that_is_read_again_ahead_of_the_view_adds_up_all_the_way() -> None:
+def test_the_digest_stays_right_when_a_service_is_read_ahead_of_the_view() -> None:
     cache = holding(A)
     assert cache.happened_unknown("aaa", change(A, A2), cursor(2))
-    assert not cache.adds_up(digest(A2)), "what is held is old"
+    assert not cache.adds_up(digest(A2)), "the held service is old"
     cache.expect("aaa", cursor(2))
     assert cache.take("aaa", [lived(A3)], cursor(3), digest(A3)) == {"aaa"}
-    assert cache.adds_up(digest(A2)), "where the view stands"
+    assert cache.adds_up(digest(A2)), "the view's position"
     assert cache.apply(Registered(at(3), A3, 1.0), change=change(A2, A3), count=1) == set()
     assert cache.adds_up(digest(A3))
     assert cache.catalog.get(A.key) == A3
 
 
-def test_a_known_event_after_an_unknown_one_is_applied_and_counts_as_the_registry_counts_it() -> None:
+def test_a_known_event_after_an_unknown_one_is_applied_and_counted() -> None:
     cache = holding(A)
     cache.happened_unknown("aaa", change(A, A2), cursor(2))
     warned = msgspec.structs.replace(A2, status=Status.WARNING)
@@ -423,7 +423,7 @@ def test_a_known_event_after_an_unknown_one_is_applied_and_counts_as_the_registr
     assert cache.adds_up(digest(warned))
 
 
-def test_an_unknown_event_that_a_reading_had_seen_already_needs_no_other_one() -> None:
+def test_an_unknown_event_before_a_reading_needs_no_second_one() -> None:
     cache = holding(A)
     cache.happened_unknown("aaa", change(A, A2), cursor(2))
     cache.expect("aaa", cursor(2))
@@ -432,7 +432,7 @@ def test_an_unknown_event_that_a_reading_had_seen_already_needs_no_other_one() -
     assert cache.adds_up(digest(A3))
 
 
-def test_a_service_with_an_unknown_event_that_gives_way_is_one_that_is_not_held() -> None:
+def test_an_evicted_service_with_an_unknown_event_counts_as_unheld() -> None:
     cache = holding(A, B)
     cache.happened_unknown("aaa", change(A, A2), cursor(2))
     cache.asked("bbb")
@@ -442,11 +442,11 @@ def test_a_service_with_an_unknown_event_that_gives_way_is_one_that_is_not_held(
         assert cache.adds_up(digest(A2, B, C))
 
 
-def test_what_is_unknown_is_not_taken_for_the_rest() -> None:
+def test_unknown_changes_are_not_counted_to_the_rest() -> None:
     cache = holding(A, B, C)
     cache.apply(
         StatusChanged(at(2), C.key, Status.WARNING)
-    )  # of one that is not held, by a registry that tells nothing
+    )  # an event of an unheld service, from a registry that sends no digest change
     cache.happened_unknown("aaa", None, cursor(3))
     assert not cache.adds_up(digest(A, B, C))
     cache.expect("aaa", cursor(3))

@@ -1,4 +1,4 @@
-"""Ten minutes without anything central, in model time: all lookups are answered, and each says how old it is."""
+"""Ten minutes without anything central, in virtual time: all lookups are answered, each with its age."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_ten_minutes_with_everything_central_away_cost_no_lookup_at_a_thousand_a
 
     view.opened(None)
     assert view.apply(Synced(CURSOR, digest(), "ready", 0.0)) is Advice.NOTHING
-    assert freshness(view) == "fresh", "with the first word of the registry"
+    assert freshness(view) == "fresh", "with the registry's first line"
     answer = dns.udp(queries[0])
     assert answer is not None
     assert STALE_ANSWER not in answer

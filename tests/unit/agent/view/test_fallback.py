@@ -1,4 +1,4 @@
-"""What the environment and a file say of services, and when they are asked."""
+"""Services in the environment and in a file, and when these are used."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def test_an_environment_names_services_by_url_or_by_host_and_port() -> None:
         {"AGENT_STATS_URL": "http://a:1", "VERTICE_REGISTRY_URL": "http://a:1", "HTTP_PROXY_URL": "http://a:1"},
     ],
 )
-def test_what_is_no_address_of_a_service_is_passed_over(environment: dict[str, str]) -> None:
+def test_a_variable_that_is_no_address_is_skipped(environment: dict[str, str]) -> None:
     assert said(environment) == []
 
 
-def test_a_url_goes_before_a_host_and_a_port() -> None:
+def test_a_url_takes_precedence_over_host_and_port() -> None:
     both = {"GEO_URL": "http://right:1", "GEO_HOST": "wrong", "GEO_PORT": "2"}
     assert said(both) == [("geo", "http://right:1")]
 
@@ -100,12 +100,12 @@ def test_a_wrong_file_is_one_line_with_an_example(tmp_path: Path, text: str, pro
     assert str(path) in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read: No such file"):
         list(of_file(tmp_path / "none.toml"))
 
 
-def test_the_environment_hides_what_a_file_says_of_the_same_service() -> None:
+def test_the_environment_overrides_the_file_for_the_same_service() -> None:
     fallback = Fallback([instance("a_service", port=1111)], [instance("a-service", port=2222), instance("other")])
     found = fallback.find("a_service")
     assert found is not None
@@ -114,7 +114,7 @@ def test_the_environment_hides_what_a_file_says_of_the_same_service() -> None:
     assert len(fallback) == 2
 
 
-def test_host_names_get_their_addresses_and_keep_them() -> None:
+def test_host_names_are_resolved_and_keep_their_addresses() -> None:
     (entry,) = of_environment({"BILLING_URL": "http://billing:8034"})
     fallback = Fallback([entry])
     assert fallback.hosts() == {"billing"}
@@ -127,7 +127,7 @@ def test_host_names_get_their_addresses_and_keep_them() -> None:
     assert fallback.by_short("0" * 12) is None
 
 
-def test_it_is_asked_only_while_the_view_cannot_tell() -> None:
+def test_the_fallback_is_used_only_while_the_view_cannot_tell() -> None:
     clock = FakeClock()
     view = AgentView(clock, fallback=Fallback([instance("geo", "10.9.9.9")]))
     lookups = Lookups(view, zone="", when_none_pass=WhenNonePass.ALL, random=random.Random(1))
@@ -139,10 +139,10 @@ def test_it_is_asked_only_while_the_view_cannot_tell() -> None:
     view.lost()
     clock.pass_time(61)
     assert lookups.one("geo").host == "10.9.9.9"
-    assert lookups.one("billing").host == "10.0.0.7", "the view goes first"
+    assert lookups.one("billing").host == "10.0.0.7", "the view takes precedence"
 
 
-def test_who_found_an_address_is_told_to_the_listeners() -> None:
+def test_listeners_learn_of_a_resolved_host() -> None:
     view = AgentView(FakeClock(), fallback=Fallback(list(of_environment({"BILLING_URL": "http://billing:8034"}))))
     told: list[frozenset[str]] = []
     view.subscribe(told.append)

@@ -1,9 +1,10 @@
-"""What a service is said to cost is what Python allocates for it."""
+"""The stated size of a service is what Python allocates for it."""
 
 from __future__ import annotations
 
 import gc
 import inspect
+import re
 import tracemalloc
 from typing import Any
 
@@ -25,14 +26,18 @@ pytestmark = pytest.mark.untraced
 
 ERROR = 0.2
 TABLE_BYTES = 64 * 1024
-_LINES, _FIRST = inspect.getsourcelines(catalog.share)
-SHARING = range(_FIRST, _FIRST + len(_LINES))
+# The lines of the catalogue that share a text: each may be the one at which Python's table of shared texts grows.
+SHARING = {
+    number
+    for number, line in enumerate(inspect.getsource(catalog).splitlines(), 1)
+    if re.search(r"\bintern\b", line) and "import" not in line
+}
 _LIVED = msgspec.json.Decoder(list[Lived])
 ROOMY = ViewLimits(100_000, 1 << 40)
 
 
 def sent(services: int, each: int, more_addresses: int = 0, **more: Any) -> list[bytes]:
-    """Return a fleet as it comes over the wire, in parts: no two instances share what a decoder makes anew."""
+    """Return a fleet as it is received, in parts: no two instances share what a decoder creates each time."""
     fleet = []
     for s in range(services):
         for i in range(each):
@@ -44,13 +49,13 @@ def sent(services: int, each: int, more_addresses: int = 0, **more: Any) -> list
 
 
 def interpreter_bytes() -> int:
-    """Return what Python's own table of shared texts has grown by: it is the process's, and doubles now and then."""
+    """Return the growth of Python's table of interned texts, which belongs to the process and doubles now and then."""
     blocks = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, catalog.__file__)]).traces
     return sum(block.size for block in blocks if block.size > TABLE_BYTES and block.traceback[0].lineno in SHARING)
 
 
 def settle() -> None:
-    """Let go of what belongs to nobody, and of the process's memory of labels, which is not a view's."""
+    """Free garbage, and the process's cache of labels, which does not belong to a view."""
     label_of.cache_clear()
     gc.collect()
 
@@ -75,7 +80,7 @@ def fill(view: AgentView, parts: list[bytes]) -> None:
         pytest.param((300, 2, 5, {}), id="many addresses"),
     ],
 )
-def test_the_measured_size_is_what_is_allocated(fleet: tuple[int, int, int, dict[str, Any]]) -> None:
+def test_the_measured_size_is_the_allocated_one(fleet: tuple[int, int, int, dict[str, Any]]) -> None:
     services, each, more_addresses, more = fleet
     parts = sent(services, each, more_addresses, **more)
     view = AgentView(FakeClock(), room=ROOMY)
@@ -91,7 +96,7 @@ def test_the_measured_size_is_what_is_allocated(fleet: tuple[int, int, int, dict
     assert view.bytes == pytest.approx(allocated, rel=ERROR)
 
 
-def test_a_name_costs_what_is_said() -> None:
+def test_a_name_costs_the_stated_size() -> None:
     names: dict[str, Absent] = {}
     settle()
     tracemalloc.start()
@@ -107,7 +112,7 @@ def test_a_name_costs_what_is_said() -> None:
     assert pytest.approx(allocated / len(names), rel=ERROR) == NAME_BYTES
 
 
-def test_a_huge_snapshot_is_not_in_memory_at_once() -> None:
+def test_a_huge_snapshot_is_never_in_memory_as_a_whole() -> None:
     limit = 3 * 1024 * 1024
     parts = sent(8000, 2)
     view = AgentView(FakeClock(), room=ViewLimits(400, limit))
@@ -124,10 +129,10 @@ def test_a_huge_snapshot_is_not_in_memory_at_once() -> None:
     assert view.bytes <= limit
     assert now <= limit * (1 + ERROR)
     part = 256 * 3000
-    assert most <= 2 * limit * (1 + ERROR) + part, "what is staged, what is in view, and one part"
+    assert most <= 2 * limit * (1 + ERROR) + part, "the staged records, those in view, and one part"
 
 
-def test_what_is_staged_again_is_not_in_memory_twice() -> None:
+def test_a_snapshot_staged_again_is_not_in_memory_twice() -> None:
     parts = sent(500, 2, metadata={"k": "v" * 500})
     view = AgentView(FakeClock(), room=ROOMY)
     fill(view, parts)

@@ -1,4 +1,4 @@
-"""What an agent knows of its last run: taken when the disk is quick, and left alone for good when it is not."""
+"""What an agent knows of its last run: read when the disk is fast, and ignored for good when it is slow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SERVICES = (ServiceSpec(claim(), has_own_id=False),)
 
 
 class SlowDisk(StateDir):
-    """A state folder whose disk answers when it is told to."""
+    """A state folder whose disk answers when told to."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -48,7 +48,7 @@ async def test_ids_are_drawn_once_and_kept(tmp_path: Path) -> None:
     assert ids[0] == ids[1] != SERVICES[0].claim.instance_id
 
 
-async def test_what_a_slow_disk_says_late_changes_nothing_and_lets_go_of_the_folder(
+async def test_a_late_answer_of_a_slow_disk_changes_nothing_and_releases_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(last_run, "STATE_S", 0.02)
@@ -62,15 +62,15 @@ async def test_what_a_slow_disk_says_late_changes_nothing_and_lets_go_of_the_fol
     await eventually(disk.closed.is_set, "the disk has answered")
     assert memory.services == began_with
     assert memory.snapshot is None
-    # A reload goes by the ids that the agent began with: nobody is drained, nobody is registered anew.
+    # A reload uses the ids that the agent started with: nothing is drained or registered again.
     changes = service_changes(memory.services, await memory.with_ids(SERVICES))
     assert changes == service_changes((), ())
-    assert not disk.is_held, "another agent may have it"
-    assert not (tmp_path / IDENTITY).exists(), "ids that nobody goes by are not kept"
+    assert not disk.is_held, "another agent may take it"
+    assert not (tmp_path / IDENTITY).exists(), "unused ids are not kept"
 
 
 @pytest.mark.usefixtures("no_threads")
-async def test_an_agent_whose_system_gives_no_thread_does_without(tmp_path: Path) -> None:
+async def test_an_agent_that_gets_no_thread_runs_without_its_state(tmp_path: Path) -> None:
     memory = LastRun(StateDir(tmp_path), SERVICES)
     with capture_logs() as logs:
         assert not await memory.read()

@@ -1,4 +1,4 @@
-"""The agent's snapshot as bytes: what is written is read back, and nothing else is taken for it."""
+"""The agent's snapshot as bytes: what is written is read back, and anything else is refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GOOD = encoded(instance("osint_service"), instance("geo", "10.0.0.2"))
 
 
 @given(st.lists(instances(), max_size=5, unique_by=lambda i: i.key))
-def test_what_is_written_is_read_back(held: list[Instance]) -> None:
+def test_a_written_snapshot_is_read_back(held: list[Instance]) -> None:
     assert snapshot_file.decode(encoded(*held)) == saved(*held)
 
 
@@ -41,13 +41,13 @@ def test_many_instances_are_written_in_parts() -> None:
 
 
 @given(st.integers(0, len(GOOD) - 1))
-def test_a_file_that_was_cut_short_is_no_snapshot(length: int) -> None:
+def test_a_truncated_file_is_refused(length: int) -> None:
     with pytest.raises(BadViewSnapshot):
         snapshot_file.decode(GOOD[:length])
 
 
 @given(st.integers(GOOD.index(b"\n") + 1, len(GOOD) - 1), st.integers(1, 255))
-def test_a_file_of_which_a_byte_was_changed_is_no_snapshot(at: int, change: int) -> None:
+def test_a_file_with_a_changed_byte_is_refused(at: int, change: int) -> None:
     bent = bytearray(GOOD)
     bent[at] ^= change
     with pytest.raises(BadViewSnapshot, match="changed after it was written"):
@@ -55,7 +55,7 @@ def test_a_file_of_which_a_byte_was_changed_is_no_snapshot(at: int, change: int)
 
 
 @given(st.binary(max_size=200))
-def test_bytes_of_any_kind_are_refused_and_nothing_else_happens(data: bytes) -> None:
+def test_arbitrary_bytes_are_refused_without_any_other_error(data: bytes) -> None:
     with pytest.raises(BadViewSnapshot):
         snapshot_file.decode(data)
 
@@ -70,7 +70,7 @@ def test_bytes_of_any_kind_are_refused_and_nothing_else_happens(data: bytes) -> 
         ({"confirmed_at": "today"}, "its first line cannot be read"),
     ],
 )
-def test_what_is_wrong_is_said(change: dict[str, object], said: str) -> None:
+def test_the_error_names_the_fault(change: dict[str, object], said: str) -> None:
     first, _, body = GOOD.partition(b"\n")
     header = {**msgspec.json.decode(first), **change}
     with pytest.raises(BadViewSnapshot, match=said):
@@ -86,7 +86,7 @@ def test_a_record_of_another_kind_is_refused() -> None:
         snapshot_file.decode(msgspec.json.encode(header) + b"\n" + body)
 
 
-def test_a_status_and_a_protocol_of_a_later_registry_are_kept_over_a_restart() -> None:
+def test_an_unknown_status_and_protocol_survive_a_restart() -> None:
     records = (
         instance(),
         instance(port=8035, status=enum_value(Status, "resting"), protocol=enum_value(Protocol, "quic")),

@@ -1,4 +1,4 @@
-"""The keeper of the snapshot: what changes is written, not too often, and a bad disk is said once."""
+"""The writer of the snapshot: changes are written, not too often, and a bad disk is reported once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.unit.agent.view.test_view import everything
 
 
 class Disk(StateDir):
-    """A state folder whose disk can be broken."""
+    """A state folder whose disk can fail."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -58,14 +58,14 @@ async def keeping(keeper: SnapshotKeeper) -> AsyncIterator[None]:
             await task
 
 
-async def test_what_changes_is_written_together_and_what_does_not_is_not(disk: Disk) -> None:
+async def test_changes_are_written_together_and_an_unchanged_view_is_not(disk: Disk) -> None:
     view = AgentView(FakeClock())
     keeper = SnapshotKeeper(disk, view, FakeClock(), save_every_s=0.05)
     async with keeping(keeper):
         for revision in range(1, 20):
             view.apply(everything(instance(port=8000 + revision), revision=revision))
         await eventually(lambda: bool(disk.writes), "it is written")
-        await asyncio.sleep(0.2)  # several times the pace
+        await asyncio.sleep(0.2)  # several times the interval
         assert [[lived.instance.port for lived in saved.instances] for saved in disk.writes] == [[8019]]
         assert keeper.report().saves == 1
         view.tick()
@@ -73,14 +73,14 @@ async def test_what_changes_is_written_together_and_what_does_not_is_not(disk: D
         assert len(disk.writes) == 1
 
 
-async def test_nothing_is_written_before_anything_was_heard(disk: Disk) -> None:
+async def test_nothing_is_written_before_the_first_snapshot(disk: Disk) -> None:
     view = AgentView(FakeClock())
     keeper = SnapshotKeeper(disk, view, FakeClock())
     assert await keeper.save()
     assert disk.writes == []
 
 
-async def test_a_full_disk_is_said_once_and_tried_again(disk: Disk) -> None:
+async def test_a_full_disk_is_reported_once_and_retried(disk: Disk) -> None:
     view = AgentView(FakeClock())
     keeper = SnapshotKeeper(disk, view, FakeClock())
     view.apply(everything(instance()))
@@ -108,7 +108,7 @@ async def test_a_disk_that_hangs_is_not_waited_for(disk: Disk) -> None:
         disk.stuck.set()
 
 
-async def test_a_file_that_is_given_up_takes_the_place_of_no_newer_one(disk: Disk) -> None:
+async def test_an_abandoned_write_never_replaces_a_newer_file(disk: Disk) -> None:
     view = AgentView(FakeClock())
     keeper = SnapshotKeeper(disk, view, FakeClock())
     view.apply(everything(instance(port=8001)))
@@ -116,7 +116,7 @@ async def test_a_file_that_is_given_up_takes_the_place_of_no_newer_one(disk: Dis
     try:
         assert not await keeper.save(0.05)
         view.apply(everything(instance(port=8002), revision=2))
-        assert not await keeper.save(0.05), "the one before is still at it"
+        assert not await keeper.save(0.05), "the earlier write is still running"
         assert "busy" in keeper.report().problem
     finally:
         disk.stuck.set()
@@ -129,7 +129,7 @@ async def test_a_file_that_is_given_up_takes_the_place_of_no_newer_one(disk: Dis
     assert [saved.instances[0].instance.port for saved in disk.writes] == [8001, 8002]
 
 
-async def test_the_last_one_waits_for_the_one_that_is_being_written(disk: Disk) -> None:
+async def test_the_last_snapshot_waits_for_the_one_being_written(disk: Disk) -> None:
     view = AgentView(FakeClock())
     keeper = SnapshotKeeper(disk, view, FakeClock())
     view.apply(everything(instance(port=8001)))
@@ -145,7 +145,7 @@ async def test_the_last_one_waits_for_the_one_that_is_being_written(disk: Disk) 
 
 
 @pytest.mark.usefixtures("no_threads")
-async def test_without_a_thread_nothing_is_written_and_the_reason_is_told(disk: Disk) -> None:
+async def test_without_a_thread_nothing_is_written_and_the_reason_is_reported(disk: Disk) -> None:
     view = AgentView(FakeClock())
     keeper = SnapshotKeeper(disk, view, FakeClock())
     view.apply(everything(instance()))

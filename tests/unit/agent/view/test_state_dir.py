@@ -1,4 +1,4 @@
-"""The state folder: held by one agent, written as a whole, and no reason to fail when it cannot be used."""
+"""The state folder: locked by one agent, written atomically, and never a reason to fail."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def opened(path: Path) -> Iterator[StateDir]:
         state.close()
 
 
-def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
+def test_written_state_survives_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "a" / "state"
     with opened(path) as state:
         assert state.read_snapshot() is None
@@ -43,7 +43,7 @@ def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
     assert (path / SNAPSHOT).stat().st_mode & 0o777 == 0o600
 
 
-def test_a_second_agent_is_told_that_the_folder_is_taken_and_reads_it_all_the_same(tmp_path: Path) -> None:
+def test_a_second_agent_is_told_that_the_folder_is_taken_and_still_reads_it(tmp_path: Path) -> None:
     with opened(tmp_path) as first, opened(tmp_path) as second:
         first.write_snapshot(SAVED)
         assert (first.problem, first.is_held) == ("", True)
@@ -54,7 +54,7 @@ def test_a_second_agent_is_told_that_the_folder_is_taken_and_reads_it_all_the_sa
         assert third.is_held
 
 
-def test_a_folder_that_cannot_be_made_is_a_problem_and_no_failure(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported_and_not_fatal(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with capture_logs() as logs, opened(tmp_path / "file" / "state") as state:
         assert not state.is_held
@@ -82,14 +82,14 @@ def test_a_huge_file_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.
     assert "more than 10 bytes" in logs[0]["because"]
 
 
-def test_an_identity_that_cannot_be_read_is_said_and_begins_anew(tmp_path: Path) -> None:
+def test_an_unreadable_identity_is_reported_and_replaced(tmp_path: Path) -> None:
     (tmp_path / IDENTITY).write_bytes(b"{")
     with opened(tmp_path) as state, capture_logs() as logs:
         assert state.read_identity() == Identity()
     assert [log["event"] for log in logs] == ["identity_not_read"]
 
 
-def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_only_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     replace_file(path, [b"old"])
 

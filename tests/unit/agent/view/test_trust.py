@@ -1,4 +1,4 @@
-"""How far a view is taken for the registry's: what may be dropped, how old it is, and what to do about it."""
+"""How far a view is trusted: what may be dropped, how old it is, and what to do about it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sign(
 
 
 def ready(now: float = 100.0) -> ViewTrust:
-    """Return the trust in a view that has just been read as a whole from a registry that is ready."""
+    """Return the trust in a view that has just been read completely from a ready registry."""
     trust = ViewTrust(now)
     trust.heard(now)
     assert trust.replaced(everything(), NOWHERE, dropped=True, whole=True) is Advice.NOTHING
@@ -39,24 +39,24 @@ def ready(now: float = 100.0) -> ViewTrust:
 # -- what may be dropped
 
 
-def test_a_registry_that_is_ready_and_was_read_whole_may_take_away() -> None:
+def test_a_complete_snapshot_of_a_ready_registry_may_remove() -> None:
     assert ViewTrust(0.0).may_drop(everything(), NOWHERE)
-    assert ViewTrust(0.0).may_drop(everything(at(4)), HERE), "an older place of the same history"
+    assert ViewTrust(0.0).may_drop(everything(at(4)), HERE), "an older position in the same history"
     assert ViewTrust(0.0).may_drop(everything(at(9)), HERE)
 
 
 @pytest.mark.parametrize("state", [WARMING, "", "resting"])
-def test_a_registry_that_does_not_know_everybody_takes_nothing_away(state: str) -> None:
+def test_a_registry_that_is_not_ready_removes_nothing(state: str) -> None:
     assert not ViewTrust(0.0).may_drop(everything(state=state), HERE)
 
 
-def test_what_could_not_be_read_is_not_gone() -> None:
+def test_an_unreadable_record_is_not_gone() -> None:
     assert not ViewTrust(0.0).may_drop(everything(whole=False), HERE)
 
 
-def test_a_new_history_takes_nothing_away() -> None:
+def test_a_new_history_removes_nothing() -> None:
     assert not ViewTrust(0.0).may_drop(everything(at(9, "e2")), HERE)
-    assert ViewTrust(0.0).may_drop(everything(at(9, "e2")), NOWHERE), "nothing of another one was read"
+    assert ViewTrust(0.0).may_drop(everything(at(9, "e2")), NOWHERE), "no other history was read"
 
 
 def test_one_shard_with_a_new_history_is_enough() -> None:
@@ -65,12 +65,12 @@ def test_one_shard_with_a_new_history_is_enough() -> None:
     assert not ViewTrust(0.0).may_drop(everything(at(5), at(1, "f2", 1)), before)
 
 
-def test_a_shard_that_is_more_or_less_is_no_new_history() -> None:
+def test_an_added_or_removed_shard_is_no_new_history() -> None:
     assert ViewTrust(0.0).may_drop(everything(at(5), at(1, "f1", 1)), HERE)
     assert ViewTrust(0.0).may_drop(everything(at(5)), cursor_of([at(5), at(7, "f1", 1)]))
 
 
-# -- what is known of the registry
+# -- the state of the registry
 
 
 def test_before_anything_was_read_nothing_is_known() -> None:
@@ -78,14 +78,14 @@ def test_before_anything_was_read_nothing_is_known() -> None:
     assert (trust.state, trust.live, trust.whole, trust.knows_all) == ("", False, False, False)
 
 
-def test_a_missing_name_is_missing_only_in_all_of_a_registry_that_knows_everybody() -> None:
+def test_a_missing_name_counts_only_in_a_complete_ready_registry() -> None:
     for state, whole, unread in itertools.product((READY, WARMING), (True, False), ((), ("a",))):
         trust = ready()
         trust.synced(sign(state, unread=unread), whole=whole)
         assert trust.knows_all is (state == READY and whole and not unread)
 
 
-def test_shards_that_are_not_read_are_those_of_the_last_sign_of_life() -> None:
+def test_the_unread_shards_are_those_of_the_last_sync() -> None:
     trust = ready()
     trust.synced(sign(unread=("a", "b")), whole=True)
     assert list(trust.unread) == ["a", "b"]
@@ -93,7 +93,7 @@ def test_shards_that_are_not_read_are_those_of_the_last_sign_of_life() -> None:
     assert list(trust.unread) == []
 
 
-def test_a_replica_that_is_behind_changes_nothing_of_what_is_known() -> None:
+def test_a_lagging_replica_changes_nothing() -> None:
     for was in (True, False):
         trust = ready()
         trust.synced(sign(), whole=was)
@@ -110,30 +110,30 @@ def test_a_replica_that_has_read_nothing_confirms_nothing() -> None:
 # -- the age
 
 
-def test_before_anything_was_read_the_view_is_as_old_as_the_agent() -> None:
+def test_before_the_first_snapshot_the_view_is_as_old_as_the_agent() -> None:
     trust = ViewTrust(100.0)
     assert trust.age_s(100.0) == 0.0
     assert trust.age_s(107.5) == 7.5
 
 
-def test_while_the_watch_is_live_the_view_has_no_age() -> None:
+def test_a_view_with_a_live_watch_has_no_age() -> None:
     trust = ready(100.0)
     assert trust.age_s(100.0) == 0.0
     assert trust.age_s(100.0 + SILENT_AFTER_S) == 0.0
 
 
-def test_a_watch_that_is_silent_ages_from_the_last_that_was_heard() -> None:
+def test_a_silent_watch_ages_from_its_last_line() -> None:
     trust = ready(100.0)
     assert trust.age_s(100.5 + SILENT_AFTER_S) == SILENT_AFTER_S + 0.5
 
 
-def test_a_watch_that_is_lost_ages_at_once() -> None:
+def test_a_lost_watch_ages_at_once() -> None:
     trust = ready(100.0)
     trust.live = False
     assert trust.age_s(103.0) == 3.0
 
 
-def test_what_is_heard_confirms_only_a_whole_view() -> None:
+def test_a_line_confirms_only_a_complete_view() -> None:
     trust = ready(100.0)
     trust.heard(104.0)
     trust.synced(sign(), whole=False)
@@ -155,7 +155,7 @@ def test_the_age_of_the_registrys_own_view_counts() -> None:
     assert trust.age_s(106.0) == 31.0
 
 
-def test_a_registry_from_the_future_makes_nothing_younger() -> None:
+def test_a_registry_clock_in_the_future_makes_nothing_younger() -> None:
     trust = ready(100.0)
     trust.synced(sign(store_age_s=-50.0), whole=True)
     trust.taken()
@@ -164,19 +164,19 @@ def test_a_registry_from_the_future_makes_nothing_younger() -> None:
     assert trust.age_s(101.0) == 1.0
 
 
-def test_what_was_kept_on_a_disk_is_as_old_as_it_is() -> None:
+def test_a_stored_view_keeps_its_age() -> None:
     trust = ViewTrust(100.0)
     trust.aged(400.0, 100.0)
     assert trust.age_s(101.0) == 401.0
 
 
-def test_a_time_before_the_last_word_is_no_age() -> None:
+def test_a_time_before_the_last_line_gives_age_zero() -> None:
     trust = ready(100.0)
     trust.live = False
     assert trust.age_s(99.0) == 0.0
 
 
-# -- what to do
+# -- advice
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_time_before_the_last_word_is_no_age() -> None:
         (WARMING, READY, Advice.NOTHING),
     ],
 )
-def test_a_registry_that_has_just_begun_is_told_again_once(before: str, now: str, advice: Advice) -> None:
+def test_a_registry_that_has_just_started_is_told_again_once(before: str, now: str, advice: Advice) -> None:
     trust = ViewTrust(100.0)
     trust.state = before
     assert trust.replaced(everything(state=now), HERE, dropped=False, whole=False) is advice
@@ -202,19 +202,19 @@ def test_a_new_history_is_told_again_even_when_it_is_ready() -> None:
     assert trust.replaced(everything(at(1, "e2")), HERE, dropped=False, whole=True) is Advice.REASSERT
 
 
-def test_a_history_that_goes_on_elsewhere_is_told_again() -> None:
+def test_a_move_is_answered_by_registering_again() -> None:
     trust = ready()
     assert trust.moved(Moved((), HERE, "d", READY), whole=True) is Advice.REASSERT
     assert (trust.state, trust.live, trust.whole) == (READY, True, True)
 
 
-def test_a_sign_of_life_that_forgets_has_everything_told_again_once() -> None:
+def test_a_sync_from_a_registry_that_lost_records_triggers_one_new_registration() -> None:
     trust = ready()
     assert trust.synced(sign(WARMING), whole=False) is Advice.REASSERT
     assert trust.synced(sign(WARMING), whole=False) is Advice.NOTHING
 
 
-def test_a_view_that_does_not_add_up_is_read_anew_and_then_left_alone_for_a_while() -> None:
+def test_a_view_with_a_wrong_digest_is_read_again_and_then_left_alone_for_a_while() -> None:
     trust = ready(100.0)
     assert trust.synced(sign(), whole=False) is Advice.RESYNC
     trust.heard(100.0 + RESYNC_EVERY_S - 0.1)
@@ -224,14 +224,14 @@ def test_a_view_that_does_not_add_up_is_read_anew_and_then_left_alone_for_a_whil
     assert trust.mismatches == 2
 
 
-def test_a_view_that_added_up_in_between_is_read_anew_at_once() -> None:
+def test_a_view_whose_digest_was_right_in_between_is_read_again_at_once() -> None:
     trust = ready(100.0)
     assert trust.synced(sign(), whole=False) is Advice.RESYNC
     assert trust.synced(sign(), whole=True) is Advice.NOTHING
     assert trust.synced(sign(), whole=False) is Advice.RESYNC
 
 
-def test_a_registry_that_warms_up_is_no_reason_to_read_anew() -> None:
+def test_a_warming_registry_is_no_reason_to_read_again() -> None:
     trust = ViewTrust(100.0)
     trust.replaced(everything(state=WARMING), HERE, dropped=False, whole=False)
     trust.heard(1e6)
@@ -239,14 +239,14 @@ def test_a_registry_that_warms_up_is_no_reason_to_read_anew() -> None:
     assert trust.mismatches == 0
 
 
-def test_what_was_kept_over_a_loss_of_memory_is_read_anew_when_the_registry_is_ready() -> None:
+def test_records_kept_through_a_loss_are_read_again_when_the_registry_is_ready() -> None:
     trust = ready(100.0)
     trust.replaced(everything(at(1, "e2"), state=WARMING), HERE, dropped=False, whole=False)
     assert trust.synced(sign(), whole=False) is Advice.RESYNC, "at once"
-    assert trust.mismatches == 0, "and that is no surprise"
+    assert trust.mismatches == 0, "as expected"
 
 
-def test_a_new_history_without_a_word_of_warming_up_is_given_time() -> None:
+def test_a_new_history_without_a_warming_state_gets_time() -> None:
     trust = ready(100.0)
     trust.replaced(everything(at(1, "e2")), HERE, dropped=False, whole=False)
     trust.heard(100.0 + SETTLE_S - 0.1)
@@ -255,7 +255,7 @@ def test_a_new_history_without_a_word_of_warming_up_is_given_time() -> None:
     assert trust.synced(sign(), whole=False) is Advice.RESYNC
 
 
-def test_a_move_that_does_not_add_up_is_given_time() -> None:
+def test_a_move_with_a_wrong_digest_gets_time() -> None:
     trust = ready(100.0)
     trust.moved(Moved((), HERE, "d", READY), whole=False)
     assert trust.synced(sign(), whole=False) is Advice.NOTHING
@@ -263,7 +263,7 @@ def test_a_move_that_does_not_add_up_is_given_time() -> None:
     assert trust.synced(sign(), whole=False) is Advice.RESYNC
 
 
-def test_what_is_being_read_is_given_time_and_shortens_none() -> None:
+def test_a_running_reading_gets_time_and_shortens_none() -> None:
     trust = ready(100.0)
     trust.unsettled()
     trust.heard(100.0 + SETTLE_S - 0.1)
@@ -275,7 +275,7 @@ def test_what_is_being_read_is_given_time_and_shortens_none() -> None:
     assert trust.synced(sign(), whole=False) is Advice.NOTHING, "the pause after a resync is longer"
 
 
-def test_who_cannot_tell_asks_for_nothing() -> None:
+def test_a_sync_without_a_digest_requests_nothing() -> None:
     trust = ready(100.0)
     assert trust.synced(sign(digest="", store_age_s=None), whole=False) is Advice.NOTHING
     assert trust.mismatches == 0

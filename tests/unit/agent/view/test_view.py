@@ -1,4 +1,4 @@
-"""The local view: what it takes, what it keeps, how old it says it is, and what it asks for."""
+"""The local view: what it accepts, what it keeps, the age it reports, and what it requests."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def watched() -> Watched:
     return Watched()
 
 
-def test_before_anything_was_read_nothing_is_known_not_to_exist(watched: Watched) -> None:
+def test_before_the_first_snapshot_no_name_is_known_not_to_exist(watched: Watched) -> None:
     assert not watched.view.complete
     assert not watched.view.loaded
     watched.clock.pass_time(100)
@@ -71,7 +71,7 @@ def test_before_anything_was_read_nothing_is_known_not_to_exist(watched: Watched
     assert watched.view.freshness is Freshness.EXPIRED
 
 
-def test_a_snapshot_of_a_ready_registry_is_all_there_is(watched: Watched) -> None:
+def test_a_snapshot_of_a_ready_registry_is_complete(watched: Watched) -> None:
     assert watched.view.apply(everything(OSINT, GEO)) is Advice.NOTHING
     assert watched.names() == ["geo", "osint_service"]
     assert watched.view.complete
@@ -81,7 +81,7 @@ def test_a_snapshot_of_a_ready_registry_is_all_there_is(watched: Watched) -> Non
     assert watched.names() == ["osint_service"]
 
 
-def test_each_event_is_told_with_the_label_that_it_changed(watched: Watched) -> None:
+def test_listeners_get_the_changed_label_of_each_event(watched: Watched) -> None:
     watched.view.apply(everything(OSINT))
     watched.told.clear()
     watched.view.apply(Happened(Registered(at(2), GEO, 1.0), cursor(2)))
@@ -100,7 +100,7 @@ def test_a_live_watch_keeps_the_view_fresh_however_little_happens(watched: Watch
         assert watched.view.age_s() == 0.0
 
 
-def test_a_lost_watch_lets_it_age_and_says_so_once_for_each_class(watched: Watched) -> None:
+def test_a_view_without_a_watch_ages_and_reports_each_class_once(watched: Watched) -> None:
     watched.view.apply(everything(OSINT))
     watched.view.lost()
     watched.told.clear()
@@ -113,10 +113,10 @@ def test_a_lost_watch_lets_it_age_and_says_so_once_for_each_class(watched: Watch
     assert seen[59:61] == [Freshness.STALE, Freshness.EXPIRED]
     assert watched.told == [set(), set()]
     assert watched.names() == ["osint_service"]
-    assert not watched.view.complete, "a view that old cannot say that a name does not exist"
+    assert not watched.view.complete, "so old a view cannot say that a name does not exist"
 
 
-def test_a_silent_watch_is_as_good_as_none(watched: Watched) -> None:
+def test_a_silent_watch_counts_as_lost(watched: Watched) -> None:
     watched.view.apply(everything(OSINT))
     watched.clock.pass_time(SILENT_AFTER_S)
     assert watched.view.age_s() == 0.0
@@ -131,21 +131,21 @@ def test_the_age_of_the_registrys_own_view_counts_too(watched: Watched) -> None:
     assert watched.view.freshness is Freshness.STALE
 
 
-def test_a_warming_registry_takes_nothing_away(watched: Watched) -> None:
+def test_a_warming_registry_removes_nothing(watched: Watched) -> None:
     watched.view.apply(everything(OSINT, GEO))
     new = instance("new", "10.0.0.3")
     assert watched.view.apply(everything(new, state="warming", epoch="e2")) is Advice.REASSERT
     assert watched.names() == ["geo", "new", "osint_service"]
     assert not watched.view.complete
-    assert watched.told[-1] == set(), "answers that said no such name are wrong now"
+    assert watched.told[-1] == set(), "earlier negative answers are wrong now"
 
 
-def test_what_it_kept_is_given_up_when_the_registry_knows_everybody_again(watched: Watched) -> None:
+def test_kept_records_are_dropped_when_the_registry_is_ready_again(watched: Watched) -> None:
     watched.view.apply(everything(OSINT, GEO))
     watched.view.apply(everything(state="warming", epoch="e2"))
     watched.clock.pass_time(5)
     assert watched.view.apply(sync(state="warming")) is Advice.NOTHING
-    assert watched.view.age_s() == 5.0, "nobody confirms what was kept"
+    assert watched.view.age_s() == 5.0, "kept records are unconfirmed"
     watched.view.apply(Happened(Registered(at(2, "e2"), OSINT, 1.0), cursor(2, "e2")))
     assert watched.view.apply(sync(OSINT, state="ready")) is Advice.RESYNC
     assert watched.view.mismatches == 0, "this one was expected"
@@ -154,7 +154,7 @@ def test_what_it_kept_is_given_up_when_the_registry_knows_everybody_again(watche
     assert watched.view.complete
 
 
-def test_a_registry_that_heard_from_everybody_need_not_be_read_again(watched: Watched) -> None:
+def test_a_registry_that_heard_from_every_instance_is_not_read_again(watched: Watched) -> None:
     watched.view.apply(everything(OSINT))
     watched.view.apply(everything(state="warming", epoch="e2"))
     watched.view.apply(Happened(Registered(at(2, "e2"), OSINT, 1.0), cursor(2, "e2")))
@@ -162,7 +162,7 @@ def test_a_registry_that_heard_from_everybody_need_not_be_read_again(watched: Wa
     assert watched.view.complete
 
 
-def test_a_new_history_is_given_time_even_when_the_registry_says_it_is_ready(watched: Watched) -> None:
+def test_a_new_history_gets_time_even_from_a_ready_registry(watched: Watched) -> None:
     watched.view.apply(everything(OSINT))
     assert watched.view.apply(everything(epoch="e2")) is Advice.REASSERT
     assert watched.names() == ["osint_service"]
@@ -173,7 +173,7 @@ def test_a_new_history_is_given_time_even_when_the_registry_says_it_is_ready(wat
     assert watched.names() == []
 
 
-def test_a_history_that_goes_on_elsewhere_takes_nothing_away_and_is_asserted_to(watched: Watched) -> None:
+def test_a_move_removes_nothing_and_own_services_are_asserted(watched: Watched) -> None:
     watched.view.apply(everything(OSINT, revision=9))
     advice = watched.view.apply(Moved((lived(GEO),), cursor(4, "e2"), digest(OSINT, GEO), "ready"))
     assert advice is Advice.REASSERT
@@ -183,7 +183,7 @@ def test_a_history_that_goes_on_elsewhere_takes_nothing_away_and_is_asserted_to(
     assert watched.told[-1] == {"geo"}
 
 
-def test_who_was_taken_out_where_history_goes_on_is_gone_at_once(watched: Watched) -> None:
+def test_an_instance_removed_by_a_move_is_gone_at_once(watched: Watched) -> None:
     watched.view.apply(everything(OSINT, GEO, revision=9))
     watched.view.apply(Moved((), cursor(4, "e2"), digest(OSINT), "ready", ((GEO.key, 0),)))
     assert watched.names() == ["osint_service"]
@@ -191,13 +191,13 @@ def test_who_was_taken_out_where_history_goes_on_is_gone_at_once(watched: Watche
     assert watched.told[-1] == {"geo"}
 
 
-def test_a_registry_that_does_not_know_everybody_takes_nobody_out(watched: Watched) -> None:
+def test_a_registry_that_may_lack_instances_removes_none(watched: Watched) -> None:
     watched.view.apply(everything(OSINT, GEO, revision=9))
     watched.view.apply(Moved((), cursor(4, "e2"), digest(OSINT), "warming", ((GEO.key, 0),)))
     assert watched.names() == ["geo", "osint_service"]
 
 
-def test_a_history_that_goes_on_elsewhere_and_does_not_add_up_is_read_anew_in_time(watched: Watched) -> None:
+def test_a_move_with_a_wrong_digest_is_read_again_in_time(watched: Watched) -> None:
     watched.view.apply(everything(OSINT, GEO, revision=9))
     watched.view.apply(Moved((), cursor(4), digest(OSINT), "ready"))
     assert not watched.view.complete
@@ -206,22 +206,22 @@ def test_a_history_that_goes_on_elsewhere_and_does_not_add_up_is_read_anew_in_ti
     assert watched.view.apply(sync(OSINT, revision=4)) is Advice.RESYNC
 
 
-def test_a_first_snapshot_of_a_warming_registry_is_taken_and_everything_asserted(watched: Watched) -> None:
+def test_a_first_snapshot_of_a_warming_registry_is_accepted_and_own_services_are_asserted(watched: Watched) -> None:
     assert watched.view.apply(everything(OSINT, state="warming")) is Advice.REASSERT
     assert watched.names() == ["osint_service"]
     assert watched.view.loaded
     assert not watched.view.complete
     assert watched.view.age_s() == 0.0
-    assert watched.view.apply(everything(OSINT, state="warming")) is Advice.NOTHING, "it has been told"
+    assert watched.view.apply(everything(OSINT, state="warming")) is Advice.NOTHING, "it was sent"
 
 
-def test_a_registry_that_begins_to_warm_in_mid_stream_is_told_everything(watched: Watched) -> None:
+def test_a_registry_that_starts_warming_mid_stream_gets_everything_again(watched: Watched) -> None:
     watched.view.apply(everything(OSINT))
     assert watched.view.apply(sync(OSINT, state="warming")) is Advice.REASSERT
     assert not watched.view.complete
 
 
-def test_a_view_that_is_not_the_registrys_is_read_anew_but_not_for_ever(watched: Watched) -> None:
+def test_a_view_with_a_wrong_digest_is_read_again_but_not_for_ever(watched: Watched) -> None:
     watched.view.apply(everything(OSINT))
     assert watched.view.apply(sync(OSINT, GEO)) is Advice.RESYNC
     assert watched.view.mismatches == 1
@@ -235,14 +235,14 @@ def test_a_view_that_is_not_the_registrys_is_read_anew_but_not_for_ever(watched:
     assert watched.view.apply(sync(OSINT, GEO)) is Advice.RESYNC
 
 
-# -- what is left of a lease
+# -- the rest of a lease
 
 
 def heard(when: float) -> Heard:
     return Heard(((OSINT.key, when),))
 
 
-def test_what_is_left_of_a_lease_does_not_hang_on_our_wall_clock(watched: Watched) -> None:
+def test_the_rest_of_a_lease_does_not_depend_on_our_wall_clock(watched: Watched) -> None:
     assert watched.view.ttl_remaining_s(OSINT.key) == 0.0
     registry_time = 5_000_000.0  # far from ours
     watched.view.opened(registry_time)
@@ -255,7 +255,7 @@ def test_what_is_left_of_a_lease_does_not_hang_on_our_wall_clock(watched: Watche
     assert watched.view.ttl_remaining_s(OSINT.key) == 58.0
 
 
-def test_without_a_word_of_the_registrys_time_the_newest_heartbeat_is_taken_for_it(watched: Watched) -> None:
+def test_without_the_registrys_time_the_newest_heartbeat_stands_in(watched: Watched) -> None:
     watched.view.opened(None)
     watched.view.apply(Replaced((lived(OSINT, 70.0), lived(GEO, 100.0)), cursor(1), "", "ready", "start"))
     assert watched.view.ttl_remaining_s(GEO.key) == 60.0
@@ -263,7 +263,7 @@ def test_without_a_word_of_the_registrys_time_the_newest_heartbeat_is_taken_for_
 
 
 @pytest.mark.parametrize("jump_s", [3600.0, -3600.0])
-def test_a_registry_whose_clock_jumps_is_followed(watched: Watched, jump_s: float) -> None:
+def test_a_jump_of_the_registrys_clock_is_followed(watched: Watched, jump_s: float) -> None:
     watched.view.opened(10_000.0)
     watched.view.apply(Replaced((lived(OSINT, 10_000.0),), cursor(1), digest(OSINT), "ready", "start"))
     watched.clock.pass_time(5)
@@ -273,7 +273,7 @@ def test_a_registry_whose_clock_jumps_is_followed(watched: Watched, jump_s: floa
     assert watched.view.ttl_remaining_s(OSINT.key) == 50.0
 
 
-def test_the_ttl_is_the_one_that_the_registry_grants(watched: Watched) -> None:
+def test_the_ttl_is_the_one_granted_by_the_registry(watched: Watched) -> None:
     watched.view.opened(10_000.0)
     watched.view.lease_granted(9.0)
     watched.view.apply(Replaced((lived(OSINT, 10_000.0),), cursor(1), digest(OSINT), "ready", "start"))
@@ -287,7 +287,7 @@ def test_lag_is_counted_from_the_last_line(watched: Watched) -> None:
     assert not math.isnan(watched.view.age_s())
 
 
-def test_what_was_kept_over_a_restart_is_shown_and_confirmed_by_nobody(watched: Watched) -> None:
+def test_stored_records_are_shown_after_a_restart_but_unconfirmed(watched: Watched) -> None:
     watched.view.apply(everything(OSINT, GEO, revision=7))
     watched.clock.pass_time(12)
     watched.view.lost()
@@ -306,7 +306,7 @@ def test_what_was_kept_over_a_restart_is_shown_and_confirmed_by_nobody(watched: 
 
 
 @pytest.mark.parametrize("wall_passed_s", [-3600.0, 0.0, 5.0])
-def test_a_clock_that_was_set_back_makes_nothing_kept_fresh(watched: Watched, wall_passed_s: float) -> None:
+def test_setting_the_clock_back_does_not_make_stored_records_fresh(watched: Watched, wall_passed_s: float) -> None:
     watched.view.apply(everything(OSINT))
     saved = watched.view.snapshot(watched.clock.wall())
     later = Watched()
@@ -314,7 +314,7 @@ def test_a_clock_that_was_set_back_makes_nothing_kept_fresh(watched: Watched, wa
     assert later.view.freshness is Freshness.EXPIRED
 
 
-def test_what_was_kept_and_is_not_what_it_says_is_read_anew(watched: Watched) -> None:
+def test_stored_records_with_a_wrong_digest_are_read_again(watched: Watched) -> None:
     watched.view.apply(everything(OSINT, GEO, revision=7))
     saved = msgspec.structs.replace(watched.view.snapshot(0.0), digest="0" * 16)
     later = Watched()
@@ -329,7 +329,7 @@ def holds_back(watched: Watched) -> bool:
     return watched.view.loss_guard is not None
 
 
-def test_a_snapshot_that_would_drop_more_than_half_is_not_believed_while_the_registry_warms_up(
+def test_a_snapshot_that_would_drop_more_than_half_is_refused_while_the_registry_warms_up(
     watched: Watched,
 ) -> None:
     watched.view.apply(everything(*MANY))
@@ -343,7 +343,7 @@ def test_a_snapshot_that_would_drop_more_than_half_is_not_believed_while_the_reg
     assert watched.view.losses_prevented == 1
 
 
-def test_the_loss_guard_lets_go_when_the_registry_knows_everybody_again(watched: Watched) -> None:
+def test_the_loss_guard_releases_when_the_registry_is_ready_again(watched: Watched) -> None:
     watched.view.apply(everything(*MANY))
     watched.view.apply(everything(state="warming", epoch="e2"))
     watched.view.apply(sync(state="warming"))
@@ -355,7 +355,7 @@ def test_the_loss_guard_lets_go_when_the_registry_knows_everybody_again(watched:
     assert watched.names() == ["service_0"]
 
 
-def test_the_loss_guard_lets_go_when_everybody_has_come_back(watched: Watched) -> None:
+def test_the_loss_guard_releases_when_all_instances_are_back(watched: Watched) -> None:
     watched.view.apply(everything(OSINT))
     watched.view.apply(everything(state="warming", epoch="e2"))
     watched.view.apply(Happened(Registered(at(2, "e2"), OSINT, 1.0), cursor(2, "e2")))
@@ -363,13 +363,13 @@ def test_the_loss_guard_lets_go_when_everybody_has_come_back(watched: Watched) -
     assert watched.view.loss_guard is None
 
 
-def test_an_old_view_is_refreshed_when_it_is_asked_and_a_fresh_one_is_not(watched: Watched) -> None:
+def test_a_lookup_refreshes_an_old_view_but_not_a_fresh_one(watched: Watched) -> None:
     refreshed: list[float] = []
     watched.view.refresh = lambda: refreshed.append(watched.view.age_s())
     watched.view.apply(everything(OSINT))
     watched.view.lost()
     for _ in range(7):
-        assert watched.view.find("osint_service") is not None, "it is served, however old"
+        assert watched.view.find("osint_service") is not None, "it is served whatever its age"
         watched.clock.pass_time(10)
     assert refreshed == [30.0, 40.0, 50.0, 60.0]
 
@@ -384,7 +384,7 @@ def small(watched: Watched, services: int = 1) -> AgentView:
     return view
 
 
-def test_a_name_that_is_not_held_is_known_to_exist_and_others_are_known_not_to(watched: Watched) -> None:
+def test_a_name_without_records_is_known_to_exist_and_others_are_known_not_to(watched: Watched) -> None:
     view = small(watched)
     assert (view.complete, view.holds_all, view.known) == (True, False, 2)
     assert (view.lacks("geo"), view.lacks("osint-service"), view.lacks("osint_service")) == (True, False, False)
@@ -392,7 +392,7 @@ def test_a_name_that_is_not_held_is_known_to_exist_and_others_are_known_not_to(w
     assert not view.lacks("nobody")
 
 
-def test_what_is_not_held_is_answered_from_elsewhere_and_what_does_not_exist_is_not(watched: Watched) -> None:
+def test_an_unheld_service_uses_the_fallback_and_a_nonexistent_one_does_not(watched: Watched) -> None:
     entries = [instance("geo", "10.9.9.9"), instance("nobody", "10.9.9.8")]
     view = AgentView(watched.clock, room=ViewLimits(1), fallback=Fallback(entries))
     staging = view.staging()
@@ -405,14 +405,14 @@ def test_what_is_not_held_is_answered_from_elsewhere_and_what_does_not_exist_is_
     assert view.find("nobody") is None
 
 
-def test_a_part_of_the_fleet_is_kept_without_a_place_to_go_on_from(watched: Watched) -> None:
+def test_a_partial_view_is_stored_without_a_cursor(watched: Watched) -> None:
     view = small(watched)
     saved = view.snapshot(0.0)
     assert [one.instance for one in saved.instances] == [OSINT]
-    assert saved.cursor == Cursor(), "events would not bring the rest"
+    assert saved.cursor == Cursor(), "events would not deliver the rest"
 
 
-def test_what_was_kept_by_a_larger_view_is_taken_as_far_as_there_is_room(watched: Watched) -> None:
+def test_a_larger_stored_view_is_loaded_as_far_as_there_is_room(watched: Watched) -> None:
     watched.view.apply(everything(OSINT, GEO, revision=7))
     view = AgentView(watched.clock, room=ViewLimits(1))
     view.restore(watched.view.snapshot(0.0), 0.0)
@@ -421,20 +421,20 @@ def test_what_was_kept_by_a_larger_view_is_taken_as_far_as_there_is_room(watched
     assert view.cursor == Cursor()
 
 
-def test_a_tidy_up_of_a_full_view_has_the_answers_made_anew_of_what_nobody_asked_for(watched: Watched) -> None:
+def test_evicting_services_invalidates_their_answers(watched: Watched) -> None:
     whole, full = watched.view, small(watched)
     whole.apply(everything(OSINT, GEO))
     watched.told.clear()
     for view in (whole, full):
         view.tidy(0)
         view.tidy(0)
-    assert watched.told == [{"osint-service"}], "of a view that holds everything they may stay"
+    assert watched.told == [{"osint-service"}], "a view that holds everything may keep them"
     full.find("osint_service")
     full.tidy(0)
     assert len(watched.told) == 1
 
 
-# -- what a later registry sends, and what cannot be read
+# -- lines of a later registry, and unreadable ones
 
 
 def complete(view: AgentView) -> bool:
@@ -445,7 +445,7 @@ def unknown(label: str, revision: int, change: int | None = None) -> UnknownEven
     return UnknownEvent(label, cursor(revision), change, "an event of type 'frozen' is not known here")
 
 
-def test_a_service_to_which_something_unknown_happened_is_read_anew(watched: Watched) -> None:
+def test_an_unknown_event_makes_its_service_be_read_again(watched: Watched) -> None:
     asked: list[str] = []
     watched.view.reread = asked.append
     watched.view.apply(everything(OSINT, GEO))
@@ -465,7 +465,7 @@ def test_a_service_to_which_something_unknown_happened_is_read_anew(watched: Wat
     assert (watched.view.passed_over, watched.view.mismatches) == (1, 0)
 
 
-def test_a_service_that_cannot_be_read_anew_leads_to_all_of_it_and_is_tried_again(watched: Watched) -> None:
+def test_a_service_that_cannot_be_read_leads_to_a_full_resync_and_is_retried(watched: Watched) -> None:
     watched.view.apply(everything(OSINT, GEO))
     watched.view.apply(unknown("geo", 2))
     assert watched.view.tidy(1) == ["geo"]
@@ -477,7 +477,7 @@ def test_a_service_that_cannot_be_read_anew_leads_to_all_of_it_and_is_tried_agai
     assert watched.view.tidy(1) == []
 
 
-def test_what_is_read_while_something_unknown_happens_is_not_taken(watched: Watched) -> None:
+def test_a_reading_during_an_unknown_event_is_discarded(watched: Watched) -> None:
     watched.view.apply(everything(OSINT, GEO))
     watched.view.apply(unknown("geo", 2))
     watched.view.expect("geo")
@@ -488,7 +488,7 @@ def test_what_is_read_while_something_unknown_happens_is_not_taken(watched: Watc
     assert watched.view.take("geo", msgspec.structs.replace(read, cursor=cursor(3)))
 
 
-def test_a_service_that_only_an_unknown_event_speaks_of_is_found_when_it_was_read(watched: Watched) -> None:
+def test_a_service_known_only_from_an_unknown_event_is_found_after_it_is_read(watched: Watched) -> None:
     watched.view.apply(everything(OSINT))
     watched.view.apply(unknown("geo", 2))
     watched.view.expect("geo")
@@ -498,7 +498,7 @@ def test_a_service_that_only_an_unknown_event_speaks_of_is_found_when_it_was_rea
     assert complete(watched.view)
 
 
-def test_an_unknown_event_of_what_is_not_held_counts_to_the_rest() -> None:
+def test_an_unknown_event_of_an_unheld_service_counts_to_the_rest() -> None:
     view = AgentView(FakeClock(), room=ViewLimits(services=1))
     staging = view.staging()
     staging.add([lived(OSINT), lived(GEO)])
@@ -512,11 +512,11 @@ def test_an_unknown_event_of_what_is_not_held_counts_to_the_rest() -> None:
     assert complete(view)
 
 
-def test_a_line_that_was_passed_over_is_said_and_what_it_changed_is_found_by_the_digest(watched: Watched) -> None:
+def test_a_skipped_line_is_reported_and_its_change_is_found_by_the_digest(watched: Watched) -> None:
     watched.view.apply(everything(OSINT))
     watched.view.apply(PassedOver("a line has more than 4 bytes"))
     assert watched.view.unreadable == "a line has more than 4 bytes"
-    assert watched.names() == ["osint_service"], "it goes on with what it has"
+    assert watched.names() == ["osint_service"], "it continues with what it has"
     assert complete(watched.view)
     assert watched.view.apply(sync(OSINT, GEO, revision=2)) is Advice.RESYNC
     assert not complete(watched.view)
@@ -525,7 +525,7 @@ def test_a_line_that_was_passed_over_is_said_and_what_it_changed_is_found_by_the
     assert complete(watched.view)
 
 
-def test_what_was_passed_over_is_not_taken_for_the_rest_of_what_is_not_held() -> None:
+def test_a_skipped_line_is_not_counted_to_the_rest() -> None:
     view = AgentView(FakeClock(), room=ViewLimits(services=1))
     staging = view.staging()
     staging.add([lived(OSINT), lived(GEO)])
@@ -534,22 +534,22 @@ def test_what_was_passed_over_is_not_taken_for_the_rest_of_what_is_not_held() ->
     (absent,) = set(view.labels()) - set(view.catalog.labels())
     record = OSINT if absent == "osint-service" else GEO
     view.apply(PassedOver("a line has more than 4 bytes"))
-    view.apply(Happened(StatusChanged(at(2), record.key, Status.WARNING), cursor(2)))  # version 1 tells no change
+    view.apply(Happened(StatusChanged(at(2), record.key, Status.WARNING), cursor(2)))  # no change in version 1
     view.apply(Synced(cursor(2), "00000000000000ff", "ready", 0.0))
     assert not view.complete
 
 
-def test_a_snapshot_with_a_hole_drops_nothing(watched: Watched) -> None:
+def test_an_incomplete_snapshot_drops_nothing(watched: Watched) -> None:
     watched.view.apply(everything(OSINT, GEO))
     holed = msgspec.structs.replace(everything(OSINT, revision=2), whole=False, digest=digest(OSINT, GEO))
     watched.view.apply(holed)
     assert watched.names() == ["geo", "osint_service"]
 
 
-# -- a registry that has not read all of its store
+# -- a registry that has not read its whole store
 
 
-def test_what_a_registry_has_read_is_followed_and_what_it_has_not_is_said(watched: Watched) -> None:
+def test_the_read_shards_are_followed_and_the_unread_ones_reported(watched: Watched) -> None:
     watched.view.apply(everything(OSINT, state="warming"))
     watched.view.apply(Synced(cursor(1), digest(OSINT), "warming", 0.0, ("redis-b",)))
     assert watched.names() == ["osint_service"]
@@ -569,20 +569,20 @@ def test_a_registry_that_has_read_nothing_confirms_nothing(watched: Watched) -> 
     assert watched.view.age_s() == 20.0
 
 
-def test_a_replica_that_is_behind_takes_nothing_from_what_is_known(watched: Watched) -> None:
+def test_a_lagging_replica_removes_nothing(watched: Watched) -> None:
     watched.view.apply(everything(OSINT, GEO, revision=5))
     assert watched.view.apply(Synced(cursor(5), "", "ready", 0.0)) is Advice.NOTHING
     assert complete(watched.view)
 
 
-def test_a_registry_that_does_not_know_everybody_yet_promises_nothing_of_leases(watched: Watched) -> None:
+def test_a_warming_registry_promises_nothing_about_leases(watched: Watched) -> None:
     watched.view.opened(1_764_000_000.0)
     watched.view.apply(everything(OSINT))
     watched.view.apply(Synced(cursor(1), digest(OSINT), "warming", 0.0, (), LeaseReport(45.0, {})))
-    assert watched.view.heartbeat_at(OSINT.key) == 1.0, "what its record says"
+    assert watched.view.heartbeat_at(OSINT.key) == 1.0, "the value in its record"
 
 
-def test_what_is_left_of_a_lease_is_a_bound(watched: Watched) -> None:
+def test_the_rest_of_a_lease_is_a_lower_bound(watched: Watched) -> None:
     watched.view.opened(1_764_000_000.0)
     watched.view.apply(everything(OSINT))
     watched.view.apply(Synced(cursor(1), digest(OSINT), "ready", 0.0, (), LeaseReport(45.0, {})))

@@ -1,4 +1,4 @@
-"""The flags of `vertice agent`: they set what the environment would, and those of removed settings are accepted."""
+"""The flags of `vertice agent`: they override the environment, and those of removed settings are accepted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_flag_wins_over_the_environment() -> None:
     assert given == {"AGENT_HTTP_LISTEN": ":1", "AGENT_ZONE": "z"}
 
 
-def test_the_flag_of_a_removed_setting_is_accepted_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_flag_of_a_removed_setting_is_accepted_but_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (agent, settings, table):
         monkeypatch.setattr(module, "REMOVED", (OLD,))
     environment = agent.environment_of(parsed("--old-way", "4"), {})
@@ -36,6 +36,6 @@ def test_the_flag_of_a_removed_setting_is_accepted_and_not_shown(monkeypatch: py
     assert "old-way" not in parser.format_help()
 
 
-def test_a_flag_that_never_was_is_refused() -> None:
+def test_an_unknown_flag_is_refused() -> None:
     with pytest.raises((argparse.ArgumentError, SystemExit)):
         parsed("--dns-workers", "4")

@@ -1,4 +1,4 @@
-"""What somebody who reads a watch stream along is shown."""
+"""What a reader of a watch stream is shown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def shown(changes: Changes, *lines: dict[str, Any]) -> list[str]:
     return [text for line in lines for text in changes.take(copy.deepcopy(line))]
 
 
-def test_the_first_snapshot_is_counted_when_all_its_parts_are_there() -> None:
+def test_the_first_snapshot_is_counted_once_all_its_parts_arrived() -> None:
     changes = Changes()
     assert shown(changes, snapshot(instance(), last=False)) == []
     assert changes.cursor == ""
@@ -68,7 +68,7 @@ def test_every_change_is_one_line_and_moves_the_cursor() -> None:
     assert changes.cursor == "0.e.3"
 
 
-def test_who_is_suspect_and_who_is_heard_of_again_is_said() -> None:
+def test_suspects_and_their_return_are_shown() -> None:
     changes = Changes()
     assert shown(
         changes,
@@ -95,14 +95,14 @@ def test_a_later_snapshot_shows_what_changed_meanwhile() -> None:
     ]
 
 
-def test_what_a_warming_registry_lacks_is_not_said_to_be_gone() -> None:
+def test_instances_that_a_warming_registry_lacks_are_not_shown_as_gone() -> None:
     changes = Changes()
     shown(changes, snapshot(instance()))
     assert shown(changes, snapshot(state="warming")) == []
     assert shown(changes, registered(instance(registered_at=2.0, epoch=7))) == []
 
 
-def test_what_differs_in_another_history_is_shown_and_nothing_else() -> None:
+def test_only_the_differences_of_another_history_are_shown() -> None:
     changes = Changes()
     shown(changes, snapshot(instance()))
     line = {"type": "moved", "cursor": "0.e2.9", "instances": [{"instance": instance("xyz"), "heartbeat_at": 1.0}]}
@@ -110,7 +110,7 @@ def test_what_differs_in_another_history_is_shown_and_nothing_else() -> None:
     assert changes.cursor == "0.e2.9"
 
 
-def test_what_is_missing_in_another_history_is_gone() -> None:
+def test_an_instance_missing_in_another_history_is_gone() -> None:
     changes = Changes()
     shown(changes, snapshot(instance("a_b"), instance("a_b", host="10.0.0.2")))
     moved = {"type": "moved", "cursor": "0.f.1", "instances": [], "removed": [["a-b", "10.0.0.1:80", 1]]}
@@ -118,7 +118,7 @@ def test_what_is_missing_in_another_history_is_gone() -> None:
     assert shown(changes, {**moved, "state": "ready"}) == ["- a_b 10.0.0.1:80 gone"]
 
 
-def test_a_replica_that_is_behind_shows_nothing_again_and_does_not_move_the_cursor_back() -> None:
+def test_a_lagging_replica_shows_nothing_twice_and_does_not_move_the_cursor_back() -> None:
     changes = Changes()
     shown(changes, {**snapshot(instance()), "cursor": "0.e.5"})
     again = {"position": "0.e.4", "cursor": ""}
@@ -128,7 +128,7 @@ def test_a_replica_that_is_behind_shows_nothing_again_and_does_not_move_the_curs
     assert changes.cursor == "0.e.6"
 
 
-def test_signs_of_life_and_unknown_lines_change_nothing_but_the_cursor() -> None:
+def test_sync_and_unknown_lines_change_only_the_cursor() -> None:
     changes = Changes()
     assert shown(changes, {"type": "sync", "cursor": "0.e.9"}, {"type": "renewed", "renewed": []}, {"type": "?"}) == []
     assert changes.cursor == "0.e.9"

@@ -50,7 +50,7 @@ def test_the_list_of_actions_has_a_summary_of_each(
 
 
 @pytest.mark.parametrize("given", [[], ["burn"], ["AUDIT", "compose.yml"]])
-def test_no_action_or_an_unknown_one_is_a_mistake_of_the_caller(
+def test_a_missing_or_unknown_action_is_wrong_usage(
     parser: argparse.ArgumentParser, given: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -60,7 +60,7 @@ def test_no_action_or_an_unknown_one_is_a_mistake_of_the_caller(
 
 
 @pytest.mark.parametrize("actions", [ACTIONS[:1], ACTIONS[1:3]], ids=["audit", "inject and eject"])
-def test_only_the_actions_that_are_given_are_offered(actions: tuple[compose.Action, ...]) -> None:
+def test_only_the_given_actions_are_offered(actions: tuple[compose.Action, ...]) -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser, actions)
     assert parser.parse_args([actions[0].name, "compose.yml"]).action == actions[0].name

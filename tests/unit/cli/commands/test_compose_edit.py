@@ -1,4 +1,4 @@
-"""What an edit changes, shown as a diff that `patch` takes, in little time however large the file."""
+"""An edit as a diff that `patch` accepts, computed quickly however large the file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LARGE = "".join(f"line {n % 700}\n" for n in range(40_000))
         (LARGE, SMALL),
     ],
 )
-def test_patch_makes_the_one_text_of_the_other(tmp_path: Path, before: str, after: str) -> None:
+def test_patch_turns_one_text_into_the_other(tmp_path: Path, before: str, after: str) -> None:
     path = tmp_path / "c.yml"
     path.write_text(before)
     started = time.perf_counter()
@@ -41,5 +41,5 @@ def test_patch_makes_the_one_text_of_the_other(tmp_path: Path, before: str, afte
     assert (path.read_text() if path.exists() else "") == after
 
 
-def test_nothing_changed_is_no_diff() -> None:
+def test_an_unchanged_text_has_no_diff() -> None:
     assert difference("c.yml", SMALL, SMALL) == ""

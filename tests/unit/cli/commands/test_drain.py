@@ -1,4 +1,4 @@
-"""What `vertice drain` and `vertice explain` print, and how they end."""
+"""What `vertice drain` and `vertice explain` print, and their exit codes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run_drain(
     return drain.run(argparse.Namespace(what="billing/a:1", undo=undo, timeout=timeout, agent="http://near"))
 
 
-def test_a_drain_is_shown_as_it_goes_on_and_ends_when_all_know(
+def test_the_progress_of_a_drain_is_shown_until_all_acknowledged(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     steps = [held(registered_status="passing"), held(), held(), held(acknowledged=3, done=True)]
@@ -44,7 +44,7 @@ def test_a_drain_is_shown_as_it_goes_on_and_ends_when_all_know(
     ]
 
 
-def test_a_drain_that_not_all_acknowledge_in_time_has_failed_and_says_that_it_goes_on(
+def test_a_drain_that_is_not_acknowledged_in_time_fails_and_continues(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_drain(monkeypatch, answer(held()), answer(held(silent_registries=1)), timeout=0.0) == 1
@@ -56,7 +56,7 @@ def test_a_drain_that_not_all_acknowledge_in_time_has_failed_and_says_that_it_go
 @pytest.mark.parametrize(
     ("one", "said"), [({"held": None}, "back in use"), ({"held": "maintenance"}, "still maintenance")]
 )
-def test_an_undone_drain_says_what_is_left_of_it(
+def test_an_undone_drain_shows_the_remaining_state(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], one: Any, said: str
 ) -> None:
     assert run_drain(monkeypatch, answer(held(**one)), undo=True) == 0
@@ -64,14 +64,14 @@ def test_an_undone_drain_says_what_is_left_of_it(
 
 
 @pytest.mark.parametrize(("status", "code"), [(404, 3), (400, 2), (403, 1), (503, 1)])
-def test_a_refused_drain_ends_as_the_exit_codes_say(
+def test_a_refused_drain_has_the_documented_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: int, code: int
 ) -> None:
     assert run_drain(monkeypatch, answer({"message": "no"}, status)) == code
     assert capsys.readouterr() == ("", "vertice: no\n")
 
 
-def test_what_is_no_agent_is_said_to_be_none(
+def test_an_answer_from_something_else_than_an_agent_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_drain(monkeypatch, answer(held()), answer({})) == 1
@@ -113,7 +113,7 @@ def test_an_explanation_is_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 
 @pytest.mark.parametrize(("complete", "code"), [(True, 3), (False, 1)])
-def test_no_such_service_is_another_end_than_that_it_cannot_be_told(
+def test_no_such_service_has_another_exit_code_than_an_incomplete_view(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], complete: bool, code: int
 ) -> None:
     body = {**EXPLAINED, "found": False, "complete": complete, "source": "", "similar": ["biling"], "instances": []}

@@ -1,4 +1,4 @@
-"""`vertice guard` when something else than a registry answers."""
+"""`vertice guard` when something other than a registry answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cli.commands import guard
         (503, b'{"message": "the store is not running"}', "vertice: the store is not running"),
     ],
 )
-def test_an_odd_answer_is_one_line_on_stderr(
+def test_an_unexpected_answer_is_one_line_on_stderr(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     status: int,

@@ -1,4 +1,4 @@
-"""Bringing records back to a registry that is busy, away, or none: retries that are bounded, and paced by it."""
+"""Restoring records to a registry that is busy, down, or no registry: bounded retries, at the pace it asks for."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GOOD: Said = (200, {}, {"status": "restored"})
 
 
 class Registry:
-    """Answers what it was told to, in turn and then always the last; keeps what it was asked."""
+    """Returns scripted answers in turn, and then the last one again; records the requests."""
 
     def __init__(self, *answers: Said) -> None:
         self.answers = list(answers)
@@ -90,13 +90,13 @@ def test_every_record_is_sent_once_and_a_few_at_a_time() -> None:
     assert "last_heartbeat" not in registry.asked[0]
 
 
-def test_a_dry_run_says_so() -> None:
+def test_a_dry_run_is_requested_as_such() -> None:
     with answering(GOOD) as registry:
         brought_back(registry.url, dry_run=True)
     assert {sent["path"] for sent in registry.asked} == {"/restore?dry_run=true"}
 
 
-def test_who_is_busy_is_given_the_time_that_he_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_registry_gets_the_pause_that_it_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
 
     def wait(_event: threading.Event, seconds: float = 0.0) -> bool:
@@ -114,14 +114,14 @@ def test_who_is_busy_is_given_the_time_that_he_asks_for(monkeypatch: pytest.Monk
     assert work.answers[0].status == 200
 
 
-def test_it_gives_up_after_so_many_tries_and_sends_nothing_more() -> None:
+def test_the_restore_gives_up_after_a_number_of_tries_and_sends_nothing_more() -> None:
     with answering((503, {}, {"message": "no Redis master is known"})) as registry:
         with pytest.raises(GaveUp, match=f"{registry.url} accepts nothing at present: no Redis master is known"):
             brought_back(registry.url)
         assert len(registry.asked) <= 3 * restore.WORKERS
 
 
-def test_who_is_not_there_is_asked_a_bounded_number_of_times() -> None:
+def test_an_unreachable_registry_is_tried_a_bounded_number_of_times() -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(GaveUp, match=f"no answer from {nowhere}: Connection refused"):
         brought_back(nowhere)
@@ -137,12 +137,12 @@ def test_who_is_not_there_is_asked_a_bounded_number_of_times() -> None:
         ((200, {}, {"status": "fine"}), "the answer is not that of a registry"),
     ],
 )
-def test_what_all_would_be_answered_ends_it(answer: Said, said: str) -> None:
+def test_an_answer_that_every_record_would_get_ends_the_restore(answer: Said, said: str) -> None:
     with answering(answer) as registry, pytest.raises(GaveUp, match=said):
         brought_back(registry.url)
 
 
-def test_conflicts_and_refusals_are_told_in_the_order_of_the_file() -> None:
+def test_conflicts_and_refusals_are_reported_in_file_order() -> None:
     conflict: Said = (409, {}, {"message": "somebody\nelse's"})
     with answering(conflict, conflict, conflict, (400, {}, {"message": "no such port here"}), GOOD) as registry:
         tally = brought_back(registry.url)

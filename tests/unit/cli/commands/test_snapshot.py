@@ -1,4 +1,4 @@
-"""`vertice snapshot save` when what is answered may not be everything: then nothing is written."""
+"""`vertice snapshot save` when the answer may be incomplete: it writes nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HELD = [instance(port=8001), instance(port=8002, metadata={"é": [1.5, None]}), 
 
 
 def answered(held: list[Instance] = HELD, **more: Any) -> bytes:
-    """Return what a replica that holds `held` answers."""
+    """Return the answer of a replica that holds `held`."""
     catalog = Catalog()
     catalog.replace(lived(each) for each in held)
     fields = {"cursor": "0.a.1", "digest": catalog.digest, "state": "ready", "store_age_s": 0.5, **more}
@@ -36,7 +36,7 @@ def saved(monkeypatch: pytest.MonkeyPatch, path: Path, body: bytes, status: int 
     return snapshot.run(asked, {})
 
 
-def test_a_whole_answer_is_saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_complete_answer_is_saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert saved(monkeypatch, tmp_path / "file", answered()) == 0
     lines = [json.loads(line) for line in (tmp_path / "file").read_text().splitlines()]
     assert lines[0]["count"] == len(lines) - 1 == 3
@@ -63,7 +63,7 @@ def without(body: bytes) -> bytes:
         (lambda _: answered([]), "nothing is registered at http://far"),
     ],
 )
-def test_what_may_not_be_everything_is_not_saved(
+def test_an_answer_that_may_be_incomplete_is_not_saved(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
@@ -81,6 +81,8 @@ def test_what_may_not_be_everything_is_not_saved(
     assert file.read_text() == "the last good one"
 
 
-def test_a_refusal_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_refusal_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert saved(monkeypatch, tmp_path / "file", b'{"message": "the token is wrong"}', 401) == 1
     assert capsys.readouterr().err == "vertice: the token is wrong: nothing was written\n"

@@ -1,4 +1,4 @@
-"""The file of `vertice snapshot`: what was written is read, and what is not whole or not good is refused."""
+"""The file of `vertice snapshot`: what was written is read back, and an incomplete or altered file is refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def written(path: Path, *records: SnapshotFileRecord) -> Path:
 
 
 def bent(path: Path, bend: Callable[[list[Any]], None]) -> str:
-    """Change the lines of a file as somebody would who makes the checksum anew; return the refusal."""
+    """Change the lines of a file and correct its checksum; return the refusal."""
     lines = [json.loads(line) for line in path.read_bytes().splitlines()]
     bend(lines)
     body = [json.dumps(line).encode() for line in lines[1:]]
@@ -54,7 +54,7 @@ def refusal(path: Path) -> str:
 
 
 @given(st.lists(instances(), max_size=4, unique_by=lambda i: i.key))
-def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, some: list[Instance]) -> None:
+def test_written_values_are_read_back(tmp_path_factory: pytest.TempPathFactory, some: list[Instance]) -> None:
     path = tmp_path_factory.mktemp("snapshots") / "file"
     records = [record(each) for each in some]
     saved = read(written(path, *records))
@@ -62,7 +62,7 @@ def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, some
     assert saved.header.count == len(some)
 
 
-def test_a_good_file_stays_when_another_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_old_file_stays_when_a_new_one_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "file", record())
     before = path.read_bytes()
 
@@ -76,7 +76,7 @@ def test_a_good_file_stays_when_another_cannot_be_written(tmp_path: Path, monkey
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_file_and_its_name_reach_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_and_its_name_are_synced_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
     real = os.fsync
 
@@ -91,7 +91,7 @@ def test_the_file_and_its_name_reach_the_disk(tmp_path: Path, monkeypatch: pytes
     assert synced[1] == str(tmp_path)
 
 
-def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
+def test_a_symbolic_link_is_followed_and_kept(tmp_path: Path) -> None:
     target, link = tmp_path / "there", tmp_path / "link"
     target.write_text("")
     link.symlink_to(target)
@@ -100,7 +100,7 @@ def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
     assert len(read(target).records) == 1
 
 
-def test_every_cut_and_every_changed_byte_shows(tmp_path: Path) -> None:
+def test_every_truncation_and_every_changed_byte_is_detected(tmp_path: Path) -> None:
     path = written(tmp_path / "file", record(), record(instance(port=8035)))
     whole = path.read_bytes()
     for length in range(len(whole)):
@@ -115,7 +115,7 @@ def test_every_cut_and_every_changed_byte_shows(tmp_path: Path) -> None:
     assert "2 lines should follow, 3 do: something was added" in refusal(path)
 
 
-def test_lines_that_changed_places_show(tmp_path: Path) -> None:
+def test_swapped_lines_are_detected(tmp_path: Path) -> None:
     path = written(tmp_path / "file", record(), record(instance(port=8035)))
     first, *others = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([first, *reversed(others)]))
@@ -136,7 +136,7 @@ def test_lines_that_changed_places_show(tmp_path: Path) -> None:
         (b'{"format": "vertice-snapshot", "version": 1}\n', "line 1: count: "),
     ],
 )
-def test_what_is_no_snapshot_is_called_so(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_file_that_is_no_snapshot_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     assert refusal(path).startswith(said)
@@ -166,12 +166,12 @@ def test_a_record_that_could_not_be_registered_is_named_by_line_and_field(
     assert bent(path, lambda lines: lines[2].update({field: value})).startswith(said)
 
 
-def test_two_names_that_are_one_are_refused(tmp_path: Path) -> None:
+def test_two_names_that_are_equal_in_dns_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "file", record(), record(instance("ip-intel", port=8035)))
     assert refusal(path) == "line 3: service_name: 'ip-intel' and 'ip_intel' of line 2 are one name in DNS"
 
 
-def test_a_line_that_is_no_record_and_one_that_is_too_long_are_refused(tmp_path: Path) -> None:
+def test_an_invalid_line_and_one_that_is_too_long_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "file", record())
 
     def put(line: object) -> Callable[[list[Any]], None]:
@@ -184,5 +184,5 @@ def test_a_line_that_is_no_record_and_one_that_is_too_long_are_refused(tmp_path:
     written(path, record())
     assert "a record has at most 131072" in bent(path, put({"a": "x" * 140_000}))
     with path.open("ab") as file:
-        file.truncate(snapshot_file.MAX_FILE_BYTES + 1)  # a hole, which takes no room on the disk
+        file.truncate(snapshot_file.MAX_FILE_BYTES + 1)  # a sparse file, which takes no space on the disk
     assert "a snapshot has at most" in refusal(path)

@@ -137,6 +137,7 @@ def test_an_address_is_called_over_http_by_its_scheme(scheme: str, *, is_http: b
         ("Data Source=tcp:pg,1433;User=x", [("", "pg", 1433)]),
         ("Host = pg; Port = 5439; Database = x", [("", "pg", 5439)]),
         ("(ADDRESS=(PROTOCOL=TCP)(HOST=ora)(PORT=1521))", [("", "ora", 1521)]),
+        ("dns:///cart:7070", [("dns", "cart", 7070)]),
         ("user:pw@tcp(mysql:3306)/db?x=y", [("", "mysql", 3306)]),
     ],
 )

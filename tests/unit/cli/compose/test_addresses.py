@@ -21,7 +21,7 @@ def service(
 
 
 def given(**variables: str) -> list[str]:
-    """Return the addresses that variables give, as they are written."""
+    """Return the addresses in variables, as they are written."""
     return [a.written for a in addresses_of(service(variables), KNOWN.__contains__)]
 
 
@@ -43,7 +43,7 @@ def given(**variables: str) -> list[str]:
         ({"BILLING": "http://nobody"}, ["http://nobody"]),
     ],
 )
-def test_the_name_of_a_variable_says_what_its_value_is(variables: dict[str, str], written: list[str]) -> None:
+def test_a_variables_name_decides_what_its_value_means(variables: dict[str, str], written: list[str]) -> None:
     assert given(**variables) == written
 
 
@@ -61,17 +61,17 @@ def test_the_name_of_a_variable_says_what_its_value_is(variables: dict[str, str]
         {"START_ADDR": "12:30"},
     ],
 )
-def test_where_a_container_listens_and_what_is_no_host_give_no_address(variables: dict[str, str]) -> None:
+def test_listen_addresses_and_non_hosts_give_no_address(variables: dict[str, str]) -> None:
     assert given(**variables) == []
 
 
-def test_the_port_of_another_variable_is_said_with_its_place() -> None:
+def test_the_port_of_another_variable_is_returned_with_its_position() -> None:
     (address,) = addresses_of(service({"DB_HOST": "db", "DB_PORT": "5432"}), KNOWN.__contains__)
     assert (address.variable, address.port_variable, address.port_place) == ("DB_HOST", "DB_PORT", HERE)
     assert not address.port_written
 
 
-def test_a_command_gives_urls_and_the_hosts_that_are_known() -> None:
+def test_a_command_gives_urls_and_known_hosts() -> None:
     one = service({}, entrypoint=("wait", "billing:8034"), command=("run", "12:30", "http://nobody:1", "nobody:2"))
     assert [(a.variable, a.written, a.place.line) for a in addresses_of(one, KNOWN.__contains__)] == [
         ("entrypoint", "billing:8034", 7),

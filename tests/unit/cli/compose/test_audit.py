@@ -1,4 +1,4 @@
-"""What the audit says of each address of a fleet, and of the fleet's other mistakes."""
+"""The audit's findings on each address of a fleet, and on the fleet's other mistakes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def of_front(front: str, **variables: str) -> list[AuditFinding]:
 
 
 def codes(text: str) -> list[tuple[str, str]]:
-    """Return (code, service) of each finding, health checks left out."""
+    """Return (code, service) of each finding, without those on health checks."""
     return [(f.code, f.service) for f in audited(text).findings if f.code != "no-healthcheck"]
 
 
@@ -75,7 +75,7 @@ def codes(text: str) -> list[tuple[str, str]]:
         "['BACK_URL=${BACK:-http://back_end:8010}', 'D_URL=http://${H:-back_end}:${P-8010}']",
     ],
 )
-def test_an_address_that_leads_somewhere_is_no_finding(environment: str) -> None:
+def test_a_working_address_is_no_finding(environment: str) -> None:
     assert of_front(f"environment: {environment}") == []
 
 
@@ -121,9 +121,7 @@ def test_an_address_that_leads_somewhere_is_no_finding(environment: str) -> None
         ("[DB_DSN=postgres://u:s3cret@back_end:5432/x]", "unproven-port", None),
     ],
 )
-def test_an_address_that_leads_nowhere_is_named_with_the_right_one(
-    environment: str, code: str, right: str | None
-) -> None:
+def test_a_dead_address_is_reported_with_the_right_one(environment: str, code: str, right: str | None) -> None:
     (finding,) = [f for f in of_front(f"environment: {environment}") if f.code != "no-port" or code == "no-port"]
     assert finding.code == code
     assert finding.right == right
@@ -131,7 +129,7 @@ def test_an_address_that_leads_nowhere_is_named_with_the_right_one(
 
 
 @pytest.mark.parametrize("key", ["command", "entrypoint"])
-def test_an_address_in_the_command_is_judged_and_other_words_are_not(key: str) -> None:
+def test_addresses_in_the_command_are_judged_and_other_words_are_not(key: str) -> None:
     (finding,) = of_front(f"{key}: [serve, '--to=http://back_end:9000', '--at=12:30', 'tag:5', 'inner:7100']")
     assert (finding.code, finding.variable, finding.place.line) == ("published-port", key, 6)
 
@@ -145,13 +143,13 @@ def test_each_host_of_a_list_is_judged_on_its_own() -> None:
     assert {f.variable for f in found} == {"NATS"}
 
 
-def test_a_finding_stands_in_its_line_and_that_of_a_port_variable_in_the_port_s() -> None:
+def test_a_finding_has_its_line_and_one_about_a_port_variable_that_of_the_port() -> None:
     text = "environment:\n      - OK=1\n      - BACK_HOST=back_end\n      - BACK_PORT=9000"
     (finding,) = of_front(text)
     assert (finding.place.file, finding.place.line, finding.variable) == ("compose.yml", 9, "BACK_PORT")
 
 
-def test_of_networks_only_the_shared_ones_count_and_external_ones_hold_others() -> None:
+def test_only_shared_networks_count_and_external_ones_may_have_other_members() -> None:
     text = """
 services:
   aaa: {networks: [n, x], environment: [U_URL=http://bbb:80, V_URL=http://stranger:80]}
@@ -169,7 +167,7 @@ networks: {x: {external: true}, n: , m: }
     ]
 
 
-def test_links_are_names_of_services_and_extra_hosts_of_outsiders() -> None:
+def test_links_name_services_and_extra_hosts_name_outsiders() -> None:
     given = "links: ['back_end:db']\n    extra_hosts: ['box:10.0.0.1']"
     found = of_front(f"{given}\n    environment: [A_URL=http://box:1, B_URL=http://db:9000, C_URL=http://db:8010]")
     assert [(f.code, f.right) for f in found] == [("outside", None), ("published-port", "http://db:8010")]
@@ -215,7 +213,7 @@ def test_other_mistakes_are_found(services: str, found: list[tuple[str, str]]) -
     assert codes(f"services: {services}") == found
 
 
-def test_two_profiles_that_never_run_together_make_a_shared_port_a_warning() -> None:
+def test_a_shared_port_in_separate_profiles_is_a_warning() -> None:
     text = "services: {aaa: {profiles: [p], ports: ['1:2']}, bbb: {profiles: [q], ports: ['1:3']}}"
     (finding,) = [f for f in audited(text).findings if f.code == "shared-host-port"]
     assert finding.severity is AuditSeverity.WARNING
@@ -231,12 +229,12 @@ def test_a_service_without_a_health_check_is_named(check: str) -> None:
     "text",
     ["services: {aaa: {image: x, image: y}}", "services: {aaa: {extends: aaa}}", "services: {aaa: {extends: b}}"],
 )
-def test_what_compose_refuses_as_a_whole_is_refused(text: str) -> None:
+def test_a_file_that_compose_refuses_is_refused(text: str) -> None:
     with pytest.raises(ComposeError):
         audited(text)
 
 
-def test_the_graph_has_addresses_dependencies_circles_and_outsiders() -> None:
+def test_the_graph_has_addresses_dependencies_cycles_and_outsiders() -> None:
     text = """
 services:
   aaa: {expose: ["1"], environment: [B_URL=http://bbb:9, B_HOST=bbb, X_URL=http://example.org], depends_on: [ccc]}
@@ -256,7 +254,7 @@ services:
 # -- the report
 
 
-def test_the_reports_say_the_same() -> None:
+def test_all_report_formats_agree() -> None:
     found = audited(FLEET.format(front="environment: [BACK_URL=http://back_end:9000, X_URL=http://a.example.org]"))
     text = list(text_of(found))
     assert (

@@ -89,3 +89,10 @@ def test_a_name_that_rewrite_wrote_is_an_edge_and_its_port_is_judged() -> None:
     )
     planned_services = [s for wave in waves_of(found, By.DEPENDENCY) for s in wave.services]
     assert {s.name: s.radius for s in planned_services} == {"api": 1, "web": 0}
+
+
+def test_a_name_that_nobody_looks_up_is_no_dependency() -> None:
+    found = audited("03-rewrite-identity")
+    assert (found.graph.edges, found.graph.outside) == ((), ())
+    planned_services = [s for wave in waves_of(found, By.DEPENDENCY) for s in wave.services]
+    assert {s.name: s.addresses for s in planned_services} == {"web": 0, "api": 0}

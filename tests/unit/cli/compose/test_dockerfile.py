@@ -43,8 +43,8 @@ EXPOSE 80
 
 def test_the_last_stage_is_the_image_unless_another_is_the_target() -> None:
     assert built_image(STAGES) == BuiltImage((80,), "nginx:1.27-alpine")
-    assert built_image(STAGES, "dev") == BuiltImage((9000, 3000), "node:20")
-    assert built_image(STAGES, "Base") == BuiltImage((9000,), "node:20")
+    assert built_image(STAGES, "dev") == BuiltImage((9000, 3000), "node:20", mentioned=(3000,))
+    assert built_image(STAGES, "Base") == BuiltImage((9000,), "node:20", mentioned=(3000,))
     assert built_image(STAGES, "none") == BuiltImage()
 
 
@@ -58,3 +58,23 @@ def test_what_a_hostile_file_costs_is_bounded() -> None:
     many = "FROM a\n" * 10_000 + "EXPOSE " + " ".join(map(str, range(1, 5000)))
     assert len(built_image(many).exposed) <= MAX_PORTS
     assert built_image("FROM a\nENV 'x\nEXPOSE " + "${A" * 500).exposed == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "check_port", "mentioned"),
+    [
+        ("FROM x\nHEALTHCHECK --interval=5s CMD curl -f http://localhost:8000/ || exit 1\n", 8000, ()),
+        ("FROM x\nHEALTHCHECK CMD curl \\\n  http://127.0.0.1:8000\nHEALTHCHECK NONE\n", None, ()),
+        ("FROM x\nENV PORT=8001\nHEALTHCHECK CMD curl http://localhost:${PORT}/\n", 8001, (8001,)),
+        ("FROM x\nHEALTHCHECK CMD curl http://database:8000/\n", None, ()),
+        ('FROM x\nCMD ["serve", "-l", "4000"]\nENTRYPOINT ["run", "--metrics", ":9100"]\n', None, (4000, 9100)),
+        ("FROM x\nCMD serve 4000\nCMD serve 5000\n", None, (5000,)),
+        ("FROM x AS base\nENV APP_PORT 3000\nFROM base\n", None, (3000,)),
+        ("FROM x AS base\nCMD serve 4000\nFROM y\n", None, ()),
+    ],
+)
+def test_the_health_check_the_command_and_the_variables_of_the_last_stage_speak_of_ports(
+    text: str, check_port: int | None, mentioned: tuple[int, ...]
+) -> None:
+    image = built_image(text)
+    assert (image.check_port, image.mentioned) == (check_port, mentioned)

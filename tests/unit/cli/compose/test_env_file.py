@@ -1,4 +1,4 @@
-"""The lines of an env file: names and values, quotes, variables, and the lines that are none."""
+"""The lines of an env file: names and values, quotes, variables, and invalid lines."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ def test_a_name_alone_has_the_value_of_the_caller(text: str) -> None:
         (r'A="\0101\07\0400"', r"A\7\400"),
     ],
 )
-def test_quotes_say_what_is_escaped_and_where_the_value_ends(text: str, value: str) -> None:
+def test_quotes_decide_what_is_escaped_and_where_the_value_ends(text: str, value: str) -> None:
     assert values(text) == {"A": value}
 
 
-def test_lines_are_counted_over_values_of_several_lines() -> None:
+def test_line_numbers_are_right_after_multi_line_values() -> None:
     lines, _ = read('A="one\ntwo"\n\nB=2\n')
     assert [(line.name, line.line) for line in lines] == [("A", 1), ("B", 4)]
 
@@ -95,24 +95,24 @@ def test_lines_are_counted_over_values_of_several_lines() -> None:
         ("A=$C", ""),
     ],
 )
-def test_variables_are_filled_in_but_not_between_single_quotes(text: str, value: str) -> None:
+def test_variables_are_expanded_but_not_in_single_quotes(text: str, value: str) -> None:
     assert values(text, B="given") == {"A": value}
 
 
-def test_a_value_is_also_kept_as_it_was_before_its_variables() -> None:
+def test_a_value_is_also_kept_unexpanded() -> None:
     (line,), _ = read('A="<$B>"', B="given")
     assert (line.value, line.raw) == ("<given>", "<$B>")
 
 
-def test_a_variable_may_come_from_the_lines_before() -> None:
+def test_a_variable_may_come_from_earlier_lines() -> None:
     assert values("A=1\nB=$A$C\nC=3") == {"A": "1", "B": "1", "C": "3"}
 
 
-def test_the_caller_is_stronger_than_the_lines_before() -> None:
+def test_the_caller_overrides_earlier_lines() -> None:
     assert values("A=1\nB=$A", A="given") == {"A": "1", "B": "given"}
 
 
-def test_of_a_name_given_twice_the_later_value_is_filled_in() -> None:
+def test_the_later_value_of_a_duplicate_name_is_used() -> None:
     assert values("A=1\nA=2\nB=$A") == {"A": "2", "B": "2"}
 
 
@@ -125,11 +125,11 @@ def test_of_a_name_given_twice_the_later_value_is_filled_in() -> None:
         ('A="open\\"', "the quote of A is not closed"),
     ],
 )
-def test_a_line_that_is_none_is_reported_with_its_place(text: str, reason: str) -> None:
+def test_an_invalid_line_is_reported_with_its_number(text: str, reason: str) -> None:
     assert read(f"\n{text}") == ([], [f"some.env:2: {reason}"])
 
 
-def test_the_lines_after_a_wrong_one_are_read() -> None:
+def test_the_lines_after_an_invalid_one_are_read() -> None:
     lines, reported = read("two words\nA=1")
     assert [line.name for line in lines] == ["A"]
     assert len(reported) == 1

@@ -1,4 +1,4 @@
-"""A file is replaced as a whole or not at all, whatever goes wrong."""
+"""A file is replaced completely or not at all, whatever goes wrong."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_mode_and_symbolic_link_stay(tmp_path: Path) -> None:
+def test_mode_and_symbolic_link_are_kept(tmp_path: Path) -> None:
     real = tmp_path / "real.yml"
     real.write_bytes(b"old")
     real.chmod(0o640)
@@ -38,14 +38,14 @@ def test_mode_and_symbolic_link_stay(tmp_path: Path) -> None:
     assert names(tmp_path) == {"real.yml", "link.yml"}
 
 
-def test_a_new_file_has_the_mode_that_any_program_would_give_it(tmp_path: Path) -> None:
+def test_a_new_file_has_the_usual_mode(tmp_path: Path) -> None:
     replace(held(tmp_path / "new.yml", LARGE), b"new")
     (tmp_path / "other").write_bytes(b"")
     assert (tmp_path / "new.yml").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 @pytest.mark.parametrize("after", [b"somebody's", None])
-def test_what_somebody_changed_meanwhile_is_not_overwritten(tmp_path: Path, after: bytes | None) -> None:
+def test_a_file_changed_meanwhile_is_not_overwritten(tmp_path: Path, after: bytes | None) -> None:
     path = tmp_path / "c.yml"
     path.write_bytes(b"old")
     before = held(path, LARGE)
@@ -86,8 +86,8 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     assert names(tmp_path) == {"c.yml"}
 
 
-def test_a_folder_that_may_not_be_written_to_is_an_error() -> None:
-    # Root may write everywhere, and others may not enter the folders that pytest makes for root.
+def test_a_read_only_folder_is_an_error() -> None:
+    # Root may write everywhere, and other users may not enter the folders that pytest creates for root.
     folder = Path(tempfile.mkdtemp(prefix="vertice-"))
     path = folder / "c.yml"
     path.write_bytes(b"old")
@@ -110,7 +110,7 @@ def test_a_folder_that_may_not_be_written_to_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("step", ["os.fchmod", "os.fsync", "pathlib.Path.replace"])
-def test_a_process_that_is_killed_leaves_all_of_the_old_file(tmp_path: Path, step: str) -> None:
+def test_a_killed_process_leaves_the_old_file_intact(tmp_path: Path, step: str) -> None:
     path = tmp_path / "c.yml"
     path.write_bytes(b"old")
     program = (
@@ -126,7 +126,7 @@ def test_a_process_that_is_killed_leaves_all_of_the_old_file(tmp_path: Path, ste
     assert path.read_bytes() == b"old"
 
 
-def test_what_is_no_file_or_too_large_is_not_read(tmp_path: Path) -> None:
+def test_anything_but_a_file_of_bounded_size_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
         with pytest.raises(OSError, match=r"directory|not a file"):

@@ -1,4 +1,4 @@
-"""What is put into a compose file, what it means to the agent, and what is refused."""
+"""What is added to a compose file, how the agent reads it, and what is refused."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def sidecars(text: str, options: Options) -> list[SidecarSpec]:
 
 
 def environment_of(body: dict[str, dict[str, object]]) -> dict[str, str]:
-    """Return a sidecar's environment as compose would hand it over."""
+    """Return a sidecar's environment as compose would pass it on."""
     return {name: fill(str(value), {}).text for name, value in body["environment"].items()}
 
 
-def test_in_place_all_lines_stay_and_the_agents_stand_between_marks() -> None:
+def test_an_in_place_edit_keeps_all_lines_and_adds_agents_between_marks() -> None:
     after = injected(TEXT, sidecars(TEXT, Options()), Options())
     lines = after.splitlines()
     assert [line for line in lines if line in TEXT.splitlines()] == TEXT.splitlines()
@@ -60,7 +60,7 @@ def test_in_place_all_lines_stay_and_the_agents_stand_between_marks() -> None:
 
 
 @RECIPES
-def test_the_agent_accepts_what_it_is_told(recipe: Recipe, tmp_path: Path) -> None:
+def test_the_agent_accepts_its_generated_settings(recipe: Recipe, tmp_path: Path) -> None:
     options = OPTIONS[recipe]
     found = yaml.safe_load(injected(TEXT, sidecars(TEXT, options), options))
     if recipe is Recipe.HOST:
@@ -79,14 +79,14 @@ def test_the_agent_accepts_what_it_is_told(recipe: Recipe, tmp_path: Path) -> No
         assert settings.services[0].claim.port == 80
         other = read_agent_settings(environment_of(found["services"]["orders-agent"]))
         assert other.services[0].claim.host == "the-orders"
-        # Beside, nobody asks it, and it listens where everybody may, whatever its image says.
+        # With recipe `beside` nothing queries the agent; it listens on loopback, whatever its image says.
         listen = environment_of(found["services"]["orders-agent"])["AGENT_DNS_LISTEN"]
         assert listen == ("127.0.0.1:53" if recipe is Recipe.NETNS else "127.0.0.1:8653")
     assert settings.services[0].claim.health_endpoint == "/ok?a=$b"
     assert settings.registry_urls == (options.registry,)
 
 
-def test_each_recipe_puts_the_agent_where_it_says() -> None:
+def test_each_recipe_places_the_agent_as_documented() -> None:
     found = {r: yaml.safe_load(injected(TEXT, sidecars(TEXT, o), o))["services"] for r, o in OPTIONS.items()}
     netns, beside = found[Recipe.NETNS]["orders-agent"], found[Recipe.BESIDE]["orders-agent"]
     assert netns["network_mode"] == "service:orders"
@@ -106,7 +106,7 @@ def test_each_recipe_puts_the_agent_where_it_says() -> None:
 
 
 @RECIPES
-def test_override_and_file_together_are_what_is_put_in_place(recipe: Recipe) -> None:
+def test_the_file_with_its_override_equals_the_in_place_edit(recipe: Recipe) -> None:
     options = OPTIONS[recipe]
     found = sidecars(TEXT, options)
     override = override_text(found, options, "c.yml", "c.vertice.yml")
@@ -128,7 +128,7 @@ def test_override_and_file_together_are_what_is_put_in_place(recipe: Recipe) -> 
     assert existing_agents(override, {}) == planned_ones
 
 
-def test_ports_that_the_service_listens_on_are_not_taken_in_its_namespace() -> None:
+def test_the_agent_avoids_ports_that_the_service_uses_in_its_namespace() -> None:
     found = SidecarSpec("web", "web-agent", "web", 8880, listens_on=(8880, 8881, 53), dns=False)
     environment = environment_of(
         yaml.safe_load(injected("services:\n  web: {image: x}\n", [found], Options()))["services"]["web-agent"]
@@ -138,7 +138,7 @@ def test_ports_that_the_service_listens_on_are_not_taken_in_its_namespace() -> N
 
 
 @RECIPES
-def test_for_vertice_dev_a_fleet_with_agents_is_the_fleet(recipe: Recipe) -> None:
+def test_vertice_dev_ignores_the_agents_in_a_fleet(recipe: Recipe) -> None:
     options = OPTIONS[recipe]
     after = injected(TEXT, sidecars(TEXT, options), options)
     plan = plan_of_bytes(after.encode())
@@ -146,7 +146,7 @@ def test_for_vertice_dev_a_fleet_with_agents_is_the_fleet(recipe: Recipe) -> Non
     assert (plan.listed, plan.findings) == (2, plan_of_bytes(TEXT.encode()).findings)
 
 
-def test_for_podman_the_service_lets_its_agent_listen_on_port_53() -> None:
+def test_for_podman_the_service_allows_its_agent_port_53() -> None:
     options = Options(podman=True, forward="10.89.0.1")
     text = TEXT.replace("    networks: [back]", "    sysctls: [a=b]")
     after = injected(text, sidecars(text, options), options)
@@ -157,7 +157,7 @@ def test_for_podman_the_service_lets_its_agent_listen_on_port_53() -> None:
     assert "sysctls" not in injected(TEXT, sidecars(TEXT, Options()), Options())
 
 
-def test_what_all_agents_share_stands_once_unless_its_name_is_taken() -> None:
+def test_shared_settings_appear_once_unless_the_name_is_taken() -> None:
     found = sidecars(TEXT, Options())
     assert injected(TEXT, found, Options()).count("cap_drop") == 1
     taken = "x-own: &vertice-agent {a: b}\n" + TEXT
@@ -166,7 +166,7 @@ def test_what_all_agents_share_stands_once_unless_its_name_is_taken() -> None:
     assert ejected(after) == taken
 
 
-def test_a_file_in_flow_style_is_edited_too_and_comes_back() -> None:
+def test_a_file_in_flow_style_is_edited_too_and_restored() -> None:
     text = '{"services": {"web": {"ports": ["8000"]}, "orders": {"expose": [1]}}}'
     for options in OPTIONS.values():
         found = sidecars(text, options)
@@ -177,7 +177,7 @@ def test_a_file_in_flow_style_is_edited_too_and_comes_back() -> None:
         assert not found or len(services) > 2
 
 
-def test_what_is_shared_by_an_alias_is_changed_only_when_all_who_share_it_are() -> None:
+def test_a_node_shared_by_aliases_is_changed_only_for_all_of_them() -> None:
     text = "services:\n  web: &web\n    expose: [80]\n  other: *web\n"
     both = [SidecarSpec("web", "web-agent", "web", 80), SidecarSpec("other", "other-agent", "other", 80)]
     after = injected(text, both, Options())
@@ -194,7 +194,7 @@ def test_what_is_shared_by_an_alias_is_changed_only_when_all_who_share_it_are() 
         "services:\n  web:\n    expose: [80]\n  web:\n    expose: [81]\n",
     ],
 )
-def test_of_what_stands_twice_the_last_one_is_edited(text: str) -> None:
+def test_the_last_of_duplicate_keys_is_edited(text: str) -> None:
     after = injected(text, [SidecarSpec("web", "web-agent", "web", 81)], Options())
     found = yaml.safe_load(after)["services"]
     assert found.keys() == {"web", "web-agent"}
@@ -202,7 +202,7 @@ def test_of_what_stands_twice_the_last_one_is_edited(text: str) -> None:
     assert ejected(after) == text
 
 
-def test_configs_that_there_are_stay() -> None:
+def test_existing_configs_are_kept() -> None:
     text = TEXT + "configs:\n  own: {file: x}\n"
     options = OPTIONS[Recipe.HOST]
     after = injected(text, sidecars(text, options), options)
@@ -210,7 +210,7 @@ def test_configs_that_there_are_stay() -> None:
     assert ejected(after) == text
 
 
-def test_what_was_written_beside_the_agents_stays_when_they_go() -> None:
+def test_later_edits_next_to_the_agents_survive_an_eject() -> None:
     after = injected(TEXT, sidecars(TEXT, Options()), Options())
     mine = after.replace("networks: {back: }", "  # mine\n  mail: {image: x}\nnetworks: {back: }")
     assert ejected(mine) == TEXT.replace("networks: {back: }", "  # mine\n  mail: {image: x}\nnetworks: {back: }")
@@ -227,14 +227,14 @@ def test_what_was_written_beside_the_agents_stays_when_they_go() -> None:
         ("  web_shop-agent:\n    <<: *vertice-agent\n", "  mine:\n", r"services\.mine"),
     ],
 )
-def test_a_file_whose_marks_were_damaged_is_left_alone(old: str, new: str, reason: str) -> None:
+def test_a_file_with_damaged_marks_is_left_alone(old: str, new: str, reason: str) -> None:
     after = injected(TEXT, sidecars(TEXT, Options()), Options())
     assert old in after
     with pytest.raises(NotEditable, match=reason):
         ejected(after.replace(old, new))
 
 
-def test_marks_within_a_text_of_the_file_are_not_taken_for_marks() -> None:
+def test_marks_inside_a_scalar_are_not_marks() -> None:
     text = (
         "services:\n  web:\n    command: |\n      # >>> vertice compose inject: x\n      # <<< vertice compose inject\n"
     )
@@ -254,12 +254,12 @@ def test_marks_within_a_text_of_the_file_are_not_taken_for_marks() -> None:
         ("services:\n  web: {}\n", "nothing can be added"),
     ],
 )
-def test_what_cannot_be_edited_is_said(text: str, reason: str) -> None:
+def test_what_cannot_be_edited_is_reported(text: str, reason: str) -> None:
     with pytest.raises(NotEditable, match=reason):
         injected(text, [SidecarSpec("web", "web-agent", "web", 80)], Options())
 
 
-def test_the_configuration_of_the_hosts_agent_is_toml_whatever_stands_in_it() -> None:
+def test_the_configuration_of_the_hosts_agent_is_always_valid_toml() -> None:
     odd = SidecarSpec("web", "web-agent", "10.0.0.7", 80, health_endpoint="/a\"b'c\\d$e")
     [table] = tomllib.loads(agent_toml([odd]).replace("$$", "$"))["service"]
     assert table["health_endpoint"] == odd.health_endpoint

@@ -1,4 +1,4 @@
-"""On which ports a service listens: what it declares, what hints at others, and what the host shows."""
+"""The ports on which a service listens: declared, hinted at, and published."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def listening(body: str) -> ListeningPorts:
         ("{image: example/web}", [], None),
     ],
 )
-def test_declared_ports_are_those_of_the_container_over_tcp(body: str, numbers: list[int], main: int | None) -> None:
+def test_declared_ports_are_the_containers_tcp_ports(body: str, numbers: list[int], main: int | None) -> None:
     found = listening(body)
     assert (found.numbers, found.main) == (numbers, main)
     assert all(found.is_declared(number) for number in numbers)
@@ -87,7 +87,7 @@ def test_the_port_behind_a_published_one_is_known_when_it_is_certain(
     assert listening(body).behind(published) == target
 
 
-def test_ports_that_are_not_of_tcp_are_told_apart() -> None:
+def test_ports_of_other_protocols_are_kept_apart() -> None:
     found = listening("{ports: ['8125:8125/udp', '8034'], expose: ['9000-9001/udp']}")
     assert (found.declared, found.others) == ((range(8034, 8035),), (range(8125, 8126), range(9000, 9002)))
 
@@ -102,7 +102,7 @@ def test_ports_that_are_not_of_tcp_are_told_apart() -> None:
         ("{image: example/web}", ""),
     ],
 )
-def test_the_ports_are_said_in_words(body: str, text: str) -> None:
+def test_the_ports_are_described_in_words(body: str, text: str) -> None:
     assert listening(body).text == text
 
 
@@ -167,6 +167,10 @@ CHECK = "healthcheck: {test: 'curl http://localhost:8010/'}"
         (f"{{build: ., {CHECK[:-1]}, disable: true}}}}", True, False),
         ("{build: ., ports: ['9000:8010']}", True, False),
         ('{build: {dockerfile_inline: "FROM x\\nEXPOSE 8010"}}', False, True),
+        ('{build: {dockerfile_inline: "FROM x\\nEXPOSE 8010\\nCMD serve 80"}}', False, False),
+        ('{build: {dockerfile_inline: "FROM x\\nEXPOSE 8010\\nENV PORT=80"}}', False, False),
+        ('{build: {dockerfile_inline: "FROM x\\nHEALTHCHECK CMD curl http://localhost:8010/"}}', True, True),
+        ('{build: {dockerfile_inline: "FROM x\\nHEALTHCHECK CMD curl http://localhost:8010/"}}', False, False),
     ],
 )
 def test_expose_and_a_health_check_over_http_prove_what_an_own_image_listens_on(

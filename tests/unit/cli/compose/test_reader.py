@@ -1,4 +1,4 @@
-"""The compose reader: every form that Compose knows, where each thing stands, and what is refused."""
+"""The compose reader: every form that Compose knows, the position of each part, and what is refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_an_environment_is_read_from_a_list_and_from_a_map(written: str, read: d
     assert environment(web(f"environment: {written}", D="from outside")) == read
 
 
-def test_every_service_variable_and_port_knows_its_line() -> None:
+def test_every_service_variable_and_port_has_its_line() -> None:
     ports, variables = "    ports:\n    - 1:2\n    - target: 3\n", "    environment:\n      A: x\n      B: y\n"
     text = f"services:\n  web:\n{ports}{variables}  db: {{}}\n"
     services = project(text).services
@@ -61,7 +61,7 @@ def test_every_service_variable_and_port_knows_its_line() -> None:
     assert {key: place.line for key, place in services["web"].places.items()} == {"ports": 3, "environment": 6}
 
 
-def test_how_a_value_was_written_is_kept_beside_what_it_comes_to() -> None:
+def test_a_value_is_kept_both_as_written_and_expanded() -> None:
     (entry,) = web("environment: ['A=http://${HOST:-db}:${PORT}']").environment
     assert (entry.value, entry.raw, entry.unset) == ("http://db:", "http://${HOST:-db}:${PORT}", ("PORT",))
 
@@ -106,7 +106,7 @@ def test_labels_come_from_files_too_and_a_missing_one_is_named(tmp_path: Path) -
     )
 
 
-def test_a_missing_env_file_is_named_with_the_line_that_asks_for_it(tmp_path: Path) -> None:
+def test_a_missing_env_file_is_named_with_its_line(tmp_path: Path) -> None:
     path = folder(tmp_path, c__yml="services:\n  web:\n    env_file: none.env\n  db: {image: x}\n")
     found = read_project([path])
     assert list(found.services) == ["web", "db"]
@@ -117,7 +117,7 @@ def test_a_missing_env_file_is_named_with_the_line_that_asks_for_it(tmp_path: Pa
         found.checked()
 
 
-def test_the_dot_env_beside_the_file_fills_in_and_the_environment_is_stronger(tmp_path: Path) -> None:
+def test_the_dot_env_next_to_the_file_is_used_and_the_environment_overrides_it(tmp_path: Path) -> None:
     path = folder(
         tmp_path,
         c__yml="services: {web: {image: '${A}-${B}', environment: [B]}}\n",
@@ -128,7 +128,7 @@ def test_the_dot_env_beside_the_file_fills_in_and_the_environment_is_stronger(tm
     assert environment(service) == {"B": "strong"}
 
 
-# -- YAML's own means
+# -- YAML features
 
 
 def test_anchors_merges_and_extensions_are_followed() -> None:
@@ -146,7 +146,7 @@ services:
     assert environment(service) == {"A": "1", "B": "2"}
 
 
-def test_a_key_that_stands_twice_is_told_with_both_lines_and_the_last_counts() -> None:
+def test_a_duplicate_key_is_reported_with_both_lines_and_the_last_counts() -> None:
     found = project("services:\n  web:\n    image: a\n    image: b\n")
     assert found.services["web"].image == "b"
     (problem,) = found.problems
@@ -187,7 +187,7 @@ def test_the_parts_of_a_service_are_read_in_both_forms() -> None:
     assert (long.profiles, long.links) == (("p",), ("l:m",))
 
 
-def test_without_networks_it_is_in_the_default_one_and_on_the_host_in_none() -> None:
+def test_a_service_without_networks_is_in_the_default_one_and_on_the_host_in_none() -> None:
     assert web("image: x").network_names == {"default"}
     assert web("networks: {}").network_names == {"default"}
     for mode in ("host", "bridge", "none", "default", "service:db", "container:db", "acme_default"):
@@ -205,7 +205,7 @@ def test_without_networks_it_is_in_the_default_one_and_on_the_host_in_none() -> 
         ("{disable: true}", None, None, None, True),
     ],
 )
-def test_a_health_check_says_what_it_asks(
+def test_a_health_check_is_read_with_its_target(
     check: str, url: str | None, path: str | None, port: int | None, disabled: bool
 ) -> None:
     found = web(f"healthcheck: {check}").healthcheck
@@ -216,7 +216,7 @@ def test_a_health_check_says_what_it_asks(
 # -- extends
 
 
-def test_extends_takes_from_the_same_file_and_from_others_and_through_them(tmp_path: Path) -> None:
+def test_extends_reads_the_same_file_and_others_and_follows_chains(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     folder(
         tmp_path / "sub",
@@ -255,7 +255,7 @@ def test_extends_takes_from_the_same_file_and_from_others_and_through_them(tmp_p
         ),
     ],
 )
-def test_a_base_that_is_no_good_costs_its_service_alone(services: str, code: str, message: str) -> None:
+def test_an_invalid_base_affects_only_its_service(services: str, code: str, message: str) -> None:
     def missing(path: str) -> bytes:
         raise FileNotFoundError(2, os.strerror(2), path)
 
@@ -407,7 +407,7 @@ def test_a_name_in_the_environment_that_compose_refuses_is_told() -> None:
 # -- several files
 
 
-def test_a_later_file_is_laid_over_the_earlier_ones() -> None:
+def test_a_later_file_overrides_earlier_ones() -> None:
     files = [
         (
             "a.yml",
@@ -447,7 +447,7 @@ networks: {n: }
 
 
 @pytest.mark.untraced
-def test_a_fleet_of_five_thousand_is_read_whole() -> None:
+def test_a_fleet_of_five_thousand_is_read_completely() -> None:
     services = "".join(f"  svc{n}: {{ports: ['8000'], environment: [A=http://svc{n}:8000]}}\n" for n in range(5000))
     assert len(project(f"services:\n{services}").services) == 5000
 
@@ -476,14 +476,14 @@ def test_bases_that_grow_without_bound_are_refused() -> None:
         ("services: &s\n  web: *s\n", "too-large", 1),
     ],
 )
-def test_what_is_no_compose_file_says_where(text: str, code: str, line: int) -> None:
+def test_an_invalid_compose_file_is_refused_with_the_position(text: str, code: str, line: int) -> None:
     with pytest.raises(ComposeError) as error:
         project(text)
     assert (error.value.code, error.value.place) == (code, Place("compose.yml", line))
     assert "\n" not in str(error.value)
 
 
-def test_files_that_are_none_and_too_large_ones_are_refused(tmp_path: Path) -> None:
+def test_missing_and_oversized_files_are_refused(tmp_path: Path) -> None:
     large = tmp_path / "large.yml"
     large.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
     for path, message in (
@@ -499,7 +499,7 @@ def test_files_that_are_none_and_too_large_ones_are_refused(tmp_path: Path) -> N
         read_project([])
 
 
-def test_what_stands_in_a_file_does_not_reach_the_terminal() -> None:
+def test_text_of_a_file_cannot_control_the_terminal() -> None:
     found = project('services: {web: {ports: ["\\e[31mred"]}}\n')
     assert "\x1b" not in str(found.problems[0])
 

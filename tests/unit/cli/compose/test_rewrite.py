@@ -1,4 +1,4 @@
-"""Which addresses give way to names, and why the others do not."""
+"""Which addresses are replaced by names, and why the others are not."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_an_address_with_one_right_port_becomes_a_name(before: str, after: str) 
         ('"http://cart_keeper:8\\x30\\x310"', "escapes", ""),
     ],
 )
-def test_what_is_not_safe_stays_and_it_is_said_why(value: str, reason: str, offered: str) -> None:
+def test_an_unsafe_address_is_kept_with_the_reason(value: str, reason: str, offered: str) -> None:
     left, found = of_value(value)
     assert left == value
     assert found.changes == ()
@@ -106,14 +106,14 @@ def test_what_is_not_safe_stays_and_it_is_said_why(value: str, reason: str, offe
     assert (unchanged.place.line, unchanged.service, unchanged.variable) == (5, "shop", "CALLED_URL")
 
 
-def test_a_consumer_whose_lookups_go_by_no_agent_keeps_its_addresses() -> None:
+def test_a_consumer_that_resolves_without_an_agent_keeps_its_addresses() -> None:
     text = FLEET.format(variable="CALLED_URL", value="http://cart_keeper:8010")
     assert "does not resolve names through an agent" in rewrite(text, Recipe.BESIDE).unchanged[0].reason
     own = text.replace("    environment:", "    dns: 10.0.0.1\n    environment:", 1)
     assert "does not resolve names through an agent" in rewrite(own).unchanged[0].reason
 
 
-def test_with_the_hosts_agent_the_port_is_the_one_of_the_host() -> None:
+def test_with_the_hosts_agent_the_port_is_the_published_one() -> None:
     text = FLEET.format(variable="CALLED_URL", value="http://cart_keeper:8010")
     assert "CALLED_URL: http://cart-keeper.vertice.internal:9010\n" in rewrite(text, Recipe.HOST).text
 
@@ -131,14 +131,14 @@ def test_a_host_and_its_port_change_together() -> None:
     ("port", "reason"),
     [("CART_PORT: '${P:-9010}'", "built from variables"), ("OTHER: 1", "no port beside it")],
 )
-def test_a_host_whose_port_cannot_change_stays(port: str, reason: str) -> None:
+def test_a_host_whose_port_cannot_change_is_kept(port: str, reason: str) -> None:
     text = FLEET.format(variable="CART_HOST", value=f"cart_keeper\n      {port}")
     found = rewrite(text)
     assert found.text == text
     assert reason in found.unchanged[0].reason
 
 
-def test_half_of_a_pair_that_others_share_keeps_the_other_half_as_well() -> None:
+def test_a_pair_is_kept_when_half_of_it_is_shared() -> None:
     text = (
         "x-e: &e\n  CART_PORT: 9010\nservices:\n"
         "  shop: {expose: [80], environment: {<<: *e, CART_HOST: cart}}\n"
@@ -150,7 +150,7 @@ def test_half_of_a_pair_that_others_share_keeps_the_other_half_as_well() -> None
     assert any("CART_PORT would have to change too" in k.reason for k in found.unchanged)
 
 
-def test_what_several_share_changes_when_it_is_safe_for_all_of_them() -> None:
+def test_a_shared_value_changes_when_it_is_safe_for_all() -> None:
     text = (
         "x-e: &e\n  CART_URL: http://cart:8010\nservices:\n"
         "  shop: {expose: [80], environment: *e}\n"
@@ -181,7 +181,7 @@ def test_env_files_and_commands_are_not_touched() -> None:
     }
 
 
-def test_another_zone_is_written_and_known_again() -> None:
+def test_another_zone_is_written_and_recognised() -> None:
     text = FLEET.format(variable="CALLED_URL", value="http://cart_keeper:8010")
     first = rewrite(text, zone="fleet.example")
     assert "http://cart-keeper.fleet.example:8010" in first.text
@@ -198,7 +198,7 @@ def test_a_target_without_an_agent_keeps_its_address() -> None:
     assert found.unchanged[0].reason == "cart_keeper has no agent to register it"
 
 
-def test_a_name_that_is_too_long_for_dns_with_its_zone_is_not_written() -> None:
+def test_a_name_too_long_for_dns_is_not_written() -> None:
     text = FLEET.format(variable="CALLED_URL", value="http://cart_keeper:8010")
     found = rewrite(text, zone=".".join(["z" * 60] * 4))
     assert found.text == text

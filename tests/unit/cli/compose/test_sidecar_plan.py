@@ -1,4 +1,4 @@
-"""Which services get an agent, what it is told, and why others get none."""
+"""Which services get an agent, with which settings, and why others get none."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def check(test: str) -> str:
         ("[NONE]", 8000, "/health", "http", "tcp"),
     ],
 )
-def test_the_agent_asks_what_the_health_check_asks(test: str, port: int, path: str, protocol: str, how: str) -> None:
+def test_the_agents_check_matches_the_health_check(test: str, port: int, path: str, protocol: str, how: str) -> None:
     sidecar = the_only(one(check(test)))
     assert (sidecar.port, sidecar.health_endpoint, sidecar.protocol, sidecar.check) == (port, path, protocol, how)
 
@@ -76,7 +76,7 @@ def test_the_agent_asks_what_the_health_check_asks(test: str, port: int, path: s
         ("expose: ['8034'], environment: {PORT: 9000}", 8034),
     ],
 )
-def test_the_port_is_the_one_that_the_file_says(body: str, port: int) -> None:
+def test_the_port_comes_from_the_file(body: str, port: int) -> None:
     assert the_only(one(body)).port == port
 
 
@@ -98,7 +98,7 @@ def test_the_port_is_the_one_that_the_file_says(body: str, port: int) -> None:
         ("expose: ['8000']", HOST, "it publishes no fixed host port for its port 8000"),
     ],
 )
-def test_who_is_left_out_is_named_with_the_reason(body: str, options: Options, reason: str) -> None:
+def test_a_service_left_out_is_named_with_the_reason(body: str, options: Options, reason: str) -> None:
     found = one(body, options)
     assert found.sidecars == ()
     assert str(found.left_out[0]).startswith(f"web_shop: {reason}")
@@ -115,13 +115,13 @@ def test_a_name_that_cannot_be_registered_is_left_out(name: str, reason: str) ->
     assert reason in found.left_out[0].text
 
 
-def test_of_two_names_that_are_one_in_dns_the_first_gets_the_agent() -> None:
+def test_the_first_of_two_names_that_are_equal_in_dns_gets_the_agent() -> None:
     found = plan("  a-b-c: {expose: ['1']}\n  a_b_c: {expose: ['2']}\n")
     assert [s.service for s in found.sidecars] == ["a-b-c"]
     assert "the same name as" in found.left_out[0].text
 
 
-def test_databases_are_checked_by_tcp_and_left_out_when_that_is_said_unless_they_are_named() -> None:
+def test_databases_are_checked_by_tcp_and_left_out_on_request_unless_named() -> None:
     services = "  cache: {image: 'redis:7', ports: ['6379:6379']}\n  web: {ports: ['8000']}\n"
     without = plan(services, databases=False)
     assert [s.service for s in without.sidecars] == ["web"]
@@ -157,13 +157,13 @@ def test_an_unknown_service_is_refused_by_name() -> None:
         plan("  web: {ports: ['8000']}\n", NETNS, "web", "nobody")
 
 
-def test_the_host_is_the_containers_name_where_that_is_a_good_one() -> None:
+def test_the_host_is_the_containers_name_if_that_is_valid() -> None:
     assert the_only(one("expose: [80], container_name: the-shop")).host == "the-shop"
     assert the_only(one("expose: [80], container_name: The-Shop")).host == "web_shop"
     assert the_only(one("expose: [80]")).host == "web_shop"
 
 
-def test_for_the_hosts_agent_it_is_the_host_and_the_published_port() -> None:
+def test_the_hosts_agent_registers_the_host_and_the_published_port() -> None:
     found = the_only(one("ports: ['8105:8034']", HOST))
     assert (found.host, found.port) == ("10.0.0.7", 8105)
     inside = the_only(one("ports: ['8105:8034'], network_mode: host", HOST))
@@ -176,7 +176,7 @@ def test_networks_and_profiles_are_those_of_the_service() -> None:
     assert (sidecar.networks, sidecar.profiles) == (("front", "back"), ("full",))
 
 
-def test_an_agents_name_is_one_that_nobody_has() -> None:
+def test_an_agents_name_is_unused() -> None:
     found = plan("  web: {expose: [80]}\n  web-agent: {expose: [81]}\n")
     assert [s.agent for s in found.sidecars] == ["web-vertice-agent", "web-agent-agent"]
 
@@ -195,13 +195,13 @@ def test_an_agents_name_is_one_that_nobody_has() -> None:
         ("expose: [8000], healthcheck: {test: 'curl http://localhost:8000/../x'}", "/health is used"),
     ],
 )
-def test_what_is_doubtful_is_noted_and_done_all_the_same(body: str, note: str) -> None:
+def test_a_doubtful_choice_is_made_and_noted(body: str, note: str) -> None:
     found = one(body)
     assert len(found.sidecars) == 1
     assert any(note in str(n) for n in found.notes)
 
 
-def test_a_service_with_a_dns_of_its_own_keeps_it() -> None:
+def test_a_service_with_its_own_dns_keeps_it() -> None:
     assert not the_only(one("expose: [8000], dns: [10.0.0.2]")).dns
     assert the_only(one("expose: [8000]")).dns
 
@@ -295,7 +295,7 @@ def test_a_name_that_cannot_be_registered_is_offered_as_another(service: str, na
 def test_the_label_chooses_the_name() -> None:
     found = one("expose: [8000], labels: {vertice.name: orders_store}")
     assert the_only(found).registered_name == "orders_store"
-    assert any("its label vertice.name, or its agent, says so" in note.text for note in found.notes)
+    assert any("its label vertice.name says so" in note.text for note in found.notes)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The verdict on each address: who is meant, whether it leads anywhere, and what should stand there."""
+"""The verdict on each address: its target, whether it works, and what it should be."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ networks: {{far: }}
 
 
 def verdicts(front: str) -> list[tuple[Judged, AuditFinding | None]]:
-    """Return what is judged of the addresses of `front`."""
+    """Return the verdicts on the addresses of `front`."""
     return judged_in(FLEET.format(front=front))
 
 
@@ -40,7 +40,7 @@ def judged_in(text: str) -> list[tuple[Judged, AuditFinding | None]]:
 
 
 def verdict(*environment: str) -> tuple[Judged, AuditFinding | None]:
-    """Return what is judged of the one address of an environment."""
+    """Return the verdict on the only address of an environment."""
     (one,) = verdicts(f"environment: [{', '.join(environment)}]")
     return one
 
@@ -59,7 +59,7 @@ def verdict(*environment: str) -> tuple[Judged, AuditFinding | None]:
         (["ME_URL=gopher://localhost"], "front", None),
     ],
 )
-def test_an_address_that_leads_somewhere_has_no_finding(environment: list[str], target: str, right: int | None) -> None:
+def test_a_working_address_has_no_finding(environment: list[str], target: str, right: int | None) -> None:
     judged, finding = verdict(*environment)
     assert finding is None
     assert (judged.service, judged.code, judged.target, judged.right) == ("front", None, target, right)
@@ -100,7 +100,7 @@ def test_an_address_that_leads_somewhere_has_no_finding(environment: list[str], 
         (["U_URL=http://nobody:80"], "unknown-target", Meant.UNKNOWN, None),
     ],
 )
-def test_an_address_that_leads_nowhere_says_why_and_what_is_right(
+def test_a_dead_address_is_reported_with_the_reason_and_the_right_one(
     environment: list[str], code: str, meant: Meant, right: str | None
 ) -> None:
     judged, finding = verdict(*environment)
@@ -135,19 +135,19 @@ def test_the_message_names_both_sides_and_never_a_password(environment: list[str
     assert finding.message == message
 
 
-def test_a_wrong_port_of_another_variable_stands_where_that_variable_does() -> None:
+def test_a_wrong_port_has_the_position_of_its_variable() -> None:
     ((_, finding),) = verdicts("environment:\n      B_HOST: back_end\n      B_PORT: 9000")
     assert finding is not None
     assert (finding.variable, finding.right, finding.place.line) == ("B_PORT", "B_PORT=8010", 7)
 
 
-def test_a_wrong_name_stands_where_the_host_does() -> None:
+def test_a_wrong_name_has_the_position_of_the_host() -> None:
     ((_, finding),) = verdicts("environment:\n      B_HOST: nobody\n      B_PORT: 9000")
     assert finding is not None
     assert (finding.variable, finding.place.line) == ("B_HOST", 6)
 
 
-def test_of_several_that_listen_there_none_is_proposed_for_localhost() -> None:
+def test_localhost_gets_no_proposal_when_several_services_listen_on_the_port() -> None:
     text = FLEET.format(front="environment: [ME_URL=http://localhost:8020]")
     ((_, finding),) = judged_in(text.replace("{image: example/quiet}", "{expose: [8020]}"))
     assert finding is not None

@@ -31,7 +31,7 @@ def names(found: tuple[Wave, ...]) -> list[list[str]]:
     return [[s.name for s in wave.services] for wave in found]
 
 
-def test_by_dependency_nobody_goes_before_those_who_need_it_and_a_circle_goes_together() -> None:
+def test_by_dependency_consumers_come_first_and_cycles_stay_together() -> None:
     found = waves()
     assert names(found) == [["gate"], ["lone"], ["shop"], ["cart", "stock"], ["redis"]]
     assert [w.radius for w in found] == [0, 0, 1, 3, 4]
@@ -39,13 +39,13 @@ def test_by_dependency_nobody_goes_before_those_who_need_it_and_a_circle_goes_to
     assert [w.number for w in found] == [1, 2, 3, 4, 5]
 
 
-def test_the_pilot_is_of_those_that_nobody_needs_and_never_a_part_of_a_circle() -> None:
+def test_the_pilot_has_services_without_consumers_and_no_part_of_a_cycle() -> None:
     assert names(waves(pilot=3))[0] == ["gate", "lone", "shop"]
     assert names(waves(pilot=4))[0] == ["gate", "lone", "shop"]
     assert names(waves(pilot=5))[0] == ["gate", "lone", "shop", "cart", "stock"]
 
 
-def test_a_pilot_begins_with_few_addresses_and_a_health_check() -> None:
+def test_the_pilot_prefers_few_addresses_and_a_health_check() -> None:
     text = """
 services:
   many: {healthcheck: {test: [CMD, x]}, environment: [A_URL=http://base:1, B_HOST=base]}
@@ -57,7 +57,7 @@ services:
     assert names(waves(pilot=4, text=text))[0] == ["few", "many", "none", "blind"]
 
 
-def test_a_wave_has_a_size_and_a_larger_circle_is_one_all_the_same() -> None:
+def test_a_wave_has_a_size_unless_a_cycle_is_larger() -> None:
     ring = "".join(f"  ring{n}: {{environment: [U_URL=http://ring{(n + 1) % 4}:1]}}\n" for n in range(4))
     alone = "".join(f"  alone{n}: {{}}\n" for n in range(5))
     found = waves(pilot=1, size=2, text=f"services:\n{ring}{alone}")
@@ -65,7 +65,7 @@ def test_a_wave_has_a_size_and_a_larger_circle_is_one_all_the_same() -> None:
     assert names(found)[-1] == ["ring0", "ring1", "ring2", "ring3"]
 
 
-def test_by_category_what_belongs_together_goes_together_and_infrastructure_last() -> None:
+def test_by_category_each_category_goes_together_and_infrastructure_last() -> None:
     text = """
 services:
   pay_a: {expose: ["1"]}
@@ -90,7 +90,7 @@ services:
 
 
 @pytest.mark.parametrize("by", By)
-def test_every_service_is_in_exactly_one_wave_and_the_plans_say_the_same(by: By) -> None:
+def test_every_service_is_in_exactly_one_wave_in_every_format(by: By) -> None:
     found = waves(by, pilot=2, size=2)
     planned = [name for wave in names(found) for name in wave]
     assert sorted(planned) == ["cart", "gate", "lone", "redis", "shop", "stock"]

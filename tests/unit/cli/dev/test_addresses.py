@@ -1,16 +1,20 @@
-"""The addresses that services are given among the stand-ins: which are read, and which lead nowhere."""
+"""The addresses in the environments of services played by stand-ins: which are read, and which lead nowhere."""
 
 from __future__ import annotations
 
 import pytest
 
 from cli.compose.errors import NOWHERE
+from cli.compose.listening_ports import ListeningPorts, PortProof
 from cli.compose.model import EnvEntry
 from cli.dev.addresses import EnvAddress, TcpPorts, addresses_in, judged
 from cli.dev.plan import PlanFinding, Weight
 
+PROOF = PortProof(8010, "EXPOSE names 8010", NOWHERE, over_http=False)
+KNOWN = ListeningPorts((), {}, (), 8010, proofs=(PROOF,))
 LISTENING = {
-    "back-end": TcpPorts((8010, 8011, 8012, 8013), (":9000", "10.0.0.7:9001", "[::1]:9002")),
+    "back-end": TcpPorts((8010, 8011, 8012, 8013), (":9000", "10.0.0.7:9001", "[::1]:9002"), KNOWN),
+    "foreign": TcpPorts((8010,), (":9000",)),
     "silent": TcpPorts(),
 }
 
@@ -22,7 +26,8 @@ def findings(address: EnvAddress, *users: str) -> list[PlanFinding]:
 @pytest.mark.parametrize(
     ("value", "addresses"),
     [
-        ("http://back_end:8010/x", [EnvAddress("back_end", 8010, is_url=True)]),
+        ("http://back_end:8010/x", [EnvAddress("back_end", 8010, is_url=True, is_http=True)]),
+        ("redis://back_end:8010/x", [EnvAddress("back_end", 8010, is_url=True)]),
         ("back_end:8010,b:1", [EnvAddress("back_end", 8010, is_url=False), EnvAddress("b", 1, is_url=False)]),
         ("at 12:30", [EnvAddress("12", 30, is_url=False)]),
         ("http://back_end", []),
@@ -32,7 +37,7 @@ def findings(address: EnvAddress, *users: str) -> list[PlanFinding]:
         (None, []),
     ],
 )
-def test_an_address_has_its_port_written_in_it(value: str | None, addresses: list[EnvAddress]) -> None:
+def test_an_address_must_contain_its_port(value: str | None, addresses: list[EnvAddress]) -> None:
     assert list(addresses_in([EnvEntry("X", value, value or "", NOWHERE)])) == addresses
 
 
@@ -41,6 +46,7 @@ def test_an_address_has_its_port_written_in_it(value: str | None, addresses: lis
     [
         ("back_end", 8010, True),
         ("Back-End", 8013, False),
+        ("foreign", 4318, True),  # nothing says that it does not listen there
         ("silent", 80, True),
         ("silent", 65535, True),
         ("12", 30, False),
@@ -51,7 +57,7 @@ def test_an_address_has_its_port_written_in_it(value: str | None, addresses: lis
         ("10.0.0.7", 1, True),
     ],
 )
-def test_an_address_that_leads_somewhere_or_outside_is_fine(host: str, port: int, *, is_url: bool) -> None:
+def test_an_address_of_the_fleet_or_outside_is_fine(host: str, port: int, *, is_url: bool) -> None:
     assert findings(EnvAddress(host, port, is_url)) == []
 
 
@@ -67,9 +73,7 @@ def test_an_address_that_leads_somewhere_or_outside_is_fine(host: str, port: int
         ("back_end", 9002, Weight.DOUBTFUL, "it listens on 8010 or 8011 or 8012, and 9002 is the host's port"),
     ],
 )
-def test_an_address_that_leads_nowhere_is_said_with_the_reason(
-    host: str, port: int, weight: Weight, reason: str
-) -> None:
+def test_a_dead_address_is_reported_with_the_reason(host: str, port: int, weight: Weight, reason: str) -> None:
     (finding,) = findings(EnvAddress(host, port, is_url=True))
     assert (finding.weight, finding.reason) == (weight, reason)
 
@@ -93,6 +97,6 @@ def test_a_published_address_in_an_odd_form_does_not_stop_the_others(host_ip: st
         (["a", "b", "c", "d", "e"], "nobody:80 in the environment of a, b, c and 2 more"),
     ],
 )
-def test_a_finding_names_the_first_of_those_who_have_the_address(users: list[str], text: str) -> None:
+def test_a_finding_names_the_first_services_with_the_address(users: list[str], text: str) -> None:
     (finding,) = findings(EnvAddress("nobody", 80, is_url=True), *users)
     assert finding.subject == text

@@ -1,4 +1,4 @@
-"""What is read from a compose file, and what is said of its mistakes."""
+"""What is read from a compose file, and how its mistakes are reported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXAMPLE = ROOT / "compose" / "example.yml"
 
 
 def one(body: str, name: str = "web_shop") -> Plan:
-    """Return the plan of a file with one service, whose body is given."""
+    """Return the plan of a file with one service, which has this body."""
     return plan_of(f"services:\n  {name}:\n    {body}\n".encode())
 
 
@@ -47,7 +47,7 @@ def said(plan: Plan, weight: Weight | None = None) -> list[str]:
         ("[{target: 8034}]", 8034),
         ('["53:53/udp", "8000:8034"]', 8034),
         ("[{target: 53, protocol: udp}, {target: 8034}]", 8034),
-        ("[5000:22]", 22),  # in base 60 for YAML 1.1, and two ports for everybody who writes it
+        ("[5000:22]", 22),  # base 60 in YAML 1.1, but two ports to everyone who writes it
         ('["8000:80"]', 80),
         ("8034", 8034),
     ],
@@ -88,13 +88,13 @@ def test_a_service_that_cannot_be_used_is_listed_with_the_reason_and_the_line(bo
     assert said(plan, Weight.UNUSABLE) == [f"web_shop: {reason} (line 2)"]
 
 
-def test_a_wrong_port_beside_a_good_one_costs_only_itself() -> None:
+def test_a_wrong_port_does_not_affect_a_good_one() -> None:
     plan = one('ports: ["99999", "8000"]')
     assert plan.services[0].port == 8000
     assert len(said(plan, Weight.DOUBTFUL)) == 1
 
 
-def test_published_ports_are_kept_with_their_address_of_the_host() -> None:
+def test_published_ports_are_kept_with_their_host_address() -> None:
     project = project_of([("", b'services: {web: {ports: ["8000:80", "127.0.0.1:81:82", "9000-9005:83"]}}')])
     assert listening_of(project.services["web"]).published == (":8000", "127.0.0.1:81")
 
@@ -115,13 +115,13 @@ def test_a_name_that_breaks_a_rule_is_listed_with_the_rule(name: str, reason: st
     assert [line.startswith(f"{name}: {reason}") for line in said(plan)] == [True]
 
 
-def test_of_two_names_that_are_one_in_dns_the_first_counts() -> None:
+def test_the_first_of_two_names_that_are_equal_in_dns_counts() -> None:
     plan = plan_of(b"services:\n  a_b_c: {ports: ['1']}\n  a-b_c: {ports: ['2']}\n")
     assert [s.name for s in plan.services] == ["a_b_c"]
     assert said(plan) == ["a-b_c: in DNS it has the same name as 'a_b_c' ('_' is '-' there), which came first (line 3)"]
 
 
-def test_a_name_that_stands_twice_is_said_once_and_the_last_one_counts() -> None:
+def test_a_duplicate_name_is_reported_once_and_the_last_one_counts() -> None:
     plan = plan_of(b"services:\n  abc: {ports: ['1']}\n  abc: {ports: ['2']}\n")
     assert plan.services == (PlannedService("abc", 2),)
     assert said(plan) == ["abc: it is in the file twice; the last one counts (line 3)"]
@@ -157,7 +157,7 @@ def test_the_stand_ins_are_bounded_in_all() -> None:
     assert len(said(plan, Weight.UNUSABLE)) == 30 - MAX_INSTANCES // MAX_REPLICAS
 
 
-def test_every_replica_has_an_address_of_its_own_in_the_order_of_the_file() -> None:
+def test_every_replica_has_its_own_address_in_file_order() -> None:
     services = (PlannedService("abc", 8000, replicas=2), PlannedService("def", 8000, replicas=300))
     hosts = [i.host for i in instances(services)]
     assert hosts[:3] == ["127.77.0.1", "127.77.0.2", "127.77.0.3"]
@@ -181,7 +181,7 @@ def test_every_replica_has_an_address_of_its_own_in_the_order_of_the_file() -> N
         ("NONE", "/health"),
     ],
 )
-def test_the_health_path_is_the_one_that_the_service_asks_itself(test: str, path: str) -> None:
+def test_the_health_path_is_that_of_the_services_own_check(test: str, path: str) -> None:
     assert one(f"{{ports: ['8000'], healthcheck: {{test: {_quoted(test)}}}}}").services[0].health_endpoint == path
 
 
@@ -189,13 +189,13 @@ def _quoted(test: str) -> str:
     return test if test.startswith("[") else '"' + test + '"'
 
 
-def test_a_health_check_that_asks_another_port_looks_wrong() -> None:
+def test_a_health_check_on_another_port_looks_wrong() -> None:
     plan = one('{ports: ["8000"], healthcheck: {test: curl http://localhost:8001/ok}}')
     assert plan.services[0].health_endpoint == "/ok"
     assert said(plan, Weight.DOUBTFUL) == ["web_shop: its health check uses port 8001, but it listens on 8000 (line 2)"]
 
 
-def test_a_health_path_that_nobody_would_accept_is_replaced() -> None:
+def test_an_invalid_health_path_is_replaced() -> None:
     plan = one('{ports: ["8000"], healthcheck: {test: "curl http://localhost:8000/../etc/passwd"}}')
     assert plan.services[0].health_endpoint == "/health"
     assert "must not contain" in said(plan)[0]
@@ -212,6 +212,7 @@ services:
   back_end:
     container_name: the-back
     hostname: rear
+    build: {{dockerfile_inline: "FROM x\\nEXPOSE 8010"}}
     networks: {{net: {{aliases: [behind]}}, other: }}
     ports: ["9000:8010"]
 networks: {{net: , other: }}
@@ -236,7 +237,7 @@ def addressed(environment: str) -> list[str]:
         "{EMPTY: , N: 1}",
     ],
 )
-def test_an_address_that_leads_somewhere_is_no_finding(environment: str) -> None:
+def test_a_working_address_is_no_finding(environment: str) -> None:
     assert addressed(environment) == []
 
 
@@ -270,12 +271,23 @@ def test_an_address_that_leads_somewhere_is_no_finding(environment: str) -> None
         ),
     ],
 )
-def test_an_address_that_leads_nowhere_is_named(environment: str, finding: str) -> None:
+def test_a_dead_address_is_named(environment: str, finding: str) -> None:
     assert addressed(environment) == [finding]
 
 
-def test_an_address_that_many_use_is_named_once() -> None:
-    users = "".join(f"  svc{n}: {{ports: ['8000'], environment: [A=http://svc0:1]}}\n" for n in range(5))
+def test_a_port_that_is_not_declared_is_wrong_only_with_evidence() -> None:
+    path = ROOT / "tests" / "compose_cases" / "02-wrong-port-internal-listener.yml"
+    assert [f for f in read_plan(path).findings if "environment of" in f.subject] == []
+    own = "a_b: {build: ., ports: ['80'], healthcheck: {test: 'curl http://localhost:80/'}}"
+    other = "c_d: {ports: ['1'], environment: [A=http://a_b:81, B=redis://a_b:81]}"
+    assert said(plan_of(f"services: {{{own}, {other}}}".encode())) == [
+        "a_b:81 in the environment of c_d: it listens on 80"
+    ]
+
+
+def test_an_address_used_by_many_is_named_once() -> None:
+    body = 'ports: [8000], build: {dockerfile_inline: "FROM x\\nEXPOSE 8000"}, environment: [A=http://svc0:1]'
+    users = "".join(f"  svc{n}: {{{body}}}\n" for n in range(5))
     assert said(plan_of(f"services:\n{users}".encode())) == [
         "svc0:1 in the environment of svc0, svc1, svc2 and 2 more: it listens on 8000"
     ]
@@ -287,7 +299,7 @@ def test_no_password_of_a_url_is_shown() -> None:
     assert "s3cret" not in found
 
 
-def test_two_services_that_publish_one_port_of_the_host_look_wrong() -> None:
+def test_two_services_that_publish_the_same_host_port_look_wrong() -> None:
     plan = plan_of(
         b"services:\n  abc: {ports: ['1:8000']}\n  def: {ports: ['1:8000']}\n  ghi: {ports: ['127.0.0.1:1:8000']}"
     )
@@ -317,7 +329,7 @@ def test_two_services_that_publish_one_port_of_the_host_look_wrong() -> None:
         (b"a: 1\n--- 2\n", ":2: it is not a compose file: it is a text, not a map"),
     ],
 )
-def test_what_is_no_compose_file_is_one_line_with_the_place(raw: bytes, message: str) -> None:
+def test_an_invalid_compose_file_is_one_line_with_the_position(raw: bytes, message: str) -> None:
     with pytest.raises(ComposeError) as error:
         plan_of(raw)
     assert str(error.value) == message
@@ -330,7 +342,7 @@ def test_hostile_yaml_is_refused_in_one_line(raw: bytes) -> None:
     assert "\n" not in error.value.message
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ComposeError, match=r"nothing\.yml: No such file"):
         read_plan(tmp_path / "nothing.yml")
     with pytest.raises(ComposeError, match="directory"):
@@ -341,7 +353,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_plan(large)
 
 
-def test_what_compose_files_also_hold_does_no_harm() -> None:
+def test_other_parts_of_compose_files_do_no_harm() -> None:
     plan = plan_of(
         b"""
 x-base: &base {ports: ["8000"], restart: no}

@@ -1,4 +1,4 @@
-"""What `vertice dev` says, and what it refuses to start."""
+"""What `vertice dev` prints, and what it refuses to start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLEET = instances(
 )
 
 
-def test_the_findings_are_listed_by_their_weight_and_the_doubts_cut_short() -> None:
+def test_findings_are_listed_by_severity_and_notes_are_shortened() -> None:
     doubts = tuple(PlanFinding(Weight.DOUBTFUL, f"svc{n}", "odd", n) for n in range(7))
     plan = Plan(9, (), (PlanFinding(Weight.UNUSABLE, "abc", "no port"), *doubts))
     assert list(guide.findings_text(plan, "vertice dev --check")) == [
@@ -34,7 +34,7 @@ def test_the_findings_are_listed_by_their_weight_and_the_doubts_cut_short() -> N
     assert list(guide.findings_text(Plan(1, (), ()))) == []
 
 
-def test_what_to_try_has_the_names_and_ports_of_this_fleet() -> None:
+def test_the_suggestions_use_the_names_and_ports_of_this_fleet() -> None:
     text = "\n".join(guide.next_text(FLEET, Ports(1, 2, 3), ".venv/bin/vertice", 42))
     for line in (
         "dig @127.0.0.1 -p 3 _parcel_tracker._tcp.vertice.internal SRV",
@@ -50,19 +50,19 @@ def test_what_to_try_has_the_names_and_ports_of_this_fleet() -> None:
         assert f"  {line}" in text
 
 
-def test_with_the_usual_ports_no_flags_are_shown() -> None:
+def test_with_the_default_ports_no_flags_are_shown() -> None:
     text = "\n".join(guide.next_text(FLEET[:1], Ports(), "vertice", 42))
     assert "--agent" not in text
     assert "vertice resolve front-door" in text
 
 
-def test_an_empty_fleet_offers_nothing_to_try() -> None:
+def test_an_empty_fleet_has_no_suggestions() -> None:
     assert list(guide.next_text((), Ports(), "vertice", 42)) == [
         "There is nothing to look up: no service of the file can be used."
     ]
 
 
-def test_a_dead_child_is_said_with_its_last_words_and_how_to_start_it_again() -> None:
+def test_a_dead_child_is_reported_with_its_last_output_and_how_to_restart_it() -> None:
     registry = list(guide.death_text("registry", -9, ["one", "x" * 500], "vertice registry"))
     assert registry[0] == "The registry was ended by signal 9. Its last output:"
     assert registry[1:3] == ["  | one", "  | " + "x" * 200]
@@ -73,7 +73,7 @@ def test_a_dead_child_is_said_with_its_last_words_and_how_to_start_it_again() ->
     assert "rest continues without the agent" in agent[1]
 
 
-def test_the_farewell_says_what_is_so() -> None:
+def test_the_closing_message_is_accurate() -> None:
     assert guide.farewell_text(14, 0, drained=True) == "14 instances deregistered; 0 left at the registry."
     assert guide.farewell_text(14, 14, drained=True) == "0 instances deregistered; 14 left at the registry."
     assert guide.farewell_text(14, 3, drained=False).startswith("11 instances deregistered; 3 left")
@@ -81,7 +81,7 @@ def test_the_farewell_says_what_is_so() -> None:
     assert "the registry is down" in guide.farewell_text(14, None, drained=True)
 
 
-def test_the_command_is_shown_as_short_as_it_can_be_typed(tmp_path: Path) -> None:
+def test_the_command_is_shown_in_its_shortest_form(tmp_path: Path) -> None:
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     assert guide.shown_command(python, tmp_path) == f"{python} -m cli.main"
@@ -117,8 +117,8 @@ def test_a_taken_port_is_named_with_the_flag_that_chooses_another(name: str, kin
             check_ports(Ports(**ports))
 
 
-def test_two_of_them_on_one_machine_have_different_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Nets that nobody uses: all the usual ones would be missing to a `vertice dev` that starts just now.
+def test_two_runs_on_one_machine_have_different_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Unused networks: taking all of the usual ones would block a `vertice dev` that starts just now.
     monkeypatch.setattr(supervisor, "FIRST_NET", 130)
     monkeypatch.setattr(supervisor, "NETS", 2)
     (first, claim), (second, other) = claim_net(), claim_net()
@@ -131,7 +131,7 @@ def test_two_of_them_on_one_machine_have_different_addresses(monkeypatch: pytest
         assert third == first
 
 
-def test_the_progress_on_a_terminal_is_one_line_over_and_over(
+def test_progress_on_a_terminal_rewrites_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
@@ -142,7 +142,7 @@ def test_the_progress_on_a_terminal_is_one_line_over_and_over(
     assert capsys.readouterr().out == "\rservices 0/2\rservices 1/2\rservices 2/2\n"
 
 
-def test_the_progress_in_a_file_is_a_few_lines() -> None:
+def test_progress_in_a_file_is_a_few_lines() -> None:
     said: list[str] = []
     progress = ProgressLine(said.append, 100)
     for found in range(101):

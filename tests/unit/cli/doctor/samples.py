@@ -1,4 +1,4 @@
-"""A machine of which nothing is known but the settings, to which each test adds what it is about."""
+"""A machine of which only the settings are known, to which each test adds facts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BARE = Facts(
 
 
 def facts(*, subject: dict[str, Any] | None = None, machine: dict[str, Any] | None = None, **more: Any) -> Facts:
-    """Return the bare machine with something added."""
+    """Return the bare machine with added facts."""
     return msgspec.structs.replace(
         BARE,
         subject=msgspec.structs.replace(BARE.subject, **subject or {}),

@@ -1,4 +1,4 @@
-"""What the doctor says of the settings, and of an agent that was given others."""
+"""The doctor's findings on the settings, and on an agent with other settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_valid_settings_are_fine_and_name_the_python() -> None:
     assert (finding.id, finding.what) == ("settings", "the settings are valid (Python 3.11.7)")
 
 
-def test_wrong_settings_are_said_in_their_own_words_even_with_braces() -> None:
+def test_invalid_settings_are_reported_verbatim_even_with_braces() -> None:
     (finding,) = judge(facts(settings_problem="SERVICE_META: '{x}' cannot be used"))
     assert (finding.id, finding.what) == ("settings-wrong", "SERVICE_META: '{x}' cannot be used")
 
@@ -30,7 +30,7 @@ def test_wrong_settings_are_said_in_their_own_words_even_with_braces() -> None:
         (("SERVICE_NAME", "REGISTRY_URL"), "SERVICE_NAME and REGISTRY_URL are not set here"),
     ],
 )
-def test_what_the_agent_told_is_named(told: tuple[str, ...], text: str) -> None:
+def test_settings_taken_from_the_agent_are_named(told: tuple[str, ...], text: str) -> None:
     _, finding = judge(facts(told_by_agent=told))
     assert finding.id == "settings-of-agent"
     assert finding.what.startswith(text)
@@ -46,14 +46,14 @@ def test_what_the_agent_told_is_named(told: tuple[str, ...], text: str) -> None:
         (("billing",), ("mail_relay",), ["agent-other"]),
     ],
 )
-def test_an_agent_is_another_one_when_it_shares_no_service(
+def test_an_agent_without_a_common_service_is_another_one(
     ours: tuple[str, ...], theirs: tuple[str, ...], expected: list[str]
 ) -> None:
     given = facts(subject={"services": services(*ours)}, agent=Agent(services=services(*theirs)))
     assert ids(list(judge(given)))[1:] == expected
 
 
-def test_another_agent_is_told_by_the_first_of_its_services() -> None:
+def test_another_agent_is_described_by_its_first_services() -> None:
     given = facts(subject={"services": services("x")}, agent=Agent(services=services("e", "d", "c", "b", "a")))
     _, finding = judge(given)
     assert finding.what.endswith("it registers a, b, c and 2 more, not x")
@@ -80,11 +80,11 @@ def test_the_order_of_registries_does_not_matter() -> None:
     assert ids(list(judge(given))) == ["settings"]
 
 
-def test_with_wrong_settings_the_agent_is_not_compared() -> None:
+def test_with_invalid_settings_the_agent_is_not_compared() -> None:
     given = facts(settings_problem="it is wrong", agent=Agent(registry_urls=("http://elsewhere",)))
     assert ids(list(judge(given))) == ["settings-wrong"]
 
 
-def test_what_took_too_long_comes_last() -> None:
+def test_checks_that_took_too_long_come_last() -> None:
     *_, finding = judge(facts(not_in_time=("AGENT_STATE_DIR", "the lookup")))
     assert finding.what == "not examined because it took too long: AGENT_STATE_DIR, the lookup"

@@ -1,4 +1,4 @@
-"""What `vertice doctor` makes of facts: one row for each thing that can be wrong, with all that it then says."""
+"""The findings of `vertice doctor`: one row for each fault, with all findings that it causes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SEEN = RegistrySeen(
     url=URL, state="ready", version="1.0", ahead_s=0.1, error_s=0.5, seen_as="10.0.0.7", write_status=404
 )
 HELD = StateDirFacts(path="/var/lib/vertice", free_bytes=2**30)
-# A machine on which nothing is wrong.
+# A machine without faults.
 WELL = Facts(
     subject=Subject(
         zone="vertice.internal",
@@ -73,7 +73,7 @@ def changed(
     state: dict[str, Any] | None = None,
     **facts: Any,
 ) -> Facts:
-    """Return the well machine with something changed."""
+    """Return the healthy machine with a change."""
     subject, machine = dict(subject or {}), dict(machine or {})
     if service is not None:
         subject["services"] = (msgspec.structs.replace(BILLING, **service),)
@@ -269,7 +269,7 @@ CASES: list[tuple[str, Facts, set[str]]] = [
         ),
         {"agent-not-running", "docker-dns", "resolv-conf-silent"},
     ),
-    # -- resolv.conf: what is asked
+    # -- resolv.conf: which queries
     (
         "ndots with a suffix of others",
         changed(resolv=servers("127.0.0.1", more=f"{FOREIGN_SEARCH}options ndots:5\n")),
@@ -496,7 +496,7 @@ CASES: list[tuple[str, Facts, set[str]]] = [
     ("a small buffer", changed(machine={"rmem_max": 212992}), {"receive-buffer-small"}),
     ("limits that cannot be seen", changed(machine={"rmem_max": None, "open_files": None}), set()),
 ]
-# What is said of ports wants a privilege in none of these cases but one.
+# Only one of these cases needs a privilege for its port.
 CASES = [
     (name, facts, ids)
     if "port-privileged" in ids
@@ -510,7 +510,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("facts", "ids"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_what_is_wrong_is_found_and_nothing_else_is(facts: Facts, ids: set[str]) -> None:
+def test_each_fault_is_found_and_nothing_else(facts: Facts, ids: set[str]) -> None:
     found = [one for one in findings(facts) if one.severity is not DoctorSeverity.OK]
     assert {one.id for one in found} == ids, found
 
@@ -526,7 +526,7 @@ def test_the_worst_comes_first() -> None:
     assert len(set(order)) > 1
 
 
-def test_every_kind_stands_in_the_catalogue_once() -> None:
+def test_every_kind_is_in_the_catalogue_once() -> None:
     listed = [kind for chapter in CHAPTERS for kind in chapter.kinds]
     assert len({kind.id for kind in listed}) == len(listed)
     for module in vars(catalogue).values():
@@ -535,18 +535,18 @@ def test_every_kind_stands_in_the_catalogue_once() -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for chapter in CHAPTERS for kind in chapter.kinds], ids=lambda kind: kind.id)
-def test_what_is_not_fine_says_why_it_matters_and_what_helps(kind: DoctorRule) -> None:
+def test_every_problem_has_a_reason_and_a_cure(kind: DoctorRule) -> None:
     is_fine = kind.severity is DoctorSeverity.OK
     assert bool(kind.why) == bool(kind.cure) == (not is_fine)
     assert not kind.what.endswith(".")
 
 
-def test_a_place_that_nothing_fills_is_a_fault() -> None:
+def test_an_unfilled_placeholder_is_an_error() -> None:
     with pytest.raises(KeyError):
         stub.ALONE.found()
 
 
-def test_what_was_seen_is_not_read_for_places() -> None:
+def test_observed_text_is_not_searched_for_placeholders() -> None:
     assert stub.ALONE.found(agent="{zone}").what.startswith("programs here ask only the agent ({zone})")
 
 
@@ -554,7 +554,7 @@ def of(facts: Facts, id_: str) -> DoctorFinding:
     return next(one for one in findings(facts) if one.id == id_)
 
 
-def test_a_foreign_suffix_is_counted_in_questions() -> None:
+def test_a_foreign_suffix_is_counted_in_queries() -> None:
     more = "search vertice.internal svc.cluster.local cluster.local\noptions ndots:5\n"
     found = of(changed(resolv=servers("127.0.0.1", more=more)), "ndots")
     assert "billing.vertice.internal.svc.cluster.local, billing.vertice.internal.cluster.local" in found.what
@@ -568,7 +568,7 @@ def test_the_cure_for_the_order_is_the_line_to_write() -> None:
     assert found.cure.startswith("nameserver 127.0.0.1 ")
 
 
-def test_whom_docker_asks_is_told() -> None:
+def test_dockers_upstreams_are_shown() -> None:
     text = servers("127.0.0.11") + "# ExtServers: [host(10.0.0.53) 1.1.1.1]\n"
     found = of(changed(resolv=text, nameservers={"127.0.0.11": UNKNOWN}), "docker-dns")
     assert "(it asks: host(10.0.0.53) 1.1.1.1)" in found.what
@@ -592,7 +592,7 @@ def test_no_proxy_is_read_as_suffixes(spared: str, caught: str | None) -> None:
         assert found[0].what == f"ALL_PROXY is set, and NO_PROXY does not exclude {caught}"
 
 
-def test_what_a_kind_describes_names_its_places() -> None:
+def test_the_description_of_a_kind_names_its_placeholders() -> None:
     kind = finding.DoctorRule("x", DoctorSeverity.NOTE, "{server} is odd", "because of {low_ports_end}", "do {{this}}")
     assert kind.described() == DoctorFinding(
         "x", DoctorSeverity.NOTE, "<server> is odd", "because of <low ports end>", "do {this}"

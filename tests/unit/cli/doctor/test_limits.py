@@ -1,4 +1,4 @@
-"""What the doctor says of the limits of a process: open files, and the room for datagrams."""
+"""The doctor's findings on the limits of a process: open files, and the buffer for datagrams."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.unit.cli.doctor.samples import facts, ids
         (2**20, ["open-files"]),
     ],
 )
-def test_a_process_needs_enough_files(files: int | None, expected: list[str]) -> None:
+def test_a_process_needs_enough_open_files(files: int | None, expected: list[str]) -> None:
     assert ids(list(judge(facts(machine={"open_files": files})))) == expected
 
 
@@ -36,7 +36,7 @@ def test_the_dns_socket_needs_its_receive_buffer(limit: int | None, expected: li
     assert ids(list(judge(facts(machine={"rmem_max": limit})))) == expected
 
 
-def test_both_limits_are_said_with_their_figures_and_cures() -> None:
+def test_both_limits_are_reported_with_figures_and_cures() -> None:
     files, buffer = judge(facts(machine={"open_files": 256, "rmem_max": 212_992}))
     assert files.what.startswith("a process may have 256 files")
     assert "`ulimits: {nofile: 4096}`" in files.cure

@@ -1,4 +1,4 @@
-"""What the doctor says of a lookup that every program could make."""
+"""The doctor's findings on a lookup that every program could make."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def found(lookup: Lookup | None, *, agent: Agent | None = None, listen: Listen |
     return list(judge(facts(subject={"dns_listen": listen or Listen(AGENT, 53)}, lookup=lookup, agent=agent)))
 
 
-def test_without_a_lookup_nothing_is_said() -> None:
+def test_without_a_lookup_there_are_no_findings() -> None:
     assert found(None, agent=Agent()) == []
 
 
@@ -32,7 +32,7 @@ def test_a_lookup_that_reaches_the_agent_is_fine_unless_it_is_slow(
     assert ids(found(Lookup(name=NAME, addresses=addresses, took_s=took_s))) == [expected]
 
 
-def test_a_slow_lookup_says_how_long_it_took() -> None:
+def test_a_slow_lookup_is_reported_with_its_duration() -> None:
     (finding,) = found(Lookup(name=NAME, addresses=(AGENT,), took_s=5.04))
     assert finding.what == "getaddrinfo(ns.vertice.internal) reaches the agent, but takes 5.0 s"
 
@@ -46,7 +46,7 @@ def test_a_slow_lookup_says_how_long_it_took() -> None:
         (Lookup(name=NAME, addresses=("127.0.0.10",)), "the answer is 127.0.0.10"),
     ],
 )
-def test_a_lookup_past_a_running_agent_is_lost(lookup: Lookup, problem: str) -> None:
+def test_a_lookup_that_misses_a_running_agent_is_an_error(lookup: Lookup, problem: str) -> None:
     (finding,) = found(lookup, agent=Agent())
     assert finding.id == "lookup-lost"
     assert finding.what.endswith(f"does not reach it: {problem}")
@@ -56,10 +56,10 @@ def test_a_lookup_past_a_running_agent_is_lost(lookup: Lookup, problem: str) -> 
 @pytest.mark.parametrize(
     ("agent", "port"), [(None, 53), (None, 8653), (Agent(), 8653)], ids=["no agent", "neither", "another port"]
 )
-def test_a_lookup_that_cannot_reach_the_agent_is_said_elsewhere(agent: Agent | None, port: int) -> None:
+def test_a_lookup_that_cannot_reach_the_agent_is_reported_elsewhere(agent: Agent | None, port: int) -> None:
     assert found(Lookup(name=NAME, problem="no such name"), agent=agent, listen=Listen(AGENT, port)) == []
 
 
 @pytest.mark.parametrize("agent", [None, Agent()], ids=["no agent", "an agent"])
-def test_a_lookup_that_hangs_is_said_with_or_without_an_agent(agent: Agent | None) -> None:
+def test_a_hanging_lookup_is_reported_with_or_without_an_agent(agent: Agent | None) -> None:
     assert ids(found(Lookup(name=NAME, done=False), agent=agent)) == ["lookup-hangs"]

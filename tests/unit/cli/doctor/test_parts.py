@@ -1,4 +1,4 @@
-"""What the doctor reads from files, how it waits, and how it tells: prepared folders stand for machines."""
+"""How the doctor reads files, waits, and reports: prepared folders stand for machines."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_resolv_conf_is_read_as_glibc_reads_it(text: str, read: ResolvConf) -> N
     assert read_resolv_conf(text) == read
 
 
-def test_three_servers_are_used_and_one_of_this_machine_where_there_is_none() -> None:
+def test_three_servers_are_used_and_loopback_where_there_is_none() -> None:
     assert read_resolv_conf("".join(f"nameserver 10.0.0.{n}\n" for n in range(5))).used == tuple(
         f"10.0.0.{n}" for n in range(3)
     )
@@ -87,7 +87,7 @@ def test_the_sources_of_nsswitch_keep_their_actions(text: str, sources: tuple[st
 # -- a machine
 
 
-def test_an_empty_machine_tells_nothing_and_breaks_nothing(tmp_path: Path) -> None:
+def test_an_empty_machine_has_no_facts_and_causes_no_errors(tmp_path: Path) -> None:
     found = read_machine(tmp_path)
     assert (found.resolv_conf, found.nsswitch, found.rmem_max, found.listeners) == (None, None, None, ())
     assert (found.in_container, found.may_bind_low, found.low_ports_end) == (False, False, 1024)
@@ -117,7 +117,7 @@ def test_other_capabilities_bind_no_low_port(tmp_path: Path) -> None:
     assert not read_machine(tmp_path).may_bind_low
 
 
-def test_listeners_are_read_with_who_has_them(tmp_path: Path) -> None:
+def test_listeners_are_read_with_their_programs(tmp_path: Path) -> None:
     write(tmp_path, proc__net__tcp=TCP, proc__net__udp6=UDP6, proc__7__comm="dnsmasq\n")
     (tmp_path / "proc/7/fd").mkdir()
     (tmp_path / "proc/7/fd/3").symlink_to("socket:[99]")
@@ -142,21 +142,21 @@ def musl(root: Path, said: str = "musl libc (x86_64)\nVersion 1.2.3\n") -> Path:
     return root
 
 
-def test_musl_is_known_by_its_loader_and_says_its_version(tmp_path: Path) -> None:
+def test_musl_is_recognised_by_its_loader_which_gives_the_version(tmp_path: Path) -> None:
     assert read_machine(musl(tmp_path)).libc == Libc(is_musl=True, version="1.2.3")
 
 
-def test_a_musl_that_says_nothing_is_one_all_the_same(tmp_path: Path) -> None:
+def test_a_musl_without_a_version_is_recognised(tmp_path: Path) -> None:
     root = musl(tmp_path, said="?")
     assert read_machine(root).libc == Libc(is_musl=True)
     (root / "lib/ld-musl-x86_64.so.1").chmod(0o644)
     assert read_machine(root).libc == Libc(is_musl=True)
 
 
-def test_musl_beside_glibc_is_a_tool_and_not_the_libc(tmp_path: Path) -> None:
+def test_musl_next_to_glibc_is_not_the_libc(tmp_path: Path) -> None:
     write(musl(tmp_path), **{"lib__x86_64-linux-gnu__libc.so.6": ""})
     assert not read_machine(tmp_path).libc.is_musl
-    # Alpine, with what it has for programs of glibc.
+    # Alpine, with a compatibility layer for glibc programs.
     write(tmp_path, **{"etc__alpine-release": "3.20\n"})
     assert read_machine(tmp_path).libc.is_musl
 
@@ -164,22 +164,22 @@ def test_musl_beside_glibc_is_a_tool_and_not_the_libc(tmp_path: Path) -> None:
 # -- AGENT_STATE_DIR
 
 
-def test_a_folder_of_our_own_is_fine(tmp_path: Path) -> None:
+def test_our_own_folder_is_fine(tmp_path: Path) -> None:
     found = look_at(tmp_path)
     assert (found.problem, found.exists, found.is_folder, found.writable) == ("", True, True, True)
     assert found.owner == found.user == os.geteuid()
     assert found.free_bytes > 0
     assert (found.locked_by, found.has_damaged_snapshot) == ("", False)
-    assert list(tmp_path.iterdir()) == [], "nothing was made"
+    assert list(tmp_path.iterdir()) == [], "nothing was created"
 
 
-def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+def test_a_missing_folder_is_not_created(tmp_path: Path) -> None:
     found = look_at(tmp_path / "a" / "b")
     assert (found.exists, found.can_be_made) == (False, True)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_reported(tmp_path: Path) -> None:
     write(tmp_path, file="")
     assert not look_at(tmp_path / "file").is_folder
     assert look_at(tmp_path / "file" / "below").problem == "Not a directory"
@@ -187,7 +187,7 @@ def test_what_is_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
     assert look_at(tmp_path).has_damaged_snapshot
 
 
-def test_who_holds_the_folder_is_seen_without_trying_its_lock(tmp_path: Path) -> None:
+def test_the_holder_of_the_folder_is_found_without_trying_the_lock(tmp_path: Path) -> None:
     held = HeldFolder(tmp_path)
     held.open()
     assert held.is_held
@@ -195,13 +195,13 @@ def test_who_holds_the_folder_is_seen_without_trying_its_lock(tmp_path: Path) ->
     held.close()
     assert look_at(tmp_path).locked_by == ""
     with (tmp_path / "lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the look has left none behind
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # examining it has left no lock behind
 
 
 # -- waiting
 
 
-def test_what_hangs_is_left_behind_and_named() -> None:
+def test_a_hanging_job_is_abandoned_and_named() -> None:
     never = threading.Event()
     together = Together(limit_s=0.2)
     quick, slow = together.begin("quick", lambda: 1), together.begin("slow", lambda: int(never.wait()))
@@ -212,7 +212,7 @@ def test_what_hangs_is_left_behind_and_named() -> None:
     never.set()
 
 
-def test_what_fails_is_named_with_its_reason_and_the_others_go_on() -> None:
+def test_a_failing_job_is_named_with_its_reason_and_the_others_continue() -> None:
     together = Together(limit_s=10)
     broken, fine = together.begin("broken", lambda: int("x")), together.begin("fine", lambda: 1)
     assert (together.result(broken, 0), together.result(fine, 0)) == (0, 1)
@@ -220,14 +220,14 @@ def test_what_fails_is_named_with_its_reason_and_the_others_go_on() -> None:
 
 
 @pytest.mark.usefixtures("no_threads")
-def test_what_cannot_begin_is_named_with_its_reason() -> None:
+def test_a_job_that_cannot_start_is_named_with_its_reason() -> None:
     together = Together(limit_s=10)
     begun = together.begin("the disk", lambda: 1)
     assert together.result(begun, 0) == 0
     assert together.missing == ["the disk (can't start new thread (doctor))"]
 
 
-# -- telling
+# -- reporting
 
 FOUND = [
     DoctorFinding(
@@ -242,7 +242,7 @@ FOUND = [
 ]
 
 
-def test_the_text_has_the_worst_first_with_why_and_cure() -> None:
+def test_the_text_has_the_worst_first_with_reason_and_cure() -> None:
     lines = report_text(FOUND, width=100).splitlines()
     assert lines[0].startswith("error    the agent is second the agent")
     assert lines[1].startswith("         ")
@@ -255,7 +255,7 @@ def test_the_text_has_the_worst_first_with_why_and_cure() -> None:
     assert all(len(line) <= 100 for line in lines if "cure" not in line)
 
 
-def test_what_has_one_cure_is_listed_and_cured_once() -> None:
+def test_findings_with_one_cure_are_listed_with_one_cure() -> None:
     alike = [
         DoctorFinding("low", DoctorSeverity.NOTE, f"{name} is low", "it matters", "raise it") for name in ("a", "b")
     ]
@@ -269,12 +269,12 @@ def test_what_has_one_cure_is_listed_and_cured_once() -> None:
     assert lines[-1] == "3 notes; 0 checks passed"
 
 
-def test_what_is_fine_is_shown_when_asked_for() -> None:
+def test_passed_checks_are_shown_on_request() -> None:
     assert "ok       the port is free [port]" in report_text(FOUND, width=100, verbose=True).splitlines()
     assert report_text(FOUND[2:], width=100) == "no problems; 1 check passed"
 
 
-def test_colours_are_for_terminals_and_what_was_seen_cannot_bring_its_own() -> None:
+def test_colours_are_only_for_terminals_and_never_from_observed_text() -> None:
     evil = [DoctorFinding("x", DoctorSeverity.ERROR, "says \x1b[2J\r\nhello", "why", "cu\x1bre")]
     assert "\x1b" not in report_text(evil, width=100)
     coloured = report_text(evil, width=100, colours=True)
@@ -282,7 +282,7 @@ def test_colours_are_for_terminals_and_what_was_seen_cannot_bring_its_own() -> N
     assert coloured.count("\x1b") == 2
 
 
-def test_json_has_everything() -> None:
+def test_json_has_every_finding() -> None:
     said = json.loads(report_json(FOUND))
     assert (said["errors"], said["warnings"], said["notes"], said["fine"]) == (1, 0, 1, 1)
     assert [one["id"] for one in said["findings"]] == ["order", "small", "port"]

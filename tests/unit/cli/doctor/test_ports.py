@@ -1,4 +1,4 @@
-"""What the doctor says of the agent's own ports: free, the agent's, somebody else's, or not to be had."""
+"""The doctor's findings on the agent's own ports: free, the agent's, taken, or unavailable."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.unit.cli.doctor.samples import facts, ids
 
 
 def of_dns(where: str, *listeners: Listener, **machine: Any) -> DoctorFinding:
-    """Return what is said of the DNS address while no agent runs."""
+    """Return the findings on the DNS address while no agent runs."""
     subject = {"dns_listen": listen(where), "allows_only_loopback": False}
     _, _, finding = judge(facts(subject=subject, machine={"listeners": listeners, "may_bind_low": True, **machine}))
     return finding
 
 
-def test_without_an_agent_both_faces_are_looked_at() -> None:
+def test_without_an_agent_both_ports_are_judged() -> None:
     found = list(judge(facts(machine={"may_bind_low": True})))
     assert ids(found) == ["agent-not-running", "port", "port"]
     assert [finding.what for finding in found[1:]] == [
@@ -39,17 +39,17 @@ def test_without_an_agent_both_faces_are_looked_at() -> None:
         (ZoneAnswer.ELSEWHERES, "agent-dns-zone"),
     ],
 )
-def test_of_a_running_agent_the_dns_face_is_judged_by_its_answer(answer: ZoneAnswer, expected: str) -> None:
+def test_a_running_agents_dns_is_judged_by_its_answer(answer: ZoneAnswer, expected: str) -> None:
     listeners = (Listener("tcp", "127.0.0.1", 8880), Listener("udp", "127.0.0.1", 53))
     given = facts(agent=Agent(), dns_answer=answer, machine={"listeners": listeners})
     assert ids(list(judge(given))) == ["agent", "port-ours", expected]
 
 
-def test_an_agent_whose_dns_was_not_asked_is_not_judged_by_it() -> None:
+def test_dns_that_was_not_queried_is_not_judged() -> None:
     assert ids(list(judge(facts(agent=Agent())))) == ["agent", "port-ours"]
 
 
-def test_a_zone_that_is_answered_needs_no_agent_on_http() -> None:
+def test_an_answered_zone_needs_no_agent_on_http() -> None:
     assert ids(list(judge(facts(dns_answer=ZoneAnswer.OURS)))) == ["agent-not-running", "port", "port-ours"]
 
 
@@ -72,7 +72,7 @@ def test_a_zone_that_is_answered_needs_no_agent_on_http() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["udp", "tcp"])
-def test_a_port_is_taken_by_who_holds_that_address_or_every_one(where: str, held: str, kind: str) -> None:
+def test_a_port_is_taken_by_a_listener_on_that_or_every_address(where: str, held: str, kind: str) -> None:
     finding = of_dns(where, Listener(kind, held, 53, "dnsmasq (pid 7)"))
     assert finding.id == "port-taken"
     assert f"({kind}), which the agent needs for DNS, is taken by dnsmasq (pid 7)" in finding.what
@@ -91,11 +91,11 @@ def test_a_port_is_taken_by_who_holds_that_address_or_every_one(where: str, held
         ("[::1]:53", Listener("udp", "127.0.0.1", 53)),
     ],
 )
-def test_a_port_is_free_beside_other_addresses_ports_and_kinds(where: str, held: Listener) -> None:
+def test_listeners_on_other_addresses_ports_and_kinds_do_not_matter(where: str, held: Listener) -> None:
     assert of_dns(where, held).id == "port"
 
 
-def test_http_needs_tcp_alone() -> None:
+def test_http_needs_only_tcp() -> None:
     held = (Listener("udp", "127.0.0.1", 8880),)
     assert ids(list(judge(facts(machine={"listeners": held, "may_bind_low": True})))).count("port") == 2
 
@@ -111,7 +111,7 @@ def test_http_needs_tcp_alone() -> None:
         ("127.0.0.1:65535", "127.0.0.1", "127.0.0.1:64535"),
     ],
 )
-def test_the_cure_of_a_taken_port_is_an_address_that_there_can_be(where: str, held: str, proposed: str) -> None:
+def test_the_cure_for_a_taken_port_is_a_possible_address(where: str, held: str, proposed: str) -> None:
     finding = of_dns(where, Listener("udp", held, listen(where).port))
     assert finding.cure == f"AGENT_DNS_LISTEN={proposed}    # or stop another program"
 
@@ -147,11 +147,11 @@ def test_a_low_port_needs_a_privilege(port: int, low_ports_end: int, *, may_bind
         ("some_host:53", ("10.0.0.8",), "port"),
     ],
 )
-def test_the_machine_has_to_have_the_address(where: str, addresses: tuple[str, ...], expected: str) -> None:
+def test_the_machine_must_have_the_address(where: str, addresses: tuple[str, ...], expected: str) -> None:
     assert of_dns(where, addresses=addresses).id == expected
 
 
-def test_an_address_that_is_not_here_is_said_with_those_that_are() -> None:
+def test_a_missing_address_is_reported_with_the_existing_ones() -> None:
     finding = of_dns("[2001:db8::7]:53", addresses=("10.0.0.7", "10.0.0.8"))
     assert finding.what == "[2001:db8::7]:53: this machine has no address 2001:db8::7 (it has 10.0.0.7, 10.0.0.8)"
     assert finding.cure == "AGENT_DNS_LISTEN=127.0.0.1:53"
@@ -167,8 +167,6 @@ def test_an_address_that_is_not_here_is_said_with_those_that_are() -> None:
         (Listen("::1", 53), True, False),
     ],
 )
-def test_an_open_address_that_only_loopback_may_ask_is_noted(
-    where: Listen, *, only_loopback: bool, noted: bool
-) -> None:
+def test_an_open_address_that_allows_only_loopback_is_noted(where: Listen, *, only_loopback: bool, noted: bool) -> None:
     given = facts(subject={"dns_listen": where, "allows_only_loopback": only_loopback})
     assert ("dns-allow" in ids(list(judge(given)))) is noted

@@ -1,4 +1,4 @@
-"""What the doctor says of each registry address: reachable, ready, its clock, and whether it takes the token."""
+"""The doctor's findings on each registry address: reachable, ready, its clock, and whether it accepts the token."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def of_one(*, has_token: bool = True, **seen: Any) -> list[DoctorFinding]:
     return of(RegistrySeen(url=URL, **seen), has_token=has_token)
 
 
-def test_without_a_registry_nothing_is_said() -> None:
+def test_without_a_registry_there_are_no_findings() -> None:
     assert of() == []
 
 
@@ -44,11 +44,11 @@ def test_a_registry_that_answers_is_fine(version: str, text: str) -> None:
         (["", "refused"], ["registry", "registry-one-away"]),
     ],
 )
-def test_a_registry_that_is_away_matters_less_beside_a_good_one(problems: list[str], expected: list[str]) -> None:
+def test_an_unreachable_registry_matters_less_when_another_works(problems: list[str], expected: list[str]) -> None:
     assert ids(of(*(RegistrySeen(url=IPV6_URL, problem=problem) for problem in problems))) == expected
 
 
-def test_of_a_registry_that_is_away_nothing_else_is_said() -> None:
+def test_an_unreachable_registry_has_no_other_findings() -> None:
     (finding,) = of_one(problem="refused", is_ready=False, ahead_s=900.0, write_status=401, dead_addresses=("::1",))
     assert finding.what == f"the registry at {URL} cannot be used: refused"
 
@@ -62,7 +62,7 @@ def test_of_a_registry_that_is_away_nothing_else_is_said() -> None:
         ("ready", True, ["registry"]),
     ],
 )
-def test_a_registry_that_is_starting_says_so(state: str, *, is_ready: bool, expected: list[str]) -> None:
+def test_a_starting_registry_is_reported(state: str, *, is_ready: bool, expected: list[str]) -> None:
     assert ids(of_one(state=state, is_ready=is_ready)) == expected
 
 
@@ -87,7 +87,7 @@ def test_dead_addresses_of_its_name_are_listed() -> None:
         (65.0, 10.0, "clock-differs"),
     ],
 )
-def test_a_clock_is_wrong_only_as_far_as_is_certain(ahead_s: float, error_s: float, expected: str) -> None:
+def test_only_the_certain_part_of_a_clocks_error_counts(ahead_s: float, error_s: float, expected: str) -> None:
     assert ids(of_one(ahead_s=ahead_s, error_s=error_s)) == ["registry", expected]
 
 
@@ -99,7 +99,7 @@ def test_a_clock_is_wrong_only_as_far_as_is_certain(ahead_s: float, error_s: flo
         (-90.0, f"the clock of {URL} is 90 s behind this one"),
     ],
 )
-def test_a_clock_is_said_with_its_distance_and_direction(ahead_s: float, text: str) -> None:
+def test_a_wrong_clock_is_reported_with_distance_and_direction(ahead_s: float, text: str) -> None:
     _, finding = of_one(ahead_s=ahead_s)
     assert finding.what == text
 
@@ -118,7 +118,7 @@ def test_a_clock_is_said_with_its_distance_and_direction(ahead_s: float, text: s
         (503, False, ["registry-no-writes"]),
     ],
 )
-def test_the_status_of_a_write_says_whether_the_token_is_taken(
+def test_the_status_of_a_write_shows_whether_the_token_is_accepted(
     status: int | None, *, has_token: bool, expected: list[str]
 ) -> None:
     assert ids(of_one(write_status=status, has_token=has_token)) == ["registry", *expected]

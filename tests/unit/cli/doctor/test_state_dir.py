@@ -1,4 +1,4 @@
-"""What the doctor says of AGENT_STATE_DIR: usable, full, somebody else's, damaged, or not set."""
+"""The doctor's findings on AGENT_STATE_DIR: usable, full, another user's, damaged, or not set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def of(*, agent: Agent | None = None, **state: Any) -> list[DoctorFinding]:
     return list(judge(facts(subject={"state_dir": PATH}, state=seen, agent=agent)))
 
 
-def test_a_folder_that_can_be_used_is_fine() -> None:
+def test_a_usable_folder_is_fine() -> None:
     (finding,) = of()
     assert finding.what == f"AGENT_STATE_DIR {PATH} is writable"
 
@@ -29,7 +29,7 @@ def test_no_folder_is_noted_unless_a_running_agent_may_have_one(agent: Agent | N
     assert ids(list(judge(facts(agent=agent)))) == expected
 
 
-def test_a_folder_that_was_not_looked_at_is_not_judged() -> None:
+def test_an_unexamined_folder_is_not_judged() -> None:
     assert list(judge(facts(subject={"state_dir": PATH}))) == []
 
 
@@ -42,20 +42,18 @@ def test_a_folder_that_was_not_looked_at_is_not_judged() -> None:
         ({"is_folder": False}, "it is not a folder"),
     ],
 )
-def test_a_folder_that_cannot_be_used_is_said_with_the_reason_and_nothing_else(
-    state: dict[str, Any], problem: str
-) -> None:
+def test_an_unusable_folder_is_reported_with_the_reason_and_nothing_else(state: dict[str, Any], problem: str) -> None:
     (finding,) = of(**state, free_bytes=0, writable=False, locked_by="pid 7", has_damaged_snapshot=True)
     assert finding.id == "state-dir-problem"
     assert finding.what == f"AGENT_STATE_DIR {PATH} cannot be used: {problem}"
     assert finding.cure == f"mkdir -p {PATH} && chown 1000 {PATH}"
 
 
-def test_a_folder_that_can_be_made_is_fine_whatever_else_it_is_not() -> None:
+def test_a_folder_that_can_be_created_is_fine() -> None:
     assert ids(of(exists=False, can_be_made=True, is_folder=False, writable=False)) == ["state-dir"]
 
 
-def test_a_folder_of_another_user_is_said_with_both_users() -> None:
+def test_another_users_folder_is_reported_with_both_users() -> None:
     (finding,) = of(writable=False, owner=0)
     assert finding.what == f"AGENT_STATE_DIR {PATH} belongs to user 0 and is not writable for user 1000"
 
@@ -68,7 +66,7 @@ def test_a_folder_needs_room_for_a_snapshot(free_bytes: int, expected: list[str]
     assert ids(of(free_bytes=free_bytes)) == expected
 
 
-def test_the_room_that_is_left_is_said_in_whole_mebibytes() -> None:
+def test_the_free_space_is_shown_in_whole_mebibytes() -> None:
     (finding,) = of(free_bytes=ENOUGH_BYTES - 1)
     assert finding.what == f"AGENT_STATE_DIR {PATH} has 63 MiB left"
 
@@ -78,14 +76,14 @@ def test_the_room_that_is_left_is_said_in_whole_mebibytes() -> None:
     [(None, ["state-dir-taken"]), (Agent(), ["state-dir"])],
     ids=["no agent", "agent"],
 )
-def test_a_lock_is_somebody_elses_when_no_agent_runs(agent: Agent | None, expected: list[str]) -> None:
+def test_a_lock_is_foreign_when_no_agent_runs(agent: Agent | None, expected: list[str]) -> None:
     assert ids(of(agent=agent, locked_by="vertice (pid 7)")) == expected
 
 
-def test_a_damaged_snapshot_is_noted_beside_what_is_fine() -> None:
+def test_a_damaged_snapshot_is_noted_along_with_a_usable_folder() -> None:
     assert ids(of(has_damaged_snapshot=True)) == ["state-dir-damaged", "state-dir"]
 
 
-def test_several_problems_are_all_said() -> None:
+def test_all_of_several_problems_are_reported() -> None:
     found = of(writable=False, free_bytes=0, locked_by="pid 7", has_damaged_snapshot=True)
     assert ids(found) == ["state-dir-owner", "state-dir-full", "state-dir-taken", "state-dir-damaged"]

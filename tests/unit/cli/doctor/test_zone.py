@@ -1,4 +1,4 @@
-"""What the doctor says of the zone's name: private, public, fixed for something else, or somebody's already."""
+"""The doctor's findings on the zone's name: private, public, reserved, or taken."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from tests.unit.cli.doctor.samples import facts, ids
         ("internal.lan", "zone-unreserved"),
     ],
 )
-def test_a_zone_is_judged_by_the_name_that_it_is_under(zone: str, expected: str) -> None:
+def test_a_zone_is_judged_by_its_parent_domain(zone: str, expected: str) -> None:
     assert ids(list(judge(facts(subject={"zone": zone})))) == [expected]
 
 
 @pytest.mark.parametrize(("zone", "https"), [("vertice.dev", True), ("vertice.com", False)])
-def test_names_that_browsers_open_with_https_alone_are_said(zone: str, *, https: bool) -> None:
+def test_names_that_browsers_open_only_with_https_are_reported(zone: str, *, https: bool) -> None:
     (finding,) = judge(facts(subject={"zone": zone}))
     assert ("only with https" in finding.why) is https
 
@@ -62,7 +62,7 @@ def test_the_cure_is_a_name_for_private_use(zone: str, cure: str) -> None:
 
 
 @pytest.mark.parametrize("answer", [one for one in ZoneAnswer if one is not ZoneAnswer.ELSEWHERES])
-def test_a_name_server_that_knows_no_other_zone_of_that_name_is_no_matter(answer: ZoneAnswer) -> None:
+def test_a_name_server_without_a_zone_of_that_name_is_fine(answer: ZoneAnswer) -> None:
     assert ids(list(judge(facts(nameservers={"10.0.0.53": answer})))) == ["zone"]
 
 

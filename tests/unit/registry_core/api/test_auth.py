@@ -1,4 +1,4 @@
-"""Credentials: who they let write what."""
+"""Credentials: which writes each permits."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from registry_core.errors import Forbidden, Unauthorized
 BOTH = Authenticator(("old", "new"))
 
 
-def test_without_a_secret_everybody_may_write() -> None:
+def test_without_a_secret_every_caller_may_write() -> None:
     Authenticator(()).identify({}).require("ip_intel")
 
 
 @pytest.mark.parametrize("secret", ["old", "new"])
-def test_either_secret_is_good_while_they_are_exchanged(secret: str) -> None:
+def test_either_secret_is_valid_during_a_rotation(secret: str) -> None:
     BOTH.identify({TOKEN_HEADER: secret}).require("anything")
     BOTH.identify({API_KEY_HEADER: api_key("ip_intel", secret)}).require("ip_intel")
 
@@ -39,7 +39,7 @@ def test_no_credential_and_a_wrong_one_are_unauthorized(headers: dict[str, str])
         BOTH.identify(headers)
 
 
-def test_a_key_is_good_for_its_own_service_alone() -> None:
+def test_a_key_is_valid_for_its_own_service_only() -> None:
     caller = BOTH.identify({API_KEY_HEADER: api_key("ip_intel", "old")})
     for other in ("billing", "ip-intel", "ip_intel2"):
         with pytest.raises(Forbidden):

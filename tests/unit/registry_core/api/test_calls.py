@@ -14,12 +14,12 @@ from registry_core.api.routes import Handlers
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda each: each.name)
-def test_each_endpoint_is_served_by_a_handler_or_else_by_an_operation(endpoint: Endpoint) -> None:
+def test_each_endpoint_is_served_by_a_handler_or_an_operation(endpoint: Endpoint) -> None:
     assert hasattr(Handlers, endpoint.name) or hasattr(Operations, endpoint.name)
 
 
 @pytest.mark.parametrize("endpoint", [each for each in ENDPOINTS if each.writes], ids=lambda each: each.name)
-def test_whatever_writes_is_an_operation_so_that_its_caller_is_identified(endpoint: Endpoint) -> None:
+def test_every_write_is_an_operation_so_that_its_caller_is_identified(endpoint: Endpoint) -> None:
     assert not hasattr(Handlers, endpoint.name)
     (_, call) = inspect.signature(getattr(Operations, endpoint.name), eval_str=True).parameters.values()
     assert get_origin(call.annotation) is WriteCall
@@ -31,7 +31,7 @@ def test_whatever_writes_is_an_operation_so_that_its_caller_is_identified(endpoi
     [each for each in ENDPOINTS if not each.writes and not hasattr(Handlers, each.name)],
     ids=lambda each: each.name,
 )
-def test_what_an_operation_that_changes_nothing_takes(endpoint: Endpoint) -> None:
+def test_an_operation_that_only_reads_takes_nothing_but_the_call(endpoint: Endpoint) -> None:
     (_, call) = inspect.signature(getattr(Operations, endpoint.name), eval_str=True).parameters.values()
     assert call.annotation is Call
     assert endpoint.body is None

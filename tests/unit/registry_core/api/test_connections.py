@@ -1,4 +1,4 @@
-"""The limits on connections, on real sockets, around a protocol that says back what it hears."""
+"""The limits on connections, on real sockets, around an echo protocol."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.programs import eventually
 
 
 class Echo(asyncio.Protocol):
-    """Sends back what it gets; a line `flood` is answered with more than anybody will read."""
+    """Echoes its input; the line `flood` is answered with more than anyone will read."""
 
     def __init__(self, connections: Connections, log: list[str]) -> None:
         self._connections = connections
@@ -65,7 +65,7 @@ async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyn
             await writer.wait_closed()
 
 
-async def test_a_connection_that_asks_is_served_and_forgotten_when_it_ends() -> None:
+async def test_a_connection_with_a_request_is_served_and_forgotten_when_it_ends() -> None:
     async with listening(ConnectionLimits(first_request_s=60)) as (connections, port, log):
         async with connected(port) as (reader, writer):
             writer.write(b"hello")
@@ -74,7 +74,7 @@ async def test_a_connection_that_asks_is_served_and_forgotten_when_it_ends() -> 
         await eventually(lambda: log == ["lost"], "the end was passed on")
 
 
-async def test_a_connection_that_asks_nothing_is_ended() -> None:
+async def test_a_connection_without_a_request_is_closed() -> None:
     limits = ConnectionLimits(first_request_s=0.05)
     async with listening(limits) as (connections, port, _), connected(port) as (reader, _writer):
         with contextlib.suppress(ConnectionError):
@@ -82,7 +82,7 @@ async def test_a_connection_that_asks_nothing_is_ended() -> None:
         await eventually(lambda: not connections.open, "the connection is gone")
 
 
-async def test_beyond_the_limit_a_connection_is_ended_at_once_and_the_others_stay() -> None:
+async def test_a_connection_over_the_limit_is_closed_at_once_and_the_others_stay() -> None:
     limits = ConnectionLimits(connections=1)
     async with listening(limits) as (connections, port, _), connected(port) as (reader, writer):
         writer.write(b"one")
@@ -96,8 +96,8 @@ async def test_beyond_the_limit_a_connection_is_ended_at_once_and_the_others_sta
         assert await reader.readexactly(5) == b"still"
 
 
-async def test_who_does_not_read_his_answer_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The kernel's own timer would do the same on Linux; here ours is on trial.
+async def test_a_client_that_does_not_read_its_answer_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The kernel's own timer would do the same on Linux; this tests ours.
     monkeypatch.setattr(module, "_drop_dead_peer", lambda *_: None)
     limits = ConnectionLimits(unread_s=0.1)
     async with listening(limits) as (_, port, log), connected(port) as (_reader, writer):
@@ -106,7 +106,7 @@ async def test_who_does_not_read_his_answer_is_ended(monkeypatch: pytest.MonkeyP
         assert log[0] == "pause"
 
 
-async def test_who_reads_slowly_but_reads_is_not_ended() -> None:
+async def test_a_slow_reader_is_not_disconnected() -> None:
     limits = ConnectionLimits(unread_s=60)
     async with listening(limits) as (connections, port, log), connected(port) as (reader, writer):
         writer.write(b"flood")
@@ -119,7 +119,7 @@ async def test_who_reads_slowly_but_reads_is_not_ended() -> None:
         assert timer.cancelled()
 
 
-async def test_when_it_is_full_who_asked_for_nothing_makes_room_and_who_asked_stays() -> None:
+async def test_at_the_limit_idle_connections_make_room_and_served_ones_stay() -> None:
     limits = ConnectionLimits(connections=3, first_request_s=60)
     async with listening(limits) as (connections, port, _), connected(port) as (reader, writer):
         writer.write(b"hello")
@@ -137,7 +137,7 @@ async def test_when_it_is_full_who_asked_for_nothing_makes_room_and_who_asked_st
                 async with connected(port) as (refused, _):
                     with contextlib.suppress(ConnectionError):
                         assert await asyncio.wait_for(refused.read(), 10) == b""
-                assert connections.refused == 1, "those that are served are not driven out"
+                assert connections.refused == 1, "connections in use are not closed"
 
 
 async def test_a_connection_waits_until_the_loop_has_accepted_it() -> None:

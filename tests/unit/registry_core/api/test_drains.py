@@ -1,4 +1,4 @@
-"""Who has taken in that an instance drains, as one replica counts it, and as several are summed up."""
+"""Which watchers know that an instance drains, as one replica counts them, and as several are summed up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLAIM = claim()
 
 
 class Replica:
-    """A store, a view, a hub and the drains, joined as in a replica."""
+    """A store, a view, a hub and the drains, connected as in a replica."""
 
     def __init__(self, warming_s: float = 0.0) -> None:
         clock = FakeClock()
@@ -40,7 +40,7 @@ class Replica:
 
 
 async def draining(warming_s: float = 0.0) -> Replica:
-    """Return a replica with one instance, which drains."""
+    """Return a replica with one draining instance."""
     replica = Replica(warming_s)
     await replica.store.start(replica.view)
     await replica.store.register(CLAIM)
@@ -48,7 +48,7 @@ async def draining(warming_s: float = 0.0) -> Replica:
     return replica
 
 
-async def test_who_has_taken_the_revision_is_counted_and_who_stands_before_it_is_not() -> None:
+async def test_only_watchers_that_have_reached_the_revision_are_counted() -> None:
     replica = await draining()
     for name in "ab":
         replica.hub.open(Cursor(), watcher_id=name)
@@ -56,14 +56,14 @@ async def test_who_has_taken_the_revision_is_counted_and_who_stands_before_it_is
     said_at = replica.view.cursor
     assert replica.drains.progress(CLAIM.service_name, CLAIM.instance_id).revision == str(said_at)
     replica.hub.acknowledge("a", parse_cursor("0.e1.1"))
-    assert replica.counts() == (0, 2), "that was the registration, and not the drain"
+    assert replica.counts() == (0, 2), "that was the registration, not the drain"
     replica.hub.acknowledge("a", said_at)
     assert replica.counts() == (1, 2)
     replica.hub.acknowledge("b", parse_cursor("0.e1.99"))
-    assert replica.counts() == (2, 2), "whoever is further has taken this too"
+    assert replica.counts() == (2, 2), "a later position includes this one"
 
 
-async def test_an_acknowledgement_that_was_overtaken_takes_nothing_back() -> None:
+async def test_an_outdated_acknowledgement_takes_nothing_back() -> None:
     replica = await draining()
     replica.hub.open(Cursor(), watcher_id="a")
     replica.hub.acknowledge("a", replica.view.cursor)
@@ -71,7 +71,7 @@ async def test_an_acknowledgement_that_was_overtaken_takes_nothing_back() -> Non
     assert replica.counts() == (1, 1)
 
 
-async def test_who_resumes_beyond_the_drain_has_taken_it_and_who_gets_a_snapshot_has_not_yet() -> None:
+async def test_a_watcher_that_resumes_after_the_drain_knows_it_and_one_that_gets_a_snapshot_does_not_yet() -> None:
     replica = await draining()
     replica.hub.open(replica.view.cursor, watcher_id="a")
     assert replica.counts() == (1, 1)
@@ -80,9 +80,9 @@ async def test_who_resumes_beyond_the_drain_has_taken_it_and_who_gets_a_snapshot
     assert replica.counts() == (1, 3)
 
 
-async def test_who_does_not_acknowledge_has_left_or_follows_another_service_is_not_waited_for() -> None:
+async def test_watchers_that_do_not_acknowledge_or_left_or_follow_another_service_are_not_waited_for() -> None:
     replica = await draining()
-    replica.hub.open(Cursor())  # somebody with curl
+    replica.hub.open(Cursor())  # like a user with curl
     replica.hub.open(Cursor(), label="billing", watcher_id="a")
     replica.hub.leave(replica.hub.open(Cursor(), watcher_id="b"))
     replica.hub.open(Cursor(), watcher_id="d", connected=lambda: False)
@@ -93,7 +93,7 @@ async def test_who_does_not_acknowledge_has_left_or_follows_another_service_is_n
     assert not replica.hub.acknowledge("", replica.view.cursor)
 
 
-async def test_after_a_failover_the_drain_is_to_be_acknowledged_anew() -> None:
+async def test_a_drain_must_be_acknowledged_again_after_a_failover() -> None:
     replica = await draining()
     replica.hub.open(Cursor(), watcher_id="a")
     replica.hub.acknowledge("a", replica.view.cursor)
@@ -105,7 +105,7 @@ async def test_after_a_failover_the_drain_is_to_be_acknowledged_anew() -> None:
 
 
 @pytest.mark.parametrize("how", ["another status", "registered anew"])
-async def test_who_comes_back_does_not_drain(how: str) -> None:
+async def test_an_instance_that_is_back_does_not_drain(how: str) -> None:
     replica = await draining()
     replica.hub.open(Cursor(), watcher_id="a")
     replica.hub.acknowledge("a", replica.view.cursor)
@@ -117,7 +117,7 @@ async def test_who_comes_back_does_not_drain(how: str) -> None:
     assert (view.status, view.revision, view.acknowledged, view.watchers) == (Status.PASSING, "", 0, 1)
 
 
-async def test_what_is_not_there_is_not_found_unless_that_cannot_be_told() -> None:
+async def test_a_missing_instance_is_not_found_unless_the_replica_cannot_know() -> None:
     replica = await draining()
     with pytest.raises(NotFound):
         replica.drains.progress(CLAIM.service_name, "10.0.0.99:1")
@@ -146,17 +146,17 @@ def said(watchers: int, acknowledged: int, silent_replicas: int = 0, **by_replic
     )
 
 
-def test_a_drain_is_confirmed_when_every_replica_says_that_all_of_its_watchers_know() -> None:
+def test_a_drain_is_confirmed_when_all_watchers_of_every_replica_know_it() -> None:
     stands = summed(CLAIM, [said(3, 3), said(0, 0), said(2, 2)])
     assert (stands.acknowledged, stands.watchers, stands.silent, stands.confirmed) == (5, 5, 0, True)
 
 
-def test_replicas_that_are_behind_several_addresses_are_counted_once() -> None:
+def test_a_replica_with_several_addresses_is_counted_once() -> None:
     stands = summed(CLAIM, [said(5, 5, a=(3, 3), b=(2, 2)), said(5, 5, b=(2, 2), a=(3, 3)), said(1, 1)])
     assert (stands.acknowledged, stands.watchers, stands.confirmed) == (6, 6, True)
 
 
-def test_a_peer_that_one_replica_cannot_ask_is_missing_unless_another_one_could() -> None:
+def test_a_peer_is_missing_only_if_no_replica_could_ask_it() -> None:
     partly, wholly = said(3, 3, 1, a=(3, 3)), said(5, 5, a=(3, 3), b=(2, 2))
     assert (summed(CLAIM, [partly]).silent, summed(CLAIM, [partly]).confirmed) == (1, False)
     assert summed(CLAIM, [partly, wholly]).confirmed
@@ -166,13 +166,13 @@ def test_a_peer_that_one_replica_cannot_ask_is_missing_unless_another_one_could(
 @pytest.mark.parametrize(
     "answers", [[said(3, 3), said(2, 1)], [said(3, 3), None], [None], []], ids=["one misses", "silent", "all", "none"]
 )
-def test_a_drain_is_not_confirmed_while_anybody_may_not_know(answers: list[DrainView | None]) -> None:
+def test_a_drain_is_not_confirmed_while_any_watcher_may_not_know_it(answers: list[DrainView | None]) -> None:
     assert not summed(CLAIM, answers).confirmed
 
 
-async def test_what_the_store_does_not_follow_is_not_said_not_to_exist() -> None:
+async def test_an_instance_of_an_unread_shard_is_not_reported_as_missing() -> None:
     replica = await draining()
     replica.unknown = "shard 'b' is not followed"
     with pytest.raises(StoreUnavailable, match="shard 'b' is not followed"):
         replica.drains.progress("billing", "10.0.0.7:9000")
-    assert replica.counts() == (0, 0), "what is known is told as ever"
+    assert replica.counts() == (0, 0), "known instances are reported as before"

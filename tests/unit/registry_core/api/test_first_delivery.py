@@ -1,4 +1,4 @@
-"""What a request meets before the store has delivered anything."""
+"""How a request is treated before the store has delivered anything."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def view() -> ReplicaView:
     return ReplicaView(FakeClock(), ttl_s=60.0, warming_s=0.0, store_age_s=lambda: 0.0)
 
 
-async def test_who_comes_first_waits_for_the_store_and_is_served() -> None:
+async def test_an_early_request_waits_for_the_store_and_is_served() -> None:
     known = view()
     first = FirstDelivery(known)
     first.begin()
@@ -33,7 +33,7 @@ async def test_who_comes_first_waits_for_the_store_and_is_served() -> None:
     await asyncio.gather(*waiting)
 
 
-async def test_a_store_that_delivers_nothing_is_said_to_be_unknown_and_waited_for_once(
+async def test_a_store_that_delivers_nothing_is_waited_for_once_and_then_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(first_delivery, "WAIT_S", 0.05)
@@ -44,12 +44,12 @@ async def test_a_store_that_delivers_nothing_is_said_to_be_unknown_and_waited_fo
     for _ in range(2):
         with pytest.raises(Warming):
             await first.require()
-    await first.wait()  # a watch is told that it is warming
+    await first.wait()  # a watch shows that it is warming
     assert (known.loaded, known.state) == (False, ReplicaState.WARMING)
     known.reset(ONE_SHARD_OF_TWO)
     await first.require()
     assert (known.loaded, known.state) == (True, ReplicaState.WARMING)
 
 
-def test_nothing_is_known_before_a_delivery_however_short_the_warming() -> None:
+def test_nothing_is_known_before_the_first_delivery_however_short_the_warming() -> None:
     assert view().state is ReplicaState.WARMING

@@ -1,4 +1,4 @@
-"""The mass-expiry guard as people are shown it: the worst of all shards, rounded numbers, and why."""
+"""The mass-expiry guard as shown to people: the worst of all shards, rounded numbers, and the reason."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def test_without_shards_nothing_is_held() -> None:
         ([CLEAR, RELEASING, HOLDING], GuardPhase.HOLDING),
     ],
 )
-def test_the_worst_shard_speaks_for_all_wherever_it_stands(reports: list[GuardReport], worst: GuardPhase) -> None:
+def test_the_worst_shard_decides_whatever_the_order(reports: list[GuardReport], worst: GuardPhase) -> None:
     for order in itertools.permutations(reports):
         assert guard_view(order).phase is worst
 
 
-def test_suspects_are_those_of_all_shards() -> None:
+def test_suspects_of_all_shards_are_counted() -> None:
     view = guard_view(iter([HOLDING, CLEAR, RELEASING]))
     assert view.suspects == 38
     assert [(shard.shard, shard.suspects) for shard in view.shards] == [("b", 31), ("a", 0), ("c", 7)]
@@ -58,7 +58,7 @@ def test_a_guard_that_does_not_hold_has_no_time_of_release(report: GuardReport) 
     assert shard.releases_in_seconds is None
 
 
-def test_a_guard_that_is_just_about_to_let_go_has_one() -> None:
+def test_a_guard_that_is_about_to_release_has_one() -> None:
     report = GuardReport("a", GuardPhase.HOLDING, 10, 5, 300.0, 0.0, 3.0)
     (shard,) = guard_view([report]).shards
     assert shard.releases_in_seconds == 0.0
@@ -82,13 +82,13 @@ def test_a_guard_that_is_just_about_to_let_go_has_one() -> None:
         ),
     ],
 )
-def test_one_sentence_says_why(report: GuardReport, reason: str) -> None:
+def test_one_sentence_gives_the_reason(report: GuardReport, reason: str) -> None:
     (shard,) = guard_view([report]).shards
     assert shard.reason == reason
 
 
-def test_every_phase_has_its_share_in_health() -> None:
+def test_every_phase_maps_to_a_health_state() -> None:
     assert GUARD_HEALTH.keys() == set(GuardPhase)
     healthy = [phase for phase, health in GUARD_HEALTH.items() if health is Health.HEALTHY]
     assert healthy == [GuardPhase.CLEAR]
-    assert Health.UNHEALTHY not in GUARD_HEALTH.values(), "everything is served all the same"
+    assert Health.UNHEALTHY not in GUARD_HEALTH.values(), "everything is still served"

@@ -1,4 +1,4 @@
-"""What `/health` makes of the shards: which trouble is a part's, and which is everybody's."""
+"""How `/health` judges the shards: which faults degrade a replica, and which make it unhealthy."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def shard(
     ("report", "health"),
     [
         (shard(), Health.HEALTHY),
-        (shard(latency_ms=None), Health.HEALTHY),  # found just now, and not asked again yet
+        (shard(latency_ms=None), Health.HEALTHY),  # found just now, and not polled again yet
         (shard(latency_ms=9.9), Health.HEALTHY),
         (shard(latency_ms=10.0), Health.DEGRADED),
         (shard(breaker=BreakerState.HALF_OPEN), Health.DEGRADED),
@@ -63,7 +63,7 @@ def test_a_shard_is_judged_by_its_answers_its_breaker_and_its_latency(report: Sh
     assert of_shard(report) is health
 
 
-def test_one_shard_that_is_away_is_a_part_and_all_are_the_whole() -> None:
+def test_one_lost_shard_is_degraded_and_all_lost_shards_are_unhealthy() -> None:
     away = shard("b", age_s=None, latency_ms=None)
     assert of_shards([shard(), away]) is Health.DEGRADED
     assert of_shards([away, away]) is Health.UNHEALTHY
@@ -72,7 +72,7 @@ def test_one_shard_that_is_away_is_a_part_and_all_are_the_whole() -> None:
     assert of_shards([shard(set_aside=1), shard("b", set_aside=1)]) is Health.DEGRADED
 
 
-def test_redis_is_as_slow_as_its_slowest_shard_and_its_pools_add_up() -> None:
+def test_latency_is_that_of_the_slowest_shard_and_pools_add_up() -> None:
     health = redis_health([shard(latency_ms=0.5), shard("b", latency_ms=12.0)])
     assert (health.status, health.latency_ms) == ("slow", 12.0)
     assert health.connection_pool == PoolReport(2, 10, 100)
@@ -81,7 +81,7 @@ def test_redis_is_as_slow_as_its_slowest_shard_and_its_pools_add_up() -> None:
     assert (silent.status, silent.latency_ms, silent.connection_pool) == ("failing", None, PoolReport(0, 0, 0))
 
 
-def test_the_most_worried_breaker_is_shown_with_the_last_failure_of_any() -> None:
+def test_the_worst_breaker_is_shown_with_the_last_failure_of_any() -> None:
     open_ = shard("b", breaker=BreakerState.OPEN, last_failure_at=1_764_000_000.0)
     trying = shard("c", breaker=BreakerState.HALF_OPEN, failures=2, last_failure_at=1_763_000_000.0)
     health = breaker_health([shard(), open_, trying])

@@ -1,4 +1,4 @@
-"""What a replica says of itself, as it stands in JSON."""
+"""A replica's report about itself, as JSON."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def written(view: msgspec.Struct) -> dict[str, Any]:
     return decoded
 
 
-def test_a_store_in_memory_says_nothing_of_redis_and_its_breaker() -> None:
+def test_a_memory_store_reports_no_redis_and_no_breaker() -> None:
     said = written(components())
     assert list(said) == ["store", "guard", "cache", "system", "watch", "background"]
 
 
-def test_a_store_in_redis_says_how_redis_and_its_breaker_are() -> None:
+def test_a_redis_store_reports_redis_and_its_breaker() -> None:
     said = written(components(redis=REDIS, circuit_breaker=BREAKER))
     assert said["redis"] == {
         "status": "failing",
@@ -62,7 +62,7 @@ def test_a_store_in_redis_says_how_redis_and_its_breaker_are() -> None:
     assert said["circuit_breaker"] == {"state": "closed", "failure_count": 0, "last_failure": None, "reason": ""}
 
 
-def test_what_was_not_measured_yet_is_null_and_not_left_out() -> None:
+def test_an_unmeasured_value_is_null_and_not_left_out() -> None:
     said = written(components())
     assert said["system"] == {"cpu_percent": None, "memory_percent": None, "tasks": 9}
     assert said["store"] == {"kind": "memory", "status": "ok", "last_sweep_age_s": None, "shards": []}
@@ -85,7 +85,7 @@ def test_a_guard_that_does_not_hold_shows_null_for_its_release() -> None:
 
 
 @pytest.mark.parametrize("more", [{}, {"redis": REDIS, "circuit_breaker": BREAKER}])
-def test_health_is_read_back_as_it_was_written(more: dict[str, Any]) -> None:
+def test_health_survives_a_round_trip(more: dict[str, Any]) -> None:
     view = HealthView(
         status="degraded",
         timestamp="2025-11-24T16:00:00+00:00",
@@ -101,11 +101,11 @@ def test_health_is_read_back_as_it_was_written(more: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("kind", [HealthView, LiveView, WhoamiView, GuardView])
-def test_an_answer_that_lacks_a_field_is_no_such_answer(kind: type[msgspec.Struct]) -> None:
+def test_an_answer_without_a_field_is_refused(kind: type[msgspec.Struct]) -> None:
     with pytest.raises(msgspec.ValidationError, match="missing required field"):
         msgspec.json.decode(b"{}", type=kind)
 
 
-def test_a_phase_that_is_none_is_refused() -> None:
+def test_an_unknown_phase_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError, match="Invalid enum value"):
         msgspec.json.decode(b'{"phase":"asleep","suspects":0,"shards":[]}', type=GuardView)

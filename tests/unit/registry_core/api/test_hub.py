@@ -1,4 +1,4 @@
-"""The watch hub without any connection: what a watcher is to be sent, and when."""
+"""The watch hub without any connection: what a watcher is sent, and when."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.samples import FakeClock, claim, instance, lived
 
 
 class Parts:
-    """A store, a view and a hub, joined as in a replica."""
+    """A store, a view and a hub, connected as in a replica."""
 
     def __init__(self, limits: HubLimits | None = None) -> None:
         self.clock = FakeClock()
@@ -48,7 +48,7 @@ async def parts() -> AsyncIterator[Parts]:
 
 
 def lines(watcher: Watcher) -> list[dict[str, Any]]:
-    """Take everything that there is for a watcher now."""
+    """Take everything that is ready for a watcher."""
     taken = b""
     while part := watcher.take():
         taken += part
@@ -63,7 +63,7 @@ def kinds(watcher: Watcher) -> list[str]:
     return [line["type"] for line in lines(watcher)]
 
 
-async def test_an_event_is_queued_for_everybody_in_the_order_of_the_store(parts: Parts) -> None:
+async def test_an_event_is_queued_for_every_watcher_in_the_stores_order(parts: Parts) -> None:
     watchers = [parts.hub.open(Cursor()) for _ in range(3)]
     for port in range(8001, 8004):
         await parts.store.register(claim(port=port))
@@ -72,7 +72,7 @@ async def test_an_event_is_queued_for_everybody_in_the_order_of_the_store(parts:
         assert watcher.take() == b""
 
 
-async def test_a_snapshot_is_of_the_moment_at_which_it_was_asked_for(parts: Parts) -> None:
+async def test_a_snapshot_shows_the_moment_of_its_request(parts: Parts) -> None:
     await parts.store.register(claim(port=8001))
     watcher = parts.hub.open(Cursor())
     await parts.store.register(claim(port=8002))
@@ -135,7 +135,7 @@ async def test_a_queue_that_overflows_during_the_first_snapshot_leads_to_a_secon
     assert first_sync["digest"] == first["digest"] != second_sync["digest"] == parts.view.catalog.digest
 
 
-async def test_a_new_life_of_the_store_is_told_to_whoever_reads(parts: Parts) -> None:
+async def test_a_new_epoch_of_the_store_is_sent_to_every_watcher(parts: Parts) -> None:
     watcher = parts.hub.open(Cursor())
     await parts.store.register(claim())
     record = lived(instance("billing"))
@@ -148,7 +148,7 @@ async def test_a_new_life_of_the_store_is_told_to_whoever_reads(parts: Parts) ->
     assert lines(parts.hub.open(parse_cursor("0.e2.4")))[0]["reason"] == "behind"
 
 
-async def test_a_history_that_goes_on_elsewhere_is_told_as_what_differs(parts: Parts) -> None:
+async def test_a_move_is_sent_as_its_differences(parts: Parts) -> None:
     await parts.store.register(claim())
     whole, part, other = (parts.hub.open(Cursor(), label=label) for label in (None, "billing", "ip-intel"))
     for watcher in (whole, part, other):
@@ -159,12 +159,12 @@ async def test_a_history_that_goes_on_elsewhere_is_told_as_what_differs(parts: P
     assert (moved["type"], moved["cursor"], moved["digest"]) == ("moved", "0.e2.5", parts.view.catalog.digest)
     assert [entry["instance"]["service_name"] for entry in moved["instances"]] == ["billing"]
     assert [len(line["instances"]) for line in lines(part)] == [1]
-    assert [line["instances"] for line in lines(other)] == [[]], "but it has to know where it stands"
+    assert [line["instances"] for line in lines(other)] == [[]], "but it must know its position"
     assert kinds(parts.hub.open(parse_cursor("0.e2.5"))) == ["sync"]
     assert lines(parts.hub.open(parse_cursor("0.e1.1")))[0]["reason"] == "epoch"
 
 
-async def test_who_was_taken_out_where_history_goes_on_is_told_with_how_many_are_left(parts: Parts) -> None:
+async def test_a_move_names_the_removed_instances_and_the_count_of_the_rest(parts: Parts) -> None:
     for port in (8001, 8002):
         await parts.store.register(claim(port=port))
         await parts.store.renew([Beat("ip_intel", f"10.0.0.7:{port}")])
@@ -186,7 +186,7 @@ async def test_who_was_taken_out_where_history_goes_on_is_told_with_how_many_are
     assert [row[1] for row in lines(whole)[0]["renewed"]] == ["10.0.0.7:8002"]
 
 
-async def test_renewals_of_what_is_gone_are_not_told(parts: Parts) -> None:
+async def test_renewals_of_gone_instances_are_not_sent(parts: Parts) -> None:
     watcher = parts.hub.open(Cursor(), renewals=True, protocol=FIRST_PROTOCOL)
     lines(watcher)
     for port in (8001, 8002):
@@ -200,7 +200,7 @@ async def test_renewals_of_what_is_gone_are_not_told(parts: Parts) -> None:
     assert sync["type"] == "sync"
 
 
-async def test_a_reader_of_version_2_is_not_told_of_renewals(parts: Parts) -> None:
+async def test_a_reader_of_version_2_gets_no_renewals(parts: Parts) -> None:
     watcher = parts.hub.open(Cursor(), renewals=True)
     lines(watcher)
     await parts.store.register(claim())
@@ -210,7 +210,7 @@ async def test_a_reader_of_version_2_is_not_told_of_renewals(parts: Parts) -> No
 
 
 @pytest.mark.parametrize("size", [10, 1000])
-async def test_what_an_idle_reader_costs_does_not_depend_on_the_size_of_the_fleet(parts: Parts, size: int) -> None:
+async def test_the_cost_of_an_idle_reader_does_not_depend_on_the_fleets_size(parts: Parts, size: int) -> None:
     for port in range(8001, 8001 + size):
         await parts.store.register(claim(port=port))
     watcher = parts.hub.open(Cursor())
@@ -225,7 +225,7 @@ async def test_what_an_idle_reader_costs_does_not_depend_on_the_size_of_the_flee
     assert 0 < received / (24 * SYNC_EVERY_S) <= 60
 
 
-async def test_a_sign_of_life_says_nothing_of_where_it_is_while_nothing_happens(parts: Parts) -> None:
+async def test_a_sync_has_no_cursor_while_nothing_happens(parts: Parts) -> None:
     watcher = parts.hub.open(Cursor())
     assert lines(watcher)[-1]["cursor"] == str(parts.view.cursor)
     parts.hub.tick()
@@ -236,7 +236,7 @@ async def test_a_sign_of_life_says_nothing_of_where_it_is_while_nothing_happens(
     assert lines(watcher)[-1]["cursor"] == str(parts.view.cursor)
 
 
-async def test_a_sign_of_life_names_the_leases_that_are_late_and_only_those(parts: Parts) -> None:
+async def test_a_sync_names_the_late_leases_and_no_others(parts: Parts) -> None:
     for port in (8001, 8002, 8003):
         await parts.store.register(claim(port=port))
     await parts.store.register(claim("billing", "10.0.0.9"))
@@ -260,7 +260,7 @@ async def test_a_sign_of_life_names_the_leases_that_are_late_and_only_those(part
     assert "late" not in lines(whole)[-1]
 
 
-async def test_more_late_leases_than_a_sign_of_life_names_are_counted(parts: Parts) -> None:
+async def test_late_leases_beyond_the_named_ones_are_counted(parts: Parts) -> None:
     for port in range(8001, 8001 + MAX_LATE + 5):
         await parts.store.register(claim(port=port))
     parts.clock.pass_time(50)
@@ -269,7 +269,7 @@ async def test_more_late_leases_than_a_sign_of_life_names_are_counted(parts: Par
     assert (len(sync["late"]), sync["late_total"]) == (MAX_LATE, MAX_LATE + 5)
 
 
-async def test_leases_that_were_not_heard_of_since_the_store_was_read_anew_become_late_too(parts: Parts) -> None:
+async def test_leases_that_are_silent_since_the_store_was_read_again_become_late_too(parts: Parts) -> None:
     silent, heard = instance(port=8001), instance(port=8002)
     now = parts.clock.wall()
     parts.view.reset(Snapshot(cursor_of([Position(0, "e2", 5)]), (lived(silent, now - 30), lived(heard, now - 30))))
@@ -296,15 +296,15 @@ async def test_many_readers_of_everything_share_one_snapshot(parts: Parts) -> No
         took = tracemalloc.get_traced_memory()[0] - sum(map(len, begun))
     finally:
         tracemalloc.stop()
-    assert took < 50 * 20_000, "a tuple of 2,000 instances alone would be 16,000 bytes for each of them"
+    assert took < 50 * 20_000, "a tuple of 2,000 instances alone would be 16,000 bytes per reader"
     for reader, begin in zip(readers[:2], begun, strict=False):
         rest = [msgspec.json.decode(line) for line in begin.splitlines()] + lines(reader)
         assert sum(len(line["instances"]) for line in rest if line["type"] == "snapshot") == 2000
-        assert [line["type"] for line in rest[-2:]] == ["registered", "sync"], "and what happened since"
+        assert [line["type"] for line in rest[-2:]] == ["registered", "sync"], "and the events since"
         assert rest[-1]["digest"] == parts.view.catalog.digest
 
 
-async def test_a_snapshot_that_is_far_behind_is_not_shared(parts: Parts) -> None:
+async def test_an_outdated_snapshot_is_not_shared(parts: Parts) -> None:
     first = parts.hub.open(Cursor())
     for number in range(MAX_EVENTS_BEHIND + 1):
         await parts.store.register(claim(metadata={"number": number}))
@@ -313,7 +313,7 @@ async def test_a_snapshot_that_is_far_behind_is_not_shared(parts: Parts) -> None
     assert lines(first)[0]["cursor"] != str(parts.view.cursor)
 
 
-async def test_so_much_that_differs_that_no_line_can_hold_it_is_told_as_a_snapshot(parts: Parts) -> None:
+async def test_a_move_too_large_for_a_line_is_sent_as_a_snapshot(parts: Parts) -> None:
     watcher = parts.hub.open(Cursor())
     lines(watcher)
     position = Position(0, "e2", 5)
@@ -329,7 +329,7 @@ async def test_so_much_that_differs_that_no_line_can_hold_it_is_told_as_a_snapsh
     assert change.whole
 
 
-async def test_a_store_of_which_a_part_was_not_read_is_said(parts: Parts) -> None:
+async def test_an_unread_part_of_the_store_is_reported(parts: Parts) -> None:
     parts.view.store = lambda: StoreAge(0.5, ("redis-b",))
     now, before = parts.hub.open(Cursor()), parts.hub.open(Cursor(), protocol=FIRST_PROTOCOL)
     sync = lines(now)[-1]
@@ -338,10 +338,10 @@ async def test_a_store_of_which_a_part_was_not_read_is_said(parts: Parts) -> Non
     parts.view.store = lambda: StoreAge(None, ("redis-a", "redis-b"))
     parts.hub.tick()
     assert "store_age_s" not in lines(now)[-1]
-    assert lines(before)[-1]["store_age_s"] == 0.0, "a reader of version 1 takes nothing but a number"
+    assert lines(before)[-1]["store_age_s"] == 0.0, "a reader of version 1 accepts only a number"
 
 
-async def test_a_snapshot_alone_has_nothing_of_what_happens_meanwhile(parts: Parts) -> None:
+async def test_a_bare_snapshot_leaves_out_later_events(parts: Parts) -> None:
     await parts.store.register(claim(port=8001))
     watcher = parts.hub.open(Cursor(), label="ip-intel")
     await parts.store.register(claim(port=8002))
@@ -350,7 +350,7 @@ async def test_a_snapshot_alone_has_nothing_of_what_happens_meanwhile(parts: Par
 
 
 @pytest.mark.untraced
-async def test_many_renewals_come_in_lines_of_bounded_size(parts: Parts) -> None:
+async def test_many_renewals_are_split_into_lines_of_bounded_size(parts: Parts) -> None:
     for port in range(8001, 8001 + 1500):
         await parts.store.register(claim(port=port))
         await parts.store.renew([Beat("ip_intel", f"10.0.0.7:{port}")])
@@ -360,7 +360,7 @@ async def test_many_renewals_come_in_lines_of_bounded_size(parts: Parts) -> None
     assert sync["type"] == "sync"
 
 
-async def test_two_shards_are_resumed_each_where_the_reader_stood() -> None:
+async def test_each_shard_is_resumed_at_its_own_position() -> None:
     parts = Parts()
     begin = cursor_of([Position(0, "a", 10), Position(1, "b", 20)])
     parts.view.reset(Snapshot(begin, ()))
@@ -373,7 +373,7 @@ async def test_two_shards_are_resumed_each_where_the_reader_stood() -> None:
     assert lines(parts.hub.open(parse_cursor("0.a.11")))[0]["reason"] == "epoch"
 
 
-async def test_the_limit_on_watchers_counts_those_that_are_there() -> None:
+async def test_the_limit_on_watchers_counts_present_ones() -> None:
     parts = Parts(HubLimits(watchers=1))
     await parts.start()
     first = parts.hub.open(Cursor())
@@ -384,7 +384,7 @@ async def test_the_limit_on_watchers_counts_those_that_are_there() -> None:
     parts.hub.open(Cursor())
 
 
-async def test_a_watcher_waits_until_there_is_something(parts: Parts) -> None:
+async def test_a_watcher_waits_until_there_is_a_line(parts: Parts) -> None:
     watcher = parts.hub.open(parts.view.cursor)
     lines(watcher)
     with pytest.raises(TimeoutError):
@@ -399,7 +399,7 @@ async def test_a_watcher_waits_until_there_is_something(parts: Parts) -> None:
         parts.hub.open(Cursor())
 
 
-async def test_a_renewal_of_the_unknown_changes_nothing(parts: Parts) -> None:
+async def test_a_renewal_of_an_unknown_instance_changes_nothing(parts: Parts) -> None:
     watcher = parts.hub.open(parts.view.cursor)
     lines(watcher)
     parts.view.apply([Renewed(Position(0, "e1", 0), InstanceKey("nobody", "x"), 1.0)])

@@ -1,4 +1,4 @@
-"""The operations of a replica where HTTP cannot easily reach: races, and a name server that fails."""
+"""The operations of a replica in cases that are hard to reach over HTTP: races, and a failing name server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Fixed:
 
 
 class LosingStore(MemoryStore):
-    """A store in which somebody else is a moment faster at removing one instance."""
+    """A store in which another caller removes one instance a moment earlier."""
 
     faster: str = ""
 
@@ -77,7 +77,7 @@ async def started() -> Parts:
     return parts
 
 
-async def test_a_name_server_that_fails_takes_no_known_address_away() -> None:
+async def test_a_failing_name_server_removes_no_known_address() -> None:
     parts = await started()
     await parts.register()
     parts.addresses = []
@@ -88,7 +88,7 @@ async def test_a_name_server_that_fails_takes_no_known_address_away() -> None:
     assert held.addresses == ("10.0.0.7",)
 
 
-async def test_a_host_that_moved_takes_its_new_address() -> None:
+async def test_a_host_that_moved_gets_its_new_address() -> None:
     parts = await started()
     await parts.register()
     parts.addresses = ["10.0.0.8"]
@@ -107,7 +107,7 @@ async def test_removing_every_instance_does_not_mind_that_one_went_by_itself() -
     assert len(parts.view.catalog) == 0
 
 
-async def test_removing_one_that_went_by_itself_says_so() -> None:
+async def test_removing_one_that_is_already_gone_is_reported() -> None:
     parts = await started()
     await parts.register(8001)
     parts.store.faster = "a-name:8001"
@@ -115,7 +115,7 @@ async def test_removing_one_that_went_by_itself_says_so() -> None:
         await parts.operations.deregister(EVERY_ONE)
 
 
-def test_the_next_sign_of_life_is_due_when_the_warming_ends() -> None:
+def test_the_next_sync_is_due_when_the_warming_ends() -> None:
     clock = FakeClock()
     replica = Replica(ReplicaSettings(listen=Listen("127.0.0.1", 0), warming_s=8.0), clock=clock)
     replica.view.reset(Snapshot(cursor_of([Position(0, "e1", 0)]), ()))

@@ -1,4 +1,4 @@
-"""From errors to answers: every error of the product has its status, and shows nothing it should not."""
+"""From errors to answers: every error of the product has a status, and reveals nothing that it should not."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def test_each_error_has_its_status_and_its_name(error: errors.VerticeError, stat
     assert problems.problem_of(error).error == type(error).__name__
 
 
-def test_what_the_table_does_not_know_is_our_own_fault_and_says_nothing() -> None:
+def test_an_unlisted_error_is_an_internal_one_and_reveals_nothing() -> None:
     error = errors.SettingsError("the secret is s3cret")
     assert problems.status_of(error) == 500
     assert problems.problem_of(error).message == problems.INTERNAL.message
 
 
 @pytest.mark.parametrize(("wait_s", "header"), [(0.0, "1"), (0.2, "1"), (12.1, "13")])
-def test_ask_again_later_says_when(wait_s: float, header: str) -> None:
+def test_a_retryable_error_says_when_to_retry(wait_s: float, header: str) -> None:
     response = problems.error_response(errors.Warming("m", retry_after_s=wait_s))
     assert response.headers["Retry-After"] == header
 
@@ -61,14 +61,14 @@ def test_ask_again_later_says_when(wait_s: float, header: str) -> None:
         (["a"], "['a']"),
     ],
 )
-def test_what_was_sent_is_shown_in_a_form_that_can_be_sent(provided: object, shown: object) -> None:
+def test_the_provided_value_is_shown_in_a_serializable_form(provided: object, shown: object) -> None:
     error = errors.ValidationError("m", field="f", provided=provided)
     body = problems.error_response(error).body
     assert isinstance(body, bytes)
     assert msgspec.json.decode(body)["provided"] == shown
 
 
-def test_what_aiohttp_refuses_has_the_same_shape() -> None:
+def test_refusals_by_aiohttp_have_the_same_shape() -> None:
     teapot = problems.aiohttp_response(web.HTTPTooManyRequests())
     assert teapot.status == 429
     assert isinstance(teapot.body, bytes)

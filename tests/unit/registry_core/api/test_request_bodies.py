@@ -1,4 +1,4 @@
-"""Reading bodies: what they become, and what is said of those that are wrong."""
+"""Reading bodies: what they become, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def refused(body: bytes, kind: type = RegisterBody) -> ValidationError:
     return refusal.value
 
 
-def test_a_field_of_the_wrong_type_is_named_with_what_was_sent_and_a_good_one() -> None:
+def test_a_field_of_the_wrong_type_is_named_with_its_value_and_an_example() -> None:
     error = refused(b'{"service_name":"ip_intel","host":"h","port":"8034"}')
     assert (error.field, error.provided, error.example) == ("port", "8034", 8034)
     assert "int" in error.message
@@ -28,13 +28,13 @@ def test_a_missing_field_and_an_unknown_one_are_named() -> None:
     assert (error.field, error.provided) == ("colour", "red")
 
 
-def test_within_a_list_the_place_is_named() -> None:
+def test_an_error_within_a_list_names_the_index() -> None:
     assert refused(b'{"instances":[{"service_name":"a"},{"service_name":7}]}', HeartbeatBody).field == (
         "instances[1].service_name"
     )
 
 
-def test_what_is_no_json_shows_its_beginning() -> None:
+def test_an_error_about_invalid_json_shows_its_start() -> None:
     error = refused(b"x" * 1000)
     assert (error.field, error.provided) == ("body", "x" * 100)
 
@@ -48,7 +48,7 @@ def test_what_is_no_json_shows_its_beginning() -> None:
         ("grpc://[2001:db8::1]:50051", (Protocol.GRPC, "2001:db8::1", 50051)),
     ],
 )
-def test_an_endpoint_is_taken_apart(endpoint: str, parsed: tuple[Protocol, str, int]) -> None:
+def test_an_endpoint_is_split_into_its_parts(endpoint: str, parsed: tuple[Protocol, str, int]) -> None:
     assert parse_endpoint(endpoint) == parsed
 
 
@@ -69,13 +69,13 @@ def test_an_endpoint_is_taken_apart(endpoint: str, parsed: tuple[Protocol, str, 
         "tcp://h",
     ],
 )
-def test_what_is_no_endpoint_is_refused(endpoint: str) -> None:
+def test_an_invalid_endpoint_is_refused(endpoint: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         parse_endpoint(endpoint)
     assert refusal.value.field == "endpoint"
 
 
-def test_endpoint_and_host_may_say_the_same_but_not_differ() -> None:
+def test_endpoint_and_host_may_agree_but_not_differ() -> None:
     claim = registration_of(RegisterBody(service_name="ip_intel", endpoint="http://h:8034", host="h", port=8034))
     assert (claim.host, claim.port, claim.instance_id) == ("h", 8034, "h:8034")
     for body in (
@@ -95,13 +95,13 @@ def test_endpoint_and_host_may_say_the_same_but_not_differ() -> None:
         (RegisterBody(service_name="ip_intel", host="h", port=0), "port"),
     ],
 )
-def test_a_registration_says_where_it_is(body: RegisterBody, field: str) -> None:
+def test_a_registration_needs_a_host_and_a_port(body: RegisterBody, field: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         registration_of(body)
     assert refusal.value.field == field
 
 
-def test_the_default_id_is_host_and_port_in_their_one_spelling() -> None:
+def test_the_default_id_is_the_canonical_host_and_port() -> None:
     body = RegisterBody(service_name="ip_intel", host="2001:DB8::0001", port=8034)
     assert registration_of(body).instance_id == "[2001:db8::1]:8034"
     given = RegisterBody(service_name="ip_intel", host="h", port=8034, instance_id="mine")

@@ -32,54 +32,54 @@ GAP_S = TURN_EVERY_S + MOST_LATE_S
 
 
 def call(body: B, **path: str) -> WriteCall[B]:
-    """Return what anybody asks of an operation that writes."""
+    """Return a caller's request for a writing operation."""
     return WriteCall(caller=ANYBODY, body=body, path=path)
 
 
 def turning(until: float) -> Standstills:
-    """Return a loop that has turned in time, the last time at `until`."""
+    """Return a loop that has run on time, with the last turn at `until`."""
     standstills = Standstills()
     for number in range(9):
         assert standstills.turned(until - (8 - number) * TURN_EVERY_S) is None
     return standstills
 
 
-def test_a_loop_that_turns_casts_no_doubt() -> None:
+def test_a_running_loop_casts_no_doubt() -> None:
     standstills = turning(100.0)
     assert not standstills.doubts(100.1, 100.1)
     assert not standstills.doubts(60.0, 100.1), "however long a request takes"
 
 
-def test_a_late_turn_is_no_gap_until_it_is_too_late() -> None:
+def test_a_late_turn_is_a_gap_only_beyond_the_limit() -> None:
     standstills = turning(100.0)
     assert not standstills.doubts(100.0 + GAP_S, 100.0 + GAP_S)
     assert standstills.turned(100.0 + GAP_S) is None
 
 
-def test_what_is_read_before_the_loop_has_noticed_the_gap_is_doubted() -> None:
+def test_a_request_read_before_the_loop_notices_the_gap_is_doubted() -> None:
     """On waking, sockets are read before timers run."""
     assert turning(100.0).doubts(111.0, 111.0)
 
 
 def woken(at: float) -> Standstills:
-    """Return a loop that stood still for 11 s, and has noticed it."""
+    """Return a loop that stood still for 11 s and has noticed it."""
     standstills = turning(at - 11.0)
     assert standstills.turned(at) == pytest.approx(11.0)
     return standstills
 
 
-def test_what_is_read_soon_after_a_gap_is_doubted_for_good() -> None:
+def test_a_request_read_soon_after_a_gap_stays_doubted() -> None:
     standstills = woken(111.0)
     for number in range(1, 4):
         assert standstills.turned(111.0 + number * TURN_EVERY_S) is None, "a gap ends once"
     assert standstills.doubts(111.9, 111.9)
     standstills.turned(111.0 + GRACE_S)
     assert standstills.doubts(111.9, 112.1)
-    assert standstills.doubts(111.9, 200.0), "also when its body took long"
+    assert standstills.doubts(111.9, 200.0), "also when its body took a long time"
     assert not standstills.doubts(112.0, 112.0)
 
 
-def test_what_was_being_handled_over_a_gap_is_doubted() -> None:
+def test_a_request_that_was_in_progress_during_a_gap_is_doubted() -> None:
     standstills = turning(100.0)
     assert not standstills.doubts(99.9, 100.1)
     standstills.turned(111.0)
@@ -88,7 +88,7 @@ def test_what_was_being_handled_over_a_gap_is_doubted() -> None:
     assert standstills.doubts(99.9, 120.0)
 
 
-def test_the_grace_is_ended_by_a_turn_since_a_loop_that_has_much_to_refuse_turns_late() -> None:
+def test_only_a_turn_of_the_loop_ends_the_grace() -> None:
     standstills = woken(111.0)
     assert standstills.doubts(112.9, 112.9)
     standstills.turned(113.0)
@@ -96,7 +96,7 @@ def test_the_grace_is_ended_by_a_turn_since_a_loop_that_has_much_to_refuse_turns
     assert not standstills.doubts(113.0, 113.1)
 
 
-def test_the_grace_goes_on_while_connections_wait_to_be_accepted_but_not_for_ever() -> None:
+def test_the_grace_lasts_while_connections_wait_to_be_accepted_but_not_for_ever() -> None:
     standstills = woken(111.0)
     for second in range(1, int(MOST_GRACE_S)):
         standstills.turned(111.0 + second, waiting=True)
@@ -112,13 +112,13 @@ def test_the_grace_goes_on_while_connections_wait_to_be_accepted_but_not_for_eve
     assert not emptied.doubts(114.0, 114.0)
 
 
-def test_connections_that_wait_make_no_gap() -> None:
+def test_waiting_connections_are_no_gap() -> None:
     standstills = turning(100.0)
     standstills.turned(100.25, waiting=True)
     assert not standstills.doubts(100.3, 100.3)
 
 
-def test_a_second_gap_begins_the_grace_anew() -> None:
+def test_a_second_gap_restarts_the_grace() -> None:
     standstills = woken(111.0)
     assert standstills.turned(114.0) == pytest.approx(3.0)
     standstills.turned(114.9)
@@ -127,13 +127,13 @@ def test_a_second_gap_begins_the_grace_anew() -> None:
     assert not standstills.doubts(115.0, 115.0)
 
 
-def test_a_loop_that_has_not_begun_casts_no_doubt() -> None:
+def test_a_loop_that_has_not_started_casts_no_doubt() -> None:
     standstills = Standstills()
     assert not standstills.doubts(100.0, 100.0)
     assert standstills.turned(500.0) is None
 
 
-def test_the_clock_of_gaps_does_not_go_back() -> None:
+def test_the_clock_of_gaps_never_goes_back() -> None:
     times = [boot_s() for _ in range(100)]
     assert times == sorted(times)
 
@@ -202,7 +202,7 @@ SAVED = RestoreBody(
 
 
 async def started() -> Gated:
-    """Return the gated with one instance registered, and a loop that turns."""
+    """Return the gated operations with one instance registered, and a loop that turns."""
     gated = Gated()
     await gated.store.start(gated.view)
     gated.resolved.set()
@@ -211,7 +211,7 @@ async def started() -> Gated:
     return gated
 
 
-async def test_a_registration_that_was_being_handled_over_a_gap_does_not_reach_the_store() -> None:
+async def test_a_registration_in_progress_during_a_gap_does_not_reach_the_store() -> None:
     gated = await started()
     digest = gated.view.catalog.digest
     gated.resolving.clear()

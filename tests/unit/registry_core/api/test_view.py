@@ -1,4 +1,4 @@
-"""The replica's view: what it knows of ages and of its own ignorance."""
+"""The replica's view: ages of heartbeats, and what it does not know yet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def view(clock: FakeClock, warming_s: float = 60.0) -> ReplicaView:
     return ReplicaView(clock, ttl_s=60.0, warming_s=warming_s, store_age_s=lambda: 0.0)
 
 
-def test_an_empty_start_is_warming_for_its_time_and_no_longer() -> None:
+def test_an_empty_start_warms_for_its_time_and_no_longer() -> None:
     clock = FakeClock()
     warm = view(clock)
     assert (warm.loaded, warm.state) == (False, ReplicaState.WARMING)
@@ -29,13 +29,13 @@ def test_an_empty_start_is_warming_for_its_time_and_no_longer() -> None:
     assert (warm.state, warm.warm_in_s()) == (ReplicaState.READY, 0.0)
 
 
-def test_a_start_with_something_known_is_ready() -> None:
+def test_a_start_with_records_is_ready() -> None:
     known = view(FakeClock())
     known.reset(Snapshot(BEGIN, (lived(instance()),)))
     assert known.state is ReplicaState.READY
 
 
-def test_a_store_that_comes_back_empty_is_unknown_again() -> None:
+def test_a_store_that_comes_back_empty_warms_again() -> None:
     clock = FakeClock()
     again = view(clock)
     again.reset(Snapshot(BEGIN, (lived(instance()),)))
@@ -63,7 +63,7 @@ def test_the_age_of_a_heartbeat_is_counted_on_this_machine() -> None:
     assert aged.ttl_remaining_s(record.key) == 0.0
 
 
-def test_the_age_within_a_snapshot_is_never_trusted_beyond_a_lease() -> None:
+def test_an_age_in_a_snapshot_is_capped_at_a_lease() -> None:
     clock = FakeClock(wall=10_000.0)
     young, old, ahead = (instance(port=p) for p in (8001, 8002, 8003))
     aged = view(clock)
@@ -80,7 +80,7 @@ def test_the_cursor_moves_with_events_and_not_with_renewals() -> None:
     assert str(moved.cursor) == "0.e1.1"
 
 
-def test_late_leases_are_named_oldest_first_also_those_not_heard_since_the_start() -> None:
+def test_late_leases_are_named_oldest_first_including_those_silent_since_the_start() -> None:
     clock = FakeClock()
     aged = view(clock)
     ages = {7: 3.0, 1: 9.0, 5: 1.0, 3: 7.0, 9: 5.0}
@@ -94,16 +94,16 @@ def test_late_leases_are_named_oldest_first_also_those_not_heard_since_the_start
     aged.apply([Deregistered(Position(0, "e1", 1), records[5.0].key)])
     assert late_of(aged) == ([9.0, 3.0], 2)
     clock.pass_time(46)
-    assert late_of(aged) == ([9.0, 3.0, 1.0], 4), "the renewed one is late again, and the last"
+    assert late_of(aged) == ([9.0, 3.0, 1.0], 4), "the renewed one is late again, and last"
 
 
 def late_of(aged: ReplicaView) -> tuple[list[float], int]:
-    """Return the ages at the start of the late leases that are named, and the number of all late ones."""
+    """Return the ages at the start of the named late leases, and the number of all late ones."""
     rows, total = aged.late(3)
     return [FakeClock().wall() - heartbeat_at for _, _, heartbeat_at in rows], total
 
 
-def test_a_record_that_turns_suspect_is_no_sign_of_life() -> None:
+def test_a_record_that_turns_suspect_does_not_count_as_a_heartbeat() -> None:
     clock = FakeClock()
     aged = view(clock)
     aged.reset(Snapshot(BEGIN, ()))

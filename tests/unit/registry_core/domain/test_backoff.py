@@ -1,4 +1,4 @@
-"""Back-off: waits that grow up to a bound, with as much chance in them as was asked for."""
+"""Back-off: waits that grow up to a limit, with the requested jitter."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from registry_core.domain.backoff import Backoff, Jitter
 
 
-def test_waits_double_up_to_the_most() -> None:
+def test_waits_double_up_to_the_maximum() -> None:
     backoff = Backoff(0.5, 5.0)
     assert [backoff.wait_s(failures) for failures in range(7)] == [0.0, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
 
@@ -20,17 +20,17 @@ def test_waits_grow_by_the_factor() -> None:
 @pytest.mark.parametrize(
     ("jitter", "waits"), [(Jitter.NONE, [4, 4, 4]), (Jitter.HALF, [2, 3, 4]), (Jitter.FULL, [0, 2, 4])]
 )
-def test_chance_shortens_a_wait_and_never_lengthens_it(jitter: Jitter, waits: list[float]) -> None:
+def test_jitter_shortens_a_wait_and_never_lengthens_it(jitter: Jitter, waits: list[float]) -> None:
     backoff = Backoff(1.0, 30.0, jitter=jitter)
     assert [backoff.wait_s(3, draw) for draw in (0.0, 0.5, 1.0)] == waits
 
 
-def test_no_number_of_failures_is_too_large() -> None:
+def test_any_number_of_failures_is_accepted() -> None:
     assert Backoff(0.01, 60.0).wait_s(10**9) == 60.0
     assert Backoff(0.01, 60.0, factor=1000.0).wait_s(10**9) == 60.0
 
 
 @pytest.mark.parametrize(("first_s", "most_s", "factor"), [(-1, 1, 2), (1, -1, 2), (1, 2, 0.5), (1, 2, 1e9)])
-def test_numbers_that_make_no_growing_waits_are_refused(first_s: float, most_s: float, factor: float) -> None:
+def test_numbers_without_growing_waits_are_refused(first_s: float, most_s: float, factor: float) -> None:
     with pytest.raises(ValueError, match="is not a back-off"):
         Backoff(first_s, most_s, factor)

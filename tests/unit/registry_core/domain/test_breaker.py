@@ -1,4 +1,4 @@
-"""The circuit breaker: when it opens, whom it lets try, and what closes it."""
+"""The circuit breaker: when it opens, which trials it allows, and what closes it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRY, NO_TRY = 0.0, 0.99  # draws within and beyond the share of trials
 
 
 def after(breaker: Breaker, now: float, *outcomes: Seen) -> Breaker:
-    """Return it after requests that were let in and had these outcomes, all at `now`."""
+    """Return it after requests that were admitted and had these outcomes, all at `now`."""
     for seen in outcomes:
         admitted = breaker.admission(now, TRY)
         assert isinstance(admitted, Admitted)
@@ -36,7 +36,7 @@ def opened(at: float = 0.0) -> Breaker:
     return breaker
 
 
-def test_the_numbers_are_the_operators() -> None:
+def test_the_numbers_are_settings() -> None:
     assert BreakerTerms(failures=3, open_s=30.0, half_open_s=10.0, trial_share=0.1, successes=2) == TERMS
 
 
@@ -45,12 +45,12 @@ def test_three_failures_in_a_row_open_it_and_two_do_not() -> None:
     assert after(Breaker(), 0.0, Seen.FAILURE, Seen.FAILURE, Seen.FAILURE).state is BreakerState.OPEN
 
 
-def test_a_success_begins_the_count_of_failures_anew() -> None:
+def test_a_success_resets_the_count_of_failures() -> None:
     breaker = after(Breaker(), 0.0, Seen.FAILURE, Seen.FAILURE, Seen.SUCCESS, Seen.FAILURE, Seen.FAILURE)
     assert (breaker.state, breaker.failures) == (BreakerState.CLOSED, 2)
 
 
-def test_while_open_nothing_goes_and_the_answer_says_for_how_long() -> None:
+def test_an_open_breaker_refuses_and_says_for_how_long() -> None:
     breaker = opened(at=100.0)
     assert breaker.admission(100.0, TRY) == Rejected(30.0)
     assert breaker.admission(129.5, TRY) == Rejected(0.5)
@@ -87,15 +87,15 @@ def test_half_open_without_a_verdict_lets_every_request_try() -> None:
     assert breaker.at(40.0).state is BreakerState.HALF_OPEN
     assert isinstance(breaker.admission(40.0, NO_TRY), Admitted)
     assert isinstance(breaker.admission(4000.0, NO_TRY), Admitted)
-    assert after(breaker, 41.0, Seen.SUCCESS).state is BreakerState.CLOSED, "what succeeded before counts"
+    assert after(breaker, 41.0, Seen.SUCCESS).state is BreakerState.CLOSED, "earlier successes count"
     assert after(breaker, 41.0, Seen.FAILURE).admission(41.0, TRY) == Rejected(30.0)
 
 
-def test_a_breaker_that_nobody_asked_for_an_hour_lets_the_next_request_try() -> None:
+def test_a_breaker_idle_for_an_hour_lets_the_next_request_try() -> None:
     assert isinstance(opened().admission(3600.0, NO_TRY), Admitted)
 
 
-def test_an_outcome_from_before_the_breaker_opened_counts_no_more() -> None:
+def test_an_outcome_from_before_the_breaker_opened_is_ignored() -> None:
     breaker = Breaker()
     early = breaker.admission(0.0, TRY)
     assert isinstance(early, Admitted)
@@ -104,10 +104,12 @@ def test_an_outcome_from_before_the_breaker_opened_counts_no_more() -> None:
         for seen in (Seen.SUCCESS, Seen.FAILURE):
             later = breaker.recorded(early, seen, now)
             assert (later.state, later.failures, later.successes) == (state, 0, 0)
-    assert breaker.recorded(early, Seen.FAILURE, 2.0).admission(2.0, TRY) == Rejected(29.0), "no longer than it was"
+    assert breaker.recorded(early, Seen.FAILURE, 2.0).admission(2.0, TRY) == Rejected(29.0), (
+        "its open time does not grow"
+    )
 
 
-def test_an_outcome_of_a_trial_counts_no_more_once_the_breaker_opened_again() -> None:
+def test_the_outcome_of_a_trial_is_ignored_once_the_breaker_opened_again() -> None:
     half_open = opened().at(30.0)
     first, second = half_open.admission(30.0, TRY), half_open.admission(30.0, TRY)
     assert isinstance(first, Admitted)
@@ -129,7 +131,7 @@ def test_the_diagram_draws_every_transition_and_no_other() -> None:
     assert len(drawn) == len(TRANSITIONS) + 1
 
 
-def test_every_number_that_the_table_names_is_one_of_the_terms() -> None:
+def test_every_number_in_the_table_is_one_of_the_terms() -> None:
     named = {step.in_a_row for step in TRANSITIONS.values()} - {BreakerStep(BreakerState.OPEN).in_a_row}
     assert named == {"failures", "successes"}
     assert all(getattr(TERMS, name) > 0 for name in named)

@@ -11,7 +11,7 @@ from tests.samples import instance, lived
 AT = Position(0, "e1", 1)
 
 
-def test_a_service_is_found_under_both_spellings() -> None:
+def test_a_service_is_found_in_both_spellings() -> None:
     catalog = Catalog()
     assert catalog.apply(Registered(AT, instance("ip_intel"), 1.0)) == "ip-intel"
     for spelling in ("ip_intel", "ip-intel", "IP-Intel"):
@@ -35,7 +35,7 @@ def test_an_instance_is_found_by_its_key_its_short_id_its_address_and_its_ip() -
     assert list(catalog) == [record]
 
 
-def test_what_is_removed_is_found_in_no_way() -> None:
+def test_a_removed_instance_is_found_by_no_lookup() -> None:
     for removal in (Deregistered, Expired):
         catalog = Catalog()
         record = instance()
@@ -61,7 +61,7 @@ def test_a_moved_instance_leaves_its_old_address() -> None:
     assert len(catalog) == 1
 
 
-def test_two_instances_may_share_an_ip_and_part_again() -> None:
+def test_two_instances_may_share_an_ip_for_a_while() -> None:
     catalog = Catalog()
     one, two = instance(port=8034), instance(port=8035)
     catalog.apply(Registered(AT, one, 1.0))
@@ -71,7 +71,7 @@ def test_two_instances_may_share_an_ip_and_part_again() -> None:
     assert catalog.by_ip("10.0.0.7") == (two,)
 
 
-def test_the_removal_of_an_old_holder_leaves_the_new_one_its_address() -> None:
+def test_removing_the_old_holder_leaves_the_address_to_the_new_one() -> None:
     catalog = Catalog()
     old, new = instance(instance_id="old"), instance(instance_id="new")
     catalog.apply(Registered(AT, old, 1.0))
@@ -104,7 +104,7 @@ def test_a_renewal_changes_the_heartbeat_and_no_lookup() -> None:
     assert catalog.heartbeat_at(instance("unknown_one").key) == 0.0
 
 
-def test_replace_drops_what_is_not_named_and_merge_does_not() -> None:
+def test_replace_drops_other_instances_and_merge_does_not() -> None:
     catalog = Catalog()
     stays, goes, comes = instance(port=8001), instance("billing", port=8002), instance("osint-service", port=8003)
     catalog.merge([lived(stays), lived(goes)])
@@ -115,7 +115,7 @@ def test_replace_drops_what_is_not_named_and_merge_does_not() -> None:
     assert catalog.heartbeat_at(comes.key) == 9.0
 
 
-def test_all_of_it_is_every_instance_and_when_it_was_heard_of() -> None:
+def test_the_catalogue_lists_every_instance_with_its_last_heartbeat() -> None:
     catalog = Catalog()
     record = instance()
     catalog.apply(Registered(AT, record, 7.0))
@@ -123,11 +123,11 @@ def test_all_of_it_is_every_instance_and_when_it_was_heard_of() -> None:
 
 
 def test_equal_keys_and_short_values_of_metadata_are_one_object() -> None:
-    """A decoder may make each of them anew, and there may be 100,000 instances."""
+    """A decoder may create each of them again, and there may be 100,000 instances."""
     records = []
     for _ in range(2):
         text = "release train of november", "twenty six"
-        metadata = {"_".join(text[0].split()): text[1].replace(" ", "-"), "long": "x" * 100}  # made anew each time
+        metadata = {"_".join(text[0].split()): text[1].replace(" ", "-"), "long": "x" * 100}  # created each time
         record = instance(metadata=metadata)
         share(record)
         records.append(record.metadata)

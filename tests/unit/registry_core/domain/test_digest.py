@@ -1,4 +1,4 @@
-"""The digest is over the fields of one version, whatever else a record has."""
+"""The digest covers the fields of one version, whatever other fields a record has."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.samples import instance, lived
 
 
 class LaterInstance(Instance, frozen=True, kw_only=True, gc=False):
-    """An instance as a later release may have it."""
+    """An instance as a later release may define it."""
 
     planet: str = "earth"
 
 
-def test_a_field_that_a_later_release_adds_changes_no_digest() -> None:
+def test_a_field_of_a_later_release_changes_no_digest() -> None:
     record = instance(metadata={"b": 1, "a": {"d": 2, "c": [3]}}, tags=("x",), status=Status.WARNING, epoch=7)
     later = LaterInstance(**msgspec.structs.asdict(record), planet="mars")
     assert instance_digest(later) == instance_digest(record)
@@ -27,7 +27,7 @@ def test_the_digest_of_version_1_is_what_it_was_when_it_was_first_released() -> 
     assert digest_text(instance_digest(record)) == "ed88934cfb1312be"
 
 
-def test_what_a_change_does_is_the_exclusive_or_of_before_and_after() -> None:
+def test_a_change_is_the_exclusive_or_of_before_and_after() -> None:
     catalog = Catalog()
     catalog.merge([lived(instance())])
     before = catalog.digest_number
@@ -36,5 +36,5 @@ def test_what_a_change_does_is_the_exclusive_or_of_before_and_after() -> None:
     assert digest_number(catalog.digest) == catalog.digest_number
 
 
-def test_what_is_no_digest_is_none() -> None:
+def test_an_invalid_digest_is_none() -> None:
     assert [digest_number(text) for text in ("", "x", "00ff")] == [None, None, 255]

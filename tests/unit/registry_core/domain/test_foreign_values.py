@@ -1,4 +1,4 @@
-"""Values that a later release knows: kept as they are, bounded, and never taken for one that is known."""
+"""Values of a later release: kept unchanged, bounded, and never mistaken for a known one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_known_value_is_the_member() -> None:
     assert enum_value(Protocol, "udp") is Protocol.UDP
 
 
-def test_another_value_is_written_as_it_was_read_and_is_none_of_the_members() -> None:
+def test_an_unknown_value_survives_a_round_trip_and_equals_no_member() -> None:
     value = enum_value(Status, "quarantined")
     assert value is enum_value(Status, "quarantined")
     assert value not in list(Status)
@@ -33,12 +33,12 @@ def test_another_value_is_written_as_it_was_read_and_is_none_of_the_members() ->
 
 
 @pytest.mark.parametrize("text", ["", " ", "a b", "-x", "x" * (MAX_LENGTH + 1), "\u00fc", "a\nb"])
-def test_what_no_release_would_call_anything_is_refused(text: str) -> None:
+def test_a_value_that_no_release_would_use_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a valid Status"):
         enum_value(Status, text)
 
 
-def test_so_many_are_remembered_and_no_more() -> None:
+def test_the_number_of_remembered_values_is_bounded() -> None:
     for number in range(MAX_VALUES):
         enum_value(Status, f"s{number}")
     with pytest.raises(ValueError, match="more than"):
@@ -47,7 +47,7 @@ def test_so_many_are_remembered_and_no_more() -> None:
     assert enum_value(Protocol, "quic").value == "quic", "each kind has its own"
 
 
-def test_a_record_keeps_what_it_says_and_leaves_out_fields_that_are_not_known() -> None:
+def test_a_record_keeps_unknown_values_and_drops_unknown_fields() -> None:
     fields = {**msgspec.to_builtins(instance()), "status": "resting", "protocol": "quic", "planet": "earth"}
     record = record_of(fields)
     assert (record.status, record.protocol, record.endpoint) == ("resting", "quic", "quic://10.0.0.7:8034")
@@ -55,12 +55,12 @@ def test_a_record_keeps_what_it_says_and_leaves_out_fields_that_are_not_known() 
 
 
 @pytest.mark.parametrize("wrong", [{"port": "x"}, {"service_name": None}, {"status": 7.5}, {"tags": "a"}])
-def test_what_is_no_record_is_refused(wrong: dict[str, object]) -> None:
+def test_an_invalid_record_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises((ValueError, msgspec.MsgspecError)):
         record_of({**msgspec.to_builtins(instance()), **wrong})
 
 
-def test_an_instance_of_an_unknown_status_is_answered_with_only_when_nothing_passes() -> None:
+def test_an_instance_of_unknown_status_is_returned_only_when_none_passes() -> None:
     resting = instance(port=9000, status=enum_value(Status, "resting"))
     draining = instance(port=9001, status=Status.DRAINING)
     assert serving((instance(), resting, draining)) == (instance(),)

@@ -1,4 +1,4 @@
-"""Freshness: the class of an age, and what is done about it."""
+"""Freshness: the class of an age, and its consequences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_the_class_of_an_age(age_s: float, freshness: str) -> None:
     assert decide(age_s, upstream_reachable=True).freshness == freshness
 
 
-def test_only_an_expired_entry_is_refreshed_first_and_only_while_upstream_is_there() -> None:
+def test_only_an_expired_entry_is_refreshed_first_and_only_while_upstream_is_reachable() -> None:
     assert decide(10.0, upstream_reachable=True).refresh is Refresh.NONE
     assert decide(45.0, upstream_reachable=True).refresh is Refresh.BACKGROUND
     assert decide(90.0, upstream_reachable=True).refresh is Refresh.FIRST

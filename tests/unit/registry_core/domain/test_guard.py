@@ -1,4 +1,4 @@
-"""The mass-expiry guard alone: when it holds, when it lets go, how many go, and which."""
+"""The mass-expiry guard alone: when it holds, when it releases, how many leases go, and which."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def keys(count: int, label: str = "ip-intel") -> list[InstanceKey]:
         (Census(instances=4, overdue=4, due=1, lately_expired=0), True),
         (Census(instances=100, overdue=30, due=10, lately_expired=0), False),
         (Census(instances=100, overdue=31, due=10, lately_expired=0), True),
-        # Who went lately counts, in what is missing and in what there was.
+        # Recently expired leases count in both numbers, the missing and the total.
         (Census(instances=90, overdue=20, due=10, lately_expired=10), False),
         (Census(instances=90, overdue=21, due=10, lately_expired=10), True),
     ],
@@ -36,27 +36,27 @@ def test_more_than_three_and_more_than_thirty_percent_are_alarming(census: Censu
     assert held.phase is (GuardPhase.HOLDING if alarming else GuardPhase.CLEAR)
 
 
-def test_it_holds_for_five_minutes_whatever_comes_after() -> None:
+def test_it_holds_for_five_minutes_whatever_happens() -> None:
     guard = Guard(held_since=100.0)
     few = Census(instances=100, overdue=1, due=1, lately_expired=0)
     assert guard.judged(few, TERMS, now=399.9).phase is GuardPhase.HOLDING
     assert guard.judged(few, TERMS, now=400.0) == Guard(held_since=100.0, released_at=400.0, next_at=400.0)
 
 
-def test_it_is_clear_when_nobody_is_due_any_more() -> None:
+def test_it_is_clear_when_no_lease_is_due() -> None:
     nobody = Census(instances=100, overdue=40, due=0, lately_expired=0)
     for guard in (CLEAR, Guard(held_since=1.0), Guard(held_since=1.0, released_at=2.0, next_at=9.0)):
         assert guard.judged(nobody, TERMS, now=10.0) == CLEAR
 
 
-def test_an_operator_ends_the_holding_and_nothing_else() -> None:
+def test_an_operators_release_only_ends_the_holding() -> None:
     assert Guard(held_since=1.0).released(5.0) == Guard(held_since=1.0, released_at=5.0, next_at=5.0)
     assert CLEAR.released(5.0) == CLEAR
     releasing = Guard(held_since=1.0, released_at=2.0, next_at=3.0)
     assert releasing.released(5.0) == releasing
 
 
-def test_time_in_which_nobody_swept_is_not_time_that_was_waited() -> None:
+def test_time_without_sweeps_does_not_count_as_holding() -> None:
     assert Guard(held_since=100.0).extended(50.0, now=200.0) == Guard(held_since=150.0)
     assert Guard(held_since=100.0).extended(500.0, now=200.0) == Guard(held_since=200.0)
     assert CLEAR.extended(50.0, now=200.0) == CLEAR
@@ -74,15 +74,15 @@ def test_the_budget_is_spread_over_its_minute() -> None:
         allowance = guard.allowance(TERMS, 50, since=now - 1.0, now=float(now))
         went += [now] * allowance
         guard = guard.spent(allowance, TERMS, 50, since=now - 1.0)
-    assert went == [101, *range(112, 280, 12)], "one each twelve seconds from the release on"
+    assert went == [101, *range(112, 280, 12)], "one every twelve seconds after the release"
 
 
-def test_what_was_not_spent_is_not_saved_up() -> None:
+def test_an_unspent_budget_is_not_saved() -> None:
     guard = Guard(held_since=0.0, released_at=100.0, next_at=101.0)
-    assert guard.allowance(TERMS, 6000, since=499.0, now=500.0) == 11, "600 a minute are ten a second"
+    assert guard.allowance(TERMS, 6000, since=499.0, now=500.0) == 11, "600 per minute are ten per second"
 
 
-def test_a_draw_takes_as_many_as_it_may_and_none_twice() -> None:
+def test_a_draw_takes_as_many_as_allowed_and_none_twice() -> None:
     due = keys(10)
     taken = drawn(due, 4, {"ip-intel": 20}, random.Random(1))
     assert len(set(taken)) == 4
@@ -112,4 +112,4 @@ def test_the_last_of_a_service_waits_when_all_of_it_are_due() -> None:
     assert sparing(due, sizes_of) == [due[0], *due[2:]]
     assert asked == [{"a", "b"}]
     assert sparing([due[1]], sizes_of) == [due[1]], "alone at last, it goes"
-    assert len(asked) == 1, "one of each is nobody's last but its own"
+    assert len(asked) == 1, "none of them is the last of its service"

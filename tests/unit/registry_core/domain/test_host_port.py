@@ -1,4 +1,4 @@
-"""`host:port` as one text: what is read and written, and that the images' health check reads it alike."""
+"""`host:port` as one text: how it is read and written, and that the images' health check reads it in the same way."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def test_a_host_and_a_port_are_read(text: str, host: str, port: int) -> None:
 
 
 @pytest.mark.parametrize(("text", "host"), WITHOUT_A_PORT)
-def test_a_host_may_stand_alone(text: str, host: str) -> None:
+def test_a_host_may_come_without_a_port(text: str, host: str) -> None:
     assert split_host_port(text) == (host, None)
 
 
 @pytest.mark.parametrize(("text", "reason"), REFUSED)
-def test_what_is_neither_is_refused_with_the_reason(text: str, reason: str) -> None:
+def test_any_other_text_is_refused_with_the_reason(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         split_host_port(text)
 
@@ -59,11 +59,11 @@ def test_an_ipv6_address_is_written_in_brackets(host: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "host", "port"), READ)
-def test_the_health_check_reads_it_alike(text: str, host: str, port: int) -> None:
+def test_the_health_check_reads_them_in_the_same_way(text: str, host: str, port: int) -> None:
     assert host_and_port(text) == (host, port)
 
 
 @pytest.mark.parametrize("text", [*(text for text, _ in REFUSED), *(text for text, _ in WITHOUT_A_PORT)])
-def test_the_health_check_takes_nothing_else(text: str) -> None:
+def test_the_health_check_accepts_nothing_else(text: str) -> None:
     with pytest.raises(ValueError, match="is not host:port"):
         host_and_port(text)

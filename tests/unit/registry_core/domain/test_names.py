@@ -1,4 +1,4 @@
-"""Names: what is allowed, why the rest is not, and which spellings are one."""
+"""Names: which are allowed, why others are not, and which spellings are equal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_good_name_is_taken_as_it_is(name: str) -> None:
         ("i_0123456789ab", "reserved for"),
     ],
 )
-def test_a_bad_name_is_refused_with_the_rule_that_it_breaks(name: str, because: str) -> None:
+def test_an_invalid_name_is_refused_with_the_broken_rule(name: str, because: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         names.check_service_name(name)
     assert because in refusal.value.message
@@ -38,7 +38,7 @@ def test_a_bad_name_is_refused_with_the_rule_that_it_breaks(name: str, because: 
     assert refusal.value.example == "ip_intelligence_service"
 
 
-def test_underscore_and_hyphen_are_one_name() -> None:
+def test_underscore_and_hyphen_are_equal_in_names() -> None:
     assert names.label_of("ip_intel-Service") == names.label_of("ip-intel_service") == "ip-intel-service"
 
 
@@ -52,7 +52,7 @@ def test_underscore_and_hyphen_are_one_name() -> None:
         ("a.example", "a.example"),
     ],
 )
-def test_a_host_is_kept_in_its_one_spelling(given: str, kept: str) -> None:
+def test_a_host_is_kept_in_canonical_form(given: str, kept: str) -> None:
     assert names.check_host(given) == kept
 
 
@@ -75,7 +75,7 @@ def test_a_host_is_kept_in_its_one_spelling(given: str, kept: str) -> None:
         "x" * 254,
     ],
 )
-def test_a_host_that_nobody_can_connect_to_is_refused(host: str) -> None:
+def test_an_unusable_host_is_refused(host: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         names.check_host(host)
     assert refusal.value.field == "host"

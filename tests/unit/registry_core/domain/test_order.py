@@ -1,4 +1,4 @@
-"""The order of one owner's writes, row by row, and the bounds of the tombstones."""
+"""The order of one owner's writes, row by row, and the limits of tombstones."""
 
 from __future__ import annotations
 
@@ -59,37 +59,37 @@ def test_after_a_write_without_a_sequence_only_the_epoch_counts(epoch: int | Non
     assert ruled(LastWrite(7, removal=True), epoch, 0) is ruling
 
 
-def test_the_table_has_a_ruling_for_everything() -> None:
+def test_the_table_covers_every_case() -> None:
     assert {(epoch, sequence) for epoch, row in RULINGS.items() for sequence in row} == {
         (epoch, sequence) for epoch in Than for sequence in Than
     }
 
 
-def test_the_first_write_of_an_instance_is_taken() -> None:
+def test_the_first_write_of_an_instance_is_accepted() -> None:
     for epoch, sequence in ((None, None), (0, 0), (9, 9)):
         assert ruled(None, epoch, sequence) is Ruling.TAKEN
 
 
-def test_a_registration_repeats_no_removal_and_a_removal_no_registration() -> None:
+def test_a_registration_does_not_repeat_a_removal_nor_a_removal_a_registration() -> None:
     assert ruled(REMOVED, 7, 20) is Ruling.LATE
     assert ruled(LAST, 7, 20, removal=True) is Ruling.LATE
 
 
-def test_a_write_that_is_taken_is_remembered_with_its_own_numbers() -> None:
+def test_an_accepted_write_is_remembered_with_its_own_numbers() -> None:
     assert taken(LAST, 7, 21) == LastWrite(7, 21)
     assert taken(LAST, 8, 1) == LastWrite(8, 1)
     assert taken(LAST, None, 21, removal=True) == LastWrite(7, 21, removal=True)
     assert taken(None, None, None) == LastWrite(0)
 
 
-def test_a_write_without_a_sequence_leaves_the_one_that_is_there() -> None:
+def test_a_write_without_a_sequence_keeps_the_stored_one() -> None:
     assert taken(LAST, 7, None) == LAST
     assert taken(LAST, None, None, removal=True) == REMOVED
-    assert taken(REMOVED, 7, None) == LAST, "what is late stays late"
-    assert taken(LAST, 8, None) == LastWrite(8), "a newer owner counts anew"
+    assert taken(REMOVED, 7, None) == LAST, "a late write stays late"
+    assert taken(LAST, 8, None) == LastWrite(8), "a newer owner starts a new sequence"
 
 
-def test_a_refusal_says_by_what() -> None:
+def test_a_refusal_names_the_newer_write() -> None:
     with pytest.raises(Fenced, match="epoch 7") as fenced:
         check_order(KEY, LAST, 6, 30)
     assert (fenced.value.field, fenced.value.provided, fenced.value.example) == ("epoch", 6, 7)
@@ -113,10 +113,10 @@ def test_a_tombstone_lasts_its_time_and_no_longer() -> None:
     assert (stone.last, stone.instance) == (REMOVED, instance())
     assert stones.get(KEY, 100.0 + TOMBSTONE_S) is None
     stones.put(key(2), REMOVED, None, 100.0 + TOMBSTONE_S)
-    assert len(stones) == 1, "what is too old goes when the next one comes"
+    assert len(stones) == 1, "an expired tombstone goes when the next one comes"
 
 
-def test_a_second_removal_lengthens_the_time_of_the_first() -> None:
+def test_a_second_removal_extends_the_tombstone() -> None:
     stones = Tombstones()
     stones.put(KEY, REMOVED, instance(), 100.0)
     stones.put(key(2), REMOVED, None, 120.0)

@@ -1,4 +1,4 @@
-"""Registrations: each rule of each field, and who owns what."""
+"""Registrations: the rules of each field, and ownership."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.samples import claim, instance, lived
 
 
 def nested(depth: int) -> dict[str, Any]:
-    """Return a mapping within a mapping, `depth` of them."""
+    """Return `depth` nested mappings."""
     inner: dict[str, Any] = {}
     for _ in range(depth - 1):
         inner = {"k": inner}
@@ -89,12 +89,12 @@ def test_a_field_that_breaks_a_rule_is_named_with_an_example(wrong: dict[str, An
     assert refusal.value.example is not None
 
 
-def test_hostile_nesting_meets_our_bound_and_not_pythons() -> None:
+def test_hostile_nesting_meets_our_limit_before_pythons() -> None:
     with pytest.raises(ValidationError):
         check_metadata(nested(50_000))
 
 
-def test_the_lower_bound_of_ports_is_the_operators() -> None:
+def test_the_lowest_port_is_a_setting() -> None:
     assert checked(claim(port=80), Rules(min_port=1)).port == 80
 
 
@@ -155,7 +155,7 @@ def test_another_record_under_the_same_id_replaces_it_and_keeps_its_age() -> Non
     assert again.instance.registered_at == 1.0
 
 
-def test_the_other_spelling_of_a_name_is_a_conflict() -> None:
+def test_another_spelling_of_a_name_is_a_conflict() -> None:
     with pytest.raises(Conflict) as refusal:
         admit(claim("ip-intel", port=9000), holding(instance("ip_intel")))
     assert refusal.value.field == "service_name"
@@ -170,7 +170,7 @@ def test_an_address_belongs_to_one_instance(other: dict[str, Any]) -> None:
     assert refusal.value.provided == "10.0.0.7:8034"
 
 
-def test_an_overdue_suspect_or_critical_holder_makes_room() -> None:
+def test_an_overdue_suspect_or_critical_holder_gives_up_its_address() -> None:
     overdue = instance()
     admission = admit(claim("billing"), holding(overdue), frozenset({overdue.key}))
     assert admission.evicted == (overdue.key,)
@@ -180,7 +180,7 @@ def test_an_overdue_suspect_or_critical_holder_makes_room() -> None:
     assert admit(claim("billing"), holding(critical)).evicted == (critical.key,)
 
 
-def test_a_caller_that_may_not_displace_takes_over_from_silent_and_from_own_instances() -> None:
+def test_a_caller_without_the_right_to_displace_takes_over_silent_and_own_instances() -> None:
     critical = instance(status=Status.CRITICAL)
     with pytest.raises(Conflict):
         admit(claim("billing"), holding(critical), may_displace=False)
@@ -201,7 +201,7 @@ def test_an_older_epoch_is_fenced_off_and_a_newer_one_takes_over() -> None:
     assert admit(claim(epoch=8), held).instance.epoch == 8
 
 
-def test_a_suspect_that_registers_again_is_a_changed_record_and_suspect_no_more() -> None:
+def test_a_suspect_that_registers_again_is_a_changed_record_and_no_longer_suspect() -> None:
     admission = admit(claim(), holding(admit(claim(), holding()).instance))
     assert not admission.changed
     suspect = msgspec.structs.replace(admission.instance, suspect=True)
@@ -209,7 +209,7 @@ def test_a_suspect_that_registers_again_is_a_changed_record_and_suspect_no_more(
     assert (back.changed, back.created, back.instance) == (True, False, admission.instance)
 
 
-def test_who_sends_no_epoch_does_not_fence() -> None:
+def test_a_write_without_an_epoch_does_not_fence() -> None:
     assert admit(claim(), holding(instance(epoch=7))).instance.epoch == 7
 
 
@@ -226,7 +226,7 @@ def test_a_version_is_bounded(length: int) -> None:
 
 
 def test_the_largest_record_that_the_rules_allow_is_a_quarter_of_what_a_line_may_hold() -> None:
-    """A bound is missing when a new field, at its largest, breaks this: every field is in the claim below."""
+    """If this fails, a new field may lack a limit: the claim below has every field at its largest."""
     label = "x" * 63
     host = ".".join([label, label, label, "y" * 61])
     largest = Registration(

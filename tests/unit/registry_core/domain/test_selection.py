@@ -1,4 +1,4 @@
-"""Selection: who answers, in which order, and who is drawn."""
+"""Selection: which instances are returned, in which order, and which is drawn."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def test_only_passing_and_warning_instances_answer() -> None:
     assert serving(ALL) == (PASSING, WARNING)
 
 
-def test_when_none_passes_the_critical_ones_answer_unless_none_is_wanted() -> None:
+def test_when_none_passes_the_critical_ones_answer_unless_that_is_turned_off() -> None:
     rest = (CRITICAL, DRAINING, MAINTENANCE)
     assert serving(rest) == (CRITICAL,)
     assert serving(rest, when_none_pass=WhenNonePass.NONE) == ()
 
 
-def test_a_wanted_status_is_given_exactly() -> None:
+def test_a_requested_status_is_matched_exactly() -> None:
     assert serving(ALL, Filter(status=Status.DRAINING)) == (DRAINING,)
 
 
-def test_filters_are_all_to_hold() -> None:
+def test_all_filters_must_match() -> None:
     a = instance(port=8001, tags=("canary", "eu"), version="1.4.2", zone="z1")
     b = instance(port=8002, tags=("eu",), version="1.4.20", zone="z1")
     assert serving((a, b), Filter(tag="eu", zone="z1")) == (a, b)
@@ -66,12 +66,12 @@ def test_the_draw_follows_the_weights() -> None:
     assert 0.05 < drawn[8001] / 2000 < 0.15
 
 
-def test_the_draw_keeps_to_the_own_zone_while_it_has_any() -> None:
+def test_the_draw_stays_in_its_own_zone_while_that_has_instances() -> None:
     near, far = instance(port=8001, zone="z1"), instance(port=8002, zone="z2", weight=100)
     assert {pick((near, far), Fixed(v), "z1") is near for v in (0.0, 0.5, 0.999)} == {True}
     assert pick((far,), Fixed(0.5), "z1") is far
 
 
-def test_the_draw_ends_at_the_last_one_whatever_rounding_does() -> None:
+def test_rounding_never_moves_the_draw_past_the_last_instance() -> None:
     assert pick((PASSING, WARNING), Fixed(1.0)) is WARNING
     assert pick((), Fixed(0.0)) is None

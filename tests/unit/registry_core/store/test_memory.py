@@ -1,4 +1,4 @@
-"""What is particular to the memory store: which of its process's clocks decides, and what it forgets."""
+"""What only the memory store does: which of its process's clocks it uses, and what it forgets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.samples import claim
 
 
 @pytest.mark.parametrize("step_s", [3600.0, -3600.0])
-async def test_a_step_of_the_wall_clock_expires_nobody_and_keeps_nobody(step_s: float) -> None:
+async def test_a_step_of_the_wall_clock_expires_no_lease_and_extends_none(step_s: float) -> None:
     tested = MemoryUnderTest()
     await tested.start()
     await tested.store.register(claim())
@@ -23,7 +23,7 @@ async def test_a_step_of_the_wall_clock_expires_nobody_and_keeps_nobody(step_s: 
     await tested.close()
 
 
-async def test_no_sequence_is_kept_of_an_instance_that_is_gone() -> None:
+async def test_no_sequence_is_kept_for_a_gone_instance() -> None:
     tested = MemoryUnderTest()
     await tested.start()
     store = tested.store

@@ -1,21 +1,21 @@
-"""Which failures are worth a line: the first of each cause, then few, and the end."""
+"""Which failures get a log line: the first of each cause, then a few, and the end."""
 
 from __future__ import annotations
 
 from registry_core.telemetry.log_thinning import MAX_CAUSES, TOLD_EVERY_S, OutageEnd, Thinning
 
 
-def test_a_first_failure_is_told_at_once() -> None:
+def test_a_first_failure_is_logged_at_once() -> None:
     assert Thinning().failed("no master", 100.0) == 1
 
 
-def test_what_goes_on_is_told_now_and_then_with_how_often_it_was() -> None:
+def test_a_lasting_failure_is_logged_now_and_then_with_its_count() -> None:
     thinning = Thinning()
     told = {second: count for second in range(61) if (count := thinning.failed("no master", second)) is not None}
     assert told == {0: 1, 30: 30, 60: 30}
 
 
-def test_another_cause_is_told_at_once() -> None:
+def test_another_cause_is_logged_at_once() -> None:
     thinning = Thinning()
     assert [thinning.failed(cause, 100.0) for cause in ("no master", "no route", "no master", "no route")] == [
         1,
@@ -25,7 +25,7 @@ def test_another_cause_is_told_at_once() -> None:
     ]
 
 
-def test_the_end_is_told_once() -> None:
+def test_the_end_is_logged_once() -> None:
     thinning = Thinning()
     assert thinning.succeeded(99.0) is None, "nothing was wrong"
     for second in range(5):
@@ -34,7 +34,7 @@ def test_the_end_is_told_once() -> None:
     assert thinning.succeeded(106.0) is None
 
 
-def test_what_comes_and_goes_is_told_no_more_often_than_what_lasts() -> None:
+def test_an_intermittent_failure_is_logged_no_more_often_than_a_lasting_one() -> None:
     thinning = Thinning()
     lines = 0
     for second in range(0, 120, 2):
@@ -43,7 +43,7 @@ def test_what_comes_and_goes_is_told_no_more_often_than_what_lasts() -> None:
     assert lines <= 2 * 120 / TOLD_EVERY_S
 
 
-def test_causes_that_differ_each_time_do_not_fill_the_log_nor_the_memory() -> None:
+def test_ever_new_causes_fill_neither_the_log_nor_the_memory() -> None:
     thinning = Thinning()
     lines = sum(thinning.failed(f"no answer after {number} ms", number / 10) is not None for number in range(3000))
     assert lines <= (MAX_CAUSES + 1) * (1 + 300 / TOLD_EVERY_S)

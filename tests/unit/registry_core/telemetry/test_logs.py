@@ -1,4 +1,4 @@
-"""What a log line looks like, whatever was said and whoever said it."""
+"""The format of a log line, whatever the event and its logger."""
 
 from __future__ import annotations
 

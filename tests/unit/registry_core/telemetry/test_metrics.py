@@ -1,4 +1,4 @@
-"""What is counted of operations and requests, as Prometheus reads it."""
+"""The metrics of operations and requests, as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def counted(metrics: ReplicaMetrics, line: str) -> float:
     return float(found.rpartition(" ")[2])
 
 
-def test_an_operation_is_counted_by_its_outcome_and_its_error_goes_on() -> None:
+def test_an_operation_is_counted_by_its_outcome_and_its_error_is_raised() -> None:
     metrics = ReplicaMetrics()
     for _ in range(2):
         with metrics.operation("register"):

@@ -1,4 +1,4 @@
-"""The history: which reader can go on from it, and with what."""
+"""The history: which readers can resume from it, and with what."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def entry(position: Position, stands_at: Cursor, service: str = "ip_intel", dige
 
 
 def history(*positions: str, most_events: int = 100, most_bytes: int = 1 << 20) -> tuple[History, Cursor]:
-    """Return a history of these events, of shards that began at revision 0, and where it stands."""
+    """Return a history of these events, for shards that started at revision 0, and its position."""
     cursor = cursor_of([Position(0, "a", 0), Position(1, "b", 0)])
     made = History(most_events, most_bytes)
     made.clear(cursor)
@@ -35,7 +35,7 @@ def positions(lines: list[bytes]) -> list[str]:
     return [msgspec.json.decode(line)["position"] for line in lines]
 
 
-def test_a_reader_is_sent_what_each_shard_has_beyond_its_cursor() -> None:
+def test_a_reader_gets_the_events_of_each_shard_after_its_cursor() -> None:
     ring, cursor = history("1.b.1", "0.a.1", "1.b.2", "0.a.2")
     seen = parse_cursor("0.a.1~1.b.2")
     assert ring.why_not(seen, cursor, PROTOCOL) is None
@@ -43,13 +43,13 @@ def test_a_reader_is_sent_what_each_shard_has_beyond_its_cursor() -> None:
     assert positions(ring.after(parse_cursor("0.a.0~1.b.0"), None, PROTOCOL)) == ["1.b.1", "0.a.1", "1.b.2", "0.a.2"]
 
 
-def test_of_one_service_it_is_sent_that_services_events() -> None:
+def test_a_reader_of_one_service_gets_its_events_only() -> None:
     ring, cursor = history("0.a.1")
     ring.add(entry(Position(0, "a", 2), cursor.moved_to(Position(0, "a", 2)), "billing"))
     assert positions(ring.after(parse_cursor("0.a.0~1.b.0"), "billing", PROTOCOL)) == ["0.a.2"]
 
 
-def test_a_reader_of_version_1_is_sent_where_this_replica_stood() -> None:
+def test_a_reader_of_version_1_gets_the_replicas_own_positions() -> None:
     ring, _ = history("1.b.1", "0.a.1")
     raw = [msgspec.json.decode(line) for line in ring.after(parse_cursor("0.a.0~1.b.0"), None, FIRST_PROTOCOL)]
     assert [one["cursor"] for one in raw] == ["0.a.0~1.b.1", "0.a.1~1.b.1"]
@@ -73,7 +73,7 @@ def test_why_a_reader_cannot_go_on(cursor: str, because: str | None) -> None:
     assert ring.why_not(parse_cursor(cursor), current, PROTOCOL) == because
 
 
-def test_a_reader_that_is_ahead_goes_on_unless_it_is_of_version_1() -> None:
+def test_a_reader_that_is_ahead_continues_unless_it_uses_version_1() -> None:
     ring, current = history("0.a.1", "1.b.1")
     ahead = parse_cursor("0.a.5~1.b.1")
     assert ring.why_not(ahead, current, PROTOCOL) is None

@@ -1,4 +1,4 @@
-"""What is made of an event whose status or protocol only a later release knows."""
+"""How an event is read when only a later release knows its status or protocol."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def status_changed(status: object) -> dict[str, Any]:
     return {"position": "0.e1.2", "service_name": "billing", "instance_id": "a", "status": status}
 
 
-def test_a_registration_keeps_a_status_and_a_protocol_that_are_not_known() -> None:
+def test_a_registration_keeps_an_unknown_status_and_protocol() -> None:
     line = event_with_foreign_values("registered", registered(status="resting", protocol="quic", weight=4))
     assert isinstance(line, RegisteredLine)
     assert (line.position, line.change, line.count, line.heartbeat_at) == ("0.e1.2", "0f", 3, 7.5)
@@ -36,38 +36,38 @@ def test_a_registration_keeps_a_status_and_a_protocol_that_are_not_known() -> No
     assert line.instance.protocol not in list(Protocol)
 
 
-def test_a_registration_without_status_and_protocol_has_those_of_every_record() -> None:
+def test_a_registration_without_status_and_protocol_has_the_defaults() -> None:
     line = event_with_foreign_values("registered", registered())
     assert isinstance(line, RegisteredLine)
     assert line.instance.status is Status.PASSING
     assert line.instance.protocol is Protocol.HTTP
 
 
-def test_fields_of_a_later_release_are_left_out() -> None:
+def test_fields_of_a_later_release_are_dropped() -> None:
     line = event_with_foreign_values("registered", {**registered(shoe_size=43), "colour": "red"})
     assert line == event_with_foreign_values("registered", registered())
 
 
-def test_a_new_status_is_kept_as_it_is() -> None:
+def test_a_new_status_is_kept_unchanged() -> None:
     line = event_with_foreign_values("status_changed", status_changed("resting"))
     assert isinstance(line, StatusChangedLine)
     assert (line.service_name, line.instance_id, line.status) == ("billing", "a", "resting")
 
 
-def test_a_status_that_is_known_is_that_very_one() -> None:
+def test_a_known_status_becomes_the_enum_member() -> None:
     line = event_with_foreign_values("status_changed", status_changed("warning"))
     assert isinstance(line, StatusChangedLine)
     assert line.status is Status.WARNING
 
 
 @pytest.mark.parametrize(("kind", "line"), [("deregistered", DeregisteredLine), ("expired", ExpiredLine)])
-def test_an_event_without_such_values_is_read_as_it_is(kind: str, line: type[msgspec.Struct]) -> None:
+def test_an_event_without_such_values_is_read_normally(kind: str, line: type[msgspec.Struct]) -> None:
     raw = {"position": "0.e1.2", "service_name": "billing", "instance_id": "a"}
     assert event_with_foreign_values(kind, raw) == line(**raw)
 
 
 @pytest.mark.parametrize("status", [None, 7, "", "two words", "x" * 33, ["passing"], {"status": "passing"}])
-def test_what_could_be_a_status_of_no_release_is_refused(status: object) -> None:
+def test_a_value_that_no_release_could_use_as_a_status_is_refused(status: object) -> None:
     with pytest.raises(ValueError, match="is not a valid Status"):
         event_with_foreign_values("status_changed", status_changed(status))
     with pytest.raises(ValueError, match="is not a valid Status"):
@@ -75,7 +75,7 @@ def test_what_could_be_a_status_of_no_release_is_refused(status: object) -> None
 
 
 @pytest.mark.parametrize("instance", [None, [], "billing", 7])
-def test_a_registration_of_nothing_is_refused(instance: object) -> None:
+def test_a_registration_without_a_record_is_refused(instance: object) -> None:
     with pytest.raises(ValueError, match="no instance"):
         event_with_foreign_values("registered", {**registered(), "instance": instance})
     with pytest.raises(ValueError, match="no instance"):
@@ -99,7 +99,7 @@ def test_an_event_that_lacks_something_is_refused(kind: str, raw: dict[str, Any]
 
 
 @pytest.mark.parametrize("more", ["", ',"instance":null'])
-def test_a_watch_goes_on_after_a_registration_of_nothing(more: str) -> None:
+def test_a_watch_continues_after_a_registration_without_a_record(more: str) -> None:
     reader = WatchReader(cursor_of([]))
     for line in snapshot([], cursor=cursor_of([at(1)]), digest="0"):
         list(reader.feed(line))
@@ -110,13 +110,13 @@ def test_a_watch_goes_on_after_a_registration_of_nothing(more: str) -> None:
     assert len(list(reader.feed(sync(cursor_of([at(2)]), digest="0")))) == 1
 
 
-def test_of_any_line_its_type_can_be_told_whatever_else_it_has() -> None:
+def test_the_type_of_any_line_can_be_read_whatever_else_it_has() -> None:
     known = msgspec.json.decode(b'{"type":"renamed","position":"0.e1.2","to":{"a":[1]}}', type=AnyLine)
     assert known == AnyLine("renamed", position="0.e1.2")
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(b'{"position":"0.e1.2"}', type=AnyLine)
 
 
-def test_each_kind_of_line_goes_by_the_name_that_it_has_on_the_wire() -> None:
+def test_each_line_class_is_named_by_its_type_on_the_wire() -> None:
     for name, kind in {**EVENTS, **WHOLES}.items():
         assert kind.__struct_config__.tag == name

@@ -18,14 +18,14 @@ def taken(box: Outbox, most_bytes: int = 1) -> list[bytes]:
     return list(iter(lambda: box.take(most_bytes), b""))
 
 
-def test_the_opening_comes_before_what_happened_since() -> None:
+def test_the_opening_comes_before_later_events() -> None:
     box = outbox(b"a", b"b")
     assert box.put(b"c")
     assert taken(box) == [b"a", b"b", b"c"]
     assert not box.waiting
 
 
-def test_the_opening_can_be_had_alone() -> None:
+def test_the_opening_can_be_taken_alone() -> None:
     box = outbox(b"a", b"b")
     box.put(b"c")
     assert list(iter(lambda: box.take_opening(1), b"")) == [b"a", b"b"]
@@ -33,11 +33,11 @@ def test_the_opening_can_be_had_alone() -> None:
     assert box.waiting
 
 
-def test_what_is_taken_at_a_time_is_bounded() -> None:
+def test_one_take_is_bounded() -> None:
     assert taken(outbox(b"aaa", b"bbb", b"ccc"), most_bytes=4) == [b"aaabbb", b"ccc"]
 
 
-def test_without_room_everything_is_told_anew_and_what_comes_meanwhile_is_in_it() -> None:
+def test_a_full_outbox_leads_to_a_snapshot_that_includes_later_events() -> None:
     box = outbox(b"a", most_lines=2)
     assert [box.put(line) for line in (b"b", b"c", b"d", b"e")] == [True, True, True, False]
     assert box.owes == "lagged"

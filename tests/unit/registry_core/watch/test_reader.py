@@ -1,4 +1,4 @@
-"""The reader of the watch stream: what it takes, what it passes over and says so, and what it takes for broken."""
+"""The reader of the watch stream: what it applies, what it skips and reports, and what breaks the stream."""
 
 from __future__ import annotations
 
@@ -89,34 +89,34 @@ def moved(revision: int) -> bytes:
     return moved_line([lived(OSINT)], state="ready", cursor=cursor(revision, "e2"), digest="d")
 
 
-def test_those_that_were_taken_out_where_history_goes_on_are_told() -> None:
+def test_instances_removed_during_a_move_are_reported() -> None:
     line = moved_line([], state="ready", cursor=cursor(7, "e2"), digest="d", removed=[("osint-service", "a", 2)])
     (change,) = read(line)
     assert change == Moved((), cursor(7, "e2"), "d", "ready", ((InstanceKey("osint-service", "a"), 2),))
 
 
-def test_a_history_that_goes_on_elsewhere_is_followed_there() -> None:
+def test_a_history_that_continues_elsewhere_is_followed() -> None:
     change, happened = read(moved(7) + registered(8, "e2"))
     assert change == Moved((lived(OSINT),), cursor(7, "e2"), "d", "ready")
     assert isinstance(happened, Happened)
 
 
 @pytest.mark.parametrize("one", [registered, registered_1])
-def test_an_event_that_was_read_before_is_not_applied_again(one: Callable[[int], bytes]) -> None:
+def test_an_event_is_not_applied_twice(one: Callable[[int], bytes]) -> None:
     assert len(read(one(2) + one(2) + one(1) + one(3))) == 2
 
 
-# -- signs of life
+# -- sync lines
 
 
-def test_a_sign_of_life_without_a_cursor_says_that_nothing_happened_since_the_last_one() -> None:
+def test_a_sync_without_a_cursor_means_that_nothing_happened_since_the_last_one() -> None:
     silent = encoded(SyncLine(digest="d", state="ready", store_age_s=0.0))
     assert read(sync(cursor(1), digest="d") + silent)[1] == Synced(cursor(1), "d", "ready", 0.0)
     with pytest.raises(BrokenStream, match="nothing happened since"):
         read(sync(cursor(1), digest="d") + registered(2) + silent)
 
 
-def test_a_sign_of_life_names_the_leases_that_are_late() -> None:
+def test_a_sync_names_the_late_leases() -> None:
     line = SyncLine(digest="d", state="ready", store_age_s=0.0, late_after_s=45.0, late=(("osint_service", "a", 5.0),))
     (change,) = read(encoded(line))
     assert isinstance(change, Synced)
@@ -133,7 +133,7 @@ def test_a_registry_that_has_not_read_all_of_its_store_is_followed() -> None:
     assert read(encoded(line)) == [Synced(cursor(1), "d", "warming", None, ("redis-b",))]
 
 
-def test_a_replica_that_is_behind_what_was_read_elsewhere_is_believed_when_it_has_caught_up() -> None:
+def test_a_replica_that_lags_is_believed_once_it_has_caught_up() -> None:
     changes = read(
         sync(cursor(3), digest="old") + registered(4) + registered(5) + sync(cursor(5), digest="d"), cursor(5)
     )
@@ -148,47 +148,47 @@ def test_a_replica_that_has_read_nothing_is_followed_by_a_reader_that_resumes() 
     assert signs == [Synced(Cursor(), "0", "warming", None)] * 2
 
 
-# -- of a later release
+# -- lines of a later release
 
 
 def later(line: bytes, **more: object) -> bytes:
     return msgspec.json.encode({**msgspec.json.decode(line), **more}) + b"\n"
 
 
-def test_a_line_of_a_later_registry_that_is_no_event_is_passed_over() -> None:
+def test_a_line_of_unknown_type_without_an_event_is_skipped() -> None:
     assert read(b'{"type":"weather","sun":1}\n\n \n' + sync(cursor(1), digest="d")) == [
         Synced(cursor(1), "d", "ready", 0.0)
     ]
 
 
-def test_an_unknown_field_is_passed_over() -> None:
+def test_an_unknown_field_is_ignored() -> None:
     record = {**msgspec.to_builtins(OSINT), "planet": "earth"}
     assert read(later(registered(2), instance=record, mood="fine")) == read(registered(2))
 
 
-def test_an_event_of_an_unknown_type_has_its_service_read_anew() -> None:
+def test_an_event_of_unknown_type_makes_its_service_be_read_again() -> None:
     line = later(event(Deregistered(at(2), KEY), "osint_service", change=9), type="frozen")
     unknown, happened = read(line + registered(3))
     assert isinstance(unknown, UnknownEvent)
     assert (unknown.label, unknown.cursor, unknown.change) == ("osint-service", cursor(2), 9)
     assert "'frozen'" in unknown.problem
     assert isinstance(happened, Happened)
-    assert read(line, cursor(2)) == [], "it was read before"
+    assert read(line, cursor(2)) == [], "it was read already"
 
 
-def test_an_event_of_which_nobody_knows_the_service_is_told_as_well() -> None:
+def test_an_event_of_an_unknown_service_is_reported_too() -> None:
     (unknown,) = read(b'{"type":"frozen","position":"0.e1.2"}\n')
     assert isinstance(unknown, UnknownEvent)
     assert unknown.label == ""
 
 
-def test_an_event_that_cannot_be_read_has_its_service_read_anew() -> None:
+def test_an_unreadable_event_makes_its_service_be_read_again() -> None:
     (unknown,) = read(later(registered(2), heartbeat_at="soon"))
     assert isinstance(unknown, UnknownEvent)
     assert (unknown.label, unknown.cursor) == ("osint-service", cursor(2))
 
 
-def test_a_status_and_a_protocol_of_a_later_registry_are_kept_as_they_are() -> None:
+def test_an_unknown_status_and_protocol_are_kept_unchanged() -> None:
     record = {**msgspec.to_builtins(OSINT), "status": "quarantined", "protocol": "quic"}
     changed = event(StatusChanged(at(3), KEY, Status.CRITICAL), "osint_service")
     first, second = read(later(registered(2), instance=record) + later(changed, status="resting"))
@@ -205,7 +205,7 @@ def test_a_status_and_a_protocol_of_a_later_registry_are_kept_as_they_are() -> N
     assert second.event.status == "resting"
 
 
-def test_a_snapshot_with_records_of_a_later_registry_is_taken() -> None:
+def test_a_snapshot_with_records_of_a_later_registry_is_accepted() -> None:
     (line,) = snapshot([lived(OSINT)], cursor=cursor(9), digest="d")
     raw = msgspec.json.decode(line)
     raw["instances"][0]["instance"]["status"] = "quarantined"
@@ -218,7 +218,7 @@ def test_a_snapshot_with_records_of_a_later_registry_is_taken() -> None:
 @pytest.mark.parametrize(
     "bad", [{"port": "eighty"}, {"status": ["odd"]}, {"status": "x" * 100}, {"service_name": None}]
 )
-def test_a_snapshot_with_a_record_that_cannot_be_read_is_not_whole(bad: dict[str, object]) -> None:
+def test_a_snapshot_with_an_unreadable_record_is_incomplete(bad: dict[str, object]) -> None:
     other = lived(instance("billing"))
     (line,) = snapshot([lived(OSINT), other], cursor=cursor(9), digest="d")
     raw = msgspec.json.decode(line)
@@ -230,10 +230,10 @@ def test_a_snapshot_with_a_record_that_cannot_be_read_is_not_whole(bad: dict[str
     assert change.instances == (other,)
 
 
-# -- what nobody can read
+# -- unreadable lines
 
 
-def test_a_line_that_is_too_long_is_said_and_passed_over() -> None:
+def test_a_line_that_is_too_long_is_reported_and_skipped() -> None:
     long = later(registered(2), filler="x" * 1000)
     signs = sync(cursor(3), digest="d")
     changes = read(long + registered(3) + signs + registered(4), max_line_bytes=700)
@@ -242,21 +242,21 @@ def test_a_line_that_is_too_long_is_said_and_passed_over() -> None:
     assert changes[2] == Synced(cursor(3), "d", "ready", 0.0), "its digest tells whether anything is missing"
 
 
-def test_where_the_reader_stands_after_a_line_was_passed_over_is_told_by_the_next_sign_of_life() -> None:
+def test_the_next_sync_gives_the_position_after_a_skipped_line() -> None:
     changes = read(b'{"type":"sync"}\n' + sync(cursor(8), digest="d") + registered(9))
     assert [type(change) for change in changes] == [PassedOver, Synced, Happened]
     assert isinstance(changes[1], Synced)
     assert changes[1].cursor == cursor(8)
 
 
-def test_an_unreadable_line_of_a_replica_that_is_behind_does_not_move_the_reader_back() -> None:
+def test_an_unreadable_line_of_a_lagging_replica_does_not_move_the_reader_back() -> None:
     unreadable = b'{"type":"sync"}\n'
     changes = read(unreadable + sync(cursor(3), digest="old") + registered(4) + registered(6), cursor(5))
     assert [type(change) for change in changes] == [PassedOver, Synced, Happened]
     assert changes[1] == Synced(cursor(5), "", "ready", 0.0)
 
 
-def test_a_snapshot_of_which_a_part_is_too_long_is_not_whole() -> None:
+def test_a_snapshot_with_a_part_that_is_too_long_is_incomplete() -> None:
     parts = snapshot([lived(OSINT)], cursor=cursor(9), digest="d")
     begin = parts[0].replace(b'"last":true', b'"last":false')
     end = parts[0].replace(b'"first":true', b'"first":false')
@@ -267,7 +267,7 @@ def test_a_snapshot_of_which_a_part_is_too_long_is_not_whole() -> None:
 
 
 @pytest.mark.parametrize("line", [b"no json\n", b"{}\n", b'\xff\xfe{"type":"sync"}\n', b"[" * 5000 + b"\n", b"7\n"])
-def test_what_is_no_line_of_a_watch_is_passed_over_but_not_as_the_first_one(line: bytes) -> None:
+def test_a_foreign_line_is_skipped_except_as_the_first_one(line: bytes) -> None:
     assert [type(change) for change in read(registered(2) + line + registered(3))] == [Happened, PassedOver, Happened]
     with pytest.raises(BrokenStream, match="this is not a watch"):
         read(line)
@@ -293,12 +293,12 @@ PART = b'{"type":"snapshot","reason":"start","first":%s,"last":%s,"state":"ready
         (PART % (b"true", b"false") + moved(2), "never began"),
     ],
 )
-def test_what_contradicts_what_was_read_breaks_the_stream(stream: bytes, because: str) -> None:
+def test_a_contradiction_to_earlier_lines_breaks_the_stream(stream: bytes, because: str) -> None:
     with pytest.raises(BrokenStream, match=because):
         read(stream)
 
 
-def test_what_stands_before_the_broken_line_is_still_taken() -> None:
+def test_lines_before_the_broken_one_are_still_applied() -> None:
     changes = WatchReader(cursor(1)).feed(registered(2) + registered(4))
     assert isinstance(next(changes), Happened)
     with pytest.raises(BrokenStream):
@@ -308,14 +308,14 @@ def test_what_stands_before_the_broken_line_is_still_taken() -> None:
 # -- several shards, and one service
 
 
-def test_an_event_moves_its_own_shard_and_no_other() -> None:
+def test_an_event_moves_only_its_own_shard() -> None:
     both = cursor_of([at(4, "a"), at(7, "b", 1)])
     line = event(Registered(at(8, "b", 1), OSINT, 1.0), "osint_service")
     assert read(line, both) == [Happened(Registered(at(8, "b", 1), OSINT, 1.0), both.moved_to(at(8, "b", 1)), 0, 1)]
     elsewhere = both.moved_to(at(3, "a"))
     (change,) = read(line, elsewhere)
     assert isinstance(change, Happened)
-    assert change.cursor == elsewhere.moved_to(at(8, "b", 1)), "what its sender knows of other shards is of no matter"
+    assert change.cursor == elsewhere.moved_to(at(8, "b", 1)), "the sender's position in other shards does not matter"
 
 
 def test_an_event_of_version_1_moves_one_shard() -> None:
@@ -328,6 +328,6 @@ def test_an_event_of_version_1_moves_one_shard() -> None:
 
 
 @pytest.mark.parametrize("one", [registered, registered_1])
-def test_of_one_service_alone_the_events_of_others_are_no_gap(one: Callable[[int], bytes]) -> None:
+def test_in_a_watch_of_one_service_events_of_others_are_no_gap(one: Callable[[int], bytes]) -> None:
     changes = read(one(5) + sync(cursor(9), digest=""), part=True)
     assert [type(change) for change in changes] == [Happened, Synced]

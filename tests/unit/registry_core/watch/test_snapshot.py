@@ -1,4 +1,4 @@
-"""A snapshot as lines: cut by bytes, and encoded once for all who read it."""
+"""A snapshot as lines: split by bytes, and encoded once for all readers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DECODER = msgspec.json.Decoder(SnapshotLine)
 
 
 class Shared:
-    """A snapshot, and what it said of records that are too large."""
+    """A snapshot, and the records that it reported as too large."""
 
     def __init__(self, *instances: Lived, part_bytes: int = PART_BYTES, most_bytes: int = MAX_RECORD_BYTES) -> None:
         self.too_large: list[tuple[InstanceKey, int]] = []
@@ -42,7 +42,7 @@ def fleet(count: int, filler: int = 0) -> list[Lived]:
     return [lived(instance(port=1024 + n, metadata={"filler": "x" * filler})) for n in range(count)]
 
 
-def test_a_small_one_is_one_line_and_an_empty_one_too() -> None:
+def test_a_small_or_empty_snapshot_is_one_line() -> None:
     (line,) = Shared(*fleet(3)).read("behind")
     assert (line.reason, line.first, line.last, line.cursor, line.digest) == ("behind", True, True, str(CURSOR), "d")
     assert list(line.instances) == fleet(3)
@@ -50,7 +50,7 @@ def test_a_small_one_is_one_line_and_an_empty_one_too() -> None:
     assert (line.first, line.last, line.cursor, line.instances) == (True, True, str(CURSOR), ())
 
 
-def test_parts_are_cut_by_bytes_and_all_of_them_together_are_everything() -> None:
+def test_parts_are_split_by_bytes_and_together_hold_everything() -> None:
     instances = fleet(2000, filler=300)
     lines = Shared(*instances).read()
     assert [one for line in lines for one in line.instances] == instances
@@ -61,7 +61,7 @@ def test_parts_are_cut_by_bytes_and_all_of_them_together_are_everything() -> Non
     assert max(sizes) < PART_BYTES + MAX_RECORD_BYTES < MAX_LINE_BYTES
 
 
-def test_eighty_records_that_are_as_large_as_a_release_before_took_them_fit_into_lines_that_are_read() -> None:
+def test_eighty_records_of_the_previous_releases_maximum_size_fit_into_readable_lines() -> None:
     instances = [lived(instance(port=1024 + n, version="1.0.0-" + "x" * 60_000)) for n in range(80)]
     shared = Shared(*instances)
     assert max(len(line) for line in shared.snapshot.lines("start")) < MAX_LINE_BYTES // 10
@@ -69,7 +69,7 @@ def test_eighty_records_that_are_as_large_as_a_release_before_took_them_fit_into
     assert shared.too_large == []
 
 
-def test_readers_share_what_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readers_share_the_encoded_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     encoded = 0
 
     def counted(one: Lived) -> bytes:
@@ -81,7 +81,7 @@ def test_readers_share_what_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = Shared(*fleet(50), part_bytes=1000)
     first, second = shared.snapshot.lines("start"), shared.snapshot.lines("lagged")
     begun = next(first)
-    assert encoded < 50, "nothing is encoded before somebody needs it, but for one part"
+    assert encoded < 50, "only one part is encoded before it is needed"
     there = [*second]
     rest = [begun, *first]
     assert encoded == 50
@@ -89,7 +89,7 @@ def test_readers_share_what_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {DECODER.decode(line).reason for line in there} == {"lagged"}
 
 
-def test_a_record_that_no_line_can_hold_is_left_out_and_said() -> None:
+def test_a_record_too_large_for_a_line_is_left_out_and_reported() -> None:
     small, large = lived(instance()), lived(instance("billing", metadata={"filler": "x" * 500}))
     shared = Shared(large, small, large, most_bytes=500)
     assert [one for line in shared.read() for one in line.instances] == [small]

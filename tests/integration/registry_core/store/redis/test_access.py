@@ -1,4 +1,4 @@
-"""The store over TLS, and where every server wants to be shown something: real servers, real failovers."""
+"""The store over TLS, and with authentication everywhere: real servers, real failovers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.samples import claim
 
 @contextlib.asynccontextmanager
 async def store_at(url: str) -> AsyncIterator[tuple[RedisStore, RecordingFeed]]:
-    """Run a store on what a URL names."""
+    """Run a store on the servers in a URL."""
     settings, feed = redis_settings(url), RecordingFeed()
     store = RedisStore(
         masters_of(settings),
@@ -48,7 +48,7 @@ async def store_at(url: str) -> AsyncIterator[tuple[RedisStore, RecordingFeed]]:
 
 
 async def every_operation(store: RedisStore) -> None:
-    """Do all that a store does."""
+    """Do everything that a store does."""
     record = (await store.register(claim())).instance
     (renewed,) = await store.renew([Beat("ip_intel")])
     assert renewed.outcome == "renewed"
@@ -70,7 +70,7 @@ async def test_one_server_over_tls(tmp_path: Path, *, ask_clients: bool) -> None
             await every_operation(store)
 
 
-async def test_a_certificate_is_for_the_name_of_a_server_and_not_for_what_that_resolves_to(tmp_path: Path) -> None:
+async def test_a_certificate_must_match_the_servers_name_and_not_its_address(tmp_path: Path) -> None:
     ours = Authority(tmp_path / "ours")
     with redis_server(tmp_path / "redis", tls=Tls(ours.issue("DNS:localhost"), ours.ca)) as server:
         async with store_at(server.url.replace("127.0.0.1", "localhost")) as (store, _):
@@ -80,9 +80,7 @@ async def test_a_certificate_is_for_the_name_of_a_server_and_not_for_what_that_r
                 pass
 
 
-async def test_an_authority_that_is_named_is_trusted_in_the_place_of_the_systems(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_named_authority_replaces_those_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     system, named = Authority(tmp_path / "system"), Authority(tmp_path / "named")
     monkeypatch.setenv("SSL_CERT_FILE", str(system.ca))  # OpenSSL's own name for the system's authorities
     tls_context.cache_clear()
@@ -96,7 +94,7 @@ async def test_an_authority_that_is_named_is_trusted_in_the_place_of_the_systems
     tls_context.cache_clear()
 
 
-def test_there_is_no_way_to_have_a_certificate_not_checked() -> None:
+def test_verification_cannot_be_turned_off() -> None:
     context = tls_context(ServerAccess(tls=True))
     assert context.check_hostname
     assert context.verify_mode.name == "CERT_REQUIRED"
@@ -105,7 +103,7 @@ def test_there_is_no_way_to_have_a_certificate_not_checked() -> None:
             redis_settings(f"rediss://h/?{option}")
 
 
-async def test_a_user_who_may_do_just_what_is_needed(tmp_path: Path) -> None:
+async def test_a_user_with_minimal_permissions_is_enough(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as server:
         assert server.ask("ACL", "SETUSER", "vertice", "on", ">s3cret", "~vertice:*", *LEAST.split()) == "OK"
         async with store_at(f"redis://vertice:s3cret@127.0.0.1:{server.port}") as (store, feed):
@@ -117,10 +115,10 @@ async def test_a_user_who_may_do_just_what_is_needed(tmp_path: Path) -> None:
             await store.register(claim())
             assert len(feed.catalog) == 1
         assert "NOPERM" not in str(server.ask("ACL", "LOG"))
-        assert server.ask("ACL", "LOG") == [], "nothing was asked for in vain"
+        assert server.ask("ACL", "LOG") == [], "no permission is superfluous"
 
 
-async def test_a_user_of_the_sentinels_who_may_do_just_what_is_needed(tmp_path: Path) -> None:
+async def test_a_sentinel_user_with_minimal_permissions_is_enough(tmp_path: Path) -> None:
     with topology(tmp_path, replicas=1) as whole:
         for sentinel in whole.sentinels:
             rules = "resetchannels &* -@all +sentinel|get-master-addr-by-name +sentinel|master +sentinel|replicas"
@@ -131,7 +129,7 @@ async def test_a_user_of_the_sentinels_who_may_do_just_what_is_needed(tmp_path: 
         assert [sentinel.ask("ACL", "LOG") for sentinel in whole.sentinels] == [[], [], []]
 
 
-async def test_a_permission_that_is_taken_away_is_told_and_comes_back(tmp_path: Path) -> None:
+async def test_a_revoked_permission_is_reported_until_it_returns(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as server:
         server.ask("ACL", "SETUSER", "vertice", "on", ">s3cret", "~vertice:*", *LEAST.split())
         async with store_at(f"redis://vertice:s3cret@127.0.0.1:{server.port}") as (store, _):
@@ -143,7 +141,7 @@ async def test_a_permission_that_is_taken_away_is_told_and_comes_back(tmp_path: 
 
 
 @pytest.mark.parametrize("over_tls", [False, True])
-async def test_a_failover_where_everybody_wants_to_be_shown_something(tmp_path: Path, *, over_tls: bool) -> None:
+async def test_a_failover_with_authentication_everywhere(tmp_path: Path, *, over_tls: bool) -> None:
     ours = Authority(tmp_path / "ours")
     tls = Tls(ours.issue("IP:127.0.0.1"), ours.ca) if over_tls else None
     guarding = Guarding(password="n0de", sentinel_password="s3ntinel", tls=tls)

@@ -1,4 +1,4 @@
-"""What somebody else, a later release or a fault has put into a shard: it is told, and stops nothing."""
+"""Foreign data in a shard, from another program, a later release or a fault: it is reported, and stops nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEY = InstanceKey("ip-intel", "10.0.0.7:8034")
 
 
 class Running(NamedTuple):
-    """A store that has one instance, and a client of somebody else."""
+    """A store with one instance, and a foreign client."""
 
     store: RedisStore
     feed: RecordingFeed
@@ -35,7 +35,7 @@ class Running(NamedTuple):
     server: RedisServer
 
     async def goes_on(self) -> None:
-        """Write, and see it; sweep; and have a replica that starts now show the same."""
+        """Write, and see it; sweep; and check that a replica that starts now shows the same."""
         await self.store.register(claim("afterwards", port=9999))
         assert self.feed.catalog.find("afterwards") is not None
         assert (await self.store.sweep()).unswept == ()
@@ -94,7 +94,7 @@ async def test_an_event_of_an_unknown_kind_is_looked_up_in_the_record(running: R
     assert running.set_aside == 0
 
 
-async def test_an_event_of_an_unknown_kind_about_what_is_gone_takes_it_out(running: Running) -> None:
+async def test_an_event_of_an_unknown_kind_about_a_gone_record_removes_it(running: Running) -> None:
     await running.client.hdel("test:records", FIELD)
     await running.client.zrem("test:leases", FIELD)
     await tell(running.client, t="moved_away", k=FIELD)
@@ -113,14 +113,14 @@ async def test_an_event_of_an_unknown_kind_about_what_is_gone_takes_it_out(runni
         {"nothing": "of ours"},
     ],
 )
-async def test_an_event_that_cannot_be_read_is_set_aside(running: Running, fields: dict[str, str]) -> None:
+async def test_an_unreadable_event_is_set_aside(running: Running, fields: dict[str, str]) -> None:
     await tell(running.client, **fields)
     await eventually(lambda: running.set_aside == 1, "it is set aside")
-    assert running.feed.catalog.get(KEY) is not None, "what was known of it stays"
+    assert running.feed.catalog.get(KEY) is not None, "its known record stays"
     await running.goes_on()
 
 
-async def test_what_can_be_read_again_is_not_aside_any_more(running: Running) -> None:
+async def test_a_record_that_becomes_readable_is_no_longer_set_aside(running: Running) -> None:
     await tell(running.client, t="registered", k=FIELD, v="garbage", h="1")
     await eventually(lambda: running.set_aside == 1, "it is set aside")
     await running.store.set_status(KEY, Status.WARNING)
@@ -128,7 +128,7 @@ async def test_what_can_be_read_again_is_not_aside_any_more(running: Running) ->
 
 
 @pytest.mark.parametrize("id_", ["*", "1-7", "999999999999-0"])
-async def test_an_entry_of_somebody_else_in_the_stream_stops_no_write_and_no_reader(running: Running, id_: str) -> None:
+async def test_a_foreign_entry_in_the_stream_stops_no_write_and_no_reader(running: Running, id_: str) -> None:
     await running.client.xadd("test:events", {"foo": "bar"}, id=id_)
     for number in range(3):
         await running.store.register(claim("billing", port=9000 + number))
@@ -136,7 +136,7 @@ async def test_an_entry_of_somebody_else_in_the_stream_stops_no_write_and_no_rea
     await running.goes_on()
 
 
-async def test_a_stream_that_was_replaced_by_something_else_is_begun_anew(running: Running) -> None:
+async def test_a_stream_replaced_by_another_key_is_recreated(running: Running) -> None:
     await running.client.set("test:events", "a string")
     await running.store.register(claim("billing", port=9000))
     await eventually(lambda: len(running.feed.catalog) == 2, "it is told")
@@ -155,7 +155,7 @@ async def test_a_stream_that_was_replaced_by_something_else_is_begun_anew(runnin
         ('"protocol":"http"', '"protocol":"quic"', ("passing", "quic")),
     ],
 )
-async def test_a_status_and_a_protocol_of_a_later_release_are_kept_as_they_are(
+async def test_an_unknown_status_and_protocol_are_kept_unchanged(
     running: Running, found: str, put: str, shown: tuple[str, str]
 ) -> None:
     value = await value_of(running.client)
@@ -172,7 +172,7 @@ async def test_a_status_and_a_protocol_of_a_later_release_are_kept_as_they_are(
 
 
 @pytest.mark.parametrize("value", ["garbage", "1 2 passing 0 a:1\nno json", "1 2 passing 0 a:1\n[]", "\n\n\n", ""])
-async def test_a_record_that_cannot_be_read_is_set_aside_and_its_service_is_not_said_not_to_exist(
+async def test_an_unreadable_record_is_set_aside_and_its_service_is_not_reported_as_missing(
     running: Running, value: str
 ) -> None:
     await running.client.hset("test:records", "billing/10.0.0.9:1", value)
@@ -182,19 +182,19 @@ async def test_a_record_that_cannot_be_read_is_set_aside_and_its_service_is_not_
         assert "an entry of shard 'main' cannot be read: billing/10.0.0.9:1" in store.unknown("billing")
         assert store.unknown("nobody") == ""
         await store.register(claim("billing", host="10.0.0.9", port=9001, instance_id="10.0.0.9:1"))
-        assert store.unknown("billing") == "", "its owner has written it anew"
+        assert store.unknown("billing") == "", "its owner has written it again"
 
 
 @pytest.mark.parametrize("field", ["no-slash", "a/b/c", "/x", "x/", "two\nlines/1", "\x00/\x01", "ünï/1"])
-async def test_a_record_under_a_field_of_nobody_stops_no_reading_and_no_sweep(running: Running, field: str) -> None:
+async def test_a_record_under_an_invalid_field_stops_no_reading_and_no_sweep(running: Running, field: str) -> None:
     await running.client.hset("test:records", field, await value_of(running.client))
     await running.client.zadd("test:leases", {field: 1})
     await running.goes_on()
     await running.goes_on()
-    assert await running.client.zscore("test:leases", field) is None, "its lease is nobody's, and gone"
+    assert await running.client.zscore("test:leases", field) is None, "its lease belongs to no record, and is gone"
 
 
-async def test_a_lease_without_a_record_goes_and_holds_up_no_sweep(running: Running) -> None:
+async def test_a_lease_without_a_record_expires_and_delays_no_sweep(running: Running) -> None:
     await running.client.zadd("test:leases", {"ghost/1": 1, "": 1, "x": 2})
     await running.client.zadd("test:suspects", {"ghost/2": 1})
     report = await running.store.sweep()
@@ -212,7 +212,7 @@ async def eventually_zero(client: Redis, key: str) -> None:
     raise AssertionError(f"{key} is not empty")
 
 
-async def test_a_record_without_a_lease_is_given_one_and_does_not_stay_for_ever(running: Running) -> None:
+async def test_a_record_without_a_lease_gets_one_and_does_not_stay_for_ever(running: Running) -> None:
     await running.client.zrem("test:leases", FIELD)
     for _ in range(100):
         if await running.client.zscore("test:leases", FIELD) is not None:
@@ -233,13 +233,13 @@ async def test_records_that_were_lost_are_put_back_from_what_was_delivered(runni
             break
         await asyncio.sleep(0.05)
     assert await running.client.hlen("test:records") == 2
-    assert running.feed.catalog.names() == ["billing", "ip_intel"], "nobody was without them"
+    assert running.feed.catalog.names() == ["billing", "ip_intel"], "they were never missing"
     results = await running.store.renew([Beat("billing"), Beat("ip_intel")])
     assert [result.outcome for result in results] == ["renewed", "renewed"]
     await running.goes_on()
 
 
-async def test_a_lost_meta_key_is_made_anew_and_nothing_else_is(running: Running) -> None:
+async def test_a_lost_meta_key_is_recreated_and_nothing_else(running: Running) -> None:
     before = running.store.shards()[0].epoch
     await running.client.delete("test:meta")
     await running.store.register(claim("billing", port=9000))
@@ -248,7 +248,7 @@ async def test_a_lost_meta_key_is_made_anew_and_nothing_else_is(running: Running
     await running.goes_on()
 
 
-async def test_names_of_services_that_are_gone_are_free_again(running: Running) -> None:
+async def test_names_of_gone_services_are_free_again(running: Running) -> None:
     await running.client.hset("test:names", "left-over", "left_over")
     await running.store.register(claim("left-over", port=9000))
     assert running.feed.catalog.find("left_over") is not None
@@ -257,7 +257,7 @@ async def test_names_of_services_that_are_gone_are_free_again(running: Running) 
 # -- a shard that is not followed
 
 
-async def test_a_view_that_does_not_follow_its_shard_says_so_within_seconds(
+async def test_a_view_that_does_not_follow_its_shard_reports_it_within_seconds(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shard_module, "FOLLOWED_S", 1.5)
@@ -267,12 +267,12 @@ async def test_a_view_that_does_not_follow_its_shard_says_so_within_seconds(
         server.pause()
         await eventually(lambda: bool(store.unknown("nobody")), "it is said")
         assert "shard 'main' is not followed for" in store.unknown("nobody")
-        assert feed.catalog.names() == ["ip_intel"], "what is known is answered all the same"
+        assert feed.catalog.names() == ["ip_intel"], "known instances are still returned"
         server.resume()
         await eventually(lambda: store.unknown("nobody") == "", "it is followed again")
 
 
-async def test_a_clock_that_was_set_back_leaves_the_leases_of_other_replicas_right(running: Running) -> None:
+async def test_a_clock_set_back_does_not_affect_leases_at_other_replicas(running: Running) -> None:
     """All times of the server are in its future, as after its clock was set back by an hour."""
     ahead = 3_600_000
     async with running_store(running.server) as (_, feed):

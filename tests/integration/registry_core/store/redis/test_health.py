@@ -1,4 +1,4 @@
-"""A replica on Redis: what `/health` and `/metrics` say of the shards, well and away."""
+"""A replica on Redis: what `/health` and `/metrics` show of the shards, healthy and unreachable."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.programs import eventually
 from tests.redis_topology import redis_server
 
 
-async def test_health_and_metrics_tell_how_redis_answers(tmp_path: Path) -> None:
+async def test_health_and_metrics_show_how_redis_answers(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as server:
         environment = {"REGISTRY_STORE": server.url, "REGISTRY_REDIS_POOL": "3-20", "REGISTRY_WARMING": "0"}
         settings = msgspec.structs.replace(
@@ -55,7 +55,7 @@ async def test_health_and_metrics_tell_how_redis_answers(tmp_path: Path) -> None
             assert (await api.call("GET", "/services")).body == ["ip_intel"]
 
 
-async def test_a_store_in_this_process_has_no_redis_to_speak_of() -> None:
+async def test_a_memory_store_shows_no_redis() -> None:
     async with serving() as api:
         components = (await api.call("GET", "/health")).body["components"]
         assert "redis" not in components

@@ -33,7 +33,7 @@ def whole(tmp_path: Path) -> Iterator[Topology]:
 
 @contextlib.asynccontextmanager
 async def watching(url: str) -> AsyncIterator[MasterWatcher]:
-    """Watch the only shard of a URL for the length of a `with`."""
+    """Watch the only shard of a URL for the duration of a `with`."""
     (masters,) = masters_of(redis_settings(url))
     await masters.start()
     try:
@@ -43,7 +43,7 @@ async def watching(url: str) -> AsyncIterator[MasterWatcher]:
 
 
 async def write(masters: MasterWatcher, key: str = "key", replicas: int = 1) -> bool:
-    """Write one key at the present master; return whether so many replicas hold it, too."""
+    """Write one key at the current master; return whether enough replicas hold it too."""
     try:
         client = await masters.current()
     except StoreUnavailable:
@@ -64,7 +64,7 @@ async def write(masters: MasterWatcher, key: str = "key", replicas: int = 1) -> 
 # Sentinels that notice a failure at the same moment may vote for themselves each: that election has no winner, and they
 # hold the next one after twice the failover timeout (sentinel.c: failover_start_time, and up to 1 s at random).
 SPLIT_VOTE_S = 2 * FAILOVER_TIMEOUT_MS / 1000 + 1
-# What a replica logs that is told to follow whom it follows; Redis and Valkey have different words before it.
+# What a replica logs when it is told to follow its own master; Redis and Valkey put different words before it.
 ALREADY_FOLLOWS = "we are already connected with. No operation performed."
 
 
@@ -76,7 +76,7 @@ async def written(masters: MasterWatcher, timeout_s: float = 20.0 + SPLIT_VOTE_S
 
 
 async def refused(url: str) -> str:
-    """Return why a start is refused."""
+    """Return the reason why a start is refused."""
     (masters,) = masters_of(redis_settings(url))
     with pytest.raises(SettingsError) as error:
         await masters.start()
@@ -91,7 +91,7 @@ def master_of(masters: MasterWatcher, running: Topology) -> RedisServer:
 # -- one server
 
 
-async def test_a_fixed_master_gives_a_client_with_its_connections_ready(tmp_path: Path) -> None:
+async def test_a_fixed_master_provides_a_client_with_ready_connections(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as server:
         async with watching(server.url) as masters:
             assert masters.problem == ""
@@ -135,12 +135,12 @@ async def test_a_failed_client_is_withheld_until_its_server_has_answered(tmp_pat
             with pytest.raises(StoreUnavailable):
                 await masters.current()
             await eventually(lambda: not masters.problem, "it answers")
-            # The same server, the same connections: nobody else's commands were cut off.
+            # The same server, the same connections: no other client's commands were cut off.
             assert await masters.current() is client
             assert placed == [before]
 
 
-async def test_the_word_of_a_former_client_is_not_heeded(tmp_path: Path) -> None:
+async def test_reports_of_a_former_client_are_ignored(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as server:
         async with watching(server.url) as masters:
             other = Redis(port=server.port)
@@ -149,7 +149,7 @@ async def test_the_word_of_a_former_client_is_not_heeded(tmp_path: Path) -> None
             await other.aclose()
 
 
-async def test_a_server_that_is_away_at_the_start_is_found_when_it_comes(tmp_path: Path) -> None:
+async def test_a_server_that_starts_late_is_found(tmp_path: Path) -> None:
     server = RedisServer(tmp_path / "redis", [])
     try:
         async with watching(server.url) as masters:
@@ -161,14 +161,14 @@ async def test_a_server_that_is_away_at_the_start_is_found_when_it_comes(tmp_pat
         server.stop()
 
 
-async def test_a_paused_server_is_given_up_and_taken_back(tmp_path: Path) -> None:
+async def test_a_paused_server_is_abandoned_and_found_again(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as server:
         async with watching(server.url) as masters:
             client, before = await masters.current(), masters.run_id
             server.pause()
             waiting = asyncio.ensure_future(client.get("key"))
             await eventually(lambda: bool(masters.problem), "its silence is noticed")
-            # Within a second or two, where the client's own timeout is five.
+            # Within a second or two; the client's own timeout is five.
             async with asyncio.timeout(3):
                 with pytest.raises(RedisError):
                     await waiting
@@ -177,7 +177,7 @@ async def test_a_paused_server_is_given_up_and_taken_back(tmp_path: Path) -> Non
             assert masters.run_id == before
 
 
-async def test_a_password_is_needed_and_used(tmp_path: Path) -> None:
+async def test_a_password_is_required_and_used(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis", password="s3cret") as server:
         async with watching(server.url) as masters:
             assert await write(masters, replicas=0)
@@ -196,7 +196,7 @@ async def test_a_replica_is_no_fixed_master(tmp_path: Path) -> None:
 # -- with Sentinels
 
 
-async def test_a_killed_master_is_replaced_and_every_acknowledged_write_is_there(whole: Topology) -> None:
+async def test_a_killed_master_is_replaced_without_losing_an_acknowledged_write(whole: Topology) -> None:
     async with watching(whole.url) as masters:
         changes: list[str] = []
         masters.subscribe(lambda: changes.append(masters.run_id))
@@ -211,7 +211,7 @@ async def test_a_killed_master_is_replaced_and_every_acknowledged_write_is_there
         assert await (await masters.current()).get("before") == b"1"
 
 
-async def test_a_replica_follows_the_promoted_master_before_the_sentinels_say_so(whole: Topology) -> None:
+async def test_a_replica_follows_the_promoted_master_before_the_sentinels_repoint_it(whole: Topology) -> None:
     async with watching(whole.url) as masters:
         await asyncio.to_thread(master_of(masters, whole).kill)
         await written(masters)
@@ -221,11 +221,11 @@ async def test_a_replica_follows_the_promoted_master_before_the_sentinels_say_so
             assert follower.program is not None
             return ALREADY_FOLLOWS in follower.program.output()
 
-        # The Sentinels agree: they say the same, later, and to a replica that is there already.
+        # The Sentinels agree: they later say the same, to a replica that follows already.
         await eventually(told_twice, "the Sentinels say it, too", timeout_s=20)
 
 
-async def test_replicas_are_left_to_the_sentinels_where_that_is_wished(whole: Topology) -> None:
+async def test_replicas_are_left_to_the_sentinels_if_configured(whole: Topology) -> None:
     async with watching(f"{whole.url}&hasten=no") as masters:
         await asyncio.to_thread(master_of(masters, whole).kill)
         await written(masters)
@@ -233,7 +233,7 @@ async def test_replicas_are_left_to_the_sentinels_where_that_is_wished(whole: To
         assert all(ALREADY_FOLLOWS not in log for log in logs)
 
 
-async def test_nobody_is_told_to_follow_a_master_that_no_sentinel_has_named(whole: Topology) -> None:
+async def test_no_replica_is_repointed_to_a_master_that_no_sentinel_named(whole: Topology) -> None:
     async with watching(whole.url) as masters:
         first, second, third = whole.shards[0].nodes
         for sentinel in whole.sentinels:
@@ -247,7 +247,7 @@ async def test_nobody_is_told_to_follow_a_master_that_no_sentinel_has_named(whol
         assert f"master_port:{first.port}" in third.ask("INFO", "replication")
 
 
-async def test_a_master_that_wakes_up_again_is_not_believed(whole: Topology) -> None:
+async def test_a_former_master_that_resumes_is_not_believed(whole: Topology) -> None:
     async with watching(whole.url) as masters:
         node = master_of(masters, whole)
         changes: list[str] = []
@@ -265,7 +265,7 @@ async def test_a_master_that_wakes_up_again_is_not_believed(whole: Topology) -> 
         assert set(changes) == {successor}
 
 
-async def test_an_orderly_failover_is_followed_without_a_failure(whole: Topology) -> None:
+async def test_a_planned_failover_is_followed_without_a_failure(whole: Topology) -> None:
     async with watching(whole.url) as masters:
         before = masters.address
         whole.sentinels[0].ask("SENTINEL", "FAILOVER", "a")
@@ -299,13 +299,13 @@ async def test_a_name_that_no_sentinel_knows_is_one_clear_error(whole: Topology)
     assert "\n" not in said
 
 
-async def test_a_redis_in_the_place_of_a_sentinel_is_one_clear_error(tmp_path: Path) -> None:
+async def test_a_redis_in_place_of_a_sentinel_is_one_clear_error(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as server:
         said = await refused(f"redis+sentinel://127.0.0.1:{server.port}/?masters=a")
         assert "it is a Redis, not a Sentinel" in said
 
 
-async def test_without_any_sentinel_there_is_no_master_and_the_reason_is_told() -> None:
+async def test_without_any_sentinel_there_is_no_master_and_the_reason_is_reported() -> None:
     masters = MasterWatcher("a", sentinels=[ServerAddress("127.0.0.1", free_port())])
     await masters.start()
     with pytest.raises(StoreUnavailable, match="sentinel 127"):
@@ -314,12 +314,12 @@ async def test_without_any_sentinel_there_is_no_master_and_the_reason_is_told() 
     await masters.close()
 
 
-# -- servers that are not what they should be
+# -- servers with faults
 
 
 @contextlib.asynccontextmanager
 async def answering(info: str, ping: str = "+PONG\r\n") -> AsyncIterator[ServerAddress]:
-    """A server that speaks just enough of the protocol to tell who it is."""
+    """A server that speaks just enough of the protocol to say who it is."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
@@ -347,7 +347,7 @@ async def test_a_redis_that_is_too_old_is_one_clear_error() -> None:
             await masters.start()
 
 
-async def test_a_redis_that_loads_its_data_is_not_the_master_yet() -> None:
+async def test_a_redis_that_is_loading_is_not_the_master_yet() -> None:
     loading = "-LOADING Redis is loading the dataset in memory\r\n"
     async with answering("redis_version:7.0.15\r\nrun_id:x", loading) as address:
         masters = MasterWatcher("main", nodes=[address])
@@ -357,7 +357,7 @@ async def test_a_redis_that_loads_its_data_is_not_the_master_yet() -> None:
         await masters.close()
 
 
-async def test_a_server_that_has_vanished_is_given_up_before_an_answer_would_be() -> None:
+async def test_a_vanished_server_is_abandoned_before_the_answer_timeout() -> None:
     with black_hole() as port:
         client = open_client(ServerAddress("127.0.0.1", port), ServerAccess())
         try:

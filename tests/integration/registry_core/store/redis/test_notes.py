@@ -1,4 +1,4 @@
-"""What a replica says of a master whose settings lose registrations one day: real servers, and their own INFO."""
+"""A replica's notes on a master whose settings will lose registrations some day: real servers, and their own INFO."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def words(notes: tuple[str, ...]) -> list[str]:
         ({}, []),
     ],
 )
-def test_each_finding_is_about_one_setting_and_names_its_cure(info: dict[str, Any], about: list[str]) -> None:
+def test_each_note_is_about_one_setting_and_names_its_cure(info: dict[str, Any], about: list[str]) -> None:
     found = findings(info)
     assert words(found) == about
     for note, setting in zip(found, about, strict=True):
         assert f"; set {setting} " in note
 
 
-async def test_a_single_redis_is_looked_at_and_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_single_redis_is_examined_repeatedly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(master_notes, "LOOK_EVERY_S", 0.1)
     with redis_server(tmp_path / "redis") as server:
         async with watching(server.url) as masters:
@@ -54,7 +54,7 @@ async def test_a_single_redis_is_looked_at_and_looked_at_again(tmp_path: Path, m
             assert masters.notes == ()
 
 
-async def test_the_master_that_takes_over_is_looked_at_by_itself(tmp_path: Path) -> None:
+async def test_a_new_master_is_examined_on_its_own(tmp_path: Path) -> None:
     with topology(tmp_path) as whole:
         first = whole.shards[0].nodes[0]
         first.ask("CONFIG", "SET", "appendonly", "yes")
@@ -65,7 +65,7 @@ async def test_the_master_that_takes_over_is_looked_at_by_itself(tmp_path: Path)
             await eventually(lambda: words(masters.notes) == ["appendonly"], "what is wrong with the next")
 
 
-def test_each_finding_is_logged_once_and_the_replica_serves_on(tmp_path: Path) -> None:
+def test_each_note_is_logged_once_and_the_replica_keeps_serving(tmp_path: Path) -> None:
     port = free_port()
     with redis_server(tmp_path / "redis", "maxmemory-policy allkeys-lru") as server:
         argv = [*VERTICE, "registry", "--listen", f"127.0.0.1:{port}"]

@@ -1,4 +1,4 @@
-"""Reading a shard while it changes: exact, told as what differs, and never seen before it is whole."""
+"""Reading a shard while it changes: exact, delivered as differences, and never visible before it is complete."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.redis_topology import RedisServer, redis_server
 from tests.samples import claim
 
 SEEDS = range(4)
-FLEET = 300  # above what Redis keeps in one piece, and returns in one
+FLEET = 300  # above what Redis keeps as one listpack, and returns in one page
 FIRST_PORT = 10_000
 
 
@@ -47,7 +47,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @contextlib.asynccontextmanager
 async def a_fleet(server: RedisServer) -> AsyncIterator[tuple[RedisStore, RecordingFeed, Redis]]:
-    """Run a store with a fleet in it, and a client of one's own."""
+    """Run a store with a fleet in it, and a separate client."""
     async with running_store(server) as (store, feed), asked(server) as client:
         await asyncio.gather(*(store.register(nth(number)) for number in range(FLEET)))
         yield store, feed, client
@@ -66,7 +66,7 @@ def instances(whole: Whole) -> dict[InstanceKey, Instance]:
 
 
 async def change_something(store: RedisStore, chance: random.Random) -> None:
-    """Do one thing of all that can happen to one of the fleet, whether it is there or not."""
+    """Do one of all possible operations on one instance of the fleet, whether it exists or not."""
     number = chance.randrange(FLEET + 60)
     with contextlib.suppress(NotFound):
         match chance.randrange(4):
@@ -79,7 +79,7 @@ async def change_something(store: RedisStore, chance: random.Random) -> None:
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, between: Callable[[], Awaitable[None]]) -> None:
-    """Have `between` happen after every page that is read."""
+    """Let `between` run after every page that is read."""
     one = pages.one
 
     async def paged(link: Link, command: RedisCommand) -> Any:
@@ -94,7 +94,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, between: Callable[[], Awaitable
 
 
 async def read(server: RedisServer) -> Whole:
-    """Read all of the shard, on a connection of its own."""
+    """Read the whole shard, on a separate connection."""
     client = open_client(ServerAddress("127.0.0.1", server.port), ServerAccess())
     link = await Link.opened(client, SystemClock())
     try:
@@ -106,14 +106,14 @@ async def read(server: RedisServer) -> Whole:
 
 
 def long_ago(store: RedisStore) -> None:
-    """Have all that was written be older than a replica remembers it."""
+    """Make all writes older than a replica remembers."""
     for shard in store._shards:
         for key in [key for key, _ in shard._journal.entries(time.monotonic())]:
             shard._journal.forget(key)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_what_is_read_while_it_changes_is_what_was_there_at_its_position(
+async def test_a_reading_during_changes_is_exact_for_its_position(
     seed: int, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(seed)
@@ -139,7 +139,7 @@ async def test_what_is_read_while_it_changes_is_what_was_there_at_its_position(
         assert {lived.instance.address for lived in still.records.lived.values()} == set(whole.records.at_address)
 
 
-async def test_a_shard_that_is_emptied_while_it_is_read_is_not_taken_for_what_was_read(
+async def test_a_shard_emptied_during_a_reading_is_not_mixed_with_it(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with a_fleet(server) as (store, _feed, client):
@@ -153,7 +153,7 @@ async def test_a_shard_that_is_emptied_while_it_is_read_is_not_taken_for_what_wa
             await read(server)
 
 
-async def test_another_life_of_the_shard_is_not_mixed_into_the_one_that_is_read(
+async def test_another_epoch_of_the_shard_is_not_mixed_into_the_reading(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with a_fleet(server) as (store, _feed, client):
@@ -168,7 +168,7 @@ async def test_another_life_of_the_shard_is_not_mixed_into_the_one_that_is_read(
             await read(server)
 
 
-async def test_events_that_are_trimmed_away_while_the_shard_is_read_are_not_done_without(
+async def test_events_trimmed_during_a_reading_are_not_lost(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with a_fleet(server) as (store, _feed, client):
@@ -185,7 +185,7 @@ async def test_events_that_are_trimmed_away_while_the_shard_is_read_are_not_done
 
 
 async def take_out(client: Redis, *numbers: int) -> None:
-    """Take some of the fleet out of a server that is about to lead, as others did whom this store has not heard of."""
+    """Remove some of the fleet from a server that is about to lead, by writers unknown to this store."""
     fields = [rows.field_of(key_of(number)) for number in numbers]
     await client.hdel("test:records", *fields)
     await client.zrem("test:leases", *fields)
@@ -198,7 +198,7 @@ async def become_another_server(client: Redis) -> None:
     await client.client_kill_filter(_type="normal", skipme=True)
 
 
-async def test_a_new_master_with_the_same_records_is_told_as_no_difference(server: RedisServer) -> None:
+async def test_a_new_master_with_the_same_records_is_delivered_as_no_difference(server: RedisServer) -> None:
     async with a_fleet(server) as (store, feed, client):
         before = (await store.snapshot()).cursor
         await become_another_server(client)
@@ -209,10 +209,10 @@ async def test_a_new_master_with_the_same_records_is_told_as_no_difference(serve
         assert len(feed.resets) == 1
         assert cursor.positions[0].epoch != before.positions[0].epoch
         await store.register(nth(FLEET))
-        assert len(feed.catalog) == FLEET + 1, "and events go on from there"
+        assert len(feed.catalog) == FLEET + 1, "and events continue from there"
 
 
-async def test_a_new_master_is_told_as_what_it_has_and_lacks(server: RedisServer) -> None:
+async def test_a_new_master_is_delivered_as_its_differences(server: RedisServer) -> None:
     async with a_fleet(server) as (store, feed, client):
         long_ago(store)
         other = rows.field_of(key_of(5))
@@ -231,17 +231,17 @@ async def test_a_new_master_is_told_as_what_it_has_and_lacks(server: RedisServer
         assert len(feed.catalog) == FLEET - 1
 
 
-async def test_what_a_new_master_lacks_and_nobody_took_out_is_put_back(server: RedisServer) -> None:
+async def test_records_that_a_new_master_lacks_are_restored_unless_deregistered(server: RedisServer) -> None:
     async with a_fleet(server) as (store, feed, client):
         long_ago(store)
         await client.hdel("test:records", *(rows.field_of(key_of(number)) for number in range(10)))
         await become_another_server(client)
         await eventually(lambda: bool(feed.moves), "it is told")
-        assert len(feed.catalog) == FLEET, "nobody was without them"
+        assert len(feed.catalog) == FLEET, "they were never missing"
         assert await client.hlen("test:records") == FLEET
 
 
-async def test_a_new_master_that_differs_much_is_told_as_everything_at_once(
+async def test_a_very_different_new_master_is_delivered_as_a_snapshot(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "MOST_DIFFERENCES", 10)
@@ -259,19 +259,19 @@ async def test_a_new_master_that_differs_much_is_told_as_everything_at_once(
         looking = asyncio.ensure_future(look())
         await become_another_server(client)
         await looking
-        assert set(sizes) == {FLEET}, "until the new one is whole, the old one is seen"
+        assert set(sizes) == {FLEET}, "until the new one is complete, the old one is visible"
         assert len(feed.catalog) == FLEET - 100
         assert not feed.moves
 
 
-async def test_what_happens_in_the_moment_in_which_a_store_has_started_is_not_lost(
+async def test_events_at_the_moment_of_a_stores_start_are_not_lost(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with a_fleet(server) as (store, _, _client):
         let_go = parts_module.shed
 
         async def slowly(old: Any) -> None:
-            """Have something happen, and be told, while the old catalogue is let go of."""
+            """Let something happen, and be delivered, while the old catalogue is being freed."""
             monkeypatch.setattr(store_module, "shed", let_go)
             await store.set_status(key_of(1), Status.DRAINING)
             await asyncio.sleep(0.2)
@@ -285,7 +285,7 @@ async def test_what_happens_in_the_moment_in_which_a_store_has_started_is_not_lo
 
 
 class Busy(RecordingFeed):
-    """A feed that checks that what is built for it is what it is told."""
+    """A feed that checks that a catalogue built for it equals what it is told."""
 
     def reset(self, snapshot: Snapshot) -> None:
         assert snapshot.built is not None
@@ -293,7 +293,7 @@ class Busy(RecordingFeed):
         assert snapshot.built.digest == self.catalog.digest
 
 
-async def test_what_happens_in_one_shard_while_another_is_taken_over_is_not_lost(
+async def test_events_of_one_shard_during_the_takeover_of_another_are_not_lost(
     server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "MOST_DIFFERENCES", 0)

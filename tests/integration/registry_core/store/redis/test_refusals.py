@@ -1,4 +1,4 @@
-"""A Redis that answers and takes nothing: writes fail at once, and are taken in the moment in which they can be."""
+"""A Redis that answers but refuses writes: writes fail at once, and are accepted as soon as possible."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 async def refused(store: RedisStore, times: int = 5) -> str:
-    """Try to register some times over, at once; return what all of them are told."""
+    """Try some registrations at once; return their errors."""
     tries = [store.register(claim(port=8000 + number)) for number in range(times)]
     errors = await asyncio.gather(*tries, return_exceptions=True)
     assert all(isinstance(error, Unavailable) for error in errors), errors
@@ -34,7 +34,7 @@ async def refused(store: RedisStore, times: int = 5) -> str:
     return said
 
 
-async def test_no_memory_is_no_failure_of_the_connection(server: RedisServer) -> None:
+async def test_running_out_of_memory_is_no_connection_failure(server: RedisServer) -> None:
     async with running_store(server) as (store, feed):
         await store.register(claim("billing", port=9000))
         server.ask("CONFIG", "SET", "maxmemory", "1")
@@ -43,13 +43,13 @@ async def test_no_memory_is_no_failure_of_the_connection(server: RedisServer) ->
         (report,) = store.shards()
         assert report.breaker is BreakerState.CLOSED
         assert (report.last_failure, report.problem) == (said, said)
-        assert feed.catalog.names() == ["billing"], "lookups go on"
+        assert feed.catalog.names() == ["billing"], "lookups continue"
         server.ask("CONFIG", "SET", "maxmemory", "0")
         await store.register(claim())
         assert store.shards()[0].problem == ""
 
 
-async def test_no_disk_is_no_failure_of_the_connection(tmp_path: Path) -> None:
+async def test_a_full_disk_is_no_connection_failure(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     with redis_server(tmp_path / "redis", f"dir {disk}", "save 3600 1000000") as server:
@@ -66,7 +66,7 @@ async def test_no_disk_is_no_failure_of_the_connection(tmp_path: Path) -> None:
         server.kill()  # it would not end by itself before it has saved
 
 
-async def test_no_replica_is_no_failure_of_the_connection(server: RedisServer) -> None:
+async def test_a_missing_replica_is_no_connection_failure(server: RedisServer) -> None:
     async with running_store(server) as (store, _):
         server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
         assert await refused(store) == "shard 'main' has no replica that takes writes"
@@ -75,17 +75,17 @@ async def test_no_replica_is_no_failure_of_the_connection(server: RedisServer) -
         await store.register(claim())
 
 
-async def test_a_write_that_was_given_no_time_is_told_the_reason_of_those_before_it(server: RedisServer) -> None:
+async def test_a_write_that_got_no_time_has_the_reason_of_those_before_it(server: RedisServer) -> None:
     async with running_store(server) as (store, _):
         server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
         first = asyncio.ensure_future(refused(store, 1))
-        await asyncio.sleep(0.005)  # these come behind it, and their time is over as soon as its time is
+        await asyncio.sleep(0.005)  # these wait behind it, and their time ends when its time does
         behind = [asyncio.ensure_future(refused(store, 1)) for _ in range(5)]
         assert {await each for each in (first, *behind)} == {"shard 'main' has no replica that takes writes"}
         assert store.shards()[0].breaker is BreakerState.CLOSED
 
 
-async def test_no_master_is_one(server: RedisServer) -> None:
+async def test_a_missing_master_is_a_connection_failure(server: RedisServer) -> None:
     async with running_store(server) as (store, _):
         server.ask("REPLICAOF", "127.0.0.1", "1")
         await refused(store)
@@ -111,5 +111,5 @@ async def test_no_master_is_one(server: RedisServer) -> None:
         (TimeoutError(), False),
     ],
 )
-def test_only_what_a_serving_master_says_is_an_answer(error: Exception, *, answer: bool) -> None:
+def test_only_the_answer_of_a_serving_master_counts(error: Exception, *, answer: bool) -> None:
     assert is_answer(error) is answer

@@ -1,4 +1,4 @@
-"""Room for a newcomer at an address that another shard's instance holds: that shard decides, not an old view of it."""
+"""An address that an instance of another shard holds: that shard decides, not an old view of it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def pair(servers: tuple[RedisServer, RedisServer]) -> AsyncIterator[Pair]:
         yield Pair(one, other, feed)
 
 
-async def test_one_that_recovered_is_not_taken_out_by_a_view_in_which_it_was_critical(
+async def test_a_recovered_holder_is_not_removed_because_of_an_old_view(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holder = (await pair.one.register(claim(HOLDER))).instance
@@ -64,7 +64,7 @@ async def test_one_that_recovered_is_not_taken_out_by_a_view_in_which_it_was_cri
     assert pair.feed.catalog.names() == [HOLDER]
 
 
-async def test_one_that_has_moved_is_not_taken_out_for_the_address_that_it_had(
+async def test_a_holder_that_moved_is_not_removed_for_its_old_address(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     was = (await pair.one.register(claim(HOLDER, instance_id="i"))).instance
@@ -83,17 +83,17 @@ async def test_one_of_another_service_yields_to_a_key_only_when_it_is_overdue(pa
     assert pair.feed.catalog.names() == [NEWCOMER]
 
 
-async def test_while_the_shard_of_the_holder_is_away_nobody_knows_and_the_newcomer_is_told_to_wait(
+async def test_a_newcomer_must_wait_while_the_holders_shard_is_unreachable(
     pair: Pair, servers: tuple[RedisServer, RedisServer]
 ) -> None:
     await pair.one.register(claim(HOLDER))
     await asyncio.to_thread(servers[0].kill)
     with pytest.raises(StoreUnavailable):
         await pair.one.register(claim(NEWCOMER))
-    assert pair.feed.catalog.names() == [HOLDER], "it is answered with as ever"
+    assert pair.feed.catalog.names() == [HOLDER], "it is still returned"
 
 
-async def test_a_guard_of_a_shard_that_is_away_cannot_be_released_and_says_so(
+async def test_releasing_the_guard_of_an_unreachable_shard_is_an_error(
     pair: Pair, servers: tuple[RedisServer, RedisServer]
 ) -> None:
     await asyncio.to_thread(servers[0].kill)

@@ -1,4 +1,4 @@
-"""A Redis that is slow, too slow, or silent: what the breaker does, and whom it delays."""
+"""A Redis that is slow, too slow, or silent: what the breaker does, and which writes it delays."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from tests.redis_topology import RedisServer, redis_server
 from tests.samples import claim
 
 BREAKER = BreakerTerms()
-TRY, NO_TRY = 0.0, 0.99  # draws within and beyond the share of requests that try while it is half open
-# An operation has less time than usual, so that three of them need not last for a quarter of a minute.
+TRY, NO_TRY = 0.0, 0.99  # draws within and beyond the share of trials while it is half open
+# Operations have less time than usual, so that three of them do not take a quarter of a minute.
 QUICK = QueueTerms(operation_s=1.0, retries_s=(0.2,))
 TOO_SLOW_S = 1.5  # each way
-# Nothing fails in the time of a test: whoever waits for a silent shard waits for too long.
+# Nothing fails within a test: a wait for a silent shard is always too long.
 PATIENT = QueueTerms(operation_s=120.0)
 
 
@@ -45,7 +45,7 @@ class LeapingClock(SystemClock):
 
 
 class Draws:
-    """A random source that draws what it is told to."""
+    """A random source with fixed draws."""
 
     value = NO_TRY
 
@@ -92,7 +92,7 @@ async def running_store(
 
 
 class Heard:
-    """Everything that a server is asked, in its own words (MONITOR)."""
+    """Everything that a server is sent, in its own words (MONITOR)."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
@@ -103,7 +103,7 @@ class Heard:
             self._said += data
 
     async def has(self, word: str) -> bool:
-        """Return whether anything up to now held that word."""
+        """Return whether any command so far contained that word."""
         await asyncio.to_thread(self._server.ask, "ECHO", end := f"until-{len(self._said)}")
         await eventually(lambda: end.encode() in self._said, "everything was heard")
         return word.encode() in self._said
@@ -111,7 +111,7 @@ class Heard:
 
 @contextlib.asynccontextmanager
 async def heard(server: RedisServer) -> AsyncIterator[Heard]:
-    """Listen to what a server is asked, by whomever."""
+    """Listen to what any client sends to a server."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(b"MONITOR\r\n")
     everything = Heard(server)
@@ -128,7 +128,7 @@ def state(store: RedisStore, shard: int = 0) -> BreakerState:
     return store.shards()[shard].breaker
 
 
-async def test_a_server_that_is_too_slow_opens_the_breaker_is_left_alone_and_is_tried_again(
+async def test_a_server_that_is_too_slow_opens_the_breaker_and_is_tried_again_later(
     server: RedisServer, proxy: FaultyProxy
 ) -> None:
     clock, draws = LeapingClock(), Draws()
@@ -144,7 +144,7 @@ async def test_a_server_that_is_too_slow_opens_the_breaker_is_left_alone_and_is_
                 await store.register(claim("too-slow"))
         assert state(store) is BreakerState.OPEN
 
-        proxy.delay_s = 0.0  # it is well again, and nobody tries yet
+        proxy.delay_s = 0.0  # it has recovered, and nothing tries it yet
         await eventually(lambda: not store.shards()[0].problem, "its master is known again")
         draws.value = TRY
         for left_s in (BREAKER.open_s, 1.0):
@@ -153,7 +153,7 @@ async def test_a_server_that_is_too_slow_opens_the_breaker_is_left_alone_and_is_
                 await store.register(claim("while-open"))
             assert 1.0 <= refused.value.retry_after_s <= left_s
         assert not await everything.has("while-open")
-        assert feed.catalog.names() == ["seen"], "lookups have what there is"
+        assert feed.catalog.names() == ["seen"], "lookups return what is known"
 
         clock.ahead_s = BREAKER.open_s
         assert state(store) is BreakerState.HALF_OPEN
@@ -165,13 +165,13 @@ async def test_a_server_that_is_too_slow_opens_the_breaker_is_left_alone_and_is_
         for successes in range(BREAKER.successes):
             assert state(store) is BreakerState.HALF_OPEN, f"{successes} successes are not enough"
             await store.register(claim("trial", port=9000 + successes))
-        assert await everything.has("trial"), "what is sent is heard"
+        assert await everything.has("trial"), "commands are seen"
         assert state(store) is BreakerState.CLOSED
         draws.value = NO_TRY
         await store.register(claim("afterwards", port=9100))
 
 
-async def test_a_server_that_is_still_too_slow_when_it_is_tried_is_left_alone_for_as_long_again(
+async def test_a_server_that_is_still_too_slow_is_left_alone_for_as_long_again(
     proxy: FaultyProxy,
 ) -> None:
     clock, draws = LeapingClock(), Draws()
@@ -198,22 +198,20 @@ async def test_a_server_that_is_merely_slow_does_not_open_the_breaker(proxy: Fau
         assert len(feed.catalog) == BREAKER.failures + 2
 
 
-async def test_a_write_outlives_a_stall_that_is_shorter_than_its_time(proxy: FaultyProxy) -> None:
+async def test_a_write_survives_a_stall_shorter_than_its_timeout(proxy: FaultyProxy) -> None:
     async with running_store(proxy.port) as (store, feed):
         proxy.stalled = True
         pending = asyncio.ensure_future(store.register(claim("patient")))
         await eventually(lambda: bool(store.shards()[0].problem), "the silence is noticed")
         assert not pending.done()
         proxy.stalled = False
-        # Not whether it was created: it may have been stored the first time, when the answer was lost.
+        # Not whether it was created: the first try may have stored it when its answer was lost.
         assert (await pending).instance.service_name == "patient"
         assert feed.catalog.names() == ["patient"]
         assert store.shards()[0].breaker_failures == 0
 
 
-async def test_a_silent_shard_delays_nobody_elses_services(
-    server: RedisServer, proxy: FaultyProxy, tmp_path: Path
-) -> None:
+async def test_a_silent_shard_delays_no_other_services(server: RedisServer, proxy: FaultyProxy, tmp_path: Path) -> None:
     names = {shard_of(f"name-{n}", ["a", "b"]): f"name-{n}" for n in range(20)}
     with redis_server(tmp_path / "other") as other:
         async with running_store(other.port, proxy.port, terms=PATIENT) as (store, feed):
@@ -223,23 +221,21 @@ async def test_a_silent_shard_delays_nobody_elses_services(
             await asyncio.sleep(0)
             for number in range(100):
                 await store.register(claim(mine, port=8100 + number))
-            assert not pending.done(), "it waits still, and nobody waited for it"
+            assert not pending.done(), "it still waits, and nothing waited for it"
             assert len(feed.catalog) == 100
             assert state(store, 0) is BreakerState.CLOSED
             proxy.stalled = False
             assert (await pending).created
 
 
-async def test_a_silent_shard_does_not_keep_the_leases_of_another_from_running_out(
-    proxy: FaultyProxy, tmp_path: Path
-) -> None:
+async def test_a_silent_shard_does_not_stop_leases_of_another_from_expiring(proxy: FaultyProxy, tmp_path: Path) -> None:
     names = {shard_of(f"name-{n}", ["a", "b"]): f"name-{n}" for n in range(20)}
     with redis_server(tmp_path / "other") as other:
         async with running_store(other.port, proxy.port, terms=PATIENT) as (store, feed), asyncio.timeout(20):
             await store.register(claim(names[0]))
             await store.sweep()
             proxy.stalled = True
-            # As if no heartbeat had come for longer than a lease lasts.
+            # As if no heartbeat had come for longer than a lease.
             await asyncio.to_thread(other.ask, "ZADD", "test:leases", "1", f"{names[0]}/10.0.0.7:8034")
             for _ in range(2):
                 report = await store.sweep()

@@ -28,7 +28,7 @@ from tests.redis_topology import Guarding, RedisServer, Tls, redis_server, topol
 
 pytestmark = pytest.mark.long
 
-# All that the store does to a server; docs/guide/redis.md names it.
+# The permissions that the store needs; docs/guide/redis.md lists them.
 LEAST = (
     "resetchannels -@all +eval +evalsha +script|load +info +role +ping +wait +select +time +exists +type +hget +hset "
     "+hmget +hdel +hexists +hincrby +hscan +zadd +zrem +zrange +zrangebyscore +zrevrange +zrevrangebyscore +zcard "
@@ -37,7 +37,7 @@ LEAST = (
 
 
 def ended(store: str) -> str:
-    """Run a replica that cannot start; return the one line that says why."""
+    """Run a replica that cannot start; return the one line with the reason."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
     done = subprocess.run(
         [*VERTICE, "registry", "--listen", "127.0.0.1:0"],
@@ -49,7 +49,7 @@ def ended(store: str) -> str:
     )
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
-    # Below the log, which is JSON.
+    # After the log, which is JSON.
     *logged, said = done.stderr.splitlines()
     assert all(json.loads(line)["level"] != "error" for line in logged), done.stderr
     assert said.startswith("vertice: REGISTRY_STORE: ")
@@ -58,7 +58,7 @@ def ended(store: str) -> str:
 
 @contextlib.contextmanager
 def warming(store: str, folder: Path) -> Iterator[list[Any]]:
-    """Run a replica that starts without its store; give what it logs about it."""
+    """Run a replica that starts without its store; yield what it logs about it."""
     port = free_port()
     with running(
         [*VERTICE, "registry", "--listen", f"127.0.0.1:{port}"], folder / "log", {"REGISTRY_STORE": store}
@@ -79,15 +79,15 @@ def warming(store: str, folder: Path) -> Iterator[list[Any]]:
         wait_until(lambda: bool(told()), "it says why it does not know anything")
         said, reasons = health(), told()
         assert said["state"] == "warming"
-        assert len(set(reasons)) == len(reasons) >= 1, "each reason is told once, and not again within 30 s"
+        assert len(set(reasons)) == len(reasons) >= 1, "each reason is logged once, and not again within 30 s"
         assert said["components"]["store"]["shards"][0]["problem"] == reasons[-1]
         yield reasons
 
 
-# -- what nobody but an operator can mend
+# -- faults that only an operator can repair
 
 
-def test_a_password_that_is_missing_or_wrong(tmp_path: Path) -> None:
+def test_a_missing_or_wrong_password_ends_the_start(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis", password="s3cret") as server:
         for user in ("", ":wrong@", "nobody:s3cret@"):
             said = ended(f"redis://{user}127.0.0.1:{server.port}")
@@ -95,7 +95,7 @@ def test_a_password_that_is_missing_or_wrong(tmp_path: Path) -> None:
             assert "s3cret" not in said
 
 
-def test_a_user_who_may_not_do_what_is_needed(tmp_path: Path) -> None:
+def test_a_user_without_the_needed_permissions_ends_the_start(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as server:
         for name, rules, said in (
             ("keys", f"~other:* {LEAST}", r"can't access at least one of the keys|No permissions to access a key"),
@@ -113,11 +113,11 @@ def test_a_user_who_may_not_do_what_is_needed(tmp_path: Path) -> None:
             assert re.search(said, line)  # servers have different words for it
 
 
-def test_a_redis_that_is_too_old(tmp_path: Path) -> None:
+def test_a_redis_that_is_too_old_ends_the_start(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as server:
         version = str(server.ask("INFO", "server")).partition("redis_version:")[2].split()[0]
         old = "6.0." + "9" * (len(version) - len("6.0."))
-        # The server itself, but for the one word that tells its age.
+        # The server itself, with a different version.
         with proxied(server.port) as proxy:
             proxy.replaced = (f"redis_version:{version}".encode(), f"redis_version:{old}".encode())
             said = ended(f"redis://127.0.0.1:{proxy.port}")
@@ -133,12 +133,14 @@ def test_a_redis_that_is_too_old(tmp_path: Path) -> None:
         (("XADD", "vertice:events", "1-0", "a", "b"), "vertice:events"),
     ],
 )
-def test_keys_of_another_program_under_the_prefix(tmp_path: Path, words: tuple[str, ...], key: str) -> None:
+def test_keys_of_another_program_under_the_prefix_end_the_start(
+    tmp_path: Path, words: tuple[str, ...], key: str
+) -> None:
     with redis_server(tmp_path / "redis") as server:
         server.ask(*words)
         said = ended(server.url)
         assert said.endswith(f"main: {key} is a key of another program: choose another prefix=")
-        assert server.ask("KEYS", "*") == [key], "nothing of it is touched"
+        assert server.ask("KEYS", "*") == [key], "none of it is touched"
 
 
 def test_keys_of_a_later_release_are_left_alone_and_named_as_such(tmp_path: Path) -> None:
@@ -146,25 +148,25 @@ def test_keys_of_a_later_release_are_left_alone_and_named_as_such(tmp_path: Path
         server.ask("HSET", "vertice:meta", "format", "2")
         said = ended(server.url)
         assert "main: a later release has written to this prefix (layout 2)" in said
-        assert server.ask("HGETALL", "vertice:meta") == ["format", "2"], "nothing of it is touched"
+        assert server.ask("HGETALL", "vertice:meta") == ["format", "2"], "none of it is touched"
 
 
-def test_a_database_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_database_ends_the_start(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as server:
         assert "it has no database with the number in the URL" in ended(f"{server.url}/99")
 
 
-def test_a_replica_in_a_masters_place(tmp_path: Path) -> None:
+def test_a_replica_in_place_of_a_master_ends_the_start(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis", f"replicaof 127.0.0.1 {free_port()}") as server:
         assert ended(server.url).endswith("it is a replica and takes no writes")
 
 
-def test_a_node_of_a_cluster(tmp_path: Path) -> None:
+def test_a_node_of_a_cluster_ends_the_start(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis", "cluster-enabled yes", f"cluster-port {free_port()}") as server:
         assert "it is a node of a Redis Cluster" in ended(server.url)
 
 
-def test_what_is_no_redis() -> None:
+def test_a_server_that_is_not_redis_ends_the_start() -> None:
     class Web(BaseHTTPRequestHandler):
         default_request_version = "HTTP/1.1"
 
@@ -182,7 +184,7 @@ def test_what_is_no_redis() -> None:
     assert "it does not speak the Redis protocol" in said
 
 
-def test_sentinels_that_are_asked_for_something_else(tmp_path: Path) -> None:
+def test_wrong_names_or_credentials_for_sentinels_end_the_start(tmp_path: Path) -> None:
     guarding = Guarding(password="n0de", sentinel_password="s3ntinel")
     with topology(tmp_path, replicas=1, guarding=guarding) as whole:
         sentinels = [f"127.0.0.1:{sentinel.port}" for sentinel in whole.sentinels]
@@ -200,7 +202,7 @@ def test_sentinels_that_are_asked_for_something_else(tmp_path: Path) -> None:
         )
 
 
-def test_one_sentinel_that_is_away_hides_no_wrong_name(tmp_path: Path) -> None:
+def test_an_unreachable_sentinel_does_not_hide_a_wrong_name(tmp_path: Path) -> None:
     with topology(tmp_path, replicas=0) as whole, proxied(whole.sentinels[0].port) as proxy:
         proxy.stalled = True
         others = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in whole.sentinels[1:])
@@ -208,7 +210,7 @@ def test_one_sentinel_that_is_away_hides_no_wrong_name(tmp_path: Path) -> None:
         assert "it watches no master named 'nobody'" in said
 
 
-def test_a_certificate_that_cannot_be_trusted(tmp_path: Path) -> None:
+def test_an_untrusted_certificate_ends_the_start(tmp_path: Path) -> None:
     ours, others = Authority(tmp_path / "ours"), Authority(tmp_path / "others")
     local = ours.issue("IP:127.0.0.1")
     certificates = {
@@ -242,7 +244,7 @@ def test_a_certificate_that_cannot_be_trusted(tmp_path: Path) -> None:
             assert said in ended(wrong)
 
 
-def test_a_taken_port_is_told_at_once_whatever_the_store_does(tmp_path: Path) -> None:
+def test_a_taken_port_is_reported_at_once_whatever_the_store_does(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(
@@ -254,15 +256,15 @@ def test_a_taken_port_is_told_at_once_whatever_the_store_does(tmp_path: Path) ->
             env={**os.environ, "REGISTRY_STORE": f"redis://127.0.0.1:{free_port()}"},
         )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"vertice: cannot listen on 127.0.0.1:{port}: the port is taken\n", "no Redis was looked for"
+    assert done.stderr == f"vertice: cannot listen on 127.0.0.1:{port}: the port is taken\n", "no Redis was contacted"
 
 
-# -- what may pass by itself
+# -- faults that may pass
 
 
-def test_every_request_is_served_from_the_moment_in_which_a_replica_listens(tmp_path: Path) -> None:
+def test_every_request_is_served_from_the_moment_a_replica_listens(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as server, proxied(server.port) as proxy:
-        proxy.delay_s = 0.05  # so that replica and Redis speak for a while before anything is known
+        proxy.delay_s = 0.05  # so that replica and Redis talk for a while before anything is known
         for number, (method, path, status) in enumerate((("POST", "/register", 201), ("GET", "/services/a-b", 200))):
             port = free_port()
             argv = [*VERTICE, "registry", "--listen", f"127.0.0.1:{port}"]
@@ -278,7 +280,7 @@ def test_every_request_is_served_from_the_moment_in_which_a_replica_listens(tmp_
                     assert answer.status == status, answer.read()
 
 
-def test_a_redis_that_is_away_is_waited_for(tmp_path: Path) -> None:
+def test_an_unreachable_redis_is_waited_for(tmp_path: Path) -> None:
     with warming(f"redis://127.0.0.1:{free_port()}", tmp_path) as reasons:
         assert "Connect call failed" in reasons[-1] or "refused" in reasons[-1]
 
@@ -288,14 +290,14 @@ def test_a_name_that_does_not_resolve_yet_is_waited_for(tmp_path: Path) -> None:
         assert reasons[-1].startswith("redis redis.invalid:6379: ")
 
 
-def test_a_redis_that_says_nothing_is_waited_for(tmp_path: Path) -> None:
+def test_a_silent_redis_is_waited_for(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as server:
         server.pause()
         with warming(server.url, tmp_path) as reasons:
             assert reasons[-1] == f"redis 127.0.0.1:{server.port}: it does not answer"
 
 
-def test_who_mixes_up_tls_and_none_is_told(tmp_path: Path) -> None:
+def test_mixing_up_tls_and_plain_text_is_reported(tmp_path: Path) -> None:
     ours = Authority(tmp_path / "ours")
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
@@ -312,7 +314,7 @@ def test_who_mixes_up_tls_and_none_is_told(tmp_path: Path) -> None:
         assert "it closes the connection; if it speaks TLS, the URL must begin with rediss" in reasons[-1]
 
 
-def test_sentinels_that_are_all_away_are_waited_for(tmp_path: Path) -> None:
+def test_unreachable_sentinels_are_waited_for(tmp_path: Path) -> None:
     at = f"127.0.0.1:{free_port()},127.0.0.1:{free_port()}"
     with warming(f"redis+sentinel://{at}/?masters=a", tmp_path) as reasons:
         assert reasons[-1].count("sentinel 127.0.0.1:") == 2

@@ -1,4 +1,4 @@
-"""Sweeps of a shard that is larger than what one script may take: in parts, and with the result of one."""
+"""Sweeps of a shard that is too large for one script: in parts, with one result."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ async def shift(client: Redis, by_ms: int, swept_by_ms: int) -> dict[bytes, int]
     [
         (40, 80, 10),  # twice the gap
         (1000, None, 0),  # until now, and no further
-        (-1000, -1000, 50),  # what lay ahead moves along
-        (-40, 0, 10),  # what does not lie ahead may have been heard of since
+        (-1000, -1000, 50),  # times ahead move along
+        (-40, 0, 10),  # a time that does not lie ahead may be a newer heartbeat
     ],
 )
-async def test_everybody_is_given_the_gap_and_who_is_heard_of_meanwhile_is_not(
+async def test_every_lease_is_extended_by_the_gap_except_those_renewed_meanwhile(
     gap_s: int, given_s: int | None, behind_s: int, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running_store(server) as (store, _), asked(server) as client:
@@ -86,14 +86,14 @@ async def test_everybody_is_given_the_gap_and_who_is_heard_of_meanwhile_is_not(
         else:
             assert len(given) == 1, "the same for all"
             assert 0 <= given.pop() - given_s * 1000 < 10_000
-        assert after[heard] - max(others) > behind_s * 1000 - 1_000, "it was heard of just now"
+        assert after[heard] - max(others) > behind_s * 1000 - 1_000, "it was renewed just now"
         assert report.amnesty_s == pytest.approx(max(gap_s, 0), abs=5)
         assert (report.expired, report.suspected) == ((), ())
         assert await client.hget("test:meta", "amnesty") is None
         assert (await store.sweep()).amnesty_s == 0
 
 
-async def test_a_mass_death_is_one_sweeps_whatever_the_number_of_its_parts(server: RedisServer) -> None:
+async def test_a_mass_expiry_counts_as_one_sweep_whatever_the_number_of_its_parts(server: RedisServer) -> None:
     async with running_store(server) as (store, feed), asked(server) as client:
         await asyncio.gather(*(store.register(claim(port=8000 + number)) for number in range(FLEET)))
         await shift(client, -100_000, 0)
@@ -103,7 +103,7 @@ async def test_a_mass_death_is_one_sweeps_whatever_the_number_of_its_parts(serve
         assert await client.zcard("test:suspects") == FLEET
 
 
-async def test_those_who_go_in_parts_are_counted_as_one_expiry(server: RedisServer) -> None:
+async def test_instances_that_expire_in_parts_are_counted_as_one_expiry(server: RedisServer) -> None:
     async with running_store(server) as (store, feed), asked(server) as client:
         await asyncio.gather(*(store.register(claim(port=8000 + number)) for number in range(FLEET)))
         old: Any = await client.zrange("test:leases", 0, 4, withscores=True)

@@ -1,8 +1,8 @@
-"""Acknowledged means kept: the decisions of the store over servers that are killed, promoted, cut off and restarted.
+"""Acknowledged means kept: the store's decisions over servers that are killed, promoted, cut off and restarted.
 
-The servers are simulated: each has what it was told, in order, and how much of it is on its disk. What decides is the
-product's own: who has to confirm (`quorum.py`), what becomes of a write (`writes.py`), what is remembered and put back
-(`journal.py`). Everything may happen between any two steps of a write, and does.
+The servers are simulated: each has the commands that it received, in order, and knows how much of it is on disk. The
+decisions are the product's own: which replicas must confirm (`quorum.py`), what becomes of a write (`writes.py`), what
+is remembered and restored (`journal.py`). Everything may happen between any two steps of a write, and does.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SEEDS: Final = 400
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """One entry of a server's history: a write of a key, under the stamp of its first time."""
+    """One entry of a server's history: a write of a key, with the stamp of its first time."""
 
     key: InstanceKey
     order: Order
@@ -38,13 +38,13 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Node:
-    """One Redis server. `history` is all that it was told; a restart goes back to what was on its disk."""
+    """One Redis server. `history` has all its commands; a restart goes back to what was on its disk."""
 
     def __init__(self, number: int) -> None:
         self.at = ServerAddress("10.0.0.1", number)
         self.history: list[Stored] = []
         self.on_disk = 0
-        self.process = 0  # and which of its terms as a master it is: each has a replication id of its own
+        self.process = 0  # and which of its terms as a master it is: each has its own replication id
         self.term = 0
         self.life = 0
         self.life_of = ""
@@ -55,7 +55,7 @@ class Node:
         return f"{self.at.port}-{self.process}-{self.term}"
 
     def state(self) -> dict[InstanceKey, Stored]:
-        """Return what a key is, for each: what was written last by its stamp."""
+        """Return the state of each key: the last write by its stamp."""
         found: dict[InstanceKey, Stored] = {}
         for entry in self.history:
             known = found.get(entry.key)
@@ -79,7 +79,7 @@ class Attempt:
 
 
 class Replica:
-    """One registry replica: what it takes for the master, and its journal."""
+    """One registry replica: its view of the master, and its journal."""
 
     def __init__(self) -> None:
         self.journal = Journal()
@@ -95,7 +95,7 @@ class System:
     def __init__(self, seed: int, *, replicas: int = 2) -> None:
         self.random = random.Random(seed)
         self.nodes = [Node(number) for number in range(NODES)]
-        self.master = self.nodes[0]  # by the Sentinels' word
+        self.master = self.nodes[0]  # by the Sentinels
         self.down: set[int] = set()  # the nodes that the Sentinels call down
         self.reach: dict[int, int] = {1: 0, 2: 0}  # of those that follow the master: up to where they were told
         self.now = 0.0
@@ -104,10 +104,10 @@ class System:
         self.told: dict[InstanceKey, list[tuple[int | None, bool]]] = {key: [] for key in KEYS}
         self.busy: set[InstanceKey] = set()
 
-    # -- what happens to servers
+    # -- events of servers
 
     def copy(self) -> None:
-        """Have a replica take in a bit more of what its master has."""
+        """Let a replica receive a bit more of its master's history."""
         followers = [n for n in self.reach if self.nodes[n].runs]
         if not followers or not self.master.runs:
             return
@@ -124,7 +124,7 @@ class System:
                 node.on_disk = self.random.randint(min(node.on_disk, len(node.history)), len(node.history))
 
     def restart_master(self) -> None:
-        """Kill the master and start it again, before anybody noticed: its replicas follow it backwards."""
+        """Kill and restart the master before anything notices: its replicas follow it backwards."""
         node = self.master
         node.history = node.history[: node.on_disk]
         node.process += 1
@@ -133,11 +133,11 @@ class System:
             self.nodes[number].history = self.nodes[number].history[: self.reach[number]]
 
     def promote(self) -> None:
-        """Put a replica in the master's place; the old master lives on for those who do not know better yet."""
+        """Promote a replica; the old master lives on for clients that do not know better yet."""
         able = [n for n in self.reach if self.nodes[n].runs and n not in self.down]
         if not able:
             return
-        # Sentinel goes by the offsets that it heard of last, which may be old: any of them may win.
+        # Sentinel uses the offsets that it heard of last, which may be old: any replica may win.
         number = self.random.choice(able)
         old = self.nodes.index(self.master)
         self.master = self.nodes[number]
@@ -158,7 +158,7 @@ class System:
         self.reach[number] = 0
 
     def old_one_follows(self) -> None:
-        """Have the Sentinels turn an old master into a replica of the new one."""
+        """Let the Sentinels turn an old master into a replica of the new one."""
         if self.later:
             self.later.pop(0)()
 
@@ -168,7 +168,7 @@ class System:
             self.nodes[number].runs = False
 
     def notice(self) -> None:
-        """Have the Sentinels call down what does not run, and nothing else."""
+        """Let the Sentinels mark as down exactly the nodes that do not run."""
         self.down = {n for n, node in enumerate(self.nodes) if not node.runs}
 
     def start_replica(self) -> None:
@@ -180,10 +180,10 @@ class System:
                 self._follow(number)
                 return
 
-    # -- what a registry replica does
+    # -- events of a registry replica
 
     def step(self, replica: Replica) -> None:
-        """Do the next step of a replica: begin a write, send it, or have it confirmed."""
+        """Do the next step of a replica: start a write, send it, or get it confirmed."""
         if replica.attempt is None:
             free = [key for key in KEYS if key not in self.busy]
             if free:
@@ -199,7 +199,7 @@ class System:
             self._confirm(replica, attempt)
 
     def _knows(self, replica: Replica) -> Node:
-        """Return the node that a replica writes to: the one that it is linked to while that lives on."""
+        """Return the node that a replica writes to: the one it is connected to, while that lives."""
         linked = next((n for n in self.nodes if n.run_id == replica.linked_to and n.runs), None)
         # It hears of another master sooner or later.
         return linked if linked is not None and self.random.random() < 0.5 else self.master
@@ -237,7 +237,7 @@ class System:
         leads = node is self.master
         followers = {n: at for n, at in self.reach.items() if leads and self.nodes[n].runs}
         confirmed = sum(at >= attempt.length for at in followers.values())
-        # What is known of the Sentinels may be of before the promotion.
+        # Its knowledge of the Sentinels may be older than the promotion.
         seen = self.master.at if leads or self.random.random() < 0.5 else node.at
         listed = tuple(n.at for n in self.nodes if n.at != seen)
         vote = Vote(seen, 1, listed, down=frozenset(self.nodes[n].at for n in self.down))
@@ -261,7 +261,7 @@ class System:
                 assert required(standing, 1, replica.confidence) >= 1
 
     def give_up(self, replica: Replica) -> None:
-        """Let the time of a write be over."""
+        """Let a write time out."""
         if replica.attempt is not None:
             replica.attempt.happens(WriteEvent.GIVEN_UP)
             self._end(replica, replica.attempt, acknowledged=False)
@@ -272,18 +272,18 @@ class System:
         replica.attempt = None
 
     def settle(self) -> dict[InstanceKey, int | None]:
-        """Let every replica come to the master that is left, and return what it has."""
+        """Let every replica find the remaining master, and return its state."""
         for replica in self.replicas:
             self.give_up(replica)
             self._open(replica, self.master)
-        for replica in self.replicas:  # one may have begun a life after another had put its own back
+        for replica in self.replicas:  # one may have started an epoch after another had restored its own writes
             self._open(replica, self.master)
         state = self.master.state()
         return {key: state[key].content if key in state else None for key in KEYS}
 
 
 def allowed(told: list[tuple[int | None, bool]]) -> set[int | None]:
-    """Return what an instance may be: what was acknowledged last, or anything after that whose fate is not known."""
+    """Return the possible states of an instance: the last acknowledged one, or any later one of unknown outcome."""
     last = max((at for at, (_, acknowledged) in enumerate(told) if acknowledged), default=-1)
     return {content for content, _ in told[max(last, 0) :]} | ({None} if last < 0 else set())
 
@@ -316,7 +316,7 @@ def run(seed: int, *, faults: bool = True) -> System:
 
 
 @pytest.mark.parametrize("start", range(0, SEEDS, 100))
-def test_what_was_acknowledged_is_kept_whatever_happens_in_between(start: int) -> None:
+def test_acknowledged_writes_survive_whatever_happens_in_between(start: int) -> None:
     acknowledged = 0
     for seed in range(start, start + 100):
         system = run(seed)
@@ -324,7 +324,7 @@ def test_what_was_acknowledged_is_kept_whatever_happens_in_between(start: int) -
         for key, told in system.told.items():
             acknowledged += sum(done for _, done in told)
             assert state[key] in allowed(told), f"seed {seed}: {key} is {state[key]}, told {told}"
-    assert acknowledged > 300, "it is no proof that nothing was acknowledged"
+    assert acknowledged > 300, "a run without acknowledgements proves nothing"
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -1,4 +1,4 @@
-"""Who waits for a revision is woken when it was delivered, and not by an epoch of before that has come back."""
+"""A caller that waits for a revision wakes on its delivery, and not by an older epoch that came back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def at(epoch: str, revision: int) -> Position:
 
 
 async def waits(arrivals: Arrivals, epoch: str, revision: int) -> bool:
-    """Return whether somebody who waits for that is still waiting after a turn of the loop."""
+    """Return whether a caller that waits for that is still waiting after a turn of the loop."""
     waiting = asyncio.ensure_future(arrivals.reached(epoch, revision))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -23,7 +23,7 @@ async def waits(arrivals: Arrivals, epoch: str, revision: int) -> bool:
     return is_waiting
 
 
-async def test_what_was_delivered_is_not_waited_for() -> None:
+async def test_a_delivered_revision_is_not_waited_for() -> None:
     arrivals = Arrivals()
     arrivals.tell(at("one", 5))
     assert not await waits(arrivals, "one", 5)
@@ -31,14 +31,14 @@ async def test_what_was_delivered_is_not_waited_for() -> None:
     assert await waits(arrivals, "an epoch to come", 1)
 
 
-async def test_an_epoch_that_is_over_is_not_waited_for() -> None:
+async def test_a_past_epoch_is_not_waited_for() -> None:
     arrivals = Arrivals()
     arrivals.tell(at("one", 5))
     arrivals.tell(at("two", 1))
-    assert not await waits(arrivals, "one", 9), "what it had is in the next one, or is lost"
+    assert not await waits(arrivals, "one", 9), "its writes are in the next epoch, or lost"
 
 
-async def test_an_epoch_that_has_come_back_is_waited_for_again() -> None:
+async def test_an_epoch_that_came_back_is_waited_for_again() -> None:
     arrivals = Arrivals()
     for position in (at("one", 5), at("two", 1), at("one", 6)):
         arrivals.tell(position)

@@ -1,4 +1,4 @@
-"""The journal: the last write of each instance, for a while, and no more than there is room for."""
+"""The journal: the last write of each instance, for a limited time and within a limited size."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def test_the_last_write_of_an_instance_is_kept_whatever_is_noted_first() -> None
     assert journal.latest(KEY) == written(1, life=2), "a later life comes after every revision of an earlier one"
 
 
-def test_a_removal_is_a_write_like_others() -> None:
+def test_a_removal_is_a_write_like_any_other() -> None:
     journal = Journal()
     journal.note(KEY, written(5), 0.0)
     journal.note(KEY, Written(Order(1, 6, 12), None, 4), 1.0)
     assert list(journal.entries(1.0)) == [(KEY, Written(Order(1, 6, 12), None, 4))]
 
 
-def test_what_is_old_is_not_put_back_and_is_forgotten() -> None:
+def test_old_writes_are_not_restored_and_are_forgotten() -> None:
     journal = Journal(kept_s=10.0)
     journal.note(key(1), written(1), 0.0)
     journal.note(key(2), written(2), 6.0)
@@ -43,7 +43,7 @@ def test_what_is_old_is_not_put_back_and_is_forgotten() -> None:
     assert len(journal) == 2
 
 
-def test_what_was_put_back_is_kept_for_as_long_again() -> None:
+def test_a_restored_write_is_kept_for_as_long_again() -> None:
     journal = Journal(kept_s=10.0)
     journal.note(key(1), written(1), 0.0)
     journal.note(key(2), written(2), 9.0)
@@ -51,7 +51,7 @@ def test_what_was_put_back_is_kept_for_as_long_again() -> None:
     assert [k for k, _ in journal.entries(21.0)] == [key(2)]
 
 
-def test_it_is_bounded_and_says_what_it_had_no_room_for() -> None:
+def test_the_journal_is_bounded_and_names_what_it_dropped() -> None:
     journal = Journal(most=3)
     for number in range(5):
         journal.note(key(number), written(number), 0.0)
@@ -59,7 +59,7 @@ def test_it_is_bounded_and_says_what_it_had_no_room_for() -> None:
     assert journal.notes == ("2 writes were forgotten early: more than 3 within 30 s",)
 
 
-def test_an_expired_instance_is_not_put_back() -> None:
+def test_an_expired_instance_is_not_restored() -> None:
     journal = Journal()
     journal.note(KEY, written(1), 0.0)
     journal.forget(KEY)

@@ -1,4 +1,4 @@
-"""How commands are packed: as redis-py packs them, which takes its time for it."""
+"""How commands are packed: as redis-py packs them, only faster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which watchers the settings ask for."""
+"""Which watchers the settings create."""
 
 from __future__ import annotations
 

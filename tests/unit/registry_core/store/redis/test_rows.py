@@ -1,4 +1,4 @@
-"""What stands in Redis of a record: the line that scripts decide by, and the rest below it, with its order."""
+"""A record in Redis: the line that scripts use for decisions, and the rest below it, with its order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from registry_core.store.redis.rows import LINE, Order
 from tests.samples import claim, instance, instances
 
 WRITTEN = Order(3, 42, 7)
-# Other than every default.
+# Different from every default.
 RED: dict[str, Any] = {
     "health_endpoint": "/up",
     "protocol": Protocol.GRPC,
@@ -32,7 +32,7 @@ RED: dict[str, Any] = {
 
 
 @given(instances(), st.sampled_from([WRITTEN, Order(0, 1)]))
-def test_what_was_written_is_read(record: Instance, order: Order) -> None:
+def test_written_values_are_read_back(record: Instance, order: Order) -> None:
     stored = rows.stored_in(rows.value_of(record, order))
     assert (stored.instance, stored.order) == (record, order)
 
@@ -44,7 +44,7 @@ def test_every_field_is_written_and_read() -> None:
     assert rows.stored_in(rows.value_of(record, WRITTEN)).instance == record
 
 
-def test_the_line_has_the_words_that_it_is_to_have() -> None:
+def test_the_line_has_the_expected_words() -> None:
     line = rows.value_of(instance(**RED), WRITTEN).partition(b"\n")[0]
     assert dict(zip(LINE, line.decode().split(), strict=True)) == {
         "epoch": "1764000000000",
@@ -56,21 +56,21 @@ def test_the_line_has_the_words_that_it_is_to_have() -> None:
 
 
 @pytest.mark.parametrize("more", [{"epoch": 7}, {"status": Status.CRITICAL}])
-def test_what_the_line_says_makes_no_difference_below_it(more: dict[str, Any]) -> None:
+def test_fields_in_the_line_do_not_change_the_rest(more: dict[str, Any]) -> None:
     assert rows.claim_json(claim(**more)) == rows.claim_json(claim())
 
 
-def test_what_the_line_does_not_say_makes_a_difference_below_it() -> None:
+def test_fields_outside_the_line_change_the_rest() -> None:
     assert rows.claim_json(claim(zone="eu-west-1a")) != rows.claim_json(claim())
 
 
-def test_a_value_of_the_release_before_has_no_order() -> None:
+def test_a_value_of_the_previous_release_has_no_order() -> None:
     value = rows.value_of(instance(), WRITTEN)
     before = value[: value.rindex(b',"order"')] + b"}"
     assert rows.stored_in(before) == rows.StoredRecord(instance(), None)
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", b"0 0 passing 0 10.0.0.7:8034\n[]", b"x 0 passing 0 h:1\n{}"])
-def test_what_is_no_record_is_an_error(value: bytes) -> None:
+def test_an_invalid_record_is_an_error(value: bytes) -> None:
     with pytest.raises((ValueError, msgspec.MsgspecError)):
         rows.stored_in(value)

@@ -1,4 +1,4 @@
-"""What a follower delivers, and what it is told of that: by the store, which is the feed of all its shards."""
+"""What a follower delivers to the store, and what it learns back: the store is the feed of all its shards."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_addresses_matter_where_another_shard_may_hold_one(names: tuple[st
     assert feed_of(*names).needs_addresses is needs
 
 
-async def test_before_anything_was_delivered_nothing_is_known() -> None:
+async def test_nothing_is_known_before_the_first_delivery() -> None:
     feed = feed_of("a", "b")
     for shard in (0, 1):
         assert (feed.size(shard), feed.instances(shard)) == (0, [])
@@ -54,7 +54,7 @@ async def test_before_anything_was_delivered_nothing_is_known() -> None:
         assert feed.missing(shard, holding(A)) == []
 
 
-async def test_what_a_shard_holds_is_known_of_that_shard_alone() -> None:
+async def test_a_shards_records_belong_to_that_shard_only() -> None:
     feed = feed_of("a", "b")
     await read(feed, 1, holding(A, B, heartbeat_at=7.5))
     assert (feed.size(0), feed.size(1)) == (0, 2)
@@ -63,7 +63,7 @@ async def test_what_a_shard_holds_is_known_of_that_shard_alone() -> None:
     assert (feed.heard_at(1, A.key), feed.heard_at(0, A.key)) == (7.5, 0.0)
 
 
-async def test_what_was_delivered_and_is_not_read_again_is_missing() -> None:
+async def test_delivered_records_that_are_not_read_again_are_missing() -> None:
     feed = feed_of("a", "b")
     await read(feed, 0, holding(A, B))
     assert feed.missing(0, holding(B)) == [A.key]
@@ -73,7 +73,7 @@ async def test_what_was_delivered_and_is_not_read_again_is_missing() -> None:
 
 
 @pytest.mark.parametrize("whole", [True, False])
-async def test_a_shard_that_is_read_again_is_what_was_read_last(whole: bool) -> None:
+async def test_a_shard_holds_what_was_read_last(whole: bool) -> None:
     feed = feed_of("a", "b")
     await read(feed, 0, holding(A))
     await read(feed, 0, holding(B), at(2), whole=whole)
@@ -81,7 +81,7 @@ async def test_a_shard_that_is_read_again_is_what_was_read_last(whole: bool) -> 
     assert feed.missing(0, holding()) == [B.key]
 
 
-async def test_events_change_what_is_known_of_their_shard() -> None:
+async def test_events_change_the_records_of_their_shard() -> None:
     feed = feed_of("a", "b")
     await read(feed, 0, holding(A))
     await read(feed, 1, holding())

@@ -1,4 +1,4 @@
-"""REGISTRY_STORE as a Redis URL: what it may say, and one clear line for everything else."""
+"""REGISTRY_STORE as a Redis URL: what it may contain, and one clear line for everything else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from registry_core.store.redis.url import ServerAccess, ServerAddress, redis_settings
 
 
-def test_a_plain_url_names_one_server_whose_word_is_enough() -> None:
+def test_a_plain_url_names_one_server_that_needs_no_confirmation() -> None:
     found = redis_settings("redis://redis.internal")
     assert found.server == ServerAddress("redis.internal", 6379)
     assert (found.sentinels, found.masters, found.shards) == ((), (), ("main",))
@@ -35,28 +35,28 @@ def test_credentials_are_decoded_and_never_shown() -> None:
     assert "s&p" not in repr(found)
 
 
-def test_a_password_alone_is_the_default_users() -> None:
+def test_a_password_without_a_user_is_for_the_default_user() -> None:
     assert redis_settings("redis://:secret@h:7000").access == ServerAccess(None, "secret")
 
 
-def test_tls_is_for_redis_and_sentinels_alike() -> None:
+def test_tls_applies_to_redis_and_sentinels() -> None:
     found = redis_settings("rediss+sentinel://s1/?masters=a&ca=/etc/ca.pem")
     assert found.access == found.sentinel_access == ServerAccess(tls=True, ca_file="/etc/ca.pem")
     assert redis_settings("rediss://h").access.tls
 
 
-def test_a_certificate_is_shown_to_redis_and_sentinels_alike() -> None:
+def test_a_certificate_is_presented_to_redis_and_sentinels() -> None:
     found = redis_settings("rediss+sentinel://s1/?masters=a&cert=/c.pem&key=/k.pem&sentinel_password=p")
     assert found.access == ServerAccess(tls=True, cert_file="/c.pem", key_file="/k.pem")
     assert found.sentinel_access == ServerAccess(password="p", tls=True, cert_file="/c.pem", key_file="/k.pem")
 
 
-def test_how_many_replicas_have_to_answer_can_be_set() -> None:
+def test_the_number_of_confirming_replicas_can_be_set() -> None:
     assert redis_settings("redis://h/?replicas=1").replicas == 1
     assert redis_settings("redis+sentinel://h/?masters=a&replicas=0").replicas == 0
 
 
-def test_the_early_pointing_of_replicas_can_be_switched_off() -> None:
+def test_the_early_repointing_of_replicas_can_be_turned_off() -> None:
     assert redis_settings("redis+sentinel://h/?masters=a").hasten
     assert not redis_settings("redis+sentinel://h/?masters=a&hasten=no").hasten
 
@@ -106,7 +106,7 @@ def test_an_ipv6_address_is_shown_in_brackets() -> None:
         ("redis+sentinel://" + ",".join(f"s{n}" for n in range(16)) + "/?masters=a", "more than 15"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(url: str, reason: str) -> None:
+def test_an_error_is_one_line(url: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason.replace("(", r"\(").replace("+", r"\+")) as error:
         redis_settings(url)
     assert "\n" not in str(error.value)
