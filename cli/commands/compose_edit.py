@@ -162,7 +162,7 @@ def told(work: Callable[[argparse.Namespace, Mapping[str, str]], int], arguments
         print(f"vertice: {printable(str(arguments.file))}: {error}", file=sys.stderr)
         return FAILED
     except ComposeError as error:
-        print(f"vertice: {error}", file=sys.stderr)
+        print(f"vertice: {error.hinted}", file=sys.stderr)
         return USAGE
     except OSError as error:
         where = error.filename or arguments.file

@@ -14,7 +14,7 @@ import msgspec
 
 from cli.compose.errors import ComposeError, Place
 from cli.compose.merge import merged, without
-from cli.compose.tree import Mapping, MappingEntry, Node, Scalar
+from cli.compose.tree import Mapping, MappingEntry, Node, Resets, Scalar
 
 
 class Bases(msgspec.Struct):
@@ -27,7 +27,7 @@ class Bases(msgspec.Struct):
     folder: str
     variables: MappingType[str, str]
     services: dict[str, MappingEntry]
-    resets: tuple[tuple[str, ...], ...]
+    resets: Resets
     done: dict[str, Mapping] = {}
 
 

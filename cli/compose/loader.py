@@ -17,7 +17,7 @@ from cli.compose.errors import ComposeError, Place
 from cli.compose.extends import Bases, Extending
 from cli.compose.merge import canonical, merged, without
 from cli.compose.refusals import check_document
-from cli.compose.tree import Document, Mapping, MappingEntry, Node, Scalar, Sequence, documents_of
+from cli.compose.tree import Document, Mapping, MappingEntry, Node, Resets, Scalar, Sequence, documents_of
 from cli.compose.yaml_nodes import named_in, nodes_of
 
 # Bounds what `extends` and several files copy: a chain of thousands that each add something would fill the memory.
@@ -173,7 +173,7 @@ class Loading:
         """Return the services of a file that `extends` names: as they are there, without includes and bases."""
         folder = os.path.dirname(file)  # noqa: PTH120 - pure text
         services: dict[str, MappingEntry] = {}
-        resets: tuple[tuple[str, ...], ...] = ()
+        resets: Resets = {}
         for document in self._parsed(file, variables):
             resets = document.resets
             services = _left(services, resets, _SERVICES)
@@ -221,7 +221,7 @@ class Loading:
         self,
         inner: dict[str, MappingEntry],
         own: dict[str, MappingEntry],
-        resets: tuple[tuple[str, ...], ...],
+        resets: Resets,
         prefix: tuple[str, ...],
     ) -> dict[str, MappingEntry]:
         """Return what is included, with what the including file says merged over it."""
@@ -241,19 +241,16 @@ def _entries(node: Node | None) -> dict[str, MappingEntry]:
     return dict(node.entries) if isinstance(node, Mapping) else {}
 
 
-def _left(
-    entries: dict[str, MappingEntry], resets: tuple[tuple[str, ...], ...], prefix: tuple[str, ...]
-) -> dict[str, MappingEntry]:
+def _left(entries: dict[str, MappingEntry], resets: Resets, prefix: tuple[str, ...]) -> dict[str, MappingEntry]:
     """Return what a document's resets leave of the entries of earlier documents."""
     if not resets or not entries:
         return entries
     if prefix in resets:
         return {}
-    names = {path[1] for path in resets if len(path) > 1 and path[:1] == prefix}
     return {
-        name: MappingEntry(entry.place, without(entry.node, resets, (*prefix, name))) if name in names else entry
+        name: MappingEntry(entry.place, without(entry.node, resets, (*prefix, name)))
         for name, entry in entries.items()
-        if (*prefix, name) not in resets
+        if () not in resets.get((*prefix, name), ())
     }
 
 

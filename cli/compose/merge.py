@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
 from typing import Final
 
 from cli.compose.errors import ComposeError, Place
 from cli.compose.ports import port_of
-from cli.compose.tree import Mapping, MappingEntry, Node, Scalar, Sequence, is_null, plain
+from cli.compose.tree import Mapping, MappingEntry, Node, Resets, Scalar, Sequence, is_null, plain
 from cli.compose.yaml_values import as_passed_on
 
 # Values that are a unit and are never joined, each with the key that it is within.
@@ -29,7 +28,7 @@ _ONE_OR_MORE: Final = frozenset({"env_file", "ports", "expose", "dns", "tmpfs", 
 
 
 def canonical(body: Mapping, folder: str) -> Mapping:
-    """Return a service's description in canonical form, with its env files relative to `folder`."""
+    """Return a service's description in canonical form; env files and build contexts are in `folder`."""
     entries = dict(body.entries)
     for key, entry in body.entries.items():
         node = entry.node
@@ -41,8 +40,8 @@ def canonical(body: Mapping, folder: str) -> Mapping:
             entries[key] = MappingEntry(entry.place, Sequence((node,), node.place))
         elif key == "extra_hosts" and isinstance(node, Mapping):
             entries[key] = MappingEntry(entry.place, _hosts(node))
-        elif key == "build" and isinstance(node, Scalar) and not node.null:
-            entries[key] = MappingEntry(entry.place, Mapping({"context": MappingEntry(node.place, node)}, node.place))
+        elif key == "build":
+            entries[key] = MappingEntry(entry.place, _build(node, folder))
     if "env_file" in entries:
         entry = entries["env_file"]
         entries["env_file"] = MappingEntry(entry.place, _under(entry.node, folder))
@@ -114,13 +113,29 @@ def _under(node: Node, folder: str) -> Node:
     return Sequence(tuple(items), node.place)
 
 
+def _build(node: Node, folder: str) -> Node:
+    """Return how an image is built, with the folder as it will be opened; what is fetched stays as it is."""
+    if isinstance(node, Scalar) and not node.null:
+        node = Mapping({"context": MappingEntry(node.place, node)}, node.place)
+    context = node.get("context") if isinstance(node, Mapping) else None
+    if not isinstance(node, Mapping) or not isinstance(context, Scalar) or is_fetched(context.text):
+        return node
+    entry = MappingEntry(node.place_of("context"), _joined(context, folder))
+    return Mapping({**node.entries, "context": entry}, node.place)
+
+
+def is_fetched(context: str) -> bool:
+    """Return whether a build context is a repository or an image rather than a folder."""
+    return "://" in context or context.startswith(("git@", "docker-image:", "github.com/"))
+
+
 def _joined(path: Scalar, folder: str) -> Scalar:
     return Scalar(os.path.normpath(os.path.join(folder, path.text)), path.place, path.raw)  # noqa: PTH118 - pure text
 
 
-def without(node: Node, resets: Iterable[tuple[str, ...]], prefix: tuple[str, ...]) -> Node:
-    """Return what `!reset` and `!override` of a later document leave of `node`, which is at `prefix`."""
-    below = {path[len(prefix) :] for path in resets if len(path) > len(prefix) and path[: len(prefix)] == prefix}
+def without(node: Node, resets: Resets, prefix: tuple[str, ...]) -> Node:
+    """Return what `!reset` and `!override` of a later document leave of the parts of `node`, which is at `prefix`."""
+    below = resets.get(prefix, set()) - {()}
     return _without(node, below) if below else node
 
 

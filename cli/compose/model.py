@@ -146,6 +146,8 @@ class ComposeService(msgspec.Struct, frozen=True):
     built: Build | None = None
     written_name: str = ""
     written_profiles: tuple[str, ...] = ()
+    # The name under which its agent registers it, where that is another one.
+    registered_as: str | None = None
     empty: bool = False
 
     @property

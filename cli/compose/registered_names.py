@@ -40,13 +40,15 @@ class RegisteredNames:
         waiting: list[ComposeService] = []
         for service in services:
             given = service.labels.get(NAME_LABEL)
-            own = given.value if given is not None and given.value else service.name
+            label = given.value if given is not None else ""
+            own = label or service.registered_as or service.name
             problem = _problem(own)
             if problem is None:
-                why = "" if own == service.name else f"its label {NAME_LABEL}, or its agent, says so"
+                chosen = f"its label {NAME_LABEL} says so" if label else _problem(service.name) or "its agent says so"
+                why = "" if own == service.name else chosen
                 self._names[service.name] = RegisteredName(own, why)
                 self._services.setdefault(label_of(own), service.name)
-            elif given is not None and given.value:
+            elif label:
                 self._names[service.name] = RegisteredName(None, f"its label {NAME_LABEL}: {problem}")
             else:
                 waiting.append(service)

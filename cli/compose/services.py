@@ -12,6 +12,7 @@ from collections.abc import Mapping as MappingType
 from cli.compose.env_file import Statement, filled_in
 from cli.compose.errors import ComposeError, Place
 from cli.compose.health_checks import healthcheck_of
+from cli.compose.merge import is_fetched
 from cli.compose.model import (
     DEFAULT_NETWORK,
     Attachment,
@@ -114,11 +115,12 @@ def _built(body: Mapping) -> Build | None:
     node = body.get("build")
     if not isinstance(node, Mapping):
         return None
-    context = _text(node, "context") or "."
-    if "://" in context or context.startswith(("git@", "docker-image:")):
+    context = _text(node, "context")
+    if context is None:
+        context = os.path.dirname(body.place_of("build").file)  # noqa: PTH120 - pure text
+    if is_fetched(context):
         return None
-    folder = os.path.dirname(body.place_of("build").file)  # noqa: PTH120 - pure text
-    path = os.path.join(folder, context, _text(node, "dockerfile") or "Dockerfile")  # noqa: PTH118 - pure text
+    path = os.path.join(context, _text(node, "dockerfile") or "Dockerfile")  # noqa: PTH118 - pure text
     return Build(
         os.path.normpath(path), _text(node, "dockerfile_inline"), _text(node, "target"), _args(node.get("args"))
     )

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from cli.compose.model import Label, Project
+from cli.compose.model import Project
 from cli.compose.splice import Anchored
 from registry_core.domain.host_port import host_port
 
@@ -126,8 +126,7 @@ def with_names(project: Project, names: Mapping[str, str]) -> Project:
     for name, registered in names.items():
         service = services.get(name)
         if service is not None and registered != name and NAME_LABEL not in service.labels:
-            labels = {**service.labels, NAME_LABEL: Label(registered, service.place)}
-            services[name] = msgspec.structs.replace(service, labels=labels)
+            services[name] = msgspec.structs.replace(service, registered_as=registered)
     return msgspec.structs.replace(project, services=services)
 
 

@@ -89,11 +89,15 @@ def plain(node: Node) -> Any:
             return {key: plain(entry.node) for key, entry in node.entries.items()}
 
 
+# The paths of values that a document takes away: the rest of each, by its first two keys (`services` and a name).
+Resets: TypeAlias = dict[tuple[str, ...], set[tuple[str, ...]]]
+
+
 class Document(NamedTuple):
-    """One document of a file. `resets` are the paths of what `!reset` and `!override` take away from earlier ones."""
+    """One document of a file. `resets` is what `!reset` and `!override` take away from earlier ones."""
 
     root: Mapping
-    resets: tuple[tuple[str, ...], ...]
+    resets: Resets
 
 
 def documents_of(
@@ -126,7 +130,7 @@ class _Growing:
         self._left = MAX_VALUES
         self._open: set[int] = set()
         self._places: dict[int, Place] = {}
-        self._resets: list[tuple[str, ...]] = []
+        self._resets: Resets = {}
 
     def document(self, node: yaml.Node) -> Document:
         """Return a document. Raises ComposeError when it is not a map."""
@@ -136,9 +140,9 @@ class _Growing:
             reason = f"it is not a compose file: it is a {kind}, not a map"
             place = Place(self._file, node.start_mark.line + 1)
             raise ComposeError(reason, code="not-compose", place=place, example="services: {web: {image: web}}")
-        self._resets = []
+        self._resets = {}
         root = self.mapping(node, None, 0)
-        return Document(root, tuple(dict.fromkeys(self._resets)))
+        return Document(root, self._resets)
 
     def _place(self, node: yaml.Node) -> Place:
         line = node.start_mark.line + 1
@@ -172,7 +176,8 @@ class _Growing:
         """Return whether a value is under `!reset`; remember what it, or `!override`, takes away."""
         if node.tag not in ("!reset", "!override"):
             return False
-        self._resets.append(tuple(_keys(path)))
+        keys = tuple(_keys(path))
+        self._resets.setdefault(keys[:2], set()).add(keys[2:])
         return bool(node.tag == "!reset")
 
     def _enter(self, node: yaml.Node, depth: int) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import msgspec
 
+from cli.compose import listening_ports
 from cli.compose.fleet_names import container_names, other_names
 from cli.compose.jobs import Jobs
 from cli.compose.model import ComposeService, Project
+from cli.compose.own_images import own_images
 from cli.compose.own_port import NO_PORT, OwnPort, OwnPorts
 from cli.compose.reader import NO_VARIABLES, project_of, read_project
 from cli.compose.registered_names import RegisteredName, RegisteredNames
@@ -73,14 +75,15 @@ def plan_of(project: Project) -> Plan:
     findings = list(_told(project))
     entries = []
     names, ports, jobs = RegisteredNames(project), OwnPorts(project), Jobs(project)
-    called = CalledPorts(project)
+    called, own = CalledPorts(project), own_images(project)
     for service in project.services.values():
         if service.empty:
             reason = "it is empty, so it has no port"
             findings.append(PlanFinding(Weight.UNUSABLE, service.name, reason, service.place.line))
             continue
         problems = [p.message for p in project.problems if p.service == service.name and p.code == "port"]
-        listening = listening_of(service)
+        known = listening_ports.listening_of(service, is_own_image=service.name in own)
+        listening = msgspec.structs.replace(listening_of(service), known=known)
         undeclared = None
         if not listening.container and not problems:
             undeclared = ports.undeclared(service) or called.of(service)

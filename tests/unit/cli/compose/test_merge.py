@@ -39,7 +39,8 @@ def _refuse(error: ComposeError) -> None:
             "depends_on: [a]",
             {"depends_on": {"a": {"condition": "service_started", "required": "true"}}},
         ),
-        ("build: .", "build: {target: t}", {"build": {"context": ".", "target": "t"}}),
+        ("build: .", "build: {target: t}", {"build": {"context": "folder", "target": "t"}}),
+        ("build: https://example.org/a.git", "{}", {"build": {"context": "https://example.org/a.git"}}),
         ("links: [a, b]", "links: ['a:x', b]", {"links": ["a", "b", "a:x"]}),
     ],
 )
@@ -63,4 +64,4 @@ def test_a_list_is_not_merged_with_a_map() -> None:
 )
 def test_a_reset_takes_away_the_entry_of_a_map_and_none_of_a_list(reset: tuple[str, ...], left: object) -> None:
     node = body("{image: i, environment: [A=1], networks: [n]}")
-    assert plain(without(node, [reset], ("services", "web"))) == left
+    assert plain(without(node, {reset[:2]: {reset[2:]}}, ("services", "web"))) == left

@@ -159,13 +159,13 @@ def test_the_parts_of_a_service_are_read_in_both_forms() -> None:
         "{build: ./b, networks: [n], depends_on: [db], labels: [a=b], deploy: {replicas: 3}, "
         "command: \"run '--to=a b'\", extra_hosts: ['e:1.2.3.4', 'f=::1']}"
     )
-    assert (long.container_name, long.hostname, long.domainname, long.image, long.build) == ("c", "h", "d", "i", "./b")
+    assert (long.container_name, long.hostname, long.domainname, long.image, long.build) == ("c", "h", "d", "i", "b")
     assert [(a.network, a.aliases) for a in long.networks] == [("n", ("x", "y")), ("m", ())]
     assert [(a.network, a.aliases) for a in short.networks] == [("n", ())]
     assert [(d.name, d.condition, d.required) for d in long.depends_on] == [("db", "service_healthy", False)]
     assert [(d.name, d.condition, d.required) for d in short.depends_on] == [("db", "service_started", True)]
     assert long.labels["a"].value == short.labels["a"].value == "b"
-    assert (long.replicas, short.replicas, short.build) == ("2", "3", "./b")
+    assert (long.replicas, short.replicas, short.build) == ("2", "3", "b")
     assert (long.command, short.command) == (("run", "--port=80"), ("run", "--to=a b"))
     assert long.extra_hosts == (("e", "1.2.3.4"),)
     assert short.extra_hosts == (("e", "1.2.3.4"), ("f", "::1"))

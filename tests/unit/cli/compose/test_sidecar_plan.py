@@ -295,4 +295,18 @@ def test_a_name_that_cannot_be_registered_is_offered_as_another(service: str, na
 def test_the_label_chooses_the_name() -> None:
     found = one("expose: [8000], labels: {vertice.name: orders_store}")
     assert the_only(found).registered_name == "orders_store"
-    assert any("its label vertice.name, or its agent, says so" in note.text for note in found.notes)
+    assert any("its label vertice.name says so" in note.text for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "expose: [80], networks: [nowhere]",
+        "expose: [80], environment: [{A: b}]",
+        "expose: [80], enviroment: {A: b}",
+        "expose: [80], network_mode: bridge, networks: {default: }",
+    ],
+)
+def test_what_compose_refuses_gets_no_agents(body: str) -> None:
+    with pytest.raises(ComposeError, match="Compose"):
+        one(body)

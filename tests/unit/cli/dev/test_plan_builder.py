@@ -212,6 +212,7 @@ services:
   back_end:
     container_name: the-back
     hostname: rear
+    build: {{dockerfile_inline: "FROM x\\nEXPOSE 8010"}}
     networks: {{net: {{aliases: [behind]}}, other: }}
     ports: ["9000:8010"]
 networks: {{net: , other: }}
@@ -274,8 +275,19 @@ def test_a_dead_address_is_named(environment: str, finding: str) -> None:
     assert addressed(environment) == [finding]
 
 
+def test_a_port_that_is_not_declared_is_wrong_only_with_evidence() -> None:
+    path = ROOT / "tests" / "compose_cases" / "02-wrong-port-internal-listener.yml"
+    assert [f for f in read_plan(path).findings if "environment of" in f.subject] == []
+    own = "a_b: {build: ., ports: ['80'], healthcheck: {test: 'curl http://localhost:80/'}}"
+    other = "c_d: {ports: ['1'], environment: [A=http://a_b:81, B=redis://a_b:81]}"
+    assert said(plan_of(f"services: {{{own}, {other}}}".encode())) == [
+        "a_b:81 in the environment of c_d: it listens on 80"
+    ]
+
+
 def test_an_address_used_by_many_is_named_once() -> None:
-    users = "".join(f"  svc{n}: {{ports: ['8000'], environment: [A=http://svc0:1]}}\n" for n in range(5))
+    body = 'ports: [8000], build: {dockerfile_inline: "FROM x\\nEXPOSE 8000"}, environment: [A=http://svc0:1]'
+    users = "".join(f"  svc{n}: {{{body}}}\n" for n in range(5))
     assert said(plan_of(f"services:\n{users}".encode())) == [
         "svc0:1 in the environment of svc0, svc1, svc2 and 2 more: it listens on 8000"
     ]
