@@ -15,11 +15,11 @@ from typing import Final
 
 from cli.commands.compose_edit import EXIT_CODES, Text, code_of, difference, opened, project_with, told, write
 from cli.commands.compose_inject import override_path
-from cli.compose.audit import audit
 from cli.compose.discovered_names import ZONE, zones_of
 from cli.compose.errors import ComposeError
 from cli.compose.inject import MADE, ejected
-from cli.compose.sidecars import LABEL
+from cli.compose.sidecars import LABEL, without_agents
+from cli.compose.verdicts import Judge
 from cli.terminal import printable
 
 EPILOG: Final = f"""examples:
@@ -50,7 +50,10 @@ def _eject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int
     zones = _zones(file, environment)
     project = project_with(file.name, after, environment)
     kept = [s.name for s in project.services.values() if LABEL in s.labels]
-    stranded = [judged for judged in audit(project, zones).addresses if judged.is_discovered]
+    fleet = without_agents(project)
+    judge = Judge(fleet, zones)
+    judgements = [one for service in fleet.services.values() for one, _ in judge.judged(service)]
+    stranded = [judged for judged in judgements if judged.is_discovered]
     if after == file.text:
         print(f"{shown}: there are no agents to remove", file=sys.stderr)
     elif not arguments.write:
@@ -65,7 +68,10 @@ def _eject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int
         where = printable(f"{judged.address.place}: {judged.service}: {judged.address.variable}")
         print(f"left: {where}: {printable(judged.address.written)} leads nowhere without agents", file=sys.stderr)
     if stranded:
-        print(f"Turn them back with `vertice compose rewrite {shown} --undo --write`.", file=sys.stderr)
+        # Once the agents are gone, nothing in the file says which zone they answered for.
+        other = next((zone for zone in zones if zone != ZONE), None)
+        options = f"--undo --zone {printable(other)}" if other is not None else "--undo"
+        print(f"Turn them back with `vertice compose rewrite {shown} {options} --write`.", file=sys.stderr)
     override = override_path(path)
     if override.exists():
         print(f"note: {printable(str(override))} has agents as well: delete it", file=sys.stderr)

@@ -115,7 +115,7 @@ def _standing(
     """
     zone: str | None = arguments.zone
     if arguments.recipe is not None:
-        arguments.zone = zone or ZONE
+        arguments.zone = ZONE if zone is None else zone
         options = options_of(arguments)
         return agents_with(planned(project, options).sidecars, options.recipe, options.zone)
     variables = variables_with(file.name, environment)

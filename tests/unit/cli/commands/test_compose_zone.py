@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import pytest
+
 from cli.commands.compose_zone import add_zone, zones_for
+from cli.compose.errors import ComposeError
 from cli.compose.reader import read_project
 
 FLEET = "services: {shop: {}}\n"
@@ -41,3 +44,9 @@ def test_the_given_zone_is_the_only_one(tmp_path: Path) -> None:
 def test_an_override_file_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "compose.vertice.yml").write_text("[")
     assert zones(tmp_path) == ["vertice.internal"]
+
+
+@pytest.mark.parametrize("zone", ["", "a b", "x:1", "-"])
+def test_a_zone_that_is_no_name_is_refused(zone: str, tmp_path: Path) -> None:
+    with pytest.raises(ComposeError, match="--zone"):
+        zones(tmp_path, zone)
