@@ -19,7 +19,19 @@ cure. The exit code is 1 when there is an `error`, 2 when the files cannot be us
 """
 _TAIL: Final = """
 An address counts as wrong when its code is `published-port`, `wrong-port`, `port-out-of-range`, `unknown-target`,
-`other-spelling` or `no-shared-network`.
+`other-spelling` or `no-shared-network`. `addresses` and `wrong_addresses` count hard-coded ones: neither discovered
+names nor names that are compared and not looked up.
+
+A port is wrong only where something proves it. `ports` and `expose` neither open nor close a port, so that a port
+which they do not name may well be right (`unproven-port`). Proof is:
+
+- an entry of `ports` that maps this very port of the host to another one of the container;
+- an image of the fleet's own whose `EXPOSE`, or whose health check over HTTP, names other ports, when neither its
+  command nor its variables speak of this one. An image is the fleet's own when it is built here, or when it comes from
+  the account from which most images of the file come. A health check proves nothing about other protocols;
+- a number that is no port.
+
+A URL without a port and without a path proves nothing: the program may append a port.
 
 ## The JSON of `audit`
 
@@ -30,14 +42,18 @@ An address counts as wrong when its code is `published-port`, `wrong-port`, `por
       "project": "shop",
       "files": ["compose.yml"],
       "counts": {"services", "addresses", "wrong_addresses", "http_addresses", "wrong_http_addresses",
-                 "errors", "warnings", "infos"},
+                 "discovered_addresses", "wrong_discovered_addresses", "errors", "warnings", "infos"},
       "findings": [{"code", "severity", "service", "variable", "file", "line", "message", "cure",
+                    "evidence",              what proves it, or null
                     "right",                 the address or port that should stand there, or null
                     "target"}],              the service that is meant, or null
       "addresses": [{"service", "variable", "file", "line", "address", "scheme", "host", "port",
                      "meant",                service, other spelling, no shared network, itself, host, outside, unknown
                      "target", "listens", "right_port",
-                     "code"}],               the code of its finding, or null when it is right
+                     "code",                 the code of its finding, or null when it is right
+                     "evidence",             what proves it wrong, or null
+                     "identity",             why the name is compared and not looked up, or null
+                     "discovered"}],         whether it is a name that the agents answer for
       "graph": {
         "edges": [{"from", "to", "via": [variables], "depends_on"}],
         "outside": [{"from", "host"}],
@@ -54,7 +70,7 @@ An address counts as wrong when its code is `published-port`, `wrong-port`, `por
 
     {"format": 1, "by",
      "waves": [{"number", "title", "radius",
-                "services": [{"name", "category", "needed_by", "addresses", "circle"}]}]}
+                "services": [{"name", "registered_name", "category", "needed_by", "addresses", "circle"}]}]}
 
 `vertice migrate status --format json`:
 
@@ -62,7 +78,7 @@ An address counts as wrong when its code is `published-port`, `wrong-port`, `por
      "counts": {"services", "registered", "passing", "static_consumers", "static_addresses", "may_go"},
      "strangers": [services that are registered and not in the file],
      "waves": [{"number", "title", "counts",
-                "services": [{"name", "state", "instances", "passing",
+                "services": [{"name", "registered_name", "state", "instances", "passing",
                               "addresses": [{"variable", "file", "line", "address", "target", "may_go",
                                              "waits_for"}]}]}]}
 """
@@ -78,4 +94,4 @@ def compose_findings_text() -> str:
 
 
 def _cure(template: str) -> str:
-    return template.format(right="the right address", target="the target")
+    return template.format(right="the right address", target="the target", example="the example in the finding")

@@ -17,6 +17,7 @@ from tools.diagrams import breaker_text
 from tools.doctor_page import doctor_text
 from tools.exit_codes_page import exit_codes_text
 from tools.http_page import http_text
+from tools.images_page import images_text
 from tools.log_page import log_events_text
 from tools.metrics_page import metrics_text
 from tools.settings_page import settings_text
@@ -62,6 +63,7 @@ MADE: Final[Mapping[Path, Callable[[], str]]] = {
     DOCS / "reference" / "exit-codes.md": exit_codes_text,
     DOCS / "reference" / "doctor.md": doctor_text,
     DOCS / "reference" / "compose-findings.md": compose_findings_text,
+    DOCS / "reference" / "images.md": images_text,
     DOCS / "reference" / "breaker.md": breaker_text,
 }
 

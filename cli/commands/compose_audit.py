@@ -1,9 +1,9 @@
 """Report how the services of a compose file find each other today.
 
 The report names each hard-coded address with its line, says whether its target exists, can be reached and
-listens on that port, and gives the right port if not. It also covers health checks, ports of the host, names
-that are equal in DNS, and which service needs which. Several files are merged as `docker compose -f` merges
-them. The command changes nothing and opens no connection.
+listens on that port, and gives the right port if not, with the evidence. It also covers discovered names, health
+checks, ports of the host, names that are equal in DNS, and which service needs which. Several files are merged as
+`docker compose -f` merges them. The command changes nothing and opens no connection.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from cli.commands.compose_zone import add_zone, zones_for
 from cli.compose.audit import audit
 from cli.compose.errors import ComposeError
 from cli.compose.findings import AuditSeverity
@@ -44,6 +45,7 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice compose audit`."""
     add_files(parser)
+    add_zone(parser)
     parser.add_argument(
         "--format", choices=("text", "json", "dot"), default="text", help="the output format; default text"
     )
@@ -52,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
     """Run `vertice compose audit` and return its exit code."""
     try:
-        found = audit(read_project(arguments.files, environment))
+        project = read_project(arguments.files, environment)
+        found = audit(project, zones_for(arguments.files[0], project, arguments.zone, environment))
     except ComposeError as error:
         print(f"vertice: {error.hinted}", file=sys.stderr)
         return USAGE

@@ -20,7 +20,7 @@ from cli.compose.errors import ComposeError, Place
 from cli.compose.file_replacement import Changed, OriginalFile, held, replace
 from cli.compose.model import Project
 from cli.compose.outline import NotEditable
-from cli.compose.reader import MAX_FILE_BYTES, project_of
+from cli.compose.reader import MAX_FILE_BYTES, project_of, project_variables
 from cli.main import FAILED, OK, USAGE
 from cli.terminal import printable
 
@@ -66,14 +66,20 @@ def opened(path: Path) -> Text:
 
 def project_with(name: str, text: str, environment: Mapping[str, str]) -> Project:
     """Return the project of a file's text and of the files that it names. Raises ComposeError."""
+    return project_of([(name, text.encode())], environment, _read)
 
-    def read(path: str) -> bytes:
-        data = held(Path(path), MAX_FILE_BYTES).data
-        if data is None:
-            raise FileNotFoundError(2, os.strerror(2))
-        return data
 
-    return project_of([(name, text.encode())], environment, read)
+def variables_with(name: str, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the variables with which Compose fills in a file: the environment's, and those of the `.env` beside it."""
+    problems: list[ComposeError] = []
+    return project_variables(str(Path(name).parent), environment, _read, problems.append)
+
+
+def _read(path: str) -> bytes:
+    data = held(Path(path), MAX_FILE_BYTES).data
+    if data is None:
+        raise FileNotFoundError(2, os.strerror(2))
+    return data
 
 
 def write(file: OriginalFile, data: bytes) -> bool:
@@ -156,7 +162,7 @@ def told(work: Callable[[argparse.Namespace, Mapping[str, str]], int], arguments
         print(f"vertice: {printable(str(arguments.file))}: {error}", file=sys.stderr)
         return FAILED
     except ComposeError as error:
-        print(f"vertice: {error}", file=sys.stderr)
+        print(f"vertice: {error.hinted}", file=sys.stderr)
         return USAGE
     except OSError as error:
         where = error.filename or arguments.file

@@ -22,13 +22,16 @@ from typing import Final
 
 import msgspec
 
-from cli.commands.compose_edit import EXIT_CODES, code_of, difference, opened, project_with, told, write
+from cli.commands.compose_edit import EXIT_CODES, Text, code_of, difference, opened, project_with, told, write
 from cli.compose.errors import ComposeError, Place
+from cli.compose.existing_agents import existing_agents
 from cli.compose.file_replacement import held
 from cli.compose.inject import MADE, ejected, injected, override_text
+from cli.compose.model import Project
 from cli.compose.reader import MAX_FILE_BYTES
+from cli.compose.registered_names import RegisteredNames
 from cli.compose.sidecar_plan import Planning, planned
-from cli.compose.sidecars import FORWARD, HOST_REGISTRY, IMAGE, REGISTRY, Options, Recipe
+from cli.compose.sidecars import FORWARD, HOST_REGISTRY, IMAGE, REGISTRY, Options, Recipe, with_names
 from cli.terminal import printable
 from registry_core.domain.names import check_host
 from registry_core.errors import ValidationError
@@ -130,6 +133,7 @@ def _inject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> in
         raise ComposeError("it is an override file made by this command: name the original file", code="made")
     base = ejected(file.text)
     project = project_with(file.name, base, environment)
+    project = with_names(project, _names(project, path, file, base))
     planning = planned(project, options, arguments.service, databases=not arguments.no_databases)
     sidecars = list(planning.sidecars)
     say = sys.stderr if arguments.diff or str(arguments.output) == "-" else sys.stdout
@@ -147,7 +151,7 @@ def _inject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> in
                 code="injected",
                 place=Place(file.name),
             )
-        done = _override(path, arguments.output or override_path(path), planning, options)
+        done = _override(path, arguments.output or override_path(path), planning, options, base)
     for remark in planning.left_out:
         print(f"left out: {remark}", file=say)
     for note in (*project.problems, *planning.notes):
@@ -158,6 +162,24 @@ def _inject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> in
     )
     print(done, file=say)
     return code_of(complete=not planning.left_out and count > 0)
+
+
+def _names(project: Project, path: Path, file: Text, base: str) -> Mapping[str, str]:
+    """Return the names that existing agents register in the place of names that cannot be: they stay.
+
+    Addresses may have been rewritten to them, and the project may be called otherwise by now.
+    """
+    mapped = RegisteredNames(project)
+    texts = [file.text] if base != file.text else []
+    override = override_path(path)
+    if override.exists() and (text := opened(override).text).startswith(MADE):
+        texts.append(text)
+    return {
+        service: name
+        for text in texts
+        for service, name in existing_agents(text, {}).names.items()
+        if mapped.of(service).why
+    }
 
 
 def override_path(path: Path) -> Path:
@@ -172,10 +194,10 @@ def _into(path: Path, before: str, after: str, *, diff: bool) -> str:
     return f"{printable(str(path))}: written; `vertice compose eject {printable(str(path))} --write` removes them"
 
 
-def _override(path: Path, output: Path, planning: Planning, options: Options) -> str:
+def _override(path: Path, output: Path, planning: Planning, options: Options, base: str) -> str:
     if not planning.sidecars:
         return "Nothing was written."
-    text = override_text(list(planning.sidecars), options, path.name, output.name)
+    text = override_text(list(planning.sidecars), options, path.name, output.name, base)
     if str(output) == "-":
         sys.stdout.write(text)
         return "Nothing was written."

@@ -1,13 +1,15 @@
 """Try it out: one registry, one agent, and the services of a compose file, all on loopback.
 
-A small HTTP server plays each service of the file, with its real container port, on its own loopback
-address. Services that cannot be used are listed, and the rest is started. Without FILE a small example
-fleet is started. Ctrl-C deregisters every service and ends everything.
+A small HTTP server plays each service of the file, with its real container port, on its own loopback address. A
+service that declares no port has the one in PORT, its own health check, EXPOSE in its Dockerfile, the usual one of its
+image, or the one at which the others call it. Services that cannot be used are listed, and the rest is started. Without
+FILE a small example fleet is started. Ctrl-C deregisters every service and ends everything.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Final
@@ -56,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run `vertice dev` and return its exit code."""
     try:
-        plan = read_plan(arguments.file)
+        plan = read_plan(arguments.file, os.environ)
     except ComposeError as error:
         print(f"vertice: {error}", file=sys.stderr)
         return USAGE
@@ -65,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check:
         for line in findings_text(plan):
             say(line)
-        return FAILED if plan.findings else OK
+        return OK if plan.is_clean else FAILED
     ports = Ports(arguments.registry_port, arguments.http_port, arguments.dns_port)
     check_command = f"{shown_command(Path(sys.executable), Path.cwd())} dev {arguments.file} --check"
     return run_until_signal(Supervisor(plan, ports, say, check_command).start)

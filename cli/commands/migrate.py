@@ -2,7 +2,8 @@
 
 `plan` orders the services of a compose file: a pilot first, then wave by wave, services on which few others depend
 before services on which many do. Services that depend on each other in a circle stay together. `status` asks the
-registry what is registered, and says for each hard-coded address whether it may go. Both change nothing.
+registry what is registered, and says for each hard-coded address whether it may go: whether `compose rewrite` would
+replace it now. Both change nothing.
 """
 
 from __future__ import annotations
@@ -11,17 +12,26 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from cli.client import TOKEN, Unreachable, add_registry_flag, ask, credentials, registry_url
 from cli.commands.compose_audit import add_files
-from cli.compose.audit import audit
+from cli.commands.compose_edit import opened, variables_with
+from cli.commands.compose_inject import override_path
+from cli.commands.compose_zone import add_zone, zones_for
+from cli.compose.audit import Audit, audit
 from cli.compose.errors import ComposeError
-from cli.compose.progress import RegisteredInstance, progress_of, status_json, status_text
+from cli.compose.existing_agents import ExistingAgents, existing_agents
+from cli.compose.model import Project
+from cli.compose.outline import NotEditable
+from cli.compose.progress import RegisteredInstance, progress_of, registered_agents, status_json, status_text
 from cli.compose.reader import read_project
+from cli.compose.rewrite import rewritten
+from cli.compose.value_edits import Rewriting, UnchangedAddress
 from cli.compose.waves import PILOT, WAVE_SIZE, By, plan_json, plan_text, waves_of
 from cli.main import OK, USAGE
 from registry_core.api.schemas import CatalogView
@@ -57,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice migrate`."""
     parser.add_argument("action", choices=("plan", "status"), help="the order of the waves, or their progress")
     add_files(parser)
+    add_zone(parser)
     ways = [by.value for by in By]
     parser.add_argument(
         "--by", choices=ways, default=By.DEPENDENCY.value, help="what makes a wave (default: dependency)"
@@ -75,13 +86,17 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
     """Run `vertice migrate` and return its exit code."""
     by = By(arguments.by)
     try:
-        found = audit(read_project(arguments.files, environment))
+        project = read_project(arguments.files, environment)
+        zones = zones_for(arguments.files[0], project, arguments.zone, environment)
+        found = audit(project, zones)
         waves = waves_of(found, by, arguments.pilot, arguments.wave_size)
         if arguments.action == "plan":
             lines = [json.dumps(plan_json(waves, by), indent=2)] if arguments.format == "json" else plan_text(waves)
         else:
             held = _held(registry_url(arguments, environment), credentials(environment))
-            progress = progress_of(found, waves, held)
+            agents = registered_agents(found.project, held, _standing(arguments, environment), zones[-1])
+            would = _would(arguments.files, found, project, agents)
+            progress = progress_of(found, waves, held, would)
             as_json = arguments.format == "json"
             lines = [json.dumps(status_json(progress), indent=2)] if as_json else status_text(progress)
     except ComposeError as error:
@@ -92,6 +107,33 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
         return USAGE
     print("\n".join(lines))
     return OK
+
+
+def _standing(arguments: argparse.Namespace, environment: Mapping[str, str]) -> ExistingAgents | None:
+    """Return the agents in the compose files, or in the override file beside the first; None when there are none."""
+    files: list[Path] = arguments.files
+    beside = override_path(files[0])
+    variables = variables_with(str(files[0]), environment)
+    for path in (*files, *([beside] if beside.exists() else [])):
+        agents = existing_agents(opened(path).text, variables)
+        if agents.ports:
+            return agents
+    return None
+
+
+def _would(files: Sequence[Path], found: Audit, project: Project, agents: ExistingAgents) -> Rewriting:
+    """Return what `rewrite` would do to the first file with these agents: nothing, where that cannot be edited."""
+    file = opened(files[0])
+    try:
+        return rewritten(file.text, project, agents)
+    except NotEditable as error:
+        return Rewriting(
+            file.text,
+            unchanged=tuple(
+                UnchangedAddress(a.address.place, a.service, a.address.variable, a.address.written, error.message)
+                for a in found.addresses
+            ),
+        )
 
 
 def _held(url: str, headers: Mapping[str, str]) -> list[RegisteredInstance]:
@@ -109,4 +151,4 @@ def _held(url: str, headers: Mapping[str, str]) -> list[RegisteredInstance]:
         age = f"{catalog.store_age_s:.0f} s"
         print(f"vertice: the registry cannot reach its store; this is the state as of {age} ago", file=sys.stderr)
     well = (Status.PASSING, Status.WARNING)
-    return [RegisteredInstance(view.service_name, view.status in well) for view in catalog.instances]
+    return [RegisteredInstance(view.service_name, view.status in well, view.port) for view in catalog.instances]

@@ -5,22 +5,24 @@ Pure: from a project to findings. It reads no file and prints nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
+from cli.compose.discovered_names import recipes_of, zones_of
 from cli.compose.errors import ComposeError
 from cli.compose.findings import AuditFinding, AuditSeverity
 from cli.compose.fleet_names import Meant
 from cli.compose.graph import Edge, Graph, components
 from cli.compose.model import ComposeService, Project
-from cli.compose.sidecars import without_agents
+from cli.compose.refusals import REFUSED
+from cli.compose.registered_names import RegisteredNames
+from cli.compose.sidecars import NAME_LABEL, without_agents
 from cli.compose.verdicts import Judge, Judged
-from registry_core.domain.names import check_service_name, label_of
-from registry_core.errors import ValidationError
+from registry_core.domain.names import label_of
 
 # Faults that still allow an audit: a checkout often lacks env files and secrets.
-TOLERATED = frozenset({"env-file", "variable-required", "variable", "port", "include"})
+TOLERATED = frozenset({"env-file", "variable-required", "variable", "port", "include", "unknown-key"})
 
 
 class Audit(msgspec.Struct, frozen=True):
@@ -36,11 +38,17 @@ class Audit(msgspec.Struct, frozen=True):
         return sum(f.severity is severity for f in self.findings)
 
 
-def audit(project: Project) -> Audit:
-    """Return the audit of a project. Raises ComposeError for a project that Compose would refuse."""
+def audit(project: Project, zones: Iterable[str] = ()) -> Audit:
+    """Return the audit of a project. Raises ComposeError for a project that Compose would refuse.
+
+    Names in `zones` are discovered ones; without any, those in the zones of the file's agents are.
+    """
+    given, recipes = tuple(zones) or zones_of(project), recipes_of(project)
+    # A name that its agent tells is none that the file chose: the finding is the same with and without agents.
+    chosen = {service.name for service in project.services.values() if NAME_LABEL in service.labels}
     project = without_agents(project)
     findings = list(_of_the_file(project.problems))
-    judge = Judge(project)
+    judge = Judge(project, given, recipes)
     addresses: list[Judged] = []
     for service in project.services.values():
         own = judge.judged(service)
@@ -48,7 +56,7 @@ def audit(project: Project) -> Audit:
         findings += (finding for _, finding in own if finding is not None)
         findings += _unset(service, {judged.address.variable for judged, _ in own})
         findings += _of_one(service, judge)
-    findings += _names(project)
+    findings += _names(project, chosen)
     findings += _host_ports(project)
     findings += _dependencies(project)
     # The order of the file, each file on its own.
@@ -59,9 +67,10 @@ def audit(project: Project) -> Audit:
 
 def _of_the_file(problems: tuple[ComposeError, ...]) -> Iterator[AuditFinding]:
     for problem in problems:
-        if problem.code not in TOLERATED:
+        if problem.code not in TOLERATED | REFUSED:
             raise problem
-        yield AuditFinding(problem.code, problem.service or "", problem.place, problem.message)
+        service, message = problem.service or "", problem.message
+        yield AuditFinding(problem.code, service, problem.place, message, example=problem.hint)
 
 
 def _unset(service: ComposeService, judged: set[str]) -> Iterator[AuditFinding]:
@@ -83,10 +92,6 @@ def _of_one(service: ComposeService, judge: Judge) -> Iterator[AuditFinding]:
         right = next((d[0] for d in listening.declared), None)
         message = f"its health check uses port {check.port}, but it declares {listening.text}"
         yield AuditFinding("health-port", service.name, check.place, message, "healthcheck", str(right))
-    try:
-        check_service_name(service.name)
-    except ValidationError as error:
-        yield AuditFinding("bad-name", service.name, service.place, error.message)
     replicas = service.replicas or "1"
     if replicas.isascii() and replicas.isdigit() and int(replicas) > 1:
         for port in service.ports:
@@ -95,11 +100,18 @@ def _of_one(service: ComposeService, judge: Judge) -> Iterator[AuditFinding]:
                 yield AuditFinding("replicas-host-port", service.name, port.place, message)
 
 
-def _names(project: Project) -> Iterator[AuditFinding]:
+def _names(project: Project, chosen: Collection[str]) -> Iterator[AuditFinding]:
+    names = RegisteredNames(project)
     spelled: dict[str, ComposeService] = {}
     containers: dict[str, ComposeService] = {}
     for service in project.services.values():
-        twin = spelled.setdefault(label_of(service.name), service)
+        registered = names.of(service.name)
+        if registered.name is None:
+            yield AuditFinding("bad-name", service.name, service.place, registered.why)
+        elif registered.name != service.name and service.name not in chosen:
+            message = f"{registered.why}; `inject` registers it as {registered.name}"
+            yield AuditFinding("mapped-name", service.name, service.place, message, right=registered.name)
+        twin = spelled.setdefault(label_of(registered.name or service.name), service)
         if twin is not service:
             message = f"in DNS it has the same name as {twin.name} ({twin.place})"
             yield AuditFinding("dns-clash", service.name, service.place, message, target=twin.name)
@@ -150,10 +162,12 @@ def _dependencies(project: Project) -> Iterator[AuditFinding]:
 
 
 def graph_of(project: Project, addresses: list[Judged]) -> Graph:
-    """Return the dependencies: by addresses, even with wrong ports, and by `depends_on`."""
+    """Return the dependencies: by addresses that are looked up, even with wrong ports, and by `depends_on`."""
     via: dict[tuple[str, str], list[str]] = {}
     outside: list[tuple[str, str]] = []
     for judged in addresses:
+        if judged.identity:
+            continue
         if judged.target is not None and judged.meant is not Meant.ITSELF:
             via.setdefault((judged.service, judged.target), []).append(judged.address.variable)
         elif judged.meant is not Meant.ITSELF:

@@ -6,15 +6,29 @@ sidecars, and nothing else.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from collections.abc import Mapping as MappingType
 from typing import Any, Final
 
+import msgspec
+
 from cli.compose import splice
 from cli.compose.errors import ComposeError
 from cli.compose.outline import NotEditable, Outline, Shape, Spot, outline_of
-from cli.compose.sidecars import LABEL, SHARED, Additions, Options, Recipe, SidecarSpec, additions, shared_entries
-from cli.compose.tree import Mapping, Node, Scalar, tree_of
+from cli.compose.sidecars import (
+    CONFIG,
+    LABEL,
+    SHARED,
+    Additions,
+    Options,
+    Recipe,
+    SidecarSpec,
+    additions,
+    shared_entries,
+)
+from cli.compose.tree import Mapping, Node, Scalar, documents_of, tree_of
+from cli.compose.yaml_nodes import nodes_of
 from cli.terminal import masked
 
 # The first words of a file that we wrote, and may therefore overwrite.
@@ -34,10 +48,11 @@ def injected(text: str, sidecars: list[SidecarSpec], options: Options) -> str:
     base = ejected(text)
     if not sidecars:
         return base
+    options = _with_own_config(base, options)
     outline = outline_of(base)
     anchors = options.recipe is not Recipe.HOST and _may_anchor(outline)
     edited = splice.applied(base, list(_edits(outline, additions(sidecars, options, anchors=anchors), options)))
-    _check(edited, _expected(base, additions(sidecars, options, anchors=False), options, shared=anchors))
+    _check(edited, _expected(base, additions(sidecars, options, anchors=False), options, shared=anchors), base)
     if splice.taken_out(edited) != base:
         raise NotTheSame("the inserted agents could not be removed again")
     return edited
@@ -56,6 +71,8 @@ def ejected(text: str) -> str:
     for name, body in list(services.items()):
         if name not in kept and isinstance(body, dict) and _is_ours(body):
             del services[name]
+        elif isinstance(body, dict) and _is_ours(body) and not _is_ours(kept[name]):
+            services[name] = kept[name]  # written twice, by a release that did not look whether the name was free
         elif isinstance(body, dict) and isinstance(kept.get(name), dict):
             for key in _ENTRIES:
                 if key not in kept[name]:
@@ -66,17 +83,20 @@ def ejected(text: str) -> str:
     return base
 
 
-def override_text(sidecars: list[SidecarSpec], options: Options, name: str, output: str) -> str:
-    """Return an override file for the compose file called `name`, to be written to `output`.
+def override_text(sidecars: list[SidecarSpec], options: Options, name: str, output: str, base: str = "") -> str:
+    """Return an override file for the compose file called `name` with the text `base`, to be written to `output`.
 
     Raises NotTheSame when it would not parse as intended.
     """
+    options = _with_own_config(base, options)
     added = additions(sidecars, options, anchors=True)
     lines = [
         f"{MADE} from {masked(name)}, recipe {options.recipe.value}; overwritten each time: do not edit.",
         f"#   docker compose -f {masked(name)} -f {masked(output)} up -d",
         *splice.written(added.top),
     ]
+    for key in added.entries.keys() & added.services.keys():
+        raise NotTheSame(f"the agent {key} would have the name of a service")
     services = {**added.entries, **added.services}
     lines += splice.written({"services": services}) if services else ["services: {}"]
     if added.configs:
@@ -94,6 +114,18 @@ def _override_expected(sidecars: list[SidecarSpec], options: Options) -> dict[st
     if added.configs:
         found["configs"] = _texts(added.configs)
     return found
+
+
+def _with_own_config(base: str, options: Options) -> Options:
+    """Return the options with a name in `configs` that the file does not use."""
+    if options.recipe is not Recipe.HOST or not base:
+        return options
+    problems: list[ComposeError] = []
+    documents = documents_of(nodes_of(base.encode(), ""), "", {}, problems.append)
+    configs = [document.root.get("configs") for document in documents]
+    taken = {name for given in configs if isinstance(given, Mapping) for name in given.entries}
+    names = itertools.chain([CONFIG], (f"{CONFIG}-{number}" for number in itertools.count(2)))
+    return msgspec.structs.replace(options, config=next(name for name in names if name not in taken))
 
 
 # -- the edits
@@ -143,11 +175,20 @@ def _configs(outline: Outline, services: Spot, configs: MappingType[str, Any], n
 
 
 def as_written(text: str) -> dict[str, Any]:
-    """Return a file's values as written, with aliases expanded and variables not filled in."""
+    """Return a file's values as written, with aliases expanded and variables not filled in.
+
+    Of a key that stands twice the last one counts. Raises ComposeError.
+    """
+    return _parsed(text)[0]
+
+
+def _parsed(text: str) -> tuple[dict[str, Any], list[str]]:
+    """Return a file's values as written, and the keys that stand twice."""
     problems: list[ComposeError] = []
     tree = tree_of(text.encode(), "", {}, problems.append)
     found = _written(tree)
-    return found if isinstance(found, dict) else {}
+    repeated = [problem.field or "" for problem in problems if problem.code == "duplicate-key"]
+    return found if isinstance(found, dict) else {}, repeated
 
 
 def _written(node: Node) -> _Written:
@@ -188,11 +229,13 @@ def _texts(value: Any) -> _Written:
             return str(value)
 
 
-def _check(edited: str, expected: dict[str, Any]) -> None:
+def _check(edited: str, expected: dict[str, Any], base: str = "{}") -> None:
     try:
-        found = as_written(edited)
+        found, repeated = _parsed(edited)
     except ComposeError as error:
         raise NotTheSame(f"the edited text is not readable: {error.message}", error.place.line) from None
+    if len(repeated) > len(_parsed(base)[1]):
+        raise NotTheSame(f"{repeated[-1]} would stand twice")
     _compare(found, expected, ())
 
 
@@ -212,8 +255,8 @@ def _refuse(path: tuple[str, ...]) -> None:
     raise NotTheSame(f"{where} would change as well, because of an alias or an anchor that others use")
 
 
-def _is_ours(body: dict[str, Any]) -> bool:
-    labels = body.get("labels")
+def _is_ours(body: _Written) -> bool:
+    labels = body.get("labels") if isinstance(body, dict) else None
     return isinstance(labels, dict) and LABEL in labels
 
 

@@ -1,6 +1,7 @@
 """Fills `$VAR`, `${VAR}` and their defaults into a text, as Compose does.
 
-Pure. It knows `${V:-d}`, `${V-d}`, `${V:?e}`, `${V?e}`, `${V:+x}`, `${V+x}`, nested, and `$$` for a dollar.
+Pure. It knows `${V:-d}`, `${V-d}`, `${V:?e}`, `${V?e}`, `${V:+x}`, `${V+x}`, nested, and `$$` for a dollar. A dollar
+that begins neither a name nor a brace is a dollar.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import msgspec
 MAX_DEPTH: Final = 20
 MAX_LENGTH: Final = 1024 * 1024
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_OPERATORS: Final = (":-", ":?", ":+", "-", "?", "+")
+_OPERATOR: Final = re.compile(r":?[-?+]")
+# A brace hides the character after it from Compose's count of braces: to Compose, `{}` opens and does not close.
+_BRACES: Final = re.compile(r"(?P<open>\{[^\n]?)|(?P<close>\})|\n")
 
 
 class Filled(msgspec.Struct, frozen=True):
@@ -50,12 +53,12 @@ def _filled(text: str, variables: Mapping[str, str], unset: list[str], depth: in
         if after == "$":
             piece, at = "$", dollar + 2
         elif after == "{":
-            end = _closing(text, dollar + 2)
+            end = _closing(text, dollar)
             piece, at = _braced(text[dollar + 2 : end], variables, unset, depth), end + 1
         elif (name := _NAME.match(text, dollar + 1)) is not None:
             piece, at = _plain(name[0], variables, unset), name.end()
         else:
-            raise BadVariable(f"{text[dollar : dollar + 20]!r} is not a variable; write a literal dollar as '$$'")
+            piece, at = "$", dollar + 1
         parts.append(piece)
         length += len(piece)
         if length > MAX_LENGTH:
@@ -64,24 +67,51 @@ def _filled(text: str, variables: Mapping[str, str], unset: list[str], depth: in
     return "".join(parts)
 
 
-def _closing(text: str, start: int) -> int:
-    """Return the position of the brace that closes the one just before `start`. Raises BadVariable without one."""
-    depth = 1
-    at = start
-    while at < len(text):
-        if text.startswith("$$", at):
-            at += 2
-        elif text.startswith("${", at):
-            depth += 1
-            at += 2
-        elif text[at] == "}":
-            depth -= 1
+def _closing(text: str, dollar: int) -> int:
+    """Return the position of the brace that closes `${` at `dollar`. Raises BadVariable for what names no variable.
+
+    Compose pairs braces, with and without a dollar, on one line. Where they do not pair up, the last one of the line
+    closes.
+    """
+    name = _NAME.match(text, dollar + 2)
+    after = name.end() if name is not None else dollar + 2
+    if name is not None and text.startswith("}", after):
+        return after
+    if name is None or _OPERATOR.match(text, after) is None:
+        raise BadVariable(f"{_shown(text, dollar)} is not a variable; write a literal dollar as '$$'")
+    depth, last = 1, -1
+    for brace in _BRACES.finditer(text, after):
+        if brace["close"]:
+            depth, last = depth - 1, brace.start()
             if depth == 0:
-                return at
-            at += 1
+                return last
+        elif brace["open"]:
+            depth += 1
+            last = brace.start() + 1 if brace["open"] == "{}" else last
         else:
-            at += 1
-    raise BadVariable(f"{text[start - 2 : start + 18]!r} has no closing brace")
+            break
+    if last < 0:
+        raise BadVariable(f"{_shown(text, dollar)} has no closing brace in its line")
+    return last
+
+
+def _shown(text: str, dollar: int) -> str:
+    return repr(text[dollar : dollar + 20])
+
+
+def parts(text: str, separator: str) -> list[str]:
+    """Return the parts of a text with variables; a separator inside `${...}` belongs to the variable."""
+    found: list[str] = []
+    depth = start = 0
+    for at, character in enumerate(text):
+        if text.startswith("${", at):
+            depth += 1
+        elif character == "}":
+            depth = max(0, depth - 1)
+        elif character == separator and depth == 0:
+            found.append(text[start:at])
+            start = at + 1
+    return [*found, text[start:]]
 
 
 def _plain(name: str, variables: Mapping[str, str], unset: list[str]) -> str:
@@ -94,18 +124,14 @@ def _plain(name: str, variables: Mapping[str, str], unset: list[str]) -> str:
 
 def _braced(inside: str, variables: Mapping[str, str], unset: list[str], depth: int) -> str:
     match = _NAME.match(inside)
-    if match is None:
-        raise BadVariable(f"'${{{inside[:20]}}}' does not name a variable")
-    name, rest = match[0], inside[match.end() :]
-    if not rest:
-        return _plain(name, variables, unset)
-    operator = next((o for o in _OPERATORS if rest.startswith(o)), None)
+    name = match[0] if match is not None else ""
+    operator = _OPERATOR.match(inside, len(name))
     if operator is None:
-        raise BadVariable(f"'${{{inside[:40]}}}' has a form that Compose does not know")
-    word = rest[len(operator) :]
+        return _plain(name, variables, unset)
+    word = inside[operator.end() :]
     value = variables.get(name)
-    given = bool(value) if operator.startswith(":") else value is not None
-    match operator[-1]:
+    given = bool(value) if operator[0].startswith(":") else value is not None
+    match operator[0][-1]:
         case "-":
             return value if given and value is not None else _filled(word, variables, unset, depth + 1)
         case "+":

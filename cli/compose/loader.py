@@ -1,4 +1,4 @@
-"""Assembles the descriptions of a project: several files, their includes, and `extends`.
+"""Assembles the descriptions of a project: several files and documents, their includes, and `extends`.
 
 It reads only through the function passed in, and returns trees without interpreting them.
 """
@@ -8,99 +8,158 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from collections.abc import Mapping as MappingType
-from typing import Final, NamedTuple
+from typing import Final
 
-from cli.compose.env_file import env_lines
+import msgspec
+
+from cli.compose.env_file import filled_in, statements_of
 from cli.compose.errors import ComposeError, Place
-from cli.compose.merge import canonical, merged
-from cli.compose.tree import Mapping, MappingEntry, Node, Scalar, Sequence, tree_of
+from cli.compose.extends import Bases, Extending
+from cli.compose.merge import canonical, merged, without
+from cli.compose.refusals import check_document
+from cli.compose.tree import Document, Mapping, MappingEntry, Node, Resets, Scalar, Sequence, documents_of
+from cli.compose.yaml_nodes import named_in, nodes_of
 
 # Bounds what `extends` and several files copy: a chain of thousands that each add something would fill the memory.
 MAX_MERGED: Final = 1_000_000
 MAX_FILES: Final = 200
+# Compose reads no `.env` for an include that names this one.
+_NO_ENV_FILE: Final = "/dev/null"
+_SERVICES, _NETWORKS = ("services",), ("networks",)
 
 ReadFile = Callable[[str], bytes]
 ReportError = Callable[[ComposeError], None]
 
 
-class Loaded(NamedTuple):
-    """The descriptions of all services, canonical and complete, each with the place of its name."""
+class Loaded(msgspec.Struct):
+    """The descriptions of all services, canonical and complete, each with the place of its name; and the networks."""
 
     services: dict[str, MappingEntry]
-    networks: Mapping | None
-    name: str | None
+    networks: dict[str, MappingEntry]
 
 
-class Extends(NamedTuple):
-    """The place of a service's base."""
+class _Scope(msgspec.Struct, frozen=True):
+    """What a set of files shares: the folder that their paths are relative to, and the variables."""
 
-    file: str
-    name: str
+    folder: str
+    variables: MappingType[str, str]
+
+
+class _Include(msgspec.Struct, frozen=True):
+    """One entry of `include`. `env_files` None: the `.env` of its folder, if there is one."""
+
+    paths: tuple[str, ...]
+    folder: str
+    env_files: tuple[str, ...] | None
     place: Place
 
 
-def no_variables(_: str) -> MappingType[str, str]:
-    """Return what an included file's folder adds to the variables: nothing."""
-    return {}
+def dot_env(
+    paths: tuple[str, ...], variables: MappingType[str, str], read: ReadFile, report: ReportError
+) -> dict[str, str]:
+    """Return the variables of `.env` files, later ones winning; they see `variables`, and one another's.
 
-
-def dot_env(folder: str, variables: MappingType[str, str], read: ReadFile, report: ReportError) -> dict[str, str]:
-    """Return the variables of a folder's `.env`; the existing `variables` take precedence."""
-    path = os.path.join(folder, ".env")  # noqa: PTH118 - pure text
-    try:
-        text = read(path).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        return {}
-    return {line.name: line.value for line in env_lines(text, path, variables, report) if line.value is not None}
+    Raises OSError when one cannot be read.
+    """
+    known: dict[str, str] = {}
+    for path in paths:
+        text = read(path).decode("utf-8-sig", "replace")
+        filled_in(statements_of(text, path, report), variables, known, path, report)
+    return known
 
 
 class Loading:
     """One reading of a project."""
 
-    def __init__(self, variables: MappingType[str, str], read: ReadFile | None, report: ReportError) -> None:
-        self._variables = variables
+    def __init__(self, files: list[tuple[str, bytes]], read: ReadFile | None, report: ReportError) -> None:
+        self._files = tuple(file for file, _ in files)
         self._read = read
         self._report = report
-        self._trees: dict[str, Mapping] = {}
-        self._bodies: dict[tuple[str, str], Mapping] = {}
-        self._done: dict[tuple[str, str], Mapping] = {}
-        self._prepared: set[str] = set()
-        self._including: list[str] = []
+        self._nodes = {file: nodes_of(raw, file) for file, raw in files}
+        self._documents: dict[tuple[str, int], list[Document]] = {}
+        self._included: dict[tuple[object, ...], Loaded] = {}
+        # Variables that are equal are one object, so that a file is parsed once for them all.
+        self._scopes: dict[frozenset[tuple[str, str]], MappingType[str, str]] = {}
         self._room = MAX_MERGED
+        self._extending = Extending(self._bases, self._spend, report)
 
-    def load(self, files: list[tuple[str, bytes]]) -> Loaded:
-        """Return the contents of the given files, each merged over those before it. Raises ComposeError."""
-        services: dict[str, MappingEntry] = {}
-        networks: Node | None = None
-        name: str | None = None
-        for file, raw in files:
-            tree = self._tree(file, raw, self._variables)
-            own = self._services(file, tree)
-            for key, entry in own.items():
-                body = self._extended(file, key, services)
-                below = services.get(key)
-                services[key] = MappingEntry(entry.place if below is None else below.place, self._over(below, body))
-            for key, entry in self._included(file, tree).items():
-                if key in services:
-                    reason = f"{key} is defined here and in {services[key].place}; Compose refuses that"
-                    self._report(ComposeError(reason, code="include", place=entry.place, field="include", service=key))
-                else:
-                    services[key] = entry
-            given = tree.get("networks")
-            networks = given if networks is None else networks if given is None else merged(networks, given)
-            title = tree.get("name")
-            name = title.text if isinstance(title, Scalar) else name
-        return Loaded(services, networks if isinstance(networks, Mapping) else None, name)
+    def title(self) -> str:
+        """Return the `name` that the given files have, as it is written; the last one counts."""
+        names = [named_in(node) for file in self._files for node in self._nodes[file]]
+        return next((name for name in reversed(names) if name), "")
 
-    def _tree(self, file: str, raw: bytes | None, variables: MappingType[str, str]) -> Mapping:
-        tree = self._trees.get(file)
-        if tree is None:
-            if raw is None:
-                raw = self._bytes(file)
-            if len(self._trees) >= MAX_FILES:
+    def is_empty(self) -> bool:
+        """Return whether the given files have no content at all."""
+        return not any(self._nodes[file] for file in self._files)
+
+    def load(self, folder: str, variables: MappingType[str, str]) -> Loaded:
+        """Return the contents of the given files, each merged over those before it. Raises ComposeError.
+
+        `folder` is the project's: paths in the files are relative to it.
+        """
+        return self._loaded(self._files, _Scope(folder, variables), ())
+
+    def _loaded(self, files: tuple[str, ...], scope: _Scope, including: tuple[str, ...]) -> Loaded:
+        found = Loaded({}, {})
+        for file in files:
+            for document in self._parsed(file, scope.variables):
+                self._add(found, file, document, scope, (*including, file))
+        return found
+
+    def _add(self, found: Loaded, file: str, document: Document, scope: _Scope, including: tuple[str, ...]) -> None:
+        """Merge one document over what the ones before it say."""
+        resets = document.resets
+        own = self._bodies(document.root, scope.folder)
+        networks = _entries(document.root.get("networks"))
+        for include in _includes(document.root, scope.folder):
+            inner = self._include(include, scope, including)
+            if inner is not None:
+                own = self._imported(inner.services, own, resets, _SERVICES)
+                networks = self._imported(inner.networks, networks, resets, _NETWORKS)
+        found.services = _left(found.services, resets, _SERVICES)
+        found.networks = _left(found.networks, resets, _NETWORKS)
+        bases = Bases(file, scope.folder, scope.variables, own, resets)
+        for name, entry in own.items():
+            body = self._extending.complete(bases, name) if isinstance(entry.node, Mapping) else entry.node
+            below = found.services.get(name)
+            place = entry.place if below is None else below.place
+            found.services[name] = MappingEntry(place, self._over(below, body))
+        for name, entry in networks.items():
+            found.networks[name] = MappingEntry(entry.place, self._over(found.networks.get(name), entry.node))
+
+    def _bodies(self, root: Mapping, folder: str) -> dict[str, MappingEntry]:
+        check_document(root, self._report)
+        services = _entries(root.get("services"))
+        return {
+            name: MappingEntry(entry.place, canonical(entry.node, folder)) if isinstance(entry.node, Mapping) else entry
+            for name, entry in services.items()
+        }
+
+    def _over(self, below: MappingEntry | None, body: Node) -> Node:
+        if below is None:
+            return body
+        node = merged(below.node, body)
+        self._spend(node, below.place)
+        return node
+
+    def _spend(self, node: Node, place: Place) -> None:
+        self._room -= _size(node)
+        if self._room < 0:
+            reason = f"its files and `extends` have more than {MAX_MERGED:,} values in total"
+            raise ComposeError(reason, code="too-large", place=place)
+
+    # -- files
+
+    def _parsed(self, file: str, variables: MappingType[str, str]) -> list[Document]:
+        key = (file, id(variables))
+        documents = self._documents.get(key)
+        if documents is None:
+            if len(self._documents) >= MAX_FILES:
                 raise ComposeError(f"it is one of more than {MAX_FILES} files", code="too-large", place=Place(file))
-            tree = self._trees[file] = tree_of(raw, file, variables, self._report)
-        return tree
+            if file not in self._nodes:
+                self._nodes[file] = nodes_of(self._bytes(file), file)
+            documents = self._documents[key] = documents_of(self._nodes[file], file, variables, self._report)
+        return documents
 
     def _bytes(self, file: str) -> bytes:
         if self._read is None:
@@ -110,157 +169,129 @@ class Loading:
         except OSError as error:
             raise ComposeError(error.strerror or str(error), code="no-file", place=Place(file)) from None
 
-    def _services(self, file: str, tree: Mapping) -> dict[str, MappingEntry]:
-        services = tree.get("services")
-        if not isinstance(services, Mapping):
-            return {}
-        if file not in self._prepared:
-            self._prepared.add(file)
-            for name, entry in services.entries.items():
-                if isinstance(entry.node, Mapping):
-                    self._bodies[file, name] = canonical(entry.node, file)
-        return services.entries
-
-    def _over(self, below: MappingEntry | None, body: Node) -> Node:
-        if below is None:
-            return body
-        node = merged(below.node, body)
-        self._spend(node, below.place)
-        return below.node if node is None else node
-
-    def _spend(self, node: Node | None, place: Place) -> None:
-        self._room -= _size(node)
-        if self._room < 0:
-            reason = f"its files and `extends` have more than {MAX_MERGED:,} values in total"
-            raise ComposeError(reason, code="too-large", place=place)
-
-    # -- extends
-
-    def _extended(self, file: str, name: str, before: MappingType[str, MappingEntry]) -> Node:
-        """Return a service's description merged over its bases; unusable bases are left out and reported."""
-        chain: dict[tuple[str, str], Mapping] = {}
-        first = name
-        at: Mapping | None = None
-        while True:
-            key = (file, name)
-            if key in self._done:
-                at = self._done[key]
-                break
-            body = self._bodies.get(key)
-            if body is None and not chain:
-                return self._trees[file].entries["services"].node.entries[name].node  # type: ignore[union-attr]
-            if key in chain or body is None:
-                break
-            chain[key] = body
-            try:
-                base = self._base_of(body, file)
-                if base is None:
-                    break
-                at = self._look_up(base, chain, before)
-            except ComposeError as error:
-                self._tell(first, error, body.place_of("extends"))
-                break
-            if at is not None:
-                break
-            file, name = base.file, base.name
-        for key, over in reversed(chain.items()):
-            node = over if at is None else merged(at, over)
-            self._spend(node if at is not None else None, over.place)
-            at = node if isinstance(node, Mapping) else over
-            self._done[key] = at
-        return at if at is not None else self._bodies[file, name]
-
-    def _look_up(
-        self, base: Extends, chain: dict[tuple[str, str], Mapping], before: MappingType[str, MappingEntry]
-    ) -> Mapping | None:
-        """Return a base that is already complete; None when it must be followed. Raises ComposeError."""
-        key = (base.file, base.name)
-        if key in chain:
-            names = list(chain)
-            circle = [*(name for _, name in names[names.index(key) :]), base.name]
-            reason = f"`extends` goes in a circle: {' -> '.join(circle[:10])}"
-            raise ComposeError(reason, code="extends-cycle", place=base.place, field="extends")
-        self._services(base.file, self._tree(base.file, None, self._variables))
-        if key in self._bodies:
-            return None
-        earlier = before.get(base.name)
-        if earlier is not None and isinstance(earlier.node, Mapping):
-            return earlier.node
-        reason = f"it extends {base.name!r}, which does not exist in {base.file or 'the file'}"
-        raise ComposeError(reason, code="extends-missing", place=base.place, field="extends")
-
-    def _base_of(self, body: Mapping, file: str) -> Extends | None:
-        given = body.get("extends")
-        if given is None:
-            return None
-        place = body.place_of("extends")
-        if isinstance(given, Scalar):
-            return Extends(file, given.text, place)
-        named = given.get("service") if isinstance(given, Mapping) else None
-        if not isinstance(given, Mapping) or not isinstance(named, Scalar):
-            example = "extends: {service: base}"
-            raise ComposeError("`extends` does not name its base", code="extends-missing", place=place, example=example)
-        other = given.get("file")
-        if isinstance(other, Scalar):
-            file = os.path.normpath(os.path.join(os.path.dirname(file), other.text))  # noqa: PTH118, PTH120 - pure
-        return Extends(file, named.text, place)
-
-    def _tell(self, service: str, error: ComposeError, place: Place) -> None:
-        """Report why a service's base cannot be used. Raises `error` itself when it concerns the whole project."""
-        reason = error.message
-        if error.code in ("no-file", "not-yaml", "not-compose"):
-            reason = f"its base cannot be read: {error.place}: {reason}"
-        if error.code == "too-large":
-            raise error
-        code = error.code if error.code.startswith("extends") else "extends-missing"
-        self._report(ComposeError(reason, code=code, place=place, field=f"services.{service}.extends", service=service))
+    def _bases(self, file: str, variables: MappingType[str, str]) -> Bases:
+        """Return the services of a file that `extends` names: as they are there, without includes and bases."""
+        folder = os.path.dirname(file)  # noqa: PTH120 - pure text
+        services: dict[str, MappingEntry] = {}
+        resets: Resets = {}
+        for document in self._parsed(file, variables):
+            resets = document.resets
+            services = _left(services, resets, _SERVICES)
+            for name, entry in self._bodies(document.root, folder).items():
+                services[name] = MappingEntry(entry.place, self._over(services.get(name), entry.node))
+        return Bases(file, folder, variables, services, resets)
 
     # -- include
 
-    def _included(self, file: str, tree: Mapping) -> dict[str, MappingEntry]:
-        """Return the services of a file's includes; unreadable ones are reported."""
-        given = tree.get("include")
-        items = given.items if isinstance(given, Sequence) else () if given is None else (given,)
-        found: dict[str, MappingEntry] = {}
-        self._including.append(file)
-        for item in items:
-            for path in _paths(item):
-                try:
-                    found |= self._include(os.path.normpath(os.path.join(os.path.dirname(file), path)))  # noqa: PTH118, PTH120
-                except ComposeError as error:
-                    if error.code == "too-large":
-                        raise
-                    place = error.place if error.place.line else item.place
-                    self._report(ComposeError(error.message, code="include", place=place, field="include"))
-        self._including.pop()
-        return found
+    def _include(self, include: _Include, scope: _Scope, including: tuple[str, ...]) -> Loaded | None:
+        """Return what an include brings; None, and a report, when it cannot be used."""
+        try:
+            _check_circle(include.paths[0], including)
+            variables = self._including(include, scope.variables)
+            key = (include.paths, include.folder, id(variables))
+            if key not in self._included:
+                self._included[key] = self._loaded(include.paths, _Scope(include.folder, variables), including)
+            return self._included[key]
+        except ComposeError as error:
+            if error.code == "too-large":
+                raise
+            place = error.place if error.place.line else include.place
+            self._report(ComposeError(error.message, code="include", place=place, field="include"))
+        return None
 
-    def _include(self, file: str) -> dict[str, MappingEntry]:
-        if file in self._including:
-            reason = f"`include` goes in a circle: {' -> '.join([*self._including, file])}"
-            raise ComposeError(reason, code="include")
-        variables = self._variables
-        if self._read is not None:
-            variables = {**dot_env(os.path.dirname(file), variables, self._read, self._report), **variables}  # noqa: PTH120
-        tree = self._tree(file, None, variables)
-        own = {
-            name: MappingEntry(entry.place, self._extended(file, name, {}))
-            for name, entry in self._services(file, tree).items()
-        }
-        return {**self._included(file, tree), **own}
+    def _including(self, include: _Include, variables: MappingType[str, str]) -> MappingType[str, str]:
+        """Return the variables of an included file: its env files add to those of the files that include it."""
+        if self._read is None:
+            return variables
+        paths = include.env_files
+        try:
+            path = os.path.join(include.folder, ".env")  # noqa: PTH118 - pure text
+            added = dot_env((path,) if paths is None else paths, variables, self._read, self._report)
+        except OSError as error:
+            if paths is not None:
+                reason = f"its env file cannot be read: {error.strerror or error}"
+                raise ComposeError(reason, code="include", place=include.place) from None
+            return variables
+        together = {**added, **variables}
+        if len(together) == len(variables):
+            return variables
+        return self._scopes.setdefault(frozenset(together.items()), together)
+
+    def _imported(
+        self,
+        inner: dict[str, MappingEntry],
+        own: dict[str, MappingEntry],
+        resets: Resets,
+        prefix: tuple[str, ...],
+    ) -> dict[str, MappingEntry]:
+        """Return what is included, with what the including file says merged over it."""
+        together = dict(own)
+        for name, entry in inner.items():
+            mine = own.get(name)
+            if mine is None:
+                together[name] = entry
+                continue
+            node = merged(without(entry.node, resets, (*prefix, name)), mine.node)
+            self._spend(node, entry.place)
+            together[name] = MappingEntry(mine.place, node)
+        return together
 
 
-def _paths(item: Node) -> list[str]:
-    if isinstance(item, Mapping):
-        path = item.get("path")
-        # Several paths under one `path` are merged, the later over the earlier, into one fleet.
-        return [] if path is None else _paths(path)
-    if isinstance(item, Sequence):
-        return [path for part in item.items for path in _paths(part)]
-    return [] if item.null else [item.text]
+def _entries(node: Node | None) -> dict[str, MappingEntry]:
+    return dict(node.entries) if isinstance(node, Mapping) else {}
 
 
-def _size(node: Node | None) -> int:
+def _left(entries: dict[str, MappingEntry], resets: Resets, prefix: tuple[str, ...]) -> dict[str, MappingEntry]:
+    """Return what a document's resets leave of the entries of earlier documents."""
+    if not resets or not entries:
+        return entries
+    if prefix in resets:
+        return {}
+    return {
+        name: MappingEntry(entry.place, without(entry.node, resets, (*prefix, name)))
+        for name, entry in entries.items()
+        if () not in resets.get((*prefix, name), ())
+    }
+
+
+def _includes(root: Mapping, folder: str) -> list[_Include]:
+    """Return the entries of a document's `include`; their paths are relative to `folder`."""
+    given = root.get("include")
+    items = given.items if isinstance(given, Sequence) else () if given is None else (given,)
+    found: list[_Include] = []
+    for item in items:
+        named = item.get("path") if isinstance(item, Mapping) else item
+        paths = tuple(_under(folder, path) for path in _texts(named))
+        if not paths:
+            continue
+        root_folder, env_files = os.path.dirname(paths[0]), None  # noqa: PTH120 - pure text
+        if isinstance(item, Mapping):
+            directory, env_file = item.get("project_directory"), item.get("env_file")
+            if isinstance(directory, Scalar) and directory.text:
+                root_folder = _under(folder, directory.text)
+            if _texts(env_file):
+                env_files = tuple(_under(folder, path) for path in _texts(env_file) if path != _NO_ENV_FILE)
+        found.append(_Include(paths, root_folder, env_files, item.place))
+    return found
+
+
+def _check_circle(file: str, including: tuple[str, ...]) -> None:
+    """Raise ComposeError when a file includes itself, through others or not."""
+    if file in including:
+        reason = f"`include` goes in a circle: {' -> '.join([*including, file])}"
+        raise ComposeError(reason, code="include")
+
+
+def _under(folder: str, path: str) -> str:
+    return os.path.normpath(os.path.join(folder, path))  # noqa: PTH118 - pure text
+
+
+def _texts(node: Node | None) -> list[str]:
+    items = node.items if isinstance(node, Sequence) else () if node is None else (node,)
+    return [item.text for item in items if isinstance(item, Scalar) and not item.null]
+
+
+def _size(node: Node) -> int:
     """Return an upper bound of the values a merge has copied: those of the map and of nested maps."""
     if not isinstance(node, Mapping):
         return 0

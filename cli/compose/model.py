@@ -28,7 +28,11 @@ class EnvEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 class Healthcheck(msgspec.Struct, frozen=True):
-    """A container's health check. `url`, `path` and `port` are what it requests, if known."""
+    """A container's health check. `url`, `path` and `port` are what it requests of the container itself, if known.
+
+    `written_path` and `written_port` are those two as written, with variables not filled in; empty where the text does
+    not tell them apart. `other`: the check asks this host, and therefore tells nothing about the container itself.
+    """
 
     words: tuple[str, ...]
     shell: bool
@@ -38,6 +42,9 @@ class Healthcheck(msgspec.Struct, frozen=True):
     path: str | None = None
     port: int | None = None
     problem: str | None = None
+    written_path: str = ""
+    written_port: str = ""
+    other: str | None = None
 
     @property
     def text(self) -> str:
@@ -55,19 +62,43 @@ class Dependency(msgspec.Struct, frozen=True, gc=False):
 
 
 class Attachment(msgspec.Struct, frozen=True, gc=False):
-    """A network that a service is in, and its aliases there."""
+    """A network that a service is in, with its aliases and static addresses there.
+
+    `named`: its service name resolves there, which `use_service_name_alias: false` prevents.
+    """
 
     network: str
     aliases: tuple[str, ...]
     place: Place
+    addresses: tuple[str, ...] = ()
+    named: bool = True
 
 
 class EnvFile(msgspec.Struct, frozen=True):
-    """A file of variables, by the path to open."""
+    """A file of variables, or of labels, that `key` names, by the path to open. `format` is empty for Compose's own."""
 
     path: str
     required: bool
     place: Place
+    format: str = ""
+    key: str = "env_file"
+
+
+class Build(msgspec.Struct, frozen=True):
+    """How an image is built here. `dockerfile`: the path to open, unless `inline` is its text.
+
+    `exposed` and `base` are what the Dockerfile says: the TCP ports, and the image that it builds on. `check_port` is
+    the port that its health check asks over HTTP, `mentioned` are those of which its command and variables speak.
+    """
+
+    dockerfile: str
+    inline: str | None = None
+    target: str | None = None
+    args: dict[str, str | None] = {}
+    exposed: tuple[int, ...] = ()
+    base: str | None = None
+    check_port: int | None = None
+    mentioned: tuple[int, ...] = ()
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -80,8 +111,9 @@ class Label(msgspec.Struct, frozen=True):
 class ComposeService(msgspec.Struct, frozen=True):
     """One service. `place` is the place of its name, `places` those of its keys.
 
-    `networks` is empty only with a `network_mode` that is not one of the project's networks. `empty`: the
-    file has no description of it.
+    `networks` is empty only with a `network_mode`. `empty`: the file has no description of it. `restart` and `mode`
+    are the policies under which its containers end, or run again. `written_name` is `container_name`, and
+    `written_profiles` are the profiles, with variables not filled in.
     """
 
     name: str
@@ -101,14 +133,22 @@ class ComposeService(msgspec.Struct, frozen=True):
     healthcheck: Healthcheck | None = None
     depends_on: tuple[Dependency, ...] = ()
     links: tuple[str, ...] = ()
-    extra_hosts: tuple[str, ...] = ()
+    external_links: tuple[str, ...] = ()
+    # Names and their addresses.
+    extra_hosts: tuple[tuple[str, str], ...] = ()
     profiles: tuple[str, ...] = ()
     # As written: it may not be a number.
     replicas: str | None = None
     labels: dict[str, Label] = {}
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
-    extends: bool = False
+    restart: str | None = None
+    mode: str | None = None
+    built: Build | None = None
+    written_name: str = ""
+    written_profiles: tuple[str, ...] = ()
+    # The name under which its agent registers it, where that is another one.
+    registered_as: str | None = None
     empty: bool = False
 
     @property
@@ -126,15 +166,19 @@ class ComposeService(msgspec.Struct, frozen=True):
 
 
 class Network(msgspec.Struct, frozen=True):
-    """A network of the project. `external`: it may contain services unknown to the file."""
+    """A network of the project. `external`: it may contain services unknown to the file.
+
+    `called` is the name by which Docker knows it, empty for the one that Compose makes of project and key.
+    """
 
     name: str
     external: bool
     place: Place
+    called: str = ""
 
 
 class Project(msgspec.Struct, frozen=True):
-    """A fleet as its files describe it, and the faults of their parts."""
+    """A fleet as its files describe it, and the faults of their parts. `name` is what Compose calls the project."""
 
     name: str
     files: tuple[str, ...]

@@ -74,21 +74,24 @@ class Spot(msgspec.Struct):
 
 
 class Outline(msgspec.Struct):
-    """A text with the root of its one document, and its anchors (the last of each name)."""
+    """A text with the root of its one document, its anchors (the last of each name), and what its aliases mean."""
 
     text: str
     root: Spot
     anchors: dict[str, Spot]
+    # By the start of the alias: an anchor may be defined anew, and an alias means the last one before it.
+    targets: dict[int, Spot] = {}
 
     def followed(self, spot: Spot | None) -> Spot | None:
         """Return the node that an alias refers to, or `spot` itself for any other node."""
-        return self.anchors.get(spot.value) if spot is not None and spot.shape is Shape.ALIAS else spot
+        return self.targets.get(spot.start) if spot is not None and spot.shape is Shape.ALIAS else spot
 
 
 def outline_of(text: str) -> Outline:
     """Return the outline of a text with one document. Raises NotEditable if it has none or several, or is not YAML."""
     root: Spot | None = None
     anchors: dict[str, Spot] = {}
+    targets: dict[int, Spot] = {}
     open_spots: list[Spot] = []
     try:
         for event in yaml.parse(text, Loader=_Parser):
@@ -101,8 +104,7 @@ def outline_of(text: str) -> Outline:
                         raise NotEditable("it has more than one document", _line(event))
                     else:
                         root = spot
-                    if event.anchor is not None and not isinstance(event, yaml.AliasEvent):
-                        anchors[event.anchor] = spot
+                    _note_anchor(event, spot, anchors, targets)
                     if isinstance(event, yaml.CollectionStartEvent):
                         open_spots.append(spot)
                 case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
@@ -120,7 +122,16 @@ def outline_of(text: str) -> Outline:
         raise NotEditable(f"it is not YAML: {' '.join(str(error).split())[:200]}") from None
     if root is None:
         raise NotEditable("it is empty")
-    return Outline(text, root, anchors)
+    return Outline(text, root, anchors, targets)
+
+
+def _note_anchor(event: yaml.NodeEvent, spot: Spot, anchors: dict[str, Spot], targets: dict[int, Spot]) -> None:
+    if event.anchor is None:
+        return
+    if not isinstance(event, yaml.AliasEvent):
+        anchors[event.anchor] = spot
+    elif event.anchor in anchors:
+        targets[spot.start] = anchors[event.anchor]
 
 
 def _spot_of(event: yaml.NodeEvent) -> Spot:

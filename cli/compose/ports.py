@@ -5,6 +5,7 @@ Pure. Tells which port the service listens on inside its container, and which po
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -12,20 +13,26 @@ from typing import Final
 import msgspec
 
 from cli.compose.errors import ComposeError, Place
+from cli.compose.interpolation import parts
 from cli.compose.tree import Mapping, Node, Scalar, is_null, plain
 from registry_core.domain.registration import MAX_PORT, Rules, check_port
 from registry_core.errors import ValidationError
 
 # The registry decides whether a port below 1024 may be registered.
 _ANY_PORT: Final = Rules(min_port=1)
+_PROTOCOLS: Final = frozenset({"tcp", "udp", "sctp"})
 _RANGE: Final = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?", re.ASCII)
 
 
 class Port(msgspec.Struct, frozen=True, gc=False):
     """One entry of `ports` or `expose`: a container port or a range of them, and what the host publishes.
 
+    `protocol` is in lower case, as Compose passes it on.
+
     `published` is empty when the host publishes nothing or Docker picks the port. As many published ports as targets
     map one to one; with more (`3000-3005:80`) Docker takes any of them. An empty `host_ip` is every host address.
+    `written_target` and `written_published` are the two as written, with variables not filled in; empty where the
+    file does not say which part of the entry they are (`${PORTS}`).
     """
 
     targets: range
@@ -34,6 +41,8 @@ class Port(msgspec.Struct, frozen=True, gc=False):
     host_ip: str
     place: Place
     raw: str
+    written_target: str = ""
+    written_published: str = ""
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         """Return the (published, target) pairs that are certain."""
@@ -61,7 +70,15 @@ def _short(text: str, node: Node, *, may_publish: bool) -> Port:
     host_ip, _, published = host.rpartition(":")
     host_ip = host_ip.removeprefix("[").removesuffix("]")
     shown = _ports(published, node) if may_publish and published else range(0)
-    return Port(_ports(container, node), shown, protocol or "tcp", host_ip, node.place, _raw(node))
+    raw = _raw(node)
+    pieces = parts(raw.strip(), ":")
+    if len(pieces) != text.count(":") + 1:
+        pieces = [""]  # a variable holds several of them
+    target = parts(pieces[-1], "/")[0]
+    shown_as = pieces[-2] if len(pieces) > 1 else ""
+    protocol = protocol.lower() or "tcp"
+    port = Port(_ports(container, node), shown, protocol, host_ip, node.place, raw, target, shown_as)
+    return _checked(port, node)
 
 
 def _long(entry: Mapping) -> Port:
@@ -73,14 +90,33 @@ def _long(entry: Mapping) -> Port:
     text = "" if published is None else str(plain(published))
     shown = _ports(text, published) if published is not None and text else range(0)
     protocol, host_ip = entry.get("protocol"), entry.get("host_ip")
-    return Port(
+    port = Port(
         _ports(str(plain(target)), target),
         shown,
-        "tcp" if protocol is None else str(plain(protocol)),
+        "tcp" if protocol is None else str(plain(protocol)).lower(),
         "" if host_ip is None else str(plain(host_ip)),
         entry.place,
         str(plain(entry)),
+        _raw(target),
+        "" if published is None else _raw(published),
     )
+    return _checked(port, entry)
+
+
+def _checked(port: Port, node: Node) -> Port:
+    """Return the port. Raises ComposeError where Compose refuses it although its numbers are ports."""
+    written = repr(port.raw[:60])
+    # Compose leaves the long form's protocol to Docker.
+    if port.protocol not in _PROTOCOLS and not isinstance(node, Mapping):
+        raise _error(f"{written} has the protocol {port.protocol!r}, which is not tcp, udp or sctp", node)
+    if len(port.targets) > 1 and port.published and len(port.published) != len(port.targets):
+        raise _error(f"{written} publishes {len(port.published)} ports for {len(port.targets)}", node)
+    try:
+        if port.host_ip:
+            ipaddress.ip_address(port.host_ip)
+    except ValueError:
+        raise _error(f"{written} has the host address {port.host_ip!r}, which is not an IP address", node) from None
+    return port
 
 
 def _ports(text: str, entry: Node) -> range:

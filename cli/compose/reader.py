@@ -9,23 +9,28 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from cli.compose.env_file import EnvLine, env_lines
+import msgspec
+
+from cli.compose import dockerfile
+from cli.compose.env_file import FORMATS, Statement, statements_of
 from cli.compose.errors import ComposeError, Place
 from cli.compose.loader import Loading, ReadFile, dot_env
-from cli.compose.model import DEFAULT_NETWORK, EnvFile, Network, Project
+from cli.compose.model import DEFAULT_NETWORK, ComposeService, EnvFile, Network, Project
+from cli.compose.project_name import PROJECT_NAME, project_name
+from cli.compose.refusals import check_networks
 from cli.compose.services import service_of
 from cli.compose.tree import Mapping as Tree
-from cli.compose.tree import Scalar
+from cli.compose.tree import MappingEntry, Scalar
 
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 # Over all services: thousands of services that share an env file of thousands of lines would exhaust memory.
 MAX_VARIABLES: Final = 1_000_000
+MAX_DOCKERFILES: Final = 500
 NO_VARIABLES: Final[Mapping[str, str]] = {}
 
 
@@ -85,10 +90,13 @@ def project_of(
     problems: list[ComposeError] = []
     report = problems.append
     folder = os.path.dirname(files[0][0])  # noqa: PTH120 - pure text
-    variables = dict(environment)
-    if read is not None:
-        variables = {**dot_env(folder, variables, read, report), **variables}
-    loaded = Loading(variables, read, report).load(files)
+    variables = project_variables(folder, environment, read, report)
+    loading = Loading(files, read, report)
+    if loading.is_empty():
+        raise ComposeError("it is empty", code="not-compose", place=Place(files[0][0]))
+    name = project_name(loading.title(), folder, variables, Place(files[0][0]), report)
+    variables[PROJECT_NAME] = name
+    loaded = loading.load(folder, variables)
     if not loaded.services:
         raise ComposeError(
             "it has no `services`, so it is not a compose file",
@@ -96,60 +104,122 @@ def project_of(
             place=Place(files[0][0]),
             example="services: {web: {image: web}}",
         )
-    env = _EnvFiles(variables, read, problems)
-    services = {name: service_of(name, entry, variables, env.lines, report) for name, entry in loaded.services.items()}
-    name = loaded.name or re.sub(r"[^a-z0-9_-]", "", os.path.basename(os.path.abspath(folder)).lower())  # noqa: PTH100, PTH119
-    return Project(name, tuple(file for file, _ in files), services, _networks(loaded.networks), tuple(problems))
+    networks = _networks(loaded.networks)
+    for service, entry in loaded.services.items():
+        if isinstance(entry.node, Tree):
+            check_networks(service, entry.node, frozenset(networks), report)
+    env = _EnvFiles(read, problems)
+    services = {
+        key: service_of(key, entry, variables, env.statements, report) for key, entry in loaded.services.items()
+    }
+    images = _BuiltImages(read)
+    services = {key: images.told_of(service) for key, service in services.items()}
+    # A file that is used in two ways is checked in both.
+    unique = {(str(problem), problem.code, problem.field): problem for problem in problems}
+    return Project(name, tuple(file for file, _ in files), services, networks, tuple(unique.values()))
 
 
-def _networks(node: Tree | None) -> dict[str, Network]:
+def project_variables(
+    folder: str, environment: Mapping[str, str], read: ReadFile | None, report: Callable[[ComposeError], None]
+) -> dict[str, str]:
+    """Return the variables of a project in `folder`: the environment's, and those of the `.env` there."""
+    if read is None or _is_true(environment.get("COMPOSE_DISABLE_ENV_FILE", "")):
+        return dict(environment)
+    try:
+        return {**dot_env((os.path.join(folder, ".env"),), environment, read, report), **environment}  # noqa: PTH118
+    except OSError:
+        return dict(environment)
+
+
+def _is_true(text: str) -> bool:
+    return text.lower() in ("1", "t", "true")
+
+
+def _networks(entries: Mapping[str, MappingEntry]) -> dict[str, Network]:
     found = {DEFAULT_NETWORK: Network(DEFAULT_NETWORK, False, Place())}
-    for name, entry in node.entries.items() if node is not None else ():
-        external = entry.node.get("external") if isinstance(entry.node, Tree) else None
-        is_external = external is not None and not (isinstance(external, Scalar) and external.text.lower() == "false")
-        found[name] = Network(name, is_external, entry.place)
+    for name, entry in entries.items():
+        body = entry.node if isinstance(entry.node, Tree) else Tree({}, entry.place)
+        external, called = body.get("external"), body.get("name")
+        is_external = external is not None and not (
+            isinstance(external, Scalar) and external.text.lower() in ("false", "n", "no", "off")
+        )
+        if isinstance(external, Tree):  # the form of version 2: `external: {name: other}`
+            called = external.get("name") or called
+        text = called.text if isinstance(called, Scalar) else name if is_external else ""
+        found[name] = Network(name, is_external, entry.place, text)
     return found
 
 
 class _EnvFiles:
-    """The files that `env_file` names. Each is read once."""
+    """The files that `env_file` and `label_file` name. Each is read once."""
 
-    def __init__(self, variables: Mapping[str, str], read: ReadFile | None, problems: list[ComposeError]) -> None:
-        self._variables = variables
+    def __init__(self, read: ReadFile | None, problems: list[ComposeError]) -> None:
         self._read = read
         self._problems = problems
-        self._known: dict[str, list[EnvLine] | None] = {}
+        self._known: dict[tuple[str, str], list[Statement] | None] = {}
         self._room = MAX_VARIABLES
 
-    def lines(self, service: str, file: EnvFile) -> list[EnvLine] | None:
-        """Return a file's lines, or None when it does not exist. A missing required file is reported."""
+    def statements(self, service: str, file: EnvFile) -> list[Statement] | None:
+        """Return a file's statements, or None when it does not exist. A missing required file is reported."""
         if self._read is None:
             return None
-        if file.path not in self._known:
-            self._known[file.path] = self._open(file, self._read)
-        found = self._known[file.path]
-        if found is None and file.required:
-            reason = f"its env file {file.path} cannot be read"
-            example = "env_file: [{path: web.env, required: false}]"
-            self._problems.append(
-                ComposeError(
-                    reason,
-                    code="env-file",
-                    place=file.place,
-                    field=f"services.{service}.env_file",
-                    service=service,
-                    example=example,
-                )
-            )
+        key = (file.path, file.format)
+        if key not in self._known:
+            self._known[key] = self._open(file, self._read)
+        found = self._known[key]
+        if file.format not in FORMATS:
+            self._tell(service, file, f"its file {file.path} has the format {file.format!r}, which Compose lacks")
+        elif found is None and file.required:
+            self._tell(service, file, f"its file {file.path} cannot be read")
         self._room -= len(found or ())
         if self._room < 0:
             reason = f"the env files have more than {MAX_VARIABLES:,} variables in total"
             raise ComposeError(reason, code="too-large", place=file.place)
         return found
 
-    def _open(self, file: EnvFile, read: ReadFile) -> list[EnvLine] | None:
-        try:
-            text = read(file.path).decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError):
+    def _tell(self, service: str, file: EnvFile, reason: str) -> None:
+        example = f"{file.key}: [web.env]" if file.key != "env_file" else "env_file: [{path: web.env, required: false}]"
+        field = f"services.{service}.{file.key}"
+        self._problems.append(
+            ComposeError(reason, code="env-file", place=file.place, field=field, service=service, example=example)
+        )
+
+    def _open(self, file: EnvFile, read: ReadFile) -> list[Statement] | None:
+        if file.format not in FORMATS:
             return None
-        return env_lines(text, file.path, self._variables, self._problems.append)
+        try:
+            text = read(file.path).decode("utf-8-sig", "replace")
+        except OSError:
+            return None
+        return statements_of(text, file.path, self._problems.append, raw=file.format == "raw")
+
+
+class _BuiltImages:
+    """The Dockerfiles of the services that are built here. Each is read once; one that cannot be read tells nothing."""
+
+    def __init__(self, read: ReadFile | None) -> None:
+        self._read = read
+        self._texts: dict[str, str] = {}
+        self._known: dict[object, dockerfile.BuiltImage] = {}
+
+    def told_of(self, service: ComposeService) -> ComposeService:
+        """Return a service with what the Dockerfile of its image says."""
+        build = service.built
+        if build is None:
+            return service
+        text = self._text(build.dockerfile) if build.inline is None else build.inline[: dockerfile.MAX_BYTES]
+        key = (text, build.target, tuple(build.args.items()))
+        image = self._known.get(key)
+        if image is None:
+            image = self._known[key] = dockerfile.built_image(text, build.target, build.args)
+        built = msgspec.structs.replace(
+            build, exposed=image.exposed, base=image.base, check_port=image.check_port, mentioned=image.mentioned
+        )
+        return msgspec.structs.replace(service, built=built)
+
+    def _text(self, path: str) -> str:
+        if path not in self._texts and self._read is not None and len(self._texts) < MAX_DOCKERFILES:
+            self._texts[path] = ""
+            with contextlib.suppress(OSError, ComposeError):
+                self._texts[path] = self._read(path)[: dockerfile.MAX_BYTES].decode("utf-8-sig", errors="replace")
+        return self._texts.get(path, "")

@@ -37,7 +37,9 @@ def text_of(audit: Audit) -> Iterator[str]:
 
 def _line(finding: AuditFinding) -> str:
     where = " ".join(word for word in (finding.service, finding.variable) if word)
-    text = f"{finding.place}: {finding.severity.value}: {where}: {finding.message}; {finding.cure} [{finding.code}]"
+    evidence = f" ({finding.evidence})" if finding.evidence else ""
+    what = f"{finding.message}{evidence}; {finding.cure} [{finding.code}]"
+    text = f"{finding.place}: {finding.severity.value}: {where}: {what}"
     return printable(text)
 
 
@@ -62,6 +64,9 @@ def _counts_text(audit: Audit) -> Iterator[str]:
         f"{counts['wrong_addresses']} of which lead nowhere."
     )
     yield f"Over HTTP: {counts['http_addresses']}, {counts['wrong_http_addresses']} of which lead nowhere."
+    if counts["discovered_addresses"]:
+        found, wrong = counts["discovered_addresses"], counts["wrong_discovered_addresses"]
+        yield f"Discovered names: {found}, {wrong} of which have a wrong port."
     by_code = Counter(f.code for f in audit.findings)
     for severity in AuditSeverity:
         codes = [f"{n} {code}" for code, n in by_code.most_common() if _severity(audit, code) is severity]
@@ -75,13 +80,17 @@ def _severity(audit: Audit, code: str) -> AuditSeverity:
 
 def counts_of(audit: Audit) -> dict[str, int]:
     """Return the counts at the end of a report."""
-    http = [judged for judged in audit.addresses if judged.address.is_http]
+    hard_coded = [judged for judged in audit.addresses if judged.is_hard_coded]
+    discovered = [judged for judged in audit.addresses if judged.is_discovered]
+    http = [judged for judged in hard_coded if judged.address.is_http]
     return {
         "services": len(audit.project.services),
-        "addresses": len(audit.addresses),
-        "wrong_addresses": sum(is_wrong(judged) for judged in audit.addresses),
+        "addresses": len(hard_coded),
+        "wrong_addresses": sum(is_wrong(judged) for judged in hard_coded),
         "http_addresses": len(http),
         "wrong_http_addresses": sum(is_wrong(judged) for judged in http),
+        "discovered_addresses": len(discovered),
+        "wrong_discovered_addresses": sum(is_wrong(judged) for judged in discovered),
         **{f"{severity.value}s": audit.count(severity) for severity in AuditSeverity},
     }
 
@@ -103,6 +112,7 @@ def json_of(audit: Audit) -> dict[str, Any]:
                 "line": f.place.line,
                 "message": f.message,
                 "cure": f.cure,
+                "evidence": f.evidence or None,
                 "right": f.right,
                 "target": f.target,
             }
@@ -123,6 +133,9 @@ def json_of(audit: Audit) -> dict[str, Any]:
                 "listens": list(a.listens),
                 "right_port": a.right,
                 "code": a.code,
+                "evidence": a.evidence or None,
+                "identity": a.identity or None,
+                "discovered": a.is_discovered,
             }
             for a in audit.addresses
         ],

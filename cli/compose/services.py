@@ -5,35 +5,30 @@ Pure. A part that cannot be read is reported and left out; the rest of the servi
 
 from __future__ import annotations
 
-import re
-import shlex
+import os
 from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingType
-from typing import Final
-from urllib.parse import urlsplit
 
-from cli.compose.env_file import EnvLine
+from cli.compose.env_file import Statement, filled_in
 from cli.compose.errors import ComposeError, Place
+from cli.compose.health_checks import healthcheck_of
+from cli.compose.merge import is_fetched
 from cli.compose.model import (
     DEFAULT_NETWORK,
     Attachment,
+    Build,
     ComposeService,
     Dependency,
     EnvEntry,
     EnvFile,
-    Healthcheck,
     Label,
 )
 from cli.compose.ports import Port, port_of
+from cli.compose.shell_words import BadCommand, words_of
 from cli.compose.tree import Mapping, MappingEntry, Node, Scalar, Sequence, is_null, plain
 
-_URL: Final = re.compile(r"https?://[^\s\"'|;)&]+")
-_SELF: Final = r"(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])"
-# How health checks that do not use HTTP name their target: `localhost:9092`, `nc -z localhost 2181`.
-_OWN_PORT: Final = re.compile(rf"(?<![\w.]){_SELF}(?::| +)(\d{{1,5}})(?![\w.])")
-
 ReportError = Callable[[ComposeError], None]
-ReadEnv = Callable[[str, EnvFile], list[EnvLine] | None]
+ReadEnv = Callable[[str, EnvFile], list[Statement] | None]
 
 
 def service_of(
@@ -54,8 +49,10 @@ def service_of(
             )
         )
 
-    env_files = tuple(_env_files(body.get("env_file")))
+    env_files = tuple(_files(body, "env_file"))
     mode = _text(body, "network_mode")
+    networks = tuple(_networks(body, mode, entry.place))
+    names = (name, _text(body, "container_name"), _text(body, "hostname"), *(a for n in networks for a in n.aliases))
     return ComposeService(
         name,
         entry.place,
@@ -66,26 +63,31 @@ def service_of(
         image=_text(body, "image"),
         build=_build(body.get("build")),
         network_mode=mode,
-        networks=tuple(_networks(body, mode, entry.place)),
-        ports=tuple(_ports(body.get("ports"), tell, may_publish=True)),
-        expose=tuple(_ports(body.get("expose"), tell, may_publish=False)),
-        environment=tuple(_environment(name, body, env_files, variables, read_env)),
+        networks=networks,
+        ports=tuple(_ports(body, "ports", tell)),
+        expose=tuple(_ports(body, "expose", tell)),
+        environment=tuple(_environment(body, env_files, variables, lambda file: read_env(name, file), report)),
         env_files=env_files,
-        healthcheck=_healthcheck(body),
+        healthcheck=healthcheck_of(body, {each.lower() for each in names if each}, variables),
         depends_on=tuple(_dependencies(body.get("depends_on"))),
         links=tuple(_texts(body.get("links"))),
+        external_links=tuple(_texts(body.get("external_links"))),
         extra_hosts=tuple(_extra_hosts(body.get("extra_hosts"))),
         profiles=tuple(_texts(body.get("profiles"))),
         replicas=_replicas(body),
-        labels=_labels(body.get("labels")),
-        command=tuple(_words(body.get("command"))),
-        entrypoint=tuple(_words(body.get("entrypoint"))),
-        extends=body.get("extends") is not None,
+        labels=_labels(body, lambda file: read_env(name, file), report),
+        command=tuple(_words(body, "command", tell)),
+        entrypoint=tuple(_words(body, "entrypoint", tell)),
+        restart=_restart(body),
+        mode=_text(body.get("deploy"), "mode"),
+        built=_built(body),
+        written_name=_raw(body.get("container_name")),
+        written_profiles=tuple(_raw(item) for item in _items(body.get("profiles"))),
     )
 
 
-def _text(body: Mapping, key: str) -> str | None:
-    node = body.get(key)
+def _text(body: Node | None, key: str) -> str | None:
+    node = body.get(key) if isinstance(body, Mapping) else None
     return node.text if isinstance(node, Scalar) and node.text else None
 
 
@@ -96,85 +98,117 @@ def _texts(node: Node | None) -> Iterator[str]:
         yield from (item.text for item in node.items if isinstance(item, Scalar) and not item.null)
 
 
+def _items(node: Node | None) -> Iterator[Node]:
+    yield from node.items if isinstance(node, Sequence) else () if node is None else (node,)
+
+
+def _raw(node: Node | None) -> str:
+    return node.raw if isinstance(node, Scalar) and not node.null else ""
+
+
 def _build(node: Node | None) -> str | None:
     return _text(node, "context") or "." if isinstance(node, Mapping) else None
 
 
+def _built(body: Mapping) -> Build | None:
+    """Return how its image is built, when that is from a folder beside the file: not from a URL."""
+    node = body.get("build")
+    if not isinstance(node, Mapping):
+        return None
+    context = _text(node, "context")
+    if context is None:
+        context = os.path.dirname(body.place_of("build").file)  # noqa: PTH120 - pure text
+    if is_fetched(context):
+        return None
+    path = os.path.join(context, _text(node, "dockerfile") or "Dockerfile")  # noqa: PTH118 - pure text
+    return Build(
+        os.path.normpath(path), _text(node, "dockerfile_inline"), _text(node, "target"), _args(node.get("args"))
+    )
+
+
+def _args(node: Node | None) -> dict[str, str | None]:
+    if isinstance(node, Mapping):
+        return {name: None if is_null(e.node) else str(plain(e.node)) for name, e in node.entries.items()}
+    pairs = (text.partition("=") for text in _texts(node))
+    return {name: value if sign else None for name, sign, value in pairs}
+
+
+def _restart(body: Mapping) -> str | None:
+    """Return the restart policy as `restart` spells it; `deploy` has it under other names, and takes precedence."""
+    deploy = body.get("deploy")
+    policy = deploy.get("restart_policy") if isinstance(deploy, Mapping) else None
+    condition = _text(policy, "condition")
+    return _text(body, "restart") if condition is None else {"none": "no", "any": "always"}.get(condition, condition)
+
+
 def _networks(body: Mapping, mode: str | None, place: Place) -> Iterator[Attachment]:
     given = body.get("networks")
-    if not isinstance(given, Mapping):
-        if mode in (None, "bridge", DEFAULT_NETWORK):
+    if body.get("provider") is not None:  # it is no container
+        return
+    if not isinstance(given, Mapping) or not given.entries:
+        if mode is None:
             yield Attachment(DEFAULT_NETWORK, (), place)
         return
     for name, entry in given.entries.items():
-        aliases = entry.node.get("aliases") if isinstance(entry.node, Mapping) else None
-        yield Attachment(name, tuple(_texts(aliases)), entry.place)
+        if name.startswith("x-"):  # an extension, as anywhere but among the networks of the file
+            continue
+        node = entry.node if isinstance(entry.node, Mapping) else Mapping({}, entry.place)
+        addresses = tuple(text for key in ("ipv4_address", "ipv6_address") if (text := _text(node, key)) is not None)
+        named = (_text(node, "use_service_name_alias") or "true").lower() not in ("false", "no", "off", "n")
+        yield Attachment(name, tuple(_texts(node.get("aliases"))), entry.place, addresses, named)
 
 
-def _ports(node: Node | None, tell: ReportError, *, may_publish: bool) -> Iterator[Port]:
+def _ports(body: Mapping, key: str, tell: ReportError) -> Iterator[Port]:
+    node = body.get(key)
     for item in node.items if isinstance(node, Sequence) else ():
         try:
-            yield port_of(item, may_publish=may_publish)
+            yield port_of(item, may_publish=key == "ports")
         except ComposeError as error:
-            tell(error)
+            tell(ComposeError(error.message, code=error.code, place=error.place, field=key, example=error.hint))
 
 
 def _environment(
-    service: str, body: Mapping, env_files: tuple[EnvFile, ...], variables: MappingType[str, str], read_env: ReadEnv
+    body: Mapping,
+    env_files: tuple[EnvFile, ...],
+    variables: MappingType[str, str],
+    read_env: Callable[[EnvFile], list[Statement] | None],
+    report: ReportError,
 ) -> Iterator[EnvEntry]:
-    """Return the container's variables: from its env files, later ones winning, overridden by `environment`."""
+    """Return the container's variables: from its env files, later ones winning, overridden by `environment`.
+
+    An env file's variables are filled in from those of the project, then from `environment`, then from the lines
+    before them.
+    """
+    own = {entry.name: entry for entry in _own_environment(body, variables)}
     found: dict[str, EnvEntry] = {}
+    known = {name: entry.value for name, entry in own.items() if entry.value is not None}
+    lookup = {**known, **variables} if env_files else variables
     for file in env_files:
-        for line in read_env(service, file) or ():
-            value = variables.get(line.name) if line.value is None else line.value
-            found[line.name] = EnvEntry(
-                line.name, value, line.raw or "", Place(file.path, line.line), from_env_file=True
-            )
+        statements = read_env(file) or ()
+        for line in filled_in(statements, lookup, known, file.path, report):
+            place = Place(file.path, line.line)
+            found[line.name] = EnvEntry(line.name, line.value, line.raw, place, from_env_file=True)
+    yield from (found | own).values()
+
+
+def _own_environment(body: Mapping, variables: MappingType[str, str]) -> Iterator[EnvEntry]:
+    """Return what `environment` says; a name alone has the value of the project's variable."""
     own = body.get("environment")
     for name, entry in own.entries.items() if isinstance(own, Mapping) else ():
         node = entry.node
         if is_null(node):
-            found[name] = EnvEntry(name, variables.get(name), "", entry.place)
+            yield EnvEntry(name, variables.get(name), "", entry.place)
         elif isinstance(node, Scalar):
-            found[name] = EnvEntry(name, node.text, node.raw, entry.place, unset=node.unset)
-        else:
-            found[name] = EnvEntry(name, str(plain(node)), str(plain(node)), entry.place)
-    yield from found.values()
+            yield EnvEntry(name, node.text, node.raw, entry.place, unset=node.unset)
 
 
-def _env_files(node: Node | None) -> Iterator[EnvFile]:
-    for item in node.items if isinstance(node, Sequence) else ():
+def _files(body: Mapping, key: str) -> Iterator[EnvFile]:
+    for item in _items(body.get(key)):
         if isinstance(item, Scalar):
-            yield EnvFile(item.text, True, item.place)
+            yield EnvFile(item.text, True, item.place, key=key)
         elif isinstance(item, Mapping) and isinstance(path := item.get("path"), Scalar):
-            yield EnvFile(path.text, (_text(item, "required") or "true").lower() != "false", item.place)
-
-
-def _healthcheck(body: Mapping) -> Healthcheck | None:
-    check = body.get("healthcheck")
-    if not isinstance(check, Mapping):
-        return None
-    place = body.place_of("healthcheck")
-    test = check.get("test")
-    words = tuple(_texts(test))
-    disabled = (_text(check, "disable") or "").lower() in ("true", "yes", "on") or words[:1] == ("NONE",)
-    if test is None and not disabled:
-        return None
-    shell = isinstance(test, Scalar) or words[:1] == ("CMD-SHELL",)
-    if isinstance(test, Sequence) and words[:1] in (("CMD",), ("CMD-SHELL",)):
-        words = words[1:]
-    text = " ".join(words)
-    found = _URL.search(text)
-    if found is None:
-        own = _OWN_PORT.search(text)
-        return Healthcheck(words, shell, disabled, place, port=int(own[1]) if own else None)
-    try:
-        url = urlsplit(found[0])
-        port = url.port
-    except ValueError:
-        return Healthcheck(words, shell, disabled, place, problem="its health check uses an address that is not a URL")
-    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    return Healthcheck(words, shell, disabled, place, found[0], path, port)
+            required = (_text(item, "required") or "true").lower() != "false"
+            yield EnvFile(path.text, required, item.place, _text(item, "format") or "", key)
 
 
 def _dependencies(node: Node | None) -> Iterator[Dependency]:
@@ -186,13 +220,12 @@ def _dependencies(node: Node | None) -> Iterator[Dependency]:
             yield Dependency(name, condition or "service_started", required, entry.place)
 
 
-def _extra_hosts(node: Node | None) -> Iterator[str]:
-    """Return the names in the container's hosts file."""
-    if isinstance(node, Mapping):
-        yield from node.entries
-        return
+def _extra_hosts(node: Node | None) -> Iterator[tuple[str, str]]:
+    """Return the names in the container's hosts file, each with its address."""
     for text in _texts(node):
-        yield re.split(r"[=:]", text, maxsplit=1)[0]
+        name, _, addresses = text.partition("=" if "=" in text else ":")
+        for address in addresses.split(","):
+            yield name, address.removeprefix("[").removesuffix("]")
 
 
 def _replicas(body: Mapping) -> str | None:
@@ -202,19 +235,29 @@ def _replicas(body: Mapping) -> str | None:
     return None if given is None else str(plain(given))
 
 
-def _labels(node: Node | None) -> dict[str, Label]:
-    if not isinstance(node, Mapping):
-        return {}
-    return {
-        name: Label(entry.node.text if isinstance(entry.node, Scalar) else str(plain(entry.node)), entry.place)
-        for name, entry in node.entries.items()
-    }
+def _labels(
+    body: Mapping, read_file: Callable[[EnvFile], list[Statement] | None], report: ReportError
+) -> dict[str, Label]:
+    """Return the labels: from the files that `label_file` names, later ones winning, overridden by `labels`."""
+    found: dict[str, Label] = {}
+    known: dict[str, str] = {}
+    for file in _files(body, "label_file"):
+        for line in filled_in(read_file(file) or (), known, known, file.path, report):
+            found[line.name] = Label(line.value, Place(file.path, line.line))
+    node = body.get("labels")
+    for name, entry in node.entries.items() if isinstance(node, Mapping) else ():
+        value = entry.node.text if isinstance(entry.node, Scalar) else str(plain(entry.node))
+        found[name] = Label(value, entry.place)
+    return found
 
 
-def _words(node: Node | None) -> list[str]:
-    if isinstance(node, Scalar):
-        try:
-            return shlex.split(node.text)
-        except ValueError:
-            return node.text.split()
-    return list(_texts(node))
+def _words(body: Mapping, key: str, tell: ReportError) -> list[str]:
+    node = body.get(key)
+    if not isinstance(node, Scalar):
+        return list(_texts(node))
+    try:
+        return words_of(node.text)
+    except BadCommand as error:
+        reason = f"{key}: {error}; Compose refuses that"
+        tell(ComposeError(reason, code="command", place=node.place, field=key, example=f'{key}: ["sh", "-c", "..."]'))
+        return node.text.split()

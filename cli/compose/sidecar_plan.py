@@ -13,85 +13,19 @@ from typing import Final
 import msgspec
 
 from cli.compose.audit import TOLERATED
+from cli.compose.databases import is_database
 from cli.compose.errors import ComposeError, Place
+from cli.compose.jobs import Jobs
 from cli.compose.model import ComposeService, Healthcheck, Project
-from cli.compose.ports import Port, is_port
-from cli.compose.sidecars import HOST_AGENT, LABEL, Options, Recipe, SidecarSpec
+from cli.compose.own_port import NO_PORT, OwnPort, OwnPorts, listed
+from cli.compose.ports import Port
+from cli.compose.registered_names import RegisteredNames
+from cli.compose.sidecars import HOST_AGENT, LABEL, NAME_LABEL, Options, Recipe, SidecarSpec
 from cli.terminal import printable
-from registry_core.domain.names import check_host, check_service_name, label_of
+from registry_core.domain.names import check_host, label_of
 from registry_core.domain.registration import DEFAULT_RULES, check_health_endpoint
 from registry_core.errors import ValidationError
 
-# Stores and brokers: they have their own discovery or a single address, and no HTTP health check.
-DATABASES: Final = frozenset(
-    [
-        "aerospike",
-        "cassandra",
-        "clickhouse",
-        "clickhouse-server",
-        "cockroach",
-        "cockroachdb",
-        "consul",
-        "couchbase",
-        "couchdb",
-        "cp-kafka",
-        "cp-server",
-        "cp-zookeeper",
-        "db2",
-        "dragonfly",
-        "elasticsearch",
-        "etcd",
-        "eventstore",
-        "influxdb",
-        "kafka",
-        "kafka-native",
-        "keydb",
-        "mariadb",
-        "mariadb-galera",
-        "memcached",
-        "milvus",
-        "mongo",
-        "mongodb",
-        "mongodb-community-server",
-        "mosquitto",
-        "mssql",
-        "mssql-server",
-        "mysql",
-        "mysql-server",
-        "nats",
-        "neo4j",
-        "opensearch",
-        "oracle",
-        "postgis",
-        "postgres",
-        "postgresql",
-        "pulsar",
-        "qdrant",
-        "questdb",
-        "rabbitmq",
-        "redis",
-        "redis-sentinel",
-        "redis-stack",
-        "redis-stack-server",
-        "redpanda",
-        "scylla",
-        "scylladb",
-        "server",
-        "surrealdb",
-        "tarantool",
-        "timescaledb",
-        "timescaledb-ha",
-        "valkey",
-        "victoria-metrics",
-        "weaviate",
-        "zookeeper",
-    ]
-)
-_ASKED_BY: Final = re.compile(
-    r"\b(?:pg_isready|redis-cli|valkey-cli|mysqladmin|mariadb-admin|mongosh?|cqlsh|rabbitmqctl|rabbitmq-diagnostics"
-    r"|kafka-[a-z-]+(?:\.sh)?|etcdctl|cypher-shell|zkServer\.sh|healthcheck\.sh)\b"
-)
-_OUTSIDE: Final = ("none", "host", "bridge")
 _TCP_ASKED: Final = re.compile(r"(?:^|[\s/;&|(])(?:nc|ncat|netcat|telnet)\s|/dev/tcp/")
 
 
@@ -122,7 +56,8 @@ class _LeftOut(Exception):
 def planned(project: Project, options: Options, wanted: Collection[str] = (), *, databases: bool = True) -> Planning:
     """Return the plan for the services named in `wanted`, or for all of them when it is empty.
 
-    Databases and brokers are checked by tcp; without `databases` they are left out, unless `wanted` names them.
+    Databases and brokers are checked by tcp; without `databases` they are left out, unless `wanted` names them. A
+    service that is probably a job is left out unless `wanted` names it, and one that is certainly a job in any case.
     Raises ComposeError for an unknown name, and for a project that Compose would refuse as a whole.
     """
     for problem in project.problems:
@@ -134,14 +69,15 @@ def planned(project: Project, options: Options, wanted: Collection[str] = (), *,
     sidecars: list[SidecarSpec] = []
     left_out: list[Remark] = []
     notes: list[Remark] = []
-    names = _TakenNames(project)
+    rules = _Rules(project, options)
     for service in project.services.values():
-        if LABEL in service.labels or (wanted and service.name not in wanted):
+        named = service.name in wanted
+        if LABEL in service.labels or (wanted and not named):
             continue
         doubts: list[str] = []
         try:
-            names.check(service, databases=databases or service.name in wanted)
-            sidecars.append(_sidecar(service, names, options, doubts))
+            rules.check(service, databases=databases or named, jobs=named)
+            sidecars.append(_sidecar(service, rules, options, doubts))
         except _LeftOut as reason:
             left_out.append(Remark(service.place, service.name, str(reason)))
             continue
@@ -149,57 +85,78 @@ def planned(project: Project, options: Options, wanted: Collection[str] = (), *,
     return Planning(tuple(sidecars), tuple(left_out), tuple(notes))
 
 
-class _TakenNames:
-    """The names in use: service names in DNS, and service names in the file."""
+class _Rules:
+    """What the rest of the project means for one service: the names in use, the jobs, and shared images."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, options: Options) -> None:
         self._file = project.files[0]
-        self._taken = {*project.services, HOST_AGENT}
+        self._taken = set(project.services)
         self._spelled: dict[str, str] = {}
+        self._jobs = Jobs(project)
+        self.names = RegisteredNames(project)
+        self.ports = OwnPorts(project)
+        is_of_the_host = options.recipe is Recipe.HOST
+        self._agent = self._free(["", "-of-the-host"], HOST_AGENT) if is_of_the_host else ""
+        self._taken.add(HOST_AGENT)
 
-    def check(self, service: ComposeService, *, databases: bool) -> None:
-        """Raise _LeftOut when a service cannot be registered under its name."""
+    def check(self, service: ComposeService, *, databases: bool, jobs: bool) -> None:
+        """Raise _LeftOut when a service cannot be registered, or should not be."""
         if service.empty:
             raise _LeftOut("it is empty")
         if service.place.file != self._file:
             raise _LeftOut(f"it is defined in {service.place.file}, which is not changed: name that file instead")
-        try:
-            check_service_name(service.name)
-        except ValidationError as error:
-            raise _LeftOut(error.message) from None
-        twin = self._spelled.setdefault(label_of(service.name), service.name)
+        registered = self.names.of(service.name)
+        if registered.name is None:
+            raise _LeftOut(registered.why)
+        twin = self._spelled.setdefault(label_of(registered.name), service.name)
         if twin != service.name:
             raise _LeftOut(f"in DNS it has the same name as {twin!r} ('_' is '-' there), which came first")
+        job = self._jobs.why(service) if jobs else self._jobs.why_likely(service)
+        if job is not None:
+            raise _LeftOut(job)
         if is_database(service) and not databases:
             raise _LeftOut("it is a database or a broker (--no-databases)")
 
     def agent_of(self, service: ComposeService) -> str:
-        """Return a name for the service's agent that no service in the file has."""
-        for ending in itertools.chain(("agent", "vertice-agent"), (f"vertice-agent-{n}" for n in range(2, 1000))):
-            name = f"{service.name}-{ending}"
+        """Return the name of a service's agent: one that no service in the file has."""
+        return self._agent or self._free(["-agent", "-vertice-agent"], service.name)
+
+    def _free(self, endings: list[str], stem: str) -> str:
+        for ending in itertools.chain(endings, (f"-vertice-agent-{n}" for n in range(2, 1000))):
+            name = f"{stem}{ending}"
             if name not in self._taken:
                 self._taken.add(name)
                 return name
         raise _LeftOut("every name for its agent is taken")
 
 
-def _sidecar(service: ComposeService, names: _TakenNames, options: Options, doubts: list[str]) -> SidecarSpec:
+def _sidecar(service: ComposeService, rules: _Rules, options: Options, doubts: list[str]) -> SidecarSpec:
     recipe = options.recipe
     _check_network(service, recipe)
     _check_replicas(service, recipe, doubts)
+    registered = rules.names.of(service.name)
+    name = registered.name or service.name
+    if name != service.name and NAME_LABEL not in service.labels:
+        doubts.append(f"it is registered as {name}: {registered.why} (label {NAME_LABEL}: another name)")
+    elif name != service.name:
+        doubts.append(f"it is registered as {name}: {registered.why}")
     check = service.healthcheck if service.healthcheck is not None and not service.healthcheck.disabled else None
     if check is not None and check.problem is not None:
         doubts.append(check.problem)
-    port = _port(service, check, doubts)
+    port = _port(service, check, rules.ports, doubts)
     protocol, how = _protocol(service, check, doubts)
-    host = _host(service)
-    listens_on = tuple(dict.fromkeys(number for entry in service.tcp_ports() for number in entry.targets[:1000]))
+    declared = (number for entry in (*service.ports, *service.expose) for number in entry.targets[:1000])
+    listens_on = tuple(dict.fromkeys((*declared, port.number)))
     if recipe is Recipe.HOST and service.network_mode != "host":
-        port, host = _published(service, port), options.host_address
-    elif recipe is Recipe.HOST:
-        host = options.host_address
-    if port < DEFAULT_RULES.min_port:
-        doubts.append(f"it listens on {port}, which the registry accepts only with REGISTRY_MIN_PORT={port}")
+        port, host = _published(service, port.number), options.host_address
+    else:
+        host = options.host_address if recipe is Recipe.HOST else _host(service)
+    if not port.follows:
+        doubts.append(f"its port is written with variables; {port.number} is what they are now")
+    if port.number < DEFAULT_RULES.min_port:
+        doubts.append(
+            f"it listens on {port.number}, which the registry accepts only with REGISTRY_MIN_PORT={port.number}"
+        )
     dns = recipe is not Recipe.BESIDE
     if dns and "dns" in service.places:
         doubts.append("it has its own `dns`, which stays: its lookups do not go to the agent")
@@ -209,19 +166,23 @@ def _sidecar(service: ComposeService, names: _TakenNames, options: Options, doub
         dns = False
     if options.podman and recipe is Recipe.NETNS and "sysctls" in service.places:
         doubts.append("it has its own `sysctls`, which stay: set net.ipv4.ip_unprivileged_port_start to 0 there")
+    path, written_path = _path(check, doubts) if how == "http" else ("/health", "")
     return SidecarSpec(
         service.name,
-        names.agent_of(service),
+        rules.agent_of(service),
         host,
-        port,
-        _path(check, doubts) if how == "http" else "/health",
+        port.number,
+        path,
         protocol,
         how,
         tuple(a.network for a in service.networks if a.network != "default" or len(service.networks) > 1),
-        service.profiles,
+        service.written_profiles or service.profiles,
         listens_on,
         dns and service.network_mode != "host",
         "sysctls" not in service.places,
+        name=name,
+        written_port=port.written,
+        written_path=written_path,
     )
 
 
@@ -252,39 +213,29 @@ def _check_replicas(service: ComposeService, recipe: Recipe, doubts: list[str]) 
         raise _LeftOut(f"it asks for {written} replicas, but an agent in a compose file stands beside one container")
 
 
-def is_database(service: ComposeService) -> bool:
-    """Return whether a service is a store or a broker, judging by its image or its health check's program."""
-    image = (service.image or "").partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
-    known = image in DATABASES and (image != "server" or "mssql" in (service.image or ""))
-    return known or (service.healthcheck is not None and bool(_ASKED_BY.search(service.healthcheck.text)))
-
-
-def _port(service: ComposeService, check: Healthcheck | None, doubts: list[str]) -> int:
-    listed = [
-        number for entry in (service.ports or service.expose) if entry.protocol == "tcp" for number in _few(entry)
-    ]
+def _port(service: ComposeService, check: Healthcheck | None, ports: OwnPorts, doubts: list[str]) -> OwnPort:
+    """Return the port of a service: of the declared ones the one that its health check asks, else the first."""
+    entries = [entry for entry in service.ports if entry.protocol == "tcp"]
+    entries = entries or [entry for entry in service.expose if entry.protocol == "tcp"]
+    declared = {number: entry for entry in reversed(entries) for number in reversed(_few(entry))}
     asked = check.port if check is not None and check.url is not None else None
-    if listed:
-        if asked in listed and asked is not None and not is_database(service):
-            return asked
+    if declared:
+        first = entries[0].targets[0]
         if asked is not None and not is_database(service):
-            doubts.append(f"its health check uses port {asked}, but it listens on {listed[0]}; {listed[0]} is used")
-        return listed[0]
-    exposed = [number for entry in service.expose if entry.protocol == "tcp" for number in _few(entry)]
-    if exposed:
-        return exposed[0]
-    given = service.env("PORT")
-    if given is not None and given.value is not None and given.value.isdecimal() and is_port(int(given.value)):
-        doubts.append(f"its port, {int(given.value)}, comes from its variable PORT")
-        return int(given.value)
-    if check is not None and check.port is not None and is_port(check.port):
-        doubts.append(f"its port, {check.port}, comes from its health check")
-        return check.port
+            if asked in declared:
+                return listed(declared[asked], asked)
+            doubts.append(f"its health check uses port {asked}, but it listens on {first}; {first} is used")
+        return listed(entries[0], first)
+    found = ports.undeclared(service)
+    if found is not None:
+        doubts.append(f"its port, {found.number}, comes from {found.source}")
+        return found
     if service.ports:
         raise _LeftOut("it has no TCP port")
     if "ports" in service.places or "expose" in service.places:
         raise _LeftOut("it has no readable port")
-    raise _LeftOut("it has no port in `ports`, `expose`, PORT or its health check")
+    asks = f", which asks {check.other}" if check is not None and check.other is not None else ""
+    raise _LeftOut(f"{NO_PORT}{asks}" if not asks else NO_PORT.replace("its health check", f"its health check{asks},"))
 
 
 def _few(entry: Port) -> range:
@@ -302,41 +253,63 @@ def _protocol(service: ComposeService, check: Healthcheck | None, doubts: list[s
         return ("https" if check.url.lower().startswith("https") else "http"), "http"
     if "grpc_health_probe" in check.text or "grpc-health-probe" in check.text:
         return "grpc", "tcp"
+    if check.other is not None:
+        doubts.append(f"its health check asks {check.other}, not itself; its port is checked by tcp")
+        return "http", "tcp"
     if _TCP_ASKED.search(check.text):
         return "tcp", "tcp"
     doubts.append("its health check uses no URL; its port is checked by tcp")
     return "http", "tcp"
 
 
-def _path(check: Healthcheck | None, doubts: list[str]) -> str:
+def _path(check: Healthcheck | None, doubts: list[str]) -> tuple[str, str]:
+    """Return the path that a health check asks, and the same as written when it contains variables."""
     if check is None or check.path is None:
-        return "/health"
+        return "/health", ""
     try:
-        return check_health_endpoint(check.path)
+        path = check_health_endpoint(check.path)
     except ValidationError as error:
         doubts.append(f"its health check uses {check.path[:60]!r}: {error.message}; /health is used instead")
-        return "/health"
+        return "/health", ""
+    varies = "$" in check.written_path.replace("$$", "")
+    if not check.written_path:
+        doubts.append(f"the path of its health check is written with variables; {path[:60]!r} is what they are now")
+    return path, check.written_path if varies else ""
 
 
 def _host(service: ComposeService) -> str:
-    """Return the service's name on its networks: its container name when that is usable, else the service name."""
+    """Return the service's name on its networks: its container name when that is usable, else the service name.
+
+    The container's name is returned as written: with its variables, which are filled in when the fleet starts.
+    """
     name = service.container_name
-    if name is not None and name == name.lower():
-        try:
-            return check_host(name)
-        except ValidationError:
-            pass
+    if name is not None and name == name.lower() and _is_host(name):
+        return service.written_name if "$" in service.written_name else name
+    if not _is_host(service.name):
+        raise _LeftOut(f"{service.name!r} is not a host name, at which its agent could reach it")
     return service.name
 
 
-def _published(service: ComposeService, port: int) -> int:
+def _is_host(name: str) -> bool:
+    try:
+        check_host(name)
+    except ValidationError:
+        return False
+    return True
+
+
+def _published(service: ComposeService, port: int) -> OwnPort:
     """Return the host port that maps to a container port. Raises _LeftOut when none certainly does."""
-    shown: Mapping[int, int] = {
-        target: published
+    shown: Mapping[int, tuple[int, Port]] = {
+        target: (published, entry)
         for entry in reversed(service.ports)
         if entry.protocol == "tcp" and entry.host_ip in ("", "0.0.0.0", "::")  # noqa: S104 - it is read, not bound
         for published, target in entry.pairs()
     }
     if port not in shown:
         raise _LeftOut(f"it publishes no fixed host port for its port {port}")
-    return shown[port]
+    number, entry = shown[port]
+    written = entry.written_published
+    varies = "$" in (written or entry.raw)
+    follows = not varies or (bool(written) and len(entry.targets) == 1)
+    return OwnPort(number, written if varies and follows else str(number), "", follows)

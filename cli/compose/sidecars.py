@@ -25,6 +25,7 @@ HOST_REGISTRY: Final = "http://127.0.0.1:8888"
 # Docker's own fallback when the host has no resolver that containers can reach.
 FORWARD: Final = "8.8.8.8,8.8.4.4"
 LABEL: Final = "vertice.sidecar"
+NAME_LABEL: Final = "vertice.name"
 SHARED: Final = "x-vertice-agent"
 HOST_AGENT: Final = "vertice-agent"
 CONFIG: Final = "vertice-agent"
@@ -47,7 +48,10 @@ class Recipe(enum.Enum):
 
 
 class Options(msgspec.Struct, frozen=True):
-    """The operator's settings for all agents. `host_address`: where containers reach this host; only for `host`."""
+    """The operator's settings for all agents.
+
+    Only for `host`: `host_address` is where containers reach this host, and `config` the agent's entry in `configs`.
+    """
 
     recipe: Recipe = Recipe.NETNS
     image: str = IMAGE
@@ -58,12 +62,15 @@ class Options(msgspec.Struct, frozen=True):
     memory: str = "128M"
     cpus: str = "0.25"
     podman: bool = False
+    config: str = CONFIG
 
 
 class SidecarSpec(msgspec.Struct, frozen=True):
-    """A service to register, by its own agent (named `agent`) or by the host's agent.
+    """A service to register, by the agent that is named `agent`: its own, or the host's.
 
     `dns`: the agent is the service's resolver. `sysctls`: the service has none of its own. `check`: for AGENT_CHECK.
+    `name`: its name in the registry, empty when that is the service's own. `host`, `written_port` and `written_path`
+    are as in the file: with variables, which Compose fills in when the fleet starts.
     """
 
     service: str
@@ -78,6 +85,18 @@ class SidecarSpec(msgspec.Struct, frozen=True):
     listens_on: tuple[int, ...] = ()
     dns: bool = True
     sysctls: bool = True
+    name: str = ""
+    written_port: str = ""
+    written_path: str = ""
+
+    @property
+    def registered_name(self) -> str:
+        return self.name or self.service
+
+    @property
+    def health_path(self) -> str:
+        """The path of the health check, in Compose's syntax for text with variables."""
+        return self.written_path or _literal(self.health_endpoint)
 
 
 class Additions(msgspec.Struct, frozen=True):
@@ -90,9 +109,38 @@ class Additions(msgspec.Struct, frozen=True):
 
 
 def without_agents(project: Project) -> Project:
-    """Return the project without its agents, which do not count as services of the fleet."""
+    """Return the project without its agents, which do not count as services of the fleet.
+
+    A service keeps the name under which its agent registers it, also when the project's own name has changed since.
+    """
     services = {name: service for name, service in project.services.items() if LABEL not in service.labels}
+    return with_names(msgspec.structs.replace(project, services=services), _told_names(project))
+
+
+def with_names(project: Project, names: Mapping[str, str]) -> Project:
+    """Return the project with these names for services that are registered under another name than their own.
+
+    A label that the file has takes precedence.
+    """
+    services = dict(project.services)
+    for name, registered in names.items():
+        service = services.get(name)
+        if service is not None and registered != name and NAME_LABEL not in service.labels:
+            services[name] = msgspec.structs.replace(service, registered_as=registered)
     return msgspec.structs.replace(project, services=services)
+
+
+def _told_names(project: Project) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for agent in project.services.values():
+        told = agent.env("SERVICE_NAME") if LABEL in agent.labels else None
+        if told is None or not told.value:
+            continue
+        mode, _, beside = (agent.network_mode or "").partition(":")
+        waits = [dependency.name for dependency in agent.depends_on]
+        beside = beside if mode == "service" else waits[0] if len(waits) == 1 else ""
+        names.setdefault(beside, told.value)
+    return names
 
 
 def shared_entries(options: Options) -> dict[str, Any]:
@@ -171,10 +219,10 @@ def _sidecar(sidecar: SidecarSpec, options: Options, shared: Mapping[str, Any], 
 
 def _environment(sidecar: SidecarSpec, recipe: Recipe) -> dict[str, str]:
     found = {
-        "SERVICE_NAME": sidecar.service,
+        "SERVICE_NAME": sidecar.registered_name,
         "SERVICE_HOST": sidecar.host,
-        "SERVICE_PORT": str(sidecar.port),
-        "SERVICE_HEALTH_ENDPOINT": _literal(sidecar.health_endpoint),
+        "SERVICE_PORT": sidecar.written_port or str(sidecar.port),
+        "SERVICE_HEALTH_ENDPOINT": sidecar.health_path,
         "SERVICE_PROTOCOL": sidecar.protocol,
         "AGENT_CHECK": sidecar.check,
     }
@@ -219,26 +267,27 @@ def _of_host(sidecars: Sequence[SidecarSpec], options: Options) -> Additions:
         "network_mode": "host",
         # The image's own folder belongs to another user, and root without capabilities cannot write to it.
         "volumes": [_HOST_STATE],
-        "configs": [{"source": CONFIG, "target": CONFIG_PATH}],
+        "configs": [{"source": options.config, "target": CONFIG_PATH}],
         "environment": environment,
     }
-    config = {CONFIG: {"content": agent_toml(sidecars)}}
+    config = {options.config: {"content": agent_toml(sidecars)}}
     entries = {s.service: {"dns": [options.host_address]} for s in sidecars if s.dns}
-    return Additions({HOST_AGENT: agent}, {}, config, entries)
+    name = next((s.agent for s in sidecars), HOST_AGENT)
+    return Additions({name: agent}, {}, config, entries)
 
 
 def agent_toml(sidecars: Iterable[SidecarSpec]) -> str:
     """Return the agent's configuration for many services, escaped for compose (`$` is written `$$`)."""
     tables = []
     for sidecar in sidecars:
-        fields: dict[str, str | int] = {
-            "name": sidecar.service,
+        texts = {
+            "name": sidecar.registered_name,
             "host": sidecar.host,
-            "port": sidecar.port,
-            "health_endpoint": _literal(sidecar.health_endpoint),
+            "health_endpoint": sidecar.health_path,
             "protocol": sidecar.protocol,
             "check": sidecar.check,
         }
-        lines = (f"{key} = {msgspec.json.encode(value).decode()}" for key, value in fields.items())
+        lines = [f"{key} = {msgspec.json.encode(value).decode()}" for key, value in texts.items()]
+        lines.insert(2, f"port = {sidecar.written_port or sidecar.port}")  # a number, once it is filled in
         tables.append("\n".join(("[[service]]", *lines, "")))
     return "\n".join(tables)

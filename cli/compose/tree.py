@@ -1,4 +1,4 @@
-"""Parses YAML text into a tree in which each value knows its place, and fills in its variables.
+"""Turns YAML text into trees in which each value knows its place, and fills in its variables.
 
 Pure. Every scalar stays text (YAML 1.1 would read the port 5000:22 as a number in base 60), aliases and
 `<<` are expanded within a bound, and foreign tags are ignored.
@@ -7,38 +7,34 @@ Pure. Every scalar stays text (YAML 1.1 would read the port 5000:22 as a number 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Mapping as MappingType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 import yaml
 
 from cli.compose.errors import ComposeError, Place
 from cli.compose.interpolation import BadVariable, fill
+from cli.compose.yaml_nodes import MERGE, NULL, nodes_of
 
 # All values of a file, counted again for each alias. Five thousand services have about 400,000.
 MAX_VALUES: Final = 1_000_000
 MAX_DEPTH: Final = 64
-_KEPT_TAGS: Final = frozenset({"tag:yaml.org,2002:merge", "tag:yaml.org,2002:null"})
-_MERGE: Final = "tag:yaml.org,2002:merge"
-_NULL: Final = "tag:yaml.org,2002:null"
-
-if TYPE_CHECKING:
-    _Base = yaml.SafeLoader
-else:  # the C loader is ten times as fast, if PyYAML was built with it
-    _Base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Scalar(msgspec.Struct, frozen=True, gc=False):
-    """A text. `raw` is the text before variable substitution; `unset` are the variables without a value."""
+    """A text. `raw` is the text before variable substitution; `unset` are the variables without a value.
+
+    `plain`: it is written without quotes, so that it may be a number.
+    """
 
     text: str
     place: Place
     raw: str
     null: bool = False
     unset: tuple[str, ...] = ()
-    tag: str = ""
+    plain: bool = False
 
 
 class Sequence(msgspec.Struct, frozen=True, gc=False):
@@ -46,7 +42,6 @@ class Sequence(msgspec.Struct, frozen=True, gc=False):
 
     items: tuple[Node, ...]
     place: Place
-    tag: str = ""
 
 
 class MappingEntry(msgspec.Struct, frozen=True, gc=False):
@@ -57,11 +52,11 @@ class MappingEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 class Mapping(msgspec.Struct, frozen=True, gc=False):
-    """A map in file order."""
+    """A map in file order. `listed`: it was a list, as `environment` may be."""
 
     entries: dict[str, MappingEntry]
     place: Place
-    tag: str = ""
+    listed: bool = False
 
     def get(self, key: str) -> Node | None:
         """Return the value under `key`, or None when it is missing or null."""
@@ -94,50 +89,35 @@ def plain(node: Node) -> Any:
             return {key: plain(entry.node) for key, entry in node.entries.items()}
 
 
-class _Loader(_Base):
-    """A safe loader that resolves null and `<<` only; everything else stays text."""
+# The paths of values that a document takes away: the rest of each, by its first two keys (`services` and a name).
+Resets: TypeAlias = dict[tuple[str, ...], set[tuple[str, ...]]]
 
-    yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag in _KEPT_TAGS]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+
+class Document(NamedTuple):
+    """One document of a file. `resets` is what `!reset` and `!override` take away from earlier ones."""
+
+    root: Mapping
+    resets: Resets
+
+
+def documents_of(
+    nodes: Iterable[yaml.Node], file: str, variables: MappingType[str, str], report: Callable[[ComposeError], None]
+) -> list[Document]:
+    """Return the documents with these roots; values under `!reset` are left out.
+
+    Raises ComposeError when one is not a map or is too large. Errors in one value go to `report`.
+    """
+    growing = _Growing(file, variables, report)
+    return [growing.document(node) for node in nodes]
 
 
 def tree_of(raw: bytes, file: str, variables: MappingType[str, str], report: Callable[[ComposeError], None]) -> Mapping:
-    """Return the tree of a YAML file whose top is a map.
-
-    Raises ComposeError when it is not YAML, not a map or too large. Errors in one value go to `report`.
-    """
-    node = _composed(raw, file)
-    if node is None:
-        raise ComposeError("it is empty", code="not-compose", place=Place(file))
-    if not isinstance(node, yaml.MappingNode):
-        kind = "list" if isinstance(node, yaml.SequenceNode) else "text"
-        reason = f"it is not a compose file: it is a {kind}, not a map"
-        raise ComposeError(reason, code="not-compose", place=Place(file, 1), example="services: {web: {image: web}}")
-    return _Growing(file, variables, report).mapping(node, None, 0)
-
-
-def _composed(raw: bytes, file: str) -> yaml.Node | None:
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise ComposeError("it is not UTF-8 text", code="not-yaml", place=Place(file, line)) from None
-    try:
-        loader = _Loader(text)
-        try:
-            return loader.get_single_node()
-        finally:
-            loader.dispose()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark is not None else 0
-        reason = f"it is not YAML: {error.problem or error.context}"
-        raise ComposeError(reason, code="not-yaml", place=Place(file, line)) from None
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        reason = " ".join(str(getattr(error, "reason", None) or error).split())
-        raise ComposeError(f"it is not YAML: {reason[:200]}", code="not-yaml", place=Place(file)) from None
+    """Return the tree of a YAML text that has one document. Raises ComposeError, also for none and for several."""
+    documents = documents_of(nodes_of(raw, file), file, variables, report)
+    if len(documents) != 1:
+        reason = "it has more than one document" if documents else "it is empty"
+        raise ComposeError(reason, code="not-compose", place=Place(file))
+    return documents[0].root
 
 
 class _Growing:
@@ -150,6 +130,19 @@ class _Growing:
         self._left = MAX_VALUES
         self._open: set[int] = set()
         self._places: dict[int, Place] = {}
+        self._resets: Resets = {}
+
+    def document(self, node: yaml.Node) -> Document:
+        """Return a document. Raises ComposeError when it is not a map."""
+        if not isinstance(node, yaml.MappingNode):
+            kind = "list" if isinstance(node, yaml.SequenceNode) else "text"
+            kind = "document without content" if node.tag == NULL else kind
+            reason = f"it is not a compose file: it is a {kind}, not a map"
+            place = Place(self._file, node.start_mark.line + 1)
+            raise ComposeError(reason, code="not-compose", place=place, example="services: {web: {image: web}}")
+        self._resets = {}
+        root = self.mapping(node, None, 0)
+        return Document(root, self._resets)
 
     def _place(self, node: yaml.Node) -> Place:
         line = node.start_mark.line + 1
@@ -171,9 +164,21 @@ class _Growing:
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path, depth)
         self._enter(node, depth)
-        items = tuple(self._node(item, path, depth + 1) for item in node.value)
+        items = tuple(
+            self._node(item, (path, str(at)), depth + 1)
+            for at, item in enumerate(node.value)
+            if not self._is_reset(item, (path, str(at)))
+        )
         self._open.discard(id(node))
-        return Sequence(items, self._place(node), _own(node.tag))
+        return Sequence(items, self._place(node))
+
+    def _is_reset(self, node: yaml.Node, path: NodePath) -> bool:
+        """Return whether a value is under `!reset`; remember what it, or `!override`, takes away."""
+        if node.tag not in ("!reset", "!override"):
+            return False
+        keys = tuple(_keys(path))
+        self._resets.setdefault(keys[:2], set()).add(keys[2:])
+        return bool(node.tag == "!reset")
 
     def _enter(self, node: yaml.Node, depth: int) -> None:
         if id(node) in self._open:
@@ -186,25 +191,29 @@ class _Growing:
     def _scalar(self, node: yaml.ScalarNode, path: NodePath) -> Scalar:
         raw = node.value
         place = self._place(node)
-        if node.tag == _NULL:
+        if node.tag == NULL:
             return Scalar("", place, raw, null=True)
         if "$" not in raw or path is None:
-            return Scalar(raw, place, raw, tag=_own(node.tag))
+            return Scalar(raw, place, raw, plain=not node.style)
         try:
             filled = fill(raw, self._variables)
         except BadVariable as error:
             code = "variable-required" if error.required else "variable"
             self._tell(str(error), code, place, path, "${PORT:-8000}")
-            return Scalar(raw, place, raw, unset=(error.required or "",), tag=_own(node.tag))
-        return Scalar(filled.text, place, raw, unset=filled.unset, tag=_own(node.tag))
+            return Scalar(raw, place, raw, unset=(error.required or "",))
+        return Scalar(filled.text, place, raw, unset=filled.unset)
 
     def mapping(self, node: yaml.MappingNode, path: NodePath, depth: int) -> Mapping:
         """Return a map with its `<<` merged in. Its own keys win, then the first of several `<<`."""
         self._enter(node, depth)
         merged: dict[str, MappingEntry] = {}
         own: dict[str, MappingEntry] = {}
+        merges: list[Place] = []
         for key_node, value_node in node.value:
-            if key_node.tag == _MERGE:
+            if key_node.tag == MERGE:
+                if merges:
+                    self._twice("<<", self._place(key_node), merges[0], path)
+                merges.append(self._place(key_node))
                 for source in self._sources(key_node, value_node, path, depth):
                     self._spend(key_node, len(source.entries))
                     for key, entry in source.entries.items():
@@ -215,12 +224,17 @@ class _Growing:
             key = sys.intern(key_node.value)
             place = self._place(key_node)
             if key in own:
-                reason = f"{key!r} is defined twice, first in line {own[key].place.line}; Compose refuses that"
-                self._tell(reason, "duplicate-key", place, (path, key), None)
-                del own[key]
+                self._twice(key, place, own.pop(key).place, path)
+            if self._is_reset(value_node, (path, key)):
+                continue  # what `<<` says of the same key stays
             own[key] = MappingEntry(place, self._node(value_node, (path, key), depth + 1))
         self._open.discard(id(node))
-        return Mapping({**merged, **own} if merged else own, self._place(node), _own(node.tag))
+        entries = {**merged, **own} if merged else own
+        return Mapping(entries, self._place(node))
+
+    def _twice(self, key: str, place: Place, first: Place, path: NodePath) -> None:
+        reason = f"{key!r} is defined twice, first in line {first.line}; Compose refuses that"
+        self._tell(reason, "duplicate-key", place, (path, key), None)
 
     def _sources(self, key: yaml.Node, value: yaml.Node, path: NodePath, depth: int) -> Iterator[Mapping]:
         nodes = value.value if isinstance(value, yaml.SequenceNode) else [value]
@@ -245,8 +259,3 @@ def _keys(path: NodePath) -> list[str]:
         path, key = path
         keys.append(key)
     return keys[::-1]
-
-
-def _own(tag: str | None) -> str:
-    # `!reset` and `!override` are Compose's own; all other tags are ignored.
-    return tag if tag in ("!reset", "!override") else ""

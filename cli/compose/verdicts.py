@@ -1,27 +1,40 @@
 """Judges whether an address works: which service it means, whether that listens on the port, and the right port.
 
-Pure. It opens no connection and knows only the compose file.
+Pure. It opens no connection and knows only the compose file. A port is wrong only where something proves it; a name
+that is compared and not looked up is never wrong.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
 import msgspec
 
-from cli.compose.addresses import HardCodedAddress, addresses_of
+from cli.compose.address_syntax import HardCodedAddress
+from cli.compose.addresses import addresses_of, identity_of_address
+from cli.compose.discovered_names import ZONE, DiscoveredNames
 from cli.compose.errors import Place
 from cli.compose.findings import AuditFinding
 from cli.compose.fleet_names import FleetNames, Meant, NameMatch
 from cli.compose.listening_ports import ListeningPorts, listening_of
 from cli.compose.model import ComposeService, Project
+from cli.compose.own_images import own_images
 from cli.compose.ports import is_port
+from cli.compose.sidecars import Recipe
 from registry_core.domain.host_port import host_port
+
+OWN_NAME: Final = "it is its own address, which it is told or tells others"
+_NAMES_A_SERVICE: Final = frozenset({Meant.SERVICE, Meant.OTHER_SPELLING, Meant.NOT_SHARED})
 
 
 class Judged(msgspec.Struct, frozen=True):
     """An address, the service that it means, and what is wrong with it, if anything.
 
-    `target` is that service, None when it is outside the file. `right` is the port that it listens on, as
-    far as the file tells. `code` is the finding's code, None for a good address.
+    `target` is that service, None when it is outside the file or nobody looks the name up. `right` is the port that it
+    listens on, as far as the file tells. `code` is the finding's code, None for a good address. `evidence`: what proves
+    it wrong. `identity`: why the name is compared and not looked up. `is_discovered`: it is a name in the zone of the
+    agents.
     """
 
     service: str
@@ -31,15 +44,38 @@ class Judged(msgspec.Struct, frozen=True):
     listens: tuple[int, ...]
     right: int | None
     code: str | None
+    evidence: str = ""
+    identity: str = ""
+    is_discovered: bool = False
+
+    @property
+    def is_hard_coded(self) -> bool:
+        """Whether it is looked up by a name or an address that no agent answers for."""
+        return not self.identity and not self.is_discovered
+
+
+class _PortVerdict(NamedTuple):
+    """What is wrong with a port: the finding's code, its message, what proves it, and the right port."""
+
+    code: str | None = None
+    message: str = ""
+    evidence: str = ""
+    right: int | None = None
 
 
 class Judge:
     """Judges all addresses of a fleet."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(
+        self, project: Project, zones: Iterable[str] = (ZONE,), recipes: frozenset[Recipe] = frozenset()
+    ) -> None:
         self._project = project
-        self.names = FleetNames(project)
-        self.listening = {name: listening_of(s) for name, s in project.services.items()}
+        self._names = FleetNames(project)
+        self._discovered = DiscoveredNames(project, zones)
+        # With the host's agent, names lead to the host, and its published ports are the right ones.
+        self._by_host = not recipes or Recipe.HOST in recipes
+        own = own_images(project)
+        self.listening = {n: listening_of(s, is_own_image=n in own) for n, s in project.services.items()}
         # The first two services that listen on each port: enough to tell whether there is only one.
         self._listeners: dict[int, list[str]] = {}
         self._shown: dict[int, tuple[str, int]] = {}
@@ -52,10 +88,18 @@ class Judge:
 
     def judged(self, service: ComposeService) -> list[tuple[Judged, AuditFinding | None]]:
         """Return each address of a service with its finding, None for a good address."""
-        return [self._one(service, address) for address in addresses_of(service, self.names.is_known)]
+        return [self._one(service, address) for address in addresses_of(service, self._is_known)]
+
+    def _is_known(self, host: str) -> bool:
+        return self._names.is_known(host) or self._discovered.is_in_zone(host)
 
     def _one(self, service: ComposeService, address: HardCodedAddress) -> tuple[Judged, AuditFinding | None]:
-        name_match = self.names.of(service, address.host)
+        if self._discovered.is_in_zone(address.host):
+            return self._in_zone(service, address)
+        name_match = self._names.of(service, address.host)
+        identity = identity_of_address(address)
+        if identity:
+            return self._compared(service, address, name_match, identity)
         match name_match.meant:
             case Meant.ITSELF:
                 return self._at_itself(service, address, name_match)
@@ -64,88 +108,143 @@ class Judge:
             case Meant.OUTSIDE | Meant.UNKNOWN:
                 return self._elsewhere(service, address, name_match.meant)
             case _:
+                if name_match.services[0] is service:
+                    return Judged(service.name, address, Meant.ITSELF, None, (), None, None, identity=OWN_NAME), None
                 return self._at(service, address, name_match)
+
+    def _compared(
+        self, service: ComposeService, address: HardCodedAddress, name_match: NameMatch, identity: str
+    ) -> tuple[Judged, AuditFinding | None]:
+        """Judge a name that nobody looks up: it is right as it is, and worth a word when it is a service's."""
+        if name_match.meant not in _NAMES_A_SERVICE:
+            return Judged(service.name, address, name_match.meant, None, (), None, None, identity=identity), None
+        judged = Judged(service.name, address, name_match.meant, None, (), None, "identity", identity=identity)
+        return judged, _finding(judged, f"{address.written}: {identity}", None)
+
+    def _in_zone(self, service: ComposeService, address: HardCodedAddress) -> tuple[Judged, AuditFinding | None]:
+        """Judge a discovered name: it leads to a service under the port that is registered for it."""
+        target = self._discovered.service_of(address.host)
+        if target is None:
+            judged = Judged(service.name, address, Meant.OUTSIDE, None, (), None, "outside", is_discovered=True)
+            return judged, _finding(judged, f"{address.written}: no service of the file has that discovered name", None)
+        listening = self.listening[target.name]
+        port, verdict = address.port, _PortVerdict(right=address.port)
+        if port is not None and not is_port(port):
+            verdict = _out_of_range(address, target, listening)
+        elif port is None or listening.is_named(port) or (self._by_host and listening.behind(port) is not None):
+            pass
+        elif not listening.known:
+            message = f"{address.written}: the file does not say on which port {target.name} listens"
+            verdict = _PortVerdict("unknown-port", message)
+        elif (behind := listening.behind(port)) is not None:
+            verdict = _published(address, behind, target, listening)
+        else:
+            message = f"{address.written}: {target.name} is registered under {listening.main}"
+            evidence = "a discovered name is right under the registered port alone"
+            verdict = _PortVerdict("wrong-port", message, evidence, listening.main)
+        return self._told(service, address, NameMatch(Meant.SERVICE, (target,)), target, verdict, is_discovered=True)
 
     def _at(
         self, service: ComposeService, address: HardCodedAddress, name_match: NameMatch
     ) -> tuple[Judged, AuditFinding | None]:
         """Judge an address that means a service in the file."""
         target, listening = self._best(address, name_match)
-        right = self._right(address, listening)
-        host = address.host if name_match.meant is Meant.SERVICE else target.name
-        listens = tuple(listening.numbers)
-        written = f"{address.written}"
-        code: str | None = None
-        message = ""
-        if address.port is not None and not is_port(address.port):
-            code, message = "port-out-of-range", f"{written}: a port is a number from 1 to 65535"
-            message += f"; {target.name} listens on {listening.text}" if listening.known else ""
+        written, port = address.written, address.port
+        on_port = _PortVerdict(right=listening.main) if port is None else self._on_port(address, target, listening)
+        if port is not None and not is_port(port):
+            verdict = _out_of_range(address, target, listening)
         elif name_match.meant is Meant.OTHER_SPELLING:
-            code, message = "other-spelling", f"{written}: the service is called {target.name}"
-            if address.port is not None and right is not None and right != address.port:
+            message = f"{written}: the service is called {target.name}"
+            if port is not None and on_port.right not in (port, None):
                 message += f", and listens on {listening.text}"
+            evidence = "to Docker, '_' and '-' are different letters"
+            verdict = _PortVerdict("other-spelling", message, evidence, on_port.right or port)
         elif name_match.meant is Meant.NOT_SHARED:
-            code = "no-shared-network"
-            message = f"{written}: {service.name} is in {_networks(service)}, {target.name} in {_networks(target)}"
-        elif address.port is None:
-            code, message = "no-port", f"{written} has no port; {target.name} listens on {listening.text or '?'}"
-        elif not address.is_http and any(address.port in ports for ports in listening.others):
-            right = address.port
-        elif not listening.known:
-            code, message = "unknown-port", f"{written}: the file does not say on which port {target.name} listens"
-        elif not listening.is_declared(address.port):
-            code, message = self._undeclared(address.port, written, target, listening)
-        judged = Judged(service.name, address, name_match.meant, target.name, listens, right, code)
-        if code is None:
-            return judged, None
-        correct = self._rewritten(address, host, right if address.port is not None else None)
-        correct = str(right) if code == "no-port" else correct
-        return judged, _finding(judged, message, None if right is None else correct)
+            networks = f"{service.name} is in {_networks(service)}, {target.name} in {_networks(target)}"
+            verdict = _PortVerdict("no-shared-network", f"{written}: {networks}", "", on_port.right or port)
+        elif port is None:
+            message = f"{written} has no port; {target.name} listens on {listening.text or '?'}"
+            verdict = _PortVerdict("no-port", message, "", listening.main)
+        else:
+            verdict = on_port
+        return self._told(service, address, name_match, target, verdict)
 
-    def _undeclared(
-        self, port: int, written: str, target: ComposeService, listening: ListeningPorts
-    ) -> tuple[str | None, str]:
-        hint = listening.hinted.get(port)
-        if listening.declared and hint is not None:
-            return "doubtful-port", f"{written}: {target.name} declares {listening.text}, but {hint} mentions {port}"
-        if hint is not None:
-            return None, ""
+    def _told(
+        self,
+        service: ComposeService,
+        address: HardCodedAddress,
+        name_match: NameMatch,
+        target: ComposeService,
+        verdict: _PortVerdict,
+        *,
+        is_discovered: bool = False,
+    ) -> tuple[Judged, AuditFinding | None]:
+        listens = tuple(self.listening[target.name].numbers)
+        judged = Judged(
+            *(service.name, address, name_match.meant, target.name, listens, verdict.right, verdict.code),
+            evidence=verdict.evidence,
+            is_discovered=is_discovered,
+        )
+        if verdict.code is None:
+            return judged, None
+        host = target.name if name_match.meant is Meant.OTHER_SPELLING else address.host
+        correct = self._rewritten(address, host, verdict.right if address.port is not None else None)
+        correct = str(verdict.right) if verdict.code == "no-port" else correct
+        return judged, _finding(judged, verdict.message, None if verdict.right is None else correct)
+
+    def _on_port(self, address: HardCodedAddress, target: ComposeService, listening: ListeningPorts) -> _PortVerdict:
+        """Return what is wrong with an address's port at its target, which may be nothing."""
+        port, written = address.port or 0, address.written
+        if not address.is_http and any(port in ports for ports in listening.others):
+            return _PortVerdict(right=port)
+        if listening.is_declared(port):
+            return _PortVerdict(right=port)
+        if port in listening.hinted:
+            if not listening.declared:
+                return _PortVerdict(right=port)
+            message = (
+                f"{written}: {target.name} declares {listening.text}, but {listening.hinted[port]} mentions {port}"
+            )
+            return _PortVerdict("doubtful-port", message, "", port)
+        if port in listening.mentioned:
+            return _PortVerdict(right=port)
+        if not listening.known:
+            message = f"{written}: the file does not say on which port {target.name} listens"
+            return _PortVerdict("unknown-port", message)
         behind = listening.behind(port)
-        if behind is not None:
-            return "published-port", f"{written}: {port} is published on the host; {target.name} listens on {behind}"
-        if listening.declared:
-            return "wrong-port", f"{written}: {target.name} listens on {listening.text}"
-        return "unproven-port", f"{written}: {target.name} declares no port; it mentions {listening.text}"
+        if behind is not None and address.is_complete:
+            return _published(address, behind, target, listening)
+        proof = listening.against(port, is_http=address.is_http)
+        if proof is not None and address.is_complete:
+            message = f"{written}: {target.name} listens on {listening.text}"
+            built = "built here" if target.build is not None else "the fleet's own"
+            evidence = f"its image is {built}, and {proof.source} in {_where(proof.place, address.place)}"
+            return _PortVerdict("wrong-port", message, evidence, listening.main)
+        says = "names" if listening.declared else "mentions"
+        message = f"{written}: {target.name} {says} {listening.text}, and nothing shows whether it listens on {port}"
+        return _PortVerdict("unproven-port", message)
 
     def _best(self, address: HardCodedAddress, name_match: NameMatch) -> tuple[ComposeService, ListeningPorts]:
         """Return the first match that listens on the port, else the first match."""
         port = address.port
         for service in name_match.services:
             listening = self.listening[service.name]
-            if port is not None and (listening.is_declared(port) or port in listening.hinted):
+            if port is not None and listening.is_named(port):
                 return service, listening
         first = name_match.services[0]
         return first, self.listening[first.name]
-
-    def _right(self, address: HardCodedAddress, listening: ListeningPorts) -> int | None:
-        port = address.port
-        if port is None:
-            return listening.main
-        if listening.is_declared(port) or (not listening.declared and port in listening.hinted):
-            return port
-        return listening.behind(port) or listening.main
 
     def _at_itself(
         self, service: ComposeService, address: HardCodedAddress, name_match: NameMatch
     ) -> tuple[Judged, AuditFinding | None]:
         own = [self.listening[s.name] for s in name_match.services]
         port = address.port
-        if port is None or any(o.is_declared(port) or port in o.hinted for o in own):
+        if port is None or any(o.is_named(port) for o in own):
             return Judged(service.name, address, Meant.ITSELF, service.name, (), port, None), None
         if not is_port(port):
             return _no_port(service, address, Meant.ITSELF)
         others = [name for name in self._listeners.get(port, []) if name != service.name]
-        message = f"{address.written} is {service.name} itself, which does not listen there"
+        message = f"{address.written} is {service.name} itself, and nothing shows that it listens there"
         right = None
         behind = next((target for o in own if (target := o.behind(port)) is not None), None)
         if behind is not None:
@@ -187,8 +286,29 @@ class Judge:
         return f"{scheme}{host_port(host, port)}" if port is not None else f"{scheme}{host}"
 
 
+def _out_of_range(address: HardCodedAddress, target: ComposeService, listening: ListeningPorts) -> _PortVerdict:
+    message = f"{address.written}: a port is a number from 1 to 65535"
+    message += f"; {target.name} listens on {listening.text}" if listening.known else ""
+    return _PortVerdict("port-out-of-range", message, f"there is no port {address.port}", listening.main)
+
+
+def _published(
+    address: HardCodedAddress, behind: int, target: ComposeService, listening: ListeningPorts
+) -> _PortVerdict:
+    port = address.port or 0
+    message = f"{address.written}: {port} is published on the host; {target.name} listens on {behind}"
+    where = _where(listening.mapping_of(port) or target.place, address.place)
+    return _PortVerdict("published-port", message, f"`ports` in {where} maps {port} of the host to {behind}", behind)
+
+
+def _where(place: Place, seen_from: Place) -> str:
+    """Return a place, without its file where that is the one in hand."""
+    return f"line {place.line}" if place.file == seen_from.file and place.line else str(place)
+
+
 def _no_port(service: ComposeService, address: HardCodedAddress, meant: Meant) -> tuple[Judged, AuditFinding]:
-    judged = Judged(service.name, address, meant, None, (), None, "port-out-of-range")
+    evidence = f"there is no port {address.port}"
+    judged = Judged(service.name, address, meant, None, (), None, "port-out-of-range", evidence=evidence)
     return judged, _finding(judged, f"{address.written}: a port is a number from 1 to 65535", None)
 
 
@@ -199,7 +319,7 @@ def _finding(judged: Judged, message: str, right: str | None) -> AuditFinding:
     variable = address.variable
     if address.port_variable is not None and code in ("wrong-port", "published-port", "port-out-of-range"):
         place, variable = address.port_place or place, address.port_variable
-    return AuditFinding(code, judged.service, place, message, variable, right, judged.target)
+    return AuditFinding(code, judged.service, place, message, variable, right, judged.target, evidence=judged.evidence)
 
 
 def _networks(service: ComposeService) -> str:

@@ -17,6 +17,7 @@ from cli.compose.audit import Audit
 from cli.compose.graph import components, reach
 from cli.compose.listening_ports import is_infrastructure
 from cli.compose.model import Project
+from cli.compose.registered_names import RegisteredNames
 
 CATEGORY_LABEL: Final = "vertice.category"
 INFRASTRUCTURE: Final = "infrastructure"
@@ -36,13 +37,17 @@ class By(enum.Enum):
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """A service in a wave. `radius`: how many others depend on it, directly or indirectly."""
+    """A service in a wave. `radius`: how many others depend on it, directly or indirectly.
+
+    `registered_name`: its name in the registry, None when it cannot be registered.
+    """
 
     name: str
     category: str
     radius: int
     addresses: int
     circle: tuple[str, ...]
+    registered_name: str | None = None
 
 
 class Wave(msgspec.Struct, frozen=True):
@@ -121,7 +126,9 @@ def _groups(audit: Audit) -> list[_Group]:
     needs, needed_by = audit.graph.needs(), audit.graph.needed_by()
     belongs = categories(audit.project)
     order = {name: at for at, name in enumerate(audit.project.services)}
-    written = Counter(a.service for a in audit.addresses)
+    # Discovered names count as well, so that the waves stay the same while addresses are replaced.
+    written = Counter(a.service for a in audit.addresses if not a.identity)
+    registered = RegisteredNames(audit.project)
     layers: dict[str, int] = {}
     found = []
     # Components list dependencies first; in reverse, a service's dependents are known when its turn comes.
@@ -136,7 +143,9 @@ def _groups(audit: Audit) -> list[_Group]:
         # whole fleet, such as a gateway, is a bad one to start with.
         addresses = sum(written[name] for name in names)
         rank = (radius, int(unchecked), addresses or _MANY, order[names[0]])
-        services = tuple(Planned(name, belongs[name], radius, written[name], circle) for name in names)
+        services = tuple(
+            Planned(name, belongs[name], radius, written[name], circle, registered.of(name).name) for name in names
+        )
         found.append(_Group(services, frozenset(dependents), layer, rank))
     return found
 
@@ -175,7 +184,8 @@ def plan_text(waves: Sequence[Wave]) -> Iterator[str]:
         for s in wave.services:
             circle = f"; in a circle with {', '.join(n for n in s.circle if n != s.name)}" if s.circle else ""
             addresses = "1 address" if s.addresses == 1 else f"{s.addresses} addresses"
-            yield f"  {s.name} ({s.category}): {s.radius} depend on it, {addresses}{circle}"
+            known_as = "" if s.registered_name in (None, s.name) else f", registered as {s.registered_name}"
+            yield f"  {s.name} ({s.category}{known_as}): {s.radius} depend on it, {addresses}{circle}"
         yield ""
     yield f"{sum(len(w.services) for w in waves)} services in {len(waves)} waves."
 
@@ -193,6 +203,7 @@ def plan_json(waves: Sequence[Wave], by: By) -> dict[str, Any]:
                 "services": [
                     {
                         "name": s.name,
+                        "registered_name": s.registered_name,
                         "category": s.category,
                         "needed_by": s.radius,
                         "addresses": s.addresses,

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from cli.compose.addresses import hosts_and_ports
+from cli.compose.listening_ports import ListeningPorts
 from cli.compose.model import EnvEntry
 from cli.dev.plan import PlanFinding, Weight
 from registry_core.domain.host_port import host_port
@@ -21,29 +22,38 @@ _ELSEWHERE: Final = frozenset({"localhost", "host.docker.internal", "gateway.doc
 
 
 class EnvAddress(msgspec.Struct, frozen=True):
-    """A host and a port in an environment variable. `is_url`: they follow a scheme."""
+    """A host and a port in an environment variable. `is_url`: they follow a scheme; `is_http`: that of HTTP."""
 
     host: str
     port: int
     is_url: bool
+    is_http: bool = False
 
 
 class TcpPorts(msgspec.Struct, frozen=True):
-    """The TCP ports of one service, in order, and its published ports as `ip:port`; the ip is mostly empty."""
+    """The TCP ports of one service, in order, and its published ports as `ip:port`; the ip is mostly empty.
+
+    `known`: what the whole description says of the ports on which it listens.
+    """
 
     container: tuple[int, ...] = ()
     published: tuple[str, ...] = ()
+    known: ListeningPorts | None = None
 
 
 def addresses_in(environment: Iterable[EnvEntry]) -> Iterator[EnvAddress]:
     """Return the addresses in a service's environment."""
     for found in hosts_and_ports(environment):
         if found.port is not None and found.port_written:
-            yield EnvAddress(found.host, found.port, bool(found.scheme))
+            yield EnvAddress(found.host, found.port, bool(found.scheme), found.is_http)
 
 
 def judged(found: Mapping[EnvAddress, list[str]], listening: Mapping[str, TcpPorts]) -> Iterator[PlanFinding]:
-    """Return the findings; `found` maps each address to its users, `listening` has the ports by name and by label."""
+    """Return the findings; `found` maps each address to its users, `listening` has the ports by name and by label.
+
+    A port that `ports` and `expose` lack is not wrong for that. It is wrong with evidence: it is the host's port, or an
+    image that is built here names others.
+    """
     for address, users in found.items():
         ports = listening.get(address.host.lower()) or listening.get(label_of(address.host))
         if not address.is_url and ports is None:
@@ -58,9 +68,10 @@ def judged(found: Mapping[EnvAddress, list[str]], listening: Mapping[str, TcpPor
                 yield PlanFinding(Weight.DOUBTFUL, subject, "no service of the file has that name")
         elif ports.container and address.port not in ports.container:
             where = " or ".join(str(p) for p in ports.container[:3])
-            why = (
-                f", and {address.port} is the host's port"
-                if any(p.rpartition(":")[2] == str(address.port) for p in ports.published)
-                else ""
-            )
-            yield PlanFinding(Weight.DOUBTFUL, subject, f"it listens on {where}{why}")
+            known = ports.known
+            is_hosts = any(p.rpartition(":")[2] == str(address.port) for p in ports.published)
+            if is_hosts and not (known is not None and known.is_named(address.port)):
+                reason = f"it listens on {where}, and {address.port} is the host's port"
+                yield PlanFinding(Weight.DOUBTFUL, subject, reason)
+            elif known is not None and known.against(address.port, is_http=address.is_http) is not None:
+                yield PlanFinding(Weight.DOUBTFUL, subject, f"it listens on {where}")

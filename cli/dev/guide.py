@@ -18,6 +18,7 @@ from registry_core.domain.names import label_of
 DNS_ZONE: Final = "vertice.internal"
 # Real fleets have dozens of wrong addresses: printing them all at the start would hide the rest.
 SHOWN_DOUBTS: Final = 5
+_LESSER: Final = ((Weight.DOUBTFUL, "Looks wrong, but does not matter here"), (Weight.NOTED, "Worth knowing"))
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -37,17 +38,19 @@ class Ports(msgspec.Struct, frozen=True):
 
 
 def findings_text(plan: Plan, check_command: str | None = None) -> Iterator[str]:
-    """Return the findings, one per line. With a `check_command`, which shows all, only the first doubts."""
-    unusable, doubtful = plan.of_weight(Weight.UNUSABLE), plan.of_weight(Weight.DOUBTFUL)
+    """Return the findings, one per line. With a `check_command`, which shows all, only the first of the lesser ones."""
+    unusable = plan.of_weight(Weight.UNUSABLE)
     if unusable:
         yield f"Cannot be used ({len(unusable)}):"
         yield from _indented(unusable)
-    if doubtful:
-        yield f"Looks wrong, but does not matter here ({len(doubtful)}):"
-        shown = doubtful if check_command is None else doubtful[:SHOWN_DOUBTS]
-        yield from _indented(shown)
-        if len(shown) < len(doubtful):
-            yield f"  ... and {len(doubtful) - len(shown)} more: {check_command}"
+    for weight, title in _LESSER:
+        found = plan.of_weight(weight)
+        if found:
+            yield f"{title} ({len(found)}):"
+            shown = found if check_command is None else found[:SHOWN_DOUBTS]
+            yield from _indented(shown)
+            if len(shown) < len(found):
+                yield f"  ... and {len(found) - len(shown)} more: {check_command}"
 
 
 def _indented(findings: Sequence[PlanFinding]) -> Iterator[str]:

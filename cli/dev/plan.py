@@ -28,10 +28,11 @@ class Weight(enum.Enum):
 
     UNUSABLE = "cannot be used"
     DOUBTFUL = "looks wrong"
+    NOTED = "worth knowing"
 
 
 class PlanFinding(msgspec.Struct, frozen=True):
-    """Something in the compose file that is unusable or looks wrong. `line` is 0 when unknown."""
+    """Something in the compose file that is unusable, looks wrong, or is worth knowing. `line` is 0 when unknown."""
 
     weight: Weight
     subject: str
@@ -75,6 +76,11 @@ class Plan(msgspec.Struct, frozen=True):
     def of_weight(self, weight: Weight) -> tuple[PlanFinding, ...]:
         """Return the findings of one weight, in file order."""
         return tuple(f for f in self.findings if f.weight is weight)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing in the file is unusable or looks wrong."""
+        return all(f.weight is Weight.NOTED for f in self.findings)
 
 
 def instances(services: tuple[PlannedService, ...], net: int = FIRST_NET) -> tuple[PlannedInstance, ...]:

@@ -1,24 +1,31 @@
 """Turns a compose project into a plan: which services can be started, and what is wrong with the others.
 
-It uses names, ports, replicas, health checks and environments, and ignores everything else. It starts
+It uses names, ports, replicas, health checks, environments and images, and ignores everything else. It starts
 nothing. A mistake disables the service that has it, never the whole file.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
-from cli.compose.fleet_names import other_names
+from cli.compose import listening_ports
+from cli.compose.fleet_names import container_names, other_names
+from cli.compose.jobs import Jobs
 from cli.compose.model import ComposeService, Project
-from cli.compose.reader import project_of, read_project
-from cli.compose.sidecars import without_agents
+from cli.compose.own_images import own_images
+from cli.compose.own_port import NO_PORT, OwnPort, OwnPorts
+from cli.compose.reader import NO_VARIABLES, project_of, read_project
+from cli.compose.registered_names import RegisteredName, RegisteredNames
+from cli.compose.sidecars import NAME_LABEL, without_agents
 from cli.dev.addresses import EnvAddress, TcpPorts, addresses_in, judged
+from cli.dev.called_ports import CalledPorts
 from cli.dev.plan import MAX_INSTANCES, MAX_REPLICAS, Plan, PlanFinding, PlannedService, Weight
 from registry_core.domain.host_port import host_port
-from registry_core.domain.names import check_service_name, label_of
+from registry_core.domain.names import label_of
 from registry_core.domain.registration import check_health_endpoint
 from registry_core.errors import ValidationError
 
@@ -27,6 +34,10 @@ class _Entry(msgspec.Struct, frozen=True):
     service: ComposeService
     listening: TcpPorts
     problems: tuple[str, ...]
+    registered: RegisteredName
+    # The port of a service that declares none, and why it is a job.
+    undeclared: OwnPort | None = None
+    job: str | None = None
 
     @property
     def name(self) -> str:
@@ -38,17 +49,19 @@ class _Entry(msgspec.Struct, frozen=True):
 
     @property
     def main(self) -> int | None:
-        """The port to register: the first container port.
+        """The port to register: the first container port, else the one that the service's image and variables tell.
 
         Other services on a compose network reach the container port, never the published one. By
         convention the first port is the service itself; metrics and consoles follow.
         """
-        return self.listening.container[0] if self.listening.container else None
+        if self.listening.container:
+            return self.listening.container[0]
+        return None if self.undeclared is None or self.job is not None else self.undeclared.number
 
 
-def read_plan(path: Path) -> Plan:
-    """Return the plan for the compose file at `path`. Raises ComposeError."""
-    return plan_of(read_project([path]))
+def read_plan(path: Path, environment: Mapping[str, str] = NO_VARIABLES) -> Plan:
+    """Return the plan for the compose file at `path`, with the variables of `environment`. Raises ComposeError."""
+    return plan_of(read_project([path], environment))
 
 
 def plan_of_bytes(raw: bytes) -> Plan:
@@ -61,16 +74,24 @@ def plan_of(project: Project) -> Plan:
     project = without_agents(project)
     findings = list(_told(project))
     entries = []
+    names, ports, jobs = RegisteredNames(project), OwnPorts(project), Jobs(project)
+    called, own = CalledPorts(project), own_images(project)
     for service in project.services.values():
         if service.empty:
             reason = "it is empty, so it has no port"
             findings.append(PlanFinding(Weight.UNUSABLE, service.name, reason, service.place.line))
             continue
         problems = [p.message for p in project.problems if p.service == service.name and p.code == "port"]
-        entries.append(_Entry(service, listening_of(service), tuple(problems)))
+        known = listening_ports.listening_of(service, is_own_image=service.name in own)
+        listening = msgspec.structs.replace(listening_of(service), known=known)
+        undeclared = None
+        if not listening.container and not problems:
+            undeclared = ports.undeclared(service) or called.of(service)
+        job = None if undeclared is None else jobs.why_likely(service)
+        entries.append(_Entry(service, listening, tuple(problems), names.of(service.name), undeclared, job))
     planned = _planned(entries, findings)
     findings += _shared_host_ports(entries)
-    findings += _wrong_addresses(entries)
+    findings += _wrong_addresses(entries, project.name)
     return Plan(len(project.services), tuple(planned), tuple(dict.fromkeys(findings)))
 
 
@@ -115,30 +136,42 @@ def _planned(entries: list[_Entry], findings: list[PlanFinding]) -> list[Planned
         if unusable is not None or port is None:
             findings.append(PlanFinding(Weight.UNUSABLE, entry.name, unusable or "no port", entry.line))
             continue
+        name = entry.registered.name or entry.name
+        findings += (PlanFinding(Weight.NOTED, entry.name, note, entry.line) for note in _notes(entry))
         health_endpoint = _health(entry, doubts)
         doubts += entry.problems
         findings += (PlanFinding(Weight.DOUBTFUL, entry.name, doubt, entry.line) for doubt in doubts)
-        spelled[label_of(entry.name)] = entry.name
+        spelled[label_of(name)] = entry.name
         room -= replicas
-        planned.append(PlannedService(entry.name, port, health_endpoint, replicas))
+        planned.append(PlannedService(name, port, health_endpoint, replicas))
     return planned
 
 
 def _why_unusable(entry: _Entry, spelled: dict[str, str]) -> str | None:
-    try:
-        check_service_name(entry.name)
-    except ValidationError as error:
-        return error.message
-    twin = spelled.get(label_of(entry.name))
+    if entry.registered.name is None:
+        return entry.registered.why
+    twin = spelled.get(label_of(entry.registered.name))
     if twin is not None:
         return f"in DNS it has the same name as {twin!r} ('_' is '-' there), which came first"
     if entry.main is not None:
         return None
     if entry.problems:
         return "; ".join(entry.problems)
+    if entry.job is not None:
+        return entry.job
     if entry.service.ports:
         return "it has no TCP port"
-    return "it has no port in `ports` or `expose`"
+    return NO_PORT
+
+
+def _notes(entry: _Entry) -> Iterator[str]:
+    """Return what is not as the file says it, and right all the same."""
+    name = entry.registered.name
+    if name != entry.name:
+        choice = "" if NAME_LABEL in entry.service.labels else f" (label {NAME_LABEL}: another name)"
+        yield f"it is registered as {name}: {entry.registered.why}{choice}"
+    if entry.undeclared is not None:
+        yield f"its port, {entry.undeclared.number}, comes from {entry.undeclared.source}"
 
 
 def _replicas(given: str | None, doubts: list[str]) -> int:
@@ -159,7 +192,8 @@ def _health(entry: _Entry, doubts: list[str]) -> str:
         doubts.append(check.problem)
     if check is None or check.path is None:
         return "/health"
-    if check.port is not None and check.port not in entry.listening.container:
+    listening = entry.listening.container
+    if check.port is not None and listening and check.port not in listening:
         doubts.append(f"its health check uses port {check.port}, but it listens on {entry.main}")
     try:
         return check_health_endpoint(check.path)
@@ -183,12 +217,13 @@ def _shared_host_ports(entries: list[_Entry]) -> list[PlanFinding]:
     return findings
 
 
-def _wrong_addresses(entries: list[_Entry]) -> list[PlanFinding]:
+def _wrong_addresses(entries: list[_Entry], project: str) -> list[PlanFinding]:
     listening: dict[str, TcpPorts] = {}
     for entry in entries:
         listening[entry.name.lower()] = entry.listening
     for entry in entries:
-        for name in (entry.name, *other_names(entry.service)):
+        registered = entry.registered.name or entry.name
+        for name in (entry.name, registered, *container_names(project, entry.service), *other_names(entry.service)):
             for spelling in (name.lower(), label_of(name)):
                 listening.setdefault(spelling, entry.listening)
     found: dict[EnvAddress, list[str]] = {}

@@ -93,6 +93,32 @@ def test_the_audit_and_a_second_judge_find_the_same_addresses_and_ports() -> Non
         assert a["address"] in lines[a["line"] - 1]
         if a["code"] in codes:
             assert by_place[a["service"], a["line"]]["right"] == f"http://{a['host']}:{a['right_port']}"
+            assert by_place[a["service"], a["line"]]["evidence"] == a["evidence"]
+
+
+def test_the_evidence_against_each_wrong_address_of_the_real_fleet_is_in_the_file() -> None:
+    path = fleet("real")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    wrong = [
+        a for a in audited(path)["addresses"] if a["code"] in ("published-port", "wrong-port", "port-out-of-range")
+    ]
+    assert wrong
+    for a in wrong:
+        evidence = a["evidence"]
+        if a["code"] == "port-out-of-range":
+            assert evidence == f"there is no port {a['port']}"
+            continue
+        found = re.search(r"(?:maps (\d+) of the host to (\d+)|health check asks (\d+))", evidence)
+        line = re.search(r"in line (\d+)", evidence)
+        assert found is not None
+        assert line is not None
+        here = "\n".join(lines[int(line[1]) - 1 : int(line[1]) + 8])
+        if a["code"] == "published-port":
+            assert f"{found[1]}:{found[2]}" in here
+            assert (int(found[1]), int(found[2])) == (a["port"], a["right_port"])
+        else:
+            assert f"localhost:{found[3]}" in here
+            assert int(found[3]) != a["port"]
 
 
 def test_the_counts_of_the_real_fleet_match_those_made_by_hand() -> None:
@@ -103,6 +129,7 @@ def test_the_counts_of_the_real_fleet_match_those_made_by_hand() -> None:
     counts = found["counts"]
     assert (counts["services"], counts["addresses"], counts["http_addresses"]) == (111, 191, 160)
     assert (counts["wrong_addresses"], counts["wrong_http_addresses"]) == (122, 122)
+    assert sum(a["evidence"] is not None for a in found["addresses"]) == 122
     codes = [f["code"] for f in found["findings"]]
     assert {code: codes.count(code) for code in codes} == {
         "published-port": 86,
@@ -126,7 +153,7 @@ def test_the_mistakes_of_the_example_are_found() -> None:
         ("replicas-host-port", "stock-keeper", None),
         ("health-port", "stock-keeper", "8055"),
         ("dns-clash", "customer-mail", None),
-        ("bad-name", "Pick.List", None),
+        ("mapped-name", "Pick.List", "pick-list"),
     ]
 
 
@@ -228,6 +255,12 @@ def test_the_status_follows_the_registrations(tmp_path: Path) -> None:
         assert (half["registered"], half["passing"], half["may_go"]) == (1, 1, 0)
         call(url, "POST", "/register", {"service_name": "shop", "host": "10.0.0.8", "port": 8080})
         assert counts(url, path)["may_go"] == 1
+        before = audited(path)["graph"]["edges"]
+        assert command("compose", "rewrite", path, "--recipe", "netns", "--write").returncode == 0
+        rewritten = counts(url, path)
+        assert (rewritten["static_addresses"], rewritten["may_go"]) == (0, 0)
+        assert audited(path)["graph"]["edges"] == before
+        path.write_text(SMALL)
         call(url, "PUT", "/status/cart/10.0.0.7:8010", {"status": "critical"})
         failing = counts(url, path)
         assert (failing["registered"], failing["passing"], failing["may_go"]) == (2, 1, 0)

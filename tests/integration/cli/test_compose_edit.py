@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from cli.compose.reader import read_project
+from cli.compose.registered_names import RegisteredNames
 from tests.commands import command
 from tests.fleets import EXAMPLE, FLEETS, fleet
 
@@ -69,7 +71,8 @@ def test_every_service_of_a_fleet_that_can_have_an_agent_gets_one(name: str, rec
     else:
         registered = [a["environment"]["SERVICE_NAME"] for a in agents.values() if "environment" in a]
     assert len(registered) == len(set(registered))
-    assert set(registered) == set(listed) - left_out
+    names = RegisteredNames(read_project([path]))
+    assert set(registered) == {names.of(name).name for name in listed.keys() - left_out}
 
     assert compose("inject", "compose.yml", *words, cwd=tmp_path).returncode == code
     assert override.read_bytes() == written
@@ -280,7 +283,7 @@ def test_rewrite_previews_and_applies_its_changes_with_agents_in_an_override(sma
     assert compose("rewrite", "compose.yml", cwd=small.parent).stdout == would.stdout
     done = compose("rewrite", "compose.yml", "--write", cwd=small.parent)
     assert done.returncode == 0
-    assert "(cart listens on 8010)" in done.stderr
+    assert "(cart listens on 8010: `ports` in line 5 maps 9010 of the host to 8010)" in done.stderr
     after = SMALL.replace("http://cart:9010", "http://cart.vertice.internal:8010")
     assert small.read_text() == after
     assert compose("rewrite", "compose.yml", "--write", cwd=small.parent).returncode == 0
@@ -302,6 +305,53 @@ def test_rewrite_writes_another_file_only_if_it_does_not_exist(small: Path) -> N
     small.with_name("other.yml").write_text("mine")
     assert compose(*words, cwd=small.parent).returncode == 2
     assert small.with_name("other.yml").read_text() == "mine"
+
+
+def test_eject_of_a_rewritten_file_names_what_leads_nowhere_and_undo_turns_it_back(small: Path) -> None:
+    compose("inject", "compose.yml", "--write", "--zone", "shop.test", cwd=small.parent)
+    assert compose("rewrite", "compose.yml", "--write", "--zone", "other.test", cwd=small.parent).returncode == 2
+    rewriting = compose("rewrite", "compose.yml", "--write", cwd=small.parent)
+    assert rewriting.returncode == 0
+    assert "note: requests over HTTP carry the new name as their Host" in rewriting.stderr
+    assert "http://cart.shop.test:8010" in small.read_text()
+    audited = json.loads(compose("audit", "compose.yml", "--format", "json", cwd=small.parent).stdout)
+    assert [(e["from"], e["to"]) for e in audited["graph"]["edges"]] == [("shop", "cart")]
+    shown = compose("eject", "compose.yml", cwd=small.parent)
+    assert shown.returncode == 1
+    ejected = compose("eject", "compose.yml", "--write", cwd=small.parent)
+    assert ejected.returncode == 1
+    assert "shop: CART_URL: http://cart.shop.test:8010 leads nowhere without agents" in ejected.stderr
+    assert "rewrite compose.yml --undo --zone shop.test --write" in ejected.stderr
+    undone = compose("rewrite", "compose.yml", "--undo", "--zone", "shop.test", "--write", cwd=small.parent)
+    assert (undone.returncode, "1 names turned back" in undone.stderr) == (0, True)
+    assert small.read_text() == SMALL.replace("cart:9010", "cart:8010")
+
+
+def test_undo_before_eject_leaves_the_file_without_a_trace(small: Path) -> None:
+    small.write_text(SMALL.replace("cart:9010", "cart:8010"))
+    before = small.read_bytes()
+    for words in (("inject",), ("rewrite",), ("rewrite", "--undo"), ("eject",)):
+        assert compose(words[0], "compose.yml", *words[1:], "--write", cwd=small.parent).returncode == 0
+    assert small.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", FLEETS)
+def test_the_plan_of_a_fleet_is_the_same_after_rewrite_and_after_undo(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    shutil.copy(fleet(name), path)
+
+    def seen() -> tuple[object, object]:
+        audited = json.loads(compose("audit", "compose.yml", "--format", "json", cwd=tmp_path).stdout)
+        plan = command("migrate", "plan", "compose.yml", "--format", "json", cwd=tmp_path)
+        return audited["graph"], json.loads(plan.stdout)
+
+    before = seen()
+    compose("rewrite", "compose.yml", "--recipe", "netns", "--write", cwd=tmp_path)
+    assert ".vertice.internal:" in path.read_text()
+    assert seen() == before
+    assert compose("rewrite", "compose.yml", "--undo", "--write", cwd=tmp_path).returncode == 0
+    assert ".vertice.internal" not in path.read_text()
+    assert seen() == before
 
 
 @pytest.mark.parametrize("name", FLEETS)

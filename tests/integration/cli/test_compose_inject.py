@@ -17,6 +17,7 @@ import yaml
 
 from cli.compose.inject import MADE
 from cli.compose.reader import read_project
+from cli.compose.registered_names import RegisteredNames
 from cli.compose.sidecars import LABEL
 from tests.commands import command
 from tests.fleets import EXAMPLE, FLEETS, fleet
@@ -196,6 +197,21 @@ def test_an_unwritable_folder_is_one_line(shop: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("way", [("--write",), ()])
+def test_a_registered_name_stays_when_the_project_is_called_otherwise(tmp_path: Path, way: tuple[str, ...]) -> None:
+    path = tmp_path / "mall" / "compose.yml"
+    path.parent.mkdir()
+    path.write_text("services:\n  db: {image: postgres, expose: [5432]}\n")
+    assert "it is registered as db-mall" in vertice("inject", path, *way).stdout
+    moved = path.parent.rename(tmp_path / "other") / path.name
+    before = (moved if way else override_of(moved)).read_bytes()
+    assert "it is registered as db-mall" in vertice("inject", moved, *way).stdout
+    assert (moved if way else override_of(moved)).read_bytes() == before
+    assert vertice("eject", moved, "--write").returncode == 0
+    if way:
+        assert "it is registered as db-other" in vertice("inject", moved, *way).stdout
+
+
 # -- rewrite
 
 
@@ -248,7 +264,8 @@ def test_every_service_of_a_fleet_has_one_agent_or_a_reason(tmp_path: Path, name
     path = tmp_path / "compose.yml"
     shutil.copyfile(fleet(name), path)
     before = path.read_bytes()
-    services = read_project([path]).services
+    project = read_project([path])
+    services, names = project.services, RegisteredNames(project)
     done = vertice("inject", path, *recipe)
     left_out = {line.split(": ")[1] for line in done.stdout.splitlines() if line.startswith("left out: ")}
     after = read_project([path, override_of(path)]).services
@@ -258,7 +275,7 @@ def test_every_service_of_a_fleet_has_one_agent_or_a_reason(tmp_path: Path, name
         told = Counter(line.split('"')[1] for line in content.splitlines() if line.startswith("name ="))
     else:
         told = Counter(s.env("SERVICE_NAME").value for s in after.values() if LABEL in s.labels)  # type: ignore[union-attr]  # each agent has one
-    assert set(told) == set(services) - left_out
+    assert set(told) == {names.of(name).name for name in services.keys() - left_out}
     assert set(told.values()) == {1}
     print(f"{name}, {recipe[1]}: {len(services)} services, {len(told)} agents, {len(left_out)} left out")  # noqa: T201 - the counts
     override_of(path).unlink()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cli.compose.errors import Place
+from cli.compose.errors import ComposeError, Place
 from cli.compose.interpolation import BadVariable, fill
 from cli.compose.ports import port_of
 from cli.compose.tree import Scalar
@@ -18,7 +18,8 @@ NAMES = ("A", "B", "LONG_1")
 Piece: TypeAlias = "str | tuple[str, str, Text]"
 Text: TypeAlias = list[Piece]
 
-literals = st.text("ab:/-?+.0 {", max_size=6)
+# A brace in a default is paired with another, and a dollar that begins nothing is a dollar.
+literals = st.text("ab:/-?+.0 ", max_size=6) | st.sampled_from(["{ab}", "$ ", "$1", "$-"])
 references: st.SearchStrategy[Piece] = st.tuples(st.sampled_from(NAMES), st.sampled_from(["", "plain"]), st.just([]))
 
 
@@ -89,7 +90,14 @@ def test_any_text_is_expanded_or_refused_in_one_line(text: str, variables: dict[
 
 @pytest.mark.parametrize(
     ("text", "required"),
-    [("${A:?give one}", "A"), ("${C?}", "C"), ("${B:-${A:?}}", "A"), ("${", None), ("$ x", None), ("${A!}", None)],
+    [
+        ("${A:?give one}", "A"),
+        ("${C?}", "C"),
+        ("${B:-${A:?}}", "A"),
+        ("${", None),
+        ("${A:-x\n}", None),
+        ("${A!}", None),
+    ],
 )
 def test_an_expansion_error_gives_the_reason(text: str, required: str | None) -> None:
     with pytest.raises(BadVariable) as error:
@@ -125,7 +133,12 @@ def test_a_written_port_is_read_back(targets: range, published: range | None, ip
     shown = "" if published is None else span(published)
     text = f"{ip}:{shown}:" if ip else f"{shown}:" if shown else ""
     text += span(targets) + (f"/{protocol}" if protocol else "")
-    port = port_of(Scalar(text, Place(), text))
+    scalar = Scalar(text, Place(), text)
+    if published and len(targets) > 1 and len(published) != len(targets):
+        with pytest.raises(ComposeError, match="publishes"):
+            port_of(scalar)
+        return
+    port = port_of(scalar)
     assert (port.targets, port.published, port.host_ip) == (targets, published or range(0), ip.strip("[]"))
     assert port.protocol == (protocol or "tcp")
     pairs = list(port.pairs())

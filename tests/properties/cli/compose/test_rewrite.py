@@ -12,9 +12,11 @@ from cli.compose.audit import audit
 from cli.compose.existing_agents import agents_with
 from cli.compose.fleet_names import Meant
 from cli.compose.reader import project_of
-from cli.compose.rewrite import Rewriting, rewritten
+from cli.compose.rewrite import rewritten
 from cli.compose.sidecar_plan import planned
 from cli.compose.sidecars import Options
+from cli.compose.undo_rewrite import undone
+from cli.compose.value_edits import Rewriting
 
 SCHEMES = st.sampled_from(["", "http://", "https://", "ws://", "http://u:p@", "tcp://", "jdbc:postgresql://"])
 HOSTS = st.sampled_from(
@@ -31,7 +33,7 @@ OPTIONS = Options()
 def rewrite(text: str) -> Rewriting:
     project = project_of([("c.yml", text.encode())])
     agents = agents_with(planned(project, OPTIONS).sidecars, OPTIONS.recipe)
-    return rewritten(text, project, agents, OPTIONS.zone)
+    return rewritten(text, project, agents)
 
 
 @st.composite
@@ -42,7 +44,9 @@ def texts(draw: st.DrawFn) -> str:
     lines = "".join(f"      {name}: {quotes.format(value)}\n" for name, (value, quotes) in variables.items())
     return (
         f"services:\n  asks:  # web:80\n    expose: [7000]\n    environment:\n{lines}"
-        "  web: {ports: ['8080:80']}\n  web_cart: {expose: [8010]}\n  two: {expose: [8001, 8002]}\n"
+        "  web: {ports: ['8080:80'], build: ., healthcheck: {test: 'curl http://localhost/'}}\n"
+        "  web_cart: {expose: [8010], build: ., healthcheck: {test: 'curl http://localhost:8010/'}}\n"
+        "  two: {expose: [8001, 8002]}\n"
     )
 
 
@@ -63,7 +67,8 @@ def test_every_address_is_changed_or_kept_once_and_a_second_run_changes_nothing(
     judged = [
         j
         for j in audit(project_of([("c.yml", text.encode())])).addresses
-        if not j.address.host.endswith(OPTIONS.zone) and not (j.meant is Meant.ITSELF and j.code is None)
+        if not (j.is_discovered and j.code not in ("wrong-port", "published-port", "port-out-of-range"))
+        and not (j.meant is Meant.ITSELF and j.code is None and not j.identity)
     ]
     told = [(c.variable, c.before) for c in found.changes] + [(k.variable, k.address) for k in found.unchanged]
     assert sorted(pair for pair in told if pair[0] != "B_PORT") == sorted(
@@ -72,6 +77,35 @@ def test_every_address_is_changed_or_kept_once_and_a_second_run_changes_nothing(
     again = rewrite(found.text)
     assert again.text == found.text
     assert again.changes == ()
+
+
+def edges(text: str) -> list[tuple[str, str]]:
+    return [(e.consumer, e.target) for e in audit(project_of([("c.yml", text.encode())])).graph.edges]
+
+
+@given(texts())
+def test_the_graph_is_the_same_before_and_after_and_when_it_is_undone(text: str) -> None:
+    found = rewrite(text)
+    back = undone(found.text, project_of([("c.yml", found.text.encode())]), [OPTIONS.zone])
+    event("changed" if back.text != found.text else "same")
+    assert edges(found.text) == edges(text)
+    assert edges(back.text) == edges(text)
+    left = [a for a in audit(project_of([("c.yml", back.text.encode())])).addresses if a.is_discovered]
+    assert {(a.address.variable, a.address.written) for a in left} <= {(u.variable, u.address) for u in back.unchanged}
+
+
+@given(texts())
+def test_a_port_changes_only_where_something_proves_it_wrong(text: str) -> None:
+    found = rewrite(text)
+    codes = {
+        (j.address.variable, j.address.written): (j.code, j.evidence)
+        for j in audit(project_of([("c.yml", text.encode())])).addresses
+    }
+    for change in found.changes:
+        if change.why and (change.variable, change.before) in codes:
+            code, evidence = codes[change.variable, change.before]
+            assert code in ("wrong-port", "published-port", "other-spelling")
+            assert evidence
 
 
 @given(texts())

@@ -1,27 +1,15 @@
-"""The addresses in a service's environment and command: what is one, with which host, port and scheme."""
+"""The addresses in a service's environment and command: what a variable's name says of its value."""
 
 from __future__ import annotations
 
 import pytest
 
-from cli.compose.addresses import (
-    MAX_VALUE_LENGTH,
-    HardCodedAddress,
-    addresses_of,
-    hosts_and_ports,
-    located_in,
-    with_port_or_scheme,
-)
+from cli.compose.addresses import addresses_of, hosts_and_ports, identity_of_address
 from cli.compose.errors import Place
 from cli.compose.model import ComposeService, EnvEntry
 
 HERE = Place("compose.yml", 7)
 KNOWN = frozenset({"billing", "ip_intel", "db"})
-
-
-def found_in(text: str) -> list[tuple[str, str, int | None]]:
-    """Return (scheme, host, port) of each address in a text."""
-    return [(a.scheme, a.host, a.port) for a in with_port_or_scheme(text, "X", HERE)]
 
 
 def service(
@@ -35,111 +23,6 @@ def service(
 def given(**variables: str) -> list[str]:
     """Return the addresses in variables, as they are written."""
     return [a.written for a in addresses_of(service(variables), KNOWN.__contains__)]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("billing:8034", [("", "billing", 8034)]),
-        ("http://billing:8034/x?y=1", [("http", "billing", 8034)]),
-        ("http://ip_intel", [("http", "ip_intel", 80)]),
-        ("HTTPS://api.example.org/", [("https", "api.example.org", 443)]),
-        ("postgresql+asyncpg://u:p@db/name", [("postgresql", "db", 5432)]),
-        ("jdbc:postgresql://db:5433/name", [("postgresql", "db", 5433)]),
-        ("gopher://billing", [("gopher", "billing", None)]),
-        ("x=billing:1 and (db:2)", [("", "billing", 1), ("", "db", 2)]),
-        ("1@kafka:9093,2@kafka_b:9093", [("", "kafka", 9093), ("", "kafka_b", 9093)]),
-        ("10.0.0.7:80", [("", "10.0.0.7", 80)]),
-    ],
-)
-def test_an_address_is_a_url_or_a_host_with_a_port(text: str, expected: list[tuple[str, str, int | None]]) -> None:
-    assert found_in(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "billing",
-        "billing:",
-        ":8034",
-        "billing:port",
-        "user:1234@",
-        "/var/lib/billing:80",
-        "$HOST:80",
-        "${HOST}:80",
-        "billing:80:tcp",
-        "billing:1234567890123",
-        "0.0.0.0:80",
-        "http://0.0.0.0:80",
-        "unix:///var/run/x.sock",
-        "sqlite://db:5432",
-        "höst:80",
-        "http://hostö",
-        "host:80ö",
-        "billing:\uff18\uff10",
-    ],
-)
-def test_anything_else_is_no_address(text: str) -> None:
-    assert found_in(text) == []
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "::1",
-        "fe80::a:80",
-        "[fe80::a:80]",
-        "http://[2001:db8::b:80]:8034/",
-        "http://[2001:db8:1:2:3:4:b:80]",
-        "[::ffff:10.0.0.7]:80",
-    ],
-)
-def test_the_end_of_an_ipv6_address_is_no_host_with_a_port(text: str) -> None:
-    assert found_in(text) == []
-
-
-def test_what_stands_around_an_ipv6_address_is_found_where_it_stands() -> None:
-    text = "[fe80::a:80]:1,billing:8034,[db:5432]"
-    assert [text[one.start : one.end] for one in located_in(text, "X", HERE)] == ["billing:8034", "db:5432"]
-
-
-def test_hosts_after_a_comma_have_the_scheme_of_the_first() -> None:
-    assert found_in("nats://a:1,b:2 c:3") == [("nats", "a", 1), ("nats", "b", 2), ("", "c", 3)]
-
-
-def test_a_user_and_a_password_are_not_kept() -> None:
-    (address,) = with_port_or_scheme("amqp://user:secret@billing:5672/v", "X", HERE)
-    assert address.written == "amqp://billing:5672"
-    assert "secret" not in repr(address)
-
-
-def test_a_located_address_stands_from_its_host_to_the_end_of_its_port() -> None:
-    text = "see http://u:p@billing:8034/x and https://db/y"
-    assert [text[one.start : one.end] for one in located_in(text, "X", HERE)] == ["billing:8034", "db"]
-
-
-def test_a_very_long_value_is_read_up_to_its_bound_only() -> None:
-    assert found_in("." * (MAX_VALUE_LENGTH - 6) + " a:80 billing:1") == [("", "a", 80)]
-
-
-@pytest.mark.parametrize(
-    ("address", "written"),
-    [
-        (HardCodedAddress("X", HERE, "db", 5432), "db:5432"),
-        (HardCodedAddress("X", HERE, "db", None), "db"),
-        (HardCodedAddress("X", HERE, "db", 80, "http"), "http://db:80"),
-        (HardCodedAddress("X", HERE, "db", 80, "http", port_written=False), "http://db"),
-        (HardCodedAddress("X", HERE, "db", 5432, port_written=False, port_variable="DB_PORT"), "db:5432"),
-    ],
-)
-def test_an_address_reads_as_it_was_written(address: HardCodedAddress, written: str) -> None:
-    assert address.written == written
-
-
-@pytest.mark.parametrize(("scheme", "is_http"), [("http", True), ("wss", True), ("redis", False), ("", False)])
-def test_an_address_is_called_over_http_by_its_scheme(scheme: str, *, is_http: bool) -> None:
-    assert HardCodedAddress("X", HERE, "db", 1, scheme).is_http is is_http
 
 
 @pytest.mark.parametrize(
@@ -207,3 +90,50 @@ def test_every_host_and_port_of_an_environment_is_returned_known_or_not() -> Non
         EnvEntry("C", "", "", HERE),
     ]
     assert [(a.host, a.port) for a in hosts_and_ports(environment)] == [("12", 30), ("nobody", 5)]
+
+
+@pytest.mark.parametrize(
+    ("variables", "written"),
+    [
+        ({"PGHOST": "db"}, ["db"]),
+        ({"PGHOST": "db", "PGPORT": "5433"}, ["db:5433"]),
+        ({"PGHOST": "nobody"}, []),
+        ({"DbHost": "db", "DbPort": "5433"}, ["db:5433"]),
+        ({"db.host": "db", "db.port": "5433"}, ["db:5433"]),
+        ({"Db__Host": "db"}, ["db"]),
+        ({"BILLING_URL": "http://billing", "BILLING_PORT": "8034"}, ["http://billing:8034"]),
+        ({"BILLING_URL": "http://billing/x", "BILLING_PORT": "8034"}, ["http://billing"]),
+        ({"DSN": "host=db port=5439 dbname=x"}, ["db:5439"]),
+        ({"ConnectionStrings__Db": "Server=tcp:db,1433;Database=x"}, ["db:1433"]),
+        ({"REL_URL": "//billing:99/x"}, ["billing:99"]),
+    ],
+)
+def test_hosts_are_found_however_their_variable_is_spelled(variables: dict[str, str], written: list[str]) -> None:
+    assert given(**variables) == written
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"RUN_ON_HOST": "true", "REV_SERVER": "True", "USE_SERVER": "false", "OTHER_HOST": "off"},
+        {"MAIL_HOST": "null", "MAIL_PORT": "2525", "ADMIN_SERVER": "default", "SOME_HOST": "none"},
+        {"BUCKET_URL": "s3://profiles", "DEST_URL": "queue://orders", "APP_LINK": "orders://open"},
+        {"WEB_SERVER": "gunicorn", "WALLET_ADDRESS": "abcdef"},
+        {"VOLUMES": "http://store{1...4}/data", "HOST_PATTERN": "http://web[0-9]:80", "A_URL": "http://x\\.example"},
+        {"FORMAT": "%(host)s:80 $h:80 {host}:80"},
+    ],
+)
+def test_words_and_patterns_are_no_hosts(variables: dict[str, str]) -> None:
+    assert given(**variables) == []
+
+
+def test_a_service_that_is_called_like_such_a_word_is_one() -> None:
+    one = service({"QUEUE_HOST": "default", "DEST_URL": "queue://default"})
+    assert [a.written for a in addresses_of(one, {"default"}.__contains__)] == ["default"]
+
+
+def test_an_address_in_a_command_knows_its_option() -> None:
+    one = service({}, command=("--cors-origin", "http://billing:1", "--to=http://billing:2", "http://billing:3"))
+    found = addresses_of(one, KNOWN.__contains__)
+    assert [(a.flag, a.port) for a in found] == [("cors-origin", 1), ("to", 2), ("", 3)]
+    assert [bool(identity_of_address(a)) for a in found] == [True, False, False]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
@@ -120,8 +121,11 @@ def test_the_file_with_its_override_equals_the_in_place_edit(recipe: Recipe) -> 
         assert service.network_mode == other.network_mode
         assert service.network_names == other.network_names
         assert ("dns" in service.places) == ("dns" in other.places)
-    assert existing_agents(override).ports == existing_agents(injected(TEXT, found, options)).ports
-    assert existing_agents(override) == agents_with(found, recipe)
+    assert existing_agents(override, {}).ports == existing_agents(injected(TEXT, found, options), {}).ports
+    planned_ones = agents_with(found, recipe)
+    if recipe is Recipe.HOST:  # its configuration has the registered names alone
+        planned_ones = msgspec.structs.replace(planned_ones, names={})
+    assert existing_agents(override, {}) == planned_ones
 
 
 def test_the_agent_avoids_ports_that_the_service_uses_in_its_namespace() -> None:
@@ -259,3 +263,89 @@ def test_the_configuration_of_the_hosts_agent_is_always_valid_toml() -> None:
     odd = SidecarSpec("web", "web-agent", "10.0.0.7", 80, health_endpoint="/a\"b'c\\d$e")
     [table] = tomllib.loads(agent_toml([odd]).replace("$$", "$"))["service"]
     assert table["health_endpoint"] == odd.health_endpoint
+
+
+# -- names that are taken, and names that cannot be registered
+
+TAKEN = """\
+services:
+  shop: {image: acme/shop, ports: ["8000:8000"]}
+  vertice-agent: {image: acme/other, ports: ["8001:8001"]}
+configs:
+  vertice-agent: {content: theirs}
+"""
+
+
+def test_the_hosts_agent_writes_no_key_twice() -> None:
+    options = OPTIONS[Recipe.HOST]
+    found = sidecars(TAKEN, options)
+    after = injected(TAKEN, found, options)
+    problems = project_of([("c.yml", after.encode())]).problems
+    assert problems == ()
+    whole = yaml.safe_load(after)
+    assert whole["services"]["vertice-agent"]["image"] == "acme/other"
+    agent = whole["services"]["vertice-agent-of-the-host"]
+    assert agent["configs"] == [{"source": "vertice-agent-2", "target": CONFIG_PATH}]
+    assert set(whole["configs"]) == {"vertice-agent", "vertice-agent-2"}
+    assert ejected(after) == TAKEN
+    override = yaml.safe_load(override_text(found, options, "c.yml", "c.vertice.yml", TAKEN))
+    assert override["services"]["vertice-agent"] == {"dns": ["10.0.0.7"]}
+    assert set(override["configs"]) == {"vertice-agent-2"}
+    for text in (after, override_text(found, options, "c.yml", "c.vertice.yml", TAKEN)):
+        assert existing_agents(text, {}).ports == {"shop": 8000, "vertice-agent": 8001}
+
+
+def test_the_names_of_all_documents_of_a_file_are_taken() -> None:
+    options, text = OPTIONS[Recipe.HOST], f"{TAKEN}---\nconfigs: {{vertice-agent-2: {{content: x}}}}\n"
+    override = yaml.safe_load(override_text(sidecars(text, options), options, "c.yml", "c.vertice.yml", text))
+    assert set(override["configs"]) == {"vertice-agent-3"}
+
+
+def test_an_agent_with_the_name_of_a_service_is_refused_everywhere() -> None:
+    options = OPTIONS[Recipe.HOST]
+    found = [
+        SidecarSpec("shop", "vertice-agent", "10.0.0.7", 8000),
+        SidecarSpec("vertice-agent", "vertice-agent", "h", 1),
+    ]
+    with pytest.raises(NotTheSame, match="vertice-agent would stand twice"):
+        injected(TAKEN, found, options)
+    with pytest.raises(NotTheSame, match="vertice-agent would have the name of a service"):
+        override_text(found, options, "c.yml", "c.vertice.yml", TAKEN)
+
+
+def test_an_agent_that_an_earlier_release_wrote_under_a_taken_name_is_taken_out() -> None:
+    agent = "  # >>> vertice compose inject: host\n  vertice-agent: {labels: {vertice.sidecar: host}}\n"
+    broken = TAKEN.replace("configs:\n", f"{agent}  # <<< vertice compose inject\nconfigs:\n")
+    assert ejected(broken) == TAKEN
+
+
+NAMED = """\
+name: mall
+services:
+  db: {image: postgres, container_name: "${PREFIX:-acme}-db", ports: ["${DB_PORT:-5432}:5432"]}
+  Web: {ports: ["${WEB_PORT:-8000}:${WEB_PORT:-8000}"]}
+"""
+
+
+@RECIPES
+def test_the_agent_is_told_the_registered_name_and_variables_stay_variables(recipe: Recipe, tmp_path: Path) -> None:
+    options = OPTIONS[recipe]
+    found = sidecars(NAMED, options)
+    after = injected(NAMED, found, options)
+    variables = {"WEB_PORT": "9000", "DB_PORT": "6000", "PREFIX": "x"}
+    assert existing_agents(after, variables).ports == {
+        "db-mall": 6000 if recipe is Recipe.HOST else 5432,
+        "web": 9000,
+    }
+    if recipe is Recipe.HOST:
+        content = yaml.safe_load(after)["configs"]["vertice-agent"]["content"]
+        config = tmp_path / "agent.toml"
+        config.write_text(fill(content, variables).text)
+        settings = read_agent_settings({"REGISTRY_URL": "http://127.0.0.1:8888"}, config)
+        assert [(s.claim.service_name, s.claim.port) for s in settings.services] == [("db-mall", 6000), ("web", 9000)]
+        return
+    assert existing_agents(after, {}).names == {"db": "db-mall", "Web": "web"}
+    environment = yaml.safe_load(after)["services"]["db-agent"]["environment"]
+    assert (environment["SERVICE_NAME"], environment["SERVICE_HOST"]) == ("db-mall", "${PREFIX:-acme}-db")
+    filled = {name: fill(str(value), variables).text for name, value in environment.items()}
+    assert read_agent_settings(filled).services[0].claim.host == "x-db"

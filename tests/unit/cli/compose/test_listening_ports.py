@@ -120,3 +120,71 @@ def test_the_ports_are_described_in_words(body: str, text: str) -> None:
 def test_a_well_known_image_is_infrastructure(image: str, *, known: bool) -> None:
     assert is_infrastructure(service(f"{{image: '{image}'}}")) is known
     assert not is_infrastructure(service("{build: .}"))
+
+
+@pytest.mark.parametrize(
+    ("body", "port"),
+    [
+        ("{image: 'rabbitmq:3-management', ports: ['15672:15672']}", 5672),
+        ("{image: x, ports: ['80'], command: serve --metrics-port 9100}", 9100),
+        ("{image: x, ports: ['80'], entrypoint: [serve, '0.0.0.0:9100']}", 9100),
+        ("{image: x, ports: ['80'], environment: {MANAGEMENT_SERVER_PORT: '9100'}}", 9100),
+        ("{image: x, ports: ['80'], environment: {ASPNETCORE_URLS: 'http://+:9100'}}", 9100),
+        ("{image: x, ports: ['80'], environment: {LISTENERS: 'A://one:9100,B://0.0.0.0:9200'}}", 9100),
+        ("{image: x, ports: ['80'], environment: {LISTENERS: 'A://one:9100,B://0.0.0.0:9200'}}", 9200),
+        ("{image: x, ports: ['80'], environment: {LISTEN: ':9100'}}", 9100),
+        ("{image: x, ports: ['80'], labels: {traefik.http.services.x.loadbalancer.server.port: 9100}}", 9100),
+    ],
+)
+def test_what_a_service_says_of_its_ports_is_known(body: str, port: int) -> None:
+    found = listening_of(service(body.replace("image: x", "build: .")), is_own_image=True)
+    assert found.is_named(port)
+    assert not found.is_declared(port)
+    assert found.against(port, is_http=True) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{environment: {DB_HOST: db, DB_PORT: '5432'}}",
+        "{environment: {DB_URL: 'postgres://u:5432@db:5432/x'}}",
+        "{environment: {ME_URL: 'http://localhost:5432'}}",
+    ],
+)
+def test_the_ports_of_others_are_not_its_own(body: str) -> None:
+    assert not listening(body).is_named(5432)
+
+
+CHECK = "healthcheck: {test: 'curl http://localhost:8010/'}"
+
+
+@pytest.mark.parametrize(
+    ("body", "is_http", "proves"),
+    [
+        (f"{{build: ., {CHECK}}}", True, True),
+        (f"{{build: ., {CHECK}}}", False, False),
+        ("{build: ., healthcheck: {test: 'nc -z localhost 8010'}}", True, False),
+        (f"{{build: ., {CHECK[:-1]}, disable: true}}}}", True, False),
+        ("{build: ., ports: ['9000:8010']}", True, False),
+        ('{build: {dockerfile_inline: "FROM x\\nEXPOSE 8010"}}', False, True),
+        ('{build: {dockerfile_inline: "FROM x\\nEXPOSE 8010\\nCMD serve 80"}}', False, False),
+        ('{build: {dockerfile_inline: "FROM x\\nEXPOSE 8010\\nENV PORT=80"}}', False, False),
+        ('{build: {dockerfile_inline: "FROM x\\nHEALTHCHECK CMD curl http://localhost:8010/"}}', True, True),
+        ('{build: {dockerfile_inline: "FROM x\\nHEALTHCHECK CMD curl http://localhost:8010/"}}', False, False),
+    ],
+)
+def test_expose_and_a_health_check_over_http_prove_what_an_own_image_listens_on(
+    body: str, *, is_http: bool, proves: bool
+) -> None:
+    found = listening_of(service(body), is_own_image=True)
+    assert (found.against(80, is_http=is_http) is not None) is proves
+    assert found.against(8010, is_http=is_http) is None
+    assert listening_of(service(body)).against(80, is_http=is_http) is None
+
+
+def test_a_published_port_knows_the_entry_that_publishes_it() -> None:
+    found = listening("{ports: ['8000:8034', '9000']}")
+    place = found.mapping_of(8000)
+    assert place is not None
+    assert place.line == 1
+    assert found.mapping_of(9000) is None

@@ -17,7 +17,8 @@ def project(text: str, **variables: str) -> Project:
 
 
 def web(body: str, **variables: str) -> ComposeService:
-    return project(f"services:\n  web:\n    {body}\n", **variables).checked().services["web"]
+    text = f"services:\n  web:\n    {body}\nnetworks: {{n: , m: }}\n"
+    return project(text, **variables).checked().services["web"]
 
 
 def environment(service: ComposeService) -> dict[str, str | None]:
@@ -42,7 +43,7 @@ def folder(path: Path, **files: str) -> Path:
         ("{A: 1, B: '', C: x=y, D: }", {"A": "1", "B": "", "C": "x=y", "D": "from outside"}),
         ("[E]", {"E": None}),
         ("[A=1, A=2]", {"A": "2"}),
-        ("{A: true, B: 010, C: 1e3, D: no}", {"A": "true", "B": "010", "C": "1e3", "D": "no"}),
+        ("{A: true, B: 010, C: 1e3, D: no, E: '010'}", {"A": "true", "B": "8", "C": "1000", "D": "no", "E": "010"}),
         ("['A=${D}', 'B=$$D', 'C=${E:-e}']", {"A": "from outside", "B": "$D", "C": "e"}),
     ],
 )
@@ -82,12 +83,27 @@ def test_env_files_come_first_and_the_environment_wins(tmp_path: Path) -> None:
         "B": "b # no comment",
         "OWN": "own",
         "C": "two\nlines",
-        "D": "-b # no comment",
+        "D": "a-b # no comment",
         "E": "outside",
     }
     places = {e.name: (Path(e.place.file).name, e.place.line, e.from_env_file) for e in service.environment}
     assert places["B"] == ("b.env", 2, True)
     assert places["OWN"] == ("c.yml", 4, False)
+
+
+def test_labels_come_from_files_too_and_a_missing_one_is_named(tmp_path: Path) -> None:
+    text = "services: {web: {label_file: [a.labels, b.labels], labels: {own: yes}}}\n"
+    path = folder(tmp_path, c__yml=text, a__labels="own=no\nvertice.name=shop\n")
+    found = read_project([path])
+    labels = found.services["web"].labels
+    assert {name: label.value for name, label in labels.items()} == {"own": "yes", "vertice.name": "shop"}
+    assert labels["vertice.name"].place.line == 2
+    (problem,) = found.problems
+    assert (problem.code, problem.field, problem.hint) == (
+        "env-file",
+        "services.web.label_file",
+        "label_file: [web.env]",
+    )
 
 
 def test_a_missing_env_file_is_named_with_its_line(tmp_path: Path) -> None:
@@ -138,12 +154,19 @@ def test_a_duplicate_key_is_reported_with_both_lines_and_the_last_counts() -> No
     assert (problem.code, problem.field, problem.service) == ("duplicate-key", "services.web.image", "web")
 
 
+def test_two_merge_keys_are_a_key_that_stands_twice() -> None:
+    text = "x-a: &a {image: a}\nx-b: &b {image: b}\nservices:\n  web:\n    <<: *a\n    <<: *b\n"
+    (problem,) = project(text).problems
+    assert (problem.code, problem.place.line) == ("duplicate-key", 6)
+    assert "'<<' is defined twice, first in line 5" in problem.message
+
+
 # -- the rest of a service
 
 
 def test_the_parts_of_a_service_are_read_in_both_forms() -> None:
     long = web(
-        "{container_name: c, hostname: h, domainname: d, image: i, build: {context: ./b}, network_mode: bridge, "
+        "{container_name: c, hostname: h, domainname: d, image: i, build: {context: ./b}, "
         "networks: {n: {aliases: [x, y]}, m: }, depends_on: {db: {condition: service_healthy, required: false}}, "
         "profiles: [p], labels: {a: b}, scale: 2, command: [run, '--port=80'], extra_hosts: {e: 1.2.3.4}, links: [l:m]}"
     )
@@ -151,21 +174,24 @@ def test_the_parts_of_a_service_are_read_in_both_forms() -> None:
         "{build: ./b, networks: [n], depends_on: [db], labels: [a=b], deploy: {replicas: 3}, "
         "command: \"run '--to=a b'\", extra_hosts: ['e:1.2.3.4', 'f=::1']}"
     )
-    assert (long.container_name, long.hostname, long.domainname, long.image, long.build) == ("c", "h", "d", "i", "./b")
+    assert (long.container_name, long.hostname, long.domainname, long.image, long.build) == ("c", "h", "d", "i", "b")
     assert [(a.network, a.aliases) for a in long.networks] == [("n", ("x", "y")), ("m", ())]
     assert [(a.network, a.aliases) for a in short.networks] == [("n", ())]
     assert [(d.name, d.condition, d.required) for d in long.depends_on] == [("db", "service_healthy", False)]
     assert [(d.name, d.condition, d.required) for d in short.depends_on] == [("db", "service_started", True)]
     assert long.labels["a"].value == short.labels["a"].value == "b"
-    assert (long.replicas, short.replicas, short.build) == ("2", "3", "./b")
+    assert (long.replicas, short.replicas, short.build) == ("2", "3", "b")
     assert (long.command, short.command) == (("run", "--port=80"), ("run", "--to=a b"))
-    assert (long.extra_hosts, short.extra_hosts) == (("e",), ("e", "f"))
+    assert long.extra_hosts == (("e", "1.2.3.4"),)
+    assert short.extra_hosts == (("e", "1.2.3.4"), ("f", "::1"))
     assert (long.profiles, long.links) == (("p",), ("l:m",))
 
 
 def test_a_service_without_networks_is_in_the_default_one_and_on_the_host_in_none() -> None:
     assert web("image: x").network_names == {"default"}
-    assert web("network_mode: host").network_names == frozenset()
+    assert web("networks: {}").network_names == {"default"}
+    for mode in ("host", "bridge", "none", "default", "service:db", "container:db", "acme_default"):
+        assert web(f"network_mode: {mode}").network_names == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -248,22 +274,137 @@ def test_a_long_chain_of_extends_is_followed() -> None:
 # -- include and several files
 
 
-def test_included_files_are_part_of_the_fleet_and_a_name_in_both_is_refused(tmp_path: Path) -> None:
+def test_included_files_are_part_of_the_fleet_and_the_including_file_may_add_to_them(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     folder(
         tmp_path / "sub",
-        inner__yml="include: [../c.yml]\nservices: {inner: {image: '${TAG}'}, web: {image: x}}\n",
+        inner__yml="include: [../c.yml]\nservices: {inner: {image: '${TAG}'}, web: {image: x, expose: ['80']}}\n",
         dotenv="TAG=t\n",
     )
     path = folder(tmp_path, c__yml="include: [{path: [sub/inner.yml]}, none.yml]\nservices: {web: {image: w}}\n")
     found = read_project([path])
     assert {name: s.image for name, s in found.services.items()} == {"web": "w", "inner": "t"}
-    said = " ".join(str(p) for p in found.problems)
-    assert len(found.problems) == 3
-    assert all(p.code == "include" for p in found.problems)
-    assert "goes in a circle" in said
-    assert "web is defined here and in" in said
-    assert "No such file" in said
+    assert [p.targets[0] for p in found.services["web"].expose] == [80]
+    assert [p.code for p in found.problems] == ["include", "include"]
+    circle, missing = (str(p) for p in found.problems)
+    assert "goes in a circle" in circle
+    assert "No such file" in missing
+
+
+def test_an_include_of_several_paths_is_one_project_and_its_env_file_stands_for_dot_env(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    folder(
+        tmp_path / "sub",
+        a__yml="services: {web: {image: '${TAG}-${OTHER-}', ports: ['1'], env_file: v.env}}\n"
+        "networks: {n: {external: true}}\n",
+        b__yml="services: {web: {environment: {B: '2'}}}\n",
+        dotenv="TAG=dot\nOTHER=dot\n",
+    )
+    folder(tmp_path, t__env="TAG=${BASE}-named\n", v__env="V=project\n")
+    include = "{path: [sub/a.yml, sub/b.yml], env_file: t.env, project_directory: .}"
+    path = folder(tmp_path, c__yml=f"include: [{include}]\nservices: {{own: {{networks: [n]}}}}\n")
+    found = read_project([path], {"BASE": "base"}).checked()
+    web = found.services["web"]
+    assert (web.image, [p.targets[0] for p in web.ports]) == ("base-named-", [1])
+    assert environment(web) == {"V": "project", "B": "2"}
+    assert found.networks["n"].external
+
+
+def test_an_env_file_of_an_include_must_exist(tmp_path: Path) -> None:
+    path = folder(tmp_path, c__yml="services: {own: {}}\ninclude: [{path: i.yml, env_file: none.env}]\n", i__yml="{}")
+    (problem,) = read_project([path]).problems
+    assert (problem.code, problem.place.line) == ("include", 2)
+    assert "its env file cannot be read" in problem.message
+
+
+def test_two_includes_of_one_file_are_one(tmp_path: Path) -> None:
+    folder(tmp_path, l__yml="include: [d.yml]", r__yml="include: [d.yml]", d__yml="services: {d: {ports: ['1']}}")
+    path = folder(tmp_path, c__yml="include: [l.yml, r.yml]\nservices: {d: {ports: ['2']}}\n")
+    ports = read_project([path]).checked().services["d"].ports
+    assert sorted(p.targets[0] for p in ports) == [1, 2]
+
+
+# -- documents, anchors, resets
+
+
+def test_a_later_document_is_laid_over_the_earlier_one_of_the_same_file() -> None:
+    first = "services: {web: {image: a, ports: ['1', '2']}}\n"
+    text = f"{first}---\nservices: {{web: {{image: b, ports: !override ['3']}}, db: {{}}}}\n"
+    services = project(text).checked().services
+    assert (services["web"].image, [p.targets[0] for p in services["web"].ports]) == ("b", [3])
+    assert services["db"].place.line == 3
+
+
+def test_a_file_of_comments_adds_nothing_to_another() -> None:
+    files = [("a.yml", b"services: {web: {image: a}}\n"), ("b.yml", b"# none\n")]
+    assert project_of(files).checked().services["web"].image == "a"
+    with pytest.raises(ComposeError, match="it is empty"):
+        project_of(files[1:])
+
+
+def test_an_anchor_may_be_defined_anew() -> None:
+    text = "services:\n  a: {image: &i one}\n  b: {image: *i}\n  c: {image: &i two}\n  d: {image: *i}\n"
+    assert [s.image for s in project(text).checked().services.values()] == ["one", "one", "two", "two"]
+
+
+def test_what_is_under_reset_is_nothing_also_in_the_first_file() -> None:
+    text = "services: {web: {image: a, hostname: !reset h, command: [x, !reset y]}, gone: !reset {image: g}}\n"
+    services = project(text).checked().services
+    assert list(services) == ["web"]
+    assert (services["web"].hostname, services["web"].command) == (None, ("x",))
+
+
+def test_a_reset_takes_away_what_a_base_an_include_and_an_earlier_file_say(tmp_path: Path) -> None:
+    folder(tmp_path, i__yml="services: {in: {image: i, expose: ['1']}}\n")
+    first = folder(tmp_path, c__yml="services: {base: {image: b, expose: ['2']}, web: {image: w, expose: ['3']}}\n")
+    second = folder(
+        tmp_path,
+        d__yml="include: [i.yml]\nservices:\n  base: {image: b, expose: ['4']}\n"
+        "  web: {extends: base, expose: !reset []}\n  in: {expose: !override ['5']}\n",
+    )
+    services = read_project([first, second]).checked().services
+    assert {name: [p.targets[0] for p in s.expose] for name, s in services.items()} == {
+        "base": [2, 4],
+        "web": [],
+        "in": [5],
+    }
+
+
+# -- the project's name
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "name"),
+    [
+        ("name: acme\n", {}, "acme"),
+        ("name: Acme Shop!\n", {}, "acmeshop"),
+        ("name: ${WHO:-x}-y\n", {"WHO": "acme"}, "acme-y"),
+        ("name: acme\n", {"COMPOSE_PROJECT_NAME": "given"}, "given"),
+        ("name: acme\n", {"COMPOSE_PROJECT_NAME": ""}, "acme"),
+        ("name: acme\n---\nname: later\n---\n", {}, "later"),
+    ],
+)
+def test_the_projects_name_is_always_a_variable(text: str, variables: dict[str, str], name: str) -> None:
+    services = "services: {web: {container_name: '${COMPOSE_PROJECT_NAME}_web', environment: [COMPOSE_PROJECT_NAME]}}\n"
+    found = project(text + services, **variables).checked()
+    web = found.services["web"]
+    assert (found.name, web.container_name, environment(web)) == (name, f"{name}_web", {"COMPOSE_PROJECT_NAME": name})
+
+
+def test_a_project_without_a_name_is_called_like_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "_My.Shop").mkdir()
+    path = folder(tmp_path / "_My.Shop", c__yml="services: {web: {image: '${COMPOSE_PROJECT_NAME}'}}\n")
+    assert read_project([path]).checked().services["web"].image == "myshop"
+
+
+def test_a_name_in_the_environment_that_compose_refuses_is_told() -> None:
+    (problem,) = project("services: {web: {}}", COMPOSE_PROJECT_NAME="My Shop").problems
+    assert (problem.code, problem.field, problem.hint) == ("project-name", "COMPOSE_PROJECT_NAME", "myshop")
+    (problem,) = project("name: '...'\nservices: {web: {}}").problems
+    assert (problem.code, problem.field, problem.hint) == ("project-name", "name", "acme")
+
+
+# -- several files
 
 
 def test_a_later_file_overrides_earlier_ones() -> None:
@@ -274,6 +415,7 @@ def test_a_later_file_overrides_earlier_ones() -> None:
   web: {image: a, command: [a], ports: ['1:1', '2:2'], environment: [A=a, B=a],
         depends_on: [x], networks: [n], labels: [l=a], expose: ['9'], hostname: h}
   db: {image: d}
+networks: {n: }
 """,
         ),
         (

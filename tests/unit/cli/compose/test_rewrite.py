@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from cli.compose.existing_agents import agents_with
+from cli.compose.existing_agents import ExistingAgents, agents_with
 from cli.compose.reader import project_of
-from cli.compose.rewrite import Rewriting, rewritten
+from cli.compose.rewrite import rewritten
 from cli.compose.sidecar_plan import planned
 from cli.compose.sidecars import Options, Recipe
+from cli.compose.value_edits import Rewriting
 
 FLEET = """\
 services:
@@ -17,14 +18,17 @@ services:
     environment:
       {variable}: {value}
   cart_keeper:
+    build: .
     ports: ["9010:8010"]
+    healthcheck: {{test: "curl http://localhost:8010/"}}
   many: {{expose: [8001, 8002]}}
   asked: {{expose: [8020], healthcheck: {{test: "curl http://localhost:8021/"}}}}
   silent: {{image: x}}
   hinted: {{healthcheck: {{test: "curl http://localhost:8060/"}}}}
   statsd: {{ports: ["8125/udp", "8126"]}}
   database: {{image: "postgres:16", expose: [5432]}}
-  Bad.Name: {{expose: [8030]}}
+  unnamed: {{expose: [8030], labels: {{vertice.name: X}}}}
+  Odd.Name: {{expose: [8031]}}
   apart: {{expose: [8040], networks: [back]}}
   both: {{expose: [8050], networks: [default, back]}}
 networks: {{back: }}
@@ -34,7 +38,7 @@ networks: {{back: }}
 def rewrite(text: str, recipe: Recipe = Recipe.NETNS, zone: str = "vertice.internal") -> Rewriting:
     project = project_of([("c.yml", text.encode())])
     options = Options(recipe=recipe, host_address="10.0.0.7")
-    return rewritten(text, project, agents_with(planned(project, options).sidecars, recipe), zone)
+    return rewritten(text, project, agents_with(planned(project, options).sidecars, recipe, zone))
 
 
 def of_value(value: str, variable: str = "CALLED_URL") -> tuple[str, Rewriting]:
@@ -53,6 +57,7 @@ def of_value(value: str, variable: str = "CALLED_URL") -> tuple[str, Rewriting]:
         ('"ws://cart_keeper:8010"  # why', '"ws://cart-keeper.vertice.internal:8010"  # why'),
         ("'http://me:secret@cart_keeper:8010'", "'http://me:secret@cart-keeper.vertice.internal:8010'"),
         ("cart_keeper:8010", "cart-keeper.vertice.internal:8010"),
+        ("http://Odd.Name:8031", "http://odd-name.vertice.internal:8031"),
         (
             "http://cart_keeper:8010,http://cart_keeper:80101,http://many:8001",
             "http://cart-keeper.vertice.internal:8010,http://cart_keeper:80101,http://many:8001",
@@ -79,11 +84,11 @@ def test_an_address_with_one_right_port_becomes_a_name(before: str, after: str) 
         ("https://cart_keeper:8010", "the certificate", ""),
         ("http://cart_keeper:80101", "port 80101 does not exist", "cart-keeper.vertice.internal:8010"),
         ("http://many:80101", "listens on 8001 and 8002", ""),
-        ("http://Bad.Name:8030", "cannot be registered", ""),
+        ("http://unnamed:8030", "cannot be registered", ""),
         ("http://silent:80", "does not say on which port", ""),
         ("http://asked:8021", "its health check uses another port", ""),
-        ("http://hinted:8061", "declares no port and does not mention 8061", ""),
-        ("tcp://statsd:8125", "is not certain", ""),
+        ("http://hinted:8061", "nothing shows whether hinted listens on 8061", ""),
+        ("tcp://statsd:8125", "8125 is another of its ports", ""),
         ("postgres://database:5432/x", "a database or a broker", ""),
         ("ftp://cart_keeper:8010", "how ftp:// uses a name", ""),
         ("http://apart:8040", "share no network", ""),
@@ -168,7 +173,7 @@ def test_env_files_and_commands_are_not_touched() -> None:
         [("c.yml", text.encode())], read={"shop.env": b"CART_URL=http://cart:8010\n", ".env": b""}.__getitem__
     )
     options = Options()
-    found = rewritten(text, project, agents_with(planned(project, options).sidecars, options.recipe), options.zone)
+    found = rewritten(text, project, agents_with(planned(project, options).sidecars, options.recipe))
     assert found.text == text
     assert {k.reason for k in found.unchanged} == {
         "CART_URL is in shop.env, which is not changed",
@@ -188,7 +193,7 @@ def test_a_target_without_an_agent_keeps_its_address() -> None:
     text = FLEET.format(variable="CALLED_URL", value="http://cart_keeper:8010")
     project = project_of([("c.yml", text.encode())])
     sidecars = planned(project, Options(), ["shop"]).sidecars
-    found = rewritten(text, project, agents_with(sidecars, Recipe.NETNS), "vertice.internal")
+    found = rewritten(text, project, agents_with(sidecars, Recipe.NETNS))
     assert found.text == text
     assert found.unchanged[0].reason == "cart_keeper has no agent to register it"
 
@@ -208,3 +213,83 @@ def test_two_values_of_one_name_in_one_line_are_left_alone() -> None:
     found = rewrite(text)
     assert found.text == text
     assert {k.reason for k in found.unchanged} == {"it has no place of its own in the file"}
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["CORS_ORIGINS", "OIDC_ISSUER", "REDIRECT_URI", "PUBLIC_URL", "ADVERTISED_URL", "VIRTUAL_HOST", "VITE_API_URL"],
+)
+def test_a_name_that_is_compared_is_kept_with_the_reason(variable: str) -> None:
+    left, found = of_value("http://cart_keeper:8010", variable)
+    assert (left, found.changes) == ("http://cart_keeper:8010", ())
+    [unchanged] = found.unchanged
+    assert unchanged.reason.startswith("it ") or unchanged.reason.startswith("a browser")
+    assert unchanged.offered == ""
+
+
+def test_a_services_own_name_is_kept() -> None:
+    left, found = of_value("http://shop:80")
+    assert left == "http://shop:80"
+    assert found.unchanged[0].reason == "it is its own address, which it is told or tells others"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "changes"),
+    [("shop,cart_keeper", False), ("*", True), (".vertice.internal", True), ("['cart-keeper.vertice.internal']", True)],
+)
+def test_a_target_that_accepts_certain_hosts_is_called_by_one_of_them(hosts: str, *, changes: bool) -> None:
+    text = FLEET.format(variable="CALLED_URL", value="http://cart_keeper:8010")
+    text = text.replace("    build: .\n", f'    build: .\n    environment: {{ALLOWED_HOSTS: "{hosts}"}}\n')
+    found = rewrite(text)
+    assert bool(found.changes) is changes
+    if not changes:
+        reasons = [u.reason for u in found.unchanged]
+        assert any("accepts only the hosts in its ALLOWED_HOSTS" in reason for reason in reasons)
+
+
+def test_an_alias_may_be_a_virtual_host_and_is_kept() -> None:
+    text = (
+        "services:\n  shop: {expose: [80], environment: {A_URL: 'http://auth.local:8010', B_URL: 'http://web:8010'}}\n"
+        "  web: {expose: [8010], networks: {default: {aliases: [auth.local]}}}\n"
+    )
+    found = rewrite(text)
+    assert [c.variable for c in found.changes] == ["B_URL"]
+    assert found.unchanged[0].reason == "auth.local is an alias of web, by which it may tell virtual hosts apart"
+
+
+@pytest.mark.parametrize(
+    ("target", "address"),
+    [
+        ("{image: acme/tracer, ports: ['12345:12345']}", "http://tracer:4318"),
+        ("{build: ., ports: ['12345:12345']}", "http://tracer:4318"),
+        ("{image: x, expose: [80], healthcheck: {test: 'curl http://localhost:80'}}", "http://tracer:4318"),
+        ("{build: ., healthcheck: {test: 'curl http://localhost:80'}}", "tracer:4318"),
+        ("{build: ., healthcheck: {test: 'curl http://localhost:80'}, command: '-p 4318'}", "http://tracer:4318"),
+        ("{image: jaegertracing/all-in-one, ports: ['16686:16686']}", "http://tracer:4318"),
+    ],
+)
+def test_a_port_that_nothing_proves_wrong_is_never_changed(target: str, address: str) -> None:
+    text = f"services:\n  shop: {{expose: [80], environment: {{T_ENDPOINT: '{address}'}}}}\n  tracer: {target}\n"
+    found = rewrite(text)
+    assert found.text == text
+    assert len(found.unchanged) == 1
+
+
+def test_a_port_in_a_variable_beside_a_url_stays_with_it() -> None:
+    text = FLEET.format(variable="CART_URL", value="http://cart_keeper\n      CART_PORT: 8010")
+    found = rewrite(text)
+    assert "CART_URL: http://cart-keeper.vertice.internal\n      CART_PORT: 8010\n" in found.text
+
+
+def test_a_discovered_name_with_a_wrong_port_is_named() -> None:
+    left, found = of_value("http://cart-keeper.vertice.internal:1")
+    assert left == "http://cart-keeper.vertice.internal:1"
+    assert found.unchanged[0].offered == "cart-keeper.vertice.internal:8010"
+
+
+def test_an_agent_that_registers_another_port_keeps_the_address() -> None:
+    text = FLEET.format(variable="CALLED_URL", value="http://cart_keeper:8010")
+    project = project_of([("c.yml", text.encode())])
+    found = rewritten(text, project, ExistingAgents({"cart_keeper": 1234}, frozenset({"shop"})))
+    assert found.text == text
+    assert found.unchanged[0].reason == "cart_keeper is registered under 1234, but listens on 8010"

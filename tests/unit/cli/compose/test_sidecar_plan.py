@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
+from cli.compose.databases import is_database
 from cli.compose.errors import ComposeError
-from cli.compose.reader import project_of
-from cli.compose.sidecar_plan import Planning, is_database, planned
+from cli.compose.reader import NO_VARIABLES, project_of
+from cli.compose.sidecar_plan import Planning, planned
 from cli.compose.sidecars import Options, Recipe, SidecarSpec
+from tests.fleets import ROOT
 
 NETNS = Options()
 BESIDE = Options(recipe=Recipe.BESIDE)
@@ -79,7 +83,7 @@ def test_the_port_comes_from_the_file(body: str, port: int) -> None:
 @pytest.mark.parametrize(
     ("body", "options", "reason"),
     [
-        ("image: x", NETNS, "it has no port in `ports`, `expose`, PORT or its health check"),
+        ("image: x", NETNS, "it has no port in `ports`, `expose`, PORT, its health check or its image"),
         ("ports: ['53:53/udp']", NETNS, "it has no TCP port"),
         ("ports: [http]", NETNS, "it has no readable port"),
         ("ports: ['8000:80800']", NETNS, "it has no readable port"),
@@ -103,7 +107,7 @@ def test_a_service_left_out_is_named_with_the_reason(body: str, options: Options
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("Web", "lower case"), ("ab", "at least 3"), ("a.b.c", "not '.'"), ("x" * 63, "at most 62"), ("_web", "starts")],
+    [("x" * 63, "at most 62"), ("_web", "is not a host name"), ("...", "holds a-z")],
 )
 def test_a_name_that_cannot_be_registered_is_left_out(name: str, reason: str) -> None:
     found = one("ports: ['8000']", name=name)
@@ -167,7 +171,8 @@ def test_the_hosts_agent_registers_the_host_and_the_published_port() -> None:
 
 
 def test_networks_and_profiles_are_those_of_the_service() -> None:
-    sidecar = the_only(one("expose: [80], networks: {front: , back: {aliases: [b]}}, profiles: [full]", BESIDE))
+    body = "{expose: [80], networks: {front: , back: {aliases: [b]}}, profiles: [full]}"
+    sidecar = the_only(plan(f"  web_shop: {body}\nnetworks: {{front: , back: }}\n", BESIDE))
     assert (sidecar.networks, sidecar.profiles) == (("front", "back"), ("full",))
 
 
@@ -199,3 +204,109 @@ def test_a_doubtful_choice_is_made_and_noted(body: str, note: str) -> None:
 def test_a_service_with_its_own_dns_keeps_it() -> None:
     assert not the_only(one("expose: [8000], dns: [10.0.0.2]")).dns
     assert the_only(one("expose: [8000]")).dns
+
+
+# -- other people's files, each with what is right in its first lines
+
+
+def case(name: str, options: Options = NETNS, *wanted: str, variables: Mapping[str, str] = NO_VARIABLES) -> Planning:
+    path = next((ROOT / "tests" / "compose_cases").glob(f"{name}-*.yml"))
+    return planned(project_of([("c.yml", path.read_bytes())], variables), options, wanted)
+
+
+@pytest.mark.parametrize("variables", [{}, {"APP_PORT": "9000", "PREFIX": "x"}])
+def test_variables_stay_variables(variables: dict[str, str]) -> None:
+    sidecar = the_only(case("04", variables=variables))
+    assert (sidecar.written_port, sidecar.host) == ("${APP_PORT:-8080}", "${PREFIX:-acme}-shop")
+    assert sidecar.port == int(variables.get("APP_PORT", "8080"))
+    of_host = the_only(case("04", HOST, variables=variables))
+    assert (of_host.written_port, of_host.port) == ("${APP_PORT:-8080}", sidecar.port)
+
+
+def test_variables_stay_in_a_path_and_in_profiles() -> None:
+    body = (
+        "expose: [8000], profiles: ['${STAGE:-all}'], healthcheck: {test: 'curl http://localhost:8000/${H:-ok}?a=$$b'}"
+    )
+    sidecar = the_only(one(body))
+    assert (sidecar.health_endpoint, sidecar.health_path) == ("/ok?a=$b", "/${H:-ok}?a=$$b")
+    assert sidecar.profiles == ("${STAGE:-all}",)
+
+
+def test_a_variable_that_cannot_be_followed_is_noted() -> None:
+    found = planned(
+        project_of(
+            [("c.yml", b"services: {web_shop: {ports: ['${BOTH}'], healthcheck: {test: 'true'}}}")], {"BOTH": "80:8080"}
+        ),
+        NETNS,
+    )
+    assert the_only(found).written_port == "8080"
+    assert "its port is written with variables; 8080 is what they are now" in [n.text for n in found.notes]
+
+
+def test_a_check_of_another_service_gives_neither_port_nor_path() -> None:
+    found = case("13")
+    sidecars = {s.service: s for s in found.sidecars}
+    assert sidecars.keys() == {"search", "portal"}
+    portal = sidecars["portal"]
+    assert (portal.port, portal.health_endpoint, portal.check) == (5601, "/health", "tcp")
+    [worker] = found.left_out
+    assert (worker.service, "its health check, which asks search, or" in worker.text) == ("worker", True)
+    assert any("its health check asks search, not itself" in note.text for note in found.notes)
+
+
+def test_a_job_gets_no_agent_and_a_likely_one_gets_it_when_it_is_named() -> None:
+    found = case("14")
+    assert [s.service for s in found.sidecars] == ["shop"]
+    assert "it is a job: shop waits until it has ended" in str(found.left_out[0])
+    assert case("14", NETNS, "migrate").sidecars == ()
+    services = "  migrate: {expose: [8000], restart: 'no'}\n"
+    assert plan(services).sidecars == ()
+    assert [s.service for s in plan(services, NETNS, "migrate").sidecars] == ["migrate"]
+
+
+def test_a_script_with_a_common_name_makes_no_database() -> None:
+    path = ROOT / "tests" / "compose_cases" / "15-healthcheck-script.yml"
+    found = planned(project_of([("c.yml", path.read_bytes())]), NETNS, databases=False)
+    assert [(s.service, s.protocol) for s in found.sidecars] == [("shop", "http"), ("web", "http")]
+
+
+def test_the_agent_of_the_host_takes_a_name_that_nobody_has() -> None:
+    found = case("05", HOST)
+    assert {s.agent for s in found.sidecars} == {"vertice-agent-of-the-host"}
+    assert {s.agent for s in one("ports: ['80:80']", HOST).sidecars} == {"vertice-agent"}
+
+
+@pytest.mark.parametrize(
+    ("service", "name", "note"),
+    [
+        ("db", "db-shop", "it is registered as db-shop: a service name has at least 3 characters, this one has 2"),
+        ("Web", "web", "it is registered as web: a service name is written in lower case"),
+        ("api.v1", "api-v1", "it is registered as api-v1: "),
+    ],
+)
+def test_a_name_that_cannot_be_registered_is_offered_as_another(service: str, name: str, note: str) -> None:
+    text = f"name: shop\nservices: {{{service}: {{expose: [8000]}}}}".encode()
+    found = planned(project_of([("c.yml", text)]), NETNS)
+    sidecar = the_only(found)
+    assert (sidecar.service, sidecar.registered_name, sidecar.agent) == (service, name, f"{service}-agent")
+    assert any(remark.text.startswith(note) and "label vertice.name" in remark.text for remark in found.notes)
+
+
+def test_the_label_chooses_the_name() -> None:
+    found = one("expose: [8000], labels: {vertice.name: orders_store}")
+    assert the_only(found).registered_name == "orders_store"
+    assert any("its label vertice.name says so" in note.text for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "expose: [80], networks: [nowhere]",
+        "expose: [80], environment: [{A: b}]",
+        "expose: [80], enviroment: {A: b}",
+        "expose: [80], network_mode: bridge, networks: {default: }",
+    ],
+)
+def test_what_compose_refuses_gets_no_agents(body: str) -> None:
+    with pytest.raises(ComposeError, match="Compose"):
+        one(body)

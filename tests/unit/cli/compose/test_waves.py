@@ -1,4 +1,4 @@
-"""The waves of a migration, and how far they are."""
+"""The waves of a migration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import pytest
 
 from cli.compose.audit import audit
-from cli.compose.progress import FleetProgress, RegisteredInstance, progress_of, status_json, status_text
 from cli.compose.reader import project_of
 from cli.compose.waves import By, Wave, categories, plan_json, plan_text, waves_of
 
@@ -100,47 +99,9 @@ def test_every_service_is_in_exactly_one_wave_in_every_format(by: By) -> None:
     assert list(plan_text(found))[-1] == f"6 services in {len(found)} waves."
 
 
-def progress(*held: tuple[str, bool]) -> FleetProgress:
-    found = audit(project_of([("compose.yml", FLEET.encode())]))
-    return progress_of(found, waves_of(found, By.DEPENDENCY, 1), [RegisteredInstance(*one) for one in held])
-
-
-def stays(found: FleetProgress) -> dict[tuple[str, str], tuple[str, ...]]:
-    return {
-        (s.name, a.address.address.variable): a.waits_for for w in found.waves for s in w.services for a in s.addresses
-    }
-
-
-def test_an_address_may_go_when_its_target_passes_and_its_consumer_is_registered() -> None:
-    found = progress(("gate", True), ("cart", False), ("cart", True), ("shop", False))
-    assert stays(found) == {
-        ("gate", "SHOP_URL"): ("shop is registered, none passing",),
-        ("gate", "CART_URL"): (),
-        ("shop", "CART_URL"): (),
-        ("cart", "STOCK_URL"): ("stock is not registered",),
-        ("cart", "CACHE_URL"): ("redis is not registered",),
-        ("stock", "CART_URL"): ("stock is not registered itself, so that no agent is known beside it",),
-    }
-    assert found.counts() == {
-        "services": 6,
-        "registered": 3,
-        "passing": 2,
-        "static_consumers": 4,
-        "static_addresses": 6,
-        "may_go": 2,
-    }
-    assert found.waves[0].counts()["may_go"] == 1
-
-
-def test_a_registration_in_the_other_spelling_counts_and_strangers_are_named() -> None:
-    text = "services: {ip_intel: {expose: ['80']}}"
-    found = audit(project_of([("compose.yml", text.encode())]))
-    done = progress_of(
-        found, waves_of(found, By.DEPENDENCY), [RegisteredInstance("ip-intel", True), RegisteredInstance("other", True)]
-    )
-    assert done.counts()["passing"] == 1
-    assert done.strangers == ("other",)
-    said = list(status_text(done))
-    assert "  ip_intel: passing (1 of 1)" in said
-    assert "Registered and not in the file: other" in said
-    assert json.loads(json.dumps(status_json(done)))["waves"][0]["services"][0]["state"] == "passing"
+def test_a_service_with_another_name_in_the_registry_is_shown_with_both() -> None:
+    text = "name: shop\nservices: {db: {expose: ['80']}, Web: {labels: {vertice.name: front}, expose: ['80']}}"
+    found = waves(text=text)
+    assert any(line.startswith("  db (other, registered as db-shop): ") for line in plan_text(found))
+    services = [s for wave in plan_json(found, By.DEPENDENCY)["waves"] for s in wave["services"]]
+    assert {s["name"]: s["registered_name"] for s in services} == {"db": "db-shop", "Web": "front"}

@@ -5,12 +5,16 @@ from __future__ import annotations
 import pytest
 
 from cli.compose.errors import NOWHERE
+from cli.compose.listening_ports import ListeningPorts, PortProof
 from cli.compose.model import EnvEntry
 from cli.dev.addresses import EnvAddress, TcpPorts, addresses_in, judged
 from cli.dev.plan import PlanFinding, Weight
 
+PROOF = PortProof(8010, "EXPOSE names 8010", NOWHERE, over_http=False)
+KNOWN = ListeningPorts((), {}, (), 8010, proofs=(PROOF,))
 LISTENING = {
-    "back-end": TcpPorts((8010, 8011, 8012, 8013), (":9000", "10.0.0.7:9001", "[::1]:9002")),
+    "back-end": TcpPorts((8010, 8011, 8012, 8013), (":9000", "10.0.0.7:9001", "[::1]:9002"), KNOWN),
+    "foreign": TcpPorts((8010,), (":9000",)),
     "silent": TcpPorts(),
 }
 
@@ -22,7 +26,8 @@ def findings(address: EnvAddress, *users: str) -> list[PlanFinding]:
 @pytest.mark.parametrize(
     ("value", "addresses"),
     [
-        ("http://back_end:8010/x", [EnvAddress("back_end", 8010, is_url=True)]),
+        ("http://back_end:8010/x", [EnvAddress("back_end", 8010, is_url=True, is_http=True)]),
+        ("redis://back_end:8010/x", [EnvAddress("back_end", 8010, is_url=True)]),
         ("back_end:8010,b:1", [EnvAddress("back_end", 8010, is_url=False), EnvAddress("b", 1, is_url=False)]),
         ("at 12:30", [EnvAddress("12", 30, is_url=False)]),
         ("http://back_end", []),
@@ -41,6 +46,7 @@ def test_an_address_must_contain_its_port(value: str | None, addresses: list[Env
     [
         ("back_end", 8010, True),
         ("Back-End", 8013, False),
+        ("foreign", 4318, True),  # nothing says that it does not listen there
         ("silent", 80, True),
         ("silent", 65535, True),
         ("12", 30, False),
