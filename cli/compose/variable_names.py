@@ -68,6 +68,8 @@ _BUNDLED: Final = tuple(
         *("VITE", "GATSBY", "STORYBOOK"),
     )
 )
+# What a bundler's own server uses: `VITE_PROXY_TARGET` is looked up.
+_BY_SERVERS: Final = frozenset({"PROXY", "INTERNAL", "SSR"})
 # Endpoints of an issuer, and keys, which servers fetch themselves.
 _FETCHED: Final = frozenset(
     {"JWKS", "JWK", "KEY", "KEYS", "CERTS", "TOKEN", "USERINFO", "INTROSPECTION", "INTROSPECT", "DISCOVERY"}
@@ -84,7 +86,7 @@ def words_of(name: str) -> tuple[str, ...]:
 def identity_of(name: str) -> str:
     """Return why a variable's or an option's value is an identity and no lookup, judging by its name, or nothing."""
     words = words_of(name)
-    if any(words[: len(prefix)] == prefix for prefix in _BUNDLED):
+    if any(words[: len(prefix)] == prefix for prefix in _BUNDLED) and not _BY_SERVERS & set(words):
         return _BROWSER
     for phrase, reason in _IDENTITIES:
         if _occurs(phrase, words) and not (reason in (_ISSUER, _PUBLIC) and _FETCHED & set(words)):

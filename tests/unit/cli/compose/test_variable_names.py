@@ -60,7 +60,7 @@ def test_a_name_that_is_compared_or_told_to_others_is_an_identity(name: str) -> 
             "REPUBLIC_URL",
             "DOMAIN_URL",
         ),
-        *("command", "to", ""),
+        *("command", "to", "", "VITE_PROXY_TARGET", "VITE_INTERNAL_API_URL"),
     ],
 )
 def test_a_name_that_is_looked_up_is_none(name: str) -> None:
