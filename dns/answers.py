@@ -142,8 +142,7 @@ class Zone:
         labels = sorted({instance.key.label for instance in instances})
         data = {
             Type.PTR: [record_data.name_data((label.encode(), *self._apex)) for label in labels],
-            # The single address is its own zone, since the network's zone belongs to someone else.
-            Type.SOA: [self._soa],
+            Type.SOA: [self._soa],  # the address is its own zone: the network's belongs to someone else
             Type.NS: [record_data.name_data(self._primary)],
         }
         return self._shaped(query, data, zone=name)
@@ -185,10 +184,9 @@ class Zone:
         labels = sorted(self._view.labels())
         if not labels:
             return self._nothing(Rcode.NOERROR) if self._view.complete else _cannot_tell()
-        # An earlier release registered names of 63 characters, which have no form with a '_'.
-        names = (
-            (b"_" + label.encode(), way, *self._apex) for label in labels[:most] for way in self._transports(label)
-        )
+        # Names of 63 characters, of an earlier release, have no form with a '_'.
+        ways = ((label, way) for label in labels[:most] for way in self._transports(label))
+        names = ((b"_" + label.encode(), way, *self._apex) for label, way in ways)
         return self._shaped(query, {Type.PTR: list(map(record_data.name_data, filter(fits, names)))})
 
     def _transports(self, label: str) -> list[bytes]:

@@ -146,7 +146,8 @@ def test_a_host_that_is_no_name_of_dns_is_no_target() -> None:
     """Registrations are checked; what stands in Redis may be anything."""
     odd = instance("billing", "x" * 64 + ".example", addresses=())
     server = responder(StandingView([odd]))
-    assert data(ask(server, f"billing.{ZONE}", "SRV")) == [f"0 1 8034 {short(odd)}"]
+    (target,) = data(ask(server, f"billing.{ZONE}", "SRV"))
+    assert target.endswith(f" 8034 {short(odd)}")
     assert server.failures == 0
 
 
