@@ -10,9 +10,8 @@ from agent.registries.addresses import source_text
 from agent.settings.checks import MAX_CHECK_TIMEOUT_S
 from dns.access import LOOPBACK, network_of
 from dns.forward_rules import ForwardRules, read_rules
-from dns.name_limits import MAX_NAME
+from dns.name_limits import MAX_LABEL, MAX_NAME
 from dns.reverse import ReverseNames, read_reverse_names
-from registry_core.domain.names import MAX_NAME_LENGTH, MAX_TAG_LENGTH
 from registry_core.domain.records import Protocol
 from registry_core.domain.selection import WhenNonePass
 from registry_core.settings import (
@@ -32,8 +31,9 @@ from registry_core.settings import (
 from registry_core.telemetry.logs import LEVELS
 
 MOST_DRAIN_SRV_S: Final = 2.0
-# What a name of 255 octets leaves below the length octets of its labels, the root, and `<tag>.<service>`.
-MAX_ZONE_LENGTH: Final = MAX_NAME - 2 - (MAX_TAG_LENGTH + 1) - (MAX_NAME_LENGTH + 1)
+# What a name of 255 octets leaves behind the longest of ours: two labels and `_tcp`, with the octets of their lengths.
+# The zone's own length octet and the root take two more.
+MAX_ZONE_LENGTH: Final = MAX_NAME - 2 * (MAX_LABEL + 1) - len("._tcp") - 2
 
 
 def _network(value: str) -> str:
@@ -72,8 +72,8 @@ def _zone_name(value: str) -> str:
     zone = ".".join(labels)
     if len(zone) > MAX_ZONE_LENGTH:
         raise ValueError(
-            f"it has {len(zone)} characters, and a zone has at most {MAX_ZONE_LENGTH}, so that the longest tag and "
-            "service name fit in front of it (RFC 1035: a name has at most 255 octets)"
+            f"it has {len(zone)} characters, and a zone has at most {MAX_ZONE_LENGTH}, so that the longest "
+            "names fit in front of it (RFC 1035: a name has at most 255 octets)"
         )
     return zone
 

@@ -26,7 +26,6 @@ LOOPBACK = ("127.0.0.1", "::1")
 # Serves one service and, late, `late.example`: each datagram in a system call of its own.
 ONE_BY_ONE = """
 import asyncio, sys
-from dns import codec
 from dns.codec import Answer, Rcode
 from dns.one_by_one_udp import OneByOne
 from dns.udp import serve_udp
@@ -35,10 +34,9 @@ from tests.views import StandingView
 from tests.wire.asking import responder
 
 class Late:
-    def answer(self, query, message, size):
+    def answer(self, query, message):
         future = asyncio.get_running_loop().create_future()
-        packed = codec.write(query, Answer(Rcode.NXDOMAIN, authoritative=False), size=512, payload=1232)
-        asyncio.get_running_loop().call_soon(future.set_result, packed)
+        asyncio.get_running_loop().call_soon(future.set_result, Answer(Rcode.NXDOMAIN, authoritative=False))
         return future
 
 async def main():

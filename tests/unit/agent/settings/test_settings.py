@@ -11,6 +11,8 @@ from agent.checks.spec import CheckKind
 from agent.settings.file import file_key
 from agent.settings.settings import AgentSettings, read_agent_settings
 from agent.settings.table import REMOVED, TABLE
+from dns.name_limits import fits
+from dns.record_data import name_of
 from registry_core.domain.records import Protocol
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError
@@ -292,12 +294,14 @@ def test_a_setting_of_reverse_names_that_means_nothing_is_refused(words: str, wr
     assert f"{wrong!r} is neither fallback, all or none, nor a network" in line
 
 
-def test_a_zone_leaves_room_for_the_longest_tag_and_service() -> None:
-    label = "z" * 63
-    assert read_agent_settings({"AGENT_DNS_ZONE": f"{label}.{label}"}).dns_zone == f"{label}.{label}"
-    line = refusal({"AGENT_DNS_ZONE": f"{label}.{label}.z"})
+def test_a_zone_leaves_room_for_the_longest_name_in_front_of_it() -> None:
+    longest = f"{'z' * 63}.{'z' * 56}"
+    assert read_agent_settings({"AGENT_DNS_ZONE": longest}).dns_zone == longest
+    assert fits((b"i" * 63, b"_" + b"s" * 62, b"_tcp", *name_of(longest)))
+    line = refusal({"AGENT_DNS_ZONE": f"{longest}z"})
     assert line.startswith("AGENT_DNS_ZONE: ")
-    assert "it has 129 characters, and a zone has at most 127" in line
+    assert "it has 121 characters, and a zone has at most 120" in line
+    assert not fits((b"i" * 63, b"_" + b"s" * 62, b"_tcp", *name_of(f"{longest}z")))
 
 
 def test_a_service_over_tcp_and_over_udp_is_configured_twice_and_is_two_instances(tmp_path: Path) -> None:
