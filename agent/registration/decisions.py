@@ -106,6 +106,7 @@ class MemberState(msgspec.Struct, frozen=True, kw_only=True):
     status: Status | None = None  # by its checks; None: no result yet
     held: Status | None = None  # set by an operator, overrides the checks
     told: Status | None = None  # what the registry has confirmed
+    leased: bool = False  # the registry has granted it a lease, which may still run
     due_at: float = 0.0  # no request before this time
     failures: int = 0  # in a row
     busy: bool = False  # a request for it is under way
@@ -203,10 +204,10 @@ def after_request(
         case RequestOutcome.FENCED:
             return _fenced(state, now, draw, timings)
         case RequestOutcome.DONE if state.again:
-            return _due(state, now)
+            return _due(msgspec.structs.replace(state, leased=True), now)
         case RequestOutcome.DONE:
             return msgspec.structs.replace(
-                state, phase=Phase.REGISTERED, told=step.status, failures=0, due_at=now, again=False
+                state, phase=Phase.REGISTERED, told=step.status, leased=True, failures=0, due_at=now, again=False
             )
         case RequestOutcome.UNKNOWN if isinstance(step, TellStatus):
             return _due(state, now)
@@ -215,7 +216,9 @@ def after_request(
             slow = outcome not in (RequestOutcome.UNAVAILABLE, RequestOutcome.LATE)
             # Spread too, because a fleet that starts together is refused together.
             wait_s = (
-                timings.refused_retry_s * (0.5 + draw / 2) if slow else backoff_s(state.failures + 1, draw, timings)
+                timings.refused_retry_s * (0.5 + draw / 2)
+                if slow
+                else _retry_s(state, state.failures + 1, draw, timings)
             )
             phase = Phase.REGISTERED if isinstance(step, TellStatus) and not state.again else Phase.DUE
             return msgspec.structs.replace(
@@ -288,7 +291,9 @@ def after_look(state: MemberState, sight: Sight, *, now: float, draw: float, tim
 
 def _fenced(state: MemberState, now: float, draw: float, timings: Timings) -> MemberState:
     wait_s = timings.fenced_retry_s * (0.5 + draw / 2)
-    return msgspec.structs.replace(state, phase=Phase.FENCED, told=None, failures=0, due_at=now + wait_s, again=False)
+    return msgspec.structs.replace(
+        state, phase=Phase.FENCED, told=None, leased=False, failures=0, due_at=now + wait_s, again=False
+    )
 
 
 def _asserted_anew(state: MemberState, at: float) -> MemberState:
@@ -298,6 +303,15 @@ def _asserted_anew(state: MemberState, at: float) -> MemberState:
 
 def _due(state: MemberState, at: float) -> MemberState:
     return msgspec.structs.replace(state, phase=Phase.DUE, told=None, failures=0, due_at=at, again=False)
+
+
+def _retry_s(state: MemberState, failures: int, draw: float, timings: Timings) -> float:
+    """Return the seconds until an unanswered request is sent again: with a lease, soon enough to keep it.
+
+    No heartbeats renew a lease while its instance is to be registered again.
+    """
+    wait_s = backoff_s(failures, draw, timings)
+    return min(wait_s, timings.heartbeat_s / 3) if state.leased else wait_s
 
 
 def backoff_s(failures: int, draw: float, timings: Timings) -> float:

@@ -49,7 +49,7 @@ class Heartbeats:
     def begin(self) -> None:
         """Start the heartbeats, because there is a lease to renew."""
         if self.at == decisions.NEVER:
-            self.at = decisions.next_beat_at(self._clock.monotonic(), self._random.random(), self._pace())
+            self.at = decisions.next_beat_at(self._clock.monotonic(), self._random.random(), self.pace())
 
     def heed(self, lease: LeaseTold) -> None:
         """Send heartbeats as often as the registry asks for, or more often if this agent's own interval is shorter."""
@@ -58,11 +58,12 @@ class Heartbeats:
         self._lease = lease
         own_s, now = self._timings().heartbeat_s, self._clock.monotonic()
         if own_s >= lease.ttl_s:
-            _log.warning("heartbeat_interval_too_long", own_s=own_s, ttl_s=lease.ttl_s, used_s=self._pace().heartbeat_s)
+            _log.warning("heartbeat_interval_too_long", own_s=own_s, ttl_s=lease.ttl_s, used_s=self.pace().heartbeat_s)
         if self.at != decisions.NEVER:
-            self.at = min(self.at, decisions.next_beat_at(now, self._random.random(), self._pace()))
+            self.at = min(self.at, decisions.next_beat_at(now, self._random.random(), self.pace()))
 
-    def _pace(self) -> Timings:
+    def pace(self) -> Timings:
+        """Return the agent's pace, with the heartbeat interval that the lease needs."""
         timings = self._timings()
         return timings if self._lease is None else decisions.paced(timings, self._lease.ttl_s, self._lease.heartbeat_s)
 
@@ -79,7 +80,7 @@ class Heartbeats:
         except Exception:  # noqa: BLE001 - the top of a task: the next heartbeats are tried as after any failure
             _log.exception("heartbeat_failed")
         finally:
-            now, draw, timings = self._clock.monotonic(), self._random.random(), self._pace()
+            now, draw, timings = self._clock.monotonic(), self._random.random(), self.pace()
             self._failures = self._failures + 1 if failed else 0
             self.at = (
                 decisions.next_beat_after_failure(self._failures, now, draw, timings)

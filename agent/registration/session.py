@@ -321,7 +321,7 @@ class Session:
             self._wake.set()
         now, draw = self._clock.monotonic(), self._random.random()
         member.state = decisions.after_request(
-            member.state, step, reply.outcome, now=now, draw=draw, timings=self._settings.timings
+            member.state, step, reply.outcome, now=now, draw=draw, timings=self._beats.pace()
         )
         self._said.of_request(member, reply, registered_as=step.status if isinstance(step, Register) else None)
 

@@ -88,7 +88,7 @@ def test_a_hold_is_sent_at_once_even_during_a_back_off() -> None:
     member = after_check(registered(), CRITICAL)
     for _ in range(10):
         member = after(member, TellStatus(CRITICAL), RequestOutcome.UNAVAILABLE, now=9.0)
-    assert member.due_at > 20.0
+    assert member.due_at > 18.0
     assert next_step(after_hold(member, Status.DRAINING, 10.0), 10.0) == TellStatus(Status.DRAINING)
     refused = after(started(0.0, T, checked=False), REGISTER, RequestOutcome.REFUSED, now=9.0)
     assert next_step(after_hold(refused, Status.DRAINING, 10.0), 10.0) == Register(Status.DRAINING)
@@ -321,3 +321,30 @@ def test_repeated_contradictions_are_answered_with_growing_waits(sight: Sight) -
 )
 def test_the_shorter_interval_is_used_and_a_senseless_one_is_not(ttl_s: float, asked_s: float, used_s: float) -> None:
     assert paced(Timings(heartbeat_s=10.0), ttl_s, asked_s).heartbeat_s == used_s
+
+
+@pytest.mark.parametrize("outcome", [RequestOutcome.UNAVAILABLE, RequestOutcome.LATE])
+@pytest.mark.parametrize("step", [REGISTER, TellStatus(CRITICAL)])
+def test_an_instance_with_a_lease_is_retried_soon_enough_to_keep_it(
+    outcome: RequestOutcome, step: Register | TellStatus
+) -> None:
+    """No heartbeats are sent for an instance that is to be registered again, however long the registry is away."""
+    member, now = registered(), 0.0
+    if isinstance(step, Register):
+        member = after_reassert(member, now, 0.5, T)
+    for _ in range(20):
+        member = after(member, step, outcome, now=now, draw=0.999)
+        assert now < member.due_at <= now + T.heartbeat_s / 3
+        now = member.due_at
+    assert next_step(after_check(member, step.status), now) == step
+
+
+def test_an_instance_without_a_lease_is_retried_more_and_more_rarely() -> None:
+    member, now = started(0.0, T, checked=False), 0.0
+    for _ in range(20):
+        member = after(member, REGISTER, RequestOutcome.UNAVAILABLE, now=now, draw=0.999)
+    assert member.due_at > now + T.heartbeat_s
+    fenced = after(registered(), REGISTER, RequestOutcome.FENCED)
+    for _ in range(20):
+        fenced = after(fenced, REGISTER, RequestOutcome.UNAVAILABLE, now=now, draw=0.999)
+    assert fenced.due_at > now + T.heartbeat_s, "its lease is another agent's"
