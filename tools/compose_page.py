@@ -28,7 +28,10 @@ which they do not name may well be right (`unproven-port`). Proof is:
 - an entry of `ports` that maps this very port of the host to another one of the container;
 - an image of the fleet's own whose `EXPOSE`, or whose health check over HTTP, names other ports, when neither its
   command nor its variables speak of this one. An image is the fleet's own when it is built here, or when it comes from
-  the account from which most images of the file come. A health check proves nothing about other protocols;
+  the account from which most images of the file come. A health check proves nothing about other protocols, and one of a
+  management interface (`/actuator`, `/metrics`, ...) nothing at all. `EXPOSE` proves nothing when it has a range or a
+  variable without a value, nor does the Dockerfile for a service with a command of its own in an image that others use.
+  Where several services share a network namespace, each of them must rule the port out;
 - a number that is no port.
 
 A URL without a port and without a path proves nothing: the program may append a port.

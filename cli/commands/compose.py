@@ -24,14 +24,17 @@ ACTIONS: Final = (
     Action("rewrite", "cli.commands.compose_rewrite", "replace hard-coded addresses by discovered names"),
 )
 
-EPILOG: Final = f"""examples:
+EPILOG: Final = """examples:
   vertice compose audit compose.yml
   vertice compose inject compose.yml
   vertice compose rewrite compose.yml
 
-{EXIT_CODES}
+exit codes:
+  0    done, or nothing to do
+  1    something is wrong, or was left out
+  2    wrong usage, or the files cannot be used
 
-`vertice compose ACTION --help` describes each action."""
+`vertice compose ACTION --help` describes each action and its exit codes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, actions: tuple[Action, ...] = ACTIONS) -> None:

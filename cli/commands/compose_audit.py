@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from cli.commands.compose_zone import add_zone, zones_for
+from cli.commands.compose_zone import add_zone, with_agents_names, zones_for
 from cli.compose.audit import audit
 from cli.compose.errors import ComposeError
 from cli.compose.findings import AuditSeverity
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
     """Run `vertice compose audit` and return its exit code."""
     try:
-        project = read_project(arguments.files, environment)
+        project = with_agents_names(arguments.files[0], read_project(arguments.files, environment), environment)
         found = audit(project, zones_for(arguments.files[0], project, arguments.zone, environment))
     except ComposeError as error:
         print(f"vertice: {error.hinted}", file=sys.stderr)

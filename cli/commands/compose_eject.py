@@ -53,7 +53,7 @@ def _eject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int
     fleet = without_agents(project)
     judge = Judge(fleet, zones)
     judgements = [one for service in fleet.services.values() for one, _ in judge.judged(service)]
-    stranded = [judged for judged in judgements if judged.is_discovered]
+    stranded = [judged for judged in judgements if judged.is_discovered and not judged.identity]
     if after == file.text:
         print(f"{shown}: there are no agents to remove", file=sys.stderr)
     elif not arguments.write:

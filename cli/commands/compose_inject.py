@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -133,7 +133,8 @@ def _inject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> in
         raise ComposeError("it is an override file made by this command: name the original file", code="made")
     base = ejected(file.text)
     project = project_with(file.name, base, environment)
-    project = with_names(project, _names(project, path, file, base))
+    overrides = dict.fromkeys((override_path(path), arguments.output or override_path(path)))
+    project = with_names(project, _names(project, overrides, file, base))
     planning = planned(project, options, arguments.service, databases=not arguments.no_databases)
     sidecars = list(planning.sidecars)
     say = sys.stderr if arguments.diff or str(arguments.output) == "-" else sys.stdout
@@ -164,16 +165,15 @@ def _inject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> in
     return code_of(complete=not planning.left_out and count > 0)
 
 
-def _names(project: Project, path: Path, file: Text, base: str) -> Mapping[str, str]:
+def _names(project: Project, overrides: Iterable[Path], file: Text, base: str) -> Mapping[str, str]:
     """Return the names that existing agents register in the place of names that cannot be: they stay.
 
     Addresses may have been rewritten to them, and the project may be called otherwise by now.
     """
     mapped = RegisteredNames(project)
     texts = [file.text] if base != file.text else []
-    override = override_path(path)
-    if override.exists() and (text := opened(override).text).startswith(MADE):
-        texts.append(text)
+    made = (opened(override).text for override in overrides if override.is_file())
+    texts += (text for text in made if text.startswith(MADE))
     return {
         service: name
         for text in texts

@@ -30,7 +30,7 @@ from cli.commands.compose_edit import (
     write,
 )
 from cli.commands.compose_inject import add_recipe, options_of, override_path
-from cli.commands.compose_zone import zones_for
+from cli.commands.compose_zone import with_agents_names, zones_for
 from cli.compose.discovered_names import ZONE
 from cli.compose.errors import ComposeError, Place
 from cli.compose.existing_agents import ExistingAgents, agents_with, existing_agents
@@ -79,6 +79,7 @@ def _rewrite(arguments: argparse.Namespace, environment: Mapping[str, str]) -> i
     path: Path = arguments.file
     file = opened(path)
     project = project_with(file.name, file.text, environment)
+    project = with_agents_names(path, project, environment, arguments.override)
     if arguments.undo:
         outcome = undone(file.text, project, zones_for(path, project, arguments.zone, environment, arguments.override))
     else:

@@ -1,4 +1,7 @@
-"""Shared by the commands that must know discovered names: which zones the agents of a fleet answer for."""
+"""Shared by the commands that must know discovered names: the zones and the names that the agents of a fleet have.
+
+Agents are in the compose files or in the override file that `inject` writes beside the first one.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from cli.commands.compose_edit import opened, variables_with
 from cli.commands.compose_inject import override_path
 from cli.compose.discovered_names import ZONE, zones_of
 from cli.compose.errors import ComposeError, Place
-from cli.compose.existing_agents import existing_agents
+from cli.compose.existing_agents import ExistingAgents, existing_agents
 from cli.compose.model import Project
+from cli.compose.sidecars import with_names
 from registry_core.domain.names import check_host
 from registry_core.errors import ValidationError
 
@@ -37,9 +41,28 @@ def zones_for(
         except ValidationError as error:
             raise ComposeError(f"--zone: {error.message}", code="usage", place=Place(str(path))) from None
     zones = list(zones_of(project))
-    beside = override or override_path(path)
-    if override is not None or beside.exists():
-        with contextlib.suppress(ComposeError):
-            agents = existing_agents(opened(beside).text, variables_with(str(path), environment))
-            zones.append(agents.zone)
+    beside = _beside(path, environment, override)
+    if beside is not None:
+        zones.append(beside.zone)
     return list(dict.fromkeys(zones))
+
+
+def with_agents_names(
+    path: Path, project: Project, environment: Mapping[str, str], override: Path | None = None
+) -> Project:
+    """Return the project with the names under which the agents in the override file register its services.
+
+    They stay when the project is called otherwise, as those of agents in the project itself do.
+    """
+    beside = _beside(path, environment, override)
+    return project if beside is None else with_names(project, beside.names)
+
+
+def _beside(path: Path, environment: Mapping[str, str], override: Path | None) -> ExistingAgents | None:
+    """Return the agents in an override file, None when it does not exist or cannot be read."""
+    beside = override or override_path(path)
+    if override is None and not beside.exists():
+        return None
+    with contextlib.suppress(ComposeError):
+        return existing_agents(opened(beside).text, variables_with(str(path), environment))
+    return None

@@ -22,7 +22,7 @@ from cli.client import TOKEN, Unreachable, add_registry_flag, ask, credentials, 
 from cli.commands.compose_audit import add_files
 from cli.commands.compose_edit import opened, variables_with
 from cli.commands.compose_inject import override_path
-from cli.commands.compose_zone import add_zone, zones_for
+from cli.commands.compose_zone import add_zone, with_agents_names, zones_for
 from cli.compose.audit import Audit, audit
 from cli.compose.errors import ComposeError
 from cli.compose.existing_agents import ExistingAgents, existing_agents
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
     """Run `vertice migrate` and return its exit code."""
     by = By(arguments.by)
     try:
-        project = read_project(arguments.files, environment)
+        project = with_agents_names(arguments.files[0], read_project(arguments.files, environment), environment)
         zones = zones_for(arguments.files[0], project, arguments.zone, environment)
         found = audit(project, zones)
         waves = waves_of(found, by, arguments.pilot, arguments.wave_size)

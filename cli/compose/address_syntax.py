@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from cli.compose.errors import Place
+from cli.compose.variable_names import identity_of
 
 MAX_VALUE_LENGTH: Final = 4096
 _HOST: Final = r"(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*)"
@@ -50,6 +51,13 @@ _KEYWORD: Final = re.compile(
     rf"{_HOST}(?:,{_NUMBER})?{_END_OF_HOST}"
 )
 _KEYWORD_PORT: Final = re.compile(r"(?<![\w.-])(?i:port)\s{0,4}=\s{0,4}['\"]?(\d{1,12})(?!\w)")
+# A name within a text, whose value follows: `-Dcors.origins=`, `?redirect_uri=`, `"issuer":`, `issuer: `, `--issuer `.
+_KEY: Final = re.compile(
+    r"(?:(?<![\w.-])-D|(?<![\w.]))(?P<key>[A-Za-z_][\w.-]{0,80})(?:\s{0,4}=|[\"']\s{0,4}:|:(?=\s))"
+    r"|(?<!\S)--?(?P<option>[A-Za-z][\w.-]{0,80})(?=\s)"
+)
+# Where a value ends: at a blank, unless the list or the sign before it goes on.
+_END_OF_VALUE: Final = re.compile(r"[^\s,:=\[{(|;]\s")
 _PERHAPS_IPV6: Final = re.compile(r"\[[0-9A-Fa-f:.]+\]|(?<![\w.:])[0-9A-Fa-f:.]+(?![\w.:])", re.ASCII)
 _PATH: Final = re.compile(r"/[^\s\"',;)\]}]|[?#]")
 ANY_ADDRESS: Final = frozenset({"0.0.0.0"})  # noqa: S104 - compared, not bound
@@ -102,7 +110,8 @@ class HardCodedAddress(msgspec.Struct, frozen=True):
     `variable` is its source: a variable's name, or `command`. `port` None: no port is given, and the scheme has
     no default. `port_variable` is the variable that holds the port, when it is a different one. `has_path`: it has no
     port, and a path or a query follows, so that no program can append one. `is_apart`: host and port do not stand
-    together as `host:port`, or something else stands behind them. `flag`: the option before it, in a command.
+    together as `host:port`, or something else stands behind them. `label`: the option before it in a command, or the
+    name within the text that makes it an identity, as in `?redirect_uri=http://host`.
     """
 
     variable: str
@@ -115,7 +124,7 @@ class HardCodedAddress(msgspec.Struct, frozen=True):
     port_place: Place | None = None
     has_path: bool = False
     is_apart: bool = False
-    flag: str = ""
+    label: str = ""
 
     @property
     def written(self) -> str:
@@ -160,6 +169,7 @@ def located_in(text: str, variable: str, place: Place) -> Iterator[Located]:
     scheme = ""
     matches = _matches(text)
     ports = list(_KEYWORD_PORT.finditer(text)) if any(is_apart for _, is_apart in matches) else []
+    labels = _labels(text, [match.start() for match, _ in matches])
     for match, is_apart in matches:
         if match.end() == MAX_VALUE_LENGTH < len(whole):
             continue  # its end is not known
@@ -179,6 +189,7 @@ def located_in(text: str, variable: str, place: Place) -> Iterator[Located]:
             bool(port),
             has_path=not port and _PATH.match(text, match.end()) is not None,
             is_apart=is_apart,
+            label=labels.get(match.start(), ""),
         )
         yield Located(match.start("host"), match.end(), address)
 
@@ -199,6 +210,24 @@ def _matches(text: str) -> list[tuple[re.Match[str], bool]]:
         for match in pattern.finditer(text):
             found.setdefault(match.start("host"), (match, is_apart))
     return [found[at] for at in sorted(found)]
+
+
+def _labels(text: str, starts: list[int]) -> dict[int, str]:
+    """Return the name whose value each of these positions, in order, is within, where that makes it an identity."""
+    keys = list(_KEY.finditer(text)) if starts else []
+    found: dict[int, str] = {}
+    at, label, seen = 0, "", 0
+    for start in starts:
+        while at < len(keys) and keys[at].end() <= start:
+            label, seen = keys[at]["key"] or keys[at]["option"], keys[at].end()
+            at += 1
+        blanks = len(text[seen:start]) - len(text[seen:start].lstrip())
+        if label and _END_OF_VALUE.search(text, seen + blanks, start):
+            label = ""
+        seen = max(seen, start)
+        if identity_of(label):
+            found[start] = label
+    return found
 
 
 def _port_behind(host: re.Match[str], ports: list[re.Match[str]]) -> str | None:

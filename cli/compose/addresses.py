@@ -71,7 +71,7 @@ def addresses_of(service: ComposeService, is_known: Callable[[str], bool]) -> li
                 flag = option[1]
             for address in with_port_or_scheme(word, key, place):
                 if is_known(address.host) or (address.scheme and _is_looked_up(address, is_known)):
-                    found.append(msgspec.structs.replace(address, flag=flag) if flag else address)
+                    found.append(msgspec.structs.replace(address, label=address.label or flag))
             if option is None or option[2]:
                 flag = ""
     return list(dict.fromkeys(found))
@@ -148,8 +148,8 @@ def _port_beside(entry: EnvEntry, last: str, variables: dict[str, EnvEntry]) -> 
 
 
 def identity_of_address(address: HardCodedAddress) -> str:
-    """Return why an address is an identity and no lookup, judging by its variable or option, or nothing."""
-    return identity_of(address.flag or address.variable)
+    """Return why an address is an identity and no lookup, judging by its variable, option or name, or nothing."""
+    return identity_of(address.label) or identity_of(address.variable)
 
 
 def hosts_and_ports(environment: Iterable[EnvEntry]) -> Iterator[HardCodedAddress]:

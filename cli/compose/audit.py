@@ -92,10 +92,10 @@ def _of_one(service: ComposeService, judge: Judge) -> Iterator[AuditFinding]:
         right = next((d[0] for d in listening.declared), None)
         message = f"its health check uses port {check.port}, but it declares {listening.text}"
         yield AuditFinding("health-port", service.name, check.place, message, "healthcheck", str(right))
-    replicas = service.replicas or "1"
-    if replicas.isascii() and replicas.isdigit() and int(replicas) > 1:
+    replicas = service.replica_count
+    if replicas > 1:
         for port in service.ports:
-            if port.published and len(port.published) < int(replicas):
+            if port.published and len(port.published) < replicas:
                 message = f"it has {replicas} replicas and publishes {port.raw}"
                 yield AuditFinding("replicas-host-port", service.name, port.place, message)
 

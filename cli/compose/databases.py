@@ -1,7 +1,7 @@
 """Tells the stores and brokers of a fleet from its other services.
 
-Pure. A store is known by its image, or by its health check: a program such as `pg_isready` asks the store itself,
-unless it names another host.
+Pure. A store is known by its image, by the image that its own is built on, or by its health check: a program such as
+`pg_isready` asks the store itself, unless it names another host.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ _MARIADB: Final = re.compile(r"healthcheck\.sh\b.{0,500}\s--(?:connect|innodb_in
 
 
 def is_database(service: ComposeService) -> bool:
-    """Return whether a service is a store or a broker, judging by its image or its health check's program."""
-    image = well_known(service.image)
-    if image is not None and image.kind is ImageKind.STORE:
+    """Return whether a service is a store or a broker, judging by its image, its base or its health check's program."""
+    base = service.built.base if service.built is not None else None
+    images = (well_known(image) for image in (service.image, base))
+    if any(image is not None and image.kind is ImageKind.STORE for image in images):
         return True
     check = service.healthcheck
     if check is None or check.other is not None:

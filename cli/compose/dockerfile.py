@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from cli.compose.health_checks import is_management
 from cli.compose.interpolation import BadVariable, fill
 from cli.compose.ports import is_port
 
@@ -25,15 +26,19 @@ _INSTRUCTION: Final = re.compile(
     r"[ \t]*(FROM|ARG|ENV|EXPOSE|HEALTHCHECK|CMD|ENTRYPOINT)[ \t]+([^\r\n]*)", re.IGNORECASE
 )
 # What a health check asks of the container itself over HTTP.
-_OWN_URL: Final = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\]):(\d{1,5})(?!\d)", re.IGNORECASE)
+_OWN_URL: Final = re.compile(
+    r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\]):(\d{1,5})(?!\d)(/[^\s\"'|;)&]*)?", re.IGNORECASE
+)
 _NUMBER: Final = re.compile(r"(?<!\d)\d{2,5}(?![\d.])", re.ASCII)
-_PORT: Final = re.compile(r"(\d{1,5})(?:-\d{1,5})?(?:/tcp)?", re.ASCII | re.IGNORECASE)
+_PORT: Final = re.compile(r"(\d{1,5})(-\d{1,5})?(?:/tcp)?", re.ASCII | re.IGNORECASE)
+_OTHER_PROTOCOL: Final = re.compile(r"\d{1,5}(?:-\d{1,5})?/(?:udp|sctp)", re.ASCII | re.IGNORECASE)
 
 
 class BuildStage(msgspec.Struct):
     """One stage: its name, its base (an image, or an earlier stage), its variables and the ports that it exposes.
 
-    `check` is the port that its health check asks over HTTP, `commands` are its last CMD and ENTRYPOINT.
+    `is_partial`: it exposes more than `ports`. `check` is the port that its health check asks over HTTP, `commands` are
+    its last CMD and ENTRYPOINT.
     """
 
     name: str
@@ -42,19 +47,21 @@ class BuildStage(msgspec.Struct):
     ports: list[int]
     check: int | None = None
     commands: dict[str, str] = {}
+    is_partial: bool = False
 
 
 class BuiltImage(msgspec.Struct, frozen=True):
     """The TCP ports that an image exposes, in order, and the image from elsewhere that it is built on.
 
     `check_port` is what its health check asks over HTTP; `mentioned` are the ports of which its command and its
-    variables speak.
+    variables speak. `is_partial`: EXPOSE names more than `exposed`, such as a range or a variable without a value.
     """
 
     exposed: tuple[int, ...] = ()
     base: str | None = None
     check_port: int | None = None
     mentioned: tuple[int, ...] = ()
+    is_partial: bool = False
 
 
 def built_image(text: str, target: str | None = None, args: Mapping[str, str | None] | None = None) -> BuiltImage:
@@ -70,7 +77,7 @@ def built_image(text: str, target: str | None = None, args: Mapping[str, str | N
             stages[str(len(stages))] = current
         elif instruction == "EXPOSE":
             if current is not None:
-                current.ports += _ports(rest, current.variables)
+                _expose(rest, current)
         elif instruction in ("HEALTHCHECK", "CMD", "ENTRYPOINT"):
             if current is not None:
                 _run(instruction, rest, current)
@@ -83,9 +90,10 @@ def built_image(text: str, target: str | None = None, args: Mapping[str, str | N
     last = wanted[-1] if wanted else current
     if last is None:
         return BuiltImage()
-    return BuiltImage(
-        tuple(dict.fromkeys(last.ports))[:MAX_PORTS], last.base or None, last.check, tuple(_mentioned(last))[:MAX_PORTS]
-    )
+    exposed = tuple(dict.fromkeys(last.ports))
+    mentioned = tuple(_mentioned(last))[:MAX_PORTS]
+    is_partial = last.is_partial or len(exposed) > MAX_PORTS
+    return BuiltImage(exposed[:MAX_PORTS], last.base or None, last.check, mentioned, is_partial)
 
 
 def _instructions(text: str) -> Iterator[tuple[str, str]]:
@@ -105,14 +113,16 @@ def _stage(rest: str, stages: Mapping[str, BuildStage], variables: Mapping[str, 
     )
     if below is None:
         return BuildStage(name, image, {}, [])
-    return BuildStage(name, below.base, dict(below.variables), list(below.ports), below.check, dict(below.commands))
+    inherited = dict(below.variables), list(below.ports), below.check, dict(below.commands), below.is_partial
+    return BuildStage(name, below.base, *inherited)
 
 
 def _run(instruction: str, rest: str, stage: BuildStage) -> None:
     text = _filled(rest, stage.variables)
     if instruction == "HEALTHCHECK":
         asked = _OWN_URL.search(text)
-        stage.check = int(asked[1]) if asked is not None and is_port(int(asked[1])) else None
+        is_own = asked is not None and is_port(int(asked[1])) and not is_management(asked[2] or "")
+        stage.check = int(asked[1]) if asked is not None and is_own else None
     else:
         stage.commands = {**stage.commands, instruction: text}
 
@@ -146,11 +156,19 @@ def _assign(
             variables[name] = first[name]
 
 
-def _ports(rest: str, variables: Mapping[str, str]) -> Iterator[int]:
-    for word in _filled(rest, variables).split():
+def _expose(rest: str, stage: BuildStage) -> None:
+    """Add the ports of an EXPOSE to its stage. Of a range the first one is added, and the rest stays unknown."""
+    try:
+        filled = fill(rest, stage.variables)
+    except BadVariable:
+        stage.is_partial = True
+        return
+    stage.is_partial = stage.is_partial or bool(filled.unset)
+    for word in filled.text.split():
         match = _PORT.fullmatch(word)
         if match is not None and is_port(int(match[1])):
-            yield int(match[1])
+            stage.ports.append(int(match[1]))
+        stage.is_partial = stage.is_partial or (match[2] is not None if match else not _OTHER_PROTOCOL.fullmatch(word))
 
 
 def _filled(text: str, variables: Mapping[str, str]) -> str:

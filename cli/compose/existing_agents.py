@@ -5,9 +5,10 @@ Pure. It reads agents written by `inject`, and ones written by hand in the same 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -16,6 +17,8 @@ from cli.compose.inject import as_written
 from cli.compose.interpolation import BadVariable, fill
 from cli.compose.sidecars import LABEL, Recipe, SidecarSpec
 from registry_core.domain.host_port import split_host_port
+
+_PORT: Final = re.compile(r"\d{1,5}", re.ASCII)
 
 
 class ExistingAgents(msgspec.Struct, frozen=True):
@@ -51,10 +54,10 @@ def existing_agents(text: str, variables: Mapping[str, str]) -> ExistingAgents:
             resolvers.add(_host_of(_filled(environment.get("AGENT_DNS_LISTEN"), variables)))
             ports |= _configured(whole, body, variables)
             continue
-        port = _filled(environment.get("SERVICE_PORT"), variables)
-        if port.isascii() and port.isdecimal():
-            name = str(environment.get("SERVICE_NAME"))
-            ports[name] = int(port)
+        port = _port(_filled(environment.get("SERVICE_PORT"), variables))
+        name = environment.get("SERVICE_NAME")
+        if port is not None and isinstance(name, str):
+            ports[name] = port
             names |= dict.fromkeys(_service_beside(body), name)
             if recipe is Recipe.NETNS:
                 resolvers.add("127.0.0.1")
@@ -67,6 +70,11 @@ def agents_with(sidecars: Sequence[SidecarSpec], recipe: Recipe, zone: str = ZON
     asking = frozenset(s.service for s in sidecars if s.dns and recipe is not Recipe.BESIDE)
     names = {s.service: s.registered_name for s in sidecars}
     return ExistingAgents({s.registered_name: s.port for s in sidecars}, asking, names, zone)
+
+
+def _port(given: object) -> int | None:
+    """Return the port that an agent is told, None when it is told no port."""
+    return int(text) if _PORT.fullmatch(text := str(given)) is not None else None
 
 
 def _filled(value: Any, variables: Mapping[str, str]) -> str:
@@ -114,7 +122,8 @@ def _configured(whole: Mapping[str, Any], body: Mapping[str, Any], variables: Ma
             tables = tomllib.loads(_filled(content, variables)).get("service", [])
         except tomllib.TOMLDecodeError:
             continue
-        found |= {
-            str(t["name"]): int(t["port"]) for t in tables if isinstance(t, dict) and {"name", "port"} <= t.keys()
-        }
+        for table in tables if isinstance(tables, list) else ():
+            port = _port(table.get("port")) if isinstance(table, dict) else None
+            if port is not None and "name" in table:
+                found[str(table["name"])] = port
     return found

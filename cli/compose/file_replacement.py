@@ -42,6 +42,9 @@ def held(path: Path, most_bytes: int) -> OriginalFile:
             data = file.read(most_bytes + 1)
     except FileNotFoundError:
         return OriginalFile(path, None, 0o666 & ~_umask(), None)
+    except IsADirectoryError as error:
+        error.filename = str(path)  # Python names it by the number of the open file
+        raise
     if len(data) > most_bytes:
         raise OSError(f"it has more than {most_bytes // 1024 // 1024} MB")
     return OriginalFile(path, data, stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -42,10 +42,14 @@ class Meant(enum.Enum):
 
 
 class NameMatch(msgspec.Struct, frozen=True):
-    """What a name means, and the services that it may mean."""
+    """What a name means, and the services that it may mean.
+
+    `holders`: the names of those that have it, when there are several, such as one for each profile.
+    """
 
     meant: Meant
     services: tuple[ComposeService, ...] = ()
+    holders: tuple[str, ...] = ()
 
 
 class FleetNames:
@@ -144,7 +148,7 @@ class FleetNames:
             return NameMatch(Meant.NOT_SHARED, tuple(exact))
         spelled = self._by_label.get(label_of(name), [])
         if spelled:
-            return NameMatch(Meant.OTHER_SPELLING, tuple(spelled))
+            return NameMatch(Meant.OTHER_SPELLING, tuple(spelled), _if_several(spelled))
         if "." in name or self._meets_others(owner):
             return NameMatch(Meant.OUTSIDE)
         return NameMatch(Meant.UNKNOWN)
@@ -155,10 +159,10 @@ class FleetNames:
         together = [owner, *self._guests.get(owner.name, ())]
         return NameMatch(Meant.ITSELF, (consumer, *(s for s in together if s.name != consumer.name)))
 
-    def _reached(self, services: Iterable[ComposeService]) -> NameMatch:
+    def _reached(self, services: Sequence[ComposeService]) -> NameMatch:
         """Return services that a name leads to, each with those that listen in its network as well."""
         found = {s.name: s for service in services for s in (service, *self._guests.get(service.name, ()))}
-        return NameMatch(Meant.SERVICE, tuple(found.values()))
+        return NameMatch(Meant.SERVICE, tuple(found.values()), _if_several(services))
 
     def _by_hosts_file(self, owner: ComposeService, address: str) -> NameMatch:
         if address == _HOST_GATEWAY:
@@ -237,13 +241,16 @@ class FleetNames:
         return not self._external.isdisjoint(self._endpoints[owner.name])
 
 
+def _if_several(services: Sequence[ComposeService]) -> tuple[str, ...]:
+    return tuple(service.name for service in services) if len(services) > 1 else ()
+
+
 def container_names(project: str, service: ComposeService) -> list[str]:
     """Return what Compose calls the containers of a service."""
     if service.container_name:
         return [service.container_name]
-    replicas = service.replicas or "1"
-    count = int(replicas) if replicas.isascii() and replicas.isdigit() and len(replicas) < 6 else 1
-    return [f"{project}-{service.name}-{number}" for number in range(1, min(max(count, 1), MAX_CONTAINERS) + 1)]
+    count = min(max(service.replica_count, 1), MAX_CONTAINERS)
+    return [f"{project}-{service.name}-{number}" for number in range(1, count + 1)]
 
 
 def other_names(service: ComposeService) -> list[str]:

@@ -19,6 +19,10 @@ from cli.compose.tree import Mapping, Node, Scalar, Sequence
 # `${NAME:-default}` is one piece of a URL, whatever is in it.
 _URL: Final = re.compile(r"https?://(?:\$\{[^{}]{0,200}\}|[^\s\"'|;)&])+")
 _SELF: Final = ("localhost", "127.0.0.1", "0.0.0.0", "[::1]", "::1", "ip6-localhost")  # noqa: S104 - it is read, not bound
+# Longer ones are no checks, and the patterns take quadratic time.
+_MAX_TEXT: Final = 4096
+# Frameworks serve these on a port of their own if so configured, beside that of the program.
+_MANAGEMENT: Final = re.compile(r"/(?:actuator|q|management|manage|admin|metrics|-)(?:[/?]|$)", re.IGNORECASE)
 # What a shell in the container replaces by the container's own name: `$HOSTNAME`, `$(hostname -i)`.
 _OWN_NAME: Final = re.compile(r"\$[({]?hostname", re.IGNORECASE)
 _HOST: Final = r"(?P<host>\[[0-9A-Fa-f:]+\]|::1|[A-Za-z0-9$][\w.$({-]*)"
@@ -55,6 +59,11 @@ def healthcheck_of(body: Mapping, names: Collection[str], variables: MappingType
     return _asked(found, written, {*_SELF, *names}, variables)
 
 
+def is_management(path: str) -> bool:
+    """Return whether a path may be that of a management interface, which can have a port of its own."""
+    return _MANAGEMENT.match(path) is not None
+
+
 def _scalars(node: Node | None) -> list[Scalar]:
     if isinstance(node, Scalar):
         return [node]
@@ -64,7 +73,7 @@ def _scalars(node: Node | None) -> list[Scalar]:
 
 def _asked(check: Healthcheck, written: str, own: Collection[str], variables: MappingType[str, str]) -> Healthcheck:
     """Return the check with what it asks of the container itself, or with the other host that it asks."""
-    text = check.text
+    text = check.text[:_MAX_TEXT]
     hosts: list[str] = []
     for match in _URL.finditer(text):
         try:

@@ -94,6 +94,12 @@ MORE_PORTS: Final[dict[str, tuple[int, ...]]] = {
     "greenmail": (3025, 3110, 3143, 3465, 3993, 3995, 8080),
     "selenium-hub": (4444, 4442, 4443),
     "docker": (2375, 2376),
+    # Images to build on, which listen unless they are told otherwise.
+    "aspnet": (80, 8080),
+    "php": (80, 9000),
+    **dict.fromkeys(("jetty", "payara", "wildfly"), (8080, 8443)),
+    **dict.fromkeys(("open-liberty", "websphere-liberty"), (9080, 9443)),
+    **dict.fromkeys(("uvicorn-gunicorn", "uvicorn-gunicorn-fastapi", "uwsgi-nginx", "uwsgi-nginx-flask"), (80, 443)),
 }
 
 

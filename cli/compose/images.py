@@ -97,6 +97,7 @@ IMAGES: Final[dict[str, WellKnownImage]] = {
             "rabbitmq": (5672, 15672),
             "redis": 6379,
             "redis-sentinel": 26379,
+            "redismod": 6379,
             "redis-stack": (6379, 8001),
             "redis-stack-server": 6379,
             "redpanda": (9092, 9644),

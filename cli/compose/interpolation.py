@@ -70,6 +70,8 @@ def _filled(text: str, variables: Mapping[str, str], unset: list[str], depth: in
 def _closing(text: str, dollar: int) -> int:
     """Return the position of the brace that closes `${` at `dollar`. Raises BadVariable for what names no variable.
 
+    The text is not shown: it may be a password with a dollar in it.
+
     Compose pairs braces, with and without a dollar, on one line. Where they do not pair up, the last one of the line
     closes.
     """
@@ -78,7 +80,7 @@ def _closing(text: str, dollar: int) -> int:
     if name is not None and text.startswith("}", after):
         return after
     if name is None or _OPERATOR.match(text, after) is None:
-        raise BadVariable(f"{_shown(text, dollar)} is not a variable; write a literal dollar as '$$'")
+        raise BadVariable(f"'${{' at character {dollar + 1} begins no variable; write a literal dollar as '$$'")
     depth, last = 1, -1
     for brace in _BRACES.finditer(text, after):
         if brace["close"]:
@@ -91,12 +93,8 @@ def _closing(text: str, dollar: int) -> int:
         else:
             break
     if last < 0:
-        raise BadVariable(f"{_shown(text, dollar)} has no closing brace in its line")
+        raise BadVariable(f"'${{' at character {dollar + 1} has no closing brace in its line")
     return last
-
-
-def _shown(text: str, dollar: int) -> str:
-    return repr(text[dollar : dollar + 20])
 
 
 def parts(text: str, separator: str) -> list[str]:

@@ -8,15 +8,17 @@ that is built here, whose EXPOSE or health check names its ports.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
 
 import msgspec
 
 from cli.compose.errors import Place
+from cli.compose.health_checks import is_management
 from cli.compose.image_ports import possible_ports
 from cli.compose.images import ImageKind, well_known
 from cli.compose.model import ComposeService
+from cli.compose.own_port import exposed_by, runs_shared_image_otherwise
 from cli.compose.ports import is_port
 from cli.compose.variable_names import words_of
 
@@ -134,7 +136,7 @@ def listening_of(service: ComposeService, *, is_own_image: bool = False) -> List
         if usual is not None:
             hinted[usual.ports[0]] = "its image"
         elif built is not None:
-            hinted |= dict.fromkeys(built.exposed, "EXPOSE")
+            hinted |= dict.fromkeys(exposed_by(service), "EXPOSE")
     main = next((port for port in hinted if any(port in d for d in declared)), None) if declared else None
     if main is None:
         main = declared[0][0] if declared else next(iter(hinted), None)
@@ -160,9 +162,10 @@ def _mentioned(service: ComposeService) -> Iterator[int]:
     pairs = [(entry.name, entry.value or "") for entry in service.environment]
     pairs += [(name, label.value) for name, label in service.labels.items()]
     own = {name.lower() for name in (service.name, service.container_name, service.hostname) if name}
+    variables = frozenset(entry.name.upper() for entry in service.environment)
     for name, value in pairs:
         if _NUMBER.fullmatch(value.strip()) and "PORT" in words_of(name):
-            if not _is_of_another(name, service):
+            if not _is_of_another(name.upper(), variables):
                 yield int(value)
         elif ":" in value:
             text = value[:_MAX_TEXT]
@@ -170,23 +173,24 @@ def _mentioned(service: ComposeService) -> Iterator[int]:
             yield from (int(number) for host, number in _HOST_AND_PORT.findall(text) if host.lower() in own)
 
 
-def _is_of_another(name: str, service: ComposeService) -> bool:
+def _is_of_another(name: str, variables: Collection[str]) -> bool:
     """Return whether a port's variable belongs to a host's, so that the port is another's: DB_PORT with DB_HOST."""
-    stem = name.upper().removesuffix("PORT")
-    if name.upper() in _PORT_VARIABLES or not stem.strip("_"):
+    stem = name.removesuffix("PORT")
+    if name in _PORT_VARIABLES or not stem.strip("_"):
         return False
-    return any(entry.name.upper().removeprefix(stem) in _HOST_WORDS for entry in service.environment)
+    return any(f"{stem}{word}" in variables for word in _HOST_WORDS)
 
 
 def _proofs(service: ComposeService) -> Iterator[PortProof]:
     built, check = service.built, service.healthcheck
-    for port in built.exposed if built is not None else ():
-        place = service.places.get("build", service.place)
+    place = service.places.get("build", service.place)
+    for port in exposed_by(service) if built is not None and not built.is_partial else ():
         yield PortProof(port, f"EXPOSE names {port}", place, over_http=False)
-    if built is not None and built.check_port is not None:
-        place = service.places.get("build", service.place)
+    if built is not None and built.check_port is not None and not runs_shared_image_otherwise(service):
         yield PortProof(built.check_port, f"the health check in it asks {built.check_port}", place, over_http=True)
-    if check is not None and check.url and check.port is not None and not check.disabled and is_port(check.port):
+    if check is None or not check.url or check.port is None or check.disabled or is_management(check.path or ""):
+        return
+    if is_port(check.port):
         yield PortProof(check.port, f"its health check asks {check.port}", check.place, over_http=True)
 
 

@@ -10,6 +10,7 @@ from cli.compose.errors import ComposeError, Place
 from cli.compose.ports import Port
 
 DEFAULT_NETWORK = "default"
+MAX_REPLICA_DIGITS = 6
 
 
 class EnvEntry(msgspec.Struct, frozen=True, gc=False):
@@ -89,6 +90,7 @@ class Build(msgspec.Struct, frozen=True):
 
     `exposed` and `base` are what the Dockerfile says: the TCP ports, and the image that it builds on. `check_port` is
     the port that its health check asks over HTTP, `mentioned` are those of which its command and variables speak.
+    `is_partial`: it exposes more than `exposed`. `is_shared`: another service is built in the same way.
     """
 
     dockerfile: str
@@ -99,6 +101,13 @@ class Build(msgspec.Struct, frozen=True):
     base: str | None = None
     check_port: int | None = None
     mentioned: tuple[int, ...] = ()
+    is_partial: bool = False
+    is_shared: bool = False
+
+    @property
+    def identity(self) -> tuple[str, str | None]:
+        """What two builds of the same image have in common."""
+        return self.inline or self.dockerfile, self.target
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -155,6 +164,12 @@ class ComposeService(msgspec.Struct, frozen=True):
     def network_names(self) -> frozenset[str]:
         """The names of its networks."""
         return frozenset(a.network for a in self.networks)
+
+    @property
+    def replica_count(self) -> int:
+        """How many containers it asks for: 1 when it does not say, or says no number."""
+        given = self.replicas or "1"
+        return int(given) if given.isascii() and given.isdigit() and len(given) <= MAX_REPLICA_DIGITS else 1
 
     def tcp_ports(self) -> Iterator[Port]:
         """Return its TCP entries of `ports`, then of `expose`."""

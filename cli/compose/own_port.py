@@ -7,16 +7,17 @@ not count when the service runs another one.
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from typing import Final
 
 import msgspec
 
 from cli.compose.databases import CLIENTS, programs_in
 from cli.compose.images import image_name, well_known
-from cli.compose.model import Build, ComposeService, Healthcheck, Project
+from cli.compose.model import ComposeService, Healthcheck
 from cli.compose.ports import Port, is_port
 
+_NUMBER: Final = re.compile(r"\d{1,5}", re.ASCII)
 NO_PORT: Final = "it has no port in `ports`, `expose`, PORT, its health check or its image"
 _SHELLS: Final = frozenset({"sh", "bash", "ash", "dash", "zsh", "env", "exec", "tini", "dumb-init", "gosu", "su-exec"})
 # Programs of well-known images that are not called like their image, and words by which an image's program serves.
@@ -44,36 +45,43 @@ class OwnPort(msgspec.Struct, frozen=True):
     follows: bool = True
 
 
-class OwnPorts:
-    """Finds the port of each service of a project that declares none."""
+def undeclared_port(service: ComposeService) -> OwnPort | None:
+    """Return the port of a service without one in `ports` or `expose`; None when nothing tells it."""
+    return _by_variable(service) or _by_check(service.healthcheck) or _by_image(service)
 
-    def __init__(self, project: Project) -> None:
-        self._builds = Counter(_identity(s.built) for s in project.services.values() if s.built is not None)
 
-    def undeclared(self, service: ComposeService) -> OwnPort | None:
-        """Return the port of a service without one in `ports` or `expose`; None when nothing tells it."""
-        return _by_variable(service) or _by_check(service.healthcheck) or self._by_image(service)
+def runs_shared_image_otherwise(service: ComposeService) -> bool:
+    """Return whether a service has its own command in an image that others use too.
 
-    def _by_image(self, service: ComposeService) -> OwnPort | None:
-        built = service.built
-        if (service.network_mode or "").startswith(("service:", "container:", "none")):
-            return None
-        if built is None:
-            image = well_known(service.image)
-            usual = None if image is None or not _runs_its_own(service, service.image) else image.ports[0]
-            return None if usual is None else OwnPort(usual, str(usual), "its image")
-        # A worker often shares the image, and the EXPOSE, of the program that listens.
-        words = " ".join((*service.entrypoint, *service.command))
-        alone = self._builds[_identity(built)] == 1
-        for port in built.exposed:
-            if not words or alone or str(port) in words:
-                return OwnPort(
-                    port, str(port), f"EXPOSE in {built.dockerfile if built.inline is None else 'its build'}"
-                )
-        base = well_known(built.base)
-        if base is None or built.exposed or not _runs_its_own(service, built.base):
-            return None
-        return OwnPort(base.ports[0], str(base.ports[0]), f"the image {built.base}, on which its own is built")
+    EXPOSE and the health check of the image then speak for another program: a worker often shares the image of the
+    server.
+    """
+    return service.built is not None and service.built.is_shared and bool(service.entrypoint or service.command)
+
+
+def exposed_by(service: ComposeService) -> tuple[int, ...]:
+    """Return the ports of EXPOSE that speak for the program of a service."""
+    ports = () if service.built is None else service.built.exposed
+    if not runs_shared_image_otherwise(service):
+        return ports
+    named = set(re.findall(r"\d+", " ".join((*service.entrypoint, *service.command)), re.ASCII))
+    return tuple(port for port in ports if str(port) in named)
+
+
+def _by_image(service: ComposeService) -> OwnPort | None:
+    built = service.built
+    if (service.network_mode or "").startswith(("service:", "container:", "none")):
+        return None
+    if built is None:
+        image = well_known(service.image)
+        usual = None if image is None or not _runs_its_own(service, service.image) else image.ports[0]
+        return None if usual is None else OwnPort(usual, str(usual), "its image")
+    for port in exposed_by(service):
+        return OwnPort(port, str(port), f"EXPOSE in {built.dockerfile if built.inline is None else 'its build'}")
+    base = well_known(built.base)
+    if base is None or built.exposed or not _runs_its_own(service, built.base):
+        return None
+    return OwnPort(base.ports[0], str(base.ports[0]), f"the image {built.base}, on which its own is built")
 
 
 def listed(entry: Port, number: int) -> OwnPort:
@@ -85,14 +93,10 @@ def listed(entry: Port, number: int) -> OwnPort:
     return OwnPort(number, written if follows else str(number), "", follows)
 
 
-def _identity(build: Build) -> tuple[str, str | None]:
-    return build.inline or build.dockerfile, build.target
-
-
 def _by_variable(service: ComposeService) -> OwnPort | None:
     given = service.env("PORT")
     value = "" if given is None else (given.value or "").strip()
-    if given is None or not (value.isascii() and value.isdecimal()) or not is_port(int(value)):
+    if given is None or not _NUMBER.fullmatch(value) or not is_port(int(value)):
         return None
     number = int(value)
     if given.from_env_file or "$" not in (given.raw or "$"):

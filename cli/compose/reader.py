@@ -10,6 +10,7 @@ import contextlib
 import gc
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -113,7 +114,8 @@ def project_of(
         key: service_of(key, entry, variables, env.statements, report) for key, entry in loaded.services.items()
     }
     images = _BuiltImages(read)
-    services = {key: images.told_of(service) for key, service in services.items()}
+    shared = Counter(service.built.identity for service in services.values() if service.built is not None)
+    services = {key: images.told_of(service, shared) for key, service in services.items()}
     # A file that is used in two ways is checked in both.
     unique = {(str(problem), problem.code, problem.field): problem for problem in problems}
     return Project(name, tuple(file for file, _ in files), services, networks, tuple(unique.values()))
@@ -202,8 +204,8 @@ class _BuiltImages:
         self._texts: dict[str, str] = {}
         self._known: dict[object, dockerfile.BuiltImage] = {}
 
-    def told_of(self, service: ComposeService) -> ComposeService:
-        """Return a service with what the Dockerfile of its image says."""
+    def told_of(self, service: ComposeService, users: Mapping[tuple[str, str | None], int]) -> ComposeService:
+        """Return a service with what the Dockerfile of its image says; `users` counts the services of each build."""
         build = service.built
         if build is None:
             return service
@@ -213,7 +215,13 @@ class _BuiltImages:
         if image is None:
             image = self._known[key] = dockerfile.built_image(text, build.target, build.args)
         built = msgspec.structs.replace(
-            build, exposed=image.exposed, base=image.base, check_port=image.check_port, mentioned=image.mentioned
+            build,
+            exposed=image.exposed,
+            base=image.base,
+            check_port=image.check_port,
+            mentioned=image.mentioned,
+            is_partial=image.is_partial,
+            is_shared=users[build.identity] > 1,
         )
         return msgspec.structs.replace(service, built=built)
 

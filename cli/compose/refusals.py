@@ -50,6 +50,11 @@ def check_document(root: Mapping, report: ReportError) -> None:
             _keys(entry.node, SERVICE_KEYS, f"services.{name}.", name, report)
             for key in sorted((PAIRS | _TEXTS) & entry.node.entries.keys()):
                 _values(entry.node.entries[key].node, key, name, report)
+        elif not is_null(entry.node):
+            kind = "a list" if isinstance(entry.node, Sequence) else "a text"
+            reason, example = f"the service is {kind}, not a map; Compose refuses that", f"{name}: {{image: {name}}}"
+            field = f"services.{name}"
+            report(ComposeError(reason, code="shape", place=entry.place, field=field, service=name, example=example))
 
 
 def _keys(node: Mapping, known: frozenset[str], prefix: str, service: str | None, report: ReportError) -> None:

@@ -8,11 +8,9 @@ stays, and so does a port that nothing proves wrong.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from cli.compose.address_syntax import HardCodedAddress
 from cli.compose.audit import Audit, audit
 from cli.compose.databases import is_database
 from cli.compose.existing_agents import ExistingAgents
@@ -20,18 +18,16 @@ from cli.compose.fleet_names import Meant
 from cli.compose.model import ComposeService, EnvEntry, Project
 from cli.compose.ports import is_port
 from cli.compose.registered_names import RegisteredNames
+from cli.compose.renaming import TLS_SCHEMES, Renaming
 from cli.compose.value_edits import AddressChange, Piece, Refused, Rewriting, UnchangedAddress, edited, pieces_for
-from cli.compose.variable_names import is_list_of_accepted_hosts
 from cli.compose.verdicts import Judged
 from registry_core.domain.host_port import host_port
 from registry_core.domain.names import label_of
 
 MAX_NAME_LENGTH: Final = 253  # of a whole name in DNS (RFC 1035 section 2.3.4)
 _OPEN_SCHEMES: Final = frozenset({"http", "ws", "grpc", "tcp"})
-_TLS_SCHEMES: Final = frozenset({"https", "wss", "grpcs", "tls", "ssl", "amqps", "rediss"})
 _CALLABLE: Final = frozenset({Meant.SERVICE, Meant.OTHER_SPELLING})
 _WRONG_PORT: Final = frozenset({"wrong-port", "published-port", "port-out-of-range"})
-_BETWEEN_HOSTS: Final = re.compile(r"[\s,;|\"'\[\]]+")
 _WHY_NOT: Final[Mapping[Meant, str]] = {
     Meant.SERVICE: "it does not mean a service of the file",
     Meant.OTHER_SPELLING: "it does not mean a service of the file",
@@ -58,6 +54,7 @@ class _Fleet:
         self._services = found.project.services
         self._names = RegisteredNames(found.project)
         self._agents = agents
+        self._renaming = Renaming(self._services)
         # Services whose health check asks an undeclared port: there is no telling which port is right.
         self._in_doubt = {f.service for f in found.findings if f.code == "health-port"}
         self._judged: dict[str, list[Judged]] = {}
@@ -103,12 +100,11 @@ class _Fleet:
             raise Refused(f"{service.name} does not resolve names through an agent", offered)
         if not service.network_names >= target.network_names:
             raise Refused(f"{target.name} is in networks that {service.name} is not in", offered)
-        over_http = address.is_http or not address.scheme
-        if over_http:
-            _check_host_header(address, target, name)
+        self._renaming.check(service, address, target, name)
         why = f"{target.name} listens on {right}" if port_differs else ""
         if judged.evidence and port_differs:
             why += f": {judged.evidence}"
+        over_http = address.is_http or not address.scheme
         change = AddressChange(
             address.place, service.name, address.variable, address.written, wanted, why, over_http=over_http
         )
@@ -120,11 +116,11 @@ class _Fleet:
         target = self._services.get(judged.target or "")
         if judged.meant not in _CALLABLE or target is None:
             raise Refused(_WHY_NOT[judged.meant])
+        if judged.holders:
+            raise Refused(f"{judged.address.host} is the name of {' and '.join(judged.holders[:3])} alike")
         if is_database(target):
             raise Refused(f"{target.name} is a database or a broker, whose clients use names that it gives them")
-        if scheme in _TLS_SCHEMES:
-            raise Refused("it uses TLS, and the certificate is for the name in the file")
-        if scheme and scheme not in _OPEN_SCHEMES:
+        if scheme and scheme not in _OPEN_SCHEMES | TLS_SCHEMES:
             raise Refused(f"it is not known how {scheme}:// uses a name")
         if not self._registered(target):
             raise Refused(f"it cannot be registered: {self._names.of(target.name).why}")
@@ -170,23 +166,3 @@ def _needs_nothing(judged: Judged) -> bool:
     if judged.is_discovered:
         return judged.code not in _WRONG_PORT
     return judged.meant is Meant.ITSELF and not judged.code and not judged.identity
-
-
-def _check_host_header(address: HardCodedAddress, target: ComposeService, name: str) -> None:
-    """Raise Refused when the target would tell requests by their Host header, which carries the new name."""
-    host = address.host.lower().rstrip(".")
-    own = {n.lower() for n in (target.name, target.container_name, target.hostname) if n}
-    if label_of(host) not in {label_of(n) for n in own}:
-        raise Refused(f"{host} is an alias of {target.name}, by which it may tell virtual hosts apart")
-    for entry in target.environment:
-        if entry.value and is_list_of_accepted_hosts(entry.name) and not _accepts(entry.value, name):
-            raise Refused(f"{target.name} accepts only the hosts in its {entry.name}, and {name} is not one of them")
-
-
-def _accepts(hosts: str, name: str) -> bool:
-    """Return whether a list of accepted hosts has a name, as Django reads it: `*` is any, `.zone` all names in it."""
-    given = [host.lower() for host in _BETWEEN_HOSTS.split(hosts) if host]
-    return any(
-        host in ("*", name) or (host.startswith((".", "*.")) and name.endswith(host.removeprefix("*")))
-        for host in given
-    )

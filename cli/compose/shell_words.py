@@ -22,7 +22,7 @@ def words_of(command: str) -> list[str]:
     for char in command:
         if not splitting.take(char):
             break
-    return splitting.words(command)
+    return splitting.words()
 
 
 class _Splitting:
@@ -34,9 +34,9 @@ class _Splitting:
         self._open: set[str] = set()
         self._escaped = False
 
-    def words(self, command: str) -> list[str]:
+    def words(self) -> list[str]:
         if self._open or self._escaped:
-            raise BadCommand(f"a quote is not closed in {command[:40]!r}")
+            raise BadCommand("a quote is not closed")
         return self._words if self._word is None else [*self._words, self._word]
 
     def take(self, char: str) -> bool:

@@ -17,7 +17,7 @@ from cli.compose.databases import is_database
 from cli.compose.errors import ComposeError, Place
 from cli.compose.jobs import Jobs
 from cli.compose.model import ComposeService, Healthcheck, Project
-from cli.compose.own_port import NO_PORT, OwnPort, OwnPorts, listed
+from cli.compose.own_port import NO_PORT, OwnPort, listed, undeclared_port
 from cli.compose.ports import Port
 from cli.compose.registered_names import RegisteredNames
 from cli.compose.sidecars import HOST_AGENT, LABEL, NAME_LABEL, Options, Recipe, SidecarSpec
@@ -26,6 +26,8 @@ from registry_core.domain.names import check_host, label_of
 from registry_core.domain.registration import DEFAULT_RULES, check_health_endpoint
 from registry_core.errors import ValidationError
 
+# Modes whose published ports are on the host.
+_ON_THE_HOST: Final = frozenset({"host", "bridge", "default"})
 _TCP_ASKED: Final = re.compile(r"(?:^|[\s/;&|(])(?:nc|ncat|netcat|telnet)\s|/dev/tcp/")
 
 
@@ -94,7 +96,6 @@ class _Rules:
         self._spelled: dict[str, str] = {}
         self._jobs = Jobs(project)
         self.names = RegisteredNames(project)
-        self.ports = OwnPorts(project)
         is_of_the_host = options.recipe is Recipe.HOST
         self._agent = self._free(["", "-of-the-host"], HOST_AGENT) if is_of_the_host else ""
         self._taken.add(HOST_AGENT)
@@ -143,7 +144,7 @@ def _sidecar(service: ComposeService, rules: _Rules, options: Options, doubts: l
     check = service.healthcheck if service.healthcheck is not None and not service.healthcheck.disabled else None
     if check is not None and check.problem is not None:
         doubts.append(check.problem)
-    port = _port(service, check, rules.ports, doubts)
+    port = _port(service, check, doubts)
     protocol, how = _protocol(service, check, doubts)
     declared = (number for entry in (*service.ports, *service.expose) for number in entry.targets[:1000])
     listens_on = tuple(dict.fromkeys((*declared, port.number)))
@@ -188,14 +189,18 @@ def _sidecar(service: ComposeService, rules: _Rules, options: Options, doubts: l
 
 def _check_network(service: ComposeService, recipe: Recipe) -> None:
     mode = service.network_mode
-    if mode is None or mode == "default" or (mode == "host" and recipe is Recipe.HOST):
+    if mode is None and not service.networks:
+        raise _LeftOut("it has no container: a provider runs it")
+    if mode is None or (mode in _ON_THE_HOST and recipe is Recipe.HOST):
         return
     if mode == "none":
         raise _LeftOut("it has no network (network_mode: none)")
     if mode == "host":
         raise _LeftOut("it is in the host's network (network_mode: host): use recipe `host`")
-    if mode == "bridge" and recipe is Recipe.HOST:
-        return
+    if mode in _ON_THE_HOST:
+        raise _LeftOut(f"it is in Docker's bridge, where no name resolves (network_mode: {mode}): use recipe `host`")
+    if not mode.startswith(("service:", "container:")):
+        raise _LeftOut(f"an agent cannot join its network (network_mode: {mode}): name that in `networks` instead")
     raise _LeftOut(f"it uses the network of another container (network_mode: {mode})")
 
 
@@ -213,7 +218,7 @@ def _check_replicas(service: ComposeService, recipe: Recipe, doubts: list[str]) 
         raise _LeftOut(f"it asks for {written} replicas, but an agent in a compose file stands beside one container")
 
 
-def _port(service: ComposeService, check: Healthcheck | None, ports: OwnPorts, doubts: list[str]) -> OwnPort:
+def _port(service: ComposeService, check: Healthcheck | None, doubts: list[str]) -> OwnPort:
     """Return the port of a service: of the declared ones the one that its health check asks, else the first."""
     entries = [entry for entry in service.ports if entry.protocol == "tcp"]
     entries = entries or [entry for entry in service.expose if entry.protocol == "tcp"]
@@ -226,7 +231,7 @@ def _port(service: ComposeService, check: Healthcheck | None, ports: OwnPorts, d
                 return listed(declared[asked], asked)
             doubts.append(f"its health check uses port {asked}, but it listens on {first}; {first} is used")
         return listed(entries[0], first)
-    found = ports.undeclared(service)
+    found = undeclared_port(service)
     if found is not None:
         doubts.append(f"its port, {found.number}, comes from {found.source}")
         return found
@@ -269,12 +274,17 @@ def _path(check: Healthcheck | None, doubts: list[str]) -> tuple[str, str]:
     try:
         path = check_health_endpoint(check.path)
     except ValidationError as error:
-        doubts.append(f"its health check uses {check.path[:60]!r}: {error.message}; /health is used instead")
+        doubts.append(f"its health check uses {_shown(check.path)}: {error.message}; /health is used instead")
         return "/health", ""
     varies = "$" in check.written_path.replace("$$", "")
     if not check.written_path:
-        doubts.append(f"the path of its health check is written with variables; {path[:60]!r} is what they are now")
+        doubts.append(f"the path of its health check is written with variables; {_shown(path)} is what they are now")
     return path, check.written_path if varies else ""
+
+
+def _shown(path: str) -> str:
+    # A query may hold a token.
+    return repr(path.partition("?")[0][:60])
 
 
 def _host(service: ComposeService) -> str:

@@ -16,7 +16,7 @@ import msgspec
 from cli.compose.address_syntax import HardCodedAddress, located_in
 from cli.compose.errors import Place
 from cli.compose.model import ComposeService, EnvEntry, Project
-from cli.compose.outline import BREAK, NotEditable, Outline, Shape, Spot, outline_of
+from cli.compose.outline import BREAK, NotEditable, Outline, Shape, Spot, line_of, outline_of
 from cli.compose.sidecars import LABEL
 from cli.compose.splice import Edit, applied
 from cli.terminal import printable
@@ -305,5 +305,6 @@ def _check(before: Outline, text: str, edits: list[Edit]) -> None:
             at = before.text.index(old.value, old.start, old.end)
             expected = applied(old.value, [Edit(e.start - at, e.end - at, e.new) for e in inside])
         if (old.shape, old.style, expected, len(old.items)) != (new.shape, new.style, new.value, len(new.items)):
-            raise NotEditable(f"{old.value[:60]!r} could not be changed without changing something else")
+            line = line_of(before.text, old.start)
+            raise NotEditable("a value could not be changed without changing something else", line)
         pending += zip(old.items, new.items, strict=True)

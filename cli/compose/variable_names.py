@@ -20,6 +20,8 @@ _PUBLIC: Final = "it is a public URL, which others are given"
 _TOLD: Final = "it is what others are told to call it by"
 _VIRTUAL: Final = "it is a virtual host, by which requests are told apart"
 _ACCEPTED: Final = "it lists names that requests may carry"
+_LISTED: Final = "it lists addresses that are compared letter by letter"
+_NAMED: Final = "it is an identifier, which is compared letter by letter"
 _MEMBER: Final = "it names a member of a cluster"
 
 # Phrases of a name, in order: the first that occurs decides.
@@ -28,32 +30,49 @@ _IDENTITIES: Final = tuple(
     for phrases, reason in (
         (("CORS", "CSRF", "ALLOW ORIGIN", "ALLOWED ORIGIN", "TRUSTED ORIGIN"), _ORIGIN),
         (("ALLOW ORIGINS", "ALLOWED ORIGINS", "TRUSTED ORIGINS"), _ORIGIN),
-        (("ISSUER", "AUTHORITY", "AUDIENCE"), _ISSUER),
+        (("CSP", "CONTENT SECURITY", "FRAME ANCESTORS", "REFERER", "REFERERS", "REFERRER", "REFERRERS"), _ORIGIN),
+        (("ISSUER", "AUTHORITY", "AUDIENCE", "REALM URL", "ENTITY ID", "RP ID"), _ISSUER),
+        (("CLIENT ID", "JWT CLAIM", "JWT CLAIMS", "XMLNS"), _NAMED),
+        (("NO PROXY",), _LISTED),
         (("REDIRECT", "REDIRECTS", "CALLBACK", "CALLBACKS", "RETURN URL", "LOGOUT URL", "LOGOUT URI"), _SENT),
         (("AUTHORIZE", "AUTHORIZATION URL", "AUTHORIZATION URI", "AUTHORIZATION ENDPOINT"), _SENT),
+        (("PROXY LOGIN URL", "END SESSION", "ACS URL", "CONSUMER SERVICE URL", "RETURN TO"), _SENT),
+        (("BROWSER API", "SWAGGER SERVER"), _BROWSER),
         (("PUBLIC", "CANONICAL", "HOMEPAGE", "SITE URL", "SITE HOST", "SITE DOMAIN", "ROOT URL"), _PUBLIC),
         (("EXTERNAL URL", "EXTERNAL URI", "EXTERNAL HOST", "EXTERNAL HOSTNAME", "EXTERNAL DOMAIN"), _PUBLIC),
         (
             ("EXTERNAL ADDR", "EXTERNAL ADDRESS", "EXTERNAL BASE", "FRONTEND URL", "FRONT END URL", "CLIENT URL"),
             _PUBLIC,
         ),
-        (("WEB APP URL", "KC HOSTNAME"), _PUBLIC),
+        (("WEB APP URL", "KC HOSTNAME", "NEXTAUTH URL"), _PUBLIC),
         (("ADVERTISE", "ADVERTISED", "ADVERTISING", "ANNOUNCE", "ANNOUNCED"), _TOLD),
         (
             ("VIRTUAL HOST", "VIRTUAL HOSTS", "VHOST", "VHOSTS", "LETSENCRYPT HOST", "SERVER NAME", "SERVER NAMES"),
             _VIRTUAL,
         ),
+        (("HOST HEADER",), _VIRTUAL),
         (("ALLOWED HOST", "ALLOWED HOSTS", "TRUSTED HOST", "TRUSTED HOSTS", "ALLOWED DOMAINS", "COOKIE"), _ACCEPTED),
-        (("INITIAL MASTER NODES", "NODE NAME", "MASTER NAME"), _MEMBER),
+        (("INITIAL MASTER NODES", "NODE NAME", "MASTER NAME", "CLUSTER HOSTNAME"), _MEMBER),
     )
     for phrase in phrases
 )
+_BY_FIRST_WORD: Final = {
+    first: [(rank, phrase, reason) for rank, (phrase, reason) in enumerate(_IDENTITIES) if phrase[0] == first]
+    for first in {phrase[0] for phrase, _ in _IDENTITIES}
+}
 # Phrases that decide only as the last words of a name: an origin server (`ORIGIN_URL`) is looked up.
 _LAST: Final = (
     (("ORIGIN",), _ORIGIN),
     (("ORIGINS",), _ORIGIN),
     (("ISS",), _ISSUER),
     (("AUD",), _ISSUER),
+    (("RESOURCE",), _ISSUER),
+    (("NAMESPACE",), _NAMED),
+    (("ALLOWLIST",), _LISTED),
+    (("ALLOW", "LIST"), _LISTED),
+    (("WHITELIST",), _LISTED),
+    (("HREF",), _SENT),
+    (("NEXT",), _SENT),
     (("DOMAIN",), _PUBLIC),
     (("DOMAINS",), _PUBLIC),
     (("HOST", "NAME"), _VIRTUAL),
@@ -88,9 +107,15 @@ def identity_of(name: str) -> str:
     words = words_of(name)
     if any(words[: len(prefix)] == prefix for prefix in _BUNDLED) and not _BY_SERVERS & set(words):
         return _BROWSER
-    for phrase, reason in _IDENTITIES:
-        if _occurs(phrase, words) and not (reason in (_ISSUER, _PUBLIC) and _FETCHED & set(words)):
-            return reason
+    is_fetched = not _FETCHED.isdisjoint(words)
+    found = [
+        (rank, reason)
+        for at, word in enumerate(words)
+        for rank, phrase, reason in _BY_FIRST_WORD.get(word, ())
+        if words[at : at + len(phrase)] == phrase and not (is_fetched and reason in (_ISSUER, _PUBLIC))
+    ]
+    if found:
+        return min(found)[1]
     for phrase, reason in _LAST:
         if words[-len(phrase) :] == phrase:
             return reason
@@ -99,8 +124,4 @@ def identity_of(name: str) -> str:
 
 def is_list_of_accepted_hosts(name: str) -> bool:
     """Return whether a variable lists the hosts that requests may name, such as Django's ALLOWED_HOSTS."""
-    return identity_of(name) is _ACCEPTED and not _occurs(("COOKIE",), words_of(name))
-
-
-def _occurs(phrase: tuple[str, ...], words: tuple[str, ...]) -> bool:
-    return any(words[at : at + len(phrase)] == phrase for at in range(len(words) - len(phrase) + 1))
+    return identity_of(name) is _ACCEPTED and "COOKIE" not in words_of(name)

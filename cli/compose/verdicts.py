@@ -34,7 +34,7 @@ class Judged(msgspec.Struct, frozen=True):
     `target` is that service, None when it is outside the file or nobody looks the name up. `right` is the port that it
     listens on, as far as the file tells. `code` is the finding's code, None for a good address. `evidence`: what proves
     it wrong. `identity`: why the name is compared and not looked up. `is_discovered`: it is a name in the zone of the
-    agents.
+    agents. `holders`: the services that have the name, when there are several.
     """
 
     service: str
@@ -47,6 +47,7 @@ class Judged(msgspec.Struct, frozen=True):
     evidence: str = ""
     identity: str = ""
     is_discovered: bool = False
+    holders: tuple[str, ...] = ()
 
     @property
     def is_hard_coded(self) -> bool:
@@ -94,10 +95,10 @@ class Judge:
         return self._names.is_known(host) or self._discovered.is_in_zone(host)
 
     def _one(self, service: ComposeService, address: HardCodedAddress) -> tuple[Judged, AuditFinding | None]:
-        if self._discovered.is_in_zone(address.host):
-            return self._in_zone(service, address)
-        name_match = self._names.of(service, address.host)
         identity = identity_of_address(address)
+        if self._discovered.is_in_zone(address.host):
+            return self._compared_in_zone(service, address, identity) if identity else self._in_zone(service, address)
+        name_match = self._names.of(service, address.host)
         if identity:
             return self._compared(service, address, name_match, identity)
         match name_match.meant:
@@ -120,6 +121,15 @@ class Judge:
             return Judged(service.name, address, name_match.meant, None, (), None, None, identity=identity), None
         judged = Judged(service.name, address, name_match.meant, None, (), None, "identity", identity=identity)
         return judged, _finding(judged, f"{address.written}: {identity}", None)
+
+    def _compared_in_zone(
+        self, service: ComposeService, address: HardCodedAddress, identity: str
+    ) -> tuple[Judged, None]:
+        """Judge a discovered name that nobody looks up, such as one that a server accepts in a Host header."""
+        target = self._discovered.service_of(address.host)
+        name = None if target is None else target.name
+        judged = Judged(service.name, address, Meant.OUTSIDE, name, (), None, None)
+        return msgspec.structs.replace(judged, identity=identity, is_discovered=True), None
 
     def _in_zone(self, service: ComposeService, address: HardCodedAddress) -> tuple[Judged, AuditFinding | None]:
         """Judge a discovered name: it leads to a service under the port that is registered for it."""
@@ -150,7 +160,10 @@ class Judge:
         """Judge an address that means a service in the file."""
         target, listening = self._best(address, name_match)
         written, port = address.written, address.port
-        on_port = _PortVerdict(right=listening.main) if port is None else self._on_port(address, target, listening)
+        others = [self.listening[s.name] for s in name_match.services if s is not target]
+        on_port = (
+            _PortVerdict(right=listening.main) if port is None else self._on_port(address, target, listening, others)
+        )
         if port is not None and not is_port(port):
             verdict = _out_of_range(address, target, listening)
         elif name_match.meant is Meant.OTHER_SPELLING:
@@ -184,6 +197,7 @@ class Judge:
             *(service.name, address, name_match.meant, target.name, listens, verdict.right, verdict.code),
             evidence=verdict.evidence,
             is_discovered=is_discovered,
+            holders=name_match.holders,
         )
         if verdict.code is None:
             return judged, None
@@ -192,8 +206,17 @@ class Judge:
         correct = str(verdict.right) if verdict.code == "no-port" else correct
         return judged, _finding(judged, verdict.message, None if verdict.right is None else correct)
 
-    def _on_port(self, address: HardCodedAddress, target: ComposeService, listening: ListeningPorts) -> _PortVerdict:
-        """Return what is wrong with an address's port at its target, which may be nothing."""
+    def _on_port(
+        self,
+        address: HardCodedAddress,
+        target: ComposeService,
+        listening: ListeningPorts,
+        others: Iterable[ListeningPorts],
+    ) -> _PortVerdict:
+        """Return what is wrong with an address's port at its target, which may be nothing.
+
+        `others` are the ports of the services that have the same name or network: one of them may listen there.
+        """
         port, written = address.port or 0, address.written
         if not address.is_http and any(port in ports for ports in listening.others):
             return _PortVerdict(right=port)
@@ -215,7 +238,8 @@ class Judge:
         if behind is not None and address.is_complete:
             return _published(address, behind, target, listening)
         proof = listening.against(port, is_http=address.is_http)
-        if proof is not None and address.is_complete:
+        is_ruled_out = all(other.against(port, is_http=address.is_http) is not None for other in others)
+        if proof is not None and is_ruled_out and address.is_complete:
             message = f"{written}: {target.name} listens on {listening.text}"
             built = "built here" if target.build is not None else "the fleet's own"
             evidence = f"its image is {built}, and {proof.source} in {_where(proof.place, address.place)}"

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from cli.compose.addresses import hosts_and_ports
+from cli.compose.addresses import hosts_and_ports, identity_of_address
 from cli.compose.listening_ports import ListeningPorts
 from cli.compose.model import EnvEntry
 from cli.dev.plan import PlanFinding, Weight
@@ -42,9 +42,9 @@ class TcpPorts(msgspec.Struct, frozen=True):
 
 
 def addresses_in(environment: Iterable[EnvEntry]) -> Iterator[EnvAddress]:
-    """Return the addresses in a service's environment."""
+    """Return the addresses in a service's environment, without names that are compared and not looked up."""
     for found in hosts_and_ports(environment):
-        if found.port is not None and found.port_written:
+        if found.port is not None and found.port_written and not identity_of_address(found):
             yield EnvAddress(found.host, found.port, bool(found.scheme), found.is_http)
 
 

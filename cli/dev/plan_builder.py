@@ -17,7 +17,7 @@ from cli.compose.fleet_names import container_names, other_names
 from cli.compose.jobs import Jobs
 from cli.compose.model import ComposeService, Project
 from cli.compose.own_images import own_images
-from cli.compose.own_port import NO_PORT, OwnPort, OwnPorts
+from cli.compose.own_port import NO_PORT, OwnPort, undeclared_port
 from cli.compose.reader import NO_VARIABLES, project_of, read_project
 from cli.compose.registered_names import RegisteredName, RegisteredNames
 from cli.compose.sidecars import NAME_LABEL, without_agents
@@ -74,19 +74,23 @@ def plan_of(project: Project) -> Plan:
     project = without_agents(project)
     findings = list(_told(project))
     entries = []
-    names, ports, jobs = RegisteredNames(project), OwnPorts(project), Jobs(project)
+    names, jobs = RegisteredNames(project), Jobs(project)
     called, own = CalledPorts(project), own_images(project)
+    on_ports: dict[str | None, list[str]] = {}
+    for problem in project.problems:
+        if problem.code == "port":
+            on_ports.setdefault(problem.service, []).append(problem.message)
     for service in project.services.values():
         if service.empty:
             reason = "it is empty, so it has no port"
             findings.append(PlanFinding(Weight.UNUSABLE, service.name, reason, service.place.line))
             continue
-        problems = [p.message for p in project.problems if p.service == service.name and p.code == "port"]
+        problems = on_ports.get(service.name, [])
         known = listening_ports.listening_of(service, is_own_image=service.name in own)
         listening = msgspec.structs.replace(listening_of(service), known=known)
         undeclared = None
         if not listening.container and not problems:
-            undeclared = ports.undeclared(service) or called.of(service)
+            undeclared = undeclared_port(service) or called.of(service)
         job = None if undeclared is None else jobs.why_likely(service)
         entries.append(_Entry(service, listening, tuple(problems), names.of(service.name), undeclared, job))
     planned = _planned(entries, findings)

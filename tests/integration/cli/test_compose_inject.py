@@ -212,6 +212,33 @@ def test_a_registered_name_stays_when_the_project_is_called_otherwise(tmp_path: 
         assert "it is registered as db-other" in vertice("inject", moved, *way).stdout
 
 
+def test_a_registered_name_in_another_output_file_stays_and_is_turned_back(tmp_path: Path) -> None:
+    path, output = tmp_path / "compose.yml", tmp_path / "agents.yml"
+    text = (
+        "name: mall\nservices:\n  db: {image: x, expose: [8000]}\n"
+        "  web: {image: x, expose: [80], environment: {DB_URL: 'http://db:8000'}}\n"
+    )
+    path.write_text(text)
+    assert "it is registered as db-mall" in vertice("inject", path, "--output", output).stdout
+    assert vertice("rewrite", path, "--override", output, "--write").returncode == 0
+    path.write_text(path.read_text().replace("name: mall", "name: shop"))
+    assert "it is registered as db-mall" in vertice("inject", path, "--output", output).stdout
+    output.rename(override_of(path))
+    assert "web -> db\n" in vertice("audit", path).stdout
+    assert vertice("rewrite", path, "--undo", "--write").returncode == 0
+    assert path.read_text() == text.replace("name: mall", "name: shop")
+
+
+def test_a_discovered_name_that_a_server_accepts_does_not_lead_nowhere_without_agents(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text(
+        "services:\n  web: {image: x, expose: [80], environment: {ALLOWED_HOSTS: 'web,web.vertice.internal'}}\n"
+    )
+    assert vertice("inject", path, "--write").returncode == 0
+    done = vertice("eject", path, "--write")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 # -- rewrite
 
 

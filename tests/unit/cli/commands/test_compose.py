@@ -84,3 +84,8 @@ def test_the_exit_code_is_that_of_the_action(code: int) -> None:
 def test_the_examples_can_be_read_by_the_parser(parser: argparse.ArgumentParser) -> None:
     examples = [line.split()[2:] for line in EPILOG.splitlines() if line.startswith("  vertice compose ")]
     assert [parser.parse_args(example).action for example in examples] == ["audit", "inject", "rewrite"]
+
+
+def test_the_exit_codes_are_those_of_the_actions() -> None:
+    assert "no such service" not in EPILOG
+    assert "1    something is wrong, or was left out" in EPILOG

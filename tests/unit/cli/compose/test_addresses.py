@@ -135,5 +135,43 @@ def test_a_service_that_is_called_like_such_a_word_is_one() -> None:
 def test_an_address_in_a_command_knows_its_option() -> None:
     one = service({}, command=("--cors-origin", "http://billing:1", "--to=http://billing:2", "http://billing:3"))
     found = addresses_of(one, KNOWN.__contains__)
-    assert [(a.flag, a.port) for a in found] == [("cors-origin", 1), ("to", 2), ("", 3)]
+    assert [(a.label, a.port) for a in found] == [("cors-origin", 1), ("to", 2), ("", 3)]
     assert [bool(identity_of_address(a)) for a in found] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("value", "labels"),
+    [
+        ("http://billing:1/go?redirect_uri=http://billing:2/&x=http://billing:3", ["", "redirect_uri", ""]),
+        ("-Dcors.allowed-origins=http://billing:1,http://billing:2", ["cors.allowed-origins"] * 2),
+        ("-Dissuer=http://billing:1 http://billing:2", ["issuer", ""]),
+        ("--issuer http://billing:1 --to http://billing:2", ["issuer", ""]),
+        (
+            '{"cors": {"origins": ["http://billing:1", "http://billing:2"]}, "url": "http://billing:3"}',
+            ["origins", "origins", ""],
+        ),
+        ("{cors: http://billing:1}", ["cors"]),
+        ("Server=tcp:billing,1;Database=x", [""]),
+        ("nats://billing:1,billing:2", ["", ""]),
+        ("http://me:a=b@billing:1", [""]),
+        ("--flag, http://billing:1", [""]),
+    ],
+)
+def test_an_address_within_a_text_knows_the_name_that_makes_it_an_identity(value: str, labels: list[str]) -> None:
+    found = addresses_of(service({"OPTIONS": value}), KNOWN.__contains__)
+    assert [a.label for a in found] == labels
+
+
+def test_what_a_text_calls_an_origin_is_an_identity_and_the_rest_of_it_is_not() -> None:
+    one = service({"SPRING_APPLICATION_JSON": '{"origins": ["http://billing:1"], "api": "http://billing:2"}'})
+    assert [bool(identity_of_address(a)) for a in addresses_of(one, KNOWN.__contains__)] == [True, False]
+    one = service({"CORS": '{"a": "http://billing:1"}'})
+    assert all(identity_of_address(a) for a in addresses_of(one, KNOWN.__contains__))
+
+
+def test_an_address_that_occurs_twice_in_a_value_is_one() -> None:
+    one = service(
+        {"A_URL": "http://billing:1/?again=http://billing:1", "B_URL": "http://billing:1?issuer=http://billing:1"}
+    )
+    found = addresses_of(one, KNOWN.__contains__)
+    assert [(a.variable, a.label) for a in found] == [("A_URL", ""), ("B_URL", ""), ("B_URL", "issuer")]

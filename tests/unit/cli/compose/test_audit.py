@@ -334,3 +334,41 @@ def test_two_merge_keys_are_refused_as_any_key_that_stands_twice() -> None:
 def test_what_compose_refuses_is_told_with_an_example() -> None:
     (found,) = [f for f in audited("services: {web: {environment: [{A: b}]}}").findings if f.code == "shape"]
     assert found.cure == "write it like `environment: {NAME: value}`"
+
+
+LONG = "1" * 5000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"ports: ['80:80'], deploy: {{replicas: '{LONG}'}}",
+        f"environment: {{PORT: '{LONG}', A_PORT: '{LONG}', A_HOST: other}}",
+        f"healthcheck: {{test: 'curl http://localhost:{LONG}/'}}",
+        f"build: {{dockerfile_inline: 'FROM x\\nEXPOSE {LONG}'}}",
+        f"environment: {{A_URL: 'http://other:{LONG}/'}}",
+    ],
+)
+def test_a_number_of_thousands_of_digits_is_no_number(body: str) -> None:
+    text = f"services: {{web: {{image: x, {body}}}, other: {{image: y}}}}"
+    assert audit(project_of([("c.yml", text.encode())])).project.services["web"].replica_count == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'command: "redis-server --requirepass s3cret\'"',
+        "environment: {PASSWORD: 'x${s3cret'}",
+        "environment: {PASSWORD: 'x${-s3cret}'}",
+        "environment: {DB_URL: 'postgres://me:s3cret@nobody:99999/x'}",
+        "environment: {DB_URL: '//me:s3cret@nobody:1/x'}",
+        "environment: {DB_URL: 'jdbc:oracle:thin:me/s3cret@nobody:1:xe'}",
+        "environment: {DSN: 'host=nobody port=1 password=s3cret user=me'}",
+        "environment: [{PASSWORD: s3cret}]",
+    ],
+)
+def test_no_report_shows_a_password(body: str) -> None:
+    text = f"services: {{web: {{image: x, {body}}}}}"
+    found = audit(project_of([("c.yml", text.encode())]))
+    assert "s3cret" not in "\n".join(text_of(found)) + json.dumps(json_of(found))
+    assert found.findings

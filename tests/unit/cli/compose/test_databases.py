@@ -29,3 +29,11 @@ from cli.compose.reader import project_of
 def test_a_health_check_shows_a_store_by_the_program_that_asks_it(test: str, database: bool) -> None:
     project = project_of([("c.yml", f"services: {{web: {{build: ., healthcheck: {{test: {test}}}}}}}".encode())])
     assert is_database(project.services["web"]) is database
+
+
+@pytest.mark.parametrize(
+    ("base", "database"), [("elasticsearch:8.1", True), ("node:20", False), ("nginx", False), ("scratch", False)]
+)
+def test_an_image_that_is_built_on_that_of_a_store_is_one(base: str, *, database: bool) -> None:
+    text = f'services: {{web: {{build: {{dockerfile_inline: "FROM {base}\\nRUN x"}}}}}}'
+    assert is_database(project_of([("c.yml", text.encode())]).services["web"]) is database

@@ -29,6 +29,24 @@ def test_the_tcp_ports_are_those_of_expose(text: str, ports: tuple[int, ...]) ->
     assert built_image(text).exposed == ports
 
 
+@pytest.mark.parametrize(
+    ("text", "is_partial"),
+    [
+        ("FROM node\nEXPOSE 3000 53/udp 8000/TCP\n", False),
+        ("FROM node\nENV PORT=3000\nEXPOSE $PORT\n", False),
+        ("FROM node\nEXPOSE 8000-8010\n", True),
+        ("FROM node\nARG PORT\nEXPOSE $PORT 9229\n", True),
+        ("FROM node\nEXPOSE ${PORT 9229\n", True),
+        ("FROM node\nEXPOSE http 9229\n", True),
+        ("FROM node AS base\nEXPOSE 1000-2000\nFROM base\nEXPOSE 80\n", True),
+        ("FROM node AS base\nEXPOSE 1000-2000\nFROM node\nEXPOSE 80\n", False),
+        ("FROM node\nEXPOSE " + " ".join(map(str, range(8000, 8030))), True),
+    ],
+)
+def test_a_range_or_a_variable_without_a_value_leaves_ports_unknown(text: str, *, is_partial: bool) -> None:
+    assert built_image(text).is_partial is is_partial
+
+
 STAGES = """\
 ARG TAG=1.27
 FROM node:20 AS base
@@ -67,6 +85,7 @@ def test_what_a_hostile_file_costs_is_bounded() -> None:
         ("FROM x\nHEALTHCHECK CMD curl \\\n  http://127.0.0.1:8000\nHEALTHCHECK NONE\n", None, ()),
         ("FROM x\nENV PORT=8001\nHEALTHCHECK CMD curl http://localhost:${PORT}/\n", 8001, (8001,)),
         ("FROM x\nHEALTHCHECK CMD curl http://database:8000/\n", None, ()),
+        ("FROM x\nHEALTHCHECK CMD curl http://localhost:8081/actuator/health\n", None, ()),
         ('FROM x\nCMD ["serve", "-l", "4000"]\nENTRYPOINT ["run", "--metrics", ":9100"]\n', None, (4000, 9100)),
         ("FROM x\nCMD serve 4000\nCMD serve 5000\n", None, (5000,)),
         ("FROM x AS base\nENV APP_PORT 3000\nFROM base\n", None, (3000,)),

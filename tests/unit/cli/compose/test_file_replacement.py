@@ -135,3 +135,9 @@ def test_anything_but_a_file_of_bounded_size_is_not_read(tmp_path: Path) -> None
     with pytest.raises(OSError, match="more than"):
         held(tmp_path / "large", 10)
     assert held(tmp_path / "nothing", 10).data is None
+
+
+def test_a_folder_is_named_in_the_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="directory") as error:
+        held(tmp_path, 10)
+    assert error.value.filename == str(tmp_path)

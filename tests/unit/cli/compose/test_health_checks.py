@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from cli.compose.model import Healthcheck
@@ -78,3 +80,9 @@ def test_a_check_by_any_of_its_own_names_is_of_the_container(test: str, port: in
 def test_variables_stay_in_its_port_and_path(url: str, port: str, path: str) -> None:
     found = check_of(f'"curl {url}"', "", {"P": "8000"})
     assert (found.written_port, found.written_path) == (port, path)
+
+
+def test_a_check_of_a_hundred_thousand_characters_takes_no_time() -> None:
+    start = time.perf_counter()
+    assert check_of(f"'{'-/nc ' * 20_000}'").port is None
+    assert time.perf_counter() - start < 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from cli.compose.listening_ports import ListeningPorts, is_infrastructure, listening_of
@@ -169,6 +171,12 @@ CHECK = "healthcheck: {test: 'curl http://localhost:8010/'}"
         ('{build: {dockerfile_inline: "FROM x\\nEXPOSE 8010"}}', False, True),
         ('{build: {dockerfile_inline: "FROM x\\nEXPOSE 8010\\nCMD serve 80"}}', False, False),
         ('{build: {dockerfile_inline: "FROM x\\nEXPOSE 8010\\nENV PORT=80"}}', False, False),
+        # A range, a variable without a value: the image exposes more than is known.
+        ('{build: {dockerfile_inline: "FROM x\\nEXPOSE 8010-8020"}}', False, False),
+        ('{build: {dockerfile_inline: "FROM x\\nARG PORT\\nEXPOSE 8010 $$PORT"}}', False, False),
+        # The port of a management interface, beside which the program has another.
+        ("{build: ., healthcheck: {test: 'curl http://localhost:8010/actuator/health'}}", True, False),
+        ("{build: ., healthcheck: {test: 'curl http://localhost:8010/-/healthy'}}", True, False),
         ('{build: {dockerfile_inline: "FROM x\\nHEALTHCHECK CMD curl http://localhost:8010/"}}', True, True),
         ('{build: {dockerfile_inline: "FROM x\\nHEALTHCHECK CMD curl http://localhost:8010/"}}', False, False),
     ],
@@ -180,6 +188,29 @@ def test_expose_and_a_health_check_over_http_prove_what_an_own_image_listens_on(
     assert (found.against(80, is_http=is_http) is not None) is proves
     assert found.against(8010, is_http=is_http) is None
     assert listening_of(service(body)).against(80, is_http=is_http) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "proves"), [("build: .", True), ("build: ., command: work", False), ("build: other, command: work", True)]
+)
+@pytest.mark.parametrize("line", [b"EXPOSE 8010", b"HEALTHCHECK CMD curl http://localhost:8010/"])
+def test_an_image_that_others_share_proves_nothing_of_another_command(body: str, line: bytes, *, proves: bool) -> None:
+    text = f"services: {{one: {{{body}}}, server: {{build: .}}}}".encode()
+    project = project_of([("c.yml", text)], {}, lambda path: b"FROM x\n" + line if "Dockerfile" in path else b"")
+    found = listening_of(project.services["one"], is_own_image=True)
+    assert (found.against(80, is_http=True) is not None) is proves
+    assert found.known is (proves and b"EXPOSE" in line)
+
+
+def test_a_variable_called_host_takes_no_port_away() -> None:
+    assert listening("{environment: {HOST: 0.0.0.0, EXPORTER_PORT: '9100'}}").is_named(9100)
+
+
+def test_thousands_of_ports_in_variables_take_no_time() -> None:
+    names = ", ".join(f"A{number}_PORT: '{number}'" for number in range(1, 8000))
+    start = time.perf_counter()
+    assert listening(f"{{environment: {{{names}}}}}").is_named(7999)
+    assert time.perf_counter() - start < 3
 
 
 def test_a_published_port_knows_the_entry_that_publishes_it() -> None:

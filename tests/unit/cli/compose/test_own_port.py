@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.compose.own_port import OwnPort, OwnPorts
+from cli.compose.own_port import OwnPort, undeclared_port
 from cli.compose.reader import project_of
 
 
@@ -16,7 +16,7 @@ def port_of(body: str, others: str = "", files: dict[str, str] | None = None, **
 
     text = f"services: {{web: {{{body}}}{others}}}".encode()
     project = project_of([("c.yml", text)], variables, read)
-    return OwnPorts(project).undeclared(project.services["web"])
+    return undeclared_port(project.services["web"])
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,7 @@ FILES = {"api/Dockerfile": "FROM node\nEXPOSE 3000 9229\n", "front/prod.docker":
         # A worker shares the image of the program that listens.
         ("build: api, command: celery worker", ", api: {build: api}", None),
         ("build: api, command: serve --port 9229", ", api: {build: api}", 9229),
+        ("build: api, command: serve --port 13000", ", api: {build: api}", None),
         ("build: api", ", worker: {build: api, command: celery worker}", 3000),
     ],
 )

@@ -74,7 +74,7 @@ networks: {{front: }}
             "command: sh -c 'open",
             "command",
             "services.web.command",
-            'command: a quote is not closed in "sh -c \'open"; Compose refuses that',
+            "command: a quote is not closed; Compose refuses that",
             'command: ["sh", "-c", "..."]',
         ),
         (
@@ -118,6 +118,14 @@ def test_a_network_mode_beside_networks_is_refused() -> None:
         Place("c.yml", 5),
         "services.web.network_mode",
     )
+
+
+@pytest.mark.parametrize(("body", "kind"), [("text", "a text"), ("[a]", "a list")])
+def test_a_service_that_is_no_map_is_refused(body: str, kind: str) -> None:
+    (problem,) = project_of([("c.yml", f"services:\n  web: {body}\n".encode())]).problems
+    assert (problem.code, problem.service, problem.place) == ("shape", "web", Place("c.yml", 2))
+    assert kind in problem.message
+    assert project_of([("c.yml", b"services: {web: , api: !reset x}")]).problems == ()
 
 
 def test_each_refusal_is_a_finding_of_the_audit() -> None:

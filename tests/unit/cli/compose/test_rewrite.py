@@ -293,3 +293,31 @@ def test_an_agent_that_registers_another_port_keeps_the_address() -> None:
     found = rewritten(text, project, ExistingAgents({"cart_keeper": 1234}, frozenset({"shop"})))
     assert found.text == text
     assert found.unchanged[0].reason == "cart_keeper is registered under 1234, but listens on 8010"
+
+
+def test_within_one_value_only_what_is_looked_up_changes() -> None:
+    value = "http://cart_keeper:8010/authorize?redirect_uri=http://cart_keeper:8010/cb"
+    left, found = of_value(value)
+    assert left == value.replace("cart_keeper", "cart-keeper.vertice.internal", 1)
+    [unchanged] = found.unchanged
+    assert "a browser is sent there" in unchanged.reason
+
+
+def test_what_would_go_through_a_proxy_or_uses_tls_is_kept() -> None:
+    for beside in ("HTTP_PROXY: http://proxy.example:3128", "CART_TLS: 'true'"):
+        text = FLEET.format(variable="CART_ADDR", value=f"cart_keeper:8010\n      {beside}")
+        found = rewrite(text)
+        assert found.text == text
+        assert {u.variable for u in found.unchanged} >= {"CART_ADDR"}
+
+
+def test_a_name_that_several_services_have_is_kept() -> None:
+    text = (
+        "services:\n  shop: {expose: [80], environment: {MODEL_HOST: 'model:8000', OTHER_HOST: 'alone:8000'}}\n"
+        "  model_cpu: {profiles: [cpu], container_name: model, expose: [8000]}\n"
+        "  model_gpu: {profiles: [gpu], container_name: model, expose: [8000]}\n"
+        "  single: {container_name: alone, expose: [8000]}\n"
+    )
+    found = rewrite(text)
+    assert found.text == text.replace("alone:8000", "single.vertice.internal:8000")
+    assert [u.reason for u in found.unchanged] == ["model is the name of model_cpu and model_gpu alike"]

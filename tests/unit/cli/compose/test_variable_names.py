@@ -33,6 +33,11 @@ def test_the_words_of_a_name_are_the_same_in_every_spelling(name: str, words: tu
         *("SITE_URL", "FRONTEND_URL", "APP_URL", "BASE_URL", "COOKIE_DOMAIN", "KC_HOSTNAME", "web.external-url"),
         *("ADVERTISED_URL", "KAFKA_ADVERTISED_LISTENERS", "advertise-addr", "ANNOUNCED_HOST"),
         *("VIRTUAL_HOST", "LETSENCRYPT_HOST", "SERVER_NAME", "DJANGO_ALLOWED_HOSTS", "cluster.initial_master_nodes"),
+        "CLUSTER_HOSTNAME",
+        *("NEXTAUTH_URL", "SAML_ENTITY_ID", "WEBAUTHN_RP_ID", "SAML_ACS_URL", "OAUTH2_PROXY_LOGIN_URL"),
+        *("CSP_CONNECT_SRC", "ALLOWED_REFERERS", "NO_PROXY", "no_proxy", "URL_WHITELIST", "ALLOW_LIST", "HOST_HEADER"),
+        *("OIDC_CLIENT_ID", "OAUTH_RESOURCE", "KEYCLOAK_REALM_URL", "JWT_CLAIMS_URL", "XML_NAMESPACE"),
+        *("redirect_uri", "return_to", "next", "href", "BROWSER_API_URL"),
     ],
 )
 def test_a_name_that_is_compared_or_told_to_others_is_an_identity(name: str) -> None:
@@ -61,6 +66,8 @@ def test_a_name_that_is_compared_or_told_to_others_is_an_identity(name: str) -> 
             "DOMAIN_URL",
         ),
         *("command", "to", "", "VITE_PROXY_TARGET", "VITE_INTERNAL_API_URL"),
+        # A service may be called like a claim, a browser or a resource.
+        *("CLAIMS_URL", "BROWSER_URL", "RESOURCE_URL", "NEXT_URL", "NAMESPACE_URL", "SWAGGER_URL", "PROXY_URL"),
     ],
 )
 def test_a_name_that_is_looked_up_is_none(name: str) -> None:

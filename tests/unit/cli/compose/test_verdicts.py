@@ -274,3 +274,29 @@ def test_a_published_port_behind_a_discovered_name_is_right_only_with_the_hosts_
     for recipe, code in ((Recipe.HOST, None), (Recipe.NETNS, "published-port")):
         ((judged, _),) = Judge(project, recipes=frozenset({recipe})).judged(project.services["front"])
         assert judged.code == code
+
+
+@pytest.mark.parametrize("variable", ["CORS_ORIGINS", "ALLOWED_HOSTS", "VIRTUAL_HOST"])
+def test_a_discovered_name_that_is_compared_is_never_wrong(variable: str) -> None:
+    judged, finding = verdict(f"{variable}=http://back-end.vertice.internal:9999")
+    assert (judged.code, finding, judged.is_discovered, bool(judged.identity)) == (None, None, True, True)
+    assert judged.target == "back_end"
+
+
+@pytest.mark.parametrize(
+    ("guest", "code"),
+    [
+        ("image: example/app", "unproven-port"),
+        ('build: {dockerfile_inline: "FROM x\\nEXPOSE 8001"}', "wrong-port"),
+        ('build: {dockerfile_inline: "FROM x\\nEXPOSE 9999"}', None),
+    ],
+)
+def test_a_service_in_the_same_network_namespace_may_listen_there(guest: str, code: str | None) -> None:
+    text = f"""
+services:
+  front: {{environment: [VPN_URL=http://vpn:9999/]}}
+  vpn: {{build: {{dockerfile_inline: "FROM x\\nEXPOSE 8000"}}}}
+  guest: {{{guest}, network_mode: "service:vpn"}}
+"""
+    ((judged, _),) = judged_in(text)
+    assert judged.code == code

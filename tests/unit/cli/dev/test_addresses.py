@@ -100,3 +100,11 @@ def test_a_published_address_in_an_odd_form_does_not_stop_the_others(host_ip: st
 def test_a_finding_names_the_first_services_with_the_address(users: list[str], text: str) -> None:
     (finding,) = findings(EnvAddress("nobody", 80, is_url=True), *users)
     assert finding.subject == text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("CORS_ORIGINS", "http://nobody:1"), ("OPTIONS", "-Dissuer=http://nobody:1"), ("VIRTUAL_HOST", "nobody:1")],
+)
+def test_a_name_that_is_compared_is_no_address(name: str, value: str) -> None:
+    assert list(addresses_in([EnvEntry(name, value, value, NOWHERE)])) == []

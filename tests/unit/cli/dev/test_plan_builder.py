@@ -367,6 +367,7 @@ services:
     )
     assert plan.services == (PlannedService("abc", 8000, replicas=2),)
     assert said(plan) == [
+        "jkl: the service is a text, not a map; Compose refuses that (line 8)",
         "include: other files are not followed; give each one separately (line 3)",
         "ghi: it is empty, so it has no port (line 7)",
         "jkl: it is empty, so it has no port (line 8)",
