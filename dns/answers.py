@@ -228,11 +228,11 @@ class Zone:
     def _absent(self, name: ServiceName | TransportOf | ListedInstance) -> CacheableAnswer:
         """Return the answer for a name that no instance has: there is none, or that is unknown."""
         label = name.label
-        lacking = self._view.lacks(label)
-        if lacking and self._view.find(label) is None:
+        if self._view.lacks(label):
+            # The service may have such an instance, whatever a static entry for it says.
             return CacheableAnswer(cannot_tell(), label=label, lacking=True)
         # The service may exist with another transport or tag: then only this name does not.
-        return CacheableAnswer(self._shapes.unknown(possible=name.is_possible), label=label, lacking=lacking)
+        return CacheableAnswer(self._shapes.unknown(possible=name.is_possible), label=label)
 
     def _service(
         self, query: Query, name: ServiceName, random: random_module.Random, most: int, number: int | None
