@@ -249,7 +249,7 @@ class Zone:
         )
         if query.qtype == Type.SRV:
             last = shuffled(leaving, random, self._is_far) if usable else order
-            answer = self._srv(order[:most] if usable else (), last)
+            answer = self._srv(order[:most] if usable else (), last[:most])
         elif query.qtype == Type.PTR and name.is_type:
             answer = self._listed(query, name, [*order, *(leaving if usable else ())], most)
         else:
