@@ -240,12 +240,13 @@ class Zone:
         instances = self._instances(name.label, tag=name.tag, transport=name.transport)
         if not instances:
             return self._absent(name)
-        if query.qtype == Type.ANY:
-            query = msgspec.structs.replace(query, qtype=one_type(instances, only_srv=bool(name.transport)))
         usable, leaving = usable_and_leaving(instances, self._settings.when_none_pass, self._view.has_drained)
         # A and AAAA carry no weights: draining instances are named only when there are no others.
+        named = usable or leaving
+        if query.qtype == Type.ANY:
+            query = msgspec.structs.replace(query, qtype=one_type(named, only_srv=bool(name.transport)))
         order, orders = arranged(
-            usable or leaving, random, is_far=self._is_far, leads=lambda i: has_records(i, query.qtype), number=number
+            named, random, is_far=self._is_far, leads=lambda i: has_records(i, query.qtype), number=number
         )
         if query.qtype == Type.SRV:
             last = shuffled(leaving, random, self._is_far) if usable else order

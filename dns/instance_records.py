@@ -36,7 +36,7 @@ def has_records(instance: Instance, qtype: int) -> bool:
 
 
 def one_type(instances: Sequence[Instance], *, only_srv: bool) -> Type:
-    """Return the type of the one RRset that answers ANY: a small one, which the service has."""
+    """Return the type of the one RRset that answers ANY: a small one, which the instances to name have."""
     types = () if only_srv else (Type.A, Type.AAAA)
     return next((type_ for type_ in types if any(addresses(instances, type_))), Type.SRV)
 
