@@ -1,9 +1,7 @@
 """Answers questions: from a question and the view to records. Pure; bytes and caches are elsewhere.
 
-The zone's names, below e.g. `vertice.internal`:
-
-The names of the zone are in `zone_names.py`. Outside it are the reverse names of registered addresses: PTR, to the
-services there.
+It answers the names of the zone, which `zone_names.py` defines, and outside it the reverse names of registered
+addresses: PTR, to the services there.
 
 A name that is not in view gets NXDOMAIN only if the view is complete, or if no registry accepts it, else SERVFAIL:
 clients cache NXDOMAIN as a fact, and "not known here" is not one.
