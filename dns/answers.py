@@ -1,9 +1,7 @@
 """Answers questions: from a question and the view to records. Pure; bytes and caches are elsewhere.
 
-The zone's names, below e.g. `vertice.internal`:
-
-The names of the zone are in `zone_names.py`. Outside it are the reverse names of registered addresses: PTR, to the
-services there.
+It answers the names of the zone, which `zone_names.py` defines, and outside it the reverse names of registered
+addresses: PTR, to the services there.
 
 A name that is not in view gets NXDOMAIN only if the view is complete, or if no registry accepts it, else SERVFAIL:
 clients cache NXDOMAIN as a fact, and "not known here" is not one.
@@ -228,11 +226,11 @@ class Zone:
     def _absent(self, name: ServiceName | TransportOf | ListedInstance) -> CacheableAnswer:
         """Return the answer for a name that no instance has: there is none, or that is unknown."""
         label = name.label
-        lacking = self._view.lacks(label)
-        if lacking and self._view.find(label) is None:
+        if self._view.lacks(label):
+            # The service may have such an instance, whatever a static entry for it says.
             return CacheableAnswer(cannot_tell(), label=label, lacking=True)
         # The service may exist with another transport or tag: then only this name does not.
-        return CacheableAnswer(self._shapes.unknown(possible=name.is_possible), label=label, lacking=lacking)
+        return CacheableAnswer(self._shapes.unknown(possible=name.is_possible), label=label)
 
     def _service(
         self, query: Query, name: ServiceName, random: random_module.Random, most: int, number: int | None
@@ -240,16 +238,17 @@ class Zone:
         instances = self._instances(name.label, tag=name.tag, transport=name.transport)
         if not instances:
             return self._absent(name)
-        if query.qtype == Type.ANY:
-            query = msgspec.structs.replace(query, qtype=one_type(instances, only_srv=bool(name.transport)))
         usable, leaving = usable_and_leaving(instances, self._settings.when_none_pass, self._view.has_drained)
         # A and AAAA carry no weights: draining instances are named only when there are no others.
+        named = usable or leaving
+        if query.qtype == Type.ANY:
+            query = msgspec.structs.replace(query, qtype=one_type(named, only_srv=bool(name.transport)))
         order, orders = arranged(
-            usable or leaving, random, is_far=self._is_far, leads=lambda i: has_records(i, query.qtype), number=number
+            named, random, is_far=self._is_far, leads=lambda i: has_records(i, query.qtype), number=number
         )
         if query.qtype == Type.SRV:
             last = shuffled(leaving, random, self._is_far) if usable else order
-            answer = self._srv(order[:most] if usable else (), last)
+            answer = self._srv(order[:most] if usable else (), last[:most])
         elif query.qtype == Type.PTR and name.is_type:
             answer = self._listed(query, name, [*order, *(leaving if usable else ())], most)
         else:

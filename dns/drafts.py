@@ -150,8 +150,9 @@ class _OwnerNames:
     def __init__(self, query: Query) -> None:
         self._at: dict[Name, int] = {}
         at = HEADER
-        for number, label in enumerate(query.name):
-            self._at[tuple(part.lower() for part in query.name[number:])] = at
+        name = tuple(label.lower() for label in query.name)
+        for number, label in enumerate(name):
+            self._at[name[number:]] = at
             at += 1 + len(label)
 
     def learn(self, name: Name, at: int) -> None:

@@ -89,6 +89,14 @@ class ForwardRules(msgspec.Struct, frozen=True):
         """Whether anything is forwarded or denied at all, and not merely refused."""
         return any(rule.target != () for rule in self.rules)
 
+    def has_names_below(self, name: Name) -> bool:
+        """Return whether a rule that denies nothing is for names below `name`, which is in lower case."""
+        return any(
+            rule.target is not DENIED and rule.suffix[len(rule.suffix) - len(name) :] == name
+            for rule in self.rules
+            if len(rule.suffix) > len(name)
+        )
+
     def rule_for(self, name: Name) -> Rule:
         """Return the rule with the longest suffix of `name`, which is in lower case."""
         return max(

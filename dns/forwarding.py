@@ -26,8 +26,9 @@ from dns.relay import Relayed, alias_lifetime_s, leads_into
 from dns.resolv_conf import MAX_CHARACTERS, nameservers
 from dns.resolver_client import Patience, ResolverClient, Unanswered
 from dns.resolvers import Group, Resolvers
-from dns.special_names import denied, special
+from dns.special_names import denied, is_above_special, special
 from dns.upstreams import ResolverReport, ResolverState
+from dns.wire_names import is_below
 from registry_core.blocking import Threads
 from registry_core.ports.clock import Clock
 from registry_core.supervision import Background, end
@@ -175,7 +176,7 @@ class Forwarder:
         if not group.suffix and (found := special(query, asked.name)) is not None:
             return self._given("special", found)
         if group.denies:
-            return self._given("denied", denied(group.suffix))
+            return self._given("denied", denied(group.suffix, exists=self._has_names_below(asked)))
         if not group.forwards:
             return self._given("refused", _plain(Rcode.REFUSED, NOT_AUTHORITATIVE))
         old = self._cache.stale(asked.key, now)
@@ -209,6 +210,11 @@ class Forwarder:
                     upstream.suspect(self._clock.monotonic())
                 return self._given("looped", _plain(Rcode.SERVFAIL, OTHER))
         return None
+
+    def _has_names_below(self, asked: Inquiry) -> bool:
+        """Return whether names below the one that is asked for exist: of our zone, of this machine, or by a rule."""
+        is_above_ours = self._zone is not None and is_below(self._zone, asked.question[:-4])
+        return is_above_ours or is_above_special(asked.name) or self._rules.has_names_below(asked.name)
 
     def _wait(self, flight: _Flight, old: CachedReply | None) -> asyncio.Future[ForeignAnswer]:
         loop = asyncio.get_running_loop()

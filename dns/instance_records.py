@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
 
 from dns.codec import Type
+from dns.name_limits import MAX_LABEL
 from dns.zone_names import TCP, UDP, short_of
 from registry_core.domain.names import ip_address, short_id
 from registry_core.domain.records import Instance, Protocol
-
-_MAX_LABEL: Final = 63
 
 
 def transport_of(protocol: Protocol) -> bytes:
@@ -36,7 +34,7 @@ def has_records(instance: Instance, qtype: int) -> bool:
 
 
 def one_type(instances: Sequence[Instance], *, only_srv: bool) -> Type:
-    """Return the type of the one RRset that answers ANY: a small one, which the service has."""
+    """Return the type of the one RRset that answers ANY: a small one, which the instances to name have."""
     types = () if only_srv else (Type.A, Type.AAAA)
     return next((type_ for type_ in types if any(addresses(instances, type_))), Type.SRV)
 
@@ -57,6 +55,6 @@ def instance_label(instance: Instance) -> bytes:
     An id may be longer than a label, or differ from another one only in case.
     """
     own = instance.instance_id
-    if len(own) <= _MAX_LABEL and own == own.lower() and short_of(own) is None:
+    if len(own) <= MAX_LABEL and own == own.lower() and short_of(own) is None:
         return own.encode("ascii")
     return f"i-{short_id(instance.service_name, own)}".encode("ascii")

@@ -1,7 +1,7 @@
 """Sends an answer from the address that was asked, on a socket that listens on all of them (ip(7), RFC 3542).
 
 The system would choose the source by its routes, and a client drops an answer from an address that it did not ask
-(RFC 5452 section 4.3). So the kernel says with each query where it arrived, and is told with each answer where to
+(RFC 2181 section 4.1). So the kernel says with each query where it arrived, and is told with each answer where to
 send from. A socket that is bound to one address needs none of this.
 """
 

@@ -2,7 +2,8 @@
 
 `localhost.` and names below it mean this machine, and so do the reverse names of its addresses; `invalid.`,
 `onion.` and `alt.` do not exist in DNS. `test.` and `local.` are forwarded: where a site uses them, its own resolver
-knows them. A rule for one of these names takes precedence. A rule may also deny names that have no fixed meaning. Pure.
+knows them. A rule for one of these names takes precedence. A rule may also deny names that have no fixed meaning, but
+none above a name that exists: NXDOMAIN means that nothing is below, either (RFC 8020). Pure.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _ABSENT: Final = frozenset((b"invalid", b"onion", b"alt"))
 _REVERSE_4: Final = (b"127", b"in-addr", b"arpa")
 _REVERSE_6: Final = (b"1", *((b"0",) * 31), b"ip6", b"arpa")
 _LOOPBACK_4: Final = (b"1", b"0", b"0", *_REVERSE_4)
+_ABOVE_SPECIAL: Final = frozenset(name[at:] for name in (_REVERSE_4, _REVERSE_6) for at in range(1, len(name) + 1))
 
 
 def special(query: Query, name: Name) -> Answer | None:
@@ -42,10 +44,19 @@ def special(query: Query, name: Name) -> Answer | None:
     return None
 
 
-def denied(suffix: Name) -> Answer:
-    """Return the answer to a name below `suffix`, where no name exists by this agent's configuration."""
+def is_above_special(name: Name) -> bool:
+    """Return whether names below `name`, which is in lower case, are reverse names of this machine."""
+    return name in _ABOVE_SPECIAL
+
+
+def denied(suffix: Name, *, exists: bool) -> Answer:
+    """Return the answer to a name below `suffix`, where no name exists by this agent's configuration.
+
+    `exists` is whether one below it does all the same: then it has no records.
+    """
     soa = Record(suffix, Type.SOA, DENIED_TTL_S, record_data.soa_data(_LOCALHOST, _NOBODY, 1, DENIED_TTL_S))
-    return Answer(Rcode.NXDOMAIN, authoritative=False, authority=(soa,), extended_error=_NOT_AUTHORITATIVE)
+    rcode = Rcode.NOERROR if exists else Rcode.NXDOMAIN
+    return Answer(rcode, authoritative=False, authority=(soa,), extended_error=_NOT_AUTHORITATIVE)
 
 
 def _of(query: Query, zone: Name, data: dict[Type, bytes]) -> Answer:

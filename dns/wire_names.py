@@ -1,7 +1,8 @@
 """Names in messages: follows their compression pointers, and checks them (RFC 1035 section 4.1.4).
 
 A pointer leads only to an earlier place, never into the header or into the fixed fields of a record, whose TTL
-changes as an answer ages. So every name ends, and stays the same name in the answer to a client. Pure.
+changes as an answer ages. So every name ends, and stays the same name in the answer to a client. Nor may pointers lead
+from one to the next without end: a chain of thousands would be followed anew for each record that points at it. Pure.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ HEADER: Final = 12
 # The type, class, TTL and length of a record.
 FIXED_FIELDS: Final = 10
 _POINTER: Final = 0xC0
+# A name of 255 octets has at most so many labels, and a sender has no use for more pointers than labels.
+MAX_POINTERS: Final = 127
 
 
 class WireNames:
     """The names of one message, checked in the order of the message. Each octet is walked once."""
 
-    __slots__ = ("_fields", "_lengths", "_message")
+    __slots__ = ("_fields", "_message", "_rests")
 
     def __init__(self, message: bytes) -> None:
         self._message = message
-        self._lengths: dict[int, int] = {}  # octets of the name from each label on
+        self._rests: dict[int, tuple[int, int]] = {}  # octets and pointers of the name from each label or pointer on
         self._fields: list[int] = []  # where the fixed fields of each record start
 
     def fields_at(self, at: int) -> None:
@@ -35,23 +38,24 @@ class WireNames:
         """Return the offset after the name at `at`, or None when it is malformed."""
         message = self._message
         end: int | None = None
-        octets = 0
-        walked: list[tuple[int, int]] = []
+        octets = pointers = 0
+        walked: list[tuple[int, int, int]] = []
         before = at  # a pointer leads to a place before this
-        while octets <= MAX_NAME:
-            if end is not None and (known := self._lengths.get(at)) is not None:
-                octets += known
+        while octets <= MAX_NAME and pointers <= MAX_POINTERS:
+            if end is not None and (known := self._rests.get(at)) is not None:
+                octets, pointers = octets + known[0], pointers + known[1]
                 break
             if at >= len(message):
                 return None
             length = message[at]
-            walked.append((at, octets))
+            walked.append((at, octets, pointers))
             if length >= _POINTER:
                 target = int.from_bytes(message[at : at + 2]) & 0x3FFF
                 end = at + 2 if end is None else end
                 if at + 2 > len(message) or not HEADER <= target < before:
                     return None
                 at = before = target
+                pointers += 1
                 continue
             if length > MAX_LABEL or at + 1 + length > len(message) or self._in_fields(at, at + 1 + length):
                 return None
@@ -60,10 +64,10 @@ class WireNames:
             if not length:
                 end = at if end is None else end
                 break
-        if octets > MAX_NAME:
+        if octets > MAX_NAME or pointers > MAX_POINTERS:
             return None
-        for start, earlier in walked:
-            self._lengths[start] = octets - earlier
+        for start, earlier_octets, earlier_pointers in walked:
+            self._rests[start] = octets - earlier_octets, pointers - earlier_pointers
         return end
 
     def _in_fields(self, start: int, end: int) -> bool:

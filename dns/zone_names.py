@@ -120,7 +120,7 @@ def _of_three(first: str, second: str, third: str) -> ZoneName | None:
             return BrowsedDomains()
         case _, "_dns-sd", _:
             return None
-        case _, "_tcp" | "_udp", _ if first.startswith("_"):
+        case _, "_tcp" | "_udp", _ if first.startswith("_") and first != "_":
             # The service under its own name, or the instances that say by a tag that they speak the protocol.
             offered = "" if label_of(first[1:]) == label_of(third) else first[1:]
             return _service(third, tag=offered, transport=second)

@@ -18,7 +18,7 @@ class StandingView:
     def __init__(self, instances: Iterable[Instance] = (), *, complete: bool = True) -> None:
         self.catalog = Catalog()
         self.complete = complete
-        self.fallback = Catalog()  # what `static_services` has while the view is incomplete
+        self.fallback = Catalog()  # used for what the view lacks, and while it is incomplete
         self.lacking: dict[str, asyncio.Future[None] | None] = {}  # by label: done when it is fetched
         self.drained: set[InstanceKey] = set()  # they have left SRV, too
         self._age_s = 0.0
@@ -26,7 +26,7 @@ class StandingView:
         self.put(*instances)
 
     def find(self, name: str) -> Service | None:
-        return self.catalog.find(name) or self.static_services.find(name)
+        return self.catalog.find(name) or (self.fallback if self.lacks(name) else self.static_services).find(name)
 
     def lacks(self, name: str) -> bool:
         return label_of(name) in self.lacking

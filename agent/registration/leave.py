@@ -64,7 +64,10 @@ class LeaveTerms(msgspec.Struct, frozen=True, kw_only=True):
         return max(0.0, min(self.waits.confirm_s, self.ends_by - LAST_WORD_S - self.waits.wait_s - now))
 
     def waits_for_s(self, now: float, drained_at: float) -> float:
-        """Return how long to wait for DNS answers to expire, the last of which still name who began to drain then."""
+        """Return how long to wait for DNS answers to expire.
+
+        SRV answers name the instances for `waits.srv_s` after `drained_at`, when they began to drain.
+        """
         if not self.waits.wait_s:
             return 0.0
         named_until = max(now, drained_at + self.waits.srv_s)

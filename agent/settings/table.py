@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from agent.checks.spec import CheckKind
@@ -34,6 +35,8 @@ MOST_DRAIN_SRV_S: Final = 2.0
 # What a name of 255 octets leaves behind the longest of ours: two labels and `_tcp`, with the octets of their lengths.
 # The zone's own length octet and the root take two more.
 MAX_ZONE_LENGTH: Final = MAX_NAME - 2 * (MAX_LABEL + 1) - len("._tcp") - 2
+# At least one letter or digit: no label is only '-' or '_'.
+_LABEL: Final = re.compile(rf"(?=.*[a-z0-9])[a-z0-9_-]{{1,{MAX_LABEL}}}", re.ASCII)
 
 
 def _network(value: str) -> str:
@@ -67,7 +70,7 @@ def _drain_srv(value: str) -> float:
 
 def _zone_name(value: str) -> str:
     labels = value.strip().rstrip(".").lower().split(".")
-    if not all(0 < len(label) <= 63 and label.replace("-", "").replace("_", "").isalnum() for label in labels):
+    if not all(map(_LABEL.fullmatch, labels)):
         raise ValueError("it is not a domain name")
     zone = ".".join(labels)
     if len(zone) > MAX_ZONE_LENGTH:

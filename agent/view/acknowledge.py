@@ -1,4 +1,4 @@
-"""Acknowledges the watch to the registry, up to the cursor up to which no answer of this agent names who drains.
+"""Acknowledges drains to the registry: tells it the cursor at which no answer names the draining instances any more.
 
 Only drains wait for an acknowledgement, so only they are worth a request: a fleet of ten thousand agents must
 not answer every heartbeat and check of its services.

@@ -29,14 +29,22 @@ class DrainingInstances:
         elif key not in self._left:
             self._since.setdefault(key, now)
 
-    def settle(self, labels: Iterable[str], catalog: Catalog, now: float) -> None:
-        """Record the statuses of all instances of these services."""
+    def settle(self, labels: Iterable[str], catalog: Catalog, now: float, *, held: bool = True) -> None:
+        """Record the statuses of all instances of these services.
+
+        Of services that were not `held` before, those that drain have left: that may have been acknowledged already,
+        and no client of this agent has a server to finish with.
+        """
         self.prune(catalog)
         for label in labels:
             service = catalog.find(label)
             for instance in service.instances if service is not None else ():
-                if instance.status is Status.DRAINING:
+                if instance.status is not Status.DRAINING:
+                    continue
+                if held or instance.key in self._since:
                     self.note(instance.key, instance.status, now)
+                else:
+                    self._left.add(instance.key)
 
     def prune(self, catalog: Catalog) -> None:
         """Forget the instances that no longer drain in `catalog`."""

@@ -268,8 +268,9 @@ class AgentView:
 
     def take(self, label: str, read: Replaced) -> bool:
         """Apply a service that was read; return False if it is older than the view or does not match the registry."""
+        was_held = self._catalog.instance_count(label) > 0
         changed = self._cache.take(label, read.instances, read.cursor, read.digest)
-        self._changed(changed or ())
+        self._changed(changed or (), held=was_held)
         return changed is not None
 
     def apply(self, change: WatchChange) -> Advice:
@@ -388,9 +389,9 @@ class AgentView:
         self.passed_over += 1
         self.unreadable = problem
 
-    def _changed(self, labels: Collection[str]) -> None:
+    def _changed(self, labels: Collection[str], *, held: bool = True) -> None:
         if labels:
-            self.draining.settle(labels, self._catalog, self._clock.monotonic())
+            self.draining.settle(labels, self._catalog, self._clock.monotonic(), held=held)
             self._tell(frozenset(labels))
 
     def _tell(self, labels: frozenset[str]) -> None:

@@ -222,6 +222,13 @@ def test_any_is_answered_with_one_rrset_that_is_there(name: str, type_: int) -> 
     assert data(answer) == data(ask(server, f"{name}.{ZONE}", dnslib.QTYPE.forward[type_], edns=1232))
 
 
+def test_any_is_of_a_type_that_the_instances_in_use_have() -> None:
+    six = instance("six", "2001:db8::6", addresses=("2001:db8::6",))
+    failing = instance("six", "10.0.0.6", status=Status.CRITICAL)
+    answer = ask(responder(StandingView([six, failing])), f"six.{ZONE}", "ANY")
+    assert [rr.rtype for rr in answer.rr] == [28], "an A record would be of the failing one, which is left out"
+
+
 def test_any_of_a_name_without_records_is_nodata() -> None:
     answer = ask(responder(StandingView([ONE])), f"_tcp.{ZONE}", "ANY")
     assert (rcode(answer), answer.rr, [rr.rtype for rr in answer.auth]) == ("NOERROR", [], [6])

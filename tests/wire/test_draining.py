@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 
+from dns import codec
+from dns.answers import Zone, ZoneSettings
 from registry_core.domain.names import short_id
 from registry_core.domain.records import Instance, Status
 from registry_core.domain.selection import WhenNonePass
 from tests.samples import instance
 from tests.views import StandingView
-from tests.wire.asking import ZONE, ask, data, rcode, responder
+from tests.wire.asking import ZONE, ask, data, question, rcode, responder
 
 STAYS = instance(host="10.0.0.1", weight=4)
 LEAVES = instance(host="10.0.0.2", weight=9, status=Status.DRAINING, metadata={"who": "leaves"})
@@ -81,6 +84,15 @@ def test_who_has_drained_is_named_again_when_the_last_other_goes() -> None:
     view.become(LEAVES)
     assert data(ask(server, SRV, "SRV")) == [f"0 0 8034 {short(LEAVES)}"]
     assert data(ask(server, f"ip-intel.{ZONE}")) == ["10.0.0.2"]
+
+
+@pytest.mark.parametrize("stays", [(), (STAYS,)], ids=["all of them", "all but one"])
+def test_no_more_draining_instances_are_written_out_than_fit(stays: tuple[Instance, ...]) -> None:
+    leaving = [instance(host=f"10.1.{n // 250}.{n % 250}", status=Status.DRAINING) for n in range(1000)]
+    zone = Zone(StandingView([*leaving, *stays]), ZoneSettings())
+    query = codec.read(question(SRV, "SRV"))
+    assert isinstance(query, codec.Query)
+    assert len(zone.answer(query, random.Random(7), size=512).answer.answers) < 50
 
 
 def test_none_returns_nothing() -> None:

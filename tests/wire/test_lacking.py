@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from registry_core.domain.names import short_id
 from registry_core.domain.records import Protocol
-from tests.samples import instance
+from tests.samples import instance, lived
 from tests.views import StandingView
 from tests.wire.asking import ZONE, ask, data, extended_errors, parsed, question, rcode, responder
 
@@ -85,3 +87,13 @@ async def test_the_list_of_services_includes_unheld_ones() -> None:
     standing.lacking["lacking"] = None
     answer = ask(responder(standing), f"_services._dns-sd._udp.{ZONE}", "PTR")
     assert data(answer) == [f"_held._tcp.{ZONE}.", f"_lacking._udp.{ZONE}."]
+
+
+@pytest.mark.parametrize("name", ["canary.lacking", "_lacking._tcp", "_tcp.lacking", "x._lacking._tcp"])
+async def test_a_static_entry_denies_no_name_of_an_unheld_service(name: str) -> None:
+    """The entry has neither this tag nor TCP. The service may: only the registry can tell, and it is away."""
+    standing = StandingView([HELD])
+    standing.lacking["lacking"] = None
+    standing.fallback.merge([lived(instance("lacking", "10.0.0.3", protocol=Protocol.UDP, tags=()))])
+    answer = ask(responder(standing), f"{name}.{ZONE}", edns=1232)
+    assert (rcode(answer), extended_errors(answer)) == ("SERVFAIL", [14])

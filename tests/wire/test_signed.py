@@ -8,6 +8,7 @@ from typing import Any
 import dnslib
 import pytest
 
+from dns import signatures
 from dns.signatures import bad_key
 from tests.samples import instance
 from tests.views import StandingView
@@ -102,6 +103,20 @@ def test_a_signature_in_another_section_is_a_format_error(count_at: int) -> None
 def test_the_name_of_a_key_may_be_compressed_and_is_written_out() -> None:
     answer = answered(signed(tsig(owner=b"\3key\xc0\x14")))
     assert answer[12 + len(QUERY) - 12 :] == tsig(data(b"", error=17), owner=b"\3key" + QUERY[20:-4])
+
+
+def test_one_of_many_signatures_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def counted(message: bytes, owner_at: int, fields_at: int) -> bytes | None:
+        read.append(owner_at)
+        return bad_key(message, owner_at, fields_at)
+
+    monkeypatch.setattr(signatures, "bad_key", counted)
+    for one in (tsig(), tsig(b"")):
+        read.clear()
+        assert code(answered(signed(*[one] * 50))) == 1
+        assert len(read) == 1
 
 
 def test_a_question_for_tsig_is_a_format_error() -> None:

@@ -579,6 +579,34 @@ async def test_a_suffix_is_denied_where_that_is_configured_and_nobody_is_asked()
         assert [name.lower() for name in one.names] == ["a.test."]
 
 
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        (".", "NOERROR"),
+        ("internal", "NOERROR"),
+        ("corp.example", "NOERROR"),
+        ("example", "NOERROR"),
+        ("in-addr.arpa", "NOERROR"),
+        ("arpa", "NOERROR"),
+        ("nternal", "NXDOMAIN"),
+        ("www.internal", "NXDOMAIN"),
+        ("other.example", "NXDOMAIN"),
+        ("above.secret.example", "NXDOMAIN"),
+        ("secret.example", "NXDOMAIN"),
+        ("home.arpa", "NXDOMAIN"),
+    ],
+)
+async def test_no_name_is_denied_above_one_that_exists(name: str, status: str) -> None:
+    """RFC 8020: a client that was told NXDOMAIN need not ask for anything below."""
+    async with resolver() as one:
+        rules = f"nxdomain,lab.corp.example={to(one)},a.secret.example=nxdomain"
+        async with face(rules) as ours:
+            out = await ours.dig(name)
+            assert f"status: {status}" in out
+            assert "ANSWER: 0, AUTHORITY: 1" in out
+            assert one.asked == []
+
+
 @pytest.mark.parametrize("words", [("AXFR",), ("-c", "CH", "TXT"), ("IXFR=1",)])
 async def test_transfers_and_other_classes_are_not_forwarded(words: tuple[str, ...]) -> None:
     async with resolver() as one, face(to(one)) as ours:

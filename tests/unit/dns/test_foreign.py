@@ -57,11 +57,14 @@ def test_what_is_unusual_but_right_is_passed_on(owner: bytes, type_: int, data: 
 
 
 def test_a_reply_with_as_many_records_as_a_message_holds_is_walked_once() -> None:
-    """Each owner is a pointer to the one before: without a memory, that is a walk of millions of steps."""
+    """Owners are pointers to the one before, in chains of 100: without a memory, that is a walk of many steps."""
     fields = bytes.fromhex("0001000100000001000401020304")
     places = [12 + len(SENT.question) + 16 * number for number in range(4000)]
     farthest = max(place for place in places if place <= 0x3FFF)
-    owners = [ASKED, *((0xC000 | min(place, farthest)).to_bytes(2) for place in places[:-1])]
+    owners = [
+        (0xC000 | min(place, farthest)).to_bytes(2) if number % 100 else ASKED
+        for number, place in enumerate((0, *places[:-1]))
+    ]
     message = SENT.message[:2] + b"\x81\x80\0\1" + len(owners).to_bytes(2) + bytes(4) + SENT.question
     message += b"".join(owner + fields for owner in owners)
     reply = judge(message, SENT)
@@ -74,6 +77,20 @@ def test_a_reply_with_as_many_records_as_a_message_holds_is_walked_once() -> Non
 
 def alias(owner: str, target: str) -> str:
     return f"{owner} 300 IN CNAME {target}"
+
+
+def test_a_reply_in_which_a_name_is_thousands_of_pointers_away_is_malformed() -> None:
+    """Each alias would be followed over all of them: one message took many seconds."""
+    chain_at = 12 + len(SENT.question) + 11
+    targets = [12, *range(chain_at, chain_at + 4000, 2)]
+    chain = b"".join((0xC000 | target).to_bytes(2) for target in targets)
+    opaque = b"\0\xff\0\0\1\0\0\0\1" + len(chain).to_bytes(2) + chain
+    far = (0xC000 | targets[-1]).to_bytes(2)
+    message = SENT.message[:2] + b"\x81\x80\0\1\0\2" + bytes(4) + SENT.question + opaque
+    message += far + b"\0\5\0\1\0\0\0\1\0\2" + far
+    reply = judge(message, SENT)
+    assert isinstance(reply, ForeignReply)
+    assert (reply.rcode, reply.marks) == (2, ())
 
 
 def test_aliases_are_followed_in_whatever_order_they_come() -> None:

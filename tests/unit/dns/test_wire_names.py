@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dns.wire_names import WireNames, is_below, name_at
+from dns.wire_names import MAX_POINTERS, WireNames, is_below, name_at
 
 # A header, and then names at known places.
 NAMES = bytes(12) + b"\3www\7Example\0" + b"\4mail\xc0\x10" + b"\xc0\x19" + b"\xc0\x20"
@@ -45,6 +45,19 @@ def test_a_name_has_255_octets_at_most_with_what_it_points_at() -> None:
         names = WireNames(message)
         assert names.end(12) == 266
         assert names.end(266) == (end if label != b"\0" else 267)
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_pointers_lead_from_one_to_the_next_as_often_as_a_name_has_labels(one_by_one: bool) -> None:
+    """Else each of thousands of records could have its name followed over thousands of pointers."""
+    starts = [15 + 2 * n for n in range(MAX_POINTERS + 1)]
+    chain = b"".join((0xC000 | target).to_bytes(2) for target in (12, *starts[:-1]))
+    names = WireNames(bytes(12) + b"\1a\0" + chain)
+    if one_by_one:
+        assert [names.end(at) for at in starts[:-1]] == [at + 2 for at in starts[:-1]], "each is known by the next"
+    else:
+        assert names.end(starts[-2]) == starts[-2] + 2
+    assert names.end(starts[-1]) is None
 
 
 def test_a_name_never_goes_through_the_fixed_fields_of_a_record() -> None:

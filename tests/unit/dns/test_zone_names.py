@@ -58,7 +58,16 @@ def test_an_instance_id_with_dots_is_one_label() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["billing.vertice.internal", "a.b.c", "a.b.c.d", "x._sub._billing._tcp", "r._dns-sd._udp", "caf\u00e9"]
+    "text",
+    [
+        "billing.vertice.internal",
+        "a.b.c",
+        "a.b.c.d",
+        "x._sub._billing._tcp",
+        "r._dns-sd._udp",
+        "_._tcp.billing",
+        "caf\u00e9",
+    ],
 )
 def test_a_name_that_no_rule_makes_has_no_meaning(text: str) -> None:
     assert named(text) is None

@@ -294,6 +294,15 @@ def test_a_setting_of_reverse_names_that_means_nothing_is_refused(words: str, wr
     assert f"{wrong!r} is neither fallback, all or none, nor a network" in line
 
 
+@pytest.mark.parametrize(
+    "zone", ["b\u00fccher.internal", "\u2460.internal", "a..b", "-._", "a b", "*.internal", "z" * 64]
+)
+def test_a_zone_that_is_no_domain_name_of_ascii_is_refused(zone: str) -> None:
+    line = refusal({"AGENT_DNS_ZONE": zone})
+    assert line.startswith("AGENT_DNS_ZONE: ")
+    assert "it is not a domain name" in line
+
+
 def test_a_zone_leaves_room_for_the_longest_name_in_front_of_it() -> None:
     longest = f"{'z' * 63}.{'z' * 56}"
     assert read_agent_settings({"AGENT_DNS_ZONE": longest}).dns_zone == longest

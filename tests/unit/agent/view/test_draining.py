@@ -52,6 +52,17 @@ def test_a_snapshot_keeps_the_time_of_who_drained_before_it_and_forgets_who_no_l
     assert not draining.has_left(ONE.key)
 
 
+def test_who_drained_before_its_service_was_read_has_left() -> None:
+    draining, catalog = DrainingInstances(1.5), Catalog()
+    catalog.merge([lived(ONE), lived(OTHER), lived(instance(port=8036))])
+    draining.note(OTHER.key, Status.DRAINING, 10.0)
+    draining.settle(catalog.labels(), catalog, 10.0, held=False)
+    draining.note(ONE.key, Status.DRAINING, 10.0)
+    assert [draining.has_left(key) for key in (ONE.key, OTHER.key, instance(port=8036).key)] == [True, False, False]
+    draining.note(ONE.key, Status.PASSING, 11.0)
+    assert not draining.has_left(ONE.key)
+
+
 def test_a_shorter_time_holds_for_those_who_drain_already() -> None:
     draining = DrainingInstances(1.5)
     draining.note(ONE.key, Status.DRAINING, 10.0)

@@ -17,6 +17,7 @@ from registry_core.domain.freshness import Freshness
 from registry_core.domain.records import Instance, Status
 from registry_core.watch.changes import Happened, Heard, LeaseReport, Moved, PassedOver, Replaced, Synced, UnknownEvent
 from registry_core.watch.cursor import Cursor, cursor_of
+from registry_core.watch.stage import Rest, absent_of
 from tests.samples import FakeClock, instance, lived
 
 OSINT = instance("osint_service", "10.0.0.1")
@@ -640,3 +641,30 @@ def test_a_snapshot_read_again_does_not_bring_back_who_has_left(watched: Watched
     watched.view.tick()
     watched.view.apply(everything(LEAVES, STAYS, GEO, revision=2))
     assert drained(watched) == ["10.0.0.1"]
+
+
+def test_a_drain_that_was_acknowledged_before_its_service_was_read_is_in_no_srv_answer() -> None:
+    """The acknowledgement says that no answer of this agent names the instance any more."""
+    drains = instance("geo", "10.0.0.2", status=Status.DRAINING)
+    stays = instance("geo", "10.0.0.3")
+    view = AgentView(FakeClock(), room=ViewLimits(services=1))
+    rest = Rest({"geo": absent_of([drains, stays])})
+    whole = everything(OSINT)
+    view.apply(msgspec.structs.replace(whole, digest=digest(OSINT, drains, stays), rest=rest))
+    assert view.lacks("geo")
+    view.expect("geo")
+    read = Replaced((lived(drains), lived(stays)), cursor(1), digest(drains, stays), "ready", "start")
+    assert view.take("geo", read)
+    assert [view.has_drained(one) for one in (drains, stays)] == [True, False]
+
+
+def test_a_service_that_is_held_and_read_again_names_its_new_drain_for_a_moment(watched: Watched) -> None:
+    watched.view.apply(everything(OSINT, GEO))
+    watched.view.apply(unknown("geo", 2))
+    watched.view.expect("geo")
+    drains = msgspec.structs.replace(GEO, status=Status.DRAINING)
+    assert watched.view.take("geo", Replaced((lived(drains),), cursor(2), digest(drains), "ready", "start"))
+    assert not watched.view.has_drained(drains)
+    watched.clock.pass_time(2)
+    watched.view.tick()
+    assert watched.view.has_drained(drains)
