@@ -52,21 +52,28 @@ class StandIn:
         self.body = b"ok"
         self.silent = asyncio.Event()  # when set, it takes the request and does not answer
         self._server: asyncio.Server | None = None
+        self._stopped = False
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
+        self._stopped = False
         self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Stop listening, and end every connection; the port is then free."""
+        self._stopped = True
         if self._server is not None:
             self._server.close()
             self._server = None
         for writer in self._writers:
             writer.transport.abort()
+        await asyncio.sleep(0)  # the transports close their sockets
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._stopped:  # it was accepted just before the end
+            writer.transport.abort()
+            return
         self._writers.add(writer)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             request = await reader.readuntil(b"\r\n\r\n")
