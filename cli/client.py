@@ -123,9 +123,7 @@ def agent_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os
     except ValueError as error:
         where_shown = f"AGENT_HTTP_LISTEN: {shown(given)}"
         raise SettingsError(f"{where_shown} cannot be used: {error} (example: 127.0.0.1:8880)") from None
-    # An agent that listens on every address listens on loopback too.
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}  # noqa: S104 - compared, not bound
-    return f"http://{host_port(everywhere.get(where.host, where.host), where.port)}"
+    return f"http://{host_port(where.local_host, where.port)}"
 
 
 def add_registry_flag(parser: argparse.ArgumentParser) -> None:

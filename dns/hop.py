@@ -1,4 +1,4 @@
-"""The hop between this server and a client: finishes every answer, whoever made it.
+"""The hop between this server and a client: finishes every answer, from the zone, a resolver or an error.
 
 The OPT record, DNS cookies, edns-tcp-keepalive, RA and the size of a message are between two neighbours (RFC 6891
 section 6.1.1). They depend on the query and on the server, not on who answers: this zone, a resolver, a special

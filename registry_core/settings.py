@@ -59,6 +59,11 @@ class Listen(msgspec.Struct, frozen=True):
         return host_port(self.host, self.port)
 
     @property
+    def local_host(self) -> str:
+        """The host at which this machine connects: what listens on every address listens on loopback, too."""
+        return "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared, not bound
+
+    @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
         address = ip_address(self.host)

@@ -15,7 +15,7 @@ from this table when nothing in the file tells it, and while the service runs th
 as `psql` or `celery worker` in the same image has no port. The first port is the one that is used. Stores are checked
 by tcp, and keep their hard-coded addresses.
 
-An image counts by the last part of its name, whoever published it; where the table has two parts, both count.
+An image counts by the last part of its name, from any publisher; where the table has two parts, both count.
 `library/` stands for an official image.
 
 | image | ports | kind |

@@ -8,7 +8,7 @@ depends on the service that names it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -95,17 +95,21 @@ def filled_in(
     return lines
 
 
-class _Both(dict[str, str]):
+class _Both(Mapping[str, str]):
     """Looks a name up in two maps, the first one first."""
 
     def __init__(self, first: Mapping[str, str], second: Mapping[str, str]) -> None:
-        super().__init__()
         self._first = first
         self._second = second
 
-    def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]  # one use, one form
-        value = self._first.get(key)
-        return self._second.get(key, default) if value is None else value
+    def __getitem__(self, key: str) -> str:
+        return self._first[key] if key in self._first else self._second[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._second, **self._first})
+
+    def __len__(self) -> int:
+        return len({**self._second, **self._first})
 
 
 class _Reading:

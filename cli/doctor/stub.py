@@ -343,4 +343,4 @@ def _is_within(suffix: str, zone: str) -> bool:
 
 def address_of(listen: Listen) -> str:
     """Return the address on this machine at which to query an agent that listens there."""
-    return {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1", "localhost": "127.0.0.1"}.get(listen.host, listen.host)  # noqa: S104 - compared
+    return "127.0.0.1" if listen.host == "localhost" else listen.local_host

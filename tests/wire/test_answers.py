@@ -130,7 +130,7 @@ def test_services_can_be_enumerated() -> None:
 
 
 def test_a_name_of_63_characters_of_an_earlier_release_has_all_forms_but_that_with_a_line_in_front() -> None:
-    """`_` and 63 octets are no label. Whoever lists the services gets the others."""
+    """`_` and 63 octets are no label. The list of services has the others."""
     long = "n" * 63
     server = responder(StandingView([ONE, instance(long, "10.0.0.9", tags=("t" * 63,))]))
     for qtype in ("PTR", "ANY", "A"):

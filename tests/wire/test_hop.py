@@ -1,4 +1,4 @@
-"""What belongs to the hop is in every answer, whoever made it, and only for those who asked for it."""
+"""What belongs to the hop is in every answer of any origin, and only where the client asked for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server on every address has one port in both families, whoever chose it."""
+"""A server on every address has one port in both families, a given or a chosen one."""
 
 from __future__ import annotations
 

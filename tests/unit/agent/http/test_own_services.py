@@ -1,4 +1,4 @@
-"""Who may drain an agent's services: programs on its own machine only, wherever the agent listens."""
+"""Only programs on its own machine may drain an agent's services, wherever the agent listens."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tests.fleets import ROOT
 
 DOCUMENT = ROOT / "docs" / "reference" / "compose-findings.md"
 
-# Who is called: `back_end` listens on 8010, which the host shows as 9000, and its health check agrees. Its image is
+# The called service: `back_end` listens on 8010, which the host shows as 9000, as its health check says. Its image is
 # built here, so that the health check is proof.
 FLEET = """
 services:
