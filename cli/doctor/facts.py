@@ -91,6 +91,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     nsswitch: str | None = None
     libc: Libc = Libc(is_musl=False)
     in_container: bool = False
+    is_agents_own: bool = False  # a container with nothing but the agent in it; other programs have another resolv.conf
     addresses: tuple[str, ...] = ()
     listeners: tuple[Listener, ...] = ()
     low_ports_end: int = 1024  # ports below it need a privilege
