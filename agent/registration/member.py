@@ -28,6 +28,7 @@ class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
     last_check: str
     checks: list[CheckReport]
     problem: str
+    refused: bool  # the registry's latest answer to a registration, status or heartbeat was a refusal
 
 
 class Member:
@@ -84,6 +85,7 @@ class Member:
             last_check="none yet" if shown is None else shown.last,
             checks=checks,
             problem=self.problem,
+            refused=self.refused,
         )
 
 
