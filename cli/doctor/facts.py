@@ -40,6 +40,7 @@ class AdvertisedService(msgspec.Struct, frozen=True, kw_only=True):
     is_udp: bool = False
     addresses: tuple[str, ...] = ()  # empty: the host cannot be resolved here
     listening: bool | None = None  # None: not tried
+    refusal: str = ""  # why the registry refuses it; empty when it does not
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +67,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     registry_urls: tuple[str, ...] = ()
     largest_service: str = ""  # that it holds
     largest_instances: int = 0
+    status: str = ""  # "healthy", "degraded", "unhealthy"; an agent of the last release does not say
+    reasons: tuple[str, ...] = ()
 
 
 class Listener(msgspec.Struct, frozen=True):
@@ -114,6 +117,8 @@ class RegistrySeen(msgspec.Struct, frozen=True, kw_only=True):
     error_s: float = 0.0  # the uncertainty of `ahead_s`
     seen_as: str = ""  # our source address as it sees it
     write_status: int | None = None  # the HTTP status of a harmless write
+    health: str = ""  # as in /health; empty when it does not say
+    reasons: tuple[str, ...] = ()
 
 
 class StateDirFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -45,7 +45,7 @@ OF_AGENT = DoctorRule(
     DoctorSeverity.NOTE,
     "only the agent runs in this container, and its /etc/resolv.conf ({servers}) does not lead to the agent",
     "that of the service's container decides which names programs find, and cannot be seen from here",
-    "docker exec SERVICE cat /etc/resolv.conf    # there it is `nameserver {agent}`, or 127.0.0.11 with `dns: [{agent}]`",
+    "docker exec SERVICE cat /etc/resolv.conf    # `nameserver {agent}`, or 127.0.0.11 with `dns: [{agent}]`",
 )
 AFTER = DoctorRule(
     "resolv-conf-order",
