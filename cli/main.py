@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from cli.streams import guarded
 from registry_core.errors import SettingsError
 
 OK: Final = 0
@@ -55,8 +56,15 @@ COMMANDS: Final = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line `argv` (without the program's name) and return the exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    """Run the command line `argv` (without the program's name) and return the exit code.
+
+    Without `argv` this is the program: it runs what this process was started with, on guarded streams.
+    """
+    return guarded(lambda: _main(sys.argv[1:])) if argv is None else _main(argv)
+
+
+def _main(argv: Sequence[str]) -> int:
+    words = list(argv)
     parser = argparse.ArgumentParser(
         prog="vertice",
         description="Service discovery for plain containers, over DNS and over localhost HTTP.",

@@ -45,7 +45,7 @@ from registry_core.api.view import ReplicaView, store_age
 from registry_core.api.write_access import WriteAccess
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
-from registry_core.errors import StoreUnavailable, Unavailable
+from registry_core.errors import MissingPackage, StoreUnavailable, Unavailable
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.store import Store
@@ -353,10 +353,16 @@ def _store(
 ) -> Store:
     if settings.redis is None:
         return MemoryStore(clock, settings.terms, secrets.token_hex(8), random)
-    # A replica with the memory store does not load redis-py, which saves memory.
-    from registry_core.store.redis.masters import masters_of  # noqa: PLC0415
-    from registry_core.store.redis.store import RedisStore  # noqa: PLC0415
-    from registry_core.store.redis.writes import QueueTerms  # noqa: PLC0415
+    # A replica with the memory store does not load redis-py, which saves memory and need not be installed.
+    try:
+        from registry_core.store.redis.masters import masters_of  # noqa: PLC0415
+        from registry_core.store.redis.store import RedisStore  # noqa: PLC0415
+        from registry_core.store.redis.writes import QueueTerms  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise MissingPackage(
+            f"REGISTRY_STORE needs the Python package {error.name}, which is not installed: install Vértice with its "
+            "extra `registry`, or pip install 'redis[hiredis]>=8'"
+        ) from None
 
     return RedisStore(
         masters_of(settings.redis, clock, background),

@@ -16,6 +16,7 @@ from agent.settings.table import DNS_LISTEN, HTTP_LISTEN, REMOVED, TABLE
 from agent.sidecar import Sidecar
 from cli.main import EXIT_CODES
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
+from cli.streams import announce
 from cli.table import settings_help
 from registry_core.telemetry import logs
 
@@ -69,11 +70,10 @@ def run(args: argparse.Namespace) -> int:
         sidecar = Sidecar(settings, read_again=lambda: read_agent_settings(environment, args.config))
         await sidecar.start()
         count = len(settings.services)
-        print(
+        announce(
             f"vertice agent: HTTP on http://{sidecar.http_listen}, DNS on {sidecar.dns_listen} "
             f"({settings.dns_zone}); {count} {'service' if count == 1 else 'services'} to register "
-            f"at {', '.join(settings.registry_urls)}",
-            flush=True,
+            f"at {', '.join(settings.registry_urls)}"
         )
         return sidecar
 

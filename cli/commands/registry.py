@@ -10,6 +10,7 @@ import os
 
 from cli.main import EXIT_CODES
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
+from cli.streams import announce
 from cli.table import settings_help
 from registry_core.errors import SettingsError
 from registry_core.replica import Replica
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     async def start() -> Replica:
         replica = Replica(settings)
         await replica.start()
-        print(f"vertice registry: listening on http://{replica.listen}", flush=True)
+        announce(f"vertice registry: listening on http://{replica.listen}")
         return replica
 
     return run_until_signal(start)
