@@ -14,11 +14,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from cli.exit_codes import FAILED, INTERRUPTED, OK
 from registry_core.errors import VerticeError
 
-OK: Final = 0
-FAILED: Final = 1
-INTERRUPTED: Final = 130
 # A line of the log that cannot be written for so long is lost.
 _PATIENCE_S: Final = 1.0
 

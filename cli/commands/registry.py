@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import Final
 
-from cli.main import EXIT_CODES
+from cli.exit_codes import exit_codes
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
 from cli.streams import announce
 from cli.table import settings_help
@@ -18,10 +19,11 @@ from registry_core.replica_settings import SETTINGS, replica_settings
 from registry_core.settings import Listen, listen, shown
 from registry_core.telemetry import logs
 
-EPILOG = f"""settings (environment):
+LIFE_CODES: Final = exit_codes(done="ended by SIGTERM or Ctrl-C", failed="failed: a port is taken")
+EPILOG: Final = f"""settings (environment):
 {settings_help(SETTINGS)}
 
-{EXIT_CODES}"""
+{LIFE_CODES}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
