@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     settings = read_agent_settings(environment, args.config)
     if args.die_with_parent:
         die_with_parent()
-    logs.configure(settings.log_level, "agent")
+    logs.configure(settings.log_level, "agent", settings.log_format)
 
     async def start() -> Sidecar:
         sidecar = Sidecar(settings, read_again=lambda: read_agent_settings(environment, args.config))

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     settings = replica_settings(os.environ, listen_on=_listen_on(args.listen))
     if args.die_with_parent:
         die_with_parent()
-    logs.configure(settings.log_level, "registry")
+    logs.configure(settings.log_level, "registry", settings.log_format)
 
     async def start() -> Replica:
         replica = Replica(settings)
