@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -23,29 +23,27 @@ async def test_lines_are_printed_while_there_is_a_reader(capsys: pytest.CaptureF
     assert capsys.readouterr().out == "before\n"
 
 
-@pytest.fixture
-def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+@contextlib.contextmanager
+def stdout_in_a_pipe() -> Iterator[int]:
     """Have standard output be a pipe; yield the descriptor of its other end."""
     ours, theirs = os.pipe()
-    out = io.TextIOWrapper(io.FileIO(theirs, "w"), write_through=True)
-    monkeypatch.setattr(sys, "stdout", out)
-    yield ours
-    monkeypatch.undo()
-    out.close()
+    with io.TextIOWrapper(io.FileIO(theirs, "w"), write_through=True) as out, contextlib.redirect_stdout(out):
+        yield ours
 
 
-def test_a_write_without_a_reader_is_the_end(pipe: int) -> None:
+def test_a_write_without_a_reader_is_the_end() -> None:
     lines = ReadLines(lambda: True)
-    os.close(pipe)
-    assert not stdout_has_reader()
-    lines.say("nobody reads it")
+    with stdout_in_a_pipe() as pipe:
+        os.close(pipe)
+        lines.say("nobody reads it")
     asyncio.run(asyncio.wait_for(lines.unread(), 30))
 
 
-def test_a_pipe_has_a_reader_until_its_other_end_is_closed(pipe: int) -> None:
-    assert stdout_has_reader()
-    os.close(pipe)
-    assert not stdout_has_reader()
+def test_a_pipe_has_a_reader_until_its_other_end_is_closed() -> None:
+    with stdout_in_a_pipe() as pipe:
+        assert stdout_has_reader()
+        os.close(pipe)
+        assert not stdout_has_reader()
 
 
 def test_what_is_no_file_has_a_reader(capsys: pytest.CaptureFixture[str]) -> None:
