@@ -23,7 +23,7 @@ T = TypeVar("T")
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", re.ASCII)
 # Visible ASCII without the comma, which separates secrets: what every HTTP header takes as it is.
 _SECRET: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+", re.ASCII)
-_USER_IN_URL: Final = re.compile(r"//[^/?#]*@")
+_USER_IN_URL: Final = re.compile(r"(^|//)[^/?#]*@")
 _SECONDS: Final = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -87,7 +87,7 @@ def secret(value: str) -> str:
 
 def shown(value: str) -> str:
     """Return a wrong value as messages show it, without the password of a URL."""
-    return repr(_USER_IN_URL.sub("//***@", value))
+    return repr(_USER_IN_URL.sub(r"\1***@", value))
 
 
 def seconds(value: str) -> float:

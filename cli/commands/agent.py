@@ -9,17 +9,20 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Final
 
 from agent.settings.settings import read_agent_settings
 from agent.settings.table import DNS_LISTEN, HTTP_LISTEN, REMOVED, TABLE
 from agent.sidecar import Sidecar
-from cli.main import EXIT_CODES
+from cli.exit_codes import exit_codes
+from cli.parser import file_path
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
+from cli.streams import announce
 from cli.table import settings_help
 from registry_core.telemetry import logs
 
-EPILOG = f"""settings (environment):
+LIFE_CODES: Final = exit_codes(done="ended by SIGTERM or Ctrl-C", failed="failed: a port is taken")
+EPILOG: Final = f"""settings (environment):
 {settings_help(TABLE)}
 
 The file is TOML. [agent] holds the same settings, in lower case and without AGENT_ or VERTICE_
@@ -32,12 +35,12 @@ tags, metadata, zone, instance_id, check:
   host = "10.0.0.7"
   port = 8034
 
-{EXIT_CODES}"""
+{LIFE_CODES}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice agent`."""
-    parser.add_argument("--config", metavar="FILE", type=Path, help="a TOML file; overrides AGENT_CONFIG")
+    parser.add_argument("--config", metavar="FILE", type=file_path, help="a TOML file; overrides AGENT_CONFIG")
     parser.add_argument(
         "--http-listen", metavar="HOST:PORT", help="the address and port for HTTP; overrides AGENT_HTTP_LISTEN"
     )
@@ -63,17 +66,16 @@ def run(args: argparse.Namespace) -> int:
     settings = read_agent_settings(environment, args.config)
     if args.die_with_parent:
         die_with_parent()
-    logs.configure(settings.log_level, "agent")
+    logs.configure(settings.log_level, "agent", settings.log_format)
 
     async def start() -> Sidecar:
         sidecar = Sidecar(settings, read_again=lambda: read_agent_settings(environment, args.config))
         await sidecar.start()
         count = len(settings.services)
-        print(
+        announce(
             f"vertice agent: HTTP on http://{sidecar.http_listen}, DNS on {sidecar.dns_listen} "
             f"({settings.dns_zone}); {count} {'service' if count == 1 else 'services'} to register "
-            f"at {', '.join(settings.registry_urls)}",
-            flush=True,
+            f"at {', '.join(settings.registry_urls)}"
         )
         return sidecar
 

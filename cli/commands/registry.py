@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import Final
 
-from cli.main import EXIT_CODES
+from cli.exit_codes import exit_codes
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
+from cli.streams import announce
 from cli.table import settings_help
 from registry_core.errors import SettingsError
 from registry_core.replica import Replica
@@ -17,10 +19,11 @@ from registry_core.replica_settings import SETTINGS, replica_settings
 from registry_core.settings import Listen, listen, shown
 from registry_core.telemetry import logs
 
-EPILOG = f"""settings (environment):
+LIFE_CODES: Final = exit_codes(done="ended by SIGTERM or Ctrl-C", failed="failed: a port is taken")
+EPILOG: Final = f"""settings (environment):
 {settings_help(SETTINGS)}
 
-{EXIT_CODES}"""
+{LIFE_CODES}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,12 +39,12 @@ def run(args: argparse.Namespace) -> int:
     settings = replica_settings(os.environ, listen_on=_listen_on(args.listen))
     if args.die_with_parent:
         die_with_parent()
-    logs.configure(settings.log_level, "registry")
+    logs.configure(settings.log_level, "registry", settings.log_format)
 
     async def start() -> Replica:
         replica = Replica(settings)
         await replica.start()
-        print(f"vertice registry: listening on http://{replica.listen}", flush=True)
+        announce(f"vertice registry: listening on http://{replica.listen}")
         return replica
 
     return run_until_signal(start)
