@@ -18,7 +18,7 @@ import msgspec
 
 from dns import codec, record_data, txt_strings
 from dns.access import IpNetwork
-from dns.answer_shapes import AnswerShapes, cannot_tell
+from dns.answer_shapes import NOT_READY, AnswerShapes, cannot_tell
 from dns.codec import Answer, Name, Query, Rcode, Record, Type
 from dns.instance_records import addresses, distinct, has_records, instance_label, ips_of, one_type, transport_of
 from dns.name_limits import fits
@@ -202,7 +202,10 @@ class Zone:
         names = (
             (b"_" + label.encode(), way, *self._apex) for label in labels[:most] for way in self._transports(label)
         )
-        return self._shapes.of_types(query, {Type.PTR: list(map(record_data.name_data, filter(fits, names)))})
+        answer = self._shapes.of_types(query, {Type.PTR: list(map(record_data.name_data, filter(fits, names)))})
+        if self._view.complete or answer.extended_error is not None:
+            return answer
+        return msgspec.structs.replace(answer, extended_error=NOT_READY)  # there may be more
 
     def _transports(self, label: str) -> list[bytes]:
         return sorted(map(transport_of, self._view.transports(label)))
