@@ -16,7 +16,7 @@ import msgspec
 from registry_core.domain.freshness import Freshness
 from registry_core.domain.names import ip_address, label_of
 from registry_core.domain.records import Instance, InstanceKey, Service, Status
-from registry_core.domain.selection import ANY, Choice, Filter, WhenNonePass, ranked, selected
+from registry_core.domain.selection import ANY, Filter, SelectionKind, WhenNonePass, ranked, selected
 
 # The most names whose spelling is compared, so that it takes milliseconds in a fleet of any size.
 _STATUSES: Final = frozenset(Status)
@@ -174,24 +174,24 @@ class _Choice:
         return seen_here if is_ours else f"its owner reports it as {instance.status.value}"
 
     def _because_it_fails(self) -> str:
-        match self._chosen.choice:
-            case Choice.PASSING:
+        match self._chosen.kind:
+            case SelectionKind.PASSING:
                 return ", while others pass"
-            case Choice.DRAINING:
+            case SelectionKind.DRAINING:
                 return ", while another one drains, which is well"
-            case Choice.DOUBTFUL:
+            case SelectionKind.DOUBTFUL:
                 return ", and so do all others: a doubtful address is better than none"
-            case Choice.NONE | Choice.REQUESTED:
+            case SelectionKind.NONE | SelectionKind.REQUESTED:
                 return ", and AGENT_WHEN_NONE_PASS is none"
 
     def _because_it_drains(self, instance: Instance) -> str:
         if instance.key in self._http:
-            if self._chosen.choice is Choice.DOUBTFUL:
+            if self._chosen.kind is SelectionKind.DOUBTFUL:
                 return "it fell silent while it drained, and all others fail: a doubtful address is better than none"
             return "it drains; answers contain it because no other one passes"
         if instance.key in self._srv:
             return "it drains: only SRV returns it, with weight 0"
-        if self._chosen.choice is Choice.PASSING:
+        if self._chosen.kind is SelectionKind.PASSING:
             return "it has drained: SRV, too, no longer returns it"
         return "it fell silent while it drained"
 

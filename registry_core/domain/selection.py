@@ -53,7 +53,7 @@ def _version_matches(wanted: str, version: str) -> bool:
     return version == wanted or (wanted.count(".") < 2 and version.startswith(wanted + "."))
 
 
-class Choice(enum.StrEnum):
+class SelectionKind(enum.StrEnum):
     """Which instances of a service answer: of these kinds, the first that there is."""
 
     REQUESTED = "requested"  # those with the status that the caller asked for
@@ -68,7 +68,7 @@ class Selection(NamedTuple):
 
     usable: tuple[Instance, ...]
     leaving: tuple[Instance, ...]
-    choice: Choice
+    kind: SelectionKind
 
 
 def selected(
@@ -86,20 +86,20 @@ def selected(
     """
     admitted = tuple(i for i in instances if wanted.admits(i))
     if wanted.status is not None:
-        return Selection(admitted, (), Choice.REQUESTED if admitted else Choice.NONE)
+        return Selection(admitted, (), SelectionKind.REQUESTED if admitted else SelectionKind.NONE)
     draining = tuple(i for i in admitted if i.status is Status.DRAINING)
     passing = tuple(i for i in admitted if i.status in SERVING)
     if passing:
-        return Selection(passing, tuple(i for i in draining if not has_drained(i)), Choice.PASSING)
+        return Selection(passing, tuple(i for i in draining if not has_drained(i)), SelectionKind.PASSING)
     # One that fell silent while it drained has probably ended.
     well = tuple(i for i in draining if not i.suspect)
     if well:
-        return Selection(well, (), Choice.DRAINING)
+        return Selection(well, (), SelectionKind.DRAINING)
     # A status that only a later release knows is as doubtful as a failing check.
     doubtful = tuple(i for i in admitted if i.status is not Status.MAINTENANCE)
     if not doubtful or when_none_pass is WhenNonePass.NONE:
-        return Selection((), (), Choice.NONE)
-    return Selection(doubtful, (), Choice.DOUBTFUL)
+        return Selection((), (), SelectionKind.NONE)
+    return Selection(doubtful, (), SelectionKind.DOUBTFUL)
 
 
 def serving(
