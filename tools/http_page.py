@@ -50,9 +50,9 @@ Bodies of the registry's endpoints. A field with a default may be left out.
 _AGENT: Final = """## The agent
 
 Lookups are answered from memory for everybody who can connect. Their answers carry `Age` (seconds since the registry
-confirmed the view) and `X-Cache` (`fresh`, `stale` or `expired`; `partial` is fresh, but may lack something, because the
-registry does not know everything yet). `last_heartbeat` and `ttl_remaining` are lower bounds here, because renewals are
-not sent to agents; the registry shows exact values. `GET` paths take `HEAD` as well.
+confirmed the view) and `X-Cache` (`fresh`, `stale` or `expired`; `partial` is fresh, but may lack something, because
+the registry does not know everything yet). `last_heartbeat` and `ttl_remaining` are lower bounds here, because renewals
+are not sent to agents; the registry shows exact values. `GET` paths take `HEAD` as well.
 Requests that change something, and `GET /drain`, are accepted from the agent's own machine only (loopback addresses),
 whatever address the agent listens on, and never from a page in a browser; others get 403.
 
