@@ -22,6 +22,9 @@ import structlog
 from aiohttp import web
 
 from agent.checks.probes import CheckProbes, check_session
+from agent.hosts.book import AddressBook
+from agent.hosts.connecting import BookResolver
+from agent.hosts.lookup import HostLookup
 from agent.http.about import About
 from agent.http.check_api import CheckReports
 from agent.http.local_api import LocalApi
@@ -48,14 +51,13 @@ from agent.view.snapshot_writer import SnapshotKeeper
 from agent.view.state_dir import StateDir
 from agent.view.sync import WatchSync
 from agent.view.view import AgentView
-from dns.forward_rules import ForwardRules
+from dns.forward_rules import SYSTEM, ForwardRules
 from dns.forwarding import Forwarder
 from dns.listener import serve_dns
 from dns.responder import DnsSettings, Responder
 from registry_core.api.connections import ConnectionLimits, Connections
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
-from registry_core.resolution import HostResolver, ServerResolver
 from registry_core.settings import Listen
 from registry_core.supervision import Background, end
 
@@ -124,10 +126,15 @@ class Sidecar:
             clock=self._clock,
         )
         self.upstreams = Upstreams((), clock=self._clock, random=self._random, zone=settings.zone, pace=DEFAULT_PACE)
-        # Registry names are resolved by the forwarding rules, or by the system's resolvers without forwarding.
-        asker = self.forwarder if self.forwarder is not None else self._new_forwarder(ForwardRules())
-        self._asker = asker
+        # The agent's own names are resolved by the forwarding rules, or by the system's resolvers without forwarding.
+        forwards_to_system = settings.dns_forward.rule_for(()).target == SYSTEM
+        system = self.forwarder if forwards_to_system else None
+        system = system if system is not None else self._new_forwarder(ForwardRules())
+        asker = self.forwarder if self.forwarder is not None else system
+        self._askers = tuple(dict.fromkeys((asker, system)))
         self.lookup = RegistryLookup(settings.registry_urls, self.upstreams, asker.look_up, self._random)
+        hosts = HostLookup(asker.look_up, system.look_up, zone=settings.dns_zone)
+        self._book = AddressBook(hosts.look_up, clock=self._clock, background=self._background)
         self._connections = Connections(HTTP_LIMITS)
         self.about = About(
             self.view,
@@ -223,14 +230,17 @@ class Sidecar:
         self.keeper = SnapshotKeeper(self.state, self.view, self._clock)
 
     async def _serve_dns(self) -> None:
-        await self._asker.start()
-        self._stack.push_async_callback(self._asker.close)
+        for asker in self._askers:
+            await asker.start()
+            self._stack.push_async_callback(asker.close)
+        self._stack.push_async_callback(self._book.close)
         where = self.settings.dns_listen
         udp, tcp = await serve_dns(self.responder, where)
         self._stack.callback(udp.close)
         self._stack.push_async_callback(tcp.close)
         self.dns_listen = Listen(where.host, udp.port)
-        self._asker.listens_on(where.host, udp.port)
+        for asker in self._askers:
+            asker.listens_on(where.host, udp.port)
         self.about.answers_on(udp)
 
     async def _serve_http(self) -> None:
@@ -247,20 +257,20 @@ class Sidecar:
 
     async def _follow_and_register(self) -> None:
         settings = self.settings
-        resolver = HostResolver()
+        hosts = self._book
         http = await self._stack.enter_async_context(
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=10, resolver=ServerResolver()),
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS, use_dns_cache=False, resolver=BookResolver(hosts)),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "vertice-agent"},
             )
         )
         probes = RegistryProbes(http, self.upstreams, self._clock, self._random)
         self._stack.push_async_callback(probes.close)
-        checks = await self._stack.enter_async_context(check_session(resolver))
+        checks = await self._stack.enter_async_context(check_session(BookResolver(hosts)))
         self._client = client = RegistryClient(http, self.upstreams, probes, self._clock, settings.token)
 
-        probe_for = CheckProbes(checks, resolver)
+        probe_for = CheckProbes(checks, hosts)
 
         def session_settings(settings: AgentSettings) -> SessionSettings:
             return SessionSettings(
@@ -281,7 +291,7 @@ class Sidecar:
             settings=session_settings(settings),
             clock=self._clock,
             random=self._random,
-            resolver=resolver,
+            hosts=hosts,
             start=msgspec.structs.replace(self._started, least_epoch=self._last_run.least_epoch),
             keep_epoch=self._last_run.keep_epoch,
             lease_granted=self.view.lease_granted,
@@ -318,7 +328,7 @@ class Sidecar:
             keep("probes", probes.run),
             keep("watch", sync.run),
             keep("tick", partial(self._tick, loader)),
-            keep("locate", partial(self._locate, resolver)),
+            keep("locate", self._locate),
         ]
         if settings.follow_namespace:
             tasks.append(keep("namespace", partial(end_when_left_behind, Namespace(), TICK_S), ends=True))
@@ -330,13 +340,14 @@ class Sidecar:
         self._stack.push_async_callback(self.session.close)
         self.session.start()
 
-    async def _locate(self, resolver: HostResolver) -> None:
+    async def _locate(self) -> None:
         """Resolve the host names of the fallback periodically."""
         while True:
             self._fallback_changed.clear()
             hosts = sorted(self.fallback.hosts())
             if hosts:
-                self.view.located({host: await resolver.addresses(host) for host in hosts})
+                found = await asyncio.gather(*map(self._book.addresses, hosts))
+                self.view.located(dict(zip(hosts, found, strict=True)))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOCATE_EVERY_S if hosts else None):
                     await self._fallback_changed.wait()

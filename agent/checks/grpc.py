@@ -23,9 +23,9 @@ import h2.settings
 from agent.checks.result import WELL, CheckResult, critical
 from agent.checks.spec import GrpcCheck
 from agent.checks.tls import tls_context
+from agent.hosts.book import HostAddresses
 from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Registration
-from registry_core.resolution import HostResolver
 
 MAX_READ_BYTES: Final = 64 * 1024
 MAX_MESSAGE_BYTES: Final = 1024
@@ -49,7 +49,7 @@ _CODES: Final = {
 class GrpcProbe:
     """One call of grpc.health.v1.Health/Check: healthy if the answer is SERVING."""
 
-    def __init__(self, resolver: HostResolver, claim: Registration, how: GrpcCheck, timeout_s: float) -> None:
+    def __init__(self, resolver: HostAddresses, claim: Registration, how: GrpcCheck, timeout_s: float) -> None:
         self._resolver = resolver
         self._host, self._port = claim.host, claim.port
         self._timeout_s = timeout_s

@@ -11,6 +11,7 @@ import ssl
 from typing import Final, assert_never
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from agent.checks.command import CommandProbe, Slots
@@ -18,11 +19,11 @@ from agent.checks.pattern import Pattern
 from agent.checks.result import WELL, CheckResult, Probe, critical
 from agent.checks.spec import CheckSpec, CommandCheck, GrpcCheck, HttpCheck, TcpCheck, TtlCheck
 from agent.checks.tls import tls_context
+from agent.hosts.book import HostAddresses
 from registry_core.blocking import NoThread, Threads
 from registry_core.bodies import read_up_to
 from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Registration
-from registry_core.resolution import HostResolver
 
 MAX_READ_BYTES: Final = 16 * 1024
 # A search with more steps than this, about 3 ms, runs outside the event loop.
@@ -32,7 +33,7 @@ MAX_CHECKS_AT_ONCE: Final = 256
 _SEARCHES: Final = Threads("search a body", 4)
 
 
-def check_session(resolver: HostResolver) -> aiohttp.ClientSession:
+def check_session(resolver: AbstractResolver) -> aiohttp.ClientSession:
     """Return the session for http checks: each opens a new connection, so that accepting is checked too."""
     connector = aiohttp.TCPConnector(limit=MAX_CHECKS_AT_ONCE, force_close=True, use_dns_cache=False, resolver=resolver)
     return aiohttp.ClientSession(
@@ -113,7 +114,7 @@ def _reason(error: Exception) -> str:
 class TcpProbe:
     """One TCP connection: healthy if it is accepted."""
 
-    def __init__(self, resolver: HostResolver, claim: Registration, timeout_s: float) -> None:
+    def __init__(self, resolver: HostAddresses, claim: Registration, timeout_s: float) -> None:
         self._resolver = resolver
         self._host, self._port = claim.host, claim.port
         self._timeout_s = timeout_s
@@ -139,7 +140,7 @@ class TcpProbe:
 class CheckProbes:
     """Makes the probes of one agent, which share a session, a resolver, and the slots for programs."""
 
-    def __init__(self, session: aiohttp.ClientSession, resolver: HostResolver) -> None:
+    def __init__(self, session: aiohttp.ClientSession, resolver: HostAddresses) -> None:
         self._session = session
         self._resolver = resolver
         self._slots = Slots()

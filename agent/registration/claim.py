@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 import structlog
 
+from agent.hosts.book import HostAddresses
 from agent.registration.decisions import RequestOutcome
 from agent.registration.identity import StartTime, corrected_epoch, epoch_of
 from agent.registration.member import Member
@@ -21,7 +22,6 @@ from agent.registries.client import LeaseTold, RegistryClient, RegistryReply
 from registry_core.domain.names import all_loopback
 from registry_core.domain.records import Registration, Status
 from registry_core.ports.clock import Clock
-from registry_core.resolution import HostResolver
 
 # If the registry does not tell the time, not every registration asks for it again.
 ASK_AGAIN_S: Final = 1.0
@@ -46,14 +46,14 @@ class Claims:
     def __init__(
         self,
         client: RegistryClient,
-        resolver: HostResolver,
+        hosts: HostAddresses,
         *,
         clock: Clock,
         start: StartTime,
         keep_epoch: Callable[[int], Awaitable[None]] = nothing_kept,
     ) -> None:
         self._client = client
-        self._resolver = resolver
+        self._hosts = hosts
         self._clock = clock
         self._start = start
         self._keep_epoch = keep_epoch
@@ -107,7 +107,7 @@ class Claims:
     async def _registries_are_here(self) -> bool:
         """Return whether every registry is reached over loopback, so that it may serve this machine alone."""
         hosts = [urlsplit(url).hostname or "" for url in self._client.urls]
-        return all([all_loopback(await self._resolver.addresses(host)) for host in hosts])
+        return all([all_loopback(await self._hosts.addresses(host)) for host in hosts])
 
     async def _send(self, member: Member, status: Status) -> tuple[RegistryReply, LeaseTold | None]:
         member.registering = True
@@ -120,7 +120,7 @@ class Claims:
         """Return the addresses of a host; the known ones if no name server answers or the service takes no traffic."""
         if claim.addresses and status in HELD_AT:
             return claim.addresses
-        return await self._resolver.addresses(claim.host) or claim.addresses
+        return await self._hosts.addresses(claim.host) or claim.addresses
 
     async def _settled(self) -> int:
         """Return the epoch of claims, after asking for the registry's time if it is not known yet."""

@@ -19,6 +19,7 @@ import structlog
 from agent.checks.group import ServiceChecks
 from agent.checks.result import Probe
 from agent.checks.spec import CheckKind, CheckSpec
+from agent.hosts.book import HostAddresses
 from agent.registration import decisions
 from agent.registration.claim import Claims, nothing_kept
 from agent.registration.decisions import Look, Phase, Register, RequestOutcome, Sight, TellStatus, Timings, Wait
@@ -36,7 +37,6 @@ from registry_core.domain.names import ip_address, label_of
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
-from registry_core.resolution import HostResolver
 from registry_core.supervision import Background, Work, end
 
 MAX_REQUESTS: Final = 16
@@ -68,7 +68,7 @@ class Session:
         settings: SessionSettings,
         clock: Clock,
         random: Random,
-        resolver: HostResolver,
+        hosts: HostAddresses,
         start: StartTime | None = None,
         keep_epoch: Callable[[int], Awaitable[None]] = nothing_kept,
         lease_granted: Callable[[float], None] = lambda _ttl_s: None,
@@ -79,7 +79,7 @@ class Session:
         self._settings = settings
         self._clock = clock
         self._random = random
-        self._resolver = resolver
+        self._hosts = hosts
         self._lease_granted = lease_granted
         self._sight = sight
         self._background = background if background is not None else Background(clock)
@@ -89,7 +89,7 @@ class Session:
         self._said = SessionLog()
         self._closing = False
         start = start if start is not None else StartTime(clock.wall(), clock.monotonic())
-        self._claims = Claims(client, resolver, clock=clock, start=start, keep_epoch=keep_epoch)
+        self._claims = Claims(client, hosts, clock=clock, start=start, keep_epoch=keep_epoch)
         self._checked = CheckedServices(random, self._wake.set)
         self._members = {member.claim.key: member for member in map(self._begun, services)}
         self._labels = frozenset(key.label for key in self._members)
@@ -338,11 +338,11 @@ class Session:
         """Resolve host names periodically, and register services again whose addresses changed."""
         while True:
             await asyncio.sleep(self._settings.timings.relocate_s)
-            for member in tuple(self._members.values()):
+            named = [member for member in self._members.values() if ip_address(member.claim.host) is None]
+            # All at once: while the name server is silent, each of them waits for a moment.
+            found = await asyncio.gather(*(self._hosts.addresses(member.claim.host) for member in named))
+            for member, addresses in zip(named, found, strict=True):
                 claim = member.claim
-                if ip_address(claim.host) is not None:
-                    continue
-                addresses = await self._resolver.addresses(claim.host)
                 # An empty result is not a change: a name server that does not answer has not moved the host.
                 if addresses and member.registered_at and addresses != member.registered_at:
                     _log.info(

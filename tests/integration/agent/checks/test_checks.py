@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator
@@ -22,15 +21,21 @@ from agent.checks.pattern import Pattern
 from agent.checks.probes import MAX_READ_BYTES, HttpProbe, TcpProbe, check_session, matches
 from agent.checks.result import WELL, CheckResult, Probe, critical
 from agent.checks.spec import CheckPace, CheckSpec, HttpCheck, TcpCheck, Tls
+from agent.hosts.book import HostAddresses
+from agent.hosts.connecting import BookResolver
 from registry_core.domain.records import Protocol, Status
-from registry_core.resolution import HostResolver, Resolver
+from tests.books import book_of
 from tests.integration.agents import StandIn, http_check, spec, stand_in
 from tests.programs import eventually
 
 
+def resolves_nothing(_host: str) -> list[str]:
+    return []
+
+
 @pytest_asyncio.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with check_session(HostResolver()) as session:
+    async with check_session(BookResolver(book_of(resolves_nothing))) as session:
         yield session
 
 
@@ -45,8 +50,8 @@ def http_probe(http: aiohttp.ClientSession, service: StandIn, timeout_s: float =
     return HttpProbe(http, claim, http_check(claim, **how), timeout_s)
 
 
-def tcp_probe(service: StandIn, timeout_s: float = 2.0, resolver: HostResolver | None = None) -> TcpProbe:
-    return TcpProbe(resolver or HostResolver(), spec(service).claim, timeout_s)
+def tcp_probe(service: StandIn, timeout_s: float = 2.0, hosts: HostAddresses | None = None) -> TcpProbe:
+    return TcpProbe(hosts or book_of(resolves_nothing), spec(service).claim, timeout_s)
 
 
 @pytest.mark.parametrize("status", [200, 204, 299])
@@ -123,28 +128,21 @@ async def test_a_hanging_name_server_makes_a_check_critical_in_time(service: Sta
         hangs.wait(30)
         return []
 
-    resolver = HostResolver(Resolver(lookup))
+    hosts = book_of(lookup)
     service.host = "slow.example"
     try:
-        async with check_session(resolver) as http:
-            for probe in (http_probe(http, service, 0.05), tcp_probe(service, 0.05, resolver)):
+        async with check_session(BookResolver(hosts)) as http:
+            for probe in (http_probe(http, service, 0.05), tcp_probe(service, 0.05, hosts)):
                 assert "within 0.05 s" in (await probe()).because
     finally:
         hangs.set()
-
-
-async def test_many_names_are_resolved_one_after_the_other_and_none_is_refused() -> None:
-    resolver = HostResolver(Resolver(lambda host: [f"10.0.0.{host[4:]}", "2001:db8::1"]))
-    found = await asyncio.gather(*(resolver.resolve(f"host{n}", 80) for n in range(100)))
-    assert [[r["host"] for r in results] for results in found] == [[f"10.0.0.{n}", "2001:db8::1"] for n in range(100)]
-    only_six = await resolver.resolve("host1", 80, socket.AF_INET6)
-    assert [r["host"] for r in only_six] == ["2001:db8::1"]
+        await hosts.close()
 
 
 async def test_a_tcp_check_tries_every_address(service: StandIn) -> None:
-    resolver = HostResolver(Resolver(lambda _host: ["127.77.9.9", service_host]))
+    hosts = book_of(lambda _host: ["127.77.9.9", service_host])
     service_host, service.host = service.host, "both.example"
-    assert (await tcp_probe(service, 2.0, resolver)()).good
+    assert (await tcp_probe(service, 2.0, hosts)()).good
 
 
 # -- options of an http check
@@ -206,7 +204,7 @@ async def test_a_search_is_abandoned_with_its_check(
 
 async def test_method_and_headers_come_from_the_configuration(service: StandIn) -> None:
     service.body = b""
-    async with check_session(HostResolver()) as http:
+    async with check_session(BookResolver(book_of(resolves_nothing))) as http:
         probe = http_probe(http, service, method="HEAD", headers=(("Host", "billing.example"), ("X-Check", "1")))
         assert await probe() == WELL
     assert service.requests[0].startswith("HEAD /health HTTP/1.1\r\n")

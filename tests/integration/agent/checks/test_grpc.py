@@ -14,7 +14,7 @@ import pytest
 from agent.checks.grpc import MAX_READ_BYTES, GrpcProbe, request_message, status_of
 from agent.checks.result import WELL, CheckResult
 from agent.checks.spec import GrpcCheck, Tls
-from registry_core.resolution import HostResolver
+from tests.books import book_of
 from tests.integration.agents import stand_in
 from tests.programs import accepts, free_port, running, wait_until
 from tests.samples import claim
@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 async def asked(port: int, service: str = "", tls: Tls | None = None, timeout_s: float = 5.0) -> CheckResult:
     probe = GrpcProbe(
-        HostResolver(), claim(host="127.0.0.1", port=port), GrpcCheck(service=service, tls=tls), timeout_s
+        book_of(lambda _host: []), claim(host="127.0.0.1", port=port), GrpcCheck(service=service, tls=tls), timeout_s
     )
     return await probe()
 

@@ -15,7 +15,7 @@ from agent.registration.member import Member
 from agent.registries.client import LeaseTold, RegistryClient, RegistryReply
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import Registration, Status
-from registry_core.resolution import HostResolver, Resolver
+from tests.books import book_of
 from tests.samples import FakeClock, claim
 
 HERE, ELSEWHERE = "http://localhost:8888", "http://registry.example:8888"
@@ -61,8 +61,9 @@ class Tried:
     def __init__(self, host: str, urls: tuple[str, ...] = (ELSEWHERE,), *, chosen: bool) -> None:
         self.client, self.names = Client(urls), Names()
         clock = FakeClock()
-        resolver = HostResolver(Resolver(self.names))
-        self.claims = Claims(self.client, resolver, clock=clock, start=StartTime(clock.wall(), clock.monotonic()))
+        self.claims = Claims(
+            self.client, book_of(self.names), clock=clock, start=StartTime(clock.wall(), clock.monotonic())
+        )
         spec = ServiceSpec(claim("billing", host), has_own_host=chosen)
         self.member = Member(spec, spec.claim, MemberState(phase=Phase.DUE))
 
