@@ -21,7 +21,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from agent.checks.probes import CheckProbes, check_session
+from agent.checks.probes import CheckProbes
 from agent.http.about import About
 from agent.http.check_api import CheckReports
 from agent.http.local_api import LocalApi
@@ -257,10 +257,9 @@ class Sidecar:
         )
         probes = RegistryProbes(http, self.upstreams, self._clock, self._random)
         self._stack.push_async_callback(probes.close)
-        checks = await self._stack.enter_async_context(check_session(resolver))
         self._client = client = RegistryClient(http, self.upstreams, probes, self._clock, settings.token)
 
-        probe_for = CheckProbes(checks, resolver)
+        probe_for = CheckProbes(resolver)
 
         def session_settings(settings: AgentSettings) -> SessionSettings:
             return SessionSettings(

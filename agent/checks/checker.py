@@ -10,7 +10,16 @@ from typing import Final
 import structlog
 
 from agent.checks.flapping import Damper, after_verdict
-from agent.checks.result import CheckResult, Probe, critical, shown
+from agent.checks.result import (
+    STOOD_STILL_S,
+    CheckOutcome,
+    CheckResult,
+    NotChecked,
+    Probe,
+    after_error,
+    critical,
+    shown,
+)
 from agent.checks.spec import CheckSpec, TtlCheck
 from agent.checks.verdict import UNKNOWN, CheckVerdict, after_result
 from registry_core.domain.records import Status
@@ -25,7 +34,7 @@ _log = structlog.get_logger(component="agent.checks")
 
 
 class Checker(abc.ABC):
-    """The results of one check. `changed` is called with each new status, `seen` with every result."""
+    """The results of one check. `changed` is called with each new status, `seen` with every outcome."""
 
     def __init__(
         self,
@@ -33,7 +42,7 @@ class Checker(abc.ABC):
         spec: CheckSpec,
         *,
         changed: Callable[[], None],
-        seen: Callable[[CheckResult], None],
+        seen: Callable[[CheckOutcome], None],
     ) -> None:
         self.spec = spec
         self.service = service
@@ -42,7 +51,7 @@ class Checker(abc.ABC):
         self._verdict = UNKNOWN
         self._damper = Damper()
         self.status: Status | None = None  # the effective status: the verdict, or critical while held for flapping
-        self.last: CheckResult | None = None
+        self.last: CheckOutcome | None = None
         self.flaps = 0  # times that a hold began
 
     @abc.abstractmethod
@@ -59,12 +68,25 @@ class Checker(abc.ABC):
         """Why it is not passing, in a few words; empty if it is."""
         if self.held_s:
             return f"flapping: held critical for another {self.held_s:.0f} s"
-        return self.last.because if self.last is not None else "no result yet"
+        return described(self.last) if self.last is not None else "no result yet"
 
-    def _take(self, result: CheckResult, *, rise: int, fall: int) -> None:
+    @property
+    def shown_last(self) -> str:
+        """The last outcome, for `GET /self`."""
+        match self.last:
+            case None:
+                return "none yet"
+            case CheckResult(status=status, because=""):
+                return status.value
+            case outcome:
+                return described(outcome)
+
+    def _take(self, result: CheckOutcome, *, rise: int, fall: int) -> None:
         now = asyncio.get_running_loop().time()
         self.last = result
         self._seen(result)
+        if isinstance(result, NotChecked):
+            return  # the verdict stays: nothing is known against it
         before = self._verdict
         self._verdict = after_result(before, result.status, rise=rise, fall=fall)
         damper = after_verdict(self._damper, before.status, self._verdict.status, now, self.spec.pace.flaps)
@@ -91,7 +113,7 @@ class ProbingChecker(Checker):
         probe: Probe,
         *,
         changed: Callable[[], None],
-        seen: Callable[[CheckResult], None],
+        seen: Callable[[CheckOutcome], None],
         random: Random,
     ) -> None:
         super().__init__(service, spec, changed=changed, seen=seen)
@@ -117,8 +139,11 @@ class ProbingChecker(Checker):
 
     async def check(self) -> None:
         """Check once."""
-        result = await self._probe()
-        self._was_well |= result.status is not Status.CRITICAL
+        try:
+            result = await self._probe()
+        except MemoryError as error:
+            result = after_error(error)
+        self._was_well |= isinstance(result, CheckResult) and result.status is not Status.CRITICAL
         self._take(result, rise=self.spec.pace.rise, fall=self.spec.pace.fall)
 
     def _period_s(self, before: CheckVerdict) -> float:
@@ -141,7 +166,7 @@ class ReportedChecker(Checker):
         how: TtlCheck,
         *,
         changed: Callable[[], None],
-        seen: Callable[[CheckResult], None],
+        seen: Callable[[CheckOutcome], None],
     ) -> None:
         super().__init__(service, spec, changed=changed, seen=seen)
         self._ttl_s = how.ttl_s
@@ -165,9 +190,17 @@ class ReportedChecker(Checker):
                     await self._reported.wait()
             except TimeoutError:
                 self._settle(loop.time())
-                if loop.time() >= until:
+                if loop.time() - wake_at > STOOD_STILL_S:
+                    # Reports of that time are still unread, and their senders may have given up.
+                    until = loop.time() + self._ttl_s
+                elif loop.time() >= until:
                     self._take(critical(f"no report within {self._ttl_s:g} s"), rise=1, fall=1)
                     until = loop.time() + self._ttl_s
             else:
                 self._reported.clear()
                 until = loop.time() + self._ttl_s
+
+
+def described(outcome: CheckOutcome) -> str:
+    """Return why a check is not passing, in a few words; empty if it is."""
+    return f"not checked: {outcome.because}" if isinstance(outcome, NotChecked) else outcome.because

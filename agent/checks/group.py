@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from agent.checks.checker import Checker, ProbingChecker, ReportedChecker
-from agent.checks.result import CheckResult, Probe
+from agent.checks.result import CheckOutcome, Probe
 from agent.checks.spec import CheckKind, CheckSpec, TtlCheck
 from agent.checks.verdict import worst
 from registry_core.domain.records import Status
@@ -37,7 +37,7 @@ class ServiceChecks:
         probe_for: Callable[[CheckSpec], Probe | None],
         *,
         changed: Callable[[Status, str], None],
-        seen: Callable[[CheckKind, CheckResult], None],
+        seen: Callable[[CheckKind, CheckOutcome], None],
         random: Random,
     ) -> None:
         self._service = service
@@ -46,7 +46,7 @@ class ServiceChecks:
         self.checkers: list[Checker] = []
         for spec in specs:
 
-            def seen_of_kind(result: CheckResult, kind: CheckKind = spec.kind) -> None:
+            def seen_of_kind(result: CheckOutcome, kind: CheckKind = spec.kind) -> None:
                 seen(kind, result)
 
             if isinstance(spec.how, TtlCheck):
@@ -95,7 +95,7 @@ class ServiceChecks:
                 name=c.spec.name,
                 kind=c.spec.kind,
                 status=c.status,
-                last="none yet" if c.last is None else c.last.because or c.last.status.value,
+                last=c.shown_last,
                 flaps=c.flaps,
                 held_seconds=round(c.held_s, 1),
             )

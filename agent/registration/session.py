@@ -90,7 +90,7 @@ class Session:
         self._closing = False
         start = start if start is not None else StartTime(clock.wall(), clock.monotonic())
         self._claims = Claims(client, resolver, clock=clock, start=start, keep_epoch=keep_epoch)
-        self._checked = CheckedServices(random, self._wake.set)
+        self._checked = CheckedServices(random, clock, self._wake.set)
         self._members = {member.claim.key: member for member in map(self._begun, services)}
         self._labels = frozenset(key.label for key in self._members)
         self._news: set[str] = set()  # labels that have changed in the view
@@ -243,7 +243,7 @@ class Session:
         return self._claims.epoch
 
     @property
-    def check_results(self) -> Counter[tuple[CheckKind, Status]]:
+    def check_results(self) -> Counter[tuple[CheckKind, str]]:
         """Results of the checks, by kind and status."""
         return self._checked.results
 
