@@ -21,7 +21,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from agent.checks.probes import CheckProbes, check_session
+from agent.checks.probes import CheckProbes
 from agent.hosts.book import AddressBook
 from agent.hosts.connecting import BookResolver
 from agent.hosts.lookup import HostLookup
@@ -267,10 +267,9 @@ class Sidecar:
         )
         probes = RegistryProbes(http, self.upstreams, self._clock, self._random)
         self._stack.push_async_callback(probes.close)
-        checks = await self._stack.enter_async_context(check_session(BookResolver(hosts)))
         self._client = client = RegistryClient(http, self.upstreams, probes, self._clock, settings.token)
 
-        probe_for = CheckProbes(checks, hosts)
+        probe_for = CheckProbes()
 
         def session_settings(settings: AgentSettings) -> SessionSettings:
             return SessionSettings(

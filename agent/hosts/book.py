@@ -46,8 +46,15 @@ class BookPatience(msgspec.Struct, frozen=True, kw_only=True):
 class HostAddresses(Protocol):
     """Gives the addresses of host names."""
 
+    async def located(self, host: str) -> tuple[str, ...]:
+        """Return the addresses of `host` that a registration may hold, sorted: at least one.
+
+        Raises socket.gaierror when there is none (EAI_NONAME), or when none is known (EAI_AGAIN).
+        """
+        ...
+
     async def addresses(self, host: str) -> tuple[str, ...]:
-        """Return the addresses of `host` that a registration may hold, sorted; none when none is known."""
+        """Return the same addresses; none when there is none, or none is known."""
         ...
 
 
@@ -99,10 +106,20 @@ class AddressBook:
             raise socket.gaierror(socket.EAI_NONAME, f"{host} is a name without addresses")
         raise socket.gaierror(socket.EAI_AGAIN, f"{host} is not resolved: no name server answers")
 
+    async def located(self, host: str) -> tuple[str, ...]:
+        """Return the addresses of `host` that a registration may hold, sorted: at least one.
+
+        Raises socket.gaierror when there is none (EAI_NONAME), or when none is known (EAI_AGAIN).
+        """
+        addresses = usable(await self.find(host))
+        if not addresses:
+            raise socket.gaierror(socket.EAI_NONAME, f"{host} has no address that others can connect to")
+        return addresses
+
     async def addresses(self, host: str) -> tuple[str, ...]:
-        """Return the addresses of `host` that a registration may hold, sorted; none when none is known."""
+        """Return the same addresses; none when there is none, or none is known."""
         try:
-            return usable(await self.find(host))
+            return await self.located(host)
         except OSError:
             return ()
 

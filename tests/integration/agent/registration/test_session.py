@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from agent.checks.result import WELL, CheckResult
+from agent.checks.result import WELL, CheckResult, Probe, critical
 from agent.checks.spec import CheckPace, CheckSpec, TcpCheck
 from agent.hosts.book import AddressBook, BookPatience, HostAddresses
 from agent.registration.decisions import Phase, RequestOutcome, Timings
@@ -400,7 +400,9 @@ async def test_a_hanging_check_delays_no_drain(registry: Played) -> None:
     session = Session(
         [ServiceSpec(claim(), (check,))],
         registry,
-        settings=SessionSettings(QUICK, lambda _claim, _check: hangs, drain_confirm_s=0.0, drain_wait_s=0.0),
+        settings=SessionSettings(
+            QUICK, lambda _claim, _check: lambda _address: hangs, drain_confirm_s=0.0, drain_wait_s=0.0
+        ),
         clock=SystemClock(),
         random=random.Random(1),
         hosts=book_of(nobody),
@@ -456,6 +458,9 @@ async def test_a_dead_loop_of_the_session_is_restarted(registry: Played, names: 
     class Broken:
         broken = False
 
+        async def located(self, host: str) -> tuple[str, ...]:
+            return await book.located(host)
+
         async def addresses(self, host: str) -> tuple[str, ...]:
             if self.broken:
                 self.broken = False
@@ -472,3 +477,49 @@ async def test_a_dead_loop_of_the_session_is_restarted(registry: Played, names: 
             await eventually(lambda: names.asked > asked and not hosts.broken, "it is looked up again")
     died = [line["task"] for line in lines if line["event"] == "background_task_died"]
     assert died == ["relocate"]
+
+
+class Answering:
+    """The addresses at which a service answers."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.well = set(addresses)
+
+    def probe_at(self, address: str) -> Probe:
+        async def probe() -> CheckResult:
+            return WELL if address in self.well else critical("nothing listens")
+
+        return probe
+
+
+async def test_a_service_is_registered_where_it_passes_and_elsewhere_once_it_passes_there(
+    registry: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.registration.published.ADD_AGAIN_S", 0.0)
+    monkeypatch.setattr("agent.registration.published.WITHDRAW_AGAIN_S", 0.0)
+    service = Answering("10.0.0.7")
+    book = book_of(lambda _host: ["10.0.0.7", "10.0.0.8"])
+    check = CheckSpec("tcp", TcpCheck(), CheckPace(interval_s=0.01, timeout_s=0.01))
+    session = Session(
+        [ServiceSpec(claim(host="both"), (check,))],
+        registry,
+        settings=SessionSettings(SLOW, lambda *_: service.probe_at, drain_confirm_s=0.0, drain_wait_s=0.0),
+        clock=SystemClock(),
+        random=random.Random(1),
+        hosts=book,
+    )
+    session.start()
+    try:
+        for well, addresses in (
+            ({"10.0.0.7"}, ("10.0.0.7",)),
+            ({"10.0.0.7", "10.0.0.8"}, ("10.0.0.7", "10.0.0.8")),
+            ({"10.0.0.8"}, ("10.0.0.8",)),
+        ):
+            service.well = well
+            await eventually(lambda a=addresses: registry.addresses[-1:] == [a], "it is registered so")  # type: ignore[misc]
+        service.well = set()
+        await eventually(lambda: session.report()[0].registered_status is Status.CRITICAL, "it is critical")
+        assert registry.addresses[-1] in (("10.0.0.8",), ("10.0.0.7", "10.0.0.8"))
+    finally:
+        await session.close()
+        await book.close()
