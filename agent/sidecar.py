@@ -22,6 +22,7 @@ import structlog
 from aiohttp import web
 
 from agent.checks.probes import CheckProbes
+from agent.descriptors import ENOUGH, budget
 from agent.hosts.book import AddressBook
 from agent.hosts.connecting import BookResolver
 from agent.hosts.lookup import HostLookup
@@ -37,7 +38,7 @@ from agent.registration.identity import StartTime
 from agent.registration.own_in_view import sight_in
 from agent.registration.session import Session, SessionSettings
 from agent.registries.choice import DEFAULT_PACE
-from agent.registries.client import CONNECTIONS, RegistryClient
+from agent.registries.client import RegistryClient
 from agent.registries.pool import Upstreams
 from agent.registries.probes import RegistryProbes
 from agent.registries.srv import RegistryLookup
@@ -52,10 +53,12 @@ from agent.view.state_dir import StateDir
 from agent.view.sync import WatchSync
 from agent.view.view import AgentView
 from dns.forward_rules import SYSTEM, ForwardRules
-from dns.forwarding import Forwarder
+from dns.forwarding import Forwarder, ForwardLimits
 from dns.listener import serve_dns
 from dns.responder import DnsSettings, Responder
+from dns.tcp import TcpLimits
 from registry_core.api.connections import ConnectionLimits, Connections
+from registry_core.descriptors import descriptor_limit
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.settings import Listen
@@ -73,7 +76,7 @@ END_S: Final = 0.5
 # Time limits for draining at shutdown: with a reachable registry, and with one known to be down.
 FAREWELL_S: Final = 5.0
 FAREWELL_AWAY_S: Final = 1.0
-HTTP_LIMITS: Final = ConnectionLimits(connections=1000, first_request_s=10.0, unread_s=10.0, keepalive_s=30.0)
+HTTP_LIMITS: Final = ConnectionLimits(first_request_s=10.0, unread_s=10.0, keepalive_s=30.0)
 
 _log = structlog.get_logger(component="agent")
 
@@ -93,6 +96,9 @@ class Sidecar:
         self.reloader = None if read_again is None else Reloader(settings, read_again, self._apply)
         self._clock = clock if clock is not None else SystemClock()
         self._background = Background(self._clock)
+        limit = descriptor_limit()
+        self._budget = budget(limit, checks=sum(len(spec.checks) for spec in settings.services))
+        self._few = limit if limit is not None and limit < ENOUGH else None
         self._started = StartTime(self._clock.wall(), self._clock.monotonic())
         self._random = random.Random()  # noqa: S311 - only spreads load; not security-relevant
         self.fallback = Fallback(*settings.static_services)
@@ -134,8 +140,9 @@ class Sidecar:
         self._askers = tuple(dict.fromkeys((asker, system)))
         self.lookup = RegistryLookup(settings.registry_urls, self.upstreams, asker.look_up, self._random)
         hosts = HostLookup(asker.look_up, system.look_up, zone=settings.dns_zone)
-        self._book = AddressBook(hosts.look_up, clock=self._clock, background=self._background)
-        self._connections = Connections(HTTP_LIMITS)
+        most = self._budget.lookups
+        self._book = AddressBook(hosts.look_up, clock=self._clock, background=self._background, most=most)
+        self._connections = Connections(msgspec.structs.replace(HTTP_LIMITS, connections=self._budget.http))
         self.about = About(
             self.view,
             self.lookups,
@@ -171,7 +178,8 @@ class Sidecar:
         self._stack = contextlib.AsyncExitStack()
 
     def _new_forwarder(self, rules: ForwardRules) -> Forwarder:
-        return Forwarder(rules, self._clock, zone=self.dns_settings.zone, background=self._background)
+        limits = ForwardLimits(in_flight=self._budget.forwarded)
+        return Forwarder(rules, self._clock, limits, zone=self.dns_settings.zone, background=self._background)
 
     async def start(self) -> None:
         """Start everything, without waiting for others. Raises CannotListen when a port is not available."""
@@ -184,6 +192,8 @@ class Sidecar:
         except BaseException:
             await self._stack.aclose()
             raise
+        if self._few is not None:
+            _log.warning("few_descriptors", limit=self._few, enough=ENOUGH, budget=msgspec.structs.asdict(self._budget))
         if self.settings.ignored:
             _log.warning("settings_ignored", removed={setting.name: setting.why for setting in self.settings.ignored})
         _log.info(
@@ -235,7 +245,7 @@ class Sidecar:
             self._stack.push_async_callback(asker.close)
         self._stack.push_async_callback(self._book.close)
         where = self.settings.dns_listen
-        udp, tcp = await serve_dns(self.responder, where)
+        udp, tcp = await serve_dns(self.responder, where, TcpLimits(connections=self._budget.dns_tcp))
         self._stack.callback(udp.close)
         self._stack.push_async_callback(tcp.close)
         self.dns_listen = Listen(where.host, udp.port)
@@ -260,7 +270,9 @@ class Sidecar:
         hosts = self._book
         http = await self._stack.enter_async_context(
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS, use_dns_cache=False, resolver=BookResolver(hosts)),
+                connector=aiohttp.TCPConnector(
+                    limit=self._budget.registry, use_dns_cache=False, resolver=BookResolver(hosts)
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "vertice-agent"},
             )
@@ -269,7 +281,7 @@ class Sidecar:
         self._stack.push_async_callback(probes.close)
         self._client = client = RegistryClient(http, self.upstreams, probes, self._clock, settings.token)
 
-        probe_for = CheckProbes()
+        probe_for = CheckProbes(most=self._budget.checks, most_commands=self._budget.commands)
 
         def session_settings(settings: AgentSettings) -> SessionSettings:
             return SessionSettings(

@@ -14,6 +14,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
+import msgspec
 import structlog
 from aiohttp import web
 from msgspec import UNSET
@@ -40,6 +41,7 @@ from registry_core.api.peers import Peers
 from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
 from registry_core.api.view import ReplicaView, store_age
+from registry_core.descriptors import descriptor_limit
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
 from registry_core.domain.selection import Random
@@ -48,6 +50,7 @@ from registry_core.errors import StoreUnavailable, Unavailable
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.store import Store
+from registry_core.replica_descriptors import replica_budget
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.resolution import Resolver
 from registry_core.settings import Listen
@@ -95,7 +98,8 @@ class Replica:
         hub_limits: HubLimits | None = None,
         connection_limits: ConnectionLimits | None = None,
     ) -> None:
-        self.settings = settings
+        budget = replica_budget(descriptor_limit(), settings.redis)
+        self.settings = settings = msgspec.structs.replace(settings, redis=budget.redis)
         self._clock = clock if clock is not None else SystemClock()
         chance = random if random is not None else secrets.SystemRandom()
         self.metrics = ReplicaMetrics()
@@ -111,7 +115,7 @@ class Replica:
         self.hub = WatchHub(self.view, hub_limits)
         self._first = FirstDelivery(self.view)
         self._sampler = SystemSampler()
-        self._connections = Connections(connection_limits)
+        self._connections = Connections(connection_limits or ConnectionLimits(connections=budget.connections))
         self._gate = WriteGate(self.metrics, waiting=lambda: wait_to_be_accepted(self._server))
         operations = Operations(
             self.store,

@@ -6,6 +6,7 @@ it exits, and when the agent stops. Blocking calls run in threads, a bounded num
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import selectors
@@ -46,10 +47,12 @@ class CommandProbe:
     async def __call__(self) -> CheckOutcome:
         run = Run(self._argv, self._environment, self._timeout_s)
         most_s = self._timeout_s + TERM_S + 2 * REAP_S
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + most_s
         try:
             return await self._threads.run(run, timeout_s=most_s)
         except TimeoutError:
-            return critical(f"it could not be stopped within {most_s:g} s")
+            return after_timeout(f"it could not be stopped within {most_s:g} s", loop.time() - ends_at)
         except NoThread as error:
             return NotChecked(f"it could not be started: {error.strerror}")
         finally:

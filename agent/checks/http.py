@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 from agent.checks.http_answer import MAX_BODY_BYTES, BadAnswer, HttpAnswer
 from agent.checks.pattern import Pattern
@@ -81,9 +81,8 @@ class _HttpExchange(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._request)
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         if self.finished.done():

@@ -71,7 +71,10 @@ class _KnownHost:
 
 
 class AddressBook:
-    """The addresses of host names, found with `look_up`, which must end in bounded time. Call `close` at the end."""
+    """The addresses of host names, found with `look_up`, which must end in bounded time. Call `close` at the end.
+
+    At most `most` lookups run at a time; the others wait for their turn.
+    """
 
     def __init__(
         self,
@@ -80,13 +83,14 @@ class AddressBook:
         clock: Clock,
         background: Background | None = None,
         patience: BookPatience | None = None,
+        most: int = MAX_LOOKUPS,
     ) -> None:
         self._look_up = look_up
         self._clock = clock
         self._background = background if background is not None else Background(clock)
         self._patience = patience if patience is not None else BookPatience()
         self._entries: dict[str, _KnownHost] = {}
-        self._turns = asyncio.Semaphore(MAX_LOOKUPS)
+        self._turns = asyncio.Semaphore(most)
 
     async def find(self, host: str) -> tuple[str, ...]:
         """Return all addresses of `host`, IPv6 first.

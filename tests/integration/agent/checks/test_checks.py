@@ -21,7 +21,7 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from agent.checks.checker import ProbingChecker
+from agent.checks.checker import ProbingChecker, ReportedChecker
 from agent.checks.flapping import FlapLimits
 from agent.checks.group import ServiceChecks
 from agent.checks.grpc import GrpcCall
@@ -30,7 +30,7 @@ from agent.checks.http_answer import MAX_BODY_BYTES
 from agent.checks.pattern import Pattern
 from agent.checks.probes import AddressProbe, CheckProbes, TcpConnection
 from agent.checks.result import WELL, CheckOutcome, NotChecked, Probe, critical
-from agent.checks.spec import CheckPace, CheckSpec, CommandCheck, GrpcCheck, HttpCheck, TcpCheck, Tls
+from agent.checks.spec import CheckPace, CheckSpec, CommandCheck, GrpcCheck, HttpCheck, TcpCheck, Tls, TtlCheck
 from registry_core.domain.records import Status
 from tests.integration.agent.checks.results import result
 from tests.integration.agents import StandIn, http_check, spec, stand_in
@@ -259,6 +259,29 @@ async def test_a_timeout_that_the_agent_itself_missed_is_no_failure(service: Sta
     outcome = await checking
     assert isinstance(outcome, NotChecked)
     assert outcome.because.startswith("the agent itself stood still for ")
+
+
+async def test_a_report_is_not_missed_while_the_agent_stands_still() -> None:
+    statuses: list[Status] = []
+    seen: list[CheckOutcome] = []
+    checker = ReportedChecker(
+        "night-batch",
+        CheckSpec("ttl", TtlCheck()),
+        TtlCheck(0.5),
+        changed=lambda: statuses.append(checker.status_at("") or Status.CRITICAL),
+        seen=seen.append,
+    )
+    checker.report(Status.PASSING, "")
+    running = asyncio.ensure_future(checker.run())
+    await asyncio.sleep(0)
+    time.sleep(2.0)  # noqa: ASYNC251 - the loop of the agent stands still
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert statuses == [Status.PASSING]
+    await eventually(lambda: statuses == [Status.PASSING, Status.CRITICAL], "the time to report starts anew")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert len(seen) == 2
 
 
 # -- floods

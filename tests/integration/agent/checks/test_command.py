@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from agent.checks import command
 from agent.checks.command import CommandProbe, environment_of
 from agent.checks.probes import CheckProbes
 from agent.checks.result import WELL, CheckResult, NotChecked
@@ -98,6 +101,38 @@ async def test_endless_output_does_not_fill_the_memory() -> None:
     assert await python("import sys; sys.stdout.write('x' * 5_000_000); sys.stdout.flush()")() == WELL
     result = await python("import sys; sys.stdout.write('x' * 5_000_000); sys.stdout.flush(); sys.exit(2)")()
     assert len(result.because) == 200
+
+
+async def test_a_flood_of_output_is_read_at_a_bounded_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = 0
+    really = os.read
+
+    def counted(descriptor: int, size: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        return really(descriptor, size)
+
+    monkeypatch.setattr(os, "read", counted)
+    assert (await result(probe("/usr/bin/yes", timeout_s=0.5))).because.startswith("not done within 0.5 s: y y y")
+    assert reads < 500, "one every 2 ms, for 0.8 s"
+
+
+async def test_a_program_that_ended_while_the_agent_stood_still_was_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses = iter([2.0])
+    monkeypatch.setattr(command, "_read", lambda *_: time.sleep(next(pauses, 0.01)))
+    monkeypatch.setattr(command, "REAP_S", 30.0)
+    assert await probe("/bin/sleep", "0.2", timeout_s=1.0)() == WELL
+
+
+async def test_a_program_that_runs_on_when_the_agent_has_stood_still_was_not_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses = iter([2.0])
+    monkeypatch.setattr(command, "_read", lambda *_: time.sleep(next(pauses, 0.01)))
+    monkeypatch.setattr(command, "REAP_S", 30.0)
+    outcome = await probe("/bin/sleep", "60", timeout_s=0.5)()
+    assert isinstance(outcome, NotChecked)
+    assert outcome.because.startswith("the agent itself stood still for ")
 
 
 async def test_a_program_that_closes_its_output_is_still_waited_for() -> None:
