@@ -23,9 +23,9 @@ from aiohttp import web
 
 from agent.checks.probes import CheckProbes
 from agent.descriptors import ENOUGH, budget
-from agent.hosts.book import AddressBook
 from agent.hosts.connecting import BookResolver
-from agent.hosts.lookup import HostLookup
+from agent.hosts.fallback_hosts import FallbackHosts
+from agent.hosts.own_names import OwnNames
 from agent.http.about import About
 from agent.http.check_api import CheckReports
 from agent.http.local_api import LocalApi
@@ -52,7 +52,7 @@ from agent.view.snapshot_writer import SnapshotKeeper
 from agent.view.state_dir import StateDir
 from agent.view.sync import WatchSync
 from agent.view.view import AgentView
-from dns.forward_rules import SYSTEM, ForwardRules
+from dns.forward_rules import ForwardRules
 from dns.forwarding import Forwarder, ForwardLimits
 from dns.listener import serve_dns
 from dns.responder import DnsSettings, Responder
@@ -68,7 +68,6 @@ TICK_S: Final = 1.0
 # A tidy-up every minute, and the most services that one reads back after the fleet has become smaller.
 TIDY_EVERY_TICKS: Final = 60
 BACK_AT_ONCE: Final = 64
-LOCATE_EVERY_S: Final = 60.0
 LAST_SAVE_S: Final = 1.0
 SHUTDOWN_S: Final = 1.0
 # The limit for background tasks to end, per wait: none of them does I/O on cancellation.
@@ -132,16 +131,16 @@ class Sidecar:
             clock=self._clock,
         )
         self.upstreams = Upstreams((), clock=self._clock, random=self._random, zone=settings.zone, pace=DEFAULT_PACE)
-        # The agent's own names are resolved by the forwarding rules, or by the system's resolvers without forwarding.
-        forwards_to_system = settings.dns_forward.rule_for(()).target == SYSTEM
-        system = self.forwarder if forwards_to_system else None
-        system = system if system is not None else self._new_forwarder(ForwardRules())
-        asker = self.forwarder if self.forwarder is not None else system
-        self._askers = tuple(dict.fromkeys((asker, system)))
-        self.lookup = RegistryLookup(settings.registry_urls, self.upstreams, asker.look_up, self._random)
-        hosts = HostLookup(asker.look_up, system.look_up, zone=settings.dns_zone)
-        most = self._budget.lookups
-        self._book = AddressBook(hosts.look_up, clock=self._clock, background=self._background, most=most)
+        self._names = OwnNames(
+            self.forwarder,
+            settings.dns_forward,
+            self._new_forwarder,
+            zone=settings.dns_zone,
+            clock=self._clock,
+            background=self._background,
+            most_lookups=self._budget.lookups,
+        )
+        self.lookup = RegistryLookup(settings.registry_urls, self.upstreams, self._names.ask, self._random)
         self._connections = Connections(msgspec.structs.replace(HTTP_LIMITS, connections=self._budget.http))
         self.about = About(
             self.view,
@@ -172,7 +171,7 @@ class Sidecar:
         self._client: RegistryClient | None = None
         self._loader: ServiceLoader | None = None
         self._session_settings: Callable[[AgentSettings], SessionSettings] | None = None
-        self._fallback_changed = asyncio.Event()
+        self._fallback_hosts = FallbackHosts(self._names.book, lambda: self.fallback.hosts(), self.view.located)
         self.http_listen = settings.http_listen
         self.dns_listen = settings.dns_listen
         self._stack = contextlib.AsyncExitStack()
@@ -240,17 +239,14 @@ class Sidecar:
         self.keeper = SnapshotKeeper(self.state, self.view, self._clock)
 
     async def _serve_dns(self) -> None:
-        for asker in self._askers:
-            await asker.start()
-            self._stack.push_async_callback(asker.close)
-        self._stack.push_async_callback(self._book.close)
+        await self._names.start()
+        self._stack.push_async_callback(self._names.close)
         where = self.settings.dns_listen
         udp, tcp = await serve_dns(self.responder, where, TcpLimits(connections=self._budget.dns_tcp))
         self._stack.callback(udp.close)
         self._stack.push_async_callback(tcp.close)
         self.dns_listen = Listen(where.host, udp.port)
-        for asker in self._askers:
-            asker.listens_on(where.host, udp.port)
+        self._names.listens_on(where.host, udp.port)
         self.about.answers_on(udp)
 
     async def _serve_http(self) -> None:
@@ -267,7 +263,7 @@ class Sidecar:
 
     async def _follow_and_register(self) -> None:
         settings = self.settings
-        hosts = self._book
+        hosts = self._names.book
         http = await self._stack.enter_async_context(
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
@@ -339,7 +335,7 @@ class Sidecar:
             keep("probes", probes.run),
             keep("watch", sync.run),
             keep("tick", partial(self._tick, loader)),
-            keep("locate", self._locate),
+            keep("locate", self._fallback_hosts.run),
         ]
         if settings.follow_namespace:
             tasks.append(keep("namespace", partial(end_when_left_behind, Namespace(), TICK_S), ends=True))
@@ -350,18 +346,6 @@ class Sidecar:
         self._stack.push_async_callback(end, tasks, END_S)
         self._stack.push_async_callback(self.session.close)
         self.session.start()
-
-    async def _locate(self) -> None:
-        """Resolve the host names of the fallback periodically."""
-        while True:
-            self._fallback_changed.clear()
-            hosts = sorted(self.fallback.hosts())
-            if hosts:
-                found = await asyncio.gather(*map(self._book.addresses, hosts))
-                self.view.located(dict(zip(hosts, found, strict=True)))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOCATE_EVERY_S if hosts else None):
-                    await self._fallback_changed.wait()
 
     # -- changes of settings
 
@@ -386,7 +370,7 @@ class Sidecar:
         if new.static_services != old.static_services:
             self.fallback = Fallback(*new.static_services)
             self.view.use_fallback(self.fallback)
-            self._fallback_changed.set()
+            self._fallback_hosts.changed()
         if new.token != old.token and self._client and self.sync and self._loader:
             self._client.use_token(new.token)
             self.sync.use_token(new.token)

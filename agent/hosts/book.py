@@ -53,8 +53,8 @@ class HostAddresses(Protocol):
         """
         ...
 
-    async def addresses(self, host: str) -> tuple[str, ...]:
-        """Return the same addresses; none when there is none, or none is known."""
+    async def addresses(self, host: str, *, anew: bool = False) -> tuple[str, ...]:
+        """Return the same addresses; none when there is none, or none is known. `anew`: no fresh answer will do."""
         ...
 
 
@@ -92,8 +92,8 @@ class AddressBook:
         self._entries: dict[str, _KnownHost] = {}
         self._turns = asyncio.Semaphore(most)
 
-    async def find(self, host: str) -> tuple[str, ...]:
-        """Return all addresses of `host`, IPv6 first.
+    async def find(self, host: str, *, anew: bool = False) -> tuple[str, ...]:
+        """Return all addresses of `host`, IPv6 first. With `anew`, it is looked up even if its answer is fresh.
 
         Raises socket.gaierror when there is no such name (EAI_NONAME), or when no name server has answered and no
         address was ever known (EAI_AGAIN).
@@ -101,7 +101,7 @@ class AddressBook:
         if names.ip_address(host) is not None:
             return (host,)
         entry = await self._entry(host)
-        if self._clock.monotonic() >= entry.fresh_until:
+        if anew or self._clock.monotonic() >= entry.fresh_until:
             await self._wait(host, entry)
         addresses = entry.known.addresses
         if addresses:
@@ -110,20 +110,20 @@ class AddressBook:
             raise socket.gaierror(socket.EAI_NONAME, f"{host} is a name without addresses")
         raise socket.gaierror(socket.EAI_AGAIN, f"{host} is not resolved: no name server answers")
 
-    async def located(self, host: str) -> tuple[str, ...]:
+    async def located(self, host: str, *, anew: bool = False) -> tuple[str, ...]:
         """Return the addresses of `host` that a registration may hold, sorted: at least one.
 
         Raises socket.gaierror when there is none (EAI_NONAME), or when none is known (EAI_AGAIN).
         """
-        addresses = usable(await self.find(host))
+        addresses = usable(await self.find(host, anew=anew))
         if not addresses:
             raise socket.gaierror(socket.EAI_NONAME, f"{host} has no address that others can connect to")
         return addresses
 
-    async def addresses(self, host: str) -> tuple[str, ...]:
-        """Return the same addresses; none when there is none, or none is known."""
+    async def addresses(self, host: str, *, anew: bool = False) -> tuple[str, ...]:
+        """Return the same addresses; none when there is none, or none is known. `anew`: no fresh answer will do."""
         try:
-            return await self.located(host)
+            return await self.located(host, anew=anew)
         except OSError:
             return ()
 

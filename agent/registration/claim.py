@@ -85,12 +85,12 @@ class Claims:
         member.owned |= reply.outcome is RequestOutcome.DONE
         return reply, lease
 
-    async def locate(self, member: Member) -> None:
+    async def locate(self, member: Member, *, anew: bool = False) -> None:
         """Find out the addresses of a service's host. The last ones stay while there are none.
 
         They also stay while its name means loopback, as in a broken hosts file, and the registry is elsewhere.
         """
-        found = await self._hosts.addresses(member.claim.host)
+        found = await self._hosts.addresses(member.claim.host, anew=anew)
         known = member.located_at or member.claim.addresses
         if known and (not found or (widest_reach(found) < widest_reach(known) and not await self._is_known_at(found))):
             found = known

@@ -343,7 +343,7 @@ class Session:
             await asyncio.sleep(self._settings.timings.relocate_s)
             named = [member for member in self._members.values() if ip_address(member.claim.host) is None]
             # All at once: while the name server is silent, each of them waits for a moment.
-            await asyncio.gather(*map(self._claims.locate, named))
+            await asyncio.gather(*(self._claims.locate(member, anew=True) for member in named))
             for member in named:
                 self._republish(member)
 

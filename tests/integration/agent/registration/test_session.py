@@ -461,11 +461,11 @@ async def test_a_dead_loop_of_the_session_is_restarted(registry: Played, names: 
         async def located(self, host: str) -> tuple[str, ...]:
             return await book.located(host)
 
-        async def addresses(self, host: str) -> tuple[str, ...]:
+        async def addresses(self, host: str, *, anew: bool = False) -> tuple[str, ...]:
             if self.broken:
                 self.broken = False
                 raise LookupError("nobody thought of it")
-            return await book.addresses(host)
+            return await book.addresses(host, anew=anew)
 
     book = book_of(names)
     hosts = Broken()

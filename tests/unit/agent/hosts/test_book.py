@@ -77,6 +77,13 @@ async def test_a_fresh_answer_serves_all_and_an_old_one_is_looked_up_again(kept:
     assert await kept.book.find("orders") == ("10.0.0.8",)
 
 
+async def test_a_caller_may_insist_on_a_new_answer(kept: Open) -> None:
+    await kept.book.find("orders")
+    kept.names.says = FoundAddresses(("10.0.0.8",), ())
+    assert await kept.book.addresses("orders") == ("10.0.0.7",)
+    assert await kept.book.addresses("orders", anew=True) == ("10.0.0.8",)
+
+
 @pytest.mark.parametrize(("ttl_s", "fresh_s"), [(0.0, 1.0), (3.0, 3.0), (600.0, 5.0)])
 async def test_an_answer_is_fresh_for_its_ttl_within_limits(kept: Open, ttl_s: float, fresh_s: float) -> None:
     kept.names.says = FoundAddresses(("10.0.0.7",), (), ttl_s)
