@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
+from agent.descriptors import ENOUGH
 from agent.settings.settings import read_agent_settings
 from agent.settings.table import DNS_LISTEN, HTTP_LISTEN, REMOVED, TABLE
 from agent.sidecar import Sidecar
@@ -19,6 +20,7 @@ from cli.parser import file_path
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
 from cli.streams import announce
 from cli.table import settings_help
+from registry_core.descriptors import raise_descriptor_limit
 from registry_core.telemetry import logs
 
 LIFE_CODES: Final = exit_codes(done="ended by SIGTERM or Ctrl-C", failed="failed: a port is taken")
@@ -67,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if args.die_with_parent:
         die_with_parent()
     logs.configure(settings.log_level, "agent", settings.log_format)
+    raise_descriptor_limit(ENOUGH)
 
     async def start() -> Sidecar:
         sidecar = Sidecar(settings, read_again=lambda: read_agent_settings(environment, args.config))
