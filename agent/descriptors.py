@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from agent.checks.probes import MAX_CHECKS_AT_ONCE, MAX_COMMANDS_AT_ONCE
+from agent.hosts.book import MAX_LOOKUPS
 from agent.registries.client import CONNECTIONS
 from dns.forwarding import ForwardLimits
 from dns.resolver_client import Patience
@@ -27,8 +28,11 @@ _OF_A_QUESTION: Final = Patience().open
 # Under a low limit there is room for this many checks at a time beyond those of the services known at the start.
 _MORE_CHECKS: Final = 16
 _COMMANDS: Final = DescriptorDemand(_OF_A_COMMAND * MAX_COMMANDS_AT_ONCE, 2 * _OF_A_COMMAND)
-# Lookups of names by the system's resolver, each with a socket.
-_LOOKUPS: Final = DescriptorDemand(16, 4)
+# A lookup of a name asks for both families of addresses at a time; only where a resolver is silent, it asks others too.
+_OF_A_LOOKUP: Final = 2
+_LOOKUPS: Final = DescriptorDemand(_OF_A_LOOKUP * MAX_LOOKUPS, 2 * _OF_A_LOOKUP)
+# Under a low limit: an answer is kept, so that lookups may take turns.
+_FEW_LOOKUPS: Final = DescriptorDemand(_OF_A_LOOKUP * 12, 2 * _OF_A_LOOKUP)
 _REGISTRY: Final = DescriptorDemand(CONNECTIONS, 8)
 _PORTS: Final = {
     "http": DescriptorDemand(MAX_HTTP_CONNECTIONS, 16),
@@ -50,6 +54,7 @@ class DescriptorBudget(msgspec.Struct, frozen=True, kw_only=True):
     registry: int  # connections
     checks: int
     commands: int
+    lookups: int
 
 
 def budget(limit: int | None, *, checks: int) -> DescriptorBudget:
@@ -60,7 +65,7 @@ def budget(limit: int | None, *, checks: int) -> DescriptorBudget:
         "registry": _REGISTRY,
         "checks": DescriptorDemand(most_checks, 8),
         "commands": _COMMANDS,
-        "lookups": _LOOKUPS,
+        "lookups": _FEW_LOOKUPS if scarce else _LOOKUPS,
     }
     available = None if limit is None else max(0, limit - RESERVED)
     given = shared_out(None if available is None else available // 2, own)
@@ -72,4 +77,5 @@ def budget(limit: int | None, *, checks: int) -> DescriptorBudget:
         registry=given["registry"],
         checks=given["checks"],
         commands=given["commands"] // _OF_A_COMMAND,
+        lookups=given["lookups"] // _OF_A_LOOKUP,
     )

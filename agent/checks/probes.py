@@ -18,17 +18,14 @@ from agent.checks.result import (
     CheckResult,
     Judgement,
     NotChecked,
-    Probe,
+    ProbeAt,
     after_error,
     after_timeout,
-    critical,
 )
 from agent.checks.slots import CheckSlots, SlottedProbe
 from agent.checks.spec import CheckSpec, CommandCheck, GrpcCheck, HttpCheck, TcpCheck, TtlCheck
 from registry_core.blocking import Threads
 from registry_core.domain.records import Registration
-from registry_core.resolution import HostResolver
-from registry_core.shortages import is_shortage, socket_shortage
 
 MAX_CHECKS_AT_ONCE: Final = 256
 # Programs are expensive: the others wait for their turn.
@@ -38,20 +35,10 @@ CheckAt: TypeAlias = Callable[[str], Awaitable[CheckOutcome | Judgement]]
 
 
 class AddressProbe:
-    """Checks an instance at its addresses, one after the other, until one of them can be connected to.
+    """Checks an instance at one address, where `at` checks it. It may raise OSError: there is no connection."""
 
-    `at` checks one address. It raises OSError when there is no connection to it.
-    """
-
-    def __init__(
-        self,
-        resolver: HostResolver,
-        claim: Registration,
-        timeout_s: float,
-        at: CheckAt,
-    ) -> None:
-        self._resolver = resolver
-        self._host = claim.host
+    def __init__(self, address: str, timeout_s: float, at: CheckAt) -> None:
+        self._address = address
         self._timeout_s = timeout_s
         self._at = at
 
@@ -60,32 +47,14 @@ class AddressProbe:
         ends_at = loop.time() + self._timeout_s
         try:
             async with asyncio.timeout_at(ends_at):
-                addresses = await self._resolver.addresses(self._host)
-        except TimeoutError:
-            return self._out_of_time(loop.time() - ends_at)
-        outcome: CheckOutcome | None = None
-        for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
-            # An address that answers nothing leaves time for the others.
-            until = loop.time() + (ends_at - loop.time()) / left
-            try:
-                async with asyncio.timeout_at(until):
-                    found = await self._at(address)
-            except TimeoutError as error:
-                late_s = loop.time() - until
-                outcome = after_error(error) if error.errno == errno.ETIMEDOUT else self._out_of_time(late_s)
-            except (OSError, MemoryError) as error:
-                outcome = after_error(error)
-                if is_shortage(error):
-                    break
-            else:
-                return found if isinstance(found, CheckResult | NotChecked) else await found()
-        if outcome is not None:
-            return outcome
-        shortage = socket_shortage()
-        return NotChecked(shortage) if shortage else critical(f"{self._host} did not resolve in time")
-
-    def _out_of_time(self, late_s: float) -> CheckOutcome:
-        return after_timeout(f"no answer within {self._timeout_s:g} s", late_s)
+                found = await self._at(self._address)
+        except TimeoutError as error:
+            if error.errno == errno.ETIMEDOUT:
+                return after_error(error)
+            return after_timeout(f"no answer within {self._timeout_s:g} s", loop.time() - ends_at)
+        except (OSError, MemoryError) as error:
+            return after_error(error)
+        return found if isinstance(found, CheckResult | NotChecked) else await found()
 
 
 class TcpConnection:
@@ -103,23 +72,16 @@ class TcpConnection:
 
 
 class CheckProbes:
-    """Makes the probes of one agent, which share a resolver and slots."""
+    """Makes the probes of one agent, which share slots."""
 
-    def __init__(
-        self,
-        resolver: HostResolver,
-        *,
-        most: int = MAX_CHECKS_AT_ONCE,
-        most_commands: int = MAX_COMMANDS_AT_ONCE,
-    ) -> None:
-        self._resolver = resolver
+    def __init__(self, *, most: int = MAX_CHECKS_AT_ONCE, most_commands: int = MAX_COMMANDS_AT_ONCE) -> None:
         self.slots = CheckSlots(most)
         self.command_slots = CheckSlots(most_commands)
         # More threads than slots, so that programs that cannot be killed do not block the others.
         self._threads = Threads("command check", 2 * self.command_slots.most)
 
-    def __call__(self, claim: Registration, check: CheckSpec) -> Probe | None:
-        """Return the probe for a check; None for ttl, where the service reports by itself."""
+    def __call__(self, claim: Registration, check: CheckSpec) -> ProbeAt | None:
+        """Return what makes the probes of a check; None for ttl, where the service reports by itself."""
         timeout_s = check.pace.timeout_s
         at: CheckAt
         match check.how:
@@ -134,9 +96,9 @@ class CheckProbes:
                 at = GrpcCall(claim, how, timeout_s)
             case CommandCheck() as how:
                 command = CommandProbe(how, claim, timeout_s, self._threads)
-                return SlottedProbe(command, self.command_slots, timeout_s)
+                return lambda _address: SlottedProbe(command, self.command_slots, timeout_s)
             case TtlCheck():
                 return None
             case other:
                 assert_never(other)
-        return SlottedProbe(AddressProbe(self._resolver, claim, timeout_s, at), self.slots, timeout_s)
+        return lambda address: SlottedProbe(AddressProbe(address, timeout_s, at), self.slots, timeout_s)

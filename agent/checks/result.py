@@ -68,6 +68,10 @@ def shown(text: str) -> str:
 
 
 class Probe(Protocol):
-    """Checks one instance. Returns in bounded time and does not raise."""
+    """Checks one instance at one address. Returns in bounded time and does not raise."""
 
     async def __call__(self) -> CheckOutcome: ...
+
+
+# Makes the probe of a check for one address; a check that connects to none is given an empty one.
+ProbeAt: TypeAlias = Callable[[str], Probe]

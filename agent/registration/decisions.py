@@ -250,8 +250,10 @@ def after_reassert(state: MemberState, now: float, draw: float, timings: Timings
 
 
 def after_move(state: MemberState, now: float) -> MemberState:
-    """Return `state` after its host name resolved to other addresses: registered again at once."""
-    return _asserted_anew(state, now) if state.phase is Phase.REGISTERED or state.busy else state
+    """Return `state` after its addresses changed: registered again at once, even if it was refused before."""
+    if state.phase in (Phase.DUE, Phase.REGISTERED) or state.busy:
+        return _asserted_anew(state, now)
+    return state
 
 
 def after_change(state: MemberState, now: float) -> MemberState:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
 
 from agent.checks.group import ServiceChecks
-from agent.checks.result import CheckOutcome, NotChecked, Probe
+from agent.checks.result import CheckOutcome, NotChecked, ProbeAt
 from agent.checks.spec import CheckKind, CheckSpec
+from agent.hosts.book import HostAddresses
 from agent.registration import decisions
 from agent.registration.member import Member
 from registry_core.domain.records import Registration, Status
@@ -25,17 +27,30 @@ _log = structlog.get_logger(component="agent.session")
 
 
 class CheckedServices:
-    """Makes the checks of one session's services. `changed` is called after each new verdict."""
+    """Makes the checks of one session's services.
 
-    def __init__(self, random: Random, clock: Clock, changed: Callable[[], None]) -> None:
+    `changed` is called after each new verdict, and `moved` when other addresses of a service pass than before.
+    """
+
+    def __init__(
+        self,
+        random: Random,
+        clock: Clock,
+        hosts: HostAddresses,
+        *,
+        changed: Callable[[], None],
+        moved: Callable[[Member], None],
+    ) -> None:
         self._random = random
         self._clock = clock
+        self._hosts = hosts
         self._changed = changed
+        self._moved = moved
         self._thinning = Thinning()
         self.results: Counter[tuple[CheckKind, str]] = Counter()
 
     def checks(
-        self, member: Member, probe_for: Callable[[Registration, CheckSpec], Probe | None]
+        self, member: Member, probe_for: Callable[[Registration, CheckSpec], ProbeAt | None]
     ) -> ServiceChecks | None:
         """Return the checks of a service, for the caller to run; None if it has none."""
         if not member.spec.checks:
@@ -66,7 +81,9 @@ class CheckedServices:
             claim.service_name,
             member.spec.checks,
             lambda check: probe_for(claim, check),
+            locate=partial(self._hosts.located, claim.host),
             changed=changed,
+            moved=lambda: self._moved(member),
             seen=seen,
             random=self._random,
         )

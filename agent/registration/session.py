@@ -17,8 +17,9 @@ import msgspec
 import structlog
 
 from agent.checks.group import ServiceChecks
-from agent.checks.result import Probe
+from agent.checks.result import ProbeAt
 from agent.checks.spec import CheckKind, CheckSpec
+from agent.hosts.book import HostAddresses
 from agent.registration import decisions
 from agent.registration.claim import Claims, nothing_kept
 from agent.registration.decisions import Look, Phase, Register, RequestOutcome, Sight, TellStatus, Timings, Wait
@@ -27,6 +28,7 @@ from agent.registration.heartbeats import Heartbeats
 from agent.registration.identity import StartTime
 from agent.registration.leave import DrainWaits
 from agent.registration.member import Member, ServiceReport, is_checked_alike
+from agent.registration.published import may_change
 from agent.registration.service_checks import CheckedServices
 from agent.registration.session_log import SessionLog
 from agent.registries.client import RegistryClient, RegistryReply
@@ -36,7 +38,6 @@ from registry_core.domain.names import ip_address, label_of
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
-from registry_core.resolution import HostResolver
 from registry_core.supervision import Background, Work, end
 
 MAX_REQUESTS: Final = 16
@@ -49,7 +50,7 @@ class SessionSettings(msgspec.Struct, frozen=True):
     """The settings that may change while a session runs."""
 
     timings: Timings
-    probe_for: Callable[[Registration, CheckSpec], Probe | None]
+    probe_for: Callable[[Registration, CheckSpec], ProbeAt | None]
     drain_confirm_s: float = 3.0
     drain_wait_s: float = 5.0
 
@@ -68,7 +69,7 @@ class Session:
         settings: SessionSettings,
         clock: Clock,
         random: Random,
-        resolver: HostResolver,
+        hosts: HostAddresses,
         start: StartTime | None = None,
         keep_epoch: Callable[[int], Awaitable[None]] = nothing_kept,
         lease_granted: Callable[[float], None] = lambda _ttl_s: None,
@@ -79,7 +80,7 @@ class Session:
         self._settings = settings
         self._clock = clock
         self._random = random
-        self._resolver = resolver
+        self._hosts = hosts
         self._lease_granted = lease_granted
         self._sight = sight
         self._background = background if background is not None else Background(clock)
@@ -89,8 +90,8 @@ class Session:
         self._said = SessionLog()
         self._closing = False
         start = start if start is not None else StartTime(clock.wall(), clock.monotonic())
-        self._claims = Claims(client, resolver, clock=clock, start=start, keep_epoch=keep_epoch)
-        self._checked = CheckedServices(random, clock, self._wake.set)
+        self._claims = Claims(client, hosts, clock=clock, start=start, keep_epoch=keep_epoch)
+        self._checked = CheckedServices(random, clock, hosts, changed=self._wake.set, moved=self._republish)
         self._members = {member.claim.key: member for member in map(self._begun, services)}
         self._labels = frozenset(key.label for key in self._members)
         self._news: set[str] = set()  # labels that have changed in the view
@@ -164,6 +165,8 @@ class Session:
             same_host = spec.claim.host == before.claim.host
             addresses = member.claim.addresses if same_host else spec.claim.addresses
             member.claim = msgspec.structs.replace(spec.claim, epoch=member.claim.epoch, addresses=addresses)
+            if not same_host:
+                member.located_at = ()
             member.state = decisions.after_change(member.state, self._clock.monotonic())
         if is_checked_alike(before, spec):
             return
@@ -338,18 +341,21 @@ class Session:
         """Resolve host names periodically, and register services again whose addresses changed."""
         while True:
             await asyncio.sleep(self._settings.timings.relocate_s)
-            for member in tuple(self._members.values()):
-                claim = member.claim
-                if ip_address(claim.host) is not None:
-                    continue
-                addresses = await self._resolver.addresses(claim.host)
-                # An empty result is not a change: a name server that does not answer has not moved the host.
-                if addresses and member.registered_at and addresses != member.registered_at:
-                    _log.info(
-                        "address_changed", service=claim.service_name, before=member.registered_at, after=addresses
-                    )
-                    member.state = decisions.after_move(member.state, self._clock.monotonic())
-                    self._wake.set()
+            named = [member for member in self._members.values() if ip_address(member.claim.host) is None]
+            # All at once: while the name server is silent, each of them waits for a moment.
+            await asyncio.gather(*(self._claims.locate(member, anew=True) for member in named))
+            for member in named:
+                self._republish(member)
+
+    def _republish(self, member: Member) -> None:
+        """Register a service again if its host has moved, or other addresses of it pass its checks than before."""
+        before, after, now = member.registered_at, member.published, self._clock.monotonic()
+        if not before or not after or before == after or not may_change(before, after, now - member.republished_at):
+            return
+        _log.info("address_changed", service=member.claim.service_name, before=before, after=after)
+        member.registered_at, member.republished_at = after, now
+        member.state = decisions.after_move(member.state, now)
+        self._wake.set()
 
     # -- shutdown
 

@@ -38,6 +38,7 @@ TASKS: Mapping[str, str] = {
     "agent/checks/group.py ServiceChecks.run": "awaited here: when one check dies all do, and are kept",
     "agent/registries/probes.py RegistryProbes.patiently": "it is awaited here",
     "agent/registries/probes.py RegistryProbes.lives": "whoever asks awaits it, and it has an end in time",
+    "agent/hosts/lookup.py addresses_from": "it is awaited here",
     "agent/registries/srv.py RegistryLookup.run": "awaited here: when one lookup dies all do, and are kept",
     "agent/view/sync.py WatchSync._follow": "awaited here: the death of one is the end of the stream",
     "dns/forwarding.py Forwarder.answer": "askers wait for it; it catches what goes wrong, and ends in time",

@@ -16,22 +16,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from agent.checks.checker import ReportedChecker
+from agent.checks.checker import ProbingChecker, ReportedChecker
 from agent.checks.flapping import FlapLimits
 from agent.checks.group import ServiceChecks
 from agent.checks.grpc import GrpcCall
 from agent.checks.http import HttpRequest, matches
 from agent.checks.http_answer import MAX_BODY_BYTES
 from agent.checks.pattern import Pattern
-from agent.checks.probes import AddressProbe, TcpConnection
+from agent.checks.probes import AddressProbe, CheckProbes, TcpConnection
 from agent.checks.result import WELL, CheckOutcome, NotChecked, Probe, critical
-from agent.checks.spec import CheckPace, CheckSpec, GrpcCheck, HttpCheck, TcpCheck, Tls, TtlCheck
+from agent.checks.spec import CheckPace, CheckSpec, CommandCheck, GrpcCheck, HttpCheck, TcpCheck, Tls, TtlCheck
 from registry_core.domain.records import Status
-from registry_core.resolution import HostResolver, Resolver
 from tests.integration.agent.checks.results import result
 from tests.integration.agents import StandIn, http_check, spec, stand_in
 from tests.programs import eventually
@@ -43,22 +43,18 @@ async def service() -> AsyncIterator[StandIn]:
         yield running
 
 
-def http_probe(
-    service: StandIn, timeout_s: float = 2.0, resolver: HostResolver | None = None, **how: Any
-) -> AddressProbe:
+def http_probe(service: StandIn, timeout_s: float = 2.0, **how: Any) -> AddressProbe:
     claim = spec(service).claim
-    at = HttpRequest(claim, http_check(claim, **how), timeout_s)
-    return AddressProbe(resolver or HostResolver(), claim, timeout_s, at)
+    return AddressProbe(claim.host, timeout_s, HttpRequest(claim, http_check(claim, **how), timeout_s))
 
 
 def grpc_probe(service: StandIn) -> AddressProbe:
     claim = spec(service).claim
-    return AddressProbe(HostResolver(), claim, 2.0, GrpcCall(claim, GrpcCheck(), 2.0))
+    return AddressProbe(claim.host, 2.0, GrpcCall(claim, GrpcCheck(), 2.0))
 
 
-def tcp_probe(service: StandIn, timeout_s: float = 2.0, resolver: HostResolver | None = None) -> AddressProbe:
-    claim = spec(service).claim
-    return AddressProbe(resolver or HostResolver(), claim, timeout_s, TcpConnection(claim))
+def tcp_probe(service: StandIn, timeout_s: float = 2.0) -> AddressProbe:
+    return AddressProbe(service.host, timeout_s, TcpConnection(spec(service).claim))
 
 
 @pytest.mark.parametrize("status", [200, 204, 299])
@@ -66,7 +62,7 @@ async def test_an_answer_of_2xx_is_passing(service: StandIn, status: int) -> Non
     service.status, service.body = status, b"" if status == 204 else b"ok"
     claim = spec(service).claim
     at = HttpRequest(claim, HttpCheck(path="/health?deep=1%20x"), 2.0)
-    assert await AddressProbe(HostResolver(), claim, 2.0, at)() == WELL
+    assert await AddressProbe(claim.host, 2.0, at)() == WELL
     assert service.asked == ["/health?deep=1%20x"]
 
 
@@ -119,41 +115,123 @@ async def test_an_answer_that_is_not_http_is_critical() -> None:
         server.close()
 
 
-async def test_a_name_that_does_not_resolve_is_critical() -> None:
-    nowhere = StandIn("nowhere.invalid")
-    nowhere.port = 8034
-    assert not (await result(http_probe(nowhere, 2.0))).good
-    assert not (await result(tcp_probe(nowhere, 2.0))).good
+# -- addresses of a name
 
 
-async def test_a_hanging_name_server_makes_a_check_critical_in_time(service: StandIn) -> None:
-    hangs = threading.Event()
-
-    def lookup(_host: str) -> list[str]:
-        hangs.wait(30)
-        return []
-
-    resolver = HostResolver(Resolver(lookup))
-    service.host = "slow.example"
-    try:
-        for probe in (http_probe(service, 0.05, resolver), tcp_probe(service, 0.05, resolver)):
-            assert "within 0.05 s" in (await probe()).because
-    finally:
-        hangs.set()
+NO_SUCH_NAME = socket.gaierror(socket.EAI_NONAME, "both.example is a name without addresses")
+AWAY = socket.gaierror(socket.EAI_AGAIN, "both.example is not resolved: no name server answers")
 
 
-async def test_many_names_are_resolved_one_after_the_other_and_none_is_refused() -> None:
-    resolver = HostResolver(Resolver(lambda host: [f"10.0.0.{host[4:]}", "2001:db8::1"]))
-    found = await asyncio.gather(*(resolver.resolve(f"host{n}", 80) for n in range(100)))
-    assert [[r["host"] for r in results] for results in found] == [[f"10.0.0.{n}", "2001:db8::1"] for n in range(100)]
-    only_six = await resolver.resolve("host1", 80, socket.AF_INET6)
-    assert [r["host"] for r in only_six] == ["2001:db8::1"]
+class Located:
+    """The addresses of a service's host, and what its checks say of them."""
+
+    def __init__(self, *addresses: str, checks: tuple[CheckSpec, ...], at: dict[str, Probe]) -> None:
+        self.addresses: tuple[str, ...] | OSError = addresses
+        self.statuses: list[Status] = []
+        self.moves: list[set[str]] = []
+        self.seen: list[CheckOutcome] = []
+        self.reasons: list[str] = []
+        self.checks = ServiceChecks(
+            "osint",
+            checks,
+            lambda _check: at.__getitem__,
+            locate=self._locate,
+            changed=self._changed,
+            moved=lambda: self.moves.append(set(self.checks.passing)),
+            seen=lambda _kind, outcome: self.seen.append(outcome),
+            random=NoJitter(),
+        )
+
+    async def _locate(self) -> tuple[str, ...]:
+        if isinstance(self.addresses, OSError):
+            raise self.addresses
+        return self.addresses
+
+    def _changed(self, status: Status, because: str) -> None:
+        self.statuses.append(status)
+        self.reasons.append(because)
+
+    async def round(self) -> None:
+        """Check everything once."""
+        for checker in self.checks.checkers:
+            if isinstance(checker, ProbingChecker):
+                await checker.check()
 
 
-async def test_a_tcp_check_tries_every_address(service: StandIn) -> None:
-    resolver = HostResolver(Resolver(lambda _host: ["127.77.9.9", service_host]))
-    service_host, service.host = service.host, "both.example"
-    assert (await result(tcp_probe(service, 2.0, resolver))).good
+FAST = CheckPace(interval_s=0.01, timeout_s=0.01)
+TCP = CheckSpec("tcp", TcpCheck(), CheckPace(rise=1, fall=1))
+
+
+async def test_a_service_passes_where_it_is_well_and_only_there() -> None:
+    at = {"10.0.0.7": Script(True, True, False), "10.0.0.8": Script(False, True, True, False)}
+    located = Located(*at, checks=(TCP,), at=dict(at))
+    for _ in range(4):
+        await located.round()
+    assert located.moves == [{"10.0.0.7"}, {"10.0.0.7", "10.0.0.8"}, {"10.0.0.8"}, set()]
+    assert located.statuses == [Status.PASSING, Status.CRITICAL]
+    assert located.reasons == ["", "tcp at 10.0.0.7: bad; tcp at 10.0.0.8: bad"]
+
+
+async def test_each_address_has_a_row_of_results_of_its_own() -> None:
+    at = {"10.0.0.7": Script(True, False, True, False, True), "10.0.0.8": Script(True, True, False, True, True)}
+    located = Located(*at, checks=(CheckSpec("tcp", TcpCheck(), FAST),), at=dict(at))
+    for _ in range(5):
+        await located.round()
+    assert located.moves == [{"10.0.0.7", "10.0.0.8"}], "no two results in a row are bad at one address"
+
+
+async def test_an_address_must_pass_every_check_and_a_command_speaks_for_all() -> None:
+    command = CheckSpec("command", CommandCheck(("/bin/true",)), CheckPace(rise=1, fall=1))
+    at = {"10.0.0.7": Script(True), "10.0.0.8": Script(False), "": Script(True, False)}
+    located = Located("10.0.0.7", "10.0.0.8", checks=(TCP, command), at=dict(at))
+    await located.round()
+    assert located.moves == [{"10.0.0.7"}]
+    await located.round()
+    assert located.moves == [{"10.0.0.7"}, set()]
+    assert located.statuses == [Status.PASSING, Status.CRITICAL]
+    rows = [(row.name, row.address, row.status) for row in located.checks.report()]
+    assert rows == [
+        ("tcp", "10.0.0.7", Status.PASSING),
+        ("tcp", "10.0.0.8", Status.CRITICAL),
+        ("command", "", Status.CRITICAL),
+    ]
+
+
+async def test_a_host_that_moves_is_checked_anew_and_is_not_critical_meanwhile() -> None:
+    at = {"10.0.0.7": Script(True), "10.0.0.9": Script(False, True)}
+    located = Located("10.0.0.7", checks=(CheckSpec("tcp", TcpCheck(), FAST),), at=dict(at))
+    await located.round()
+    located.addresses = ("10.0.0.9",)
+    await located.round()
+    await located.round()
+    assert located.statuses == [Status.PASSING]
+    assert located.moves == [{"10.0.0.7"}, set(), {"10.0.0.9"}]
+
+
+async def test_a_name_without_addresses_is_critical_and_silence_is_no_verdict() -> None:
+    located = Located(checks=(TCP,), at={"10.0.0.7": Script(True)})
+    located.addresses = AWAY
+    await located.round()
+    assert (located.statuses, located.seen) == ([], [NotChecked(str(AWAY.strerror))])
+    located.addresses = ("10.0.0.7",)
+    await located.round()
+    located.addresses = AWAY
+    await located.round()
+    assert located.statuses == [Status.PASSING]
+    located.addresses = NO_SUCH_NAME
+    await located.round()
+    assert located.statuses == [Status.PASSING, Status.CRITICAL]
+    assert located.reasons[-1] == "tcp: both.example is a name without addresses"
+
+
+async def test_a_name_is_checked_at_each_address_with_its_own_host_header(service: StandIn) -> None:
+    name = msgspec.structs.replace(spec(service).claim, host="both.example")
+    check = CheckSpec("http", http_check(name), CheckPace(timeout_s=2.0, rise=1, fall=1))
+    probe_at = CheckProbes()(name, check)
+    assert probe_at is not None
+    assert await probe_at(service.host)() == WELL
+    assert f"Host: both.example:{service.port}\r\n" in service.requests[0]
+    assert not (await result(probe_at("127.77.9.9"))).good
 
 
 # -- trouble of the agent
@@ -167,7 +245,7 @@ def without_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_check_without_a_free_descriptor_is_not_made(monkeypatch: pytest.MonkeyPatch, service: StandIn) -> None:
-    probes = http_probe(service), tcp_probe(service), http_probe(StandIn("nowhere.invalid")), grpc_probe(service)
+    probes = http_probe(service), tcp_probe(service), grpc_probe(service)
     without_descriptors(monkeypatch)
     for probe in probes:
         assert await probe() == NotChecked("Too many open files")
@@ -190,7 +268,7 @@ async def test_a_report_is_not_missed_while_the_agent_stands_still() -> None:
         "night-batch",
         CheckSpec("ttl", TtlCheck()),
         TtlCheck(0.5),
-        changed=lambda: statuses.append(checker.status or Status.CRITICAL),
+        changed=lambda: statuses.append(checker.status_at("") or Status.CRITICAL),
         seen=seen.append,
     )
     checker.report(Status.PASSING, "")
@@ -410,7 +488,8 @@ class NoJitter:
         return 0.5
 
 
-FAST = CheckPace(interval_s=0.01, timeout_s=0.01)
+async def at_one_address() -> tuple[str, ...]:
+    return ("10.0.0.7",)
 
 
 async def checked(*probes: Probe, until: int, pace: CheckPace = FAST) -> list[Status]:
@@ -421,7 +500,8 @@ async def checked(*probes: Probe, until: int, pace: CheckPace = FAST) -> list[St
     checks = ServiceChecks(
         "osint",
         [CheckSpec(name, TcpCheck(), pace) for name in by_name],
-        lambda check: by_name[check.name],
+        lambda check: lambda _address: by_name[check.name],
+        locate=at_one_address,
         changed=lambda status, _because: statuses.append(status),
         seen=lambda _kind, result: seen.append(result),
         random=NoJitter(),

@@ -19,7 +19,6 @@ from agent.checks.result import WELL, CheckResult, NotChecked
 from agent.checks.spec import CheckPace, CheckSpec, CommandCheck
 from registry_core.blocking import Threads
 from registry_core.domain.records import Status
-from registry_core.resolution import HostResolver
 from tests.integration.agent.checks.results import result
 from tests.programs import eventually
 from tests.samples import claim
@@ -152,11 +151,11 @@ async def test_a_check_that_is_cancelled_ends_its_program(tmp_path: Path) -> Non
 async def test_concurrent_checks_are_limited_and_waiting_does_not_count_as_run_time(
     tmp_path: Path,
 ) -> None:
-    probe_for = CheckProbes(HostResolver(), most_commands=2)
+    probe_for = CheckProbes(most_commands=2)
     count = f"touch {tmp_path}/$$; ls {tmp_path} | wc -l; sleep 0.3; rm {tmp_path}/$$; exit 2"
     check = CheckSpec("command", CommandCheck(("/bin/sh", "-c", count)), CheckPace(timeout_s=2.0))
     probes = [probe_for(claim(), check) for _ in range(6)]
-    results = await asyncio.gather(*(probe() for probe in probes if probe is not None))
+    results = await asyncio.gather(*(probe_at("")() for probe_at in probes if probe_at is not None))
     assert len(results) == 6
     assert {result.because for result in results} <= {"exit code 2: 1", "exit code 2: 2"}
 

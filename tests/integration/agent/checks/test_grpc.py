@@ -15,7 +15,6 @@ from agent.checks.grpc import MAX_READ_BYTES, GrpcCall, request_message, status_
 from agent.checks.probes import AddressProbe
 from agent.checks.result import WELL, CheckResult
 from agent.checks.spec import GrpcCheck, Tls
-from registry_core.resolution import HostResolver
 from tests.integration.agent.checks.results import result
 from tests.integration.agents import stand_in
 from tests.programs import accepts, free_port, running, wait_until
@@ -42,7 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 async def asked(port: int, service: str = "", tls: Tls | None = None, timeout_s: float = 5.0) -> CheckResult:
     of = claim(host="127.0.0.1", port=port)
     call = GrpcCall(of, GrpcCheck(service=service, tls=tls), timeout_s)
-    return await result(AddressProbe(HostResolver(), of, timeout_s, call))
+    return await result(AddressProbe(of.host, timeout_s, call))
 
 
 @pytest.mark.parametrize("service", ["", "billing.v1.Invoices"])
