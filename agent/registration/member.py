@@ -48,9 +48,9 @@ class Member:
         self.owned = False  # by this agent since it registered
         self.corrected = False  # its epoch was corrected, or confirmed, after a newer owner was reported
         self.problem = ""
+        self.located_at: tuple[str, ...] = ()  # the latest addresses of its host
         self.refused = False  # the registry's latest answer refused it
         self._answered: tuple[tuple[object, ...], Instance] | None = None
-        self.located_at: tuple[str, ...] = ()  # the latest addresses of its host
         self.registered_at: tuple[str, ...] = ()  # the addresses of the latest registration
         self.republished_at = -NEVER  # when those of its host last changed, monotonic time
 

@@ -19,6 +19,7 @@ from registry_core.api.calls import Call, WriteCall
 from registry_core.api.guard_report import guard_view
 from registry_core.api.health_schemas import GuardReleasedView, GuardView
 from registry_core.api.queries import boolean, filter_of, integer
+from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.request_bodies import registration_of
 from registry_core.api.schemas import (
     MAX_BEATS,
@@ -79,6 +80,7 @@ class Operations:
         *,
         metrics: ReplicaMetrics,
         gate: WriteGate,
+        refusals: RefusalLog,
         resolver: Resolver,
         random: Random,
     ) -> None:
@@ -87,6 +89,7 @@ class Operations:
         self._policy = policy
         self._metrics = metrics
         self._gate = gate
+        self._refusals = refusals
         self._resolver = resolver
         self._random = random
         self._warned: set[InstanceKey] = set()
@@ -168,6 +171,9 @@ class Operations:
             ]
             if call.body.instances is None:
                 _raise_for_single(views[0], beats[0])
+            lost = sum(view.status == "unavailable" for view in views)
+            if lost:
+                self._refusals.beats_failed(lost)
         whole = all(view.status == "renewed" for view in views)
         return HeartbeatView(status="renewed" if whole else "partial", instances=views)
 
