@@ -56,6 +56,7 @@ from registry_core.api.connections import ConnectionLimits, Connections
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.resolution import HostResolver, ServerResolver
+from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.supervision import Background, end
 
@@ -179,6 +180,8 @@ class Sidecar:
             raise
         if self.settings.ignored:
             _log.warning("settings_ignored", removed={setting.name: setting.why for setting in self.settings.ignored})
+        if unknown := self.settings.unknown:
+            _log.warning("settings_unknown", names=unknown[:MOST_SHOWN], count=len(unknown))
         _log.info(
             "agent_started",
             http=str(self.http_listen),

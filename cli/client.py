@@ -17,11 +17,13 @@ from urllib.parse import urlsplit
 
 from registry_core.domain.host_port import host_port
 from registry_core.errors import SettingsError, VerticeError
-from registry_core.settings import http_url, items, listen, secret, shown
+from registry_core.setting_names import misspelt
+from registry_core.setting_sources import read_settings
+from registry_core.settings import http_url, items, listen, shown
+from registry_core.shared_secret import SECRET, sent
 
 AGENT_URL: Final = "http://127.0.0.1:8880"
 REGISTRY_URL: Final = "http://127.0.0.1:8888"
-TOKEN: Final = "VERTICE_REGISTRY_TOKEN"  # noqa: S105 - the name of a setting
 SRV_PREFIX: Final = "srv:"
 TIMEOUT_S: Final = 5.0
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
@@ -115,7 +117,7 @@ def agent_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os
     """
     if arguments.agent is not None:
         return _read("--agent", arguments.agent)
-    given = environment.get("AGENT_HTTP_LISTEN", "").strip()
+    given = _set_in(environment, "AGENT_HTTP_LISTEN")
     if not given:
         return AGENT_URL
     try:
@@ -142,7 +144,7 @@ def registry_url(arguments: argparse.Namespace, environment: Mapping[str, str] =
     """
     if arguments.registry is not None:
         return _read("--registry", arguments.registry)
-    given = environment.get("REGISTRY_URL", "")
+    given = _set_in(environment, "REGISTRY_URL")
     # The part after '#' is a zone, which only the agent needs. SRV names would need a lookup and are skipped.
     urls = items(lambda url: _read("REGISTRY_URL", url.partition("#")[0]))(given)
     return next((url for url in urls if not url.startswith(SRV_PREFIX)), REGISTRY_URL)
@@ -150,13 +152,17 @@ def registry_url(arguments: argparse.Namespace, environment: Mapping[str, str] =
 
 def credentials(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the headers that authenticate to the registry: the shared token, if one is set. Raises SettingsError."""
-    given = environment.get(TOKEN, "")
-    if not given.strip():
-        return {}
-    try:
-        return {"X-Registry-Token": secret(given)}
-    except ValueError as error:
-        raise SettingsError(f"{TOKEN}: the value cannot be used: {error} (example: s3cret)") from None
+    secret = sent(read_settings((SECRET,), environment)[SECRET])
+    return {"X-Registry-Token": secret} if secret else {}
+
+
+def _set_in(environment: Mapping[str, str], name: str) -> str:
+    """Return the text of a setting; empty when it is not set. Raises SettingsError when its name is misspelt."""
+    given = environment.get(name, "").strip()
+    for other in environment if not given else ():
+        if misspelt(other, (name,)) is not None:
+            raise SettingsError(f"{other}: there is no such setting (did you mean {name}?)")
+    return given
 
 
 def _read(name: str, given: str) -> str:

@@ -50,6 +50,7 @@ from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.store import Store
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.resolution import Resolver
+from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
 from registry_core.supervision import Background, end
@@ -186,6 +187,8 @@ class Replica:
         except BaseException:
             await self.close()
             raise
+        if unknown := self.settings.unknown:
+            log.warning("settings_unknown", names=unknown[:MOST_SHOWN], count=len(unknown))
         log.info("replica started", listen=str(self.listen), state=self.view.state.value)
 
     async def close(self) -> None:

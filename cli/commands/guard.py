@@ -13,15 +13,16 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from cli.client import TOKEN, Unreachable, add_registry_flag, ask, credentials, registry_url
+from cli.client import Unreachable, add_registry_flag, ask, credentials, registry_url
 from cli.main import EXIT_CODES, FAILED, NOT_FOUND, OK
+from registry_core.shared_secret import SECRET
 
 EPILOG: Final = f"""examples:
   vertice guard status
   vertice guard release
   vertice guard release --shard a --registry http://10.0.0.2:8888
 
-`release` sends the shared token in {TOKEN}.
+`release` sends the secret in {SECRET.name}.
 
 {EXIT_CODES.replace("no such service", "no such shard")}"""
 

@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from cli.client import TOKEN, Unreachable, add_registry_flag, ask, credentials, registry_url
+from cli.client import Unreachable, add_registry_flag, ask, credentials, registry_url
 from cli.commands.compose_audit import add_files
 from cli.commands.compose_edit import opened, variables_with
 from cli.commands.compose_inject import override_path
@@ -37,6 +37,7 @@ from cli.main import OK, USAGE
 from registry_core.api.schemas import CatalogView
 from registry_core.domain.records import Status
 from registry_core.settings import integer
+from registry_core.shared_secret import SECRET
 
 OLD_S: Final = 10.0
 ANSWER_S: Final = 30.0
@@ -47,7 +48,7 @@ EPILOG: Final = f"""examples:
   vertice migrate plan compose.yml --by category --format json
   vertice migrate status compose.yml --registry http://10.0.0.2:8888
 
-`status` sends the shared token in {TOKEN}. Use the same --by, --pilot and --wave-size as for the plan, so
+`status` sends the secret in {SECRET.name}. Use the same --by, --pilot and --wave-size as for the plan, so
 that the waves are the same.
 
 exit codes:

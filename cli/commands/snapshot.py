@@ -37,7 +37,7 @@ EPILOG: Final = f"""examples:
   vertice snapshot restore fleet.snapshot --dry-run
   vertice snapshot restore fleet.snapshot --registry http://10.0.0.3:8888
 
-The shared token in VERTICE_REGISTRY_TOKEN is sent to the registry. An instance whose name or address
+The secret in REGISTRY_SECRET is sent to the registry. An instance whose name or address
 belongs to another one there is a conflict: it is listed and not restored.
 
 {
