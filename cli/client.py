@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from registry_core.causes import cause_of
 from registry_core.domain.host_port import host_port
 from registry_core.errors import SettingsError, VerticeError
 from registry_core.setting_names import misspelt
@@ -89,18 +90,9 @@ def ask(
             raise Unreachable(f"{base_url} answers with more than {most_bytes} bytes")
         return HttpResponse(response.status, response.headers, said)
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"no answer from {base_url}: {reason(error)}") from None
+        raise Unreachable(f"no answer from {base_url}: {cause_of(error)}") from None
     finally:
         connection.close()
-
-
-def reason(error: Exception) -> str:
-    """Return in a few words why a connection failed."""
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return f"{type(error).__name__} {error}".strip()
 
 
 def add_agent_flag(parser: argparse.ArgumentParser) -> None:

@@ -48,7 +48,7 @@ from registry_core.errors import StoreUnavailable, Unavailable
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.store import Store
-from registry_core.replica_settings import ReplicaSettings
+from registry_core.replica_settings import LISTEN, ReplicaSettings
 from registry_core.resolution import Resolver
 from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
@@ -220,7 +220,7 @@ class Replica:
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
         serve = runner.server
         assert serve is not None  # set by setup()
-        return await listening(self._connections.guarding(serve), self.settings.listen)
+        return await listening(self._connections.guarding(serve), self.settings.listen, setting=LISTEN.name)
 
     # -- background loops
 

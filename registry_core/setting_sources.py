@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from registry_core.causes import cause_of
 from registry_core.errors import SettingsError
 from registry_core.setting_names import misspelt
 from registry_core.setting_values import Given, GivenSetting, Values, values_of
@@ -96,7 +97,7 @@ def _secret_in(path: str, label: str) -> str:
         with Path(path).open("rb") as file:
             body = file.read(MAX_SECRET_BYTES + 1)
     except OSError as error:
-        raise SettingsError(f"{label}: {path} cannot be read: {error.strerror}") from None
+        raise SettingsError(f"{label}: {path} cannot be read: {cause_of(error)}") from None
     except ValueError:
         raise SettingsError(f"{label}: {path!r} is not the name of a file") from None
     if len(body) > MAX_SECRET_BYTES:

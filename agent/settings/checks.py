@@ -149,8 +149,8 @@ def read_command(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         try:
             words = shlex.split(value)
-        except ValueError as error:
-            raise ValueError(f"it cannot be split into words ({error})") from None
+        except ValueError:
+            raise ValueError("it cannot be split into words: a quotation or a backslash has no end") from None
         if _FOR_A_SHELL.intersection(words):
             raise ValueError("it is not run by a shell; put pipes and the like into a script")
     elif isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
+from registry_core.causes import cause_of
 from registry_core.errors import SettingsError
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
@@ -41,7 +42,7 @@ def read_toml(path: Path, *, most_bytes: int = MAX_FILE_BYTES, example: str = ""
         with path.open("rb") as file:
             body = file.read(most_bytes + 1)
     except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+        raise SettingsError(f"{path}: cannot be read: {cause_of(error)}") from None
     if len(body) > most_bytes:
         raise SettingsError(f"{path}: it has more than {most_bytes} bytes")
     hint = f" (example: {example})" if example else ""

@@ -23,6 +23,7 @@ from cli.commands.restore import GaveUp, Tally, restore
 from cli.commands.snapshot_file import BadSnapshotFile, SnapshotFileHeader, SnapshotFileRecord
 from cli.main import EXIT_CODES, FAILED, OK, USAGE
 from registry_core.api.schemas import CatalogView
+from registry_core.causes import cause_of
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.records import Instance, copied_as
 from registry_core.domain.restoration import RestoreOutcome
@@ -75,7 +76,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
     except (Unreachable, GaveUp, Incomplete) as error:
         print(f"vertice: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"vertice: {arguments.file}: {error.strerror or error}", file=sys.stderr)
+        print(f"vertice: {arguments.file}: {cause_of(error)}", file=sys.stderr)
     return FAILED
 
 

@@ -90,7 +90,7 @@ def write(path: Path, header: SnapshotFileHeader, records: Sequence[SnapshotFile
     """
     path = path.resolve()
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(f"{path} exists and is not a file")
+        raise OSError(None, "it exists and is not a file")
     lines = [_ENCODER.encode(record) for record in records]
     header = msgspec.structs.replace(header, count=len(lines), checksum="")
     header = msgspec.structs.replace(header, checksum=_checksum(header, lines))
@@ -100,7 +100,7 @@ def write(path: Path, header: SnapshotFileHeader, records: Sequence[SnapshotFile
 def read(path: Path) -> SnapshotFile:
     """Return the content of `path` once all of it is checked. Raises BadSnapshotFile and OSError."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
+        raise OSError(None, "there is no such file" if not path.exists() else "it is not a file")
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
         raise BadSnapshotFile(f"{path}: it has {size} bytes; a snapshot has at most {MAX_FILE_BYTES}")

@@ -9,6 +9,7 @@ import enum
 
 import msgspec
 
+from registry_core.listening_sockets import Listener
 from registry_core.settings import Listen
 
 DNS_PORT = 53
@@ -66,15 +67,6 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     registry_urls: tuple[str, ...] = ()
     largest_service: str = ""  # that it holds
     largest_instances: int = 0
-
-
-class Listener(msgspec.Struct, frozen=True):
-    """A listening socket on this machine."""
-
-    kind: str  # "tcp" | "udp"
-    host: str
-    port: int
-    holder: str = ""  # the program and its pid, if we may see it
 
 
 class Libc(msgspec.Struct, frozen=True):

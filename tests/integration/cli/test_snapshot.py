@@ -241,7 +241,7 @@ def test_an_unreadable_or_unwritable_file_is_one_line(source: str, tmp_path: Pat
         (("save", tmp_path / "missing" / "file"), "No such file or directory"),
         (("save", Path("/dev/null")), "is not a file"),
         (("save", tmp_path), "is not a file"),
-        (("restore", tmp_path / "missing"), "does not exist"),
+        (("restore", tmp_path / "missing"), "there is no such file"),
         (("restore", tmp_path), "is not a file"),
     ):
         done = snapshot(*words, "--registry", source)
