@@ -158,11 +158,11 @@ def listen(value: str) -> Listen:
 
 def http_url(value: str) -> str:
     """Read one base URL, and return it without a trailing slash."""
-    url = urlsplit(value.strip())
     try:
+        url = urlsplit(value.strip())
         valid = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
-    except ValueError:
-        valid = False
+    except ValueError:  # unclosed brackets, a port above 65535
+        raise ValueError("it is not a URL such as http://host:port") from None
     if not valid or url.query or url.fragment:
         raise ValueError("it is not a URL such as http://host:port")
     if "@" in url.netloc:

@@ -279,7 +279,10 @@ def reply_of(status: int, answer: bytes) -> RegistryReply:
         return RegistryReply(RequestOutcome.DONE, body=answer)
     problem = decoded(answer, Problem)
     if problem is None:  # a proxy's page
-        problem = Problem(error="", message=f"HTTP {status}")
+        return RegistryReply(
+            _OUTCOMES.get(status, RequestOutcome.UNAVAILABLE),
+            f"HTTP status {status}, and not from a registry: a proxy finds none, or REGISTRY_URL leads elsewhere",
+        )
     field = f"{problem.field}: " if problem.field else ""
     said = f"{problem.error or status}: {field}{problem.message}"
     if status == HTTPStatus.CONFLICT and problem.error == "Late":

@@ -1,0 +1,85 @@
+"""What libraries say of their own errors is shown to nobody: `registry_core/causes.py` has the words."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from tools.sources import ROOT, modules
+
+# The one table, the tables of redis-py's errors, which show what a server of Redis answered, and that of TOML's.
+TABLES: Final = {
+    "agent/settings/toml_text.py",
+    "registry_core/causes.py",
+    "registry_core/store/redis/failures.py",
+    "registry_core/store/redis/probes.py",
+}
+# ValueErrors whose texts are ours: each of these calls readers of this repository.
+OF_OUR_READERS: Final = {
+    "agent/settings/checks.py",
+    "agent/settings/table.py",
+    "cli/client.py",
+    "cli/commands/dev.py",
+    "cli/commands/migrate.py",
+    "dns/forward_rules.py",
+    "dns/reverse.py",
+    "registry_core/setting_values.py",
+    "registry_core/store/redis/url.py",
+}
+# For people who read tracebacks: it names the class.
+FOR_DEVELOPERS: Final = {"registry_core/supervision.py", "registry_core/blocking.py"}
+
+
+def _ours() -> set[str]:
+    """Return the names of the exceptions that this repository defines."""
+    names: set[str] = set()
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and node.bases:
+                names.add(node.name)
+    return names
+
+
+def _types(handler: ast.ExceptHandler) -> list[str]:
+    if handler.type is None:
+        return ["BaseException"]
+    of = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return [ast.unparse(kind).rpartition(".")[2] for kind in of]
+
+
+def _shows(handler: ast.ExceptHandler) -> Iterator[int]:
+    """Yield the lines that put the text of the caught error into another text."""
+    for node in ast.walk(handler):
+        match node:
+            case ast.FormattedValue(value=ast.Name(id=name) | ast.Attribute(value=ast.Name(id=name), attr="strerror")):
+                pass
+            case ast.Call(func=ast.Name(id="str" | "repr"), args=[ast.Name(id=name)]):
+                pass
+            case _:
+                continue
+        if name == handler.name:
+            yield node.lineno
+
+
+def _shown() -> Iterator[tuple[str, int, list[str]]]:
+    ours = _ours()
+    for path in modules():
+        relative = str(path.relative_to(ROOT))
+        if relative in TABLES | FOR_DEVELOPERS or Path(relative).parts[0] in ("bench", "tools"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ExceptHandler) and node.name:
+                foreign = [kind for kind in _types(node) if kind not in ours]
+                if foreign:
+                    for line in _shows(node):
+                        yield relative, line, foreign
+
+
+def test_no_error_of_a_library_is_shown_in_its_own_words() -> None:
+    assert [
+        f"{path}:{line}: {', '.join(kinds)}"
+        for path, line, kinds in _shown()
+        if kinds != ["ValueError"] or path not in OF_OUR_READERS
+    ] == []
