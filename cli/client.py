@@ -48,6 +48,13 @@ class HttpResponse(NamedTuple):
         except (ValueError, RecursionError):
             raise Unreachable("the answer is not JSON: is this the address of an agent or a registry?") from None
 
+    def text(self) -> str:
+        """Return the body as text. Raises Unreachable when it is not UTF-8."""
+        try:
+            return self.body.decode()
+        except UnicodeDecodeError:
+            raise Unreachable("the answer is not text: is this the address of an agent or a registry?") from None
+
     @property
     def message(self) -> str:
         """The message in an error's body, as one line."""

@@ -26,6 +26,7 @@ _WORD: Final = 8  # hexadecimal digits of 32 bits
 _EVERY_IPV4: Final = "0.0.0.0"  # noqa: S104 - compared with, not bound to
 _LOCALHOST: Final = ("127.0.0.1", "::1")
 _INTERPRETER: Final = re.compile(r"(python|pypy|node|ruby|perl)[0-9.]*", re.ASCII)
+_WITH_VALUE: Final = frozenset({"-X", "-W"})  # of Python
 _PLAIN_WORD: Final = re.compile(r"[a-z][a-z_-]{0,20}", re.ASCII)
 
 
@@ -115,7 +116,7 @@ def _program(process: Path) -> str:
         return name
     words = _text(process / "cmdline").split("\0")[1:]
     while words and words[0].startswith("-") and words[0] != "-m":
-        words.pop(0)
+        del words[: 2 if words[0] in _WITH_VALUE else 1]
     script = words[1:] if words[:1] == ["-m"] else [Path(word).name for word in words[:1]] + words[1:]
     # A command such as `agent`, and no argument that may be private.
     shown = [word for number, word in enumerate(script[:2]) if not number or _PLAIN_WORD.fullmatch(word)]
