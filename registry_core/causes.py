@@ -17,7 +17,7 @@ from typing import Final
 
 # Our own errors have texts for people.
 _OURS: Final = frozenset({"registry_core", "dns", "agent", "cli"})
-UNEXPECTED: Final = "it failed unexpectedly; the log has the details"
+UNEXPECTED: Final = "it failed unexpectedly"
 NO_ANSWER: Final = "timed out"
 _CLOSED: Final = "the connection was closed without an answer"
 _BROKE_OFF: Final = "the answer broke off"
@@ -105,7 +105,7 @@ def cause_of(error: BaseException) -> str:
         return "there is no such name" if error.errno in _NO_SUCH_NAME else "its name cannot be looked up now"
     if isinstance(error, OSError):
         return _system_fault(error)
-    return _content_fault(error) or UNEXPECTED
+    return _content_fault(error) or _unexpected(error)
 
 
 def _named(error: BaseException) -> str | None:
@@ -131,7 +131,13 @@ def _system_fault(error: OSError) -> str:
         return error.strerror
     # asyncio's text for a host with several addresses lists the error of each.
     number = _NUMBER.search(str(error))
-    return os.strerror(int(number[1])) if number is not None else "the connection failed"
+    known = number is not None and int(number[1]) in errno.errorcode
+    return os.strerror(int(number[1])) if number is not None and known else _unexpected(error)
+
+
+def _unexpected(error: BaseException) -> str:
+    """Return words for an error of an unknown kind, with its class, by which a report of the bug can be traced."""
+    return f"{UNEXPECTED} ({type(error).__name__})"
 
 
 def _content_fault(error: BaseException) -> str | None:

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
         if said is None:
             print(f"vertice: {answer.message}", file=sys.stderr)
             return NOT_FOUND if answer.status == 404 and arguments.shard is not None else FAILED
-        text = answer.body.decode() if arguments.json else "\n".join(_lines(said))
+        text = answer.text() if arguments.json else "\n".join(_lines(said))
     except Unreachable as error:
         print(f"vertice: {error}", file=sys.stderr)
         return FAILED

@@ -83,7 +83,7 @@ async def test_an_agents_request_fails_in_words(answer: bytes) -> None:
                     await response.read()
             except aiohttp.ClientError as error:
                 said = cause_of(error)
-                assert said != UNEXPECTED
+                assert not said.startswith(UNEXPECTED)
                 assert LIBRARY_TEXT.search(said) is None, said
 
 
@@ -95,5 +95,5 @@ async def test_a_connection_fails_in_words(url: str, capsys: pytest.CaptureFixtu
             with pytest.raises(aiohttp.ClientError) as failure:
                 await session.get(url)
         said = cause_of(failure.value)
-        assert said != UNEXPECTED
+        assert not said.startswith(UNEXPECTED)
         assert LIBRARY_TEXT.search(said) is None, said

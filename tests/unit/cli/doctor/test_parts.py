@@ -218,7 +218,7 @@ def test_a_failing_job_is_named_with_its_reason_and_the_others_continue() -> Non
     together = Together(limit_s=10)
     broken, fine = together.begin("broken", lambda: int("x")), together.begin("fine", lambda: 1)
     assert (together.result(broken, 0), together.result(fine, 0)) == (0, 1)
-    assert together.missing == ["broken (ValueError: invalid literal for int() with base 10: 'x')"]
+    assert together.missing == ["broken (it failed unexpectedly (ValueError))"]
 
 
 @pytest.mark.usefixtures("no_threads")
@@ -226,7 +226,7 @@ def test_a_job_that_cannot_start_is_named_with_its_reason() -> None:
     together = Together(limit_s=10)
     begun = together.begin("the disk", lambda: 1)
     assert together.result(begun, 0) == 0
-    assert together.missing == ["the disk (can't start new thread (doctor))"]
+    assert together.missing == ["the disk (the system allows no more threads (doctor))"]
 
 
 # -- reporting
