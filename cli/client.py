@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from registry_core.causes import cause_of
 from registry_core.domain.host_port import host_port
+from registry_core.domain.names import MAX_LABEL_LENGTH
 from registry_core.errors import SettingsError, VerticeError
 from registry_core.setting_names import misspelt
 from registry_core.setting_sources import read_settings
@@ -96,17 +97,10 @@ def ask(
         if len(said) > most_bytes:
             raise Unreachable(f"{base_url} answers with more than {most_bytes} bytes")
         return HttpResponse(response.status, response.headers, said)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, UnicodeError) as error:
         raise Unreachable(f"no answer from {base_url}: {cause_of(error)}") from None
     finally:
         connection.close()
-
-
-def add_agent_flag(parser: argparse.ArgumentParser) -> None:
-    """Add `--agent`, for commands that ask the agent on this machine."""
-    parser.add_argument(
-        "--agent", metavar="URL", help=f"the agent's URL (default: AGENT_HTTP_LISTEN, else {AGENT_URL})"
-    )
 
 
 def agent_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> str:
@@ -115,7 +109,7 @@ def agent_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os
     Raises SettingsError when the URL is unusable.
     """
     if arguments.agent is not None:
-        return _read("--agent", arguments.agent)
+        return _address("--agent", arguments.agent, AGENT_URL)
     given = _set_in(environment, "AGENT_HTTP_LISTEN")
     if not given:
         return AGENT_URL
@@ -127,22 +121,13 @@ def agent_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os
     return f"http://{host_port(where.local_host, where.port)}"
 
 
-def add_registry_flag(parser: argparse.ArgumentParser) -> None:
-    """Add `--registry`, for commands that ask the registry itself."""
-    parser.add_argument(
-        "--registry",
-        metavar="URL",
-        help=f"the registry's URL (default: the first in REGISTRY_URL, else {REGISTRY_URL})",
-    )
-
-
 def registry_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> str:
     """Return the registry's URL from the flag, else the first one in REGISTRY_URL, else the default.
 
     Raises SettingsError when the URL is unusable.
     """
     if arguments.registry is not None:
-        return _read("--registry", arguments.registry)
+        return _address("--registry", arguments.registry, REGISTRY_URL)
     given = _set_in(environment, "REGISTRY_URL")
     # The part after '#' is a zone, which only the agent needs. SRV names would need a lookup and are skipped.
     urls = items(lambda url: _read("REGISTRY_URL", url.partition("#")[0]))(given)
@@ -162,6 +147,31 @@ def _set_in(environment: Mapping[str, str], name: str) -> str:
         if misspelt(other, (name,)) is not None:
             raise SettingsError(f"{other}: there is no such setting (did you mean {name}?)")
     return given
+
+
+def base_url(given: str) -> str:
+    """Read a URL, `host:port` or `:port`, which is on this machine. Raises ValueError with the reason."""
+    text = given.strip()
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("it has characters that no address has")
+    if "://" not in text:
+        try:
+            where = listen(text.rstrip("/"))
+        except ValueError:
+            raise ValueError("it is neither a URL nor host:port") from None
+        text = f"http://{host_port(where.local_host, where.port)}"
+    url = http_url(text)
+    labels = (urlsplit(url).hostname or "").removesuffix(".").split(".")
+    if not all(0 < len(label) <= MAX_LABEL_LENGTH for label in labels):
+        raise ValueError("it has no valid host")
+    return url
+
+
+def _address(name: str, given: str, example: str) -> str:
+    try:
+        return base_url(given)
+    except ValueError as error:
+        raise SettingsError(f"{name}: {shown(given)} cannot be used: {error} (example: {example})") from None
 
 
 def _read(name: str, given: str) -> str:

@@ -21,7 +21,7 @@ FILE_SUFFIX: Final = "_FILE"  # of a name that gives the file in which a secret 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", re.ASCII)
 # Visible ASCII without the comma, which separates secrets: what every HTTP header takes as it is.
 _SECRET: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+", re.ASCII)
-_USER_IN_URL: Final = re.compile(r"//[^/?#]*@")
+_USER_IN_URL: Final = re.compile(r"(^|//)[^/?#]*@")
 _ON: Final = frozenset({"on", "yes", "y", "true", "t", "1", "enable", "enabled"})
 _OFF: Final = frozenset({"off", "no", "n", "false", "f", "0", "disable", "disabled"})
 _SECONDS: Final = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -96,7 +96,7 @@ def secret(value: str) -> str:
 
 def shown(value: str) -> str:
     """Return a wrong value as messages show it, without the password of a URL."""
-    return repr(_USER_IN_URL.sub("//***@", value))
+    return repr(_USER_IN_URL.sub(r"\1***@", value))
 
 
 def seconds(value: str) -> float:

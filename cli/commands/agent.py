@@ -9,20 +9,22 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Final
 
 from agent.settings.settings import AgentSettings, ServiceSpec, read_agent_settings, settings_from
 from agent.settings.sources import AgentSources, read_agent_sources
 from agent.settings.table import CONFIG, DNS_LISTEN, HTTP_LISTEN, REMOVED, TABLE
 from agent.sidecar import Sidecar
-from cli.main import EXIT_CODES, OK
+from cli.exit_codes import OK, exit_codes
+from cli.parser import file_path
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
 from cli.setting_listing import add_settings_flags, only_lists, print_check, print_rows, print_settings, print_warnings
 from cli.table import settings_help
 from registry_core.setting_values import Given, from_flags
 from registry_core.telemetry import logs
 
-EPILOG = f"""settings (environment):
+LIFE_CODES: Final = exit_codes(done="ended by SIGTERM or Ctrl-C", failed="failed: a port is taken")
+EPILOG: Final = f"""settings (environment):
 {settings_help(TABLE)}
 
 The file is TOML. [agent] holds the same settings, in lower case and without AGENT_
@@ -35,12 +37,12 @@ tags, metadata, zone, instance_id, check:
   host = "10.0.0.7"
   port = 8034
 
-{EXIT_CODES}"""
+{LIFE_CODES}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice agent`."""
-    parser.add_argument("--config", metavar="FILE", type=Path, help="a TOML file; overrides AGENT_CONFIG")
+    parser.add_argument("--config", metavar="FILE", type=file_path, help="a TOML file; overrides AGENT_CONFIG")
     parser.add_argument(
         "--http-listen", metavar="HOST:PORT", help="the address and port for HTTP; overrides AGENT_HTTP_LISTEN"
     )

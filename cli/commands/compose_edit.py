@@ -21,15 +21,15 @@ from cli.compose.file_replacement import Changed, OriginalFile, held, replace
 from cli.compose.model import Project
 from cli.compose.outline import NotEditable
 from cli.compose.reader import MAX_FILE_BYTES, project_of, project_variables
-from cli.main import FAILED, OK, USAGE
+from cli.exit_codes import FAILED, OK, USAGE, exit_codes
 from cli.terminal import printable
 from registry_core.causes import cause_of
 
-EXIT_CODES: Final = """exit codes:
-  0    done, or nothing to do
-  1    done except for what was left out; or a file could not be written and is unchanged
-  2    wrong usage, or an unusable file; nothing was written
-  130  interrupted by Ctrl-C"""
+EXIT_CODES: Final = exit_codes(
+    done="done, or nothing to do",
+    failed="done except for what was left out; or a file could not be written and is unchanged",
+    usage="wrong usage, or an unusable file; nothing was written",
+)
 
 
 _Step: TypeAlias = tuple[str, int, int, int, int]

@@ -14,11 +14,14 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from cli.compose.errors import ComposeError
 from cli.dev.guide import Ports, findings_text, shown_command
 from cli.dev.plan_builder import read_plan
 from cli.dev.supervisor import Supervisor
-from cli.main import EXIT_CODES, FAILED, OK, USAGE
+from cli.exit_codes import FAILED, OK, USAGE, exit_codes
+from cli.parser import WrongUsage, file_path, value
 from cli.process import run_until_signal
 from registry_core.settings import integer
 
@@ -29,34 +32,36 @@ EPILOG: Final = f"""examples:
   vertice dev compose.yml --check              only report what is wrong with the file
   vertice dev --registry-port 9888 --http-port 9880 --dns-port 9653
 
-After Ctrl-C the exit code is 0. With --check it is 1 if anything in the file cannot be used or looks wrong.
-
-{EXIT_CODES}"""
-
-
-def port(value: str) -> int:
-    """Read a port for argparse."""
-    try:
-        return integer(1, 65535)(value)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{value!r} is not a port: {error}") from None
+{
+    exit_codes(
+        done="ended by Ctrl-C; --check: nothing is wrong with the file",
+        failed="failed: a port is taken; --check: something in the file cannot be used or looks wrong",
+    )
+}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice dev`."""
     default = Ports()
-    parser.add_argument("file", nargs="?", type=Path, default=EXAMPLE, metavar="FILE", help="a compose file")
+    parser.add_argument("file", nargs="?", type=file_path, default=EXAMPLE, metavar="FILE", help="a compose file")
     parser.add_argument(
         "--check", action="store_true", help="list everything that is wrong with the file; start nothing"
     )
     for name, number in (("registry", default.registry), ("http", default.http), ("dns", default.dns)):
         parser.add_argument(
-            f"--{name}-port", type=port, default=number, metavar="PORT", help=f"the port to use (default: {number})"
+            f"--{name}-port",
+            type=value(integer(1, 65535)),
+            metavar="PORT",
+            help=f"the port to use (default: {number})",
         )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run `vertice dev` and return its exit code."""
+    """Run `vertice dev` and return its exit code. Raises WrongUsage."""
+    wanted = {name: getattr(arguments, f"{name}_port") for name in ("registry", "http", "dns")}
+    given = {name: number for name, number in wanted.items() if number is not None}
+    if arguments.check and given:
+        raise WrongUsage(f"--{next(iter(given))}-port has no effect with --check, which starts nothing")
     try:
         plan = read_plan(arguments.file, os.environ)
     except ComposeError as error:
@@ -68,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         for line in findings_text(plan):
             say(line)
         return OK if plan.is_clean else FAILED
-    ports = Ports(arguments.registry_port, arguments.http_port, arguments.dns_port)
+    ports = msgspec.structs.replace(Ports(), **given)
     check_command = f"{shown_command(Path(sys.executable), Path.cwd())} dev {arguments.file} --check"
     return run_until_signal(Supervisor(plan, ports, say, check_command).start)
 

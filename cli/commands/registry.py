@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import Final
 
-from cli.main import EXIT_CODES, OK
+from cli.exit_codes import OK, exit_codes
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
 from cli.setting_listing import add_settings_flags, only_lists, print_check, print_settings, print_warnings
 from cli.table import settings_help
@@ -24,10 +25,11 @@ from registry_core.replica_settings import (
 from registry_core.setting_values import Given, Values, from_flags
 from registry_core.telemetry import logs
 
-EPILOG = f"""settings (environment):
+LIFE_CODES: Final = exit_codes(done="ended by SIGTERM or Ctrl-C", failed="failed: a port is taken")
+EPILOG: Final = f"""settings (environment):
 {settings_help(SETTINGS)}
 
-{EXIT_CODES}"""
+{LIFE_CODES}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from registry_core.api.schemas import RegisterBody
-from registry_core.causes import cause_of, shape_fault
+from registry_core.causes import cause_of
+from registry_core.content_faults import shape_fault
 from registry_core.domain import names
 from registry_core.domain.records import Protocol, Registration, Status, copied_as, default_instance_id
 from registry_core.domain.registration import Rules, check_port

@@ -323,7 +323,7 @@ def test_eject_of_a_rewritten_file_names_what_leads_nowhere_and_undo_turns_it_ba
     assert "shop: CART_URL: http://cart.shop.test:8010 leads nowhere without agents" in ejected.stderr
     assert "rewrite compose.yml --undo --zone shop.test --write" in ejected.stderr
     undone = compose("rewrite", "compose.yml", "--undo", "--zone", "shop.test", "--write", cwd=small.parent)
-    assert (undone.returncode, "1 names turned back" in undone.stderr) == (0, True)
+    assert (undone.returncode, "1 name turned back" in undone.stderr) == (0, True)
     assert small.read_text() == SMALL.replace("cart:9010", "cart:8010")
 
 

@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 from agent.registries.probes import Silent
 from registry_core import causes
 from registry_core.blocking import NoThread
-from registry_core.causes import UNEXPECTED, cause_of, shape_fault
+from registry_core.causes import UNEXPECTED, cause_of
+from registry_core.content_faults import shape_fault, unreadable
 from registry_core.errors import SettingsError
 
 # What only libraries write: numbers of errors, types in backquotes, classes, reprs of objects and of addresses.
@@ -196,3 +197,8 @@ def test_any_message_about_a_shape_has_words(message: str) -> None:
 def test_a_bound_is_explained(kind: msgspec.Meta, text: bytes, words: str) -> None:
     of: Any = str if text.startswith(b'"') else list if text.startswith(b"[") else int
     assert cause_of(from_json(text, Annotated[of, kind])) == words
+
+
+def test_a_record_that_cannot_be_read_has_words_whatever_the_error() -> None:
+    assert unreadable(from_json(b"{}")) == "port: it is missing"
+    assert unreadable(KeyError("instance")) == "a value in it cannot be used"
