@@ -67,6 +67,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _listed(args: argparse.Namespace, values: Values, settings: ReplicaSettings) -> int:
     print_warnings("registry", settings.unknown)
+    if settings.redis is not None and settings.redis.access.tls:
+        # A registry without Redis, or without TLS to it, does not load redis-py.
+        from registry_core.store.redis.pool import tls_context  # noqa: PLC0415
+
+        for access in (settings.redis.access, settings.redis.sentinel_access):
+            tls_context(access)
     if args.show_settings:
         print_settings(SETTINGS, values)
     else:

@@ -9,10 +9,11 @@ from typing import Final
 
 from tools.sources import ROOT, modules
 
-# The one table, the tables of redis-py's errors, which show what a server of Redis answered, and that of TOML's.
+# The one table in two modules, the tables of redis-py's errors, which show what a server of Redis answered, and that of TOML's.
 TABLES: Final = {
     "agent/settings/toml_text.py",
     "registry_core/causes.py",
+    "registry_core/content_faults.py",
     "registry_core/store/redis/failures.py",
     "registry_core/store/redis/probes.py",
 }
@@ -48,9 +49,17 @@ def _types(handler: ast.ExceptHandler) -> list[str]:
     return [ast.unparse(kind).rpartition(".")[2] for kind in of]
 
 
-def _shows(handler: ast.ExceptHandler) -> Iterator[int]:
-    """Yield the lines that put the text of the caught error into another text."""
-    for node in ast.walk(handler):
+def _taken(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tuple[str, list[str]]]:
+    """Yield the parameters of a function that are errors, with their types."""
+    for one in (*function.args.args, *function.args.kwonlyargs):
+        kinds = [kind.strip().rpartition(".")[2] for kind in ast.unparse(one.annotation or one).split("|")]
+        if one.annotation is not None and all(kind.endswith(("Error", "Exception")) for kind in kinds):
+            yield one.arg, kinds
+
+
+def _shows(around: ast.AST, error: str) -> Iterator[int]:
+    """Yield the lines that put the text of `error` into another text."""
+    for node in ast.walk(around):
         match node:
             case ast.FormattedValue(value=ast.Name(id=name) | ast.Attribute(value=ast.Name(id=name), attr="strerror")):
                 pass
@@ -58,7 +67,7 @@ def _shows(handler: ast.ExceptHandler) -> Iterator[int]:
                 pass
             case _:
                 continue
-        if name == handler.name:
+        if name == error:
             yield node.lineno
 
 
@@ -69,11 +78,15 @@ def _shown() -> Iterator[tuple[str, int, list[str]]]:
         if relative in TABLES | FOR_DEVELOPERS or Path(relative).parts[0] in ("bench", "tools"):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            found: list[tuple[str, list[str]]] = []
             if isinstance(node, ast.ExceptHandler) and node.name:
-                foreign = [kind for kind in _types(node) if kind not in ours]
-                if foreign:
-                    for line in _shows(node):
-                        yield relative, line, foreign
+                found = [(node.name, _types(node))]
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                found = list(_taken(node))
+            for name, kinds in found:
+                foreign = [kind for kind in kinds if kind not in ours]
+                for line in _shows(node, name) if foreign else ():
+                    yield relative, line, foreign
 
 
 def test_no_error_of_a_library_is_shown_in_its_own_words() -> None:
